@@ -1,0 +1,31 @@
+# Every target does its own set-up: a fresh machine needs Python >= 3.11 and make, no more.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test lint bench real clean
+
+demo: $(STAMP)            ## the main job: request_module() end to end on two compiled modules
+	$(BIN)/ukmod demo
+
+test: $(STAMP)            ## the whole suite; what needs a real kernel is skipped, loudly, where it is absent
+	$(BIN)/python -m pytest -n auto
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)           ## ratios against C kmod, QEMU and bare Unicorn, side by side
+	$(BIN)/python -m benchmarks
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -e '.[all]' --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

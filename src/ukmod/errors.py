@@ -1,0 +1,118 @@
+"""Every exception ukmod raises on purpose, in one family.
+
+::
+
+    UkmodError                      errno, message, subject
+    ├── FormatError                 a file is not what it should be (ENOEXEC): path and offset
+    ├── NotFoundError               no such module, file or symbol (ENOENT)
+    ├── LimitError                  a safety limit was hit, a decompression bomb say (EFBIG)
+    ├── MissingExtraError           an optional dependency is not installed: what to install
+    ├── UsageError                  a command line or an argument makes no sense (EINVAL)
+    ├── LoadError                   the kernel refused a module: the errno finit_module would give
+    ├── LayoutError                 a struct's layout is not known: how to supply it
+    └── MachineError                the emulated machine cannot go on
+        └── KernelPanic             BUG() outside any task, or panic()
+
+They are kept apart from the code that raises them so that every layer can import them without loops.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+__all__ = [
+    "FormatError",
+    "KernelPanic",
+    "LayoutError",
+    "LimitError",
+    "LoadError",
+    "MachineError",
+    "MissingExtraError",
+    "NotFoundError",
+    "UkmodError",
+    "UsageError",
+]
+
+
+class UkmodError(Exception):
+    """Base of the family.
+
+    ``errno`` is the positive error number that the kernel, or kmod, would give for this; ``message`` is a
+    sentence a person can act on; ``subject`` is the path or symbol concerned, or an empty string.
+    """
+
+    errno: int = _errno.EINVAL
+
+    def __init__(self, message: str, *, errno: int | None = None, subject: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.subject = subject
+        if errno is not None:
+            self.errno = errno
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.message}" if self.subject else self.message
+
+
+class FormatError(UkmodError):
+    """A file's content breaks its format. ``offset`` is where, in bytes from its start, or None."""
+
+    errno = _errno.ENOEXEC
+
+    def __init__(self, message: str, *, path: str = "", offset: int | None = None) -> None:
+        where = "" if offset is None else f" (at offset {offset:#x})"
+        super().__init__(message + where, subject=path)
+        self.path = path
+        self.offset = offset
+
+
+class NotFoundError(UkmodError):
+    """No such module, file or symbol."""
+
+    errno = _errno.ENOENT
+
+
+class LimitError(UkmodError):
+    """A limit that protects the process was hit; the message says which and how to raise it."""
+
+    errno = _errno.EFBIG
+
+
+class MissingExtraError(UkmodError):
+    """An optional dependency is missing. The message is one line that says what to install."""
+
+    errno = _errno.ENOSYS
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional dependency: pip install 'ukmod[{extra}]'")
+        self.extra = extra
+
+
+class UsageError(UkmodError):
+    """The caller asked for something that makes no sense."""
+
+
+class LoadError(UkmodError):
+    """The kernel refused to load or unload a module; ``errno`` is what the system call returned."""
+
+    errno = _errno.ENOEXEC
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} ({os.strerror(self.errno)})"
+
+
+class LayoutError(UkmodError):
+    """The layout of a C type is needed and not known."""
+
+    errno = _errno.ENODATA
+
+
+class MachineError(UkmodError):
+    """The emulated machine cannot go on."""
+
+    errno = _errno.EFAULT
+
+
+class KernelPanic(MachineError):  # noqa: N818 - the kernel's own word
+    """panic(), or an oops where no task can be blamed."""

@@ -1,0 +1,1 @@
+"""Userspace half: kmod as a typed library, standard library only."""

@@ -1,0 +1,1 @@
+"""What the kernel half runs on: an emulated CPU, its memory, the C ABI and C types."""

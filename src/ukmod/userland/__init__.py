@@ -1,0 +1,1 @@
+"""The programs a usermode helper can execute, in process."""
