@@ -1,0 +1,42 @@
+"""EXPORT_SYMBOL for kernel functions written in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What a symbol table says of an exported name: include/linux/export.h."""
+
+    name: str
+    gpl: bool = False
+    namespace: str = ""
+
+
+def export(*names: str, gpl: bool = False, namespace: str = "") -> Callable[[F], F]:
+    """Export the decorated function to modules, under its own name unless ``names`` are given.
+
+    The function's first parameter is the kernel; the others and the result are annotated with the C types of
+    ukmod.machine.abi, so that its signature reads as its prototype does. It may sleep.
+    """
+
+    def mark(function: F) -> F:
+        exports = tuple(Export(name, gpl, namespace) for name in names or (function.__name__,))
+        function.__kexports__ = exports  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def exports_of(module: object) -> dict[str, tuple[Export, Callable[..., Any]]]:
+    """All functions of a Python module that ``export`` marked, by exported name."""
+    found: dict[str, tuple[Export, Callable[..., Any]]] = {}
+    for value in vars(module).values():
+        for exported in getattr(value, "__kexports__", ()):
+            found[exported.name] = (exported, value)
+    return found

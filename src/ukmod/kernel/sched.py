@@ -1,0 +1,319 @@
+"""Tasks and the scheduler: kernel/sched/core.c, on one CPU and in virtual time.
+
+A task is a greenlet. The guest code it runs and the Python functions that code calls share its stack, so a
+kernel function sleeps by calling ``schedule``, as in C. Which task runs next depends on nothing but what
+happened before (and on the seed, if one is given): the same input gives the same run.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import MachineError, MissingExtraError
+from ukmod.kernel.clock import Clock
+from ukmod.kernel.export import export
+from ukmod.machine.abi import Int, Long, Ptr, UInt
+
+try:
+    from greenlet import GreenletExit, getcurrent, greenlet
+except ImportError as error:  # pragma: no cover - depends on the installation
+    raise MissingExtraError("The emulated machine", "machine") from error
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+# include/linux/sched.h
+TASK_RUNNING: Final = 0x0
+TASK_INTERRUPTIBLE: Final = 0x1
+TASK_UNINTERRUPTIBLE: Final = 0x2
+TASK_DEAD: Final = 0x80
+TASK_WAKEKILL: Final = 0x100
+TASK_NOLOAD: Final = 0x400
+TASK_NORMAL: Final = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE
+TASK_KILLABLE: Final = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE
+TASK_IDLE: Final = TASK_UNINTERRUPTIBLE | TASK_NOLOAD
+MAX_SCHEDULE_TIMEOUT: Final = (1 << 63) - 1
+PF_KTHREAD: Final = 0x0020_0000
+
+SWITCH_COST_NS = 1_000
+"""What a context switch takes. It keeps tasks that only yield to one another from stopping the clock."""
+SLICE_CALLS = 10_000
+"""Kernel calls after which a task that never sleeps is made to let time pass and others run."""
+SLICE_NS = 100_000_000
+"""The time such a slice is taken to have lasted."""
+
+
+class TaskExitError(BaseException):
+    """Unwinds a task's stack: do_exit() was called, or the task was killed by an oops."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Task:
+    """A struct task_struct, half of it in guest memory (see kernel/task.py) and half here."""
+
+    def __init__(self, pid: int, address: int, stack: int, stack_size: int, entry: Callable[[], int]) -> None:
+        self.pid = pid
+        self.address = address
+        """Of its task_struct."""
+        self.stack = stack
+        self.stack_size = stack_size
+        self.entry = entry
+        self.sp = stack + stack_size - 64
+        self.depth = 0
+        self.queued = False
+        self.started = False
+        self.exited = False
+        self.exit_code = 0
+        self.parent: Task | None = None
+        self.owner = ""
+        """The module whose code the task runs, for reports; empty for the kernel's own."""
+        self.is_kthread = False
+        self.on_exit: list[Callable[[Task], None]] = []
+        self.slices = 0
+        """Time slices used up since the task last slept."""
+        self.greenlet: greenlet | None = None
+
+    def __repr__(self) -> str:
+        return f"<Task {self.pid}>"
+
+
+class Scheduler:
+    """The run queue. ``seed`` makes it pick among the runnable tasks at random, reproducibly."""
+
+    def __init__(self, kernel: Kernel, clock: Clock, seed: int | None = None) -> None:
+        self._k = kernel
+        self.clock = clock
+        self.tasks: dict[int, Task] = {}
+        """By address of task_struct."""
+        self.current: Task | None = None
+        self._queue: deque[Task] = deque()
+        self._random = random.Random(seed) if seed is not None else None  # noqa: S311 - not a secret
+        self._hub = getcurrent()
+        self.in_interrupt = False
+
+    # -- running --------------------------------------------------------------------------------------
+
+    def run(self, until: Callable[[], bool], deadline: int | None = None) -> bool:
+        """Run tasks and events until ``until()`` holds, or ``deadline`` (nanoseconds) has come, or nothing
+        can ever happen again. Returns ``until()``.
+        """
+        self._hub = getcurrent()
+        while not until():
+            if deadline is not None and self.clock.now >= deadline and not self._due_now():
+                return until()
+            self._fire_due()
+            if self._queue:
+                self._switch_to(self._pick())
+                continue
+            when = self.clock.next_event()
+            if when is None or (deadline is not None and when > deadline):
+                if deadline is not None:
+                    self.clock.advance_to(deadline)
+                return until()
+            self.clock.advance_to(when)
+        return True
+
+    def _due_now(self) -> bool:
+        when = self.clock.next_event()
+        return bool(self._queue) or (when is not None and when <= self.clock.now)
+
+    def _fire_due(self) -> None:
+        while event := self.clock.due():
+            self._k.interrupt(event.action)
+
+    def _pick(self) -> Task:
+        if self._random is not None:
+            self._queue.rotate(-self._random.randrange(len(self._queue)))
+        task = self._queue.popleft()
+        task.queued = False
+        return task
+
+    def _switch_to(self, task: Task) -> None:
+        cpu = self._k.cpu
+        self.clock.now += SWITCH_COST_NS
+        self.current = task
+        self._k.set_current(task)
+        cpu.sp, cpu.depth = task.sp, task.depth
+        cpu.new_slice(SLICE_CALLS)
+        if task.greenlet is None:
+            task.greenlet = greenlet(self._body)
+            task.started = True
+        task.greenlet.parent = self._hub
+        task.greenlet.switch()
+        self.current = None
+
+    def _body(self) -> None:
+        task = self._running()
+        try:
+            task.exit_code = task.entry()
+        except TaskExitError as done:
+            task.exit_code = done.code
+        except GreenletExit:
+            return
+        task.exited = True
+        self._k.task_exited(task)
+        for callback in task.on_exit:
+            callback(task)
+
+    def _running(self) -> Task:
+        if self.current is None:
+            raise MachineError("there is no current task")
+        return self.current
+
+    # -- for kernel functions -------------------------------------------------------------------------
+
+    def task(self) -> Task:
+        """The current task. Raises MachineError outside of any, which no kernel function may be."""
+        return self._running()
+
+    def schedule(self) -> None:
+        """schedule(): give up the CPU, for good unless the state is TASK_RUNNING or a signal is pending."""
+        task = self._running()
+        if self.in_interrupt or self._k.preempt_count() > 0:
+            self._k.scheduling_while_atomic()
+        state = self._k.task_state(task)
+        if state != TASK_RUNNING and not self._k.signal_pending_state(state, task):
+            task.slices = 0
+        else:
+            self._k.set_task_state(task, TASK_RUNNING)
+            self._enqueue(task)
+        self._leave(task)
+
+    def _leave(self, task: Task) -> None:
+        cpu = self._k.cpu
+        task.sp, task.depth = cpu.sp, cpu.depth
+        self._hub.switch()
+
+    def preempt(self) -> None:
+        """Let others run; the task stays runnable whatever its state, as preempted tasks do."""
+        task = self._running()
+        self._enqueue(task)
+        self._leave(task)
+
+    def _enqueue(self, task: Task) -> None:
+        if not task.queued and not task.exited:
+            task.queued = True
+            self._queue.append(task)
+
+    def wake(self, task: Task, states: int = TASK_NORMAL) -> bool:
+        """try_to_wake_up(): make ``task`` runnable if its state is one of ``states``; whether it was woken."""
+        if task.exited or not self._k.task_state(task) & states:
+            return False
+        self._k.set_task_state(task, TASK_RUNNING)
+        self._enqueue(task)
+        return True
+
+    def wake_new(self, task: Task) -> None:
+        """wake_up_new_task()."""
+        self._k.set_task_state(task, TASK_RUNNING)
+        self._enqueue(task)
+
+    def schedule_timeout(self, timeout: int) -> int:
+        """Sleep at most ``timeout`` jiffies, in the state that was set before; jiffies that were left."""
+        if timeout == MAX_SCHEDULE_TIMEOUT:
+            self.schedule()
+            return timeout
+        expires = self.clock.jiffies + timeout
+        task = self._running()
+        event = self.clock.at(self.clock.time_of(expires), lambda: void(self.wake(task)))
+        try:
+            self.schedule()
+        finally:
+            event.cancelled = True
+        return max(0, expires - self.clock.jiffies)
+
+    def kill_all(self) -> None:
+        """Unwind every task's stack, when the machine is taken down."""
+        for task in list(self.tasks.values()):
+            if task.greenlet is not None and not task.greenlet.dead:
+                task.greenlet.parent = getcurrent()
+                task.greenlet.throw(GreenletExit)
+
+
+def void(_: object) -> None:
+    """Drop a result."""
+
+
+def block(k: Kernel, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
+    """Set the current task's state and sleep; jiffies left of ``timeout``."""
+    k.set_task_state(k.sched.task(), state)
+    return k.sched.schedule_timeout(timeout)
+
+
+@export()
+def schedule(k: Kernel) -> None:
+    """void schedule(void)."""
+    k.sched.schedule()
+
+
+@export()
+def schedule_timeout(k: Kernel, timeout: Long) -> Long:
+    """Signed long schedule_timeout(signed long timeout)."""
+    if timeout < 0:
+        k.printk(f"schedule_timeout: wrong timeout value {timeout & (1 << 64) - 1:x}\n", level=3)
+        k.dump_stack()
+        k.set_task_state(k.sched.task(), TASK_RUNNING)
+        return 0
+    return k.sched.schedule_timeout(timeout)
+
+
+@export()
+def schedule_timeout_interruptible(k: Kernel, timeout: Long) -> Long:
+    """Signed long schedule_timeout_interruptible(signed long timeout)."""
+    k.set_task_state(k.sched.task(), TASK_INTERRUPTIBLE)
+    return schedule_timeout(k, timeout)
+
+
+@export()
+def schedule_timeout_uninterruptible(k: Kernel, timeout: Long) -> Long:
+    """Signed long schedule_timeout_uninterruptible(signed long timeout)."""
+    k.set_task_state(k.sched.task(), TASK_UNINTERRUPTIBLE)
+    return schedule_timeout(k, timeout)
+
+
+@export()
+def schedule_timeout_killable(k: Kernel, timeout: Long) -> Long:
+    """Signed long schedule_timeout_killable(signed long timeout)."""
+    k.set_task_state(k.sched.task(), TASK_KILLABLE)
+    return schedule_timeout(k, timeout)
+
+
+@export()
+def schedule_timeout_idle(k: Kernel, timeout: Long) -> Long:
+    """Signed long schedule_timeout_idle(signed long timeout)."""
+    k.set_task_state(k.sched.task(), TASK_IDLE)
+    return schedule_timeout(k, timeout)
+
+
+@export("yield")
+def sched_yield(k: Kernel) -> None:
+    """void yield(void)."""
+    k.set_task_state(k.sched.task(), TASK_RUNNING)
+    k.sched.schedule()
+
+
+@export("__cond_resched", "__SCT__cond_resched", "__SCT__might_resched")
+def cond_resched(k: Kernel) -> Int:
+    """Int __cond_resched(void): 1 if another task ran."""
+    if not k.sched.runnable() or k.preempt_count():
+        return 0
+    k.sched.preempt()
+    return 1
+
+
+@export()
+def wake_up_process(k: Kernel, task: Ptr) -> Int:
+    """Int wake_up_process(struct task_struct *p): 1 if it was asleep."""
+    return k.sched.wake(k.task_at(task))
+
+
+@export(gpl=True)
+def wake_up_state(k: Kernel, task: Ptr, state: UInt) -> Int:
+    """Int wake_up_state(struct task_struct *p, unsigned int state)."""
+    return k.sched.wake(k.task_at(task), state)

@@ -1,0 +1,168 @@
+"""The C ABI (System V x86-64): from a Python function's annotations to registers and back.
+
+A kernel function is written as ``def schedule_timeout(k: Kernel, timeout: Long) -> Long``; ``bind`` makes of
+it a handler that takes the arguments out of the trap frame. The types are ordinary ``int`` (or ``bytes``) to
+the type checker; what C knows about them is in their ``Annotated`` metadata.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_type_hints
+
+from ukmod.errors import UsageError
+from ukmod.machine.memory import Memory
+from ukmod.machine.stubs import F_ARGS, F_SP, SAVED_BYTES
+
+_REGISTER_ARGUMENTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class CType:
+    """A C type as an argument: how 8 bytes of register or stack become a Python value."""
+
+    name: str
+    code: str
+    """struct format of one 8-byte slot."""
+    convert: str = ""
+    """'cstring': the value is a ``char *`` and is read as bytes; 'bool': it becomes a bool."""
+
+
+Int = Annotated[int, CType("int", "i4x")]
+UInt = Annotated[int, CType("unsigned int", "I4x")]
+Long = Annotated[int, CType("long", "q")]
+ULong = Annotated[int, CType("unsigned long", "Q")]
+Short = Annotated[int, CType("short", "h6x")]
+UShort = Annotated[int, CType("unsigned short", "H6x")]
+Char = Annotated[int, CType("char", "b7x")]
+UChar = Annotated[int, CType("unsigned char", "B7x")]
+Bool = Annotated[bool, CType("bool", "B7x", "bool")]
+Ptr = Annotated[int, CType("void *", "Q")]
+CStr = Annotated[bytes, CType("const char *", "Q", "cstring")]
+"""A NUL-terminated string, read when the function is called; a bad pointer is a Fault there."""
+
+LongLong, ULongLong, SizeT, SSizeT, LoffT = Long, ULong, ULong, Long, Long
+GfpT, PidT, U32, S32, U64, S64 = UInt, Int, UInt, Int, ULong, Long
+
+_C_TYPES: dict[str, Any] = {
+    "int": Int, "unsigned int": UInt, "long": Long, "unsigned long": ULong, "short": Short,
+    "unsigned short": UShort, "char": Char, "signed char": Char, "unsigned char": UChar, "bool": Bool,
+    "_Bool": Bool, "long long": Long, "unsigned long long": ULong, "size_t": ULong, "ssize_t": Long,
+    "char *": CStr, "const char *": CStr, "void *": Ptr,
+    "u8": UChar, "u16": UShort, "u32": UInt, "u64": ULong, "s8": Char, "s16": Short, "s32": Int, "s64": Long,
+}  # fmt: skip
+
+
+class VarArgs:
+    """A variadic function's ``...``: each ``next`` takes one argument, as va_arg() does."""
+
+    __slots__ = ("_frame", "_index", "_memory", "_stack")
+
+    def __init__(self, memory: Memory, frame: memoryview, fixed: int) -> None:
+        self._memory = memory
+        self._frame = frame[F_ARGS : F_ARGS + _REGISTER_ARGUMENTS].tolist()
+        self._index = fixed
+        # Above the return address are the arguments that did not fit into registers.
+        self._stack = frame[F_SP] + SAVED_BYTES + 8 - 8 * _REGISTER_ARGUMENTS
+
+    def next(self) -> int:
+        """The next argument's 8 bytes, unsigned."""
+        index = self._index
+        self._index = index + 1
+        if index < _REGISTER_ARGUMENTS:
+            value: int = self._frame[index]
+            return value
+        return self._memory.u64(self._stack + 8 * index)
+
+
+class VaList:
+    """A ``va_list`` that guest code made (AMD64 ABI 3.5.7), read like VarArgs and advanced in place."""
+
+    __slots__ = ("_address", "_memory")
+
+    def __init__(self, memory: Memory, address: int) -> None:
+        self._memory = memory
+        self._address = address
+
+    def next(self) -> int:
+        """The next argument's 8 bytes, unsigned."""
+        memory, at = self._memory, self._address
+        gp_offset = memory.u32(at)
+        if gp_offset < 8 * _REGISTER_ARGUMENTS:
+            memory.set_u32(at, gp_offset + 8)
+            return memory.u64(memory.u64(at + 16) + gp_offset)
+        area = memory.u64(at + 8)
+        memory.set_u64(at + 8, area + 8)
+        return memory.u64(area)
+
+
+def ctype(annotation: Any) -> CType:
+    """The C type an annotation stands for. Raises UsageError if it stands for none."""
+    for extra in get_args(annotation)[1:]:
+        if isinstance(extra, CType):
+            return extra
+    if annotation is int:
+        return CType("long", "q")
+    raise UsageError(f"{annotation!r} says nothing about a C type")
+
+
+def bind(function: Callable[..., Any], kernel: Any, memory: Memory) -> Callable[[memoryview], int]:
+    """A handler for the CPU that calls ``function(kernel, *arguments)`` with arguments as annotated.
+
+    A parameter annotated ``VarArgs`` comes last and takes the rest. ``None`` is returned as 0 and ``bytes``
+    cannot be returned. Raises UsageError for an annotation that is no C type.
+    """
+    hints = get_type_hints(function, localns={"Kernel": Any}, include_extras=True)
+    names = function.__code__.co_varnames[1 : function.__code__.co_argcount]
+    variadic = bool(names) and hints[names[-1]] is VarArgs
+    types = [ctype(hints[name]) for name in (names[:-1] if variadic else names)]
+    count = len(types)
+    in_registers = struct.Struct("<" + "".join(t.code for t in types[:_REGISTER_ARGUMENTS])).unpack_from
+    on_stack = struct.Struct("<" + "".join(t.code for t in types[_REGISTER_ARGUMENTS:]))
+    converted = [(n, t.convert) for n, t in enumerate(types) if t.convert]
+    offset = 8 * F_ARGS
+
+    def simple(frame: memoryview) -> int:
+        result = function(kernel, *in_registers(frame, offset))
+        return result if result is not None else 0
+
+    def full(frame: memoryview) -> int:
+        arguments: list[Any] = list(in_registers(frame, offset))
+        if on_stack.size:
+            arguments += on_stack.unpack(memory.read(frame[F_SP] + SAVED_BYTES + 8, on_stack.size))
+        for n, how in converted:
+            arguments[n] = memory.cstring(arguments[n]) if how == "cstring" else bool(arguments[n])
+        if variadic:
+            arguments.append(VarArgs(memory, frame, count))
+        result = function(kernel, *arguments)
+        return result if result is not None else 0
+
+    return full if on_stack.size or converted or variadic else simple
+
+
+def c_value(memory: Memory, annotation: Any, value: int) -> Any:
+    """RAX as the Python value of a function whose return type is annotated so."""
+    if annotation is None or annotation is type(None):
+        return None
+    kind = ctype(annotation)
+    (result,) = struct.unpack("<" + kind.code, struct.pack("<Q", value))
+    if kind.convert == "cstring":
+        return memory.cstring(value) if value else None
+    return bool(result) if kind.convert == "bool" else result
+
+
+def from_c_name(name: str) -> Any:
+    """The annotation for a C type's name: ``"unsigned int"`` is UInt, any pointer is Ptr.
+
+    Raises UsageError for a type that is not passed in one integer register.
+    """
+    name = " ".join(name.split())
+    if name == "void":
+        return None
+    if name in _C_TYPES:
+        return _C_TYPES[name]
+    if name.endswith("*"):
+        return Ptr
+    raise UsageError(f"cannot pass the C type '{name}'")

@@ -1,0 +1,61 @@
+"""Ranges of kernel addresses that are handed out page by page: vmalloc space, module space, stacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ukmod.errors import LimitError
+from ukmod.machine.memory import PAGE_SIZE, READ_WRITE, Memory, page_align
+
+VMALLOC_START = 0xFFFF_C900_0000_0000
+MODULES_VADDR = 0xFFFF_FFFF_C000_0000
+"""Documentation/x86/x86_64/mm.rst."""
+
+
+@dataclass(slots=True)
+class _Range:
+    frame: int
+    size: int
+
+
+class Area:
+    """Addresses from ``base`` to ``base + size``. Each allocation is followed by a page that is never mapped,
+    as in vmalloc space, so that running off its end is a page fault."""
+
+    def __init__(self, memory: Memory, base: int, size: int) -> None:
+        self.memory = memory
+        self.base = base
+        self.end = base + size
+        self._next = base
+        self._free: dict[int, list[int]] = {}
+        self._ranges: dict[int, _Range] = {}
+
+    def alloc(self, size: int, prot: int = READ_WRITE) -> int:
+        """``size`` bytes, rounded up to pages, zeroed and mapped with ``prot``; the address.
+
+        Raises LimitError when the area or the machine's RAM is used up.
+        """
+        size = max(page_align(size), PAGE_SIZE)
+        frame = self.memory.alloc_frames(size // PAGE_SIZE)
+        if free := self._free.get(size):
+            address = free.pop()
+        else:
+            address = self._next
+            if address + size + PAGE_SIZE > self.end:
+                raise LimitError(f"no room for {size} bytes from {self.base:#x}", errno=12)
+            self._next = address + size + PAGE_SIZE
+        self.memory.map(address, frame, size, prot)
+        self._ranges[address] = _Range(frame, size)
+        return address
+
+    def free(self, address: int) -> None:
+        """Unmap and give back what ``alloc`` returned."""
+        found = self._ranges.pop(address)
+        self.memory.unmap(address, found.size)
+        self.memory.free_frames(found.frame, found.size // PAGE_SIZE)
+        self._free.setdefault(found.size, []).append(address)
+
+    def size_of(self, address: int) -> int:
+        """The size in bytes of the allocation that begins at ``address``; 0 if none does."""
+        found = self._ranges.get(address)
+        return found.size if found else 0

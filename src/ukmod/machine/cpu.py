@@ -1,0 +1,354 @@
+"""The emulated CPU: guest functions called from Python, Python functions called from the guest.
+
+``Cpu.call`` runs a guest function to its end. Whenever the guest calls a function that Python implements, the
+CPU halts in its stub (see stubs.py), the emulation returns, and the function runs as ordinary Python: it may
+call the guest again, or switch to another task, because no emulation is under way beneath it. A stop and a
+restart cost less than a microsecond, no more than a callback from inside the emulation would.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ukmod.errors import MachineError, MissingExtraError
+from ukmod.machine import stubs
+from ukmod.machine.memory import (
+    PAGE_SIZE,
+    PRESENT,
+    READ_EXEC,
+    READ_ONLY,
+    READ_WRITE,
+    Fault,
+    Memory,
+    page_align,
+)
+from ukmod.machine.stubs import ID_NONE, ID_RETURN
+
+try:
+    from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
+    from unicorn import x86_const as x86
+    from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH, UC_ERR_INSN_INVALID
+    from unicorn.unicorn_py3.unicorn import uclib
+except ImportError as error:  # pragma: no cover - depends on the installation
+    raise MissingExtraError("The emulated machine", "machine") from error
+
+MASK64 = (1 << 64) - 1
+_NOWHERE = 0xDEAD_0000_0000_0000
+"""Where emulation would end if the guest got there. It cannot: the address is not canonical."""
+MAX_DEPTH = 64
+"""Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
+
+_REGISTERS = tuple(getattr(x86, f"UC_X86_REG_{name.upper()}") for name in stubs.REGISTERS)
+_MSR_EFER, _MSR_GS_BASE, _MSR_FS_BASE = 0xC000_0080, 0xC000_0101, 0xC000_0100
+_EFER_SCE, _EFER_LME, _EFER_LMA, _EFER_NX = 1 << 0, 1 << 8, 1 << 10, 1 << 11
+_CR0 = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
+_CR4 = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
+PF_VECTOR, UD_VECTOR, GP_VECTOR, DF_VECTOR, DE_VECTOR, BP_VECTOR = 14, 6, 13, 8, 0, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """The CPU's registers at one moment; ``gpr`` is in the order of stubs.REGISTERS."""
+
+    gpr: tuple[int, ...]
+    rip: int
+    rflags: int
+    cr2: int
+
+    def __getitem__(self, name: str) -> int:
+        return self.gpr[stubs.REGISTERS.index(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class CpuException:
+    """An exception that the guest's code raised: ``vector`` as the CPU numbers them.
+
+    ``address`` and ``write``/``fetch`` say what a page fault (vector 14) was about.
+    """
+
+    vector: int
+    registers: Registers
+    address: int = 0
+    write: bool = False
+    fetch: bool = False
+    present: bool = False
+
+
+Handler = Callable[[memoryview], int]
+"""A kernel function behind a stub: given the trap frame in 8-byte words, it returns RAX (any sign)."""
+
+
+class Cpu:
+    """One emulated x86-64 CPU in kernel mode, on ``memory``."""
+
+    def __init__(self, memory: Memory, *, watchdog: float = 0.2) -> None:
+        self.memory = memory
+        self._handlers: list[Handler] = [_no_handler, _no_handler]
+        self._next_stub = stubs.STUB_BASE + stubs.CODE_SIZE
+        self._stub_end = stubs.STUB_BASE
+        self.sp = 0
+        """The stack pointer below which the current task's next guest function may run."""
+        self.depth = 0
+        """How many guest functions are under way in the current task, one inside the other."""
+        self.on_exception: Callable[[CpuException], int | None] = _unhandled
+        """Told of a guest's exception; returns where to go on, or raises to end the task."""
+        self.on_fault: Callable[[Fault, int], None] = _unhandled_fault
+        """Told of a Fault in the Python function behind the stub at the address given; raises."""
+        self.on_stuck: Callable[[], None] = lambda: None
+        """Called when guest code has run for ``watchdog`` seconds without calling the kernel; may switch
+        tasks, or raise to end the task."""
+        self._uc = self._start()
+        self._handle = self._uc._uch  # noqa: SLF001 - the raw call costs half of emu_start()'s
+        self._frame = self._map_stubs()
+        self._vector = -1
+        self._clean = self._uc.context_save()
+        self._watchdog = _Watchdog(self._uc, watchdog)
+        memory.on_unmap = self.flush_tlb
+
+    def _start(self) -> Any:
+        uc = Uc(UC_ARCH_X86, UC_MODE_64)
+        ram = (ctypes.c_char * self.memory.size).from_buffer(self.memory.ram)
+        uc.mem_map_ptr(0, self.memory.size, 7, ctypes.addressof(ram))
+        self._ram = ram
+        uc.reg_write(x86.UC_X86_REG_CR3, self.memory.root)
+        uc.reg_write(x86.UC_X86_REG_CR4, _CR4)
+        uc.msr_write(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
+        uc.reg_write(x86.UC_X86_REG_CR0, _CR0)
+        uc.hook_add(UC_HOOK_INTR, self._interrupt)
+        return uc
+
+    def _map_stubs(self) -> memoryview:
+        memory = self.memory
+        frame = memory.alloc_frames(1)
+        memory.map(stubs.FRAME_BASE, frame, PAGE_SIZE, READ_WRITE)
+        code = stubs.shared_code()
+        self._grow_stubs()
+        memory.write(stubs.STUB_BASE, code, force=True)
+        return memory.view[frame : frame + PAGE_SIZE].cast("Q")
+
+    def close(self) -> None:
+        """Stop the watchdog and free the engine."""
+        self._watchdog.close()
+        self._frame.release()
+        self._uc = None
+        self._ram = None
+
+    # -- code -----------------------------------------------------------------------------------------
+
+    def _grow_stubs(self) -> None:
+        size = 16 * PAGE_SIZE
+        self.memory.map(self._stub_end, self.memory.alloc_frames(16), size, READ_EXEC)
+        self._stub_end += size
+
+    def _room(self, size: int) -> int:
+        address = self._next_stub
+        self._next_stub = address + ((size + 15) & ~15)
+        while self._next_stub > self._stub_end:
+            self._grow_stubs()
+        return address
+
+    def add_function(self, handler: Handler) -> int:
+        """Give ``handler`` an address that guest code can call; the address."""
+        address = self._room(stubs.STUB_SIZE)
+        self.memory.write(address, stubs.stub(address, len(self._handlers)), force=True)
+        self._handlers.append(handler)
+        return address
+
+    def add_native(self, code: bytes) -> int:
+        """Put machine code where guest code can call it; the address."""
+        address = self._room(len(code))
+        self.memory.write(address, code, force=True)
+        return address
+
+    def flush_tlb(self) -> None:
+        """Forget cached translations, after a page table entry was restricted."""
+        uclib.uc_ctl(self._handle, UC_CTL_TLB_FLUSH | (UC_CTL_IO_WRITE << 30))
+
+    def flush_code(self) -> None:
+        """Forget translated code, after code was written or removed."""
+        self._uc.ctl_flush_tb()
+
+    def map_io(self, address: int, read: Callable[[int, int], int]) -> None:
+        """Make the page at virtual ``address`` a device: each load of it calls ``read(offset, size)``."""
+        physical = page_align(self.memory.size) + (address & 0xFFFF_F000)
+        self._uc.mmio_map(physical, PAGE_SIZE, lambda _uc, offset, size, _: read(offset, size), None, None, None)
+        self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
+
+    def set_gs(self, base: int) -> None:
+        """Where this CPU's per-CPU area is."""
+        self._uc.msr_write(_MSR_GS_BASE, base)
+        self._clean = self._uc.context_save()
+
+    # -- running --------------------------------------------------------------------------------------
+
+    def call(self, function: int, *arguments: int) -> int:
+        """Call the guest function at an address in the current task; RAX, unsigned.
+
+        Arguments are integers or pointers; any number. Raises what ``on_exception`` raises for a fault.
+        """
+        frame, sp = self._frame, self.sp
+        below = (sp - 8) & ~15
+        if extra := arguments[6:]:
+            below = (below - 8 * len(extra)) & ~15
+            for n, argument in enumerate(extra):
+                self.memory.set_u64(below + 8 * n, argument)
+        for n, argument in enumerate(arguments[:6]):
+            frame[stubs.F_ARGS + n] = argument & MASK64
+        frame[stubs.F_SP] = below
+        frame[stubs.F_FUNCTION] = function
+        self.depth += 1
+        try:
+            if self.depth > MAX_DEPTH:
+                raise Fault(sp, write=True)
+            return self._run(stubs.ENTER_AT)
+        finally:
+            self.depth -= 1
+            self.sp = sp
+
+    def _run(self, rip: int) -> int:
+        frame, handlers, handle = self._frame, self._handlers, self._handle
+        start, dog = uclib.uc_emu_start, self._watchdog
+        while True:
+            frame[0] = ID_NONE
+            dog.laps += 1
+            dog.running = True
+            error = start(handle, rip, _NOWHERE, 0, 0)
+            dog.running = False
+            number = frame[0]
+            if number > ID_RETURN:
+                sp = self.sp = frame[7]
+                try:
+                    result = handlers[number](frame)
+                except Fault as fault:
+                    self.on_fault(fault, number)
+                    raise
+                frame[7] = sp
+                frame[8] = result & MASK64
+                rip = stubs.RESUME_AT
+            elif number == ID_RETURN:
+                return frame[8]
+            else:
+                rip = self._interrupted(error)
+
+    def _interrupted(self, error: int) -> int:
+        """The emulation ended without a trap: a fault, or the watchdog. Where to go on."""
+        if error or self._vector >= 0:
+            raised = self._exception(error)
+            at = self.on_exception(raised)
+            return self._resume(raised.registers, at)
+        registers = self.registers()
+        context = self._uc.context_save()
+        sp = self.sp = (registers["rsp"] - 128) & ~15
+        self.on_stuck()
+        self._uc.context_restore(context)
+        self.sp = sp
+        return registers.rip
+
+    def _resume(self, registers: Registers, at: int | None) -> int:
+        """Registers as they were, minus the engine's memory of the exception, which would make the next one a
+        double fault."""
+        self._uc.context_restore(self._clean)
+        for number, value in zip(_REGISTERS, registers.gpr, strict=True):
+            self._uc.reg_write(number, value)
+        self._uc.reg_write(x86.UC_X86_REG_RFLAGS, registers.rflags)
+        return registers.rip if at is None else at
+
+    def registers(self) -> Registers:
+        """All registers now."""
+        read = self._uc.reg_read
+        return Registers(
+            tuple(read(number) for number in _REGISTERS),
+            read(x86.UC_X86_REG_RIP),
+            read(x86.UC_X86_REG_RFLAGS),
+            read(x86.UC_X86_REG_CR2),
+        )
+
+    def symbol_of_stub(self, number: int) -> Handler:
+        """The handler with this number, for reports."""
+        return self._handlers[number]
+
+    # -- exceptions -----------------------------------------------------------------------------------
+
+    def _interrupt(self, uc: Any, vector: int, _: object) -> None:
+        self._vector = vector
+        uc.emu_stop()
+
+    def _exception(self, error: int) -> CpuException:
+        vector, self._vector = self._vector, -1
+        registers = self.registers()
+        self._uc.context_restore(self._clean)
+        if vector < 0:
+            if error != UC_ERR_INSN_INVALID:
+                raise MachineError(f"the engine failed: {UcError(error)}")
+            vector = UD_VECTOR
+        if vector != PF_VECTOR:
+            return CpuException(vector, registers)
+        present = bool(self.memory.prot(registers.cr2))
+        fetch = registers.cr2 == registers.rip
+        write = not fetch and (present or self._is_write(registers))
+        return CpuException(vector, registers, registers.cr2, write, fetch, present)
+
+    def _is_write(self, registers: Registers) -> bool:
+        """Was the access that faulted on an absent page a store?
+
+        The engine does not tell the error code. So the instruction is tried once more with a read-only page
+        at the address: a load passes, a store faults again.
+        """
+        memory, page = self.memory, registers.cr2 & ~(PAGE_SIZE - 1)
+        if 0x7FFF_FFFF_FFFF < registers.cr2 < 0xFFFF_8000_0000_0000:
+            return False
+        scratch = memory.alloc_frames(1)
+        before = memory.swap_entry(page, scratch | PRESENT)
+        self._resume(registers, None)
+        self._uc.emu_start(registers.rip, _NOWHERE, count=1)
+        write = self._vector == PF_VECTOR and self._uc.reg_read(x86.UC_X86_REG_CR2) == registers.cr2
+        self._vector = -1
+        memory.swap_entry(page, before)
+        memory.free_frames(scratch, 1)
+        self._uc.context_restore(self._clean)
+        return write
+
+
+class _Watchdog:
+    """Stops guest code that runs on and on without calling the kernel.
+
+    A thread looks every ``period`` seconds of host time whether the CPU has been in the same stretch of guest
+    code since it last looked. The CPU pays one addition a stretch for it.
+    """
+
+    def __init__(self, uc: Any, period: float) -> None:
+        self.laps = 0
+        self.running = False
+        self._uc = uc
+        self._period = period
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="ukmod-watchdog", daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        seen = -1
+        while not self._stop.wait(self._period):
+            laps = self.laps
+            if laps == seen and self.running:
+                self._uc.emu_stop()
+            seen = laps
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def _no_handler(frame: memoryview) -> int:
+    raise MachineError(f"trap {frame[0]} has no function")
+
+
+def _unhandled(raised: CpuException) -> int | None:
+    raise MachineError(f"unhandled exception {raised.vector} at {raised.registers.rip:#x}")
+
+
+def _unhandled_fault(fault: Fault, number: int) -> None:
+    del fault, number
