@@ -1,0 +1,33 @@
+"""Where the stored transcripts of the real kernel are, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.steps import Case, Outcome
+from tests.transcript import parse
+
+RELEASE = "6.1.0-56-amd64"
+"""The kernel that the stored transcripts and the compiled modules are of."""
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DIRECTORY = REPOSITORY / "tests" / "golden" / RELEASE
+MODULES = (
+    REPOSITORY / "src" / "ukmod" / "data" / "demo" / RELEASE,
+    REPOSITORY / "tests" / "data" / "cases" / RELEASE,
+)
+
+
+def path(case: Case) -> Path:
+    """The file of a case's transcript."""
+    return DIRECTORY / f"{case.name}.txt"
+
+
+def load(case: Case) -> tuple[Outcome, ...]:
+    """What the real kernel did with a case."""
+    return parse(path(case).read_text())
+
+
+def modules() -> dict[str, Path]:
+    """Every compiled module that a case may name: its name, and its file."""
+    return {file.stem: file for directory in MODULES for file in sorted(directory.glob("*.ko"))}

@@ -1,0 +1,57 @@
+"""Where the Debian kernel is that ``tools/debian.sh`` unpacked; nothing of it is installed on the host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+RELEASE = "6.1.0-56-amd64"
+"""The kernel the golden data and the compiled modules are of."""
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPT = "tools/debian.sh"
+
+
+@dataclass(frozen=True, slots=True)
+class Debian:
+    """An unpacked linux-image package: ``image`` holds boot/ and lib/."""
+
+    image: Path
+    release: str
+
+    @property
+    def vmlinuz(self) -> Path:
+        """The compressed kernel."""
+        return self.image / "boot" / f"vmlinuz-{self.release}"
+
+    @property
+    def modules(self) -> Path:
+        """The tree of the kernel's own modules; depmod has not run on it."""
+        return self.image / "lib" / "modules" / self.release
+
+
+def cache() -> Path:
+    """Where unpacked packages are kept: $UKMOD_DEBIAN_CACHE, or .cache/debian in the repository."""
+    return Path(os.environ.get("UKMOD_DEBIAN_CACHE") or REPOSITORY / ".cache" / "debian")
+
+
+def find() -> Debian | None:
+    """The unpacked kernel image, or None where the script has not run."""
+    debian = Debian(cache() / "image", RELEASE)
+    return debian if debian.vmlinuz.is_file() else None
+
+
+def require(*programs: str) -> Debian:
+    """The unpacked kernel image; skips the test, saying what to run, where it or a program is absent."""
+    debian = find()
+    if debian is None:
+        pytest.skip(f"no Debian kernel {RELEASE} under {cache()}: run {SCRIPT} (or set UKMOD_DEBIAN_CACHE)")
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/sbin", "/usr/sbin"))
+    missing = [program for program in programs if shutil.which(program, path=path) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed: run {SCRIPT} as root")
+    return debian

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Fetches what the tests marked "real" need from a Debian 12 mirror. Idempotent; at once when all is there.
+#
+#   .cache/debian/image   the kernel image package, unpacked, never installed (UKMOD_DEBIAN_CACHE: elsewhere)
+#   as root, installed    kmod, qemu, busybox-static, cpio, and the kernel's headers (to rebuild the compiled modules)
+set -eu
+cd "$(dirname "$0")/.."
+
+release=6.1.0-56-amd64
+cache=${UKMOD_DEBIAN_CACHE:-.cache/debian}
+programs="kmod qemu-system-x86 busybox-static cpio"
+
+say() { printf 'debian.sh: %s\n' "$*" >&2; }
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+    say "not a Debian system: the tests marked real will be skipped"
+    exit 0
+fi
+
+# $1 = package: the version apt would fetch, or nothing.
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p'; }
+
+updated=
+update() {
+    [ -z "$updated" ] || return 0
+    updated=yes
+    [ "$(id -u)" -ne 0 ] || apt-get -qq update
+}
+
+install_programs() {
+    missing=
+    for package in $programs "linux-headers-$1"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        say "not root; install these yourself:$missing"
+        return 0
+    fi
+    update
+    for package in $missing; do # one by one: a package the mirror has no more must not keep out the rest
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y "$package" >/dev/null ||
+            say "could not install $package"
+    done
+}
+
+newest_release() {
+    apt-cache search --names-only '^linux-image-6\.1\.0-[0-9]+-amd64$' | sed 's/^linux-image-\([^ ]*\) .*/\1/' | sort -V | tail -n 1
+}
+
+unpack_image() {
+    [ ! -e "$cache/image/boot/vmlinuz-$release" ] || return 0
+    update
+    wanted=$release
+    package=linux-image-$wanted-unsigned
+    if [ -z "$(candidate "$package")" ]; then
+        wanted=$(newest_release)
+        [ -n "$wanted" ] || { say "the mirror has no linux-image-6.1.0-*-amd64 at all"; return 1; }
+        package=linux-image-$wanted
+        say "WARNING: the mirror has no linux-image-$release any more; $wanted is fetched in its place."
+        say "WARNING: golden data and compiled modules are of $release: the tests against the real kernel are skipped."
+        [ ! -e "$cache/image/boot/vmlinuz-$wanted" ] || return 0
+    fi
+    mkdir -p "$cache/download"
+    (cd "$cache/download" && apt-get -qq download "$package")
+    rm -rf "$cache/image.new"
+    dpkg-deb --extract "$cache/download/$package"_*.deb "$cache/image.new"
+    rm -rf "$cache/image" "$cache/download"
+    mv "$cache/image.new" "$cache/image"
+    say "unpacked $package into $cache/image"
+}
+
+unpack_image
+install_programs "$release"
