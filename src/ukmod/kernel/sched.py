@@ -89,8 +89,6 @@ class Scheduler:
     def __init__(self, kernel: Kernel, clock: Clock, seed: int | None = None) -> None:
         self._k = kernel
         self.clock = clock
-        self.tasks: dict[int, Task] = {}
-        """By address of task_struct."""
         self.current: Task | None = None
         self._queue: deque[Task] = deque()
         self._random = random.Random(seed) if seed is not None else None  # noqa: S311 - not a secret
@@ -109,7 +107,9 @@ class Scheduler:
                 return until()
             self._fire_due()
             if self._queue:
-                self._switch_to(self._pick())
+                task = self._pick()
+                if not task.exited:
+                    self._switch_to(task)
                 continue
             when = self.clock.next_event()
             if when is None or (deadline is not None and when > deadline):
@@ -138,7 +138,7 @@ class Scheduler:
         cpu = self._k.cpu
         self.clock.now += SWITCH_COST_NS
         self.current = task
-        self._k.set_current(task)
+        self._k.percpu.set_current(task.address)
         cpu.sp, cpu.depth = task.sp, task.depth
         cpu.new_slice(SLICE_CALLS)
         if task.greenlet is None:
@@ -175,13 +175,13 @@ class Scheduler:
     def schedule(self) -> None:
         """schedule(): give up the CPU, for good unless the state is TASK_RUNNING or a signal is pending."""
         task = self._running()
-        if self.in_interrupt or self._k.preempt_count() > 0:
+        if self.in_interrupt or self._k.percpu.preempt_count() > 0:
             self._k.scheduling_while_atomic()
-        state = self._k.task_state(task)
-        if state != TASK_RUNNING and not self._k.signal_pending_state(state, task):
+        state = self._k.tasks.state(task)
+        if state != TASK_RUNNING and not self._k.tasks.signal_pending_state(state, task):
             task.slices = 0
         else:
-            self._k.set_task_state(task, TASK_RUNNING)
+            self._k.tasks.set_state(task, TASK_RUNNING)
             self._enqueue(task)
         self._leave(task)
 
@@ -203,15 +203,15 @@ class Scheduler:
 
     def wake(self, task: Task, states: int = TASK_NORMAL) -> bool:
         """try_to_wake_up(): make ``task`` runnable if its state is one of ``states``; whether it was woken."""
-        if task.exited or not self._k.task_state(task) & states:
+        if task.exited or not self._k.tasks.state(task) & states:
             return False
-        self._k.set_task_state(task, TASK_RUNNING)
+        self._k.tasks.set_state(task, TASK_RUNNING)
         self._enqueue(task)
         return True
 
     def wake_new(self, task: Task) -> None:
         """wake_up_new_task()."""
-        self._k.set_task_state(task, TASK_RUNNING)
+        self._k.tasks.set_state(task, TASK_RUNNING)
         self._enqueue(task)
 
     def schedule_timeout(self, timeout: int) -> int:
@@ -221,28 +221,31 @@ class Scheduler:
             return timeout
         expires = self.clock.jiffies + timeout
         task = self._running()
-        event = self.clock.at(self.clock.time_of(expires), lambda: void(self.wake(task)))
+        event = self.clock.at(self.clock.time_of(expires), lambda: self._timed_out(task))
         try:
             self.schedule()
         finally:
             event.cancelled = True
         return max(0, expires - self.clock.jiffies)
 
+    def _timed_out(self, task: Task) -> None:
+        self.wake(task)
+
+    def runnable(self) -> bool:
+        """Does any task besides the current one want the CPU?"""
+        return bool(self._queue)
+
     def kill_all(self) -> None:
         """Unwind every task's stack, when the machine is taken down."""
-        for task in list(self.tasks.values()):
+        for task in self._k.tasks.all():
             if task.greenlet is not None and not task.greenlet.dead:
                 task.greenlet.parent = getcurrent()
                 task.greenlet.throw(GreenletExit)
 
 
-def void(_: object) -> None:
-    """Drop a result."""
-
-
 def block(k: Kernel, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
     """Set the current task's state and sleep; jiffies left of ``timeout``."""
-    k.set_task_state(k.sched.task(), state)
+    k.tasks.set_state(k.sched.task(), state)
     return k.sched.schedule_timeout(timeout)
 
 
@@ -258,7 +261,7 @@ def schedule_timeout(k: Kernel, timeout: Long) -> Long:
     if timeout < 0:
         k.printk(f"schedule_timeout: wrong timeout value {timeout & (1 << 64) - 1:x}\n", level=3)
         k.dump_stack()
-        k.set_task_state(k.sched.task(), TASK_RUNNING)
+        k.tasks.set_state(k.sched.task(), TASK_RUNNING)
         return 0
     return k.sched.schedule_timeout(timeout)
 
@@ -266,42 +269,42 @@ def schedule_timeout(k: Kernel, timeout: Long) -> Long:
 @export()
 def schedule_timeout_interruptible(k: Kernel, timeout: Long) -> Long:
     """Signed long schedule_timeout_interruptible(signed long timeout)."""
-    k.set_task_state(k.sched.task(), TASK_INTERRUPTIBLE)
+    k.tasks.set_state(k.sched.task(), TASK_INTERRUPTIBLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
 def schedule_timeout_uninterruptible(k: Kernel, timeout: Long) -> Long:
     """Signed long schedule_timeout_uninterruptible(signed long timeout)."""
-    k.set_task_state(k.sched.task(), TASK_UNINTERRUPTIBLE)
+    k.tasks.set_state(k.sched.task(), TASK_UNINTERRUPTIBLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
 def schedule_timeout_killable(k: Kernel, timeout: Long) -> Long:
     """Signed long schedule_timeout_killable(signed long timeout)."""
-    k.set_task_state(k.sched.task(), TASK_KILLABLE)
+    k.tasks.set_state(k.sched.task(), TASK_KILLABLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
 def schedule_timeout_idle(k: Kernel, timeout: Long) -> Long:
     """Signed long schedule_timeout_idle(signed long timeout)."""
-    k.set_task_state(k.sched.task(), TASK_IDLE)
+    k.tasks.set_state(k.sched.task(), TASK_IDLE)
     return schedule_timeout(k, timeout)
 
 
 @export("yield")
 def sched_yield(k: Kernel) -> None:
     """void yield(void)."""
-    k.set_task_state(k.sched.task(), TASK_RUNNING)
+    k.tasks.set_state(k.sched.task(), TASK_RUNNING)
     k.sched.schedule()
 
 
 @export("__cond_resched", "__SCT__cond_resched", "__SCT__might_resched")
 def cond_resched(k: Kernel) -> Int:
     """Int __cond_resched(void): 1 if another task ran."""
-    if not k.sched.runnable() or k.preempt_count():
+    if not k.sched.runnable() or k.percpu.preempt_count():
         return 0
     k.sched.preempt()
     return 1
@@ -310,10 +313,10 @@ def cond_resched(k: Kernel) -> Int:
 @export()
 def wake_up_process(k: Kernel, task: Ptr) -> Int:
     """Int wake_up_process(struct task_struct *p): 1 if it was asleep."""
-    return k.sched.wake(k.task_at(task))
+    return k.sched.wake(k.tasks.at(task))
 
 
 @export(gpl=True)
 def wake_up_state(k: Kernel, task: Ptr, state: UInt) -> Int:
     """Int wake_up_state(struct task_struct *p, unsigned int state)."""
-    return k.sched.wake(k.task_at(task), state)
+    return k.sched.wake(k.tasks.at(task), state)

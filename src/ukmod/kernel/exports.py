@@ -1,0 +1,24 @@
+"""The one place that knows which files implement kernel functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from ukmod.kernel import percpu, printk, sched
+from ukmod.kernel.export import Export, exports_of
+
+SUBSYSTEMS: tuple[ModuleType, ...] = (percpu, printk, sched)
+
+
+@cache
+def kernel_functions() -> dict[str, tuple[Export, Callable[..., Any]]]:
+    """Every exported function by name. Two files that export the same name are a mistake in the program."""
+    table: dict[str, tuple[Export, Callable[..., Any]]] = {}
+    for module in SUBSYSTEMS:
+        for name, found in exports_of(module).items():
+            if table.setdefault(name, found)[1] is not found[1]:
+                raise AssertionError(f"{name} is exported by {module.__name__} and another file")
+    return table

@@ -1,0 +1,87 @@
+"""The one CPU's per-CPU area, which GS points to: mm/percpu.c, as far as one CPU needs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LimitError
+from ukmod.kernel.export import export
+from ukmod.machine.abi import GfpT, Ptr, SizeT
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+AREA_SIZE: Final = 1 << 20
+STACK_CANARY: Final = 0x28
+"""Where the compiler expects the stack protector's canary, from GS."""
+_FIRST = 0x1000
+PREEMPT_NEED_RESCHED: Final = 0x8000_0000
+"""Bit 31 of __preempt_count is inverted: set means that nobody asked for a reschedule."""
+
+
+class PerCpu:
+    """The area and what has been put into it. A per-CPU symbol's value is its offset from GS."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        memory = kernel.memory
+        self._memory = memory
+        self.base = memory.map_direct(memory.alloc_frames(AREA_SIZE >> 12), AREA_SIZE)
+        self._next = _FIRST
+        memory.set_u64(self.base + STACK_CANARY, 0x5AFE_C0DE_CA7A_2100)
+        kernel.cpu.set_gs(self.base)
+        types = kernel.types
+        # Since v6.2 (commit 64701838bf05) the hottest variables share one struct.
+        if types.has("pcpu_hot", "current_task"):
+            hot = self.reserve(types.sizeof("pcpu_hot"), 64)
+            self._offsets = {"pcpu_hot": hot, "const_pcpu_hot": hot}
+            self._current = self.base + hot + types.offset("pcpu_hot", "current_task")
+            self._preempt = self.base + hot + types.offset("pcpu_hot", "preempt_count")
+        else:
+            self._offsets = {"current_task": self.reserve(8, 8), "__preempt_count": self.reserve(4, 4)}
+            self._current = self.base + self._offsets["current_task"]
+            self._preempt = self.base + self._offsets["__preempt_count"]
+        self._offsets["cpu_number"] = self.reserve(4, 4)
+        self._offsets["this_cpu_off"] = this_cpu_off = self.reserve(8, 8)
+        memory.set_u64(self.base + this_cpu_off, self.base)
+        memory.set_u32(self._preempt, PREEMPT_NEED_RESCHED)
+
+    def reserve(self, size: int, align: int) -> int:
+        """Room for a per-CPU variable, zeroed; its offset. Raises LimitError when the area is full."""
+        offset = -(-self._next // align) * align
+        if offset + size > AREA_SIZE:
+            raise LimitError("the per-CPU area is used up", errno=12)
+        self._next = offset + size
+        return offset
+
+    def symbols(self) -> dict[str, int]:
+        """The kernel's own per-CPU variables: name and offset."""
+        return dict(self._offsets)
+
+    def set_current(self, task: int) -> None:
+        """Store the address of the current task_struct."""
+        self._memory.set_u64(self._current, task)
+
+    def preempt_count(self) -> int:
+        """preempt_count()."""
+        return self._memory.u32(self._preempt) & ~PREEMPT_NEED_RESCHED
+
+    def add_preempt(self, value: int) -> None:
+        """preempt_count_add()."""
+        self._memory.set_u32(self._preempt, self._memory.u32(self._preempt) + value)
+
+    def set_preempt(self, value: int) -> None:
+        """preempt_count_set()."""
+        self._memory.set_u32(self._preempt, value | PREEMPT_NEED_RESCHED)
+
+
+@export("__alloc_percpu", gpl=True)
+def alloc_percpu(k: Kernel, size: SizeT, align: SizeT) -> Ptr:
+    """void __percpu *__alloc_percpu(size_t size, size_t align)."""
+    return k.percpu.reserve(size, max(align, 1))
+
+
+@export("__alloc_percpu_gfp", gpl=True)
+def alloc_percpu_gfp(k: Kernel, size: SizeT, align: SizeT, gfp: GfpT) -> Ptr:
+    """void __percpu *__alloc_percpu_gfp(size_t size, size_t align, gfp_t gfp)."""
+    del gfp
+    return k.percpu.reserve(size, max(align, 1))

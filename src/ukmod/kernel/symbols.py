@@ -1,0 +1,99 @@
+"""The kernel's symbol table: who exports what, and where it is.
+
+Looked up in this order: what Python implements, what loaded modules export (see module.py), what a kernel
+image exports. A Python function gets an address, and its stub, when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ukmod.kernel.export import Export
+from ukmod.machine.abi import bind
+from ukmod.machine.stubs import NATIVE
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """An exported symbol that was found: struct find_symbol_arg."""
+
+    name: str
+    address: int
+    gpl: bool = False
+    namespace: str = ""
+    crc: int | None = None
+    """Its modversions CRC; None where none is known, as for what Python implements."""
+    owner: str = ""
+    """The module that exports it; empty for the kernel itself."""
+
+
+class SymbolTable:
+    """The kernel's own exports; modules' are with the modules."""
+
+    def __init__(self, kernel: Kernel, functions: Mapping[str, tuple[Export, Callable[..., Any]]]) -> None:
+        self._k = kernel
+        self._functions = dict(functions)
+        self._symbols: dict[str, Symbol] = {}
+        self._crcs: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._starts: list[int] = []
+
+    def find(self, name: str) -> Symbol | None:
+        """The kernel's export of this name, or None."""
+        if (symbol := self._symbols.get(name)) is not None:
+            return symbol
+        if (found := self._functions.get(name)) is not None:
+            return self.add_function(found[0], found[1])
+        if (code := NATIVE.get(name)) is not None:
+            return self._add(Export(name), self._k.cpu.add_native(code))
+        return None
+
+    def add_function(self, exported: Export, function: Callable[..., Any]) -> Symbol:
+        """Export a Python function, in place of any other of that name."""
+        handler = bind(function, self._k, self._k.memory)
+        return self._add(exported, self._k.cpu.add_function(handler))
+
+    def add_data(self, name: str, address: int, *, gpl: bool = False) -> Symbol:
+        """Export a variable at ``address`` (for a per-CPU one, its offset)."""
+        return self._add(Export(name, gpl), address)
+
+    def set_crcs(self, crcs: Mapping[str, int]) -> None:
+        """Take the CRCs of exported symbols from a Module.symvers or an image, so that modversions count."""
+        self._crcs = dict(crcs)
+        self._symbols = {
+            name: Symbol(s.name, s.address, s.gpl, s.namespace, crcs.get(name), s.owner)
+            for name, s in self._symbols.items()
+        }
+
+    def _add(self, exported: Export, address: int) -> Symbol:
+        crc = self._crcs.get(exported.name)
+        symbol = Symbol(exported.name, address, exported.gpl, exported.namespace, crc)
+        self._symbols[exported.name] = symbol
+        if address not in self._names:
+            bisect.insort(self._starts, address)
+        self._names[address] = exported.name
+        return symbol
+
+    def name_at(self, address: int) -> tuple[str, int] | None:
+        """The kernel symbol whose code or data ``address`` is in, and the offset into it, in bytes."""
+        index = bisect.bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None
+        start = self._starts[index]
+        return (self._names[start], address - start) if address - start < self.size_at(start) else None
+
+    def size_at(self, start: int) -> int:
+        """The size in bytes of the symbol at ``start``: up to the next one, at most a page."""
+        index = bisect.bisect_right(self._starts, start)
+        end = self._starts[index] if index < len(self._starts) else start + 16
+        return min(end - start, 4096)
+
+    def is_python(self, name: str) -> bool:
+        """Does Python implement this symbol?"""
+        return name in self._functions or name in self._symbols

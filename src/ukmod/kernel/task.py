@@ -1,0 +1,169 @@
+"""task_struct: the half of a task that guest code sees.
+
+``current`` is a per-CPU load, and ``signal_pending()``, ``set_current_state()`` and their kin are inlined into
+modules: they read and write task_struct directly. So its fields are the truth and Python keeps no copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.sched import PF_KTHREAD, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_WAKEKILL, Task
+from ukmod.machine.area import VMALLOC_START, Area
+from ukmod.machine.memory import PAGE_SIZE, Fault, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+THREAD_SIZE: Final = 16384
+"""Bytes of a task's kernel stack, arch/x86/include/asm/page_64_types.h."""
+TASK_COMM_LEN: Final = 16
+STACK_END_MAGIC: Final = 0x57AC6E9D
+TIF_SIGPENDING: Final = 1 << 2
+TIF_NOTIFY_SIGNAL: Final = 1 << 17
+"""Bits of thread_info.flags, arch/x86/include/asm/thread_info.h."""
+SIGKILL: Final = 9
+_STACKS = 0x100_0000_0000
+"""Bytes of vmalloc space set aside for stacks."""
+_USAGE = 2
+"""References a new task_struct has: its own, and that of whoever waits for it."""
+
+
+class Tasks:
+    """Makes, finds and removes tasks, and reads and writes their task_structs."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._memory = kernel.memory
+        self._stacks = Area(kernel.memory, VMALLOC_START, _STACKS)
+        types = kernel.types
+        self._pages = page_align(types.sizeof("task_struct")) // PAGE_SIZE
+        self._usage = types.offset("task_struct", "usage")
+        self._state = types.offset("task_struct", "__state" if types.has("task_struct", "__state") else "state")
+        self._thread_flags = types.offset("task_struct", "thread_info.flags")
+        self._comm = types.offset("task_struct", "comm")
+        self._pending = types.offset("task_struct", "pending.signal")
+        self._by_address: dict[int, Task] = {}
+        self._by_pid: dict[int, Task] = {}
+        self._next_pid = 0
+
+    # -- life -----------------------------------------------------------------------------------------
+
+    def create(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
+        """A new task, not yet running, that will run ``entry`` and end with the exit code it returns."""
+        k, memory, offset = self._k, self._memory, self._k.types.offset
+        address = memory.map_direct(memory.alloc_frames(self._pages), self._pages * PAGE_SIZE)
+        stack = self._stacks.alloc(THREAD_SIZE)
+        memory.set_u64(stack, STACK_END_MAGIC)
+        pid, self._next_pid = self._next_pid, self._next_pid + 1
+        task = Task(pid, address, stack, THREAD_SIZE, entry)
+        task.is_kthread = kthread
+        task.parent = k.sched.current
+        memory.set_u32(address + self._usage, _USAGE)
+        memory.set_u32(address + offset("task_struct", "pid"), pid)
+        memory.set_u32(address + offset("task_struct", "tgid"), pid)
+        memory.set_u32(address + offset("task_struct", "flags"), PF_KTHREAD if kthread else 0)
+        memory.set_u64(address + offset("task_struct", "stack"), stack)
+        for name in ("group_leader", "real_parent", "parent"):
+            leader = address if name == "group_leader" or task.parent is None else task.parent.address
+            memory.set_u64(address + offset("task_struct", name), leader)
+        for name in ("children", "sibling", "tasks", "thread_group", "pending.list"):
+            if k.types.has("task_struct", name):
+                head = address + offset("task_struct", name)
+                memory.set_u64(head, head)
+                memory.set_u64(head + 8, head)
+        self.set_comm(task, comm)
+        self._by_address[address] = self._by_pid[pid] = task
+        return task
+
+    def get(self, task: Task) -> None:
+        """get_task_struct()."""
+        at = task.address + self._usage
+        self._memory.set_u32(at, self._memory.u32(at) + 1)
+
+    def put(self, task: Task, count: int = 1) -> None:
+        """put_task_struct(): the last reference frees the task_struct."""
+        at = task.address + self._usage
+        left = self._memory.u32(at) - count
+        self._memory.set_u32(at, left)
+        if left <= 0:
+            self.free(task)
+
+    def free(self, task: Task) -> None:
+        """__put_task_struct(): give back the memory; a later access to it is a page fault."""
+        if self._by_address.pop(task.address, None) is not None:
+            self._memory.unmap(task.address, self._pages * PAGE_SIZE)
+
+    def release(self, task: Task) -> None:
+        """release_task(): a task has exited; its pid and stack are free again."""
+        if self._by_pid.pop(task.pid, None) is not None:
+            self._stacks.free(task.stack)
+            self.put(task, _USAGE)
+
+    # -- finding --------------------------------------------------------------------------------------
+
+    def at(self, address: int) -> Task:
+        """The task whose task_struct is at ``address``. Raises Fault if there is none."""
+        if (task := self._by_address.get(address)) is None:
+            raise Fault(address)
+        return task
+
+    def by_pid(self, pid: int) -> Task | None:
+        """The task with this process id, or None."""
+        return self._by_pid.get(pid)
+
+    def all(self) -> list[Task]:
+        """All tasks, by pid."""
+        return list(self._by_pid.values())
+
+    # -- fields ---------------------------------------------------------------------------------------
+
+    def state(self, task: Task) -> int:
+        """``task->__state``."""
+        return self._memory.u32(task.address + self._state)
+
+    def set_state(self, task: Task, state: int) -> None:
+        """__set_current_state()."""
+        self._memory.set_u32(task.address + self._state, state)
+
+    def comm(self, task: Task) -> str:
+        """``task->comm``."""
+        return self._memory.read(task.address + self._comm, TASK_COMM_LEN).split(b"\0")[0].decode("latin-1")
+
+    def set_comm(self, task: Task, comm: str) -> None:
+        """Set ``task->comm``, cut to 15 characters."""
+        name = comm.encode("latin-1", "replace")[: TASK_COMM_LEN - 1]
+        self._memory.write(task.address + self._comm, name.ljust(TASK_COMM_LEN, b"\0"))
+
+    def flags(self, task: Task) -> int:
+        """``task_thread_info(task)->flags``."""
+        return self._memory.u64(task.address + self._thread_flags)
+
+    def set_flag(self, task: Task, flag: int, *, to: bool = True) -> None:
+        """Set, or clear, a TIF_ bit."""
+        at = task.address + self._thread_flags
+        flags = self._memory.u64(at)
+        self._memory.set_u64(at, flags | flag if to else flags & ~flag)
+
+    def pending(self, task: Task) -> int:
+        """The set of signals in ``task->pending.signal``: bit n-1 is signal n."""
+        return self._memory.u64(task.address + self._pending)
+
+    def set_pending(self, task: Task, signals: int) -> None:
+        """Store ``task->pending.signal``."""
+        self._memory.set_u64(task.address + self._pending, signals)
+
+    def signal_pending(self, task: Task) -> bool:
+        """signal_pending(): a signal is pending, or TIF_NOTIFY_SIGNAL asks to be noticed as if one were."""
+        return bool(self.flags(task) & (TIF_SIGPENDING | TIF_NOTIFY_SIGNAL))
+
+    def signal_pending_state(self, state: int, task: Task) -> bool:
+        """signal_pending_state(): would a task in ``state`` be woken by what is pending?"""
+        if not state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL) or not self.signal_pending(task):
+            return False
+        return bool(state & TASK_INTERRUPTIBLE) or bool(self.pending(task) >> (SIGKILL - 1) & 1)
+
+    def running(self, task: Task) -> bool:
+        """Is its state TASK_RUNNING?"""
+        return self.state(task) == TASK_RUNNING
