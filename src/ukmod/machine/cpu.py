@@ -101,6 +101,9 @@ class Cpu:
         self.on_stuck: Callable[[], None] = lambda: None
         """Called when guest code has run for ``watchdog`` seconds without calling the kernel; may switch
         tasks, or raise to end the task."""
+        self.on_slice: Callable[[], None] = lambda: None
+        """Called between two kernel calls when the slice set with ``new_slice`` is used up; may switch tasks."""
+        self._slice_end = 1 << 62
         self._uc = self._start()
         self._handle = self._uc._uch  # noqa: SLF001 - the raw call costs half of emu_start()'s
         self._frame = self._map_stubs()
@@ -226,6 +229,8 @@ class Cpu:
                 except Fault as fault:
                     self.on_fault(fault, number)
                     raise
+                if dog.laps >= self._slice_end:
+                    self.on_slice()
                 frame[7] = sp
                 frame[8] = result & MASK64
                 rip = stubs.RESUME_AT
@@ -256,6 +261,10 @@ class Cpu:
             self._uc.reg_write(number, value)
         self._uc.reg_write(x86.UC_X86_REG_RFLAGS, registers.rflags)
         return registers.rip if at is None else at
+
+    def new_slice(self, calls: int) -> None:
+        """Have ``on_slice`` called after so many more kernel calls."""
+        self._slice_end = self._watchdog.laps + calls
 
     def registers(self) -> Registers:
         """All registers now."""
