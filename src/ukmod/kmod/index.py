@@ -1,0 +1,407 @@
+"""The binary indexes beside modules.dep, such as modules.alias.bin: tries from keys to values.
+
+All numbers are big endian, whatever the machine (libkmod-index.c)::
+
+    file    u32 magic, u32 version, u32 root
+    root    u32 position of a node, in the low 28 bits, and flags that say which parts the node has
+    node    [prefix, NUL] [u8 first, u8 last, (last - first + 1) x u32 child] [u32 n, n x (u32 priority, value, NUL)]
+
+A child is found by one letter of the key, which its own prefix does not repeat; a child of 0 is none. Keys are
+7-bit. Values of one key stand by rising priority, and the later inserted first among equals.
+
+A key may be a pattern for fnmatch(3): then it is the lookup that supplies the text.
+"""
+
+from __future__ import annotations
+
+import os
+from struct import Struct
+
+from ukmod.errors import FormatError, LimitError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["MAGIC", "VERSION", "Entry", "Index", "write_index"]
+
+MAGIC = 0xB007F457
+VERSION = 0x00020001
+"""Major version in the upper half, which readers check; minor version in the lower one, which they do not."""
+
+_PREFIX = 0x80000000
+_VALUES = 0x40000000
+_CHILDREN = 0x20000000
+_POSITION = 0x0FFFFFFF
+
+_HEADER = Struct(">3I")
+_U32 = Struct(">I")
+_WILD = b"*?["
+_LETTERS = 128
+
+if TYPE_CHECKING:
+    Entry = tuple[str, int, str]
+    """(key, priority, value)"""
+    Node = tuple[bytes, int, int, int]
+    """A node's prefix, the letters of its first and last child (1 and 0 if it has none), and the position of
+    what comes after the prefix and the two letters."""
+else:
+    Entry = tuple
+
+
+class Index:
+    """An index in memory. Every method raises FormatError, with the offset, where the file lies."""
+
+    __slots__ = ("_data", "_path", "_root")
+
+    def __init__(self, data: bytes, path: str = "") -> None:
+        """Check the header; nothing else is looked at before it is asked for."""
+        if len(data) < _HEADER.size:
+            raise FormatError(f"{len(data)} bytes are too few for an index", path=path)
+        magic, version, root = _HEADER.unpack_from(data)
+        if magic != MAGIC:
+            raise FormatError(f"magic check fail: {magic:x} instead of {MAGIC:x}", path=path)
+        if version >> 16 != VERSION >> 16:
+            raise FormatError(
+                f"major version check fail: {version >> 16} instead of {VERSION >> 16}", path=path
+            )
+        self._data = data
+        self._path = path
+        self._root: int = root if root & _POSITION else 0
+
+    @classmethod
+    def open(cls, path: str) -> Index:
+        """Read an index from a file; OSError if that fails.
+
+        The file is read rather than mapped: it is a millisecond at most, and a file that shrinks meanwhile cannot
+        kill the process with SIGBUS.
+        """
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = min(os.fstat(fd).st_size, _POSITION + 1)
+            parts = []
+            while size > 0 and (part := os.read(fd, size)):
+                parts.append(part)
+                size -= len(part)
+        finally:
+            os.close(fd)
+        return cls(b"".join(parts), path)
+
+    def lookup(self, key: str) -> str | None:
+        """Return the value of exactly this key (the first, if it has several), or None."""
+        text = _encode(key)
+        reference, at = self._root, 0
+        while True:
+            node = self._node(reference)
+            prefix = node[0]
+            if not text.startswith(prefix, at):
+                return None
+            at += len(prefix)
+            if at == len(text):
+                return next(self._values(reference, node), None)
+            reference = self._child(node, text[at])
+            if not reference:
+                return None
+            at += 1
+
+    def lookup_wild(self, key: str) -> list[str]:
+        """Return the values of all keys that match as patterns, by priority, in kmod's order among equals."""
+        text = _encode(key)
+        found: list[tuple[int, str]] = []
+        reference, at = self._root, 0
+        while True:
+            node = self._node(reference)
+            prefix = node[0]
+            plain = min((prefix.find(wild) for wild in _WILD if wild in prefix), default=len(prefix))
+            if not text.startswith(prefix[:plain], at):
+                break
+            at += plain
+            if plain < len(prefix):
+                self._matches(reference, prefix[plain:], text[at:], found)
+                break
+            for wild in _WILD:
+                child = self._child(node, wild)
+                if child:
+                    pattern = bytes((wild,)) + self._node(child)[0]
+                    self._matches(child, pattern, text[at:], found)
+            if at == len(text):
+                found += self._entries(reference, node)
+                break
+            reference = self._child(node, text[at])
+            if not reference:
+                break
+            at += 1
+        found.reverse()  # of equal priorities the last found comes first
+        found.sort(key=lambda entry: entry[0])
+        return [value for _priority, value in found]
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Yield all (key, value) pairs in key order, as ``modprobe --show-config`` lists them."""
+        for key, reference, node in self._walk(self._root, self._node(self._root)[0], leaves_first=False):
+            if reference & _VALUES:
+                text = _decode(key)
+                for value in self._values(reference, node):
+                    yield text, value
+
+    def _matches(self, reference: int, pattern: bytes, text: bytes, found: list[tuple[int, str]]) -> None:
+        """Add the values of those patterns at and below a node that match the rest of the key.
+
+        ``pattern`` is what leads to the node, its prefix included, from the first wildcard on.
+        """
+        from ukmod.kmod.wildcard import fnmatch
+
+        rest = _decode(text)
+        for key, below, node in self._walk(reference, pattern, leaves_first=True):
+            if below & _VALUES and fnmatch(_decode(key), rest):
+                found += self._entries(below, node)
+
+    def _walk(self, reference: int, key: bytes, *, leaves_first: bool) -> Iterator[tuple[bytes, int, Node]]:
+        """Yield (key, reference, node) of a node and all below it, in key order.
+
+        A node that is reached twice makes the file no tree, and this walk endless.
+        """
+        seen: set[int] = set()
+        todo = [(key, reference, self._node(reference), False)]
+        while todo:
+            key, reference, node, ready = todo.pop()
+            if ready:
+                yield key, reference, node
+                continue
+            if reference & _POSITION in seen:
+                raise self._error("a node has two parents", reference & _POSITION)
+            seen.add(reference & _POSITION)
+            if leaves_first:
+                todo.append((key, reference, node, True))
+            else:
+                yield key, reference, node
+            for letter in range(node[2], node[1] - 1, -1):
+                child = self._child(node, letter)
+                if child:
+                    below = self._node(child)
+                    todo.append((key + bytes((letter,)) + below[0], child, below, False))
+
+    def _node(self, reference: int) -> Node:
+        at = reference & _POSITION
+        if at == 0:
+            return b"", 1, 0, 0  # the root of a trie without any key
+        prefix = b""
+        if reference & _PREFIX:
+            prefix = self._string(at)
+            at += len(prefix) + 1
+        if not reference & _CHILDREN:
+            return prefix, 1, 0, at
+        if at + 2 > len(self._data):
+            raise self._error("a node lies outside the file", at)
+        first, last = self._data[at], self._data[at + 1]
+        if first > last or last >= _LETTERS or at + 2 + 4 * (last - first + 1) > len(self._data):
+            raise self._error(f"children from {first:#x} to {last:#x} are impossible", at)
+        return prefix, first, last, at + 2
+
+    def _child(self, node: Node, letter: int) -> int:
+        """Return the reference to a node's child, or 0."""
+        _prefix, first, last, at = node
+        if not first <= letter <= last:
+            return 0
+        reference: int = _U32.unpack_from(self._data, at + 4 * (letter - first))[0]
+        return reference if reference & _POSITION else 0
+
+    def _values(self, reference: int, node: Node) -> Iterator[str]:
+        return (value for _priority, value in self._entries(reference, node))
+
+    def _entries(self, reference: int, node: Node) -> Iterator[tuple[int, str]]:
+        """Yield a node's (priority, value) pairs."""
+        if not reference & _VALUES:
+            return
+        _prefix, first, last, at = node
+        at += 4 * (last - first + 1)
+        count = self._u32(at)
+        at += 4
+        for _ in range(count):
+            priority = self._u32(at)
+            value = self._string(at + 4)
+            yield priority, _decode(value)
+            at += 4 + len(value) + 1
+
+    def _u32(self, at: int) -> int:
+        if at + 4 > len(self._data):
+            raise self._error("a number lies outside the file", at)
+        number: int = _U32.unpack_from(self._data, at)[0]
+        return number
+
+    def _string(self, at: int) -> bytes:
+        end = self._data.find(b"\0", at)
+        if end < 0:
+            raise self._error("a string does not end", at)
+        return self._data[at:end]
+
+    def _error(self, message: str, offset: int) -> FormatError:
+        return FormatError(message, path=self._path, offset=offset)
+
+
+def write_index(entries: Iterable[Entry], *, preorder: bool = False) -> bytes:
+    """Return the index of (key, priority, value) entries, given in the order of their insertion.
+
+    kmod up to 34 writes a node after its children, later ones before them (``preorder``); each reads the other's,
+    and the size is the same. The default is what the kmod of every current distribution writes.
+
+    Raises UsageError for a key or value that is not 7-bit text, LimitError when positions need more than 28 bits.
+    """
+    nodes = _build(_group(entries))
+    return _lay_out_preorder(nodes) if preorder else _lay_out(nodes)
+
+
+class _Node:
+    """A node under construction; ``parts`` are its prefix and its values as they will stand in the file."""
+
+    __slots__ = ("children", "depth", "prefix", "values")
+
+    def __init__(self, depth: int, values: bytes) -> None:
+        self.depth = depth
+        self.values = values
+        self.prefix = b""
+        self.children: list[tuple[int, int]] = []
+        """(letter, number of the child in the list of all nodes), by rising letter."""
+
+
+def _group(entries: Iterable[Entry]) -> list[tuple[bytes, bytes]]:
+    """Return (key, its values as the file has them) in key order."""
+    grouped: dict[str, list[tuple[int, str]]] = {}
+    for key, priority, value in entries:
+        if key in grouped:
+            grouped[key].append((priority, value))
+        else:
+            grouped[key] = [(priority, value)]
+    pack = _U32.pack
+    result = []
+    for key, values in grouped.items():
+        if len(values) == 1:
+            priority, value = values[0]
+            packed = b"\0\0\0\1" + pack(priority) + _ascii(value) + b"\0"
+        else:
+            values.reverse()
+            values.sort(key=lambda entry: entry[0])
+            packed = pack(len(values)) + b"".join(
+                [pack(priority) + _ascii(value) + b"\0" for priority, value in values]
+            )
+        result.append((_ascii(key), packed))
+    result.sort()
+    return result
+
+
+def _build(pairs: list[tuple[bytes, bytes]]) -> list[_Node]:
+    """Make the trie's nodes, children before parents and by letter, the root last.
+
+    Keys come sorted, so the nodes that the next key does not share are complete and can be closed: ``path`` holds
+    those from the root to the last key.
+    """
+    nodes: list[_Node] = []
+    path = [_Node(0, b"")]
+    last = b""
+
+    def close(depth: int) -> None:
+        """Close all nodes deeper than ``depth``, and leave an open one there."""
+        while path[-1].depth > depth:
+            node = path.pop()
+            if path[-1].depth < depth:
+                path.append(_Node(depth, b""))
+            parent = path[-1]
+            node.prefix = last[parent.depth + 1 : node.depth]
+            parent.children.append((last[parent.depth], len(nodes)))
+            nodes.append(node)
+
+    for key, values in pairs:
+        # The length of the common prefix, found by arithmetic: a loop over the bytes takes ten times as long.
+        shorter = min(len(key), len(last))
+        difference = int.from_bytes(key[:shorter], "big") ^ int.from_bytes(last[:shorter], "big")
+        close(shorter - (difference.bit_length() + 7) // 8)
+        if key:
+            path.append(_Node(len(key), values))
+        else:
+            path[0].values = values
+        last = key
+    close(0)
+    nodes.append(path[0])
+    return nodes
+
+
+def _lay_out(nodes: list[_Node]) -> bytes:
+    """Write the nodes in the order they have: a node's children are in the file before it."""
+    parts = [b""]
+    position = _HEADER.size
+    references: list[int] = []
+    for node in nodes:
+        references.append(_reference(node, position))
+        part = _pack(node, references)
+        parts.append(part)
+        position += len(part)
+    _check_position(position)
+    parts[0] = _HEADER.pack(MAGIC, VERSION, references[-1])
+    return b"".join(parts)
+
+
+def _lay_out_preorder(nodes: list[_Node]) -> bytes:
+    """Write a node before its children."""
+    order: list[int] = []
+    todo = [len(nodes) - 1]
+    while todo:
+        number = todo.pop()
+        order.append(number)
+        todo += [child for _letter, child in reversed(nodes[number].children)]
+    references = [0] * len(nodes)
+    position = _HEADER.size
+    for number in order:
+        references[number] = _reference(nodes[number], position)
+        position += len(_pack(nodes[number], references))
+    _check_position(position)
+    root = _HEADER.pack(MAGIC, VERSION, references[-1])
+    return root + b"".join([_pack(nodes[number], references) for number in order])
+
+
+def _reference(node: _Node, position: int) -> int:
+    """Return what stands for a node in its parent."""
+    if node.prefix:
+        position |= _PREFIX
+    if node.values:
+        position |= _VALUES
+    if node.children:
+        position |= _CHILDREN
+    return position
+
+
+def _pack(node: _Node, references: list[int]) -> bytes:
+    """Return a node's bytes."""
+    prefix = node.prefix + b"\0" if node.prefix else b""
+    if not node.children:
+        return prefix + node.values
+    first, last = node.children[0][0], node.children[-1][0]
+    slots = [0] * (last - first + 1)
+    for letter, number in node.children:
+        slots[letter - first] = references[number]
+    return prefix + bytes((first, last)) + _slots(len(slots)).pack(*slots) + node.values
+
+
+_SLOTS = tuple(Struct(f">{count}I") for count in range(_LETTERS + 1))
+
+
+def _slots(count: int) -> Struct:
+    return _SLOTS[count]
+
+
+def _check_position(end: int) -> None:
+    if end > _POSITION:
+        raise LimitError(f"an index of {end} bytes: its positions have 28 bits")
+
+
+def _ascii(text: str) -> bytes:
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise UsageError("only 7-bit ASCII is supported", subject=text) from None
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
