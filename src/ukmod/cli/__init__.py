@@ -1,1 +1,88 @@
-"""The command line: one thin file a command."""
+"""The command line: ``ukmod COMMAND ...``, and kmod's tools under their own names.
+
+A link named modprobe (or insmod, ...) to this program is that tool: ``ukmod tools link DIR`` makes them. Each
+command is a module that is imported when it is called, since modprobe is a command too and has 30 ms.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "main", "run_tool"]
+
+COMMANDS = {
+    "run": "load modules into an emulated kernel and watch them",
+    "demo": "see request_module() at work, from the module's call to modprobe and back",
+    "profile": "make a profile of a kernel's struct layouts",
+    "explain": "say why a module would, or would not, be loaded",
+    "closure": "list what a set of modules needs",
+    "survey": "load every module of a tree and count what happens",
+    "tools": "link kmod's tools into a directory",
+}
+"""Our own commands; ``ukmod NAME`` is ``ukmod.cli.NAME.main``."""
+
+_USAGE = "usage: ukmod COMMAND [ARGUMENT...]\n\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what ``argv`` asks for and return its exit status."""
+    words = list(sys.argv if argv is None else argv)
+    from ukmod.kmod.tools import TOOLS
+
+    name = words[0].rpartition("/")[2]
+    if name in TOOLS:
+        return run_tool(name, words)
+    arguments = words[1:]
+    if arguments and arguments[0] in TOOLS:
+        return run_tool(arguments[0], arguments)
+    if arguments and arguments[0] in COMMANDS:
+        return _run_command(arguments[0], arguments[1:])
+    if arguments[:1] in (["-V"], ["--version"]):
+        from ukmod import __version__
+
+        sys.stdout.write(f"ukmod {__version__}\n")
+        return 0
+    asked = arguments[:1] in (["-h"], ["--help"], ["help"])
+    stream = sys.stdout if asked else sys.stderr
+    if arguments and not asked:
+        stream.write(f"ukmod: no command {arguments[0]!r}\n")
+    stream.write(_help_text(TOOLS))
+    return 0 if asked else 1
+
+
+def run_tool(name: str, argv: Sequence[str]) -> int:
+    """Run one of kmod's tools on this machine; ``argv[0]`` is the name in its messages."""
+    from importlib import import_module
+
+    from ukmod.kmod.linux import LinuxHost
+
+    status: int = import_module(f"ukmod.kmod.tools.{name}").main(argv, LinuxHost())
+    return status
+
+
+def _run_command(name: str, arguments: Sequence[str]) -> int:
+    from importlib import import_module
+
+    from ukmod.errors import UkmodError
+
+    try:
+        status: int = import_module(f"ukmod.cli.{name}").main(arguments)
+    except UkmodError as error:
+        sys.stderr.write(f"ukmod {name}: {error}\n")
+        return 1
+    except BrokenPipeError:
+        # The reader has gone, `head` say. Nothing more can be written, not even what is buffered.
+        sys.stdout = None
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _help_text(tools: Sequence[str]) -> str:
+    lines = [f"  {name:9} {text}\n" for name, text in COMMANDS.items()]
+    return f"{_USAGE}commands:\n{''.join(lines)}\nkmod's tools, on any tree: {', '.join(tools)}\n"

@@ -1,0 +1,228 @@
+"""The machine this process runs on, as a :class:`ukmod.kmod.host.Host`.
+
+Everything goes through the C library's functions by their names, so that a library in LD_PRELOAD (which is
+how kmod's own test-suite plays a kernel) sees open, stat, opendir, uname, init_module, finit_module and
+delete_module. ctypes is imported when a module is really loaded or unloaded, not before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+
+from ukmod.kmod.host import INIT_COMPRESSED_FILE
+from ukmod.kmod.modfile import ModuleFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+    from collections.abc import MutableMapping
+
+    from ukmod.kmod.tree import Tree
+
+__all__ = ["DirectoryFiles", "LinuxHost", "Stream"]
+
+# The C library has no function for finit_module(2), only syscall(2) with a number: that of asm-generic, but
+# for the architectures that are older than it.
+_NR_FINIT_MODULE = {
+    "alpha": 507, "armv6l": 379, "armv7l": 379, "armv8l": 379, "hppa": 333, "i386": 350, "i686": 350,
+    "ia64": 1335, "m68k": 348, "mips": 4348, "mips64": 5307, "parisc": 333, "parisc64": 333, "ppc": 353,
+    "ppc64": 353, "ppc64le": 353, "s390x": 344, "sh4": 368, "sparc": 342, "sparc64": 342, "x86_64": 313,
+}  # fmt: skip
+_NR_FINIT_MODULE_GENERIC = 273
+
+
+class Stream:
+    """A standard stream by its descriptor, buffered as stdio does: by line on a terminal, else in full."""
+
+    __slots__ = ("_buffered", "_fd", "_parts")
+
+    def __init__(self, fd: int, *, unbuffered: bool = False) -> None:
+        self._fd = fd
+        self._parts: list[str] = []
+        self._buffered = not unbuffered and not os.isatty(fd)
+
+    def write(self, text: str) -> None:
+        """Write, or keep for later."""
+        self._parts.append(text)
+        if not self._buffered:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was kept. Like stdio's exit, it has no one to tell when that fails."""
+        data = os.fsencode("".join(self._parts))
+        self._parts.clear()
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except OSError:
+                return
+
+
+class DirectoryFiles:
+    """Files below a directory that stands for ``/``."""
+
+    __slots__ = ("_root",)
+
+    def __init__(self, root: str = "") -> None:
+        self._root = root.rstrip("/")
+
+    def real(self, path: str) -> str:
+        """Return where an absolute path lies; a relative one means what it means to this process."""
+        return self._root + path if self._root and path.startswith("/") else path
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        fd = os.open(self.real(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts: list[bytes] = []
+            while part := os.read(fd, 1 << 16):
+                parts.append(part)
+        finally:
+            os.close(fd)
+        return b"".join(parts)
+
+    def listdir(self, path: str) -> list[str]:
+        """Return a directory's entries."""
+        return os.listdir(self.real(path))
+
+    def stat(self, path: str) -> os.stat_result:
+        """Return a file's status, symbolic links followed."""
+        return os.stat(self.real(path))
+
+
+class LinuxHost:
+    """The real thing: see :class:`ukmod.kmod.host.Host` for what each method promises."""
+
+    __slots__ = ("environ", "files", "stderr", "stdout")
+
+    def __init__(self) -> None:
+        self.environ: MutableMapping[str, str] = os.environ
+        self.files = DirectoryFiles()
+        self.stdout = Stream(1)
+        self.stderr = Stream(2, unbuffered=True)
+
+    def has_stderr(self) -> bool:
+        """Tell whether descriptor 2 is open."""
+        try:
+            os.fstat(2)
+        except OSError:
+            return False
+        return True
+
+    def getcwd(self) -> str:
+        """Return the working directory, by $PWD's spelling where that is true, as get_current_dir_name(3)."""
+        spelled = self.environ.get("PWD", "")
+        try:
+            if spelled.startswith("/") and os.path.samestat(os.stat(spelled), os.stat(".")):
+                return spelled
+        except OSError:
+            pass
+        return os.getcwd()
+
+    def openlog(self, ident: str) -> None:
+        """Begin to use the system's log."""
+        import syslog
+
+        syslog.openlog(ident, syslog.LOG_CONS, syslog.LOG_DAEMON)
+
+    def syslog(self, priority: int, text: str) -> None:
+        """Write a line to the system's log."""
+        import syslog
+
+        syslog.syslog(priority, os.fsencode(text).decode("utf-8", "replace"))
+
+    def release(self) -> str:
+        """Ask uname(2)."""
+        return os.uname().release
+
+    def cmdline(self) -> bytes:
+        """Read /proc/cmdline."""
+        return self.files.read("/proc/cmdline")
+
+    def proc_modules(self) -> str:
+        """Read /proc/modules."""
+        return os.fsdecode(self.files.read("/proc/modules"))
+
+    def module_attribute(self, name: str, attribute: str) -> str:
+        """Read a file of /sys/module/NAME."""
+        return os.fsdecode(self.files.read(f"/sys/module/{name}/{attribute}"))
+
+    def has_module_directory(self, name: str) -> bool:
+        """Look for /sys/module/NAME."""
+        return os.path.isdir(self.files.real(f"/sys/module/{name}"))
+
+    def module_holders(self, name: str) -> list[str]:
+        """List /sys/module/NAME/holders."""
+        return self.files.listdir(f"/sys/module/{name}/holders")
+
+    def compression(self) -> str:
+        """Read /sys/module/compression; kernels before 6.4 and those without decompression have none."""
+        try:
+            return os.fsdecode(self.files.read("/sys/module/compression")).removesuffix("\n")
+        except OSError:
+            return ""
+
+    def open_tree(self, dirname: str) -> Tree:
+        """Read the tree below this machine's files."""
+        from ukmod.kmod.tree import Tree
+
+        return Tree(dirname, self.files)
+
+    def open_module(self, path: str) -> ModuleFile:
+        """Open a file of this machine."""
+        return ModuleFile(path, self.files.real(path))
+
+    def finit_module(self, file: ModuleFile, params: str, flags: int) -> None:
+        """Load a file by finit_module(2); ENOSYS if the file is compressed otherwise than the kernel wants."""
+        if file.compression and not flags & INIT_COMPRESSED_FILE:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        libc = _libc()
+        try:
+            function = libc.finit_module
+        except AttributeError:
+            number = _NR_FINIT_MODULE.get(os.uname().machine, _NR_FINIT_MODULE_GENERIC)
+            _check(libc.syscall(number, file.fileno(), os.fsencode(params), flags))
+        else:
+            _check(function(file.fileno(), os.fsencode(params), flags))
+
+    def init_module(self, image: bytes, params: str) -> None:
+        """Load an image by init_module(2)."""
+        import ctypes
+
+        _check(_libc().init_module(image, ctypes.c_ulong(len(image)), os.fsencode(params)))
+
+    def delete_module(self, name: str, flags: int) -> None:
+        """Unload by delete_module(2)."""
+        _check(_libc().delete_module(os.fsencode(name), flags))
+
+    def system(self, command: str) -> int:
+        """Run a command by system(3)."""
+        return os.system(command)  # noqa: S605 - install and remove commands are for the shell
+
+    def monotonic(self) -> float:
+        """Return CLOCK_MONOTONIC."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def _libc() -> ctypes.CDLL:
+    """Return the process's own symbols: the C library and whatever was preloaded over it."""
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, "this is not Linux: there is no kernel that could load a module")
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        import ctypes
+
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))

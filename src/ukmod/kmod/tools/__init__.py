@@ -1,0 +1,30 @@
+"""kmod's programs: modprobe, insmod, rmmod, lsmod, depmod, modinfo and kmod.
+
+Each is a module with ``main(argv, host) -> int``: ``argv`` begins with the program's name as it was called,
+the result is its exit status. The same function is a process's main program and a task's in an emulated
+kernel.
+"""
+
+from __future__ import annotations
+
+from ukmod.kmod.tools.log import FatalError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ukmod.kmod.host import Host
+
+__all__ = ["TOOLS", "call"]
+
+TOOLS = ("depmod", "insmod", "kmod", "lsmod", "modinfo", "modprobe", "rmmod")
+
+
+def call(body: Callable[[Sequence[str], Host], int], argv: Sequence[str], host: Host) -> int:
+    """Run a tool's body; a FATAL message ends it with status 1. What it wrote is flushed in any case."""
+    try:
+        return body(argv, host)
+    except FatalError:
+        return 1
+    finally:
+        host.stdout.flush()

@@ -1,0 +1,39 @@
+"""What several of the tools share."""
+
+from __future__ import annotations
+
+from ukmod.kmod.tools.getopt import Option
+from ukmod.kmod.tree import MODULE_DIRECTORY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ukmod.kmod.host import Host
+
+__all__ = ["SHARED_OPTIONS", "default_dirname", "options_text"]
+
+SHARED_OPTIONS = (
+    Option("syslog", "s"),
+    Option("verbose", "v"),
+    Option("version", "V"),
+    Option("help", "h"),
+)
+"""The options of insmod, rmmod and lsmod alike."""
+
+
+def default_dirname(host: Host) -> str:
+    """Return the running kernel's module directory."""
+    return f"{MODULE_DIRECTORY}/{host.release()}"
+
+
+def options_text(words: Sequence[str]) -> str | None:
+    """Join a module's options; a value with a blank in it is quoted, unless it is already."""
+    quoted = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and " " in value and value[0] not in "\"'":
+            quoted.append(f'{name}="{value}"')
+        else:
+            quoted.append(word)
+    return " ".join(quoted) if quoted else None
