@@ -14,12 +14,14 @@ from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.percpu import PerCpu
 from ukmod.kernel.printk import Log
 from ukmod.kernel.sched import Scheduler, Task
+from ukmod.kernel.slab import Slab
 from ukmod.kernel.symbols import SymbolTable
 from ukmod.kernel.task import Tasks
 from ukmod.machine.cpu import Cpu
 from ukmod.machine.memory import Memory
 
 if TYPE_CHECKING:
+    from ukmod.kernel.kasan import Report
     from ukmod.machine.types import Types
 
 
@@ -42,6 +44,8 @@ class Kernel:
         seed: int | None = None,
     ) -> None:
         self.types = types
+        self.reports: list[Report] = []
+        """Misuse of memory that was found, in order."""
         self.memory = Memory(memory)
         self.cpu = Cpu(self.memory)
         self.clock = Clock(hz, realtime=realtime)
@@ -53,6 +57,7 @@ class Kernel:
         self.idle = self.tasks.create("swapper/0", lambda: 0)
         """Pid 0: what is current when no task is."""
         self.percpu.set_current(self.idle.address)
+        self.slab = Slab(self)
 
     def __enter__(self) -> Self:
         return self

@@ -43,8 +43,18 @@ Ptr = Annotated[int, CType("void *", "Q")]
 CStr = Annotated[bytes, CType("const char *", "Q", "cstring")]
 """A NUL-terminated string, read when the function is called; a bad pointer is a Fault there."""
 
-LongLong, ULongLong, SizeT, SSizeT, LoffT = Long, ULong, ULong, Long, Long
-GfpT, PidT, U32, S32, U64, S64 = UInt, Int, UInt, Int, ULong, Long
+# One assignment each: only so does a type checker see that they are types.
+LongLong = Long
+SSizeT = Long
+LoffT = Long
+S64 = Long
+ULongLong = ULong
+SizeT = ULong
+U64 = ULong
+U32 = UInt
+GfpT = UInt
+S32 = Int
+PidT = Int
 
 _C_TYPES: dict[str, Any] = {
     "int": Int, "unsigned int": UInt, "long": Long, "unsigned long": ULong, "short": Short,

@@ -64,6 +64,8 @@ class Memory:
         self._free: dict[int, list[int]] = {}
         self.on_unmap: Callable[[], None] = lambda: None
         """Called after an entry was removed or restricted: the engine's TLB must forget it."""
+        self.resolve: Callable[[int, bool], bool] = lambda _address, _write: False
+        """Asked before an access from Python faults: may it be tried again? (address, is it a write)"""
         self.root = self.alloc_frames(1)
 
     def close(self) -> None:
@@ -74,11 +76,13 @@ class Memory:
 
     # -- frames ---------------------------------------------------------------------------------------
 
-    def alloc_frames(self, count: int) -> int:
-        """The physical address of ``count`` contiguous frames, all zero.
+    def alloc_frames(self, count: int, align: int = PAGE_SIZE) -> int:
+        """The physical address of ``count`` contiguous frames, all zero, at a multiple of ``align`` bytes.
 
         Raises LimitError when the machine's RAM is used up.
         """
+        if align > PAGE_SIZE:
+            return self._alloc_aligned(count, align)
         if free := self._free.get(count):
             frame = free.pop()
             self.view[frame : frame + count * PAGE_SIZE] = bytes(count * PAGE_SIZE)
@@ -89,6 +93,27 @@ class Memory:
             raise LimitError(f"the machine's memory of {self.size >> 20} MiB is used up", errno=12)
         self._next_free = end
         return frame
+
+    def _alloc_aligned(self, count: int, align: int) -> int:
+        """Frames at a multiple of ``align`` bytes; the frames skipped over serve smaller requests."""
+        for n, frame in enumerate(self._free.get(count, ())):
+            if not frame % align:
+                del self._free[count][n]
+                self.view[frame : frame + count * PAGE_SIZE] = bytes(count * PAGE_SIZE)
+                return frame
+        skipped = -self._next_free % align
+        if self._next_free + skipped + count * PAGE_SIZE > self.size:
+            raise LimitError(f"the machine's memory of {self.size >> 20} MiB is used up", errno=12)
+        if skipped:
+            self._free.setdefault(1, []).extend(range(self._next_free, self._next_free + skipped, PAGE_SIZE))
+            self._next_free += skipped
+        frame = self._next_free
+        self._next_free += count * PAGE_SIZE
+        return frame
+
+    def frames_left(self) -> int:
+        """How many frames were never handed out."""
+        return (self.size - self._next_free) >> PAGE_SHIFT
 
     def free_frames(self, frame: int, count: int) -> None:
         """Give back what ``alloc_frames(count)`` returned."""
@@ -144,6 +169,14 @@ class Memory:
         self.on_unmap()
         return before
 
+    def pte(self, address: int) -> int:
+        """Where the page table entry of ``address`` is, for ``set_pte``; the table is made if need be."""
+        return self._entry(address, create=True)
+
+    def set_pte(self, pte: int, entry: int) -> None:
+        """Store a page table entry. Whoever restricts one calls ``on_unmap`` afterwards."""
+        self._words[pte] = entry
+
     def map_direct(self, frame: int, size: int, prot: int = READ_WRITE) -> int:
         """Map frames where the kernel's direct map has them; the virtual address."""
         address = PAGE_OFFSET + frame
@@ -163,6 +196,8 @@ class Memory:
         index = self._entry(address, create=False)
         entry = self._words[index] if index else 0
         if not entry & PRESENT or (write and not entry & WRITE):
+            if self.resolve(address, write):
+                return self.translate(address, write=write)
             raise Fault(address, write=write)
         return (entry & _FRAME) | (address & (PAGE_SIZE - 1))
 

@@ -1,0 +1,191 @@
+"""kmalloc() and kfree(): mm/slab_common.c and mm/slub.c.
+
+Every object knows who allocated it, and every misuse of one is found: see fence.py and kasan.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LimitError
+from ukmod.kernel import kasan
+from ukmod.kernel.export import export
+from ukmod.kernel.fence import Fence, Object
+from ukmod.kernel.packed import Packed
+from ukmod.kernel.unwind import capture
+from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
+from ukmod.machine.memory import PAGE_SIZE, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+ZERO_SIZE_PTR: Final = 16
+"""What kmalloc(0) returns, include/linux/slab.h."""
+GFP_KERNEL: Final = 0xCC0
+GFP_ATOMIC: Final = 0xA20
+KMALLOC_MAX_SIZE: Final = 1 << 22
+"""Bytes: (MAX_ORDER - 1) pages."""
+_MINIMUM_ALIGN: Final = 8
+_BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
+
+
+class Slab:
+    """All objects in use, whatever they were allocated with."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.fence = Fence(kernel.memory)
+        self._packed = Packed(kernel.memory)
+        self._live: dict[int, Object] = {}
+
+    # -- allocation -----------------------------------------------------------------------------------
+
+    def kmalloc(self, size: int, gfp: int = GFP_KERNEL) -> int:
+        """The address of ``size`` new bytes, all zero (as with Debian's and Ubuntu's init_on_alloc=1); 0 when
+        there is no memory or ``size`` is beyond what kmalloc() can give.
+        """
+        del gfp
+        if size == 0:
+            return ZERO_SIZE_PTR
+        if size > KMALLOC_MAX_SIZE:
+            return 0
+        return self.alloc(size, kmalloc_align(size), bucket(size))
+
+    def alloc(self, size: int, align: int, cache: str) -> int:
+        """A new object of ``size`` zero bytes; 0 when there is no memory."""
+        fence = self.fence
+        slot = fence.take() if size <= PAGE_SIZE else fence.take_pages(page_align(size) // PAGE_SIZE)
+        if slot is not None:
+            address = fence.place(slot, size, align)
+        elif size > PAGE_SIZE:
+            return 0
+        else:
+            try:
+                address = self._packed.alloc(size, align)
+            except LimitError:
+                return 0
+        item = Object(address, size, align, cache, capture(self._k), slot=slot)
+        self._live[address] = item
+        if slot is not None:
+            fence.keep(item, slot)
+        return address
+
+    def kfree(self, address: int) -> None:
+        """Free what ``kmalloc`` returned; NULL and ZERO_SIZE_PTR are fine."""
+        if address > ZERO_SIZE_PTR:
+            self.free(address)
+
+    def free(self, address: int) -> None:
+        """Free an object. One that is not in use is left alone and reported."""
+        item = self._live.pop(address, None)
+        if item is None:
+            kasan.report_bad_free(self._k, address)
+            return
+        if damage := self._damage(item):
+            kasan.report_damage(self._k, item, damage)
+        item.freed = capture(self._k)
+        if item.slot is not None:
+            self.fence.retire(item.slot)
+        else:
+            self._packed.free(item.address, item.size, item.align)
+
+    def _damage(self, item: Object) -> int:
+        if item.slot is not None:
+            return self.fence.damage(item, item.slot)
+        return self._packed.damage(item.address, item.size, item.align)
+
+    def ksize(self, address: int) -> int:
+        """The size in bytes of an object: just what was asked for, as KFENCE does; 0 for ZERO_SIZE_PTR."""
+        item = self._live.get(address)
+        return item.size if item else 0
+
+    def object_at(self, address: int) -> Object | None:
+        """The object in use that begins at ``address``."""
+        return self._live.get(address)
+
+
+def kmalloc_align(size: int) -> int:
+    """The alignment kmalloc() promises: that of the size itself if it is a power of two, at least 8 bytes
+    (Documentation/core-api/memory-allocation.rst).
+    """
+    return size if size & size - 1 == 0 and size > _MINIMUM_ALIGN else _MINIMUM_ALIGN
+
+
+def bucket(size: int) -> str:
+    """The name of the cache that serves kmalloc() of ``size`` bytes."""
+    for room in _BUCKETS:
+        if size <= room:
+            return f"kmalloc-{room}" if room < 1024 else f"kmalloc-{room >> 10}k"
+    return "kmalloc-large"
+
+
+@export("__kmalloc", "kmalloc_large", "__kmalloc_noprof", "__kmalloc_large_noprof")
+def kmalloc(k: Kernel, size: SizeT, gfp: GfpT) -> Ptr:
+    """Void *__kmalloc(size_t size, gfp_t flags)."""
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("__kmalloc_node", "__kmalloc_node_track_caller", "kmalloc_large_node")
+def kmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
+    """Void *__kmalloc_node(size_t size, gfp_t flags, int node)."""
+    del node
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("__kmalloc_track_caller")
+def kmalloc_track_caller(k: Kernel, size: SizeT, gfp: GfpT, caller: Ptr) -> Ptr:
+    """Void *__kmalloc_track_caller(size_t size, gfp_t flags, unsigned long caller)."""
+    del caller
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("kmalloc_trace", "kmem_cache_alloc_trace", "__kmalloc_cache_noprof")
+def kmalloc_trace(k: Kernel, cache: Ptr, gfp: GfpT, size: SizeT) -> Ptr:
+    """Void *kmalloc_trace(struct kmem_cache *s, gfp_t flags, size_t size): kmalloc() of a constant size."""
+    del cache
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("kmalloc_node_trace", "kmem_cache_alloc_node_trace")
+def kmalloc_node_trace(k: Kernel, cache: Ptr, gfp: GfpT, node: Int, size: SizeT) -> Ptr:
+    """Void *kmalloc_node_trace(struct kmem_cache *s, gfp_t flags, int node, size_t size)."""
+    del cache, node
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("kfree", "kfree_const")
+def kfree(k: Kernel, address: Ptr) -> None:
+    """Void kfree(const void *object)."""
+    k.slab.kfree(address)
+
+
+@export()
+def kfree_sensitive(k: Kernel, address: Ptr) -> None:
+    """Void kfree_sensitive(const void *p): cleared first."""
+    if size := k.slab.ksize(address):
+        k.memory.fill(address, 0, size)
+    k.slab.kfree(address)
+
+
+@export("krealloc", "krealloc_noprof")
+def krealloc(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
+    """Void *krealloc(const void *p, size_t new_size, gfp_t flags)."""
+    slab = k.slab
+    if size == 0:
+        slab.kfree(address)
+        return ZERO_SIZE_PTR
+    if address <= ZERO_SIZE_PTR:
+        return slab.kmalloc(size, gfp)
+    old = slab.ksize(address)
+    if size <= old:
+        return address
+    if new := slab.kmalloc(size, gfp):
+        k.memory.write(new, k.memory.read(address, min(old, size)))
+        slab.kfree(address)
+    return new
+
+
+@export()
+def ksize(k: Kernel, address: Ptr) -> SizeT:
+    """size_t ksize(const void *objp)."""
+    return k.slab.ksize(address)
