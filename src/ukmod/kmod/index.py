@@ -4,10 +4,11 @@ All numbers are big endian, whatever the machine (libkmod-index.c)::
 
     file    u32 magic, u32 version, u32 root
     root    u32 position of a node, in the low 28 bits, and flags that say which parts the node has
-    node    [prefix, NUL] [u8 first, u8 last, (last - first + 1) x u32 child] [u32 n, n x (u32 priority, value, NUL)]
+    node    [prefix, NUL] [u8 first, u8 last, (last - first + 1) x u32 child]
+            [u32 n, n x (u32 priority, value, NUL)]
 
-A child is found by one letter of the key, which its own prefix does not repeat; a child of 0 is none. Keys are
-7-bit. Values of one key stand by rising priority, and the later inserted first among equals.
+A child is found by one letter of the key, which its own prefix does not repeat; a child of 0 is none. Keys
+are 7-bit. Values of one key stand by rising priority, and the later inserted first among equals.
 
 A key may be a pattern for fnmatch(3): then it is the lookup that supplies the text.
 """
@@ -73,8 +74,8 @@ class Index:
     def open(cls, path: str) -> Index:
         """Read an index from a file; OSError if that fails.
 
-        The file is read rather than mapped: it is a millisecond at most, and a file that shrinks meanwhile cannot
-        kill the process with SIGBUS.
+        The file is read rather than mapped: it is a millisecond at most, and a file that shrinks meanwhile
+        cannot kill the process with SIGBUS.
         """
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -241,10 +242,11 @@ class Index:
 def write_index(entries: Iterable[Entry], *, preorder: bool = False) -> bytes:
     """Return the index of (key, priority, value) entries, given in the order of their insertion.
 
-    kmod up to 34 writes a node after its children, later ones before them (``preorder``); each reads the other's,
-    and the size is the same. The default is what the kmod of every current distribution writes.
+    kmod up to 34 writes a node after its children, later ones before them (``preorder``); each reads the
+    other's, and the size is the same. The default is what current distributions have.
 
-    Raises UsageError for a key or value that is not 7-bit text, LimitError when positions need more than 28 bits.
+    Raises UsageError for a key or value that is not 7-bit text, LimitError when positions need more than 28
+    bits.
     """
     nodes = _build(_group(entries))
     return _lay_out_preorder(nodes) if preorder else _lay_out(nodes)
@@ -291,8 +293,8 @@ def _group(entries: Iterable[Entry]) -> list[tuple[bytes, bytes]]:
 def _build(pairs: list[tuple[bytes, bytes]]) -> list[_Node]:
     """Make the trie's nodes, children before parents and by letter, the root last.
 
-    Keys come sorted, so the nodes that the next key does not share are complete and can be closed: ``path`` holds
-    those from the root to the last key.
+    Keys come sorted, so the nodes that the next key does not share are complete and can be closed: ``path``
+    holds those from the root to the last key.
     """
     nodes: list[_Node] = []
     path = [_Node(0, b"")]

@@ -1,0 +1,349 @@
+"""Relocatable ELF files, which is what modules are: both classes, both byte orders, any machine.
+
+Only what module loading needs of elf(5), read lazily and with nothing but :mod:`struct`. No offset or size in
+the file is believed: what does not fit raises FormatError, with the place of the lie.
+"""
+
+from __future__ import annotations
+
+import errno
+from struct import Struct
+
+from ukmod.errors import FormatError
+from ukmod.kmod.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Literal, Protocol
+
+    class Source(Protocol):
+        """A file's bytes, or something that reads them when it is sliced."""
+
+        def __len__(self) -> int:
+            """Return the file's size."""
+
+        def __getitem__(self, span: slice, /) -> bytes:
+            """Return bytes, fewer than asked for at the end."""
+
+
+__all__ = [
+    "EM_SPARC",
+    "EM_SPARCV9",
+    "ET_REL",
+    "SHF_ALLOC",
+    "SHF_EXECINSTR",
+    "SHF_WRITE",
+    "SHN_ABS",
+    "SHN_COMMON",
+    "SHN_UNDEF",
+    "SHT_NOBITS",
+    "SHT_PROGBITS",
+    "SHT_REL",
+    "SHT_RELA",
+    "SHT_STRTAB",
+    "SHT_SYMTAB",
+    "STB_GLOBAL",
+    "STB_LOCAL",
+    "STB_WEAK",
+    "STT_FILE",
+    "STT_FUNC",
+    "STT_NOTYPE",
+    "STT_OBJECT",
+    "STT_SECTION",
+    "STT_SPARC_REGISTER",
+    "Elf",
+    "Section",
+    "Symbol",
+    "string_at",
+]
+
+ET_REL = 1
+EM_SPARC, EM_SPARCV9 = 2, 43
+SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 0, 1, 2, 3, 4, 8, 9
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+SHN_UNDEF, SHN_ABS, SHN_COMMON = 0, 0xFFF1, 0xFFF2
+STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
+STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_SPARC_REGISTER = 0, 1, 2, 3, 4, 13
+
+_MAGIC = b"\x7fELF"
+_IDENTIFICATION = 16
+
+
+class _Layout:
+    """The structs of one class and byte order; ``brief`` is a symbol's st_name, st_info and st_shndx alone."""
+
+    __slots__ = ("bits", "brief", "header", "rel", "rela", "section", "symbol", "version")
+
+    def __init__(self, bits: int, order: str) -> None:
+        self.bits = bits
+        if bits == 64:
+            self.header = Struct(order + "16xHHIQQQIHHHHHH")
+            self.section = Struct(order + "IIQQQQIIQQ")
+            self.symbol = Struct(order + "IBBHQQ")
+            self.brief = Struct(order + "IBxH16x")
+            self.version = Struct(order + "Q56s")
+            self.rela = Struct(order + "QQq")
+            self.rel = Struct(order + "QQ")
+        else:
+            self.header = Struct(order + "16xHHIIIIIHHHHHH")
+            self.section = Struct(order + "IIIIIIIIII")
+            self.symbol = Struct(order + "IIIBBH")
+            self.brief = Struct(order + "I8xBxH")
+            self.version = Struct(order + "I60s")
+            self.rela = Struct(order + "IIi")
+            self.rel = Struct(order + "II")
+
+
+_LAYOUTS = {
+    (kind, data): _Layout(bits, order)
+    for kind, bits in ((1, 32), (2, 64))
+    for data, order in ((1, "<"), (2, ">"))
+}
+
+
+@record
+class Section:
+    """A section header, its name looked up. Numbers are as stored: ``offset`` and ``size`` are in bytes."""
+
+    index: int
+    name: str
+    type: int
+    flags: int
+    addr: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    align: int
+    entsize: int
+
+
+@record
+class Symbol:
+    """A symbol, its name looked up. ``shndx`` is a section's index or one of the ``SHN_``."""
+
+    index: int
+    name: str
+    value: int
+    size: int
+    type: int
+    bind: int
+    other: int
+    shndx: int
+
+    @property
+    def weak(self) -> bool:
+        """Whether the symbol may stay undefined."""
+        return self.bind == STB_WEAK
+
+
+class Elf:
+    """An ELF file.
+
+    ``bits`` is 32 or 64, ``order`` "little" or "big", ``type`` and ``machine`` are e_type and e_machine.
+    """
+
+    __slots__ = (
+        "_data",
+        "_headers",
+        "_names",
+        "_sections",
+        "_symbols",
+        "bits",
+        "flags",
+        "layout",
+        "machine",
+        "order",
+        "path",
+        "type",
+    )
+
+    def __init__(self, data: Source, path: str = "") -> None:
+        """Read the header and the table of sections. FormatError for anything but an ELF file with sections.
+
+        As in libkmod, its ``errno`` is ENOEXEC for what is no ELF file at all, and EINVAL for a bad one.
+        """
+        self._data = data
+        self.path = path
+        self._symbols: list[Symbol] | None = None
+        self._sections: tuple[Section, ...] | None = None
+        head = data[0:64]
+        if len(head) <= _IDENTIFICATION or not head.startswith(_MAGIC):
+            raise self.error("not an ELF file", 0, errno.ENOEXEC)
+        layout = _LAYOUTS.get((head[4], head[5]))
+        if layout is None:
+            raise self.error(f"ELF class {head[4]} with byte order {head[5]} is unknown", 4)
+        if len(head) < layout.header.size:
+            raise self.error("cut off within the ELF header", len(head))
+        self.layout = layout
+        self.bits = layout.bits
+        self.order: Literal["little", "big"] = "little" if head[5] == 1 else "big"
+        fields = layout.header.unpack_from(head)
+        self.type, self.machine, _version, _entry, _phoff, offset, self.flags = fields[:7]
+        entry_size, count, names = fields[10:]
+        if entry_size != layout.section.size:
+            raise self.error(f"section headers of {entry_size} bytes instead of {layout.section.size}", 0)
+        self._headers: list[tuple[int, ...]] = list(
+            layout.section.iter_unpack(self.read(offset, count * entry_size, "the table of sections"))
+        )
+        if not 0 < names < count:
+            raise self.error(f"the section of section names, {names}, does not exist", 0)
+        at, size = self._headers[names][4:6]
+        self._names = self.read(at, size, "the section names")
+        if not self._names.endswith(b"\0"):
+            raise self.error("the section names do not end", at + size)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, offset: int, size: int, what: str) -> bytes:
+        """Return a part of the file; FormatError, naming ``what``, where it does not lie inside."""
+        if offset + size > len(self._data):
+            raise self.error(
+                f"{what}: {size} bytes lie beyond the end of the file ({len(self._data)})", offset
+            )
+        part = self._data[offset : offset + size]
+        if len(part) != size:
+            raise self.error("the file has shrunk", offset)
+        return part
+
+    def error(self, message: str, offset: int, number: int = errno.EINVAL) -> FormatError:
+        """Make the exception for a fault at an offset."""
+        error = FormatError(message, path=self.path, offset=offset)
+        error.errno = number
+        return error
+
+    # Sections
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """All sections by their index, the null section included."""
+        if self._sections is None:
+            self._sections = tuple(
+                [
+                    Section(
+                        index,
+                        string_at(self._names, header[0]).decode("utf-8", "surrogateescape"),
+                        *header[1:],
+                    )
+                    for index, header in enumerate(self._headers)
+                ]
+            )
+        return self._sections
+
+    def section(self, name: str) -> Section | None:
+        """Return the first section of a name."""
+        return next((section for section in self.sections[1:] if section.name == name), None)
+
+    def section_data(self, section: Section) -> bytes:
+        """Return a section's bytes in the file; none for one that only takes room in memory (``.bss``)."""
+        if section.type == SHT_NOBITS:
+            return b""
+        return self.read(section.offset, section.size, f"section {section.name or section.index}")
+
+    def find(self, name: bytes) -> tuple[int, bytes] | None:
+        """Return index and bytes of the first section of a name that lies within the file: libkmod's rule.
+
+        Where :meth:`section_data` complains, this passes on: a section that lies about its place counts for none.
+        """
+        names = self._names
+        wanted = name + b"\0"
+        size_of_file = len(self._data)
+        for index in range(1, len(self._headers)):
+            header = self._headers[index]
+            if names.startswith(wanted, header[0]) and header[4] + header[5] <= size_of_file:
+                return index, self.read(header[4], header[5], "a section")
+        return None
+
+    # Symbols and relocations
+
+    @property
+    def symbols(self) -> Sequence[Symbol]:
+        """The entries of the symbol table, entry 0 included, so that a relocation's number is an index here.
+
+        The table is found by type, as the kernel does; a file without one has no symbols.
+        """
+        if self._symbols is None:
+            table = next((section for section in self.sections if section.type == SHT_SYMTAB), None)
+            self._symbols = [] if table is None else list(self._read_symbols(table))
+        return self._symbols
+
+    def _read_symbols(self, table: Section) -> Iterator[Symbol]:
+        layout = self.layout
+        if table.size % layout.symbol.size:
+            raise self.error(f"a symbol table of {table.size} bytes has half a symbol", table.offset)
+        if not 0 < table.link < len(self._headers):
+            raise self.error(f"the symbol names are in section {table.link}, of none", table.offset)
+        names = self.section_data(self.sections[table.link])
+        for index, fields in enumerate(layout.symbol.iter_unpack(self.section_data(table))):
+            if layout.bits == 64:
+                name, info, other, section, value, size = fields
+            else:
+                name, value, size, info, other, section = fields
+            if name >= len(names) and name:
+                at = table.offset + index * layout.symbol.size
+                raise self.error(f"the name of symbol {index} lies outside the names", at)
+            text = _text(string_at(names, name))
+            yield Symbol(index, text, value, size, info & 15, info >> 4, other, section)
+
+    def relocations(self, section: Section) -> Iterator[tuple[int, int, int, int]]:
+        """Yield (offset, symbol's index, type, addend) for a section of type SHT_RELA or SHT_REL.
+
+        The addend of SHT_REL is in the place to relocate: here it is 0.
+        """
+        layout = self.layout
+        struct = layout.rela if section.type == SHT_RELA else layout.rel
+        if section.type not in (SHT_RELA, SHT_REL) or section.size % struct.size:
+            raise self.error(f"section {section.name} is no table of relocations", section.offset)
+        # MIPS64 alone packs three types into r_info; no module here is relocated for it.
+        shift, mask = (32, 0xFFFFFFFF) if layout.bits == 64 else (8, 0xFF)
+        for fields in struct.iter_unpack(self.section_data(section)):
+            info = fields[1]
+            yield fields[0], info >> shift, info & mask, fields[2] if len(fields) > 2 else 0
+
+    # What modules keep in sections of their own
+
+    def modinfo(self) -> list[tuple[str, str]]:
+        """Return the (key, value) pairs of ``.modinfo``, in order; text without ``=`` is a key alone."""
+        found = self.find(b".modinfo")
+        if found is None:
+            return []
+        fields = _text(found[1]).split("\0")
+        return [(key, value) for key, _, value in [field.partition("=") for field in fields if field]]
+
+    def versions(self) -> dict[str, int]:
+        """Return the CRC of each symbol the module was built against.
+
+        Since Linux 6.14 names may be longer than ``__versions`` has room for, and stand in
+        ``__version_ext_names`` with ``__version_ext_crcs`` beside it; the kernel reads those alone when they are
+        there.
+        """
+        names, crcs = self.find(b"__version_ext_names"), self.find(b"__version_ext_crcs")
+        if names is not None and crcs is not None:
+            numbers = [crcs[1][at : at + 4] for at in range(0, len(crcs[1]) - 3, 4)]
+            return {
+                _text(name): int.from_bytes(number, self.order)
+                for name, number in zip(names[1].split(b"\0"), numbers, strict=False)
+                if name
+            }
+        return {
+            name.decode("utf-8", "surrogateescape"): crc for name, crc in reversed(self.version_records())
+        }
+
+    def version_records(self) -> list[tuple[bytes, int]]:
+        """Return (name, CRC) of each record of ``__versions``; a section with half a record is as good as none."""
+        found = self.find(b"__versions")
+        if found is None or len(found[1]) % self.layout.version.size:
+            return []
+        return [(name.partition(b"\0")[0], crc) for crc, name in self.layout.version.iter_unpack(found[1])]
+
+
+def string_at(table: bytes, offset: int) -> bytes:
+    """Return the string at an offset, which a NUL ends, or the end of the table; beyond that it is empty."""
+    end = table.find(b"\0", offset)
+    return table[offset:] if end < 0 else table[offset:end]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
