@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ukmod.kernel.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.percpu import PerCpu
-from ukmod.kernel.printk import Log
+from ukmod.kernel.printk import Log, current_caller
 from ukmod.kernel.sched import Scheduler, Task
 from ukmod.kernel.slab import Slab
 from ukmod.kernel.symbols import SymbolTable
@@ -57,6 +58,8 @@ class Kernel:
         self.idle = self.tasks.create("swapper/0", lambda: 0)
         """Pid 0: what is current when no task is."""
         self.percpu.set_current(self.idle.address)
+        self.log.caller = lambda: current_caller(self)
+        self.kallsyms = Kallsyms(self)
         self.slab = Slab(self)
 
     def __enter__(self) -> Self:

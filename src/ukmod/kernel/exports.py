@@ -7,10 +7,10 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from ukmod.kernel import percpu, printk, sched, slab
+from ukmod.kernel import kallsyms, percpu, printk, sched, slab, vsprintf
 from ukmod.kernel.export import Export, exports_of
 
-SUBSYSTEMS: tuple[ModuleType, ...] = (percpu, printk, sched, slab)
+SUBSYSTEMS: tuple[ModuleType, ...] = (kallsyms, percpu, printk, sched, slab, vsprintf)
 
 
 @cache

@@ -1,17 +1,281 @@
-"""printk: kernel/printk/printk.c."""
+"""The kernel log: kernel/printk/printk.c.
+
+A message is stored as one record, whatever newlines it holds. One that does not end in a newline stays open:
+a KERN_CONT message of the same task continues it, any other message closes it. A record counts, and is shown,
+when it is closed.
+"""
 
 from __future__ import annotations
 
-from ukmod.kernel.clock import Clock
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.clock import NSEC_PER_SEC, Clock
+from ukmod.kernel.export import export
+from ukmod.kernel.vsprintf import Arguments, vformat
+from ukmod.machine.abi import CStr, Int, Ptr, VaList, VarArgs
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+# include/linux/kern_levels.h
+LOGLEVEL_DEFAULT: Final = -1
+LOGLEVEL_EMERG, LOGLEVEL_ALERT, LOGLEVEL_CRIT, LOGLEVEL_ERR = range(4)
+LOGLEVEL_WARNING, LOGLEVEL_NOTICE, LOGLEVEL_INFO, LOGLEVEL_DEBUG = range(4, 8)
+KERN_SOH: Final = 1
+MESSAGE_LOGLEVEL: Final = LOGLEVEL_WARNING
+"""CONFIG_MESSAGE_LOGLEVEL_DEFAULT: the level of a message that names none."""
+CONSOLE_LOGLEVEL: Final = 7
+"""CONFIG_CONSOLE_LOGLEVEL_DEFAULT: less important messages do not reach the console."""
+LOG_LINE_MAX: Final = 992
+"""Bytes of a record's text, at most one less: 1024 less room for the prefix."""
+LOG_BUF_LEN: Final = 1 << 17
+"""Bytes of the ring buffer, CONFIG_LOG_BUF_SHIFT."""
+_RECORD_COST = 88
+"""Bytes that a record takes besides its text: its descriptor and struct printk_info."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message: struct printk_info and its text.
+
+    ``time`` is in nanoseconds since boot, ``level`` 0 (emergency) to 7 (debug); ``pid`` and ``comm`` tell
+    which task printed it.
+    """
+
+    seq: int
+    time: int
+    level: int
+    text: str
+    facility: int = 0
+    pid: int = 0
+    comm: str = ""
+    subsystem: str = ""
+    device: str = ""
+    """SUBSYSTEM= and DEVICE= of a message that dev_printk() made."""
+
+    @property
+    def lines(self) -> list[str]:
+        """The text's lines; a message without text is one empty line."""
+        return self.text.split("\n")
+
+    def dmesg(self, *, raw: bool = False) -> str:
+        """As ``dmesg`` prints it, or ``dmesg -r`` with the level: each of its lines with the prefix."""
+        prefix = f"[{stamp(self.time)}] "
+        if raw:
+            prefix = f"<{self.facility << 3 | self.level}>{prefix}"
+        return "\n".join(prefix + line for line in self.lines)
+
+
+def stamp(time: int) -> str:
+    """Nanoseconds as the log shows them: seconds, in at least five places, and microseconds."""
+    return f"{time // NSEC_PER_SEC:5d}.{time % NSEC_PER_SEC // 1000:06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What a message's KERN_ prefix asks for, and how many bytes of it there are."""
+
+    level: int = LOGLEVEL_DEFAULT
+    cont: bool = False
+    length: int = 0
+
+
+def parse_prefix(text: bytes) -> Prefix:
+    """printk_parse_prefix(): the first level of several counts; unknown ones are text."""
+    prefix = Prefix()
+    while len(text) >= prefix.length + 2 and text[prefix.length] == KERN_SOH:
+        kind = text[prefix.length + 1 : prefix.length + 2]
+        if kind == b"c":
+            prefix = replace(prefix, cont=True, length=prefix.length + 2)
+        elif kind in b"01234567":
+            level = prefix.level if prefix.level != LOGLEVEL_DEFAULT else int(kind)
+            prefix = replace(prefix, level=level, length=prefix.length + 2)
+        else:
+            break
+    return prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who prints: a task's pid and name."""
+
+    pid: int = 0
+    comm: str = "swapper/0"
+
+
+CPU_CALLER: Final = 1 << 31
+"""printk_caller_id() of an interrupt: the CPU's number and this bit."""
+
+
+def current_caller(k: Kernel) -> Caller:
+    """Who is printing now: the current task, or the CPU in an interrupt."""
+    task = k.sched.current
+    if k.sched.in_interrupt:
+        return Caller(CPU_CALLER, k.tasks.comm(k.idle))
+    return Caller(task.pid, k.tasks.comm(task)) if task is not None else Caller()
+
+
+@dataclass(slots=True)
+class _Open:
+    """A record without its newline: struct printk_record between prb_commit() and prb_final_commit()."""
+
+    record: Record
+    text: bytes
 
 
 class Log:
-    """The kernel log."""
+    """The ring buffer of ``size`` bytes, whose oldest records make room, and who listens to it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, size: int = LOG_BUF_LEN) -> None:
         self._clock = clock
-        self.lines: list[str] = []
+        self._size = size
+        self._used = 0
+        self._seq = 0
+        self._records: deque[Record] = deque()
+        self._open: _Open | None = None
+        self._warned: set[str] = set()
+        self.dropped = 0
+        """Records that the ring buffer had no more room for."""
+        self.caller: Callable[[], Caller] = Caller
+        """Tells who prints."""
+        self.on_record: list[Callable[[Record], None]] = []
+        """Called with each record when it is complete."""
+        self.console_loglevel = CONSOLE_LOGLEVEL
+        self.no_hash_pointers = False
+        """The boot parameter of that name: ``%p`` prints addresses."""
 
-    def printk(self, text: str, level: int = 4) -> None:
-        """Append."""
-        self.lines.append(text)
+    # -- writing --------------------------------------------------------------------------------------
+
+    def printk(self, text: str, level: int = MESSAGE_LOGLEVEL) -> None:
+        """Print ``text`` at ``level``: a line, or, where it ends without a newline, part of one."""
+        self.store(text.encode("utf-8", "surrogateescape"), level)
+
+    def store(
+        self,
+        text: bytes,
+        level: int = LOGLEVEL_DEFAULT,
+        *,
+        facility: int = 0,
+        subsystem: str = "",
+        device: str = "",
+    ) -> int:
+        """vprintk_store(): store a message, its KERN_ prefix obeyed and removed; the bytes stored."""
+        prefix = parse_prefix(text) if not facility else Prefix()
+        level = prefix.level if level == LOGLEVEL_DEFAULT else level
+        level = MESSAGE_LOGLEVEL if level == LOGLEVEL_DEFAULT else level & 7
+        body = text[: LOG_LINE_MAX - 1]
+        ended = body.endswith(b"\n")
+        body = body[prefix.length :].removesuffix(b"\n")
+        ended = ended or bool(device)
+        caller = self.caller()
+        size = min(len(text) + 1, LOG_LINE_MAX)
+        if not (prefix.cont and self._continue(body, size, caller)):
+            self.flush()
+            record = Record(
+                self._seq, self._clock.now, level, "", facility, caller.pid, caller.comm, subsystem, device
+            )
+            self._seq += 1
+            self._open = _Open(record, body)
+        if ended:
+            self.flush()
+        return len(body)
+
+    def _continue(self, text: bytes, size: int, caller: Caller) -> bool:
+        """prb_reserve_in_last(): ``size`` is what the whole message needs, prefix and newline included."""
+        last = self._open
+        if last is None or last.record.pid != caller.pid or len(last.text) + size > LOG_LINE_MAX:
+            return False
+        last.text += text
+        return True
+
+    def flush(self) -> None:
+        """Close the record that still waits for its newline, if there is one."""
+        if (last := self._open) is None:
+            return
+        self._open = None
+        self._append(replace(last.record, text=last.text.decode("utf-8", "backslashreplace")))
+
+    def _append(self, record: Record) -> None:
+        self._records.append(record)
+        self._used += _RECORD_COST + len(record.text)
+        while self._used > self._size and len(self._records) > 1:
+            self._used -= _RECORD_COST + len(self._records.popleft().text)
+            self.dropped += 1
+        for listener in self.on_record:
+            listener(record)
+
+    def warn_once(self, k: Kernel, text: str) -> None:
+        """WARN_ONCE() in the kernel's own code: the same text warns once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            k.printk(text)
+
+    # -- reading --------------------------------------------------------------------------------------
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The complete records that are still there, the oldest first."""
+        return tuple(self._records)
+
+    @property
+    def lines(self) -> list[str]:
+        """The text of all records, line by line."""
+        return [line for record in self._records for line in record.lines]
+
+    def since(self, seq: int) -> Iterator[Record]:
+        """The records from number ``seq`` on."""
+        return (record for record in self._records if record.seq >= seq)
+
+    def clear(self) -> None:
+        """``dmesg -C``."""
+        self._records.clear()
+        self._used = 0
+
+    def dmesg(self, *, raw: bool = False) -> str:
+        """The log as ``dmesg`` prints it, or ``dmesg -r``."""
+        return "".join(record.dmesg(raw=raw) + "\n" for record in self._records)
+
+    def on_console(self, record: Record) -> bool:
+        """Whether the record is important enough for the console."""
+        return record.level < self.console_loglevel
+
+
+def vprintk_emit(k: Kernel, level: int, fmt: bytes, args: Arguments, *, facility: int = 0) -> int:
+    """Format and store a message; the bytes stored."""
+    return k.log.store(vformat(k, fmt, args), level, facility=facility)
+
+
+@export("_printk", "printk", "_printk_deferred", "printk_deferred")
+def printk(k: Kernel, fmt: CStr, args: VarArgs) -> Int:
+    """``int _printk(const char *fmt, ...)``: the bytes printed."""
+    return vprintk_emit(k, LOGLEVEL_DEFAULT, fmt, args)
+
+
+@export()
+def vprintk(k: Kernel, fmt: CStr, args: Ptr) -> Int:
+    """``int vprintk(const char *fmt, va_list args)``."""
+    return vprintk_emit(k, LOGLEVEL_DEFAULT, fmt, VaList(k.memory, args))
+
+
+@export("vprintk_default", gpl=True)
+def vprintk_default(k: Kernel, fmt: CStr, args: Ptr) -> Int:
+    """``int vprintk_default(const char *fmt, va_list args)``."""
+    return vprintk_emit(k, LOGLEVEL_DEFAULT, fmt, VaList(k.memory, args))
+
+
+@export("vprintk_emit")
+def vprintk_emit_export(  # noqa: PLR0917 - the C prototype
+    k: Kernel, facility: Int, level: Int, dev_info: Ptr, fmt: CStr, args: Ptr
+) -> Int:
+    """``int vprintk_emit(int, int, const struct dev_printk_info *, const char *fmt, va_list args)``."""
+    text = vformat(k, fmt, VaList(k.memory, args))
+    if not dev_info:
+        return k.log.store(text, level, facility=facility)
+    subsystem, device = (
+        k.memory.cstring(dev_info + k.types.offset("dev_printk_info", name)).decode("utf-8", "replace")
+        for name in ("subsystem", "device")
+    )
+    return k.log.store(text, level, facility=facility, subsystem=subsystem, device=device or "-")

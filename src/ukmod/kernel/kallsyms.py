@@ -1,0 +1,77 @@
+"""Names for addresses: kernel/kallsyms.c."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.export import export
+from ukmod.machine.abi import Int, Ptr, ULong
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What an address is in: a symbol, how far into it, how large it is (bytes), and its module or ``""``."""
+
+    name: str
+    offset: int
+    size: int
+    module: str = ""
+
+
+class Kallsyms:
+    """Looks addresses up in the kernel's own symbols and in those of the loaded modules."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+
+    def lookup(self, address: int) -> Located | None:
+        """kallsyms_lookup(): what ``address`` is in, or None."""
+        modules = getattr(self._k, "modules", None)
+        if modules is not None and (found := modules.symbol_at(address)) is not None:
+            name, offset, size, module = found
+            return Located(name, offset, size, module)
+        if (known := self._k.symbols.name_at(address)) is not None:
+            name, offset = known
+            return Located(name, offset, self._k.symbols.size_at(address - offset))
+        return None
+
+    def sprint(self, address: int, *, offset: bool = True, back: int = 0) -> str:
+        """``name+0x4/0x20 [module]``, or the address in hexadecimal: sprint_symbol().
+
+        ``offset=False`` gives the name alone. ``back=1`` is for return addresses: the call before them
+        counts, which may be the last instruction of its function.
+        """
+        found = self.lookup(address - back)
+        if found is None:
+            return f"{address:#x}"
+        place = f"+{found.offset + back:#x}/{found.size:#x}" if offset else ""
+        module = f" [{found.module}]" if found.module else ""
+        return f"{found.name}{place}{module}"
+
+
+def _store(k: Kernel, buffer: int, text: str) -> int:
+    encoded = text.encode()
+    k.memory.write(buffer, encoded + b"\0")
+    return len(encoded)
+
+
+@export(gpl=True)
+def sprint_symbol(k: Kernel, buffer: Ptr, address: ULong) -> Int:
+    """``int sprint_symbol(char *buffer, unsigned long address)``."""
+    return _store(k, buffer, k.kallsyms.sprint(address))
+
+
+@export(gpl=True)
+def sprint_symbol_build_id(k: Kernel, buffer: Ptr, address: ULong) -> Int:
+    """``int sprint_symbol_build_id(char *buffer, unsigned long address)``; ids are not configured."""
+    return _store(k, buffer, k.kallsyms.sprint(address))
+
+
+@export(gpl=True)
+def sprint_symbol_no_offset(k: Kernel, buffer: Ptr, address: ULong) -> Int:
+    """``int sprint_symbol_no_offset(char *buffer, unsigned long address)``."""
+    return _store(k, buffer, k.kallsyms.sprint(address, offset=False))
