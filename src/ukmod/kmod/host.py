@@ -136,13 +136,13 @@ class Host(Protocol):
         """Open a module's file."""
 
     def finit_module(self, file: ModuleFile, params: str, flags: int) -> None:
-        """Load a module from its file by finit_module(2)."""
+        """Load a module from its file."""
 
     def init_module(self, image: bytes, params: str) -> None:
-        """Load a module from memory by init_module(2)."""
+        """Load a module from memory."""
 
     def delete_module(self, name: str, flags: int) -> None:
-        """Unload a module by delete_module(2)."""
+        """Unload a module."""
 
     def system(self, command: str) -> int:
         """Run a shell command with ``environ`` and return its wait status, or -1 if it could not be run."""

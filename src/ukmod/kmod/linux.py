@@ -176,7 +176,7 @@ class LinuxHost:
         return ModuleFile(path, self.files.real(path))
 
     def finit_module(self, file: ModuleFile, params: str, flags: int) -> None:
-        """Load a file by finit_module(2); ENOSYS if the file is compressed otherwise than the kernel wants."""
+        """Load a file; ENOSYS if the file is compressed otherwise than the kernel wants."""
         if file.compression and not flags & INIT_COMPRESSED_FILE:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         libc = _libc()
@@ -189,17 +189,17 @@ class LinuxHost:
             _check(function(file.fileno(), os.fsencode(params), flags))
 
     def init_module(self, image: bytes, params: str) -> None:
-        """Load an image by init_module(2)."""
+        """Load an image."""
         import ctypes
 
         _check(_libc().init_module(image, ctypes.c_ulong(len(image)), os.fsencode(params)))
 
     def delete_module(self, name: str, flags: int) -> None:
-        """Unload by delete_module(2)."""
+        """Unload."""
         _check(_libc().delete_module(os.fsencode(name), flags))
 
     def system(self, command: str) -> int:
-        """Run a command by system(3)."""
+        """Run a shell command."""
         return os.system(command)  # noqa: S605 - install and remove commands are for the shell
 
     def monotonic(self) -> float:

@@ -233,7 +233,7 @@ class _Order:
         for module in reversed(modules):
             self._todo.append((self._visit, (module, reason)))
 
-    def _append(self, module: Module, reason: Reason, without_command: bool) -> None:
+    def _append(self, module: Module, reason: Reason, without_command: bool) -> None:  # noqa: FBT001 - from the list of things to do
         self.entries.append(_Entry(module, reason))
         if without_command:
             self.without_command.add(module)

@@ -42,6 +42,9 @@ INDEXES = ("modules.dep", "modules.alias", "modules.symbols", "modules.builtin.a
 """In the order in which kmod opens them; each name stands for NAME.bin."""
 
 
+_INDEX_HEADER = 12
+
+
 def module_directory(root: str, release: str, moduledir: str = MODULE_DIRECTORY) -> str:
     """Return a release's directory below a root, spelled as modprobe spells it in its messages."""
     return f"{root.rstrip('/') if root != '/' else ''}{moduledir}/{release}"
@@ -185,12 +188,14 @@ class Tree:
         from ukmod.kmod.index import Index
 
         opened: Lookup | None = None
-        path = self.files.real(f"{self.dirname}/{name}.bin")
+        path = f"{self.dirname}/{name}.bin"
         try:
-            opened = Index.open(path)
+            content = self.files.read(path)
+            # depmod leaves an empty file where it had nothing to go by, a missing modules.builtin say.
+            opened = Index(content, path) if len(content) >= _INDEX_HEADER else None
         except OSError:
             pass  # not there: kmod goes on without it, in silence
         except FormatError as error:
-            log(LOG_ERR, "index_mm_open", str(error))
+            log(LOG_ERR, "index_mm_open", error.message)
         self._indexes[name] = opened
         return opened

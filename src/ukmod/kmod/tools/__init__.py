@@ -7,7 +7,8 @@ kernel.
 
 from __future__ import annotations
 
-from ukmod.kmod.tools.log import FatalError
+from ukmod.errors import UkmodError
+from ukmod.kmod.tools.log import FatalError, program_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +22,16 @@ TOOLS = ("depmod", "insmod", "kmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 
 def call(body: Callable[[Sequence[str], Host], int], argv: Sequence[str], host: Host) -> int:
-    """Run a tool's body; a FATAL message ends it with status 1. What it wrote is flushed in any case."""
+    """Run a tool's body; a FATAL message ends it with status 1. What it wrote is flushed in any case.
+
+    So does an index that is corrupt beyond its header, where the C tools find nothing, or crash.
+    """
     try:
         return body(argv, host)
     except FatalError:
+        return 1
+    except UkmodError as error:
+        host.stderr.write(f"{program_name(argv[0])}: ERROR: {error}\n")
         return 1
     finally:
         host.stdout.flush()
