@@ -5,19 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.errors import FormatError
-from ukmod.kmod import der
+from ukmod.kmod.der import Reader, Tag
 
 
-def test_children_come_in_order_with_their_content() -> None:
-    sequence = der.parse(bytes.fromhex("3006 0201ff 0401aa"))
-    integer, octets = sequence.children()
-    assert integer.integer() == -1
-    assert octets.content == b"\xaa"
-    assert octets.raw == bytes.fromhex("0401aa")
+def reader(encoded: str) -> Reader:
+    return Reader(bytes.fromhex(encoded), path="x.ko", base=0x100)
+
+
+def test_elements_come_in_order_with_their_content() -> None:
+    fields = reader("3006 0201ff 0401aa").enter(Tag.SEQUENCE, "pair")
+    assert fields.peek() == Tag.INTEGER
+    assert fields.integer("first") == -1
+    assert fields.raw(Tag.OCTET_STRING, "second") == bytes.fromhex("0401aa")
+    assert not fields
+    assert fields.peek() == -1
 
 
 def test_a_long_length_has_its_own_octets() -> None:
-    assert der.parse(b"\x04\x82\x01\x00" + bytes(256)).content == bytes(256)
+    assert Reader(b"\x04\x82\x01\x00" + bytes(256)).content(Tag.OCTET_STRING, "blob") == bytes(256)
 
 
 @pytest.mark.parametrize(
@@ -30,51 +35,59 @@ def test_a_long_length_has_its_own_octets() -> None:
     ],
 )
 def test_object_identifiers_are_dotted(encoded: str, dotted: str) -> None:
-    assert der.parse(bytes.fromhex(encoded)).oid() == dotted
+    assert reader(encoded).oid("type") == dotted
 
 
 @pytest.mark.parametrize(
     ("encoded", "message"),
     [
-        ("", "cut off"),
-        ("30", "cut off"),
+        ("", "field: cut off"),
+        ("30", "field: cut off"),
         ("3080 0000", "indefinite"),
         ("3085 0000000001 00", "absurd"),
-        ("3082 01", "cut off in an element's length"),
+        ("3082 01", "1 bytes where 0 are left"),
         ("3003 02 01", "3 bytes where 2 are left"),
-        ("1f8101 00", "tag numbers above 30"),
+        ("1f8101 00", "tag number above 30"),
     ],
 )
 def test_what_is_no_der_is_refused_with_its_place(encoded: str, message: str) -> None:
     with pytest.raises(FormatError, match=message) as caught:
-        der.parse(bytes.fromhex(encoded), path="x.ko", base=0x100)
+        reader(encoded).content(None, "field")
     assert caught.value.path == "x.ko"
     assert caught.value.offset == 0x100
 
 
 def test_a_child_may_not_leave_its_parent() -> None:
-    parent = der.parse(bytes.fromhex("3003 0402aa bb"))
-    with pytest.raises(FormatError, match="2 bytes where 1 are left"):
-        list(parent.children())
+    parent = reader("3003 0402aa bb").enter(Tag.SEQUENCE, "parent")
+    with pytest.raises(FormatError, match="2 bytes where 1 are left") as caught:
+        parent.content(None, "child")
+    assert caught.value.offset == 0x102
+
+
+def test_another_tag_than_expected_is_refused() -> None:
+    with pytest.raises(FormatError, match="version: tag 0x02 was expected, 0x04 found"):
+        reader("0401aa").integer("version")
+    with pytest.raises(FormatError, match="not a constructed one"):
+        reader("0401aa").enter(Tag.OCTET_STRING, "octets")
+
+
+def test_an_integer_has_content() -> None:
+    with pytest.raises(FormatError, match="without content"):
+        reader("0200").integer("version")
 
 
 @pytest.mark.parametrize("encoded", ["0600", "060180", "0642" + "81" * 65 + "00"])
 def test_a_bad_object_identifier_is_refused(encoded: str) -> None:
     with pytest.raises(FormatError, match="OBJECT IDENTIFIER"):
-        der.parse(bytes.fromhex(encoded)).oid()
-
-
-def test_a_primitive_has_no_children() -> None:
-    with pytest.raises(FormatError, match="constructed"):
-        next(der.parse(b"\x02\x01\x00").children())
+        reader(encoded).oid("type")
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
+    fields, total = Reader(data), 0
     try:
-        element = der.parse(data)
-        assert element.end <= len(data)
-        if element.tag & 0x20:
-            assert all(child.end <= element.end for child in element.children())
+        while fields:
+            total += len(fields.raw(None, "field"))
+        assert total == len(data)
     except FormatError:
         pass

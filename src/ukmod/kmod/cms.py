@@ -5,12 +5,8 @@ Only the fields that modinfo shows and that a check of the signature needs are k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-from ukmod.errors import FormatError
-from ukmod.kmod import der
-from ukmod.kmod.der import Element, Tag
+from ukmod.kmod.der import Reader, Tag
+from ukmod.kmod.record import record
 
 __all__ = ["DIGEST_NAMES", "SignerInfo", "parse_signed_data"]
 
@@ -35,7 +31,7 @@ DIGEST_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SignerInfo:
     """Who signed, and how.
 
@@ -69,90 +65,70 @@ def parse_signed_data(message: bytes, *, path: str = "", base: int = 0) -> Signe
 
     Raises FormatError, with the offset in the file, for anything else.
     """
-    content_info = der.parse(message, path=path, base=base).expect(Tag.SEQUENCE, "ContentInfo")
-    fields = content_info.children()
-    content_type = _next(fields, content_info, "content type")
-    if content_type.oid() != _SIGNED_DATA:
-        raise content_type.error(f"content type {content_type.oid()} is not SignedData")
-    wrapper = _next(fields, content_info, "content").expect(Tag.CONTEXT_0, "content")
-    signed_data = _next(wrapper.children(), wrapper, "SignedData").expect(Tag.SEQUENCE, "SignedData")
-
-    fields = signed_data.children()
-    _next(fields, signed_data, "version").integer()
-    _next(fields, signed_data, "digestAlgorithms").expect(Tag.SET, "digestAlgorithms")
-    _next(fields, signed_data, "contentInfo").expect(Tag.SEQUENCE, "contentInfo")
-    element = _next(fields, signed_data, "signerInfos")
-    while element.tag in (Tag.CONTEXT_0, Tag.CONTEXT_1):  # certificates, crls
-        element = _next(fields, signed_data, "signerInfos")
-    signers = element.expect(Tag.SET, "signerInfos")
-    return _signer_info(_next(signers.children(), signers, "SignerInfo").expect(Tag.SEQUENCE, "SignerInfo"))
+    content_info = Reader(message, path=path, base=base).enter(Tag.SEQUENCE, "ContentInfo")
+    content_type = content_info.oid("contentType")
+    if content_type != _SIGNED_DATA:
+        raise content_info.error(f"content type {content_type} is not SignedData")
+    signed_data = content_info.enter(Tag.CONTEXT_0, "content").enter(Tag.SEQUENCE, "SignedData")
+    signed_data.integer("version")
+    signed_data.content(Tag.SET, "digestAlgorithms")
+    signed_data.content(Tag.SEQUENCE, "encapContentInfo")
+    while signed_data.peek() in (Tag.CONTEXT_0, Tag.CONTEXT_1):
+        signed_data.content(None, "certificates or crls")
+    return _signer_info(signed_data.enter(Tag.SET, "signerInfos").enter(Tag.SEQUENCE, "SignerInfo"))
 
 
-def _signer_info(element: Element) -> SignerInfo:
-    fields = element.children()
-    _next(fields, element, "version").integer()
-    issuer, issuer_name, serial, subject_key_id = _signer_id(_next(fields, element, "signer identifier"))
-    digest = _algorithm(_next(fields, element, "digestAlgorithm"))
+def _signer_info(fields: Reader) -> SignerInfo:
+    fields.integer("version")
+    issuer, issuer_name, serial, subject_key_id = None, b"", None, None
+    if fields.peek() == Tag.SEQUENCE:
+        names = fields.enter(Tag.SEQUENCE, "issuerAndSerialNumber")
+        issuer_name = _display_name(names.fork())
+        issuer = names.raw(Tag.SEQUENCE, "issuer")
+        serial = names.integer("serialNumber")
+    else:  # sign-file -k
+        subject_key_id = fields.content(Tag.CONTEXT_0_PRIMITIVE, "subjectKeyIdentifier")
+    digest = _algorithm(fields, "digestAlgorithm")
     attributes, message_digest = None, None
-    field = _next(fields, element, "signatureAlgorithm")
-    if field.tag == Tag.CONTEXT_0:
+    if fields.peek() == Tag.CONTEXT_0:
         # RFC 5652 5.4: what is signed is the SET OF itself, not the [0] IMPLICIT it is stored as.
-        attributes = bytes([Tag.SET]) + field.raw[1:]
-        message_digest = _message_digest(field)
-        field = _next(fields, element, "signatureAlgorithm")
-    signature_algorithm = _algorithm(field)
-    signature = _next(fields, element, "signature").expect(Tag.OCTET_STRING, "signature")
+        attributes = bytes([Tag.SET]) + fields.raw(Tag.CONTEXT_0, "signedAttrs")[1:]
+        message_digest = _message_digest(Reader(attributes).enter(Tag.SET, "signedAttrs"))
     return SignerInfo(
         issuer=issuer,
         issuer_name=issuer_name,
         serial=serial,
         subject_key_id=subject_key_id,
         digest=DIGEST_NAMES.get(digest, digest),
-        signature_algorithm=signature_algorithm,
-        signature=signature.content,
+        signature_algorithm=_algorithm(fields, "signatureAlgorithm"),
+        signature=fields.content(Tag.OCTET_STRING, "signature"),
         signed_attributes=attributes,
         message_digest=message_digest,
     )
 
 
-def _signer_id(element: Element) -> tuple[bytes | None, bytes, int | None, bytes | None]:
-    """Return issuer, its name, serial and subject key identifier; sign-file -k writes the last alone."""
-    if element.tag in (Tag.CONTEXT_0_PRIMITIVE, Tag.CONTEXT_0):
-        return None, b"", None, element.content
-    fields = element.expect(Tag.SEQUENCE, "issuerAndSerialNumber").children()
-    issuer = _next(fields, element, "issuer").expect(Tag.SEQUENCE, "issuer")
-    serial = _next(fields, element, "serialNumber").integer()
-    return issuer.raw, _display_name(issuer), serial, None
+def _algorithm(fields: Reader, what: str) -> str:
+    return fields.enter(Tag.SEQUENCE, what).oid(what)
 
 
-def _display_name(name: Element) -> bytes:
+def _display_name(fields: Reader) -> bytes:
     """Return the first common name, or without one the last attribute, up to a NUL: what modinfo shows."""
     value = b""
-    for relative in name.children():
-        for attribute in relative.expect(Tag.SET, "RelativeDistinguishedName").children():
-            fields = attribute.children()
-            kind = _next(fields, attribute, "attribute type").oid()
-            value = _next(fields, attribute, "attribute value").content.partition(b"\0")[0]
+    relatives = fields.enter(Tag.SEQUENCE, "issuer")
+    while relatives:
+        attributes = relatives.enter(Tag.SET, "RelativeDistinguishedName")
+        while attributes:
+            attribute = attributes.enter(Tag.SEQUENCE, "AttributeTypeAndValue")
+            kind = attribute.oid("attribute type")
+            value = attribute.content(None, "attribute value").partition(b"\0")[0]
             if kind == _COMMON_NAME:
                 return value
     return value
 
 
-def _message_digest(attributes: Element) -> bytes | None:
-    for attribute in attributes.children():
-        fields = attribute.children()
-        if _next(fields, attribute, "attribute type").oid() == _MESSAGE_DIGEST:
-            values = _next(fields, attribute, "attribute values").expect(Tag.SET, "attribute values")
-            return _next(values.children(), values, "messageDigest").content
+def _message_digest(attributes: Reader) -> bytes | None:
+    while attributes:
+        attribute = attributes.enter(Tag.SEQUENCE, "attribute")
+        if attribute.oid("attribute type") == _MESSAGE_DIGEST:
+            return attribute.enter(Tag.SET, "attribute values").content(Tag.OCTET_STRING, "messageDigest")
     return None
-
-
-def _algorithm(element: Element) -> str:
-    return _next(element.expect(Tag.SEQUENCE, "AlgorithmIdentifier").children(), element, "algorithm").oid()
-
-
-def _next(fields: Iterator[Element], parent: Element, what: str) -> Element:
-    field = next(fields, None)
-    if field is None:
-        raise FormatError(f"CMS: no {what}", path=parent.path, offset=parent.base + parent.end)
-    return field

@@ -7,12 +7,11 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
 
 from ukmod.errors import FormatError
 
-__all__ = ["Element", "Tag", "parse"]
+__all__ = ["Reader", "Tag"]
 
 
 class Tag:
@@ -28,101 +27,106 @@ class Tag:
     CONTEXT_1 = 0xA1
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One tag-length-value in ``data``: header at ``header``, content from ``start`` to ``end``.
+class Reader:
+    """Reads elements one after another from ``data``, between the offsets ``at`` and ``end``.
 
-    Offsets are counted from the start of ``data``; errors name them with ``base`` added, which is where
-    ``data`` lies in the file ``path``.
+    ``base`` is where ``data`` lies in the file ``path``: errors, each a FormatError, name that place.
+    The argument ``what`` of most methods is what the element is called in the specification, for the error.
     """
 
-    data: bytes
-    tag: int
-    header: int
-    start: int
-    end: int
-    path: str = ""
-    base: int = 0
+    __slots__ = ("_at", "_base", "_data", "_end", "_path")
 
-    @property
-    def content(self) -> bytes:
-        """The content octets."""
-        return self.data[self.start : self.end]
+    def __init__(
+        self, data: bytes, *, at: int = 0, end: int | None = None, path: str = "", base: int = 0
+    ) -> None:
+        self._data = data
+        self._at = at
+        self._end = len(data) if end is None else end
+        self._path = path
+        self._base = base
 
-    @property
-    def raw(self) -> bytes:
-        """The whole element, header included."""
-        return self.data[self.header : self.end]
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        return self._at < self._end
 
-    def children(self) -> Iterator[Element]:
-        """Yield the elements inside a constructed one. Raises FormatError where they do not fit."""
-        if not self.tag & 0x20:
-            raise self.error("a constructed element was expected")
-        at = self.start
-        while at < self.end:
-            child = _read(self.data, at, self.end, self.path, self.base)
-            yield child
-            at = child.end
+    def peek(self) -> int:
+        """Return the next element's tag, or -1 at the end."""
+        return self._data[self._at] if self._at < self._end else -1
 
-    def expect(self, tag: int, what: str) -> Element:
-        """Return this element if it has ``tag``; raise FormatError that names ``what`` if not."""
-        if self.tag != tag:
-            raise self.error(f"{what}: tag {tag:#04x} was expected, {self.tag:#04x} found")
-        return self
+    def fork(self) -> Reader:
+        """Return a reader that starts where this one stands now."""
+        return Reader(self._data, at=self._at, end=self._end, path=self._path, base=self._base)
 
-    def integer(self) -> int:
+    def enter(self, tag: int, what: str) -> Reader:
+        """Return a reader of the content of the next element, which must be constructed and have ``tag``."""
+        if not tag & 0x20:
+            raise self.error(f"{what}: tag {tag:#04x} is not a constructed one")
+        start = self._next(tag, what)
+        return Reader(self._data, at=start, end=self._at, path=self._path, base=self._base)
+
+    def content(self, tag: int | None, what: str) -> bytes:
+        """Return the content of the next element; None takes any tag."""
+        start = self._next(tag, what)
+        return self._data[start : self._at]
+
+    def raw(self, tag: int | None, what: str) -> bytes:
+        """Return the whole of the next element, header included."""
+        header = self._at
+        self._next(tag, what)
+        return self._data[header : self._at]
+
+    def integer(self, what: str) -> int:
         """Return the value of an INTEGER."""
-        content = self.expect(Tag.INTEGER, "integer").content
+        content = self.content(Tag.INTEGER, what)
         if not content:
-            raise self.error("an INTEGER without content")
+            raise self.error(f"{what}: an INTEGER without content")
         return int.from_bytes(content, "big", signed=True)
 
-    def oid(self) -> str:
+    def oid(self, what: str) -> str:
         """Return the value of an OBJECT IDENTIFIER in dotted form."""
-        content = self.expect(Tag.OID, "object identifier").content
-        if not content or content[-1] & 0x80 or len(content) > 64:
-            raise self.error("a bad OBJECT IDENTIFIER")
-        arcs: list[int] = []
-        value = 0
-        for octet in content:
-            value = value << 7 | octet & 0x7F
-            if not octet & 0x80:
-                arcs.append(value)
-                value = 0
-        # X.690 8.19.4: the first two arcs share one number, and only the joint arc 2 goes beyond 39.
-        first = min(arcs[0] // 40, 2)
-        return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+        dotted = _dotted(self.content(Tag.OID, what))
+        if not dotted:
+            raise self.error(f"{what}: a bad OBJECT IDENTIFIER")
+        return dotted
 
     def error(self, message: str) -> FormatError:
-        """Return the error ``message`` at this element's place in the file."""
-        return FormatError(f"DER: {message}", path=self.path, offset=self.base + self.header)
+        """Return the error ``message`` at the place this reader has come to."""
+        return FormatError(f"DER: {message}", path=self._path, offset=self._base + self._at)
+
+    def _next(self, tag: int | None, what: str) -> int:
+        """Move past the next element and return where its content starts."""
+        data, start, end = self._data, self._at + 2, self._end
+        if start > end:
+            raise self.error(f"{what}: cut off")
+        found, length = data[start - 2], data[start - 1]
+        if tag is not None and found != tag:
+            raise self.error(f"{what}: tag {tag:#04x} was expected, {found:#04x} found")
+        if found & 0x1F == 0x1F:
+            raise self.error(f"{what}: a tag number above 30")
+        if length & 0x80:
+            octets = length & 0x7F
+            if not 1 <= octets <= 4:
+                raise self.error(f"{what}: an indefinite or absurd length")
+            length = int.from_bytes(data[start : start + octets], "big")
+            start += octets
+        if start + length > end:
+            raise self.error(f"{what}: {length} bytes where {max(end - start, 0)} are left")
+        self._at = start + length
+        return start
 
 
-def parse(data: bytes, *, path: str = "", base: int = 0) -> Element:
-    """Return the first element of ``data``, which is at offset ``base`` of the file ``path``."""
-    return _read(data, 0, len(data), path, base)
-
-
-def _read(data: bytes, at: int, limit: int, path: str, base: int) -> Element:
-    """Read the header at offset ``at``; its content must end before ``limit``."""
-
-    def bad(message: str) -> FormatError:
-        return FormatError(f"DER: {message}", path=path, offset=base + at)
-
-    if at + 2 > limit:
-        raise bad("cut off in an element's header")
-    tag, length = data[at], data[at + 1]
-    start = at + 2
-    if tag & 0x1F == 0x1F:
-        raise bad("tag numbers above 30 are not used here")
-    if length & 0x80:
-        octets = length & 0x7F
-        if not 1 <= octets <= 4:
-            raise bad("an indefinite or absurd length")
-        if start + octets > limit:
-            raise bad("cut off in an element's length")
-        length = int.from_bytes(data[start : start + octets], "big")
-        start += octets
-    if length > limit - start:
-        raise bad(f"an element of {length} bytes where {limit - start} are left")
-    return Element(data, tag, at, start, start + length, path, base)
+@lru_cache(maxsize=64)
+def _dotted(content: bytes) -> str:
+    """Return the dotted form of an OBJECT IDENTIFIER's content; "" if it is not one."""
+    if not content or content[-1] & 0x80 or len(content) > 64:
+        return ""
+    arcs: list[int] = []
+    value = 0
+    for octet in content:
+        value = value << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(value)
+            value = 0
+    # X.690 8.19.4: the first two arcs share one number, and only the joint arc 2 goes beyond 39.
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))

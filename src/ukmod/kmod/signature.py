@@ -11,10 +11,16 @@ both names inside the message; before that (PGP, X509) they stood in the file.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from ukmod.errors import FormatError
 from ukmod.kmod import cms
+from ukmod.kmod.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import mmap
+
+    Image = bytes | mmap.mmap
 
 __all__ = ["MAGIC", "ModuleSignature", "parse_signature"]
 
@@ -26,7 +32,7 @@ _HASHES = ("md4", "md5", "sha1", "rmd160", "sha256", "sha384", "sha512", "sha224
 _ID_TYPES = ("PGP", "X509", "PKCS#7")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModuleSignature:
     """One module's signature.
 
@@ -44,13 +50,13 @@ class ModuleSignature:
     defect: str = ""
 
 
-def parse_signature(data: bytes, *, path: str = "") -> ModuleSignature | None:
+def parse_signature(data: Image, *, path: str = "") -> ModuleSignature | None:
     """Return the signature at the end of the module file ``data``, or None if there is none.
 
     A trailer that lies about what precedes it raises FormatError. A PKCS#7 message that cannot be read does
     not: the file is signed, by whom is unknown (``defect`` tells why), as modinfo reports it too.
     """
-    if not data.endswith(MAGIC):
+    if data[-len(MAGIC) :] != MAGIC:
         return None
     at = len(data) - len(MAGIC) - _TRAILER.size
     if at < 0:
