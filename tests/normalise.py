@@ -9,25 +9,25 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from tests.steps import LogLine, Outcome
+from tests.steps import Case, LogLine, Outcome
 
 _SUBSTITUTIONS = (
     # A kernel address, bare or after 0x; a hashed pointer (%p) is 32 random bits.
-    (re.compile(r"\b(0x)?ffff[0-9a-f]{12}\b"), "<address>"),
-    (re.compile(r"\b(0x)?00000000[0-9a-f]{8}\b(?! is)"), "<address>"),
+    (re.compile(r"\b(0x)?ffff(?!ffffffff)[0-9a-f]{12}\b"), "<address>"),
+    (re.compile(r"(?<!address: )\b(0x)?00000000(?!0000)[0-9a-f]{8}\b"), "<address>"),
     # Pids, in the ways the kernel and our modules write them.
     (re.compile(r"\b(pid|PID|thread|tgid)([ :=]+)\d+\b"), r"\1\2<pid>"),
+    (re.compile(r"(scheduling while atomic: \S+?/)\d+/"), r"\1<pid>/"),
+    (re.compile(r"^note: (\S+)\[\d+\]"), r"note: \1[<pid>]"),
     (re.compile(r"\bkworker/\S+"), "kworker/<n>"),
 )
 """Applied in this order to each line of a log and each line of output."""
 
 _OOPS_NOISE = re.compile(
     r"PGD |CR[0-9]|[RD]S[P0-9]?: |R[ABCD]X: |RDX: |RBP: |R\d\d: |FS: |CS: |DR\d: |PKRU: |Code: "
-    r"|Hardware name: "
-    r"|Modules linked in: |Call Trace:| ?<TASK>| ?</TASK>|Preemption disabled|irq event|softirqs|hardirqs"
-    r"|---\[ end trace|---\[ cut here|------------\[ cut here"
+    r"|Hardware name: |Call Trace:| ?<TASK>| ?</TASK>|RIP: 0033:|Kernel Offset: "
 )
-_FRAME = re.compile(r" (?:\? )?[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+")
+_FRAME = re.compile(r" \? | [\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+")
 _MODULE_FRAME = re.compile(r" [\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\]")
 _VERSION = re.compile(r"(CPU: \d+ PID: <pid> Comm: \S+ (?:Tainted: [A-Z ]*[A-Z]|Not tainted)).*")
 
@@ -45,17 +45,43 @@ def log(lines: Iterable[LogLine]) -> Iterator[LogLine]:
     Registers, page tables, code bytes and the kernel's own frames say how the machine is built, not what the
     module did, and go.
     """
+    repeated = previous = ""
     for entry in lines:
+        if entry.text.startswith("---[ end trace"):
+            repeated = "RIP: "  # an oops ends with the registers again
+        elif repeated and entry.text.startswith(repeated):
+            continue
+        elif not _OOPS_NOISE.match(entry.text):
+            repeated = ""
         if _OOPS_NOISE.match(entry.text):
             continue
-        if _FRAME.match(entry.text) and not _MODULE_FRAME.fullmatch(entry.text):
-            continue
+        if _FRAME.match(entry.text):
+            if entry.text == previous or not _MODULE_FRAME.fullmatch(entry.text):
+                continue
+            previous = entry.text  # of a recursion one frame stays
+        else:
+            previous = ""
         yield replace(entry, text=line(entry.text))
 
 
-def outcomes(found: Iterable[Outcome]) -> tuple[Outcome, ...]:
-    """A whole transcript, normalised."""
-    return tuple(
-        replace(outcome, output=tuple(map(line, outcome.output)), log=tuple(log(outcome.log)))
-        for outcome in found
-    )
+def outcomes(case: Case, found: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """What a case came to, normalised."""
+    return tuple(_outcome(case, outcome) for outcome in found)
+
+
+def _outcome(case: Case, outcome: Outcome) -> Outcome:
+    entries = list(log(outcome.log))
+    if case.dies and not outcome.result:
+        entries = [replace(entry, level=0) for entry in entries]
+    if case.unordered:
+        entries = _sorted_where(re.compile(case.unordered), entries)
+    return replace(outcome, output=tuple(map(line, outcome.output)), log=tuple(entries))
+
+
+def _sorted_where(pattern: re.Pattern[str], entries: list[LogLine]) -> list[LogLine]:
+    """The same log, the lines that match put in order among the places that such lines have."""
+    places = [place for place, entry in enumerate(entries) if pattern.fullmatch(entry.text)]
+    chosen = sorted((entries[place] for place in places), key=lambda entry: entry.text)
+    for place, entry in zip(places, chosen, strict=True):
+        entries[place] = entry
+    return entries

@@ -24,7 +24,10 @@ SETTLE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Insmod:
-    """finit_module() of <module>.ko with these parameters. Result: ``0`` or the errno's name, ``-ENOENT``."""
+    """finit_module() of <module>.ko with these parameters.
+
+    Result: ``0``; the errno's name, ``-ENOENT``; or ``SIGKILL``, ``SIGSEGV`` where an oops ended the caller.
+    """
 
     module: str
     params: str = ""
@@ -111,13 +114,20 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One script with a name. ``about`` says what it is meant to show."""
+    """One script with a name. ``about`` says what it is meant to show.
+
+    ``unordered``: a pattern; lines of the log that match it as a whole have no order among themselves.
+    ``dies``: the machine panics under the last step that has an outcome; that step's result is empty, and its
+    log comes from the console, which has no levels: 0 stands for each.
+    """
 
     name: str
     about: str
     steps: tuple[Step, ...]
     programs: tuple[Program, ...] = ()
     config: str = ""
+    unordered: str = ""
+    dies: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def prepare() -> qemu.Guest:
 def store(case: Case, found: tuple[Outcome, ...]) -> bool:
     """Write a transcript where it says something new; True if it was written."""
     path = golden.path(case)
-    if path.exists() and outcomes(golden.load(case)) == outcomes(found):
+    if path.exists() and outcomes(case, golden.load(case)) == outcomes(case, found):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(found, header(case)))

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 
 from tests.real.qemu import Guest, Output
@@ -62,6 +63,7 @@ def run(guest: Guest, case: Case) -> tuple[Outcome, ...]:
 def script(case: Case) -> str:
     """The case in the guest's shell."""
     lines = [PRELUDE]
+    lines += ["dmesg -n 8"] if case.dies else []  # everything to the console
     lines += [_file("/etc/modprobe.d/case.conf", case.config)] if case.config else []
     lines += [_install(program) for program in case.programs]
     jobs = 0
@@ -85,11 +87,11 @@ def script(case: Case) -> str:
 def _command(step: Step) -> str:
     match step:
         case Insmod(module, params):
-            return f"insmod $tree/{module}.ko {shlex.quote(params) if params else ''}"
+            return f"/sbin/insmod $tree/{module}.ko {shlex.quote(params) if params else ''}"
         case Rmmod(module):
-            return f"busybox rmmod {shlex.quote(module)}"
+            return f"/sbin/rmmod {shlex.quote(module)}"
         case Modprobe(args):
-            return shlex.join(("modprobe", *args))
+            return shlex.join(("/sbin/modprobe", *args))
         case Sleep(seconds):
             return f"usleep {int(seconds * 1e6)}"
         case Sysctl(name, value):
@@ -150,9 +152,13 @@ def _result(step: Step, status: str, output: list[str]) -> tuple[str, list[str]]
 
 
 def _errno(status: str, output: list[str]) -> str:
-    if status == "0":
-        return "0"
+    if status in {"", "0"}:
+        return status
+    if int(status) > 128:
+        return signal.Signals(int(status) - 128).name
     text = output[-1].rpartition(": ")[2] if output else ""
+    if text.startswith("Unknown error "):
+        return f"-{text.rpartition(' ')[2]}"
     if text in _ERRORS:
         return f"-{errno.errorcode[_ERRORS[text]]}"
     return f"{status} {text}".rstrip()

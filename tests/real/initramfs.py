@@ -24,7 +24,7 @@ INIT = """\
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
 /bin/busybox stty raw -echo
 echo @ready
-while read -r line && [ "$line" != @go ]; do echo "$line"; done >/tmp/script
+while IFS= read -r line && [ "$line" != @go ]; do echo "$line"; done >/tmp/script
 . /tmp/script
 echo @done
 /bin/busybox poweroff -f
@@ -41,8 +41,9 @@ def build(target: Path, *, release: str, modules: Iterable[Path]) -> None:
     _copy(_which("modprobe").resolve(), root / "bin/kmod")
     for library in _LIBRARY.findall(_run("ldd", str(_which("modprobe")))):
         _copy(Path(library), root / library.lstrip("/"))
-    for applet in ("modprobe", "insmod", "lsmod"):
+    for applet in ("modprobe", "insmod"):
         (root / "sbin" / applet).symlink_to("/bin/kmod")
+    (root / "sbin/rmmod").symlink_to("/bin/busybox")  # kmod's looks at the reference count and does not try
     extra = root / "lib/modules" / release / "extra"
     extra.mkdir(parents=True)
     for module in modules:

@@ -28,12 +28,12 @@ from tests.real.debian import Debian
 
 COMMAND_LINE = (
     "console=ttyS0 quiet panic=-1 printk.devkmsg=on printk.time=1 log_buf_len=1M"
-    " tsc=reliable kfence.sample_interval=0"
+    " tsc=reliable kfence.sample_interval=0 randomize_kstack_offset=off"
 )
 _OPTIONS = (
     *("-machine", "pc", "-cpu", "qemu64,+rdrand,+rdseed", "-m", "256", "-smp", "1"),
     *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-monitor", "none"),
-    *("-icount", "shift=0,sleep=off", "-rtc", "base=2001-01-01,clock=vm"),
+    *("-icount", "shift=0,sleep=off", "-rtc", "base=2001-01-01,clock=vm", "-seed", "1"),
 )
 BOOT_SECONDS = 90
 SCRIPT_SECONDS = 60

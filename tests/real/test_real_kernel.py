@@ -23,5 +23,5 @@ def machine() -> qemu.Guest:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_real_kernel_does_what_is_stored(machine: qemu.Guest, case: Case) -> None:
     """Compared as text, for a readable difference."""
-    found = outcomes(guest.run(machine, case))
-    assert render(found) == render(outcomes(golden.load(case)))
+    found = outcomes(case, guest.run(machine, case))
+    assert render(found) == render(outcomes(case, golden.load(case)))
