@@ -71,15 +71,18 @@ _IDENTIFICATION = 16
 
 
 class _Layout:
-    """The structs of one class and byte order; ``brief`` is a symbol's st_name, st_info and st_shndx alone."""
+    """The structs of a class and byte order; ``brief`` is a symbol's st_name, st_info and st_shndx alone,
+    ``place`` a section's sh_name, sh_offset and sh_size.
+    """
 
-    __slots__ = ("bits", "brief", "header", "rel", "rela", "section", "symbol", "version")
+    __slots__ = ("bits", "brief", "header", "place", "rel", "rela", "section", "symbol", "version")
 
     def __init__(self, bits: int, order: str) -> None:
         self.bits = bits
         if bits == 64:
             self.header = Struct(order + "16xHHIQQQIHHHHHH")
             self.section = Struct(order + "IIQQQQIIQQ")
+            self.place = Struct(order + "I20xQQ24x")
             self.symbol = Struct(order + "IBBHQQ")
             self.brief = Struct(order + "IBxH16x")
             self.version = Struct(order + "Q56s")
@@ -88,6 +91,7 @@ class _Layout:
         else:
             self.header = Struct(order + "16xHHIIIIIHHHHHH")
             self.section = Struct(order + "IIIIIIIIII")
+            self.place = Struct(order + "I12xII16x")
             self.symbol = Struct(order + "IIIBBH")
             self.brief = Struct(order + "I8xBxH")
             self.version = Struct(order + "I60s")
@@ -145,11 +149,13 @@ class Elf:
     """
 
     __slots__ = (
+        "_by_name",
         "_data",
-        "_headers",
         "_names",
+        "_places",
         "_sections",
         "_symbols",
+        "_table",
         "bits",
         "flags",
         "layout",
@@ -184,15 +190,16 @@ class Elf:
         entry_size, count, names = fields[10:]
         if entry_size != layout.section.size:
             raise self.error(f"section headers of {entry_size} bytes instead of {layout.section.size}", 0)
-        self._headers: list[tuple[int, ...]] = list(
-            layout.section.iter_unpack(self.read(offset, count * entry_size, "the table of sections"))
-        )
+        self._table = self.read(offset, count * entry_size, "the table of sections")
+        self._places: list[tuple[int, int, int]] = list(layout.place.iter_unpack(self._table))
         if not 0 < names < count:
             raise self.error(f"the section of section names, {names}, does not exist", 0)
-        at, size = self._headers[names][4:6]
+        _name, at, size = self._places[names]
         self._names = self.read(at, size, "the section names")
         if not self._names.endswith(b"\0"):
             raise self.error("the section names do not end", at + size)
+        # The first section of a name is the one that counts, so it is entered last.
+        self._by_name = {place[0]: index for index, place in reversed(list(enumerate(self._places))) if index}
 
     def __len__(self) -> int:
         return len(self._data)
@@ -214,6 +221,12 @@ class Elf:
         error.errno = number
         return error
 
+    def no_data(self, message: str) -> FormatError:
+        """Make the exception for something that a good file may lack: its errno is ENODATA."""
+        error = FormatError(message, path=self.path)
+        error.errno = errno.ENODATA
+        return error
+
     # Sections
 
     @property
@@ -227,7 +240,7 @@ class Elf:
                         string_at(self._names, header[0]).decode("utf-8", "surrogateescape"),
                         *header[1:],
                     )
-                    for index, header in enumerate(self._headers)
+                    for index, header in enumerate(self.layout.section.iter_unpack(self._table))
                 ]
             )
         return self._sections
@@ -245,16 +258,28 @@ class Elf:
     def find(self, name: bytes) -> tuple[int, bytes] | None:
         """Return index and bytes of the first section of a name that lies within the file: libkmod's rule.
 
-        Where :meth:`section_data` complains, this passes on: a section that lies about its place counts for none.
+        Where :meth:`section_data` complains, this passes on: a section in an impossible place is none.
         """
-        names = self._names
         wanted = name + b"\0"
-        size_of_file = len(self._data)
-        for index in range(1, len(self._headers)):
-            header = self._headers[index]
-            if names.startswith(wanted, header[0]) and header[4] + header[5] <= size_of_file:
-                return index, self.read(header[4], header[5], "a section")
-        return None
+        best = 0
+        at = self._names.find(wanted)
+        while at >= 0:
+            index = self._by_name.get(at, 0)
+            if index and (not best or index < best) and self._is_inside(index):
+                best = index
+            at = self._names.find(wanted, at + 1)
+        return (best, self.read(*self._places[best][1:], "a section")) if best else None
+
+    def extent(self, index: int) -> tuple[int, int] | None:
+        """Return a section's offset and size; None if it does not exist or does not lie within the file."""
+        if not 0 < index < len(self._places) or not self._is_inside(index):
+            return None
+        _name, offset, size = self._places[index]
+        return offset, size
+
+    def _is_inside(self, index: int) -> bool:
+        _name, offset, size = self._places[index]
+        return offset + size <= len(self._data)
 
     # Symbols and relocations
 
@@ -273,7 +298,7 @@ class Elf:
         layout = self.layout
         if table.size % layout.symbol.size:
             raise self.error(f"a symbol table of {table.size} bytes has half a symbol", table.offset)
-        if not 0 < table.link < len(self._headers):
+        if not 0 < table.link < len(self._places):
             raise self.error(f"the symbol names are in section {table.link}, of none", table.offset)
         names = self.section_data(self.sections[table.link])
         for index, fields in enumerate(layout.symbol.iter_unpack(self.section_data(table))):
@@ -316,8 +341,7 @@ class Elf:
         """Return the CRC of each symbol the module was built against.
 
         Since Linux 6.14 names may be longer than ``__versions`` has room for, and stand in
-        ``__version_ext_names`` with ``__version_ext_crcs`` beside it; the kernel reads those alone when they are
-        there.
+        ``__version_ext_names`` with ``__version_ext_crcs`` beside it; then the kernel reads those alone.
         """
         names, crcs = self.find(b"__version_ext_names"), self.find(b"__version_ext_crcs")
         if names is not None and crcs is not None:
@@ -332,7 +356,7 @@ class Elf:
         }
 
     def version_records(self) -> list[tuple[bytes, int]]:
-        """Return (name, CRC) of each record of ``__versions``; a section with half a record is as good as none."""
+        """Return (name, CRC) of each record of ``__versions``; none if there is half a record."""
         found = self.find(b"__versions")
         if found is None or len(found[1]) % self.layout.version.size:
             return []
