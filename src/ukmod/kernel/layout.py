@@ -1,0 +1,35 @@
+"""Where the members of a struct are, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ukmod.machine.types import Types
+
+
+class Layout:
+    """The offsets in bytes of a struct's members, as attributes: ``Layout(types, "timer_list").expires``.
+
+    Each is looked up when it is first asked for: a struct that only modules use may be known only once such a
+    module is there. Raises LayoutError where it is not known even then.
+    """
+
+    def __init__(self, types: Types, struct: str) -> None:
+        self._types = types
+        self._struct = struct
+
+    def __getattr__(self, member: str) -> int:
+        if member.startswith("__"):
+            raise AttributeError(member)
+        offset = self._types.offset(self._struct, member)
+        self.__dict__[member] = offset
+        return offset
+
+    def __getitem__(self, path: str) -> int:
+        """The offset of a member of a member, ``"entry.pprev"``."""
+        return getattr(self, path)  # type: ignore[no-any-return]
+
+    def has(self, member: str) -> bool:
+        """Tell whether the struct has this member."""
+        return self._types.has(self._struct, member)

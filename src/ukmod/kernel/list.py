@@ -1,0 +1,69 @@
+"""Lists as guest memory has them: struct list_head, include/linux/list.h."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ukmod.machine.memory import Memory
+
+LIST_POISON1: Final = 0xDEAD_0000_0000_0100
+LIST_POISON2: Final = 0xDEAD_0000_0000_0122
+"""What a removed entry's pointers become (include/linux/poison.h): using them again faults."""
+_PREV = 8
+
+
+def init_list_head(memory: Memory, head: int) -> None:
+    """INIT_LIST_HEAD()."""
+    memory.set_u64(head, head)
+    memory.set_u64(head + _PREV, head)
+
+
+def list_empty(memory: Memory, head: int) -> bool:
+    """list_empty(): also whether an entry is on no list."""
+    return memory.u64(head) == head
+
+
+def _insert(memory: Memory, entry: int, before: int, after: int) -> None:
+    memory.set_u64(after + _PREV, entry)
+    memory.set_u64(entry, after)
+    memory.set_u64(entry + _PREV, before)
+    memory.set_u64(before, entry)
+
+
+def list_add(memory: Memory, entry: int, head: int) -> None:
+    """list_add(): insert ``entry`` right after ``head``."""
+    _insert(memory, entry, head, memory.u64(head))
+
+
+def list_add_tail(memory: Memory, entry: int, head: int) -> None:
+    """list_add_tail(): insert ``entry`` right before ``head``."""
+    _insert(memory, entry, memory.u64(head + _PREV), head)
+
+
+def _unlink(memory: Memory, entry: int) -> None:
+    after, before = memory.u64(entry), memory.u64(entry + _PREV)
+    memory.set_u64(after + _PREV, before)
+    memory.set_u64(before, after)
+
+
+def list_del(memory: Memory, entry: int) -> None:
+    """list_del(): remove ``entry`` and poison its pointers."""
+    _unlink(memory, entry)
+    memory.set_u64(entry, LIST_POISON1)
+    memory.set_u64(entry + _PREV, LIST_POISON2)
+
+
+def list_del_init(memory: Memory, entry: int) -> None:
+    """list_del_init(): remove ``entry`` and leave it an empty list."""
+    _unlink(memory, entry)
+    init_list_head(memory, entry)
+
+
+def list_entries(memory: Memory, head: int) -> Iterator[int]:
+    """list_for_each_safe(): the entries in order; the one just given may be removed meanwhile."""
+    entry = memory.u64(head)
+    while entry != head:
+        after = memory.u64(entry)
+        yield entry
+        entry = after

@@ -1,0 +1,187 @@
+"""Soft interrupts and tasklets: kernel/softirq.c.
+
+An interrupt here is the clock's: an event that is due. What it raises runs right after it, in softirq
+context; what a task raises runs when that task lets interrupts in again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, block
+from ukmod.machine.abi import Ptr, UInt, ULong
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+# include/linux/interrupt.h, in the order they are served
+HI_SOFTIRQ: Final = 0
+TIMER_SOFTIRQ: Final = 1
+TASKLET_SOFTIRQ: Final = 6
+RCU_SOFTIRQ: Final = 9
+NR_SOFTIRQS: Final = 10
+
+# include/linux/preempt.h
+PREEMPT_MASK: Final = 0x0000_00FF
+SOFTIRQ_OFFSET: Final = 0x0000_0100
+SOFTIRQ_DISABLE_OFFSET: Final = 2 * SOFTIRQ_OFFSET
+SOFTIRQ_MASK: Final = 0x0000_FF00
+HARDIRQ_OFFSET: Final = 0x0001_0000
+HARDIRQ_MASK: Final = 0x000F_0000
+NMI_MASK: Final = 0x00F0_0000
+INTERRUPT_MASK: Final = SOFTIRQ_MASK | HARDIRQ_MASK | NMI_MASK
+
+TASKLET_STATE_SCHED: Final = 1 << 0
+TASKLET_STATE_RUN: Final = 1 << 1
+
+
+class SoftIrqs:
+    """What was raised and has not run: by softirq, in the order it was raised."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._pending: tuple[deque[Callable[[], None]], ...] = tuple(deque() for _ in range(NR_SOFTIRQS))
+
+    def raise_(self, number: int, action: Callable[[], None]) -> None:
+        """raise_softirq(): have ``action`` called in softirq context as soon as may be."""
+        self._pending[number].append(action)
+        k = self._k
+        if not k.percpu.preempt_count() & INTERRUPT_MASK:
+            # No interrupt is under way whose end would run it: the kernel wakes ksoftirqd, which runs as
+            # soon as the task that raised it lets it.
+            k.clock.at(k.clock.now, lambda: None)
+
+    def pending(self) -> bool:
+        """local_softirq_pending()."""
+        return any(self._pending)
+
+    def run(self) -> None:
+        """__do_softirq(): run what is pending, unless in an interrupt or with softirqs disabled."""
+        k = self._k
+        while self.pending() and not k.percpu.preempt_count() & INTERRUPT_MASK:
+            action = next(queue for queue in self._pending if queue).popleft()
+            k.percpu.add_preempt(SOFTIRQ_OFFSET)
+            try:
+                action()
+            finally:
+                k.percpu.add_preempt(-SOFTIRQ_OFFSET)
+
+
+class Tasklets:
+    """struct tasklet_struct, whose state and count are in guest memory: their users are inlined."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._layout = Layout(kernel.types, "tasklet_struct")
+
+    def init(self, tasklet: int, function: int, data: int, *, use_callback: bool) -> None:
+        """tasklet_setup() or, with ``data`` instead of the tasklet as its argument, tasklet_init()."""
+        memory = self._k.memory
+        memory.set_u64(tasklet + self._layout.next, 0)
+        memory.set_u64(tasklet + self._layout.state, 0)
+        memory.set_u32(tasklet + self._layout.count, 0)
+        memory.set_u64(tasklet + self._layout.func, function)
+        memory.set_u64(tasklet + self._layout.data, data)
+        memory.set_u8(tasklet + self._layout.use_callback, use_callback)
+
+    def schedule(self, tasklet: int, softirq: int) -> None:
+        """__tasklet_schedule(): the caller, inlined, has set TASKLET_STATE_SCHED."""
+        self._k.softirqs.raise_(softirq, lambda: self._run(tasklet, softirq))
+
+    def _run(self, tasklet: int, softirq: int) -> None:
+        k, memory = self._k, self._k.memory
+        if not self.scheduled(tasklet):
+            return
+        if memory.u32(tasklet + self._layout.count):
+            # Disabled: it stays on the list, and the softirq looks again at the next tick.
+            k.clock.at(k.clock.now + k.clock.tick, lambda: self.schedule(tasklet, softirq))
+            return
+        memory.set_u64(tasklet + self._layout.state, TASKLET_STATE_RUN)
+        function = memory.u64(tasklet + self._layout.func)
+        callback = memory.u8(tasklet + self._layout.use_callback)
+        k.cpu.call(function, tasklet if callback else memory.u64(tasklet + self._layout.data))
+        self.clear_run(tasklet)
+
+    def clear_run(self, tasklet: int) -> None:
+        """tasklet_unlock()."""
+        at = tasklet + self._layout.state
+        self._k.memory.set_u64(at, self._k.memory.u64(at) & ~TASKLET_STATE_RUN)
+
+    def scheduled(self, tasklet: int) -> bool:
+        """Tell whether TASKLET_STATE_SCHED is set."""
+        return bool(self._k.memory.u64(tasklet + self._layout.state) & TASKLET_STATE_SCHED)
+
+    def kill(self, tasklet: int) -> None:
+        """tasklet_kill(): wait until it has run, if it is scheduled."""
+        k = self._k
+        if k.percpu.preempt_count() & INTERRUPT_MASK:
+            k.printk("Attempt to kill tasklet from interrupt\n", level=5)
+        while self.scheduled(tasklet):
+            block(k, TASK_UNINTERRUPTIBLE, 1)
+
+
+@export("__local_bh_disable_ip")
+def local_bh_disable_ip(k: Kernel, ip: ULong, count: UInt) -> None:
+    """void __local_bh_disable_ip(unsigned long ip, unsigned int cnt)."""
+    del ip
+    k.percpu.add_preempt(count)
+
+
+@export("__local_bh_enable_ip")
+def local_bh_enable_ip(k: Kernel, ip: ULong, count: UInt) -> None:
+    """void __local_bh_enable_ip(unsigned long ip, unsigned int cnt): runs what was held back."""
+    del ip
+    k.percpu.add_preempt(-count)
+    k.softirqs.run()
+
+
+@export("_local_bh_enable")
+def local_bh_enable(k: Kernel) -> None:
+    """void _local_bh_enable(void): without running anything."""
+    k.percpu.add_preempt(-SOFTIRQ_DISABLE_OFFSET)
+
+
+@export()
+def tasklet_setup(k: Kernel, tasklet: Ptr, callback: Ptr) -> None:
+    """void tasklet_setup(struct tasklet_struct *, void (*callback)(struct tasklet_struct *))."""
+    k.tasklets.init(tasklet, callback, 0, use_callback=True)
+
+
+@export()
+def tasklet_init(k: Kernel, tasklet: Ptr, function: Ptr, data: ULong) -> None:
+    """void tasklet_init(struct tasklet_struct *, void (*func)(unsigned long), unsigned long data)."""
+    k.tasklets.init(tasklet, function, data, use_callback=False)
+
+
+@export("__tasklet_schedule")
+def tasklet_schedule(k: Kernel, tasklet: Ptr) -> None:
+    """void __tasklet_schedule(struct tasklet_struct *)."""
+    k.tasklets.schedule(tasklet, TASKLET_SOFTIRQ)
+
+
+@export("__tasklet_hi_schedule")
+def tasklet_hi_schedule(k: Kernel, tasklet: Ptr) -> None:
+    """void __tasklet_hi_schedule(struct tasklet_struct *)."""
+    k.tasklets.schedule(tasklet, HI_SOFTIRQ)
+
+
+@export()
+def tasklet_kill(k: Kernel, tasklet: Ptr) -> None:
+    """void tasklet_kill(struct tasklet_struct *)."""
+    k.tasklets.kill(tasklet)
+
+
+@export("tasklet_unlock_wait", "tasklet_unlock_spin_wait")
+def tasklet_unlock_wait(k: Kernel, tasklet: Ptr) -> None:
+    """void tasklet_unlock_wait(struct tasklet_struct *): on one CPU it is not running when this is called."""
+    del k, tasklet
+
+
+@export(gpl=True)
+def tasklet_unlock(k: Kernel, tasklet: Ptr) -> None:
+    """void tasklet_unlock(struct tasklet_struct *)."""
+    k.tasklets.clear_run(tasklet)
