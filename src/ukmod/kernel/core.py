@@ -10,20 +10,43 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from ukmod.kernel.clock import NSEC_PER_SEC, Clock
+from ukmod.kernel.completion import Completions
+from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.inter_module import InterModule
 from ukmod.kernel.kallsyms import Kallsyms
+from ukmod.kernel.kmod import Requests
+from ukmod.kernel.kthread import Kthreads
+from ukmod.kernel.module import Module, Modules
 from ukmod.kernel.percpu import PerCpu
+from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller
+from ukmod.kernel.procfs import ProcFs
 from ukmod.kernel.sched import Scheduler, Task
+from ukmod.kernel.signal import Signals
 from ukmod.kernel.slab import Slab
+from ukmod.kernel.softirq import HARDIRQ_OFFSET, SoftIrqs, Tasklets
 from ukmod.kernel.symbols import SymbolTable
+from ukmod.kernel.sysctl import Sysctl
 from ukmod.kernel.task import Tasks
+from ukmod.kernel.timer import Timers
+from ukmod.kernel.trace import Trace
+from ukmod.kernel.umh import Helpers
+from ukmod.kernel.unwind import capture
+from ukmod.kernel.wait import WaitQueues
+from ukmod.kernel.workqueue import Workqueues
+from ukmod.machine.area import MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu
 from ukmod.machine.memory import Memory
+from ukmod.kmod.elf import Elf
+from ukmod.userland import Programs
 
 if TYPE_CHECKING:
     from ukmod.kernel.kasan import Report
     from ukmod.machine.types import Types
+
+MODULES_SIZE = 1520 << 20
+"""Bytes of address space for modules, Documentation/x86/x86_64/mm.rst."""
 
 
 class Kernel:
@@ -43,8 +66,22 @@ class Kernel:
         memory: int = 1 << 30,
         realtime: bool = False,
         seed: int | None = None,
+        release: str = "",
+        vermagic: str | None = None,
+        cmdline: str = "",
+        programs: Programs | None = None,
+        force_load: bool = False,
+        force_unload: bool = False,
     ) -> None:
         self.types = types
+        self.release = release
+        self.vermagic = vermagic
+        """What a module must have been built for; None until the first one says it."""
+        self.cmdline = cmdline
+        self.force_load = force_load
+        """CONFIG_MODULE_FORCE_LOAD."""
+        self.force_unload = force_unload
+        """CONFIG_MODULE_FORCE_UNLOAD."""
         self.reports: list[Report] = []
         """Misuse of memory that was found, in order."""
         self.memory = Memory(memory)
@@ -55,12 +92,32 @@ class Kernel:
         self.sched = Scheduler(self, self.clock, seed)
         self.tasks = Tasks(self)
         self.symbols = SymbolTable(self, kernel_functions())
+        for name, offset in self.percpu.symbols().items():
+            self.symbols.add_data(name, offset)
         self.idle = self.tasks.create("swapper/0", lambda: 0)
         """Pid 0: what is current when no task is."""
         self.percpu.set_current(self.idle.address)
         self.log.caller = lambda: current_caller(self)
         self.kallsyms = Kallsyms(self)
         self.slab = Slab(self)
+        self.trace = Trace(self.clock)
+        self.module_area = Area(self.memory, MODULES_VADDR, MODULES_SIZE)
+        self.modules = Modules(self)
+        self.signals = Signals(self)
+        self.pids = Pids(self)
+        self.kthreads = Kthreads(self)
+        self.processes = Processes(self, programs or Programs())
+        self.softirqs = SoftIrqs(self)
+        self.tasklets = Tasklets(self)
+        self.timers = Timers(self)
+        self.waitqueues = WaitQueues(self)
+        self.completions = Completions(self)
+        self.workqueues = Workqueues(self)
+        self.helpers = Helpers(self)
+        self.requests = Requests(self)
+        self.inter_module = InterModule(self)
+        self.sysctl = Sysctl(self)
+        self.procfs = ProcFs(self)
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +134,21 @@ class Kernel:
         """Print a line (or, without a newline, part of one) to the kernel log at ``level``, 0 to 7."""
         self.log.printk(text, level)
 
+    def caller(self) -> str:
+        """Who called the kernel function that is running: function, offset and module."""
+        address = capture(self).caller
+        return self.kallsyms.sprint(address, back=1) if address else "the kernel"
+
+    def adopt(self, elf: Elf, module: Module) -> None:
+        """A module is about to be loaded: its own type information adds to what is known."""
+        self.types.add(elf)
+        if not self.release:
+            self.release = module.modinfo.get("vermagic", [""])[0].partition(" ")[0]
+
+    def forget(self, module: Module) -> None:
+        """A module has gone: see what it left behind."""
+        self.left_behind.extend(self.slab.leaks(module.name))
+
     def run(self, seconds: float) -> None:
         """Let ``seconds`` of virtual time pass; tasks, timers and work run as they come due."""
         self.sched.run(lambda: False, self.clock.now + round(seconds * NSEC_PER_SEC))
@@ -89,14 +161,20 @@ class Kernel:
         return task
 
     def interrupt(self, action: Callable[[], Any]) -> None:
-        """Run ``action`` as an interrupt would: on the idle task's stack, and it must not sleep."""
+        """Run ``action``, and then the softirqs it raised, as an interrupt would: on a stack of its own (the
+        idle task's), whatever task is current, and it must not sleep.
+        """
         cpu, sched = self.cpu, self.sched
         sp, depth = cpu.sp, cpu.depth
         cpu.sp, cpu.depth = self.idle.sp, 0
-        self.percpu.set_current(self.idle.address)
+        if sched.current is None:
+            self.percpu.set_current(self.idle.address)
         sched.in_interrupt = True
         try:
+            self.percpu.add_preempt(HARDIRQ_OFFSET)
             action()
+            self.percpu.add_preempt(-HARDIRQ_OFFSET)
+            self.softirqs.run()
         finally:
             sched.in_interrupt = False
             cpu.sp, cpu.depth = sp, depth

@@ -7,10 +7,52 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from ukmod.kernel import kallsyms, percpu, printk, sched, slab, vsprintf
+from ukmod.kernel import (
+    completion,
+    inter_module,
+    kallsyms,
+    kmod,
+    kthread,
+    module,
+    notifier,
+    percpu,
+    pid,
+    preempt,
+    printk,
+    sched,
+    signal,
+    slab,
+    softirq,
+    timer,
+    umh,
+    vsprintf,
+    wait,
+    workqueue_api,
+)
 from ukmod.kernel.export import Export, exports_of
 
-SUBSYSTEMS: tuple[ModuleType, ...] = (kallsyms, percpu, printk, sched, slab, vsprintf)
+SUBSYSTEMS: tuple[ModuleType, ...] = (
+    completion,
+    inter_module,
+    kallsyms,
+    kmod,
+    kthread,
+    module,
+    notifier,
+    percpu,
+    pid,
+    preempt,
+    printk,
+    sched,
+    signal,
+    slab,
+    softirq,
+    timer,
+    umh,
+    vsprintf,
+    wait,
+    workqueue_api,
+)
 
 
 @cache

@@ -37,6 +37,8 @@ TASK_KILLABLE: Final = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE
 TASK_IDLE: Final = TASK_UNINTERRUPTIBLE | TASK_NOLOAD
 MAX_SCHEDULE_TIMEOUT: Final = (1 << 63) - 1
 PF_KTHREAD: Final = 0x0020_0000
+ERESTARTSYS: Final = 512
+"""Not an errno that user space sees: the call is to be restarted, include/linux/errno.h."""
 
 SWITCH_COST_NS = 1_000
 """What a context switch takes. It keeps tasks that only yield to one another from stopping the clock."""
@@ -75,6 +77,8 @@ class Task:
         """The module whose code the task runs, for reports; empty for the kernel's own."""
         self.is_kthread = False
         self.on_exit: list[Callable[[Task], None]] = []
+        self.on_sleep: Callable[[], None] | None = None
+        """Called when the task is about to sleep: a workqueue's pool puts another worker in its place."""
         self.slices = 0
         """Time slices used up since the task last slept."""
         self.greenlet: greenlet | None = None
@@ -157,9 +161,9 @@ class Scheduler:
         except GreenletExit:
             return
         task.exited = True
-        self._k.task_exited(task)
         for callback in task.on_exit:
             callback(task)
+        self._k.tasks.release(task)
 
     def _running(self) -> Task:
         if self.current is None:
@@ -180,6 +184,8 @@ class Scheduler:
         state = self._k.tasks.state(task)
         if state != TASK_RUNNING and not self._k.tasks.signal_pending_state(state, task):
             task.slices = 0
+            if task.on_sleep is not None:
+                task.on_sleep()
         else:
             self._k.tasks.set_state(task, TASK_RUNNING)
             self._enqueue(task)
@@ -247,6 +253,44 @@ def block(k: Kernel, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
     """Set the current task's state and sleep; jiffies left of ``timeout``."""
     k.tasks.set_state(k.sched.task(), state)
     return k.sched.schedule_timeout(timeout)
+
+
+class Waiters:
+    """A wait queue of kernel code that is written in Python: wait_event() and wake_up_all()."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._tasks: list[Task] = []
+
+    def wait_event(
+        self,
+        condition: Callable[[], bool],
+        state: int = TASK_UNINTERRUPTIBLE,
+        timeout: int = MAX_SCHEDULE_TIMEOUT,
+    ) -> int:
+        """Sleep in ``state`` until ``condition()`` holds.
+
+        Returns the jiffies left of ``timeout`` (at least 1), 0 if it ran out, or -ERESTARTSYS if a signal
+        that ``state`` allows came first.
+        """
+        k = self._k
+        while not condition():
+            task = k.sched.task()
+            if k.tasks.signal_pending_state(state, task):
+                return -ERESTARTSYS
+            self._tasks.append(task)
+            try:
+                timeout = block(k, state, timeout)
+            finally:
+                self._tasks.remove(task)
+            if timeout == 0:
+                return int(condition())
+        return timeout
+
+    def wake_all(self) -> None:
+        """Wake whoever waits, to look at its condition again."""
+        for task in self._tasks:
+            self._k.sched.wake(task, TASK_NORMAL | TASK_WAKEKILL)
 
 
 @export()

@@ -9,14 +9,18 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import Export
 from ukmod.machine.abi import bind
-from ukmod.machine.stubs import NATIVE
+from ukmod.machine.memory import PAGE_SIZE, READ_WRITE
+from ukmod.machine.stubs import NATIVE, STUB_BASE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
+
+DATA_BASE: Final = STUB_BASE - (1 << 24)
+"""Where the kernel's exported variables lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class SymbolTable:
         self._crcs: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._starts: list[int] = []
+        self._data = self._data_end = DATA_BASE
 
     def find(self, name: str) -> Symbol | None:
         """The kernel's export of this name, or None."""
@@ -54,14 +59,36 @@ class SymbolTable:
             return self._add(Export(name), self._k.cpu.add_native(code))
         return None
 
-    def add_function(self, exported: Export, function: Callable[..., Any]) -> Symbol:
-        """Export a Python function, in place of any other of that name."""
-        handler = bind(function, self._k, self._k.memory)
+    def address(self, name: str) -> int:
+        """The address of a kernel function that is known to exist."""
+        symbol = self.find(name)
+        assert symbol is not None, name
+        return symbol.address
+
+    def add_function(
+        self, exported: Export, function: Callable[..., Any], *, kernel: bool = True
+    ) -> Symbol:
+        """Export a Python function, in place of any other of that name.
+
+        ``kernel``: its first parameter is the kernel, not an argument of the C function.
+        """
+        handler = bind(function, self._k.memory, (self._k,) if kernel else ())
         return self._add(exported, self._k.cpu.add_function(handler))
 
     def add_data(self, name: str, address: int, *, gpl: bool = False) -> Symbol:
         """Export a variable at ``address`` (for a per-CPU one, its offset)."""
         return self._add(Export(name, gpl), address)
+
+    def add_variable(self, name: str, size: int, *, gpl: bool = False, align: int = 8) -> int:
+        """Export a new variable of ``size`` zero bytes; its address, in reach of a module's 32-bit references."""
+        memory = self._k.memory
+        start = -(-self._data // align) * align
+        end = self._data = start + size
+        while self._data_end < end:
+            memory.map(self._data_end, memory.alloc_frames(1), PAGE_SIZE, READ_WRITE)
+            self._data_end += PAGE_SIZE
+        self._add(Export(name, gpl), start)
+        return start
 
     def set_crcs(self, crcs: Mapping[str, int]) -> None:
         """Take the CRCs of exported symbols from a Module.symvers or an image, so that modversions count."""

@@ -26,6 +26,8 @@ TIF_NOTIFY_SIGNAL: Final = 1 << 17
 SIGKILL: Final = 9
 _STACKS = 0x100_0000_0000
 """Bytes of vmalloc space set aside for stacks."""
+FIRST_PID: Final = 3
+"""After the idle task, init and kthreadd."""
 _USAGE = 2
 """References a new task_struct has: its own, and that of whoever waits for it."""
 
@@ -56,7 +58,7 @@ class Tasks:
         address = memory.map_direct(memory.alloc_frames(self._pages), self._pages * PAGE_SIZE)
         stack = self._stacks.alloc(THREAD_SIZE)
         memory.set_u64(stack, STACK_END_MAGIC)
-        pid, self._next_pid = self._next_pid, self._next_pid + 1
+        pid, self._next_pid = self._next_pid, max(self._next_pid + 1, FIRST_PID)
         task = Task(pid, address, stack, THREAD_SIZE, entry)
         task.is_kthread = kthread
         task.parent = k.sched.current
@@ -100,6 +102,12 @@ class Tasks:
         if self._by_pid.pop(task.pid, None) is not None:
             self._stacks.free(task.stack)
             self.put(task, _USAGE)
+
+    def become_process(self, task: Task) -> None:
+        """A kernel thread has executed a program: it is a user process now."""
+        at = task.address + self._k.types.offset("task_struct", "flags")
+        self._memory.set_u32(at, self._memory.u32(at) & ~PF_KTHREAD)
+        task.is_kthread = False
 
     # -- finding --------------------------------------------------------------------------------------
 

@@ -118,14 +118,16 @@ def ctype(annotation: Any) -> CType:
     raise UsageError(f"{annotation!r} says nothing about a C type")
 
 
-def bind(function: Callable[..., Any], kernel: Any, memory: Memory) -> Callable[[memoryview], int]:
-    """A handler for the CPU that calls ``function(kernel, *arguments)`` with arguments as annotated.
+def bind(
+    function: Callable[..., Any], memory: Memory, first: tuple[Any, ...] = ()
+) -> Callable[[memoryview], int]:
+    """A handler for the CPU that calls ``function(*first, *arguments)`` with arguments as annotated.
 
     A parameter annotated ``VarArgs`` comes last and takes the rest. ``None`` is returned as 0 and ``bytes``
     cannot be returned. Raises UsageError for an annotation that is no C type.
     """
     hints = get_type_hints(function, localns={"Kernel": Any}, include_extras=True)
-    names = function.__code__.co_varnames[1 : function.__code__.co_argcount]
+    names = function.__code__.co_varnames[len(first) : function.__code__.co_argcount]
     variadic = bool(names) and hints[names[-1]] is VarArgs
     types = [ctype(hints[name]) for name in (names[:-1] if variadic else names)]
     count = len(types)
@@ -135,7 +137,7 @@ def bind(function: Callable[..., Any], kernel: Any, memory: Memory) -> Callable[
     offset = 8 * F_ARGS
 
     def simple(frame: memoryview) -> int:
-        result = function(kernel, *in_registers(frame, offset))
+        result = function(*first, *in_registers(frame, offset))
         return result if result is not None else 0
 
     def full(frame: memoryview) -> int:
@@ -146,7 +148,7 @@ def bind(function: Callable[..., Any], kernel: Any, memory: Memory) -> Callable[
             arguments[n] = memory.cstring(arguments[n]) if how == "cstring" else bool(arguments[n])
         if variadic:
             arguments.append(VarArgs(memory, frame, count))
-        result = function(kernel, *arguments)
+        result = function(*first, *arguments)
         return result if result is not None else 0
 
     return full if on_stack.size or converted or variadic else simple

@@ -1,0 +1,77 @@
+"""Processes: fork, execve and wait, as far as usermode helpers need them (fs/exec.c, kernel/exit.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from errno import EINVAL
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.sched import Task, TaskExitError, Waiters
+from ukmod.kernel.signal import SIGCHLD
+from ukmod.kernel.syscalls import KernelSyscalls
+from ukmod.userland import Process, Program, Programs
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+class Processes:
+    """Starts programs as tasks, and waits for them. ``programs`` is what there is to execute."""
+
+    def __init__(self, kernel: Kernel, programs: Programs) -> None:
+        self._k = kernel
+        self.programs = programs
+        self._waiters = Waiters(kernel)
+
+    def fork(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
+        """A child task that runs ``entry``, whose result is its wait status; it runs at once."""
+        k = self._k
+        task = k.tasks.create(comm, entry, kthread=kthread)
+        parent = k.sched.current
+        task.owner = parent.owner if parent is not None else ""
+        task.on_exit.append(lambda _: self._ended(parent))
+        k.sched.wake_new(task)
+        return task
+
+    def _ended(self, parent: Task | None) -> None:
+        if parent is not None and not parent.exited:
+            self._k.signals.send(parent, SIGCHLD)
+        self._waiters.wake_all()
+
+    def wait(self, child: Task) -> int:
+        """wait4(): sleep until ``child`` has ended; its wait status. A child is reaped when it ends."""
+        self._waiters.wait_event(lambda: child.exited)
+        return child.exit_code
+
+    def look_up(self, path: str) -> Program:
+        """The program that do_execve() would start. Raises OSError with the errno it would return."""
+        return self.programs.exec(path)
+
+    def execve(self, program: Program, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
+        """Become ``program``: the current task runs it as a user process; its wait status."""
+        k = self._k
+        task = k.sched.task()
+        comm = path.rpartition("/")[2]
+        k.tasks.set_comm(task, comm)
+        k.tasks.become_process(task)
+        k.trace.step(task.pid, comm, "execve", " ".join(argv))
+        process = Process(tuple(argv), dict(env), KernelSyscalls(k))
+        try:
+            status = program(process)
+        except OSError as error:
+            status = error.errno or EINVAL
+        k.signals.deliver()
+        return (status & 0xFF) << 8
+
+    def run(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
+        """system(): run a program in a child process and wait; its wait status.
+
+        Raises OSError if there is no such program.
+        """
+        program = self.look_up(path)
+        child = self.fork(path.rpartition("/")[2], lambda: self.execve(program, path, argv, env))
+        return self.wait(child)
+
+    def exit(self, status: int) -> None:
+        """exit(2)."""
+        raise TaskExitError((status & 0xFF) << 8)

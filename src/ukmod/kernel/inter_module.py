@@ -1,0 +1,102 @@
+"""inter_module_register() and its kin: how modules shared data before 2.4 had EXPORT_SYMBOL for it.
+
+Linux 2.6 dropped them; here they are exported again, with the semantics of kernel/intermodule.c of 2.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.export import export
+from ukmod.machine.abi import CStr, Ptr
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+KERN_CRIT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a module registered under a string."""
+
+    name: str
+    owner: int
+    """Address of the struct module."""
+    data: int
+
+
+class InterModule:
+    """The strings that are registered."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, entry: Entry) -> None:
+        """Register; a string that is taken is a bug of the caller."""
+        if entry.name in self._entries:
+            self._k.panic(f"inter_module_register: cannot happen: '{entry.name}' already registered")
+        self._entries[entry.name] = entry
+
+    def unregister(self, name: str) -> None:
+        """Take a registration back."""
+        if self._entries.pop(name, None) is None:
+            self._k.panic(f"inter_module_unregister: no entry for '{name}'")
+
+    def get(self, name: str) -> int:
+        """The data registered, with a reference to its module; 0 if there is none or its module is going."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return 0
+        module = self._k.modules.at(entry.owner) if entry.owner else None
+        if module is not None and not self._k.modules.get(module):
+            return 0
+        return entry.data
+
+    def put(self, name: str) -> None:
+        """Give the reference back."""
+        entry = self._entries.get(name)
+        if entry is None:
+            self._k.panic(f"inter_module_put: no entry for '{name}'")
+        elif (module := self._k.modules.at(entry.owner)) is not None:
+            self._k.modules.put(module)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("latin-1")
+
+
+@export()
+def inter_module_register(k: Kernel, name: CStr, owner: Ptr, data: Ptr) -> None:
+    """void inter_module_register(const char *im_name, struct module *owner, const void *userdata)."""
+    k.inter_module.register(Entry(_text(name), owner, data))
+
+
+@export()
+def inter_module_unregister(k: Kernel, name: CStr) -> None:
+    """void inter_module_unregister(const char *im_name)."""
+    k.inter_module.unregister(_text(name))
+
+
+@export()
+def inter_module_get(k: Kernel, name: CStr) -> Ptr:
+    """Const void *inter_module_get(const char *im_name)."""
+    return k.inter_module.get(_text(name))
+
+
+@export()
+def inter_module_get_request(k: Kernel, name: CStr, module: CStr) -> Ptr:
+    """Const void *inter_module_get_request(const char *im_name, const char *modname): loads the module."""
+    found = k.inter_module.get(_text(name))
+    if not found:
+        k.requests.request(_text(module), caller=k.caller())
+        found = k.inter_module.get(_text(name))
+    return found
+
+
+@export()
+def inter_module_put(k: Kernel, name: CStr) -> None:
+    """void inter_module_put(const char *im_name)."""
+    k.inter_module.put(_text(name))

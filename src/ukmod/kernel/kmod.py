@@ -1,0 +1,109 @@
+"""request_module(): kernel/kmod.c."""
+
+from __future__ import annotations
+
+from errno import ENAMETOOLONG, ENOENT, ETIME
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel import vsprintf
+from ukmod.kernel.export import export
+from ukmod.kernel.module import MODULE_NAME_LEN, State
+from ukmod.kernel.ratelimit import RateLimit
+from ukmod.kernel.sched import TASK_KILLABLE, Waiters
+from ukmod.kernel.trace import Request
+from ukmod.kernel.umh import UMH_KILLABLE, UMH_WAIT_EXEC, UMH_WAIT_PROC
+from ukmod.machine.abi import Bool, CStr, Int, VarArgs
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+MAX_KMOD_CONCURRENT: Final = 50
+"""How many modprobes the kernel lets run at once."""
+MAX_KMOD_ALL_BUSY_TIMEOUT: Final = 5
+"""Seconds that one more is ready to wait."""
+KMOD_PATH_LEN: Final = 256
+ENVIRONMENT: Final = ("HOME=/", "TERM=linux", "PATH=/sbin:/usr/sbin:/bin:/usr/bin")
+KERN_WARNING = 4
+
+
+class Requests:
+    """What is needed to request a module, and how many requests are under way."""
+
+    def __init__(self, kernel: Kernel, modprobe_path: str = "/sbin/modprobe") -> None:
+        self._k = kernel
+        self.modprobe_path = modprobe_path
+        """sysctl kernel.modprobe; empty: modules are never loaded on request."""
+        self._free = MAX_KMOD_CONCURRENT
+        self._waiters = Waiters(kernel)
+        self._throttled = RateLimit(kernel, "__request_module")
+        self._refused = RateLimit(kernel, "__request_module")
+        self._killed = RateLimit(kernel, "__request_module")
+
+    def request(self, name: str, *, wait: bool = True, caller: str = "") -> int:
+        """__request_module(): have modprobe load ``name``.
+
+        Returns 0 (which never promises that the module is there), modprobe's wait status, or a negative
+        errno: -ENOENT (no modprobe), -ENAMETOOLONG, -ETIME (50 others are under way, for more than five
+        seconds), -ERESTARTSYS (killed while waiting).
+        """
+        k = self._k
+        task = k.sched.task()
+        comm, started = k.tasks.comm(task), k.clock.now
+        before = {module.name for module in k.modules}
+        k.trace.step(task.pid, comm, "request_module", name)
+        result = self._request(name, wait=wait)
+        k.trace.step(task.pid, comm, "request_module returns", str(result))
+        loaded = tuple(
+            module.name
+            for module in reversed(list(k.modules))
+            if module.name not in before and module.state is State.LIVE
+        )
+        k.trace.requests.append(Request(started, task.pid, comm, caller, name, wait, result, loaded))
+        return result
+
+    def _request(self, name: str, *, wait: bool) -> int:
+        if not self.modprobe_path:
+            return -ENOENT
+        if len(name.encode("utf-8", "surrogateescape")) >= MODULE_NAME_LEN:
+            return -ENAMETOOLONG
+        if self._free == 0:
+            error = self._throttle(name)
+            if error:
+                return error
+        self._free -= 1
+        try:
+            return self._call_modprobe(name, UMH_WAIT_PROC if wait else UMH_WAIT_EXEC)
+        finally:
+            self._free += 1
+            self._waiters.wake_all()
+
+    def _throttle(self, name: str) -> int:
+        limit, seconds = MAX_KMOD_CONCURRENT, MAX_KMOD_ALL_BUSY_TIMEOUT
+        text = f"kmod_concurrent_max (0) close to 0 (max_modprobes: {limit}), for module {name}, throttling..."
+        self._throttled.printk(f"request_module: {text}", KERN_WARNING)
+        timeout = seconds * self._k.clock.hz
+        left = self._waiters.wait_event(lambda: self._free > 0, TASK_KILLABLE, timeout)
+        if left == 0:
+            text = f"cannot be processed, kmod busy with {limit} threads for more than {seconds} seconds now"
+            self._refused.printk(f"request_module: modprobe {name} {text}", KERN_WARNING)
+            return -ETIME
+        if left < 0:
+            text = f"request_module: sigkill sent for modprobe {name}, giving up"
+            self._killed.printk(text, KERN_WARNING)
+            return left
+        return 0
+
+    def _call_modprobe(self, name: str, wait: int) -> int:
+        helpers = self._k.helpers
+        argv = (self.modprobe_path, "-q", "--", name)
+        return helpers.exec(helpers.setup(self.modprobe_path, argv, ENVIRONMENT), wait | UMH_KILLABLE)
+
+
+@export("__request_module")
+def request_module(k: Kernel, wait: Bool, fmt: CStr, args: VarArgs) -> Int:
+    """Int __request_module(bool wait, const char *fmt, ...): request_module() and request_module_nowait()."""
+    caller = k.caller()
+    if not k.requests.modprobe_path:
+        return k.requests.request("", wait=wait, caller=caller)
+    name = vsprintf.vformat(k, fmt, args).decode("utf-8", "surrogateescape")
+    return k.requests.request(name, wait=wait, caller=caller)

@@ -1,0 +1,302 @@
+"""Kernel threads: kernel/kthread.c."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from errno import EINTR, ENOSYS
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel import vsprintf
+from ukmod.kernel.export import export
+from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Task, TaskExitError, Waiters, block
+from ukmod.kernel.task import TIF_NOTIFY_SIGNAL
+from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, VarArgs
+from ukmod.machine.memory import Fault
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+TASK_PARKED: Final = 0x40
+
+
+@dataclass(slots=True)
+class Kthread:
+    """A struct kthread, which only the kernel itself looks into."""
+
+    task: Task
+    function: int = 0
+    """Address of the guest function it runs; 0 if it runs Python."""
+    data: int = 0
+    should_stop: bool = False
+    should_park: bool = False
+    parked: bool = False
+    result: int = -EINTR
+    waiters: Waiters = field(kw_only=True)
+
+
+class Kthreads:
+    """All kernel threads, by task."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._threads: dict[Task, Kthread] = {}
+
+    def create(self, name: str, run: Callable[[], int], *, function: int = 0, data: int = 0) -> Task:
+        """A new kernel thread that will call ``run`` once it is woken, unless it is stopped before."""
+        k = self._k
+        task = k.tasks.create(name, lambda: self._body(task, run), kthread=True)
+        self._threads[task] = Kthread(task, function, data, waiters=Waiters(k))
+        task.on_exit.append(self._exited)
+        if k.sched.current is not None:
+            task.owner = k.sched.current.owner
+        if (module := k.modules.of_code(function)) is not None:
+            task.owner = module.name
+        k.tasks.set_state(task, TASK_UNINTERRUPTIBLE)
+        return task
+
+    def run(self, name: str, run: Callable[[], int]) -> Task:
+        """kthread_run() of a Python function."""
+        task = self.create(name, run)
+        self._k.sched.wake_new(task)
+        return task
+
+    def create_guest(self, function: int, data: int, name: str) -> Task:
+        """kthread_create() of a guest function."""
+        return self.create(name, lambda: self._k.cpu.call(function, data), function=function, data=data)
+
+    def _body(self, task: Task, run: Callable[[], int]) -> int:
+        thread = self._threads[task]
+        if not thread.should_stop:
+            self._parkme(thread)
+            result = run() & 0xFFFF_FFFF
+            thread.result = result - (1 << 32) if result >> 31 else result
+        return 0
+
+    def _exited(self, task: Task) -> None:
+        thread = self._threads.pop(task)
+        thread.task = task
+        thread.waiters.wake_all()
+
+    def find(self, task: Task) -> Kthread | None:
+        """to_kthread(); None for a process."""
+        return self._threads.get(task)
+
+    def of(self, address: int) -> Kthread:
+        """The kernel thread of a task_struct. Raises Fault if the task is gone or is none."""
+        thread = self._threads.get(self._k.tasks.at(address))
+        if thread is None:
+            raise Fault(address)
+        return thread
+
+    def current(self) -> Kthread:
+        """The current task's. Raises Fault if it is not a kernel thread."""
+        task = self._k.sched.task()
+        if (thread := self._threads.get(task)) is None:
+            raise Fault(task.address)
+        return thread
+
+    def exit(self, result: int) -> None:
+        """kthread_exit(): end the current thread; ``result`` is what kthread_stop() returns."""
+        self.current().result = result
+        raise TaskExitError(0)
+
+    def stop(self, thread: Kthread) -> int:
+        """kthread_stop(): ask the thread to end, wait until it has, and return its function's result."""
+        k, task = self._k, thread.task
+        k.tasks.get(task)
+        thread.should_stop = True
+        self.unpark(thread)
+        # Since v6.1 (commit a7c01fa93aeb) the thread also sees a signal pending, to leave interruptible sleeps.
+        k.tasks.set_flag(task, TIF_NOTIFY_SIGNAL)
+        k.sched.wake(task)
+        thread.waiters.wait_event(lambda: task.exited)
+        k.tasks.put(task)
+        return thread.result
+
+    def _parkme(self, thread: Kthread) -> None:
+        while thread.should_park:
+            thread.parked = True
+            thread.waiters.wake_all()
+            block(self._k, TASK_PARKED)
+        thread.parked = False
+
+    def parkme(self) -> None:
+        """kthread_parkme()."""
+        self._parkme(self.current())
+
+    def unpark(self, thread: Kthread) -> None:
+        """kthread_unpark()."""
+        thread.should_park = False
+        self._k.sched.wake(thread.task, TASK_PARKED)
+
+    def park(self, thread: Kthread) -> int:
+        """kthread_park(): wait until the thread has parked itself."""
+        if thread.task.exited:
+            return -ENOSYS
+        thread.should_park = True
+        if thread.task is not self._k.sched.task():
+            self._k.sched.wake(thread.task)
+            thread.waiters.wait_event(lambda: thread.parked or thread.task.exited)
+        return 0
+
+    def running(self) -> list[Task]:
+        """The threads that have not ended."""
+        return list(self._threads)
+
+
+@export()
+def kthread_create_on_node(
+    k: Kernel, function: Ptr, data: Ptr, node: Int, fmt: CStr, args: VarArgs
+) -> Ptr:
+    """Struct task_struct *kthread_create_on_node(int (*threadfn)(void *), void *data, int node, fmt, ...)."""
+    del node
+    name = vsprintf.vformat(k, fmt, args).decode("latin-1")
+    return k.kthreads.create_guest(function, data, name).address
+
+
+@export()
+def kthread_create_on_cpu(k: Kernel, function: Ptr, data: Ptr, cpu: UInt, fmt: CStr) -> Ptr:
+    """Struct task_struct *kthread_create_on_cpu(threadfn, data, unsigned int cpu, const char *namefmt)."""
+    name = fmt.decode("latin-1").replace("%u", str(cpu)).replace("%d", str(cpu))
+    return k.kthreads.create_guest(function, data, name).address
+
+
+@export()
+def kthread_stop(k: Kernel, task: Ptr) -> Int:
+    """Int kthread_stop(struct task_struct *k): the thread function's result, -EINTR if it never ran."""
+    return k.kthreads.stop(k.kthreads.of(task))
+
+
+@export()
+def kthread_should_stop(k: Kernel) -> Bool:
+    """Bool kthread_should_stop(void)."""
+    return k.kthreads.current().should_stop
+
+
+@export(gpl=True)
+def kthread_should_park(k: Kernel) -> Bool:
+    """Bool kthread_should_park(void)."""
+    return k.kthreads.current().should_park
+
+
+@export("__kthread_should_park", gpl=True)
+def task_should_park(k: Kernel, task: Ptr) -> Bool:
+    """Bool __kthread_should_park(struct task_struct *k)."""
+    return k.kthreads.of(task).should_park
+
+
+@export(gpl=True)
+def kthread_freezable_should_stop(k: Kernel, was_frozen: Ptr) -> Bool:
+    """Bool kthread_freezable_should_stop(bool *was_frozen): nothing is ever frozen here."""
+    if was_frozen:
+        k.memory.set_u8(was_frozen, 0)
+    return k.kthreads.current().should_stop
+
+
+@export()
+def set_freezable(k: Kernel) -> Bool:
+    """Bool set_freezable(void)."""
+    del k
+    return False
+
+
+@export(gpl=True)
+def kthread_park(k: Kernel, task: Ptr) -> Int:
+    """Int kthread_park(struct task_struct *k)."""
+    return k.kthreads.park(k.kthreads.of(task))
+
+
+@export(gpl=True)
+def kthread_unpark(k: Kernel, task: Ptr) -> None:
+    """void kthread_unpark(struct task_struct *k)."""
+    k.kthreads.unpark(k.kthreads.of(task))
+
+
+@export(gpl=True)
+def kthread_parkme(k: Kernel) -> None:
+    """void kthread_parkme(void)."""
+    k.kthreads.parkme()
+
+
+@export(gpl=True)
+def kthread_data(k: Kernel, task: Ptr) -> Ptr:
+    """void *kthread_data(struct task_struct *k)."""
+    return k.kthreads.of(task).data
+
+
+@export(gpl=True)
+def kthread_func(k: Kernel, task: Ptr) -> Ptr:
+    """void *kthread_func(struct task_struct *k)."""
+    return k.kthreads.of(task).function
+
+
+@export()
+def kthread_exit(k: Kernel, result: Long) -> None:
+    """void __noreturn kthread_exit(long result)."""
+    k.kthreads.exit(result)
+
+
+@export()
+def kthread_complete_and_exit(k: Kernel, completion: Ptr, code: Long) -> None:
+    """void __noreturn kthread_complete_and_exit(struct completion *comp, long code)."""
+    if completion:
+        k.cpu.call(k.symbols.address("complete"), completion)
+    k.kthreads.exit(code)
+
+
+@export()
+def kthread_bind(k: Kernel, task: Ptr, cpu: UInt) -> None:
+    """void kthread_bind(struct task_struct *k, unsigned int cpu): there is but one CPU."""
+    del cpu
+    k.kthreads.of(task)
+
+
+@export(gpl=True)
+def kthread_bind_mask(k: Kernel, task: Ptr, mask: Ptr) -> None:
+    """void kthread_bind_mask(struct task_struct *k, const struct cpumask *mask)."""
+    del mask
+    k.kthreads.of(task)
+
+
+@export()
+def set_user_nice(k: Kernel, task: Ptr, nice: Long) -> None:
+    """void set_user_nice(struct task_struct *p, long nice): tasks run in turn, whatever their priority."""
+    del nice
+    k.tasks.at(task)
+
+
+@export("sched_set_fifo", "sched_set_fifo_low", gpl=True)
+def sched_set_fifo(k: Kernel, task: Ptr) -> None:
+    """void sched_set_fifo(struct task_struct *p)."""
+    k.tasks.at(task)
+
+
+@export(gpl=True)
+def sched_set_normal(k: Kernel, task: Ptr, nice: Int) -> None:
+    """void sched_set_normal(struct task_struct *p, int nice)."""
+    del nice
+    k.tasks.at(task)
+
+
+@export("__get_task_comm", gpl=True)
+def get_task_comm(k: Kernel, buffer: Ptr, size: Long, task: Ptr) -> Ptr:
+    """Char *__get_task_comm(char *buf, size_t buf_size, struct task_struct *tsk)."""
+    name = k.tasks.comm(k.tasks.at(task)).encode("latin-1")[: size - 1]
+    k.memory.write(buffer, name.ljust(size, b"\0"))
+    return buffer
+
+
+@export("__put_task_struct", gpl=True)
+def put_task_struct(k: Kernel, task: Ptr) -> None:
+    """void __put_task_struct(struct task_struct *tsk): the last reference is gone."""
+    k.tasks.free(k.tasks.at(task))
+
+
+@export("do_exit")
+def do_exit(k: Kernel, code: Long) -> None:
+    """void __noreturn do_exit(long code)."""
+    del k
+    raise TaskExitError(code)
+
+

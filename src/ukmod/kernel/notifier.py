@@ -1,0 +1,142 @@
+"""Notifier chains: kernel/notifier.c. The chain is the guest's own linked list."""
+
+from __future__ import annotations
+
+from errno import EEXIST, ENOENT
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.machine.abi import Int, Ptr, ULong
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+NOTIFY_STOP_MASK: Final = 0x8000
+
+
+class _Links:
+    """How struct notifier_block is laid out."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        offset = kernel.types.offset
+        self.call = offset("notifier_block", "notifier_call")
+        self.next = offset("notifier_block", "next")
+        self.priority = offset("notifier_block", "priority")
+
+
+def chain_register(k: Kernel, head: int, block: int) -> int:
+    """Insert ``block`` by priority into the list whose first pointer is at ``head``; 0 or -EEXIST."""
+    memory, links = k.memory, _Links(k)
+    at, priority = head, memory.s32(block + links.priority)
+    while (current := memory.u64(at)) != 0:
+        if current == block:
+            return -EEXIST
+        if priority > memory.s32(current + links.priority):
+            break
+        at = current + links.next
+    memory.set_u64(block + links.next, current)
+    memory.set_u64(at, block)
+    return 0
+
+
+def chain_unregister(k: Kernel, head: int, block: int) -> int:
+    """Take ``block`` out of the list; 0 or -ENOENT."""
+    memory, links = k.memory, _Links(k)
+    at = head
+    while (current := memory.u64(at)) != 0:
+        if current == block:
+            memory.set_u64(at, memory.u64(current + links.next))
+            return 0
+        at = current + links.next
+    return -ENOENT
+
+
+def chain_call(k: Kernel, head: int, value: int, data: int) -> int:
+    """Call each block with ``value`` and ``data`` until one says NOTIFY_STOP; the last one's answer."""
+    memory, links = k.memory, _Links(k)
+    result, current = 0, memory.u64(head)
+    while current:
+        following = memory.u64(current + links.next)
+        result = k.cpu.call(memory.u64(current + links.call), current, value, data) & 0xFFFF_FFFF
+        if result & NOTIFY_STOP_MASK:
+            break
+        current = following
+    return result
+
+
+class NotifierChain:
+    """A chain of the kernel's own, its head in guest memory."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._head = kernel.percpu.base + kernel.percpu.reserve(8, 8)
+
+    def register(self, block: int) -> int:
+        """blocking_notifier_chain_register()."""
+        return chain_register(self._k, self._head, block)
+
+    def unregister(self, block: int) -> int:
+        """blocking_notifier_chain_unregister()."""
+        return chain_unregister(self._k, self._head, block)
+
+    def call(self, value: int, data: int) -> int:
+        """blocking_notifier_call_chain()."""
+        return chain_call(self._k, self._head, value, data)
+
+
+def _head(k: Kernel, struct: str, address: int) -> int:
+    return address + k.types.offset(struct, "head")
+
+
+@export(gpl=True)
+def blocking_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+    """Int blocking_notifier_chain_register(struct blocking_notifier_head *, struct notifier_block *)."""
+    return chain_register(k, _head(k, "blocking_notifier_head", chain), block)
+
+
+@export(gpl=True)
+def blocking_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+    """Int blocking_notifier_chain_unregister(struct blocking_notifier_head *, struct notifier_block *)."""
+    return chain_unregister(k, _head(k, "blocking_notifier_head", chain), block)
+
+
+@export(gpl=True)
+def blocking_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
+    """Int blocking_notifier_call_chain(struct blocking_notifier_head *, unsigned long val, void *v)."""
+    return chain_call(k, _head(k, "blocking_notifier_head", chain), value, data)
+
+
+@export(gpl=True)
+def atomic_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+    """Int atomic_notifier_chain_register(struct atomic_notifier_head *, struct notifier_block *)."""
+    return chain_register(k, _head(k, "atomic_notifier_head", chain), block)
+
+
+@export(gpl=True)
+def atomic_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+    """Int atomic_notifier_chain_unregister(struct atomic_notifier_head *, struct notifier_block *)."""
+    return chain_unregister(k, _head(k, "atomic_notifier_head", chain), block)
+
+
+@export(gpl=True)
+def atomic_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
+    """Int atomic_notifier_call_chain(struct atomic_notifier_head *, unsigned long val, void *v)."""
+    return chain_call(k, _head(k, "atomic_notifier_head", chain), value, data)
+
+
+@export(gpl=True)
+def raw_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+    """Int raw_notifier_chain_register(struct raw_notifier_head *, struct notifier_block *)."""
+    return chain_register(k, _head(k, "raw_notifier_head", chain), block)
+
+
+@export(gpl=True)
+def raw_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+    """Int raw_notifier_chain_unregister(struct raw_notifier_head *, struct notifier_block *)."""
+    return chain_unregister(k, _head(k, "raw_notifier_head", chain), block)
+
+
+@export(gpl=True)
+def raw_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
+    """Int raw_notifier_call_chain(struct raw_notifier_head *, unsigned long val, void *v)."""
+    return chain_call(k, _head(k, "raw_notifier_head", chain), value, data)

@@ -1,0 +1,151 @@
+"""struct pid: kernel/pid.c, with the one pid namespace there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.sched import Task
+from ukmod.machine.abi import Int, PidT, Ptr, UInt
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+_OPAQUE: Final = 128
+"""Bytes for a struct pid whose layout is not known, because no module that is loaded looks into one."""
+
+
+class Pids:
+    """A struct pid for each task that was asked for, in guest memory, with the kernel's reference counts."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        types = kernel.types
+        known = types.has("pid", "count")
+        self._size = types.sizeof("pid") if known else _OPAQUE
+        self._count = types.offset("pid", "count") if known else 0
+        self._level = types.offset("pid", "level") if known else None
+        self._numbers = types.offset("pid", "numbers") if known else None
+        self._of_task: dict[Task, int] = {}
+        self._tasks: dict[int, Task | None] = {}
+        self._numbers_of: dict[int, int] = {}
+
+    def of(self, task: Task) -> int:
+        """The address of a task's struct pid."""
+        if (address := self._of_task.get(task)) is not None:
+            return address
+        k = self._k
+        # One upid, for the initial namespace, follows the struct.
+        address = k.slab.kmalloc(self._size + 16)
+        k.memory.set_u32(address + self._count, 1)
+        if self._numbers is not None:
+            k.memory.set_u32(address + self._numbers, task.pid)
+        self._of_task[task], self._tasks[address], self._numbers_of[address] = address, task, task.pid
+        if k.types.has("task_struct", "thread_pid"):
+            k.memory.set_u64(task.address + k.types.offset("task_struct", "thread_pid"), address)
+        task.on_exit.append(self._detach)
+        return address
+
+    def _detach(self, task: Task) -> None:
+        address = self._of_task.pop(task)
+        self._tasks[address] = None
+        self.put(address)
+
+    def task(self, address: int) -> Task | None:
+        """The task of a struct pid; None for a null pointer, or when it has exited."""
+        return self._tasks.get(address) if address else None
+
+    def number(self, address: int) -> int:
+        """pid_nr()."""
+        return self._numbers_of.get(address, 0) if address else 0
+
+    def get(self, address: int) -> int:
+        """get_pid()."""
+        if address:
+            at = address + self._count
+            self._k.memory.set_u32(at, self._k.memory.u32(at) + 1)
+        return address
+
+    def put(self, address: int) -> None:
+        """put_pid(): the last reference frees it."""
+        if not address:
+            return
+        at = address + self._count
+        left = self._k.memory.u32(at) - 1
+        self._k.memory.set_u32(at, left)
+        if left == 0 and self._tasks.pop(address, None) is None:
+            del self._numbers_of[address]
+            self._k.slab.kfree(address)
+
+
+@export(gpl=True)
+def find_get_pid(k: Kernel, number: PidT) -> Ptr:
+    """Struct pid *find_get_pid(pid_t nr): with a reference; NULL if there is no such process."""
+    task = k.tasks.by_pid(number)
+    return k.pids.get(k.pids.of(task)) if task is not None else 0
+
+
+@export("find_vpid", gpl=True)
+def find_vpid(k: Kernel, number: Int) -> Ptr:
+    """Struct pid *find_vpid(int nr)."""
+    task = k.tasks.by_pid(number)
+    return k.pids.of(task) if task is not None else 0
+
+
+@export(gpl=True)
+def find_pid_ns(k: Kernel, number: Int, namespace: Ptr) -> Ptr:
+    """Struct pid *find_pid_ns(int nr, struct pid_namespace *ns)."""
+    del namespace
+    return find_vpid(k, number)
+
+
+@export()
+def pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
+    """Struct task_struct *pid_task(struct pid *pid, enum pid_type type)."""
+    del kind
+    task = k.pids.task(pid)
+    return task.address if task is not None else 0
+
+
+@export(gpl=True)
+def get_pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
+    """Struct task_struct *get_pid_task(struct pid *pid, enum pid_type type): with a reference."""
+    del kind
+    task = k.pids.task(pid)
+    if task is None:
+        return 0
+    k.tasks.get(task)
+    return task.address
+
+
+@export(gpl=True)
+def get_task_pid(k: Kernel, task: Ptr, kind: UInt) -> Ptr:
+    """Struct pid *get_task_pid(struct task_struct *task, enum pid_type type): with a reference."""
+    del kind
+    return k.pids.get(k.pids.of(k.tasks.at(task)))
+
+
+@export(gpl=True)
+def put_pid(k: Kernel, pid: Ptr) -> None:
+    """void put_pid(struct pid *pid)."""
+    k.pids.put(pid)
+
+
+@export(gpl=True)
+def pid_nr_ns(k: Kernel, pid: Ptr, namespace: Ptr) -> PidT:
+    """pid_t pid_nr_ns(struct pid *pid, struct pid_namespace *ns)."""
+    del namespace
+    return k.pids.number(pid)
+
+
+@export(gpl=True)
+def pid_vnr(k: Kernel, pid: Ptr) -> PidT:
+    """pid_t pid_vnr(struct pid *pid)."""
+    return k.pids.number(pid)
+
+
+@export("__task_pid_nr_ns")
+def task_pid_nr_ns(k: Kernel, task: Ptr, kind: UInt, namespace: Ptr) -> PidT:
+    """pid_t __task_pid_nr_ns(struct task_struct *task, enum pid_type type, struct pid_namespace *ns)."""
+    del kind, namespace
+    return k.tasks.at(task or k.sched.task().address).pid

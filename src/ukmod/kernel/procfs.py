@@ -1,0 +1,110 @@
+"""What user space reads and writes of the kernel: files of /proc and /sys, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from errno import EACCES
+from typing import TYPE_CHECKING
+
+from ukmod.kernel import params
+from ukmod.kernel.module import Module, State
+from ukmod.kernel.syscalls import missing
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+_STATES = {State.LIVE: "live", State.COMING: "coming", State.GOING: "going"}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file: what a read returns, and what a write does (None: it may not be written)."""
+
+    read: Callable[[], str]
+    write: Callable[[str], None] | None = None
+
+
+class ProcFs:
+    """Files by absolute path. Reading what is not there raises FileNotFoundError, as open(2) would."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        k = kernel
+        self._files = {
+            "/proc/modules": File(lambda: k.modules.proc_modules()),
+            "/proc/cmdline": File(lambda: k.cmdline + "\n"),
+            "/proc/version": File(lambda: f"Linux version {k.release}\n"),
+            "/proc/uptime": File(lambda: f"{k.clock.now / 1e9:.2f} 0.00\n"),
+            "/proc/sys/kernel/osrelease": File(lambda: k.release + "\n"),
+        }
+        for name in k.sysctl:
+            self._files["/proc/sys/" + name.replace(".", "/")] = self._sysctl(name)
+
+    def _sysctl(self, name: str) -> File:
+        k = self._k
+        return File(lambda: k.sysctl[name] + "\n", lambda text: k.sysctl.write(name, text))
+
+    def _file(self, path: str) -> File:
+        if (found := self._files.get(path)) is not None:
+            return found
+        parts = path.split("/")
+        if path.startswith("/sys/module/") and len(parts) > 4:
+            module = self._k.modules.find(parts[3])
+            if module is not None and module.state is not State.UNFORMED:
+                return self._attribute(module, parts[4:], path)
+        raise missing(path)
+
+    def _attribute(self, module: Module, parts: list[str], path: str) -> File:
+        k = self._k
+        if parts[0] == "parameters" and len(parts) == 2:
+            name = parts[1]
+            if name not in params.names(k, module):
+                raise missing(path)
+            return File(
+                lambda: params.read(k, module, name),
+                lambda text: params.write(k, module, name, text),
+            )
+        attributes: dict[str, Callable[[], str]] = {
+            "initstate": lambda: _STATES[module.state],
+            "refcnt": lambda: str(k.modules.refcount(module)),
+            "coresize": lambda: str(module.layout.core_size),
+            "initsize": lambda: str(module.layout.init_size),
+            "taint": lambda: module.flags(state=False).strip("()"),
+        }
+        for key in ("version", "srcversion"):
+            if key in module.modinfo:
+                attributes[key] = lambda key=key: module.modinfo[key][0]  # type: ignore[misc]
+        if len(parts) != 1 or parts[0] not in attributes:
+            raise missing(path)
+        text = attributes[parts[0]]
+        return File(lambda: text() + "\n")
+
+    def read(self, path: str) -> str:
+        """A file's content. Raises FileNotFoundError."""
+        return self._file(path).read()
+
+    def write(self, path: str, text: str) -> None:
+        """Write to a file. Raises FileNotFoundError, PermissionError, or what the file itself refuses."""
+        file = self._file(path)
+        if file.write is None:
+            raise PermissionError(EACCES, "read-only", path)
+        file.write(text)
+
+    def list(self, path: str) -> list[str]:
+        """A directory's entries. Raises FileNotFoundError."""
+        path = path.rstrip("/")
+        modules = [module for module in self._k.modules if module.state is not State.UNFORMED]
+        if path == "/sys/module":
+            return [module.name for module in modules]
+        for module in modules:
+            base = f"/sys/module/{module.name}"
+            if path == base:
+                return ["coresize", "holders", "initsize", "initstate", "parameters", "refcnt", "taint"]
+            if path == f"{base}/holders":
+                return [user.name for user in module.users]
+            if path == f"{base}/parameters":
+                return params.names(self._k, module)
+        raise missing(path)
+
+

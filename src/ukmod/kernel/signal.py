@@ -1,0 +1,239 @@
+"""Signals: kernel/signal.c. A signal's set is in task_struct; its siginfo is kept here until dequeued."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from errno import EINVAL, ESRCH
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_WAKEKILL, Task, TaskExitError
+from ukmod.kernel.task import SIGKILL, TIF_SIGPENDING
+from ukmod.machine.abi import Int, Ptr
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+NSIG: Final = 64
+SIGRTMIN: Final = 32
+SIG_DFL, SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL = 0, 1, 2, 3
+"""include/linux/signal.h: the last two are a kernel thread's allow_signal() and allow_kernel_signal()."""
+SEND_SIG_NOINFO, SEND_SIG_PRIV = 0, 1
+"""What a struct kernel_siginfo * may be instead of a pointer."""
+SI_USER, SI_KERNEL = 0, 0x80
+SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP = 6, 7, 8, 4, 11, 31, 5
+SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH = 17, 18, 19, 20, 21, 22, 23, 28
+
+
+def sigmask(*signals: int) -> int:
+    """The set of these signals."""
+    return sum(1 << (signal - 1) for signal in signals)
+
+
+_SYNCHRONOUS = sigmask(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
+_IGNORED = sigmask(SIGCONT, SIGCHLD, SIGWINCH, SIGURG)
+_STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
+
+
+@dataclass(slots=True)
+class _Signals:
+    """What the kernel keeps of a task's signals beside the set in its task_struct."""
+
+    handlers: dict[int, int] = field(default_factory=dict)
+    default: int = SIG_DFL
+    queue: list[tuple[int, bytes]] = field(default_factory=list)
+    """Signal and its kernel_siginfo, oldest first."""
+    fatal: int = 0
+    """The signal that is to end the process: signal_struct.group_exit_code."""
+
+
+class Signals:
+    """Sends, takes and ignores signals."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._tasks: dict[Task, _Signals] = {}
+        types = kernel.types
+        self._blocked = types.offset("task_struct", "blocked")
+        self._info_size = types.sizeof("kernel_siginfo") if types.has("kernel_siginfo", "si_signo") else 48
+
+    def of(self, task: Task) -> _Signals:
+        """A task's signals. Kernel threads ignore every signal until they allow it."""
+        if (found := self._tasks.get(task)) is None:
+            found = self._tasks[task] = _Signals(default=SIG_IGN if task.is_kthread else SIG_DFL)
+            task.on_exit.append(lambda gone: self._tasks.pop(gone, None) and None)
+        return found
+
+    def handler(self, task: Task, signal: int) -> int:
+        """The signal's disposition: SIG_DFL, SIG_IGN, SIG_KTHREAD or SIG_KTHREAD_KERNEL."""
+        signals = self.of(task)
+        return signals.handlers.get(signal, signals.default)
+
+    def blocked(self, task: Task) -> int:
+        """The set ``task->blocked``."""
+        return self._k.memory.u64(task.address + self._blocked)
+
+    def _ignored(self, task: Task, signal: int, *, force: bool) -> bool:
+        if self.blocked(task) >> (signal - 1) & 1:
+            return False
+        handler = self.handler(task, signal)
+        if task.is_kthread and handler == SIG_KTHREAD_KERNEL and not force:
+            return True
+        return handler == SIG_IGN or (handler == SIG_DFL and bool(_IGNORED & sigmask(signal)))
+
+    def send(self, task: Task, signal: int, info: bytes | None = None, *, force: bool = False) -> None:
+        """send_signal_locked(): make ``signal`` pending and wake whom it concerns.
+
+        ``info`` is a struct kernel_siginfo, None for none; ``force``: it comes from the kernel itself.
+        """
+        k = self._k
+        pending = k.tasks.pending(task)
+        if signal == SIGCONT:
+            pending &= ~_STOP
+        if task.exited or self._ignored(task, signal, force=force):
+            k.tasks.set_pending(task, pending)
+            return
+        if signal < SIGRTMIN and pending >> (signal - 1) & 1:
+            return
+        if signal != SIGKILL and not task.is_kthread:
+            self.of(task).queue.append((signal, info or self._info(signal, SI_USER)))
+        elif info is not None and signal != SIGKILL:
+            self.of(task).queue.append((signal, info))
+        k.tasks.set_pending(task, pending | sigmask(signal))
+        fatal = signal == SIGKILL
+        if self.handler(task, signal) == SIG_DFL and not sigmask(signal) & (_STOP | self.blocked(task)):
+            k.tasks.set_pending(task, pending | sigmask(signal, SIGKILL))
+            fatal = True
+            self.of(task).fatal = self.of(task).fatal or signal
+        if not self.blocked(task) >> (signal - 1) & 1 or fatal:
+            k.tasks.set_flag(task, TIF_SIGPENDING)
+            k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
+
+    def _info(self, signal: int, code: int) -> bytes:
+        head = signal.to_bytes(4, "little") + bytes(4) + code.to_bytes(4, "little")
+        return head.ljust(self._info_size, b"\0")
+
+    def send_info(self, task: Task, signal: int, info: int) -> int:
+        """send_sig_info() with a guest's siginfo pointer, SEND_SIG_NOINFO or SEND_SIG_PRIV; 0 or -EINVAL."""
+        if not 0 <= signal <= NSIG:
+            return -EINVAL
+        if signal:
+            if info in (SEND_SIG_NOINFO, SEND_SIG_PRIV):
+                code = SI_KERNEL if info == SEND_SIG_PRIV else SI_USER
+                self.send(task, signal, self._info(signal, code), force=info == SEND_SIG_PRIV)
+            else:
+                self.send(task, signal, self._k.memory.read(info, self._info_size))
+        return 0
+
+    def recalc(self, task: Task) -> None:
+        """recalc_sigpending()."""
+        pending = bool(self._k.tasks.pending(task) & ~self.blocked(task))
+        self._k.tasks.set_flag(task, TIF_SIGPENDING, to=pending)
+
+    def discard(self, task: Task, signals: int) -> None:
+        """flush_sigqueue_mask(): forget those that are pending of a set."""
+        k = self._k
+        k.tasks.set_pending(task, k.tasks.pending(task) & ~signals)
+        mine = self.of(task)
+        mine.queue = [(signal, info) for signal, info in mine.queue if not sigmask(signal) & signals]
+
+    def dequeue(self, task: Task, mask: int) -> tuple[int, bytes] | None:
+        """dequeue_signal(): take the next signal that is not in ``mask``, and its siginfo."""
+        k = self._k
+        ready = k.tasks.pending(task) & ~mask
+        if not ready:
+            return None
+        ready = ready & _SYNCHRONOUS or ready
+        signal = (ready & -ready).bit_length()
+        mine = self.of(task)
+        index = next((n for n, (queued, _) in enumerate(mine.queue) if queued == signal), None)
+        info = mine.queue.pop(index)[1] if index is not None else self._info(signal, SI_USER)
+        if all(queued != signal for queued, _ in mine.queue):
+            k.tasks.set_pending(task, k.tasks.pending(task) & ~sigmask(signal))
+        self.recalc(task)
+        return signal, info
+
+    def deliver(self) -> None:
+        """A process is about to return to user space: a fatal signal ends it there."""
+        task = self._k.sched.task()
+        if signal := self.of(task).fatal:
+            raise TaskExitError(signal)
+
+
+@export()
+def kernel_sigaction(k: Kernel, signal: Int, action: Ptr) -> None:
+    """void kernel_sigaction(int sig, __sighandler_t action): allow_signal() and disallow_signal()."""
+    task = k.sched.task()
+    k.signals.of(task).handlers[signal] = action
+    if action == SIG_IGN:
+        k.signals.discard(task, sigmask(signal))
+        k.signals.recalc(task)
+
+
+@export()
+def send_sig_info(k: Kernel, signal: Int, info: Ptr, task: Ptr) -> Int:
+    """Int send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p)."""
+    return k.signals.send_info(k.tasks.at(task), signal, info)
+
+
+@export()
+def send_sig(k: Kernel, signal: Int, task: Ptr, priv: Int) -> Int:
+    """Int send_sig(int sig, struct task_struct *p, int priv)."""
+    return k.signals.send_info(k.tasks.at(task), signal, SEND_SIG_PRIV if priv else SEND_SIG_NOINFO)
+
+
+@export()
+def force_sig(k: Kernel, signal: Int) -> None:
+    """void force_sig(int sig): to the current task, even if it ignores or blocks it."""
+    task = k.sched.task()
+    k.signals.of(task).handlers[signal] = SIG_DFL
+    k.signals.send_info(task, signal, SEND_SIG_PRIV)
+
+
+@export()
+def kill_pid(k: Kernel, pid: Ptr, signal: Int, priv: Int) -> Int:
+    """Int kill_pid(struct pid *pid, int sig, int priv): 0, -ESRCH or -EINVAL."""
+    task = k.pids.task(pid)
+    if task is None:
+        return -ESRCH
+    return k.signals.send_info(task, signal, SEND_SIG_PRIV if priv else SEND_SIG_NOINFO)
+
+
+@export()
+def flush_signals(k: Kernel, task: Ptr) -> None:
+    """void flush_signals(struct task_struct *t)."""
+    found = k.tasks.at(task)
+    k.tasks.set_flag(found, TIF_SIGPENDING, to=False)
+    k.signals.discard(found, (1 << NSIG) - 1)
+
+
+@export()
+def recalc_sigpending(k: Kernel) -> None:
+    """void recalc_sigpending(void)."""
+    k.signals.recalc(k.sched.task())
+
+
+@export(gpl=True)
+def dequeue_signal(k: Kernel, task: Ptr, mask: Ptr, info: Ptr, kind: Ptr) -> Int:
+    """Int dequeue_signal(struct task_struct *, sigset_t *mask, kernel_siginfo_t *, enum pid_type *): 0 if none."""
+    found = k.signals.dequeue(k.tasks.at(task), k.memory.u64(mask))
+    if found is None:
+        return 0
+    k.memory.write(info, found[1])
+    k.memory.set_u32(kind, 0)
+    return found[0]
+
+
+@export()
+def sigprocmask(k: Kernel, how: Int, new: Ptr, old: Ptr) -> Int:
+    """Int sigprocmask(int how, sigset_t *set, sigset_t *oldset)."""
+    task, memory = k.sched.task(), k.memory
+    blocked, mask = k.signals.blocked(task), memory.u64(new)
+    if old:
+        memory.set_u64(old, blocked)
+    actions = {0: blocked | mask, 1: blocked & ~mask, 2: mask}
+    if how not in actions:
+        return -EINVAL
+    memory.set_u64(task.address + k.types.offset("task_struct", "blocked"), actions[how])
+    k.signals.recalc(task)
+    return 0

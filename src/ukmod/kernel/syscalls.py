@@ -1,0 +1,99 @@
+"""The system calls of a process, on the kernel's side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from errno import ENOENT, ESRCH
+from typing import TYPE_CHECKING, TypeVar
+
+from ukmod.errors import LoadError
+from ukmod.kernel.clock import NSEC_PER_SEC
+from ukmod.kernel.module_load import load_module
+from ukmod.kernel.module_unload import delete_module
+from ukmod.kernel.sched import TASK_INTERRUPTIBLE, block
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+T = TypeVar("T")
+
+
+class KernelSyscalls:
+    """userland.Syscalls for the current task. On the way back to user space a fatal signal takes effect."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+
+    def _call(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except LoadError as error:
+            raise OSError(error.errno, os.strerror(error.errno), error.subject) from error
+        finally:
+            self._k.signals.deliver()
+
+    def uname_release(self) -> str:
+        """uname(2)."""
+        return self._k.release
+
+    def finit_module(self, path: str, image: bytes, params: str, flags: int) -> None:
+        """finit_module(2)."""
+        k = self._k
+        task = k.sched.task()
+        k.trace.step(task.pid, k.tasks.comm(task), "finit_module", path)
+        self._call(lambda: load_module(k, image, params, path=path, flags=flags))
+
+    def delete_module(self, name: str, flags: int) -> None:
+        """delete_module(2)."""
+        self._call(lambda: delete_module(self._k, name, flags))
+
+    def read_proc(self, path: str) -> str:
+        """Read a file of /proc or /sys."""
+        return self._call(lambda: self._k.procfs.read(path))
+
+    def list_proc(self, path: str) -> list[str]:
+        """List a directory of /proc or /sys."""
+        return self._call(lambda: self._k.procfs.list(path))
+
+    def write_proc(self, path: str, text: str) -> None:
+        """Write a file of /proc or /sys."""
+        self._call(lambda: self._k.procfs.write(path, text))
+
+    def spawn(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
+        """fork(2), execve(2) and wait4(2)."""
+        return self._call(lambda: self._k.processes.run(path, argv, env))
+
+    def kill(self, pid: int, signal: int) -> None:
+        """kill(2)."""
+
+        def send() -> None:
+            task = self._k.tasks.by_pid(pid)
+            if task is None:
+                raise ProcessLookupError(ESRCH, os.strerror(ESRCH), str(pid))
+            self._k.signals.send(task, signal)
+
+        self._call(send)
+
+    def getpid(self) -> int:
+        """getpid(2)."""
+        return self._k.sched.task().pid
+
+    def nanosleep(self, nanoseconds: int) -> None:
+        """nanosleep(2)."""
+        k = self._k
+        jiffies = -(-nanoseconds * k.clock.hz // NSEC_PER_SEC)
+        self._call(lambda: block(k, TASK_INTERRUPTIBLE, jiffies + 1))
+
+    def clock(self) -> int:
+        """clock_gettime(2) of CLOCK_MONOTONIC."""
+        return self._k.clock.read()
+
+    def log(self, text: str) -> None:
+        """Write to /dev/kmsg."""
+        self._k.printk(text + "\n", 4)
+
+
+def missing(path: str) -> FileNotFoundError:
+    """The error for a file that is not there."""
+    return FileNotFoundError(ENOENT, os.strerror(ENOENT), path)

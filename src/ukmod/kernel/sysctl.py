@@ -1,0 +1,58 @@
+"""Sysctls that concern modules: kernel/sysctl.c, Documentation/admin-guide/sysctl/kernel.rst."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from errno import EINVAL
+from typing import TYPE_CHECKING
+
+from ukmod.errors import UsageError
+from ukmod.kernel.kmod import KMOD_PATH_LEN
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+class Sysctl:
+    """Sysctls by dotted name, as text: ``k.sysctl["kernel.modprobe"] = "/sbin/modprobe"``."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        k = kernel
+        self._get: dict[str, Callable[[], str]] = {
+            "kernel.modprobe": lambda: k.requests.modprobe_path,
+            "kernel.tainted": lambda: str(k.taint.mask),
+            "kernel.osrelease": lambda: k.release,
+            "kernel.printk": lambda: f"{k.log.console_loglevel}\t4\t1\t7",
+        }
+        self._set: dict[str, Callable[[str], None]] = {
+            "kernel.modprobe": self._set_modprobe,
+            "kernel.printk": self._set_printk,
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._get)
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._get:
+            raise UsageError(f"there is no sysctl '{name}'", subject=name)
+        return self._get[name]()
+
+    def __setitem__(self, name: str, value: str) -> None:
+        if name not in self._set:
+            reason = "it is read-only" if name in self._get else "there is no such sysctl"
+            raise UsageError(f"cannot set '{name}': {reason}", subject=name)
+        self._set[name](value)
+
+    def write(self, name: str, text: str) -> None:
+        """What writing to /proc/sys does: a newline ends the value. Raises OSError (EINVAL)."""
+        try:
+            self[name] = text.partition("\n")[0]
+        except ValueError as error:
+            raise OSError(EINVAL, str(error), name) from error
+
+    def _set_modprobe(self, value: str) -> None:
+        self._k.requests.modprobe_path = value[: KMOD_PATH_LEN - 1]
+
+    def _set_printk(self, value: str) -> None:
+        self._k.log.console_loglevel = int(value.split()[0])

@@ -1,0 +1,50 @@
+"""What happened on the way of a request, as values: for pictures of the path, and for the curious."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ukmod.kernel.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: at ``time`` (nanoseconds since boot), task ``pid`` named ``comm`` did ``what``."""
+
+    time: int
+    pid: int
+    comm: str
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of request_module()."""
+
+    time: int
+    """When it was made, in nanoseconds since boot."""
+    pid: int
+    comm: str
+    caller: str
+    """The function, offset and module that made it."""
+    name: str
+    """What it asked for."""
+    wait: bool
+    result: int
+    """What it returned: 0, a wait status, or a negative errno."""
+    loaded: tuple[str, ...] = ()
+    """Modules that became live through it, in order."""
+
+
+class Trace:
+    """The steps and requests of a run."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.steps: list[Step] = []
+        self.requests: list[Request] = []
+
+    def step(self, pid: int, comm: str, what: str, detail: str = "") -> None:
+        """Note a step, now."""
+        self.steps.append(Step(self._clock.now, pid, comm, what, detail))

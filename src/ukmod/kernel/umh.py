@@ -1,0 +1,306 @@
+"""Usermode helpers: kernel/umh.c, with the khelper workqueue that the kernel had when it all began.
+
+call_usermodehelper_exec() queues work for khelper, which must not block; so its work only starts a kernel
+thread. That one is the helper itself, or, where somebody waits for the helper's end, ``wait_for_helper``,
+whose child the helper is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from errno import EAGAIN, EBUSY, EINVAL
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT, TASK_KILLABLE, TASK_UNINTERRUPTIBLE, TaskExitError, Waiters
+from ukmod.kernel.signal import SIG_DFL, SIG_IGN, SIGCHLD
+from ukmod.kernel.workqueue import WQ_UNBOUND
+from ukmod.machine.abi import GfpT, Int, Long, Ptr
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE = 0, 1, 2, 4
+"""include/linux/umh.h"""
+RUNNING_HELPERS_TIMEOUT: Final = 5
+"""Seconds that usermodehelper_disable() waits for helpers under way."""
+_OPAQUE: Final = 256
+"""Bytes for a struct subprocess_info whose layout is not known, because no module looks into one."""
+_MAX_ARGUMENTS: Final = 1024
+_MASK64 = (1 << 64) - 1
+
+
+@dataclass(slots=True, eq=False)
+class SubprocessInfo:
+    """A struct subprocess_info: a helper that is to be, is, or was."""
+
+    path: str
+    argv: tuple[str, ...] = ()
+    envp: tuple[str, ...] = ()
+    address: int = 0
+    """In guest memory, if a module made it; its callbacks are given this."""
+    argv_at: int = 0
+    envp_at: int = 0
+    init: int = 0
+    cleanup: int = 0
+    data: int = 0
+    wait: int = 0
+    retval: int = 0
+    done: bool = False
+    abandoned: bool = False
+    """Nobody waits any more: whoever completes it frees it."""
+    waiters: Waiters = field(kw_only=True)
+
+
+class Helpers:
+    """The helpers under way, and whether there may be any."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._khelper = kernel.workqueues.alloc("khelper", WQ_UNBOUND, 1, own_thread=True)
+        self._infos: dict[int, SubprocessInfo] = {}
+        self._running = 0
+        self._running_waiters = Waiters(kernel)
+        self._disabled_waiters = Waiters(kernel)
+        self.disabled = False
+
+    # -- setting up -----------------------------------------------------------------------------------
+
+    def setup(self, path: str, argv: Sequence[str], envp: Sequence[str]) -> SubprocessInfo:
+        """call_usermodehelper_setup() for the kernel itself."""
+        return SubprocessInfo(path, tuple(argv), tuple(envp), waiters=Waiters(self._k))
+
+    def setup_guest(
+        self, path: int, argv: int, envp: int, init: int, cleanup: int, data: int
+    ) -> SubprocessInfo:
+        """call_usermodehelper_setup() for a module, which may look into the struct and change it."""
+        k = self._k
+        known = k.types.has("subprocess_info", "path")
+        size = k.types.sizeof("subprocess_info") if known else _OPAQUE
+        address = k.slab.kmalloc(size)
+        text = _text(k, path)
+        info = SubprocessInfo(
+            text, (), (), address, argv, envp, init, cleanup, data, waiters=Waiters(k)
+        )
+        if known:
+            values = (("path", path), ("argv", argv), ("envp", envp), ("init", init), ("cleanup", cleanup), ("data", data))
+            for name, value in values:
+                k.memory.set_u64(address + k.types.offset("subprocess_info", name), value)
+        self._infos[address] = info
+        return info
+
+    def find(self, address: int) -> SubprocessInfo:
+        """The helper of a struct subprocess_info *."""
+        return self._infos[address]
+
+    def _free(self, info: SubprocessInfo) -> None:
+        k = self._k
+        if info.cleanup:
+            self._publish(info)
+            k.cpu.call(info.cleanup, info.address)
+        if info.address:
+            del self._infos[info.address]
+            k.slab.kfree(info.address)
+
+    def _publish(self, info: SubprocessInfo) -> None:
+        """Let the module's callbacks see what became of it."""
+        k = self._k
+        if info.address and k.types.has("subprocess_info", "retval"):
+            offset = k.types.offset
+            k.memory.set_u32(info.address + offset("subprocess_info", "retval"), info.retval)
+            k.memory.set_u32(info.address + offset("subprocess_info", "wait"), info.wait)
+
+    # -- running --------------------------------------------------------------------------------------
+
+    def exec(self, info: SubprocessInfo, wait: int) -> int:
+        """call_usermodehelper_exec(): run the helper and wait as ``wait`` says.
+
+        Returns 0 or the helper's wait status, a negative errno if it could not be started, -EBUSY while
+        helpers are disabled, -ERESTARTSYS if a UMH_KILLABLE waiter was killed: the helper then runs on and
+        frees what it needs itself.
+        """
+        k = self._k
+        if not info.path and info.address and not k.memory.u64(info.address + self._path_offset()):
+            self._free(info)
+            return -EINVAL
+        self._running += 1
+        try:
+            if self.disabled or not info.path:
+                self._free(info)
+                return -EBUSY if self.disabled else 0
+            info.wait, info.abandoned = wait, wait == UMH_NO_WAIT
+            self._publish(info)
+            task = k.sched.task()
+            k.trace.step(task.pid, k.tasks.comm(task), "queue_work", "khelper")
+            k.workqueues.queue(self._khelper, lambda: self._work(info))
+            return self._wait(info) if wait != UMH_NO_WAIT else 0
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._running_waiters.wake_all()
+
+    def _path_offset(self) -> int:
+        types = self._k.types
+        return types.offset("subprocess_info", "path") if types.has("subprocess_info", "path") else 0
+
+    def _wait(self, info: SubprocessInfo) -> int:
+        state = TASK_KILLABLE if info.wait & UMH_KILLABLE else TASK_UNINTERRUPTIBLE
+        result = info.waiters.wait_event(lambda: info.done, state)
+        if result < 0 and not info.done:
+            info.abandoned = True
+            return result
+        retval = info.retval
+        self._free(info)
+        return retval
+
+    def _complete(self, info: SubprocessInfo) -> None:
+        """umh_complete()."""
+        if info.abandoned:
+            self._free(info)
+        else:
+            info.done = True
+            info.waiters.wake_all()
+
+    def _work(self, info: SubprocessInfo) -> None:
+        """__call_usermodehelper(), run by khelper."""
+        k = self._k
+        khelper = k.sched.task()
+        k.trace.step(khelper.pid, k.tasks.comm(khelper), "kernel_thread", info.path)
+        entry: Callable[[SubprocessInfo], int] = self._helper
+        if info.wait & UMH_WAIT_PROC:
+            entry = self._wait_for_helper
+        k.processes.fork(k.tasks.comm(khelper), lambda: entry(info), kthread=True)
+
+    def _wait_for_helper(self, info: SubprocessInfo) -> int:
+        """wait_for_helper(): the helper's parent, that learns its status."""
+        k = self._k
+        task = k.sched.task()
+        handlers = k.signals.of(task).handlers
+        handlers[SIGCHLD] = SIG_DFL
+        child = k.processes.fork(k.tasks.comm(task), lambda: self._helper(info), kthread=True)
+        status = k.processes.wait(child)
+        if not info.retval:
+            info.retval = status
+        handlers[SIGCHLD] = SIG_IGN
+        self._complete(info)
+        return 0
+
+    def _helper(self, info: SubprocessInfo) -> int:
+        """____call_usermodehelper(): become the program."""
+        k = self._k
+        error = self._prepare(info)
+        program = None
+        if not error:
+            try:
+                program = k.processes.look_up(info.path)
+            except OSError as failure:
+                error = -(failure.errno or EINVAL)
+        info.retval = error
+        path, argv, env = info.path, info.argv, dict(_variable(text) for text in info.envp)
+        if not info.wait & UMH_WAIT_PROC:
+            self._complete(info)
+        if program is None:
+            raise TaskExitError(0)
+        return k.processes.execve(program, path, argv, env)
+
+    def _prepare(self, info: SubprocessInfo) -> int:
+        """Call the module's init and take the arguments as they are then; 0 or the negative errno."""
+        k = self._k
+        if info.init:
+            result = k.cpu.call(info.init, info.address, 0) & 0xFFFF_FFFF
+            if result:
+                return result - (1 << 32) if result >> 31 else result
+        if info.address:
+            if k.types.has("subprocess_info", "path"):
+                offset = k.types.offset
+                info.path = _text(k, k.memory.u64(info.address + offset("subprocess_info", "path")))
+                info.argv_at = k.memory.u64(info.address + offset("subprocess_info", "argv"))
+                info.envp_at = k.memory.u64(info.address + offset("subprocess_info", "envp"))
+            info.argv, info.envp = _strings(k, info.argv_at), _strings(k, info.envp_at)
+        return 0
+
+    # -- enabling -------------------------------------------------------------------------------------
+
+    def disable(self) -> int:
+        """usermodehelper_disable(): no new helpers; 0, or -EAGAIN if those under way do not end in 5 s."""
+        self.disabled = True
+        timeout = RUNNING_HELPERS_TIMEOUT * self._k.clock.hz
+        if self._running_waiters.wait_event(lambda: not self._running, TASK_UNINTERRUPTIBLE, timeout):
+            return 0
+        self.enable()
+        return -EAGAIN
+
+    def enable(self) -> None:
+        """usermodehelper_enable()."""
+        self.disabled = False
+        self._disabled_waiters.wake_all()
+
+    def read_trylock(self) -> int:
+        """usermodehelper_read_trylock(): 0, or -EAGAIN while helpers are disabled."""
+        return -EAGAIN if self.disabled else 0
+
+    def read_lock_wait(self, timeout: int) -> int:
+        """usermodehelper_read_lock_wait(): jiffies left, 0 if helpers are still disabled then."""
+        if timeout < 0:
+            return -EINVAL
+        if not self.disabled:
+            return timeout or MAX_SCHEDULE_TIMEOUT
+        return self._disabled_waiters.wait_event(lambda: not self.disabled, TASK_UNINTERRUPTIBLE, timeout)
+
+
+def _text(k: Kernel, address: int) -> str:
+    return k.memory.cstring(address).decode("utf-8", "surrogateescape") if address else ""
+
+
+def _strings(k: Kernel, array: int) -> tuple[str, ...]:
+    found: list[str] = []
+    while array and len(found) < _MAX_ARGUMENTS and (pointer := k.memory.u64(array + 8 * len(found))):
+        found.append(_text(k, pointer))
+    return tuple(found)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+@export()
+def call_usermodehelper_setup(
+    k: Kernel, path: Ptr, argv: Ptr, envp: Ptr, gfp: GfpT, init: Ptr, cleanup: Ptr, data: Ptr
+) -> Ptr:
+    """Struct subprocess_info *call_usermodehelper_setup(path, argv, envp, gfp_mask, init, cleanup, data)."""
+    del gfp
+    return k.helpers.setup_guest(path, argv, envp, init, cleanup, data).address
+
+
+@export()
+def call_usermodehelper_exec(k: Kernel, info: Ptr, wait: Int) -> Int:
+    """Int call_usermodehelper_exec(struct subprocess_info *sub_info, int wait)."""
+    return k.helpers.exec(k.helpers.find(info), wait)
+
+
+@export()
+def call_usermodehelper(k: Kernel, path: Ptr, argv: Ptr, envp: Ptr, wait: Int) -> Int:
+    """Int call_usermodehelper(const char *path, char **argv, char **envp, int wait)."""
+    return k.helpers.exec(k.helpers.setup_guest(path, argv, envp, 0, 0, 0), wait)
+
+
+@export(gpl=True)
+def usermodehelper_read_trylock(k: Kernel) -> Int:
+    """Int usermodehelper_read_trylock(void)."""
+    return k.helpers.read_trylock()
+
+
+@export(gpl=True)
+def usermodehelper_read_lock_wait(k: Kernel, timeout: Long) -> Long:
+    """Long usermodehelper_read_lock_wait(long timeout)."""
+    return k.helpers.read_lock_wait(timeout)
+
+
+@export(gpl=True)
+def usermodehelper_read_unlock(k: Kernel) -> None:
+    """void usermodehelper_read_unlock(void): readers are not counted, they cannot be preempted by a writer."""
+    del k
+
+
