@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -85,8 +86,9 @@ def at(tree: Path) -> list[str]:
 
 
 def fields_of(listing: bytes) -> set[str]:
-    keys = {line.partition(b":")[0] for line in listing.splitlines() if not line.startswith(b"\t")}
-    return {key.decode() for key in keys}
+    """The keys of a listing; descriptions of several lines look like some, but for the padding."""
+    starts = (re.fullmatch(rb"([a-z_]+): +", line[:16]) for line in listing.splitlines())
+    return {start[1].decode() for start in starts if start}
 
 
 def test_every_file_in_full(files: list[str]) -> None:
