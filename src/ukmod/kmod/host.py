@@ -91,10 +91,21 @@ class Files(Protocol):
 class Host(Protocol):
     """A running Linux, as modprobe sees it."""
 
-    environ: MutableMapping[str, str]
-    stdout: Writer
-    stderr: Writer
-    files: Files
+    @property
+    def environ(self) -> MutableMapping[str, str]:
+        """The environment; what is set here, commands that are run will see."""
+
+    @property
+    def stdout(self) -> Writer:
+        """Standard output."""
+
+    @property
+    def stderr(self) -> Writer:
+        """Standard error."""
+
+    @property
+    def files(self) -> Files:
+        """The files."""
 
     def has_stderr(self) -> bool:
         """Tell whether standard error is open; a helper that the kernel starts may have none."""

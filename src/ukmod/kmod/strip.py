@@ -1,7 +1,8 @@
 """Take the version information out of a module's image: what ``--force`` means to init_module(2).
 
-finit_module(2) has flags for it. Kernels before it (3.8), and images unpacked here, need the image changed: the
-kernel does not look at a ``__versions`` section that is not to be allocated, nor at a vermagic that is not there.
+finit_module(2) has flags for it. Kernels before it (3.8), and images unpacked here, need the image changed:
+the kernel does not look at a ``__versions`` section that is not to be allocated, nor at a vermagic that is
+not there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""One program, many names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ukmod import cli
+from ukmod.cli import tools
+from ukmod.errors import UsageError
+
+
+def test_by_the_name_it_is_called(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["/usr/sbin/modprobe", "-V"]) == 0
+    assert capfd.readouterr().out.startswith("kmod version 34\n")
+
+
+def test_by_the_first_word(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["/usr/bin/ukmod", "modprobe", "--nonsense"]) == 1
+    assert capfd.readouterr().err == "modprobe: unrecognized option '--nonsense'\n"
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ukmod", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("argv", [["ukmod"], ["ukmod", "nonsense"]])
+def test_no_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 1
+    assert "usage: ukmod" in capsys.readouterr().err
+
+
+def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ukmod", "tools", "unlink"]) == 1
+    assert capsys.readouterr().err == "ukmod tools: usage: ukmod tools [link DIR]\n"
+
+
+class TestLinks:
+    def test_each_tool_has_one(self, tmp_path: Path) -> None:
+        paths = tools.link_tools(str(tmp_path / "sbin"), "/usr/bin/ukmod")
+        assert sorted(os.listdir(tmp_path / "sbin")) == sorted(os.path.basename(path) for path in paths)
+        assert "modprobe" in os.listdir(tmp_path / "sbin")
+        assert {os.readlink(path) for path in paths} == {"/usr/bin/ukmod"}
+
+    def test_again_is_harmless(self, tmp_path: Path) -> None:
+        tools.link_tools(str(tmp_path), "/old")
+        (path, *_rest) = tools.link_tools(str(tmp_path), "/new")
+        assert os.readlink(path) == "/new"
+
+    def test_a_real_program_is_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "modprobe").write_text("mine")
+        with pytest.raises(UsageError, match="in the way"):
+            tools.link_tools(str(tmp_path), "/usr/bin/ukmod")
+        assert os.listdir(tmp_path) == ["modprobe"]
