@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from ukmod.kernel.bug import Site
 from ukmod.kernel.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.completion import Completions
 from ukmod.kernel.exec import Processes
@@ -18,6 +19,7 @@ from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
 from ukmod.kernel.module import Module, Modules
+from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.percpu import PerCpu
 from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller
@@ -35,10 +37,10 @@ from ukmod.kernel.umh import Helpers
 from ukmod.kernel.unwind import capture
 from ukmod.kernel.wait import WaitQueues
 from ukmod.kernel.workqueue import Workqueues
+from ukmod.kmod.elf import Elf
 from ukmod.machine.area import MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu
 from ukmod.machine.memory import Memory
-from ukmod.kmod.elf import Elf
 from ukmod.userland import Programs
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ class Kernel:
         self.percpu.set_current(self.idle.address)
         self.log.caller = lambda: current_caller(self)
         self.kallsyms = Kallsyms(self)
+        self.param_ops = ParamOps(self)
         self.slab = Slab(self)
         self.trace = Trace(self.clock)
         self.module_area = Area(self.memory, MODULES_VADDR, MODULES_SIZE)
@@ -107,6 +110,8 @@ class Kernel:
         self.pids = Pids(self)
         self.kthreads = Kthreads(self)
         self.processes = Processes(self, programs or Programs())
+        self.warned: set[Site] = set()
+        """Where WARN_ON_ONCE() has warned."""
         self.softirqs = SoftIrqs(self)
         self.tasklets = Tasklets(self)
         self.timers = Timers(self)

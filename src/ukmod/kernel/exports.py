@@ -8,13 +8,17 @@ from types import ModuleType
 from typing import Any
 
 from ukmod.kernel import (
+    cmdline,
     completion,
     inter_module,
     kallsyms,
     kmod,
+    kstrtox,
     kthread,
     module,
     notifier,
+    params,
+    params_ops,
     percpu,
     pid,
     preempt,
@@ -32,13 +36,17 @@ from ukmod.kernel import (
 from ukmod.kernel.export import Export, exports_of
 
 SUBSYSTEMS: tuple[ModuleType, ...] = (
+    cmdline,
     completion,
     inter_module,
     kallsyms,
     kmod,
+    kstrtox,
     kthread,
     module,
     notifier,
+    params,
+    params_ops,
     percpu,
     pid,
     preempt,
@@ -59,8 +67,8 @@ SUBSYSTEMS: tuple[ModuleType, ...] = (
 def kernel_functions() -> dict[str, tuple[Export, Callable[..., Any]]]:
     """Every exported function by name. Two files that export the same name are a mistake in the program."""
     table: dict[str, tuple[Export, Callable[..., Any]]] = {}
-    for module in SUBSYSTEMS:
-        for name, found in exports_of(module).items():
+    for subsystem in SUBSYSTEMS:
+        for name, found in exports_of(subsystem).items():
             if table.setdefault(name, found)[1] is not found[1]:
-                raise AssertionError(f"{name} is exported by {module.__name__} and another file")
+                raise AssertionError(f"{name} is exported by {subsystem.__name__} and another file")
     return table

@@ -1,0 +1,249 @@
+"""Module parameters: kernel/params.c and what kernel/module/main.c does with them.
+
+A parameter is a struct kernel_param in the module's ``__param`` section. It is set and read by the functions
+of its ``ops``, the module's own or one of the kinds in params_ops.py, always as the module would call them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from errno import EINVAL, ENOENT, ENOSPC, EPERM
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LoadError, NotFoundError
+from ukmod.kernel.cmdline import SPACES, next_arg
+from ukmod.kernel.export import export
+from ukmod.kernel.printf_spec import signed
+from ukmod.machine.abi import Ptr
+from ukmod.machine.memory import PAGE_SIZE, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.module import Module
+
+KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
+FL_NOARG: Final = 1 << 0
+"""kernel_param_ops.flags: the parameter may come without a value."""
+FL_UNSAFE: Final = 1 << 0
+"""kernel_param.flags: setting it taints the kernel."""
+_LEVEL = -1
+"""module_param()'s; others belong to the boot stages."""
+_WRITABLE = 0o222
+
+
+@dataclass(frozen=True, slots=True)
+class KernelParam:
+    """A struct kernel_param and where it is."""
+
+    address: int
+    name: str
+    ops: int
+    perm: int
+    level: int
+    flags: int
+    arg: int
+    """What ``ops`` work on: the variable, or a struct kparam_array or kparam_string."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """A struct kernel_param_ops: the addresses of its functions, 0 where there is none."""
+
+    flags: int
+    set: int
+    get: int
+    free: int
+
+
+def read_param(k: Kernel, address: int) -> KernelParam:
+    """The struct kernel_param at an address."""
+    memory, at = k.memory, k.types.offset
+    return KernelParam(
+        address,
+        memory.cstring(memory.u64(address + at("kernel_param", "name"))).decode("utf-8", "surrogateescape"),
+        memory.u64(address + at("kernel_param", "ops")),
+        memory.u16(address + at("kernel_param", "perm")),
+        signed(memory.u8(address + at("kernel_param", "level")), 1),
+        memory.u8(address + at("kernel_param", "flags")),
+        memory.u64(address + at("kernel_param", "arg")),
+    )
+
+
+def read_ops(k: Kernel, address: int) -> Ops:
+    """The struct kernel_param_ops at an address."""
+    memory, at = k.memory, k.types.offset
+    set_, get, free = (memory.u64(address + at("kernel_param_ops", name)) for name in ("set", "get", "free"))
+    return Ops(memory.u32(address + at("kernel_param_ops", "flags")), set_, get, free)
+
+
+def params_at(k: Kernel, address: int, count: int) -> Iterator[KernelParam]:
+    """The ``count`` parameters of a ``__param`` section."""
+    size = k.types.sizeof("kernel_param")
+    return (read_param(k, address + n * size) for n in range(count))
+
+
+def parse_args(k: Kernel, module_name: str, args: bytes, address: int, count: int) -> int:
+    """Set a module's parameters from its arguments; 0, or the negative errno of the last that was refused.
+
+    Goes on after a refused one, as the kernel does. Calls the module's own functions: needs a current task.
+    """
+    params = {_same(param.name): param for param in params_at(k, address, count)}
+    texts = _Texts(k, args)
+    error = 0
+    rest = args.lstrip(SPACES)
+    try:
+        while rest:
+            arg = next_arg(rest)
+            rest = arg.rest
+            if arg.name == b"--" and arg.value is None:
+                if not error:
+                    after = rest.decode("utf-8", "replace")
+                    k.printk(f"{module_name}: parameters '{after}' after `--' ignored\n", KERN_WARNING)
+                break
+            name = arg.name.decode("utf-8", "surrogateescape")
+            param = params.get(_same(name))
+            if param is None:
+                _unknown(k, module_name, name)
+                continue
+            if result := _parse_one(k, param, texts, arg.value):
+                _complain(k, module_name, name, arg.value or b"", result)
+                error = result
+    finally:
+        texts.close()
+    return error
+
+
+def _same(name: str) -> str:
+    """The form in which names are compared: dashes and underscores are the same."""
+    return name.replace("-", "_")
+
+
+def _unknown(k: Kernel, module_name: str, name: str) -> None:
+    """unknown_module_param_cb(): a mistyped parameter is not worth refusing a module for."""
+    if name not in {"async_probe", "dyndbg"}:
+        k.printk(f"{module_name}: unknown parameter '{name}' ignored\n", KERN_WARNING)
+
+
+def _complain(k: Kernel, module_name: str, name: str, value: bytes, error: int) -> None:
+    shown = value.decode("utf-8", "replace")
+    if error == -ENOENT:
+        k.printk(f"{module_name}: Unknown parameter `{name}'\n", KERN_ERR)
+    elif error == -ENOSPC:
+        k.printk(f"{module_name}: `{shown}' too large for parameter `{name}'\n", KERN_ERR)
+    else:
+        k.printk(f"{module_name}: `{shown}' invalid for parameter `{name}'\n", KERN_ERR)
+
+
+def _parse_one(k: Kernel, param: KernelParam, texts: _Texts, value: bytes | None) -> int:
+    if param.level != _LEVEL:
+        return 0
+    ops = read_ops(k, param.ops)
+    if value is None and not ops.flags & FL_NOARG:
+        return -EINVAL
+    return _set(k, param, ops, texts.put(value))
+
+
+def _set(k: Kernel, param: KernelParam, ops: Ops, value: int) -> int:
+    if not ops.set:
+        return -EPERM
+    if param.flags & FL_UNSAFE:
+        k.printk(f"Setting dangerous option {param.name} - tainting kernel\n", KERN_NOTICE)
+        k.taint.add("U")
+    return signed(k.cpu.call(ops.set, value, param.address), 4)
+
+
+class _Texts:
+    """Guest memory for the values, as long as ``args`` at most, which lives while they are being set."""
+
+    def __init__(self, kernel: Kernel, args: bytes) -> None:
+        # Each value ends in a NUL where a space, or the string's end, was.
+        self._k = kernel
+        self._size = page_align(len(args) + 2)
+        self._frame = kernel.memory.alloc_frames(self._size // PAGE_SIZE)
+        self._next = self._start = kernel.memory.map_direct(self._frame, self._size)
+
+    def put(self, value: bytes | None) -> int:
+        """The address of a value; 0 for one that was not given."""
+        if value is None:
+            return 0
+        address = self._next
+        self._k.memory.write(address, value + b"\0")
+        self._next += len(value) + 1
+        return address
+
+    def close(self) -> None:
+        """Take the memory back."""
+        self._k.memory.unmap(self._start, self._size)
+        self._k.memory.free_frames(self._frame, self._size // PAGE_SIZE)
+
+
+# -- /sys/module/NAME/parameters --------------------------------------------------------------------------
+
+
+def names(k: Kernel, module: Module) -> list[str]:
+    """The parameters that have a file: those with permissions."""
+    return [param.name for param in params_at(k, module.params, module.param_count) if param.perm]
+
+
+def _find(k: Kernel, module: Module, name: str) -> KernelParam:
+    for param in params_at(k, module.params, module.param_count):
+        if param.name == name and param.perm:
+            return param
+    raise NotFoundError("no such parameter file", subject=f"/sys/module/{module.name}/parameters/{name}")
+
+
+def read(k: Kernel, module: Module, name: str) -> str:
+    """The text of a parameter's file. Raises NotFoundError; LoadError with the errno that ``get`` returned.
+
+    Calls the module's own functions: needs a current task.
+    """
+    param = _find(k, module, name)
+    get = read_ops(k, param.ops).get
+    if not get:
+        raise LoadError("the parameter cannot be read", errno=EPERM, subject=name)
+    frame = k.memory.alloc_frames(1)
+    buffer = k.memory.map_direct(frame, PAGE_SIZE)
+    try:
+        length = signed(k.cpu.call(get, buffer, param.address), 4)
+        if length < 0:
+            raise LoadError("the parameter cannot be read", errno=-length, subject=name)
+        return k.memory.read(buffer, min(length, PAGE_SIZE)).decode("utf-8", "surrogateescape")
+    finally:
+        k.memory.unmap(buffer, PAGE_SIZE)
+        k.memory.free_frames(frame, 1)
+
+
+def write(k: Kernel, module: Module, name: str, text: str) -> int:
+    """Write a parameter's file; 0 or the negative errno that ``set`` returned. Raises NotFoundError.
+
+    A file that nobody may write refuses root too (-EPERM): its attribute has no store function.
+    """
+    param = _find(k, module, name)
+    if not param.perm & _WRITABLE:
+        return -EPERM
+    value = text.encode("utf-8", "surrogateescape")
+    texts = _Texts(k, value)
+    try:
+        return _set(k, param, read_ops(k, param.ops), texts.put(value))
+    finally:
+        texts.close()
+
+
+def destroy_params(k: Kernel, module: Module) -> None:
+    """A module goes: free what its parameters point to. Needs a current task."""
+    for param in params_at(k, module.params, module.param_count):
+        if free := read_ops(k, param.ops).free:
+            k.cpu.call(free, param.arg)
+
+
+@export(gpl=False)
+def kernel_param_lock(k: Kernel, module: Ptr) -> None:
+    """``void kernel_param_lock(struct module *mod)``: parameters change only in calls, one at a time."""
+    del k, module
+
+
+@export(gpl=False)
+def kernel_param_unlock(k: Kernel, module: Ptr) -> None:
+    """``void kernel_param_unlock(struct module *mod)``."""
+    del k, module
