@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ukmod.kmod.context import Module
+    from ukmod.kmod.elf import Elf
     from ukmod.kmod.host import Host
     from ukmod.kmod.plan import Step
     from ukmod.kmod.remove import RemovalStep
@@ -310,22 +311,22 @@ class _Run:
         return error
 
     def _print_symbols(self, module: Module, what: str) -> int:
-        from ukmod.kmod.versions import exported_symbols, module_versions
+        from ukmod.kmod.elf import Elf
 
-        read = module_versions if what == "modversions" else exported_symbols
         path = self.context.path_of(module)
         try:
             if path is None:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             with self.host.open_module(path) as file:
-                pairs = read(file.contents(), path=path)
+                elf = Elf(file.contents(), path)
+                symbols = _versions(elf) if what == "modversions" else _exports(elf)
         except (OSError, UkmodError) as error:
             number = error.errno or errno.EINVAL
             reason = os.strerror(number)
             self.log.message(self.request.failure, f"could not get {what} of {module.name}: {reason}")
             return number
-        for crc, symbol in pairs:
-            self.host.stdout.write(f"0x{crc:08x}\t{symbol}\n")
+        for name, crc in symbols:
+            self.host.stdout.write(f"0x{crc:08x}\t{name}\n")
         return 0
 
     # Loading
@@ -483,6 +484,22 @@ class _Run:
             if error != errno.EAGAIN:
                 return error
         return errno.EAGAIN
+
+
+def _versions(elf: Elf) -> list[tuple[str, int]]:
+    """Return (symbol, CRC) of each symbol the module was built against; FormatError if it does not say."""
+    if elf.find(b"__versions") is not None:
+        return [(os.fsdecode(name.removeprefix(b".")), crc) for name, crc in elf.version_records()]
+    versions = elf.versions()  # the extended ones of Linux 6.14, which the C tools do not read
+    if not versions:
+        raise elf.no_data("no symbol versions")
+    return list(versions.items())
+
+
+def _exports(elf: Elf) -> list[tuple[str, int]]:
+    from ukmod.kmod.symbols import exported_symbols
+
+    return exported_symbols(elf)
 
 
 def _insert_error(number: int) -> str:
