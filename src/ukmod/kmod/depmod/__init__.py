@@ -1,0 +1,14 @@
+"""depmod: read a tree of modules, work out who needs whom, and write the files modprobe reads.
+
+Each step is a module of this package, and its result a value the next one takes:
+
+- :mod:`config`: depmod.d, that is which directories win and which are left out
+- :mod:`scan`: the directories' module files, one for each name
+- :mod:`order`: the order of modules and symbols, on which all the files depend
+- :mod:`facts`: what depmod wants to know of one module file
+- :mod:`reader`: the facts of all modules, on all cores, from the :mod:`cache` where nothing changed
+- :mod:`dependencies`: who owns which symbol, and so which module needs which
+- :mod:`graph`: the topological order, or the cycles that stand against it
+- :mod:`output`: the text and binary files, as bytes
+- :mod:`publish`: all of them into the directory, or none
+"""

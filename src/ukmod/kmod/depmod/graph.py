@@ -1,0 +1,110 @@
+"""The graph of dependencies: its topological order, or the cycles that stand against one.
+
+Modules are numbers, and ``dependencies[n]`` the modules that module n needs itself.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Dependencies = Sequence[Sequence[int]]
+
+__all__ = ["closures", "find_cycles", "topological_order"]
+
+
+def topological_order(dependencies: Dependencies) -> tuple[list[int], list[int]]:
+    """Return modules, users before what they use, and for each how many users were left at the end.
+
+    In a graph with cycles, modules that are in one or needed by one are missing from the first list, and have
+    a count above 0 in the second.
+    """
+    users = [0] * len(dependencies)
+    for needed in dependencies:
+        for module in needed:
+            users[module] += 1
+    ready = [module for module, count in enumerate(users) if count == 0]
+    order = []
+    while ready:
+        module = ready.pop()
+        order.append(module)
+        for needed_one in dependencies[module]:
+            users[needed_one] -= 1
+            if users[needed_one] == 0:
+                ready.append(needed_one)
+    return order, users
+
+
+def closures(dependencies: Dependencies, order: Sequence[int]) -> list[list[int]]:
+    """Return all modules that each module needs, directly or not, in the topological ``order``."""
+    place = [0] * len(dependencies)
+    for position, module in enumerate(order):
+        place[module] = position
+    # What a module needs comes after it in the order, and is complete when it is reached from the end.
+    reachable: list[frozenset[int]] = [frozenset()] * len(dependencies)
+    result: list[list[int]] = [[]] * len(dependencies)
+    for module in reversed(order):
+        needed = dependencies[module]
+        if needed:
+            places = frozenset([place[one] for one in needed]).union(*[reachable[one] for one in needed])
+            reachable[module] = places
+            result[module] = [order[position] for position in sorted(places)]
+    return result
+
+
+def find_cycles(dependencies: Dependencies, users: Sequence[int]) -> list[list[int]]:
+    """Return the cycles, each as a path that begins and ends with the same module.
+
+    ``users`` is :func:`topological_order`'s. The search is kmod's, so that the same cycles are found in the
+    same order: from each module left over, depth first, what is needed last being followed first. A module
+    that was found in a cycle, or that needs nothing, is no longer a start. A start that an earlier search came
+    by without finding it in a cycle is a path of one module: kmod reports it so.
+
+    A cycle that the start itself is not in is left to its own modules; kmod walks around it forever.
+    """
+    starts = {module: None for module, count in enumerate(users) if count > 0}
+    visited: set[int] = set()
+    cycles: list[list[int]] = []
+    steps = 0
+    while starts:
+        start = next(iter(starts))
+        del starts[start]
+        stack: list[_Path] = [(start, None)]
+        reached: set[int] = set()
+        while stack:
+            path = stack.pop()
+            module = path[0]
+            if module in visited and module == start:
+                cycle = _modules(path)
+                cycles.append(cycle)
+                for one in cycle:
+                    starts.pop(one, None)
+                continue
+            # All paths are followed, as in kmod, until there are too many: then each module only once.
+            steps += 1
+            if module in (reached if steps > _MANY_STEPS else _modules(path[1])):
+                continue
+            reached.add(module)
+            visited.add(module)
+            if not dependencies[module]:
+                starts.pop(module, None)
+                continue
+            stack += [(needed, path) for needed in dependencies[module]]
+    return cycles
+
+
+_MANY_STEPS = 100_000
+
+if TYPE_CHECKING:
+    _Path = tuple[int, "_Path | None"]
+    """A module, and the path by which it was reached."""
+
+
+def _modules(path: _Path | None) -> list[int]:
+    """Return a path's modules from its start on."""
+    modules = []
+    while path is not None:
+        modules.append(path[0])
+        path = path[1]
+    return modules[::-1]

@@ -1,0 +1,229 @@
+"""depmod's files, as bytes.
+
+The text files are for people, the indexes of the same names with ``.bin`` for libkmod: aliases are as the
+modules have them in the one, and normalized in the other.
+"""
+
+from __future__ import annotations
+
+from ukmod.kmod.depmod.log import silent
+from ukmod.kmod.depmod.order import read_input, read_lines
+from ukmod.kmod.host import LOG_ERR, LOG_WARNING
+from ukmod.kmod.index import write_index
+from ukmod.kmod.names import modname_from_path, normalize_alias
+from ukmod.kmod.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ukmod.kmod.depmod.analysis import Analysis
+    from ukmod.kmod.depmod.log import Log
+    from ukmod.kmod.index import Entry
+
+__all__ = ["Output"]
+
+
+@record
+class Output:
+    """What to write: an analysis, the directory with kbuild's own lists, and how.
+
+    ``warn_duplicates`` is ``-w``, ``preorder`` the layout of indexes since kmod 34.
+    """
+
+    analysis: Analysis
+    dirname: str
+    warn_duplicates: bool = False
+    preorder: bool = False
+    log: Log = silent
+
+    def texts(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the text files, (name, content): what ``-n`` prints."""
+        for name, make in _FILES:
+            if not name.endswith(".bin"):
+                yield name, make(self)
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Yield all files, (name, content). UsageError where an index cannot hold what a module says."""
+        for name, make in _FILES:
+            yield name, make(self)
+
+
+def _dependency_lines(analysis: Analysis) -> list[str]:
+    shown = [module.shown for module in analysis.modules]
+    return [
+        f"{own}: {' '.join([shown[index] for index in needs])}" if needs else f"{own}:"
+        for own, needs in zip(shown, analysis.needs, strict=True)
+    ]
+
+
+def _dep(output: Output) -> bytes:
+    return _encode(_dependency_lines(output.analysis))
+
+
+def _dep_entries(output: Output) -> list[Entry]:
+    lines = _dependency_lines(output.analysis)
+    return [
+        (module.name, index, line)
+        for index, (module, line) in enumerate(zip(output.analysis.modules, lines, strict=True))
+    ]
+
+
+def _alias(output: Output) -> bytes:
+    return _encode(["# Aliases extracted from modules themselves.", *_values(output, "alias", swapped=True)])
+
+
+def _values(output: Output, word: str, *, swapped: bool = False) -> Iterator[str]:
+    """Yield a line for each value of a kind that a module has in its modinfo."""
+    for module, facts in zip(output.analysis.modules, output.analysis.facts, strict=True):
+        name = module.name
+        if swapped:
+            yield from [f"alias {value} {name}" for value in facts.aliases]
+        else:
+            values = facts.softdeps if word == "softdep" else facts.weakdeps
+            yield from [f"{word} {name} {value}" for value in values]
+
+
+def _alias_entries(output: Output) -> list[Entry]:
+    entries: list[Entry] = []
+    for index, (module, facts) in enumerate(zip(output.analysis.modules, output.analysis.facts, strict=True)):
+        for value in facts.aliases:
+            alias = normalize_alias(value)
+            if alias is None:
+                output.log(LOG_WARNING, f"Unmatched bracket in {value}")
+            else:
+                entries.append((alias, index, module.name))
+    return entries
+
+
+def _softdep(output: Output) -> bytes:
+    return _encode(["# Soft dependencies extracted from modules themselves.", *_values(output, "softdep")])
+
+
+def _weakdep(output: Output) -> bytes:
+    return _encode(["# Weak dependencies extracted from modules themselves.", *_values(output, "weakdep")])
+
+
+def _symbols(output: Output) -> bytes:
+    names = [module.name for module in output.analysis.modules]
+    lines = [f"alias symbol:{symbol} {names[owner]}" for symbol, owner in output.analysis.symbols]
+    return _encode(["# Aliases for symbols, used by symbol_request().", *lines])
+
+
+def _symbol_entries(output: Output) -> list[Entry]:
+    names = [module.name for module in output.analysis.modules]
+    return [(f"symbol:{symbol}", owner, names[owner]) for symbol, owner in output.analysis.symbols]
+
+
+def _builtin_entries(output: Output) -> list[Entry] | None:
+    lines = read_lines(output.dirname, "modules.builtin", output.log)
+    if lines is None:
+        return None
+    entries: list[Entry] = []
+    for line in lines:
+        if line[0].isascii() and line[0].isalpha():
+            entries.append((modname_from_path(line.removesuffix("\n")), 0, ""))
+        else:
+            output.log(LOG_ERR, f"Invalid modules.builtin line: {line}")
+    return entries
+
+
+def _builtin_alias_entries(output: Output) -> list[Entry] | None:
+    data = read_input(output.dirname, "modules.builtin.modinfo", output.log)
+    if data is None:
+        return None
+    entries: list[Entry] = []
+    for module, value in _builtin_aliases(data.decode("utf-8", "surrogateescape")):
+        alias = normalize_alias(value)
+        if alias is None:
+            output.log(LOG_WARNING, f"Unmatched bracket in {value}")
+        else:
+            entries.append((alias, 0, module))
+    return entries
+
+
+def _builtin_aliases(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (module, alias) from ``module.key=value`` records, each ended by a NUL."""
+    for line in text.split("\0")[:-1]:
+        module, dot, rest = line.partition(".")
+        key, equals, value = rest.partition("=")
+        if module and dot and equals and key == "alias" and value:
+            yield module, value
+
+
+def _devname(output: Output) -> bytes:
+    lines = []
+    for module, facts in zip(output.analysis.modules, output.analysis.facts, strict=True):
+        devname, device = None, ""
+        for value in facts.aliases:
+            if value.startswith("devname:"):
+                devname = value.removeprefix("devname:")
+            elif value.startswith("char-major-"):
+                device = _numbers(value.removeprefix("char-major-"), "c") or device
+            elif value.startswith("block-major-"):
+                device = _numbers(value.removeprefix("block-major-"), "b") or device
+            if devname is not None and device:
+                break
+        if devname is None:
+            continue
+        if device:
+            lines.append(f"{module.name} {devname} {device}")
+        else:
+            problem = f"Module '{module.name}' has devname ({devname}) but lacks major and minor information."
+            output.log(LOG_ERR, f"{problem} Ignoring.")
+    return _encode(["# Device nodes to trigger on-demand module loading.", *lines]) if lines else b""
+
+
+def _numbers(text: str, kind: str) -> str:
+    """Return ``c10:229`` for ``10-229``, and nothing if there are no two numbers, as for ``10-*``."""
+    major, dash, rest = text.partition("-")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    if not (dash and minor and major.isascii() and major.isdigit()):
+        return ""
+    return f"{kind}{int(major) & 0xFFFFFFFF}:{int(minor) & 0xFFFFFFFF}"
+
+
+def _encode(lines: list[str]) -> bytes:
+    lines.append("")
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _index(entries: Callable[[Output], list[Entry] | None], what: str = "") -> Callable[[Output], bytes]:
+    """Return what makes an index of entries: no bytes at all if their source is missing.
+
+    ``what`` names them where duplicates are warned of.
+    """
+
+    def make(output: Output) -> bytes:
+        made = entries(output)
+        if made is None:
+            return b""
+        if what and output.warn_duplicates:
+            _warn_duplicates(made, what, output.log)
+        return write_index(made, preorder=output.preorder)
+
+    return make
+
+
+def _warn_duplicates(entries: list[Entry], what: str, log: Log) -> None:
+    seen: set[str] = set()
+    for key, _priority, value in entries:
+        if key in seen:
+            log(LOG_WARNING, f"duplicate module {what}:\n{value if what == 'deps' else f'{key} {value}'}")
+        seen.add(key)
+
+
+_FILES: tuple[tuple[str, Callable[[Output], bytes]], ...] = (
+    ("modules.dep", _dep),
+    ("modules.dep.bin", _index(_dep_entries, "deps")),
+    ("modules.alias", _alias),
+    ("modules.alias.bin", _index(_alias_entries, "alias")),
+    ("modules.softdep", _softdep),
+    ("modules.weakdep", _weakdep),
+    ("modules.symbols", _symbols),
+    ("modules.symbols.bin", _index(_symbol_entries, "syms")),
+    ("modules.builtin.bin", _index(_builtin_entries)),
+    ("modules.builtin.alias.bin", _index(_builtin_alias_entries)),
+    ("modules.devname", _devname),
+)
+"""In the order kmod writes them, which is that of its warnings."""

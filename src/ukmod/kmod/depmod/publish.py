@@ -1,0 +1,92 @@
+"""Put a set of files into a directory: all of them, or none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["make_directory", "publish"]
+
+_MODE = 0o644  # whatever the umask: everyone may read what modprobe reads
+
+
+def publish(directory: str, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write (name, content) files to a directory, replacing those of the same names.
+
+    All are written to temporary names first, and renamed only when the last is complete, so that an error, an
+    interruption or a full disk leaves the old set as it was. OSError, with the name of the file, if that
+    fails; then nothing is left behind.
+    """
+    where = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    written: list[tuple[str, str]] = []
+    try:
+        for name, content in files:
+            _refuse_directory(where, name)
+            temporary = f".{name}.{os.getpid()}.tmp"
+            written.append((temporary, name))
+            _write(where, temporary, name, content)
+        # modules.dep last: `depmod -A` goes by it, and so repairs what an interruption from here on leaves.
+        for temporary, name in reversed(written):
+            os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
+    except BaseException:
+        for temporary, _name in written:
+            _remove(where, temporary)
+        raise
+    finally:
+        os.close(where)
+
+
+def _write(where: int, temporary: str, name: str, content: bytes) -> None:
+    # Neither through a link that someone else put there, nor into another run's file.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        try:
+            fd = os.open(temporary, flags, _MODE, dir_fd=where)
+        except FileExistsError:  # of a run that was killed, whose process id is ours now
+            os.unlink(temporary, dir_fd=where)
+            fd = os.open(temporary, flags, _MODE, dir_fd=where)
+        try:
+            os.fchmod(fd, _MODE)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+        finally:
+            os.close(fd)  # where some file systems report that the disk is full
+    except OSError as error:
+        error.filename = name
+        raise
+
+
+def _refuse_directory(where: int, name: str) -> None:
+    """Find out now, and not between two renames, that a name is taken by what cannot be replaced."""
+    try:
+        status = os.stat(name, dir_fd=where, follow_symlinks=False)
+    except OSError:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+
+
+def _remove(where: int, name: str) -> None:
+    with suppress(OSError):  # renamed by now, or never made
+        os.unlink(name, dir_fd=where)
+
+
+def make_directory(path: str) -> None:
+    """Make a directory and those above it, if they are missing; OSError if that fails."""
+    missing = []
+    while path and not os.path.isdir(path):
+        missing.append(path)
+        path = path.rstrip("/").rpartition("/")[0].rstrip("/")
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            if not os.path.isdir(directory):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory) from None

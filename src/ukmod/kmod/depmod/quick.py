@@ -1,0 +1,56 @@
+"""``depmod -A``: is there a module newer than modules.dep?"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ukmod.kmod.names import is_module_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["is_up_to_date"]
+
+_NEVER = ("build", "source")
+
+
+def is_up_to_date(dirname: str, err: Callable[[str], object]) -> bool:
+    """Tell whether modules.dep is at least as new as every module file, to the microsecond.
+
+    Nothing else is looked at: not whether a module is gone, and not the configuration. ``err`` is told what
+    could not be looked at; without modules.dep the answer is no.
+    """
+    try:
+        todo = [os.scandir(dirname)]
+    except OSError as error:
+        err(f"could not open directory {dirname}: {error.strerror}")
+        return False
+    try:
+        made = _microseconds(os.stat(f"{dirname}/modules.dep"))
+    except OSError as error:
+        err(f"could not fstatat({dirname}, modules.dep): {error.strerror}")
+        return False
+    seen: set[tuple[int, int]] = set()
+    while todo:
+        for entry in todo.pop():
+            if entry.name in _NEVER:
+                continue
+            try:
+                status = os.stat(entry.path)
+                if stat.S_ISDIR(status.st_mode):
+                    if (status.st_dev, status.st_ino) not in seen:
+                        seen.add((status.st_dev, status.st_ino))
+                        todo.append(os.scandir(entry.path))
+                elif not stat.S_ISREG(status.st_mode):
+                    err(f"unsupported file type {entry.path}: {stat.S_IFMT(status.st_mode):o}")
+                elif is_module_file(entry.name) and _microseconds(status) > made:
+                    return False
+            except OSError as error:
+                err(f"fstatat({entry.path}): {error.strerror}")
+    return True
+
+
+def _microseconds(status: os.stat_result) -> int:
+    return status.st_mtime_ns // 1000

@@ -1,0 +1,265 @@
+"""depmod(8): write the files that modprobe reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ukmod.errors import UkmodError, UsageError
+from ukmod.kmod.depmod.analysis import Analysis, analyse
+from ukmod.kmod.depmod.config import CONFIG_DIRECTORIES, load_config
+from ukmod.kmod.depmod.dependencies import Checks, parse_symvers, parse_system_map
+from ukmod.kmod.depmod.order import module_order
+from ukmod.kmod.depmod.output import Output
+from ukmod.kmod.depmod.publish import make_directory, publish
+from ukmod.kmod.depmod.quick import is_up_to_date
+from ukmod.kmod.depmod.reader import read_all
+from ukmod.kmod.depmod.scan import Candidate, scan_tree, shown_path
+from ukmod.kmod.host import LOG_CRIT, LOG_ERR, LOG_WARNING
+from ukmod.kmod.names import modname_from_path
+from ukmod.kmod.tools import call
+from ukmod.kmod.tools.getopt import Option, getopt
+from ukmod.kmod.tools.log import Log, program_name, version_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ukmod.kmod.host import Host
+
+__all__ = ["main"]
+
+_SHORT = "aAb:m:o:C:E:F:evnP:wVh"
+_LONG = (
+    Option("all", "a"),
+    Option("quick", "A"),
+    Option("basedir", "b", takes_value=True),
+    Option("moduledir", "m", takes_value=True),
+    Option("outdir", "o", takes_value=True),
+    Option("config", "C", takes_value=True),
+    Option("symvers", "E", takes_value=True),
+    Option("filesyms", "F", takes_value=True),
+    Option("errsyms", "e"),
+    Option("verbose", "v"),
+    Option("show", "n"),
+    Option("dry-run", "n"),
+    Option("symbol-prefix", "P", takes_value=True),
+    Option("warn", "w"),
+    Option("version", "V"),
+    Option("help", "h"),
+    Option("no-cache", "no-cache"),  # ours
+)
+_USAGE = """\
+Usage:
+\t{0} -[aA] [options] [forced_version]
+
+If no arguments (except options) are given, "depmod -a" is assumed
+
+depmod will output a dependency list suitable for the modprobe utility.
+
+Options:
+\t-a, --all            Probe all modules
+\t-A, --quick          Only does the work if there's a new module
+\t-e, --errsyms        Report not supplied symbols
+\t-n, --show           Write the dependency file on stdout only
+\t-P, --symbol-prefix  Architecture symbol prefix
+\t-C, --config PATH    Read configuration from PATH
+\t-v, --verbose        Enable verbose mode
+\t-w, --warn           Warn on duplicates
+\t-V, --version        show version
+\t-h, --help           show this help
+
+The following options are useful for people managing distributions:
+\t-b, --basedir DIR    Root path (default: /).
+\t-m, --moduledir DIR  Module directory (default: /lib/modules).
+\t-o, --outdir DIR     Output root path (default: same as <basedir>).
+\t-F, --filesyms FILE  Use the file instead of the
+\t                     current kernel symbols.
+\t-E, --symvers FILE   Use Module.symvers file to check
+\t                     symbol versions.
+"""
+
+
+def main(argv: Sequence[str], host: Host) -> int:
+    """Run depmod; ``argv[0]`` is the name it was called by. Returns its exit status, 0 or 1."""
+    return call(_depmod, argv, host)
+
+
+class _Options:
+    """The command line, taken apart."""
+
+    def __init__(self) -> None:
+        self.flags: set[str] = set()
+        self.root = ""
+        self.out_root: str | None = None
+        self.module_directory = "lib/modules"
+        self.config: list[str] = []
+        self.symvers: str | None = None
+        self.system_map: str | None = None
+        self.prefix = ""
+        self.verbosity = LOG_WARNING
+        self.words: list[str] = []
+
+    def __contains__(self, flag: str) -> bool:
+        return flag in self.flags
+
+
+def _depmod(argv: Sequence[str], host: Host) -> int:
+    log = Log(host, program_name(argv[0]))
+    try:
+        options = _parse(argv, host, log)
+    except UsageError as error:
+        host.stderr.write(f"{argv[0]}: {error.message}\n")
+        return 1
+    if options is None:
+        return 0
+    if options.words and not _is_version(options.words[0]):
+        log.err(f"Bad version passed {options.words[0]}")
+        return 1
+    release, *files = options.words or [host.release()]
+    dirname = f"{options.root}/{options.module_directory}/{release}"
+    out_root = options.root if options.out_root is None else options.out_root
+    if "A" in options and ("n" in options or is_up_to_date(dirname, log.err)):
+        return 0
+    log.set_priority(options.verbosity)
+    kernel = _kernel(options, log)
+    if kernel is None:
+        options.flags.discard("e")
+        kernel = {}
+    if files and not options.flags & {"a", "A"}:
+        modules = _named(files, dirname, log)
+    else:
+        config = load_config(release, options.config or CONFIG_DIRECTORIES, log.message)
+        try:
+            modules = scan_tree(dirname, config, log.message)
+        except OSError as error:
+            log.message(LOG_CRIT, f"could not search modules: {error.strerror}")
+            return 1
+    modules = module_order(modules, dirname, log.message)
+    analysis = _analyse(modules, options, kernel, host, log)
+    if analysis.cycles:
+        _report_cycles(analysis, log)
+        return 1
+    output = Output(analysis, dirname, warn_duplicates="w" in options, log=log.message)
+    if "n" in options:
+        for _name, content in output.texts():
+            host.stdout.write(content.decode("utf-8", "surrogateescape"))
+        return 0
+    return _write(output, f"{out_root}/{options.module_directory}/{release}", log)
+
+
+def _parse(argv: Sequence[str], host: Host, log: Log) -> _Options | None:
+    """Return the options; None if ``-h`` or ``-V`` was one of them, and is done."""
+    options = _Options()
+    for key, value in getopt(argv, _SHORT, _LONG, posix="POSIXLY_CORRECT" in host.environ):
+        match key:
+            case "":
+                options.words.append(value)
+            case "b":
+                options.root = _absolute(value, host)
+            case "m":
+                options.module_directory = value.lstrip("/")  # always below the roots
+            case "o":
+                options.out_root = _absolute(value, host)
+            case "C":
+                options.config.append(value)
+            case "E":
+                options.symvers = value
+            case "F":
+                options.system_map = value
+            case "P":
+                if len(value) != 1:
+                    log.message(LOG_CRIT, "-P only takes a single char")
+                options.prefix = value
+            case "h" | "V":
+                host.stdout.write(_USAGE.format(program_name(argv[0])) if key == "h" else version_text())
+                return None
+            case _:
+                options.flags.add(key)
+                options.verbosity += key == "v"
+    return options
+
+
+def _absolute(path: str, host: Host) -> str:
+    return path if path.startswith("/") else f"{host.getcwd()}/{path}"
+
+
+def _is_version(text: str) -> bool:
+    """Tell whether a word begins with ``NUMBER.NUMBER``."""
+    major, dot, minor = text.lstrip().partition(".")
+    return bool(dot) and major.isascii() and major.isdigit() and minor[:1].isascii() and minor[:1].isdigit()
+
+
+def _kernel(options: _Options, log: Log) -> dict[str, int] | None:
+    """Return what the kernel image exports, if the user has said where that is written."""
+    path = options.symvers if options.symvers is not None else options.system_map
+    if path is None:
+        if "e" in options:
+            log.wrn("-e needs -E or -F")
+        return None
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            text = file.read()
+    except OSError as error:
+        log.message(LOG_CRIT, f"could not load {path}: {error.strerror}")
+        return None
+    parse = parse_system_map if options.symvers is None else parse_symvers
+    return parse(text, path, options.prefix, log.message)
+
+
+def _named(paths: Sequence[str], dirname: str, log: Log) -> list[Candidate]:
+    """Return the modules given on the command line."""
+    modules: dict[str, Candidate] = {}
+    for path in paths:
+        if not path.startswith("/"):
+            log.message(LOG_CRIT, f"{path}: not absolute path.")
+        name = modname_from_path(path)
+        known = modules.get(name)
+        try:
+            os.stat(path)
+            if known is not None and known.path != path:
+                paths_differ = f"new-path='{path}' old-path='{known.path}'"
+                log.err(f"kmod_module '{name}' already exists with different path: {paths_differ}")
+                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        except OSError as error:
+            log.message(LOG_CRIT, f"could not create module {path}: {error.strerror}")
+        if known is not None:
+            log.err(f"hash_add_unique {name}: {os.strerror(errno.EEXIST)}")
+            log.message(LOG_CRIT, f"could not add module {path}: {os.strerror(errno.EEXIST)}")
+        modules[name] = Candidate(name, path, shown_path(path, dirname))
+    return list(modules.values())
+
+
+def _analyse(
+    modules: list[Candidate], options: _Options, kernel: dict[str, int], host: Host, log: Log
+) -> Analysis:
+    facts = read_all(modules)
+    for module, fact in zip(modules, facts, strict=True):
+        if fact.failure:
+            log.err(f"failed to load symbols from {module.path}: {os.strerror(fact.failure)}")
+    checks = Checks(report="e" in options, versions=options.symvers is not None, prefix=options.prefix)
+    show = host.stdout.write if options.verbosity > LOG_WARNING else None
+    return analyse(modules, facts, kernel, checks, log.message, show)
+
+
+def _report_cycles(analysis: Analysis, log: Log) -> None:
+    involved: set[int] = set()
+    for cycle in analysis.cycles:
+        involved.update(cycle[:-1])
+        log.err(f"Cycle detected: {' -> '.join([analysis.modules[index].name for index in cycle])}")
+    log.err(f"Found {len(involved)} modules in dependency cycles!")
+
+
+def _write(output: Output, directory: str, log: Log) -> int:
+    try:
+        make_directory(directory)
+    except OSError as error:
+        log.message(LOG_CRIT, f"could not create directory {directory}: {error.strerror}")
+    try:
+        publish(directory, output.files())
+    except OSError as error:
+        log.message(LOG_ERR, f"Could not create index '{error.filename}': {error.strerror}")
+        return 1
+    except UkmodError as error:
+        log.message(LOG_CRIT, f"Module index: {error}")
+    return 0
