@@ -92,7 +92,9 @@ def _insmod(argv: Sequence[str], host: Host) -> int:
         return 1
     context = Context.on(host, host.open_tree(default_dirname(host)), (), log.library)
     log.set_priority(verbose)
-    return _insert(words[0], options_text(words[1:]) or "", context, host, log, force=force)
+    status = _insert(words[0], options_text(words[1:]) or "", context, host, log, force=force)
+    log.close()
+    return status
 
 
 def _insert(file: str, params: str, context: Context, host: Host, log: Log, *, force: int) -> int:

@@ -92,6 +92,10 @@ class Log:
         self._library = self._program
         self.library(LOG_INFO, "kmod_set_log_fn", f"custom logging function {id(self):#x} registered")
 
+    def close(self) -> None:
+        """Say, to who wants to know everything, that the library is no longer needed."""
+        self.library(LOG_INFO, "kmod_unref", f"context {id(self):#x} released")
+
     def library(self, priority: int, function: str, text: str) -> None:
         """Write a message of the library: a :data:`ukmod.kmod.host.LibraryLog`."""
         if priority > self._library_priority:

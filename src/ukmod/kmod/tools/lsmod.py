@@ -80,6 +80,8 @@ def _lsmod(argv: Sequence[str], host: Host, program: str) -> int:
     except OSError as error:
         log.err(f"could not get list of modules: {os.strerror(error.errno or errno.EINVAL)}")
         return 1
+    finally:
+        log.close()
     return 0
 
 

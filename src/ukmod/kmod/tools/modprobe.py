@@ -264,7 +264,7 @@ class _Run:
             error = self._last_failure(self._insert, request.words)
         else:
             error = self._insert(request.words[0], options_text(request.words[1:]))
-        self.log.library(LOG_INFO, "kmod_unref", f"context {id(self.context):#x} released")
+        self.log.close()
         return 1 if error else 0
 
     def _last_failure(self, do: Callable[[str], int], words: list[str]) -> int:

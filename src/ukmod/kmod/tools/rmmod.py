@@ -70,7 +70,9 @@ def _rmmod(argv: Sequence[str], host: Host) -> int:
         return 1
     context = Context.on(host, host.open_tree(default_dirname(host)), (), log.library)
     log.set_priority(verbose)
-    return _remove_all(words, context, host, log, force=force)
+    status = _remove_all(words, context, host, log, force=force)
+    log.close()
+    return status
 
 
 def _remove_all(words: list[str], context: Context, host: Host, log: Log, *, force: bool) -> int:
