@@ -317,6 +317,27 @@ LOADING = (
         (Insmod("exporter"), Insmod("no_import"), Read("/proc/modules")),
     ),
     Case(
+        "symbol_version",
+        "a symbol that is exported, but whose version the module does not carry",
+        (Insmod("exporter"), Insmod("unversioned")),
+    ),
+    Case(
+        "modules_disabled",
+        "kernel.modules_disabled, which cannot be taken back",
+        (
+            Insmod("ok_dep"),
+            Insmod("rm_call", "times=0"),
+            Write("/sys/module/rm_call/parameters/ask", "ok_dep"),
+            Sysctl("kernel.modules_disabled", "1"),
+            Write("/sys/module/rm_call/parameters/ask", "ok_dep"),
+            Write("/sys/module/rm_call/parameters/ask", "exporter"),
+            Insmod("exporter"),
+            Rmmod("ok_dep"),
+            Modprobe(("notifier",)),
+            Sysctl("kernel.modules_disabled", "0"),
+        ),
+    ),
+    Case(
         "coming",
         "a module needs the symbol of one whose init is not yet done: it waits",
         (
@@ -572,6 +593,11 @@ OOPSES = (
 )
 
 NOT_ON_A_REAL_KERNEL = (
+    Case(
+        "inter_module",
+        "the registry that left the kernel in 2.6",
+        (Insmod("inter_module"), Rmmod("inter_module")),
+    ),
     Case(
         "endless",
         "an init that never returns and never sleeps: nothing but a limit ends it",

@@ -17,6 +17,7 @@ _SUBSTITUTIONS = (
     (re.compile(r"(?<!address: )\b(0x)?00000000(?!0000)[0-9a-f]{8}\b"), "<address>"),
     # Pids, in the ways the kernel and our modules write them.
     (re.compile(r"\b(pid|PID|thread|tgid)([ :=]+)\d+\b"), r"\1\2<pid>"),
+    (re.compile(r"@offset=\d+"), "@offset=<n>"),  # the allocator shuffles its objects
     (re.compile(r"(scheduling while atomic: \S+?/)\d+/"), r"\1<pid>/"),
     (re.compile(r"^note: (\S+)\[\d+\]"), r"note: \1[<pid>]"),
     (re.compile(r"\bkworker/\S+"), "kworker/<n>"),

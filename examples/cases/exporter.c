@@ -34,6 +34,12 @@ int exporter_ns(void)
 }
 EXPORT_SYMBOL_NS(exporter_ns, UKMOD_CASES);
 
+int exporter_unlisted(void)
+{
+	return 4;
+}
+EXPORT_SYMBOL(exporter_unlisted);
+
 static int __init exporter_init(void)
 {
 	pr_info("init begins\n");

@@ -10,6 +10,7 @@ that nothing interleaves with it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -80,10 +81,17 @@ def boot(debian: Debian, modules: Sequence[Path], cache: Path) -> Guest:
     """
     home = cache / _digest(debian, modules)
     guest = Guest(debian.vmlinuz, home / "root.cpio", home / "snapshot")
-    if guest.snapshot.is_file():
-        return guest
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as work:
+    with _locked(cache / "lock"):
+        if not guest.snapshot.is_file():
+            _forget_all(cache)
+            _prepare(debian, modules, guest)
+    return guest
+
+
+def _prepare(debian: Debian, modules: Sequence[Path], guest: Guest) -> None:
+    home = guest.snapshot.parent
+    with tempfile.TemporaryDirectory(dir=home.parent) as work:
         archive, snapshot = Path(work, "root.cpio"), Path(work, "snapshot")
         initramfs.build(archive, release=debian.release, modules=modules)
         with _machine(debian.vmlinuz, archive) as machine:
@@ -95,7 +103,21 @@ def boot(debian: Debian, modules: Sequence[Path], cache: Path) -> Guest:
         home.mkdir(exist_ok=True)
         archive.replace(guest.archive)
         snapshot.replace(guest.snapshot)  # last: its presence says that all is there
-    return guest
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Test processes run side by side: one boots, the others wait for it."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_all(cache: Path) -> None:
+    """Snapshots of modules that are no more: each takes as much room as the guest has memory in use."""
+    for stale in cache.iterdir():
+        if stale.is_dir():
+            shutil.rmtree(stale)
 
 
 def _digest(debian: Debian, modules: Sequence[Path]) -> str:
