@@ -58,8 +58,8 @@ def find_cycles(dependencies: Dependencies, users: Sequence[int]) -> list[list[i
 
     ``users`` is :func:`topological_order`'s. The search is kmod's, so that the same cycles are found in the
     same order: from each module left over, depth first, what is needed last being followed first. A module
-    that was found in a cycle, or that needs nothing, is no longer a start. A start that an earlier search came
-    by without finding it in a cycle is a path of one module: kmod reports it so.
+    that was found in a cycle, or that needs nothing, is no longer a start. A start that an earlier search
+    came by without finding it in a cycle is a path of one module: kmod reports it so.
 
     A cycle that the start itself is not in is left to its own modules; kmod walks around it forever.
     """
