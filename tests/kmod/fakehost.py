@@ -6,10 +6,13 @@ import errno
 import os
 from collections.abc import Callable
 
+from ukmod.kmod.host import Files
+from ukmod.kmod.index import write_index
 from ukmod.kmod.linux import DirectoryFiles
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
-from ukmod.kmod.tree import MemoryIndex, Tree
+from ukmod.kmod.overlay import OverlayFiles
+from ukmod.kmod.tree import Tree
 
 RELEASE = "4.4.4"
 
@@ -47,7 +50,7 @@ class FakeHost:
         self.statuses: dict[str, int] = {}
         self.now = 0.0
         self.during_system: Callable[[], object] = lambda: None
-        self._tree = tree
+        self.tree = tree
 
     def has_stderr(self) -> bool:
         return True
@@ -89,7 +92,7 @@ class FakeHost:
         return self.kernel_compression
 
     def open_tree(self, dirname: str) -> Tree:
-        return self._tree or Tree(dirname, self.files)
+        return self.tree or Tree(dirname, self.files)
 
     def open_module(self, path: str) -> ModuleFile:
         return ModuleFile(path, self.files.real(path))
@@ -129,26 +132,35 @@ class FakeHost:
 def memory_tree(
     dependencies: dict[str, list[str]],
     *,
-    dirname: str = f"/lib/modules/{RELEASE}",
     aliases: dict[str, list[str]] | None = None,
     symbols: dict[str, list[str]] | None = None,
     builtin: tuple[str, ...] = (),
     builtin_aliases: dict[str, list[str]] | None = None,
-    files: AllFiles | None = None,
+    files: Files | None = None,
 ) -> Tree:
-    """Make a tree of modules that need each other; ``dependencies`` lists users before what they use."""
+    """Make a tree of modules that need each other; ``dependencies`` lists users before what they use.
+
+    Everything but the indexes is in ``files``, or exists and is empty.
+    """
+    dirname = f"/lib/modules/{RELEASE}"
     lines = {
         name: [f"kernel/{name}.ko:" + "".join(f" kernel/{other}.ko" for other in needed)]
         for name, needed in dependencies.items()
     }
     indexes = {
-        "modules.dep": MemoryIndex(lines),
-        "modules.alias": MemoryIndex(aliases or {}),
-        "modules.symbols": MemoryIndex(symbols or {}),
-        "modules.builtin": MemoryIndex({name: [""] for name in builtin}),
-        "modules.builtin.alias": MemoryIndex(builtin_aliases or {}),
+        "dep": lines,
+        "alias": aliases or {},
+        "symbols": symbols or {},
+        "builtin": {name: [""] for name in builtin},
+        "builtin.alias": builtin_aliases or {},
     }
-    return Tree(dirname, files or AllFiles(), indexes=indexes)
+    contents = {
+        f"{dirname}/modules.{name}.bin": write_index(
+            (key, priority, value) for key, values in index.items() for priority, value in enumerate(values)
+        )
+        for name, index in indexes.items()
+    }
+    return Tree(dirname, OverlayFiles(files or AllFiles(), contents))
 
 
 class AllFiles:

@@ -84,7 +84,7 @@ class TestOrder:
 class TestNames:
     def test_an_alias_may_stand_for_several_modules(self) -> None:
         result = plan(context(), "net-pf-1")
-        assert [target.module for target in result.targets] == ["driver", "vlan"]
+        assert [target.module for target in result.targets] == ["vlan", "driver"]
         index = Source("/lib/modules/4.4.4/modules.alias.bin")
         assert result.targets[0].reason == Reason("alias", "net_pf_1", index)
 

@@ -40,14 +40,33 @@ def test_patterns(pattern: str, text: str, *, matches: bool) -> None:
     assert fnmatch(pattern, text) is matches
 
 
+# Brackets without a partner never get here: neither the configuration nor an index lets them in.
+PIECES = [
+    "a",
+    "b",
+    "-",
+    "*",
+    "?",
+    "[ab]",
+    "[!a-c]",
+    "[]a]",
+    "[^-]",
+    "[a-]",
+    "[b-a]",
+    "[\\]]",
+    "[*?]",
+    "\\a",
+    "\\*",
+    "]",
+]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="compares with glibc's fnmatch, which is Linux's")
 @given(
-    st.text(st.sampled_from("ab[]!^-*?\\:c"), max_size=8),
-    st.text(st.sampled_from("ab[]-*\\c!"), max_size=6),
+    st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
+    st.text(st.sampled_from("abc]-*\\!"), max_size=6),
 )
 def test_is_the_c_library_s(pattern: str, text: str) -> None:
-    if "[:" in pattern or "[" in pattern.partition("[")[2]:
-        return  # nested brackets: the C library's reading of malformed ones is its own affair
     libc = ctypes.CDLL(None)
     assert fnmatch(pattern, text) is (libc.fnmatch(pattern.encode(), text.encode(), 0) == 0)
 

@@ -12,29 +12,15 @@ from ukmod.errors import FormatError
 from ukmod.kmod.config import CONFIG_DIRECTORIES
 from ukmod.kmod.host import LOG_ERR, silent
 from ukmod.kmod.linux import DirectoryFiles
-from ukmod.kmod.wildcard import fnmatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from typing import Protocol
+    from collections.abc import Iterable, Iterator
 
     from ukmod.kmod.host import Files, LibraryLog
+    from ukmod.kmod.index import Index
 
-    class Lookup(Protocol):
-        """What a tree needs of an index, on disk or in memory."""
-
-        def lookup(self, key: str) -> str | None:
-            """Return the value of exactly this key."""
-
-        def lookup_wild(self, key: str) -> list[str]:
-            """Return the values of all keys that, as patterns, match."""
-
-        def items(self) -> Iterable[tuple[str, str]]:
-            """Return all pairs, in key order."""
-
-
-__all__ = ["INDEXES", "MODULE_DIRECTORY", "MemoryIndex", "Tree", "module_directory"]
+__all__ = ["INDEXES", "MODULE_DIRECTORY", "Tree", "module_directory"]
 
 MODULE_DIRECTORY = "/lib/modules"
 
@@ -50,32 +36,6 @@ def module_directory(root: str, release: str, moduledir: str = MODULE_DIRECTORY)
     return f"{root.rstrip('/') if root != '/' else ''}{moduledir}/{release}"
 
 
-class MemoryIndex:
-    """An index that was never written to a file."""
-
-    __slots__ = ("_entries",)
-
-    def __init__(self, entries: Mapping[str, list[str]]) -> None:
-        self._entries = dict(entries)
-
-    def lookup(self, key: str) -> str | None:
-        """Return the first value of a key."""
-        values = self._entries.get(key)
-        return values[0] if values else None
-
-    def lookup_wild(self, key: str) -> list[str]:
-        """Return the values of all patterns that match."""
-        return [
-            value for pattern, values in self._entries.items() if fnmatch(pattern, key) for value in values
-        ]
-
-    def items(self) -> Iterator[tuple[str, str]]:
-        """Yield all pairs, in key order."""
-        for key in sorted(self._entries):
-            for value in self._entries[key]:
-                yield key, value
-
-
 class Tree:
     """One kernel release's modules.
 
@@ -89,13 +49,12 @@ class Tree:
         dirname: str,
         files: Files | None = None,
         *,
-        indexes: Mapping[str, Lookup | None] | None = None,
         config_paths: tuple[str, ...] = CONFIG_DIRECTORIES,
     ) -> None:
         """Stand for a directory; nothing is read before it is asked for."""
         self.dirname = dirname
         self.files: Files = DirectoryFiles() if files is None else files
-        self._indexes: dict[str, Lookup | None] = dict(indexes or {})
+        self._indexes: dict[str, Index | None] = {}
         self.config_paths = config_paths
 
     @classmethod
@@ -120,12 +79,14 @@ class Tree:
     def from_directory(cls, directory: str | os.PathLike[str], *, config_paths: tuple[str, ...] = ()) -> Tree:
         """Index a directory of module files in memory, as depmod would; nothing is written.
 
-        OSError if the directory cannot be read. Files that are not modules are passed over.
+        OSError if the directory cannot be read, UkmodError if modules need each other in a circle. Other
+        files are passed over, those of a depmod that ran there included.
         """
-        from ukmod.kmod.scan import index_directory
+        from ukmod.kmod.overlay import OverlayFiles, index_directory
 
         dirname = os.path.abspath(os.fspath(directory))
-        return cls(dirname, indexes=index_directory(dirname), config_paths=config_paths)
+        files = OverlayFiles(DirectoryFiles(), index_directory(dirname))
+        return cls(dirname, files, config_paths=config_paths)
 
     def load(self, log: LibraryLog = silent) -> None:
         """Open all indexes now, and say which of them are corrupt; kmod stops at the first that is amiss."""
@@ -182,12 +143,12 @@ class Tree:
         opened = self._index(index)
         return () if opened is None else opened.items()
 
-    def _index(self, name: str, log: LibraryLog = silent) -> Lookup | None:
+    def _index(self, name: str, log: LibraryLog = silent) -> Index | None:
         if name in self._indexes:
             return self._indexes[name]
         from ukmod.kmod.index import Index
 
-        opened: Lookup | None = None
+        opened: Index | None = None
         path = f"{self.dirname}/{name}.bin"
         try:
             content = self.files.read(path)

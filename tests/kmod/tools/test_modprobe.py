@@ -18,18 +18,18 @@ NOT_FOUND = "not found in directory /lib/modules/4.4.4\n"
 def host(tmp_path: Path) -> FakeHost:
     """A host with a tree: user needs base; loop_a and loop_b are each other's softdeps by configuration."""
     modules = {"user": ["base"], "base": [], "loop_a": [], "loop_b": [], "other": []}
-    tree = memory_tree(
-        modules,
-        aliases={"char_major_10_*": ["user"]},
-        symbols={"symbol:base_fn": ["base"]},
-        builtin=("unix",),
-    )
     directory = tmp_path / "lib/modules/4.4.4/kernel"
     directory.mkdir(parents=True)
     for name in modules:
         (directory / f"{name}.ko").write_bytes(b"\x7fELF-like")
-    host = FakeHost(tmp_path, tree)
-    tree.files = host.files
+    host = FakeHost(tmp_path)
+    host.tree = memory_tree(
+        modules,
+        aliases={"char_major_10_*": ["user"]},
+        symbols={"symbol:base_fn": ["base"]},
+        builtin=("unix",),
+        files=host.files,
+    )
     return host
 
 

@@ -18,8 +18,7 @@ def host(tmp_path: Path) -> FakeHost:
     """A host whose root is a directory with one module in it."""
     (tmp_path / "my-mod.ko").write_bytes(b"\x7fELF-like")
     host = FakeHost(tmp_path)
-    host._tree = memory_tree({"base": []}, builtin=("unix",), files=None)
-    host._tree.files = host.files
+    host.tree = memory_tree({"base": []}, builtin=("unix",), files=host.files)
     return host
 
 

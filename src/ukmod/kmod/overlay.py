@@ -1,0 +1,62 @@
+"""Files in memory laid over those of a file system: depmod's output for a tree it never wrote to."""
+
+from __future__ import annotations
+
+import errno
+
+from ukmod.errors import UkmodError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from ukmod.kmod.host import Files
+
+__all__ = ["OverlayFiles", "index_directory"]
+
+
+class OverlayFiles:
+    """``base``, but for the contents of some paths: a :class:`ukmod.kmod.host.Files`."""
+
+    __slots__ = ("_base", "_contents")
+
+    def __init__(self, base: Files, contents: Mapping[str, bytes]) -> None:
+        self._base = base
+        self._contents = dict(contents)
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        return self._contents[path] if path in self._contents else self._base.read(path)
+
+    def listdir(self, path: str) -> list[str]:
+        """Return a directory's entries in the file system."""
+        return self._base.listdir(path)
+
+    def stat(self, path: str) -> os.stat_result:
+        """Return the status of a file in the file system."""
+        return self._base.stat(path)
+
+    def real(self, path: str) -> str:
+        """Return where a path of the file system lies."""
+        return self._base.real(path)
+
+
+def index_directory(dirname: str) -> dict[str, bytes]:
+    """Return the files that depmod would write for the modules below a directory, by their paths.
+
+    OSError if the directory cannot be read; UkmodError with ELOOP if modules need each other in a circle, for
+    then there is no order to load them in.
+    """
+    from ukmod.kmod.depmod.analysis import analyse
+    from ukmod.kmod.depmod.order import module_order
+    from ukmod.kmod.depmod.output import Output
+    from ukmod.kmod.depmod.reader import read_all
+    from ukmod.kmod.depmod.scan import scan_tree
+
+    modules = module_order(scan_tree(dirname), dirname)
+    analysis = analyse(modules, read_all(modules))
+    if analysis.cycles:
+        path = " -> ".join(modules[index].name for index in analysis.cycles[0])
+        raise UkmodError(f"modules need each other: {path}", errno=errno.ELOOP, subject=dirname)
+    return {f"{dirname}/{name}": content for name, content in Output(analysis, dirname).files()}
