@@ -13,12 +13,15 @@ from ukmod.kernel.bug import Site
 from ukmod.kernel.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.completion import Completions
 from ukmod.kernel.exec import Processes
+from ukmod.kernel import traps
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.hrtimer import HrTimers
 from ukmod.kernel.inter_module import InterModule
 from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
 from ukmod.kernel.module import Module, Modules
+from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.percpu import PerCpu
 from ukmod.kernel.pid import Pids
@@ -31,6 +34,7 @@ from ukmod.kernel.softirq import HARDIRQ_OFFSET, SoftIrqs, Tasklets
 from ukmod.kernel.symbols import SymbolTable
 from ukmod.kernel.sysctl import Sysctl
 from ukmod.kernel.task import Tasks
+from ukmod.kernel.timekeeping import Timekeeping
 from ukmod.kernel.timer import Timers
 from ukmod.kernel.trace import Trace
 from ukmod.kernel.umh import Helpers
@@ -45,6 +49,8 @@ from ukmod.userland import Programs
 
 if TYPE_CHECKING:
     from ukmod.kernel.kasan import Report
+    from ukmod.kernel.oops import Oops, Warn
+    from ukmod.kernel.slab import Leak
     from ukmod.machine.types import Types
 
 MODULES_SIZE = 1520 << 20
@@ -86,6 +92,11 @@ class Kernel:
         """CONFIG_MODULE_FORCE_UNLOAD."""
         self.reports: list[Report] = []
         """Misuse of memory that was found, in order."""
+        self.oopses: list[Oops] = []
+        self.warnings: list[Warn] = []
+        self.left_behind: list[Leak] = []
+        """What modules that are gone did not free."""
+        self.taint = Taint()
         self.memory = Memory(memory)
         self.cpu = Cpu(self.memory)
         self.clock = Clock(hz, realtime=realtime)
@@ -102,6 +113,7 @@ class Kernel:
         self.log.caller = lambda: current_caller(self)
         self.kallsyms = Kallsyms(self)
         self.param_ops = ParamOps(self)
+        self.crash = Crash(self)
         self.slab = Slab(self)
         self.trace = Trace(self.clock)
         self.module_area = Area(self.memory, MODULES_VADDR, MODULES_SIZE)
@@ -114,7 +126,9 @@ class Kernel:
         """Where WARN_ON_ONCE() has warned."""
         self.softirqs = SoftIrqs(self)
         self.tasklets = Tasklets(self)
+        self.timekeeping = Timekeeping(self)
         self.timers = Timers(self)
+        self.hrtimers = HrTimers(self)
         self.waitqueues = WaitQueues(self)
         self.completions = Completions(self)
         self.workqueues = Workqueues(self)
@@ -123,6 +137,7 @@ class Kernel:
         self.inter_module = InterModule(self)
         self.sysctl = Sysctl(self)
         self.procfs = ProcFs(self)
+        traps.wire(self)
 
     def __enter__(self) -> Self:
         return self
@@ -158,11 +173,15 @@ class Kernel:
         """Let ``seconds`` of virtual time pass; tasks, timers and work run as they come due."""
         self.sched.run(lambda: False, self.clock.now + round(seconds * NSEC_PER_SEC))
 
-    def run_task(self, comm: str, entry: Callable[[], int]) -> Task:
-        """Run ``entry`` as a new process named ``comm`` until it has ended; the task, with its exit code."""
+    def run_task(self, comm: str, entry: Callable[[], int], *, limit: float | None = None) -> Task:
+        """Run ``entry`` as a new process named ``comm`` until it has ended; the task, with its exit code.
+
+        It is given up, and left as it is, after ``limit`` virtual seconds, or when nothing can ever wake it.
+        """
         task = self.tasks.create(comm, entry)
         self.sched.wake_new(task)
-        self.sched.run(lambda: task.exited)
+        deadline = None if limit is None else self.clock.now + round(limit * NSEC_PER_SEC)
+        self.sched.run(lambda: task.exited, deadline)
         return task
 
     def interrupt(self, action: Callable[[], Any]) -> None:

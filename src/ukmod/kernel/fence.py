@@ -48,8 +48,8 @@ class Object:
     freed: Trace | None = None
     slot: Slot | None = None
     """None: it is packed together with others."""
-    reported: bool = False
-    """A misuse of it was reported; once is enough."""
+    reported: str = ""
+    """The kind of misuse of it that was reported last; once is enough."""
 
 
 class Fence:
@@ -152,6 +152,10 @@ class Fence:
     def object_near(self, address: int) -> Object | None:
         """The object, in use or freed, whose page or guard page ``address`` is in."""
         return self._objects.get(address >> PAGE_SHIFT)
+
+    def is_open(self, address: int) -> bool:
+        """Can the page of ``address`` be accessed already?"""
+        return bool(self._memory.prot(address & -PAGE_SIZE))
 
     def open(self, slot: Slot, address: int) -> None:
         """Let accesses to the page of ``address`` pass from now on."""

@@ -109,7 +109,7 @@ class Scheduler:
         while not until():
             if deadline is not None and self.clock.now >= deadline and not self._due_now():
                 return until()
-            self._fire_due()
+            self.fire_due()
             if self._queue:
                 task = self._pick()
                 if not task.exited:
@@ -127,7 +127,8 @@ class Scheduler:
         when = self.clock.next_event()
         return bool(self._queue) or (when is not None and when <= self.clock.now)
 
-    def _fire_due(self) -> None:
+    def fire_due(self) -> None:
+        """Take the interrupts that are due: run the actions of the clock's events."""
         while event := self.clock.due():
             self._k.interrupt(event.action)
 
@@ -180,7 +181,8 @@ class Scheduler:
         """schedule(): give up the CPU, for good unless the state is TASK_RUNNING or a signal is pending."""
         task = self._running()
         if self.in_interrupt or self._k.percpu.preempt_count() > 0:
-            self._k.scheduling_while_atomic()
+            self._k.crash.scheduling_while_atomic()
+            self._k.percpu.set_preempt(0)
         state = self._k.tasks.state(task)
         if state != TASK_RUNNING and not self._k.tasks.signal_pending_state(state, task):
             task.slices = 0
@@ -245,6 +247,7 @@ class Scheduler:
         """Unwind every task's stack, when the machine is taken down."""
         for task in self._k.tasks.all():
             if task.greenlet is not None and not task.greenlet.dead:
+                self.current = task
                 task.greenlet.parent = getcurrent()
                 task.greenlet.throw(GreenletExit)
 
@@ -304,7 +307,7 @@ def schedule_timeout(k: Kernel, timeout: Long) -> Long:
     """Signed long schedule_timeout(signed long timeout)."""
     if timeout < 0:
         k.printk(f"schedule_timeout: wrong timeout value {timeout & (1 << 64) - 1:x}\n", level=3)
-        k.dump_stack()
+        k.crash.dump_stack()
         k.tasks.set_state(k.sched.task(), TASK_RUNNING)
         return 0
     return k.sched.schedule_timeout(timeout)

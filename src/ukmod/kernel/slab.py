@@ -5,6 +5,7 @@ Every object knows who allocated it, and every misuse of one is found: see fence
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -29,11 +30,32 @@ _MINIMUM_ALIGN: Final = 8
 _BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
 
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Objects allocated at one place and not freed."""
+
+    kind: str
+    """The name of their cache, "vmalloc" or "pages"."""
+    count: int
+    size: int
+    """Of all of them, in bytes."""
+    addresses: tuple[int, ...]
+    track: kasan.Track
+    """Who allocated the first one."""
+
+    def __str__(self) -> str:
+        where = self.track.where or "the kernel"
+        objects = f"{self.count} objects" if self.count > 1 else "1 object"
+        return f"{objects} of {self.kind}, {self.size} bytes, from {where}"
+
+
 class Slab:
     """All objects in use, whatever they were allocated with."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
+        self.kasan = False
+        """Print reports of misuse to the kernel log as well: see kasan.py."""
         self.fence = Fence(kernel.memory)
         self._packed = Packed(kernel.memory)
         self._live: dict[int, Object] = {}
@@ -98,6 +120,28 @@ class Slab:
         """The size in bytes of an object: just what was asked for, as KFENCE does; 0 for ZERO_SIZE_PTR."""
         item = self._live.get(address)
         return item.size if item else 0
+
+    def leaks(self, module: str | None = None) -> list[Leak]:
+        """What code of ``module`` (or any) allocated and has not freed, by place of allocation."""
+        k = self._k
+        sites: dict[tuple[str, str], list[Object]] = {}
+        tracks: dict[tuple[str, str], kasan.Track] = {}
+        for item in self._live.values():
+            track = kasan.track_of(k, item.allocated)
+            if module is None or track.module == module:
+                site = (str(track.where), item.cache)
+                sites.setdefault(site, []).append(item)
+                tracks.setdefault(site, track)
+        return [
+            Leak(
+                kind=items[0].cache,
+                count=len(items),
+                size=sum(item.size for item in items),
+                addresses=tuple(item.address for item in items),
+                track=tracks[site],
+            )
+            for site, items in sites.items()
+        ]
 
     def object_at(self, address: int) -> Object | None:
         """The object in use that begins at ``address``."""

@@ -17,8 +17,8 @@ from typing import Any
 from ukmod.errors import MachineError, MissingExtraError
 from ukmod.machine import stubs
 from ukmod.machine.memory import (
+    NX,
     PAGE_SIZE,
-    PRESENT,
     READ_EXEC,
     READ_ONLY,
     READ_WRITE,
@@ -43,10 +43,13 @@ MAX_DEPTH = 64
 """Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
 
 _REGISTERS = tuple(getattr(x86, f"UC_X86_REG_{name.upper()}") for name in stubs.REGISTERS)
+_VECTOR_REGISTERS = (*(getattr(x86, f"UC_X86_REG_XMM{n}") for n in range(16)), x86.UC_X86_REG_MXCSR)
 _MSR_EFER, _MSR_GS_BASE, _MSR_FS_BASE = 0xC000_0080, 0xC000_0101, 0xC000_0100
 _EFER_SCE, _EFER_LME, _EFER_LMA, _EFER_NX = 1 << 0, 1 << 8, 1 << 10, 1 << 11
-_CR0 = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
-_CR4 = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
+CR0 = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
+CR4 = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
+_RFLAGS = 1 << 1 | 1 << 9  # bit 1 is always set; IF: a task begins with interrupts enabled
+_RFLAGS = 0x0000_0202  # interrupts are enabled
 PF_VECTOR, UD_VECTOR, GP_VECTOR, DF_VECTOR, DE_VECTOR, BP_VECTOR = 14, 6, 13, 8, 0, 3
 
 
@@ -88,21 +91,23 @@ class Cpu:
     def __init__(self, memory: Memory, *, watchdog: float = 0.2) -> None:
         self.memory = memory
         self._handlers: list[Handler] = [_no_handler, _no_handler]
+        self._stubs = [0, 0]
+        """Addresses, parallel to ``_handlers``."""
         self._next_stub = stubs.STUB_BASE + stubs.CODE_SIZE
         self._stub_end = stubs.STUB_BASE
         self.sp = 0
         """The stack pointer below which the current task's next guest function may run."""
         self.depth = 0
         """How many guest functions are under way in the current task, one inside the other."""
-        self.on_exception: Callable[[CpuException], int | None] = _unhandled
-        """Told of a guest's exception; returns where to go on, or raises to end the task."""
+        self.on_exception: Callable[[CpuException], Registers] = _unhandled
+        """Told of a guest's exception; returns the registers to go on with, or raises to end the task."""
         self.on_fault: Callable[[Fault, int], None] = _unhandled_fault
         """Told of a Fault in the Python function behind the stub at the address given; raises."""
         self.on_stuck: Callable[[], None] = lambda: None
         """Called when guest code has run for ``watchdog`` seconds without calling the kernel; may switch
         tasks, or raise to end the task."""
         self.on_slice: Callable[[], None] = lambda: None
-        """Called between two kernel calls when the slice set with ``new_slice`` is used up; may switch tasks."""
+        """Called between two kernel calls when the slice of ``new_slice`` is used up; may switch tasks."""
         self._slice_end = 1 << 62
         self._uc = self._start()
         self._handle = self._uc._uch  # noqa: SLF001 - the raw call costs half of emu_start()'s
@@ -118,9 +123,11 @@ class Cpu:
         uc.mem_map_ptr(0, self.memory.size, 7, ctypes.addressof(ram))
         self._ram = ram
         uc.reg_write(x86.UC_X86_REG_CR3, self.memory.root)
-        uc.reg_write(x86.UC_X86_REG_CR4, _CR4)
+        uc.reg_write(x86.UC_X86_REG_CR4, CR4)
         uc.msr_write(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
-        uc.reg_write(x86.UC_X86_REG_CR0, _CR0)
+        uc.reg_write(x86.UC_X86_REG_CR0, CR0)
+        uc.reg_write(x86.UC_X86_REG_RFLAGS, _RFLAGS)
+        uc.reg_write(x86.UC_X86_REG_RFLAGS, _RFLAGS)
         uc.hook_add(UC_HOOK_INTR, self._interrupt)
         return uc
 
@@ -159,6 +166,7 @@ class Cpu:
         address = self._room(stubs.STUB_SIZE)
         self.memory.write(address, stubs.stub(address, len(self._handlers)), force=True)
         self._handlers.append(handler)
+        self._stubs.append(address)
         return address
 
     def add_native(self, code: bytes) -> int:
@@ -178,7 +186,9 @@ class Cpu:
     def map_io(self, address: int, read: Callable[[int, int], int]) -> None:
         """Make the page at virtual ``address`` a device: each load of it calls ``read(offset, size)``."""
         physical = page_align(self.memory.size) + (address & 0xFFFF_F000)
-        self._uc.mmio_map(physical, PAGE_SIZE, lambda _uc, offset, size, _: read(offset, size), None, None, None)
+        self._uc.mmio_map(
+            physical, PAGE_SIZE, lambda _uc, offset, size, _: read(offset, size), None, None, None
+        )
         self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
 
     def set_gs(self, base: int) -> None:
@@ -242,9 +252,12 @@ class Cpu:
     def _interrupted(self, error: int) -> int:
         """The emulation ended without a trap: a fault, or the watchdog. Where to go on."""
         if error or self._vector >= 0:
+            vectors = self._vector_registers()
             raised = self._exception(error)
-            at = self.on_exception(raised)
-            return self._resume(raised.registers, at)
+            sp = self.sp
+            after = self.on_exception(raised)
+            self.sp = sp
+            return self._resume(after, vectors)
         registers = self.registers()
         context = self._uc.context_save()
         sp = self.sp = (registers["rsp"] - 128) & ~15
@@ -253,14 +266,22 @@ class Cpu:
         self.sp = sp
         return registers.rip
 
-    def _resume(self, registers: Registers, at: int | None) -> int:
-        """Registers as they were, minus the engine's memory of the exception, which would make the next one a
-        double fault."""
+    def _resume(self, registers: Registers, vectors: list[tuple[int, int]]) -> int:
+        """Set all registers; RIP. What is left out is the engine's memory of an exception, which would make
+        the next one a double fault.
+        """
+        write = self._uc.reg_write
         self._uc.context_restore(self._clean)
         for number, value in zip(_REGISTERS, registers.gpr, strict=True):
-            self._uc.reg_write(number, value)
-        self._uc.reg_write(x86.UC_X86_REG_RFLAGS, registers.rflags)
-        return registers.rip if at is None else at
+            write(number, value)
+        write(x86.UC_X86_REG_RFLAGS, registers.rflags)
+        for number, value in vectors:
+            write(number, value)
+        return registers.rip
+
+    def _vector_registers(self) -> list[tuple[int, int]]:
+        """What code between kernel_fpu_begin() and kernel_fpu_end() has in the SSE registers."""
+        return [(number, self._uc.reg_read(number)) for number in _VECTOR_REGISTERS]
 
     def new_slice(self, calls: int) -> None:
         """Have ``on_slice`` called after so many more kernel calls."""
@@ -276,9 +297,13 @@ class Cpu:
             read(x86.UC_X86_REG_CR2),
         )
 
-    def symbol_of_stub(self, number: int) -> Handler:
-        """The handler with this number, for reports."""
-        return self._handlers[number]
+    def arguments(self) -> list[int]:
+        """The six argument registers with which guest code made the latest call."""
+        return self._frame[stubs.F_ARGS : stubs.F_ARGS + 6].tolist()
+
+    def stub_at(self, number: int) -> int:
+        """The address of the stub with this number, for reports."""
+        return self._stubs[number]
 
     # -- exceptions -----------------------------------------------------------------------------------
 
@@ -296,8 +321,11 @@ class Cpu:
             vector = UD_VECTOR
         if vector != PF_VECTOR:
             return CpuException(vector, registers)
-        present = bool(self.memory.prot(registers.cr2))
-        fetch = registers.cr2 == registers.rip
+        prot = self.memory.prot(registers.cr2)
+        present = bool(prot)
+        behind = (registers.rip | (PAGE_SIZE - 1)) + 1
+        fetch = registers.cr2 == registers.rip or registers.cr2 == behind < registers.rip + 15
+        fetch = fetch and (not present or bool(prot & NX))
         write = not fetch and (present or self._is_write(registers))
         return CpuException(vector, registers, registers.cr2, write, fetch, present)
 
@@ -311,8 +339,8 @@ class Cpu:
         if 0x7FFF_FFFF_FFFF < registers.cr2 < 0xFFFF_8000_0000_0000:
             return False
         scratch = memory.alloc_frames(1)
-        before = memory.swap_entry(page, scratch | PRESENT)
-        self._resume(registers, None)
+        before = memory.swap_entry(page, scratch | READ_ONLY)
+        self._resume(registers, [])
         self._uc.emu_start(registers.rip, _NOWHERE, count=1)
         write = self._vector == PF_VECTOR and self._uc.reg_read(x86.UC_X86_REG_CR2) == registers.cr2
         self._vector = -1
@@ -355,7 +383,7 @@ def _no_handler(frame: memoryview) -> int:
     raise MachineError(f"trap {frame[0]} has no function")
 
 
-def _unhandled(raised: CpuException) -> int | None:
+def _unhandled(raised: CpuException) -> Registers:
     raise MachineError(f"unhandled exception {raised.vector} at {raised.registers.rip:#x}")
 
 

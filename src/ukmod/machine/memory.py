@@ -38,7 +38,7 @@ _S32, _S64 = struct.Struct("<i"), struct.Struct("<q")
 _MASK64 = (1 << 64) - 1
 
 
-class Fault(MachineError):
+class Fault(MachineError):  # noqa: N818 - the CPU's own word
     """An access to guest memory that the page tables do not allow: the page fault hardware would raise."""
 
     def __init__(self, address: int, *, write: bool = False) -> None:
@@ -188,6 +188,18 @@ class Memory:
         index = self._entry(address, create=False)
         entry = self._words[index] if index else 0
         return entry & ~_FRAME if entry & PRESENT else 0
+
+    def entries(self, address: int) -> list[int]:
+        """The page table entries on the way to ``address``, top first, up to the first not present."""
+        found: list[int] = []
+        table = self.root
+        for shift in (39, 30, 21, PAGE_SHIFT):
+            entry = self._words[(table >> 3) + ((address >> shift) & 511)]
+            found.append(entry)
+            if not entry & PRESENT:
+                break
+            table = entry & _FRAME
+        return found
 
     def translate(self, address: int, *, write: bool = False) -> int:
         """The physical address behind a virtual one. Raises Fault where hardware would."""

@@ -1,0 +1,115 @@
+"""What memory an instruction was about to access: the little of x86's encoding that reports need.
+
+The MMU says that an access went wrong, and for a page fault where; how many bytes it wanted, and where a
+general protection fault was aimed at, is in the instruction (arch/x86/lib/insn-eval.c).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ukmod.machine.cpu import MASK64, Registers
+from ukmod.machine.stubs import REGISTERS
+
+_PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
+_STRING_FROM_RSI: Final = frozenset((0xA4, 0xA5, 0xA6, 0xA7, 0xAC, 0xAD))
+_STRING_TO_RDI: Final = frozenset((0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAE, 0xAF))
+_GS: Final = 0x65
+# Opcodes of one byte whose operand is a byte: the even ones of the arithmetic, move, test and string groups.
+_BYTE_OPCODES: Final = frozenset(
+    (*range(0x00, 0x40, 8), *range(0x02, 0x40, 8), 0x80, 0x82, 0x84, 0x86, 0x88, 0x8A, 0xA4, 0xA6, 0xAA, 0xAC,
+     0xAE, 0xC0, 0xC6, 0xD0, 0xD2, 0xF6, 0xFE)
+)  # fmt: skip
+_TWO_BYTE_SIZES: Final = (
+    dict.fromkeys((*range(0x90, 0xA0), 0xB0, 0xB6, 0xBE, 0xC0), 1)
+    | dict.fromkeys((0xB7, 0xBF), 2)
+    | dict.fromkeys((0x10, 0x11, 0x28, 0x29, 0x2B, 0x6F, 0x7F, 0xE7), 16)
+)
+"""Operand sizes, in bytes, of opcodes after 0x0f where they differ from the usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """The memory operand of an instruction: its address, its size in bytes, and what kind it is."""
+
+    address: int | None
+    """None where it cannot be told: string instructions have two."""
+    size: int
+    opcode: int
+    register: int
+    """The number of the other operand, in the order of stubs.REGISTERS."""
+    length: int
+    """Bytes of the instruction, an immediate operand not counted."""
+
+
+def memory_operand(code: bytes, registers: Registers, *, gs: int = 0) -> Operand | None:
+    """Decode the instruction that ``code`` begins with; None if no memory operand of it is understood."""
+    at, operand16, segment = 0, False, 0
+    while at < len(code) and code[at] in _PREFIXES:
+        operand16 |= code[at] == 0x66
+        segment = gs if code[at] == _GS else segment
+        at += 1
+    rex = 0
+    if at < len(code) and code[at] & 0xF0 == 0x40:
+        rex = code[at]
+        at += 1
+    if at + 1 >= len(code) + (at < len(code) and code[at] in _STRING_TO_RDI | _STRING_FROM_RSI):
+        return None
+    opcode, two_byte = code[at], False
+    at += 1
+    if opcode == 0x0F:
+        opcode, two_byte = code[at], True
+        at += 1
+    size = 8 if rex & 8 else 2 if operand16 else 4
+    if two_byte:
+        size = _TWO_BYTE_SIZES.get(opcode, size)
+    elif opcode in _BYTE_OPCODES:
+        size = 1
+    elif opcode == 0xFF and at < len(code) and code[at] >> 3 & 7 in (2, 4, 6):  # call, jmp, push
+        size = 8
+    if not two_byte and opcode in _STRING_TO_RDI | _STRING_FROM_RSI:
+        where = (
+            None
+            if opcode in _STRING_TO_RDI and opcode in _STRING_FROM_RSI
+            else (registers["rdi"] if opcode in _STRING_TO_RDI else registers["rsi"])
+        )
+        return Operand(where, size, opcode, 0, at)
+    return _modrm(code, at, rex, size, opcode, registers, segment)
+
+
+def _modrm(
+    code: bytes, at: int, rex: int, size: int, opcode: int, registers: Registers, segment: int
+) -> Operand | None:
+    if at >= len(code):
+        return None
+    modrm = code[at]
+    at += 1
+    mod, reg, rm = modrm >> 6, modrm >> 3 & 7 | (rex & 4) << 1, modrm & 7
+    if mod == 3:
+        return None
+    address, relative = 0, False
+    if rm == 4:
+        if at >= len(code):
+            return None
+        sib = code[at]
+        at += 1
+        index, base = sib >> 3 & 7 | (rex & 2) << 2, sib & 7
+        if index != 4:
+            address += registers[REGISTERS[index]] << (sib >> 6)
+        if base != 5 or mod:
+            address += registers[REGISTERS[base | (rex & 1) << 3]]
+        absolute = base == 5 and not mod
+    else:
+        relative = rm == 5 and not mod
+        absolute = relative
+        if not relative:
+            address += registers[REGISTERS[rm | (rex & 1) << 3]]
+    width = 1 if mod == 1 else 4 if mod == 2 or absolute else 0
+    if at + width > len(code):
+        return None
+    address += int.from_bytes(code[at : at + width], "little", signed=True)
+    at += width
+    if relative:
+        address += registers.rip + at
+    return Operand((address + segment) & MASK64, size, opcode, reg, at)

@@ -1,0 +1,200 @@
+"""Oopses and warnings as values, and the kernel's text for them.
+
+The text follows arch/x86/kernel/dumpstack.c, process_64.c, arch/x86/mm/fault.c and kernel/panic.c line by
+line, so that what reads oopses of a real machine reads these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.unwind import Frame, frame_of
+from ukmod.machine.cpu import CR0, CR4, Registers
+from ukmod.machine.memory import Fault
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+CODE_BYTES: Final = 64
+PROLOGUE_BYTES: Final = CODE_BYTES * 2 // 3
+"""Bytes of code shown, and how many of them are before RIP, as in arch/x86/kernel/dumpstack.c."""
+HARDWARE: Final = "ukmod emulated PC"
+END_TRACE: Final = "---[ end trace 0000000000000000 ]---"
+Line = tuple[int, str]
+"""A level of the kernel log, and a line of text without its newline."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of the machine when something went wrong: what show_regs() prints."""
+
+    time: int
+    """Virtual nanoseconds since boot."""
+    pid: int
+    comm: str
+    task: str
+    """The lines "CPU: ..." and "Hardware name: ..." as one string."""
+    rip: Frame
+    registers: Registers
+    code: str
+    gs: int
+    cr3: int
+    frames: tuple[Frame, ...]
+    """The call trace, innermost caller first, without RIP itself."""
+    interrupt: bool
+
+    def registers_lines(self) -> Iterator[str]:
+        """__show_regs()."""
+        r = self.registers
+        yield f"RIP: 0010:{self.rip}"
+        yield f"Code: {self.code}"
+        yield f"RSP: 0018:{r['rsp']:016x} EFLAGS: {r.rflags:08x}"
+        for names in (
+            ("rax", "rbx", "rcx"),
+            ("rdx", "rsi", "rdi"),
+            ("rbp", "r8", "r9"),
+            ("r10", "r11", "r12"),
+            ("r13", "r14", "r15"),
+        ):
+            yield " ".join(f"{_register_name(name)}: {r[name]:016x}" for name in names)
+        yield f"FS:  {0:016x}(0000) GS:{self.gs:016x}(0000) knlGS:{0:016x}"
+        yield f"CS:  0010 DS: 0000 ES: 0000 CR0: {CR0:016x}"
+        yield f"CR2: {r.cr2:016x} CR3: {self.cr3:016x} CR4: {CR4:016x}"
+
+    def lines(self) -> Iterator[str]:
+        """show_regs(): the task, its registers and its call trace."""
+        yield from self.task.split("\n")
+        yield from self.registers_lines()
+        yield from call_trace(self.frames, interrupt=self.interrupt)
+
+
+def _register_name(name: str) -> str:
+    return f"R{int(name[1:]):02d}" if name[1:].isdigit() else name.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Oops:
+    """Something that ended a task. ``kind`` is one of "page fault", "general protection", "BUG", ..."""
+
+    kind: str
+    title: str
+    """What the line with the oops's number begins with: "Oops: 0002"."""
+    address: int | None
+    """Of a page fault."""
+    header: tuple[Line, ...]
+    """What is printed before that line."""
+    state: State
+    modules: str
+    """The line "Modules linked in: ..."."""
+    fatal: bool = False
+    """The machine cannot go on: the stack itself is gone."""
+
+    def lines(self, *, number: int = 1, first: State | None = None) -> Iterator[Line]:
+        """The report of the ``number``-th oops, line by line; the registers of the ``first`` end it."""
+        yield from self.header
+        yield 4, f"{self.title} [#{number}] PREEMPT SMP NOPTI"
+        for text in (*self.state.lines(), self.modules):
+            yield 4, text
+        if self.address is not None:
+            yield 4, f"CR2: {self.address:016x}"
+        yield 4, END_TRACE
+        for text in (first or self.state).registers_lines():
+            yield 4, text
+
+    def text(self) -> str:
+        """The report as dmesg shows it."""
+        return "\n".join(text for _, text in self.lines()) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """A WARN_ON() or WARN() that came true."""
+
+    message: str
+    """WARN()'s own words; empty for WARN_ON()."""
+    file: str
+    line: int
+    state: State
+    modules: str
+
+    def lines(self) -> Iterator[Line]:
+        """The report, line by line, after "cut here" and the message."""
+        place = f" at {self.file}:{self.line}" if self.file else " at"
+        yield 4, f"WARNING: CPU: 0 PID: {self.state.pid}{place} {self.state.rip}".rstrip()
+        yield 4, self.modules
+        for text in self.state.lines():
+            yield 4, text
+        yield 4, END_TRACE
+
+    def text(self) -> str:
+        """The report as dmesg shows it."""
+        return "\n".join(text for _, text in self.lines()) + "\n"
+
+
+# -- taking the state ---------------------------------------------------------------------------------
+
+
+def task_line(k: Kernel) -> str:
+    """dump_stack_print_info(): who runs, on what."""
+    task = k.sched.current or k.idle
+    who = f"CPU: 0 PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
+    return f"{who}\nHardware name: {HARDWARE}"
+
+
+def modules_line(k: Kernel) -> str:
+    """print_modules()."""
+    listed = "".join(f" {module.name}{module.flags()}" for module in k.modules)
+    last = f" [last unloaded: {k.modules.last_unloaded}]" if k.modules.last_unloaded else ""
+    return f"Modules linked in:{listed}{last}"
+
+
+def call_trace(frames: tuple[Frame, ...], *, interrupt: bool) -> Iterator[str]:
+    """show_trace_log_lvl()."""
+    name = "IRQ" if interrupt else "TASK"
+    yield "Call Trace:"
+    yield f" <{name}>"
+    for frame in frames:
+        yield f" {frame.text()}"
+    yield f" </{name}>"
+
+
+def code_bytes(k: Kernel, rip: int) -> str:
+    """show_opcodes(): the machine code around RIP, RIP's own byte in angle brackets."""
+    start = (rip - PROLOGUE_BYTES) & (1 << 64) - 1
+    try:
+        code = k.memory.read(start, CODE_BYTES)
+    except Fault:
+        return f"Unable to access opcode bytes at {start:#x}."
+    return " ".join(f"<{byte:02x}>" if n == PROLOGUE_BYTES else f"{byte:02x}" for n, byte in enumerate(code))
+
+
+def snapshot(
+    k: Kernel, registers: Registers, frames: tuple[Frame, ...], *, rip: Frame | None = None
+) -> State:
+    """The state of the machine with ``registers``; ``rip`` names the place where they cannot."""
+    task = k.sched.current or k.idle
+    return State(
+        time=k.clock.now,
+        pid=task.pid,
+        comm=k.tasks.comm(task),
+        task=task_line(k),
+        rip=rip or frame_of(k, registers.rip),
+        registers=registers,
+        code=code_bytes(k, registers.rip),
+        gs=k.percpu.base,
+        cr3=k.memory.root,
+        frames=frames,
+        interrupt=k.sched.in_interrupt,
+    )
+
+
+def page_table_walk(k: Kernel, address: int) -> str:
+    """dump_pagetable(): the entries on the way to ``address``, up to the first that is not there."""
+    parts = []
+    for name, entry in zip(("PGD", "PUD", "PMD", "PTE"), k.memory.entries(address), strict=False):
+        parts.append(f"{name} {entry:x}")
+        if name == "PGD":
+            parts.append(f"P4D {entry:x}")
+    return " ".join(parts) + ("" if len(parts) == 5 else " ")

@@ -1,0 +1,120 @@
+"""ORC, the tables by which the kernel unwinds its stack: arch/x86/kernel/unwind_orc.c.
+
+For each code address ``.orc_unwind_ip`` and ``.orc_unwind`` say how far the caller's frame is from the stack
+pointer (or from RBP) there. objtool makes them when a module is built, so they are exact where frame pointers
+are not kept.
+"""
+
+from __future__ import annotations
+
+import bisect
+import struct
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ukmod.machine.memory import Fault, Memory
+
+# enum values of arch/x86/include/asm/orc_types.h
+_REG_UNDEFINED: Final = 0
+_REG_PREV_SP: Final = 1
+_REG_BP: Final = 4
+_REG_SP: Final = 5
+_REG_BP_INDIRECT: Final = 8
+_REG_SP_INDIRECT: Final = 9
+_ENTRY = struct.Struct("<hhH")
+
+
+@dataclass(frozen=True, slots=True)
+class OrcEntry:
+    """How to find the caller's frame: struct orc_entry."""
+
+    sp_offset: int
+    bp_offset: int
+    sp_reg: int
+    bp_reg: int
+    call: bool
+    """An ordinary function, not an entry frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrcTable:
+    """One module's entries, sorted by the address from which each holds."""
+
+    addresses: tuple[int, ...]
+    entries: tuple[OrcEntry, ...]
+
+    def find(self, address: int) -> OrcEntry | None:
+        """The entry for a code address, or None."""
+        index = bisect.bisect_right(self.addresses, address) - 1
+        return self.entries[index] if index >= 0 else None
+
+
+def read_table(
+    memory: Memory, ips: tuple[int, int], entries: tuple[int, int], *, has_undefined_type: bool
+) -> OrcTable:
+    """The table in two sections of a loaded module, each given by address and size in bytes.
+
+    ``has_undefined_type``: since v6.4 (commit fb799447ae29) the types are UNDEFINED, END_OF_STACK, CALL, ...;
+    before, CALL was the first.
+    """
+    count = min(ips[1] // 4, entries[1] // _ENTRY.size)
+    offsets = struct.unpack(f"<{count}i", memory.read(ips[0], 4 * count)) if count else ()
+    raw = memory.read(entries[0], _ENTRY.size * count) if count else b""
+    call = 2 if has_undefined_type else 0
+    pairs = sorted(
+        (
+            (ips[0] + 4 * n + offset, _decode(*fields, call=call, mask=7 if has_undefined_type else 3))
+            for n, (offset, fields) in enumerate(zip(offsets, _ENTRY.iter_unpack(raw), strict=True))
+        ),
+        key=lambda pair: pair[0],
+    )
+    return OrcTable(tuple(address for address, _ in pairs), tuple(entry for _, entry in pairs))
+
+
+def _decode(sp_offset: int, bp_offset: int, bits: int, *, call: int, mask: int) -> OrcEntry:
+    return OrcEntry(sp_offset, bp_offset, bits & 15, bits >> 4 & 15, (bits >> 8 & mask) == call)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an unwinder is: the code address and the registers that lead on from there."""
+
+    ip: int
+    sp: int
+    bp: int
+    at: int = 0
+    """The address on the stack that ``ip`` was read from; 0 if it came from a register."""
+
+
+class Words(Protocol):
+    """Guest memory, or a piece of stack that was kept."""
+
+    def u64(self, address: int) -> int:
+        """The 8 bytes at ``address``; raises Fault if they are not there."""
+
+
+def step(memory: Words, position: Position, entry: OrcEntry) -> Position | None:
+    """The caller's position; None where the table cannot tell or the stack cannot be read."""
+    if not entry.call:
+        return None
+    try:
+        if entry.sp_reg == _REG_SP:
+            frame = position.sp + entry.sp_offset
+        elif entry.sp_reg == _REG_BP:
+            frame = position.bp + entry.sp_offset
+        elif entry.sp_reg == _REG_SP_INDIRECT:
+            frame = memory.u64(position.sp) + entry.sp_offset
+        elif entry.sp_reg == _REG_BP_INDIRECT:
+            frame = memory.u64(position.bp + entry.sp_offset)
+        else:
+            return None
+        bp = position.bp
+        if entry.bp_reg == _REG_PREV_SP:
+            bp = memory.u64(frame + entry.bp_offset)
+        elif entry.bp_reg == _REG_BP:
+            bp = memory.u64(position.bp + entry.bp_offset)
+        elif entry.bp_reg != _REG_UNDEFINED:
+            return None
+        return Position(memory.u64(frame - 8), frame, bp, frame - 8)
+    except Fault:
+        return None

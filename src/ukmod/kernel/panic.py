@@ -1,0 +1,248 @@
+"""Taint, warnings, BUG() and panic(): kernel/panic.c and lib/bug.c.
+
+What is printed is first a value (see oops.py), kept in ``k.warnings`` and ``k.oopses``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ukmod.errors import KernelPanic
+from ukmod.kernel.export import export
+from ukmod.kernel.oops import Oops, Warn, call_trace, modules_line, snapshot, task_line
+from ukmod.kernel.sched import TaskExitError
+from ukmod.kernel.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
+from ukmod.kernel.vsprintf import vformat
+from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+    from ukmod.machine.cpu import Registers
+
+TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
+"""In the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""
+CUT_HERE: Final = "------------[ cut here ]------------\n"
+SIGKILL: Final = 9
+SIGSEGV: Final = 11
+UD2_LENGTH: Final = 2
+
+
+class Taint:
+    """The kernel's taint flags, by their letters."""
+
+    def __init__(self) -> None:
+        self._letters: set[str] = set()
+
+    def add(self, letter: str) -> None:
+        """add_taint()."""
+        self._letters.add(letter)
+
+    def has(self, letter: str) -> bool:
+        """test_taint()."""
+        return letter in self._letters
+
+    @property
+    def mask(self) -> int:
+        """/proc/sys/kernel/tainted."""
+        return sum(1 << TAINT_LETTERS.index(letter) for letter in self._letters)
+
+    def __str__(self) -> str:
+        """print_tainted()."""
+        if not self._letters:
+            return "Not tainted"
+        # A kernel without proprietary modules shows G in place of P; the other flags leave a blank.
+        flags = (c if c in self._letters else "G" if c == "P" else " " for c in TAINT_LETTERS)
+        return "Tainted: " + "".join(flags)
+
+
+class Crash:
+    """What happens when something goes wrong, and the sysctls that say so."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.panic_on_oops = False
+        self.panic_on_warn = False
+        self.panic_timeout = 0
+        """kernel.panic: after a panic, 0 stays (and says so); anything else restarts the machine."""
+        self._oopsing = False
+        self._debug_locks = True
+
+    # -- going on -------------------------------------------------------------------------------------
+
+    def warn(
+        self,
+        message: str,
+        file: str,
+        line: int,
+        *,
+        function: str = "",
+        registers: Registers | None = None,
+        cut_here: bool = True,
+        taint: str = "W",
+    ) -> None:
+        """__warn(): report and go on. ``message`` ends with a newline, or is empty.
+
+        ``registers`` where the warning is a guest's instruction; else it is that of a kernel function, which
+        may be named. ``cut_here``: whether the line that begins a report is yet to be printed.
+        """
+        k = self._k
+        if cut_here:
+            k.printk(CUT_HERE)
+        if message:
+            k.printk(message if message.endswith("\n") else message + "\n")
+        if registers is None:
+            state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, function))
+        else:
+            state = snapshot(k, registers, walk(k, registers))
+        report = Warn(message.rstrip("\n"), file, line, state, modules_line(k))
+        k.warnings.append(report)
+        for level, text in report.lines():
+            k.printk(text + "\n", level)
+        k.taint.add(taint)
+        if self.panic_on_warn:
+            self.panic("kernel: panic_on_warn set ...\n")
+
+    def dump_stack(self, level: int = 4) -> None:
+        """dump_stack_lvl()."""
+        k = self._k
+        k.printk(task_line(k) + "\n", level)
+        for text in call_trace(walk_trap(k), interrupt=k.sched.in_interrupt):
+            k.printk(text + "\n", level)
+
+    def scheduling_while_atomic(self) -> None:
+        """__schedule_bug(): a task that must not sleep does."""
+        k = self._k
+        task = k.sched.task()
+        count = k.percpu.preempt_count()
+        name = k.tasks.comm(task)
+        # The scheduler itself holds one more preempt count when it looks.
+        k.printk(f"BUG: scheduling while atomic: {name}/{task.pid}/0x{count + 1:08x}\n", 3)
+        k.printk(modules_line(k) + "\n")
+        self.dump_stack()
+        k.taint.add("W")
+
+    def bad_page_taint(self) -> None:
+        """add_taint(TAINT_BAD_PAGE, LOCKDEP_NOW_UNRELIABLE)."""
+        if self._debug_locks:
+            self._k.printk("Disabling lock debugging due to kernel taint\n")
+            self._debug_locks = False
+        self._k.taint.add("B")
+
+    # -- coming to an end -----------------------------------------------------------------------------
+
+    def bug(self, file: str, line: int, function: str = "") -> NoReturn:
+        """BUG() in a kernel function: report, and end the task."""
+        k = self._k
+        k.printk(CUT_HERE)
+        k.printk(f"kernel BUG at {file}:{line}!\n", 2)
+        state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, function))
+        self.die(Oops("BUG", "invalid opcode: 0000", None, (), state, modules_line(k)), SIGSEGV)
+
+    def die(self, oops: Oops, signal: int, *, irqs_off: bool = False) -> NoReturn:
+        """die(): print an oops and end the task with ``signal``, or the machine if there is no task to blame.
+
+        ``irqs_off``: the exception was taken with interrupts disabled and they stayed so.
+        """
+        k = self._k
+        if self._oopsing:
+            raise KernelPanic("an oops while reporting an oops")
+        self._oopsing = True
+        self._debug_locks = False
+        k.oopses.append(oops)
+        try:
+            first = k.oopses[0].state
+            for level, text in oops.lines(number=len(k.oopses), first=first):
+                k.printk(text + "\n", level)
+        finally:
+            self._oopsing = False
+        k.taint.add("D")
+        if k.sched.in_interrupt or oops.fatal:
+            self.panic("Fatal exception in interrupt")
+        if self.panic_on_oops:
+            self.panic("Fatal exception")
+        self._make_task_dead(signal, irqs_off=irqs_off)
+
+    def _make_task_dead(self, signal: int, *, irqs_off: bool) -> NoReturn:
+        k = self._k
+        if (task := k.sched.current) is None:
+            self.panic("Attempted to kill the idle task!")
+        who = f"{k.tasks.comm(task)}[{task.pid}]"
+        if irqs_off:
+            k.printk(f"note: {who} exited with irqs disabled\n", 6)
+        if count := k.percpu.preempt_count():
+            k.printk(f"note: {who} exited with preempt_count {count}\n", 6)
+            k.percpu.set_preempt(0)
+        raise TaskExitError(signal)
+
+    def panic(self, message: str) -> NoReturn:
+        """panic(): nothing runs after it. Raises KernelPanic."""
+        k = self._k
+        message = message.removesuffix("\n")
+        k.printk(f"Kernel panic - not syncing: {message}\n", 0)
+        if not k.taint.has("D"):
+            self.dump_stack(0)
+        if self.panic_timeout == 0:
+            k.printk(f"---[ end Kernel panic - not syncing: {message} ]---\n", 0)
+        raise KernelPanic(message)
+
+
+@export()
+def dump_stack(k: Kernel) -> None:
+    """void dump_stack(void)."""
+    k.crash.dump_stack()
+
+
+@export()
+def dump_stack_lvl(k: Kernel, level: CStr) -> None:
+    """void dump_stack_lvl(const char *log_lvl)."""
+    k.crash.dump_stack(int(level[1:2]) if level[:1] == b"\x01" and level[1:2].isdigit() else 4)
+
+
+@export()
+def panic(k: Kernel, fmt: CStr, args: VarArgs) -> None:
+    """void panic(const char *fmt, ...)."""
+    k.crash.panic(vformat(k, fmt, args).decode("utf-8", "replace"))
+
+
+@export("__stack_chk_fail")
+def stack_chk_fail(k: Kernel) -> None:
+    """void __stack_chk_fail(void): the stack protector saw its canary overwritten."""
+    where = frame_of(k, registers_at_trap(k).rip, call=True)
+    k.crash.panic(f"stack-protector: Kernel stack is corrupted in: {where}")
+
+
+@export("__warn_printk")
+def warn_printk(k: Kernel, fmt: CStr, args: VarArgs) -> None:
+    """void __warn_printk(const char *fmt, ...): the words of a WARN(), whose ud2 follows."""
+    k.printk(CUT_HERE)
+    k.printk(vformat(k, fmt, args).decode("utf-8", "replace"))
+
+
+@export()
+def warn_slowpath_fmt(k: Kernel, file: CStr, line: Int, taint: UInt, fmt: Ptr, args: VarArgs) -> None:
+    """void warn_slowpath_fmt(const char *file, int line, unsigned taint, const char *fmt, ...)."""
+    words = vformat(k, k.memory.cstring(fmt), args).decode("utf-8", "replace") if fmt else ""
+    k.crash.warn(words, file.decode("utf-8", "replace"), line, taint=_letter(taint))
+
+
+@export()
+def add_taint(k: Kernel, flag: UInt, lockdep_ok: Int) -> None:
+    """void add_taint(unsigned flag, enum lockdep_ok lockdep_ok)."""
+    del lockdep_ok
+    k.taint.add(_letter(flag))
+
+
+@export()
+def test_taint(k: Kernel, flag: UInt) -> Int:
+    """int test_taint(unsigned flag)."""
+    return k.taint.has(_letter(flag))
+
+
+@export()
+def get_taint(k: Kernel) -> ULong:
+    """unsigned long get_taint(void)."""
+    return k.taint.mask
+
+
+def _letter(flag: int) -> str:
+    return TAINT_LETTERS[flag] if flag < len(TAINT_LETTERS) else "W"
