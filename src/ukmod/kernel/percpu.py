@@ -53,6 +53,16 @@ class PerCpu:
         self._next = offset + size
         return offset
 
+    @property
+    def current_offset(self) -> int:
+        """Where ``current`` is, from GS."""
+        return self._current - self.base
+
+    @property
+    def preempt_offset(self) -> int:
+        """Where the preempt count is, from GS."""
+        return self._preempt - self.base
+
     def symbols(self) -> dict[str, int]:
         """The kernel's own per-CPU variables: name and offset."""
         return dict(self._offsets)

@@ -23,20 +23,10 @@ def who(k: Kernel) -> tuple[str, int]:
     return k.tasks.comm(task), task.pid
 
 
-def scheduling_while_atomic(k: Kernel) -> None:
-    """__schedule_bug(): report it, and let the task sleep all the same, as the kernel does."""
-    comm, pid = who(k)
-    k.printk(f"BUG: scheduling while atomic: {comm}/{pid}/0x{k.percpu.preempt_count():08x}\n", level=3)
-    k.dump_stack()
-    if k.sched.current is None or k.sched.in_interrupt:
-        raise KernelPanic("scheduling in an interrupt: there is no task to put to sleep")
-    k.percpu.set_preempt(0)
-
-
 def lockup(k: Kernel, text: str) -> NoReturn:
     """Report that the current task will spin for ever, and end it, as the machine could not go on."""
     k.printk(text, level=0)
-    k.dump_stack()
+    k.crash.dump_stack()
     if k.sched.current is None or k.sched.in_interrupt:
         raise KernelPanic(text.strip())
     k.percpu.set_preempt(0)
@@ -65,7 +55,7 @@ def might_sleep(k: Kernel, file: CStr, line: Int) -> None:
     interrupt = int(k.sched.in_interrupt)
     text = f"in_atomic(): 1, irqs_disabled(): {interrupt}, non_block: 0, pid: {pid}, name: {comm}\n"
     k.printk(text, level=3)
-    k.dump_stack()
+    k.crash.dump_stack()
 
 
 @export("preempt_count_add")

@@ -210,7 +210,7 @@ class Scheduler:
             self._queue.append(task)
 
     def wake(self, task: Task, states: int = TASK_NORMAL) -> bool:
-        """try_to_wake_up(): make ``task`` runnable if its state is one of ``states``; whether it was woken."""
+        """try_to_wake_up(): make ``task`` runnable if its state is one of ``states``; true if it was."""
         if task.exited or not self._k.tasks.state(task) & states:
             return False
         self._k.tasks.set_state(task, TASK_RUNNING)

@@ -65,9 +65,7 @@ class SymbolTable:
         assert symbol is not None, name
         return symbol.address
 
-    def add_function(
-        self, exported: Export, function: Callable[..., Any], *, kernel: bool = True
-    ) -> Symbol:
+    def add_function(self, exported: Export, function: Callable[..., Any], *, kernel: bool = True) -> Symbol:
         """Export a Python function, in place of any other of that name.
 
         ``kernel``: its first parameter is the kernel, not an argument of the C function.
@@ -75,12 +73,16 @@ class SymbolTable:
         handler = bind(function, self._k.memory, (self._k,) if kernel else ())
         return self._add(exported, self._k.cpu.add_function(handler))
 
+    def add_native(self, name: str, code: bytes, *, gpl: bool = False) -> Symbol:
+        """Export a function that is machine code."""
+        return self._add(Export(name, gpl), self._k.cpu.add_native(code))
+
     def add_data(self, name: str, address: int, *, gpl: bool = False) -> Symbol:
         """Export a variable at ``address`` (for a per-CPU one, its offset)."""
         return self._add(Export(name, gpl), address)
 
     def add_variable(self, name: str, size: int, *, gpl: bool = False, align: int = 8) -> int:
-        """Export a new variable of ``size`` zero bytes; its address, in reach of a module's 32-bit references."""
+        """Export a new variable of ``size`` zero bytes; its address, in a module's reach."""
         memory = self._k.memory
         start = -(-self._data // align) * align
         end = self._data = start + size

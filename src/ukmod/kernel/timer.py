@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.clock import Event
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _SIGN: Final = 1 << 63
 _MASK64: Final = (1 << 64) - 1
-SOURCE: Final = "kernel/time/timer.c"
+ADD_PENDING: Final = Site("kernel/time/timer.c", 1242, "add_timer")
+PREEMPT_LEAK: Final = Site("kernel/time/timer.c", 1707, "call_timer_fn")
 
 
 def time_before(a: int, b: int) -> bool:
@@ -79,7 +81,7 @@ class Timers:
     def add(self, timer: int) -> None:
         """add_timer()."""
         if self.pending(timer):
-            self._k.warn("", SOURCE, 0)
+            warn_once(self._k, ADD_PENDING)
             return
         self.mod(timer, self.expires(timer))
 
@@ -138,23 +140,19 @@ class Timers:
             self._running = 0
         if (now := k.percpu.preempt_count()) != count:
             name = k.kallsyms.sprint(function)
-            k.warn(f"timer: {name} preempt leak: {count:08x} -> {now:08x}", SOURCE, 0)
+            warn_once(k, PREEMPT_LEAK, f"timer: {name} preempt leak: {count:08x} -> {now:08x}")
             k.percpu.set_preempt(count)
 
 
 @export()
-def init_timer_key(  # noqa: PLR0917 - the kernel's prototype
-    k: Kernel, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr
-) -> None:
+def init_timer_key(k: Kernel, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr) -> None:
     """void init_timer_key(struct timer_list *, void (*func)(), unsigned int flags, name, key)."""
     del name, key
     k.timers.init(timer, function, flags)
 
 
 @export(gpl=True)
-def init_timer_on_stack_key(  # noqa: PLR0917 - the kernel's prototype
-    k: Kernel, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr
-) -> None:
+def init_timer_on_stack_key(k: Kernel, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr) -> None:
     """void init_timer_on_stack_key(struct timer_list *, void (*func)(), unsigned int flags, name, key)."""
     init_timer_key(k, timer, function, flags, name, key)
 

@@ -237,7 +237,9 @@ def wait_woken(k: Kernel, waiter: Ptr, mode: UInt, timeout: Long) -> Long:
     """Long wait_woken(struct wait_queue_entry *, unsigned mode, long timeout): jiffies left."""
     at, task = waiter + k.waitqueues.waiter.flags, k.sched.task()
     k.tasks.set_state(task, mode)
-    if not k.memory.u32(at) & WQ_FLAG_WOKEN and not k.kthreads.current_should_stop():
+    thread = k.kthreads.find(task)
+    stopping = thread is not None and thread.should_stop
+    if not k.memory.u32(at) & WQ_FLAG_WOKEN and not stopping:
         timeout = k.sched.schedule_timeout(timeout)
     k.tasks.set_state(task, TASK_RUNNING)
     k.memory.set_u32(at, k.memory.u32(at) & ~WQ_FLAG_WOKEN)

@@ -133,11 +133,12 @@ class WorkerPool:
         """Tell whether a worker runs work and does not sleep; never so where that is not managed."""
         if not self._managed:
             return False
-        tasks = self._k.tasks
-        return any(
-            tasks.running(w.task) and not (w.current is not None and w.current.cpu_intensive())
-            for w in self._busy
-        )
+        return any(self._counts(worker) for worker in self._busy)
+
+    def _counts(self, worker: Worker) -> bool:
+        if worker.current is not None and worker.current.cpu_intensive():
+            return False
+        return self._k.tasks.running(worker.task)
 
     def _wake_idle(self) -> None:
         if self._idle:
@@ -198,4 +199,4 @@ class WorkerPool:
                 f"BUG: workqueue leaked lock or atomic: {comm}/0x{count:08x}/{worker.task.pid}\n", level=3
             )
             k.printk(f"     last function: {item.function_name()}\n", level=3)
-            k.dump_stack()
+            k.crash.dump_stack(level=4)

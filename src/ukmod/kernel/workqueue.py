@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.preempt import soft_lockup
 from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Waiters, block
@@ -20,7 +21,9 @@ from ukmod.machine.memory import PAGE_SIZE, Fault
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-SOURCE: Final = "kernel/workqueue.c"
+DRAINING: Final = Site("kernel/workqueue.c", 1441, "__queue_work")
+NOT_INITIALISED: Final = Site("kernel/workqueue.c", 1502, "__queue_work")
+SET_MAX_ACTIVE: Final = Site("kernel/workqueue.c", 4517, "workqueue_set_max_active")
 
 # include/linux/workqueue.h
 WQ_UNBOUND: Final = 1 << 1
@@ -32,6 +35,7 @@ WQ_POWER_EFFICIENT: Final = 1 << 7
 WQ_DRAINING: Final = 1 << 16
 WQ_ORDERED: Final = 1 << 17
 WQ_LEGACY: Final = 1 << 18
+WQ_ORDERED_EXPLICIT: Final = 1 << 19
 WQ_MAX_ACTIVE: Final = 512
 WQ_DFL_ACTIVE: Final = WQ_MAX_ACTIVE // 2
 WQ_NAME_LEN: Final = 24
@@ -247,9 +251,10 @@ class Workqueues:
 
     def set_max_active(self, wq: Workqueue, max_active: int) -> None:
         """workqueue_set_max_active()."""
-        if wq.flags & WQ_ORDERED:
-            self._k.warn("", SOURCE, 0)
+        if wq.flags & WQ_ORDERED_EXPLICIT:
+            warn(self._k, SET_MAX_ACTIVE)
             return
+        wq.flags &= ~WQ_ORDERED
         wq.max_active = self._clamp(max_active, wq.name)
         self._activate(wq)
 
@@ -275,10 +280,10 @@ class Workqueues:
     def insert(self, wq: Workqueue, work: Work | GuestWork) -> None:
         """__queue_work(): queue what the caller has marked as pending."""
         if wq.drainers and not self._chained(wq):
-            self._k.warn("", SOURCE, 0)
+            warn_once(self._k, DRAINING)
             return
         if not work.may_queue():
-            self._k.warn("", SOURCE, 0)
+            warn(self._k, NOT_INITIALISED)
             return
         queued = Queued(self, wq, work)
         self._pending[work] = queued

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel import vsprintf
+from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.list import init_list_head
 from ukmod.kernel.softirq import INTERRUPT_MASK
-from ukmod.kernel.workqueue import SOURCE, WQ_NAME_LEN, GuestWork, Workqueue
+from ukmod.kernel.workqueue import WQ_NAME_LEN, GuestWork, Workqueue
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VarArgs
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ WORK_BUSY_PENDING: Final = 1 << 0
 WORK_BUSY_RUNNING: Final = 1 << 1
 WORK_STRUCT_NO_POOL: Final = 0xFFFF_FFFE_0000_0000
 """``work->data`` of a work that was never queued, as INIT_WORK() would write it (v6.1)."""
+
+WRONG_FUNCTION: Final = Site("kernel/workqueue.c", 1657, "__queue_delayed_work")
+TIMER_PENDING: Final = Site("kernel/workqueue.c", 1658, "__queue_delayed_work")
+NO_FUNCTION: Final = Site("kernel/workqueue.c", 3073, "__flush_work")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +55,9 @@ class DelayedWork:
         """__queue_delayed_work(): queue what the caller has marked as pending in ``delay`` jiffies."""
         k, timer, work = self.k, self.timer, self.work
         if k.timers.function(timer) != k.symbols.address("delayed_work_timer_fn"):
-            k.warn("", SOURCE, 0)
+            warn_once(k, WRONG_FUNCTION)
         if k.timers.pending(timer):
-            k.warn("", SOURCE, 0)
+            warn_once(k, TIMER_PENDING)
         if not delay:
             k.workqueues.insert(wq, work)
             return
@@ -67,7 +72,7 @@ class DelayedWork:
 @export(gpl=True)
 def alloc_workqueue(k: Kernel, fmt: CStr, flags: UInt, max_active: Int, args: VarArgs) -> Ptr:
     """Struct workqueue_struct *alloc_workqueue(const char *fmt, unsigned int flags, int max_active, ...)."""
-    name = vsprintf.format_args(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
+    name = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
     return k.workqueues.alloc(name, flags, max_active).address
 
 
@@ -179,7 +184,7 @@ def flush_work(k: Kernel, work: Ptr) -> Bool:
     """Bool flush_work(struct work_struct *): false if it was idle."""
     item = GuestWork(k, work)
     if not item.function():
-        k.warn("", SOURCE, 0)
+        warn(k, NO_FUNCTION)
         return False
     return k.workqueues.flush(item)
 
@@ -231,7 +236,7 @@ def set_worker_desc(k: Kernel, fmt: CStr, args: VarArgs) -> None:
     """void set_worker_desc(const char *fmt, ...): shown in the reports of a worker that crashes."""
     worker = k.workqueues.current_worker()
     if worker is not None:
-        worker.description = vsprintf.format_args(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
+        worker.description = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
 
 
 @export(gpl=True)

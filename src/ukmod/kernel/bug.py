@@ -1,0 +1,30 @@
+"""WARN_ON() and WARN_ON_ONCE() in kernel functions: include/asm-generic/bug.h."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A warning's place in the kernel's source (of v6.1), as the warning names it."""
+
+    file: str
+    line: int
+    function: str
+
+
+def warn(k: Kernel, site: Site, message: str = "") -> None:
+    """WARN(): report and go on."""
+    k.crash.warn(message, site.file, site.line, function=site.function)
+
+
+def warn_once(k: Kernel, site: Site, message: str = "") -> None:
+    """WARN_ONCE(): the same, the first time only."""
+    if site not in k.warned:
+        k.warned.add(site)
+        warn(k, site, message)
