@@ -9,7 +9,7 @@ import pytest
 
 from ukmod.kmod.context import Context
 from ukmod.kmod.index import write_index
-from ukmod.kmod.plan import plan
+from ukmod.kmod.plans import plan
 from ukmod.kmod.tree import Tree, module_directory
 
 

@@ -1,1 +1,103 @@
-"""Userspace half: kmod as a typed library, standard library only."""
+"""The userspace half: kmod as a typed library.
+
+Standard library only. A name is imported when it is first used: ``modprobe`` imports this package too, and
+has no time for what it does not need.
+
+    >>> from ukmod.kmod import Context, Tree, plan
+    >>> print(plan(Context.open(Tree.open("/srv/image", "6.1.0")), "fs-ext4"))  # doctest: +SKIP
+    insmod /srv/image/lib/modules/6.1.0/kernel/lib/crc16.ko
+    ...
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ukmod.kmod.config import Config as Config
+    from ukmod.kmod.config import Source as Source
+    from ukmod.kmod.config import load_config as load_config
+    from ukmod.kmod.context import Context as Context
+    from ukmod.kmod.context import Module as Module
+    from ukmod.kmod.elf import Elf as Elf
+    from ukmod.kmod.host import Host as Host
+    from ukmod.kmod.index import Index as Index
+    from ukmod.kmod.index import write_index as write_index
+    from ukmod.kmod.insert import carry_out as carry_out
+    from ukmod.kmod.insert import insert_file as insert_file
+    from ukmod.kmod.linux import LinuxHost as LinuxHost
+    from ukmod.kmod.loaded import LoadedModule as LoadedModule
+    from ukmod.kmod.loaded import SysModules as SysModules
+    from ukmod.kmod.loaded import loaded_modules as loaded_modules
+    from ukmod.kmod.modfile import ModuleFile as ModuleFile
+    from ukmod.kmod.modinfo import ModuleInfo as ModuleInfo
+    from ukmod.kmod.modinfo import read_module as read_module
+    from ukmod.kmod.names import normalize_alias as normalize_alias
+    from ukmod.kmod.names import normalize_modname as normalize_modname
+    from ukmod.kmod.plans import Plan as Plan
+    from ukmod.kmod.plans import Reason as Reason
+    from ukmod.kmod.plans import Step as Step
+    from ukmod.kmod.plans import Target as Target
+    from ukmod.kmod.plans import plan as plan
+    from ukmod.kmod.remove import RemovalPlan as RemovalPlan
+    from ukmod.kmod.remove import RemovalStep as RemovalStep
+    from ukmod.kmod.remove import plan_removal as plan_removal
+    from ukmod.kmod.signature import ModuleSignature as ModuleSignature
+    from ukmod.kmod.signature import parse_signature as parse_signature
+    from ukmod.kmod.symbols import exported_symbols as exported_symbols
+    from ukmod.kmod.symbols import needed_symbols as needed_symbols
+    from ukmod.kmod.tree import Tree as Tree
+
+_HOMES = {
+    "Config": "config",
+    "Context": "context",
+    "Elf": "elf",
+    "Host": "host",
+    "Index": "index",
+    "LinuxHost": "linux",
+    "LoadedModule": "loaded",
+    "Module": "context",
+    "ModuleFile": "modfile",
+    "ModuleInfo": "modinfo",
+    "ModuleSignature": "signature",
+    "Plan": "plans",
+    "Reason": "plans",
+    "RemovalPlan": "remove",
+    "RemovalStep": "remove",
+    "Source": "config",
+    "Step": "plans",
+    "SysModules": "loaded",
+    "Target": "plans",
+    "Tree": "tree",
+    "carry_out": "insert",
+    "exported_symbols": "symbols",
+    "insert_file": "insert",
+    "load_config": "config",
+    "loaded_modules": "loaded",
+    "needed_symbols": "symbols",
+    "normalize_alias": "names",
+    "normalize_modname": "names",
+    "parse_signature": "signature",
+    "plan": "plans",
+    "plan_removal": "remove",
+    "read_module": "modinfo",
+    "write_index": "index",
+}
+"""The module of this package that each public name is from. None may be called what a module is: the import
+of that would put it in the name's place."""
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - a list of strings all the same
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

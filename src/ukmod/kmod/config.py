@@ -32,6 +32,7 @@ __all__ = [
     "Weakdep",
     "config_files",
     "load_config",
+    "logical_lines",
     "parse_cmdline",
     "parse_config",
 ]
@@ -207,7 +208,7 @@ def _is_config_file(directory: str, name: str, files: Files, log: LibraryLog) ->
 
 def parse_config(config: Config, text: str, path: str, log: LibraryLog = silent) -> None:
     """Add the directives of one file's text."""
-    for number, line in _logical_lines(text):
+    for number, line in logical_lines(text):
         if line.startswith("#"):
             continue
         word, rest = _token(line)
@@ -239,8 +240,8 @@ def parse_cmdline(config: Config, text: str, log: LibraryLog = silent) -> None:
             config.options.append(Options(name, parameter.replace("\t", " "), source))
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Join continued lines; yield the number of the last physical one with each.
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Join continued lines of modprobe.d or depmod.d; yield the number of the last physical one with each.
 
     A backslash vanishes before any character, not only before a newline; two stand for one.
     """

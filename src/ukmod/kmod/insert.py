@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.context import Context
     from ukmod.kmod.host import Host, LibraryLog
     from ukmod.kmod.loaded import State
-    from ukmod.kmod.plan import Step, Target
+    from ukmod.kmod.plans import Step, Target
 
 __all__ = ["carry_out", "insert_file", "run_command"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ukmod.kmod.config import _logical_lines
+from ukmod.kmod.config import logical_lines
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR, LOG_INFO
 from ukmod.kmod.record import record
@@ -124,7 +124,7 @@ class _Parser:
         )
 
     def parse(self, text: str, path: str) -> None:
-        for number, line in _logical_lines(text):
+        for number, line in logical_lines(text):
             if line and not line.startswith("#"):
                 words = line.replace("\t", " ").split(" ")
                 words = [word for word in words if word]

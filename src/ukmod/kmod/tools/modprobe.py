@@ -20,7 +20,7 @@ from ukmod.kmod.host import (
 )
 from ukmod.kmod.insert import carry_out
 from ukmod.kmod.loaded import SysModules
-from ukmod.kmod.plan import plan_target, resolve
+from ukmod.kmod.plans import plan_target, resolve
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.common import options_text
 from ukmod.kmod.tools.getopt import Option, getopt
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.context import Module
     from ukmod.kmod.elf import Elf
     from ukmod.kmod.host import Host
-    from ukmod.kmod.plan import Step
+    from ukmod.kmod.plans import Step
     from ukmod.kmod.remove import RemovalStep
 
 __all__ = ["main"]

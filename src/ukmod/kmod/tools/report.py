@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ukmod.kmod.loaded import LoadedModule
-    from ukmod.kmod.plan import Step
+    from ukmod.kmod.plans import Step
 
 __all__ = ["modules_json", "steps_json"]
 

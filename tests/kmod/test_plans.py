@@ -8,7 +8,7 @@ from tests.kmod.fakehost import AllFiles, FakeHost, memory_tree
 from ukmod.kmod.config import Config, Source, parse_cmdline, parse_config
 from ukmod.kmod.context import Context
 from ukmod.kmod.loaded import SysModules
-from ukmod.kmod.plan import OptionText, Plan, Reason, Step, plan
+from ukmod.kmod.plans import OptionText, Plan, Reason, Step, plan
 from ukmod.kmod.tree import Tree
 
 HERE = "/lib/modules/4.4.4/kernel"
