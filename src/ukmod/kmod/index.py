@@ -16,7 +16,7 @@ A key may be a pattern for fnmatch(3): then it is the lookup that supplies the t
 from __future__ import annotations
 
 import os
-from struct import Struct
+from struct import Struct, pack
 
 from ukmod.errors import FormatError, LimitError, UsageError
 
@@ -273,17 +273,17 @@ def _group(entries: Iterable[Entry]) -> list[tuple[bytes, bytes]]:
             grouped[key].append((priority, value))
         else:
             grouped[key] = [(priority, value)]
-    pack = _U32.pack
+    number = _U32.pack
     result = []
     for key, values in grouped.items():
         if len(values) == 1:
             priority, value = values[0]
-            packed = b"\0\0\0\1" + pack(priority) + _ascii(value) + b"\0"
+            packed = b"\0\0\0\1" + number(priority) + _ascii(value) + b"\0"
         else:
             values.reverse()
             values.sort(key=lambda entry: entry[0])
-            packed = pack(len(values)) + b"".join(
-                [pack(priority) + _ascii(value) + b"\0" for priority, value in values]
+            packed = number(len(values)) + b"".join(
+                [number(priority) + _ascii(value) + b"\0" for priority, value in values]
             )
         result.append((_ascii(key), packed))
     result.sort()
@@ -379,14 +379,7 @@ def _pack(node: _Node, references: list[int]) -> bytes:
     slots = [0] * (last - first + 1)
     for letter, number in node.children:
         slots[letter - first] = references[number]
-    return prefix + bytes((first, last)) + _slots(len(slots)).pack(*slots) + node.values
-
-
-_SLOTS = tuple(Struct(f">{count}I") for count in range(_LETTERS + 1))
-
-
-def _slots(count: int) -> Struct:
-    return _SLOTS[count]
+    return prefix + bytes((first, last)) + pack(f">{len(slots)}I", *slots) + node.values
 
 
 def _check_position(end: int) -> None:

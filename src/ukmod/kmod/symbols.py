@@ -18,11 +18,7 @@ from ukmod.kmod.elf import (
     string_at,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["exported_symbols", "namespaces", "needed_symbols", "symbol_tables"]
+__all__ = ["exported_symbols", "namespaces", "needed_names", "needed_symbols", "symbol_tables"]
 
 _CRC = b"__crc_"
 _NAMESPACE = "__kstrtabns_"
@@ -40,29 +36,44 @@ def symbol_tables(elf: Elf) -> tuple[bytes, bytes]:
     return symtab[1], strtab[1]
 
 
-def exported_symbols(elf: Elf) -> list[tuple[str, int]]:
-    """Return (name, CRC) of each exported symbol.
+def exported_symbols(elf: Elf, *, crcs: bool = True) -> list[tuple[str, int]]:
+    """Return (name, CRC) of each exported symbol; with ``crcs`` False all CRCs are 0, and it is faster.
 
     That is each ``__crc_NAME`` in the symbol table. Modules of a kernel without symbol versions have none: then
-    it is each name in ``__ksymtab_strings``, with a CRC of 0. FormatError with the errno ENODATA if a module
-    exports nothing.
+    it is each name in ``__ksymtab_strings``. FormatError with the errno ENODATA if a module exports nothing.
     """
     try:
         symtab, strtab = symbol_tables(elf)
     except FormatError:
         return _names_in_ksymtab(elf)
-    if _CRC not in strtab:  # most modules: spares a walk through the table
+    places = _occurrences(strtab, _CRC)
+    if not places:
         return _names_in_ksymtab(elf)
     layout = elf.layout
     found = []
     for fields in layout.symbol.iter_unpack(symtab[layout.symbol.size :]):
-        if fields[0] >= len(strtab):
+        at = fields[0]
+        if at in places:
+            name = _text(string_at(strtab, at + len(_CRC)))
+            crc = 0
+            if crcs:
+                crc = (
+                    _crc(elf, fields[4], fields[3]) if layout.bits == 64 else _crc(elf, fields[1], fields[5])
+                )
+            found.append((name, crc))
+        elif at >= len(strtab):
             return _names_in_ksymtab(elf)
-        if strtab.startswith(_CRC, fields[0]):
-            value, shndx = (fields[4], fields[3]) if layout.bits == 64 else (fields[1], fields[5])
-            name = string_at(strtab, fields[0] + len(_CRC))
-            found.append((name.decode("utf-8", "surrogateescape"), _crc(elf, value, shndx)))
     return found or _names_in_ksymtab(elf)
+
+
+def _occurrences(table: bytes, word: bytes) -> set[int]:
+    """Return where a word is in a table of strings: most modules have no ``__crc_`` at all."""
+    found = set()
+    at = table.find(word)
+    while at >= 0:
+        found.add(at)
+        at = table.find(word, at + 1)
+    return found
 
 
 def _crc(elf: Elf, value: int, shndx: int) -> int:
@@ -79,36 +90,54 @@ def _names_in_ksymtab(elf: Elf) -> list[tuple[str, int]]:
     found = elf.find(b"__ksymtab_strings")
     if found is None:
         raise elf.no_data("nothing is exported")
-    return [(name.decode("utf-8", "surrogateescape"), 0) for name in found[1].split(b"\0") if name]
+    return [(_text(name), 0) for name in found[1].split(b"\0") if name]
 
 
-def needed_symbols(elf: Elf) -> list[tuple[str, bool, int]]:
-    """Return (name, weak, CRC) of each symbol the module needs; the CRC is 0 where it has none.
+def needed_names(elf: Elf) -> tuple[list[str], set[str]]:
+    """Return the symbols the module needs, and which of them are weak.
 
     First the undefined ones in the order of the symbol table, then those that ``__versions`` alone knows:
     module_layout, say. FormatError if there is no symbol table.
     """
     symtab, strtab = symbol_tables(elf)
-    records = elf.version_records()
-    crcs = dict(reversed(records))
-    needed = [(name, weak, crcs.get(name, 0)) for name, weak in _undefined(elf, symtab, strtab)]
-    known = {name for name, _weak, _crc in needed}
-    needed += [(name, False, crc) for name, crc in records if name not in known]
-    return [(name.decode("utf-8", "surrogateescape"), weak, crc) for name, weak, crc in needed]
+    undefined = [(at, info) for at, info, shndx in elf.layout.brief.iter_unpack(symtab) if not shndx and at]
+    if elf.machine in (EM_SPARC, EM_SPARCV9):
+        # There these declare a global register: nothing to resolve.
+        undefined = [(at, info) for at, info in undefined if info & 15 != STT_SPARC_REGISTER]
+    if undefined and max(undefined)[0] >= len(strtab):
+        raise elf.error("a symbol's name lies outside the names", 0)
+    # One decoding for all names is much faster than one for each; this one keeps offsets.
+    text = strtab.decode("latin-1") + "\0"
+    names = [text[at : text.index("\0", at)] for at, _info in undefined]
+    weak = {name for name, (_at, info) in zip(names, undefined, strict=True) if info >> 4 == STB_WEAK}
+    if not strtab.isascii():
+        names = [_text(name.encode("latin-1")) for name in names]
+        weak = {_text(name.encode("latin-1")) for name in weak}
+    known = set(names)
+    names += [name for name in _versioned_names(elf) if name not in known]
+    return [name for name in names if name], weak
 
 
-def _undefined(elf: Elf, symtab: bytes, strtab: bytes) -> Iterator[tuple[bytes, bool]]:
-    layout = elf.layout
-    # On SPARC these declare a global register: nothing to resolve.
-    skip = STT_SPARC_REGISTER if elf.machine in (EM_SPARC, EM_SPARCV9) else -1
-    for name, info, shndx in layout.brief.iter_unpack(symtab[layout.symbol.size :]):
-        if shndx or info & 15 == skip:
-            continue
-        if name >= len(strtab):
-            raise elf.error(f"a symbol's name at {name} lies outside the names", 0)
-        text = string_at(strtab, name)
-        if text:
-            yield text, info >> 4 == STB_WEAK
+def _versioned_names(elf: Elf) -> list[str]:
+    found = elf.find(b"__versions")
+    if found is None or len(found[1]) % elf.layout.version.size:
+        return []
+    data = found[1]
+    if not data:
+        return []
+    room = elf.bits // 8
+    text = data.decode("latin-1") + "\0"
+    names = [text[at : text.index("\0", at)] for at in range(room, len(data), elf.layout.version.size)]
+    return [name if name.isascii() else _text(name.encode("latin-1")) for name in names]
+
+
+def needed_symbols(elf: Elf) -> list[tuple[str, bool, int]]:
+    """Return (name, weak, CRC) of each symbol in :func:`needed_names`; the CRC is 0 where it has none."""
+    names, weak = needed_names(elf)
+    crcs: dict[str, int] = {}
+    for name, crc in elf.version_records():
+        crcs.setdefault(_text(name), crc)
+    return [(name, name in weak, crcs.get(name, 0)) for name in names]
 
 
 def namespaces(elf: Elf) -> dict[str, str]:
@@ -117,7 +146,11 @@ def namespaces(elf: Elf) -> dict[str, str]:
     for symbol in elf.symbols:
         if symbol.name.startswith(_NAMESPACE) and 0 < symbol.shndx < len(elf.sections):
             strings = elf.section_data(elf.sections[symbol.shndx])
-            namespace = string_at(strings, symbol.value).decode("utf-8", "surrogateescape")
+            namespace = _text(string_at(strings, symbol.value))
             if namespace:
                 found[symbol.name.removeprefix(_NAMESPACE)] = namespace
     return found
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

@@ -8,7 +8,7 @@ from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ukmod.kmod.depmod.facts import Facts
     from ukmod.kmod.depmod.log import Log
@@ -24,6 +24,8 @@ __all__ = [
     "module_dependencies",
     "parse_symvers",
     "parse_system_map",
+    "report_symbols",
+    "show_dependencies",
     "symbol_owners",
 ]
 
@@ -36,9 +38,10 @@ FAKE_SYMBOLS = ("__this_module", "_GLOBAL_OFFSET_TABLE_", "TOC.")
 
 @record
 class Checks:
-    """What is reported about symbols: unknown ones (``-e``), and CRCs that differ (``-E``).
+    """What is known of the kernel's symbols, and what is to be reported about those of modules.
 
-    ``prefix`` is the letter that some architectures put before each symbol's name, or empty.
+    ``report`` is ``-e``: unknown symbols, and with ``versions`` (``-E``) CRCs that differ. ``prefix`` is the letter
+    that some architectures put before each symbol's name, or empty.
     """
 
     report: bool = False
@@ -46,46 +49,77 @@ class Checks:
     prefix: str = ""
 
 
-def symbol_owners(modules: Sequence[Facts], kernel: Kernel, prefix: str = "") -> dict[str, tuple[int, int]]:
-    """Return (index of the owner, or KERNEL; CRC) of each symbol; the last of several owners has it."""
-    owners = {name: (KERNEL, crc) for name, crc in kernel.items()}
+def symbol_owners(modules: Sequence[Facts], kernel: Kernel, prefix: str = "") -> dict[str, int]:
+    """Return the index of the module that exports each symbol, or KERNEL; the last of several has it."""
+    owners = dict.fromkeys(kernel, KERNEL)
     for index, module in enumerate(modules):
-        for name, crc in module.exports:
-            owners[name.removeprefix(prefix) if prefix else name] = (index, crc)
+        for name in module.exports:
+            owners[name.removeprefix(prefix) if prefix else name] = index
     return owners
 
 
 def module_dependencies(
+    modules: Sequence[Facts], owners: Mapping[str, int], prefix: str = ""
+) -> list[list[int]]:
+    """Return the modules each one needs itself, in the order of first use."""
+    # On 64-bit PowerPC a function's entry is `.name`, its descriptor, which is exported, `name`.
+    spelled = {name: owner for name, owner in owners.items() if owner != KERNEL}
+    spelled |= {"." + name: owner for name, owner in spelled.items()}
+    if prefix:
+        spelled |= {prefix + name: owner for name, owner in owners.items() if owner != KERNEL}
+        spelled |= {"." + prefix + name: owner for name, owner in owners.items() if owner != KERNEL}
+    find = spelled.get
+    result = []
+    for module in modules:
+        found: dict[int | None, None] = dict.fromkeys(map(find, module.needs))
+        found.pop(None, None)
+        result.append([index for index in found if index is not None])
+    return result
+
+
+def report_symbols(
     modules: Sequence[Candidate],
     facts: Sequence[Facts],
-    owners: Mapping[str, tuple[int, int]],
+    owners: Mapping[str, int],
+    kernel: Kernel,
     checks: Checks,
-    log: Log = silent,
-    show: Callable[[str], object] | None = None,
-) -> list[list[int]]:
-    """Return the modules each one needs itself, in the order of first use; ``show`` is told about each."""
-    # On 64-bit PowerPC a function's entry is `.name`, its descriptor, which is exported, `name`.
-    special = (".", checks.prefix)
-    result = []
-    for index, module in enumerate(facts):
-        direct: dict[int, None] = {}
-        for name, weak, crc in module.needs:
-            plain = name
-            if name[:1] in special:
-                plain = name.removeprefix(".").removeprefix(checks.prefix)
-            owner = owners.get(plain)
-            if owner is None:
-                if checks.report and not weak:
-                    log(LOG_WARNING, f"{modules[index].path} needs unknown symbol {name}")
+    log: Log,
+) -> None:
+    """Log the symbols that are unknown, or of another version than the module was built against."""
+    crc_of = dict(kernel)
+    for module in facts:
+        crc_of.update(
+            zip([name.removeprefix(checks.prefix) for name in module.exports], module.crcs, strict=False)
+        )
+    for candidate, module in zip(modules, facts, strict=True):
+        weak = set(module.weak)
+        crcs = module.crcs[len(module.exports) :] or (0,) * len(module.needs)
+        for name, crc in zip(module.needs, crcs, strict=True):
+            plain = _plain(name, checks.prefix)
+            if name in weak:
                 continue
-            if checks.versions and checks.report and owner[1] != crc and not weak:
-                log(LOG_WARNING, f"{modules[index].path} disagrees about version of symbol {name}")
-            if owner[0] != KERNEL and owner[0] not in direct:
-                direct[owner[0]] = None
-                if show is not None:
-                    show(f'{modules[index].path} needs "{plain}": {modules[owner[0]].path}\n')
-        result.append(list(direct))
-    return result
+            if plain not in owners:
+                log(LOG_WARNING, f"{candidate.path} needs unknown symbol {name}")
+            elif checks.versions and crc_of.get(plain, 0) != crc:
+                log(LOG_WARNING, f"{candidate.path} disagrees about version of symbol {name}")
+
+
+def show_dependencies(
+    modules: Sequence[Candidate], facts: Sequence[Facts], owners: Mapping[str, int], prefix: str = ""
+) -> Iterator[str]:
+    """Yield a line for each module that another needs, with the first symbol that makes it so."""
+    for candidate, module in zip(modules, facts, strict=True):
+        seen = {KERNEL}
+        for name in module.needs:
+            plain = _plain(name, prefix)
+            owner = owners.get(plain, KERNEL)
+            if owner not in seen:
+                seen.add(owner)
+                yield f'{candidate.path} needs "{plain}": {modules[owner].path}\n'
+
+
+def _plain(name: str, prefix: str) -> str:
+    return name.removeprefix(".").removeprefix(prefix)
 
 
 def parse_symvers(text: str, path: str, prefix: str = "", log: Log = silent) -> dict[str, int]:

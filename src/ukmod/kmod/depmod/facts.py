@@ -4,67 +4,105 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
-from typing import NamedTuple
 
 from ukmod.errors import FormatError, LimitError, MissingExtraError
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
-from ukmod.kmod.symbols import exported_symbols, needed_symbols
+from ukmod.kmod.symbols import exported_symbols, needed_names, needed_symbols
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ukmod.kmod.elf import Source
 
+    Texts = tuple[str, ...]
+
 __all__ = ["Facts", "read_facts"]
 
+_SMALL = 1 << 16
+"""Files up to this size are read whole: that is faster than the ten reads that larger ones take."""
 
-class Facts(NamedTuple):
-    """One module's part in the whole.
 
-    ``exports`` are (symbol, CRC), ``needs`` (symbol, weak, CRC); the texts are as in the module. ``failure``
-    is why the module could not be read, an error number or 0: such a module is listed without dependencies.
+class Facts:
+    """One module's part in the whole. There are thousands, so it is a plain class; nobody changes one.
+
+    ``exports`` and ``needs`` are symbols, ``weak`` those of the needed that may be missing; ``crcs`` are the CRCs
+    of both, one after the other, if they were asked for. ``aliases``, ``softdeps`` and ``weakdeps`` are as in the
+    module. ``failure`` is why the module could not be read, an error number or 0: such a module is listed without
+    dependencies.
     """
 
-    exports: tuple[tuple[str, int], ...] = ()
-    needs: tuple[tuple[str, bool, int], ...] = ()
-    aliases: tuple[str, ...] = ()
-    softdeps: tuple[str, ...] = ()
-    weakdeps: tuple[str, ...] = ()
-    failure: int = 0
+    __slots__ = ("aliases", "crcs", "exports", "failure", "needs", "softdeps", "weak", "weakdeps")
+
+    def __init__(
+        self,
+        exports: Texts = (),
+        needs: Texts = (),
+        weak: Texts = (),
+        aliases: Texts = (),
+        softdeps: Texts = (),
+        weakdeps: Texts = (),
+        failure: int = 0,
+        crcs: tuple[int, ...] = (),
+    ) -> None:
+        self.exports = exports
+        self.needs = needs
+        self.weak = weak
+        self.aliases = aliases
+        self.softdeps = softdeps
+        self.weakdeps = weakdeps
+        self.failure = failure
+        self.crcs = crcs
+
+    def pack(self) -> tuple[Texts, Texts, Texts, Texts, Texts, Texts, int, tuple[int, ...]]:
+        """Return what ``Facts(*packed)`` takes: nothing that marshal does not know."""
+        texts = (self.exports, self.needs, self.weak, self.aliases, self.softdeps, self.weakdeps)
+        return (*texts, self.failure, self.crcs)
 
 
-def read_facts(path: str) -> Facts:
+def read_facts(path: str, *, crcs: bool = False) -> Facts:
     """Read a module file. Never raises: ``failure`` tells what went wrong."""
     try:
         with ModuleFile(path) as file:
             if file.compression:
-                return _facts(Elf(file.contents(), path))
-            return _facts(Elf(_Window(file.fileno()), path))
+                return _facts(Elf(file.contents(), path), crcs=crcs)
+            return _facts(Elf(_source(file.fileno()), path), crcs=crcs)
     except OSError as error:
         return Facts(failure=error.errno or errno.EIO)
     except (FormatError, LimitError, MissingExtraError) as error:
         return Facts(failure=error.errno)
 
 
-def _facts(elf: Elf) -> Facts:
+def _facts(elf: Elf, *, crcs: bool) -> Facts:
     failure = 0
     exports: list[tuple[str, int]] = []
-    needs: list[tuple[str, bool, int]] = []
+    needs: list[str] = []
+    weak: set[str] = set()
+    needed_crcs: list[int] = []
     try:
-        exports = exported_symbols(elf)
+        exports = exported_symbols(elf, crcs=crcs)
     except FormatError as error:
         if error.errno != errno.ENODATA:
             failure = error.errno
-    # kmod says nothing of this either: without a symbol table nothing is needed.
-    with suppress(FormatError):
-        needs = needed_symbols(elf)
-    values: dict[str, list[str]] = {"alias": [], "softdep": [], "weakdep": []}
-    for key, value in elf.modinfo():
-        if key in values:
-            values[key].append(value)
-    texts = (tuple(values["alias"]), tuple(values["softdep"]), tuple(values["weakdep"]))
-    return Facts(tuple(exports), tuple(needs), *texts, failure)
+    try:
+        needs, weak = needed_names(elf)
+        if crcs:
+            needed_crcs = [crc for _name, _weak, crc in needed_symbols(elf)]
+    except FormatError:
+        pass  # kmod says nothing of this either: without a symbol table nothing is needed
+    texts = elf.modinfo_texts((b"alias=", b"softdep=", b"weakdep="))
+    return Facts(
+        tuple([name for name, _crc in exports]),
+        tuple(needs),
+        tuple(weak),
+        *texts,
+        failure,
+        tuple([*[crc for _name, crc in exports], *needed_crcs]) if crcs else (),
+    )
+
+
+def _source(fd: int) -> Source:
+    size = os.fstat(fd).st_size
+    return os.pread(fd, size, 0) if size <= _SMALL else _Window(fd, size)
 
 
 class _Window:
@@ -72,16 +110,12 @@ class _Window:
 
     __slots__ = ("_fd", "_size")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, size: int) -> None:
         self._fd = fd
-        self._size = os.fstat(fd).st_size
+        self._size = size
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, span: slice) -> bytes:
         return os.pread(self._fd, span.stop - span.start, span.start)
-
-
-if TYPE_CHECKING:
-    _check: type[Source] = _Window

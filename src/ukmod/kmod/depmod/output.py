@@ -106,13 +106,13 @@ def _weakdep(output: Output) -> bytes:
 
 def _symbols(output: Output) -> bytes:
     names = [module.name for module in output.analysis.modules]
-    lines = [f"alias symbol:{symbol} {names[owner]}" for symbol, owner in output.analysis.symbols]
+    lines = [f"alias symbol:{symbol} {names[owner]}" for symbol, owner in output.analysis.symbols()]
     return _encode(["# Aliases for symbols, used by symbol_request().", *lines])
 
 
 def _symbol_entries(output: Output) -> list[Entry]:
     names = [module.name for module in output.analysis.modules]
-    return [(f"symbol:{symbol}", owner, names[owner]) for symbol, owner in output.analysis.symbols]
+    return [(f"symbol:{symbol}", owner, names[owner]) for symbol, owner in output.analysis.symbols()]
 
 
 def _builtin_entries(output: Output) -> list[Entry] | None:

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["read_all"]
 
 
-def read_all(modules: Sequence[Candidate]) -> list[Facts]:
+def read_all(modules: Sequence[Candidate], *, crcs: bool = False) -> list[Facts]:
     """Return the facts of each module, in order."""
-    return [read_facts(module.path) for module in modules]
+    return [read_facts(module.path, crcs=crcs) for module in modules]

@@ -8,7 +8,13 @@ import os
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.depmod.analysis import Analysis, analyse
 from ukmod.kmod.depmod.config import CONFIG_DIRECTORIES, load_config
-from ukmod.kmod.depmod.dependencies import Checks, parse_symvers, parse_system_map
+from ukmod.kmod.depmod.dependencies import (
+    Checks,
+    parse_symvers,
+    parse_system_map,
+    report_symbols,
+    show_dependencies,
+)
 from ukmod.kmod.depmod.order import module_order
 from ukmod.kmod.depmod.output import Output
 from ukmod.kmod.depmod.publish import make_directory, publish
@@ -233,13 +239,18 @@ def _named(paths: Sequence[str], dirname: str, log: Log) -> list[Candidate]:
 def _analyse(
     modules: list[Candidate], options: _Options, kernel: dict[str, int], host: Host, log: Log
 ) -> Analysis:
-    facts = read_all(modules)
+    checks = Checks(report="e" in options, versions=options.symvers is not None, prefix=options.prefix)
+    facts = read_all(modules, crcs=checks.report and checks.versions)
     for module, fact in zip(modules, facts, strict=True):
         if fact.failure:
             log.err(f"failed to load symbols from {module.path}: {os.strerror(fact.failure)}")
-    checks = Checks(report="e" in options, versions=options.symvers is not None, prefix=options.prefix)
-    show = host.stdout.write if options.verbosity > LOG_WARNING else None
-    return analyse(modules, facts, kernel, checks, log.message, show)
+    analysis = analyse(modules, facts, kernel, options.prefix)
+    if checks.report:
+        report_symbols(modules, facts, analysis.owners, kernel, checks, log.message)
+    if options.verbosity > LOG_WARNING:
+        for line in show_dependencies(modules, facts, analysis.owners, options.prefix):
+            host.stdout.write(line)
+    return analysis
 
 
 def _report_cycles(analysis: Analysis, log: Log) -> None:
