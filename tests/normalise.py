@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tests.steps import Case, LogLine, Outcome
+from tests.transcript import render
 
 _SUBSTITUTIONS = (
     # A kernel address, bare or after 0x; a hashed pointer (%p) is 32 random bits.
@@ -68,6 +69,11 @@ def log(lines: Iterable[LogLine]) -> Iterator[LogLine]:
 def outcomes(case: Case, found: Iterable[Outcome]) -> tuple[Outcome, ...]:
     """What a case came to, normalised."""
     return tuple(_outcome(case, outcome) for outcome in found)
+
+
+def text(case: Case, found: Iterable[Outcome]) -> str:
+    """The same as text: what two sides are compared in, for a readable difference."""
+    return render(outcomes(case, found))
 
 
 def _outcome(case: Case, outcome: Outcome) -> Outcome:

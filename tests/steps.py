@@ -78,6 +78,14 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Kill:
+    """Send a signal to every process that runs the program of this name, ``modprobe``. Result: ``0``."""
+
+    program: str
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Begin a step and do not wait for it. Result: ``started``."""
 
@@ -89,14 +97,14 @@ class Join:
     """Wait for every started step. Result: theirs, in the order they were started, spaces between."""
 
 
-Step: TypeAlias = Insmod | Rmmod | Modprobe | Sleep | Sysctl | Write | Read | Start | Join
+Step: TypeAlias = Insmod | Rmmod | Modprobe | Sleep | Sysctl | Write | Read | Kill | Start | Join
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """A program that a usermode helper can execute, by what it does, in this order.
 
-    ``say``: logs ``<its name>: argv=A B C`` and ``<its name>: env=A B C`` through /dev/kmsg at level 5;
+    ``say``: logs ``<its name>: argv=A B C``, the same with ``env=`` and ``cwd=``, to /dev/kmsg at level 5;
     ``sleep``: waits so many seconds; ``load``: runs ``modprobe`` with these arguments and waits for it;
     ``log``: logs ``<its name>: <log>``; then it dies of ``signal`` or exits with ``status``.
     ``executable`` False: the file is there without any x bit.

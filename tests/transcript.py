@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from tests.steps import (
     Insmod,
     Join,
+    Kill,
     LogLine,
     Modprobe,
     Outcome,
@@ -53,6 +54,8 @@ def describe(step: Step) -> str:
             return f"write {path} {text}".rstrip()
         case Read(path):
             return f"read {path}"
+        case Kill(program, signal):
+            return f"kill -{signal} {program}"
         case Start(inner):
             return f"start {describe(inner)}"
         case Join():

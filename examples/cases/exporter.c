@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Exports a symbol of each kind, and may take its time in init. */
+/* Exports a symbol of each kind, and may take its time in init, or request a module there. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/delay.h>
+#include <linux/kmod.h>
 #include <linux/module.h>
 
 MODULE_LICENSE("GPL");
@@ -12,6 +13,8 @@ static int init_ms;
 module_param(init_ms, int, 0);
 static int ret;
 module_param(ret, int, 0);
+static char *request;
+module_param(request, charp, 0);
 
 int exporter_plain(void)
 {
@@ -44,6 +47,8 @@ static int __init exporter_init(void)
 {
 	pr_info("init begins\n");
 	msleep(init_ms);
+	if (request)
+		pr_info("request_module(\"%s\") returned %d\n", request, request_module("%s", request));
 	pr_info("init ends, returns %d\n", ret);
 	return ret;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Many threads ask for a module each, all at once: no more than 50 modprobes run at a time. */
+/* Many threads ask for a module each, or for the same, all at once: no more than 50 modprobes run at a time. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/atomic.h>
@@ -13,13 +13,15 @@ MODULE_DESCRIPTION("more requests than the kernel lets through");
 
 static int threads = 60;
 module_param(threads, int, 0);
+static char *name;			/* the same for all */
+module_param(name, charp, 0);
 
 static atomic_t left, succeeded, timed_out, others;
 static DECLARE_COMPLETION(all_done);
 
 static int ask(void *number)
 {
-	switch (request_module("flood-%ld", (long)number)) {
+	switch (name ? request_module("%s", name) : request_module("flood-%ld", (long)number)) {
 	case 0:
 		atomic_inc(&succeeded);
 		break;

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+from collections import defaultdict
 from collections.abc import Iterator
 
 from tests.real.qemu import Guest, Output
@@ -15,6 +16,7 @@ from tests.steps import (
     Case,
     Insmod,
     Join,
+    Kill,
     LogLine,
     Modprobe,
     Outcome,
@@ -33,14 +35,14 @@ PRELUDE = f"""\
 export PATH=/sbin:/bin
 busybox --install -s /bin
 tree=/lib/modules/$(uname -r)/extra
-begin() {{ dmesg -c >/dev/null; echo "@step $1"; }}
 end() {{
     echo "@result $1"
     sed 's/^/@output /' /tmp/output
     usleep {int(SETTLE * 1e6)}
-    dmesg -r >/tmp/log; sed 's/^/@log /' /tmp/log
+    dmesg -r -c >/tmp/log; sed 's/^/@log /' /tmp/log
     echo @end
 }}
+dmesg -c >/dev/null
 """
 _RECORD = re.compile(r"<(\d+)>\[ *\d+\.\d+\] ?(.*)")
 
@@ -67,18 +69,20 @@ def script(case: Case) -> str:
     lines += [_file("/etc/modprobe.d/case.conf", case.config)] if case.config else []
     lines += [_install(program) for program in case.programs]
     jobs = 0
-    for number, step in enumerate(case.steps):
-        lines.append(f"begin {number}")
+    for step in case.steps:
+        lines.append("echo @step; : >/tmp/output")
         match step:
             case Start(inner):
-                lines.append(
-                    f"{{ {_command(inner)}; echo $? >/tmp/status.{jobs}; }} >/tmp/output.{jobs} 2>&1 &"
-                )
-                lines.append(f"jobs=$jobs' '$!; : >/tmp/output; end {number} >/dev/null; end started")
+                job = f"/tmp/job.{jobs}"
+                lines.append(f"{{ {_command(inner)}; echo $? >{job}.status; }} >{job} 2>&1 & end started")
                 jobs += 1
             case Join():
-                joined = "".join(f"cat /tmp/status.{job} /tmp/output.{job}; " for job in range(jobs))
-                lines.append(f"wait $jobs; {{ {joined}}} >/tmp/output; end joined")
+                lines.append("wait")
+                lines += [
+                    f'echo "@job $(cat /tmp/job.{job}.status) $(cat /tmp/job.{job})"' for job in range(jobs)
+                ]
+                lines.append("end joined")
+                jobs = 0
             case _:
                 lines.append(f"{{ {_command(step)}; }} >/tmp/output 2>&1; end $?")
     return "\n".join(lines)
@@ -98,6 +102,8 @@ def _command(step: Step) -> str:
             return f"echo {shlex.quote(value)} >/proc/sys/{name.replace('.', '/')}"
         case Write(path, text):
             return f"echo {shlex.quote(text)} >{shlex.quote(path)}"
+        case Kill(program, number):
+            return f"killall -{number} {shlex.quote(program)}"
         case Read(path):
             return f"cat {shlex.quote(path)}"
     raise TypeError(f"{step} has no command of its own")
@@ -114,8 +120,9 @@ def _install(program: Program) -> str:
     if program.say:
         # argv[0] is lost to the #! line; the kernel gives the file's path there, as its callers do.
         body += [f'printf {kmsg} "argv=$0 $*" >/dev/kmsg']
-        body += [f"printf {kmsg} \"env=$(busybox tr '\\0' ' ' </proc/$$/environ)\" >/dev/kmsg"]
-    body += [f"busybox usleep {int(program.sleep * 1e6)}"] if program.sleep else []
+        body += [f"printf {kmsg} \"env=$(tr '\\0' ' ' </proc/$$/environ | sed 's/ $//')\" >/dev/kmsg"]
+        body += [f'printf {kmsg} "cwd=$(pwd)" >/dev/kmsg']
+    body += [f"usleep {int(program.sleep * 1e6)}"] if program.sleep else []
     body += [shlex.join(("/sbin/modprobe", *program.load))] if program.load else []
     body += [f"printf {kmsg} {shlex.quote(program.log)} >/dev/kmsg"] if program.log else []
     body += [f"kill -{program.signal} $$"] if program.signal else []
@@ -124,44 +131,47 @@ def _install(program: Program) -> str:
 
 
 def _outcomes(case: Case, output: Output) -> Iterator[Outcome]:
-    chunks = output.text.replace("\r", "").split("@step ")[1:]
-    for step, chunk in zip(case.steps, chunks, strict=False):
-        lines = chunk.splitlines()
-        tagged = [line.partition(" ") for line in lines[1:]]
-        of = {
-            tag: [text for found, _, text in tagged if found == tag] for tag in ("@result", "@output", "@log")
-        }
-        status = of["@result"][0] if of["@result"] else ""
-        result, kept = _result(step, status, of["@output"])
-        log = tuple(_log_line(text) for text in of["@log"])
-        if not lines or lines[-1] != "@end":
-            log = (*log, *_console(output.console))
-        yield Outcome(describe(step), result, tuple(line.rstrip() for line in kept), log)
+    started: list[Step] = []
+    for step, chunk in zip(case.steps, output.text.replace("\r", "").split("@step\n")[1:], strict=False):
+        said = _by_tag(chunk)
+        status, lines = "".join(said["@result"]), said["@output"]
+        result = _result(step, status, "".join(lines[-1:]))
+        match step:
+            case Start(inner):
+                started.append(inner)
+            case Join() if status:
+                jobs = (job.split(" ", 1) for job in said["@job"])
+                result = " ".join(_result(inner, *job) for inner, job in zip(started, jobs, strict=True))
+                started.clear()
+        if not isinstance(step, Modprobe | Read) or (isinstance(step, Read) and status != "0"):
+            lines = []
+        log = [_log_line(text) for text in said["@log"]]
+        if "@end" not in said:
+            log += _console(output.console)
+        yield Outcome(describe(step), result, tuple(line.rstrip() for line in lines), tuple(log))
 
 
-def _result(step: Step, status: str, output: list[str]) -> tuple[str, list[str]]:
-    """The result of a step, from its exit status and what it wrote, and what of the latter is its output."""
-    match step:
-        case Start():
-            return status, []
-        case Join():
-            return "joined", output
-        case Insmod() | Rmmod() | Sysctl() | Write() | Read():
-            return (_errno(status, output), output if isinstance(step, Read) and status == "0" else [])
-    return status, output
+def _by_tag(chunk: str) -> defaultdict[str, list[str]]:
+    """What the guest said of one step."""
+    said = defaultdict(list)
+    for line in chunk.splitlines():
+        tag, _, text = line.partition(" ")
+        said[tag].append(text)
+    return said
 
 
-def _errno(status: str, output: list[str]) -> str:
-    if status in {"", "0"}:
+def _result(step: Step, status: str, message: str) -> str:
+    """A step's result, from the exit status of its command and the last line that it wrote."""
+    if status in {"", "0"} or isinstance(step, Modprobe | Start | Join):
         return status
     if int(status) > 128:
         return signal.Signals(int(status) - 128).name
-    text = output[-1].rpartition(": ")[2] if output else ""
+    text = message.rpartition(": ")[2]
     if text.startswith("Unknown error "):
         return f"-{text.rpartition(' ')[2]}"
     if text in _ERRORS:
         return f"-{errno.errorcode[_ERRORS[text]]}"
-    return f"{status} {text}".rstrip()
+    raise ValueError(f"{describe(step)}: exit status {status}, and no errno is known for {message!r}")
 
 
 def _log_line(text: str) -> LogLine:

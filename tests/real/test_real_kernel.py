@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests import golden
+from tests import golden, normalise
 from tests.cases import CASES
-from tests.normalise import outcomes
 from tests.real import debian, guest, initramfs, qemu
 from tests.steps import Case
-from tests.transcript import render
 
 pytestmark = pytest.mark.real
 
@@ -23,5 +21,4 @@ def machine() -> qemu.Guest:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_real_kernel_does_what_is_stored(machine: qemu.Guest, case: Case) -> None:
     """Compared as text, for a readable difference."""
-    found = outcomes(case, guest.run(machine, case))
-    assert render(found) == render(outcomes(case, golden.load(case)))
+    assert normalise.text(case, guest.run(machine, case)) == normalise.text(case, golden.load(case))
