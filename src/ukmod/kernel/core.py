@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from ukmod.kernel import traps
 from ukmod.kernel.bug import Site
 from ukmod.kernel.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.completion import Completions
 from ukmod.kernel.exec import Processes
-from ukmod.kernel import traps
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.hrtimer import HrTimers
 from ukmod.kernel.inter_module import InterModule
 from ukmod.kernel.kallsyms import Kallsyms
+from ukmod.kernel.kmem_cache import Caches
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
 from ukmod.kernel.module import Module, Modules
+from ukmod.kernel.page_alloc import Pages
 from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.percpu import PerCpu
@@ -39,6 +41,7 @@ from ukmod.kernel.timer import Timers
 from ukmod.kernel.trace import Trace
 from ukmod.kernel.umh import Helpers
 from ukmod.kernel.unwind import capture
+from ukmod.kernel.vmalloc import Vmalloc
 from ukmod.kernel.wait import WaitQueues
 from ukmod.kernel.workqueue import Workqueues
 from ukmod.kmod.elf import Elf
@@ -115,6 +118,9 @@ class Kernel:
         self.param_ops = ParamOps(self)
         self.crash = Crash(self)
         self.slab = Slab(self)
+        self.pages = Pages(self)
+        self.vmalloc = Vmalloc(self)
+        self.caches = Caches(self)
         self.trace = Trace(self.clock)
         self.module_area = Area(self.memory, MODULES_VADDR, MODULES_SIZE)
         self.modules = Modules(self)

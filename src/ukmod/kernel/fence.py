@@ -46,6 +46,8 @@ class Object:
     """Of the kmem_cache it came from: "kmalloc-64"."""
     allocated: Trace
     freed: Trace | None = None
+    kmem_cache: int = 0
+    """The struct kmem_cache it came from; 0 for kmalloc()."""
     slot: Slot | None = None
     """None: it is packed together with others."""
     reported: str = ""
@@ -156,6 +158,14 @@ class Fence:
     def is_open(self, address: int) -> bool:
         """Can the page of ``address`` be accessed already?"""
         return bool(self._memory.prot(address & -PAGE_SIZE))
+
+    def widen(self, item: Object, slot: Slot, size: int) -> None:
+        """Make ``size`` bytes of the object usable: its slack becomes zero bytes of its own."""
+        end = slot.base + (slot.pages << PAGE_SHIFT)
+        if item.address + size > end:
+            self.open(slot, end)
+        self._memory.write(item.address + item.size, bytes(size - item.size))
+        item.size = size
 
     def open(self, slot: Slot, address: int) -> None:
         """Let accesses to the page of ``address`` pass from now on."""

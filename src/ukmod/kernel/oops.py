@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.unwind import Frame, frame_of
+from ukmod.kernel.vsprintf import vformat
 from ukmod.machine.cpu import CR0, CR4, Registers
 from ukmod.machine.memory import Fault
 
@@ -131,6 +132,21 @@ class Warn:
     def text(self) -> str:
         """The report as dmesg shows it."""
         return "\n".join(text for _, text in self.lines()) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """A single variadic argument."""
+
+    value: int
+
+    def next(self) -> int:
+        return self.value
+
+
+def hashed(k: Kernel, address: int) -> str:
+    """An address as %p prints it."""
+    return vformat(k, b"%p", _One(address)).decode()
 
 
 # -- taking the state ---------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ukmod.kernel.vsprintf import vformat
 from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
 
 if TYPE_CHECKING:
+    from ukmod.kernel.bug import Site
     from ukmod.kernel.core import Kernel
     from ukmod.machine.cpu import Registers
 
@@ -123,20 +124,23 @@ class Crash:
 
     def bad_page_taint(self) -> None:
         """add_taint(TAINT_BAD_PAGE, LOCKDEP_NOW_UNRELIABLE)."""
+        self.debug_locks_off()
+        self._k.taint.add("B")
+
+    def debug_locks_off(self) -> None:
+        """A taint of the kind LOCKDEP_NOW_UNRELIABLE: lock debugging is off from now on."""
         if self._debug_locks:
             self._k.printk("Disabling lock debugging due to kernel taint\n")
             self._debug_locks = False
-        self._k.taint.add("B")
 
     # -- coming to an end -----------------------------------------------------------------------------
 
-    def bug(self, file: str, line: int, function: str = "") -> NoReturn:
+    def bug(self, site: Site) -> NoReturn:
         """BUG() in a kernel function: report, and end the task."""
         k = self._k
-        k.printk(CUT_HERE)
-        k.printk(f"kernel BUG at {file}:{line}!\n", 2)
-        state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, function))
-        self.die(Oops("BUG", "invalid opcode: 0000", None, (), state, modules_line(k)), SIGSEGV)
+        header = ((4, CUT_HERE.rstrip("\n")), (2, f"kernel BUG at {site.file}:{site.line}!"))
+        state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, site.function))
+        self.die(Oops("BUG", "invalid opcode: 0000", None, header, state, modules_line(k)), SIGSEGV)
 
     def die(self, oops: Oops, signal: int, *, irqs_off: bool = False) -> NoReturn:
         """die(): print an oops and end the task with ``signal``, or the machine if there is no task to blame.

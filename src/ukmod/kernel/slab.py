@@ -5,15 +5,18 @@ Every object knows who allocated it, and every misuse of one is found: see fence
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
 from ukmod.kernel import kasan
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.fence import Fence, Object
 from ukmod.kernel.packed import Packed
-from ukmod.kernel.unwind import capture
+from ukmod.kernel.unwind import Trace, capture
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 
@@ -26,7 +29,11 @@ GFP_KERNEL: Final = 0xCC0
 GFP_ATOMIC: Final = 0xA20
 KMALLOC_MAX_SIZE: Final = 1 << 22
 """Bytes: (MAX_ORDER - 1) pages."""
+INT_MAX: Final = (1 << 31) - 1
 _MINIMUM_ALIGN: Final = 8
+GFP_NOWARN: Final = 0x2000
+_TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
+_DOUBLE_FREE: Final = Site("mm/slub.c", 419, "set_freepointer")
 _BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
 
@@ -59,6 +66,8 @@ class Slab:
         self.fence = Fence(kernel.memory)
         self._packed = Packed(kernel.memory)
         self._live: dict[int, Object] = {}
+        self._last_freed: dict[str, int] = {}
+        """By cache. Freeing such an object again is what CONFIG_SLAB_FREELIST_HARDENED finds by itself."""
 
     # -- allocation -----------------------------------------------------------------------------------
 
@@ -66,14 +75,15 @@ class Slab:
         """The address of ``size`` new bytes, all zero (as with Debian's and Ubuntu's init_on_alloc=1); 0 when
         there is no memory or ``size`` is beyond what kmalloc() can give.
         """
-        del gfp
         if size == 0:
             return ZERO_SIZE_PTR
         if size > KMALLOC_MAX_SIZE:
+            if not gfp & GFP_NOWARN:
+                warn_once(self._k, _TOO_LARGE)
             return 0
         return self.alloc(size, kmalloc_align(size), bucket(size))
 
-    def alloc(self, size: int, align: int, cache: str) -> int:
+    def alloc(self, size: int, align: int, cache: str, kmem_cache: int = 0) -> int:
         """A new object of ``size`` zero bytes; 0 when there is no memory."""
         fence = self.fence
         slot = fence.take() if size <= PAGE_SIZE else fence.take_pages(page_align(size) // PAGE_SIZE)
@@ -86,7 +96,7 @@ class Slab:
                 address = self._packed.alloc(size, align)
             except LimitError:
                 return 0
-        item = Object(address, size, align, cache, capture(self._k), slot=slot)
+        item = Object(address, size, align, cache, capture(self._k), kmem_cache=kmem_cache, slot=slot)
         self._live[address] = item
         if slot is not None:
             fence.keep(item, slot)
@@ -102,10 +112,13 @@ class Slab:
         item = self._live.pop(address, None)
         if item is None:
             kasan.report_bad_free(self._k, address)
+            if address in self._last_freed.values():
+                self._k.crash.bug(_DOUBLE_FREE)
             return
         if damage := self._damage(item):
             kasan.report_damage(self._k, item, damage)
         item.freed = capture(self._k)
+        self._last_freed[item.cache] = address
         if item.slot is not None:
             self.fence.retire(item.slot)
         else:
@@ -117,31 +130,41 @@ class Slab:
         return self._packed.damage(item.address, item.size, item.align)
 
     def ksize(self, address: int) -> int:
-        """The size in bytes of an object: just what was asked for, as KFENCE does; 0 for ZERO_SIZE_PTR."""
+        """The size in bytes of an object, all of which may be used once it was asked for; 0 for none."""
         item = self._live.get(address)
-        return item.size if item else 0
+        if item is None:
+            return 0
+        room = item.size if item.kmem_cache else kmalloc_size_roundup(item.size)
+        if room > item.size and item.slot is not None:
+            self.fence.widen(item, item.slot, room)
+        return item.size
+
+    def objects_of(self, kmem_cache: int) -> list[Object]:
+        """The objects in use of one struct kmem_cache, in the order of their allocation."""
+        return [item for item in self._live.values() if item.kmem_cache == kmem_cache]
 
     def leaks(self, module: str | None = None) -> list[Leak]:
         """What code of ``module`` (or any) allocated and has not freed, by place of allocation."""
         k = self._k
-        sites: dict[tuple[str, str], list[Object]] = {}
-        tracks: dict[tuple[str, str], kasan.Track] = {}
-        for item in self._live.values():
-            track = kasan.track_of(k, item.allocated)
-            if module is None or track.module == module:
-                site = (str(track.where), item.cache)
-                sites.setdefault(site, []).append(item)
-                tracks.setdefault(site, track)
-        return [
-            Leak(
-                kind=items[0].cache,
-                count=len(items),
-                size=sum(item.size for item in items),
-                addresses=tuple(item.address for item in items),
-                track=tracks[site],
+        sites: dict[tuple[str, str], Leak] = {}
+        for kind, address, size, trace in self._allocations():
+            track = kasan.track_of(k, trace)
+            if module is not None and track.module != module:
+                continue
+            site = (kind, str(track.where))
+            before = sites.get(site) or Leak(kind, 0, 0, (), track)
+            sites[site] = Leak(
+                kind, before.count + 1, before.size + size, (*before.addresses, address), before.track
             )
-            for site, items in sites.items()
-        ]
+        return list(sites.values())
+
+    def _allocations(self) -> Iterator[tuple[str, int, int, Trace]]:
+        for item in self._live.values():
+            yield item.cache, item.address, item.size, item.allocated
+        for address, size, trace in self._k.vmalloc.live():
+            yield "vmalloc", address, size, trace
+        for address, size, trace in self._k.pages.live():
+            yield "pages", address, size, trace
 
     def object_at(self, address: int) -> Object | None:
         """The object in use that begins at ``address``."""
@@ -155,12 +178,18 @@ def kmalloc_align(size: int) -> int:
     return size if size & size - 1 == 0 and size > _MINIMUM_ALIGN else _MINIMUM_ALIGN
 
 
+def kmalloc_size_roundup(size: int) -> int:
+    """What kmalloc() of ``size`` bytes really gives: ksize()."""
+    return next((room for room in _BUCKETS if size <= room), page_align(size))
+
+
+@cache
 def bucket(size: int) -> str:
     """The name of the cache that serves kmalloc() of ``size`` bytes."""
-    for room in _BUCKETS:
-        if size <= room:
-            return f"kmalloc-{room}" if room < 1024 else f"kmalloc-{room >> 10}k"
-    return "kmalloc-large"
+    room = kmalloc_size_roundup(size)
+    if room > _BUCKETS[-1]:
+        return "kmalloc-large"
+    return f"kmalloc-{room}" if room < 1024 else f"kmalloc-{room >> 10}k"
 
 
 @export("__kmalloc", "kmalloc_large", "__kmalloc_noprof", "__kmalloc_large_noprof")
@@ -220,8 +249,10 @@ def krealloc(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
         return ZERO_SIZE_PTR
     if address <= ZERO_SIZE_PTR:
         return slab.kmalloc(size, gfp)
-    old = slab.ksize(address)
-    if size <= old:
+    if (item := slab.object_at(address)) is None:
+        kasan.report_bad_free(k, address)
+        return 0
+    if size <= (old := item.size):
         return address
     if new := slab.kmalloc(size, gfp):
         k.memory.write(new, k.memory.read(address, min(old, size)))
@@ -233,3 +264,49 @@ def krealloc(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
 def ksize(k: Kernel, address: Ptr) -> SizeT:
     """size_t ksize(const void *objp)."""
     return k.slab.ksize(address)
+
+
+@export("kmalloc_size_roundup")
+def size_roundup(k: Kernel, size: SizeT) -> SizeT:
+    """size_t kmalloc_size_roundup(size_t size)."""
+    del k
+    return kmalloc_size_roundup(size)
+
+
+@export()
+def kvfree(k: Kernel, address: Ptr) -> None:
+    """void kvfree(const void *addr): of kmalloc() or vmalloc()."""
+    if k.vmalloc.contains(address):
+        k.vmalloc.free(address)
+    else:
+        k.slab.kfree(address)
+
+
+@export()
+def kvfree_sensitive(k: Kernel, address: Ptr, size: SizeT) -> None:
+    """void kvfree_sensitive(const void *addr, size_t len)."""
+    if address > ZERO_SIZE_PTR:
+        k.memory.fill(address, 0, size)
+    kvfree(k, address)
+
+
+@export("kvmalloc_node", "__kvmalloc_node_noprof")
+def kvmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
+    """void *kvmalloc_node(size_t size, gfp_t flags, int node): kmalloc(), or vmalloc() for what is large."""
+    del node
+    if size <= PAGE_SIZE:
+        return k.slab.kmalloc(size, gfp)
+    if size <= KMALLOC_MAX_SIZE and (address := k.slab.kmalloc(size, gfp | GFP_NOWARN)):
+        return address
+    return k.vmalloc.alloc(size) if size <= INT_MAX else 0
+
+
+@export()
+def kvrealloc(k: Kernel, address: Ptr, old: SizeT, size: SizeT, gfp: GfpT) -> Ptr:
+    """void *kvrealloc(const void *p, size_t oldsize, size_t newsize, gfp_t flags)."""
+    if old >= size:
+        return address
+    if new := kvmalloc_node(k, size, gfp, -1):
+        k.memory.write(new, k.memory.read(address, old) if old else b"")
+        kvfree(k, address)
+    return new

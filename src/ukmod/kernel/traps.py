@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel import extable, kasan
 from ukmod.kernel.insn_eval import memory_operand
-from ukmod.kernel.oops import Line, Oops, modules_line, page_table_walk, snapshot
+from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
 from ukmod.kernel.panic import CUT_HERE, SIGKILL, SIGSEGV, TAINT_LETTERS, UD2_LENGTH
 from ukmod.kernel.unwind import registers_at_trap, stack_bounds, walk, walk_trap
-from ukmod.kernel.vsprintf import vformat
 from ukmod.machine.area import VMALLOC_START
 from ukmod.machine.cpu import (
     BP_VECTOR,
@@ -78,7 +77,9 @@ def wire(k: Kernel) -> None:
     """Have the CPU's exceptions handled here: idt_setup_traps()."""
     k.cpu.on_exception = lambda raised: exception(k, raised)
     k.cpu.on_fault = lambda fault, stub: fault_in_kernel(k, fault, stub)
-    k.memory.resolve = lambda address, write: kasan.report_access(k, address, write=write)
+    k.memory.resolve = lambda address, write: (
+        k.pages.populate(address) or kasan.report_access(k, address, write=write)
+    )
 
 
 def die(
@@ -128,6 +129,8 @@ def gp_address(k: Kernel, registers: Registers) -> str:
 def page_fault(k: Kernel, raised: CpuException) -> Registers:
     """exc_page_fault()."""
     registers, address = raised.registers, raised.address
+    if not raised.present and k.pages.populate(address):
+        return registers
     if (
         not raised.present
         and not raised.fetch
@@ -171,22 +174,12 @@ def page_fault_header(
     return tuple(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _One:
-    """A single variadic argument."""
-
-    value: int
-
-    def next(self) -> int:
-        return self.value
-
-
 def stack_guard(k: Kernel, address: int) -> tuple[Line, ...]:
     """get_stack_guard_info(): what is printed if ``address`` is just below the stack."""
     low, high = stack_bounds(k)
     if not (VMALLOC_START <= address < _VMALLOC_END and low - PAGE_SIZE <= address < low):
         return ()
-    where = (vformat(k, b"%p", _One(value)).decode() for value in (address, low, high))
+    where = (hashed(k, value) for value in (address, low, high))
     return ((0, "BUG: TASK stack guard page was hit at {} (stack is {}..{})".format(*where)),)
 
 

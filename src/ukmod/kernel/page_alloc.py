@@ -1,0 +1,202 @@
+"""Whole pages: mm/page_alloc.c.
+
+A page's struct page is an element of the array at ``vmemmap_base``, as with CONFIG_SPARSEMEM_VMEMMAP; inlined
+code computes one from the other. The array is mapped piece by piece, when it is first touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LimitError
+from ukmod.kernel.bug import Site, warn_once
+from ukmod.kernel.export import export
+from ukmod.kernel.unwind import Trace, capture
+from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
+from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Fault, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+VMEMMAP_START: Final = 0xFFFF_EA00_0000_0000
+"""Documentation/x86/x86_64/mm.rst"""
+MAX_ORDER: Final = 11
+"""Orders from which on nothing is given, include/linux/mmzone.h."""
+GFP_NOWARN: Final = 0x2000
+_STRUCT_PAGE: Final = 64
+_TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
+
+
+class Pages:
+    """The page allocator and its struct pages."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        types = kernel.types
+        self.size = types.sizeof("page") if types.has("page", "_refcount") else _STRUCT_PAGE
+        self._refcount = types.offset("page", "_refcount") if types.has("page", "_refcount") else 0x34
+        self._mapcount = types.offset("page", "_mapcount") if types.has("page", "_mapcount") else 0x30
+        self._end = VMEMMAP_START + (kernel.memory.size >> PAGE_SHIFT) * self.size
+        self._live: dict[int, tuple[int, Trace]] = {}
+        """By frame: how many, and who allocated them."""
+        for name, value in (
+            ("page_offset_base", PAGE_OFFSET),
+            ("vmemmap_base", VMEMMAP_START),
+            ("phys_base", 0),
+            ("max_pfn", kernel.memory.size >> PAGE_SHIFT),
+            ("high_memory", PAGE_OFFSET + kernel.memory.size),
+        ):
+            kernel.memory.set_u64(kernel.symbols.add_variable(name, 8), value)
+        kernel.symbols.add_variable("empty_zero_page", PAGE_SIZE, align=PAGE_SIZE)
+
+    def populate(self, address: int) -> bool:
+        """Map the piece of the array of struct pages that ``address`` is in; False if it is not in it."""
+        page = address & -PAGE_SIZE
+        if not VMEMMAP_START <= address < self._end or self._k.memory.prot(page):
+            return False
+        self._k.memory.map(page, self._k.memory.alloc_frames(1), PAGE_SIZE, READ_WRITE)
+        return True
+
+    # -- struct pages ---------------------------------------------------------------------------------
+
+    def page(self, frame: int) -> int:
+        """pfn_to_page(): the struct page of the frame at physical address ``frame``."""
+        return VMEMMAP_START + (frame >> PAGE_SHIFT) * self.size
+
+    def frame_of(self, page: int) -> int:
+        """page_to_phys(). Raises Fault for what is no struct page."""
+        number, rest = divmod(page - VMEMMAP_START, self.size)
+        if rest or not VMEMMAP_START <= page < self._end:
+            raise Fault(page)
+        return number << PAGE_SHIFT
+
+    # -- allocation -----------------------------------------------------------------------------------
+
+    def alloc(self, count: int, gfp: int = 0) -> int:
+        """The physical address of ``count`` zeroed frames in the direct map; 0 when there are none."""
+        memory = self._k.memory
+        order = (count - 1).bit_length()
+        if order >= MAX_ORDER:
+            if not gfp & GFP_NOWARN:
+                warn_once(self._k, _TOO_LARGE)
+            return 0
+        try:
+            frame = memory.alloc_frames(count, PAGE_SIZE << order)
+        except LimitError:
+            return 0
+        memory.map_direct(frame, count << PAGE_SHIFT)
+        self._live[frame] = (count, capture(self._k))
+        page = self.page(frame)
+        memory.set_u32(page + self._refcount, 1)
+        memory.set_u32(page + self._mapcount, -1)
+        return frame
+
+    def free(self, frame: int) -> None:
+        """Free what ``alloc`` returned: a later access is a page fault. Anything else is a Fault itself."""
+        if (found := self._live.pop(frame, None)) is None:
+            raise Fault(PAGE_OFFSET + frame, write=True)
+        memory = self._k.memory
+        memory.set_u32(self.page(frame) + self._refcount, 0)
+        memory.unmap(PAGE_OFFSET + frame, found[0] << PAGE_SHIFT)
+        memory.free_frames(frame, found[0])
+
+    def put(self, page: int) -> None:
+        """put_page(): drop a reference, and with the last one the pages."""
+        at = page + self._refcount
+        count = self._k.memory.u32(at) - 1
+        self._k.memory.set_u32(at, count)
+        if count == 0:
+            self.free(self.frame_of(page))
+
+    def live(self) -> list[tuple[int, int, Trace]]:
+        """What is allocated: virtual address, size in bytes, and by whom."""
+        return [(PAGE_OFFSET + at, count << PAGE_SHIFT, trace) for at, (count, trace) in self._live.items()]
+
+
+def page_of(k: Kernel, physical: int) -> int:
+    """The struct page of a physical address."""
+    return k.pages.page(physical & -PAGE_SIZE)
+
+
+def _virtual(frame: int) -> int:
+    return PAGE_OFFSET + frame if frame else 0
+
+
+@export("alloc_pages", "alloc_pages_noprof")
+def alloc_pages(k: Kernel, gfp: GfpT, order: UInt) -> Ptr:
+    """struct page *alloc_pages(gfp_t gfp, unsigned int order)."""
+    frame = k.pages.alloc(1 << min(order, 63), gfp)
+    return k.pages.page(frame) if frame else 0
+
+
+@export("__alloc_pages", "__folio_alloc", "__alloc_pages_noprof", "__folio_alloc_noprof")
+def alloc_pages_node(k: Kernel, gfp: GfpT, order: UInt, node: Int, nodes: Ptr) -> Ptr:
+    """struct page *__alloc_pages(gfp_t gfp, unsigned int order, int preferred_nid, nodemask_t *nodemask)."""
+    del node, nodes
+    return alloc_pages(k, gfp, order)
+
+
+@export("folio_alloc", "folio_alloc_noprof")
+def folio_alloc(k: Kernel, gfp: GfpT, order: UInt) -> Ptr:
+    """struct folio *folio_alloc(gfp_t gfp, unsigned order)."""
+    return alloc_pages(k, gfp, order)
+
+
+@export("__get_free_pages", "get_free_pages_noprof")
+def get_free_pages(k: Kernel, gfp: GfpT, order: UInt) -> ULong:
+    """unsigned long __get_free_pages(gfp_t gfp_mask, unsigned int order)."""
+    return _virtual(k.pages.alloc(1 << min(order, 63), gfp))
+
+
+@export("get_zeroed_page", "get_zeroed_page_noprof")
+def get_zeroed_page(k: Kernel, gfp: GfpT) -> ULong:
+    """unsigned long get_zeroed_page(gfp_t gfp_mask)."""
+    return _virtual(k.pages.alloc(1, gfp))
+
+
+@export("alloc_pages_exact", "alloc_pages_exact_noprof")
+def alloc_pages_exact(k: Kernel, size: SizeT, gfp: GfpT) -> Ptr:
+    """void *alloc_pages_exact(size_t size, gfp_t gfp_mask)."""
+    return _virtual(k.pages.alloc(max(page_align(size) >> PAGE_SHIFT, 1), gfp))
+
+
+@export()
+def free_pages(k: Kernel, address: ULong, order: UInt) -> None:
+    """void free_pages(unsigned long addr, unsigned int order)."""
+    del order
+    if address:
+        k.pages.put(page_of(k, address - PAGE_OFFSET))
+
+
+@export()
+def free_pages_exact(k: Kernel, address: Ptr, size: SizeT) -> None:
+    """void free_pages_exact(void *virt, size_t size)."""
+    del size
+    if address:
+        k.pages.put(page_of(k, address - PAGE_OFFSET))
+
+
+@export("__free_pages")
+def free_page_struct(k: Kernel, page: Ptr, order: UInt) -> None:
+    """void __free_pages(struct page *page, unsigned int order)."""
+    del order
+    k.pages.put(page)
+
+
+@export("__put_page", "__folio_put")
+def put_page_last(k: Kernel, page: Ptr) -> None:
+    """void __folio_put(struct folio *folio): the last reference was dropped, by inlined code."""
+    k.pages.free(k.pages.frame_of(page))
+
+
+@export()
+def put_pages_list(k: Kernel, pages: Ptr) -> None:
+    """void put_pages_list(struct list_head *pages)."""
+    memory, lru = k.memory, k.types.offset("page", "lru")
+    at = memory.u64(pages)
+    while at != pages:
+        following = memory.u64(at)
+        k.pages.put(at - lru)
+        at = following
+    memory.set_u64(pages, pages)
+    memory.set_u64(pages + 8, pages)
