@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from errno import EFAULT, ETIMEDOUT
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from ukmod.kernel.export import Export
 from ukmod.kernel.module import Module
 from ukmod.kernel.module_load import load_module
 from ukmod.kernel.module_unload import delete_module
+from ukmod.kernel.printk import Record
 from ukmod.kernel.sched import Task
 from ukmod.kernel.trace import Request
 from ukmod.kmod.elf import Elf
@@ -57,8 +59,8 @@ class Kernel:
     realtime: virtual time passes no faster than real time.
     seed: runnable tasks take turns at random, reproducibly, instead of in order.
     cmdline: the kernel's command line.
-    strict_modprobe: /sbin/modprobe behaves exactly as kmod's; by default a request may carry parameters, as in
-    request_module("send_signal level=3").
+    strict_modprobe: /sbin/modprobe behaves exactly as kmod's; by default a request may carry parameters, as
+    in request_module("send_signal level=3").
     """
 
     def __init__(
@@ -93,10 +95,12 @@ class Kernel:
             "release": release,
             "cmdline": cmdline,
         }
+        self.patience = 300.0
+        """Virtual seconds that insmod(), rmmod() and call() wait for what they began."""
         self._core: Core | None = None
         self._exports: list[tuple[Export, Callable[..., Any]]] = []
         self._sysctls: dict[str, str] = {}
-        self._listeners: list[Callable[[Any], None]] = []
+        self._listeners: list[Callable[[Record], None]] = []
         if types is not None:
             self._boot(types)
 
@@ -109,7 +113,7 @@ class Kernel:
         for name, value in self._sysctls.items():
             core.sysctl[name] = value
         for listener in self._listeners:
-            core.log.listeners.append(listener)
+            core.log.on_record.append(listener)
         return core
 
     def boot(self, modules: Iterable[str | os.PathLike[str]] = ()) -> Core:
@@ -123,7 +127,11 @@ class Kernel:
         if not paths and self.tree is not None and not self._btf and not self._image:
             paths = [path for name in list(self.tree.module_names())[:1] if (path := self._path_of(name))]
         elves = [Elf(_contents(path), path) for path in paths]
-        return self._boot(types_for(elves, btf=self._btf, kernel=self._image))
+        return self._boot(self._types(elves))
+
+    def _types(self, modules: Sequence[Elf]) -> Types:
+        btf, image = (os.fspath(path) if path is not None else None for path in (self._btf, self._image))
+        return types_for(modules, btf=btf, kernel=image)
 
     def _path_of(self, name: str) -> str:
         assert self.tree is not None
@@ -156,11 +164,13 @@ class Kernel:
         """
         path = "" if isinstance(module, bytes) else os.fspath(module)
         image = module if isinstance(module, bytes) else _contents(path)
-        core = self._core or self._boot(types_for([Elf(image, path)], btf=self._btf, kernel=self._image))
+        core = self._core or self._boot(self._types([Elf(image, path)]))
         loaded: list[Module] = []
-        self._in_task("insmod", lambda: loaded.append(load_module(core, image, params, path=path, flags=flags)))
+        self._in_task(
+            "insmod", lambda: loaded.append(load_module(core, image, params, path=path, flags=flags))
+        )
         if not loaded:
-            raise LoadError("its init function did not return: see dmesg", errno=14, subject=path)
+            raise LoadError("its init function did not return: see dmesg", errno=EFAULT, subject=path)
         return loaded[0]
 
     def rmmod(self, name: str, *, flags: int = 0) -> None:
@@ -172,7 +182,7 @@ class Kernel:
         return self.execute("/sbin/modprobe", *arguments)
 
     def execute(self, path: str, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
-        """Run one of the machine's programs as a process. Raises NotFoundError if there is none at ``path``."""
+        """Run one of the machine's programs as a process. Raises NotFoundError if ``path`` is none."""
         core = self.core
         output: list[str] = []
         try:
@@ -195,7 +205,12 @@ class Kernel:
     def start(self, comm: str, work: Callable[[Core], object]) -> Task:
         """Begin a process that does ``work`` and return at once; it runs when the machine next does."""
         core = self.core
-        return core.processes.fork(comm, lambda: 0 if work(core) is None else 0)
+
+        def entry() -> int:
+            work(core)
+            return 0
+
+        return core.processes.fork(comm, entry)
 
     def _in_task(self, comm: str, work: Callable[[], object]) -> Task:
         """Do ``work`` as a process; what it raises is raised here."""
@@ -209,9 +224,12 @@ class Kernel:
                 return 1 << 8
             return 0
 
-        task = self.core.run_task(comm, entry)
+        task = self.core.run_task(comm, entry, limit=self.patience)
         if failures:
             raise failures[0]
+        if not task.exited:
+            text = f"{comm} has not returned: it waits for something that does not happen"
+            raise LoadError(text, errno=ETIMEDOUT)
         return task
 
     @property
@@ -229,11 +247,11 @@ class Kernel:
         """The kernel log, as dmesg prints it; ``raw``: with levels, as dmesg -r does."""
         return self._core.log.dmesg(raw=raw) if self._core else ""
 
-    def on_record(self, listener: Callable[[Any], None]) -> None:
+    def on_record(self, listener: Callable[[Record], None]) -> None:
         """Call ``listener(record)`` for each line of the log as it is printed."""
         self._listeners.append(listener)
         if self._core is not None:
-            self._core.log.listeners.append(listener)
+            self._core.log.on_record.append(listener)
 
     @property
     def requests(self) -> Sequence[Request]:
@@ -261,7 +279,9 @@ class Kernel:
 
     def read(self, path: str) -> str:
         """A file of /proc or /sys. Raises OSError."""
-        return self.core.procfs.read(path)
+        texts: list[str] = []
+        self._in_task("cat", lambda: texts.append(self.core.procfs.read(path)))
+        return texts[0]
 
     def write(self, path: str, text: str) -> None:
         """Write to a file of /proc or /sys. Raises OSError."""
@@ -278,7 +298,9 @@ class Kernel:
 
     # -- functions ------------------------------------------------------------------------------------
 
-    def export(self, function: Callable[..., Any], *, name: str = "", gpl: bool = False) -> Callable[..., Any]:
+    def export(
+        self, function: Callable[..., Any], *, name: str = "", gpl: bool = False
+    ) -> Callable[..., Any]:
         """Export a Python function to modules as a kernel symbol; usable as a decorator.
 
         Its parameters and result are annotated with the C types of ``ukmod.machine.abi`` (Int, Ptr, CStr...).
@@ -295,7 +317,7 @@ class Kernel:
         self.programs.install(path, program)
 
     def call(self, symbol: str | int, *arguments: int | str | bytes, returns: Any = abi.Int) -> Any:
-        """Call a function of a module or of the kernel, by name or address, in a process of its own.
+        """Call a function of a module or of the kernel, by name or address, in its own process.
 
         Strings are passed as ``char *`` to a copy that lives as long as the call. ``returns`` is the C type of
         the result, one of ``ukmod.machine.abi`` or its C name (``"unsigned long"``); None for void.
@@ -317,7 +339,7 @@ class Kernel:
 
         self._in_task("python", work)
         if not results:
-            raise LoadError("the call ended in an oops: see dmesg", errno=14, subject=str(symbol))
+            raise LoadError("the call ended in an oops: see dmesg", errno=EFAULT, subject=str(symbol))
         return results[0]
 
     def address(self, symbol: str) -> int:

@@ -21,7 +21,10 @@ from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmem_cache import Caches
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
+from ukmod.kernel.kthread_worker import KthreadWorkers
+from ukmod.kernel.lib import Lib
 from ukmod.kernel.module import Module, Modules
+from ukmod.kernel.mutex import Mutexes
 from ukmod.kernel.page_alloc import Pages
 from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params_ops import ParamOps
@@ -29,10 +32,17 @@ from ukmod.kernel.percpu import PerCpu
 from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller
 from ukmod.kernel.procfs import ProcFs
+from ukmod.kernel.random import Entropy
+from ukmod.kernel.rcu import Rcu
+from ukmod.kernel.rwsem import RwSemaphores
 from ukmod.kernel.sched import Scheduler, Task
+from ukmod.kernel.semaphore import Semaphores
 from ukmod.kernel.signal import Signals
 from ukmod.kernel.slab import Slab
 from ukmod.kernel.softirq import HARDIRQ_OFFSET, SoftIrqs, Tasklets
+from ukmod.kernel.spinlock import SpinLocks
+from ukmod.kernel.srcu import Srcu
+from ukmod.kernel.swait import SwaitQueues
 from ukmod.kernel.symbols import SymbolTable
 from ukmod.kernel.sysctl import Sysctl
 from ukmod.kernel.task import Tasks
@@ -43,6 +53,7 @@ from ukmod.kernel.umh import Helpers
 from ukmod.kernel.unwind import capture
 from ukmod.kernel.vmalloc import Vmalloc
 from ukmod.kernel.wait import WaitQueues
+from ukmod.kernel.wait_bit import WaitBits
 from ukmod.kernel.workqueue import Workqueues
 from ukmod.kmod.elf import Elf
 from ukmod.machine.area import MODULES_VADDR, Area
@@ -116,6 +127,8 @@ class Kernel:
         self.log.caller = lambda: current_caller(self)
         self.kallsyms = Kallsyms(self)
         self.param_ops = ParamOps(self)
+        self.lib = Lib(self)
+        self.entropy = Entropy(seed)
         self.crash = Crash(self)
         self.slab = Slab(self)
         self.pages = Pages(self)
@@ -136,7 +149,16 @@ class Kernel:
         self.timers = Timers(self)
         self.hrtimers = HrTimers(self)
         self.waitqueues = WaitQueues(self)
+        self.wait_bits = WaitBits(self)
+        self.swaitqueues = SwaitQueues(self)
         self.completions = Completions(self)
+        self.spinlocks = SpinLocks(self)
+        self.mutexes = Mutexes(self)
+        self.semaphores = Semaphores(self)
+        self.rwsems = RwSemaphores(self)
+        self.rcu = Rcu(self)
+        self.srcu = Srcu(self)
+        self.kthread_workers = KthreadWorkers(self)
         self.workqueues = Workqueues(self)
         self.helpers = Helpers(self)
         self.requests = Requests(self)

@@ -84,6 +84,8 @@ class Modules:
         self.waiters = Waiters(kernel)
         """module_wq: woken when a module becomes live or goes."""
         self.notifiers = NotifierChain(kernel)
+        self.disabled = False
+        """sysctl kernel.modules_disabled: none may come or go any more."""
         self.last_unloaded = ""
         """The name, and taints, of the module that was unloaded last, for oops reports."""
         types = kernel.types
@@ -162,7 +164,7 @@ class Modules:
         """module_put()."""
         count = self._k.memory.s32(module.address + self._refcnt)
         if count <= 0:
-            self._k.warn("module refcount went below zero", "kernel/module/main.c", 0)
+            self._k.crash.warn("module refcount went below zero", "kernel/module/main.c", 0)
             return
         self.set_refcount(module, count - 1)
 
@@ -258,7 +260,13 @@ def module_put_and_kthread_exit(k: Kernel, module: Ptr, code: Int) -> None:
 def symbol_get(k: Kernel, name: CStr) -> Ptr:
     """void *__symbol_get(const char *symbol): its address with a reference to its owner, or NULL."""
     symbol = k.modules.find_symbol(name.decode("latin-1"))
-    if symbol is None or (symbol.owner and not k.modules.get(k.modules[symbol.owner])):
+    if symbol is None:
+        return 0
+    if not symbol.gpl:
+        k.printk(f"failing symbol_get of non-GPLONLY symbol {symbol.name}.\n", 4)
+        return 0
+    owner = k.modules[symbol.owner] if symbol.owner else None
+    if owner is not None and (owner.state is State.COMING or not k.modules.get(owner)):
         return 0
     return symbol.address
 

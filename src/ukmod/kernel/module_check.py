@@ -1,5 +1,6 @@
 """May this module be loaded: vermagic, licence, symbol versions and namespaces, as the kernel judges them
-(kernel/module/main.c, version.c). Each check prints what the kernel prints and raises LoadError."""
+(kernel/module/main.c, version.c). Each check prints what the kernel prints and raises LoadError.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
 INIT_IGNORE_MODVERSIONS: Final = 1
 INIT_IGNORE_VERMAGIC: Final = 2
 """Flags of finit_module(2)."""
+LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PFR")
+"""Taints after which the kernel does not trust its lock debugging."""
 GPL_COMPATIBLE: Final = frozenset(
     ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 )
@@ -62,6 +65,8 @@ def check_modinfo(k: Kernel, module: Module, flags: int) -> None:
 
 def taint(k: Kernel, module: Module, letter: str) -> None:
     """add_taint_module()."""
+    if letter in LOCKDEP_NOW_UNRELIABLE:
+        k.crash.debug_locks_off()
     k.taint.add(letter)
     module.taints.add(letter)
 

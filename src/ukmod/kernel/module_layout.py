@@ -1,5 +1,6 @@
 """Where a module's sections go, and its symbols with them: layout_sections(), move_module() and
-simplify_symbols() of kernel/module/main.c, computed as values before anything is written."""
+simplify_symbols() of kernel/module/main.c, computed as values before anything is written.
+"""
 
 from __future__ import annotations
 
@@ -115,20 +116,23 @@ def plan_part(elf: Elf, *, init: bool) -> Part:
     return Part(tuple(placed), (ends[0], ends[1], ends[2], ends[3]), size)
 
 
-def _symtab_bytes(elf: Elf) -> int:
-    """What the kernel keeps of the symbol table for kallsyms, which counts into a module's size."""
+def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
+    """What the kernel keeps of the symbol table for kallsyms, which counts into a module's size: the whole
+    while init runs, what is in the core after that."""
     core = {section.index for section in elf.sections if section.flags & SHF_ALLOC and not _is_init(section)}
-    kept = [s for s in elf.symbols if s.shndx in core]
+    kept = [s for s in elf.symbols if whole or s.shndx in core]
     return (len(kept) + 1) * 25 + sum(len(s.name) + 1 for s in kept) + 1
 
 
 def allocate(elf: Elf, area: Area, percpu: Callable[[int, int], int]) -> Layout:
     """Give every section that is loaded an address, in memory that is zeroed and writable."""
     core, init = plan_part(elf, init=False), plan_part(elf, init=True)
-    layout = Layout(core_size=page_align(core.size + _symtab_bytes(elf)), init_size=init.size)
+    layout = Layout(
+        core_size=page_align(core.size + _symtab_bytes(elf)),
+        init_size=page_align(init.size + _symtab_bytes(elf, whole=True)),
+    )
     layout.core = area.alloc(layout.core_size)
-    if init.size:
-        layout.init = area.alloc(init.size)
+    layout.init = area.alloc(layout.init_size)
     for placed in (*core.placed, *init.placed):
         address = (layout.init if placed.init else layout.core) + placed.offset
         layout.addresses[placed.section.index] = address
@@ -165,7 +169,9 @@ def symbol_values(
         elif shndx >= len(elf.sections):
             count = len(elf.sections) - 1
             warn(f"Symbol {symbol.name} has an invalid section index {shndx} (max {count})")
-            raise FormatError(f"symbol {symbol.name} is in section {shndx}, which does not exist", path=elf.path)
+            raise FormatError(
+                f"symbol {symbol.name} is in section {shndx}, which does not exist", path=elf.path
+            )
         else:
             values.append(layout.addresses.get(shndx, 0) + symbol.value)
     return values
@@ -179,7 +185,9 @@ def fill(elf: Elf, layout: Layout, values: Sequence[int], memory: Memory, percpu
             relocations.setdefault(section.info, []).append(section)
     for index, address in layout.addresses.items():
         section = elf.sections[index]
-        content = bytearray(section.size) if section.type == SHT_NOBITS else bytearray(elf.section_data(section))
+        content = (
+            bytearray(section.size) if section.type == SHT_NOBITS else bytearray(elf.section_data(section))
+        )
         for entries in relocations.get(index, ()):
             data = elf.section_data(entries)
             relocate.apply(content, address, data[: len(data) // 24 * 24], values, path=elf.path)
@@ -221,7 +229,11 @@ def free_init(layout: Layout, area: Area) -> None:
     """do_free_init(): the init part is gone; a later call into it is a page fault."""
     if layout.init:
         area.free(layout.init)
-    gone = [n for n, start in enumerate(layout.symbol_starts) if layout.init <= start < layout.init + layout.init_size]
+    gone = [
+        n
+        for n, start in enumerate(layout.symbol_starts)
+        if layout.init <= start < layout.init + layout.init_size
+    ]
     for n in reversed(gone):
         del layout.symbol_starts[n], layout.symbol_names[n]
     layout.init = layout.init_size = 0

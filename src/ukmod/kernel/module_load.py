@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EBUSY, EEXIST, EINTR, ENOENT, ENOEXEC, ENOMEM
+from errno import EBUSY, EEXIST, EINTR, ENOENT, ENOEXEC, ENOMEM, EPERM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import FormatError, LimitError, LoadError
@@ -31,6 +31,8 @@ def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: in
     ``args`` is its parameters as one string. Raises LoadError with the errno finit_module(2) would give; the
     kernel's own message is in the log.
     """
+    if k.modules.disabled:
+        raise LoadError("modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=path)
     elf, signed = _open(k, image, path)
     module = _prepare(k, elf, path, flags)
     # Which keys this kernel trusts is not known; that its own modules' signatures are good is taken on trust.
@@ -43,6 +45,7 @@ def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: in
         undo.insert(0, lambda: k.modules.set_state(module, State.GOING))
         _coming(k, module)
         undo.insert(0, lambda: _going(k, module))
+        undo.insert(0, lambda: params.destroy_params(k, module))
         _parse_args(k, module, args)
     except BaseException as error:
         if not isinstance(error, TaskExitError):  # after an oops the module stays as it is, as in the kernel
@@ -63,7 +66,9 @@ def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
         elf = Elf(image[: signature.module_size] if signature else image, path)
         if elf.machine != _EM_X86_64:
             k.printk(f"Invalid architecture in ELF header: {elf.machine}\n", KERN_ERR)
-            raise FormatError(f"built for machine {elf.machine}, this one is x86-64 ({_EM_X86_64})", path=path)
+            raise FormatError(
+                f"built for machine {elf.machine}, this one is x86-64 ({_EM_X86_64})", path=path
+            )
         if elf.section(".gnu.linkonce.this_module") is None:
             k.printk(f"{path or 'module'}: No module found in object\n", KERN_WARNING)
             raise FormatError("no .gnu.linkonce.this_module section: this is not a kernel module", path=path)
@@ -84,7 +89,9 @@ def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
     if not name or len(name) >= MODULE_NAME_LEN:
         raise LoadError(f"'{name}' cannot be a module's name", errno=ENOEXEC, subject=path)
     module = Module(name, path, module_layout.Layout(), modinfo=modinfo)
-    module.has_versions = elf.section("__versions") is not None and not flags & module_check.INIT_IGNORE_MODVERSIONS
+    module.has_versions = (
+        elf.section("__versions") is not None and not flags & module_check.INIT_IGNORE_MODVERSIONS
+    )
     module.versions = elf.versions() if module.has_versions else {}
     module.namespaces = frozenset(modinfo.get("import_ns", ()))
     k.adopt(elf, module)
@@ -123,7 +130,9 @@ def _reserve_place(k: Kernel, module: Module) -> None:
             old = modules.find(module.name)
             if interrupted:
                 module_layout.free(module.layout, k.module_area)
-                raise LoadError("interrupted while a module of that name was loading", errno=EINTR, subject=module.name)
+                raise LoadError(
+                    "interrupted while a module of that name was loading", errno=EINTR, subject=module.name
+                )
         module_layout.free(module.layout, k.module_area)
         live = old is not None and old.state is State.LIVE
         message = "already loaded" if live else "a module of that name has just failed to load, or is going"
@@ -150,7 +159,7 @@ def _link_in(k: Kernel, module: Module, elf: Elf) -> None:
     """simplify_symbols(), apply_relocations() and what struct module says of itself."""
     missing: list[tuple[str, int]] = []
 
-    def resolve(name: str, weak: bool) -> int:
+    def resolve(name: str, weak: bool) -> int:  # noqa: FBT001 - a callback
         symbol, error = _resolve(k, module, name)
         if symbol is not None:
             return symbol.address
@@ -217,7 +226,9 @@ def _read_struct(k: Kernel, module: Module) -> None:
     memory, offset, layout = k.memory, k.types.offset, module.layout
     module.address, size = layout.sections[".gnu.linkonce.this_module"]
     if size != k.types.sizeof("module"):
-        text = f".gnu.linkonce.this_module section size must be {k.types.sizeof('module')} bytes, it is {size}"
+        text = (
+            f".gnu.linkonce.this_module section size must be {k.types.sizeof('module')} bytes, it is {size}"
+        )
         k.printk(f"{module.name}: {text}\n", KERN_ERR)
         raise LoadError(text, errno=ENOEXEC, subject=module.name)
     module.init = memory.u64(module.address + offset("module", "init"))
@@ -290,6 +301,7 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     """do_init_module()."""
     modules, owner = k.modules, k.sched.task()
     owner.owner, before = module.name, owner.owner
+    k.trace.step(owner.pid, k.tasks.comm(owner), "init", k.kallsyms.sprint(module.init) if module.init else "none")
     try:
         result = _do_one_initcall(k, module) if module.init else 0
     finally:
@@ -297,6 +309,7 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     if result < 0:
         _going(k, module)
         modules.put(module)
+        params.destroy_params(k, module)
         modules.drop_uses(module)
         k.forget(module)
         _unlink(k, module)
@@ -304,8 +317,9 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     if result > 0:
         text = f"'{module.name}'->init suspiciously returned {result}, it should follow 0/-E convention\n"
         k.printk(f"do_init_module: {text}do_init_module: loading module anyway...\n", KERN_WARNING)
-        k.dump_stack()
+        k.crash.dump_stack()
     modules.set_state(module, State.LIVE)
+    k.trace.step(owner.pid, k.tasks.comm(owner), "live", module.name)
     modules.notifiers.call(State.LIVE.value, module.address)
     modules.put(module)
     module_layout.protect_after_init(elf, module.layout, k.memory)
@@ -320,7 +334,5 @@ def _do_one_initcall(k: Kernel, module: Module) -> int:
     if k.percpu.preempt_count() != count:
         k.percpu.set_preempt(count)
         name = k.kallsyms.sprint(module.init)
-        k.warn(f"initcall {name} returned with preemption imbalance ", "init/main.c", 1307)
+        k.crash.warn(f"initcall {name} returned with preemption imbalance ", "init/main.c", 1307)
     return result - (1 << 32) if result >> 31 else result
-
-

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, EBUSY, ENOENT
+from errno import EAGAIN, EBUSY, ENOENT, EPERM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError
-from ukmod.kernel import module_layout
+from ukmod.kernel import module_check, module_layout, params
 from ukmod.kernel.module import MODULE_REF_BASE, Module, State
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
     Raises LoadError with the errno delete_module(2) would give: ENOENT (not loaded), EAGAIN (in use; the
     kernel calls it EWOULDBLOCK), EBUSY (still starting, already going, or without an exit function).
     """
+    if k.modules.disabled:
+        raise LoadError("modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=name)
     module = k.modules.find(name)
     if module is None:
         raise LoadError("not loaded", errno=ENOENT, subject=name)
@@ -37,7 +39,7 @@ def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
     if count > 0 and not forced:
         raise LoadError(f"in use ({count} references)", errno=EAGAIN, subject=name)
     if forced:
-        k.taint.add("R")
+        module_check.taint(k, module, "R")
     k.modules.set_refcount(module, max(0, count - MODULE_REF_BASE) if count > 0 else 0)
     k.modules.set_state(module, State.GOING)
     _finish(k, module)
@@ -55,6 +57,7 @@ def _finish(k: Kernel, module: Module) -> None:
     modules.last_unloaded = module.name + module.flags(state=False)
     modules.set_state(module, State.UNFORMED)
     modules.drop_uses(module)
+    params.destroy_params(k, module)
     k.forget(module)
     modules.remove(module)
     module_layout.free(module.layout, k.module_area)

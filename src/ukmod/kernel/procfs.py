@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EACCES
@@ -25,6 +26,12 @@ class File:
     write: Callable[[str], None] | None = None
 
 
+def refuse(result: int, path: str) -> None:
+    """Raise the OSError that a negative ``result`` stands for."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result), path)
+
+
 class ProcFs:
     """Files by absolute path. Reading what is not there raises FileNotFoundError, as open(2) would."""
 
@@ -32,7 +39,7 @@ class ProcFs:
         self._k = kernel
         k = kernel
         self._files = {
-            "/proc/modules": File(lambda: k.modules.proc_modules()),
+            "/proc/modules": File(k.modules.proc_modules),
             "/proc/cmdline": File(lambda: k.cmdline + "\n"),
             "/proc/version": File(lambda: f"Linux version {k.release}\n"),
             "/proc/uptime": File(lambda: f"{k.clock.now / 1e9:.2f} 0.00\n"),
@@ -63,7 +70,7 @@ class ProcFs:
                 raise missing(path)
             return File(
                 lambda: params.read(k, module, name),
-                lambda text: params.write(k, module, name, text),
+                lambda text: refuse(params.write(k, module, name, text), path),
             )
         attributes: dict[str, Callable[[], str]] = {
             "initstate": lambda: _STATES[module.state],
@@ -106,5 +113,3 @@ class ProcFs:
             if path == f"{base}/parameters":
                 return params.names(self._k, module)
         raise missing(path)
-
-

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from errno import ENOENT, ESRCH
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ukmod.errors import LoadError
 from ukmod.kernel.clock import NSEC_PER_SEC
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 T = TypeVar("T")
+LOG_USER: Final = 1
+"""The facility of what user space logs, as syslog numbers them."""
+_LEVEL = re.compile(r"<(\d+)>")
 
 
 class KernelSyscalls:
@@ -90,8 +94,11 @@ class KernelSyscalls:
         return self._k.clock.read()
 
     def log(self, text: str) -> None:
-        """Write to /dev/kmsg."""
-        self._k.printk(text + "\n", 4)
+        """Write to /dev/kmsg; the text may begin with a level, <4> say."""
+        match = _LEVEL.match(text)
+        level = int(match[1]) & 7 if match else 4
+        message = text[match.end() :] if match else text
+        self._k.log.store(message.encode("utf-8", "surrogateescape") + b"\n", level, facility=LOG_USER)
 
 
 def missing(path: str) -> FileNotFoundError:

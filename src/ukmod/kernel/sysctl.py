@@ -22,11 +22,13 @@ class Sysctl:
         self._get: dict[str, Callable[[], str]] = {
             "kernel.modprobe": lambda: k.requests.modprobe_path,
             "kernel.tainted": lambda: str(k.taint.mask),
+            "kernel.modules_disabled": lambda: str(int(k.modules.disabled)),
             "kernel.osrelease": lambda: k.release,
             "kernel.printk": lambda: f"{k.log.console_loglevel}\t4\t1\t7",
         }
         self._set: dict[str, Callable[[str], None]] = {
             "kernel.modprobe": self._set_modprobe,
+            "kernel.modules_disabled": self._set_modules_disabled,
             "kernel.printk": self._set_printk,
         }
 
@@ -54,5 +56,10 @@ class Sysctl:
     def _set_modprobe(self, value: str) -> None:
         self._k.requests.modprobe_path = value[: KMOD_PATH_LEN - 1]
 
+    def _set_modules_disabled(self, value: str) -> None:
+        if int(value) != 1:
+            raise ValueError("once set it cannot be taken back")
+        self._k.modules.disabled = True
+
     def _set_printk(self, value: str) -> None:
-        self._k.log.console_loglevel = int(value.split()[0])
+        self._k.log.console_loglevel = int(value.split(maxsplit=1)[0])

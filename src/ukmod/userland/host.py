@@ -35,7 +35,8 @@ class Output:
 
 class ProcessHost:
     """A kmod Host for a process of the emulated kernel: /proc, /sys and system calls are that kernel's, the
-    module tree is the one the user gave."""
+    module tree is the one the user gave.
+    """
 
     def __init__(self, process: Process, tree: Tree | None) -> None:
         self._process = process
@@ -100,7 +101,7 @@ class ProcessHost:
     def open_tree(self, dirname: str) -> Tree:
         """The user's tree, under the name that modprobe asks for it by."""
         if self._tree is None:
-            return Tree(dirname, NoFiles(), indexes={}, config_paths=())
+            return Tree(dirname, NoFiles(), config_paths=())
         return self._tree
 
     def open_module(self, path: str) -> ModuleFile:
@@ -153,5 +154,5 @@ class NoFiles:
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
 
     def real(self, path: str) -> str:
-        """Nothing lies anywhere."""
-        return path
+        """Nothing lies anywhere: not on the machine this process runs on either."""
+        return os.devnull + path

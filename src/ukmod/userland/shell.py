@@ -1,8 +1,8 @@
 """As much of sh -c as modprobe.d's install and remove commands use.
 
 Commands with words in quotes, joined by ``;``, ``&&``, ``||`` and newlines; ``exec``, ``exit``, ``true``,
-``false`` and ``:``; ``sh -c``; $VARIABLES of the environment; redirections to and from /dev/null are noted and
-dropped. Programs are those of the emulated machine, found through PATH. What is more than that is refused
+``false`` and ``:``; ``sh -c``; $VARIABLES of the environment; redirections to and from /dev/null are dropped.
+ Programs are those of the emulated machine, found through PATH. What is more than that is refused
 with status 2, as a syntax error would be, so that nothing half-understood is ever run.
 """
 
@@ -91,7 +91,9 @@ def _simple(text: str, env: Mapping[str, str], sys: Syscalls) -> int:
         raise _SyntaxError(text)
     # Not inside single quotes, where $ is a dollar.
     pieces = re.split(r"('[^']*')", text)
-    text = "".join(p if p.startswith("'") else _VARIABLE.sub(lambda m: env.get(m[1] or m[2], ""), p) for p in pieces)
+    text = "".join(
+        p if p.startswith("'") else _VARIABLE.sub(lambda m: env.get(m[1] or m[2], ""), p) for p in pieces
+    )
     words = shlex.split(text)
     if words and words[0] == "exec":
         raise _ExitError(_program(words[1:], env, sys))
@@ -105,7 +107,9 @@ def _simple(text: str, env: Mapping[str, str], sys: Syscalls) -> int:
 def _program(words: list[str], env: Mapping[str, str], sys: Syscalls) -> int:
     if not words:
         return 0
-    names = [words[0]] if "/" in words[0] else [f"{d}/{words[0]}" for d in env.get("PATH", "").split(":") if d]
+    names = (
+        [words[0]] if "/" in words[0] else [f"{d}/{words[0]}" for d in env.get("PATH", "").split(":") if d]
+    )
     for name in names:
         try:
             status = sys.spawn(name, words, env)

@@ -1,0 +1,73 @@
+"""``ukmod demo``: request_module() at work, on two compiled modules that come with ukmod."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from ukmod.cli.report import outcome_of, print_json, print_report
+from ukmod.cli.run import _print_record
+from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.clock import NSEC_PER_SEC
+from ukmod.kernel.trace import Step
+
+RELEASE = "6.1.0-56-amd64"
+"""The kernel that the two modules were compiled for."""
+SECONDS = 4.8
+"""How long K1 and K2 are watched: long enough for both signals."""
+
+_PICTURE = {
+    "request_module": "{comm} calls request_module({detail!r})",
+    "queue_work": "call_usermodehelper_exec() queues work for {detail}",
+    "kernel_thread": "{comm} starts kernel threads for the helper {detail}",
+    "execve": "do_execve: {detail}",
+    "finit_module": "{comm} calls finit_module({detail})",
+    "init": "its init function runs: {detail}",
+    "live": "the module {detail} is live",
+    "request_module returns": "request_module() returns {detail} to {comm}",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; its exit status."""
+    parse = argparse.ArgumentParser(prog="ukmod demo", description="request_module() from end to end.")
+    parse.add_argument("--realtime", action="store_true", help="let virtual time pass no faster than real time")
+    parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
+    options = parse.parse_args(argv)
+    directory = modules()
+    with Kernel(tree=open_tree(directory), realtime=options.realtime) as k:
+        if not options.json:
+            sys.stdout.write("insmod signal_handling.ko; 5 s later rmmod send_signal, rmmod signal_handling\n\n")
+            k.on_record(_print_record)
+        k.insmod(directory / "signal_handling.ko")
+        k.run(SECONDS)
+        for name in ("send_signal", "signal_handling"):
+            k.rmmod(name)
+        outcome = outcome_of(k, [], ["send_signal", "signal_handling"])
+        picture = path_taken(k.core.trace.steps)
+    if options.json:
+        print_json(outcome)
+    else:
+        sys.stdout.write("\nthe path of the request (virtual seconds, pid):\n" + picture)
+        print_report(outcome)
+    return 0 if outcome.clean else 1
+
+
+def modules() -> Path:
+    """The directory of the compiled pair."""
+    return Path(str(resources.files("ukmod") / "data" / "demo" / RELEASE))
+
+
+def path_taken(steps: Sequence[Step]) -> str:
+    """The steps of a request, one a line, deeper ones indented."""
+    lines, depth = [], 0
+    for step in steps:
+        text = _PICTURE[step.what].format(comm=step.comm, detail=step.detail)
+        if step.what == "request_module returns":
+            depth = 0
+        lines.append(f"  {step.time / NSEC_PER_SEC:.6f} {step.pid:5}  {'  ' * depth}{text}\n")
+        depth += step.what != "live"
+    return "".join(lines)

@@ -1,0 +1,89 @@
+"""What a run came to: as a value, as text for people, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.clock import NSEC_PER_SEC
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to. Lines are for people; ``requests`` and ``dmesg`` keep their parts."""
+
+    clean: bool
+    failures: tuple[str, ...]
+    requests: tuple[dict[str, object], ...]
+    unloaded: tuple[str, ...]
+    loaded: tuple[str, ...]
+    """Modules that are still loaded."""
+    threads: tuple[str, ...]
+    leaks: tuple[str, ...]
+    reports: tuple[str, ...]
+    oopses: tuple[str, ...]
+    dmesg: tuple[dict[str, object], ...]
+
+
+def outcome_of(k: Kernel, failures: list[str], unloaded: list[str]) -> Outcome:
+    """Gather what is to be said of a run before its machine is taken down."""
+    core = k.core
+    threads = tuple(f"{core.tasks.comm(t)} (pid {t.pid}) of {t.owner}" for t in k.threads)
+    leaks = tuple(str(leak) for leak in k.leaks())
+    reports = tuple(str(report) for report in k.reports)
+    oopses = tuple(str(oops) for oops in k.oopses)
+    unloading = bool(unloaded) or not k.modules
+    left = threads if unloading else ()
+    return Outcome(
+        clean=not (failures or left or leaks or reports or oopses),
+        failures=tuple(failures),
+        requests=tuple(asdict(request) for request in k.requests),
+        unloaded=tuple(unloaded),
+        loaded=tuple(k.modules),
+        threads=threads,
+        leaks=leaks,
+        reports=reports,
+        oopses=oopses,
+        dmesg=tuple(
+            {"time": record.time, "level": record.level, "text": record.text} for record in core.log.records
+        ),
+    )
+
+
+def print_json(outcome: Outcome) -> None:
+    """One JSON document; times are in nanoseconds of virtual time."""
+    json.dump(asdict(outcome), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def _section(title: str, lines: tuple[str, ...]) -> str:
+    return f"{title}:\n" + "".join(f"  {line}\n" for line in lines) if lines else ""
+
+
+def _request(request: dict[str, object]) -> str:
+    time = int(str(request["time"])) / NSEC_PER_SEC
+    loaded = request["loaded"]
+    names = ", ".join(loaded) if isinstance(loaded, tuple) and loaded else "nothing new"
+    call = "request_module" if request["wait"] else "request_module_nowait"
+    return (
+        f'{time:.6f}  {call}("{request["name"]}") = {request["result"]}: loaded {names}\n'
+        f"            by {request['comm']} (pid {request['pid']}) in {request['caller']}"
+    )
+
+
+def print_report(outcome: Outcome) -> None:
+    """The report for people."""
+    parts = (
+        _section("modules requested", tuple(map(_request, outcome.requests))),
+        f"unloaded: {', '.join(outcome.unloaded)}\n" if outcome.unloaded else "",
+        f"still loaded: {', '.join(outcome.loaded)}\n" if outcome.loaded else "",
+        _section("failed", outcome.failures),
+        _section("threads left running", outcome.threads),
+        _section("memory leaked", outcome.leaks),
+        _section("memory misused", outcome.reports),
+        _section("oopses", outcome.oopses),
+        "clean: no failure, no thread left, no memory leaked or misused, no oops\n" if outcome.clean else "",
+    )
+    sys.stdout.write("\n" + "".join(parts))

@@ -1,0 +1,122 @@
+"""``ukmod run MODULE.ko [param=value ...]``: load a module, watch what it does, unload it, say what it left."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
+from ukmod.errors import LoadError, UkmodError, UsageError
+from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.printk import Record
+from ukmod.kmod.tree import Tree
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parse = argparse.ArgumentParser(
+        prog="ukmod run",
+        description="Load a module into an emulated kernel, let it run, unload it, and report what happened.",
+        epilog="Exit status: 0 if all was clean, 1 otherwise.",
+    )
+    parse.add_argument("module", metavar="MODULE", help="a .ko file, compressed or not, or a name in the tree")
+    parse.add_argument("params", metavar="param=value", nargs="*", help="the module's parameters")
+    parse.add_argument("-d", "--dirname", metavar="ROOT", help="modules are below ROOT/lib/modules")
+    parse.add_argument("-S", "--set-version", metavar="VERSION", help="of this kernel, not the module's own")
+    parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=float, default=5.0, help="virtual; default 5")
+    parse.add_argument("--realtime", action="store_true", help="let virtual time pass no faster than real time")
+    parse.add_argument("--unload", action=argparse.BooleanOptionalAction, default=True, help="at the end")
+    parse.add_argument("--seed", type=int, metavar="N", help="let runnable tasks take turns at random, reproducibly")
+    parse.add_argument("--hz", type=int, default=250, help="CONFIG_HZ of the kernel; default 250")
+    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a module without debug information")
+    parse.add_argument("--kernel", metavar="VMLINUZ", help="the kernel's image, to take its BTF from")
+    parse.add_argument("--strict-modprobe", action="store_true", help="a request may not carry parameters, as in kmod")
+    parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
+    return parse
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; its exit status."""
+    options = parser().parse_args(argv)
+    tree, module = _find(options)
+    with Kernel(
+        tree=tree,
+        btf=options.btf,
+        image=options.kernel,
+        hz=options.hz,
+        realtime=options.realtime,
+        seed=options.seed,
+        strict_modprobe=options.strict_modprobe,
+    ) as k:
+        if not options.json:
+            k.on_record(_print_record)
+        outcome = run(k, module, " ".join(map(_quote, options.params)), options.seconds, unload=options.unload)
+    (print_json if options.json else print_report)(outcome)
+    return 0 if outcome.clean else 1
+
+
+def _quote(param: str) -> str:
+    """A value with spaces keeps them, as in modprobe's own options."""
+    name, equals, value = param.partition("=")
+    return f'{name}="{value}"' if equals and " " in value and not value.startswith('"') else param
+
+
+def _print_record(record: Record) -> None:
+    sys.stdout.write(record.dmesg() + "\n")
+    sys.stdout.flush()
+
+
+def _find(options: argparse.Namespace) -> tuple[Tree, str]:
+    """The module tree, and the module's file. A file's own directory is a tree, if no other is named."""
+    name = options.module
+    is_file = name.endswith((".ko", ".ko.xz", ".ko.gz", ".ko.zst")) or "/" in name
+    if is_file and not Path(name).is_file():
+        raise UsageError("there is no such file", subject=name)
+    if options.dirname is None and options.set_version is None:
+        if not is_file:
+            raise UsageError("give a .ko file, or -d ROOT for a name", subject=name)
+        return open_tree(Path(name).parent), name
+    root = Path(options.dirname or "/")
+    tree = _tree_below(root, options.set_version)
+    if is_file:
+        return tree, name
+    line = tree.dependency_line(name.replace("-", "_"))
+    if line is None:
+        raise UsageError(f"no module of that name in {tree.dirname}", subject=name)
+    return tree, tree.files.real(tree.path(line.partition(":")[0]))
+
+
+def _tree_below(root: Path, version: str | None) -> Tree:
+    directory = root / "lib/modules"
+    versions = [version] if version else sorted(entry.name for entry in directory.glob("*") if entry.is_dir())
+    if len(versions) != 1:
+        found = ", ".join(versions) or "none"
+        raise UsageError(f"name one of its kernels with -S VERSION ({found})", subject=str(directory))
+    return open_tree(directory / versions[0])
+
+
+def run(k: Kernel, module: str, params: str, seconds: float, *, unload: bool) -> Outcome:
+    """Load, wait, unload; what came of it."""
+    failures: list[str] = []
+    unloaded: list[str] = []
+    try:
+        k.insmod(module, params)
+    except LoadError as error:
+        failures.append(f"insmod: {error}")
+    if k.modules or not failures:
+        k.run(seconds)
+    if unload:
+        # The latest first; whoever is in use is tried again once its users are gone.
+        for _ in range(2):
+            for name in list(k.modules):
+                try:
+                    k.rmmod(name)
+                    unloaded.append(name)
+                except UkmodError as error:
+                    failures.append(f"rmmod: {error}")
+            if not k.modules:
+                break
+            failures = [text for text in failures if not text.startswith("rmmod") or "in use" not in text]
+    return outcome_of(k, failures, unloaded)

@@ -1,0 +1,199 @@
+"""Executes a case (tests/steps.py) in the emulated kernel. Its twin for the real one is tests/real/guest.py."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.golden import RELEASE, modules
+from tests.steps import (
+    SETTLE,
+    Case,
+    Insmod,
+    Join,
+    Kill,
+    LogLine,
+    Modprobe,
+    Outcome,
+    Program,
+    Read,
+    Rmmod,
+    Sleep,
+    Start,
+    Step,
+    Sysctl,
+    Write,
+)
+from tests.transcript import describe
+from ukmod.errors import KernelPanic
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.sched import Task
+from ukmod.kmod.linux import DirectoryFiles, LinuxHost
+from ukmod.kmod.tools import depmod as tools_depmod
+from ukmod.kmod.tree import Tree
+from ukmod.userland import Process
+from ukmod.userland import Program as Main
+
+O_NONBLOCK = 0o4000
+_NOT_FOUND = 127
+
+
+@dataclass(slots=True)
+class Job:
+    """A step under way: the process that does it, and what it came to."""
+
+    task: Task
+    result: str = ""
+    output: list[str] = field(default_factory=list)
+
+    def outcome(self) -> str:
+        """The result; the signal's name if the process died of one."""
+        if self.task.exited and (died := self.task.exit_code & 0x7F):
+            return signal.Signals(died).name
+        return self.result
+
+
+def tree(root: Path, config: str) -> Tree:
+    """A module tree at ``root`` with every compiled module, and ``config`` as its modprobe.d."""
+    directory = f"/lib/modules/{RELEASE}"
+    extra = root / directory[1:] / "extra"
+    extra.mkdir(parents=True)
+    for name, file in modules().items():
+        (extra / f"{name}.ko").symlink_to(file)
+    (root / "modprobe.d").mkdir()
+    (root / "modprobe.d" / "case.conf").write_text(config)
+    depmod(root)
+    return Tree(directory, DirectoryFiles(str(root)), config_paths=("/modprobe.d",))
+
+
+def depmod(root: Path) -> None:
+    """Index the tree below ``root``."""
+    if tools_depmod.main(["depmod", "-b", str(root), RELEASE], LinuxHost()):
+        raise AssertionError("depmod failed")
+
+
+def run(case: Case, root: Path) -> tuple[Outcome, ...]:
+    """What a case comes to. ``root`` is an empty directory to build its module tree in."""
+    with Kernel(tree=tree(root, case.config), strict_modprobe=True) as k:
+        for program in case.programs:
+            k.install(program.path, _main(program) if program.executable else None)
+        return tuple(_outcomes(k, case))
+
+
+def _outcomes(k: Kernel, case: Case) -> Iterator[Outcome]:
+    k.boot(modules().values())
+    jobs: list[Job] = []
+    seen = 0
+    for step in case.steps:
+        result, output = "", ()
+        try:
+            result, output = _do(k, step, jobs)
+            k.run(SETTLE)
+        except KernelPanic:
+            result = ""
+        records = [record for record in k.core.log.records if record.seq >= seen]
+        seen = records[-1].seq + 1 if records else seen
+        log = tuple(LogLine(record.level, line) for record in records for line in record.lines)
+        yield Outcome(describe(step), result, tuple(line.rstrip() for line in output), log)
+        if not result:
+            return
+
+
+def _do(k: Kernel, step: Step, jobs: list[Job]) -> tuple[str, tuple[str, ...]]:
+    match step:
+        case Sleep(seconds):
+            k.run(seconds)
+            return "0", ()
+        case Start(inner):
+            jobs.append(_begin(k, inner))
+            return "started", ()
+        case Kill(program, number):
+            for task in k.core.tasks.all():
+                if k.core.tasks.comm(task) == program:
+                    k.core.signals.send(task, number)
+            return "0", ()
+        case Join():
+            k.core.sched.run(lambda: all(job.task.exited for job in jobs))
+            return " ".join(job.outcome() for job in jobs), ()
+    job = _begin(k, step)
+    k.core.sched.run(lambda: job.task.exited, k.core.clock.now + 200 * 10**9)
+    return job.outcome(), tuple(job.output)
+
+
+def _begin(k: Kernel, step: Step) -> Job:
+    """Start the process that does a step, as the shell would."""
+    core = k.core
+    works: dict[type, Callable[[Process], int]] = {}
+    match step:
+        case Insmod(module, params):
+            file = modules()[module]
+            works[Insmod] = lambda p: _none(p.sys.finit_module(str(file), file.read_bytes(), params, 0))
+        case Rmmod(module):
+            works[Rmmod] = lambda p: _none(p.sys.delete_module(module, O_NONBLOCK))
+        case Sysctl(name, value):
+            works[Sysctl] = lambda p: _none(
+                p.sys.write_proc("/proc/sys/" + name.replace(".", "/"), value + "\n")
+            )
+        case Write(path, text):
+            works[Write] = lambda p: _none(p.sys.write_proc(path, text + "\n"))
+        case Read(path):
+            works[Read] = lambda p: _none(p.output.append(p.sys.read_proc(path)))
+        case Modprobe(args):
+            main = k.programs.exec("/sbin/modprobe")
+
+            def modprobe(process: Process) -> int:
+                process.argv = ("/sbin/modprobe", *args)
+                return main(process)
+
+            works[Modprobe] = modprobe
+    work = works[type(step)]
+    comm = type(step).__name__.lower()
+    output: list[str] = []
+
+    def program(process: Process) -> int:
+        process.output = output
+        try:
+            status = work(process)
+        except OSError as error:
+            job.result = f"-{errno.errorcode.get(error.errno or 0, str(error.errno))}"
+            status = 1
+        else:
+            job.result = str(status)
+        job.output = "".join(output).splitlines()
+        return status
+
+    environment = {"PATH": "/sbin:/usr/sbin:/bin:/usr/bin"}
+    task = core.processes.fork(comm, lambda: core.processes.execve(program, comm, (comm,), environment))
+    job = Job(task)
+    return job
+
+
+def _none(_: object) -> int:
+    return 0
+
+
+def _main(program: Program) -> Main:
+    """A helper that does what the case says."""
+    name = os.path.basename(program.path)
+
+    def main(process: Process) -> int:
+        sys = process.sys
+        if program.say:
+            sys.log(f"<5>{name}: argv={' '.join(process.argv)}")
+            environment = " ".join(f"{key}={value}" for key, value in process.env.items())
+            sys.log(f"<5>{name}: env={environment}")
+        if program.sleep:
+            sys.nanosleep(round(program.sleep * 1e9))
+        if program.load:
+            sys.spawn("/sbin/modprobe", ("/sbin/modprobe", *program.load), process.env)
+        if program.log:
+            sys.log(f"<5>{name}: {program.log}")
+        if program.signal:
+            sys.kill(sys.getpid(), program.signal)
+        return program.status
+
+    return main

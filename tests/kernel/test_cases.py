@@ -1,0 +1,20 @@
+"""Every case of tests/cases.py, in the emulated kernel: what it does is what the real kernel did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import golden, normalise
+from tests.cases import CASES
+from tests.kernel import emulator
+from tests.steps import Case
+from tests.transcript import render
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_does_what_the_real_kernel_did(case: Case, tmp_path: Path) -> None:
+    expected = normalise.outcomes(case, golden.load(case))
+    found = normalise.outcomes(case, emulator.run(case, tmp_path))
+    assert render(found) == render(expected)
