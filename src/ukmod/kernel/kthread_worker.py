@@ -1,0 +1,255 @@
+"""Kthread workers, work done by a thread of one's own: the second half of kernel/kthread.c.
+
+Lists, ``canceling`` and ``current_work`` are in guest memory, where inlined code initialises them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ukmod.kernel import vsprintf
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.list import init_list_head, list_add_tail, list_del_init, list_empty, list_entries
+from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_RUNNING, Waiters, cond_resched
+from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, ULong, VarArgs
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+class KthreadWorkers:
+    """Runs, queues and waits for struct kthread_work."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.worker = Layout(kernel.types, "kthread_worker")
+        self.work = Layout(kernel.types, "kthread_work")
+        self.delayed = Layout(kernel.types, "kthread_delayed_work")
+        self._done: Counter[int] = Counter()
+        """How often a queueing of a work has come to its end, by the work's address."""
+        self._waiters = Waiters(kernel)
+
+    def init(self, worker: int) -> None:
+        """__kthread_init_worker()."""
+        memory = self._k.memory
+        memory.fill(worker, 0, self._k.types.sizeof("kthread_worker"))
+        init_list_head(memory, worker + self.worker.work_list)
+        init_list_head(memory, worker + self.worker.delayed_work_list)
+
+    def run(self, worker: int) -> int:
+        """kthread_worker_fn(): do what is queued until the thread is stopped."""
+        k, memory, task = self._k, self._k.memory, self._k.sched.task()
+        works = worker + self.worker.work_list
+        memory.set_u64(worker + self.worker.task, task.address)
+        while True:
+            k.tasks.set_state(task, TASK_INTERRUPTIBLE)
+            if k.kthreads.current().should_stop:
+                k.tasks.set_state(task, TASK_RUNNING)
+                memory.set_u64(worker + self.worker.task, 0)
+                return 0
+            if list_empty(memory, works):
+                memory.set_u64(worker + self.worker.current_work, 0)
+                k.sched.schedule()
+            else:
+                k.tasks.set_state(task, TASK_RUNNING)
+                self._do(worker, memory.u64(works) - self.work.node)
+            cond_resched(k)
+
+    def _do(self, worker: int, work: int) -> None:
+        memory = self._k.memory
+        list_del_init(memory, work + self.work.node)
+        memory.set_u64(worker + self.worker.current_work, work)
+        self._k.cpu.call(memory.u64(work + self.work.func), work)
+        memory.set_u64(worker + self.worker.current_work, 0)
+        self._finish(work)
+
+    def _finish(self, work: int) -> None:
+        self._done[work] += 1
+        self._waiters.wake_all()
+
+    # -- queueing -------------------------------------------------------------------------------------
+
+    def blocked(self, work: int) -> bool:
+        """queuing_blocked(): it is queued already, or being cancelled."""
+        memory = self._k.memory
+        return not list_empty(memory, work + self.work.node) or memory.u32(work + self.work.canceling) > 0
+
+    def insert(self, worker: int, work: int) -> None:
+        """kthread_insert_work(): queue it and wake the worker if it has nothing to do."""
+        k, memory = self._k, self._k.memory
+        list_add_tail(memory, work + self.work.node, worker + self.worker.work_list)
+        memory.set_u64(work + self.work.worker, worker)
+        task = memory.u64(worker + self.worker.task)
+        if task and not memory.u64(worker + self.worker.current_work):
+            k.sched.wake(k.tasks.at(task))
+
+    def insert_delayed(self, worker: int, dwork: int, delay: int) -> None:
+        """__kthread_queue_delayed_work()."""
+        k, memory, work = self._k, self._k.memory, dwork + self.delayed.work
+        if not delay:
+            self.insert(worker, work)
+            return
+        list_add_tail(memory, work + self.work.node, worker + self.worker.delayed_work_list)
+        memory.set_u64(work + self.work.worker, worker)
+        k.timers.mod(dwork + self.delayed.timer, k.clock.jiffies + delay)
+
+    def expired(self, dwork: int) -> None:
+        """kthread_delayed_work_timer_fn()."""
+        memory, work = self._k.memory, dwork + self.delayed.work
+        list_del_init(memory, work + self.work.node)
+        if not memory.u32(work + self.work.canceling):
+            self.insert(memory.u64(work + self.work.worker), work)
+
+    # -- waiting and cancelling -----------------------------------------------------------------------
+
+    def _running(self, work: int) -> bool:
+        memory = self._k.memory
+        worker = memory.u64(work + self.work.worker)
+        return worker != 0 and memory.u64(worker + self.worker.current_work) == work
+
+    def _target(self, work: int) -> int:
+        """What ``_done`` will be when the latest queueing of the work is over."""
+        queued = not list_empty(self._k.memory, work + self.work.node)
+        return self._done[work] + queued + self._running(work)
+
+    def flush(self, work: int) -> None:
+        """kthread_flush_work()."""
+        target = self._target(work)
+        self._waiters.wait_event(lambda: self._done[work] >= target)
+
+    def flush_worker(self, worker: int) -> None:
+        """kthread_flush_worker(): wait for all that is queued now."""
+        memory = self._k.memory
+        works = [entry - self.work.node for entry in list_entries(memory, worker + self.worker.work_list)]
+        current = memory.u64(worker + self.worker.current_work)
+        targets = {work: self._target(work) for work in (*works, current) if work}
+        self._waiters.wait_event(lambda: all(self._done[work] >= n for work, n in targets.items()))
+
+    def remove(self, work: int, timer: int = 0) -> bool:
+        """__kthread_cancel_work(): take it off its list; false if it was on none."""
+        if timer:
+            self._k.timers.delete(timer)
+        if list_empty(self._k.memory, work + self.work.node):
+            return False
+        list_del_init(self._k.memory, work + self.work.node)
+        self._finish(work)
+        return True
+
+    def cancel_sync(self, work: int, timer: int = 0) -> bool:
+        """__kthread_cancel_work_sync(): cancel it and wait for its function; whether it was queued."""
+        memory, at = self._k.memory, work + self.work.canceling
+        if not memory.u64(work + self.work.worker):
+            return False
+        removed = self.remove(work, timer)
+        if self._running(work):
+            memory.set_u32(at, memory.u32(at) + 1)
+            self.flush(work)
+            memory.set_u32(at, memory.u32(at) - 1)
+        return removed
+
+
+@export("__kthread_init_worker", gpl=True)
+def kthread_init_worker(k: Kernel, worker: Ptr, name: Ptr, key: Ptr) -> None:
+    """void __kthread_init_worker(struct kthread_worker *, const char *name, struct lock_class_key *)."""
+    del name, key
+    k.kthread_workers.init(worker)
+
+
+@export(gpl=True)
+def kthread_worker_fn(k: Kernel, worker: Ptr) -> Int:
+    """Int kthread_worker_fn(void *worker_ptr)."""
+    return k.kthread_workers.run(worker)
+
+
+def _create(k: Kernel, name: str) -> int:
+    worker = k.slab.kmalloc(k.types.sizeof("kthread_worker"))
+    k.kthread_workers.init(worker)
+    task = k.kthreads.run(name, lambda: k.kthread_workers.run(worker))
+    k.memory.set_u64(worker + k.kthread_workers.worker.task, task.address)
+    return worker
+
+
+@export()
+def kthread_create_worker(k: Kernel, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
+    """Struct kthread_worker *kthread_create_worker(unsigned int flags, const char namefmt[], ...)."""
+    del flags
+    return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"))
+
+
+@export()
+def kthread_create_worker_on_cpu(k: Kernel, cpu: Int, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
+    """Struct kthread_worker *kthread_create_worker_on_cpu(int cpu, unsigned int flags, namefmt, ...)."""
+    del cpu, flags
+    return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"))
+
+
+@export()
+def kthread_destroy_worker(k: Kernel, worker: Ptr) -> None:
+    """void kthread_destroy_worker(struct kthread_worker *)."""
+    task = k.memory.u64(worker + k.kthread_workers.worker.task)
+    k.kthread_workers.flush_worker(worker)
+    k.kthreads.stop(k.kthreads.of(task))
+    k.slab.kfree(worker)
+
+
+@export(gpl=True)
+def kthread_queue_work(k: Kernel, worker: Ptr, work: Ptr) -> Bool:
+    """Bool kthread_queue_work(struct kthread_worker *, struct kthread_work *): false if it was queued."""
+    if k.kthread_workers.blocked(work):
+        return False
+    k.kthread_workers.insert(worker, work)
+    return True
+
+
+@export()
+def kthread_delayed_work_timer_fn(k: Kernel, timer: Ptr) -> None:
+    """void kthread_delayed_work_timer_fn(struct timer_list *)."""
+    k.kthread_workers.expired(timer - k.kthread_workers.delayed.timer)
+
+
+@export(gpl=True)
+def kthread_queue_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
+    """Bool kthread_queue_delayed_work(worker, struct kthread_delayed_work *, unsigned long delay)."""
+    workers = k.kthread_workers
+    if workers.blocked(dwork + workers.delayed.work):
+        return False
+    workers.insert_delayed(worker, dwork, delay)
+    return True
+
+
+@export(gpl=True)
+def kthread_mod_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
+    """Bool kthread_mod_delayed_work(worker, struct kthread_delayed_work *, delay): true if it was queued."""
+    workers = k.kthread_workers
+    work = dwork + workers.delayed.work
+    removed = workers.remove(work, dwork + workers.delayed.timer)
+    if not workers.blocked(work):
+        workers.insert_delayed(worker, dwork, delay)
+    return removed
+
+
+@export(gpl=True)
+def kthread_flush_work(k: Kernel, work: Ptr) -> None:
+    """void kthread_flush_work(struct kthread_work *)."""
+    k.kthread_workers.flush(work)
+
+
+@export(gpl=True)
+def kthread_flush_worker(k: Kernel, worker: Ptr) -> None:
+    """void kthread_flush_worker(struct kthread_worker *)."""
+    k.kthread_workers.flush_worker(worker)
+
+
+@export(gpl=True)
+def kthread_cancel_work_sync(k: Kernel, work: Ptr) -> Bool:
+    """Bool kthread_cancel_work_sync(struct kthread_work *): true if it was queued."""
+    return k.kthread_workers.cancel_sync(work)
+
+
+@export(gpl=True)
+def kthread_cancel_delayed_work_sync(k: Kernel, dwork: Ptr) -> Bool:
+    """Bool kthread_cancel_delayed_work_sync(struct kthread_delayed_work *): true if it was queued."""
+    workers = k.kthread_workers
+    return workers.cancel_sync(dwork + workers.delayed.work, dwork + workers.delayed.timer)

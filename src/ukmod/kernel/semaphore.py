@@ -1,0 +1,115 @@
+"""Counting semaphores: kernel/locking/semaphore.c. ``sem->count`` is in guest memory, who waits is here."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from errno import EINTR, ETIME
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.sched import (
+    MAX_SCHEDULE_TIMEOUT,
+    TASK_INTERRUPTIBLE,
+    TASK_KILLABLE,
+    TASK_UNINTERRUPTIBLE,
+    Task,
+    block,
+)
+from ukmod.machine.abi import Int, Long, Ptr
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """struct semaphore_waiter."""
+
+    task: Task
+    up: bool = False
+    """up() was for this waiter."""
+
+
+class Semaphores:
+    """Which tasks wait for which struct semaphore."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._layout = Layout(kernel.types, "semaphore")
+        self._waiters: dict[int, deque[Waiter]] = {}
+
+    def try_down(self, sem: int) -> bool:
+        """Take one if there is one."""
+        count = self._k.memory.u32(sem + self._layout.count)
+        if count:
+            self._k.memory.set_u32(sem + self._layout.count, count - 1)
+        return count > 0
+
+    def down(self, sem: int, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
+        """Take one, sleeping in ``state`` until there is one: 0, -EINTR, or -ETIME (``timeout`` in jiffies)."""
+        if self.try_down(sem):
+            return 0
+        k, waiter = self._k, Waiter(self._k.sched.task())
+        waiters = self._waiters.setdefault(sem, deque())
+        waiters.append(waiter)
+        try:
+            while not waiter.up:
+                if k.tasks.signal_pending_state(state, waiter.task):
+                    return -EINTR
+                if timeout <= 0:
+                    return -ETIME
+                timeout = block(k, state, timeout)
+        finally:
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters:
+                self._waiters.pop(sem, None)
+        return 0
+
+    def up(self, sem: int) -> None:
+        """Give one to the task that waits longest, or back."""
+        if waiters := self._waiters.get(sem):
+            waiter = waiters.popleft()
+            waiter.up = True
+            self._k.sched.wake(waiter.task)
+        else:
+            at = sem + self._layout.count
+            self._k.memory.set_u32(at, self._k.memory.u32(at) + 1)
+
+
+@export()
+def down(k: Kernel, sem: Ptr) -> None:
+    """void down(struct semaphore *)."""
+    k.semaphores.down(sem, TASK_UNINTERRUPTIBLE)
+
+
+@export()
+def down_interruptible(k: Kernel, sem: Ptr) -> Int:
+    """Int down_interruptible(struct semaphore *): 0 or -EINTR."""
+    return k.semaphores.down(sem, TASK_INTERRUPTIBLE)
+
+
+@export()
+def down_killable(k: Kernel, sem: Ptr) -> Int:
+    """Int down_killable(struct semaphore *): 0 or -EINTR."""
+    return k.semaphores.down(sem, TASK_KILLABLE)
+
+
+@export()
+def down_trylock(k: Kernel, sem: Ptr) -> Int:
+    """Int down_trylock(struct semaphore *): 0 if it was taken, 1 if not."""
+    return not k.semaphores.try_down(sem)
+
+
+@export()
+def down_timeout(k: Kernel, sem: Ptr, timeout: Long) -> Int:
+    """Int down_timeout(struct semaphore *, long timeout): 0 or -ETIME; ``timeout`` in jiffies."""
+    return k.semaphores.down(sem, TASK_UNINTERRUPTIBLE, timeout)
+
+
+@export()
+def up(k: Kernel, sem: Ptr) -> None:
+    """void up(struct semaphore *)."""
+    k.semaphores.up(sem)
