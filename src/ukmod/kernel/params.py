@@ -106,8 +106,10 @@ def parse_args(k: Kernel, module_name: str, args: bytes, address: int, count: in
             if param is None:
                 _unknown(k, module_name, name)
                 continue
-            if result := _parse_one(k, param, texts, arg.value):
-                _complain(k, module_name, name, arg.value or b"", result)
+            value = texts.put(arg.value)
+            if result := _parse_one(k, param, value):
+                # What is left of it: the set function may have cut it, as an array's does.
+                _complain(k, module_name, name, k.memory.cstring(value) if value else b"", result)
                 error = result
     finally:
         texts.close()
@@ -121,8 +123,10 @@ def _same(name: str) -> str:
 
 def _unknown(k: Kernel, module_name: str, name: str) -> None:
     """unknown_module_param_cb(): a mistyped parameter is not worth refusing a module for."""
-    if name not in {"async_probe", "dyndbg"}:
-        k.printk(f"{module_name}: unknown parameter '{name}' ignored\n", KERN_WARNING)
+    # The search for "dyndbg" cuts the name at its first dot, and so the message has it.
+    owner, dot, local = name.partition(".")
+    if name != "async_probe" and (local if dot else name) != "dyndbg":
+        k.printk(f"{module_name}: unknown parameter '{owner}' ignored\n", KERN_WARNING)
 
 
 def _complain(k: Kernel, module_name: str, name: str, value: bytes, error: int) -> None:
@@ -135,13 +139,13 @@ def _complain(k: Kernel, module_name: str, name: str, value: bytes, error: int) 
         k.printk(f"{module_name}: `{shown}' invalid for parameter `{name}'\n", KERN_ERR)
 
 
-def _parse_one(k: Kernel, param: KernelParam, texts: _Texts, value: bytes | None) -> int:
+def _parse_one(k: Kernel, param: KernelParam, value: int) -> int:
     if param.level != _LEVEL:
         return 0
     ops = read_ops(k, param.ops)
-    if value is None and not ops.flags & FL_NOARG:
+    if not value and not ops.flags & FL_NOARG:
         return -EINVAL
-    return _set(k, param, ops, texts.put(value))
+    return _set(k, param, ops, value)
 
 
 def _set(k: Kernel, param: KernelParam, ops: Ops, value: int) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.export import export
 from ukmod.kernel.vsprintf import Arguments, vformat
-from ukmod.machine.abi import CStr, Int, Ptr, VaList, VarArgs
+from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, VaList, VarArgs
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -136,7 +136,6 @@ class Log:
         self._seq = 0
         self._records: deque[Record] = deque()
         self._open: _Open | None = None
-        self._warned: set[str] = set()
         self.dropped = 0
         """Records that the ring buffer had no more room for."""
         self.caller: Callable[[], Caller] = Caller
@@ -207,12 +206,6 @@ class Log:
         for listener in self.on_record:
             listener(record)
 
-    def warn_once(self, k: Kernel, text: str) -> None:
-        """WARN_ONCE() in the kernel's own code: the same text warns once."""
-        if text not in self._warned:
-            self._warned.add(text)
-            k.printk(text)
-
     # -- reading --------------------------------------------------------------------------------------
 
     @property
@@ -267,9 +260,7 @@ def vprintk_default(k: Kernel, fmt: CStr, args: Ptr) -> Int:
 
 
 @export("vprintk_emit")
-def vprintk_emit_export(  # noqa: PLR0917 - the C prototype
-    k: Kernel, facility: Int, level: Int, dev_info: Ptr, fmt: CStr, args: Ptr
-) -> Int:
+def vprintk_emit_export(k: Kernel, facility: Int, level: Int, dev_info: Ptr, fmt: CStr, args: Ptr) -> Int:
     """``int vprintk_emit(int, int, const struct dev_printk_info *, const char *fmt, va_list args)``."""
     text = vformat(k, fmt, VaList(k.memory, args))
     if not dev_info:
@@ -279,3 +270,42 @@ def vprintk_emit_export(  # noqa: PLR0917 - the C prototype
         for name in ("subsystem", "device")
     )
     return k.log.store(text, level, facility=facility, subsystem=subsystem, device=device or "-")
+
+
+# -- the rest of the interface ----------------------------------------------------------------------------
+
+
+@export()
+def printk_timed_ratelimit(k: Kernel, last: Ptr, interval: UInt) -> Bool:
+    """``bool printk_timed_ratelimit(unsigned long *caller_jiffies, unsigned int interval_msec)``."""
+    elapsed = k.clock.jiffies - k.memory.u64(last)
+    if k.memory.u64(last) and elapsed * 1000 <= interval * k.clock.hz:
+        return False
+    k.memory.set_u64(last, k.clock.jiffies)
+    return True
+
+
+@export("console_lock", "console_unlock", "console_conditional_schedule")
+def console_lock(k: Kernel) -> None:
+    """``void console_lock(void)``: nothing prints to a console behind a task's back here."""
+    del k
+
+
+@export()
+def console_trylock(k: Kernel) -> Int:
+    """``int console_trylock(void)``: always held."""
+    del k
+    return 1
+
+
+@export()
+def console_verbose(k: Kernel) -> None:
+    """``void console_verbose(void)``: let every message reach the console."""
+    k.log.console_loglevel = 15
+
+
+@export("register_console", "unregister_console")
+def register_console(k: Kernel, console: Ptr) -> Int:
+    """``void register_console(struct console *)``: whoever runs the kernel listens to its log."""
+    del k, console
+    return 0

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.export import export
+from ukmod.machine.abi import CStr, Int, Ptr
+
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 INTERVAL: Final = 5
 """Seconds, DEFAULT_RATELIMIT_INTERVAL."""
+_MSG_ON_RELEASE: Final = 1 << 0
+"""ratelimit_state.flags: its owner tells how many were missed, not each interval."""
 BURST: Final = 10
 """Messages in one interval, DEFAULT_RATELIMIT_BURST."""
 
@@ -23,15 +28,55 @@ class RateLimit:
         self._printed = 0
         self._missed = 0
 
-    def printk(self, text: str, level: int) -> None:
-        """Print ``text`` unless ten such messages came in the last five seconds."""
+    def allow(self, place: str = "") -> bool:
+        """Whether a message may be printed now; ``place`` is who asks, if it is not the limit's own."""
         clock = self._k.clock
         if self._begin is None or clock.jiffies > self._begin + INTERVAL * clock.hz:
             if self._missed:
-                self._k.printk(f"{self._place}: {self._missed} callbacks suppressed\n", 4)
+                self._k.printk(f"{place or self._place}: {self._missed} callbacks suppressed\n", 4)
             self._begin, self._printed, self._missed = clock.jiffies, 0, 0
         if self._printed < BURST:
             self._printed += 1
+            return True
+        self._missed += 1
+        return False
+
+    def printk(self, text: str, level: int) -> None:
+        """Print ``text`` unless ten such messages came in the last five seconds."""
+        if self.allow():
             self._k.printk(text, level)
-        else:
-            self._missed += 1
+
+
+@export("__printk_ratelimit")
+def printk_ratelimit(k: Kernel, function: CStr) -> Int:
+    """``int __printk_ratelimit(const char *func)``: 1 if the caller may print; all share one limit."""
+    return k.lib.printk_limit.allow(function.decode("utf-8", "replace"))
+
+
+@export("___ratelimit")
+def ratelimit(k: Kernel, state: Ptr, function: CStr) -> Int:
+    """``int ___ratelimit(struct ratelimit_state *rs, const char *func)``: 1 if the caller may print."""
+    memory, jiffies = k.memory, k.clock.jiffies
+    at = {
+        name: state + k.types.offset("ratelimit_state", name)
+        for name in ("interval", "burst", "printed", "missed", "begin", "flags")
+    }
+    interval, burst = memory.u32(at["interval"]), memory.u32(at["burst"])
+    if not interval:
+        return 1
+    begin = memory.u64(at["begin"])
+    if not begin:
+        memory.set_u64(at["begin"], jiffies)
+    elif (begin + interval - jiffies) & (1 << 63):
+        missed = memory.u32(at["missed"])
+        if missed and not memory.u64(at["flags"]) & _MSG_ON_RELEASE:
+            name = function.decode("utf-8", "replace")
+            k.printk(f"{name}: {missed} callbacks suppressed\n", 4)
+            memory.set_u32(at["missed"], 0)
+        memory.set_u64(at["begin"], jiffies)
+        memory.set_u32(at["printed"], 0)
+    printed = memory.u32(at["printed"])
+    allowed = printed < burst
+    counter = "printed" if allowed else "missed"
+    memory.set_u32(at[counter], memory.u32(at[counter]) + 1)
+    return allowed

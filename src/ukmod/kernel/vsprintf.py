@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.printf_spec import SIGN, Kind, Spec, number, pad, parse, signed
 from ukmod.kernel.vsprintf_pointer import pointer
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 INT_MAX: Final = (1 << 31) - 1
+_UNSUPPORTED = Site("lib/vsprintf.c", 2661, "format_decode")
+_TOO_LARGE = Site("lib/vsprintf.c", 2743, "vsnprintf")
 
 
 class Arguments(Protocol):
@@ -41,7 +44,7 @@ def vformat(k: Kernel, fmt: bytes, args: Arguments) -> bytes:
             piece = piece.with_precision(signed(args.next(), 4))  # noqa: PLW2901 - likewise
         if piece.kind is Kind.INVALID:
             letter = piece.extension.decode("latin-1")
-            k.log.warn_once(k, f"Please remove unsupported %{letter} in format string\n")
+            warn_once(k, _UNSUPPORTED, f"Please remove unsupported %{letter} in format string\n")
             break
         out.append(_convert(k, piece, args))
     return b"".join(out)
@@ -102,7 +105,7 @@ class CopiedVaList:
 def put(k: Kernel, buffer: int, size: int, text: bytes) -> int:
     """Store ``text`` as vsnprintf() does, cut to ``size`` bytes with its NUL; its length, uncut."""
     if size > INT_MAX:
-        k.log.warn_once(k, "")
+        warn_once(k, _TOO_LARGE)
         return 0
     if size:
         k.memory.write(buffer, text[: size - 1] + b"\0")

@@ -54,9 +54,16 @@ def default_pointer(k: Kernel, value: int, spec: Spec) -> bytes:
     """``%p``: a number that identifies the address without telling it; NULL and errors as they are."""
     if not value or is_err(value) or k.log.no_hash_pointers:
         return pointer_string(k, value, spec)
-    # The kernel keys a SipHash with boot-time randomness; here the same run prints the same numbers.
+    return pointer_string(k, ptr_to_hashval(value), spec)
+
+
+def ptr_to_hashval(value: int) -> int:
+    """The 32 bits that stand for an address.
+
+    The kernel keys a SipHash with boot-time randomness; here the same run prints the same numbers.
+    """
     digest = hashlib.blake2b(value.to_bytes(8, "little"), digest_size=4, key=b"ptr_key").digest()
-    return pointer_string(k, int.from_bytes(digest, "little"), spec)
+    return int.from_bytes(digest, "little")
 
 
 def _restricted(k: Kernel, value: int, spec: Spec) -> bytes:
@@ -64,7 +71,8 @@ def _restricted(k: Kernel, value: int, spec: Spec) -> bytes:
     return default_pointer(k, value, spec)
 
 
-def _error_name(k: Kernel, value: int, spec: Spec) -> bytes:
+def error_name(k: Kernel, value: int, spec: Spec) -> bytes:
+    """``%pe``: the name of an error pointer's number."""
     if not is_err(value):
         return default_pointer(k, value, spec)
     error = value - (1 << 64)
@@ -195,7 +203,7 @@ _EXTENSIONS: dict[bytes, Extension] = {
     b"M": mac_address_string, b"m": mac_address_string,
     b"I": ip_addr_string, b"i": ip_addr_string,
     b"U": uuid_string, b"N": netdev_bits,
-    b"K": _restricted, b"x": pointer_string, b"e": _error_name,
+    b"K": _restricted, b"x": pointer_string, b"e": error_name,
     b"4": _fourcc, b"a": _address, b"k": _traced_string, b"u": _traced_string,
     b"d": dentry_name, b"D": file_dentry_name, b"g": bdev_name,
     b"t": time_and_date, b"G": flags_string,

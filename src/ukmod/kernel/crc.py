@@ -1,0 +1,193 @@
+"""Cyclic redundancy checks: lib/crc*.c. A register, a polynomial, and which end the bits go in at."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.export import export
+from ukmod.machine.abi import Ptr, SizeT, UChar, UInt, ULong, UShort
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Crc:
+    """A kind of CRC: its width in bits, its polynomial without the top bit, and which bits go in first."""
+
+    width: int
+    polynomial: int
+    reflected: bool = True
+
+    def update(self, crc: int, data: bytes) -> int:
+        """The register after ``data`` went through it."""
+        table = _table(self)
+        if self.reflected:
+            for byte in data:
+                crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
+            return crc
+        mask, shift = (1 << self.width) - 1, self.width - 8
+        for byte in data:
+            crc = (crc << 8 & mask) ^ table[(crc >> shift ^ byte) & 0xFF]
+        return crc
+
+    @property
+    def table(self) -> tuple[int, ...]:
+        """The register that each byte makes of zero."""
+        return _table(self)
+
+
+@cache
+def _table(kind: Crc) -> tuple[int, ...]:
+    if kind.reflected:
+        polynomial = int(f"{kind.polynomial:0{kind.width}b}"[::-1], 2)
+        return tuple(_shift_right(byte, polynomial) for byte in range(256))
+    top, mask = 1 << (kind.width - 1), (1 << kind.width) - 1
+    return tuple(_shift_left(byte << (kind.width - 8), kind.polynomial, top, mask) for byte in range(256))
+
+
+def _shift_right(value: int, polynomial: int) -> int:
+    for _ in range(8):
+        value = value >> 1 ^ (polynomial if value & 1 else 0)
+    return value
+
+
+def _shift_left(value: int, polynomial: int, top: int, mask: int) -> int:
+    for _ in range(8):
+        value = (value << 1 ^ (polynomial if value & top else 0)) & mask
+    return value
+
+
+CRC32 = Crc(32, 0x04C1_1DB7)
+CRC32_BE = Crc(32, 0x04C1_1DB7, reflected=False)
+CRC32C = Crc(32, 0x1EDC_6F41)
+CRC16 = Crc(16, 0x8005)
+CRC_CCITT = Crc(16, 0x1021)
+CRC_CCITT_FALSE = CRC_ITU_T = Crc(16, 0x1021, reflected=False)
+CRC_T10DIF = Crc(16, 0x8BB7, reflected=False)
+CRC7_BE = Crc(8, 0x09 << 1, reflected=False)
+"""Seven bits, kept in the upper bits of a byte."""
+CRC64_BE = Crc(64, 0x42F0_E1EB_A9EA_3693, reflected=False)
+CRC64_ROCKSOFT = Crc(64, 0xAD93_D235_94C9_3659)
+
+
+@export()
+def crc32_le(k: Kernel, crc: UInt, data: Ptr, count: SizeT) -> UInt:
+    """``u32 crc32_le(u32 crc, unsigned char const *p, size_t len)``."""
+    return CRC32.update(crc, k.memory.read(data, count))
+
+
+@export()
+def crc32_be(k: Kernel, crc: UInt, data: Ptr, count: SizeT) -> UInt:
+    """``u32 crc32_be(u32 crc, unsigned char const *p, size_t len)``."""
+    return CRC32_BE.update(crc, k.memory.read(data, count))
+
+
+@export("__crc32c_le", "crc32c")
+def crc32c_le(k: Kernel, crc: UInt, data: Ptr, count: SizeT) -> UInt:
+    """``u32 __crc32c_le(u32 crc, unsigned char const *p, size_t len)``."""
+    return CRC32C.update(crc, k.memory.read(data, count))
+
+
+@export()
+def crc32_le_shift(k: Kernel, crc: UInt, count: SizeT) -> UInt:
+    """``u32 crc32_le_shift(u32 crc, size_t len)``: as if ``len`` zero bytes followed."""
+    del k
+    return CRC32.update(crc, bytes(count))
+
+
+@export("__crc32c_le_shift")
+def crc32c_le_shift(k: Kernel, crc: UInt, count: SizeT) -> UInt:
+    """``u32 __crc32c_le_shift(u32 crc, size_t len)``."""
+    del k
+    return CRC32C.update(crc, bytes(count))
+
+
+@export()
+def crc16(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+    """``u16 crc16(u16 crc, u8 const *buffer, size_t len)``."""
+    return CRC16.update(crc, k.memory.read(data, count))
+
+
+@export()
+def crc_ccitt(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+    """``u16 crc_ccitt(u16 crc, u8 const *buffer, size_t len)``."""
+    return CRC_CCITT.update(crc, k.memory.read(data, count))
+
+
+@export()
+def crc_ccitt_false(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+    """``u16 crc_ccitt_false(u16 crc, u8 const *buffer, size_t len)``."""
+    return CRC_CCITT_FALSE.update(crc, k.memory.read(data, count))
+
+
+@export()
+def crc_itu_t(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+    """``u16 crc_itu_t(u16 crc, const u8 *buffer, size_t len)``."""
+    return CRC_ITU_T.update(crc, k.memory.read(data, count))
+
+
+@export()
+def crc_t10dif(k: Kernel, data: Ptr, count: SizeT) -> UShort:
+    """``__u16 crc_t10dif(unsigned char const *buffer, size_t len)``."""
+    return CRC_T10DIF.update(0, k.memory.read(data, count))
+
+
+@export()
+def crc_t10dif_update(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+    """``__u16 crc_t10dif_update(__u16 crc, unsigned char const *buffer, size_t len)``."""
+    return CRC_T10DIF.update(crc, k.memory.read(data, count))
+
+
+@export()
+def crc7_be(k: Kernel, crc: UChar, data: Ptr, count: SizeT) -> UChar:
+    """``u8 crc7_be(u8 crc, const u8 *buffer, size_t len)``."""
+    return CRC7_BE.update(crc, k.memory.read(data, count))
+
+
+@export(gpl=True)
+def crc64_be(k: Kernel, crc: ULong, data: Ptr, count: SizeT) -> ULong:
+    """``u64 crc64_be(u64 crc, const void *p, size_t len)``."""
+    return CRC64_BE.update(crc, k.memory.read(data, count))
+
+
+@export(gpl=True)
+def crc64_rocksoft_generic(k: Kernel, crc: ULong, data: Ptr, count: SizeT) -> ULong:
+    """``u64 crc64_rocksoft_generic(u64 crc, const void *p, size_t len)``."""
+    return ~CRC64_ROCKSOFT.update(~crc & (1 << 64) - 1, k.memory.read(data, count))
+
+
+@export()
+def crc8(k: Kernel, table: Ptr, data: Ptr, count: SizeT, crc: UChar) -> UChar:
+    """``u8 crc8(const u8 table[256], const u8 *, size_t nbytes, u8 crc)``: with the module's table."""
+    entries = k.memory.read(table, 256)
+    for byte in k.memory.read(data, count):
+        crc = entries[crc ^ byte]
+    return crc
+
+
+@export()
+def crc8_populate_msb(k: Kernel, table: Ptr, polynomial: UChar) -> None:
+    """``void crc8_populate_msb(u8 table[256], u8 polynomial)``."""
+    k.memory.write(table, bytes(Crc(8, polynomial, reflected=False).table))
+
+
+@export()
+def crc8_populate_lsb(k: Kernel, table: Ptr, polynomial: UChar) -> None:
+    """``void crc8_populate_lsb(u8 table[256], u8 polynomial)``: the polynomial's bits reversed."""
+    k.memory.write(table, bytes(_shift_right(byte, polynomial) for byte in range(256)))
+
+
+BYTE_REVERSE = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""lib/bitrev.c"""
+_TABLES = {"crc16_table": CRC16, "crc_ccitt_table": CRC_CCITT, "crc_itu_t_table": CRC_ITU_T}
+
+
+def export_tables(k: Kernel) -> None:
+    """Export the tables that inlined code indexes."""
+    k.memory.write(k.symbols.add_variable("byte_rev_table", 256), BYTE_REVERSE)
+    for name, kind in _TABLES.items():
+        k.memory.write(k.symbols.add_variable(name, 512), struct.pack("<256H", *kind.table))

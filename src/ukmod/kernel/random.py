@@ -1,0 +1,90 @@
+"""Random numbers: drivers/char/random.c. They come from the kernel's seed, so that a run can be repeated."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.export import export
+from ukmod.machine.abi import Bool, Int, Ptr, SizeT, UChar, UInt, ULong, UShort
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+_MAGIC = 0x6C64_6D6B
+"""The seed where none is given: the same numbers in every run."""
+
+
+class Entropy:
+    """The kernel's random numbers."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._random = random.Random(_MAGIC if seed is None else seed)  # noqa: S311 - not a secret
+
+    def bytes(self, count: int) -> bytes:
+        """So many random bytes."""
+        return self._random.randbytes(count)
+
+    def bits(self, count: int) -> int:
+        """A random number of so many bits."""
+        return self._random.getrandbits(count)
+
+    def below(self, ceiling: int) -> int:
+        """A random number from 0 to ``ceiling - 1``."""
+        return self._random.randrange(ceiling)
+
+
+@export("get_random_bytes", "get_random_bytes_arch")
+def get_random_bytes(k: Kernel, buffer: Ptr, count: SizeT) -> None:
+    """``void get_random_bytes(void *buf, size_t len)``."""
+    k.memory.write(buffer, k.entropy.bytes(count))
+
+
+@export()
+def get_random_u8(k: Kernel) -> UChar:
+    """``u8 get_random_u8(void)``."""
+    return k.entropy.bits(8)
+
+
+@export()
+def get_random_u16(k: Kernel) -> UShort:
+    """``u16 get_random_u16(void)``."""
+    return k.entropy.bits(16)
+
+
+@export("get_random_u32", "prandom_u32")
+def get_random_u32(k: Kernel) -> UInt:
+    """``u32 get_random_u32(void)``."""
+    return k.entropy.bits(32)
+
+
+@export()
+def get_random_u64(k: Kernel) -> ULong:
+    """``u64 get_random_u64(void)``."""
+    return k.entropy.bits(64)
+
+
+@export("__get_random_u32_below")
+def get_random_u32_below(k: Kernel, ceiling: UInt) -> UInt:
+    """``u32 __get_random_u32_below(u32 ceil)``; a ceiling of 0 means any number."""
+    return k.entropy.below(ceiling) if ceiling else k.entropy.bits(32)
+
+
+@export()
+def wait_for_random_bytes(k: Kernel) -> Int:
+    """``int wait_for_random_bytes(void)``: there is no need to wait."""
+    del k
+    return 0
+
+
+@export()
+def rng_is_initialized(k: Kernel) -> Bool:
+    """``bool rng_is_initialized(void)``."""
+    del k
+    return True
+
+
+@export("add_device_randomness")
+def add_device_randomness(k: Kernel, buffer: Ptr, count: SizeT) -> None:
+    """``void add_device_randomness(const void *buf, size_t len)``: a run must stay repeatable."""
+    k.memory.read(buffer, count)

@@ -1,0 +1,403 @@
+"""Strings and memory as modules use them: lib/string.c and mm/util.c."""
+
+from __future__ import annotations
+
+from errno import E2BIG, EFAULT, EINVAL
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.bug import Site, warn_once
+from ukmod.kernel.export import export
+from ukmod.machine.abi import Char, CStr, GfpT, Int, Long, Ptr, SizeT, SSizeT, UInt, ULong
+from ukmod.machine.memory import PAGE_SIZE, Fault
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+INT_MAX: Final = (1 << 31) - 1
+_GFP_USER: Final = 0x100CC0
+_ERR_EFAULT = (1 << 64) - EFAULT
+_ERR_EINVAL = (1 << 64) - EINVAL
+
+
+# -- memory -----------------------------------------------------------------------------------------------
+
+
+@export("memcpy", "__memcpy", "memmove", "__memmove")
+def memmove(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
+    """``void *memmove(void *dest, const void *src, size_t count)``."""
+    k.memory.write(dest, _read(k, src, count))
+    return dest
+
+
+_CHUNK = 1 << 20
+
+
+def _read(k: Kernel, address: int, count: int) -> bytes:
+    """Read, but find the fault of a size gone negative before the host's memory is filled."""
+    if count <= _CHUNK:
+        return k.memory.read(address, count)
+    k.memory.read(address, _CHUNK)
+    k.memory.translate(address + count - 1)
+    return k.memory.read(address, count)
+
+
+@export("memset", "__memset")
+def memset(k: Kernel, dest: Ptr, byte: Int, count: SizeT) -> Ptr:
+    """``void *memset(void *s, int c, size_t count)``."""
+    at, left = dest, count
+    while left:
+        step = min(left, PAGE_SIZE - (at & (PAGE_SIZE - 1)))
+        k.memory.write(at, bytes((byte & 0xFF,)) * step)
+        at += step
+        left -= step
+    return dest
+
+
+def _fill(k: Kernel, dest: int, value: bytes, count: int) -> int:
+    k.memory.write(dest, value * count)
+    return dest
+
+
+@export()
+def memset16(k: Kernel, dest: Ptr, value: UInt, count: SizeT) -> Ptr:
+    """``void *memset16(uint16_t *s, uint16_t v, size_t count)``."""
+    return _fill(k, dest, (value & 0xFFFF).to_bytes(2, "little"), count)
+
+
+@export()
+def memset32(k: Kernel, dest: Ptr, value: UInt, count: SizeT) -> Ptr:
+    """``void *memset32(uint32_t *s, uint32_t v, size_t count)``."""
+    return _fill(k, dest, value.to_bytes(4, "little"), count)
+
+
+@export()
+def memset64(k: Kernel, dest: Ptr, value: ULong, count: SizeT) -> Ptr:
+    """``void *memset64(uint64_t *s, uint64_t v, size_t count)``."""
+    return _fill(k, dest, value.to_bytes(8, "little"), count)
+
+
+def _difference(a: bytes, b: bytes) -> int:
+    """The difference of the first bytes that differ, as memcmp() gives it."""
+    for left, right in zip(a, b, strict=False):
+        if left != right:
+            return left - right
+    return 0
+
+
+@export("memcmp", "bcmp")
+def memcmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
+    """``int memcmp(const void *cs, const void *ct, size_t count)``."""
+    return _difference(_read(k, a, count), _read(k, b, count))
+
+
+@export()
+def memchr(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
+    """``void *memchr(const void *s, int c, size_t n)``."""
+    at = _read(k, area, count).find(byte & 0xFF)
+    return area + at if at >= 0 else 0
+
+
+@export()
+def memscan(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
+    """``void *memscan(void *addr, int c, size_t size)``: the end where there is none."""
+    at = _read(k, area, count).find(byte & 0xFF)
+    return area + (at if at >= 0 else count)
+
+
+@export()
+def memchr_inv(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
+    """``void *memchr_inv(const void *start, int c, size_t bytes)``: the first byte that is another."""
+    data = _read(k, area, count)
+    other = len(data) - len(data.lstrip(bytes((byte & 0xFF,))))
+    return area + other if other < len(data) else 0
+
+
+@export()
+def memcpy_and_pad(k: Kernel, dest: Ptr, size: SizeT, src: Ptr, count: SizeT, pad: Int) -> None:
+    """``void memcpy_and_pad(void *dest, size_t dest_len, const void *src, size_t count, int pad)``."""
+    data = k.memory.read(src, min(size, count))
+    k.memory.write(dest, data.ljust(size, bytes((pad & 0xFF,))))
+
+
+# -- length, copying, joining -----------------------------------------------------------------------------
+
+
+@export()
+def strlen(k: Kernel, text: CStr) -> SizeT:
+    """``size_t strlen(const char *s)``."""
+    del k
+    return len(text)
+
+
+@export()
+def strnlen(k: Kernel, text: Ptr, count: SizeT) -> SizeT:
+    """``size_t strnlen(const char *s, size_t count)``."""
+    return len(k.memory.cstring(text, count))
+
+
+@export()
+def strcpy(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
+    """``char *strcpy(char *dest, const char *src)``."""
+    k.memory.write(dest, src + b"\0")
+    return dest
+
+
+@export()
+def stpcpy(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
+    """``char *stpcpy(char *dest, const char *src)``: where the NUL is."""
+    k.memory.write(dest, src + b"\0")
+    return dest + len(src)
+
+
+@export()
+def strncpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
+    """``char *strncpy(char *dest, const char *src, size_t count)``: padded with NULs, or without any."""
+    k.memory.write(dest, k.memory.cstring(src, count).ljust(count, b"\0"))
+    return dest
+
+
+@export()
+def strlcpy(k: Kernel, dest: Ptr, src: CStr, size: SizeT) -> SizeT:
+    """``size_t strlcpy(char *dest, const char *src, size_t size)``: the length of ``src``."""
+    if size:
+        k.memory.write(dest, src[: size - 1] + b"\0")
+    return len(src)
+
+
+def _strscpy(k: Kernel, dest: int, src: int, count: int, *, pad: bool) -> int:
+    if not count:
+        return -E2BIG
+    if count > INT_MAX:
+        warn_once(k, Site("lib/string.c", 181, "strscpy"))
+        return -E2BIG
+    text = k.memory.cstring(src, count)
+    if len(text) == count:
+        k.memory.write(dest, text[:-1] + b"\0")
+        return -E2BIG
+    k.memory.write(dest, text.ljust(count, b"\0") if pad else text + b"\0")
+    return len(text)
+
+
+@export()
+def strscpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
+    """``ssize_t strscpy(char *dest, const char *src, size_t count)``: the length, or -E2BIG if cut."""
+    return _strscpy(k, dest, src, count, pad=False)
+
+
+@export()
+def strscpy_pad(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
+    """``ssize_t strscpy_pad(char *dest, const char *src, size_t count)``: the rest filled with NULs."""
+    return _strscpy(k, dest, src, count, pad=True)
+
+
+@export()
+def strcat(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
+    """``char *strcat(char *dest, const char *src)``."""
+    k.memory.write(dest + len(k.memory.cstring(dest)), src + b"\0")
+    return dest
+
+
+@export()
+def strncat(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
+    """``char *strncat(char *dest, const char *src, size_t count)``."""
+    if count:
+        k.memory.write(dest + len(k.memory.cstring(dest)), k.memory.cstring(src, count) + b"\0")
+    return dest
+
+
+@export()
+def strlcat(k: Kernel, dest: Ptr, src: CStr, count: SizeT) -> SizeT:
+    """``size_t strlcat(char *dest, const char *src, size_t count)``: the length without the limit."""
+    before = len(k.memory.cstring(dest, count))
+    if before >= count:
+        k.crash.bug(Site("lib/string.c", 337, "strlcat"))
+    k.memory.write(dest + before, src[: count - before - 1] + b"\0")
+    return before + len(src)
+
+
+# -- comparing --------------------------------------------------------------------------------------------
+
+
+def compare(a: bytes, b: bytes) -> int:
+    """strcmp(): -1, 0 or 1, as the kernel's own gives."""
+    return (a > b) - (a < b)
+
+
+@export()
+def strcmp(k: Kernel, a: CStr, b: CStr) -> Int:
+    """``int strcmp(const char *cs, const char *ct)``."""
+    del k
+    return compare(a, b)
+
+
+@export()
+def strncmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
+    """``int strncmp(const char *cs, const char *ct, size_t count)``."""
+    return compare(k.memory.cstring(a, count), k.memory.cstring(b, count))
+
+
+@export()
+def strcasecmp(k: Kernel, a: CStr, b: CStr) -> Int:
+    """``int strcasecmp(const char *s1, const char *s2)``: the difference of the letters that differ."""
+    del k
+    return _difference(a.lower() + b"\0", b.lower() + b"\0")
+
+
+@export()
+def strncasecmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
+    """``int strncasecmp(const char *s1, const char *s2, size_t len)``."""
+    left, right = (k.memory.cstring(text, count).lower() + b"\0" for text in (a, b))
+    return _difference(left[:count], right[:count])
+
+
+# -- searching --------------------------------------------------------------------------------------------
+
+
+@export()
+def strchr(k: Kernel, text: Ptr, letter: Int) -> Ptr:
+    """``char *strchr(const char *s, int c)``: its NUL counts."""
+    at = (k.memory.cstring(text) + b"\0").find(letter & 0xFF)
+    return text + at if at >= 0 else 0
+
+
+@export()
+def strchrnul(k: Kernel, text: Ptr, letter: Int) -> Ptr:
+    """``char *strchrnul(const char *s, int c)``: the end where there is none."""
+    given = k.memory.cstring(text)
+    at = given.find(letter & 0xFF)
+    return text + (at if at >= 0 else len(given))
+
+
+@export()
+def strrchr(k: Kernel, text: Ptr, letter: Int) -> Ptr:
+    """``char *strrchr(const char *s, int c)``."""
+    at = (k.memory.cstring(text) + b"\0").rfind(letter & 0xFF)
+    return text + at if at >= 0 else 0
+
+
+@export()
+def strnchr(k: Kernel, text: Ptr, count: SizeT, letter: Int) -> Ptr:
+    """``char *strnchr(const char *s, size_t count, int c)``."""
+    given = k.memory.cstring(text, count)
+    at = (given + b"\0")[:count].find(letter & 0xFF)
+    return text + at if at >= 0 else 0
+
+
+@export()
+def strstr(k: Kernel, text: Ptr, wanted: CStr) -> Ptr:
+    """``char *strstr(const char *s1, const char *s2)``."""
+    at = k.memory.cstring(text).find(wanted)
+    return text + at if at >= 0 else 0
+
+
+@export()
+def strnstr(k: Kernel, text: Ptr, wanted: CStr, count: SizeT) -> Ptr:
+    """``char *strnstr(const char *s1, const char *s2, size_t len)``."""
+    at = k.memory.cstring(text, count).find(wanted)
+    return text + at if at >= 0 else 0
+
+
+@export()
+def strspn(k: Kernel, text: CStr, accept: CStr) -> SizeT:
+    """``size_t strspn(const char *s, const char *accept)``."""
+    del k
+    return len(text) - len(text.lstrip(accept)) if accept else 0
+
+
+@export()
+def strcspn(k: Kernel, text: CStr, reject: CStr) -> SizeT:
+    """``size_t strcspn(const char *s, const char *reject)``."""
+    del k
+    return next((at for at, byte in enumerate(text) if byte in reject), len(text))
+
+
+@export()
+def strpbrk(k: Kernel, text: Ptr, accept: CStr) -> Ptr:
+    """``char *strpbrk(const char *cs, const char *ct)``."""
+    return next((text + at for at, byte in enumerate(k.memory.cstring(text)) if byte in accept), 0)
+
+
+@export()
+def strsep(k: Kernel, at: Ptr, separators: CStr) -> Ptr:
+    """``char *strsep(char **s, const char *ct)``: cut the next token off, empty ones too."""
+    token = k.memory.u64(at)
+    if not token:
+        return 0
+    text = k.memory.cstring(token)
+    end = next((n for n, byte in enumerate(text) if byte in separators), -1)
+    if end >= 0:
+        k.memory.set_u8(token + end, 0)
+    k.memory.set_u64(at, token + end + 1 if end >= 0 else 0)
+    return token
+
+
+@export("strreplace")
+def strreplace(k: Kernel, text: Ptr, old: Char, new: Char) -> Ptr:
+    """``char *strreplace(char *s, char old, char new)``: up to v6.4 the result is the end of the string."""
+    given = k.memory.cstring(text)
+    k.memory.write(text, given.replace(bytes((old & 0xFF,)), bytes((new & 0xFF,))))
+    return text + len(given)
+
+
+# -- copies in new memory: mm/util.c ----------------------------------------------------------------------
+
+
+def _duplicate(k: Kernel, data: bytes, gfp: int) -> int:
+    address = k.slab.kmalloc(len(data), gfp)
+    if address:
+        k.memory.write(address, data)
+    return address
+
+
+@export("kstrdup", "kstrdup_const")
+def kstrdup(k: Kernel, text: Ptr, gfp: GfpT) -> Ptr:
+    """``char *kstrdup(const char *s, gfp_t gfp)``: NULL for NULL."""
+    return _duplicate(k, k.memory.cstring(text) + b"\0", gfp) if text else 0
+
+
+@export()
+def kstrndup(k: Kernel, text: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
+    """``char *kstrndup(const char *s, size_t max, gfp_t gfp)``."""
+    return _duplicate(k, k.memory.cstring(text, count) + b"\0", gfp) if text else 0
+
+
+@export("kmemdup", "kmemdup_noprof")
+def kmemdup(k: Kernel, src: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
+    """``void *kmemdup(const void *src, size_t len, gfp_t gfp)``."""
+    return _duplicate(k, _read(k, src, count), gfp)
+
+
+@export()
+def kmemdup_nul(k: Kernel, text: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
+    """``char *kmemdup_nul(const char *s, size_t len, gfp_t gfp)``: with a NUL behind it."""
+    return _duplicate(k, k.memory.read(text, count) + b"\0", gfp) if text else 0
+
+
+def _from_user(k: Kernel, src: int, count: int, end: bytes, gfp: int) -> int:
+    try:
+        data = k.memory.read(src, count)
+    except Fault:
+        return _ERR_EFAULT
+    return _duplicate(k, data + end, gfp) or (1 << 64) - 12
+
+
+@export("memdup_user", "vmemdup_user")
+def memdup_user(k: Kernel, src: Ptr, count: SizeT) -> Ptr:
+    """``void *memdup_user(const void __user *src, size_t len)``: an ERR_PTR() on failure."""
+    return _from_user(k, src, count, b"", _GFP_USER)
+
+
+@export()
+def memdup_user_nul(k: Kernel, src: Ptr, count: SizeT) -> Ptr:
+    """``void *memdup_user_nul(const void __user *src, size_t len)``."""
+    return _from_user(k, src, count, b"\0", _GFP_USER)
+
+
+@export()
+def strndup_user(k: Kernel, text: Ptr, count: Long) -> Ptr:
+    """``char *strndup_user(const char __user *s, long n)``: ERR_PTR(-EINVAL) if it is longer."""
+    try:
+        given = k.memory.cstring(text, count)
+    except Fault:
+        return _ERR_EFAULT
+    return _ERR_EINVAL if len(given) >= count else _from_user(k, text, len(given), b"\0", _GFP_USER)
