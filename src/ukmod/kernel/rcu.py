@@ -31,7 +31,6 @@ class Rcu:
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
-        self._nesting = kernel.types.offset("task_struct", "rcu_read_lock_nesting")
         self._head = Layout(kernel.types, "callback_head")
         self._waiting = 0
         """Callbacks that have not run."""
@@ -40,7 +39,14 @@ class Rcu:
         self._cookies = 1
         self._passed: set[int] = set()
         """Grace periods that someone polls for and that are over."""
-        nesting = struct.pack("<I", self._nesting)
+        self._nesting: int | None = None
+        if kernel.types.has("task_struct", "rcu_read_lock_nesting"):
+            self._nesting = kernel.types.offset("task_struct", "rcu_read_lock_nesting")
+            self._export(self._nesting)
+
+    def _export(self, offset: int) -> None:
+        """What rcu_read_lock() calls with CONFIG_PREEMPT_RCU; else it is inlined and disables preemption."""
+        kernel, nesting = self._k, struct.pack("<I", offset)
         # mov %gs:current,%rax; incl or decl nesting(%rax); ret
         current = b"\x65\x48\x8b\x04\x25" + struct.pack("<I", kernel.percpu.current_offset)
         add = kernel.symbols.add_native
@@ -49,7 +55,7 @@ class Rcu:
 
     def nesting(self, task: Task) -> int:
         """``task->rcu_read_lock_nesting``."""
-        return self._k.memory.s32(task.address + self._nesting)
+        return 0 if self._nesting is None else self._k.memory.s32(task.address + self._nesting)
 
     def _readers(self) -> list[Task]:
         return [task for task in self._k.tasks.all() if self.nesting(task) > 0]

@@ -48,7 +48,7 @@ class Semaphores:
         return count > 0
 
     def down(self, sem: int, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
-        """Take one, sleeping in ``state`` until there is one: 0, -EINTR, or -ETIME (``timeout`` in jiffies)."""
+        """Take one, sleeping in ``state`` until there is one: 0, -EINTR, or -ETIME after the timeout."""
         if self.try_down(sem):
             return 0
         k, waiter = self._k, Waiter(self._k.sched.task())
