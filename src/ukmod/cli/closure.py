@@ -1,0 +1,84 @@
+"""``ukmod closure``: the files that a set of modules needs, for an initramfs say."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from ukmod.kmod.closures import closure
+from ukmod.kmod.context import Context
+from ukmod.kmod.firmware import firmware_directories
+from ukmod.kmod.linux import LinuxHost
+from ukmod.kmod.tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ukmod.kmod.closures import Closure
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the closure of the modules named; 1 if something required is missing and that is an error."""
+    arguments = _parser().parse_args(argv)
+    host = LinuxHost()
+    release = arguments.set_version or host.release()
+    tree = Tree.open(arguments.dirname, release, sysroot_config=True)
+    found = closure(
+        Context.open(tree, config_paths=arguments.config or None),
+        arguments.name,
+        host,
+        weakdeps=arguments.weakdeps,
+        firmware_directories=()
+        if arguments.no_firmware
+        else firmware_directories(arguments.dirname, release),
+    )
+    sys.stdout.write(_json(found) if arguments.json else "".join(f"{path}\n" for path in found.files))
+    for missing in found.missing:
+        level = "error" if missing.is_fault and arguments.on_missing == "error" else "warning"
+        sys.stderr.write(f"ukmod closure: {level}: {missing}\n")
+    return int(arguments.on_missing == "error" and any(missing.is_fault for missing in found.missing))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ukmod closure",
+        description="List the files that modules need: dependencies, hard and soft, and firmware.",
+    )
+    parser.add_argument("name", nargs="+", metavar="NAME|ALIAS|FILE")
+    parser.add_argument(
+        "-d", "--dirname", default="/", metavar="ROOT", help="the root of the system to take them from"
+    )
+    parser.add_argument(
+        "-S", "--set-version", metavar="RELEASE", help="the kernel, instead of the running one"
+    )
+    parser.add_argument(
+        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
+    )
+    parser.add_argument("--weakdeps", action="store_true", help="follow weak dependencies too")
+    parser.add_argument("--no-firmware", action="store_true", help="leave out firmware")
+    parser.add_argument(
+        "--on-missing",
+        choices=("error", "warn"),
+        default="error",
+        help="what a missing module is; soft dependencies and firmware are only warned of",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _json(found: Closure) -> str:
+    value = {
+        "modules": [
+            {"module": one.module, "path": one.path, "reason": one.reason, "of": one.of}
+            for one in found.modules
+        ],
+        "firmware": [{"path": one.path, "module": one.module} for one in found.firmware],
+        "missing": [
+            {"kind": one.kind, "name": one.name, "needed_by": one.needed_by} for one in found.missing
+        ],
+    }
+    return json.dumps(value, indent=2) + "\n"

@@ -1,0 +1,131 @@
+"""``ukmod explain``: why a module would, or would not, be loaded, with the line that decides it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from ukmod.errors import NotFoundError, UkmodError
+from ukmod.kmod.context import Context
+from ukmod.kmod.explanation import explain
+from ukmod.kmod.explanation_report import as_json, as_text
+from ukmod.kmod.firmware import firmware_directories
+from ukmod.kmod.linkage import parse_symvers
+from ukmod.kmod.linux import LinuxHost
+from ukmod.kmod.loaded import NothingLoaded, SysModules
+from ukmod.kmod.modinfo import read_module
+from ukmod.kmod.objections import Kernel
+from ukmod.kmod.tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography import x509
+
+    from ukmod.kmod.linkage import Export
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Explain each word; 1 if any of them would not be loaded."""
+    arguments = _parser().parse_args(argv)
+    host = LinuxHost()
+    release = arguments.set_version or host.release()
+    is_live = arguments.dirname == "/" and release == host.release()
+    tree = Tree.open(arguments.dirname, release, sysroot_config=True)
+    if is_live:
+        context = Context.on(host, tree, arguments.config or None, lambda *_message: None)
+    else:
+        context = Context.open(tree, config_paths=arguments.config or None)
+    kernel = Kernel(
+        exports=_exports(tree, arguments.symvers),
+        vermagic=_vermagic(context, host),
+        firmware_directories=firmware_directories(arguments.dirname, release),
+        certificates=_certificates(arguments.cert),
+    )
+    state = SysModules(host) if is_live else NothingLoaded()
+    explanations = []
+    for word in arguments.word:
+        try:
+            explanations.append(
+                explain(context, word, host, kernel, state=state, use_blacklist=arguments.use_blacklist)
+            )
+        except OSError as error:
+            raise NotFoundError(error.strerror or str(error), subject=word) from error
+    if arguments.json:
+        sys.stdout.write(as_json(explanations))
+    else:
+        sys.stdout.write("".join(map(as_text, explanations)))
+    return int(not all(one.is_loaded for one in explanations))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ukmod explain",
+        description="Say why modprobe would, or would not, load a module, and which line decides it.",
+        epilog="A word is a path if it begins with / or ./, else a module's name or an alias.",
+    )
+    parser.add_argument("word", nargs="+", metavar="NAME|ALIAS|FILE")
+    parser.add_argument(
+        "-d", "--dirname", default="/", metavar="ROOT", help="the system's root, its configuration included"
+    )
+    parser.add_argument(
+        "-S", "--set-version", metavar="RELEASE", help="the kernel, instead of the running one"
+    )
+    parser.add_argument(
+        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
+    )
+    parser.add_argument(
+        "-b", "--use-blacklist", action="store_true", help="as modprobe -b: names are blacklisted too"
+    )
+    parser.add_argument(
+        "--symvers", metavar="FILE", help="the kernel's Module.symvers, if not in the tree's build/"
+    )
+    parser.add_argument(
+        "--cert", metavar="FILE", action="append", help="X.509 certificates to check signatures by"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _exports(tree: Tree, symvers: str | None) -> dict[str, Export] | None:
+    """Return what the kernel's Module.symvers lists; None if there is none."""
+    try:
+        return parse_symvers(os.fsdecode(tree.files.read(symvers or f"{tree.dirname}/build/Module.symvers")))
+    except OSError as error:
+        if symvers is not None:
+            raise NotFoundError(error.strerror or str(error), subject=symvers) from error
+        return None
+
+
+def _vermagic(context: Context, host: LinuxHost) -> str:
+    """Return the vermagic of the kernel, as the first readable module that came with it has it."""
+    tree = context.tree
+    for name in tree.module_names():
+        path = (tree.dependency_line(name) or "").partition(":")[0]
+        if path.startswith("kernel/"):
+            try:
+                with host.open_module(tree.path(path)) as file:
+                    return read_module(file, name).vermagic
+            except (OSError, UkmodError):
+                continue
+    return ""
+
+
+def _certificates(paths: Sequence[str] | None) -> list[x509.Certificate] | None:
+    """Return the certificates in the files; None if there are no files."""
+    if paths is None:
+        return None
+    from ukmod.kmod.verify import load_certificates
+
+    found: list[x509.Certificate] = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                found += load_certificates(file.read(), path=path)
+        except OSError as error:
+            raise NotFoundError(error.strerror or str(error), subject=path) from error
+    return found

@@ -1,0 +1,175 @@
+"""Everything a set of modules needs: what an initramfs has to hold so that they can be loaded.
+
+Hard dependencies (modules.dep), soft ones (modules.softdep and softdep lines), and weak ones if asked for;
+of each module its file and the firmware it names. Cycles, which soft dependencies may have, do no harm.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ukmod.errors import UkmodError
+from ukmod.kmod.firmware import firmware_files
+from ukmod.kmod.modinfo import read_module
+from ukmod.kmod.record import record
+from ukmod.kmod.wildcard import fnmatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ukmod.kmod.context import Context, Module
+    from ukmod.kmod.host import Host
+
+__all__ = ["Closure", "Firmware", "Member", "Missing", "closure"]
+
+
+@record
+class Member:
+    """A module of the closure. ``path`` is None for one that is built into the kernel.
+
+    ``reason`` is requested, dependency, softdep or weakdep; ``of`` the word or module it is there for.
+    """
+
+    module: str
+    path: str | None
+    reason: str
+    of: str
+
+
+@record
+class Firmware:
+    """A firmware file and the module that names it."""
+
+    path: str
+    module: str
+
+
+@record
+class Missing:
+    """Something that is not there. ``kind`` is module, file, softdep, weakdep or firmware.
+
+    The first two are faults of the tree or the request; the rest is usual: few systems have all firmware, and
+    soft dependencies name modules of other configurations.
+    """
+
+    kind: str
+    name: str
+    needed_by: str
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether something required is missing."""
+        return self.kind in ("module", "file")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} is missing" + (f" (for {self.needed_by})" if self.needed_by else "")
+
+
+@record
+class Closure:
+    """The result: modules in an order they can be loaded in, their firmware, and what was not found."""
+
+    modules: tuple[Member, ...]
+    firmware: tuple[Firmware, ...]
+    missing: tuple[Missing, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files, modules first."""
+        modules = [member.path for member in self.modules if member.path is not None]
+        return (*modules, *dict.fromkeys(one.path for one in self.firmware))
+
+
+def closure(
+    context: Context,
+    words: Iterable[str],
+    host: Host,
+    *,
+    weakdeps: bool = False,
+    firmware_directories: Sequence[str] = (),
+) -> Closure:
+    """Return what the modules that ``words`` (names, aliases or paths) stand for need.
+
+    ``host`` opens the modules' files; without ``firmware_directories`` firmware is left out.
+    """
+    walk = _Walk(context, host, weakdeps=weakdeps, firmware_directories=firmware_directories)
+    for word in words:
+        walk.request(word)
+    walk.run()
+    return Closure(tuple(walk.members.values()), tuple(walk.firmware), tuple(dict.fromkeys(walk.missing)))
+
+
+class _Walk:
+    def __init__(
+        self, context: Context, host: Host, *, weakdeps: bool, firmware_directories: Sequence[str]
+    ) -> None:
+        self.members: dict[str, Member] = {}
+        self.firmware: list[Firmware] = []
+        self.missing: list[Missing] = []
+        self._context = context
+        self._host = host
+        self._weakdeps = weakdeps
+        self._directories = firmware_directories
+        self._todo: deque[tuple[Module, str, str]] = deque()
+
+    def request(self, word: str) -> None:
+        """Take up what a word of the request stands for."""
+        if word.startswith(("/", "./")):
+            try:
+                self._todo.append((self._context.by_path(word), "requested", word))
+            except OSError:
+                self.missing.append(Missing("file", word, ""))
+        else:
+            self._lookup(word, "requested", word, "module", "")
+
+    def run(self) -> None:
+        """Add modules until there is none left to add; each after its hard dependencies."""
+        while self._todo:
+            module, reason, of = self._todo.popleft()
+            for dependency in self._context.dependencies(module):
+                self._add(dependency, "dependency", module.name)
+            self._add(module, reason, of)
+
+    def _add(self, module: Module, reason: str, of: str) -> None:
+        if module.name in self.members:
+            return
+        path = self._context.path_of(module)
+        if path is None and not self._context.is_builtin(module):
+            self.missing.append(Missing("module", module.name, of))
+            return
+        self.members[module.name] = Member(module.name, path, reason, of)
+        if path is not None:
+            self._read(module.name, path)
+        self._soft(module.name)
+
+    def _soft(self, name: str) -> None:
+        for line in self._context.config.softdeps:
+            if fnmatch(line.pattern, name):
+                for word in (*line.pre, *line.post):
+                    self._lookup(word, "softdep", name, "softdep", name)
+                break  # as for modprobe, the first line counts
+        for weak in self._context.config.weakdeps if self._weakdeps else ():
+            if fnmatch(weak.pattern, name):
+                for word in weak.weak:
+                    self._lookup(word, "weakdep", name, "weakdep", name)
+
+    def _lookup(self, word: str, reason: str, of: str, kind: str, needed_by: str) -> None:
+        found = self._context.lookup(word)
+        if not found:
+            self.missing.append(Missing(kind, word, needed_by))
+        self._todo.extend((module, reason, of) for module in found)
+
+    def _read(self, name: str, path: str) -> None:
+        """Look into a module's file for the firmware it names."""
+        try:
+            with self._host.open_module(path) as file:
+                named = read_module(file, name).firmware
+        except (OSError, UkmodError):
+            self.missing.append(Missing("file", path, name))
+            return
+        for firmware in named if self._directories else ():
+            files = firmware_files(firmware, self._directories)
+            if not files:
+                self.missing.append(Missing("firmware", firmware, name))
+            self.firmware += [Firmware(one, name) for one in files]

@@ -1,0 +1,173 @@
+"""An ldd for modules: who exports each symbol a module needs, and whether the kernel would let it have it.
+
+The rules are those of resolve_symbol() in kernel/module/main.c: a symbol must be exported, for the module's
+licence, with the CRC the module was built against, and in a namespace it imports.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from ukmod.errors import FormatError
+from ukmod.kmod.elf import Elf
+from ukmod.kmod.record import record
+from ukmod.kmod.symbols import exported_symbols, namespaces, needed_symbols
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = [
+    "GPL_COMPATIBLE",
+    "KERNEL",
+    "Binding",
+    "Export",
+    "Fault",
+    "bind",
+    "module_exports",
+    "parse_symvers",
+    "vermagic_difference",
+]
+
+KERNEL = "vmlinux"
+"""The owner of the kernel image's own symbols, as Module.symvers has it."""
+
+GPL_COMPATIBLE = frozenset(
+    ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
+)
+"""Licences that may use what EXPORT_SYMBOL_GPL() exports: include/linux/license.h."""
+
+_KSYMTAB = "__ksymtab_"
+
+
+class Fault(enum.StrEnum):
+    """What the kernel would object to. Loading fails with ENOENT for the first two, else with EINVAL."""
+
+    UNKNOWN = "nobody exports it"
+    GPL_ONLY = "exported to GPL-compatible modules only"
+    VERSION = "exported with another version"
+    NAMESPACE = "exported in a namespace the module does not import"
+
+
+@record
+class Export:
+    """An exported symbol. ``crc`` is None where it is not known, as in a kernel without symbol versions."""
+
+    name: str
+    owner: str
+    crc: int | None = None
+    gpl_only: bool = False
+    namespace: str = ""
+
+
+@record
+class Binding:
+    """A needed symbol, the export that answers it if there is one, and what the kernel would object to."""
+
+    symbol: str
+    weak: bool
+    crc: int | None
+    export: Export | None
+    fault: Fault | None
+
+
+def module_exports(elf: Elf, owner: str) -> dict[str, Export]:
+    """Return what the module ``owner`` exports, by name; nothing for one without a symbol table.
+
+    EXPORT_SYMBOL_GPL() shows in the section its ``__ksymtab_NAME`` is in.
+    """
+    gpl_only: set[str] = set()
+    names: set[str] = set()
+    for symbol in elf.symbols:
+        if symbol.name.startswith(_KSYMTAB) and 0 < symbol.shndx < len(elf.sections):
+            name = symbol.name.removeprefix(_KSYMTAB)
+            names.add(name)
+            if "_gpl" in elf.sections[symbol.shndx].name:
+                gpl_only.add(name)
+    crcs = _crcs(elf)
+    spaces = namespaces(elf)
+    return {
+        name: Export(name, owner, crcs.get(name) or None, name in gpl_only, spaces.get(name, ""))
+        for name in sorted(names or crcs)
+    }
+
+
+def _crcs(elf: Elf) -> dict[str, int]:
+    try:
+        return dict(exported_symbols(elf))
+    except FormatError:
+        return {}
+
+
+def parse_symvers(text: str) -> dict[str, Export]:
+    """Return the exports that a Module.symvers lists, by name; bad lines are passed over.
+
+    Its columns are CRC, symbol, module, kind of export and, since 5.4, a namespace: the third until 5.6.
+    """
+    found: dict[str, Export] = {}
+    for line in text.splitlines():
+        columns = line.split("\t")
+        if len(columns) < 4:
+            continue
+        crc, name, *rest = columns
+        if len(rest) > 2 and rest[2].startswith("EXPORT_"):
+            rest = [rest[1], rest[2], rest[0]]
+        try:
+            number = int(crc, 16)
+        except ValueError:
+            continue
+        namespace = rest[2].strip() if len(rest) > 2 else ""
+        found[name] = Export(name, rest[0].rpartition("/")[2], number or None, "_GPL" in rest[1], namespace)
+    return found
+
+
+def bind(
+    elf: Elf,
+    find: Callable[[str], Export | None],
+    *,
+    licenses: Iterable[str],
+    imports: Iterable[str],
+) -> list[Binding]:
+    """Return how each symbol that ``elf`` needs is answered; ``find`` looks an export up by its name.
+
+    ``licenses`` and ``imports`` are the module's ``license`` and ``import_ns`` fields. FormatError if
+    the file has no symbol table.
+    """
+    is_gpl = all(license_ in GPL_COMPATIBLE for license_ in licenses)
+    imported = frozenset(imports)
+    crcs: Mapping[str, int] = elf.versions()
+    bindings = []
+    for name, weak, _crc in needed_symbols(elf):
+        if name == "module_layout":
+            continue  # a version without a symbol: it stands for the layout of struct module
+        export = find(name)
+        crc = crcs.get(name)
+        fault = _fault(export, crc, imported, is_gpl=is_gpl)
+        if weak and fault in (Fault.UNKNOWN, Fault.GPL_ONLY):
+            fault = None  # a weak symbol that is not there is 0
+        bindings.append(Binding(name, weak, crc, export, fault))
+    return bindings
+
+
+def _fault(export: Export | None, crc: int | None, imported: frozenset[str], *, is_gpl: bool) -> Fault | None:
+    if export is None:
+        return Fault.UNKNOWN
+    if export.gpl_only and not is_gpl:
+        return Fault.GPL_ONLY
+    if None not in (crc, export.crc) and crc != export.crc:
+        return Fault.VERSION
+    if export.namespace and export.namespace not in imported:
+        return Fault.NAMESPACE
+    return None
+
+
+def vermagic_difference(module: str, kernel: str, *, has_versions: bool) -> tuple[list[str], list[str]]:
+    """Return the words of a module's vermagic that the kernel's lacks, and those it has more.
+
+    With symbol versions the kernel passes over the first word, its release: same_magic() in
+    kernel/module/version.c.
+    """
+    ours, theirs = module.split(), kernel.split()
+    if has_versions:
+        ours, theirs = ours[1:], theirs[1:]
+    return [word for word in ours if word not in theirs], [word for word in theirs if word not in ours]

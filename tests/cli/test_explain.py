@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests import signing
+from tests.kmod import moduletree
+from tests.kmod.moduletree import module
+
+from ukmod import cli
+from ukmod.kmod.linux import LinuxHost
+from ukmod.kmod.tools import depmod
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root with two modules, their indexes and a blacklist."""
+    modules = {
+        "base": module(name="base", exports={"base_fn": 7}),
+        "user": module("alias=net-pf-9", name="user", needs=["base_fn", "printk"]),
+    }
+    moduletree.write(tmp_path, **modules)
+    assert depmod.main(["depmod", "-b", str(tmp_path), "4.4.4"], LinuxHost()) == 0
+    (tmp_path / "etc/modprobe.d").mkdir(parents=True)
+    (tmp_path / "etc/modprobe.d/x.conf").write_text("blacklist user\n")
+    return tmp_path
+
+
+def explain(root: Path, *arguments: str) -> int:
+    return cli.main(["ukmod", "explain", "-d", str(root), "-S", "4.4.4", *arguments])
+
+
+def test_the_account_names_the_line_that_decides(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(root, "net-pf-9") == 1
+    output = capsys.readouterr().out
+    assert output.startswith("net-pf-9: user: would not be loaded\n")
+    assert f"({root}/etc/modprobe.d/x.conf:1)" in output
+
+
+def test_a_name_is_loaded_all_the_same_but_for_b(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(root, "user") == 0
+    assert "user: would be loaded\n  1. load " in capsys.readouterr().out
+    assert explain(root, "-b", "user") == 1
+
+
+def test_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(root, "--json", "base", "nothing") == 1
+    base, nothing = json.loads(capsys.readouterr().out)
+    assert base["targets"][0]["outcome"] == "loads"
+    assert nothing["targets"] == []
+
+
+def test_symvers_of_the_tree_or_by_option(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build = root / "lib/modules/4.4.4/build"
+    build.mkdir()
+    (build / "Module.symvers").write_text("0x1\t_printk\tvmlinux\tEXPORT_SYMBOL\t\n")
+    assert explain(root, "user") == 1
+    assert "printk: nobody exports it; there is _printk" in capsys.readouterr().out
+    (root / "symvers").write_text("0x1\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n")
+    assert explain(root, "--symvers", str(root / "symvers"), "user") == 0
+
+
+def test_certificates(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "key.pem").write_bytes(signing.signer().pem)
+    assert explain(root, "--cert", str(root / "key.pem"), "base") == 1
+    (root / "signed.ko").write_bytes(signing.sign(module(name="signed"), signing.signer()))
+    assert explain(root, "--cert", str(root / "key.pem"), str(root / "signed.ko")) == 0
+    assert "signed by Example key (sha256): the signature is good" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["/none.ko"], ["--symvers", "/none", "base"], ["--cert", "/none", "base"]]
+)
+def test_files_that_are_not_there(
+    root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(root, *arguments) == 1
+    assert capsys.readouterr().err.startswith("ukmod explain: /none")

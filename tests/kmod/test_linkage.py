@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+from tests import elfwriter
+from tests.elfwriter import STB_LOCAL, Section, Symbol
+from tests.kmod import moduletree
+
+from ukmod.kmod.elf import Elf
+from ukmod.kmod.linkage import (
+    Binding,
+    Export,
+    Fault,
+    bind,
+    module_exports,
+    parse_symvers,
+    vermagic_difference,
+)
+
+
+def faults(
+    user: bytes, *exports: Export, licenses: tuple[str, ...] = ("GPL",), imports: tuple[str, ...] = ()
+) -> list[Fault | None]:
+    known = {export.name: export for export in exports}
+    return [one.fault for one in bind(Elf(user), known.get, licenses=licenses, imports=imports)]
+
+
+USER = elfwriter.module("user", needs=["f"], crcs={"module_layout": 1, "f": 7})
+
+
+def test_an_answered_symbol_names_who_answers() -> None:
+    export = Export("f", "base", 7)
+    assert bind(Elf(USER), {"f": export}.get, licenses=["GPL"], imports=[]) == [
+        Binding("f", False, 7, export, None)
+    ]
+
+
+def test_a_symbol_nobody_exports_is_unknown() -> None:
+    assert faults(USER) == [Fault.UNKNOWN]
+
+
+def test_a_weak_symbol_may_be_unknown() -> None:
+    assert faults(elfwriter.module("user", weak=["f"])) == [None]
+
+
+def test_versions_have_to_agree_if_both_have_one() -> None:
+    assert faults(USER, Export("f", "base", 8)) == [Fault.VERSION]
+    assert faults(USER, Export("f", "base", None)) == [None]
+    assert faults(elfwriter.module("user", needs=["f"]), Export("f", "base", 8)) == [None]
+
+
+def test_long_names_have_their_versions_in_the_extended_sections() -> None:
+    """CONFIG_EXTENDED_MODVERSIONS, since 6.14: Rust's names are longer than 55 bytes."""
+    name = "_RNv" + "x" * 80
+    user = elfwriter.module("user", needs=[name], sections=elfwriter.extended_versions({name: 5}))
+    assert faults(user, Export(name, "base", 5)) == [None]
+    assert faults(user, Export(name, "base", 6)) == [Fault.VERSION]
+
+
+@pytest.mark.parametrize(
+    ("license_", "fault"),
+    [("GPL v2", None), ("Dual MIT/GPL", None), ("GPL v3", Fault.GPL_ONLY), ("Proprietary", Fault.GPL_ONLY)],
+)
+def test_some_exports_are_for_gpl_compatible_modules(license_: str, fault: Fault | None) -> None:
+    assert faults(USER, Export("f", "base", 7, gpl_only=True), licenses=(license_,)) == [fault]
+
+
+def test_a_namespace_has_to_be_imported() -> None:
+    export = Export("f", "base", 7, namespace="DMA_BUF")
+    assert faults(USER, export) == [Fault.NAMESPACE]
+    assert faults(USER, export, imports=("DMA_BUF",)) == [None]
+
+
+def test_the_exports_of_a_module() -> None:
+    exports = module_exports(Elf(elfwriter.module("base", exports={"f": 7, "g": 9})), "base")
+    assert exports == {"f": Export("f", "base", 7), "g": Export("g", "base", 9)}
+    gpl = module_exports(Elf(moduletree.module(gpl=("h",))), "base")
+    assert gpl == {"h": Export("h", "base", gpl_only=True)}
+
+
+def test_the_namespace_of_an_export() -> None:
+    symbols = [
+        Symbol("__ksymtab_f", "__ksymtab", bind=STB_LOCAL),
+        Symbol("__kstrtabns_f", "__ksymtab_strings", 2, bind=STB_LOCAL),
+    ]
+    sections = [Section("__ksymtab", bytes(12)), Section("__ksymtab_strings", b"f\0NS\0")]
+    assert module_exports(Elf(elfwriter.elf(sections, symbols)), "base") == {
+        "f": Export("f", "base", namespace="NS")
+    }
+
+
+def test_a_module_without_exports() -> None:
+    assert module_exports(Elf(elfwriter.module("none")), "none") == {}
+
+
+def test_module_symvers_of_each_time() -> None:
+    text = (
+        "0x00000007\tf\tvmlinux\tEXPORT_SYMBOL\n"
+        "0x00000008\tg\tdrivers/net/base\tEXPORT_SYMBOL_GPL\tNS\n"
+        "0x00000009\th\tNS\tvmlinux\tEXPORT_SYMBOL_GPL\n"
+        "0x00000000\ti\tvmlinux\tEXPORT_SYMBOL\t\n"
+        "nonsense\n"
+        "what\tj\tvmlinux\tEXPORT_SYMBOL\n"
+    )
+    assert parse_symvers(text) == {
+        "f": Export("f", "vmlinux", 7),
+        "g": Export("g", "base", 8, gpl_only=True, namespace="NS"),
+        "h": Export("h", "vmlinux", 9, gpl_only=True, namespace="NS"),
+        "i": Export("i", "vmlinux"),
+    }
+
+
+def test_vermagic_is_compared_by_words() -> None:
+    module, kernel = "6.1.0 SMP mod_unload ", "6.1.1 SMP preempt mod_unload "
+    assert vermagic_difference(module, kernel, has_versions=True) == ([], ["preempt"])
+    assert vermagic_difference(module, kernel, has_versions=False) == (["6.1.0"], ["6.1.1", "preempt"])
+    assert vermagic_difference(kernel, kernel, has_versions=False) == ([], [])
