@@ -224,6 +224,7 @@ def _machine(kernel: Path, archive: Path, *options: str) -> Iterator[_Machine]:
         stack.callback(_end, process)
         serial = stack.enter_context(_connect(directory / "script", process, errors))
         monitor = stack.enter_context(_connect(directory / "monitor", process, errors))
+        monitor.settimeout(BOOT_SECONDS)
         machine = _Machine(process, serial, monitor, directory)
         machine.greet()
         yield machine

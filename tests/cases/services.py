@@ -1,0 +1,43 @@
+"""What the kernel does for a loaded module: works, waits, threads, printing, memory."""
+
+from __future__ import annotations
+
+from tests.steps import Case, Insmod, Rmmod
+
+CONCURRENCY = (
+    *(
+        Case(
+            f"work_{part}",
+            f"workqueues: {part.replace('_', ' ')}",
+            (Insmod("work", f"part={part}"), Rmmod("work")),
+        )
+        for part in ("order", "flush", "cancel", "delayed", "concurrent", "pending_at_exit")
+    ),
+    *(
+        Case(f"waits_{part}", f"waiting: {part}", (Insmod("waits", f"part={part}"), Rmmod("waits")))
+        for part in ("completion", "events", "locks")
+    ),
+    Case("threads", "kernel threads: create, wake, stop, park, exit", (Insmod("threads"), Rmmod("threads"))),
+    Case(
+        "signals", "signals to kernel threads that allow none, or some", (Insmod("signals"), Rmmod("signals"))
+    ),
+    Case("timers", "timers, hrtimers, and the ways to sleep", (Insmod("timers"), Rmmod("timers"))),
+)
+
+PRINTING = (
+    Case("printk_formats", "every conversion of vsnprintf()", (Insmod("printk_formats"),)),
+    Case(
+        "printk_wrong", "formats that are none: the kernel warns of one", (Insmod("printk_formats", "bad=1"),)
+    ),
+    Case("printk_levels", "levels, continued lines, rate limits", (Insmod("printk_levels"),)),
+    Case("strings", "kstrto*, sscanf, strscpy and their like", (Insmod("strings"),)),
+)
+
+MEMORY = tuple(
+    Case(
+        f"slab_{part}",
+        f"the allocator: {part.replace('_', ' ')}",
+        (Insmod("slab", f"part={part}"), Rmmod("slab")),
+    )
+    for part in ("good", "leak", "double_free", "use_after_free", "overflow", "cache_busy", "too_large")
+)
