@@ -49,6 +49,7 @@ from ukmod.kernel.task import Tasks
 from ukmod.kernel.timekeeping import Timekeeping
 from ukmod.kernel.timer import Timers
 from ukmod.kernel.trace import Trace
+from ukmod.kernel.uaccess import UserMemory
 from ukmod.kernel.umh import Helpers
 from ukmod.kernel.unwind import capture
 from ukmod.kernel.vmalloc import Vmalloc
@@ -134,6 +135,7 @@ class Kernel:
         self.pages = Pages(self)
         self.vmalloc = Vmalloc(self)
         self.caches = Caches(self)
+        self.user = UserMemory(self)
         self.trace = Trace(self.clock)
         self.module_area = Area(self.memory, MODULES_VADDR, MODULES_SIZE)
         self.modules = Modules(self)

@@ -76,7 +76,9 @@ def entries(table: bytes, address: int) -> Iterator[Entry]:
 
 
 def search(k: Kernel, rip: int) -> Entry | None:
-    """search_exception_tables(): the entry of the instruction at ``rip``, in whatever module it is."""
+    """search_exception_tables(): the entry of the instruction at ``rip``, of the kernel or any module."""
+    if (after := k.user.fixups.get(rip)) is not None:
+        return Entry(rip, after, Type.DEFAULT)
     module = k.modules.of_code(rip)
     if module is None or (section := module.layout.sections.get("__ex_table")) is None:
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.oops import hashed
+from ukmod.kernel.slab import kmalloc_size_roundup
 from ukmod.machine.abi import CStr, GfpT, Int, Ptr, SizeT, UInt
 from ukmod.machine.memory import PAGE_SIZE, Fault
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ukmod.kernel.core import Kernel
+    from ukmod.kernel.fence import Object
 
 SLAB_HWCACHE_ALIGN: Final = 0x2000
 SLAB_PANIC: Final = 0x40000
@@ -44,6 +46,8 @@ class Cache:
     align: int
     flags: int
     ctor: int
+    user: range = range(0)
+    """The offsets of an object that may be copied to and from user space."""
 
 
 class Caches:
@@ -65,6 +69,12 @@ class Caches:
             if size not in made:
                 made[size] = self._create(f"kmalloc-{size}", size, _WORD, 0, 0).address
             k.memory.set_u64(array + _WORD * index, made[size])
+
+    def user_range(self, item: Object) -> range:
+        """The offsets of an object that may be copied to and from user space: all of kmalloc()'s."""
+        if not item.kmem_cache:
+            return range(max(item.size, kmalloc_size_roundup(item.size)))
+        return self.at(item.kmem_cache).user
 
     def create(self, name: str, size: int, align: int, flags: int, ctor: int) -> Cache:
         """kmem_cache_create()."""
@@ -161,8 +171,9 @@ def kmem_cache_create_usercopy(
     k: Kernel, name: CStr, size: UInt, align: UInt, flags: UInt, offset: UInt, length: UInt, ctor: Ptr
 ) -> Ptr:
     """struct kmem_cache *kmem_cache_create_usercopy(name, size, align, flags, useroffset, usersize, ctor)."""
-    del offset, length
-    return k.caches.create(name.decode("latin-1"), size, align, flags, ctor).address
+    cache = k.caches.create(name.decode("latin-1"), size, align, flags, ctor)
+    cache.user = range(offset, offset + length)
+    return cache.address
 
 
 @export("__kmem_cache_create_args")
