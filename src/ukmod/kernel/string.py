@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EFAULT, EINVAL
+from errno import E2BIG
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
-from ukmod.machine.abi import Char, CStr, GfpT, Int, Long, Ptr, SizeT, SSizeT, UInt, ULong
-from ukmod.machine.memory import PAGE_SIZE, Fault
+from ukmod.machine.abi import Char, CStr, GfpT, Int, Ptr, SizeT, SSizeT, UInt, ULong
+from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 INT_MAX: Final = (1 << 31) - 1
-_GFP_USER: Final = 0x100CC0
-_ERR_EFAULT = (1 << 64) - EFAULT
-_ERR_EINVAL = (1 << 64) - EINVAL
 
 
 # -- memory -----------------------------------------------------------------------------------------------
@@ -371,33 +368,3 @@ def kmemdup(k: Kernel, src: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
 def kmemdup_nul(k: Kernel, text: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
     """``char *kmemdup_nul(const char *s, size_t len, gfp_t gfp)``: with a NUL behind it."""
     return _duplicate(k, k.memory.read(text, count) + b"\0", gfp) if text else 0
-
-
-def _from_user(k: Kernel, src: int, count: int, end: bytes, gfp: int) -> int:
-    try:
-        data = k.memory.read(src, count)
-    except Fault:
-        return _ERR_EFAULT
-    return _duplicate(k, data + end, gfp) or (1 << 64) - 12
-
-
-@export("memdup_user", "vmemdup_user")
-def memdup_user(k: Kernel, src: Ptr, count: SizeT) -> Ptr:
-    """``void *memdup_user(const void __user *src, size_t len)``: an ERR_PTR() on failure."""
-    return _from_user(k, src, count, b"", _GFP_USER)
-
-
-@export()
-def memdup_user_nul(k: Kernel, src: Ptr, count: SizeT) -> Ptr:
-    """``void *memdup_user_nul(const void __user *src, size_t len)``."""
-    return _from_user(k, src, count, b"\0", _GFP_USER)
-
-
-@export()
-def strndup_user(k: Kernel, text: Ptr, count: Long) -> Ptr:
-    """``char *strndup_user(const char __user *s, long n)``: ERR_PTR(-EINVAL) if it is longer."""
-    try:
-        given = k.memory.cstring(text, count)
-    except Fault:
-        return _ERR_EFAULT
-    return _ERR_EINVAL if len(given) >= count else _from_user(k, text, len(given), b"\0", _GFP_USER)
