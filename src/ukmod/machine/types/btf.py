@@ -1,0 +1,288 @@
+"""BTF, the kernel's own type information (Documentation/bpf/btf.rst): ``.BTF`` of vmlinux and of modules.
+
+A vmlinux has some 130,000 types in 4 MB. They are passed over once, for their places; a type is read when it
+is asked for. A module's BTF is split: its type numbers and string offsets go on where its base's end.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterable
+from functools import lru_cache
+from struct import Struct
+
+from ukmod.errors import FormatError
+from ukmod.machine.types.graph import Field, Node, Tag
+
+__all__ = ["Btf", "is_btf"]
+
+_MAGIC = 0xEB9F
+_POINTER = 8
+
+
+class _Kind:
+    """BTF_KIND_*, include/uapi/linux/btf.h."""
+
+    INT = 1
+    PTR = 2
+    ARRAY = 3
+    STRUCT = 4
+    UNION = 5
+    ENUM = 6
+    FWD = 7
+    TYPEDEF = 8
+    VOLATILE = 9
+    CONST = 10
+    RESTRICT = 11
+    FUNC = 12
+    FUNC_PROTO = 13
+    VAR = 14
+    DATASEC = 15
+    FLOAT = 16
+    DECL_TAG = 17
+    TYPE_TAG = 18
+    ENUM64 = 19
+
+
+# Bytes after the 12 that every type has: some for each kind, and some for each of its `vlen` parts.
+_FIXED = {_Kind.INT: 4, _Kind.ARRAY: 12, _Kind.VAR: 4, _Kind.DECL_TAG: 4}
+_EACH = {
+    _Kind.STRUCT: 12,
+    _Kind.UNION: 12,
+    _Kind.ENUM: 8,
+    _Kind.FUNC_PROTO: 8,
+    _Kind.DATASEC: 12,
+    _Kind.ENUM64: 12,
+}
+_SIZES = [(_FIXED.get(kind, 0), _EACH.get(kind, 0)) for kind in range(32)]
+
+_TAGS = {
+    _Kind.INT: Tag.INT,
+    _Kind.PTR: Tag.POINTER,
+    _Kind.ARRAY: Tag.ARRAY,
+    _Kind.STRUCT: Tag.STRUCT,
+    _Kind.UNION: Tag.UNION,
+    _Kind.ENUM: Tag.ENUM,
+    _Kind.ENUM64: Tag.ENUM,
+    _Kind.FWD: Tag.FORWARD,
+    _Kind.TYPEDEF: Tag.TYPEDEF,
+    _Kind.VOLATILE: Tag.QUALIFIER,
+    _Kind.CONST: Tag.QUALIFIER,
+    _Kind.RESTRICT: Tag.QUALIFIER,
+    _Kind.TYPE_TAG: Tag.QUALIFIER,
+    _Kind.FUNC_PROTO: Tag.FUNCTION,
+    _Kind.FLOAT: Tag.FLOAT,
+}
+_INDEXED = (
+    _Kind.INT,
+    _Kind.STRUCT,
+    _Kind.UNION,
+    _Kind.ENUM,
+    _Kind.ENUM64,
+    _Kind.TYPEDEF,
+    _Kind.FUNC,
+    _Kind.FLOAT,
+)
+
+_VOID = Node(Tag.VOID)
+
+
+def is_btf(data: bytes) -> bool:
+    """Tell whether this is raw BTF, of either byte order."""
+    return data[:2] in (b"\x9f\xeb", b"\xeb\x9f")
+
+
+class Btf:
+    """The types of a blob of BTF, and of its ``base`` if it is a module's.
+
+    Numbers are BTF's type ids; 0 is void. Raises FormatError wherever the blob is not what it says.
+    """
+
+    def __init__(self, data: bytes, *, base: Btf | None = None, path: str = "") -> None:
+        self.path = path
+        self.raw = data
+        self._base = base
+        if not is_btf(data) or len(data) < 24:
+            raise FormatError("no BTF", path=path, offset=0)
+        self._order = "<" if data[0] == _MAGIC & 0xFF else ">"
+        _magic, version, _flags, header, types, types_size, strings, strings_size = self._struct(
+            "HBBIIIII"
+        ).unpack_from(data)
+        if version != 1:
+            raise FormatError(f"BTF of version {version} is unknown", path=path, offset=2)
+        for what, at, size in (("types", types, types_size), ("strings", strings, strings_size)):
+            if header < 24 or header + at + size > len(data):
+                raise FormatError(f"the BTF {what} lie beyond its end", path=path, offset=header + at)
+        self._at = header + types
+        self._types = data[self._at : self._at + types_size]
+        self._strings = data[header + strings : header + strings + strings_size]
+        if strings_size and self._strings[-1]:
+            raise FormatError("the BTF strings do not end", path=path, offset=header + strings + strings_size)
+        self._first = 1 if base is None else base.end
+        self._first_string = 0 if base is None else base.strings_end
+        self._places, self._by_name = self._scan()
+        self._fields = {12: self._struct("III"), 8: self._struct("II"), 4: self._struct("I")}
+        self._head = self._struct("III")
+        self._cached = lru_cache(maxsize=1 << 14)(self._node)
+
+    @property
+    def end(self) -> int:
+        """One more than the highest type id."""
+        return self._first + len(self._places)
+
+    @property
+    def strings_end(self) -> int:
+        """The offset at which a split BTF's strings go on."""
+        return self._first_string + len(self._strings)
+
+    def _struct(self, layout: str) -> Struct:
+        return Struct(self._order + layout)
+
+    def _scan(self) -> tuple[array[int], dict[int, list[int]]]:
+        """Pass over all types: where each is, and which have a name, by the name's offset."""
+        places = array("I")
+        named: dict[int, list[int]] = {}
+        unpack, types, sizes = self._struct("II").unpack_from, self._types, _SIZES
+        wanted = [kind in _INDEXED for kind in range(32)]
+        at, number, end = 0, self._first, len(self._types)
+        while at < end:
+            try:
+                name, info = unpack(types, at)
+            except struct.error:
+                raise self._error("a BTF type is cut off", at) from None
+            kind = info >> 24 & 31
+            if not 0 < kind <= _Kind.ENUM64:
+                raise self._error(f"BTF type {number} is of the unknown kind {kind}", at)
+            places.append(at)
+            if name and wanted[kind]:
+                named.setdefault(name, []).append(number)
+            fixed, each = sizes[kind]
+            at += 12 + fixed + (each and each * (info & 0xFFFF))
+            number += 1
+        if at > end:
+            raise self._error("the last BTF type is cut off", end)
+        return places, named
+
+    def _error(self, message: str, at: int) -> FormatError:
+        return FormatError(message, path=self.path, offset=self._at + at)
+
+    def _string(self, offset: int) -> str:
+        if self._base is not None and offset < self._first_string:
+            return self._base._string(offset)  # noqa: SLF001 - the same class
+        start = offset - self._first_string
+        if not start < len(self._strings):
+            if not offset:
+                return ""
+            raise FormatError(f"there is no BTF string at {offset}", path=self.path)
+        return self._strings[start : self._strings.index(0, start)].decode("utf-8", "replace")
+
+    def find(self, name: str, tags: Iterable[str]) -> int | None:
+        """Return the id of the first type of this name with one of these tags; the base's come first."""
+        found = None if self._base is None else self._base.find(name, tags)
+        if found is None:
+            wanted = tuple(tags)
+            numbers = self._named(name)
+            found = next((n for n in numbers if _TAGS.get(self._kind(n)) in wanted), None)
+        return found
+
+    def function(self, name: str) -> int | None:
+        """Return the id of the prototype of a function."""
+        for number in self._named(name):
+            if self._kind(number) == _Kind.FUNC:
+                prototype = self._head.unpack_from(self._types, self._places[number - self._first])[2]
+                is_one = self._read_kind(prototype) == _Kind.FUNC_PROTO
+                return prototype if is_one else None
+        return None if self._base is None else self._base.function(name)
+
+    def _named(self, name: str) -> list[int]:
+        """Return the ids of this blob's types of a name, found by the name's place among the strings."""
+        wanted, found = name.encode() + b"\0", []
+        at = self._strings.find(wanted) if name else -1
+        while at >= 0:
+            found += self._by_name.get(at + self._first_string, [])
+            at = self._strings.find(wanted, at + 1)
+        if name and self._base is not None:
+            # A module's types use the base's strings where it has them.
+            at = self._base._strings.find(wanted)  # noqa: SLF001 - the same class
+            while at >= 0:
+                found += self._by_name.get(at + self._base._first_string, [])  # noqa: SLF001
+                at = self._base._strings.find(wanted, at + 1)  # noqa: SLF001
+        return sorted(found)
+
+    def _kind(self, number: int) -> int:
+        info: int = self._head.unpack_from(self._types, self._places[number - self._first])[1]
+        return info >> 24 & 31
+
+    def _read_kind(self, number: int) -> int:
+        if 0 < number < self._first and self._base is not None:
+            return self._base._read_kind(number)  # noqa: SLF001 - the same class
+        return self._kind(number) if self._first <= number < self.end else 0
+
+    def node(self, number: int) -> Node:
+        """Read a type by its id."""
+        if number == 0:
+            return _VOID
+        if number < self._first and self._base is not None:
+            return self._base.node(number)
+        if not self._first <= number < self.end:
+            raise FormatError(f"there is no BTF type {number}", path=self.path)
+        return self._cached(number)
+
+    def _node(self, number: int) -> Node:
+        at = self._places[number - self._first]
+        name_offset, info, size = self._head.unpack_from(self._types, at)
+        kind, parts, flag = info >> 24 & 31, info & 0xFFFF, bool(info >> 31)
+        name, tag = self._string(name_offset), _TAGS.get(kind)
+        match kind:
+            case _Kind.STRUCT | _Kind.UNION:
+                return Node(str(tag), name, size, fields=self._members(at, parts, bitfields=flag))
+            case _Kind.ENUM | _Kind.ENUM64:
+                return Node(Tag.ENUM, name, size, flag, fields=self._enumerators(at, kind, parts, flag))
+            case _Kind.INT:
+                return self._int(name, size, at)
+            case _Kind.ARRAY:
+                target, _index, count = self._head.unpack_from(self._types, at + 12)
+                return Node(Tag.ARRAY, target=target, counts=(count,))
+            case _Kind.FUNC_PROTO:
+                return self._prototype(at, parts, size)
+            case _Kind.PTR:
+                return Node(Tag.POINTER, size=_POINTER, target=size)
+            case _Kind.FLOAT:
+                return Node(Tag.FLOAT, name, size)
+            case _Kind.FWD:
+                return Node(Tag.FORWARD, name)
+            case _Kind.TYPEDEF | _Kind.VOLATILE | _Kind.CONST | _Kind.RESTRICT | _Kind.TYPE_TAG:
+                return Node(str(tag), name, target=size)
+        raise FormatError(f"BTF type {number} is no C type", path=self.path, offset=self._at + at)
+
+    def _parts(self, at: int, count: int, size: int) -> Iterable[tuple[int, ...]]:
+        return self._fields[size].iter_unpack(self._types[at + 12 : at + 12 + count * size])
+
+    def _members(self, at: int, count: int, *, bitfields: bool) -> tuple[Field, ...]:
+        # With the flag a member's offset has the width of the bitfield in its upper eight bits.
+        mask = 0xFFFFFF if bitfields else 0xFFFFFFFF
+        return tuple(
+            Field(self._string(name), offset & mask, offset >> 24 if bitfields else 0, target)
+            for name, target, offset in self._parts(at, count, 12)
+        )
+
+    def _enumerators(self, at: int, kind: int, count: int, signed: bool) -> tuple[Field, ...]:  # noqa: FBT001
+        fields = []
+        for name, low, *high in self._parts(at, count, 12 if kind == _Kind.ENUM64 else 8):
+            value, bits = (low | high[0] << 32, 64) if high else (low, 32)
+            if signed and value >> (bits - 1):
+                value -= 1 << bits
+            fields.append(Field(self._string(name), value, 0, 0))
+        return tuple(fields)
+
+    def _int(self, name: str, size: int, at: int) -> Node:
+        (encoding,) = self._fields[4].unpack_from(self._types, at + 12)
+        return Node(Tag.INT, name, size, signed=bool(encoding >> 24 & 1))
+
+    def _prototype(self, at: int, count: int, returns: int) -> Node:
+        fields = [Field(self._string(name), 0, 0, target) for name, target in self._parts(at, count, 8)]
+        variadic = bool(fields) and not fields[-1].name and not fields[-1].target
+        return Node(
+            Tag.FUNCTION, target=returns, fields=tuple(fields[: -1 if variadic else None]), variadic=variadic
+        )

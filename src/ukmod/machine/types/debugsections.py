@@ -1,0 +1,136 @@
+"""The ``.debug_*`` sections of a module, as its compiler meant them: unpacked and relocated.
+
+A module is relocatable: offsets from one debug section into another, and all addresses, are left to its
+relocations. For an address the section it lies in matters as much as its value, which counts from there.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from ukmod.errors import FormatError, LimitError
+from ukmod.kmod.compression import decompress
+from ukmod.kmod.elf import ET_REL, SHT_RELA, Elf, Section
+
+__all__ = ["DebugSection", "read_debug_section", "supports"]
+
+_LIMIT = 1 << 30
+_SHF_COMPRESSED = 0x800
+_COMPRESSION_HEADER = struct.Struct("<IIQQ")
+_ZLIB, _ZSTD = 1, 2
+
+_WIDTHS = {
+    # EM_X86_64: R_X86_64_NONE, _64, _32, _32S
+    62: {0: 0, 1: 8, 10: 4, 11: 4},
+    # EM_AARCH64: R_AARCH64_NONE, _ABS64, _ABS32
+    183: {0: 0, 257: 8, 258: 4},
+}
+"""Bytes that each relocation type sets to symbol + addend, by machine."""
+
+
+class DebugSection:
+    """A section's bytes and ``section_at``: for the offset of an address, the index of its section."""
+
+    __slots__ = ("data", "name", "path", "section_at")
+
+    def __init__(self, name: str, data: bytes = b"", path: str = "") -> None:
+        self.name = name
+        self.path = path
+        self.data = data
+        self.section_at: dict[int, int] = {}
+
+    def error(self, message: str, offset: int) -> FormatError:
+        """Make the exception for a fault at an offset into the section."""
+        return FormatError(f"{self.name}: {message}", path=self.path, offset=offset)
+
+    def uint(self, offset: int, size: int) -> int:
+        """Read a number of ``size`` bytes."""
+        if not 0 <= offset <= len(self.data) - size:
+            raise self.error("cut off", offset)
+        return int.from_bytes(self.data[offset : offset + size], "little")
+
+    def string(self, offset: int) -> bytes:
+        """Read a string that a NUL ends."""
+        end = self.data.find(b"\0", offset) if 0 <= offset < len(self.data) else -1
+        if end < 0:
+            raise self.error("no string", offset)
+        return self.data[offset:end]
+
+    def uleb(self, offset: int) -> tuple[int, int]:
+        """Read an unsigned LEB128 number; with the offset after it."""
+        value = shift = 0
+        data = self.data
+        while 0 <= offset < len(data) and shift < 70:
+            byte = data[offset]
+            offset += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, offset
+            shift += 7
+        raise self.error("a number does not end", offset)
+
+    def sleb(self, offset: int) -> tuple[int, int]:
+        """Read a signed LEB128 number; with the offset after it."""
+        value, end = self.uleb(offset)
+        bits = 7 * (end - offset)
+        return (value - (1 << bits) if value >> (bits - 1) else value), end
+
+
+def supports(elf: Elf) -> bool:
+    """Tell whether the debug sections of this file's machine can be relocated."""
+    return elf.machine in _WIDTHS and elf.bits == 64 and elf.order == "little"
+
+
+def read_debug_section(elf: Elf, name: str) -> DebugSection:
+    """Read a debug section; an empty one if there is none of the name. FormatError if it is damaged."""
+    found = elf.section(name)
+    if found is None:
+        return DebugSection(name, path=elf.path)
+    data = elf.section_data(found)
+    if found.flags & _SHF_COMPRESSED:
+        data = _unpack(elf, found, data)
+    section = DebugSection(name, data, elf.path)
+    if elf.type == ET_REL:
+        for relocations in elf.sections:
+            if relocations.type == SHT_RELA and relocations.info == found.index:
+                _relocate(elf, section, relocations)
+    return section
+
+
+def _unpack(elf: Elf, section: Section, data: bytes) -> bytes:
+    """Unpack a section with SHF_COMPRESSED (elf(5), Elf64_Chdr)."""
+    if len(data) < _COMPRESSION_HEADER.size:
+        raise elf.error(f"section {section.name} is cut off", section.offset)
+    kind, _, size, _ = _COMPRESSION_HEADER.unpack_from(data)
+    packed = data[_COMPRESSION_HEADER.size :]
+    if size > _LIMIT:
+        raise LimitError(f"section {section.name} is larger than {_LIMIT} bytes unpacked", subject=elf.path)
+    try:
+        if kind == _ZLIB:
+            unpacked = zlib.decompressobj().decompress(packed, size + 1)
+        elif kind == _ZSTD:
+            unpacked = decompress(packed, path=elf.path, limit=size + 1)
+        else:
+            raise elf.error(f"section {section.name} has the unknown compression {kind}", section.offset)
+    except zlib.error as error:
+        raise elf.error(f"section {section.name}: {error}", section.offset) from error
+    if len(unpacked) != size:
+        raise elf.error(f"section {section.name} does not unpack to its {size} bytes", section.offset)
+    return unpacked
+
+
+def _relocate(elf: Elf, section: DebugSection, relocations: Section) -> None:
+    widths, symbols, data = _WIDTHS[elf.machine], elf.symbols, bytearray(section.data)
+    values = [(symbol.value, symbol.shndx) for symbol in symbols]
+    for offset, number, kind, addend in elf.relocations(relocations):
+        width = widths.get(kind)
+        if width is None:
+            raise section.error(f"a relocation of the unknown type {kind}", offset)
+        if number >= len(values) or offset + width > len(data):
+            raise section.error("a relocation of nothing", offset)
+        value, index = values[number]
+        data[offset : offset + width] = (value + addend & (1 << 8 * width) - 1).to_bytes(width, "little")
+        if width == 8:
+            section.section_at[offset] = index
+    section.data = bytes(data)

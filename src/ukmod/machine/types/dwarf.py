@@ -1,0 +1,154 @@
+"""The types that a module's own DWARF knows: kbuild leaves it in the .ko, and it has task_struct and all.
+
+The entries directly below each unit are passed over once, for their names; a type is read when it is asked
+for. Numbers are offsets into ``.debug_info``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from ukmod.errors import FormatError
+from ukmod.kmod.elf import Elf
+from ukmod.machine.types.debugsections import supports
+from ukmod.machine.types.dies import At, DebugInfo, Die, DwTag
+from ukmod.machine.types.graph import VOID, Field, Node, Tag
+
+__all__ = ["Dwarf"]
+
+_POINTER = 8
+_TAGS = {
+    DwTag.BASE: Tag.INT,
+    DwTag.POINTER: Tag.POINTER,
+    DwTag.ARRAY: Tag.ARRAY,
+    DwTag.STRUCT: Tag.STRUCT,
+    DwTag.UNION: Tag.UNION,
+    DwTag.ENUM: Tag.ENUM,
+    DwTag.TYPEDEF: Tag.TYPEDEF,
+    DwTag.CONST: Tag.QUALIFIER,
+    DwTag.VOLATILE: Tag.QUALIFIER,
+    DwTag.RESTRICT: Tag.QUALIFIER,
+    DwTag.ATOMIC: Tag.QUALIFIER,
+    DwTag.SUBROUTINE_TYPE: Tag.FUNCTION,
+    DwTag.SUBPROGRAM: Tag.FUNCTION,
+    DwTag.UNSPECIFIED_TYPE: Tag.VOID,
+}
+_INDEXED = frozenset({DwTag.BASE, DwTag.STRUCT, DwTag.UNION, DwTag.ENUM, DwTag.TYPEDEF, DwTag.SUBPROGRAM})
+_FLOAT, _SIGNED = 0x04, (0x05, 0x06, 0x0D)  # DW_ATE_float; _signed, _signed_char, _signed_fixed
+
+
+class Dwarf:
+    """The types of a file's DWARF. Raises FormatError where that is damaged."""
+
+    def __init__(self, elf: Elf) -> None:
+        self.path = elf.path
+        self.info = DebugInfo(elf)
+        self._by_name = self._scan()
+        self._cached = lru_cache(maxsize=1 << 13)(self._node)
+
+    @staticmethod
+    def is_in(elf: Elf) -> bool:
+        """Tell whether a file has DWARF of a machine whose relocations are known."""
+        return supports(elf) and elf.section(".debug_info") is not None
+
+    def _scan(self) -> dict[tuple[str, str], int]:
+        info = self.info
+        found: dict[tuple[str, str], int] = {}
+        for unit in info.units:
+            for die in info.children(unit.root) if unit.root is not None else ():
+                if die.tag in _INDEXED and die.has(At.NAME):
+                    is_function = die.tag == DwTag.SUBPROGRAM
+                    if is_function or not die.has(At.DECLARATION):
+                        found.setdefault((info.text(die, At.NAME), _TAGS[die.tag]), die.offset)
+        return found
+
+    def find(self, name: str, tags: Iterable[str]) -> int | None:
+        """Return the offset of the first complete type of this name with one of these tags."""
+        numbers = (self._by_name.get((name, tag)) for tag in tags)
+        return next((number for number in numbers if number is not None), None)
+
+    def function(self, name: str) -> int | None:
+        """Return the offset of a function's entry."""
+        return self._by_name.get((name, Tag.FUNCTION))
+
+    def node(self, number: int) -> Node:
+        """Read the type at an offset."""
+        return self._cached(number)
+
+    def _node(self, number: int) -> Node:
+        if number == VOID:
+            return Node(Tag.VOID)
+        info = self.info
+        die = info.die(number)
+        tag = None if die is None else _TAGS.get(die.tag)
+        if die is None or tag is None:
+            raise FormatError("a type that is none", path=self.path, offset=number)
+        name, size = info.text(die, At.NAME), info.number(die, At.BYTE_SIZE)
+        if die.has(At.DECLARATION) and tag in (Tag.STRUCT, Tag.UNION, Tag.ENUM):
+            return Node(Tag.FORWARD, name)
+        target = info.reference(die, At.TYPE)
+        match tag:
+            case Tag.STRUCT | Tag.UNION:
+                return Node(tag, name, size, fields=tuple(self._members(die)))
+            case Tag.ENUM:
+                fields = tuple(self._enumerators(die))
+                return Node(tag, name, size, any(field.bits < 0 for field in fields), fields=fields)
+            case Tag.INT:
+                encoding = info.number(die, At.ENCODING)
+                return Node(Tag.FLOAT if encoding == _FLOAT else tag, name, size, encoding in _SIGNED)
+            case Tag.ARRAY:
+                return Node(tag, target=target, counts=tuple(self._counts(die)))
+            case Tag.FUNCTION:
+                return self._prototype(die, target)
+            case Tag.POINTER:
+                return Node(tag, size=size or _POINTER, target=target)
+        return Node(tag, name, target=target)
+
+    def _members(self, struct: Die) -> Iterator[Field]:
+        info = self.info
+        for die in info.children(struct):
+            if die.tag == DwTag.MEMBER:
+                width = info.number(die, At.BIT_SIZE)
+                bits = 8 * info.number(die, At.MEMBER_LOCATION)
+                if die.has(At.DATA_BIT_OFFSET):
+                    bits = info.number(die, At.DATA_BIT_OFFSET)
+                elif die.has(At.BIT_OFFSET):
+                    # Before DWARF 4: counted from the most significant bit of the storage unit.
+                    unit = info.number(die, At.BYTE_SIZE) or self._size(info.reference(die, At.TYPE))
+                    bits += 8 * unit - info.signed(die, At.BIT_OFFSET) - width
+                if bits < 0:
+                    raise FormatError("a member before its struct", path=self.path, offset=die.offset)
+                yield Field(info.text(die, At.NAME), bits, width, info.reference(die, At.TYPE))
+
+    def _size(self, number: int) -> int:
+        for _ in range(64):
+            node = self.node(number)
+            if node.tag not in (Tag.TYPEDEF, Tag.QUALIFIER):
+                return node.size
+            number = node.target
+        raise FormatError("a type is defined by itself", path=self.path, offset=number)
+
+    def _enumerators(self, enum: Die) -> Iterator[Field]:
+        info = self.info
+        for die in info.children(enum):
+            if die.tag == DwTag.ENUMERATOR:
+                yield Field(info.text(die, At.NAME), info.number(die, At.CONST_VALUE), 0, VOID)
+
+    def _counts(self, array: Die) -> Iterator[int]:
+        info = self.info
+        for die in info.children(array):
+            if die.tag == DwTag.SUBRANGE:
+                if die.has(At.UPPER_BOUND):
+                    # An array of no elements ends at -1, of whatever width.
+                    yield max(info.signed(die, At.UPPER_BOUND) + 1, 0)
+                else:
+                    yield info.number(die, At.COUNT)
+
+    def _prototype(self, function: Die, returns: int) -> Node:
+        info, parameters, variadic = self.info, [], False
+        for die in info.children(function):
+            if die.tag == DwTag.PARAMETER:
+                parameters.append(Field(info.text(die, At.NAME), 0, 0, info.reference(die, At.TYPE)))
+            variadic = variadic or die.tag == DwTag.UNSPECIFIED_PARAMETERS
+        return Node(Tag.FUNCTION, target=returns, fields=tuple(parameters), variadic=variadic)

@@ -1,0 +1,219 @@
+"""The graph of types that BTF, DWARF and profiles all are, and how layouts are read off it.
+
+Each format turns its records into :class:`Node` values that refer to each other by number; everything above
+(looking through typedefs, taking in anonymous members, bounding what a hostile file may ask for) is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Protocol
+
+from ukmod.errors import FormatError
+from ukmod.machine.types.layout import EnumLayout, Kind, Member, Parameter, Prototype, StructLayout, Type
+
+__all__ = ["AGGREGATES", "VOID", "Field", "Graph", "Node", "Tag", "TypeSource"]
+
+_DEPTH = 64
+"""Types nested in each other; the kernel's own stay below 20, so more is a loop."""
+_MEMBERS = 1 << 16
+"""Members of a struct, those of the anonymous ones inside it included."""
+
+
+class Tag:
+    """What a node is: the kinds of :class:`~ukmod.machine.types.layout.Kind` and what only names another."""
+
+    VOID = "void"
+    INT = "int"
+    FLOAT = "float"
+    POINTER = "pointer"
+    ARRAY = "array"
+    STRUCT = "struct"
+    UNION = "union"
+    ENUM = "enum"
+    FUNCTION = "function"
+    FORWARD = "forward"
+    TYPEDEF = "typedef"
+    QUALIFIER = "qualifier"
+
+
+AGGREGATES = (Tag.STRUCT, Tag.UNION)
+VOID = 0
+"""The number of the node that is void in every graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A member (``bits`` is its position in bits), parameter or enumerator (``bits`` is its value)."""
+
+    name: str
+    bits: int
+    bit_size: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One type. ``target`` is the number of what it points to, is an array of, names or returns."""
+
+    tag: str
+    name: str = ""
+    size: int = 0
+    signed: bool = False
+    target: int = VOID
+    counts: tuple[int, ...] = ()
+    fields: tuple[Field, ...] = ()
+    variadic: bool = False
+
+
+class Graph(Protocol):
+    """A file full of types."""
+
+    @property
+    def path(self) -> str:
+        """The file, for messages."""
+
+    def node(self, number: int) -> Node:
+        """Read a type; FormatError if there is none of that number or it is damaged."""
+
+    def find(self, name: str, tags: Iterable[str]) -> int | None:
+        """Return the number of the first type of this name that is complete and has one of these tags."""
+
+    def function(self, name: str) -> int | None:
+        """Return the number of a function's type, by the function's name."""
+
+
+class TypeSource:
+    """The layouts of one graph, each worked out when it is first asked for."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._structs: dict[str, StructLayout | None] = {}
+        self._described: dict[int, Type] = {}
+
+    @property
+    def path(self) -> str:
+        """Where this knowledge comes from."""
+        return self.graph.path
+
+    def struct(self, name: str) -> StructLayout | None:
+        """Return a struct or union by its tag or by a typedef's name; None if it is not known here."""
+        if name not in self._structs:
+            self._structs[name] = self._find_struct(name)
+        return self._structs[name]
+
+    def type(self, name: str) -> Type | None:
+        """Return a type by tag, typedef or base type's name."""
+        for tags in (AGGREGATES, (Tag.TYPEDEF,), (Tag.ENUM,), (Tag.INT, Tag.FLOAT)):
+            number = self.graph.find(name, tags)
+            if number is not None:
+                found = self._describe(number)
+                if found.kind is not Kind.FORWARD:
+                    return found
+        return None
+
+    def enum(self, name: str) -> EnumLayout | None:
+        """Return an enum by its tag or by a typedef's name."""
+        number = self.graph.find(name, (Tag.ENUM,))
+        if number is None:
+            number = self.graph.find(name, (Tag.TYPEDEF,))
+        if number is None:
+            return None
+        node = self._resolve(number)[0]
+        if node.tag != Tag.ENUM:
+            return None
+        return EnumLayout(
+            name, node.size, MappingProxyType({field.name: field.bits for field in node.fields})
+        )
+
+    def prototype(self, function: str) -> Prototype | None:
+        """Return a function's prototype by the function's name."""
+        number = self.graph.function(function)
+        return None if number is None else self._prototype(self.graph.node(number), function, 0)
+
+    def _find_struct(self, name: str) -> StructLayout | None:
+        number = self.graph.find(name, AGGREGATES)
+        if number is None:
+            number = self.graph.find(name, (Tag.TYPEDEF,))
+        if number is None:
+            return None
+        node = self._resolve(number)[0]
+        return self._layout(node, name, 0) if node.tag in AGGREGATES else None
+
+    def _resolve(self, number: int) -> tuple[Node, str]:
+        """Look through typedefs and qualifiers; with the name of the outermost typedef."""
+        typedef = ""
+        for _ in range(_DEPTH):
+            node = self.graph.node(number)
+            if node.tag not in (Tag.TYPEDEF, Tag.QUALIFIER):
+                return node, typedef
+            if node.tag == Tag.TYPEDEF:
+                typedef = typedef or node.name
+            number = node.target
+        raise FormatError(f"type {number} is defined by itself", path=self.path)
+
+    def _describe(self, number: int, depth: int = 0) -> Type:
+        # Remembered not for speed: a small hostile file can reach one type in exponentially many ways.
+        found = self._described.get(number)
+        if found is None:
+            if depth > _DEPTH:
+                raise FormatError(f"type {number} is defined by itself", path=self.path)
+            found = self._described[number] = self._read(number, depth)
+        return found
+
+    def _read(self, number: int, depth: int) -> Type:
+        node, typedef = self._resolve(number)
+        found = Type(Kind(node.tag), node.size, node.name, typedef, node.signed)
+        match node.tag:
+            case Tag.POINTER:
+                return replace(found, target=self._pointee(node.target, depth + 1))
+            case Tag.ARRAY:
+                return replace(self._array(node, depth), typedef=typedef)
+            case Tag.FUNCTION:
+                return replace(found, prototype=self._prototype(node, "", depth + 1))
+            case Tag.STRUCT | Tag.UNION if not node.name:
+                return replace(found, layout=self._layout(node, typedef, depth + 1))
+        return found
+
+    def _pointee(self, number: int, depth: int) -> Type:
+        """What a pointer points to; of a struct just its name, since a file may not have the rest."""
+        found = self._describe(number, depth)
+        if found.name and found.kind in (Kind.STRUCT, Kind.UNION):
+            return replace(found, kind=Kind.FORWARD, size=0)
+        return found
+
+    def _array(self, node: Node, depth: int) -> Type:
+        """Return an array; one of several dimensions is an array of arrays."""
+        found = self._describe(node.target, depth + 1)
+        for count in reversed(node.counts):
+            size = count * found.size
+            if not 0 <= size < 1 << 62:
+                raise FormatError(f"an array of {size} bytes", path=self.path)
+            found = Type(Kind.ARRAY, size, count=count, target=found)
+        return found
+
+    def _prototype(self, node: Node, name: str, depth: int) -> Prototype:
+        parameters = [Parameter(field.name, self._describe(field.target, depth + 1)) for field in node.fields]
+        return Prototype(name, self._describe(node.target, depth + 1), tuple(parameters), node.variadic)
+
+    def _layout(self, node: Node, name: str, depth: int) -> StructLayout:
+        members: dict[str, Member] = {}
+        for member in self._members(node, 0, depth):
+            members.setdefault(member.name, member)
+            if len(members) > _MEMBERS:
+                raise FormatError(f"struct {name} has more than {_MEMBERS} members", path=self.path)
+        return StructLayout(name, node.size, MappingProxyType(members), union=node.tag == Tag.UNION)
+
+    def _members(self, node: Node, base: int, depth: int) -> Iterator[Member]:
+        """Yield the members of a struct that begins ``base`` bytes into the one that is asked for."""
+        for field in node.fields:
+            kind = self._describe(field.target, depth + 1)
+            offset, bit = base + field.bits // 8, field.bits % 8
+            if field.name:
+                yield Member(field.name, offset, kind, bit, field.bit_size)
+            elif kind.kind in (Kind.STRUCT, Kind.UNION):
+                inner = kind.layout or self._layout(self._resolve(field.target)[0], "", depth + 1)
+                for member in inner.members.values():
+                    yield replace(member, offset=offset + member.offset)

@@ -1,0 +1,136 @@
+"""What is known of a C type, as values: sizes, members and prototypes.
+
+All sizes and offsets are in bytes unless a name says bits. Members of anonymous structs and unions stand
+among the members of the struct around them, as C lets one write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["EnumLayout", "Kind", "Member", "Parameter", "Prototype", "StructLayout", "Type"]
+
+
+class Kind(Enum):
+    """The kinds of C types; typedefs and qualifiers have been looked through."""
+
+    VOID = "void"
+    INT = "int"
+    FLOAT = "float"
+    POINTER = "pointer"
+    ARRAY = "array"
+    STRUCT = "struct"
+    UNION = "union"
+    ENUM = "enum"
+    FUNCTION = "function"
+    FORWARD = "forward"
+    """A struct or union by its name alone: what it is the file does not say, or it is only pointed to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A C type.
+
+    ``name`` is the tag or the base type's name, "" if it has none; ``typedef`` the outermost typedef it was
+    reached by. ``target`` is what a pointer points to or an array is of. ``layout`` holds the members of a
+    struct or union without a name; that of one with a name is looked up by it.
+    """
+
+    kind: Kind
+    size: int
+    name: str = ""
+    typedef: str = ""
+    signed: bool = False
+    count: int = 0
+    target: Type | None = None
+    layout: StructLayout | None = None
+    prototype: Prototype | None = None
+
+    def __str__(self) -> str:
+        """The type as a C declaration would name it."""
+        if self.typedef:
+            return self.typedef
+        match self.kind:
+            case Kind.POINTER:
+                return (
+                    f"{self.target} *"
+                    if self.target is None or str(self.target)[-1:] != "*"
+                    else f"{self.target}*"
+                )
+            case Kind.ARRAY:
+                return f"{self.target}[{self.count}]"
+            case Kind.FUNCTION:
+                return "a function" if self.prototype is None else str(self.prototype)
+            case Kind.STRUCT | Kind.UNION | Kind.ENUM:
+                return f"{self.kind.value} {self.name or '{...}'}"
+            case Kind.FORWARD:
+                return f"struct {self.name}"
+            case Kind.VOID:
+                return "void"
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a struct or union.
+
+    ``offset`` is of its first byte; a bitfield occupies ``bit_size`` bits from bit ``bit_offset`` (0 to 7,
+    from the least significant) of that byte on, and ``bit_size`` is 0 for anything else.
+    """
+
+    name: str
+    offset: int
+    type: Type
+    bit_offset: int = 0
+    bit_size: int = 0
+
+    @property
+    def size(self) -> int:
+        """The size of its type in bytes, 0 for a flexible array."""
+        return self.type.size
+
+
+@dataclass(frozen=True, slots=True)
+class StructLayout:
+    """A struct, or if ``union`` a union, and its members in their order."""
+
+    name: str
+    size: int
+    members: Mapping[str, Member]
+    union: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EnumLayout:
+    """An enum and its constants."""
+
+    name: str
+    size: int
+    values: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a function; its name may be unknown."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Prototype:
+    """What a function takes and returns; ``variadic`` if ``...`` ends the parameters."""
+
+    name: str
+    returns: Type
+    parameters: tuple[Parameter, ...]
+    variadic: bool = False
+
+    def __str__(self) -> str:
+        """The prototype in C, ``int printk(char * fmt, ...)``."""
+        parameters = [f"{parameter.type} {parameter.name}".rstrip() for parameter in self.parameters]
+        if self.variadic:
+            parameters.append("...")
+        return f"{self.returns} {self.name}({', '.join(parameters) or 'void'})"

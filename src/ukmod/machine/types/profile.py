@@ -1,0 +1,242 @@
+"""Profiles: the few layouts of one kernel release that the kernel half needs, as a small JSON file.
+
+A profile is a graph of types cut out of a kernel's BTF by ``ukmod profile``. It names the release and
+vermagic it is of and the size of struct module, which a module has in its ``.gnu.linkonce.this_module``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ukmod.errors import FormatError, LayoutError
+from ukmod.machine.types.graph import AGGREGATES, VOID, Field, Graph, Node, Tag
+from ukmod.machine.types.wanted import WANTED
+
+__all__ = ["Profile", "Stamp", "cut", "read_profile", "write_profile"]
+
+_FORMAT = 1
+_LIMIT = 64 << 20
+_ROOTS = (Tag.STRUCT, Tag.UNION, Tag.TYPEDEF, Tag.ENUM)
+_TAGS = frozenset(value for name, value in vars(Tag).items() if name.isupper())
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a profile is of; ``digest`` is the SHA-256 of the BTF it was cut from."""
+
+    release: str
+    vermagic: str
+    module_size: int
+    digest: str = ""
+
+
+class Profile:
+    """A graph of types that a file gave; its numbers are indices of ``nodes``."""
+
+    def __init__(self, stamp: Stamp, nodes: Iterable[Node], path: str = "") -> None:
+        self.stamp = stamp
+        self.path = path
+        self.nodes = tuple(nodes)
+        self._by_name: dict[tuple[str, str], int] = {}
+        for number, node in enumerate(self.nodes):
+            if node.name:
+                self._by_name.setdefault((node.name, node.tag), number)
+
+    def node(self, number: int) -> Node:
+        """Return a type; FormatError if there is none of that number."""
+        if not 0 <= number < len(self.nodes):
+            raise FormatError(f"there is no type {number} in the profile", path=self.path)
+        return self.nodes[number]
+
+    def find(self, name: str, tags: Iterable[str]) -> int | None:
+        """Return the number of a type of this name with one of these tags."""
+        numbers = (self._by_name.get((name, tag)) for tag in tags)
+        return next((number for number in numbers if number is not None), None)
+
+    def function(self, name: str) -> int | None:  # noqa: ARG002 - the protocol's
+        """Return None: profiles hold no functions."""
+        return None
+
+
+# Made
+
+
+def cut(
+    graph: Graph, *, release: str, vermagic: str, digest: str = "", wanted: Iterable[str] = WANTED
+) -> Profile:
+    """Cut the wanted types, and all that they contain, out of a kernel's types.
+
+    Raises LayoutError if struct module is not among them.
+    """
+    found = (graph.find(name, (tag,)) for name in wanted for tag in _ROOTS)
+    roots = [number for number in found if number is not None]
+    whole = _contained(graph, roots)
+    order = list(dict.fromkeys([VOID, *roots]))
+    numbers = {number: place for place, number in enumerate(order)}
+    for number in order:  # which grows
+        for target in _targets(_shortened(graph, number, whole)):
+            if target not in numbers:
+                numbers[target] = len(order)
+                order.append(target)
+    nodes = [_renumbered(_shortened(graph, number, whole), numbers) for number in order]
+    module = graph.find("module", (Tag.STRUCT,))
+    if module is None:
+        raise LayoutError("struct module is not among its types: it is no kernel's", subject=graph.path)
+    return Profile(Stamp(release, vermagic, graph.node(module).size, digest), nodes, graph.path)
+
+
+def _contained(graph: Graph, roots: Iterable[int]) -> set[int]:
+    """The types that the roots are made of; of structs with a name, not those they only point to."""
+    whole: set[int] = set()
+    todo = list(roots)
+    while todo:
+        number = todo.pop()
+        if number not in whole:
+            whole.add(number)
+            node = graph.node(number)
+            if node.tag != Tag.POINTER or not _is_named_aggregate(graph, node.target):
+                todo += _targets(node)
+    return whole
+
+
+def _is_named_aggregate(graph: Graph, number: int) -> bool:
+    """Look through typedefs and qualifiers, but not for ever."""
+    seen: set[int] = set()
+    node = graph.node(number)
+    while node.tag in (Tag.TYPEDEF, Tag.QUALIFIER) and number not in seen:
+        seen.add(number)
+        number = node.target
+        node = graph.node(number)
+    return node.tag in AGGREGATES and bool(node.name)
+
+
+def _targets(node: Node) -> Iterator[int]:
+    yield node.target
+    if node.tag != Tag.ENUM:
+        yield from (field.target for field in node.fields)
+
+
+def _shortened(graph: Graph, number: int, whole: set[int]) -> Node:
+    """The node as the profile has it: of what is only pointed to, the name must do."""
+    node = graph.node(number)
+    if number in whole or not node.name or node.tag not in AGGREGATES:
+        return node
+    return Node(Tag.FORWARD, node.name)
+
+
+def _renumbered(node: Node, numbers: dict[int, int]) -> Node:
+    fields = node.fields
+    if node.tag != Tag.ENUM:
+        fields = tuple(replace(field, target=numbers[field.target]) for field in fields)
+    return replace(node, target=numbers[node.target], fields=fields)
+
+
+# Written and read
+
+
+def write_profile(profile: Profile, path: str) -> None:
+    """Write a profile; compressed if the path ends in ``.gz``, and the same bytes each time."""
+    stamp = profile.stamp
+    lines = ",\n".join(json.dumps(_encode(node), separators=(",", ":")) for node in profile.nodes)
+    head = {
+        "format": _FORMAT,
+        "release": stamp.release,
+        "vermagic": stamp.vermagic,
+        "sizeof_module": stamp.module_size,
+        "source_sha256": stamp.digest,
+    }
+    data = f'{json.dumps(head, indent=1)[:-2]},\n "types": [\n{lines}\n]}}\n'.encode()
+    if path.endswith(".gz"):
+        data = gzip.compress(data, mtime=0)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise LayoutError(f"cannot write: {error.strerror}", errno=error.errno, subject=path) from error
+
+
+def read_profile(path: str) -> Profile:
+    """Read a profile; FormatError if it is none, LayoutError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return parse_profile(file.read(_LIMIT), path)
+    except OSError as error:
+        raise LayoutError(f"cannot read: {error.strerror}", errno=error.errno, subject=path) from error
+
+
+def parse_profile(data: bytes, path: str = "") -> Profile:
+    """Read a profile's bytes; every value is checked."""
+    try:
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(_LIMIT)
+        content = json.loads(data)
+        if content["format"] != _FORMAT:
+            raise FormatError(f"a profile of format {content['format']} is unknown", path=path)
+        stamp = Stamp(
+            _text(content["release"]),
+            _text(content["vermagic"]),
+            _natural(content["sizeof_module"]),
+            _text(content["source_sha256"]),
+        )
+        return Profile(stamp, [_decode(entry) for entry in content["types"]], path)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise FormatError(f"no profile of types: {error}", path=path) from error
+    except (EOFError, OSError, zlib.error, RecursionError) as error:
+        raise FormatError(f"a damaged profile: {error}", path=path) from error
+
+
+def _encode(node: Node) -> dict[str, Any]:
+    """A node without what is zero or empty."""
+    entry = {
+        "t": node.tag,
+        "n": node.name,
+        "s": node.size,
+        "to": node.target,
+        "i": int(node.signed),
+        "c": list(node.counts),
+        "f": [[field.name, field.target, field.bits, field.bit_size] for field in node.fields],
+        "v": int(node.variadic),
+    }
+    return {key: value for key, value in entry.items() if value}
+
+
+def _decode(entry: dict[str, Any]) -> Node:
+    if entry["t"] not in _TAGS:
+        raise ValueError(f"a type cannot be {entry['t']!r}")
+    return Node(
+        entry["t"],
+        _text(entry.get("n", "")),
+        _natural(entry.get("s", 0)),
+        bool(entry.get("i")),
+        _natural(entry.get("to", 0)),
+        tuple(_natural(count) for count in entry.get("c", ())),
+        tuple(_field(entry["t"], *field) for field in entry.get("f", ())),
+        bool(entry.get("v")),
+    )
+
+
+def _field(tag: str, name: object, target: object, bits: object, bit_size: object) -> Field:
+    if tag == Tag.ENUM and isinstance(bits, int):
+        return Field(_text(name), bits, 0, 0)
+    return Field(_text(name), _natural(bits), _natural(bit_size), _natural(target))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _natural(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 1 << 62:
+        raise ValueError(f"{value!r} is no size")
+    return value

@@ -1,0 +1,114 @@
+"""Where layouts come from: a kernel that is named, a shipped profile, a module's debug information."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ukmod.errors import LayoutError
+from ukmod.kmod.elf import ET_REL, Elf
+from ukmod.machine.types.btf import Btf, is_btf
+from ukmod.machine.types.dwarf import Dwarf
+from ukmod.machine.types.graph import Graph, TypeSource
+from ukmod.machine.types.profile import Profile, Stamp, parse_profile, read_profile
+from ukmod.machine.types.types import HOW_TO_SUPPLY, Types
+
+if TYPE_CHECKING:
+    from ukmod.machine.image import KernelImage
+
+__all__ = ["SHIPPED_PROFILES", "find_profile", "matches", "read_file", "read_types", "types_for", "types_of"]
+
+SHIPPED_PROFILES = os.path.join(os.path.dirname(__file__), "..", "..", "data", "profiles")
+"""The directory of the profiles that come with ukmod."""
+
+_SUFFIXES = (".json", ".json.gz")
+_LIMIT = 1 << 30
+
+
+def types_for(
+    modules: Elf | Iterable[Elf],
+    *,
+    btf: str | None = None,
+    kernel: str | None = None,
+    profiles_dir: str | None = None,
+) -> Types:
+    """Return what is known of the types of these modules' kernel.
+
+    ``btf`` is a file of BTF, an ELF file with some, or a profile; ``kernel`` a vmlinuz or vmlinux. Without
+    either a profile of ``profiles_dir`` (that of ukmod if None) is taken that matches the first module. Each
+    module's own debug information adds to that. Raises LayoutError, saying what to supply, if nothing is
+    known, and FormatError for files that are damaged.
+    """
+    elves = [modules] if isinstance(modules, Elf) else list(modules)
+    graphs: list[Graph] = [read_types(path) for path in (btf, kernel) if path is not None]
+    if not graphs and elves:
+        profile = find_profile(elves[0], profiles_dir)
+        graphs += [] if profile is None else [profile]
+    base = next((graph for graph in graphs if isinstance(graph, Btf)), None)
+    types = Types(map(TypeSource, graphs), kernel=base)
+    for elf in elves:
+        types.add(elf)
+    if not types.sources:
+        names = ", ".join(elf.path or "the module" for elf in elves)
+        raise LayoutError(f"no types of its kernel are known: {HOW_TO_SUPPLY}", subject=names)
+    return types
+
+
+def read_types(path: str) -> Btf | Profile | Dwarf:
+    """Read the types of a file: BTF, a profile, a kernel image, or an ELF file with BTF or DWARF."""
+    return types_of(read_file(path), path)[0]
+
+
+def types_of(data: bytes, path: str) -> tuple[Btf | Profile | Dwarf, KernelImage | None]:
+    """Read the types of a file's bytes; with the kernel image, if it is one."""
+    if is_btf(data):
+        return Btf(data, path=path), None
+    if path.endswith(_SUFFIXES):
+        return parse_profile(data, path), None
+    if data.startswith(b"\x7fELF") and Elf(data, path).type == ET_REL:
+        elf = Elf(data, path)
+        if Dwarf.is_in(elf):
+            return Dwarf(elf), None
+        raise LayoutError("has no debug information", subject=path)
+    from ukmod.machine.image import KernelImage
+
+    image = KernelImage(path)
+    return Btf(image.btf, path=path), image
+
+
+def read_file(path: str) -> bytes:
+    """Read a file; LayoutError if it cannot be."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LIMIT)
+    except OSError as error:
+        raise LayoutError(f"cannot read: {error.strerror}", errno=error.errno, subject=path) from error
+
+
+def find_profile(module: Elf, directory: str | None = None) -> Profile | None:
+    """Return the first profile of a directory that matches a module, None if there is none."""
+    directory = SHIPPED_PROFILES if directory is None else directory
+    try:
+        names = sorted(name for name in os.listdir(directory) if name.endswith(_SUFFIXES))
+    except OSError as error:
+        raise LayoutError(f"cannot read: {error.strerror}", errno=error.errno, subject=directory) from error
+    # The one named after the module's release is the likeliest.
+    release = _vermagic(module).partition(" ")[0]
+    names.sort(key=lambda name: name.removesuffix(".gz").removesuffix(".json") != release)
+    profiles = (read_profile(os.path.join(directory, name)) for name in names)
+    return next((profile for profile in profiles if matches(profile.stamp, module)), None)
+
+
+def matches(stamp: Stamp, module: Elf) -> bool:
+    """Tell whether a profile is of the kernel that a module was built for.
+
+    The vermagic alone will not do: a kernel configured anew may keep it, but hardly struct module's size.
+    """
+    section = module.section(".gnu.linkonce.this_module")
+    size = None if section is None else section.size
+    return stamp.vermagic == _vermagic(module) and stamp.module_size == size
+
+
+def _vermagic(module: Elf) -> str:
+    return next((value for key, value in module.modinfo() if key == "vermagic"), "")
