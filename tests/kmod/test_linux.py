@@ -1,0 +1,170 @@
+"""This machine as a host. System calls are made for real, with arguments that no kernel accepts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from ukmod.kmod.linux import DirectoryFiles, LinuxHost, Stream
+from ukmod.kmod.loaded import SysModules, loaded_modules
+from ukmod.kmod.modfile import ModuleFile, compression_of
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="LinuxHost is for Linux")
+
+
+class TestFiles:
+    def test_a_root_of_their_own(self, tmp_path: Path) -> None:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/a").write_bytes(b"x" * 100_000)
+        files = DirectoryFiles(str(tmp_path) + "/")
+        assert files.read("/etc/a") == b"x" * 100_000
+        assert files.listdir("/etc") == ["a"]
+        assert files.stat("/etc/a").st_size == 100_000
+        assert files.real("/etc/a") == f"{tmp_path}/etc/a"
+        assert files.real("relative") == "relative"
+
+
+class TestStream:
+    def test_holds_back_what_is_no_terminal(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        stream = Stream(writer)
+        stream.write("a\udcff")
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 10)
+        stream.flush()
+        assert os.read(reader, 10) == b"a\xff"
+        os.close(reader)
+        os.close(writer)
+
+    def test_nobody_reads(self) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        Stream(writer, unbuffered=True).write("lost")
+        os.close(writer)
+
+
+def fake_sys(root: Path, name: str, **attributes: str) -> None:
+    directory = root / "sys/module" / name
+    (directory / "holders").mkdir(parents=True)
+    for attribute, text in attributes.items():
+        (directory / attribute).write_text(text)
+
+
+class TestSysModules:
+    @pytest.fixture
+    def host(self, tmp_path: Path) -> LinuxHost:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/modules").write_text("a_mod 4096 1 b, Live 0x0\nb 8192 0 - Live 0x0\nbad x 0\n")
+        fake_sys(tmp_path, "a_mod", initstate="live\n", refcnt="1\n", coresize="16384\n")
+        (tmp_path / "sys/module/a_mod/holders/b").symlink_to("../../b")
+        fake_sys(tmp_path, "b", initstate="coming\n", refcnt="x\n")  # before Linux 3.3: no coresize
+        fake_sys(tmp_path, "builtin_ish")
+        fake_sys(tmp_path, "odd", initstate="dancing\n", refcnt="3")
+        host = LinuxHost()
+        host.files = DirectoryFiles(str(tmp_path))
+        return host
+
+    def test_initstate(self, host: LinuxHost) -> None:
+        messages: list[str] = []
+        state = SysModules(host, lambda _p, _f, text: messages.append(text))
+        names = ("a_mod", "b", "builtin_ish", "none", "odd")
+        assert [state.initstate(name) for name in names] == ["live", "coming", "coming", None, None]
+        assert messages == ["unknown /sys/module/odd/initstate: 'dancing\n'"]
+
+    def test_refcnt(self, host: LinuxHost) -> None:
+        messages: list[str] = []
+        state = SysModules(host, lambda _p, _f, text: messages.append(text))
+        assert [state.refcnt(name) for name in ("a_mod", "b", "none", "odd")] == [1, None, None, None]
+        assert messages[0] == "could not read integer from '/sys/module/b/refcnt': 'Invalid argument'"
+        assert len(messages) == 2  # a number must end with something blank
+
+    def test_holders(self, host: LinuxHost) -> None:
+        messages: list[str] = []
+        state = SysModules(host, lambda _p, _f, text: messages.append(text))
+        assert state.holders("a_mod") == ["b"]
+        assert state.holders("none") == []
+        assert messages == ["could not open '/sys/module/none/holders': No such file or directory"]
+
+    def test_all(self, host: LinuxHost) -> None:
+        modules = {module.name: module for module in loaded_modules(host)}
+        assert (modules["a_mod"].size, modules["a_mod"].refcnt, modules["a_mod"].holders) == (
+            16384,
+            1,
+            ("b",),
+        )
+        assert (modules["b"].size, modules["b"].refcnt) == (8192, -22)
+        assert (modules["bad"].size, modules["bad"].refcnt) == (-2, -2)
+
+
+REFUSED = r"^\[Errno \d+\] "
+
+
+class TestSystemCalls:
+    """They fail for want of privilege, of support, or of a module: which one depends on the machine."""
+
+    def test_finit_module(self, tmp_path: Path) -> None:
+        (tmp_path / "a.ko").write_bytes(b"no module")
+        with ModuleFile(str(tmp_path / "a.ko")) as file, pytest.raises(OSError, match=REFUSED):
+            LinuxHost().finit_module(file, "a=1", 0)
+
+    def test_init_module(self) -> None:
+        with pytest.raises(OSError, match=REFUSED):
+            LinuxHost().init_module(b"no module", "")
+
+    def test_delete_module(self) -> None:
+        with pytest.raises(OSError, match=REFUSED):
+            LinuxHost().delete_module("ukmod_tests_no_such_module", os.O_NONBLOCK)
+
+
+class TestTheRest:
+    def test_system(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        host = LinuxHost()
+        monkeypatch.setenv("UKMOD_TEST", "7")
+        assert host.system("exit $UKMOD_TEST") == 7 << 8
+
+    def test_the_working_directory_as_it_is_spelled(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        monkeypatch.chdir(tmp_path / "link")
+        monkeypatch.setenv("PWD", str(tmp_path / "link"))
+        assert LinuxHost().getcwd() == str(tmp_path / "link")
+        monkeypatch.setenv("PWD", "/elsewhere")
+        assert LinuxHost().getcwd() == str(tmp_path / "real")
+
+    def test_release(self) -> None:
+        assert LinuxHost().release() == os.uname().release
+
+
+class TestModuleFile:
+    @pytest.mark.parametrize(
+        ("head", "name"),
+        [
+            (b"\x28\xb5\x2f\xfd..", "zstd"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"\x1f\x8b....", "gzip"),
+            (b"\x7fELF..", ""),
+        ],
+    )
+    def test_compression_is_a_matter_of_content(self, head: bytes, name: str) -> None:
+        assert compression_of(head) == name
+
+    def test_too_short(self, tmp_path: Path) -> None:
+        (tmp_path / "a.ko").write_bytes(b"\x7fELF")
+        with pytest.raises(OSError, match="Invalid argument"):
+            ModuleFile(str(tmp_path / "a.ko"))
+
+    def test_contents(self, tmp_path: Path) -> None:
+        import lzma
+
+        (tmp_path / "a.ko.xz").write_bytes(lzma.compress(b"\x7fELF and so on", check=lzma.CHECK_CRC32))
+        with ModuleFile(str(tmp_path / "a.ko.xz")) as file:
+            assert file.compression == "xz"
+            assert file.raw().startswith(b"\xfd7zXZ")
+            assert file.contents() == b"\x7fELF and so on"
+        file.close()  # again
