@@ -25,6 +25,7 @@ COMMANDS = {
 }
 """Our own commands; ``ukmod NAME`` is ``ukmod.cli.NAME.main``."""
 
+_INTERRUPTED = 130  # what a shell makes of SIGINT
 _USAGE = "usage: ukmod COMMAND [ARGUMENT...]\n\n"
 
 
@@ -60,7 +61,10 @@ def run_tool(name: str, argv: Sequence[str]) -> int:
 
     from ukmod.kmod.linux import LinuxHost
 
-    status: int = import_module(f"ukmod.kmod.tools.{name}").main(argv, LinuxHost())
+    try:
+        status: int = import_module(f"ukmod.kmod.tools.{name}").main(argv, LinuxHost())
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return status
 
 
@@ -79,7 +83,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
         sys.stdout = None
         return 1
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     return status
 
 

@@ -56,7 +56,7 @@ def carry_out(
             if not dry_run:
                 _do(step, context, host, force)
         except LoadError as error:
-            if error.errno == errno.EEXIST and step is target.steps[-1] and first_time:
+            if error.errno == errno.EEXIST and step.reason == target.reason and first_time:
                 raise
             if error.errno != errno.EEXIST and step.required:
                 raise

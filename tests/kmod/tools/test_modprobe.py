@@ -68,7 +68,9 @@ class TestLoading:
     def test_a_module_that_came_meanwhile(self, host: FakeHost) -> None:
         host.failures["user"] = [errno.EEXIST, errno.EEXIST]
         assert run(host, "user") == 0
+        configure(host, "softdep user post: other\n")
         assert run(host, "--first-time", "user") == 1
+        assert loads(host) == ["base", "user", "user"]
 
     def test_options(self, host: FakeHost) -> None:
         configure(host, "options user a=1\n")

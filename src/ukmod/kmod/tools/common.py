@@ -29,11 +29,15 @@ def default_dirname(host: Host) -> str:
 
 def options_text(words: Sequence[str]) -> str | None:
     """Join a module's options; a value with a blank in it is quoted, unless it is already."""
-    quoted = []
+    if not words:
+        return None
+    text = ""
     for word in words:
         name, equals, value = word.partition("=")
+        if text:
+            text += " "
         if equals and " " in value and value[0] not in "\"'":
-            quoted.append(f'{name}="{value}"')
+            text += f'{name}="{value}"'
         else:
-            quoted.append(word)
-    return " ".join(quoted) if quoted else None
+            text += word
+    return text
