@@ -9,6 +9,7 @@ import pytest
 from tests.kmod.fakehost import FakeHost, memory_tree
 
 from ukmod.kmod.tools import modprobe
+from ukmod.kmod.tools.modprobe_options import environment_options
 from ukmod.kmod.tree import Tree
 
 NOT_FOUND = "not found in directory /lib/modules/4.4.4\n"
@@ -292,7 +293,7 @@ class TestCommandLine:
         ],
     )
     def test_environment(self, value: str, parsed: list[str]) -> None:
-        assert modprobe._environment_options(value) == parsed
+        assert environment_options(value) == parsed
 
     def test_environment_comes_first(self, host: FakeHost) -> None:
         host.environ["MODPROBE_OPTIONS"] = "-D"
