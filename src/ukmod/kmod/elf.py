@@ -149,10 +149,10 @@ class Elf:
     """
 
     __slots__ = (
-        "_by_name",
         "_data",
+        "_found",
+        "_name_offsets",
         "_names",
-        "_places",
         "_sections",
         "_symbols",
         "_table",
@@ -191,15 +191,14 @@ class Elf:
         if entry_size != layout.section.size:
             raise self.error(f"section headers of {entry_size} bytes instead of {layout.section.size}", 0)
         self._table = self.read(offset, count * entry_size, "the table of sections")
-        self._places: list[tuple[int, int, int]] = list(layout.place.iter_unpack(self._table))
+        self._found: dict[bytes, tuple[int, bytes] | None] = {}
+        self._name_offsets: list[int] = []
         if not 0 < names < count:
             raise self.error(f"the section of section names, {names}, does not exist", 0)
-        _name, at, size = self._places[names]
+        _name, at, size = layout.place.unpack_from(self._table, names * entry_size)
         self._names = self.read(at, size, "the section names")
         if not self._names.endswith(b"\0"):
             raise self.error("the section names do not end", at + size)
-        # The first section of a name is the one that counts, so it is entered last.
-        self._by_name = {place[0]: index for index, place in reversed(list(enumerate(self._places))) if index}
 
     def __len__(self) -> int:
         return len(self._data)
@@ -260,26 +259,40 @@ class Elf:
 
         Where :meth:`section_data` complains, this passes on: a section in an impossible place is none.
         """
-        wanted = name + b"\0"
-        best = 0
-        at = self._names.find(wanted)
+        if name not in self._found:
+            index = min(filter(self.extent, self._indexes(name + b"\0")), default=0)
+            extent = self.extent(index)
+            self._found[name] = (index, self.read(*extent, "a section")) if extent else None
+        return self._found[name]
+
+    def _indexes(self, name: bytes) -> Iterator[int]:
+        """Yield the sections of a name, its NUL included, in any order, without making a Section of each."""
+        if not self._name_offsets:
+            self._name_offsets = [at for at, _, _ in self.layout.place.iter_unpack(self._table)]
+        at = self._names.find(name)
         while at >= 0:
-            index = self._by_name.get(at, 0)
-            if index and (not best or index < best) and self._is_inside(index):
-                best = index
-            at = self._names.find(wanted, at + 1)
-        return (best, self.read(*self._places[best][1:], "a section")) if best else None
+            index = -1
+            for _ in range(self._name_offsets.count(at)):
+                index = self._name_offsets.index(at, index + 1)
+                if index:
+                    yield index
+            at = self._names.find(name, at + 1)
 
     def extent(self, index: int) -> tuple[int, int] | None:
         """Return a section's offset and size; None if it does not exist or does not lie within the file."""
-        if not 0 < index < len(self._places) or not self._is_inside(index):
+        size_of_header = self.layout.section.size
+        if not 0 < index * size_of_header < len(self._table):
             return None
-        _name, offset, size = self._places[index]
-        return offset, size
+        _name, offset, size = self.layout.place.unpack_from(self._table, index * size_of_header)
+        return (offset, size) if offset + size <= len(self._data) else None
 
-    def _is_inside(self, index: int) -> bool:
-        _name, offset, size = self._places[index]
-        return offset + size <= len(self._data)
+    def first_global(self, name: bytes) -> int:
+        """Return how many local symbols, which come first, the symbol table of a name says it has."""
+        found = self.find(name)
+        if found is None:
+            return 0
+        info: int = self.layout.section.unpack_from(self._table, found[0] * self.layout.section.size)[7]
+        return max(info, 1)
 
     # Symbols and relocations
 
@@ -298,7 +311,7 @@ class Elf:
         layout = self.layout
         if table.size % layout.symbol.size:
             raise self.error(f"a symbol table of {table.size} bytes has half a symbol", table.offset)
-        if not 0 < table.link < len(self._places):
+        if not 0 < table.link < len(self.sections):
             raise self.error(f"the symbol names are in section {table.link}, of none", table.offset)
         names = self.section_data(self.sections[table.link])
         for index, fields in enumerate(layout.symbol.iter_unpack(self.section_data(table))):
@@ -337,15 +350,16 @@ class Elf:
         fields = _text(found[1]).split("\0")
         return [(key, value) for key, _, value in [field.partition("=") for field in fields if field]]
 
-    def modinfo_texts(self, keys: Sequence[bytes]) -> list[tuple[str, ...]]:
+    def modinfo_texts(self, keys: tuple[bytes, ...]) -> list[tuple[str, ...]]:
         """Return the values of ``.modinfo`` for each of some keys, given as ``b"alias="``: the fast way."""
         found = self.find(b".modinfo")
         if found is None:
             return [() for _key in keys]
-        fields = [field for field in found[1].split(b"\0") if field.startswith(tuple(keys))]
+        fields = [field for field in found[1].split(b"\0") if field.startswith(keys)]
+        if not fields:
+            return [() for _key in keys]
         return [
-            tuple([_text(field[len(key) :]) for field in fields if field.startswith(key)]) if fields else ()
-            for key in keys
+            tuple([_text(field[len(key) :]) for field in fields if field.startswith(key)]) for key in keys
         ]
 
     def versions(self) -> dict[str, int]:

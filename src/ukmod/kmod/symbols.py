@@ -18,7 +18,18 @@ from ukmod.kmod.elf import (
     string_at,
 )
 
-__all__ = ["exported_symbols", "namespaces", "needed_names", "needed_symbols", "symbol_tables"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "exported_symbols",
+    "find_exports",
+    "namespaces",
+    "needed_names",
+    "needed_symbols",
+    "symbol_tables",
+]
 
 _CRC = b"__crc_"
 _NAMESPACE = "__kstrtabns_"
@@ -36,11 +47,19 @@ def symbol_tables(elf: Elf) -> tuple[bytes, bytes]:
     return symtab[1], strtab[1]
 
 
-def exported_symbols(elf: Elf, *, crcs: bool = True) -> list[tuple[str, int]]:
+def exported_symbols(elf: Elf) -> list[tuple[str, int]]:
+    """Return (name, CRC) of each exported symbol; FormatError with the errno ENODATA if there are none."""
+    found = find_exports(elf)
+    if not found:
+        raise elf.no_data("nothing is exported")
+    return found
+
+
+def find_exports(elf: Elf, *, crcs: bool = True) -> list[tuple[str, int]]:
     """Return (name, CRC) of each exported symbol; with ``crcs`` False all CRCs are 0, and it is faster.
 
-    That is each ``__crc_NAME`` in the symbol table. Modules of a kernel without symbol versions have none: then
-    it is each name in ``__ksymtab_strings``. FormatError with the errno ENODATA if a module exports nothing.
+    That is each ``__crc_NAME`` in the symbol table. Modules of a kernel without symbol versions have none:
+    for them it is each name in ``__ksymtab_strings``.
     """
     try:
         symtab, strtab = symbol_tables(elf)
@@ -49,20 +68,14 @@ def exported_symbols(elf: Elf, *, crcs: bool = True) -> list[tuple[str, int]]:
     places = _occurrences(strtab, _CRC)
     if not places:
         return _names_in_ksymtab(elf)
-    layout = elf.layout
+    offsets = [at for at, _info, _shndx in elf.layout.brief.iter_unpack(symtab)]
+    if max(offsets, default=0) >= len(strtab):
+        return _names_in_ksymtab(elf)
     found = []
-    for fields in layout.symbol.iter_unpack(symtab[layout.symbol.size :]):
-        at = fields[0]
-        if at in places:
-            name = _text(string_at(strtab, at + len(_CRC)))
-            crc = 0
-            if crcs:
-                crc = (
-                    _crc(elf, fields[4], fields[3]) if layout.bits == 64 else _crc(elf, fields[1], fields[5])
-                )
-            found.append((name, crc))
-        elif at >= len(strtab):
-            return _names_in_ksymtab(elf)
+    for index, at in enumerate(offsets):
+        if at in places and index:
+            crc = _crc(elf, *_value(elf, symtab, index)) if crcs else 0
+            found.append((_text(string_at(strtab, at + len(_CRC))), crc))
     return found or _names_in_ksymtab(elf)
 
 
@@ -74,6 +87,12 @@ def _occurrences(table: bytes, word: bytes) -> set[int]:
         found.add(at)
         at = table.find(word, at + 1)
     return found
+
+
+def _value(elf: Elf, symtab: bytes, index: int) -> tuple[int, int]:
+    """Return a symbol's value and section."""
+    fields = elf.layout.symbol.unpack_from(symtab, index * elf.layout.symbol.size)
+    return (fields[4], fields[3]) if elf.bits == 64 else (fields[1], fields[5])
 
 
 def _crc(elf: Elf, value: int, shndx: int) -> int:
@@ -89,7 +108,7 @@ def _crc(elf: Elf, value: int, shndx: int) -> int:
 def _names_in_ksymtab(elf: Elf) -> list[tuple[str, int]]:
     found = elf.find(b"__ksymtab_strings")
     if found is None:
-        raise elf.no_data("nothing is exported")
+        return []
     return [(_text(name), 0) for name in found[1].split(b"\0") if name]
 
 
@@ -100,35 +119,34 @@ def needed_names(elf: Elf) -> tuple[list[str], set[str]]:
     module_layout, say. FormatError if there is no symbol table.
     """
     symtab, strtab = symbol_tables(elf)
-    undefined = [(at, info) for at, info, shndx in elf.layout.brief.iter_unpack(symtab) if not shndx and at]
+    brief = elf.layout.brief
+    globals_at = min(elf.first_global(b".symtab") * brief.size, len(symtab))
+    undefined = [entry for entry in brief.iter_unpack(symtab[globals_at:]) if not entry[2] and entry[0]]
     if elf.machine in (EM_SPARC, EM_SPARCV9):
         # There these declare a global register: nothing to resolve.
-        undefined = [(at, info) for at, info in undefined if info & 15 != STT_SPARC_REGISTER]
+        undefined = [entry for entry in undefined if entry[1] & 15 != STT_SPARC_REGISTER]
     if undefined and max(undefined)[0] >= len(strtab):
         raise elf.error("a symbol's name lies outside the names", 0)
-    # One decoding for all names is much faster than one for each; this one keeps offsets.
-    text = strtab.decode("latin-1") + "\0"
-    names = [text[at : text.index("\0", at)] for at, _info in undefined]
-    weak = {name for name, (_at, info) in zip(names, undefined, strict=True) if info >> 4 == STB_WEAK}
-    if not strtab.isascii():
-        names = [_text(name.encode("latin-1")) for name in names]
-        weak = {_text(name.encode("latin-1")) for name in weak}
+    names = _strings(strtab, [entry[0] for entry in undefined])
+    weak = {name for name, entry in zip(names, undefined, strict=True) if entry[1] >> 4 == STB_WEAK}
     known = set(names)
     names += [name for name in _versioned_names(elf) if name not in known]
-    return [name for name in names if name], weak
+    return [name for name in names if name] if "" in names else names, weak
+
+
+def _strings(table: bytes, offsets: Iterable[int]) -> list[str]:
+    """Return the strings at some offsets of a table: one decoding for all of them saves much time."""
+    text = table.decode("latin-1") + "\0"  # has the table's offsets, as UTF-8 would not
+    strings = [text[at : text.index("\0", at)] for at in offsets]
+    return strings if table.isascii() else [_text(string.encode("latin-1")) for string in strings]
 
 
 def _versioned_names(elf: Elf) -> list[str]:
     found = elf.find(b"__versions")
-    if found is None or len(found[1]) % elf.layout.version.size:
+    size = elf.layout.version.size
+    if found is None or len(found[1]) % size:
         return []
-    data = found[1]
-    if not data:
-        return []
-    room = elf.bits // 8
-    text = data.decode("latin-1") + "\0"
-    names = [text[at : text.index("\0", at)] for at in range(room, len(data), elf.layout.version.size)]
-    return [name if name.isascii() else _text(name.encode("latin-1")) for name in names]
+    return _strings(found[1], range(elf.bits // 8, len(found[1]), size))
 
 
 def needed_symbols(elf: Elf) -> list[tuple[str, bool, int]]:

@@ -22,21 +22,17 @@ __all__ = ["Analysis", "analyse"]
 class Analysis:
     """Modules in depmod's order, what each says, and what follows from all of them.
 
-    ``owners`` has the index of the module that exports a symbol, or KERNEL. ``needs`` are the indexes of all
-    modules each one needs, users before what they use. With ``cycles``, paths of module indexes, there is no such
-    order, and ``needs`` is empty.
+    ``symbols`` are (symbol, index of its module) in the order of modules.symbols; ``owners`` has those, and
+    KERNEL for the kernel's own. ``needs`` are the indexes of all modules that each one needs, users before
+    what they use. With ``cycles``, paths of module indexes, there is no such order, and neither list.
     """
 
     modules: Sequence[Candidate]
     facts: Sequence[Facts]
     owners: Mapping[str, int]
+    symbols: Sequence[tuple[str, int]]
     needs: Sequence[Sequence[int]]
     cycles: Sequence[Sequence[int]]
-
-    def symbols(self) -> list[tuple[str, int]]:
-        """Return (symbol, index of its module) in the order of modules.symbols."""
-        exported = [name for name, owner in self.owners.items() if owner != KERNEL]
-        return [(name, self.owners[name]) for name in hash_order(exported, SYMBOL_BUCKETS)]
 
 
 def analyse(
@@ -47,5 +43,7 @@ def analyse(
     dependencies = module_dependencies(facts, owners, prefix)
     order, users = topological_order(dependencies)
     if len(order) < len(modules):
-        return Analysis(modules, facts, owners, (), find_cycles(dependencies, users))
-    return Analysis(modules, facts, owners, closures(dependencies, order), ())
+        return Analysis(modules, facts, owners, (), (), find_cycles(dependencies, users))
+    exported = [name for name, owner in owners.items() if owner != KERNEL]
+    symbols = [(name, owners[name]) for name in hash_order(exported, SYMBOL_BUCKETS)]
+    return Analysis(modules, facts, owners, symbols, closures(dependencies, order), ())

@@ -40,8 +40,8 @@ FAKE_SYMBOLS = ("__this_module", "_GLOBAL_OFFSET_TABLE_", "TOC.")
 class Checks:
     """What is known of the kernel's symbols, and what is to be reported about those of modules.
 
-    ``report`` is ``-e``: unknown symbols, and with ``versions`` (``-E``) CRCs that differ. ``prefix`` is the letter
-    that some architectures put before each symbol's name, or empty.
+    ``report`` is ``-e``: unknown symbols, and with ``versions`` (``-E``) CRCs that differ. ``prefix`` is the
+    letter that some architectures put before each symbol's name, or empty.
     """
 
     report: bool = False

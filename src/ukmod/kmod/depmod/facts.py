@@ -8,13 +8,14 @@ import os
 from ukmod.errors import FormatError, LimitError, MissingExtraError
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
-from ukmod.kmod.symbols import exported_symbols, needed_names, needed_symbols
+from ukmod.kmod.symbols import find_exports, needed_names, needed_symbols
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ukmod.kmod.elf import Source
 
     Texts = tuple[str, ...]
+    Packed = tuple[Texts, Texts, Texts, Texts, Texts, Texts, int, tuple[int, ...]]
 
 __all__ = ["Facts", "read_facts"]
 
@@ -25,10 +26,10 @@ _SMALL = 1 << 16
 class Facts:
     """One module's part in the whole. There are thousands, so it is a plain class; nobody changes one.
 
-    ``exports`` and ``needs`` are symbols, ``weak`` those of the needed that may be missing; ``crcs`` are the CRCs
-    of both, one after the other, if they were asked for. ``aliases``, ``softdeps`` and ``weakdeps`` are as in the
-    module. ``failure`` is why the module could not be read, an error number or 0: such a module is listed without
-    dependencies.
+    ``exports`` and ``needs`` are symbols, ``weak`` those of the needed that may be missing; ``crcs`` are the
+    CRCs of both, one after the other, if they were asked for. ``aliases``, ``softdeps`` and ``weakdeps`` are
+    as in the module. ``failure`` is why the module could not be read, an error number or 0: such a module is
+    listed without dependencies.
     """
 
     __slots__ = ("aliases", "crcs", "exports", "failure", "needs", "softdeps", "weak", "weakdeps")
@@ -53,7 +54,7 @@ class Facts:
         self.failure = failure
         self.crcs = crcs
 
-    def pack(self) -> tuple[Texts, Texts, Texts, Texts, Texts, Texts, int, tuple[int, ...]]:
+    def pack(self) -> Packed:
         """Return what ``Facts(*packed)`` takes: nothing that marshal does not know."""
         texts = (self.exports, self.needs, self.weak, self.aliases, self.softdeps, self.weakdeps)
         return (*texts, self.failure, self.crcs)
@@ -73,30 +74,25 @@ def read_facts(path: str, *, crcs: bool = False) -> Facts:
 
 
 def _facts(elf: Elf, *, crcs: bool) -> Facts:
-    failure = 0
-    exports: list[tuple[str, int]] = []
     needs: list[str] = []
     weak: set[str] = set()
     needed_crcs: list[int] = []
-    try:
-        exports = exported_symbols(elf, crcs=crcs)
-    except FormatError as error:
-        if error.errno != errno.ENODATA:
-            failure = error.errno
+    exports = find_exports(elf, crcs=crcs)
     try:
         needs, weak = needed_names(elf)
         if crcs:
             needed_crcs = [crc for _name, _weak, crc in needed_symbols(elf)]
     except FormatError:
         pass  # kmod says nothing of this either: without a symbol table nothing is needed
-    texts = elf.modinfo_texts((b"alias=", b"softdep=", b"weakdep="))
+    aliases, softdeps, weakdeps = elf.modinfo_texts((b"alias=", b"softdep=", b"weakdep="))
     return Facts(
-        tuple([name for name, _crc in exports]),
-        tuple(needs),
-        tuple(weak),
-        *texts,
-        failure,
-        tuple([*[crc for _name, crc in exports], *needed_crcs]) if crcs else (),
+        exports=tuple([name for name, _crc in exports]),
+        needs=tuple(needs),
+        weak=tuple(weak),
+        aliases=aliases,
+        softdeps=softdeps,
+        weakdeps=weakdeps,
+        crcs=(*[crc for _name, crc in exports], *needed_crcs) if crcs else (),
     )
 
 

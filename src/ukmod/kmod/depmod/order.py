@@ -54,7 +54,7 @@ _LANE = Struct("<I4x")
 
 
 def _superfast_lanes(joined: bytes, length: int, count: int) -> bytes:
-    """Hash ``count`` keys of one length, one after another in ``joined``; return their lanes, little endian."""
+    """Hash ``count`` keys of one length, one after another in ``joined``; return their lanes in bytes."""
     mask = int.from_bytes(b"\xff\xff\xff\xff\0\0\0\0" * count, "little")
 
     def lanes(*columns: bytes) -> int:

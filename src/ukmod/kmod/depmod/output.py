@@ -6,6 +6,8 @@ modules have them in the one, and normalized in the other.
 
 from __future__ import annotations
 
+from ukmod.errors import UsageError
+from ukmod.kmod.depmod.forks import Fork
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.depmod.order import read_input, read_lines
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
@@ -15,11 +17,14 @@ from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ukmod.kmod.depmod.analysis import Analysis
     from ukmod.kmod.depmod.log import Log
     from ukmod.kmod.index import Entry
+
+    Made = tuple[bytes | str, list[tuple[int, str]]]
+    """A file's content, or the text that cannot be in it, and what is to be logged."""
 
 __all__ = ["Output"]
 
@@ -37,16 +42,50 @@ class Output:
     preorder: bool = False
     log: Log = silent
 
-    def texts(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the text files, (name, content): what ``-n`` prints."""
-        for name, make in _FILES:
-            if not name.endswith(".bin"):
-                yield name, make(self)
+    def texts(self) -> list[tuple[str, bytes]]:
+        """Return the text files, (name, content): what ``-n`` prints."""
+        return self._finish(_make(self, [name for name in _FILES if not name.endswith(".bin")]))
 
-    def files(self) -> Iterator[tuple[str, bytes]]:
-        """Yield all files, (name, content). UsageError where an index cannot hold what a module says."""
-        for name, make in _FILES:
-            yield name, make(self)
+    def files(self, *, fork: bool = False) -> list[tuple[str, bytes]]:
+        """Return all files, (name, content). UsageError where an index cannot hold what a module says.
+
+        With ``fork``, a child makes those that take half of the time.
+        """
+        if not fork:
+            return self._finish(_make(self, _FILES))
+        child = Fork(lambda: _make(self, _OF_ALIASES))
+        made = _make(self, [name for name in _FILES if name not in _OF_ALIASES])
+        return self._finish(made | child.result())
+
+    def _finish(self, made: Mapping[str, Made]) -> list[tuple[str, bytes]]:
+        """Log what making the files had to say, in kmod's order."""
+        finished: list[tuple[str, bytes]] = []
+        for name in [name for name in _FILES if name in made]:
+            content, messages = made[name]
+            for priority, text in messages:
+                self.log(priority, text)
+            if isinstance(content, str):
+                raise UsageError("only 7-bit ASCII is supported", subject=content)
+            finished.append((name, content))
+        return finished
+
+
+def _make(output: Output, names: Iterable[str]) -> dict[str, Made]:
+    """Make some files, and keep what is to be logged."""
+    made: dict[str, Made] = {}
+    for name in names:
+        messages: list[tuple[int, str]] = []
+        log = _collect(messages)
+        quiet = Output(output.analysis, output.dirname, output.warn_duplicates, output.preorder, log)
+        try:
+            made[name] = _FILES[name](quiet), messages
+        except UsageError as error:
+            made[name] = error.subject, messages
+    return made
+
+
+def _collect(messages: list[tuple[int, str]]) -> Log:
+    return lambda priority, text: messages.append((priority, text))
 
 
 def _dependency_lines(analysis: Analysis) -> list[str]:
@@ -106,13 +145,13 @@ def _weakdep(output: Output) -> bytes:
 
 def _symbols(output: Output) -> bytes:
     names = [module.name for module in output.analysis.modules]
-    lines = [f"alias symbol:{symbol} {names[owner]}" for symbol, owner in output.analysis.symbols()]
+    lines = [f"alias symbol:{symbol} {names[owner]}" for symbol, owner in output.analysis.symbols]
     return _encode(["# Aliases for symbols, used by symbol_request().", *lines])
 
 
 def _symbol_entries(output: Output) -> list[Entry]:
     names = [module.name for module in output.analysis.modules]
-    return [(f"symbol:{symbol}", owner, names[owner]) for symbol, owner in output.analysis.symbols()]
+    return [(f"symbol:{symbol}", owner, names[owner]) for symbol, owner in output.analysis.symbols]
 
 
 def _builtin_entries(output: Output) -> list[Entry] | None:
@@ -213,17 +252,19 @@ def _warn_duplicates(entries: list[Entry], what: str, log: Log) -> None:
         seen.add(key)
 
 
-_FILES: tuple[tuple[str, Callable[[Output], bytes]], ...] = (
-    ("modules.dep", _dep),
-    ("modules.dep.bin", _index(_dep_entries, "deps")),
-    ("modules.alias", _alias),
-    ("modules.alias.bin", _index(_alias_entries, "alias")),
-    ("modules.softdep", _softdep),
-    ("modules.weakdep", _weakdep),
-    ("modules.symbols", _symbols),
-    ("modules.symbols.bin", _index(_symbol_entries, "syms")),
-    ("modules.builtin.bin", _index(_builtin_entries)),
-    ("modules.builtin.alias.bin", _index(_builtin_alias_entries)),
-    ("modules.devname", _devname),
-)
+_FILES: dict[str, Callable[[Output], bytes]] = {
+    "modules.dep": _dep,
+    "modules.dep.bin": _index(_dep_entries, "deps"),
+    "modules.alias": _alias,
+    "modules.alias.bin": _index(_alias_entries, "alias"),
+    "modules.softdep": _softdep,
+    "modules.weakdep": _weakdep,
+    "modules.symbols": _symbols,
+    "modules.symbols.bin": _index(_symbol_entries, "syms"),
+    "modules.builtin.bin": _index(_builtin_entries),
+    "modules.builtin.alias.bin": _index(_builtin_alias_entries),
+    "modules.devname": _devname,
+}
 """In the order kmod writes them, which is that of its warnings."""
+
+_OF_ALIASES = ("modules.alias", "modules.alias.bin", "modules.devname")

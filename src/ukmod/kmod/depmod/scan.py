@@ -95,7 +95,7 @@ def _walk(top: str, skip: frozenset[str], log: Log) -> Iterator[tuple[str, int]]
 
 
 def _kind(entry: os.DirEntry[str], path: str, levels: Sequence[_Level], log: Log) -> int:
-    """Return S_IFREG or S_IFDIR for what is to be looked at, links followed; 0 for the rest, which is logged."""
+    """Return S_IFREG or S_IFDIR for what is to be looked at, links followed; 0 for what is logged."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
     if entry.is_dir(follow_symlinks=False):

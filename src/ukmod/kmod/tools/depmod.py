@@ -240,7 +240,7 @@ def _analyse(
     modules: list[Candidate], options: _Options, kernel: dict[str, int], host: Host, log: Log
 ) -> Analysis:
     checks = Checks(report="e" in options, versions=options.symvers is not None, prefix=options.prefix)
-    facts = read_all(modules, crcs=checks.report and checks.versions)
+    facts = read_all(modules, crcs=checks.report and checks.versions, fork=True)
     for module, fact in zip(modules, facts, strict=True):
         if fact.failure:
             log.err(f"failed to load symbols from {module.path}: {os.strerror(fact.failure)}")
@@ -267,7 +267,7 @@ def _write(output: Output, directory: str, log: Log) -> int:
     except OSError as error:
         log.message(LOG_CRIT, f"could not create directory {directory}: {error.strerror}")
     try:
-        publish(directory, output.files())
+        publish(directory, output.files(fork=True))
     except OSError as error:
         log.message(LOG_ERR, f"Could not create index '{error.filename}': {error.strerror}")
         return 1
