@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.loaded import State
     from ukmod.kmod.plans import Step, Target
 
-__all__ = ["carry_out", "insert_file", "run_command"]
+__all__ = ["carry_out", "insert_file", "run_command", "run_shell"]
 
 
 def carry_out(
@@ -81,14 +81,10 @@ def _do(step: Step, context: Context, host: Host, force: int) -> None:
 def run_command(kind: str, command: str, module: str, options: str, host: Host, *, log: LibraryLog) -> None:
     """Run an install command of modprobe.d(5); LoadError(EINVAL) if it does not end with status 0.
 
-    ``$CMDLINE_OPTS`` stands for the options, MODPROBE_MODULE in its environment for the module.
+    ``$CMDLINE_OPTS`` in it stands for the options.
     """
     command = command.replace("$CMDLINE_OPTS", options)
-    host.environ["MODPROBE_MODULE"] = module
-    try:
-        status = host.system(command)
-    finally:
-        host.environ.pop("MODPROBE_MODULE", None)
+    status = run_shell(command, module, host)
     if status == -1:
         text = f"Could not run {kind} command '{command}' for module {module}"
     elif exit_code := status >> 8 & 0xFF:
@@ -97,6 +93,15 @@ def run_command(kind: str, command: str, module: str, options: str, host: Host, 
         return
     log(LOG_ERR, "command_do", text)
     raise LoadError(text, errno=errno.EINVAL, subject=module)
+
+
+def run_shell(command: str, module: str, host: Host) -> int:
+    """Run a command with MODPROBE_MODULE in its environment; returns its wait status, or -1."""
+    host.environ["MODPROBE_MODULE"] = module
+    try:
+        return host.system(command)
+    finally:
+        host.environ.pop("MODPROBE_MODULE", None)
 
 
 def insert_file(

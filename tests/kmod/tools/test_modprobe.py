@@ -234,6 +234,12 @@ class TestQueries:
         assert base["option_sources"] == [{"text": "a=1", "source": "/etc/modprobe.d/a.conf:1"}]
         assert user["reason"]["source"] == "/lib/modules/4.4.4/modules.alias.bin"
 
+    def test_json_of_all_is_one_document(self, host: FakeHost) -> None:
+        import json
+
+        assert run(host, "-a", "-D", "--json", "base", "nothing", "other") == 1
+        assert [step["module"] for step in json.loads(host.stdout.text)] == ["base", "other"]
+
     def test_show_alias(self, host: FakeHost) -> None:
         assert run(host, "-R", "char-major-10-1") == 0
         assert host.stdout.text == "user\n"

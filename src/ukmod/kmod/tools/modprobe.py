@@ -13,7 +13,7 @@ from ukmod.kmod.host import (
     LOG_ERR,
     LOG_INFO,
 )
-from ukmod.kmod.insert import carry_out
+from ukmod.kmod.insert import carry_out, run_shell
 from ukmod.kmod.loaded import SysModules
 from ukmod.kmod.plans import plan_target, resolve
 from ukmod.kmod.tools import call
@@ -71,6 +71,8 @@ class _Run:
         log.set_priority(request.verbose)
         tree.load(log.library)
         self.state = SysModules(host, log.library)
+        self.steps: list[Step] = []
+        """What --json shows at the end."""
 
     def _dirname(self) -> str:
         request = self.request
@@ -92,6 +94,10 @@ class _Run:
             error = self._last_failure(self._insert, request.words)
         else:
             error = self._insert(request.words[0], options_text(request.words[1:]))
+        if "json" in request:
+            from ukmod.kmod.tools.report import steps_json
+
+            self.host.stdout.write(steps_json(self.steps))
         self.log.close()
         return 1 if error else 0
 
@@ -163,24 +169,19 @@ class _Run:
         found = self._resolve(word)
         if not found:
             return errno.ENOENT
-        shown: list[Step] = []
         error = 0
         for module in found:
             if "R" in self.request:
                 self.host.stdout.write(f"{module.name}\n")
             else:
-                error = self._insert_module(module, options, shown)
-        if "json" in self.request:
-            from ukmod.kmod.tools.report import steps_json
-
-            self.host.stdout.write(steps_json(shown))
+                error = self._insert_module(module, options)
         return error
 
-    def _insert_module(self, module: Module, options: str | None, shown: list[Step]) -> int:
+    def _insert_module(self, module: Module, options: str | None) -> int:
         request = self.request
         show = None
         if "json" in request:
-            show = shown.append
+            show = self.steps.append
         elif request.shows:
             show = self._print_step
         try:
@@ -266,12 +267,7 @@ class _Run:
         self._show(f"remove {command}")
         if self.request.dry_run:
             return 0
-        self.host.environ["MODPROBE_MODULE"] = step.module
-        try:
-            status = self.host.system(command)
-        finally:
-            self.host.environ.pop("MODPROBE_MODULE", None)
-        exit_code = status >> 8 & 0xFF
+        exit_code = run_shell(command, step.module, self.host) >> 8 & 0xFF
         if exit_code:
             self.log.message(self.request.failure, f"Error running remove command for {step.module}")
         return exit_code

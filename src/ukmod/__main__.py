@@ -1,0 +1,7 @@
+"""``python -m ukmod`` is the ``ukmod`` program."""
+
+import sys
+
+from ukmod.cli import main
+
+sys.exit(main())
