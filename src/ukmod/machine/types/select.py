@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHIPPED_PROFILES", "find_profile", "matches", "read_file", "read_types", "types_for", "types_of"]
 
-SHIPPED_PROFILES = os.path.join(os.path.dirname(__file__), "..", "..", "data", "profiles")
+SHIPPED_PROFILES = os.path.normpath(os.path.join(os.path.dirname(__file__), "../../data/profiles"))
 """The directory of the profiles that come with ukmod."""
 
 _SUFFIXES = (".json", ".json.gz")

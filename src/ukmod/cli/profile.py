@@ -1,0 +1,43 @@
+"""``ukmod profile``: make a profile of a kernel's struct layouts."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+
+from ukmod.errors import UsageError
+from ukmod.kmod.elf import Elf
+from ukmod.machine.types.btf import Btf
+from ukmod.machine.types.graph import Graph
+from ukmod.machine.types.profile import cut, write_profile
+from ukmod.machine.types.select import read_file, types_of
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Cut the types that ukmod needs out of a kernel's BTF, or out of a module's debug information."""
+    parser = argparse.ArgumentParser(prog="ukmod profile", description=main.__doc__)
+    parser.add_argument("file", help="a vmlinuz, a vmlinux, raw BTF (/sys/kernel/btf/vmlinux) or a .ko")
+    parser.add_argument("-o", "--output", required=True, help="the profile; compressed if it ends in .gz")
+    parser.add_argument("--vermagic", help="the vermagic of the kernel's modules, where FILE does not say it")
+    options = parser.parse_args(argv)
+    data = read_file(options.file)
+    graph, found = _graph_and_vermagic(data, options.file)
+    vermagic = options.vermagic or found
+    if not vermagic:
+        raise UsageError("does not say its vermagic: give it with --vermagic", subject=options.file)
+    release = vermagic.partition(" ")[0]
+    digest = hashlib.sha256(graph.raw if isinstance(graph, Btf) else data).hexdigest()
+    write_profile(cut(graph, release=release, vermagic=vermagic, digest=digest), options.output)
+    return 0
+
+
+def _graph_and_vermagic(data: bytes, path: str) -> tuple[Graph, str]:
+    graph, image = types_of(data, path)
+    if image is not None:
+        return graph, image.vermagic
+    if data.startswith(b"\x7fELF"):
+        return graph, next((value for key, value in Elf(data, path).modinfo() if key == "vermagic"), "")
+    return graph, ""

@@ -1,0 +1,183 @@
+"""The kernel's own symbol table, as scripts/kallsyms.c packs it into .rodata.
+
+The tables have no names in a kernel without a symbol table, so they are found by what they must look like:
+the 256 tokens, the index of where each begins, the markers (where every 256th name begins), the names, their
+number, and the addresses before or (since Linux 6.4) after all of these.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ukmod.errors import FormatError
+from ukmod.machine.image.symbols import Symbol
+from ukmod.machine.image.vmlinux import Vmlinux
+
+__all__ = ["read_kallsyms"]
+
+_DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
+_TOKENS = 256
+_LONGEST = 2 + 0x3FFF
+"""Bytes of a packed name: its length, of 14 bits at most, and so many tokens."""
+_MARKED = 256
+_SYMBOLS = 1 << 22
+_KERNEL = 0xFFFFFFFF80000000
+_WORD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The 256 tokens, and where their table begins and their index ends."""
+
+    tokens: list[bytes]
+    start: int
+    end: int
+
+
+def read_kallsyms(vmlinux: Vmlinux) -> list[Symbol]:
+    """Return all symbols in the order of their addresses; none for a kernel without kallsyms.
+
+    Raises FormatError if a part of the tables is there and the rest is not.
+    """
+    data = _data(vmlinux)
+    tokens = _find_tokens(data)
+    if tokens is None:
+        return []
+    markers_at, markers = _find_markers(vmlinux, data, tokens.start)
+    count_at, count = _find_count(vmlinux, data, markers_at, markers)
+    addresses = _find_addresses(vmlinux, data, count_at, tokens.end, count)
+    names = _names(data, count_at + _WORD, markers_at, count, tokens.tokens)
+    return [Symbol(name[1:], name[:1], address) for name, address in zip(names, addresses, strict=True)]
+
+
+def _data(vmlinux: Vmlinux) -> bytes:
+    section = vmlinux.section(".rodata")
+    if section is None:
+        raise FormatError("no .rodata", path=vmlinux.path)
+    return vmlinux.elf.section_data(section)
+
+
+def _find_tokens(data: bytes) -> _Tokens | None:
+    """The token of a digit is the digit itself: ten in a row are a table, if an index of it follows."""
+    at = data.find(_DIGITS)
+    while at >= 0:
+        end = at
+        for _ in range(_TOKENS - ord("0")):
+            end = data.find(b"\0", end) + 1
+            if not end:
+                return None
+        for alignment in (8, 4):
+            index_at = -(-end // alignment) * alignment
+            raw = data[index_at : index_at + 2 * _TOKENS]
+            if len(raw) == 2 * _TOKENS:
+                index = struct.unpack(f"<{_TOKENS}H", raw)
+                tokens = _split_tokens(data[at - index[ord("0")] : end], index)
+                if tokens is not None and at >= index[ord("0")]:
+                    return _Tokens(tokens, at - index[ord("0")], index_at + len(raw))
+        at = data.find(_DIGITS, at + 1)
+    return None
+
+
+def _split_tokens(table: bytes, index: tuple[int, ...]) -> list[bytes] | None:
+    tokens = table.split(b"\0")[:-1]
+    place = 0
+    for token, offset in zip(tokens, index, strict=False):
+        if offset != place:
+            return None
+        place += len(token) + 1
+    return tokens if len(tokens) == _TOKENS else None
+
+
+def _find_markers(vmlinux: Vmlinux, data: bytes, end: int) -> tuple[int, array[int]]:
+    """The last table before ``end`` of numbers that grow from zero as names' offsets do."""
+    words = array("I", data[: end // 4 * 4])
+    for at in range(len(words) - 2, 0, -1):
+        if words[at] == 0 and 2 * _MARKED <= words[at + 1] <= _LONGEST * _MARKED:
+            stop = at + 1
+            while stop < len(words) and 2 * _MARKED <= words[stop] - words[stop - 1] <= _LONGEST * _MARKED:
+                stop += 1
+            if stop - at >= 4 and at % 2 == 0:
+                return 4 * at, words[at:stop]
+    raise FormatError("kallsyms has tokens but no markers", path=vmlinux.path)
+
+
+def _find_count(vmlinux: Vmlinux, data: bytes, markers_at: int, markers: array[int]) -> tuple[int, int]:
+    """Find the number of names, which the names follow: the first 256 must end where the marker says."""
+    highest = markers_at - markers[-1] - _WORD
+    lowest = max(highest - _MARKED * _LONGEST, 0)
+    for at in range(highest // _WORD * _WORD, lowest - 1, -_WORD):
+        if highest < 0:
+            break
+        count = int.from_bytes(data[at : at + _WORD], "little")
+        if (
+            _MARKED * (len(markers) - 1) < count <= min(_MARKED * len(markers), _SYMBOLS)
+            and _skip(data, at + _WORD, _MARKED) == at + _WORD + markers[1]
+        ):
+            return at, count
+    raise FormatError("kallsyms has markers but no names", path=vmlinux.path)
+
+
+def _skip(data: bytes, at: int, count: int) -> int:
+    for _ in range(count):
+        if at + 2 > len(data):
+            return -1
+        length = data[at]
+        at += 1
+        if length >= 0x80:  # since Linux 6.1
+            length = length & 0x7F | data[at] << 7
+            at += 1
+        at += length
+    return at
+
+
+def _names(data: bytes, at: int, end: int, count: int, tokens: list[bytes]) -> Iterator[str]:
+    expand = tokens.__getitem__
+    for number in range(count):
+        length = data[at]
+        at += 1
+        if length >= 0x80:
+            length = length & 0x7F | data[at] << 7
+            at += 1
+        if at + length > end:
+            raise FormatError(f"kallsyms has only {number} of {count} names", offset=at)
+        yield b"".join(map(expand, data[at : at + length])).decode("utf-8", "replace")
+        at += length
+
+
+def _find_addresses(vmlinux: Vmlinux, data: bytes, count_at: int, end: int, count: int) -> list[int]:
+    """Decode the addresses: offsets of 32 bits from a base that stands after them, or whole ones."""
+    offsets_size = -(-4 * count // _WORD) * _WORD
+    after = -(-end // _WORD) * _WORD
+    for offsets_at in (count_at - _WORD - offsets_size, after):
+        base = _base(data, offsets_at + offsets_size)
+        if offsets_at >= 0 and base is not None:
+            found = _decode(array("i", data[offsets_at : offsets_at + 4 * count]), base)
+            if _is_plausible(found, count):
+                return found
+    whole = array("Q", data[max(count_at - _WORD * count, 0) : count_at]).tolist()
+    if _is_plausible(whole, count):
+        return whole
+    raise FormatError("kallsyms has names but no addresses", path=vmlinux.path)
+
+
+def _base(data: bytes, at: int) -> int | None:
+    if not 0 <= at <= len(data) - _WORD:
+        return None
+    base = int.from_bytes(data[at : at + _WORD], "little")
+    return base if base >= _KERNEL else None
+
+
+def _decode(offsets: array[int], base: int) -> list[int]:
+    """Negative offsets count down from below the base where per-CPU symbols take the others."""
+    if any(offset < 0 for offset in offsets):
+        return [offset if offset >= 0 else base - 1 - offset for offset in offsets]
+    return [base + offset for offset in offsets]
+
+
+def _is_plausible(addresses: list[int], count: int) -> bool:
+    """Whether they are as many as the names, and sorted as scripts/kallsyms.c leaves them."""
+    kernel = [address for address in addresses if address >= _KERNEL]
+    return len(addresses) == count and kernel == sorted(kernel) and 2 * len(kernel) > count

@@ -1,0 +1,95 @@
+"""What a kernel exports: ``__ksymtab`` and its companions (include/linux/export.h, kernel/module/)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ukmod.errors import FormatError
+from ukmod.kmod.elf import Section, string_at
+from ukmod.machine.image.vmlinux import Vmlinux
+
+__all__ = ["Export", "read_exports"]
+
+_TABLES = (("__ksymtab", "__kcrctab", False), ("__ksymtab_gpl", "__kcrctab_gpl", True))
+_STRINGS = "__ksymtab_strings"
+_NAMESPACED, _PLAIN = 12, 8
+"""Sizes of struct kernel_symbol: offsets from where they stand to value, name and, since 5.4, namespace."""
+_MASK = (1 << 64) - 1
+_LONGEST_NAMESPACE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An exported symbol. ``crc`` is None in a kernel without CONFIG_MODVERSIONS."""
+
+    name: str
+    address: int
+    gpl: bool
+    crc: int | None
+    namespace: str
+
+
+def read_exports(vmlinux: Vmlinux) -> dict[str, Export]:
+    """Return the exports by name; none for a kernel without modules. FormatError for tables that lie."""
+    strings = vmlinux.section(_STRINGS)
+    if strings is None:
+        return {}
+    text = vmlinux.elf.section_data(strings)
+    exports: dict[str, Export] = {}
+    for table, crcs, gpl in _TABLES:
+        section = vmlinux.section(table)
+        if section is not None:
+            for export in _read_table(vmlinux, section, vmlinux.content(crcs), (strings.addr, text), gpl):
+                exports.setdefault(export.name, export)
+    return exports
+
+
+def _read_table(
+    vmlinux: Vmlinux,
+    section: Section,
+    crcs: bytes,
+    strings: tuple[int, bytes],
+    gpl: bool,  # noqa: FBT001
+) -> Iterator[Export]:
+    data = vmlinux.elf.section_data(section)
+    size = _entry_size(data, crcs, section.addr, strings)
+    count = len(data) // size
+    if len(data) % size or (crcs and len(crcs) != 4 * count):
+        raise FormatError(f"{section.name} has half an entry", path=vmlinux.path, offset=section.offset)
+    sums: list[int | None] = [*struct.unpack(f"<{count}I", crcs)] if crcs else [None] * count
+    first, text = strings
+    for index, crc in enumerate(sums):
+        here = section.addr + index * size
+        value, name = struct.unpack_from("<ii", data, index * size)
+        name_at = here + 4 + name - first
+        if not 0 <= name_at < len(text):
+            at = section.offset + index * size
+            raise FormatError(f"{section.name}[{index}] has no name", path=vmlinux.path, offset=at)
+        (space,) = struct.unpack_from("<i", data, index * size + 8) if size == _NAMESPACED else (0,)
+        namespace = _namespace(vmlinux, here + 8 + space, strings) if space else ""
+        yield Export(_text(text, name_at), here + value & _MASK, gpl, crc, namespace)
+
+
+def _entry_size(data: bytes, crcs: bytes, address: int, strings: tuple[int, bytes]) -> int:
+    """The entries' size: from the number of CRCs, or else the one with which the second has a name too."""
+    if crcs:
+        return len(data) // (len(crcs) // 4 or 1) or _NAMESPACED
+    if len(data) >= 2 * _NAMESPACED:
+        (name,) = struct.unpack_from("<i", data, _NAMESPACED + 4)
+        if not 0 <= address + _NAMESPACED + 4 + name - strings[0] < len(strings[1]):
+            return _PLAIN
+    return _NAMESPACED if len(data) % _NAMESPACED == 0 else _PLAIN
+
+
+def _namespace(vmlinux: Vmlinux, address: int, strings: tuple[int, bytes]) -> str:
+    """A namespace stands among the names, or in .rodata."""
+    first, text = strings
+    if 0 <= address - first < len(text):
+        return _text(text, address - first)
+    return _text(vmlinux.read(address, _LONGEST_NAMESPACE), 0)
+
+
+def _text(table: bytes, at: int) -> str:
+    return string_at(table, at).decode("utf-8", "replace")

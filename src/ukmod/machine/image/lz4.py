@@ -1,0 +1,87 @@
+"""LZ4's legacy frames, which ``lz4 -l`` and so the kernel's Makefile make (lz4_Frame_format.md)."""
+
+from __future__ import annotations
+
+from ukmod.errors import FormatError, LimitError
+
+__all__ = ["unpack_block", "unpack_lz4"]
+
+_BLOCK = 8 << 20
+"""What a block unpacks to at most."""
+_MIN_MATCH = 4
+
+
+def unpack_lz4(data: bytes, *, limit: int, path: str = "") -> bytes:
+    """Unpack a legacy frame; what follows it, as the kernel's appended size does, is left alone.
+
+    Raises FormatError if it is damaged, LimitError if it is larger than ``limit`` bytes unpacked.
+    """
+    out = bytearray()
+    at = 4
+    # A frame has no end mark; it ends where there is no room for another block.
+    while at + 4 < len(data):
+        size = int.from_bytes(data[at : at + 4], "little")
+        at += 4
+        if at + size > len(data):
+            raise FormatError("an lz4 block is cut off", path=path, offset=at)
+        try:
+            unpack_block(memoryview(data)[at : at + size], out, min(_BLOCK, limit - len(out)))
+        except (IndexError, ValueError) as error:
+            raise FormatError(f"damaged lz4 block: {error}", path=path, offset=at) from error
+        except OverflowError:
+            if limit - len(out) < _BLOCK:
+                raise LimitError(f"unpacks to more than the limit of {limit} bytes", subject=path) from None
+            raise FormatError("an lz4 block is larger than 8 MiB", path=path, offset=at) from None
+        at += size
+    return bytes(out)
+
+
+def unpack_block(block: memoryview, out: bytearray, room: int) -> None:
+    """Append an unpacked block to ``out`` (lz4_Block_format.md).
+
+    Raises IndexError or ValueError for a damaged block, OverflowError for one larger than ``room``.
+    """
+    start = len(out)
+    at, end = 0, len(block)
+    while at < end:
+        token = block[at]
+        at += 1
+        length = token >> 4
+        if length == 15:
+            length, at = _long(block, at, length)
+        if length:
+            if at + length > end:
+                raise ValueError("literals are cut off")
+            out += block[at : at + length]
+            at += length
+        if at < end:  # the last sequence is literals alone
+            distance = block[at] | block[at + 1] << 8
+            at += 2
+            length = token & 15
+            if length == 15:
+                length, at = _long(block, at, length)
+            copy_match(out, distance, length + _MIN_MATCH, start)
+        if len(out) - start > room:
+            raise OverflowError
+
+
+def _long(block: memoryview, at: int, length: int) -> tuple[int, int]:
+    """Read the rest of a length: bytes that are added up, of which 255 is not the last."""
+    while True:
+        byte = block[at]
+        at += 1
+        length += byte
+        if byte != 255:
+            return length, at
+
+
+def copy_match(out: bytearray, distance: int, length: int, start: int = 0) -> None:
+    """Repeat what was ``distance`` bytes ago, which may overlap what it makes."""
+    origin = len(out) - distance
+    if distance < 1 or origin < start:
+        raise ValueError("a match before the start")
+    if distance >= length:
+        out += out[origin : origin + length]
+    else:
+        pattern = out[origin:]
+        out += (pattern * (length // distance + 1))[:length]

@@ -1,0 +1,149 @@
+"""lzop's files with LZO1X data (Documentation/staging/lzo.rst describes the instructions)."""
+
+from __future__ import annotations
+
+import zlib
+
+from ukmod.errors import FormatError, LimitError
+from ukmod.machine.image.lz4 import copy_match
+
+__all__ = ["unpack_block", "unpack_lzo"]
+
+_MAGIC_SIZE = 9
+_BLOCK = 64 << 20
+_ADLER32_UNPACKED, _ADLER32_PACKED, _CRC32_UNPACKED, _CRC32_PACKED, _FILTER = 0x1, 0x2, 0x100, 0x200, 0x800
+_EXTENDED = 0x940  # the version since which a header has more fields
+
+
+class _Reader:
+    """Big-endian numbers of a file, one after another."""
+
+    def __init__(self, data: bytes, at: int, path: str) -> None:
+        self.data, self.at, self.path = data, at, path
+
+    def take(self, size: int) -> bytes:
+        if self.at + size > len(self.data):
+            raise FormatError("the lzo file is cut off", path=self.path, offset=self.at)
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+
+def unpack_lzo(data: bytes, *, limit: int, path: str = "") -> bytes:
+    """Unpack an lzop file, up to its end mark.
+
+    Raises FormatError if it is damaged, LimitError if it is larger than ``limit`` bytes unpacked.
+    """
+    reader = _Reader(data, _MAGIC_SIZE, path)
+    flags = _read_header(reader)
+    out = bytearray()
+    while size := reader.number(4):
+        if len(out) + size > limit:
+            raise LimitError(f"unpacks to more than the limit of {limit} bytes", subject=path)
+        _read_block(reader, flags, size, out)
+    return bytes(out)
+
+
+def _read_header(reader: _Reader) -> int:
+    version, _library = reader.number(2), reader.number(2)
+    extended = version >= _EXTENDED
+    if extended:
+        reader.take(2)
+    method = reader.number(1)
+    if method not in (1, 2, 3):
+        raise FormatError(f"lzo method {method} is unknown", path=reader.path, offset=reader.at)
+    reader.take(1 if extended else 0)
+    flags = reader.number(4)
+    if flags & _FILTER:
+        raise FormatError("lzo filters are not supported", path=reader.path, offset=reader.at)
+    reader.take(12 if extended else 8)
+    reader.take(reader.number(1))
+    reader.take(4)
+    return flags
+
+
+def _read_block(reader: _Reader, flags: int, size: int, out: bytearray) -> None:
+    packed = reader.number(4)
+    at = reader.at
+    if size > _BLOCK or packed > size:
+        raise FormatError(f"an lzo block of {packed} bytes for {size}", path=reader.path, offset=at)
+    sums = [
+        (check, reader.number(4))
+        for flag, check in ((_ADLER32_UNPACKED, zlib.adler32), (_CRC32_UNPACKED, zlib.crc32))
+        if flags & flag
+    ]
+    if packed < size:
+        reader.take(4 * bool(flags & _ADLER32_PACKED) + 4 * bool(flags & _CRC32_PACKED))
+    block = reader.take(packed)
+    part = bytearray(block)
+    if packed < size:
+        part = bytearray()
+        try:
+            unpack_block(block, part, size)
+        except (IndexError, ValueError) as error:
+            raise FormatError(f"damaged lzo block: {error}", path=reader.path, offset=at) from error
+    if len(part) != size or any(check(part) != wanted for check, wanted in sums):
+        raise FormatError("damaged lzo block: not what was packed", path=reader.path, offset=at)
+    out += part
+
+
+def unpack_block(block: bytes, out: bytearray, room: int) -> None:
+    """Append an unpacked LZO1X block to ``out``, which it must find empty.
+
+    Raises IndexError or ValueError for a damaged block or one larger than ``room`` bytes.
+    """
+    at = 0
+    literals = 0
+    """The state of the documentation: how many literals the last instruction copied, 4 for 4 or more."""
+    if block[0] > 17:
+        count = block[0] - 17
+        out += block[1 : 1 + count]
+        at = 1 + count
+        literals = min(count, 4)
+    while True:
+        code = block[at]
+        at += 1
+        if code < 16 and literals == 0:
+            count, at = (code + 3, at) if code else _long(block, at, 18)
+            if at + count > len(block):
+                raise ValueError("literals are cut off")
+            out += block[at : at + count]
+            at += count
+            literals = 4
+        else:
+            length, distance, trailing, at = _match(block, code, at, literals)
+            if not distance:
+                return
+            copy_match(out, distance, length)
+            out += block[at : at + trailing]
+            at += trailing
+            literals = trailing
+        if len(out) > room:
+            raise ValueError("it is larger than it says")
+
+
+def _match(block: bytes, code: int, at: int, literals: int) -> tuple[int, int, int, int]:
+    """Return (length, distance, literals that follow, place after it); distance 0 is the end of the block."""
+    if code >= 64:
+        distance = (block[at] << 3) + (code >> 2 & 7) + 1
+        return (code >> 5) + 1, distance, code & 3, at + 1
+    if code < 16:
+        low = (block[at] << 2) + (code >> 2) + 1
+        return (3, low + 2048, code & 3, at + 1) if literals == 4 else (2, low, code & 3, at + 1)
+    mask, far = (31, 0) if code >= 32 else (7, 16384 + ((code & 8) << 11))
+    length = (code & mask) + 2
+    if length == 2:
+        length, at = _long(block, at, mask + 2)
+    low = block[at] | block[at + 1] << 8
+    distance = far + (low >> 2) + (0 if far else 1)
+    return length, 0 if distance == 16384 and far else distance, low & 3, at + 2
+
+
+def _long(block: bytes, at: int, length: int) -> tuple[int, int]:
+    """Read the rest of a length: zeros that stand for 255 each, and one byte that is not zero."""
+    while not block[at]:
+        length += 255
+        at += 1
+    return length + block[at], at + 1

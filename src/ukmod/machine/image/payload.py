@@ -1,0 +1,125 @@
+"""Find and unpack the vmlinux inside a bzImage (Documentation/x86/boot.rst), or in a packed file."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import struct
+import zlib
+from collections.abc import Callable
+
+from ukmod.errors import FormatError, LimitError
+from ukmod.kmod.compression import decompress
+from ukmod.machine.image.lz4 import unpack_lz4
+from ukmod.machine.image.lzo import unpack_lzo
+
+__all__ = ["LIMIT", "is_packed", "unpack"]
+
+LIMIT = 1 << 29
+"""Bytes that a kernel may unpack to; a kernel with everything built in has some 100 MB."""
+
+_SECTOR = 512
+_SETUP_SECTS, _HEADER_MAGIC, _VERSION, _PAYLOAD = 0x1F1, 0x202, 0x206, 0x248
+_WITH_PAYLOAD = 0x208  # the boot protocol that tells where the payload is
+_LZMA_MEMORY = 1 << 28
+
+
+def is_packed(head: bytes) -> bool:
+    """Tell whether a file that begins like this holds a kernel that must be unpacked first."""
+    return _is_bzimage(head) or any(head.startswith(magic) for magic in _DECODERS)
+
+
+def unpack(data: bytes, *, path: str = "", limit: int = LIMIT) -> bytes:
+    """Return the vmlinux of a bzImage or of a packed file.
+
+    Raises FormatError if there is none, LimitError if it is larger than ``limit`` bytes unpacked, and
+    MissingExtraError for zstd in a Python that cannot do it.
+    """
+    start, end = _payload(data, path) if _is_bzimage(data) else (0, len(data))
+    payload = data[start:end]
+    decode = next((decode for magic, decode in _DECODERS.items() if payload.startswith(magic)), None)
+    if decode is None:
+        if payload.startswith(b"\x7fELF"):
+            return payload
+        raise FormatError("the kernel's compression is unknown", path=path, offset=start)
+    try:
+        unpacked = decode(payload, limit, path)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+        raise FormatError(f"the packed kernel is damaged: {error}", path=path, offset=start) from error
+    if len(unpacked) > limit:
+        raise LimitError(f"unpacks to more than the limit of {limit} bytes", subject=path)
+    return unpacked
+
+
+def _is_bzimage(data: bytes) -> bool:
+    return data[_HEADER_MAGIC : _HEADER_MAGIC + 4] == b"HdrS"
+
+
+def _payload(data: bytes, path: str) -> tuple[int, int]:
+    """Return where the payload begins and ends, by the setup header."""
+    if len(data) < _PAYLOAD + 8:
+        raise FormatError("the setup header is cut off", path=path, offset=len(data))
+    (version,) = struct.unpack_from("<H", data, _VERSION)
+    if version < _WITH_PAYLOAD:
+        raise FormatError(f"boot protocol {version:#x} does not tell its payload", path=path, offset=_VERSION)
+    offset, size = struct.unpack_from("<II", data, _PAYLOAD)
+    # The setup code is so many sectors after the boot sector; 0 means 4.
+    start = ((data[_SETUP_SECTS] or 4) + 1) * _SECTOR + offset
+    if not size or start + size > len(data):
+        raise FormatError("the packed kernel lies beyond the end of the file", path=path, offset=start)
+    return start, start + size
+
+
+def _stored_size(payload: bytes) -> int | None:
+    """The size that the kernel's Makefile appends to every payload but gzip's (``size_append``)."""
+    return int.from_bytes(payload[-4:], "little") if len(payload) > 4 else None
+
+
+def _gzip(payload: bytes, limit: int, path: str) -> bytes:
+    return _one_stream(zlib.decompressobj(31), payload, limit, path)
+
+
+def _bzip2(payload: bytes, limit: int, path: str) -> bytes:
+    return _one_stream(bz2.BZ2Decompressor(), payload, limit, path)
+
+
+def _lzma(payload: bytes, limit: int, path: str) -> bytes:
+    return _one_stream(lzma.LZMADecompressor(lzma.FORMAT_AUTO, _LZMA_MEMORY), payload, limit, path)
+
+
+def _one_stream(
+    decoder: zlib._Decompress | bz2.BZ2Decompressor | lzma.LZMADecompressor,
+    payload: bytes,
+    limit: int,
+    path: str,
+) -> bytes:
+    unpacked = decoder.decompress(payload, limit + 1)
+    stored = _stored_size(payload)
+    # An lzma stream need not have an end: then the size appended to it is what counts.
+    if not decoder.eof and len(unpacked) <= limit and stored != len(unpacked):
+        raise FormatError("the packed kernel is cut off", path=path, offset=len(payload))
+    return unpacked
+
+
+def _zstd(payload: bytes, limit: int, path: str) -> bytes:
+    return decompress(payload, path=path, limit=limit)
+
+
+def _lz4(payload: bytes, limit: int, path: str) -> bytes:
+    return unpack_lz4(payload, limit=limit, path=path)
+
+
+def _lzo(payload: bytes, limit: int, path: str) -> bytes:
+    return unpack_lzo(payload, limit=limit, path=path)
+
+
+_DECODERS: dict[bytes, Callable[[bytes, int, str], bytes]] = {
+    b"\x1f\x8b": _gzip,
+    b"BZh": _bzip2,
+    b"\x5d\0\0": _lzma,
+    b"\xfd7zXZ\0": _lzma,
+    b"\x28\xb5\x2f\xfd": _zstd,
+    b"\x02\x21\x4c\x18": _lz4,
+    b"\x89LZO\0\r\n\x1a\n": _lzo,
+}
+"""By the first bytes; the kernel's own are in lib/decompress.c."""

@@ -1,0 +1,116 @@
+"""A linked kernel, vmlinux: what is at which address."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import struct
+from dataclasses import dataclass
+
+from ukmod.errors import FormatError
+from ukmod.kmod.elf import SHT_NOBITS, Elf, Section
+
+__all__ = ["Segment", "Vmlinux"]
+
+_EM_X86_64, _ET_EXEC, _ET_DYN = 62, 2, 3
+_PT_LOAD = 1
+_PHOFF, _PHENTSIZE = 32, 54
+_PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+_BANNER = re.compile(rb"Linux version \S+ [ -~]*#\d[ -~]*\n")
+"""``linux_banner``. Before it stands another that the build number, after the ``#``, was never put into."""
+_VERMAGIC_WORDS = frozenset(b"SMP preempt preempt_rt mod_unload modversions".split())
+_STRING_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What to map where: ``file_size`` bytes of the file at ``offset``, then zeros up to ``size``.
+
+    ``flags`` is of PF_X 1, PF_W 2, PF_R 4. The one at ``vaddr`` 0 is the template of the per-CPU area.
+    """
+
+    vaddr: int
+    paddr: int
+    offset: int
+    file_size: int
+    size: int
+    flags: int
+
+
+class Vmlinux:
+    """A vmlinux in memory; ``data`` is its bytes or a map of them. FormatError if it is no x86-64 kernel."""
+
+    def __init__(self, data: bytes | mmap.mmap, path: str = "") -> None:
+        self.data = data
+        self.path = path
+        self.elf = Elf(data, path)
+        if self.elf.machine != _EM_X86_64 or self.elf.type not in (_ET_EXEC, _ET_DYN):
+            raise FormatError("no x86-64 kernel", path=path, offset=16)
+        self.segments = self._read_segments()
+
+    def _read_segments(self) -> tuple[Segment, ...]:
+        head = self.elf.read(0, 64, "the ELF header")
+        (offset,) = struct.unpack_from("<Q", head, _PHOFF)
+        size, count = struct.unpack_from("<HH", head, _PHENTSIZE)
+        if size != _PROGRAM_HEADER.size:
+            raise FormatError(f"program headers of {size} bytes", path=self.path, offset=_PHENTSIZE)
+        table = self.elf.read(offset, size * count, "the program headers")
+        segments = []
+        for kind, flags, at, vaddr, paddr, file_size, memory, _align in _PROGRAM_HEADER.iter_unpack(table):
+            if kind == _PT_LOAD:
+                if at + file_size > len(self.data) or memory < file_size or vaddr + memory > 1 << 64:
+                    raise FormatError("a segment beyond the end", path=self.path, offset=at)
+                segments.append(Segment(vaddr, paddr, at, file_size, memory, flags))
+        return tuple(segments)
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The sections, their addresses in ``addr``."""
+        return self.elf.sections
+
+    def section(self, name: str) -> Section | None:
+        """Return the first section of a name."""
+        return self.elf.section(name)
+
+    def content(self, name: str) -> bytes:
+        """Return a section's bytes; none if there is no such section."""
+        section = self.elf.section(name)
+        return b"" if section is None else self.elf.section_data(section)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return what is at an address, zeros where the file has no bytes; FormatError outside the kernel."""
+        for segment in self.segments:
+            start = address - segment.vaddr
+            if 0 <= start <= segment.size - size:
+                stored = max(min(size, segment.file_size - start), 0)
+                at = segment.offset + start
+                return self.data[at : at + stored] + bytes(size - stored)
+        raise FormatError(f"{size} bytes at {address:#x} lie outside the kernel", path=self.path)
+
+    def address_of(self, offset: int) -> int | None:
+        """Return the address of an offset into the file; None if it is not mapped."""
+        for segment in self.segments:
+            if segment.offset <= offset < segment.offset + segment.file_size:
+                return segment.vaddr + offset - segment.offset
+        return None
+
+    def banner(self) -> str:
+        """Return ``linux_banner``, without the newline; FormatError if there is none."""
+        section = self.elf.section(".rodata")
+        start = 0 if section is None or section.type == SHT_NOBITS else section.offset
+        match = _BANNER.search(self.data, start) or _BANNER.search(self.data)
+        if match is None:
+            raise FormatError("no version banner: it is no kernel", path=self.path)
+        return match[0][:-1].decode("ascii", "replace")
+
+    def vermagic(self, release: str) -> str:
+        """Return the vermagic that modules must have, "" if it is not found.
+
+        It has no symbol that is kept; it is the string that begins with the release and goes on with words of
+        include/linux/vermagic.h.
+        """
+        pattern = re.compile(rb"\0(" + re.escape(release.encode()) + rb" [ -~]{0,200})\0")
+        for match in pattern.finditer(self.data):
+            if _VERMAGIC_WORDS.intersection(match[1].split()):
+                return match[1].decode("ascii")
+        return ""
