@@ -11,9 +11,10 @@ from operator import and_, or_, xor
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.uaccess import user_string
 from ukmod.kernel.vsprintf_pointer import bitmap_hex, bitmap_list
 from ukmod.machine.abi import Bool, CStr, GfpT, Int, Ptr, UInt, ULong
-from ukmod.machine.memory import PAGE_SIZE, Fault
+from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -372,11 +373,8 @@ def bitmap_parse(k: Kernel, start: Ptr, count: UInt, bitmap: Ptr, bits: Int) -> 
 @export()
 def bitmap_parse_user(k: Kernel, start: Ptr, count: UInt, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_parse_user(const char __user *ubuf, unsigned int ulen, maskp, int nmaskbits)``."""
-    try:
-        text = k.memory.read(start, count)
-    except Fault:
-        return -EFAULT
-    return _parse(k, text, bitmap, bits)
+    text = user_string(k, start, count)
+    return -EFAULT if text is None else _parse(k, text, bitmap, bits)
 
 
 # -- counting bits ----------------------------------------------------------------------------------------

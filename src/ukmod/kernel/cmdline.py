@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ukmod.kernel.ctype import SPACES
 from ukmod.kernel.export import export
 from ukmod.kernel.kstrtox import fixup_radix, parse_integer, simple_number
 from ukmod.machine.abi import Int, Ptr, ULongLong
@@ -12,8 +13,6 @@ from ukmod.machine.abi import Int, Ptr, ULongLong
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-SPACES = b" \t\n\v\f\r\xa0"
-"""isspace() of the kernel's Latin-1 ctype table."""
 _SUFFIXES = {b"K": 10, b"M": 20, b"G": 30, b"T": 40, b"P": 50, b"E": 60}
 
 

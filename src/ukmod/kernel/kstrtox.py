@@ -8,8 +8,8 @@ from errno import EFAULT, EINVAL, ERANGE
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.uaccess import user_string
 from ukmod.machine.abi import Int, Long, Ptr, SizeT, UInt, ULong
-from ukmod.machine.memory import Fault
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -118,11 +118,8 @@ def _from_user(name: str, kind: IntType) -> Callable[..., Any]:
     @export(name)
     def convert(k: Kernel, text: Ptr, count: SizeT, base: UInt, result: Ptr) -> Int:
         """``int kstrtoX_from_user(const char __user *s, size_t count, unsigned int base, X *res)``."""
-        try:
-            given = k.memory.read(text, min(count, room))
-        except Fault:
-            return -EFAULT
-        return kstrto(k, given.split(b"\0")[0], base, result, kind)
+        given = user_string(k, text, min(count, room))
+        return -EFAULT if given is None else kstrto(k, given, base, result, kind)
 
     return convert
 
@@ -163,12 +160,10 @@ def kstrtobool(k: Kernel, text: Ptr, result: Ptr) -> Int:
 @export()
 def kstrtobool_from_user(k: Kernel, text: Ptr, count: SizeT, result: Ptr) -> Int:
     """``int kstrtobool_from_user(const char __user *s, size_t count, bool *res)``."""
-    try:
-        given = k.memory.read(text, min(count, 3))
-    except Fault:
+    if (given := user_string(k, text, min(count, 3))) is None:
         return -EFAULT
     try:
-        k.memory.set_u8(result, parse_bool(given.split(b"\0")[0]))
+        k.memory.set_u8(result, parse_bool(given))
     except ValueError:
         return -EINVAL
     return 0

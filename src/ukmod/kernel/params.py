@@ -12,7 +12,8 @@ from errno import EINVAL, ENOENT, ENOSPC, EPERM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError, NotFoundError
-from ukmod.kernel.cmdline import SPACES, next_arg
+from ukmod.kernel.cmdline import next_arg
+from ukmod.kernel.ctype import SPACES
 from ukmod.kernel.export import export
 from ukmod.kernel.printf_spec import signed
 from ukmod.machine.abi import Ptr

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.errname import errname
-from ukmod.kernel.printf_spec import SIGN, SMALL, ZEROPAD, Spec, cut, number
-from ukmod.kernel.string_helpers import (
+from ukmod.kernel.escape import (
     ESCAPE_ANY,
     ESCAPE_ANY_NP,
     ESCAPE_HEX,
@@ -20,6 +19,7 @@ from ukmod.kernel.string_helpers import (
     ESCAPE_SPECIAL,
     escape,
 )
+from ukmod.kernel.printf_spec import SIGN, SMALL, ZEROPAD, Spec, cut, number
 from ukmod.kernel.vsprintf_net import ip_addr_string, mac_address_string, netdev_bits, uuid_string
 from ukmod.kernel.vsprintf_struct import (
     bdev_name,
