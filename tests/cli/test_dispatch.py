@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,25 @@ def test_no_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["ukmod", "tools", "unlink"]) == 1
     assert capsys.readouterr().err == "ukmod tools: usage: ukmod tools [link DIR]\n"
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['unicorn'] = None; from ukmod.cli import main; "
+        "sys.exit(main(['ukmod', 'run', 'a.ko']))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("ukmod run: ")
+    assert result.stderr.endswith("pip install 'ukmod[machine]'\n")
+    assert result.stderr.count("\n") == 1
 
 
 class TestLinks:

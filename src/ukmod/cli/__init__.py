@@ -6,6 +6,7 @@ command is a module that is imported when it is called, since modprobe is a comm
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -75,12 +76,13 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
 
     try:
         status: int = import_module(f"ukmod.cli.{name}").main(arguments)
+        sys.stdout.flush()
     except UkmodError as error:
         sys.stderr.write(f"ukmod {name}: {error}\n")
         return 1
     except BrokenPipeError:
-        # The reader has gone, `head` say. Nothing more can be written, not even what is buffered.
-        sys.stdout = None
+        # The reader has gone, `head` say. What is still buffered has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
