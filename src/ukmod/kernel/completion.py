@@ -20,6 +20,7 @@ from ukmod.kernel.sched import (
     TASK_UNINTERRUPTIBLE,
     Task,
     Waiters,
+    cond_resched,
 )
 from ukmod.machine.abi import Bool, Int, Long, Ptr, UInt, ULong
 
@@ -80,6 +81,7 @@ class Completions:
 
     def wait(self, address: int, timeout: int, state: int) -> int:
         """wait_for_common(): jiffies left (at least 1), 0 after a timeout, or -ERESTARTSYS."""
+        cond_resched(self._k)  # might_sleep()
         if not self.done(address):
             timeout = self._sleep(address, timeout, state)
             if not self.done(address):

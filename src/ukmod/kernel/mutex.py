@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.list import init_list_head
-from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, Task
+from ukmod.kernel.sched import (
+    TASK_INTERRUPTIBLE,
+    TASK_KILLABLE,
+    TASK_RUNNING,
+    TASK_UNINTERRUPTIBLE,
+    Task,
+    cond_resched,
+)
 from ukmod.machine.abi import Bool, Int, Ptr
 
 if TYPE_CHECKING:
@@ -61,6 +68,7 @@ class Mutexes:
 
     def lock(self, lock: int, state: int) -> int:
         """Take it, sleeping in ``state`` as long as another task has it. -EINTR if a signal came first."""
+        cond_resched(self._k)  # might_sleep()
         if self.trylock(lock):
             return 0
         k, task = self._k, self._k.sched.task()

@@ -20,6 +20,7 @@ from ukmod.kernel.sched import (
     TASK_RUNNING,
     TASK_UNINTERRUPTIBLE,
     Task,
+    cond_resched,
 )
 from ukmod.machine.abi import Int, Ptr
 
@@ -96,6 +97,7 @@ class RwSemaphores:
 
     def read(self, sem: int, state: int) -> int:
         """down_read(): 0, or -EINTR if a signal came before the lock could be had."""
+        cond_resched(self._k)  # might_sleep()
         if self.try_read(sem):
             return 0
         if not self._count(sem) & (LOCK_MASK | FLAG_HANDOFF):
@@ -107,6 +109,7 @@ class RwSemaphores:
 
     def write(self, sem: int, state: int) -> int:
         """down_write(): 0, or -EINTR if a signal came before the lock could be had."""
+        cond_resched(self._k)  # might_sleep()
         if self.try_write(sem) or self._steal_write(sem):
             return 0
         waiter = self._enqueue(sem, for_write=True)

@@ -98,6 +98,10 @@ class Scheduler:
         self._random = random.Random(seed) if seed is not None else None  # noqa: S311 - not a secret
         self._hub = getcurrent()
         self.in_interrupt = False
+        self._woken = False
+        """The current task has woken another, which has slept and so may run before it."""
+        self._since = 0
+        """When the current task was switched to, in nanoseconds."""
 
     # -- running --------------------------------------------------------------------------------------
 
@@ -142,6 +146,7 @@ class Scheduler:
     def _switch_to(self, task: Task) -> None:
         cpu = self._k.cpu
         self.clock.now += SWITCH_COST_NS
+        self._woken, self._since = False, self.clock.now
         self.current = task
         self._k.percpu.set_current(task.address)
         cpu.sp, cpu.depth = task.sp, task.depth
@@ -215,6 +220,7 @@ class Scheduler:
             return False
         self._k.tasks.set_state(task, TASK_RUNNING)
         self._enqueue(task)
+        self._woken = True
         return True
 
     def wake_new(self, task: Task) -> None:
@@ -238,6 +244,10 @@ class Scheduler:
 
     def _timed_out(self, task: Task) -> None:
         self.wake(task)
+
+    def need_resched(self) -> bool:
+        """need_resched(): a task wants the CPU that was just woken, or any task after a tick."""
+        return bool(self._queue) and (self._woken or self.clock.now - self._since >= self.clock.tick)
 
     def runnable(self) -> bool:
         """Does any task besides the current one want the CPU?"""
@@ -351,7 +361,7 @@ def sched_yield(k: Kernel) -> None:
 @export("__cond_resched", "__SCT__cond_resched", "__SCT__might_resched")
 def cond_resched(k: Kernel) -> Int:
     """Int __cond_resched(void): 1 if another task ran."""
-    if not k.sched.runnable() or k.percpu.preempt_count():
+    if not k.sched.need_resched() or k.percpu.preempt_count():
         return 0
     k.sched.preempt()
     return 1

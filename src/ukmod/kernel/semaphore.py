@@ -16,6 +16,7 @@ from ukmod.kernel.sched import (
     TASK_UNINTERRUPTIBLE,
     Task,
     block,
+    cond_resched,
 )
 from ukmod.machine.abi import Int, Long, Ptr
 
@@ -49,6 +50,7 @@ class Semaphores:
 
     def down(self, sem: int, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
         """Take one, sleeping in ``state`` until there is one: 0, -EINTR, or -ETIME after the timeout."""
+        cond_resched(self._k)  # might_sleep()
         if self.try_down(sem):
             return 0
         k, waiter = self._k, Waiter(self._k.sched.task())

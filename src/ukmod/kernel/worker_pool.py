@@ -76,7 +76,8 @@ class WorkerPool:
         """insert_work(): add work at the end of the list and see that someone does it."""
         self.worklist.append(item)
         if not self._busy and not self._idle:
-            self._create()
+            # The kernel has it from boot on: it is woken like a task that has slept.
+            self._k.sched.wake(self._create().task)
         if not self._running():
             self._wake_idle()
 
@@ -117,7 +118,6 @@ class WorkerPool:
         self._idle.append(worker)
         task.on_sleep = self._wake_another
         task.on_exit.append(self._died)
-        self._k.sched.wake_new(task)
         return worker
 
     def _died(self, task: Task) -> None:
@@ -149,7 +149,7 @@ class WorkerPool:
         """wq_worker_sleeping(): a worker goes to sleep, or ends; another goes on with the list."""
         if self.worklist and not self._running():
             if not self._idle and not self._single:
-                self._create()
+                self._k.sched.wake(self._create().task)
             self._wake_idle()
 
     def _main(self, worker: Worker) -> int:
@@ -159,7 +159,7 @@ class WorkerPool:
                 self._idle.remove(worker)
                 self._busy.append(worker)
                 if not self._idle and not self._single:
-                    self._create()
+                    self._k.sched.wake_new(self._create().task)
                 self._work(worker)
                 self._busy.remove(worker)
                 self._idle.append(worker)

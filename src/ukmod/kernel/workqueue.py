@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.preempt import soft_lockup
-from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Waiters, block
+from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Waiters, block, cond_resched
 from ukmod.kernel.worker_pool import Worker, WorkerPool
 from ukmod.machine.memory import PAGE_SIZE, Fault
 
@@ -392,6 +392,7 @@ class Workqueues:
 
     def flush(self, work: Work | GuestWork) -> bool:
         """flush_work(): wait until its last queueing is over; false if there was nothing to wait for."""
+        cond_resched(self._k)  # might_sleep(): the worker that was just woken may do it before anyone looks
         queued = self._pending.get(work) or self.running(work)
         if queued is None:
             return False
