@@ -251,6 +251,11 @@ class Cpu:
 
     def _interrupted(self, error: int) -> int:
         """The emulation ended without a trap: a fault, or the watchdog. Where to go on."""
+        if not error and self._vector in (-1, DF_VECTOR) and not self._watchdog.stopped:
+            # The engine counts each hlt as an exception, and so takes the next fault for a double fault, or
+            # for a triple one, at which it just stops. With that forgotten, the instruction faults properly.
+            self._vector = -1
+            return self._resume(self.registers(), self._vector_registers())
         if error or self._vector >= 0:
             vectors = self._vector_registers()
             raised = self._exception(error)
@@ -258,6 +263,7 @@ class Cpu:
             after = self.on_exception(raised)
             self.sp = sp
             return self._resume(after, vectors)
+        self._watchdog.stopped = False
         registers = self.registers()
         context = self._uc.context_save()
         sp = self.sp = (registers["rsp"] - 128) & ~15
@@ -360,6 +366,8 @@ class _Watchdog:
     def __init__(self, uc: Any, period: float) -> None:
         self.laps = 0
         self.running = False
+        self.stopped = False
+        """It stopped the emulation."""
         self._uc = uc
         self._period = period
         self._stop = threading.Event()
@@ -371,6 +379,7 @@ class _Watchdog:
         while not self._stop.wait(self._period):
             laps = self.laps
             if laps == seen and self.running:
+                self.stopped = True
                 self._uc.emu_stop()
             seen = laps
 
