@@ -12,6 +12,7 @@ from ukmod.machine.types.layout import (
     StructLayout,
     Type,
 )
+from ukmod.machine.types.lines import SourceLine, SourceLines
 from ukmod.machine.types.profile import Profile, read_profile
 from ukmod.machine.types.select import find_profile, read_types, types_for
 from ukmod.machine.types.types import Types
@@ -25,6 +26,8 @@ __all__ = [
     "Parameter",
     "Profile",
     "Prototype",
+    "SourceLine",
+    "SourceLines",
     "StructLayout",
     "Type",
     "TypeSource",

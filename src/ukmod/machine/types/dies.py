@@ -14,7 +14,7 @@ from struct import Struct
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.debugsections import DebugSection, read_debug_section
 
-__all__ = ["At", "DebugInfo", "Die", "DwTag", "Unit"]
+__all__ = ["At", "DebugInfo", "Die", "DwTag", "Form", "Unit"]
 
 
 class DwTag:
