@@ -23,7 +23,7 @@ def is_up_to_date(dirname: str, err: Callable[[str], object]) -> bool:
     could not be looked at; without modules.dep the answer is no.
     """
     try:
-        todo = [os.scandir(dirname)]
+        todo = [(dirname, os.listdir(dirname))]
     except OSError as error:
         err(f"could not open directory {dirname}: {error.strerror}")
         return False
@@ -34,21 +34,20 @@ def is_up_to_date(dirname: str, err: Callable[[str], object]) -> bool:
         return False
     seen: set[tuple[int, int]] = set()
     while todo:
-        for entry in todo.pop():
-            if entry.name in _NEVER:
-                continue
+        directory, names = todo.pop()
+        for path in [f"{directory}/{name}" for name in names if name not in _NEVER]:
             try:
-                status = os.stat(entry.path)
+                status = os.stat(path)
                 if stat.S_ISDIR(status.st_mode):
                     if (status.st_dev, status.st_ino) not in seen:
                         seen.add((status.st_dev, status.st_ino))
-                        todo.append(os.scandir(entry.path))
+                        todo.append((path, os.listdir(path)))
                 elif not stat.S_ISREG(status.st_mode):
-                    err(f"unsupported file type {entry.path}: {stat.S_IFMT(status.st_mode):o}")
-                elif is_module_file(entry.name) and _microseconds(status) > made:
+                    err(f"unsupported file type {path}: {stat.S_IFMT(status.st_mode):o}")
+                elif is_module_file(path.rpartition("/")[2]) and _microseconds(status) > made:
                     return False
             except OSError as error:
-                err(f"fstatat({entry.path}): {error.strerror}")
+                err(f"fstatat({path}): {error.strerror}")
     return True
 
 

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ukmod.kmod.depmod.graph import closures, find_cycles, topological_order
+
+GRAPHS = st.integers(1, 9).flatmap(
+    lambda n: st.lists(st.lists(st.integers(0, n - 1), unique=True, max_size=4), min_size=n, max_size=n)
+)
+
+
+def test_users_come_before_what_they_use() -> None:
+    order, users = topological_order([[1], [2], [], [2]])
+    assert (order, users) == ([3, 0, 1, 2], [0, 0, 0, 0])
+    assert closures([[1], [2], [], [2]], order) == [[1, 2], [2], [], [2]]
+
+
+def test_a_cycle_is_a_path_back_to_its_start() -> None:
+    dependencies = [[1], [2], [0], [0]]
+    order, users = topological_order(dependencies)
+    assert order == [3]
+    assert find_cycles(dependencies, users) == [[0, 1, 2, 0]]
+
+
+def test_a_module_that_needs_itself() -> None:
+    assert find_cycles([[0]], topological_order([[0]])[1]) == [[0, 0]]
+
+
+def test_a_start_outside_every_cycle_ends() -> None:
+    # 1 is needed by the cycle of 0, and itself needs that of 2 and 3, around which kmod runs forever.
+    dependencies = [[0, 1], [2], [3], [2]]
+    cycles = find_cycles(dependencies, topological_order(dependencies)[1])
+    assert [0, 0] in cycles
+
+
+@given(GRAPHS)
+def test_every_graph_has_an_order_or_a_cycle(dependencies: list[list[int]]) -> None:
+    order, users = topological_order(dependencies)
+    if len(order) < len(dependencies):
+        cycles = find_cycles(dependencies, users)
+        assert any(len(cycle) > 1 for cycle in cycles)
+        for cycle in cycles:
+            assert all(after in dependencies[before] for before, after in itertools.pairwise(cycle))
+        return
+    place = {module: at for at, module in enumerate(order)}
+    for module, needed in enumerate(closures(dependencies, order)):
+        reachable: set[int] = set()
+        todo = list(dependencies[module])
+        while todo:
+            one = todo.pop()
+            if one not in reachable:
+                reachable.add(one)
+                todo += dependencies[one]
+        assert needed == sorted(reachable, key=place.__getitem__)
+        assert all(place[module] < place[one] for one in needed)
+
+
+def test_dense_cycles_do_not_take_forever() -> None:
+    complete = [[other for other in range(30) if other != one] for one in range(30)]
+    assert find_cycles(complete, topological_order(complete)[1])
