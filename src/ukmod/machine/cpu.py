@@ -37,8 +37,10 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("The emulated machine", "machine") from error
 
 MASK64 = (1 << 64) - 1
-_NOWHERE = 0xDEAD_0000_0000_0000
-"""Where emulation would end if the guest got there. It cannot: the address is not canonical."""
+_NOWHERE = stubs.PADDING_AT
+"""Where emulation would end if the guest got there, which it does not: padding between stubs. The engine looks the
+address up on every start, and where there is no code that counts as an exception, which would make the next
+one a double fault."""
 MAX_DEPTH = 64
 """Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
 

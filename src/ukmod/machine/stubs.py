@@ -95,6 +95,8 @@ ENTER = b"".join(
 """Where the CPU starts when Python calls a guest function."""
 
 TRAP_AT = STUB_BASE
+PADDING_AT = TRAP_AT + 0x7F
+"""A byte between TRAP and RESUME that nothing jumps to."""
 RESUME_AT = TRAP_AT + 0x80
 ENTER_AT = TRAP_AT + 0x100
 THUNKS_AT = TRAP_AT + 0x180
