@@ -6,6 +6,8 @@ zstd frames without). The decoders are imported when a file needs them.
 
 from __future__ import annotations
 
+import errno
+
 from ukmod.errors import FormatError, LimitError, MissingExtraError
 from ukmod.kmod.modfile import compression_of
 
@@ -58,16 +60,22 @@ def decompress(data: bytes, *, path: str = "", limit: int = DEFAULT_LIMIT) -> by
         try:
             part = frame.decompress(rest, room + 1)
         except failure as error:
-            raise FormatError(f"damaged {kind} data: {error}", path=path) from error
+            raise _damaged(f"damaged {kind} data: {error}", path) from error
         room -= len(part)
         if room < 0:
             raise LimitError(f"unpacks to more than the limit of {limit} bytes", subject=path)
         if not frame.eof:
-            raise FormatError(f"{kind} data is cut off", path=path, offset=len(data))
+            raise _damaged(f"{kind} data is cut off", path)
         parts.append(part)
         # Padding between streams is legal in xz and harmless elsewhere.
         rest = frame.unused_data.lstrip(b"\0")
     return b"".join(parts) if len(parts) != 1 else parts[0]
+
+
+def _damaged(message: str, path: str) -> FormatError:
+    error = FormatError(message, path=path)
+    error.errno = errno.EINVAL  # as libkmod has it
+    return error
 
 
 def _gzip() -> Codec:
