@@ -92,8 +92,8 @@ def list_sort(k: Kernel, private: Ptr, head: Ptr, compare: Ptr) -> None:
     """``void list_sort(void *priv, struct list_head *head, list_cmp_func_t cmp)``: stable."""
 
     def order(a: int, b: int) -> int:
-        # The function tells whether a is to come after b; that it is not may mean less or equal.
-        return 1 if signed(k.cpu.call(compare, private, a, b), 4) > 0 else -1
+        # The function tells only whether its first is to come after its second; if not, they may be equal.
+        return -1 if signed(k.cpu.call(compare, private, b, a), 4) > 0 else 1
 
     entries = sorted(list_entries(k.memory, head), key=cmp_to_key(order))
     before = head

@@ -1,0 +1,77 @@
+"""A booted kernel, and a way to call what it exports as a module would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import pytest
+from tests.golden import modules
+
+from ukmod.kernel.core import Kernel
+from ukmod.kmod.elf import Elf
+from ukmod.machine.types import Types, types_for
+
+
+@cache
+def layouts() -> Types:
+    """The struct layouts of the kernel that the tests' modules were built for."""
+    path = modules()["ok_dep"]
+    return types_for(Elf(path.read_bytes(), str(path)))
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    """A kernel that has just booted."""
+    with Kernel(layouts()) as k:
+        yield k
+
+
+class Guest:
+    """Calls exported functions in a task, and keeps what they point to in guest memory."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def put(self, data: bytes, room: int = 0) -> int:
+        """The address of a copy of ``data`` with a NUL behind it, and ``room`` bytes at least."""
+        address = self.kernel.slab.kmalloc(max(len(data) + 1, room))
+        self.kernel.memory.write(address, data + b"\0")
+        return address
+
+    def words(self, *values: int, size: int = 8) -> int:
+        """The address of an array of unsigned integers."""
+        return self.put(b"".join((value & (1 << 8 * size) - 1).to_bytes(size, "little") for value in values))
+
+    def string(self, address: int) -> bytes:
+        """The string at an address."""
+        return self.kernel.memory.cstring(address)
+
+    def call(self, name: str, *arguments: int | bytes) -> int:
+        """What an exported function returns, as a signed 64-bit number; bytes are passed as a string."""
+        k, results = self.kernel, []
+        numbers = [self.put(value) if isinstance(value, bytes) else value for value in arguments]
+        address = k.symbols.address(name)
+
+        def entry() -> int:
+            results.append(k.cpu.call(address, *numbers))
+            return 0
+
+        k.run_task("test", entry)
+        (result,) = results
+        return result - (1 << 64) if result >> 63 else result
+
+    def call_int(self, name: str, *arguments: int | bytes) -> int:
+        """The same for a function that returns an int."""
+        result = self.call(name, *arguments) & 0xFFFF_FFFF
+        return result - (1 << 32) if result >> 31 else result
+
+    def python(self, function: Callable[..., int], count: int) -> int:
+        """The address of a callback of ``count`` arguments that the test supplies."""
+        return self.kernel.cpu.add_function(lambda frame: function(*frame[1 : 1 + count].tolist()))
+
+
+@pytest.fixture
+def guest(kernel: Kernel) -> Guest:
+    """The kernel's exported functions."""
+    return Guest(kernel)

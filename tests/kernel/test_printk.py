@@ -1,0 +1,98 @@
+"""The kernel log: levels, continued lines, the ring buffer. tests/golden has the rest (printk_levels)."""
+
+from __future__ import annotations
+
+import pytest
+from tests.kernel.conftest import Guest
+
+from ukmod.kernel.clock import Clock
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.printk import LOG_LINE_MAX, Caller, Log, Record, parse_prefix
+
+SOH = b"\x01"
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log(Clock())
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "cont", "length"),
+    [
+        (b"plain", -1, False, 0),
+        (SOH + b"3error", 3, False, 2),
+        (SOH + b"c more", -1, True, 2),
+        (SOH + b"4" + SOH + b"6two", 4, False, 4),
+        (SOH + b"9what", -1, False, 0),
+        (SOH, -1, False, 0),
+    ],
+)
+def test_a_prefix_is_levels_and_a_mark_of_continuation(
+    text: bytes, level: int, cont: bool, length: int
+) -> None:
+    prefix = parse_prefix(text)
+    assert (prefix.level, prefix.cont, prefix.length) == (level, cont, length)
+
+
+def test_a_message_without_a_newline_waits_for_the_next(log: Log) -> None:
+    log.printk("first")
+    assert log.lines == []
+    log.printk("second\n")
+    assert log.lines == ["first", "second"]
+
+
+def test_a_continuation_by_another_task_begins_a_line(log: Log) -> None:
+    log.store(SOH + b"6begun")
+    log.caller = lambda: Caller(7, "other")
+    log.store(SOH + b"c not mine\n")
+    assert [(record.level, record.text, record.pid) for record in log.records] == [
+        (6, "begun", 0),
+        (4, " not mine", 7),
+    ]
+
+
+def test_a_continuation_keeps_the_level_and_time_of_its_line(log: Log) -> None:
+    log.store(SOH + b"3one")
+    log.store(SOH + b"c two\n")
+    assert [(record.level, record.text) for record in log.records] == [(3, "one two")]
+
+
+def test_two_lines_in_one_message_are_one_record(log: Log) -> None:
+    log.printk("two\nlines\n", 6)
+    assert log.dmesg(raw=True) == "<6>[    0.000000] two\n<6>[    0.000000] lines\n"
+
+
+def test_a_long_message_is_cut(log: Log) -> None:
+    log.printk("x" * 2000 + "\n")
+    log.printk("next\n")
+    assert len(log.records[0].text) == LOG_LINE_MAX - 1
+
+
+def test_the_oldest_records_make_room() -> None:
+    log = Log(Clock(), size=1000)
+    for n in range(50):
+        log.printk(f"line {n}\n")
+    assert log.lines[-1] == "line 49"
+    assert log.dropped == 50 - len(log.records) > 0
+    assert log.records[0].seq == log.dropped
+
+
+def test_listeners_hear_of_complete_lines_alone(log: Log) -> None:
+    heard: list[Record] = []
+    log.on_record.append(heard.append)
+    log.printk("half")
+    assert not heard
+    log.flush()
+    assert [record.text for record in heard] == ["half"]
+
+
+def test_bytes_that_are_no_utf8_are_shown_as_escapes(log: Log) -> None:
+    log.store(b"caf\xc3\xa9 \xff\n")
+    assert log.lines == ["café \\xff"]
+
+
+def test_printk_from_a_module_names_its_task(guest: Guest, kernel: Kernel) -> None:
+    assert guest.call_int("_printk", SOH + b"5answer %d\n", 42) == 9
+    record = kernel.log.records[-1]
+    assert (record.level, record.text, record.comm) == (5, "answer 42", "test")
