@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from ukmod.kernel import traps
+from ukmod.kernel import traps, watchdog
 from ukmod.kernel.bug import Site
 from ukmod.kernel.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.completion import Completions
@@ -168,6 +168,7 @@ class Kernel:
         self.sysctl = Sysctl(self)
         self.procfs = ProcFs(self)
         traps.wire(self)
+        watchdog.wire(self)
 
     def __enter__(self) -> Self:
         return self

@@ -28,6 +28,8 @@ _STRUCT_SIZE: Final = 256
 """Bytes of a struct kmem_cache where its layout is not known: modules only pass its address on."""
 _STILL_HAS_OBJECTS: Final = Site("mm/slab_common.c", 493, "kmem_cache_destroy")
 _WRONG_CACHE: Final = Site("mm/slab.h", 665, "cache_from_obj")
+_SLAB_FLAGS: Final = "0xfffffc0000200(slab|node=0|zone=1|lastcpupid=0x1fffff)"
+"""Those of any slab's page on a machine of one node, as %pGp prints them."""
 KMALLOC_TYPES: Final = 20
 KMALLOC_SHIFT_HIGH: Final = 13
 """The largest power of two with a kmalloc cache is 2 ** 13 bytes, two pages."""
@@ -152,12 +154,17 @@ def _remaining(k: Kernel, cache: Cache) -> Iterator[str]:
     yield f"BUG {cache.name} ({k.taint}): Objects remaining in {cache.name} on __kmem_cache_shutdown()"
     yield "-" * 77
     yield ""
-    yield f"Slab {hashed(k, cache.address)} objects={PAGE_SIZE // max(cache.size, 1)} used={used}"
+    slab, free, count = (
+        hashed(k, cache.address),
+        hashed(k, cache.address + 1),
+        PAGE_SIZE // max(cache.size, 1),
+    )
+    yield f"Slab 0x{slab} objects={count} used={used} fp=0x{free} flags={_SLAB_FLAGS}"
 
 
 def _objects(k: Kernel, cache: Cache) -> Iterator[str]:
     for n, item in enumerate(k.slab.objects_of(cache.address)):
-        yield f"Object {hashed(k, item.address)} @offset={n * cache.size}"
+        yield f"Object 0x{hashed(k, item.address)} @offset={n * cache.size}"
 
 
 @export()

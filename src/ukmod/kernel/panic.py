@@ -61,9 +61,11 @@ class Crash:
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
-        self.panic_on_oops = False
-        self.panic_on_warn = False
-        self.panic_timeout = 0
+        boot = dict(word.partition("=")[::2] for word in kernel.cmdline.split())
+        self.panic_on_oops = boot.get("oops") == "panic"
+        self.panic_on_warn = "panic_on_warn" in boot
+        timeout = boot.get("panic", "0")
+        self.panic_timeout = int(timeout) if timeout.lstrip("-").isdigit() else 0
         """kernel.panic: after a panic, 0 stays (and says so); anything else restarts the machine."""
         self._oopsing = False
         self._debug_locks = True

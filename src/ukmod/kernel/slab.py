@@ -33,7 +33,7 @@ INT_MAX: Final = (1 << 31) - 1
 _MINIMUM_ALIGN: Final = 8
 GFP_NOWARN: Final = 0x2000
 _TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
-_DOUBLE_FREE: Final = Site("mm/slub.c", 419, "set_freepointer")
+_DOUBLE_FREE: Final = Site("mm/slub.c", 419, "__kmem_cache_free")
 _BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
 

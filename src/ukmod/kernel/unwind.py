@@ -63,7 +63,9 @@ class Frame:
 
     def __str__(self) -> str:
         if not self.symbol:
-            return f"0x{self.address:016x}" if self.address < _KERNEL_TEXT else f"{self.address:#x}"
+            return f"{self.address:#x}"
+        if not self.size:  # a kernel function that is written in Python
+            return self.symbol
         place = f"{self.symbol}+{self.offset:#x}/{self.size:#x}"
         return f"{place} [{self.module}]" if self.module else place
 

@@ -1,0 +1,69 @@
+"""Code that does not give up the CPU: time slices, and the soft lockup detector (kernel/watchdog.c).
+
+Virtual time stands still while code runs. So a loop that waits for something that only an event can bring
+would never end: once it has used up a slice, time passes, events fire, and others run if it may be preempted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.oops import Warn, modules_line, snapshot
+from ukmod.kernel.sched import SLICE_CALLS, SLICE_NS, TaskExitError
+from ukmod.kernel.unwind import registers_at_trap, walk, walk_trap
+from ukmod.machine.cpu import Registers
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+SIGKILL: Final = 9
+LOCKUP_SLICES: Final = 220
+"""Slices without sleep, 22 virtual seconds: twice watchdog_thresh and a bit, as in the kernel."""
+LOCKUP_PERIODS: Final = 12
+"""The same for code that does not even call the kernel: how often the CPU's own watchdog finds it so."""
+LOCKUP_SECONDS: Final = 22
+
+
+def wire(k: Kernel) -> None:
+    """Have the CPU tell when a slice is used up."""
+    k.cpu.on_slice = lambda: used_up(k, None)
+    k.cpu.on_stuck = lambda: used_up(k, k.cpu.registers())
+
+
+def used_up(k: Kernel, registers: Registers | None) -> None:
+    """The current task has used up a slice; ``registers`` are those of code that did not call the kernel.
+
+    Raises TaskExitError for a task that has been at it for too long, or KernelPanic where there is none.
+    """
+    k.cpu.new_slice(SLICE_CALLS)
+    task = k.sched.current
+    if task is None or k.sched.in_interrupt:
+        k.crash.panic("Hard LOCKUP")
+    # Slices of code that calls nothing cost real time: fewer of them have to do.
+    task.slices += 1 if registers is None else -(-LOCKUP_SLICES // LOCKUP_PERIODS)
+    if task.slices >= LOCKUP_SLICES:
+        soft_lockup(k, registers)
+    k.clock.advance_to(k.clock.now + SLICE_NS)
+    while event := k.clock.due():
+        k.interrupt(event.action)
+    k.percpu.set_current(task.address)
+    if k.percpu.preempt_count() == 0 and k.sched.runnable():
+        k.sched.preempt()
+
+
+def soft_lockup(k: Kernel, registers: Registers | None) -> None:
+    """watchdog_timer_fn(): report the task that hogs the CPU, and end it, since nothing else would."""
+    task = k.sched.task()
+    comm = k.tasks.comm(task)
+    k.printk(f"watchdog: BUG: soft lockup - CPU#0 stuck for {LOCKUP_SECONDS}s! [{comm}:{task.pid}]\n", 0)
+    at_trap = registers is None
+    registers = registers or registers_at_trap(k)
+    frames = walk_trap(k) if at_trap else walk(k, registers)
+    state = snapshot(k, registers, frames)
+    report = Warn(f"soft lockup in {comm}", "", 0, state, modules_line(k))
+    k.warnings.append(report)
+    k.taint.add("L")
+    for text in (report.modules, *state.lines()):
+        k.printk(text + "\n", 4)
+    k.percpu.set_preempt(0)
+    raise TaskExitError(SIGKILL)
