@@ -29,6 +29,13 @@ def test_a_module_that_needs_itself() -> None:
     assert find_cycles([[0]], topological_order([[0]])[1]) == [[0, 0]]
 
 
+def test_the_search_goes_on_after_the_last_module_found() -> None:
+    # After the cycle of 0 and 2 comes 3 and not 1, since kmod's list of starts is a ring.
+    dependencies = [[2], [4], [0], [5], [1], [3]]
+    cycles = find_cycles(dependencies, topological_order(dependencies)[1])
+    assert cycles == [[0, 2, 0], [3, 5, 3], [1, 4, 1]]
+
+
 def test_a_start_outside_every_cycle_ends() -> None:
     # 1 is needed by the cycle of 0, and itself needs that of 2 and 3, around which kmod runs forever.
     dependencies = [[0, 1], [2], [3], [2]]

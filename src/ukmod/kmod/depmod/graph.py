@@ -63,13 +63,12 @@ def find_cycles(dependencies: Dependencies, users: Sequence[int]) -> list[list[i
 
     A cycle that the start itself is not in is left to its own modules; kmod walks around it forever.
     """
-    starts = {module: None for module, count in enumerate(users) if count > 0}
+    starts = [module for module, count in enumerate(users) if count > 0]
     visited: set[int] = set()
     cycles: list[list[int]] = []
     steps = 0
     while starts:
-        start = next(iter(starts))
-        del starts[start]
+        start = starts.pop(0)
         stack: list[_Path] = [(start, None)]
         reached: set[int] = set()
         while stack:
@@ -79,7 +78,7 @@ def find_cycles(dependencies: Dependencies, users: Sequence[int]) -> list[list[i
                 cycle = _modules(path)
                 cycles.append(cycle)
                 for one in cycle:
-                    starts.pop(one, None)
+                    _remove(starts, one)
                 continue
             # All paths are followed, as in kmod, until there are too many: then each module only once.
             steps += 1
@@ -88,10 +87,17 @@ def find_cycles(dependencies: Dependencies, users: Sequence[int]) -> list[list[i
             reached.add(module)
             visited.add(module)
             if not dependencies[module]:
-                starts.pop(module, None)
+                _remove(starts, module)
                 continue
             stack += [(needed, path) for needed in dependencies[module]]
     return cycles
+
+
+def _remove(ring: list[int], module: int) -> None:
+    """Take a module out; the list then begins with what came after it, as kmod's lists, being rings, do."""
+    if module in ring:
+        at = ring.index(module)
+        ring[:] = ring[at + 1 :] + ring[:at]
 
 
 _MANY_STEPS = 100_000
