@@ -27,7 +27,7 @@ SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH = 17, 18,
 
 def sigmask(*signals: int) -> int:
     """The set of these signals."""
-    return sum(1 << (signal - 1) for signal in signals)
+    return sum(1 << (signal - 1) for signal in set(signals))
 
 
 _SYNCHRONOUS = sigmask(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
@@ -215,7 +215,7 @@ def recalc_sigpending(k: Kernel) -> None:
 
 @export(gpl=True)
 def dequeue_signal(k: Kernel, task: Ptr, mask: Ptr, info: Ptr, kind: Ptr) -> Int:
-    """Int dequeue_signal(struct task_struct *, sigset_t *mask, kernel_siginfo_t *, enum pid_type *): 0 if none."""
+    """Int dequeue_signal(struct task_struct *, sigset_t *mask, kernel_siginfo_t *, enum pid_type *)."""
     found = k.signals.dequeue(k.tasks.at(task), k.memory.u64(mask))
     if found is None:
         return 0
