@@ -1,0 +1,36 @@
+"""Tasks in tests: start several at once and see what they did, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.sched import Task
+
+
+def start(k: Kernel, comm: str, body: Callable[[], object]) -> Task:
+    """A new task that runs ``body``; it ends with exit code 0."""
+
+    def entry() -> int:
+        body()
+        return 0
+
+    task = k.tasks.create(comm, entry)
+    k.sched.wake_new(task)
+    return task
+
+
+def signed(value: int) -> int:
+    """An int result as C sees it."""
+    value &= 0xFFFF_FFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+def call(k: Kernel, name: str, *arguments: int) -> int:
+    """Call an exported function that returns an int, in the current task."""
+    return signed(k.cpu.call(k.symbols.address(name), *arguments))
+
+
+def kill(k: Kernel, task: Task) -> None:
+    """Send SIGKILL."""
+    k.signals.send(task, 9)
