@@ -200,9 +200,9 @@ class TypeSource:
 
     def _layout(self, node: Node, name: str, depth: int) -> StructLayout:
         members: dict[str, Member] = {}
-        for member in self._members(node, 0, depth):
+        for number, member in enumerate(self._members(node, 0, depth)):
             members.setdefault(member.name, member)
-            if len(members) > _MEMBERS:
+            if number >= _MEMBERS:
                 raise FormatError(f"struct {name} has more than {_MEMBERS} members", path=self.path)
         return StructLayout(name, node.size, MappingProxyType(members), union=node.tag == Tag.UNION)
 
