@@ -77,8 +77,10 @@ class DirectoryFiles:
         """Return a file's content."""
         fd = os.open(self.real(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
+            # Files of /proc and /sys say that they are empty; others are read at one go.
+            size = max(os.fstat(fd).st_size + 1, 1 << 12)
             parts: list[bytes] = []
-            while part := os.read(fd, 1 << 16):
+            while part := os.read(fd, size):
                 parts.append(part)
         finally:
             os.close(fd)
