@@ -124,7 +124,7 @@ class Fence:
         """The address of the first byte around the object that is not as it was left; 0 if all are."""
         view, frame, length = self._memory.view, slot.frame, slot.pages << PAGE_SHIFT
         start = item.address - slot.base
-        for begin, end in ((0, start), (start + item.size, length)):
+        for begin, end in ((0, start), (min(start + item.size, length), length)):
             around = bytes(view[frame + begin : frame + end])
             if around.count(RED_ZONE) != end - begin:
                 return slot.base + begin + next(n for n, byte in enumerate(around) if byte != RED_ZONE)

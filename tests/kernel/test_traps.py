@@ -1,0 +1,107 @@
+"""Exceptions become the oopses of a real kernel; their texts as a whole are compared in test_cases.py."""
+
+from __future__ import annotations
+
+import pytest
+from tests.kernel import machine_code
+from tests.kernel.machine_code import CODE, Code
+
+from ukmod.errors import KernelPanic
+from ukmod.kernel.core import Kernel
+
+SIGKILL, SIGSEGV = 9, 11
+
+
+def log(k: Kernel) -> list[str]:
+    return list(k.log.lines)
+
+
+@pytest.fixture
+def code(kernel: Kernel) -> Code:
+    return Code(kernel)
+
+
+def test_a_write_near_null_ends_the_task(kernel: Kernel, code: Code) -> None:
+    assert code.run(machine_code.WRITE_8) == (SIGKILL, None)
+    (oops,) = kernel.oopses
+    assert (oops.kind, oops.address, oops.title) == ("page fault", 8, "Oops: 0002")
+    assert [text for _, text in oops.header[:3]] == [
+        "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+        "#PF: supervisor write access in kernel mode",
+        "#PF: error_code(0x0002) - not-present page",
+    ]
+    assert oops.state.registers.rip == CODE
+    assert kernel.taint.has("D")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "arguments", "title"),
+    [
+        (machine_code.READ_RDI, (0x10,), "Oops: 0000"),
+        (machine_code.WRITE_RDI, (CODE,), "Oops: 0003"),
+        (machine_code.CALL_NULL, (), "Oops: 0010"),
+        (machine_code.DIVIDE, (), "divide error: 0000"),
+        (machine_code.UD2, (), "invalid opcode: 0000"),
+        (
+            machine_code.READ_RDI,
+            (0xDEAD_0000_0000_0100,),
+            "general protection fault, probably for non-canonical address 0xdead000000000100: 0000",
+        ),
+    ],
+)
+def test_each_exception_has_its_title(
+    kernel: Kernel, code: Code, instructions: bytes, arguments: tuple[int, ...], title: str
+) -> None:
+    code.run(instructions, *arguments)
+    assert kernel.oopses[0].title == title
+    assert title.startswith("Oops") == (kernel.oopses[0].address is not None)
+
+
+def test_a_fault_after_many_kernel_calls_is_still_seen(kernel: Kernel, code: Code) -> None:
+    kfree = machine_code.call(kernel.symbols.address("kfree"))
+    assert code.run(b"\x31\xff" + 20 * kfree + machine_code.WRITE_8) == (SIGKILL, None)
+    assert kernel.oopses[0].address == 8
+
+
+def test_the_next_task_runs_as_if_nothing_had_been(kernel: Kernel, code: Code) -> None:
+    code.run(machine_code.WRITE_8)
+    assert code.run(b"\xb8\x2a\x00\x00\x00\xc3") == (0, 42)
+
+
+def test_a_bad_pointer_given_to_a_kernel_function_is_an_oops_there(kernel: Kernel, code: Code) -> None:
+    strlen = kernel.symbols.address("strlen")
+    assert code.run(b"\xbf\x10\x00\x00\x00" + machine_code.call(strlen) + b"\xc3") == (SIGKILL, None)
+    (oops,) = kernel.oopses
+    assert oops.address == 0x10
+    assert oops.state.rip.symbol == "strlen"
+    assert oops.state.frames[0].address == CODE + 18
+    assert oops.state.frames[0].reliable
+
+
+def test_running_off_the_stack_is_the_end_of_the_machine(kernel: Kernel, code: Code) -> None:
+    with pytest.raises(KernelPanic, match="Fatal exception in interrupt"):
+        code.run(machine_code.RECURSE)
+    assert kernel.oopses[0].header[0][1].startswith("BUG: TASK stack guard page was hit at ")
+
+
+def test_panic_on_oops(kernel: Kernel, code: Code) -> None:
+    kernel.crash.panic_on_oops = True
+    with pytest.raises(KernelPanic, match="Fatal exception"):
+        code.run(machine_code.WRITE_8)
+
+
+def test_vector_registers_survive_an_exception(kernel: Kernel, code: Code) -> None:
+    address = kernel.slab.kmalloc(64)
+    kernel.slab.kfree(address)  # the fence: reported, and the access goes on
+    # movq %rsi,%xmm3; mov (%rdi),%rax; movq %xmm3,%rax; ret
+    instructions = b"\x66\x48\x0f\x6e\xde\x48\x8b\x07\x66\x48\x0f\x7e\xd8\xc3"
+    assert code.run(instructions, address, 0x1234_5678) == (0, 0x1234_5678)
+    assert len(kernel.reports) == 1
+
+
+def test_code_that_never_ends_is_a_soft_lockup(kernel: Kernel, code: Code) -> None:
+    polls = machine_code.call(kernel.symbols.address("kfree"))
+    assert code.run(b"\x31\xff" + polls + b"\xeb\xee") == (SIGKILL, None)
+    pid = kernel.warnings[0].state.pid
+    assert log(kernel)[0] == f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [victim:{pid}]"
+    assert kernel.taint.has("L")
