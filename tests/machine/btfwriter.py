@@ -14,8 +14,8 @@ class BtfWriter:
     def __init__(self, base: BtfWriter | None = None) -> None:
         self.strings = b"\0" if base is None else b""
         self.types = b""
-        self.next = 1 if base is None else base.next
-        self.first_string = 0 if base is None else base.first_string + len(base.strings)
+        self.next: int = 1 if base is None else base.next
+        self.first_string: int = 0 if base is None else base.first_string + len(base.strings)
 
     def string(self, text: str) -> int:
         if not text:
@@ -31,7 +31,7 @@ class BtfWriter:
         self.next += 1
         return self.next - 1
 
-    def int(self, name: str, size: int, signed: bool = False) -> int:
+    def integer(self, name: str, size: int, signed: bool = False) -> int:
         return self.add(INT, name, size, struct.pack("<I", signed << 24 | size * 8))
 
     def aggregate(
@@ -69,9 +69,9 @@ class BtfWriter:
 def small_kernel() -> BtfWriter:
     """A kernel's worth of the shapes that types have."""
     btf = BtfWriter()
-    u32 = btf.int("unsigned int", 4)
-    i32 = btf.int("int", 4, signed=True)
-    u64 = btf.int("long unsigned int", 8)
+    u32 = btf.integer("unsigned int", 4)
+    i32 = btf.integer("int", 4, signed=True)
+    u64 = btf.integer("long unsigned int", 8)
     info = btf.aggregate("thread_info", 16, ("flags", u64, 0), ("cpu", u32, 64))
     const = btf.add(CONST, size=u32)
     pid_t = btf.add(TYPEDEF, "pid_t", i32)

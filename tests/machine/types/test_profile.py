@@ -116,7 +116,7 @@ def test_what_is_missing_is_named(name: str, path: str, words: str) -> None:
 
 def test_a_later_source_supplies_what_the_first_lacks() -> None:
     other = BtfWriter()
-    other.aggregate("private", 8, ("x", other.int("int", 4), 32))
+    other.aggregate("private", 8, ("x", other.integer("int", 4), 32))
     other.aggregate("task_struct", 1)
     types = Types([TypeSource(profile()), TypeSource(Btf(other.data()))])
     assert types.offset("private", "x") == 4

@@ -39,7 +39,7 @@ class KernelImage:
             with open(path, "rb") as file:
                 head = file.read(_HEAD)
                 if is_packed(head):
-                    packed = head + file.read(limit)
+                    packed = head + file.read(LIMIT)
                     data = self._unpacked(packed, cache, limit)
                 elif head:
                     data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

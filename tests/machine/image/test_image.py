@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import contextlib
+import gzip
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.machine.btfwriter import small_kernel
+from tests.machine.imagewriter import (
+    BANNER,
+    BASE,
+    RELEASE,
+    VERMAGIC,
+    bzimage,
+    kallsyms,
+    many_symbols,
+    vmlinux,
+)
+from tests.real import debian
+
+from ukmod.errors import FormatError, LimitError, NotFoundError
+from ukmod.kmod.elf import Elf
+from ukmod.machine.image import KernelImage, Symbol
+from ukmod.machine.image.cache import Cache, default_directory
+from ukmod.machine.image.kallsyms import read_kallsyms
+from ukmod.machine.image.ksymtab import read_exports
+from ukmod.machine.image.symbols import SymbolTable
+from ukmod.machine.image.vmlinux import Vmlinux
+from ukmod.machine.types import Btf, TypeSource, types_for
+
+VMLINUX = vmlinux(btf=small_kernel().data())
+
+
+@pytest.fixture(params=["vmlinux", "bzImage", "bzImage without a cache"])
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> KernelImage:
+    path = tmp_path / "image"
+    path.write_bytes(VMLINUX if request.param == "vmlinux" else bzimage(gzip.compress(VMLINUX)))
+    return KernelImage(str(path), cache="" if "without" in request.param else str(tmp_path / "cache"))
+
+
+def test_what_an_image_says_of_itself(image: KernelImage) -> None:
+    assert image.banner == BANNER
+    assert image.release == RELEASE
+    assert image.vermagic == VERMAGIC
+    assert TypeSource(Btf(image.btf)).struct("task_struct") is not None
+
+
+def test_where_everything_goes(image: KernelImage) -> None:
+    (segment,) = image.segments
+    assert (segment.vaddr, segment.paddr, segment.flags) == (BASE, 0x1000000, 5)
+    assert segment.size == segment.file_size + 4096
+    rodata = image.section(".rodata")
+    assert rodata is not None
+    assert image.read(rodata.addr, 5) == b"Linux"
+    assert image.data[rodata.offset : rodata.offset + 5] == b"Linux"
+    assert image.read(BASE + segment.size - 4, 4) == bytes(4)
+    with pytest.raises(FormatError, match="outside the kernel"):
+        image.read(BASE + segment.size - 3, 4)
+
+
+def test_exports(image: KernelImage) -> None:
+    printk, hidden = image.exports["_printk"], image.exports["hidden"]
+    assert (printk.address, printk.crc, printk.gpl, printk.namespace) == (BASE + 16, 0x11, False, "")
+    assert (hidden.address, hidden.crc, hidden.namespace) == (BASE + 32, 0x22, "SECRET")
+
+
+def test_symbols(image: KernelImage) -> None:
+    expected = [Symbol(name, letter, address) for name, (letter, address) in many_symbols().items()]
+    assert list(image.symbols) == expected
+    assert image.symbols.get("_printk") == BASE + 16 * 1500
+    assert image.symbols.get("current_task") == 0x40
+    assert image.symbols.get("nothing") is None
+    assert image.symbols.at(BASE + 16 * 3 + 5) == Symbol("function_3", "t", BASE + 48)
+    assert "_text" in image.symbols
+
+
+def test_symbols_with_the_addresses_last() -> None:
+    found = read_kallsyms(Vmlinux(vmlinux(after=True)))
+    assert [symbol.name for symbol in found] == list(many_symbols())
+    assert found[-2].address == BASE + 16 * 1500
+
+
+def test_of_several_symbols_at_an_address_the_first_counts() -> None:
+    table = SymbolTable.of([Symbol("a", "T", 8), Symbol("b", "T", 8), Symbol("c", "T", 16)])
+    assert table.at(12) == Symbol("a", "T", 8)
+    assert table.at(7) is None
+    assert list(SymbolTable.from_bytes(table.to_bytes())) == list(table)
+
+
+# The cache
+
+
+def packed(tmp_path: Path) -> str:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(bzimage(gzip.compress(VMLINUX)))
+    return str(path)
+
+
+def test_an_image_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, cache = packed(tmp_path), str(tmp_path / "cache")
+    first = list(KernelImage(path, cache=cache).symbols)
+    monkeypatch.setattr("ukmod.machine.image.image.unpack", None)
+    monkeypatch.setattr("ukmod.machine.image.image.read_kallsyms", None)
+    assert list(KernelImage(path, cache=cache).symbols) == first
+
+
+@pytest.mark.parametrize("name", ["vmlinux", "symbols"])
+@pytest.mark.parametrize("size", [0, 10, 1000])
+def test_a_damaged_entry_counts_for_none(tmp_path: Path, name: str, size: int) -> None:
+    path, cache = packed(tmp_path), tmp_path / "cache"
+    first = list(KernelImage(path, cache=str(cache)).symbols)
+    (entry,) = cache.glob(f"images/*/{name}")
+    content = bytearray(entry.read_bytes()[:size] if size != 1000 else entry.read_bytes())
+    if size == 1000:
+        content[size] ^= 1
+    entry.write_bytes(content)
+    again = KernelImage(path, cache=str(cache))
+    assert (again.banner, list(again.symbols)) == (BANNER, first)
+
+
+def test_many_writers_at_once(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    contents = [bytes([number]) * 100000 for number in range(8)]
+    threads = [threading.Thread(target=cache.put, args=("entry", content)) for content in contents]
+    for thread in threads:
+        thread.start()
+    seen = [cache.get("entry") for _ in range(50)]
+    for thread in threads:
+        thread.join()
+    assert {bytes(entry[:-32]) for entry in [*seen, cache.get("entry")] if entry is not None} <= set(contents)
+    assert [path.name for path in tmp_path.iterdir()] == ["entry"]
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert KernelImage(packed(tmp_path), cache=str(tmp_path / "file")).release == RELEASE
+
+
+def test_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache/me")
+    assert default_directory() == "/var/cache/me/ukmod"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert default_directory() == "/home/me/.cache/ukmod"
+
+
+# What is no kernel
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", VMLINUX[:60], VMLINUX[:3000], bzimage(gzip.compress(b"text"))]
+)
+def test_no_kernel(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="vmlinuz"):
+        KernelImage(str(path), cache="")
+
+
+def test_not_there_or_too_large(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="No such file"):
+        KernelImage(str(tmp_path / "none"))
+    with pytest.raises(LimitError):
+        KernelImage(packed(tmp_path), cache="", limit=5000)
+
+
+def test_a_kernel_without_btf(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(vmlinux())
+    with pytest.raises(FormatError, match="CONFIG_DEBUG_INFO_BTF"):
+        _ = KernelImage(str(path)).btf
+
+
+TABLES = VMLINUX.index(kallsyms(many_symbols())), len(VMLINUX)
+
+
+@given(
+    st.dictionaries(
+        st.one_of(st.integers(0, 160), st.integers(*TABLES), st.integers(len(VMLINUX) - 900, len(VMLINUX))),
+        st.integers(0, 255),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_damaged(changes: dict[int, int]) -> None:
+    data = bytearray(VMLINUX)
+    for at, byte in changes.items():
+        data[min(at, len(data) - 1)] = byte
+    for read in (read_kallsyms, read_exports, Vmlinux.banner):
+        with contextlib.suppress(FormatError):
+            read(Vmlinux(bytes(data)))
+
+
+# The real thing
+
+
+@pytest.mark.real
+def test_debians_kernel(tmp_path: Path) -> None:
+    kernel = debian.require()
+    image = KernelImage(str(kernel.vmlinuz), cache=str(tmp_path))
+    assert image.release == kernel.release
+    assert len(image.exports) == 10503
+    text = image.section(".text")
+    table = image.section("__ksymtab")
+    assert text is not None
+    assert table is not None
+    assert image.symbols.get("_text") == text.addr
+    assert image.symbols.get("__start___ksymtab") == table.addr
+    addresses = {symbol.address for symbol in image.symbols}
+    assert all(export.address in addresses for export in image.exports.values())
+    banner = image.symbols.get("linux_banner")
+    assert banner is not None
+    assert image.read(banner, len(image.banner)) == image.banner.encode()
+
+
+@pytest.mark.real
+def test_debians_modules_fit_debians_kernel(tmp_path: Path) -> None:
+    kernel = debian.require()
+    image = KernelImage(str(kernel.vmlinuz), cache=str(tmp_path))
+    path = kernel.modules / "kernel" / "fs" / "isofs" / "isofs.ko"
+    module = Elf(path.read_bytes(), str(path))
+    assert ("vermagic", image.vermagic) in module.modinfo()
+    for name, crc in module.versions().items():
+        if name in image.exports:
+            assert image.exports[name].crc == crc
+    types = types_for(module, btf=None, kernel=str(kernel.vmlinuz))
+    size = module.section(".gnu.linkonce.this_module")
+    assert size is not None
+    assert types.sizeof("module") == size.size
+    assert types.has("isofs_sb_info", "s_ninodes")  # from the module's own, split BTF
