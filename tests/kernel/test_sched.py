@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.kernel.tasks import call, start
 
+from ukmod.errors import KernelPanic
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.sched import (
     ERESTARTSYS,
@@ -111,6 +113,13 @@ def test_sleeping_with_a_spinlock_held_is_reported_and_done(kernel: Kernel) -> N
     assert task.exited
     expected = f"BUG: scheduling while atomic: sleepy/{task.pid}/0x00000002"
     assert expected in "\n".join(kernel.log.lines)
+
+
+def test_sleeping_in_an_interrupt_is_the_end(kernel: Kernel) -> None:
+    kernel.clock.at(0, lambda: call(kernel, "msleep", 1))
+    with pytest.raises(KernelPanic):
+        kernel.run(0.1)
+    assert "BUG: scheduling while atomic: swapper/0/0/0x00010001" in kernel.log.lines
 
 
 def test_run_ends_when_nothing_can_ever_happen(kernel: Kernel) -> None:

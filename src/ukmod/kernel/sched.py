@@ -24,6 +24,7 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
+    from ukmod.kernel.kthread import Kthread
 
 # include/linux/sched.h
 TASK_RUNNING: Final = 0x0
@@ -76,6 +77,8 @@ class Task:
         self.owner = ""
         """The module whose code the task runs, for reports; empty for the kernel's own."""
         self.is_kthread = False
+        self.kthread: Kthread | None = None
+        """Its struct kthread, which lives as long as its task_struct."""
         self.on_exit: list[Callable[[Task], None]] = []
         self.on_sleep: Callable[[], None] | None = None
         """Called when the task is about to sleep: a workqueue's pool puts another worker in its place."""
@@ -179,15 +182,20 @@ class Scheduler:
     # -- for kernel functions -------------------------------------------------------------------------
 
     def task(self) -> Task:
-        """The current task. Raises MachineError outside of any, which no kernel function may be."""
-        return self._running()
+        """The current task; in an interrupt that came while none ran, the idle task.
+
+        Raises MachineError outside of any, which no kernel function may be.
+        """
+        return self._k.idle if self.current is None and self.in_interrupt else self._running()
 
     def schedule(self) -> None:
         """schedule(): give up the CPU, for good unless the state is TASK_RUNNING or a signal is pending."""
-        task = self._running()
         if self.in_interrupt or self._k.percpu.preempt_count() > 0:
             self._k.crash.scheduling_while_atomic()
+            if self.in_interrupt:
+                self._k.crash.panic("Fatal exception in interrupt")
             self._k.percpu.set_preempt(0)
+        task = self._running()
         state = self._k.tasks.state(task)
         if state != TASK_RUNNING and not self._k.tasks.signal_pending_state(state, task):
             task.slices = 0
@@ -234,7 +242,7 @@ class Scheduler:
             self.schedule()
             return timeout
         expires = self.clock.jiffies + timeout
-        task = self._running()
+        task = self.task()
         event = self.clock.at(self.clock.time_of(expires), lambda: self._timed_out(task))
         try:
             self.schedule()

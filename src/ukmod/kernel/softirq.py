@@ -45,9 +45,9 @@ class SoftIrqs:
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
-        self._pending: tuple[deque[Callable[[], None]], ...] = tuple(deque() for _ in range(NR_SOFTIRQS))
+        self._pending: tuple[deque[Callable[[], object]], ...] = tuple(deque() for _ in range(NR_SOFTIRQS))
 
-    def raise_(self, number: int, action: Callable[[], None]) -> None:
+    def raise_(self, number: int, action: Callable[[], object]) -> None:
         """raise_softirq(): have ``action`` called in softirq context as soon as may be."""
         self._pending[number].append(action)
         k = self._k
