@@ -15,7 +15,13 @@ def unsigned(value: int) -> int:
 
 def test_objects_of_a_cache_are_constructed(kernel: Kernel, guest: Guest) -> None:
     made: list[int] = []
-    ctor = guest.python(lambda address: made.append(address) or kernel.memory.set_u32(address, 7) or 0, 1)
+
+    def construct(address: int) -> int:
+        made.append(address)
+        kernel.memory.set_u32(address, 7)
+        return 0
+
+    ctor = guest.python(construct, 1)
     cache = unsigned(guest.call("kmem_cache_create", b"things", 40, 0, 0, ctor))
     item = unsigned(guest.call("kmem_cache_alloc", cache, 0))
     assert made == [item]

@@ -24,11 +24,9 @@ def test_a_copy_stops_at_the_first_bad_page_and_zeroes_the_rest(kernel: Kernel, 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
 def test_get_user_and_put_user_keep_to_their_registers(kernel: Kernel, size: int) -> None:
     code, user = Code(kernel), kernel.user.alloc(bytes(range(0xF0, 0x100)))
-    # mov %rdi,%rax; call; shl $32,%rax; or %rdx,%rax (the value is in RDX, the error in EAX)
-    get = b"\x48\x89\xf8" + call(kernel.symbols.address(f"__get_user_{size}")).replace(
-        b"\x48\xb8", b"\x49\xba"
-    )
-    get = get.replace(b"\xff\xd0", b"\x41\xff\xd2")
+    # mov %rdi,%rax; mov $__get_user,%r10; call *%r10: the value comes in RDX, the error in RAX.
+    function = kernel.symbols.address(f"__get_user_{size}")
+    get = b"\x48\x89\xf8\x49\xba" + function.to_bytes(8, "little") + b"\x41\xff\xd2"
     value = int.from_bytes(bytes(range(0xF0, 0xF0 + size)), "little")
     assert code.run(get + b"\x48\x89\xd0\xc3", user) == (0, value)
     assert code.run(get + b"\xc3", NOWHERE) == (0, -EFAULT & (1 << 64) - 1)
