@@ -22,12 +22,14 @@ _SUBSTITUTIONS = (
     (re.compile(r"(scheduling while atomic: \S+?/)\d+/"), r"\1<pid>/"),
     (re.compile(r"^note: (\S+)\[\d+\]"), r"note: \1[<pid>]"),
     (re.compile(r"\bkworker/\S+"), "kworker/<n>"),
+    # Where in one of its own functions, as the compiler made them, the kernel itself warned.
+    (re.compile(r"^(WARNING: .* at \S+ |RIP: 0010:)([a-z_]\w*)(\.cold)?\+0x[0-9a-f]+/0x[0-9a-f]+$"), r"\1\2"),
 )
 """Applied in this order to each line of a log and each line of output."""
 
 _OOPS_NOISE = re.compile(
     r"PGD |CR[0-9]|[RD]S[P0-9]?: |R[ABCD]X: |RDX: |RBP: |R\d\d: |FS: |CS: |DR\d: |PKRU: |Code: "
-    r"|Hardware name: |Call Trace:| ?<TASK>| ?</TASK>|RIP: 0033:|Kernel Offset: "
+    r"|---\[ end Kernel panic|Hardware name: |Call Trace:| ?<TASK>| ?</TASK>|RIP: 0033:|Kernel Offset: "
 )
 _FRAME = re.compile(r" \? | [\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+")
 _MODULE_FRAME = re.compile(r" [\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\]")

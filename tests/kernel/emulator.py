@@ -37,6 +37,7 @@ from ukmod.kmod.tools import depmod as tools_depmod
 from ukmod.kmod.tree import Tree
 from ukmod.userland import Process
 from ukmod.userland import Program as Main
+from ukmod.userland.host import Output
 
 O_NONBLOCK = 0o4000
 _NOT_FOUND = 127
@@ -71,8 +72,10 @@ def tree(root: Path, config: str) -> Tree:
 
 
 def depmod(root: Path) -> None:
-    """Index the tree below ``root``."""
-    if tools_depmod.main(["depmod", "-b", str(root), RELEASE], LinuxHost()):
+    """Index the tree below ``root``. It has no modules.order and modules.builtin, of which depmod warns."""
+    host = LinuxHost()
+    host.stderr = Output([])
+    if tools_depmod.main(["depmod", "-b", str(root), RELEASE], host):
         raise AssertionError("depmod failed")
 
 
@@ -139,7 +142,16 @@ def _begin(k: Kernel, step: Step) -> Job:
                 p.sys.write_proc("/proc/sys/" + name.replace(".", "/"), value + "\n")
             )
         case Write(path, text):
-            works[Write] = lambda p: _none(p.sys.write_proc(path, text + "\n"))
+
+            def write(process: Process) -> int:
+                try:
+                    process.sys.write_proc(path, text + "\n")
+                except FileNotFoundError as error:
+                    # A shell's > would create the file, which these file systems do not permit.
+                    raise PermissionError(errno.EACCES, "cannot create", path) from error
+                return 0
+
+            works[Write] = write
         case Read(path):
             works[Read] = lambda p: _none(p.output.append(p.sys.read_proc(path)))
         case Modprobe(args):
@@ -186,6 +198,7 @@ def _main(program: Program) -> Main:
             sys.log(f"<5>{name}: argv={' '.join(process.argv)}")
             environment = " ".join(f"{key}={value}" for key, value in process.env.items())
             sys.log(f"<5>{name}: env={environment}")
+            sys.log(f"<5>{name}: cwd={process.cwd}")
         if program.sleep:
             sys.nanosleep(round(program.sleep * 1e9))
         if program.load:

@@ -353,11 +353,9 @@ class Kernel:
             return found.address
         for module in core.modules:
             if module_name in ("", module.name):
-                for start, (known, _) in zip(
-                    module.layout.symbol_starts, module.layout.symbol_names, strict=True
-                ):
-                    if known == name:
-                        return start
+                names = module.layout.symbol_names
+                if name in names:
+                    return module.layout.symbol_starts[names.index(name)]
         raise NotFoundError("no module and not the kernel has such a symbol", subject=symbol)
 
 

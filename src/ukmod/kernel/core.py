@@ -59,7 +59,7 @@ from ukmod.kernel.workqueue import Workqueues
 from ukmod.kmod.elf import Elf
 from ukmod.machine.area import MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu
-from ukmod.machine.memory import Memory
+from ukmod.machine.memory import Fault, Memory
 from ukmod.userland import Programs
 
 if TYPE_CHECKING:
@@ -230,6 +230,8 @@ class Kernel:
             action()
             self.percpu.add_preempt(-HARDIRQ_OFFSET)
             self.softirqs.run()
+        except Fault as fault:
+            traps.fault_in_kernel(self, fault)
         finally:
             sched.in_interrupt = False
             cpu.sp, cpu.depth = sp, depth

@@ -56,6 +56,7 @@ class Processes:
         k.tasks.become_process(task)
         k.trace.step(task.pid, comm, "execve", " ".join(argv))
         process = Process(tuple(argv), dict(env), KernelSyscalls(k))
+        k.sched.preempt()  # on its way to user space a task lets those run whom it has just woken
         try:
             status = program(process)
         except OSError as error:

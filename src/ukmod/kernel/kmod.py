@@ -79,7 +79,9 @@ class Requests:
 
     def _throttle(self, name: str) -> int:
         limit, seconds = MAX_KMOD_CONCURRENT, MAX_KMOD_ALL_BUSY_TIMEOUT
-        text = f"kmod_concurrent_max (0) close to 0 (max_modprobes: {limit}), for module {name}, throttling..."
+        text = (
+            f"kmod_concurrent_max (0) close to 0 (max_modprobes: {limit}), for module {name}, throttling..."
+        )
         self._throttled.printk(f"request_module: {text}", KERN_WARNING)
         timeout = seconds * self._k.clock.hz
         left = self._waiters.wait_event(lambda: self._free > 0, TASK_KILLABLE, timeout)

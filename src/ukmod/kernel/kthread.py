@@ -36,18 +36,17 @@ class Kthread:
 
 
 class Kthreads:
-    """All kernel threads, by task."""
+    """Makes and stops kernel threads."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
-        self._threads: dict[Task, Kthread] = {}
 
     def create(self, name: str, run: Callable[[], int], *, function: int = 0, data: int = 0) -> Task:
         """A new kernel thread that will call ``run`` once it is woken, unless it is stopped before."""
         k = self._k
         task = k.tasks.create(name, lambda: self._body(task, run), kthread=True)
-        self._threads[task] = Kthread(task, function, data, waiters=Waiters(k))
-        task.on_exit.append(self._exited)
+        thread = task.kthread = Kthread(task, function, data, waiters=Waiters(k))
+        task.on_exit.append(lambda _: thread.waiters.wake_all())
         if k.sched.current is not None:
             task.owner = k.sched.current.owner
         if (module := k.modules.of_code(function)) is not None:
@@ -66,25 +65,16 @@ class Kthreads:
         return self.create(name, lambda: self._k.cpu.call(function, data), function=function, data=data)
 
     def _body(self, task: Task, run: Callable[[], int]) -> int:
-        thread = self._threads[task]
-        if not thread.should_stop:
+        thread = task.kthread
+        if thread is not None and not thread.should_stop:
             self._parkme(thread)
             result = run() & 0xFFFF_FFFF
             thread.result = result - (1 << 32) if result >> 31 else result
         return 0
 
-    def _exited(self, task: Task) -> None:
-        thread = self._threads.pop(task)
-        thread.task = task
-        thread.waiters.wake_all()
-
-    def find(self, task: Task) -> Kthread | None:
-        """to_kthread(); None for a process."""
-        return self._threads.get(task)
-
     def of(self, address: int) -> Kthread:
         """The kernel thread of a task_struct. Raises Fault if the task is gone or is none."""
-        thread = self._threads.get(self._k.tasks.at(address))
+        thread = self._k.tasks.at(address).kthread
         if thread is None:
             raise Fault(address)
         return thread
@@ -92,9 +82,9 @@ class Kthreads:
     def current(self) -> Kthread:
         """The current task's. Raises Fault if it is not a kernel thread."""
         task = self._k.sched.task()
-        if (thread := self._threads.get(task)) is None:
+        if task.kthread is None:
             raise Fault(task.address)
-        return thread
+        return task.kthread
 
     def exit(self, result: int) -> None:
         """kthread_exit(): end the current thread; ``result`` is what kthread_stop() returns."""
@@ -107,7 +97,7 @@ class Kthreads:
         k.tasks.get(task)
         thread.should_stop = True
         self.unpark(thread)
-        # Since v6.1 (commit a7c01fa93aeb) the thread also sees a signal pending, to leave interruptible sleeps.
+        # Since v6.1 (commit a7c01fa93aeb) the thread sees a signal pending, to leave its sleep.
         k.tasks.set_flag(task, TIF_NOTIFY_SIGNAL)
         k.sched.wake(task)
         thread.waiters.wait_event(lambda: task.exited)
@@ -142,13 +132,11 @@ class Kthreads:
 
     def running(self) -> list[Task]:
         """The threads that have not ended."""
-        return list(self._threads)
+        return [task for task in self._k.tasks.all() if task.kthread is not None]
 
 
 @export()
-def kthread_create_on_node(
-    k: Kernel, function: Ptr, data: Ptr, node: Int, fmt: CStr, args: VarArgs
-) -> Ptr:
+def kthread_create_on_node(k: Kernel, function: Ptr, data: Ptr, node: Int, fmt: CStr, args: VarArgs) -> Ptr:
     """Struct task_struct *kthread_create_on_node(int (*threadfn)(void *), void *data, int node, fmt, ...)."""
     del node
     name = vsprintf.vformat(k, fmt, args).decode("latin-1")
@@ -298,5 +286,3 @@ def do_exit(k: Kernel, code: Long) -> None:
     """void __noreturn do_exit(long code)."""
     del k
     raise TaskExitError(code)
-
-

@@ -191,12 +191,17 @@ class Modules:
         """The symbol around an address in a module: name, offset, size (bytes) and the module's name."""
         if (module := self.of_code(address)) is None:
             return None
-        starts = module.layout.symbol_starts
+        layout, starts = module.layout, module.layout.symbol_starts
         index = bisect.bisect_right(starts, address) - 1
         if index < 0:
             return None
-        name, size = module.layout.symbol_names[index]
-        return name, address - starts[index], size, module.name
+        # As find_kallsyms_symbol() has it: up to the next symbol, or to the end of the text it thinks it is in.
+        in_init = layout.init <= address < layout.init + layout.init_size
+        end = layout.init_text_end if in_init else layout.core_text_end
+        if index + 1 < len(starts) and starts[index + 1] < end:
+            end = starts[index + 1]
+        size = (end - starts[index]) & (1 << 64) - 1
+        return layout.symbol_names[index], address - starts[index], size, module.name
 
     def proc_modules(self) -> str:
         """/proc/modules, man proc(5)."""

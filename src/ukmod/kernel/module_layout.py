@@ -61,9 +61,11 @@ class Layout:
     """Virtual address by section index."""
     sections: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Address and size in bytes by section name."""
+    core_text_end: int = 0
+    init_text_end: int = 0
     symbol_starts: list[int] = field(default_factory=list)
-    symbol_names: list[tuple[str, int]] = field(default_factory=list)
-    """Name and size (bytes), parallel to ``symbol_starts``, which is sorted."""
+    symbol_names: list[str] = field(default_factory=list)
+    """Parallel to ``symbol_starts``, which is sorted; of several symbols at one place the first is kept."""
 
     def contains(self, address: int) -> bool:
         """Does ``address`` lie in the module's core or init part?"""
@@ -133,6 +135,8 @@ def allocate(elf: Elf, area: Area, percpu: Callable[[int, int], int]) -> Layout:
     )
     layout.core = area.alloc(layout.core_size)
     layout.init = area.alloc(layout.init_size)
+    layout.core_text_end = layout.core + core.ends[_TEXT]
+    layout.init_text_end = layout.init + init.ends[_TEXT]
     for placed in (*core.placed, *init.placed):
         address = (layout.init if placed.init else layout.core) + placed.offset
         layout.addresses[placed.section.index] = address
@@ -213,16 +217,12 @@ def protect_after_init(elf: Elf, layout: Layout, memory: Memory) -> None:
 
 def index_symbols(elf: Elf, layout: Layout, values: Sequence[int]) -> None:
     """Make the module's own symbols known, for call traces."""
-    found = sorted(
-        (values[index], symbol.name, symbol.size)
-        for index, symbol in enumerate(elf.symbols)
-        if symbol.shndx in layout.addresses and symbol.name and symbol.type not in (STT_SECTION, STT_FILE)
-    )
-    layout.symbol_starts = [value for value, _, _ in found]
-    layout.symbol_names = [
-        (name, size or (found[n + 1][0] - value if n + 1 < len(found) else PAGE_SIZE))
-        for n, (value, name, size) in enumerate(found)
-    ]
+    found: dict[int, str] = {}
+    for index, symbol in enumerate(elf.symbols):
+        if symbol.shndx in layout.addresses and symbol.name and symbol.type not in (STT_SECTION, STT_FILE):
+            found.setdefault(values[index], symbol.name)
+    layout.symbol_starts = sorted(found)
+    layout.symbol_names = [found[start] for start in layout.symbol_starts]
 
 
 def free_init(layout: Layout, area: Area) -> None:

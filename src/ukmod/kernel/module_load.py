@@ -279,9 +279,8 @@ def _form(k: Kernel, module: Module, elf: Elf) -> None:
 
 def _coming(k: Kernel, module: Module) -> None:
     """prepare_coming_module(): tell who wants to know; one of them may object."""
-    answer = k.modules.notifiers.call(State.COMING.value, module.address)
+    answer = k.modules.notifiers.call_robust(State.COMING.value, State.GOING.value, module.address)
     if answer & NOTIFY_STOP_MASK and (errno := (answer & ~NOTIFY_STOP_MASK) - 1) > 0:
-        k.modules.notifiers.call(State.GOING.value, module.address)
         raise LoadError("a module notifier refused it", errno=errno, subject=module.name)
 
 
@@ -307,8 +306,9 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     finally:
         owner.owner = before
     if result < 0:
-        _going(k, module)
+        modules.set_state(module, State.GOING)
         modules.put(module)
+        modules.notifiers.call(State.GOING.value, module.address)
         params.destroy_params(k, module)
         modules.drop_uses(module)
         k.forget(module)
@@ -334,5 +334,6 @@ def _do_one_initcall(k: Kernel, module: Module) -> int:
     if k.percpu.preempt_count() != count:
         k.percpu.set_preempt(count)
         name = k.kallsyms.sprint(module.init)
-        k.crash.warn(f"initcall {name} returned with preemption imbalance ", "init/main.c", 1307)
+        text = f"initcall {name} returned with preemption imbalance "
+        k.crash.warn(text, "init/main.c", 1284, function="do_one_initcall")
     return result - (1 << 32) if result >> 31 else result

@@ -53,15 +53,29 @@ def chain_unregister(k: Kernel, head: int, block: int) -> int:
 
 def chain_call(k: Kernel, head: int, value: int, data: int) -> int:
     """Call each block with ``value`` and ``data`` until one says NOTIFY_STOP; the last one's answer."""
+    return _call_first(k, head, value, data)[0]
+
+
+def chain_call_robust(k: Kernel, head: int, values: tuple[int, int], data: int) -> int:
+    """Call each block with the first value; if one objects, call those before it with the second."""
+    result, called = _call_first(k, head, values[0], data)
+    if result & NOTIFY_STOP_MASK:
+        _call_first(k, head, values[1], data, called - 1)
+    return result
+
+
+def _call_first(k: Kernel, head: int, value: int, data: int, limit: int = -1) -> tuple[int, int]:
+    """Call the blocks, at most ``limit`` (-1: all); the last answer, and how many were called."""
     memory, links = k.memory, _Links(k)
-    result, current = 0, memory.u64(head)
-    while current:
+    result, called, current = 0, 0, memory.u64(head)
+    while current and called != limit:
         following = memory.u64(current + links.next)
         result = k.cpu.call(memory.u64(current + links.call), current, value, data) & 0xFFFF_FFFF
+        called += 1
         if result & NOTIFY_STOP_MASK:
             break
         current = following
-    return result
+    return result, called
 
 
 class NotifierChain:
@@ -82,6 +96,10 @@ class NotifierChain:
     def call(self, value: int, data: int) -> int:
         """blocking_notifier_call_chain()."""
         return chain_call(self._k, self._head, value, data)
+
+    def call_robust(self, up: int, down: int, data: int) -> int:
+        """blocking_notifier_call_chain_robust()."""
+        return chain_call_robust(self._k, self._head, (up, down), data)
 
 
 def _head(k: Kernel, struct: str, address: int) -> int:

@@ -24,11 +24,17 @@ class Sysctl:
             "kernel.tainted": lambda: str(k.taint.mask),
             "kernel.modules_disabled": lambda: str(int(k.modules.disabled)),
             "kernel.osrelease": lambda: k.release,
+            "kernel.panic": lambda: str(k.crash.panic_timeout),
+            "kernel.panic_on_oops": lambda: str(int(k.crash.panic_on_oops)),
+            "kernel.panic_on_warn": lambda: str(int(k.crash.panic_on_warn)),
             "kernel.printk": lambda: f"{k.log.console_loglevel}\t4\t1\t7",
         }
         self._set: dict[str, Callable[[str], None]] = {
             "kernel.modprobe": self._set_modprobe,
             "kernel.modules_disabled": self._set_modules_disabled,
+            "kernel.panic": lambda value: setattr(k.crash, "panic_timeout", int(value)),
+            "kernel.panic_on_oops": lambda value: setattr(k.crash, "panic_on_oops", bool(int(value))),
+            "kernel.panic_on_warn": lambda value: setattr(k.crash, "panic_on_warn", bool(int(value))),
             "kernel.printk": self._set_printk,
         }
 

@@ -1,6 +1,6 @@
 """task_struct: the half of a task that guest code sees.
 
-``current`` is a per-CPU load, and ``signal_pending()``, ``set_current_state()`` and their kin are inlined into
+``current`` is a per-CPU load, and ``signal_pending()``, ``set_current_state()`` and their like are inlined into
 modules: they read and write task_struct directly. So its fields are the truth and Python keeps no copy.
 """
 
@@ -40,9 +40,18 @@ class Tasks:
         self._memory = kernel.memory
         self._stacks = Area(kernel.memory, VMALLOC_START, _STACKS)
         types = kernel.types
-        self._pages = page_align(types.sizeof("task_struct")) // PAGE_SIZE
+        # What a task_struct points to, and inlined code follows, lies behind it.
+        self._parts: dict[str, int] = {}
+        size = types.sizeof("task_struct")
+        for member, struct in (("signal", "signal_struct"), ("sighand", "sighand_struct"), ("cred", "cred")):
+            if types.has("task_struct", member) and types.has(struct):
+                self._parts[member] = size = (size + 63) & ~63
+                size += types.sizeof(struct)
+        self._pages = page_align(size) // PAGE_SIZE
         self._usage = types.offset("task_struct", "usage")
-        self._state = types.offset("task_struct", "__state" if types.has("task_struct", "__state") else "state")
+        self._state = types.offset(
+            "task_struct", "__state" if types.has("task_struct", "__state") else "state"
+        )
         self._thread_flags = types.offset("task_struct", "thread_info.flags")
         self._comm = types.offset("task_struct", "comm")
         self._pending = types.offset("task_struct", "pending.signal")
@@ -67,6 +76,8 @@ class Tasks:
         memory.set_u32(address + offset("task_struct", "tgid"), pid)
         memory.set_u32(address + offset("task_struct", "flags"), PF_KTHREAD if kthread else 0)
         memory.set_u64(address + offset("task_struct", "stack"), stack)
+        for member, place in self._parts.items():
+            memory.set_u64(address + offset("task_struct", member), address + place)
         for name in ("group_leader", "real_parent", "parent"):
             leader = address if name == "group_leader" or task.parent is None else task.parent.address
             memory.set_u64(address + offset("task_struct", name), leader)
@@ -78,6 +89,10 @@ class Tasks:
         self.set_comm(task, comm)
         self._by_address[address] = self._by_pid[pid] = task
         return task
+
+    def cred(self, task: Task) -> int:
+        """The address of its struct cred, root's: all zero; 0 if no module knows what that is."""
+        return task.address + self._parts["cred"] if "cred" in self._parts else 0
 
     def get(self, task: Task) -> None:
         """get_task_struct()."""

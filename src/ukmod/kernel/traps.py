@@ -183,8 +183,11 @@ def stack_guard(k: Kernel, address: int) -> tuple[Line, ...]:
     return ((0, "BUG: TASK stack guard page was hit at {} (stack is {}..{})".format(*where)),)
 
 
-def fault_in_kernel(k: Kernel, fault: Fault, stub: int) -> NoReturn:
-    """A kernel function written in Python was given a bad pointer: the oops it would have caused in C."""
+def fault_in_kernel(k: Kernel, fault: Fault, stub: int = 0) -> NoReturn:
+    """A kernel function written in Python was given a bad pointer: the oops it would have caused in C.
+
+    ``stub`` is its number; 0 for code that runs of itself, an event's or a task's.
+    """
     registers = replace(registers_at_trap(k), rip=k.cpu.stub_at(stub), cr2=fault.address)
     present = fault.write and bool(k.memory.prot(fault.address) & PRESENT)
     code = error_code(write=fault.write, fetch=False, present=present)

@@ -13,7 +13,13 @@ from errno import EAGAIN, EBUSY, EINVAL
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT, TASK_KILLABLE, TASK_UNINTERRUPTIBLE, TaskExitError, Waiters
+from ukmod.kernel.sched import (
+    MAX_SCHEDULE_TIMEOUT,
+    TASK_KILLABLE,
+    TASK_UNINTERRUPTIBLE,
+    TaskExitError,
+    Waiters,
+)
 from ukmod.kernel.signal import SIG_DFL, SIG_IGN, SIGCHLD
 from ukmod.kernel.workqueue import WQ_UNBOUND
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
@@ -80,11 +86,16 @@ class Helpers:
         size = k.types.sizeof("subprocess_info") if known else _OPAQUE
         address = k.slab.kmalloc(size)
         text = _text(k, path)
-        info = SubprocessInfo(
-            text, (), (), address, argv, envp, init, cleanup, data, waiters=Waiters(k)
-        )
+        info = SubprocessInfo(text, (), (), address, argv, envp, init, cleanup, data, waiters=Waiters(k))
         if known:
-            values = (("path", path), ("argv", argv), ("envp", envp), ("init", init), ("cleanup", cleanup), ("data", data))
+            values = (
+                ("path", path),
+                ("argv", argv),
+                ("envp", envp),
+                ("init", init),
+                ("cleanup", cleanup),
+                ("data", data),
+            )
             for name, value in values:
                 k.memory.set_u64(address + k.types.offset("subprocess_info", name), value)
         self._infos[address] = info
@@ -208,7 +219,9 @@ class Helpers:
         """Call the module's init and take the arguments as they are then; 0 or the negative errno."""
         k = self._k
         if info.init:
-            result = k.cpu.call(info.init, info.address, 0) & 0xFFFF_FFFF
+            self._publish(info)
+            cred = k.tasks.cred(k.sched.task())
+            result = k.cpu.call(info.init, info.address, cred) & 0xFFFF_FFFF
             if result:
                 return result - (1 << 32) if result >> 31 else result
         if info.address:
@@ -300,7 +313,5 @@ def usermodehelper_read_lock_wait(k: Kernel, timeout: Long) -> Long:
 
 @export(gpl=True)
 def usermodehelper_read_unlock(k: Kernel) -> None:
-    """void usermodehelper_read_unlock(void): readers are not counted, they cannot be preempted by a writer."""
+    """void usermodehelper_read_unlock(void): readers are not counted."""
     del k
-
-

@@ -20,7 +20,8 @@ class _Range:
 
 class Area:
     """Addresses from ``base`` to ``base + size``. Each allocation is followed by a page that is never mapped,
-    as in vmalloc space, so that running off its end is a page fault."""
+    as in vmalloc space, so that running off its end is a page fault.
+    """
 
     def __init__(self, memory: Memory, base: int, size: int) -> None:
         self.memory = memory

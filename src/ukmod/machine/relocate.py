@@ -42,9 +42,13 @@ def apply(
         if width is None:
             raise FormatError(f"unknown relocation type {kind}", path=path, offset=offset)
         if offset + width > size:
-            raise FormatError(f"relocation outside of its section of {size:#x} bytes", path=path, offset=offset)
+            raise FormatError(
+                f"relocation outside of its section of {size:#x} bytes", path=path, offset=offset
+            )
         if index >= len(symbols):
-            raise FormatError(f"relocation against symbol {index}, which does not exist", path=path, offset=offset)
+            raise FormatError(
+                f"relocation against symbol {index}, which does not exist", path=path, offset=offset
+            )
         value = (symbols[index] + addend) & _MASK64
         if kind in _PC_RELATIVE:
             value = (value - address - offset) & _MASK64

@@ -54,6 +54,7 @@ class Process:
     argv: Sequence[str]
     env: Mapping[str, str]
     sys: Syscalls
+    cwd: str = "/"
     output: list[str] = field(default_factory=list)
     """What it wrote to standard output and error, which a usermode helper does not have."""
 
