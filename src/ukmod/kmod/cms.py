@@ -5,6 +5,9 @@ Only the fields that modinfo shows and that a check of the signature needs are k
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from ukmod.errors import FormatError
 from ukmod.kmod.der import Reader, Tag
 from ukmod.kmod.record import record
 
@@ -13,6 +16,7 @@ __all__ = ["DIGEST_NAMES", "SignerInfo", "parse_signed_data"]
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
 _COMMON_NAME = "2.5.4.3"
 _MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
+_RSA_SIZES = (512, 256, 384)  # bytes, the kernel's default first
 
 #: What OpenSSL, and so modinfo, calls the digests that the kernel has known (kernel/module signing, crypto/).
 DIGEST_NAMES = {
@@ -51,6 +55,20 @@ class SignerInfo:
     signed_attributes: bytes | None = None
     message_digest: bytes | None = None
 
+    def signed(self, signature: bytes) -> SignerInfo:
+        """Return the same signer with another signature."""
+        return SignerInfo(
+            self.issuer,
+            self.issuer_name,
+            self.serial,
+            self.subject_key_id,
+            self.digest,
+            self.signature_algorithm,
+            signature,
+            self.signed_attributes,
+            self.message_digest,
+        )
+
     @property
     def key_id(self) -> bytes:
         """What names the key: the serial number's bytes without sign, or the subject key identifier."""
@@ -65,6 +83,27 @@ def parse_signed_data(message: bytes, *, path: str = "", base: int = 0) -> Signe
 
     Raises FormatError, with the offset in the file, for anything else.
     """
+    # One key signs thousands of modules, and all but the last bytes of these messages is the same.
+    for size in _RSA_SIZES:
+        if message[-size - 4 : -size] == b"\x04\x82" + size.to_bytes(2, "big"):
+            signer = _parse_without_signature(message[:-size], size)
+            if signer is not None:
+                return signer.signed(message[-size:])
+    return _parse(message, path, base)
+
+
+@lru_cache(maxsize=16)
+def _parse_without_signature(head: bytes, size: int) -> SignerInfo | None:
+    """Return the signer of a message of which the last ``size`` bytes, and no others, are the signature."""
+    placeholder = b"?" * size
+    try:
+        signer = _parse(head + placeholder, "", 0)
+    except FormatError:
+        return None  # to be found again where there is a path for the message
+    return signer if signer.signature == placeholder else None
+
+
+def _parse(message: bytes, path: str, base: int) -> SignerInfo:
     content_info = Reader(message, path=path, base=base).enter(Tag.SEQUENCE, "ContentInfo")
     content_type = content_info.oid("contentType")
     if content_type != _SIGNED_DATA:
@@ -95,15 +134,15 @@ def _signer_info(fields: Reader) -> SignerInfo:
         attributes = bytes([Tag.SET]) + fields.raw(Tag.CONTEXT_0, "signedAttrs")[1:]
         message_digest = _message_digest(Reader(attributes).enter(Tag.SET, "signedAttrs"))
     return SignerInfo(
-        issuer=issuer,
-        issuer_name=issuer_name,
-        serial=serial,
-        subject_key_id=subject_key_id,
-        digest=DIGEST_NAMES.get(digest, digest),
-        signature_algorithm=_algorithm(fields, "signatureAlgorithm"),
-        signature=fields.content(Tag.OCTET_STRING, "signature"),
-        signed_attributes=attributes,
-        message_digest=message_digest,
+        issuer,
+        issuer_name,
+        serial,
+        subject_key_id,
+        DIGEST_NAMES.get(digest, digest),
+        _algorithm(fields, "signatureAlgorithm"),
+        fields.content(Tag.OCTET_STRING, "signature"),
+        attributes,
+        message_digest,
     )
 
 

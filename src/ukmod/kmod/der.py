@@ -37,7 +37,7 @@ class Reader:
     __slots__ = ("_at", "_base", "_data", "_end", "_path")
 
     def __init__(
-        self, data: bytes, *, at: int = 0, end: int | None = None, path: str = "", base: int = 0
+        self, data: bytes, at: int = 0, end: int | None = None, path: str = "", base: int = 0
     ) -> None:
         self._data = data
         self._at = at
@@ -55,14 +55,14 @@ class Reader:
 
     def fork(self) -> Reader:
         """Return a reader that starts where this one stands now."""
-        return Reader(self._data, at=self._at, end=self._end, path=self._path, base=self._base)
+        return Reader(self._data, self._at, self._end, self._path, self._base)
 
     def enter(self, tag: int, what: str) -> Reader:
         """Return a reader of the content of the next element, which must be constructed and have ``tag``."""
         if not tag & 0x20:
             raise self.error(f"{what}: tag {tag:#04x} is not a constructed one")
         start = self._next(tag, what)
-        return Reader(self._data, at=start, end=self._at, path=self._path, base=self._base)
+        return Reader(self._data, start, self._at, self._path, self._base)
 
     def content(self, tag: int | None, what: str) -> bytes:
         """Return the content of the next element; None takes any tag."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Image = bytes | mmap.mmap
 
 __all__ = [
+    "SIGNATURE_FIELDS",
     "ModuleInfo",
     "Parameter",
     "builtin_fields",
@@ -30,6 +31,10 @@ __all__ = [
     "parse_fields",
     "read_module",
 ]
+
+
+SIGNATURE_FIELDS = ("sig_id", "signer", "sig_key", "sig_hashalgo", "signature")
+"""What libkmod calls the parts of a signature."""
 
 
 @record
@@ -132,30 +137,40 @@ def builtin_fields(modinfo: bytes, name: str) -> tuple[tuple[str, str], ...]:
     return parse_fields(b"\0".join(own))
 
 
-def read_module(file: ModuleFile, name: str) -> ModuleInfo:
-    """Return what a module's file says; ``name`` is the module's.
+def read_module(file: ModuleFile, name: str, *, signature: bool = True, build_id: bool = True) -> ModuleInfo:
+    """Return what a module's file says; ``name`` is the module's. What is not wanted is not looked for.
 
     Raises FormatError if it is no ELF file or has no ``.modinfo``, and what unpacking it may raise. A
     signature whose trailer makes no sense counts as none.
     """
     if file.compression:
-        return _read_image(file.contents(), name, file.path)
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
-        return _read_image(image, name, file.path)
+        image = file.contents()
+        return _read_image(image, name, file.path, signature=signature, build_id=build_id)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return _read_image(mapped, name, file.path, signature=signature, build_id=build_id)
 
 
-def _read_image(image: Image, name: str, path: str) -> ModuleInfo:
+def _read_image(image: Image, name: str, path: str, *, signature: bool, build_id: bool) -> ModuleInfo:
     elf = Elf(image, path)
     found = elf.find(b".modinfo")
     if found is None:
         error = FormatError("no .modinfo section", path=path)
         error.errno = errno.ENODATA
         raise error
+    return ModuleInfo(
+        name,
+        path,
+        parse_fields(found[1]),
+        _signature(image, path) if signature else None,
+        _build_id(elf) if build_id else b"",
+    )
+
+
+def _signature(image: Image, path: str) -> ModuleSignature | None:
     try:
-        signature = parse_signature(image, path=path)
+        return parse_signature(image, path=path)
     except FormatError:
-        signature = None
-    return ModuleInfo(name, path, parse_fields(found[1]), signature, _build_id(elf))
+        return None
 
 
 def _build_id(elf: Elf) -> bytes:

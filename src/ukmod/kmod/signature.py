@@ -85,15 +85,8 @@ def _pkcs7(message: bytes, at: int, path: str) -> ModuleSignature:
         signer = cms.parse_signed_data(message, path=path, base=at)
     except FormatError as error:
         return ModuleSignature("PKCS#7", "", b"", "unknown", b"", at, defect=error.message)
-    return ModuleSignature(
-        id_type="PKCS#7",
-        signer=_text(signer.issuer_name),
-        key_id=signer.key_id,
-        hash_algorithm=signer.digest,
-        signature=signer.signature,
-        module_size=at,
-        signer_info=signer,
-    )
+    name = _text(signer.issuer_name)
+    return ModuleSignature("PKCS#7", name, signer.key_id, signer.digest, signer.signature, at, signer)
 
 
 def _text(raw: bytes) -> str:

@@ -8,7 +8,7 @@ import stat
 
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.context import Context
-from ukmod.kmod.modinfo import ModuleInfo, builtin_fields, invalid_parameters, read_module
+from ukmod.kmod.modinfo import SIGNATURE_FIELDS, ModuleInfo, builtin_fields, invalid_parameters, read_module
 from ukmod.kmod.names import is_module_file, normalize_alias
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.getopt import Option, getopt
@@ -202,7 +202,13 @@ class _Run:
     def _read(self, module: Module, path: str | None) -> ModuleInfo:
         if path is not None:
             with self.host.open_module(path) as file:
-                return read_module(file, module.name)
+                field = self.request.field
+                return read_module(
+                    file,
+                    module.name,
+                    signature=self.request.json or field is None or field in SIGNATURE_FIELDS,
+                    build_id=self.request.json or field == "build-id",
+                )
         try:
             modinfo = self.context.tree.files.read(f"{self.context.tree.dirname}/modules.builtin.modinfo")
         except FileNotFoundError:

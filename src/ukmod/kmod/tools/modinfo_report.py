@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ def heading(name: str, path: str | None, field: str | None, separator: str) -> s
     """Return what comes first, before the module's file is looked at; ``path`` None stands for built in."""
     lines: list[str] = []
     if path is None and field in (None, "name"):
-        lines.append(_padded("name", name) if field is None else name)
+        lines.append(_label("name") + name if field is None else name)
     if field in (None, "filename"):
         filename = "(builtin)" if path is None else path
-        lines.append(_padded("filename", filename) if field is None else filename)
+        lines.append(_label("filename") + filename if field is None else filename)
     return "".join([line + separator for line in lines])
 
 
@@ -35,9 +36,9 @@ def text(info: ModuleInfo, field: str | None, separator: str) -> str:
         if separator == "\0":
             lines = [f"{key}={value}" for key, value in others]
         else:
-            lines = [f"{key + ':':16}{value}" for key, value in others]
+            lines = [_label(key) + value for key, value in others]
         # kmod builds a list from its head: the last parameter comes first.
-        lines += [_padded("parm", _parameter(one)) for one in reversed(info.parameters)]
+        lines += [_label("parm") + _parameter(one) for one in reversed(info.parameters)]
     elif field == "parm":
         lines = [_parameter(one, alone=" ") for one in reversed(info.parameters)]
     elif field == "build-id":
@@ -87,8 +88,9 @@ def json_text(objects: Iterable[dict[str, object]]) -> str:
 _PARAMETER_KEYS = ("parm", "parmtype")
 
 
-def _padded(key: str, value: str) -> str:
-    return f"{key + ':':16}{value}"
+@lru_cache(maxsize=64)
+def _label(key: str) -> str:
+    return f"{key + ':':16}"
 
 
 def _parameter(parameter: Parameter, alone: str = "") -> str:
