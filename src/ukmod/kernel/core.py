@@ -60,6 +60,7 @@ from ukmod.kmod.elf import Elf
 from ukmod.machine.area import MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu
 from ukmod.machine.memory import Fault, Memory
+from ukmod.machine.types import SourceLines
 from ukmod.userland import Programs
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class Kernel:
         self.left_behind: list[Leak] = []
         """What modules that are gone did not free."""
         self.taint = Taint()
+        self.sources: dict[str, SourceLines] = {}
+        """By module: which line of the source its code is from, where it has debugging information."""
         self.memory = Memory(memory)
         self.cpu = Cpu(self.memory)
         self.clock = Clock(hz, realtime=realtime)
@@ -193,6 +196,7 @@ class Kernel:
     def adopt(self, elf: Elf, module: Module) -> None:
         """A module is about to be loaded: its own type information adds to what is known."""
         self.types.add(elf)
+        self.sources[module.name] = SourceLines(elf)
         if not self.release:
             self.release = module.modinfo.get("vermagic", [""])[0].partition(" ")[0]
 

@@ -51,7 +51,8 @@ class Leak:
     """Who allocated the first one."""
 
     def __str__(self) -> str:
-        where = self.track.where or "the kernel"
+        frame = self.track.where
+        where = "the kernel" if frame is None else f"{frame} ({frame.source})" if frame.source else str(frame)
         objects = f"{self.count} objects" if self.count > 1 else "1 object"
         return f"{objects} of {self.kind}, {self.size} bytes, from {where}"
 

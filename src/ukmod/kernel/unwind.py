@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import UkmodError
 from ukmod.kernel import orc
 from ukmod.kernel.orc import OrcTable, Position, Words
 from ukmod.machine import stubs
@@ -80,7 +81,24 @@ def frame_of(k: Kernel, address: int, *, call: bool = False, reliable: bool = Tr
     found = k.kallsyms.lookup(address - back)
     if found is None:
         return Frame(address, reliable=reliable)
-    return Frame(address, found.name, found.offset + back, found.size, found.module, reliable)
+    source = source_line(k, address - back) if found.module else ""
+    return Frame(address, found.name, found.offset + back, found.size, found.module, reliable, source)
+
+
+def source_line(k: Kernel, address: int) -> str:
+    """file:line of a module's code; empty where its debugging information is missing or damaged."""
+    module = k.modules.of_code(address)
+    if module is None or (lines := k.sources.get(module.name)) is None:
+        return ""
+    starts = [(start, index) for index, start in module.layout.addresses.items() if start <= address]
+    if not starts:
+        return ""
+    start, section = max(starts)
+    try:
+        found = lines.find(section, address - start)
+    except UkmodError:
+        return ""
+    return f"{found.file}:{found.line}" if found is not None else ""
 
 
 # -- capturing ----------------------------------------------------------------------------------------
