@@ -273,21 +273,26 @@ def _group(entries: Iterable[Entry]) -> list[tuple[bytes, bytes]]:
             grouped[key].append((priority, value))
         else:
             grouped[key] = [(priority, value)]
-    number = _U32.pack
+    # A module has many aliases: what stands for it is packed once.
+    packed: dict[tuple[int, str], bytes] = {}
     result = []
     for key, values in grouped.items():
         if len(values) == 1:
-            priority, value = values[0]
-            packed = b"\0\0\0\1" + number(priority) + _ascii(value) + b"\0"
+            pair = values[0]
+            if pair not in packed:
+                packed[pair] = b"\0\0\0\1" + _value(*pair)
+            result.append((_ascii(key), packed[pair]))
         else:
             values.reverse()
-            values.sort(key=lambda entry: entry[0])
-            packed = number(len(values)) + b"".join(
-                [number(priority) + _ascii(value) + b"\0" for priority, value in values]
-            )
-        result.append((_ascii(key), packed))
+            values.sort(key=lambda pair: pair[0])
+            parts = [_value(*pair) for pair in values]
+            result.append((_ascii(key), _U32.pack(len(parts)) + b"".join(parts)))
     result.sort()
     return result
+
+
+def _value(priority: int, value: str) -> bytes:
+    return _U32.pack(priority) + _ascii(value) + b"\0"
 
 
 def _build(pairs: list[tuple[bytes, bytes]]) -> list[_Node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 
 from ukmod.errors import UkmodError, UsageError
@@ -88,7 +89,13 @@ The following options are useful for people managing distributions:
 
 def main(argv: Sequence[str], host: Host) -> int:
     """Run depmod; ``argv[0]`` is the name it was called by. Returns its exit status, 0 or 1."""
-    return call(_depmod, argv, host)
+    collects = gc.isenabled()
+    gc.disable()  # all that is made lives to the end, and there is no use in looking through it
+    try:
+        return call(_depmod, argv, host)
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _Options:
