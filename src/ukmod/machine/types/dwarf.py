@@ -17,7 +17,7 @@ from ukmod.machine.types.graph import VOID, Field, Node, Tag
 
 __all__ = ["Dwarf"]
 
-_POINTER = 8
+_POINTER, _ENUM = 8, 4
 _TAGS = {
     DwTag.BASE: Tag.INT,
     DwTag.POINTER: Tag.POINTER,
@@ -63,6 +63,10 @@ class Dwarf:
                         found.setdefault((info.text(die, At.NAME), _TAGS[die.tag]), die.offset)
         return found
 
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Yield the (name, tag) of all complete types and functions."""
+        return iter(self._by_name)
+
     def find(self, name: str, tags: Iterable[str]) -> int | None:
         """Return the offset of the first complete type of this name with one of these tags."""
         numbers = (self._by_name.get((name, tag)) for tag in tags)
@@ -85,7 +89,7 @@ class Dwarf:
         if die is None or tag is None:
             raise FormatError("a type that is none", path=self.path, offset=number)
         name, size = info.text(die, At.NAME), info.number(die, At.BYTE_SIZE)
-        if die.has(At.DECLARATION) and tag in (Tag.STRUCT, Tag.UNION, Tag.ENUM):
+        if die.has(At.DECLARATION) and tag in (Tag.STRUCT, Tag.UNION):
             return Node(Tag.FORWARD, name)
         target = info.reference(die, At.TYPE)
         match tag:
@@ -93,7 +97,8 @@ class Dwarf:
                 return Node(tag, name, size, fields=tuple(self._members(die)))
             case Tag.ENUM:
                 fields = tuple(self._enumerators(die))
-                return Node(tag, name, size, any(field.bits < 0 for field in fields), fields=fields)
+                # One that is only declared has no size here; it is an int's.
+                return Node(tag, name, size or _ENUM, any(field.bits < 0 for field in fields), fields=fields)
             case Tag.INT:
                 encoding = info.number(die, At.ENCODING)
                 return Node(Tag.FLOAT if encoding == _FLOAT else tag, name, size, encoding in _SIGNED)
@@ -140,8 +145,9 @@ class Dwarf:
         for die in info.children(array):
             if die.tag == DwTag.SUBRANGE:
                 if die.has(At.UPPER_BOUND):
-                    # An array of no elements ends at -1, of whatever width.
-                    yield max(info.signed(die, At.UPPER_BOUND) + 1, 0)
+                    # An array of no elements ends at -1, of 64 bits: in fewer, 255 is a number like others.
+                    bound = info.number(die, At.UPPER_BOUND)
+                    yield bound + 1 if 0 <= bound < 1 << 63 else 0
                 else:
                     yield info.number(die, At.COUNT)
 

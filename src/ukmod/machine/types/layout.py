@@ -35,7 +35,8 @@ class Type:
 
     ``name`` is the tag or the base type's name, "" if it has none; ``typedef`` the outermost typedef it was
     reached by. ``target`` is what a pointer points to or an array is of. ``layout`` holds the members of a
-    struct or union without a name; that of one with a name is looked up by it.
+    struct or union without a name; that of one with a name is looked up by it. An array of arrays is one
+    array of all elements in BTF, since pahole writes it like that.
     """
 
     kind: Kind

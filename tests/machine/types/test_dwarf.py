@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import contextlib
+import struct
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import elfwriter
+from tests.elfwriter import Section
+from tests.machine.dwarfwriter import small_module
+
+from ukmod.errors import FormatError, LayoutError, LimitError
+from ukmod.kmod.elf import Elf
+from ukmod.machine.types import Dwarf, Kind, SourceLines, Types, types_for
+from ukmod.machine.types.debugsections import read_debug_section
+
+MODULE = small_module()
+
+
+def types(data: bytes = MODULE) -> Types:
+    known = Types()
+    known.add(Elf(data, "own.ko"))
+    return known
+
+
+@pytest.mark.parametrize(
+    ("path", "offset"), [("count", 0), ("word", 4), ("signed_word", 4), ("grid[0][1]", 16)]
+)
+def test_members(path: str, offset: int) -> None:
+    assert types().offset("own", path) == offset
+
+
+def test_a_bitfield() -> None:
+    member = types().member("own", "flag")
+    assert (member.offset, member.bit_offset, member.bit_size) == (8, 5, 3)
+
+
+def test_arrays_of_arrays() -> None:
+    grid = types().member("own", "grid").type
+    assert grid.target is not None
+    assert (grid.count, grid.target.count, grid.target.kind, grid.size) == (2, 3, Kind.ARRAY, 24)
+
+
+def test_typedefs_enums_and_functions() -> None:
+    assert types().sizeof("own_t") == 40
+    assert types().enum("mode").values == {"OFF": 0, "BAD": -1}
+    assert str(types().prototype("big")) == "int big(struct own * it, ...)"
+
+
+def test_what_is_only_declared_is_not_known() -> None:
+    with pytest.raises(LayoutError, match="elsewhere"):
+        types().sizeof("elsewhere")
+
+
+def test_the_modules_own_debug_information_will_do(tmp_path: object) -> None:
+    assert types_for(Elf(MODULE, "own.ko"), profiles_dir=str(tmp_path)).sources == ("own.ko",)
+
+
+def test_several_modules_are_merged() -> None:
+    merged = types()
+    merged.add(Elf(elfwriter.elf([]), "stripped.ko"))
+    assert merged.sources == ("own.ko",)
+
+
+@pytest.mark.parametrize(
+    ("offset", "place"),
+    [
+        (0, "big /src/a.c:10"),
+        (3, "big /src/a.c:10"),
+        (4, "small /src/a.c:20"),
+        (11, "big /src/a.c:30"),
+        (12, "None"),
+    ],
+)
+def test_source_lines(offset: int, place: str) -> None:
+    assert str(SourceLines(Elf(MODULE)).find(".text", offset)) == place
+
+
+def test_an_inlined_function_has_a_caller() -> None:
+    found = SourceLines(Elf(MODULE)).find(1, 5)
+    assert found is not None
+    assert str(found.caller) == "big /src/a.c:15"
+
+
+def test_no_lines_without_debug_information() -> None:
+    assert SourceLines(Elf(elfwriter.elf([Section(".text", bytes(4))]))).find(".text", 0) is None
+    assert SourceLines(Elf(MODULE)).find(".init.text", 0) is None
+
+
+def test_compressed_sections() -> None:
+    content = b"some text " * 100
+
+    def read(kind: int, size: int, packed: bytes) -> bytes:
+        header = struct.pack("<IIQQ", kind, 0, size, 1)
+        elf = Elf(elfwriter.elf([Section(".debug_str", header + packed, flags=0x800)]))
+        return read_debug_section(elf, ".debug_str").data
+
+    assert read(1, len(content), zlib.compress(content)) == content
+    for kind, size, packed in ((3, 4, b""), (1, 4, b"????"), (1, 4, zlib.compress(content)), (1, 9999, b"")):
+        with pytest.raises(FormatError):
+            read(kind, size, packed)
+    with pytest.raises(LimitError):
+        read(1, 1 << 40, zlib.compress(content))
+
+
+INFO = Elf(MODULE).section(".debug_info"), Elf(MODULE).section(".debug_line")
+SPAN = min(s.offset for s in INFO if s), max(s.offset + s.size for s in INFO if s)
+
+
+@given(
+    st.dictionaries(
+        st.one_of(st.integers(*SPAN), st.integers(0, len(MODULE) - 1)),
+        st.integers(0, 255),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_damaged(changes: dict[int, int]) -> None:
+    data = bytearray(MODULE)
+    for at, byte in changes.items():
+        data[at] = byte
+    with contextlib.suppress(FormatError, LimitError):
+        elf = Elf(bytes(data), "own.ko")
+        if Dwarf.is_in(elf):
+            known = types(bytes(data))
+            for ask in (known.struct, known.enum, known.sizeof):
+                with contextlib.suppress(LayoutError):
+                    ask("own_t")
+                    ask("mode")
+            known.prototype("big")
+    with contextlib.suppress(FormatError, LimitError):
+        lines = SourceLines(Elf(bytes(data), "own.ko"))
+        for offset in range(14):
+            lines.find(".text", offset)
+
+
+@pytest.mark.parametrize("size", range(100, len(MODULE), 97))
+def test_cut_off(size: int) -> None:
+    with pytest.raises(FormatError):
+        types(MODULE[:size])
