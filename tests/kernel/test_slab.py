@@ -130,6 +130,7 @@ def test_leaks_are_grouped_by_place(kernel: Kernel) -> None:
     leaks = {leak.kind: leak for leak in kernel.slab.leaks()}
     assert leaks["kmalloc-32"].addresses[-3:] == tuple(kept)
     assert (leaks["vmalloc"].addresses, leaks["vmalloc"].size) == ((area,), 8192)
+    assert "vmalloc" not in {leak.kind for leak in kernel.slab.leaks(known={area})}
     for address in kept:
         kernel.slab.kfree(address)
     kernel.vmalloc.free(area)

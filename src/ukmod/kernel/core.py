@@ -202,7 +202,8 @@ class Kernel:
 
     def forget(self, module: Module) -> None:
         """A module has gone: see what it left behind."""
-        self.left_behind.extend(self.slab.leaks(module.name))
+        known = {address for leak in self.left_behind for address in leak.addresses}
+        self.left_behind.extend(self.slab.leaks(module.name, known=known))
 
     def run(self, seconds: float) -> None:
         """Let ``seconds`` of virtual time pass; tasks, timers and work run as they come due."""

@@ -5,8 +5,9 @@ Every object knows who allocated it, and every misuse of one is found: see fence
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from errno import ENOMEM
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -57,6 +58,10 @@ class Leak:
         return f"{objects} of {self.kind}, {self.size} bytes, from {where}"
 
 
+NOBODY: Final = Trace(0, "kernel", 0, 0, 0, b"")
+"""Who allocates the kernel's own objects."""
+
+
 class Slab:
     """All objects in use, whatever they were allocated with."""
 
@@ -84,7 +89,19 @@ class Slab:
             return 0
         return self.alloc(size, kmalloc_align(size), bucket(size))
 
-    def alloc(self, size: int, align: int, cache: str, kmem_cache: int = 0) -> int:
+    def kernel_object(self, size: int) -> int:
+        """A new object of the kernel's own: whoever called it into being does not own it and never leaks it.
+
+        Raises LimitError when there is no memory.
+        """
+        address = self.alloc(size, kmalloc_align(size), bucket(size), trace=NOBODY)
+        if not address:
+            raise LimitError("the machine's memory is used up", errno=ENOMEM)
+        return address
+
+    def alloc(
+        self, size: int, align: int, cache: str, kmem_cache: int = 0, trace: Trace | None = None
+    ) -> int:
         """A new object of ``size`` zero bytes; 0 when there is no memory."""
         fence = self.fence
         slot = fence.take() if size <= PAGE_SIZE else fence.take_pages(page_align(size) // PAGE_SIZE)
@@ -97,7 +114,8 @@ class Slab:
                 address = self._packed.alloc(size, align)
             except LimitError:
                 return 0
-        item = Object(address, size, align, cache, capture(self._k), kmem_cache=kmem_cache, slot=slot)
+        trace = trace or capture(self._k)
+        item = Object(address, size, align, cache, trace, kmem_cache=kmem_cache, slot=slot)
         self._live[address] = item
         if slot is not None:
             fence.keep(item, slot)
@@ -144,11 +162,16 @@ class Slab:
         """The objects in use of one struct kmem_cache, in the order of their allocation."""
         return [item for item in self._live.values() if item.kmem_cache == kmem_cache]
 
-    def leaks(self, module: str | None = None) -> list[Leak]:
-        """What code of ``module`` (or any) allocated and has not freed, by place of allocation."""
+    def leaks(self, module: str | None = None, *, known: Container[int] = ()) -> list[Leak]:
+        """What code of ``module`` (or any) allocated and has not freed, by place of allocation.
+
+        ``known``: addresses to leave out, as an earlier module of that name left them behind.
+        """
         k = self._k
         sites: dict[tuple[str, str], Leak] = {}
         for kind, address, size, trace in self._allocations():
+            if address in known:
+                continue
             track = kasan.track_of(k, trace)
             if module is not None and track.module != module:
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import UkmodError
@@ -41,6 +41,8 @@ class Trace:
     """Where ``stack`` was, right at the return address of the innermost call."""
     bp: int
     stack: bytes
+    frames: tuple[Frame, ...] | None = None
+    """Already unwound, because the caller is code that will soon be gone: a module's init part."""
 
     @property
     def caller(self) -> int:
@@ -118,7 +120,11 @@ def capture(k: Kernel) -> Trace:
     if not low <= sp < high:
         return Trace(task.pid, k.tasks.comm(task), k.clock.now, sp, 0, b"")
     stack = k.memory.read(sp, min(high - sp, TRACE_BYTES))
-    return Trace(task.pid, k.tasks.comm(task), k.clock.now, sp, k.memory.u64(sp - 16), stack)
+    trace = Trace(task.pid, k.tasks.comm(task), k.clock.now, sp, k.memory.u64(sp - 16), stack)
+    module = k.modules.of_code(trace.caller)
+    if module is None or not 0 <= trace.caller - module.layout.init < module.layout.init_size:
+        return trace
+    return replace(trace, frames=frames_of(k, trace))
 
 
 def registers_at_trap(k: Kernel) -> Registers:
@@ -257,6 +263,8 @@ class _Kept:
 
 def frames_of(k: Kernel, trace: Trace) -> tuple[Frame, ...]:
     """The callers that a kept trace names, innermost first; only those that are certain."""
+    if trace.frames is not None:
+        return trace.frames
     if not is_text(k, trace.caller):
         return ()
     start = Position(trace.caller, trace.sp + 8, trace.bp, trace.sp)
