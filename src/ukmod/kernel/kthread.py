@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from errno import EINTR, ENOSYS
+from errno import EINTR, ENOMEM, ENOSYS
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LimitError
 from ukmod.kernel import vsprintf
 from ukmod.kernel.export import export
 from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Task, TaskExitError, Waiters, block
@@ -140,14 +141,21 @@ def kthread_create_on_node(k: Kernel, function: Ptr, data: Ptr, node: Int, fmt: 
     """Struct task_struct *kthread_create_on_node(int (*threadfn)(void *), void *data, int node, fmt, ...)."""
     del node
     name = vsprintf.vformat(k, fmt, args).decode("latin-1")
-    return k.kthreads.create_guest(function, data, name).address
+    return _create(k, function, data, name)
+
+
+def _create(k: Kernel, function: int, data: int, name: str) -> int:
+    try:
+        return k.kthreads.create_guest(function, data, name).address
+    except LimitError:
+        return -ENOMEM
 
 
 @export()
 def kthread_create_on_cpu(k: Kernel, function: Ptr, data: Ptr, cpu: UInt, fmt: CStr) -> Ptr:
     """Struct task_struct *kthread_create_on_cpu(threadfn, data, unsigned int cpu, const char *namefmt)."""
     name = fmt.decode("latin-1").replace("%u", str(cpu)).replace("%d", str(cpu))
-    return k.kthreads.create_guest(function, data, name).address
+    return _create(k, function, data, name)
 
 
 @export()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from errno import EAGAIN, EBUSY, EINVAL
+from errno import EAGAIN, EBUSY, EINVAL, ENOMEM
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LimitError
 from ukmod.kernel.export import export
 from ukmod.kernel.sched import (
     MAX_SCHEDULE_TIMEOUT,
@@ -84,7 +85,7 @@ class Helpers:
         k = self._k
         known = k.types.has("subprocess_info", "path")
         size = k.types.sizeof("subprocess_info") if known else _OPAQUE
-        address = k.slab.kmalloc(size)
+        address = k.slab.kernel_object(size)
         text = _text(k, path)
         info = SubprocessInfo(text, (), (), address, argv, envp, init, cleanup, data, waiters=Waiters(k))
         if known:
@@ -284,7 +285,10 @@ def call_usermodehelper_setup(
 ) -> Ptr:
     """Struct subprocess_info *call_usermodehelper_setup(path, argv, envp, gfp_mask, init, cleanup, data)."""
     del gfp
-    return k.helpers.setup_guest(path, argv, envp, init, cleanup, data).address
+    try:
+        return k.helpers.setup_guest(path, argv, envp, init, cleanup, data).address
+    except LimitError:
+        return 0
 
 
 @export()
@@ -296,7 +300,8 @@ def call_usermodehelper_exec(k: Kernel, info: Ptr, wait: Int) -> Int:
 @export()
 def call_usermodehelper(k: Kernel, path: Ptr, argv: Ptr, envp: Ptr, wait: Int) -> Int:
     """Int call_usermodehelper(const char *path, char **argv, char **envp, int wait)."""
-    return k.helpers.exec(k.helpers.setup_guest(path, argv, envp, 0, 0, 0), wait)
+    info = call_usermodehelper_setup(k, path, argv, envp, 0, 0, 0, 0)
+    return call_usermodehelper_exec(k, info, wait) if info else -ENOMEM
 
 
 @export(gpl=True)

@@ -38,9 +38,9 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 MASK64 = (1 << 64) - 1
 _NOWHERE = stubs.PADDING_AT
-"""Where emulation would end if the guest got there, which it does not: padding between stubs. The engine looks the
-address up on every start, and where there is no code that counts as an exception, which would make the next
-one a double fault."""
+"""Where emulation would end if the guest got there, which it does not: padding between stubs. The engine looks
+the address up on every start, and where there is no code that counts as an exception, which would make the
+next one a double fault."""
 MAX_DEPTH = 64
 """Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
 
@@ -51,7 +51,6 @@ _EFER_SCE, _EFER_LME, _EFER_LMA, _EFER_NX = 1 << 0, 1 << 8, 1 << 10, 1 << 11
 CR0 = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
 CR4 = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
 _RFLAGS = 1 << 1 | 1 << 9  # bit 1 is always set; IF: a task begins with interrupts enabled
-_RFLAGS = 0x0000_0202  # interrupts are enabled
 PF_VECTOR, UD_VECTOR, GP_VECTOR, DF_VECTOR, DE_VECTOR, BP_VECTOR = 14, 6, 13, 8, 0, 3
 
 
@@ -128,7 +127,6 @@ class Cpu:
         uc.reg_write(x86.UC_X86_REG_CR4, CR4)
         uc.msr_write(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
         uc.reg_write(x86.UC_X86_REG_CR0, CR0)
-        uc.reg_write(x86.UC_X86_REG_RFLAGS, _RFLAGS)
         uc.reg_write(x86.UC_X86_REG_RFLAGS, _RFLAGS)
         uc.hook_add(UC_HOOK_INTR, self._interrupt)
         return uc
