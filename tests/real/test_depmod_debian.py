@@ -67,7 +67,7 @@ def copy_of(
         target = directory / (str(path.relative_to(source)) + suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
         if pack is None:
-            os.symlink(path, target)
+            target.symlink_to(path)
         else:
             target.write_bytes(pack(path.read_bytes()))
     return root
