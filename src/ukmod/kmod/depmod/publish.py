@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["make_directory", "publish"]
+__all__ = ["make_directory", "publish", "remove"]
 
 _MODE = 0o644  # whatever the umask: everyone may read what modprobe reads
 
@@ -36,7 +36,7 @@ def publish(directory: str, files: Iterable[tuple[str, bytes]]) -> None:
             os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
     except BaseException:
         for temporary, _name in written:
-            _remove(where, temporary)
+            remove(temporary, where)
         raise
     finally:
         os.close(where)
@@ -73,8 +73,9 @@ def _refuse_directory(where: int, name: str) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
 
 
-def _remove(where: int, name: str) -> None:
-    with suppress(OSError):  # renamed by now, or never made
+def remove(name: str, where: int | None = None) -> None:
+    """Remove a temporary file, in a directory that is open; it may be renamed by now, or never made."""
+    with suppress(OSError):
         os.unlink(name, dir_fd=where)
 
 

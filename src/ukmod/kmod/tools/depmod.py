@@ -8,6 +8,7 @@ import os
 
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.depmod.analysis import Analysis, analyse
+from ukmod.kmod.depmod.cache import cache_path, read_cached
 from ukmod.kmod.depmod.config import CONFIG_DIRECTORIES, load_config
 from ukmod.kmod.depmod.dependencies import (
     Checks,
@@ -149,7 +150,7 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
             log.message(LOG_CRIT, f"could not search modules: {error.strerror}")
             return 1
     modules = module_order(modules, dirname, log.message)
-    analysis = _analyse(modules, options, kernel, host, log)
+    analysis = _analyse(modules, dirname, options, kernel, host, log)
     if analysis.cycles:
         _report_cycles(analysis, log)
         return 1
@@ -244,10 +245,15 @@ def _named(paths: Sequence[str], dirname: str, log: Log) -> list[Candidate]:
 
 
 def _analyse(
-    modules: list[Candidate], options: _Options, kernel: dict[str, int], host: Host, log: Log
+    modules: list[Candidate], dirname: str, options: _Options, kernel: dict[str, int], host: Host, log: Log
 ) -> Analysis:
     checks = Checks(report="e" in options, versions=options.symvers is not None, prefix=options.prefix)
-    facts = read_all(modules, crcs=checks.report and checks.versions, fork=True)
+    crcs = checks.report and checks.versions
+    if "no-cache" in options or crcs:  # CRCs are not in the cache
+        facts = read_all(modules, crcs=crcs, fork=True)
+    else:
+        path = cache_path(dirname, host.environ, privileged=os.geteuid() == 0)
+        facts = read_cached(modules, path, lambda others: read_all(others, fork=True))
     for module, fact in zip(modules, facts, strict=True):
         if fact.failure:
             log.err(f"failed to load symbols from {module.path}: {os.strerror(fact.failure)}")

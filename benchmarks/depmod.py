@@ -1,0 +1,77 @@
+"""depmod of a whole tree, plain and compressed, and look-ups in the index it makes.
+
+Both programs run in turn, so that what else the machine does hits both; the medians are compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import Row, table
+from benchmarks.programs import UKMOD, Tree, tree
+from ukmod.kmod.index import Index
+
+_RUNS = 7
+_LOOKUPS = 10_000
+_PACKERS = {"xz": ("xz", "-0"), "zst": ("zstd", "-q", "-3", "--rm")}
+
+
+def main() -> list[Row]:
+    """Time both on the plain tree and on compressed ones, and our library on ten thousand aliases."""
+    with tree() as plain:
+        rows = [_compare("plain tree", plain, _RUNS), _lookups(plain)]
+        for kind, command in _PACKERS.items():
+            with _packed(plain, command) as packed:
+                rows.append(_compare(f"{kind} tree", packed, 3))
+    return rows
+
+
+def _compare(name: str, modules: Tree, runs: int) -> Row:
+    options = ["-b", str(modules.root), modules.release]
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for _ in range(runs):
+        times["theirs"].append(_run(["/sbin/depmod", *options]))
+        times["ours"].append(_run([*UKMOD, "depmod", "--no-cache", *options]))
+    ours, theirs = (statistics.median(times[which]) for which in ("ours", "theirs"))
+    return Row(f"depmod, {name}", ours, theirs, "s", f"median of {runs}, in turn")
+
+
+def _run(command: Sequence[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _packed(modules: Tree, command: Sequence[str]) -> Iterator[Tree]:
+    """Lend a copy of a tree with its modules compressed."""
+    with tempfile.TemporaryDirectory() as directory:
+        target = Path(directory) / "lib/modules" / modules.release
+        shutil.copytree(modules.root / "lib/modules" / modules.release, target)
+        files = [os.fspath(path) for path in target.rglob("*.ko")]
+        for at in range(0, len(files), 500):
+            subprocess.run([*command, *files[at : at + 500]], check=True)
+        yield Tree(Path(directory), modules.release)
+
+
+def _lookups(modules: Tree) -> Row:
+    index = Index.open(str(modules.root / "lib/modules" / modules.release / "modules.alias.bin"))
+    # What devices say of themselves: the patterns, with something in place of each wildcard.
+    words = [key.replace("*", "0") for key, _module in index.items()][:_LOOKUPS]
+    start = time.perf_counter()
+    for word in words:
+        index.lookup_wild(word)
+    took = (time.perf_counter() - start) / len(words) * 1e6
+    return Row(f"{len(words)} aliases looked up", took, None, "us each", "in one process")
+
+
+if __name__ == "__main__":
+    print(table(main()))

@@ -1,0 +1,129 @@
+"""Facts of compressed modules, kept from one run to the next.
+
+Unpacking is nearly all of the time that a compressed tree takes, and from one run to the next few modules
+change. (Reading a plain module takes no longer than reading the cache would, so those are not in it.)
+
+The cache is only ever a shortcut: one that is missing, damaged, another user's, of another version or
+impossible to write is as good as empty. It lies outside the tree, one file for each module directory, written
+whole and then renamed, so that of several runs at once the last one's stays.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+import zlib
+
+from ukmod.kmod.depmod.facts import Facts
+from ukmod.kmod.depmod.publish import make_directory, remove
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ukmod.kmod.depmod.facts import Packed
+    from ukmod.kmod.depmod.scan import Candidate
+
+    Identity = tuple[int, ...]
+    Entries = dict[str, tuple[Identity, Packed]]
+
+__all__ = ["cache_path", "read_cached"]
+
+# What marshal writes is for one version of Python.
+_MAGIC = f"ukmod depmod facts 1 {sys.implementation.cache_tag} {marshal.version}\n".encode()
+_SETTLED_NS = 2_000_000_000
+"""A file that changed less than this before it was read may change again without a newer time stamp."""
+
+
+def cache_path(dirname: str, environ: Mapping[str, str], *, privileged: bool) -> str:
+    """Return where the facts of a module directory are kept, for root and for others."""
+    home = environ.get("XDG_CACHE_HOME") or f"{environ.get('HOME', '')}/.cache"
+    where = "/var/cache" if privileged else home
+    return f"{where}/ukmod/depmod-{zlib.crc32(os.fsencode(dirname)):08x}"
+
+
+def read_cached(
+    modules: Sequence[Candidate], path: str, read: Callable[[Sequence[Candidate]], list[Facts]]
+) -> list[Facts]:
+    """Return the facts of each module, those that are in the cache at ``path`` from there.
+
+    ``read`` reads the others; the compressed ones among them are in the cache afterwards.
+    """
+    if all(module.path.endswith(".ko") for module in modules):
+        return read(modules)
+    now = time.time_ns()
+    entries = _load(path)
+    identities = [_identity(module.path) for module in modules]
+    known = [
+        entries[module.path][1] if entries.get(module.path, (None,))[0] == identity else None
+        for module, identity in zip(modules, identities, strict=True)
+    ]
+    missing = [module for module, packed in zip(modules, known, strict=True) if packed is None]
+    fresh = iter(read(missing))
+    facts = [next(fresh) if packed is None else Facts(*packed) for packed in known]
+    if missing or len(entries) > len(modules):
+        _store(
+            path,
+            {
+                module.path: (identity, fact.pack())
+                for module, identity, fact in zip(modules, identities, facts, strict=True)
+                if identity and _keeps(module, identity, fact, now)
+            },
+        )
+    return facts
+
+
+def _keeps(module: Candidate, identity: Identity, fact: Facts, now: int) -> bool:
+    settled = max(identity[3:]) < now - _SETTLED_NS
+    return settled and not fact.failure and not module.path.endswith(".ko")
+
+
+def _identity(path: str) -> Identity:
+    """Return what is never the same for two files, or for one before and after a change."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _load(path: str) -> Entries:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            # marshal trusts its input, so nobody else may have had a hand in it.
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return {}
+            data = file.read()
+    except OSError:
+        return {}
+    start = len(_MAGIC) + 4
+    if not data.startswith(_MAGIC) or zlib.crc32(data[start:]).to_bytes(4, "big") != data[start - 4 : start]:
+        return {}
+    entries: Entries = marshal.loads(data[start:])  # noqa: S302 - our own, and whole
+    return entries
+
+
+def _store(path: str, entries: Entries) -> None:
+    data = marshal.dumps(entries)
+    directory = path.rpartition("/")[0]
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        make_directory(directory)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return
+    try:
+        with open(fd, "wb") as file:
+            file.write(_MAGIC + zlib.crc32(data).to_bytes(4, "big") + data)
+        where = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            names = [name.rpartition("/")[2] for name in (temporary, path)]
+            os.rename(*names, src_dir_fd=where, dst_dir_fd=where)
+        finally:
+            os.close(where)
+    except OSError:
+        remove(temporary)
