@@ -51,23 +51,8 @@ class SignerInfo:
     subject_key_id: bytes | None
     digest: str
     signature_algorithm: str
-    signature: bytes
     signed_attributes: bytes | None = None
     message_digest: bytes | None = None
-
-    def signed(self, signature: bytes) -> SignerInfo:
-        """Return the same signer with another signature."""
-        return SignerInfo(
-            self.issuer,
-            self.issuer_name,
-            self.serial,
-            self.subject_key_id,
-            self.digest,
-            self.signature_algorithm,
-            signature,
-            self.signed_attributes,
-            self.message_digest,
-        )
 
     @property
     def key_id(self) -> bytes:
@@ -78,8 +63,10 @@ class SignerInfo:
         return magnitude.to_bytes((magnitude.bit_length() + 7) // 8, "big")
 
 
-def parse_signed_data(message: bytes, *, path: str = "", base: int = 0) -> SignerInfo:
-    """Return the first signer of the SignedData in ``message`` (at offset ``base`` of ``path``).
+def parse_signed_data(message: bytes, *, path: str = "", base: int = 0) -> tuple[SignerInfo, bytes]:
+    """Return the first signer of the SignedData in ``message`` and the signature proper.
+
+    ``message`` is at the offset ``base`` of the file ``path``.
 
     Raises FormatError, with the offset in the file, for anything else.
     """
@@ -88,7 +75,7 @@ def parse_signed_data(message: bytes, *, path: str = "", base: int = 0) -> Signe
         if message[-size - 4 : -size] == b"\x04\x82" + size.to_bytes(2, "big"):
             signer = _parse_without_signature(message[:-size], size)
             if signer is not None:
-                return signer.signed(message[-size:])
+                return signer, message[-size:]
     return _parse(message, path, base)
 
 
@@ -97,13 +84,13 @@ def _parse_without_signature(head: bytes, size: int) -> SignerInfo | None:
     """Return the signer of a message of which the last ``size`` bytes, and no others, are the signature."""
     placeholder = b"?" * size
     try:
-        signer = _parse(head + placeholder, "", 0)
+        signer, signature = _parse(head + placeholder, "", 0)
     except FormatError:
         return None  # to be found again where there is a path for the message
-    return signer if signer.signature == placeholder else None
+    return signer if signature == placeholder else None
 
 
-def _parse(message: bytes, path: str, base: int) -> SignerInfo:
+def _parse(message: bytes, path: str, base: int) -> tuple[SignerInfo, bytes]:
     content_info = Reader(message, path=path, base=base).enter(Tag.SEQUENCE, "ContentInfo")
     content_type = content_info.oid("contentType")
     if content_type != _SIGNED_DATA:
@@ -117,7 +104,7 @@ def _parse(message: bytes, path: str, base: int) -> SignerInfo:
     return _signer_info(signed_data.enter(Tag.SET, "signerInfos").enter(Tag.SEQUENCE, "SignerInfo"))
 
 
-def _signer_info(fields: Reader) -> SignerInfo:
+def _signer_info(fields: Reader) -> tuple[SignerInfo, bytes]:
     fields.integer("version")
     issuer, issuer_name, serial, subject_key_id = None, b"", None, None
     if fields.peek() == Tag.SEQUENCE:
@@ -133,17 +120,17 @@ def _signer_info(fields: Reader) -> SignerInfo:
         # RFC 5652 5.4: what is signed is the SET OF itself, not the [0] IMPLICIT it is stored as.
         attributes = bytes([Tag.SET]) + fields.raw(Tag.CONTEXT_0, "signedAttrs")[1:]
         message_digest = _message_digest(Reader(attributes).enter(Tag.SET, "signedAttrs"))
-    return SignerInfo(
+    signer = SignerInfo(
         issuer,
         issuer_name,
         serial,
         subject_key_id,
         DIGEST_NAMES.get(digest, digest),
         _algorithm(fields, "signatureAlgorithm"),
-        fields.content(Tag.OCTET_STRING, "signature"),
         attributes,
         message_digest,
     )
+    return signer, fields.content(Tag.OCTET_STRING, "signature")
 
 
 def _algorithm(fields: Reader, what: str) -> str:

@@ -34,26 +34,32 @@ _NR_FINIT_MODULE = {
 _NR_FINIT_MODULE_GENERIC = 273
 
 
+_BUFFER_SIZE = 1 << 16
+
+
 class Stream:
     """A standard stream by its descriptor, buffered as stdio does: by line on a terminal, else in full."""
 
-    __slots__ = ("_buffered", "_fd", "_parts")
+    __slots__ = ("_buffered", "_fd", "_kept", "_parts")
 
     def __init__(self, fd: int, *, unbuffered: bool = False) -> None:
         self._fd = fd
         self._parts: list[str] = []
+        self._kept = 0
         self._buffered = not unbuffered and not os.isatty(fd)
 
     def write(self, text: str) -> None:
         """Write, or keep for later."""
         self._parts.append(text)
-        if not self._buffered:
+        self._kept += len(text)
+        if not self._buffered or self._kept >= _BUFFER_SIZE:
             self.flush()
 
     def flush(self) -> None:
         """Write what was kept. Like stdio's exit, it has no one to tell when that fails."""
         data = os.fsencode("".join(self._parts))
         self._parts.clear()
+        self._kept = 0
         while data:
             try:
                 data = data[os.write(self._fd, data) :]

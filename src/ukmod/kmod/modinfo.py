@@ -8,7 +8,7 @@ kernel image the same text is in modules.builtin.modinfo, each line prefixed wit
 from __future__ import annotations
 
 import errno
-import mmap
+import os
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import Elf
@@ -17,9 +17,9 @@ from ukmod.kmod.signature import ModuleSignature, parse_signature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ukmod.kmod.elf import Source
     from ukmod.kmod.modfile import ModuleFile
 
-    Image = bytes | mmap.mmap
 
 __all__ = [
     "SIGNATURE_FIELDS",
@@ -143,14 +143,8 @@ def read_module(file: ModuleFile, name: str, *, signature: bool = True, build_id
     Raises FormatError if it is no ELF file or has no ``.modinfo``, and what unpacking it may raise. A
     signature whose trailer makes no sense counts as none.
     """
-    if file.compression:
-        image = file.contents()
-        return _read_image(image, name, file.path, signature=signature, build_id=build_id)
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return _read_image(mapped, name, file.path, signature=signature, build_id=build_id)
-
-
-def _read_image(image: Image, name: str, path: str, *, signature: bool, build_id: bool) -> ModuleInfo:
+    path = file.path
+    image: Source = file.contents() if file.compression else _Window(file.fileno())
     elf = Elf(image, path)
     found = elf.find(b".modinfo")
     if found is None:
@@ -166,7 +160,26 @@ def _read_image(image: Image, name: str, path: str, *, signature: bool, build_id
     )
 
 
-def _signature(image: Image, path: str) -> ModuleSignature | None:
+class _Window:
+    """An open file's bytes, read as they are sliced: what is wanted is in a few places of a large file.
+
+    Half the time that mapping it would take, and a file that is cut meanwhile is no SIGBUS.
+    """
+
+    __slots__ = ("_fd", "_size")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._size = os.fstat(fd).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, span: slice) -> bytes:
+        return os.pread(self._fd, span.stop - span.start, span.start)
+
+
+def _signature(image: Source, path: str) -> ModuleSignature | None:
     try:
         return parse_signature(image, path=path)
     except FormatError:
@@ -188,17 +201,15 @@ def merge_parameters(fields: tuple[tuple[str, str], ...]) -> tuple[Parameter, ..
 
     Values without a colon name nothing and are left out.
     """
-    merged: dict[str, Parameter] = {}
+    descriptions: dict[str, str] = {}
+    types: dict[str, str] = {}
+    names: dict[str, None] = {}  # a set that keeps the order
     for key, value in [field for field in fields if field[0] in _PARAMETER_KEYS]:
         name, colon, text = value.partition(":")
-        if not colon:
-            continue
-        known = merged.get(name, Parameter(name))
-        if key == "parm":
-            merged[name] = Parameter(name, text, known.type)
-        else:
-            merged[name] = Parameter(name, known.description, text)
-    return tuple(merged.values())
+        if colon:
+            names[name] = None
+            (descriptions if key == "parm" else types)[name] = text
+    return tuple([Parameter(name, descriptions.get(name), types.get(name)) for name in names])
 
 
 def invalid_parameters(fields: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:

@@ -18,9 +18,7 @@ from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import mmap
-
-    Image = bytes | mmap.mmap
+    from ukmod.kmod.elf import Source
 
 __all__ = ["MAGIC", "ModuleSignature", "parse_signature"]
 
@@ -50,18 +48,20 @@ class ModuleSignature:
     defect: str = ""
 
 
-def parse_signature(data: Image, *, path: str = "") -> ModuleSignature | None:
+def parse_signature(data: Source, *, path: str = "") -> ModuleSignature | None:
     """Return the signature at the end of the module file ``data``, or None if there is none.
 
     A trailer that lies about what precedes it raises FormatError. A PKCS#7 message that cannot be read does
     not: the file is signed, by whom is unknown (``defect`` tells why), as modinfo reports it too.
     """
-    if data[-len(MAGIC) :] != MAGIC:
+    end = len(data) - len(MAGIC)
+    if end < 0 or data[end : len(data)] != MAGIC:
         return None
-    at = len(data) - len(MAGIC) - _TRAILER.size
-    if at < 0:
+    at = end - _TRAILER.size
+    trailer = data[max(at, 0) : end]
+    if len(trailer) < _TRAILER.size:
         raise FormatError("cut off before the signature's trailer", path=path, offset=0)
-    algorithm, digest, id_type, signer_length, key_id_length, length = _TRAILER.unpack_from(data, at)
+    algorithm, digest, id_type, signer_length, key_id_length, length = _TRAILER.unpack(trailer)
     if algorithm >= len(_ALGORITHMS) or digest >= len(_HASHES) or id_type >= len(_ID_TYPES):
         raise FormatError("the signature's trailer has unknown algorithms", path=path, offset=at)
     if length == 0 or signer_length + key_id_length + length > at:
@@ -82,11 +82,11 @@ def parse_signature(data: Image, *, path: str = "") -> ModuleSignature | None:
 
 def _pkcs7(message: bytes, at: int, path: str) -> ModuleSignature:
     try:
-        signer = cms.parse_signed_data(message, path=path, base=at)
+        signer, signature = cms.parse_signed_data(message, path=path, base=at)
     except FormatError as error:
         return ModuleSignature("PKCS#7", "", b"", "unknown", b"", at, defect=error.message)
     name = _text(signer.issuer_name)
-    return ModuleSignature("PKCS#7", name, signer.key_id, signer.digest, signer.signature, at, signer)
+    return ModuleSignature("PKCS#7", name, signer.key_id, signer.digest, signature, at, signer)
 
 
 def _text(raw: bytes) -> str:

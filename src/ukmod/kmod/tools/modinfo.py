@@ -190,7 +190,7 @@ class _Run:
             self.log.err(f"could not get modinfo from '{module.name}': {reason}")
             return False
         request = self.request
-        if request.field in (None, "parm"):
+        if request.field in {None, "parm"}:
             for key, value in invalid_parameters(info.fields):
                 self.log.err(f"Found invalid \"{key}={value}\": missing ':'")
         if request.json:

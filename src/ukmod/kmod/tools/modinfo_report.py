@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 
 TYPE_CHECKING = False
@@ -32,11 +31,8 @@ def text(info: ModuleInfo, field: str | None, separator: str) -> str:
     the heading and the parameters keep their padding.
     """
     if field is None:
-        others = [pair for pair in info.listing() if pair[0] not in _PARAMETER_KEYS]
-        if separator == "\0":
-            lines = [f"{key}={value}" for key, value in others]
-        else:
-            lines = [_label(key) + value for key, value in others]
+        label = "{}=".format if separator == "\0" else _label
+        lines = [label(key) + value for key, value in info.listing() if key not in _PARAMETER_KEYS]
         # kmod builds a list from its head: the last parameter comes first.
         lines += [_label("parm") + _parameter(one) for one in reversed(info.parameters)]
     elif field == "parm":
@@ -45,7 +41,7 @@ def text(info: ModuleInfo, field: str | None, separator: str) -> str:
         lines = [info.build_id.hex(":").upper()] if info.build_id else []
     else:
         lines = [value for key, value in info.listing() if key == field]
-    return "".join([line + separator for line in lines])
+    return separator.join([*lines, ""])
 
 
 def as_object(info: ModuleInfo, field: str | None) -> dict[str, object]:
@@ -82,6 +78,8 @@ def as_object(info: ModuleInfo, field: str | None) -> dict[str, object]:
 
 def json_text(objects: Iterable[dict[str, object]]) -> str:
     """Return the objects as a JSON array. Bytes that are not UTF-8 appear as lone surrogates, escaped."""
+    import json
+
     return json.dumps(list(objects), indent=2) + "\n"
 
 
