@@ -138,7 +138,7 @@ class Index:
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield all (key, value) pairs in key order, as ``modprobe --show-config`` lists them."""
-        for key, reference, node in self._walk(self._root, self._node(self._root)[0], leaves_first=False):
+        for key, reference, node in self._walk(self._root):
             if reference & _VALUES:
                 text = _decode(key)
                 for value in self._values(reference, node):
@@ -147,39 +147,51 @@ class Index:
     def _matches(self, reference: int, pattern: bytes, text: bytes, found: list[tuple[int, str]]) -> None:
         """Add the values of those patterns at and below a node that match the rest of the key.
 
-        ``pattern`` is what leads to the node, its prefix included, from the first wildcard on.
+        ``pattern`` is what leads to the node, its prefix included, from the first wildcard on. Below a node
+        whose pattern matches no beginning of the text there is nothing to find: most of the trie is never seen.
         """
-        from ukmod.kmod.wildcard import fnmatch
+        matcher = _Matcher(_decode(text))
+        seen: set[int] = set()
+        todo = [(reference, matcher.advance(1, pattern), pattern, False)]
+        while todo:
+            reference, states, pattern, ready = todo.pop()
+            node = self._node(reference)
+            if ready:
+                if matcher.accepts(states, pattern):
+                    found += self._entries(reference, node)
+                continue
+            if reference & _POSITION in seen:
+                raise self._error("a node has two parents", reference & _POSITION)
+            seen.add(reference & _POSITION)
+            if reference & _VALUES:
+                todo.append((reference, states, pattern, True))
+            for letter in range(node[2], node[1] - 1, -1):
+                child = self._child(node, letter)
+                if child:
+                    step = bytes((letter,)) + self._node(child)[0]
+                    after = matcher.advance(states, step)
+                    if after:
+                        todo.append((child, after, pattern + step, False))
 
-        rest = _decode(text)
-        for key, below, node in self._walk(reference, pattern, leaves_first=True):
-            if below & _VALUES and fnmatch(_decode(key), rest):
-                found += self._entries(below, node)
-
-    def _walk(self, reference: int, key: bytes, *, leaves_first: bool) -> Iterator[tuple[bytes, int, Node]]:
+    def _walk(self, reference: int) -> Iterator[tuple[bytes, int, Node]]:
         """Yield (key, reference, node) of a node and all below it, in key order.
 
         A node that is reached twice makes the file no tree, and this walk endless.
         """
         seen: set[int] = set()
-        todo = [(key, reference, self._node(reference), False)]
+        todo = [(b"", reference)]
         while todo:
-            key, reference, node, ready = todo.pop()
-            if ready:
-                yield key, reference, node
-                continue
+            key, reference = todo.pop()
             if reference & _POSITION in seen:
                 raise self._error("a node has two parents", reference & _POSITION)
             seen.add(reference & _POSITION)
-            if leaves_first:
-                todo.append((key, reference, node, True))
-            else:
-                yield key, reference, node
+            node = self._node(reference)
+            key += node[0]
+            yield key, reference, node
             for letter in range(node[2], node[1] - 1, -1):
                 child = self._child(node, letter)
                 if child:
-                    below = self._node(child)
-                    todo.append((key + bytes((letter,)) + below[0], child, below, False))
+                    todo.append((key + bytes((letter,)), child))
 
     def _node(self, reference: int) -> Node:
         at = reference & _POSITION
@@ -237,6 +249,44 @@ class Index:
 
     def _error(self, message: str, offset: int) -> FormatError:
         return FormatError(message, path=self._path, offset=offset)
+
+
+class _Matcher:
+    """Many patterns that begin alike against one text.
+
+    The states after some of a pattern are the places in the text that it may have come to, as bits. A bracket or
+    a backslash needs the pattern as a whole: then nothing is known before its end, and all bits are set.
+    """
+
+    __slots__ = ("_all", "_at", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._all = (2 << len(text)) - 1
+        self._at: dict[str, int] = {}
+        for place, char in enumerate(text):
+            self._at[char] = self._at.get(char, 0) | 1 << place
+
+    def advance(self, states: int, pattern: bytes) -> int:
+        """Return the states after some more of the pattern; 0 if it cannot match any more."""
+        for char in pattern.decode("latin-1"):
+            if states < 0 or char in "[\\":
+                return -1
+            if char == "*":
+                states = -(states & -states) & self._all  # the first place, and all after it
+            elif char == "?":
+                states = states << 1 & self._all
+            else:
+                states = (states & self._at.get(char, 0)) << 1
+        return states
+
+    def accepts(self, states: int, pattern: bytes) -> bool:
+        """Tell whether the whole pattern, which led to ``states``, matches the whole text."""
+        if states >= 0:
+            return bool(states >> len(self._text))
+        from ukmod.kmod.wildcard import fnmatch
+
+        return fnmatch(_decode(pattern), self._text)
 
 
 def write_index(entries: Iterable[Entry], *, preorder: bool = False) -> bytes:
