@@ -148,7 +148,7 @@ class Index:
         """Add the values of those patterns at and below a node that match the rest of the key.
 
         ``pattern`` is what leads to the node, its prefix included, from the first wildcard on. Below a node
-        whose pattern matches no beginning of the text there is nothing to find: most of the trie is never seen.
+        whose pattern matches no beginning of the text there is nothing to find, and most of the trie is that.
         """
         matcher = _Matcher(_decode(text))
         seen: set[int] = set()
@@ -254,8 +254,8 @@ class Index:
 class _Matcher:
     """Many patterns that begin alike against one text.
 
-    The states after some of a pattern are the places in the text that it may have come to, as bits. A bracket or
-    a backslash needs the pattern as a whole: then nothing is known before its end, and all bits are set.
+    The states after some of a pattern are the places in the text that it may have come to, as bits. A bracket
+    or a backslash needs the pattern as a whole: then nothing is known before its end, and all bits are set.
     """
 
     __slots__ = ("_all", "_at", "_text")
