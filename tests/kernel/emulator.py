@@ -29,6 +29,7 @@ from tests.steps import (
     Write,
 )
 from tests.transcript import describe
+
 from ukmod.errors import KernelPanic
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.sched import Task

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests import golden, normalise
 from tests.cases import CASES
 from tests.kernel import emulator

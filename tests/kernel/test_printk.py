@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.kernel.conftest import Guest
 
-from ukmod.kernel.clock import Clock
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.printk import LOG_LINE_MAX, Caller, Log, Record, parse_prefix
+from ukmod.kernel.time.clock import Clock
 
 SOH = b"\x01"
 

@@ -11,7 +11,7 @@ from tests.kernel.conftest import layouts
 from tests.kernel.tasks import call
 
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.list import init_list_head
+from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.workqueue import WQ_UNBOUND, GuestWork, Work
 from ukmod.machine.memory import Fault

@@ -11,7 +11,7 @@ from pathlib import Path
 from ukmod.cli.report import outcome_of, print_json, print_report
 from ukmod.cli.run import _print_record
 from ukmod.kernel.api import Kernel, open_tree
-from ukmod.kernel.clock import NSEC_PER_SEC
+from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import Step
 
 RELEASE = "6.1.0-56-amd64"
@@ -34,13 +34,13 @@ _PICTURE = {
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     parse = argparse.ArgumentParser(prog="ukmod demo", description="request_module() from end to end.")
-    parse.add_argument("--realtime", action="store_true", help="let virtual time pass no faster than real time")
+    parse.add_argument("--realtime", action="store_true", help="virtual time passes no faster than real time")
     parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
     options = parse.parse_args(argv)
     directory = modules()
     with Kernel(tree=open_tree(directory), realtime=options.realtime) as k:
         if not options.json:
-            sys.stdout.write("insmod signal_handling.ko; 5 s later rmmod send_signal, rmmod signal_handling\n\n")
+            sys.stdout.write("insmod signal_handling.ko; later rmmod send_signal, rmmod signal_handling\n\n")
             k.on_record(_print_record)
         k.insmod(directory / "signal_handling.ko")
         k.run(SECONDS)

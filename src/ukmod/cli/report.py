@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.clock import NSEC_PER_SEC
+from ukmod.kernel.time.clock import NSEC_PER_SEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Outcome:
     leaks: tuple[str, ...]
     reports: tuple[str, ...]
     oopses: tuple[str, ...]
+    warnings: tuple[str, ...]
     dmesg: tuple[dict[str, object], ...]
 
 
@@ -34,10 +35,11 @@ def outcome_of(k: Kernel, failures: list[str], unloaded: list[str]) -> Outcome:
     leaks = tuple(str(leak) for leak in k.leaks())
     reports = tuple(str(report) for report in k.reports)
     oopses = tuple(str(oops) for oops in k.oopses)
+    warnings = tuple(str(warning) for warning in k.warnings)
     unloading = bool(unloaded) or not k.modules
     left = threads if unloading else ()
     return Outcome(
-        clean=not (failures or left or leaks or reports or oopses),
+        clean=not (failures or left or leaks or reports or oopses or warnings),
         failures=tuple(failures),
         requests=tuple(asdict(request) for request in k.requests),
         unloaded=tuple(unloaded),
@@ -46,6 +48,7 @@ def outcome_of(k: Kernel, failures: list[str], unloaded: list[str]) -> Outcome:
         leaks=leaks,
         reports=reports,
         oopses=oopses,
+        warnings=warnings,
         dmesg=tuple(
             {"time": record.time, "level": record.level, "text": record.text} for record in core.log.records
         ),
@@ -84,6 +87,7 @@ def print_report(outcome: Outcome) -> None:
         _section("memory leaked", outcome.leaks),
         _section("memory misused", outcome.reports),
         _section("oopses", outcome.oopses),
+        _section("warnings", outcome.warnings),
         "clean: no failure, no thread left, no memory leaked or misused, no oops\n" if outcome.clean else "",
     )
     sys.stdout.write("\n" + "".join(parts))

@@ -1,4 +1,4 @@
-"""``ukmod run MODULE.ko [param=value ...]``: load a module, watch what it does, unload it, say what it left."""
+"""``ukmod run MODULE.ko [param=value ...]``: load a module, watch it, unload it, say what it left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
-from ukmod.errors import LoadError, UkmodError, UsageError
+from ukmod.errors import LoadError, MachineError, UsageError
 from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.printk import Record
 from ukmod.kmod.tree import Tree
@@ -21,18 +21,22 @@ def parser() -> argparse.ArgumentParser:
         description="Load a module into an emulated kernel, let it run, unload it, and report what happened.",
         epilog="Exit status: 0 if all was clean, 1 otherwise.",
     )
-    parse.add_argument("module", metavar="MODULE", help="a .ko file, compressed or not, or a name in the tree")
+    parse.add_argument("module", metavar="MODULE", help="a .ko file, or a module of the tree")
     parse.add_argument("params", metavar="param=value", nargs="*", help="the module's parameters")
     parse.add_argument("-d", "--dirname", metavar="ROOT", help="modules are below ROOT/lib/modules")
     parse.add_argument("-S", "--set-version", metavar="VERSION", help="of this kernel, not the module's own")
-    parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=float, default=5.0, help="virtual; default 5")
-    parse.add_argument("--realtime", action="store_true", help="let virtual time pass no faster than real time")
+    parse.add_argument(
+        "--for", dest="seconds", metavar="SECONDS", type=float, default=5.0, help="virtual; default 5"
+    )
+    parse.add_argument(
+        "--realtime", action="store_true", help="let virtual time pass no faster than real time"
+    )
     parse.add_argument("--unload", action=argparse.BooleanOptionalAction, default=True, help="at the end")
-    parse.add_argument("--seed", type=int, metavar="N", help="let runnable tasks take turns at random, reproducibly")
+    parse.add_argument("--seed", type=int, metavar="N", help="tasks take turns at random, reproducibly")
     parse.add_argument("--hz", type=int, default=250, help="CONFIG_HZ of the kernel; default 250")
-    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a module without debug information")
+    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
     parse.add_argument("--kernel", metavar="VMLINUZ", help="the kernel's image, to take its BTF from")
-    parse.add_argument("--strict-modprobe", action="store_true", help="a request may not carry parameters, as in kmod")
+    parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
     parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
     return parse
 
@@ -52,7 +56,9 @@ def main(argv: Sequence[str]) -> int:
     ) as k:
         if not options.json:
             k.on_record(_print_record)
-        outcome = run(k, module, " ".join(map(_quote, options.params)), options.seconds, unload=options.unload)
+        outcome = run(
+            k, module, " ".join(map(_quote, options.params)), options.seconds, unload=options.unload
+        )
     (print_json if options.json else print_report)(outcome)
     return 0 if outcome.clean else 1
 
@@ -102,21 +108,29 @@ def run(k: Kernel, module: str, params: str, seconds: float, *, unload: bool) ->
     failures: list[str] = []
     unloaded: list[str] = []
     try:
-        k.insmod(module, params)
-    except LoadError as error:
-        failures.append(f"insmod: {error}")
-    if k.modules or not failures:
-        k.run(seconds)
-    if unload:
-        # The latest first; whoever is in use is tried again once its users are gone.
-        for _ in range(2):
-            for name in list(k.modules):
-                try:
-                    k.rmmod(name)
-                    unloaded.append(name)
-                except UkmodError as error:
-                    failures.append(f"rmmod: {error}")
-            if not k.modules:
-                break
-            failures = [text for text in failures if not text.startswith("rmmod") or "in use" not in text]
+        try:
+            k.insmod(module, params)
+        except LoadError as error:
+            failures.append(f"insmod: {error}")
+        if k.modules or not failures:
+            k.run(seconds)
+        if unload:
+            failures += _unload(k, unloaded)
+    except MachineError as error:
+        failures.append(f"the machine stopped: {error}")
     return outcome_of(k, failures, unloaded)
+
+
+def _unload(k: Kernel, unloaded: list[str]) -> list[str]:
+    """Unload all modules, the latest first, and again while that helps; why the rest stays."""
+    while k.modules:
+        failures, before = [], len(k.modules)
+        for name in list(k.modules):
+            try:
+                k.rmmod(name)
+                unloaded.append(name)
+            except LoadError as error:
+                failures.append(f"rmmod: {error}")
+        if len(k.modules) == before:
+            return failures
+    return []

@@ -22,9 +22,12 @@ from typing import Any, Self
 from ukmod.errors import LoadError, NotFoundError, UsageError
 from ukmod.kernel.core import Kernel as Core
 from ukmod.kernel.export import Export
+from ukmod.kernel.mm.kasan import Report
+from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.module import Module
 from ukmod.kernel.module_load import load_module
 from ukmod.kernel.module_unload import delete_module
+from ukmod.kernel.oops import Oops, Warn
 from ukmod.kernel.printk import Record
 from ukmod.kernel.sched import Task
 from ukmod.kernel.trace import Request
@@ -258,17 +261,22 @@ class Kernel:
         """Every request_module() that has returned: who asked, for what, and what came of it."""
         return tuple(self._core.trace.requests) if self._core else ()
 
-    def leaks(self) -> Sequence[Any]:
+    def leaks(self) -> Sequence[Leak]:
         """Memory that modules which are gone had allocated and not freed, by allocation site."""
         return tuple(self._core.left_behind) if self._core else ()
 
     @property
-    def oopses(self) -> Sequence[Any]:
+    def oopses(self) -> Sequence[Oops]:
         """Oops reports, in order."""
         return tuple(self._core.oopses) if self._core else ()
 
     @property
-    def reports(self) -> Sequence[Any]:
+    def warnings(self) -> Sequence[Warn]:
+        """WARN() and WARN_ON() that came true, and soft lockups, in order."""
+        return tuple(self._core.warnings) if self._core else ()
+
+    @property
+    def reports(self) -> Sequence[Report]:
         """Misuse of memory that was found: use after free, out of bounds, double free."""
         return tuple(self._core.reports) if self._core else ()
 
@@ -319,8 +327,8 @@ class Kernel:
     def call(self, symbol: str | int, *arguments: int | str | bytes, returns: Any = abi.Int) -> Any:
         """Call a function of a module or of the kernel, by name or address, in its own process.
 
-        Strings are passed as ``char *`` to a copy that lives as long as the call. ``returns`` is the C type of
-        the result, one of ``ukmod.machine.abi`` or its C name (``"unsigned long"``); None for void.
+        Strings are passed as ``char *`` to a copy that lives as long as the call. ``returns`` is the C type
+        of the result, one of ``ukmod.machine.abi`` or its C name (``"unsigned long"``); None for void.
 
         Raises NotFoundError if there is no such symbol, LoadError if the call ended in an oops.
         """

@@ -11,48 +11,48 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ukmod.kernel import traps, watchdog
 from ukmod.kernel.bug import Site
-from ukmod.kernel.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.completion import Completions
 from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.hrtimer import HrTimers
 from ukmod.kernel.inter_module import InterModule
 from ukmod.kernel.kallsyms import Kallsyms
-from ukmod.kernel.kmem_cache import Caches
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
 from ukmod.kernel.kthread_worker import KthreadWorkers
-from ukmod.kernel.lib import Lib
+from ukmod.kernel.lib.lib import Lib
+from ukmod.kernel.lib.random import Entropy
+from ukmod.kernel.locking.mutex import Mutexes
+from ukmod.kernel.locking.rwsem import RwSemaphores
+from ukmod.kernel.locking.semaphore import Semaphores
+from ukmod.kernel.locking.spinlock import SpinLocks
+from ukmod.kernel.mm.kmem_cache import Caches
+from ukmod.kernel.mm.page_alloc import Pages
+from ukmod.kernel.mm.percpu import PerCpu
+from ukmod.kernel.mm.slab import Slab
+from ukmod.kernel.mm.uaccess import UserMemory
+from ukmod.kernel.mm.vmalloc import Vmalloc
 from ukmod.kernel.module import Module, Modules
-from ukmod.kernel.mutex import Mutexes
-from ukmod.kernel.page_alloc import Pages
 from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params_ops import ParamOps
-from ukmod.kernel.percpu import PerCpu
 from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller
 from ukmod.kernel.procfs import ProcFs
-from ukmod.kernel.random import Entropy
 from ukmod.kernel.rcu import Rcu
-from ukmod.kernel.rwsem import RwSemaphores
 from ukmod.kernel.sched import Scheduler, Task
-from ukmod.kernel.semaphore import Semaphores
 from ukmod.kernel.signal import Signals
-from ukmod.kernel.slab import Slab
 from ukmod.kernel.softirq import HARDIRQ_OFFSET, SoftIrqs, Tasklets
-from ukmod.kernel.spinlock import SpinLocks
 from ukmod.kernel.srcu import Srcu
 from ukmod.kernel.swait import SwaitQueues
 from ukmod.kernel.symbols import SymbolTable
 from ukmod.kernel.sysctl import Sysctl
 from ukmod.kernel.task import Tasks
-from ukmod.kernel.timekeeping import Timekeeping
-from ukmod.kernel.timer import Timers
+from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
+from ukmod.kernel.time.hrtimer import HrTimers
+from ukmod.kernel.time.timekeeping import Timekeeping
+from ukmod.kernel.time.timer import Timers
 from ukmod.kernel.trace import Trace
-from ukmod.kernel.uaccess import UserMemory
 from ukmod.kernel.umh import Helpers
 from ukmod.kernel.unwind import capture
-from ukmod.kernel.vmalloc import Vmalloc
 from ukmod.kernel.wait import WaitQueues
 from ukmod.kernel.wait_bit import WaitBits
 from ukmod.kernel.workqueue import Workqueues
@@ -64,9 +64,9 @@ from ukmod.machine.types import SourceLines
 from ukmod.userland import Programs
 
 if TYPE_CHECKING:
-    from ukmod.kernel.kasan import Report
+    from ukmod.kernel.mm.kasan import Report
+    from ukmod.kernel.mm.slab import Leak
     from ukmod.kernel.oops import Oops, Warn
-    from ukmod.kernel.slab import Leak
     from ukmod.machine.types import Types
 
 MODULES_SIZE = 1520 << 20

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.printf_spec import Kind, Spec
+from ukmod.kernel.lib.printf_spec import Kind, Spec
+from ukmod.kernel.lib.vsprintf import vformat
+from ukmod.kernel.lib.vsprintf_pointer import error_name
 from ukmod.kernel.printk import (
     LOGLEVEL_ALERT,
     LOGLEVEL_CRIT,
@@ -17,8 +19,6 @@ from ukmod.kernel.printk import (
     LOGLEVEL_NOTICE,
     LOGLEVEL_WARNING,
 )
-from ukmod.kernel.vsprintf import vformat
-from ukmod.kernel.vsprintf_pointer import error_name
 from ukmod.machine.abi import CStr, Int, Ptr, VarArgs
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from errno import ENAMETOOLONG, ENOENT, ETIME
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel import vsprintf
 from ukmod.kernel.export import export
+from ukmod.kernel.lib import vsprintf
+from ukmod.kernel.lib.ratelimit import RateLimit
 from ukmod.kernel.module import MODULE_NAME_LEN, State
-from ukmod.kernel.ratelimit import RateLimit
 from ukmod.kernel.sched import TASK_KILLABLE, Waiters
 from ukmod.kernel.trace import Request
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_WAIT_EXEC, UMH_WAIT_PROC

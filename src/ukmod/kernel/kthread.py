@@ -8,8 +8,8 @@ from errno import EINTR, ENOMEM, ENOSYS
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
-from ukmod.kernel import vsprintf
 from ukmod.kernel.export import export
+from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Task, TaskExitError, Waiters, block
 from ukmod.kernel.task import TIF_NOTIFY_SIGNAL
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, VarArgs

@@ -12,7 +12,7 @@ from ukmod.errors import FormatError
 from ukmod.kmod.elf import Elf, Section
 from ukmod.machine import relocate
 from ukmod.machine.area import Area
-from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, Memory, page_align
+from ukmod.machine.memory import READ_EXEC, READ_ONLY, READ_WRITE, Memory, page_align
 
 SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 2, 4, 8
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
@@ -120,7 +120,8 @@ def plan_part(elf: Elf, *, init: bool) -> Part:
 
 def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
     """What the kernel keeps of the symbol table for kallsyms, which counts into a module's size: the whole
-    while init runs, what is in the core after that."""
+    while init runs, what is in the core after that.
+    """
     core = {section.index for section in elf.sections if section.flags & SHF_ALLOC and not _is_init(section)}
     kept = [s for s in elf.symbols if whole or s.shndx in core]
     return (len(kept) + 1) * 25 + sum(len(s.name) + 1 for s in kept) + 1

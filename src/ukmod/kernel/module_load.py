@@ -300,7 +300,9 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     """do_init_module()."""
     modules, owner = k.modules, k.sched.task()
     owner.owner, before = module.name, owner.owner
-    k.trace.step(owner.pid, k.tasks.comm(owner), "init", k.kallsyms.sprint(module.init) if module.init else "none")
+    k.trace.step(
+        owner.pid, k.tasks.comm(owner), "init", k.kallsyms.sprint(module.init) if module.init else "none"
+    )
     try:
         result = _do_one_initcall(k, module) if module.init else 0
     finally:

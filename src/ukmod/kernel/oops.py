@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.unwind import Frame, frame_of
-from ukmod.kernel.vsprintf import vformat
 from ukmod.machine.cpu import CR0, CR4, Registers
 from ukmod.machine.memory import Fault
 
@@ -108,6 +108,15 @@ class Oops:
         """The report as dmesg shows it."""
         return "\n".join(text for _, text in self.lines()) + "\n"
 
+    def __str__(self) -> str:
+        what = next((text for _, text in self.header if "cut here" not in text), self.title)
+        return f"{what.strip()} in {place(self.state.rip)}, task {self.state.comm} (pid {self.state.pid})"
+
+
+def place(frame: Frame) -> str:
+    """Where a frame is, with its source line if that is known."""
+    return f"{frame} ({frame.source})" if frame.source else str(frame)
+
 
 @dataclass(frozen=True, slots=True)
 class Warn:
@@ -132,6 +141,10 @@ class Warn:
     def text(self) -> str:
         """The report as dmesg shows it."""
         return "\n".join(text for _, text in self.lines()) + "\n"
+
+    def __str__(self) -> str:
+        where = f" at {self.file}:{self.line}" if self.file else ""
+        return f"{self.message or 'WARN_ON()'}{where} in {place(self.state.rip)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from errno import EINVAL, ENOENT, ENOSPC, EPERM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError, NotFoundError
-from ukmod.kernel.cmdline import next_arg
-from ukmod.kernel.ctype import SPACES
 from ukmod.kernel.export import export
-from ukmod.kernel.printf_spec import signed
+from ukmod.kernel.lib.cmdline import next_arg
+from ukmod.kernel.lib.ctype import SPACES
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.machine.abi import Ptr
 from ukmod.machine.memory import PAGE_SIZE, page_align
 

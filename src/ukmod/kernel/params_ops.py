@@ -7,7 +7,7 @@ from errno import EINVAL, ENOMEM, ENOSPC, EROFS
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.kstrtox import (
+from ukmod.kernel.lib.kstrtox import (
     S16,
     S32,
     S64,
@@ -20,8 +20,8 @@ from ukmod.kernel.kstrtox import (
     parse,
     parse_bool,
 )
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.params import FL_NOARG, read_ops
-from ukmod.kernel.printf_spec import signed
 from ukmod.machine.abi import Int, Ptr, UInt
 from ukmod.machine.memory import PAGE_SIZE
 

@@ -12,8 +12,6 @@ from ukmod.machine.abi import CStr, Int
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-SOFT_LOCKUP_SECONDS: Final = 26
-"""What the kernel's watchdog reports first: twice watchdog_thresh and some."""
 SIGKILL: Final = 9
 
 
@@ -31,12 +29,6 @@ def lockup(k: Kernel, text: str) -> NoReturn:
         raise KernelPanic(text.strip())
     k.percpu.set_preempt(0)
     raise TaskExitError(SIGKILL)
-
-
-def soft_lockup(k: Kernel) -> NoReturn:
-    """watchdog_timer_fn(): the current task waits, without sleeping, for what only others could do."""
-    comm, pid = who(k)
-    lockup(k, f"watchdog: BUG: soft lockup - CPU#0 stuck for {SOFT_LOCKUP_SECONDS}s! [{comm}:{pid}]\n")
 
 
 def in_atomic(k: Kernel) -> bool:

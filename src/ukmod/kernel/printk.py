@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.export import export
-from ukmod.kernel.vsprintf import Arguments, vformat
+from ukmod.kernel.lib.vsprintf import Arguments, vformat
+from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, VaList, VarArgs
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import MachineError, MissingExtraError
-from ukmod.kernel.clock import Clock
 from ukmod.kernel.export import export
+from ukmod.kernel.time.clock import Clock
 from ukmod.machine.abi import Int, Long, Ptr, UInt
 
 try:

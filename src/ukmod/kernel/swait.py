@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.list import init_list_head, list_add_tail, list_del_init, list_empty
+from ukmod.kernel.lib.list import init_list_head, list_add_tail, list_del_init, list_empty
 from ukmod.kernel.sched import ERESTARTSYS, TASK_RUNNING
 from ukmod.machine.abi import Int, Long, Ptr
 

@@ -9,10 +9,10 @@ from errno import ENOENT, ESRCH
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ukmod.errors import LoadError
-from ukmod.kernel.clock import NSEC_PER_SEC
 from ukmod.kernel.module_load import load_module
 from ukmod.kernel.module_unload import delete_module
 from ukmod.kernel.sched import TASK_INTERRUPTIBLE, block
+from ukmod.kernel.time.clock import NSEC_PER_SEC
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

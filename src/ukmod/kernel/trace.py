@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ukmod.kernel.clock import Clock
+from ukmod.kernel.time.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

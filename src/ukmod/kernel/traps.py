@@ -10,8 +10,9 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ukmod.kernel import extable, kasan
+from ukmod.kernel import extable
 from ukmod.kernel.insn_eval import memory_operand
+from ukmod.kernel.mm import kasan
 from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
 from ukmod.kernel.panic import CUT_HERE, SIGKILL, SIGSEGV, TAINT_LETTERS, UD2_LENGTH
 from ukmod.kernel.unwind import registers_at_trap, stack_bounds, walk, walk_trap

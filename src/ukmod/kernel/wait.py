@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.list import (
+from ukmod.kernel.lib.list import (
     init_list_head,
     list_add,
     list_add_tail,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.list import init_list_head
+from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched import TASK_NORMAL
 from ukmod.machine.abi import Int, Long, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE

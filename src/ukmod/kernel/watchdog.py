@@ -6,7 +6,7 @@ would never end: once it has used up a slice, time passes, events fire, and othe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.oops import Warn, modules_line, snapshot
 from ukmod.kernel.sched import SLICE_CALLS, SLICE_NS, TaskExitError
@@ -40,10 +40,12 @@ def used_up(k: Kernel, registers: Registers | None) -> None:
     if task is None or k.sched.in_interrupt:
         k.crash.panic("Hard LOCKUP")
     # Slices of code that calls nothing cost real time: fewer of them have to do.
-    task.slices += 1 if registers is None else -(-LOCKUP_SLICES // LOCKUP_PERIODS)
+    slices = 1 if registers is None else -(-LOCKUP_SLICES // LOCKUP_PERIODS)
+    task.slices += slices
     if task.slices >= LOCKUP_SLICES:
+        k.clock.advance_to(k.clock.now + slices * SLICE_NS)
         soft_lockup(k, registers)
-    k.clock.advance_to(k.clock.now + SLICE_NS)
+    k.clock.advance_to(k.clock.now + slices * SLICE_NS)
     while event := k.clock.due():
         k.interrupt(event.action)
     k.percpu.set_current(task.address)
@@ -51,9 +53,14 @@ def used_up(k: Kernel, registers: Registers | None) -> None:
         k.sched.preempt()
 
 
-def soft_lockup(k: Kernel, registers: Registers | None) -> None:
-    """watchdog_timer_fn(): report the task that hogs the CPU, and end it, since nothing else would."""
-    task = k.sched.task()
+def soft_lockup(k: Kernel, registers: Registers | None = None) -> NoReturn:
+    """watchdog_timer_fn(): report the task that hogs the CPU, and end it, since nothing else would.
+
+    ``registers`` are those of its code; without them it is in a kernel function that cannot go on.
+    """
+    task = k.sched.current
+    if task is None or k.sched.in_interrupt:
+        k.crash.panic("Hard LOCKUP")
     comm = k.tasks.comm(task)
     k.printk(f"watchdog: BUG: soft lockup - CPU#0 stuck for {LOCKUP_SECONDS}s! [{comm}:{task.pid}]\n", 0)
     at_trap = registers is None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.preempt import soft_lockup
 from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Waiters, block, cond_resched
+from ukmod.kernel.watchdog import soft_lockup
 from ukmod.kernel.worker_pool import Worker, WorkerPool
 from ukmod.machine.memory import PAGE_SIZE, Fault
 

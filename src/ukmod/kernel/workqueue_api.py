@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel import vsprintf
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
-from ukmod.kernel.list import init_list_head
+from ukmod.kernel.lib import vsprintf
+from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.softirq import INTERRUPT_MASK
 from ukmod.kernel.workqueue import WQ_NAME_LEN, GuestWork, Workqueue
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VarArgs

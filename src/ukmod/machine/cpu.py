@@ -38,9 +38,9 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 MASK64 = (1 << 64) - 1
 _NOWHERE = stubs.PADDING_AT
-"""Where emulation would end if the guest got there, which it does not: padding between stubs. The engine looks
-the address up on every start, and where there is no code that counts as an exception, which would make the
-next one a double fault."""
+"""Where emulation would end if the guest got there, which it does not: padding between stubs. The engine
+looks the address up on every start, and where there is no code that counts as an exception, which would make
+the next one a double fault."""
 MAX_DEPTH = 64
 """Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
 
@@ -122,7 +122,7 @@ class Cpu:
         uc = Uc(UC_ARCH_X86, UC_MODE_64)
         ram = (ctypes.c_char * self.memory.size).from_buffer(self.memory.ram)
         uc.mem_map_ptr(0, self.memory.size, 7, ctypes.addressof(ram))
-        self._ram = ram
+        self._ram: Any = ram
         uc.reg_write(x86.UC_X86_REG_CR3, self.memory.root)
         uc.reg_write(x86.UC_X86_REG_CR4, CR4)
         uc.msr_write(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
@@ -251,11 +251,6 @@ class Cpu:
 
     def _interrupted(self, error: int) -> int:
         """The emulation ended without a trap: a fault, or the watchdog. Where to go on."""
-        if not error and self._vector in (-1, DF_VECTOR) and not self._watchdog.stopped:
-            # The engine counts each hlt as an exception, and so takes the next fault for a double fault, or
-            # for a triple one, at which it just stops. With that forgotten, the instruction faults properly.
-            self._vector = -1
-            return self._resume(self.registers(), self._vector_registers())
         if error or self._vector >= 0:
             vectors = self._vector_registers()
             raised = self._exception(error)
@@ -263,7 +258,6 @@ class Cpu:
             after = self.on_exception(raised)
             self.sp = sp
             return self._resume(after, vectors)
-        self._watchdog.stopped = False
         registers = self.registers()
         context = self._uc.context_save()
         sp = self.sp = (registers["rsp"] - 128) & ~15
@@ -366,8 +360,6 @@ class _Watchdog:
     def __init__(self, uc: Any, period: float) -> None:
         self.laps = 0
         self.running = False
-        self.stopped = False
-        """It stopped the emulation."""
         self._uc = uc
         self._period = period
         self._stop = threading.Event()
@@ -379,7 +371,6 @@ class _Watchdog:
         while not self._stop.wait(self._period):
             laps = self.laps
             if laps == seen and self.running:
-                self.stopped = True
                 self._uc.emu_stop()
             seen = laps
 

@@ -1,0 +1,394 @@
+"""Bitmaps: lib/bitmap.c, lib/find_bit.c and lib/hweight.c.
+
+A bitmap in guest memory is read as one integer: bit n of it is bit n of the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EBUSY, EFAULT, EINVAL, ENOMEM, EOVERFLOW, ERANGE
+from operator import and_, or_, xor
+from typing import TYPE_CHECKING, Any, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.lib.vsprintf_pointer import bitmap_hex, bitmap_list
+from ukmod.kernel.mm.uaccess import user_string
+from ukmod.machine.abi import Bool, CStr, GfpT, Int, Ptr, UInt, ULong
+from ukmod.machine.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+_GFP_ZERO: Final = 0x100
+
+
+def _size(bits: int) -> int:
+    """The bytes of a map: whole longs."""
+    return -(-bits // 64) * 8
+
+
+def load(k: Kernel, address: int, bits: int) -> int:
+    """The first ``bits`` bits of a map."""
+    return k.memory.uint(address, _size(bits)) & ((1 << bits) - 1) if bits else 0
+
+
+def store(k: Kernel, address: int, bits: int, value: int) -> None:
+    """Store a map of ``bits`` bits; those that fill its last long are stored as ``value`` has them."""
+    if bits:
+        k.memory.set_uint(address, value, _size(bits))
+
+
+# -- operations on whole maps -----------------------------------------------------------------------------
+
+
+def _andnot(a: int, b: int) -> int:
+    return a & ~b
+
+
+def _binary(name: str, operation: Callable[[int, int], int]) -> Callable[..., Any]:
+    @export(name)
+    def apply(k: Kernel, dst: Ptr, a: Ptr, b: Ptr, bits: UInt) -> Bool:
+        """``bool __bitmap_OP(unsigned long *dst, const unsigned long *, const unsigned long *, uint)``."""
+        value = operation(load(k, a, bits), load(k, b, bits))
+        store(k, dst, bits, value)
+        return bool(value)
+
+    return apply
+
+
+bitmap_and = _binary("__bitmap_and", and_)
+bitmap_or = _binary("__bitmap_or", or_)
+bitmap_xor = _binary("__bitmap_xor", xor)
+bitmap_andnot = _binary("__bitmap_andnot", _andnot)
+
+
+def _test(name: str, holds: Callable[[int, int], bool]) -> Callable[..., Any]:
+    @export(name)
+    def test(k: Kernel, a: Ptr, b: Ptr, bits: UInt) -> Bool:
+        """``bool __bitmap_TEST(const unsigned long *, const unsigned long *, unsigned int bits)``."""
+        return holds(load(k, a, bits), load(k, b, bits))
+
+    return test
+
+
+bitmap_equal = _test("__bitmap_equal", lambda a, b: a == b)
+bitmap_intersects = _test("__bitmap_intersects", lambda a, b: bool(a & b))
+bitmap_subset = _test("__bitmap_subset", lambda a, b: not a & ~b)
+
+
+@export("__bitmap_complement")
+def bitmap_complement(k: Kernel, dst: Ptr, src: Ptr, bits: UInt) -> None:
+    """``void __bitmap_complement(unsigned long *dst, const unsigned long *src, unsigned int bits)``."""
+    store(k, dst, bits, ~k.memory.uint(src, _size(bits)))
+
+
+@export("__bitmap_replace")
+def bitmap_replace(k: Kernel, dst: Ptr, old: Ptr, new: Ptr, mask: Ptr, bits: UInt) -> None:
+    """``void __bitmap_replace(dst, old, new, mask, unsigned int nbits)``: new bits where the mask has any."""
+    chosen = load(k, mask, bits)
+    store(k, dst, bits, load(k, old, bits) & ~chosen | load(k, new, bits) & chosen)
+
+
+@export("__bitmap_shift_right")
+def bitmap_shift_right(k: Kernel, dst: Ptr, src: Ptr, shift: UInt, bits: UInt) -> None:
+    """``void __bitmap_shift_right(dst, src, unsigned shift, unsigned nbits)``."""
+    store(k, dst, bits, load(k, src, bits) >> shift)
+
+
+@export("__bitmap_shift_left")
+def bitmap_shift_left(k: Kernel, dst: Ptr, src: Ptr, shift: UInt, bits: UInt) -> None:
+    """``void __bitmap_shift_left(dst, src, unsigned shift, unsigned nbits)``."""
+    store(k, dst, bits, load(k, src, bits) << shift)
+
+
+@export("bitmap_cut")
+def bitmap_cut(k: Kernel, dst: Ptr, src: Ptr, first: UInt, cut: UInt, bits: UInt) -> None:
+    """``void bitmap_cut(dst, src, unsigned first, unsigned cut, unsigned nbits)``: close a gap."""
+    value = load(k, src, bits)
+    store(k, dst, bits, value & ((1 << first) - 1) | value >> (first + cut) << first)
+
+
+@export("__bitmap_weight")
+def bitmap_weight(k: Kernel, bitmap: Ptr, bits: UInt) -> UInt:
+    """``unsigned int __bitmap_weight(const unsigned long *bitmap, unsigned int bits)``."""
+    return load(k, bitmap, bits).bit_count()
+
+
+@export("__bitmap_weight_and")
+def bitmap_weight_and(k: Kernel, a: Ptr, b: Ptr, bits: UInt) -> UInt:
+    """``unsigned int __bitmap_weight_and(const unsigned long *, const unsigned long *, unsigned bits)``."""
+    return (load(k, a, bits) & load(k, b, bits)).bit_count()
+
+
+def _change(k: Kernel, bitmap: int, start: int, length: int, *, to: bool) -> None:
+    if length <= 0:
+        return
+    end = start + length
+    value, mask = k.memory.uint(bitmap, _size(end)), ((1 << length) - 1) << start
+    k.memory.set_uint(bitmap, value | mask if to else value & ~mask, _size(end))
+
+
+@export("__bitmap_set")
+def bitmap_set(k: Kernel, bitmap: Ptr, start: UInt, length: Int) -> None:
+    """``void __bitmap_set(unsigned long *map, unsigned int start, int len)``."""
+    _change(k, bitmap, start, length, to=True)
+
+
+@export("__bitmap_clear")
+def bitmap_clear(k: Kernel, bitmap: Ptr, start: UInt, length: Int) -> None:
+    """``void __bitmap_clear(unsigned long *map, unsigned int start, int len)``."""
+    _change(k, bitmap, start, length, to=False)
+
+
+# -- finding bits -----------------------------------------------------------------------------------------
+
+
+def first_set(value: int, limit: int, start: int = 0) -> int:
+    """The lowest set bit from ``start`` on, or ``limit``."""
+    value >>= start
+    found = start + (value & -value).bit_length() - 1 if value else limit
+    return min(found, limit)
+
+
+@export("_find_first_bit")
+def find_first_bit(k: Kernel, bitmap: Ptr, size: ULong) -> ULong:
+    """``unsigned long _find_first_bit(const unsigned long *addr, unsigned long size)``: ``size`` if none."""
+    return first_set(load(k, bitmap, size), size)
+
+
+@export("_find_first_and_bit")
+def find_first_and_bit(k: Kernel, a: Ptr, b: Ptr, size: ULong) -> ULong:
+    """``unsigned long _find_first_and_bit(addr1, addr2, unsigned long size)``."""
+    return first_set(load(k, a, size) & load(k, b, size), size)
+
+
+@export("_find_first_zero_bit", "_find_first_zero_bit_le")
+def find_first_zero_bit(k: Kernel, bitmap: Ptr, size: ULong) -> ULong:
+    """``unsigned long _find_first_zero_bit(const unsigned long *addr, unsigned long size)``."""
+    return first_set(~load(k, bitmap, size), size)
+
+
+@export("_find_next_bit", "_find_next_bit_le")
+def find_next_bit(k: Kernel, bitmap: Ptr, size: ULong, start: ULong) -> ULong:
+    """``unsigned long _find_next_bit(addr, unsigned long nbits, unsigned long start)``."""
+    return size if start >= size else first_set(load(k, bitmap, size), size, start)
+
+
+@export("_find_next_zero_bit", "_find_next_zero_bit_le")
+def find_next_zero_bit(k: Kernel, bitmap: Ptr, size: ULong, start: ULong) -> ULong:
+    """``unsigned long _find_next_zero_bit(addr, unsigned long nbits, unsigned long start)``."""
+    return size if start >= size else first_set(~load(k, bitmap, size), size, start)
+
+
+@export("_find_next_and_bit")
+def find_next_and_bit(k: Kernel, a: Ptr, b: Ptr, size: ULong, start: ULong) -> ULong:
+    """``unsigned long _find_next_and_bit(addr1, addr2, unsigned long nbits, unsigned long start)``."""
+    return size if start >= size else first_set(load(k, a, size) & load(k, b, size), size, start)
+
+
+@export("_find_next_andnot_bit")
+def find_next_andnot_bit(k: Kernel, a: Ptr, b: Ptr, size: ULong, start: ULong) -> ULong:
+    """``unsigned long _find_next_andnot_bit(addr1, addr2, unsigned long nbits, unsigned long start)``."""
+    return size if start >= size else first_set(load(k, a, size) & ~load(k, b, size), size, start)
+
+
+@export("_find_last_bit")
+def find_last_bit(k: Kernel, bitmap: Ptr, size: ULong) -> ULong:
+    """``unsigned long _find_last_bit(const unsigned long *addr, unsigned long size)``: ``size`` if none."""
+    value = load(k, bitmap, size)
+    return value.bit_length() - 1 if value else size
+
+
+@export()
+def find_next_clump8(k: Kernel, clump: Ptr, bitmap: Ptr, size: ULong, offset: ULong) -> ULong:
+    """``unsigned long find_next_clump8(unsigned long *clump, addr, unsigned long size, offset)``."""
+    found = find_next_bit(k, bitmap, size, offset)
+    if found == size:
+        return size
+    found &= ~7
+    k.memory.set_u64(clump, load(k, bitmap, size) >> found & 0xFF)
+    return found
+
+
+@export()
+def bitmap_find_next_zero_area_off(
+    k: Kernel, bitmap: Ptr, size: ULong, start: ULong, count: UInt, align_mask: ULong, align_offset: ULong
+) -> ULong:
+    """``unsigned long bitmap_find_next_zero_area_off(map, size, start, nr, align_mask, align_offset)``."""
+    value = load(k, bitmap, size)
+    while True:
+        index = size if start >= size else first_set(~value, size, start)
+        index = (index + align_offset + align_mask & ~align_mask) - align_offset
+        end = index + count
+        if end > size:
+            return end
+        taken = first_set(value, end, index)
+        if taken >= end:
+            return index
+        start = taken + 1
+
+
+def _region(value: int, bits: int, position: int, order: int) -> bool:
+    length = 1 << order
+    return position + length <= bits and not value >> position & ((1 << length) - 1)
+
+
+@export()
+def bitmap_find_free_region(k: Kernel, bitmap: Ptr, bits: UInt, order: Int) -> Int:
+    """``int bitmap_find_free_region(unsigned long *, unsigned int bits, int order)``: taken, or -ENOMEM."""
+    value = load(k, bitmap, bits)
+    for position in range(0, bits, 1 << order):
+        if _region(value, bits, position, order):
+            _change(k, bitmap, position, 1 << order, to=True)
+            return position
+    return -ENOMEM
+
+
+@export()
+def bitmap_allocate_region(k: Kernel, bitmap: Ptr, position: UInt, order: Int) -> Int:
+    """``int bitmap_allocate_region(unsigned long *bitmap, unsigned int pos, int order)``: 0 or -EBUSY."""
+    bits = position + (1 << order)
+    if not _region(load(k, bitmap, bits), bits, position, order):
+        return -EBUSY
+    _change(k, bitmap, position, 1 << order, to=True)
+    return 0
+
+
+@export()
+def bitmap_release_region(k: Kernel, bitmap: Ptr, position: UInt, order: Int) -> None:
+    """``void bitmap_release_region(unsigned long *bitmap, unsigned int pos, int order)``."""
+    _change(k, bitmap, position, 1 << order, to=False)
+
+
+# -- memory, arrays, text ---------------------------------------------------------------------------------
+
+
+@export("bitmap_alloc", "bitmap_alloc_node")
+def bitmap_alloc(k: Kernel, bits: UInt, gfp: GfpT) -> Ptr:
+    """``unsigned long *bitmap_alloc(unsigned int nbits, gfp_t flags)``."""
+    return k.slab.kmalloc(_size(bits), gfp)
+
+
+@export("bitmap_zalloc", "bitmap_zalloc_node")
+def bitmap_zalloc(k: Kernel, bits: UInt, gfp: GfpT) -> Ptr:
+    """``unsigned long *bitmap_zalloc(unsigned int nbits, gfp_t flags)``."""
+    address = k.slab.kmalloc(_size(bits), gfp | _GFP_ZERO)
+    if address:
+        k.memory.write(address, bytes(_size(bits)))
+    return address
+
+
+@export()
+def bitmap_free(k: Kernel, bitmap: Ptr) -> None:
+    """``void bitmap_free(const unsigned long *bitmap)``."""
+    k.slab.kfree(bitmap)
+
+
+@export("bitmap_from_arr32", "bitmap_from_arr64")
+def bitmap_from_array(k: Kernel, bitmap: Ptr, words: Ptr, bits: UInt) -> None:
+    """``void bitmap_from_arr32(unsigned long *bitmap, const u32 *buf, unsigned int nbits)``."""
+    value = k.memory.uint(words, -(-bits // 32) * 4) if bits else 0
+    store(k, bitmap, bits, value & ((1 << bits) - 1))
+
+
+@export("bitmap_to_arr32")
+def bitmap_to_array(k: Kernel, words: Ptr, bitmap: Ptr, bits: UInt) -> None:
+    """``void bitmap_to_arr32(u32 *buf, const unsigned long *bitmap, unsigned int nbits)``."""
+    if bits:
+        k.memory.set_uint(words, load(k, bitmap, bits), -(-bits // 32) * 4)
+
+
+@export()
+def bitmap_print_to_pagebuf(k: Kernel, as_list: Bool, buffer: Ptr, bitmap: Ptr, bits: Int) -> Int:
+    """``int bitmap_print_to_pagebuf(bool list, char *buf, const unsigned long *maskp, int nmaskbits)``."""
+    room = PAGE_SIZE - buffer % PAGE_SIZE
+    text = (bitmap_list if as_list else bitmap_hex)(load(k, bitmap, bits), bits).encode() + b"\n"
+    k.memory.write(buffer, text[: room - 1] + b"\0")
+    return min(len(text), room - 1)
+
+
+def parse_list(text: bytes, bits: int) -> int:
+    """A map from ``0-3,7,8-15:2/4``: ranges, and of each group of 4 the first 2.
+
+    Raises ValueError for what is no list, OverflowError for a bit that the map has not.
+    """
+    value = 0
+    for word in text.replace(b"\n", b"").replace(b",", b" ").split():
+        spans, _, groups = word.partition(b":")
+        first, dash, last = spans.partition(b"-")
+        low, high = (0, bits - 1) if spans.lower() == b"all" else (int(first), int(last if dash else first))
+        used, _, size = groups.partition(b"/")
+        taken, step = (int(used), int(size)) if groups else (1, 1)
+        if low > high or not 0 < taken <= step:
+            raise ValueError("EINVAL")
+        if high >= bits:
+            raise OverflowError("ERANGE")
+        for start in range(low, high + 1, step):
+            value |= ((1 << min(taken, high + 1 - start)) - 1) << start
+    return value
+
+
+@export()
+def bitmap_parselist(k: Kernel, text: CStr, bitmap: Ptr, bits: Int) -> Int:
+    """``int bitmap_parselist(const char *buf, unsigned long *, int nmaskbits)``: 0 or a negative errno."""
+    try:
+        value = parse_list(text, bits)
+    except ValueError:
+        return -EINVAL
+    except OverflowError:
+        return -ERANGE
+    store(k, bitmap, bits, value)
+    return 0
+
+
+def parse_hex(text: bytes, bits: int) -> int:
+    """A map from ``1,ffffffff``: groups of up to eight digits. Raises ValueError, or OverflowError."""
+    value = 0
+    for word in text.strip(b"\n ").split(b","):
+        if not word or len(word) > 8:
+            raise ValueError("EINVAL")
+        value = value << 32 | int(word, 16)
+    if value >> bits:
+        raise OverflowError("EOVERFLOW")
+    return value
+
+
+def _parse(k: Kernel, text: bytes, bitmap: int, bits: int) -> int:
+    try:
+        value = parse_hex(text, bits)
+    except ValueError:
+        return -EINVAL
+    except OverflowError:
+        return -EOVERFLOW
+    store(k, bitmap, bits, value)
+    return 0
+
+
+@export()
+def bitmap_parse(k: Kernel, start: Ptr, count: UInt, bitmap: Ptr, bits: Int) -> Int:
+    """``int bitmap_parse(const char *start, unsigned int buflen, unsigned long *maskp, int nmaskbits)``."""
+    return _parse(k, k.memory.cstring(start, count), bitmap, bits)
+
+
+@export()
+def bitmap_parse_user(k: Kernel, start: Ptr, count: UInt, bitmap: Ptr, bits: Int) -> Int:
+    """``int bitmap_parse_user(const char __user *ubuf, unsigned int ulen, maskp, int nmaskbits)``."""
+    text = user_string(k, start, count)
+    return -EFAULT if text is None else _parse(k, text, bitmap, bits)
+
+
+# -- counting bits ----------------------------------------------------------------------------------------
+
+
+@export("__sw_hweight32", "__sw_hweight16", "__sw_hweight8")
+def hweight32(k: Kernel, word: UInt) -> UInt:
+    """``unsigned int __sw_hweight32(unsigned int w)``."""
+    del k
+    return word.bit_count()
+
+
+@export("__sw_hweight64")
+def hweight64(k: Kernel, word: ULong) -> ULong:
+    """``unsigned long __sw_hweight64(__u64 w)``."""
+    del k
+    return word.bit_count()

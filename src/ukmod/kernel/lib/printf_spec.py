@@ -1,0 +1,246 @@
+"""The values of vsnprintf(): a format string taken apart, and numbers and strings set to it.
+
+Nothing here looks at the machine; kernel/lib/vsprintf.py takes the arguments and follows the pointers. The rules
+are those of lib/vsprintf.c and Documentation/core-api/printk-formats.rst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+
+LEFT: Final = 1
+PLUS: Final = 2
+SPACE: Final = 4
+ZEROPAD: Final = 16
+SMALL: Final = 32
+SPECIAL: Final = 64
+SIGN: Final = 128
+
+FIELD_WIDTH_MAX: Final = (1 << 23) - 1
+PRECISION_MAX: Final = (1 << 15) - 1
+
+_FLAGS = {ord("-"): LEFT, ord("+"): PLUS, ord(" "): SPACE, ord("#"): SPECIAL, ord("0"): ZEROPAD}
+_DIGITS = b"0123456789"
+_HEX_UPPER, _HEX_LOWER = "0123456789ABCDEF", "0123456789abcdef"
+
+
+class Kind(Enum):
+    """What a conversion prints."""
+
+    CHAR = "c"
+    STR = "s"
+    PTR = "p"
+    PERCENT = "%"
+    NUMBER = "number"
+    INVALID = "invalid"
+    """An unknown conversion: everything from here on is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One conversion: struct printf_spec.
+
+    ``size`` is that of a number's argument in bytes; ``extension`` the letters after a ``%p``; for an invalid
+    conversion it is the offending character. A width or precision of -1 was not given.
+    """
+
+    kind: Kind
+    flags: int = 0
+    width: int = -1
+    precision: int = -1
+    base: int = 10
+    size: int = 4
+    extension: bytes = b""
+    star_width: bool = False
+    star_precision: bool = False
+
+    def with_width(self, width: int) -> Spec:
+        """The spec with a width that came as an argument: a negative one means left-justified."""
+        left = LEFT if width < 0 else 0
+        return replace(self, width=min(abs(width), FIELD_WIDTH_MAX), flags=self.flags | left)
+
+    def with_precision(self, precision: int) -> Spec:
+        """The spec with a precision that came as an argument; a negative one counts as not given."""
+        if -PRECISION_MAX - 1 <= precision <= PRECISION_MAX:
+            return replace(self, precision=precision)
+        return replace(self, precision=min(max(precision, 0), PRECISION_MAX))
+
+
+Piece = bytes | Spec
+"""Of a format: text, or a conversion."""
+
+PLAIN: Final = Spec(Kind.NUMBER)
+_SIZES = {
+    b"hh": 1,
+    b"h": 2,
+    b"": 4,
+    b"l": 8,
+    b"ll": 8,
+    b"L": 8,
+    b"LL": 8,
+    b"z": 8,
+    b"zz": 8,
+    b"t": 8,
+    b"tt": 8,
+}
+
+
+class _Cursor:
+    """A place in a format; past its end is a NUL, as in C."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.at = 0
+
+    def peek(self) -> int:
+        return self.text[self.at] if self.at < len(self.text) else 0
+
+    def number(self) -> int:
+        start = self.at
+        while self.peek() in _DIGITS and self.peek():
+            self.at += 1
+        return int(self.text[start : self.at])
+
+    def starts_number(self) -> bool:
+        return bool(self.peek()) and self.peek() in _DIGITS
+
+    def take(self, byte: int) -> bool:
+        if self.peek() != byte:
+            return False
+        self.at += 1
+        return True
+
+
+@lru_cache(maxsize=4096)
+def parse(fmt: bytes) -> tuple[Piece, ...]:
+    """Take a format apart: format_decode(), over and over. Nothing follows an invalid conversion."""
+    pieces: list[Piece] = []
+    cursor = _Cursor(fmt)
+    while cursor.at < len(fmt):
+        percent = fmt.find(b"%", cursor.at)
+        if percent < 0:
+            pieces.append(fmt[cursor.at :])
+            break
+        if percent > cursor.at:
+            pieces.append(fmt[cursor.at : percent])
+        cursor.at = percent + 1
+        spec = _conversion(cursor)
+        pieces.append(spec)
+        if spec.kind is Kind.INVALID:
+            break
+    return tuple(pieces)
+
+
+def _conversion(cursor: _Cursor) -> Spec:
+    flags = 0
+    while flag := _FLAGS.get(cursor.peek(), 0):
+        flags |= flag
+        cursor.at += 1
+    width = precision = -1
+    star_width = star_precision = False
+    if cursor.starts_number():
+        width = min(cursor.number(), FIELD_WIDTH_MAX)
+    else:
+        star_width = cursor.take(ord("*"))
+    if cursor.take(ord(".")):
+        if cursor.starts_number():
+            precision = min(cursor.number(), PRECISION_MAX)
+        else:
+            star_precision = cursor.take(ord("*"))
+    qualifier = _qualifier(cursor)
+    kind = _kind(cursor)
+    return replace(
+        kind if kind.kind is not Kind.NUMBER else replace(kind, size=_SIZES[qualifier]),
+        flags=kind.flags | flags,
+        width=width,
+        precision=precision,
+        star_width=star_width,
+        star_precision=star_precision,
+    )
+
+
+def _qualifier(cursor: _Cursor) -> bytes:
+    first = cursor.peek()
+    if first not in b"hlLzt" or not first:
+        return b""
+    cursor.at += 1
+    # Only "ll" and "hh" are two letters long.
+    if first in b"hl" and cursor.take(first):
+        return bytes((first, first))
+    return bytes((first,))
+
+
+_KINDS = {
+    ord("c"): Spec(Kind.CHAR),
+    ord("s"): Spec(Kind.STR),
+    ord("%"): Spec(Kind.PERCENT),
+    ord("o"): Spec(Kind.NUMBER, base=8),
+    ord("x"): Spec(Kind.NUMBER, SMALL, base=16),
+    ord("X"): Spec(Kind.NUMBER, base=16),
+    ord("d"): Spec(Kind.NUMBER, SIGN),
+    ord("i"): Spec(Kind.NUMBER, SIGN),
+    ord("u"): Spec(Kind.NUMBER),
+}
+
+
+def _kind(cursor: _Cursor) -> Spec:
+    letter = cursor.peek()
+    if letter == ord("p"):
+        start = cursor.at = cursor.at + 1
+        while chr(cursor.peek()).isalnum() and cursor.peek() < 0x80:
+            cursor.at += 1
+        return Spec(Kind.PTR, extension=cursor.text[start : cursor.at])
+    if (spec := _KINDS.get(letter)) is None:
+        return Spec(Kind.INVALID, extension=bytes((letter,)))
+    cursor.at += 1
+    return spec
+
+
+def number(value: int, spec: Spec) -> bytes:
+    """An integer as ``spec`` wants it: number(). ``value`` has the sign that it is to be printed with."""
+    flags, width, precision = spec.flags, spec.width, spec.precision
+    if flags & LEFT:
+        flags &= ~ZEROPAD
+    sign = ""
+    if flags & SIGN:
+        sign = "-" if value < 0 else "+" if flags & PLUS else " " if flags & SPACE else ""
+    prefix = ""
+    if flags & SPECIAL and spec.base == 16:
+        prefix = "0x" if flags & SMALL else "0X"
+    elif flags & SPECIAL and spec.base == 8 and value:
+        prefix = "0"
+    text = _digits(abs(value), spec.base, upper=not flags & SMALL).rjust(precision, "0")
+    room = width - len(sign) - len(prefix) - len(text)
+    if flags & ZEROPAD:
+        text = "0" * room + text
+    elif flags & LEFT:
+        return f"{sign}{prefix}{text}{' ' * room}".encode()
+    else:
+        sign = " " * room + sign
+    return f"{sign}{prefix}{text}".encode()
+
+
+def _digits(value: int, base: int, *, upper: bool) -> str:
+    if base == 10:
+        return str(value)
+    return f"{value:o}" if base == 8 else f"{value:X}" if upper else f"{value:x}"
+
+
+def pad(text: bytes, spec: Spec) -> bytes:
+    """``text`` in its field: widen_string()."""
+    return text.ljust(spec.width) if spec.flags & LEFT else text.rjust(spec.width)
+
+
+def cut(text: bytes, spec: Spec) -> bytes:
+    """``text`` cut to the precision, if one was given, and in its field: string_nocheck()."""
+    return pad(text if spec.precision < 0 else text[: spec.precision], spec)
+
+
+def signed(value: int, size: int) -> int:
+    """The low ``size`` bytes of ``value`` in two's complement."""
+    bits = 8 * size
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value

@@ -1,0 +1,120 @@
+"""Escaping and sizes as text: lib/string_helpers.c."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EINVAL
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.bug import Site
+from ukmod.kernel.export import export
+from ukmod.kernel.lib.ctype import SPACES
+from ukmod.kernel.lib.escape import escape, unescape
+from ukmod.machine.abi import Bool, CStr, Int, Ptr, SizeT, UInt, ULong
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+@export()
+def skip_spaces(k: Kernel, text: Ptr) -> Ptr:
+    """``char *skip_spaces(const char *str)``."""
+    given = k.memory.cstring(text)
+    return text + len(given) - len(given.lstrip(SPACES))
+
+
+@export()
+def strim(k: Kernel, text: Ptr) -> Ptr:
+    """``char *strim(char *s)``: the end is cut in place, the start is the result."""
+    given = k.memory.cstring(text)
+    kept = given.rstrip(SPACES)
+    if len(kept) < len(given):
+        k.memory.set_u8(text + len(kept), 0)
+    return text + len(kept) - len(kept.lstrip(SPACES))
+
+
+def streq(a: bytes, b: bytes) -> bool:
+    """sysfs_streq(): equal, but for one newline at the end."""
+    return a == b or a == b + b"\n" or b == a + b"\n"
+
+
+@export()
+def sysfs_streq(k: Kernel, a: CStr, b: CStr) -> Bool:
+    """``bool sysfs_streq(const char *s1, const char *s2)``."""
+    del k
+    return streq(a, b)
+
+
+def _match(k: Kernel, array: int, count: int, same: Callable[[bytes], bool]) -> int:
+    for index in range(count):
+        item = k.memory.u64(array + 8 * index)
+        if not item:
+            break
+        if same(k.memory.cstring(item)):
+            return index
+    return -EINVAL
+
+
+@export()
+def match_string(k: Kernel, array: Ptr, count: SizeT, wanted: CStr) -> Int:
+    """``int match_string(const char * const *, size_t n, const char *)``: its index or -EINVAL."""
+    return _match(k, array, count, lambda item: item == wanted)
+
+
+@export("__sysfs_match_string")
+def sysfs_match_string(k: Kernel, array: Ptr, count: SizeT, wanted: CStr) -> Int:
+    """``int __sysfs_match_string(const char * const *array, size_t n, const char *str)``."""
+    return _match(k, array, count, lambda item: streq(item, wanted))
+
+
+@export()
+def string_escape_mem(k: Kernel, src: Ptr, size: SizeT, dst: Ptr, room: SizeT, flags: UInt, only: Ptr) -> Int:
+    """``int string_escape_mem(const char *, size_t isz, char *, size_t osz, unsigned, const char *)``."""
+    text = escape(k.memory.read(src, size), flags, k.memory.cstring(only) if only else b"")
+    if room:
+        k.memory.write(dst, text[:room])
+    return len(text)
+
+
+@export()
+def string_unescape(k: Kernel, src: Ptr, dst: Ptr, room: SizeT, flags: UInt) -> Int:
+    """``int string_unescape(char *src, char *dst, size_t size, unsigned int flags)``: the length stored."""
+    text = unescape(k.memory.cstring(src), flags)
+    if room:
+        text = text[: room - 1]
+    k.memory.write(dst, text + b"\0")
+    return len(text)
+
+
+_UNITS_10 = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_UNITS_2 = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+
+
+def size_text(size: int, *, binary: bool) -> str:
+    """A size in three significant digits with its unit: string_get_size()."""
+    base, units = (1024, _UNITS_2) if binary else (1000, _UNITS_10)
+    unit = thousandths = 0
+    while size >= base:
+        size, thousandths = divmod(size, base)
+        unit += 1
+    if not size:
+        return f"0 {units[0]}"
+    places = 3 - len(str(size)) if size < 100 else 0
+    thousandths = (thousandths * 1000 // base if binary else thousandths) + 5 * 10 ** (2 - places)
+    size, thousandths = size + thousandths // 1000, thousandths % 1000
+    fraction = f".{thousandths:03d}"[: places + 1] if places else ""
+    return f"{size}{fraction} {units[unit]}"
+
+
+@export(gpl=True)
+def string_get_size(k: Kernel, size: ULong, block: ULong, units: Int, buffer: Ptr, room: Int) -> None:
+    """``void string_get_size(u64 size, u64 blk_size, enum string_size_units, char *buf, int len)``."""
+    if room > 0:
+        k.memory.write(buffer, size_text(size * block, binary=bool(units)).encode()[: room - 1] + b"\0")
+
+
+@export()
+def fortify_panic(k: Kernel, name: CStr) -> None:
+    """``void fortify_panic(const char *name)``: a copy that the compiler's size check caught."""
+    k.printk(f"detected buffer overflow in {name.decode('utf-8', 'replace')}\n", 0)
+    k.crash.bug(Site("lib/string_helpers.c", 1027, "fortify_panic"))

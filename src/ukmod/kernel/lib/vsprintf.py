@@ -1,0 +1,182 @@
+"""vsnprintf() and its kin: lib/vsprintf.c. The one formatter that everything in the kernel prints with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ukmod.kernel.bug import Site, warn_once
+from ukmod.kernel.export import export
+from ukmod.kernel.lib.printf_spec import SIGN, Kind, Spec, number, pad, parse, signed
+from ukmod.kernel.lib.vsprintf_pointer import pointer
+from ukmod.kernel.lib.vsprintf_text import string
+from ukmod.machine.abi import CStr, GfpT, Int, Ptr, SizeT, VaList, VarArgs
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+INT_MAX: Final = (1 << 31) - 1
+_UNSUPPORTED = Site("lib/vsprintf.c", 2661, "format_decode")
+_TOO_LARGE = Site("lib/vsprintf.c", 2743, "vsnprintf")
+
+
+class Arguments(Protocol):
+    """A source of variadic arguments: VarArgs or VaList."""
+
+    def next(self) -> int:
+        """The next argument's 8 bytes, unsigned."""
+        ...
+
+
+def vformat(k: Kernel, fmt: bytes, args: Arguments) -> bytes:
+    """The text that ``fmt`` makes of ``args``, uncut: vsnprintf() into a buffer that is large enough.
+
+    Raises Fault for a pointer that the kernel would fault on too; it prints (null) and (efault) for those
+    that it can tell.
+    """
+    out: list[bytes] = []
+    for piece in parse(fmt):
+        if isinstance(piece, bytes):
+            out.append(piece)
+            continue
+        if piece.star_width:
+            piece = piece.with_width(signed(args.next(), 4))  # noqa: PLW2901 - the spec is completed
+        if piece.star_precision:
+            piece = piece.with_precision(signed(args.next(), 4))  # noqa: PLW2901 - likewise
+        if piece.kind is Kind.INVALID:
+            letter = piece.extension.decode("latin-1")
+            warn_once(k, _UNSUPPORTED, f"Please remove unsupported %{letter} in format string\n")
+            break
+        out.append(_convert(k, piece, args))
+    return b"".join(out)
+
+
+def _convert(k: Kernel, spec: Spec, args: Arguments) -> bytes:
+    match spec.kind:
+        case Kind.NUMBER:
+            value = args.next()
+            if spec.flags & SIGN:
+                return number(signed(value, spec.size), spec)
+            return number(value & ((1 << 8 * spec.size) - 1), spec)
+        case Kind.STR:
+            return string(k, args.next(), spec)
+        case Kind.CHAR:
+            return pad(bytes((args.next() & 0xFF,)), spec)
+        case Kind.PTR:
+            return _pointer(k, spec, args)
+        case _:
+            return b"%"
+
+
+def _pointer(k: Kernel, spec: Spec, args: Arguments) -> bytes:
+    if not spec.extension.startswith(b"V"):
+        return pointer(k, args.next(), spec)
+    return va_format(k, args.next(), spec)
+
+
+def va_format(k: Kernel, address: int, spec: Spec) -> bytes:
+    """``%pV``: a struct va_format, a format and its arguments in one. The va_list is copied, not used up."""
+    memory = k.memory
+    if not address or address >> 12 in (0, (1 << 52) - 1):
+        return string(k, address, spec)
+    fmt = memory.u64(address + k.types.offset("va_format", "fmt"))
+    args = memory.u64(address + k.types.offset("va_format", "va"))
+    return vformat(k, memory.cstring(fmt), CopiedVaList(k, args))
+
+
+class CopiedVaList:
+    """A va_list read without moving it on: va_copy()."""
+
+    def __init__(self, kernel: Kernel, address: int) -> None:
+        memory = kernel.memory
+        self._memory = memory
+        self._gp = memory.u32(address)
+        self._overflow = memory.u64(address + 8)
+        self._saved = memory.u64(address + 16)
+
+    def next(self) -> int:
+        """The next argument's 8 bytes, unsigned."""
+        if self._gp < 48:
+            self._gp += 8
+            return self._memory.u64(self._saved + self._gp - 8)
+        self._overflow += 8
+        return self._memory.u64(self._overflow - 8)
+
+
+def put(k: Kernel, buffer: int, size: int, text: bytes) -> int:
+    """Store ``text`` as vsnprintf() does, cut to ``size`` bytes with its NUL; its length, uncut."""
+    if size > INT_MAX:
+        warn_once(k, _TOO_LARGE)
+        return 0
+    if size:
+        k.memory.write(buffer, text[: size - 1] + b"\0")
+    return len(text)
+
+
+def put_scn(k: Kernel, buffer: int, size: int, text: bytes) -> int:
+    """Store ``text`` as vscnprintf() does; the length that fitted."""
+    length = put(k, buffer, size, text)
+    return min(length, size - 1) if size else 0
+
+
+@export()
+def snprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: VarArgs) -> Int:
+    """``int snprintf(char *buf, size_t size, const char *fmt, ...)``: the length without the limit."""
+    return put(k, buf, size, vformat(k, fmt, args))
+
+
+@export()
+def vsnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: Ptr) -> Int:
+    """``int vsnprintf(char *buf, size_t size, const char *fmt, va_list args)``."""
+    return put(k, buf, size, vformat(k, fmt, VaList(k.memory, args)))
+
+
+@export()
+def scnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: VarArgs) -> Int:
+    """``int scnprintf(char *buf, size_t size, const char *fmt, ...)``: the length that was stored."""
+    return put_scn(k, buf, size, vformat(k, fmt, args))
+
+
+@export()
+def vscnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: Ptr) -> Int:
+    """``int vscnprintf(char *buf, size_t size, const char *fmt, va_list args)``."""
+    return put_scn(k, buf, size, vformat(k, fmt, VaList(k.memory, args)))
+
+
+@export()
+def sprintf(k: Kernel, buf: Ptr, fmt: CStr, args: VarArgs) -> Int:
+    """``int sprintf(char *buf, const char *fmt, ...)``."""
+    return put(k, buf, INT_MAX, vformat(k, fmt, args))
+
+
+@export()
+def vsprintf(k: Kernel, buf: Ptr, fmt: CStr, args: Ptr) -> Int:
+    """``int vsprintf(char *buf, const char *fmt, va_list args)``."""
+    return put(k, buf, INT_MAX, vformat(k, fmt, VaList(k.memory, args)))
+
+
+def _duplicate(k: Kernel, gfp: int, text: bytes) -> int:
+    address = k.slab.kmalloc(len(text) + 1, gfp)
+    if address:
+        k.memory.write(address, text + b"\0")
+    return address
+
+
+@export()
+def kasprintf(k: Kernel, gfp: GfpT, fmt: CStr, args: VarArgs) -> Ptr:
+    """``char *kasprintf(gfp_t gfp, const char *fmt, ...)``: in memory that the caller frees with kfree()."""
+    return _duplicate(k, gfp, vformat(k, fmt, args))
+
+
+@export()
+def kvasprintf(k: Kernel, gfp: GfpT, fmt: CStr, args: Ptr) -> Ptr:
+    """``char *kvasprintf(gfp_t gfp, const char *fmt, va_list ap)``."""
+    return _duplicate(k, gfp, vformat(k, fmt, VaList(k.memory, args)))
+
+
+@export()
+def kvasprintf_const(k: Kernel, gfp: GfpT, fmt: Ptr, args: Ptr) -> Ptr:
+    """``const char *kvasprintf_const(gfp_t gfp, const char *fmt, va_list ap), freed with kfree_const()``.
+
+    The kernel returns a constant itself where no formatting is needed; kfree_const() cannot tell a copy.
+    """
+    return _duplicate(k, gfp, vformat(k, k.memory.cstring(fmt), VaList(k.memory, args)))

@@ -1,0 +1,1 @@
+"""What the kernel has in kernel/locking/: mutexes, semaphores, spinlocks."""

@@ -1,0 +1,157 @@
+"""Mutexes: kernel/locking/mutex.c.
+
+``lock->owner``, a task and flag bits, is in guest memory. Who waits is kept here: no inlined code asks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from errno import EINTR
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.sched import (
+    TASK_INTERRUPTIBLE,
+    TASK_KILLABLE,
+    TASK_RUNNING,
+    TASK_UNINTERRUPTIBLE,
+    Task,
+    cond_resched,
+)
+from ukmod.machine.abi import Bool, Int, Ptr
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+WAITERS: Final = 0x01
+HANDOFF: Final = 0x02
+PICKUP: Final = 0x04
+FLAGS: Final = 0x07
+
+
+class Mutexes:
+    """Which tasks wait for which struct mutex."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._layout = Layout(kernel.types, "mutex")
+        self._waiters: dict[int, deque[Task]] = {}
+
+    def init(self, lock: int) -> None:
+        """__mutex_init()."""
+        memory = self._k.memory
+        memory.fill(lock, 0, self._k.types.sizeof("mutex"))
+        init_list_head(memory, lock + self._layout.wait_list)
+
+    def owner(self, lock: int) -> int:
+        """``lock->owner``: a task_struct's address, or 0, and flags."""
+        return self._k.memory.u64(lock + self._layout.owner)
+
+    def _set_owner(self, lock: int, owner: int) -> None:
+        self._k.memory.set_u64(lock + self._layout.owner, owner)
+
+    def trylock(self, lock: int, *, handoff: bool = False) -> bool:
+        """Take it if it is free or was handed to the current task.
+
+        handoff: if it cannot be had, ask for it to be handed over.
+        """
+        owner, current = self.owner(lock), self._k.sched.task().address
+        task, flags = owner & ~FLAGS, owner & FLAGS
+        if not task or (task == current and flags & PICKUP):
+            self._set_owner(lock, current | (flags & ~PICKUP))
+            return True
+        if handoff and not flags & PICKUP:
+            self._set_owner(lock, owner | HANDOFF)
+        return False
+
+    def lock(self, lock: int, state: int) -> int:
+        """Take it, sleeping in ``state`` as long as another task has it. -EINTR if a signal came first."""
+        cond_resched(self._k)  # might_sleep()
+        if self.trylock(lock):
+            return 0
+        k, task = self._k, self._k.sched.task()
+        waiters = self._waiters.setdefault(lock, deque())
+        waiters.append(task)
+        self._set_owner(lock, self.owner(lock) | WAITERS)
+        try:
+            handoff = False
+            while not self.trylock(lock, handoff=handoff):
+                if k.tasks.signal_pending_state(state, task):
+                    return -EINTR
+                k.tasks.set_state(task, state)
+                k.sched.schedule()
+                # Woken as the first in the queue and still too late: the next time it must not be stolen.
+                handoff = waiters[0] is task
+        finally:
+            waiters.remove(task)
+            k.tasks.set_state(task, TASK_RUNNING)
+            if not waiters:
+                self._waiters.pop(lock, None)
+                self._set_owner(lock, self.owner(lock) & ~(WAITERS | HANDOFF))
+        return 0
+
+    def unlock(self, lock: int) -> None:
+        """Release it, whoever has it, and wake the task that waits longest."""
+        owner, waiters = self.owner(lock), self._waiters.get(lock)
+        following = waiters[0] if waiters else None
+        if owner & HANDOFF and following is not None:
+            self._set_owner(lock, following.address | PICKUP | WAITERS)
+        else:
+            self._set_owner(lock, owner & WAITERS)
+        if following is not None:
+            self._k.sched.wake(following)
+
+
+@export("__mutex_init")
+def mutex_init(k: Kernel, lock: Ptr, name: Ptr, key: Ptr) -> None:
+    """void __mutex_init(struct mutex *, const char *name, struct lock_class_key *)."""
+    del name, key
+    k.mutexes.init(lock)
+
+
+@export()
+def mutex_is_locked(k: Kernel, lock: Ptr) -> Bool:
+    """Bool mutex_is_locked(struct mutex *)."""
+    return bool(k.mutexes.owner(lock) & ~FLAGS)
+
+
+@export("mutex_lock", "mutex_lock_io", "mutex_lock_nested")
+def mutex_lock(k: Kernel, lock: Ptr) -> None:
+    """void mutex_lock(struct mutex *)."""
+    k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)
+
+
+@export("mutex_lock_interruptible", "mutex_lock_interruptible_nested")
+def mutex_lock_interruptible(k: Kernel, lock: Ptr) -> Int:
+    """Int mutex_lock_interruptible(struct mutex *): 0 or -EINTR."""
+    return k.mutexes.lock(lock, TASK_INTERRUPTIBLE)
+
+
+@export("mutex_lock_killable", "mutex_lock_killable_nested")
+def mutex_lock_killable(k: Kernel, lock: Ptr) -> Int:
+    """Int mutex_lock_killable(struct mutex *): 0 or -EINTR."""
+    return k.mutexes.lock(lock, TASK_KILLABLE)
+
+
+@export()
+def mutex_trylock(k: Kernel, lock: Ptr) -> Int:
+    """Int mutex_trylock(struct mutex *): 1 if it was taken."""
+    return k.mutexes.trylock(lock)
+
+
+@export()
+def mutex_unlock(k: Kernel, lock: Ptr) -> None:
+    """void mutex_unlock(struct mutex *)."""
+    k.mutexes.unlock(lock)
+
+
+@export()
+def atomic_dec_and_mutex_lock(k: Kernel, count: Ptr, lock: Ptr) -> Int:
+    """Int atomic_dec_and_mutex_lock(atomic_t *, struct mutex *): 1, with it held, if the count is 0 now."""
+    if k.memory.u32(count) == 1:
+        k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)
+    left = (k.memory.u32(count) - 1) & 0xFFFF_FFFF
+    k.memory.set_u32(count, left)
+    return left == 0

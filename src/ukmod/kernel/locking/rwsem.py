@@ -1,0 +1,267 @@
+"""Read-write semaphores: kernel/locking/rwsem.c.
+
+``sem->count`` is in guest memory, as rwsem_is_locked() is inlined into modules; who waits is kept here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from errno import EINTR
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.sched import (
+    TASK_INTERRUPTIBLE,
+    TASK_KILLABLE,
+    TASK_RUNNING,
+    TASK_UNINTERRUPTIBLE,
+    Task,
+    cond_resched,
+)
+from ukmod.machine.abi import Int, Ptr
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+WRITER_LOCKED: Final = 1 << 0
+FLAG_WAITERS: Final = 1 << 1
+FLAG_HANDOFF: Final = 1 << 2
+READER_BIAS: Final = 1 << 8
+LOCK_MASK: Final = WRITER_LOCKED | ~(READER_BIAS - 1)
+READER_OWNED: Final = 1 << 0
+"""In ``sem->owner``: the task was one of the readers."""
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """struct rwsem_waiter."""
+
+    task: Task
+    for_write: bool
+    granted: bool = False
+    """A reader that has been given the lock."""
+
+
+class RwSemaphores:
+    """Which tasks wait for which struct rw_semaphore."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._layout = Layout(kernel.types, "rw_semaphore")
+        self._waiters: dict[int, deque[Waiter]] = {}
+
+    def init(self, sem: int) -> None:
+        """__init_rwsem()."""
+        self._k.memory.fill(sem, 0, self._k.types.sizeof("rw_semaphore"))
+        init_list_head(self._k.memory, sem + self._layout.wait_list)
+
+    def _count(self, sem: int) -> int:
+        return self._k.memory.s64(sem + self._layout.count)
+
+    def _add(self, sem: int, value: int) -> int:
+        count = self._count(sem) + value
+        self._k.memory.set_u64(sem + self._layout.count, count)
+        return count
+
+    def _set_owner(self, sem: int, owner: int) -> None:
+        self._k.memory.set_u64(sem + self._layout.owner, owner)
+
+    # -- taking it ------------------------------------------------------------------------------------
+
+    def try_read(self, sem: int) -> bool:
+        """down_read_trylock(): not if a writer has it or anyone waits for it."""
+        if self._count(sem) & (WRITER_LOCKED | FLAG_WAITERS | FLAG_HANDOFF):
+            return False
+        self._take_read(sem)
+        return True
+
+    def _take_read(self, sem: int) -> None:
+        self._add(sem, READER_BIAS)
+        self._set_owner(sem, self._k.sched.task().address | READER_OWNED)
+
+    def try_write(self, sem: int) -> bool:
+        """down_write_trylock(): only if nobody has it or waits for it."""
+        return not self._count(sem) and self._take_write(sem)
+
+    def _take_write(self, sem: int) -> bool:
+        count = self._count(sem)
+        if count & LOCK_MASK:
+            return False
+        self._k.memory.set_u64(sem + self._layout.count, (count | WRITER_LOCKED) & ~FLAG_HANDOFF)
+        self._set_owner(sem, self._k.sched.task().address)
+        return True
+
+    def read(self, sem: int, state: int) -> int:
+        """down_read(): 0, or -EINTR if a signal came before the lock could be had."""
+        cond_resched(self._k)  # might_sleep()
+        if self.try_read(sem):
+            return 0
+        if not self._count(sem) & (LOCK_MASK | FLAG_HANDOFF):
+            # It is free, and whoever waits for it has not come to take it yet.
+            self._take_read(sem)
+            return 0
+        waiter = self._enqueue(sem, for_write=False)
+        return self._wait(sem, waiter, state, lambda: waiter.granted)
+
+    def write(self, sem: int, state: int) -> int:
+        """down_write(): 0, or -EINTR if a signal came before the lock could be had."""
+        cond_resched(self._k)  # might_sleep()
+        if self.try_write(sem) or self._steal_write(sem):
+            return 0
+        waiter = self._enqueue(sem, for_write=True)
+        return self._wait(sem, waiter, state, lambda: self._write_turn(sem, waiter))
+
+    def _steal_write(self, sem: int) -> bool:
+        return not self._count(sem) & FLAG_HANDOFF and self._take_write(sem)
+
+    def _write_turn(self, sem: int, waiter: Waiter) -> bool:
+        """rwsem_try_write_lock(): the first in the queue that comes too late has it reserved for itself."""
+        first = self._waiters[sem][0] is waiter
+        if self._count(sem) & FLAG_HANDOFF and not first:
+            return False
+        if self._take_write(sem):
+            return True
+        if first and waiter.granted:
+            self._k.memory.set_u64(sem + self._layout.count, self._count(sem) | FLAG_HANDOFF)
+        return False
+
+    def _enqueue(self, sem: int, *, for_write: bool) -> Waiter:
+        waiter = Waiter(self._k.sched.task(), for_write)
+        self._waiters.setdefault(sem, deque()).append(waiter)
+        self._k.memory.set_u64(sem + self._layout.count, self._count(sem) | FLAG_WAITERS)
+        return waiter
+
+    def _wait(self, sem: int, waiter: Waiter, state: int, done: Callable[[], bool]) -> int:
+        k, task = self._k, waiter.task
+        try:
+            while not done():
+                if k.tasks.signal_pending_state(state, task):
+                    return -EINTR
+                k.tasks.set_state(task, state)
+                k.sched.schedule()
+        finally:
+            k.tasks.set_state(task, TASK_RUNNING)
+            self._leave(sem, waiter)
+        return 0
+
+    def _leave(self, sem: int, waiter: Waiter) -> None:
+        waiters = self._waiters.get(sem, deque())
+        if waiter in waiters:
+            was_first = waiters[0] is waiter
+            waiters.remove(waiter)
+            if was_first and waiters and not self._count(sem) & WRITER_LOCKED:
+                self._wake(sem)
+        if not waiters:
+            self._waiters.pop(sem, None)
+            count = self._count(sem) & ~(FLAG_WAITERS | FLAG_HANDOFF)
+            self._k.memory.set_u64(sem + self._layout.count, count)
+
+    # -- giving it back -------------------------------------------------------------------------------
+
+    def _wake(self, sem: int, *, only_readers: bool = False) -> None:
+        """rwsem_mark_wake(): wake the writer that is first in the queue, or give it to all readers there."""
+        waiters = self._waiters.get(sem)
+        if not waiters:
+            return
+        if waiters[0].for_write:
+            if not only_readers:
+                waiters[0].granted = True
+                self._k.sched.wake(waiters[0].task)
+            return
+        readers = [waiter for waiter in waiters if not waiter.for_write]
+        for reader in readers:
+            reader.granted = True
+            waiters.remove(reader)
+            self._add(sem, READER_BIAS)
+            self._set_owner(sem, reader.task.address | READER_OWNED)
+            self._k.sched.wake(reader.task)
+
+    def up_read(self, sem: int) -> None:
+        """up_read()."""
+        count = self._add(sem, -READER_BIAS)
+        if count & (LOCK_MASK | FLAG_WAITERS) == FLAG_WAITERS:
+            self._wake(sem)
+
+    def up_write(self, sem: int) -> None:
+        """up_write()."""
+        self._set_owner(sem, 0)
+        if self._add(sem, -WRITER_LOCKED) & FLAG_WAITERS:
+            self._wake(sem)
+
+    def downgrade(self, sem: int) -> None:
+        """downgrade_write()."""
+        count = self._add(sem, READER_BIAS - WRITER_LOCKED)
+        self._set_owner(sem, self._k.sched.task().address | READER_OWNED)
+        if count & FLAG_WAITERS:
+            self._wake(sem, only_readers=True)
+
+
+@export("__init_rwsem")
+def init_rwsem(k: Kernel, sem: Ptr, name: Ptr, key: Ptr) -> None:
+    """void __init_rwsem(struct rw_semaphore *, const char *name, struct lock_class_key *)."""
+    del name, key
+    k.rwsems.init(sem)
+
+
+@export("down_read", "down_read_nested", "down_read_non_owner")
+def down_read(k: Kernel, sem: Ptr) -> None:
+    """void down_read(struct rw_semaphore *)."""
+    k.rwsems.read(sem, TASK_UNINTERRUPTIBLE)
+
+
+@export()
+def down_read_interruptible(k: Kernel, sem: Ptr) -> Int:
+    """Int down_read_interruptible(struct rw_semaphore *): 0 or -EINTR."""
+    return k.rwsems.read(sem, TASK_INTERRUPTIBLE)
+
+
+@export("down_read_killable", "down_read_killable_nested")
+def down_read_killable(k: Kernel, sem: Ptr) -> Int:
+    """Int down_read_killable(struct rw_semaphore *): 0 or -EINTR."""
+    return k.rwsems.read(sem, TASK_KILLABLE)
+
+
+@export()
+def down_read_trylock(k: Kernel, sem: Ptr) -> Int:
+    """Int down_read_trylock(struct rw_semaphore *): 1 if it was taken."""
+    return k.rwsems.try_read(sem)
+
+
+@export("down_write", "down_write_nested")
+def down_write(k: Kernel, sem: Ptr) -> None:
+    """void down_write(struct rw_semaphore *)."""
+    k.rwsems.write(sem, TASK_UNINTERRUPTIBLE)
+
+
+@export("down_write_killable", "down_write_killable_nested")
+def down_write_killable(k: Kernel, sem: Ptr) -> Int:
+    """Int down_write_killable(struct rw_semaphore *): 0 or -EINTR."""
+    return k.rwsems.write(sem, TASK_KILLABLE)
+
+
+@export()
+def down_write_trylock(k: Kernel, sem: Ptr) -> Int:
+    """Int down_write_trylock(struct rw_semaphore *): 1 if it was taken."""
+    return k.rwsems.try_write(sem)
+
+
+@export("up_read", "up_read_non_owner")
+def up_read(k: Kernel, sem: Ptr) -> None:
+    """void up_read(struct rw_semaphore *)."""
+    k.rwsems.up_read(sem)
+
+
+@export()
+def up_write(k: Kernel, sem: Ptr) -> None:
+    """void up_write(struct rw_semaphore *)."""
+    k.rwsems.up_write(sem)
+
+
+@export()
+def downgrade_write(k: Kernel, sem: Ptr) -> None:
+    """void downgrade_write(struct rw_semaphore *)."""
+    k.rwsems.downgrade(sem)

@@ -1,0 +1,336 @@
+"""kmalloc() and kfree(): mm/slab_common.c and mm/slub.c.
+
+Every object knows who allocated it, and every misuse of one is found: see fence.py and kasan.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from errno import ENOMEM
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LimitError
+from ukmod.kernel.bug import Site, warn_once
+from ukmod.kernel.export import export
+from ukmod.kernel.mm import kasan
+from ukmod.kernel.mm.fence import Fence, Object
+from ukmod.kernel.mm.packed import Packed
+from ukmod.kernel.unwind import Trace, capture
+from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
+from ukmod.machine.memory import PAGE_SIZE, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+ZERO_SIZE_PTR: Final = 16
+"""What kmalloc(0) returns, include/linux/slab.h."""
+GFP_KERNEL: Final = 0xCC0
+GFP_ATOMIC: Final = 0xA20
+KMALLOC_MAX_SIZE: Final = 1 << 22
+"""Bytes: (MAX_ORDER - 1) pages."""
+INT_MAX: Final = (1 << 31) - 1
+_MINIMUM_ALIGN: Final = 8
+GFP_NOWARN: Final = 0x2000
+_TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
+_DOUBLE_FREE: Final = Site("mm/slub.c", 419, "__kmem_cache_free")
+_BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Objects allocated at one place and not freed."""
+
+    kind: str
+    """The name of their cache, "vmalloc" or "pages"."""
+    count: int
+    size: int
+    """Of all of them, in bytes."""
+    addresses: tuple[int, ...]
+    track: kasan.Track
+    """Who allocated the first one."""
+
+    def __str__(self) -> str:
+        frame = self.track.where
+        where = "the kernel" if frame is None else f"{frame} ({frame.source})" if frame.source else str(frame)
+        objects = f"{self.count} objects" if self.count > 1 else "1 object"
+        return f"{objects} of {self.kind}, {self.size} bytes, from {where}"
+
+
+NOBODY: Final = Trace(0, "kernel", 0, 0, 0, b"")
+"""Who allocates the kernel's own objects."""
+
+
+class Slab:
+    """All objects in use, whatever they were allocated with."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.kasan = False
+        """Print reports of misuse to the kernel log as well: see kasan.py."""
+        self.fence = Fence(kernel.memory)
+        self._packed = Packed(kernel.memory)
+        self._live: dict[int, Object] = {}
+        self._last_freed: dict[str, int] = {}
+        """By cache. Freeing such an object again is what CONFIG_SLAB_FREELIST_HARDENED finds by itself."""
+
+    # -- allocation -----------------------------------------------------------------------------------
+
+    def kmalloc(self, size: int, gfp: int = GFP_KERNEL) -> int:
+        """The address of ``size`` new bytes, all zero (as with Debian's and Ubuntu's init_on_alloc=1); 0 when
+        there is no memory or ``size`` is beyond what kmalloc() can give.
+        """
+        if size == 0:
+            return ZERO_SIZE_PTR
+        if size > KMALLOC_MAX_SIZE:
+            if not gfp & GFP_NOWARN:
+                warn_once(self._k, _TOO_LARGE)
+            return 0
+        return self.alloc(size, kmalloc_align(size), bucket(size))
+
+    def kernel_object(self, size: int) -> int:
+        """A new object of the kernel's own: whoever called it into being does not own it and never leaks it.
+
+        Raises LimitError when there is no memory.
+        """
+        address = self.alloc(size, kmalloc_align(size), bucket(size), trace=NOBODY)
+        if not address:
+            raise LimitError("the machine's memory is used up", errno=ENOMEM)
+        return address
+
+    def alloc(
+        self, size: int, align: int, cache: str, kmem_cache: int = 0, trace: Trace | None = None
+    ) -> int:
+        """A new object of ``size`` zero bytes; 0 when there is no memory."""
+        fence = self.fence
+        slot = fence.take() if size <= PAGE_SIZE else fence.take_pages(page_align(size) // PAGE_SIZE)
+        if slot is not None:
+            address = fence.place(slot, size, align)
+        elif size > PAGE_SIZE:
+            return 0
+        else:
+            try:
+                address = self._packed.alloc(size, align)
+            except LimitError:
+                return 0
+        trace = trace or capture(self._k)
+        item = Object(address, size, align, cache, trace, kmem_cache=kmem_cache, slot=slot)
+        self._live[address] = item
+        if slot is not None:
+            fence.keep(item, slot)
+        return address
+
+    def kfree(self, address: int) -> None:
+        """Free what ``kmalloc`` returned; NULL and ZERO_SIZE_PTR are fine."""
+        if address > ZERO_SIZE_PTR:
+            self.free(address)
+
+    def free(self, address: int) -> None:
+        """Free an object. One that is not in use is left alone and reported."""
+        item = self._live.pop(address, None)
+        if item is None:
+            kasan.report_bad_free(self._k, address)
+            if address in self._last_freed.values():
+                self._k.crash.bug(_DOUBLE_FREE)
+            return
+        if damage := self._damage(item):
+            kasan.report_damage(self._k, item, damage)
+        item.freed = capture(self._k)
+        self._last_freed[item.cache] = address
+        if item.slot is not None:
+            self.fence.retire(item.slot)
+        else:
+            self._packed.free(item.address, item.size, item.align)
+
+    def _damage(self, item: Object) -> int:
+        if item.slot is not None:
+            return self.fence.damage(item, item.slot)
+        return self._packed.damage(item.address, item.size, item.align)
+
+    def ksize(self, address: int) -> int:
+        """The size in bytes of an object, all of which may be used once it was asked for; 0 for none."""
+        item = self._live.get(address)
+        if item is None:
+            return 0
+        room = item.size if item.kmem_cache else kmalloc_size_roundup(item.size)
+        if room > item.size and item.slot is not None:
+            self.fence.widen(item, item.slot, room)
+        return item.size
+
+    def objects_of(self, kmem_cache: int) -> list[Object]:
+        """The objects in use of one struct kmem_cache, in the order of their allocation."""
+        return [item for item in self._live.values() if item.kmem_cache == kmem_cache]
+
+    def leaks(self, module: str | None = None, *, known: Container[int] = ()) -> list[Leak]:
+        """What code of ``module`` (or any) allocated and has not freed, by place of allocation.
+
+        ``known``: addresses to leave out, as an earlier module of that name left them behind.
+        """
+        k = self._k
+        sites: dict[tuple[str, str], Leak] = {}
+        for kind, address, size, trace in self._allocations():
+            if address in known:
+                continue
+            track = kasan.track_of(k, trace)
+            if module is not None and track.module != module:
+                continue
+            site = (kind, str(track.where))
+            before = sites.get(site) or Leak(kind, 0, 0, (), track)
+            sites[site] = Leak(
+                kind, before.count + 1, before.size + size, (*before.addresses, address), before.track
+            )
+        return list(sites.values())
+
+    def _allocations(self) -> Iterator[tuple[str, int, int, Trace]]:
+        for item in self._live.values():
+            yield item.cache, item.address, item.size, item.allocated
+        for address, size, trace in self._k.vmalloc.live():
+            yield "vmalloc", address, size, trace
+        for address, size, trace in self._k.pages.live():
+            yield "pages", address, size, trace
+
+    def object_at(self, address: int) -> Object | None:
+        """The object in use that begins at ``address``."""
+        return self._live.get(address)
+
+
+def kmalloc_align(size: int) -> int:
+    """The alignment kmalloc() promises: that of the size itself if it is a power of two, at least 8 bytes
+    (Documentation/core-api/memory-allocation.rst).
+    """
+    return size if size & size - 1 == 0 and size > _MINIMUM_ALIGN else _MINIMUM_ALIGN
+
+
+def kmalloc_size_roundup(size: int) -> int:
+    """What kmalloc() of ``size`` bytes really gives: ksize()."""
+    return next((room for room in _BUCKETS if size <= room), page_align(size))
+
+
+@cache
+def bucket(size: int) -> str:
+    """The name of the cache that serves kmalloc() of ``size`` bytes."""
+    room = kmalloc_size_roundup(size)
+    if room > _BUCKETS[-1]:
+        return "kmalloc-large"
+    return f"kmalloc-{room}" if room < 1024 else f"kmalloc-{room >> 10}k"
+
+
+@export("__kmalloc", "kmalloc_large", "__kmalloc_noprof", "__kmalloc_large_noprof")
+def kmalloc(k: Kernel, size: SizeT, gfp: GfpT) -> Ptr:
+    """Void *__kmalloc(size_t size, gfp_t flags)."""
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("__kmalloc_node", "__kmalloc_node_track_caller", "kmalloc_large_node")
+def kmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
+    """Void *__kmalloc_node(size_t size, gfp_t flags, int node)."""
+    del node
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("__kmalloc_track_caller")
+def kmalloc_track_caller(k: Kernel, size: SizeT, gfp: GfpT, caller: Ptr) -> Ptr:
+    """Void *__kmalloc_track_caller(size_t size, gfp_t flags, unsigned long caller)."""
+    del caller
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("kmalloc_trace", "kmem_cache_alloc_trace", "__kmalloc_cache_noprof")
+def kmalloc_trace(k: Kernel, cache: Ptr, gfp: GfpT, size: SizeT) -> Ptr:
+    """Void *kmalloc_trace(struct kmem_cache *s, gfp_t flags, size_t size): kmalloc() of a constant size."""
+    del cache
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("kmalloc_node_trace", "kmem_cache_alloc_node_trace")
+def kmalloc_node_trace(k: Kernel, cache: Ptr, gfp: GfpT, node: Int, size: SizeT) -> Ptr:
+    """Void *kmalloc_node_trace(struct kmem_cache *s, gfp_t flags, int node, size_t size)."""
+    del cache, node
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("kfree", "kfree_const")
+def kfree(k: Kernel, address: Ptr) -> None:
+    """Void kfree(const void *object)."""
+    k.slab.kfree(address)
+
+
+@export()
+def kfree_sensitive(k: Kernel, address: Ptr) -> None:
+    """Void kfree_sensitive(const void *p): cleared first."""
+    if size := k.slab.ksize(address):
+        k.memory.fill(address, 0, size)
+    k.slab.kfree(address)
+
+
+@export("krealloc", "krealloc_noprof")
+def krealloc(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
+    """Void *krealloc(const void *p, size_t new_size, gfp_t flags)."""
+    slab = k.slab
+    if size == 0:
+        slab.kfree(address)
+        return ZERO_SIZE_PTR
+    if address <= ZERO_SIZE_PTR:
+        return slab.kmalloc(size, gfp)
+    if (item := slab.object_at(address)) is None:
+        kasan.report_bad_free(k, address)
+        return 0
+    if size <= (old := item.size):
+        return address
+    if new := slab.kmalloc(size, gfp):
+        k.memory.write(new, k.memory.read(address, min(old, size)))
+        slab.kfree(address)
+    return new
+
+
+@export()
+def ksize(k: Kernel, address: Ptr) -> SizeT:
+    """size_t ksize(const void *objp)."""
+    return k.slab.ksize(address)
+
+
+@export("kmalloc_size_roundup")
+def size_roundup(k: Kernel, size: SizeT) -> SizeT:
+    """size_t kmalloc_size_roundup(size_t size)."""
+    del k
+    return kmalloc_size_roundup(size)
+
+
+@export()
+def kvfree(k: Kernel, address: Ptr) -> None:
+    """void kvfree(const void *addr): of kmalloc() or vmalloc()."""
+    if k.vmalloc.contains(address):
+        k.vmalloc.free(address)
+    else:
+        k.slab.kfree(address)
+
+
+@export()
+def kvfree_sensitive(k: Kernel, address: Ptr, size: SizeT) -> None:
+    """void kvfree_sensitive(const void *addr, size_t len)."""
+    if address > ZERO_SIZE_PTR:
+        k.memory.fill(address, 0, size)
+    kvfree(k, address)
+
+
+@export("kvmalloc_node", "__kvmalloc_node_noprof")
+def kvmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
+    """void *kvmalloc_node(size_t size, gfp_t flags, int node): kmalloc(), or vmalloc() for what is large."""
+    del node
+    if size <= PAGE_SIZE:
+        return k.slab.kmalloc(size, gfp)
+    if size <= KMALLOC_MAX_SIZE and (address := k.slab.kmalloc(size, gfp | GFP_NOWARN)):
+        return address
+    return k.vmalloc.alloc(size) if size <= INT_MAX else 0
+
+
+@export()
+def kvrealloc(k: Kernel, address: Ptr, old: SizeT, size: SizeT, gfp: GfpT) -> Ptr:
+    """void *kvrealloc(const void *p, size_t oldsize, size_t newsize, gfp_t flags)."""
+    if old >= size:
+        return address
+    if new := kvmalloc_node(k, size, gfp, -1):
+        k.memory.write(new, k.memory.read(address, old) if old else b"")
+        kvfree(k, address)
+    return new

@@ -1,0 +1,161 @@
+"""Memory that is contiguous in virtual addresses only: mm/vmalloc.c.
+
+Each area is followed by a page that is never mapped, and one that was freed is no longer mapped: running off
+the end, or using it after vfree(), is an oops here as it is on hardware.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LimitError
+from ukmod.kernel.bug import Site, warn
+from ukmod.kernel.export import export
+from ukmod.kernel.mm.page_alloc import page_of
+from ukmod.kernel.oops import hashed
+from ukmod.kernel.unwind import Trace, capture
+from ukmod.machine.abi import Bool, GfpT, Int, Ptr, UInt, ULong
+from ukmod.machine.area import VMALLOC_START, Area
+from ukmod.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ_WRITE, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+VMALLOC_END: Final = 0xFFFF_E900_0000_0000
+_STACKS_END: Final = VMALLOC_START + 0x100_0000_0000
+"""Below it are the tasks' stacks, see task.py."""
+_MODULES: Final = 0xFFFF_FFFF_C000_0000
+_BAD_ADDRESS: Final = Site("mm/vmalloc.c", 2752, "__vunmap")
+_NO_AREA: Final = Site("mm/vmalloc.c", 2758, "__vunmap")
+
+
+class Vmalloc:
+    """vmalloc space, and who allocated what in it."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._area = Area(kernel.memory, _STACKS_END, VMALLOC_END - _STACKS_END)
+        self._live: dict[int, tuple[int, Trace]] = {}
+        self._mappings: dict[int, int] = {}
+        """vmap()s: pages by address."""
+        self._next_mapping = VMALLOC_END
+        kernel.memory.set_u64(kernel.symbols.add_variable("vmalloc_base", 8), VMALLOC_START)
+
+    def alloc(self, size: int) -> int:
+        """vzalloc(): the address of ``size`` zero bytes; 0 when there is no memory."""
+        if not 0 < size <= self._k.memory.size:
+            return 0
+        try:
+            address = self._area.alloc(size)
+        except LimitError:
+            return 0
+        self._live[address] = (page_align(size), capture(self._k))
+        return address
+
+    def free(self, address: int) -> None:
+        """vfree()."""
+        if not address:
+            return
+        k = self._k
+        if address & PAGE_SIZE - 1:
+            warn(k, _BAD_ADDRESS, f"Trying to vfree() bad address ({hashed(k, address)})\n")
+        elif self._live.pop(address, None) is None:
+            warn(k, _NO_AREA, f"Trying to vfree() nonexistent vm area ({hashed(k, address)})\n")
+        else:
+            self._area.free(address)
+
+    def contains(self, address: int) -> bool:
+        """is_vmalloc_addr()."""
+        return VMALLOC_START <= address < VMALLOC_END
+
+    def live(self) -> list[tuple[int, int, Trace]]:
+        """What is allocated: address, size in bytes, and by whom."""
+        return [(address, size, trace) for address, (size, trace) in self._live.items()]
+
+    def map_pages(self, frames: list[int]) -> int:
+        """vmap(): the address of a mapping of these frames, one after the other."""
+        size = len(frames) << PAGE_SHIFT
+        self._next_mapping -= size + PAGE_SIZE
+        address = self._next_mapping
+        for n, frame in enumerate(frames):
+            self._k.memory.map(address + (n << PAGE_SHIFT), frame, PAGE_SIZE, READ_WRITE)
+        self._mappings[address] = len(frames)
+        return address
+
+    def unmap_pages(self, address: int) -> None:
+        """vunmap(): the frames stay with their owner."""
+        k = self._k
+        if not address:
+            return
+        if (count := self._mappings.pop(address, None)) is None:
+            warn(k, _NO_AREA, f"Trying to vfree() nonexistent vm area ({hashed(k, address)})\n")
+        else:
+            k.memory.unmap(address, count << PAGE_SHIFT)
+
+
+@export(
+    "vmalloc", "vzalloc", "vmalloc_user", "vmalloc_32", "vmalloc_32_user", "vmalloc_noprof", "vzalloc_noprof"
+)
+def vmalloc(k: Kernel, size: ULong) -> Ptr:
+    """void *vmalloc(unsigned long size)."""
+    return k.vmalloc.alloc(size)
+
+
+@export("vmalloc_node", "vzalloc_node", "vmalloc_node_noprof", "vzalloc_node_noprof")
+def vmalloc_node(k: Kernel, size: ULong, node: Int) -> Ptr:
+    """void *vmalloc_node(unsigned long size, int node)."""
+    del node
+    return k.vmalloc.alloc(size)
+
+
+@export("__vmalloc", "vmalloc_huge", "__vmalloc_noprof", "vmalloc_huge_noprof")
+def vmalloc_gfp(k: Kernel, size: ULong, gfp: GfpT) -> Ptr:
+    """void *__vmalloc(unsigned long size, gfp_t gfp_mask)."""
+    del gfp
+    return k.vmalloc.alloc(size)
+
+
+@export("vfree", "vfree_atomic")
+def vfree(k: Kernel, address: Ptr) -> None:
+    """void vfree(const void *addr)."""
+    k.vmalloc.free(address)
+
+
+@export()
+def is_vmalloc_addr(k: Kernel, address: Ptr) -> Bool:
+    """bool is_vmalloc_addr(const void *x)."""
+    return k.vmalloc.contains(address)
+
+
+@export()
+def is_vmalloc_or_module_addr(k: Kernel, address: Ptr) -> Int:
+    """int is_vmalloc_or_module_addr(const void *x)."""
+    return k.vmalloc.contains(address) or address >= _MODULES
+
+
+@export()
+def vmalloc_to_page(k: Kernel, address: Ptr) -> Ptr:
+    """struct page *vmalloc_to_page(const void *addr): 0 for what is not mapped."""
+    return page_of(k, k.memory.translate(address)) if k.memory.prot(address) else 0
+
+
+@export()
+def vmalloc_to_pfn(k: Kernel, address: Ptr) -> ULong:
+    """unsigned long vmalloc_to_pfn(const void *addr)."""
+    return k.memory.translate(address) >> PAGE_SHIFT
+
+
+@export()
+def vmap(k: Kernel, pages: Ptr, count: UInt, flags: ULong, prot: ULong) -> Ptr:
+    """void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot)."""
+    del flags, prot
+    if not count:
+        return 0
+    frames = [k.pages.frame_of(k.memory.u64(pages + 8 * n)) for n in range(count)]
+    return k.vmalloc.map_pages(frames)
+
+
+@export()
+def vunmap(k: Kernel, address: Ptr) -> None:
+    """void vunmap(const void *addr)."""
+    k.vmalloc.unmap_pages(address)

@@ -1,0 +1,83 @@
+"""Sleeping and spinning for a given time: kernel/time/sleep_timeout.c, arch/x86/lib/delay.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.time.time import NSEC_PER_USEC, jiffies_to_msecs, msecs_to_jiffies
+from ukmod.machine.abi import UInt, ULong
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+X86_EFLAGS_IF: Final = 1 << 9
+
+
+def delay(k: Kernel, ns: int) -> None:
+    """Spin for ``ns`` nanoseconds. Interrupts come meanwhile, if they are enabled."""
+    clock, until = k.clock, k.clock.now + ns
+    if not k.sched.in_interrupt and k.cpu.registers().rflags & X86_EFLAGS_IF:
+        while (when := clock.next_event()) is not None and when <= until:
+            clock.advance_to(when)
+            k.sched.fire_due()
+    clock.advance_to(until)
+
+
+@export("__const_udelay")
+def const_udelay(k: Kernel, xloops: ULong) -> None:
+    """void __const_udelay(unsigned long xloops): in units of 2**-32 seconds."""
+    delay(k, xloops * 1_000_000_000 >> 32)
+
+
+@export("__udelay")
+def udelay(k: Kernel, usecs: ULong) -> None:
+    """void __udelay(unsigned long usecs)."""
+    delay(k, usecs * NSEC_PER_USEC)
+
+
+@export("__ndelay")
+def ndelay(k: Kernel, nsecs: ULong) -> None:
+    """void __ndelay(unsigned long nsecs)."""
+    delay(k, nsecs)
+
+
+@export("__delay")
+def delay_loops(k: Kernel, loops: ULong) -> None:
+    """void __delay(unsigned long loops): cycles of the time stamp counter, which runs at 1 GHz here."""
+    delay(k, loops)
+
+
+@export()
+def msleep(k: Kernel, msecs: UInt) -> None:
+    """void msleep(unsigned int msecs)."""
+    timeout = msecs_to_jiffies(k.clock.hz, msecs) + 1
+    while timeout:
+        timeout = block(k, TASK_UNINTERRUPTIBLE, timeout)
+
+
+@export()
+def msleep_interruptible(k: Kernel, msecs: UInt) -> ULong:
+    """Unsigned long msleep_interruptible(unsigned int msecs): milliseconds left when a signal came."""
+    timeout, task = msecs_to_jiffies(k.clock.hz, msecs) + 1, k.sched.task()
+    while timeout and not k.tasks.signal_pending(task):
+        timeout = block(k, TASK_INTERRUPTIBLE, timeout)
+    return jiffies_to_msecs(k, timeout)
+
+
+@export("usleep_range_state")
+def usleep_range_state(k: Kernel, least: ULong, most: ULong, state: UInt) -> None:
+    """void usleep_range_state(unsigned long min, unsigned long max, unsigned int state)."""
+    del most
+    until, task = k.clock.now + least * NSEC_PER_USEC, k.sched.task()
+    while True:
+        k.tasks.set_state(task, state)
+        if k.hrtimers.sleep_until(until):
+            return
+
+
+@export("usleep_range")
+def usleep_range(k: Kernel, least: ULong, most: ULong) -> None:
+    """void usleep_range(unsigned long min, unsigned long max): until v5.18; inlined since."""
+    usleep_range_state(k, least, most, TASK_UNINTERRUPTIBLE)

@@ -1,0 +1,186 @@
+"""Conversions between the units of time: kernel/time/time.c, timeconv.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.machine.abi import S64, Int, Long, Ptr, UInt, ULong
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+NSEC_PER_USEC: Final = 1_000
+NSEC_PER_MSEC: Final = 1_000_000
+USER_HZ: Final = 100
+"""The unit of clock_t, a constant of the system call interface."""
+MAX_JIFFY_OFFSET: Final = ((1 << 63) - 1 >> 1) - 1
+KTIME_MAX: Final = (1 << 63) - 1
+_MASK32: Final = 0xFFFF_FFFF
+_DAY: Final = 86_400
+
+NS_TO_TIMESPEC64: Final = bytes.fromhex(
+    "4889f8"  # mov %rdi,%rax
+    "4899"  # cqo
+    "b900ca9a3b"  # mov $1000000000,%ecx
+    "48f7f9"  # idiv %rcx
+    "4885d2"  # test %rdx,%rdx
+    "7906"  # jns 1f
+    "4801ca"  # add %rcx,%rdx
+    "48ffc8"  # dec %rax
+    "c3"  # 1: ret
+)
+"""ns_to_timespec64(). Machine code, as it returns its struct in two registers."""
+
+
+def load_timespec(k: Kernel, address: int) -> int:
+    """timespec64_to_ns()."""
+    layout = Layout(k.types, "timespec64")
+    return k.memory.s64(address + layout.tv_sec) * NSEC_PER_SEC + k.memory.s64(address + layout.tv_nsec)
+
+
+def store_timespec(k: Kernel, address: int, ns: int) -> None:
+    """``*ts = ns_to_timespec64(ns)``."""
+    layout = Layout(k.types, "timespec64")
+    seconds, rest = divmod(ns, NSEC_PER_SEC)
+    k.memory.set_u64(address + layout.tv_sec, seconds)
+    k.memory.set_u64(address + layout.tv_nsec, rest)
+
+
+def civil_from_days(days: int) -> tuple[int, int, int]:
+    """The date that many days after 1970-01-01, in the proleptic Gregorian calendar: year, month, day."""
+    # Count in eras of 400 years that begin on a first of March, so that the leap day is a year's last.
+    era, day = divmod(days + 719_468, 146_097)
+    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    return era * 400 + year + (month >= 10), (month + 2) % 12 + 1, day + 1
+
+
+def days_from_civil(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 to that date."""
+    year -= month <= 2
+    era, year = divmod(year, 400)
+    days = 365 * year + year // 4 - year // 100 + (153 * ((month + 9) % 12) + 2) // 5 + day
+    return era * 146_097 + days - 719_469
+
+
+def msecs_to_jiffies(hz: int, msecs: int) -> int:
+    """Ticks that last at least ``msecs`` milliseconds."""
+    if msecs & 0x8000_0000:
+        return MAX_JIFFY_OFFSET
+    return -(-msecs * hz // 1000)
+
+
+@export()
+def jiffies_to_msecs(k: Kernel, j: ULong) -> UInt:
+    """Unsigned int jiffies_to_msecs(const unsigned long j)."""
+    return -(-j * 1000 // k.clock.hz) & _MASK32
+
+
+@export()
+def jiffies_to_usecs(k: Kernel, j: ULong) -> UInt:
+    """Unsigned int jiffies_to_usecs(const unsigned long j)."""
+    return j * 1_000_000 // k.clock.hz & _MASK32
+
+
+@export("__msecs_to_jiffies")
+def kernel_msecs_to_jiffies(k: Kernel, m: UInt) -> ULong:
+    """Unsigned long __msecs_to_jiffies(const unsigned int m)."""
+    return msecs_to_jiffies(k.clock.hz, m)
+
+
+@export("__usecs_to_jiffies")
+def usecs_to_jiffies(k: Kernel, u: UInt) -> ULong:
+    """Unsigned long __usecs_to_jiffies(const unsigned int u)."""
+    return -(-u * k.clock.hz // 1_000_000)
+
+
+@export()
+def timespec64_to_jiffies(k: Kernel, value: Ptr) -> ULong:
+    """Unsigned long timespec64_to_jiffies(const struct timespec64 *)."""
+    return min(-(-load_timespec(k, value) // k.clock.tick), MAX_JIFFY_OFFSET)
+
+
+@export()
+def jiffies_to_timespec64(k: Kernel, jiffies: ULong, value: Ptr) -> None:
+    """void jiffies_to_timespec64(const unsigned long jiffies, struct timespec64 *)."""
+    store_timespec(k, value, jiffies * k.clock.tick)
+
+
+@export("jiffies_to_clock_t", "jiffies_64_to_clock_t")
+def jiffies_to_clock_t(k: Kernel, x: ULong) -> ULong:
+    """clock_t jiffies_to_clock_t(unsigned long x)."""
+    return x * USER_HZ // k.clock.hz
+
+
+@export()
+def clock_t_to_jiffies(k: Kernel, x: ULong) -> ULong:
+    """Unsigned long clock_t_to_jiffies(unsigned long x)."""
+    return min(x * k.clock.hz // USER_HZ, (1 << 64) - 1)
+
+
+@export()
+def jiffies64_to_nsecs(k: Kernel, j: ULong) -> ULong:
+    """u64 jiffies64_to_nsecs(u64 j)."""
+    return j * k.clock.tick
+
+
+@export()
+def jiffies64_to_msecs(k: Kernel, j: ULong) -> ULong:
+    """u64 jiffies64_to_msecs(u64 j)."""
+    return j * 1000 // k.clock.hz
+
+
+@export("nsecs_to_jiffies64", "nsecs_to_jiffies", gpl=True)
+def nsecs_to_jiffies(k: Kernel, n: ULong) -> ULong:
+    """Unsigned long nsecs_to_jiffies(u64 n)."""
+    return n // k.clock.tick
+
+
+@export()
+def set_normalized_timespec64(k: Kernel, ts: Ptr, seconds: S64, ns: S64) -> None:
+    """void set_normalized_timespec64(struct timespec64 *, time64_t sec, s64 nsec)."""
+    store_timespec(k, ts, seconds * NSEC_PER_SEC + ns)
+
+
+@export()
+def mktime64(k: Kernel, year: UInt, month: UInt, day: UInt, hour: UInt, minute: UInt, second: UInt) -> Long:
+    """time64_t mktime64(year0, mon0, day, hour, min, sec)."""
+    del k
+    return days_from_civil(year, month, day) * _DAY + hour * 3600 + minute * 60 + second
+
+
+@export()
+def time64_to_tm(k: Kernel, seconds: S64, offset: Int, result: Ptr) -> None:
+    """void time64_to_tm(time64_t totalsecs, int offset, struct tm *result)."""
+    days, rest = divmod(seconds + offset, _DAY)
+    year, month, day = civil_from_days(days)
+    tm, store = Layout(k.types, "tm"), k.memory.set_u32
+    store(result + tm.tm_hour, rest // 3600)
+    store(result + tm.tm_min, rest // 60 % 60)
+    store(result + tm.tm_sec, rest % 60)
+    store(result + tm.tm_wday, (days + 4) % 7)
+    store(result + tm.tm_mday, day)
+    store(result + tm.tm_mon, month - 1)
+    store(result + tm.tm_yday, days - days_from_civil(year, 1, 1))
+    k.memory.set_u64(result + tm.tm_year, year - 1900)
+
+
+@export("__ktime_divns", gpl=True)
+def ktime_divns(k: Kernel, time: S64, divisor: S64) -> S64:
+    """s64 __ktime_divns(const ktime_t kt, s64 div): rounded towards zero."""
+    del k
+    quotient = abs(time) // abs(divisor)
+    return quotient if (time < 0) == (divisor < 0) else -quotient
+
+
+@export(gpl=True)
+def ktime_add_safe(k: Kernel, left: S64, right: S64) -> S64:
+    """ktime_t ktime_add_safe(const ktime_t lhs, const ktime_t rhs): KTIME_MAX if it overflows."""
+    del k
+    total = left + right
+    return total if 0 <= total <= KTIME_MAX else KTIME_MAX

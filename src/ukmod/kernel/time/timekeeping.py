@@ -1,0 +1,202 @@
+"""What time it is: kernel/time/timekeeping.c, and the tick counter that modules load from memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.symbols import DATA_BASE
+from ukmod.kernel.time.clock import NSEC_PER_SEC, READ_COST_NS
+from ukmod.kernel.time.time import NS_TO_TIMESPEC64, load_timespec, store_timespec
+from ukmod.machine.abi import S64, Int, Ptr, UInt, ULong
+from ukmod.machine.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+BOOT_TIME: Final = 1_704_067_200
+"""When the machine was switched on, in seconds since 1970: 2024-01-01 00:00:00 UTC, in every run."""
+JIFFIES_AT: Final = DATA_BASE - PAGE_SIZE
+TAI_OFFSET: Final = 0
+"""Seconds TAI is ahead of UTC. Nobody has told the kernel, as at boot."""
+_PATIENCE: Final = 16
+"""Loads of jiffies in a row, with no other clock read between, after which they count as a busy-wait loop."""
+
+# enum tk_offsets, include/linux/timekeeping.h
+_TK_OFFS_REAL, _TK_OFFS_BOOT, _TK_OFFS_TAI = 0, 1, 2
+
+
+class Timekeeping:
+    """The clocks that differ from the monotonic one, and the jiffies variable."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.real_offset = BOOT_TIME * NSEC_PER_SEC
+        """Nanoseconds from the monotonic clock to CLOCK_REALTIME."""
+        self._last_load = -1
+        self._loads = 0
+        kernel.cpu.map_io(JIFFIES_AT, self._load_jiffies)
+        for name in ("jiffies", "jiffies_64"):
+            kernel.symbols.add_data(name, JIFFIES_AT)
+        kernel.symbols.add_native("ns_to_timespec64", NS_TO_TIMESPEC64)
+
+    def _load_jiffies(self, offset: int, size: int) -> int:
+        """What guest code loads from the page at JIFFIES_AT. Time passes, so that waiting loops end.
+
+        A loop that does nothing but look at jiffies is let go faster and faster, up to a tick a round.
+        """
+        clock = self._k.clock
+        self._loads = self._loads + 1 if clock.now == self._last_load else 0
+        rounds = self._loads - _PATIENCE
+        clock.now += min(READ_COST_NS << rounds, clock.tick) if rounds > 0 else READ_COST_NS
+        self._last_load = clock.now
+        return int.from_bytes(clock.jiffies.to_bytes(PAGE_SIZE, "little")[offset : offset + size], "little")
+
+    def real(self) -> int:
+        """CLOCK_REALTIME in nanoseconds since 1970."""
+        return self._k.clock.read() + self.real_offset
+
+    def coarse(self) -> int:
+        """The monotonic clock at the last tick, in nanoseconds."""
+        clock = self._k.clock
+        return clock.read() // clock.tick * clock.tick
+
+    def offset(self, which: int) -> int:
+        """What to add to the monotonic clock for an enum tk_offsets, in nanoseconds."""
+        if which == _TK_OFFS_REAL:
+            return self.real_offset
+        return self.real_offset + TAI_OFFSET * NSEC_PER_SEC if which == _TK_OFFS_TAI else 0
+
+
+@export("ktime_get", "ktime_get_raw", "ktime_get_mono_fast_ns", "ktime_get_raw_fast_ns", gpl=True)
+def ktime_get(k: Kernel) -> S64:
+    """ktime_t ktime_get(void)."""
+    return k.clock.read()
+
+
+@export("ktime_get_boot_fast_ns", gpl=True)
+def ktime_get_boot_fast_ns(k: Kernel) -> ULong:
+    """u64 ktime_get_boot_fast_ns(void): the machine is never suspended."""
+    return k.clock.read()
+
+
+@export("ktime_get_real_fast_ns", "ktime_get_tai_fast_ns", gpl=True)
+def ktime_get_real_fast_ns(k: Kernel) -> ULong:
+    """u64 ktime_get_real_fast_ns(void)."""
+    return k.timekeeping.real()
+
+
+@export(gpl=True)
+def ktime_get_with_offset(k: Kernel, offset: Int) -> S64:
+    """ktime_t ktime_get_with_offset(enum tk_offsets): ktime_get_real(), ktime_get_boottime(), ..."""
+    return k.clock.read() + k.timekeeping.offset(offset)
+
+
+@export(gpl=True)
+def ktime_get_coarse_with_offset(k: Kernel, offset: Int) -> S64:
+    """ktime_t ktime_get_coarse_with_offset(enum tk_offsets)."""
+    return k.timekeeping.coarse() + k.timekeeping.offset(offset)
+
+
+@export(gpl=True)
+def ktime_mono_to_any(k: Kernel, time: S64, offset: Int) -> S64:
+    """ktime_t ktime_mono_to_any(ktime_t tmono, enum tk_offsets)."""
+    return time + k.timekeeping.offset(offset)
+
+
+@export(gpl=True)
+def ktime_get_resolution_ns(k: Kernel) -> UInt:
+    """u32 ktime_get_resolution_ns(void)."""
+    del k
+    return 1
+
+
+@export("ktime_get_seconds", gpl=True)
+def ktime_get_seconds(k: Kernel) -> S64:
+    """time64_t ktime_get_seconds(void)."""
+    return k.clock.read() // NSEC_PER_SEC
+
+
+@export("ktime_get_real_seconds", gpl=True)
+def ktime_get_real_seconds(k: Kernel) -> S64:
+    """time64_t ktime_get_real_seconds(void)."""
+    return k.timekeeping.real() // NSEC_PER_SEC
+
+
+@export("ktime_get_ts64", "ktime_get_raw_ts64", gpl=True)
+def ktime_get_ts64(k: Kernel, ts: Ptr) -> None:
+    """void ktime_get_ts64(struct timespec64 *)."""
+    store_timespec(k, ts, k.clock.read())
+
+
+@export()
+def ktime_get_real_ts64(k: Kernel, ts: Ptr) -> None:
+    """void ktime_get_real_ts64(struct timespec64 *)."""
+    store_timespec(k, ts, k.timekeeping.real())
+
+
+@export()
+def ktime_get_coarse_ts64(k: Kernel, ts: Ptr) -> None:
+    """void ktime_get_coarse_ts64(struct timespec64 *)."""
+    store_timespec(k, ts, k.timekeeping.coarse())
+
+
+@export()
+def ktime_get_coarse_real_ts64(k: Kernel, ts: Ptr) -> None:
+    """void ktime_get_coarse_real_ts64(struct timespec64 *)."""
+    store_timespec(k, ts, k.timekeeping.coarse() + k.timekeeping.real_offset)
+
+
+@export(gpl=True)
+def getboottime64(k: Kernel, ts: Ptr) -> None:
+    """void getboottime64(struct timespec64 *): CLOCK_REALTIME when the machine was started."""
+    store_timespec(k, ts, k.timekeeping.real_offset)
+
+
+@export()
+def get_jiffies_64(k: Kernel) -> ULong:
+    """u64 get_jiffies_64(void)."""
+    k.clock.read()
+    return k.clock.jiffies
+
+
+def _round(k: Kernel, j: int, *, up: bool) -> int:
+    """round_jiffies_common() on CPU 0: a full second, so that timers that do not care fire together."""
+    hz = k.clock.hz
+    rest = j % hz
+    rounded = j - rest if rest < hz // 4 and not up else j - rest + hz
+    # Never move a timer into the past.
+    return rounded if (k.clock.jiffies - rounded) & (1 << 63) else j
+
+
+@export("round_jiffies", "__round_jiffies", gpl=True)
+def round_jiffies(k: Kernel, j: ULong) -> ULong:
+    """Unsigned long round_jiffies(unsigned long j)."""
+    return _round(k, j, up=False)
+
+
+@export("round_jiffies_up", "__round_jiffies_up", gpl=True)
+def round_jiffies_up(k: Kernel, j: ULong) -> ULong:
+    """Unsigned long round_jiffies_up(unsigned long j)."""
+    return _round(k, j, up=True)
+
+
+@export("round_jiffies_relative", "__round_jiffies_relative", gpl=True)
+def round_jiffies_relative(k: Kernel, j: ULong) -> ULong:
+    """Unsigned long round_jiffies_relative(unsigned long j)."""
+    now = k.clock.jiffies
+    return _round(k, j + now, up=False) - now
+
+
+@export("round_jiffies_up_relative", "__round_jiffies_up_relative", gpl=True)
+def round_jiffies_up_relative(k: Kernel, j: ULong) -> ULong:
+    """Unsigned long round_jiffies_up_relative(unsigned long j)."""
+    now = k.clock.jiffies
+    return _round(k, j + now, up=True) - now
+
+
+@export()
+def do_settimeofday64(k: Kernel, ts: Ptr) -> Int:
+    """Int do_settimeofday64(const struct timespec64 *)."""
+    k.timekeeping.real_offset = load_timespec(k, ts) - k.clock.now
+    return 0

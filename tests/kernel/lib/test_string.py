@@ -1,0 +1,137 @@
+"""lib/string.c and lib/string_helpers.c as modules call them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.kernel.conftest import Guest
+
+from ukmod.kernel.lib.ctype import CTYPE, DIGIT, HEX, SPACE
+from ukmod.kernel.lib.escape import ESCAPE_ANY, ESCAPE_ANY_NP, ESCAPE_HEX, escape, unescape
+from ukmod.kernel.lib.string_helpers import size_text
+
+
+def test_strscpy_tells_when_it_cuts(guest: Guest) -> None:
+    buffer = guest.put(b"", room=8)
+    assert guest.call("strscpy", buffer, b"123456789", 8) == -7
+    assert guest.string(buffer) == b"1234567"
+    assert guest.call("strscpy", buffer, b"123", 8) == 3
+    assert guest.call("strscpy", buffer, b"123", 0) == -7
+
+
+def test_strncpy_fills_up_and_may_leave_out_the_nul(guest: Guest) -> None:
+    buffer = guest.put(b"zzzzzzzz")
+    guest.call("strncpy", buffer, b"ab", 4)
+    assert guest.kernel.memory.read(buffer, 6) == b"ab\0\0zz"
+    guest.call("strncpy", buffer, b"abcdef", 4)
+    assert guest.kernel.memory.read(buffer, 6) == b"abcdzz"
+
+
+def test_strsep_gives_empty_tokens_too(guest: Guest) -> None:
+    line = guest.words(guest.put(b"one,two,,three"))
+    tokens = []
+    while token := guest.call("strsep", line, b","):
+        tokens.append(guest.string(token & (1 << 64) - 1))
+    assert tokens == [b"one", b"two", b"", b"three"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("strcmp", (b"a", b"b"), -1),
+        ("strcmp", (b"b", b"a"), 1),
+        ("strncmp", (b"abc", b"abd", 2), 0),
+        ("strcasecmp", (b"ABC", b"abd"), -1),
+        ("strncasecmp", (b"ABC", b"abd", 2), 0),
+        ("memcmp", (b"ac", b"ab", 2), 1),
+        ("sysfs_streq", (b"on\n", b"on"), 1),
+        ("sysfs_streq", (b"on\n\n", b"on"), 0),
+        ("hex_to_bin", (ord("C"),), 12),
+        ("hex_to_bin", (ord("g"),), -1),
+        ("strnlen", (b"abc", 2), 2),
+        ("strspn", (b"aabc", b"ab"), 3),
+        ("strcspn", (b"aabc", b"c"), 3),
+    ],
+)
+def test_comparing_and_counting(
+    guest: Guest, name: str, arguments: tuple[int | bytes, ...], expected: int
+) -> None:
+    assert guest.call_int(name, *arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "arguments", "offset"),
+    [
+        ("strchr", b"a/b/c", (ord("/"),), 1),
+        ("strchr", b"abc", (0,), 3),
+        ("strrchr", b"a/b/c", (ord("/"),), 3),
+        ("strnchr", b"abc", (2, ord("c")), None),
+        ("strchrnul", b"abc", (ord("x"),), 3),
+        ("strstr", b"a needle", (b"need",), 2),
+        ("strpbrk", b"abc", (b"cb",), 1),
+        ("memchr_inv", b"aaab", (ord("a"), 4), 3),
+        ("memchr_inv", b"aaaa", (ord("a"), 4), None),
+        ("skip_spaces", b" \t x", (), 3),
+    ],
+)
+def test_searching(
+    guest: Guest, name: str, text: bytes, arguments: tuple[int | bytes, ...], offset: int | None
+) -> None:
+    at = guest.put(text)
+    found = guest.call(name, at, *arguments) & (1 << 64) - 1
+    assert found == (0 if offset is None else at + offset)
+
+
+def test_strim_cuts_the_end_in_place(guest: Guest) -> None:
+    text = guest.put(b"  trim\t\n")
+    assert guest.string(guest.call("strim", text) & (1 << 64) - 1) == b"trim"
+    assert guest.string(text) == b"  trim"
+
+
+def test_memmove_of_ranges_that_overlap(guest: Guest) -> None:
+    text = guest.put(b"abcdef")
+    guest.call("memmove", text + 2, text, 4)
+    assert guest.string(text) == b"ababcd"
+
+
+def test_kstrdup_of_null_is_null(guest: Guest) -> None:
+    assert guest.call("kstrdup", 0, 0xCC0) == 0
+    assert guest.string(guest.call("kstrdup", b"text", 0xCC0) & (1 << 64) - 1) == b"text"
+
+
+def test_hexadecimal_and_back(guest: Guest) -> None:
+    text, data = guest.put(b"", room=16), guest.put(b"", room=16)
+    end = guest.call("bin2hex", text, b"\x01\xfe", 2) & (1 << 64) - 1
+    assert (guest.string(text), end) == (b"01fe", text + 4)
+    assert guest.call_int("hex2bin", data, text, 2) == 0
+    assert guest.kernel.memory.read(data, 2) == b"\x01\xfe"
+    assert guest.call_int("hex2bin", data, b"0x", 1) == -22
+
+
+@given(st.binary(max_size=50))
+def test_escapes_can_be_undone(data: bytes) -> None:
+    assert unescape(escape(data, ESCAPE_ANY), 0xF) == data
+    assert unescape(escape(data, ESCAPE_HEX), 0xF) == data
+    assert escape(data, ESCAPE_ANY_NP).isascii() or any(byte >= 0xA0 for byte in data)
+
+
+@pytest.mark.parametrize(
+    ("size", "binary", "text"),
+    [
+        (0, True, "0 B"),
+        (512, True, "512 B"),
+        (8192, True, "8.00 KiB"),
+        (8192, False, "8.19 kB"),
+        (32157286400, True, "29.9 GiB"),
+        (1999999, False, "2.00 MB"),
+    ],
+)
+def test_sizes_in_three_digits(size: int, binary: bool, text: str) -> None:
+    assert size_text(size, binary=binary) == text
+
+
+def test_the_table_behind_isdigit() -> None:
+    assert {byte for byte in range(256) if CTYPE[byte] & DIGIT} == set(b"0123456789")
+    assert {byte for byte in range(256) if CTYPE[byte] & (DIGIT | HEX)} == set(b"0123456789abcdefABCDEF")
+    assert {byte for byte in range(256) if CTYPE[byte] & SPACE} == set(b" \t\n\v\f\r\xa0")

@@ -1,0 +1,79 @@
+"""snprintf() and its kin as a module calls them. tests/golden has every conversion (printk_formats)."""
+
+from __future__ import annotations
+
+from tests.kernel.conftest import Guest
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.lib.vsprintf import vformat
+
+
+class Args:
+    """A va_list of plain numbers."""
+
+    def __init__(self, *values: int) -> None:
+        self._values = iter(values)
+
+    def next(self) -> int:
+        return next(self._values) & (1 << 64) - 1
+
+
+def test_snprintf_tells_the_length_it_would_have_had(guest: Guest) -> None:
+    buffer = guest.put(b"", room=8)
+    assert guest.call_int("snprintf", buffer, 8, b"%s", b"123456789") == 9
+    assert guest.string(buffer) == b"1234567"
+
+
+def test_scnprintf_tells_the_length_that_fitted(guest: Guest) -> None:
+    buffer = guest.put(b"", room=8)
+    assert guest.call_int("scnprintf", buffer, 8, b"%s", b"123456789") == 7
+    assert guest.call_int("scnprintf", buffer, 0, b"%s", b"x") == 0
+
+
+def test_arguments_beyond_the_registers_come_from_the_stack(guest: Guest) -> None:
+    buffer = guest.put(b"", room=64)
+    guest.call("sprintf", buffer, b"%d %d %d %d %d %d %d %d", *range(1, 9))
+    assert guest.string(buffer) == b"1 2 3 4 5 6 7 8"
+
+
+def test_an_int_is_the_low_half_of_its_register(guest: Guest) -> None:
+    buffer = guest.put(b"", room=64)
+    guest.call("sprintf", buffer, b"%d %u %hhx", 0x1_FFFF_FFFF, 0x5_0000_0001, 0x1234)
+    assert guest.string(buffer) == b"-1 1 34"
+
+
+def test_kasprintf_allocates_what_it_needs(guest: Guest) -> None:
+    text = guest.call("kasprintf", 0xCC0, b"eth%d", 7) & (1 << 64) - 1
+    assert guest.string(text) == b"eth7"
+    guest.call("kfree", text)
+
+
+def test_pointers_are_hashed_and_the_same_each_time(kernel: Kernel) -> None:
+    address = kernel.percpu.base
+    first, second, other = (vformat(kernel, b"%p", Args(a)) for a in (address, address, address + 8))
+    assert first == second != other
+    assert first.startswith(b"00000000")
+    assert len(first) == 16
+
+
+def test_pointers_that_are_no_addresses_are_told(kernel: Kernel) -> None:
+    assert vformat(kernel, b"%s %s %p", Args(0, 16, 0)) == b"(null) (efault) 0000000000000000"
+    assert vformat(kernel, b"%pe", Args(-517)) == b"-EPROBE_DEFER"
+
+
+def test_symbols_are_named_with_their_offsets(kernel: Kernel) -> None:
+    address = kernel.symbols.address("snprintf")
+    assert vformat(kernel, b"%ps %pS", Args(address, address + 4)).startswith(b"snprintf snprintf+0x4/0x")
+
+
+def test_an_unterminated_array_can_be_printed_with_a_precision(kernel: Kernel) -> None:
+    page = kernel.memory.map_direct(kernel.memory.alloc_frames(1), 4096)
+    kernel.memory.unmap(page + 4096, 4096)
+    kernel.memory.write(page + 4092, b"abcd")
+    assert vformat(kernel, b"%.4s", Args(page + 4092)) == b"abcd"
+
+
+def test_an_unknown_conversion_ends_the_text_and_warns_once(kernel: Kernel) -> None:
+    assert [vformat(kernel, b"a%yb", Args(1)) for _ in range(2)] == [b"a", b"a"]
+    warnings = [line for line in kernel.log.lines if line.startswith("Please remove unsupported %y")]
+    assert len(warnings) == 1
