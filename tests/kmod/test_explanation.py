@@ -10,9 +10,11 @@ from tests import signing
 from tests.kmod.fakehost import FakeHost
 from tests.kmod.moduletree import VERMAGIC, context, module
 
+from ukmod.kmod.context import Context
 from ukmod.kmod.explanation import Explanation, Kernel, explain
 from ukmod.kmod.explanation_report import as_json, as_text
 from ukmod.kmod.linkage import Export
+from ukmod.kmod.tree import Tree
 
 BASE = module(name="base", exports={"base_fn": 7})
 USER = module("alias=net-pf-9", name="user", needs=["base_fn"], crcs={"base_fn": 7})
@@ -94,6 +96,11 @@ def test_nothing_answers_but_something_is_near(tmp_path: Path) -> None:
     assert found.targets == ()
     assert [note.kind for note in found.notes] == ["not-found", "similar"]
     assert as_text(found).startswith("usr: nothing would be loaded\n  ! no module, alias")
+
+
+def test_a_tree_without_indexes_is_told(tmp_path: Path) -> None:
+    found = explain(Context(Tree(f"{tmp_path}/none")), "user", FakeHost("/"), Kernel())
+    assert [note.kind for note in found.notes] == ["not-found", "no-tree"]
 
 
 def test_a_file_that_is_no_module(tmp_path: Path) -> None:

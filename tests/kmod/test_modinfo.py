@@ -1,5 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import tempfile
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import elfwriter
+
+from ukmod.errors import UkmodError
+from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.modinfo import (
     ModuleInfo,
     Parameter,
@@ -7,6 +16,7 @@ from ukmod.kmod.modinfo import (
     invalid_parameters,
     merge_parameters,
     parse_fields,
+    read_module,
 )
 from ukmod.kmod.signature import ModuleSignature
 
@@ -82,6 +92,19 @@ def test_the_signature_is_listed_as_libkmod_does() -> None:
         ("sig_hashalgo", "sha256"),
         ("signature", "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:\n\t\t14"),
     ]
+
+
+@given(st.data())
+def test_a_damaged_file_raises_nothing_but_our_errors(data: st.DataObject) -> None:
+    whole = bytearray(elfwriter.module("x", "license=GPL", exports={"f": 1}, needs=["g"]))
+    for _ in range(data.draw(st.integers(1, 6))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    del whole[data.draw(st.integers(10, len(whole))) :]
+    with tempfile.NamedTemporaryFile(suffix=".ko") as file:
+        file.write(whole)
+        file.flush()
+        with ModuleFile(file.name) as module, contextlib.suppress(UkmodError):
+            assert read_module(module, "x").name == "x"
 
 
 def test_a_built_in_module_takes_its_own_lines() -> None:

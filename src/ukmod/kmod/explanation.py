@@ -92,7 +92,10 @@ def explain(
 def _not_found(context: Context, word: str) -> Iterator[Note]:
     text = f"no module, alias, built-in module or install line answers to {word}"
     yield Note("not-found", text, fatal=True)
-    near = difflib.get_close_matches(word.replace("-", "_"), list(context.tree.module_names()))
+    names = list(context.tree.module_names())
+    if not names:
+        yield Note("no-tree", f"{context.tree.dirname} has no modules.dep.bin: has depmod been run?")
+    near = difflib.get_close_matches(word.replace("-", "_"), names)
     if near:
         yield Note("similar", f"similar names: {', '.join(near)}")
 
