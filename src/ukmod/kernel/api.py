@@ -41,6 +41,10 @@ from ukmod.userland.modprobe import modprobe
 from ukmod.userland.shell import sh
 
 
+INFER = object()
+"""The result's type is to be found out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A program that has ended: its exit status (or 128 + the signal that killed it) and what it wrote."""
@@ -324,17 +328,19 @@ class Kernel:
         """Put a program where usermode helpers can execute it; None: a file that is not executable."""
         self.programs.install(path, program)
 
-    def call(self, symbol: str | int, *arguments: int | str | bytes, returns: Any = abi.Int) -> Any:
+    def call(self, symbol: str | int, *arguments: int | str | bytes, returns: Any = INFER) -> Any:
         """Call a function of a module or of the kernel, by name or address, in its own process.
 
         Strings are passed as ``char *`` to a copy that lives as long as the call. ``returns`` is the C type
-        of the result, one of ``ukmod.machine.abi`` or its C name (``"unsigned long"``); None for void.
+        of the result, one of ``ukmod.machine.abi`` or its C name (``"unsigned long"``); None for void. By
+        default it is what debug information says, and int where that says nothing.
 
         Raises NotFoundError if there is no such symbol, LoadError if the call ended in an oops.
         """
         core = self.core
         address = self.address(symbol) if isinstance(symbol, str) else symbol
-        kind = abi.from_c_name(returns) if isinstance(returns, str) else returns
+        kind = self._returns(symbol) if returns is INFER else returns
+        kind = abi.from_c_name(kind) if isinstance(kind, str) else kind
         results: list[Any] = []
 
         def work() -> None:
@@ -349,6 +355,11 @@ class Kernel:
         if not results:
             raise LoadError("the call ended in an oops: see dmesg", errno=EFAULT, subject=str(symbol))
         return results[0]
+
+    def _returns(self, symbol: str | int) -> Any:
+        name = symbol.rpartition(":")[2] if isinstance(symbol, str) else ""
+        prototype = self.core.types.prototype(name) if name else None
+        return abi.Int if prototype is None else str(prototype.returns)
 
     def address(self, symbol: str) -> int:
         """The address of a symbol that the kernel or a module exports, or of a module's own function.

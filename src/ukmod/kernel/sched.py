@@ -114,7 +114,7 @@ class Scheduler:
         """
         self._hub = getcurrent()
         while not until():
-            if deadline is not None and self.clock.now >= deadline and not self._due_now():
+            if deadline is not None and self.clock.now >= deadline + self._due_now():
                 return until()
             self.fire_due()
             if self._queue:
@@ -131,6 +131,7 @@ class Scheduler:
         return True
 
     def _due_now(self) -> bool:
+        """Is there anything left to do at this very moment?"""
         when = self.clock.next_event()
         return bool(self._queue) or (when is not None and when <= self.clock.now)
 
