@@ -16,7 +16,7 @@ __all__ = ["DIGEST_NAMES", "SignerInfo", "parse_signed_data"]
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
 _COMMON_NAME = "2.5.4.3"
 _MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
-_RSA_SIZES = (512, 256, 384)  # bytes, the kernel's default first
+_RSA_SIZES = (512, 256, 384)  # bytes; kbuild makes keys of the first
 
 #: What OpenSSL, and so modinfo, calls the digests that the kernel has known (kernel/module signing, crypto/).
 DIGEST_NAMES = {
@@ -66,9 +66,7 @@ class SignerInfo:
 def parse_signed_data(message: bytes, *, path: str = "", base: int = 0) -> tuple[SignerInfo, bytes]:
     """Return the first signer of the SignedData in ``message`` and the signature proper.
 
-    ``message`` is at the offset ``base`` of the file ``path``.
-
-    Raises FormatError, with the offset in the file, for anything else.
+    ``message`` is at the offset ``base`` of the file ``path``. Raises FormatError for anything else.
     """
     # One key signs thousands of modules, and all but the last bytes of these messages is the same.
     for size in _RSA_SIZES:

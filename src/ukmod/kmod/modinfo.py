@@ -7,7 +7,6 @@ kernel image the same text is in modules.builtin.modinfo, each line prefixed wit
 
 from __future__ import annotations
 
-import errno
 import os
 
 from ukmod.errors import FormatError
@@ -148,9 +147,7 @@ def read_module(file: ModuleFile, name: str, *, signature: bool = True, build_id
     elf = Elf(image, path)
     found = elf.find(b".modinfo")
     if found is None:
-        error = FormatError("no .modinfo section", path=path)
-        error.errno = errno.ENODATA
-        raise error
+        raise elf.no_data("no .modinfo section")
     return ModuleInfo(
         name,
         path,
