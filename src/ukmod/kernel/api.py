@@ -40,7 +40,6 @@ from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
 from ukmod.userland.shell import sh
 
-
 INFER = object()
 """The result's type is to be found out."""
 
