@@ -22,6 +22,7 @@ from ukmod.machine.cpu import (
     DE_VECTOR,
     DF_VECTOR,
     GP_VECTOR,
+    MC_VECTOR,
     PF_VECTOR,
     UD_VECTOR,
     CpuException,
@@ -51,6 +52,7 @@ _TITLES: Final = {
     GP_VECTOR: "general protection fault",
     16: "fpu exception",
     17: "alignment check",
+    MC_VECTOR: "machine check",
     19: "simd exception",
 }
 """What die() is told, by vector."""

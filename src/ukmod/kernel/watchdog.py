@@ -26,12 +26,14 @@ LOCKUP_SECONDS: Final = 22
 
 def wire(k: Kernel) -> None:
     """Have the CPU tell when a slice is used up."""
+    # Slices of code that calls nothing cost real time: fewer of them have to do.
+    slow = -(-LOCKUP_SLICES // LOCKUP_PERIODS)
     k.cpu.on_slice = lambda: used_up(k, None)
-    k.cpu.on_stuck = lambda: used_up(k, k.cpu.registers())
+    k.cpu.on_stuck = lambda registers, silent: used_up(k, registers, slow if silent else 1)
 
 
-def used_up(k: Kernel, registers: Registers | None) -> None:
-    """The current task has used up a slice; ``registers`` are those of code that did not call the kernel.
+def used_up(k: Kernel, registers: Registers | None, slices: int = 1) -> None:
+    """The current task has used up slices; ``registers`` are those of code that is not in a kernel function.
 
     Raises TaskExitError for a task that has been at it for too long, or KernelPanic where there is none.
     """
@@ -39,8 +41,6 @@ def used_up(k: Kernel, registers: Registers | None) -> None:
     task = k.sched.current
     if task is None or k.sched.in_interrupt:
         k.crash.panic("Hard LOCKUP")
-    # Slices of code that calls nothing cost real time: fewer of them have to do.
-    slices = 1 if registers is None else -(-LOCKUP_SLICES // LOCKUP_PERIODS)
     task.slices += slices
     if task.slices >= LOCKUP_SLICES:
         k.clock.advance_to(k.clock.now + slices * SLICE_NS)

@@ -31,7 +31,14 @@ from ukmod.machine.stubs import ID_NONE, ID_RETURN
 try:
     from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
     from unicorn import x86_const as x86
-    from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH, UC_ERR_INSN_INVALID
+    from unicorn.unicorn_const import (
+        UC_CTL_IO_WRITE,
+        UC_CTL_TLB_FLUSH,
+        UC_ERR_FETCH_UNMAPPED,
+        UC_ERR_INSN_INVALID,
+        UC_ERR_READ_UNMAPPED,
+        UC_ERR_WRITE_UNMAPPED,
+    )
     from unicorn.unicorn_py3.unicorn import uclib
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("The emulated machine", "machine") from error
@@ -41,6 +48,8 @@ _NOWHERE = stubs.PADDING_AT
 """Where emulation would end if the guest got there, which it does not: padding between stubs. The engine
 looks the address up on every start, and where there is no code that counts as an exception, which would make
 the next one a double fault."""
+EXCEPTION_LAPS = 250
+"""Kernel calls that an exception is worth which was handled so that the code goes on behind it."""
 MAX_DEPTH = 64
 """Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
 
@@ -52,6 +61,15 @@ CR0 = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
 CR4 = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
 _RFLAGS = 1 << 1 | 1 << 9  # bit 1 is always set; IF: a task begins with interrupts enabled
 PF_VECTOR, UD_VECTOR, GP_VECTOR, DF_VECTOR, DE_VECTOR, BP_VECTOR = 14, 6, 13, 8, 0, 3
+MC_VECTOR = 18
+_VECTOR_OF_ERROR = {
+    UC_ERR_INSN_INVALID: UD_VECTOR,
+    # Physical memory that is not there: page tables of the guest's own making, or none.
+    UC_ERR_FETCH_UNMAPPED: MC_VECTOR,
+    UC_ERR_READ_UNMAPPED: MC_VECTOR,
+    UC_ERR_WRITE_UNMAPPED: MC_VECTOR,
+}
+"""What the engine reports as an error of its own, as the exception that hardware would raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +122,10 @@ class Cpu:
         """Told of a guest's exception; returns the registers to go on with, or raises to end the task."""
         self.on_fault: Callable[[Fault, int], None] = _unhandled_fault
         """Told of a Fault in the Python function behind the stub at the address given; raises."""
-        self.on_stuck: Callable[[], None] = lambda: None
-        """Called when guest code has run for ``watchdog`` seconds without calling the kernel; may switch
-        tasks, or raise to end the task."""
+        self.on_stuck: Callable[[Registers, bool], None] = lambda _registers, _silent: None
+        """Called with the registers of guest code that has run for ``watchdog`` seconds without calling the
+        kernel (silent), or has used up its slice with exceptions; may switch tasks, or raise to end the task.
+        """
         self.on_slice: Callable[[], None] = lambda: None
         """Called between two kernel calls when the slice of ``new_slice`` is used up; may switch tasks."""
         self._slice_end = 1 << 62
@@ -225,20 +244,26 @@ class Cpu:
     def _run(self, rip: int) -> int:
         frame, handlers, handle = self._frame, self._handlers, self._handle
         start, dog = uclib.uc_emu_start, self._watchdog
+        dog.laps += 1
         while True:
             frame[0] = ID_NONE
-            dog.laps += 1
             dog.running = True
             error = start(handle, rip, _NOWHERE, 0, 0)
             dog.running = False
             number = frame[0]
             if number > ID_RETURN:
+                try:
+                    handler = handlers[number]
+                except IndexError:
+                    rip = self._wild_trap()
+                    continue
                 sp = self.sp = frame[7]
                 try:
-                    result = handlers[number](frame)
+                    result = handler(frame)
                 except Fault as fault:
                     self.on_fault(fault, number)
                     raise
+                dog.laps += 1
                 if dog.laps >= self._slice_end:
                     self.on_slice()
                 frame[7] = sp
@@ -253,15 +278,35 @@ class Cpu:
         """The emulation ended without a trap: a fault, or the watchdog. Where to go on."""
         if error or self._vector >= 0:
             vectors = self._vector_registers()
-            raised = self._exception(error)
-            sp = self.sp
-            after = self.on_exception(raised)
-            self.sp = sp
-            return self._resume(after, vectors)
+            return self._handle_exception(self._exception(error), vectors)
+        return self._stuck()
+
+    def _wild_trap(self) -> int:
+        """Guest code jumped into the stubs' common part, or wrote into the trap frame: there is no function
+        of that number. To the guest it is what hlt is to code that may not execute it.
+        """
+        raised = CpuException(GP_VECTOR, self.registers())
+        return self._handle_exception(raised, self._vector_registers())
+
+    def _handle_exception(self, raised: CpuException, vectors: list[tuple[int, int]]) -> int:
+        sp, dog = self.sp, self._watchdog
+        after = self.on_exception(raised)
+        # A fault that was repaired is tried again, and that is progress. One that was reported and passed
+        # over is worth many calls, or else a loop around a WARN() would report for hours before it ends.
+        dog.laps += 1 if after.rip == raised.registers.rip else EXCEPTION_LAPS
+        if dog.laps >= self._slice_end:
+            self.on_stuck(after, False)
+        self.sp = sp
+        return self._resume(after, vectors)
+
+    def _stuck(self) -> int:
+        """The guest's code has not called the kernel for long, or halts the CPU. Where to go on."""
+        self._watchdog.laps += 1
         registers = self.registers()
         context = self._uc.context_save()
-        sp = self.sp = (registers["rsp"] - 128) & ~15
-        self.on_stuck()
+        sp = self.sp
+        self.sp = (registers["rsp"] - 128) & ~15
+        self.on_stuck(registers, True)
         self._uc.context_restore(context)
         self.sp = sp
         return registers.rip
@@ -316,9 +361,9 @@ class Cpu:
         registers = self.registers()
         self._uc.context_restore(self._clean)
         if vector < 0:
-            if error != UC_ERR_INSN_INVALID:
+            if error not in _VECTOR_OF_ERROR:
                 raise MachineError(f"the engine failed: {UcError(error)}")
-            vector = UD_VECTOR
+            vector = _VECTOR_OF_ERROR[error]
         if vector != PF_VECTOR:
             return CpuException(vector, registers)
         prot = self.memory.prot(registers.cr2)
@@ -359,6 +404,7 @@ class _Watchdog:
 
     def __init__(self, uc: Any, period: float) -> None:
         self.laps = 0
+        """Kernel calls so far, and other signs that the guest gets on."""
         self.running = False
         self._uc = uc
         self._period = period
