@@ -35,6 +35,7 @@ from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
 from ukmod.machine import abi
+from ukmod.machine.memory import Fault
 from ukmod.machine.types import Types, types_for
 from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
@@ -225,6 +226,8 @@ class Kernel:
         def entry() -> int:
             try:
                 work()
+            except Fault:
+                raise  # an oops
             except Exception as error:  # noqa: BLE001 - raised again, in the caller's stack
                 failures.append(error)
                 return 1 << 8

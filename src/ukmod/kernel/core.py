@@ -183,6 +183,7 @@ class Kernel:
         """Take the machine down: every task's stack is unwound, the memory given back."""
         self.sched.kill_all()
         self.cpu.close()
+        self.memory.close()
 
     def printk(self, text: str, level: int = 4) -> None:
         """Print a line (or, without a newline, part of one) to the kernel log at ``level``, 0 to 7."""

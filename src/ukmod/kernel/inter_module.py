@@ -6,15 +6,16 @@ Linux 2.6 dropped them; here they are exported again, with the semantics of kern
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
 from ukmod.machine.abi import CStr, Ptr
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-KERN_CRIT = 2
+KERN_ERR = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,21 @@ class InterModule:
         self._k = kernel
         self._entries: dict[str, Entry] = {}
 
+    def _bug(self, function: str, what: str) -> NoReturn:
+        """Both are errors in the caller's program, and fatal to it."""
+        self._k.printk(f"{function}: {what}\n", KERN_ERR)
+        self._k.crash.bug(Site("kernel/intermodule.c", 0, function))
+
     def register(self, entry: Entry) -> None:
         """Register; a string that is taken is a bug of the caller."""
         if entry.name in self._entries:
-            self._k.panic(f"inter_module_register: cannot happen: '{entry.name}' already registered")
+            self._bug("inter_module_register", f"duplicate im_name '{entry.name}'")
         self._entries[entry.name] = entry
 
     def unregister(self, name: str) -> None:
         """Take a registration back."""
         if self._entries.pop(name, None) is None:
-            self._k.panic(f"inter_module_unregister: no entry for '{name}'")
+            self._bug("inter_module_unregister", f"no entry for '{name}'")
 
     def get(self, name: str) -> int:
         """The data registered, with a reference to its module; 0 if there is none or its module is going."""
@@ -59,8 +65,8 @@ class InterModule:
         """Give the reference back."""
         entry = self._entries.get(name)
         if entry is None:
-            self._k.panic(f"inter_module_put: no entry for '{name}'")
-        elif (module := self._k.modules.at(entry.owner)) is not None:
+            self._bug("inter_module_put", f"no entry for '{name}'")
+        if (module := self._k.modules.at(entry.owner)) is not None:
             self._k.modules.put(module)
 
 

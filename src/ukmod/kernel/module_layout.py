@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ukmod.errors import FormatError
+from ukmod.errors import FormatError, LimitError
 from ukmod.kmod.elf import Elf, Section
 from ukmod.machine import relocate
 from ukmod.machine.area import Area
-from ukmod.machine.memory import READ_EXEC, READ_ONLY, READ_WRITE, Memory, page_align
+from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, Memory, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.mm.percpu import PerCpu
 
 SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 2, 4, 8
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
@@ -127,26 +130,39 @@ def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
     return (len(kept) + 1) * 25 + sum(len(s.name) + 1 for s in kept) + 1
 
 
-def allocate(elf: Elf, area: Area, percpu: Callable[[int, int], int]) -> Layout:
-    """Give every section that is loaded an address, in memory that is zeroed and writable."""
+def allocate(elf: Elf, area: Area, percpu: PerCpu) -> Layout:
+    """Give every section that is loaded an address, in memory that is zeroed and writable.
+
+    Raises FormatError for sizes that are absurd, LimitError when there is no room.
+    """
     core, init = plan_part(elf, init=False), plan_part(elf, init=True)
     layout = Layout(
         core_size=page_align(core.size + _symtab_bytes(elf)),
         init_size=page_align(init.size + _symtab_bytes(elf, whole=True)),
     )
-    layout.core = area.alloc(layout.core_size)
-    layout.init = area.alloc(layout.init_size)
+    try:
+        layout.core = area.alloc(layout.core_size)
+        layout.init = area.alloc(layout.init_size)
+        _place_percpu(elf, layout, percpu)
+    except LimitError:
+        free(layout, area, percpu)
+        raise
     layout.core_text_end = layout.core + core.ends[_TEXT]
     layout.init_text_end = layout.init + init.ends[_TEXT]
     for placed in (*core.placed, *init.placed):
         address = (layout.init if placed.init else layout.core) + placed.offset
         layout.addresses[placed.section.index] = address
         layout.sections.setdefault(placed.section.name, (address, placed.section.size))
-    for section in elf.sections:
-        if section.name == _PERCPU and section.size:
-            layout.percpu, layout.percpu_size = percpu(section.size, max(section.align, 1)), section.size
-            layout.addresses[section.index] = layout.percpu
     return layout
+
+
+def _place_percpu(elf: Elf, layout: Layout, percpu: PerCpu) -> None:
+    """percpu_modalloc()."""
+    section = elf.section(_PERCPU)
+    if section is not None and section.size and section.flags & SHF_ALLOC:
+        layout.percpu = percpu.reserve(section.size, min(max(section.align, 1), PAGE_SIZE))
+        layout.percpu_size = section.size
+        layout.addresses[section.index] = layout.percpu
 
 
 def symbol_values(
@@ -240,7 +256,11 @@ def free_init(layout: Layout, area: Area) -> None:
     layout.init = layout.init_size = 0
 
 
-def free(layout: Layout, area: Area) -> None:
-    """module_memfree() of all parts."""
+def free(layout: Layout, area: Area, percpu: PerCpu) -> None:
+    """module_memfree() of all parts, and percpu_modfree()."""
     free_init(layout, area)
-    area.free(layout.core)
+    if layout.core:
+        area.free(layout.core)
+    if layout.percpu_size:
+        percpu.release(layout.percpu)
+    layout.core = layout.core_size = layout.percpu_size = 0

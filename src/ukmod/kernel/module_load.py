@@ -69,12 +69,14 @@ def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
             raise FormatError(
                 f"built for machine {elf.machine}, this one is x86-64 ({_EM_X86_64})", path=path
             )
-        if elf.section(".gnu.linkonce.this_module") is None:
-            k.printk(f"{path or 'module'}: No module found in object\n", KERN_WARNING)
-            raise FormatError("no .gnu.linkonce.this_module section: this is not a kernel module", path=path)
+        name = dict(elf.modinfo()).get("name") or "(missing .modinfo section or name field)"
         if not elf.symbols:
-            k.printk(f"{path or 'module'}: module has no symbols (stripped?)\n", KERN_WARNING)
+            k.printk(f"{name}: module has no symbols (stripped?)\n", KERN_WARNING)
             raise FormatError("the module has no symbol table (stripped?)", path=path)
+        this_module = elf.section(".gnu.linkonce.this_module")
+        if this_module is None or not this_module.flags & module_layout.SHF_ALLOC:
+            k.printk(f"{name}: No module found in object\n", KERN_WARNING)
+            raise FormatError("no .gnu.linkonce.this_module section: this is not a kernel module", path=path)
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=path) from error
     return elf, signature is not None
@@ -96,14 +98,14 @@ def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
     module.namespaces = frozenset(modinfo.get("import_ns", ()))
     k.adopt(elf, module)
     try:
-        module.layout = module_layout.allocate(elf, k.module_area, k.percpu.reserve)
+        module.layout = module_layout.allocate(elf, k.module_area, k.percpu)
         module_check.check_modinfo(k, module, flags)
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=name) from error
     except LimitError as error:
         raise LoadError(error.message, errno=ENOMEM, subject=name) from error
     except LoadError:
-        module_layout.free(module.layout, k.module_area)
+        module_layout.free(module.layout, k.module_area, k.percpu)
         raise
     return module
 
@@ -129,11 +131,11 @@ def _reserve_place(k: Kernel, module: Module) -> None:
             interrupted = modules.waiters.wait_event(finished, TASK_INTERRUPTIBLE) < 0
             old = modules.find(module.name)
             if interrupted:
-                module_layout.free(module.layout, k.module_area)
+                module_layout.free(module.layout, k.module_area, k.percpu)
                 raise LoadError(
                     "interrupted while a module of that name was loading", errno=EINTR, subject=module.name
                 )
-        module_layout.free(module.layout, k.module_area)
+        module_layout.free(module.layout, k.module_area, k.percpu)
         live = old is not None and old.state is State.LIVE
         message = "already loaded" if live else "a module of that name has just failed to load, or is going"
         raise LoadError(message, errno=EEXIST if live else EBUSY, subject=module.name)
@@ -148,7 +150,7 @@ def _reserve_place(k: Kernel, module: Module) -> None:
 def _unlink(k: Kernel, module: Module) -> None:
     k.modules.remove(module)
     k.modules.waiters.wake_all()
-    module_layout.free(module.layout, k.module_area)
+    module_layout.free(module.layout, k.module_area, k.percpu)
     k.cpu.flush_code()
 
 

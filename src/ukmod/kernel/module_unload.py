@@ -60,6 +60,6 @@ def _finish(k: Kernel, module: Module) -> None:
     params.destroy_params(k, module)
     k.forget(module)
     modules.remove(module)
-    module_layout.free(module.layout, k.module_area)
+    module_layout.free(module.layout, k.module_area, k.percpu)
     k.cpu.flush_code()
     modules.waiters.wake_all()

@@ -68,6 +68,7 @@ class Crash:
         self.panic_timeout = int(timeout) if timeout.lstrip("-").isdigit() else 0
         """kernel.panic: after a panic, 0 stays (and says so); anything else restarts the machine."""
         self._oopsing = False
+        self._panicked = ""
         self._debug_locks = True
 
     # -- going on -------------------------------------------------------------------------------------
@@ -151,7 +152,8 @@ class Crash:
         """
         k = self._k
         if self._oopsing:
-            raise KernelPanic("an oops while reporting an oops")
+            self._panicked = "an oops while reporting an oops"
+            raise KernelPanic(self._panicked)
         self._oopsing = True
         self._debug_locks = False
         k.oopses.append(oops)
@@ -189,7 +191,13 @@ class Crash:
             self.dump_stack(0)
         if self.panic_timeout == 0:
             k.printk(f"---[ end Kernel panic - not syncing: {message} ]---\n", 0)
+        self._panicked = message
         raise KernelPanic(message)
+
+    def check(self) -> None:
+        """Nothing runs after a panic. Raises KernelPanic if there was one."""
+        if self._panicked:
+            raise KernelPanic(self._panicked)
 
 
 @export()

@@ -16,6 +16,7 @@ from ukmod.errors import MachineError, MissingExtraError
 from ukmod.kernel.export import export
 from ukmod.kernel.time.clock import Clock
 from ukmod.machine.abi import Int, Long, Ptr, UInt
+from ukmod.machine.memory import Fault
 
 try:
     from greenlet import GreenletExit, getcurrent, greenlet
@@ -112,6 +113,7 @@ class Scheduler:
         """Run tasks and events until ``until()`` holds, or ``deadline`` (nanoseconds) has come, or nothing
         can ever happen again. Returns ``until()``.
         """
+        self._k.crash.check()
         self._hub = getcurrent()
         while not until():
             if deadline is not None and self.clock.now >= deadline + self._due_now():
@@ -159,8 +161,10 @@ class Scheduler:
             task.greenlet = greenlet(self._body)
             task.started = True
         task.greenlet.parent = self._hub
-        task.greenlet.switch()
-        self.current = None
+        try:
+            task.greenlet.switch()
+        finally:
+            self.current = None
 
     def _body(self) -> None:
         task = self._running()
@@ -168,12 +172,22 @@ class Scheduler:
             task.exit_code = task.entry()
         except TaskExitError as done:
             task.exit_code = done.code
+        except Fault as fault:
+            task.exit_code = self._oops(fault)
         except GreenletExit:
             return
         task.exited = True
         for callback in task.on_exit:
             callback(task)
         self._k.tasks.release(task)
+
+    def _oops(self, fault: Fault) -> int:
+        """A bad pointer in a kernel function that no guest code called, such as the module loader."""
+        try:
+            self._k.cpu.on_fault(fault, 0)
+        except TaskExitError as done:
+            return done.code
+        return 0
 
     def _running(self) -> Task:
         if self.current is None:

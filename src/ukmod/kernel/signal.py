@@ -61,8 +61,11 @@ class Signals:
         """A task's signals. Kernel threads ignore every signal until they allow it."""
         if (found := self._tasks.get(task)) is None:
             found = self._tasks[task] = _Signals(default=SIG_IGN if task.is_kthread else SIG_DFL)
-            task.on_exit.append(lambda gone: self._tasks.pop(gone, None) and None)
+            task.on_exit.append(self._forget)
         return found
+
+    def _forget(self, task: Task) -> None:
+        self._tasks.pop(task, None)
 
     def handler(self, task: Task, signal: int) -> int:
         """The signal's disposition: SIG_DFL, SIG_IGN, SIG_KTHREAD or SIG_KTHREAD_KERNEL."""

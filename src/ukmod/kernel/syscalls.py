@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from errno import ENOENT, ESRCH
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from ukmod.errors import LoadError
+from ukmod.errors import MachineError, UkmodError
 from ukmod.kernel.module_load import load_module
 from ukmod.kernel.module_unload import delete_module
 from ukmod.kernel.sched import TASK_INTERRUPTIBLE, block
@@ -32,7 +32,9 @@ class KernelSyscalls:
     def _call(self, work: Callable[[], T]) -> T:
         try:
             return work()
-        except LoadError as error:
+        except MachineError:
+            raise
+        except UkmodError as error:
             raise OSError(error.errno, os.strerror(error.errno), error.subject) from error
         finally:
             self._k.signals.deliver()

@@ -237,7 +237,7 @@ def wait_woken(k: Kernel, waiter: Ptr, mode: UInt, timeout: Long) -> Long:
     """Long wait_woken(struct wait_queue_entry *, unsigned mode, long timeout): jiffies left."""
     at, task = waiter + k.waitqueues.waiter.flags, k.sched.task()
     k.tasks.set_state(task, mode)
-    thread = k.kthreads.find(task)
+    thread = task.kthread
     stopping = thread is not None and thread.should_stop
     if not k.memory.u32(at) & WQ_FLAG_WOKEN and not stopping:
         timeout = k.sched.schedule_timeout(timeout)

@@ -211,6 +211,8 @@ class Memory:
             if self.resolve(address, write):
                 return self.translate(address, write=write)
             raise Fault(address, write=write)
+        if entry & _FRAME >= self.size:  # a device's page is no memory; Python has nothing to find there
+            raise Fault(address, write=write)
         return (entry & _FRAME) | (address & (PAGE_SIZE - 1))
 
     # -- access ---------------------------------------------------------------------------------------

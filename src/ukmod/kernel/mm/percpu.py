@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.export import export
 from ukmod.machine.abi import GfpT, Ptr, SizeT
+from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -27,6 +28,10 @@ class PerCpu:
         self._memory = memory
         self.base = memory.map_direct(memory.alloc_frames(AREA_SIZE >> 12), AREA_SIZE)
         self._next = _FIRST
+        self._sizes: dict[int, int] = {}
+        """What is reserved: offset and bytes."""
+        self._free: list[tuple[int, int]] = []
+        """Offset and bytes of what was given back."""
         memory.set_u64(self.base + STACK_CANARY, 0x5AFE_C0DE_CA7A_2100)
         kernel.cpu.set_gs(self.base)
         types = kernel.types
@@ -47,11 +52,23 @@ class PerCpu:
 
     def reserve(self, size: int, align: int) -> int:
         """Room for a per-CPU variable, zeroed; its offset. Raises LimitError when the area is full."""
+        for n, (offset, room) in enumerate(self._free):
+            if room == size and not offset % align:
+                del self._free[n]
+                self._memory.write(self.base + offset, bytes(size))
+                self._sizes[offset] = size
+                return offset
         offset = -(-self._next // align) * align
         if offset + size > AREA_SIZE:
             raise LimitError("the per-CPU area is used up", errno=12)
         self._next = offset + size
+        self._sizes[offset] = size
         return offset
+
+    def release(self, offset: int) -> None:
+        """Give back what ``reserve`` returned; what it did not is left alone."""
+        if (size := self._sizes.pop(offset, None)) is not None:
+            self._free.append((offset, size))
 
     @property
     def current_offset(self) -> int:
@@ -84,14 +101,30 @@ class PerCpu:
         self._memory.set_u32(self._preempt, value | PREEMPT_NEED_RESCHED)
 
 
+def _alloc(k: Kernel, size: int, align: int) -> int:
+    # pcpu_alloc() refuses what is larger than a chunk's unit or aligned to more than a page.
+    if not size or align > PAGE_SIZE or align & (align - 1):
+        return 0
+    try:
+        return k.percpu.reserve(size, max(align, 8))
+    except LimitError:
+        return 0
+
+
 @export("__alloc_percpu", gpl=True)
 def alloc_percpu(k: Kernel, size: SizeT, align: SizeT) -> Ptr:
     """void __percpu *__alloc_percpu(size_t size, size_t align)."""
-    return k.percpu.reserve(size, max(align, 1))
+    return _alloc(k, size, align)
 
 
 @export("__alloc_percpu_gfp", gpl=True)
 def alloc_percpu_gfp(k: Kernel, size: SizeT, align: SizeT, gfp: GfpT) -> Ptr:
     """void __percpu *__alloc_percpu_gfp(size_t size, size_t align, gfp_t gfp)."""
     del gfp
-    return k.percpu.reserve(size, max(align, 1))
+    return _alloc(k, size, align)
+
+
+@export(gpl=True)
+def free_percpu(k: Kernel, pointer: Ptr) -> None:
+    """void free_percpu(void __percpu *ptr)."""
+    k.percpu.release(pointer)
