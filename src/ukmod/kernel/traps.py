@@ -33,6 +33,7 @@ from ukmod.machine.memory import PAGE_SIZE, PRESENT, Fault
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
+SIGFPE: Final = 8
 USER_END: Final = 0x0000_8000_0000_0000
 KERNEL_START: Final = 0xFFFF_8000_0000_0000
 _VMALLOC_END: Final = 0xFFFF_E900_0000_0000
@@ -208,11 +209,21 @@ def fault_in_kernel(k: Kernel, fault: Fault, stub: int = 0) -> NoReturn:
     k.crash.die(Oops(kind, title, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
 
 
+def divide_error(k: Kernel) -> NoReturn:
+    """A kernel function written in Python was made to divide by zero: exc_divide_error()."""
+    title = "divide error: 0000"
+    state = snapshot(k, registers_at_trap(k), walk_trap(k))
+    k.crash.die(Oops("divide error", title, None, (), state, modules_line(k)), SIGFPE)
+
+
 # -- BUG and WARN -------------------------------------------------------------------------------------
 
 
 def find_bug(k: Kernel, rip: int) -> BugEntry | None:
     """find_bug(): the entry of the ud2 at ``rip`` in its module's __bug_table."""
+    if k.image is not None and (at := k.image.bugs.get(rip)):
+        address, file, line, flags = _BUG_ENTRY.unpack(k.memory.read(at, _BUG_ENTRY.size))
+        return BugEntry(at, rip, at + 4 + file, line, flags)
     module = k.modules.of_code(rip)
     if module is None or (section := module.layout.sections.get("__bug_table")) is None:
         return None

@@ -24,6 +24,7 @@ from ukmod.kernel.sched import (
 from ukmod.kernel.signal import SIG_DFL, SIG_IGN, SIGCHLD
 from ukmod.kernel.workqueue import WQ_UNBOUND
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
+from ukmod.machine.memory import Fault
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -103,8 +104,10 @@ class Helpers:
         return info
 
     def find(self, address: int) -> SubprocessInfo:
-        """The helper of a struct subprocess_info *."""
-        return self._infos[address]
+        """The helper of a struct subprocess_info *. Raises Fault if it is none."""
+        if (info := self._infos.get(address)) is None:
+            raise Fault(address)
+        return info
 
     def _free(self, info: SubprocessInfo) -> None:
         k = self._k

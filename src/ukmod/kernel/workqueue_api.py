@@ -260,4 +260,4 @@ def work_on_cpu(k: Kernel, cpu: Int, function: Ptr, argument: Ptr, key: Ptr) -> 
     results: list[int] = []
     queues = k.workqueues
     queues.call(queues.system["system_wq"], lambda: results.append(k.cpu.call(function, argument)))
-    return results[0]
+    return results[0] if results else 0  # it ended in an oops

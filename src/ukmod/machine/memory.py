@@ -36,6 +36,10 @@ READ_EXEC = PRESENT
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _S32, _S64 = struct.Struct("<i"), struct.Struct("<q")
 _MASK64 = (1 << 64) - 1
+_PRIVATE: dict[str, int] = (
+    {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+)
+"""Where there is fork(2), a child gets a copy of the machine, and not the machine."""
 
 
 class Fault(MachineError):  # noqa: N818 - the CPU's own word
@@ -57,7 +61,7 @@ class Memory:
 
     def __init__(self, size: int = 1 << 30) -> None:
         self.size = size
-        self.ram = mmap.mmap(-1, size)
+        self.ram = mmap.mmap(-1, size, **_PRIVATE)
         self.view = memoryview(self.ram)
         self._words = self.view.cast("Q")
         self._next_free = PAGE_SIZE  # frame 0 stays unused: physical 0 is never a valid answer
@@ -263,7 +267,19 @@ class Memory:
 
     def fill(self, address: int, byte: int, size: int) -> None:
         """memset()."""
-        self.write(address, bytes([byte]) * size)
+        self.fill_with(address, bytes([byte]), size)
+
+    def fill_with(self, address: int, pattern: bytes, count: int) -> None:
+        """``count`` times ``pattern``, whose length divides a page's; piece by piece, for a size may lie."""
+        piece = pattern * (PAGE_SIZE // len(pattern))
+        left = count * len(pattern)
+        while left > 0:
+            # Up to the end of the page first, so that all before a page that is not there is written.
+            step = min(left, PAGE_SIZE - (address & (PAGE_SIZE - 1)))
+            self.write(address, piece[:step])
+            piece = piece[step:] + piece[:step]
+            address += step
+            left -= step
 
     def u8(self, address: int) -> int:
         """An unsigned byte."""

@@ -229,7 +229,7 @@ def bitmap_find_next_zero_area_off(
 
 
 def _region(value: int, bits: int, position: int, order: int) -> bool:
-    length = 1 << order
+    length = 1 << (order & 31)
     return position + length <= bits and not value >> position & ((1 << length) - 1)
 
 
@@ -237,9 +237,9 @@ def _region(value: int, bits: int, position: int, order: int) -> bool:
 def bitmap_find_free_region(k: Kernel, bitmap: Ptr, bits: UInt, order: Int) -> Int:
     """``int bitmap_find_free_region(unsigned long *, unsigned int bits, int order)``: taken, or -ENOMEM."""
     value = load(k, bitmap, bits)
-    for position in range(0, bits, 1 << order):
+    for position in range(0, bits, 1 << (order & 31)):
         if _region(value, bits, position, order):
-            _change(k, bitmap, position, 1 << order, to=True)
+            _change(k, bitmap, position, 1 << (order & 31), to=True)
             return position
     return -ENOMEM
 
@@ -247,17 +247,17 @@ def bitmap_find_free_region(k: Kernel, bitmap: Ptr, bits: UInt, order: Int) -> I
 @export()
 def bitmap_allocate_region(k: Kernel, bitmap: Ptr, position: UInt, order: Int) -> Int:
     """``int bitmap_allocate_region(unsigned long *bitmap, unsigned int pos, int order)``: 0 or -EBUSY."""
-    bits = position + (1 << order)
+    bits = position + (1 << (order & 31))
     if not _region(load(k, bitmap, bits), bits, position, order):
         return -EBUSY
-    _change(k, bitmap, position, 1 << order, to=True)
+    _change(k, bitmap, position, 1 << (order & 31), to=True)
     return 0
 
 
 @export()
 def bitmap_release_region(k: Kernel, bitmap: Ptr, position: UInt, order: Int) -> None:
     """``void bitmap_release_region(unsigned long *bitmap, unsigned int pos, int order)``."""
-    _change(k, bitmap, position, 1 << order, to=False)
+    _change(k, bitmap, position, 1 << (order & 31), to=False)
 
 
 # -- memory, arrays, text ---------------------------------------------------------------------------------

@@ -59,7 +59,10 @@ def parse_integer(text: bytes, base: int, limit: int = _TEXT_LIMIT) -> tuple[int
     length = 0
     while length < min(limit, len(text)) and _digit(text[length : length + 1]) < base:
         length += 1
-    return (int(text[:length], base) if length else 0), length
+    value = 0
+    for n in range(length):
+        value = value * base + _digit(text[n : n + 1])
+    return value, length
 
 
 def parse(text: bytes, base: int, kind: IntType) -> int:

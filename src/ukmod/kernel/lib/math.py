@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
+from ukmod.kernel.traps import divide_error
+from ukmod.kernel.watchdog import soft_lockup
 from ukmod.machine.abi import Long, Ptr, UInt, ULong
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def lcm_not_zero(k: Kernel, a: ULong, b: ULong) -> ULong:
 @export()
 def iter_div_u64_rem(k: Kernel, dividend: ULong, divisor: UInt, remainder: Ptr) -> UInt:
     """``u32 iter_div_u64_rem(u64 dividend, u32 divisor, u64 *remainder)``."""
+    if not divisor:
+        soft_lockup(k)  # it subtracts until less than the divisor is left
     quotient, rest = divmod(dividend, divisor)
     k.memory.set_u64(remainder, rest)
     return quotient
@@ -95,7 +99,8 @@ def best_rational(numerator: int, denominator: int, most_n: int, most_d: int) ->
 @export()
 def reciprocal_value(k: Kernel, divisor: UInt) -> ULong:
     """``struct reciprocal_value reciprocal_value(u32 d)``: eight bytes: m, then sh1 and sh2."""
-    del k
+    if not divisor:
+        divide_error(k)
     length = (divisor - 1).bit_length()
     magic = ((1 << 32) * ((1 << length) - divisor) // divisor + 1) & 0xFFFF_FFFF
     return magic | min(length, 1) << 32 | max(length - 1, 0) << 40

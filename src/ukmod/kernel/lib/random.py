@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.machine.abi import Bool, Int, Ptr, SizeT, UChar, UInt, ULong, UShort
+from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -37,7 +38,8 @@ class Entropy:
 @export("get_random_bytes", "get_random_bytes_arch")
 def get_random_bytes(k: Kernel, buffer: Ptr, count: SizeT) -> None:
     """``void get_random_bytes(void *buf, size_t len)``."""
-    k.memory.write(buffer, k.entropy.bytes(count))
+    for done in range(0, count, PAGE_SIZE):  # a size that lies ends in a page fault
+        k.memory.write(buffer + done, k.entropy.bytes(min(count - done, PAGE_SIZE)))
 
 
 @export()

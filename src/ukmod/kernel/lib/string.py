@@ -51,7 +51,7 @@ def memset(k: Kernel, dest: Ptr, byte: Int, count: SizeT) -> Ptr:
 
 
 def _fill(k: Kernel, dest: int, value: bytes, count: int) -> int:
-    k.memory.write(dest, value * count)
+    k.memory.fill_with(dest, value, count)
     return dest
 
 

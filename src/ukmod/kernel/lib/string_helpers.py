@@ -103,7 +103,7 @@ def size_text(size: int, *, binary: bool) -> str:
     thousandths = (thousandths * 1000 // base if binary else thousandths) + 5 * 10 ** (2 - places)
     size, thousandths = size + thousandths // 1000, thousandths % 1000
     fraction = f".{thousandths:03d}"[: places + 1] if places else ""
-    return f"{size}{fraction} {units[unit]}"
+    return f"{size}{fraction} {units[unit] if unit < len(units) else 'UNK'}"
 
 
 @export(gpl=True)
