@@ -14,6 +14,8 @@ from ukmod.kernel.bug import Site
 from ukmod.kernel.completion import Completions
 from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.image import MappedImage
+from ukmod.kernel.image.bringup import Boot, bring_up
 from ukmod.kernel.inter_module import InterModule
 from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmod import Requests
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.mm.kasan import Report
     from ukmod.kernel.mm.slab import Leak
     from ukmod.kernel.oops import Oops, Warn
+    from ukmod.machine.image import KernelImage
     from ukmod.machine.types import Types
 
 MODULES_SIZE = 1520 << 20
@@ -80,6 +83,7 @@ class Kernel:
     memory: bytes of RAM at most; only what is used is taken from the host.
     realtime: let virtual time pass no faster than real time.
     seed: choose among runnable tasks at random, reproducibly, instead of in turn.
+    image: a real kernel, whose code does what Python does not implement.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Kernel:
         programs: Programs | None = None,
         force_load: bool = False,
         force_unload: bool = False,
+        image: KernelImage | None = None,
     ) -> None:
         self.types = types
         self.release = release
@@ -117,6 +122,8 @@ class Kernel:
         """By module: which line of the source its code is from, where it has debugging information."""
         self.memory = Memory(memory)
         self.cpu = Cpu(self.memory)
+        self.image = MappedImage(self, image) if image is not None else None
+        """The real kernel that runs what Python does not implement."""
         self.clock = Clock(hz, realtime=realtime)
         self.log = Log(self.clock)
         self.percpu = PerCpu(self)
@@ -172,6 +179,8 @@ class Kernel:
         self.procfs = ProcFs(self)
         traps.wire(self)
         watchdog.wire(self)
+        self.boot: Boot | None = bring_up(self, self.image) if self.image is not None else None
+        """What bringing up the image came to."""
 
     def __enter__(self) -> Self:
         return self

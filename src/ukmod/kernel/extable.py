@@ -79,6 +79,8 @@ def search(k: Kernel, rip: int) -> Entry | None:
     """search_exception_tables(): the entry of the instruction at ``rip``, of the kernel or any module."""
     if (after := k.user.fixups.get(rip)) is not None:
         return Entry(rip, after, Type.DEFAULT)
+    if k.image is not None and (known := k.image.fixups.get(rip)) is not None:
+        return known
     module = k.modules.of_code(rip)
     if module is None or (section := module.layout.sections.get("__ex_table")) is None:
         return None

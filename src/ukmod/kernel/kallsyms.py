@@ -34,6 +34,8 @@ class Kallsyms:
         if modules is not None and (found := modules.symbol_at(address)) is not None:
             name, offset, size, module = found
             return Located(name, offset, size, module)
+        if (image := self._k.image) is not None and (inside := image.lookup(address)) is not None:
+            return Located(inside[0].name, address - inside[0].address, inside[1])
         if (known := self._k.symbols.name_at(address)) is not None:
             name, offset = known
             return Located(name, offset, self._k.symbols.size_at(address - offset))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import FormatError, LimitError, LoadError
 from ukmod.kernel import module_check, module_layout, params
+from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.module import MODULE_NAME_LEN, MODULE_REF_BASE, Module, State
 from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kernel.symbols import Symbol
@@ -47,6 +48,8 @@ def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: in
         undo.insert(0, lambda: _going(k, module))
         undo.insert(0, lambda: params.destroy_params(k, module))
         _parse_args(k, module, args)
+        if k.image is not None:
+            image_modules.add_to_sysfs(k, module)
     except BaseException as error:
         if not isinstance(error, TaskExitError):  # after an oops the module stays as it is, as in the kernel
             for step in undo:
@@ -246,6 +249,8 @@ def _read_struct(k: Kernel, module: Module) -> None:
     # One reference while init runs, beside the base.
     k.modules.set_refcount(module, MODULE_REF_BASE + 1)
     k.modules.set_state(module, State.UNFORMED)
+    if k.image is not None:
+        image_modules.fill_struct(k, module)
     for suffix, gpl in (("", False), ("_gpl", True)):
         module.exports.update(_exports(k, module, suffix, gpl=gpl))
 
@@ -313,6 +318,8 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
         modules.set_state(module, State.GOING)
         modules.put(module)
         modules.notifiers.call(State.GOING.value, module.address)
+        if k.image is not None:
+            image_modules.remove_from_sysfs(k, module)
         params.destroy_params(k, module)
         modules.drop_uses(module)
         k.forget(module)

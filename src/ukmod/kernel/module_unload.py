@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError
 from ukmod.kernel import module_check, module_layout, params
+from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.module import MODULE_REF_BASE, Module, State
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def _finish(k: Kernel, module: Module) -> None:
         finally:
             task.owner = before
     modules.notifiers.call(State.GOING.value, module.address)
+    if k.image is not None:
+        image_modules.remove_from_sysfs(k, module)
     modules.last_unloaded = module.name + module.flags(state=False)
     modules.set_state(module, State.UNFORMED)
     modules.drop_uses(module)

@@ -194,6 +194,10 @@ class Crash:
         self._panicked = message
         raise KernelPanic(message)
 
+    def forget(self) -> None:
+        """Let tasks run again after a panic, while an image is brought up."""
+        self._panicked = ""
+
     def check(self) -> None:
         """Nothing runs after a panic. Raises KernelPanic if there was one."""
         if self._panicked:

@@ -7,10 +7,11 @@ image exports. A Python function gets an address, and its stub, when it is first
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ukmod.errors import LayoutError
 from ukmod.kernel.export import Export
 from ukmod.machine.abi import bind
 from ukmod.machine.memory import PAGE_SIZE, READ_WRITE
@@ -57,7 +58,7 @@ class SymbolTable:
             return self.add_function(found[0], found[1])
         if (code := NATIVE.get(name)) is not None:
             return self._add(Export(name), self._k.cpu.add_native(code))
-        return None
+        return self._k.image.find(name) if self._k.image is not None else None
 
     def address(self, name: str) -> int:
         """The address of a kernel function that is known to exist."""
@@ -83,7 +84,12 @@ class SymbolTable:
 
     def add_variable(self, name: str, size: int, *, gpl: bool = False, align: int = 8) -> int:
         """Export a new variable of ``size`` zero bytes; its address, in a module's reach."""
-        memory = self._k.memory
+        memory, image = self._k.memory, self._k.image
+        if image is not None and (address := image.get(name)) is not None:
+            if (inside := image.lookup(address)) is not None and inside[1] < size:
+                raise LayoutError(f"has {inside[1]} bytes for {name}, not {size}", subject=image.image.path)
+            self._add(Export(name, gpl), address)
+            return address
         start = -(-self._data // align) * align
         end = self._data = start + size
         while self._data_end < end:
@@ -108,6 +114,10 @@ class SymbolTable:
             bisect.insort(self._starts, address)
         self._names[address] = exported.name
         return symbol
+
+    def functions(self) -> Iterable[str]:
+        """The names of all functions that are Python's."""
+        return self._functions
 
     def name_at(self, address: int) -> tuple[str, int] | None:
         """The kernel symbol whose code or data ``address`` is in, and the offset into it, in bytes."""

@@ -6,6 +6,7 @@ modules: they read and write task_struct directly. So its fields are the truth a
 
 from __future__ import annotations
 
+import struct as struct_
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,10 @@ class Tasks:
                 self._parts[member] = size = (size + 63) & ~63
                 size += types.sizeof(struct)
         self._pages = page_align(size) // PAGE_SIZE
+        image = kernel.image
+        self._init_task = image.address("init_task") if image is not None else 0
+        self._words = struct_.Struct(f"<{types.sizeof('task_struct') // 8}Q")
+        self._init_cred = image.address("init_cred") if image is not None else 0
         self._usage = types.offset("task_struct", "usage")
         self._state = types.offset(
             "task_struct", "__state" if types.has("task_struct", "__state") else "state"
@@ -64,7 +69,7 @@ class Tasks:
     def create(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
         """A new task, not yet running, that will run ``entry`` and end with the exit code it returns."""
         k, memory, offset = self._k, self._memory, self._k.types.offset
-        address = memory.map_direct(memory.alloc_frames(self._pages), self._pages * PAGE_SIZE)
+        address = self._new_struct()
         stack = self._stacks.alloc(THREAD_SIZE)
         memory.set_u64(stack, STACK_END_MAGIC)
         pid, self._next_pid = self._next_pid, max(self._next_pid + 1, FIRST_PID)
@@ -76,7 +81,7 @@ class Tasks:
         memory.set_u32(address + offset("task_struct", "tgid"), pid)
         memory.set_u32(address + offset("task_struct", "flags"), PF_KTHREAD if kthread else 0)
         memory.set_u64(address + offset("task_struct", "stack"), stack)
-        for member, place in self._parts.items():
+        for member, place in self._parts.items() if not self._init_task else ():
             memory.set_u64(address + offset("task_struct", member), address + place)
         for name in ("group_leader", "real_parent", "parent"):
             leader = address if name == "group_leader" or task.parent is None else task.parent.address
@@ -90,8 +95,24 @@ class Tasks:
         self._by_address[address] = self._by_pid[pid] = task
         return task
 
+    def _new_struct(self) -> int:
+        """dup_task_struct(): a new task_struct; with an image a copy of its ``init_task``, which comes first."""
+        memory, init, first = self._memory, self._init_task, not self._by_pid
+        if init and first:
+            return init
+        address = memory.map_direct(memory.alloc_frames(self._pages), self._pages * PAGE_SIZE)
+        if init:
+            size = self._words.size
+            template = self._words.unpack(memory.read(init, size))
+            # Lists in it are empty, and so point to themselves.
+            words = (word + address - init if init <= word < init + size else word for word in template)
+            memory.write(address, self._words.pack(*words))
+        return address
+
     def cred(self, task: Task) -> int:
         """The address of its struct cred, root's: all zero; 0 if no module knows what that is."""
+        if self._init_task:
+            return self._init_cred
         return task.address + self._parts["cred"] if "cred" in self._parts else 0
 
     def get(self, task: Task) -> None:

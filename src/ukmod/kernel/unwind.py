@@ -179,17 +179,23 @@ class Unwinder:
 
         ``returned``: the position is itself a return address, maybe the first byte behind its function.
         """
-        k = self._k
-        if (module := k.modules.of_code(position.ip - returned)) is None:
-            return None
-        if module.name not in self._tables:
-            self._tables[module.name] = orc_table(k, module)
-        table = self._tables[module.name]
+        table = self._table(position.ip - returned)
         entry = table.find(position.ip - returned) if table is not None else None
         found = orc.step(self._words, position, entry) if entry is not None else None
         if found is not None and stubs.ENTER_AT <= found.ip < stubs.THUNKS_AT:
             return self._outer_trap(found.sp)
         return found
+
+    def _table(self, address: int) -> OrcTable | None:
+        """The ORC table of the module, or the image, that ``address`` is in."""
+        k = self._k
+        if k.image is not None and k.image.contains(address):
+            return k.image.orc
+        if (module := k.modules.of_code(address)) is None:
+            return None
+        if module.name not in self._tables:
+            self._tables[module.name] = orc_table(k, module)
+        return self._tables[module.name]
 
     def _outer_trap(self, below: int) -> Position | None:
         """Python called the function: on with the caller of the kernel function that did. See Cpu.call."""

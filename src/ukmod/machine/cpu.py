@@ -29,7 +29,7 @@ from ukmod.machine.memory import (
 from ukmod.machine.stubs import ID_NONE, ID_RETURN
 
 try:
-    from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
+    from unicorn import UC_ARCH_X86, UC_HOOK_INSN, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
     from unicorn import x86_const as x86
     from unicorn.unicorn_const import (
         UC_CTL_IO_WRITE,
@@ -215,6 +215,12 @@ class Cpu:
         )
         self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
 
+    def on_port_input(self, answer: Callable[[int, int], int]) -> None:
+        """Have ``answer(port, size in bytes)`` give what the instruction IN loads."""
+        self._uc.hook_add(
+            UC_HOOK_INSN, lambda _uc, port, size, _: answer(port, size), None, 1, 0, x86.UC_X86_INS_IN
+        )
+
     def set_gs(self, base: int) -> None:
         """Where this CPU's per-CPU area is."""
         self._uc.msr_write(_MSR_GS_BASE, base)
@@ -391,7 +397,11 @@ class Cpu:
         scratch = memory.alloc_frames(1)
         before = memory.swap_entry(page, scratch | READ_ONLY)
         self._resume(registers, [])
+        dog = self._watchdog  # one instruction may run for ever: rep movs
+        dog.laps += 1
+        dog.running = True
         uclib.uc_emu_start(self._handle, registers.rip, _NOWHERE, 0, 1)
+        dog.running = False
         write = self._vector == PF_VECTOR and self._uc.reg_read(x86.UC_X86_REG_CR2) == registers.cr2
         self._vector = -1
         memory.swap_entry(page, before)

@@ -63,9 +63,12 @@ class Caches:
     def _export_kmalloc_caches(self) -> None:
         """Fill ``kmalloc_caches[type][shift]``, which inlined kmalloc() of a constant size reads."""
         k, row = self._k, KMALLOC_SHIFT_HIGH + 1
-        array = k.symbols.add_variable("kmalloc_caches", _WORD * row * KMALLOC_TYPES)
+        types = KMALLOC_TYPES
+        if k.types.has("kmalloc_cache_type"):
+            types = k.types.enum("kmalloc_cache_type").values["NR_KMALLOC_TYPES"]
+        array = k.symbols.add_variable("kmalloc_caches", _WORD * row * types)
         made: dict[int, int] = {}
-        for index in range(row * KMALLOC_TYPES):
+        for index in range(row * types):
             shift = index % row
             size = _ODD_CACHES.get(shift, 1 << shift)
             if size not in made:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.export import export
 from ukmod.machine.abi import GfpT, Ptr, SizeT
+from ukmod.machine.memory import page_align
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 AREA_SIZE: Final = 1 << 20
+PERCPU_DYNAMIC: Final = 8 << 20
+"""Bytes more for the code of a kernel image, which makes much of per-CPU counters."""
 STACK_CANARY: Final = 0x28
 """Where the compiler expects the stack protector's canary, from GS."""
 _FIRST = 0x1000
@@ -26,10 +29,18 @@ class PerCpu:
     def __init__(self, kernel: Kernel) -> None:
         memory = kernel.memory
         self._memory = memory
-        self.base = memory.map_direct(memory.alloc_frames(AREA_SIZE >> 12), AREA_SIZE)
+        self._size = AREA_SIZE
         self._next = _FIRST
+        image = kernel.image
+        template = image.percpu_template() if image is not None else b""
+        if template:
+            self._size += PERCPU_DYNAMIC
+            self._next = max(_FIRST, page_align(len(template)))
+        self.base = memory.map_direct(memory.alloc_frames(self._size >> 12), self._size)
+        memory.write(self.base, template)
         self._sizes: dict[int, int] = {}
         """What is reserved: offset and bytes."""
+        self._sizes: dict[int, int] = {}
         self._free: list[tuple[int, int]] = []
         """Offset and bytes of what was given back."""
         memory.set_u64(self.base + STACK_CANARY, 0x5AFE_C0DE_CA7A_2100)
@@ -37,18 +48,26 @@ class PerCpu:
         types = kernel.types
         # Since v6.2 (commit 64701838bf05) the hottest variables share one struct.
         if types.has("pcpu_hot", "current_task"):
-            hot = self.reserve(types.sizeof("pcpu_hot"), 64)
+            hot = self._place(kernel, "pcpu_hot", types.sizeof("pcpu_hot"), 64)
             self._offsets = {"pcpu_hot": hot, "const_pcpu_hot": hot}
             self._current = self.base + hot + types.offset("pcpu_hot", "current_task")
             self._preempt = self.base + hot + types.offset("pcpu_hot", "preempt_count")
         else:
-            self._offsets = {"current_task": self.reserve(8, 8), "__preempt_count": self.reserve(4, 4)}
+            self._offsets = {
+                "current_task": self._place(kernel, "current_task", 8),
+                "__preempt_count": self._place(kernel, "__preempt_count", 4),
+            }
             self._current = self.base + self._offsets["current_task"]
             self._preempt = self.base + self._offsets["__preempt_count"]
-        self._offsets["cpu_number"] = self.reserve(4, 4)
-        self._offsets["this_cpu_off"] = this_cpu_off = self.reserve(8, 8)
+        self._offsets["cpu_number"] = self._place(kernel, "cpu_number", 4)
+        self._offsets["this_cpu_off"] = this_cpu_off = self._place(kernel, "this_cpu_off", 8)
         memory.set_u64(self.base + this_cpu_off, self.base)
         memory.set_u32(self._preempt, PREEMPT_NEED_RESCHED)
+
+    def _place(self, kernel: Kernel, name: str, size: int, align: int = 0) -> int:
+        """Where a variable of the kernel's own is: where the image has it, or in new room."""
+        found = kernel.image.get(name) if kernel.image is not None else None
+        return self.reserve(size, align or size) if found is None else found
 
     def reserve(self, size: int, align: int) -> int:
         """Room for a per-CPU variable, zeroed; its offset. Raises LimitError when the area is full."""
@@ -59,7 +78,7 @@ class PerCpu:
                 self._sizes[offset] = size
                 return offset
         offset = -(-self._next // align) * align
-        if offset + size > AREA_SIZE:
+        if offset + size > self._size:
             raise LimitError("the per-CPU area is used up", errno=12)
         self._next = offset + size
         self._sizes[offset] = size
@@ -69,6 +88,17 @@ class PerCpu:
         """Give back what ``reserve`` returned; what it did not is left alone."""
         if (size := self._sizes.pop(offset, None)) is not None:
             self._free.append((offset, size))
+
+    def alloc(self, size: int, align: int) -> int:
+        """alloc_percpu(): the offset of ``size`` zero bytes. Raises LimitError when the area is full."""
+        offset = self.reserve(size, align)
+        self._sizes[offset] = size
+        return offset
+
+    def free(self, offset: int) -> None:
+        """free_percpu() of what ``alloc`` returned; of NULL nothing."""
+        if size := self._sizes.pop(offset, 0):
+            self.release(offset, size)
 
     @property
     def current_offset(self) -> int:

@@ -43,6 +43,8 @@ class Clock:
         self._events: list[Event] = []
         self._count = 0
         self._started = time.monotonic()
+        self.on_advance: Callable[[], None] = lambda: None
+        """Called when time has passed while nothing ran."""
 
     @property
     def jiffies(self) -> int:
@@ -84,6 +86,7 @@ class Clock:
         if when <= self.now:
             return
         self.now = when
+        self.on_advance()
         if self.realtime:
             ahead = when / NSEC_PER_SEC - (time.monotonic() - self._started)
             if ahead > 0:

@@ -60,6 +60,13 @@ class SymbolTable:
             index -= 1
         return Symbol(self._names[index], self._types[index], self._addresses[index])
 
+    def size_at(self, address: int) -> int:
+        """Return the bytes from the symbol at or before an address to the next one; 0 if there is none."""
+        index = bisect_right(self._addresses, address)
+        if not 0 < index < len(self._addresses):
+            return 0
+        return self._addresses[index] - self._addresses[index - 1]
+
     @property
     def _index(self) -> dict[str, int]:
         if self._by_name is None:

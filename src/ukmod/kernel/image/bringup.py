@@ -1,0 +1,259 @@
+"""From an image in memory to a kernel that modules can use: init/main.c, one step at a time.
+
+``STEPS`` is start_kernel() and kernel_init_freeable() of the kernel as a table: what is run, what this kernel
+does in its place, and what is left out, each with its reason. The initcalls follow, in their order. Each step
+is one call in a task of its own; if it faults, that is recorded, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import KernelPanic, LayoutError
+from ukmod.kernel.image import hardware
+from ukmod.kernel.image.interpose import interpose
+from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.panic import Taint
+from ukmod.kernel.printk import Record
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+LSM_ORDER: Final = b"capability"
+"""lsm=: the others ask for a policy from user space and for blobs in tasks."""
+PATIENCE: Final = 60.0
+"""Virtual seconds that a step may take."""
+_PERCPU_POINTER = 8
+
+
+class How(Enum):
+    """What becomes of a step of the kernel's own initialisation."""
+
+    RUN = "run"
+    OURS = "done by this kernel"
+    LEFT_OUT = "left out"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One function of start_kernel() or kernel_init_freeable(). ``reason`` is why it is not simply run."""
+
+    name: str
+    how: How = How.RUN
+    reason: str = ""
+
+
+def _ours(name: str, reason: str) -> Step:
+    return Step(name, How.OURS, reason)
+
+
+def _without(name: str, reason: str) -> Step:
+    return Step(name, How.LEFT_OUT, reason)
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    _ours("cgroup_init_early", "run below, with what it needs"),
+    _ours("boot_cpu_init", "the masks are set to one CPU"),
+    _without(
+        "setup_arch", "no firmware, no memory map, no ACPI tables: the hardware is what hardware.py says"
+    ),
+    _ours("setup_per_cpu_areas", "the area is made from .data..percpu when the kernel is put together"),
+    Step("cgroup_init_early"),
+    Step("boot_cpu_hotplug_init"),
+    Step("jump_label_init"),
+    Step("static_call_init"),
+    Step("vfs_caches_init_early"),
+    _ours("mm_init", "pages, kmalloc() and vmalloc() are Python's"),
+    _without("ftrace_init", "calls of __fentry__ return at once; nothing traces"),
+    _ours("sched_init", "tasks are Python's"),
+    Step("radix_tree_init"),
+    Step("maple_tree_init"),
+    Step("wait_bit_init"),
+    _ours("workqueue_init_early", "workqueues are Python's"),
+    _ours("rcu_init", "RCU is Python's"),
+    Step("early_irq_init"),
+    _without("init_IRQ", "no interrupt controller: interrupts are the clock's events"),
+    _ours("tick_init", "time is virtual"),
+    _ours("init_timers", "timers are Python's"),
+    _ours("hrtimers_init", "timers are Python's"),
+    _ours("softirq_init", "softirqs are Python's"),
+    _ours("timekeeping_init", "time is virtual"),
+    _ours("random_init", "random numbers are Python's, reproducible"),
+    _without("perf_event_init", "no performance counters"),
+    _without("console_init", "the log is the console"),
+    _without("numa_policy_init", "one node"),
+    _ours("pid_idr_init", "pids are Python's, but the cache of struct pid is wanted"),
+    Step("pid_idr_init"),
+    Step("anon_vma_init"),
+    Step("cred_init"),
+    Step("fork_init"),
+    Step("proc_caches_init"),
+    Step("uts_ns_init"),
+    Step("key_init"),
+    Step("security_init"),
+    Step("net_ns_init"),
+    Step("vfs_caches_init"),
+    Step("pagecache_init"),
+    Step("signals_init"),
+    Step("seq_file_init"),
+    Step("proc_root_init"),
+    Step("nsfs_init"),
+    Step("cpuset_init"),
+    Step("cgroup_init"),
+    Step("taskstats_init_early"),
+    _without("check_bugs", "nothing to mitigate"),
+    _without("acpi_subsystem_init", "no ACPI"),
+    _ours("workqueue_init", "workqueues are Python's"),
+    _without("smp_init", "one CPU"),
+    Step("driver_init"),
+    Step("init_irq_proc"),
+)
+
+LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
+    "do_init_real_mode": "no CPU has to be woken from real mode",
+    "populate_rootfs": "there is no initramfs",
+    "spawn_ksoftirqd": "softirqs run at the end of interrupts",
+    "migration_init": "one CPU",
+    "cpu_stop_init": "one CPU",
+    "rcu_spawn_gp_kthread": "RCU is Python's",
+    "check_cpu_stall_init": "RCU is Python's",
+    "rcu_sysrq_init": "RCU is Python's",
+    "init_workqueues": "workqueues are Python's",
+    "wq_sysfs_init": "workqueues are Python's",
+    "ksysfs_init": "",
+    "init_hw_perf_events": "no performance counters",
+    "kvm_setup": "no hypervisor",
+    "mcheck_init": "no machine checks",
+    "microcode_init": "no microcode",
+    "clocksource_done_booting": "time is virtual",
+    "init_clocksource_sysfs": "time is virtual",
+    "tsc_init": "time is virtual",
+    "init_tsc_clocksource": "time is virtual",
+    "kswapd_init": "memory is not reclaimed",
+    "kcompactd_init": "memory is not reclaimed",
+    "ksm_init": "memory is not reclaimed",
+    "hugepage_init": "memory is not reclaimed",
+    "oom_init": "memory is not reclaimed",
+    "init_per_zone_wmark_min": "memory is not reclaimed",
+    "event_trace_init": "nothing traces",
+    "event_trace_init_fields": "nothing traces",
+    "trace_init_flags_sys_enter": "nothing traces",
+    "init_trace_selftests": "nothing traces",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step that was run, and what came of it."""
+
+    name: str
+    level: str
+    outcome: str
+    """"ok", "-ENODEV" and its like as a number, "oops: ...", or "waits" if it did not return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What bringing the image up came to."""
+
+    done: tuple[Done, ...]
+    log: tuple[Record, ...]
+
+    @property
+    def failed(self) -> tuple[Done, ...]:
+        """Steps that did not return."""
+        return tuple(step for step in self.done if not step.outcome.lstrip("-").isdigit())
+
+
+def bring_up(k: Kernel, image: MappedImage) -> Boot:
+    """Make the image ready for modules."""
+    hardware.wire(k.cpu)
+    interpose(k, image)
+    _set_variables(k, image)
+    fence, k.slab.fence.limit = k.slab.fence.limit, 0  # the kernel's own objects are not what is looked at
+    done = [_call(k, image, name, address, level) for name, address, level in _calls(image)]
+    k.slab.fence.limit = fence
+    image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
+    image.mark_rodata_ro()
+    boot = Boot(tuple(done), tuple(k.log.records))
+    _forget(k)
+    return boot
+
+
+def _set_variables(k: Kernel, image: MappedImage) -> None:
+    for name, (value, size) in hardware.found_by_early_boot(image, k.memory.size).items():
+        image.set(name, value, size)
+    image.set("__per_cpu_offset", k.percpu.base)
+    line = k.slab.kernel_object(len(k.cmdline) + 1)
+    k.memory.write(line, k.cmdline.encode("latin-1", "replace") + b"\0")
+    for name in ("saved_command_line", "static_command_line", "initcall_command_line"):
+        image.set(name, line)
+    order = k.slab.kernel_object(len(LSM_ORDER) + 1)
+    k.memory.write(order, LSM_ORDER + b"\0")
+    image.set("chosen_lsm_order", order)
+    if (masks := image.get("cpu_bit_bitmap")) is not None:
+        del masks
+    if k.types.has("pglist_data") and (nodes := image.get("node_data")) is not None:
+        k.memory.set_u64(nodes, k.slab.kernel_object(k.types.sizeof("pglist_data")))
+
+
+def _calls(image: MappedImage) -> Iterator[tuple[str, int, str]]:
+    """Name, address and level of everything that is to be called, in order."""
+    for step in STEPS:
+        if step.how is How.RUN and (address := image.get(step.name)) is not None:
+            yield step.name, address, "start"
+    for level, address in initcalls(image):
+        symbol = image.symbols.at(address)
+        name = symbol.name if symbol is not None else f"{address:#x}"
+        if name not in LEFT_OUT_INITCALLS:
+            yield name, address, level
+
+
+def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
+    """The initcalls up to level 6, device_initcall(): level and address. The rest is about user space."""
+    marks = ["__initcall_start", *(f"__initcall{n}_start" for n in range(8))]
+    places = [image.get(mark) for mark in marks]
+    if None in places:
+        raise LayoutError("has no initcalls", subject=image.image.path)
+    for level, start, end in zip(("early", *"0123456"), places, places[1:], strict=False):
+        assert start is not None and end is not None
+        for at in range(start, end, 4):
+            offset = int.from_bytes(image.image.read(at, 4), "little", signed=True)
+            yield level, (at + offset) & (1 << 64) - 1
+
+
+def _call(k: Kernel, image: MappedImage, name: str, address: int, level: str) -> Done:
+    """Call one function in a task of its own."""
+    del image
+    results: list[int] = []
+    before = len(k.oopses)
+
+    def entry() -> int:
+        results.append(k.cpu.call(address) & 0xFFFF_FFFF)
+        return 0
+
+    try:
+        task = k.run_task("swapper/0", entry, limit=PATIENCE)
+    except KernelPanic as panic:
+        k.crash.forget()
+        return Done(name, level, f"panic: {panic}")
+    k.percpu.set_preempt(0)
+    if len(k.oopses) > before:
+        return Done(name, level, f"oops: {k.oopses[-1]}")
+    if not results:
+        return Done(name, level, "waits" if not task.exited else "ended")
+    value = results[0] if level != "start" else 0
+    return Done(name, level, str(value - (1 << 32) if value >> 31 else value))
+
+
+def _forget(k: Kernel) -> None:
+    """What happened so far is the image's business, not that of the modules that come."""
+    k.log.clear()
+    k.oopses.clear()
+    k.warnings.clear()
+    k.reports.clear()
+    k.warned.clear()
+    k.taint = Taint()

@@ -1,0 +1,271 @@
+"""Functions inside a kernel image that must be this kernel's, though no module can call most of them.
+
+They are the places where the image's code would reach what is kept in Python: the page and vmalloc allocators,
+the scheduler, workqueues, RCU; and what needs hardware that is not there. Each stands for the C function of
+its name, from v5.10 to v6.12; a name that an image lacks is no matter.
+"""
+
+from __future__ import annotations
+
+from errno import EAGAIN, ENXIO
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.rcu import call_rcu, synchronize_rcu
+from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT
+from ukmod.kernel.workqueue import GuestWork
+from ukmod.kernel.workqueue_api import DelayedWork
+from ukmod.machine.abi import Int, Long, Ptr, SizeT, UInt, ULong
+from ukmod.machine.memory import NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+_NOTHING_THERE: Final = b"\xff"
+"""What a bus answers when no device does."""
+_RAM_START: Final = 1 << 20
+"""Below are, on a PC, the BIOS and the VGA's memory."""
+
+
+# -- text -----------------------------------------------------------------------------------------------
+
+
+def _poke(k: Kernel, address: int, opcode: int, length: int) -> None:
+    k.memory.write(address, k.memory.read(opcode, length), force=True)
+    k.cpu.flush_code()
+
+
+@export("text_poke", "text_poke_kgdb", "text_poke_copy")
+def text_poke(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT) -> Ptr:
+    """void *text_poke(void *addr, const void *opcode, size_t len)."""
+    _poke(k, address, opcode, length)
+    return address
+
+
+@export("text_poke_bp", "text_poke_queue", "text_poke_early")
+def text_poke_bp(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT, emulate: Ptr) -> None:
+    """void text_poke_bp(void *addr, const void *opcode, size_t len, const void *emulate): nobody else runs."""
+    del emulate
+    _poke(k, address, opcode, length)
+
+
+@export("text_poke_finish", "text_poke_sync")
+def text_poke_finish(k: Kernel) -> None:
+    """void text_poke_finish(void)."""
+    del k
+
+
+# -- one CPU, and Python's tasks ------------------------------------------------------------------------
+
+
+@export("stop_machine", "stop_machine_cpuslocked")
+def stop_machine(k: Kernel, function: Ptr, data: Ptr, cpus: Ptr) -> Int:
+    """int stop_machine(cpu_stop_fn_t fn, void *data, const struct cpumask *cpus): the one CPU is here."""
+    del cpus
+    return k.cpu.call(function, data)
+
+
+@export("stop_one_cpu")
+def stop_one_cpu(k: Kernel, cpu: UInt, function: Ptr, data: Ptr) -> Int:
+    """int stop_one_cpu(unsigned int cpu, cpu_stop_fn_t fn, void *arg)."""
+    del cpu
+    return k.cpu.call(function, data)
+
+
+@export("try_to_wake_up")
+def try_to_wake_up(k: Kernel, task: Ptr, state: UInt, flags: Int) -> Int:
+    """int try_to_wake_up(struct task_struct *p, unsigned int state, int wake_flags)."""
+    del flags
+    return k.sched.wake(k.tasks.at(task), state)
+
+
+@export("io_schedule", "schedule_preempt_disabled", "schedule_rtlock")
+def io_schedule(k: Kernel) -> None:
+    """void io_schedule(void)."""
+    count = k.percpu.preempt_count()
+    k.percpu.set_preempt(0)
+    k.sched.schedule()
+    k.percpu.set_preempt(count)
+
+
+@export()
+def io_schedule_timeout(k: Kernel, timeout: Long) -> Long:
+    """long io_schedule_timeout(long timeout)."""
+    return k.sched.schedule_timeout(min(max(timeout, 0), MAX_SCHEDULE_TIMEOUT))
+
+
+@export("set_cpus_allowed_ptr", "sched_setscheduler", "sched_setscheduler_nocheck", "sched_setattr",
+        "sched_setattr_nocheck", "smpboot_register_percpu_thread", "set_cpus_allowed_common",
+        "apply_workqueue_attrs", "workqueue_sysfs_register", "workqueue_set_unbound_cpumask",
+        "kthread_blkcg", "kthread_associate_blkcg", "smpboot_unregister_percpu_thread",
+        "numa_set_distance", "devtmpfs_init", "set_memory_uc", "set_memory_wc", "set_memory_wb",
+        "set_pages_uc", "set_pages_wb", "set_pages_array_uc", "set_pages_array_wc", "set_pages_array_wb",
+        "set_direct_map_invalid_noflush", "set_direct_map_default_noflush")  # fmt: skip
+def nothing_to_do(k: Kernel) -> Int:
+    """Something about CPUs, priorities or accounting that one CPU in virtual time does not have: 0."""
+    del k
+    return 0
+
+
+@export("kernel_clone", "kernel_thread", "user_mode_thread", "create_io_thread")
+def kernel_clone(k: Kernel) -> Long:
+    """pid_t kernel_clone(struct kernel_clone_args *args): tasks are made by kthread_create() and by Python."""
+    del k
+    return -EAGAIN
+
+
+@export("irq_work_queue", "irq_work_queue_on")
+def irq_work_queue(k: Kernel, work: Ptr) -> Int:
+    """bool irq_work_queue(struct irq_work *work): call it in the next interrupt."""
+    function = k.memory.u64(work + k.types.offset("irq_work", "func"))
+    k.clock.at(k.clock.now, lambda: k.cpu.call(function, work) and None)
+    return 1
+
+
+# -- softirqs -------------------------------------------------------------------------------------------
+
+
+@export("raise_softirq", "raise_softirq_irqoff", "__raise_softirq_irqoff")
+def raise_softirq(k: Kernel, number: UInt) -> None:
+    """void raise_softirq(unsigned int nr)."""
+    if k.image is not None and (vector := k.image.get("softirq_vec")) is not None and number < 10:
+        at = vector + 8 * number
+        k.softirqs.raise_(number, lambda: k.memory.u64(at) and k.cpu.call(k.memory.u64(at), at))
+
+
+# -- memory ---------------------------------------------------------------------------------------------
+
+
+@export()
+def module_alloc(k: Kernel, size: ULong) -> Ptr:
+    """void *module_alloc(unsigned long size): for BPF programs and probes as well."""
+    return k.module_area.alloc(size)
+
+
+@export()
+def module_memfree(k: Kernel, address: Ptr) -> None:
+    """void module_memfree(void *module_region)."""
+    if address:
+        k.module_area.free(address)
+
+
+def _protect(k: Kernel, address: int, pages: int, *, add: int = 0, remove: int = 0) -> int:
+    for at in range(address, address + pages * PAGE_SIZE, PAGE_SIZE):
+        if prot := k.memory.prot(at):
+            k.memory.protect(at, PAGE_SIZE, prot & ~remove | add)
+    k.cpu.flush_code()
+    return 0
+
+
+@export("set_memory_ro", "set_memory_rox")
+def set_memory_ro(k: Kernel, address: ULong, pages: Int) -> Int:
+    """int set_memory_ro(unsigned long addr, int numpages)."""
+    return _protect(k, address, pages, remove=WRITE)
+
+
+@export()
+def set_memory_rw(k: Kernel, address: ULong, pages: Int) -> Int:
+    """int set_memory_rw(unsigned long addr, int numpages)."""
+    return _protect(k, address, pages, add=WRITE)
+
+
+@export()
+def set_memory_x(k: Kernel, address: ULong, pages: Int) -> Int:
+    """int set_memory_x(unsigned long addr, int numpages)."""
+    return _protect(k, address, pages, remove=NX)
+
+
+@export()
+def set_memory_nx(k: Kernel, address: ULong, pages: Int) -> Int:
+    """int set_memory_nx(unsigned long addr, int numpages)."""
+    return _protect(k, address, pages, add=NX)
+
+
+@export("free_unref_page", "__free_pages_ok")
+def free_unref_page(k: Kernel, page: Ptr, order: UInt) -> None:
+    """void free_unref_page(struct page *page, unsigned int order)."""
+    del order
+    k.pages.free(k.pages.frame_of(page))
+
+
+@export("__alloc_pages_bulk", "alloc_pages_bulk_array_mempolicy")
+def alloc_pages_bulk(k: Kernel) -> ULong:
+    """unsigned long __alloc_pages_bulk(...): no page at once; callers go on one by one."""
+    del k
+    return 0
+
+
+@export("__vmalloc_node_range", "__vmalloc_node")
+def vmalloc_node_range(k: Kernel, size: ULong, align: ULong) -> Ptr:
+    """void *__vmalloc_node_range(unsigned long size, unsigned long align, ...)."""
+    del align
+    return k.vmalloc.alloc(size)
+
+
+@export("ioremap", "ioremap_wc", "ioremap_wt", "ioremap_uc", "ioremap_cache", "ioremap_prot", "memremap",
+        "ioremap_encrypted", "early_ioremap", "early_memremap")  # fmt: skip
+def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
+    """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): where no device answers."""
+    if not 0 < size <= k.memory.size:
+        return 0
+    if _RAM_START <= physical < k.memory.size - size:
+        return PAGE_OFFSET + physical
+    size = page_align((physical & PAGE_SIZE - 1) + size)
+    if not (address := k.vmalloc.alloc(size)):
+        return 0
+    k.memory.write(address, _NOTHING_THERE * size)
+    return address + (physical & PAGE_SIZE - 1)
+
+
+@export("iounmap", "memunmap", "early_iounmap", "early_memunmap")
+def iounmap(k: Kernel, address: Ptr) -> None:
+    """void iounmap(volatile void __iomem *addr)."""
+    if k.vmalloc.contains(address):
+        k.vmalloc.free(address & -PAGE_SIZE)
+
+
+# -- deferred work --------------------------------------------------------------------------------------
+
+
+@export("__queue_work")
+def queue_work(k: Kernel, cpu: Int, wq: Ptr, work: Ptr) -> None:
+    """void __queue_work(int cpu, struct workqueue_struct *wq, struct work_struct *work)."""
+    del cpu
+    k.workqueues.insert(k.workqueues.at(wq), GuestWork(k, work))
+
+
+@export("__queue_delayed_work")
+def queue_delayed_work(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> None:
+    """void __queue_delayed_work(int cpu, wq, struct delayed_work *dwork, unsigned long delay)."""
+    del cpu
+    DelayedWork(k, dwork).start(k.workqueues.at(wq), delay)
+
+
+@export("call_rcu_tasks", "call_rcu_tasks_rude", "call_rcu_tasks_trace", "call_rcu_hurry")
+def call_rcu_tasks(k: Kernel, head: Ptr, function: Ptr) -> None:
+    """void call_rcu_tasks(struct rcu_head *rhp, rcu_callback_t func)."""
+    call_rcu(k, head, function)
+
+
+@export("synchronize_rcu_tasks_rude", "synchronize_rcu_tasks_trace", "rcu_barrier_tasks",
+        "rcu_barrier_tasks_rude", "rcu_barrier_tasks_trace", "kvfree_rcu_barrier")  # fmt: skip
+def synchronize_rcu_tasks(k: Kernel) -> None:
+    """void synchronize_rcu_tasks_rude(void)."""
+    synchronize_rcu(k)
+
+
+# -- hardware -------------------------------------------------------------------------------------------
+
+
+@export("acpi_get_table", "acpi_get_table_header")
+def acpi_get_table(k: Kernel) -> UInt:
+    """acpi_status acpi_get_table(char *signature, u32 instance, struct acpi_table_header **): AE_NOT_FOUND."""
+    del k
+    return 5
+
+
+@export("pnp_register_protocol")
+def pnp_register_protocol(k: Kernel) -> Int:
+    """int pnp_register_protocol(struct pnp_protocol *protocol): there is no such bus."""
+    del k
+    return -ENXIO

@@ -1,0 +1,136 @@
+"""What Python implements takes the place of the image's own function: its entry jumps to Python's stub.
+
+So code of the image that allocates, sleeps, queues work or prints does it in this kernel, as a module's does.
+A function begins with ``call __fentry__``, five bytes that ftrace would patch, or with other instructions that
+nothing jumps into: five bytes for a jump are safe wherever the function is that long.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from ukmod.errors import LimitError
+from ukmod.kernel import dev_printk, notifier, params_ops
+from ukmod.kernel.export import Export, exports_of
+from ukmod.kernel.image import internal
+from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.lib import (
+    bitmap,
+    cmdline,
+    crc,
+    hexdump,
+    kfifo,
+    kstrtox,
+    list_debug,
+    math,
+    ratelimit,
+    rbtree,
+    refcount,
+    sort,
+    sscanf,
+    string,
+    string_helpers,
+    uuid,
+    vsprintf,
+)
+from ukmod.kernel.locking import spinlock
+from ukmod.kernel.mm import uaccess
+from ukmod.kernel.time import time
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+STATELESS: Final[tuple[ModuleType, ...]] = (
+    bitmap, cmdline, crc, hexdump, kfifo, kstrtox, list_debug, math, ratelimit, rbtree, refcount, sort, sscanf,
+    string, string_helpers, uuid, vsprintf, time, uaccess, notifier, params_ops, dev_printk,
+)  # fmt: skip
+"""Files whose functions keep no state outside guest memory. The image's own code for them is as good, and runs
+a hundred times faster than a trap; modules, whose misuse is to be found, still get Python's."""
+
+NATIVE_AS_GOOD: Final = frozenset(
+    (
+        "__cond_resched", "__SCT__cond_resched", "__SCT__might_resched", "__might_sleep", "__might_resched",
+        "preempt_count_add", "preempt_count_sub", "rcu_is_watching", "rcu_read_lock_held",
+        "__init_waitqueue_head", "init_wait_entry", "__mutex_init", "__init_rwsem", "mutex_is_locked",
+        "__srcu_read_lock", "__srcu_read_unlock", "bit_waitqueue", "__var_waitqueue",
+        "kmalloc_size_roundup", "is_vmalloc_addr", "__stack_chk_fail",
+    )
+)  # fmt: skip
+"""Single functions of which the same is true."""
+
+SAME_AS: Final = {
+    "native_queued_spin_lock_slowpath": "queued_spin_lock_slowpath",
+    "__pv_queued_spin_lock_slowpath": "queued_spin_lock_slowpath",
+    "synchronize_rcu_tasks": "synchronize_rcu",
+    "vmalloc_huge": "__vmalloc",
+    "__alloc_percpu_gfp": "__alloc_percpu",
+    "_printk_deferred": "_printk",
+}
+"""Functions of the image that a Python function of another name stands for."""
+
+RETURNS: Final = {
+    "kernel_fpu_begin_mask": "no task's FPU state has to be saved: they all share the CPU's",
+    "kernel_fpu_end": "the same",
+    "fpregs_assert_state_consistent": "the same",
+    "preempt_schedule": "tasks are switched when they call the kernel, never elsewhere",
+    "preempt_schedule_notrace": "the same",
+    "rcu_read_unlock_special": "grace periods look at who reads; readers need not report",
+    "rcu_note_context_switch": "the same",
+    "folio_add_lru": "memory is not reclaimed: pages need no order",
+    "folio_add_lru_vma": "the same",
+    "lru_add_drain": "the same",
+    "lru_add_drain_all": "the same",
+    "folio_mark_accessed": "the same",
+    "vm_unmap_aliases": "the MMU's TLB is flushed whenever a mapping goes",
+    "flush_tlb_all": "the same",
+    "flush_tlb_kernel_range": "the same",
+    "native_io_delay": "port 0x80 is not slow here",
+    "clflush_cache_range": "there is no cache",
+    "wbinvd_on_all_cpus": "the same",
+    "wake_up_nohz_cpu": "a timer wakes whom it must",
+    "wakeup_softirqd": "softirqs run at the next interrupt",
+    "touch_softlockup_watchdog": "this kernel has a watchdog of its own",
+}
+"""Functions that return at once, and why nothing is amiss."""
+
+_JUMP_SIZE = 5
+_RET = b"\xc3"
+
+
+def interpose(k: Kernel, image: MappedImage) -> None:
+    """Patch the entries of all functions of the image that Python implements."""
+    for name, address in _targets(k, image):
+        _jump(k, image, name, address)
+    for name in RETURNS:
+        if (at := image.get(name)) is not None:
+            k.memory.write(at, _RET, force=True)
+    k.cpu.flush_code()
+
+
+def _targets(k: Kernel, image: MappedImage) -> Iterator[tuple[str, int]]:
+    """The functions to patch, and the addresses of the stubs that stand for them."""
+    native = {name for module in STATELESS for name in exports_of(module)} | NATIVE_AS_GOOD
+    native |= set(exports_of(spinlock)) - {"queued_spin_lock_slowpath"}
+    for name, (exported, function) in exports_of(internal).items():
+        if image.get(name) is not None:
+            yield name, k.symbols.add_function(Export(exported.name, exported.gpl), function).address
+    for name in k.symbols.functions():
+        if name not in native and name not in SAME_AS and image.get(name) is not None:
+            yield name, k.symbols.address(name)
+    for name, other in SAME_AS.items():
+        if image.get(name) is not None:
+            yield name, k.symbols.address(other)
+
+
+def _jump(k: Kernel, image: MappedImage, name: str, target: int) -> None:
+    at = image.address(name)
+    found = image.lookup(at)
+    if found is None or found[1] < _JUMP_SIZE:
+        raise LimitError(f"the function {name} is too short to be replaced", subject=image.image.path)
+    k.memory.write(at, b"\xe9" + struct.pack("<i", target - (at + _JUMP_SIZE)), force=True)
+
+
+Functions = Mapping[str, tuple[Export, Callable[..., Any]]]

@@ -1,0 +1,146 @@
+"""The image in memory: its segments at the addresses they were linked at, and what it knows of them."""
+
+from __future__ import annotations
+
+import struct
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LayoutError
+from ukmod.kernel import extable, orc
+from ukmod.kernel.orc import OrcTable
+from ukmod.kernel.symbols import Symbol
+from ukmod.machine.image import KernelImage, Segment
+from ukmod.machine.image import Symbol as Kallsym
+from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+START_KERNEL_MAP: Final = 0xFFFF_FFFF_8000_0000
+"""__START_KERNEL_map, arch/x86/include/asm/page_64_types.h."""
+PMD_SIZE: Final = 1 << 21
+_PF_X = 1
+_BUG_ENTRY = struct.Struct("<iiHH")
+
+
+class MappedImage:
+    """A kernel image in a machine's memory.
+
+    Everything lies in one piece of RAM, so that ``phys_base`` says where, as on a machine with KASLR.
+    """
+
+    def __init__(self, kernel: Kernel, image: KernelImage) -> None:
+        self._k = kernel
+        self.image = image
+        self.symbols = image.symbols
+        loaded = [segment for segment in image.segments if segment.vaddr >= START_KERNEL_MAP]
+        if not loaded:
+            raise LayoutError("has no segments at kernel addresses", subject=image.path)
+        self.start = min(segment.vaddr for segment in loaded)
+        self.end = page_align(max(segment.vaddr + segment.size for segment in loaded))
+        self.text_end = self._section_end(".text")
+        self.frame = kernel.memory.alloc_frames((self.end - self.start) // PAGE_SIZE, PMD_SIZE)
+        for segment in loaded:
+            self._map(segment)
+        kernel.memory.map_direct(self.frame, self.end - self.start)
+        self.set("phys_base", self.frame - (self.start - START_KERNEL_MAP))
+
+    def _section_end(self, name: str) -> int:
+        section = self.image.section(name)
+        return page_align(section.addr + section.size) if section is not None else self.start
+
+    def _map(self, segment: Segment) -> None:
+        """Text cannot be written; all the rest can, until the image's own initialisation is over."""
+        memory, frame = self._k.memory, self.frame + segment.vaddr - self.start
+        content = memoryview(self.image.data)[segment.offset : segment.offset + segment.file_size]
+        memory.view[frame : frame + segment.file_size] = content
+        content.release()
+        end = page_align(segment.vaddr + segment.size)
+        text_end = min(self.text_end, end) if segment.flags & _PF_X else segment.vaddr
+        if segment.vaddr < text_end:
+            memory.map(segment.vaddr, frame, text_end - segment.vaddr, READ_EXEC)
+        start = max(segment.vaddr, text_end)
+        # The last segment holds the init code among the init data, which is why the linker marks it RWX.
+        prot = READ_WRITE & ~(1 << 63) if segment.flags == 7 else READ_WRITE
+        memory.map(start, frame + start - segment.vaddr, end - start, prot)
+
+    def mark_rodata_ro(self) -> None:
+        """mark_rodata_ro(): what is constant after initialisation cannot be written any more."""
+        memory = self._k.memory
+        end = self._section_end("__modver")
+        memory.protect(self.text_end, end - self.text_end, READ_ONLY)
+
+    def percpu_template(self) -> bytes:
+        """What each CPU's per-CPU area begins with: .data..percpu."""
+        template = next((s for s in self.image.segments if s.vaddr == 0), None)
+        if template is None:
+            return b""
+        stored = bytes(self.image.data[template.offset : template.offset + template.file_size])
+        return stored.ljust(template.size, b"\0")
+
+    # -- symbols --------------------------------------------------------------------------------------
+
+    def contains(self, address: int) -> bool:
+        """Does ``address`` lie in the image?"""
+        return self.start <= address < self.end
+
+    def get(self, name: str) -> int | None:
+        """The address of any symbol of the image, exported or not; of a per-CPU one its offset."""
+        export = self.image.exports.get(name)
+        return export.address if export is not None else self.symbols.get(name)
+
+    def address(self, name: str) -> int:
+        """The address of a symbol. Raises LayoutError if the image has none of this name."""
+        if (found := self.get(name)) is None:
+            raise LayoutError(f"has no symbol {name}", subject=self.image.path)
+        return found
+
+    def set(self, name: str, value: int, size: int = 8) -> None:
+        """Store a value in a variable of the image, if it has one of this name."""
+        if (address := self.get(name)) is not None:
+            self._k.memory.write(address, (value & (1 << 64) - 1).to_bytes(8, "little")[:size], force=True)
+
+    def find(self, name: str) -> Symbol | None:
+        """What the image exports under this name."""
+        export = self.image.exports.get(name)
+        if export is None:
+            return None
+        return Symbol(name, export.address, export.gpl, export.namespace, export.crc)
+
+    def lookup(self, address: int) -> tuple[Kallsym, int] | None:
+        """The symbol that ``address`` is in, and its size in bytes."""
+        if not self.contains(address) or (symbol := self.symbols.at(address)) is None:
+            return None
+        return symbol, self.symbols.size_at(address)
+
+    # -- tables ---------------------------------------------------------------------------------------
+
+    def _table(self, name: str) -> tuple[int, int]:
+        section = self.image.section(name)
+        return (section.addr, section.size) if section is not None else (0, 0)
+
+    @cached_property
+    def bugs(self) -> dict[int, int]:
+        """Where in ``__bug_table`` the entry of the ud2 at an address is."""
+        start, size = self._table("__bug_table")
+        raw = self.image.read(start, size // _BUG_ENTRY.size * _BUG_ENTRY.size) if size else b""
+        places = range(start, start + size, _BUG_ENTRY.size)
+        return {
+            at + address: at
+            for at, (address, _, _, _) in zip(places, _BUG_ENTRY.iter_unpack(raw), strict=False)
+        }
+
+    @cached_property
+    def fixups(self) -> dict[int, extable.Entry]:
+        """The image's exception table, by the address of the instruction."""
+        start, size = self._table("__ex_table")
+        table = self.image.read(start, size) if size else b""
+        return {entry.insn: entry for entry in extable.entries(table, start)}
+
+    @cached_property
+    def orc(self) -> OrcTable:
+        """The image's ORC table, for call traces."""
+        old = self._k.types.has("orc_entry", "end") or not self._k.types.has("orc_entry", "signal")
+        ips, entries = self._table(".orc_unwind_ip"), self._table(".orc_unwind")
+        return orc.read_table(self._k.memory, ips, entries, has_undefined_type=not old)

@@ -1,0 +1,60 @@
+"""What a module is to an image besides what Python keeps of it: find_module_sections() and sysfs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.module import Module
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+SECTIONS: Final = (
+    # section, member that points to it, member that counts its entries, bytes of an entry
+    ("__jump_table", "jump_entries", "num_jump_entries", 16),
+    ("__tracepoints_ptrs", "tracepoints_ptrs", "num_tracepoints", 4),
+    ("__bpf_raw_tp_map", "bpf_raw_events", "num_bpf_raw_events", 32),
+    (".static_call_sites", "static_call_sites", "num_static_call_sites", 8),
+    ("_ftrace_events", "trace_events", "num_trace_events", 8),
+    ("_ftrace_eval_map", "trace_evals", "num_trace_evals", 8),
+    ("__ksymtab", "syms", "num_syms", 12),
+    ("__ksymtab_gpl", "gpl_syms", "num_gpl_syms", 12),
+    ("__ex_table", "extable", "num_exentries", 12),
+    ("___srcu_struct_ptrs", "srcu_struct_ptrs", "num_srcu_structs", 8),
+    (".data..percpu", "percpu", "percpu_size", 1),
+)
+
+
+def fill_struct(k: Kernel, module: Module) -> None:
+    """find_module_sections(): tell the image's code where the parts of a module are."""
+    types, memory = k.types, k.memory
+    for section, pointer, count, size in SECTIONS:
+        start, length = module.layout.sections.get(section, (0, 0))
+        if start and types.has("module", pointer) and types.has("module", count):
+            memory.set_u64(module.address + types.offset("module", pointer), start)
+            memory.set_u32(module.address + types.offset("module", count), length // size)
+
+
+def add_to_sysfs(k: Kernel, module: Module) -> None:
+    """mod_sysfs_init(): /sys/module/NAME, which drivers link to."""
+    image = k.image
+    if image is None or (kset := image.get("module_kset")) is None or not k.memory.u64(kset):
+        return
+    mkobj = module.address + k.types.offset("module", "mkobj")
+    kobj = mkobj + k.types.offset("module_kobject", "kobj")
+    k.memory.fill(mkobj, 0, k.types.sizeof("module_kobject"))
+    k.memory.set_u64(mkobj + k.types.offset("module_kobject", "mod"), module.address)
+    k.memory.set_u64(kobj + k.types.offset("kobject", "kset"), k.memory.u64(kset))
+    name = module.address + k.types.offset("module", "name")
+    fmt = k.slab.kernel_object(8)
+    k.memory.write(fmt, b"%s\0")
+    k.cpu.call(image.address("kobject_init_and_add"), kobj, image.address("module_ktype"), 0, fmt, name)
+    k.slab.kfree(fmt)
+
+
+def remove_from_sysfs(k: Kernel, module: Module) -> None:
+    """mod_sysfs_fini()."""
+    image = k.image
+    kobj = module.address + k.types.offset("module", "mkobj") + k.types.offset("module_kobject", "kobj")
+    if image is not None and k.memory.u64(kobj + k.types.offset("kobject", "kset")):
+        k.cpu.call(image.address("kobject_del"), kobj)
