@@ -44,6 +44,8 @@ ERESTARTSYS: Final = 512
 
 SWITCH_COST_NS = 1_000
 """What a context switch takes. It keeps tasks that only yield to one another from stopping the clock."""
+POLLS = 1_000
+"""Calls of schedule() after which a task that is alone and does not sleep is taken to poll."""
 SLICE_CALLS = 10_000
 """Kernel calls after which a task that never sleeps is made to let time pass and others run."""
 SLICE_NS = 100_000_000
@@ -102,6 +104,8 @@ class Scheduler:
         self._random = random.Random(seed) if seed is not None else None  # noqa: S311 - not a secret
         self._hub = getcurrent()
         self.in_interrupt = False
+        self._polls = 0
+        """How often in a row a task has called schedule() while it was the only one to run."""
         self._woken = False
         """The current task has woken another, which has slept and so may run before it."""
         self._since = 0
@@ -218,8 +222,17 @@ class Scheduler:
                 task.on_sleep()
         else:
             self._k.tasks.set_state(task, TASK_RUNNING)
+            self._yielded()
             self._enqueue(task)
         self._leave(task)
+
+    def _yielded(self) -> None:
+        """A task gives way though nobody else wants the CPU: it polls. When it has done so for long, the time
+        until something can happen passes in ticks, or it would be polling for minutes of the host's time.
+        """
+        self._polls = 0 if self._queue else self._polls + 1
+        if self._polls > POLLS:
+            self.clock.advance_to(self.clock.now + self.clock.tick)
 
     def _leave(self, task: Task) -> None:
         cpu = self._k.cpu

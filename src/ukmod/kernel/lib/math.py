@@ -62,7 +62,8 @@ def iter_div_u64_rem(k: Kernel, dividend: ULong, divisor: UInt, remainder: Ptr) 
 @export()
 def mul_u64_u64_div_u64(k: Kernel, a: ULong, b: ULong, divisor: ULong) -> ULong:
     """``u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)``: the product has 128 bits."""
-    del k
+    if not divisor:
+        divide_error(k)
     return a * b // divisor
 
 

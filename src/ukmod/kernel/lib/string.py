@@ -149,7 +149,9 @@ def stpcpy(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
 @export()
 def strncpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
     """``char *strncpy(char *dest, const char *src, size_t count)``: padded with NULs, or without any."""
-    k.memory.write(dest, k.memory.cstring(src, count).ljust(count, b"\0"))
+    text = k.memory.cstring(src, count)
+    k.memory.write(dest, text)
+    k.memory.fill(dest + len(text), 0, count - len(text))
     return dest
 
 

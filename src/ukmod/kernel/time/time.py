@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.kernel.traps import divide_error
 from ukmod.machine.abi import S64, Int, Long, Ptr, UInt, ULong
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ def time64_to_tm(k: Kernel, seconds: S64, offset: Int, result: Ptr) -> None:
 @export("__ktime_divns", gpl=True)
 def ktime_divns(k: Kernel, time: S64, divisor: S64) -> S64:
     """s64 __ktime_divns(const ktime_t kt, s64 div): rounded towards zero."""
-    del k
+    if not divisor:
+        divide_error(k)
     quotient = abs(time) // abs(divisor)
     return quotient if (time < 0) == (divisor < 0) else -quotient
 
