@@ -66,8 +66,11 @@ def chain_call_robust(k: Kernel, head: int, values: tuple[int, int], data: int) 
 
 def _call_first(k: Kernel, head: int, value: int, data: int, limit: int = -1) -> tuple[int, int]:
     """Call the blocks, at most ``limit`` (-1: all); the last answer, and how many were called."""
-    memory, links = k.memory, _Links(k)
+    memory = k.memory
     result, called, current = 0, 0, memory.u64(head)
+    if not current:
+        return 0, 0  # without a block, nothing may have told what one looks like
+    links = _Links(k)
     while current and called != limit:
         following = memory.u64(current + links.next)
         result = k.cpu.call(memory.u64(current + links.call), current, value, data) & 0xFFFF_FFFF

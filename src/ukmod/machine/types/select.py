@@ -91,6 +91,8 @@ def find_profile(module: Elf, directory: str | None = None) -> Profile | None:
     directory = SHIPPED_PROFILES if directory is None else directory
     try:
         names = sorted(name for name in os.listdir(directory) if name.endswith(_SUFFIXES))
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise LayoutError(f"cannot read: {error.strerror}", errno=error.errno, subject=directory) from error
     # The one named after the module's release is the likeliest.
