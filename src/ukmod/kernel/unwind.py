@@ -100,6 +100,9 @@ def source_line(k: Kernel, address: int) -> str:
         found = lines.find(section, address - start)
     except UkmodError:
         return ""
+    # An inline function of a header is the kernel's; the module's author wants the line that called it.
+    while found is not None and found.caller is not None and "/include/" in found.file:
+        found = found.caller
     return f"{found.file}:{found.line}" if found is not None else ""
 
 
