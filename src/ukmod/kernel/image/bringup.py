@@ -123,7 +123,6 @@ LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
     "rcu_sysrq_init": "RCU is Python's",
     "init_workqueues": "workqueues are Python's",
     "wq_sysfs_init": "workqueues are Python's",
-    "ksysfs_init": "",
     "init_hw_perf_events": "no performance counters",
     "kvm_setup": "no hypervisor",
     "mcheck_init": "no machine checks",
@@ -173,6 +172,7 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
     hardware.wire(k.cpu)
     interpose(k, image)
     _set_variables(k, image)
+    _keep_jiffies(k, image)
     fence, k.slab.fence.limit = k.slab.fence.limit, 0  # the kernel's own objects are not what is looked at
     done = [_call(k, image, name, address, level) for name, address, level in _calls(image)]
     k.slab.fence.limit = fence
@@ -181,6 +181,17 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
     boot = Boot(tuple(done), tuple(k.log.records))
     _forget(k)
     return boot
+
+
+def _keep_jiffies(k: Kernel, image: MappedImage) -> None:
+    """The image reads its own ``jiffies``, so that is kept true: whenever time passes, and when a task runs."""
+    at, clock = image.address("jiffies"), k.clock
+
+    def update() -> None:
+        k.memory.set_u64(at, clock.jiffies)
+
+    clock.on_advance = update
+    update()
 
 
 def _set_variables(k: Kernel, image: MappedImage) -> None:
