@@ -37,13 +37,14 @@ class Area:
         Raises LimitError when the area or the machine's RAM is used up.
         """
         size = max(page_align(size), PAGE_SIZE)
+        free = self._free.get(size)
+        if not free and self._next + size + PAGE_SIZE > self.end:
+            raise LimitError(f"no room for {size} bytes from {self.base:#x}", errno=12)
         frame = self.memory.alloc_frames(size // PAGE_SIZE)
-        if free := self._free.get(size):
+        if free:
             address = free.pop()
         else:
             address = self._next
-            if address + size + PAGE_SIZE > self.end:
-                raise LimitError(f"no room for {size} bytes from {self.base:#x}", errno=12)
             self._next = address + size + PAGE_SIZE
         self.memory.map(address, frame, size, prot)
         self._ranges[address] = _Range(frame, size)

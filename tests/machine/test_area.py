@@ -1,0 +1,71 @@
+"""Ranges of kernel addresses: guard pages, reuse, exhaustion."""
+
+from __future__ import annotations
+
+import pytest
+
+from ukmod.errors import LimitError
+from ukmod.machine.area import VMALLOC_START, Area
+from ukmod.machine.memory import PAGE_SIZE, READ_ONLY, Fault, Memory
+
+
+@pytest.fixture
+def area(memory: Memory) -> Area:
+    return Area(memory, VMALLOC_START, 1 << 20)
+
+
+def test_whole_pages_zeroed_and_writable(memory: Memory, area: Area) -> None:
+    at = area.alloc(PAGE_SIZE + 1)
+    assert area.size_of(at) == 2 * PAGE_SIZE
+    memory.write(at, b"x" * 2 * PAGE_SIZE)
+
+
+def test_nothing_still_takes_a_page(area: Area) -> None:
+    assert area.size_of(area.alloc(0)) == PAGE_SIZE
+
+
+def test_a_guard_page_follows(memory: Memory, area: Area) -> None:
+    first, second = area.alloc(PAGE_SIZE), area.alloc(PAGE_SIZE)
+    assert second == first + 2 * PAGE_SIZE
+    with pytest.raises(Fault):
+        memory.u8(first + PAGE_SIZE)
+
+
+def test_protection(memory: Memory, area: Area) -> None:
+    at = area.alloc(PAGE_SIZE, READ_ONLY)
+    with pytest.raises(Fault):
+        memory.set_u8(at, 1)
+
+
+def test_freed_addresses_fault_and_are_reused(memory: Memory, area: Area) -> None:
+    at = area.alloc(PAGE_SIZE)
+    memory.write(at, b"secret")
+    area.free(at)
+    assert area.size_of(at) == 0
+    with pytest.raises(Fault):
+        memory.u8(at)
+    assert area.alloc(PAGE_SIZE) == at
+    assert memory.read(at, 6) == bytes(6)
+
+
+def test_no_addresses_left_leaves_the_memory_alone(memory: Memory, area: Area) -> None:
+    left = memory.frames_left()
+    with pytest.raises(LimitError, match="no room"):
+        area.alloc(1 << 20)
+    assert memory.frames_left() == left
+    assert area.alloc((1 << 20) - PAGE_SIZE) == area.base
+
+
+def test_no_memory_left_leaves_the_addresses_alone(memory: Memory) -> None:
+    area = Area(memory, VMALLOC_START, 1 << 40)
+    with pytest.raises(LimitError, match="used up"):
+        area.alloc(1 << 30)
+    assert area.alloc(PAGE_SIZE) == VMALLOC_START
+
+
+def test_a_thousand_rounds_use_no_more_than_one(memory: Memory, area: Area) -> None:
+    area.free(area.alloc(3 * PAGE_SIZE))
+    left = memory.frames_left()
+    for _ in range(1000):
+        area.free(area.alloc(3 * PAGE_SIZE))
+    assert memory.frames_left() == left

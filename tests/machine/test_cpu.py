@@ -1,0 +1,275 @@
+"""The CPU: calls in both directions, exceptions, and code that runs on and on."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from ukmod.errors import MachineError
+from ukmod.machine import stubs
+from ukmod.machine.cpu import (
+    DE_VECTOR,
+    GP_VECTOR,
+    MC_VECTOR,
+    PF_VECTOR,
+    UD_VECTOR,
+    Cpu,
+    CpuException,
+    Registers,
+)
+from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, Fault
+
+CODE = 0xFFFF_FFFF_C000_0000
+DATA = 0xFFFF_C900_0000_0000
+
+
+class Ended(BaseException):
+    """The kernel's answer to an exception in these tests."""
+
+
+def load(cpu: Cpu, code: bytes, at: int = CODE) -> int:
+    if not cpu.memory.prot(at):
+        cpu.memory.map(at, cpu.memory.alloc_frames(1), PAGE_SIZE, READ_EXEC)
+    cpu.memory.write(at, code, force=True)
+    cpu.flush_code()
+    return at
+
+
+def mov(register: str, value: int) -> bytes:
+    """Movabs $value,%register."""
+    number = stubs.REGISTERS.index(register)
+    return bytes((0x48 | number >> 3, 0xB8 | number & 7)) + struct.pack("<Q", value & (1 << 64) - 1)
+
+
+def call(function: int) -> bytes:
+    """Call a function with the stack aligned, and go on."""
+    return b"\x55" + mov("rax", function) + b"\xff\xd0\x5d"
+
+
+def raised_by(cpu: Cpu, code: bytes, *arguments: int) -> CpuException:
+    """The exception that the code ends with."""
+    caught: list[CpuException] = []
+
+    def on_exception(raised: CpuException) -> Registers:
+        caught.append(raised)
+        raise Ended
+
+    cpu.on_exception = on_exception
+    function = load(cpu, code)
+    with pytest.raises(Ended):
+        cpu.call(function, *arguments)
+    return caught[0]
+
+
+class TestCalls:
+    """Python calls the guest, the guest calls Python, and so on."""
+
+    def test_arguments_and_result(self, cpu: Cpu) -> None:
+        # lea (%rdi,%rsi),%rax; sub %rdx,%rax; ret
+        code = load(cpu, b"\x48\x8d\x04\x37\x48\x29\xd0\xc3")
+        assert cpu.call(code, 5, 6, 12) == (1 << 64) - 1
+
+    def test_python_function(self, cpu: Cpu) -> None:
+        stub = cpu.add_function(lambda frame: frame[stubs.F_ARGS] * 2 + frame[stubs.F_ARGS + 5])
+        assert cpu.call(load(cpu, call(stub) + b"\xc3"), 20, 0, 0, 0, 0, 2) == 42
+
+    def test_a_negative_result_is_sign_extended(self, cpu: Cpu) -> None:
+        assert cpu.call(cpu.add_function(lambda _: -22)) == (1 << 64) - 22
+
+    def test_what_a_c_function_preserves_is_preserved(self, cpu: Cpu) -> None:
+        # push %rbx; mov %rdi,%rbx; call; mov %rbx,%rax; pop %rbx; ret
+        stub = cpu.add_function(lambda frame: cpu.call(CODE + 64))
+        load(cpu, b"\x53\x48\x89\xfb" + mov("rax", stub) + b"\xff\xd0\x48\x89\xd8\x5b\xc3")
+        cpu.memory.write(CODE + 64, mov("rax", 7) + b"\xc3", force=True)
+        assert cpu.call(CODE, 0x1234) == 0x1234
+
+    def test_they_nest(self, cpu: Cpu) -> None:
+        def factorial(frame: memoryview) -> int:
+            n = frame[stubs.F_ARGS]
+            return n * cpu.call(CODE, n - 1) if n > 1 else 1
+
+        load(cpu, call(cpu.add_function(factorial)) + b"\xc3")
+        assert cpu.call(CODE, 10) == 3628800
+        assert cpu.depth == 0
+
+    def test_without_end_they_fault(self, cpu: Cpu) -> None:
+        load(cpu, call(cpu.add_function(lambda _: cpu.call(CODE))) + b"\xc3")
+        with pytest.raises(Fault):
+            cpu.call(CODE)
+        assert cpu.depth == 0
+
+    def test_a_fault_in_a_python_function_is_told_with_its_number(self, cpu: Cpu) -> None:
+        told: list[int] = []
+
+        def on_fault(_fault: Fault, number: int) -> None:
+            told.append(cpu.stub_at(number))
+
+        cpu.on_fault = on_fault
+        stub = cpu.add_function(lambda _: cpu.memory.u8(0))
+        with pytest.raises(Fault):
+            cpu.call(stub)
+        assert told == [stub]
+
+    def test_more_functions_than_the_first_pages_hold(self, cpu: Cpu) -> None:
+        stubs_ = [cpu.add_function(lambda _, n=n: n) for n in range(10_000)]
+        assert [cpu.call(stubs_[n]) for n in (0, 4095, 9_999)] == [0, 4095, 9_999]
+
+
+class TestExceptions:
+    """What hardware raises, as a value."""
+
+    @pytest.mark.parametrize(
+        ("code", "vector"),
+        [
+            (b"\x0f\x0b", UD_VECTOR),
+            (b"\x31\xc9\xf7\xf1", DE_VECTOR),
+            (b"\x0f\xaa", UD_VECTOR),  # rsm
+            (b"\xcd\x80", 0x80),
+            (mov("rax", 0x8000_0000_0000_0000) + b"\x8b\x00", GP_VECTOR),
+        ],
+    )
+    def test_vectors(self, cpu: Cpu, code: bytes, vector: int) -> None:
+        assert raised_by(cpu, code).vector == vector
+
+    @pytest.mark.parametrize(
+        ("code", "write"),
+        [(b"\x48\x8b\x07", False), (b"\x48\x89\x07", True), (b"\xff\x07", True), (b"\xf3\xaa", True)],
+    )
+    def test_absent_page(self, cpu: Cpu, code: bytes, write: bool) -> None:
+        raised = raised_by(cpu, mov("rcx", 8) + code + b"\xc3", DATA + 8)
+        assert (raised.vector, raised.address) == (PF_VECTOR, DATA + 8)
+        assert (raised.write, raised.fetch, raised.present) == (write, False, False)
+
+    def test_read_only_page(self, cpu: Cpu) -> None:
+        cpu.memory.map(DATA, cpu.memory.alloc_frames(1), PAGE_SIZE, READ_ONLY)
+        raised = raised_by(cpu, b"\x48\x89\x07\xc3", DATA)
+        assert (raised.write, raised.present) == (True, True)
+
+    def test_data_is_not_executed(self, cpu: Cpu) -> None:
+        cpu.memory.map(DATA, cpu.memory.alloc_frames(1), PAGE_SIZE, READ_ONLY)
+        raised = raised_by(cpu, b"\xff\xe7", DATA)
+        assert (raised.fetch, raised.present, raised.registers.rip) == (True, True, DATA)
+
+    @pytest.mark.parametrize("address", [0, DATA, 0xFFFF_FFFF_FFFF_FFF0])
+    def test_jump_to_nothing(self, cpu: Cpu, address: int) -> None:
+        raised = raised_by(cpu, b"\xff\xe7", address)
+        assert (raised.fetch, raised.present, raised.address) == (True, False, address)
+
+    def test_a_repaired_fault_is_tried_again(self, cpu: Cpu) -> None:
+        def repair(raised: CpuException) -> Registers:
+            cpu.memory.map(DATA, cpu.memory.alloc_frames(1), PAGE_SIZE, READ_ONLY)
+            cpu.memory.write(DATA, b"\x2a", force=True)
+            return raised.registers
+
+        cpu.on_exception = repair
+        assert cpu.call(load(cpu, b"\x48\x8b\x07\xc3"), DATA) == 42
+
+    def test_or_passed_over(self, cpu: Cpu) -> None:
+        cpu.on_exception = lambda raised: replace(raised.registers, rip=raised.registers.rip + 2)
+        assert cpu.call(load(cpu, mov("rax", 3) + b"\x0f\x0b\xc3")) == 3
+
+    def test_many_calls_do_not_change_what_a_fault_is(self, cpu: Cpu) -> None:
+        stub = cpu.add_function(lambda _: 0)
+        # mov $2000,%ebx; call; dec %ebx; jnz; mov (0),%eax
+        loop = b"\xbb\xd0\x07\x00\x00" + call(stub) + b"\xff\xcb\x75\xee"
+        raised = raised_by(cpu, b"\x53" + loop + b"\x8b\x04\x25\0\0\0\0")
+        assert (raised.vector, raised.address) == (PF_VECTOR, 0)
+
+
+class TestForgery:
+    """Guest code may know how Python is called, and try to do it itself."""
+
+    @pytest.mark.parametrize("number", [2, 1000, 1 << 31, 1 << 63, (1 << 64) - 1])
+    def test_a_trap_without_a_function(self, cpu: Cpu, number: int) -> None:
+        raised = raised_by(cpu, mov("r11", number) + mov("rax", stubs.TRAP_AT) + b"\xff\xe0")
+        assert raised.vector == GP_VECTOR
+        assert stubs.TRAP_AT < raised.registers.rip <= stubs.PADDING_AT
+
+    @pytest.mark.parametrize("number", [1000, (1 << 64) - 1])
+    def test_a_forged_trap_frame(self, cpu: Cpu, number: int) -> None:
+        code = mov("rdi", stubs.FRAME_BASE) + mov("rax", number) + b"\x48\x89\x07\xf4"
+        assert raised_by(cpu, code).vector == GP_VECTOR
+
+    @pytest.mark.parametrize("sp", [0, 8, 1 << 63, stubs.STUB_BASE, (1 << 64) - 8])
+    def test_a_trap_without_a_stack(self, cpu: Cpu, sp: int) -> None:
+        stub = cpu.add_function(lambda _: 0)
+        raised = raised_by(cpu, mov("rsp", sp) + mov("rax", stub) + b"\xff\xe0")
+        assert raised.vector in (PF_VECTOR, GP_VECTOR)
+
+    def test_stubs_cannot_be_written(self, cpu: Cpu) -> None:
+        raised = raised_by(cpu, b"\xc6\x07\x90\xc3", cpu.add_function(lambda _: 0))
+        assert (raised.write, raised.present) == (True, True)
+
+    def test_the_trap_frame_is_not_executed(self, cpu: Cpu) -> None:
+        assert raised_by(cpu, b"\xff\xe7", stubs.FRAME_BASE).fetch
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            b"\x31\xc0\x0f\x22\xc0",  # mov %rax,%cr0: paging off
+            mov("rax", 0x40_0000) + b"\x0f\x22\xd8\xc3",  # page tables of nothing
+            mov("rax", 0xF_FFFF_FFFF_F000) + b"\x0f\x22\xd8\xc3",  # page tables outside of RAM
+            b"\x31\xc0\x0f\x22\xe0\xc3",  # mov %rax,%cr4
+            b"\xb9\x80\x00\x00\xc0\x31\xc0\x31\xd2\x0f\x30\xc3",  # wrmsr EFER
+        ],
+    )
+    def test_control_registers(self, cpu: Cpu, code: bytes) -> None:
+        assert raised_by(cpu, code).vector in (PF_VECTOR, GP_VECTOR, MC_VECTOR)
+        assert cpu.call(load(cpu, mov("rax", 42) + b"\xc3", CODE + PAGE_SIZE)) == 42
+
+    @pytest.mark.parametrize(
+        "code",
+        [b"\x48\xcf", b"\xcf", b"\x48\x0f\x07", b"\x0f\x05", b"\x0f\x34", b"\x0f\x35", b"\x48\xcb", b"\xcb"],
+    )
+    def test_ways_out_of_the_kernel(self, cpu: Cpu, code: bytes) -> None:
+        raised_by(cpu, code)
+
+    def test_ports_lead_nowhere(self, cpu: Cpu) -> None:
+        cpu.call(load(cpu, b"\xec\xee\xe4\x60\xc3"))
+
+
+class TestRunningOn:
+    """Code that does not call the kernel is interrupted."""
+
+    @pytest.mark.parametrize(
+        "code", [b"\xeb\xfe", b"\xfa\xeb\xfe", b"\xf4\xeb\xfd", b"\xe8\0\0\0\0\x58\xeb\xf8"]
+    )
+    def test_it_is_told(self, cpu: Cpu, code: bytes) -> None:
+        told: list[int] = []
+
+        def stuck(registers: Registers, silent: bool) -> None:
+            told.append(registers.rip)
+            assert silent
+            raise Ended
+
+        cpu.on_stuck = stuck
+        with pytest.raises(Ended):
+            cpu.call(load(cpu, code))
+        assert CODE <= told[0] < CODE + 64
+
+    def test_it_may_go_on(self, cpu: Cpu) -> None:
+        # 1: cmpb $0,(%rdi); je 1b; mov $5,%eax; ret
+        at = cpu.memory.map_direct(cpu.memory.alloc_frames(1), PAGE_SIZE)
+        cpu.on_stuck = lambda _registers, _silent: cpu.memory.set_u8(at, 1)
+        assert cpu.call(load(cpu, b"\x80\x3f\x00\x74\xfb\xb8\x05\x00\x00\x00\xc3"), at) == 5
+
+    def test_a_loop_of_exceptions_uses_up_the_slice(self, cpu: Cpu) -> None:
+        cpu.on_exception = lambda raised: replace(raised.registers, rip=raised.registers.rip + 2)
+        told: list[bool] = []
+
+        def stuck(_registers: Registers, silent: bool) -> None:
+            told.append(silent)
+            raise Ended
+
+        cpu.on_stuck = stuck
+        cpu.new_slice(10_000)
+        with pytest.raises(Ended):
+            cpu.call(load(cpu, b"\x0f\x0b\xeb\xfc"))
+        assert told == [False]
+
+
+def test_nobody_handles_the_exception(cpu: Cpu) -> None:
+    with pytest.raises(MachineError, match="unhandled exception 6"):
+        cpu.call(load(cpu, b"\x0f\x0b"))
