@@ -36,6 +36,7 @@ from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
 from ukmod.machine import abi
 from ukmod.machine.memory import Fault
+from ukmod.machine.image import KernelImage
 from ukmod.machine.types import Types, types_for
 from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
@@ -114,7 +115,7 @@ class Kernel:
     # -- life -----------------------------------------------------------------------------------------
 
     def _boot(self, types: Types) -> Core:
-        core = self._core = Core(types, programs=self.programs, **self._options)
+        core = self._core = Core(types, programs=self.programs, image=self._kernel_image(), **self._options)
         for exported, function in self._exports:
             core.symbols.add_function(exported, function, kernel=False)
         for name, value in self._sysctls.items():
@@ -122,6 +123,9 @@ class Kernel:
         for listener in self._listeners:
             core.log.on_record.append(listener)
         return core
+
+    def _kernel_image(self) -> KernelImage | None:
+        return KernelImage(os.fspath(self._image)) if self._image is not None else None
 
     def boot(self, modules: Iterable[str | os.PathLike[str]] = ()) -> Core:
         """Boot now, as the kernel that these module files (or the tree's) were built for.

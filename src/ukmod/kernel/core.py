@@ -103,8 +103,8 @@ class Kernel:
         image: KernelImage | None = None,
     ) -> None:
         self.types = types
-        self.release = release
-        self.vermagic = vermagic
+        self.release = release or (image.release if image is not None else "")
+        self.vermagic = vermagic or (image.vermagic if image is not None else None) or None
         """What a module must have been built for; None until the first one says it."""
         self.cmdline = cmdline
         self.force_load = force_load
@@ -130,6 +130,9 @@ class Kernel:
         self.sched = Scheduler(self, self.clock, seed)
         self.tasks = Tasks(self)
         self.symbols = SymbolTable(self, kernel_functions())
+        if image is not None:
+            crcs = {name: export.crc for name, export in image.exports.items() if export.crc is not None}
+            self.symbols.set_crcs(crcs)
         for name, offset in self.percpu.symbols().items():
             self.symbols.add_data(name, offset)
         self.idle = self.tasks.create("swapper/0", lambda: 0)

@@ -45,13 +45,28 @@ class SymbolTable:
         self._k = kernel
         self._functions = dict(functions)
         self._symbols: dict[str, Symbol] = {}
+        self._added: set[str] = set()
+        """Functions that the user of this kernel adds to it."""
         self._crcs: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._starts: list[int] = []
         self._data = self._data_end = DATA_BASE
 
     def find(self, name: str) -> Symbol | None:
-        """The kernel's export of this name, or None."""
+        """The kernel's export of this name, or None.
+
+        With an image the kernel exports what the image does, and what the user added: what Python implements
+        may be in a module of that kernel.
+        """
+        image = self._k.image
+        if image is None or name in self._added:
+            return self._own(name)
+        if (exported := image.find(name)) is None or name.startswith("__SCT__"):
+            return exported  # a static call is patched where the image has it
+        return self._own(name) or exported
+
+    def _own(self, name: str) -> Symbol | None:
+        """What Python implements under this name, exported or not."""
         if (symbol := self._symbols.get(name)) is not None:
             return symbol
         if (found := self._functions.get(name)) is not None:
@@ -62,7 +77,7 @@ class SymbolTable:
 
     def address(self, name: str) -> int:
         """The address of a kernel function that is known to exist."""
-        symbol = self.find(name)
+        symbol = self._own(name)
         assert symbol is not None, name
         return symbol.address
 
@@ -71,6 +86,8 @@ class SymbolTable:
 
         ``kernel``: its first parameter is the kernel, not an argument of the C function.
         """
+        if not kernel:
+            self._added.add(exported.name)
         handler = bind(function, self._k.memory, (self._k,) if kernel else ())
         return self._add(exported, self._k.cpu.add_function(handler))
 

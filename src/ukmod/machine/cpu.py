@@ -215,6 +215,10 @@ class Cpu:
         )
         self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
 
+    def after_fork(self) -> None:
+        """In the child of a fork(2), which has none of its parent's threads: watch over its own CPU."""
+        self._watchdog = _Watchdog(self._uc, self._watchdog.period)
+
     def on_port_input(self, answer: Callable[[int, int], int]) -> None:
         """Have ``answer(port, size in bytes)`` give what the instruction IN loads."""
         self._uc.hook_add(
@@ -422,14 +426,14 @@ class _Watchdog:
         """Kernel calls so far, and other signs that the guest gets on."""
         self.running = False
         self._uc = uc
-        self._period = period
+        self.period = period
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="ukmod-watchdog", daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
         seen = -1
-        while not self._stop.wait(self._period):
+        while not self._stop.wait(self.period):
             laps = self.laps
             if laps == seen and self.running:
                 self._uc.emu_stop()
