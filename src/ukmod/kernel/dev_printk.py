@@ -71,11 +71,11 @@ def emit(k: Kernel, level: int, device: int, text: bytes) -> int:
 def _message(k: Kernel, level: int, device: int, text: bytes, prefix: str = "") -> None:
     """__dev_printk(): with the driver's and the device's name in front."""
     if not device:
-        k.log.store(f"{prefix}(NULL device *): ".encode() + text, level)
+        k.log.store(f"{prefix}(NULL device *): ".encode("utf-8", "surrogateescape") + text, level)
         return
     driver = driver_string(k, device)
     who = f"{prefix}{_text(k, driver) if driver else ''} {dev_name(k, device)}: "
-    emit(k, level, device, who.encode() + text)
+    emit(k, level, device, who.encode("utf-8", "surrogateescape") + text)
 
 
 def _dev_level(name: str, level: int) -> Callable[..., Any]:
@@ -158,7 +158,9 @@ def _prefix(k: Kernel, descriptor: int) -> str:
 @export("__dynamic_pr_debug")
 def dynamic_pr_debug(k: Kernel, descriptor: Ptr, fmt: CStr, args: VarArgs) -> None:
     """``void __dynamic_pr_debug(struct _ddebug *, const char *fmt, ...)``: a call site that is on."""
-    k.log.store(_prefix(k, descriptor).encode() + vformat(k, fmt, args), LOGLEVEL_DEBUG)
+    k.log.store(
+        _prefix(k, descriptor).encode("utf-8", "surrogateescape") + vformat(k, fmt, args), LOGLEVEL_DEBUG
+    )
 
 
 @export("__dynamic_dev_dbg")

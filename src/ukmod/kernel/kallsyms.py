@@ -56,7 +56,7 @@ class Kallsyms:
 
 
 def _store(k: Kernel, buffer: int, text: str) -> int:
-    encoded = text.encode()
+    encoded = text.encode("utf-8", "surrogateescape")
     k.memory.write(buffer, encoded + b"\0")
     return len(encoded)
 

@@ -23,7 +23,7 @@ KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
 NOTIFY_STOP_MASK: Final = 0x8000
 _SYMBOL_WAIT = 30
 """Seconds that a symbol of a module that is still being initialised is waited for."""
-_EM_X86_64 = 62
+_ET_REL, _EM_X86_64 = 1, 62
 
 
 def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: int = 0) -> Module:
@@ -67,6 +67,9 @@ def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
     try:
         signature = parse_signature(image, path=path)
         elf = Elf(image[: signature.module_size] if signature else image, path)
+        if elf.type != _ET_REL:
+            k.printk(f"Invalid ELF header type: {elf.type} != {_ET_REL}\n", KERN_ERR)
+            raise FormatError(f"an ELF file of type {elf.type} is no object file ({_ET_REL})", path=path)
         if elf.machine != _EM_X86_64:
             k.printk(f"Invalid architecture in ELF header: {elf.machine}\n", KERN_ERR)
             raise FormatError(
@@ -80,6 +83,11 @@ def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
         if this_module is None or not this_module.flags & module_layout.SHF_ALLOC:
             k.printk(f"{name}: No module found in object\n", KERN_WARNING)
             raise FormatError("no .gnu.linkonce.this_module section: this is not a kernel module", path=path)
+        if this_module.size != (size := k.types.sizeof("module")):
+            # Checked since v6.3 only; before that such a module would have been believed.
+            text = f".gnu.linkonce.this_module section size must be {size} bytes, it is {this_module.size}"
+            k.printk(f"{name}: {text}\n", KERN_ERR)
+            raise FormatError(text, path=path)
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=path) from error
     return elf, signature is not None
@@ -229,13 +237,7 @@ def _resolve_now(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, i
 def _read_struct(k: Kernel, module: Module) -> None:
     """Fill in struct module, and take from it and its sections what the kernel needs to know."""
     memory, offset, layout = k.memory, k.types.offset, module.layout
-    module.address, size = layout.sections[".gnu.linkonce.this_module"]
-    if size != k.types.sizeof("module"):
-        text = (
-            f".gnu.linkonce.this_module section size must be {k.types.sizeof('module')} bytes, it is {size}"
-        )
-        k.printk(f"{module.name}: {text}\n", KERN_ERR)
-        raise LoadError(text, errno=ENOEXEC, subject=module.name)
+    module.address, _ = layout.sections[".gnu.linkonce.this_module"]
     module.init = memory.u64(module.address + offset("module", "init"))
     module.exit = memory.u64(module.address + offset("module", "exit"))
     for head in ("list", "source_list", "target_list"):

@@ -86,7 +86,7 @@ def _symbol(k: Kernel, value: int, spec: Spec) -> bytes:
         text = k.kallsyms.sprint(value, back=1)
     else:
         text = k.kallsyms.sprint(value, offset=spec.extension[:1] == b"S")
-    return cut(text.encode(), spec)
+    return cut(text.encode("utf-8", "surrogateescape"), spec)
 
 
 def _hex(k: Kernel, value: int, spec: Spec) -> bytes:
