@@ -24,6 +24,11 @@ DATA_BASE: Final = STUB_BASE - (1 << 24)
 """Where the kernel's exported variables lie."""
 
 
+IMAGE_FIRST: Final = frozenset(("kfree_const", "kstrdup_const"))
+"""Functions that must be the image's own if there is one, as are static calls (``__SCT__``), which the image
+patches: these two know its read-only data."""
+
+
 @dataclass(frozen=True, slots=True)
 class Symbol:
     """An exported symbol that was found: struct find_symbol_arg."""
@@ -61,8 +66,8 @@ class SymbolTable:
         image = self._k.image
         if image is None or name in self._added:
             return self._own(name)
-        if (exported := image.find(name)) is None or name.startswith("__SCT__"):
-            return exported  # a static call is patched where the image has it
+        if (exported := image.find(name)) is None or name.startswith("__SCT__") or name in IMAGE_FIRST:
+            return exported
         return self._own(name) or exported
 
     def _own(self, name: str) -> Symbol | None:
@@ -80,6 +85,11 @@ class SymbolTable:
         symbol = self._own(name)
         assert symbol is not None, name
         return symbol.address
+
+    def is_function(self, address: int, name: str) -> bool:
+        """Is this the address of the function, be it Python's or the image's, whose entry jumps to Python's?"""
+        image = self._k.image
+        return address == self.address(name) or (image is not None and address == image.get(name))
 
     def add_function(self, exported: Export, function: Callable[..., Any], *, kernel: bool = True) -> Symbol:
         """Export a Python function, in place of any other of that name.

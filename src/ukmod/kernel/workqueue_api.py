@@ -54,7 +54,7 @@ class DelayedWork:
     def start(self, wq: Workqueue, delay: int) -> None:
         """__queue_delayed_work(): queue what the caller has marked as pending in ``delay`` jiffies."""
         k, timer, work = self.k, self.timer, self.work
-        if k.timers.function(timer) != k.symbols.address("delayed_work_timer_fn"):
+        if not k.symbols.is_function(k.timers.function(timer), "delayed_work_timer_fn"):
             warn_once(k, WRONG_FUNCTION)
         if k.timers.pending(timer):
             warn_once(k, TIMER_PENDING)

@@ -26,7 +26,8 @@ LSM_ORDER: Final = b"capability"
 """lsm=: the others ask for a policy from user space and for blobs in tasks."""
 PATIENCE: Final = 60.0
 """Virtual seconds that a step may take."""
-_PERCPU_POINTER = 8
+NR_NODE_STATES: Final = 6
+"""include/linux/nodemask.h, with CONFIG_HIGHMEM not set."""
 
 
 class How(Enum):
@@ -173,7 +174,8 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
     interpose(k, image)
     _set_variables(k, image)
     _keep_jiffies(k, image)
-    fence, k.slab.fence.limit = k.slab.fence.limit, 0  # the kernel's own objects are not what is looked at
+    # The kernel's own objects are not what misuse is looked for in.
+    fence, k.slab.fence.limit = k.slab.fence.limit, 0
     done = [_call(k, image, name, address, level) for name, address, level in _calls(image)]
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
@@ -207,6 +209,9 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
     image.set("chosen_lsm_order", order)
     if (masks := image.get("cpu_bit_bitmap")) is not None:
         del masks
+    if (states := image.get("node_states")) is not None:
+        # node_states[N_POSSIBLE] begins with all nodes; nodemask_t has no name that struct layouts know.
+        k.memory.write(states, (1).to_bytes((image.symbols.size_at(states) or 8) // NR_NODE_STATES, "little"))
     if k.types.has("pglist_data") and (nodes := image.get("node_data")) is not None:
         k.memory.set_u64(nodes, k.slab.kernel_object(k.types.sizeof("pglist_data")))
 
@@ -262,6 +267,7 @@ def _call(k: Kernel, image: MappedImage, name: str, address: int, level: str) ->
 
 def _forget(k: Kernel) -> None:
     """What happened so far is the image's business, not that of the modules that come."""
+    k.slab.disown()
     k.log.clear()
     k.oopses.clear()
     k.warnings.clear()

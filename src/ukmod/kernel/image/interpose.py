@@ -56,7 +56,7 @@ NATIVE_AS_GOOD: Final = frozenset(
         "preempt_count_add", "preempt_count_sub", "rcu_is_watching", "rcu_read_lock_held",
         "__init_waitqueue_head", "init_wait_entry", "__mutex_init", "__init_rwsem", "mutex_is_locked",
         "__srcu_read_lock", "__srcu_read_unlock", "bit_waitqueue", "__var_waitqueue",
-        "kmalloc_size_roundup", "is_vmalloc_addr", "__stack_chk_fail",
+        "kmalloc_size_roundup", "kfree_const", "is_vmalloc_addr", "__stack_chk_fail",
     )
 )  # fmt: skip
 """Single functions of which the same is true."""

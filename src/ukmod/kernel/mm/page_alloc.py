@@ -39,6 +39,8 @@ class Pages:
         self._end = VMEMMAP_START + (kernel.memory.size >> PAGE_SHIFT) * self.size
         self._live: dict[int, tuple[int, Trace]] = {}
         """By frame: how many, and who allocated them."""
+        self._own: set[int] = set()
+        """The kernel's own."""
         for name, value in (
             ("page_offset_base", PAGE_OFFSET),
             ("vmemmap_base", VMEMMAP_START),
@@ -95,6 +97,7 @@ class Pages:
         """Free what ``alloc`` returned: a later access is a page fault. Anything else is a Fault itself."""
         if (found := self._live.pop(frame, None)) is None:
             raise Fault(PAGE_OFFSET + frame, write=True)
+        self._own.discard(frame)
         memory = self._k.memory
         memory.set_u32(self.page(frame) + self._refcount, 0)
         memory.unmap(PAGE_OFFSET + frame, found[0] << PAGE_SHIFT)
@@ -108,9 +111,13 @@ class Pages:
         if count == 0:
             self.free(self.frame_of(page))
 
+    def disown(self) -> None:
+        """What has been allocated so far is the kernel's own."""
+        self._own = self._live.keys() | self._own
+
     def live(self) -> list[tuple[int, int, Trace]]:
         """What is allocated: virtual address, size in bytes, and by whom."""
-        return [(PAGE_OFFSET + at, count << PAGE_SHIFT, trace) for at, (count, trace) in self._live.items()]
+        return [(PAGE_OFFSET + at, count << PAGE_SHIFT, trace) for at, (count, trace) in self._live.items() if at not in self._own]
 
 
 def page_of(k: Kernel, physical: int) -> int:

@@ -182,8 +182,17 @@ class Slab:
             )
         return list(sites.values())
 
+    def disown(self) -> None:
+        """What has been allocated so far is the kernel's own, and no module's leak."""
+        for item in self._live.values():
+            item.allocated = NOBODY
+        self._k.vmalloc.disown()
+        self._k.pages.disown()
+
     def _allocations(self) -> Iterator[tuple[str, int, int, Trace]]:
         for item in self._live.values():
+            if item.allocated is NOBODY:
+                continue
             yield item.cache, item.address, item.size, item.allocated
         for address, size, trace in self._k.vmalloc.live():
             yield "vmalloc", address, size, trace

@@ -36,6 +36,8 @@ class Vmalloc:
         self._k = kernel
         self._area = Area(kernel.memory, _STACKS_END, VMALLOC_END - _STACKS_END)
         self._live: dict[int, tuple[int, Trace]] = {}
+        self._own: set[int] = set()
+        """The kernel's own."""
         self._mappings: dict[int, int] = {}
         """vmap()s: pages by address."""
         self._next_mapping = VMALLOC_END
@@ -62,15 +64,20 @@ class Vmalloc:
         elif self._live.pop(address, None) is None:
             warn(k, _NO_AREA, f"Trying to vfree() nonexistent vm area ({hashed(k, address)})\n")
         else:
+            self._own.discard(address)
             self._area.free(address)
 
     def contains(self, address: int) -> bool:
         """is_vmalloc_addr()."""
         return VMALLOC_START <= address < VMALLOC_END
 
+    def disown(self) -> None:
+        """What has been allocated so far is the kernel's own."""
+        self._own = self._live.keys() | self._own
+
     def live(self) -> list[tuple[int, int, Trace]]:
         """What is allocated: address, size in bytes, and by whom."""
-        return [(address, size, trace) for address, (size, trace) in self._live.items()]
+        return [(address, size, trace) for address, (size, trace) in self._live.items() if address not in self._own]
 
     def map_pages(self, frames: list[int]) -> int:
         """vmap(): the address of a mapping of these frames, one after the other."""

@@ -44,7 +44,7 @@ class Clock:
         self._count = 0
         self._started = time.monotonic()
         self.on_advance: Callable[[], None] = lambda: None
-        """Called when time has passed while nothing ran."""
+        """Called when time has passed, before an event's action sees it."""
 
     @property
     def jiffies(self) -> int:
@@ -79,7 +79,10 @@ class Clock:
     def due(self) -> Event | None:
         """Take the next event whose time has come off the queue."""
         when = self.next_event()
-        return heapq.heappop(self._events) if when is not None and when <= self.now else None
+        if when is None or when > self.now:
+            return None
+        self.on_advance()
+        return heapq.heappop(self._events)
 
     def advance_to(self, when: int) -> None:
         """Let time pass until ``when``; no event fires by itself."""
