@@ -1,4 +1,4 @@
-"""Executes a case (tests/steps.py) in the emulated kernel. Its twin for the real one is tests/real/guest.py."""
+"""Executes a case (tests/steps.py) in the emulated kernel, as tests/real/guest.py does in a real one."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ from tests.transcript import describe
 from ukmod.errors import KernelPanic
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.sched import Task
-from ukmod.kmod.linux import DirectoryFiles, LinuxHost
+from ukmod.kmod.linux import DirectoryFiles, LinuxHost, Stream
 from ukmod.kmod.tools import depmod as tools_depmod
 from ukmod.kmod.tree import Tree
 from ukmod.userland import Process
 from ukmod.userland import Program as Main
-from ukmod.userland.host import Output
 
 O_NONBLOCK = 0o4000
 _NOT_FOUND = 127
@@ -75,7 +74,7 @@ def tree(root: Path, config: str) -> Tree:
 def depmod(root: Path) -> None:
     """Index the tree below ``root``. It has no modules.order and modules.builtin, of which depmod warns."""
     host = LinuxHost()
-    host.stderr = Output([])
+    host.stderr = Stream(os.open(os.devnull, os.O_WRONLY))
     if tools_depmod.main(["depmod", "-b", str(root), RELEASE], host):
         raise AssertionError("depmod failed")
 
@@ -93,7 +92,8 @@ def _outcomes(k: Kernel, case: Case) -> Iterator[Outcome]:
     jobs: list[Job] = []
     seen = 0
     for step in case.steps:
-        result, output = "", ()
+        result: str = ""
+        output: tuple[str, ...] = ()
         try:
             result, output = _do(k, step, jobs)
             k.run(SETTLE)

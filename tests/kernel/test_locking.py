@@ -63,7 +63,8 @@ def test_irqsave_gives_the_flags_back(kernel: Kernel) -> None:
 
 
 def test_trylock_of_a_held_lock_fails_and_leaves_no_trace(kernel: Kernel) -> None:
-    at, results = made(kernel, "spinlock"), []
+    at = made(kernel, "spinlock")
+    results: list[int] = []
 
     def body() -> int:
         results.extend(call(kernel, "_raw_spin_trylock", at) for _ in range(2))
@@ -90,7 +91,8 @@ def test_taking_a_spinlock_twice_is_a_lockup_that_ends_the_task(kernel: Kernel) 
 
 
 def test_many_readers_or_one_writer(kernel: Kernel) -> None:
-    at, results = made(kernel, "spinlock"), []
+    at = made(kernel, "spinlock")
+    results: list[int] = []
 
     def body() -> int:
         results.extend(call(kernel, f"_raw_{kind}_trylock", at) for kind in ("read", "read", "write"))
@@ -141,7 +143,7 @@ def test_up_goes_to_the_task_that_waits_longest(kernel: Kernel) -> None:
     for name in "abc":
         start(kernel, name, lambda name=name: (call(kernel, "down", at), seen.append(name)))
     kernel.run(0.01)
-    kernel.run_task("t", lambda: [call(kernel, "up", at) for _ in range(4)] and 0)
+    kernel.run_task("t", lambda: sum(call(kernel, "up", at) for _ in range(4)) * 0)
     kernel.run(0.01)
     assert seen == ["a", "b", "c"]
     assert kernel.memory.u32(at + kernel.types.offset("semaphore", "count")) == 1

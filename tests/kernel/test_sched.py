@@ -116,7 +116,10 @@ def test_sleeping_with_a_spinlock_held_is_reported_and_done(kernel: Kernel) -> N
 
 
 def test_sleeping_in_an_interrupt_is_the_end(kernel: Kernel) -> None:
-    kernel.clock.at(0, lambda: call(kernel, "msleep", 1))
+    def sleep() -> None:
+        call(kernel, "msleep", 1)
+
+    kernel.clock.at(0, sleep)
     with pytest.raises(KernelPanic):
         kernel.run(0.1)
     assert "BUG: scheduling while atomic: swapper/0/0/0x00010001" in kernel.log.lines

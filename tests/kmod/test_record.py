@@ -28,7 +28,7 @@ def test_fields_are_given_by_place_or_name() -> None:
 
 def test_it_is_frozen() -> None:
     with pytest.raises(AttributeError, match="frozen"):
-        Point(1).x = 2  # type: ignore[misc]
+        Point(1).x = 2
     with pytest.raises(AttributeError):
         Point(1).z = 2  # type: ignore[attr-defined]
 

@@ -35,8 +35,8 @@ from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
 from ukmod.machine import abi
-from ukmod.machine.memory import Fault
 from ukmod.machine.image import KernelImage
+from ukmod.machine.memory import Fault
 from ukmod.machine.types import Types, types_for
 from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe

@@ -195,7 +195,7 @@ class Modules:
         index = bisect.bisect_right(starts, address) - 1
         if index < 0:
             return None
-        # As find_kallsyms_symbol() has it: up to the next symbol, or to the end of the text it thinks it is in.
+        # As find_kallsyms_symbol() has it: up to the next symbol, or the end of what it takes for the text.
         in_init = layout.init <= address < layout.init + layout.init_size
         end = layout.init_text_end if in_init else layout.core_text_end
         if index + 1 < len(starts) and starts[index + 1] < end:

@@ -118,7 +118,7 @@ def _in_child(k: Kernel, settings: Settings, name: str) -> Verdict:
 
 def _read(reader: int, deadline: float) -> bytes | None:
     """All that comes until the other end is closed; None if the deadline comes first."""
-    parts = []
+    parts: list[bytes] = []
     while True:
         ready, _, _ = select.select([reader], [], [], max(deadline - time.monotonic(), 0))
         if not ready:

@@ -1,18 +1,19 @@
 """task_struct: the half of a task that guest code sees.
 
-``current`` is a per-CPU load, and ``signal_pending()``, ``set_current_state()`` and their like are inlined into
-modules: they read and write task_struct directly. So its fields are the truth and Python keeps no copy.
+``current`` is a per-CPU load, and ``signal_pending()``, ``set_current_state()`` and the like are inlined
+into modules: they read and write task_struct directly. So its fields are the truth and Python keeps no copy.
 """
 
 from __future__ import annotations
 
 import struct as struct_
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.sched import PF_KTHREAD, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_WAKEKILL, Task
 from ukmod.machine.area import VMALLOC_START, Area
-from ukmod.machine.memory import PAGE_SIZE, Fault, page_align
+from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -31,6 +32,9 @@ FIRST_PID: Final = 3
 """After the idle task, init and kthreadd."""
 _USAGE = 2
 """References a new task_struct has: its own, and that of whoever waits for it."""
+
+QUARANTINE: Final = 256
+"""Freed task_structs whose memory is kept from being used again, so that an access to one is a page fault."""
 
 
 class Tasks:
@@ -63,6 +67,8 @@ class Tasks:
         self._by_address: dict[int, Task] = {}
         self._by_pid: dict[int, Task] = {}
         self._next_pid = 0
+        self._quarantine: deque[int] = deque()
+        """Addresses of the task_structs that were freed last, the oldest first."""
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -130,8 +136,12 @@ class Tasks:
 
     def free(self, task: Task) -> None:
         """__put_task_struct(): give back the memory; a later access to it is a page fault."""
-        if self._by_address.pop(task.address, None) is not None:
-            self._memory.unmap(task.address, self._pages * PAGE_SIZE)
+        if self._by_address.pop(task.address, None) is None:
+            return
+        self._memory.unmap(task.address, self._pages * PAGE_SIZE)
+        self._quarantine.append(task.address)
+        if len(self._quarantine) > QUARANTINE:
+            self._memory.free_frames(self._quarantine.popleft() - PAGE_OFFSET, self._pages)
 
     def release(self, task: Task) -> None:
         """release_task(): a task has exited; its pid and stack are free again."""

@@ -34,8 +34,8 @@ def test_events_come_by_time_then_in_the_order_they_were_set(times: list[tuple[i
         event = clock.at(when, lambda when=when, order=order: seen.append((when, order)))
         event.cancelled = cancelled
     clock.advance_to(100)
-    while event := clock.due():
-        event.action()
+    while due := clock.due():
+        due.action()
     assert seen == sorted((when, order) for order, (when, gone) in enumerate(times) if not gone)
     assert clock.next_event() is None
 

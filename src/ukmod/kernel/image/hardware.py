@@ -36,7 +36,7 @@ CONSTANTS: Final[dict[str, tuple[int, int]]] = {
     "system_state": (0, 4),
     "early_boot_irqs_disabled": (0, 1),
     "boot_cpu_physical_apicid": (0, 4),
-    "totalram_pages": (None or 0, 0),
+    "totalram_pages": (0, 0),
     "tsc_khz": (2_000_000, 4),
     "cpu_khz": (2_000_000, 4),
     "loops_per_jiffy": (4_000_000, 8),

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.export import export
 from ukmod.machine.abi import GfpT, Ptr, SizeT
-from ukmod.machine.memory import page_align
-from ukmod.machine.memory import PAGE_SIZE
+from ukmod.machine.memory import PAGE_SIZE, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -40,7 +39,6 @@ class PerCpu:
         memory.write(self.base, template)
         self._sizes: dict[int, int] = {}
         """What is reserved: offset and bytes."""
-        self._sizes: dict[int, int] = {}
         self._free: list[tuple[int, int]] = []
         """Offset and bytes of what was given back."""
         memory.set_u64(self.base + STACK_CANARY, 0x5AFE_C0DE_CA7A_2100)
@@ -88,17 +86,6 @@ class PerCpu:
         """Give back what ``reserve`` returned; what it did not is left alone."""
         if (size := self._sizes.pop(offset, None)) is not None:
             self._free.append((offset, size))
-
-    def alloc(self, size: int, align: int) -> int:
-        """alloc_percpu(): the offset of ``size`` zero bytes. Raises LimitError when the area is full."""
-        offset = self.reserve(size, align)
-        self._sizes[offset] = size
-        return offset
-
-    def free(self, offset: int) -> None:
-        """free_percpu() of what ``alloc`` returned; of NULL nothing."""
-        if size := self._sizes.pop(offset, 0):
-            self.release(offset, size)
 
     @property
     def current_offset(self) -> int:

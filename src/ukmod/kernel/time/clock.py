@@ -24,7 +24,7 @@ class Event:
 
     when: int
     order: int
-    action: Callable[[], None] = field(compare=False)
+    action: Callable[[], object] = field(compare=False)
     cancelled: bool = field(default=False, compare=False)
 
 
@@ -43,7 +43,7 @@ class Clock:
         self._events: list[Event] = []
         self._count = 0
         self._started = time.monotonic()
-        self.on_advance: Callable[[], None] = lambda: None
+        self.on_advance: Callable[[], object] = lambda: None
         """Called when time has passed, before an event's action sees it."""
 
     @property
@@ -63,7 +63,7 @@ class Clock:
         self.now += READ_COST_NS
         return self.now
 
-    def at(self, when: int, action: Callable[[], None]) -> Event:
+    def at(self, when: int, action: Callable[[], object]) -> Event:
         """Have ``action`` called when the clock reaches ``when`` nanoseconds."""
         self._count += 1
         event = Event(when, self._count, action)
