@@ -78,7 +78,7 @@ class Tasks:
         address = self._new_struct()
         stack = self._stacks.alloc(THREAD_SIZE)
         memory.set_u64(stack, STACK_END_MAGIC)
-        pid, self._next_pid = self._next_pid, max(self._next_pid + 1, FIRST_PID)
+        pid = self._next_free_pid()
         task = Task(pid, address, stack, THREAD_SIZE, entry)
         task.is_kthread = kthread
         task.parent = k.sched.current
@@ -100,6 +100,17 @@ class Tasks:
         self.set_comm(task, comm)
         self._by_address[address] = self._by_pid[pid] = task
         return task
+
+    def _next_free_pid(self) -> int:
+        """alloc_pid()."""
+        while (pid := self._next_pid) in self._by_pid:
+            self._next_pid = pid + 1
+        self._next_pid = max(pid + 1, FIRST_PID)
+        return pid
+
+    def restart_pids(self) -> None:
+        """Go on with the lowest pid that is free, as the kernel does when it has come to the highest."""
+        self._next_pid = FIRST_PID
 
     def _new_struct(self) -> int:
         """dup_task_struct(): a new task_struct; with an image a copy of its ``init_task``, which comes first."""
