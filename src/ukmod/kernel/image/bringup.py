@@ -18,10 +18,14 @@ from ukmod.kernel.image.interpose import interpose
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.panic import Taint
 from ukmod.kernel.printk import Record
+from ukmod.kernel.time.clock import NSEC_PER_SEC
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
+BOOT_SECONDS: Final = 10
+"""How long before time 0 the image is brought up. So time, as modules see it, begins as without an image, and
+what initialisation leaves to work queues and timers is done by then."""
 LSM_ORDER: Final = b"capability"
 """lsm=: the others ask for a policy from user space and for blobs in tasks."""
 PATIENCE: Final = 60.0
@@ -172,11 +176,13 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
     """Make the image ready for modules."""
     hardware.wire(k.cpu)
     interpose(k, image)
+    k.clock.now = -BOOT_SECONDS * NSEC_PER_SEC
     _set_variables(k, image)
     _keep_jiffies(k, image)
     # The kernel's own objects are not what misuse is looked for in.
     fence, k.slab.fence.limit = k.slab.fence.limit, 0
     done = [_call(k, image, name, address, level) for name, address, level in _calls(image)]
+    k.sched.run(lambda: False, max(k.clock.now, 0))
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
     image.mark_rodata_ro()
@@ -268,6 +274,7 @@ def _call(k: Kernel, image: MappedImage, name: str, address: int, level: str) ->
 def _forget(k: Kernel) -> None:
     """What happened so far is the image's business, not that of the modules that come."""
     k.slab.disown()
+    k.tasks.restart_pids()
     k.log.clear()
     k.oopses.clear()
     k.warnings.clear()
