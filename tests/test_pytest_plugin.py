@@ -1,0 +1,158 @@
+"""The pytest plugin, as an author of kernel modules meets it: a pytest run of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from tests.golden import modules
+
+pytest_plugins = ["pytester"]
+
+_NEEDED = ("ok_dep", "slab", "thread_left", "oops")
+
+
+@pytest.fixture
+def author(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A directory with compiled modules in it, and no settings."""
+    for name in _NEEDED:
+        pytester.path.joinpath(f"{name}.ko").symlink_to(modules()[name])
+    return pytester
+
+
+def run(author: pytest.Pytester, test: str, *options: str) -> pytest.RunResult:
+    """Run pytest in a process of its own, with the plugin as installed."""
+    author.makepyfile(test_it="import pytest\n\n" + test)
+    return author.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *options)
+
+
+def test_a_module_that_behaves_passes(author: pytest.Pytester) -> None:
+    result = run(
+        author,
+        """
+def test_ok(ukmod_kernel):
+    ukmod_kernel.insmod("ok_dep.ko", "x=3")
+    assert "ok_dep: init, x=3" in ukmod_kernel.dmesg()
+    ukmod_kernel.rmmod("ok_dep")
+""",
+    )
+    result.assert_outcomes(passed=1)
+
+
+BAD = {
+    "oops": ('insmod("oops.ko", "kind=null_write")', "*oops: *NULL pointer dereference*"),
+    "leak": ('insmod("slab.ko", "part=leak"); k.rmmod("slab")', "*leak: *bytes*slab*"),
+    "misuse": ('insmod("slab.ko", "part=use_after_free")', "*misuse: *use-after-free*"),
+    "thread": ('insmod("thread_left.ko"); k.rmmod("thread_left")', "*thread: leftover*thread_left*"),
+    "warning": ('insmod("oops.ko", "kind=warn")', "*warning: *"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_machine_that_ends_badly_fails_its_test(author: pytest.Pytester, kind: str) -> None:
+    calls, line = BAD[kind]
+    body = f"""
+    k = ukmod_kernel
+    try:
+        k.{calls}
+    except Exception as error:
+        assert "ended" in str(error) or "did not return" in str(error)
+"""
+    allowing = "leak", "misuse", "thread", "warning", "oops"
+    others = ", ".join(repr(name) for name in allowing if name != kind)
+    result = run(
+        author,
+        f"""
+def test_bad(ukmod_kernel):
+    ukmod_kernel.allow({others}){body}
+
+def test_allowed(ukmod_kernel):
+    ukmod_kernel.allow(*{allowing!r}){body}
+
+@pytest.mark.ukmod_allow(*{allowing!r})
+def test_marked(ukmod_kernel):{body}
+""",
+    )
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines([line, "*- dmesg of ukmod_kernel -*"])
+
+
+def test_what_a_later_fixture_does_counts_too(author: pytest.Pytester) -> None:
+    result = run(
+        author,
+        """
+@pytest.fixture
+def slab(ukmod_kernel):
+    yield ukmod_kernel.insmod("slab.ko", "part=leak")
+    ukmod_kernel.rmmod("slab")
+
+def test_leaks(slab):
+    pass
+""",
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*leak: *"])
+
+
+def test_the_log_is_in_the_report_of_any_failure(author: pytest.Pytester) -> None:
+    result = run(
+        author,
+        """
+def test_fails(ukmod_kernel):
+    ukmod_kernel.insmod("ok_dep.ko")
+    assert not ukmod_kernel.modules
+""",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*- dmesg of ukmod_kernel -*", "*ok_dep: init, x=0"])
+
+
+@pytest.mark.parametrize("way", ["option", "ini"])
+def test_the_tree_is_an_option_or_a_setting(author: pytest.Pytester, way: str) -> None:
+    options = ["--ukmod-tree=.", "--ukmod-seed=7"] if way == "option" else []
+    if way == "ini":
+        author.makeini("[pytest]\nukmod_tree = .\nukmod_seed = 7\n")
+    result = run(
+        author,
+        """
+def test_modprobe(ukmod_kernel):
+    assert ukmod_kernel.modprobe("ok_dep").status == 0
+    assert list(ukmod_kernel.modules) == ["ok_dep"]
+""",
+        *options,
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--ukmod-seed=often", "*often: the seed is not a number*"),
+        ("--ukmod-tree=nowhere", "*nowhere: there is no such directory*"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_one_line(author: pytest.Pytester, option: str, says: str) -> None:
+    result = run(author, "def test_it(ukmod_kernel):\n    pass\n", option)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([says])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_kind_that_does_not_exist_is_said(author: pytest.Pytester) -> None:
+    result = run(author, "@pytest.mark.ukmod_allow('oopses')\ndef test_it(ukmod_kernel):\n    pass\n")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*oopses: no such kind of problem; there are oops, *"])
+
+
+def test_without_the_machine_it_says_what_to_install(author: pytest.Pytester) -> None:
+    author.makeconftest("import sys\nsys.modules['unicorn'] = None\n")
+    result = run(author, "def test_it(ukmod_kernel):\n    pass\n\ndef test_other():\n    pass\n")
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["*pip install 'ukmod[[]machine]'*"])
+
+
+def test_it_costs_nothing_until_it_is_used() -> None:
+    code = "import sys, ukmod.pytest_plugin\nprint([n for n in sys.modules if n.startswith(('ukmod.', 'unicorn'))])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found == "['ukmod.pytest_plugin']\n"
