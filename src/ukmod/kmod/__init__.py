@@ -13,12 +13,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ukmod.kmod.closures import Closure as Closure
+    from ukmod.kmod.closures import closure as closure
     from ukmod.kmod.config import Config as Config
     from ukmod.kmod.config import Source as Source
     from ukmod.kmod.config import load_config as load_config
     from ukmod.kmod.context import Context as Context
     from ukmod.kmod.context import Module as Module
     from ukmod.kmod.elf import Elf as Elf
+    from ukmod.kmod.explanation import Explanation as Explanation
+    from ukmod.kmod.explanation import explain as explain
     from ukmod.kmod.host import Host as Host
     from ukmod.kmod.index import Index as Index
     from ukmod.kmod.index import write_index as write_index
@@ -48,9 +52,11 @@ if TYPE_CHECKING:
     from ukmod.kmod.tree import Tree as Tree
 
 _HOMES = {
+    "Closure": "closures",
     "Config": "config",
     "Context": "context",
     "Elf": "elf",
+    "Explanation": "explanation",
     "Host": "host",
     "Index": "index",
     "LinuxHost": "linux",
@@ -69,6 +75,8 @@ _HOMES = {
     "Target": "plans",
     "Tree": "tree",
     "carry_out": "insert",
+    "closure": "closures",
+    "explain": "explanation",
     "exported_symbols": "symbols",
     "insert_file": "insert",
     "load_config": "config",
