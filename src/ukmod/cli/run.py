@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
-from ukmod.errors import LoadError, MachineError, UsageError
+from ukmod.errors import LoadError, MachineError, UkmodError, UsageError
 from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.printk import Record
 from ukmod.kmod.tree import Tree
+
+MAX_SECONDS = 10**9
+"""Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""
+MAX_HZ = 10_000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,14 +30,14 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("-d", "--dirname", metavar="ROOT", help="modules are below ROOT/lib/modules")
     parse.add_argument("-S", "--set-version", metavar="VERSION", help="of this kernel, not the module's own")
     parse.add_argument(
-        "--for", dest="seconds", metavar="SECONDS", type=float, default=5.0, help="virtual; default 5"
+        "--for", dest="seconds", metavar="SECONDS", type=_seconds, default=5.0, help="virtual; default 5"
     )
     parse.add_argument(
         "--realtime", action="store_true", help="let virtual time pass no faster than real time"
     )
     parse.add_argument("--unload", action=argparse.BooleanOptionalAction, default=True, help="at the end")
     parse.add_argument("--seed", type=int, metavar="N", help="tasks take turns at random, reproducibly")
-    parse.add_argument("--hz", type=int, default=250, help="CONFIG_HZ of the kernel; default 250")
+    parse.add_argument("--hz", type=_hz, default=250, help="CONFIG_HZ of the kernel; default 250")
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
     parse.add_argument("--kernel", metavar="VMLINUZ", help="the kernel's image, to take its BTF from")
     parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
@@ -74,16 +78,17 @@ def _print_record(record: Record) -> None:
     sys.stdout.flush()
 
 
-def _find(options: argparse.Namespace) -> tuple[Tree, str]:
+def _find(options: argparse.Namespace) -> tuple[Tree | None, str]:
     """The module tree, and the module's file. A file's own directory is a tree, if no other is named."""
     name = options.module
     is_file = name.endswith((".ko", ".ko.xz", ".ko.gz", ".ko.zst")) or "/" in name
     if is_file and not Path(name).is_file():
-        raise UsageError("there is no such file", subject=name)
+        problem = "it is no file" if Path(name).exists() else "there is no such file"
+        raise UsageError(problem, subject=name)
     if options.dirname is None and options.set_version is None:
         if not is_file:
             raise UsageError("give a .ko file, or -d ROOT for a name", subject=name)
-        return open_tree(Path(name).parent), name
+        return _beside(Path(name).parent), name
     root = Path(options.dirname or "/")
     tree = _tree_below(root, options.set_version)
     if is_file:
@@ -92,6 +97,34 @@ def _find(options: argparse.Namespace) -> tuple[Tree, str]:
     if line is None:
         raise UsageError(f"no module of that name in {tree.dirname}", subject=name)
     return tree, tree.files.real(tree.path(line.partition(":")[0]))
+
+
+def _beside(directory: Path) -> Tree | None:
+    """The modules that lie where the file does, so that it can request them; None, and a warning, if they
+    cannot be made a tree of.
+    """
+    try:
+        if (directory / "modules.dep.bin").exists():
+            return open_tree(directory)
+        return Tree.from_directory(directory, recursive=False)
+    except (UkmodError, OSError) as error:
+        sys.stderr.write(f"ukmod run: warning: no other module can be loaded: {error}\n")
+        return None
+
+
+def _seconds(text: str) -> float:
+    """A time that can be waited for."""
+    value = float(text)
+    if not 0 <= value <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SECONDS}")
+    return value
+
+
+def _hz(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= MAX_HZ:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {MAX_HZ}")
+    return value
 
 
 def _tree_below(root: Path, version: str | None) -> Tree:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from ukmod.errors import UkmodError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from ukmod.kmod.host import Files
@@ -42,19 +42,22 @@ class OverlayFiles:
         return self._base.real(path)
 
 
-def index_directory(dirname: str) -> dict[str, bytes]:
-    """Return the files that depmod would write for the modules below a directory, by their paths.
+def index_directory(dirname: str, *, recursive: bool = True) -> dict[str, bytes]:
+    """Return the files that depmod would write for the modules below a directory, by their paths; without
+    ``recursive`` for those right in it.
 
     OSError if the directory cannot be read; UkmodError with ELOOP if modules need each other in a circle, for
     then there is no order to load them in.
     """
     from ukmod.kmod.depmod.analysis import analyse
+    from ukmod.kmod.depmod.config import DepmodConfig
     from ukmod.kmod.depmod.order import module_order
     from ukmod.kmod.depmod.output import Output
     from ukmod.kmod.depmod.reader import read_all
     from ukmod.kmod.depmod.scan import scan_tree
 
-    modules = module_order(scan_tree(dirname), dirname)
+    below = () if recursive else (entry.name for entry in os.scandir(dirname) if entry.is_dir())
+    modules = module_order(scan_tree(dirname, DepmodConfig(excludes=frozenset(below))), dirname)
     analysis = analyse(modules, read_all(modules))
     if analysis.cycles:
         path = " -> ".join(modules[index].name for index in analysis.cycles[0])

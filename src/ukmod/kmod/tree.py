@@ -76,7 +76,13 @@ class Tree:
         return cls(dirname, config_paths=tuple(prefix + path for path in CONFIG_DIRECTORIES))
 
     @classmethod
-    def from_directory(cls, directory: str | os.PathLike[str], *, config_paths: tuple[str, ...] = ()) -> Tree:
+    def from_directory(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        config_paths: tuple[str, ...] = (),
+        recursive: bool = True,
+    ) -> Tree:
         """Index a directory of module files in memory, as depmod would; nothing is written.
 
         OSError if the directory cannot be read, UkmodError if modules need each other in a circle. Other
@@ -85,7 +91,7 @@ class Tree:
         from ukmod.kmod.overlay import OverlayFiles, index_directory
 
         dirname = os.path.abspath(os.fspath(directory))
-        files = OverlayFiles(DirectoryFiles(), index_directory(dirname))
+        files = OverlayFiles(DirectoryFiles(), index_directory(dirname, recursive=recursive))
         return cls(dirname, files, config_paths=config_paths)
 
     def load(self, log: LibraryLog = silent) -> None:

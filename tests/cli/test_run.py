@@ -1,0 +1,184 @@
+"""``ukmod run`` as its users see it: what it prints, what it returns, and what their mistakes get them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.elfwriter import module
+from tests.golden import modules
+
+from ukmod import cli
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory with some compiled modules and no other."""
+    for name in ("ok_dep", "exporter", "params", "ret_enodev", "oops", "thread_left", "waits"):
+        shutil.copy(modules()[name], tmp_path / f"{name}.ko")
+    return tmp_path
+
+
+def run(*arguments: object) -> int:
+    return cli.main(["ukmod", "run", *map(str, arguments)])
+
+
+class TestOutcome:
+    """0 if all was clean, 1 otherwise; the report says why."""
+
+    def test_clean(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(here / "ok_dep.ko") == 0
+        out, err = capsys.readouterr()
+        assert "ok_dep: init" in out
+        assert "unloaded: ok_dep\n" in out
+        assert out.endswith("clean: no failure, no thread left, no memory leaked or misused, no oops\n")
+        assert err == ""
+
+    def test_init_fails(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(here / "ret_enodev.ko") == 1
+        out = capsys.readouterr().out
+        assert "failed:\n  insmod: ret_enodev: its init function returned -19 (No such device)\n" in out
+        assert "clean" not in out
+
+    def test_no_unload(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("--no-unload", here / "ok_dep.ko") == 0
+        assert "still loaded: ok_dep\n" in capsys.readouterr().out
+
+    def test_parameters(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(here / "ok_dep.ko", "x=7") == 0
+        assert "ok_dep: init, x=7" in capsys.readouterr().out
+
+    def test_a_bad_parameter(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(here / "ok_dep.ko", "x=many") == 1
+        assert "`many' invalid for parameter `x'" in capsys.readouterr().out
+
+    def test_a_thread_left_behind(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("--for", "0.5", here / "thread_left.ko") == 1
+        assert "threads left running:\n" in capsys.readouterr().out
+
+
+def test_json_is_one_document(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--json", here / "ok_dep.ko") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["clean"], found["unloaded"], found["loaded"]) == (True, ["ok_dep"], [])
+    assert any("ok_dep: init" in record["text"] for record in found["dmesg"])
+
+
+def test_json_of_a_failure(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--json", here / "ret_enodev.ko") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not found["clean"]
+    assert len(found["failures"]) == 1
+
+
+class TestMistakes:
+    """A mistake is one line on standard error, and no traceback."""
+
+    def line(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+        assert run(*arguments) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith("ukmod run: ")
+        return err
+
+    def test_no_such_file(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "there is no such file" in self.line(capsys, here / "none.ko")
+
+    def test_a_directory(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "it is no file" in self.line(capsys, here)
+
+    @pytest.mark.parametrize("content", [b"", b"some text\n", b"\x7fELF", bytes(100)])
+    def test_no_module(self, here: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+        (here / "x.ko").write_bytes(content)
+        assert "x.ko" in self.line(capsys, here / "x.ko")
+
+    def test_a_name_without_a_tree(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "give a .ko file, or -d ROOT" in self.line(capsys, "loop")
+
+    def test_a_root_without_modules(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "-S VERSION (none)" in self.line(capsys, "-d", here, "loop")
+
+    def test_a_root_with_several(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for version in ("6.1.0", "6.2.0"):
+            (here / "lib/modules" / version).mkdir(parents=True)
+        assert "(6.1.0, 6.2.0)" in self.line(capsys, "-d", here, "loop")
+        assert "no module of that name" in self.line(capsys, "-d", here, "-S", "6.1.0", "loop")
+        assert "no such directory" in self.line(capsys, "-d", here, "-S", "6.3.0", "loop")
+
+    @pytest.mark.parametrize("option", ["--btf", "--kernel"])
+    def test_no_btf(self, here: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+        assert "none" in self.line(capsys, option, here / "none", here / "ok_dep.ko")
+
+    @pytest.mark.parametrize(
+        "arguments", [[], ["--for", "-1"], ["--for", "nan"], ["--for", "inf"], ["--hz", "0"], ["--seed", "x"]]
+    )
+    def test_arguments(self, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            run(*arguments, *(["m.ko"] if arguments else []))
+        assert caught.value.code == 2
+        assert capsys.readouterr().err.startswith("usage: ukmod run")
+
+
+def circle(directory: Path) -> None:
+    """Two modules that need each other."""
+    (directory / "one.ko").write_bytes(module(name="one", exports=["one_fn"], needs=["two_fn"]))
+    (directory / "two.ko").write_bytes(module(name="two", exports=["two_fn"], needs=["one_fn"]))
+
+
+def test_modules_beside_it_that_make_no_tree(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    circle(here)
+    assert run(here / "ok_dep.ko") == 0
+    warning = capsys.readouterr().err
+    assert warning.startswith("ukmod run: warning: no other module can be loaded")
+
+
+def test_directories_below_are_not_looked_into(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    below = here / "below"
+    below.mkdir()
+    circle(below)
+    assert run(here / "ok_dep.ko") == 0
+    assert capsys.readouterr().err == ""
+
+
+class TestDeterminism:
+    """The same input is the same run."""
+
+    def output(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+        run(*arguments)
+        return capsys.readouterr().out
+
+    @pytest.mark.parametrize("name", ["waits", "oops"])
+    def test_two_runs(self, here: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+        first = self.output(capsys, here / f"{name}.ko")
+        assert self.output(capsys, here / f"{name}.ko") == first
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_two_runs_of_a_seed(self, here: Path, capsys: pytest.CaptureFixture[str], seed: int) -> None:
+        arguments = ("--seed", seed, here / "waits.ko")
+        assert self.output(capsys, *arguments) == self.output(capsys, *arguments)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "ukmod", "run", *map(str, arguments)]
+
+
+def test_a_reader_that_has_gone(here: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(command(here / "ok_dep.ko"), stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ukmod.cli.run.run", interrupt)
+    assert run(here / "ok_dep.ko") == 130
