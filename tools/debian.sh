@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 release=6.1.0-56-amd64
 cache=${UKMOD_DEBIAN_CACHE:-.cache/debian}
-programs="kmod qemu-system-x86 busybox-static cpio"
+programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2"
 
 say() { printf 'debian.sh: %s\n' "$*" >&2; }
 
@@ -24,7 +24,8 @@ updated=
 update() {
     [ -z "$updated" ] || return 0
     updated=yes
-    [ "$(id -u)" -ne 0 ] || apt-get -qq update
+    # A mirror that is just being synchronised must not keep out what the lists already name.
+    [ "$(id -u)" -ne 0 ] || apt-get -qq update || say "apt-get update failed; going on with the lists there are"
 }
 
 install_programs() {

@@ -9,8 +9,8 @@
         ukmod_kernel.rmmod("frob")
 
 Every test has a machine of its own. A test fails if its machine ends with an oops, a warning, misused memory,
-memory or threads that an unloaded module left, unless the test allows that: ``ukmod_kernel.allow("leak")``, or
-``@pytest.mark.ukmod_allow("oops", "leak")``. The kernel log is part of the report of a test that failed.
+memory or threads that an unloaded module left, unless the test allows that: ``ukmod_kernel.allow("leak")``
+or ``@pytest.mark.ukmod_allow("oops", "leak")``. The kernel log is part of the report of a test that failed.
 
 pytest imports this file at each start, so it imports nothing of ukmod before a test asks for a machine.
 """
@@ -102,10 +102,8 @@ def _path(config: pytest.Config, name: str) -> str | None:
 def _check(kernel: CheckedKernel, known: frozenset[Problem] = frozenset()) -> None:
     found = [problem for problem in kernel.problems() if problem not in known]
     if found:
-        text = "\n".join(f"  {problem}" for problem in found)
-        pytest.fail(
-            f"the kernel did not end well (ukmod_kernel.allow() if it is meant):\n{text}", pytrace=False
-        )
+        lines = ["the kernel did not end well (ukmod_kernel.allow(KIND) if that is meant):", *map(str, found)]
+        pytest.fail("\n  ".join(lines), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
