@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parse = argparse.ArgumentParser(
         prog="ukmod survey",
-        description="Load each module of a tree with what it needs, let it run, unload it; sum up what happened.",
+        description="Load each module of a tree with what it needs, let it run, unload it; sum it up.",
         epilog="Exit status: 0 if no module oopsed, hung or could not be emulated, 1 otherwise.",
     )
     parse.add_argument("tree", metavar="DIRECTORY", help="of modules: /lib/modules/RELEASE")

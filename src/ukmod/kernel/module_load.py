@@ -337,6 +337,8 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     modules.put(module)
     module_layout.protect_after_init(elf, module.layout, k.memory)
     module_layout.free_init(module.layout, k.module_area)
+    if k.image is not None:
+        image_modules.init_freed(k, module)
     k.cpu.flush_code()
     modules.waiters.wake_all()
 

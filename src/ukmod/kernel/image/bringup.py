@@ -60,11 +60,8 @@ def _without(name: str, reason: str) -> Step:
 
 
 STEPS: Final[tuple[Step, ...]] = (
-    _ours("cgroup_init_early", "run below, with what it needs"),
     _ours("boot_cpu_init", "the masks are set to one CPU"),
-    _without(
-        "setup_arch", "no firmware, no memory map, no ACPI tables: the hardware is what hardware.py says"
-    ),
+    _without("setup_arch", "there is no firmware: hardware.py says what there is"),
     _ours("setup_per_cpu_areas", "the area is made from .data..percpu when the kernel is put together"),
     Step("cgroup_init_early"),
     Step("boot_cpu_hotplug_init"),
@@ -90,7 +87,6 @@ STEPS: Final[tuple[Step, ...]] = (
     _without("perf_event_init", "no performance counters"),
     _without("console_init", "the log is the console"),
     _without("numa_policy_init", "one node"),
-    _ours("pid_idr_init", "pids are Python's, but the cache of struct pid is wanted"),
     Step("pid_idr_init"),
     Step("anon_vma_init"),
     Step("cred_init"),
@@ -203,8 +199,7 @@ def _keep_jiffies(k: Kernel, image: MappedImage) -> None:
 
 
 def _set_variables(k: Kernel, image: MappedImage) -> None:
-    for name, (value, size) in hardware.found_by_early_boot(image, k.memory.size).items():
-        image.set(name, value, size)
+    hardware.set_variables(k, image)
     image.set("__per_cpu_offset", k.percpu.base)
     line = k.slab.kernel_object(len(k.cmdline) + 1)
     k.memory.write(line, k.cmdline.encode("latin-1", "replace") + b"\0")
@@ -241,7 +236,8 @@ def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
     if None in places:
         raise LayoutError("has no initcalls", subject=image.image.path)
     for level, start, end in zip(("early", *"0123456"), places, places[1:], strict=False):
-        assert start is not None and end is not None
+        assert start is not None
+        assert end is not None
         for at in range(start, end, 4):
             offset = int.from_bytes(image.image.read(at, 4), "little", signed=True)
             yield level, (at + offset) & (1 << 64) - 1

@@ -1,8 +1,8 @@
 """Functions inside a kernel image that must be this kernel's, though no module can call most of them.
 
-They are the places where the image's code would reach what is kept in Python: the page and vmalloc allocators,
-the scheduler, workqueues, RCU; and what needs hardware that is not there. Each stands for the C function of
-its name, from v5.10 to v6.12; a name that an image lacks is no matter.
+They are the places where the image's code would reach what is kept in Python: the page and vmalloc
+allocators, the scheduler, workqueues, RCU; and what needs hardware that is not there. Each stands for the C
+function of its name; a name that an image lacks is no matter.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def text_poke(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT) -> Ptr:
 
 @export("text_poke_bp", "text_poke_queue", "text_poke_early")
 def text_poke_bp(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT, emulate: Ptr) -> None:
-    """void text_poke_bp(void *addr, const void *opcode, size_t len, const void *emulate): nobody else runs."""
+    """void text_poke_bp(void *addr, const void *opcode, size_t len, const void *emulate)."""
     del emulate
     _poke(k, address, opcode, length)
 
@@ -109,7 +109,7 @@ def nothing_to_do(k: Kernel) -> Int:
 
 @export("kernel_clone", "kernel_thread", "user_mode_thread", "create_io_thread")
 def kernel_clone(k: Kernel) -> Long:
-    """pid_t kernel_clone(struct kernel_clone_args *args): tasks are made by kthread_create() and by Python."""
+    """pid_t kernel_clone(struct kernel_clone_args *args): tasks are made by Python."""
     del k
     return -EAGAIN
 
@@ -118,7 +118,11 @@ def kernel_clone(k: Kernel) -> Long:
 def irq_work_queue(k: Kernel, work: Ptr) -> Int:
     """bool irq_work_queue(struct irq_work *work): call it in the next interrupt."""
     function = k.memory.u64(work + k.types.offset("irq_work", "func"))
-    k.clock.at(k.clock.now, lambda: k.cpu.call(function, work) and None)
+
+    def run() -> None:
+        k.cpu.call(function, work)
+
+    k.clock.at(k.clock.now, run)
     return 1
 
 
@@ -259,7 +263,7 @@ def synchronize_rcu_tasks(k: Kernel) -> None:
 
 @export("acpi_get_table", "acpi_get_table_header")
 def acpi_get_table(k: Kernel) -> UInt:
-    """acpi_status acpi_get_table(char *signature, u32 instance, struct acpi_table_header **): AE_NOT_FOUND."""
+    """acpi_status acpi_get_table(char *signature, u32 instance, ...): AE_NOT_FOUND."""
     del k
     return 5
 

@@ -1,16 +1,16 @@
 """What Python implements takes the place of the image's own function: its entry jumps to Python's stub.
 
 So code of the image that allocates, sleeps, queues work or prints does it in this kernel, as a module's does.
-A function begins with ``call __fentry__``, five bytes that ftrace would patch, or with other instructions that
-nothing jumps into: five bytes for a jump are safe wherever the function is that long.
+A function begins with ``call __fentry__``, five bytes that ftrace would patch, or with other instructions
+that nothing jumps into: five bytes for a jump are safe wherever the function is that long.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
 from ukmod.kernel import dev_printk, notifier, params_ops
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 STATELESS: Final[tuple[ModuleType, ...]] = (
-    bitmap, cmdline, crc, hexdump, kfifo, kstrtox, list_debug, math, ratelimit, rbtree, refcount, sort, sscanf,
-    string, string_helpers, uuid, vsprintf, time, uaccess, notifier, params_ops, dev_printk,
+    bitmap, cmdline, crc, hexdump, kfifo, kstrtox, list_debug, math, ratelimit, rbtree, refcount, sort,
+    sscanf, string, string_helpers, uuid, vsprintf, time, uaccess, notifier, params_ops, dev_printk,
 )  # fmt: skip
-"""Files whose functions keep no state outside guest memory. The image's own code for them is as good, and runs
-a hundred times faster than a trap; modules, whose misuse is to be found, still get Python's."""
+"""Files whose functions keep no state outside guest memory. The image's own code for them is as good, and a
+hundred times faster than a trap; modules, whose misuse is to be found, still get Python's."""
 
 NATIVE_AS_GOOD: Final = frozenset(
     (
@@ -131,6 +131,3 @@ def _jump(k: Kernel, image: MappedImage, name: str, target: int) -> None:
     if found is None or found[1] < _JUMP_SIZE:
         raise LimitError(f"the function {name} is too short to be replaced", subject=image.image.path)
     k.memory.write(at, b"\xe9" + struct.pack("<i", target - (at + _JUMP_SIZE)), force=True)
-
-
-Functions = Mapping[str, tuple[Export, Callable[..., Any]]]

@@ -33,6 +33,25 @@ def fill_struct(k: Kernel, module: Module) -> None:
         if start and types.has("module", pointer) and types.has("module", count):
             memory.set_u64(module.address + types.offset("module", pointer), start)
             memory.set_u32(module.address + types.offset("module", count), length // size)
+    _fill_layout(k, module)
+
+
+def _fill_layout(k: Kernel, module: Module) -> None:
+    """within_module() looks here: at two parts, or since v6.4 at one for each kind of memory."""
+    layout = module.layout
+    for old, new, base, size in (
+        ("core_layout", "mem[0]", layout.core, layout.core_size),
+        ("init_layout", "mem[4]", layout.init, layout.init_size),
+    ):
+        member = old if k.types.has("module", old) else new
+        if k.types.has("module", member):
+            k.memory.set_u64(module.address + k.types.offset("module", f"{member}.base"), base)
+            k.memory.set_u32(module.address + k.types.offset("module", f"{member}.size"), size)
+
+
+def init_freed(k: Kernel, module: Module) -> None:
+    """do_init_module(): the init part is gone."""
+    _fill_layout(k, module)
 
 
 def add_to_sysfs(k: Kernel, module: Module) -> None:
