@@ -27,7 +27,7 @@ SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH = 17, 18,
 
 def sigmask(*signals: int) -> int:
     """The set of these signals."""
-    return sum(1 << (signal - 1) for signal in set(signals))
+    return sum(1 << (signal - 1 & 63) for signal in set(signals))  # as x86 shifts
 
 
 _SYNCHRONOUS = sigmask(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)

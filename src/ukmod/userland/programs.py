@@ -29,6 +29,6 @@ class Programs:
                 raise PermissionError(EACCES, "not executable", path)
             return program
         directory = path.rstrip("/") + "/"
-        if any(name.startswith(directory) for name in self._programs):
+        if path and any(name.startswith(directory) for name in self._programs):
             raise PermissionError(EACCES, "is a directory", path)
         raise FileNotFoundError(ENOENT, "no such program", path)

@@ -87,7 +87,7 @@ def _run(command: str, env: Mapping[str, str], sys: Syscalls) -> int:
 
 def _simple(text: str, env: Mapping[str, str], sys: Syscalls) -> int:
     bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", text)
-    if _UNSUPPORTED.search(bare):
+    if _UNSUPPORTED.search(_VARIABLE.sub("", bare)):
         raise _SyntaxError(text)
     # Not inside single quotes, where $ is a dollar.
     pieces = re.split(r"('[^']*')", text)

@@ -301,6 +301,7 @@ def bitmap_to_array(k: Kernel, words: Ptr, bitmap: Ptr, bits: UInt) -> None:
 @export()
 def bitmap_print_to_pagebuf(k: Kernel, as_list: Bool, buffer: Ptr, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_print_to_pagebuf(bool list, char *buf, const unsigned long *maskp, int nmaskbits)``."""
+    bits = max(bits, 0)
     room = PAGE_SIZE - buffer % PAGE_SIZE
     text = (bitmap_list if as_list else bitmap_hex)(load(k, bitmap, bits), bits).encode() + b"\n"
     k.memory.write(buffer, text[: room - 1] + b"\0")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ukmod.errors import MachineError
 from ukmod.machine.memory import Memory
 
 LIST_POISON1: Final = 0xDEAD_0000_0000_0100
 LIST_POISON2: Final = 0xDEAD_0000_0000_0122
 """What a removed entry's pointers become (include/linux/poison.h): using them again faults."""
 _PREV = 8
+MAX_ENTRIES: Final = 1 << 20
+"""A list of more is taken for one that leads back into itself."""
 
 
 def init_list_head(memory: Memory, head: int) -> None:
@@ -61,9 +64,14 @@ def list_del_init(memory: Memory, entry: int) -> None:
 
 
 def list_entries(memory: Memory, head: int) -> Iterator[int]:
-    """list_for_each_safe(): the entries in order; the one just given may be removed meanwhile."""
-    entry = memory.u64(head)
+    """list_for_each_safe(): the entries in order; the one just given may be removed meanwhile.
+
+    Raises MachineError for a damaged list that has no end.
+    """
+    entry, left = memory.u64(head), MAX_ENTRIES
     while entry != head:
+        if not (left := left - 1):
+            raise MachineError(f"the list at {head:#x} leads back into itself: the kernel would never end")
         after = memory.u64(entry)
         yield entry
         entry = after

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import MachineError
 from ukmod.kernel.export import export
 from ukmod.machine.abi import Ptr
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
     from ukmod.machine.memory import Memory
 
+MAX_DEPTH: Final = 256
+"""No tree that fits into memory is deeper: twice the bits of an address, and some."""
 RED: Final = 0
 BLACK: Final = 1
 RIGHT: Final = 8
@@ -175,9 +178,13 @@ class Tree:
     def end(self, side: int, node: int | None = None) -> int:
         """The last node on a side of the tree, or of ``node``'s subtree; 0 if there is none."""
         node = self._memory.u64(self._root) if node is None else node
-        while node and (below := self.child(node, side)):
+        for _ in range(MAX_DEPTH):
+            if not node or not (below := self.child(node, side)):
+                return node
             node = below
-        return node
+        raise MachineError(
+            f"the red-black tree at {node:#x} leads back into itself: the kernel would never end"
+        )
 
     def neighbour(self, node: int, side: int) -> int:
         """The next node on a side in the tree's order, or 0. A node whose parent is itself is in no tree."""

@@ -113,7 +113,8 @@ def memchr_inv(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
 def memcpy_and_pad(k: Kernel, dest: Ptr, size: SizeT, src: Ptr, count: SizeT, pad: Int) -> None:
     """``void memcpy_and_pad(void *dest, size_t dest_len, const void *src, size_t count, int pad)``."""
     data = k.memory.read(src, min(size, count))
-    k.memory.write(dest, data.ljust(size, bytes((pad & 0xFF,))))
+    k.memory.write(dest, data)
+    k.memory.fill(dest + len(data), pad & 0xFF, size - len(data))
 
 
 # -- length, copying, joining -----------------------------------------------------------------------------
