@@ -404,7 +404,9 @@ class Cpu:
         dog = self._watchdog  # one instruction may run for ever: rep movs
         dog.laps += 1
         dog.running = True
+        self.flush_code()  # what was translated before does not count its instructions, and would run on
         uclib.uc_emu_start(self._handle, registers.rip, _NOWHERE, 0, 1)
+        self.flush_code()
         dog.running = False
         write = self._vector == PF_VECTOR and self._uc.reg_read(x86.UC_X86_REG_CR2) == registers.cr2
         self._vector = -1

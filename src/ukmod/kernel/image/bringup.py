@@ -19,6 +19,7 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.panic import Taint
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.machine.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -214,7 +215,19 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
         # node_states[N_POSSIBLE] begins with all nodes; nodemask_t has no name that struct layouts know.
         k.memory.write(states, (1).to_bytes((image.symbols.size_at(states) or 8) // NR_NODE_STATES, "little"))
     if k.types.has("pglist_data") and (nodes := image.get("node_data")) is not None:
-        k.memory.set_u64(nodes, k.slab.kernel_object(k.types.sizeof("pglist_data")))
+        _one_node(k, image, nodes)
+
+
+def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
+    """free_area_init(): one node, whose zones are empty as its pages are Python's; all memory counts as free."""
+    types, memory = k.types, k.memory
+    node = k.slab.kernel_object(types.sizeof("pglist_data"))
+    memory.set_u64(nodes, node)
+    zones = node + types.offset("pglist_data", "node_zones")
+    for n in range(types.enum("zone_type").values["__MAX_NR_ZONES"]):
+        zone = zones + n * types.sizeof("zone")
+        memory.set_u64(zone + types.offset("zone", "zone_pgdat"), node)
+    image.set("vm_zone_stat", memory.size >> PAGE_SHIFT)
 
 
 def _calls(image: MappedImage) -> Iterator[tuple[str, int, str]]:

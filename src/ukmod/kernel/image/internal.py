@@ -15,7 +15,7 @@ from ukmod.kernel.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue import GuestWork
 from ukmod.kernel.workqueue_api import DelayedWork
-from ukmod.machine.abi import Int, Long, Ptr, SizeT, UInt, ULong
+from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
 
 if TYPE_CHECKING:
@@ -35,10 +35,18 @@ def _poke(k: Kernel, address: int, opcode: int, length: int) -> None:
     k.cpu.flush_code()
 
 
-@export("text_poke", "text_poke_kgdb", "text_poke_copy")
+@export("text_poke", "text_poke_kgdb", "text_poke_copy", "text_poke_copy_locked")
 def text_poke(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT) -> Ptr:
     """void *text_poke(void *addr, const void *opcode, size_t len)."""
     _poke(k, address, opcode, length)
+    return address
+
+
+@export()
+def text_poke_set(k: Kernel, address: Ptr, byte: Int, length: SizeT) -> Ptr:
+    """void *text_poke_set(void *addr, int c, size_t len)."""
+    k.memory.write(address, bytes([byte & 0xFF]) * length, force=True)
+    k.cpu.flush_code()
     return address
 
 
@@ -53,6 +61,25 @@ def text_poke_bp(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT, emulate: P
 def text_poke_finish(k: Kernel) -> None:
     """void text_poke_finish(void)."""
     del k
+
+
+@export("__module_text_address")
+def module_text_address(k: Kernel, address: ULong) -> Ptr:
+    """struct module *__module_text_address(unsigned long addr)."""
+    module = k.modules.of_code(address)
+    return module.address if module is not None and not k.memory.prot(address) & NX else 0
+
+
+@export()
+def is_module_text_address(k: Kernel, address: ULong) -> Bool:
+    """bool is_module_text_address(unsigned long addr)."""
+    return bool(module_text_address(k, address))
+
+
+@export()
+def is_module_address(k: Kernel, address: ULong) -> Bool:
+    """bool is_module_address(unsigned long addr)."""
+    return k.modules.of_code(address) is not None
 
 
 # -- one CPU, and Python's tasks ------------------------------------------------------------------------
@@ -190,6 +217,19 @@ def free_unref_page(k: Kernel, page: Ptr, order: UInt) -> None:
     """void free_unref_page(struct page *page, unsigned int order)."""
     del order
     k.pages.free(k.pages.frame_of(page))
+
+
+@export("__ksize")
+def ksize(k: Kernel, address: Ptr) -> SizeT:
+    """size_t __ksize(const void *object): struct pages do not tell that they are the slab allocator's."""
+    return k.slab.ksize(address)
+
+
+@export("free_resource", "free_resource.part.0")
+def free_resource(k: Kernel, resource: Ptr) -> None:
+    """static void free_resource(struct resource *res): likewise."""
+    if k.slab.object_at(resource) is not None:
+        k.slab.kfree(resource)
 
 
 @export("__alloc_pages_bulk", "alloc_pages_bulk_array_mempolicy")
