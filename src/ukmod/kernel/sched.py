@@ -265,7 +265,15 @@ class Scheduler:
         self._enqueue(task)
 
     def schedule_timeout(self, timeout: int) -> int:
-        """Sleep at most ``timeout`` jiffies, in the state that was set before; jiffies that were left."""
+        """Sleep at most ``timeout`` jiffies, in the state that was set before; jiffies that were left.
+
+        What is no timeout, a negative one or one that would be in C, is complained of and not slept.
+        """
+        if not 0 <= timeout <= MAX_SCHEDULE_TIMEOUT:
+            self._k.printk(f"schedule_timeout: wrong timeout value {timeout & (1 << 64) - 1:x}\n", level=3)
+            self._k.crash.dump_stack()
+            self._k.tasks.set_state(self.task(), TASK_RUNNING)
+            return 0
         if timeout == MAX_SCHEDULE_TIMEOUT:
             self.schedule()
             return timeout
@@ -351,11 +359,6 @@ def schedule(k: Kernel) -> None:
 @export()
 def schedule_timeout(k: Kernel, timeout: Long) -> Long:
     """Signed long schedule_timeout(signed long timeout)."""
-    if timeout < 0:
-        k.printk(f"schedule_timeout: wrong timeout value {timeout & (1 << 64) - 1:x}\n", level=3)
-        k.crash.dump_stack()
-        k.tasks.set_state(k.sched.task(), TASK_RUNNING)
-        return 0
     return k.sched.schedule_timeout(timeout)
 
 
