@@ -187,7 +187,7 @@ class TestHelpers:
             return 0
 
         machine.install("/sbin/modprobe", modprobe)
-        machine.core.run_task("pm", lambda: machine.core.helpers.disable())
+        machine.core.run_task("pm", machine.core.helpers.disable)
         assert self.request(machine, "foo") == -16
         machine.core.helpers.enable()
         assert self.request(machine, "foo") == 0

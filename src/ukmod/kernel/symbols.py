@@ -24,9 +24,9 @@ DATA_BASE: Final = STUB_BASE - (1 << 24)
 """Where the kernel's exported variables lie."""
 
 
-IMAGE_FIRST: Final = frozenset(("kfree_const", "kstrdup_const"))
+IMAGE_FIRST: Final = frozenset(("kfree_const", "kstrdup_const", "jiffies", "jiffies_64"))
 """Functions that must be the image's own if there is one, as are static calls (``__SCT__``), which the image
-patches: these two know its read-only data."""
+patches: these know its read-only data, or are its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class SymbolTable:
         return symbol.address
 
     def is_function(self, address: int, name: str) -> bool:
-        """Is this the address of the function, be it Python's or the image's, whose entry jumps to Python's?"""
+        """Is this the address of the function: Python's, or the image's, whose entry jumps to it?"""
         image = self._k.image
         return address == self.address(name) or (image is not None and address == image.get(name))
 

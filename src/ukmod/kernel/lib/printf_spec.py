@@ -1,6 +1,7 @@
 """The values of vsnprintf(): a format string taken apart, and numbers and strings set to it.
 
-Nothing here looks at the machine; vsprintf.py takes the arguments and follows the pointers. The rules are those of lib/vsprintf.c and Documentation/core-api/printk-formats.rst.
+Nothing here looks at the machine; vsprintf.py takes the arguments and follows the pointers. The rules are
+those of lib/vsprintf.c and Documentation/core-api/printk-formats.rst.
 """
 
 from __future__ import annotations

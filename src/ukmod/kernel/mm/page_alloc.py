@@ -117,7 +117,11 @@ class Pages:
 
     def live(self) -> list[tuple[int, int, Trace]]:
         """What is allocated: virtual address, size in bytes, and by whom."""
-        return [(PAGE_OFFSET + at, count << PAGE_SHIFT, trace) for at, (count, trace) in self._live.items() if at not in self._own]
+        return [
+            (PAGE_OFFSET + at, count << PAGE_SHIFT, trace)
+            for at, (count, trace) in self._live.items()
+            if at not in self._own
+        ]
 
 
 def page_of(k: Kernel, physical: int) -> int:

@@ -77,7 +77,11 @@ class Vmalloc:
 
     def live(self) -> list[tuple[int, int, Trace]]:
         """What is allocated: address, size in bytes, and by whom."""
-        return [(address, size, trace) for address, (size, trace) in self._live.items() if address not in self._own]
+        return [
+            (address, size, trace)
+            for address, (size, trace) in self._live.items()
+            if address not in self._own
+        ]
 
     def map_pages(self, frames: list[int]) -> int:
         """vmap(): the address of a mapping of these frames, one after the other."""
