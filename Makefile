@@ -12,6 +12,10 @@ demo: $(STAMP)            ## the main job: request_module() end to end on two co
 test: $(STAMP)            ## the whole suite; what needs a real kernel is skipped, loudly, where it is absent
 	$(BIN)/python -m pytest -n auto
 
+real: $(STAMP)            ## only what compares with a real kernel and the C kmod; sets those up first
+	tools/debian.sh
+	$(BIN)/python -m pytest -n auto -m real
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

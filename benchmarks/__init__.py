@@ -1,6 +1,7 @@
-"""What ukmod takes beside the C programs, on this machine. ``python -m benchmarks.NAME`` prints one table.
+"""What ukmod takes beside what it stands in for: the C kmod, a kernel under QEMU, bare Unicorn.
 
-Each module has ``main() -> list[Row]``. Times are the best of several runs: the rest is other people's noise.
+``python -m benchmarks`` prints one table, ``python -m benchmarks.NAME`` a part of it. Each module has
+``main() -> list[Row]``. Both sides run in turn, so that what else the machine does hits both.
 """
 
 from __future__ import annotations
@@ -8,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Row", "table"]
+__all__ = ["MissingError", "Row", "table"]
+
+
+class MissingError(Exception):
+    """What ukmod is to be compared with is not on this machine; the message says how to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Row:
 
 def table(rows: Iterable[Row]) -> str:
     """Return the rows as aligned text."""
-    lines = [("", "ukmod", "C", "unit", "ratio", "")]
+    lines = [("", "ukmod", "other", "unit", "ratio", "")]
     for row in rows:
         theirs = "" if row.theirs is None else f"{row.theirs:.3f}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import MissingError
+
 __all__ = ["UKMOD", "Tree", "best", "tree"]
 
 UKMOD = (sys.executable, "-c", "import sys; from ukmod.cli import main; sys.exit(main(sys.argv))")
@@ -38,7 +40,11 @@ def tree() -> Iterator[Tree]:
     cache = Path(os.environ.get("UKMOD_DEBIAN_CACHE") or Path(__file__).parents[1] / ".cache" / "debian")
     sources = sorted((cache / "image" / "lib" / "modules").glob("*"))
     if not sources:
-        sys.exit(f"no kernel's modules under {cache}: run tools/debian.sh or set UKMOD_DEBIAN_CACHE")
+        raise MissingError(
+            f"no kernel's modules under {cache}: run tools/debian.sh (or set UKMOD_DEBIAN_CACHE)"
+        )
+    if not Path("/sbin/depmod").exists():
+        raise MissingError("no kmod: run tools/debian.sh as root")
     source = sources[-1]
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "lib" / "modules" / source.name

@@ -31,6 +31,11 @@ echo @done
 """
 
 
+def absent() -> list[str]:
+    """Those of PROGRAMS that are not on this host."""
+    return [program for program in PROGRAMS if shutil.which(program, path=_PATH) is None]
+
+
 def build(target: Path, *, release: str, modules: Iterable[Path]) -> None:
     """Write an uncompressed cpio archive to ``target``; ``target.parent`` holds the tree it is made from."""
     root = target.parent / "root"

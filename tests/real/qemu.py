@@ -73,6 +73,16 @@ class Guest:
             text, finished = machine.receive("@done\n", seconds)
             return Output(text, machine.console(), finished)
 
+    def run_cold(self, script: str, *, seconds: float = BOOT_SECONDS) -> tuple[Output, float]:
+        """The same on a machine that boots first, and the wall seconds from its start until init is ready."""
+        start = time.monotonic()
+        with _machine(self.kernel, self.archive) as machine:
+            machine.receive("@ready\n", seconds)
+            ready = time.monotonic() - start
+            machine.send(script + "\n@go\n")
+            text, finished = machine.receive("@done\n", seconds)
+            return Output(text, machine.console(), finished), ready
+
 
 def boot(debian: Debian, modules: Sequence[Path], cache: Path) -> Guest:
     """A guest that has these modules in its tree; booted only where the cache does not hold its like already.
