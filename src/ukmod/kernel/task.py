@@ -113,7 +113,7 @@ class Tasks:
         self._next_pid = FIRST_PID
 
     def _new_struct(self) -> int:
-        """dup_task_struct(): a new task_struct; with an image a copy of its ``init_task``, which comes first."""
+        """dup_task_struct(): a new task_struct; with an image a copy of its ``init_task``."""
         memory, init, first = self._memory, self._init_task, not self._by_pid
         if init and first:
             return init
@@ -124,6 +124,9 @@ class Tasks:
             # Lists in it are empty, and so point to themselves.
             words = (word + address - init if init <= word < init + size else word for word in template)
             memory.write(address, self._words.pack(*words))
+            if self._k.types.has("task_struct", "rcu_read_lock_nesting"):
+                # The idle task may be in an interrupt that reads.
+                memory.set_u32(address + self._k.types.offset("task_struct", "rcu_read_lock_nesting"), 0)
         return address
 
     def cred(self, task: Task) -> int:
