@@ -28,9 +28,12 @@ def main() -> list[Row]:
     """Time both on the plain tree and on compressed ones, and our library on ten thousand aliases."""
     with tree() as plain:
         rows = [_compare("plain tree", plain, _RUNS), _lookups(plain)]
+        with _packed(plain, ()) as copied:
+            rows += _after_changes("plain tree", copied)
         for kind, command in _PACKERS.items():
             with _packed(plain, command) as packed:
                 rows.append(_compare(f"{kind} tree", packed, 3))
+                rows += _after_changes(f"{kind} tree", packed)
     return rows
 
 
@@ -44,6 +47,34 @@ def _compare(name: str, modules: Tree, runs: int) -> Row:
     return Row(f"depmod, {name}", ours, theirs, "s", f"median of {runs}, in turn")
 
 
+def _after_changes(name: str, modules: Tree) -> list[Row]:
+    """Time depmod after a change, with what the run before it left, against C's only way, all of it."""
+    directory = modules.root / "lib/modules" / modules.release
+    some = sorted(directory.rglob("*.ko*"))[1000]
+    away = some.with_name("away")
+    options = ["-b", str(modules.root), modules.release]
+    ours = [*UKMOD, "depmod", *options]
+    _run(ours)
+    time.sleep(2.5)  # so that the files' time stamps are trusted
+    _run(ours)
+    theirs: list[float] = []
+    times: dict[str, list[float]] = {"touched": [], "removed": [], "added": []}
+    for _ in range(_RUNS):
+        theirs.append(_run(["/sbin/depmod", *options]))
+        os.utime(some)
+        times["touched"].append(_run(ours))
+        some.rename(away)
+        times["removed"].append(_run(ours))
+        away.rename(some)
+        times["added"].append(_run(ours))
+    full = statistics.median(theirs)
+    note = f"median of {_RUNS}, in turn"
+    return [
+        Row(f"depmod, {name}, one module {what}", statistics.median(took), full, "s", note)
+        for what, took in times.items()
+    ]
+
+
 def _run(command: Sequence[str]) -> float:
     start = time.perf_counter()
     subprocess.run(command, check=True)
@@ -52,12 +83,12 @@ def _run(command: Sequence[str]) -> float:
 
 @contextlib.contextmanager
 def _packed(modules: Tree, command: Sequence[str]) -> Iterator[Tree]:
-    """Lend a copy of a tree with its modules compressed."""
+    """Lend a copy of a tree with its modules compressed, if there is a command for that."""
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "lib/modules" / modules.release
         shutil.copytree(modules.root / "lib/modules" / modules.release, target)
         files = [os.fspath(path) for path in target.rglob("*.ko")]
-        for at in range(0, len(files), 500):
+        for at in range(0, len(files) if command else 0, 500):
             subprocess.run([*command, *files[at : at + 500]], check=True)
         yield Tree(Path(directory), modules.release)
 

@@ -65,8 +65,17 @@ def run_tool(name: str, argv: Sequence[str]) -> int:
     try:
         status: int = import_module(f"ukmod.kmod.tools.{name}").main(argv, LinuxHost())
     except KeyboardInterrupt:
+        _die_of_interrupt()
         return _INTERRUPTED
     return status
+
+
+def _die_of_interrupt() -> None:
+    """End as the C tools do, by the signal itself: a script that called us then ends too."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _run_command(name: str, arguments: Sequence[str]) -> int:

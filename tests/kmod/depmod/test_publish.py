@@ -75,3 +75,41 @@ def test_directories_are_made_as_needed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotADirectoryError):
         make_directory(f"{tmp_path}/file/below")
+
+
+def _dead_process() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def test_what_a_killed_run_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    dead = _dead_process()
+    old = tmp_path / f".modules.dep.{dead}.tmp"
+    new = tmp_path / f".modules.alias.{dead}.tmp"
+    alive = tmp_path / f".modules.dep.{os.getppid()}.tmp"
+    others = tmp_path / ".modules.dep.x.tmp"
+    for path in (old, new, alive, others):
+        path.write_bytes(b"")
+        if path != new:
+            os.utime(path, (1, 1))
+    publish(str(tmp_path), [("a", b"")])
+    assert {path.name for path in tmp_path.iterdir()} == {"a", new.name, alive.name, others.name}
+
+
+def test_content_is_on_the_disk_before_the_first_name_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    rename = os.rename
+
+    def renaming(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        steps.append("rename")
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr("ukmod.kmod.depmod.publish._datasync", lambda _fd: steps.append("sync"))
+    monkeypatch.setattr(os, "rename", renaming)
+    publish(str(tmp_path), [("a", b"1"), ("b", b"2")])
+    assert steps == ["sync", "sync", "rename", "rename"]

@@ -10,5 +10,6 @@ Each step is a module of this package, and its result a value the next one takes
 - :mod:`dependencies`: who owns which symbol, and so which module needs which
 - :mod:`graph`: the topological order, or the cycles that stand against it
 - :mod:`output`: the text and binary files, as bytes
+- :mod:`incremental`: which of those files need making at all, after a run that left word of itself
 - :mod:`publish`: all of them into the directory, or none
 """

@@ -22,6 +22,7 @@ from ukmod.kmod.depmod.publish import make_directory, remove
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from ukmod.kmod.depmod.facts import Packed
     from ukmod.kmod.depmod.scan import Candidate
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Identity = tuple[int, ...]
     Entries = dict[str, tuple[Identity, Packed]]
 
-__all__ = ["cache_path", "read_cached"]
+__all__ = ["cache_path", "identity", "is_settled", "load", "prune", "read_cached", "store"]
 
 # What marshal writes is for one version of Python.
 _MAGIC = f"ukmod depmod facts 1 {sys.implementation.cache_tag} {marshal.version}\n".encode()
@@ -54,34 +55,38 @@ def read_cached(
     if all(module.path.endswith(".ko") for module in modules):
         return read(modules)
     now = time.time_ns()
-    entries = _load(path)
-    identities = [_identity(module.path) for module in modules]
+    entries: Entries = load(path)
+    identities = [identity(module.path) for module in modules]
     known = [
-        entries[module.path][1] if entries.get(module.path, (None,))[0] == identity else None
-        for module, identity in zip(modules, identities, strict=True)
+        entries[module.path][1] if entries.get(module.path, (None,))[0] == known_as else None
+        for module, known_as in zip(modules, identities, strict=True)
     ]
     missing = [module for module, packed in zip(modules, known, strict=True) if packed is None]
     fresh = iter(read(missing))
     facts = [next(fresh) if packed is None else Facts(*packed) for packed in known]
     if missing or len(entries) > len(modules):
-        _store(
+        store(
             path,
             {
-                module.path: (identity, fact.pack())
-                for module, identity, fact in zip(modules, identities, facts, strict=True)
-                if identity and _keeps(module, identity, fact, now)
+                module.path: (known_as, fact.pack())
+                for module, known_as, fact in zip(modules, identities, facts, strict=True)
+                if known_as and _keeps(module, known_as, fact, now)
             },
         )
     return facts
 
 
-def _keeps(module: Candidate, identity: Identity, fact: Facts, now: int) -> bool:
-    settled = max(identity[3:]) < now - _SETTLED_NS
-    return settled and not fact.failure and not module.path.endswith(".ko")
+def _keeps(module: Candidate, known_as: Identity, fact: Facts, now: int) -> bool:
+    return is_settled(known_as, now) and not fact.failure and not module.path.endswith(".ko")
 
 
-def _identity(path: str) -> Identity:
-    """Return what is never the same for two files, or for one before and after a change."""
+def is_settled(known_as: Identity, now: int) -> bool:
+    """Tell whether an identity, taken at ``now`` or later, will be another after its next change."""
+    return max(known_as[3:]) < now - _SETTLED_NS
+
+
+def identity(path: str) -> Identity:
+    """Return what is never the same for two files, or for one before and after a change; () for no file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -89,7 +94,8 @@ def _identity(path: str) -> Identity:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _load(path: str) -> Entries:
+def load(path: str) -> dict[str, Any]:
+    """Return what was stored, or nothing if that is not whole and our own."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(fd, "rb") as file:
@@ -103,11 +109,12 @@ def _load(path: str) -> Entries:
     start = len(_MAGIC) + 4
     if not data.startswith(_MAGIC) or zlib.crc32(data[start:]).to_bytes(4, "big") != data[start - 4 : start]:
         return {}
-    entries: Entries = marshal.loads(data[start:])  # noqa: S302 - our own, and whole
+    entries: dict[str, Any] = marshal.loads(data[start:])  # noqa: S302 - our own, and whole
     return entries
 
 
-def _store(path: str, entries: Entries) -> None:
+def store(path: str, entries: dict[str, Any]) -> None:
+    """Store what marshal knows, in a directory that is made if need be; nothing happens if that fails."""
     data = marshal.dumps(entries)
     directory = path.rpartition("/")[0]
     temporary = f"{path}.{os.getpid()}"
@@ -127,3 +134,22 @@ def _store(path: str, entries: Entries) -> None:
             os.close(where)
     except OSError:
         remove(temporary)
+
+
+def prune(path: str) -> None:
+    """Forget the runs for trees that were seen longest ago: mkinitramfs makes a new one each time."""
+    directory = path.rpartition("/")[0]
+    try:
+        with os.scandir(directory) as entries:
+            runs = [
+                (entry.stat().st_mtime_ns, entry.path) for entry in entries if entry.name.endswith(".run")
+            ]
+    except OSError:
+        return
+    for _time, run in sorted(runs)[:-_TREES]:
+        remove(run)
+        remove(f"{run}.facts")
+
+
+_TREES = 16
+"""For so many trees runs are remembered; a distribution's takes some 5 MB."""

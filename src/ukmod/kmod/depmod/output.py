@@ -17,13 +17,14 @@ from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from ukmod.kmod.depmod.analysis import Analysis
     from ukmod.kmod.depmod.log import Log
     from ukmod.kmod.index import Entry
 
-    Made = tuple[bytes | str, list[tuple[int, str]]]
+    Messages = list[tuple[int, str]]
+    Made = tuple[bytes | str, Messages]
     """A file's content, or the text that cannot be in it, and what is to be logged."""
 
 __all__ = ["Output"]
@@ -44,29 +45,40 @@ class Output:
 
     def texts(self) -> list[tuple[str, bytes]]:
         """Return the text files, (name, content): what ``-n`` prints."""
-        return self._finish(_make(self, [name for name in _FILES if not name.endswith(".bin")]))
+        return self.finish(_make(self, [name for name in _FILES if not name.endswith(".bin")]))
 
     def files(self, *, fork: bool = False) -> list[tuple[str, bytes]]:
-        """Return all files, (name, content). UsageError where an index cannot hold what a module says.
+        """Return all files, (name, content). UsageError where an index cannot hold what a module says."""
+        return self.finish(self.make(fork=fork))
 
-        With ``fork``, a child makes those that take half of the time.
+    def make(self, names: Container[str] | None = None, *, fork: bool = False) -> dict[str, Made]:
+        """Return some or all files, and what is to be logged. With ``fork``, a child makes half of them."""
+        wanted = [name for name in _FILES if names is None or name in names]
+        theirs = [name for name in wanted if name in _OF_ALIASES]
+        ours = [name for name in wanted if name not in _OF_ALIASES]
+        if not (fork and theirs and ours):
+            return _make(self, wanted)
+        child = Fork(lambda: _make(self, theirs))
+        made = _make(self, ours)
+        return made | child.result()
+
+    def finish(
+        self, made: Mapping[str, Made], kept: Mapping[str, Messages] | None = None
+    ) -> list[tuple[str, bytes]]:
+        """Log what making the files had to say, in kmod's order, and return them.
+
+        ``kept`` are the messages of files that were made by an earlier run. UsageError as :meth:`files`.
         """
-        if not fork:
-            return self._finish(_make(self, _FILES))
-        child = Fork(lambda: _make(self, _OF_ALIASES))
-        made = _make(self, [name for name in _FILES if name not in _OF_ALIASES])
-        return self._finish(made | child.result())
-
-    def _finish(self, made: Mapping[str, Made]) -> list[tuple[str, bytes]]:
-        """Log what making the files had to say, in kmod's order."""
+        kept = kept or {}
         finished: list[tuple[str, bytes]] = []
-        for name in [name for name in _FILES if name in made]:
-            content, messages = made[name]
+        for name in _FILES:
+            content, messages = made.get(name, (None, kept.get(name, [])))
             for priority, text in messages:
                 self.log(priority, text)
             if isinstance(content, str):
                 raise UsageError("only 7-bit ASCII is supported", subject=content)
-            finished.append((name, content))
+            if content is not None:
+                finished.append((name, content))
         return finished
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from contextlib import suppress
 
 TYPE_CHECKING = False
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["make_directory", "publish", "remove"]
 
+_STALE_SECONDS = 3600
+_datasync = getattr(os, "fdatasync", os.fsync)
 _MODE = 0o644  # whatever the umask: everyone may read what modprobe reads
 
 
@@ -26,6 +29,7 @@ def publish(directory: str, files: Iterable[tuple[str, bytes]]) -> None:
     where = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     written: list[tuple[str, str]] = []
     try:
+        _remove_stale(where)
         for name, content in files:
             _refuse_directory(where, name)
             temporary = f".{name}.{os.getpid()}.tmp"
@@ -42,6 +46,31 @@ def publish(directory: str, files: Iterable[tuple[str, bytes]]) -> None:
         os.close(where)
 
 
+def _remove_stale(where: int) -> None:
+    """Remove the temporary files of runs that were killed: an hour old, and of a process that is no more.
+
+    Both, because the number may be that of a process on another machine or in another container.
+    """
+    for name in os.listdir(where):
+        if name.startswith(".modules.") and name.endswith(".tmp"):
+            pid = name.removesuffix(".tmp").rpartition(".")[2]
+            if pid.isascii() and pid.isdigit() and len(pid) < 8 and not _is_alive(int(pid)):
+                with suppress(OSError):
+                    status = os.stat(name, dir_fd=where, follow_symlinks=False)
+                    if status.st_mtime < time.time() - _STALE_SECONDS:
+                        os.unlink(name, dir_fd=where)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def _write(where: int, temporary: str, name: str, content: bytes) -> None:
     # Neither through a link that someone else put there, nor into another run's file.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -56,6 +85,8 @@ def _write(where: int, temporary: str, name: str, content: bytes) -> None:
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
+            # Before any name leads to it, so that a power cut leaves a whole set: 5 ms for all on an SSD.
+            _datasync(fd)
         finally:
             os.close(fd)  # where some file systems report that the disk is full
     except OSError as error:

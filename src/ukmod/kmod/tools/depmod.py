@@ -17,6 +17,7 @@ from ukmod.kmod.depmod.dependencies import (
     report_symbols,
     show_dependencies,
 )
+from ukmod.kmod.depmod.incremental import remember, take_snapshot, update
 from ukmod.kmod.depmod.order import module_order
 from ukmod.kmod.depmod.output import Output
 from ukmod.kmod.depmod.publish import make_directory, publish
@@ -31,8 +32,10 @@ from ukmod.kmod.tools.log import Log, program_name, version_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from ukmod.kmod.depmod.config import DepmodConfig
+    from ukmod.kmod.depmod.output import Made, Messages
     from ukmod.kmod.host import Host
 
 __all__ = ["main"]
@@ -149,6 +152,9 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
         except OSError as error:
             log.message(LOG_CRIT, f"could not search modules: {error.strerror}")
             return 1
+        if _may_remember(options, files):
+            out = f"{out_root}/{options.module_directory}/{release}"
+            return _remembering(modules, dirname, out, config, options, host, log)
     modules = module_order(modules, dirname, log.message)
     analysis = _analyse(modules, dirname, options, kernel, host, log)
     if analysis.cycles:
@@ -159,7 +165,53 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
         for _name, content in output.texts():
             host.stdout.write(content.decode("utf-8", "surrogateescape"))
         return 0
-    return _write(output, f"{out_root}/{options.module_directory}/{release}", log)
+    return _write(
+        output.finish, output.make(fork=True), {}, f"{out_root}/{options.module_directory}/{release}", log
+    )
+
+
+def _may_remember(options: _Options, files: Sequence[str]) -> bool:
+    """Tell whether this run may use what the last one left: only the plain kinds of it do."""
+    special = options.flags - {"a", "A", "w"} or options.prefix or options.verbosity != LOG_WARNING or files
+    return not special and options.symvers is None and options.system_map is None
+
+
+def _remembering(
+    found: list[Candidate],
+    dirname: str,
+    directory: str,
+    config: DepmodConfig,
+    options: _Options,
+    host: Host,
+    log: Log,
+) -> int:
+    """Do what changed since the last run, or all of it, and remember that for the next."""
+    searches = (config.searches, config.overrides, config.externals, sorted(config.excludes))
+    key = (dirname, directory, searches, "w" in options)
+    path = cache_path(f"{dirname}\0{directory}", host.environ, privileged=os.geteuid() == 0) + ".run"
+    snapshot = take_snapshot(found, dirname)
+    last = update(found, snapshot, dirname, directory, path, key, lambda some: read_all(some, fork=True))
+    order_messages: list[tuple[int, str]] = []
+    if last is None:
+        modules = module_order(found, dirname, lambda *message: order_messages.append(message))
+    else:
+        order_messages = last.order_messages
+    for message in order_messages:
+        log.message(*message)
+    analysis = _analyse(modules, dirname, options, {}, host, log) if last is None else last.analysis
+    if analysis.cycles:
+        _report_cycles(analysis, log)
+        return 1
+    output = Output(analysis, dirname, warn_duplicates="w" in options, log=log.message)
+    if last is None:
+        made, kept = output.make(fork=True), {}
+    else:
+        made = output.make(last.stale, fork=True)
+        kept = {name: messages for name, (_checksum, messages) in last.kept.items()}
+    status = _write(output.finish, made, kept, directory, log)
+    if status == 0 and not any(fact.failure for fact in analysis.facts):
+        remember(path, key, snapshot, analysis, order_messages, made, last)
+    return status
 
 
 def _parse(argv: Sequence[str], host: Host, log: Log) -> _Options | None:
@@ -274,13 +326,22 @@ def _report_cycles(analysis: Analysis, log: Log) -> None:
     log.err(f"Found {len(involved)} modules in dependency cycles!")
 
 
-def _write(output: Output, directory: str, log: Log) -> int:
+def _write(
+    finish: Callable[..., list[tuple[str, bytes]]],
+    made: Mapping[str, Made],
+    kept: Mapping[str, Messages],
+    directory: str,
+    log: Log,
+) -> int:
+    """Put the files that were made into the directory, where the others are."""
     try:
         make_directory(directory)
     except OSError as error:
         log.message(LOG_CRIT, f"could not create directory {directory}: {error.strerror}")
     try:
-        publish(directory, output.files(fork=True))
+        publish(directory, finish(made, kept))
+        if "modules.dep" in kept:
+            os.utime(f"{directory}/modules.dep")  # what `depmod -A` goes by
     except OSError as error:
         log.message(LOG_ERR, f"Could not create index '{error.filename}': {error.strerror}")
         return 1
