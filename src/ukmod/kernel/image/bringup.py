@@ -86,7 +86,7 @@ STEPS: Final[tuple[Step, ...]] = (
     _ours("timekeeping_init", "time is virtual"),
     _ours("random_init", "random numbers are Python's, reproducible"),
     _without("perf_event_init", "no performance counters"),
-    _without("console_init", "the log is the console"),
+    Step("console_init"),
     _without("numa_policy_init", "one node"),
     Step("pid_idr_init"),
     Step("anon_vma_init"),
@@ -212,14 +212,15 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
     if (masks := image.get("cpu_bit_bitmap")) is not None:
         del masks
     if (states := image.get("node_states")) is not None:
-        # node_states[N_POSSIBLE] begins with all nodes; nodemask_t has no name that struct layouts know.
-        k.memory.write(states, (1).to_bytes((image.symbols.size_at(states) or 8) // NR_NODE_STATES, "little"))
+        # All nodes are possible at first. nodemask_t has no name that struct layouts know.
+        mask = image.symbols.size_at(states) // NR_NODE_STATES
+        k.memory.write(states, (1).to_bytes(mask, "little"))
     if k.types.has("pglist_data") and (nodes := image.get("node_data")) is not None:
         _one_node(k, image, nodes)
 
 
 def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
-    """free_area_init(): one node, whose zones are empty as its pages are Python's; all memory counts as free."""
+    """free_area_init(): one node with empty zones, for its pages are Python's; all memory counts as free."""
     types, memory = k.types, k.memory
     node = k.slab.kernel_object(types.sizeof("pglist_data"))
     memory.set_u64(nodes, node)

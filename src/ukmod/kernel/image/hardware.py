@@ -45,12 +45,12 @@ CPU: Final[dict[str, tuple[int, int]]] = {
     "x86_phys_bits": (46, 1),
     "x86_max_cores": (1, 2),
 }
-"""Members of ``boot_cpu_data``. No feature is set: code for special instructions finds that there are none."""
+"""Members of ``boot_cpu_data``. No feature is set: code for special instructions finds none of them."""
 
 
 def wire(cpu: Cpu) -> None:
-    """Answer port I/O as an empty bus does. MSRs that the engine does not know read as 0, and CPUID is that of
-    the engine's own CPU, both without our help.
+    """Answer port I/O as an empty bus does. MSRs that the engine does not know read as 0, and CPUID is that
+    of the engine's own CPU, both without our help.
     """
     cpu.on_port_input(lambda _port, size: NO_DEVICE >> (32 - 8 * size))
 
