@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--seed", type=int, metavar="N", help="tasks take turns at random, reproducibly")
     parse.add_argument("--hz", type=_hz, default=250, help="CONFIG_HZ of the kernel; default 250")
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
-    parse.add_argument("--kernel", metavar="VMLINUZ", help="the kernel's image, to take its BTF from")
+    parse.add_argument("--kernel", metavar="VMLINUZ", help="the kernel's image, to run in it")
     parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
     parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
     return parse

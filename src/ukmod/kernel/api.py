@@ -60,7 +60,8 @@ class Kernel:
     module's own debug information.
 
     tree: what modprobe loads from: a ``Tree``, a /lib/modules/<release> directory, or any directory of .ko's.
-    btf: a file with the kernel's BTF (/sys/kernel/btf/vmlinux). image: its vmlinuz.
+    btf: a file with the kernel's BTF (/sys/kernel/btf/vmlinux).
+    image: its vmlinuz, whose code then runs what Python does not implement; it takes seconds to bring up.
     release: ``uname -r``; by default what the first module was built for.
     hz: CONFIG_HZ of that kernel.
     memory: bytes of RAM at most.

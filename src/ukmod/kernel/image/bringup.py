@@ -189,7 +189,7 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
 
 
 def _keep_jiffies(k: Kernel, image: MappedImage) -> None:
-    """The image reads its own ``jiffies``, so that is kept true: whenever time passes, and when a task runs."""
+    """The image reads its own ``jiffies``, so that is kept true whenever time passes."""
     at, clock = image.address("jiffies"), k.clock
 
     def update() -> None:
