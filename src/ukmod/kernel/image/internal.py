@@ -11,6 +11,7 @@ from errno import EAGAIN, ENXIO
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue import GuestWork
@@ -217,6 +218,16 @@ def free_unref_page(k: Kernel, page: Ptr, order: UInt) -> None:
     """void free_unref_page(struct page *page, unsigned int order)."""
     del order
     k.pages.free(k.pages.frame_of(page))
+
+
+@export()
+def free_unref_page_list(k: Kernel, head: Ptr) -> None:
+    """void free_unref_page_list(struct list_head *list): pages whose last references have been dropped."""
+    offset = k.types.offset("page", "lru")
+    for entry in list(list_entries(k.memory, head)):
+        k.pages.free(k.pages.frame_of(entry - offset))
+    k.memory.set_u64(head, head)
+    k.memory.set_u64(head + 8, head)
 
 
 @export("__ksize")
