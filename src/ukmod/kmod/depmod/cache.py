@@ -39,9 +39,11 @@ _SETTLED_NS = 2_000_000_000
 
 
 def cache_path(dirname: str, environ: Mapping[str, str], *, privileged: bool) -> str:
-    """Return where the facts of a module directory are kept, for root and for others."""
-    home = environ.get("XDG_CACHE_HOME") or f"{environ.get('HOME', '')}/.cache"
-    where = "/var/cache" if privileged else home
+    """Return where a module directory's facts are kept: where the environment says, or root's and others'
+    usual place.
+    """
+    usual = "/var/cache" if privileged else f"{environ.get('HOME', '')}/.cache"
+    where = environ.get("XDG_CACHE_HOME") or usual
     return f"{where}/ukmod/depmod-{zlib.crc32(os.fsencode(dirname)):08x}"
 
 
