@@ -21,7 +21,7 @@ from errno import errorcode
 from functools import cache
 from pathlib import Path
 
-from ukmod.errors import FormatError, KernelPanic, LoadError, UkmodError
+from ukmod.errors import FormatError, KernelPanic, LoadError, NotFoundError, UkmodError
 from ukmod.kernel.api import Kernel, open_tree
 
 PATIENCE = 20.0
@@ -150,7 +150,9 @@ def judge(k: Kernel, name: str, seconds: float) -> Verdict:
 
 def _load(k: Kernel, name: str) -> tuple[str, str]:
     assert k.tree is not None
-    line = k.tree.dependency_line(name) or ""
+    line = k.tree.dependency_line(name)
+    if line is None:
+        raise NotFoundError("no such module in the tree", subject=name)
     target, _, needed = line.partition(":")
     files = [*reversed(needed.split()), target]
     for file in files:

@@ -31,6 +31,8 @@ LSM_ORDER: Final = b"capability"
 """lsm=: the others ask for a policy from user space and for blobs in tasks."""
 PATIENCE: Final = 60.0
 """Virtual seconds that a step may take."""
+CPUMASK_BYTES: Final = 8192 // 8
+"""CONFIG_NR_CPUS of any kernel, at most."""
 NR_NODE_STATES: Final = 6
 """include/linux/nodemask.h, with CONFIG_HIGHMEM not set."""
 
@@ -224,7 +226,7 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
 
 
 def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
-    """free_area_init(): one node with empty zones, for its pages are Python's; all memory counts as free."""
+    """free_area_init(): one node with empty zones, for pages are Python's; all memory counts as free."""
     types, memory = k.types, k.memory
     node = k.slab.kernel_object(types.sizeof("pglist_data"))
     memory.set_u64(nodes, node)
@@ -232,7 +234,24 @@ def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
     for n in range(types.enum("zone_type").values["__MAX_NR_ZONES"]):
         zone = zones + n * types.sizeof("zone")
         memory.set_u64(zone + types.offset("zone", "zone_pgdat"), node)
+    _cpu_maps(k, image)
     image.set("vm_zone_stat", memory.size >> PAGE_SHIFT)
+
+
+def _cpu_maps(k: Kernel, image: MappedImage) -> None:
+    """smp_prepare_cpus_common(): the one CPU is its own sibling, and its node's only one."""
+    mask = k.slab.kernel_object(CPUMASK_BYTES)
+    k.memory.set_u64(mask, 1)
+    image.set("node_to_cpumask_map", mask)
+    for name in (
+        "cpu_sibling_map",
+        "cpu_core_map",
+        "cpu_die_map",
+        "cpu_llc_shared_map",
+        "cpu_l2c_shared_map",
+    ):
+        if (offset := image.get(name)) is not None:
+            k.memory.set_u64(k.percpu.base + offset, mask)
 
 
 def _calls(image: MappedImage) -> Iterator[tuple[str, int, str]]:

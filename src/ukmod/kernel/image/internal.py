@@ -17,15 +17,13 @@ from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue import GuestWork
 from ukmod.kernel.workqueue_api import DelayedWork
 from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
-from ukmod.machine.memory import NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
+from ukmod.machine.memory import NX, PAGE_SIZE, WRITE, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 _NOTHING_THERE: Final = b"\xff"
 """What a bus answers when no device does."""
-_RAM_START: Final = 1 << 20
-"""Below are, on a PC, the BIOS and the VGA's memory."""
 
 
 # -- text -----------------------------------------------------------------------------------------------
@@ -263,8 +261,6 @@ def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
     """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): where no device answers."""
     if not 0 < size <= k.memory.size:
         return 0
-    if _RAM_START <= physical < k.memory.size - size:
-        return PAGE_OFFSET + physical
     size = page_align((physical & PAGE_SIZE - 1) + size)
     if not (address := k.vmalloc.alloc(size)):
         return 0
