@@ -36,7 +36,7 @@ def absent() -> list[str]:
     return [program for program in PROGRAMS if shutil.which(program, path=_PATH) is None]
 
 
-def build(target: Path, *, release: str, modules: Iterable[Path]) -> None:
+def build(target: Path, *, release: str, modules: Iterable[Path], programs: Iterable[Path] = ()) -> None:
     """Write an uncompressed cpio archive to ``target``; ``target.parent`` holds the tree it is made from."""
     root = target.parent / "root"
     shutil.rmtree(root, ignore_errors=True)
@@ -52,7 +52,12 @@ def build(target: Path, *, release: str, modules: Iterable[Path]) -> None:
     extra = root / "lib/modules" / release / "extra"
     extra.mkdir(parents=True)
     for module in modules:
-        _copy(module, extra / module.name)
+        if module.is_dir():
+            shutil.copytree(module, extra.parent, dirs_exist_ok=True)
+        else:
+            _copy(module, extra / module.name)
+    for program in programs:
+        _copy(program, root / "bin" / program.name)
     _run(str(_which("depmod")), "-b", str(root), release)
     (root / "init").write_text(INIT)
     (root / "init").chmod(0o755)

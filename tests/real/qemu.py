@@ -32,10 +32,12 @@ COMMAND_LINE = (
     " tsc=reliable kfence.sample_interval=0 randomize_kstack_offset=off"
 )
 _OPTIONS = (
-    *("-machine", "pc", "-cpu", "qemu64,+rdrand,+rdseed", "-m", "256", "-smp", "1"),
+    *("-machine", "pc", "-cpu", "qemu64,+rdrand,+rdseed", "-smp", "1"),
     *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-monitor", "none"),
     *("-icount", "shift=0,sleep=off", "-rtc", "base=2001-01-01,clock=vm", "-seed", "1"),
 )
+MEMORY = 256
+"""Of a guest, in MiB, where nothing else is said."""
 BOOT_SECONDS = 90
 SCRIPT_SECONDS = 60
 
@@ -60,51 +62,68 @@ class Guest:
     kernel: Path
     archive: Path
     snapshot: Path
+    memory: int = MEMORY
+
+    @contextlib.contextmanager
+    def resumed(self, seconds: float = SCRIPT_SECONDS) -> Iterator[Machine]:
+        """A fresh copy of the machine, running; its init awaits a script."""
+        resume = ("-incoming", f"exec:cat '{self.snapshot}'")
+        with _machine(self.kernel, self.archive, self.memory, *resume) as machine:
+            machine.wait_until_resumed(seconds)
+            machine.command("cont")
+            yield machine
 
     def run(self, script: str, *, seconds: float = SCRIPT_SECONDS) -> Output:
         """Resume a fresh copy, have its init source a shell script, and collect what that writes.
 
         ``seconds`` is wall time; a machine that has not finished by then is ended and reported as it is.
         """
-        with _machine(self.kernel, self.archive, "-incoming", f"exec:cat '{self.snapshot}'") as machine:
-            machine.wait_until_resumed(seconds)
-            machine.command("cont")
-            machine.send(script + "\n@go\n")
+        with self.resumed(seconds) as machine:
+            machine.start(script)
             text, finished = machine.receive("@done\n", seconds)
             return Output(text, machine.console(), finished)
 
     def run_cold(self, script: str, *, seconds: float = BOOT_SECONDS) -> tuple[Output, float]:
         """The same on a machine that boots first, and the wall seconds from its start until init is ready."""
         start = time.monotonic()
-        with _machine(self.kernel, self.archive) as machine:
+        with _machine(self.kernel, self.archive, self.memory) as machine:
             machine.receive("@ready\n", seconds)
             ready = time.monotonic() - start
-            machine.send(script + "\n@go\n")
+            machine.start(script)
             text, finished = machine.receive("@done\n", seconds)
             return Output(text, machine.console(), finished), ready
 
 
-def boot(debian: Debian, modules: Sequence[Path], cache: Path) -> Guest:
+def boot(
+    debian: Debian,
+    modules: Sequence[Path],
+    cache: Path,
+    *,
+    programs: Sequence[Path] = (),
+    memory: int = MEMORY,
+) -> Guest:
     """A guest that has these modules in its tree; booted only where the cache does not hold its like already.
+
+    A directory among ``modules`` is copied as it is, so that a whole tree keeps its layout and its order.
 
     Raises GuestError where the kernel does not reach its init in BOOT_SECONDS.
     """
-    home = cache / _digest(debian, modules)
-    guest = Guest(debian.vmlinuz, home / "root.cpio", home / "snapshot")
+    home = cache / _digest(debian, modules, programs, memory)
+    guest = Guest(debian.vmlinuz, home / "root.cpio", home / "snapshot", memory)
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "lock"):
         if not guest.snapshot.is_file():
             _forget_all(cache)
-            _prepare(debian, modules, guest)
+            _prepare(debian, modules, programs, guest)
     return guest
 
 
-def _prepare(debian: Debian, modules: Sequence[Path], guest: Guest) -> None:
+def _prepare(debian: Debian, modules: Sequence[Path], programs: Sequence[Path], guest: Guest) -> None:
     home = guest.snapshot.parent
     with tempfile.TemporaryDirectory(dir=home.parent) as work:
         archive, snapshot = Path(work, "root.cpio"), Path(work, "snapshot")
-        initramfs.build(archive, release=debian.release, modules=modules)
-        with _machine(debian.vmlinuz, archive) as machine:
+        initramfs.build(archive, release=debian.release, modules=modules, programs=programs)
+        with _machine(debian.vmlinuz, archive, guest.memory) as machine:
             text, ready = machine.receive("@ready\n", BOOT_SECONDS)
             if not ready:
                 raise GuestError(f"the guest did not boot in {BOOT_SECONDS} s:\n{machine.console()}{text}")
@@ -130,17 +149,18 @@ def _forget_all(cache: Path) -> None:
             shutil.rmtree(stale)
 
 
-def _digest(debian: Debian, modules: Sequence[Path]) -> str:
+def _digest(debian: Debian, modules: Sequence[Path], programs: Sequence[Path], memory: int) -> str:
     version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256(repr((COMMAND_LINE, _OPTIONS, initramfs.INIT, version)).encode())
+    digest = hashlib.sha256(repr((COMMAND_LINE, _OPTIONS, memory, initramfs.INIT, version)).encode())
     digest.update(Path(initramfs.__file__).read_bytes())
-    for path in (debian.vmlinuz, *sorted(modules)):
+    files = [file for path in modules for file in (sorted(path.rglob("*.*")) if path.is_dir() else [path])]
+    for path in (debian.vmlinuz, *programs, *sorted(file for file in files if file.is_file())):
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
 @dataclass(slots=True)
-class _Machine:
+class Machine:
     """A running QEMU: its process, the socket of ttyS1 and that of its monitor."""
 
     process: subprocess.Popen[bytes]
@@ -151,6 +171,10 @@ class _Machine:
     def send(self, text: str) -> None:
         """Type text into ttyS1."""
         self.serial.sendall(text.encode())
+
+    def start(self, script: str) -> None:
+        """Have init source a shell script; the rest of what is sent is the script's to read."""
+        self.send(script + "\n@go\n")
 
     def receive(self, end: str, seconds: float) -> tuple[str, bool]:
         """What ttyS1 says up to ``end``, and whether that came before the time was up or the machine died."""
@@ -218,11 +242,20 @@ class _Machine:
 
 
 @contextlib.contextmanager
-def _machine(kernel: Path, archive: Path, *options: str) -> Iterator[_Machine]:
+def _machine(kernel: Path, archive: Path, memory: int, *options: str) -> Iterator[Machine]:
     with tempfile.TemporaryDirectory(prefix="ukmod-guest-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
         argv = [
-            *("qemu-system-x86_64", *_OPTIONS, "-kernel", str(kernel), "-initrd", str(archive)),
+            *(
+                "qemu-system-x86_64",
+                *_OPTIONS,
+                "-m",
+                str(memory),
+                "-kernel",
+                str(kernel),
+                "-initrd",
+                str(archive),
+            ),
             *("-append", COMMAND_LINE, "-serial", f"file:{directory / 'console'}"),
             *("-chardev", f"socket,id=script,path={directory / 'script'},server=on,wait=off"),
             *("-serial", "chardev:script", "-qmp", f"unix:{directory / 'monitor'},server=on,wait=off"),
@@ -235,7 +268,7 @@ def _machine(kernel: Path, archive: Path, *options: str) -> Iterator[_Machine]:
         serial = stack.enter_context(_connect(directory / "script", process, errors))
         monitor = stack.enter_context(_connect(directory / "monitor", process, errors))
         monitor.settimeout(BOOT_SECONDS)
-        machine = _Machine(process, serial, monitor, directory)
+        machine = Machine(process, serial, monitor, directory)
         machine.greet()
         yield machine
 
