@@ -16,6 +16,7 @@ from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, Me
 
 if TYPE_CHECKING:
     from ukmod.kernel.mm.percpu import PerCpu
+    from ukmod.kernel.orc import OrcTable
 
 SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 2, 4, 8
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
@@ -69,6 +70,8 @@ class Layout:
     symbol_starts: list[int] = field(default_factory=list)
     symbol_names: list[str] = field(default_factory=list)
     """Parallel to ``symbol_starts``, which is sorted; of several symbols at one place the first is kept."""
+    orc: OrcTable | None = None
+    """Read when a call trace first needs it."""
 
     def contains(self, address: int) -> bool:
         """Does ``address`` lie in the module's core or init part?"""

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import bisect
 import struct
+import sys
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -38,41 +41,51 @@ class OrcEntry:
 
 @dataclass(frozen=True, slots=True)
 class OrcTable:
-    """One module's entries, sorted by the address from which each holds."""
+    """A module's, or the kernel's, two sections. An entry is decoded when it is found: few ever are."""
 
-    addresses: tuple[int, ...]
-    entries: tuple[OrcEntry, ...]
+    base: int
+    """The address of ``.orc_unwind_ip``; each of its offsets is relative to its own place."""
+    offsets: array[int]
+    entries: bytes
+    order: Sequence[int]
+    """The numbers of the entries, sorted by the address from which each holds."""
+    has_undefined_type: bool
 
     def find(self, address: int) -> OrcEntry | None:
         """The entry for a code address, or None."""
-        index = bisect.bisect_right(self.addresses, address) - 1
-        return self.entries[index] if index >= 0 else None
+        index = bisect.bisect_right(self.order, address, key=self._address) - 1
+        return self._entry(self.order[index]) if index >= 0 else None
+
+    def _address(self, number: int) -> int:
+        return self.base + 4 * number + self.offsets[number]
+
+    def _entry(self, number: int) -> OrcEntry:
+        sp_offset, bp_offset, bits = _ENTRY.unpack_from(self.entries, _ENTRY.size * number)
+        kind = bits >> 8 & (7 if self.has_undefined_type else 3)
+        call = 2 if self.has_undefined_type else 0
+        return OrcEntry(sp_offset, bp_offset, bits & 15, bits >> 4 & 15, kind == call)
 
 
 def read_table(
-    memory: Memory, ips: tuple[int, int], entries: tuple[int, int], *, has_undefined_type: bool
+    memory: Memory,
+    ips: tuple[int, int],
+    entries: tuple[int, int],
+    *,
+    has_undefined_type: bool,
+    in_order: bool = False,
 ) -> OrcTable:
-    """The table in two sections of a loaded module, each given by address and size in bytes.
+    """The table in two sections in memory, each given by address and size in bytes.
 
     ``has_undefined_type``: since v6.4 (commit fb799447ae29) the types are UNDEFINED, END_OF_STACK, CALL, ...;
-    before, CALL was the first.
+    before, CALL was the first. ``in_order``: the build has sorted it, as it does for vmlinux.
     """
-    count = min(ips[1] // 4, entries[1] // _ENTRY.size)
-    offsets = struct.unpack(f"<{count}i", memory.read(ips[0], 4 * count)) if count else ()
+    base, count = ips[0], min(ips[1] // 4, entries[1] // _ENTRY.size)
+    offsets = array("i", memory.read(base, 4 * count) if count else b"")
+    if sys.byteorder == "big":
+        offsets.byteswap()
     raw = memory.read(entries[0], _ENTRY.size * count) if count else b""
-    call = 2 if has_undefined_type else 0
-    pairs = sorted(
-        (
-            (ips[0] + 4 * n + offset, _decode(*fields, call=call, mask=7 if has_undefined_type else 3))
-            for n, (offset, fields) in enumerate(zip(offsets, _ENTRY.iter_unpack(raw), strict=True))
-        ),
-        key=lambda pair: pair[0],
-    )
-    return OrcTable(tuple(address for address, _ in pairs), tuple(entry for _, entry in pairs))
-
-
-def _decode(sp_offset: int, bp_offset: int, bits: int, *, call: int, mask: int) -> OrcEntry:
-    return OrcEntry(sp_offset, bp_offset, bits & 15, bits >> 4 & 15, (bits >> 8 & mask) == call)
+    order = range(count) if in_order else sorted(range(count), key=lambda n: base + 4 * n + offsets[n])
+    return OrcTable(base, offsets, raw, order, has_undefined_type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,12 +160,15 @@ def is_text(k: Kernel, address: int) -> bool:
 
 def orc_table(k: Kernel, module: Module) -> OrcTable | None:
     """The module's ORC table; None if it was built without."""
-    sections = module.layout.sections
+    layout, sections = module.layout, module.layout.sections
+    if layout.orc is not None:
+        return layout.orc
     ips, entries = sections.get(".orc_unwind_ip"), sections.get(".orc_unwind")
     if ips is None or entries is None:
         return None
     old = k.types.has("orc_entry", "end") or not k.types.has("orc_entry", "signal")
-    return orc.read_table(k.memory, ips, entries, has_undefined_type=not old)
+    layout.orc = orc.read_table(k.memory, ips, entries, has_undefined_type=not old)
+    return layout.orc
 
 
 class Unwinder:
@@ -175,7 +178,6 @@ class Unwinder:
         self._k = k
         self._words = words
         self._high = high
-        self._tables: dict[str, OrcTable | None] = {}
 
     def caller(self, position: Position, *, returned: bool) -> Position | None:
         """The position after the return of the function at ``position``; None at the end, or if unknown.
@@ -194,11 +196,8 @@ class Unwinder:
         k = self._k
         if k.image is not None and k.image.contains(address):
             return k.image.orc
-        if (module := k.modules.of_code(address)) is None:
-            return None
-        if module.name not in self._tables:
-            self._tables[module.name] = orc_table(k, module)
-        return self._tables[module.name]
+        module = k.modules.of_code(address)
+        return orc_table(k, module) if module is not None else None
 
     def _outer_trap(self, below: int) -> Position | None:
         """Python called the function: on with the caller of the kernel function that did. See Cpu.call."""

@@ -143,4 +143,4 @@ class MappedImage:
         """The image's ORC table, for call traces."""
         old = self._k.types.has("orc_entry", "end") or not self._k.types.has("orc_entry", "signal")
         ips, entries = self._table(".orc_unwind_ip"), self._table(".orc_unwind")
-        return orc.read_table(self._k.memory, ips, entries, has_undefined_type=not old)
+        return orc.read_table(self._k.memory, ips, entries, has_undefined_type=not old, in_order=True)

@@ -91,6 +91,7 @@ class TypeSource:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._structs: dict[str, StructLayout | None] = {}
+        self._types: dict[str, Type | None] = {}
         self._described: dict[int, Type] = {}
 
     @property
@@ -105,7 +106,12 @@ class TypeSource:
         return self._structs[name]
 
     def type(self, name: str) -> Type | None:
-        """Return a type by tag, typedef or base type's name."""
+        """Return a type by tag, typedef or base type's name; None if it is not known here."""
+        if name not in self._types:
+            self._types[name] = self._find_type(name)
+        return self._types[name]
+
+    def _find_type(self, name: str) -> Type | None:
         for tags in (AGGREGATES, (Tag.TYPEDEF,), (Tag.ENUM,), (Tag.INT, Tag.FLOAT)):
             number = self.graph.find(name, tags)
             if number is not None:
