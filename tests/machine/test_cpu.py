@@ -117,6 +117,54 @@ class TestCalls:
         assert [cpu.call(stubs_[n]) for n in (0, 4095, 9_999)] == [0, 4095, 9_999]
 
 
+def returns(value: int) -> bytes:
+    """A function's code."""
+    return mov("rax", value) + b"\xc3"
+
+
+class TestCode:
+    """Code that is written where code was."""
+
+    def test_new_code_in_the_place_of_old(self, cpu: Cpu) -> None:
+        assert cpu.call(load(cpu, returns(1))) == 1
+        cpu.memory.write(CODE, returns(2), force=True)
+        cpu.flush_icache(CODE, len(returns(2)))
+        assert cpu.call(CODE) == 2
+
+    def test_one_changed_byte_inside_a_function(self, cpu: Cpu) -> None:
+        assert cpu.call(load(cpu, returns(1))) == 1
+        cpu.memory.write(CODE + 2, b"\x07", force=True)
+        cpu.flush_icache(CODE + 2, 1)
+        assert cpu.call(CODE) == 7
+
+    def test_code_across_pages_that_are_not_neighbours_in_ram(self, cpu: Cpu) -> None:
+        for page in (CODE, CODE + PAGE_SIZE):
+            cpu.memory.map(page, cpu.memory.alloc_frames(1), PAGE_SIZE, READ_EXEC)
+            cpu.memory.alloc_frames(3)
+        at = CODE + PAGE_SIZE - 5
+        assert [cpu.call(load(cpu, returns(value), at)) for value in (1, 2)] == [1, 2]
+        cpu.memory.write(at, returns(3), force=True)
+        cpu.flush_icache(at, len(returns(3)))
+        assert cpu.call(at) == 3
+
+    def test_what_cannot_be_executed_is_passed_over_without_a_fault(self, cpu: Cpu) -> None:
+        cpu.memory.map(DATA, cpu.memory.alloc_frames(1), PAGE_SIZE, READ_ONLY)
+        load(cpu, returns(1), DATA + 2 * PAGE_SIZE)
+        cpu.flush_icache(DATA, 4 * PAGE_SIZE)
+        assert cpu.call(DATA + 2 * PAGE_SIZE) == 1
+
+    def test_a_frame_that_was_code_elsewhere(self, cpu: Cpu) -> None:
+        frame = cpu.memory.alloc_frames(1)
+        for value in (1, 2):
+            cpu.memory.map(DATA, frame, PAGE_SIZE, READ_EXEC)
+            cpu.memory.write(DATA, returns(value), force=True)
+            cpu.flush_icache(DATA, PAGE_SIZE)
+            assert cpu.call(DATA) == value
+            cpu.memory.unmap(DATA, PAGE_SIZE)
+        caught = raised_by(cpu, call(DATA))
+        assert (caught.vector, caught.address) == (PF_VECTOR, DATA)
+
+
 class TestExceptions:
     """What hardware raises, as a value."""
 

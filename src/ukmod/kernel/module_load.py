@@ -162,7 +162,6 @@ def _unlink(k: Kernel, module: Module) -> None:
     k.modules.remove(module)
     k.modules.waiters.wake_all()
     module_layout.free(module.layout, k.module_area, k.percpu)
-    k.cpu.flush_code()
 
 
 # -- linking --------------------------------------------------------------------------------------------
@@ -197,7 +196,6 @@ def _link_in(k: Kernel, module: Module, elf: Elf) -> None:
         raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
-    k.cpu.flush_code()
     module_layout.index_symbols(elf, module.layout, values)
     _read_struct(k, module)
 
@@ -282,7 +280,10 @@ def _form(k: Kernel, module: Module, elf: Elf) -> None:
             text = f"exports duplicate symbol {name} (owned by {other.owner or 'kernel'})"
             k.printk(f"{module.name}: {text}\n", KERN_ERR)
             raise LoadError(text, errno=ENOEXEC, subject=module.name)
-    module_layout.protect(elf, module.layout, k.memory)
+    layout = module.layout
+    module_layout.protect(elf, layout, k.memory)
+    k.cpu.flush_icache(layout.core, layout.core_text_end - layout.core)
+    k.cpu.flush_icache(layout.init, layout.init_text_end - layout.init)
     k.modules.set_state(module, State.COMING)
 
 
@@ -339,7 +340,6 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     module_layout.free_init(module.layout, k.module_area)
     if k.image is not None:
         image_modules.init_freed(k, module)
-    k.cpu.flush_code()
     modules.waiters.wake_all()
 
 

@@ -64,5 +64,4 @@ def _finish(k: Kernel, module: Module) -> None:
     k.forget(module)
     modules.remove(module)
     module_layout.free(module.layout, k.module_area, k.percpu)
-    k.cpu.flush_code()
     modules.waiters.wake_all()

@@ -19,6 +19,7 @@ from ukmod.machine import stubs
 from ukmod.machine.memory import (
     NX,
     PAGE_SIZE,
+    PRESENT,
     READ_EXEC,
     READ_ONLY,
     READ_WRITE,
@@ -33,6 +34,7 @@ try:
     from unicorn import x86_const as x86
     from unicorn.unicorn_const import (
         UC_CTL_IO_WRITE,
+        UC_CTL_TB_REMOVE_CACHE,
         UC_CTL_TLB_FLUSH,
         UC_ERR_FETCH_UNMAPPED,
         UC_ERR_INSN_INVALID,
@@ -44,6 +46,9 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("The emulated machine", "machine") from error
 
 MASK64 = (1 << 64) - 1
+_TLB_FLUSH = UC_CTL_IO_WRITE << 30 | UC_CTL_TLB_FLUSH
+_TB_REMOVE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
+"""uc_ctl()'s UC_CTL_WRITE(what, number of arguments)."""
 _NOWHERE = stubs.PADDING_AT
 """Where emulation would end if the guest got there, which it does not: padding between stubs. The engine
 looks the address up on every start, and where there is no code that counts as an exception, which would make
@@ -201,10 +206,24 @@ class Cpu:
 
     def flush_tlb(self) -> None:
         """Forget cached translations, after a page table entry was restricted."""
-        uclib.uc_ctl(self._handle, UC_CTL_TLB_FLUSH | (UC_CTL_IO_WRITE << 30))
+        uclib.uc_ctl(self._handle, _TLB_FLUSH)
+
+    def flush_icache(self, address: int, size: int) -> None:
+        """Forget what was translated from these bytes, after they were written and made executable.
+
+        Translations are known by the frame that the code lies in. So this has to be done when new code takes
+        its place, and need not be done when code goes: a page that is gone cannot be executed.
+        """
+        end = address + size
+        while address < end:
+            below = min((address | (PAGE_SIZE - 1)) + 1, end)
+            # The engine looks for the page as a fetch does, and would remember the fault if it found none.
+            if self.memory.prot(address) & (PRESENT | NX) == PRESENT:
+                uclib.uc_ctl(self._handle, _TB_REMOVE, ctypes.c_uint64(address), ctypes.c_uint64(below))
+            address = below
 
     def flush_code(self) -> None:
-        """Forget translated code, after code was written or removed."""
+        """Forget all translated code, whatever was written."""
         self._uc.ctl_flush_tb()
 
     def map_io(self, address: int, read: Callable[[int, int], int]) -> None:

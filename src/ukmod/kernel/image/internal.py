@@ -31,7 +31,7 @@ _NOTHING_THERE: Final = b"\xff"
 
 def _poke(k: Kernel, address: int, opcode: int, length: int) -> None:
     k.memory.write(address, k.memory.read(opcode, length), force=True)
-    k.cpu.flush_code()
+    k.cpu.flush_icache(address, length)
 
 
 @export("text_poke", "text_poke_kgdb", "text_poke_copy", "text_poke_copy_locked")
@@ -45,7 +45,7 @@ def text_poke(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT) -> Ptr:
 def text_poke_set(k: Kernel, address: Ptr, byte: Int, length: SizeT) -> Ptr:
     """void *text_poke_set(void *addr, int c, size_t len)."""
     k.memory.write(address, bytes([byte & 0xFF]) * length, force=True)
-    k.cpu.flush_code()
+    k.cpu.flush_icache(address, length)
     return address
 
 
@@ -183,7 +183,7 @@ def _protect(k: Kernel, address: int, pages: int, *, add: int = 0, remove: int =
     for at in range(address, address + pages * PAGE_SIZE, PAGE_SIZE):
         if prot := k.memory.prot(at):
             k.memory.protect(at, PAGE_SIZE, prot & ~remove | add)
-    k.cpu.flush_code()
+    k.cpu.flush_icache(address, pages * PAGE_SIZE)
     return 0
 
 
