@@ -7,6 +7,7 @@ Each part is a file named after the kernel's own and keeps its state in an objec
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from ukmod.kernel import traps, watchdog
@@ -135,10 +136,10 @@ class Kernel:
             self.symbols.set_crcs(crcs)
         for name, offset in self.percpu.symbols().items():
             self.symbols.add_data(name, offset)
-        self.idle = self.tasks.create("swapper/0", lambda: 0)
+        self.idle = self.tasks.create("swapper/0", int)
         """Pid 0: what is current when no task is."""
         self.percpu.set_current(self.idle.address)
-        self.log.caller = lambda: current_caller(self)
+        self.log.caller = partial(current_caller, self)
         self.kallsyms = Kallsyms(self)
         self.param_ops = ParamOps(self)
         self.lib = Lib(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from errno import EINTR, ENOMEM, ENOSYS
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -35,6 +36,11 @@ class Kthread:
     result: int = -EINTR
     waiters: Waiters = field(kw_only=True)
 
+    def ended(self, task: Task) -> None:
+        """Its task has exited: wake who waits for that."""
+        del task
+        self.waiters.wake_all()
+
 
 class Kthreads:
     """Makes and stops kernel threads."""
@@ -45,9 +51,9 @@ class Kthreads:
     def create(self, name: str, run: Callable[[], int], *, function: int = 0, data: int = 0) -> Task:
         """A new kernel thread that will call ``run`` once it is woken, unless it is stopped before."""
         k = self._k
-        task = k.tasks.create(name, lambda: self._body(task, run), kthread=True)
-        thread = task.kthread = Kthread(task, function, data, waiters=Waiters(k))
-        task.on_exit.append(lambda _: thread.waiters.wake_all())
+        task = k.tasks.create(name, partial(self._body, run), kthread=True)
+        task.kthread = thread = Kthread(task, function, data, waiters=Waiters(k))
+        task.on_exit.append(thread.ended)
         if k.sched.current is not None:
             task.owner = k.sched.current.owner
         if (module := k.modules.of_code(function)) is not None:
@@ -63,14 +69,21 @@ class Kthreads:
 
     def create_guest(self, function: int, data: int, name: str) -> Task:
         """kthread_create() of a guest function."""
-        return self.create(name, lambda: self._k.cpu.call(function, data), function=function, data=data)
+        run = partial(self._k.cpu.call, function, data)
+        return self.create(name, run, function=function, data=data)
 
-    def _body(self, task: Task, run: Callable[[], int]) -> int:
-        thread = task.kthread
-        if thread is not None and not thread.should_stop:
+    def _body(self, run: Callable[[], int]) -> int:
+        thread = self.current()
+        if not thread.should_stop:
             self._parkme(thread)
-            result = run() & 0xFFFF_FFFF
-            thread.result = result - (1 << 32) if result >> 31 else result
+            self.go_on(run)
+        return 0
+
+    def go_on(self, run: Callable[[], int]) -> int:
+        """Do what is left to do for the current thread, ``run``, and end it."""
+        thread = self.current()
+        result = run() & 0xFFFF_FFFF
+        thread.result = result - (1 << 32) if result >> 31 else result
         return 0
 
     def of(self, address: int) -> Kthread:

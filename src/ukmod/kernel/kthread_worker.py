@@ -6,6 +6,7 @@ Lists, ``canceling`` and ``current_work`` are in guest memory, where inlined cod
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
@@ -51,7 +52,7 @@ class KthreadWorkers:
                 return 0
             if list_empty(memory, works):
                 memory.set_u64(worker + self.worker.current_work, 0)
-                k.sched.schedule()
+                k.sched.schedule(rest=partial(self.run, worker))
             else:
                 k.tasks.set_state(task, TASK_RUNNING)
                 self._do(worker, memory.u64(works) - self.work.node)
@@ -166,7 +167,7 @@ def kthread_worker_fn(k: Kernel, worker: Ptr) -> Int:
 def _create(k: Kernel, name: str) -> int:
     worker = k.slab.kmalloc(k.types.sizeof("kthread_worker"))
     k.kthread_workers.init(worker)
-    task = k.kthreads.run(name, lambda: k.kthread_workers.run(worker))
+    task = k.kthreads.run(name, partial(k.kthread_workers.run, worker))
     k.memory.set_u64(worker + k.kthread_workers.worker.task, task.address)
     return worker
 

@@ -37,8 +37,10 @@ class ProcFs:
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
-        k = kernel
-        self._files = {
+
+    def _proc(self) -> dict[str, File]:
+        k = self._k
+        files = {
             "/proc/modules": File(k.modules.proc_modules),
             "/proc/cmdline": File(lambda: k.cmdline + "\n"),
             "/proc/version": File(lambda: f"Linux version {k.release}\n"),
@@ -46,14 +48,15 @@ class ProcFs:
             "/proc/sys/kernel/osrelease": File(lambda: k.release + "\n"),
         }
         for name in k.sysctl:
-            self._files["/proc/sys/" + name.replace(".", "/")] = self._sysctl(name)
+            files["/proc/sys/" + name.replace(".", "/")] = self._sysctl(name)
+        return files
 
     def _sysctl(self, name: str) -> File:
         k = self._k
         return File(lambda: k.sysctl[name] + "\n", lambda text: k.sysctl.write(name, text))
 
     def _file(self, path: str) -> File:
-        if (found := self._files.get(path)) is not None:
+        if (found := self._proc().get(path)) is not None:
             return found
         parts = path.split("/")
         if path.startswith("/sys/module/") and len(parts) > 4:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
@@ -66,15 +67,15 @@ class Rcu:
         readers = self._readers()
         clock = self._k.clock
         end = (clock.now // clock.tick + GRACE_PERIOD_TICKS) * clock.tick
-        clock.at(end, lambda: self._look(readers, action))
+        clock.at(end, partial(self._look, readers, action))
 
     def _look(self, readers: list[Task], action: Callable[[], object]) -> None:
         left = [task for task in readers if not task.exited and self.nesting(task) > 0]
         clock = self._k.clock
         if left:
-            clock.at(clock.now + clock.tick, lambda: self._look(left, action))
+            clock.at(clock.now + clock.tick, partial(self._look, left, action))
         else:
-            self._k.softirqs.raise_(RCU_SOFTIRQ, lambda: self._invoke(action))
+            self._k.softirqs.raise_(RCU_SOFTIRQ, partial(self._invoke, action))
 
     def _invoke(self, action: Callable[[], object]) -> None:
         try:
@@ -110,7 +111,10 @@ class Rcu:
         memory = self._k.memory
         memory.set_u64(head + self._head.func, function)
         memory.set_u64(head + self._head.next, 0)
-        self.call(lambda: self._k.cpu.call(memory.u64(head + self._head.func), head))
+        self.call(partial(self._call_head, head))
+
+    def _call_head(self, head: int) -> None:
+        self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
 
 
 @export(gpl=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import MachineError, MissingExtraError
 from ukmod.kernel.export import export
-from ukmod.kernel.time.clock import Clock
+from ukmod.kernel.time.clock import Clock, Event
 from ukmod.machine.abi import Int, Long, Ptr, UInt
 from ukmod.machine.memory import Fault
 
@@ -88,6 +89,9 @@ class Task:
         self.slices = 0
         """Time slices used up since the task last slept."""
         self.greenlet: greenlet | None = None
+        self.rest: Callable[[], int] | None = None
+        """What is left to do of the kernel function that it sleeps in, as a restart_block says it;
+        None if that is more than a value can say."""
 
     def __repr__(self) -> str:
         return f"<Task {self.pid}>"
@@ -207,8 +211,11 @@ class Scheduler:
         """
         return self._k.idle if self.current is None and self.in_interrupt else self._running()
 
-    def schedule(self) -> None:
-        """schedule(): give up the CPU, for good unless the state is TASK_RUNNING or a signal is pending."""
+    def schedule(self, *, rest: Callable[[], int] | None = None) -> None:
+        """schedule(): give up the CPU, for good unless the state is TASK_RUNNING or a signal is pending.
+
+        ``rest`` is what the caller does afterwards until it returns to guest code, or ends the task.
+        """
         if self.in_interrupt or self._k.percpu.preempt_count() > 0:
             self._k.crash.scheduling_while_atomic()
             if self.in_interrupt:
@@ -224,6 +231,7 @@ class Scheduler:
             self._k.tasks.set_state(task, TASK_RUNNING)
             self._yielded()
             self._enqueue(task)
+        task.rest = rest
         self._leave(task)
 
     def _yielded(self) -> None:
@@ -264,10 +272,11 @@ class Scheduler:
         self._k.tasks.set_state(task, TASK_RUNNING)
         self._enqueue(task)
 
-    def schedule_timeout(self, timeout: int) -> int:
+    def schedule_timeout(self, timeout: int, *, rest: Callable[[int], int] | None = None) -> int:
         """Sleep at most ``timeout`` jiffies, in the state that was set before; jiffies that were left.
 
         What is no timeout, a negative one or one that would be in C, is complained of and not slept.
+        ``rest`` is what the caller does afterwards, with the jiffies that were left: see ``schedule``.
         """
         if not 0 <= timeout <= MAX_SCHEDULE_TIMEOUT:
             self._k.printk(f"schedule_timeout: wrong timeout value {timeout & (1 << 64) - 1:x}\n", level=3)
@@ -275,16 +284,20 @@ class Scheduler:
             self._k.tasks.set_state(self.task(), TASK_RUNNING)
             return 0
         if timeout == MAX_SCHEDULE_TIMEOUT:
-            self.schedule()
+            self.schedule(rest=partial(rest, timeout) if rest is not None else None)
             return timeout
         expires = self.clock.jiffies + timeout
         task = self.task()
-        event = self.clock.at(self.clock.time_of(expires), lambda: self._timed_out(task))
+        event = self.clock.at(self.clock.time_of(expires), partial(self._timed_out, task))
         try:
-            self.schedule()
+            self.schedule(rest=partial(self._slept, event, expires, rest) if rest is not None else None)
         finally:
             event.cancelled = True
         return max(0, expires - self.clock.jiffies)
+
+    def _slept(self, event: Event, expires: int, rest: Callable[[int], int]) -> int:
+        event.cancelled = True
+        return rest(max(0, expires - self.clock.jiffies))
 
     def _timed_out(self, task: Task) -> None:
         self.wake(task)
@@ -353,13 +366,13 @@ class Waiters:
 @export()
 def schedule(k: Kernel) -> None:
     """void schedule(void)."""
-    k.sched.schedule()
+    k.sched.schedule(rest=int)  # int() is 0, and int(left) is left
 
 
 @export()
 def schedule_timeout(k: Kernel, timeout: Long) -> Long:
     """Signed long schedule_timeout(signed long timeout)."""
-    return k.sched.schedule_timeout(timeout)
+    return k.sched.schedule_timeout(timeout, rest=int)
 
 
 @export()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
@@ -40,6 +41,10 @@ TASKLET_STATE_SCHED: Final = 1 << 0
 TASKLET_STATE_RUN: Final = 1 << 1
 
 
+def _interrupt_ends() -> None:
+    """An interrupt that has nothing else to do than to run softirqs."""
+
+
 class SoftIrqs:
     """What was raised and has not run: by softirq, in the order it was raised."""
 
@@ -54,7 +59,7 @@ class SoftIrqs:
         if not k.percpu.preempt_count() & INTERRUPT_MASK:
             # No interrupt is under way whose end would run it: the kernel wakes ksoftirqd, which runs as
             # soon as the task that raised it lets it.
-            k.clock.at(k.clock.now, lambda: None)
+            k.clock.at(k.clock.now, _interrupt_ends)
 
     def pending(self) -> bool:
         """local_softirq_pending()."""
@@ -91,7 +96,7 @@ class Tasklets:
 
     def schedule(self, tasklet: int, softirq: int) -> None:
         """__tasklet_schedule(): the caller, inlined, has set TASKLET_STATE_SCHED."""
-        self._k.softirqs.raise_(softirq, lambda: self._run(tasklet, softirq))
+        self._k.softirqs.raise_(softirq, partial(self._run, tasklet, softirq))
 
     def _run(self, tasklet: int, softirq: int) -> None:
         k, memory = self._k, self._k.memory
@@ -99,7 +104,7 @@ class Tasklets:
             return
         if memory.u32(tasklet + self._layout.count):
             # Disabled: it stays on the list, and the softirq looks again at the next tick.
-            k.clock.at(k.clock.now + k.clock.tick, lambda: self.schedule(tasklet, softirq))
+            k.clock.at(k.clock.now + k.clock.tick, partial(self.schedule, tasklet, softirq))
             return
         memory.set_u64(tasklet + self._layout.state, TASKLET_STATE_RUN)
         function = memory.u64(tasklet + self._layout.func)

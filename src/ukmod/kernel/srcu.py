@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn
@@ -74,7 +75,7 @@ class Srcu:
         domain.grace_periods.append((domain.index, action))
         if len(domain.grace_periods) == 1:
             domain.index ^= 1
-        self._k.clock.at(self._k.clock.now + self._k.clock.tick, lambda: self._advance(domain))
+        self._k.clock.at(self._k.clock.now + self._k.clock.tick, partial(self._advance, domain))
 
     def _advance(self, domain: Domain) -> None:
         while domain.grace_periods and not domain.readers[domain.grace_periods[0][0]]:
@@ -98,9 +99,11 @@ class Srcu:
 
     def call_head(self, address: int, head: int, function: int) -> None:
         """call_srcu() of a struct rcu_head in guest memory."""
-        memory = self._k.memory
-        memory.set_u64(head + self._head.func, function)
-        self.call(address, lambda: self._k.cpu.call(memory.u64(head + self._head.func), head))
+        self._k.memory.set_u64(head + self._head.func, function)
+        self.call(address, partial(self._call_head, head))
+
+    def _call_head(self, head: int) -> None:
+        self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
 
 
 @export("init_srcu_struct", gpl=True)

@@ -18,8 +18,10 @@ class Sysctl:
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
-        k = kernel
-        self._get: dict[str, Callable[[], str]] = {
+
+    def _get(self) -> dict[str, Callable[[], str]]:
+        k = self._k
+        return {
             "kernel.modprobe": lambda: k.requests.modprobe_path,
             "kernel.tainted": lambda: str(k.taint.mask),
             "kernel.modules_disabled": lambda: str(int(k.modules.disabled)),
@@ -29,7 +31,10 @@ class Sysctl:
             "kernel.panic_on_warn": lambda: str(int(k.crash.panic_on_warn)),
             "kernel.printk": lambda: f"{k.log.console_loglevel}\t4\t1\t7",
         }
-        self._set: dict[str, Callable[[str], None]] = {
+
+    def _set(self) -> dict[str, Callable[[str], None]]:
+        k = self._k
+        return {
             "kernel.modprobe": self._set_modprobe,
             "kernel.modules_disabled": self._set_modules_disabled,
             "kernel.panic": lambda value: setattr(k.crash, "panic_timeout", int(value)),
@@ -39,18 +44,18 @@ class Sysctl:
         }
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._get)
+        return iter(self._get())
 
     def __getitem__(self, name: str) -> str:
-        if name not in self._get:
+        if (get := self._get().get(name)) is None:
             raise UsageError(f"there is no sysctl '{name}'", subject=name)
-        return self._get[name]()
+        return get()
 
     def __setitem__(self, name: str, value: str) -> None:
-        if name not in self._set:
-            reason = "it is read-only" if name in self._get else "there is no such sysctl"
+        if (store := self._set().get(name)) is None:
+            reason = "it is read-only" if name in self._get() else "there is no such sysctl"
             raise UsageError(f"cannot set '{name}': {reason}", subject=name)
-        self._set[name](value)
+        store(value)
 
     def write(self, name: str, text: str) -> None:
         """What writing to /proc/sys does: a newline ends the value. Raises OSError (EINVAL)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel import extable
@@ -79,11 +80,13 @@ class BugEntry:
 
 def wire(k: Kernel) -> None:
     """Have the CPU's exceptions handled here: idt_setup_traps()."""
-    k.cpu.on_exception = lambda raised: exception(k, raised)
-    k.cpu.on_fault = lambda fault, stub: fault_in_kernel(k, fault, stub)
-    k.memory.resolve = lambda address, write: (
-        k.pages.populate(address) or kasan.report_access(k, address, write=write)
-    )
+    k.cpu.on_exception = partial(exception, k)
+    k.cpu.on_fault = partial(fault_in_kernel, k)
+    k.memory.resolve = partial(_resolve, k)
+
+
+def _resolve(k: Kernel, address: int, write: bool) -> bool:  # noqa: FBT001 - an access, as Memory tells it
+    return k.pages.populate(address) or kasan.report_access(k, address, write=write)
 
 
 def die(

@@ -6,6 +6,7 @@ would never end: once it has used up a slice, time passes, events fire, and othe
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.oops import Warn, modules_line, snapshot
@@ -26,10 +27,13 @@ LOCKUP_SECONDS: Final = 22
 
 def wire(k: Kernel) -> None:
     """Have the CPU tell when a slice is used up."""
+    k.cpu.on_slice = partial(used_up, k, None)
+    k.cpu.on_stuck = partial(_stuck, k)
+
+
+def _stuck(k: Kernel, registers: Registers, silent: bool) -> None:  # noqa: FBT001 - as Cpu tells it
     # Slices of code that calls nothing cost real time: fewer of them have to do.
-    slow = -(-LOCKUP_SLICES // LOCKUP_PERIODS)
-    k.cpu.on_slice = lambda: used_up(k, None)
-    k.cpu.on_stuck = lambda registers, silent: used_up(k, registers, slow if silent else 1)
+    used_up(k, registers, -(-LOCKUP_SLICES // LOCKUP_PERIODS) if silent else 1)
 
 
 def used_up(k: Kernel, registers: Registers | None, slices: int = 1) -> None:

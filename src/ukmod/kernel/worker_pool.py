@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from ukmod.kernel.sched import TASK_IDLE, Task, block, cond_resched
+from ukmod.kernel.sched import TASK_IDLE, Task, cond_resched
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -111,7 +111,7 @@ class WorkerPool:
 
     def _create(self) -> Worker:
         number, self._count = self._count, self._count + 1
-        task = self._k.kthreads.create(self._name(number), lambda: self._main(worker))
+        task = self._k.kthreads.create(self._name(number), self._main)
         task.owner = ""
         worker = Worker(task, number)
         self._by_task[task] = worker
@@ -152,8 +152,9 @@ class WorkerPool:
                 self._k.sched.wake(self._create().task)
             self._wake_idle()
 
-    def _main(self, worker: Worker) -> int:
+    def _main(self) -> int:
         """worker_thread()."""
+        worker = self._by_task[self._k.sched.task()]
         while worker.number >= 0:
             if self.worklist and not self._running():
                 self._idle.remove(worker)
@@ -164,7 +165,8 @@ class WorkerPool:
                 self._busy.remove(worker)
                 self._idle.append(worker)
                 continue
-            block(self._k, TASK_IDLE)
+            self._k.tasks.set_state(worker.task, TASK_IDLE)
+            self._k.sched.schedule(rest=self._main)
         return 0
 
     def _work(self, worker: Worker) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import KernelPanic, LayoutError
@@ -196,13 +197,12 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
 
 def _keep_jiffies(k: Kernel, image: MappedImage) -> None:
     """The image reads its own ``jiffies``, so that is kept true whenever time passes."""
-    at, clock = image.address("jiffies"), k.clock
+    k.clock.on_advance = partial(_update_jiffies, k, image.address("jiffies"))
+    k.clock.on_advance()
 
-    def update() -> None:
-        k.memory.set_u64(at, clock.jiffies)
 
-    clock.on_advance = update
-    update()
+def _update_jiffies(k: Kernel, at: int) -> None:
+    k.memory.set_u64(at, k.clock.jiffies)
 
 
 def _set_variables(k: Kernel, image: MappedImage) -> None:
@@ -285,13 +285,8 @@ def _call(k: Kernel, image: MappedImage, name: str, address: int, level: str) ->
     del image
     results: list[int] = []
     before = len(k.oopses)
-
-    def entry() -> int:
-        results.append(k.cpu.call(address) & 0xFFFF_FFFF)
-        return 0
-
     try:
-        task = k.run_task("swapper/0", entry, limit=PATIENCE)
+        task = k.run_task("swapper/0", partial(_run, k, address, results), limit=PATIENCE)
     except KernelPanic as panic:
         k.crash.forget()
         return Done(name, level, f"panic: {panic}")
@@ -304,6 +299,11 @@ def _call(k: Kernel, image: MappedImage, name: str, address: int, level: str) ->
     return Done(name, level, str(value - (1 << 32) if value >> 31 else value))
 
 
+def _run(k: Kernel, address: int, results: list[int]) -> int:
+    results.append(k.cpu.call(address) & 0xFFFF_FFFF)
+    return 0
+
+
 def _forget(k: Kernel) -> None:
     """What happened so far is the image's business, not that of the modules that come."""
     k.slab.disown()
@@ -314,3 +314,5 @@ def _forget(k: Kernel) -> None:
     k.reports.clear()
     k.warned.clear()
     k.taint = Taint()
+    k.trace.steps.clear()
+    k.trace.requests.clear()

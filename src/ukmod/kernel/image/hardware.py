@@ -52,7 +52,12 @@ def wire(cpu: Cpu) -> None:
     """Answer port I/O as an empty bus does. MSRs that the engine does not know read as 0, and CPUID is that
     of the engine's own CPU, both without our help.
     """
-    cpu.on_port_input(lambda _port, size: NO_DEVICE >> (32 - 8 * size))
+    cpu.on_port_input(_port_input)
+
+
+def _port_input(port: int, size: int) -> int:
+    del port
+    return NO_DEVICE >> (32 - 8 * size)
 
 
 def set_variables(k: Kernel, image: MappedImage) -> None:

@@ -8,6 +8,7 @@ to.
 from __future__ import annotations
 
 from errno import EINTR
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
@@ -127,7 +128,7 @@ class HrTimers:
         k = self._k
         k.memory.set_u8(timer + self._layout.state, STATE_ENQUEUED)
         when = k.memory.s64(timer + self._layout["_softexpires"]) - self._offset(timer)
-        self._events[timer] = k.clock.at(max(when, k.clock.now), lambda: self._expired(timer))
+        self._events[timer] = k.clock.at(max(when, k.clock.now), partial(self._expired, timer))
 
     def _dequeue(self, timer: int) -> bool:
         """Take it off the queue; whether it was on it."""
@@ -140,7 +141,7 @@ class HrTimers:
 
     def _expired(self, timer: int) -> None:
         if self._k.memory.u8(timer + self._layout.is_soft):
-            self._k.softirqs.raise_(HRTIMER_SOFTIRQ, lambda: self._run(timer))
+            self._k.softirqs.raise_(HRTIMER_SOFTIRQ, partial(self._run, timer))
         else:
             self._run(timer)
 

@@ -7,6 +7,7 @@ later the further off the timer is, which no code may count on.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn_once
@@ -112,12 +113,10 @@ class Timers:
         # Nobody follows pprev; that it is not NULL is what timer_pending() asks.
         k.memory.set_u64(timer + self._layout["entry.pprev"], timer + self._layout["entry.next"])
         when = k.clock.time_of(self.expires(timer))
-        self._events[timer] = k.clock.at(
-            when, lambda: k.softirqs.raise_(TIMER_SOFTIRQ, lambda: self._fire(timer))
-        )
+        self._events[timer] = k.clock.at(when, partial(self._expired, timer))
 
     def _expired(self, timer: int) -> None:
-        self._k.softirqs.raise_(TIMER_SOFTIRQ, lambda: self._fire(timer))
+        self._k.softirqs.raise_(TIMER_SOFTIRQ, partial(self._fire, timer))
 
     def _detach(self, timer: int) -> None:
         if (event := self._events.pop(timer, None)) is not None:
