@@ -24,9 +24,14 @@ DATA_BASE: Final = STUB_BASE - (1 << 24)
 """Where the kernel's exported variables lie."""
 
 
-IMAGE_FIRST: Final = frozenset(("kfree_const", "kstrdup_const", "jiffies", "jiffies_64"))
+IMAGE_FIRST: Final = frozenset(
+    (
+        *("kfree_const", "kstrdup_const", "jiffies", "jiffies_64"),
+        *("console_lock", "console_trylock", "console_unlock", "is_console_locked"),
+    )
+)
 """Functions that must be the image's own if there is one, as are static calls (``__SCT__``), which the image
-patches: these know its read-only data, or are its data."""
+patches: these know its read-only data, or are its data, or there are consoles only with an image."""
 
 
 @dataclass(frozen=True, slots=True)

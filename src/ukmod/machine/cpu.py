@@ -144,6 +144,7 @@ class Cpu:
 
     def _start(self) -> Any:
         uc = Uc(UC_ARCH_X86, UC_MODE_64)
+        uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # what the kernels that we compare with ran on
         ram = (ctypes.c_char * self.memory.size).from_buffer(self.memory.ram)
         uc.mem_map_ptr(0, self.memory.size, 7, ctypes.addressof(ram))
         self._ram: Any = ram
@@ -238,10 +239,20 @@ class Cpu:
         """In the child of a fork(2), which has none of its parent's threads: watch over its own CPU."""
         self._watchdog = _Watchdog(self._uc, self._watchdog.period)
 
-    def on_port_input(self, answer: Callable[[int, int], int]) -> None:
-        """Have ``answer(port, size in bytes)`` give what the instruction IN loads."""
+    def on_port_io(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
+        """Have ``load(port, size in bytes)`` give what the instruction IN loads, and ``store(port, size,
+        value)`` take what OUT stores.
+        """
         self._uc.hook_add(
-            UC_HOOK_INSN, lambda _uc, port, size, _: answer(port, size), None, 1, 0, x86.UC_X86_INS_IN
+            UC_HOOK_INSN, lambda _uc, port, size, _: load(port, size), None, 1, 0, x86.UC_X86_INS_IN
+        )
+        self._uc.hook_add(
+            UC_HOOK_INSN,
+            lambda _uc, port, size, value, _: store(port, size, value),
+            None,
+            1,
+            0,
+            x86.UC_X86_INS_OUT,
         )
 
     def set_gs(self, base: int) -> None:

@@ -22,6 +22,9 @@ PAGE_MASK = ~(PAGE_SIZE - 1)
 
 PAGE_OFFSET = 0xFFFF_8880_0000_0000
 """Where the direct map of all RAM begins (Documentation/x86/x86_64/mm.rst)."""
+LOW_MEMORY = 1 << 20
+"""Bytes that are not handed out: on a PC they are for real mode, display and BIOS. So physical 0 is never a
+valid answer."""
 
 # Page table entry bits (Intel SDM vol. 3, 4.5).
 PRESENT = 1 << 0
@@ -64,7 +67,7 @@ class Memory:
         self.ram = mmap.mmap(-1, size, **_PRIVATE)
         self.view = memoryview(self.ram)
         self._words = self.view.cast("Q")
-        self._next_free = PAGE_SIZE  # frame 0 stays unused: physical 0 is never a valid answer
+        self._next_free = LOW_MEMORY
         self._free: dict[int, list[int]] = {}
         self.on_unmap: Callable[[], None] = lambda: None
         """Called after an entry was removed or restricted: the engine's TLB must forget it."""

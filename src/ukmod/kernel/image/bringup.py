@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import KernelPanic, LayoutError
-from ukmod.kernel.image import hardware
+from ukmod.kernel.image import firmware, hardware
 from ukmod.kernel.image.interpose import interpose
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.panic import Taint
@@ -65,7 +65,8 @@ def _without(name: str, reason: str) -> Step:
 
 STEPS: Final[tuple[Step, ...]] = (
     _ours("boot_cpu_init", "the masks are set to one CPU"),
-    _without("setup_arch", "there is no firmware: hardware.py says what there is"),
+    _ours("setup_arch", "hardware.py says what there is; only the CPU and the firmware are looked at"),
+    Step("early_cpu_init"),
     _ours("setup_per_cpu_areas", "the area is made from .data..percpu when the kernel is put together"),
     Step("cgroup_init_early"),
     Step("boot_cpu_hotplug_init"),
@@ -73,6 +74,7 @@ STEPS: Final[tuple[Step, ...]] = (
     Step("static_call_init"),
     Step("vfs_caches_init_early"),
     _ours("mm_init", "pages, kmalloc() and vmalloc() are Python's"),
+    Step("acpi_boot_table_init"),
     _without("ftrace_init", "calls of __fentry__ return at once; nothing traces"),
     _ours("sched_init", "tasks are Python's"),
     Step("radix_tree_init"),
@@ -88,9 +90,10 @@ STEPS: Final[tuple[Step, ...]] = (
     _ours("softirq_init", "softirqs are Python's"),
     _ours("timekeeping_init", "time is virtual"),
     _ours("random_init", "random numbers are Python's, reproducible"),
-    _without("perf_event_init", "no performance counters"),
+    Step("perf_event_init"),
     Step("console_init"),
     Step("numa_policy_init"),
+    Step("acpi_early_init"),
     Step("pid_idr_init"),
     Step("anon_vma_init"),
     Step("thread_stack_cache_init"),
@@ -113,7 +116,10 @@ STEPS: Final[tuple[Step, ...]] = (
     Step("taskstats_init_early"),
     Step("delayacct_init"),
     _without("check_bugs", "nothing to mitigate"),
-    _without("acpi_subsystem_init", "no ACPI"),
+    Step("identify_boot_cpu"),
+    Step("fpu__init_system"),
+    Step("fpu__init_cpu"),
+    Step("acpi_subsystem_init"),
     _ours("workqueue_init", "workqueues are Python's"),
     _without("smp_init", "one CPU"),
     Step("padata_init"),
@@ -207,6 +213,7 @@ def _update_jiffies(k: Kernel, at: int) -> None:
 
 def _set_variables(k: Kernel, image: MappedImage) -> None:
     hardware.set_variables(k, image)
+    image.firmware = firmware.install(k, image)
     image.set("__per_cpu_offset", k.percpu.base)
     line = k.slab.kernel_object(len(k.cmdline) + 1)
     k.memory.write(line, k.cmdline.encode("latin-1", "replace") + b"\0")
@@ -267,12 +274,12 @@ def _calls(image: MappedImage) -> Iterator[tuple[str, int, str]]:
 
 
 def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
-    """The initcalls up to level 6, device_initcall(): level and address. The rest is about user space."""
-    marks = ["__initcall_start", *(f"__initcall{n}_start" for n in range(8))]
+    """The initcalls, early ones first: level and address."""
+    marks = ["__initcall_start", *(f"__initcall{n}_start" for n in range(8)), "__initcall_end"]
     places = [image.get(mark) for mark in marks]
     if None in places:
         raise LayoutError("has no initcalls", subject=image.image.path)
-    for level, start, end in zip(("early", *"0123456"), places, places[1:], strict=False):
+    for level, start, end in zip(("early", *"01234567"), places, places[1:], strict=False):
         assert start is not None
         assert end is not None
         for at in range(start, end, 4):
@@ -309,6 +316,7 @@ def _forget(k: Kernel) -> None:
     k.slab.disown()
     k.tasks.restart_pids()
     k.log.clear()
+    k.trace.requests.clear()
     k.oopses.clear()
     k.warnings.clear()
     k.reports.clear()

@@ -7,7 +7,7 @@ function of its name; a name that an image lacks is no matter.
 
 from __future__ import annotations
 
-from errno import EAGAIN, ENXIO
+from errno import EAGAIN
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
@@ -17,7 +17,7 @@ from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue import GuestWork
 from ukmod.kernel.workqueue_api import DelayedWork
 from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
-from ukmod.machine.memory import NX, PAGE_SIZE, WRITE, page_align
+from ukmod.machine.memory import NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -258,7 +258,11 @@ def vmalloc_node_range(k: Kernel, size: ULong, align: ULong) -> Ptr:
 @export("ioremap", "ioremap_wc", "ioremap_wt", "ioremap_uc", "ioremap_cache", "ioremap_prot", "memremap",
         "ioremap_encrypted", "early_ioremap", "early_memremap")  # fmt: skip
 def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
-    """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): where no device answers."""
+    """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): no device answers there, but
+    what the firmware left in RAM is found.
+    """
+    if k.image is not None and physical in k.image.firmware:
+        return PAGE_OFFSET + physical
     if not 0 < size <= k.memory.size:
         return 0
     size = page_align((physical & PAGE_SIZE - 1) + size)
@@ -303,20 +307,3 @@ def call_rcu_tasks(k: Kernel, head: Ptr, function: Ptr) -> None:
 def synchronize_rcu_tasks(k: Kernel) -> None:
     """void synchronize_rcu_tasks_rude(void)."""
     synchronize_rcu(k)
-
-
-# -- hardware -------------------------------------------------------------------------------------------
-
-
-@export("acpi_get_table", "acpi_get_table_header")
-def acpi_get_table(k: Kernel) -> UInt:
-    """acpi_status acpi_get_table(char *signature, u32 instance, ...): AE_NOT_FOUND."""
-    del k
-    return 5
-
-
-@export("pnp_register_protocol")
-def pnp_register_protocol(k: Kernel) -> Int:
-    """int pnp_register_protocol(struct pnp_protocol *protocol): there is no such bus."""
-    del k
-    return -ENXIO

@@ -38,6 +38,7 @@ from ukmod.kernel.lib import (
 )
 from ukmod.kernel.locking import spinlock
 from ukmod.kernel.mm import uaccess
+from ukmod.kernel.symbols import IMAGE_FIRST
 from ukmod.kernel.time import time
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ RETURNS: Final = {
     "wbinvd_on_all_cpus": "the same",
     "wake_up_nohz_cpu": "a timer wakes whom it must",
     "wakeup_softirqd": "softirqs run at the next interrupt",
+    "mcheck_cpu_init": "no machine checks",
     "touch_softlockup_watchdog": "this kernel has a watchdog of its own",
 }
 """Functions that return at once, and why nothing is amiss."""
@@ -112,7 +114,7 @@ def interpose(k: Kernel, image: MappedImage) -> None:
 
 def _targets(k: Kernel, image: MappedImage) -> Iterator[tuple[str, int]]:
     """The functions to patch, and the addresses of the stubs that stand for them."""
-    native = {name for module in STATELESS for name in exports_of(module)} | NATIVE_AS_GOOD
+    native = {name for module in STATELESS for name in exports_of(module)} | NATIVE_AS_GOOD | IMAGE_FIRST
     native |= set(exports_of(spinlock)) - {"queued_spin_lock_slowpath"}
     for name, (exported, function) in exports_of(internal).items():
         if image.get(name) is not None:

@@ -44,6 +44,8 @@ class MappedImage:
         for segment in loaded:
             self._map(segment)
         kernel.memory.map_direct(self.frame, self.end - self.start)
+        self.firmware = range(0)
+        """Physical addresses of tables that the machine's firmware has left in RAM."""
         self.set("phys_base", self.frame - (self.start - START_KERNEL_MAP))
 
     def _section_end(self, name: str) -> int:

@@ -1,0 +1,90 @@
+"""The firmware of the empty machine: ACPI tables that describe a PC without any device.
+
+The machine is "hardware-reduced" (ACPI 6.5, 4.1): there are no fixed registers to be emulated, and the
+namespace has nothing but what the specification predefines. So the image's own interpreter runs, drivers can
+be registered on the ACPI bus, and no device is found.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from ukmod.machine.memory import PAGE_SIZE, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.image.map import MappedImage
+
+_OEM: Final = b"UKMOD "
+_OEM_TABLE: Final = b"EMPTY PC"
+_HEADER: Final = struct.Struct("<4sIBB6s8sI4sI")
+_RSDP: Final = struct.Struct("<8sB6sBIIQB3x")
+_FADT_SIZE: Final = 276
+_FADT_FLAGS, _FADT_X_DSDT = 112, 140
+_HW_REDUCED_ACPI: Final = 1 << 20
+_LOCAL_APIC: Final = struct.pack("<IIBBBBI", 0xFEE0_0000, 0, 0, 8, 0, 0, 1)
+"""The body of the MADT: where local APICs are, and that of the one CPU."""
+
+
+def _checksum(data: bytes) -> int:
+    """What makes the sum of all bytes 0."""
+    return -sum(data) & 0xFF
+
+
+def _table(signature: bytes, revision: int, body: bytes) -> bytes:
+    """A system description table (ACPI 6.5, 5.2.6)."""
+    length = _HEADER.size + len(body)
+
+    def header(checksum: int) -> bytes:
+        return _HEADER.pack(signature, length, revision, checksum, _OEM, _OEM_TABLE, 1, b"UKMO", 1)
+
+    return header(_checksum(header(0) + body)) + body
+
+
+def _fadt(dsdt: int) -> bytes:
+    """The fixed description table (5.2.9), revision 6."""
+    body = bytearray(_FADT_SIZE - _HEADER.size)
+    struct.pack_into("<I", body, _FADT_FLAGS - _HEADER.size, _HW_REDUCED_ACPI)
+    struct.pack_into("<Q", body, _FADT_X_DSDT - _HEADER.size, dsdt)
+    return _table(b"FACP", 6, bytes(body))
+
+
+def _rsdp(xsdt: int) -> bytes:
+    """The root pointer (5.2.5.3): its first 20 bytes have a checksum of their own."""
+
+    def pointer(first: int, whole: int) -> bytes:
+        return _RSDP.pack(b"RSD PTR ", first, _OEM, 2, 0, _RSDP.size, xsdt, whole)
+
+    first = _checksum(pointer(0, 0)[:20])
+    return pointer(first, _checksum(pointer(first, 0)))
+
+
+def acpi_tables(physical: int) -> bytes:
+    """All tables as they lie from this physical address on; the root pointer comes first."""
+    data = bytearray(64)
+    places = {}
+    for name, table in (("dsdt", _table(b"DSDT", 2, b"")), ("madt", _table(b"APIC", 4, _LOCAL_APIC))):
+        places[name] = physical + len(data)
+        data += table
+    places["fadt"] = physical + len(data)
+    data += _fadt(places["dsdt"])
+    xsdt = physical + len(data)
+    data += _table(b"XSDT", 1, struct.pack("<2Q", places["fadt"], places["madt"]))
+    root = _rsdp(xsdt)
+    data[: len(root)] = root
+    return bytes(data)
+
+
+def install(k: Kernel, image: MappedImage) -> range:
+    """Put the tables into RAM and tell the image of them; the physical addresses they take."""
+    size = page_align(len(acpi_tables(0)))
+    physical = k.memory.alloc_frames(size // PAGE_SIZE, PAGE_SIZE)
+    tables = acpi_tables(physical)
+    k.memory.view[physical : physical + len(tables)] = tables
+    k.memory.map_direct(physical, size)
+    params = image.get("boot_params")
+    if params is not None and k.types.has("boot_params", "acpi_rsdp_addr"):
+        at = params + k.types.offset("boot_params", "acpi_rsdp_addr")
+        k.memory.write(at, physical.to_bytes(8, "little"), force=True)
+    return range(physical, physical + size)
