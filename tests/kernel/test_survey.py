@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.golden import modules
 
-from ukmod.errors import FormatError
-from ukmod.kernel.survey import Journal, Settings, Verdict, survey, survey_batch
+from ukmod.errors import FormatError, NotFoundError
+from ukmod.kernel.survey import Journal, Settings, Verdict, plan, survey, survey_batch
 
 
 class Inline(Executor):
@@ -28,9 +28,21 @@ class Inline(Executor):
 def tree(tmp_path: Path) -> Path:
     directory = tmp_path / "modules"
     directory.mkdir()
-    for name in ("ok_dep", "ret_enodev", "needs_missing_symbol"):
+    for name in ("ok_dep", "ret_enodev", "needs_missing_symbol", "endless", "exporter", "uses_exporter"):
         (directory / f"{name}.ko").symlink_to(modules()[name])
     return directory
+
+
+def kinds(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    return {verdict.name: verdict.kind for verdict in verdicts}
+
+
+def needs(monkeypatch: pytest.MonkeyPatch, name: str, other: str) -> None:
+    """Have one module need another."""
+    orders = {name: (f"{other}.ko", f"{name}.ko")}
+    monkeypatch.setattr(
+        "ukmod.kernel.survey.load_order", lambda _tree, asked: orders.get(asked, (f"{asked}.ko",))
+    )
 
 
 def test_a_module_that_loads_and_unloads(tree: Path) -> None:
@@ -46,8 +58,55 @@ def test_modules_that_do_not_load(tree: Path) -> None:
 
 
 def test_a_module_leaves_nothing_for_the_next(tree: Path) -> None:
-    first, second = survey_batch(Settings(str(tree)), ["ok_dep", "ok_dep"])
-    assert first.kind == second.kind == "loads"
+    settings = Settings(str(tree))
+    first, second = survey_batch(settings, ["ok_dep"]), survey_batch(settings, ["ok_dep"])
+    assert kinds(first) == kinds(second) == {"ok_dep": "loads"}
+
+
+def test_what_a_module_needs_is_loaded_first(tree: Path) -> None:
+    (verdict,) = survey_batch(Settings(str(tree)), ["uses_exporter"])
+    assert (verdict.kind, verdict.unload) == ("loads", "ok")
+
+
+def test_a_module_is_judged_without_those_that_need_it(tree: Path) -> None:
+    verdicts = survey_batch(Settings(str(tree)), ["uses_exporter", "exporter"])
+    assert [(verdict.name, verdict.unload) for verdict in verdicts] == [
+        ("uses_exporter", "ok"),
+        ("exporter", "ok"),
+    ]
+
+
+def test_modules_that_begin_alike_share_the_beginning() -> None:
+    root = plan(Dependencies(a="a.ko:", b="b.ko: a.ko", c="c.ko: b.ko a.ko", d="d.ko: a.ko"), "bcd")  # type: ignore[arg-type]
+    (a,) = root.above.values()
+    assert (a.file, a.names, list(a.above)) == ("a.ko", set(), ["b.ko", "d.ko"])
+    assert list(root.all_names()) == ["b", "c", "d"]
+
+
+class Dependencies:
+    """A tree that knows modules.dep only."""
+
+    def __init__(self, **lines: str) -> None:
+        self.dependency_line = lines.get
+
+
+def test_what_is_needed_and_refuses(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs(monkeypatch, "ok_dep", "ret_enodev")
+    verdict, needed = survey_batch(Settings(str(tree)), ["ok_dep", "ret_enodev"])
+    assert (verdict.kind, verdict.cause) == ("dependency", "ret_enodev: ENODEV")
+    assert needed.kind == "refuses"
+
+
+def test_host_time_is_up(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs(monkeypatch, "ok_dep", "endless")
+    verdicts = survey_batch(Settings(str(tree), patience=0.5), ["ok_dep", "endless", "exporter"])
+    assert kinds(verdicts) == {"ok_dep": "stuck", "endless": "stuck", "exporter": "loads"}
+    assert verdicts[0].cause == "host time is up"
+
+
+def test_a_name_that_the_tree_does_not_know(tree: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such module"):
+        list(survey(Inline(), Settings(str(tree)), ["ok_dep", "nonsense"]))
 
 
 def test_the_executor_is_a_parameter(tree: Path) -> None:

@@ -1,8 +1,10 @@
 """What every module of a tree does: each is loaded, with what it needs, into a kernel that has just come up.
 
 A kernel with an image takes seconds to bring up, and a module milliseconds to try. So a worker process brings
-one up and then forks for each module: fork(2) is the snapshot, memory copied only where it is written. A
-module that hangs, or takes the emulator down with it, takes its own process.
+one up and then forks for each module: fork(2) is the snapshot, memory copied only where it is written. What
+needs a module is tried in forks of the process that has loaded it: as the copy is exact, this is the same as
+if each had loaded all that it needs. A module that hangs, or takes the emulator down with it, takes its own
+process.
 """
 
 from __future__ import annotations
@@ -10,23 +12,21 @@ from __future__ import annotations
 import gc
 import json
 import os
-import pickle
-import select
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from errno import errorcode
 from functools import cache
 from pathlib import Path
 
-from ukmod.errors import FormatError, KernelPanic, LoadError, NotFoundError, UkmodError
+from ukmod.errors import FormatError, KernelPanic, LoadError, NotFoundError
 from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kmod.tree import Tree
 
 PATIENCE = 20.0
-"""Seconds of host time that one module may take."""
-_CHUNK = 1 << 16
+"""Seconds of host time: enough for all but what hangs."""
 KINDS = ("loads", "refuses", "rejected", "dependency", "unknown symbol", "oops", "stuck", "panic", "emulator")
 """What may come of a module, the best first."""
 
@@ -42,6 +42,7 @@ class Settings:
     seconds: float = 1.0
     """Virtual seconds between loading and unloading."""
     patience: float = PATIENCE
+    """Seconds of host time that one module may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Verdict:
     leaks: int = 0
     reports: int = 0
     seconds: float = 0.0
-    """Of host time."""
+    """Of host time, without what it needs."""
 
     @property
     def fine(self) -> bool:
@@ -67,15 +68,56 @@ class Verdict:
         return self.kind in ("loads", "refuses")
 
 
+# -- what is to be done -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Branch:
+    """A module's file, the names by which the survey asks for it, and what is loaded on top of it."""
+
+    file: str = ""
+    names: set[str] = field(default_factory=set)
+    above: dict[str, Branch] = field(default_factory=dict)
+
+    def all_names(self) -> Iterator[str]:
+        """All that is asked for, here and above."""
+        yield from sorted(self.names)
+        for branch in self.above.values():
+            yield from branch.all_names()
+
+
+def load_order(tree: Tree, name: str) -> tuple[str, ...]:
+    """The files of a module and of what it needs, as they are to be loaded. Raises NotFoundError."""
+    line = tree.dependency_line(name)
+    if line is None:
+        raise NotFoundError("no such module in the tree", subject=name)
+    target, _, needed = line.partition(":")
+    return (*reversed(needed.split()), target)
+
+
+def plan(tree: Tree, names: Iterable[str]) -> Branch:
+    """What is to be loaded, and on top of what: modules that begin alike share the beginning."""
+    root = Branch()
+    for name in names:
+        branch = root
+        for file in load_order(tree, name):
+            branch = branch.above.setdefault(file, Branch(file))
+        branch.names.add(name)
+    return root
+
+
 # -- one module -------------------------------------------------------------------------------------------
+
+Outcome = tuple[str, str, str]
+"""Kind, cause and unload of a verdict."""
+LOADS: Outcome = ("loads", "", "")
 
 
 @cache
 def _booted(settings: Settings) -> Kernel:
     """The kernel that this process forks from."""
     k = Kernel(tree=open_tree(settings.tree), image=settings.image or None)
-    if settings.image:
-        k.boot()
+    k.boot()
     gc.collect()
     gc.freeze()
     return k
@@ -84,92 +126,108 @@ def _booted(settings: Settings) -> Kernel:
 def survey_batch(settings: Settings, names: Sequence[str]) -> list[Verdict]:
     """Try these modules, each in a process of its own that begins with the same kernel."""
     k = _booted(settings)
-    return [_in_child(k, settings, name) for name in names]
+    assert k.tree is not None
+    found = {
+        verdict.name: verdict
+        for branch in plan(k.tree, names).above.values()
+        for verdict in _in_copy(k, settings, branch)
+    }
+    return [found[name] for name in names]
 
 
-def _in_child(k: Kernel, settings: Settings, name: str) -> Verdict:
+def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
+    """Try a module, and all above it, in a copy of this process."""
     began = time.monotonic()
     reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
+    if (pid := os.fork()) == 0:
         try:
             os.close(reader)
             k.core.cpu.after_fork()
-            verdict = judge(k, name, settings.seconds)
-            os.write(writer, pickle.dumps(verdict))
-            status = 0
+            for verdict in _verdicts(k, settings, branch):
+                os.write(writer, json.dumps(asdict(verdict)).encode() + b"\n")
         finally:
-            os._exit(status)
+            os._exit(0)
     os.close(writer)
-    data = _read(reader, began + settings.patience)
-    os.close(reader)
-    if data is None:
-        os.kill(pid, signal.SIGKILL)
+    missing = dict.fromkeys(branch.all_names())
+    with os.fdopen(reader, "rb") as lines:
+        for line in lines:
+            verdict = Verdict(**json.loads(line))
+            del missing[verdict.name]
+            yield verdict
     _, status = os.waitpid(pid, 0)
     seconds = round(time.monotonic() - began, 3)
-    if data is None:
-        return Verdict(name, "stuck", "host time is up", seconds=seconds)
-    if not data:
-        return Verdict(name, "emulator", f"the process ended with status {status}", seconds=seconds)
-    verdict = pickle.loads(data)  # noqa: S301 - from our own child
-    return Verdict(**{**asdict(verdict), "seconds": seconds})
+    for name in missing:
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+            yield Verdict(name, "stuck", "host time is up", seconds=seconds)
+        else:
+            yield Verdict(name, "emulator", f"the process ended with status {status}", seconds=seconds)
 
 
-def _read(reader: int, deadline: float) -> bytes | None:
-    """All that comes until the other end is closed; None if the deadline comes first."""
-    parts: list[bytes] = []
-    while True:
-        ready, _, _ = select.select([reader], [], [], max(deadline - time.monotonic(), 0))
-        if not ready:
-            return None
-        part = os.read(reader, _CHUNK)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
+def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
+    """What comes of a module, and of all above it, in this process, which ends if patience does."""
+
+    def verdict(name: str, outcome: Outcome) -> Verdict:
+        seconds = round(settings.patience - left, 3)
+        return Verdict(name, *outcome, len(k.warnings), len(k.leaks()), len(k.reports), seconds)
+
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, settings.patience)
+    outcome = _outcome(k, lambda: _load(k, branch.file))
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    for other in branch.above.values():
+        if outcome == LOADS:
+            yield from _in_copy(k, settings, other)
+        else:
+            without = _without(branch.file, outcome)
+            yield from (verdict(name, without) for name in other.all_names())
+    if outcome == LOADS and branch.names:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        outcome = _outcome(k, lambda: _live(k, branch.file, settings.seconds))
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    yield from (verdict(name, outcome) for name in sorted(branch.names))
 
 
-def judge(k: Kernel, name: str, seconds: float) -> Verdict:
-    """Load a module with its dependencies, let time pass, unload it; what came of it."""
+def _outcome(k: Kernel, work: Callable[[], Outcome]) -> Outcome:
     try:
-        kind, cause = _load(k, name)
-        unload = ""
-        if kind == "loads":
-            k.run(seconds)
-            unload = _unload(k, name)
-            if k.oopses:
-                kind, cause = "oops", _oops(k)
+        return work()
     except KernelPanic as panic:
-        kind, cause, unload = "panic", _oops(k) or str(panic), ""
-    except UkmodError as error:
-        kind, cause, unload = "emulator", f"{type(error).__name__}: {error}", ""
+        return "panic", _oops(k) or str(panic), ""
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding, and the process ends
-        kind, cause, unload = "emulator", f"{type(error).__name__}: {error}", ""
-    return Verdict(name, kind, cause, unload, len(k.warnings), len(k.leaks()), len(k.reports))
+        return "emulator", f"{type(error).__name__}: {error}", ""
 
 
-def _load(k: Kernel, name: str) -> tuple[str, str]:
+def _without(file: str, outcome: Outcome) -> Outcome:
+    """What this outcome of a module is to those that need it."""
+    kind, cause, _ = outcome
+    return ("dependency", f"{_module(file)}: {cause}", "") if kind == "refuses" else outcome
+
+
+def _module(file: str) -> str:
+    return os.path.basename(file).partition(".")[0].replace("-", "_")
+
+
+def _load(k: Kernel, file: str) -> Outcome:
+    """Load a module, all that it needs being there; it may itself have been asked for by one of these."""
     assert k.tree is not None
-    line = k.tree.dependency_line(name)
-    if line is None:
-        raise NotFoundError("no such module in the tree", subject=name)
-    target, _, needed = line.partition(":")
-    files = [*reversed(needed.split()), target]
-    for file in files:
-        path = k.tree.files.real(k.tree.path(file))
-        module = os.path.basename(file).partition(".")[0].replace("-", "_")
-        if module in k.modules:
-            continue
-        try:
-            k.insmod(path)
-        except LoadError as error:
-            kind, cause = _why(k, error)
-            if file != target and kind == "refuses":
-                return "dependency", f"{module}: {cause}"
-            return kind, cause
-        if k.oopses:
-            return "oops", _oops(k)
-    return "loads", ""
+    if _module(file) in k.modules:
+        return LOADS
+    try:
+        k.insmod(k.tree.files.real(k.tree.path(file)))
+    except LoadError as error:
+        return (*_why(k, error), "")
+    return ("oops", _oops(k), "") if k.oopses else LOADS
+
+
+def _live(k: Kernel, file: str, seconds: float) -> Outcome:
+    """Let time pass, and unload the module."""
+    k.run(seconds)
+    try:
+        k.rmmod(_module(file))
+    except LoadError as error:
+        unload = error.message
+    else:
+        unload = "ok"
+    return ("oops", _oops(k), unload) if k.oopses else ("loads", "", unload)
 
 
 def _why(k: Kernel, error: LoadError) -> tuple[str, str]:
@@ -196,14 +254,6 @@ def _oops(k: Kernel) -> str:
     inside = [str(frame).partition("+")[0] for frame in frames if not frame.module][:3]
     what = next((text for _, text in oops.header if "cut here" not in text), oops.title)
     return f"{what.partition(', address')[0]} in {' < '.join(inside) or 'the module'}"
-
-
-def _unload(k: Kernel, name: str) -> str:
-    try:
-        k.rmmod(name.replace("-", "_"))
-    except LoadError as error:
-        return error.message
-    return "ok"
 
 
 # -- many modules -----------------------------------------------------------------------------------------
@@ -247,8 +297,13 @@ class Journal:
 def survey(
     executor: Executor, settings: Settings, names: Iterable[str], *, batch: int = 25
 ) -> Iterator[Verdict]:
-    """Try all modules of these names by tasks of ``batch`` each; the verdicts as they come."""
-    todo = list(names)
+    """Try all modules of these names by tasks of ``batch`` each; the verdicts as they come.
+
+    Raises NotFoundError for a name that the tree does not know.
+    """
+    tree = open_tree(settings.tree)
+    # In this order neighbours need the same modules.
+    todo = sorted(names, key=lambda name: load_order(tree, name))
     futures: list[Future[list[Verdict]]] = [
         executor.submit(survey_batch, settings, todo[at : at + batch]) for at in range(0, len(todo), batch)
     ]
