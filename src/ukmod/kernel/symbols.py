@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ukmod.errors import LayoutError
 from ukmod.kernel.export import Export
 from ukmod.machine.abi import bind
+from ukmod.machine.cpu import Handler
 from ukmod.machine.memory import PAGE_SIZE, READ_WRITE
 from ukmod.machine.stubs import NATIVE, STUB_BASE
 
@@ -53,7 +54,9 @@ class SymbolTable:
 
     def __init__(self, kernel: Kernel, functions: Mapping[str, tuple[Export, Callable[..., Any]]]) -> None:
         self._k = kernel
-        self._functions = dict(functions)
+        self._functions = functions
+        self._bound: dict[int, tuple[Callable[..., Any], bool]] = {}
+        """By address: the Python functions that have one, and whether their first parameter is the kernel."""
         self._symbols: dict[str, Symbol] = {}
         self._added: set[str] = set()
         """Functions that the user of this kernel adds to it."""
@@ -103,8 +106,17 @@ class SymbolTable:
         """
         if not kernel:
             self._added.add(exported.name)
-        handler = bind(function, self._k.memory, (self._k,) if kernel else ())
-        return self._add(exported, self._k.cpu.add_function(handler))
+        address = self._k.cpu.add_function(self._bind(function, kernel=kernel))
+        self._bound[address] = function, kernel
+        return self._add(exported, address)
+
+    def _bind(self, function: Callable[..., Any], *, kernel: bool) -> Handler:
+        return bind(function, self._k.memory, (self._k,) if kernel else ())
+
+    def bind_again(self) -> None:
+        """Put the functions behind the stubs of a CPU that was kept without them."""
+        for address, (function, kernel) in self._bound.items():
+            self._k.cpu.set_function(address, self._bind(function, kernel=kernel))
 
     def add_native(self, name: str, code: bytes, *, gpl: bool = False) -> Symbol:
         """Export a function that is machine code."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,8 @@ looks the address up on every start, and where there is no code that counts as a
 the next one a double fault."""
 EXCEPTION_LAPS = 250
 """Kernel calls that an exception is worth which was handled so that the code goes on behind it."""
+_ENGINE = frozenset(("_uc", "_handle", "_frame", "_watchdog", "_ram", "_handlers"))
+"""Attributes of Cpu that are of this process alone."""
 MAX_DEPTH = 64
 """Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
 
@@ -127,22 +130,34 @@ class Cpu:
         """Told of a guest's exception; returns the registers to go on with, or raises to end the task."""
         self.on_fault: Callable[[Fault, int], None] = _unhandled_fault
         """Told of a Fault in the Python function behind the stub at the address given; raises."""
-        self.on_stuck: Callable[[Registers, bool], None] = lambda _registers, _silent: None
+        self.on_stuck: Callable[[Registers, bool], None] = _ignore
         """Called with the registers of guest code that has run for ``watchdog`` seconds without calling the
         kernel (silent), or has used up its slice with exceptions; may switch tasks, or raise to end the task.
         """
-        self.on_slice: Callable[[], None] = lambda: None
+        self.on_slice: Callable[[], None] = _ignore
         """Called between two kernel calls when the slice of ``new_slice`` is used up; may switch tasks."""
         self._slice_end = 1 << 62
-        self._uc = self._start()
-        self._handle = self._uc._uch  # noqa: SLF001 - the raw call costs half of emu_start()'s
-        self._frame = self._map_stubs()
+        self._period = watchdog
+        self._devices: dict[int, Callable[[int, int], int]] = {}
+        """By physical address: what answers loads of that page."""
+        self._ports: tuple[Callable[[int, int], int], Callable[[int, int, int], None]] | None = None
         self._vector = -1
+        self._frame_at = self._map_stubs()
+        self._start()
         self._clean: Any = self._uc.context_save()
-        self._watchdog = _Watchdog(self._uc, watchdog)
         memory.on_unmap = self.flush_tlb
 
-    def _start(self) -> Any:
+    def _start(self) -> None:
+        self._uc: Any = self._engine()
+        self._handle = self._uc._uch  # noqa: SLF001 - the raw call costs half of emu_start()'s
+        self._frame = self.memory.view[self._frame_at : self._frame_at + PAGE_SIZE].cast("Q")
+        for physical, read in self._devices.items():
+            self._add_device(physical, read)
+        if self._ports is not None:
+            self._add_ports(*self._ports)
+        self._watchdog = _Watchdog(self._uc, self._period)
+
+    def _engine(self) -> Any:
         uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # what the kernels that we compare with ran on
         ram = (ctypes.c_char * self.memory.size).from_buffer(self.memory.ram)
@@ -156,14 +171,15 @@ class Cpu:
         uc.hook_add(UC_HOOK_INTR, self._interrupt)
         return uc
 
-    def _map_stubs(self) -> memoryview:
+    def _map_stubs(self) -> int:
+        """Put the stubs into memory; the physical address of the trap frame."""
         memory = self.memory
         frame = memory.alloc_frames(1)
         memory.map(stubs.FRAME_BASE, frame, PAGE_SIZE, READ_WRITE)
         code = stubs.shared_code()
         self._grow_stubs()
         memory.write(stubs.STUB_BASE, code, force=True)
-        return memory.view[frame : frame + PAGE_SIZE].cast("Q")
+        return frame
 
     def close(self) -> None:
         """Stop the watchdog and free the engine, and with it some 30 MB of the host's memory."""
@@ -176,6 +192,45 @@ class Cpu:
         if uc is not None:
             uc._Uc__finalizer()  # noqa: SLF001
         self._ram = None
+
+    # -- snapshots ------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The CPU as it is while it runs nothing: all but the engine, whose registers are kept, and the
+        functions behind its stubs, which the owner adds again with ``set_function``.
+        """
+        state = {name: value for name, value in vars(self).items() if name not in _ENGINE}
+        left = self._slice_end - self._watchdog.laps
+        return state | {"_registers": self._uc.context_save(), "_slice_end": left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._handlers = [_no_handler] * len(self._stubs)
+
+    def resume(self) -> None:
+        """Start the engine of a CPU that was kept, on memory that holds again what it did."""
+        self._start()
+        self._uc.context_restore(vars(self).pop("_registers"))
+
+    def set_function(self, address: int, handler: Handler) -> None:
+        """Have the stub at an address that ``add_function`` gave call ``handler``."""
+        self._handlers[bisect_left(self._stubs, address)] = handler
+
+    def go_on(self, rest: Callable[[], int], below: int) -> int:
+        """Do what is left of a ``call`` whose guest code was in a kernel function when the CPU was kept:
+        first ``rest``, what is left of that function, whose result it gets. RAX, unsigned.
+
+        ``below`` is what the stack pointer was when the call was made.
+        """
+        sp = self.sp
+        try:
+            result = rest()
+            self._frame[stubs.F_SP] = sp
+            self._frame[stubs.F_RESULT] = result & MASK64
+            return self._run(stubs.RESUME_AT)
+        finally:
+            self.depth -= 1
+            self.sp = below
 
     # -- code -----------------------------------------------------------------------------------------
 
@@ -230,19 +285,27 @@ class Cpu:
     def map_io(self, address: int, read: Callable[[int, int], int]) -> None:
         """Make the page at virtual ``address`` a device: each load of it calls ``read(offset, size)``."""
         physical = page_align(self.memory.size) + (address & 0xFFFF_F000)
+        self._devices[physical] = read
+        self._add_device(physical, read)
+        self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
+
+    def _add_device(self, physical: int, read: Callable[[int, int], int]) -> None:
         self._uc.mmio_map(
             physical, PAGE_SIZE, lambda _uc, offset, size, _: read(offset, size), None, None, None
         )
-        self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
 
     def after_fork(self) -> None:
         """In the child of a fork(2), which has none of its parent's threads: watch over its own CPU."""
-        self._watchdog = _Watchdog(self._uc, self._watchdog.period)
+        self._watchdog = _Watchdog(self._uc, self._period)
 
     def on_port_io(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
         """Have ``load(port, size in bytes)`` give what the instruction IN loads, and ``store(port, size,
         value)`` take what OUT stores.
         """
+        self._ports = load, store
+        self._add_ports(load, store)
+
+    def _add_ports(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
         self._uc.hook_add(
             UC_HOOK_INSN, lambda _uc, port, size, _: load(port, size), None, 1, 0, x86.UC_X86_INS_IN
         )
@@ -475,6 +538,10 @@ class _Watchdog:
         self._stop.set()
         self._thread.join()
         self._uc = None
+
+
+def _ignore(*_: object) -> None:
+    pass
 
 
 def _no_handler(frame: memoryview) -> int:

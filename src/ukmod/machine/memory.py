@@ -10,9 +10,13 @@ Python reads and writes the same RAM directly: no copy through the engine.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import BufferedReader
+from typing import Any
 
 from ukmod.errors import LimitError, MachineError
 
@@ -43,6 +47,12 @@ _PRIVATE: dict[str, int] = (
     {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 )
 """Where there is fork(2), a child gets a copy of the machine, and not the machine."""
+_PLUGGED = frozenset(("ram", "view", "_words"))
+"""Attributes of Memory that are of this process alone."""
+_GAP = 16 << PAGE_SHIFT
+"""Bytes of zeros that are not worth a mapping of their own: what a host reads ahead of a fault."""
+_MAP_FIXED = 0x10
+"""For mmap(2), which Python's mmap does not offer; the same on Linux, the BSDs and macOS."""
 
 
 class Fault(MachineError):  # noqa: N818 - the CPU's own word
@@ -52,6 +62,19 @@ class Fault(MachineError):  # noqa: N818 - the CPU's own word
         super().__init__(f"page fault: {'write to' if write else 'read from'} {address:#018x}")
         self.address = address
         self.write = write
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A piece of RAM: the physical address of its first frame, and its size in bytes."""
+
+    frame: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first physical address behind it."""
+        return self.frame + self.size
 
 
 def page_align(size: int) -> int:
@@ -64,22 +87,63 @@ class Memory:
 
     def __init__(self, size: int = 1 << 30) -> None:
         self.size = size
-        self.ram = mmap.mmap(-1, size, **_PRIVATE)
-        self.view = memoryview(self.ram)
-        self._words = self.view.cast("Q")
+        self._plug_in()
         self._next_free = LOW_MEMORY
         self._free: dict[int, list[int]] = {}
-        self.on_unmap: Callable[[], None] = lambda: None
+        self.on_unmap: Callable[[], None] = _nobody_looks
         """Called after an entry was removed or restricted: the engine's TLB must forget it."""
-        self.resolve: Callable[[int, bool], bool] = lambda _address, _write: False
+        self.resolve: Callable[[int, bool], bool] = _unresolved
         """Asked before an access from Python faults: may it be tried again? (address, is it a write)"""
         self.root = self.alloc_frames(1)
+
+    def _plug_in(self) -> None:
+        self.ram = mmap.mmap(-1, self.size, **_PRIVATE)
+        self.view = memoryview(self.ram)
+        self._words = self.view.cast("Q")
 
     def close(self) -> None:
         """Give the RAM back to the host. The engine that maps it must be gone before."""
         self._words.release()
         self.view.release()
         self.ram.close()
+
+    # -- snapshots ------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is to be known besides what the RAM holds, which is kept by ``content`` and ``restore``."""
+        return {name: value for name, value in vars(self).items() if name not in _PLUGGED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._plug_in()
+
+    def content(self) -> list[Run]:
+        """The pieces of RAM that are not all zeros, in order."""
+        runs: list[Run] = []
+        nothing = bytes(PAGE_SIZE)
+        for frame in range(0, self._next_free, PAGE_SIZE):
+            if self.view[frame : frame + PAGE_SIZE] == nothing:
+                continue
+            if runs and frame - runs[-1].end < _GAP:
+                runs[-1] = Run(runs[-1].frame, frame + PAGE_SIZE - runs[-1].frame)
+            else:
+                runs.append(Run(frame, PAGE_SIZE))
+        return runs
+
+    def restore(self, file: BufferedReader, offset: int, runs: Iterable[Run]) -> None:
+        """Fill RAM that is all zeros with the runs that lie one after the other at ``offset`` in a file.
+
+        They are mapped copy-on-write where the host can do that at such addresses, and else read. The file
+        must not change any more. Raises OSError, and ValueError for runs that do not lie in RAM.
+        """
+        for run in runs:
+            if not (0 <= run.frame < run.end <= self.size) or run.frame % PAGE_SIZE:
+                raise ValueError("a piece of RAM beyond its end")
+            if not _map_over(self.ram, run, file.fileno(), offset):
+                file.seek(offset)
+                if file.readinto(self.view[run.frame : run.end]) != run.size:
+                    raise ValueError("the file ends too early")
+            offset += run.size
 
     # -- frames ---------------------------------------------------------------------------------------
 
@@ -341,3 +405,27 @@ class Memory:
     def set_uint(self, address: int, value: int, size: int) -> None:
         """Store the low ``size`` bytes of ``value``."""
         self.write(address, (value & ((1 << (8 * size)) - 1)).to_bytes(size, "little"))
+
+
+def _nobody_looks() -> None:
+    """No engine has looked at the page tables yet."""
+
+
+def _unresolved(address: int, write: bool) -> bool:  # noqa: FBT001 - see Memory.resolve
+    del address, write
+    return False
+
+
+def _map_over(ram: mmap.mmap, run: Run, descriptor: int, offset: int) -> bool:
+    """Map a piece of a file over a piece of ``ram``, copy-on-write; False where the host cannot."""
+    granule = mmap.ALLOCATIONGRANULARITY
+    if not _PRIVATE or run.frame % granule or offset % granule:
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_ssize_t
+    )  # fmt: skip
+    at = ctypes.addressof(ctypes.c_char.from_buffer(ram)) + run.frame
+    prot, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _MAP_FIXED
+    return bool(libc.mmap(at, run.size, prot, flags, descriptor, offset) == at)

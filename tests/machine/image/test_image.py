@@ -157,14 +157,14 @@ def test_no_kernel(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "vmlinuz"
     path.write_bytes(content)
     with pytest.raises(FormatError, match="vmlinuz"):
-        KernelImage(str(path), cache="")
+        _ = KernelImage(str(path), cache="").vmlinux
 
 
 def test_not_there_or_too_large(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="No such file"):
-        KernelImage(str(tmp_path / "none"))
+        _ = KernelImage(str(tmp_path / "none")).vmlinux
     with pytest.raises(LimitError):
-        KernelImage(packed(tmp_path), cache="", limit=5000)
+        _ = KernelImage(packed(tmp_path), cache="", limit=5000).vmlinux
 
 
 def test_a_kernel_without_btf(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError
 from ukmod.kernel import extable, orc
 from ukmod.kernel.orc import OrcTable
 from ukmod.kernel.symbols import Symbol
-from ukmod.machine.image import KernelImage, Segment
+from ukmod.machine.image import KernelImage, Segment, SymbolTable
 from ukmod.machine.image import Symbol as Kallsym
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, page_align
 
@@ -33,12 +33,12 @@ class MappedImage:
     def __init__(self, kernel: Kernel, image: KernelImage) -> None:
         self._k = kernel
         self.image = image
-        self.symbols = image.symbols
         loaded = [segment for segment in image.segments if segment.vaddr >= START_KERNEL_MAP]
         if not loaded:
             raise LayoutError("has no segments at kernel addresses", subject=image.path)
         self.start = min(segment.vaddr for segment in loaded)
         self.end = page_align(max(segment.vaddr + segment.size for segment in loaded))
+        self._tables = {section.name: (section.addr, section.size) for section in image.sections}
         self.text_end = self._section_end(".text")
         self.frame = kernel.memory.alloc_frames((self.end - self.start) // PAGE_SIZE, PMD_SIZE)
         for segment in loaded:
@@ -49,8 +49,8 @@ class MappedImage:
         self.set("phys_base", self.frame - (self.start - START_KERNEL_MAP))
 
     def _section_end(self, name: str) -> int:
-        section = self.image.section(name)
-        return page_align(section.addr + section.size) if section is not None else self.start
+        address, size = self._table(name)
+        return page_align(address + size) if address else self.start
 
     def _map(self, segment: Segment) -> None:
         """Text cannot be written; all the rest can, until the image's own initialisation is over."""
@@ -82,6 +82,11 @@ class MappedImage:
         return stored.ljust(template.size, b"\0")
 
     # -- symbols --------------------------------------------------------------------------------------
+
+    @property
+    def symbols(self) -> SymbolTable:
+        """All symbols of the image."""
+        return self.image.symbols
 
     def contains(self, address: int) -> bool:
         """Does ``address`` lie in the image?"""
@@ -116,17 +121,20 @@ class MappedImage:
             return None
         return symbol, self.symbols.size_at(address)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the tables that are read from memory when they are asked for."""
+        return {name: value for name, value in vars(self).items() if name not in ("bugs", "fixups", "orc")}
+
     # -- tables ---------------------------------------------------------------------------------------
 
     def _table(self, name: str) -> tuple[int, int]:
-        section = self.image.section(name)
-        return (section.addr, section.size) if section is not None else (0, 0)
+        return self._tables.get(name, (0, 0))
 
     @cached_property
     def bugs(self) -> dict[int, int]:
         """Where in ``__bug_table`` the entry of the ud2 at an address is."""
         start, size = self._table("__bug_table")
-        raw = self.image.read(start, size // _BUG_ENTRY.size * _BUG_ENTRY.size) if size else b""
+        raw = self._k.memory.read(start, size // _BUG_ENTRY.size * _BUG_ENTRY.size) if size else b""
         places = range(start, start + size, _BUG_ENTRY.size)
         return {
             at + address: at
@@ -137,7 +145,7 @@ class MappedImage:
     def fixups(self) -> dict[int, extable.Entry]:
         """The image's exception table, by the address of the instruction."""
         start, size = self._table("__ex_table")
-        table = self.image.read(start, size) if size else b""
+        table = self._k.memory.read(start, size) if size else b""
         return {entry.insn: entry for entry in extable.entries(table, start)}
 
     @cached_property

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from io import BufferedReader
 
 from ukmod.errors import FormatError, NotFoundError
 from ukmod.kmod.elf import STB_GLOBAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, Section
@@ -25,43 +28,65 @@ _CACHE_VERSION = 1
 
 
 class KernelImage:
-    """A kernel image and what it says of itself; everything but its unpacking is done when it is asked for.
+    """A kernel image and what it says of itself; nothing is read, or worked out, before it is asked for.
 
     A packed image is unpacked once and then mapped from ``cache`` (a directory, None for the user's own, ""
-    for none). ``limit`` is the most bytes it may unpack to. Raises NotFoundError if it cannot be read,
-    FormatError if it is no x86-64 kernel, and LimitError.
+    for none). ``limit`` is the most bytes it may unpack to. What is asked raises NotFoundError if the file
+    cannot be read, FormatError if it is no x86-64 kernel, and LimitError.
     """
 
     def __init__(self, path: str, *, cache: str | None = None, limit: int = LIMIT) -> None:
         self.path = path
-        self._cache: Cache | None = None
-        try:
-            with open(path, "rb") as file:
-                head = file.read(_HEAD)
-                if is_packed(head):
-                    packed = head + file.read(LIMIT)
-                    data = self._unpacked(packed, cache, limit)
-                elif head:
-                    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                else:
-                    raise FormatError("it is empty", path=path, offset=0)
-        except OSError as error:
-            raise NotFoundError(f"cannot read: {error.strerror}", errno=error.errno, subject=path) from error
-        self.vmlinux = Vmlinux(data, path)
+        self._directory = default_directory() if cache is None else cache
+        self._limit = limit
 
-    def _unpacked(self, packed: bytes, cache: str | None, limit: int) -> bytes | mmap.mmap:
-        directory = default_directory() if cache is None else cache
-        if not directory:
-            return unpack(packed, path=self.path, limit=limit)
-        digest = hashlib.sha256(packed).hexdigest()
-        self._cache = Cache(os.path.join(directory, "images", f"{digest}-{_CACHE_VERSION}"))
-        kept = self._cache.get("vmlinux")
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the file, in hexadecimal."""
+        with self._open() as file:
+            return hashlib.file_digest(file, hashlib.sha256).hexdigest()
+
+    @cached_property
+    def cache(self) -> Cache | None:
+        """What is kept of this very image; None if nothing is to be."""
+        if not self._directory:
+            return None
+        return Cache(os.path.join(self._directory, "images", f"{self.digest}-{_CACHE_VERSION}"))
+
+    @cached_property
+    def vmlinux(self) -> Vmlinux:
+        """The kernel as it was linked."""
+        with self._open() as file:
+            head = file.read(_HEAD)
+            if is_packed(head):
+                return self._unpacked(head + file.read(LIMIT))
+            if not head:
+                raise FormatError("it is empty", path=self.path, offset=0)
+            return Vmlinux(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.path)
+
+    @contextmanager
+    def _open(self) -> Iterator[BufferedReader]:
+        try:
+            with open(self.path, "rb") as file:
+                yield file
+        except OSError as error:
+            text = f"cannot read: {error.strerror}"
+            raise NotFoundError(text, errno=error.errno, subject=self.path) from error
+
+    def _unpacked(self, packed: bytes) -> Vmlinux:
+        kept = None if self.cache is None else self.cache.get("vmlinux")
         if kept is not None:
-            return kept
-        data = unpack(packed, path=self.path, limit=limit)
-        Vmlinux(data, self.path)  # what is none is not worth keeping
-        self._cache.put("vmlinux", data)
-        return data
+            return Vmlinux(kept, self.path)
+        data = unpack(packed, path=self.path, limit=self._limit)
+        vmlinux = Vmlinux(data, self.path)  # what is none is not worth keeping
+        if self.cache is not None:
+            self.cache.put("vmlinux", data)
+        return vmlinux
+
+    def __getstate__(self) -> dict[str, object]:
+        """What it says of itself, without what it is read from."""
+        state = vars(self) | {"exports": self.exports, "vermagic": self.vermagic, "banner": self.banner}
+        return {name: value for name, value in state.items() if name not in ("vmlinux", "symbols")}
 
     # Memory
 
@@ -121,15 +146,15 @@ class KernelImage:
     @cached_property
     def symbols(self) -> SymbolTable:
         """All symbols: those of kallsyms, or of the ELF file in a kernel without."""
-        kept = None if self._cache is None else self._cache.get("symbols")
+        kept = None if self.cache is None else self.cache.get("symbols")
         if kept is not None:
             try:
                 return SymbolTable.from_bytes(kept[:-_DIGEST])
             except ValueError:
                 pass  # another machine's, on a home directory they share
         table = SymbolTable.of(read_kallsyms(self.vmlinux) or _linked_symbols(self.vmlinux))
-        if self._cache is not None:
-            self._cache.put("symbols", table.to_bytes())
+        if self.cache is not None:
+            self.cache.put("symbols", table.to_bytes())
         return table
 
 
