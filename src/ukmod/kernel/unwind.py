@@ -280,6 +280,14 @@ def frames_of(k: Kernel, trace: Trace) -> tuple[Frame, ...]:
     return tuple(frame_of(k, p.ip, call=True) for p in (start, *callers) if is_text(k, p.ip))
 
 
+def may_name(trace: Trace, module: Module) -> bool:
+    """Can a module be among the callers that ``frames_of`` finds? All that it knows is the stack."""
+    if trace.frames is not None:
+        return any(frame.module == module.name for frame in trace.frames)
+    words = memoryview(trace.stack)[: len(trace.stack) & ~7].cast("Q")
+    return any(map(module.layout.contains, words))
+
+
 def module_frame(k: Kernel, trace: Trace) -> Frame | None:
     """The innermost caller that is a module's code."""
     return next((frame for frame in frames_of(k, trace) if frame.module), None)

@@ -17,7 +17,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.fence import Fence, Object
 from ukmod.kernel.mm.packed import Packed
-from ukmod.kernel.unwind import Trace, capture
+from ukmod.kernel.unwind import Trace, capture, may_name
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 
@@ -72,6 +72,8 @@ class Slab:
         self.fence = Fence(kernel.memory)
         self._packed = Packed(kernel.memory)
         self._live: dict[int, Object] = {}
+        self._owned: dict[int, Object] = {}
+        """Those that are somebody's, and not the kernel's own: few, beside what an image has in use."""
         self._last_freed: dict[str, int] = {}
         """By cache. Freeing such an object again is what CONFIG_SLAB_FREELIST_HARDENED finds by itself."""
 
@@ -117,6 +119,8 @@ class Slab:
         trace = trace or capture(self._k)
         item = Object(address, size, align, cache, trace, kmem_cache=kmem_cache, slot=slot)
         self._live[address] = item
+        if trace is not NOBODY:
+            self._owned[address] = item
         if slot is not None:
             fence.keep(item, slot)
         return address
@@ -129,6 +133,7 @@ class Slab:
     def free(self, address: int) -> None:
         """Free an object. One that is not in use is left alone and reported."""
         item = self._live.pop(address, None)
+        self._owned.pop(address, None)
         if item is None:
             kasan.report_bad_free(self._k, address)
             if address in self._last_freed.values():
@@ -169,8 +174,10 @@ class Slab:
         """
         k = self._k
         sites: dict[tuple[str, str], Leak] = {}
+        owner = k.modules.find(module) if module is not None else None
         for kind, address, size, trace in self._allocations():
-            if address in known:
+            # Unwinding takes its time, and most belong to modules that stay.
+            if address in known or (owner is not None and not may_name(trace, owner)):
                 continue
             track = kasan.track_of(k, trace)
             if module is not None and track.module != module:
@@ -184,15 +191,14 @@ class Slab:
 
     def disown(self) -> None:
         """What has been allocated so far is the kernel's own, and no module's leak."""
-        for item in self._live.values():
+        for item in self._owned.values():
             item.allocated = NOBODY
+        self._owned.clear()
         self._k.vmalloc.disown()
         self._k.pages.disown()
 
     def _allocations(self) -> Iterator[tuple[str, int, int, Trace]]:
-        for item in self._live.values():
-            if item.allocated is NOBODY:
-                continue
+        for item in self._owned.values():
             yield item.cache, item.address, item.size, item.allocated
         for address, size, trace in self._k.vmalloc.live():
             yield "vmalloc", address, size, trace
