@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from errno import EINVAL
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.sched import Task, TaskExitError, Waiters
 from ukmod.kernel.signal import SIGCHLD
 from ukmod.kernel.syscalls import KernelSyscalls
+from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.userland import Process, Program, Programs
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
+
+
+EXEC_TIME: Final = NSEC_PER_SEC // 2000
+"""Nanoseconds from execve() to a program's first system call of note: it is read, linked and reads its
+configuration. Who started it without waiting for it is ahead of it by so much, as on a real machine."""
 
 
 class Processes:
@@ -56,7 +62,7 @@ class Processes:
         k.tasks.become_process(task)
         k.trace.step(task.pid, comm, "execve", " ".join(argv))
         process = Process(tuple(argv), dict(env), KernelSyscalls(k))
-        k.sched.preempt()  # on its way to user space a task lets those run whom it has just woken
+        k.sched.sleep(EXEC_TIME)
         try:
             status = program(process)
         except OSError as error:

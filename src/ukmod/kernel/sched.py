@@ -299,6 +299,13 @@ class Scheduler:
         event.cancelled = True
         return rest(max(0, expires - self.clock.jiffies))
 
+    def sleep(self, duration: int) -> None:
+        """Do nothing for ``duration`` nanoseconds, whatever happens."""
+        task = self.task()
+        self._k.tasks.set_state(task, TASK_UNINTERRUPTIBLE)
+        self.clock.at(self.clock.now + duration, partial(self._timed_out, task))
+        self.schedule()
+
     def _timed_out(self, task: Task) -> None:
         self.wake(task)
 

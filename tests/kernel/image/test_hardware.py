@@ -6,6 +6,7 @@ import struct
 
 from ukmod.kernel.image.firmware import acpi_tables
 from ukmod.kernel.image.pci import CONFIG_ADDRESS, CONFIG_DATA, PciConfig
+from ukmod.kernel.image.ports import InterruptMask, Ports
 
 PHYSICAL = 0x12_3000
 HOST_BRIDGE = 0x0600
@@ -45,9 +46,20 @@ class TestPci:
         bus.store(CONFIG_ADDRESS, 1, 1)
         assert bus.load(CONFIG_ADDRESS, 1) == 0
 
-    def test_a_port_of_nobody_reads_as_all_ones(self) -> None:
-        bus = PciConfig()
-        assert [bus.load(0x3F8, size) for size in (1, 2, 4)] == [0xFF, 0xFFFF, 0xFFFF_FFFF]
+
+class TestPorts:
+    def test_a_port_of_nobody_reads_as_all_ones_and_takes_anything(self) -> None:
+        ports = Ports()
+        ports.store(0x3F8, 1, 7)
+        assert [ports.load(0x3F8, size) for size in (1, 2, 4)] == [0xFF, 0xFFFF, 0xFFFF_FFFF]
+
+    def test_a_device_answers_at_its_own_ports_only(self) -> None:
+        ports = Ports(PciConfig(), InterruptMask(0x21))
+        ports.store(CONFIG_ADDRESS, 4, config(0, 0, 0, 0))
+        ports.store(0x21, 1, 0xFB)
+        assert ports.load(CONFIG_DATA, 2) == 0x8086
+        assert ports.load(0x21, 1) == 0xFB, "by which a kernel finds that there is an interrupt controller"
+        assert ports.load(0x20, 1) == 0xFF
 
 
 class TestAcpi:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.image.pci import PciConfig
+from ukmod.kernel.image.ports import InterruptMask, Ports
 from ukmod.machine.cpu import CR4, Cpu
 from ukmod.machine.memory import LOW_MEMORY
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 SMALL_MACHINE: Final = 64 << 20
 """Bytes of RAM that the kernel's hash tables are made for: they are rarely filled."""
+
+INTERRUPT_MASKS: Final = (0x21, 0xA1)
+"""Ports of the two interrupt controllers' mask registers."""
 
 VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "nr_cpu_ids": (1, 4),
@@ -35,11 +39,11 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
 
 
 def wire(cpu: Cpu) -> None:
-    """Answer port I/O as an empty PCI bus does. MSRs that the engine does not know read as 0, and CPUID is
-    that of the engine's own CPU, both without our help.
+    """Answer port I/O as a PC without devices does. MSRs that the engine does not know read as 0, and CPUID
+    is that of the engine's own CPU, both without our help.
     """
-    config = PciConfig()
-    cpu.on_port_io(config.load, config.store)
+    ports = Ports(PciConfig(), *(InterruptMask(port) for port in INTERRUPT_MASKS))
+    cpu.on_port_io(ports.load, ports.store)
 
 
 def set_variables(k: Kernel, image: MappedImage) -> None:

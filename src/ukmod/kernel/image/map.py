@@ -46,7 +46,8 @@ class MappedImage:
         kernel.memory.map_direct(self.frame, self.end - self.start)
         self.firmware = range(0)
         """Physical addresses of tables that the machine's firmware has left in RAM."""
-        self.set("phys_base", self.frame - (self.start - START_KERNEL_MAP))
+        self.phys_base = self.frame - (self.start - START_KERNEL_MAP)
+        """What code adds to an offset in the image to have a physical address; may be negative."""
 
     def _section_end(self, name: str) -> int:
         address, size = self._table(name)

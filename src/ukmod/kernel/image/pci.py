@@ -11,8 +11,6 @@ from typing import Final
 
 CONFIG_ADDRESS: Final = 0xCF8
 CONFIG_DATA: Final = 0xCFC
-_ADDRESS_PORTS: Final = range(CONFIG_ADDRESS, CONFIG_ADDRESS + 4)
-_DATA_PORTS: Final = range(CONFIG_DATA, CONFIG_DATA + 4)
 _ENABLE: Final = 1 << 31
 _FUNCTION: Final = _ENABLE | 0xFF_FF00
 """What of an address is about bus, device and function; all of them are 0 for the host bridge."""
@@ -26,17 +24,16 @@ class PciConfig:
     """The two registers of a PCI host bridge that are ports."""
 
     __slots__ = ("address",)
+    ports: Final = range(CONFIG_ADDRESS, CONFIG_DATA + 4)
 
     def __init__(self) -> None:
         self.address = 0
 
     def load(self, port: int, size: int) -> int:
-        """What IN of ``size`` bytes gives; all ones from a port that is nobody's."""
-        if port in _ADDRESS_PORTS:
+        """What IN of ``size`` bytes gives."""
+        if port < CONFIG_DATA:
             return self._part(self.address, port - CONFIG_ADDRESS, size)
-        if port in _DATA_PORTS:
-            return self._part(self._register(), port - CONFIG_DATA, size)
-        return _NO_DEVICE >> (32 - 8 * size)
+        return self._part(self._register(), port - CONFIG_DATA, size)
 
     def store(self, port: int, size: int, value: int) -> None:
         """OUT: the address register takes four bytes at a time; the host bridge has nothing to be set."""

@@ -44,12 +44,13 @@ class Pages:
         for name, value in (
             ("page_offset_base", PAGE_OFFSET),
             ("vmemmap_base", VMEMMAP_START),
-            ("phys_base", 0),
+            ("phys_base", kernel.image.phys_base if kernel.image is not None else 0),
             ("max_pfn", kernel.memory.size >> PAGE_SHIFT),
             ("high_memory", PAGE_OFFSET + kernel.memory.size),
         ):
             kernel.memory.set_u64(kernel.symbols.add_variable(name, 8), value)
-        kernel.symbols.add_variable("empty_zero_page", PAGE_SIZE, align=PAGE_SIZE)
+        zero = kernel.symbols.add_variable("empty_zero_page", PAGE_SIZE, align=PAGE_SIZE)
+        self._reserve(kernel.memory.translate(zero) & -PAGE_SIZE)
 
     def populate(self, address: int) -> bool:
         """Map the piece of the array of struct pages that ``address`` is in; False if it is not in it."""
@@ -73,6 +74,12 @@ class Pages:
         return number << PAGE_SHIFT
 
     # -- allocation -----------------------------------------------------------------------------------
+
+    def _reserve(self, frame: int) -> None:
+        """A page that is nobody's to free has a reference that nobody drops."""
+        page = self.page(frame)
+        self.populate(page)
+        self._k.memory.set_u32(page + self._refcount, 1)
 
     def alloc(self, count: int, gfp: int = 0) -> int:
         """The physical address of ``count`` zeroed frames in the direct map; 0 when there are none."""
