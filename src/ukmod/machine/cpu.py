@@ -11,7 +11,8 @@ from __future__ import annotations
 import ctypes
 import threading
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,8 @@ _MSR_EFER, _MSR_GS_BASE, _MSR_FS_BASE = 0xC000_0080, 0xC000_0101, 0xC000_0100
 _EFER_SCE, _EFER_LME, _EFER_LMA, _EFER_NX = 1 << 0, 1 << 8, 1 << 10, 1 << 11
 CR0 = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
 CR4 = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
-_RFLAGS = 1 << 1 | 1 << 9  # bit 1 is always set; IF: a task begins with interrupts enabled
+_RFLAGS_IF = 1 << 9
+_RFLAGS = 1 << 1 | _RFLAGS_IF  # bit 1 is always set; a task begins with interrupts enabled
 PF_VECTOR, UD_VECTOR, GP_VECTOR, DF_VECTOR, DE_VECTOR, BP_VECTOR = 14, 6, 13, 8, 0, 3
 MC_VECTOR = 18
 _VECTOR_OF_ERROR = {
@@ -317,6 +319,16 @@ class Cpu:
             0,
             x86.UC_X86_INS_OUT,
         )
+
+    @contextmanager
+    def interrupts_off(self) -> Iterator[None]:
+        """What is called meanwhile finds interrupts disabled, as the handler of one does."""
+        flags = self._uc.reg_read(x86.UC_X86_REG_RFLAGS)
+        self._uc.reg_write(x86.UC_X86_REG_RFLAGS, flags & ~_RFLAGS_IF)
+        try:
+            yield
+        finally:
+            self._uc.reg_write(x86.UC_X86_REG_RFLAGS, flags)
 
     def set_gs(self, base: int) -> None:
         """Where this CPU's per-CPU area is."""

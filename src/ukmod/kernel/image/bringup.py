@@ -186,7 +186,7 @@ class Boot:
 
 def bring_up(k: Kernel, image: MappedImage) -> Boot:
     """Make the image ready for modules."""
-    hardware.wire(k.cpu)
+    hardware.wire(k)
     interpose(k, image)
     k.clock.now = -BOOT_SECONDS * NSEC_PER_SEC
     _set_variables(k, image)

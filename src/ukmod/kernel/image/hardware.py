@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.image.pci import PciConfig
 from ukmod.kernel.image.ports import InterruptMask, Ports
-from ukmod.machine.cpu import CR4, Cpu
+from ukmod.kernel.image.uart import COM1, COM1_IRQ, Uart
+from ukmod.machine.cpu import CR4
 from ukmod.machine.memory import LOW_MEMORY
 
 if TYPE_CHECKING:
@@ -38,12 +40,24 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
 ``slab_state`` is FULL: the allocator is there."""
 
 
-def wire(cpu: Cpu) -> None:
+def wire(k: Kernel) -> None:
     """Answer port I/O as a PC without devices does. MSRs that the engine does not know read as 0, and CPUID
     is that of the engine's own CPU, both without our help.
     """
-    ports = Ports(PciConfig(), *(InterruptMask(port) for port in INTERRUPT_MASKS))
-    cpu.on_port_io(ports.load, ports.store)
+    serial = Uart(COM1, partial(_interrupt, k, COM1_IRQ))
+    ports = Ports(PciConfig(), serial, *(InterruptMask(port) for port in INTERRUPT_MASKS))
+    k.cpu.on_port_io(ports.load, ports.store)
+
+
+def _interrupt(k: Kernel, irq: int) -> None:
+    """Raise an interrupt line: its handler is called as soon as no guest code is in the way."""
+    k.clock.at(k.clock.now, partial(_handle, k, irq))
+
+
+def _handle(k: Kernel, irq: int) -> None:
+    if k.image is not None and (handler := k.image.get("generic_handle_irq")) is not None:
+        with k.cpu.interrupts_off():
+            k.cpu.call(handler, irq)
 
 
 def set_variables(k: Kernel, image: MappedImage) -> None:
