@@ -1,8 +1,7 @@
-"""A survey: each module in a copy of the machine, and a journal that a broken survey goes on from."""
+"""A survey: each module in a copy of the machine."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import pytest
 from tests.golden import modules
 
-from ukmod.errors import FormatError, NotFoundError
-from ukmod.kernel.survey import Journal, Settings, Verdict, plan, survey, survey_batch
+from ukmod.errors import NotFoundError
+from ukmod.kernel.survey import plan, survey, survey_batch
+from ukmod.kernel.verdict import Settings, Verdict
 
 
 class Inline(Executor):
@@ -112,26 +112,3 @@ def test_a_name_that_the_tree_does_not_know(tree: Path) -> None:
 def test_the_executor_is_a_parameter(tree: Path) -> None:
     verdicts = list(survey(Inline(), Settings(str(tree)), ["ok_dep"], batch=1))
     assert [verdict.name for verdict in verdicts] == ["ok_dep"]
-
-
-def test_a_journal_is_read_back_without_its_torn_last_line(tmp_path: Path) -> None:
-    path, settings = tmp_path / "journal", Settings("/tree")
-    verdict = Verdict("a", "refuses", "ENODEV")
-    Journal(path, settings).add(verdict)
-    with path.open("a") as file:
-        file.write('{"name": "b", "ki')
-    assert Journal(path, settings).done == {"a": verdict}
-    assert [json.loads(line) for line in path.read_text().splitlines()][1]["name"] == "a"
-
-
-def test_the_journal_of_another_survey_is_refused(tmp_path: Path) -> None:
-    Journal(tmp_path / "journal", Settings("/tree"))
-    with pytest.raises(FormatError, match="another survey"):
-        Journal(tmp_path / "journal", Settings("/other"))
-
-
-@pytest.mark.parametrize("text", ["", "no json\n", "{}\n[]\n", '{}\n{"name": "a", "what": 1}\n'])
-def test_what_is_no_journal_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "journal").write_text(text)
-    with pytest.raises(FormatError):
-        Journal(tmp_path / "journal", Settings("/tree"))

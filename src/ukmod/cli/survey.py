@@ -14,7 +14,9 @@ from dataclasses import asdict
 from multiprocessing import get_context
 
 from ukmod.kernel.api import open_tree
-from ukmod.kernel.survey import KINDS, PATIENCE, Journal, Settings, Verdict, survey
+from ukmod.kernel.journal import Journal
+from ukmod.kernel.survey import survey
+from ukmod.kernel.verdict import KINDS, PATIENCE, Settings, Verdict
 
 _CAUSES = 40
 """Causes that the table shows at most."""

@@ -19,54 +19,11 @@ from concurrent.futures import Executor, Future, as_completed
 from dataclasses import asdict, dataclass, field
 from errno import errorcode
 from functools import cache
-from pathlib import Path
 
-from ukmod.errors import FormatError, KernelPanic, LoadError, NotFoundError
+from ukmod.errors import KernelPanic, LoadError, NotFoundError
 from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.verdict import Settings, Verdict
 from ukmod.kmod.tree import Tree
-
-PATIENCE = 20.0
-"""Seconds of host time: enough for all but what hangs."""
-KINDS = ("loads", "refuses", "rejected", "dependency", "unknown symbol", "oops", "stuck", "panic", "emulator")
-"""What may come of a module, the best first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a survey is made; a worker process is told no more."""
-
-    tree: str
-    """The directory of modules."""
-    image: str = ""
-    """The kernel image; empty for what Python implements alone."""
-    seconds: float = 1.0
-    """Virtual seconds between loading and unloading."""
-    patience: float = PATIENCE
-    """Seconds of host time that one module may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of one module."""
-
-    name: str
-    kind: str
-    """One of KINDS."""
-    cause: str = ""
-    """Why, in words that are the same for all modules with the same cause; "ENODEV" for a refusal."""
-    unload: str = ""
-    """"ok", or why it could not be unloaded; empty if it was not loaded."""
-    warnings: int = 0
-    leaks: int = 0
-    reports: int = 0
-    seconds: float = 0.0
-    """Of host time, without what it needs."""
-
-    @property
-    def fine(self) -> bool:
-        """It did what a kernel without its hardware would see it do."""
-        return self.kind in ("loads", "refuses")
-
 
 # -- what is to be done -----------------------------------------------------------------------------------
 
@@ -257,41 +214,6 @@ def _oops(k: Kernel) -> str:
 
 
 # -- many modules -----------------------------------------------------------------------------------------
-
-
-class Journal:
-    """Verdicts in a file, a JSON object a line, so that a survey that was broken off goes on where it was."""
-
-    def __init__(self, path: str | os.PathLike[str], settings: Settings) -> None:
-        """Raises FormatError for a file that is another survey's."""
-        self._path = Path(path)
-        self._head = {"tree": settings.tree, "image": settings.image, "seconds": settings.seconds}
-        self.done: dict[str, Verdict] = {}
-        if self._path.exists():
-            self._read()
-        else:
-            self._append(self._head)
-
-    def _read(self) -> None:
-        # A line that is torn, because the machine went down, is a module that is to be tried again.
-        whole = self._path.read_text().rpartition("\n")[0]
-        try:
-            head, *lines = (json.loads(line) for line in whole.split("\n"))
-            self.done = {line["name"]: Verdict(**line) for line in lines}
-        except (ValueError, TypeError, KeyError) as error:
-            raise FormatError(f"no journal of a survey: {error}", path=str(self._path)) from error
-        if head != self._head:
-            raise FormatError("the journal of another survey", path=str(self._path))
-        self._path.write_text(whole + "\n")
-
-    def _append(self, line: object) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def add(self, verdict: Verdict) -> None:
-        """Keep a verdict."""
-        self.done[verdict.name] = verdict
-        self._append(asdict(verdict))
 
 
 def survey(
