@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds of host time: enough for all but what hangs."""
 KINDS = ("loads", "refuses", "rejected", "dependency", "unknown symbol", "oops", "stuck", "panic", "emulator")
 """What may come of a module, the best first."""

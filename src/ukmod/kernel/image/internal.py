@@ -10,6 +10,7 @@ from __future__ import annotations
 from errno import EAGAIN
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.rcu import call_rcu, synchronize_rcu
@@ -17,11 +18,12 @@ from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue import GuestWork
 from ukmod.kernel.workqueue_api import DelayedWork
 from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
-from ukmod.machine.memory import NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
+from ukmod.machine.memory import LOW_MEMORY, NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
+_ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller")
 _NOTHING_THERE: Final = b"\xff"
 """What a bus answers when no device does."""
 
@@ -255,14 +257,8 @@ def vmalloc_node_range(k: Kernel, size: ULong, align: ULong) -> Ptr:
     return k.vmalloc.alloc(size)
 
 
-@export("ioremap", "ioremap_wc", "ioremap_wt", "ioremap_uc", "ioremap_cache", "ioremap_prot", "memremap",
-        "ioremap_encrypted", "early_ioremap", "early_memremap")  # fmt: skip
-def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
-    """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): no device answers there, but
-    what the firmware left in RAM is found.
-    """
-    if k.image is not None and physical in k.image.firmware:
-        return PAGE_OFFSET + physical
+def _nobodys_memory(k: Kernel, physical: int, size: int) -> int:
+    """Pages that read as memory that no device decodes."""
     if not 0 < size <= k.memory.size:
         return 0
     size = page_align((physical & PAGE_SIZE - 1) + size)
@@ -270,6 +266,28 @@ def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
         return 0
     k.memory.write(address, _NOTHING_THERE * size)
     return address + (physical & PAGE_SIZE - 1)
+
+
+@export("memremap", "early_ioremap", "early_memremap")
+def memremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
+    """void *memremap(resource_size_t offset, size_t size, ...): what the firmware left in RAM, or nothing."""
+    if k.image is not None and physical in k.image.firmware:
+        return PAGE_OFFSET + physical
+    return _nobodys_memory(k, physical, size)
+
+
+@export("ioremap", "ioremap_wc", "ioremap_wt", "ioremap_uc", "ioremap_cache", "ioremap_prot",
+        "ioremap_encrypted")  # fmt: skip
+def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
+    """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): no device answers there; and RAM
+    is not for drivers, but for ACPI's tables.
+    """
+    if k.image is not None and physical in k.image.firmware:
+        return PAGE_OFFSET + physical
+    if LOW_MEMORY <= physical < k.memory.size and size:
+        warn_once(k, _ON_RAM, f"ioremap on RAM at {physical:#018x} - {physical + size - 1:#018x}\n")
+        return 0
+    return _nobodys_memory(k, physical, size)
 
 
 @export("iounmap", "memunmap", "early_iounmap", "early_memunmap")
