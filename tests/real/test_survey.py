@@ -1,4 +1,4 @@
-"""Each module of Debian's tree in the emulated kernel with Debian's image, and what the real one did with it."""
+"""Each module of Debian's tree in the emulated kernel with Debian's image, and in the real kernel."""
 
 from __future__ import annotations
 
