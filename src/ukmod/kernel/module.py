@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.notifier import NotifierChain
 from ukmod.kernel.sched import Waiters
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MODULE_NAME_LEN: Final = 64 - 8
 """Bytes of a module's name with its NUL, include/linux/moduleparam.h."""
 MODULE_REF_BASE: Final = 1
+_PUT_TOO_OFTEN: Final = Site("kernel/module/main.c", 857, "module_put")
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
 """Taint flags in the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""
 
@@ -164,7 +166,7 @@ class Modules:
         """module_put()."""
         count = self._k.memory.s32(module.address + self._refcnt)
         if count <= 0:
-            self._k.crash.warn("module refcount went below zero", "kernel/module/main.c", 0)
+            warn(self._k, _PUT_TOO_OFTEN)
             return
         self.set_refcount(module, count - 1)
 
@@ -235,9 +237,9 @@ def try_module_get(k: Kernel, module: Ptr) -> Bool:
 
 @export("__module_get")
 def module_get(k: Kernel, module: Ptr) -> None:
-    """void __module_get(struct module *module)."""
+    """void __module_get(struct module *module): the caller knows that it may, so even as it is going."""
     if module and (found := k.modules.at(module)) is not None:
-        k.modules.get(found)
+        k.modules.set_refcount(found, k.modules.refcount(found) + MODULE_REF_BASE + 1)
 
 
 @export()
