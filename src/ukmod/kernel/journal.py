@@ -1,46 +1,102 @@
-"""The journal of a survey."""
+"""The journal of a survey: what a survey that was stopped goes on from.
+
+A JSON object a line. The first says which survey this is, all others are verdicts, in the order in which they
+came. Two journals of the same survey are equal when they are sorted and ``seconds`` is left out.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
+from typing import BinaryIO, Self
 
-from ukmod.errors import FormatError
+from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kernel.verdict import Settings, Verdict
+
+FORMAT = 1
+"""Changed with what the lines mean."""
 
 
 class Journal:
-    """Verdicts in a file, a JSON object a line, so that a survey that was broken off goes on where it was."""
+    """Verdicts in a file. A process that has it open keeps others from it."""
 
     def __init__(self, path: str | os.PathLike[str], settings: Settings) -> None:
-        """Raises FormatError for a file that is another survey's."""
-        self._path = Path(path)
-        self._head = {"tree": settings.tree, "image": settings.image, "seconds": settings.seconds}
+        """Begin a journal, or go on with one.
+
+        Raises NotFoundError for a file that cannot be written, FormatError for one that is no journal of
+        this survey, UsageError for one that another survey is writing.
+        """
+        self.path = os.fspath(path)
+        self._head = {"survey": FORMAT, **asdict(settings)}
         self.done: dict[str, Verdict] = {}
-        if self._path.exists():
-            self._read()
-        else:
-            self._append(self._head)
-
-    def _read(self) -> None:
-        # A line that is torn, because the machine went down, is a module that is to be tried again.
-        whole = self._path.read_text().rpartition("\n")[0]
+        """What is known, by module."""
         try:
-            head, *lines = (json.loads(line) for line in whole.split("\n"))
-            self.done = {line["name"]: Verdict(**line) for line in lines}
-        except (ValueError, TypeError, KeyError) as error:
-            raise FormatError(f"no journal of a survey: {error}", path=str(self._path)) from error
-        if head != self._head:
-            raise FormatError("the journal of another survey", path=str(self._path))
-        self._path.write_text(whole + "\n")
+            self._file: BinaryIO = open(self.path, "a+b", buffering=0)  # noqa: SIM115 - close() does
+        except OSError as error:
+            text = f"cannot write it: {error.strerror}"
+            raise NotFoundError(text, errno=error.errno, subject=self.path) from error
+        try:
+            self._lock()
+            self._read()
+        except BaseException:
+            self.close()
+            raise
 
-    def _append(self, line: object) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have the file."""
+        self._file.close()
 
     def add(self, verdict: Verdict) -> None:
-        """Keep a verdict."""
+        """Keep a verdict. Raises OSError for a full disk."""
         self.done[verdict.name] = verdict
         self._append(asdict(verdict))
+
+    def _append(self, line: object) -> None:
+        self._file.write(json.dumps(line).encode() + b"\n")
+
+    def _lock(self) -> None:
+        with suppress(BlockingIOError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        raise UsageError("another survey is writing it", subject=self.path)
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        content = self._file.read()
+        # A line that is torn, because the machine went down, is a module that is to be tried again.
+        whole = content[: content.rfind(b"\n") + 1]
+        if not whole:
+            self._begin(content)
+            return
+        try:
+            head, *lines = map(json.loads, whole.splitlines())
+            if not isinstance(head, dict) or "survey" not in head:
+                raise ValueError("its first line is none of a survey")
+            self._compare(head)
+            self.done = {line["name"]: Verdict.of(line) for line in lines}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise FormatError(f"no journal of a survey: {error}", path=self.path) from error
+        self._file.truncate(len(whole))
+
+    def _begin(self, torn: bytes) -> None:
+        """There is no line yet; at most a part of the first."""
+        if not json.dumps(self._head).encode().startswith(torn):
+            raise FormatError("no journal of a survey", path=self.path)
+        self._file.truncate(0)
+        self._append(self._head)
+
+    def _compare(self, head: dict[str, object]) -> None:
+        differs = [name for name in self._head if head.get(name) != self._head[name]]
+        if differs:
+            name = differs[0]
+            text = f"the journal of another survey: its {name} is {head.get(name)}, not {self._head[name]}"
+            raise FormatError(text, path=self.path)

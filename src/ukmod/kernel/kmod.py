@@ -49,7 +49,7 @@ class Requests:
         k = self._k
         task = k.sched.task()
         comm, started = k.tasks.comm(task), k.clock.now
-        before = {module.name for module in k.modules}
+        before, steps = {module.name for module in k.modules}, len(k.trace.steps)
         k.trace.step(task.pid, comm, "request_module", name)
         result = self._request(name, wait=wait)
         k.trace.step(task.pid, comm, "request_module returns", str(result))
@@ -58,7 +58,10 @@ class Requests:
             for module in reversed(list(k.modules))
             if module.name not in before and module.state is State.LIVE
         )
-        k.trace.requests.append(Request(started, task.pid, comm, caller, name, wait, result, loaded))
+        resolved = tuple(step.detail for step in k.trace.steps[steps:] if step.what == "finit_module")
+        k.trace.requests.append(
+            Request(started, task.pid, comm, caller, name, wait, result, resolved, loaded)
+        )
         return result
 
     def _request(self, name: str, *, wait: bool) -> int:

@@ -71,7 +71,7 @@ LOADS: Outcome = ("loads", "", "")
 
 
 @cache
-def _booted(settings: Settings) -> Kernel:
+def booted(settings: Settings) -> Kernel:
     """The kernel that this process forks from."""
     k = Kernel(tree=open_tree(settings.tree), image=settings.image or None)
     k.boot()
@@ -82,14 +82,16 @@ def _booted(settings: Settings) -> Kernel:
 
 def survey_batch(settings: Settings, names: Sequence[str]) -> list[Verdict]:
     """Try these modules, each in a process of its own that begins with the same kernel."""
-    k = _booted(settings)
-    assert k.tree is not None
-    found = {
-        verdict.name: verdict
-        for branch in plan(k.tree, names).above.values()
-        for verdict in _in_copy(k, settings, branch)
-    }
+    found = {verdict.name: verdict for verdict in survey_each(settings, names)}
     return [found[name] for name in names]
+
+
+def survey_each(settings: Settings, names: Iterable[str]) -> Iterator[Verdict]:
+    """Try these modules, and say what came of each as soon as it is known."""
+    k = booted(settings)
+    assert k.tree is not None
+    for branch in plan(k.tree, names).above.values():
+        yield from _in_copy(k, settings, branch)
 
 
 def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
@@ -108,7 +110,7 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]
     missing = dict.fromkeys(branch.all_names())
     with os.fdopen(reader, "rb") as lines:
         for line in lines:
-            verdict = Verdict(**json.loads(line))
+            verdict = Verdict.of(json.loads(line))
             del missing[verdict.name]
             yield verdict
     _, status = os.waitpid(pid, 0)
@@ -122,10 +124,18 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]
 
 def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
     """What comes of a module, and of all above it, in this process, which ends if patience does."""
+    warnings, leaks, reports, requests = map(len, (k.warnings, k.leaks(), k.reports, k.requests))
 
     def verdict(name: str, outcome: Outcome) -> Verdict:
-        seconds = round(settings.patience - left, 3)
-        return Verdict(name, *outcome, len(k.warnings), len(k.leaks()), len(k.reports), seconds)
+        return Verdict(
+            name,
+            *outcome,
+            warnings=len(k.warnings) - warnings,
+            leaks=len(k.leaks()) - leaks,
+            reports=len(k.reports) - reports,
+            requests=tuple(k.requests[requests:]),
+            seconds=round(settings.patience - left, 3),
+        )
 
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, settings.patience)

@@ -33,6 +33,9 @@ class Request:
     wait: bool
     result: int
     """What it returned: 0, a wait status, or a negative errno."""
+    resolved: tuple[str, ...] = ()
+    """The files that the helper, modprobe, then asked the kernel to load, in order: none if the kernel has
+    the module, or nothing has that name. Of a request that does not wait none is known yet."""
     loaded: tuple[str, ...] = ()
     """Modules that became live through it, in order."""
 

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-PATIENCE = 60.0
+from ukmod.kernel.trace import Request
+
+PATIENCE = 20.0
 """Seconds of host time: enough for all but what hangs."""
 KINDS = ("loads", "refuses", "rejected", "dependency", "unknown symbol", "oops", "stuck", "panic", "emulator")
 """What may come of a module, the best first."""
+CLASSES = (
+    *("clean", "refused", "leak", "misuse", "warning", "stays", "rejected"),
+    *("unsupported", "timeout", "oops", "emulator"),
+)
+"""What a survey counts, the best first: see Verdict.classification."""
+_CLASS_OF_KIND = {
+    "refuses": "refused",
+    "dependency": "refused",
+    "rejected": "rejected",
+    "unknown symbol": "unsupported",
+    "oops": "oops",
+    "stuck": "timeout",
+    "panic": "oops",
+    "emulator": "emulator",
+}
+PERMANENT = "it has no exit function and cannot be unloaded"
+"""What delete_module() says of a module that was not made to be unloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +59,41 @@ class Verdict:
     warnings: int = 0
     leaks: int = 0
     reports: int = 0
+    requests: tuple[Request, ...] = ()
+    """Each request_module() that was made while it was loaded, ran and was unloaded."""
     seconds: float = 0.0
-    """Of host time, without what it needs."""
+    """Of host time, without what it needs: the only thing that differs between two surveys."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Verdict:
+        """The verdict that asdict(), and JSON, made this of. Raises TypeError for anything else."""
+        requests = tuple(map(_request, values.get("requests", ())))
+        return cls(**{**values, "requests": requests})
+
+    @property
+    def classification(self) -> str:
+        """One of CLASSES: the worst that is known of the module.
+
+        It is "clean" if it loads and unloads and leaves nothing; "refused" if its init function, or that of a
+        module it needs, returned an errno, as most drivers' do without their hardware. "stays": it cannot be
+        unloaded, though it was made to be.
+        """
+        if self.kind in ("loads", "refuses"):
+            if self.reports:
+                return "misuse"
+            if self.leaks:
+                return "leak"
+            if self.warnings:
+                return "warning"
+        if self.kind == "loads":
+            return "clean" if self.unload in ("ok", PERMANENT) else "stays"
+        return _CLASS_OF_KIND[self.kind]
 
     @property
     def fine(self) -> bool:
         """It did what a kernel without its hardware would see it do."""
-        return self.kind in ("loads", "refuses")
+        return self.classification in ("clean", "refused")
+
+
+def _request(values: Mapping[str, Any]) -> Request:
+    return Request(**{**values, "resolved": tuple(values["resolved"]), "loaded": tuple(values["loaded"])})
