@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.golden import RELEASE
+from tests.real.debian import Debian
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.bringup import How, initcalls
 from ukmod.machine.memory import Fault
 
-VMLINUZ = Path(f"/opt/dk/image/boot/vmlinuz-{RELEASE}")
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not VMLINUZ.exists(), reason=f"unpack linux-image-{RELEASE} to /opt/dk/image"),
-]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def k() -> Iterator[Kernel]:
-    with Kernel(image=VMLINUZ) as kernel:
+def k(kernel_package: Debian) -> Iterator[Kernel]:
+    with Kernel(image=kernel_package.vmlinuz) as kernel:
         kernel.boot()
         yield kernel
 
@@ -34,12 +29,13 @@ def test_every_step_of_initialisation_returns(k: Kernel) -> None:
     assert len(boot.done) > len(list(initcalls(image))) - 30
 
 
-def test_initialisation_leaves_no_trace_in_what_modules_are_judged_by() -> None:
-    with Kernel(image=VMLINUZ) as fresh:
+def test_initialisation_leaves_no_trace_in_what_modules_are_judged_by(kernel_package: Debian) -> None:
+    with Kernel(image=kernel_package.vmlinuz) as fresh:
         fresh.boot()
         assert fresh.dmesg() == ""
         assert not fresh.oopses
         assert not fresh.warnings
+        assert not fresh.requests
         assert not fresh.core.slab.leaks()
         assert fresh.core.clock.now == 0
 

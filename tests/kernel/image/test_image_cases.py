@@ -11,21 +11,18 @@ import pytest
 from tests import golden, normalise
 from tests.cases import CASES
 from tests.kernel import emulator
+from tests.real.debian import Debian
 from tests.steps import Case
 
 from ukmod.kernel.api import Kernel
 
-VMLINUZ = Path(f"/opt/dk/image/boot/vmlinuz-{golden.RELEASE}")
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not VMLINUZ.exists(), reason=f"unpack linux-image-{golden.RELEASE} to /opt/dk/image"),
-]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def booted() -> Iterator[Kernel]:
+def machine(kernel_package: Debian) -> Iterator[Kernel]:
     """A kernel whose image has been brought up, to fork from."""
-    with Kernel(image=VMLINUZ, strict_modprobe=True) as k:
+    with Kernel(image=kernel_package.vmlinuz, strict_modprobe=True) as k:
         k.boot()
         yield k
 
@@ -52,5 +49,5 @@ def in_child(k: Kernel, case: Case, root: Path) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_does_what_the_real_kernel_did(case: Case, booted: Kernel, tmp_path: Path) -> None:
-    assert in_child(booted, case, tmp_path) == normalise.text(case, golden.load(case))
+def test_does_what_the_real_kernel_did(case: Case, machine: Kernel, tmp_path: Path) -> None:
+    assert in_child(machine, case, tmp_path) == normalise.text(case, golden.load(case))
