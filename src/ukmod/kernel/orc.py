@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import bisect
 import struct
-import sys
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -41,12 +39,13 @@ class OrcEntry:
 
 @dataclass(frozen=True, slots=True)
 class OrcTable:
-    """A module's, or the kernel's, two sections. An entry is decoded when it is found: few ever are."""
+    """A module's, or the kernel's, two sections. An entry is read where it lies: few ever are."""
 
-    base: int
+    memory: Memory
+    ips: int
     """The address of ``.orc_unwind_ip``; each of its offsets is relative to its own place."""
-    offsets: array[int]
-    entries: bytes
+    entries: int
+    """The address of ``.orc_unwind``."""
     order: Sequence[int]
     """The numbers of the entries, sorted by the address from which each holds."""
     has_undefined_type: bool
@@ -57,10 +56,12 @@ class OrcTable:
         return self._entry(self.order[index]) if index >= 0 else None
 
     def _address(self, number: int) -> int:
-        return self.base + 4 * number + self.offsets[number]
+        place = self.ips + 4 * number
+        return place + self.memory.s32(place)
 
     def _entry(self, number: int) -> OrcEntry:
-        sp_offset, bp_offset, bits = _ENTRY.unpack_from(self.entries, _ENTRY.size * number)
+        raw = self.memory.read(self.entries + _ENTRY.size * number, _ENTRY.size)
+        sp_offset, bp_offset, bits = _ENTRY.unpack(raw)
         kind = bits >> 8 & (7 if self.has_undefined_type else 3)
         call = 2 if self.has_undefined_type else 0
         return OrcEntry(sp_offset, bp_offset, bits & 15, bits >> 4 & 15, kind == call)
@@ -79,13 +80,12 @@ def read_table(
     ``has_undefined_type``: since v6.4 (commit fb799447ae29) the types are UNDEFINED, END_OF_STACK, CALL, ...;
     before, CALL was the first. ``in_order``: the build has sorted it, as it does for vmlinux.
     """
-    base, count = ips[0], min(ips[1] // 4, entries[1] // _ENTRY.size)
-    offsets = array("i", memory.read(base, 4 * count) if count else b"")
-    if sys.byteorder == "big":
-        offsets.byteswap()
-    raw = memory.read(entries[0], _ENTRY.size * count) if count else b""
-    order = range(count) if in_order else sorted(range(count), key=lambda n: base + 4 * n + offsets[n])
-    return OrcTable(base, offsets, raw, order, has_undefined_type)
+    start, count = ips[0], min(ips[1] // 4, entries[1] // _ENTRY.size)
+    order: Sequence[int] = range(count)
+    if not in_order and count:
+        offsets = struct.unpack(f"<{count}i", memory.read(start, 4 * count))
+        order = sorted(order, key=lambda number: 4 * number + offsets[number])
+    return OrcTable(memory, start, entries[0], order, has_undefined_type)
 
 
 @dataclass(frozen=True, slots=True)
