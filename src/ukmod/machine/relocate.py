@@ -12,8 +12,13 @@ _MASK64 = (1 << 64) - 1
 
 # System V ABI AMD64 supplement, table 4.9. What kbuild never emits stays out; meeting one is an error.
 R_NONE, R_64, R_PC32, R_PLT32, R_32, R_32S, R_PC64 = 0, 1, 2, 4, 10, 11, 24
-_SIZES = {R_64: 8, R_PC32: 4, R_PLT32: 4, R_32: 4, R_32S: 4, R_PC64: 8}
-_PC_RELATIVE = frozenset((R_PC32, R_PLT32, R_PC64))
+_32, _64 = struct.Struct("<I"), struct.Struct("<Q")
+_FIELDS = {R_64: _64, R_PC32: _32, R_PLT32: _32, R_32: _32, R_32S: _32, R_PC64: _64}
+_RULES = {
+    kind: (field.size, kind in (R_PC32, R_PLT32, R_PC64), field.unpack_from, field.pack_into)
+    for kind, field in _FIELDS.items()
+}
+"""By type: bytes that are stored, whether relative to their place, and how to read and store them."""
 
 
 class RelocationOverflowError(FormatError):
@@ -33,34 +38,36 @@ def apply(
     ``symbols`` are the values of the symbol table's entries. Raises FormatError for a type that is not known,
     a place outside of the section, a symbol that is not in the table, or a value that does not fit.
     """
-    size = len(section)
+    size, count = len(section), len(symbols)
     for offset, info, addend in _RELA.iter_unpack(entries):
         kind, index = info & 0xFFFF_FFFF, info >> 32
-        if kind == R_NONE:
-            continue
-        width = _SIZES.get(kind)
-        if width is None:
+        rule = _RULES.get(kind)
+        if rule is None:
+            if kind == R_NONE:
+                continue
             raise FormatError(f"unknown relocation type {kind}", path=path, offset=offset)
+        width, relative, load, store = rule
         if offset + width > size:
             raise FormatError(
                 f"relocation outside of its section of {size:#x} bytes", path=path, offset=offset
             )
-        if index >= len(symbols):
+        if index >= count:
             raise FormatError(
                 f"relocation against symbol {index}, which does not exist", path=path, offset=offset
             )
-        value = (symbols[index] + addend) & _MASK64
-        if kind in _PC_RELATIVE:
-            value = (value - address - offset) & _MASK64
+        value = symbols[index] + addend
+        if relative:
+            value -= address + offset
+        value &= _MASK64
         # What may stand in 32 bits: R_32 zero-extends, R_32S sign-extends, and so does a displacement. The
         # kernel lets a displacement that overflows pass unseen; we do not.
         fits = width == 8 or (value < 1 << 32 if kind == R_32 else value + (1 << 31) & _MASK64 < 1 << 32)
         if not fits:
             raise RelocationOverflowError(kind, value, path=path, offset=offset)
-        if any(section[offset : offset + width]):
+        if load(section, offset)[0]:
             raise FormatError(
                 f"invalid relocation target, existing value is nonzero for type {kind}, val {value:x}",
                 path=path,
                 offset=offset,
             )
-        section[offset : offset + width] = (value & (1 << 8 * width) - 1).to_bytes(width, "little")
+        store(section, offset, value if width == 8 else value & 0xFFFF_FFFF)
