@@ -1,44 +1,56 @@
-"""``ukmod survey TREE``: what every module of a tree does in a kernel without its hardware."""
+"""``ukmod survey``: what every module of a tree does in a kernel without its hardware."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import os
 import random
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from multiprocessing import get_context
+from contextlib import ExitStack
 
+from ukmod.cli import executors, kernel_image
+from ukmod.cli.progress import Progress
+from ukmod.cli.survey_report import print_json, print_tables
+from ukmod.errors import NotFoundError
 from ukmod.kernel.api import open_tree
 from ukmod.kernel.journal import Journal
 from ukmod.kernel.survey import survey
-from ukmod.kernel.verdict import KINDS, PATIENCE, Settings, Verdict
+from ukmod.kernel.verdict import PATIENCE, Settings, Verdict
+from ukmod.kmod.tree import Tree, module_directory
 
-_CAUSES = 40
-"""Causes that the table shows at most."""
+_BATCH = 25
+"""Modules that a worker gets at once: those that need the same modules share the loading of these."""
+_ROUNDS = 4
+"""Batches that each worker gets at least, so that none waits for the others at the end."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parse = argparse.ArgumentParser(
         prog="ukmod survey",
-        description="Load each module of a tree with what it needs, let it run, unload it; sum it up.",
-        epilog="Exit status: 0 if no module oopsed, hung or could not be emulated, 1 otherwise.",
+        description="Load each module of a tree, with what it needs, into a kernel that has just come up, "
+        "let it run, unload it; sum up what happened.",
+        epilog="Exit status: 0 if every module is clean, or refuses as it does without its hardware; 1 if "
+        "anything else came of one, or there could be no survey; 2 for options that make no sense; 130 if it "
+        "was interrupted.",
     )
-    parse.add_argument("tree", metavar="DIRECTORY", help="of modules: /lib/modules/RELEASE")
-    parse.add_argument("modules", metavar="MODULE", nargs="*", help="only these")
-    parse.add_argument("--kernel", metavar="VMLINUZ", default="", help="the image the modules were built for")
-    parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=float, default=1.0,
+    parse.add_argument("names", metavar="NAME", nargs="*", help="only these modules")
+    parse.add_argument(
+        "-d", "--dirname", default="/", metavar="ROOT", help="modules are below ROOT/lib/modules"
+    )
+    parse.add_argument("-S", "--set-version", metavar="RELEASE", help="of this kernel, not the running one")
+    parse.add_argument("--kernel", metavar="IMAGE", help=kernel_image.HELP)
+    parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=_time, default=1.0,
                        help="virtual, between loading and unloading; default 1")  # fmt: skip
-    parse.add_argument("--sample", type=int, metavar="N", help="only N modules, always the same ones")
-    parse.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; default one a CPU")
-    parse.add_argument("--patience", type=float, default=PATIENCE, metavar="SECONDS",
+    parse.add_argument("--sample", type=_count, metavar="N", help="only N modules, always the same ones")
+    parse.add_argument("--jobs", type=_count, metavar="N", default=os.cpu_count() or 1,
+                       help="processes; default one a CPU")  # fmt: skip
+    parse.add_argument("--dask", metavar="ADDRESS", help="use the cluster of this Dask scheduler, not --jobs")
+    parse.add_argument("--patience", type=_time, default=PATIENCE, metavar="SECONDS",
                        help=f"of host time for one module; default {PATIENCE:g}")  # fmt: skip
-    parse.add_argument("--journal", metavar="FILE", help="keep results here, and go on from them")
+    parse.add_argument("--journal", metavar="FILE", help="append results here, and go on from them")
     parse.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
     return parse
 
@@ -46,44 +58,83 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = parser().parse_args(argv)
-    settings = Settings(
-        os.path.abspath(options.tree),
-        os.path.abspath(options.kernel) if options.kernel else "",
-        options.seconds,
-        options.patience,
-    )
-    names = options.modules or sorted(open_tree(settings.tree).module_names())
-    if options.sample is not None:
-        names = sorted(random.Random(0).sample(names, min(options.sample, len(names))))  # noqa: S311
-    journal = Journal(options.journal, settings) if options.journal else None
-    verdicts = [journal.done[name] for name in names if name in journal.done] if journal else []
-    known = {verdict.name for verdict in verdicts}
-    # A fresh process has no threads or engines that a fork of it would leave in pieces.
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as executor:
-        for verdict in survey(executor, settings, [name for name in names if name not in known]):
-            verdicts.append(verdict)
-            if journal is not None:
-                journal.add(verdict)
-    (_print_json if options.json else _print_table)(verdicts)
+    tree = _tree(options.dirname, options.set_version)
+    names = _names(tree, options)
+    image = kernel_image.image_of_tree(options.kernel, tree, options.dirname)
+    settings = Settings(tree.dirname, image, options.seconds, options.patience)
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(options.journal, settings)) if options.journal else None
+        found = {name: journal.done[name] for name in names if name in journal.done} if journal else {}
+        try:
+            _survey(options, settings, [name for name in names if name not in found], found, journal)
+        except KeyboardInterrupt:
+            kept = f"; --journal {options.journal} goes on from there" if journal else ""
+            sys.stderr.write(f"ukmod survey: interrupted: {len(found)} of {len(names)} are done{kept}\n")
+            raise
+    verdicts = [found[name] for name in names]
+    if options.json:
+        print_json(tree, settings, verdicts)
+    else:
+        print_tables(tree, verdicts)
     return 0 if all(verdict.fine for verdict in verdicts) else 1
 
 
-def _print_json(verdicts: list[Verdict]) -> None:
-    json.dump([asdict(verdict) for verdict in sorted(verdicts, key=lambda v: v.name)], sys.stdout, indent=1)
-    sys.stdout.write("\n")
+def _survey(
+    options: argparse.Namespace,
+    settings: Settings,
+    names: Sequence[str],
+    found: dict[str, Verdict],
+    journal: Journal | None,
+) -> None:
+    """Add what is found to ``found``, and to the journal."""
+    if not names:
+        return
+    progress = Progress(len(names))
+    try:
+        with executors.dask(options.dask) if options.dask else executors.local(options.jobs) as workers:
+            batch = min(_BATCH, math.ceil(len(names) / (workers.count * _ROUNDS)))
+            for verdict in survey(workers.executor, settings, names, batch=batch, work=workers.work):
+                if journal is not None:
+                    journal.add(verdict)
+                found[verdict.name] = verdict
+                progress.add(verdict.classification)
+    finally:
+        progress.end()
 
 
-def _print_table(verdicts: list[Verdict]) -> None:
-    total = len(verdicts) or 1
-    kinds = Counter(verdict.kind for verdict in verdicts)
-    for kind in KINDS:
-        if kinds[kind]:
-            sys.stdout.write(f"{kinds[kind]:6} {100 * kinds[kind] / total:5.1f} %  {kind}\n")
-    fine = sum(verdict.fine for verdict in verdicts)
-    sys.stdout.write(f"{fine:6} {100 * fine / total:5.1f} %  of {len(verdicts)} load or refuse\n\n")
-    causes = Counter((verdict.kind, verdict.cause) for verdict in verdicts if verdict.cause)
-    for (kind, cause), count in causes.most_common(_CAUSES):
-        sys.stdout.write(f"{count:6}  {kind}: {cause}\n")
-    unloads = Counter(verdict.unload for verdict in verdicts if verdict.unload not in ("", "ok"))
-    for cause, count in unloads.most_common(_CAUSES // 4):
-        sys.stdout.write(f"{count:6}  stays: {cause}\n")
+def _tree(root: str, release: str | None) -> Tree:
+    """The modules of a kernel below a root. Raises NotFoundError, naming what kernels there are."""
+    root = os.path.abspath(root)
+    directory = module_directory(root, release or os.uname().release)
+    if not os.path.isdir(directory):
+        above = os.path.dirname(directory)
+        there = sorted(os.listdir(above)) if os.path.isdir(above) else []
+        text = f"there is no such directory of modules (kernels there: {', '.join(there) or 'none'}; see -S)"
+        raise NotFoundError(text, subject=directory)
+    return open_tree(directory)
+
+
+def _names(tree: Tree, options: argparse.Namespace) -> list[str]:
+    """The modules to try, sorted. Raises NotFoundError for names that the tree does not know."""
+    names = sorted({name.replace("-", "_") for name in options.names} or tree.module_names())
+    if unknown := [name for name in names if tree.dependency_line(name) is None]:
+        raise NotFoundError(f"no module of that name in {tree.dirname}", subject=", ".join(unknown))
+    if not names:
+        raise NotFoundError("there is no module", subject=tree.dirname)
+    if options.sample is not None:
+        names = sorted(random.Random(0).sample(names, min(options.sample, len(names))))  # noqa: S311
+    return names
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _time(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no time")
+    return value

@@ -15,13 +15,16 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import Executor, as_completed
 from dataclasses import asdict, dataclass, field
 from errno import errorcode
 from functools import cache
 
-from ukmod.errors import KernelPanic, LoadError, NotFoundError
+from ukmod.errors import KernelPanic, LoadError, MachineError, NotFoundError, UkmodError
 from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.mm.kasan import Report
+from ukmod.kernel.mm.slab import Leak
+from ukmod.kernel.oops import Warn
 from ukmod.kernel.verdict import Settings, Verdict
 from ukmod.kmod.tree import Tree
 
@@ -114,12 +117,18 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]
             del missing[verdict.name]
             yield verdict
     _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
     seconds = round(time.monotonic() - began, 3)
     for name in missing:
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        if code == -signal.SIGALRM:
             yield Verdict(name, "stuck", "host time is up", seconds=seconds)
         else:
-            yield Verdict(name, "emulator", f"the process ended with status {status}", seconds=seconds)
+            yield Verdict(name, "emulator", f"its process {how_it_ended(code)}", seconds=seconds)
+
+
+def how_it_ended(code: int) -> str:
+    """An exit status as Python gives it, in words."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
 
 def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
@@ -127,12 +136,15 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
     warnings, leaks, reports, requests = map(len, (k.warnings, k.leaks(), k.reports, k.requests))
 
     def verdict(name: str, outcome: Outcome) -> Verdict:
+        kind, cause, unload = outcome
         return Verdict(
             name,
-            *outcome,
-            warnings=len(k.warnings) - warnings,
-            leaks=len(k.leaks()) - leaks,
-            reports=len(k.reports) - reports,
+            kind,
+            cause or _blemish(k.reports[reports:], k.leaks()[leaks:], k.warnings[warnings:]),
+            unload,
+            warnings=tuple(map(str, k.warnings[warnings:])),
+            leaks=tuple(map(str, k.leaks()[leaks:])),
+            reports=tuple(map(str, k.reports[reports:])),
             requests=tuple(k.requests[requests:]),
             seconds=round(settings.patience - left, 3),
         )
@@ -152,6 +164,19 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
         outcome = _outcome(k, lambda: _live(k, branch.file, settings.seconds))
         left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
     yield from (verdict(name, outcome) for name in sorted(branch.names))
+
+
+def _blemish(reports: Sequence[Report], leaks: Sequence[Leak], warnings: Sequence[Warn]) -> str:
+    """The cause of what a module that loads is reproached with, the worst of it."""
+    if reports:
+        return reports[0].kind
+    if leaks:
+        return f"left {', '.join(sorted({leak.kind for leak in leaks}))}"
+    return f"warned in {_function(warnings[0].state.rip)}" if warnings else ""
+
+
+def _function(frame: object) -> str:
+    return str(frame).partition("+")[0].strip()
 
 
 def _outcome(k: Kernel, work: Callable[[], Outcome]) -> Outcome:
@@ -227,17 +252,33 @@ def _oops(k: Kernel) -> str:
 
 
 def survey(
-    executor: Executor, settings: Settings, names: Iterable[str], *, batch: int = 25
+    executor: Executor,
+    settings: Settings,
+    names: Iterable[str],
+    *,
+    batch: int = 25,
+    work: Callable[[Settings, Sequence[str]], list[Verdict]] = survey_batch,
 ) -> Iterator[Verdict]:
     """Try all modules of these names by tasks of ``batch`` each; the verdicts as they come.
 
-    Raises NotFoundError for a name that the tree does not know.
+    work: what a task does. If its process has threads, as a cluster's have, let it be ``survey_apart``.
+
+    Raises NotFoundError for a name that the tree does not know, MachineError if a worker is lost.
     """
     tree = open_tree(settings.tree)
     # In this order neighbours need the same modules.
     todo = sorted(names, key=lambda name: load_order(tree, name))
-    futures: list[Future[list[Verdict]]] = [
-        executor.submit(survey_batch, settings, todo[at : at + batch]) for at in range(0, len(todo), batch)
-    ]
-    for future in as_completed(futures):
-        yield from future.result()
+    tasks = {
+        executor.submit(work, settings, some): some
+        for at in range(0, len(todo), batch)
+        if (some := todo[at : at + batch])
+    }
+    for future in as_completed(tasks):
+        try:
+            verdicts = future.result()
+        except UkmodError:
+            raise
+        except Exception as error:  # a library's own, each has another
+            text = f"a worker was lost: {type(error).__name__}: {error}"
+            raise MachineError(text, subject=", ".join(tasks[future])) from error
+        yield from verdicts

@@ -53,22 +53,26 @@ class Verdict:
     kind: str
     """One of KINDS."""
     cause: str = ""
-    """Why, in words that are the same for all modules with the same cause; "ENODEV" for a refusal."""
+    """Why, in words that are the same for all modules with the same cause; "ENODEV" for a refusal. Of one
+    that loads, what it is reproached with."""
     unload: str = ""
     """"ok", or why it could not be unloaded; empty if it was not loaded."""
-    warnings: int = 0
-    leaks: int = 0
-    reports: int = 0
+    warnings: tuple[str, ...] = ()
+    """WARN()s that came true while it was loaded, ran and was unloaded."""
+    leaks: tuple[str, ...] = ()
+    """Memory that it left."""
+    reports: tuple[str, ...] = ()
+    """Memory that it misused."""
     requests: tuple[Request, ...] = ()
-    """Each request_module() that was made while it was loaded, ran and was unloaded."""
+    """Each request_module() that was made meanwhile."""
     seconds: float = 0.0
     """Of host time, without what it needs: the only thing that differs between two surveys."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Verdict:
-        """The verdict that asdict(), and JSON, made this of. Raises TypeError for anything else."""
-        requests = tuple(map(_request, values.get("requests", ())))
-        return cls(**{**values, "requests": requests})
+        """The verdict that asdict(), and JSON, made this of. Raises TypeError or KeyError for others."""
+        texts = {name: tuple(values[name]) for name in ("warnings", "leaks", "reports")}
+        return cls(**{**values, **texts, "requests": tuple(map(_request, values["requests"]))})
 
     @property
     def classification(self) -> str:

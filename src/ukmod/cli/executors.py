@@ -1,0 +1,60 @@
+"""Who does a survey's work: processes of this machine, or a Dask cluster's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ukmod.errors import MissingExtraError, NotFoundError
+from ukmod.kernel.surveyor import Surveyors, survey_apart
+from ukmod.kernel.verdict import Settings, Verdict
+
+_CONNECT = 10
+"""Seconds to wait for a cluster's scheduler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """An executor, what its tasks are to do, and how many it does at once."""
+
+    executor: Executor
+    work: Callable[[Settings, Sequence[str]], list[Verdict]]
+    count: int
+
+
+@contextmanager
+def local(jobs: int) -> Iterator[Workers]:
+    """So many processes of this machine; none is left, however this ends."""
+    surveyors = Surveyors()
+    with ThreadPoolExecutor(jobs) as executor:
+        try:
+            yield Workers(executor, surveyors.batch, jobs)
+        finally:
+            surveyors.stop()
+            executor.shutdown(cancel_futures=True)
+            surveyors.close()
+
+
+@contextmanager
+def dask(address: str) -> Iterator[Workers]:
+    """The workers of a cluster, by its scheduler's address. They need ukmod, and the files at our paths.
+
+    Raises MissingExtraError without Dask, NotFoundError if no scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError("--dask", "dask") from error
+    try:
+        client: Any = Client(address, timeout=_CONNECT)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise NotFoundError(f"no Dask scheduler answers: {error}", subject=address) from error
+    with client:
+        executor = client.get_executor(pure=False)
+        try:
+            yield Workers(executor, survey_apart, sum(client.ncores().values()) or 1)
+        finally:
+            executor.shutdown(wait=False)

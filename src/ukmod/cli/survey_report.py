@@ -1,0 +1,107 @@
+"""What a survey found: tables for people, one document for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+from ukmod.kernel.verdict import CLASSES, Settings, Verdict
+from ukmod.kmod.tree import Tree
+
+_CAUSES = 30
+"""Causes that the table shows at most."""
+_SLOWEST = 10
+_CAUSE_WIDTH = 96
+
+
+def subsystem(tree: Tree, name: str) -> str:
+    """The directory that a module is in: two levels of drivers/, one of all else."""
+    directories = (tree.dependency_line(name) or "").partition(":")[0].split("/")[:-1]
+    inside = directories[1:] if directories[:1] == ["kernel"] else directories
+    return "/".join(inside[: 2 if inside[:1] == ["drivers"] else 1]) or "."
+
+
+def print_json(tree: Tree, settings: Settings, verdicts: Iterable[Verdict]) -> None:
+    """One document: the settings, the tallies, and each verdict with its class and its subsystem."""
+    modules = [
+        asdict(verdict)
+        | {"class": verdict.classification, "subsystem": subsystem(tree, verdict.name), "fine": verdict.fine}
+        for verdict in verdicts
+    ]
+    document = {
+        "settings": asdict(settings),
+        "total": len(modules),
+        "classes": Counter(str(module["class"]) for module in modules),
+        "modules": modules,
+    }
+    json.dump(document, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def print_tables(tree: Tree, verdicts: Sequence[Verdict]) -> None:
+    """The table by subsystem and class, the table by cause, the slowest."""
+    sys.stdout.write(
+        "\n".join(
+            part
+            for part in (
+                by_subsystem({verdict.name: subsystem(tree, verdict.name) for verdict in verdicts}, verdicts),
+                by_cause(verdicts),
+                slowest(verdicts),
+            )
+            if part
+        )
+    )
+
+
+def by_subsystem(subsystems: Mapping[str, str], verdicts: Sequence[Verdict]) -> str:
+    """A line for each subsystem, a column for each class that occurs; nothing is a dot."""
+    cells = Counter((subsystems[verdict.name], verdict.classification) for verdict in verdicts)
+    total = Counter(verdict.classification for verdict in verdicts)
+    columns = [name for name in CLASSES if total[name]]
+    first = max(map(len, ("subsystem", *subsystems.values())))
+
+    def row(title: str, *values: object) -> str:
+        numbers = zip(columns, values[1:], strict=True)
+        line = f"{title:{first}}  {values[0]!s:>6}"
+        return line + "".join(f"  {value!s:>{max(6, len(name))}}" for name, value in numbers) + "\n"
+
+    lines = [row("subsystem", "all", *columns)]
+    for name in sorted(set(subsystems.values())):
+        counts = [cells[name, column] for column in columns]
+        lines.append(row(name, sum(counts), *(count or "." for count in counts)))
+    lines.append(row("all", total.total(), *(total[column] for column in columns)))
+    return "".join(lines)
+
+
+def by_cause(verdicts: Iterable[Verdict]) -> str:
+    """How often each cause occurs, the most frequent first."""
+    causes = Counter((verdict.classification, cause(verdict)) for verdict in verdicts)
+    counted = sorted(
+        ((count, *key) for key, count in causes.items() if key[1]), key=lambda row: (-row[0], row[1:])
+    )
+    lines = [f"{count:6}  {kind:11}  {_short(text)}\n" for count, kind, text in counted[:_CAUSES]]
+    if len(counted) > _CAUSES:
+        others = sum(count for count, _, _ in counted[_CAUSES:])
+        lines.append(f"{others:6}  {len(counted) - _CAUSES} more causes: see --json\n")
+    return "".join([" count  class        cause\n", *lines]) if lines else ""
+
+
+def cause(verdict: Verdict) -> str:
+    """Why a module is in its class; empty for what is clean."""
+    if verdict.classification == "stays":
+        return verdict.unload
+    return f"needs {verdict.cause}" if verdict.kind == "dependency" else verdict.cause
+
+
+def slowest(verdicts: Iterable[Verdict]) -> str:
+    """Those that took most host time, without what they need."""
+    first = sorted(verdicts, key=lambda verdict: (-verdict.seconds, verdict.name))[:_SLOWEST]
+    lines = (f"{one.seconds:8.3f}  {one.classification:11}  {one.name}\n" for one in first)
+    return "".join([" seconds  class        module\n", *lines]) if first else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _CAUSE_WIDTH else text[: _CAUSE_WIDTH - 3] + "..."

@@ -1,0 +1,69 @@
+"""Where the image of a kernel is that a module was built for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ukmod.errors import UkmodError
+from ukmod.machine.image.image import KernelImage
+
+__all__ = ["PLACES", "Search", "find_image"]
+
+PLACES = (
+    "boot/vmlinuz-{release}",
+    "lib/modules/{release}/vmlinuz",
+    "usr/lib/modules/{release}/vmlinuz",
+    "boot/vmlinux-{release}",
+    "lib/modules/{release}/build/vmlinux",
+    "usr/lib/debug/boot/vmlinux-{release}",
+)
+"""Below a root, in order: Debian's, Fedora's and Arch's; what was built here; with debugging information."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What came of a search: the image, if one was found, and why others were not taken."""
+
+    vermagic: str
+    path: str | None
+    refused: tuple[str, ...]
+    """A line for each file that is there and is not that kernel."""
+    looked_at: tuple[str, ...]
+    """Where no file is."""
+
+    def __str__(self) -> str:
+        """A sentence: what was found, or what was not and why."""
+        release = self.vermagic.partition(" ")[0]
+        if self.path is not None:
+            return f"the image of kernel {release} is {self.path}"
+        where = "; ".join(self.refused) or f"looked for {', '.join(self.looked_at)}"
+        return f"no image of kernel {release} was found ({where})"
+
+
+def find_image(vermagic: str, *roots: str) -> Search:
+    """Look below each root for the kernel with this vermagic, whose first word is its release.
+
+    A file that only has the right name is not taken: a kernel built anew may have the same.
+    """
+    release = vermagic.partition(" ")[0]
+    refused: list[str] = []
+    missing: list[str] = []
+    paths = (os.path.join(root, place.format(release=release)) for root in roots for place in PLACES)
+    for path in dict.fromkeys(map(os.path.abspath, paths)) if release else ():
+        if not os.path.exists(path):
+            missing.append(path)
+            continue
+        try:
+            found = KernelImage(path).vermagic
+        except UkmodError as error:
+            refused.append(str(error))
+            continue
+        if _words(found) == _words(vermagic):
+            return Search(vermagic, path, tuple(refused), tuple(missing))
+        refused.append(f'{path} has vermagic "{found.strip()}", the module "{vermagic.strip()}"')
+    return Search(vermagic, None, tuple(refused), tuple(missing))
+
+
+def _words(vermagic: str) -> list[str]:
+    return vermagic.split()
