@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from struct import Struct
 
 from ukmod.errors import FormatError
@@ -121,7 +121,7 @@ class Btf:
             raise FormatError("the BTF strings do not end", path=path, offset=header + strings + strings_size)
         self._first = 1 if base is None else base.end
         self._first_string = 0 if base is None else base.strings_end
-        self._places, self._by_name = self._scan()
+        self._places, self._types_at, self._functions_at = self._scan()
         self._fields = {12: self._struct("III"), 8: self._struct("II"), 4: self._struct("I")}
         self._head = self._struct("III")
         self._cached = lru_cache(maxsize=1 << 14)(self._node)
@@ -139,10 +139,11 @@ class Btf:
     def _struct(self, layout: str) -> Struct:
         return Struct(self._order + layout)
 
-    def _scan(self) -> tuple[array[int], dict[int, list[int]]]:
-        """Pass over all types: where each is, and which have a name, by the name's offset."""
+    def _scan(self) -> tuple[array[int], dict[int, list[int]], dict[int, list[int]]]:
+        """Pass over all types: where each is, and which types and functions have a name, by its offset."""
         places = array("I")
         named: dict[int, list[int]] = {}
+        functions: dict[int, list[int]] = {}
         unpack, types, sizes = self._struct("II").unpack_from, self._types, _SIZES
         wanted = [kind in _INDEXED for kind in range(32)]
         at, number, end = 0, self._first, len(self._types)
@@ -156,59 +157,61 @@ class Btf:
                 raise self._error(f"BTF type {number} is of the unknown kind {kind}", at)
             places.append(at)
             if name and wanted[kind]:
-                named.setdefault(name, []).append(number)
+                (functions if kind == _Kind.FUNC else named).setdefault(name, []).append(number)
             fixed, each = sizes[kind]
             at += 12 + fixed + (each and each * (info & 0xFFFF))
             number += 1
         if at > end:
             raise self._error("the last BTF type is cut off", end)
-        return places, named
+        return places, named, functions
 
     def _error(self, message: str, at: int) -> FormatError:
         return FormatError(message, path=self.path, offset=self._at + at)
 
     def _string(self, offset: int) -> str:
-        if self._base is not None and offset < self._first_string:
-            return self._base._string(offset)  # noqa: SLF001 - the same class
-        start = offset - self._first_string
-        if not start < len(self._strings):
-            if not offset:
-                return ""
+        if offset and not offset < self.strings_end:
             raise FormatError(f"there is no BTF string at {offset}", path=self.path)
-        return self._strings[start : self._strings.index(0, start)].decode("utf-8", "replace")
+        return self._bytes(offset).decode("utf-8", "replace")
 
     def find(self, name: str, tags: Iterable[str]) -> int | None:
         """Return the id of the first type of this name with one of these tags; the base's come first."""
         found = None if self._base is None else self._base.find(name, tags)
         if found is None:
             wanted = tuple(tags)
-            numbers = self._named(name)
+            numbers = self._type_numbers.get(name.encode(), ())
             found = next((n for n in numbers if _TAGS.get(self._kind(n)) in wanted), None)
         return found
 
     def function(self, name: str) -> int | None:
         """Return the id of the prototype of a function."""
-        for number in self._named(name):
-            if self._kind(number) == _Kind.FUNC:
-                prototype = self._head.unpack_from(self._types, self._places[number - self._first])[2]
-                is_one = self._read_kind(prototype) == _Kind.FUNC_PROTO
-                return prototype if is_one else None
+        for number in self._function_numbers.get(name.encode(), ()):
+            prototype = self._head.unpack_from(self._types, self._places[number - self._first])[2]
+            return prototype if self._read_kind(prototype) == _Kind.FUNC_PROTO else None
         return None if self._base is None else self._base.function(name)
 
-    def _named(self, name: str) -> list[int]:
-        """Return the ids of this blob's types of a name, found by the name's place among the strings."""
-        wanted, found = name.encode() + b"\0", []
-        at = self._strings.find(wanted) if name else -1
-        while at >= 0:
-            found += self._by_name.get(at + self._first_string, [])
-            at = self._strings.find(wanted, at + 1)
-        if name and self._base is not None:
-            # A module's types use the base's strings where it has them.
-            at = self._base._strings.find(wanted)  # noqa: SLF001 - the same class
-            while at >= 0:
-                found += self._by_name.get(at + self._base._first_string, [])  # noqa: SLF001
-                at = self._base._strings.find(wanted, at + 1)  # noqa: SLF001
-        return sorted(found)
+    @cached_property
+    def _type_numbers(self) -> dict[bytes, list[int]]:
+        # Of a module's types few are ever asked for, so this waits until one is.
+        return self._index(self._types_at)
+
+    @cached_property
+    def _function_numbers(self) -> dict[bytes, list[int]]:
+        return self._index(self._functions_at)
+
+    def _index(self, named: dict[int, list[int]]) -> dict[bytes, list[int]]:
+        """Return by name what is known by the name's offset; a string may be there more than once."""
+        numbers: dict[bytes, list[int]] = {}
+        for offset, found in named.items():
+            if name := self._bytes(offset):
+                numbers.setdefault(name, []).extend(found)
+        return {name: sorted(found) for name, found in numbers.items()}
+
+    def _bytes(self, offset: int) -> bytes:
+        """A string's bytes; none where there is no string."""
+        if self._base is not None and offset < self._first_string:
+            return self._base._bytes(offset)  # noqa: SLF001 - the same class
+        start = offset - self._first_string
+        return self._strings[start : self._strings.find(0, start)] if start < len(self._strings) else b""
 
     def _kind(self, number: int) -> int:
         info: int = self._head.unpack_from(self._types, self._places[number - self._first])[1]
