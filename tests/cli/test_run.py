@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from tests.elfwriter import module
 from tests.golden import modules
+from tests.machine.imagewriter import vmlinux
+from tests.real import debian
+from tests.real.debian import RELEASE
 
 from ukmod import cli
 
@@ -182,3 +185,59 @@ def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ukmod.cli.run.run", interrupt)
     assert run(here / "ok_dep.ko") == 130
+
+
+class TestKernel:
+    """--kernel: an image is looked for if the module needs what Python has not, and not otherwise."""
+
+    @pytest.fixture
+    def lacking(self, tmp_path: Path) -> Path:
+        shutil.copy(modules()["needs_missing_symbol"], tmp_path / "lacking.ko")
+        return tmp_path / "lacking.ko"
+
+    def test_none_is_looked_for(
+        self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr("ukmod.cli.kernel_image.find_image")
+        assert run(here / "ok_dep.ko") == 0
+        assert capsys.readouterr().err == ""
+
+    def test_none_is_found(self, lacking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("-d", empty_root(lacking.parent), lacking) == 1
+        err = capsys.readouterr().err
+        assert err.startswith("ukmod run: Python does not implement ")
+        assert f"looked for {lacking.parent}/boot/vmlinuz-{RELEASE}, " in err
+        assert err.endswith("name it with --kernel IMAGE\n")
+
+    def test_none_is_wanted(self, lacking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("--kernel", "none", lacking) == 1
+        out, err = capsys.readouterr()
+        assert "unknown symbol" in out
+        assert err == ""
+
+    def test_one_of_another_build(self, lacking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        root = empty_root(lacking.parent)
+        (root / "boot").mkdir()
+        image = root / f"boot/vmlinuz-{RELEASE}"
+        image.write_bytes(vmlinux())
+        assert run("-d", root, lacking) == 1
+        assert f'{image} has vermagic "6.1.0-test SMP mod_unload", the module "{RELEASE} ' in (
+            capsys.readouterr().err
+        )
+
+    @pytest.mark.real
+    @pytest.mark.parametrize("name", ["nls_cp850", "crc64"])
+    def test_the_modules_own(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """One needs what Python lacks, the other is what Python has."""
+        kernel = debian.require()
+        (module,) = kernel.modules.rglob(f"{name}.ko")
+        assert run(module) == 0
+        out, err = capsys.readouterr()
+        assert f"unloaded: {name}\n" in out
+        assert err.startswith(f"ukmod run: using {kernel.vmlinuz}: Python ")
+
+
+def empty_root(root: Path) -> Path:
+    """A root with a kernel's directory, and no module or image."""
+    (root / "lib/modules" / RELEASE).mkdir(parents=True)
+    return root

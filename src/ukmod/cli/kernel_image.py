@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ukmod.errors import UkmodError, UsageError
+from ukmod.errors import LayoutError, UkmodError, UsageError
+from ukmod.kernel.api import Kernel
+from ukmod.kmod.elf import SHN_UNDEF, Elf
+from ukmod.kmod.linkage import module_exports
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.tree import MODULE_DIRECTORY, Tree
@@ -14,6 +19,9 @@ from ukmod.machine.image.find import Search, find_image
 NONE = "none"
 """What --kernel is given to have Python's half alone."""
 HELP = f"the image the modules were built for, or '{NONE}'; default: found by their vermagic"
+
+_SHOWN = 3
+"""Symbols that are named at most."""
 
 
 def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
@@ -37,11 +45,74 @@ def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
     return path
 
 
-def search_for(vermagic: str, module: str, root: str | None) -> Search:
-    """Look for the image of a module's kernel: below the root of its tree, then on this machine."""
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Why a module needs an image, and the one that was found."""
+
+    what: str
+    search: Search
+
+    @property
+    def image(self) -> str | None:
+        """The image to use."""
+        return self.search.path
+
+    def __str__(self) -> str:
+        """A line for people."""
+        if self.image is not None:
+            return f"using {self.image}: {self.what}"
+        return f"{self.what}; {self.search}: name it with --kernel IMAGE"
+
+
+def need_of(k: Kernel, module: str, root: str | None) -> Need | None:
+    """What a module's file needs that this kernel, which has no image, has not; None if it is nothing.
+
+    root: where its tree is, if that was said; images are looked for there, and on this machine.
+    Raises LayoutError if there are no layouts of the module's kernel, and no image has them.
+    """
+    roots = _roots(module, root)
+    try:
+        symbols = k.boot([module]).symbols
+    except LayoutError as error:
+        search = find_image(_vermagic(module), *roots)
+        if search.path is None:
+            raise LayoutError(f"{error.message}; {search}", subject=error.subject) from error
+        return Need("no layouts of its kernel's structs are known", search)
+    with ModuleFile(module) as file:
+        elf = Elf(file.contents(), module)
+    if twice := [name for name in module_exports(elf, module) if symbols.find(name) is not None]:
+        # What Python implements may be a module of that kernel: the image knows.
+        what = f"Python implements {_some(twice)}, which this module exports"
+        return Need(what, find_image(_vermagic(module), *roots))
+    missing = [name for name in _undefined(elf) if symbols.find(name) is None]
+    if k.tree is not None:
+        missing = [name for name in missing if not k.tree.symbols(f"symbol:{name}")]
+    if not missing:
+        return None
+    search = find_image(_vermagic(module), *roots)
+    if search.path is not None:
+        exports = KernelImage(search.path).exports
+        missing = [name for name in missing if name in exports]
+    return Need(f"Python does not implement {_some(missing)}", search) if missing else None
+
+
+def _undefined(elf: Elf) -> list[str]:
+    """What a module must find in the kernel or in other modules."""
+    return [one.name for one in elf.symbols if one.shndx == SHN_UNDEF and one.name and not one.weak]
+
+
+def _some(symbols: Sequence[str]) -> str:
+    """Who they are, if they are not many."""
+    shown = ", ".join(symbols[:_SHOWN])
+    more = f" and {len(symbols) - _SHOWN} more" if len(symbols) > _SHOWN else ""
+    return shown + more
+
+
+def _roots(module: str, root: str | None) -> tuple[str, ...]:
+    """Where to look for the image: below the root of the module's tree, then on this machine."""
     above, is_below, _ = os.path.abspath(module).partition(f"{MODULE_DIRECTORY}/")
-    roots = [root] if root is not None else []
-    return find_image(vermagic, *roots, *([above or "/"] if is_below else []), "/")
+    own = above.removesuffix("/usr") or "/"
+    return (*((root,) if root is not None else ()), *((own,) if is_below else ()), "/")
 
 
 def vermagic_of(tree: Tree) -> str:
@@ -49,9 +120,13 @@ def vermagic_of(tree: Tree) -> str:
     for name in tree.module_names():
         path = tree.path((tree.dependency_line(name) or "").partition(":")[0])
         try:
-            with ModuleFile(tree.files.real(path)) as file:
-                if vermagic := read_module(file, name, signature=False, build_id=False).vermagic:
-                    return vermagic
+            if vermagic := _vermagic(tree.files.real(path)):
+                return vermagic
         except (OSError, UkmodError):
             continue  # it will have a verdict of its own
     raise UsageError("no module that can be read", subject=tree.dirname)
+
+
+def _vermagic(path: str) -> str:
+    with ModuleFile(path) as file:
+        return read_module(file, path, signature=False, build_id=False).vermagic

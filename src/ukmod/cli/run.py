@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ukmod.cli import kernel_image
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
 from ukmod.errors import LoadError, MachineError, UkmodError, UsageError
 from ukmod.kernel.api import Kernel, open_tree
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--seed", type=int, metavar="N", help="tasks take turns at random, reproducibly")
     parse.add_argument("--hz", type=_hz, default=250, help="CONFIG_HZ of the kernel; default 250")
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
-    parse.add_argument("--kernel", metavar="VMLINUZ", help="the kernel's image, to run in it")
+    parse.add_argument("--kernel", metavar="IMAGE", help=f"{kernel_image.HELP} if the module needs one")
     parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
     parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
     return parse
@@ -49,15 +50,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = parser().parse_args(argv)
     tree, module = _find(options)
-    with Kernel(
-        tree=tree,
-        btf=options.btf,
-        image=options.kernel,
-        hz=options.hz,
-        realtime=options.realtime,
-        seed=options.seed,
-        strict_modprobe=options.strict_modprobe,
-    ) as k:
+    with _kernel(options, tree, module) as k:
         if not options.json:
             k.on_record(_print_record)
         outcome = run(
@@ -65,6 +58,33 @@ def main(argv: Sequence[str]) -> int:
         )
     (print_json if options.json else print_report)(outcome)
     return 0 if outcome.clean else 1
+
+
+def _kernel(options: argparse.Namespace, tree: Tree | None, module: str) -> Kernel:
+    """The kernel to load into: with the image that is named, or that is found and needed."""
+
+    def kernel(image: str | None) -> Kernel:
+        return Kernel(
+            tree=tree,
+            btf=options.btf,
+            image=image,
+            hz=options.hz,
+            realtime=options.realtime,
+            seed=options.seed,
+            strict_modprobe=options.strict_modprobe,
+        )
+
+    if options.kernel is not None:
+        return kernel(None if options.kernel == kernel_image.NONE else options.kernel)
+    k = kernel(None)
+    need = kernel_image.need_of(k, module, options.dirname)
+    if need is None:
+        return k
+    sys.stderr.write(f"ukmod run: {need}\n")
+    if need.image is None:
+        return k
+    k.close()
+    return kernel(need.image)
 
 
 def _quote(param: str) -> str:

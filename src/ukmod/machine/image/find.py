@@ -20,6 +20,8 @@ PLACES = (
 )
 """Below a root, in order: Debian's, Fedora's and Arch's; what was built here; with debugging information."""
 
+_SHOWN = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -34,10 +36,13 @@ class Search:
 
     def __str__(self) -> str:
         """A sentence: what was found, or what was not and why."""
-        release = self.vermagic.partition(" ")[0]
+        release = _release(self.vermagic)
+        if not release:
+            return "no image was found: the module does not say which kernel it is for"
         if self.path is not None:
             return f"the image of kernel {release} is {self.path}"
-        where = "; ".join(self.refused) or f"looked for {', '.join(self.looked_at)}"
+        more = f" and {len(self.looked_at) - _SHOWN} more" if len(self.looked_at) > _SHOWN else ""
+        where = "; ".join(self.refused) or f"looked for {', '.join(self.looked_at[:_SHOWN])}{more}"
         return f"no image of kernel {release} was found ({where})"
 
 
@@ -46,7 +51,7 @@ def find_image(vermagic: str, *roots: str) -> Search:
 
     A file that only has the right name is not taken: a kernel built anew may have the same.
     """
-    release = vermagic.partition(" ")[0]
+    release = _release(vermagic)
     refused: list[str] = []
     missing: list[str] = []
     paths = (os.path.join(root, place.format(release=release)) for root in roots for place in PLACES)
@@ -59,11 +64,13 @@ def find_image(vermagic: str, *roots: str) -> Search:
         except UkmodError as error:
             refused.append(str(error))
             continue
-        if _words(found) == _words(vermagic):
+        if found.split() == vermagic.split():
             return Search(vermagic, path, tuple(refused), tuple(missing))
         refused.append(f'{path} has vermagic "{found.strip()}", the module "{vermagic.strip()}"')
     return Search(vermagic, None, tuple(refused), tuple(missing))
 
 
-def _words(vermagic: str) -> list[str]:
-    return vermagic.split()
+def _release(vermagic: str) -> str:
+    """The first word of a vermagic; empty if it is none that a file could be named after."""
+    release = vermagic.partition(" ")[0]
+    return "" if "/" in release or "\0" in release or release in (".", "..") else release
