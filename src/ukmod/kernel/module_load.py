@@ -326,6 +326,7 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
         params.destroy_params(k, module)
         modules.drop_uses(module)
         k.forget(module)
+        k.slab.settle(module)
         _unlink(k, module)
         raise LoadError(f"its init function returned {result}", errno=-result, subject=module.name)
     if result > 0:
@@ -337,6 +338,7 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     modules.notifiers.call(State.LIVE.value, module.address)
     modules.put(module)
     module_layout.protect_after_init(elf, module.layout, k.memory)
+    k.slab.settle(module)
     module_layout.free_init(module.layout, k.module_area)
     if k.image is not None:
         image_modules.init_freed(k, module)

@@ -6,6 +6,7 @@ code computes one from the other. The array is mapped piece by piece, when it is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -121,6 +122,12 @@ class Pages:
     def disown(self) -> None:
         """What has been allocated so far is the kernel's own."""
         self._own = self._live.keys() | self._own
+
+    def settle(self, settled: Callable[[Trace], Trace]) -> None:
+        """Keep what ``settled`` makes of who allocated what: see ``Slab.settle``."""
+        for frame, (count, trace) in self._live.items():
+            if frame not in self._own:
+                self._live[frame] = count, settled(trace)
 
     def live(self) -> list[tuple[int, int, Trace]]:
         """What is allocated: virtual address, size in bytes, and by whom."""

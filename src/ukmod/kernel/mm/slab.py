@@ -6,7 +6,7 @@ Every object knows who allocated it, and every misuse of one is found: see fence
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import ENOMEM
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -17,12 +17,13 @@ from ukmod.kernel.export import export
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.fence import Fence, Object
 from ukmod.kernel.mm.packed import Packed
-from ukmod.kernel.unwind import Trace, capture, may_name
+from ukmod.kernel.unwind import Trace, capture, frames_of, may_name
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
+    from ukmod.kernel.module import Module
 
 ZERO_SIZE_PTR: Final = 16
 """What kmalloc(0) returns, include/linux/slab.h."""
@@ -196,6 +197,23 @@ class Slab:
         self._owned.clear()
         self._k.vmalloc.disown()
         self._k.pages.disown()
+
+    def settle(self, module: Module) -> None:
+        """Code of ``module`` is about to be freed: name now the callers of what was allocated on its behalf.
+
+        Later its addresses may be another module's, which would be blamed.
+        """
+        k = self._k
+
+        def settled(trace: Trace) -> Trace:
+            if trace.frames is not None or not may_name(trace, module):
+                return trace
+            return replace(trace, frames=frames_of(k, trace))
+
+        for item in self._owned.values():
+            item.allocated = settled(item.allocated)
+        k.vmalloc.settle(settled)
+        k.pages.settle(settled)
 
     def _allocations(self) -> Iterator[tuple[str, int, int, Trace]]:
         for item in self._owned.values():

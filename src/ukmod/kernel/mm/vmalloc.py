@@ -6,6 +6,7 @@ the end, or using it after vfree(), is an oops here as it is on hardware.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -74,6 +75,12 @@ class Vmalloc:
     def disown(self) -> None:
         """What has been allocated so far is the kernel's own."""
         self._own = self._live.keys() | self._own
+
+    def settle(self, settled: Callable[[Trace], Trace]) -> None:
+        """Keep what ``settled`` makes of who allocated what: see ``Slab.settle``."""
+        for address, (size, trace) in self._live.items():
+            if address not in self._own:
+                self._live[address] = size, settled(trace)
 
     def live(self) -> list[tuple[int, int, Trace]]:
         """What is allocated: address, size in bytes, and by whom."""
