@@ -17,7 +17,7 @@ from ukmod.kernel.layout import Layout
 from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Waiters, block, cond_resched
 from ukmod.kernel.watchdog import soft_lockup
 from ukmod.kernel.worker_pool import Worker, WorkerPool
-from ukmod.machine.memory import PAGE_SIZE, Fault
+from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -41,6 +41,8 @@ WQ_MAX_ACTIVE: Final = 512
 WQ_DFL_ACTIVE: Final = WQ_MAX_ACTIVE // 2
 WQ_NAME_LEN: Final = 24
 WORK_STRUCT_PENDING: Final = 1 << 0
+QUARANTINE: Final = 64
+"""Destroyed workqueues whose memory is kept from being used again, so that a use of one is a page fault."""
 
 _SYSTEM: Final = {
     "system_wq": ("events", 0),
@@ -203,6 +205,8 @@ class Workqueues:
         self._pending: dict[Work | GuestWork, Queued] = {}
         self._canceling: set[Work | GuestWork] = set()
         self._cancelers = Waiters(kernel)
+        self._quarantine: deque[int] = deque()
+        """Addresses of the workqueues that were destroyed last, the oldest first."""
         self._normal = WorkerPool(kernel, "kworker/0:{}".format, managed=True)
         self._highpri = WorkerPool(kernel, "kworker/0:{}H".format, managed=True)
         self._unbound = WorkerPool(kernel, "kworker/u2:{}".format, managed=False)
@@ -262,8 +266,12 @@ class Workqueues:
     def destroy(self, wq: Workqueue) -> None:
         """destroy_workqueue(): do what is queued, then free it; a later use of it is a page fault."""
         self.drain(wq)
+        memory = self._k.memory
         del self._by_address[wq.address]
-        self._k.memory.unmap(wq.address, PAGE_SIZE)
+        memory.unmap(wq.address, PAGE_SIZE)
+        self._quarantine.append(wq.address)
+        if len(self._quarantine) > QUARANTINE:
+            memory.free_frames(self._quarantine.popleft() - PAGE_OFFSET, 1)
         if wq.own_thread:
             wq.pool.stop()
 
