@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.golden import modules
 
-from ukmod.errors import NotFoundError
+from ukmod.errors import MachineError, NotFoundError
 from ukmod.kernel.survey import plan, survey, survey_batch
 from ukmod.kernel.verdict import Settings, Verdict
 
@@ -20,7 +20,10 @@ class Inline(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - as executors do
+            future.set_exception(error)
         return future
 
 
@@ -107,6 +110,14 @@ def test_host_time_is_up(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_name_that_the_tree_does_not_know(tree: Path) -> None:
     with pytest.raises(NotFoundError, match="no such module"):
         list(survey(Inline(), Settings(str(tree)), ["ok_dep", "nonsense"]))
+
+
+def test_a_worker_that_is_lost(tree: Path) -> None:
+    def killed(_settings: Settings, _names: Sequence[str]) -> list[Verdict]:
+        raise BrokenExecutor("killed")
+
+    with pytest.raises(MachineError, match="ok_dep: a worker was lost: BrokenExecutor: killed"):
+        list(survey(Inline(), Settings(str(tree)), ["ok_dep"], work=killed))
 
 
 def test_the_executor_is_a_parameter(tree: Path) -> None:

@@ -1,0 +1,296 @@
+"""``ukmod survey`` as its users see it: what it prints, keeps, returns, and makes of their mistakes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import LocalCluster
+from tests.golden import modules
+from tests.machine.imagewriter import vmlinux
+from tests.real import debian
+from tests.real.debian import RELEASE
+
+from ukmod import cli
+
+TREE = {
+    "ok_dep": "kernel/drivers/net/ethernet",
+    "ret_enodev": "kernel/drivers/net",
+    "needs_missing_symbol": "kernel/fs/some",
+    "oops": "kernel/fs",
+    "exporter": "updates/dkms",
+    "uses_exporter": "kernel/lib",
+}
+"""Where which module is."""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, directory in TREE.items():
+        add(tmp_path, name, directory)
+    return tmp_path
+
+
+def add(root: Path, name: str, directory: str) -> None:
+    there = root / "lib/modules" / RELEASE / directory
+    there.mkdir(parents=True, exist_ok=True)
+    shutil.copy(modules()[name], there / f"{name}.ko")
+
+
+def arguments(root: Path, *more: object) -> list[str]:
+    return ["ukmod", "survey", "-d", str(root), "-S", RELEASE, "--kernel", "none", *map(str, more)]
+
+
+def survey(root: Path, *more: object) -> int:
+    return cli.main(arguments(root, *more))
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+class TestOutcome:
+    """Tables, or one document; the exit status says whether anything but clean and refused was found."""
+
+    def test_tables(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert survey(root) == 1
+        out, err = capsys.readouterr()
+        subsystems, causes, slowest = out.split("\n\n")
+        assert subsystems.splitlines() == [
+            "subsystem       all   clean  refused  unsupported    oops",
+            "drivers/net       2       1        1            .       .",
+            "fs                2       .        .            1       1",
+            "lib               1       1        .            .       .",
+            "updates           1       1        .            .       .",
+            "all               6       3        1            1       1",
+        ]
+        assert "     1  refused      ENODEV" in causes
+        assert len(slowest.splitlines()) == 1 + len(TREE)
+        assert err == ""
+
+    def test_names(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert survey(root, "--json", "ret-enodev", "ok_dep") == 0
+        assert [one["name"] for one in document(capsys)["modules"]] == ["ok_dep", "ret_enodev"]
+
+    def test_json(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert survey(root, "--json") == 1
+        found = document(capsys)
+        assert found["total"] == 6
+        assert found["classes"] == {"clean": 3, "refused": 1, "unsupported": 1, "oops": 1}
+        refused = next(one for one in found["modules"] if one["name"] == "ret_enodev")
+        assert (refused["class"], refused["cause"], refused["subsystem"]) == (
+            "refused",
+            "ENODEV",
+            "drivers/net",
+        )
+
+    def test_what_modules_request(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        add(root, "try_then", "kernel/lib")
+        survey(root, "--json", "try_then")
+        (module,) = document(capsys)["modules"]
+        (request,) = module["requests"]
+        assert (request["name"], request["result"], request["loaded"]) == ("exporter", 0, ["exporter"])
+        assert request["caller"].startswith("try_then_init+0x")
+        assert request["resolved"] == [f"{root}/lib/modules/{RELEASE}/updates/dkms/exporter.ko"]
+
+    def test_a_sample_is_always_the_same(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        survey(root, "--json", "--sample", "2")
+        first = [one["name"] for one in document(capsys)["modules"]]
+        survey(root, "--json", "--sample", "2")
+        assert [one["name"] for one in document(capsys)["modules"]] == first
+        assert len(first) == 2
+
+
+def lines(journal: Path) -> list[dict[str, Any]]:
+    """A journal's lines as they are the same for two surveys."""
+    found = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in found[1:]:
+        del line["seconds"]
+    return found[:1] + sorted(found[1:], key=lambda line: str(line["name"]))
+
+
+class TestJournal:
+    """--journal: what is known is not tried again."""
+
+    def test_two_surveys_agree(self, root: Path, tmp_path: Path) -> None:
+        survey(root, "--journal", tmp_path / "one", "--jobs", "1")
+        survey(root, "--journal", tmp_path / "two", "--jobs", "2")
+        assert lines(tmp_path / "one") == lines(tmp_path / "two")
+        assert len(lines(tmp_path / "one")) == 1 + len(TREE)
+
+    def test_a_survey_goes_on(
+        self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        journal = tmp_path / "journal"
+        survey(root, "--journal", journal, "ok_dep", "oops")
+        before = journal.read_text()
+        survey(root, "--journal", journal)
+        assert journal.read_text().startswith(before)
+        assert len(lines(journal)) == 1 + len(TREE)
+        capsys.readouterr()
+        monkeypatch.delattr("ukmod.cli.survey.survey")  # nothing is left to do
+        assert survey(root, "--journal", journal, "--json") == 1
+        assert document(capsys)["total"] == len(TREE)
+
+    def test_an_interrupted_survey_leaves_a_journal_and_no_process(self, root: Path, tmp_path: Path) -> None:
+        add(root, "endless", "kernel/lib")
+        journal = tmp_path / "journal"
+        words = ("--journal", journal, "--jobs", "1", "--patience", "100", "ok_dep", "endless")
+        command = [sys.executable, "-m", *arguments(root, *words)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        while not journal.exists() or len(lines(journal)) < 2 or len(descendants(process.pid)) < 2:
+            time.sleep(
+                0.02
+            )  # ok_dep is done, and endless under way in a copy of the process that tries modules
+        workers = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+        assert process.returncode == 130
+        text = f"interrupted: 1 of 2 are done; --journal {journal} goes on from there"
+        assert err == f"ukmod survey: {text}\n"
+        assert [line["name"] for line in lines(journal)[1:]] == ["ok_dep"]
+        assert not any(runs(pid) for pid in workers)
+
+
+def runs(pid: int) -> bool:
+    """Is there such a process, and not only what is left of it for its parent to see?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return children + [other for child in children for other in descendants(child)]
+
+
+class TestMistakes:
+    """A mistake is one line on standard error, status 1, and no traceback."""
+
+    def line(self, capsys: pytest.CaptureFixture[str], *words: object) -> str:
+        assert cli.main(["ukmod", "survey", *map(str, words)]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith("ukmod survey: ")
+        return err
+
+    def test_no_tree(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "(kernels there: none; see -S)" in self.line(capsys, "-d", tmp_path)
+
+    def test_no_tree_of_that_release(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert f"(kernels there: {RELEASE}; see -S)" in self.line(capsys, "-d", root, "-S", "5.0")
+
+    def test_an_empty_tree(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "lib/modules/5.0").mkdir(parents=True)
+        assert "there is no module" in self.line(capsys, "-d", tmp_path, "-S", "5.0")
+
+    def test_unknown_modules(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ("-d", root, "-S", RELEASE, "oops", "nonsense", "more")
+        assert "more, nonsense: no module of that name" in self.line(capsys, *words)
+
+    def test_no_image_is_found(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        line = self.line(capsys, "-d", root, "-S", RELEASE)
+        assert f"no image of kernel {RELEASE} was found (looked for {root}/boot/vmlinuz-{RELEASE}, " in line
+        assert line.endswith("name it with --kernel IMAGE, or do without it: --kernel none\n")
+
+    def test_an_image_that_is_not_there(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        line = self.line(capsys, "-d", root, "-S", RELEASE, "--kernel", root / "vmlinuz")
+        assert f"{root}/vmlinuz: cannot read: No such file or directory" in line
+
+    def test_another_kernel_s_image(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (root / "vmlinuz").write_bytes(vmlinux())
+        line = self.line(capsys, "-d", root, "-S", RELEASE, "--kernel", root / "vmlinuz")
+        assert f'it has vermagic "6.1.0-test SMP mod_unload", the modules "{RELEASE} ' in line
+
+    @pytest.mark.parametrize("name", ["", "none/journal"])
+    def test_a_journal_that_cannot_be_written(
+        self, root: Path, capsys: pytest.CaptureFixture[str], name: str
+    ) -> None:
+        words = ("-d", root, "-S", RELEASE, "--kernel", "none", "--journal", f"{root}/{name}")
+        assert "cannot write it: " in self.line(capsys, *words)
+
+    def test_the_journal_of_another_survey(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ("-d", root, "-S", RELEASE, "--kernel", "none", "--journal", root / "journal", "ok_dep")
+        cli.main(["ukmod", "survey", *map(str, words)])
+        capsys.readouterr()
+        line = self.line(capsys, *words, "--for", "2")
+        assert "the journal of another survey: its seconds is 1.0, not 2.0" in line
+
+    @pytest.mark.parametrize(
+        "words",
+        [["--jobs", "0"], ["--jobs", "x"], ["--sample", "0"], ["--for", "inf"], ["--patience", "0"]],
+    )
+    def test_options_that_make_no_sense(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["ukmod", "survey", *words])
+        assert caught.value.code == 2
+        assert capsys.readouterr().err.startswith("usage: ukmod survey")
+
+    def test_no_dask(
+        self, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "distributed", None)
+        words = ("-d", root, "-S", RELEASE, "--kernel", "none", "--dask", "tcp://localhost:1")
+        assert "pip install 'ukmod[dask]'" in self.line(capsys, *words)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of the scheduler of a cluster: one process with two threads."""
+    start: Callable[..., Any] = LocalCluster
+    with start(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+class TestDask:
+    """--dask: a cluster's workers do it, and find the same."""
+
+    def test_a_cluster_finds_the_same(self, root: Path, tmp_path: Path, address: str) -> None:
+        survey(root, "--journal", tmp_path / "here")
+        survey(root, "--journal", tmp_path / "there", "--dask", address)
+        assert lines(tmp_path / "here") == lines(tmp_path / "there")
+
+    def test_no_scheduler(
+        self, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ukmod.cli.executors._CONNECT", 0.5)
+        assert survey(root, "--dask", "tcp://127.0.0.1:1") == 1
+        assert "ukmod survey: tcp://127.0.0.1:1: no Dask scheduler answers: " in capsys.readouterr().err
+
+
+@pytest.mark.real
+def test_debians_modules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In Debian's kernel, which is found by their vermagic."""
+    kernel = debian.require()
+    words = ["-d", str(kernel.image), "-S", kernel.release, "--journal", str(tmp_path / "journal"), "--json"]
+    names = ("e1000e", "ext4", "kvm_intel", "libcrc32c", "nls_cp850")
+    assert cli.main(["ukmod", "survey", *words, *names]) == 0
+    found = document(capsys)
+    assert found["settings"]["image"] == str(kernel.vmlinuz)
+    assert {one["name"]: (one["class"], one["subsystem"], one["cause"]) for one in found["modules"]} == {
+        "e1000e": ("clean", "drivers/net", ""),
+        "ext4": ("clean", "fs", ""),
+        "kvm_intel": ("refused", "arch", "ENOTSUP"),
+        "libcrc32c": ("clean", "lib", ""),
+        "nls_cp850": ("clean", "fs", ""),
+    }
+    # The image's own crypto code asks for a module, and is named.
+    request = found["modules"][3]["requests"][0]
+    assert request["name"] == "crypto-crc32c"
+    assert request["caller"].startswith("crypto_alg_mod_lookup+0x")
+    resolved = [Path(file).name for file in request["resolved"]]
+    assert resolved == ["crc32c-intel.ko", "crc32c_generic.ko"]
+    assert request["loaded"] == ["crc32c_generic"]

@@ -1,0 +1,86 @@
+"""What a survey says: tables of what came of modules."""
+
+from __future__ import annotations
+
+from ukmod.cli.survey_report import by_cause, by_subsystem, slowest, subsystem
+from ukmod.kernel.verdict import PERMANENT, Verdict
+from ukmod.kmod.tree import Tree
+
+
+class Files:
+    """A tree of which only modules.dep is asked."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def dependency_line(self, _name: str) -> str:
+        return f"{self._path}: other.ko"
+
+
+def directory(path: str) -> str:
+    tree: Tree = Files(path)  # type: ignore[assignment]
+    return subsystem(tree, "name")
+
+
+def test_subsystems_are_directories() -> None:
+    assert directory("kernel/drivers/net/ethernet/intel/e1000e/e1000e.ko") == "drivers/net"
+    assert directory("kernel/net/ipv4/netfilter/ipt_SYNPROXY.ko.xz") == "net"
+    assert directory("updates/dkms/nvidia.ko") == "updates"
+    assert directory("here.ko") == "."
+
+
+def test_a_module_is_counted_for_the_worst_that_is_known_of_it() -> None:
+    loads = Verdict("a", "loads", unload="ok")
+    assert loads.classification == "clean"
+    assert Verdict("a", "loads", unload=PERMANENT).classification == "clean"
+    assert Verdict("a", "loads", unload="in use (1 references)").classification == "stays"
+    assert Verdict("a", "loads", unload="ok", warnings=("w",)).classification == "warning"
+    assert Verdict("a", "loads", unload="ok", warnings=("w",), leaks=("l",)).classification == "leak"
+    assert Verdict("a", "refuses", "ENODEV", leaks=("l",)).classification == "leak"
+    assert Verdict("a", "loads", unload="ok", leaks=("l",), reports=("r",)).classification == "misuse"
+    assert Verdict("a", "oops", leaks=("l",)).classification == "oops"
+
+
+def test_the_table_by_subsystem() -> None:
+    verdicts = [
+        Verdict("a", "loads", unload="ok"),
+        Verdict("b", "stuck"),
+        Verdict("c", "dependency", "x: ENODEV"),
+    ]
+    assert by_subsystem({"a": "fs", "b": "drivers/net", "c": "fs"}, verdicts) == (
+        "subsystem       all   clean  refused  timeout\n"
+        "drivers/net       1       .        .        1\n"
+        "fs                2       1        1        .\n"
+        "all               3       1        1        1\n"
+    )
+
+
+def test_the_table_by_cause() -> None:
+    refused = [Verdict(name, "refuses", "ENODEV") for name in "ab"]
+    needs = Verdict("c", "dependency", "x: ENODEV")
+    stays = Verdict("d", "loads", unload="in use (1 references)")
+    clean = Verdict("e", "loads", unload="ok")
+    assert by_cause([clean, stays, needs, *refused]) == (
+        " count  class        cause\n"
+        "     2  refused      ENODEV\n"
+        "     1  refused      needs x: ENODEV\n"
+        "     1  stays        in use (1 references)\n"
+    )
+
+
+def test_rare_causes_are_summed_up() -> None:
+    many = [Verdict(str(number), "oops", f"cause {number:02}") for number in range(32)]
+    lines = by_cause(many).splitlines()
+    assert len(lines) == 1 + 30 + 1
+    assert lines[-1] == "     2  2 more causes: see --json"
+
+
+def test_a_table_of_nothing_is_not_printed() -> None:
+    assert by_cause([Verdict("a", "loads", unload="ok")]) == ""
+
+
+def test_the_ten_slowest() -> None:
+    verdicts = [Verdict(f"m{seconds:02}", "loads", unload="ok", seconds=seconds) for seconds in range(12)]
+    lines = slowest(verdicts).splitlines()
+    assert lines[1] == "  11.000  clean        m11"
+    assert len(lines) == 1 + 10
