@@ -23,8 +23,6 @@ DIFFERENT = {
     "test_user_copy": "it maps memory into its process, which has no address space here",
 }
 """Modules that need not do the same, and why."""
-PATIENCE = 150.0
-"""Seconds of host time for one module: other tests run beside this one."""
 
 
 def in_words_of_the_table(found: Found) -> Verdict:
@@ -46,7 +44,7 @@ def in_words_of_the_table(found: Found) -> Verdict:
 def found() -> dict[str, Verdict]:
     """The emulated kernel's verdicts."""
     kernel = debian.require()
-    settings = Settings(str(kernel.modules), str(kernel.vmlinuz), patience=PATIENCE)
+    settings = Settings(str(kernel.modules), str(kernel.vmlinuz))
     names = sorted(open_tree(kernel.modules).module_names())
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         everything = [in_words_of_the_table(verdict) for verdict in survey(executor, settings, names)]

@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
                        help="processes; default one a CPU")  # fmt: skip
     parse.add_argument("--dask", metavar="ADDRESS", help="use the cluster of this Dask scheduler, not --jobs")
     parse.add_argument("--patience", type=_time, default=PATIENCE, metavar="SECONDS",
-                       help=f"of host time for one module; default {PATIENCE:g}")  # fmt: skip
+                       help=f"of CPU time for one module; default {PATIENCE:g}")  # fmt: skip
     parse.add_argument("--journal", metavar="FILE", help="append results here, and go on from them")
     parse.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
     return parse

@@ -71,6 +71,8 @@ def plan(tree: Tree, names: Iterable[str]) -> Branch:
 Outcome = tuple[str, str, str]
 """Kind, cause and unload of a verdict."""
 LOADS: Outcome = ("loads", "", "")
+_TICK = 0.01
+"""Seconds: no timer can be set to less than nothing."""
 
 
 @cache
@@ -120,7 +122,7 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]
     code = os.waitstatus_to_exitcode(status)
     seconds = round(time.monotonic() - began, 3)
     for name in missing:
-        if code == -signal.SIGALRM:
+        if code == -signal.SIGPROF:
             yield Verdict(name, "stuck", "host time is up", seconds=seconds)
         else:
             yield Verdict(name, "emulator", f"its process {how_it_ended(code)}", seconds=seconds)
@@ -140,19 +142,29 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
         return Verdict(
             name,
             kind,
-            cause or _blemish(k.reports[reports:], k.leaks()[leaks:], k.warnings[warnings:]),
+            cause,
+            _blemish(k.reports[reports:], k.leaks()[leaks:], k.warnings[warnings:]),
             unload,
             warnings=tuple(map(str, k.warnings[warnings:])),
             leaks=tuple(map(str, k.leaks()[leaks:])),
             reports=tuple(map(str, k.reports[reports:])),
             requests=tuple(k.requests[requests:]),
-            seconds=round(settings.patience - left, 3),
+            seconds=round(spent, 3),
         )
 
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, settings.patience)
-    outcome = _outcome(k, lambda: _load(k, branch.file))
-    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    spent = 0.0
+
+    def attempt(work: Callable[[], Outcome]) -> Outcome:
+        nonlocal spent
+        began = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, max(settings.patience - spent, _TICK))
+        outcome = _outcome(k, work)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        spent += time.process_time() - began
+        return outcome
+
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    outcome = attempt(lambda: _load(k, branch.file))
     for other in branch.above.values():
         if outcome == LOADS:
             yield from _in_copy(k, settings, other)
@@ -160,14 +172,12 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
             without = _without(branch.file, outcome)
             yield from (verdict(name, without) for name in other.all_names())
     if outcome == LOADS and branch.names:
-        signal.setitimer(signal.ITIMER_REAL, left)
-        outcome = _outcome(k, lambda: _live(k, branch.file, settings.seconds))
-        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        outcome = attempt(lambda: _live(k, branch.file, settings.seconds))
     yield from (verdict(name, outcome) for name in sorted(branch.names))
 
 
 def _blemish(reports: Sequence[Report], leaks: Sequence[Leak], warnings: Sequence[Warn]) -> str:
-    """The cause of what a module that loads is reproached with, the worst of it."""
+    """The worst that these say of a module."""
     if reports:
         return reports[0].kind
     if leaks:

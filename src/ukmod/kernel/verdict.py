@@ -8,8 +8,8 @@ from typing import Any
 
 from ukmod.kernel.trace import Request
 
-PATIENCE = 20.0
-"""Seconds of host time: enough for all but what hangs."""
+PATIENCE = 60.0
+"""Seconds of the host's CPU time: enough for all but what hangs. Debian's slowest, test_bpf, takes 28."""
 KINDS = ("loads", "refuses", "rejected", "dependency", "unknown symbol", "oops", "stuck", "panic", "emulator")
 """What may come of a module, the best first."""
 CLASSES = (
@@ -42,7 +42,7 @@ class Settings:
     seconds: float = 1.0
     """Virtual seconds between loading and unloading."""
     patience: float = PATIENCE
-    """Seconds of host time that one module may take."""
+    """Seconds of the host's CPU time that one module may take; so a busy host changes no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,9 @@ class Verdict:
     kind: str
     """One of KINDS."""
     cause: str = ""
-    """Why, in words that are the same for all modules with the same cause; "ENODEV" for a refusal. Of one
-    that loads, what it is reproached with."""
+    """Why, in words that are the same for all modules with the same cause; "ENODEV" for a refusal."""
+    blemish: str = ""
+    """The worst that is to be said of a module that loads or refuses, in such words: "left kmalloc-64"."""
     unload: str = ""
     """"ok", or why it could not be unloaded; empty if it was not loaded."""
     warnings: tuple[str, ...] = ()
@@ -66,7 +67,7 @@ class Verdict:
     requests: tuple[Request, ...] = ()
     """Each request_module() that was made meanwhile."""
     seconds: float = 0.0
-    """Of host time, without what it needs: the only thing that differs between two surveys."""
+    """Of the host's CPU time, without what it needs: the only thing that differs between two surveys."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Verdict:
