@@ -60,9 +60,11 @@ def test_the_table_by_cause() -> None:
     needs = Verdict("c", "dependency", "x: ENODEV")
     stays = Verdict("d", "loads", unload="in use (1 references)")
     clean = Verdict("e", "loads", unload="ok")
-    assert by_cause([clean, stays, needs, *refused]) == (
+    leaks = Verdict("f", "refuses", "ENODEV", "left kmalloc-64", leaks=("1 object",))
+    assert by_cause([clean, stays, needs, leaks, *refused]) == (
         " count  class        cause\n"
         "     2  refused      ENODEV\n"
+        "     1  leak         left kmalloc-64\n"
         "     1  refused      needs x: ENODEV\n"
         "     1  stays        in use (1 references)\n"
     )

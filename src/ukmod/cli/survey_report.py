@@ -91,6 +91,8 @@ def by_cause(verdicts: Iterable[Verdict]) -> str:
 
 def cause(verdict: Verdict) -> str:
     """Why a module is in its class; empty for what is clean."""
+    if verdict.classification in ("leak", "misuse", "warning"):
+        return verdict.blemish
     if verdict.classification == "stays":
         return verdict.unload
     return f"needs {verdict.cause}" if verdict.kind == "dependency" else verdict.cause
