@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from errno import EINTR, ENOMEM, ENOSYS
+from errno import EBUSY, EINTR, ENOMEM, ENOSYS
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
+from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Task, TaskExitError, Waiters, block
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 TASK_PARKED: Final = 0x40
+_PARK_EXITED: Final = Site("kernel/kthread.c", 658, "kthread_park")
+_PARK_TWICE: Final = Site("kernel/kthread.c", 661, "kthread_park")
 
 
 @dataclass(slots=True)
@@ -135,9 +138,16 @@ class Kthreads:
         self._k.sched.wake(thread.task, TASK_PARKED)
 
     def park(self, thread: Kthread) -> int:
-        """kthread_park(): wait until the thread has parked itself."""
+        """kthread_park(): wait until the thread has parked itself; 0.
+
+        Both errors are the caller's, and warned of: -ENOSYS (it has ended), -EBUSY (it is being parked).
+        """
         if thread.task.exited:
+            warn(self._k, _PARK_EXITED)
             return -ENOSYS
+        if thread.should_park:
+            warn_once(self._k, _PARK_TWICE)
+            return -EBUSY
         thread.should_park = True
         if thread.task is not self._k.sched.task():
             self._k.sched.wake(thread.task)
