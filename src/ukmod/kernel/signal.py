@@ -76,6 +76,14 @@ class Signals:
         """The set ``task->blocked``."""
         return self._k.memory.u64(task.address + self._blocked)
 
+    def unblock(self, task: Task, signal: int) -> None:
+        """force_sig_info_to_task(): a signal that is blocked or ignored gets its default action."""
+        blocked = self.blocked(task)
+        if blocked & sigmask(signal) or self.handler(task, signal) == SIG_IGN:
+            self.of(task).handlers[signal] = SIG_DFL
+            self._k.memory.set_u64(task.address + self._blocked, blocked & ~sigmask(signal))
+            self.recalc(task)
+
     def _ignored(self, task: Task, signal: int, *, force: bool) -> bool:
         if self.blocked(task) >> (signal - 1) & 1:
             return False
@@ -187,9 +195,9 @@ def send_sig(k: Kernel, signal: Int, task: Ptr, priv: Int) -> Int:
 
 @export()
 def force_sig(k: Kernel, signal: Int) -> None:
-    """void force_sig(int sig): to the current task, even if it ignores or blocks it."""
+    """void force_sig(int sig): to the current task, which can neither ignore nor block it."""
     task = k.sched.task()
-    k.signals.of(task).handlers[signal] = SIG_DFL
+    k.signals.unblock(task, signal)
     k.signals.send_info(task, signal, SEND_SIG_PRIV)
 
 

@@ -1,0 +1,210 @@
+"""Signals: kernel/signal.c; tests/golden has what modules see of them (signals)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EINVAL, ESRCH
+
+import pytest
+from tests.kernel.tasks import call, start
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
+from ukmod.kernel.signal import SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL, SIGCHLD, SIGSTOP, sigmask
+
+SIGUSR1, SIGTERM, SIGKILL, SIGSEGV, SIGRT = 10, 15, 9, 11, 40
+BLOCK, UNBLOCK, SETMASK = 0, 1, 2
+
+
+def sleeper(k: Kernel) -> Task:
+    task = start(k, "sleeper", lambda: block(k, TASK_UNINTERRUPTIBLE))
+    k.run(0.01)
+    return task
+
+
+def kthread(k: Kernel) -> Task:
+    task = k.kthreads.run("t", lambda: block(k, TASK_UNINTERRUPTIBLE))
+    k.run(0.01)
+    return task
+
+
+def in_task(k: Kernel, body: Callable[[], object]) -> None:
+    def entry() -> int:
+        body()
+        return 0
+
+    assert k.run_task("test", entry, limit=1).exited
+
+
+def in_thread(k: Kernel, body: Callable[[], object]) -> None:
+    def entry() -> int:
+        body()
+        return 0
+
+    k.kthreads.run("t", entry)
+    k.run(0.01)
+
+
+def test_a_kernel_thread_ignores_every_signal_it_does_not_allow(kernel: Kernel) -> None:
+    task = kthread(kernel)
+    for signal in (SIGTERM, SIGKILL, SIGRT):
+        assert kernel.signals.send_info(task, signal, 1) == 0
+    assert kernel.tasks.pending(task) == 0
+    assert not kernel.tasks.signal_pending(task)
+
+
+@pytest.mark.parametrize(
+    ("action", "priv", "arrives"),
+    [(SIG_KTHREAD, 0, True), (SIG_KTHREAD, 1, True), (SIG_KTHREAD_KERNEL, 0, False), (SIG_KTHREAD_KERNEL, 1, True)],
+)  # fmt: skip
+def test_allow_kernel_signal_lets_only_the_kernels_own_through(
+    kernel: Kernel, action: int, priv: int, arrives: bool
+) -> None:
+    task = kthread(kernel)
+    kernel.signals.of(task).handlers[SIGTERM] = action
+    kernel.signals.send_info(task, SIGTERM, priv)
+    assert bool(kernel.tasks.pending(task) & sigmask(SIGTERM)) == arrives
+
+
+def test_disallow_signal_forgets_what_is_pending(kernel: Kernel) -> None:
+    seen: list[bool] = []
+
+    def body() -> None:
+        task = kernel.sched.task()
+        call(kernel, "kernel_sigaction", SIGTERM, SIG_KTHREAD)
+        kernel.signals.send(task, SIGTERM)
+        seen.append(kernel.tasks.signal_pending(task))
+        call(kernel, "kernel_sigaction", SIGTERM, SIG_IGN)
+        seen.append(kernel.tasks.signal_pending(task))
+
+    in_thread(kernel, body)
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize(("signal", "result"), [(0, 0), (64, 0), (65, -EINVAL), (-1, -EINVAL)])
+def test_send_sig_checks_the_number_and_signal_0_only_asks(kernel: Kernel, signal: int, result: int) -> None:
+    task = sleeper(kernel)
+    assert kernel.signals.send_info(task, signal, 0) == result
+    assert bool(kernel.tasks.pending(task)) == (signal == 64)
+
+
+def test_a_fatal_signal_makes_sigkill_pending_and_a_stopping_one_does_not(kernel: Kernel) -> None:
+    for signal, fatal in ((SIGTERM, True), (SIGSTOP, False)):
+        task = sleeper(kernel)
+        kernel.signals.send(task, signal)
+        assert bool(kernel.tasks.pending(task) & sigmask(SIGKILL)) == fatal
+
+
+def test_sigchld_is_ignored_by_default(kernel: Kernel) -> None:
+    task = sleeper(kernel)
+    kernel.signals.send(task, SIGCHLD)
+    assert not kernel.tasks.signal_pending(task)
+
+
+def test_a_blocked_signal_stays_pending_and_wakes_nobody(kernel: Kernel) -> None:
+    mask = kernel.slab.kmalloc(8)
+    kernel.memory.set_u64(mask, sigmask(SIGUSR1))
+    left: list[int] = []
+
+    def body() -> None:
+        call(kernel, "sigprocmask", BLOCK, mask, 0)
+        left.append(block(kernel, TASK_INTERRUPTIBLE, 10))
+        left.append(kernel.tasks.signal_pending(kernel.sched.task()))
+        call(kernel, "sigprocmask", UNBLOCK, mask, 0)
+        left.append(kernel.tasks.signal_pending(kernel.sched.task()))
+
+    task = start(kernel, "t", body)
+    kernel.run(0.005)
+    kernel.signals.send(task, SIGUSR1)
+    kernel.run(0.1)
+    assert left == [0, False, True]
+
+
+def test_sigprocmask_gives_the_old_set_and_refuses_what_it_does_not_know(kernel: Kernel) -> None:
+    new, old, results = kernel.slab.kmalloc(8), kernel.slab.kmalloc(8), []
+
+    def body() -> None:
+        kernel.memory.set_u64(new, 0b110)
+        results.append(call(kernel, "sigprocmask", SETMASK, new, 0))
+        kernel.memory.set_u64(new, 0b010)
+        results.append(call(kernel, "sigprocmask", UNBLOCK, new, old))
+        results.append(kernel.memory.u64(old))
+        results.append(kernel.signals.blocked(kernel.sched.task()))
+        results.append(call(kernel, "sigprocmask", 3, new, 0))
+
+    in_task(kernel, body)
+    assert results == [0, 0, 0b110, 0b100, -EINVAL]
+
+
+def test_standard_signals_do_not_queue_and_realtime_ones_do(kernel: Kernel) -> None:
+    taken: list[int] = []
+    info = kernel.slab.kmalloc(128)
+
+    def body() -> None:
+        task = kernel.sched.task()
+        for signal in (SIGRT, SIGUSR1):
+            call(kernel, "kernel_sigaction", signal, SIG_KTHREAD)
+            for _ in range(3):
+                call(kernel, "send_sig_info", signal, info, task.address)
+        while found := kernel.signals.dequeue(task, 0):
+            taken.append(found[0])
+
+    in_thread(kernel, body)
+    assert taken == [SIGUSR1, SIGRT, SIGRT, SIGRT]
+
+
+def test_dequeue_takes_synchronous_signals_first_then_the_lowest_and_minds_the_mask(kernel: Kernel) -> None:
+    taken: list[int] = []
+
+    def body() -> None:
+        task = kernel.sched.task()
+        for signal in (SIGUSR1, SIGSEGV, 2):
+            call(kernel, "kernel_sigaction", signal, SIG_KTHREAD)
+            kernel.signals.send(task, signal)
+        while found := kernel.signals.dequeue(task, sigmask(SIGUSR1)):
+            taken.append(found[0])
+        taken.append(kernel.tasks.pending(task))
+
+    in_thread(kernel, body)
+    assert taken == [SIGSEGV, 2, sigmask(SIGUSR1)]
+
+
+def test_force_sig_gets_through_to_who_blocks_or_ignores_it(kernel: Kernel) -> None:
+    mask, seen = kernel.slab.kmalloc(8), []
+    kernel.memory.set_u64(mask, sigmask(SIGSEGV))
+
+    def body(ignore: bool) -> None:
+        task = kernel.sched.task()
+        if ignore:
+            kernel.signals.of(task).handlers[SIGSEGV] = SIG_IGN
+        else:
+            call(kernel, "sigprocmask", BLOCK, mask, 0)
+        call(kernel, "force_sig", SIGSEGV)
+        seen.append((kernel.tasks.signal_pending(task), kernel.signals.blocked(task)))
+        kernel.signals.deliver()
+
+    for ignore in (False, True):
+        assert kernel.run_task("t", lambda ignore=ignore: body(ignore) or 0).exit_code == SIGSEGV
+    assert seen == [(True, 0), (True, 0)]
+
+
+def test_force_sig_leaves_a_handler_that_would_get_it_alone(kernel: Kernel) -> None:
+    seen: list[int] = []
+
+    def body() -> None:
+        call(kernel, "kernel_sigaction", SIGUSR1, SIG_KTHREAD)
+        call(kernel, "force_sig", SIGUSR1)
+        seen.append(kernel.signals.handler(kernel.sched.task(), SIGUSR1))
+        seen.append(kernel.tasks.pending(kernel.sched.task()))
+
+    in_thread(kernel, body)
+    assert seen == [SIG_KTHREAD, sigmask(SIGUSR1)]
+
+
+def test_kill_pid_of_who_has_gone(kernel: Kernel) -> None:
+    results: list[int] = []
+    task = start(kernel, "t", lambda: None)
+    pid = kernel.pids.get(kernel.pids.of(task))
+    kernel.run(0.01)
+    in_task(kernel, lambda: results.append(call(kernel, "kill_pid", pid, SIGTERM, 1)))
+    assert results == [-ESRCH]
