@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests import golden
+from tests.real import debian
 
 from ukmod.cli import main
 
@@ -26,6 +27,18 @@ def test_what_a_run_prints(capsys: pytest.CaptureFixture[str]) -> None:
     printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
     missing = [line for line in shown("ukmod run signal_handling.ko") if line not in printed]
     assert not missing
+
+
+@pytest.mark.real
+def test_what_a_survey_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    kernel = debian.require()
+    command = f"ukmod survey -d /srv/image -S {kernel.release} e1000e ext4 kvm_intel libcrc32c nls_cp850"
+    assert main(command.replace("/srv/image", str(kernel.image)).split()) == 0
+    out = capsys.readouterr().out
+    printed = [line.strip() for line in out.partition(" seconds")[0].splitlines() if line]
+    text = shown(command)
+    assert text[: len(printed)] == printed
+    assert text[len(printed)].split() == ["seconds", "class", "module"]
 
 
 def test_make_has_the_targets() -> None:
