@@ -47,7 +47,7 @@ _PRIVATE: dict[str, int] = (
     {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 )
 """Where there is fork(2), a child gets a copy of the machine, and not the machine."""
-_PLUGGED = frozenset(("ram", "view", "_words"))
+_PLUGGED = frozenset(("ram", "view", "_words", "_ptes"))
 """Attributes of Memory that are of this process alone."""
 _GAP = 16 << PAGE_SHIFT
 """Bytes of zeros that are not worth a mapping of their own: what a host reads ahead of a fault."""
@@ -100,6 +100,8 @@ class Memory:
         self.ram = mmap.mmap(-1, self.size, **_PRIVATE)
         self.view = memoryview(self.ram)
         self._words = self.view.cast("Q")
+        self._ptes: dict[int, int] = {}
+        """By page number the indices, in ``_words``, of entries found before; no page table is ever moved."""
 
     def close(self) -> None:
         """Give the RAM back to the host. The engine that maps it must be gone before."""
@@ -274,9 +276,13 @@ class Memory:
 
     def translate(self, address: int, *, write: bool = False) -> int:
         """The physical address behind a virtual one. Raises Fault where hardware would."""
-        if 0x7FFF_FFFF_FFFF < address < 0xFFFF_8000_0000_0000 or not 0 <= address <= _MASK64:
-            raise Fault(address & _MASK64, write=write)
-        index = self._entry(address, create=False)
+        page = address >> PAGE_SHIFT
+        index = self._ptes.get(page, 0)
+        if not index:
+            if 0x7FFF_FFFF_FFFF < address < 0xFFFF_8000_0000_0000 or not 0 <= address <= _MASK64:
+                raise Fault(address & _MASK64, write=write)
+            if index := self._entry(address, create=False):
+                self._ptes[page] = index
         entry = self._words[index] if index else 0
         if not entry & PRESENT or (write and not entry & WRITE):
             if self.resolve(address, write):
