@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,3 +114,17 @@ def test_two_surveys_do_not_write_the_same_journal(path: Path) -> None:
 def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="cannot write it: Is a directory"):
         Journal(tmp_path, SETTINGS)
+    with pytest.raises(NotFoundError, match="cannot write it: it is no regular file"):
+        Journal("/dev/full", SETTINGS)
+
+
+def test_a_full_disk(path: Path) -> None:
+    with Journal(path, SETTINGS) as journal:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+        try:
+            with pytest.raises(NotFoundError, match="cannot write it: File too large"):
+                journal.add(VERDICT)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert known(path) == {}

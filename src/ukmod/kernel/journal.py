@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import asdict
+from errno import ESPIPE
 from typing import BinaryIO, Self
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
@@ -36,9 +38,10 @@ class Journal:
         try:
             self._file: BinaryIO = open(self.path, "a+b", buffering=0)  # noqa: SIM115 - close() does
         except OSError as error:
-            text = f"cannot write it: {error.strerror}"
-            raise NotFoundError(text, errno=error.errno, subject=self.path) from error
+            raise self._cannot_write(error.strerror, error.errno) from error
         try:
+            if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+                raise self._cannot_write("it is no regular file", ESPIPE)
             self._lock()
             self._read()
         except BaseException:
@@ -56,12 +59,19 @@ class Journal:
         self._file.close()
 
     def add(self, verdict: Verdict) -> None:
-        """Keep a verdict. Raises OSError for a full disk."""
+        """Keep a verdict. Raises NotFoundError if that cannot be, for a full disk say."""
         self.done[verdict.name] = verdict
         self._append(asdict(verdict))
 
     def _append(self, line: object) -> None:
-        self._file.write(json.dumps(line).encode() + b"\n")
+        try:
+            with open(self._file.fileno(), "ab", closefd=False) as file:
+                file.write(json.dumps(line).encode() + b"\n")
+        except OSError as error:
+            raise self._cannot_write(error.strerror, error.errno) from error
+
+    def _cannot_write(self, why: str | None, errno: int | None) -> NotFoundError:
+        return NotFoundError(f"cannot write it: {why}", errno=errno, subject=self.path)
 
     def _lock(self) -> None:
         with suppress(BlockingIOError):
