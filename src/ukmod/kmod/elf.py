@@ -154,6 +154,7 @@ class Elf:
         "_name_offsets",
         "_names",
         "_sections",
+        "_size",
         "_symbols",
         "_table",
         "bits",
@@ -171,6 +172,7 @@ class Elf:
         As in libkmod, its ``errno`` is ENOEXEC for what is no ELF file at all, and EINVAL for a bad one.
         """
         self._data = data
+        self._size = len(data)
         self.path = path
         self._symbols: list[Symbol] | None = None
         self._sections: tuple[Section, ...] | None = None
@@ -201,14 +203,12 @@ class Elf:
             raise self.error("the section names do not end", at + size)
 
     def __len__(self) -> int:
-        return len(self._data)
+        return self._size
 
     def read(self, offset: int, size: int, what: str) -> bytes:
         """Return a part of the file; FormatError, naming ``what``, where it does not lie inside."""
-        if offset + size > len(self._data):
-            raise self.error(
-                f"{what}: {size} bytes lie beyond the end of the file ({len(self._data)})", offset
-            )
+        if offset + size > self._size:
+            raise self.error(f"{what}: {size} bytes lie beyond the end of the file ({self._size})", offset)
         part = self._data[offset : offset + size]
         if len(part) != size:
             raise self.error("the file has shrunk", offset)
@@ -260,23 +260,30 @@ class Elf:
         Where :meth:`section_data` complains, this passes on: a section in an impossible place is none.
         """
         if name not in self._found:
-            index = min(filter(self.extent, self._indexes(name + b"\0")), default=0)
+            index = min(self._indexes(name + b"\0"), default=0)
             extent = self.extent(index)
             self._found[name] = (index, self.read(*extent, "a section")) if extent else None
         return self._found[name]
 
-    def _indexes(self, name: bytes) -> Iterator[int]:
-        """Yield the sections of a name, its NUL included, in any order, without making a Section of each."""
+    def _indexes(self, name: bytes) -> list[int]:
+        """Return the sections of a name, its NUL included, that lie within the file: the first for each place
+        where the name is. No Section is made.
+        """
         if not self._name_offsets:
             self._name_offsets = [at for at, _, _ in self.layout.place.iter_unpack(self._table)]
+        offsets = self._name_offsets
+        found = []
         at = self._names.find(name)
         while at >= 0:
-            index = -1
-            for _ in range(self._name_offsets.count(at)):
-                index = self._name_offsets.index(at, index + 1)
-                if index:
-                    yield index
+            index = 0
+            for _ in range(offsets.count(at)):
+                index = offsets.index(at, index)
+                if self.extent(index):
+                    found.append(index)
+                    break
+                index += 1
             at = self._names.find(name, at + 1)
+        return found
 
     def extent(self, index: int) -> tuple[int, int] | None:
         """Return a section's offset and size; None if it does not exist or does not lie within the file."""
@@ -284,7 +291,7 @@ class Elf:
         if not 0 < index * size_of_header < len(self._table):
             return None
         _name, offset, size = self.layout.place.unpack_from(self._table, index * size_of_header)
-        return (offset, size) if offset + size <= len(self._data) else None
+        return (offset, size) if offset + size <= self._size else None
 
     def first_global(self, name: bytes) -> int:
         """Return how many local symbols, which come first, the symbol table of a name says it has."""

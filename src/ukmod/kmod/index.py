@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     Node = tuple[bytes, int, int, int]
     """A node's prefix, the letters of its first and last child (1 and 0 if it has none), and the position of
     what comes after the prefix and the two letters."""
+    Made = tuple[bytes, bytes, list[tuple[int, int]]]
+    """A node to be written: its prefix, its values as the file has them, and (letter, number of the child in
+    the list of all nodes) by rising letter."""
 else:
     Entry = tuple
 
@@ -302,19 +305,6 @@ def write_index(entries: Iterable[Entry], *, preorder: bool = False) -> bytes:
     return _lay_out_preorder(nodes) if preorder else _lay_out(nodes)
 
 
-class _Node:
-    """A node under construction; ``parts`` are its prefix and its values as they will stand in the file."""
-
-    __slots__ = ("children", "depth", "prefix", "values")
-
-    def __init__(self, depth: int, values: bytes) -> None:
-        self.depth = depth
-        self.values = values
-        self.prefix = b""
-        self.children: list[tuple[int, int]] = []
-        """(letter, number of the child in the list of all nodes), by rising letter."""
-
-
 def _group(entries: Iterable[Entry]) -> list[tuple[bytes, bytes]]:
     """Return (key, its values as the file has them) in key order."""
     grouped: dict[str, list[tuple[int, str]]] = {}
@@ -345,50 +335,57 @@ def _value(priority: int, value: str) -> bytes:
     return _U32.pack(priority) + _ascii(value) + b"\0"
 
 
-def _build(pairs: list[tuple[bytes, bytes]]) -> list[_Node]:
+def _build(pairs: list[tuple[bytes, bytes]]) -> list[Made]:
     """Make the trie's nodes, children before parents and by letter, the root last.
 
     Keys come sorted, so the nodes that the next key does not share are complete and can be closed: ``path``
-    holds those from the root to the last key.
+    holds those from the root to the last key, with their depths.
     """
-    nodes: list[_Node] = []
-    path = [_Node(0, b"")]
-    last = b""
+    nodes: list[Made] = []
+    path: list[tuple[int, bytes, list[tuple[int, int]]]] = [(0, b"", [])]
+    if pairs and not pairs[0][0]:
+        path = [(0, pairs.pop(0)[1], [])]
+    last, number = b"", 0
 
     def close(depth: int) -> None:
         """Close all nodes deeper than ``depth``, and leave an open one there."""
-        while path[-1].depth > depth:
-            node = path.pop()
-            if path[-1].depth < depth:
-                path.append(_Node(depth, b""))
-            parent = path[-1]
-            node.prefix = last[parent.depth + 1 : node.depth]
-            parent.children.append((last[parent.depth], len(nodes)))
-            nodes.append(node)
+        while path[-1][0] > depth:
+            end, values, children = path.pop()
+            if path[-1][0] < depth:
+                path.append((depth, b"", []))
+            start, _values, siblings = path[-1]
+            siblings.append((last[start], len(nodes)))
+            nodes.append((last[start + 1 : end], values, children))
 
     for key, values in pairs:
         # The length of the common prefix, found by arithmetic: a loop over the bytes takes ten times as long.
-        shorter = min(len(key), len(last))
-        difference = int.from_bytes(key[:shorter], "big") ^ int.from_bytes(last[:shorter], "big")
-        close(shorter - (difference.bit_length() + 7) // 8)
-        if key:
-            path.append(_Node(len(key), values))
-        else:
-            path[0].values = values
+        length = min(len(key), len(last))
+        this = int.from_bytes(key[:length], "big")
+        if len(last) != length:
+            number >>= 8 * (len(last) - length)
+        close(length - ((this ^ number).bit_length() + 7) // 8)
+        path.append((len(key), values, []))
         last = key
+        number = int.from_bytes(key, "big") if len(key) != length else this
     close(0)
-    nodes.append(path[0])
+    _depth, values, children = path[0]
+    nodes.append((b"", values, children))
     return nodes
 
 
-def _lay_out(nodes: list[_Node]) -> bytes:
+def _lay_out(nodes: list[Made]) -> bytes:
     """Write the nodes in the order they have: a node's children are in the file before it."""
     parts = [b""]
     position = _HEADER.size
     references: list[int] = []
     for node in nodes:
-        references.append(_reference(node, position))
-        part = _pack(node, references)
+        prefix, values, children = node
+        if children or not prefix:
+            references.append(position | _flags(node))
+            part = _pack(node, references)
+        else:
+            references.append(position | _PREFIX | _VALUES)
+            part = b"%b\0%b" % (prefix, values)
         parts.append(part)
         position += len(part)
     _check_position(position)
@@ -396,45 +393,42 @@ def _lay_out(nodes: list[_Node]) -> bytes:
     return b"".join(parts)
 
 
-def _lay_out_preorder(nodes: list[_Node]) -> bytes:
+def _lay_out_preorder(nodes: list[Made]) -> bytes:
     """Write a node before its children."""
     order: list[int] = []
     todo = [len(nodes) - 1]
     while todo:
         number = todo.pop()
         order.append(number)
-        todo += [child for _letter, child in reversed(nodes[number].children)]
+        todo += [child for _letter, child in reversed(nodes[number][2])]
     references = [0] * len(nodes)
     position = _HEADER.size
     for number in order:
-        references[number] = _reference(nodes[number], position)
+        references[number] = position | _flags(nodes[number])
         position += len(_pack(nodes[number], references))
     _check_position(position)
     root = _HEADER.pack(MAGIC, VERSION, references[-1])
     return root + b"".join([_pack(nodes[number], references) for number in order])
 
 
-def _reference(node: _Node, position: int) -> int:
-    """Return what stands for a node in its parent."""
-    if node.prefix:
-        position |= _PREFIX
-    if node.values:
-        position |= _VALUES
-    if node.children:
-        position |= _CHILDREN
-    return position
+def _flags(node: Made) -> int:
+    """Return what a parent says of a node beside its position."""
+    prefix, values, children = node
+    return (_PREFIX if prefix else 0) | (_VALUES if values else 0) | (_CHILDREN if children else 0)
 
 
-def _pack(node: _Node, references: list[int]) -> bytes:
+def _pack(node: Made, references: list[int]) -> bytes:
     """Return a node's bytes."""
-    prefix = node.prefix + b"\0" if node.prefix else b""
-    if not node.children:
-        return prefix + node.values
-    first, last = node.children[0][0], node.children[-1][0]
+    prefix, values, children = node
+    if prefix:
+        prefix += b"\0"
+    if not children:
+        return prefix + values
+    first, last = children[0][0], children[-1][0]
     slots = [0] * (last - first + 1)
-    for letter, number in node.children:
+    for letter, number in children:
         slots[letter - first] = references[number]
-    return prefix + bytes((first, last)) + pack(f">{len(slots)}I", *slots) + node.values
+    return prefix + pack(f">BB{len(slots)}I", first, last, *slots) + values
 
 
 def _check_position(end: int) -> None:

@@ -18,10 +18,6 @@ from ukmod.kmod.elf import (
     string_at,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 __all__ = [
     "exported_symbols",
     "find_exports",
@@ -119,34 +115,46 @@ def needed_names(elf: Elf) -> tuple[list[str], set[str]]:
     module_layout, say. FormatError if there is no symbol table.
     """
     symtab, strtab = symbol_tables(elf)
+    names_at, infos = _undefined(elf, symtab)
+    if names_at and max(names_at) >= len(strtab):
+        raise elf.error("a symbol's name lies outside the names", 0)
+    if not strtab.endswith(b"\0"):
+        strtab += b"\0"
+    names = [strtab[at : strtab.find(0, at)] for at in names_at]
+    weak = [name for name, info in zip(names, infos, strict=True) if info >> 4 == STB_WEAK]
+    names += _versioned_only(elf, names)
+    return _texts([name for name in names if name] if b"" in names else names), set(_texts(weak))
+
+
+def _texts(names: list[bytes]) -> list[str]:
+    """Return names, in which there is no NUL, as text: one decoding for all of them saves much time."""
+    return _text(b"\0".join(names)).split("\0") if names else []
+
+
+def _undefined(elf: Elf, symtab: bytes) -> tuple[list[int], bytes]:
+    """Return the undefined symbols with names, after the local ones: each one's st_name and st_info."""
     brief = elf.layout.brief
-    globals_at = min(elf.first_global(b".symtab") * brief.size, len(symtab))
-    undefined = [entry for entry in brief.iter_unpack(symtab[globals_at:]) if not entry[2] and entry[0]]
+    part = symtab[elf.first_global(b".symtab") * brief.size :]
+    entries = [entry for entry in brief.iter_unpack(part) if not entry[2] and entry[0]]
     if elf.machine in (EM_SPARC, EM_SPARCV9):
         # There these declare a global register: nothing to resolve.
-        undefined = [entry for entry in undefined if entry[1] & 15 != STT_SPARC_REGISTER]
-    if undefined and max(undefined)[0] >= len(strtab):
-        raise elf.error("a symbol's name lies outside the names", 0)
-    names = _strings(strtab, [entry[0] for entry in undefined])
-    weak = {name for name, entry in zip(names, undefined, strict=True) if entry[1] >> 4 == STB_WEAK}
-    known = set(names)
-    names += [name for name in _versioned_names(elf) if name not in known]
-    return [name for name in names if name] if "" in names else names, weak
+        entries = [entry for entry in entries if entry[1] & 15 != STT_SPARC_REGISTER]
+    return [entry[0] for entry in entries], bytes([entry[1] for entry in entries])
 
 
-def _strings(table: bytes, offsets: Iterable[int]) -> list[str]:
-    """Return the strings at some offsets of a table: one decoding for all of them saves much time."""
-    text = table.decode("latin-1") + "\0"  # has the table's offsets, as UTF-8 would not
-    strings = [text[at : text.index("\0", at)] for at in offsets]
-    return strings if table.isascii() else [_text(string.encode("latin-1")) for string in strings]
-
-
-def _versioned_names(elf: Elf) -> list[str]:
+def _versioned_only(elf: Elf, names: list[bytes]) -> list[bytes]:
+    """Return the names in ``__versions`` that are not among some others."""
     found = elf.find(b"__versions")
-    size = elf.layout.version.size
-    if found is None or len(found[1]) % size:
+    layout = elf.layout.version
+    if found is None or len(found[1]) % layout.size:
         return []
-    return _strings(found[1], range(elf.bits // 8, len(found[1]), size))
+    fields = [field for _crc, field in layout.iter_unpack(found[1])]
+    # Mostly they are the same in the same order, and one more: to see that is quicker than to look up each.
+    size = layout.size - elf.bits // 8
+    if fields[: len(names)] == [name.ljust(size, b"\0") for name in names]:
+        fields = fields[len(names) :]
+    known = set(names) if len(fields) > 1 else names
+    return [name for name in [field.partition(b"\0")[0] for field in fields] if name not in known]
 
 
 def needed_symbols(elf: Elf) -> list[tuple[str, bool, int]]:
