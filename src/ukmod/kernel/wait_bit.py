@@ -50,6 +50,13 @@ class WaitBits:
         bit = memory.s32(key + self.key.bit_nr)
         return bool(memory.u8(memory.u64(key + self.key.flags) + bit // 8) >> bit % 8 & 1)
 
+    def set(self, key: int) -> None:
+        """set_bit(key->bit_nr, key->flags)."""
+        memory = self._k.memory
+        bit = memory.s32(key + self.key.bit_nr)
+        at = memory.u64(key + self.key.flags) + bit // 8
+        memory.set_u8(at, memory.u8(at) | 1 << bit % 8)
+
     def wake(self, queue: int, word: int, bit: int) -> None:
         """__wake_up_bit(): the key lies on the current stack while the waiters' functions look at it."""
         k = self._k
@@ -153,16 +160,20 @@ def _wait(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
 
 
 def _wait_lock(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
-    """__wait_on_bit_lock(): and then set it."""
-    bits, memory = k.wait_bits, k.memory
-    key = entry + bits.entry.key
-    while not (result := _wait(k, queue, entry, action, mode)):
-        if not bits.test(key):
-            bit = memory.s32(key + bits.key.bit_nr)
-            at = memory.u64(key + bits.key.flags) + bit // 8
-            memory.set_u8(at, memory.u8(at) | 1 << bit % 8)
-            return 0
-    return result
+    """__wait_on_bit_lock(): and then set it. Who waits is woken one by one, in the order they came."""
+    bits = k.wait_bits
+    waiter, key = entry + bits.entry.wq_entry, entry + bits.entry.key
+    result = 0
+    while True:
+        k.cpu.call(k.symbols.address("prepare_to_wait_exclusive"), queue, waiter, mode)
+        if bits.test(key):
+            result = k.cpu.call(action, key, mode) & 0xFFFF_FFFF
+        free = not bits.test(key)
+        if free:
+            bits.set(key)
+        if free or result:
+            k.cpu.call(k.symbols.address("finish_wait"), queue, waiter)
+            return 0 if free else result
 
 
 @export("__wait_on_bit")
