@@ -53,7 +53,8 @@ class ProcFs:
 
     def _sysctl(self, name: str) -> File:
         k = self._k
-        return File(lambda: k.sysctl[name] + "\n", lambda text: k.sysctl.write(name, text))
+        write = (lambda text: k.sysctl.write(name, text)) if k.sysctl.writable(name) else None
+        return File(lambda: k.sysctl[name] + "\n", write)
 
     def _file(self, path: str) -> File:
         if (found := self._proc().get(path)) is not None:

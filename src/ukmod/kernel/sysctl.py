@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from errno import EINVAL
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import UsageError
 from ukmod.kernel.kmod import KMOD_PATH_LEN
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
+
+_NUMBER: Final = re.compile(r"\s*-?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\s*", re.ASCII)
+
+
+def _int(text: str) -> int:
+    """An int as proc_dointvec() takes it: as in C, 32 bits. Raises ValueError."""
+    if (match := _NUMBER.fullmatch(text)) is None:
+        raise ValueError(f"'{text}' is not a number")
+    digits = match[1]
+    value = int(digits, 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10)
+    value = -value if "-" in text else value
+    if not -(1 << 31) <= value < 1 << 31:
+        raise ValueError(f"'{text}' is out of range")
+    return value
 
 
 class Sysctl:
@@ -37,9 +52,9 @@ class Sysctl:
         return {
             "kernel.modprobe": self._set_modprobe,
             "kernel.modules_disabled": self._set_modules_disabled,
-            "kernel.panic": lambda value: setattr(k.crash, "panic_timeout", int(value)),
-            "kernel.panic_on_oops": lambda value: setattr(k.crash, "panic_on_oops", bool(int(value))),
-            "kernel.panic_on_warn": lambda value: setattr(k.crash, "panic_on_warn", bool(int(value))),
+            "kernel.panic": lambda value: setattr(k.crash, "panic_timeout", _int(value)),
+            "kernel.panic_on_oops": lambda value: setattr(k.crash, "panic_on_oops", bool(_int(value))),
+            "kernel.panic_on_warn": lambda value: setattr(k.crash, "panic_on_warn", bool(_int(value))),
             "kernel.printk": self._set_printk,
         }
 
@@ -55,22 +70,29 @@ class Sysctl:
         if (store := self._set().get(name)) is None:
             reason = "it is read-only" if name in self._get() else "there is no such sysctl"
             raise UsageError(f"cannot set '{name}': {reason}", subject=name)
-        store(value)
+        try:
+            store(value)
+        except ValueError as error:
+            raise UsageError(f"cannot set '{name}': {error}", subject=name) from error
+
+    def writable(self, name: str) -> bool:
+        """May anyone write it?"""
+        return name in self._set()
 
     def write(self, name: str, text: str) -> None:
         """What writing to /proc/sys does: a newline ends the value. Raises OSError (EINVAL)."""
         try:
             self[name] = text.partition("\n")[0]
-        except ValueError as error:
-            raise OSError(EINVAL, str(error), name) from error
+        except UsageError as error:
+            raise OSError(EINVAL, error.message, name) from error
 
     def _set_modprobe(self, value: str) -> None:
         self._k.requests.modprobe_path = value[: KMOD_PATH_LEN - 1]
 
     def _set_modules_disabled(self, value: str) -> None:
-        if int(value) != 1:
+        if _int(value) != 1:
             raise ValueError("once set it cannot be taken back")
         self._k.modules.disabled = True
 
     def _set_printk(self, value: str) -> None:
-        self._k.log.console_loglevel = int(value.split(maxsplit=1)[0])
+        self._k.log.console_loglevel = _int((value.split(maxsplit=1) or [""])[0])
