@@ -226,8 +226,9 @@ def kthread_mod_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -
     workers = k.kthread_workers
     work = dwork + workers.delayed.work
     removed = workers.remove(work, dwork + workers.delayed.timer)
-    if not workers.blocked(work):
-        workers.insert_delayed(worker, dwork, delay)
+    if workers.blocked(work):  # being cancelled: that goes on, and counts as a work that was queued
+        return True
+    workers.insert_delayed(worker, dwork, delay)
     return removed
 
 
