@@ -55,8 +55,13 @@ def test_a_kernel_thread_ignores_every_signal_it_does_not_allow(kernel: Kernel) 
 
 @pytest.mark.parametrize(
     ("action", "priv", "arrives"),
-    [(SIG_KTHREAD, 0, True), (SIG_KTHREAD, 1, True), (SIG_KTHREAD_KERNEL, 0, False), (SIG_KTHREAD_KERNEL, 1, True)],
-)  # fmt: skip
+    [
+        (SIG_KTHREAD, 0, True),
+        (SIG_KTHREAD, 1, True),
+        (SIG_KTHREAD_KERNEL, 0, False),
+        (SIG_KTHREAD_KERNEL, 1, True),
+    ],
+)
 def test_allow_kernel_signal_lets_only_the_kernels_own_through(
     kernel: Kernel, action: int, priv: int, arrives: bool
 ) -> None:
