@@ -39,11 +39,11 @@ def test_work_of_a_second_says_nothing(clock: list[float]) -> None:
 def test_longer_work_writes_one_line_over_and_over(clock: list[float]) -> None:
     terminal = Terminal()
     progress = Progress(4, terminal)
-    for seconds in (2, 0.05, 2):
+    for seconds in (0.5, 1.5, 2):
         clock[0] += seconds
         progress.add("clean")
     progress.end()
-    first, second = "1/4 0.5/s, 0:06 left: 1 clean", "3/4 0.7/s, 0:01 left: 3 clean"
+    first, second = "2/4 1.0/s, 0:02 left: 2 clean", "3/4 0.8/s, 0:01 left: 3 clean"
     assert terminal.getvalue() == f"\r\x1b[K{first}\r\x1b[K{second}\r\x1b[K"
 
 

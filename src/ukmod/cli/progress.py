@@ -10,7 +10,6 @@ from typing import TextIO
 
 _FIRST = 1.0
 """Seconds that work may take without a word."""
-_AGAIN = 0.1
 _CLEAR = "\r\x1b[K"
 
 
@@ -22,16 +21,15 @@ class Progress:
         self._total = total
         self._tallies: Counter[str] = Counter()
         self._began = time.monotonic()
-        self._next = self._began + _FIRST if self._stream.isatty() else float("inf")
+        self._is_terminal = self._stream.isatty()
         self._shown = False
 
     def add(self, kind: str) -> None:
         """One more is done, and what came of it."""
         self._tallies[kind] += 1
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + _AGAIN
-            self._show(line(self._tallies, self._total, now - self._began))
+        seconds = time.monotonic() - self._began
+        if self._is_terminal and seconds >= _FIRST:
+            self._show(line(self._tallies, self._total, seconds))
 
     def end(self) -> None:
         """Leave the line empty."""
