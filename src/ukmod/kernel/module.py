@@ -63,6 +63,8 @@ class Module:
     params: int = 0
     """Address of its array of struct kernel_param."""
     param_count: int = 0
+    btf: int = 0
+    """Where its type information is while it is being loaded into a kernel with an image."""
     uses_gpl_only: bool = False
     has_versions: bool = True
     signed: bool = False

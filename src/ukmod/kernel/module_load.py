@@ -159,6 +159,7 @@ def _reserve_place(k: Kernel, module: Module) -> None:
 
 
 def _unlink(k: Kernel, module: Module) -> None:
+    image_modules.take_types_back(k, module)
     k.modules.remove(module)
     k.modules.waiters.wake_all()
     module_layout.free(module.layout, k.module_area, k.percpu)
@@ -197,7 +198,7 @@ def _link_in(k: Kernel, module: Module, elf: Elf) -> None:
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
     module_layout.index_symbols(elf, module.layout, values)
-    _read_struct(k, module)
+    _read_struct(k, module, elf)
 
 
 def _resolve(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, int]:
@@ -232,7 +233,7 @@ def _resolve_now(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, i
     return symbol, 0
 
 
-def _read_struct(k: Kernel, module: Module) -> None:
+def _read_struct(k: Kernel, module: Module, elf: Elf) -> None:
     """Fill in struct module, and take from it and its sections what the kernel needs to know."""
     memory, offset, layout = k.memory, k.types.offset, module.layout
     module.address, _ = layout.sections[".gnu.linkonce.this_module"]
@@ -250,7 +251,7 @@ def _read_struct(k: Kernel, module: Module) -> None:
     k.modules.set_refcount(module, MODULE_REF_BASE + 1)
     k.modules.set_state(module, State.UNFORMED)
     if k.image is not None:
-        image_modules.fill_struct(k, module)
+        image_modules.fill_struct(k, module, elf)
     for suffix, gpl in (("", False), ("_gpl", True)):
         module.exports.update(_exports(k, module, suffix, gpl=gpl))
 

@@ -35,6 +35,9 @@ LOG_BUF_LEN: Final = 1 << 17
 """Bytes of the ring buffer, CONFIG_LOG_BUF_SHIFT."""
 _RECORD_COST = 88
 """Bytes that a record takes besides its text: its descriptor and struct printk_info."""
+CON_ENABLED: Final = 4
+CONSOLE_NAME_LEN: Final = 16
+"""Bytes, include/linux/console.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +307,26 @@ def console_verbose(k: Kernel) -> None:
     k.log.console_loglevel = 15
 
 
-@export("register_console", "unregister_console")
-def register_console(k: Kernel, console: Ptr) -> Int:
-    """``void register_console(struct console *)``: whoever runs the kernel listens to its log."""
-    del k, console
+@export()
+def register_console(k: Kernel, console: Ptr) -> None:
+    """``void register_console(struct console *)``: messages do not go there, for whoever runs the kernel
+    listens to its log. None is asked for on the command line, so only one that enables itself is enabled.
+    """
+    if not k.types.has("console", "flags"):
+        return
+    if k.memory.u16(console + k.types.offset("console", "flags")) & CON_ENABLED:
+        _tell_of_console(k, console, "enabled")
+
+
+@export()
+def unregister_console(k: Kernel, console: Ptr) -> Int:
+    """``int unregister_console(struct console *)``."""
+    if k.types.has("console", "flags"):
+        _tell_of_console(k, console, "disabled")
     return 0
+
+
+def _tell_of_console(k: Kernel, console: int, what: str) -> None:
+    name = k.memory.read(console + k.types.offset("console", "name"), CONSOLE_NAME_LEN).split(b"\0")[0]
+    index = k.memory.u16(console + k.types.offset("console", "index"))
+    k.printk(f"printk: console [{name.decode('latin-1')}{index}] {what}\n", level=6)

@@ -149,6 +149,7 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
             leaks=tuple(map(str, k.leaks()[leaks:])),
             reports=tuple(map(str, k.reports[reports:])),
             requests=tuple(k.requests[requests:]),
+            log=tuple(record.text for record in k.core.log.records),
             seconds=round(spent, 3),
         )
 

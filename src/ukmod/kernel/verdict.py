@@ -66,13 +66,15 @@ class Verdict:
     """Memory that it misused."""
     requests: tuple[Request, ...] = ()
     """Each request_module() that was made meanwhile."""
+    log: tuple[str, ...] = ()
+    """The lines that were logged while it, and what it needs, was loaded, ran and was unloaded."""
     seconds: float = 0.0
     """Of the host's CPU time, without what it needs: the only thing that differs between two surveys."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Verdict:
         """The verdict that asdict(), and JSON, made this of. Raises TypeError or KeyError for others."""
-        texts = {name: tuple(values[name]) for name in ("warnings", "leaks", "reports")}
+        texts = {name: tuple(values[name]) for name in ("warnings", "leaks", "reports", "log")}
         return cls(**{**values, **texts, "requests": tuple(map(_request, values["requests"]))})
 
     @property

@@ -131,7 +131,6 @@ STEPS: Final[tuple[Step, ...]] = (
 
 LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
     "do_init_real_mode": "no CPU has to be woken from real mode",
-    "populate_rootfs": "there is no initramfs",
     "spawn_ksoftirqd": "softirqs run at the end of interrupts",
     "migration_init": "one CPU",
     "cpu_stop_init": "one CPU",

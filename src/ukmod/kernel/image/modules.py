@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.module import Module
+from ukmod.kmod.elf import Elf
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -25,7 +26,7 @@ SECTIONS: Final = (
 )
 
 
-def fill_struct(k: Kernel, module: Module) -> None:
+def fill_struct(k: Kernel, module: Module, elf: Elf) -> None:
     """find_module_sections(): tell the image's code where the parts of a module are."""
     types, memory = k.types, k.memory
     for section, pointer, count, size in SECTIONS:
@@ -33,7 +34,34 @@ def fill_struct(k: Kernel, module: Module) -> None:
         if start and types.has("module", pointer) and types.has("module", count):
             memory.set_u64(module.address + types.offset("module", pointer), start)
             memory.set_u32(module.address + types.offset("module", count), length // size)
+    for word in ("version", "srcversion"):
+        if word in module.modinfo and types.has("module", word):
+            text = module.modinfo[word][0].encode("utf-8", "surrogateescape") + b"\0"
+            memory.write(at := k.slab.kernel_object(len(text)), text)
+            memory.set_u64(module.address + types.offset("module", word), at)
+    _lend_types(k, module, elf)
     _fill_layout(k, module)
+
+
+def _lend_types(k: Kernel, module: Module, elf: Elf) -> None:
+    """While a module is being loaded, ``btf_data`` is its .BTF section, of which nothing stays: the image's
+    BPF code makes its own of it when it is told that the module is coming.
+    """
+    section = elf.section(".BTF")
+    if section is None or not section.size or not k.types.has("module", "btf_data"):
+        return
+    module.btf = k.vmalloc.alloc(section.size)
+    k.memory.write(module.btf, elf.section_data(section))
+    k.memory.set_u64(module.address + k.types.offset("module", "btf_data"), module.btf)
+    k.memory.set_u32(module.address + k.types.offset("module", "btf_data_size"), section.size)
+
+
+def take_types_back(k: Kernel, module: Module) -> None:
+    """The module is loaded, or will not be."""
+    if module.btf:
+        k.memory.set_u64(module.address + k.types.offset("module", "btf_data"), 0)
+        k.vmalloc.free(module.btf)
+        module.btf = 0
 
 
 def _fill_layout(k: Kernel, module: Module) -> None:
@@ -50,7 +78,8 @@ def _fill_layout(k: Kernel, module: Module) -> None:
 
 
 def init_freed(k: Kernel, module: Module) -> None:
-    """do_init_module(): the init part is gone."""
+    """do_init_module(): the init part is gone, and what only loading needed."""
+    take_types_back(k, module)
     _fill_layout(k, module)
 
 
