@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import LocalCluster
 from tests.golden import modules
 from tests.machine.imagewriter import vmlinux
 from tests.real import debian
@@ -247,28 +246,46 @@ class TestMistakes:
         assert "pip install 'ukmod[dask]'" in self.line(capsys, *words)
 
 
+CLUSTER = """
+from distributed import LocalCluster
+if __name__ == "__main__":
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        input()
+"""
+
+
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Of the scheduler of a cluster: one process with two threads."""
-    start: Callable[..., Any] = LocalCluster
-    with start(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
-        yield cluster.scheduler_address
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a cluster's scheduler. The cluster is a program of its own: its threads have no business here."""
+    program = tmp_path_factory.mktemp("cluster") / "cluster.py"
+    program.write_text(CLUSTER)
+    command = [sys.executable, str(program)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cluster:
+        assert cluster.stdout is not None
+        yield cluster.stdout.readline().strip()
+        cluster.communicate("\n")
 
 
 class TestDask:
     """--dask: a cluster's workers do it, and find the same."""
 
+    def survey(self, root: Path, *words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *arguments(root, *words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
     def test_a_cluster_finds_the_same(self, root: Path, tmp_path: Path, address: str) -> None:
         survey(root, "--journal", tmp_path / "here")
-        survey(root, "--journal", tmp_path / "there", "--dask", address)
+        there = self.survey(root, "--journal", tmp_path / "there", "--dask", address)
+        assert (there.returncode, there.stderr) == (1, "")
         assert lines(tmp_path / "here") == lines(tmp_path / "there")
 
-    def test_no_scheduler(
-        self, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("ukmod.cli.executors._CONNECT", 0.5)
-        assert survey(root, "--dask", "tcp://127.0.0.1:1") == 1
-        assert "ukmod survey: tcp://127.0.0.1:1: no Dask scheduler answers: " in capsys.readouterr().err
+    def test_no_scheduler(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "0.5s")
+        done = self.survey(root, "--dask", "tcp://127.0.0.1:1")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("ukmod survey: tcp://127.0.0.1:1: no Dask scheduler answers: ")
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.real

@@ -12,9 +12,6 @@ from ukmod.errors import MissingExtraError, NotFoundError
 from ukmod.kernel.surveyor import Surveyors, survey_apart
 from ukmod.kernel.verdict import Settings, Verdict
 
-_CONNECT = 10
-"""Seconds to wait for a cluster's scheduler."""
-
 
 @dataclass(frozen=True, slots=True)
 class Workers:
@@ -49,7 +46,7 @@ def dask(address: str) -> Iterator[Workers]:
     except ImportError as error:
         raise MissingExtraError("--dask", "dask") from error
     try:
-        client: Any = Client(address, timeout=_CONNECT)  # type: ignore[no-untyped-call]
+        client: Any = Client(address)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise NotFoundError(f"no Dask scheduler answers: {error}", subject=address) from error
     with client:
