@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from ukmod.machine.memory import Fault, Memory
@@ -49,11 +49,15 @@ class OrcTable:
     order: Sequence[int]
     """The numbers of the entries, sorted by the address from which each holds."""
     has_undefined_type: bool
+    _found: dict[int, OrcEntry | None] = field(default_factory=dict)
+    """What was found before, by code address: call traces are much alike."""
 
     def find(self, address: int) -> OrcEntry | None:
         """The entry for a code address, or None."""
-        index = bisect.bisect_right(self.order, address, key=self._address) - 1
-        return self._entry(self.order[index]) if index >= 0 else None
+        if address not in self._found:
+            index = bisect.bisect_right(self.order, address, key=self._address) - 1
+            self._found[address] = self._entry(self.order[index]) if index >= 0 else None
+        return self._found[address]
 
     def _address(self, number: int) -> int:
         place = self.ips + 4 * number
