@@ -22,6 +22,7 @@ from typing import Any, Self
 from ukmod.errors import LoadError, NotFoundError, UsageError
 from ukmod.kernel.core import Kernel as Core
 from ukmod.kernel.export import Export
+from ukmod.kernel.image import snapshot as snapshots
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.module import Module
@@ -61,7 +62,8 @@ class Kernel:
 
     tree: what modprobe loads from: a ``Tree``, a /lib/modules/<release> directory, or any directory of .ko's.
     btf: a file with the kernel's BTF (/sys/kernel/btf/vmlinux).
-    image: its vmlinuz, whose code then runs what Python does not implement; it takes seconds to bring up.
+    image: its vmlinuz, whose code then runs what Python does not implement. It takes seconds to bring up for
+    the first time.
     release: ``uname -r``; by default what the first module was built for.
     hz: CONFIG_HZ of that kernel.
     memory: bytes of RAM at most.
@@ -70,6 +72,7 @@ class Kernel:
     cmdline: the kernel's command line.
     strict_modprobe: /sbin/modprobe behaves exactly as kmod's; by default a request may carry parameters, as
     in request_module("send_signal level=3").
+    snapshot: keep what bringing up an image comes to in the user's cache, and begin with it the next time.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Kernel:
         seed: int | None = None,
         cmdline: str = "",
         strict_modprobe: bool = False,
+        snapshot: bool = True,
     ) -> None:
         self.tree = tree if isinstance(tree, Tree) or tree is None else open_tree(tree)
         self.programs = Programs()
@@ -95,15 +99,17 @@ class Kernel:
             self.programs.install(path, program)
         for path in ("/bin/sh", "/usr/bin/sh"):
             self.programs.install(path, sh)
-        self._btf, self._image = btf, image
+        self._btf = btf
+        self._image = KernelImage(os.fspath(image)) if image is not None else None
+        # Layouts that are not the image's own may be any.
+        self._snapshot = snapshot and types is None and btf is None
         self._options: dict[str, Any] = {
             "hz": hz,
             "memory": memory,
-            "realtime": realtime,
-            "seed": seed,
             "release": release,
             "cmdline": cmdline,
         }
+        self._user: dict[str, Any] = {"realtime": realtime, "seed": seed}
         self.patience = 300.0
         """Virtual seconds that insmod(), rmmod() and call() wait for what they began."""
         self._core: Core | None = None
@@ -111,12 +117,17 @@ class Kernel:
         self._sysctls: dict[str, str] = {}
         self._listeners: list[Callable[[Record], None]] = []
         if types is not None:
-            self._boot(types)
+            self._boot(lambda: types)
 
     # -- life -----------------------------------------------------------------------------------------
 
-    def _boot(self, types: Types) -> Core:
-        core = self._core = Core(types, programs=self.programs, image=self._kernel_image(), **self._options)
+    def _boot(self, types: Callable[[], Types]) -> Core:
+        if self._image is None:
+            core = Core(types(), **self._options)
+        else:
+            core = snapshots.boot(self._image, types, self._options, keep=self._snapshot)
+        core.begin(self.programs, **self._user)
+        self._core = core
         for exported, function in self._exports:
             core.symbols.add_function(exported, function, kernel=False)
         for name, value in self._sysctls.items():
@@ -124,9 +135,6 @@ class Kernel:
         for listener in self._listeners:
             core.log.on_record.append(listener)
         return core
-
-    def _kernel_image(self) -> KernelImage | None:
-        return KernelImage(os.fspath(self._image)) if self._image is not None else None
 
     def boot(self, modules: Iterable[str | os.PathLike[str]] = ()) -> Core:
         """Boot now, as the kernel that these module files (or the tree's) were built for.
@@ -139,11 +147,12 @@ class Kernel:
         if not paths and self.tree is not None and not self._btf and not self._image:
             paths = [path for name in list(self.tree.module_names())[:1] if (path := self._path_of(name))]
         elves = [Elf(_contents(path), path) for path in paths]
-        return self._boot(self._types(elves))
+        return self._boot(lambda: self._types(elves))
 
     def _types(self, modules: Sequence[Elf]) -> Types:
-        btf, image = (os.fspath(path) if path is not None else None for path in (self._btf, self._image))
-        return types_for(modules, btf=btf, kernel=image)
+        btf = os.fspath(self._btf) if self._btf is not None else None
+        # What a module knows is added when it is loaded; an image is brought up without.
+        return types_for(modules if self._image is None else (), btf=btf, kernel=self._image)
 
     def _path_of(self, name: str) -> str:
         assert self.tree is not None
@@ -176,7 +185,7 @@ class Kernel:
         """
         path = "" if isinstance(module, bytes) else os.fspath(module)
         image = module if isinstance(module, bytes) else _contents(path)
-        core = self._core or self._boot(self._types([Elf(image, path)]))
+        core = self._core or self._boot(lambda: self._types([Elf(image, path)]))
         loaded: list[Module] = []
         self._in_task(
             "insmod", lambda: loaded.append(load_module(core, image, params, path=path, flags=flags))

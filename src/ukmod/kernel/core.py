@@ -125,10 +125,10 @@ class Kernel:
         self.cpu = Cpu(self.memory)
         self.image = MappedImage(self, image) if image is not None else None
         """The real kernel that runs what Python does not implement."""
-        self.clock = Clock(hz, realtime=realtime)
+        self.clock = Clock(hz)
         self.log = Log(self.clock)
         self.percpu = PerCpu(self)
-        self.sched = Scheduler(self, self.clock, seed)
+        self.sched = Scheduler(self, self.clock)
         self.tasks = Tasks(self)
         self.symbols = SymbolTable(self, kernel_functions())
         if image is not None:
@@ -143,7 +143,7 @@ class Kernel:
         self.kallsyms = Kallsyms(self)
         self.param_ops = ParamOps(self)
         self.lib = Lib(self)
-        self.entropy = Entropy(seed)
+        self.entropy = Entropy()
         self.crash = Crash(self)
         self.slab = Slab(self)
         self.pages = Pages(self)
@@ -156,7 +156,7 @@ class Kernel:
         self.signals = Signals(self)
         self.pids = Pids(self)
         self.kthreads = Kthreads(self)
-        self.processes = Processes(self, programs or Programs())
+        self.processes = Processes(self, Programs())
         self.warned: set[Site] = set()
         """Where WARN_ON_ONCE() has warned."""
         self.softirqs = SoftIrqs(self)
@@ -185,6 +185,15 @@ class Kernel:
         watchdog.wire(self)
         self.boot: Boot | None = bring_up(self, self.image) if self.image is not None else None
         """What bringing up the image came to."""
+        self.begin(programs or Programs(), realtime=realtime, seed=seed)
+
+    def begin(self, programs: Programs, *, realtime: bool = False, seed: int | None = None) -> None:
+        """Time 0. Bringing up an image is the same for all; from here on it is this user's machine."""
+        self.processes.programs = programs
+        self.clock.begin(realtime=realtime)
+        self.sched.seed(seed)
+        if seed is not None:
+            self.entropy = Entropy(seed)
 
     def __enter__(self) -> Self:
         return self

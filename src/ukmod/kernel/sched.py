@@ -71,7 +71,7 @@ class Task:
         self.stack = stack
         self.stack_size = stack_size
         self.entry = entry
-        self.sp = stack + stack_size - 64
+        self.sp = self.stack_top
         self.depth = 0
         self.queued = False
         self.started = False
@@ -96,16 +96,21 @@ class Task:
     def __repr__(self) -> str:
         return f"<Task {self.pid}>"
 
+    @property
+    def stack_top(self) -> int:
+        """The stack pointer that it begins with."""
+        return self.stack + self.stack_size - 64
+
 
 class Scheduler:
-    """The run queue. ``seed`` makes it pick among the runnable tasks at random, reproducibly."""
+    """The run queue."""
 
-    def __init__(self, kernel: Kernel, clock: Clock, seed: int | None = None) -> None:
+    def __init__(self, kernel: Kernel, clock: Clock) -> None:
         self._k = kernel
         self.clock = clock
         self.current: Task | None = None
         self._queue: deque[Task] = deque()
-        self._random = random.Random(seed) if seed is not None else None  # noqa: S311 - not a secret
+        self._random: random.Random | None = None
         self._hub = getcurrent()
         self.in_interrupt = False
         self._polls = 0
@@ -114,6 +119,10 @@ class Scheduler:
         """The current task has woken another, which has slept and so may run before it."""
         self._since = 0
         """When the current task was switched to, in nanoseconds."""
+
+    def seed(self, seed: int | None) -> None:
+        """Pick among the runnable tasks at random, reproducibly; or, without a seed, in turn."""
+        self._random = random.Random(seed) if seed is not None else None  # noqa: S311 - not a secret
 
     # -- running --------------------------------------------------------------------------------------
 

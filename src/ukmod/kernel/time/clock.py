@@ -31,13 +31,13 @@ class Event:
 class Clock:
     """The machine's clock and its queue of events. ``hz`` is the kernel's CONFIG_HZ."""
 
-    def __init__(self, hz: int = 250, *, realtime: bool = False) -> None:
+    def __init__(self, hz: int = 250) -> None:
         self.now = 0
         """Nanoseconds since boot."""
         self.hz = hz
         self.tick = NSEC_PER_SEC // hz
         """Nanoseconds in a jiffy."""
-        self.realtime = realtime
+        self.realtime = False
         self.initial_jiffies = -300 * hz & 0xFFFF_FFFF
         """Jiffies wrap five minutes after boot, as in the kernel, to find code that cannot bear it."""
         self._events: list[Event] = []
@@ -45,6 +45,11 @@ class Clock:
         self._started = time.monotonic()
         self.on_advance: Callable[[], object] = lambda: None
         """Called when time has passed, before an event's action sees it."""
+
+    def begin(self, *, realtime: bool) -> None:
+        """Let the time that passes from now on be real time, or virtual."""
+        self.realtime = realtime
+        self._started = time.monotonic() - self.now / NSEC_PER_SEC
 
     @property
     def jiffies(self) -> int:

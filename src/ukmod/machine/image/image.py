@@ -83,10 +83,13 @@ class KernelImage:
             self.cache.put("vmlinux", data)
         return vmlinux
 
-    def __getstate__(self) -> dict[str, object]:
-        """What it says of itself, without what it is read from."""
-        state = vars(self) | {"exports": self.exports, "vermagic": self.vermagic, "banner": self.banner}
-        return {name: value for name, value in state.items() if name not in ("vmlinux", "symbols")}
+    def facts(self) -> dict[str, object]:
+        """What it says of itself and takes long to read, for ``recall``."""
+        return {"banner": self.banner, "vermagic": self.vermagic, "exports": self.exports}
+
+    def recall(self, facts: dict[str, object]) -> None:
+        """Take what this very image has said before for true."""
+        vars(self).update(facts)
 
     # Memory
 

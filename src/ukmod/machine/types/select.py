@@ -30,7 +30,7 @@ def types_for(
     modules: Elf | Iterable[Elf],
     *,
     btf: str | None = None,
-    kernel: str | None = None,
+    kernel: str | KernelImage | None = None,
     profiles_dir: str | None = None,
 ) -> Types:
     """Return what is known of the types of these modules' kernel.
@@ -41,7 +41,9 @@ def types_for(
     known, and FormatError for files that are damaged.
     """
     elves = [modules] if isinstance(modules, Elf) else list(modules)
-    graphs: list[Graph] = [read_types(path) for path in (btf, kernel) if path is not None]
+    graphs: list[Graph] = [] if btf is None else [read_types(btf)]
+    if kernel is not None:
+        graphs.append(read_types(kernel) if isinstance(kernel, str) else kernel_types(kernel))
     if not graphs and elves:
         profile = find_profile(elves[0], profiles_dir)
         graphs += [] if profile is None else [profile]
@@ -74,7 +76,12 @@ def types_of(data: bytes, path: str) -> tuple[Btf | Profile | Dwarf, KernelImage
     from ukmod.machine.image import KernelImage
 
     image = KernelImage(path)
-    return Btf(image.btf, path=path), image
+    return kernel_types(image), image
+
+
+def kernel_types(image: KernelImage) -> Btf:
+    """Return the types of a kernel image."""
+    return Btf(image.btf, path=image.path)
 
 
 def read_file(path: str) -> bytes:

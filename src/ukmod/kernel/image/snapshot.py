@@ -1,0 +1,252 @@
+"""A kernel as its image's initialisation leaves it, kept on disk, so that the next need not go through it.
+
+Bringing an image up takes seconds and always comes to the same. When it is done the machine is at rest: every
+task sleeps. So it can be written down, its RAM and Python's half, and be taken up in another process, as
+hibernation does (kernel/power/swap.c). RAM is mapped from the file, copy-on-write: what nobody touches is
+never read. Python's half is a pickle; what no pickle can hold is named in it (exported functions), made anew
+(the engine) or begun again where it slept (tasks, which are greenlets).
+
+All that bringing up depends on is in a snapshot's name. One that is not whole, or that another user may have
+written, counts for none, and so does one that cannot be read for whatever reason: nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import gc
+import hashlib
+import json
+import os
+import pickle
+import platform
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from io import BufferedReader, BytesIO
+from types import FunctionType
+from typing import Any, Final
+
+import unicorn
+from greenlet import greenlet
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.export import exports_of
+from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.image import internal
+from ukmod.kernel.sched import Task
+from ukmod.machine.image import KernelImage
+from ukmod.machine.image.cache import Cache
+from ukmod.machine.memory import Memory, Run, page_align
+from ukmod.machine.types import Types
+from ukmod.userland import Programs
+
+KEPT: Final = 4
+"""Snapshots of one image: with other options, or made by another Python or ukmod."""
+_PREFIX: Final = "snapshot-"
+_MAGIC: Final = b"ukmod snapshot\r\n"
+_HEAD: Final = struct.Struct("<16s32sQQQ")
+"""The magic, the SHA-256 of the state, its size in bytes, that of the file, and the CRC-32 of the RAM.
+
+The state follows; the RAM begins at the next page.
+"""
+_IMPORTED: Final = time.time()
+
+_State = tuple[Kernel, dict[str, object], list[tuple[int, int]]]
+"""What is pickled: the kernel, what its image says of itself, and where the pieces of RAM go."""
+
+
+def boot(
+    image: KernelImage, types: Callable[[], Types], options: Mapping[str, Any], *, keep: bool = True
+) -> Kernel:
+    """A kernel with this image, brought up: from its snapshot, if there is one.
+
+    ``types`` makes its struct layouts; ``options`` are what Kernel is told, as far as they matter for that.
+    ``keep``: use snapshots, and keep one of what had to be brought up.
+    """
+    kept = image.cache if keep else None
+    if kept is None or (program := _program()) is None:
+        return Kernel(types(), image=image, **options)
+    name = _PREFIX + hashlib.sha256(json.dumps([program, options], sort_keys=True).encode()).hexdigest()
+    if (k := load(kept, name, image, types)) is None:
+        k = Kernel(types(), image=image, **options)
+        if _program.__wrapped__() == program:
+            save(k, kept, name)
+    return k
+
+
+@cache
+def _program() -> str | None:
+    """What this program is, as far as snapshots may depend on it; None if that cannot be told, for its
+    sources have changed since this process has read them.
+    """
+    root = os.path.dirname(sys.modules["ukmod"].__file__ or "")
+    digest = hashlib.sha256()
+    for directory, inside, files in os.walk(root):
+        inside.sort()
+        for name in sorted(files):
+            if name.endswith(".py"):
+                with open(os.path.join(directory, name), "rb", buffering=0) as file:
+                    if os.fstat(file.fileno()).st_ctime > _IMPORTED:
+                        return None
+                    digest.update(f"{directory}/{name}\0".removeprefix(root).encode() + file.readall())
+    parts = digest.hexdigest(), sys.version, unicorn.__version__, sys.platform, platform.machine()
+    return "\n".join(parts)
+
+
+# -- Python's half ----------------------------------------------------------------------------------------
+
+
+@cache
+def _functions() -> dict[Callable[..., Any], tuple[str, str]]:
+    """The exported functions and their names. Some are made by others, and no pickle could name them."""
+    tables = {"kernel": kernel_functions(), "internal": exports_of(internal)}
+    return {
+        function: (table, name) for table, found in tables.items() for name, (_, function) in found.items()
+    }
+
+
+class _Writer(pickle.Pickler):
+    """Pickles a kernel without what it shares with its process."""
+
+    dispatch_table = copyreg.dispatch_table | {struct.Struct: lambda it: (struct.Struct, (it.format,))}
+
+    def __init__(self, file: BytesIO, k: Kernel) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        assert k.image is not None
+        self._shared = {
+            id(k.types): "types",
+            id(k.image.image): "image",
+            id(k.processes.programs): "programs",
+            id(kernel_functions()): "functions",
+        }
+
+    def persistent_id(self, obj: Any) -> Any:
+        """What ``_Reader`` is told of an object that it has to find itself."""
+        if isinstance(obj, FunctionType):
+            return _functions().get(obj)
+        return "stack" if isinstance(obj, greenlet) else self._shared.get(id(obj))
+
+
+class _Reader(pickle.Unpickler):
+    """Reads what ``_Writer`` has written."""
+
+    def __init__(self, file: BytesIO, shared: Mapping[str, Any]) -> None:
+        super().__init__(file)
+        self._shared = shared
+
+    def persistent_load(self, pid: Any) -> Any:
+        """The object that ``_Writer`` has named so."""
+        if isinstance(pid, tuple):
+            table, name = pid
+            return (kernel_functions() if table == "kernel" else exports_of(internal))[name][1]
+        return self._shared[pid]
+
+
+# -- the file ---------------------------------------------------------------------------------------------
+
+
+def save(k: Kernel, kept: Cache, name: str) -> bool:
+    """Keep a kernel that has been brought up; false if it cannot be written down, or kept."""
+    if not at_rest(k):
+        return False
+    assert k.image is not None
+    runs, state = k.memory.content(), BytesIO()
+    try:
+        _Writer(state, k).dump((k, k.image.image.facts(), [(run.frame, run.size) for run in runs]))
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
+        return False
+    done = kept.write(name, _parts(k.memory, state.getbuffer(), runs))
+    kept.trim(_PREFIX, KEPT)
+    return done
+
+
+def _parts(memory: Memory, state: memoryview, runs: list[Run]) -> Iterator[bytes | memoryview]:
+    start = page_align(_HEAD.size + len(state))
+    end = start + sum(run.size for run in runs)
+    digest = hashlib.sha256(state).digest()
+    head = _HEAD.pack(_MAGIC, digest, len(state), end, _checksum(memory, runs))
+    yield head
+    yield state
+    yield bytes(start - len(head) - len(state))
+    for run in runs:
+        yield memory.view[run.frame : run.end]
+
+
+def _checksum(memory: Memory, runs: list[Run]) -> int:
+    crc = 0
+    for run in runs:
+        crc = zlib.crc32(memory.view[run.frame : run.end], crc)
+    return crc
+
+
+def load(kept: Cache, name: str, image: KernelImage, types: Callable[[], Types]) -> Kernel | None:
+    """Take up the kernel of a snapshot; None if there is none, or none that can be believed."""
+    if (file := kept.open(name)) is None:
+        return None
+    with file:
+        try:
+            return _load(file, image, types)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, there is another way
+            return None
+
+
+def _load(file: BufferedReader, image: KernelImage, types: Callable[[], Types]) -> Kernel | None:
+    head = file.read(_HEAD.size)
+    magic, digest, size, end, crc = _HEAD.unpack(head)
+    if magic != _MAGIC or os.fstat(file.fileno()).st_size != end:
+        return None
+    state = file.read(size)
+    if hashlib.sha256(state).digest() != digest:
+        return None
+    shared = {"types": types(), "image": image, "programs": Programs(), "functions": kernel_functions()}
+    k, facts, places = _unpickled(state, shared | {"stack": None})
+    image.recall(facts)
+    runs = [Run(*place) for place in places]
+    k.memory.restore(file, page_align(len(head) + size), runs)
+    if _checksum(k.memory, runs) != crc:
+        k.memory.close()
+        return None
+    _take_up(k)
+    return k
+
+
+def _unpickled(state: bytes, shared: Mapping[str, Any]) -> _State:
+    collects = gc.isenabled()
+    gc.disable()  # it would look at all that is there again and again, and find nothing that is garbage
+    try:
+        found: _State = _Reader(BytesIO(state), shared).load()
+        return found
+    finally:
+        if collects:
+            gc.enable()
+
+
+# -- what is at rest --------------------------------------------------------------------------------------
+
+
+def at_rest(k: Kernel) -> bool:
+    """Can the machine be written down? Nothing runs or is about to, and every task that has begun knows what
+    is left for it to do.
+    """
+    sched = k.sched
+    idle = sched.current is None and not sched.in_interrupt and not sched.runnable()
+    return idle and not k.softirqs.pending() and all(map(_can_be_begun_again, k.tasks.all()))
+
+
+def _can_be_begun_again(task: Task) -> bool:
+    return not task.started or (task.kthread is not None and task.rest is not None and task.depth <= 1)
+
+
+def _take_up(k: Kernel) -> None:
+    """Begin again where each task sleeps, on an engine of our own."""
+    k.cpu.resume()
+    k.symbols.bind_again()
+    for task in k.tasks.all():
+        if task.started and task.rest is not None:
+            rest = task.rest
+            if task.depth:
+                rest = partial(k.cpu.go_on, rest, task.stack_top)
+            task.entry = partial(k.kthreads.go_on, rest)
