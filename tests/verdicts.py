@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.golden import DIRECTORY, RELEASE
 
-PATH = DIRECTORY / "verdicts.tsv"
+PATH = DIRECTORY / "verdicts.txt"
 _HEADER = (
     f"# What Linux {RELEASE} (Debian 12) makes of each of its modules, on one CPU under QEMU: its name, the",
     "# result of loading it after what it needs, that of removing it a second later, what the kernel said.",
-    "# A result is an errno; MODULE:ERRNO is of one that it needs. Remade by: python -m tests.real.verdicts",
+    "# Then, after a bar, the lines it logged. A result is an errno; MODULE:ERRNO is of one that it needs.",
+    "# Remade by: python -m tests.real.verdicts",
 )
 
 
@@ -27,25 +28,32 @@ class Verdict:
     """"ok" or an errno's name; empty where it was not loaded."""
     notes: str = ""
     """"oops" and "warns", where the kernel did."""
+    log: tuple[str, ...] = ()
+    """What was logged while it, and what it needs, was loaded and removed."""
 
-    def line(self) -> str:
+    def row(self) -> str:
         """As it stands in the table."""
         return "\t".join((self.name, self.load, self.unload or "-", self.notes)).rstrip()
 
 
 def load() -> dict[str, Verdict]:
     """The stored verdicts by the module's name."""
-    found = {}
+    found: dict[str, Verdict] = {}
+    name = ""
     for line in PATH.read_text().splitlines():
-        if not line.startswith("#"):
-            name, result, unload, *notes = line.split("\t")
-            found[name] = Verdict(name, result, unload.replace("-", ""), *notes)
+        if line.startswith("|"):
+            found[name] = replace(found[name], log=(*found[name].log, line[1:]))
+        elif not line.startswith("#"):
+            name, result, unload, notes, *_ = (line + "\t").split("\t")
+            found[name] = Verdict(name, result, unload.replace("-", ""), notes)
     return found
 
 
 def store(verdicts: Iterable[Verdict]) -> None:
     """Write the table, in the order of the names."""
-    lines = [*_HEADER, *sorted(verdict.line() for verdict in verdicts)]
+    lines = [*_HEADER]
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.name):
+        lines += [verdict.row(), *(f"|{line}" for line in verdict.log)]
     new = PATH.with_suffix(".new")
     new.write_text("\n".join(lines) + "\n")
     new.replace(PATH)

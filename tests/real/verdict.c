@@ -2,7 +2,8 @@
 /*
  * Runs in the guest of tests/real/verdicts.py: tries modules, one a line, and says what came of each.
  *
- * A line is paths of modules, what is needed first and the module itself last. The answer is
+ * A line is paths of modules, what is needed first and the module itself last. The answer is what the kernel
+ * logged for it, a line each that begins with a bar, and then
  *
  *   NAME ERRNO EXIT TAINT LEFT...
  *
@@ -99,6 +100,22 @@ static void take_out_all(void)
 	} while (progress);
 }
 
+/* What the kernel has logged since the last time: each read is "priority,sequence,time,flags;text\n...". */
+static void tell_log(int kmsg, int quietly)
+{
+	char record[8192];
+	ssize_t length;
+
+	while ((length = read(kmsg, record, sizeof(record) - 1)) > 0 || (length < 0 && errno == EPIPE)) {
+		if (quietly || length < 0)
+			continue;
+		record[length] = 0;
+		char *text = strchr(record, ';');
+		if (text)
+			printf("|%.*s\n", (int)strcspn(text + 1, "\n"), text + 1);
+	}
+}
+
 static void answer(const struct finding *found)
 {
 	char line[4096], taint[32] = "0";
@@ -123,7 +140,10 @@ int main(void)
 	static char line[MAX_LINE];
 	struct finding *found = mmap(NULL, sizeof(*found), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
+	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
 	while (fgets(line, sizeof(line), stdin)) {
+		tell_log(kmsg, 1);
 		*found = (struct finding){ "?", -1, -1 };
 		pid_t child = fork();
 		if (!child) {
@@ -131,6 +151,7 @@ int main(void)
 			_exit(0);
 		}
 		waitpid(child, NULL, 0);
+		tell_log(kmsg, 0);
 		take_out_all();
 		answer(found);
 	}

@@ -9,6 +9,7 @@ been found is kept in .cache/verdicts, from where a run that was broken off goes
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ PATIENCE = 240.0
 MEMORY = 1536
 """MiB: the tree lies in the guest's root."""
 _HOME = golden.REPOSITORY / ".cache" / "verdicts"
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 _WARNED, _DIED = 1 << 9, 1 << 7
 """Documentation/admin-guide/tainted-kernels.rst."""
 
@@ -55,8 +57,12 @@ class Trials:
         machine = self._machine or self._fresh()
         machine.send(" ".join(f"/lib/modules/{golden.RELEASE}/{path}" for path in paths) + "\n")
         text, answered = machine.receive("@answered\n", PATIENCE)
-        verdict = _dead(name, machine) if not answered else _verdict(name, text)
-        if not answered or _is_used(text):
+        if not answered:
+            verdict = _dead(name, machine)
+        else:
+            *log, answer = text.rstrip("\n").split("\n")
+            verdict = _verdict(name, answer, tuple(_text(line) for line in log))
+        if not answered or _is_used(answer):
             self.close()
         return verdict
 
@@ -71,6 +77,12 @@ class Trials:
         self._machine = None
 
 
+def _text(line: str) -> str:
+    """A line of the log as it was logged: /dev/kmsg escapes what is not printable."""
+    data = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), line.removeprefix("|").encode())
+    return data.decode(errors="replace").replace("\n", " ")
+
+
 def _dead(name: str, machine: qemu.Machine) -> Verdict:
     return Verdict(name, "hangs" if machine.process.poll() is None else "dies")
 
@@ -80,14 +92,14 @@ def _is_used(answer: str) -> bool:
     return bool(left) or bool(int(taint) & (_WARNED | _DIED))
 
 
-def _verdict(name: str, answer: str) -> Verdict:
+def _verdict(name: str, answer: str, log: tuple[str, ...]) -> Verdict:
     last, load, unload, taint, *_ = answer.split()
     result = {"0": "loads", "-1": "killed"}.get(load) or errorcode.get(int(load), load)
     if result != "loads" and last != name:
         result = f"{last}:{result}"
     removal = {"0": "ok", "-1": "killed"}.get(unload) or errorcode.get(int(unload), unload)
     notes = [word for word, flag in (("oops", _DIED), ("warns", _WARNED)) if int(taint) & flag]
-    return Verdict(name, result, removal if result == "loads" else "", " ".join(notes))
+    return Verdict(name, result, removal if result == "loads" else "", " ".join(notes), log)
 
 
 def run(guest: qemu.Guest, todo: dict[str, list[str]], jobs: int) -> Iterator[Verdict]:
@@ -134,7 +146,7 @@ def main(argv: list[str]) -> None:
     for count, verdict in enumerate(run(guest, todo, options.jobs), 1):
         known[verdict.name] = verdict
         verdicts.store(known.values())
-        sys.stdout.write(f"{count}/{len(todo)} {verdict.line()}\n")
+        sys.stdout.write(f"{count}/{len(todo)} {verdict.row()}\n")
         sys.stdout.flush()
 
 

@@ -32,6 +32,7 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "disable_apic": (1, 4),
     "apic_is_disabled": (1, 1),
     "slab_state": (4, 4),
+    "hrtimer_resolution": (1, 4),
     "tsc_khz": (2_000_000, 4),
     "cpu_khz": (2_000_000, 4),
     "loops_per_jiffy": (4_000_000, 8),
