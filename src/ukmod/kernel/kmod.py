@@ -51,7 +51,7 @@ class Requests:
         comm, started = k.tasks.comm(task), k.clock.now
         before, steps = {module.name for module in k.modules}, len(k.trace.steps)
         k.trace.step(task.pid, comm, "request_module", name)
-        result = self._request(name, wait=wait)
+        result, helper = self._request(name, wait=wait)
         k.trace.step(task.pid, comm, "request_module returns", str(result))
         loaded = tuple(
             module.name
@@ -59,20 +59,21 @@ class Requests:
             if module.name not in before and module.state is State.LIVE
         )
         resolved = tuple(step.detail for step in k.trace.steps[steps:] if step.what == "finit_module")
-        k.trace.requests.append(
-            Request(started, task.pid, comm, caller, name, wait, result, resolved, loaded)
+        k.trace.request(
+            Request(started, task.pid, comm, caller, name, wait, result, resolved, loaded, helper)
         )
         return result
 
-    def _request(self, name: str, *, wait: bool) -> int:
+    def _request(self, name: str, *, wait: bool) -> tuple[int, int]:
+        """The result, and the process that was modprobe."""
         if not self.modprobe_path:
-            return -ENOENT
+            return -ENOENT, 0
         if len(name.encode("utf-8", "surrogateescape")) >= MODULE_NAME_LEN:
-            return -ENAMETOOLONG
+            return -ENAMETOOLONG, 0
         if self._free == 0:
             error = self._throttle(name)
             if error:
-                return error
+                return error, 0
         self._free -= 1
         try:
             return self._call_modprobe(name, UMH_WAIT_PROC if wait else UMH_WAIT_EXEC)
@@ -98,10 +99,12 @@ class Requests:
             return left
         return 0
 
-    def _call_modprobe(self, name: str, wait: int) -> int:
+    def _call_modprobe(self, name: str, wait: int) -> tuple[int, int]:
         helpers = self._k.helpers
         argv = (self.modprobe_path, "-q", "--", name)
-        return helpers.exec(helpers.setup(self.modprobe_path, argv, ENVIRONMENT), wait | UMH_KILLABLE)
+        info = helpers.setup(self.modprobe_path, argv, ENVIRONMENT)
+        result = helpers.exec(info, wait | UMH_KILLABLE)
+        return result, info.pid
 
 
 @export("__request_module")

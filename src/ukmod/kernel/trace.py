@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ukmod.kernel.time.clock import Clock
 
@@ -35,9 +35,11 @@ class Request:
     """What it returned: 0, a wait status, or a negative errno."""
     resolved: tuple[str, ...] = ()
     """The files that the helper, modprobe, then asked the kernel to load, in order: none if the kernel has
-    the module, or nothing has that name. Of a request that does not wait none is known yet."""
+    the module, or nothing has that name."""
     loaded: tuple[str, ...] = ()
     """Modules that became live through it, in order."""
+    helper: int = 0
+    """The process that was modprobe; 0 if there was none."""
 
 
 class Trace:
@@ -51,3 +53,19 @@ class Trace:
     def step(self, pid: int, comm: str, what: str, detail: str = "") -> None:
         """Note a step, now."""
         self.steps.append(Step(self._clock.now, pid, comm, what, detail))
+        for index, request in enumerate(self.requests):
+            if request.helper == pid:
+                self.requests[index] = self._so_far(request)
+
+    def request(self, request: Request) -> None:
+        """Note a request that has returned. If it did not wait, what its helper does later is added then."""
+        self.requests.append(self._so_far(request))
+
+    def _so_far(self, request: Request) -> Request:
+        if request.wait or not request.helper:
+            return request
+        its = [step for step in self.steps if step.pid == request.helper]
+        resolved, loaded = (
+            tuple(step.detail for step in its if step.what == what) for what in ("finit_module", "live")
+        )
+        return replace(request, resolved=resolved, loaded=loaded)

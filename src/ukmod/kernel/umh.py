@@ -58,6 +58,8 @@ class SubprocessInfo:
     done: bool = False
     abandoned: bool = False
     """Nobody waits any more: whoever completes it frees it."""
+    pid: int = 0
+    """The process that becomes the program."""
     waiters: Waiters = field(kw_only=True)
 
 
@@ -204,6 +206,7 @@ class Helpers:
     def _helper(self, info: SubprocessInfo) -> int:
         """____call_usermodehelper(): become the program."""
         k = self._k
+        info.pid = k.sched.task().pid
         error = self._prepare(info)
         program = None
         if not error:
