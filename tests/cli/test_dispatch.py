@@ -77,3 +77,14 @@ class TestLinks:
         with pytest.raises(UsageError, match="in the way"):
             tools.link_tools(str(tmp_path), "/usr/bin/ukmod")
         assert os.listdir(tmp_path) == ["modprobe"]
+
+
+@pytest.mark.parametrize(("root", "status"), [("lib/modules/6.1.0", 0), ("elsewhere", 1)])
+def test_a_process_ends_with_its_tool_as_it_should(tmp_path: Path, root: str, status: int) -> None:
+    """depmod ends its process itself: its status is true, and what was registered for the end is done."""
+    (tmp_path / root).mkdir(parents=True)
+    code = "import atexit, sys, ukmod.cli as cli; atexit.register(print, 'at the end'); sys.exit(cli.main())"
+    command = [sys.executable, "-c", code, "depmod", "-b", str(tmp_path), "6.1.0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (status, "at the end\n")
+    assert (tmp_path / root / "modules.dep").exists() is (status == 0)

@@ -116,6 +116,9 @@ class FakeHost:
         self.during_system()
         return self.statuses.get(command, 0) << 8
 
+    def leave(self, status: int) -> None:
+        """Go on: the process is not the tool's alone."""
+
     def monotonic(self) -> float:
         return self.now
 

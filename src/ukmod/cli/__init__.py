@@ -31,16 +31,20 @@ _USAGE = "usage: ukmod COMMAND [ARGUMENT...]\n\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what ``argv`` asks for and return its exit status."""
+    """Run what ``argv`` asks for and return its exit status.
+
+    Without ``argv`` this is the process's main program, which a tool that is done may end.
+    """
+    ends = argv is None
     words = list(sys.argv if argv is None else argv)
     from ukmod.kmod.tools import TOOLS
 
     name = words[0].rpartition("/")[2]
     if name in TOOLS:
-        return run_tool(name, words)
+        return run_tool(name, words, ends=ends)
     arguments = words[1:]
     if arguments and arguments[0] in TOOLS:
-        return run_tool(arguments[0], arguments)
+        return run_tool(arguments[0], arguments, ends=ends)
     if arguments and arguments[0] in COMMANDS:
         return _run_command(arguments[0], arguments[1:])
     if arguments[:1] in (["-V"], ["--version"]):
@@ -56,14 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if asked else 1
 
 
-def run_tool(name: str, argv: Sequence[str]) -> int:
-    """Run one of kmod's tools on this machine; ``argv[0]`` is the name in its messages."""
+def run_tool(name: str, argv: Sequence[str], *, ends: bool = False) -> int:
+    """Run one of kmod's tools on this machine; ``argv[0]`` is the name in its messages.
+
+    With ``ends`` the process may end with it.
+    """
     from importlib import import_module
 
     from ukmod.kmod.linux import LinuxHost
 
     try:
-        status: int = import_module(f"ukmod.kmod.tools.{name}").main(argv, LinuxHost())
+        status: int = import_module(f"ukmod.kmod.tools.{name}").main(argv, LinuxHost(ends=ends))
     except KeyboardInterrupt:
         _die_of_interrupt()
         return _INTERRUPTED

@@ -158,6 +158,9 @@ class Host(Protocol):
     def system(self, command: str) -> int:
         """Run a shell command with ``environ`` and return its wait status, or -1 if it could not be run."""
 
+    def leave(self, status: int) -> None:
+        """Hear that a tool is done, but for taking apart what it made; a process of its own may end here."""
+
     def monotonic(self) -> float:
         """Return seconds on a clock that never goes back."""
 

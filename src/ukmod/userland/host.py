@@ -129,6 +129,9 @@ class ProcessHost:
         """Run an install or remove command, of the programs the emulated machine has."""
         return run_command(command, self.environ, self._process.sys)
 
+    def leave(self, status: int) -> None:
+        """Go on: the process is not the tool's alone."""
+
     def monotonic(self) -> float:
         """CLOCK_MONOTONIC, virtual."""
         return self._process.sys.clock() / 1e9

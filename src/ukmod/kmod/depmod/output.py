@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Made = tuple[bytes | str, Messages]
     """A file's content, or the text that cannot be in it, and what is to be logged."""
 
-__all__ = ["Output"]
+__all__ = ["OF_ALIASES", "OF_LINKS", "Output"]
 
 
 @record
@@ -54,8 +54,8 @@ class Output:
     def make(self, names: Container[str] | None = None, *, fork: bool = False) -> dict[str, Made]:
         """Return some or all files, and what is to be logged. With ``fork``, a child makes half of them."""
         wanted = [name for name in _FILES if names is None or name in names]
-        theirs = [name for name in wanted if name in _OF_ALIASES]
-        ours = [name for name in wanted if name not in _OF_ALIASES]
+        theirs = [name for name in wanted if name in OF_ALIASES]
+        ours = [name for name in wanted if name not in OF_ALIASES]
         if not (fork and theirs and ours):
             return _make(self, wanted)
         child = Fork(lambda: _make(self, theirs))
@@ -279,4 +279,8 @@ _FILES: dict[str, Callable[[Output], bytes]] = {
 }
 """In the order kmod writes them, which is that of its warnings."""
 
-_OF_ALIASES = ("modules.alias", "modules.alias.bin", "modules.devname")
+OF_ALIASES = ("modules.alias", "modules.alias.bin", "modules.devname")
+"""Those that need nothing but what each module says of itself."""
+
+OF_LINKS = tuple([name for name in _FILES if name not in OF_ALIASES])
+"""All others."""

@@ -17,9 +17,10 @@ from ukmod.kmod.depmod.dependencies import (
     report_symbols,
     show_dependencies,
 )
+from ukmod.kmod.depmod.forks import Fork
 from ukmod.kmod.depmod.incremental import remember, take_snapshot, update
 from ukmod.kmod.depmod.order import module_order
-from ukmod.kmod.depmod.output import Output
+from ukmod.kmod.depmod.output import OF_ALIASES, OF_LINKS, Output
 from ukmod.kmod.depmod.publish import make_directory, publish
 from ukmod.kmod.depmod.quick import is_up_to_date
 from ukmod.kmod.depmod.reader import read_all
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ukmod.kmod.depmod.config import DepmodConfig
+    from ukmod.kmod.depmod.facts import Facts
     from ukmod.kmod.depmod.output import Made, Messages
     from ukmod.kmod.host import Host
 
@@ -156,18 +158,15 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
             out = f"{out_root}/{options.module_directory}/{release}"
             return _remembering(modules, dirname, out, config, options, host, log)
     modules = module_order(modules, dirname, log.message)
-    analysis = _analyse(modules, dirname, options, kernel, host, log)
-    if analysis.cycles:
-        _report_cycles(analysis, log)
-        return 1
-    output = Output(analysis, dirname, warn_duplicates="w" in options, log=log.message)
     if "n" in options:
-        for _name, content in output.texts():
-            host.stdout.write(content.decode("utf-8", "surrogateescape"))
-        return 0
-    return _write(
-        output.finish, output.make(fork=True), {}, f"{out_root}/{options.module_directory}/{release}", log
-    )
+        return _show(modules, dirname, options, kernel, host, log)
+    complete = _make_all(modules, dirname, options, kernel, host, log)
+    if complete is None:
+        return 1
+    output, made = complete
+    status = _write(output.finish, made, {}, f"{out_root}/{options.module_directory}/{release}", log)
+    host.leave(status)
+    return status
 
 
 def _may_remember(options: _Options, files: Sequence[str]) -> bool:
@@ -198,19 +197,23 @@ def _remembering(
         order_messages = last.order_messages
     for message in order_messages:
         log.message(*message)
-    analysis = _analyse(modules, dirname, options, {}, host, log) if last is None else last.analysis
-    if analysis.cycles:
-        _report_cycles(analysis, log)
-        return 1
-    output = Output(analysis, dirname, warn_duplicates="w" in options, log=log.message)
     if last is None:
-        made, kept = output.make(fork=True), {}
+        complete = _make_all(modules, dirname, options, {}, host, log)
+        if complete is None:
+            return 1
+        output, made = complete
+        kept = {}
     else:
+        if last.analysis.cycles:
+            _report_cycles(last.analysis, log)
+            return 1
+        output = Output(last.analysis, dirname, warn_duplicates="w" in options, log=log.message)
         made = output.make(last.stale, fork=True)
         kept = {name: messages for name, (_checksum, messages) in last.kept.items()}
     status = _write(output.finish, made, kept, directory, log)
-    if status == 0 and not any(fact.failure for fact in analysis.facts):
-        remember(path, key, snapshot, analysis, order_messages, made, last)
+    if status == 0 and not any(fact.failure for fact in output.analysis.facts):
+        remember(path, key, snapshot, output.analysis, order_messages, made, last)
+    host.leave(status)
     return status
 
 
@@ -296,11 +299,8 @@ def _named(paths: Sequence[str], dirname: str, log: Log) -> list[Candidate]:
     return list(modules.values())
 
 
-def _analyse(
-    modules: list[Candidate], dirname: str, options: _Options, kernel: dict[str, int], host: Host, log: Log
-) -> Analysis:
-    checks = Checks(report="e" in options, versions=options.symvers is not None, prefix=options.prefix)
-    crcs = checks.report and checks.versions
+def _read(modules: list[Candidate], dirname: str, options: _Options, host: Host, log: Log) -> list[Facts]:
+    crcs = "e" in options and options.symvers is not None
     if "no-cache" in options or crcs:  # CRCs are not in the cache
         facts = read_all(modules, crcs=crcs, fork=True)
     else:
@@ -309,6 +309,59 @@ def _analyse(
     for module, fact in zip(modules, facts, strict=True):
         if fact.failure:
             log.err(f"failed to load symbols from {module.path}: {os.strerror(fact.failure)}")
+    return facts
+
+
+def _make_all(
+    modules: list[Candidate],
+    dirname: str,
+    options: _Options,
+    kernel: dict[str, int],
+    host: Host,
+    log: Log,
+) -> tuple[Output, dict[str, Made]] | None:
+    """Read and analyse the modules and make all files; None if there are cycles, which are reported."""
+    facts = _read(modules, dirname, options, host, log)
+    warn = "w" in options
+    # The files of aliases need no analysis: a child makes them while that is done here.
+    unlinked = Output(Analysis(modules, facts, {}, (), (), ()), dirname, warn_duplicates=warn)
+    of_aliases = Fork(lambda: unlinked.make(OF_ALIASES))
+    analysis = _analyse(modules, facts, options, kernel, host, log)
+    if analysis.cycles:
+        _report_cycles(analysis, log)
+        of_aliases.result()
+        return None
+    output = Output(analysis, dirname, warn_duplicates=warn, log=log.message)
+    return output, output.make(OF_LINKS) | of_aliases.result()
+
+
+def _show(
+    modules: list[Candidate],
+    dirname: str,
+    options: _Options,
+    kernel: dict[str, int],
+    host: Host,
+    log: Log,
+) -> int:
+    """Print the text files: ``-n``."""
+    analysis = _analyse(modules, _read(modules, dirname, options, host, log), options, kernel, host, log)
+    if analysis.cycles:
+        _report_cycles(analysis, log)
+        return 1
+    for _name, content in Output(analysis, dirname, warn_duplicates="w" in options, log=log.message).texts():
+        host.stdout.write(content.decode("utf-8", "surrogateescape"))
+    return 0
+
+
+def _analyse(
+    modules: list[Candidate],
+    facts: list[Facts],
+    options: _Options,
+    kernel: dict[str, int],
+    host: Host,
+    log: Log,
+) -> Analysis:
+    checks = Checks(report="e" in options, versions=options.symvers is not None, prefix=options.prefix)
     analysis = analyse(modules, facts, kernel, options.prefix)
     if checks.report:
         report_symbols(modules, facts, analysis.owners, kernel, checks, log.message)
