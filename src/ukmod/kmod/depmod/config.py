@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
+from ukmod.errors import UsageError
 from ukmod.kmod.config import logical_lines
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR, LOG_INFO
@@ -150,15 +151,15 @@ class _Parser:
         return True
 
     def _applies(self, pattern: str, what: str) -> bool:
-        """Tell whether a line is for this kernel: ``*``, or a regular expression found in its release.
+        """Tell whether a line is for this kernel: ``*``, or a POSIX extended expression found in its release.
 
-        POSIX has its own dialect; its differences from Python's do not come up in release names.
+        One that is none fits no kernel.
         """
-        import re
+        from ukmod.kmod.depmod.ere import search
 
         try:
-            applies = pattern == "*" or re.search(pattern, self.release) is not None
-        except re.error:
+            applies = pattern == "*" or search(pattern, self.release)
+        except UsageError:
             applies = False
         if not applies:
             self.log(LOG_INFO, f"{what} did not match {pattern}")
