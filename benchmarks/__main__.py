@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks import MissingError, Row, table
 
-_NAMES = ("demo", "start", "machine", "depmod", "modinfo", "modprobe_start", "survey")
+_NAMES = ("demo", "start", "machine", "depmod", "lookup", "modinfo", "modprobe_start", "survey")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""depmod of a whole tree, plain and compressed, and look-ups in the index it makes.
+"""depmod of a whole tree, plain and compressed.
 
 Both programs run in turn, so that what else the machine does hits both; the medians are compared.
 """
@@ -17,17 +17,15 @@ from pathlib import Path
 
 from benchmarks import Row, table
 from benchmarks.programs import UKMOD, Tree, tree
-from ukmod.kmod.index import Index
 
 _RUNS = 7
-_LOOKUPS = 10_000
 _PACKERS = {"xz": ("xz", "-0"), "zst": ("zstd", "-q", "-3", "--rm")}
 
 
 def main() -> list[Row]:
-    """Time both on the plain tree and on compressed ones, and our library on ten thousand aliases."""
+    """Time both on the plain tree and on compressed ones."""
     with tree() as plain:
-        rows = [_compare("plain tree", plain, _RUNS), _lookups(plain)]
+        rows = [_compare("plain tree", plain, _RUNS)]
         with _packed(plain, ()) as copied:
             rows += _after_changes("plain tree", copied)
         for kind, command in _PACKERS.items():
@@ -91,17 +89,6 @@ def _packed(modules: Tree, command: Sequence[str]) -> Iterator[Tree]:
         for at in range(0, len(files) if command else 0, 500):
             subprocess.run([*command, *files[at : at + 500]], check=True)
         yield Tree(Path(directory), modules.release)
-
-
-def _lookups(modules: Tree) -> Row:
-    index = Index.open(str(modules.root / "lib/modules" / modules.release / "modules.alias.bin"))
-    # What devices say of themselves: the patterns, with something in place of each wildcard.
-    words = [key.replace("*", "0") for key, _module in index.items()][:_LOOKUPS]
-    start = time.perf_counter()
-    for word in words:
-        index.lookup_wild(word)
-    took = (time.perf_counter() - start) / len(words) * 1e6
-    return Row(f"{len(words)} aliases looked up", took, None, "us each", "in one process")
 
 
 if __name__ == "__main__":

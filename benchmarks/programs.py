@@ -17,8 +17,8 @@ from benchmarks import MissingError
 
 __all__ = ["UKMOD", "Tree", "best", "tree"]
 
-UKMOD = (sys.executable, "-c", "import sys; from ukmod.cli import main; sys.exit(main(sys.argv))")
-"""Starts ukmod; what follows is its command line."""
+UKMOD = (sys.executable, "-c", "import sys; from ukmod.cli import main; sys.exit(main())")
+"""Starts ukmod as its script does; what follows is its command line."""
 
 
 @dataclass(frozen=True, slots=True)
