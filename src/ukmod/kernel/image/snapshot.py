@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from io import BufferedReader, BytesIO
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any, Final
 
 import unicorn
@@ -70,7 +70,7 @@ def boot(
     if kept is None or (program := _program()) is None:
         return Kernel(types(), image=image, **options)
     name = _PREFIX + hashlib.sha256(json.dumps([program, options], sort_keys=True).encode()).hexdigest()
-    if (k := load(kept, name, image, types)) is None:
+    if (k := load(kept, name, image)) is None:
         k = Kernel(types(), image=image, **options)
         if _program.__wrapped__() == program:
             save(k, kept, name)
@@ -108,16 +108,23 @@ def _functions() -> dict[Callable[..., Any], tuple[str, str]]:
     }
 
 
+def _read_only(items: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    """What has no name that a pickle could call it by."""
+    return MappingProxyType(items)
+
+
 class _Writer(pickle.Pickler):
     """Pickles a kernel without what it shares with its process."""
 
-    dispatch_table = copyreg.dispatch_table | {struct.Struct: lambda it: (struct.Struct, (it.format,))}
+    dispatch_table = copyreg.dispatch_table | {
+        struct.Struct: lambda it: (struct.Struct, (it.format,)),
+        MappingProxyType: lambda it: (_read_only, (dict(it),)),
+    }
 
     def __init__(self, file: BytesIO, k: Kernel) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         assert k.image is not None
         self._shared = {
-            id(k.types): "types",
             id(k.image.image): "image",
             id(k.processes.programs): "programs",
             id(kernel_functions()): "functions",
@@ -182,18 +189,18 @@ def _checksum(memory: Memory, runs: list[Run]) -> int:
     return crc
 
 
-def load(kept: Cache, name: str, image: KernelImage, types: Callable[[], Types]) -> Kernel | None:
+def load(kept: Cache, name: str, image: KernelImage) -> Kernel | None:
     """Take up the kernel of a snapshot; None if there is none, or none that can be believed."""
     if (file := kept.open(name)) is None:
         return None
     with file:
         try:
-            return _load(file, image, types)
+            return _load(file, image)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, there is another way
             return None
 
 
-def _load(file: BufferedReader, image: KernelImage, types: Callable[[], Types]) -> Kernel | None:
+def _load(file: BufferedReader, image: KernelImage) -> Kernel | None:
     head = file.read(_HEAD.size)
     magic, digest, size, end, crc = _HEAD.unpack(head)
     if magic != _MAGIC or os.fstat(file.fileno()).st_size != end:
@@ -201,7 +208,7 @@ def _load(file: BufferedReader, image: KernelImage, types: Callable[[], Types]) 
     state = file.read(size)
     if hashlib.sha256(state).digest() != digest:
         return None
-    shared = {"types": types(), "image": image, "programs": Programs(), "functions": kernel_functions()}
+    shared = {"image": image, "programs": Programs(), "functions": kernel_functions()}
     k, facts, places = _unpickled(state, shared | {"stack": None})
     image.recall(facts)
     runs = [Run(*place) for place in places]

@@ -6,15 +6,16 @@ Each format turns its records into :class:`Node` values that refer to each other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
 
 from ukmod.errors import FormatError
 from ukmod.machine.types.layout import EnumLayout, Kind, Member, Parameter, Prototype, StructLayout, Type
 
-__all__ = ["AGGREGATES", "VOID", "Field", "Graph", "Node", "Tag", "TypeSource"]
+__all__ = ["AGGREGATES", "VOID", "Field", "Graph", "Later", "Node", "Tag", "TypeSource"]
 
 _DEPTH = 64
 """Types nested in each other; the kernel's own stay below 20, so more is a loop."""
@@ -83,6 +84,34 @@ class Graph(Protocol):
 
     def function(self, name: str) -> int | None:
         """Return the number of a function's type, by the function's name."""
+
+
+class Later:
+    """A graph that is read when it is first asked; pickled it is only the way to read it."""
+
+    def __init__(self, path: str, read: Callable[[], Graph]) -> None:
+        self.path = path
+        self._read = read
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph itself."""
+        return self._read()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "_read": self._read}
+
+    def node(self, number: int) -> Node:
+        """Read a type."""
+        return self.graph.node(number)
+
+    def find(self, name: str, tags: Iterable[str]) -> int | None:
+        """Return the number of the first type of this name."""
+        return self.graph.find(name, tags)
+
+    def function(self, name: str) -> int | None:
+        """Return the number of a function's type."""
+        return self.graph.function(name)
 
 
 class TypeSource:

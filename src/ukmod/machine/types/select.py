@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ukmod.errors import LayoutError
 from ukmod.kmod.elf import ET_REL, Elf
 from ukmod.machine.types.btf import Btf, is_btf
 from ukmod.machine.types.dwarf import Dwarf
-from ukmod.machine.types.graph import Graph, TypeSource
+from ukmod.machine.types.graph import Graph, Later, TypeSource
 from ukmod.machine.types.profile import Profile, Stamp, parse_profile, read_profile
 from ukmod.machine.types.types import HOW_TO_SUPPLY, Types
 
@@ -43,11 +44,11 @@ def types_for(
     elves = [modules] if isinstance(modules, Elf) else list(modules)
     graphs: list[Graph] = [] if btf is None else [read_types(btf)]
     if kernel is not None:
-        graphs.append(read_types(kernel) if isinstance(kernel, str) else kernel_types(kernel))
+        graphs.append(read_types(kernel) if isinstance(kernel, str) else _later(kernel))
     if not graphs and elves:
         profile = find_profile(elves[0], profiles_dir)
         graphs += [] if profile is None else [profile]
-    base = next((graph for graph in graphs if isinstance(graph, Btf)), None)
+    base = next((graph for graph in graphs if isinstance(graph, Btf | Later)), None)
     types = Types(map(TypeSource, graphs), kernel=base)
     for elf in elves:
         types.add(elf)
@@ -77,6 +78,10 @@ def types_of(data: bytes, path: str) -> tuple[Btf | Profile | Dwarf, KernelImage
 
     image = KernelImage(path)
     return kernel_types(image), image
+
+
+def _later(image: KernelImage) -> Later:
+    return Later(image.path, partial(kernel_types, image))
 
 
 def kernel_types(image: KernelImage) -> Btf:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import NoReturn
 
 from ukmod.errors import LayoutError
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.btf import Btf
-from ukmod.machine.types.graph import TypeSource
+from ukmod.machine.types.graph import Later, TypeSource
 from ukmod.machine.types.layout import EnumLayout, Kind, Member, Prototype, StructLayout, Type
 
 __all__ = ["HOW_TO_SUPPLY", "Types"]
@@ -27,7 +28,7 @@ class Types:
     The first ones are of the kernel; each module that is loaded adds what its own debug information knows.
     """
 
-    def __init__(self, sources: Iterable[TypeSource] = (), *, kernel: Btf | None = None) -> None:
+    def __init__(self, sources: Iterable[TypeSource] = (), *, kernel: Btf | Later | None = None) -> None:
         """``kernel`` is the BTF that modules' own BTF goes on from; it need not be among the sources."""
         self._sources = list(sources)
         self._kernel = kernel
@@ -41,7 +42,7 @@ class Types:
     def add(self, elf: Elf) -> None:
         """Take in what a module's debug information knows; a module without any adds nothing.
 
-        Raises FormatError if it is damaged.
+        Raises FormatError if it is damaged; what is read when it is first asked for raises it then.
         """
         from ukmod.machine.types.dwarf import Dwarf
 
@@ -49,7 +50,8 @@ class Types:
             self._sources.append(TypeSource(Dwarf(elf)))
         split = elf.find(b".BTF")
         if split is not None and self._kernel is not None:
-            self._sources.append(TypeSource(Btf(split[1], base=self._kernel, path=elf.path)))
+            read = partial(_split, split[1], self._kernel, elf.path)
+            self._sources.append(TypeSource(Later(elf.path, read)))
 
     # What is asked
 
@@ -136,6 +138,13 @@ class Types:
     def _unknown(self, what: str) -> NoReturn:
         known = ", ".join(self.sources) or "nothing"
         raise LayoutError(f"the layout of {what} is not known (asked: {known}): {HOW_TO_SUPPLY}", subject="")
+
+
+def _split(data: bytes, kernel: Btf | Later, path: str) -> Btf:
+    """The BTF of a module."""
+    base = kernel.graph if isinstance(kernel, Later) else kernel
+    assert isinstance(base, Btf)
+    return Btf(data, base=base, path=path)
 
 
 def _element(kind: Type, indices: str) -> tuple[Type, int]:
