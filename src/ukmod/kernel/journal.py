@@ -1,7 +1,8 @@
 """The journal of a survey: what a survey that was stopped goes on from.
 
 A JSON object a line. The first says which survey this is, all others are verdicts, in the order in which they
-came. Two journals of the same survey are equal when they are sorted and ``seconds`` is left out.
+came. Two journals of the same survey are equal when they are sorted and times are left out: ``seconds``, and
+the speeds that some module (raid6_pq) measures, by what it gets done until the time is up, and logs.
 """
 
 from __future__ import annotations
