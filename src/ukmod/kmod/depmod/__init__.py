@@ -3,6 +3,7 @@
 Each step is a module of this package, and its result a value the next one takes:
 
 - :mod:`config`: depmod.d, that is which directories win and which are left out
+- :mod:`ere`: the regular expressions in it, which are POSIX's
 - :mod:`scan`: the directories' module files, one for each name
 - :mod:`order`: the order of modules and symbols, on which all the files depend
 - :mod:`facts`: what depmod wants to know of one module file
