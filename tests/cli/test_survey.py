@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.golden import modules
 from tests.machine.imagewriter import vmlinux
+from tests.processes import all_end, descendants
 from tests.real import debian
 from tests.real.debian import RELEASE
 
@@ -157,22 +158,7 @@ class TestJournal:
         text = f"interrupted: 1 of 2 are done; --journal {journal} goes on from there"
         assert err == f"ukmod survey: {text}\n"
         assert [line["name"] for line in lines(journal)[1:]] == ["ok_dep"]
-        assert not any(runs(pid) for pid in workers)
-
-
-def runs(pid: int) -> bool:
-    """Is there such a process, and not only what is left of it for its parent to see?"""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and theirs."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return children + [other for child in children for other in descendants(child)]
+        assert all_end(workers)
 
 
 class TestMistakes:

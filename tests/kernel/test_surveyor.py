@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.golden import modules
+from tests.processes import all_end, children
 
 from ukmod.errors import MachineError, UkmodError
 from ukmod.kernel.surveyor import Surveyors, survey_apart
@@ -36,16 +37,11 @@ def mine(surveyors: Surveyors) -> int:
     return int(surveyors._mine.child.process.pid)
 
 
-def forks(pid: int) -> list[int]:
-    """What a process has forked and not waited for."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def busy(surveyors: Surveyors, pids: set[int]) -> int:
     """Wait for another process than these that is trying a module."""
     while True:
         for child in tuple(surveyors._all):
-            if child.process.pid not in pids and forks(child.process.pid):
+            if child.process.pid not in pids and children(child.process.pid):
                 return int(child.process.pid)
         time.sleep(0.01)
 
@@ -89,7 +85,7 @@ def test_stopping_leaves_no_process(surveyors: Surveyors, settings: Settings) ->
 
     def stop() -> None:
         stopped.append(pid := busy(surveyors, set()))
-        stopped.extend(forks(pid))
+        stopped.extend(children(pid))
         surveyors.stop()
 
     killer = threading.Thread(target=stop)
@@ -99,15 +95,7 @@ def test_stopping_leaves_no_process(surveyors: Surveyors, settings: Settings) ->
     killer.join()
     surveyors.close()
     assert len(stopped) == 2
-    assert not any(runs(pid) for pid in stopped)
-
-
-def runs(pid: int) -> bool:
-    """Is there such a process, and not only what is left of it for its parent to see?"""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert all_end(stopped)
 
 
 def test_what_cannot_be_surveyed(surveyors: Surveyors) -> None:
