@@ -225,6 +225,18 @@ class TestKernel:
             capsys.readouterr().err
         )
 
+    def test_a_kernel_whose_structs_are_not_known(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "x.ko").write_bytes(module("x", "vermagic=5.0-other SMP"))
+        assert run("-d", empty_root(tmp_path), tmp_path / "x.ko") == 1
+        err = capsys.readouterr().err
+        assert "no types of its kernel are known" in err
+        assert (
+            f"no image of kernel 5.0-other was found (looked for {tmp_path}/boot/vmlinuz-5.0-other, " in err
+        )
+        assert err.count("\n") == 1
+
     @pytest.mark.real
     @pytest.mark.parametrize("name", ["nls_cp850", "crc64"])
     def test_the_modules_own(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
