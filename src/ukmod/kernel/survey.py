@@ -79,7 +79,11 @@ _TICK = 0.01
 def booted(settings: Settings) -> Kernel:
     """The kernel that this process forks from."""
     k = Kernel(tree=open_tree(settings.tree), image=settings.image or None)
-    k.boot()
+    core = k.boot()
+    if core.image is not None:
+        # Names of symbols and types are indexed when one is asked for: once here, and not in each copy.
+        core.image.get("")
+        core.types.has("")
     gc.collect()
     gc.freeze()
     return k
