@@ -42,7 +42,7 @@ OTHER_WORDS = {
     "serial_ir": "COM1 is QEMU's console",
     "speakup_ltlk": "it prints bytes that are no text",
     "tcm_qla2xxx": "it needs qla2xxx",
-    "test_bpf": "it logs more than a log buffer of the usual size holds; QEMU's kernel was given a larger one",
+    "test_bpf": "it logs more than a log buffer of the usual size holds; QEMU's has a larger one",
     "test_user_copy": "see above",
 }
 """Modules that need not log the same, and why."""
