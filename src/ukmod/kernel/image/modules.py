@@ -101,8 +101,11 @@ def add_to_sysfs(k: Kernel, module: Module) -> None:
 
 
 def remove_from_sysfs(k: Kernel, module: Module) -> None:
-    """mod_sysfs_fini()."""
+    """mod_sysfs_teardown(), of what there is: the directory of its drivers, and its own."""
     image = k.image
-    kobj = module.address + k.types.offset("module", "mkobj") + k.types.offset("module_kobject", "kobj")
+    mkobj = module.address + k.types.offset("module", "mkobj")
+    kobj = mkobj + k.types.offset("module_kobject", "kobj")
     if image is not None and k.memory.u64(kobj + k.types.offset("kobject", "kset")):
+        drivers = k.memory.u64(mkobj + k.types.offset("module_kobject", "drivers_dir"))
+        k.cpu.call(image.address("kobject_put"), drivers)
         k.cpu.call(image.address("kobject_del"), kobj)
