@@ -118,6 +118,16 @@ def ctype(annotation: Any) -> CType:
     raise UsageError(f"{annotation!r} says nothing about a C type")
 
 
+def _hint(function: Callable[..., Any], name: str) -> Any:
+    """A parameter's annotation: nearly always a name that the function's file has imported from here."""
+    hint = function.__annotations__.get(name)
+    if isinstance(hint, str):
+        hint = function.__globals__.get(hint)
+    if hint is None:
+        hint = get_type_hints(function, localns={"Kernel": Any}, include_extras=True)[name]
+    return hint
+
+
 def bind(
     function: Callable[..., Any], memory: Memory, first: tuple[Any, ...] = ()
 ) -> Callable[[memoryview], int]:
@@ -126,10 +136,10 @@ def bind(
     A parameter annotated ``VarArgs`` comes last and takes the rest. ``None`` is returned as 0 and ``bytes``
     cannot be returned. Raises UsageError for an annotation that is no C type.
     """
-    hints = get_type_hints(function, localns={"Kernel": Any}, include_extras=True)
     names = function.__code__.co_varnames[len(first) : function.__code__.co_argcount]
-    variadic = bool(names) and hints[names[-1]] is VarArgs
-    types = [ctype(hints[name]) for name in (names[:-1] if variadic else names)]
+    hints = [_hint(function, name) for name in names]
+    variadic = bool(names) and hints[-1] is VarArgs
+    types = [ctype(hint) for hint in (hints[:-1] if variadic else hints)]
     count = len(types)
     in_registers = struct.Struct("<" + "".join(t.code for t in types[:_REGISTER_ARGUMENTS])).unpack_from
     on_stack = struct.Struct("<" + "".join(t.code for t in types[_REGISTER_ARGUMENTS:]))

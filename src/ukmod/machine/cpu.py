@@ -299,7 +299,9 @@ class Cpu:
 
     def after_fork(self) -> None:
         """In the child of a fork(2), which has none of its parent's threads: watch over its own CPU."""
+        laps = self._watchdog.laps
         self._watchdog = _Watchdog(self._uc, self._period)
+        self._watchdog.laps = laps  # the slice that is under way ends where it would have
 
     def on_port_io(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
         """Have ``load(port, size in bytes)`` give what the instruction IN loads, and ``store(port, size,

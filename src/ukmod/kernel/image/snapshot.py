@@ -67,17 +67,17 @@ def boot(
     ``keep``: use snapshots, and keep one of what had to be brought up.
     """
     kept = image.cache if keep else None
-    if kept is None or (program := _program()) is None:
+    program = _program() if kept is not None else None
+    if kept is None or program is None:
         return Kernel(types(), image=image, **options)
     name = _PREFIX + hashlib.sha256(json.dumps([program, options], sort_keys=True).encode()).hexdigest()
     if (k := load(kept, name, image)) is None:
         k = Kernel(types(), image=image, **options)
-        if _program.__wrapped__() == program:
+        if _program() == program:
             save(k, kept, name)
     return k
 
 
-@cache
 def _program() -> str | None:
     """What this program is, as far as snapshots may depend on it; None if that cannot be told, for its
     sources have changed since this process has read them.

@@ -1,0 +1,316 @@
+"""A machine that was taken up from a snapshot is the machine that was brought up: in nothing can one tell."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests import normalise
+from tests.cases import CASES
+from tests.kernel import emulator
+from tests.real.debian import Debian
+from tests.steps import Case
+
+from ukmod.errors import LoadError
+from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.image import snapshot
+from ukmod.kernel.survey import load_order
+from ukmod.kmod.tree import Tree
+from ukmod.machine.image import KernelImage, cache
+
+pytestmark = pytest.mark.real
+
+EVERY = 110
+"""One of so many of Debian's modules is tried in both machines."""
+
+
+@contextmanager
+def nothing_is_brought_up() -> Iterator[None]:
+    """Here a kernel comes from a snapshot, or not at all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ukmod.kernel.core.bring_up", None)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept(kernel_package: Debian, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's cache, with a snapshot in it; its path."""
+    directory = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "_program", lambda: "this program")  # whoever edits it while tests run
+        patch.setenv("XDG_CACHE_HOME", str(directory))
+        with Kernel(image=kernel_package.vmlinuz) as k:
+            k.boot()
+        (path,) = directory.glob("ukmod/images/*/snapshot-*")
+        yield path
+
+
+@pytest.fixture(scope="module")
+def tree(kernel_package: Debian) -> Tree:
+    return open_tree(kernel_package.modules)
+
+
+@pytest.fixture(scope="module")
+def fresh(kernel_package: Debian, tree: Tree) -> Iterator[Kernel]:
+    """A machine that was brought up."""
+    with Kernel(image=kernel_package.vmlinuz, tree=tree, strict_modprobe=True, snapshot=False) as k:
+        k.boot()
+        yield k
+
+
+@pytest.fixture(scope="module")
+def taken_up(kernel_package: Debian, tree: Tree) -> Iterator[Kernel]:
+    """A machine from the snapshot."""
+    with Kernel(image=kernel_package.vmlinuz, tree=tree, strict_modprobe=True) as k:
+        with nothing_is_brought_up():
+            k.boot()
+        yield k
+
+
+def in_copy(k: Kernel, work: Callable[[Kernel], object]) -> object:
+    """What ``work`` returns in a copy of the machine, which goes with it."""
+    reader, writer = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            k.core.cpu.after_fork()
+            with os.fdopen(writer, "wb") as file:
+                file.write(pickle.dumps(work(k)))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        data = file.read()
+    os.waitpid(pid, 0)
+    return pickle.loads(data) if data else "the process died"
+
+
+def everything(k: Kernel) -> dict[str, object]:
+    """All that one can see of a machine, its RAM to the last byte included."""
+    core = k.core
+    runs = core.memory.content()
+    return {
+        "log": k.dmesg(raw=True),
+        "time": core.clock.now,
+        "tasks": [(task.pid, core.tasks.comm(task), core.tasks.state(task)) for task in core.tasks.all()],
+        "findings": [str(found) for found in (*k.oopses, *k.warnings, *k.reports, *k.leaks())],
+        "requests": k.requests,
+        "modules": [(module.name, module.address, module.state.name) for module in k.modules.values()],
+        "ram": [(run.frame, zlib.crc32(core.memory.view[run.frame : run.end])) for run in runs],
+    }
+
+
+def test_it_is_the_same_machine(fresh: Kernel, taken_up: Kernel) -> None:
+    assert everything(taken_up) == everything(fresh)
+
+
+def test_time_passes_alike(fresh: Kernel, taken_up: Kernel) -> None:
+    """Timers fire, and the kernel threads that sleep on them go on where they were."""
+
+    def five_minutes(k: Kernel) -> object:
+        k.run(300)
+        return everything(k)
+
+    assert in_copy(taken_up, five_minutes) == in_copy(fresh, five_minutes)
+
+
+def use(name: str, k: Kernel) -> dict[str, object]:
+    """Load a module with what it needs, let time pass, and unload it; all that came of it."""
+    assert k.tree is not None
+    said = ""
+    try:
+        for file in load_order(k.tree, name):
+            k.insmod(k.tree.files.real(k.tree.path(file)))
+        k.run(1)
+        k.rmmod(name.replace("-", "_"))
+    except LoadError as error:
+        said = str(error)
+    return everything(k) | {"said": said}
+
+
+def test_modules_do_the_same_in_it(fresh: Kernel, taken_up: Kernel, tree: Tree) -> None:
+    names = sorted(tree.module_names())[::EVERY]
+    assert len(names) > 30
+    for name in names:
+        assert in_copy(taken_up, partial(use, name)) == in_copy(fresh, partial(use, name)), name
+
+
+@pytest.mark.parametrize("case", CASES[::4], ids=lambda case: case.name)
+def test_cases_come_to_the_same_in_it(case: Case, fresh: Kernel, taken_up: Kernel, tmp_path: Path) -> None:
+    def run(k: Kernel) -> object:
+        k.tree = emulator.tree(tmp_path / str(os.getpid()), case.config)
+        for program in case.programs:
+            k.install(program.path, emulator._main(program) if program.executable else None)
+        text = normalise.text(case, tuple(emulator._outcomes(k, case)))
+        return text, {what: found for what, found in everything(k).items() if what != "requests"}
+
+    assert in_copy(taken_up, run) == in_copy(fresh, run)
+
+
+def test_another_process_takes_it_up(kernel_package: Debian, fresh: Kernel) -> None:
+    """One that has no object of the process that has brought it up."""
+    script = """
+import pickle, sys
+from tests.kernel.image import test_snapshot as t
+from ukmod.kernel.image import snapshot
+snapshot._program = lambda: "this program"
+with t.Kernel(image=sys.argv[1]) as k, t.nothing_is_brought_up():
+    k.boot()
+    k.run(600)
+    sys.stdout.buffer.write(pickle.dumps(t.everything(k)))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(kernel_package.vmlinuz)], check=True, capture_output=True
+    )
+
+    def ten_minutes(k: Kernel) -> object:
+        k.run(600)
+        return everything(k)
+
+    assert pickle.loads(found.stdout) == in_copy(fresh, ten_minutes)
+
+
+def test_what_the_user_asks_for_is_as_without(kernel_package: Debian) -> None:
+    """The seed, programs and exports are of the machine that is taken up, not of the one that was kept."""
+    results = []
+    for keep in (True, False):
+        with Kernel(image=kernel_package.vmlinuz, seed=7, snapshot=keep) as k:
+            k.export(lambda: 42, name="answer")
+            k.core.processes.look_up("/sbin/modprobe")
+            results.append(
+                (k.call("get_random_u64", returns="u64"), k.address("answer"), k.core.sched._random is None)
+            )
+    assert results[0] == results[1]
+    assert results[0][2] is False
+
+
+def test_a_snapshot_is_of_the_options(kernel_package: Debian, kept: Path) -> None:
+    with Kernel(image=kernel_package.vmlinuz, cmdline="quiet") as k:
+        k.boot()
+        assert k.read("/proc/cmdline") == "quiet\n"
+    others = set(kept.parent.glob("snapshot-*")) - {kept}
+    assert len(others) == 1
+    others.pop().unlink()
+
+
+# -- snapshots that are none --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "what", ["the magic", "the state", "the RAM", "half of it", "one byte more", "nothing"]
+)
+def test_one_that_is_not_whole_counts_for_none(kernel_package: Debian, kept: Path, what: str) -> None:
+    good = kept.read_bytes()
+    bad = bytearray(good)
+    match what:
+        case "the magic":
+            bad[0] ^= 1
+        case "the state":
+            bad[1000] ^= 1
+        case "the RAM":
+            bad[-20 << 20] ^= 1
+        case "half of it":
+            del bad[len(bad) // 2 :]
+        case "one byte more":
+            bad.append(0)
+        case "nothing":
+            bad.clear()
+    there = kept.parent / "bad"
+    there.write_bytes(bad)
+    there.chmod(0o600)
+    image = KernelImage(str(kernel_package.vmlinuz))
+    assert snapshot.load(cache.Cache(str(kept.parent)), "bad", image) is None
+    there.write_bytes(good)
+    k = snapshot.load(cache.Cache(str(kept.parent)), "bad", image)
+    assert k is not None
+    k.close()
+    there.unlink()
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_one_that_others_may_write_counts_for_none(kernel_package: Debian, kept: Path, mode: int) -> None:
+    image = KernelImage(str(kernel_package.vmlinuz))
+    kept.chmod(mode)
+    assert snapshot.load(cache.Cache(str(kept.parent)), kept.name, image) is None
+    kept.chmod(0o600)
+
+
+def test_one_of_another_user_counts_for_none(
+    kernel_package: Debian, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = KernelImage(str(kernel_package.vmlinuz))
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert snapshot.load(cache.Cache(str(kept.parent)), kept.name, image) is None
+
+
+def test_a_damaged_one_is_made_again(kernel_package: Debian, kept: Path) -> None:
+    kept.write_bytes(kept.read_bytes()[:-1])
+    with Kernel(image=kernel_package.vmlinuz) as k:
+        k.boot()
+    with Kernel(image=kernel_package.vmlinuz) as k, nothing_is_brought_up():
+        k.boot()
+
+
+def test_a_changed_program_neither_uses_nor_keeps_one(
+    kernel_package: Debian, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(kept.parent.iterdir())
+    monkeypatch.setattr(snapshot, "_program", lambda: None)
+    with Kernel(image=kernel_package.vmlinuz) as k:
+        k.boot()
+    assert set(kept.parent.iterdir()) == before
+
+
+def test_two_that_write_at_once(fresh: Kernel, kernel_package: Debian, kept: Path) -> None:
+    there = cache.Cache(str(kept.parent / "two"))
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(lambda _: snapshot.save(fresh.core, there, "snapshot-x"), range(2)))
+    image = KernelImage(str(kernel_package.vmlinuz))
+    k = snapshot.load(there, "snapshot-x", image)
+    assert k is not None
+    k.close()
+    assert os.listdir(there.directory) == ["snapshot-x"]
+
+
+def test_a_disk_that_is_full_keeps_nothing(fresh: Kernel, kept: Path) -> None:
+    there = cache.Cache(str(kept.parent / "full"))
+
+    def keep(k: Kernel) -> object:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        return snapshot.save(k.core, there, "snapshot-x")
+
+    assert in_copy(fresh, keep) is False
+    assert os.listdir(there.directory) == []
+
+
+def test_a_cache_that_cannot_be_made_is_done_without(fresh: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert not snapshot.save(fresh.core, cache.Cache(str(tmp_path / "file")), "snapshot-x")
+
+
+def test_only_the_latest_are_kept(tmp_path: Path) -> None:
+    there = cache.Cache(str(tmp_path))
+    for number in range(snapshot.KEPT + 3):
+        there.write(f"snapshot-{number}", (b"content",))
+        os.utime(tmp_path / f"snapshot-{number}", (number, number))
+    (tmp_path / ".snapshot-0.left").write_text("by a writer that was killed")
+    os.utime(tmp_path / ".snapshot-0.left", (0, 0))
+    there.trim("snapshot-", snapshot.KEPT)
+    assert sorted(os.listdir(tmp_path)) == [f"snapshot-{number}" for number in range(3, snapshot.KEPT + 3)]
+
+
+def test_a_machine_that_is_not_at_rest_is_not_kept(fresh: Kernel, kept: Path) -> None:
+    def busy(k: Kernel) -> object:
+        k.core.sched.wake_new(k.core.tasks.create("busy", int))
+        return snapshot.save(k.core, cache.Cache(str(kept.parent)), "snapshot-busy")
+
+    assert in_copy(fresh, busy) is False
