@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import Section, string_at
@@ -20,8 +20,7 @@ _MASK = (1 << 64) - 1
 _LONGEST_NAMESPACE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Export:
+class Export(NamedTuple):
     """An exported symbol. ``crc`` is None in a kernel without CONFIG_MODVERSIONS."""
 
     name: str
