@@ -48,6 +48,16 @@ class TestOutcome:
         assert "failed:\n  insmod: ret_enodev: its init function returned -19 (No such device)\n" in out
         assert "clean" not in out
 
+    def test_what_it_needs_is_loaded_first(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        shutil.copy(modules()["uses_exporter"], here / "uses_exporter.ko")
+        assert run(here / "uses_exporter.ko") == 0
+        assert "unloaded: uses_exporter, exporter\n" in capsys.readouterr().out
+
+    def test_what_it_needs_is_not_there(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        shutil.copy(modules()["uses_exporter"], tmp_path / "uses_exporter.ko")
+        assert run("--kernel", "none", tmp_path / "uses_exporter.ko") == 1
+        assert "insmod: uses_exporter: unknown symbol exporter_" in capsys.readouterr().out
+
     def test_no_unload(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("--no-unload", here / "ok_dep.ko") == 0
         assert "still loaded: ok_dep\n" in capsys.readouterr().out

@@ -64,10 +64,12 @@ class Need:
         return f"{self.what}; {self.search}: name it with --kernel IMAGE"
 
 
-def need_of(k: Kernel, module: str, root: str | None) -> Need | None:
+def need_of(k: Kernel, module: str, others: Sequence[str], root: str | None) -> Need | None:
     """What a module's file needs that this kernel, which has no image, has not; None if it is nothing.
 
-    root: where its tree is, if that was said; images are looked for there, and on this machine.
+    others: the modules that are loaded before it. root: where its tree is, if that was said; images are
+    looked for there, and on this machine.
+
     Raises LayoutError if there are no layouts of the module's kernel, and no image has them.
     """
     roots = _roots(module, root)
@@ -78,13 +80,13 @@ def need_of(k: Kernel, module: str, root: str | None) -> Need | None:
         if search.path is None:
             raise LayoutError(f"{error.message}; {search}", subject=error.subject) from error
         return Need("no layouts of its kernel's structs are known", search)
-    with ModuleFile(module) as file:
-        elf = Elf(file.contents(), module)
+    elf = _elf(module)
     if twice := [name for name in module_exports(elf, module) if symbols.find(name) is not None]:
         # What Python implements may be a module of that kernel: the image knows.
         what = f"Python implements {_some(twice)}, which this module exports"
         return Need(what, find_image(_vermagic(module), *roots))
-    missing = [name for name in _undefined(elf) if symbols.find(name) is None]
+    wanted = dict.fromkeys(name for it in (elf, *map(_elf, others)) for name in _undefined(it))
+    missing = [name for name in wanted if symbols.find(name) is None]
     if k.tree is not None:
         missing = [name for name in missing if not k.tree.symbols(f"symbol:{name}")]
     if not missing:
@@ -94,6 +96,11 @@ def need_of(k: Kernel, module: str, root: str | None) -> Need | None:
         exports = KernelImage(search.path).exports
         missing = [name for name in missing if name in exports]
     return Need(f"Python does not implement {_some(missing)}", search) if missing else None
+
+
+def _elf(path: str) -> Elf:
+    with ModuleFile(path) as file:
+        return Elf(file.contents(), path)
 
 
 def _undefined(elf: Elf) -> list[str]:

@@ -12,6 +12,10 @@ from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
 from ukmod.errors import LoadError, MachineError, UkmodError, UsageError
 from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.printk import Record
+from ukmod.kernel.survey import load_order
+from ukmod.kmod.modfile import ModuleFile
+from ukmod.kmod.modinfo import read_module
+from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.tree import Tree
 
 MAX_SECONDS = 10**9
@@ -23,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parse = argparse.ArgumentParser(
         prog="ukmod run",
-        description="Load a module into an emulated kernel, let it run, unload it, and report what happened.",
+        description="Load a module, and what it needs, into an emulated kernel, let it run, unload it, and"
+        " report what happened.",
         epilog="Exit status: 0 if all was clean, 1 otherwise.",
     )
     parse.add_argument("module", metavar="MODULE", help="a .ko file, or a module of the tree")
@@ -50,17 +55,17 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = parser().parse_args(argv)
     tree, module = _find(options)
-    with _kernel(options, tree, module) as k:
+    needed = _needed(tree, module)
+    with _kernel(options, tree, module, needed) as k:
         if not options.json:
             k.on_record(_print_record)
-        outcome = run(
-            k, module, " ".join(map(_quote, options.params)), options.seconds, unload=options.unload
-        )
+        params = " ".join(map(_quote, options.params))
+        outcome = run(k, module, params, options.seconds, needed=needed, unload=options.unload)
     (print_json if options.json else print_report)(outcome)
     return 0 if outcome.clean else 1
 
 
-def _kernel(options: argparse.Namespace, tree: Tree | None, module: str) -> Kernel:
+def _kernel(options: argparse.Namespace, tree: Tree | None, module: str, needed: Sequence[str]) -> Kernel:
     """The kernel to load into: with the image that is named, or that is found and needed."""
 
     def kernel(image: str | None) -> Kernel:
@@ -77,7 +82,7 @@ def _kernel(options: argparse.Namespace, tree: Tree | None, module: str) -> Kern
     if options.kernel is not None:
         return kernel(None if options.kernel == kernel_image.NONE else options.kernel)
     k = kernel(None)
-    need = kernel_image.need_of(k, module, options.dirname)
+    need = kernel_image.need_of(k, module, needed, options.dirname)
     if need is None:
         return k
     sys.stderr.write(f"ukmod run: {need}\n")
@@ -132,6 +137,22 @@ def _beside(directory: Path) -> Tree | None:
         return None
 
 
+def _needed(tree: Tree | None, module: str) -> list[str]:
+    """The files of the modules that a module needs, in the order to load them. What the tree has not, and
+    what is wrong with the file, is for the loader to say.
+    """
+    if tree is None:
+        return []
+    try:
+        with ModuleFile(module) as file:
+            info = read_module(file, module, signature=False, build_id=False)
+    except (OSError, UkmodError):
+        return []
+    known = [name for name in info.depends if tree.dependency_line(name) is not None]
+    files = dict.fromkeys(file for name in known for file in load_order(tree, name))
+    return [tree.files.real(tree.path(file)) for file in files]
+
+
 def _seconds(text: str) -> float:
     """A time that can be waited for."""
     value = float(text)
@@ -156,12 +177,17 @@ def _tree_below(root: Path, version: str | None) -> Tree:
     return open_tree(directory / versions[0])
 
 
-def run(k: Kernel, module: str, params: str, seconds: float, *, unload: bool) -> Outcome:
-    """Load, wait, unload; what came of it."""
+def run(
+    k: Kernel, module: str, params: str, seconds: float, *, needed: Sequence[str] = (), unload: bool
+) -> Outcome:
+    """Load what it needs and the module, wait, unload; what came of it."""
     failures: list[str] = []
     unloaded: list[str] = []
     try:
         try:
+            for other in needed:
+                if modname_from_path(other) not in k.modules:  # another may have requested it
+                    k.insmod(other)
             k.insmod(module, params)
         except LoadError as error:
             failures.append(f"insmod: {error}")
