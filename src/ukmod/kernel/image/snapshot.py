@@ -41,6 +41,7 @@ from ukmod.machine.image import KernelImage
 from ukmod.machine.image.cache import Cache
 from ukmod.machine.memory import Memory, Run, page_align
 from ukmod.machine.types import Types
+from ukmod.machine.types.wanted import FIRST
 from ukmod.userland import Programs
 
 KEPT: Final = 4
@@ -160,6 +161,7 @@ def save(k: Kernel, kept: Cache, name: str) -> bool:
     if not at_rest(k):
         return False
     assert k.image is not None
+    k.types.learn(FIRST)
     runs, state = k.memory.content(), BytesIO()
     try:
         _Writer(state, k).dump((k, k.image.image.facts(), [(run.frame, run.size) for run in runs]))

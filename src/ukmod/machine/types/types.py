@@ -53,6 +53,14 @@ class Types:
             read = partial(_split, split[1], self._kernel, elf.path)
             self._sources.append(TypeSource(Later(elf.path, read)))
 
+    def learn(self, names: Iterable[str]) -> None:
+        """Look these up now, so that the answers are there when they are asked for."""
+        for name in names:
+            for source in self._sources:
+                if source.struct(name) is not None:
+                    break
+            self.has(name)
+
     # What is asked
 
     def struct(self, name: str) -> StructLayout:

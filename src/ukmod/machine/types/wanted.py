@@ -6,7 +6,7 @@ name that some kernel lacks is passed over when a profile is made.
 
 from __future__ import annotations
 
-__all__ = ["WANTED"]
+__all__ = ["FIRST", "WANTED"]
 
 WANTED: tuple[str, ...] = tuple(
     """
@@ -48,3 +48,16 @@ WANTED: tuple[str, ...] = tuple(
     """.split()  # noqa: SIM905 - the table is easier to read, and to add to, as text
 )
 """Names of structs, unions, enums and typedefs, in the order of their subject."""
+
+FIRST: tuple[str, ...] = tuple(
+    """
+    module module_kobject module_attribute module_layout module_memory module_state mod_arch_specific
+    kernel_param kernel_param_ops kparam_array kparam_string kernel_symbol bug_entry
+    exception_table_entry orc_entry jump_entry static_call_site tracepoint kobject kset list_head
+    hlist_node device kernfs_node va_format resource rcu_head srcu_struct notifier_block
+    timer_list hrtimer work_struct delayed_work kthread_work kthread_delayed_work kthread_worker
+    tasklet_struct completion wait_queue_head wait_queue_entry mutex semaphore rw_semaphore spinlock
+    irq_work seq_file file kmem_cache page percpu_counter ratelimit_state
+    """.split()  # noqa: SIM905 - as above
+)
+"""What nearly every module that is loaded makes the kernel half ask for."""
