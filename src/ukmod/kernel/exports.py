@@ -56,7 +56,7 @@ from ukmod.kernel.lib import (
     vsprintf,
 )
 from ukmod.kernel.locking import mutex, rwsem, semaphore, spinlock
-from ukmod.kernel.mm import kmem_cache, page_alloc, percpu, slab, uaccess, vmalloc
+from ukmod.kernel.mm import kmem_cache, noprof, page_alloc, percpu, slab, uaccess, vmalloc
 from ukmod.kernel.time import hrtimer, sleep_timeout, time, timekeeping, timer
 
 SUBSYSTEMS: tuple[ModuleType, ...] = (
@@ -98,6 +98,7 @@ SUBSYSTEMS: tuple[ModuleType, ...] = (
     semaphore,
     signal,
     slab,
+    noprof,
     sleep_timeout,
     softirq,
     sort,

@@ -113,6 +113,7 @@ STEPS: Final[tuple[Step, ...]] = (
     Step("seq_file_init"),
     Step("proc_root_init"),
     Step("nsfs_init"),
+    Step("pidfs_init"),
     Step("cpuset_init"),
     Step("cgroup_init"),
     Step("taskstats_init_early"),
@@ -124,6 +125,7 @@ STEPS: Final[tuple[Step, ...]] = (
     Step("acpi_subsystem_init"),
     _ours("workqueue_init", "workqueues are Python's"),
     _without("smp_init", "one CPU"),
+    Step("async_init"),
     Step("padata_init"),
     Step("driver_init"),
     Step("init_irq_proc"),
@@ -229,6 +231,13 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
         # All nodes are possible at first. nodemask_t has no name that struct layouts know.
         mask = image.symbols.size_at(states) // NR_NODE_STATES
         k.memory.write(states, (1).to_bytes(mask, "little"))
+    if (trace := image.get("global_trace")) is not None and k.types.has("trace_array", "events"):
+        # tracer_alloc_buffers(): nothing traces, so there are no events and no CPUs with buffers.
+        events = trace + k.types.offset("trace_array", "events")
+        k.memory.write(events, events.to_bytes(8, "little") * 2)
+        mask = trace + k.types.offset("trace_array", "tracing_cpumask")
+        k.memory.set_u64(mask, nobody := k.slab.kernel_object(CPUMASK_BYTES))
+        image.set("tracing_buffer_mask", nobody)
     if k.types.has("pglist_data") and (nodes := image.get("node_data")) is not None:
         _one_node(k, image, nodes)
 
@@ -242,6 +251,8 @@ def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
     for n in range(types.enum("zone_type").values["__MAX_NR_ZONES"]):
         zone = zones + n * types.sizeof("zone")
         memory.set_u64(zone + types.offset("zone", "zone_pgdat"), node)
+    if (init := image.get("lru_gen_init_pgdat")) is not None:
+        k.run_task("swapper/0", partial(_run, k, init, [], node), limit=PATIENCE)  # since v6.3
     _cpu_maps(k, image)
     image.set("vm_zone_stat", memory.size >> PAGE_SHIFT)
 
@@ -307,8 +318,8 @@ def _call(k: Kernel, image: MappedImage, name: str, address: int, level: str) ->
     return Done(name, level, str(value - (1 << 32) if value >> 31 else value))
 
 
-def _run(k: Kernel, address: int, results: list[int]) -> int:
-    results.append(k.cpu.call(address) & 0xFFFF_FFFF)
+def _run(k: Kernel, address: int, results: list[int], *arguments: int) -> int:
+    results.append(k.cpu.call(address, *arguments) & 0xFFFF_FFFF)
     return 0
 
 

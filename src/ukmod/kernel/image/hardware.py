@@ -33,12 +33,13 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "apic_is_disabled": (1, 1),
     "slab_state": (4, 4),
     "hrtimer_resolution": (1, 4),
+    "hashdist": (0, 4),
     "tsc_khz": (2_000_000, 4),
     "cpu_khz": (2_000_000, 4),
     "loops_per_jiffy": (4_000_000, 8),
 }
 """Variables that setup_arch(), setup_nr_cpu_ids() and their like would set: value and size in bytes.
-``slab_state`` is FULL: the allocator is there."""
+``slab_state`` is FULL: the allocator is there; with one node, ``hashdist`` is 0."""
 
 
 def wire(k: Kernel) -> None:

@@ -175,6 +175,13 @@ def module_alloc(k: Kernel, size: ULong) -> Ptr:
 
 
 @export()
+def execmem_alloc(k: Kernel, kind: UInt, size: SizeT) -> Ptr:
+    """void *execmem_alloc(enum execmem_type type, size_t size): what was module_alloc() before v6.10."""
+    del kind
+    return k.module_area.alloc(size)
+
+
+@export("module_memfree", "execmem_free")
 def module_memfree(k: Kernel, address: Ptr) -> None:
     """void module_memfree(void *module_region)."""
     if address:
@@ -230,6 +237,16 @@ def free_unref_page_list(k: Kernel, head: Ptr) -> None:
     k.memory.set_u64(head + 8, head)
 
 
+@export()
+def free_unref_folios(k: Kernel, batch: Ptr) -> None:
+    """void free_unref_folios(struct folio_batch *folios): the same, since v6.10."""
+    count = batch + k.types.offset("folio_batch", "nr")
+    first = batch + k.types.offset("folio_batch", "folios")
+    for n in range(k.memory.read(count, 1)[0]):
+        k.pages.free(k.pages.frame_of(k.memory.u64(first + 8 * n)))
+    k.memory.write(count, b"\0")
+
+
 @export("__ksize")
 def ksize(k: Kernel, address: Ptr) -> SizeT:
     """size_t __ksize(const void *object): struct pages do not tell that they are the slab allocator's."""
@@ -243,14 +260,15 @@ def free_resource(k: Kernel, resource: Ptr) -> None:
         k.slab.kfree(resource)
 
 
-@export("__alloc_pages_bulk", "alloc_pages_bulk_array_mempolicy")
+@export("__alloc_pages_bulk", "alloc_pages_bulk_array_mempolicy", "alloc_pages_bulk_noprof",
+        "alloc_pages_bulk_array_mempolicy_noprof")  # fmt: skip
 def alloc_pages_bulk(k: Kernel) -> ULong:
     """unsigned long __alloc_pages_bulk(...): no page at once; callers go on one by one."""
     del k
     return 0
 
 
-@export("__vmalloc_node_range", "__vmalloc_node")
+@export("__vmalloc_node_range", "__vmalloc_node", "__vmalloc_node_range_noprof", "__vmalloc_node_noprof")
 def vmalloc_node_range(k: Kernel, size: ULong, align: ULong) -> Ptr:
     """void *__vmalloc_node_range(unsigned long size, unsigned long align, ...)."""
     del align

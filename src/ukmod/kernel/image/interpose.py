@@ -80,6 +80,8 @@ RETURNS: Final = {
     "preempt_schedule_notrace": "the same",
     "rcu_read_unlock_special": "grace periods look at who reads; readers need not report",
     "rcu_note_context_switch": "the same",
+    "kfree_rcu_scheduler_running": "RCU is Python's",
+    "workqueue_set_min_active": "workqueues are Python's",
     "folio_add_lru": "memory is not reclaimed: pages need no order",
     "folio_add_lru_vma": "the same",
     "lru_add_drain": "the same",

@@ -12,7 +12,7 @@ from ukmod.kernel.orc import OrcTable
 from ukmod.kernel.symbols import Symbol
 from ukmod.machine.image import KernelImage, Segment, SymbolTable
 from ukmod.machine.image import Symbol as Kallsym
-from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, page_align
+from ukmod.machine.memory import NX, PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -54,7 +54,7 @@ class MappedImage:
         return page_align(address + size) if address else self.start
 
     def _map(self, segment: Segment) -> None:
-        """Text cannot be written; all the rest can, until the image's own initialisation is over."""
+        """Everything can be written until the image's own initialisation is over: early code patches text."""
         memory, frame = self._k.memory, self.frame + segment.vaddr - self.start
         content = memoryview(self.image.data)[segment.offset : segment.offset + segment.file_size]
         memory.view[frame : frame + segment.file_size] = content
@@ -62,15 +62,16 @@ class MappedImage:
         end = page_align(segment.vaddr + segment.size)
         text_end = min(self.text_end, end) if segment.flags & _PF_X else segment.vaddr
         if segment.vaddr < text_end:
-            memory.map(segment.vaddr, frame, text_end - segment.vaddr, READ_EXEC)
+            memory.map(segment.vaddr, frame, text_end - segment.vaddr, READ_WRITE & ~NX)
         start = max(segment.vaddr, text_end)
         # The last segment holds the init code among the init data, which is why the linker marks it RWX.
-        prot = READ_WRITE & ~(1 << 63) if segment.flags == 7 else READ_WRITE
+        prot = READ_WRITE & ~NX if segment.flags == 7 else READ_WRITE
         memory.map(start, frame + start - segment.vaddr, end - start, prot)
 
     def mark_rodata_ro(self) -> None:
-        """mark_rodata_ro(): what is constant after initialisation cannot be written any more."""
+        """mark_rodata_ro(): text and what is constant after initialisation cannot be written any more."""
         memory = self._k.memory
+        memory.protect(self.start, self.text_end - self.start, READ_EXEC)
         end = self._section_end("__modver")
         memory.protect(self.text_end, end - self.text_end, READ_ONLY)
 

@@ -178,7 +178,7 @@ def _strscpy(k: Kernel, dest: int, src: int, count: int, *, pad: bool) -> int:
     return len(text)
 
 
-@export()
+@export("strscpy", "sized_strscpy")
 def strscpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
     """``ssize_t strscpy(char *dest, const char *src, size_t count)``: the length, or -E2BIG if cut."""
     return _strscpy(k, dest, src, count, pad=False)

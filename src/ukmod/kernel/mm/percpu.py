@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
 from ukmod.kernel.export import export
-from ukmod.machine.abi import GfpT, Ptr, SizeT
+from ukmod.machine.abi import Bool, GfpT, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 
 if TYPE_CHECKING:
@@ -138,6 +138,13 @@ def alloc_percpu(k: Kernel, size: SizeT, align: SizeT) -> Ptr:
 def alloc_percpu_gfp(k: Kernel, size: SizeT, align: SizeT, gfp: GfpT) -> Ptr:
     """void __percpu *__alloc_percpu_gfp(size_t size, size_t align, gfp_t gfp)."""
     del gfp
+    return _alloc(k, size, align)
+
+
+@export("pcpu_alloc_noprof", gpl=True)
+def pcpu_alloc(k: Kernel, size: SizeT, align: SizeT, reserved: Bool, gfp: GfpT) -> Ptr:
+    """void __percpu *pcpu_alloc_noprof(size_t size, size_t align, bool reserved, gfp_t gfp)."""
+    del reserved, gfp
     return _alloc(k, size, align)
 
 

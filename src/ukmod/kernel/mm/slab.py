@@ -255,7 +255,7 @@ def kmalloc(k: Kernel, size: SizeT, gfp: GfpT) -> Ptr:
     return k.slab.kmalloc(size, gfp)
 
 
-@export("__kmalloc_node", "__kmalloc_node_track_caller", "kmalloc_large_node")
+@export("__kmalloc_node", "__kmalloc_node_track_caller", "kmalloc_large_node", "__kmalloc_large_node_noprof")
 def kmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
     """Void *__kmalloc_node(size_t size, gfp_t flags, int node)."""
     del node
@@ -276,7 +276,7 @@ def kmalloc_trace(k: Kernel, cache: Ptr, gfp: GfpT, size: SizeT) -> Ptr:
     return k.slab.kmalloc(size, gfp)
 
 
-@export("kmalloc_node_trace", "kmem_cache_alloc_node_trace")
+@export("kmalloc_node_trace", "kmem_cache_alloc_node_trace", "__kmalloc_cache_node_noprof")
 def kmalloc_node_trace(k: Kernel, cache: Ptr, gfp: GfpT, node: Int, size: SizeT) -> Ptr:
     """Void *kmalloc_node_trace(struct kmem_cache *s, gfp_t flags, int node, size_t size)."""
     del cache, node
@@ -347,7 +347,7 @@ def kvfree_sensitive(k: Kernel, address: Ptr, size: SizeT) -> None:
     kvfree(k, address)
 
 
-@export("kvmalloc_node", "__kvmalloc_node_noprof")
+@export("kvmalloc_node")
 def kvmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
     """void *kvmalloc_node(size_t size, gfp_t flags, int node): kmalloc(), or vmalloc() for what is large."""
     del node

@@ -72,6 +72,10 @@ class Vmalloc:
         """is_vmalloc_addr()."""
         return VMALLOC_START <= address < VMALLOC_END
 
+    def size_of(self, address: int) -> int:
+        """The size of the area that begins at ``address`` in bytes, whole pages; 0 if none does."""
+        return self._live[address][0] if address in self._live else 0
+
     def disown(self) -> None:
         """What has been allocated so far is the kernel's own."""
         self._own = self._live.keys() | self._own
@@ -112,7 +116,16 @@ class Vmalloc:
 
 
 @export(
-    "vmalloc", "vzalloc", "vmalloc_user", "vmalloc_32", "vmalloc_32_user", "vmalloc_noprof", "vzalloc_noprof"
+    "vmalloc",
+    "vzalloc",
+    "vmalloc_user",
+    "vmalloc_32",
+    "vmalloc_32_user",
+    "vmalloc_noprof",
+    "vzalloc_noprof",
+    "vmalloc_user_noprof",
+    "vmalloc_32_noprof",
+    "vmalloc_32_user_noprof",
 )
 def vmalloc(k: Kernel, size: ULong) -> Ptr:
     """void *vmalloc(unsigned long size)."""

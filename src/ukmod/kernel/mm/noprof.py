@@ -1,0 +1,54 @@
+"""The allocator as Linux 6.10 and later name it: what changed its parameters, too, when it got ``_noprof``.
+
+With CONFIG_SLAB_BUCKETS some functions take a ``kmem_buckets *`` after the size. The image's own types say
+whether they do. What only got another name has that beside the old one, where the function is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.export import export
+from ukmod.kernel.mm.slab import ZERO_SIZE_PTR, kvmalloc_node, kvrealloc
+from ukmod.machine.abi import CStr, GfpT, Ptr, SizeT, UInt, ULong
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+_WITHOUT_BUCKETS = 3
+"""Parameters of __kmalloc_node_noprof(): size, flags, node."""
+
+
+def _flags(k: Kernel, second: int, third: int) -> int:
+    """The gfp_t, whichever parameter it is: of the low 32 bits of a register."""
+    prototype = k.types.prototype("__kmalloc_node_noprof")
+    buckets = prototype is not None and len(prototype.parameters) > _WITHOUT_BUCKETS
+    return (third if buckets else second) & 0xFFFF_FFFF
+
+
+@export("__kmalloc_node_noprof", "__kmalloc_node_track_caller_noprof")
+def kmalloc_node_noprof(k: Kernel, size: SizeT, second: ULong, third: ULong) -> Ptr:
+    """void *__kmalloc_node_noprof(size_t size, [kmem_buckets *b,] gfp_t flags, int node)."""
+    return k.slab.kmalloc(size, _flags(k, second, third))
+
+
+@export("__kvmalloc_node_noprof")
+def kvmalloc_node_noprof(k: Kernel, size: SizeT, second: ULong, third: ULong) -> Ptr:
+    """void *__kvmalloc_node_noprof(size_t size, [kmem_buckets *b,] gfp_t flags, int node)."""
+    return kvmalloc_node(k, size, _flags(k, second, third), -1)
+
+
+@export("kvrealloc_noprof")
+def kvrealloc_noprof(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
+    """void *kvrealloc_noprof(const void *p, size_t size, gfp_t flags): the old size is the allocator's."""
+    old = k.vmalloc.size_of(address) if k.vmalloc.contains(address) else k.slab.ksize(address)
+    return kvrealloc(k, address, old, size, gfp)
+
+
+@export()
+def kmem_buckets_create(k: Kernel, name: CStr, flags: UInt, offset: UInt, size: UInt, ctor: Ptr) -> Ptr:
+    """kmem_buckets *kmem_buckets_create(name, flags, useroffset, usersize, ctor): every object has its own
+    place anyway, so that there is one set of buckets, and this is what a kernel without others returns.
+    """
+    del k, name, flags, offset, size, ctor
+    return ZERO_SIZE_PTR
