@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--hz", type=_hz, default=250, help="CONFIG_HZ of the kernel; default 250")
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
     parse.add_argument("--kernel", metavar="IMAGE", help=f"{kernel_image.HELP} if the module needs one")
+    parse.add_argument(
+        "--snapshot", action=argparse.BooleanOptionalAction, default=True,
+        help="keep an image that was brought up, for next time",
+    )  # fmt: skip
     parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
     parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
     return parse
@@ -77,6 +81,7 @@ def _kernel(options: argparse.Namespace, tree: Tree | None, module: str, needed:
             realtime=options.realtime,
             seed=options.seed,
             strict_modprobe=options.strict_modprobe,
+            snapshot=options.snapshot,
         )
 
     if options.kernel is not None:
