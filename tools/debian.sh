@@ -2,6 +2,7 @@
 # Fetches what the tests marked "real" need from a Debian 12 mirror. Idempotent; at once when all is there.
 #
 #   .cache/debian/image   the kernel image package, unpacked, never installed (UKMOD_DEBIAN_CACHE: elsewhere)
+#   .cache/debian/other   the same of other kernels: 6.1's for clouds, and 6.12 from backports
 #   as root, installed    kmod, qemu, busybox-static, cpio, and the kernel's headers (to rebuild the compiled modules)
 set -eu
 cd "$(dirname "$0")/.."
@@ -71,5 +72,43 @@ unpack_image() {
     say "unpacked $package into $cache/image"
 }
 
+# $1 = package, as $2 of $cache/other, $3... = apt's options: unpacked, unless a kernel is there.
+unpack_other() {
+    package=$1
+    place=$cache/other/$2
+    shift 2
+    mkdir -p "$cache/download"
+    (cd "$cache/download" && apt-get -qq "$@" download "$package") || { say "could not fetch $package"; return 0; }
+    dpkg-deb --extract "$cache/download/$package"_*.deb "$place.new"
+    rm -rf "$cache/download"
+    mv "$place.new" "$place"
+    say "unpacked $package into $place"
+}
+
+unpack_cloud() {
+    [ ! -e "$cache/other/cloud" ] || return 0
+    update
+    mkdir -p "$cache/other"
+    unpack_other "linux-image-$(printf %s "$release" | sed 's/-amd64$/-cloud-amd64/')-unsigned" cloud
+}
+
+# Backports' lists are kept apart, so that the system's own sources stay as they are.
+unpack_backport() {
+    [ ! -e "$cache/other/backport" ] || return 0
+    lists=$(cd "$cache" && pwd)/lists
+    mkdir -p "$lists/partial" "$cache/other"
+    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    echo "deb [signed-by=$keyring] http://deb.debian.org/debian bookworm-backports main" >"$lists.sources.list"
+    set -- -o "Dir::Etc::SourceList=$lists.sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$lists" \
+        -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache="
+    apt-get -qq "$@" update || { say "cannot reach bookworm-backports: tests with Linux 6.12 are skipped"; return 0; }
+    newest=$(apt-cache "$@" search --names-only '^linux-image-6\.12\.[0-9.]+\+deb12[.0-9]*-amd64-unsigned$' |
+        cut -d ' ' -f 1 | sort -V | tail -n 1)
+    [ -z "$newest" ] || unpack_other "$newest" backport "$@"
+    rm -rf "$lists" "$lists.sources.list"
+}
+
 unpack_image
+unpack_cloud
+unpack_backport
 install_programs "$release"

@@ -45,6 +45,15 @@ def find() -> Debian | None:
     return debian if debian.vmlinuz.is_file() else None
 
 
+def require_other(name: str) -> Debian:
+    """Another kernel, ``cloud`` or ``backport``; skips the test, saying what to run, where it is absent."""
+    image = cache() / "other" / name
+    found = sorted((image / "boot").glob("vmlinuz-*"))
+    if not found:
+        pytest.skip(f"no Debian kernel in {image}: run {SCRIPT}")
+    return Debian(image, found[-1].name.removeprefix("vmlinuz-"))
+
+
 def require(*programs: str) -> Debian:
     """The unpacked kernel image; skips the test, saying what to run, where it or a program is absent."""
     debian = find()

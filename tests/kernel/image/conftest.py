@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from tests.real import debian
@@ -22,3 +26,27 @@ def booted(kernel_package: debian.Debian) -> Iterator[Kernel]:
     with Kernel(tree=open_tree(kernel_package.modules), image=kernel_package.vmlinuz) as k:
         k.boot()
         yield k
+
+
+def in_a_copy(k: Kernel, work: Callable[[], Any]) -> Any:
+    """What ``work`` returns, as JSON can say it, in a copy of the machine: the original stays as it is."""
+    reader, writer = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            k.core.cpu.after_fork()
+            answer = json.dumps([work(), None])
+        except BaseException:
+            answer = json.dumps([None, traceback.format_exc()])
+        try:
+            os.close(reader)
+            with os.fdopen(writer, "w") as file:
+                file.write(answer)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        data = file.read()
+    os.waitpid(pid, 0)
+    result, error = json.loads(data)
+    assert error is None, error
+    return result

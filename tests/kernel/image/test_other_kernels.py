@@ -1,0 +1,45 @@
+"""Kernels for which no line was written: what differs between them is found by what each image has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.kernel.image.conftest import in_a_copy
+from tests.real import debian
+
+from ukmod.kernel.api import Kernel, open_tree
+
+pytestmark = pytest.mark.real
+
+MODULES = (
+    "crc7", "ts_bm", "zstd_compress", "async_tx", "twofish_generic", "des_generic", "ext4", "vfat", "isofs",
+    "overlay", "nls_cp437", "fuse", "loop", "dm_mod", "raid456", "veth", "dummy", "nf_conntrack", "xt_LOG",
+    "vxlan", "sch_htb", "tcp_bbr", "virtio_net", "scsi_debug",
+)  # fmt: skip
+"""Of many subsystems; those of them that a kernel has as modules."""
+
+
+@pytest.fixture(scope="module", params=["cloud", "backport"])
+def other(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """Another of Debian's kernels, up."""
+    package = debian.require_other(request.param)
+    with Kernel(tree=open_tree(package.modules), image=package.vmlinuz) as k:
+        k.boot()
+        yield k
+
+
+def test_every_step_returns(other: Kernel) -> None:
+    boot = other.core.boot
+    assert boot is not None
+    assert len(boot.done) > 500
+    assert boot.failed == ()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_load(other: Kernel, name: str) -> None:
+    def load() -> list[str]:
+        assert other.modprobe(name).status == 0
+        return [*map(str, other.oopses), *map(str, other.warnings)]
+
+    assert in_a_copy(other, load) == []
