@@ -24,6 +24,8 @@ _BATCH = 25
 """Modules that a worker gets at once: those that need the same modules share the loading of these."""
 _ROUNDS = 4
 """Batches that each worker gets at least, so that none waits for the others at the end."""
+_FEW = 200
+"""Modules for each worker up to which a snapshot is worth it: see Settings."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
     tree = _tree(options.dirname, options.set_version)
     names = _names(tree, options)
     image = kernel_image.image_of_tree(options.kernel, tree, options.dirname)
-    settings = Settings(tree.dirname, image, options.seconds, options.patience)
+    few = len(names) <= _FEW * options.jobs
+    settings = Settings(tree.dirname, image, options.seconds, options.patience, snapshot=few)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(options.journal, settings)) if options.journal else None
         found = {name: journal.done[name] for name in names if name in journal.done} if journal else {}

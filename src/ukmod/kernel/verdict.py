@@ -43,6 +43,9 @@ class Settings:
     """Virtual seconds between loading and unloading."""
     patience: float = PATIENCE
     """Seconds of the host's CPU time that one module may take; so a busy host changes no verdict."""
+    snapshot: bool = True
+    """Begin with the image's snapshot. In a machine that has been brought up code is translated already:
+    that is worth some 9 ms a module."""
 
 
 @dataclass(frozen=True, slots=True)
