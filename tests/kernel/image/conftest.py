@@ -35,7 +35,7 @@ def in_a_copy(k: Kernel, work: Callable[[], Any]) -> Any:
         try:
             k.core.cpu.after_fork()
             answer = json.dumps([work(), None])
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - it is told to the original
             answer = json.dumps([None, traceback.format_exc()])
         try:
             os.close(reader)

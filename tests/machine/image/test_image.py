@@ -160,6 +160,30 @@ def test_no_kernel(tmp_path: Path, content: bytes) -> None:
         _ = KernelImage(str(path), cache="").vmlinux
 
 
+@pytest.mark.parametrize(("magic", "name"), [(b"ARM\x64", "arm64"), (b"RSC\x05", "RISC-V")])
+def test_a_kernel_for_another_architecture(tmp_path: Path, magic: bytes, name: str) -> None:
+    path = tmp_path / "Image"
+    path.write_bytes(b"MZ".ljust(56, b"\0") + magic + bytes(5000))
+    with pytest.raises(FormatError, match=f"Image: a kernel for {name}, not for x86-64"):
+        _ = KernelImage(str(path), cache="").vmlinux
+
+
+@pytest.mark.parametrize("size", [*range(0, 0x260, 7), 0x400, 0x500, 0x900])
+def test_cut_off_anywhere(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(bzimage(gzip.compress(VMLINUX))[:size])
+    with pytest.raises(FormatError, match="vmlinuz"):
+        _ = KernelImage(str(path), cache="").vmlinux
+
+
+@pytest.mark.parametrize("size", range(0, 3000, 61))
+def test_a_vmlinux_that_is_cut_off(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(VMLINUX[:size])
+    with pytest.raises(FormatError, match="vmlinux"):
+        _ = KernelImage(str(path), cache="").vmlinux.banner()
+
+
 def test_not_there_or_too_large(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="No such file"):
         _ = KernelImage(str(tmp_path / "none")).vmlinux

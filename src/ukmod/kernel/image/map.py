@@ -6,7 +6,7 @@ import struct
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from ukmod.errors import LayoutError
+from ukmod.errors import LayoutError, LimitError
 from ukmod.kernel import extable, orc
 from ukmod.kernel.orc import OrcTable
 from ukmod.kernel.symbols import Symbol
@@ -36,6 +36,8 @@ class MappedImage:
         loaded = [segment for segment in image.segments if segment.vaddr >= START_KERNEL_MAP]
         if not loaded:
             raise LayoutError("has no segments at kernel addresses", subject=image.path)
+        if "preempt_rt" in image.vermagic.split():
+            raise LimitError("is a PREEMPT_RT kernel, whose locks this one does not have", subject=image.path)
         self.start = min(segment.vaddr for segment in loaded)
         self.end = page_align(max(segment.vaddr + segment.size for segment in loaded))
         self._tables = {section.name: (section.addr, section.size) for section in image.sections}

@@ -22,6 +22,9 @@ from ukmod.machine.image.vmlinux import Segment, Vmlinux
 __all__ = ["KernelImage"]
 
 _HEAD = 1024
+_OTHERS_AT = 56
+_OTHERS = {b"ARM\x64": "arm64", b"RSC\x05": "RISC-V"}
+"""Magic numbers of other architectures' Image (Documentation/arch: booting.rst, boot-image-header.rst)."""
 _DIGEST = 32
 _CACHE_VERSION = 1
 """Changed with what the cache's entries mean."""
@@ -62,6 +65,8 @@ class KernelImage:
                 return self._unpacked(head + file.read(LIMIT))
             if not head:
                 raise FormatError("it is empty", path=self.path, offset=0)
+            if (other := _OTHERS.get(head[_OTHERS_AT : _OTHERS_AT + 4])) is not None:
+                raise FormatError(f"a kernel for {other}, not for x86-64", path=self.path, offset=_OTHERS_AT)
             return Vmlinux(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.path)
 
     @contextmanager
