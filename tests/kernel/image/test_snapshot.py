@@ -30,6 +30,7 @@ from ukmod.machine.image import KernelImage, cache
 
 pytestmark = pytest.mark.real
 
+what_it_is = snapshot._program  # before it is replaced, below
 EVERY = 110
 """One of so many of Debian's modules is tried in both machines."""
 
@@ -268,6 +269,13 @@ def test_a_changed_program_neither_uses_nor_keeps_one(
     with Kernel(image=kernel_package.vmlinuz) as k:
         k.boot()
     assert set(kept.parent.iterdir()) == before
+
+
+def test_a_program_is_what_its_sources_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "_IMPORTED", float("inf"))
+    assert what_it_is() == what_it_is() is not None
+    monkeypatch.setattr(snapshot, "_IMPORTED", 0.0)
+    assert what_it_is() is None  # all of them were changed since
 
 
 def test_two_that_write_at_once(fresh: Kernel, kernel_package: Debian, kept: Path) -> None:

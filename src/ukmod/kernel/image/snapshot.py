@@ -2,9 +2,9 @@
 
 Bringing an image up takes seconds and always comes to the same. When it is done the machine is at rest: every
 task sleeps. So it can be written down, its RAM and Python's half, and be taken up in another process, as
-hibernation does (kernel/power/swap.c). RAM is mapped from the file, copy-on-write: what nobody touches is
-never read. Python's half is a pickle; what no pickle can hold is named in it (exported functions), made anew
-(the engine) or begun again where it slept (tasks, which are greenlets).
+hibernation does (kernel/power/swap.c). RAM is mapped from the file, copy-on-write: what nobody writes to is
+never copied. Python's half is a pickle; what no pickle can hold is named in it (exported functions), made
+anew (the engine) or begun again where it slept (tasks, which are greenlets).
 
 All that bringing up depends on is in a snapshot's name. One that is not whole, or that another user may have
 written, counts for none, and so does one that cannot be read for whatever reason: nothing depends on it.
@@ -26,6 +26,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from io import BufferedReader, BytesIO
+from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import Any, Final
 
@@ -81,20 +82,20 @@ def boot(
 
 def _program() -> str | None:
     """What this program is, as far as snapshots may depend on it; None if that cannot be told, for its
-    sources have changed since this process has read them.
+    sources are no files, or have changed since this process has read them.
     """
-    root = os.path.dirname(sys.modules["ukmod"].__file__ or "")
     digest = hashlib.sha256()
-    for directory, inside, files in os.walk(root):
-        inside.sort()
-        for name in sorted(files):
-            if name.endswith(".py"):
-                with open(os.path.join(directory, name), "rb", buffering=0) as file:
-                    if os.fstat(file.fileno()).st_ctime > _IMPORTED:
-                        return None
-                    digest.update(f"{directory}/{name}\0".removeprefix(root).encode() + file.readall())
+    try:
+        sources = sorted(Path(sys.modules["ukmod"].__file__ or "").parent.rglob("*.py"))
+        for path in sources:
+            with path.open("rb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_ctime > _IMPORTED:
+                    return None
+                digest.update(f"{path.name}\0".encode() + file.readall())
+    except OSError:
+        return None
     parts = digest.hexdigest(), sys.version, unicorn.__version__, sys.platform, platform.machine()
-    return "\n".join(parts)
+    return "\n".join(parts) if sources else None
 
 
 # -- Python's half ----------------------------------------------------------------------------------------

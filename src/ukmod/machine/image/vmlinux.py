@@ -97,7 +97,7 @@ class Vmlinux:
     def banner(self) -> str:
         """Return ``linux_banner``, without the newline; FormatError if there is none."""
         section = self.elf.section(".rodata")
-        start = 0 if section is None or section.type == SHT_NOBITS else section.offset
+        start = 0 if section is None or section.type == SHT_NOBITS else min(section.offset, len(self.data))
         match = _BANNER.search(self.data, start) or _BANNER.search(self.data)
         if match is None:
             raise FormatError("no version banner: it is no kernel", path=self.path)
