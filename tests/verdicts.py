@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tests.golden import DIRECTORY, RELEASE
 
-PATH = DIRECTORY / "verdicts.txt"
+PATH = DIRECTORY / "modules.verdicts"
 _HEADER = (
     f"# What Linux {RELEASE} (Debian 12) makes of each of its modules, on one CPU under QEMU: its name, the",
     "# result of loading it after what it needs, that of removing it a second later, what the kernel said.",
@@ -54,6 +54,6 @@ def store(verdicts: Iterable[Verdict]) -> None:
     lines = [*_HEADER]
     for verdict in sorted(verdicts, key=lambda verdict: verdict.name):
         lines += [verdict.row(), *(f"|{line}" for line in verdict.log)]
-    new = PATH.with_suffix(".new")
+    new = PATH.with_name(PATH.name + ".new")
     new.write_text("\n".join(lines) + "\n")
     new.replace(PATH)

@@ -39,7 +39,7 @@ _OPTIONS = (
 MEMORY = 256
 """Of a guest, in MiB, where nothing else is said."""
 BOOT_SECONDS = 90
-SCRIPT_SECONDS = 60
+SCRIPT_SECONDS = 180
 
 
 class GuestError(Exception):
