@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from tests import golden, normalise
 from tests.cases import CASES
 from tests.kernel import emulator
+from tests.kernel.image.conftest import in_a_copy
 from tests.real.debian import Debian
 from tests.steps import Case
 
@@ -27,27 +26,15 @@ def machine(kernel_package: Debian) -> Iterator[Kernel]:
         yield k
 
 
-def in_child(k: Kernel, case: Case, root: Path) -> str:
-    """What a case comes to in a copy of the machine."""
-    reader, writer = os.pipe()
-    if (pid := os.fork()) == 0:
-        try:
-            k.core.cpu.after_fork()
-            k.tree = emulator.tree(root, case.config)
-            for program in case.programs:
-                k.install(program.path, emulator._main(program) if program.executable else None)
-            text = normalise.text(case, tuple(emulator._outcomes(k, case)))
-            with os.fdopen(writer, "wb") as file:
-                file.write(pickle.dumps(text))
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        data = file.read()
-    os.waitpid(pid, 0)
-    return pickle.loads(data) if data else "the process died"
+def outcome(k: Kernel, case: Case, root: Path) -> str:
+    """What a case comes to."""
+    k.tree = emulator.tree(root, case.config)
+    for program in case.programs:
+        k.install(program.path, emulator._main(program) if program.executable else None)
+    return normalise.text(case, tuple(emulator._outcomes(k, case)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_does_what_the_real_kernel_did(case: Case, machine: Kernel, tmp_path: Path) -> None:
-    assert in_child(machine, case, tmp_path) == normalise.text(case, golden.load(case))
+    found = in_a_copy(machine, lambda: outcome(machine, case, tmp_path))
+    assert found == normalise.text(case, golden.load(case))

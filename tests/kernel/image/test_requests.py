@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-
 import pytest
+from tests.kernel.image.conftest import in_a_copy
 
 from ukmod.kernel.api import Kernel
 
@@ -17,21 +15,15 @@ SOCK_RAW, PF_KEY_V2 = 3, 2
 
 def requests_of(k: Kernel, function: str, *arguments: int | str) -> list[tuple[str, str, list[str]]]:
     """Call a function of the image in a copy of the machine: who requested what, and what was loaded."""
-    reader, writer = os.pipe()
-    if (pid := os.fork()) == 0:
-        try:
-            k.core.cpu.after_fork()
-            assert k.core.image is not None
-            k.call(k.core.image.address(function), *arguments)
-            found = [(request.caller, request.name, request.loaded) for request in k.requests]
-            os.write(writer, json.dumps(found).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        data = file.read()
-    os.waitpid(pid, 0)
-    return [(caller.partition("+")[0], name, loaded) for caller, name, loaded in json.loads(data)]
+    assert k.core.image is not None
+    address = k.core.image.address(function)
+
+    def call() -> list[tuple[str, str, tuple[str, ...]]]:
+        k.call(address, *arguments)
+        return [(request.caller, request.name, request.loaded) for request in k.requests]
+
+    found = in_a_copy(k, call)
+    return [(caller.partition("+")[0], name, loaded) for caller, name, loaded in found]
 
 
 def test_a_filesystem_type(booted: Kernel) -> None:
