@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 from ukmod.kmod.host import Files
-from ukmod.kmod.index import write_index
+from ukmod.kmod.index_write import write_index
 from ukmod.kmod.linux import DirectoryFiles
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.errors import FormatError, UsageError
-from ukmod.kmod.index import MAGIC, VERSION, Index, write_index
+from ukmod.kmod.index import MAGIC, VERSION, Index
+from ukmod.kmod.index_edit import edit_trie, move_priorities
+from ukmod.kmod.index_write import write_index, write_trie
 from ukmod.kmod.wildcard import fnmatch
 
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
@@ -59,6 +61,47 @@ def test_what_is_written_is_read(entries: list[tuple[str, int, str]], preorder: 
 @given(ENTRIES)
 def test_both_layouts_have_one_size(entries: list[tuple[str, int, str]]) -> None:
     assert len(write_index(entries)) == len(write_index(entries, preorder=True))
+
+
+KEYS_THAT_BEGIN_ALIKE = st.text("ab*", max_size=6)
+MODULES = st.dictionaries(st.integers(0, 9), st.sets(KEYS_THAT_BEGIN_ALIKE, max_size=6), max_size=8)
+
+
+def entries_of(modules: dict[int, set[str]], only: set[int] | None = None) -> list[tuple[str, int, str]]:
+    """Return what modules, in the order of their numbers, put into an index."""
+    return [
+        (key, priority, f"m{number}")
+        for priority, (number, keys) in enumerate(sorted(modules.items()))
+        if only is None or number in only
+        for key in sorted(keys)
+    ]
+
+
+@given(MODULES, MODULES)
+def test_an_index_that_is_edited_is_as_if_it_had_been_written(
+    before: dict[int, set[str]], after: dict[int, set[str]]
+) -> None:
+    after = {number: after.get(number, set()) for number in before}
+    removed, added = set(entries_of(before)), set(entries_of(after))
+    edited = edit_trie(write_trie(entries_of(before)), removed - added, added - removed)
+    assert edited == write_trie(entries_of(after))
+    assert edited[0] == write_index(entries_of(after))
+
+
+@given(MODULES.filter(bool), st.data())
+def test_a_module_leaves_an_index_and_comes_back(modules: dict[int, set[str]], data: st.DataObject) -> None:
+    one = data.draw(st.sampled_from(sorted(modules)))
+    place = sorted(modules).index(one)
+    others = {number: keys for number, keys in modules.items() if number != one}
+    own = entries_of(modules, {one})
+    with_it, without = write_trie(entries_of(modules)), write_trie(entries_of(others))
+    assert move_priorities(edit_trie(with_it, own, ()), place, -1) == without
+    assert edit_trie(move_priorities(without, place, 1), (), own) == with_it
+
+
+def test_what_an_index_does_not_hold_cannot_be_removed_from_it() -> None:
+    with pytest.raises(ValueError, match="not in list"):
+        edit_trie(write_trie([("ab", 0, "x")]), [("a", 0, "x")], ())
 
 
 @given(st.sets(PATTERNS, max_size=12), st.text("ab-", max_size=6))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests import elfwriter
 
-from ukmod.kmod.index import write_index
+from ukmod.kmod.index_write import write_index
 
 pytestmark = pytest.mark.real
 

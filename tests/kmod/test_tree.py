@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ukmod.kmod.context import Context
-from ukmod.kmod.index import write_index
+from ukmod.kmod.index_write import write_index
 from ukmod.kmod.plans import plan
 from ukmod.kmod.tree import Tree, module_directory
 

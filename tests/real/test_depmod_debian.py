@@ -15,7 +15,8 @@ import pytest
 from tests.real import debian
 
 from ukmod.kmod.depmod.publish import publish
-from ukmod.kmod.index import Index, write_index
+from ukmod.kmod.index import Index
+from ukmod.kmod.index_write import write_index
 
 pytestmark = pytest.mark.real
 

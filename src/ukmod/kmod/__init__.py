@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.explanation import explain as explain
     from ukmod.kmod.host import Host as Host
     from ukmod.kmod.index import Index as Index
-    from ukmod.kmod.index import write_index as write_index
+    from ukmod.kmod.index_write import write_index as write_index
     from ukmod.kmod.insert import carry_out as carry_out
     from ukmod.kmod.insert import insert_file as insert_file
     from ukmod.kmod.linux import LinuxHost as LinuxHost
@@ -88,7 +88,7 @@ _HOMES = {
     "plan": "plans",
     "plan_removal": "remove",
     "read_module": "modinfo",
-    "write_index": "index",
+    "write_index": "index_write",
 }
 """The module of this package that each public name is from. None may be called what a module is: the import
 of that would put it in the name's place."""

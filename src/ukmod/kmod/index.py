@@ -16,15 +16,15 @@ A key may be a pattern for fnmatch(3): then it is the lookup that supplies the t
 from __future__ import annotations
 
 import os
-from struct import Struct, pack
+from struct import Struct
 
-from ukmod.errors import FormatError, LimitError, UsageError
+from ukmod.errors import FormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["MAGIC", "VERSION", "Entry", "Index", "write_index"]
+__all__ = ["MAGIC", "VERSION", "Entry", "Index"]
 
 MAGIC = 0xB007F457
 VERSION = 0x00020001
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     Node = tuple[bytes, int, int, int]
     """A node's prefix, the letters of its first and last child (1 and 0 if it has none), and the position of
     what comes after the prefix and the two letters."""
-    Made = tuple[bytes, bytes, list[tuple[int, int]]]
-    """A node to be written: its prefix, its values as the file has them, and (letter, number of the child in
-    the list of all nodes) by rising letter."""
 else:
     Entry = tuple
 
@@ -290,157 +287,6 @@ class _Matcher:
         from ukmod.kmod.wildcard import fnmatch
 
         return fnmatch(_decode(pattern), self._text)
-
-
-def write_index(entries: Iterable[Entry], *, preorder: bool = False) -> bytes:
-    """Return the index of (key, priority, value) entries, given in the order of their insertion.
-
-    kmod up to 34 writes a node after its children, later ones before them (``preorder``); each reads the
-    other's, and the size is the same. The default is what current distributions have.
-
-    Raises UsageError for a key or value that is not 7-bit text, LimitError when positions need more than 28
-    bits.
-    """
-    nodes = _build(_group(entries))
-    return _lay_out_preorder(nodes) if preorder else _lay_out(nodes)
-
-
-def _group(entries: Iterable[Entry]) -> list[tuple[bytes, bytes]]:
-    """Return (key, its values as the file has them) in key order."""
-    grouped: dict[str, list[tuple[int, str]]] = {}
-    for key, priority, value in entries:
-        if key in grouped:
-            grouped[key].append((priority, value))
-        else:
-            grouped[key] = [(priority, value)]
-    # A module has many aliases: what stands for it is packed once.
-    packed: dict[tuple[int, str], bytes] = {}
-    result = []
-    for key, values in grouped.items():
-        if len(values) == 1:
-            pair = values[0]
-            if pair not in packed:
-                packed[pair] = b"\0\0\0\1" + _value(*pair)
-            result.append((_ascii(key), packed[pair]))
-        else:
-            values.reverse()
-            values.sort(key=lambda pair: pair[0])
-            parts = [_value(*pair) for pair in values]
-            result.append((_ascii(key), _U32.pack(len(parts)) + b"".join(parts)))
-    result.sort()
-    return result
-
-
-def _value(priority: int, value: str) -> bytes:
-    return _U32.pack(priority) + _ascii(value) + b"\0"
-
-
-def _build(pairs: list[tuple[bytes, bytes]]) -> list[Made]:
-    """Make the trie's nodes, children before parents and by letter, the root last.
-
-    Keys come sorted, so the nodes that the next key does not share are complete and can be closed: ``path``
-    holds those from the root to the last key, with their depths.
-    """
-    nodes: list[Made] = []
-    path: list[tuple[int, bytes, list[tuple[int, int]]]] = [(0, b"", [])]
-    if pairs and not pairs[0][0]:
-        path = [(0, pairs.pop(0)[1], [])]
-    last, number = b"", 0
-
-    def close(depth: int) -> None:
-        """Close all nodes deeper than ``depth``, and leave an open one there."""
-        while path[-1][0] > depth:
-            end, values, children = path.pop()
-            if path[-1][0] < depth:
-                path.append((depth, b"", []))
-            start, _values, siblings = path[-1]
-            siblings.append((last[start], len(nodes)))
-            nodes.append((last[start + 1 : end], values, children))
-
-    for key, values in pairs:
-        # The length of the common prefix, found by arithmetic: a loop over the bytes takes ten times as long.
-        length = min(len(key), len(last))
-        this = int.from_bytes(key[:length], "big")
-        if len(last) != length:
-            number >>= 8 * (len(last) - length)
-        close(length - ((this ^ number).bit_length() + 7) // 8)
-        path.append((len(key), values, []))
-        last = key
-        number = int.from_bytes(key, "big") if len(key) != length else this
-    close(0)
-    _depth, values, children = path[0]
-    nodes.append((b"", values, children))
-    return nodes
-
-
-def _lay_out(nodes: list[Made]) -> bytes:
-    """Write the nodes in the order they have: a node's children are in the file before it."""
-    parts = [b""]
-    position = _HEADER.size
-    references: list[int] = []
-    for node in nodes:
-        prefix, values, children = node
-        if children or not prefix:
-            references.append(position | _flags(node))
-            part = _pack(node, references)
-        else:
-            references.append(position | _PREFIX | _VALUES)
-            part = b"%b\0%b" % (prefix, values)
-        parts.append(part)
-        position += len(part)
-    _check_position(position)
-    parts[0] = _HEADER.pack(MAGIC, VERSION, references[-1])
-    return b"".join(parts)
-
-
-def _lay_out_preorder(nodes: list[Made]) -> bytes:
-    """Write a node before its children."""
-    order: list[int] = []
-    todo = [len(nodes) - 1]
-    while todo:
-        number = todo.pop()
-        order.append(number)
-        todo += [child for _letter, child in reversed(nodes[number][2])]
-    references = [0] * len(nodes)
-    position = _HEADER.size
-    for number in order:
-        references[number] = position | _flags(nodes[number])
-        position += len(_pack(nodes[number], references))
-    _check_position(position)
-    root = _HEADER.pack(MAGIC, VERSION, references[-1])
-    return root + b"".join([_pack(nodes[number], references) for number in order])
-
-
-def _flags(node: Made) -> int:
-    """Return what a parent says of a node beside its position."""
-    prefix, values, children = node
-    return (_PREFIX if prefix else 0) | (_VALUES if values else 0) | (_CHILDREN if children else 0)
-
-
-def _pack(node: Made, references: list[int]) -> bytes:
-    """Return a node's bytes."""
-    prefix, values, children = node
-    if prefix:
-        prefix += b"\0"
-    if not children:
-        return prefix + values
-    first, last = children[0][0], children[-1][0]
-    slots = [0] * (last - first + 1)
-    for letter, number in children:
-        slots[letter - first] = references[number]
-    return prefix + pack(f">BB{len(slots)}I", first, last, *slots) + values
-
-
-def _check_position(end: int) -> None:
-    if end > _POSITION:
-        raise LimitError(f"an index of {end} bytes: its positions have 28 bits")
-
-
-def _ascii(text: str) -> bytes:
-    try:
-        return text.encode("ascii")
-    except UnicodeEncodeError:
-        raise UsageError("only 7-bit ASCII is supported", subject=text) from None
 
 
 def _encode(text: str) -> bytes:

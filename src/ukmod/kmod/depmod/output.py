@@ -11,7 +11,7 @@ from ukmod.kmod.depmod.forks import Fork
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.depmod.order import read_input, read_lines
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
-from ukmod.kmod.index import write_index
+from ukmod.kmod.index_write import write_index
 from ukmod.kmod.names import modname_from_path, normalize_alias
 from ukmod.kmod.record import record
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.depmod.analysis import Analysis
     from ukmod.kmod.depmod.log import Log
-    from ukmod.kmod.index import Entry
+    from ukmod.kmod.index_write import Entry
 
     Messages = list[tuple[int, str]]
     Made = tuple[bytes | str, Messages]
