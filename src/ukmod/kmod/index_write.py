@@ -1,8 +1,8 @@
 """Write the indexes that :mod:`index` reads.
 
 Beside an index's bytes there are its *marks*, as many bytes that tell where in it the numbers are: 1 at the
-last byte of each child's position, 2 at that of each priority, and 0 elsewhere. With them all numbers of a part
-can be moved at once (:mod:`index_edit`), by arithmetic on one long integer.
+last byte of each child's position, 2 at that of each priority, and 0 elsewhere. With them all numbers of a
+part can be moved at once (:mod:`index_edit`), by arithmetic on one long integer.
 """
 
 from __future__ import annotations
