@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.kernel.insn_eval import memory_operand
-from ukmod.machine.cpu import Registers
+from ukmod.machine.registers import Registers
 from ukmod.machine.stubs import REGISTERS
 
 VALUES = {

@@ -11,8 +11,8 @@ from ukmod.kernel import extable, orc
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.extable import Entry, Type
 from ukmod.kernel.orc import OrcEntry, Position
-from ukmod.machine.cpu import PF_VECTOR, CpuException, Registers
 from ukmod.machine.memory import Fault
+from ukmod.machine.registers import PF_VECTOR, CpuException, Registers
 from ukmod.machine.stubs import REGISTERS
 
 PREV_SP, BP, SP = 1, 4, 5

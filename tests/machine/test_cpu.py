@@ -9,17 +9,17 @@ import pytest
 
 from ukmod.errors import MachineError
 from ukmod.machine import stubs
-from ukmod.machine.cpu import (
+from ukmod.machine.cpu import Cpu
+from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, Fault
+from ukmod.machine.registers import (
     DE_VECTOR,
     GP_VECTOR,
     MC_VECTOR,
     PF_VECTOR,
     UD_VECTOR,
-    Cpu,
     CpuException,
     Registers,
 )
-from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, Fault
 
 CODE = 0xFFFF_FFFF_C000_0000
 DATA = 0xFFFF_C900_0000_0000

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.insn_eval import memory_operand
-from ukmod.machine.cpu import GP_VECTOR, MASK64, CpuException, Registers
 from ukmod.machine.memory import Fault
+from ukmod.machine.registers import GP_VECTOR, MASK64, CpuException, Registers
 from ukmod.machine.stubs import REGISTERS
 
 if TYPE_CHECKING:

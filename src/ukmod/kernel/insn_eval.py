@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ukmod.machine.cpu import MASK64, Registers
+from ukmod.machine.registers import MASK64, Registers
 from ukmod.machine.stubs import REGISTERS
 
 _PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.unwind import Frame, frame_of
-from ukmod.machine.cpu import CR0, CR4, Registers
 from ukmod.machine.memory import Fault
+from ukmod.machine.registers import CR0, CR4, Registers
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

@@ -18,7 +18,7 @@ from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
 if TYPE_CHECKING:
     from ukmod.kernel.bug import Site
     from ukmod.kernel.core import Kernel
-    from ukmod.machine.cpu import Registers
+    from ukmod.machine.registers import Registers
 
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
 """In the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""

@@ -18,7 +18,8 @@ from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk,
 from ukmod.kernel.panic import CUT_HERE, SIGKILL, SIGSEGV, TAINT_LETTERS, UD2_LENGTH
 from ukmod.kernel.unwind import registers_at_trap, stack_bounds, walk, walk_trap
 from ukmod.machine.area import VMALLOC_START
-from ukmod.machine.cpu import (
+from ukmod.machine.memory import PAGE_SIZE, PRESENT, Fault
+from ukmod.machine.registers import (
     BP_VECTOR,
     DE_VECTOR,
     DF_VECTOR,
@@ -29,7 +30,6 @@ from ukmod.machine.cpu import (
     CpuException,
     Registers,
 )
-from ukmod.machine.memory import PAGE_SIZE, PRESENT, Fault
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

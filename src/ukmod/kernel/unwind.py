@@ -15,8 +15,8 @@ from ukmod.errors import UkmodError
 from ukmod.kernel import orc
 from ukmod.kernel.orc import OrcTable, Position, Words
 from ukmod.machine import stubs
-from ukmod.machine.cpu import MASK64, Registers
 from ukmod.machine.memory import NX, PRESENT, Fault
+from ukmod.machine.registers import MASK64, Registers
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

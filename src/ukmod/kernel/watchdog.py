@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ukmod.kernel.oops import Warn, modules_line, snapshot
 from ukmod.kernel.sched import SLICE_CALLS, SLICE_NS, TaskExitError
 from ukmod.kernel.unwind import registers_at_trap, walk, walk_trap
-from ukmod.machine.cpu import Registers
+from ukmod.machine.registers import Registers
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

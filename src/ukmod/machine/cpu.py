@@ -8,17 +8,13 @@ restart cost less than a microsecond, no more than a callback from inside the em
 
 from __future__ import annotations
 
-import ctypes
-import threading
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from ukmod.errors import MachineError, MissingExtraError
-from ukmod.machine import stubs
+from ukmod.errors import MachineError
+from ukmod.machine import engine, stubs
 from ukmod.machine.memory import (
     NX,
     PAGE_SIZE,
@@ -30,28 +26,10 @@ from ukmod.machine.memory import (
     Memory,
     page_align,
 )
+from ukmod.machine.registers import GP_VECTOR, MASK64, PF_VECTOR, RFLAGS_IF, CpuException, Registers
 from ukmod.machine.stubs import ID_NONE, ID_RETURN
+from ukmod.machine.watchdog import Watchdog
 
-try:
-    from unicorn import UC_ARCH_X86, UC_HOOK_INSN, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
-    from unicorn import x86_const as x86
-    from unicorn.unicorn_const import (
-        UC_CTL_IO_WRITE,
-        UC_CTL_TB_REMOVE_CACHE,
-        UC_CTL_TLB_FLUSH,
-        UC_ERR_FETCH_UNMAPPED,
-        UC_ERR_INSN_INVALID,
-        UC_ERR_READ_UNMAPPED,
-        UC_ERR_WRITE_UNMAPPED,
-    )
-    from unicorn.unicorn_py3.unicorn import uclib
-except ImportError as error:  # pragma: no cover - depends on the installation
-    raise MissingExtraError("The emulated machine", "machine") from error
-
-MASK64 = (1 << 64) - 1
-_TLB_FLUSH = UC_CTL_IO_WRITE << 30 | UC_CTL_TLB_FLUSH
-_TB_REMOVE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
-"""uc_ctl()'s UC_CTL_WRITE(what, number of arguments)."""
 _NOWHERE = stubs.PADDING_AT
 """Where emulation would end if the guest got there, which it does not: padding between stubs. The engine
 looks the address up on every start, and where there is no code that counts as an exception, which would make
@@ -62,53 +40,6 @@ _ENGINE = frozenset(("_uc", "_handle", "_frame", "_watchdog", "_ram", "_handlers
 """Attributes of Cpu that are of this process alone."""
 MAX_DEPTH = 64
 """Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
-
-_REGISTERS = tuple(getattr(x86, f"UC_X86_REG_{name.upper()}") for name in stubs.REGISTERS)
-_VECTOR_REGISTERS = (*(getattr(x86, f"UC_X86_REG_XMM{n}") for n in range(16)), x86.UC_X86_REG_MXCSR)
-_MSR_EFER, _MSR_GS_BASE, _MSR_FS_BASE = 0xC000_0080, 0xC000_0101, 0xC000_0100
-_EFER_SCE, _EFER_LME, _EFER_LMA, _EFER_NX = 1 << 0, 1 << 8, 1 << 10, 1 << 11
-CR0 = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
-CR4 = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
-_RFLAGS_IF = 1 << 9
-_RFLAGS = 1 << 1 | _RFLAGS_IF  # bit 1 is always set; a task begins with interrupts enabled
-PF_VECTOR, UD_VECTOR, GP_VECTOR, DF_VECTOR, DE_VECTOR, BP_VECTOR = 14, 6, 13, 8, 0, 3
-MC_VECTOR = 18
-_VECTOR_OF_ERROR = {
-    UC_ERR_INSN_INVALID: UD_VECTOR,
-    # Physical memory that is not there: page tables of the guest's own making, or none.
-    UC_ERR_FETCH_UNMAPPED: MC_VECTOR,
-    UC_ERR_READ_UNMAPPED: MC_VECTOR,
-    UC_ERR_WRITE_UNMAPPED: MC_VECTOR,
-}
-"""What the engine reports as an error of its own, as the exception that hardware would raise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Registers:
-    """The CPU's registers at one moment; ``gpr`` is in the order of stubs.REGISTERS."""
-
-    gpr: tuple[int, ...]
-    rip: int
-    rflags: int
-    cr2: int
-
-    def __getitem__(self, name: str) -> int:
-        return self.gpr[stubs.REGISTERS.index(name)]
-
-
-@dataclass(frozen=True, slots=True)
-class CpuException:
-    """An exception that the guest's code raised: ``vector`` as the CPU numbers them.
-
-    ``address`` and ``write``/``fetch`` say what a page fault (vector 14) was about.
-    """
-
-    vector: int
-    registers: Registers
-    address: int = 0
-    write: bool = False
-    fetch: bool = False
-    present: bool = False
 
 
 Handler = Callable[[memoryview], int]
@@ -151,28 +82,14 @@ class Cpu:
         memory.on_unmap = self.flush_tlb
 
     def _start(self) -> None:
-        self._uc: Any = self._engine()
+        self._uc, self._ram = engine.start(self.memory, self._interrupt)
         self._handle = self._uc._uch  # noqa: SLF001 - the raw call costs half of emu_start()'s
         self._frame = self.memory.view[self._frame_at : self._frame_at + PAGE_SIZE].cast("Q")
         for physical, read in self._devices.items():
-            self._add_device(physical, read)
+            engine.add_device(self._uc, physical, read)
         if self._ports is not None:
-            self._add_ports(*self._ports)
-        self._watchdog = _Watchdog(self._uc, self._period)
-
-    def _engine(self) -> Any:
-        uc = Uc(UC_ARCH_X86, UC_MODE_64)
-        uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # what the kernels that we compare with ran on
-        ram = (ctypes.c_char * self.memory.size).from_buffer(self.memory.ram)
-        uc.mem_map_ptr(0, self.memory.size, 7, ctypes.addressof(ram))
-        self._ram: Any = ram
-        uc.reg_write(x86.UC_X86_REG_CR3, self.memory.root)
-        uc.reg_write(x86.UC_X86_REG_CR4, CR4)
-        uc.msr_write(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
-        uc.reg_write(x86.UC_X86_REG_CR0, CR0)
-        uc.reg_write(x86.UC_X86_REG_RFLAGS, _RFLAGS)
-        uc.hook_add(UC_HOOK_INTR, self._interrupt)
-        return uc
+            engine.add_ports(self._uc, *self._ports)
+        self._watchdog = Watchdog(self._uc, self._period)
 
     def _map_stubs(self) -> int:
         """Put the stubs into memory; the physical address of the trap frame."""
@@ -265,7 +182,7 @@ class Cpu:
 
     def flush_tlb(self) -> None:
         """Forget cached translations, after a page table entry was restricted."""
-        uclib.uc_ctl(self._handle, _TLB_FLUSH)
+        engine.flush_tlb(self._handle)
 
     def flush_icache(self, address: int, size: int) -> None:
         """Forget what was translated from these bytes, after they were written and made executable.
@@ -278,7 +195,7 @@ class Cpu:
             below = min((address | (PAGE_SIZE - 1)) + 1, end)
             # The engine looks for the page as a fetch does, and would remember the fault if it found none.
             if self.memory.prot(address) & (PRESENT | NX) == PRESENT:
-                uclib.uc_ctl(self._handle, _TB_REMOVE, ctypes.c_uint64(address), ctypes.c_uint64(below))
+                engine.forget_code(self._handle, address, below)
             address = below
 
     def flush_code(self) -> None:
@@ -289,18 +206,13 @@ class Cpu:
         """Make the page at virtual ``address`` a device: each load of it calls ``read(offset, size)``."""
         physical = page_align(self.memory.size) + (address & 0xFFFF_F000)
         self._devices[physical] = read
-        self._add_device(physical, read)
+        engine.add_device(self._uc, physical, read)
         self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
-
-    def _add_device(self, physical: int, read: Callable[[int, int], int]) -> None:
-        self._uc.mmio_map(
-            physical, PAGE_SIZE, lambda _uc, offset, size, _: read(offset, size), None, None, None
-        )
 
     def after_fork(self) -> None:
         """In the child of a fork(2), which has none of its parent's threads: watch over its own CPU."""
         laps = self._watchdog.laps
-        self._watchdog = _Watchdog(self._uc, self._period)
+        self._watchdog = Watchdog(self._uc, self._period)
         self._watchdog.laps = laps  # the slice that is under way ends where it would have
 
     def on_port_io(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
@@ -308,34 +220,21 @@ class Cpu:
         value)`` take what OUT stores.
         """
         self._ports = load, store
-        self._add_ports(load, store)
-
-    def _add_ports(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
-        self._uc.hook_add(
-            UC_HOOK_INSN, lambda _uc, port, size, _: load(port, size), None, 1, 0, x86.UC_X86_INS_IN
-        )
-        self._uc.hook_add(
-            UC_HOOK_INSN,
-            lambda _uc, port, size, value, _: store(port, size, value),
-            None,
-            1,
-            0,
-            x86.UC_X86_INS_OUT,
-        )
+        engine.add_ports(self._uc, load, store)
 
     @contextmanager
     def interrupts_off(self) -> Iterator[None]:
         """What is called meanwhile finds interrupts disabled, as the handler of one does."""
-        flags = self._uc.reg_read(x86.UC_X86_REG_RFLAGS)
-        self._uc.reg_write(x86.UC_X86_REG_RFLAGS, flags & ~_RFLAGS_IF)
+        flags = self._uc.reg_read(engine.RFLAGS)
+        self._uc.reg_write(engine.RFLAGS, flags & ~RFLAGS_IF)
         try:
             yield
         finally:
-            self._uc.reg_write(x86.UC_X86_REG_RFLAGS, flags)
+            self._uc.reg_write(engine.RFLAGS, flags)
 
     def set_gs(self, base: int) -> None:
         """Where this CPU's per-CPU area is."""
-        self._uc.msr_write(_MSR_GS_BASE, base)
+        self._uc.msr_write(engine.MSR_GS_BASE, base)
         self._clean = self._uc.context_save()
 
     # -- running --------------------------------------------------------------------------------------
@@ -366,7 +265,7 @@ class Cpu:
 
     def _run(self, rip: int) -> int:
         frame, handlers, handle = self._frame, self._handlers, self._handle
-        start, dog = uclib.uc_emu_start, self._watchdog
+        start, dog = engine.emu_start, self._watchdog
         dog.laps += 1
         while True:
             frame[0] = ID_NONE
@@ -400,7 +299,7 @@ class Cpu:
     def _interrupted(self, error: int) -> int:
         """The emulation ended without a trap: a fault, or the watchdog. Where to go on."""
         if error or self._vector >= 0:
-            vectors = self._vector_registers()
+            vectors = engine.vector_registers(self._uc)
             return self._handle_exception(self._exception(error), vectors)
         return self._stuck()
 
@@ -409,7 +308,7 @@ class Cpu:
         of that number. To the guest it is what hlt is to code that may not execute it.
         """
         raised = CpuException(GP_VECTOR, self.registers())
-        return self._handle_exception(raised, self._vector_registers())
+        return self._handle_exception(raised, engine.vector_registers(self._uc))
 
     def _handle_exception(self, raised: CpuException, vectors: list[tuple[int, int]]) -> int:
         sp, dog = self.sp, self._watchdog
@@ -438,18 +337,9 @@ class Cpu:
         """Set all registers; RIP. What is left out is the engine's memory of an exception, which would make
         the next one a double fault.
         """
-        write = self._uc.reg_write
         self._uc.context_restore(self._clean)
-        for number, value in zip(_REGISTERS, registers.gpr, strict=True):
-            write(number, value)
-        write(x86.UC_X86_REG_RFLAGS, registers.rflags)
-        for number, value in vectors:
-            write(number, value)
+        engine.set_registers(self._uc, registers, vectors)
         return registers.rip
-
-    def _vector_registers(self) -> list[tuple[int, int]]:
-        """What code between kernel_fpu_begin() and kernel_fpu_end() has in the SSE registers."""
-        return [(number, self._uc.reg_read(number)) for number in _VECTOR_REGISTERS]
 
     def new_slice(self, calls: int) -> None:
         """Have ``on_slice`` called after so many more kernel calls."""
@@ -457,13 +347,7 @@ class Cpu:
 
     def registers(self) -> Registers:
         """All registers now."""
-        read = self._uc.reg_read
-        return Registers(
-            tuple(read(number) for number in _REGISTERS),
-            read(x86.UC_X86_REG_RIP),
-            read(x86.UC_X86_REG_RFLAGS),
-            read(x86.UC_X86_REG_CR2),
-        )
+        return engine.registers(self._uc)
 
     def arguments(self) -> list[int]:
         """The six argument registers with which guest code made the latest call."""
@@ -484,9 +368,7 @@ class Cpu:
         registers = self.registers()
         self._uc.context_restore(self._clean)
         if vector < 0:
-            if error not in _VECTOR_OF_ERROR:
-                raise MachineError(f"the engine failed: {UcError(error)}")
-            vector = _VECTOR_OF_ERROR[error]
+            vector = engine.vector_of(error)
         if vector != PF_VECTOR:
             return CpuException(vector, registers)
         prot = self.memory.prot(registers.cr2)
@@ -513,51 +395,15 @@ class Cpu:
         dog.laps += 1
         dog.running = True
         self.flush_code()  # what was translated before does not count its instructions, and would run on
-        uclib.uc_emu_start(self._handle, registers.rip, _NOWHERE, 0, 1)
+        engine.emu_start(self._handle, registers.rip, _NOWHERE, 0, 1)
         self.flush_code()
         dog.running = False
-        write = self._vector == PF_VECTOR and self._uc.reg_read(x86.UC_X86_REG_CR2) == registers.cr2
+        write = self._vector == PF_VECTOR and engine.registers(self._uc).cr2 == registers.cr2
         self._vector = -1
         memory.swap_entry(page, before)
         memory.free_frames(scratch, 1)
         self._uc.context_restore(self._clean)
         return write
-
-
-class _Watchdog:
-    """Stops guest code that runs on and on without calling the kernel.
-
-    A thread looks several times in ``period`` whether the CPU is still in the same stretch of guest code, and
-    adds up the CPU time this took, in seconds: on a busy host code gets as far as on an idle one. The CPU
-    pays one addition a stretch for it.
-    """
-
-    def __init__(self, uc: Any, period: float) -> None:
-        self.laps = 0
-        """Kernel calls so far, and other signs that the guest gets on."""
-        self.running = False
-        self._uc = uc
-        self.period = period
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="ukmod-watchdog", daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        step = self.period / 8
-        seen, spent, before = -1, 0.0, time.process_time()
-        while not self._stop.wait(step):
-            laps, now = self.laps, time.process_time()
-            # A virtual host that was halted may count that as CPU time, but in one step.
-            spent = spent + min(now - before, 2 * step) if laps == seen and self.running else 0.0
-            if spent >= self.period:
-                self._uc.emu_stop()
-                spent = 0.0
-            seen, before = laps, now
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._uc = None
 
 
 def _ignore(*_: object) -> None:

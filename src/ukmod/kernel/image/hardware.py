@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.image.pci import PciConfig
 from ukmod.kernel.image.ports import InterruptMask, Ports
 from ukmod.kernel.image.uart import COM1, COM1_IRQ, Uart
-from ukmod.machine.cpu import CR4
 from ukmod.machine.memory import LOW_MEMORY
+from ukmod.machine.registers import CR4
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

@@ -19,7 +19,7 @@ from ukmod.machine.memory import Fault
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
     from ukmod.kernel.mm.fence import Object
-    from ukmod.machine.cpu import Registers
+    from ukmod.machine.registers import Registers
 
 RULE: Final = "=" * 66
 

@@ -1,0 +1,43 @@
+"""The CPU's registers and exceptions as values, with the architecture's numbers (Intel SDM vol. 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ukmod.machine import stubs
+
+MASK64: Final = (1 << 64) - 1
+CR0: Final = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
+CR4: Final = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
+RFLAGS_IF: Final = 1 << 9
+RFLAGS: Final = 1 << 1 | RFLAGS_IF  # bit 1 is always set; a task begins with interrupts enabled
+DE_VECTOR, BP_VECTOR, UD_VECTOR, DF_VECTOR, GP_VECTOR, PF_VECTOR, MC_VECTOR = 0, 3, 6, 8, 13, 14, 18
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """The CPU's registers at one moment; ``gpr`` is in the order of stubs.REGISTERS."""
+
+    gpr: tuple[int, ...]
+    rip: int
+    rflags: int
+    cr2: int
+
+    def __getitem__(self, name: str) -> int:
+        return self.gpr[stubs.REGISTERS.index(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class CpuException:
+    """An exception that the guest's code raised: ``vector`` as the CPU numbers them.
+
+    ``address`` and ``write``/``fetch`` say what a page fault (vector 14) was about.
+    """
+
+    vector: int
+    registers: Registers
+    address: int = 0
+    write: bool = False
+    fetch: bool = False
+    present: bool = False
