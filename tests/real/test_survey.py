@@ -26,13 +26,11 @@ DIFFERENT = {
 }
 """Modules that need not do the same, and why."""
 OTHER_WORDS = {
-    "acerhdf": "this machine's firmware has no DMI table",
+    "acerhdf": "it names the BIOS",
     "ata_piix": "the PC that QEMU emulates has an IDE controller",
     "button": "the PC that QEMU emulates has a power button",
     "floppy": "see above",
-    "fujitsu_tablet": "this machine's firmware has no DMI table",
     "i2c_piix4": "the PC that QEMU emulates has an SMBus controller",
-    "intel_powerclamp": "this machine's firmware has no DMI table",
     "nettel": "it warns, with a call trace",
     "nouveau": "it needs button",
     "pata_legacy": "the PC that QEMU emulates has an IDE controller, which ata_piix drives",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import struct
 
-from ukmod.kernel.image.firmware import acpi_tables
+import pytest
+
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.image.firmware import BIOS, acpi_tables, smbios
 from ukmod.kernel.image.pci import CONFIG_ADDRESS, CONFIG_DATA, PciConfig
 from ukmod.kernel.image.ports import InterruptMask, Ports
 
@@ -95,3 +98,38 @@ class TestAcpi:
         assert starts[0] >= 36, "after the root pointer"
         assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
         assert ends[-1] == len(memory)
+
+
+class TestSmbios:
+    def test_entry_point_has_both_checksums(self) -> None:
+        entry = smbios(BIOS)[:31]
+        assert entry.startswith(b"_SM_")
+        assert entry[16:21] == b"_DMI_"
+        assert sum(entry) & 0xFF == 0
+        assert sum(entry[16:]) & 0xFF == 0
+
+    def test_tables_are_where_it_says_and_end_with_the_end(self) -> None:
+        memory = smbios(BIOS)
+        length, address, count = struct.unpack_from("<HIH", memory, 22)
+        table = memory[address - BIOS :]
+        assert len(table) == length
+        kinds, names, at = [], {}, 0
+        while at < len(table):
+            kinds.append(table[at])
+            strings = table.index(b"\0\0", at + table[at + 1])
+            names[table[at]] = table[at + table[at + 1] : strings].split(b"\0")
+            at = strings + 2
+        assert kinds == [0, 1, 3, 127]
+        assert len(kinds) == count
+        assert names[1][:2] == [b"ukmod", b"emulated PC"]
+
+
+@pytest.mark.real
+def test_the_image_finds_its_firmware(booted: Kernel) -> None:
+    boot = booted.core.boot
+    assert boot is not None
+    log = [record.text for record in boot.log]
+    assert "DMI: ukmod emulated PC, BIOS 1.0 04/01/2014" in log
+    assert "ACPI: 1 ACPI AML tables successfully acquired and loaded" in log
+    assert "PCI: Using configuration type 1 for base access" in log
+    assert not [text for text in log if text.startswith("WARNING: ")]

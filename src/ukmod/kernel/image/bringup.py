@@ -68,6 +68,7 @@ STEPS: Final[tuple[Step, ...]] = (
     _ours("setup_arch", "hardware.py says what there is; only the CPU and the firmware are looked at"),
     Step("early_cpu_init"),
     Step("reserve_standard_io_resources"),
+    Step("dmi_setup"),
     _ours("setup_per_cpu_areas", "the area is made from .data..percpu when the kernel is put together"),
     Step("cgroup_init_early"),
     Step("boot_cpu_hotplug_init"),

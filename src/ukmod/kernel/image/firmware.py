@@ -1,4 +1,4 @@
-"""The firmware of the empty machine: ACPI tables that describe a PC without any device.
+"""The firmware of the empty machine: ACPI tables of a PC without any device, and its name in SMBIOS.
 
 The machine is "hardware-reduced" (ACPI 6.5, 4.1): there are no fixed registers to be emulated, and the
 namespace has nothing but what the specification predefines. So the image's own interpreter runs, drivers can
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
     from ukmod.kernel.image.map import MappedImage
 
+BIOS: Final = 0xF_0000
+"""Physical address of what a PC's BIOS leaves for those that look for it."""
+BIOS_DATE: Final = "04/01/2014"
+"""That of QEMU's: it counts as one of our time, which is given no special treatment."""
 _OEM: Final = b"UKMOD "
 _OEM_TABLE: Final = b"EMPTY PC"
 _HEADER: Final = struct.Struct("<4sIBB6s8sI4sI")
@@ -27,7 +31,7 @@ _LOCAL_APIC: Final = struct.pack("<IIBBBBI", 0xFEE0_0000, 0, 0, 8, 0, 0, 1)
 """The body of the MADT: where local APICs are, and that of the one CPU."""
 
 
-def _checksum(data: bytes) -> int:
+def _checksum(data: bytes | bytearray) -> int:
     """What makes the sum of all bytes 0."""
     return -sum(data) & 0xFF
 
@@ -76,6 +80,30 @@ def acpi_tables(physical: int) -> bytes:
     return bytes(data)
 
 
+def _structure(kind: int, handle: int, body: bytes, *strings: str) -> bytes:
+    """An SMBIOS structure (DSP0134 3.7, 6.1): a formatted part, and strings that it names by number."""
+    text = b"".join(string.encode() + b"\0" for string in strings) or b"\0"
+    return struct.pack("<BBH", kind, 4 + len(body), handle) + body + text + b"\0"
+
+
+def smbios(physical: int) -> bytes:
+    """The entry point (5.2.1), as a BIOS leaves it at 0xf0000, and the tables right behind it."""
+    structures = [
+        _structure(0, 0, struct.pack("<BBHBBQ2s4B", 1, 2, 0xF000, 3, 0, 1 << 3, b"\0\0", 1, 0, 255, 255),
+                   "ukmod", "1.0", BIOS_DATE),
+        _structure(1, 1, struct.pack("<4B16sB", 1, 2, 3, 0, bytes(16), 6), "ukmod", "emulated PC", "1"),
+        _structure(3, 2, struct.pack("<9B", 1, 1, 0, 0, 0, 3, 3, 3, 2), "ukmod"),
+        _structure(127, 3, b""),
+    ]  # fmt: skip
+    table = b"".join(structures)
+    largest = max(map(len, structures))
+    inner = bytearray(struct.pack("<5sBHIHB", b"_DMI_", 0, len(table), physical + 32, len(structures), 0x28))
+    inner[5] = _checksum(inner)
+    entry = bytearray(struct.pack("<4sBBBBHB5s", b"_SM_", 0, 31, 2, 8, largest, 0, bytes(5)) + inner)
+    entry[4] = _checksum(entry)
+    return bytes(entry).ljust(32, b"\0") + table
+
+
 def install(k: Kernel, image: MappedImage) -> range:
     """Put the tables into RAM and tell the image of them; the physical addresses they take."""
     size = page_align(len(acpi_tables(0)))
@@ -83,6 +111,8 @@ def install(k: Kernel, image: MappedImage) -> range:
     tables = acpi_tables(physical)
     k.memory.view[physical : physical + len(tables)] = tables
     k.memory.map_direct(physical, size)
+    bios = smbios(BIOS)
+    k.memory.view[BIOS : BIOS + len(bios)] = bios
     params = image.get("boot_params")
     if params is not None and k.types.has("boot_params", "acpi_rsdp_addr"):
         at = params + k.types.offset("boot_params", "acpi_rsdp_addr")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
+from ukmod.kernel.image.firmware import BIOS
 from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT
@@ -220,6 +221,12 @@ def set_memory_nx(k: Kernel, address: ULong, pages: Int) -> Int:
     return _protect(k, address, pages, add=NX)
 
 
+@export("memblock_alloc_try_nid", "memblock_alloc_try_nid_raw")
+def memblock_alloc(k: Kernel, size: SizeT) -> Ptr:
+    """void *memblock_alloc_try_nid(phys_addr_t size, ...): early code may have what all have."""
+    return k.slab.kernel_object(size)
+
+
 @export("free_unref_page", "__free_pages_ok")
 def free_unref_page(k: Kernel, page: Ptr, order: UInt) -> None:
     """void free_unref_page(struct page *page, unsigned int order)."""
@@ -286,10 +293,14 @@ def _nobodys_memory(k: Kernel, physical: int, size: int) -> int:
     return address + (physical & PAGE_SIZE - 1)
 
 
+def _is_firmwares(k: Kernel, physical: int) -> bool:
+    return BIOS <= physical < LOW_MEMORY or (k.image is not None and physical in k.image.firmware)
+
+
 @export("memremap", "early_ioremap", "early_memremap")
 def memremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
     """void *memremap(resource_size_t offset, size_t size, ...): what the firmware left in RAM, or nothing."""
-    if k.image is not None and physical in k.image.firmware:
+    if _is_firmwares(k, physical):
         return PAGE_OFFSET + physical
     return _nobodys_memory(k, physical, size)
 
@@ -300,7 +311,7 @@ def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
     """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): no device answers there; and RAM
     is not for drivers, but for ACPI's tables.
     """
-    if k.image is not None and physical in k.image.firmware:
+    if _is_firmwares(k, physical):
         return PAGE_OFFSET + physical
     if LOW_MEMORY <= physical < k.memory.size and size:
         warn_once(k, _ON_RAM, f"ioremap on RAM at {physical:#018x} - {physical + size - 1:#018x}\n")
