@@ -25,6 +25,7 @@ class Analysis:
     ``symbols`` are (symbol, index of its module) in the order of modules.symbols; ``owners`` has those, and
     KERNEL for the kernel's own. ``needs`` are the indexes of all modules that each one needs, users before
     what they use. With ``cycles``, paths of module indexes, there is no such order, and neither list.
+    ``direct`` are the modules each one needs itself, in the order of first use.
     """
 
     modules: Sequence[Candidate]
@@ -33,6 +34,7 @@ class Analysis:
     symbols: Sequence[tuple[str, int]]
     needs: Sequence[Sequence[int]]
     cycles: Sequence[Sequence[int]]
+    direct: Sequence[Sequence[int]] = ()
 
 
 def analyse(
@@ -46,4 +48,4 @@ def analyse(
         return Analysis(modules, facts, owners, (), (), find_cycles(dependencies, users))
     exported = [name for name, owner in owners.items() if owner != KERNEL]
     symbols = [(name, owners[name]) for name in hash_order(exported, SYMBOL_BUCKETS)]
-    return Analysis(modules, facts, owners, symbols, closures(dependencies, order), ())
+    return Analysis(modules, facts, owners, symbols, closures(dependencies, order), (), dependencies)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["cache_path", "identity", "is_settled", "load", "prune", "read_cached", "store"]
 
 # What marshal writes is for one version of Python.
-_MAGIC = f"ukmod depmod facts 1 {sys.implementation.cache_tag} {marshal.version}\n".encode()
+_MAGIC = f"ukmod depmod facts 2 {sys.implementation.cache_tag} {marshal.version}\n".encode()
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again without a newer time stamp."""
 
@@ -149,9 +149,12 @@ def prune(path: str) -> None:
     except OSError:
         return
     for _time, run in sorted(runs)[:-_TREES]:
-        remove(run)
-        remove(f"{run}.facts")
+        for suffix in SUFFIXES:
+            remove(run + suffix)
 
+
+SUFFIXES = ("", ".facts", ".modules.dep.bin", ".modules.alias.bin", ".modules.symbols.bin")
+"""Of the files that one run leaves."""
 
 _TREES = 16
 """For so many trees runs are remembered; a distribution's takes some 5 MB."""

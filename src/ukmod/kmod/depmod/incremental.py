@@ -5,52 +5,67 @@ them all, reads those that changed, and compares: a file of depmod's is made aga
 made of differs, or if it is no longer what the last run wrote, which its checksum tells. Whatever is in doubt
 (another command line, configuration or version, a damaged file, a module that cannot be read) is a full run.
 
-Two files hold it: a small one with identities, checksums and messages, written by each run, and one with the
-facts, written when a fact changed. The first names the second by a number, so that two runs at once can at
-worst leave a pair that is not one, which is as good as none.
+What a few modules change is changed in the files themselves (:mod:`patch`); where that cannot be, files are
+made again from what all modules said.
+
+Several files hold it: a small one with identities, checksums and messages, written by each run; one with what
+the modules said, written when much of that changed (what little did is in the small one until then); and one
+with each index's marks. The first names the second by a number, the others have their index's checksum, so
+that two runs at once can at worst leave some that do not fit, which are as good as none.
 """
 
 from __future__ import annotations
 
-import marshal
 import os
 import stat
 import time
 import zlib
+from contextlib import suppress
 
+from ukmod.errors import FormatError, UkmodError
 from ukmod.kmod.depmod.analysis import Analysis, analyse
 from ukmod.kmod.depmod.cache import identity, is_settled, load, prune, store
-from ukmod.kmod.depmod.facts import Facts
 from ukmod.kmod.depmod.order import module_order
+from ukmod.kmod.depmod.parts import ALIASES, LINKS, NO_OTHERS, OTHERS, pack, unpack
+from ukmod.kmod.depmod.patch import Before, find_change, patch_aliases, patch_links
 from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from ukmod.kmod.depmod.cache import Identity
+    from ukmod.kmod.depmod.facts import Facts
     from ukmod.kmod.depmod.output import Made
+    from ukmod.kmod.depmod.parts import Parts
     from ukmod.kmod.depmod.scan import Candidate
+    from ukmod.kmod.index_write import Trie
 
     Messages = list[tuple[int, str]]
-    Parts = tuple[bytes, bytes, bytes]
 
 __all__ = ["Snapshot", "Update", "remember", "take_snapshot", "update"]
 
-_LINKS, _ALIASES, _OTHERS = range(3)
 _MADE_OF = {
-    "modules.dep": _LINKS,
-    "modules.dep.bin": _LINKS,
-    "modules.alias": _ALIASES,
-    "modules.alias.bin": _ALIASES,
-    "modules.softdep": _OTHERS,
-    "modules.weakdep": _OTHERS,
-    "modules.symbols": _LINKS,
-    "modules.symbols.bin": _LINKS,
-    "modules.devname": _ALIASES,
+    "modules.dep": LINKS,
+    "modules.dep.bin": LINKS,
+    "modules.alias": ALIASES,
+    "modules.alias.bin": ALIASES,
+    "modules.softdep": OTHERS,
+    "modules.weakdep": OTHERS,
+    "modules.symbols": LINKS,
+    "modules.symbols.bin": LINKS,
+    "modules.devname": ALIASES,
 }
 """Which part of the modules' facts each file is made of."""
+_PATCHED = (
+    "modules.dep",
+    "modules.dep.bin",
+    "modules.alias",
+    "modules.alias.bin",
+    "modules.symbols",
+    "modules.symbols.bin",
+)
 _MADE_FROM = {
     "modules.builtin.bin": "modules.builtin",
     "modules.builtin.alias.bin": "modules.builtin.modinfo",
@@ -58,6 +73,8 @@ _MADE_FROM = {
 """Which of kbuild's files the others are made from."""
 _ORDER = "modules.order"
 _UNSETTLED = (0,)
+_MANY = 64
+"""What so many modules say is worth a new file of it."""
 
 
 @record
@@ -88,17 +105,23 @@ def take_snapshot(modules: Sequence[Candidate], dirname: str) -> Snapshot:
 class Update:
     """What a run has to do after the last one.
 
-    ``stale`` are the files to make, from ``analysis``, whose facts are only those parts that they are made
-    of. ``kept`` are the messages that making each of the others gave rise to, and the file's checksum.
-    ``parts`` are all modules' facts, and ``facts_id`` their file's number, 0 if they are not in one yet.
+    ``made`` are files that are made already, and ``stale`` those to make from ``analysis``, which has no more
+    of the modules, and of their facts, than these are made of. ``kept`` are the messages that making each of
+    the others gave rise to, and the file's checksum. ``modules`` are all, in order, ``parts`` what they say,
+    and ``direct`` whom each one needs itself; ``base`` is what the file of parts has, and ``base_id`` its
+    number.
     """
 
     analysis: Analysis
+    made: dict[str, Made]
     stale: frozenset[str]
     kept: Mapping[str, tuple[int, Messages]]
     order_messages: Messages
+    modules: Sequence[Candidate]
     parts: Mapping[str, Parts]
-    facts_id: int
+    direct: Sequence[Sequence[int]]
+    base: Mapping[str, Parts]
+    base_id: int
 
 
 def update(
@@ -121,33 +144,91 @@ def update(
     body = load(f"{path}.facts")
     if not body or body["id"] != head["facts"]:
         return None
-    before: dict[str, Identity] = head["modules"]
-    old_parts: dict[str, Parts] = body["parts"]
-    changed = [one for one in found if not _same(before.get(one.path), snapshot.modules[one.path])]
-    same_set = len(before) == len(found) and all(one.path in before for one in changed)
+    known: dict[str, Identity] = head["modules"]
+    old: dict[str, Parts] = body["parts"] | head["newer"]
+    changed = [one for one in found if not _same(known.get(one.path), snapshot.modules[one.path])]
+    same_set = len(known) == len(found) and all(one.path in known for one in changed)
     modules, order_messages = _ordered(found, snapshot, dirname, head, same_set=same_set)
     fresh = read(changed)
-    if any(facts.failure for facts in fresh):
+    new = {one.path: pack(one.name, facts) for one, facts in zip(changed, fresh, strict=True)}
+    if any(facts.failure for facts in fresh) or None in new.values():
         return None
-    new = {one.path: _pack(facts) for one, facts in zip(changed, fresh, strict=True)}
-    if same_set and [module.path for module in modules] == head["order"]:
+    parts = {module.path: new.get(module.path) or old[module.path] for module in modules}
+    order = [module.path for module in modules]
+    if order == head["order"]:
         differ = [
-            any(parts[kind] != old_parts[where][kind] for where, parts in new.items())
-            for kind in (_LINKS, _ALIASES, _OTHERS)
+            any(said and said[kind] != old[one][kind] for one, said in new.items()) for kind in range(3)
         ]
-        parts = old_parts | new if any(differ) else old_parts
     else:
         differ = [True] * 3
-        parts = {module.path: new.get(module.path) or old_parts[module.path] for module in modules}
-    wrong = _not_as_written(directory, head["outputs"])
+    files = _as_written(directory, head["outputs"])
+    wrong = head["outputs"].keys() - files.keys()
     stale = wrong | {name for name, kind in _MADE_OF.items() if differ[kind]}
     stale |= {name for name, source in _MADE_FROM.items() if not _unchanged(source, snapshot, head)}
+
+    before = Before(head["order"], old, head["direct"], files, lambda name: _marks(path, name, head))
+    patched = None
+    if wrong.isdisjoint(_PATCHED) and not any(head["outputs"][name][1] for name in _PATCHED):
+        patched = _patch(before, modules, parts, differ)
+    made: dict[str, Made] = {}
+    direct = head["direct"]
+    if patched is not None:
+        contents, direct = patched
+        made = {name: (content, [], marks) for name, (content, marks) in contents.items()}
+        stale -= {*_PATCHED}
+    analysis = _analysis_for(modules, parts, stale)
+    if analysis.direct:
+        direct = analysis.direct
+    kept = {name: last for name, last in head["outputs"].items() if name not in stale and name not in made}
+    return Update(
+        analysis,
+        made,
+        frozenset(stale),
+        kept,
+        order_messages,
+        modules,
+        parts,
+        direct,
+        body["parts"],
+        head["facts"],
+    )
+
+
+def _patch(
+    before: Before, modules: Sequence[Candidate], parts: Mapping[str, Parts], differ: Sequence[bool]
+) -> tuple[dict[str, Trie], Sequence[Sequence[int]]] | None:
+    """Return the files that a change makes different, and whom each module needs; None if there is doubt."""
+    contents: dict[str, Trie] = {}
+    direct = before.direct
+    if not differ[LINKS] and not differ[ALIASES]:
+        return contents, direct
+    try:
+        change = find_change(before, modules, parts)
+        aliases = patch_aliases(before, change) if change and differ[ALIASES] else {}
+        links = patch_links(before, change) if change and differ[LINKS] else ({}, direct)
+    except (
+        UkmodError,
+        ValueError,
+        LookupError,
+    ):  # making all of it again will say what is wrong, if anything
+        return None
+    if change is None or aliases is None or links is None:
+        return None
+    return aliases | links[0], links[1]
+
+
+def _analysis_for(modules: Sequence[Candidate], parts: Mapping[str, Parts], stale: set[str]) -> Analysis:
+    """Return what stale files are made of: no more modules, and no more of them, than that takes."""
     kinds = {_MADE_OF[name] for name in stale if name in _MADE_OF}
-    facts = _unpack([parts[module.path] for module in modules], kinds)
-    analysis = analyse(modules, facts) if _LINKS in kinds else Analysis(modules, facts, {}, (), (), ())
-    kept = {name: known for name, known in head["outputs"].items() if name not in stale}
-    facts_id = head["facts"] if parts is old_parts else 0
-    return Update(analysis, frozenset(stale), kept, order_messages, parts, facts_id)
+    if stale.isdisjoint(_PATCHED):
+        modules = [
+            module
+            for module in modules
+            if (OTHERS in kinds and parts[module.path][OTHERS] != NO_OTHERS)
+            or (ALIASES in kinds and b"alias devname:" in parts[module.path][ALIASES])
+        ]
+    facts = unpack(modules, [parts[module.path] for module in modules], kinds)
+    return analyse(modules, facts) if LINKS in kinds else Analysis(modules, facts, {}, (), (), ())
 
 
 def remember(
@@ -162,32 +243,55 @@ def remember(
     """Remember a run for the next one: a full run, or one that an update was enough for."""
     outputs = {
         name: (zlib.crc32(content), messages)
-        for name, (content, messages) in made.items()
+        for name, (content, messages, _marks) in made.items()
         if isinstance(content, bytes)
     }
+    base_id = 0
+    newer: dict[str, Parts] = {}
     if last is None:
-        facts_id = 0
-        parts: Mapping[str, Parts] = {
-            module.path: _pack(facts) for module, facts in zip(analysis.modules, analysis.facts, strict=True)
+        modules, direct = analysis.modules, analysis.direct
+        packed = {
+            module.path: pack(module.name, facts)
+            for module, facts in zip(modules, analysis.facts, strict=True)
         }
+        parts = {path: said for path, said in packed.items() if said}
+        if len(parts) < len(packed):
+            return
     else:
-        facts_id, parts = last.facts_id, last.parts
+        modules, direct, parts = last.modules, last.direct, dict(last.parts)
         outputs |= last.kept
-    if not facts_id:
-        facts_id = int.from_bytes(os.urandom(7), "big") + 1
-        store(f"{path}.facts", {"id": facts_id, "parts": parts})
+        newer = {path: said for path, said in parts.items() if last.base.get(path) != said}
+        base_id = last.base_id if len(newer) <= _MANY else 0
+    if not base_id:
+        newer = {}
+        base_id = int.from_bytes(os.urandom(7), "big") + 1
+        store(f"{path}.facts", {"id": base_id, "parts": parts})
+    for name, (_content, _messages, marks) in made.items():
+        if marks and name in _PATCHED:
+            store(f"{path}.{name}", {"of": outputs[name][0], "marks": marks})
     head = {
         "key": key,
-        "facts": facts_id,
+        "facts": base_id,
+        "newer": newer,
         "modules": snapshot.modules,
         "inputs": snapshot.inputs,
-        "order": [module.path for module in analysis.modules],
+        "order": [module.path for module in modules],
         "order_messages": order_messages,
+        "direct": direct,
         "outputs": outputs,
     }
     store(path, head)
     if last is None:
         prune(path)
+
+
+def _marks(path: str, name: str, head: Mapping[str, Any]) -> bytes:
+    """Return the marks of an index; FormatError if they are not there, or another's."""
+    kept = load(f"{path}.{name}")
+    if not kept or kept["of"] != head["outputs"][name][0]:
+        raise FormatError("no marks of this index", path=f"{path}.{name}")
+    marks: bytes = kept["marks"]
+    return marks
 
 
 def _same(before: Identity | None, now: Identity) -> bool:
@@ -209,45 +313,16 @@ def _ordered(
     return module_order(found, dirname, lambda priority, text: messages.append((priority, text))), messages
 
 
-def _pack(facts: Facts) -> Parts:
-    """Return facts as bytes, by what is made of them: to be compared, and unpacked only when needed."""
-    # Version 2 of marshal's format has no references: equal values are equal bytes.
-    return (
-        marshal.dumps((facts.exports, facts.needs), 2),
-        marshal.dumps(facts.aliases, 2),
-        marshal.dumps((facts.softdeps, facts.weakdeps), 2),
-    )
-
-
-def _unpack(packed: Sequence[Parts], kinds: Iterable[int]) -> list[Facts]:
-    """Return the facts of modules, of those kinds alone."""
-    result = [Facts() for _ in packed]
-    loads = marshal.loads
-    for kind in kinds:
-        for facts, parts in zip(result, packed, strict=True):
-            value = loads(parts[kind])
-            if kind == _LINKS:
-                facts.exports, facts.needs = value
-            elif kind == _ALIASES:
-                facts.aliases = value
-            else:
-                facts.softdeps, facts.weakdeps = value
-    return result
-
-
-def _not_as_written(directory: str, outputs: Mapping[str, tuple[int, Messages]]) -> set[str]:
-    """Return the files that are not, byte for byte, what the last run left. All of them take 5 ms to read."""
-    return {name for name, (checksum, _messages) in outputs.items() if _checksum(directory, name) != checksum}
-
-
-def _checksum(directory: str, name: str) -> int:
-    """Return the checksum of a file as depmod leaves it, or -1 if it is anything else."""
-    try:
-        fd = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(fd, "rb", buffering=0) as file:
-            status = os.fstat(fd)
-            if status.st_mode != stat.S_IFREG | 0o644 or status.st_uid != os.geteuid():
-                return -1
-            return zlib.crc32(file.read())
-    except OSError:
-        return -1
+def _as_written(directory: str, outputs: Mapping[str, tuple[int, Messages]]) -> dict[str, bytes]:
+    """Return those files that are, byte for byte, what the last run left. All of them take 5 ms to read."""
+    files: dict[str, bytes] = {}
+    for name, (checksum, _messages) in outputs.items():
+        with suppress(OSError):
+            fd = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(fd, "rb", buffering=0) as file:
+                status = os.fstat(fd)
+                if status.st_mode == stat.S_IFREG | 0o644 and status.st_uid == os.geteuid():
+                    content = file.read()
+                    if zlib.crc32(content) == checksum:
+                        files[name] = content
+    return files

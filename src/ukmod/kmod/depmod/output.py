@@ -11,23 +11,25 @@ from ukmod.kmod.depmod.forks import Fork
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.depmod.order import read_input, read_lines
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
-from ukmod.kmod.index_write import write_index
+from ukmod.kmod.index_write import write_index, write_trie
 from ukmod.kmod.names import modname_from_path, normalize_alias
 from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from ukmod.kmod.depmod.analysis import Analysis
     from ukmod.kmod.depmod.log import Log
-    from ukmod.kmod.index_write import Entry
+    from ukmod.kmod.depmod.scan import Candidate
+    from ukmod.kmod.index_write import Entry, Trie
 
     Messages = list[tuple[int, str]]
-    Made = tuple[bytes | str, Messages]
-    """A file's content, or the text that cannot be in it, and what is to be logged."""
+    Made = tuple[bytes | str, Messages, bytes]
+    """A file's content, or the text that cannot be in it; what is to be logged; an index's marks, if they are
+    wanted."""
 
-__all__ = ["OF_ALIASES", "OF_LINKS", "Output"]
+__all__ = ["ALIAS_HEADER", "OF_ALIASES", "OF_LINKS", "SYMBOLS_HEADER", "Output", "dependency_lines"]
 
 
 @record
@@ -35,6 +37,7 @@ class Output:
     """What to write: an analysis, the directory with kbuild's own lists, and how.
 
     ``warn_duplicates`` is ``-w``, ``preorder`` the layout of indexes since kmod 34.
+    ``marks`` asks for what is needed to edit an index; it is for the other layout.
     """
 
     analysis: Analysis
@@ -42,6 +45,7 @@ class Output:
     warn_duplicates: bool = False
     preorder: bool = False
     log: Log = silent
+    marks: bool = False
 
     def texts(self) -> list[tuple[str, bytes]]:
         """Return the text files, (name, content): what ``-n`` prints."""
@@ -72,7 +76,7 @@ class Output:
         kept = kept or {}
         finished: list[tuple[str, bytes]] = []
         for name in _FILES:
-            content, messages = made.get(name, (None, kept.get(name, [])))
+            content, messages, _marks = made.get(name, (None, kept.get(name, []), b""))
             for priority, text in messages:
                 self.log(priority, text)
             if isinstance(content, str):
@@ -88,11 +92,17 @@ def _make(output: Output, names: Iterable[str]) -> dict[str, Made]:
     for name in names:
         messages: list[tuple[int, str]] = []
         log = _collect(messages)
-        quiet = Output(output.analysis, output.dirname, output.warn_duplicates, output.preorder, log)
+        quiet = Output(
+            output.analysis, output.dirname, output.warn_duplicates, output.preorder, log, output.marks
+        )
         try:
-            made[name] = _FILES[name](quiet), messages
+            result = _FILES[name](quiet)
         except UsageError as error:
-            made[name] = error.subject, messages
+            made[name] = error.subject, messages, b""
+        else:
+            made[name] = (
+                (result, messages, b"") if isinstance(result, bytes) else (result[0], messages, result[1])
+            )
     return made
 
 
@@ -100,20 +110,21 @@ def _collect(messages: list[tuple[int, str]]) -> Log:
     return lambda priority, text: messages.append((priority, text))
 
 
-def _dependency_lines(analysis: Analysis) -> list[str]:
-    shown = [module.shown for module in analysis.modules]
+def dependency_lines(modules: Sequence[Candidate], needs: Sequence[Sequence[int]]) -> list[str]:
+    """Return the lines of modules.dep; ``needs`` are the places of all modules that each one needs."""
+    shown = [module.shown for module in modules]
     return [
-        f"{own}: {' '.join([shown[index] for index in needs])}" if needs else f"{own}:"
-        for own, needs in zip(shown, analysis.needs, strict=True)
+        f"{own}: {' '.join([shown[index] for index in needed])}" if needed else f"{own}:"
+        for own, needed in zip(shown, needs, strict=True)
     ]
 
 
 def _dep(output: Output) -> bytes:
-    return _encode(_dependency_lines(output.analysis))
+    return _encode(dependency_lines(output.analysis.modules, output.analysis.needs))
 
 
 def _dep_entries(output: Output) -> list[Entry]:
-    lines = _dependency_lines(output.analysis)
+    lines = dependency_lines(output.analysis.modules, output.analysis.needs)
     return [
         (module.name, index, line)
         for index, (module, line) in enumerate(zip(output.analysis.modules, lines, strict=True))
@@ -121,7 +132,7 @@ def _dep_entries(output: Output) -> list[Entry]:
 
 
 def _alias(output: Output) -> bytes:
-    return _encode(["# Aliases extracted from modules themselves.", *_values(output, "alias", swapped=True)])
+    return ALIAS_HEADER + _encode([*_values(output, "alias", swapped=True)])
 
 
 def _values(output: Output, word: str, *, swapped: bool = False) -> Iterator[str]:
@@ -158,7 +169,7 @@ def _weakdep(output: Output) -> bytes:
 def _symbols(output: Output) -> bytes:
     names = [module.name for module in output.analysis.modules]
     lines = [f"alias symbol:{symbol} {names[owner]}" for symbol, owner in output.analysis.symbols]
-    return _encode(["# Aliases for symbols, used by symbol_request().", *lines])
+    return SYMBOLS_HEADER + _encode(lines)
 
 
 def _symbol_entries(output: Output) -> list[Entry]:
@@ -239,19 +250,21 @@ def _encode(lines: list[str]) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 
-def _index(entries: Callable[[Output], list[Entry] | None], what: str = "") -> Callable[[Output], bytes]:
+def _index(
+    entries: Callable[[Output], list[Entry] | None], what: str = ""
+) -> Callable[[Output], bytes | Trie]:
     """Return what makes an index of entries: no bytes at all if their source is missing.
 
     ``what`` names them where duplicates are warned of.
     """
 
-    def make(output: Output) -> bytes:
+    def make(output: Output) -> bytes | Trie:
         made = entries(output)
         if made is None:
             return b""
         if what and output.warn_duplicates:
             _warn_duplicates(made, what, output.log)
-        return write_index(made, preorder=output.preorder)
+        return write_trie(made) if output.marks else write_index(made, preorder=output.preorder)
 
     return make
 
@@ -264,7 +277,7 @@ def _warn_duplicates(entries: list[Entry], what: str, log: Log) -> None:
         seen.add(key)
 
 
-_FILES: dict[str, Callable[[Output], bytes]] = {
+_FILES: dict[str, Callable[[Output], bytes | Trie]] = {
     "modules.dep": _dep,
     "modules.dep.bin": _index(_dep_entries, "deps"),
     "modules.alias": _alias,
@@ -278,6 +291,9 @@ _FILES: dict[str, Callable[[Output], bytes]] = {
     "modules.devname": _devname,
 }
 """In the order kmod writes them, which is that of its warnings."""
+
+ALIAS_HEADER = b"# Aliases extracted from modules themselves.\n"
+SYMBOLS_HEADER = b"# Aliases for symbols, used by symbol_request().\n"
 
 OF_ALIASES = ("modules.alias", "modules.alias.bin", "modules.devname")
 """Those that need nothing but what each module says of itself."""

@@ -198,7 +198,7 @@ def _remembering(
     for message in order_messages:
         log.message(*message)
     if last is None:
-        complete = _make_all(modules, dirname, options, {}, host, log)
+        complete = _make_all(modules, dirname, options, {}, host, log, marks=True)
         if complete is None:
             return 1
         output, made = complete
@@ -207,8 +207,8 @@ def _remembering(
         if last.analysis.cycles:
             _report_cycles(last.analysis, log)
             return 1
-        output = Output(last.analysis, dirname, warn_duplicates="w" in options, log=log.message)
-        made = output.make(last.stale, fork=True)
+        output = Output(last.analysis, dirname, warn_duplicates="w" in options, log=log.message, marks=True)
+        made = last.made | output.make(last.stale, fork=not last.made)
         kept = {name: messages for name, (_checksum, messages) in last.kept.items()}
     status = _write(output.finish, made, kept, directory, log)
     if status == 0 and not any(fact.failure for fact in output.analysis.facts):
@@ -319,19 +319,21 @@ def _make_all(
     kernel: dict[str, int],
     host: Host,
     log: Log,
+    *,
+    marks: bool = False,
 ) -> tuple[Output, dict[str, Made]] | None:
     """Read and analyse the modules and make all files; None if there are cycles, which are reported."""
     facts = _read(modules, dirname, options, host, log)
     warn = "w" in options
     # The files of aliases need no analysis: a child makes them while that is done here.
-    unlinked = Output(Analysis(modules, facts, {}, (), (), ()), dirname, warn_duplicates=warn)
+    unlinked = Output(Analysis(modules, facts, {}, (), (), ()), dirname, warn_duplicates=warn, marks=marks)
     of_aliases = Fork(lambda: unlinked.make(OF_ALIASES))
     analysis = _analyse(modules, facts, options, kernel, host, log)
     if analysis.cycles:
         _report_cycles(analysis, log)
         of_aliases.result()
         return None
-    output = Output(analysis, dirname, warn_duplicates=warn, log=log.message)
+    output = Output(analysis, dirname, warn_duplicates=warn, log=log.message, marks=marks)
     return output, output.make(OF_LINKS) | of_aliases.result()
 
 
