@@ -2,8 +2,8 @@
 
 One machine tries many modules, one after the other: each is loaded with what it needs, a second passes, and
 all is taken out again. As soon as anything of it is left (a module that stays, a warning that is given once
-only), the next one finds a fresh copy of the machine, and so it does where the machine died or hung. What has
-been found is kept in .cache/verdicts, from where a run that was broken off goes on.
+only), the next one finds a fresh copy of the machine, and so it does where the machine died or hung. What is
+found is stored at once, so that a run that was broken off goes on where it was.
 """
 
 from __future__ import annotations
