@@ -84,7 +84,7 @@ def _keeps(module: Candidate, known_as: Identity, fact: Facts, now: int) -> bool
 
 def is_settled(known_as: Identity, now: int) -> bool:
     """Tell whether an identity, taken at ``now`` or later, will be another after its next change."""
-    return max(known_as[3:]) < now - _SETTLED_NS
+    return known_as[3] < now - _SETTLED_NS > known_as[4]
 
 
 def identity(path: str) -> Identity:

@@ -25,7 +25,7 @@ from contextlib import suppress
 from ukmod.errors import FormatError, UkmodError
 from ukmod.kmod.depmod.analysis import Analysis, analyse
 from ukmod.kmod.depmod.cache import identity, is_settled, load, prune, store
-from ukmod.kmod.depmod.order import module_order
+from ukmod.kmod.depmod.order import module_order, module_order_after
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, NO_OTHERS, OTHERS, pack, unpack
 from ukmod.kmod.depmod.patch import Before, find_change, patch_aliases, patch_links
 from ukmod.kmod.record import record
@@ -206,12 +206,8 @@ def _patch(
         change = find_change(before, modules, parts)
         aliases = patch_aliases(before, change) if change and differ[ALIASES] else {}
         links = patch_links(before, change) if change and differ[LINKS] else ({}, direct)
-    except (
-        UkmodError,
-        ValueError,
-        LookupError,
-    ):  # making all of it again will say what is wrong, if anything
-        return None
+    except (UkmodError, ValueError, LookupError):
+        return None  # making all of it again will say what is wrong, if anything is
     if change is None or aliases is None or links is None:
         return None
     return aliases | links[0], links[1]
@@ -306,9 +302,13 @@ def _ordered(
     found: Sequence[Candidate], snapshot: Snapshot, dirname: str, head: Mapping[str, Any], *, same_set: bool
 ) -> tuple[Sequence[Candidate], Messages]:
     """Return modules in depmod's order, and what was to be said about modules.order."""
-    if same_set and _unchanged(_ORDER, snapshot, head):
+    if _unchanged(_ORDER, snapshot, head):
         by_path = {module.path: module for module in found}
-        return [by_path[path] for path in head["order"]], head["order_messages"]
+        stayed = [by_path[path] for path in head["order"] if path in by_path]
+        come = [] if same_set else [module for module in found if module.path not in head["modules"]]
+        modules = module_order_after(stayed, come, dirname) if len(come) <= _MANY else None
+        if modules is not None:
+            return modules, head["order_messages"]
     messages: Messages = []
     return module_order(found, dirname, lambda priority, text: messages.append((priority, text))), messages
 

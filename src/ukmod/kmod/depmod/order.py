@@ -7,6 +7,7 @@ order of lines and the priorities in the indexes. For modules, kbuild's modules.
 from __future__ import annotations
 
 import os
+from bisect import insort
 from struct import Struct
 
 from ukmod.kmod.depmod.log import silent
@@ -24,6 +25,7 @@ __all__ = [
     "SYMBOL_BUCKETS",
     "hash_order",
     "module_order",
+    "module_order_after",
     "read_input",
     "read_lines",
     "superfast",
@@ -114,6 +116,30 @@ def module_order(modules: Sequence[Candidate], dirname: str, log: Log = silent) 
         return ordered
     last = len(listed)
     return sorted(ordered, key=lambda module: listed.get(_uncompressed(module), last + 1))
+
+
+def module_order_after(
+    before: Sequence[Candidate], come: Sequence[Candidate], dirname: str
+) -> list[Candidate] | None:
+    """Return the order of modules of which all are in order but the few that ``come``.
+
+    None if there is no modules.order, of which nobody is told here.
+    """
+    if not come:
+        return list(before)
+    listed = _read_order(dirname, silent)
+    if listed is None:
+        return None
+
+    def place(module: Candidate) -> tuple[int, int, bytes]:
+        name = module.name.encode("utf-8", "surrogateescape")
+        bucket = superfast([name])[0] & (MODULE_BUCKETS - 1)
+        return listed.get(_uncompressed(module), len(listed) + 1), bucket, name
+
+    ordered = list(before)
+    for module in come:
+        insort(ordered, module, key=place)
+    return ordered
 
 
 def _uncompressed(module: Candidate) -> str:

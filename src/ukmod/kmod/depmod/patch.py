@@ -185,7 +185,8 @@ def _search(change: Change, touched: set[str]) -> tuple[dict[str, str], dict[int
     spelled = touched | {"." + symbol for symbol in touched}
     now: dict[str, str] = {}
     to_resolve: dict[int, Sequence[str]] = {}
-    for place, module in enumerate(change.modules):
+    for place in range(len(change.modules)) if touched else change.come:
+        module = change.modules[place]
         parts = change.parts[module.path]
         if place not in come:
             links = parts[LINKS]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import namedtuple
 
 from ukmod.kmod.depmod.config import BUILT_IN, DEFAULT, EXTERNAL, DepmodConfig
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR
 from ukmod.kmod.names import KO_SUFFIXES, modname_from_path
-from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,16 +29,21 @@ __all__ = ["Candidate", "scan_tree", "shown_path"]
 _NEVER = frozenset({"build", "source"})
 
 
-@record
-class Candidate:
-    """A module file: the module's name, the file's path, and the path as modules.dep has it.
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-    ``shown`` is relative to the module directory for files below it.
-    """
+    class Candidate(NamedTuple):
+        """A module file: the module's name, the file's path, and the path as modules.dep has it.
 
-    name: str
-    path: str
-    shown: str
+        ``shown`` is relative to the module directory for files below it.
+        """
+
+        name: str
+        path: str
+        shown: str
+else:
+    # There are thousands, so it is what is made fastest; typing takes longer to import than it saves.
+    Candidate = namedtuple("Candidate", "name path shown")  # noqa: PYI024
 
 
 def scan_tree(dirname: str, config: DepmodConfig = DEFAULT, log: Log = silent) -> list[Candidate]:
@@ -79,6 +84,9 @@ def _walk(top: str, skip: frozenset[str], log: Log) -> Iterator[tuple[str, int]]
         for entry in entries:
             name = entry.name
             if name in skip:
+                continue
+            if name.endswith(".ko") and name != ".ko" and entry.is_file(follow_symlinks=False):
+                yield f"{directory}/{name}", len(directory) + 1  # most are such: no need to look closer
                 continue
             kind = _kind(entry, f"{directory}/{name}", levels, log)
             if kind == stat.S_IFREG and name.endswith(KO_SUFFIXES) and name not in KO_SUFFIXES:
