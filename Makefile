@@ -4,13 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint bench real clean
+.PHONY: demo test fuzz lint bench real clean
 
 demo: $(STAMP)            ## the main job: request_module() end to end on two compiled modules
 	$(BIN)/ukmod demo
 
 test: $(STAMP)            ## the whole suite; what needs a real kernel is skipped, loudly, where it is absent
 	$(BIN)/python -m pytest -n auto
+
+fuzz: $(STAMP)            ## what any input may do to the parsers, at ten times the length
+	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine
 
 real: $(STAMP)            ## only what compares with a real kernel and the C kmod; sets those up first
 	tools/debian.sh

@@ -1,13 +1,35 @@
-"""What all tests share: caches go to the checkout, not to the user's or the system's."""
+"""What all tests share: caches go to the checkout, not to the user's or the system's; and how much is tried of what hypothesis makes up.
+
+Parsers must take any bytes. The tests that throw them at one are marked ``fuzz``: what hypothesis tests below
+the directories of parsers. Each is quick by default; ``--hypothesis-profile=fuzz`` tries ten times as much.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-CACHE = Path(__file__).resolve().parents[1] / ".cache" / "xdg"
+import pytest
+from hypothesis import HealthCheck, settings
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parent / ".cache" / "xdg"
+PARSERS = (HERE / "kmod", HERE / "machine")
+
+settings.register_profile(
+    "fuzz", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def pytest_configure() -> None:
-    """Set it before any test, or a process that one starts, looks."""
+    """Set where caches go before any test, or a process that one starts, looks."""
     os.environ["XDG_CACHE_HOME"] = str(CACHE)
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the parsers' tests."""
+    for item in items:
+        test = getattr(item, "function", None)
+        if getattr(test, "is_hypothesis_test", False) and any(map(item.path.is_relative_to, PARSERS)):
+            item.add_marker(pytest.mark.fuzz)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.kmod.fakehost import FakeHost
 
 from ukmod.kmod.depmod.analysis import Analysis
 from ukmod.kmod.depmod.config import load_config
@@ -21,6 +22,7 @@ from ukmod.kmod.depmod.dependencies import parse_symvers, parse_system_map
 from ukmod.kmod.depmod.order import module_order
 from ukmod.kmod.depmod.output import Output
 from ukmod.kmod.depmod.scan import Candidate
+from ukmod.kmod.loaded import loaded_modules
 
 MODULES = [Candidate(name, f"/d/kernel/{name}.ko", f"kernel/{name}.ko") for name in ("a", "b", "c")]
 WORDS = ("search ", "override ", "external ", "exclude ", "a", "/", "*", "[", "(", "\\\n", "\n", "#", "\t")
@@ -54,3 +56,19 @@ def test_kbuild_s_lists(pieces: list[str], tail: bytes) -> None:
 def test_lists_of_the_kernel_s_symbols(text: str, prefix: str) -> None:
     for parse in (parse_symvers, parse_system_map):
         assert "__this_module" in parse(text, "file", prefix)
+
+
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(["a-b 16384 2 c,d, Live 0x0\n", " ", "\n", "\t"]), st.text(max_size=6))
+    )
+)
+def test_proc_modules(pieces: list[str]) -> None:
+    host = FakeHost()
+    text = "".join(pieces)
+    host.proc_modules = lambda: text  # type: ignore[method-assign]
+    lines = [line for line in text.splitlines() if line.split()]
+    listed = list(loaded_modules(host))
+    assert len(listed) == len(lines)
+    # Nothing but names is believed of it: the rest is asked of /sys/module.
+    assert all("-" not in module.name and module.size < 0 and module.refcnt < 0 for module in listed)
