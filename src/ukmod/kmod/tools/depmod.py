@@ -28,8 +28,8 @@ from ukmod.kmod.depmod.scan import Candidate, scan_tree, shown_path
 from ukmod.kmod.host import LOG_CRIT, LOG_ERR, LOG_WARNING
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.tools import call
-from ukmod.kmod.tools.getopt import Option, getopt
-from ukmod.kmod.tools.log import Log, program_name, version_text
+from ukmod.kmod.tools.depmod_options import Options, is_version, parse_options
+from ukmod.kmod.tools.log import Log, program_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,56 +41,6 @@ if TYPE_CHECKING:
     from ukmod.kmod.host import Host
 
 __all__ = ["main"]
-
-_SHORT = "aAb:m:o:C:E:F:evnP:wVh"
-_LONG = (
-    Option("all", "a"),
-    Option("quick", "A"),
-    Option("basedir", "b", takes_value=True),
-    Option("moduledir", "m", takes_value=True),
-    Option("outdir", "o", takes_value=True),
-    Option("config", "C", takes_value=True),
-    Option("symvers", "E", takes_value=True),
-    Option("filesyms", "F", takes_value=True),
-    Option("errsyms", "e"),
-    Option("verbose", "v"),
-    Option("show", "n"),
-    Option("dry-run", "n"),
-    Option("symbol-prefix", "P", takes_value=True),
-    Option("warn", "w"),
-    Option("version", "V"),
-    Option("help", "h"),
-    Option("no-cache", "no-cache"),  # ours
-)
-_USAGE = """\
-Usage:
-\t{0} -[aA] [options] [forced_version]
-
-If no arguments (except options) are given, "depmod -a" is assumed
-
-depmod will output a dependency list suitable for the modprobe utility.
-
-Options:
-\t-a, --all            Probe all modules
-\t-A, --quick          Only does the work if there's a new module
-\t-e, --errsyms        Report not supplied symbols
-\t-n, --show           Write the dependency file on stdout only
-\t-P, --symbol-prefix  Architecture symbol prefix
-\t-C, --config PATH    Read configuration from PATH
-\t-v, --verbose        Enable verbose mode
-\t-w, --warn           Warn on duplicates
-\t-V, --version        show version
-\t-h, --help           show this help
-
-The following options are useful for people managing distributions:
-\t-b, --basedir DIR    Root path (default: /).
-\t-m, --moduledir DIR  Module directory (default: /lib/modules).
-\t-o, --outdir DIR     Output root path (default: same as <basedir>).
-\t-F, --filesyms FILE  Use the file instead of the
-\t                     current kernel symbols.
-\t-E, --symvers FILE   Use Module.symvers file to check
-\t                     symbol versions.
-"""
 
 
 def main(argv: Sequence[str], host: Host) -> int:
@@ -104,35 +54,16 @@ def main(argv: Sequence[str], host: Host) -> int:
             gc.enable()
 
 
-class _Options:
-    """The command line, taken apart."""
-
-    def __init__(self) -> None:
-        self.flags: set[str] = set()
-        self.root = ""
-        self.out_root: str | None = None
-        self.module_directory = "lib/modules"
-        self.config: list[str] = []
-        self.symvers: str | None = None
-        self.system_map: str | None = None
-        self.prefix = ""
-        self.verbosity = LOG_WARNING
-        self.words: list[str] = []
-
-    def __contains__(self, flag: str) -> bool:
-        return flag in self.flags
-
-
 def _depmod(argv: Sequence[str], host: Host) -> int:
     log = Log(host, program_name(argv[0]))
     try:
-        options = _parse(argv, host, log)
+        options = parse_options(argv, host, log)
     except UsageError as error:
         host.stderr.write(f"{argv[0]}: {error.message}\n")
         return 1
     if options is None:
         return 0
-    if options.words and not _is_version(options.words[0]):
+    if options.words and not is_version(options.words[0]):
         log.err(f"Bad version passed {options.words[0]}")
         return 1
     release, *files = options.words or [host.release()]
@@ -169,7 +100,7 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
     return status
 
 
-def _may_remember(options: _Options, files: Sequence[str]) -> bool:
+def _may_remember(options: Options, files: Sequence[str]) -> bool:
     """Tell whether this run may use what the last one left: only the plain kinds of it do."""
     special = options.flags - {"a", "A", "w"} or options.prefix or options.verbosity != LOG_WARNING or files
     return not special and options.symvers is None and options.system_map is None
@@ -180,7 +111,7 @@ def _remembering(
     dirname: str,
     directory: str,
     config: DepmodConfig,
-    options: _Options,
+    options: Options,
     host: Host,
     log: Log,
 ) -> int:
@@ -217,49 +148,7 @@ def _remembering(
     return status
 
 
-def _parse(argv: Sequence[str], host: Host, log: Log) -> _Options | None:
-    """Return the options; None if ``-h`` or ``-V`` was one of them, and is done."""
-    options = _Options()
-    for key, value in getopt(argv, _SHORT, _LONG, posix="POSIXLY_CORRECT" in host.environ):
-        match key:
-            case "":
-                options.words.append(value)
-            case "b":
-                options.root = _absolute(value, host)
-            case "m":
-                options.module_directory = value.lstrip("/")  # always below the roots
-            case "o":
-                options.out_root = _absolute(value, host)
-            case "C":
-                options.config.append(value)
-            case "E":
-                options.symvers = value
-            case "F":
-                options.system_map = value
-            case "P":
-                if len(value) != 1:
-                    log.message(LOG_CRIT, "-P only takes a single char")
-                options.prefix = value
-            case "h" | "V":
-                host.stdout.write(_USAGE.format(program_name(argv[0])) if key == "h" else version_text())
-                return None
-            case _:
-                options.flags.add(key)
-                options.verbosity += key == "v"
-    return options
-
-
-def _absolute(path: str, host: Host) -> str:
-    return path if path.startswith("/") else f"{host.getcwd()}/{path}"
-
-
-def _is_version(text: str) -> bool:
-    """Tell whether a word begins with ``NUMBER.NUMBER``."""
-    major, dot, minor = text.lstrip().partition(".")
-    return bool(dot) and major.isascii() and major.isdigit() and minor[:1].isascii() and minor[:1].isdigit()
-
-
-def _kernel(options: _Options, log: Log) -> dict[str, int] | None:
+def _kernel(options: Options, log: Log) -> dict[str, int] | None:
     """Return what the kernel image exports, if the user has said where that is written."""
     path = options.symvers if options.symvers is not None else options.system_map
     if path is None:
@@ -299,7 +188,7 @@ def _named(paths: Sequence[str], dirname: str, log: Log) -> list[Candidate]:
     return list(modules.values())
 
 
-def _read(modules: list[Candidate], dirname: str, options: _Options, host: Host, log: Log) -> list[Facts]:
+def _read(modules: list[Candidate], dirname: str, options: Options, host: Host, log: Log) -> list[Facts]:
     crcs = "e" in options and options.symvers is not None
     if "no-cache" in options or crcs:  # CRCs are not in the cache
         facts = read_all(modules, crcs=crcs, fork=True)
@@ -315,7 +204,7 @@ def _read(modules: list[Candidate], dirname: str, options: _Options, host: Host,
 def _make_all(
     modules: list[Candidate],
     dirname: str,
-    options: _Options,
+    options: Options,
     kernel: dict[str, int],
     host: Host,
     log: Log,
@@ -340,7 +229,7 @@ def _make_all(
 def _show(
     modules: list[Candidate],
     dirname: str,
-    options: _Options,
+    options: Options,
     kernel: dict[str, int],
     host: Host,
     log: Log,
@@ -358,7 +247,7 @@ def _show(
 def _analyse(
     modules: list[Candidate],
     facts: list[Facts],
-    options: _Options,
+    options: Options,
     kernel: dict[str, int],
     host: Host,
     log: Log,
