@@ -12,5 +12,7 @@ Each step is a module of this package, and its result a value the next one takes
 - :mod:`graph`: the topological order, or the cycles that stand against it
 - :mod:`output`: the text and binary files, as bytes
 - :mod:`incremental`: which of those files need making at all, after a run that left word of itself
+- :mod:`parts`: what it left of each module
+- :mod:`patch`: the files changed where few modules did, instead of made again
 - :mod:`publish`: all of them into the directory, or none
 """
