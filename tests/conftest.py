@@ -1,4 +1,4 @@
-"""What all tests share: caches go to the checkout, not to the user's or the system's; and how much is tried of what hypothesis makes up.
+"""What all tests share: caches go to the checkout; and how much is tried of what hypothesis makes up.
 
 Parsers must take any bytes. The tests that throw them at one are marked ``fuzz``: what hypothesis tests below
 the directories of parsers. Each is quick by default; ``--hypothesis-profile=fuzz`` tries ten times as much.
