@@ -98,3 +98,55 @@ def test_work_that_is_being_cancelled_cannot_be_queued(kernel: Kernel, worker: W
     start(kernel, "q", lambda: results.append(worker.queue(work)))
     kernel.run(0.01)
     assert results == [0, 1]
+
+
+def delayed(worker: Worker, function: Callable[[], object]) -> int:
+    """A struct kthread_delayed_work: KTHREAD_DELAYED_WORK_INIT()."""
+    k, layout = worker.k, worker.k.kthread_workers
+    work = worker.work(function)
+    dwork = k.slab.kmalloc(k.types.sizeof("kthread_delayed_work"))
+    k.memory.write(dwork, bytes(k.types.sizeof("kthread_delayed_work")))
+    init_list_head(k.memory, dwork + layout.delayed.work + layout.work.node)
+    func = k.memory.u64(work + layout.work.func)
+    k.memory.set_u64(dwork + layout.delayed.work + layout.work.func, func)
+    expired = k.symbols.address("kthread_delayed_work_timer_fn")
+    k.memory.set_u64(dwork + layout.delayed.timer + k.types.offset("timer_list", "function"), expired)
+    return dwork
+
+
+def modify(worker: Worker, dwork: int, delay: int) -> bool:
+    return bool(call(worker.k, "kthread_mod_delayed_work", worker.address, dwork, delay) & 0xFF)
+
+
+def test_modifying_a_delayed_work_tells_whether_it_was_queued_and_counts_from_now(
+    kernel: Kernel, worker: Worker
+) -> None:
+    seen: list[int] = []
+    dwork = delayed(worker, lambda: seen.append(kernel.clock.jiffies))
+    results: list[bool] = []
+    before: list[int] = []
+
+    def body() -> None:
+        results.append(modify(worker, dwork, 100))
+        before.append(kernel.clock.jiffies)
+        results.append(modify(worker, dwork, 5))
+
+    in_task(kernel, body)
+    assert results == [False, True]
+    assert [now - before[0] for now in seen] == [5], "once, and not after 100 jiffies"
+
+
+def test_modifying_a_work_that_is_being_cancelled_leaves_it_so(kernel: Kernel, worker: Worker) -> None:
+    seen: list[int] = []
+    dwork = delayed(worker, lambda: (seen.append(1), block(kernel, TASK_UNINTERRUPTIBLE, 50)))
+    in_task(kernel, lambda: call(kernel, "kthread_queue_delayed_work", worker.address, dwork, 0))
+    seen.clear()
+    start(kernel, "q", lambda: call(kernel, "kthread_queue_delayed_work", worker.address, dwork, 0))
+    kernel.run(0.01)
+    start(kernel, "c", lambda: call(kernel, "kthread_cancel_delayed_work_sync", dwork))
+    kernel.run(0.01)
+    results: list[bool] = []
+    start(kernel, "m", lambda: results.append(modify(worker, dwork, 1)))
+    kernel.run(1)
+    assert results == [True]
+    assert seen == [1], "it is not queued again"
