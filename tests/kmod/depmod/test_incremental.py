@@ -224,6 +224,31 @@ def test_only_what_changed_is_read_and_written(
 
 
 @pytest.mark.usefixtures("_settled")
+def test_where_few_modules_changed_no_index_is_made_again(
+    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depmod(tmp_path)
+
+    def refuse(_entries: object) -> None:
+        raise AssertionError("all of an index is made again")
+
+    monkeypatch.setattr("ukmod.kmod.depmod.output.write_trie", refuse)
+    changes = {
+        "another alias": ("m3", module("m3", "alias=another", exports=["s3"])),
+        "another symbol": ("m2", module("m2", "alias=of-2", exports=["t2"])),
+        "a symbol that others need": ("m1", module("m1", exports=["s1", "late"], needs=["t2"])),
+        "a new module": ("a", module("a", "alias=new", exports=["s0"], needs=["s3", "late"])),
+        "no module": ("m4", b""),
+    }
+    for name, content in changes.values():
+        if content:
+            put(tree / f"kernel/{name}.ko", content)
+        else:
+            (tree / f"kernel/{name}.ko").unlink()
+        check(tmp_path, tree)
+
+
+@pytest.mark.usefixtures("_settled")
 def test_modules_dep_is_newer_than_what_was_touched(tmp_path: Path, tree: Path) -> None:
     depmod(tmp_path)
     os.utime(tree / "modules.dep", (1, 1))

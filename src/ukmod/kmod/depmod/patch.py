@@ -111,10 +111,10 @@ def patch_links(before: Before, change: Change) -> tuple[Contents, Direct] | Non
 
     None if so many symbols came or went that all is better made again, or if there are cycles.
     """
-    owners = _owners(before.files["modules.symbols"])
     touched = _touched_symbols(before, change)
     if len(touched) > _FEW:
         return None
+    owners = _owners(before.files["modules.symbols"]) if touched or change.come else {}
     now, to_resolve = _search(change, touched)
     made = _patch_symbols(before, change, touched, owners, now)
     for symbol in touched:
@@ -231,20 +231,20 @@ def _patch_symbols(
     """Return modules.symbols and its index."""
     removed: list[Entry] = []
     added: list[Entry] = []
-    places = {module.name: place for place, module in enumerate(change.modules)}
-    was = {modname_from_path(path): place for place, path in enumerate(before.order)}
-    lines = before.files["modules.symbols"].decode("ascii").split("\n")
-    for symbol in sorted(touched):
-        if symbol in owners:
-            removed.append((f"symbol:{symbol}", was[owners[symbol]], owners[symbol]))
-            lines.remove(f"alias symbol:{symbol} {owners[symbol]}")
-        if symbol in now:
-            added.append((f"symbol:{symbol}", places[now[symbol]], now[symbol]))
-            # Behind the header; the last is what follows the last newline.
-            at = bisect_left(lines, _symbol_place(symbol), 1, len(lines) - 1, key=_line_place)
-            lines.insert(at, f"alias symbol:{symbol} {now[symbol]}")
     made: Contents = {}
     if touched:
+        places = {module.name: place for place, module in enumerate(change.modules)}
+        was = {modname_from_path(path): place for place, path in enumerate(before.order)}
+        lines = before.files["modules.symbols"].decode("ascii").split("\n")
+        for symbol in sorted(touched):
+            if symbol in owners:
+                removed.append((f"symbol:{symbol}", was[owners[symbol]], owners[symbol]))
+                lines.remove(f"alias symbol:{symbol} {owners[symbol]}")
+            if symbol in now:
+                added.append((f"symbol:{symbol}", places[now[symbol]], now[symbol]))
+                # Behind the header; the last is what follows the last newline.
+                at = bisect_left(lines, _symbol_place(symbol), 1, len(lines) - 1, key=_line_place)
+                lines.insert(at, f"alias symbol:{symbol} {now[symbol]}")
         made["modules.symbols"] = "\n".join(lines).encode("ascii"), b""
     if touched or len(change.place) != len(change.modules) or -1 in change.place:
         made["modules.symbols.bin"] = _edit("modules.symbols.bin", before, change, removed, added)
