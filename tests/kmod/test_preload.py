@@ -21,6 +21,7 @@ KERNEL = r"""
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <time.h>
 
 static long told(const char *call, const char *text, unsigned flags)
 {
@@ -43,6 +44,12 @@ long delete_module(const char *name, unsigned flags)
 {
     told("delete_module", name, flags);
     errno = EWOULDBLOCK;
+    return -1;
+}
+int utimensat(int directory, const char *path, const struct timespec times[2], int flags)
+{
+    (void)directory, (void)path, (void)times, (void)flags;
+    errno = ENOENT; /* kmod's test-suite does not redirect it, so that the path would be another */
     return -1;
 }
 int uname(struct utsname *name)
@@ -126,3 +133,14 @@ def test_rmmod(kernel: Path, root: Path) -> None:
     assert messages.endswith(
         "rmmod: ERROR: could not remove module my-base: Resource temporarily unavailable\n"
     )
+
+
+def test_depmod_again(kernel: Path, root: Path) -> None:
+    """The second run finds nothing to be done, and says so by the time of modules.dep."""
+    written = root / "lib/modules/4.4.4/modules.dep"
+    for _ in range(2):
+        status, messages, _calls = run(kernel, root, "depmod", "-b", str(root))
+        assert (status, [line for line in messages.splitlines() if "WARNING" not in line]) == (0, [])
+        os.utime(written, (1, 1))
+    run(kernel, root, "depmod", "-b", str(root))
+    assert written.stat().st_mtime > 1

@@ -21,7 +21,7 @@ from ukmod.kmod.depmod.forks import Fork
 from ukmod.kmod.depmod.incremental import remember, take_snapshot, update
 from ukmod.kmod.depmod.order import module_order
 from ukmod.kmod.depmod.output import OF_ALIASES, OF_LINKS, Output
-from ukmod.kmod.depmod.publish import make_directory, publish
+from ukmod.kmod.depmod.publish import make_directory, publish, touch
 from ukmod.kmod.depmod.quick import is_up_to_date
 from ukmod.kmod.depmod.reader import read_all
 from ukmod.kmod.depmod.scan import Candidate, scan_tree, shown_path
@@ -285,7 +285,7 @@ def _write(
     try:
         publish(directory, finish(made, kept))
         if "modules.dep" in kept:
-            os.utime(f"{directory}/modules.dep")  # what `depmod -A` goes by
+            touch(f"{directory}/modules.dep")  # what `depmod -A` goes by
     except OSError as error:
         log.message(LOG_ERR, f"Could not create index '{error.filename}': {error.strerror}")
         return 1
