@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.elfwriter import module
 
-from ukmod.kmod.depmod.cache import cache_path, read_cached
+from ukmod.kmod.depmod.cache import cache_path, load, read_cached, store
 from ukmod.kmod.depmod.facts import Facts
 from ukmod.kmod.depmod.reader import read_all
 from ukmod.kmod.depmod.scan import Candidate
@@ -97,3 +97,14 @@ def test_where_it_is() -> None:
     assert cache_path("/x", {"XDG_CACHE_HOME": "/c"}, privileged=False) != cache_path(
         "/y", {"XDG_CACHE_HOME": "/c"}, privileged=False
     )
+
+
+def test_a_root_without_a_cache_directory_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = tmp_path / "var/cache"
+    monkeypatch.setattr("ukmod.kmod.depmod.cache._SYSTEM", str(system))
+    where = cache_path("/lib/modules/6.1", {}, privileged=True)
+    store(where, {"x": 1})
+    assert list(tmp_path.iterdir()) == []
+    system.mkdir(parents=True)
+    store(where, {"x": 1})
+    assert load(where) == {"x": 1}

@@ -36,13 +36,15 @@ __all__ = ["cache_path", "identity", "is_settled", "load", "prune", "read_cached
 _MAGIC = f"ukmod depmod facts 2 {sys.implementation.cache_tag} {marshal.version}\n".encode()
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again without a newer time stamp."""
+_SYSTEM = "/var/cache"
+"""A root without it is not to get it from us: it is an image that is being built, or a test's."""
 
 
 def cache_path(dirname: str, environ: Mapping[str, str], *, privileged: bool) -> str:
     """Return where a module directory's facts are kept: where the environment says, or root's and others'
     usual place.
     """
-    usual = "/var/cache" if privileged else f"{environ.get('HOME', '')}/.cache"
+    usual = _SYSTEM if privileged else f"{environ.get('HOME', '')}/.cache"
     where = environ.get("XDG_CACHE_HOME") or usual
     return f"{where}/ukmod/depmod-{zlib.crc32(os.fsencode(dirname)):08x}"
 
@@ -117,8 +119,10 @@ def load(path: str) -> dict[str, Any]:
 
 def store(path: str, entries: dict[str, Any]) -> None:
     """Store what marshal knows, in a directory that is made if need be; nothing happens if that fails."""
-    data = marshal.dumps(entries)
     directory = path.rpartition("/")[0]
+    if directory.startswith(_SYSTEM) and not os.path.isdir(_SYSTEM):
+        return
+    data = marshal.dumps(entries)
     temporary = f"{path}.{os.getpid()}"
     try:
         make_directory(directory)
