@@ -8,6 +8,7 @@ import pytest
 from tests.golden import modules as compiled
 from tests.kernel.conftest import layouts
 
+from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.module import Module, State, module_get, module_put, module_refcount, try_module_get
 
@@ -60,3 +61,30 @@ def test_what_is_built_in_has_no_module_to_count(machine: Kernel) -> None:
     assert try_module_get(k, 0)
     module_put(k, 0)
     assert not machine.warnings
+
+
+class TestGracePeriods:
+    """Nobody who has seen a module may still be looking at it when its memory goes."""
+
+    @pytest.fixture
+    def waited(self, machine: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[State]:
+        """The state of the module at each grace period that was waited for."""
+        seen: list[State] = []
+        rcu = machine.core.rcu
+        wait = rcu.synchronize
+
+        def synchronize() -> None:
+            seen.extend(module.state for module in machine.core.modules)
+            wait()
+
+        monkeypatch.setattr(rcu, "synchronize", synchronize)
+        return seen
+
+    def test_unloading(self, machine: Kernel, module: Module, waited: list[State]) -> None:
+        machine.rmmod(module.name)
+        assert waited == [State.UNFORMED]
+
+    def test_an_init_function_that_fails(self, machine: Kernel, waited: list[State]) -> None:
+        with pytest.raises(LoadError):
+            machine.insmod(compiled()["ret_enodev"].read_bytes())
+        assert waited == [State.GOING, State.UNFORMED]

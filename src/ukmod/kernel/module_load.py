@@ -320,12 +320,15 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
         owner.owner = before
     if result < 0:
         modules.set_state(module, State.GOING)
+        k.rcu.synchronize()  # whoever has seen it live is through with it
         modules.put(module)
         modules.notifiers.call(State.GOING.value, module.address)
         if k.image is not None:
             image_modules.remove_from_sysfs(k, module)
-        params.destroy_params(k, module)
+        modules.set_state(module, State.UNFORMED)
         modules.drop_uses(module)
+        params.destroy_params(k, module)
+        k.rcu.synchronize()
         k.forget(module)
         k.slab.settle(module)
         _unlink(k, module)
