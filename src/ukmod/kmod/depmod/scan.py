@@ -13,7 +13,7 @@ from collections import namedtuple
 from ukmod.kmod.depmod.config import BUILT_IN, DEFAULT, EXTERNAL, DepmodConfig
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR
-from ukmod.kmod.names import KO_SUFFIXES, modname_from_path
+from ukmod.kmod.names import KO_SUFFIXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,14 +57,18 @@ def scan_tree(dirname: str, config: DepmodConfig = DEFAULT, log: Log = silent) -
     for directory in (dirname, *config.externals):
         try:
             for path, base in _walk(directory, skip, log):
-                name = modname_from_path(path)
+                name = path[base:].partition(".")[0].replace("-", "_")  # modname_from_path(), with no call
                 if name not in chosen or not rank.keeps(chosen[name], path, base, name):
                     chosen[name] = path
         except OSError as error:
             log(LOG_ERR, f"could not open directory {directory}: {error.strerror}")
             if directory is dirname:
                 raise
-    return [Candidate(name, path, shown_path(path, dirname)) for name, path in chosen.items()]
+    inside, start = f"{dirname}/", len(dirname) + 1
+    return [
+        Candidate(name, path, path[start:] if path.startswith(inside) else path)
+        for name, path in chosen.items()
+    ]
 
 
 def shown_path(path: str, dirname: str) -> str:
