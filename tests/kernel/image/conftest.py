@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.kernel.image.computing import Image, Run
 from tests.real import debian
 
 from ukmod.kernel.api import Kernel, open_tree
@@ -50,3 +51,9 @@ def in_a_copy(k: Kernel, work: Callable[[], Any]) -> Any:
     result, error = json.loads(data)
     assert error is None, error
     return result
+
+
+@pytest.fixture
+def run(booted: Kernel) -> Run:
+    """Runs something in a copy of the machine."""
+    return lambda work: in_a_copy(booted, lambda: work(Image(booted)))

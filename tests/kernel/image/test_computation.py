@@ -6,56 +6,14 @@ import hashlib
 import math
 import random
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from tests.kernel.image.conftest import in_a_copy
-
-from ukmod.kernel.api import Kernel
+from tests.kernel.image.computing import MASK, Image, Run
 
 pytestmark = pytest.mark.real
 
 CHECK = b"123456789"
 """What catalogues of CRCs give the CRC of."""
-MASK = (1 << 64) - 1
-GFP_KERNEL = 0xCC0
-
-
-@dataclass
-class Image:
-    """The image's own functions, whatever Python has under the same names."""
-
-    k: Kernel
-
-    def put(self, content: bytes) -> int:
-        """A copy in the machine's memory."""
-        address = self.k.core.slab.kmalloc(max(len(content), 8), GFP_KERNEL)
-        self.k.core.memory.write(address, content)
-        return address
-
-    def get(self, address: int, size: int) -> bytes:
-        return self.k.core.memory.read(address, size)
-
-    def call(self, name: str, *arguments: int | bytes, returns: str = "unsigned long") -> Any:
-        """Call ``function`` of the image, or ``module:function``."""
-        assert self.k.core.image is not None
-        values = [self.put(item) if isinstance(item, bytes) else item for item in arguments]
-        module = name.partition(":")[0]
-        if ":" in name and module not in self.k.modules:
-            assert self.k.modprobe(module).status == 0
-        where = self.k.address(name) if ":" in name else self.k.core.image.address(name)
-        return self.k.call(where, *values, returns=returns)
-
-
-@pytest.fixture
-def run(booted: Kernel) -> Callable[[Callable[[Image], Any]], Any]:
-    """Runs something in a copy of the machine."""
-    return lambda work: in_a_copy(booted, lambda: work(Image(booted)))
-
-
-Run = Callable[[Callable[[Image], Any]], Any]
 SAMPLES = [random.Random(size).randbytes(size) for size in (0, 1, 3, 8, 64, 1000, 4097)]
 
 
@@ -91,21 +49,6 @@ def test_sha256(run: Run) -> None:
     assert found == [hashlib.sha256(sample).hexdigest() for sample in SAMPLES]
 
 
-def test_inflate_of_what_zlib_packed(run: Run) -> None:
-    text = b"".join(b"line %d\n" % (n % 50) for n in range(500))
-
-    def inflate(image: Image) -> str:
-        deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-        packed = deflate.compress(text) + deflate.flush()
-        out = image.put(bytes(len(text)))
-        assert image.call("zlib_inflate_blob", out, len(text), packed, len(packed), returns="int") == len(
-            text
-        )
-        return image.get(out, len(text)).hex()
-
-    assert bytes.fromhex(run(inflate)) == text
-
-
 def test_arithmetic(run: Run) -> None:
     dice = random.Random(1)
     pairs = [
@@ -113,24 +56,6 @@ def test_arithmetic(run: Run) -> None:
     ]
     found = run(lambda image: [[image.call("gcd", a, b), image.call("int_sqrt", a)] for a, b in pairs])
     assert found == [[math.gcd(a, b), math.isqrt(a)] for a, b in pairs]
-
-
-def test_lz4_and_back(run: Run) -> None:
-    text = b"what repeats itself, what repeats itself, " * 60
-
-    def round_trip(image: Image) -> list[int | str]:
-        room = len(text) + 64
-        packed, out = image.put(bytes(room)), image.put(bytes(len(text)))
-        work = image.put(bytes(16416))  # LZ4_MEM_COMPRESS
-        pack, unpack = "lz4_compress:LZ4_compress_default", "LZ4_decompress_safe"
-        size = image.call(pack, text, packed, len(text), room, work, returns="int")
-        back = image.call(unpack, packed, out, size, len(text), returns="int")
-        return [size, back, image.get(out, len(text)).hex()]
-
-    size, back, out = run(round_trip)
-    assert 0 < size < len(text) // 4
-    assert back == len(text)
-    assert bytes.fromhex(out) == text
 
 
 @pytest.mark.parametrize(

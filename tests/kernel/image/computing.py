@@ -1,0 +1,113 @@
+"""The functions of a kernel image, called on data of a test's."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ukmod.kernel.api import Kernel
+
+MASK = (1 << 64) - 1
+GFP_KERNEL = 0xCC0
+_JMP = 0xE9
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An argument ``char **``: the address of a pointer to a copy of ``content``."""
+
+    content: bytes
+
+
+Argument = int | bytes | Ref
+Outcome = list[Any]
+"""What a function returned, and what its arguments in memory hold afterwards."""
+
+
+@dataclass
+class Image:
+    """The image's own functions, whatever Python has under the same names."""
+
+    k: Kernel
+
+    def put(self, content: bytes) -> int:
+        """A copy in the machine's memory."""
+        address = self.k.core.slab.kmalloc(max(len(content), 8), GFP_KERNEL)
+        self.k.core.memory.write(address, content)
+        return address
+
+    def room(self, size: int) -> int:
+        """Zeroed memory for a function to work in."""
+        address: int = self.k.call("vzalloc", size, returns="void *")
+        return address
+
+    def get(self, address: int, size: int) -> bytes:
+        return self.k.core.memory.read(address, size)
+
+    def struct(self, name: str, **members: int) -> int:
+        """A structure with these members set and all others zero."""
+        types = self.k.core.types
+        address = self.put(bytes(types.sizeof(name)))
+        for member, value in members.items():
+            where = address + types.offset(name, member)
+            self.k.core.memory.set_uint(where, value, types.member(name, member).size)
+        return address
+
+    def member(self, address: int, name: str, member: str) -> int:
+        """A member of the structure ``name`` that is at an address."""
+        types = self.k.core.types
+        where = address + types.offset(name, member)
+        return self.k.core.memory.uint(where, types.member(name, member).size)
+
+    def native(self, name: str) -> int:
+        """Where the image's own function is, or that of ``module:function``, which is loaded if need be."""
+        assert self.k.core.image is not None
+        module = name.partition(":")[0]
+        if ":" in name and module not in self.k.modules:
+            assert self.k.modprobe(module).status == 0
+        where = self.k.address(name) if ":" in name else self.k.core.image.address(name)
+        assert self.k.core.memory.u8(where) != _JMP, f"{name} has been replaced"
+        return where
+
+    def call(self, name: str, *arguments: int | bytes, returns: str = "unsigned long") -> Any:
+        """Call ``function`` of the image, or ``module:function``."""
+        values = [self.put(item) if isinstance(item, bytes) else item for item in arguments]
+        return self.k.call(self.native(name), *values, returns=returns)
+
+    def both(
+        self, name: str, *arguments: Argument, returns: str = "unsigned long", native: str = ""
+    ) -> tuple[Outcome, Outcome]:
+        """What comes of the image's own function and of the one in Python, on the same arguments.
+
+        The second finds them at the same addresses, so that pointers can be compared too.
+        """
+        places: list[tuple[int, bytes]] = []
+        values = []
+        for item in arguments:
+            content = item.content if isinstance(item, Ref) else item
+            if isinstance(content, bytes):
+                places.append((self.put(content), content))
+            if isinstance(item, Ref):
+                pointer = struct.pack("<Q", places[-1][0])
+                places.append((self.put(pointer), pointer))
+            values.append(item if isinstance(item, int) else places[-1][0])
+        outcomes: list[Outcome] = []
+        for function in (self.native(native or name), name):
+            for address, content in places:
+                self.k.core.memory.write(address, content)
+            result = self.k.call(function, *values, returns=returns)
+            outcomes.append([result, *(self.get(at, len(content)).hex() for at, content in places)])
+        for address, _ in places:
+            self.k.core.slab.kfree(address)
+        return outcomes[0], outcomes[1]
+
+    def differences(self, name: str, cases: Sequence[tuple[Argument, ...]], **how: str) -> list[Any]:
+        """Those cases on which the two do not agree, with both outcomes."""
+        outcomes = [(repr(case), *self.both(name, *case, **how)) for case in cases]
+        return [found for found in outcomes if found[1] != found[2]]
+
+
+Run = Callable[[Callable[[Image], Any]], Any]
+"""Does something in a copy of the machine; what it returns, as JSON can say it."""
