@@ -72,10 +72,10 @@ _IDENTIFICATION = 16
 
 class _Layout:
     """The structs of a class and byte order; ``brief`` is a symbol's st_name, st_info and st_shndx alone,
-    ``place`` a section's sh_name, sh_offset and sh_size.
+    ``name`` its st_name, ``place`` a section's sh_name, sh_offset and sh_size.
     """
 
-    __slots__ = ("bits", "brief", "header", "place", "rel", "rela", "section", "symbol", "version")
+    __slots__ = ("bits", "brief", "header", "name", "place", "rel", "rela", "section", "symbol", "version")
 
     def __init__(self, bits: int, order: str) -> None:
         self.bits = bits
@@ -85,6 +85,7 @@ class _Layout:
             self.place = Struct(order + "I20xQQ24x")
             self.symbol = Struct(order + "IBBHQQ")
             self.brief = Struct(order + "IBxH16x")
+            self.name = Struct(order + "I20x")
             self.version = Struct(order + "Q56s")
             self.rela = Struct(order + "QQq")
             self.rel = Struct(order + "QQ")
@@ -94,6 +95,7 @@ class _Layout:
             self.place = Struct(order + "I12xII16x")
             self.symbol = Struct(order + "IIIBBH")
             self.brief = Struct(order + "I8xBxH")
+            self.name = Struct(order + "I12x")
             self.version = Struct(order + "I60s")
             self.rela = Struct(order + "IIi")
             self.rel = Struct(order + "II")
@@ -150,9 +152,10 @@ class Elf:
 
     __slots__ = (
         "_data",
+        "_first",
         "_found",
-        "_name_offsets",
         "_names",
+        "_places",
         "_sections",
         "_size",
         "_symbols",
@@ -194,7 +197,8 @@ class Elf:
             raise self.error(f"section headers of {entry_size} bytes instead of {layout.section.size}", 0)
         self._table = self.read(offset, count * entry_size, "the table of sections")
         self._found: dict[bytes, tuple[int, bytes] | None] = {}
-        self._name_offsets: list[int] = []
+        self._places: list[tuple[int, int, int]] = []
+        self._first: dict[int, int] = {}
         if not 0 < names < count:
             raise self.error(f"the section of section names, {names}, does not exist", 0)
         _name, at, size = layout.place.unpack_from(self._table, names * entry_size)
@@ -259,31 +263,37 @@ class Elf:
 
         Where :meth:`section_data` complains, this passes on: a section in an impossible place is none.
         """
-        if name not in self._found:
-            index = min(self._indexes(name + b"\0"), default=0)
-            extent = self.extent(index)
-            self._found[name] = (index, self.read(*extent, "a section")) if extent else None
-        return self._found[name]
+        if name in self._found:
+            return self._found[name]
+        found = None
+        index = self._first_index(name + b"\0")
+        if index:
+            _name, offset, size = self._places[index]
+            found = index, self.read(offset, size, "a section")
+        self._found[name] = found
+        return found
 
-    def _indexes(self, name: bytes) -> list[int]:
-        """Return the sections of a name, its NUL included, that lie within the file: the first for each place
-        where the name is. No Section is made.
+    def _first_index(self, name: bytes) -> int:
+        """Return the first section of a name, its NUL included, that lies within the file; 0 for none.
+
+        A name may be in several places, and several sections may have it from each. No Section is made.
         """
-        if not self._name_offsets:
-            self._name_offsets = [at for at, _, _ in self.layout.place.iter_unpack(self._table)]
-        offsets = self._name_offsets
-        found = []
+        if not self._places:
+            self._places = list(self.layout.place.iter_unpack(self._table))
+            offsets = [at for at, _, _ in self._places]
+            offsets.reverse()
+            self._first = dict(zip(offsets, range(len(offsets) - 1, -1, -1), strict=True))
+        first = 0
         at = self._names.find(name)
         while at >= 0:
-            index = 0
-            for _ in range(offsets.count(at)):
-                index = offsets.index(at, index)
-                if self.extent(index):
-                    found.append(index)
-                    break
-                index += 1
+            index = self._first.get(at, 0)
+            if not self.extent(index):
+                others = [index for index, place in enumerate(self._places) if place[0] == at]
+                index = next((index for index in others if self.extent(index)), 0)
+            if index and (not first or index < first):
+                first = index
             at = self._names.find(name, at + 1)
-        return found
+        return first
 
     def extent(self, index: int) -> tuple[int, int] | None:
         """Return a section's offset and size; None if it does not exist or does not lie within the file."""
@@ -362,11 +372,10 @@ class Elf:
         found = self.find(b".modinfo")
         if found is None:
             return [() for _key in keys]
-        fields = [field for field in found[1].split(b"\0") if field.startswith(keys)]
-        if not fields:
-            return [() for _key in keys]
+        fields = b"\0" + found[1]
+        # A module has dozens of other fields, and they are not even cut out.
         return [
-            tuple([_text(field[len(key) :]) for field in fields if field.startswith(key)]) for key in keys
+            tuple([_text(rest.partition(b"\0")[0]) for rest in fields.split(b"\0" + key)[1:]]) for key in keys
         ]
 
     def versions(self) -> dict[str, int]:

@@ -64,15 +64,15 @@ def find_exports(elf: Elf, *, crcs: bool = True) -> list[tuple[str, int]]:
     places = _occurrences(strtab, _CRC)
     if not places:
         return _names_in_ksymtab(elf)
-    offsets = [at for at, _info, _shndx in elf.layout.brief.iter_unpack(symtab)]
+    offsets = [at for (at,) in elf.layout.name.iter_unpack(symtab)]
     if max(offsets, default=0) >= len(strtab):
         return _names_in_ksymtab(elf)
-    found = []
-    for index, at in enumerate(offsets):
-        if at in places and index:
-            crc = _crc(elf, *_value(elf, symtab, index)) if crcs else 0
-            found.append((_text(string_at(strtab, at + len(_CRC))), crc))
-    return found or _names_in_ksymtab(elf)
+    indexes = [index for index, at in enumerate(offsets) if at in places and index]
+    names = [_text(string_at(strtab, offsets[index] + len(_CRC))) for index in indexes]
+    if not names:
+        return _names_in_ksymtab(elf)
+    values = [_crc(elf, *_value(elf, symtab, index)) for index in indexes] if crcs else [0] * len(names)
+    return list(zip(names, values, strict=True))
 
 
 def _occurrences(table: bytes, word: bytes) -> set[int]:
@@ -148,13 +148,12 @@ def _versioned_only(elf: Elf, names: list[bytes]) -> list[bytes]:
     layout = elf.layout.version
     if found is None or len(found[1]) % layout.size:
         return []
-    fields = [field for _crc, field in layout.iter_unpack(found[1])]
-    # Mostly they are the same in the same order, and one more: to see that is quicker than to look up each.
+    # All but one or two are: they are compared as the file has them, and only what is left is looked at.
     size = layout.size - elf.bits // 8
-    if fields[: len(names)] == [name.ljust(size, b"\0") for name in names]:
-        fields = fields[len(names) :]
-    known = set(names) if len(fields) > 1 else names
-    return [name for name in [field.partition(b"\0")[0] for field in fields] if name not in known]
+    padded = {name.ljust(size, b"\0") for name in names}
+    left = [field for _crc, field in layout.iter_unpack(found[1]) if field not in padded]
+    known = set(names) if len(left) > 1 else names
+    return [name for name in [field.partition(b"\0")[0] for field in left] if name not in known]
 
 
 def needed_symbols(elf: Elf) -> list[tuple[str, bool, int]]:
