@@ -202,17 +202,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("_settled")
-def test_only_what_changed_is_read_and_written(
-    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
-
-    def spy(path: str, *, crcs: bool = False) -> Facts:
-        read.append(Path(path).name)
-        return read_facts(path, crcs=crcs)
-
+def test_only_what_changed_is_read_and_written(tmp_path: Path, tree: Path, read: list[str]) -> None:
     depmod(tmp_path)
-    monkeypatch.setattr("ukmod.kmod.depmod.reader.read_facts", spy)
+    read.clear()
     before = {path.name: path.stat().st_ino for path in tree.glob("modules.*")}
     put(tree / "kernel/m3.ko", module("m3", "alias=another", exports=["s3"]))
     depmod(tmp_path)
@@ -246,6 +238,44 @@ def test_where_few_modules_changed_no_index_is_made_again(
         else:
             (tree / f"kernel/{name}.ko").unlink()
         check(tmp_path, tree)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of files that are read from here on."""
+    names: list[str] = []
+
+    def spy(path: str, *, crcs: bool = False) -> Facts:
+        names.append(Path(path).name)
+        return read_facts(path, crcs=crcs)
+
+    for where in ("reader", "full"):
+        monkeypatch.setattr(f"ukmod.kmod.depmod.{where}.read_facts", spy)
+    return names
+
+
+@pytest.mark.usefixtures("_settled")
+@pytest.mark.parametrize("words", [["-w"], ["-n"], ["-P", "_"], ["-v"]])
+def test_what_is_known_of_modules_serves_other_runs_too(
+    tmp_path: Path, tree: Path, read: list[str], words: list[str]
+) -> None:
+    depmod(tmp_path)
+    put(tree / "kernel/m3.ko", module("m3", "alias=another", exports=["s3"]))
+    read.clear()
+    found = depmod(tmp_path, *words)
+    assert read == ["m3.ko"]
+    assert found == depmod(tmp_path, "--no-cache", *words)
+    assert len(read) == 6
+
+
+@pytest.mark.usefixtures("_settled")
+def test_a_run_with_versions_reads_all_modules(tmp_path: Path, tree: Path, read: list[str]) -> None:
+    """What is remembered has no CRCs."""
+    depmod(tmp_path)
+    (tmp_path / "symvers").write_text("0x1\tprintk\tvmlinux\tEXPORT_SYMBOL\n")
+    read.clear()
+    depmod(tmp_path, "-e", "-E", str(tmp_path / "symvers"))
+    assert len(read) == 5
 
 
 @pytest.mark.usefixtures("_settled")

@@ -7,12 +7,13 @@ Each step is a module of this package, and its result a value the next one takes
 - :mod:`scan`: the directories' module files, one for each name
 - :mod:`order`: the order of modules and symbols, on which all the files depend
 - :mod:`facts`: what depmod wants to know of one module file
-- :mod:`reader`: the facts of all modules, on all cores, from the :mod:`cache` where nothing changed
+- :mod:`reader`: the facts of all modules, on two cores
 - :mod:`dependencies`: who owns which symbol, and so which module needs which
 - :mod:`graph`: the topological order, or the cycles that stand against it
 - :mod:`output`: the text and binary files, as bytes
+- :mod:`full`: all of that at once, on two cores
 - :mod:`incremental`: which of those files need making at all, after a run that left word of itself
-- :mod:`parts`: what it left of each module
+- :mod:`parts`: what it left of each module, and :mod:`cache`: where
 - :mod:`patch`: the files changed where few modules did, instead of made again
 - :mod:`publish`: all of them into the directory, or none
 """

@@ -1,11 +1,8 @@
-"""Facts of compressed modules, kept from one run to the next.
+"""Where one run of depmod keeps things for the next.
 
-Unpacking is nearly all of the time that a compressed tree takes, and from one run to the next few modules
-change. (Reading a plain module takes no longer than reading the cache would, so those are not in it.)
-
-The cache is only ever a shortcut: one that is missing, damaged, another user's, of another version or
-impossible to write is as good as empty. It lies outside the tree, one file for each module directory, written
-whole and then renamed, so that of several runs at once the last one's stays.
+That is only ever a shortcut: a file that is missing, damaged, another user's, of another version or
+impossible to write is as good as none. They lie outside the tree, some for each module directory, each
+written whole and then renamed, so that of several runs at once the last one's stays.
 """
 
 from __future__ import annotations
@@ -13,27 +10,21 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-import time
 import zlib
 
-from ukmod.kmod.depmod.facts import Facts
 from ukmod.kmod.depmod.publish import make_directory, remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
-    from ukmod.kmod.depmod.facts import Packed
-    from ukmod.kmod.depmod.scan import Candidate
-
     Identity = tuple[int, ...]
-    Entries = dict[str, tuple[Identity, Packed]]
 
-__all__ = ["cache_path", "identity", "is_settled", "load", "prune", "read_cached", "store"]
+__all__ = ["cache_path", "identity", "is_settled", "load", "prune", "store"]
 
 # What marshal writes is for one version of Python.
-_MAGIC = f"ukmod depmod facts 2 {sys.implementation.cache_tag} {marshal.version}\n".encode()
+_MAGIC = f"ukmod depmod 3 {sys.implementation.cache_tag} {marshal.version}\n".encode()
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again without a newer time stamp."""
 _SYSTEM = "/var/cache"
@@ -41,47 +32,12 @@ _SYSTEM = "/var/cache"
 
 
 def cache_path(dirname: str, environ: Mapping[str, str], *, privileged: bool) -> str:
-    """Return where a module directory's facts are kept: where the environment says, or root's and others'
+    """Return where things of a module directory are kept: where the environment says, or root's and others'
     usual place.
     """
     usual = _SYSTEM if privileged else f"{environ.get('HOME', '')}/.cache"
     where = environ.get("XDG_CACHE_HOME") or usual
     return f"{where}/ukmod/depmod-{zlib.crc32(os.fsencode(dirname)):08x}"
-
-
-def read_cached(
-    modules: Sequence[Candidate], path: str, read: Callable[[Sequence[Candidate]], list[Facts]]
-) -> list[Facts]:
-    """Return the facts of each module, those that are in the cache at ``path`` from there.
-
-    ``read`` reads the others; the compressed ones among them are in the cache afterwards.
-    """
-    if all(module.path.endswith(".ko") for module in modules):
-        return read(modules)
-    now = time.time_ns()
-    entries: Entries = load(path)
-    identities = [identity(module.path) for module in modules]
-    known = [
-        entries[module.path][1] if entries.get(module.path, (None,))[0] == known_as else None
-        for module, known_as in zip(modules, identities, strict=True)
-    ]
-    missing = [module for module, packed in zip(modules, known, strict=True) if packed is None]
-    fresh = iter(read(missing))
-    facts = [next(fresh) if packed is None else Facts(*packed) for packed in known]
-    if missing or len(entries) > len(modules):
-        store(
-            path,
-            {
-                module.path: (known_as, fact.pack())
-                for module, known_as, fact in zip(modules, identities, facts, strict=True)
-                if known_as and _keeps(module, known_as, fact, now)
-            },
-        )
-    return facts
-
-
-def _keeps(module: Candidate, known_as: Identity, fact: Facts, now: int) -> bool:
-    return is_settled(known_as, now) and not fact.failure and not module.path.endswith(".ko")
 
 
 def is_settled(known_as: Identity, now: int) -> bool:

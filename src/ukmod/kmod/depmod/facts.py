@@ -88,7 +88,7 @@ def _facts(elf: Elf, *, crcs: bool) -> Facts:
     return Facts(
         exports=tuple([name for name, _crc in exports]),
         needs=tuple(needs),
-        weak=tuple(weak),
+        weak=tuple(sorted(weak)),
         aliases=aliases,
         softdeps=softdeps,
         weakdeps=weakdeps,

@@ -26,7 +26,7 @@ from ukmod.errors import FormatError, UkmodError
 from ukmod.kmod.depmod.analysis import Analysis, analyse
 from ukmod.kmod.depmod.cache import identity, is_settled, load, prune, store
 from ukmod.kmod.depmod.order import module_order, module_order_after
-from ukmod.kmod.depmod.parts import ALIASES, LINKS, NO_OTHERS, OTHERS, pack, unpack
+from ukmod.kmod.depmod.parts import ALIASES, LINKS, NO_OTHERS, OTHERS, is_plain, pack, unpack
 from ukmod.kmod.depmod.patch import Before, find_change, patch_aliases, patch_links
 from ukmod.kmod.record import record
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     Messages = list[tuple[int, str]]
 
-__all__ = ["Snapshot", "Update", "remember", "take_snapshot", "update"]
+__all__ = ["Run", "Snapshot", "Update", "keep", "recall", "remember", "take_snapshot", "update"]
 
 _MADE_OF = {
     "modules.dep": LINKS,
@@ -102,26 +102,34 @@ def take_snapshot(modules: Sequence[Candidate], dirname: str) -> Snapshot:
 
 
 @record
+class Run:
+    """What a run leaves beside its files: the modules in order, whom each one needs itself, what was to be
+    said about modules.order, the number of the file of parts, and what has changed since that was written.
+    """
+
+    modules: Sequence[Candidate]
+    direct: Sequence[Sequence[int]]
+    order_messages: Messages
+    parts_id: int
+    newer: Mapping[str, Parts]
+
+
+@record
 class Update:
     """What a run has to do after the last one.
 
     ``made`` are files that are made already, and ``stale`` those to make from ``analysis``, which has no more
     of the modules, and of their facts, than these are made of. ``kept`` are the messages that making each of
-    the others gave rise to, and the file's checksum. ``modules`` are all, in order, ``parts`` what they say,
-    and ``direct`` whom each one needs itself; ``base`` is what the file of parts has, and ``base_id`` its
-    number.
+    the others gave rise to, and the file's checksum. ``run`` is what to remember, and ``parts`` what all
+    modules say.
     """
 
     analysis: Analysis
     made: dict[str, Made]
     stale: frozenset[str]
     kept: Mapping[str, tuple[int, Messages]]
-    order_messages: Messages
-    modules: Sequence[Candidate]
-    parts: Mapping[str, Parts]
-    direct: Sequence[Sequence[int]]
-    base: Mapping[str, Parts]
-    base_id: int
+    run: Run
+    parts: dict[str, Parts]
 
 
 def update(
@@ -151,14 +159,12 @@ def update(
     modules, order_messages = _ordered(found, snapshot, dirname, head, same_set=same_set)
     fresh = read(changed)
     new = {one.path: pack(one.name, facts) for one, facts in zip(changed, fresh, strict=True)}
-    if any(facts.failure for facts in fresh) or None in new.values():
+    if any(facts.failure or not is_plain(facts) for facts in fresh):
         return None
-    parts = {module.path: new.get(module.path) or old[module.path] for module in modules}
+    parts = {module.path: new[module.path] if module.path in new else old[module.path] for module in modules}
     order = [module.path for module in modules]
     if order == head["order"]:
-        differ = [
-            any(said and said[kind] != old[one][kind] for one, said in new.items()) for kind in range(3)
-        ]
+        differ = [any(said[kind] != old[one][kind] for one, said in new.items()) for kind in range(3)]
     else:
         differ = [True] * 3
     files = _as_written(directory, head["outputs"])
@@ -180,18 +186,9 @@ def update(
     if analysis.direct:
         direct = analysis.direct
     kept = {name: last for name, last in head["outputs"].items() if name not in stale and name not in made}
-    return Update(
-        analysis,
-        made,
-        frozenset(stale),
-        kept,
-        order_messages,
-        modules,
-        parts,
-        direct,
-        body["parts"],
-        head["facts"],
-    )
+    newer = {path: said for path, said in parts.items() if body["parts"].get(path) != said}
+    run = Run(modules, direct, order_messages, head["facts"], newer)
+    return Update(analysis, made, frozenset(stale), kept, run, parts)
 
 
 def _patch(
@@ -227,14 +224,29 @@ def _analysis_for(modules: Sequence[Candidate], parts: Mapping[str, Parts], stal
     return analyse(modules, facts) if LINKS in kinds else Analysis(modules, facts, {}, (), (), ())
 
 
+def recall(path: str, snapshot: Snapshot) -> dict[str, Parts]:
+    """Return what the run remembered at ``path`` knew of modules that are still the same."""
+    head = load(path)
+    body = load(f"{path}.facts")
+    if not head or not body or body["id"] != head["facts"]:
+        return {}
+    known: dict[str, Parts] = body["parts"] | head["newer"]
+    return {
+        one: said
+        for one, said in known.items()
+        if one in snapshot.modules and _same(head["modules"].get(one), snapshot.modules[one])
+    }
+
+
+def keep(path: str, parts: dict[str, Parts]) -> int:
+    """Keep what modules say for the next run; return the number of that, for :func:`remember`."""
+    number = int.from_bytes(os.urandom(7), "big") + 1
+    store(f"{path}.facts", {"id": number, "parts": parts})
+    return number
+
+
 def remember(
-    path: str,
-    key: object,
-    snapshot: Snapshot,
-    analysis: Analysis,
-    order_messages: Messages,
-    made: Mapping[str, Made],
-    last: Update | None = None,
+    path: str, key: object, snapshot: Snapshot, run: Run, made: Mapping[str, Made], last: Update | None = None
 ) -> None:
     """Remember a run for the next one: a full run, or one that an update was enough for."""
     outputs = {
@@ -242,38 +254,23 @@ def remember(
         for name, (content, messages, _marks) in made.items()
         if isinstance(content, bytes)
     }
-    base_id = 0
-    newer: dict[str, Parts] = {}
-    if last is None:
-        modules, direct = analysis.modules, analysis.direct
-        packed = {
-            module.path: pack(module.name, facts)
-            for module, facts in zip(modules, analysis.facts, strict=True)
-        }
-        parts = {path: said for path, said in packed.items() if said}
-        if len(parts) < len(packed):
-            return
-    else:
-        modules, direct, parts = last.modules, last.direct, dict(last.parts)
+    parts_id, newer = run.parts_id, run.newer
+    if last is not None:
         outputs |= last.kept
-        newer = {path: said for path, said in parts.items() if last.base.get(path) != said}
-        base_id = last.base_id if len(newer) <= _MANY else 0
-    if not base_id:
-        newer = {}
-        base_id = int.from_bytes(os.urandom(7), "big") + 1
-        store(f"{path}.facts", {"id": base_id, "parts": parts})
+        if len(newer) > _MANY:
+            parts_id, newer = keep(path, last.parts), {}
     for name, (_content, _messages, marks) in made.items():
         if marks and name in _PATCHED:
             store(f"{path}.{name}", {"of": outputs[name][0], "marks": marks})
     head = {
         "key": key,
-        "facts": base_id,
+        "facts": parts_id,
         "newer": newer,
         "modules": snapshot.modules,
         "inputs": snapshot.inputs,
-        "order": [module.path for module in modules],
-        "order_messages": order_messages,
-        "direct": direct,
+        "order": [module.path for module in run.modules],
+        "order_messages": run.order_messages,
+        "direct": run.direct,
         "outputs": outputs,
     }
     store(path, head)

@@ -17,7 +17,7 @@ from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 
     from ukmod.kmod.depmod.analysis import Analysis
     from ukmod.kmod.depmod.log import Log
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     """A file's content, or the text that cannot be in it; what is to be logged; an index's marks, if they are
     wanted."""
 
-__all__ = ["ALIAS_HEADER", "OF_ALIASES", "OF_LINKS", "SYMBOLS_HEADER", "Output", "dependency_lines"]
+__all__ = ["ALIAS_HEADER", "OF_ALL", "OF_EACH", "SYMBOLS_HEADER", "Output", "dependency_lines"]
 
 
 @record
@@ -58,13 +58,19 @@ class Output:
     def make(self, names: Container[str] | None = None, *, fork: bool = False) -> dict[str, Made]:
         """Return some or all files, and what is to be logged. With ``fork``, a child makes half of them."""
         wanted = [name for name in _FILES if names is None or name in names]
-        theirs = [name for name in wanted if name in OF_ALIASES]
-        ours = [name for name in wanted if name not in OF_ALIASES]
+        theirs = [name for name in wanted if name in OF_EACH]
+        ours = [name for name in wanted if name not in OF_EACH]
         if not (fork and theirs and ours):
             return _make(self, wanted)
-        child = Fork(lambda: _make(self, theirs))
+
+        def make_theirs() -> Generator[dict[str, Made], None, None]:
+            yield _make(self, theirs)
+
+        child = Fork(make_theirs)
         made = _make(self, ours)
-        return made | child.result()
+        made |= child.receive()
+        child.close()
+        return made
 
     def finish(
         self, made: Mapping[str, Made], kept: Mapping[str, Messages] | None = None
@@ -295,8 +301,8 @@ _FILES: dict[str, Callable[[Output], bytes | Trie]] = {
 ALIAS_HEADER = b"# Aliases extracted from modules themselves.\n"
 SYMBOLS_HEADER = b"# Aliases for symbols, used by symbol_request().\n"
 
-OF_ALIASES = ("modules.alias", "modules.alias.bin", "modules.devname")
+OF_EACH = ("modules.alias", "modules.alias.bin", "modules.softdep", "modules.weakdep", "modules.devname")
 """Those that need nothing but what each module says of itself."""
 
-OF_LINKS = tuple([name for name in _FILES if name not in OF_ALIASES])
-"""All others."""
+OF_ALL = tuple([name for name in _FILES if name not in OF_EACH])
+"""Those of what follows from all of them, and kbuild's."""

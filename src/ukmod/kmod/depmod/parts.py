@@ -1,7 +1,8 @@
-"""Modules' facts as one run keeps them for the next: as bytes, by what is made of them.
+"""Modules' facts as bytes, by what is made of them.
 
-So they are compared at once, and taken apart only where something is made of them. The part of the aliases is
-the module's own lines of modules.alias.
+So they go from one process to another, and one run keeps them for the next: they are compared at once, and
+taken apart only where something is made of them. The part of the aliases is the module's own lines of
+modules.alias, but each with a NUL at its end, which no alias has in it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
 
     Parts = tuple[bytes, bytes, bytes]
     """What is made of exports and needs, of aliases, and of soft and weak dependencies."""
+    Texts = tuple[str, ...]
 
-__all__ = ["ALIASES", "LINKS", "NO_OTHERS", "OTHERS", "aliases_of", "links_of", "pack", "unpack"]
+__all__ = [
+    "ALIASES",
+    "LINKS",
+    "NO_OTHERS",
+    "OTHERS",
+    "alias_lines",
+    "aliases_of",
+    "is_plain",
+    "links_of",
+    "pack",
+    "unpack",
+]
 
 LINKS, ALIASES, OTHERS = range(3)
 # Version 2 of marshal's format has no references: equal values are equal bytes.
@@ -27,33 +40,40 @@ _FORMAT = 2
 NO_OTHERS = marshal.dumps(((), ()), _FORMAT)
 
 
-def pack(name: str, facts: Facts) -> Parts | None:
-    """Return a module's facts as bytes, or None for one that nobody should remember.
-
-    That is one with an alias of several lines, or white space in a symbol's name: depmod's text files do not
-    say then where one ends.
-    """
-    lines = "".join([f"alias {alias} {name}\n" for alias in facts.aliases])
-    if lines.count("\n") != len(facts.aliases) or " ".join(facts.exports).split() != [*facts.exports]:
-        return None
+def pack(name: str, facts: Facts) -> Parts:
+    """Return a module's facts, but for CRCs, as bytes."""
+    lines = "".join([f"alias {alias} {name}\0" for alias in facts.aliases])
     return (
-        marshal.dumps((facts.exports, facts.needs), _FORMAT),
+        marshal.dumps((facts.exports, facts.needs, facts.weak), _FORMAT),
         lines.encode("utf-8", "surrogateescape"),
         marshal.dumps((facts.softdeps, facts.weakdeps), _FORMAT),
     )
 
 
-def links_of(parts: Parts) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def is_plain(facts: Facts) -> bool:
+    """Tell whether all that depmod's text files say of a module can be found in them again.
+
+    It cannot be if an alias has several lines, or a symbol's name white space.
+    """
+    return "\n" not in "".join(facts.aliases) and " ".join(facts.exports).split() == [*facts.exports]
+
+
+def links_of(parts: Parts) -> tuple[Texts, Texts]:
     """Return a module's exports and needs."""
-    links: tuple[tuple[str, ...], tuple[str, ...]] = marshal.loads(parts[LINKS])  # noqa: S302 - our own
-    return links
+    exports, needs, _weak = marshal.loads(parts[LINKS])  # noqa: S302 - our own
+    return exports, needs
 
 
-def aliases_of(name: str, parts: Parts) -> tuple[str, ...]:
+def aliases_of(name: str, parts: Parts) -> Texts:
     """Return a module's aliases."""
-    lines = parts[ALIASES].decode("utf-8", "surrogateescape").split("\n")
+    lines = parts[ALIASES].decode("utf-8", "surrogateescape").split("\0")
     lines.pop()
     return tuple([line[len("alias ") : -1 - len(name)] for line in lines])
+
+
+def alias_lines(packed: Iterable[Parts]) -> bytes:
+    """Return the modules' lines of modules.alias."""
+    return b"".join([parts[ALIASES] for parts in packed]).replace(b"\0", b"\n")
 
 
 def unpack(modules: Sequence[Candidate], packed: Sequence[Parts], kinds: Iterable[int]) -> list[Facts]:
@@ -62,7 +82,7 @@ def unpack(modules: Sequence[Candidate], packed: Sequence[Parts], kinds: Iterabl
     for kind in kinds:
         for module, facts, parts in zip(modules, result, packed, strict=True):
             if kind == LINKS:
-                facts.exports, facts.needs = links_of(parts)
+                facts.exports, facts.needs, facts.weak = marshal.loads(parts[LINKS])  # noqa: S302 - our own
             elif kind == ALIASES:
                 facts.aliases = aliases_of(module.name, parts)
             else:

@@ -14,7 +14,7 @@ from collections import Counter
 from ukmod.kmod.depmod.graph import closures, topological_order
 from ukmod.kmod.depmod.order import SYMBOL_BUCKETS, superfast
 from ukmod.kmod.depmod.output import ALIAS_HEADER, SYMBOLS_HEADER, dependency_lines
-from ukmod.kmod.depmod.parts import ALIASES, LINKS, aliases_of, links_of
+from ukmod.kmod.depmod.parts import LINKS, alias_lines, aliases_of, links_of
 from ukmod.kmod.index_edit import edit_trie, move_priorities
 from ukmod.kmod.names import modname_from_path, normalize_alias
 from ukmod.kmod.record import record
@@ -99,9 +99,11 @@ def patch_aliases(before: Before, change: Change) -> Contents | None:
             if alias is None:
                 return None
             entries.append((alias, place, name))
-    lines = [change.parts[module.path][ALIASES] for module in change.modules]
     return {
-        "modules.alias": (b"".join([ALIAS_HEADER, *lines]), b""),
+        "modules.alias": (
+            ALIAS_HEADER + alias_lines([change.parts[module.path] for module in change.modules]),
+            b"",
+        ),
         "modules.alias.bin": _edit("modules.alias.bin", before, change, removed, added),
     }
 

@@ -7,8 +7,8 @@ import gc
 import os
 
 from ukmod.errors import UkmodError, UsageError
-from ukmod.kmod.depmod.analysis import Analysis, analyse
-from ukmod.kmod.depmod.cache import cache_path, read_cached
+from ukmod.kmod.depmod.analysis import analyse
+from ukmod.kmod.depmod.cache import cache_path
 from ukmod.kmod.depmod.config import CONFIG_DIRECTORIES, load_config
 from ukmod.kmod.depmod.dependencies import (
     Checks,
@@ -17,16 +17,18 @@ from ukmod.kmod.depmod.dependencies import (
     report_symbols,
     show_dependencies,
 )
-from ukmod.kmod.depmod.forks import Fork
-from ukmod.kmod.depmod.incremental import remember, take_snapshot, update
+from ukmod.kmod.depmod.full import Plan, make_all
+from ukmod.kmod.depmod.incremental import Run, keep, recall, remember, take_snapshot, update
 from ukmod.kmod.depmod.order import module_order
-from ukmod.kmod.depmod.output import OF_ALIASES, OF_LINKS, Output
+from ukmod.kmod.depmod.output import Output
+from ukmod.kmod.depmod.parts import ALIASES, LINKS, OTHERS, unpack
 from ukmod.kmod.depmod.publish import make_directory, publish, touch
 from ukmod.kmod.depmod.quick import is_up_to_date
 from ukmod.kmod.depmod.reader import read_all
 from ukmod.kmod.depmod.scan import Candidate, scan_tree, shown_path
 from ukmod.kmod.host import LOG_CRIT, LOG_ERR, LOG_WARNING
 from ukmod.kmod.names import modname_from_path
+from ukmod.kmod.record import record
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.depmod_options import Options, is_version, parse_options
 from ukmod.kmod.tools.log import Log, program_name
@@ -35,9 +37,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ukmod.kmod.depmod.analysis import Analysis
     from ukmod.kmod.depmod.config import DepmodConfig
     from ukmod.kmod.depmod.facts import Facts
+    from ukmod.kmod.depmod.incremental import Snapshot, Update
     from ukmod.kmod.depmod.output import Made, Messages
+    from ukmod.kmod.depmod.parts import Parts
     from ukmod.kmod.host import Host
 
 __all__ = ["main"]
@@ -76,76 +81,119 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
     if kernel is None:
         options.flags.discard("e")
         kernel = {}
+    job = _Job(options, dirname, f"{out_root}/{options.module_directory}/{release}", kernel, host, log)
     if files and not options.flags & {"a", "A"}:
-        modules = _named(files, dirname, log)
-    else:
-        config = load_config(release, options.config or CONFIG_DIRECTORIES, log.message)
-        try:
-            modules = scan_tree(dirname, config, log.message)
-        except OSError as error:
-            log.message(LOG_CRIT, f"could not search modules: {error.strerror}")
-            return 1
-        if _may_remember(options, files):
-            out = f"{out_root}/{options.module_directory}/{release}"
-            return _remembering(modules, dirname, out, config, options, host, log)
-    modules = module_order(modules, dirname, log.message)
-    if "n" in options:
-        return _show(modules, dirname, options, kernel, host, log)
-    complete = _make_all(modules, dirname, options, kernel, host, log)
-    if complete is None:
+        return _run(_named(files, dirname, log), job)
+    config = load_config(release, options.config or CONFIG_DIRECTORIES, log.message)
+    try:
+        found = scan_tree(dirname, config, log.message)
+    except OSError as error:
+        log.message(LOG_CRIT, f"could not search modules: {error.strerror}")
         return 1
-    output, made = complete
-    status = _write(output.finish, made, {}, f"{out_root}/{options.module_directory}/{release}", log)
-    host.leave(status)
-    return status
+    if "no-cache" in options:
+        return _run(found, job)
+    path = cache_path(f"{dirname}\0{job.directory}", host.environ, privileged=os.geteuid() == 0) + ".run"
+    snapshot = take_snapshot(found, dirname)
+    if _may_remember(options, files):
+        return _remembering(found, path, snapshot, config, job)
+    return _run(found, job, recall(path, snapshot))
+
+
+@record
+class _Job:
+    """One call of depmod: its options, the module directory, the one for its files, what the kernel exports,
+    and where it says things.
+    """
+
+    options: Options
+    dirname: str
+    directory: str
+    kernel: Mapping[str, int]
+    host: Host
+    log: Log
 
 
 def _may_remember(options: Options, files: Sequence[str]) -> bool:
-    """Tell whether this run may use what the last one left: only the plain kinds of it do."""
+    """Tell whether this run may use the files the last one made: only the plain kinds of it do."""
     special = options.flags - {"a", "A", "w"} or options.prefix or options.verbosity != LOG_WARNING or files
     return not special and options.symvers is None and options.system_map is None
 
 
-def _remembering(
-    found: list[Candidate],
-    dirname: str,
-    directory: str,
-    config: DepmodConfig,
-    options: Options,
-    host: Host,
-    log: Log,
-) -> int:
-    """Do what changed since the last run, or all of it, and remember that for the next."""
-    searches = (config.searches, config.overrides, config.externals, sorted(config.excludes))
-    key = (dirname, directory, searches, "w" in options)
-    path = cache_path(f"{dirname}\0{directory}", host.environ, privileged=os.geteuid() == 0) + ".run"
-    snapshot = take_snapshot(found, dirname)
-    last = update(found, snapshot, dirname, directory, path, key, lambda some: read_all(some, fork=True))
-    order_messages: list[tuple[int, str]] = []
-    if last is None:
-        modules = module_order(found, dirname, lambda *message: order_messages.append(message))
+def _run(found: list[Candidate], job: _Job, known: Mapping[str, Parts] | None = None) -> int:
+    """Do all of it, and leave nothing for the next run; what is ``known`` of modules is not read again."""
+    options = job.options
+    known = known or {}
+    modules = module_order(found, job.dirname, job.log.message)
+    plan = Plan(modules, job.dirname, known, warn_duplicates="w" in options)
+    if options.flags & {"n", "e"}:
+        analysis = _analyse(modules, _read(modules, known, job), job)
+        output = plan.output(analysis, job.log.message)
+        if "n" in options and not analysis.cycles:
+            for _name, content in output.texts():
+                job.host.stdout.write(content.decode("utf-8", "surrogateescape"))
+            return 0
+        made = {} if analysis.cycles else output.make(fork=True)
     else:
-        order_messages = last.order_messages
-    for message in order_messages:
-        log.message(*message)
-    if last is None:
-        complete = _make_all(modules, dirname, options, {}, host, log, marks=True)
-        if complete is None:
-            return 1
-        output, made = complete
-        kept = {}
-    else:
-        if last.analysis.cycles:
-            _report_cycles(last.analysis, log)
-            return 1
-        output = Output(last.analysis, dirname, warn_duplicates="w" in options, log=log.message, marks=True)
-        made = last.made | output.make(last.stale, fork=not last.made)
-        kept = {name: messages for name, (_checksum, messages) in last.kept.items()}
-    status = _write(output.finish, made, kept, directory, log)
-    if status == 0 and not any(fact.failure for fact in output.analysis.facts):
-        remember(path, key, snapshot, output.analysis, order_messages, made, last)
-    host.leave(status)
+        full = make_all(plan, lambda facts: _analyse(modules, facts, job))
+        output, made = plan.output(full.analysis, job.log.message), full.made
+    if output.analysis.cycles:
+        return 1
+    status = _write(output.finish, made, {}, job)
+    job.host.leave(status)
     return status
+
+
+def _remembering(
+    found: list[Candidate], path: str, snapshot: Snapshot, config: DepmodConfig, job: _Job
+) -> int:
+    """Do what changed since the run remembered at ``path``, or all of it, and remember that for the next."""
+    searches = (config.searches, config.overrides, config.externals, sorted(config.excludes))
+    key = (job.dirname, job.directory, searches, "w" in job.options)
+    last = update(
+        found, snapshot, job.dirname, job.directory, path, key, lambda some: read_all(some, fork=True)
+    )
+    done = _anew(found, path, snapshot, job) if last is None else _after(last, job)
+    if done is None:
+        return 1
+    output, made, run = done
+    kept = {name: messages for name, (_checksum, messages) in last.kept.items()} if last else {}
+    status = _write(output.finish, made, kept, job)
+    if status == 0 and run.parts_id:
+        remember(path, key, snapshot, run, made, last)
+    job.host.leave(status)
+    return status
+
+
+def _after(last: Update, job: _Job) -> tuple[Output, dict[str, Made], Run] | None:
+    """Make the files that are still to make after the last run; None if there are cycles."""
+    for message in last.run.order_messages:
+        job.log.message(*message)
+    if last.analysis.cycles:
+        _report_cycles(last.analysis, job.log)
+        return None
+    warn = "w" in job.options
+    output = Output(last.analysis, job.dirname, warn_duplicates=warn, log=job.log.message, marks=True)
+    return output, last.made | output.make(last.stale, fork=not last.made), last.run
+
+
+def _anew(
+    found: list[Candidate], path: str, snapshot: Snapshot, job: _Job
+) -> tuple[Output, dict[str, Made], Run] | None:
+    """Make all files, and keep what the modules say; None if there are cycles."""
+    messages: Messages = []
+    modules = module_order(found, job.dirname, lambda *message: messages.append(message))
+    for message in messages:
+        job.log.message(*message)
+    warn = "w" in job.options
+    known = recall(path, snapshot)
+    plan = Plan(
+        modules, job.dirname, known, lambda parts: keep(path, parts), warn_duplicates=warn, marks=True
+    )
+    full = make_all(plan, lambda facts: _analyse(modules, facts, job))
+    if full.analysis.cycles:
+        return None
+    run = Run(modules, full.analysis.direct, messages, full.kept, {})
+    return plan.output(full.analysis, job.log.message), full.made, run
 
 
 def _kernel(options: Options, log: Log) -> dict[str, int] | None:
@@ -188,77 +236,34 @@ def _named(paths: Sequence[str], dirname: str, log: Log) -> list[Candidate]:
     return list(modules.values())
 
 
-def _read(modules: list[Candidate], dirname: str, options: Options, host: Host, log: Log) -> list[Facts]:
-    crcs = "e" in options and options.symvers is not None
-    if "no-cache" in options or crcs:  # CRCs are not in the cache
-        facts = read_all(modules, crcs=crcs, fork=True)
-    else:
-        path = cache_path(dirname, host.environ, privileged=os.geteuid() == 0)
-        facts = read_cached(modules, path, lambda others: read_all(others, fork=True))
+def _read(modules: list[Candidate], known: Mapping[str, Parts], job: _Job) -> list[Facts]:
+    """Return what all modules say; of known ones, but for CRCs."""
+    crcs = "e" in job.options and job.options.symvers is not None
+    if crcs or not known:
+        return read_all(modules, crcs=crcs, fork=True)
+    kinds = (LINKS, ALIASES, OTHERS)
+    fresh = iter(read_all([module for module in modules if module.path not in known], fork=True))
+    return [
+        unpack([module], [known[module.path]], kinds)[0] if module.path in known else next(fresh)
+        for module in modules
+    ]
+
+
+def _analyse(modules: list[Candidate], facts: Sequence[Facts], job: _Job) -> Analysis:
+    """Work out who needs whom, and say what there is to say of it."""
+    options, log = job.options, job.log
     for module, fact in zip(modules, facts, strict=True):
         if fact.failure:
             log.err(f"failed to load symbols from {module.path}: {os.strerror(fact.failure)}")
-    return facts
-
-
-def _make_all(
-    modules: list[Candidate],
-    dirname: str,
-    options: Options,
-    kernel: dict[str, int],
-    host: Host,
-    log: Log,
-    *,
-    marks: bool = False,
-) -> tuple[Output, dict[str, Made]] | None:
-    """Read and analyse the modules and make all files; None if there are cycles, which are reported."""
-    facts = _read(modules, dirname, options, host, log)
-    warn = "w" in options
-    # The files of aliases need no analysis: a child makes them while that is done here.
-    unlinked = Output(Analysis(modules, facts, {}, (), (), ()), dirname, warn_duplicates=warn, marks=marks)
-    of_aliases = Fork(lambda: unlinked.make(OF_ALIASES))
-    analysis = _analyse(modules, facts, options, kernel, host, log)
-    if analysis.cycles:
-        _report_cycles(analysis, log)
-        of_aliases.result()
-        return None
-    output = Output(analysis, dirname, warn_duplicates=warn, log=log.message, marks=marks)
-    return output, output.make(OF_LINKS) | of_aliases.result()
-
-
-def _show(
-    modules: list[Candidate],
-    dirname: str,
-    options: Options,
-    kernel: dict[str, int],
-    host: Host,
-    log: Log,
-) -> int:
-    """Print the text files: ``-n``."""
-    analysis = _analyse(modules, _read(modules, dirname, options, host, log), options, kernel, host, log)
-    if analysis.cycles:
-        _report_cycles(analysis, log)
-        return 1
-    for _name, content in Output(analysis, dirname, warn_duplicates="w" in options, log=log.message).texts():
-        host.stdout.write(content.decode("utf-8", "surrogateescape"))
-    return 0
-
-
-def _analyse(
-    modules: list[Candidate],
-    facts: list[Facts],
-    options: Options,
-    kernel: dict[str, int],
-    host: Host,
-    log: Log,
-) -> Analysis:
     checks = Checks(report="e" in options, versions=options.symvers is not None, prefix=options.prefix)
-    analysis = analyse(modules, facts, kernel, options.prefix)
+    analysis = analyse(modules, facts, job.kernel, options.prefix)
     if checks.report:
-        report_symbols(modules, facts, analysis.owners, kernel, checks, log.message)
+        report_symbols(modules, facts, analysis.owners, job.kernel, checks, log.message)
     if options.verbosity > LOG_WARNING:
         for line in show_dependencies(modules, facts, analysis.owners, options.prefix):
-            host.stdout.write(line)
+            job.host.stdout.write(line)
+    if analysis.cycles:
+        _report_cycles(analysis, log)
     return analysis
 
 
@@ -274,10 +279,10 @@ def _write(
     finish: Callable[..., list[tuple[str, bytes]]],
     made: Mapping[str, Made],
     kept: Mapping[str, Messages],
-    directory: str,
-    log: Log,
+    job: _Job,
 ) -> int:
     """Put the files that were made into the directory, where the others are."""
+    directory, log = job.directory, job.log
     try:
         make_directory(directory)
     except OSError as error:
