@@ -66,8 +66,10 @@ def exports(at: int, strings_at: int, entries: Mapping[str, tuple[int, str]]) ->
 def vmlinux(
     *, btf: bytes = b"", symbols: Mapping[str, tuple[str, int]] | None = None, after: bool = False
 ) -> bytes:
-    """An ELF file with one segment that is all of it, mapped at BASE."""
-    tables = kallsyms(many_symbols() if symbols is None else symbols, after=after)
+    """An ELF file with one segment that is all of it, mapped at BASE; without kallsyms for no ``symbols``."""
+    if symbols is None:
+        symbols = many_symbols()
+    tables = kallsyms(symbols, after=after) if symbols else b""
     rodata = align(f"{BANNER}\n\0".encode() + f"{VERMAGIC}\0".encode()) + tables
     sections = {".rodata": rodata, ".BTF": btf, "__kcrctab": struct.pack("<II", 0x11, 0x22)}
     places: dict[str, tuple[int, bytes]] = {}

@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("-S", "--set-version", metavar="RELEASE", help="of this kernel, not the running one")
     parse.add_argument("--kernel", metavar="IMAGE", help=kernel_image.HELP)
+    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for an image without")
     parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=_time, default=1.0,
                        help="virtual, between loading and unloading; default 1")  # fmt: skip
     parse.add_argument("--sample", type=_count, metavar="N", help="only N modules, always the same ones")
@@ -64,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
     names = _names(tree, options)
     image = kernel_image.image_of_tree(options.kernel, tree, options.dirname)
     few = len(names) <= _FEW * options.jobs
-    settings = Settings(tree.dirname, image, options.seconds, options.patience, snapshot=few)
+    btf = os.path.abspath(options.btf) if options.btf is not None else ""
+    settings = Settings(tree.dirname, image, options.seconds, options.patience, snapshot=few, btf=btf)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(options.journal, settings)) if options.journal else None
         found = {name: journal.done[name] for name in names if name in journal.done} if journal else {}

@@ -78,7 +78,12 @@ _TICK = 0.01
 @cache
 def booted(settings: Settings) -> Kernel:
     """The kernel that this process forks from."""
-    k = Kernel(tree=open_tree(settings.tree), image=settings.image or None, snapshot=settings.snapshot)
+    k = Kernel(
+        tree=open_tree(settings.tree),
+        btf=settings.btf or None,
+        image=settings.image or None,
+        snapshot=settings.snapshot,
+    )
     core = k.boot()
     if core.image is not None:
         # Names of symbols and types are indexed when one is asked for: once here, and not in each copy.

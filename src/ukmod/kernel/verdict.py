@@ -46,6 +46,8 @@ class Settings:
     snapshot: bool = True
     """Begin with the image's snapshot. In a machine that has been brought up code is translated already:
     that is worth some 9 ms a module."""
+    btf: str = ""
+    """The kernel's BTF, for an image without."""
 
 
 @dataclass(frozen=True, slots=True)

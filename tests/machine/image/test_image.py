@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
+import struct
 import threading
 from pathlib import Path
 
@@ -168,6 +170,52 @@ def test_a_kernel_for_another_architecture(tmp_path: Path, magic: bytes, name: s
         _ = KernelImage(str(path), cache="").vmlinux
 
 
+def elf(machine: int, *, kind: int = 2) -> bytes:
+    """VMLINUX with another e_type and e_machine."""
+    return VMLINUX[:16] + struct.pack("<HH", kind, machine) + VMLINUX[20:]
+
+
+WHAT_IS_NONE = {
+    "an initrd": (b"070701" + bytes(1000), "neither a bzImage nor a vmlinux"),
+    "a packed initrd": (gzip.compress(b"070701" + bytes(1000)), "neither a bzImage nor a vmlinux"),
+    "empty": (b"", "it is empty"),
+    "a packed nothing": (gzip.compress(b""), "it is empty"),
+    "a module": (elf(62, kind=1), "the ELF file is an object file, as modules are"),
+    "a core dump": (elf(62, kind=4), "the ELF file is of type 4"),
+    "for 32 bits": (elf(3), "a kernel for 32-bit x86, not for x86-64"),
+    "a packed one for 32 bits": (bzimage(gzip.compress(elf(3))), "a kernel for 32-bit x86, not for x86-64"),
+    "for something else": (elf(8), "a kernel for machine 8, not for x86-64"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), WHAT_IS_NONE.values(), ids=WHAT_IS_NONE)
+def test_what_it_is_instead(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=f"vmlinuz: .*{words}"):
+        _ = KernelImage(str(path), cache="").vmlinux
+
+
+def test_what_is_no_regular_file(tmp_path: Path) -> None:
+    """A FIFO that nobody writes to would be waited for, and /dev/zero read to no end."""
+    os.mkfifo(tmp_path / "fifo")
+    for path in (str(tmp_path / "fifo"), "/dev/zero", "/dev/null"):
+        with pytest.raises(FormatError, match=f"{path}: no kernel image: it is no regular file"):
+            _ = KernelImage(path).vmlinux
+    with pytest.raises(NotFoundError, match="cannot read: Is a directory"):
+        _ = KernelImage(str(tmp_path)).vmlinux
+
+
+@pytest.mark.parametrize("head", [VMLINUX, gzip.compress(VMLINUX)[:500]], ids=["vmlinux", "packed"])
+def test_a_file_without_end_is_not_read(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(head)
+    os.truncate(path, 1 << 40)
+    for what in ("vmlinux", "digest"):
+        with pytest.raises(LimitError, match="larger than 8 GiB"):
+            getattr(KernelImage(str(path)), what)
+
+
 @pytest.mark.parametrize("size", [*range(0, 0x260, 7), 0x400, 0x500, 0x900])
 def test_cut_off_anywhere(tmp_path: Path, size: int) -> None:
     path = tmp_path / "vmlinuz"
@@ -194,8 +242,26 @@ def test_not_there_or_too_large(tmp_path: Path) -> None:
 def test_a_kernel_without_btf(tmp_path: Path) -> None:
     path = tmp_path / "vmlinux"
     path.write_bytes(vmlinux())
-    with pytest.raises(FormatError, match="CONFIG_DEBUG_INFO_BTF"):
-        _ = KernelImage(str(path)).btf
+    image = KernelImage(str(path))
+    with pytest.raises(FormatError, match=r"vmlinux: has no BTF .*: name a file that has it with --btf"):
+        _ = image.btf
+    with pytest.raises(FormatError, match="has no BTF"):
+        types_for((), kernel=image).sizeof("task_struct")
+
+
+def test_a_kernel_without_symbols(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(vmlinux(symbols={}))
+    with pytest.raises(FormatError, match=r"vmlinux: has no symbols .*: name its vmlinux"):
+        _ = KernelImage(str(path)).symbols
+
+
+def test_btf_from_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(vmlinux())
+    (tmp_path / "btf").write_bytes(small_kernel().data())
+    types = types_for((), btf=str(tmp_path / "btf"), kernel=KernelImage(str(tmp_path / "vmlinux")))
+    assert types.has("task_struct")
+    assert not types.has("nothing")  # the image is not asked
 
 
 TABLES = VMLINUX.index(kallsyms(many_symbols())), len(VMLINUX)

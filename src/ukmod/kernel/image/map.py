@@ -104,7 +104,8 @@ class MappedImage:
     def address(self, name: str) -> int:
         """The address of a symbol. Raises LayoutError if the image has none of this name."""
         if (found := self.get(name)) is None:
-            raise LayoutError(f"has no symbol {name}", subject=self.image.path)
+            text = f"has no symbol {name} (CONFIG_KALLSYMS_ALL)"
+            raise LayoutError(text, subject=self.image.path)
         return found
 
     def set(self, name: str, value: int, size: int = 8) -> None:

@@ -5,28 +5,28 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from io import BufferedReader
 
-from ukmod.errors import FormatError, NotFoundError
+from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import STB_GLOBAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, Section
 from ukmod.machine.image.cache import Cache, default_directory
 from ukmod.machine.image.kallsyms import read_kallsyms
 from ukmod.machine.image.ksymtab import Export, read_exports
 from ukmod.machine.image.payload import LIMIT, is_packed, unpack
 from ukmod.machine.image.symbols import Symbol, SymbolTable
-from ukmod.machine.image.vmlinux import Segment, Vmlinux
+from ukmod.machine.image.vmlinux import Segment, Vmlinux, check_head
 
 __all__ = ["KernelImage"]
 
 _HEAD = 1024
-_OTHERS_AT = 56
-_OTHERS = {b"ARM\x64": "arm64", b"RSC\x05": "RISC-V"}
-"""Magic numbers of other architectures' Image (Documentation/arch: booting.rst, boot-image-header.rst)."""
+_LARGEST = 1 << 33
+"""Bytes of a file that is looked at; a vmlinux with all its debugging information has one or two GB."""
 _DIGEST = 32
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 """Changed with what the cache's entries mean."""
 
 
@@ -63,15 +63,19 @@ class KernelImage:
             head = file.read(_HEAD)
             if is_packed(head):
                 return self._unpacked(head + file.read(LIMIT))
-            if not head:
-                raise FormatError("it is empty", path=self.path, offset=0)
-            if (other := _OTHERS.get(head[_OTHERS_AT : _OTHERS_AT + 4])) is not None:
-                raise FormatError(f"a kernel for {other}, not for x86-64", path=self.path, offset=_OTHERS_AT)
+            check_head(head, self.path)  # an empty file cannot be mapped
             return Vmlinux(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.path)
 
     @contextmanager
     def _open(self) -> Iterator[BufferedReader]:
         try:
+            # A FIFO would not open before somebody writes, and a device need not end.
+            status = os.stat(self.path)
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                raise FormatError("no kernel image: it is no regular file", path=self.path)
+            if status.st_size > _LARGEST:
+                text = f"no kernel image: it is larger than {_LARGEST >> 30} GiB"
+                raise LimitError(text, subject=self.path)
             with open(self.path, "rb") as file:
                 yield file
         except OSError as error:
@@ -139,11 +143,18 @@ class KernelImage:
         return self.vmlinux.vermagic(self.release)
 
     @property
+    def has_btf(self) -> bool:
+        """Was it built with CONFIG_DEBUG_INFO_BTF?"""
+        section = self.vmlinux.section(".BTF")
+        return section is not None and section.size > 0
+
+    @property
     def btf(self) -> bytes:
         """The raw BTF; FormatError for a kernel built without CONFIG_DEBUG_INFO_BTF."""
         content = self.vmlinux.content(".BTF")
         if not content:
-            raise FormatError("has no BTF: it was built without CONFIG_DEBUG_INFO_BTF", path=self.path)
+            text = "has no BTF (CONFIG_DEBUG_INFO_BTF): name a file that has it with --btf"
+            raise FormatError(text, path=self.path)
         return content
 
     @cached_property
@@ -153,14 +164,18 @@ class KernelImage:
 
     @cached_property
     def symbols(self) -> SymbolTable:
-        """All symbols: those of kallsyms, or of the ELF file in a kernel without."""
+        """All symbols: those of kallsyms, or else of the ELF file; FormatError if it has neither."""
         kept = None if self.cache is None else self.cache.get("symbols")
         if kept is not None:
             try:
                 return SymbolTable.from_bytes(kept[:-_DIGEST])
             except ValueError:
                 pass  # another machine's, on a home directory they share
-        table = SymbolTable.of(read_kallsyms(self.vmlinux) or _linked_symbols(self.vmlinux))
+        found = read_kallsyms(self.vmlinux) or _linked_symbols(self.vmlinux)
+        if not found:
+            text = "has no symbols (CONFIG_KALLSYMS): name its vmlinux, with a symbol table"
+            raise FormatError(text, path=self.path)
+        table = SymbolTable.of(found)
         if self.cache is not None:
             self.cache.put("symbols", table.to_bytes())
         return table

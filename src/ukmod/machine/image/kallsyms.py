@@ -49,7 +49,7 @@ def read_kallsyms(vmlinux: Vmlinux) -> list[Symbol]:
     markers_at, markers = _find_markers(vmlinux, data, tokens.start)
     count_at, count = _find_count(vmlinux, data, markers_at, markers)
     addresses = _find_addresses(vmlinux, data, count_at, tokens.end, count)
-    names = _names(data, count_at + _WORD, markers_at, count, tokens.tokens)
+    names = _names(vmlinux, data, count_at + _WORD, markers_at, count, tokens.tokens)
     return [Symbol(name[1:], name[:1], address) for name, address in zip(names, addresses, strict=True)]
 
 
@@ -133,7 +133,9 @@ def _skip(data: bytes, at: int, count: int) -> int:
     return at
 
 
-def _names(data: bytes, at: int, end: int, count: int, tokens: list[bytes]) -> Iterator[str]:
+def _names(
+    vmlinux: Vmlinux, data: bytes, at: int, end: int, count: int, tokens: list[bytes]
+) -> Iterator[str]:
     expand = tokens.__getitem__
     for number in range(count):
         length = data[at]
@@ -142,7 +144,7 @@ def _names(data: bytes, at: int, end: int, count: int, tokens: list[bytes]) -> I
             length = length & 0x7F | data[at] << 7
             at += 1
         if at + length > end:
-            raise FormatError(f"kallsyms has only {number} of {count} names", offset=at)
+            raise FormatError(f"kallsyms has only {number} of {count} names", path=vmlinux.path)
         yield b"".join(map(expand, data[at : at + length])).decode("utf-8", "replace")
         at += length
 

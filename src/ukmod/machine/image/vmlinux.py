@@ -8,11 +8,16 @@ import struct
 from dataclasses import dataclass
 
 from ukmod.errors import FormatError
-from ukmod.kmod.elf import SHT_NOBITS, Elf, Section
+from ukmod.kmod.elf import ET_REL, SHT_NOBITS, Elf, Section
 
-__all__ = ["Segment", "Vmlinux"]
+__all__ = ["Segment", "Vmlinux", "check_head"]
 
 _EM_X86_64, _ET_EXEC, _ET_DYN = 62, 2, 3
+_MACHINES = {3: "32-bit x86", 40: "32-bit Arm", 183: "arm64", 243: "RISC-V", 258: "LoongArch"}
+"""What else may lie about, by e_machine (elf(5))."""
+_OTHERS_AT = 56
+_OTHERS = {b"ARM\x64": "arm64", b"RSC\x05": "RISC-V"}
+"""Magic numbers of other architectures' Image (Documentation/arch: booting.rst, boot-image-header.rst)."""
 _PT_LOAD = 1
 _PHOFF, _PHENTSIZE = 32, 54
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
@@ -37,15 +42,30 @@ class Segment:
     flags: int
 
 
+def check_head(head: bytes, path: str) -> None:
+    """Raise FormatError, saying what it is instead, if no vmlinux begins like this."""
+    if not head:
+        raise FormatError("no kernel image: it is empty", path=path, offset=0)
+    if (other := _OTHERS.get(head[_OTHERS_AT : _OTHERS_AT + 4])) is not None:
+        raise FormatError(f"a kernel for {other}, not for x86-64", path=path, offset=_OTHERS_AT)
+    if not head.startswith(b"\x7fELF"):
+        raise FormatError("no kernel image: neither a bzImage nor a vmlinux", path=path, offset=0)
+
+
 class Vmlinux:
     """A vmlinux in memory; ``data`` is its bytes or a map of them. FormatError if it is no x86-64 kernel."""
 
     def __init__(self, data: bytes | mmap.mmap, path: str = "") -> None:
         self.data = data
         self.path = path
+        check_head(data[:64], path)
         self.elf = Elf(data, path)
-        if self.elf.machine != _EM_X86_64 or self.elf.type not in (_ET_EXEC, _ET_DYN):
-            raise FormatError("no x86-64 kernel", path=path, offset=16)
+        if (machine := self.elf.machine) != _EM_X86_64 or self.elf.bits != 64:
+            name = _MACHINES.get(machine, f"machine {machine}")
+            raise FormatError(f"a kernel for {name}, not for x86-64", path=path, offset=18)
+        if self.elf.type not in (_ET_EXEC, _ET_DYN):
+            what = "an object file, as modules are" if self.elf.type == ET_REL else f"of type {self.elf.type}"
+            raise FormatError(f"no kernel image: the ELF file is {what}", path=path, offset=16)
         self.segments = self._read_segments()
 
     def _read_segments(self) -> tuple[Segment, ...]:

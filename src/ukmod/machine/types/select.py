@@ -36,15 +36,15 @@ def types_for(
 ) -> Types:
     """Return what is known of the types of these modules' kernel.
 
-    ``btf`` is a file of BTF, an ELF file with some, or a profile; ``kernel`` a vmlinuz or vmlinux. Without
-    either a profile of ``profiles_dir`` (that of ukmod if None) is taken that matches the first module. Each
-    module's own debug information adds to that. Raises LayoutError, saying what to supply, if nothing is
-    known, and FormatError for files that are damaged.
+    ``btf`` is a file of BTF, an ELF file with some, or a profile; ``kernel`` a vmlinuz or vmlinux, which need
+    have no BTF then. Without either a profile of ``profiles_dir`` (that of ukmod if None) is taken that
+    matches the first module. Each module's own debug information adds to that. Raises LayoutError, saying
+    what to supply, if nothing is known, and FormatError for files that are damaged.
     """
     elves = [modules] if isinstance(modules, Elf) else list(modules)
     graphs: list[Graph] = [] if btf is None else [read_types(btf)]
     if kernel is not None:
-        graphs.append(read_types(kernel) if isinstance(kernel, str) else _later(kernel))
+        graphs += _of_kernel(kernel, needed=not graphs or isinstance(graphs[0], Profile))
     if not graphs and elves:
         profile = find_profile(elves[0], profiles_dir)
         graphs += [] if profile is None else [profile]
@@ -80,8 +80,14 @@ def types_of(data: bytes, path: str) -> tuple[Btf | Profile | Dwarf, KernelImage
     return kernel_types(image), image
 
 
-def _later(image: KernelImage) -> Later:
-    return Later(image.path, partial(kernel_types, image))
+def _of_kernel(kernel: str | KernelImage, *, needed: bool) -> list[Graph]:
+    """What a kernel says of its types; it must say something if that is ``needed``.
+
+    It is where there is but a profile: that has what modules need, not all that an image is brought up with.
+    """
+    if isinstance(kernel, str):
+        return [read_types(kernel)]
+    return [Later(kernel.path, partial(kernel_types, kernel))] if needed or kernel.has_btf else []
 
 
 def kernel_types(image: KernelImage) -> Btf:
