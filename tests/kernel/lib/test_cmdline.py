@@ -51,14 +51,19 @@ def test_memparse(text: bytes, value: int, length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "numbers"),
+    ("text", "room", "stored", "count"),
     [
-        (b"1,2,3", 9, [1, 2, 3]),
-        (b"1-4,9", 9, [1, 2, 3, 4, 9]),
-        (b"5-3", 9, []),
-        (b"1,2,3", 2, [1, 2]),
-        (b"", 9, []),
+        (b"1,2,3", 9, [1, 2, 3], 3),
+        (b"1-4,9", 9, [1, 2, 3, 4, 9], 5),
+        (b"-3,0x10", 9, [-3, 16], 2),
+        (b"5-5", 9, [5], 1),
+        (b"1,2,3", 2, [1, 2], 2),
+        (b"1-100", 3, [1, 2, 3], 99),  # all but the end of the range, which would be next
+        (b"5-3", 9, [5], 0),
+        (b"1-4,9", None, [], 5),
+        (b"", 9, [], 0),
     ],
 )
-def test_get_options(text: bytes, limit: int, numbers: list[int]) -> None:
-    assert parse_options(text, limit).numbers == numbers
+def test_get_options(text: bytes, room: int | None, stored: list[int], count: int) -> None:
+    options = parse_options(text, room)
+    assert (options.stored, options.count) == (stored, count)

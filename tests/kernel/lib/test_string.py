@@ -20,6 +20,14 @@ def test_strscpy_tells_when_it_cuts(guest: Guest) -> None:
     assert guest.call("strscpy", buffer, b"123", 0) == -7
 
 
+def test_strscpy_clears_the_word_the_string_ends_in(guest: Guest) -> None:
+    buffer, text = guest.put(b"z" * 16), guest.put(b"123")
+    guest.call("strscpy", buffer, text, 12)
+    assert guest.kernel.memory.read(buffer, 10) == b"123\0\0\0\0\0zz"
+    guest.call("strscpy", buffer + 8, text, 7)
+    assert guest.kernel.memory.read(buffer + 8, 8) == b"123\0zzzz"
+
+
 def test_strncpy_fills_up_and_may_leave_out_the_nul(guest: Guest) -> None:
     buffer = guest.put(b"zzzzzzzz")
     guest.call("strncpy", buffer, b"ab", 4)
@@ -44,6 +52,8 @@ def test_strsep_gives_empty_tokens_too(guest: Guest) -> None:
         ("strncmp", (b"abc", b"abd", 2), 0),
         ("strcasecmp", (b"ABC", b"abd"), -1),
         ("strncasecmp", (b"ABC", b"abd", 2), 0),
+        ("strncasecmp", (b"A", b"", 2), ord("A")),
+        ("strcasecmp", (b"\xc9", b"\xe9"), 0),
         ("memcmp", (b"ac", b"ab", 2), 1),
         ("sysfs_streq", (b"on\n", b"on"), 1),
         ("sysfs_streq", (b"on\n\n", b"on"), 0),
@@ -114,6 +124,21 @@ def test_escapes_can_be_undone(data: bytes) -> None:
     assert unescape(escape(data, ESCAPE_ANY), 0xF) == data
     assert unescape(escape(data, ESCAPE_HEX), 0xF) == data
     assert escape(data, ESCAPE_ANY_NP).isascii() or any(byte >= 0xA0 for byte in data)
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "plain"),
+    [
+        (rb"a\nb", 0, b"a\nb"),
+        (rb"\101\777", 0, b"A\x3f7"),  # an octal escape ends before it exceeds a byte
+        (rb"\x41\xg", 0, rb"A\xg"),
+        (rb"\z\\", 0, b"\\z\\"),
+        (rb"\n\n\n", 6, b"\n\n\\"),  # room for two escapes, and for what begins the third
+        (b"tail\\", 0, b"tail\\"),
+    ],
+)
+def test_unescape(text: bytes, room: int, plain: bytes) -> None:
+    assert unescape(text, 0xF, room) == plain
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ A bitmap in guest memory is read as one integer: bit n of it is bit n of the map
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EBUSY, EFAULT, EINVAL, ENOMEM, EOVERFLOW, ERANGE
+from errno import EBUSY, EFAULT, EINVAL, ENOMEM, EOVERFLOW
 from operator import and_, or_, xor
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.bitmap_text import hex_chunks, list_regions
 from ukmod.kernel.lib.vsprintf_pointer import bitmap_hex, bitmap_list
 from ukmod.kernel.mm.uaccess import user_string
 from ukmod.machine.abi import Bool, CStr, GfpT, Int, Ptr, UInt, ULong
@@ -30,6 +31,11 @@ def _size(bits: int) -> int:
 def load(k: Kernel, address: int, bits: int) -> int:
     """The first ``bits`` bits of a map."""
     return k.memory.uint(address, _size(bits)) & ((1 << bits) - 1) if bits else 0
+
+
+def load_words(k: Kernel, address: int, bits: int) -> int:
+    """All of the longs that a map of ``bits`` bits takes, with what is behind its last bit."""
+    return k.memory.uint(address, _size(bits)) if bits else 0
 
 
 def store(k: Kernel, address: int, bits: int, value: int) -> None:
@@ -56,9 +62,18 @@ def _binary(name: str, operation: Callable[[int, int], int]) -> Callable[..., An
     return apply
 
 
+def _binary_words(name: str, operation: Callable[[int, int], int]) -> Callable[..., Any]:
+    @export(name)
+    def apply(k: Kernel, dst: Ptr, a: Ptr, b: Ptr, bits: UInt) -> None:
+        """``void __bitmap_OP(unsigned long *dst, const unsigned long *, const unsigned long *, uint)``."""
+        store(k, dst, bits, operation(load_words(k, a, bits), load_words(k, b, bits)))
+
+    return apply
+
+
 bitmap_and = _binary("__bitmap_and", and_)
-bitmap_or = _binary("__bitmap_or", or_)
-bitmap_xor = _binary("__bitmap_xor", xor)
+bitmap_or = _binary_words("__bitmap_or", or_)
+bitmap_xor = _binary_words("__bitmap_xor", xor)
 bitmap_andnot = _binary("__bitmap_andnot", _andnot)
 
 
@@ -79,14 +94,14 @@ bitmap_subset = _test("__bitmap_subset", lambda a, b: not a & ~b)
 @export("__bitmap_complement")
 def bitmap_complement(k: Kernel, dst: Ptr, src: Ptr, bits: UInt) -> None:
     """``void __bitmap_complement(unsigned long *dst, const unsigned long *src, unsigned int bits)``."""
-    store(k, dst, bits, ~k.memory.uint(src, _size(bits)))
+    store(k, dst, bits, ~load_words(k, src, bits))
 
 
 @export("__bitmap_replace")
 def bitmap_replace(k: Kernel, dst: Ptr, old: Ptr, new: Ptr, mask: Ptr, bits: UInt) -> None:
     """``void __bitmap_replace(dst, old, new, mask, unsigned int nbits)``: new bits where the mask has any."""
-    chosen = load(k, mask, bits)
-    store(k, dst, bits, load(k, old, bits) & ~chosen | load(k, new, bits) & chosen)
+    chosen = load_words(k, mask, bits)
+    store(k, dst, bits, load_words(k, old, bits) & ~chosen | load_words(k, new, bits) & chosen)
 
 
 @export("__bitmap_shift_right")
@@ -98,13 +113,13 @@ def bitmap_shift_right(k: Kernel, dst: Ptr, src: Ptr, shift: UInt, bits: UInt) -
 @export("__bitmap_shift_left")
 def bitmap_shift_left(k: Kernel, dst: Ptr, src: Ptr, shift: UInt, bits: UInt) -> None:
     """``void __bitmap_shift_left(dst, src, unsigned shift, unsigned nbits)``."""
-    store(k, dst, bits, load(k, src, bits) << shift)
+    store(k, dst, bits, load_words(k, src, bits) << shift)
 
 
 @export("bitmap_cut")
 def bitmap_cut(k: Kernel, dst: Ptr, src: Ptr, first: UInt, cut: UInt, bits: UInt) -> None:
     """``void bitmap_cut(dst, src, unsigned first, unsigned cut, unsigned nbits)``: close a gap."""
-    value = load(k, src, bits)
+    value = load_words(k, src, bits)
     store(k, dst, bits, value & ((1 << first) - 1) | value >> (first + cut) << first)
 
 
@@ -308,60 +323,34 @@ def bitmap_print_to_pagebuf(k: Kernel, as_list: Bool, buffer: Ptr, bitmap: Ptr, 
     return min(len(text), room - 1)
 
 
-def parse_list(text: bytes, bits: int) -> int:
-    """A map from ``0-3,7,8-15:2/4``: ranges, and of each group of 4 the first 2.
-
-    Raises ValueError for what is no list, OverflowError for a bit that the map has not.
-    """
-    value = 0
-    for word in text.replace(b"\n", b"").replace(b",", b" ").split():
-        spans, _, groups = word.partition(b":")
-        first, dash, last = spans.partition(b"-")
-        low, high = (0, bits - 1) if spans.lower() == b"all" else (int(first), int(last if dash else first))
-        used, _, size = groups.partition(b"/")
-        taken, step = (int(used), int(size)) if groups else (1, 1)
-        if low > high or not 0 < taken <= step:
-            raise ValueError("EINVAL")
-        if high >= bits:
-            raise OverflowError("ERANGE")
-        for start in range(low, high + 1, step):
-            value |= ((1 << min(taken, high + 1 - start)) - 1) << start
-    return value
-
-
 @export()
 def bitmap_parselist(k: Kernel, text: CStr, bitmap: Ptr, bits: Int) -> Int:
-    """``int bitmap_parselist(const char *buf, unsigned long *, int nmaskbits)``: 0 or a negative errno."""
+    """``int bitmap_parselist(const char *buf, unsigned long *, int nmaskbits)``: 0 or a negative errno.
+
+    After an error the map holds what comes before it.
+    """
+    value = error = 0
     try:
-        value = parse_list(text, bits)
-    except ValueError:
-        return -EINVAL
-    except OverflowError:
-        return -ERANGE
+        for region in list_regions(text, bits):
+            value |= region
+    except OSError as problem:
+        error = problem.errno or EINVAL
     store(k, bitmap, bits, value)
-    return 0
-
-
-def parse_hex(text: bytes, bits: int) -> int:
-    """A map from ``1,ffffffff``: groups of up to eight digits. Raises ValueError, or OverflowError."""
-    value = 0
-    for word in text.strip(b"\n ").split(b","):
-        if not word or len(word) > 8:
-            raise ValueError("EINVAL")
-        value = value << 32 | int(word, 16)
-    if value >> bits:
-        raise OverflowError("EOVERFLOW")
-    return value
+    return -error
 
 
 def _parse(k: Kernel, text: bytes, bitmap: int, bits: int) -> int:
+    end = 0
     try:
-        value = parse_hex(text, bits)
-    except ValueError:
-        return -EINVAL
-    except OverflowError:
+        for chunk in hex_chunks(text, bits):
+            k.memory.set_u32(bitmap + end // 8, chunk)
+            end += 32
+    except OSError as problem:
+        return -(problem.errno or EINVAL)
+    if end < bits:
+        _change(k, bitmap, end, bits - end, to=False)
+    elif load(k, bitmap, end) >> bits:
         return -EOVERFLOW
-    store(k, bitmap, bits, value)
     return 0
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.ctype import SPACES
-from ukmod.kernel.lib.kstrtox import fixup_radix, parse_integer, simple_number
+from ukmod.kernel.lib.kstrtox import fixup_radix, parse_integer
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.machine.abi import Int, Ptr, ULongLong
 
 if TYPE_CHECKING:
@@ -26,25 +28,50 @@ class Arg:
     """What follows it, without leading spaces."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Cuts:
+    """Where the parts of a line begin, once NULs stand at ``ends``."""
+
+    name: int
+    value: int | None
+    rest: int
+    ends: tuple[int, ...]
+
+
 def next_arg(line: bytes) -> Arg:
     """Take the first parameter off a line: next_arg().
 
     Quotes keep spaces together wherever they are, and are removed around the whole and around the value only.
     """
+    cuts = _cut(line)
+    text = bytearray(line + b"\0")
+    for end in cuts.ends:
+        text[end] = 0
+
+    def string(start: int) -> bytes:
+        return bytes(text[start : text.index(0, start)])
+
+    return Arg(string(cuts.name), None if cuts.value is None else string(cuts.value), line[cuts.rest :])
+
+
+def _cut(line: bytes) -> _Cuts:
     quoted = line[:1] == b'"'
-    text = line[1:] if quoted else line
-    end, equals = _scan(text, in_quote=quoted)
-    name, value = text[:end], None
-    if equals:
-        name, value = text[:equals], text[equals + 1 : end]
-        if value[:1] == b'"':
-            value = value[1:].removesuffix(b'"')
-            quoted = False
-        elif quoted:
-            value = value.removesuffix(b'"')
-    elif quoted:
-        name = name.removesuffix(b'"')
-    return Arg(name, value, text[end + 1 :].lstrip(SPACES))
+    start = 1 if quoted else 0
+    end, equals = (start + at for at in _scan(line[start:], in_quote=quoted))
+    ends, value = [], None
+    last_quote = [end - 1] if end > start and line[end - 1 : end] == b'"' else []
+    if equals > start:
+        ends.append(equals)
+        value = equals + 1
+        if line[value : value + 1] == b'"':
+            value += 1
+            ends += last_quote
+    if quoted:
+        ends += last_quote
+    rest = line[end:]
+    if rest:
+        ends.append(end)
+    return _Cuts(start, value, len(line) - len(rest[1:].lstrip(SPACES)), tuple(ends))
 
 
 def _scan(text: bytes, *, in_quote: bool) -> tuple[int, int]:
@@ -79,90 +106,112 @@ def memparse(k: Kernel, text: Ptr, end: Ptr) -> ULongLong:
     return value
 
 
+class Found(IntEnum):
+    """What get_option() has found."""
+
+    NOTHING = 0
+    LAST = 1
+    COMMA = 2
+    """A number, and the comma behind it, which is taken too."""
+    RANGE = 3
+    """A number, and behind it a hyphen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """The number that an option string begins with: an int, 0 if there is none."""
+
+    number: int
+    found: Found
+    length: int
+    """How much of the string it took, a hyphen that no digit follows included."""
+
+
+def parse_option(text: bytes) -> Option:
+    """The first number of ``1,3-5``: get_option()."""
+    negative = text[:1] == b"-"
+    base, skip = fixup_radix(text[negative:], 0)
+    value, digits = parse_integer(text[negative + skip :], base)
+    number = signed(-value if negative else value, 4)
+    length = negative + skip + digits
+    if not skip + digits:
+        return Option(number, Found.NOTHING, length)
+    match text[length : length + 1]:
+        case b",":
+            return Option(number, Found.COMMA, length + 1)
+        case b"-":
+            return Option(number, Found.RANGE, length)
+        case _:
+            return Option(number, Found.LAST, length)
+
+
 @export()
 def get_option(k: Kernel, at: Ptr, result: Ptr) -> Int:
     """``int get_option(char **str, int *pint)``: 0 no number, 1 the last, 2 a comma follows, 3 a range."""
     memory = k.memory
     text = memory.u64(at)
     if not text or not memory.u8(text):
-        return 0
-    negative = memory.u8(text) == ord("-")
-    start = text + negative
-    value = simple_number(k, start, at, 0)
+        return Found.NOTHING
+    option = parse_option(memory.cstring(text))
+    memory.set_u64(at, text + option.length)
     if result:
-        memory.set_u32(result, -value if negative else value)
-    end = memory.u64(at)
-    if end == start:
-        return 0
-    if memory.u8(end) == ord(","):
-        memory.set_u64(at, end + 1)
-        return 2
-    return 3 if memory.u8(end) == ord("-") else 1
+        memory.set_u32(result, option.number)
+    return option.found
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The numbers of an option string, and where it stopped."""
+    """The numbers of an option string: get_options()."""
 
-    numbers: list[int]
+    stored: list[int]
+    """What there was room for, and behind it what began a range that goes down."""
+    count: int
+    """How many there are, with or without room."""
     end: int
+    """Where the string was left."""
 
 
-def parse_options(text: bytes, limit: int) -> Options:
-    """``1,3-5``: at most ``limit`` numbers, ranges written out: get_options()."""
-    numbers: list[int] = []
-    at = 0
-    while len(numbers) < limit and at < len(text):
-        value, length = _option(text[at:])
-        if not length:
+def parse_options(text: bytes, room: int | None) -> Options:
+    """``1,3-5``: numbers, ranges written out, until ``room`` is used up (None: all, and none is stored)."""
+    stored: list[int] = []
+    at = count = 0
+    while at < len(text) and (room is None or count < room):
+        option = parse_option(text[at:])
+        at += option.length
+        number, left = option.number, 0 if room is None else room - count
+        stored[count:] = [number] if left else []
+        if option.found == Found.NOTHING:
             break
-        at += length
-        numbers.append(value)
-        if text[at : at + 1] == b"-":
-            upper, length = _option(text[at + 1 :])
-            if upper - value < 0:
-                numbers.pop()
-                at += 1
+        if option.found == Found.RANGE:
+            at += 1
+            upper = parse_option(text[at:]).number  # which is the next number, too
+            if upper < number:
                 break
-            at += 1 + length
-            numbers += range(value + 1, min(upper, value + limit - len(numbers)) + 1)
-        if text[at : at + 1] != b",":
+            stored[count:] = [*range(number, min(upper, number + left))] or stored[count:]
+            count += upper - number
+            continue
+        count += 1
+        if option.found == Found.LAST:
             break
-        at += 1
-    return Options(numbers, at)
-
-
-def _option(text: bytes) -> tuple[int, int]:
-    negative = text[:1] == b"-"
-    base, skip = fixup_radix(text[negative:], 0)
-    value, length = parse_integer(text[negative + skip :], base)
-    return (-value if negative else value), (negative + skip + length if length or skip else 0)
+    return Options(stored, count, at)
 
 
 @export()
 def get_options(k: Kernel, text: Ptr, room: Int, ints: Ptr) -> Ptr:
     """``char *get_options(const char *str, int nints, int *ints)``: ``ints[0]`` is how many there are."""
-    options = parse_options(k.memory.cstring(text), room - 1 if room else 1 << 16)
-    for index, number in enumerate(options.numbers if room else (), 1):
+    options = parse_options(k.memory.cstring(text), room - 1 if room else None)
+    for index, number in enumerate(options.stored, 1):
         k.memory.set_u32(ints + 4 * index, number)
-    k.memory.set_u32(ints, len(options.numbers))
+    k.memory.set_u32(ints, options.count)
     return text + options.end
 
 
 @export("next_arg")
 def next_arg_export(k: Kernel, line: Ptr, name: Ptr, value: Ptr) -> Ptr:
     """``char *next_arg(char *args, char **param, char **val)``: cuts the line up in place."""
-    memory = k.memory
-    text = memory.cstring(line)
-    arg = next_arg(text)
-    name_at = line + (text[:1] == b'"')
-    memory.write(name_at, arg.name + b"\0")
-    memory.set_u64(name, name_at)
-    if arg.value is None:
-        memory.set_u64(value, 0)
-    else:
-        value_at = name_at + len(arg.name) + 1
-        value_at += memory.u8(value_at) == ord('"')
-        memory.write(value_at, arg.value + b"\0")
-        memory.set_u64(value, value_at)
-    return line + len(text) - len(arg.rest)
+    cuts = _cut(k.memory.cstring(line))
+    for end in cuts.ends:
+        k.memory.set_u8(line + end, 0)
+    k.memory.set_u64(name, line + cuts.name)
+    k.memory.set_u64(value, 0 if cuts.value is None else line + cuts.value)
+    return line + cuts.rest

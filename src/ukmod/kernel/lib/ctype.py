@@ -34,6 +34,13 @@ def _class_of(byte: int) -> int:
 
 CTYPE: Final = bytes(_class_of(byte) for byte in range(256))
 
+_LOWER: Final = bytes(byte + 0x20 if CTYPE[byte] & UPPER else byte for byte in range(256))
+
+
+def lower(text: bytes) -> bytes:
+    """tolower() of each letter, Latin-1's too."""
+    return text.translate(_LOWER)
+
 
 def export_table(k: Kernel) -> None:
     """Export ``_ctype``."""

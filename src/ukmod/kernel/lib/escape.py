@@ -36,7 +36,7 @@ def escape(data: bytes, flags: int, only: bytes = b"") -> bytes:
 
 def _escaped(byte: int, flags: int, only: bytes) -> bytes:
     plain = bytes((byte,))
-    listed = bool(only) and byte in only
+    listed = bool(only) and (byte in only or not byte)  # strchr() finds the list's own NUL
     chosen = listed and bool(flags & ESCAPE_APPEND)
     if only and not listed and not flags & ESCAPE_APPEND:
         return plain
@@ -62,24 +62,37 @@ UNESCAPE_SPACE: Final = 1 << 0
 UNESCAPE_OCTAL: Final = 1 << 1
 UNESCAPE_HEX: Final = 1 << 2
 UNESCAPE_SPECIAL: Final = 1 << 3
-_ESCAPED = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
+_ESCAPED = re.compile(rb"\\(?:([0-3][0-7]{2}|[0-7]{1,2})|x([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
 _SPACE_LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"f": b"\f"}
 _SPECIAL_LETTERS = {b'"': b'"', b"\\": b"\\", b"a": b"\a", b"e": b"\x1b"}
 
 
-def unescape(text: bytes, flags: int) -> bytes:
-    """Undo the escapes that ``flags`` names: string_unescape()."""
+def unescape(text: bytes, flags: int, room: int = 0) -> bytes:
+    """Undo the escapes that ``flags`` names: string_unescape().
 
-    def plain(match: re.Match[bytes]) -> bytes:
-        octal, digits, letter = match.groups()
-        if octal is not None and flags & UNESCAPE_OCTAL:
-            return bytes((int(octal, 8) & 0xFF,))
-        if digits is not None and flags & UNESCAPE_HEX:
-            return bytes((int(digits, 16),))
-        if flags & UNESCAPE_SPACE and letter in _SPACE_LETTERS:
-            return _SPACE_LETTERS[letter]
-        if flags & UNESCAPE_SPECIAL and letter in _SPECIAL_LETTERS:
-            return _SPECIAL_LETTERS[letter]
-        return match.group()
+    Of ``room`` bytes for the result (0: any number) each escape uses up two, and the NUL one.
+    """
+    out = bytearray()
+    at, left = 0, room - 1 if room else len(text)
+    while at < len(text) and left > 0:
+        match = _ESCAPED.match(text, at) if left > 1 else None
+        plain, length = _meaning(match, flags) if match else (text[at : at + 1], 1)
+        out += plain
+        at += length
+        left -= 2 if match else 1
+    return bytes(out)
 
-    return _ESCAPED.sub(plain, text)
+
+def _meaning(match: re.Match[bytes], flags: int) -> tuple[bytes, int]:
+    """What an escape stands for, and its length; one that ``flags`` do not name is its first two letters."""
+    octal, digits, letter = match.groups()
+    whole = len(match.group())
+    if octal is not None and flags & UNESCAPE_OCTAL:
+        return bytes((int(octal, 8),)), whole
+    if digits is not None and flags & UNESCAPE_HEX:
+        return bytes((int(digits, 16),)), whole
+    if flags & UNESCAPE_SPACE and letter in _SPACE_LETTERS:
+        return _SPACE_LETTERS[letter], whole
+    if flags & UNESCAPE_SPECIAL and letter in _SPECIAL_LETTERS:
+        return _SPECIAL_LETTERS[letter], whole
+    return match.group()[:2], 2

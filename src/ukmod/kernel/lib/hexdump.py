@@ -19,6 +19,8 @@ _ROW_SIZES = (16, 32)
 
 def row(data: bytes, row_size: int, group_size: int, *, ascii_column: bool) -> str:
     """One row of a dump: hex_dump_to_buffer(). Groups of 2, 4 and 8 bytes are shown as numbers."""
+    if not data:
+        return ""
     row_size = row_size if row_size in _ROW_SIZES else 16
     group = group_size if group_size in {2, 4, 8} else _DEFAULT_GROUP
     data = data[:row_size]

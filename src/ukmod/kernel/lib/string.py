@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.ctype import lower
 from ukmod.machine.abi import Char, CStr, GfpT, Int, Ptr, SizeT, SSizeT, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
@@ -174,8 +175,15 @@ def _strscpy(k: Kernel, dest: int, src: int, count: int, *, pad: bool) -> int:
     if len(text) == count:
         k.memory.write(dest, text[:-1] + b"\0")
         return -E2BIG
-    k.memory.write(dest, text.ljust(count, b"\0") if pad else text + b"\0")
+    k.memory.write(dest, text.ljust(count if pad else _whole_words(src, len(text), count), b"\0"))
     return len(text)
+
+
+def _whole_words(src: int, length: int, count: int) -> int:
+    """How many bytes strscpy() stores: the word with the NUL in it, unless ``count`` or a page ends there."""
+    limit = min(count, PAGE_SIZE - src % PAGE_SIZE) if src % 8 else count
+    words = length // 8 * 8 + 8
+    return words if words <= limit else length + 1
 
 
 @export("strscpy", "sized_strscpy")
@@ -240,14 +248,22 @@ def strncmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
 def strcasecmp(k: Kernel, a: CStr, b: CStr) -> Int:
     """``int strcasecmp(const char *s1, const char *s2)``: the difference of the letters that differ."""
     del k
-    return _difference(a.lower() + b"\0", b.lower() + b"\0")
+    return _difference(lower(a) + b"\0", lower(b) + b"\0")
 
 
 @export()
 def strncasecmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
-    """``int strncasecmp(const char *s1, const char *s2, size_t len)``."""
-    left, right = (k.memory.cstring(text, count).lower() + b"\0" for text in (a, b))
-    return _difference(left[:count], right[:count])
+    """``int strncasecmp(const char *s1, const char *s2, size_t len)``.
+
+    Where one of them ends, the other's letter counts as it is, capital or not.
+    """
+    left, right = ((k.memory.cstring(text, count) + b"\0")[:count] for text in (a, b))
+    for one, other in zip(left, right, strict=False):
+        if not one or not other:
+            return one - other
+        if difference := _difference(lower(bytes((one,))), lower(bytes((other,)))):
+            return difference
+    return 0
 
 
 # -- searching --------------------------------------------------------------------------------------------

@@ -79,9 +79,7 @@ def string_escape_mem(k: Kernel, src: Ptr, size: SizeT, dst: Ptr, room: SizeT, f
 @export()
 def string_unescape(k: Kernel, src: Ptr, dst: Ptr, room: SizeT, flags: UInt) -> Int:
     """``int string_unescape(char *src, char *dst, size_t size, unsigned int flags)``: the length stored."""
-    text = unescape(k.memory.cstring(src), flags)
-    if room:
-        text = text[: room - 1]
+    text = unescape(k.memory.cstring(src), flags, room)
     k.memory.write(dst, text + b"\0")
     return len(text)
 

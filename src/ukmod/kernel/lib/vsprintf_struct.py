@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.printf_spec import PLAIN, SMALL, SPECIAL, ZEROPAD, Kind, Spec, cut, number, signed
 from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, string
+from ukmod.machine.registers import MASK64
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -132,9 +133,10 @@ def _rtc_text(fields: list[int], options: bytes) -> bytes:
     half = options[:1] if options[:1] in {b"d", b"t"} else b""
     marks = options[len(half) :]
     marks = marks[: len(marks) - len(marks.lstrip(b"rs"))]
-    year, month, day, *clock = fields
     if b"r" not in marks:
-        year, month = year + 1900, month + 1
+        fields = [fields[0] + 1900, fields[1] + 1, *fields[2:]]
+    # They are numbers without a sign, so that those below zero are very large ones.
+    year, month, day, *clock = (field & MASK64 for field in fields)
     date = f"{year:04d}-{month:02d}-{day:02d}"
     time = ":".join(f"{field:02d}" for field in clock)
     if half:
