@@ -279,6 +279,17 @@ def test_a_run_with_versions_reads_all_modules(tmp_path: Path, tree: Path, read:
 
 
 @pytest.mark.usefixtures("_settled")
+def test_a_module_that_keeps_its_place_in_another_directory(tmp_path: Path, tree: Path) -> None:
+    """Its entries are the same before and after, and yet went and came."""
+    (tree / "modules.order").unlink()
+    depmod(tmp_path)
+    for name in ("m0", "m2", "m4"):
+        (tree / "updates").mkdir(exist_ok=True)
+        (tree / f"kernel/{name}.ko").rename(tree / f"updates/{name}.ko")
+        check(tmp_path, tree)
+
+
+@pytest.mark.usefixtures("_settled")
 def test_modules_dep_is_newer_than_what_was_touched(tmp_path: Path, tree: Path) -> None:
     depmod(tmp_path)
     os.utime(tree / "modules.dep", (1, 1))

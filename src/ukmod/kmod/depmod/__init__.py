@@ -13,7 +13,7 @@ Each step is a module of this package, and its result a value the next one takes
 - :mod:`output`: the text and binary files, as bytes
 - :mod:`full`: all of that at once, on two cores
 - :mod:`incremental`: which of those files need making at all, after a run that left word of itself
-- :mod:`parts`: what it left of each module, and :mod:`cache`: where
+- :mod:`parts`: what it left of each module, :mod:`archive`: of all of them, and :mod:`cache`: where
 - :mod:`patch`: the files changed where few modules did, instead of made again
 - :mod:`publish`: all of them into the directory, or none
 """

@@ -10,23 +10,26 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+import time
 import zlib
 
 from ukmod.kmod.depmod.publish import make_directory, remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     Identity = tuple[int, ...]
 
-__all__ = ["cache_path", "identity", "is_settled", "load", "prune", "store"]
+__all__ = ["UNSETTLED", "cache_path", "identities", "load", "prune", "store"]
 
 # What marshal writes is for one version of Python.
-_MAGIC = f"ukmod depmod 3 {sys.implementation.cache_tag} {marshal.version}\n".encode()
+_MAGIC = f"ukmod depmod 4 {sys.implementation.cache_tag} {marshal.version}\n".encode()
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again without a newer time stamp."""
+UNSETTLED = (0,)
+"""The identity that is nobody's, not even its own."""
 _SYSTEM = "/var/cache"
 """A root without it is not to get it from us: it is an image that is being built, or a test's."""
 
@@ -40,25 +43,34 @@ def cache_path(dirname: str, environ: Mapping[str, str], *, privileged: bool) ->
     return f"{where}/ukmod/depmod-{zlib.crc32(os.fsencode(dirname)):08x}"
 
 
-def is_settled(known_as: Identity, now: int) -> bool:
-    """Tell whether an identity, taken at ``now`` or later, will be another after its next change."""
-    return known_as[3] < now - _SETTLED_NS > known_as[4]
+def identities(paths: Sequence[str]) -> dict[str, Identity]:
+    """Return for each file what is never the same for two files, or for one before and after a change.
 
-
-def identity(path: str) -> Identity:
-    """Return what is never the same for two files, or for one before and after a change; () for no file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ()
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    It is () where there is no file, and UNSETTLED for one that has only just changed: its next change may
+    leave it the same times.
+    """
+    settled = time.time_ns() - _SETTLED_NS
+    found: dict[str, Identity] = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            found[path] = ()
+            continue
+        modified, changed = status.st_mtime_ns, status.st_ctime_ns
+        found[path] = (
+            (status.st_dev, status.st_ino, status.st_size, modified, changed)
+            if modified < settled > changed
+            else UNSETTLED
+        )
+    return found
 
 
 def load(path: str) -> dict[str, Any]:
     """Return what was stored, or nothing if that is not whole and our own."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(fd, "rb") as file:
+        with open(fd, "rb", buffering=0) as file:
             status = os.fstat(fd)
             # marshal trusts its input, so nobody else may have had a hand in it.
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
@@ -67,9 +79,10 @@ def load(path: str) -> dict[str, Any]:
     except OSError:
         return {}
     start = len(_MAGIC) + 4
-    if not data.startswith(_MAGIC) or zlib.crc32(data[start:]).to_bytes(4, "big") != data[start - 4 : start]:
+    content = memoryview(data)[start:]  # megabytes, which are not to be copied
+    if not data.startswith(_MAGIC) or zlib.crc32(content).to_bytes(4, "big") != data[start - 4 : start]:
         return {}
-    entries: dict[str, Any] = marshal.loads(data[start:])  # noqa: S302 - our own, and whole
+    entries: dict[str, Any] = marshal.loads(content)  # noqa: S302 - our own, and whole
     return entries
 
 

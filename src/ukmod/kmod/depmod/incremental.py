@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 import zlib
 from contextlib import suppress
 
 from ukmod.errors import FormatError, UkmodError
 from ukmod.kmod.depmod.analysis import Analysis, analyse
-from ukmod.kmod.depmod.cache import identity, is_settled, load, prune, store
+from ukmod.kmod.depmod.archive import Archive, archive
+from ukmod.kmod.depmod.cache import UNSETTLED, identities, load, prune, store
 from ukmod.kmod.depmod.order import module_order, module_order_after
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, NO_OTHERS, OTHERS, is_plain, pack, unpack
 from ukmod.kmod.depmod.patch import Before, find_change, patch_aliases, patch_links
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.depmod.facts import Facts
     from ukmod.kmod.depmod.output import Made
     from ukmod.kmod.depmod.parts import Parts
+    from ukmod.kmod.depmod.patch import Change
     from ukmod.kmod.depmod.scan import Candidate
     from ukmod.kmod.index_write import Trie
 
@@ -72,7 +73,6 @@ _MADE_FROM = {
 }
 """Which of kbuild's files the others are made from."""
 _ORDER = "modules.order"
-_UNSETTLED = (0,)
 _MANY = 64
 """What so many modules say is worth a new file of it."""
 
@@ -91,14 +91,12 @@ class Snapshot:
 
 def take_snapshot(modules: Sequence[Candidate], dirname: str) -> Snapshot:
     """Stat the modules and kbuild's lists in ``dirname``."""
-    now = time.time_ns()
-
-    def trusted(path: str) -> Identity:
-        found = identity(path)
-        return found if not found or is_settled(found, now) else _UNSETTLED
-
-    inputs = {name: trusted(f"{dirname}/{name}") for name in (_ORDER, *_MADE_FROM.values())}
-    return Snapshot({module.path: trusted(module.path) for module in modules}, inputs)
+    inputs = (_ORDER, *_MADE_FROM.values())
+    of_inputs = identities([f"{dirname}/{name}" for name in inputs])
+    return Snapshot(
+        identities([module.path for module in modules]),
+        dict(zip(inputs, of_inputs.values(), strict=True)),
+    )
 
 
 @record
@@ -120,7 +118,7 @@ class Update:
 
     ``made`` are files that are made already, and ``stale`` those to make from ``analysis``, which has no more
     of the modules, and of their facts, than these are made of. ``kept`` are the messages that making each of
-    the others gave rise to, and the file's checksum. ``run`` is what to remember, and ``parts`` what all
+    the others gave rise to, and the file's checksum. ``run`` is what to remember, and ``now`` what the
     modules say.
     """
 
@@ -129,7 +127,7 @@ class Update:
     stale: frozenset[str]
     kept: Mapping[str, tuple[int, Messages]]
     run: Run
-    parts: dict[str, Parts]
+    now: Archive
 
 
 def update(
@@ -153,7 +151,7 @@ def update(
     if not body or body["id"] != head["facts"]:
         return None
     known: dict[str, Identity] = head["modules"]
-    old: dict[str, Parts] = body["parts"] | head["newer"]
+    old = Archive(body["said"], head["newer"])
     changed = [one for one in found if not _same(known.get(one.path), snapshot.modules[one.path])]
     same_set = len(known) == len(found) and all(one.path in known for one in changed)
     modules, order_messages = _ordered(found, snapshot, dirname, head, same_set=same_set)
@@ -161,7 +159,7 @@ def update(
     new = {one.path: pack(one.name, facts) for one, facts in zip(changed, fresh, strict=True)}
     if any(facts.failure or not is_plain(facts) for facts in fresh):
         return None
-    parts = {module.path: new[module.path] if module.path in new else old[module.path] for module in modules}
+    now = old.updated(new)
     order = [module.path for module in modules]
     if order == head["order"]:
         differ = [any(said[kind] != old[one][kind] for one, said in new.items()) for kind in range(3)]
@@ -173,54 +171,55 @@ def update(
     stale |= {name for name, source in _MADE_FROM.items() if not _unchanged(source, snapshot, head)}
 
     before = Before(head["order"], old, head["direct"], files, lambda name: _marks(path, name, head))
+    change = find_change(before, modules, now, new)
     patched = None
     if wrong.isdisjoint(_PATCHED) and not any(head["outputs"][name][1] for name in _PATCHED):
-        patched = _patch(before, modules, parts, differ)
+        patched = _patch(before, change, differ)
     made: dict[str, Made] = {}
     direct = head["direct"]
     if patched is not None:
         contents, direct = patched
         made = {name: (content, [], marks) for name, (content, marks) in contents.items()}
         stale -= {*_PATCHED}
-    analysis = _analysis_for(modules, parts, stale)
+    analysis = _analysis_for(modules, now, stale)
     if analysis.direct:
         direct = analysis.direct
     kept = {name: last for name, last in head["outputs"].items() if name not in stale and name not in made}
-    newer = {path: said for path, said in parts.items() if body["parts"].get(path) != said}
-    run = Run(modules, direct, order_messages, head["facts"], newer)
-    return Update(analysis, made, frozenset(stale), kept, run, parts)
+    run = Run(modules, direct, order_messages, head["facts"], now.newer_of(order))
+    return Update(analysis, made, frozenset(stale), kept, run, now)
 
 
 def _patch(
-    before: Before, modules: Sequence[Candidate], parts: Mapping[str, Parts], differ: Sequence[bool]
+    before: Before, change: Change | None, differ: Sequence[bool]
 ) -> tuple[dict[str, Trie], Sequence[Sequence[int]]] | None:
     """Return the files that a change makes different, and whom each module needs; None if there is doubt."""
     contents: dict[str, Trie] = {}
     direct = before.direct
     if not differ[LINKS] and not differ[ALIASES]:
         return contents, direct
+    if change is None:
+        return None
     try:
-        change = find_change(before, modules, parts)
-        aliases = patch_aliases(before, change) if change and differ[ALIASES] else {}
-        links = patch_links(before, change) if change and differ[LINKS] else ({}, direct)
+        aliases = patch_aliases(before, change) if differ[ALIASES] else {}
+        links = patch_links(before, change) if differ[LINKS] else ({}, direct)
     except (UkmodError, ValueError, LookupError):
         return None  # making all of it again will say what is wrong, if anything is
-    if change is None or aliases is None or links is None:
+    if aliases is None or links is None:
         return None
     return aliases | links[0], links[1]
 
 
-def _analysis_for(modules: Sequence[Candidate], parts: Mapping[str, Parts], stale: set[str]) -> Analysis:
+def _analysis_for(modules: Sequence[Candidate], now: Archive, stale: set[str]) -> Analysis:
     """Return what stale files are made of: no more modules, and no more of them, than that takes."""
     kinds = {_MADE_OF[name] for name in stale if name in _MADE_OF}
     if stale.isdisjoint(_PATCHED):
+        devices = set(now.holders(ALIASES, b"alias devname:")) if ALIASES in kinds else set()
         modules = [
             module
             for module in modules
-            if (OTHERS in kinds and parts[module.path][OTHERS] != NO_OTHERS)
-            or (ALIASES in kinds and b"alias devname:" in parts[module.path][ALIASES])
+            if module.path in devices or (OTHERS in kinds and now.part(module.path, OTHERS) != NO_OTHERS)
         ]
-    facts = unpack(modules, [parts[module.path] for module in modules], kinds)
+    facts = unpack(modules, [now[module.path] for module in modules], kinds)
     return analyse(modules, facts) if LINKS in kinds else Analysis(modules, facts, {}, (), (), ())
 
 
@@ -230,18 +229,18 @@ def recall(path: str, snapshot: Snapshot) -> dict[str, Parts]:
     body = load(f"{path}.facts")
     if not head or not body or body["id"] != head["facts"]:
         return {}
-    known: dict[str, Parts] = body["parts"] | head["newer"]
+    known = Archive(body["said"], head["newer"])
     return {
-        one: said
-        for one, said in known.items()
-        if one in snapshot.modules and _same(head["modules"].get(one), snapshot.modules[one])
+        one: known[one]
+        for one, now in snapshot.modules.items()
+        if _same(head["modules"].get(one), now) and one in known
     }
 
 
 def keep(path: str, parts: dict[str, Parts]) -> int:
     """Keep what modules say for the next run; return the number of that, for :func:`remember`."""
     number = int.from_bytes(os.urandom(7), "big") + 1
-    store(f"{path}.facts", {"id": number, "parts": parts})
+    store(f"{path}.facts", {"id": number, "said": archive(parts)})
     return number
 
 
@@ -258,7 +257,7 @@ def remember(
     if last is not None:
         outputs |= last.kept
         if len(newer) > _MANY:
-            parts_id, newer = keep(path, last.parts), {}
+            parts_id, newer = keep(path, {module.path: last.now[module.path] for module in run.modules}), {}
     for name, (_content, _messages, marks) in made.items():
         if marks and name in _PATCHED:
             store(f"{path}.{name}", {"of": outputs[name][0], "marks": marks})
@@ -288,7 +287,7 @@ def _marks(path: str, name: str, head: Mapping[str, Any]) -> bytes:
 
 
 def _same(before: Identity | None, now: Identity) -> bool:
-    return before == now and now != _UNSETTLED
+    return before == now and now != UNSETTLED
 
 
 def _unchanged(name: str, snapshot: Snapshot, head: Mapping[str, Any]) -> bool:

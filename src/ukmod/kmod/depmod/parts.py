@@ -58,22 +58,22 @@ def is_plain(facts: Facts) -> bool:
     return "\n" not in "".join(facts.aliases) and " ".join(facts.exports).split() == [*facts.exports]
 
 
-def links_of(parts: Parts) -> tuple[Texts, Texts]:
+def links_of(part: bytes) -> tuple[Texts, Texts]:
     """Return a module's exports and needs."""
-    exports, needs, _weak = marshal.loads(parts[LINKS])  # noqa: S302 - our own
+    exports, needs, _weak = marshal.loads(part)  # noqa: S302 - our own
     return exports, needs
 
 
-def aliases_of(name: str, parts: Parts) -> Texts:
+def aliases_of(name: str, part: bytes) -> Texts:
     """Return a module's aliases."""
-    lines = parts[ALIASES].decode("utf-8", "surrogateescape").split("\0")
+    lines = part.decode("utf-8", "surrogateescape").split("\0")
     lines.pop()
     return tuple([line[len("alias ") : -1 - len(name)] for line in lines])
 
 
-def alias_lines(packed: Iterable[Parts]) -> bytes:
+def alias_lines(parts: Iterable[bytes]) -> bytes:
     """Return the modules' lines of modules.alias."""
-    return b"".join([parts[ALIASES] for parts in packed]).replace(b"\0", b"\n")
+    return b"".join(parts).replace(b"\0", b"\n")
 
 
 def unpack(modules: Sequence[Candidate], packed: Sequence[Parts], kinds: Iterable[int]) -> list[Facts]:
@@ -84,7 +84,7 @@ def unpack(modules: Sequence[Candidate], packed: Sequence[Parts], kinds: Iterabl
             if kind == LINKS:
                 facts.exports, facts.needs, facts.weak = marshal.loads(parts[LINKS])  # noqa: S302 - our own
             elif kind == ALIASES:
-                facts.aliases = aliases_of(module.name, parts)
+                facts.aliases = aliases_of(module.name, parts[ALIASES])
             else:
                 facts.softdeps, facts.weakdeps = marshal.loads(parts[OTHERS])  # noqa: S302 - our own
     return result

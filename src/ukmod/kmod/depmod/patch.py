@@ -14,15 +14,16 @@ from collections import Counter
 from ukmod.kmod.depmod.graph import closures, topological_order
 from ukmod.kmod.depmod.order import SYMBOL_BUCKETS, superfast
 from ukmod.kmod.depmod.output import ALIAS_HEADER, SYMBOLS_HEADER, dependency_lines
-from ukmod.kmod.depmod.parts import LINKS, alias_lines, aliases_of, links_of
+from ukmod.kmod.depmod.parts import ALIASES, LINKS, alias_lines, aliases_of, links_of
 from ukmod.kmod.index_edit import edit_trie, move_priorities
 from ukmod.kmod.names import modname_from_path, normalize_alias
 from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from ukmod.kmod.depmod.archive import Archive
     from ukmod.kmod.depmod.parts import Parts
     from ukmod.kmod.depmod.scan import Candidate
     from ukmod.kmod.index_write import Entry, Trie
@@ -35,7 +36,7 @@ __all__ = ["Before", "Change", "find_change", "patch_aliases", "patch_links"]
 
 _FEW = 64
 """Modules, or symbols: where more changed than that, all is made again."""
-_NEEDLES = 4
+_NEEDLES = 8
 """Up to so many symbols are searched for in the modules' parts; for more, it is quicker to unpack them."""
 
 
@@ -48,7 +49,7 @@ class Before:
     """
 
     order: Sequence[str]
-    parts: Mapping[str, Parts]
+    parts: Archive
     direct: Direct
     files: Mapping[str, bytes]
     marks: Callable[[str], bytes]
@@ -64,14 +65,19 @@ class Change:
     """
 
     modules: Sequence[Candidate]
-    parts: Mapping[str, Parts]
+    parts: Archive
     gone: Sequence[int]
     come: Sequence[int]
     place: Sequence[int]
 
 
-def find_change(before: Before, modules: Sequence[Candidate], parts: Mapping[str, Parts]) -> Change | None:
-    """Return what changed, or None if that is much or the modules that stayed have another order."""
+def find_change(
+    before: Before, modules: Sequence[Candidate], parts: Archive, read: Mapping[str, Parts]
+) -> Change | None:
+    """Return what changed, or None if that is much or the modules that stayed have another order.
+
+    ``read`` are those modules that may say something else than before.
+    """
     places = {module.path: place for place, module in enumerate(modules)}
     place = [places.get(path, -1) for path in before.order]
     stayed = [new for new in place if new >= 0]
@@ -80,7 +86,7 @@ def find_change(before: Before, modules: Sequence[Candidate], parts: Mapping[str
     gone = [
         old
         for old, path in enumerate(before.order)
-        if place[old] < 0 or (parts[path] is not before.parts[path] and parts[path] != before.parts[path])
+        if place[old] < 0 or (path in read and read[path] != before.parts[path])
     ]
     come = [place[old] for old in gone if place[old] >= 0]
     come += sorted(set(range(len(modules))).difference(stayed))
@@ -93,17 +99,15 @@ def patch_aliases(before: Before, change: Change) -> Contents | None:
     """Return modules.alias and its index as the change makes them; None if an alias is worth a warning."""
     removed: list[Entry] = []
     added: list[Entry] = []
-    for entries, place, name, parts in _versions(before, change, removed, added):
-        for value in aliases_of(name, parts):
+    for entries, place, name, lines in _versions(before, change, removed, added):
+        for value in aliases_of(name, lines):
             alias = normalize_alias(value)
             if alias is None:
                 return None
             entries.append((alias, place, name))
+    lines = alias_lines([change.parts.part(module.path, ALIASES) for module in change.modules])
     return {
-        "modules.alias": (
-            ALIAS_HEADER + alias_lines([change.parts[module.path] for module in change.modules]),
-            b"",
-        ),
+        "modules.alias": (ALIAS_HEADER + lines, b""),
         "modules.alias.bin": _edit("modules.alias.bin", before, change, removed, added),
     }
 
@@ -133,36 +137,37 @@ def patch_links(before: Before, change: Change) -> tuple[Contents, Direct] | Non
 
 def _versions(
     before: Before, change: Change, old: list[Entry], new: list[Entry]
-) -> Iterator[tuple[list[Entry], int, str, Parts]]:
-    """Yield each version of a module that went or came: where its entries belong, place, name and parts."""
+) -> Iterator[tuple[list[Entry], int, str, bytes]]:
+    """Yield each version of a module that went or came: where its entries belong, place, name and aliases."""
     for place in change.gone:
         path = before.order[place]
-        yield old, place, modname_from_path(path), before.parts[path]
+        yield old, place, modname_from_path(path), before.parts.part(path, ALIASES)
     for place in change.come:
         module = change.modules[place]
-        yield new, place, module.name, change.parts[module.path]
+        yield new, place, module.name, change.parts.part(module.path, ALIASES)
 
 
 def _edit(name: str, before: Before, change: Change, removed: list[Entry], added: list[Entry]) -> Trie:
     """Return an index without some entries, places being those of before, and with others, now's."""
-    old, new = Counter(removed), Counter(added)
     trie = before.files[name], before.marks(name)
     lost = [place for place, now in enumerate(change.place) if now < 0]
     won = sorted(set(range(len(change.modules))).difference(change.place))
     if not lost and not won:
+        old, new = Counter(removed), Counter(added)
         return edit_trie(trie, (old - new).elements(), (new - old).elements())
-    trie = edit_trie(trie, (old - new).elements(), ())
+    # Where places moved, an equal entry before and after is not the same: it would be moved with its module.
+    trie = edit_trie(trie, removed, ())
     for place in reversed(lost):
         trie = move_priorities(trie, place, -1)
     for place in won:
         trie = move_priorities(trie, place, 1)
-    return edit_trie(trie, (), (new - old).elements())
+    return edit_trie(trie, (), added)
 
 
 def _owners(text: bytes) -> dict[str, str]:
     """Return the name of the module that exports each symbol, as modules.symbols has it."""
-    words = text[len(SYMBOLS_HEADER) :].decode("ascii").split()
-    return dict(zip([word[len("symbol:") :] for word in words[1::3]], words[2::3], strict=True))
+    words = text[len(SYMBOLS_HEADER) :].decode("ascii").replace("alias symbol:", "").split()
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 def _touched_symbols(before: Before, change: Change) -> set[str]:
@@ -170,10 +175,10 @@ def _touched_symbols(before: Before, change: Change) -> set[str]:
     exports: dict[str, tuple[set[str], set[str]]] = {}
     for place in change.gone:
         path = before.order[place]
-        exports.setdefault(path, (set(), set()))[0].update(links_of(before.parts[path])[0])
+        exports.setdefault(path, (set(), set()))[0].update(links_of(before.parts.part(path, LINKS))[0])
     for place in change.come:
         path = change.modules[place].path
-        exports.setdefault(path, (set(), set()))[1].update(links_of(change.parts[path])[0])
+        exports.setdefault(path, (set(), set()))[1].update(links_of(change.parts.part(path, LINKS))[0])
     return set().union(*[old ^ new for old, new in exports.values()])
 
 
@@ -182,28 +187,27 @@ def _search(change: Change, touched: set[str]) -> tuple[dict[str, str], dict[int
 
     These are the ones that came, and all that need a touched symbol.
     """
-    needles = [symbol.encode("utf-8", "surrogatepass") for symbol in touched]  # as marshal has them
     come = set(change.come)
     spelled = touched | {"." + symbol for symbol in touched}
     now: dict[str, str] = {}
     to_resolve: dict[int, Sequence[str]] = {}
-    for place in range(len(change.modules)) if touched else change.come:
+    for place in sorted(come.union(_places_of(change, touched))):
         module = change.modules[place]
-        parts = change.parts[module.path]
-        if place not in come:
-            links = parts[LINKS]
-            if len(needles) <= _NEEDLES:
-                for needle in needles:  # any() takes three times as long, over thousands of modules
-                    if needle in links:
-                        break
-                else:
-                    continue
-        exports, needs = links_of(parts)
+        exports, needs = links_of(change.parts.part(module.path, LINKS))
         for symbol in touched.intersection(exports):
             now[symbol] = module.name  # the last of several has it
         if place in come or not spelled.isdisjoint(needs):
             to_resolve[place] = needs
     return now, to_resolve
+
+
+def _places_of(change: Change, touched: set[str]) -> Iterable[int]:
+    """Return where the modules are that may export or need a touched symbol."""
+    if len(touched) > _NEEDLES:
+        return range(len(change.modules))
+    needles = [symbol.encode("utf-8", "surrogatepass") for symbol in touched]  # as marshal has them
+    holders = {path for needle in needles for path in change.parts.holders(LINKS, needle)}
+    return [place for place, module in enumerate(change.modules) if module.path in holders]
 
 
 def _resolve(

@@ -56,10 +56,12 @@ def scan_tree(dirname: str, config: DepmodConfig = DEFAULT, log: Log = silent) -
     skip = _NEVER | config.excludes
     for directory in (dirname, *config.externals):
         try:
-            for path, base in _walk(directory, skip, log):
-                name = path[base:].partition(".")[0].replace("-", "_")  # modname_from_path(), with no call
-                if name not in chosen or not rank.keeps(chosen[name], path, base, name):
-                    chosen[name] = path
+            for where, files in _walk(directory, skip, log):
+                for file in files:
+                    name = file.partition(".")[0].replace("-", "_")  # modname_from_path(), with no call
+                    path = f"{where}/{file}"
+                    if name not in chosen or not rank.keeps(chosen[name], path, len(where) + 1, name):
+                        chosen[name] = path
         except OSError as error:
             log(LOG_ERR, f"could not open directory {directory}: {error.strerror}")
             if directory is dirname:
@@ -76,25 +78,26 @@ def shown_path(path: str, dirname: str) -> str:
     return path[len(dirname) + 1 :] if path.startswith(dirname + "/") else path
 
 
-def _walk(top: str, skip: frozenset[str], log: Log) -> Iterator[tuple[str, int]]:
-    """Yield (path, length of its directory part with the slash) of each module file below ``top``.
+def _walk(top: str, skip: frozenset[str], log: Log) -> Iterator[tuple[str, list[str]]]:
+    """Yield (directory, names of module files in it) from ``top`` down, in the order they are found.
 
-    OSError if ``top`` itself cannot be read.
+    A directory comes again where there are files behind another one in it. OSError if ``top`` cannot be read.
     """
     # Directories still to be read are iterators on a stack, so that a deep tree needs no deep recursion.
     levels: list[_Level] = [(top, os.scandir(top))]
     while levels:
         directory, entries = levels[-1]
+        files: list[str] = []
         for entry in entries:
             name = entry.name
             if name in skip:
                 continue
             if name.endswith(".ko") and name != ".ko" and entry.is_file(follow_symlinks=False):
-                yield f"{directory}/{name}", len(directory) + 1  # most are such: no need to look closer
+                files.append(name)  # most are such: no need to look closer
                 continue
             kind = _kind(entry, f"{directory}/{name}", levels, log)
             if kind == stat.S_IFREG and name.endswith(KO_SUFFIXES) and name not in KO_SUFFIXES:
-                yield f"{directory}/{name}", len(directory) + 1
+                files.append(name)
             elif kind == stat.S_IFDIR:
                 try:
                     levels.append((f"{directory}/{name}", os.scandir(f"{directory}/{name}")))
@@ -104,6 +107,7 @@ def _walk(top: str, skip: frozenset[str], log: Log) -> Iterator[tuple[str, int]]
                     break
         else:
             levels.pop()
+        yield directory, files
 
 
 def _kind(entry: os.DirEntry[str], path: str, levels: Sequence[_Level], log: Log) -> int:
