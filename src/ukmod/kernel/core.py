@@ -99,7 +99,7 @@ class Kernel:
         vermagic: str | None = None,
         cmdline: str = "",
         programs: Programs | None = None,
-        force_load: bool = False,
+        force_load: bool = True,
         force_unload: bool = False,
         image: KernelImage | None = None,
     ) -> None:
@@ -109,7 +109,7 @@ class Kernel:
         """What a module must have been built for; None until the first one says it."""
         self.cmdline = cmdline
         self.force_load = force_load
-        """CONFIG_MODULE_FORCE_LOAD."""
+        """CONFIG_MODULE_FORCE_LOAD; an image knows itself if it was built without."""
         self.force_unload = force_unload
         """CONFIG_MODULE_FORCE_UNLOAD."""
         self.reports: list[Report] = []

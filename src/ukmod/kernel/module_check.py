@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from errno import EINVAL, ENOEXEC
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import LoadError
 
@@ -18,12 +18,48 @@ KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
 INIT_IGNORE_MODVERSIONS: Final = 1
 INIT_IGNORE_VERMAGIC: Final = 2
 """Flags of finit_module(2)."""
+MANGLED: Final = INIT_IGNORE_MODVERSIONS | INIT_IGNORE_VERMAGIC
 LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PFR")
 """Taints after which the kernel does not trust its lock debugging."""
 GPL_COMPATIBLE: Final = frozenset(
     ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 )
 """Documentation/process/license-rules.rst."""
+_WRONG_SIZE: Final = (
+    ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time"
+)
+_FORCED: Final = "%s: %s: kernel tainted.\n"
+"""What the kernel prints: an image without these texts does not do what they tell of."""
+
+
+def check_struct_module(k: Kernel, module: Module, size: int) -> None:
+    """Is the module's struct module this kernel's? By the version of all structs that module loading looks at
+    (check_modstruct_version()), and by its size in bytes.
+
+    elf_validity_check() looks at the size first, since v6.3. An older kernel with CONFIG_MODVERSIONS finds
+    out by the version; one without would believe the module, which helps nobody. Raises LoadError (ENOEXEC).
+    """
+    is_right = size == k.types.sizeof("module")
+    if not is_right and _has_text(k, _WRONG_SIZE):
+        _refuse_size(k, module, size)
+    if (layout := k.symbols.find("module_layout")) is not None:
+        try:
+            check_version(k, module, layout)
+        except LoadError as error:
+            raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
+    if not is_right:
+        _refuse_size(k, module, size)
+
+
+def _refuse_size(k: Kernel, module: Module, size: int) -> NoReturn:
+    k.printk(f"module {module.name}: {_WRONG_SIZE}\n", KERN_ERR)
+    text = f"its struct module has {size} bytes, this kernel's {k.types.sizeof('module')}"
+    raise LoadError(text, errno=ENOEXEC, subject=module.name)
+
+
+def _has_text(k: Kernel, text: str) -> bool:
+    """Does this kernel print it? Without an image it prints all that any does."""
+    return k.image is None or k.image.image.has_text(text)
 
 
 def _same_magic(module: str, kernel: str, *, versions: bool) -> bool:
@@ -72,11 +108,11 @@ def taint(k: Kernel, module: Module, letter: str) -> None:
 
 
 def force(k: Kernel, module: Module, reason: str) -> None:
-    """try_to_force_load(): without CONFIG_MODULE_FORCE_LOAD, as Debian builds, it is refused."""
-    if not k.force_load:
+    """try_to_force_load(): without CONFIG_MODULE_FORCE_LOAD, which Debian sets, it is refused."""
+    if not (k.force_load and _has_text(k, _FORCED)):
         raise LoadError(f"{reason}; forced loading is off", errno=ENOEXEC, subject=module.name)
     if not k.taint.has("F"):
-        k.printk(f"{module.name}: {reason}: kernel tainted.\n", KERN_WARNING)
+        k.printk(_FORCED % (module.name, reason), KERN_WARNING)
     taint(k, module, "F")
 
 

@@ -12,7 +12,7 @@ from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.module import MODULE_NAME_LEN, MODULE_REF_BASE, Module, State
 from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kernel.symbols import Symbol
-from ukmod.kmod.elf import Elf
+from ukmod.kmod.elf import Elf, Section
 from ukmod.kmod.signature import parse_signature
 from ukmod.machine.relocate import RelocationOverflowError
 
@@ -37,7 +37,8 @@ def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: in
     elf, signed = _open(k, image, path)
     module = _prepare(k, elf, path, flags)
     # Which keys this kernel trusts is not known; that its own modules' signatures are good is taken on trust.
-    module.signed = signed and "intree" in module.modinfo
+    # A module whose versions are to be ignored is not the one that was signed.
+    module.signed = signed and "intree" in module.modinfo and not flags & module_check.MANGLED
     _reserve_place(k, module)
     undo: list[Callable[[], None]] = [lambda: k.modules.drop_uses(module), lambda: _unlink(k, module)]
     try:
@@ -83,11 +84,6 @@ def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
         if this_module is None or not this_module.flags & module_layout.SHF_ALLOC:
             k.printk(f"{name}: No module found in object\n", KERN_WARNING)
             raise FormatError("no .gnu.linkonce.this_module section: this is not a kernel module", path=path)
-        if this_module.size != (size := k.types.sizeof("module")):
-            # Checked since v6.3 only; before that such a module would have been believed.
-            text = f".gnu.linkonce.this_module section size must be {size} bytes, it is {this_module.size}"
-            k.printk(f"{name}: {text}\n", KERN_ERR)
-            raise FormatError(text, path=path)
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=path) from error
     return elf, signature is not None
@@ -107,6 +103,7 @@ def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
     )
     module.versions = elf.versions() if module.has_versions else {}
     module.namespaces = frozenset(modinfo.get("import_ns", ()))
+    module_check.check_struct_module(k, module, _this_module(elf).size)
     k.adopt(elf, module)
     try:
         module.layout = module_layout.allocate(elf, k.module_area, k.percpu)
@@ -122,10 +119,15 @@ def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
 
 
 def _name_in_struct(k: Kernel, elf: Elf) -> str:
+    data, offset = elf.section_data(_this_module(elf)), k.types.offset("module", "name")
+    return bytes(data[offset : offset + MODULE_NAME_LEN]).split(b"\0")[0].decode("latin-1")
+
+
+def _this_module(elf: Elf) -> Section:
+    """The section of struct module, which _open() has seen."""
     section = elf.section(".gnu.linkonce.this_module")
     assert section is not None
-    data, offset = elf.section_data(section), k.types.offset("module", "name")
-    return bytes(data[offset : offset + MODULE_NAME_LEN]).split(b"\0")[0].decode("latin-1")
+    return section
 
 
 def _reserve_place(k: Kernel, module: Module) -> None:

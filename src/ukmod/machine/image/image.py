@@ -125,6 +125,10 @@ class KernelImage:
         """Return what is at an address before the kernel has run; FormatError outside of it."""
         return self.vmlinux.read(address, size)
 
+    def has_text(self, text: str) -> bool:
+        """Is there such a string, which code prints when a thing happens that it was built to know of?"""
+        return self.data.find(text.encode()) >= 0
+
     # What it says of itself
 
     @cached_property
