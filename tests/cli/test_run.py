@@ -258,6 +258,21 @@ class TestKernel:
         assert f"unloaded: {name}\n" in out
         assert err.startswith(f"ukmod run: using {kernel.vmlinuz}: Python ")
 
+    @pytest.mark.real
+    def test_one_that_is_named_and_is_another_kernel_s(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The kernel's own word, and which image would have done."""
+        other = debian.require_other("cloud")
+        (module,) = other.modules.rglob("crc7.ko")
+        assert run(module, "--kernel", debian.require().vmlinuz) == 1
+        out, err = capsys.readouterr()
+        assert "] crc7: disagrees about version of symbol module_layout\n" in out
+        assert "insmod: crc7: " in out
+        assert err == (
+            f'ukmod run: {module}: it has vermagic "{other.release} SMP preempt mod_unload modversions", '
+            f'the image "{RELEASE} SMP preempt mod_unload modversions"; '
+            f"the image of kernel {other.release} is {other.vmlinuz}\n"
+        )
+
 
 def empty_root(root: Path) -> Path:
     """A root with a kernel's directory, and no module or image."""

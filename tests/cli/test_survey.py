@@ -199,6 +199,7 @@ class TestMistakes:
         (root / "vmlinuz").write_bytes(vmlinux())
         line = self.line(capsys, "-d", root, "-S", RELEASE, "--kernel", root / "vmlinuz")
         assert f'it has vermagic "6.1.0-test SMP mod_unload", the modules "{RELEASE} ' in line
+        assert f"; no image of kernel {RELEASE} was found (looked for {root}/boot/vmlinuz-{RELEASE}, " in line
 
     @pytest.mark.parametrize("name", ["", "none/journal"])
     def test_a_journal_that_cannot_be_written(

@@ -41,7 +41,7 @@ def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
     image = KernelImage(path)
     if vermagic.split() != image.vermagic.split():
         text = f'it has vermagic "{image.vermagic.strip()}", the modules "{vermagic.strip()}"'
-        raise UsageError(text, subject=path)
+        raise UsageError(f"{text}; {find_image(vermagic, root, '/')}", subject=path)
     return path
 
 
@@ -96,6 +96,23 @@ def need_of(k: Kernel, module: str, others: Sequence[str], root: str | None) -> 
         exports = KernelImage(search.path).exports
         missing = [name for name in missing if name in exports]
     return Need(f"Python does not implement {_some(missing)}", search) if missing else None
+
+
+def misfit(k: Kernel, module: str, root: str | None) -> str | None:
+    """That a module's file was built for another kernel than this one, which has an image, and what image
+    would do; None if it was not.
+
+    What the kernel makes of it is the kernel's business: one of another release may load all the same.
+    """
+    try:
+        vermagic = _vermagic(module)
+    except (OSError, UkmodError):
+        return None  # the loader has said so
+    own = k.core.vermagic if k.core.image is not None else None
+    if not vermagic or not own or vermagic.split() == own.split():
+        return None
+    text = f'it has vermagic "{vermagic.strip()}", the image "{own.strip()}"'
+    return f"{module}: {text}; {find_image(vermagic, *_roots(module, root))}"
 
 
 def _elf(path: str) -> Elf:
