@@ -3,11 +3,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import elfwriter
 
 from ukmod.errors import UkmodError
+from ukmod.kmod.cms import SignerInfo
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.modinfo import (
     ModuleInfo,
@@ -29,6 +31,10 @@ SECTION = (
 
 def info(section: bytes, signature: ModuleSignature | None = None) -> ModuleInfo:
     return ModuleInfo("btrfs", "/x/btrfs.ko", parse_fields(section), signature)
+
+
+def by(digest: str, *, serial: int | None = 1) -> SignerInfo:
+    return SignerInfo(b"", b"me", serial, None if serial else b"id", digest, "rsa")
 
 
 def test_fields_keep_their_order_and_may_repeat() -> None:
@@ -83,7 +89,7 @@ def test_a_parameter_needs_a_colon() -> None:
 
 
 def test_the_signature_is_listed_as_libkmod_does() -> None:
-    signature = ModuleSignature("PKCS#7", "me", b"\x01\xab", "sha256", bytes(range(21)), 0)
+    signature = ModuleSignature("PKCS#7", "me", b"\x01\xab", "sha256", bytes(range(21)), 0, by("sha256"))
     assert list(info(b"license=GPL\0", signature).listing()) == [
         ("license", "GPL"),
         ("sig_id", "PKCS#7"),
@@ -92,6 +98,23 @@ def test_the_signature_is_listed_as_libkmod_does() -> None:
         ("sig_hashalgo", "sha256"),
         ("signature", "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:\n\t\t14"),
     ]
+
+
+@pytest.mark.parametrize(
+    "signer",
+    [None, by("sha3-256"), by("1.2.3"), by("sha256", serial=None)],
+    ids=["broken", "sha3", "?", "key"],
+)
+def test_of_a_signature_that_libkmod_cannot_read_nothing_is_listed(signer: SignerInfo | None) -> None:
+    digest = signer.digest if signer else "unknown"
+    signature = ModuleSignature("PKCS#7", "me", b"\x01", digest, b"x", 0, signer)
+    assert dict(info(b"", signature).listing()) == {
+        "sig_id": "PKCS#7",
+        "signer": "",
+        "sig_key": "",
+        "sig_hashalgo": "unknown",
+        "signature": "",
+    }
 
 
 @given(st.data())

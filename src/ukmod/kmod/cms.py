@@ -18,12 +18,12 @@ _COMMON_NAME = "2.5.4.3"
 _MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
 _RSA_SIZES = (512, 256, 384)  # bytes; kbuild makes keys of the first
 
-#: What OpenSSL, and so modinfo, calls the digests that the kernel has known (kernel/module signing, crypto/).
+#: The digests that the kernel has known: those that modinfo knows too by its names, the others by OpenSSL's.
 DIGEST_NAMES = {
     "1.2.840.113549.2.4": "md4",
     "1.2.840.113549.2.5": "md5",
     "1.3.14.3.2.26": "sha1",
-    "1.3.36.3.2.1": "ripemd160",
+    "1.3.36.3.2.1": "rmd160",
     "2.16.840.1.101.3.4.2.1": "sha256",
     "2.16.840.1.101.3.4.2.2": "sha384",
     "2.16.840.1.101.3.4.2.3": "sha512",

@@ -108,10 +108,16 @@ class ModuleInfo:
         return merge_parameters(self.fields)
 
     def listing(self) -> tuple[tuple[str, str], ...]:
-        """Return ``fields``, then the signature's as libkmod names and prints them."""
+        """Return ``fields``, then the signature's as libkmod names and prints them.
+
+        Of one that libkmod cannot read it says that it is there, and nothing else.
+        """
         signature = self.signature
         if signature is None:
             return self.fields
+        if not signature.known_to_kmod:
+            nothing = [("signer", ""), ("sig_key", ""), ("sig_hashalgo", "unknown"), ("signature", "")]
+            return (*self.fields, ("sig_id", signature.id_type), *nothing)
         return (
             *self.fields,
             ("sig_id", signature.id_type),

@@ -47,6 +47,16 @@ class ModuleSignature:
     signer_info: cms.SignerInfo | None = None
     defect: str = ""
 
+    @property
+    def known_to_kmod(self) -> bool:
+        """Whether libkmod can read it: of a PKCS#7 message it wants the signer named by issuer and serial
+        number, and a digest it has a name for.
+        """
+        if self.id_type != "PKCS#7":
+            return True
+        signer = self.signer_info
+        return signer is not None and signer.serial is not None and self.hash_algorithm in _HASHES
+
 
 def parse_signature(data: Source, *, path: str = "") -> ModuleSignature | None:
     """Return the signature at the end of the module file ``data``, or None if there is none.

@@ -127,6 +127,13 @@ def test_without_kbuilds_lists_there_are_warnings(tmp_path: Path) -> None:
     assert (directory / "modules.builtin.bin").read_bytes() == b""
 
 
+def test_a_built_in_module_without_a_value_hides_no_other(tmp_path: Path) -> None:
+    directory = make_tree(tmp_path, CHAIN)
+    (directory / "modules.builtin.modinfo").write_bytes(b"a.license=GPL\0b.no value\0c.alias=x\0")
+    assert depmod(tmp_path)[1] == []
+    assert Index.open(str(directory / "modules.builtin.alias.bin")).lookup("x") == "c"
+
+
 def test_errsyms_with_symvers(tmp_path: Path) -> None:
     user = module(needs=["printk", "gone", "x_do"], weak=["maybe"], crcs={"printk": 1, "x_do": 3})
     directory = make_tree(tmp_path, {"u.ko": user, "x.ko": module(exports={"x_do": 4})})
