@@ -65,6 +65,8 @@ class Module:
     param_count: int = 0
     btf: int = 0
     """Where its type information is while it is being loaded into a kernel with an image."""
+    strings: list[int] = field(default_factory=list)
+    """Copies of its .modinfo that its struct module refers to, in a kernel with an image."""
     uses_gpl_only: bool = False
     has_versions: bool = True
     signed: bool = False

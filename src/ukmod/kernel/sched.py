@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import MachineError, MissingExtraError
 from ukmod.kernel.export import export
+from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.clock import Clock, Event
 from ukmod.machine.abi import Int, Long, Ptr, UInt
 from ukmod.machine.memory import Fault
@@ -186,17 +187,27 @@ class Scheduler:
     def _body(self) -> None:
         task = self._running()
         try:
-            task.exit_code = task.entry()
-        except TaskExitError as done:
-            task.exit_code = done.code
-        except Fault as fault:
-            task.exit_code = self._oops(fault)
+            task.exit_code = self._until_exit(task.entry)
+            self._until_exit(self._exit_task_work)
         except GreenletExit:
             return
         task.exited = True
         for callback in task.on_exit:
             callback(task)
         self._k.tasks.release(task)
+
+    def _until_exit(self, work: Callable[[], int]) -> int:
+        """Have the current task do ``work``; its result, or the exit code it ends the task with."""
+        try:
+            return work()
+        except TaskExitError as done:
+            return done.code
+        except Fault as fault:
+            return self._oops(fault)
+
+    def _exit_task_work(self) -> int:
+        task_work_run(self._k)
+        return 0
 
     def _oops(self, fault: Fault) -> int:
         """A bad pointer in a kernel function that no guest code called, such as the module loader."""

@@ -12,6 +12,7 @@ from ukmod.errors import MachineError, UkmodError
 from ukmod.kernel.module_load import load_module
 from ukmod.kernel.module_unload import delete_module
 from ukmod.kernel.sched import TASK_INTERRUPTIBLE, block
+from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ _LEVEL = re.compile(r"<(\d+)>")
 
 
 class KernelSyscalls:
-    """userland.Syscalls for the current task. On the way back to user space a fatal signal takes effect."""
+    """userland.Syscalls for the current task. On the way back to user space it does what it was left to do,
+    and a fatal signal takes effect.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -37,6 +40,7 @@ class KernelSyscalls:
         except UkmodError as error:
             raise OSError(error.errno, os.strerror(error.errno), error.subject) from error
         finally:
+            task_work_run(self._k)
             self._k.signals.deliver()
 
     def uname_release(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.module import Module
+from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE
 from ukmod.kmod.elf import Elf
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def fill_struct(k: Kernel, module: Module, elf: Elf) -> None:
             text = module.modinfo[word][0].encode("utf-8", "surrogateescape") + b"\0"
             memory.write(at := k.slab.kernel_object(len(text)), text)
             memory.set_u64(module.address + types.offset("module", word), at)
+            module.strings.append(at)
     _lend_types(k, module, elf)
     _fill_layout(k, module)
 
@@ -105,7 +107,19 @@ def remove_from_sysfs(k: Kernel, module: Module) -> None:
     image = k.image
     mkobj = module.address + k.types.offset("module", "mkobj")
     kobj = mkobj + k.types.offset("module_kobject", "kobj")
-    if image is not None and k.memory.u64(kobj + k.types.offset("kobject", "kset")):
-        drivers = k.memory.u64(mkobj + k.types.offset("module_kobject", "drivers_dir"))
-        k.cpu.call(image.address("kobject_put"), drivers)
-        k.cpu.call(image.address("kobject_del"), kobj)
+    if image is None or not k.memory.u64(kobj + k.types.offset("kobject", "kset")):
+        return
+    drivers = k.memory.u64(mkobj + k.types.offset("module_kobject", "drivers_dir"))
+    k.cpu.call(image.address("kobject_put"), drivers)
+    # mod_kobject_put(): who has a file of it open is waited for.
+    released = k.slab.kernel_object(k.types.sizeof("completion"))
+    k.memory.set_u64(mkobj + k.types.offset("module_kobject", "kobj_completion"), released)
+    k.cpu.call(image.address("kobject_put"), kobj)
+    k.completions.wait(released, MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE)
+    k.slab.kfree(released)
+
+
+def free_modinfo(k: Kernel, module: Module) -> None:
+    """free_modinfo(): of what ``fill_struct`` has made."""
+    while module.strings:
+        k.slab.kfree(module.strings.pop())
