@@ -11,8 +11,11 @@ import pytest
 from tests.golden import modules
 
 from ukmod.errors import MachineError, NotFoundError
-from ukmod.kernel.survey import plan, survey, survey_batch
+from ukmod.kernel.core import Kernel as Core
+from ukmod.kernel.survey import booted, plan, survey, survey_batch
+from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.verdict import Settings, Verdict
+from ukmod.machine.abi import Int
 
 
 class Inline(Executor):
@@ -105,6 +108,48 @@ def test_host_time_is_up(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = survey_batch(Settings(str(tree), patience=0.5), ["ok_dep", "endless", "exporter"])
     assert kinds(verdicts) == {"ok_dep": "stuck", "endless": "stuck", "exporter": "loads"}
     assert verdicts[0].cause == "host time is up"
+
+
+def forgets(k: Core) -> None:
+    """Allocates, each time."""
+    k.slab.kmalloc(64)
+
+
+def keeps(k: Core, kept: list[int] = []) -> None:  # noqa: B006 - of the process that tries the module
+    """Allocates for the first who calls, and keeps that for all."""
+    if not kept:
+        kept.append(k.slab.kmalloc(64))
+
+
+def frees_later(k: Core) -> None:
+    """Allocates, and leaves it to a timer to free that."""
+    address = k.slab.kmalloc(64)
+    k.clock.at(k.clock.now + 300 * NSEC_PER_SEC, lambda: k.slab.kfree(address))
+
+
+@pytest.mark.parametrize(
+    ("function", "classification"), [(forgets, "leak"), (keeps, "clean"), (frees_later, "clean")]
+)
+def test_a_leak_is_what_each_load_loses(
+    tmp_path: Path, function: Callable[[Core], None], classification: str
+) -> None:
+    (tmp_path / "uses_exporter.ko").symlink_to(modules()["uses_exporter"])
+    settings = Settings(str(tmp_path))
+    k = booted(settings)
+
+    def exporter() -> Int:
+        function(k.core)
+        return 0
+
+    for name in ("exporter_plain", "exporter_gpl", "exporter_ns"):
+        k.export(exporter, name=name)
+    (verdict,) = survey_batch(settings, ["uses_exporter"])
+    assert (verdict.kind, verdict.unload, verdict.classification) == ("loads", "ok", classification)
+    if classification == "leak":
+        assert verdict.blemish == "left kmalloc-64"
+        assert sum(int(leak.split()[0]) for leak in verdict.leaks) == 3
+        assert "[uses_exporter]" in verdict.leaks[0]
+    assert verdict.log.count("uses_exporter: exit") == 1
 
 
 def test_a_name_that_the_tree_does_not_know(tree: Path) -> None:

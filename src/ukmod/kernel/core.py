@@ -68,7 +68,6 @@ from ukmod.userland import Programs
 
 if TYPE_CHECKING:
     from ukmod.kernel.mm.kasan import Report
-    from ukmod.kernel.mm.slab import Leak
     from ukmod.kernel.oops import Oops, Warn
     from ukmod.machine.image import KernelImage
     from ukmod.machine.types import Types
@@ -116,8 +115,6 @@ class Kernel:
         """Misuse of memory that was found, in order."""
         self.oopses: list[Oops] = []
         self.warnings: list[Warn] = []
-        self.left_behind: list[Leak] = []
-        """What modules that are gone did not free."""
         self.taint = Taint()
         self.sources: dict[str, SourceLines] = {}
         """By module: which line of the source its code is from, where it has debugging information."""
@@ -222,11 +219,6 @@ class Kernel:
         self.sources[module.name] = SourceLines(elf)
         if not self.release:
             self.release = module.modinfo.get("vermagic", [""])[0].partition(" ")[0]
-
-    def forget(self, module: Module) -> None:
-        """A module has gone: see what it left behind."""
-        known = {address for leak in self.left_behind for address in leak.addresses}
-        self.left_behind.extend(self.slab.leaks(module.name, known=known))
 
     def run(self, seconds: float) -> None:
         """Let ``seconds`` of virtual time pass; tasks, timers and work run as they come due."""

@@ -162,6 +162,7 @@ def _reserve_place(k: Kernel, module: Module) -> None:
 
 def _unlink(k: Kernel, module: Module) -> None:
     image_modules.take_types_back(k, module)
+    image_modules.free_modinfo(k, module)
     k.modules.remove(module)
     k.modules.waiters.wake_all()
     module_layout.free(module.layout, k.module_area, k.percpu)
@@ -331,8 +332,7 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
         modules.drop_uses(module)
         params.destroy_params(k, module)
         k.rcu.synchronize()
-        k.forget(module)
-        k.slab.settle(module)
+        k.slab.settle(module, gone=True)
         _unlink(k, module)
         raise LoadError(f"its init function returned {result}", errno=-result, subject=module.name)
     if result > 0:

@@ -61,9 +61,9 @@ def _finish(k: Kernel, module: Module) -> None:
     modules.set_state(module, State.UNFORMED)
     modules.drop_uses(module)
     params.destroy_params(k, module)
-    k.rcu.synchronize()  # free_module() does; what the module freed by RCU is no leak of its
-    k.forget(module)
-    k.slab.settle(module)
+    image_modules.free_modinfo(k, module)
+    k.rcu.synchronize()  # free_module() does
+    k.slab.settle(module, gone=True)
     modules.remove(module)
     module_layout.free(module.layout, k.module_area, k.percpu)
     modules.waiters.wake_all()

@@ -16,9 +16,11 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from errno import errorcode
 from functools import cache
+from typing import TypeVar
 
 from ukmod.errors import KernelPanic, LoadError, MachineError, NotFoundError, UkmodError
 from ukmod.kernel.api import Kernel, open_tree
@@ -71,6 +73,10 @@ def plan(tree: Tree, names: Iterable[str]) -> Branch:
 Outcome = tuple[str, str, str]
 """Kind, cause and unload of a verdict."""
 LOADS: Outcome = ("loads", "", "")
+T = TypeVar("T")
+DEFERRED = 400.0
+"""Virtual seconds in which all is done that is left to RCU, work queues and timers. The longest known: IMA
+keeps the keys that it has seen for five minutes after booting, for a policy that may come."""
 _TICK = 0.01
 """Seconds: no timer can be set to less than nothing."""
 
@@ -144,7 +150,8 @@ def how_it_ended(code: int) -> str:
 
 def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
     """What comes of a module, and of all above it, in this process, which ends if patience does."""
-    warnings, leaks, reports, requests = map(len, (k.warnings, k.leaks(), k.reports, k.requests))
+    warnings, reports, requests = map(len, (k.warnings, k.reports, k.requests))
+    in_use = k.core.slab.in_use()
 
     def verdict(name: str, outcome: Outcome) -> Verdict:
         kind, cause, unload = outcome
@@ -152,10 +159,9 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
             name,
             kind,
             cause,
-            _blemish(k.reports[reports:], k.leaks()[leaks:], k.warnings[warnings:]),
+            _blemish(k.reports[reports:], k.warnings[warnings:]),
             unload,
             warnings=tuple(map(str, k.warnings[warnings:])),
-            leaks=tuple(map(str, k.leaks()[leaks:])),
             reports=tuple(map(str, k.reports[reports:])),
             requests=tuple(k.requests[requests:]),
             log=tuple(record.text for record in k.core.log.records),
@@ -164,17 +170,17 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
 
     spent = 0.0
 
-    def attempt(work: Callable[[], Outcome]) -> Outcome:
+    def patiently(work: Callable[[], T]) -> T:
         nonlocal spent
         began = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, max(settings.patience - spent, _TICK))
-        outcome = _outcome(k, work)
+        result = work()
         signal.setitimer(signal.ITIMER_PROF, 0)
         spent += time.process_time() - began
-        return outcome
+        return result
 
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    outcome = attempt(lambda: _load(k, branch.file))
+    outcome = patiently(lambda: _outcome(k, lambda: _load(k, branch.file)))
     for other in branch.above.values():
         if outcome == LOADS:
             yield from _in_copy(k, settings, other)
@@ -182,16 +188,51 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
             without = _without(branch.file, outcome)
             yield from (verdict(name, without) for name in other.all_names())
     if outcome == LOADS and branch.names:
-        outcome = attempt(lambda: _live(k, branch.file, settings.seconds))
-    yield from (verdict(name, outcome) for name in sorted(branch.names))
+        outcome = patiently(lambda: _outcome(k, lambda: _live(k, branch.file, settings.seconds)))
+    if found := [verdict(name, outcome) for name in sorted(branch.names)]:
+        spent = 0.0  # it takes as long once more
+        leaks = patiently(lambda: _leaks(k, branch.file, settings.seconds, outcome, in_use))
+        yield from (_with_leaks(one, leaks) for one in found)
 
 
-def _blemish(reports: Sequence[Report], leaks: Sequence[Leak], warnings: Sequence[Warn]) -> str:
-    """The worst that these say of a module."""
+def _leaks(k: Kernel, file: str, seconds: float, outcome: Outcome, before: frozenset[int]) -> Sequence[Leak]:
+    """What a module that has gone, or was refused, costs each time; ``before`` it was tried, this was in use.
+
+    What the kernel makes once, for the first who needs it, and keeps is no leak. So who has left something,
+    and that for good, is tried again.
+    """
+    slab = k.core.slab
+    if outcome[0] not in ("loads", "refuses") or _module(file) in k.modules:
+        return ()
+    if not slab.in_use() <= before:
+        _settle(k)
+    if not (left := slab.leaks(known=before)):
+        return ()
+    before = slab.in_use()
+    again = _outcome(k, lambda: _load(k, file))
+    if again == LOADS:
+        again = _outcome(k, lambda: _live(k, file, seconds))
+    _settle(k)
+    return slab.leaks(known=before) if again == outcome else left
+
+
+def _settle(k: Kernel) -> None:
+    with suppress(KernelPanic):
+        k.run(DEFERRED)
+
+
+def _with_leaks(verdict: Verdict, leaks: Sequence[Leak]) -> Verdict:
+    if not leaks:
+        return verdict
+    left = f"left {', '.join(sorted({leak.kind for leak in leaks}))}"
+    blemish = verdict.blemish if verdict.reports else left
+    return replace(verdict, blemish=blemish, leaks=tuple(map(str, leaks)))
+
+
+def _blemish(reports: Sequence[Report], warnings: Sequence[Warn]) -> str:
+    """The worst that these say of a module, but for leaks."""
     if reports:
         return reports[0].kind
-    if leaks:
-        return f"left {', '.join(sorted({leak.kind for leak in leaks}))}"
     return f"warned in {_function(warnings[0].state.rip)}" if warnings else ""
 
 

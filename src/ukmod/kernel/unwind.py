@@ -43,6 +43,8 @@ class Trace:
     stack: bytes
     frames: tuple[Frame, ...] | None = None
     """Already unwound, because the caller is code that will soon be gone: a module's init part."""
+    gone: bool = False
+    """The module whose code it was is no longer loaded."""
 
     @property
     def caller(self) -> int:

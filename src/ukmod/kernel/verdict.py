@@ -66,7 +66,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     """WARN()s that came true while it was loaded, ran and was unloaded."""
     leaks: tuple[str, ...] = ()
-    """Memory that it left."""
+    """Memory that is lost with each load and unload of it, whoever allocated it."""
     reports: tuple[str, ...] = ()
     """Memory that it misused."""
     requests: tuple[Request, ...] = ()
@@ -86,7 +86,7 @@ class Verdict:
     def classification(self) -> str:
         """One of CLASSES: the worst that is known of the module.
 
-        It is "clean" if it loads and unloads and leaves nothing; "refused" if its init function, or that of a
+        It is "clean" if it loads and unloads and loses nothing; "refused" if its init function, or that of a
         module it needs, returned an errno, as most drivers' do without their hardware. "stays": it cannot be
         unloaded, though it was made to be.
         """

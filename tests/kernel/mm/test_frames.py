@@ -48,6 +48,5 @@ def test_a_module_is_not_blamed_for_what_one_before_it_at_its_address_left() -> 
         assert [leak.track.module for leak in k.leaks()] == ["exporter"]
         k.insmod(modules()["ok_dep"])
         assert k.modules["ok_dep"].layout.core == place
-        assert k.core.slab.leaks("ok_dep") == []
         k.rmmod("ok_dep")
         assert [leak.track.module for leak in k.leaks()] == ["exporter"]

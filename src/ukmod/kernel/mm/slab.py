@@ -5,7 +5,7 @@ Every object knows who allocated it, and every misuse of one is found: see fence
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from errno import ENOMEM
 from functools import cache
@@ -59,6 +59,8 @@ class Leak:
         return f"{objects} of {self.kind}, {self.size} bytes, from {where}"
 
 
+Allocation = tuple[str, int, int, Trace]
+"""Kind and address, size in bytes, and who allocated it."""
 NOBODY: Final = Trace(0, "kernel", 0, 0, 0, b"")
 """Who allocates the kernel's own objects."""
 
@@ -168,21 +170,22 @@ class Slab:
         """The objects in use of one struct kmem_cache, in the order of their allocation."""
         return [item for item in self._live.values() if item.kmem_cache == kmem_cache]
 
-    def leaks(self, module: str | None = None, *, known: Container[int] = ()) -> list[Leak]:
-        """What code of ``module`` (or any) allocated and has not freed, by place of allocation.
+    def in_use(self) -> frozenset[int]:
+        """The addresses of all that is in use, but for what is the kernel's own."""
+        return frozenset(address for _, address, _, _ in self._allocations())
 
-        ``known``: addresses to leave out, as an earlier module of that name left them behind.
-        """
-        k = self._k
+    def leaks(self, *, known: Container[int] = ()) -> list[Leak]:
+        """What is in use, by place of allocation, without what is ``known`` or the kernel's own."""
+        return self._by_place(item for item in self._allocations() if item[1] not in known)
+
+    def left_behind(self) -> list[Leak]:
+        """What modules that have gone allocated, and nobody has freed since; by place of allocation."""
+        return self._by_place(item for item in self._allocations() if item[3].gone)
+
+    def _by_place(self, allocations: Iterable[Allocation]) -> list[Leak]:
         sites: dict[tuple[str, str], Leak] = {}
-        owner = k.modules.find(module) if module is not None else None
-        for kind, address, size, trace in self._allocations():
-            # Unwinding takes its time, and most belong to modules that stay.
-            if address in known or (owner is not None and not may_name(trace, owner)):
-                continue
-            track = kasan.track_of(k, trace)
-            if module is not None and track.module != module:
-                continue
+        for kind, address, size, trace in allocations:
+            track = kasan.track_of(self._k, trace)
             site = (kind, str(track.where))
             before = sites.get(site) or Leak(kind, 0, 0, (), track)
             sites[site] = Leak(
@@ -198,24 +201,25 @@ class Slab:
         self._k.vmalloc.disown()
         self._k.pages.disown()
 
-    def settle(self, module: Module) -> None:
-        """Code of ``module`` is about to be freed: name now the callers of what was allocated on its behalf.
-
-        Later its addresses may be another module's, which would be blamed.
+    def settle(self, module: Module, *, gone: bool = False) -> None:
+        """Code of ``module`` is about to be freed, all of it if it is ``gone``: name now the callers of what
+        was allocated on its behalf. Later its addresses may be another module's, which would be blamed.
         """
         k = self._k
 
         def settled(trace: Trace) -> Trace:
-            if trace.frames is not None or not may_name(trace, module):
+            if trace.gone or not may_name(trace, module):
                 return trace
-            return replace(trace, frames=frames_of(k, trace))
+            frames = frames_of(k, trace)
+            owner = next((frame.module for frame in frames if frame.module), "")
+            return replace(trace, frames=frames, gone=gone and owner == module.name)
 
         for item in self._owned.values():
             item.allocated = settled(item.allocated)
         k.vmalloc.settle(settled)
         k.pages.settle(settled)
 
-    def _allocations(self) -> Iterator[tuple[str, int, int, Trace]]:
+    def _allocations(self) -> Iterator[Allocation]:
         for item in self._owned.values():
             yield item.cache, item.address, item.size, item.allocated
         for address, size, trace in self._k.vmalloc.live():

@@ -1,0 +1,50 @@
+"""What loading and unloading a module leaves of the memory of a kernel with an image."""
+
+from __future__ import annotations
+
+import pytest
+from tests.kernel.image.conftest import in_a_copy
+
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.survey import DEFERRED
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "crc7",
+        "loop",  # a queue is freed by work that RCU queues
+        "target_core_mod",  # a file that is not there is put by task work
+        "dns_resolver",  # keys are collected by a work item
+        "snd",  # /proc, /dev, a class
+        "nbd",  # 16 disks
+    ],
+)
+def test_loading_and_unloading_costs_nothing(booted: Kernel, name: str) -> None:
+    """The second time: the first leaves what the kernel makes once and keeps."""
+
+    def cycles() -> list[list[str]]:
+        left = []
+        for _ in range(3):
+            before = booted.core.slab.in_use()
+            assert booted.modprobe(name).status == 0
+            assert booted.modprobe("-r", name).status == 0
+            booted.run(DEFERRED)
+            left.append([str(leak) for leak in booted.core.slab.leaks(known=before)])
+        return left[1:]
+
+    assert in_a_copy(booted, cycles) == [[], []]
+
+
+def test_what_has_been_left_to_be_freed_later_is_no_leak_once_it_is(booted: Kernel) -> None:
+    def leaks() -> list[int]:
+        booted.modprobe("zram")
+        booted.modprobe("-r", "zram")
+        at_once = len(booted.leaks())
+        booted.run(DEFERRED)
+        return [at_once, sum(leak.kind != "radix_tree_node" for leak in booted.leaks())]
+
+    at_once, later = in_a_copy(booted, leaks)
+    assert at_once > later == 0
