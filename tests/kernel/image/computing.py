@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ class Image:
                 places.append((self.put(pointer), pointer))
             values.append(item if isinstance(item, int) else places[-1][0])
         outcomes: list[Outcome] = []
-        for function in (self.native(native or name), name):
+        assert self.k.core.symbols.is_python(name)
+        for function in (self.native(native or name), self.k.core.symbols.address(name)):
             for address, content in places:
                 self.k.core.memory.write(address, content)
             result = self.k.call(function, *values, returns=returns)
@@ -111,3 +113,39 @@ class Image:
 
 Run = Callable[[Callable[[Image], Any]], Any]
 """Does something in a copy of the machine; what it returns, as JSON can say it."""
+
+
+# -- one function written twice ---------------------------------------------------------------------------
+
+Dice = random.Random
+ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A function that the image has and that is written in Python, and how to make up arguments for it."""
+
+    name: str
+    returns: str
+    arguments: Callable[[Dice], tuple[Argument, ...]]
+    rounds: int = ROUNDS
+    native: str = ""
+    """``module:function`` where it is not in the image."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def differences(run: Run, twin: Twin) -> list[Any]:
+    """Where the two do not agree, on arguments that are the same each time."""
+    dice = random.Random(twin.name)
+    cases = [twin.arguments(dice) for _ in range(twin.rounds)]
+    found: list[Any] = run(
+        lambda image: image.differences(twin.name, cases, returns=twin.returns, native=twin.native)
+    )
+    return found
+
+
+def word(dice: Dice, letters: bytes, most: int) -> bytes:
+    """A string of some of these letters."""
+    return bytes(dice.choice(letters) for _ in range(dice.randrange(most + 1))) + b"\0"

@@ -21,8 +21,7 @@ def row(data: bytes, row_size: int, group_size: int, *, ascii_column: bool) -> s
     """One row of a dump: hex_dump_to_buffer(). Groups of 2, 4 and 8 bytes are shown as numbers."""
     if not data:
         return ""
-    row_size = row_size if row_size in _ROW_SIZES else 16
-    group = group_size if group_size in {2, 4, 8} else _DEFAULT_GROUP
+    row_size, group = _shape(row_size, group_size)
     data = data[:row_size]
     if len(data) % group:
         group = _DEFAULT_GROUP
@@ -30,9 +29,21 @@ def row(data: bytes, row_size: int, group_size: int, *, ascii_column: bool) -> s
     text = " ".join(words)
     if not ascii_column:
         return text
-    column = row_size * 2 + row_size // group + 1
+    column = _column(row_size, group)
     shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in data)
     return text.ljust(column) + shown
+
+
+def _shape(row_size: int, group_size: int) -> tuple[int, int]:
+    """The bytes of a row and of a group in it: what cannot be is 16 and 1."""
+    return (
+        row_size if row_size in _ROW_SIZES else 16,
+        group_size if group_size in {2, 4, 8} else _DEFAULT_GROUP,
+    )
+
+
+def _column(row_size: int, group: int) -> int:
+    return row_size * 2 + row_size // group + 1
 
 
 @export()
@@ -40,7 +51,9 @@ def hex_dump_to_buffer(
     k: Kernel, buf: Ptr, size: SizeT, row_size: Int, group: Int, line: Ptr, room: SizeT, ascii_column: Bool
 ) -> Int:
     """``int hex_dump_to_buffer(const void *, size_t, int, int, char *, size_t, bool)``: the whole length."""
-    length = min(size, row_size if row_size in _ROW_SIZES else 16)
+    length = min(size, _shape(row_size, group)[0])
+    if not length and not room:  # the length is computed as that of other rows is
+        return _column(*_shape(row_size, group)) if ascii_column else -1
     text = row(k.memory.read(buf, length), row_size, group, ascii_column=ascii_column).encode()
     if room:
         k.memory.write(line, text[: room - 1] + b"\0")
@@ -60,7 +73,7 @@ def print_hex_dump(
     ascii_column: Bool,
 ) -> None:
     """``void print_hex_dump(level, prefix, prefix_type, rowsize, groupsize, buf, len, ascii)``."""
-    row_size = row_size if row_size in _ROW_SIZES else 16
+    row_size, _ = _shape(row_size, group)
     for offset in range(0, size, row_size):
         data = k.memory.read(buf + offset, min(row_size, size - offset))
         text = row(data, row_size, group, ascii_column=ascii_column)
