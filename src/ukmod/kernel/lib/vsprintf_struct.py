@@ -135,8 +135,8 @@ def _rtc_text(fields: list[int], options: bytes) -> bytes:
     marks = marks[: len(marks) - len(marks.lstrip(b"rs"))]
     if b"r" not in marks:
         fields = [fields[0] + 1900, fields[1] + 1, *fields[2:]]
-    # They are numbers without a sign, so that those below zero are very large ones.
-    year, month, day, *clock = (field & MASK64 for field in fields)
+    # Each is an int, and printed as a number without a sign: one below zero is a very large one.
+    year, month, day, *clock = (signed(field, 4) & MASK64 for field in fields)
     date = f"{year:04d}-{month:02d}-{day:02d}"
     time = ":".join(f"{field:02d}" for field in clock)
     if half:
