@@ -48,7 +48,7 @@ def unpack_block(block: memoryview, out: bytearray, room: int) -> None:
         at += 1
         length = token >> 4
         if length == 15:
-            length, at = _long(block, at, length)
+            length, at = _long(block, at, length, room)
         if length:
             if at + length > end:
                 raise ValueError("literals are cut off")
@@ -59,18 +59,22 @@ def unpack_block(block: memoryview, out: bytearray, room: int) -> None:
             at += 2
             length = token & 15
             if length == 15:
-                length, at = _long(block, at, length)
+                length, at = _long(block, at, length, room)
             copy_match(out, distance, length + _MIN_MATCH, start)
         if len(out) - start > room:
             raise OverflowError
 
 
-def _long(block: memoryview, at: int, length: int) -> tuple[int, int]:
-    """Read the rest of a length: bytes that are added up, of which 255 is not the last."""
+def _long(block: memoryview, at: int, length: int, room: int) -> tuple[int, int]:
+    """Read the rest of a length: bytes that are added up, of which 255 is not the last. OverflowError before
+    there is more than ``room`` to copy.
+    """
     while True:
         byte = block[at]
         at += 1
         length += byte
+        if length > room:
+            raise OverflowError
         if byte != 255:
             return length, at
 

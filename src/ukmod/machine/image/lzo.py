@@ -106,14 +106,14 @@ def unpack_block(block: bytes, out: bytearray, room: int) -> None:
         code = block[at]
         at += 1
         if code < 16 and literals == 0:
-            count, at = (code + 3, at) if code else _long(block, at, 18)
+            count, at = (code + 3, at) if code else _long(block, at, 18, room)
             if at + count > len(block):
                 raise ValueError("literals are cut off")
             out += block[at : at + count]
             at += count
             literals = 4
         else:
-            length, distance, trailing, at = _match(block, code, at, literals)
+            length, distance, trailing, at = _match(block, code, at, literals, room)
             if not distance:
                 return
             copy_match(out, distance, length)
@@ -124,7 +124,7 @@ def unpack_block(block: bytes, out: bytearray, room: int) -> None:
             raise ValueError("it is larger than it says")
 
 
-def _match(block: bytes, code: int, at: int, literals: int) -> tuple[int, int, int, int]:
+def _match(block: bytes, code: int, at: int, literals: int, room: int) -> tuple[int, int, int, int]:
     """Return (length, distance, literals that follow, place after it); distance 0 is the end of the block."""
     if code >= 64:
         distance = (block[at] << 3) + (code >> 2 & 7) + 1
@@ -135,15 +135,19 @@ def _match(block: bytes, code: int, at: int, literals: int) -> tuple[int, int, i
     mask, far = (31, 0) if code >= 32 else (7, 16384 + ((code & 8) << 11))
     length = (code & mask) + 2
     if length == 2:
-        length, at = _long(block, at, mask + 2)
+        length, at = _long(block, at, mask + 2, room)
     low = block[at] | block[at + 1] << 8
     distance = far + (low >> 2) + (0 if far else 1)
     return length, 0 if distance == 16384 and far else distance, low & 3, at + 2
 
 
-def _long(block: bytes, at: int, length: int) -> tuple[int, int]:
-    """Read the rest of a length: zeros that stand for 255 each, and one byte that is not zero."""
+def _long(block: bytes, at: int, length: int, room: int) -> tuple[int, int]:
+    """Read the rest of a length: zeros that stand for 255 each, and one byte that is not zero. ValueError
+    before there is more than ``room`` to copy.
+    """
     while not block[at]:
         length += 255
         at += 1
+        if length > room:
+            raise ValueError("it is larger than it says")
     return length + block[at], at + 1
