@@ -44,6 +44,7 @@ class FakeHost:
         self.calls: list[tuple[object, ...]] = []
         self.loaded: dict[str, tuple[int, list[str]]] = {}
         self.initstates: dict[str, str] = {}
+        self.sections: dict[str, str] = {}
         self.failures: dict[str, list[int]] = {}
         self.kernel_cmdline = b""
         self.kernel_compression = ""
@@ -78,6 +79,8 @@ class FakeHost:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         if attribute == "initstate":
             return self.initstates.get(name, "live") + "\n"
+        if attribute.startswith("sections/"):
+            return self.sections[attribute.removeprefix("sections/")]
         return f"{self.loaded[name][0] if attribute == 'refcnt' else 16384}\n"
 
     def has_module_directory(self, name: str) -> bool:
@@ -87,6 +90,11 @@ class FakeHost:
         if name not in self.loaded:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return self.loaded[name][1]
+
+    def module_sections(self, name: str) -> list[str]:
+        if name not in self.loaded:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return [*self.sections]
 
     def compression(self) -> str:
         return self.kernel_compression

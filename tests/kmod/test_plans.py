@@ -218,3 +218,10 @@ def test_plans_are_values() -> None:
     assert one == other
     assert hash(one) == hash(other)
     assert one != plan(context(), "driver")
+
+
+def test_a_weakdep_is_known_and_nothing_is_loaded_for_it() -> None:
+    weak = context("weakdep vl* helper nobody fallback\nweakdep vlan core")
+    assert [module.name for module in weak.weakdeps(weak.by_name("vlan"))] == ["helper", "fallback"]
+    assert weak.weakdeps(weak.by_name("driver")) == []
+    assert names(plan(weak, "vlan")) == ["core", "driver", "vlan"]

@@ -76,20 +76,29 @@ class ProcFs:
                 lambda: params.read(k, module, name),
                 lambda text: refuse(params.write(k, module, name, text), path),
             )
+        if parts[0] == "sections" and len(parts) == 2:
+            if parts[1] not in _sections(module):
+                raise missing(path)
+            return File(lambda: f"0x{module.layout.sections[parts[1]][0]:016x}\n")
+        attributes = self._attributes(module)
+        if len(parts) != 1 or parts[0] not in attributes:
+            raise missing(path)
+        text = attributes[parts[0]]
+        return File(lambda: text() + "\n")
+
+    def _attributes(self, module: Module) -> dict[str, Callable[[], str]]:
+        """What the files right in a module's directory say."""
         attributes: dict[str, Callable[[], str]] = {
-            "initstate": lambda: _STATES[module.state],
-            "refcnt": lambda: str(k.modules.refcount(module)),
             "coresize": lambda: str(module.layout.core_size),
             "initsize": lambda: str(module.layout.init_size),
+            "initstate": lambda: _STATES[module.state],
+            "refcnt": lambda: str(self._k.modules.refcount(module)),
             "taint": lambda: module.flags(state=False).strip("()"),
         }
         for key in ("version", "srcversion"):
             if key in module.modinfo:
                 attributes[key] = lambda key=key: module.modinfo[key][0]  # type: ignore[misc]
-        if len(parts) != 1 or parts[0] not in attributes:
-            raise missing(path)
-        text = attributes[parts[0]]
-        return File(lambda: text() + "\n")
+        return attributes
 
     def read(self, path: str) -> str:
         """A file's content. Raises FileNotFoundError."""
@@ -111,9 +120,18 @@ class ProcFs:
         for module in modules:
             base = f"/sys/module/{module.name}"
             if path == base:
-                return ["coresize", "holders", "initsize", "initstate", "parameters", "refcnt", "taint"]
+                return sorted([*self._attributes(module), "holders", "parameters", "sections"])
             if path == f"{base}/holders":
                 return [user.name for user in module.users]
+            if path == f"{base}/sections":
+                return _sections(module)
             if path == f"{base}/parameters":
                 return params.names(self._k, module)
         raise missing(path)
+
+
+def _sections(module: Module) -> list[str]:
+    """The sections that have a file: add_sect_attrs() passes over empty ones, and those that were freed with
+    the init part keep theirs.
+    """
+    return [name for name, (_address, size) in module.layout.sections.items() if size]

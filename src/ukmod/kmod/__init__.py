@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.elf import Elf as Elf
     from ukmod.kmod.explanation import Explanation as Explanation
     from ukmod.kmod.explanation import explain as explain
+    from ukmod.kmod.freshness import Freshness as Freshness
     from ukmod.kmod.host import Host as Host
     from ukmod.kmod.index import Index as Index
     from ukmod.kmod.index_write import write_index as write_index
@@ -57,6 +58,7 @@ _HOMES = {
     "Context": "context",
     "Elf": "elf",
     "Explanation": "explanation",
+    "Freshness": "freshness",
     "Host": "host",
     "Index": "index",
     "LinuxHost": "linux",

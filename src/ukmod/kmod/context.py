@@ -220,6 +220,15 @@ class Context:
                 return Softdeps(self._lookup_all(line.pre), self._lookup_all(line.post), line)
         return Softdeps()
 
+    def weakdeps(self, module: Module) -> list[Module]:
+        """Return what the first matching weakdep line names: modules it may use later, and nobody loads for
+        it.
+        """
+        for line in self.config.weakdeps:
+            if fnmatch(line.pattern, module.name):
+                return self._lookup_all(line.weak)
+        return []
+
     def blacklist(self, module: Module) -> Blacklist | None:
         """Return the line that blacklists the module, whether or not it will be heeded."""
         return next((line for line in self.config.blacklists if line.module == module.name), None)

@@ -129,13 +129,16 @@ class Host(Protocol):
         """Return what /proc/modules holds."""
 
     def module_attribute(self, name: str, attribute: str) -> str:
-        """Return what /sys/module/NAME/ATTRIBUTE holds (initstate, refcnt, coresize)."""
+        """Return what /sys/module/NAME/ATTRIBUTE holds (initstate, refcnt, coresize, sections/.text)."""
 
     def has_module_directory(self, name: str) -> bool:
         """Tell whether /sys/module/NAME is a directory."""
 
     def module_holders(self, name: str) -> list[str]:
         """Return the entries of /sys/module/NAME/holders, in directory order."""
+
+    def module_sections(self, name: str) -> list[str]:
+        """Return the entries of /sys/module/NAME/sections, in directory order."""
 
     def compression(self) -> str:
         """Return the compression the kernel itself unpacks (gzip, xz, zstd), or an empty string."""

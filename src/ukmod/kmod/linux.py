@@ -169,6 +169,10 @@ class LinuxHost:
         """List /sys/module/NAME/holders."""
         return self.files.listdir(f"/sys/module/{name}/holders")
 
+    def module_sections(self, name: str) -> list[str]:
+        """List /sys/module/NAME/sections."""
+        return self.files.listdir(f"/sys/module/{name}/sections")
+
     def compression(self) -> str:
         """Read /sys/module/compression; kernels before 6.4 and those without decompression have none."""
         try:

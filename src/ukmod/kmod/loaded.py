@@ -105,6 +105,26 @@ class SysModules:
             self._error("holders", f"could not open '/sys/module/{name}/holders': {error.strerror}")
             return []
 
+    def sections(self, name: str) -> dict[str, int]:
+        """Return where the module's sections lie: virtual addresses by name.
+
+        All are 0 for those who may not know (sysctl kernel.kptr_restrict). OSError if the module is not
+        loaded, the kernel has no CONFIG_KALLSYMS, or a file may not be read: they are root's.
+        """
+        try:
+            return {
+                section: int(self._host.module_attribute(name, f"sections/{section}"), 16)
+                for section in self._host.module_sections(name)
+            }
+        except OSError as error:
+            path = error.filename or f"/sys/module/{name}/sections"
+            self._error("sections", f"could not open '{path}': {error.strerror}")
+            raise
+        except ValueError:
+            path = f"/sys/module/{name}/sections"
+            self._error("sections", f"could not read long from '{path}': {os.strerror(errno.EINVAL)}")
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path) from None
+
     def size(self, name: str) -> int:
         """Return a module's size in bytes; OSError if it is not loaded."""
         try:

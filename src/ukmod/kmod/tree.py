@@ -100,6 +100,10 @@ class Tree:
             if self._index(name, log) is None and name != "modules.builtin.alias":
                 break
 
+    def unload(self) -> None:
+        """Close the indexes; each is opened again when it is next asked."""
+        self._indexes.clear()
+
     def dependency_line(self, module: str) -> str | None:
         """Return the line of modules.dep for a module: ``path: dep dep``; None if there is none."""
         return self._lookup("modules.dep", module)

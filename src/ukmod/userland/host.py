@@ -94,6 +94,10 @@ class ProcessHost:
         """/sys/module/NAME/holders."""
         return self._process.sys.list_proc(f"/sys/module/{name}/holders")
 
+    def module_sections(self, name: str) -> list[str]:
+        """/sys/module/NAME/sections."""
+        return self._process.sys.list_proc(f"/sys/module/{name}/sections")
+
     def compression(self) -> str:
         """Modules are unpacked before the emulated kernel gets them."""
         return ""

@@ -1,4 +1,4 @@
-"""Whatever was done to an image: what it is asked is answered, or an error of ukmod's own family is raised."""
+"""Whatever was done to an image: what it is asked is answered, or one of ukmod's own errors is raised."""
 
 from __future__ import annotations
 
