@@ -115,6 +115,18 @@ def misfit(k: Kernel, module: str, root: str | None) -> str | None:
     return f"{module}: {text}; {find_image(vermagic, *_roots(module, root))}"
 
 
+def damage(k: Kernel) -> str | None:
+    """What of the image's own initialisation did not go well, which it does in a kernel that is whole; None
+    if all did.
+    """
+    boot, image = k.core.boot, k.core.image
+    if boot is None or image is None or not boot.failed:
+        return None
+    first = boot.failed[0]
+    count = f"{len(boot.failed)} of {len(boot.done)} steps of its initialisation failed"
+    return f"{image.image.path}: is it damaged? {count}, first {first.name}: {first.outcome}"
+
+
 def _elf(path: str) -> Elf:
     with ModuleFile(path) as file:
         return Elf(file.contents(), path)

@@ -65,9 +65,9 @@ def main(argv: Sequence[str]) -> int:
             k.on_record(_print_record)
         params = " ".join(map(_quote, options.params))
         outcome = run(k, module, params, options.seconds, needed=needed, unload=options.unload)
-        hint = kernel_image.misfit(k, module, options.dirname)
+        hints = kernel_image.damage(k), kernel_image.misfit(k, module, options.dirname)
     (print_json if options.json else print_report)(outcome)
-    if hint is not None:
+    for hint in filter(None, hints):
         sys.stderr.write(f"ukmod run: {hint}\n")
     return 0 if outcome.clean else 1
 

@@ -33,6 +33,7 @@ from typing import Any, Final
 import unicorn
 from greenlet import greenlet
 
+from ukmod.errors import LimitError, MachineError
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.export import exports_of
 from ukmod.kernel.exports import kernel_functions
@@ -67,17 +68,31 @@ def boot(
 
     ``types`` makes its struct layouts; ``options`` are what Kernel is told, as far as they matter for that.
     ``keep``: use snapshots, and keep one of what had to be brought up.
+
+    Raises MachineError for an image that cannot be brought up, and what KernelImage and ``types`` raise.
     """
     kept = image.cache if keep else None
     program = _program() if kept is not None else None
     if kept is None or program is None:
-        return Kernel(types(), image=image, **options)
+        return _brought_up(image, types(), options)
     name = _PREFIX + hashlib.sha256(json.dumps([program, options], sort_keys=True).encode()).hexdigest()
     if (k := load(kept, name, image)) is None:
-        k = Kernel(types(), image=image, **options)
+        k = _brought_up(image, types(), options)
         if _program() == program:
             save(k, kept, name)
     return k
+
+
+def _brought_up(image: KernelImage, types: Types, options: Mapping[str, Any]) -> Kernel:
+    try:
+        return Kernel(types, image=image, **options)
+    except (
+        MachineError,
+        LimitError,
+    ) as error:  # a fault or no memory, for what it says is wrong
+        if error.subject:
+            raise
+        raise MachineError(f"cannot be brought up: {error}", subject=image.path) from error
 
 
 def _program() -> str | None:
