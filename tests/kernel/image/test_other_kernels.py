@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +35,20 @@ def test_every_step_returns(other: Kernel) -> None:
     assert boot is not None
     assert len(boot.done) > 500
     assert boot.failed == ()
+
+
+def test_nothing_is_warned_of(other: Kernel) -> None:
+    boot = other.core.boot
+    assert boot is not None
+    assert [record.text for record in boot.log if re.search(r"cut here|BUG|Firmware Bug", record.text)] == []
+
+
+def test_the_cpu_is_identified(other: Kernel) -> None:
+    """By identify_boot_cpu(), or by what is left of it where the compiler has inlined it."""
+    core = other.core
+    assert core.image is not None
+    model = core.image.address("boot_cpu_data") + core.types.offset("cpuinfo_x86", "x86_model_id")
+    assert core.memory.cstring(model).startswith(b"QEMU Virtual CPU")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -34,6 +34,8 @@ PATIENCE: Final = 60.0
 """Virtual seconds that a step may take."""
 CPUMASK_BYTES: Final = 8192 // 8
 """CONFIG_NR_CPUS of any kernel, at most."""
+TRACE_ARRAY_FL_GLOBAL: Final = 1
+"""kernel/trace/trace.h: the top directory of tracefs is its, that of the others lies in instances/."""
 NR_NODE_STATES: Final = 6
 """include/linux/nodemask.h, with CONFIG_HIGHMEM not set."""
 
@@ -53,6 +55,10 @@ class Step:
     name: str
     how: How = How.RUN
     reason: str = ""
+    argument: str = ""
+    """The variable of the image whose address it is called with."""
+    unless: str = ""
+    """It is part of this function, and called by itself only where that has been inlined."""
 
 
 def _ours(name: str, reason: str) -> Step:
@@ -121,6 +127,7 @@ STEPS: Final[tuple[Step, ...]] = (
     Step("delayacct_init"),
     _without("check_bugs", "nothing to mitigate"),
     Step("identify_boot_cpu"),
+    Step("identify_cpu", argument="boot_cpu_data", unless="identify_boot_cpu"),
     Step("fpu__init_system"),
     Step("fpu__init_cpu"),
     Step("acpi_subsystem_init"),
@@ -195,7 +202,7 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
     _keep_jiffies(k, image)
     # The kernel's own objects are not what misuse is looked for in.
     fence, k.slab.fence.limit = k.slab.fence.limit, 0
-    done = [_call(k, image, name, address, level) for name, address, level in _calls(image)]
+    done = [_call(k, *call) for call in _calls(image)]
     k.sched.run(lambda: False, max(k.clock.now, 0))
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
@@ -233,7 +240,9 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
         mask = image.symbols.size_at(states) // NR_NODE_STATES
         k.memory.write(states, (1).to_bytes(mask, "little"))
     if (trace := image.get("global_trace")) is not None and k.types.has("trace_array", "events"):
-        # tracer_alloc_buffers(): nothing traces, so there are no events and no CPUs with buffers.
+        # tracer_alloc_buffers(): nothing traces, so there are no events and no CPUs with buffers. With
+        # all that it and trace_init() do, the files of its events make mac80211 load four times as slowly.
+        k.memory.set_u32(trace + k.types.offset("trace_array", "flags"), TRACE_ARRAY_FL_GLOBAL)
         events = trace + k.types.offset("trace_array", "events")
         k.memory.write(events, events.to_bytes(8, "little") * 2)
         mask = trace + k.types.offset("trace_array", "tracing_cpumask")
@@ -259,10 +268,13 @@ def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
 
 
 def _cpu_maps(k: Kernel, image: MappedImage) -> None:
-    """smp_prepare_cpus_common(): the one CPU is its own sibling, and its node's only one."""
+    """smp_prepare_cpus_common(): the one CPU is its own sibling, and its node's only one; APIC 0 is its."""
     mask = k.slab.kernel_object(CPUMASK_BYTES)
     k.memory.set_u64(mask, 1)
     image.set("node_to_cpumask_map", mask)
+    image.set("cpuid_to_apicid", 0, 4)
+    if (offset := image.get("x86_cpu_to_apicid")) is not None:
+        k.memory.set_u16(k.percpu.base + offset, 0)
     for name in (
         "cpu_sibling_map",
         "cpu_core_map",
@@ -274,16 +286,17 @@ def _cpu_maps(k: Kernel, image: MappedImage) -> None:
             k.memory.set_u64(k.percpu.base + offset, mask)
 
 
-def _calls(image: MappedImage) -> Iterator[tuple[str, int, str]]:
-    """Name, address and level of everything that is to be called, in order."""
+def _calls(image: MappedImage) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
+    """Name, address, level and arguments of everything that is to be called, in order."""
     for step in STEPS:
-        if step.how is How.RUN and (address := image.get(step.name)) is not None:
-            yield step.name, address, "start"
+        inlined = not step.unless or image.get(step.unless) is None
+        if step.how is How.RUN and inlined and (address := image.get(step.name)) is not None:
+            yield step.name, address, "start", (image.address(step.argument),) if step.argument else ()
     for level, address in initcalls(image):
         symbol = image.symbols.at(address)
         name = symbol.name if symbol is not None else f"{address:#x}"
         if name not in LEFT_OUT_INITCALLS:
-            yield name, address, level
+            yield name, address, level, ()
 
 
 def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
@@ -300,13 +313,12 @@ def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
             yield level, (at + offset) & (1 << 64) - 1
 
 
-def _call(k: Kernel, image: MappedImage, name: str, address: int, level: str) -> Done:
+def _call(k: Kernel, name: str, address: int, level: str, arguments: tuple[int, ...]) -> Done:
     """Call one function in a task of its own."""
-    del image
     results: list[int] = []
     before = len(k.oopses)
     try:
-        task = k.run_task("swapper/0", partial(_run, k, address, results), limit=PATIENCE)
+        task = k.run_task("swapper/0", partial(_run, k, address, results, *arguments), limit=PATIENCE)
     except KernelPanic as panic:
         k.crash.forget()
         return Done(name, level, f"panic: {panic}")
