@@ -13,7 +13,7 @@ test: $(STAMP)            ## the whole suite; what needs a real kernel is skippe
 	$(BIN)/python -m pytest -n auto
 
 fuzz: $(STAMP)            ## what any input may do to the parsers, at ten times the length
-	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine
+	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image
 
 real: $(STAMP)            ## only what compares with a real kernel and the C kmod; sets those up first
 	tools/debian.sh

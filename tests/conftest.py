@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "xdg"
-PARSERS = (HERE / "kmod", HERE / "machine")
+PARSERS = (HERE / "kmod", HERE / "machine", HERE / "kernel" / "image")
 
 settings.register_profile(
     "fuzz", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError, LimitError
 from ukmod.kernel import extable, orc
+from ukmod.kernel.mm.percpu import AREA_SIZE
 from ukmod.kernel.orc import OrcTable
 from ukmod.kernel.symbols import Symbol
 from ukmod.machine.image import KernelImage, Segment, SymbolTable
@@ -78,10 +79,13 @@ class MappedImage:
         memory.protect(self.text_end, end - self.text_end, READ_ONLY)
 
     def percpu_template(self) -> bytes:
-        """What each CPU's per-CPU area begins with: .data..percpu."""
+        """What each CPU's per-CPU area begins with: .data..percpu. LimitError if it is too large."""
         template = next((s for s in self.image.segments if s.vaddr == 0), None)
         if template is None:
             return b""
+        if template.size > AREA_SIZE:
+            text = f"has {template.size} bytes of per-CPU variables, there is room for {AREA_SIZE}"
+            raise LimitError(text, subject=self.image.path)
         stored = bytes(self.image.data[template.offset : template.offset + template.file_size])
         return stored.ljust(template.size, b"\0")
 
