@@ -209,7 +209,9 @@ def test_a_snapshot_is_of_the_options(kernel_package: Debian, kept: Path) -> Non
 @pytest.mark.parametrize(
     "what", ["the magic", "the state", "the RAM", "half of it", "one byte more", "nothing"]
 )
-def test_one_that_is_not_whole_counts_for_none(kernel_package: Debian, kept: Path, what: str) -> None:
+def test_one_that_is_not_whole_counts_for_none(
+    kernel_package: Debian, kept: Path, tmp_path: Path, what: str
+) -> None:
     good = kept.read_bytes()
     bad = bytearray(good)
     match what:
@@ -225,16 +227,28 @@ def test_one_that_is_not_whole_counts_for_none(kernel_package: Debian, kept: Pat
             bad.append(0)
         case "nothing":
             bad.clear()
-    there = kept.parent / "bad"
+    there = tmp_path / kept.parent.name / kept.name
+    there.parent.mkdir()
     there.write_bytes(bad)
     there.chmod(0o600)
     image = KernelImage(str(kernel_package.vmlinuz))
-    assert snapshot.load(cache.Cache(str(kept.parent)), "bad", image) is None
+    assert snapshot.load(cache.Cache(str(there.parent)), kept.name, image) is None
     there.write_bytes(good)
-    k = snapshot.load(cache.Cache(str(kept.parent)), "bad", image)
+    k = snapshot.load(cache.Cache(str(there.parent)), kept.name, image)
     assert k is not None
     k.close()
-    there.unlink()
+
+
+@pytest.mark.parametrize("place", ["another image/{name}", "{image}/snapshot-of-other-options"])
+def test_one_in_the_place_of_another_counts_for_none(
+    kernel_package: Debian, kept: Path, tmp_path: Path, place: str
+) -> None:
+    there = tmp_path / place.format(image=kept.parent.name, name=kept.name)
+    there.parent.mkdir()
+    there.write_bytes(kept.read_bytes())
+    there.chmod(0o600)
+    image = KernelImage(str(kernel_package.vmlinuz))
+    assert snapshot.load(cache.Cache(str(there.parent)), there.name, image) is None
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import os
 import struct
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -123,6 +126,60 @@ def test_a_damaged_entry_counts_for_none(tmp_path: Path, name: str, size: int) -
     assert (again.banner, list(again.symbols)) == (BANNER, first)
 
 
+def test_an_entry_of_another_image_counts_for_none(tmp_path: Path) -> None:
+    path, directory = packed(tmp_path), tmp_path / "cache"
+    other = tmp_path / "other"
+    other.write_bytes(bzimage(gzip.compress(VMLINUX.replace(RELEASE.encode(), b"6.6.6-evil"))))
+    for each in (path, str(other)):
+        assert len(KernelImage(each, cache=str(directory)).symbols) > 1000
+    of = {each: directory / "images" / f"{KernelImage(each).digest}-2" for each in (path, str(other))}
+    for name in ("vmlinux", "symbols"):
+        (of[path] / name).write_bytes((of[str(other)] / name).read_bytes())
+    again = KernelImage(path, cache=str(directory))
+    assert (again.release, len(again.symbols)) == (RELEASE, len(many_symbols()))
+
+
+def test_an_entry_under_another_name_counts_for_none(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    cache.put("one", b"content")
+    (tmp_path / "one").rename(tmp_path / "other")
+    assert cache.get("other") is None
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_an_entry_that_others_may_write_counts_for_none(tmp_path: Path, mode: int) -> None:
+    cache = Cache(str(tmp_path))
+    cache.put("entry", b"content")
+    assert cache.get("entry") is not None
+    (tmp_path / "entry").chmod(mode)
+    assert cache.get("entry") is None
+
+
+def test_an_entry_of_another_user_counts_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(str(tmp_path))
+    cache.put("entry", b"content")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert cache.get("entry") is None
+
+
+def test_an_entry_that_is_no_file_counts_for_none(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "fifo")
+    assert [Cache(str(tmp_path)).get(path.name) for path in tmp_path.iterdir()] == [None] * 3
+
+
+def test_an_image_that_is_replaced_stays_what_it_was(tmp_path: Path) -> None:
+    """An upgrade renames a new kernel over it: nothing of the one is kept under the other's name."""
+    path, directory = packed(tmp_path), tmp_path / "cache"
+    image = KernelImage(path, cache=str(directory))
+    digest = image.digest
+    (tmp_path / "new").write_bytes(bzimage(gzip.compress(VMLINUX.replace(RELEASE.encode(), b"6.6.6-evil"))))
+    (tmp_path / "new").rename(path)
+    assert (image.release, image.digest) == (RELEASE, digest)
+    assert KernelImage(path, cache=str(directory)).release == "6.6.6-evil"
+
+
 def test_many_writers_at_once(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
     contents = [bytes([number]) * 100000 for number in range(8)]
@@ -136,9 +193,37 @@ def test_many_writers_at_once(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["entry"]
 
 
-def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert KernelImage(packed(tmp_path), cache=str(tmp_path / "file")).release == RELEASE
+
+
+@pytest.mark.parametrize("what", ["os.makedirs", "tempfile.mkstemp", "os.replace"])
+def test_a_cache_on_a_read_only_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(f"ukmod.machine.image.cache.{what}", refuse)
+    image = KernelImage(packed(tmp_path), cache=str(tmp_path / "cache"))
+    assert (image.release, len(image.symbols)) == (RELEASE, len(many_symbols()))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "vmlinuz"]
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Nothing is left of what did not fit, and the rest of the work is done."""
+    script = """
+import resource, sys
+from ukmod.machine.image import KernelImage
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+image = KernelImage(sys.argv[1], cache=sys.argv[2])
+print(image.release, len(image.symbols))
+"""
+    command = [sys.executable, "-c", script, packed(tmp_path), str(tmp_path / "cache")]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said == f"{RELEASE} {len(many_symbols())}\n"
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ KEPT: Final = 4
 _PREFIX: Final = "snapshot-"
 _MAGIC: Final = b"ukmod snapshot\r\n"
 _HEAD: Final = struct.Struct("<16s32sQQQ")
-"""The magic, the SHA-256 of the state, its size in bytes, that of the file, and the CRC-32 of the RAM.
+"""The magic, the state's digest, its size in bytes, that of the file, and the CRC-32 of the RAM.
 
 The state follows; the RAM begins at the next page.
 """
@@ -183,15 +183,16 @@ def save(k: Kernel, kept: Cache, name: str) -> bool:
         _Writer(state, k).dump((k, k.image.image.facts(), [(run.frame, run.size) for run in runs]))
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
         return False
-    done = kept.write(name, _parts(k.memory, state.getbuffer(), runs))
+    digest = kept.digest(name)
+    digest.update(state.getbuffer())
+    done = kept.write(name, _parts(k.memory, state.getbuffer(), digest.digest(), runs))
     kept.trim(_PREFIX, KEPT)
     return done
 
 
-def _parts(memory: Memory, state: memoryview, runs: list[Run]) -> Iterator[bytes | memoryview]:
+def _parts(memory: Memory, state: memoryview, digest: bytes, runs: list[Run]) -> Iterator[bytes | memoryview]:
     start = page_align(_HEAD.size + len(state))
     end = start + sum(run.size for run in runs)
-    digest = hashlib.sha256(state).digest()
     head = _HEAD.pack(_MAGIC, digest, len(state), end, _checksum(memory, runs))
     yield head
     yield state
@@ -213,18 +214,19 @@ def load(kept: Cache, name: str, image: KernelImage) -> Kernel | None:
         return None
     with file:
         try:
-            return _load(file, image)
+            return _load(file, kept.digest(name), image)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, there is another way
             return None
 
 
-def _load(file: BufferedReader, image: KernelImage) -> Kernel | None:
+def _load(file: BufferedReader, digest: hashlib._Hash, image: KernelImage) -> Kernel | None:
     head = file.read(_HEAD.size)
-    magic, digest, size, end, crc = _HEAD.unpack(head)
+    magic, expected, size, end, crc = _HEAD.unpack(head)
     if magic != _MAGIC or os.fstat(file.fileno()).st_size != end:
         return None
     state = file.read(size)
-    if hashlib.sha256(state).digest() != digest:
+    digest.update(state)
+    if digest.digest() != expected:
         return None
     shared = {"image": image, "programs": Programs(), "functions": kernel_functions()}
     k, facts, places = _unpickled(state, shared | {"stack": None})

@@ -1,7 +1,8 @@
 """What is costly to work out of a kernel image, kept on disk: $XDG_CACHE_HOME/ukmod, or ~/.cache/ukmod.
 
 An entry is written under another name and renamed, so that several processes may do the same at once. It is
-read only if it is ours and nobody else may write it; one that is damaged counts for none.
+read only if it is ours and nobody else may write it; one that is damaged, or that was put in the place of
+another, counts for none.
 """
 
 from __future__ import annotations
@@ -38,7 +39,13 @@ class Cache:
     def __init__(self, directory: str) -> None:
         self.directory = directory
 
-    # An entry as bytes ends in the SHA-256 of the rest.
+    def digest(self, name: str) -> hashlib._Hash:
+        """Begin the SHA-256 of an entry's content. It is of the directory's name and the entry's too, so that
+        it is right for no other.
+        """
+        return hashlib.sha256(f"{os.path.basename(self.directory)}/{name}\0".encode())
+
+    # An entry as bytes ends in the digest of the rest.
 
     def get(self, name: str) -> mmap.mmap | None:
         """Return an entry mapped into memory, its digest at its end; None if it is not there or damaged."""
@@ -50,20 +57,22 @@ class Cache:
         except (OSError, ValueError):  # ValueError: it is empty
             return None
         with memoryview(entry) as view:
-            if len(view) > _DIGEST and hashlib.sha256(view[:-_DIGEST]).digest() == view[-_DIGEST:]:
-                return entry
-        return None
+            digest = self.digest(name)
+            digest.update(view[:-_DIGEST])
+            return entry if digest.digest() == view[-_DIGEST:] else None
 
     def put(self, name: str, content: bytes) -> None:
         """Keep an entry; where that cannot be done, a full disk say, nothing is kept."""
-        self.write(name, (content, hashlib.sha256(content).digest()))
+        digest = self.digest(name)
+        digest.update(content)
+        self.write(name, (content, digest.digest()))
 
     # An entry as a file has a form of its own.
 
     def open(self, name: str) -> BufferedReader | None:
         """Open an entry; None if there is none, or if another user may have written it."""
         try:
-            file = open(os.path.join(self.directory, name), "rb")  # noqa: SIM115 - the caller closes it
+            file = open(os.path.join(self.directory, name), "rb", opener=_open)  # noqa: SIM115 - the caller closes it
         except OSError:
             return None
         status = os.fstat(file.fileno())
@@ -99,6 +108,11 @@ class Cache:
             for entry in Path(self.directory).glob(f".{prefix}*"):
                 if _written(entry) < time.time() - _ABANDONED:
                     _remove(str(entry))
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file; if it is a FIFO, without waiting for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -6,10 +6,7 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
-from io import BufferedReader
 
 from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import STB_GLOBAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, Section
@@ -44,10 +41,30 @@ class KernelImage:
         self._limit = limit
 
     @cached_property
+    def _content(self) -> bytes | mmap.mmap:
+        """The file, opened but once: one that takes its place meanwhile is another image."""
+        try:
+            # A FIFO would not open before somebody writes, and a device need not end.
+            status = os.stat(self.path)
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                raise FormatError("no kernel image: it is no regular file", path=self.path)
+            if status.st_size > _LARGEST:
+                text = f"no kernel image: it is larger than {_LARGEST >> 30} GiB"
+                raise LimitError(text, subject=self.path)
+            with open(self.path, "rb") as file:
+                head = file.read(_HEAD)
+                if is_packed(head):
+                    return head + file.read(LIMIT)
+                check_head(head, self.path)  # an empty file cannot be mapped
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            text = f"cannot read: {error.strerror}"
+            raise NotFoundError(text, errno=error.errno, subject=self.path) from error
+
+    @cached_property
     def digest(self) -> str:
         """The SHA-256 of the file, in hexadecimal."""
-        with self._open() as file:
-            return hashlib.file_digest(file, hashlib.sha256).hexdigest()
+        return hashlib.sha256(self._content).hexdigest()
 
     @cached_property
     def cache(self) -> Cache | None:
@@ -59,30 +76,8 @@ class KernelImage:
     @cached_property
     def vmlinux(self) -> Vmlinux:
         """The kernel as it was linked."""
-        with self._open() as file:
-            head = file.read(_HEAD)
-            if is_packed(head):
-                return self._unpacked(head + file.read(LIMIT))
-            check_head(head, self.path)  # an empty file cannot be mapped
-            return Vmlinux(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.path)
-
-    @contextmanager
-    def _open(self) -> Iterator[BufferedReader]:
-        try:
-            # A FIFO would not open before somebody writes, and a device need not end.
-            status = os.stat(self.path)
-            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise FormatError("no kernel image: it is no regular file", path=self.path)
-            if status.st_size > _LARGEST:
-                text = f"no kernel image: it is larger than {_LARGEST >> 30} GiB"
-                raise LimitError(text, subject=self.path)
-            with open(self.path, "rb") as file:
-                yield file
-        except OSError as error:
-            text = f"cannot read: {error.strerror}"
-            raise NotFoundError(text, errno=error.errno, subject=self.path) from error
-
-    def _unpacked(self, packed: bytes) -> Vmlinux:
+        if isinstance(packed := self._content, mmap.mmap):
+            return Vmlinux(packed, self.path)
         kept = None if self.cache is None else self.cache.get("vmlinux")
         if kept is not None:
             return Vmlinux(kept, self.path)
