@@ -17,9 +17,13 @@ _JMP = 0xE9
 
 @dataclass(frozen=True)
 class Ref:
-    """An argument ``char **``: the address of a pointer to a copy of ``content``."""
+    """An argument ``char **``: the address of a pointer to a copy of ``content``.
+
+    ``at`` is where the pointer is in a structure that is zero up to there.
+    """
 
     content: bytes
+    at: int = 0
 
 
 Argument = int | bytes | Ref
@@ -91,7 +95,7 @@ class Image:
             if isinstance(content, bytes):
                 places.append((self.put(content), content))
             if isinstance(item, Ref):
-                pointer = struct.pack("<Q", places[-1][0])
+                pointer = bytes(item.at) + struct.pack("<Q", places[-1][0])
                 places.append((self.put(pointer), pointer))
             values.append(item if isinstance(item, int) else places[-1][0])
         outcomes: list[Outcome] = []
@@ -149,3 +153,15 @@ def differences(run: Run, twin: Twin) -> list[Any]:
 def word(dice: Dice, letters: bytes, most: int) -> bytes:
     """A string of some of these letters."""
     return bytes(dice.choice(letters) for _ in range(dice.randrange(most + 1))) + b"\0"
+
+
+def number(dice: Dice) -> bytes:
+    """A string that mostly is a number, in range or not, with what may stand before and behind it."""
+    some = dice.getrandbits(dice.randrange(1, 70))
+    limit = (1 << dice.choice([7, 8, 15, 16, 31, 32, 63, 64])) + dice.choice([-1, 0, 1])
+    digits = [b"%d" % some, b"0x%x" % some, b"0X%X" % some, b"0%o" % some, b"%d" % limit]
+    odd = [b"0x", b"0xg", b"0", b"", word(dice, b"0123456789abfxX", 8)[:-1]]
+    sign = dice.choice([b"", b"", b"", b"-", b"+", b" ", b"--"])
+    end = dice.choice([b"", b"", b"", b"\n", b"\n\n", b" ", b","])
+    suffix = dice.choice([b"", b"", b"k", b"K", b"M", b"g", b"G", b"T", b"P", b"E", b"e"])
+    return sign + dice.choice([*digits, *digits, *odd]) + suffix + end + b"\0"

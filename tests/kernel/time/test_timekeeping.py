@@ -33,7 +33,9 @@ def test_dates_agree_with_the_calendar(day: dt.date) -> None:
         ("__msecs_to_jiffies", 1000, 250),
         ("__msecs_to_jiffies", 0xFFFF_FFFF, (2**63 - 1) // 2 - 1),
         ("__usecs_to_jiffies", 4001, 2),
+        ("__usecs_to_jiffies", 0xFFFF_FFFF, (2**63 - 1) // 2 - 1),
         ("jiffies_to_clock_t", 250, 100),
+        ("jiffies_to_clock_t", 2**63 - 1, (2**64 - 4_000_000) // 10_000_000),  # 64 bits of nanoseconds
         ("clock_t_to_jiffies", 100, 250),
         ("nsecs_to_jiffies", 8_000_000, 2),
     ],

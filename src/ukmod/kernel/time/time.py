@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.traps import divide_error
 from ukmod.machine.abi import S64, Int, Long, Ptr, UInt, ULong
+from ukmod.machine.registers import MASK64
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -97,31 +99,49 @@ def kernel_msecs_to_jiffies(k: Kernel, m: UInt) -> ULong:
 @export("__usecs_to_jiffies")
 def usecs_to_jiffies(k: Kernel, u: UInt) -> ULong:
     """Unsigned long __usecs_to_jiffies(const unsigned int u)."""
+    if u > jiffies_to_usecs(k, MAX_JIFFY_OFFSET) & _MASK32:
+        return MAX_JIFFY_OFFSET
     return -(-u * k.clock.hz // 1_000_000)
 
 
 @export()
 def timespec64_to_jiffies(k: Kernel, value: Ptr) -> ULong:
     """Unsigned long timespec64_to_jiffies(const struct timespec64 *)."""
-    return min(-(-load_timespec(k, value) // k.clock.tick), MAX_JIFFY_OFFSET)
+    seconds = _max_sec_in_jiffies(k)
+    if k.memory.u64(value + Layout(k.types, "timespec64").tv_sec) >= seconds:
+        return seconds * k.clock.hz
+    return -(-load_timespec(k, value) // k.clock.tick)
+
+
+def _max_sec_in_jiffies(k: Kernel) -> int:
+    """MAX_SEC_IN_JIFFIES, up to which the kernel's scaled arithmetic does not overflow."""
+    shift = 32 - k.clock.hz.bit_length()  # SEC_JIFFIE_SC: HZ then just fits into 32 bits
+    halves = (MAX_JIFFY_OFFSET >> shift) * k.clock.tick * 2
+    return (halves + NSEC_PER_SEC // 2) // NSEC_PER_SEC - 1
 
 
 @export()
 def jiffies_to_timespec64(k: Kernel, jiffies: ULong, value: Ptr) -> None:
     """void jiffies_to_timespec64(const unsigned long jiffies, struct timespec64 *)."""
-    store_timespec(k, value, jiffies * k.clock.tick)
+    store_timespec(k, value, jiffies * k.clock.tick & MASK64)
 
 
 @export("jiffies_to_clock_t", "jiffies_64_to_clock_t")
 def jiffies_to_clock_t(k: Kernel, x: ULong) -> ULong:
     """clock_t jiffies_to_clock_t(unsigned long x)."""
-    return x * USER_HZ // k.clock.hz
+    unit = NSEC_PER_SEC // USER_HZ
+    if k.clock.tick % unit == 0:
+        return x * (k.clock.tick // unit)
+    return (x * k.clock.tick & MASK64) // unit
 
 
 @export()
 def clock_t_to_jiffies(k: Kernel, x: ULong) -> ULong:
     """Unsigned long clock_t_to_jiffies(unsigned long x)."""
-    return min(x * k.clock.hz // USER_HZ, (1 << 64) - 1)
+    hz = k.clock.hz
+    if hz % USER_HZ == 0:
+        return MASK64 if x >= MASK64 // (hz // USER_HZ) else x * (hz // USER_HZ)
+    return MASK64 if x >= MASK64 // hz * USER_HZ else (x * hz & MASK64) // USER_HZ
 
 
 @export()
@@ -184,5 +204,5 @@ def ktime_divns(k: Kernel, time: S64, divisor: S64) -> S64:
 def ktime_add_safe(k: Kernel, left: S64, right: S64) -> S64:
     """ktime_t ktime_add_safe(const ktime_t lhs, const ktime_t rhs): KTIME_MAX if it overflows."""
     del k
-    total = left + right
-    return total if 0 <= total <= KTIME_MAX else KTIME_MAX
+    total = signed(left + right, 8)
+    return total if total >= max(left, right, 0) else KTIME_MAX
