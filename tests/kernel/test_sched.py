@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from tests.kernel import machine_code
+from tests.kernel.machine_code import CODE, Code
 from tests.kernel.tasks import call, start
 
 from ukmod.errors import KernelPanic
@@ -16,6 +18,7 @@ from ukmod.kernel.sched import (
     block,
     cond_resched,
 )
+from ukmod.machine.memory import PAGE_SIZE, READ_EXEC
 
 
 def test_tasks_run_in_turn(kernel: Kernel) -> None:
@@ -128,3 +131,51 @@ def test_sleeping_in_an_interrupt_is_the_end(kernel: Kernel) -> None:
 def test_run_ends_when_nothing_can_ever_happen(kernel: Kernel) -> None:
     task = start(kernel, "t", lambda: block(kernel, TASK_UNINTERRUPTIBLE))
     assert not kernel.sched.run(lambda: task.exited)
+
+
+CLI, NOP, READ_FLAGS, RET = b"\xfa", b"\x90", b"\x9c\x58", b"\xc3"
+IF = 1 << 9
+
+
+class TestInterruptsAreATasksOwn:
+    """raw_spin_rq_unlock_irq(): who returns from schedule(), or begins, has them enabled."""
+
+    def test_schedule_returns_with_interrupts_enabled(self, kernel: Kernel) -> None:
+        schedule = machine_code.call(kernel.symbols.address("schedule"))
+        _, flags = Code(kernel).run(CLI + schedule + READ_FLAGS + RET)
+        assert flags is not None
+        assert flags & IF
+
+    def test_what_does_not_sleep_leaves_them_disabled(self, kernel: Kernel) -> None:
+        ktime_get = machine_code.call(kernel.symbols.address("ktime_get"))
+        _, flags = Code(kernel).run(CLI + ktime_get + READ_FLAGS + RET)
+        assert flags is not None
+        assert not flags & IF
+
+    def test_a_task_that_ends_with_them_disabled_is_alone_in_that(self, kernel: Kernel) -> None:
+        code = Code(kernel)
+        code.run(CLI + RET)
+        _, flags = code.run(READ_FLAGS + RET)
+        assert flags is not None
+        assert flags & IF
+
+    @pytest.mark.parametrize(("first", "order"), [(CLI, ["looped", "other"]), (NOP, ["other", "looped"])])
+    def test_who_has_them_disabled_is_not_preempted(
+        self, kernel: Kernel, first: bytes, order: list[str]
+    ) -> None:
+        """It calls more often than a slice has room for."""
+        polls = machine_code.call(kernel.symbols.address("ktime_get"))
+        # push %rbx; mov $15000,%ebx; ...; dec %ebx; jnz polls; pop %rbx
+        loop = b"\x53\xbb\x98\x3a\x00\x00" + first + polls + b"\xff\xcb\x75\xee\x5b" + RET
+        kernel.memory.map(CODE, kernel.memory.alloc_frames(1), PAGE_SIZE, READ_EXEC)
+        kernel.memory.write(CODE, loop, force=True)
+        seen: list[str] = []
+
+        def loops() -> None:
+            kernel.cpu.call(CODE)
+            seen.append("looped")
+
+        start(kernel, "loops", loops)
+        start(kernel, "other", lambda: seen.append("other"))
+        kernel.run(10)
+        assert seen == order

@@ -183,6 +183,9 @@ class Scheduler:
             task.greenlet.switch()
         finally:
             self.current = None
+            # Whoever comes next begins, or returns from schedule(), with interrupts enabled, and so does an
+            # interrupt find them: raw_spin_rq_unlock_irq(), the idle loop.
+            cpu.enable_interrupts()
 
     def _body(self) -> None:
         task = self._running()

@@ -53,7 +53,7 @@ def used_up(k: Kernel, registers: Registers | None, slices: int = 1) -> None:
     while event := k.clock.due():
         k.interrupt(event.action)
     k.percpu.set_current(task.address)
-    if k.percpu.preempt_count() == 0 and k.sched.runnable():
+    if k.percpu.preempt_count() == 0 and k.cpu.interrupts_enabled() and k.sched.runnable():
         k.sched.preempt()
 
 

@@ -232,6 +232,16 @@ class Cpu:
         finally:
             self._uc.reg_write(engine.RFLAGS, flags)
 
+    def interrupts_enabled(self) -> bool:
+        """!irqs_disabled()."""
+        return bool(engine.flags(self._handle) & RFLAGS_IF)
+
+    def enable_interrupts(self) -> None:
+        """local_irq_enable()."""
+        flags = engine.flags(self._handle)
+        if not flags & RFLAGS_IF:
+            self._uc.reg_write(engine.RFLAGS, flags | RFLAGS_IF)
+
     def set_gs(self, base: int) -> None:
         """Where this CPU's per-CPU area is."""
         self._uc.msr_write(engine.MSR_GS_BASE, base)

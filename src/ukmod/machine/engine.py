@@ -91,6 +91,13 @@ def forget_code(handle: Any, start: int, end: int) -> None:
     uclib.uc_ctl(handle, _TB_REMOVE, ctypes.c_uint64(start), ctypes.c_uint64(end))
 
 
+def flags(handle: Any) -> int:
+    """RFLAGS, by the raw call: it is asked for at each task switch."""
+    value = ctypes.c_uint64()
+    uclib.uc_reg_read(handle, RFLAGS, ctypes.byref(value))
+    return value.value
+
+
 def registers(uc: Any) -> Registers:
     """All registers now, but for those of the FPU."""
     read = uc.reg_read

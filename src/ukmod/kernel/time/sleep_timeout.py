@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, block
@@ -12,13 +12,11 @@ from ukmod.machine.abi import UInt, ULong
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-X86_EFLAGS_IF: Final = 1 << 9
-
 
 def delay(k: Kernel, ns: int) -> None:
     """Spin for ``ns`` nanoseconds. Interrupts come meanwhile, if they are enabled."""
     clock, until = k.clock, k.clock.now + ns
-    if not k.sched.in_interrupt and k.cpu.registers().rflags & X86_EFLAGS_IF:
+    if not k.sched.in_interrupt and k.cpu.interrupts_enabled():
         while (when := clock.next_event()) is not None and when <= until:
             clock.advance_to(when)
             k.sched.fire_due()
