@@ -25,6 +25,7 @@ from ukmod.machine.image.payload import unpack
 from ukmod.machine.image.symbols import SymbolTable
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.machine.types import types_for
+from ukmod.machine.types.wanted import WANTED
 
 VMLINUX = vmlinux(btf=small_kernel().data(), symbols=many_symbols(600))
 PACKED = bzimage(gzip.compress(VMLINUX))
@@ -40,7 +41,9 @@ QUESTIONS: tuple[Callable[[KernelImage], object], ...] = (
     lambda image: [image.read(segment.vaddr, 64) for segment in image.segments],
     lambda image: [image.section(section.name) for section in image.sections],
     lambda image: image.has_text("a text that is not there"),
-    lambda image: types_for((), kernel=image).struct("task_struct"),
+    lambda image: types_for((), kernel=image).learn(WANTED),
+    lambda image: types_for((), kernel=image).prototype("wake_up"),
+    lambda image: types_for((), kernel=image).enum("pid_type"),
 )
 
 

@@ -53,6 +53,10 @@ def read_kallsyms(vmlinux: Vmlinux) -> list[Symbol]:
     return [Symbol(name[1:], name[:1], address) for name, address in zip(names, addresses, strict=True)]
 
 
+def _incomplete(vmlinux: Vmlinux, has: str, lacks: str) -> FormatError:
+    return FormatError(f"is it damaged? kallsyms has {has} but no {lacks}", path=vmlinux.path)
+
+
 def _data(vmlinux: Vmlinux) -> bytes:
     section = vmlinux.section(".rodata")
     if section is None:
@@ -101,7 +105,7 @@ def _find_markers(vmlinux: Vmlinux, data: bytes, end: int) -> tuple[int, array[i
                 stop += 1
             if stop - at >= 4 and at % 2 == 0:
                 return 4 * at, words[at:stop]
-    raise FormatError("kallsyms has tokens but no markers", path=vmlinux.path)
+    raise _incomplete(vmlinux, "tokens", "markers")
 
 
 def _find_count(vmlinux: Vmlinux, data: bytes, markers_at: int, markers: array[int]) -> tuple[int, int]:
@@ -117,7 +121,7 @@ def _find_count(vmlinux: Vmlinux, data: bytes, markers_at: int, markers: array[i
             and _skip(data, at + _WORD, _MARKED) == at + _WORD + markers[1]
         ):
             return at, count
-    raise FormatError("kallsyms has markers but no names", path=vmlinux.path)
+    raise _incomplete(vmlinux, "markers", "names")
 
 
 def _skip(data: bytes, at: int, count: int) -> int:
@@ -162,7 +166,7 @@ def _find_addresses(vmlinux: Vmlinux, data: bytes, count_at: int, end: int, coun
     whole = array("Q", data[max(count_at - _WORD * count, 0) : count_at]).tolist()
     if _is_plausible(whole, count):
         return whole
-    raise FormatError("kallsyms has names but no addresses", path=vmlinux.path)
+    raise _incomplete(vmlinux, "names", "addresses")
 
 
 def _base(data: bytes, at: int) -> int | None:
