@@ -203,6 +203,8 @@ def run(
             k.run(seconds)
         if unload:
             failures += _unload(k, unloaded)
+        if k.leaks():
+            k.settle()
     except MachineError as error:
         failures.append(f"the machine stopped: {error}")
     return outcome_of(k, failures, unloaded)

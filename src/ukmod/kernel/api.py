@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EFAULT, ETIMEDOUT
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from ukmod.errors import LoadError, NotFoundError, UsageError
 from ukmod.kernel.core import Kernel as Core
@@ -43,6 +43,9 @@ from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
 from ukmod.userland.shell import sh
 
+DEFERRED: Final = 400.0
+"""Virtual seconds after which nothing is deferred any more. The longest known: IMA keeps the keys that it has
+seen for five minutes after booting, for a policy that may come."""
 INFER = object()
 """The result's type is to be found out."""
 
@@ -264,6 +267,10 @@ class Kernel:
         """Let ``seconds`` of virtual time pass."""
         self.core.run(seconds)
 
+    def settle(self) -> None:
+        """Let so much virtual time pass that all is done that was left to RCU, work queues and timers."""
+        self.core.run(DEFERRED)
+
     # -- looking --------------------------------------------------------------------------------------
 
     def dmesg(self, *, raw: bool = False) -> str:
@@ -284,8 +291,8 @@ class Kernel:
     def leaks(self) -> Sequence[Leak]:
         """Memory that modules which are gone had allocated and that is not free by now, by allocation site.
 
-        What they left to a work queue or a timer to free takes its time. And what the kernel makes once, for
-        the first who needs it, and keeps, looks like a leak here too: a second cycle would not add to it.
+        What they left to a work queue or a timer to free takes its time: see ``settle``. And what a kernel
+        makes once, for the first who needs it, looks like a leak too: a second cycle would not add to it.
         """
         return tuple(self._core.slab.left_behind()) if self._core else ()
 

@@ -74,9 +74,6 @@ Outcome = tuple[str, str, str]
 """Kind, cause and unload of a verdict."""
 LOADS: Outcome = ("loads", "", "")
 T = TypeVar("T")
-DEFERRED = 400.0
-"""Virtual seconds in which all is done that is left to RCU, work queues and timers. The longest known: IMA
-keeps the keys that it has seen for five minutes after booting, for a policy that may come."""
 _TICK = 0.01
 """Seconds: no timer can be set to less than nothing."""
 
@@ -218,7 +215,7 @@ def _leaks(k: Kernel, file: str, seconds: float, outcome: Outcome, before: froze
 
 def _settle(k: Kernel) -> None:
     with suppress(KernelPanic):
-        k.run(DEFERRED)
+        k.settle()
 
 
 def _with_leaks(verdict: Verdict, leaks: Sequence[Leak]) -> Verdict:

@@ -6,7 +6,6 @@ import pytest
 from tests.kernel.image.conftest import in_a_copy
 
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.survey import DEFERRED
 
 pytestmark = pytest.mark.real
 
@@ -31,7 +30,7 @@ def test_loading_and_unloading_costs_nothing(booted: Kernel, name: str) -> None:
             before = booted.core.slab.in_use()
             assert booted.modprobe(name).status == 0
             assert booted.modprobe("-r", name).status == 0
-            booted.run(DEFERRED)
+            booted.settle()
             left.append([str(leak) for leak in booted.core.slab.leaks(known=before)])
         return left[1:]
 
@@ -55,7 +54,7 @@ def test_what_the_real_kernel_loses_too(booted: Kernel, name: str, kind: str) ->
             before = booted.core.slab.in_use()
             assert booted.modprobe(name).status == 0
             assert booted.modprobe("-r", name).status == 0
-            booted.run(DEFERRED)
+            booted.settle()
         return [leak.kind for leak in booted.core.slab.leaks(known=before)]
 
     assert kind in in_a_copy(booted, second_cycle)
@@ -66,7 +65,7 @@ def test_what_has_been_left_to_be_freed_later_is_no_leak_once_it_is(booted: Kern
         booted.modprobe("zram")
         booted.modprobe("-r", "zram")
         at_once = len(booted.leaks())
-        booted.run(DEFERRED)
+        booted.settle()
         return [at_once, sum(leak.kind != "radix_tree_node" for leak in booted.leaks())]
 
     at_once, later = in_a_copy(booted, leaks)
