@@ -89,10 +89,19 @@ def test_a_struct_that_contains_itself() -> None:
         types(btf.data()).struct("loop")
 
 
-def test_exponentially_many_ways_to_one_type() -> None:
+def test_a_struct_with_a_tag_that_is_its_own_unnamed_member() -> None:
+    btf = BtfWriter()
+    btf.aggregate("loop", 8, ("a", 1, 0), ("", 1, 32))
+    with pytest.raises(FormatError, match="struct loop is defined by itself"):
+        types(btf.data()).struct("loop")
+
+
+@pytest.mark.parametrize("tag", ["", "tag"])
+def test_exponentially_many_ways_to_one_type(tag: str) -> None:
     btf = BtfWriter()
     for number in range(30):
-        btf.aggregate("", 8, *[("", max(number, 1), 0)] * 8 if number else [("x", 0, 0)])
+        members = [("", max(number, 1), 0)] * 8 if number else [("x", 0, 0)]
+        btf.aggregate(f"{tag}{number}" if tag else "", 8, *members)
     btf.add(TYPEDEF, "bomb", 30)
     assert list(types(btf.data()).struct("bomb").members) == ["x"]
 

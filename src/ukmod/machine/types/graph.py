@@ -122,6 +122,7 @@ class TypeSource:
         self._structs: dict[str, StructLayout | None] = {}
         self._types: dict[str, Type | None] = {}
         self._described: dict[int, Type] = {}
+        self._inside: dict[int, StructLayout] = {}
 
     @property
     def path(self) -> str:
@@ -233,7 +234,15 @@ class TypeSource:
         parameters = [Parameter(field.name, self._describe(field.target, depth + 1)) for field in node.fields]
         return Prototype(name, self._describe(node.target, depth + 1), tuple(parameters), node.variadic)
 
+    def _unnamed(self, number: int, depth: int) -> StructLayout:
+        """The layout of a struct with a tag that is a member without a name, as -fms-extensions has it."""
+        if number not in self._inside:  # see _describe
+            self._inside[number] = self._layout(self._resolve(number)[0], "", depth)
+        return self._inside[number]
+
     def _layout(self, node: Node, name: str, depth: int) -> StructLayout:
+        if depth > _DEPTH:
+            raise FormatError(f"struct {node.name or name} is defined by itself", path=self.path)
         members: dict[str, Member] = {}
         for number, member in enumerate(self._members(node, 0, depth)):
             members.setdefault(member.name, member)
@@ -249,6 +258,6 @@ class TypeSource:
             if field.name:
                 yield Member(field.name, offset, kind, bit, field.bit_size)
             elif kind.kind in (Kind.STRUCT, Kind.UNION):
-                inner = kind.layout or self._layout(self._resolve(field.target)[0], "", depth + 1)
+                inner = kind.layout or self._unnamed(field.target, depth + 1)
                 for member in inner.members.values():
                     yield replace(member, offset=offset + member.offset)
