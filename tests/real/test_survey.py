@@ -20,7 +20,6 @@ from ukmod.kernel.verdict import Verdict as Found
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DIFFERENT = {
-    "floppy": "the PC that QEMU emulates has a floppy controller, ours has none",
     "jitterentropy_rng": "QEMU's clock counts instructions, in which the module finds no jitter",
     "test_user_copy": "it maps memory into its process, which has no address space here",
 }
@@ -29,7 +28,6 @@ OTHER_WORDS = {
     "acerhdf": "it names the BIOS",
     "ata_piix": "the PC that QEMU emulates has an IDE controller",
     "button": "the PC that QEMU emulates has a power button",
-    "floppy": "see above",
     "i2c_piix4": "the PC that QEMU emulates has an SMBus controller",
     "nettel": "it warns, with a call trace",
     "nouveau": "it needs button",
@@ -56,7 +54,7 @@ LEAK = {
     "snd_serial_u16550": _PROC_ROOT,
     "snd_virmidi": _PROC_ROOT,
 }
-"""Modules that lose memory with each load and unload, and why. In QEMU, /proc/slabinfo grows with them."""
+"""Modules that lose memory with each load and unload, and why. QEMU's /proc/slabinfo grows with each."""
 NUMBER = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+")
 """Speeds, addresses and random numbers; and numbers of devices, of which other modules had some before."""
 LEFT_OUT = re.compile(

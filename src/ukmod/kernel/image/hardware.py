@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.image.fdc import CMOS, FDC1, FDC_IRQ, DriveTypes, Fdc
 from ukmod.kernel.image.pci import PciConfig
 from ukmod.kernel.image.ports import InterruptMask, Ports
 from ukmod.kernel.image.uart import COM1, COM1_IRQ, Uart
@@ -47,7 +48,9 @@ def wire(k: Kernel) -> None:
     is that of the engine's own CPU, both without our help.
     """
     serial = Uart(COM1, partial(_interrupt, k, COM1_IRQ))
-    ports = Ports(PciConfig(), serial, *(InterruptMask(port) for port in INTERRUPT_MASKS))
+    floppy = Fdc(FDC1, partial(_interrupt, k, FDC_IRQ))
+    masks = (InterruptMask(port) for port in INTERRUPT_MASKS)
+    ports = Ports(PciConfig(), serial, floppy, DriveTypes(CMOS), *masks)
     k.cpu.on_port_io(ports.load, ports.store)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 NOBODY: Final = 0xFFFF_FFFF
@@ -12,7 +13,7 @@ class Device(Protocol):
     """What answers at some ports."""
 
     @property
-    def ports(self) -> range:
+    def ports(self) -> Sequence[int]:
         """The ports that it decodes."""
 
     def load(self, port: int, size: int) -> int:
