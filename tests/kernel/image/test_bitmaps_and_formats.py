@@ -160,10 +160,6 @@ def scan(dice: Dice) -> tuple[Argument, ...]:
     return b"".join(text) + b"\0", b"".join(fmt) + b"\0", *[b"q" * 40] * 4
 
 
-def test_sscanf(run: Run) -> None:
-    assert differences(run, Twin("sscanf", "int", scan, 1000)) == []
-
-
 # -- snprintf ---------------------------------------------------------------------------------------------
 
 
@@ -218,9 +214,14 @@ def pointer_format(dice: Dice) -> tuple[Argument, ...]:
     return ROOM, len(ROOM), fmt + b"\0", *arguments
 
 
-def test_snprintf(run: Run) -> None:
-    assert differences(run, Twin("snprintf", "int", plain_format, 1000)) == []
+FORMATS = [
+    Twin("sscanf", "int", scan, 1000),
+    Twin("snprintf", "int", plain_format, 1000),
+    Twin("scnprintf", "int", plain_format, 100),
+    Twin("snprintf", "int", pointer_format, 1500),
+]
 
 
-def test_snprintf_of_pointers(run: Run) -> None:
-    assert differences(run, Twin("snprintf", "int", pointer_format, 1500)) == []
+@pytest.mark.parametrize("twin", FORMATS, ids=str)
+def test_formats(run: Run, twin: Twin) -> None:
+    assert differences(run, twin) == []

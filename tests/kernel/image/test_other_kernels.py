@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from tests.kernel.image.computing import Image, differences
 from tests.kernel.image.conftest import in_a_copy
+from tests.kernel.image.test_bitmaps_and_formats import BITMAPS, FORMATS
+from tests.kernel.image.test_strings_and_numbers import NUMBERS, STRINGS
+from tests.kernel.image.test_times_and_parameters import PARAMETERS, TIMES
 from tests.real import debian
 
 from ukmod.kernel.api import Kernel, open_tree
@@ -58,3 +64,31 @@ def test_modules_load(other: Kernel, name: str) -> None:
         return [*map(str, other.oopses), *map(str, other.warnings)]
 
     assert in_a_copy(other, load) == []
+
+
+def test_functions_in_python_do_as_this_kernels_do(other: Kernel) -> None:
+    """What has changed since, as strreplace()'s result, is seen in the kernel's types."""
+    core = other.core
+    twins = [
+        replace(twin, rounds=twin.rounds // 4)
+        for twin in (*NUMBERS, *STRINGS, *TIMES, *PARAMETERS, *BITMAPS, *FORMATS)
+        if not twin.native and core.image is not None and core.image.get(twin.name) is not None
+    ]
+    assert len(twins) > 120
+
+    def compare() -> dict[str, list[Any]]:
+        image = Image(other)
+        return {twin.name: found for twin in twins if (found := differences(lambda work: work(image), twin))}
+
+    assert in_a_copy(other, compare) == {}
+
+
+@pytest.mark.parametrize("other", ["backport"], indirect=True)
+def test_bpf(other: Kernel) -> None:
+    """The cloud kernel comes without the module."""
+
+    def load() -> str:
+        assert other.modprobe("test_bpf", "test_suite=test_bpf", "test_range=0,300").status == 0
+        return other.dmesg().splitlines()[-1]
+
+    assert re.search(r"test_bpf: Summary: 301 PASSED, 0 FAILED", in_a_copy(other, load))

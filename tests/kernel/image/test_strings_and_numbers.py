@@ -74,7 +74,7 @@ NUMBERS = [
         EMPTY, word(d, b"0123456789abcdefABCDEFgG", 15).ljust(16), d.randrange(9))),
     Twin("bin2hex", "void *", lambda d: (bytes(32), d.randbytes(16), d.randrange(17))),
     Twin("string_get_size", "void", lambda d: (
-        d.getrandbits(d.randrange(1, 64)), d.choice([0, 1, 512, 1000, 4096, d.getrandbits(40)]),
+        d.getrandbits(d.randrange(1, 64)), d.choice([0, 1, 512, 1000, 4096, d.getrandbits(20)]),
         d.randrange(2), ROOM, d.choice([0, 1, 5, 20]),
     )),
     Twin("hex_dump_to_buffer", "int", lambda d: (

@@ -156,6 +156,16 @@ def test_sizes_in_three_digits(size: int, binary: bool, text: str) -> None:
     assert size_text(size, binary=binary) == text
 
 
+@pytest.mark.parametrize(
+    ("units", "text"),
+    [(0, b"8.19 kB"), (1, b"8.00 KiB"), (1 | 1 << 30, b"8.00KiB"), (1 | 3 << 30, b"8.00Ki")],
+)
+def test_what_is_left_out_of_a_size(guest: Guest, units: int, text: bytes) -> None:
+    buffer = guest.put(b"", room=16)
+    assert guest.call_int("string_get_size", 16, 512, units, buffer, 16) == len(text)
+    assert guest.string(buffer) == text
+
+
 def test_the_table_behind_isdigit() -> None:
     assert {byte for byte in range(256) if CTYPE[byte] & DIGIT} == set(b"0123456789")
     assert {byte for byte in range(256) if CTYPE[byte] & (DIGIT | HEX)} == set(b"0123456789abcdefABCDEF")

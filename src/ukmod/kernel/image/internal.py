@@ -197,7 +197,13 @@ def _protect(k: Kernel, address: int, pages: int, *, add: int = 0, remove: int =
     return 0
 
 
-@export("set_memory_ro", "set_memory_rox")
+@export()
+def set_memory_rox(k: Kernel, address: ULong, pages: Int) -> Int:
+    """int set_memory_rox(unsigned long addr, int numpages): for code, read-only and executable at once."""
+    return _protect(k, address, pages, remove=WRITE | NX)
+
+
+@export()
 def set_memory_ro(k: Kernel, address: ULong, pages: Int) -> Int:
     """int set_memory_ro(unsigned long addr, int numpages)."""
     return _protect(k, address, pages, remove=WRITE)

@@ -349,10 +349,13 @@ def strsep(k: Kernel, at: Ptr, separators: CStr) -> Ptr:
 
 @export("strreplace")
 def strreplace(k: Kernel, text: Ptr, old: Char, new: Char) -> Ptr:
-    """``char *strreplace(char *s, char old, char new)``: up to v6.4 the result is the end of the string."""
+    """``char *strreplace(char *str, char old, char new)``: up to v6.4 the result is the end of the string."""
     given = k.memory.cstring(text)
     k.memory.write(text, given.replace(bytes((old & 0xFF,)), bytes((new & 0xFF,))))
-    return text + len(given)
+    # What came with the other result and can be seen is the parameter's name, which was "s".
+    prototype = k.types.prototype("strreplace")
+    gives_start = prototype is not None and prototype.parameters[0].name == "str"
+    return text if gives_start else text + len(given)
 
 
 # -- copies in new memory: mm/util.c ----------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from errno import EINVAL
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
@@ -104,11 +104,25 @@ def size_text(size: int, *, binary: bool) -> str:
     return f"{size}{fraction} {units[unit] if unit < len(units) else 'UNK'}"
 
 
+STRING_UNITS_2: Final = 1
+STRING_UNITS_NO_SPACE: Final = 1 << 30
+STRING_UNITS_NO_BYTES: Final = 1 << 31
+
+
 @export(gpl=True)
-def string_get_size(k: Kernel, size: ULong, block: ULong, units: Int, buffer: Ptr, room: Int) -> None:
-    """``void string_get_size(u64 size, u64 blk_size, enum string_size_units, char *buf, int len)``."""
+def string_get_size(k: Kernel, size: ULong, block: ULong, units: UInt, buffer: Ptr, room: Int) -> Int:
+    """``int string_get_size(u64 size, u64 blk_size, const enum string_size_units, char *buf, int len)``.
+
+    The length of the text. Older kernels return nothing, and have only the lowest bit of ``units``.
+    """
+    text = size_text(size * block, binary=bool(units & STRING_UNITS_2))
+    if units & STRING_UNITS_NO_SPACE:
+        text = text.replace(" ", "")
+    if units & STRING_UNITS_NO_BYTES:
+        text = text.removesuffix("B")
     if room > 0:
-        k.memory.write(buffer, size_text(size * block, binary=bool(units)).encode()[: room - 1] + b"\0")
+        k.memory.write(buffer, text.encode()[: room - 1] + b"\0")
+    return len(text)
 
 
 @export()
