@@ -120,11 +120,9 @@ def damage(k: Kernel) -> str | None:
     if all did.
     """
     boot, image = k.core.boot, k.core.image
-    if boot is None or image is None or not boot.failed:
+    if boot is None or image is None or not boot.damage:
         return None
-    first = boot.failed[0]
-    count = f"{len(boot.failed)} of {len(boot.done)} steps of its initialisation failed"
-    return f"{image.image.path}: is it damaged? {count}, first {first.name}: {first.outcome}"
+    return f"{image.image.path}: is it damaged? {boot.damage}"
 
 
 def _elf(path: str) -> Elf:

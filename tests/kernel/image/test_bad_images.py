@@ -151,6 +151,18 @@ def test_an_export_that_lies(good: KernelImage, bad: Callable[..., Path]) -> Non
         k.boot()
 
 
+def test_code_that_cannot_be_run(good: KernelImage, tmp_path: Path) -> None:
+    """No segment is marked executable."""
+    data = bytearray(good.data)
+    (count,) = struct.unpack_from("<H", data, 56)
+    for at in range(64, 64 + 56 * count, 56):
+        data[at + 4] &= ~1
+    (tmp_path / "vmlinux").write_bytes(data)
+    text = r"vmlinux: cannot be brought up: (\d+) of \1 steps of its initialisation failed, first .*: oops: "
+    with Kernel(image=tmp_path / "vmlinux") as k, pytest.raises(MachineError, match=text):
+        k.boot()
+
+
 def test_initialisation_that_fails(
     good: KernelImage, bad: Callable[..., Path], kernel_package: Debian, capsys: pytest.CaptureFixture[str]
 ) -> None:

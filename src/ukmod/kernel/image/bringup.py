@@ -192,6 +192,14 @@ class Boot:
         """Steps that did not return."""
         return tuple(step for step in self.done if not step.outcome.lstrip("-").isdigit())
 
+    @property
+    def damage(self) -> str:
+        """How much went wrong, which in a kernel that is whole is nothing; empty if nothing did."""
+        if not (failed := self.failed):
+            return ""
+        count = f"{len(failed)} of {len(self.done)} steps of its initialisation failed"
+        return f"{count}, first {failed[0].name}: {failed[0].outcome}"
+
 
 def bring_up(k: Kernel, image: MappedImage) -> Boot:
     """Make the image ready for modules."""

@@ -85,7 +85,7 @@ def boot(
 
 def _brought_up(image: KernelImage, types: Types, options: Mapping[str, Any]) -> Kernel:
     try:
-        return Kernel(types, image=image, **options)
+        k = Kernel(types, image=image, **options)
     except (
         MachineError,
         LimitError,
@@ -93,6 +93,11 @@ def _brought_up(image: KernelImage, types: Types, options: Mapping[str, Any]) ->
         if error.subject:
             raise
         raise MachineError(f"cannot be brought up: {error}", subject=image.path) from error
+    assert k.boot is not None
+    if 2 * len(k.boot.failed) > len(k.boot.done):
+        k.close()
+        raise MachineError(f"cannot be brought up: {k.boot.damage}", subject=image.path)
+    return k
 
 
 def _program() -> str | None:
