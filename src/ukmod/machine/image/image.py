@@ -152,8 +152,7 @@ class KernelImage:
         """The raw BTF; FormatError for a kernel built without CONFIG_DEBUG_INFO_BTF."""
         content = self.vmlinux.content(".BTF")
         if not content:
-            text = "has no BTF (CONFIG_DEBUG_INFO_BTF): name a file that has it with --btf"
-            raise FormatError(text, path=self.path)
+            raise FormatError("has no BTF (CONFIG_DEBUG_INFO_BTF)", path=self.path)
         return content
 
     @cached_property

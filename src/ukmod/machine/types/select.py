@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ukmod.errors import LayoutError
+from ukmod.errors import FormatError, LayoutError
 from ukmod.kmod.elf import ET_REL, Elf
 from ukmod.machine.types.btf import Btf, is_btf
 from ukmod.machine.types.dwarf import Dwarf
@@ -87,7 +87,14 @@ def _of_kernel(kernel: str | KernelImage, *, needed: bool) -> list[Graph]:
     """
     if isinstance(kernel, str):
         return [read_types(kernel)]
-    return [Later(kernel.path, partial(kernel_types, kernel))] if needed or kernel.has_btf else []
+    return [Later(kernel.path, partial(_needed_types, kernel))] if needed or kernel.has_btf else []
+
+
+def _needed_types(image: KernelImage) -> Btf:
+    if not image.has_btf:
+        text = "has no BTF (CONFIG_DEBUG_INFO_BTF): name a file that has it with --btf"
+        raise FormatError(text, path=image.path)
+    return kernel_types(image)
 
 
 def kernel_types(image: KernelImage) -> Btf:
