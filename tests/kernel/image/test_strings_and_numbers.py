@@ -50,6 +50,7 @@ LETTERS = (0, ord("a"), ord("A"), 0xE9, 0x161, 0xFFFF_FFE9)
 EMPTY = bytes(8)
 ROOM = b"q" * 48
 LISTS: tuple[int | bytes, ...] = (0, b"\0", b"\n\\ab\0", b"\xff\x01\0")
+COUNTS = (0, 1, 2, 3, (1 << 31) - 1, 1 << 31, 0xC000_0000, 0xFFFF_FFFF)
 BASES = (0, 2, 7, 8, 10, 16)
 
 NUMBERS = [
@@ -86,6 +87,13 @@ NUMBERS = [
     *(
         Twin(name, "unsigned long", lambda d: (d.getrandbits(d.randrange(33)), d.getrandbits(9)))
         for name in ("gcd", "lcm", "lcm_not_zero")
+    ),
+    Twin("iter_div_u64_rem", "unsigned int", lambda d: (
+        d.randrange(10 * (divisor := d.randrange(1, 1 << 32))), divisor, EMPTY)),
+    Twin("__clzdi2", "int", lambda d: (d.getrandbits(63) >> d.randrange(63) | 1,)),
+    *(
+        Twin(name, "bool", lambda d: (d.choice(COUNTS).to_bytes(4, "little"),))
+        for name in ("refcount_dec_if_one", "refcount_dec_not_one")
     ),
     Twin("reciprocal_value", "unsigned long", lambda d: (d.randrange(1, 1 << d.randrange(1, 33)),)),
     Twin("rational_best_approximation", "void", lambda d: (
