@@ -137,8 +137,13 @@ def insert_file(
 
 def _insert_image(host: Host, image: bytes, params: str, force: int, log: LibraryLog) -> None:
     if force & (INIT_IGNORE_MODVERSIONS | INIT_IGNORE_VERMAGIC):
+        from ukmod.kmod.elf import Elf
         from ukmod.kmod.strip import strip_versions
 
+        try:
+            Elf(image)
+        except UkmodError as error:  # of which libkmod says no more than this
+            raise OSError(error.errno, os.strerror(error.errno)) from error
         try:
             image = strip_versions(
                 image,

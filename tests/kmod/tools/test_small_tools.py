@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.elfwriter import module
 from tests.kmod.fakehost import FakeHost, memory_tree
 
 from ukmod.kmod.host import Host
@@ -51,6 +52,29 @@ class TestInsmod:
         host.failures["my_mod"] = [number]
         assert self.run(host, "/my-mod.ko") == 1
         assert host.stderr.text == f"insmod: ERROR: could not insert module /my-mod.ko: {reason}\n"
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (module("m")[:40], "insmod: ERROR: could not insert module /my-mod.ko: Invalid parameters\n"),
+            (b"#!/bin/sh", "insmod: ERROR: could not insert module /my-mod.ko: Invalid module format\n"),
+            (
+                module("my_mod"),
+                (
+                    "insmod: ERROR: Failed to strip version information: No data available\n"
+                    "insmod: ERROR: could not insert module /my-mod.ko: No data available\n"
+                ),
+            ),
+        ],
+        ids=["cut off", "no ELF file", "without a vermagic"],
+    )
+    def test_force_where_the_kernel_has_no_flags_for_it(
+        self, host: FakeHost, tmp_path: Path, content: bytes, said: str
+    ) -> None:
+        (tmp_path / "my-mod.ko").write_bytes(content)
+        host.failures["my_mod"] = [errno.ENOSYS]
+        assert self.run(host, "-f", "/my-mod.ko") == 1
+        assert host.stderr.text == said
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

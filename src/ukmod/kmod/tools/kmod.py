@@ -28,7 +28,7 @@ Options:
 Commands:
   help         show help message
   list         list currently loaded modules
-  static-nodes outputs the static-node information installed with the currently running kernel
+  static-nodes output the static-node information installed with the currently running kernel
 
 kmod also handles gracefully if called from following symlinks:
   lsmod        compat lsmod command
