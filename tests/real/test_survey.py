@@ -20,7 +20,7 @@ from ukmod.kernel.verdict import Verdict as Found
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DIFFERENT = {
-    "jitterentropy_rng": "QEMU's clock counts instructions, in which the module finds no jitter",
+    "jitterentropy_rng": "QEMU's clock counts instructions, which has no jitter; without -icount it loads",
     "test_user_copy": "it maps memory into its process, which has no address space here",
 }
 """Modules that need not do the same, and why."""
