@@ -23,7 +23,7 @@ from functools import cache
 from typing import TypeVar
 
 from ukmod.errors import KernelPanic, LoadError, MachineError, NotFoundError, UkmodError
-from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.api import DEFERRED, Kernel, open_tree
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.oops import Warn
@@ -74,6 +74,8 @@ Outcome = tuple[str, str, str]
 """Kind, cause and unload of a verdict."""
 LOADS: Outcome = ("loads", "", "")
 T = TypeVar("T")
+SOON = 2.0
+"""Virtual seconds after which most of what was deferred is done; waiting so long costs little."""
 _TICK = 0.01
 """Seconds: no timer can be set to less than nothing."""
 
@@ -199,23 +201,24 @@ def _leaks(k: Kernel, file: str, seconds: float, outcome: Outcome, before: froze
     and that for good, is tried again.
     """
     slab = k.core.slab
-    if outcome[0] not in ("loads", "refuses") or _module(file) in k.modules:
+    if outcome[0] not in ("loads", "refuses") or _module(file) in k.modules or slab.in_use() <= before:
         return ()
-    if not slab.in_use() <= before:
-        _settle(k)
-    if not (left := slab.leaks(known=before)):
+    _wait(k, SOON)
+    if (between := slab.in_use()) <= before:
         return ()
-    before = slab.in_use()
     again = _outcome(k, lambda: _load(k, file))
     if again == LOADS:
         again = _outcome(k, lambda: _live(k, file, seconds))
-    _settle(k)
-    return slab.leaks(known=before) if again == outcome else left
+    _wait(k, SOON)
+    known = between if again == outcome else before
+    if not slab.in_use() <= known:
+        _wait(k, DEFERRED)
+    return slab.leaks(known=known)
 
 
-def _settle(k: Kernel) -> None:
+def _wait(k: Kernel, seconds: float) -> None:
     with suppress(KernelPanic):
-        k.settle()
+        k.run(seconds)
 
 
 def _with_leaks(verdict: Verdict, leaks: Sequence[Leak]) -> Verdict:
