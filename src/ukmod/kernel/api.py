@@ -268,8 +268,17 @@ class Kernel:
         self.core.run(seconds)
 
     def settle(self) -> None:
-        """Let so much virtual time pass that all is done that was left to RCU, work queues and timers."""
-        self.core.run(DEFERRED)
+        """Let so much virtual time pass that all is done that was left to RCU, work queues and timers.
+
+        Nobody waits for it, even where time is real otherwise.
+        """
+        clock = self.core.clock
+        realtime = clock.realtime
+        clock.begin(realtime=False)
+        try:
+            self.core.run(DEFERRED)
+        finally:
+            clock.begin(realtime=realtime)
 
     # -- looking --------------------------------------------------------------------------------------
 
