@@ -20,6 +20,8 @@ class Workers:
     executor: Executor
     work: Callable[[Settings, Sequence[str]], list[Verdict]]
     count: int
+    damage: Callable[[], str] = str
+    """What was found wrong with the image so far."""
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def local(jobs: int) -> Iterator[Workers]:
     surveyors = Surveyors()
     with ThreadPoolExecutor(jobs) as executor:
         try:
-            yield Workers(executor, surveyors.batch, jobs)
+            yield Workers(executor, surveyors.batch, jobs, lambda: surveyors.damage)
         finally:
             surveyors.stop()
             executor.shutdown(cancel_futures=True)

@@ -103,8 +103,11 @@ def _survey(
                     journal.add(verdict)
                 found[verdict.name] = verdict
                 progress.add(verdict.classification)
+            damage = workers.damage()
     finally:
         progress.end()
+    if damage:
+        sys.stderr.write(f"ukmod survey: {settings.image}: is it damaged? {damage}\n")
 
 
 def _tree(root: str, release: str | None) -> Tree:

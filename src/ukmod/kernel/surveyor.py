@@ -6,7 +6,7 @@ cluster, has a fresh process try them, and keeps it, as bringing up a kernel tak
 lines of JSON::
 
     > {"settings": {...}, "names": [...]}
-    < {"ready": true}                        the kernel is up
+    < {"ready": true, "damage": ""}          the kernel is up, and what of it is not
     < {"verdict": {...}}                     one for each name, in any order
     < {"done": true}, or {"error": "..."}
 
@@ -64,6 +64,8 @@ class Surveyors:
     def __init__(self) -> None:
         self._mine = threading.local()
         self._all: list[Child] = []
+        self.damage = ""
+        """What of the image's own initialisation failed; empty if nothing did."""
         self._stopped = False
 
     def batch(self, settings: Settings, names: Sequence[str]) -> list[Verdict]:
@@ -99,8 +101,9 @@ class Surveyors:
             child.stdin.flush()
         for line in child.stdout:
             match json.loads(line):
-                case {"ready": _}:
+                case {"ready": _, "damage": damage}:
                     child.is_up = True
+                    self.damage = damage
                 case {"verdict": values}:
                     verdict = Verdict.of(values)
                     found[verdict.name] = verdict
@@ -168,8 +171,8 @@ def serve(asked: Iterable[bytes], answers: IO[bytes]) -> None:
         question = json.loads(line)
         settings = Settings(**question["settings"])
         try:
-            booted(settings)
-            answer(ready=True)
+            boot = booted(settings).core.boot
+            answer(ready=True, damage=boot.damage if boot is not None else "")
             for verdict in survey_each(settings, question["names"]):
                 answer(verdict=asdict(verdict))
             answer(done=True)

@@ -170,8 +170,10 @@ def test_initialisation_that_fails(
     address = good.symbols.get("sock_init")
     assert address is not None
     path = bad("vmlinux", ".init.text", place(good, ".init.text", address), b"\x0f\x0b" * 8)
-    module = kernel_package.modules / "kernel/lib/crc7.ko"
-    cli.main(["ukmod", "run", str(module), "--kernel", str(path)])
-    err = capsys.readouterr().err
-    assert err.startswith(f"ukmod run: {path}: is it damaged? ")
-    assert " steps of its initialisation failed, first sock_init: oops: " in err
+    tree = ["-d", str(kernel_package.image), "-S", kernel_package.release, "--kernel", str(path)]
+    for command in ("run", "survey"):
+        cli.main(["ukmod", command, *tree, "crc7"])
+        err = capsys.readouterr().err
+        assert f"ukmod {command}: {path}: is it damaged? " in err
+        assert " steps of its initialisation failed, first sock_init: oops: " in err
+        assert err.count("\n") == 1
