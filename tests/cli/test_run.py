@@ -259,6 +259,27 @@ class TestKernel:
         assert err.startswith(f"ukmod run: using {kernel.vmlinuz}: Python ")
 
     @pytest.mark.real
+    def test_what_it_makes_once_and_keeps_is_no_leak(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Slabs of a radix tree, for the first disk."""
+        kernel = debian.require()
+        assert run("-d", kernel.image, "-S", kernel.release, "loop") == 0
+        assert "clean: no failure" in capsys.readouterr().out
+
+    @pytest.mark.real
+    def test_what_is_lost_each_time_is_one(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """dccp_fini() destroys one of dccp_init()'s two caches."""
+        kernel = debian.require()
+        assert run("-d", kernel.image, "-S", kernel.release, "dccp") == 1
+        (line,) = capsys.readouterr().out.partition("memory leaked:\n")[2].splitlines()
+        assert line.startswith("  1 object of kmem_cache, 8408 bytes, from dccp_init+")
+
+    @pytest.mark.real
+    def test_what_it_needs_may_have_hyphens(self, capsys: pytest.CaptureFixture[str]) -> None:
+        kernel = debian.require()
+        assert run("-d", kernel.image, "-S", kernel.release, "snd-dummy") == 0
+        assert "unloaded: snd_dummy, snd_pcm, snd_timer, snd, soundcore\n" in capsys.readouterr().out
+
+    @pytest.mark.real
     def test_one_that_is_named_and_is_another_kernel_s(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The kernel's own word, and which image would have done."""
         other = debian.require_other("cloud")

@@ -42,7 +42,9 @@ OTHER_WORDS = {
     "test_user_copy": "see above",
 }
 """Modules that need not log the same, and why."""
-_PROC_ROOT = "snd_info_card_disconnect() clears card->proc_root, which snd_info_card_free() was to free"
+_PROC_ROOT = (
+    "snd_info_card_disconnect() forgets what snd_info_card_free() was to free; snd keeps it till it goes"
+)
 LEAK = {
     "dccp": "dccp_fini() destroys one of the two caches that dccp_init() creates",
     "null_blk": "a software queue that two hardware queues have is added to sysfs twice and deleted once",

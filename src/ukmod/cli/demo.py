@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
         k.run(SECONDS)
         for name in ("send_signal", "signal_handling"):
             k.rmmod(name)
-        outcome = outcome_of(k, [], ["send_signal", "signal_handling"])
+        outcome = outcome_of(k, [], ["send_signal", "signal_handling"], k.leaks())
         picture = path_taken(k.core.trace.steps)
     if options.json:
         print_json(outcome)

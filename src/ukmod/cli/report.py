@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 
 
@@ -28,11 +30,11 @@ class Outcome:
     dmesg: tuple[dict[str, object], ...]
 
 
-def outcome_of(k: Kernel, failures: list[str], unloaded: list[str]) -> Outcome:
+def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequence[Leak]) -> Outcome:
     """Gather what is to be said of a run before its machine is taken down."""
     core = k.core
     threads = tuple(f"{core.tasks.comm(t)} (pid {t.pid}) of {t.owner}" for t in k.threads)
-    leaks = tuple(str(leak) for leak in k.leaks())
+    leaks = tuple(map(str, lost))
     reports = tuple(str(report) for report in k.reports)
     oopses = tuple(str(oops) for oops in k.oopses)
     warnings = tuple(str(warning) for warning in k.warnings)

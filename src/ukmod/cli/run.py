@@ -11,6 +11,8 @@ from ukmod.cli import kernel_image
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
 from ukmod.errors import LoadError, MachineError, UkmodError, UsageError
 from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.leaks import recurring
+from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.printk import Record
 from ukmod.kernel.survey import load_order
 from ukmod.kmod.modfile import ModuleFile
@@ -156,7 +158,8 @@ def _needed(tree: Tree | None, module: str) -> list[str]:
             info = read_module(file, module, signature=False, build_id=False)
     except (OSError, UkmodError):
         return []
-    known = [name for name in info.depends if tree.dependency_line(name) is not None]
+    names = [name.replace("-", "_") for name in info.depends]
+    known = [name for name in names if tree.dependency_line(name) is not None]
     files = dict.fromkeys(file for name in known for file in load_order(tree, name))
     return [tree.files.real(tree.path(file)) for file in files]
 
@@ -191,23 +194,35 @@ def run(
     """Load what it needs and the module, wait, unload; what came of it."""
     failures: list[str] = []
     unloaded: list[str] = []
-    try:
-        try:
-            for other in needed:
-                if modname_from_path(other) not in k.modules:  # another may have requested it
-                    k.insmod(other)
-            k.insmod(module, params)
-        except LoadError as error:
-            failures.append(f"insmod: {error}")
+
+    def live(unloaded: list[str]) -> list[str]:
+        failures = _load(k, module, params, needed)
         if k.modules or not failures:
             k.run(seconds)
-        if unload:
-            failures += _unload(k, unloaded)
+        return failures + (_unload(k, unloaded) if unload else [])
+
+    leaks: Sequence[Leak] = ()
+    try:
+        failures = live(unloaded)
         if k.leaks():
             k.settle()
+        leaks = recurring(k, lambda: live([]))
     except MachineError as error:
         failures.append(f"the machine stopped: {error}")
-    return outcome_of(k, failures, unloaded)
+        leaks = k.leaks()
+    return outcome_of(k, failures, unloaded, leaks)
+
+
+def _load(k: Kernel, module: str, params: str, needed: Sequence[str]) -> list[str]:
+    """Load a module, and first what it needs; why that failed."""
+    try:
+        for other in needed:
+            if modname_from_path(other) not in k.modules:  # another may have requested it
+                k.insmod(other)
+        k.insmod(module, params)
+    except LoadError as error:
+        return [f"insmod: {error}"]
+    return []
 
 
 def _unload(k: Kernel, unloaded: list[str]) -> list[str]:

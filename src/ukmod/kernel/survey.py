@@ -16,14 +16,14 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from errno import errorcode
 from functools import cache
 from typing import TypeVar
 
 from ukmod.errors import KernelPanic, LoadError, MachineError, NotFoundError, UkmodError
-from ukmod.kernel.api import DEFERRED, Kernel, open_tree
+from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.leaks import lost
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.oops import Warn
@@ -74,8 +74,6 @@ Outcome = tuple[str, str, str]
 """Kind, cause and unload of a verdict."""
 LOADS: Outcome = ("loads", "", "")
 T = TypeVar("T")
-SOON = 2.0
-"""Virtual seconds after which most of what was deferred is done; waiting so long costs little."""
 _TICK = 0.01
 """Seconds: no timer can be set to less than nothing."""
 
@@ -195,30 +193,15 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
 
 
 def _leaks(k: Kernel, file: str, seconds: float, outcome: Outcome, before: frozenset[int]) -> Sequence[Leak]:
-    """What a module that has gone, or was refused, costs each time; ``before`` it was tried, this was in use.
-
-    What the kernel makes once, for the first who needs it, and keeps is no leak. So who has left something,
-    and that for good, is tried again.
-    """
-    slab = k.core.slab
-    if outcome[0] not in ("loads", "refuses") or _module(file) in k.modules or slab.in_use() <= before:
+    """What a module loses each time that it goes, or is refused; this was in use ``before`` the first."""
+    if outcome[0] not in ("loads", "refuses") or _module(file) in k.modules:
         return ()
-    _wait(k, SOON)
-    if (between := slab.in_use()) <= before:
-        return ()
-    again = _outcome(k, lambda: _load(k, file))
-    if again == LOADS:
-        again = _outcome(k, lambda: _live(k, file, seconds))
-    _wait(k, SOON)
-    known = between if again == outcome else before
-    if not slab.in_use() <= known:
-        _wait(k, DEFERRED)
-    return slab.leaks(known=known)
 
+    def again() -> bool:
+        second = _outcome(k, lambda: _load(k, file))
+        return outcome == (_outcome(k, lambda: _live(k, file, seconds)) if second == LOADS else second)
 
-def _wait(k: Kernel, seconds: float) -> None:
-    with suppress(KernelPanic):
-        k.run(seconds)
+    return lost(k, before, again)
 
 
 def _with_leaks(verdict: Verdict, leaks: Sequence[Leak]) -> Verdict:

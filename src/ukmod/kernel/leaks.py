@@ -1,0 +1,76 @@
+"""Leaks: what each load and unload of a module loses, as against what a kernel makes once and keeps.
+
+The first who needs a slab of a radix tree, a class in sysfs or a list of static calls has the kernel make it,
+and for whoever comes later it is there. Only a second cycle tells that from a leak.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from ukmod.errors import KernelPanic, UkmodError
+from ukmod.kernel.api import DEFERRED, Kernel
+from ukmod.kernel.mm.slab import Leak
+
+SOON = 2.0
+"""Virtual seconds after which most of what was deferred is done; waiting so long costs little."""
+
+
+def lost(k: Kernel, before: frozenset[int], again: Callable[[], bool]) -> Sequence[Leak]:
+    """What a module that has gone costs each time, whoever allocated it.
+
+    before: what was in use before it was loaded. again: have it live once more; did it go as the first time?
+    """
+    slab = k.core.slab
+    if slab.in_use() <= before:
+        return ()
+    _wait(k, SOON)
+    if (between := slab.in_use()) <= before:
+        return ()
+    known = between if again() else before
+    _wait(k, SOON)
+    if not slab.in_use() <= known:
+        _wait(k, DEFERRED)
+    return slab.leaks(known=known)
+
+
+def _wait(k: Kernel, seconds: float) -> None:
+    with suppress(KernelPanic):
+        k.run(seconds)
+
+
+def recurring(k: Kernel, again: Callable[[], object]) -> Sequence[Leak]:
+    """Those of ``k.leaks()`` that grow if the modules live once more, as they do in a copy of this process.
+
+    All of them, where there can be no copy, or where no image makes things that it keeps.
+    """
+    found = k.leaks()
+    if not found or k.core.image is None or not hasattr(os, "fork"):
+        return found
+    reader, writer = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            k.core.cpu.after_fork()
+            k.core.log.on_record.clear()
+            with suppress(UkmodError):
+                again()
+                k.settle()
+                again_found = [[*_place(leak), leak.count] for leak in k.leaks()]
+                os.write(writer, json.dumps(again_found).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        answer = file.read()
+    os.waitpid(pid, 0)
+    if not answer:
+        return found
+    counts = {(kind, where): count for kind, where, count in json.loads(answer)}
+    return [leak for leak in found if counts.get(_place(leak), 0) > leak.count]
+
+
+def _place(leak: Leak) -> tuple[str, str]:
+    return leak.kind, str(leak.track.where)
