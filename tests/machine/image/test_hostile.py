@@ -17,17 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.machine.btfwriter import small_kernel
 from tests.machine.image.test_payload import lzop
-from tests.machine.imagewriter import bzimage, many_symbols, vmlinux
+from tests.machine.imagewriter import BASE, bzimage, many_symbols, vmlinux
 
-from ukmod.errors import LimitError, UkmodError
+from ukmod.errors import FormatError, LimitError, UkmodError
 from ukmod.machine.image import KernelImage
+from ukmod.machine.image.kallsyms import read_kallsyms
+from ukmod.machine.image.ksymtab import read_exports
 from ukmod.machine.image.payload import unpack
 from ukmod.machine.image.symbols import SymbolTable
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.machine.types import types_for
 from ukmod.machine.types.wanted import WANTED
 
-VMLINUX = vmlinux(btf=small_kernel().data(), symbols=many_symbols(600))
+VMLINUX = vmlinux(btf=small_kernel().data(), symbols=many_symbols(1100))
 PACKED = bzimage(gzip.compress(VMLINUX))
 LIMIT = 1 << 20
 
@@ -57,6 +59,12 @@ def ask_everything(path: Path, data: bytes) -> None:
     for question in QUESTIONS:
         with contextlib.suppress(UkmodError):
             question(KernelImage(str(path), cache="", limit=LIMIT))
+
+
+def test_one_that_is_whole_answers_everything(file: Path) -> None:
+    file.write_bytes(PACKED)
+    for question in QUESTIONS:
+        question(KernelImage(str(file), cache="", limit=LIMIT))
 
 
 def parts() -> dict[str, range]:
@@ -119,6 +127,45 @@ def test_no_table_of_symbols(data: bytes, count: int) -> None:
     with contextlib.suppress(ValueError):
         table = SymbolTable.from_bytes(count.to_bytes(8, "little") + data)
         assert len(list(table)) == count
+
+
+# -- what takes no end of time or memory, if it is let ----------------------------------------------------
+
+
+def with_rodata(data: bytes) -> Vmlinux:
+    """VMLINUX with another .rodata, at its end, and no banner elsewhere."""
+    image = bytearray(VMLINUX.replace(b"Linux version", b"Other version"))
+    section = Vmlinux(VMLINUX).section(".rodata")
+    assert section is not None
+    header = len(VMLINUX) - 64 * len(Vmlinux(VMLINUX).sections) + 64 * section.index
+    struct.pack_into("<QQ", image, header + 24, len(image), len(data))
+    return Vmlinux(bytes(image) + data)
+
+
+def test_a_banner_that_does_not_end() -> None:
+    with pytest.raises(FormatError, match="no version banner"):
+        with_rodata(b"Linux version x " + b"#1" * (1 << 20)).banner()
+
+
+def test_tables_of_tokens_everywhere() -> None:
+    assert read_kallsyms(with_rodata(b"".join(b"%d\0" % digit for digit in range(10)) * (1 << 17))) == []
+
+
+def test_a_symbol_s_name_without_end() -> None:
+    names = many_symbols() | {"x" * 1100: ("T", BASE + (1 << 20))}
+    with pytest.raises(FormatError, match="kallsyms has a name of 1101 bytes"):
+        read_kallsyms(Vmlinux(vmlinux(symbols=names)))
+
+
+def test_an_export_s_name_without_end() -> None:
+    """Each of many exports could have all the rest of the strings for its name."""
+    section = Vmlinux(VMLINUX).section("__ksymtab_strings")
+    assert section is not None
+    data = bytearray(VMLINUX)
+    header = len(VMLINUX) - 64 * len(Vmlinux(VMLINUX).sections) + 64 * section.index
+    struct.pack_into("<QQ", data, header + 24, len(data), 1 << 20)
+    with pytest.raises(FormatError, match=r"__ksymtab\[0\] has no name"):
+        read_exports(Vmlinux(bytes(data) + b"x" * (1 << 20)))
 
 
 # -- bombs ------------------------------------------------------------------------------------------------

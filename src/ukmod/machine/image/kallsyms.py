@@ -23,7 +23,11 @@ _TOKENS = 256
 _LONGEST = 2 + 0x3FFF
 """Bytes of a packed name: its length, of 14 bits at most, and so many tokens."""
 _MARKED = 256
-_SYMBOLS = 1 << 22
+_SYMBOLS = 1 << 20
+_LONGEST_NAME = 1024
+"""Bytes of a name, and of a token; KSYM_NAME_LEN is 512."""
+_TRIES = 256
+"""Places at which a table of tokens may seem to be."""
 _KERNEL = 0xFFFFFFFF80000000
 _WORD = 8
 
@@ -67,7 +71,9 @@ def _data(vmlinux: Vmlinux) -> bytes:
 def _find_tokens(data: bytes) -> _Tokens | None:
     """The token of a digit is the digit itself: ten in a row are a table, if an index of it follows."""
     at = data.find(_DIGITS)
-    while at >= 0:
+    for _ in range(_TRIES):
+        if at < 0:
+            break
         end = at
         for _ in range(_TOKENS - ord("0")):
             end = data.find(b"\0", end) + 1
@@ -89,7 +95,7 @@ def _split_tokens(table: bytes, index: tuple[int, ...]) -> list[bytes] | None:
     tokens = table.split(b"\0")[:-1]
     place = 0
     for token, offset in zip(tokens, index, strict=False):
-        if offset != place:
+        if offset != place or len(token) > _LONGEST_NAME:
             return None
         place += len(token) + 1
     return tokens if len(tokens) == _TOKENS else None
@@ -149,7 +155,10 @@ def _names(
             at += 1
         if at + length > end:
             raise FormatError(f"kallsyms has only {number} of {count} names", path=vmlinux.path)
-        yield b"".join(map(expand, data[at : at + length])).decode("utf-8", "replace")
+        name = b"".join(map(expand, data[at : at + length]))
+        if len(name) > _LONGEST_NAME:
+            raise FormatError(f"kallsyms has a name of {len(name)} bytes", path=vmlinux.path)
+        yield name.decode("utf-8", "replace")
         at += length
 
 

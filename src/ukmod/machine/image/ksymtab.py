@@ -18,6 +18,10 @@ _NAMESPACED, _PLAIN = 12, 8
 """Sizes of struct kernel_symbol: offsets from where they stand to value, name and, since 5.4, namespace."""
 _MASK = (1 << 64) - 1
 _LONGEST_NAMESPACE = 64
+_LONGEST_NAME = 1024
+"""Bytes; KSYM_NAME_LEN is 512."""
+_EXPORTS = 1 << 18
+"""In a table; Debian's kernels have some 10,000."""
 
 
 class Export(NamedTuple):
@@ -55,15 +59,17 @@ def _read_table(
     data = vmlinux.elf.section_data(section)
     size = _entry_size(data, crcs, section.addr, strings)
     count = len(data) // size
-    if len(data) % size or (crcs and len(crcs) != 4 * count):
+    if size not in (_PLAIN, _NAMESPACED) or len(data) % size or (crcs and len(crcs) != 4 * count):
         raise FormatError(f"{section.name} has half an entry", path=vmlinux.path, offset=section.offset)
+    if count > _EXPORTS:
+        raise FormatError(f"{section.name} has {count} entries", path=vmlinux.path, offset=section.offset)
     sums: list[int | None] = [*struct.unpack(f"<{count}I", crcs)] if crcs else [None] * count
     first, text = strings
     for index, crc in enumerate(sums):
         here = section.addr + index * size
         value, name = struct.unpack_from("<ii", data, index * size)
         name_at = here + 4 + name - first
-        if not 0 <= name_at < len(text):
+        if not 0 <= name_at < len(text) or text.find(0, name_at, name_at + _LONGEST_NAME) < 0:
             at = section.offset + index * size
             raise FormatError(f"{section.name}[{index}] has no name", path=vmlinux.path, offset=at)
         (space,) = struct.unpack_from("<i", data, index * size + 8) if size == _NAMESPACED else (0,)

@@ -6,6 +6,7 @@ import mmap
 import re
 import struct
 from dataclasses import dataclass
+from itertools import chain
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import ET_REL, SHT_NOBITS, Elf, Section
@@ -21,8 +22,9 @@ _OTHERS = {b"ARM\x64": "arm64", b"RSC\x05": "RISC-V"}
 _PT_LOAD = 1
 _PHOFF, _PHENTSIZE = 32, 54
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_BANNER = re.compile(rb"Linux version \S+ [ -~]*#\d[ -~]*\n")
+_BANNER = re.compile(rb"Linux version [!-~]{1,200}+ [ -~]{1,1000}+\n")
 """``linux_banner``. Before it stands another that the build number, after the ``#``, was never put into."""
+_BUILD = re.compile(rb"#\d")
 _VERMAGIC_WORDS = frozenset(b"SMP preempt preempt_rt mod_unload modversions".split())
 _STRING_LIMIT = 4096
 
@@ -118,10 +120,10 @@ class Vmlinux:
         """Return ``linux_banner``, without the newline; FormatError if there is none."""
         section = self.elf.section(".rodata")
         start = 0 if section is None or section.type == SHT_NOBITS else min(section.offset, len(self.data))
-        match = _BANNER.search(self.data, start) or _BANNER.search(self.data)
-        if match is None:
-            raise FormatError("no version banner: it is no kernel", path=self.path)
-        return match[0][:-1].decode("ascii", "replace")
+        for match in chain(_BANNER.finditer(self.data, start), _BANNER.finditer(self.data)):
+            if _BUILD.search(match[0]):
+                return match[0][:-1].decode("ascii")
+        raise FormatError("no version banner: it is no kernel", path=self.path)
 
     def vermagic(self, release: str) -> str:
         """Return the vermagic that modules must have, "" if it is not found.
