@@ -58,6 +58,22 @@ def test_names_that_are_not_ascii() -> None:
     assert (names, weak) == (["caf\xe9", "\udcff"], {"\udcff"})
 
 
+@targets
+def test_where_the_global_symbols_begin_is_not_believed(target: Target) -> None:
+    data = bytearray(elfwriter.module(needs=["b", "a"], target=target))
+    elf = Elf(bytes(data))
+    table = next(section.index for section in elf.sections if section.name == ".symtab")
+    at = elf.layout.header.unpack_from(data)[5] + table * elf.layout.section.size
+    fields = [*elf.layout.section.unpack_from(data, at)]
+    fields[7] = 1000  # sh_info
+    elf.layout.section.pack_into(data, at, *fields)
+    assert needed_names(Elf(bytes(data)))[0] == ["b", "a"]
+
+
+def test_a_symbol_that_is_weak_here_and_strong_there_is_not_weak() -> None:
+    assert needed_names(Elf(elfwriter.module(needs=["s"], weak=["s", "w"]))) == (["s", "s", "w"], {"w"})
+
+
 def test_register_declarations_of_sparc_are_not_needed() -> None:
     sparc = Target(64, "big", 43)
     data = elfwriter.elf([], [Symbol("%g2", type=13), Symbol("printk")], target=sparc)

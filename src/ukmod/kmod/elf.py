@@ -201,7 +201,9 @@ class Elf:
         self._first: dict[int, int] = {}
         if not 0 < names < count:
             raise self.error(f"the section of section names, {names}, does not exist", 0)
-        _name, at, size = layout.place.unpack_from(self._table, names * entry_size)
+        name, at, size = layout.place.unpack_from(self._table, names * entry_size)
+        if name >= size:
+            raise self.error(f"the section names' own name, at {name}, is not among them", offset)
         self._names = self.read(at, size, "the section names")
         if not self._names.endswith(b"\0"):
             raise self.error("the section names do not end", at + size)

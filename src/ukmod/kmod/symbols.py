@@ -29,6 +29,8 @@ __all__ = [
 
 _CRC = b"__crc_"
 _NAMESPACE = "__kstrtabns_"
+_SHNDX = {32: 14, 64: 6}
+"""Where st_shndx, of two bytes, is in a symbol."""
 _NO_CRC = 2**64 - 1
 """libkmod's answer for a CRC that lies outside its section."""
 
@@ -122,6 +124,9 @@ def needed_names(elf: Elf) -> tuple[list[str], set[str]]:
         strtab += b"\0"
     names = [strtab[at : strtab.find(0, at)] for at in names_at]
     weak = [name for name, info in zip(names, infos, strict=True) if info >> 4 == STB_WEAK]
+    if weak:
+        strong = {name for name, info in zip(names, infos, strict=True) if info >> 4 != STB_WEAK}
+        weak = [name for name in weak if name not in strong]
     names += _versioned_only(elf, names)
     return _texts([name for name in names if name] if b"" in names else names), set(_texts(weak))
 
@@ -134,12 +139,25 @@ def _texts(names: list[bytes]) -> list[str]:
 def _undefined(elf: Elf, symtab: bytes) -> tuple[list[int], bytes]:
     """Return the undefined symbols with names, after the local ones: each one's st_name and st_info."""
     brief = elf.layout.brief
-    part = symtab[elf.first_global(b".symtab") * brief.size :]
+    start = elf.first_global(b".symtab") * brief.size
+    if _has_undefined(elf, symtab[brief.size : start]):
+        start = brief.size  # what is said of the first global symbol is a lie
+    part = symtab[start:]
     entries = [entry for entry in brief.iter_unpack(part) if not entry[2] and entry[0]]
     if elf.machine in (EM_SPARC, EM_SPARCV9):
         # There these declare a global register: nothing to resolve.
         entries = [entry for entry in entries if entry[1] & 15 != STT_SPARC_REGISTER]
     return [entry[0] for entry in entries], bytes([entry[1] for entry in entries])
+
+
+def _has_undefined(elf: Elf, symbols: bytes) -> bool:
+    """Tell whether there is an undefined symbol among some. Each column of bytes is looked at as a whole, for
+    they are many, and none should be.
+    """
+    size = elf.layout.symbol.size
+    at = _SHNDX[elf.bits]
+    low, high = symbols[at::size], symbols[at + 1 :: size]
+    return 0 in low and 0 in high and (0, 0) in zip(low, high, strict=True)
 
 
 def _versioned_only(elf: Elf, names: list[bytes]) -> list[bytes]:

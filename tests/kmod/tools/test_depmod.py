@@ -127,6 +127,15 @@ def test_without_kbuilds_lists_there_are_warnings(tmp_path: Path) -> None:
     assert (directory / "modules.builtin.bin").read_bytes() == b""
 
 
+def test_a_built_in_line_without_a_dot_keeps_its_newline(tmp_path: Path) -> None:
+    """As in kmod's index: nobody asks for such a name, but the bytes are the same."""
+    directory = make_tree(tmp_path, CHAIN)
+    (directory / "modules.builtin").write_text("bad\nkernel/good.ko\n")
+    assert depmod(tmp_path)[1] == []
+    index = Index.open(str(directory / "modules.builtin.bin"))
+    assert (index.lookup("bad\n"), index.lookup("bad"), index.lookup("good")) == ("", None, "")
+
+
 def test_a_built_in_module_without_a_value_hides_no_other(tmp_path: Path) -> None:
     directory = make_tree(tmp_path, CHAIN)
     (directory / "modules.builtin.modinfo").write_bytes(b"a.license=GPL\0b.no value\0c.alias=x\0")
@@ -175,8 +184,10 @@ def test_verbose_says_who_needs_whom(tmp_path: Path) -> None:
 
 
 def test_duplicates_are_warned_of(tmp_path: Path) -> None:
-    make_tree(tmp_path, {"a.ko": module("a", "alias=x-1"), "b.ko": module("b", "alias=x_1")})
-    assert depmod(tmp_path, "-w")[1] == ["depmod: WARNING: duplicate module alias:", "x_1 b"]
+    """What one module says twice, dashes or not; an alias that two have is nothing unusual."""
+    modules = {"a.ko": module("a", "alias=x-1", "alias=y", "alias=x_1"), "b.ko": module("b", "alias=y")}
+    make_tree(tmp_path, modules)
+    assert depmod(tmp_path, "-w")[1] == ["depmod: WARNING: duplicate module alias:", "x_1 a"]
 
 
 def test_an_odd_bracket_is_left_out_of_the_index_only(tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def _builtin_entries(output: Output) -> list[Entry] | None:
     entries: list[Entry] = []
     for line in lines:
         if line[0].isascii() and line[0].isalpha():
-            entries.append((modname_from_path(line.removesuffix("\n")), 0, ""))
+            # kmod cuts at the first dot, and so leaves a line without one its newline.
+            entries.append((modname_from_path(line), 0, ""))
         else:
             output.log(LOG_ERR, f"Invalid modules.builtin line: {line}")
     return entries
@@ -276,11 +277,12 @@ def _index(
 
 
 def _warn_duplicates(entries: list[Entry], what: str, log: Log) -> None:
-    seen: set[str] = set()
+    """Warn of what is said of one module twice; that several have an alias is as it should be."""
+    seen: set[tuple[str, str]] = set()
     for key, _priority, value in entries:
-        if key in seen:
+        if (key, value) in seen:
             log(LOG_WARNING, f"duplicate module {what}:\n{value if what == 'deps' else f'{key} {value}'}")
-        seen.add(key)
+        seen.add((key, value))
 
 
 _FILES: dict[str, Callable[[Output], bytes | Trie]] = {
