@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from errno import EINVAL, ENOENT, ENOSPC, EPERM
+from errno import EACCES, EINVAL, ENOENT, ENOSPC, EPERM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError, NotFoundError
@@ -30,7 +30,7 @@ FL_UNSAFE: Final = 1 << 0
 """kernel_param.flags: setting it taints the kernel."""
 _LEVEL = -1
 """module_param()'s; others belong to the boot stages."""
-_WRITABLE = 0o222
+_READABLE, _WRITABLE = 0o444, 0o222
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +199,14 @@ def _find(k: Kernel, module: Module, name: str) -> KernelParam:
 
 
 def read(k: Kernel, module: Module, name: str) -> str:
-    """The text of a parameter's file. Raises NotFoundError; LoadError with the errno that ``get`` returned.
+    """The text of a parameter's file. Raises NotFoundError; LoadError with the errno that ``get`` returned,
+    or EACCES for one that nobody may read.
 
     Calls the module's own functions: needs a current task.
     """
     param = _find(k, module, name)
+    if not param.perm & _READABLE:
+        raise LoadError("the parameter may not be read", errno=EACCES, subject=name)
     get = read_ops(k, param.ops).get
     if not get:
         raise LoadError("the parameter cannot be read", errno=EPERM, subject=name)
@@ -222,11 +225,11 @@ def read(k: Kernel, module: Module, name: str) -> str:
 def write(k: Kernel, module: Module, name: str, text: str) -> int:
     """Write a parameter's file; 0 or the negative errno that ``set`` returned. Raises NotFoundError.
 
-    A file that nobody may write refuses root too (-EPERM): its attribute has no store function.
+    A file that nobody may write refuses root too (-EACCES): see kernfs_fop_open().
     """
     param = _find(k, module, name)
     if not param.perm & _WRITABLE:
-        return -EPERM
+        return -EACCES
     value = text.encode("utf-8", "surrogateescape")
     texts = _Texts(k, value)
     try:
