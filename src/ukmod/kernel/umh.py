@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.export import export
 from ukmod.kernel.sched import (
-    MAX_SCHEDULE_TIMEOUT,
     TASK_KILLABLE,
     TASK_UNINTERRUPTIBLE,
     TaskExitError,
@@ -48,6 +47,7 @@ class SubprocessInfo:
     envp: tuple[str, ...] = ()
     address: int = 0
     """In guest memory, if a module made it; its callbacks are given this."""
+    path_at: int = 0
     argv_at: int = 0
     envp_at: int = 0
     init: int = 0
@@ -90,7 +90,9 @@ class Helpers:
         size = k.types.sizeof("subprocess_info") if known else _OPAQUE
         address = k.slab.kernel_object(size)
         text = _text(k, path)
-        info = SubprocessInfo(text, (), (), address, argv, envp, init, cleanup, data, waiters=Waiters(k))
+        info = SubprocessInfo(
+            text, (), (), address, path, argv, envp, init, cleanup, data, waiters=Waiters(k)
+        )
         if known:
             values = (
                 ("path", path),
@@ -138,9 +140,11 @@ class Helpers:
         frees what it needs itself.
         """
         k = self._k
-        if not info.path and info.address and not k.memory.u64(info.address + self._path_offset()):
-            self._free(info)
-            return -EINVAL
+        if info.address:
+            self._read(info)
+            if not info.path_at:
+                self._free(info)
+                return -EINVAL
         self._running += 1
         try:
             if self.disabled or not info.path:
@@ -157,9 +161,15 @@ class Helpers:
             if not self._running:
                 self._running_waiters.wake_all()
 
-    def _path_offset(self) -> int:
-        types = self._k.types
-        return types.offset("subprocess_info", "path") if types.has("subprocess_info", "path") else 0
+    def _read(self, info: SubprocessInfo) -> None:
+        """Take what is to be run from guest memory, as it is now."""
+        k = self._k
+        if k.types.has("subprocess_info", "path"):
+            members = (
+                info.address + k.types.offset("subprocess_info", name) for name in ("path", "argv", "envp")
+            )
+            info.path_at, info.argv_at, info.envp_at = map(k.memory.u64, members)
+        info.path = _text(k, info.path_at)
 
     def _wait(self, info: SubprocessInfo) -> int:
         state = TASK_KILLABLE if info.wait & UMH_KILLABLE else TASK_UNINTERRUPTIBLE
@@ -232,11 +242,7 @@ class Helpers:
             if result:
                 return result - (1 << 32) if result >> 31 else result
         if info.address:
-            if k.types.has("subprocess_info", "path"):
-                offset = k.types.offset
-                info.path = _text(k, k.memory.u64(info.address + offset("subprocess_info", "path")))
-                info.argv_at = k.memory.u64(info.address + offset("subprocess_info", "argv"))
-                info.envp_at = k.memory.u64(info.address + offset("subprocess_info", "envp"))
+            self._read(info)
             info.argv, info.envp = _strings(k, info.argv_at), _strings(k, info.envp_at)
         return 0
 
@@ -265,7 +271,7 @@ class Helpers:
         if timeout < 0:
             return -EINVAL
         if not self.disabled:
-            return timeout or MAX_SCHEDULE_TIMEOUT
+            return timeout
         return self._disabled_waiters.wait_event(lambda: not self.disabled, TASK_UNINTERRUPTIBLE, timeout)
 
 

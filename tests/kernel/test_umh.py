@@ -1,0 +1,296 @@
+"""Usermode helpers: kernel/umh.c; tests/golden has what modules see of them (umh_*)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from errno import EACCES, EAGAIN, EBUSY, EINVAL, ENOENT
+
+import pytest
+from tests.kernel.conftest import Guest
+from tests.kernel.tasks import call, kill, signed, start
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.sched import ERESTARTSYS
+from ukmod.kernel.umh import UMH_KILLABLE, UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC
+from ukmod.userland import Process
+
+HELPER = "/sbin/helper"
+GFP_KERNEL = 0xCC0
+
+
+@dataclass
+class World:
+    """A machine with one program, which takes two seconds and tells when it did what."""
+
+    kernel: Kernel
+    guest: Guest
+    events: list[str] = field(default_factory=list)
+    status: int = 0
+
+    def helper(self, process: Process) -> int:
+        self.events.append("begins")
+        process.sys.nanosleep(2 * 10**9)
+        self.events.append("ends")
+        return self.status
+
+    def pointers(self, *texts: bytes) -> int:
+        return self.guest.words(*(self.guest.put(text) for text in texts), 0)
+
+    def callback(self, name: str, result: int = 0, look: Callable[[int], object] = lambda _: None) -> int:
+        """The address of an init or cleanup function that leaves word of itself."""
+
+        def function(info: int, *_: int) -> int:
+            look(info)
+            self.events.append(name)
+            return result & 0xFFFF_FFFF
+
+        return self.guest.python(function, 2)
+
+    def setup(self, path: bytes = HELPER.encode(), init: int = 0, cleanup: int = 0) -> int:
+        argv, envp = self.pointers(path, b"first", b"a second"), self.pointers(b"HOME=/", b"A=b=c")
+        arguments = (self.guest.put(path), argv, envp, GFP_KERNEL, init, cleanup, 0)
+        return self.guest.call("call_usermodehelper_setup", *arguments) & ((1 << 64) - 1)
+
+    def run(self, info: int, wait: int, *, limit: float = 10) -> int | None:
+        """What call_usermodehelper_exec() returns; None if it has not within that many seconds."""
+        results: list[int] = []
+
+        def body() -> None:
+            results.append(call(self.kernel, "call_usermodehelper_exec", info, wait))
+            self.events.append("returns")
+
+        start(self.kernel, "asker", body)
+        self.kernel.run(limit)
+        return results[0] if results else None
+
+    def member(self, info: int, name: str) -> int:
+        return self.kernel.memory.u64(info + self.kernel.types.offset("subprocess_info", name))
+
+    def set_member(self, info: int, name: str, value: int) -> None:
+        self.kernel.memory.set_u64(info + self.kernel.types.offset("subprocess_info", name), value)
+
+    def retval(self, info: int) -> int:
+        return signed(self.kernel.memory.u32(info + self.kernel.types.offset("subprocess_info", "retval")))
+
+
+@pytest.fixture
+def world(kernel: Kernel, guest: Guest) -> World:
+    made = World(kernel, guest)
+    kernel.processes.programs.install(HELPER, made.helper)
+    return made
+
+
+class TestHowLongOneWaits:
+    """include/linux/umh.h: not at all, until the program runs, or until it has ended."""
+
+    def test_not_at_all(self, world: World) -> None:
+        assert world.run(world.setup(), UMH_NO_WAIT) == 0
+        assert world.events == ["returns", "begins", "ends"]
+
+    def test_until_it_runs(self, world: World) -> None:
+        world.status = 3
+        assert world.run(world.setup(), UMH_WAIT_EXEC) == 0, "whatever becomes of it"
+        assert world.events == ["returns", "begins", "ends"]
+
+    @pytest.mark.parametrize("status", [0, 1, 127, 255])
+    def test_until_it_has_ended(self, world: World, status: int) -> None:
+        """The result is a wait status: the exit code is in its second byte."""
+        world.status = status
+        assert world.run(world.setup(), UMH_WAIT_PROC) == status << 8
+        assert world.events == ["begins", "ends", "returns"]
+
+    def test_a_helper_that_dies_of_a_signal(self, kernel: Kernel, world: World) -> None:
+        kernel.processes.programs.install(HELPER, lambda p: p.sys.kill(p.sys.getpid(), 15) or 0)
+        assert world.run(world.setup(), UMH_WAIT_PROC) == 15
+
+
+class TestWhatCannotBeExecuted:
+    """The errno of do_execve(), for those who wait."""
+
+    @pytest.mark.parametrize("wait", [UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_WAIT_PROC | UMH_KILLABLE])
+    def test_what_is_not_there(self, world: World, wait: int) -> None:
+        assert world.run(world.setup(b"/sbin/none"), wait) == -ENOENT
+
+    def test_what_may_not_be_executed(self, kernel: Kernel, world: World) -> None:
+        kernel.processes.programs.install("/etc/passwd", None)
+        assert world.run(world.setup(b"/etc/passwd"), UMH_WAIT_EXEC) == -EACCES
+
+    def test_who_does_not_wait_never_knows(self, world: World) -> None:
+        assert world.run(world.setup(b"/sbin/none"), UMH_NO_WAIT) == 0
+
+    def test_an_empty_path_is_nothing_to_do(self, world: World) -> None:
+        """As CONFIG_STATIC_USERMODEHELPER_PATH="" has it: "disable all call_usermodehelper() calls"."""
+        info = world.setup(b"", world.callback("init"), world.callback("cleanup"))
+        assert world.run(info, UMH_WAIT_PROC) == 0
+        assert world.events == ["cleanup", "returns"]
+
+    def test_no_path_is_invalid(self, world: World) -> None:
+        info = world.setup(cleanup=world.callback("cleanup"))
+        world.set_member(info, "path", 0)
+        assert world.run(info, UMH_WAIT_PROC) == -EINVAL
+        assert world.events == ["cleanup", "returns"]
+
+
+class TestCallbacks:
+    """``init`` is called by the process that becomes the program, ``cleanup`` when all is over."""
+
+    @pytest.mark.parametrize(
+        ("wait", "events"),
+        [
+            (UMH_WAIT_PROC, ["init", "begins", "ends", "cleanup", "returns"]),
+            (UMH_WAIT_EXEC, ["init", "cleanup", "returns", "begins", "ends"]),
+            (UMH_NO_WAIT, ["returns", "init", "cleanup", "begins", "ends"]),
+        ],
+    )
+    def test_their_order(self, world: World, wait: int, events: list[str]) -> None:
+        world.run(world.setup(HELPER.encode(), world.callback("init"), world.callback("cleanup")), wait)
+        assert world.events == events
+
+    def test_an_init_that_fails_keeps_the_program_from_running(self, world: World) -> None:
+        seen: list[int] = []
+        cleanup = world.callback("cleanup", look=lambda info: seen.append(world.retval(info)))
+        info = world.setup(HELPER.encode(), world.callback("init", -EINVAL), cleanup)
+        assert world.run(info, UMH_WAIT_PROC) == -EINVAL
+        assert world.events == ["init", "cleanup", "returns"]
+        assert seen == [-EINVAL], "retval"
+
+    def test_init_may_change_the_arguments(self, kernel: Kernel, world: World) -> None:
+        """As coredumps and the key subsystem do: argv and envp are read after it."""
+        ran: list[Process] = []
+        kernel.processes.programs.install(HELPER, lambda process: ran.append(process) or 0)
+
+        def change(info: int) -> None:
+            world.set_member(info, "argv", argv)
+            world.set_member(info, "envp", envp)
+
+        argv, envp = world.pointers(b"other"), world.pointers(b"X=1")
+        world.run(world.setup(init=world.callback("init", look=change)), UMH_WAIT_PROC)
+        assert [(tuple(p.argv), dict(p.env)) for p in ran] == [(("other",), {"X": "1"})]
+
+    def test_cleanup_sees_the_wait_status(self, world: World) -> None:
+        seen: list[int] = []
+        world.status = 2
+        cleanup = world.callback("cleanup", look=lambda info: seen.append(world.retval(info)))
+        world.run(world.setup(cleanup=cleanup), UMH_WAIT_PROC)
+        assert seen == [2 << 8]
+
+
+def test_the_program_gets_its_arguments_and_environment(kernel: Kernel, world: World) -> None:
+    ran: list[tuple[tuple[str, ...], dict[str, str], str]] = []
+
+    def program(process: Process) -> int:
+        ran.append((tuple(process.argv), dict(process.env), kernel.tasks.comm(kernel.sched.task())))
+        return 0
+
+    kernel.processes.programs.install(HELPER, program)
+    world.run(world.setup(), UMH_WAIT_PROC)
+    assert ran == [((HELPER, "first", "a second"), {"HOME": "/", "A": "b=c"}, "helper")]
+
+
+def test_the_struct_is_what_the_module_gave(world: World) -> None:
+    init, cleanup = world.callback("init"), world.callback("cleanup")
+    info = world.setup(HELPER.encode(), init, cleanup)
+    assert world.guest.string(world.member(info, "path")) == HELPER.encode()
+    assert (world.member(info, "init"), world.member(info, "cleanup")) == (init, cleanup)
+
+
+@pytest.mark.parametrize("wait", [UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC])
+@pytest.mark.parametrize("path", [HELPER.encode(), b"/sbin/none", b""])
+def test_the_struct_is_freed_once_whatever_comes_of_it(world: World, wait: int, path: bytes) -> None:
+    info = world.setup(path, cleanup=world.callback("cleanup"))
+    world.run(info, wait)
+    assert world.events.count("cleanup") == 1
+    world.events.clear()
+    assert world.run(info, wait) is None, "a use after free is an oops"
+    assert len(world.kernel.oopses) == 1
+
+
+class TestKilled:
+    """Somebody who waits with UMH_KILLABLE can be killed; nobody else can."""
+
+    def waiter(self, world: World, wait: int) -> list[int]:
+        results: list[int] = []
+        info = world.setup(cleanup=world.callback("cleanup"))
+        body = lambda: results.append(call(world.kernel, "call_usermodehelper_exec", info, wait))  # noqa: E731
+        task = start(world.kernel, "asker", body)
+        world.kernel.run(1)
+        kill(world.kernel, task)
+        world.kernel.run(0.1)
+        return results
+
+    def test_the_helper_runs_on_and_frees_what_it_needs(self, world: World) -> None:
+        assert self.waiter(world, UMH_WAIT_PROC | UMH_KILLABLE) == [-ERESTARTSYS]
+        assert world.events == ["begins"]
+        world.kernel.run(5)
+        assert world.events == ["begins", "ends", "cleanup"]
+
+    def test_without_the_flag_it_waits_to_the_end(self, world: World) -> None:
+        results = self.waiter(world, UMH_WAIT_PROC)
+        assert results == []
+        world.kernel.run(5)
+        assert results == [0]
+
+
+class TestDisabled:
+    """usermodehelper_disable(), as when the machine is about to sleep."""
+
+    def disable(self, kernel: Kernel) -> list[int]:
+        results: list[int] = []
+        start(kernel, "pm", lambda: results.append(kernel.helpers.disable()))
+        return results
+
+    def test_no_new_helper_may_start(self, kernel: Kernel, world: World) -> None:
+        self.disable(kernel)
+        kernel.run(0.1)
+        assert world.run(world.setup(cleanup=world.callback("cleanup")), UMH_WAIT_PROC) == -EBUSY
+        assert world.events == ["cleanup", "returns"]
+        assert world.guest.call("usermodehelper_read_trylock") == -EAGAIN
+        kernel.helpers.enable()
+        assert world.run(world.setup(), UMH_WAIT_PROC) == 0
+        assert world.guest.call("usermodehelper_read_trylock") == 0
+
+    def test_those_under_way_are_waited_for(self, kernel: Kernel, world: World) -> None:
+        world.run(world.setup(), UMH_WAIT_PROC, limit=0.1)
+        results = self.disable(kernel)
+        kernel.run(1)
+        assert results == []
+        kernel.run(2)
+        assert (results, kernel.helpers.disabled) == ([0], True)
+
+    def test_but_not_for_longer_than_five_seconds(self, kernel: Kernel, world: World) -> None:
+        kernel.processes.programs.install(HELPER, lambda p: p.sys.nanosleep(60 * 10**9) or 0)
+        world.run(world.setup(), UMH_WAIT_PROC, limit=0.1)
+        results = self.disable(kernel)
+        kernel.run(4.9)
+        assert results == []
+        kernel.run(0.2)
+        assert results == [-EAGAIN]
+        assert not kernel.helpers.disabled, "and all is as before"
+
+
+class TestReaders:
+    """usermodehelper_read_lock_wait(): who needs helpers waits until they are enabled."""
+
+    def wait(self, kernel: Kernel, timeout: int, *, enabled_after: float = 60) -> int:
+        results: list[int] = []
+        address = kernel.symbols.address("usermodehelper_read_lock_wait")
+        start(kernel, "reader", lambda: results.append(kernel.cpu.call(address, timeout)))
+        kernel.run(enabled_after)
+        kernel.helpers.enable()
+        kernel.run(1)
+        (result,) = results
+        return result - (1 << 64) if result >> 63 else result
+
+    @pytest.mark.parametrize(("timeout", "result"), [(100, 100), (0, 0), (-1, -EINVAL)])
+    def test_nobody_has_to_wait_while_they_are(self, kernel: Kernel, timeout: int, result: int) -> None:
+        assert self.wait(kernel, timeout) == result
+
+    def test_the_jiffies_that_are_left(self, kernel: Kernel) -> None:
+        kernel.run_task("pm", kernel.helpers.disable)
+        hz = kernel.clock.hz
+        assert self.wait(kernel, 10 * hz, enabled_after=4) == pytest.approx(6 * hz, abs=3)
+
+    def test_none_are_left_when_nobody_enables_them(self, kernel: Kernel) -> None:
+        kernel.run_task("pm", kernel.helpers.disable)
+        assert self.wait(kernel, 3 * kernel.clock.hz) == 0
