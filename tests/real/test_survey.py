@@ -50,6 +50,7 @@ LEAK = {
     "null_blk": "a software queue that two hardware queues have is added to sysfs twice and deleted once",
     "r8192u_usb": "nobody puts the dentry that rtl8192_debugfs_exit() looks up",
     "snd_aloop": _PROC_ROOT,
+    "rc_loopback": "lirc_unregister() deletes its device and never puts it, nor so the one that it holds",
     "snd_dummy": _PROC_ROOT,
     "snd_mtpav": _PROC_ROOT,
     "snd_pcsp": _PROC_ROOT,
