@@ -147,7 +147,9 @@ def test_errsyms_with_symvers(tmp_path: Path) -> None:
     user = module(needs=["printk", "gone", "x_do"], weak=["maybe"], crcs={"printk": 1, "x_do": 3})
     directory = make_tree(tmp_path, {"u.ko": user, "x.ko": module(exports={"x_do": 4})})
     symvers = tmp_path / "Module.symvers"
-    symvers.write_text("0x2\tprintk\tvmlinux\tEXPORT_SYMBOL\t\nzz\tbad\tvmlinux\n0x1\tother\tdrivers/x\n")
+    symvers.write_text(
+        "0x2\tprintk\tvmlinux\tEXPORT_SYMBOL\t\nzz\tbad\tvmlinux\tX\n0x1\tother\tdrivers/x\n0x1\tgone\tvmlinux\n"
+    )
     assert depmod(tmp_path, "-e", "-E", str(symvers))[1] == [
         f"depmod: ERROR: {symvers}:2 Invalid symbol version zz: Success",
         f"depmod: WARNING: {directory}/u.ko disagrees about version of symbol printk",
@@ -159,9 +161,11 @@ def test_errsyms_with_symvers(tmp_path: Path) -> None:
 def test_errsyms_with_a_system_map(tmp_path: Path) -> None:
     directory = make_tree(tmp_path, {"u.ko": ((), ["printk", "gone", "__this_module"])})
     system_map = tmp_path / "System.map"
-    system_map.write_text("c0 R __ksymtab_printk\nc1 T printk\nodd\n")
+    system_map.write_text("c0 R __ksymtab_printk\nc1 T printk\nodd\n\n")
     assert depmod(tmp_path, "-eF", str(system_map))[1] == [
         f"depmod: ERROR: {system_map}:3: invalid line: odd",
+        "",
+        f"depmod: ERROR: {system_map}:4: invalid line: ",
         "",
         f"depmod: WARNING: {directory}/u.ko needs unknown symbol gone",
     ]

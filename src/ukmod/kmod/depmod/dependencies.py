@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
 from ukmod.kmod.record import record
@@ -123,10 +125,13 @@ def _plain(name: str, prefix: str) -> str:
 
 
 def parse_symvers(text: str, path: str, prefix: str = "", log: Log = silent) -> dict[str, int]:
-    """Return what the kernel image exports, with CRCs, from Module.symvers: ``CRC SYMBOL vmlinux ...``."""
+    """Return what the kernel image exports, with CRCs, from Module.symvers: ``CRC SYMBOL vmlinux TYPE``.
+
+    As in kmod a newline ends no word, so that lines without a type, of before Linux 2.6.18, do not count.
+    """
     kernel: dict[str, int] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        words = line.replace("\t", " ").split()
+    for number, line in enumerate(_lines(text), 1):
+        words = [word for word in line.replace("\t", " ").split(" ") if word]
         if len(words) < 3 or words[2] != "vmlinux":
             continue
         try:
@@ -141,15 +146,18 @@ def parse_symvers(text: str, path: str, prefix: str = "", log: Log = silent) -> 
 def parse_system_map(text: str, path: str, prefix: str = "", log: Log = silent) -> dict[str, int]:
     """Return what the kernel image exports from System.map: its ``__ksymtab_`` symbols, without CRCs."""
     kernel: dict[str, int] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line:
-            continue
+    for number, line in enumerate(_lines(text), 1):
         _address, first, rest = line.partition(" ")
         _kind, second, name = rest.partition(" ")
         if not first or not second:
-            log(LOG_ERR, f"{path}:{number}: invalid line: {line}\n")
+            log(LOG_ERR, f"{path}:{number}: invalid line: {line}")
             continue
-        name = name.removeprefix(prefix)
+        name = name.removesuffix("\n").removeprefix(prefix)
         if name.startswith("__ksymtab_"):
             kernel[name.removeprefix("__ksymtab_")] = 0
     return kernel | dict.fromkeys(FAKE_SYMBOLS, 0)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield lines as fgets(3) does, with the newline that ends each."""
+    return StringIO(text, newline="\n")
