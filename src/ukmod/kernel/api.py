@@ -198,7 +198,8 @@ class Kernel:
         return loaded[0]
 
     def rmmod(self, name: str, *, flags: int = 0) -> None:
-        """Unload a module. Raises LoadError with the kernel's errno."""
+        """Unload a module; dashes count as underscores, as for rmmod. Raises LoadError with the kernel's errno."""
+        name = name.replace("-", "_")
         self._in_task("rmmod", lambda: delete_module(self.core, name, flags))
 
     def modprobe(self, *arguments: str) -> Finished:

@@ -102,10 +102,10 @@ class Modules:
         return iter(self._list)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.find(name) is not None
+        return isinstance(name, str) and self.find(name.replace("-", "_")) is not None
 
     def __getitem__(self, name: str) -> Module:
-        if (module := self.find(name)) is None:
+        if (module := self.find(name.replace("-", "_"))) is None:
             raise KeyError(name)
         return module
 
@@ -113,8 +113,7 @@ class Modules:
         return len(self._list)
 
     def find(self, name: str) -> Module | None:
-        """The module of this name (dashes count as underscores), in whatever state; or None."""
-        name = name.replace("-", "_")
+        """find_module_all(): the module of exactly this name, in whatever state; or None."""
         return next((module for module in self._list if module.name == name), None)
 
     def at(self, address: int) -> Module | None:

@@ -19,7 +19,7 @@ INIT_IGNORE_MODVERSIONS: Final = 1
 INIT_IGNORE_VERMAGIC: Final = 2
 """Flags of finit_module(2)."""
 MANGLED: Final = INIT_IGNORE_MODVERSIONS | INIT_IGNORE_VERMAGIC
-LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PFR")
+LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PF")
 """Taints after which the kernel does not trust its lock debugging."""
 GPL_COMPATIBLE: Final = frozenset(
     ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")

@@ -6,9 +6,9 @@ from errno import EAGAIN, EBUSY, ENOENT, EPERM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError
-from ukmod.kernel import module_check, module_layout, params
+from ukmod.kernel import module_layout, params
 from ukmod.kernel.image import modules as image_modules
-from ukmod.kernel.module import MODULE_REF_BASE, Module, State
+from ukmod.kernel.module import Module, State
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -33,17 +33,24 @@ def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
         raise LoadError(f"in use by {users}", errno=EAGAIN, subject=name)
     if module.state is not State.LIVE:
         raise LoadError(f"its state is {module.state.name}", errno=EBUSY, subject=name)
-    forced = bool(flags & O_TRUNC) and k.force_unload
-    if module.init and not module.exit and not forced:
+    if module.init and not module.exit and not _force(k, flags):
         raise LoadError("it has no exit function and cannot be unloaded", errno=EBUSY, subject=name)
     count = k.modules.refcount(module)
-    if count > 0 and not forced:
+    if count > 0 and not _force(k, flags):
         raise LoadError(f"in use ({count} references)", errno=EAGAIN, subject=name)
-    if forced:
-        module_check.taint(k, module, "R")
-    k.modules.set_refcount(module, max(0, count - MODULE_REF_BASE) if count > 0 else 0)
+    if count <= 0:  # the references of others stay: try_release_module_ref()
+        k.modules.set_refcount(module, 0)
     k.modules.set_state(module, State.GOING)
     _finish(k, module)
+
+
+def _force(k: Kernel, flags: int) -> bool:
+    """try_force_unload(): asked only where a module would be refused, so nothing else taints."""
+    if not (flags & O_TRUNC and k.force_unload):
+        return False
+    k.crash.debug_locks_off()
+    k.taint.add("R")
+    return True
 
 
 def _finish(k: Kernel, module: Module) -> None:
