@@ -198,7 +198,7 @@ class Kernel:
         return loaded[0]
 
     def rmmod(self, name: str, *, flags: int = 0) -> None:
-        """Unload a module; dashes count as underscores, as for rmmod. Raises LoadError with the kernel's errno."""
+        """Unload a module, dashes or underscores, as rmmod does. Raises LoadError with the kernel's errno."""
         name = name.replace("-", "_")
         self._in_task("rmmod", lambda: delete_module(self.core, name, flags))
 
