@@ -231,21 +231,20 @@ class TestSleepers:
 class TestEvents:
     """prepare_to_wait_event(), the heart of ___wait_event()."""
 
-    def wait(
-        self, queue: Queue, state: int, *, flags: int = 0, before: Callable[[], object] = bool
-    ) -> list[int]:
-        k, results = queue.kernel, []
+    def wait(self, queue: Queue, state: int, *, flags: int = 0) -> list[int]:
+        """What it returned, before each of two sleeps at most."""
+        k = queue.kernel
+        results: list[int] = []
 
         def body() -> None:
             entry = queue.entry()
             call(k, "init_wait_entry", entry, flags)
-            before()
-            while not results or results[-1] == 0:
+            for _ in range(2):
                 results.append(call(k, "prepare_to_wait_event", queue.head, entry, state))
-                if results[-1] == 0:
-                    k.sched.schedule()
-                if len(results) == 2:
+                if results[-1]:
+                    self.left_empty = queue.empty
                     break
+                k.sched.schedule()
             call(k, "finish_wait", queue.head, entry)
 
         self.task = start(k, "t", body)
@@ -262,7 +261,7 @@ class TestEvents:
         queue.kernel.signals.send(self.task, SIGTERM)
         queue.kernel.run(0.01)
         assert results == [0, -ERESTARTSYS]
-        assert queue.empty
+        assert self.left_empty
 
     def test_not_even_a_fatal_one_does_in_task_uninterruptible(self, queue: Queue) -> None:
         results = self.wait(queue, TASK_UNINTERRUPTIBLE)
@@ -322,15 +321,15 @@ class TestWoken:
             while not call(k, "kthread_should_stop"):
                 block(k, TASK_INTERRUPTIBLE)
             before = k.clock.jiffies
-            call(k, "wait_woken", entry, TASK_INTERRUPTIBLE, 100)
-            seen.append(k.clock.jiffies - before)
+            left = call(k, "wait_woken", entry, TASK_INTERRUPTIBLE, 100)
+            seen.append((left, k.clock.jiffies - before))
             return 0
 
         thread = k.kthreads.run("t", body)
         k.run(0.01)
         start(k, "stopper", lambda: call(k, "kthread_stop", thread.address))
         k.run(2)
-        assert seen == [0]
+        assert seen == [(100, 0)]
 
 
 class TestLocked:
