@@ -6,8 +6,10 @@ import errno
 from pathlib import Path
 
 import pytest
+from tests import elfwriter
 from tests.kmod.fakehost import FakeHost, memory_tree
 
+from ukmod.kmod.index_write import write_index
 from ukmod.kmod.tools import modprobe
 from ukmod.kmod.tools.modprobe_options import environment_options
 from ukmod.kmod.tree import Tree
@@ -395,3 +397,26 @@ class TestRemoving:
         assert run(host, "-r", "-n", "user") == 0
         assert host.stdout.text == "rmmod user\n"
         assert host.calls == []
+
+
+class TestWhereKmodDoesLess:
+    """What docs/kmod-differences.md lists of modprobe."""
+
+    def test_a_damaged_index_is_an_error(self, host: FakeHost, tmp_path: Path) -> None:
+        """A name that it might have told of is not said to be missing."""
+        directory = tmp_path / "indexes"
+        directory.mkdir()
+        (directory / "modules.dep.bin").write_bytes(write_index([("base", 0, "base.ko:")]))
+        (directory / "modules.alias.bin").write_bytes(write_index([("fs_x", 0, "base")])[:14])
+        host.tree = Tree(str(directory))
+        assert run(host, "-R", "base") == 0
+        assert run(host, "-R", "fs-x") == 1
+        assert "modules.alias.bin: " in host.stderr.text
+        assert "(at offset 0x" in host.stderr.text
+
+    def test_long_symbol_versions_are_shown(self, host: FakeHost, tmp_path: Path) -> None:
+        """Those of CONFIG_EXTENDED_MODVERSIONS, where a module has no others."""
+        sections = elfwriter.extended_versions({"printk": 5})
+        (tmp_path / "new.ko").write_bytes(elfwriter.module("new", sections=sections))
+        assert run(host, "--show-modversions", "/new.ko") == 0
+        assert host.stdout.text == "0x00000005\tprintk\n"

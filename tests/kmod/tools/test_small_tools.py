@@ -138,6 +138,11 @@ class TestLsmod:
             "b                      16384  0\n"
         )
 
+    def test_options_for_the_kernel_are_not_read(self, host: FakeHost) -> None:
+        host.kernel_cmdline = b"x[.y=1"  # of which modprobe says that it names no module
+        assert lsmod.main(["lsmod"], host) == 0
+        assert host.stderr.text == ""
+
     def test_json(self, host: FakeHost) -> None:
         host.loaded = {"a": (1, ["b"])}
         assert lsmod.main(["lsmod", "--json"], host) == 0
