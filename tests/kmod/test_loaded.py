@@ -36,3 +36,10 @@ def test_what_is_no_number_is_refused(host: FakeHost) -> None:
     with pytest.raises(OSError, match="Invalid argument") as caught:
         SysModules(host).sections("vfat")
     assert caught.value.errno == errno.EINVAL
+
+
+def test_a_count_that_is_no_number_is_not_the_same_as_none(host: FakeHost) -> None:
+    """`modprobe -r` tries to remove such a module; without a count it is gone already."""
+    host.loaded["vfat"] = ("x", [])  # type: ignore[assignment]
+    assert SysModules(host).refcnt("vfat") == -errno.EINVAL
+    assert SysModules(host).refcnt("ext4") is None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
             """Return live, coming or going; None if there is no such module."""
 
         def refcnt(self, name: str) -> int | None:
-            """Return how often a module is used; None if there is no such count."""
+            """Return how often a module is used; negative if that is not known, None if there is no such count."""
 
         def holders(self, name: str) -> list[str]:
             """Return the modules that use it."""
@@ -81,11 +81,12 @@ class SysModules:
         return None
 
     def refcnt(self, name: str) -> int | None:
-        """Return the reference count."""
-        try:
-            return self.reference_count(name)
-        except OSError:
-            return None
+        """Return the reference count, or a negative errno if it is there but cannot be read.
+
+        Then it is the kernel that says whether the module is in use, as with kmod.
+        """
+        count = _or_errno(self.reference_count, name)
+        return None if count == -errno.ENOENT else count
 
     def reference_count(self, name: str) -> int:
         """Return the reference count; OSError if there is none, as without CONFIG_MODULE_UNLOAD."""
