@@ -22,7 +22,7 @@ if TYPE_CHECKING:
             """Return live, coming or going; None if there is no such module."""
 
         def refcnt(self, name: str) -> int | None:
-            """Return how often a module is used; negative if that is not known, None if there is no such count."""
+            """Return how often a module is used: negative if unknown, None if there is no such count."""
 
         def holders(self, name: str) -> list[str]:
             """Return the modules that use it."""
