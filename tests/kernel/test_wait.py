@@ -321,7 +321,7 @@ class TestWoken:
             while not call(k, "kthread_should_stop"):
                 block(k, TASK_INTERRUPTIBLE)
             before = k.clock.jiffies
-            left = call(k, "wait_woken", entry, TASK_INTERRUPTIBLE, 100)
+            left = call(k, "wait_woken", entry, TASK_UNINTERRUPTIBLE, 100)
             seen.append((left, k.clock.jiffies - before))
             return 0
 

@@ -8,7 +8,9 @@ began are none any more; callbacks then run in softirq context.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +29,15 @@ _OFFSETS: Final = 4096
 """kvfree_call_rcu()'s second argument was the offset of the rcu_head, always less than this, before v6.2."""
 
 
+@dataclass(slots=True, eq=False)
+class _Callback:
+    """What waits for a grace period: it is over when none of ``readers`` reads any more."""
+
+    action: Callable[[], object]
+    readers: list[Task]
+    ready: bool = False
+
+
 class Rcu:
     """The grace periods that are under way."""
 
@@ -35,6 +46,8 @@ class Rcu:
         self._head = Layout(kernel.types, "callback_head")
         self._waiting = 0
         """Callbacks that have not run."""
+        self._callbacks: deque[_Callback] = deque()
+        """Those whose grace periods are not over, or that wait for one before them: they run in order."""
         self._waiters = Waiters(kernel)
         self._completed = 0
         self._cookies = 1
@@ -64,17 +77,21 @@ class Rcu:
     def call(self, action: Callable[[], object]) -> None:
         """call_rcu(): have ``action`` called, in softirq context, after a grace period."""
         self._waiting += 1
-        readers = self._readers()
+        callback = _Callback(action, self._readers())
+        self._callbacks.append(callback)
         clock = self._k.clock
         end = (clock.now // clock.tick + GRACE_PERIOD_TICKS) * clock.tick
-        clock.at(end, partial(self._look, readers, action))
+        clock.at(end, partial(self._look, callback))
 
-    def _look(self, readers: list[Task], action: Callable[[], object]) -> None:
-        left = [task for task in readers if not task.exited and self.nesting(task) > 0]
-        clock = self._k.clock
-        if left:
-            clock.at(clock.now + clock.tick, partial(self._look, left, action))
-        else:
+    def _look(self, callback: _Callback) -> None:
+        callback.readers = [t for t in callback.readers if not t.exited and self.nesting(t) > 0]
+        if callback.readers:
+            clock = self._k.clock
+            clock.at(clock.now + clock.tick, partial(self._look, callback))
+            return
+        callback.ready = True
+        while self._callbacks and self._callbacks[0].ready:
+            action = self._callbacks.popleft().action
             self._k.softirqs.raise_(RCU_SOFTIRQ, partial(self._invoke, action))
 
     def _invoke(self, action: Callable[[], object]) -> None:
