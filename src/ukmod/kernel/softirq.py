@@ -26,6 +26,8 @@ TASKLET_SOFTIRQ: Final = 6
 HRTIMER_SOFTIRQ: Final = 8
 RCU_SOFTIRQ: Final = 9
 NR_SOFTIRQS: Final = 10
+MAX_SOFTIRQ_RESTART: Final = 10
+"""Rounds at the end of an interrupt: kernel/softirq.c."""
 
 # include/linux/preempt.h
 PREEMPT_MASK: Final = 0x0000_00FF
@@ -66,15 +68,31 @@ class SoftIrqs:
         return any(self._pending)
 
     def run(self) -> None:
-        """__do_softirq(): run what is pending, unless in an interrupt or with softirqs disabled."""
+        """__do_softirq(): run what is pending, unless in an interrupt or with softirqs disabled.
+
+        In rounds: what one raises waits for the next. After so many, ksoftirqd goes on, beside other tasks.
+        """
         k = self._k
-        while self.pending() and not k.percpu.preempt_count() & INTERRUPT_MASK:
-            action = next(queue for queue in self._pending if queue).popleft()
-            k.percpu.add_preempt(SOFTIRQ_OFFSET)
-            try:
-                action()
-            finally:
-                k.percpu.add_preempt(-SOFTIRQ_OFFSET)
+        if k.percpu.preempt_count() & INTERRUPT_MASK:
+            return
+        for _ in range(MAX_SOFTIRQ_RESTART):
+            if not self.pending():
+                return
+            for action in self._take():
+                k.percpu.add_preempt(SOFTIRQ_OFFSET)
+                try:
+                    action()
+                finally:
+                    k.percpu.add_preempt(-SOFTIRQ_OFFSET)
+        if self.pending():
+            k.clock.at(k.clock.now + k.clock.tick, _interrupt_ends)
+
+    def _take(self) -> list[Callable[[], object]]:
+        """What is pending, in the order it is served; it is pending no more."""
+        round_ = [action for queue in self._pending for action in queue]
+        for queue in self._pending:
+            queue.clear()
+        return round_
 
 
 class Tasklets:
