@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LOG_USER: Final = 1
-"""The facility of what user space logs, as syslog numbers them."""
-_LEVEL = re.compile(r"<(\d+)>")
+"""The facility of what user space logs without naming one, as syslog numbers them."""
+_PRIORITY = re.compile(r"<([0-9]*)>")
 
 
 class KernelSyscalls:
@@ -100,11 +100,13 @@ class KernelSyscalls:
         return self._k.clock.read()
 
     def log(self, text: str) -> None:
-        """Write to /dev/kmsg; the text may begin with a level, <4> say."""
-        match = _LEVEL.match(text)
-        level = int(match[1]) & 7 if match else 4
-        message = text[match.end() :] if match else text
-        self._k.log.store(message.encode("utf-8", "surrogateescape") + b"\n", level, facility=LOG_USER)
+        """Write to /dev/kmsg; the text may begin with a level and facility, <30> say: devkmsg_write()."""
+        level, facility = 4, LOG_USER
+        if match := _PRIORITY.match(text):
+            priority = int(match[1] or "0") & 0xFFFF_FFFF
+            level, facility = priority & 7, priority >> 3 or LOG_USER
+            text = text[match.end() :]
+        self._k.log.store(text.encode("utf-8", "surrogateescape") + b"\n", level, facility=facility)
 
 
 def missing(path: str) -> FileNotFoundError:
