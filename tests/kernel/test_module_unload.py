@@ -26,9 +26,8 @@ def machine() -> Iterator[Kernel]:
 
 @pytest.fixture
 def forceful(machine: Kernel) -> Kernel:
-    """A kernel with CONFIG_MODULE_FORCE_UNLOAD=y."""
+    """A kernel with CONFIG_MODULE_FORCE_UNLOAD=y, as Debian's, and a module."""
     machine.insmod(compiled()["ok_dep"].read_bytes())
-    machine.core.force_unload = True
     return machine
 
 
@@ -73,7 +72,6 @@ class TestRefused:
         """Not even by force: try_force_unload() is not asked."""
         load(machine, "exporter")
         load(machine, "uses_exporter")
-        machine.core.force_unload = True
         assert refused(machine, "exporter", flags) == EAGAIN
         assert not machine.core.taint.has("R")
 
@@ -89,6 +87,7 @@ class TestRefused:
     @pytest.mark.parametrize("flags", [0, FORCE])
     def test_what_has_no_exit_function(self, machine: Kernel, flags: int) -> None:
         load(machine, "no_exit")
+        machine.core.force_unload = False
         assert refused(machine, "no_exit", flags) == EBUSY, "and this kernel cannot be forced"
 
     @pytest.mark.parametrize("state", [State.COMING, State.GOING])

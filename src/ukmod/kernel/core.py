@@ -99,7 +99,7 @@ class Kernel:
         cmdline: str = "",
         programs: Programs | None = None,
         force_load: bool = True,
-        force_unload: bool = False,
+        force_unload: bool = True,
         image: KernelImage | None = None,
     ) -> None:
         self.types = types
@@ -110,7 +110,7 @@ class Kernel:
         self.force_load = force_load
         """CONFIG_MODULE_FORCE_LOAD; an image knows itself if it was built without."""
         self.force_unload = force_unload
-        """CONFIG_MODULE_FORCE_UNLOAD."""
+        """CONFIG_MODULE_FORCE_UNLOAD, which Debian sets."""
         self.reports: list[Report] = []
         """Misuse of memory that was found, in order."""
         self.oopses: list[Oops] = []
