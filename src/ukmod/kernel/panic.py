@@ -189,7 +189,9 @@ class Crash:
         k.printk(f"Kernel panic - not syncing: {message}\n", 0)
         if not k.taint.has("D"):
             self.dump_stack(0)
-        if self.panic_timeout == 0:
+        if self.panic_timeout > 0:
+            k.printk(f"Rebooting in {self.panic_timeout} seconds..\n", 0)
+        elif self.panic_timeout == 0:
             k.printk(f"---[ end Kernel panic - not syncing: {message} ]---\n", 0)
         self._panicked = message
         raise KernelPanic(message)
