@@ -166,7 +166,7 @@ class SymbolTable:
     def name_at(self, address: int) -> tuple[str, int] | None:
         """The kernel symbol whose code or data ``address`` is in, and the offset into it, in bytes."""
         index = bisect.bisect_right(self._starts, address) - 1
-        if index < 0:
+        if index < 0 or not address >> 63:  # a per-CPU variable's "address" is an offset
             return None
         start = self._starts[index]
         return (self._names[start], address - start) if address - start < self.size_at(start) else None
