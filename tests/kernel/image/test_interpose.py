@@ -1,0 +1,73 @@
+"""Whose code runs: Python's where it keeps the state, the image's own where that is in guest memory alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.image.interpose import NATIVE_AS_GOOD, RETURNS, SAME_AS
+
+pytestmark = pytest.mark.real
+
+JUMP, RET = 0xE9, 0xC3
+
+
+def leads_to(k: Kernel, name: str) -> int | None:
+    """Where the entry of the image's function jumps to; None if it does not."""
+    image, memory = k.core.image, k.core.memory
+    assert image is not None
+    at = image.address(name)
+    if memory.u8(at) != JUMP:
+        return None
+    return at + 5 + memory.s32(at + 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["__kmalloc", "schedule", "_printk", "call_rcu", "__request_module", "msleep"]
+)
+def test_what_python_implements_takes_the_place_of_the_images(booted: Kernel, name: str) -> None:
+    assert leads_to(booted, name) == booted.core.symbols.address(name)
+
+
+@pytest.mark.parametrize("name", ["strlen", "crc32_le", "vsnprintf", "kstrtoint", "sort", "_raw_spin_lock"])
+def test_what_keeps_no_state_stays_as_it_is(booted: Kernel, name: str) -> None:
+    assert leads_to(booted, name) is None
+
+
+@pytest.mark.parametrize("name", ["strlen", "kstrtoint"])
+def test_but_modules_get_pythons(booted: Kernel, name: str) -> None:
+    """So that what they do wrong is told; only code of the image calls the image's own."""
+    symbol = booted.core.symbols.find(name)
+    image = booted.core.image
+    assert symbol is not None
+    assert image is not None
+    assert symbol.address != image.get(name)
+
+
+def test_single_functions_stay_too(booted: Kernel) -> None:
+    image = booted.core.image
+    assert image is not None
+    there = [name for name in sorted(NATIVE_AS_GOOD) if image.get(name) is not None]
+    there = [name for name in there if not name.startswith("__SCT__")]  # a static call is a jump of its own
+    assert there
+    assert [name for name in there if leads_to(booted, name) is not None] == []
+
+
+def test_one_function_may_stand_for_another(booted: Kernel) -> None:
+    image = booted.core.image
+    assert image is not None
+    there = {name: other for name, other in SAME_AS.items() if image.get(name) is not None}
+    assert there
+    for name, other in there.items():
+        assert leads_to(booted, name) in (
+            booted.core.symbols.address(other),
+            booted.core.symbols.address(name),
+        )
+
+
+def test_what_has_nothing_to_do_here_returns_at_once(booted: Kernel) -> None:
+    image = booted.core.image
+    assert image is not None
+    there = [address for name in RETURNS if (address := image.get(name)) is not None]
+    assert there
+    assert {booted.core.memory.u8(address) for address in there} == {RET}
