@@ -72,10 +72,22 @@ _IDENTIFICATION = 16
 
 class _Layout:
     """The structs of a class and byte order; ``brief`` is a symbol's st_name, st_info and st_shndx alone,
-    ``name`` its st_name, ``place`` a section's sh_name, sh_offset and sh_size.
+    ``name`` its st_name, ``place`` a section's sh_name, sh_offset and sh_size, ``section_name`` its sh_name.
     """
 
-    __slots__ = ("bits", "brief", "header", "name", "place", "rel", "rela", "section", "symbol", "version")
+    __slots__ = (
+        "bits",
+        "brief",
+        "header",
+        "name",
+        "place",
+        "rel",
+        "rela",
+        "section",
+        "section_name",
+        "symbol",
+        "version",
+    )
 
     def __init__(self, bits: int, order: str) -> None:
         self.bits = bits
@@ -83,6 +95,7 @@ class _Layout:
             self.header = Struct(order + "16xHHIQQQIHHHHHH")
             self.section = Struct(order + "IIQQQQIIQQ")
             self.place = Struct(order + "I20xQQ24x")
+            self.section_name = Struct(order + "I60x")
             self.symbol = Struct(order + "IBBHQQ")
             self.brief = Struct(order + "IBxH16x")
             self.name = Struct(order + "I20x")
@@ -93,6 +106,7 @@ class _Layout:
             self.header = Struct(order + "16xHHIIIIIHHHHHH")
             self.section = Struct(order + "IIIIIIIIII")
             self.place = Struct(order + "I12xII16x")
+            self.section_name = Struct(order + "I36x")
             self.symbol = Struct(order + "IIIBBH")
             self.brief = Struct(order + "I8xBxH")
             self.name = Struct(order + "I12x")
@@ -152,10 +166,9 @@ class Elf:
 
     __slots__ = (
         "_data",
-        "_first",
         "_found",
+        "_name_offsets",
         "_names",
-        "_places",
         "_sections",
         "_size",
         "_symbols",
@@ -197,8 +210,7 @@ class Elf:
             raise self.error(f"section headers of {entry_size} bytes instead of {layout.section.size}", 0)
         self._table = self.read(offset, count * entry_size, "the table of sections")
         self._found: dict[bytes, tuple[int, bytes] | None] = {}
-        self._places: list[tuple[int, int, int]] = []
-        self._first: dict[int, int] = {}
+        self._name_offsets: list[int] = []
         if not 0 < names < count:
             raise self.error(f"the section of section names, {names}, does not exist", 0)
         name, at, size = layout.place.unpack_from(self._table, names * entry_size)
@@ -267,35 +279,35 @@ class Elf:
         """
         if name in self._found:
             return self._found[name]
-        found = None
-        index = self._first_index(name + b"\0")
-        if index:
-            _name, offset, size = self._places[index]
-            found = index, self.read(offset, size, "a section")
+        index = min(self._indexes(name + b"\0"), default=0)
+        extent = self.extent(index)
+        found = (index, self.read(*extent, "a section")) if extent else None
         self._found[name] = found
         return found
 
-    def _first_index(self, name: bytes) -> int:
-        """Return the first section of a name, its NUL included, that lies within the file; 0 for none.
-
-        A name may be in several places, and several sections may have it from each. No Section is made.
+    def _indexes(self, name: bytes) -> list[int]:
+        """Return the sections of a name, its NUL included, that lie within the file: the first for each place
+        where the name is. No Section is made.
         """
-        if not self._places:
-            self._places = list(self.layout.place.iter_unpack(self._table))
-            offsets = [at for at, _, _ in self._places]
-            offsets.reverse()
-            self._first = dict(zip(offsets, range(len(offsets) - 1, -1, -1), strict=True))
-        first = 0
+        if not self._name_offsets:
+            self._name_offsets = [at for (at,) in self.layout.section_name.iter_unpack(self._table)]
+        found = []
         at = self._names.find(name)
         while at >= 0:
-            index = self._first.get(at, 0)
-            if not self.extent(index):
-                others = [index for index, place in enumerate(self._places) if place[0] == at]
-                index = next((index for index in others if self.extent(index)), 0)
-            if index and (not first or index < first):
-                first = index
+            if index := self._first_named_at(at):
+                found.append(index)
             at = self._names.find(name, at + 1)
-        return first
+        return found
+
+    def _first_named_at(self, at: int) -> int:
+        """Return the first section with its name at a place that lies within the file; 0 for none."""
+        offsets = self._name_offsets
+        index = -1
+        while at in (offsets[index + 1 :] if index >= 0 else offsets):
+            index = offsets.index(at, index + 1)
+            if self.extent(index):
+                return index
+        return 0
 
     def extent(self, index: int) -> tuple[int, int] | None:
         """Return a section's offset and size; None if it does not exist or does not lie within the file."""
