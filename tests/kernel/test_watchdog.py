@@ -10,7 +10,7 @@ from tests.kernel.tasks import call, start
 from ukmod.errors import KernelPanic
 from ukmod.kernel import watchdog
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.sched import SLICE_CALLS, SLICE_NS, Task
+from ukmod.kernel.sched import SLICE_CALLS, SLICE_NS, Task, cond_resched
 
 
 def poll(k: Kernel, done: Callable[[], bool], *, calls: int = 1000 * SLICE_CALLS) -> int:
@@ -64,6 +64,19 @@ def used_up(k: Kernel, slices: int) -> Task:
     return task
 
 
+def resched_after(k: Kernel, slices: int, *, times: int) -> Task:
+    """A task that uses up so many slices, so many times, and calls cond_resched() each time."""
+
+    def body() -> None:
+        for _ in range(times):
+            watchdog.used_up(k, None, slices)
+            cond_resched(k)
+
+    task = start(k, "hog", body)
+    k.run(1000)
+    return task
+
+
 class TestSoftLockup:
     """watchdog_timer_fn(): after 2 * watchdog_thresh seconds, 20, and the timer that comes next, 22."""
 
@@ -73,6 +86,17 @@ class TestSoftLockup:
         assert f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [hog:{task.pid}]" in log
         assert (task.exited, task.exit_code) == (True, 9)
         assert kernel.taint.has("L")
+        assert [w.message for w in kernel.warnings] == ["soft lockup in hog"]
+
+    def test_not_who_calls_cond_resched_in_between(self, kernel: Kernel) -> None:
+        """There the watchdog's own thread gets its turn: test_bpf runs for a minute so."""
+        task = resched_after(kernel, watchdog.LOCKUP_SLICES - 1, times=3)
+        assert task.exited
+        assert not kernel.warnings
+
+    def test_but_not_for_ever(self, kernel: Kernel) -> None:
+        """The kernel would wait; here nobody can press a key."""
+        resched_after(kernel, watchdog.LOCKUP_SLICES - 1, times=100)
         assert [w.message for w in kernel.warnings] == ["soft lockup in hog"]
 
     def test_the_report_is_dated_after_those_seconds(self, kernel: Kernel) -> None:

@@ -88,7 +88,9 @@ class Task:
         self.on_sleep: Callable[[], None] | None = None
         """Called when the task is about to sleep: a workqueue's pool puts another worker in its place."""
         self.slices = 0
-        """Time slices used up since the task last slept."""
+        """Time slices used up since the task last slept, or gave others the chance to run."""
+        self.awake = 0
+        """Time slices used up since it last slept."""
         self.greenlet: greenlet | None = None
         self.rest: Callable[[], int] | None = None
         """What is left to do of the kernel function that it sleeps in, as a restart_block says it;
@@ -247,7 +249,7 @@ class Scheduler:
         task = self._running()
         state = self._k.tasks.state(task)
         if state != TASK_RUNNING and not self._k.tasks.signal_pending_state(state, task):
-            task.slices = 0
+            task.slices = task.awake = 0
             if task.on_sleep is not None:
                 task.on_sleep()
         else:
@@ -443,7 +445,10 @@ def sched_yield(k: Kernel) -> None:
 @export("__cond_resched", "__SCT__cond_resched", "__SCT__might_resched")
 def cond_resched(k: Kernel) -> Int:
     """Int __cond_resched(void): 1 if another task ran."""
-    if not k.sched.need_resched() or k.percpu.preempt_count():
+    if k.percpu.preempt_count():
+        return 0
+    k.sched.task().slices = 0  # here the watchdog's own thread gets its turn
+    if not k.sched.need_resched():
         return 0
     k.sched.preempt()
     return 1

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SIGKILL: Final = 9
 LOCKUP_SLICES: Final = 220
 """Slices without sleep, 22 virtual seconds: twice watchdog_thresh and a bit, as in the kernel."""
+ENDLESS_SLICES: Final = 5 * LOCKUP_SLICES
+"""Slices without sleep of a task that calls cond_resched(). The kernel would wait for ever."""
 LOCKUP_PERIODS: Final = 12
 """The same for code that does not even call the kernel: how often the CPU's own watchdog finds it so."""
 LOCKUP_SECONDS: Final = 22
@@ -46,7 +48,8 @@ def used_up(k: Kernel, registers: Registers | None, slices: int = 1) -> None:
     if task is None or k.sched.in_interrupt:
         k.crash.panic("Hard LOCKUP")
     task.slices += slices
-    if task.slices >= LOCKUP_SLICES:
+    task.awake += slices
+    if task.slices >= LOCKUP_SLICES or task.awake >= ENDLESS_SLICES:
         k.clock.advance_to(k.clock.now + slices * SLICE_NS)
         soft_lockup(k, registers)
     k.clock.advance_to(k.clock.now + slices * SLICE_NS)
