@@ -163,22 +163,31 @@ def read_module(file: ModuleFile, name: str, *, signature: bool = True, build_id
     )
 
 
+_TAIL = 1 << 13
+
+
 class _Window:
     """An open file's bytes, read as they are sliced: what is wanted is in a few places of a large file.
 
-    Half the time that mapping it would take, and a file that is cut meanwhile is no SIGBUS.
+    Half the time that mapping it would take, and a file that is cut meanwhile is no SIGBUS. Most of the
+    places are near its end, where the section headers are and the signature: that is read at once.
     """
 
-    __slots__ = ("_fd", "_size")
+    __slots__ = ("_fd", "_size", "_tail", "_tail_at")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._size = os.fstat(fd).st_size
+        self._tail_at = max(self._size - _TAIL, 0)
+        self._tail = os.pread(fd, _TAIL, self._tail_at)
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, span: slice) -> bytes:
+        start = span.start - self._tail_at
+        if start >= 0:
+            return self._tail[start : span.stop - self._tail_at]
         return os.pread(self._fd, span.stop - span.start, span.start)
 
 
