@@ -12,8 +12,8 @@ from tests.real import debian
 
 from benchmarks import MissingError, Row, table
 from ukmod.kernel.api import open_tree
-from ukmod.kernel.survey import load_order, survey_batch
-from ukmod.kernel.verdict import Settings
+from ukmod.survey.survey import load_order, survey_batch
+from ukmod.survey.verdict import Settings
 
 _BATCH, _BATCHES = 25, 15
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ukmod.cli.survey_report import by_cause, by_subsystem, slowest, subsystem
-from ukmod.kernel.verdict import PERMANENT, Verdict
 from ukmod.kmod.tree import Tree
+from ukmod.survey.verdict import PERMANENT, Verdict
 
 
 class Files:

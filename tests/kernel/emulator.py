@@ -32,7 +32,7 @@ from tests.transcript import describe
 
 from ukmod.errors import KernelPanic
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.sched import Task
+from ukmod.kernel.sched.core import Task
 from ukmod.kmod.linux import DirectoryFiles, LinuxHost, Stream
 from ukmod.kmod.tools import depmod as tools_depmod
 from ukmod.kmod.tree import Tree

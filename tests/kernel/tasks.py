@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.sched import Task
+from ukmod.kernel.sched.core import Task
 
 
 def start(k: Kernel, comm: str, body: Callable[[], object]) -> Task:

@@ -12,7 +12,7 @@ from tests.kernel.tasks import kill, start
 
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.kmod import MAX_KMOD_CONCURRENT
-from ukmod.kernel.sched import ERESTARTSYS, Task
+from ukmod.kernel.sched.core import ERESTARTSYS, Task
 from ukmod.userland import Process
 
 

@@ -9,7 +9,7 @@ from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.kthread import TASK_PARKED, Kthread
-from ukmod.kernel.sched import TASK_INTERRUPTIBLE, Task, block
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, Task, block
 from ukmod.machine.memory import Fault
 
 

@@ -9,7 +9,7 @@ from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.lib.list import init_list_head
-from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 
 
 class Worker:

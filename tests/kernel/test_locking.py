@@ -11,7 +11,7 @@ from tests.kernel.conftest import layouts
 from tests.kernel.tasks import call, kill, start
 
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 
 
 def made(k: Kernel, struct: str) -> int:

@@ -6,7 +6,7 @@ from tests.kernel.conftest import Guest
 from tests.kernel.tasks import start
 
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Task, block
+from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Task, block
 
 
 def sleeper(k: Kernel, ticks: int) -> Task:

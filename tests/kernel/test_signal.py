@@ -9,7 +9,7 @@ import pytest
 from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
 from ukmod.kernel.signal import SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL, SIGCHLD, SIGSTOP, sigmask
 
 SIGUSR1, SIGTERM, SIGKILL, SIGSEGV, SIGRT = 10, 15, 9, 11, 40

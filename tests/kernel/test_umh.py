@@ -11,7 +11,7 @@ from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, kill, signed, start
 
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.sched import ERESTARTSYS
+from ukmod.kernel.sched.core import ERESTARTSYS
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC
 from ukmod.userland import Process
 

@@ -10,7 +10,7 @@ from tests.kernel.tasks import call, start
 from ukmod.errors import KernelPanic
 from ukmod.kernel import watchdog
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.sched import SLICE_CALLS, SLICE_NS, Task, cond_resched
+from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, Task, cond_resched
 
 
 def poll(k: Kernel, done: Callable[[], bool], *, calls: int = 1000 * SLICE_CALLS) -> int:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.errors import FormatError, UsageError
+from ukmod.kmod.depmod.incremental.index_edit import edit_trie, move_priorities
 from ukmod.kmod.index import MAGIC, VERSION, Index
-from ukmod.kmod.index_edit import edit_trie, move_priorities
 from ukmod.kmod.index_write import write_index, write_trie
 from ukmod.kmod.wildcard import fnmatch
 

@@ -13,9 +13,9 @@ from tests.real import debian
 from tests.verdicts import Verdict
 
 from ukmod.kernel.api import open_tree
-from ukmod.kernel.survey import survey
-from ukmod.kernel.verdict import Settings
-from ukmod.kernel.verdict import Verdict as Found
+from ukmod.survey.survey import survey
+from ukmod.survey.verdict import Settings
+from ukmod.survey.verdict import Verdict as Found
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ukmod.errors import MissingExtraError, NotFoundError
-from ukmod.kernel.surveyor import Surveyors, survey_apart
-from ukmod.kernel.verdict import Settings, Verdict
+from ukmod.survey.surveyor import Surveyors, survey_apart
+from ukmod.survey.verdict import Settings, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from ukmod.cli import kernel_image
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
 from ukmod.errors import LoadError, MachineError, UkmodError, UsageError
 from ukmod.kernel.api import Kernel, open_tree
-from ukmod.kernel.leaks import recurring
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.printk import Record
-from ukmod.kernel.survey import load_order
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.tree import Tree
+from ukmod.survey.leaks import recurring
+from ukmod.survey.survey import load_order
 
 MAX_SECONDS = 10**9
 """Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""

@@ -15,10 +15,10 @@ from ukmod.cli.progress import Progress
 from ukmod.cli.survey_report import print_json, print_tables
 from ukmod.errors import NotFoundError
 from ukmod.kernel.api import open_tree
-from ukmod.kernel.journal import Journal
-from ukmod.kernel.survey import survey
-from ukmod.kernel.verdict import PATIENCE, Settings, Verdict
 from ukmod.kmod.tree import Tree, module_directory
+from ukmod.survey.journal import Journal
+from ukmod.survey.survey import survey
+from ukmod.survey.verdict import PATIENCE, Settings, Verdict
 
 _BATCH = 25
 """Modules that a worker gets at once: those that need the same modules share the loading of these."""

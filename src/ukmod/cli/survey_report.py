@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from ukmod.kernel.verdict import CLASSES, Settings, Verdict
 from ukmod.kmod.tree import Tree
+from ukmod.survey.verdict import CLASSES, Settings, Verdict
 
 _CAUSES = 30
 """Causes that the table shows at most."""

@@ -25,12 +25,12 @@ from ukmod.kernel.export import Export
 from ukmod.kernel.image import snapshot as snapshots
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
-from ukmod.kernel.module import Module
-from ukmod.kernel.module_load import load_module
-from ukmod.kernel.module_unload import delete_module
+from ukmod.kernel.module.load import load_module
+from ukmod.kernel.module.main import Module
+from ukmod.kernel.module.unload import delete_module
 from ukmod.kernel.oops import Oops, Warn
 from ukmod.kernel.printk import Record
-from ukmod.kernel.sched import Task
+from ukmod.kernel.sched.core import Task
 from ukmod.kernel.trace import Request
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile

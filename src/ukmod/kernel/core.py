@@ -10,14 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from ukmod.kernel import traps, watchdog
+from ukmod.kernel import watchdog
 from ukmod.kernel.bug import Site
-from ukmod.kernel.completion import Completions
 from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import MappedImage
 from ukmod.kernel.image.bringup import Boot, bring_up
-from ukmod.kernel.inter_module import InterModule
 from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
@@ -34,19 +32,23 @@ from ukmod.kernel.mm.percpu import PerCpu
 from ukmod.kernel.mm.slab import Slab
 from ukmod.kernel.mm.uaccess import UserMemory
 from ukmod.kernel.mm.vmalloc import Vmalloc
-from ukmod.kernel.module import Module, Modules
+from ukmod.kernel.module.inter_module import InterModule
+from ukmod.kernel.module.main import Module, Modules
+from ukmod.kernel.module.symbols import SymbolTable
 from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller
 from ukmod.kernel.procfs import ProcFs
-from ukmod.kernel.rcu import Rcu
-from ukmod.kernel.sched import Scheduler, Task
+from ukmod.kernel.rcu.rcu import Rcu
+from ukmod.kernel.rcu.srcu import Srcu
+from ukmod.kernel.sched.completion import Completions
+from ukmod.kernel.sched.core import Scheduler, Task
+from ukmod.kernel.sched.swait import SwaitQueues
+from ukmod.kernel.sched.wait import WaitQueues
+from ukmod.kernel.sched.wait_bit import WaitBits
 from ukmod.kernel.signal import Signals
 from ukmod.kernel.softirq import HARDIRQ_OFFSET, SoftIrqs, Tasklets
-from ukmod.kernel.srcu import Srcu
-from ukmod.kernel.swait import SwaitQueues
-from ukmod.kernel.symbols import SymbolTable
 from ukmod.kernel.sysctl import Sysctl
 from ukmod.kernel.task import Tasks
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
@@ -55,10 +57,9 @@ from ukmod.kernel.time.timekeeping import Timekeeping
 from ukmod.kernel.time.timer import Timers
 from ukmod.kernel.trace import Trace
 from ukmod.kernel.umh import Helpers
-from ukmod.kernel.unwind import capture
-from ukmod.kernel.wait import WaitQueues
-from ukmod.kernel.wait_bit import WaitBits
-from ukmod.kernel.workqueue import Workqueues
+from ukmod.kernel.workqueue.workqueue import Workqueues
+from ukmod.kernel.x86 import traps
+from ukmod.kernel.x86.unwind import capture
 from ukmod.kmod.elf import Elf
 from ukmod.machine.area import MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu

@@ -8,31 +8,20 @@ from types import ModuleType
 from typing import Any
 
 from ukmod.kernel import (
-    completion,
     dev_printk,
-    inter_module,
     kallsyms,
     kmod,
     kthread,
     kthread_worker,
-    module,
     notifier,
     panic,
     params,
     params_ops,
     pid,
-    preempt,
     printk,
-    rcu,
-    sched,
     signal,
     softirq,
-    srcu,
-    swait,
     umh,
-    wait,
-    wait_bit,
-    workqueue_api,
 )
 from ukmod.kernel.export import Export, exports_of
 from ukmod.kernel.lib import (
@@ -57,7 +46,13 @@ from ukmod.kernel.lib import (
 )
 from ukmod.kernel.locking import mutex, rwsem, semaphore, spinlock
 from ukmod.kernel.mm import kmem_cache, noprof, page_alloc, percpu, slab, uaccess, vmalloc
+from ukmod.kernel.module import inter_module
+from ukmod.kernel.module import main as module
+from ukmod.kernel.rcu import rcu, srcu
+from ukmod.kernel.sched import completion, preempt, swait, wait, wait_bit
+from ukmod.kernel.sched import core as sched
 from ukmod.kernel.time import hrtimer, sleep_timeout, time, timekeeping, timer
+from ukmod.kernel.workqueue import api as workqueue_api
 
 SUBSYSTEMS: tuple[ModuleType, ...] = (
     bitmap,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.ratelimit import RateLimit
-from ukmod.kernel.module import MODULE_NAME_LEN, State
-from ukmod.kernel.sched import TASK_KILLABLE, Waiters
+from ukmod.kernel.module.main import MODULE_NAME_LEN, State
+from ukmod.kernel.sched.core import TASK_KILLABLE, Waiters
 from ukmod.kernel.trace import Request
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_WAIT_EXEC, UMH_WAIT_PROC
 from ukmod.machine.abi import Bool, CStr, Int, VarArgs

@@ -12,7 +12,7 @@ from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
-from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, Task, TaskExitError, Waiters, block
+from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Task, TaskExitError, Waiters, block
 from ukmod.kernel.task import TIF_NOTIFY_SIGNAL
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, VarArgs
 from ukmod.machine.memory import Fault

@@ -13,7 +13,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.list import init_list_head, list_add_tail, list_del_init, list_empty, list_entries
-from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_RUNNING, Waiters, cond_resched
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_RUNNING, Waiters, cond_resched
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, ULong, VarArgs
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.vsprintf import vformat
-from ukmod.kernel.unwind import Frame, frame_of
+from ukmod.kernel.x86.unwind import Frame, frame_of
 from ukmod.machine.memory import Fault
 from ukmod.machine.registers import CR0, CR4, Registers
 

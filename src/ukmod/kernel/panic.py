@@ -11,8 +11,8 @@ from ukmod.errors import KernelPanic
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.oops import Oops, Warn, call_trace, modules_line, snapshot, task_line
-from ukmod.kernel.sched import TaskExitError
-from ukmod.kernel.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
+from ukmod.kernel.sched.core import TaskExitError
+from ukmod.kernel.x86.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
 from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from ukmod.machine.memory import PAGE_SIZE, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
-    from ukmod.kernel.module import Module
+    from ukmod.kernel.module.main import Module
 
 KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
 FL_NOARG: Final = 1 << 0

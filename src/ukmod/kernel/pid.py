@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched import Task
+from ukmod.kernel.sched.core import Task
 from ukmod.machine.abi import Int, PidT, Ptr, UInt
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from errno import EACCES
 from typing import TYPE_CHECKING
 
 from ukmod.kernel import params
-from ukmod.kernel.module import Module, State
+from ukmod.kernel.module.main import Module, State
 from ukmod.kernel.syscalls import missing
 
 if TYPE_CHECKING:

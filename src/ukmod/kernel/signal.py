@@ -7,7 +7,7 @@ from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_WAKEKILL, Task, TaskExitError
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_WAKEKILL, Task, TaskExitError
 from ukmod.kernel.task import SIGKILL, TIF_SIGPENDING
 from ukmod.machine.abi import Int, Ptr
 

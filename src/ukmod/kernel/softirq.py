@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.sched import TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.machine.abi import Ptr, UInt, ULong
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from errno import ENOENT, ESRCH
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ukmod.errors import MachineError, UkmodError
-from ukmod.kernel.module_load import load_module
-from ukmod.kernel.module_unload import delete_module
-from ukmod.kernel.sched import TASK_INTERRUPTIBLE, block
+from ukmod.kernel.module.load import load_module
+from ukmod.kernel.module.unload import delete_module
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, block
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.sched import PF_KTHREAD, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_WAKEKILL, Task
+from ukmod.kernel.sched.core import PF_KTHREAD, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_WAKEKILL, Task
 from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault, page_align
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
 from ukmod.kernel.export import export
-from ukmod.kernel.sched import (
+from ukmod.kernel.sched.core import (
     TASK_KILLABLE,
     TASK_UNINTERRUPTIBLE,
     TaskExitError,
     Waiters,
 )
 from ukmod.kernel.signal import SIG_DFL, SIG_IGN, SIGCHLD
-from ukmod.kernel.workqueue import WQ_UNBOUND
+from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
 from ukmod.machine.memory import Fault
 

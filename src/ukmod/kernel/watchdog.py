@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.oops import Warn, modules_line, snapshot
-from ukmod.kernel.sched import SLICE_CALLS, SLICE_NS, TaskExitError
-from ukmod.kernel.unwind import registers_at_trap, walk, walk_trap
+from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, TaskExitError
+from ukmod.kernel.x86.unwind import registers_at_trap, walk, walk_trap
 from ukmod.machine.registers import Registers
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from tests.steps import Case
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.image import snapshot
-from ukmod.kernel.survey import load_order
 from ukmod.kmod.tree import Tree
 from ukmod.machine.image import KernelImage, cache
+from ukmod.survey.survey import load_order
 
 pytestmark = pytest.mark.real
 

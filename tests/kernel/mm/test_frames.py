@@ -8,7 +8,7 @@ import pytest
 from tests.golden import modules
 
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.unwind import Trace
+from ukmod.kernel.x86.unwind import Trace
 from ukmod.machine.memory import PAGE_SHIFT, Memory
 
 SETTLED = 150

@@ -38,7 +38,7 @@ from ukmod.kernel.lib import (
 )
 from ukmod.kernel.locking import spinlock
 from ukmod.kernel.mm import uaccess
-from ukmod.kernel.symbols import IMAGE_FIRST
+from ukmod.kernel.module.symbols import IMAGE_FIRST
 from ukmod.kernel.time import time
 
 if TYPE_CHECKING:

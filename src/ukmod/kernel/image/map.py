@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError, LimitError
-from ukmod.kernel import extable, orc
 from ukmod.kernel.mm.percpu import AREA_SIZE
-from ukmod.kernel.orc import OrcTable
-from ukmod.kernel.symbols import Symbol
+from ukmod.kernel.module.symbols import Symbol
+from ukmod.kernel.x86 import extable, orc
+from ukmod.kernel.x86.orc import OrcTable
 from ukmod.machine.image import KernelImage, Segment, SymbolTable
 from ukmod.machine.image import Symbol as Kallsym
 from ukmod.machine.memory import NX, PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, page_align

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.module import Module
-from ukmod.kernel.sched import MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE
+from ukmod.kernel.module.main import Module
+from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE
 from ukmod.kmod.elf import Elf
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from ukmod.kernel.core import Kernel
 from ukmod.kernel.export import exports_of
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import internal
-from ukmod.kernel.sched import Task
+from ukmod.kernel.sched.core import Task
 from ukmod.machine.image import KernelImage
 from ukmod.machine.image.cache import Cache
 from ukmod.machine.memory import Memory, Run, page_align

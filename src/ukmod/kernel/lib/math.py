@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
-from ukmod.kernel.traps import divide_error
 from ukmod.kernel.watchdog import soft_lockup
+from ukmod.kernel.x86.traps import divide_error
 from ukmod.machine.abi import Long, Ptr, UInt, ULong
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.list import init_list_head
-from ukmod.kernel.sched import (
+from ukmod.kernel.sched.core import (
     TASK_INTERRUPTIBLE,
     TASK_KILLABLE,
     TASK_RUNNING,

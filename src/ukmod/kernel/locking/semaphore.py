@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.sched import (
+from ukmod.kernel.sched.core import (
     MAX_SCHEDULE_TIMEOUT,
     TASK_INTERRUPTIBLE,
     TASK_KILLABLE,

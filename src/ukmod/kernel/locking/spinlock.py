@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.preempt import lockup, who
+from ukmod.kernel.sched.preempt import lockup, who
 from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 from ukmod.machine.abi import Ptr, UInt
 

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from ukmod.kernel.unwind import Trace
+from ukmod.kernel.x86.unwind import Trace
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Memory
 
 RED_ZONE: Final = 0xCC

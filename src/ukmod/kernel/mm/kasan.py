@@ -11,9 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.insn_eval import memory_operand
 from ukmod.kernel.oops import call_trace, place, task_line
-from ukmod.kernel.unwind import Frame, Trace, capture, frame_of, frames_of, registers_at_trap, walk, walk_trap
+from ukmod.kernel.x86.insn_eval import memory_operand
+from ukmod.kernel.x86.unwind import (
+    Frame,
+    Trace,
+    capture,
+    frame_of,
+    frames_of,
+    registers_at_trap,
+    walk,
+    walk_trap,
+)
 from ukmod.machine.memory import Fault
 
 if TYPE_CHECKING:

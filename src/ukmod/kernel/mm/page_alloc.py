@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
-from ukmod.kernel.unwind import Trace, capture
+from ukmod.kernel.x86.unwind import Trace, capture
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Fault, page_align
 

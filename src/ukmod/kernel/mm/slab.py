@@ -17,13 +17,13 @@ from ukmod.kernel.export import export
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.fence import Fence, Object
 from ukmod.kernel.mm.packed import Packed
-from ukmod.kernel.unwind import Trace, capture, frames_of, may_name
+from ukmod.kernel.x86.unwind import Trace, capture, frames_of, may_name
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
-    from ukmod.kernel.module import Module
+    from ukmod.kernel.module.main import Module
 
 ZERO_SIZE_PTR: Final = 16
 """What kmalloc(0) returns, include/linux/slab.h."""

@@ -14,7 +14,7 @@ from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.mm.page_alloc import page_of
 from ukmod.kernel.oops import hashed
-from ukmod.kernel.unwind import Trace, capture
+from ukmod.kernel.x86.unwind import Trace, capture
 from ukmod.machine.abi import Bool, GfpT, Int, Ptr, UInt, ULong
 from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ_WRITE, page_align

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.sched import TASK_RUNNING
+from ukmod.kernel.sched.core import TASK_RUNNING
 from ukmod.kernel.softirq import HRTIMER_SOFTIRQ
 from ukmod.kernel.time.clock import Event
 from ukmod.kernel.time.time import KTIME_MAX

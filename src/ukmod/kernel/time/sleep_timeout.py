@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.time.time import NSEC_PER_USEC, jiffies_to_msecs, msecs_to_jiffies
 from ukmod.machine.abi import UInt, ULong
 

@@ -8,7 +8,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.time.clock import NSEC_PER_SEC
-from ukmod.kernel.traps import divide_error
+from ukmod.kernel.x86.traps import divide_error
 from ukmod.machine.abi import S64, Int, Long, Ptr, UInt, ULong
 from ukmod.machine.registers import MASK64
 

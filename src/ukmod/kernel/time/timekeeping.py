@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.symbols import DATA_BASE
+from ukmod.kernel.module.symbols import DATA_BASE
 from ukmod.kernel.time.clock import NSEC_PER_SEC, READ_COST_NS
 from ukmod.kernel.time.time import NS_TO_TIMESPEC64, load_timespec, store_timespec
 from ukmod.machine.abi import S64, Int, Ptr, UInt, ULong

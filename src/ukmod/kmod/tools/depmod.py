@@ -8,7 +8,6 @@ import os
 
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.depmod.analysis import analyse
-from ukmod.kmod.depmod.cache import cache_path
 from ukmod.kmod.depmod.config import CONFIG_DIRECTORIES, load_config
 from ukmod.kmod.depmod.dependencies import (
     Checks,
@@ -18,7 +17,8 @@ from ukmod.kmod.depmod.dependencies import (
     show_dependencies,
 )
 from ukmod.kmod.depmod.full import Plan, make_all
-from ukmod.kmod.depmod.incremental import Run, keep, recall, remember, take_snapshot, update
+from ukmod.kmod.depmod.incremental.cache import cache_path
+from ukmod.kmod.depmod.incremental.update import Run, keep, recall, remember, take_snapshot, update
 from ukmod.kmod.depmod.order import module_order
 from ukmod.kmod.depmod.output import Output
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, OTHERS, unpack
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.depmod.analysis import Analysis
     from ukmod.kmod.depmod.config import DepmodConfig
     from ukmod.kmod.depmod.facts import Facts
-    from ukmod.kmod.depmod.incremental import Snapshot, Update
+    from ukmod.kmod.depmod.incremental.update import Snapshot, Update
     from ukmod.kmod.depmod.output import Made, Messages
     from ukmod.kmod.depmod.parts import Parts
     from ukmod.kmod.host import Host

@@ -1,0 +1,1 @@
+"""The module loader: from a .ko's bytes to running code and back (Linux: kernel/module/)."""

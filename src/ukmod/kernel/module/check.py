@@ -1,0 +1,161 @@
+"""May this module be loaded: vermagic, licence, symbol versions and namespaces, as the kernel judges them
+(kernel/module/main.c, version.c). Each check prints what the kernel prints and raises LoadError.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL, ENOEXEC
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ukmod.errors import LoadError
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.module.main import Module
+    from ukmod.kernel.module.symbols import Symbol
+
+KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
+INIT_IGNORE_MODVERSIONS: Final = 1
+INIT_IGNORE_VERMAGIC: Final = 2
+"""Flags of finit_module(2)."""
+MANGLED: Final = INIT_IGNORE_MODVERSIONS | INIT_IGNORE_VERMAGIC
+LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PF")
+"""Taints after which the kernel does not trust its lock debugging."""
+GPL_COMPATIBLE: Final = frozenset(
+    ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
+)
+"""Documentation/process/license-rules.rst."""
+_WRONG_SIZE: Final = (
+    ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time"
+)
+_FORCED: Final = "%s: %s: kernel tainted.\n"
+"""What the kernel prints: an image without these texts does not do what they tell of."""
+
+
+def check_struct_module(k: Kernel, module: Module, size: int) -> None:
+    """Is the module's struct module this kernel's? By the version of all structs that module loading looks at
+    (check_modstruct_version()), and by its size in bytes.
+
+    elf_validity_check() looks at the size first, since v6.3. An older kernel with CONFIG_MODVERSIONS finds
+    out by the version; one without would believe the module, which helps nobody. Raises LoadError (ENOEXEC).
+    """
+    is_right = size == k.types.sizeof("module")
+    if not is_right and _has_text(k, _WRONG_SIZE):
+        _refuse_size(k, module, size)
+    if (layout := k.symbols.find("module_layout")) is not None:
+        try:
+            check_version(k, module, layout)
+        except LoadError as error:
+            raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
+    if not is_right:
+        _refuse_size(k, module, size)
+
+
+def _refuse_size(k: Kernel, module: Module, size: int) -> NoReturn:
+    k.printk(f"module {module.name}: {_WRONG_SIZE}\n", KERN_ERR)
+    text = f"its struct module has {size} bytes, this kernel's {k.types.sizeof('module')}"
+    raise LoadError(text, errno=ENOEXEC, subject=module.name)
+
+
+def _has_text(k: Kernel, text: str) -> bool:
+    """Does this kernel print it? Without an image it prints all that any does."""
+    return k.image is None or k.image.image.has_text(text)
+
+
+def _same_magic(module: str, kernel: str, *, versions: bool) -> bool:
+    """With symbol versions the release itself, vermagic's first word, need not match."""
+    if versions:
+        module, kernel = module.partition(" ")[2], kernel.partition(" ")[2]
+    return module == kernel
+
+
+def check_modinfo(k: Kernel, module: Module, flags: int) -> None:
+    """check_modinfo(): vermagic and what taints the kernel. Raises LoadError (ENOEXEC)."""
+    info, name = module.modinfo, module.name
+    magic = info.get("vermagic", [""])[0] if not flags & INIT_IGNORE_VERMAGIC else ""
+    if not magic:
+        force(k, module, "bad vermagic")
+    elif k.vermagic is None:
+        k.vermagic = magic
+    elif not _same_magic(magic, k.vermagic, versions=module.has_versions):
+        k.printk(f"{name}: version magic '{magic}' should be '{k.vermagic}'\n", KERN_ERR)
+        raise LoadError(f"built for '{magic}', this kernel is '{k.vermagic}'", errno=ENOEXEC, subject=name)
+    if "intree" not in info:
+        if not k.taint.has("O"):
+            k.printk(f"{name}: loading out-of-tree module taints kernel.\n", KERN_WARNING)
+        taint(k, module, "O")
+    if "staging" in info:
+        taint(k, module, "C")
+        text = "module is from the staging directory, the quality is unknown, you have been warned."
+        k.printk(f"{name}: {text}\n", KERN_WARNING)
+    licence = info.get("license", ["unspecified"])[0]
+    if licence not in GPL_COMPATIBLE:
+        if not k.taint.has("P"):
+            k.printk(f"{name}: module license '{licence}' taints kernel.\n", KERN_WARNING)
+        taint(k, module, "P")
+    if "test" in info:
+        if not k.taint.has("N"):
+            k.printk(f"{name}: loading test module taints kernel.\n", KERN_WARNING)
+        taint(k, module, "N")
+
+
+def taint(k: Kernel, module: Module, letter: str) -> None:
+    """add_taint_module()."""
+    if letter in LOCKDEP_NOW_UNRELIABLE:
+        k.crash.debug_locks_off()
+    k.taint.add(letter)
+    module.taints.add(letter)
+
+
+def force(k: Kernel, module: Module, reason: str) -> None:
+    """try_to_force_load(): without CONFIG_MODULE_FORCE_LOAD, which Debian sets, it is refused."""
+    if not (k.force_load and _has_text(k, _FORCED)):
+        raise LoadError(f"{reason}; forced loading is off", errno=ENOEXEC, subject=module.name)
+    if not k.taint.has("F"):
+        k.printk(_FORCED % (module.name, reason), KERN_WARNING)
+    taint(k, module, "F")
+
+
+def check_licence(k: Kernel, module: Module, symbol: Symbol) -> bool:
+    """May a module of this licence use the symbol? A GPL-only one does not exist for a proprietary module."""
+    if symbol.gpl and "P" in module.taints:
+        return False
+    if symbol.gpl:
+        module.uses_gpl_only = True
+    owner = k.modules.find(symbol.owner) if symbol.owner else None
+    if owner is None or "P" not in owner.taints:
+        return True
+    about = f"symbols {symbol.name} from proprietary module {owner.name}"
+    if module.uses_gpl_only:
+        k.printk(f"{module.name}: module using GPL-only symbols uses {about}.\n", KERN_ERR)
+        return False
+    if "P" not in module.taints:
+        k.printk(f"{module.name}: module uses {about}, inheriting taint.\n", KERN_WARNING)
+        module.taints.add("P")
+    return True
+
+
+def check_version(k: Kernel, module: Module, symbol: Symbol) -> None:
+    """check_version(): was the module built against this very symbol? Raises LoadError (EINVAL)."""
+    if symbol.crc is None:
+        return
+    if not module.has_versions:
+        force(k, module, symbol.name)
+        return
+    crc = module.versions.get(symbol.name)
+    if crc == symbol.crc:
+        return
+    if crc is None:
+        k.printk(f"{module.name}: no symbol version for {symbol.name}\n", KERN_WARNING)
+    else:
+        k.printk(f"{module.name}: disagrees about version of symbol {symbol.name}\n", KERN_WARNING)
+    raise LoadError(f"symbol {symbol.name} is of another version", errno=EINVAL, subject=module.name)
+
+
+def check_namespace(k: Kernel, module: Module, symbol: Symbol) -> None:
+    """verify_namespace_is_imported(). Raises LoadError (EINVAL)."""
+    if not symbol.namespace or symbol.namespace in module.namespaces:
+        return
+    text = f"module uses symbol ({symbol.name}) from namespace {symbol.namespace}, but does not import it."
+    k.printk(f"{module.name}: {text}\n", KERN_ERR)
+    raise LoadError(text, errno=EINVAL, subject=module.name)

@@ -1,0 +1,269 @@
+"""Where a module's sections go, and its symbols with them: layout_sections(), move_module() and
+simplify_symbols() of kernel/module/main.c, computed as values before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import FormatError, LimitError
+from ukmod.kmod.elf import Elf, Section
+from ukmod.machine import relocate
+from ukmod.machine.area import Area
+from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, Memory, page_align
+
+if TYPE_CHECKING:
+    from ukmod.kernel.mm.percpu import PerCpu
+    from ukmod.kernel.x86.orc import OrcTable
+
+SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 2, 4, 8
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+SHN_UNDEF, SHN_ABS, SHN_COMMON, SHN_LORESERVE = 0, 0xFFF1, 0xFFF2, 0xFF00
+STT_SECTION, STT_FILE = 3, 4
+MAX_MODULE_SIZE: Final = 1 << 28
+"""Bytes of a module in memory, at most: a header that lies must not use up the host."""
+_UNLOADED = (".modinfo", "__versions", "__version_ext_crcs", "__version_ext_names")
+"""Sections that are marked to be loaded, and are not."""
+_PERCPU = ".data..percpu"
+_TEXT, _RODATA, _AFTER_INIT, _DATA = range(4)
+_PROTECTION = (READ_EXEC, READ_ONLY, READ_ONLY, READ_WRITE)
+_AFTER_INIT_SECTIONS = (".data..ro_after_init", "__jump_table")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A section and where it lies: ``offset`` bytes into the core or the init part."""
+
+    section: Section
+    offset: int
+    init: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The core, or the init, part of a module: its sections in order and where the protections change."""
+
+    placed: tuple[Placed, ...]
+    ends: tuple[int, int, int, int]
+    """Offsets at which text, read-only data, data that is read-only after init, and data end; whole pages."""
+    size: int
+
+
+@dataclass(slots=True)
+class Layout:
+    """A module in memory."""
+
+    core: int = 0
+    core_size: int = 0
+    init: int = 0
+    init_size: int = 0
+    percpu: int = 0
+    percpu_size: int = 0
+    addresses: dict[int, int] = field(default_factory=dict)
+    """Virtual address by section index."""
+    sections: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Address and size in bytes by section name."""
+    core_text_end: int = 0
+    init_text_end: int = 0
+    symbol_starts: list[int] = field(default_factory=list)
+    symbol_names: list[str] = field(default_factory=list)
+    """Parallel to ``symbol_starts``, which is sorted; of several symbols at one place the first is kept."""
+    orc: OrcTable | None = None
+    """Read when a call trace first needs it."""
+
+    def contains(self, address: int) -> bool:
+        """Does ``address`` lie in the module's core or init part?"""
+        return (
+            self.core <= address < self.core + self.core_size
+            or self.init <= address < self.init + self.init_size
+        )
+
+
+def _group(section: Section) -> int:
+    if section.flags & SHF_EXECINSTR:
+        return _TEXT
+    if section.name in _AFTER_INIT_SECTIONS:
+        return _AFTER_INIT
+    return _DATA if section.flags & SHF_WRITE else _RODATA
+
+
+def _is_init(section: Section) -> bool:
+    # module_init_section() of kernel/module/main.c; .exit sections stay in the core, to be run at unload.
+    return section.name.startswith(".init")
+
+
+def plan_part(elf: Elf, *, init: bool) -> Part:
+    """Decide where the sections of one part go. Raises FormatError if they are absurdly large."""
+    wanted = [
+        section
+        for section in elf.sections
+        if section.flags & SHF_ALLOC
+        and section.name not in (*_UNLOADED, _PERCPU)
+        and _is_init(section) is init
+    ]
+    placed: list[Placed] = []
+    ends: list[int] = []
+    size = 0
+    for group in (_TEXT, _RODATA, _AFTER_INIT, _DATA):
+        for section in wanted:
+            if _group(section) == group:
+                align = max(section.align, 1)
+                size = -(-size // align) * align
+                placed.append(Placed(section, size, init))
+                size += section.size
+                if align > MAX_MODULE_SIZE or size > MAX_MODULE_SIZE:
+                    raise FormatError(
+                        f"section {section.name} makes the module larger than {MAX_MODULE_SIZE >> 20} MiB",
+                        path=elf.path,
+                        offset=section.offset,
+                    )
+        size = page_align(size)
+        ends.append(size)
+    return Part(tuple(placed), (ends[0], ends[1], ends[2], ends[3]), size)
+
+
+def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
+    """What the kernel keeps of the symbol table for kallsyms, which counts into a module's size: the whole
+    while init runs, what is in the core after that.
+    """
+    core = {section.index for section in elf.sections if section.flags & SHF_ALLOC and not _is_init(section)}
+    kept = [s for s in elf.symbols if whole or s.shndx in core]
+    return (len(kept) + 1) * 25 + sum(len(s.name) + 1 for s in kept) + 1
+
+
+def allocate(elf: Elf, area: Area, percpu: PerCpu) -> Layout:
+    """Give every section that is loaded an address, in memory that is zeroed and writable.
+
+    Raises FormatError for sizes that are absurd, LimitError when there is no room.
+    """
+    core, init = plan_part(elf, init=False), plan_part(elf, init=True)
+    layout = Layout(
+        core_size=page_align(core.size + _symtab_bytes(elf)),
+        init_size=page_align(init.size + _symtab_bytes(elf, whole=True)),
+    )
+    try:
+        layout.core = area.alloc(layout.core_size)
+        layout.init = area.alloc(layout.init_size)
+        _place_percpu(elf, layout, percpu)
+    except LimitError:
+        free(layout, area, percpu)
+        raise
+    layout.core_text_end = layout.core + core.ends[_TEXT]
+    layout.init_text_end = layout.init + init.ends[_TEXT]
+    for placed in (*core.placed, *init.placed):
+        address = (layout.init if placed.init else layout.core) + placed.offset
+        layout.addresses[placed.section.index] = address
+        layout.sections.setdefault(placed.section.name, (address, placed.section.size))
+    return layout
+
+
+def _place_percpu(elf: Elf, layout: Layout, percpu: PerCpu) -> None:
+    """percpu_modalloc()."""
+    section = elf.section(_PERCPU)
+    if section is not None and section.size and section.flags & SHF_ALLOC:
+        layout.percpu = percpu.reserve(section.size, min(max(section.align, 1), PAGE_SIZE))
+        layout.percpu_size = section.size
+        layout.addresses[section.index] = layout.percpu
+
+
+def symbol_values(
+    elf: Elf, layout: Layout, resolve: Callable[[str, bool], int], warn: Callable[[str], None]
+) -> list[int]:
+    """The value of each entry of the symbol table: simplify_symbols().
+
+    ``resolve(name, weak)`` finds an undefined one, or raises. Raises FormatError for what makes no sense;
+    ``warn`` is given what the kernel prints then.
+    """
+    values = []
+    for index, symbol in enumerate(elf.symbols):
+        shndx = symbol.shndx
+        if index == 0:
+            values.append(0)
+        elif shndx == SHN_UNDEF:
+            values.append(resolve(symbol.name, symbol.weak) if symbol.name else 0)
+        elif shndx == SHN_ABS:
+            values.append(symbol.value)
+        elif shndx == SHN_COMMON:
+            if not symbol.name.startswith("__gnu_lto"):
+                warn("please compile with -fno-common")
+                raise FormatError(f"common symbol {symbol.name}", path=elf.path)
+            values.append(symbol.value)
+        elif shndx >= len(elf.sections):
+            count = len(elf.sections) - 1
+            warn(f"Symbol {symbol.name} has an invalid section index {shndx} (max {count})")
+            raise FormatError(
+                f"symbol {symbol.name} is in section {shndx}, which does not exist", path=elf.path
+            )
+        else:
+            values.append(layout.addresses.get(shndx, 0) + symbol.value)
+    return values
+
+
+def fill(elf: Elf, layout: Layout, values: Sequence[int], memory: Memory, percpu_base: int) -> None:
+    """Write every section, relocated, to its place. Raises FormatError for a relocation that cannot be."""
+    relocations: dict[int, list[Section]] = {}
+    for section in elf.sections:
+        if section.type == SHT_RELA and section.info in layout.addresses:
+            relocations.setdefault(section.info, []).append(section)
+    for index, address in layout.addresses.items():
+        section = elf.sections[index]
+        content = (
+            bytearray(section.size) if section.type == SHT_NOBITS else bytearray(elf.section_data(section))
+        )
+        for entries in relocations.get(index, ()):
+            data = elf.section_data(entries)
+            relocate.apply(content, address, data[: len(data) // 24 * 24], values, path=elf.path)
+        memory.write(percpu_base + address if section.name == _PERCPU else address, content, force=True)
+
+
+def protect(elf: Elf, layout: Layout, memory: Memory) -> None:
+    """Text becomes read-only and executable, constants read-only; data stays writable."""
+    for base, part in ((layout.core, plan_part(elf, init=False)), (layout.init, plan_part(elf, init=True))):
+        start = 0
+        for group, end in enumerate(part.ends):
+            if end > start and group in (_TEXT, _RODATA):
+                memory.protect(base + start, end - start, _PROTECTION[group])
+            start = end
+
+
+def protect_after_init(elf: Elf, layout: Layout, memory: Memory) -> None:
+    """module_enable_ro(mod, true): what only init may write becomes read-only too."""
+    _, start, end, _ = plan_part(elf, init=False).ends
+    if end > start:
+        memory.protect(layout.core + start, end - start, READ_ONLY)
+
+
+def index_symbols(elf: Elf, layout: Layout, values: Sequence[int]) -> None:
+    """Make the module's own symbols known, for call traces."""
+    found: dict[int, str] = {}
+    for index, symbol in enumerate(elf.symbols):
+        if symbol.shndx in layout.addresses and symbol.name and symbol.type not in (STT_SECTION, STT_FILE):
+            found.setdefault(values[index], symbol.name)
+    layout.symbol_starts = sorted(found)
+    layout.symbol_names = [found[start] for start in layout.symbol_starts]
+
+
+def free_init(layout: Layout, area: Area) -> None:
+    """do_free_init(): the init part is gone; a later call into it is a page fault."""
+    if layout.init:
+        area.free(layout.init)
+    gone = [
+        n
+        for n, start in enumerate(layout.symbol_starts)
+        if layout.init <= start < layout.init + layout.init_size
+    ]
+    for n in reversed(gone):
+        del layout.symbol_starts[n], layout.symbol_names[n]
+    layout.init = layout.init_size = 0
+
+
+def free(layout: Layout, area: Area, percpu: PerCpu) -> None:
+    """module_memfree() of all parts, and percpu_modfree()."""
+    free_init(layout, area)
+    if layout.core:
+        area.free(layout.core)
+    if layout.percpu_size:
+        percpu.release(layout.percpu)
+    layout.core = layout.core_size = layout.percpu_size = 0

@@ -1,0 +1,364 @@
+"""finit_module(): from a file's bytes to a live module (load_module() of kernel/module/main.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EBUSY, EEXIST, EINTR, ENOENT, ENOEXEC, ENOMEM, EPERM
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import FormatError, LimitError, LoadError
+from ukmod.kernel import params
+from ukmod.kernel.image import modules as image_modules
+from ukmod.kernel.module import check as module_check
+from ukmod.kernel.module import layout as module_layout
+from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, State
+from ukmod.kernel.module.symbols import Symbol
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
+from ukmod.kmod.elf import Elf, Section
+from ukmod.kmod.signature import parse_signature
+from ukmod.machine.relocate import RelocationOverflowError
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
+NOTIFY_STOP_MASK: Final = 0x8000
+_SYMBOL_WAIT = 30
+"""Seconds that a symbol of a module that is still being initialised is waited for."""
+_ET_REL, _EM_X86_64 = 1, 62
+
+
+def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: int = 0) -> Module:
+    """Load a module from its file's bytes, run its init function, and make it live.
+
+    ``args`` is its parameters as one string. Raises LoadError with the errno finit_module(2) would give; the
+    kernel's own message is in the log.
+    """
+    if k.modules.disabled:
+        raise LoadError("modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=path)
+    elf, signed = _open(k, image, path)
+    module = _prepare(k, elf, path, flags)
+    # Which keys this kernel trusts is not known; that its own modules' signatures are good is taken on trust.
+    # A module whose versions are to be ignored is not the one that was signed.
+    module.signed = signed and "intree" in module.modinfo and not flags & module_check.MANGLED
+    _reserve_place(k, module)
+    undo: list[Callable[[], None]] = [lambda: k.modules.drop_uses(module), lambda: _unlink(k, module)]
+    try:
+        _link_in(k, module, elf)
+        _form(k, module, elf)
+        undo.insert(0, lambda: k.modules.set_state(module, State.GOING))
+        _coming(k, module)
+        undo.insert(0, lambda: _going(k, module))
+        undo.insert(0, lambda: params.destroy_params(k, module))
+        _parse_args(k, module, args)
+        if k.image is not None:
+            image_modules.add_to_sysfs(k, module)
+    except BaseException as error:
+        if not isinstance(error, TaskExitError):  # after an oops the module stays as it is, as in the kernel
+            for step in undo:
+                step()
+        raise
+    _initialise(k, module, elf)
+    return module
+
+
+# -- reading --------------------------------------------------------------------------------------------
+
+
+def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
+    """elf_validity_check(), without the signature that follows the module."""
+    try:
+        signature = parse_signature(image, path=path)
+        elf = Elf(image[: signature.module_size] if signature else image, path)
+        if elf.type != _ET_REL:
+            k.printk(f"Invalid ELF header type: {elf.type} != {_ET_REL}\n", KERN_ERR)
+            raise FormatError(f"an ELF file of type {elf.type} is no object file ({_ET_REL})", path=path)
+        if elf.machine != _EM_X86_64:
+            k.printk(f"Invalid architecture in ELF header: {elf.machine}\n", KERN_ERR)
+            raise FormatError(
+                f"built for machine {elf.machine}, this one is x86-64 ({_EM_X86_64})", path=path
+            )
+        name = dict(elf.modinfo()).get("name") or "(missing .modinfo section or name field)"
+        if not elf.symbols:
+            k.printk(f"{name}: module has no symbols (stripped?)\n", KERN_WARNING)
+            raise FormatError("the module has no symbol table (stripped?)", path=path)
+        this_module = elf.section(".gnu.linkonce.this_module")
+        if this_module is None or not this_module.flags & module_layout.SHF_ALLOC:
+            k.printk(f"{name}: No module found in object\n", KERN_WARNING)
+            raise FormatError("no .gnu.linkonce.this_module section: this is not a kernel module", path=path)
+    except FormatError as error:
+        raise LoadError(error.message, errno=ENOEXEC, subject=path) from error
+    return elf, signature is not None
+
+
+def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
+    """Everything that can be judged before the module takes its place in the list."""
+    modinfo: dict[str, list[str]] = {}
+    for key, value in elf.modinfo():
+        modinfo.setdefault(key, []).append(value)
+    name = modinfo.get("name", [""])[0] or _name_in_struct(k, elf)
+    if not name or len(name) >= MODULE_NAME_LEN:
+        raise LoadError(f"'{name}' cannot be a module's name", errno=ENOEXEC, subject=path)
+    module = Module(name, path, module_layout.Layout(), modinfo=modinfo)
+    module.has_versions = (
+        elf.section("__versions") is not None and not flags & module_check.INIT_IGNORE_MODVERSIONS
+    )
+    module.versions = elf.versions() if module.has_versions else {}
+    module.namespaces = frozenset(modinfo.get("import_ns", ()))
+    module_check.check_struct_module(k, module, _this_module(elf).size)
+    k.adopt(elf, module)
+    try:
+        module.layout = module_layout.allocate(elf, k.module_area, k.percpu)
+        module_check.check_modinfo(k, module, flags)
+    except FormatError as error:
+        raise LoadError(error.message, errno=ENOEXEC, subject=name) from error
+    except LimitError as error:
+        raise LoadError(error.message, errno=ENOMEM, subject=name) from error
+    except LoadError:
+        module_layout.free(module.layout, k.module_area, k.percpu)
+        raise
+    return module
+
+
+def _name_in_struct(k: Kernel, elf: Elf) -> str:
+    data, offset = elf.section_data(_this_module(elf)), k.types.offset("module", "name")
+    return bytes(data[offset : offset + MODULE_NAME_LEN]).split(b"\0")[0].decode("latin-1")
+
+
+def _this_module(elf: Elf) -> Section:
+    """The section of struct module, which _open() has seen."""
+    section = elf.section(".gnu.linkonce.this_module")
+    assert section is not None
+    return section
+
+
+def _reserve_place(k: Kernel, module: Module) -> None:
+    """add_unformed_module(): one module of a name; a second waits to see what becomes of the first."""
+    modules = k.modules
+    old = modules.find(module.name)
+    if old is not None:
+        if old.state in (State.COMING, State.UNFORMED):
+
+            def finished() -> bool:
+                found = modules.find(module.name)
+                return found is None or found.state in (State.LIVE, State.GOING)
+
+            interrupted = modules.waiters.wait_event(finished, TASK_INTERRUPTIBLE) < 0
+            old = modules.find(module.name)
+            if interrupted:
+                module_layout.free(module.layout, k.module_area, k.percpu)
+                raise LoadError(
+                    "interrupted while a module of that name was loading", errno=EINTR, subject=module.name
+                )
+        module_layout.free(module.layout, k.module_area, k.percpu)
+        live = old is not None and old.state is State.LIVE
+        message = "already loaded" if live else "a module of that name has just failed to load, or is going"
+        raise LoadError(message, errno=EEXIST if live else EBUSY, subject=module.name)
+    modules.add(module)
+    if not module.signed:
+        if not k.taint.has("E"):
+            text = "module verification failed: signature and/or required key missing - tainting kernel"
+            k.printk(f"{module.name}: {text}\n", KERN_NOTICE)
+        module_check.taint(k, module, "E")
+
+
+def _unlink(k: Kernel, module: Module) -> None:
+    image_modules.take_types_back(k, module)
+    image_modules.free_modinfo(k, module)
+    k.modules.remove(module)
+    k.modules.waiters.wake_all()
+    module_layout.free(module.layout, k.module_area, k.percpu)
+
+
+# -- linking --------------------------------------------------------------------------------------------
+
+
+def _link_in(k: Kernel, module: Module, elf: Elf) -> None:
+    """simplify_symbols(), apply_relocations() and what struct module says of itself."""
+    missing: list[tuple[str, int]] = []
+
+    def resolve(name: str, weak: bool) -> int:  # noqa: FBT001 - a callback
+        symbol, error = _resolve(k, module, name)
+        if symbol is not None:
+            return symbol.address
+        if not weak or error:
+            errno = error or ENOENT
+            k.printk(f"{module.name}: Unknown symbol {name} (err {-errno})\n", KERN_WARNING)
+            missing.append((name, errno))
+        return 0
+
+    def warn(text: str) -> None:
+        k.printk(f"{module.name}: {text}\n", KERN_WARNING)
+
+    try:
+        values = module_layout.symbol_values(elf, module.layout, resolve, warn)
+        if missing:
+            names = ", ".join(name for name, _ in missing)
+            raise LoadError(f"unknown symbol {names}", errno=missing[-1][1], subject=module.name)
+        module_layout.fill(elf, module.layout, values, k.memory, k.percpu.base)
+    except RelocationOverflowError as error:
+        k.printk(f"overflow in relocation type {error.kind} val {error.value:x}\n", KERN_ERR)
+        k.printk(f"`{module.name}' likely not compiled with -mcmodel=kernel\n", KERN_ERR)
+        raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
+    except FormatError as error:
+        raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
+    module_layout.index_symbols(elf, module.layout, values)
+    _read_struct(k, module, elf)
+
+
+def _resolve(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, int]:
+    """resolve_symbol_wait(): a symbol, or the errno that the message gives (0: there is none)."""
+    modules = k.modules
+    found: tuple[Symbol | None, int] = (None, EBUSY)
+
+    def ready() -> bool:
+        nonlocal found
+        found = _resolve_now(k, module, name)
+        return found[1] != EBUSY
+
+    if not ready() and modules.waiters.wait_event(ready, TASK_INTERRUPTIBLE, _SYMBOL_WAIT * k.clock.hz) <= 0:
+        symbol = modules.find_symbol(name)
+        owner = symbol.owner if symbol is not None else ""
+        k.printk(f"{module.name}: gave up waiting for init of module {owner}.\n", KERN_WARNING)
+    return found
+
+
+def _resolve_now(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, int]:
+    symbol = k.modules.find_symbol(name)
+    if symbol is None or not module_check.check_licence(k, module, symbol):
+        return None, 0
+    try:
+        module_check.check_version(k, module, symbol)
+        module_check.check_namespace(k, module, symbol)
+    except LoadError as error:
+        return None, error.errno
+    owner = k.modules.find(symbol.owner) if symbol.owner else None
+    if owner is not None and not k.modules.use(module, owner):
+        return None, EBUSY if owner.state is State.COMING else ENOENT
+    return symbol, 0
+
+
+def _read_struct(k: Kernel, module: Module, elf: Elf) -> None:
+    """Fill in struct module, and take from it and its sections what the kernel needs to know."""
+    memory, offset, layout = k.memory, k.types.offset, module.layout
+    module.address, _ = layout.sections[".gnu.linkonce.this_module"]
+    module.init = memory.u64(module.address + offset("module", "init"))
+    module.exit = memory.u64(module.address + offset("module", "exit"))
+    for head in ("list", "source_list", "target_list"):
+        at = module.address + offset("module", head)
+        memory.set_u64(at, at)
+        memory.set_u64(at + 8, at)
+    module.params, params_size = layout.sections.get("__param", (0, 0))
+    module.param_count = params_size // k.types.sizeof("kernel_param") if params_size else 0
+    memory.set_u64(module.address + offset("module", "kp"), module.params)
+    memory.set_u32(module.address + offset("module", "num_kp"), module.param_count)
+    # One reference while init runs, beside the base.
+    k.modules.set_refcount(module, MODULE_REF_BASE + 1)
+    k.modules.set_state(module, State.UNFORMED)
+    if k.image is not None:
+        image_modules.fill_struct(k, module, elf)
+    for suffix, gpl in (("", False), ("_gpl", True)):
+        module.exports.update(_exports(k, module, suffix, gpl=gpl))
+
+
+def _exports(k: Kernel, module: Module, suffix: str, *, gpl: bool) -> dict[str, Symbol]:
+    """The symbols in __ksymtab or __ksymtab_gpl: three relative offsets each (include/linux/export.h)."""
+    memory, sections = k.memory, module.layout.sections
+    start, size = sections.get("__ksymtab" + suffix, (0, 0))
+    crcs, crcs_size = sections.get("__kcrctab" + suffix, (0, 0))
+    found = {}
+    for n in range(size // 12):
+        value, name, namespace = (at + memory.s32(at) for at in range(start + 12 * n, start + 12 * n + 12, 4))
+        text = memory.cstring(name).decode("latin-1")
+        space = memory.cstring(namespace).decode("latin-1") if namespace != start + 12 * n + 8 else ""
+        crc = memory.u32(crcs + 4 * n) if 4 * n < crcs_size else None
+        found[text] = Symbol(text, value & (1 << 64) - 1, gpl, space, crc, module.name)
+    return found
+
+
+# -- starting -------------------------------------------------------------------------------------------
+
+
+def _form(k: Kernel, module: Module, elf: Elf) -> None:
+    """complete_formation(): the module's own exports are new, its memory is protected; it is COMING."""
+    for name in module.exports:
+        if (other := k.modules.find_symbol(name)) is not None:
+            text = f"exports duplicate symbol {name} (owned by {other.owner or 'kernel'})"
+            k.printk(f"{module.name}: {text}\n", KERN_ERR)
+            raise LoadError(text, errno=ENOEXEC, subject=module.name)
+    layout = module.layout
+    module_layout.protect(elf, layout, k.memory)
+    k.cpu.flush_icache(layout.core, layout.core_text_end - layout.core)
+    k.cpu.flush_icache(layout.init, layout.init_text_end - layout.init)
+    k.modules.set_state(module, State.COMING)
+
+
+def _coming(k: Kernel, module: Module) -> None:
+    """prepare_coming_module(): tell who wants to know; one of them may object."""
+    answer = k.modules.notifiers.call_robust(State.COMING.value, State.GOING.value, module.address)
+    if answer & NOTIFY_STOP_MASK and (errno := (answer & ~NOTIFY_STOP_MASK) - 1) > 0:
+        raise LoadError("a module notifier refused it", errno=errno, subject=module.name)
+
+
+def _going(k: Kernel, module: Module) -> None:
+    k.modules.set_state(module, State.GOING)
+    k.modules.notifiers.call(State.GOING.value, module.address)
+
+
+def _parse_args(k: Kernel, module: Module, args: str) -> None:
+    text = args.encode("utf-8", "surrogateescape")
+    error = params.parse_args(k, module.name, text, module.params, module.param_count)
+    if error:
+        raise LoadError(f"invalid parameters '{args}'", errno=-error, subject=module.name)
+
+
+def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
+    """do_init_module()."""
+    modules, owner = k.modules, k.sched.task()
+    owner.owner, before = module.name, owner.owner
+    k.trace.step(
+        owner.pid, k.tasks.comm(owner), "init", k.kallsyms.sprint(module.init) if module.init else "none"
+    )
+    try:
+        result = _do_one_initcall(k, module) if module.init else 0
+    finally:
+        owner.owner = before
+    if result < 0:
+        modules.set_state(module, State.GOING)
+        k.rcu.synchronize()  # whoever has seen it live is through with it
+        modules.put(module)
+        modules.notifiers.call(State.GOING.value, module.address)
+        if k.image is not None:
+            image_modules.remove_from_sysfs(k, module)
+        modules.set_state(module, State.UNFORMED)
+        modules.drop_uses(module)
+        params.destroy_params(k, module)
+        k.rcu.synchronize()
+        k.slab.settle(module, gone=True)
+        _unlink(k, module)
+        raise LoadError(f"its init function returned {result}", errno=-result, subject=module.name)
+    if result > 0:
+        text = f"'{module.name}'->init suspiciously returned {result}, it should follow 0/-E convention\n"
+        k.printk(f"do_init_module: {text}do_init_module: loading module anyway...\n", KERN_WARNING)
+        k.crash.dump_stack()
+    modules.set_state(module, State.LIVE)
+    k.trace.step(owner.pid, k.tasks.comm(owner), "live", module.name)
+    modules.notifiers.call(State.LIVE.value, module.address)
+    modules.put(module)
+    module_layout.protect_after_init(elf, module.layout, k.memory)
+    k.slab.settle(module)
+    module_layout.free_init(module.layout, k.module_area)
+    if k.image is not None:
+        image_modules.init_freed(k, module)
+    modules.waiters.wake_all()
+
+
+def _do_one_initcall(k: Kernel, module: Module) -> int:
+    count = k.percpu.preempt_count()
+    result = k.cpu.call(module.init) & 0xFFFF_FFFF
+    if k.percpu.preempt_count() != count:
+        k.percpu.set_preempt(count)
+        name = k.kallsyms.sprint(module.init)
+        text = f"initcall {name} returned with preemption imbalance "
+        k.crash.warn(text, "init/main.c", 1284, function="do_one_initcall")
+    return result - (1 << 32) if result >> 31 else result

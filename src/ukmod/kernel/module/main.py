@@ -1,0 +1,315 @@
+"""Loaded modules: their states, who uses whom, their symbols and /proc/modules (kernel/module/main.c)."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.bug import Site, warn
+from ukmod.kernel.export import export
+from ukmod.kernel.module.symbols import Symbol
+from ukmod.kernel.notifier import NotifierChain
+from ukmod.kernel.sched.core import Waiters
+from ukmod.machine.abi import Bool, CStr, Int, Ptr
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.module.layout import Layout
+
+MODULE_NAME_LEN: Final = 64 - 8
+"""Bytes of a module's name with its NUL, include/linux/moduleparam.h."""
+MODULE_REF_BASE: Final = 1
+_PUT_TOO_OFTEN: Final = Site("kernel/module/main.c", 857, "module_put")
+TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
+"""Taint flags in the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""
+
+
+class State(Enum):
+    """enum module_state; the value is what the kernel stores in struct module."""
+
+    LIVE = 0
+    COMING = 1
+    GOING = 2
+    UNFORMED = 3
+
+
+@dataclass(slots=True, eq=False)
+class Module:
+    """A struct module: what is in guest memory at ``address``, and what only the kernel itself keeps."""
+
+    name: str
+    path: str
+    """The file it came from, or an empty string."""
+    layout: Layout
+    state: State = State.UNFORMED
+    address: int = 0
+    """Of its struct module, inside its own data."""
+    exports: dict[str, Symbol] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    """The CRCs of the symbols that it needs, as it was built against them."""
+    namespaces: frozenset[str] = frozenset()
+    """Symbol namespaces that it imports."""
+    modinfo: dict[str, list[str]] = field(default_factory=dict)
+    taints: set[str] = field(default_factory=set)
+    """Taint letters that it brought."""
+    users: list[Module] = field(default_factory=list)
+    """Modules that use its symbols, the latest first."""
+    uses: list[Module] = field(default_factory=list)
+    init: int = 0
+    exit: int = 0
+    params: int = 0
+    """Address of its array of struct kernel_param."""
+    param_count: int = 0
+    btf: int = 0
+    """Where its type information is while it is being loaded into a kernel with an image."""
+    strings: list[int] = field(default_factory=list)
+    """Copies of its .modinfo that its struct module refers to, in a kernel with an image."""
+    uses_gpl_only: bool = False
+    has_versions: bool = True
+    signed: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Module {self.name} {self.state.name}>"
+
+    def flags(self, *, state: bool = True) -> str:
+        """Taints, and + or - while it comes or goes, in parentheses, as in /proc/modules."""
+        mark = {State.COMING: "+", State.GOING: "-"}.get(self.state, "") if state else ""
+        taints = "".join(letter for letter in TAINT_LETTERS if letter in self.taints)
+        return f"({taints}{mark})" if taints or mark else ""
+
+
+class Modules:
+    """The list of modules, the latest first."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._list: list[Module] = []
+        self.waiters = Waiters(kernel)
+        """module_wq: woken when a module becomes live or goes."""
+        self.notifiers = NotifierChain(kernel)
+        self.disabled = False
+        """sysctl kernel.modules_disabled: none may come or go any more."""
+        self.last_unloaded = ""
+        """The name, and taints, of the module that was unloaded last, for oops reports."""
+        types = kernel.types
+        self._refcnt = types.offset("module", "refcnt")
+        self._state = types.offset("module", "state")
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._list)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.find(name.replace("-", "_")) is not None
+
+    def __getitem__(self, name: str) -> Module:
+        if (module := self.find(name.replace("-", "_"))) is None:
+            raise KeyError(name)
+        return module
+
+    def __len__(self) -> int:
+        return len(self._list)
+
+    def find(self, name: str) -> Module | None:
+        """find_module_all(): the module of exactly this name, in whatever state; or None."""
+        return next((module for module in self._list if module.name == name), None)
+
+    def at(self, address: int) -> Module | None:
+        """The module whose struct module is at ``address``."""
+        return next((module for module in self._list if module.address == address), None)
+
+    def of_code(self, address: int) -> Module | None:
+        """The module whose memory ``address`` lies in: __module_address()."""
+        return next((module for module in self._list if module.layout.contains(address)), None)
+
+    def add(self, module: Module) -> None:
+        """Put a new module at the head of the list."""
+        self._list.insert(0, module)
+
+    def remove(self, module: Module) -> None:
+        """Take a module off the list."""
+        self._list.remove(module)
+
+    def find_symbol(self, name: str) -> Symbol | None:
+        """A symbol that the kernel or a formed module exports: find_symbol()."""
+        if (symbol := self._k.symbols.find(name)) is not None:
+            return symbol
+        for module in self._list:
+            if module.state is not State.UNFORMED and (symbol := module.exports.get(name)) is not None:
+                return symbol
+        return None
+
+    def set_state(self, module: Module, state: State) -> None:
+        """Set a module's state, in guest memory too."""
+        module.state = state
+        if module.address:
+            self._k.memory.set_u32(module.address + self._state, state.value)
+
+    # -- references -----------------------------------------------------------------------------------
+
+    def refcount(self, module: Module) -> int:
+        """module_refcount(): references beside the one that being loaded is; -1 when it is going."""
+        return self._k.memory.s32(module.address + self._refcnt) - MODULE_REF_BASE
+
+    def set_refcount(self, module: Module, count: int) -> None:
+        """Store the reference count, MODULE_REF_BASE included."""
+        self._k.memory.set_u32(module.address + self._refcnt, count)
+
+    def get(self, module: Module) -> bool:
+        """try_module_get()."""
+        count = self._k.memory.s32(module.address + self._refcnt)
+        if module.state is State.GOING or count == 0:
+            return False
+        self.set_refcount(module, count + 1)
+        return True
+
+    def put(self, module: Module) -> None:
+        """module_put()."""
+        count = self._k.memory.s32(module.address + self._refcnt)
+        if count <= 0:
+            warn(self._k, _PUT_TOO_OFTEN)
+            return
+        self.set_refcount(module, count - 1)
+
+    def use(self, user: Module, owner: Module) -> bool:
+        """ref_module(): ``user`` depends on ``owner``; False if that is not live yet."""
+        if owner in user.uses:
+            return True
+        if owner.state is State.COMING or not self.get(owner):
+            return False
+        owner.users.insert(0, user)
+        user.uses.insert(0, owner)
+        return True
+
+    def drop_uses(self, module: Module) -> None:
+        """module_unload_free(): it depends on nothing any more."""
+        for owner in module.uses:
+            owner.users.remove(module)
+            self.put(owner)
+        module.uses.clear()
+
+    # -- names ----------------------------------------------------------------------------------------
+
+    def symbol_at(self, address: int) -> tuple[str, int, int, str] | None:
+        """The symbol around an address in a module: name, offset, size (bytes) and the module's name."""
+        if (module := self.of_code(address)) is None:
+            return None
+        layout, starts = module.layout, module.layout.symbol_starts
+        index = bisect.bisect_right(starts, address) - 1
+        if index < 0:
+            return None
+        # As find_kallsyms_symbol() has it: up to the next symbol, or the end of what it takes for the text.
+        in_init = layout.init <= address < layout.init + layout.init_size
+        end = layout.init_text_end if in_init else layout.core_text_end
+        if index + 1 < len(starts) and starts[index + 1] < end:
+            end = starts[index + 1]
+        size = (end - starts[index]) & (1 << 64) - 1
+        return layout.symbol_names[index], address - starts[index], size, module.name
+
+    def proc_modules(self) -> str:
+        """/proc/modules, man proc(5)."""
+        words = {State.GOING: "Unloading", State.COMING: "Loading", State.LIVE: "Live"}
+        lines = []
+        for module in self._list:
+            if module.state is State.UNFORMED:
+                continue
+            used_by = "".join(f"{user.name}," for user in module.users)
+            if module.init and not module.exit:
+                used_by += "[permanent],"
+            size = module.layout.core_size + module.layout.init_size
+            line = f"{module.name} {size} {self.refcount(module)} {used_by or '-'} {words[module.state]}"
+            line += f" {module.layout.core:#018x}"
+            lines.append(f"{line} {module.flags()}" if module.taints else line)
+        return "".join(line + "\n" for line in lines)
+
+    def linked_in(self) -> str:
+        """The list that an oops report ends with: "Modules linked in: ..."."""
+        names = [module.name + module.flags() for module in self._list if module.state is not State.UNFORMED]
+        line = "Modules linked in:" + "".join(f" {name}" for name in names)
+        return line + (f" [last unloaded: {self.last_unloaded}]" if self.last_unloaded else "")
+
+
+@export()
+def try_module_get(k: Kernel, module: Ptr) -> Bool:
+    """Bool try_module_get(struct module *module)."""
+    found = k.modules.at(module) if module else None
+    return found is None if not module else found is not None and k.modules.get(found)
+
+
+@export("__module_get")
+def module_get(k: Kernel, module: Ptr) -> None:
+    """void __module_get(struct module *module): the caller knows that it may, so even as it is going."""
+    if module and (found := k.modules.at(module)) is not None:
+        k.modules.set_refcount(found, k.modules.refcount(found) + MODULE_REF_BASE + 1)
+
+
+@export()
+def module_put(k: Kernel, module: Ptr) -> None:
+    """void module_put(struct module *module)."""
+    if module and (found := k.modules.at(module)) is not None:
+        k.modules.put(found)
+
+
+@export()
+def module_refcount(k: Kernel, module: Ptr) -> Int:
+    """Int module_refcount(struct module *mod)."""
+    found = k.modules.at(module)
+    return k.modules.refcount(found) if found is not None else -1
+
+
+@export("__module_put_and_kthread_exit")
+def module_put_and_kthread_exit(k: Kernel, module: Ptr, code: Int) -> None:
+    """void __noreturn __module_put_and_kthread_exit(struct module *mod, long code)."""
+    module_put(k, module)
+    k.kthreads.exit(code)
+
+
+@export("__symbol_get", gpl=True)
+def symbol_get(k: Kernel, name: CStr) -> Ptr:
+    """void *__symbol_get(const char *symbol): its address with a reference to its owner, or NULL."""
+    symbol = k.modules.find_symbol(name.decode("latin-1"))
+    if symbol is None:
+        return 0
+    if not symbol.gpl:
+        k.printk(f"failing symbol_get of non-GPLONLY symbol {symbol.name}.\n", 4)
+        return 0
+    owner = k.modules[symbol.owner] if symbol.owner else None
+    if owner is not None and (owner.state is State.COMING or not k.modules.get(owner)):
+        return 0
+    return symbol.address
+
+
+@export("__symbol_put")
+def symbol_put(k: Kernel, name: CStr) -> None:
+    """void __symbol_put(const char *symbol)."""
+    symbol = k.modules.find_symbol(name.decode("latin-1"))
+    if symbol is not None and symbol.owner:
+        k.modules.put(k.modules[symbol.owner])
+
+
+@export(gpl=True)
+def symbol_put_addr(k: Kernel, address: Ptr) -> None:
+    """void symbol_put_addr(void *addr)."""
+    if (module := k.modules.of_code(address)) is not None:
+        k.modules.put(module)
+
+
+@export("__module_address")
+def module_address(k: Kernel, address: Ptr) -> Ptr:
+    """Struct module *__module_address(unsigned long addr)."""
+    module = k.modules.of_code(address)
+    return module.address if module is not None else 0
+
+
+@export()
+def register_module_notifier(k: Kernel, block: Ptr) -> Int:
+    """Int register_module_notifier(struct notifier_block *nb)."""
+    return k.modules.notifiers.register(block)
+
+
+@export()
+def unregister_module_notifier(k: Kernel, block: Ptr) -> Int:
+    """Int unregister_module_notifier(struct notifier_block *nb)."""
+    return k.modules.notifiers.unregister(block)

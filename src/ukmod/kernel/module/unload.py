@@ -1,0 +1,77 @@
+"""delete_module(): from a live module to nothing (kernel/module/main.c)."""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EBUSY, ENOENT, EPERM
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LoadError
+from ukmod.kernel import params
+from ukmod.kernel.image import modules as image_modules
+from ukmod.kernel.module import layout as module_layout
+from ukmod.kernel.module.main import Module, State
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+O_TRUNC: Final = 0o1000
+"""delete_module(2): unload even if it is in use, where the kernel was built to allow that."""
+
+
+def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
+    """Run a module's exit function and free it.
+
+    Raises LoadError with the errno delete_module(2) would give: ENOENT (not loaded), EAGAIN (in use; the
+    kernel calls it EWOULDBLOCK), EBUSY (still starting, already going, or without an exit function).
+    """
+    if k.modules.disabled:
+        raise LoadError("modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=name)
+    module = k.modules.find(name)
+    if module is None:
+        raise LoadError("not loaded", errno=ENOENT, subject=name)
+    if module.users:
+        users = " ".join(user.name for user in module.users)
+        raise LoadError(f"in use by {users}", errno=EAGAIN, subject=name)
+    if module.state is not State.LIVE:
+        raise LoadError(f"its state is {module.state.name}", errno=EBUSY, subject=name)
+    if module.init and not module.exit and not _force(k, flags):
+        raise LoadError("it has no exit function and cannot be unloaded", errno=EBUSY, subject=name)
+    count = k.modules.refcount(module)
+    if count > 0 and not _force(k, flags):
+        raise LoadError(f"in use ({count} references)", errno=EAGAIN, subject=name)
+    if count <= 0:  # the references of others stay: try_release_module_ref()
+        k.modules.set_refcount(module, 0)
+    k.modules.set_state(module, State.GOING)
+    _finish(k, module)
+
+
+def _force(k: Kernel, flags: int) -> bool:
+    """try_force_unload(): asked only where a module would be refused, so nothing else taints."""
+    if not (flags & O_TRUNC and k.force_unload):
+        return False
+    k.crash.debug_locks_off()
+    k.taint.add("R")
+    return True
+
+
+def _finish(k: Kernel, module: Module) -> None:
+    modules, task = k.modules, k.sched.task()
+    if module.exit:
+        task.owner, before = module.name, task.owner
+        try:
+            k.cpu.call(module.exit)
+        finally:
+            task.owner = before
+    modules.notifiers.call(State.GOING.value, module.address)
+    if k.image is not None:
+        image_modules.remove_from_sysfs(k, module)
+    modules.last_unloaded = module.name + module.flags(state=False)
+    modules.set_state(module, State.UNFORMED)
+    modules.drop_uses(module)
+    params.destroy_params(k, module)
+    image_modules.free_modinfo(k, module)
+    k.rcu.synchronize()  # free_module() does
+    k.slab.settle(module, gone=True)
+    modules.remove(module)
+    module_layout.free(module.layout, k.module_area, k.percpu)
+    modules.waiters.wake_all()

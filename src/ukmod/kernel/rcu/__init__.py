@@ -1,0 +1,1 @@
+"""Read-copy update: RCU and SRCU (Linux: kernel/rcu/)."""

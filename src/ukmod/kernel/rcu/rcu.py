@@ -1,0 +1,226 @@
+"""RCU: kernel/rcu/tree.c, update.c.
+
+A reader is a task whose ``rcu_read_lock_nesting`` is not 0. Only a task that was preempted or sleeps inside
+its critical section can be one when others run. A grace period ends when those that were readers when it
+began are none any more; callbacks then run in softirq context.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.sched.core import Task, Waiters
+from ukmod.kernel.softirq import RCU_SOFTIRQ, SOFTIRQ_MASK
+from ukmod.machine.abi import Bool, Int, Ptr, ULong
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+GRACE_PERIOD_TICKS: Final = 3
+"""How long a grace period takes at least. A kernel that has nothing else to do takes about as long."""
+_OFFSETS: Final = 4096
+"""kvfree_call_rcu()'s second argument was the offset of the rcu_head, always less than this, before v6.2."""
+
+
+@dataclass(slots=True, eq=False)
+class _Callback:
+    """What waits for a grace period: it is over when none of ``readers`` reads any more."""
+
+    action: Callable[[], object]
+    readers: list[Task]
+    ready: bool = False
+
+
+class Rcu:
+    """The grace periods that are under way."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._head = Layout(kernel.types, "callback_head")
+        self._waiting = 0
+        """Callbacks that have not run."""
+        self._callbacks: deque[_Callback] = deque()
+        """Those whose grace periods are not over, or that wait for one before them: they run in order."""
+        self._waiters = Waiters(kernel)
+        self._completed = 0
+        self._cookies = 1
+        self._passed: set[int] = set()
+        """Grace periods that someone polls for and that are over."""
+        self._nesting: int | None = None
+        if kernel.types.has("task_struct", "rcu_read_lock_nesting"):
+            self._nesting = kernel.types.offset("task_struct", "rcu_read_lock_nesting")
+            self._export(self._nesting)
+
+    def _export(self, offset: int) -> None:
+        """What rcu_read_lock() calls with CONFIG_PREEMPT_RCU; else it is inlined and disables preemption."""
+        kernel, nesting = self._k, struct.pack("<I", offset)
+        # mov %gs:current,%rax; incl or decl nesting(%rax); ret
+        current = b"\x65\x48\x8b\x04\x25" + struct.pack("<I", kernel.percpu.current_offset)
+        add = kernel.symbols.add_native
+        add("__rcu_read_lock", current + b"\xff\x80" + nesting + b"\xc3", gpl=True)
+        add("__rcu_read_unlock", current + b"\xff\x88" + nesting + b"\xc3", gpl=True)
+
+    def nesting(self, task: Task) -> int:
+        """``task->rcu_read_lock_nesting``."""
+        return 0 if self._nesting is None else self._k.memory.s32(task.address + self._nesting)
+
+    def _readers(self) -> list[Task]:
+        return [task for task in self._k.tasks.all() if self.nesting(task) > 0]
+
+    def call(self, action: Callable[[], object]) -> None:
+        """call_rcu(): have ``action`` called, in softirq context, after a grace period."""
+        self._waiting += 1
+        callback = _Callback(action, self._readers())
+        self._callbacks.append(callback)
+        clock = self._k.clock
+        end = (clock.now // clock.tick + GRACE_PERIOD_TICKS) * clock.tick
+        clock.at(end, partial(self._look, callback))
+
+    def _look(self, callback: _Callback) -> None:
+        callback.readers = [t for t in callback.readers if not t.exited and self.nesting(t) > 0]
+        if callback.readers:
+            clock = self._k.clock
+            clock.at(clock.now + clock.tick, partial(self._look, callback))
+            return
+        callback.ready = True
+        while self._callbacks and self._callbacks[0].ready:
+            action = self._callbacks.popleft().action
+            self._k.softirqs.raise_(RCU_SOFTIRQ, partial(self._invoke, action))
+
+    def _invoke(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        finally:
+            self._waiting -= 1
+            self._completed += 1
+            self._waiters.wake_all()
+
+    def synchronize(self) -> None:
+        """synchronize_rcu(): wait for a grace period. Inside a critical section of one's own, for ever."""
+        done: list[bool] = []
+        self.call(lambda: done.append(True))
+        self._waiters.wait_event(lambda: bool(done))
+
+    def barrier(self) -> None:
+        """rcu_barrier(): wait until the callbacks that are waiting now have run."""
+        target = self._completed + self._waiting
+        self._waiters.wait_event(lambda: self._completed >= target)
+
+    def poll_start(self) -> int:
+        """start_poll_synchronize_rcu(): the number of a grace period that begins now."""
+        cookie, self._cookies = self._cookies, self._cookies + 1
+        self.call(lambda: self._passed.add(cookie))
+        return cookie
+
+    def poll(self, cookie: int) -> bool:
+        """poll_state_synchronize_rcu()."""
+        return cookie in self._passed
+
+    def call_head(self, head: int, function: int) -> None:
+        """call_rcu() of a struct rcu_head in guest memory."""
+        memory = self._k.memory
+        memory.set_u64(head + self._head.func, function)
+        memory.set_u64(head + self._head.next, 0)
+        self.call(partial(self._call_head, head))
+
+    def _call_head(self, head: int) -> None:
+        self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
+
+
+@export(gpl=True)
+def call_rcu(k: Kernel, head: Ptr, function: Ptr) -> None:
+    """void call_rcu(struct rcu_head *, rcu_callback_t func)."""
+    k.rcu.call_head(head, function)
+
+
+@export(gpl=True)
+def kvfree_call_rcu(k: Kernel, head: Ptr, function: Ptr) -> None:
+    """void kvfree_call_rcu(struct rcu_head *, rcu_callback_t func).
+
+    ``func`` is the head's offset in what is to be freed, since v6.2 that itself; without a head, that itself.
+    """
+    kvfree = k.symbols.find("kvfree") or k.symbols.find("kfree")
+    assert kvfree is not None
+    address = kvfree.address
+    if head:
+        target = head - function if function < _OFFSETS else function
+        k.rcu.call(lambda: k.cpu.call(address, target))
+    else:
+        k.rcu.synchronize()
+        k.cpu.call(address, function)
+
+
+@export("synchronize_rcu", "synchronize_rcu_expedited", "synchronize_rcu_tasks", gpl=True)
+def synchronize_rcu(k: Kernel) -> None:
+    """void synchronize_rcu(void)."""
+    k.rcu.synchronize()
+
+
+@export(gpl=True)
+def rcu_barrier(k: Kernel) -> None:
+    """void rcu_barrier(void)."""
+    k.rcu.barrier()
+
+
+@export("get_state_synchronize_rcu", "start_poll_synchronize_rcu", gpl=True)
+def start_poll_synchronize_rcu(k: Kernel) -> ULong:
+    """Unsigned long start_poll_synchronize_rcu(void): a cookie for poll_state_synchronize_rcu()."""
+    return k.rcu.poll_start()
+
+
+@export(gpl=True)
+def poll_state_synchronize_rcu(k: Kernel, cookie: ULong) -> Bool:
+    """Bool poll_state_synchronize_rcu(unsigned long): true if a grace period has passed since."""
+    return k.rcu.poll(cookie)
+
+
+@export(gpl=True)
+def cond_synchronize_rcu(k: Kernel, cookie: ULong) -> None:
+    """void cond_synchronize_rcu(unsigned long): wait for a grace period unless one has passed."""
+    if not k.rcu.poll(cookie):
+        k.rcu.synchronize()
+
+
+@export("rcu_read_lock_held", "rcu_read_lock_any_held", gpl=True)
+def rcu_read_lock_held(k: Kernel) -> Int:
+    """Int rcu_read_lock_held(void): whether the current task is a reader."""
+    return k.rcu.nesting(k.sched.task()) > 0 or k.percpu.preempt_count() > 0
+
+
+@export(gpl=True)
+def rcu_read_lock_bh_held(k: Kernel) -> Int:
+    """Int rcu_read_lock_bh_held(void)."""
+    return bool(k.percpu.preempt_count() & SOFTIRQ_MASK)
+
+
+@export("rcu_read_lock_sched_held")
+def rcu_read_lock_sched_held(k: Kernel) -> Int:
+    """Int rcu_read_lock_sched_held(void)."""
+    return k.percpu.preempt_count() > 0
+
+
+@export(gpl=True)
+def rcu_is_watching(k: Kernel) -> Bool:
+    """Bool rcu_is_watching(void)."""
+    del k
+    return True
+
+
+@export("rcu_gp_is_normal", "rcu_gp_is_expedited", gpl=True)
+def rcu_gp_is_expedited(k: Kernel) -> Bool:
+    """Bool rcu_gp_is_expedited(void)."""
+    del k
+    return False
+
+
+@export("init_rcu_head", "destroy_rcu_head", "init_rcu_head_on_stack", "destroy_rcu_head_on_stack", gpl=True)
+def init_rcu_head(k: Kernel, head: Ptr) -> None:
+    """void init_rcu_head(struct rcu_head *): only debug objects care."""
+    del k, head

@@ -1,0 +1,149 @@
+"""Sleepable RCU: kernel/rcu/srcutree.c. Its readers are counted here, as all access is by functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.bug import Site, warn
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.sched.core import Waiters
+from ukmod.kernel.softirq import RCU_SOFTIRQ
+from ukmod.machine.abi import Int, Ptr
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct")
+
+
+@dataclass(slots=True)
+class Domain:
+    """What a struct srcu_struct stands for."""
+
+    waiters: Waiters
+    readers: list[int] = field(default_factory=lambda: [0, 0])
+    """Readers, by the index they were given."""
+    index: int = 0
+    grace_periods: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
+    """In order: the index whose readers must have left, and what to call then."""
+
+
+class Srcu:
+    """The domains, by address of their struct srcu_struct."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._head = Layout(kernel.types, "callback_head")
+        self._domains: dict[int, Domain] = {}
+
+    def init(self, address: int) -> None:
+        """init_srcu_struct()."""
+        self._domains[address] = Domain(Waiters(self._k))
+
+    def domain(self, address: int) -> Domain:
+        """That of a srcu_struct; made when first used, for DEFINE_SRCU() needs no init_srcu_struct()."""
+        if address not in self._domains:
+            self.init(address)
+        return self._domains[address]
+
+    def cleanup(self, address: int) -> None:
+        """cleanup_srcu_struct()."""
+        if any(self.domain(address).readers):
+            warn(self._k, READERS_LEFT)
+            return
+        del self._domains[address]
+
+    def enter(self, address: int) -> int:
+        """__srcu_read_lock(): the index to leave with."""
+        domain = self.domain(address)
+        domain.readers[domain.index] += 1
+        return domain.index
+
+    def leave(self, address: int, index: int) -> None:
+        """__srcu_read_unlock()."""
+        domain = self.domain(address)
+        domain.readers[index & 1] -= 1
+        self._advance(domain)
+
+    def call(self, address: int, action: Callable[[], object]) -> None:
+        """call_srcu(): have ``action`` called after all readers that are there now have left."""
+        domain = self.domain(address)
+        domain.grace_periods.append((domain.index, action))
+        if len(domain.grace_periods) == 1:
+            domain.index ^= 1
+        self._k.clock.at(self._k.clock.now + self._k.clock.tick, partial(self._advance, domain))
+
+    def _advance(self, domain: Domain) -> None:
+        while domain.grace_periods and not domain.readers[domain.grace_periods[0][0]]:
+            ended, _ = domain.grace_periods[0]
+            while domain.grace_periods and domain.grace_periods[0][0] == ended:
+                _, action = domain.grace_periods.pop(0)
+                self._k.softirqs.raise_(RCU_SOFTIRQ, action)
+            if domain.grace_periods:
+                domain.index = domain.grace_periods[0][0] ^ 1
+
+    def synchronize(self, address: int) -> None:
+        """synchronize_srcu()."""
+        domain, done = self.domain(address), [False]
+
+        def ended() -> None:
+            done[0] = True
+            domain.waiters.wake_all()
+
+        self.call(address, ended)
+        domain.waiters.wait_event(lambda: done[0])
+
+    def call_head(self, address: int, head: int, function: int) -> None:
+        """call_srcu() of a struct rcu_head in guest memory."""
+        self._k.memory.set_u64(head + self._head.func, function)
+        self.call(address, partial(self._call_head, head))
+
+    def _call_head(self, head: int) -> None:
+        self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
+
+
+@export("init_srcu_struct", gpl=True)
+def init_srcu_struct(k: Kernel, ssp: Ptr) -> Int:
+    """Int init_srcu_struct(struct srcu_struct *)."""
+    k.srcu.init(ssp)
+    return 0
+
+
+@export(gpl=True)
+def cleanup_srcu_struct(k: Kernel, ssp: Ptr) -> None:
+    """void cleanup_srcu_struct(struct srcu_struct *)."""
+    k.srcu.cleanup(ssp)
+
+
+@export("__srcu_read_lock", gpl=True)
+def srcu_read_lock(k: Kernel, ssp: Ptr) -> Int:
+    """Int __srcu_read_lock(struct srcu_struct *)."""
+    return k.srcu.enter(ssp)
+
+
+@export("__srcu_read_unlock", gpl=True)
+def srcu_read_unlock(k: Kernel, ssp: Ptr, index: Int) -> None:
+    """void __srcu_read_unlock(struct srcu_struct *, int idx)."""
+    k.srcu.leave(ssp, index)
+
+
+@export("synchronize_srcu", "synchronize_srcu_expedited", gpl=True)
+def synchronize_srcu(k: Kernel, ssp: Ptr) -> None:
+    """void synchronize_srcu(struct srcu_struct *)."""
+    k.srcu.synchronize(ssp)
+
+
+@export("srcu_barrier", gpl=True)
+def srcu_barrier(k: Kernel, ssp: Ptr) -> None:
+    """void srcu_barrier(struct srcu_struct *): callbacks run in order, so one more is the last."""
+    k.srcu.synchronize(ssp)
+
+
+@export(gpl=True)
+def call_srcu(k: Kernel, ssp: Ptr, head: Ptr, function: Ptr) -> None:
+    """void call_srcu(struct srcu_struct *, struct rcu_head *, rcu_callback_t)."""
+    k.srcu.call_head(ssp, head, function)

@@ -1,0 +1,1 @@
+"""Tasks take turns, and wait for each other (Linux: kernel/sched/)."""

@@ -1,0 +1,62 @@
+"""Atomic context: include/linux/preempt.h, and what the kernel says of those who sleep in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ukmod.errors import KernelPanic
+from ukmod.kernel.export import export
+from ukmod.kernel.sched.core import TaskExitError
+from ukmod.machine.abi import CStr, Int
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+SIGKILL: Final = 9
+
+
+def who(k: Kernel) -> tuple[str, int]:
+    """The current task's name and pid; the idle task's if there is none."""
+    task = k.sched.current or k.idle
+    return k.tasks.comm(task), task.pid
+
+
+def lockup(k: Kernel, text: str) -> NoReturn:
+    """Report that the current task will spin for ever, and end it, as the machine could not go on."""
+    k.printk(text, level=0)
+    k.crash.dump_stack()
+    if k.sched.current is None or k.sched.in_interrupt:
+        raise KernelPanic(text.strip())
+    k.percpu.set_preempt(0)
+    raise TaskExitError(SIGKILL)
+
+
+def in_atomic(k: Kernel) -> bool:
+    """in_atomic()."""
+    return k.percpu.preempt_count() != 0
+
+
+@export("__might_sleep", "__might_resched")
+def might_sleep(k: Kernel, file: CStr, line: Int) -> None:
+    """void __might_sleep(const char *file, int line): called by modules built with DEBUG_ATOMIC_SLEEP."""
+    if not in_atomic(k):
+        return
+    comm, pid = who(k)
+    where = f"{file.decode('latin-1')}:{line}"
+    k.printk(f"BUG: sleeping function called from invalid context at {where}\n", level=3)
+    interrupt = int(k.sched.in_interrupt)
+    text = f"in_atomic(): 1, irqs_disabled(): {interrupt}, non_block: 0, pid: {pid}, name: {comm}\n"
+    k.printk(text, level=3)
+    k.crash.dump_stack()
+
+
+@export("preempt_count_add")
+def preempt_count_add(k: Kernel, value: Int) -> None:
+    """void preempt_count_add(int val)."""
+    k.percpu.add_preempt(value)
+
+
+@export("preempt_count_sub")
+def preempt_count_sub(k: Kernel, value: Int) -> None:
+    """void preempt_count_sub(int val)."""
+    k.percpu.add_preempt(-value)

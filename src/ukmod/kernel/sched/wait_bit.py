@@ -1,0 +1,238 @@
+"""Waiting for a bit or a variable: kernel/sched/wait_bit.c.
+
+The queues are in guest memory, one per address asked for: ``wait_var_event()`` is inlined into modules and
+puts its entry there. The waits for a bit are all functions, so who waits for one is kept here.
+"""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EINTR
+from typing import TYPE_CHECKING
+
+from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.sched.core import TASK_NORMAL
+from ukmod.machine.abi import Int, Long, Ptr, UInt, ULong
+from ukmod.machine.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+WAIT_TABLE_SIZE = 256
+_KEY_BIT_VARIABLE = -1
+
+
+class WaitBits:
+    """The table of wait queues that bits and variables share."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.entry = Layout(kernel.types, "wait_bit_queue_entry")
+        self.key = Layout(kernel.types, "wait_bit_key")
+        self._table = 0
+
+    def queue(self, word: int, bit: int) -> int:
+        """bit_waitqueue(): the queue of a bit, which it may share with others."""
+        k, size = self._k, self._k.types.sizeof("wait_queue_head")
+        if not self._table:
+            pages = -(-WAIT_TABLE_SIZE * size // PAGE_SIZE)
+            self._table = k.memory.map_direct(k.memory.alloc_frames(pages), pages * PAGE_SIZE)
+            for index in range(WAIT_TABLE_SIZE):
+                init_list_head(k.memory, self._table + index * size + k.waitqueues.queue.head)
+        # As hash_64() of include/linux/hash.h does.
+        value = ((word << 6 | bit) * 0x61C8_8646_80B5_83EB) & ((1 << 64) - 1)
+        return self._table + (value >> 56) * size
+
+    def test(self, key: int) -> bool:
+        """test_bit(key->bit_nr, key->flags)."""
+        memory = self._k.memory
+        bit = memory.s32(key + self.key.bit_nr)
+        return bool(memory.u8(memory.u64(key + self.key.flags) + bit // 8) >> bit % 8 & 1)
+
+    def set(self, key: int) -> None:
+        """set_bit(key->bit_nr, key->flags)."""
+        memory = self._k.memory
+        bit = memory.s32(key + self.key.bit_nr)
+        at = memory.u64(key + self.key.flags) + bit // 8
+        memory.set_u8(at, memory.u8(at) | 1 << bit % 8)
+
+    def wake(self, queue: int, word: int, bit: int) -> None:
+        """__wake_up_bit(): the key lies on the current stack while the waiters' functions look at it."""
+        k = self._k
+        key = (k.cpu.sp - k.types.sizeof("wait_bit_key")) & ~15
+        k.memory.set_u64(key + self.key.flags, word)
+        k.memory.set_u32(key + self.key.bit_nr, bit)
+        sp, k.cpu.sp = k.cpu.sp, key
+        try:
+            k.waitqueues.wake(queue, TASK_NORMAL, 1, 0, key)
+        finally:
+            k.cpu.sp = sp
+
+
+@export()
+def bit_waitqueue(k: Kernel, word: Ptr, bit: Int) -> Ptr:
+    """wait_queue_head_t *bit_waitqueue(void *word, int bit)."""
+    return k.wait_bits.queue(word, bit)
+
+
+@export("__var_waitqueue")
+def var_waitqueue(k: Kernel, variable: Ptr) -> Ptr:
+    """wait_queue_head_t *__var_waitqueue(void *p)."""
+    return k.wait_bits.queue(variable, 0)
+
+
+@export("__wake_up_bit")
+def wake_up_bit_in(k: Kernel, queue: Ptr, word: Ptr, bit: Int) -> None:
+    """void __wake_up_bit(struct wait_queue_head *, void *word, int bit)."""
+    k.wait_bits.wake(queue, word, bit)
+
+
+@export()
+def wake_up_bit(k: Kernel, word: Ptr, bit: Int) -> None:
+    """void wake_up_bit(void *word, int bit)."""
+    k.wait_bits.wake(k.wait_bits.queue(word, bit), word, bit)
+
+
+@export()
+def wake_up_var(k: Kernel, variable: Ptr) -> None:
+    """void wake_up_var(void *var)."""
+    k.wait_bits.wake(k.wait_bits.queue(variable, 0), variable, _KEY_BIT_VARIABLE)
+
+
+def _same_key(k: Kernel, waiter: int, key: int) -> bool:
+    own = waiter - k.wait_bits.entry.wq_entry + k.wait_bits.entry.key
+    layout, memory = k.wait_bits.key, k.memory
+    return memory.u64(own + layout.flags) == memory.u64(key + layout.flags) and memory.u32(
+        own + layout.bit_nr
+    ) == memory.u32(key + layout.bit_nr)
+
+
+def _autoremove(k: Kernel, waiter: int, mode: int, sync: int, key: int) -> int:
+    return k.cpu.call(k.symbols.address("autoremove_wake_function"), waiter, mode, sync, key)
+
+
+@export()
+def wake_bit_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
+    """Int wake_bit_function(struct wait_queue_entry *, unsigned mode, int sync, void *arg)."""
+    if not _same_key(k, waiter, key) or k.wait_bits.test(key):
+        return 0
+    return _autoremove(k, waiter, mode, sync, key)
+
+
+@export("var_wake_function")
+def var_wake_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
+    """Int var_wake_function(struct wait_queue_entry *, unsigned int mode, int sync, void *arg)."""
+    return _autoremove(k, waiter, mode, sync, key) if _same_key(k, waiter, key) else 0
+
+
+def _init_entry(k: Kernel, entry: int, word: int, bit: int, function: str) -> None:
+    bits, memory = k.wait_bits, k.memory
+    memory.set_u64(entry + bits.entry.key + bits.key.flags, word)
+    memory.set_u32(entry + bits.entry.key + bits.key.bit_nr, bit)
+    waiter = entry + bits.entry.wq_entry
+    memory.set_u32(waiter + k.waitqueues.waiter.flags, 0)
+    memory.set_u64(waiter + k.waitqueues.waiter.private, k.sched.task().address)
+    memory.set_u64(waiter + k.waitqueues.waiter.func, k.symbols.address(function))
+    init_list_head(memory, waiter + k.waitqueues.waiter.entry)
+
+
+@export()
+def init_wait_var_entry(k: Kernel, entry: Ptr, variable: Ptr, flags: Int) -> None:
+    """void init_wait_var_entry(struct wait_bit_queue_entry *, void *var, int flags)."""
+    _init_entry(k, entry, variable, _KEY_BIT_VARIABLE, "var_wake_function")
+    k.memory.set_u32(entry + k.wait_bits.entry.wq_entry + k.waitqueues.waiter.flags, flags)
+
+
+def _wait(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
+    """__wait_on_bit()."""
+    bits = k.wait_bits
+    waiter, key = entry + bits.entry.wq_entry, entry + bits.entry.key
+    result = 0
+    while True:
+        k.cpu.call(k.symbols.address("prepare_to_wait"), queue, waiter, mode)
+        if bits.test(key):
+            result = k.cpu.call(action, key, mode) & 0xFFFF_FFFF
+        if result or not bits.test(key):
+            break
+    k.cpu.call(k.symbols.address("finish_wait"), queue, waiter)
+    return result
+
+
+def _wait_lock(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
+    """__wait_on_bit_lock(): and then set it. Who waits is woken one by one, in the order they came."""
+    bits = k.wait_bits
+    waiter, key = entry + bits.entry.wq_entry, entry + bits.entry.key
+    result = 0
+    while True:
+        k.cpu.call(k.symbols.address("prepare_to_wait_exclusive"), queue, waiter, mode)
+        if bits.test(key):
+            result = k.cpu.call(action, key, mode) & 0xFFFF_FFFF
+        free = not bits.test(key)
+        if free:
+            bits.set(key)
+        if free or result:
+            k.cpu.call(k.symbols.address("finish_wait"), queue, waiter)
+            return 0 if free else result
+
+
+@export("__wait_on_bit")
+def wait_on_bit_in(k: Kernel, queue: Ptr, entry: Ptr, action: Ptr, mode: UInt) -> Int:
+    """Int __wait_on_bit(wq_head, struct wait_bit_queue_entry *, wait_bit_action_f *, unsigned mode)."""
+    return _wait(k, queue, entry, action, mode)
+
+
+@export("__wait_on_bit_lock")
+def wait_on_bit_lock_in(k: Kernel, queue: Ptr, entry: Ptr, action: Ptr, mode: UInt) -> Int:
+    """Int __wait_on_bit_lock(wq_head, struct wait_bit_queue_entry *, wait_bit_action_f *, mode)."""
+    return _wait_lock(k, queue, entry, action, mode)
+
+
+def _out_of_line(k: Kernel, word: int, bit: int, action: int, mode: int, timeout: int, *, lock: bool) -> int:
+    """Wait with an entry on the current stack, as the kernel's function has it in its frame."""
+    bits, sp = k.wait_bits, k.cpu.sp
+    entry = k.cpu.sp = (sp - k.types.sizeof("wait_bit_queue_entry")) & ~15
+    try:
+        _init_entry(k, entry, word, bit, "wake_bit_function")
+        k.memory.set_u64(entry + bits.entry.key + bits.key.timeout, k.clock.jiffies + timeout)
+        return (_wait_lock if lock else _wait)(k, bits.queue(word, bit), entry, action, mode)
+    finally:
+        k.cpu.sp = sp
+
+
+@export()
+def out_of_line_wait_on_bit(k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt) -> Int:
+    """Int out_of_line_wait_on_bit(void *word, int bit, wait_bit_action_f *, unsigned mode)."""
+    return _out_of_line(k, word, bit, action, mode, 0, lock=False)
+
+
+@export(gpl=True)
+def out_of_line_wait_on_bit_timeout(
+    k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt, timeout: ULong
+) -> Int:
+    """Int out_of_line_wait_on_bit_timeout(word, bit, action, mode, unsigned long timeout)."""
+    return _out_of_line(k, word, bit, action, mode, timeout, lock=False)
+
+
+@export()
+def out_of_line_wait_on_bit_lock(k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt) -> Int:
+    """Int out_of_line_wait_on_bit_lock(void *word, int bit, wait_bit_action_f *, unsigned mode)."""
+    return _out_of_line(k, word, bit, action, mode, 0, lock=True)
+
+
+@export("bit_wait", "bit_wait_io")
+def bit_wait(k: Kernel, key: Ptr, mode: Int) -> Int:
+    """Int bit_wait(struct wait_bit_key *, int mode): sleep once; -EINTR if a signal is pending."""
+    del key
+    k.sched.schedule()
+    return -EINTR if k.tasks.signal_pending_state(mode, k.sched.task()) else 0
+
+
+@export("bit_wait_timeout", "bit_wait_io_timeout", gpl=True)
+def bit_wait_timeout(k: Kernel, key: Ptr, mode: Int) -> Long:
+    """Int bit_wait_timeout(struct wait_bit_key *, int mode): -EAGAIN once its time is over."""
+    left = (k.memory.u64(key + k.wait_bits.key.timeout) - k.clock.jiffies) & ((1 << 64) - 1)
+    if not left or left >> 63:
+        return -EAGAIN
+    k.sched.schedule_timeout(left)
+    return -EINTR if k.tasks.signal_pending_state(mode, k.sched.task()) else 0

@@ -1,0 +1,263 @@
+"""What modules call of kernel/workqueue.c."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.bug import Site, warn, warn_once
+from ukmod.kernel.export import export
+from ukmod.kernel.lib import vsprintf
+from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.softirq import INTERRUPT_MASK
+from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, GuestWork, Workqueue
+from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VarArgs
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+WORK_BUSY_PENDING: Final = 1 << 0
+WORK_BUSY_RUNNING: Final = 1 << 1
+WORK_STRUCT_NO_POOL: Final = 0xFFFF_FFFE_0000_0000
+"""``work->data`` of a work that was never queued, as INIT_WORK() would write it (v6.1)."""
+
+WRONG_FUNCTION: Final = Site("kernel/workqueue.c", 1657, "__queue_delayed_work")
+TIMER_PENDING: Final = Site("kernel/workqueue.c", 1658, "__queue_delayed_work")
+NO_FUNCTION: Final = Site("kernel/workqueue.c", 3073, "__flush_work")
+
+
+@dataclass(frozen=True, slots=True)
+class DelayedWork:
+    """A struct delayed_work at ``address``."""
+
+    k: Kernel
+    address: int
+
+    def _at(self, member: str) -> int:
+        return self.address + self.k.types.offset("delayed_work", member)
+
+    @property
+    def work(self) -> GuestWork:
+        """``&dwork->work``."""
+        return GuestWork(self.k, self._at("work"))
+
+    @property
+    def timer(self) -> int:
+        """``&dwork->timer``."""
+        return self._at("timer")
+
+    @property
+    def wq(self) -> Workqueue:
+        """``dwork->wq``. Raises Fault if that is not a workqueue."""
+        return self.k.workqueues.at(self.k.memory.u64(self._at("wq")))
+
+    def start(self, wq: Workqueue, delay: int) -> None:
+        """__queue_delayed_work(): queue what the caller has marked as pending in ``delay`` jiffies."""
+        k, timer, work = self.k, self.timer, self.work
+        if not k.symbols.is_function(k.timers.function(timer), "delayed_work_timer_fn"):
+            warn_once(k, WRONG_FUNCTION)
+        if k.timers.pending(timer):
+            warn_once(k, TIMER_PENDING)
+        if not delay:
+            k.workqueues.insert(wq, work)
+            return
+        k.memory.set_u64(self._at("wq"), wq.address)
+        k.timers.mod(timer, k.clock.jiffies + delay)
+
+    def grab(self) -> int:
+        """try_to_grab_pending(work, is_dwork = true): off its timer, too."""
+        return 1 if self.k.timers.delete(self.timer) else self.k.workqueues.grab(self.work)
+
+
+@export(gpl=True)
+def alloc_workqueue(k: Kernel, fmt: CStr, flags: UInt, max_active: Int, args: VarArgs) -> Ptr:
+    """Struct workqueue_struct *alloc_workqueue(const char *fmt, unsigned int flags, int max_active, ...)."""
+    name = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
+    return k.workqueues.alloc(name, flags, max_active).address
+
+
+@export(gpl=True)
+def destroy_workqueue(k: Kernel, wq: Ptr) -> None:
+    """void destroy_workqueue(struct workqueue_struct *)."""
+    k.workqueues.destroy(k.workqueues.at(wq))
+
+
+@export(gpl=True)
+def workqueue_set_max_active(k: Kernel, wq: Ptr, max_active: Int) -> None:
+    """void workqueue_set_max_active(struct workqueue_struct *, int max_active)."""
+    k.workqueues.set_max_active(k.workqueues.at(wq), max_active)
+
+
+@export(gpl=True)
+def workqueue_congested(k: Kernel, cpu: Int, wq: Ptr) -> Bool:
+    """Bool workqueue_congested(int cpu, struct workqueue_struct *)."""
+    del cpu
+    return bool(k.workqueues.at(wq).inactive)
+
+
+@export("__init_work", gpl=True)
+def init_work(k: Kernel, work: Ptr, on_stack: Int) -> None:
+    """void __init_work(struct work_struct *, int onstack): only debug objects care."""
+    del k, work, on_stack
+
+
+@export("destroy_work_on_stack", "destroy_delayed_work_on_stack", gpl=True)
+def destroy_work_on_stack(k: Kernel, work: Ptr) -> None:
+    """void destroy_work_on_stack(struct work_struct *): only debug objects care."""
+    del k, work
+
+
+@export()
+def queue_work_on(k: Kernel, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
+    """Bool queue_work_on(int cpu, wq, struct work_struct *): false if it was queued already."""
+    del cpu
+    item = GuestWork(k, work)
+    if item.test_and_set_pending():
+        return False
+    k.workqueues.insert(k.workqueues.at(wq), item)
+    return True
+
+
+@export(gpl=True)
+def queue_work_node(k: Kernel, node: Int, wq: Ptr, work: Ptr) -> Bool:
+    """Bool queue_work_node(int node, struct workqueue_struct *, struct work_struct *)."""
+    return queue_work_on(k, node, wq, work)
+
+
+@export()
+def delayed_work_timer_fn(k: Kernel, timer: Ptr) -> None:
+    """void delayed_work_timer_fn(struct timer_list *): a delayed work's timer has fired."""
+    dwork = DelayedWork(k, timer - k.types.offset("delayed_work", "timer"))
+    k.workqueues.insert(dwork.wq, dwork.work)
+
+
+@export()
+def queue_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> Bool:
+    """Bool queue_delayed_work_on(int cpu, wq, struct delayed_work *, unsigned long delay)."""
+    del cpu
+    delayed = DelayedWork(k, dwork)
+    if delayed.work.test_and_set_pending():
+        return False
+    delayed.start(k.workqueues.at(wq), delay)
+    return True
+
+
+@export(gpl=True)
+def mod_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> Bool:
+    """Bool mod_delayed_work_on(int cpu, wq, struct delayed_work *, delay): true if it was pending."""
+    del cpu
+    delayed = DelayedWork(k, dwork)
+    grabbed = k.workqueues.busy_grab(delayed.work, delayed.grab)
+    if grabbed >= 0:
+        delayed.start(k.workqueues.at(wq), delay)
+    return grabbed != 0
+
+
+@export()
+def cancel_work(k: Kernel, work: Ptr) -> Bool:
+    """Bool cancel_work(struct work_struct *): true if it was pending."""
+    return k.workqueues.cancel(GuestWork(k, work))
+
+
+@export(gpl=True)
+def cancel_work_sync(k: Kernel, work: Ptr) -> Bool:
+    """Bool cancel_work_sync(struct work_struct *): true if it was pending."""
+    return k.workqueues.cancel_sync(GuestWork(k, work))
+
+
+@export()
+def cancel_delayed_work(k: Kernel, dwork: Ptr) -> Bool:
+    """Bool cancel_delayed_work(struct delayed_work *): true if it was pending."""
+    delayed = DelayedWork(k, dwork)
+    return k.workqueues.cancel(delayed.work, delayed.grab)
+
+
+@export()
+def cancel_delayed_work_sync(k: Kernel, dwork: Ptr) -> Bool:
+    """Bool cancel_delayed_work_sync(struct delayed_work *): true if it was pending."""
+    delayed = DelayedWork(k, dwork)
+    return k.workqueues.cancel_sync(delayed.work, delayed.grab)
+
+
+@export(gpl=True)
+def flush_work(k: Kernel, work: Ptr) -> Bool:
+    """Bool flush_work(struct work_struct *): false if it was idle."""
+    item = GuestWork(k, work)
+    if not item.function():
+        warn(k, NO_FUNCTION)
+        return False
+    return k.workqueues.flush(item)
+
+
+@export()
+def flush_delayed_work(k: Kernel, dwork: Ptr) -> Bool:
+    """Bool flush_delayed_work(struct delayed_work *): false if it was idle."""
+    delayed = DelayedWork(k, dwork)
+    if k.timers.delete_sync(delayed.timer):
+        k.workqueues.insert(delayed.wq, delayed.work)
+    return flush_work(k, delayed.work.address)
+
+
+@export("__flush_workqueue", "flush_workqueue")
+def flush_workqueue(k: Kernel, wq: Ptr) -> None:
+    """void __flush_workqueue(struct workqueue_struct *); flush_workqueue() before v6.1."""
+    k.workqueues.flush_all(k.workqueues.at(wq))
+
+
+@export(gpl=True)
+def drain_workqueue(k: Kernel, wq: Ptr) -> None:
+    """void drain_workqueue(struct workqueue_struct *)."""
+    k.workqueues.drain(k.workqueues.at(wq))
+
+
+@export("__warn_flushing_systemwide_wq")
+def warn_flushing_systemwide_wq(k: Kernel) -> None:
+    """void __warn_flushing_systemwide_wq(void)."""
+    k.printk("workqueue: Please avoid flushing system-wide workqueues.\n", level=4)
+
+
+@export()
+def current_work(k: Kernel) -> Ptr:
+    """Struct work_struct *current_work(void): what the current task, a worker, is doing; else NULL."""
+    worker = k.workqueues.current_worker()
+    return k.workqueues.address_of(worker.current) if worker is not None else 0
+
+
+@export(gpl=True)
+def work_busy(k: Kernel, work: Ptr) -> UInt:
+    """Unsigned int work_busy(struct work_struct *): WORK_BUSY_ bits."""
+    item = GuestWork(k, work)
+    pending = WORK_BUSY_PENDING if item.pending else 0
+    return pending | (WORK_BUSY_RUNNING if k.workqueues.running(item) else 0)
+
+
+@export(gpl=True)
+def set_worker_desc(k: Kernel, fmt: CStr, args: VarArgs) -> None:
+    """void set_worker_desc(const char *fmt, ...): shown in the reports of a worker that crashes."""
+    worker = k.workqueues.current_worker()
+    if worker is not None:
+        worker.description = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
+
+
+@export(gpl=True)
+def execute_in_process_context(k: Kernel, function: Ptr, ew: Ptr) -> Int:
+    """Int execute_in_process_context(work_func_t fn, struct execute_work *): 0 if it ran at once, else 1."""
+    if not k.percpu.preempt_count() & INTERRUPT_MASK:
+        k.cpu.call(function, ew)
+        return 0
+    queues, memory = k.workqueues, k.memory
+    memory.set_u64(ew + queues.layout.data, WORK_STRUCT_NO_POOL)
+    init_list_head(memory, ew + queues.layout.entry)
+    memory.set_u64(ew + queues.layout.func, function)
+    queues.queue(queues.system["system_wq"], GuestWork(k, ew))
+    return 1
+
+
+@export("work_on_cpu_key", "work_on_cpu_safe_key", "work_on_cpu", "work_on_cpu_safe", gpl=True)
+def work_on_cpu(k: Kernel, cpu: Int, function: Ptr, argument: Ptr, key: Ptr) -> Long:
+    """Long work_on_cpu_key(int cpu, long (*fn)(void *), void *arg, struct lock_class_key *)."""
+    del cpu, key
+    results: list[int] = []
+    queues = k.workqueues
+    queues.call(queues.system["system_wq"], lambda: results.append(k.cpu.call(function, argument)))
+    return results[0] if results else 0  # it ended in an oops

@@ -1,0 +1,204 @@
+"""Worker pools: the half of kernel/workqueue.c that runs work.
+
+A pool keeps one worker running while there is work: when the work it runs goes to sleep, the next worker goes
+on with the list. One idle worker always stands by, so the names count up as they do in the kernel.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from ukmod.kernel.sched.core import TASK_IDLE, Task, cond_resched
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+
+class Item(Protocol):
+    """A piece of work once it is on a queue."""
+
+    def begin(self) -> None:
+        """Take it off the queue: it can be queued again from now on."""
+
+    def run(self) -> None:
+        """Call its function."""
+
+    def end(self) -> None:
+        """It has been run."""
+
+    def key(self) -> object:
+        """What must not run twice at the same time."""
+
+    def function_name(self) -> str:
+        """Its function, for reports."""
+
+    def cpu_intensive(self) -> bool:
+        """Tell whether a worker that runs it does not count as running (WQ_CPU_INTENSIVE)."""
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """struct worker."""
+
+    task: Task
+    number: int
+    current: Item | None = None
+    description: str = ""
+    """set_worker_desc()."""
+    scheduled: deque[Item] = field(default_factory=deque)
+    """Work that has to wait for the current one, being the same."""
+
+
+class WorkerPool:
+    """struct worker_pool. ``name`` makes a worker's name of its number."""
+
+    def __init__(
+        self, kernel: Kernel, name: Callable[[int], str], *, managed: bool, single: bool = False
+    ) -> None:
+        self._k = kernel
+        self._name = name
+        self._managed = managed
+        """Is concurrency managed: one running worker at a time, as in per-CPU pools?"""
+        self._single = single
+        """Has it only ever one worker, as workqueues with a thread of their own have?"""
+        self.worklist: deque[Item] = deque()
+        self._idle: list[Worker] = []
+        self._busy: list[Worker] = []
+        self._count = 0
+        self._by_task: dict[Task, Worker] = {}
+
+    # -- queueing -------------------------------------------------------------------------------------
+
+    def insert(self, item: Item) -> None:
+        """insert_work(): add work at the end of the list and see that someone does it."""
+        self.worklist.append(item)
+        if not self._busy and not self._idle:
+            # The kernel has it from boot on: it is woken like a task that has slept.
+            self._k.sched.wake(self._create().task)
+        if not self._running():
+            self._wake_idle()
+
+    def remove(self, item: Item) -> None:
+        """Take work that has not begun off the list."""
+        if item in self.worklist:
+            self.worklist.remove(item)
+            return
+        for worker in self._busy:
+            if item in worker.scheduled:
+                worker.scheduled.remove(item)
+
+    def executing(self, key: object) -> Worker | None:
+        """find_worker_executing_work()."""
+        for worker in self._busy:
+            if worker.current is not None and worker.current.key() == key:
+                return worker
+        return None
+
+    def worker_of(self, task: Task) -> Worker | None:
+        """The worker that is this task."""
+        return self._by_task.get(task)
+
+    def stop(self) -> None:
+        """End the workers, none of which has work."""
+        for worker in self._idle:
+            worker.number = -1
+            self._k.sched.wake(worker.task, TASK_IDLE)
+
+    # -- workers --------------------------------------------------------------------------------------
+
+    def _create(self) -> Worker:
+        number, self._count = self._count, self._count + 1
+        task = self._k.kthreads.create(self._name(number), self._main)
+        task.owner = ""
+        worker = Worker(task, number)
+        self._by_task[task] = worker
+        self._idle.append(worker)
+        task.on_sleep = self._wake_another
+        task.on_exit.append(self._died)
+        return worker
+
+    def _died(self, task: Task) -> None:
+        worker = self._by_task.pop(task)
+        if worker in self._busy:
+            self._busy.remove(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if worker.number >= 0:
+            self._wake_another()
+
+    def _running(self) -> bool:
+        """Tell whether a worker runs work and does not sleep; never so where that is not managed."""
+        if not self._managed:
+            return False
+        return any(self._counts(worker) for worker in self._busy)
+
+    def _counts(self, worker: Worker) -> bool:
+        if worker.current is not None and worker.current.cpu_intensive():
+            return False
+        return self._k.tasks.running(worker.task)
+
+    def _wake_idle(self) -> None:
+        if self._idle:
+            task = self._idle[-1].task
+            self._k.sched.wake(task, TASK_IDLE)
+
+    def _wake_another(self) -> None:
+        """wq_worker_sleeping(): a worker goes to sleep, or ends; another goes on with the list."""
+        if self.worklist and not self._running():
+            if not self._idle and not self._single:
+                self._k.sched.wake(self._create().task)
+            self._wake_idle()
+
+    def _main(self) -> int:
+        """worker_thread()."""
+        worker = self._by_task[self._k.sched.task()]
+        while worker.number >= 0:
+            if self.worklist and not self._running():
+                self._idle.remove(worker)
+                self._busy.append(worker)
+                if not self._idle and not self._single:
+                    self._k.sched.wake_new(self._create().task)
+                self._work(worker)
+                self._busy.remove(worker)
+                self._idle.append(worker)
+                continue
+            self._k.tasks.set_state(worker.task, TASK_IDLE)
+            self._k.sched.schedule(rest=self._main)
+        return 0
+
+    def _work(self, worker: Worker) -> None:
+        while self.worklist:
+            self._process(worker, self.worklist.popleft())
+            while worker.scheduled:
+                self._process(worker, worker.scheduled.popleft())
+            if self._managed and sum(map(self._counts, self._busy)) > 1:
+                break
+
+    def _process(self, worker: Worker, item: Item) -> None:
+        """process_one_work()."""
+        collision = self.executing(item.key())
+        if collision is not None:
+            collision.scheduled.append(item)
+            return
+        worker.current = item
+        item.begin()
+        if self.worklist and not self._running():
+            self._wake_idle()
+        item.run()
+        self._check_leak(worker, item)
+        cond_resched(self._k)
+        worker.current = None
+        item.end()
+
+    def _check_leak(self, worker: Worker, item: Item) -> None:
+        k = self._k
+        if count := k.percpu.preempt_count():
+            comm = k.tasks.comm(worker.task)
+            k.printk(
+                f"BUG: workqueue leaked lock or atomic: {comm}/0x{count:08x}/{worker.task.pid}\n", level=3
+            )
+            k.printk(f"     last function: {item.function_name()}\n", level=3)
+            k.crash.dump_stack(level=4)

@@ -1,0 +1,437 @@
+"""Workqueues: kernel/workqueue.c, the half that queues, cancels and flushes. See worker_pool.py for the rest.
+
+Of a struct work_struct the inlined code in modules looks at one bit, WORK_STRUCT_PENDING, so that bit is the
+truth. A workqueue_struct no module can look into: its address is a page that stands for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.bug import Site, warn, warn_once
+from ukmod.kernel.layout import Layout
+from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Waiters, block, cond_resched
+from ukmod.kernel.watchdog import soft_lockup
+from ukmod.kernel.workqueue.pool import Worker, WorkerPool
+from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+DRAINING: Final = Site("kernel/workqueue.c", 1441, "__queue_work")
+NOT_INITIALISED: Final = Site("kernel/workqueue.c", 1502, "__queue_work")
+SET_MAX_ACTIVE: Final = Site("kernel/workqueue.c", 4517, "workqueue_set_max_active")
+
+# include/linux/workqueue.h
+WQ_UNBOUND: Final = 1 << 1
+WQ_FREEZABLE: Final = 1 << 2
+WQ_MEM_RECLAIM: Final = 1 << 3
+WQ_HIGHPRI: Final = 1 << 4
+WQ_CPU_INTENSIVE: Final = 1 << 5
+WQ_POWER_EFFICIENT: Final = 1 << 7
+WQ_DRAINING: Final = 1 << 16
+WQ_ORDERED: Final = 1 << 17
+WQ_LEGACY: Final = 1 << 18
+WQ_ORDERED_EXPLICIT: Final = 1 << 19
+WQ_MAX_ACTIVE: Final = 512
+WQ_DFL_ACTIVE: Final = WQ_MAX_ACTIVE // 2
+WQ_NAME_LEN: Final = 24
+WORK_STRUCT_PENDING: Final = 1 << 0
+QUARANTINE: Final = 64
+"""Destroyed workqueues whose memory is kept from being used again, so that a use of one is a page fault."""
+
+_SYSTEM: Final = {
+    "system_wq": ("events", 0),
+    "system_highpri_wq": ("events_highpri", WQ_HIGHPRI),
+    "system_long_wq": ("events_long", 0),
+    "system_unbound_wq": ("events_unbound", WQ_UNBOUND),
+    "system_freezable_wq": ("events_freezable", WQ_FREEZABLE),
+    "system_power_efficient_wq": ("events_power_efficient", WQ_POWER_EFFICIENT),
+    "system_freezable_power_efficient_wq": (
+        "events_freezable_power_efficient",
+        WQ_FREEZABLE | WQ_POWER_EFFICIENT,
+    ),
+}
+
+
+@dataclass(eq=False, slots=True)
+class Workqueue:
+    """A struct workqueue_struct, with the one pool_workqueue that one CPU gives it."""
+
+    name: str
+    flags: int
+    max_active: int
+    pool: WorkerPool
+    address: int
+    waiters: Waiters
+    """Who waits for some of its work to be done."""
+    own_thread: bool = False
+    drainers: int = 0
+    nr_active: int = 0
+    inactive: deque[Queued] = field(default_factory=deque)
+    in_flight: list[Queued] = field(default_factory=list)
+    """Work that was queued and is not done, in the order it was queued."""
+
+
+class Work:
+    """A work of kernel code in Python. It may be queued again once it has begun."""
+
+    def __init__(self, function: Callable[[], object], name: str = "") -> None:
+        self.function = function
+        self.name = name or getattr(function, "__qualname__", "?")
+        self.pending = False
+
+    def test_and_set_pending(self) -> bool:
+        """Claim it; tell whether it was pending before."""
+        before, self.pending = self.pending, True
+        return before
+
+    def clear_pending(self) -> None:
+        """It is on no queue any more."""
+        self.pending = False
+
+    def may_queue(self) -> bool:
+        """Tell whether it is in a state in which it can be put on a list."""
+        return True
+
+    def identity(self) -> object:
+        """What it is, as long as it does not change."""
+        return self
+
+    def take(self) -> tuple[Callable[[], object], str]:
+        """What to call to do it, and the name of that."""
+        return self.function, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class GuestWork:
+    """A struct work_struct in guest memory, at ``address``."""
+
+    k: Kernel
+    address: int
+
+    def test_and_set_pending(self) -> bool:
+        """test_and_set_bit(WORK_STRUCT_PENDING_BIT, work_data_bits(work))."""
+        at = self.address + self.k.workqueues.layout.data
+        data = self.k.memory.u64(at)
+        self.k.memory.set_u64(at, data | WORK_STRUCT_PENDING)
+        return bool(data & WORK_STRUCT_PENDING)
+
+    @property
+    def pending(self) -> bool:
+        """work_pending()."""
+        return bool(self.k.memory.u64(self.address + self.k.workqueues.layout.data) & WORK_STRUCT_PENDING)
+
+    def clear_pending(self) -> None:
+        """Clear the bit, and that bit only: the others say where it was queued last, which nobody reads."""
+        at = self.address + self.k.workqueues.layout.data
+        self.k.memory.set_u64(at, self.k.memory.u64(at) & ~WORK_STRUCT_PENDING)
+
+    def may_queue(self) -> bool:
+        """list_empty(&work->entry): false if INIT_WORK() was forgotten."""
+        at = self.address + self.k.workqueues.layout.entry
+        return self.k.memory.u64(at) == at
+
+    def function(self) -> int:
+        """``work->func``."""
+        return self.k.memory.u64(self.address + self.k.workqueues.layout.func)
+
+    def identity(self) -> object:
+        """Its address and function: memory that was freed and used anew is another work."""
+        return self.address, self.function()
+
+    def take(self) -> tuple[Callable[[], object], str]:
+        """What to call to do it, and the name of that."""
+        k, address, function = self.k, self.address, self.function()
+        return lambda: k.cpu.call(function, address), k.kallsyms.sprint(function, offset=False)
+
+
+class Queued:
+    """One queueing of a work: from queue_work() until its function has returned."""
+
+    def __init__(self, owner: Workqueues, wq: Workqueue, work: Work | GuestWork) -> None:
+        self._owner = owner
+        self.wq = wq
+        self.work = work
+        self.done = False
+        self._identity: object = None
+        self._call: tuple[Callable[[], object], str] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether a worker has begun with it."""
+        return self._call is not None
+
+    def begin(self) -> None:
+        """From here on the work's memory is the work's own business: its function may free it."""
+        self._identity = self.work.identity()
+        self._call = self.work.take()
+        self._owner.forget(self.work)
+        self.work.clear_pending()
+
+    def run(self) -> None:
+        """Call the work's function."""
+        assert self._call is not None
+        self._call[0]()
+
+    def end(self) -> None:
+        """The function has returned."""
+        self._owner.finish(self)
+
+    def key(self) -> object:
+        """What must not run twice at the same time."""
+        return self._identity if self.begun else self.work.identity()
+
+    def function_name(self) -> str:
+        """The work's function, for reports."""
+        return self._call[1] if self._call is not None else ""
+
+    def cpu_intensive(self) -> bool:
+        """Tell whether its worker does not count as running."""
+        return bool(self.wq.flags & WQ_CPU_INTENSIVE)
+
+
+class Workqueues:
+    """All workqueues and worker pools."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.layout = Layout(kernel.types, "work_struct")
+        self._by_address: dict[int, Workqueue] = {}
+        self._pending: dict[Work | GuestWork, Queued] = {}
+        self._canceling: set[Work | GuestWork] = set()
+        self._cancelers = Waiters(kernel)
+        self._quarantine: deque[int] = deque()
+        """Addresses of the workqueues that were destroyed last, the oldest first."""
+        self._normal = WorkerPool(kernel, "kworker/0:{}".format, managed=True)
+        self._highpri = WorkerPool(kernel, "kworker/0:{}H".format, managed=True)
+        self._unbound = WorkerPool(kernel, "kworker/u2:{}".format, managed=False)
+        self._unbound_highpri = WorkerPool(kernel, "kworker/u3:{}".format, managed=False)
+        self.system: dict[str, Workqueue] = {}
+        for symbol, (name, flags) in _SYSTEM.items():
+            self.system[symbol] = wq = self.alloc(name, flags, 0)
+            kernel.memory.set_u64(
+                kernel.symbols.add_variable(symbol, 8, gpl=symbol != "system_wq"), wq.address
+            )
+
+    # -- workqueues -----------------------------------------------------------------------------------
+
+    def alloc(self, name: str, flags: int, max_active: int, *, own_thread: bool = False) -> Workqueue:
+        """alloc_workqueue().
+
+        max_active: how many of its work items may be under way at once; 0 is the kernel's default.
+        own_thread: do the work in one thread that has the queue's name, as create_singlethread_workqueue()
+        did before v2.6.36, instead of in a kworker.
+        """
+        if flags & WQ_UNBOUND and max_active == 1:
+            flags |= WQ_ORDERED
+        max_active = self._clamp(max_active or WQ_DFL_ACTIVE, name)
+        if own_thread:
+            pool = WorkerPool(self._k, partial(str.format, "{0}", name), managed=False, single=True)
+        elif flags & WQ_UNBOUND:
+            pool = self._unbound_highpri if flags & WQ_HIGHPRI else self._unbound
+        else:
+            pool = self._highpri if flags & WQ_HIGHPRI else self._normal
+        memory = self._k.memory
+        address = memory.map_direct(memory.alloc_frames(1), PAGE_SIZE)
+        wq = Workqueue(name, flags, max_active, pool, address, Waiters(self._k), own_thread)
+        self._by_address[address] = wq
+        return wq
+
+    def _clamp(self, max_active: int, name: str) -> int:
+        if not 1 <= max_active <= WQ_MAX_ACTIVE:
+            text = f"workqueue: max_active {max_active} requested for {name} is out of range"
+            self._k.printk(f"{text}, clamping between 1 and {WQ_MAX_ACTIVE}\n", level=4)
+        return max(1, min(max_active, WQ_MAX_ACTIVE))
+
+    def at(self, address: int) -> Workqueue:
+        """The workqueue whose struct is at ``address``. Raises Fault if there is none, or none any more."""
+        if (wq := self._by_address.get(address)) is None:
+            raise Fault(address)
+        return wq
+
+    def set_max_active(self, wq: Workqueue, max_active: int) -> None:
+        """workqueue_set_max_active()."""
+        if wq.flags & WQ_ORDERED_EXPLICIT:
+            warn(self._k, SET_MAX_ACTIVE)
+            return
+        wq.flags &= ~WQ_ORDERED
+        wq.max_active = self._clamp(max_active, wq.name)
+        self._activate(wq)
+
+    def destroy(self, wq: Workqueue) -> None:
+        """destroy_workqueue(): do what is queued, then free it; a later use of it is a page fault."""
+        self.drain(wq)
+        memory = self._k.memory
+        del self._by_address[wq.address]
+        memory.unmap(wq.address, PAGE_SIZE)
+        self._quarantine.append(wq.address)
+        if len(self._quarantine) > QUARANTINE:
+            memory.free_frames(self._quarantine.popleft() - PAGE_OFFSET, 1)
+        if wq.own_thread:
+            wq.pool.stop()
+
+    # -- queueing -------------------------------------------------------------------------------------
+
+    def queue(self, wq: Workqueue, work: Work | GuestWork | Callable[[], object]) -> bool:
+        """queue_work(): false if it is pending already. A bare function is queued as a work of its own."""
+        if not isinstance(work, Work | GuestWork):
+            work = Work(work)
+        if work.test_and_set_pending():
+            return False
+        self.insert(wq, work)
+        return True
+
+    def insert(self, wq: Workqueue, work: Work | GuestWork) -> None:
+        """__queue_work(): queue what the caller has marked as pending."""
+        if wq.drainers and not self._chained(wq):
+            warn_once(self._k, DRAINING)
+            return
+        if not work.may_queue():
+            warn(self._k, NOT_INITIALISED)
+            return
+        queued = Queued(self, wq, work)
+        self._pending[work] = queued
+        wq.in_flight.append(queued)
+        wq.inactive.append(queued)
+        self._activate(wq)
+
+    def _activate(self, wq: Workqueue) -> None:
+        while wq.inactive and wq.nr_active < wq.max_active:
+            wq.nr_active += 1
+            wq.pool.insert(wq.inactive.popleft())
+
+    def _chained(self, wq: Workqueue) -> bool:
+        worker = self.current_worker()
+        return worker is not None and isinstance(worker.current, Queued) and worker.current.wq is wq
+
+    def current_worker(self) -> Worker | None:
+        """current_wq_worker()."""
+        sched = self._k.sched
+        if sched.in_interrupt or sched.current is None:
+            return None
+        for wq in self._by_address.values():
+            if (worker := wq.pool.worker_of(sched.current)) is not None:
+                return worker
+        return None
+
+    def forget(self, work: Work | GuestWork) -> None:
+        """It is on no list any more."""
+        self._pending.pop(work, None)
+
+    def finish(self, queued: Queued) -> None:
+        """pwq_dec_nr_in_flight(): this queueing is over, its function having run or never to be run."""
+        queued.wq.nr_active -= 1
+        self._activate(queued.wq)
+        self._release(queued)
+
+    def _release(self, queued: Queued) -> None:
+        queued.done = True
+        queued.wq.in_flight.remove(queued)
+        queued.wq.waiters.wake_all()
+
+    def address_of(self, item: object) -> int:
+        """Where the work_struct is that a worker is doing; 0 if it is none of a module's."""
+        work = item.work if isinstance(item, Queued) else None
+        return work.address if isinstance(work, GuestWork) else 0
+
+    def call(self, wq: Workqueue, function: Callable[[], object]) -> bool:
+        """Have a worker call ``function`` and wait until it has."""
+        work = Work(function)
+        self.queue(wq, work)
+        return self.flush(work)
+
+    # -- cancelling and waiting -----------------------------------------------------------------------
+
+    def grab(self, work: Work | GuestWork) -> int:
+        """try_to_grab_pending(): make it the caller's and pending, on no list.
+
+        Returns 1 if it was pending, 0 if it was idle, -1 if another task is cancelling it.
+        """
+        if not work.test_and_set_pending():
+            return 0
+        if work in self._canceling:
+            return -1
+        if (queued := self._pending.get(work)) is None:
+            return -1
+        self.forget(work)
+        wq = queued.wq
+        if queued in wq.inactive:
+            wq.inactive.remove(queued)
+            self._release(queued)
+        else:
+            wq.pool.remove(queued)
+            self.finish(queued)
+        return 1
+
+    def busy_grab(self, work: Work | GuestWork, grab: Callable[[], int]) -> int:
+        """``grab``, again and again as long as the work is pending but on no list: on its timer, say."""
+        while (grabbed := grab()) < 0 and work not in self._canceling:
+            if self._k.sched.in_interrupt:
+                soft_lockup(self._k)
+            block(self._k, TASK_UNINTERRUPTIBLE, 1)
+        return grabbed
+
+    def cancel(self, work: Work | GuestWork, grab: Callable[[], int] | None = None) -> bool:
+        """cancel_work(): whether it was pending. ``grab`` replaces ``self.grab`` for delayed work."""
+        grabbed = self.busy_grab(work, grab or (lambda: self.grab(work)))
+        if grabbed < 0:
+            return False
+        work.clear_pending()
+        return grabbed > 0
+
+    def cancel_sync(self, work: Work | GuestWork, grab: Callable[[], int] | None = None) -> bool:
+        """cancel_work_sync(): cancel it and wait until it does not run either; whether it was pending."""
+        grab = grab or (lambda: self.grab(work))
+        while (grabbed := self.busy_grab(work, grab)) < 0:
+            self._cancelers.wait_event(lambda: work not in self._canceling)
+        # As long as it stays marked as pending nobody, itself included, can queue it.
+        self._canceling.add(work)
+        try:
+            self.flush(work)
+        finally:
+            self._canceling.discard(work)
+        work.clear_pending()
+        self._cancelers.wake_all()
+        return grabbed > 0
+
+    def flush(self, work: Work | GuestWork) -> bool:
+        """flush_work(): wait until its last queueing is over; false if there was nothing to wait for."""
+        cond_resched(self._k)  # might_sleep(): the worker that was just woken may do it before anyone looks
+        queued = self._pending.get(work) or self.running(work)
+        if queued is None:
+            return False
+        waited = queued
+        queued.wq.waiters.wait_event(lambda: waited.done)
+        return True
+
+    def running(self, work: Work | GuestWork) -> Queued | None:
+        """The queueing of it whose function is running, if any."""
+        key = work.identity()
+        for wq in self._by_address.values():
+            worker = wq.pool.executing(key)
+            if worker is not None and isinstance(worker.current, Queued):
+                return worker.current
+        return None
+
+    def flush_all(self, wq: Workqueue) -> None:
+        """__flush_workqueue(): wait for all work that is queued on it now."""
+        waited = tuple(wq.in_flight)
+        wq.waiters.wait_event(lambda: all(queued.done for queued in waited))
+
+    def drain(self, wq: Workqueue) -> None:
+        """drain_workqueue(): flush until none is left; only its own work may queue more meanwhile."""
+        wq.drainers += 1
+        tries = 0
+        self.flush_all(wq)
+        while wq.in_flight:
+            tries += 1
+            if tries == 10 or (tries % 100 == 0 and tries <= 1000):
+                text = f"workqueue {wq.name}: drain_workqueue() isn't complete after {tries} tries\n"
+                self._k.printk(text, level=4)
+            self.flush_all(wq)
+        wq.drainers -= 1

@@ -1,0 +1,157 @@
+"""Exception tables: instructions that may fault, and where to go on then (arch/x86/mm/extable.c)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.bug import Site, warn_once
+from ukmod.kernel.x86.insn_eval import memory_operand
+from ukmod.machine.memory import Fault
+from ukmod.machine.registers import GP_VECTOR, MASK64, CpuException, Registers
+from ukmod.machine.stubs import REGISTERS
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+EIO: Final = 5
+_ENTRY = struct.Struct("<iiI")
+_NON_CANONICAL: Final = Site("arch/x86/mm/extable.c", 126, "ex_handler_uaccess")
+_CLEAR_AX, _CLEAR_DX = 1 << 12, 2 << 12
+
+
+class Type(IntEnum):
+    """EX_TYPE_*, arch/x86/include/asm/extable_fixup_types.h."""
+
+    DEFAULT = 1
+    FAULT = 2
+    UACCESS = 3
+    COPY = 4
+    CLEAR_FS = 5
+    WRMSR = 8
+    RDMSR = 9
+    WRMSR_SAFE = 10
+    RDMSR_SAFE = 11
+    DEFAULT_MCE_SAFE = 14
+    FAULT_MCE_SAFE = 15
+    POP_REG = 16
+    IMM_REG = 17
+    UCOPY_LEN = 19
+    ZEROPAD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """struct exception_table_entry, its relative addresses made absolute."""
+
+    insn: int
+    fixup: int
+    data: int
+
+    @property
+    def type(self) -> int:
+        """EX_DATA_TYPE_MASK."""
+        return self.data & 0xFF
+
+    @property
+    def register(self) -> str:
+        """EX_DATA_REG_MASK: the name of a register."""
+        return REGISTERS[self.data >> 8 & 0xF]
+
+    @property
+    def immediate(self) -> int:
+        """EX_DATA_IMM_MASK, signed."""
+        value = self.data >> 16
+        return value - (1 << 16) if value >> 15 else value
+
+
+def entries(table: bytes, address: int) -> Iterator[Entry]:
+    """The entries of a table that is in memory at ``address``; a torn one at the end is left out."""
+    for n, (insn, fixup, data) in enumerate(_ENTRY.iter_unpack(table[: len(table) // 12 * 12])):
+        at = address + 12 * n
+        yield Entry((at + insn) & MASK64, (at + 4 + fixup) & MASK64, data)
+
+
+def search(k: Kernel, rip: int) -> Entry | None:
+    """search_exception_tables(): the entry of the instruction at ``rip``, of the kernel or any module."""
+    if (after := k.user.fixups.get(rip)) is not None:
+        return Entry(rip, after, Type.DEFAULT)
+    if k.image is not None and (known := k.image.fixups.get(rip)) is not None:
+        return known
+    module = k.modules.of_code(rip)
+    if module is None or (section := module.layout.sections.get("__ex_table")) is None:
+        return None
+    address, size = section
+    return next(
+        (entry for entry in entries(k.memory.read(address, size), address) if entry.insn == rip), None
+    )
+
+
+def fixup(k: Kernel, raised: CpuException) -> Registers | None:
+    """fixup_exception(): the registers to go on with; None if no table knows the instruction."""
+    entry = search(k, raised.registers.rip)
+    if entry is None:
+        return None
+    return apply(k, entry, raised)
+
+
+def apply(k: Kernel, entry: Entry, raised: CpuException) -> Registers | None:
+    """The registers after a fixup as the entry's type demands; None for a type that cannot be honoured."""
+    if (changed := _changes(k, entry, raised)) is None:
+        return None
+    if entry.data & _CLEAR_AX:
+        changed["rax"] = 0
+    if entry.data & _CLEAR_DX:
+        changed["rdx"] = 0
+    return with_registers(replace(raised.registers, rip=entry.fixup), changed)
+
+
+def _changes(k: Kernel, entry: Entry, raised: CpuException) -> dict[str, int] | None:
+    """The registers that the entry's type sets, by name."""
+    before, register = raised.registers, entry.register
+    if raised.vector == GP_VECTOR and entry.type in (Type.UACCESS, Type.UCOPY_LEN, Type.COPY):
+        warn_once(k, _NON_CANONICAL, "General protection fault in user access. Non-canonical address?")
+    match entry.type:
+        case Type.DEFAULT | Type.DEFAULT_MCE_SAFE | Type.CLEAR_FS | Type.UACCESS | Type.WRMSR:
+            return {}
+        case Type.FAULT | Type.FAULT_MCE_SAFE | Type.COPY:
+            return {"rax": raised.vector}
+        case Type.UCOPY_LEN:
+            return {"rcx": entry.immediate * before["rcx"] + before[register]}
+        case Type.IMM_REG:
+            return {register: entry.immediate}
+        case Type.POP_REG:
+            return {"rsp": before["rsp"] + 8, register: entry.immediate}
+        case Type.WRMSR_SAFE:
+            return {register: -EIO}
+        case Type.RDMSR:
+            return {"rax": 0, "rdx": 0}
+        case Type.RDMSR_SAFE:
+            return {"rax": 0, "rdx": 0, register: -EIO}
+        case Type.ZEROPAD:
+            return _zeropad(k, raised)
+    return None
+
+
+def _zeropad(k: Kernel, raised: CpuException) -> dict[str, int] | None:
+    """load_unaligned_zeropad() ran into a page that is not there: its bytes count as zero."""
+    before = raised.registers
+    operand = memory_operand(k.memory.read(before.rip, 8), before)
+    if operand is None or operand.opcode != 0x8B or operand.size != 8 or operand.address is None:
+        return None
+    offset, start = operand.address & 7, operand.address & ~7
+    if raised.address != start + 8:
+        return None
+    try:
+        return {REGISTERS[operand.register]: k.memory.u64(start) >> 8 * offset}
+    except Fault:
+        return None
+
+
+def with_registers(registers: Registers, changed: dict[str, int]) -> Registers:
+    """``registers`` with some of them changed, by name."""
+    pairs = zip(REGISTERS, registers.gpr, strict=True)
+    return replace(registers, gpr=tuple(changed.get(name, value) & MASK64 for name, value in pairs))

@@ -1,0 +1,265 @@
+"""Exceptions of guest code: arch/x86/kernel/traps.c and arch/x86/mm/fault.c.
+
+Each exception is repaired and the code goes on (a fence was touched, the code expected the fault, a warning
+was raised), or it becomes an oops and the task ends.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ukmod.kernel.mm import kasan
+from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
+from ukmod.kernel.panic import CUT_HERE, SIGKILL, SIGSEGV, TAINT_LETTERS, UD2_LENGTH
+from ukmod.kernel.x86 import extable
+from ukmod.kernel.x86.insn_eval import memory_operand
+from ukmod.kernel.x86.unwind import registers_at_trap, stack_bounds, walk, walk_trap
+from ukmod.machine.area import VMALLOC_START
+from ukmod.machine.memory import PAGE_SIZE, PRESENT, Fault
+from ukmod.machine.registers import (
+    BP_VECTOR,
+    DE_VECTOR,
+    DF_VECTOR,
+    GP_VECTOR,
+    MC_VECTOR,
+    PF_VECTOR,
+    UD_VECTOR,
+    CpuException,
+    Registers,
+)
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+
+SIGFPE: Final = 8
+USER_END: Final = 0x0000_8000_0000_0000
+KERNEL_START: Final = 0xFFFF_8000_0000_0000
+_VMALLOC_END: Final = 0xFFFF_E900_0000_0000
+_UD2: Final = b"\x0f\x0b"
+_TITLES: Final = {
+    DE_VECTOR: "divide error",
+    1: "debug",
+    BP_VECTOR: "int3",
+    4: "overflow",
+    5: "bounds",
+    UD_VECTOR: "invalid opcode",
+    7: "device not available",
+    DF_VECTOR: "double fault",
+    10: "invalid TSS",
+    11: "segment not present",
+    12: "stack segment",
+    GP_VECTOR: "general protection fault",
+    16: "fpu exception",
+    17: "alignment check",
+    MC_VECTOR: "machine check",
+    19: "simd exception",
+}
+"""What die() is told, by vector."""
+
+# include/asm-generic/bug.h
+BUGFLAG_WARNING: Final = 1 << 0
+BUGFLAG_ONCE: Final = 1 << 1
+BUGFLAG_DONE: Final = 1 << 2
+BUGFLAG_NO_CUT_HERE: Final = 1 << 3
+_BUG_ENTRY = struct.Struct("<iiHH")
+
+
+@dataclass(frozen=True, slots=True)
+class BugEntry:
+    """struct bug_entry, its relative addresses made absolute; ``at`` is where it is itself."""
+
+    at: int
+    address: int
+    file: int
+    line: int
+    flags: int
+
+
+def wire(k: Kernel) -> None:
+    """Have the CPU's exceptions handled here: idt_setup_traps()."""
+    k.cpu.on_exception = partial(exception, k)
+    k.cpu.on_fault = partial(fault_in_kernel, k)
+    k.memory.resolve = partial(_resolve, k)
+
+
+def _resolve(k: Kernel, address: int, write: bool) -> bool:  # noqa: FBT001 - an access, as Memory tells it
+    return k.pages.populate(address) or kasan.report_access(k, address, write=write)
+
+
+def die(
+    k: Kernel, raised: CpuException, kind: str, title: str, header: tuple[Line, ...], signal: int,
+    *, address: int | None = None, irqs_off: bool = False, fatal: bool = False,
+) -> NoReturn:  # fmt: skip
+    """die(): an oops with the registers of the exception."""
+    state = snapshot(k, raised.registers, walk(k, raised.registers))
+    oops = Oops(kind, title, address, header, state, modules_line(k), fatal)
+    k.crash.die(oops, signal, irqs_off=irqs_off)
+
+
+def exception(k: Kernel, raised: CpuException) -> Registers:
+    """Handle an exception; the registers to go on with. Raises what ends the task otherwise."""
+    k.cpu.sp = (raised.registers["rsp"] - 128) & ~15  # below the guest's red zone: reports may call the guest
+    if raised.vector == PF_VECTOR:
+        return page_fault(k, raised)
+    if raised.vector in (UD_VECTOR, BP_VECTOR) and (after := report_bug(k, raised.registers)) is not None:
+        return after
+    if (fixed := extable.fixup(k, raised)) is not None:
+        return fixed
+    title = _TITLES.get(raised.vector, f"exception {raised.vector}")
+    kind = title
+    if raised.vector == GP_VECTOR:
+        title += gp_address(k, raised.registers)
+    die(k, raised, kind, f"{title}: 0000", (), SIGSEGV)
+
+
+def gp_address(k: Kernel, registers: Registers) -> str:
+    """get_kernel_gp_address(): the address that the fault was about, if the instruction says."""
+    try:
+        operand = memory_operand(k.memory.read(registers.rip, 16), registers, gs=k.percpu.base)
+    except Fault:
+        operand = None
+    if operand is None or operand.address is None:
+        return ""
+    canonical = (
+        operand.address >= ~(USER_END - 1) & (1 << 64) - 1 or operand.address + operand.size <= USER_END
+    )
+    hint = "maybe for address" if canonical else "probably for non-canonical address"
+    return f", {hint} {operand.address:#x}"
+
+
+# -- page faults --------------------------------------------------------------------------------------
+
+
+def page_fault(k: Kernel, raised: CpuException) -> Registers:
+    """exc_page_fault()."""
+    registers, address = raised.registers, raised.address
+    if not raised.present and k.pages.populate(address):
+        return registers
+    if (
+        not raised.present
+        and not raised.fetch
+        and kasan.report_access(k, address, write=raised.write, registers=registers)
+    ):
+        return registers
+    if (fixed := extable.fixup(k, raised)) is not None:
+        return fixed
+    if guard := stack_guard(k, address):
+        die(k, raised, "stack overflow", "stack guard page: 0000", guard, SIGSEGV, fatal=True)
+    header = page_fault_header(k, address, write=raised.write, fetch=raised.fetch, present=raised.present)
+    code = error_code(write=raised.write, fetch=raised.fetch, present=raised.present)
+    # Interrupts are on again by now only where a process's own mapping might have explained the fault.
+    task = k.sched.current
+    irqs_off = raised.fetch or address >= USER_END or task is None or task.is_kthread
+    die(k, raised, "page fault", f"Oops: {code:04x}", header, SIGKILL, address=address, irqs_off=irqs_off)
+
+
+def error_code(*, write: bool, fetch: bool, present: bool) -> int:
+    """X86_PF_PROT, _WRITE and _INSTR."""
+    return present | write << 1 | fetch << 4
+
+
+def page_fault_header(
+    k: Kernel, address: int, *, write: bool, fetch: bool, present: bool
+) -> tuple[Line, ...]:
+    """show_fault_oops()."""
+    lines: list[Line] = []
+    if fetch and present:
+        lines.append((2, "kernel tried to execute NX-protected page - exploit attempt? (uid: 0)"))
+    if address < PAGE_SIZE:
+        lines.append((1, f"BUG: kernel NULL pointer dereference, address: {address:016x}"))
+    else:
+        lines.append((1, f"BUG: unable to handle page fault for address: {address:016x}"))
+    access = "instruction fetch" if fetch else "write access" if write else "read access"
+    lines.append((1, f"#PF: supervisor {access} in kernel mode"))
+    code = error_code(write=write, fetch=fetch, present=present)
+    why = "permissions violation" if present else "not-present page"
+    lines.append((1, f"#PF: error_code(0x{code:04x}) - {why}"))
+    lines.append((6, page_table_walk(k, address)))
+    return tuple(lines)
+
+
+def stack_guard(k: Kernel, address: int) -> tuple[Line, ...]:
+    """get_stack_guard_info(): what is printed if ``address`` is just below the stack."""
+    low, high = stack_bounds(k)
+    if not (VMALLOC_START <= address < _VMALLOC_END and low - PAGE_SIZE <= address < low):
+        return ()
+    where = (hashed(k, value) for value in (address, low, high))
+    return ((0, "BUG: TASK stack guard page was hit at {} (stack is {}..{})".format(*where)),)
+
+
+def fault_in_kernel(k: Kernel, fault: Fault, stub: int = 0) -> NoReturn:
+    """A kernel function written in Python was given a bad pointer: the oops it would have caused in C.
+
+    ``stub`` is its number; 0 for code that runs of itself, an event's or a task's.
+    """
+    registers = replace(registers_at_trap(k), rip=k.cpu.stub_at(stub), cr2=fault.address)
+    present = fault.write and bool(k.memory.prot(fault.address) & PRESENT)
+    code = error_code(write=fault.write, fetch=False, present=present)
+    if not USER_END <= fault.address < KERNEL_START:
+        header = page_fault_header(k, fault.address, write=fault.write, fetch=False, present=present)
+        kind, title, signal = "page fault", f"Oops: {code:04x}", SIGKILL
+    else:
+        hint = f"probably for non-canonical address {fault.address:#x}"
+        header, kind, signal = (), "general protection fault", SIGSEGV
+        title = f"general protection fault, {hint}: 0000"
+    state = snapshot(k, registers, walk_trap(k))
+    address = fault.address if kind == "page fault" else None
+    task = k.sched.current
+    irqs_off = kind == "page fault" and (fault.address >= USER_END or task is None or task.is_kthread)
+    k.crash.die(Oops(kind, title, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
+
+
+def divide_error(k: Kernel) -> NoReturn:
+    """A kernel function written in Python was made to divide by zero: exc_divide_error()."""
+    title = "divide error: 0000"
+    state = snapshot(k, registers_at_trap(k), walk_trap(k))
+    k.crash.die(Oops("divide error", title, None, (), state, modules_line(k)), SIGFPE)
+
+
+# -- BUG and WARN -------------------------------------------------------------------------------------
+
+
+def find_bug(k: Kernel, rip: int) -> BugEntry | None:
+    """find_bug(): the entry of the ud2 at ``rip`` in its module's __bug_table."""
+    if k.image is not None and (at := k.image.bugs.get(rip)):
+        address, file, line, flags = _BUG_ENTRY.unpack(k.memory.read(at, _BUG_ENTRY.size))
+        return BugEntry(at, rip, at + 4 + file, line, flags)
+    module = k.modules.of_code(rip)
+    if module is None or (section := module.layout.sections.get("__bug_table")) is None:
+        return None
+    start, size = section
+    table = k.memory.read(start, size // _BUG_ENTRY.size * _BUG_ENTRY.size)
+    for n, (address, file, line, flags) in enumerate(_BUG_ENTRY.iter_unpack(table)):
+        at = start + n * _BUG_ENTRY.size
+        if at + address == rip:
+            return BugEntry(at, rip, at + 4 + file, line, flags)
+    return None
+
+
+def report_bug(k: Kernel, registers: Registers) -> Registers | None:
+    """report_bug(): print a warning and go on behind it; a BUG() ends the task. None if it is neither."""
+    try:
+        if k.memory.read(registers.rip, UD2_LENGTH) != _UD2 or (bug := find_bug(k, registers.rip)) is None:
+            return None
+    except Fault:
+        return None
+    behind = replace(registers, rip=registers.rip + UD2_LENGTH)
+    once = BUGFLAG_WARNING | BUGFLAG_ONCE
+    if bug.flags & once == once:
+        if bug.flags & BUGFLAG_DONE:
+            return behind
+        k.memory.set_u16(bug.at + 10, bug.flags | BUGFLAG_DONE)
+    file = k.memory.cstring(bug.file, 4096).decode("utf-8", "replace")
+    cut_here = not bug.flags & BUGFLAG_NO_CUT_HERE
+    if bug.flags & BUGFLAG_WARNING:
+        taint = bug.flags >> 8
+        letter = TAINT_LETTERS[taint] if taint < len(TAINT_LETTERS) else "W"
+        k.crash.warn("", file, bug.line, registers=registers, cut_here=cut_here, taint=letter)
+        return behind
+    header: tuple[Line, ...] = ((4, CUT_HERE.rstrip("\n")),) if cut_here else ()
+    header += ((2, f"kernel BUG at {file}:{bug.line}!"),)
+    raised = CpuException(UD_VECTOR, registers)
+    die(k, raised, "BUG", "invalid opcode: 0000", header, SIGSEGV)

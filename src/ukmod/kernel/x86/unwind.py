@@ -1,0 +1,295 @@
+"""Who called: the return addresses on a task's stack, and their names.
+
+As in the kernel, the whole stack is looked through for addresses of code, and those that the unwinder
+(orc.py) arrives at are the real callers; the others are clues, marked with a question mark.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import UkmodError
+from ukmod.kernel.x86 import orc
+from ukmod.kernel.x86.orc import OrcTable, Position, Words
+from ukmod.machine import stubs
+from ukmod.machine.memory import NX, PRESENT, Fault
+from ukmod.machine.registers import MASK64, Registers
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.module.main import Module
+
+TRACE_BYTES: Final = 512
+"""Of the stack that a Trace keeps at most."""
+_KERNEL_TEXT: Final = 0xFFFF_FFFF_8000_0000
+"""__START_KERNEL_map: kernel, stubs and modules are above it."""
+_RFLAGS_FIXED_IF: Final = 0x202
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a kernel function was called: kept as raw stack, and unwound only when a report wants it."""
+
+    pid: int
+    comm: str
+    time: int
+    """Virtual nanoseconds since boot."""
+    sp: int
+    """Where ``stack`` was, right at the return address of the innermost call."""
+    bp: int
+    stack: bytes
+    frames: tuple[Frame, ...] | None = None
+    """Already unwound, because the caller is code that will soon be gone: a module's init part."""
+    gone: bool = False
+    """The module whose code it was is no longer loaded."""
+
+    @property
+    def caller(self) -> int:
+        """The return address of the innermost call; 0 when no guest code called."""
+        return int.from_bytes(self.stack[:8], "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A code address with its name: ``symbol`` is empty where none is known."""
+
+    address: int
+    symbol: str = ""
+    offset: int = 0
+    size: int = 0
+    module: str = ""
+    reliable: bool = True
+    """False: a number on the stack that looks like a return address and need not be one."""
+    source: str = ""
+    """file:line, where the module's debugging information tells."""
+
+    def __str__(self) -> str:
+        if not self.symbol:
+            return f"{self.address:#x}"
+        if not self.size:  # a kernel function that is written in Python
+            return self.symbol
+        place = f"{self.symbol}+{self.offset:#x}/{self.size:#x}"
+        return f"{place} [{self.module}]" if self.module else place
+
+    def text(self) -> str:
+        """As a line of a call trace has it."""
+        return str(self) if self.reliable else f"? {self}"
+
+
+def frame_of(k: Kernel, address: int, *, call: bool = False, reliable: bool = True) -> Frame:
+    """Name a code address. ``call``: it is a return address, and the call before it is meant (%pB)."""
+    back = int(call)
+    found = k.kallsyms.lookup(address - back)
+    if found is None:
+        return Frame(address, reliable=reliable)
+    source = source_line(k, address - back) if found.module else ""
+    return Frame(address, found.name, found.offset + back, found.size, found.module, reliable, source)
+
+
+def source_line(k: Kernel, address: int) -> str:
+    """file:line of a module's code; empty where its debugging information is missing or damaged."""
+    module = k.modules.of_code(address)
+    if module is None or (lines := k.sources.get(module.name)) is None:
+        return ""
+    starts = [(start, index) for index, start in module.layout.addresses.items() if start <= address]
+    if not starts:
+        return ""
+    start, section = max(starts)
+    try:
+        found = lines.find(section, address - start)
+    except UkmodError:
+        return ""
+    # An inline function of a header is the kernel's; the module's author wants the line that called it.
+    while found is not None and found.caller is not None and "/include/" in found.file:
+        found = found.caller
+    return f"{found.file}:{found.line}" if found is not None else ""
+
+
+# -- capturing ----------------------------------------------------------------------------------------
+
+
+def stack_bounds(k: Kernel) -> tuple[int, int]:
+    """The lowest address and the end of the stack that runs now."""
+    task = k.idle if k.sched.in_interrupt or k.sched.current is None else k.sched.current
+    return task.stack, task.stack + task.stack_size
+
+
+def capture(k: Kernel) -> Trace:
+    """Where the current kernel function was called from."""
+    task = k.sched.current or k.idle
+    low, high = stack_bounds(k)
+    sp = k.cpu.sp + stubs.SAVED_BYTES
+    if not low <= sp < high:
+        return Trace(task.pid, k.tasks.comm(task), k.clock.now, sp, 0, b"")
+    stack = k.memory.read(sp, min(high - sp, TRACE_BYTES))
+    trace = Trace(task.pid, k.tasks.comm(task), k.clock.now, sp, k.memory.u64(sp - 16), stack)
+    module = k.modules.of_code(trace.caller)
+    if module is None or not 0 <= trace.caller - module.layout.init < module.layout.init_size:
+        return trace
+    return replace(trace, frames=frames_of(k, trace))
+
+
+def registers_at_trap(k: Kernel) -> Registers:
+    """The registers with which guest code called the current kernel function; RIP is where it will return."""
+    low, high = stack_bounds(k)
+    sp = k.cpu.sp
+    if not low <= sp < high - stubs.SAVED_BYTES:
+        return Registers((0,) * len(stubs.REGISTERS), 0, _RFLAGS_FIXED_IF, 0)
+    words = k.memory.read(sp, stubs.SAVED_BYTES + 8)
+    values = [int.from_bytes(words[n : n + 8], "little") for n in range(0, len(words), 8)]
+    saved = dict(zip(("r15", "r14", "r13", "r12", "rbp", "rbx"), values, strict=False))
+    saved |= dict(zip(("rdi", "rsi", "rdx", "rcx", "r8", "r9"), k.cpu.arguments(), strict=True))
+    saved["rsp"] = sp + stubs.SAVED_BYTES
+    gpr = tuple(saved.get(name, 0) for name in stubs.REGISTERS)
+    return Registers(gpr, values[-1], _RFLAGS_FIXED_IF, 0)
+
+
+# -- unwinding ----------------------------------------------------------------------------------------
+
+
+def is_text(k: Kernel, address: int) -> bool:
+    """__kernel_text_address(): may a function return there."""
+    if address < _KERNEL_TEXT or address > MASK64:
+        return False
+    if stubs.STUB_BASE <= address < stubs.STUB_BASE + stubs.CODE_SIZE:
+        return False
+    prot = k.memory.prot(address)
+    return bool(prot & PRESENT) and not prot & NX
+
+
+def orc_table(k: Kernel, module: Module) -> OrcTable | None:
+    """The module's ORC table; None if it was built without."""
+    layout, sections = module.layout, module.layout.sections
+    if layout.orc is not None:
+        return layout.orc
+    ips, entries = sections.get(".orc_unwind_ip"), sections.get(".orc_unwind")
+    if ips is None or entries is None:
+        return None
+    old = k.types.has("orc_entry", "end") or not k.types.has("orc_entry", "signal")
+    layout.orc = orc.read_table(k.memory, ips, entries, has_undefined_type=not old)
+    return layout.orc
+
+
+class Unwinder:
+    """Steps from callee to caller, module by module, through calls from Python into the guest too."""
+
+    def __init__(self, k: Kernel, words: Words, high: int) -> None:
+        self._k = k
+        self._words = words
+        self._high = high
+
+    def caller(self, position: Position, *, returned: bool) -> Position | None:
+        """The position after the return of the function at ``position``; None at the end, or if unknown.
+
+        ``returned``: the position is itself a return address, maybe the first byte behind its function.
+        """
+        table = self._table(position.ip - returned)
+        entry = table.find(position.ip - returned) if table is not None else None
+        found = orc.step(self._words, position, entry) if entry is not None else None
+        if found is not None and stubs.ENTER_AT <= found.ip < stubs.THUNKS_AT:
+            return self._outer_trap(found.sp)
+        return found
+
+    def _table(self, address: int) -> OrcTable | None:
+        """The ORC table of the module, or the image, that ``address`` is in."""
+        k = self._k
+        if k.image is not None and k.image.contains(address):
+            return k.image.orc
+        module = k.modules.of_code(address)
+        return orc_table(k, module) if module is not None else None
+
+    def _outer_trap(self, below: int) -> Position | None:
+        """Python called the function: on with the caller of the kernel function that did. See Cpu.call."""
+        at = below + 8 + stubs.SAVED_BYTES
+        if at % 16 != 8 or at + 8 > self._high:
+            return None
+        return Position(self._words.u64(at), at + 8, self._words.u64(at - 16), at)
+
+    def callers(self, start: Position, *, returned: bool) -> Iterator[Position]:
+        """The positions of all callers, innermost first."""
+        position = self.caller(start, returned=returned)
+        seen = 0
+        while position is not None and seen < position.at:
+            yield position
+            seen = position.at
+            position = self.caller(position, returned=True)
+
+
+def walk(k: Kernel, registers: Registers) -> tuple[Frame, ...]:
+    """The call trace from ``registers`` on: the callers of the function at RIP, innermost first."""
+    sp = registers["rsp"]
+    low, high = stack_bounds(k)
+    start = Position(registers.rip, sp, registers["rbp"])
+    known: dict[int, int] = {}
+    if registers.rip == 0 and low <= sp < high:
+        # A null pointer was called: the call is done, and its return address is on top of the stack.
+        start = Position(k.memory.u64(sp), sp + 8, registers["rbp"], sp)
+        known[sp] = start.ip
+    callers = Unwinder(k, k.memory, high).callers(start, returned=bool(known))
+    known |= {position.at: position.ip for position in callers}
+    return _scan(k, max(sp, low), high, known)
+
+
+def walk_trap(k: Kernel) -> tuple[Frame, ...]:
+    """The call trace of the current kernel function: who called it, innermost first."""
+    low, high = stack_bounds(k)
+    at = k.cpu.sp + stubs.SAVED_BYTES
+    if not low <= at < high:
+        return ()
+    start = Position(k.memory.u64(at), at + 8, k.memory.u64(at - 16), at)
+    callers = Unwinder(k, k.memory, high).callers(start, returned=True)
+    return _scan(k, at, high, {at: start.ip} | {p.at: p.ip for p in callers})
+
+
+def _scan(k: Kernel, low: int, high: int, known: dict[int, int]) -> tuple[Frame, ...]:
+    """All addresses of code on the stack; those at an address in ``known`` are callers for certain."""
+    low = (low + 7) & ~7
+    if low >= high:
+        return ()
+    frames = []
+    for at, (address,) in enumerate(struct.iter_unpack("<Q", k.memory.read(low, (high - low) & ~7))):
+        if is_text(k, address):
+            reliable = known.get(low + 8 * at) == address
+            frames.append(frame_of(k, address, call=True, reliable=reliable))
+    return tuple(frames)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The stack of a Trace, read like memory."""
+
+    trace: Trace
+
+    def u64(self, address: int) -> int:
+        """The 8 bytes at ``address``. Raises Fault if they were not kept."""
+        offset = address - self.trace.sp
+        if not 0 <= offset <= len(self.trace.stack) - 8:
+            raise Fault(address)
+        return int.from_bytes(self.trace.stack[offset : offset + 8], "little")
+
+
+def frames_of(k: Kernel, trace: Trace) -> tuple[Frame, ...]:
+    """The callers that a kept trace names, innermost first; only those that are certain."""
+    if trace.frames is not None:
+        return trace.frames
+    if not is_text(k, trace.caller):
+        return ()
+    start = Position(trace.caller, trace.sp + 8, trace.bp, trace.sp)
+    callers = Unwinder(k, _Kept(trace), trace.sp + len(trace.stack)).callers(start, returned=True)
+    return tuple(frame_of(k, p.ip, call=True) for p in (start, *callers) if is_text(k, p.ip))
+
+
+def may_name(trace: Trace, module: Module) -> bool:
+    """Can a module be among the callers that ``frames_of`` finds? All that it knows is the stack."""
+    if trace.frames is not None:
+        return any(frame.module == module.name for frame in trace.frames)
+    words = memoryview(trace.stack)[: len(trace.stack) & ~7].cast("Q")
+    return any(map(module.layout.contains, words))
+
+
+def module_frame(k: Kernel, trace: Trace) -> Frame | None:
+    """The innermost caller that is a module's code."""
+    return next((frame for frame in frames_of(k, trace) if frame.module), None)

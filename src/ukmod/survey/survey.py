@@ -1,0 +1,328 @@
+"""What every module of a tree does: each is loaded, with what it needs, into a kernel that has just come up.
+
+A kernel with an image takes seconds to bring up, and a module milliseconds to try. So a worker process brings
+one up and then forks for each module: fork(2) is the snapshot, memory copied only where it is written. What
+needs a module is tried in forks of the process that has loaded it: as the copy is exact, this is the same as
+if each had loaded all that it needs. A module that hangs, or takes the emulator down with it, takes its own
+process.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from errno import errorcode
+from functools import cache
+from typing import TypeVar
+
+from ukmod.errors import KernelPanic, LoadError, MachineError, NotFoundError, UkmodError
+from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.mm.kasan import Report
+from ukmod.kernel.mm.slab import Leak
+from ukmod.kernel.oops import Warn
+from ukmod.kmod.tree import Tree
+from ukmod.survey.leaks import lost
+from ukmod.survey.verdict import Settings, Verdict
+
+# -- what is to be done -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Branch:
+    """A module's file, the names by which the survey asks for it, and what is loaded on top of it."""
+
+    file: str = ""
+    names: set[str] = field(default_factory=set)
+    above: dict[str, Branch] = field(default_factory=dict)
+
+    def all_names(self) -> Iterator[str]:
+        """All that is asked for, here and above."""
+        yield from sorted(self.names)
+        for branch in self.above.values():
+            yield from branch.all_names()
+
+
+def load_order(tree: Tree, name: str) -> tuple[str, ...]:
+    """The files of a module and of what it needs, as they are to be loaded. Raises NotFoundError."""
+    line = tree.dependency_line(name)
+    if line is None:
+        raise NotFoundError("no such module in the tree", subject=name)
+    target, _, needed = line.partition(":")
+    return (*reversed(needed.split()), target)
+
+
+def plan(tree: Tree, names: Iterable[str]) -> Branch:
+    """What is to be loaded, and on top of what: modules that begin alike share the beginning."""
+    root = Branch()
+    for name in names:
+        branch = root
+        for file in load_order(tree, name):
+            branch = branch.above.setdefault(file, Branch(file))
+        branch.names.add(name)
+    return root
+
+
+# -- one module -------------------------------------------------------------------------------------------
+
+Outcome = tuple[str, str, str]
+"""Kind, cause and unload of a verdict."""
+LOADS: Outcome = ("loads", "", "")
+T = TypeVar("T")
+_TICK = 0.01
+"""Seconds: no timer can be set to less than nothing."""
+
+
+@cache
+def booted(settings: Settings) -> Kernel:
+    """The kernel that this process forks from."""
+    k = Kernel(
+        tree=open_tree(settings.tree),
+        btf=settings.btf or None,
+        image=settings.image or None,
+        snapshot=settings.snapshot,
+    )
+    core = k.boot()
+    if core.image is not None:
+        # Names of symbols and types are indexed when one is asked for: once here, and not in each copy.
+        core.image.get("")
+        core.types.has("")
+    gc.collect()
+    gc.freeze()
+    return k
+
+
+def survey_batch(settings: Settings, names: Sequence[str]) -> list[Verdict]:
+    """Try these modules, each in a process of its own that begins with the same kernel."""
+    found = {verdict.name: verdict for verdict in survey_each(settings, names)}
+    return [found[name] for name in names]
+
+
+def survey_each(settings: Settings, names: Iterable[str]) -> Iterator[Verdict]:
+    """Try these modules, and say what came of each as soon as it is known."""
+    k = booted(settings)
+    assert k.tree is not None
+    for branch in plan(k.tree, names).above.values():
+        yield from _in_copy(k, settings, branch)
+
+
+def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
+    """Try a module, and all above it, in a copy of this process."""
+    began = time.monotonic()
+    reader, writer = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            os.close(reader)
+            k.core.cpu.after_fork()
+            for verdict in _verdicts(k, settings, branch):
+                os.write(writer, json.dumps(asdict(verdict)).encode() + b"\n")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    missing = dict.fromkeys(branch.all_names())
+    with os.fdopen(reader, "rb") as lines:
+        for line in lines:
+            verdict = Verdict.of(json.loads(line))
+            del missing[verdict.name]
+            yield verdict
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    seconds = round(time.monotonic() - began, 3)
+    for name in missing:
+        if code == -signal.SIGPROF:
+            yield Verdict(name, "stuck", "host time is up", seconds=seconds)
+        else:
+            yield Verdict(name, "emulator", f"its process {how_it_ended(code)}", seconds=seconds)
+
+
+def how_it_ended(code: int) -> str:
+    """An exit status as Python gives it, in words."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
+    """What comes of a module, and of all above it, in this process, which ends if patience does."""
+    warnings, reports, requests = map(len, (k.warnings, k.reports, k.requests))
+    in_use = k.core.slab.in_use()
+
+    def verdict(name: str, outcome: Outcome) -> Verdict:
+        kind, cause, unload = outcome
+        return Verdict(
+            name,
+            kind,
+            cause,
+            _blemish(k.reports[reports:], k.warnings[warnings:]),
+            unload,
+            warnings=tuple(map(str, k.warnings[warnings:])),
+            reports=tuple(map(str, k.reports[reports:])),
+            requests=tuple(k.requests[requests:]),
+            log=tuple(record.text for record in k.core.log.records),
+            seconds=round(spent, 3),
+        )
+
+    spent = 0.0
+
+    def patiently(work: Callable[[], T]) -> T:
+        nonlocal spent
+        began = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, max(settings.patience - spent, _TICK))
+        result = work()
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        spent += time.process_time() - began
+        return result
+
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    outcome = patiently(lambda: _outcome(k, lambda: _load(k, branch.file)))
+    for other in branch.above.values():
+        if outcome == LOADS:
+            yield from _in_copy(k, settings, other)
+        else:
+            without = _without(branch.file, outcome)
+            yield from (verdict(name, without) for name in other.all_names())
+    if outcome == LOADS and branch.names:
+        outcome = patiently(lambda: _outcome(k, lambda: _live(k, branch.file, settings.seconds)))
+    if found := [verdict(name, outcome) for name in sorted(branch.names)]:
+        spent = 0.0  # it takes as long once more
+        leaks = patiently(lambda: _leaks(k, branch.file, settings.seconds, outcome, in_use))
+        yield from (_with_leaks(one, leaks) for one in found)
+
+
+def _leaks(k: Kernel, file: str, seconds: float, outcome: Outcome, before: frozenset[int]) -> Sequence[Leak]:
+    """What a module loses each time that it goes, or is refused; this was in use ``before`` the first."""
+    if outcome[0] not in ("loads", "refuses") or _module(file) in k.modules:
+        return ()
+
+    def again() -> bool:
+        second = _outcome(k, lambda: _load(k, file))
+        return outcome == (_outcome(k, lambda: _live(k, file, seconds)) if second == LOADS else second)
+
+    return lost(k, before, again)
+
+
+def _with_leaks(verdict: Verdict, leaks: Sequence[Leak]) -> Verdict:
+    if not leaks:
+        return verdict
+    left = f"left {', '.join(sorted({leak.kind for leak in leaks}))}"
+    blemish = verdict.blemish if verdict.reports else left
+    return replace(verdict, blemish=blemish, leaks=tuple(map(str, leaks)))
+
+
+def _blemish(reports: Sequence[Report], warnings: Sequence[Warn]) -> str:
+    """The worst that these say of a module, but for leaks."""
+    if reports:
+        return reports[0].kind
+    return f"warned in {_function(warnings[0].state.rip)}" if warnings else ""
+
+
+def _function(frame: object) -> str:
+    return str(frame).partition("+")[0].strip()
+
+
+def _outcome(k: Kernel, work: Callable[[], Outcome]) -> Outcome:
+    try:
+        return work()
+    except KernelPanic as panic:
+        return "panic", _oops(k) or str(panic), ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding, and the process ends
+        return "emulator", f"{type(error).__name__}: {error}", ""
+
+
+def _without(file: str, outcome: Outcome) -> Outcome:
+    """What this outcome of a module is to those that need it."""
+    kind, cause, _ = outcome
+    return ("dependency", f"{_module(file)}: {cause}", "") if kind == "refuses" else outcome
+
+
+def _module(file: str) -> str:
+    return os.path.basename(file).partition(".")[0].replace("-", "_")
+
+
+def _load(k: Kernel, file: str) -> Outcome:
+    """Load a module, all that it needs being there; it may itself have been asked for by one of these."""
+    assert k.tree is not None
+    if _module(file) in k.modules:
+        return LOADS
+    try:
+        k.insmod(k.tree.files.real(k.tree.path(file)))
+    except LoadError as error:
+        return (*_why(k, error), "")
+    return ("oops", _oops(k), "") if k.oopses else LOADS
+
+
+def _live(k: Kernel, file: str, seconds: float) -> Outcome:
+    """Let time pass, and unload the module."""
+    k.run(seconds)
+    try:
+        k.rmmod(_module(file))
+    except LoadError as error:
+        unload = error.message
+    else:
+        unload = "ok"
+    return ("oops", _oops(k), unload) if k.oopses else ("loads", "", unload)
+
+
+def _why(k: Kernel, error: LoadError) -> tuple[str, str]:
+    if k.oopses:
+        return "oops", _oops(k)
+    if "unknown symbol" in error.message:
+        return "unknown symbol", error.message.removeprefix("unknown symbol ")
+    if "init function returned" in error.message:
+        return "refuses", errorcode.get(error.errno or 0, str(error.errno))
+    if any("soft lockup" in str(warning) for warning in k.warnings):
+        lockup = next(warning for warning in k.warnings if "soft lockup" in str(warning))
+        return "stuck", f"soft lockup in {lockup.state.rip.text().partition('+')[0].strip()}"
+    if "not returned" in error.message or "did not return" in error.message:
+        return "stuck", error.message
+    return "rejected", f"{errorcode.get(error.errno or 0, '')} {error.message}"
+
+
+def _oops(k: Kernel) -> str:
+    """What the first oops was, and where: without what differs from module to module."""
+    if not k.oopses:
+        return ""
+    oops = k.oopses[0]
+    frames = [oops.state.rip, *oops.state.frames]
+    inside = [str(frame).partition("+")[0] for frame in frames if not frame.module][:3]
+    what = next((text for _, text in oops.header if "cut here" not in text), oops.title)
+    return f"{what.partition(', address')[0]} in {' < '.join(inside) or 'the module'}"
+
+
+# -- many modules -----------------------------------------------------------------------------------------
+
+
+def survey(
+    executor: Executor,
+    settings: Settings,
+    names: Iterable[str],
+    *,
+    batch: int = 25,
+    work: Callable[[Settings, Sequence[str]], list[Verdict]] = survey_batch,
+) -> Iterator[Verdict]:
+    """Try all modules of these names by tasks of ``batch`` each; the verdicts as they come.
+
+    work: what a task does. If its process has threads, as a cluster's have, let it be ``survey_apart``.
+
+    Raises NotFoundError for a name that the tree does not know, MachineError if a worker is lost.
+    """
+    tree = open_tree(settings.tree)
+    # In this order neighbours need the same modules.
+    todo = sorted(names, key=lambda name: load_order(tree, name))
+    tasks = {
+        executor.submit(work, settings, some): some
+        for at in range(0, len(todo), batch)
+        if (some := todo[at : at + batch])
+    }
+    for future in as_completed(tasks):
+        try:
+            verdicts = future.result()
+        except UkmodError:
+            raise
+        except Exception as error:  # a library's own, each has another
+            text = f"a worker was lost: {type(error).__name__}: {error}"
+            raise MachineError(text, subject=", ".join(tasks[future])) from error
+        yield from verdicts

@@ -1,0 +1,62 @@
+"""inter_module_register() and its kin: kernel/intermodule.c of Linux 2.4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.golden import modules as compiled
+from tests.kernel.conftest import Guest, layouts
+
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.module.main import State, module_refcount
+
+DATA = 0x1234_5678
+
+
+@pytest.fixture
+def machine() -> Iterator[Kernel]:
+    with Kernel(types=layouts()) as k:
+        k.insmod(compiled()["ok_dep"].read_bytes())
+        yield k
+
+
+@pytest.fixture
+def guest(machine: Kernel) -> Guest:
+    return Guest(machine.core)
+
+
+@pytest.fixture
+def owner(machine: Kernel) -> int:
+    return machine.modules["ok_dep"].address
+
+
+def test_getting_what_is_registered_holds_its_module_until_it_is_put(
+    machine: Kernel, guest: Guest, owner: int
+) -> None:
+    guest.call("inter_module_register", b"drm", owner, DATA)
+    assert guest.call("inter_module_get", b"drm") == DATA
+    assert module_refcount(machine.core, owner) == 1
+    guest.call("inter_module_put", b"drm")
+    assert module_refcount(machine.core, owner) == 0
+
+
+def test_a_string_that_nobody_registered_or_that_was_taken_back_gives_null(guest: Guest, owner: int) -> None:
+    assert guest.call("inter_module_get", b"drm") == 0
+    guest.call("inter_module_register", b"drm", owner, DATA)
+    guest.call("inter_module_unregister", b"drm")
+    assert guest.call("inter_module_get", b"drm") == 0
+
+
+def test_a_module_that_is_going_gives_null(machine: Kernel, guest: Guest, owner: int) -> None:
+    guest.call("inter_module_register", b"drm", owner, DATA)
+    module = machine.modules["ok_dep"]
+    machine.core.modules.set_refcount(module, 0)
+    machine.core.modules.set_state(module, State.GOING)
+    assert guest.call("inter_module_get", b"drm") == 0
+
+
+def test_what_the_kernel_itself_registers_has_no_module_to_hold(guest: Guest) -> None:
+    guest.call("inter_module_register", b"drm", 0, DATA)
+    assert guest.call("inter_module_get", b"drm") == DATA
+    guest.call("inter_module_put", b"drm")

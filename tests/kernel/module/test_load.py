@@ -1,0 +1,216 @@
+"""Modules come and go: what is left of them, what goes wrong on the way, and machines by the hundred."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+from tests.golden import modules as compiled
+from tests.kernel.conftest import layouts
+from tests.kernel.machine_code import RECURSE, Code
+
+from ukmod.errors import KernelPanic, LoadError
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.core import Kernel as Core
+from ukmod.kernel.module.main import State
+from ukmod.userland import Process
+
+
+@pytest.fixture
+def machine() -> Iterator[Kernel]:
+    """A machine without a module tree."""
+    with Kernel(types=layouts()) as k:
+        yield k
+
+
+def image(name: str) -> bytes:
+    data: bytes = compiled()[name].read_bytes()
+    return data
+
+
+@pytest.mark.parametrize("name", ["ok_dep", "exporter", "threads", "notifier", "params"])
+def test_loading_again_and_again_uses_nothing_up(machine: Kernel, name: str) -> None:
+    def cycle(times: int) -> None:
+        for _ in range(times):
+            machine.insmod(image(name))
+            machine.rmmod(name)
+
+    cycle(260)  # freed task_structs are kept for a while
+    left = machine.core.memory.frames_left()
+    cycle(30)
+    assert machine.core.memory.frames_left() == left
+    assert not machine.leaks()
+
+
+@pytest.mark.parametrize("name", ["ret_enodev", "needs_missing_symbol", "unversioned"])
+def test_failing_again_and_again_uses_nothing_up(machine: Kernel, name: str) -> None:
+    def cycle(times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(LoadError):
+                machine.insmod(image(name))
+
+    cycle(260)
+    left = machine.core.memory.frames_left()
+    cycle(30)
+    assert machine.core.memory.frames_left() == left
+
+
+def test_machines_by_the_hundred_leave_no_threads() -> None:
+    before = threading.active_count()
+    for _ in range(100):
+        with Kernel(types=layouts()) as k:
+            k.insmod(image("ok_dep"))
+    assert threading.active_count() == before
+
+
+def test_two_machines_know_nothing_of_each_other() -> None:
+    with Kernel(types=layouts()) as a, Kernel(types=layouts()) as b:
+        a.insmod(image("exporter"))
+        with pytest.raises(LoadError):
+            b.insmod(image("uses_exporter"))
+        a.insmod(image("uses_exporter"))
+        assert (len(a.modules), len(b.modules)) == (2, 0)
+
+
+class TestMisbehaviour:
+    """Modules that do what no module may."""
+
+    def test_a_loop_without_end_is_a_soft_lockup(self, machine: Kernel) -> None:
+        with pytest.raises(LoadError, match="did not return"):
+            machine.insmod(image("endless"))
+        assert "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:" in machine.dmesg()
+        assert machine.modules["endless"].state is State.COMING
+        machine.insmod(image("ok_dep"))
+        with pytest.raises(LoadError) as caught:
+            machine.rmmod("endless")
+        assert caught.value.errno == 16
+
+    def test_unloading_with_a_thread_running(self, machine: Kernel) -> None:
+        machine.insmod(image("thread_left"))
+        machine.run(0.5)
+        machine.rmmod("thread_left")
+        machine.run(5)
+        assert machine.oopses
+        report = machine.oopses[0].text()
+        assert "unable to handle page fault" in report
+        assert "[last unloaded: thread_left" in report
+        machine.insmod(image("ok_dep"))
+
+    def test_recursion_without_end_is_the_end(self, kernel: Core) -> None:
+        code = Code(kernel)
+        with pytest.raises(KernelPanic):
+            code.run(RECURSE)
+        assert "stack guard page was hit" in kernel.oopses[0].text()
+        with pytest.raises(KernelPanic):
+            kernel.run(1)  # nothing runs any more
+
+    def test_polling_without_end_lets_time_pass(self, kernel: Core) -> None:
+        poll = kernel.cpu.add_function(lambda _: kernel.sched.schedule() or 0)
+        task = kernel.run_task("poller", lambda: _for_ever(kernel, poll), limit=60)
+        assert not task.exited
+        assert kernel.run_task("other", lambda: 0).exited
+
+
+def _for_ever(kernel: Core, function: int) -> NoReturn:
+    while True:
+        kernel.cpu.call(function)
+
+
+class TestInterModule:
+    """inter_module_register() and its kin: BUG() for what was fatal in Linux 2.4."""
+
+    def call(self, kernel: Core, name: str, *arguments: int) -> int:
+        results: list[int] = []
+
+        def entry() -> int:
+            results.append(kernel.cpu.call(kernel.symbols.address(name), *arguments))
+            return 0
+
+        task = kernel.run_task("user", entry)
+        return results[0] if results else -task.exit_code
+
+    @pytest.fixture
+    def text(self, kernel: Core) -> int:
+        at = kernel.slab.kmalloc(16)
+        kernel.memory.write(at, b"agp\0")
+        return at
+
+    def test_what_is_registered_is_found(self, kernel: Core, text: int) -> None:
+        assert self.call(kernel, "inter_module_get", text) == 0
+        self.call(kernel, "inter_module_register", text, 0, 0x1234)
+        assert self.call(kernel, "inter_module_get", text) == 0x1234
+        self.call(kernel, "inter_module_put", text)
+        self.call(kernel, "inter_module_unregister", text)
+        assert self.call(kernel, "inter_module_get", text) == 0
+
+    def test_twice(self, kernel: Core, text: int) -> None:
+        self.call(kernel, "inter_module_register", text, 0, 1)
+        assert self.call(kernel, "inter_module_register", text, 0, 2) == -11
+        assert "inter_module_register: duplicate im_name 'agp'" in kernel.log.dmesg()
+        assert self.call(kernel, "inter_module_get", text) == 1
+
+    @pytest.mark.parametrize("name", ["inter_module_unregister", "inter_module_put"])
+    def test_never(self, kernel: Core, text: int, name: str) -> None:
+        assert self.call(kernel, name, text) == -11
+        assert f"{name}: no entry for 'agp'" in kernel.log.dmesg()
+        assert "kernel BUG at" in kernel.oopses[0].text()
+
+    def test_the_owner_cannot_go_while_it_is_used(self, machine: Kernel) -> None:
+        module = machine.insmod(image("ok_dep"))
+        core = machine.core
+        at = core.slab.kmalloc(16)
+        core.memory.write(at, b"agp\0")
+        self.call(core, "inter_module_register", at, module.address, 7)
+        assert self.call(core, "inter_module_get", at) == 7
+        with pytest.raises(LoadError, match="in use"):
+            machine.rmmod("ok_dep")
+        self.call(core, "inter_module_put", at)
+        machine.rmmod("ok_dep")
+
+
+class TestHelpers:
+    """usermodehelper_disable() and what request_module() makes of it."""
+
+    def request(self, kernel: Kernel, name: str) -> int:
+        results: list[int] = []
+        kernel.start("asker", lambda core: results.append(core.requests.request(name)))
+        kernel.run(10)
+        return results[0]
+
+    def test_disabled(self, machine: Kernel) -> None:
+        asked: list[tuple[str, ...]] = []
+
+        def modprobe(process: Process) -> int:
+            asked.append(tuple(process.argv))
+            return 0
+
+        machine.install("/sbin/modprobe", modprobe)
+        machine.core.run_task("pm", machine.core.helpers.disable)
+        assert self.request(machine, "foo") == -16
+        machine.core.helpers.enable()
+        assert self.request(machine, "foo") == 0
+        assert asked == [("/sbin/modprobe", "-q", "--", "foo")]
+
+    def test_there_is_no_modprobe(self, machine: Kernel) -> None:
+        machine.sysctl("kernel.modprobe", "/no/such")
+        assert self.request(machine, "foo") == -2
+
+    def test_it_may_not_be_executed(self, machine: Kernel) -> None:
+        machine.install("/sbin/modprobe", None)
+        assert self.request(machine, "foo") == -13
+
+    def test_switched_off(self, machine: Kernel) -> None:
+        machine.sysctl("kernel.modprobe", "")
+        assert self.request(machine, "foo") == -2
+
+    @pytest.mark.parametrize("status", [1, 255])
+    def test_the_wait_status_is_returned(self, machine: Kernel, status: int) -> None:
+        machine.install("/sbin/modprobe", lambda _: status)
+        assert self.request(machine, "foo") == status << 8
+
+    @pytest.mark.parametrize(("length", "result"), [(55, 0), (56, -36)])
+    def test_how_long_a_name_may_be(self, machine: Kernel, length: int, result: int) -> None:
+        machine.install("/sbin/modprobe", lambda _: 0)
+        assert self.request(machine, "x" * length) == result

@@ -1,0 +1,301 @@
+"""RCU: grace periods and callbacks, Documentation/RCU/whatisRCU.rst; kernel/rcu/tree.c."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.kernel.conftest import Guest
+from tests.kernel.tasks import call, start
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.rcu.rcu import GRACE_PERIOD_TICKS
+from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
+
+
+class Reader:
+    """A task in a read-side critical section, which it leaves when it is told to."""
+
+    def __init__(self, kernel: Kernel, *, nested: int = 1) -> None:
+        self._k, self._nested, self._leave = kernel, nested, 0
+        self.task = start(kernel, "reader", self._body)
+        kernel.run(0.001)
+
+    def _body(self) -> None:
+        for _ in range(self._nested):
+            call(self._k, "__rcu_read_lock")
+        for level in range(self._nested):
+            while self._leave <= level:
+                block(self._k, TASK_UNINTERRUPTIBLE)
+            call(self._k, "__rcu_read_unlock")
+        block(self._k, TASK_UNINTERRUPTIBLE)
+
+    def leave(self) -> None:
+        """Leave one level."""
+        self._leave += 1
+        self._k.sched.wake(self.task)
+
+
+def after(k: Kernel, function: Callable[[], object], done: list[str], word: str = "done") -> None:
+    """Call a function that waits, and leave word when it has returned."""
+    start(k, word, lambda: (function(), done.append(word)))
+
+
+def head(k: Kernel, function: int) -> int:
+    """call_rcu() of a new rcu_head."""
+    at = k.slab.kmalloc(k.types.sizeof("callback_head"))
+    start(k, "updater", lambda: k.cpu.call(k.symbols.address("call_rcu"), at, function))
+    return at
+
+
+class TestGracePeriods:
+    def test_one_takes_its_time_though_nobody_reads(self, kernel: Kernel) -> None:
+        done: list[str] = []
+        after(kernel, kernel.rcu.synchronize, done)
+        kernel.run((GRACE_PERIOD_TICKS - 1) * kernel.clock.tick / 1e9 - 1e-4)
+        assert done == []
+        kernel.run(2 * kernel.clock.tick / 1e9)
+        assert done == ["done"]
+
+    def test_it_ends_when_the_last_reader_has_left(self, kernel: Kernel) -> None:
+        readers = [Reader(kernel), Reader(kernel)]
+        done: list[str] = []
+        after(kernel, kernel.rcu.synchronize, done)
+        kernel.run(1)
+        readers[0].leave()
+        kernel.run(1)
+        assert done == []
+        readers[1].leave()
+        kernel.run(1)
+        assert done == ["done"]
+
+    def test_an_inner_critical_section_is_none_of_its_own(self, kernel: Kernel) -> None:
+        reader = Reader(kernel, nested=2)
+        done: list[str] = []
+        after(kernel, kernel.rcu.synchronize, done)
+        reader.leave()
+        kernel.run(1)
+        assert done == []
+        reader.leave()
+        kernel.run(1)
+        assert done == ["done"]
+
+    def test_it_does_not_wait_for_who_began_to_read_later(self, kernel: Kernel) -> None:
+        done: list[str] = []
+        after(kernel, kernel.rcu.synchronize, done)
+        kernel.run(0.001)
+        Reader(kernel)
+        kernel.run(1)
+        assert done == ["done"]
+
+    def test_a_reader_that_ends_has_left(self, kernel: Kernel) -> None:
+        done: list[str] = []
+        start(
+            kernel,
+            "reader",
+            lambda: (call(kernel, "__rcu_read_lock"), block(kernel, TASK_UNINTERRUPTIBLE, 50)),
+        )
+        kernel.run(0.001)
+        after(kernel, kernel.rcu.synchronize, done)
+        kernel.run(0.1)
+        assert done == []
+        kernel.run(0.5)
+        assert done == ["done"]
+
+    @pytest.mark.parametrize("name", ["synchronize_rcu", "synchronize_rcu_expedited"])
+    def test_modules_wait_for_one(self, kernel: Kernel, name: str) -> None:
+        reader = Reader(kernel)
+        done: list[str] = []
+        after(kernel, lambda: call(kernel, name), done)
+        kernel.run(1)
+        assert done == []
+        reader.leave()
+        kernel.run(1)
+        assert done == ["done"]
+
+
+class TestCallbacks:
+    def test_one_is_given_its_head_in_softirq_context(self, kernel: Kernel, guest: Guest) -> None:
+        seen: list[tuple[int, bool, int]] = []
+
+        def function(at: int) -> int:
+            seen.append((at, kernel.sched.in_interrupt, kernel.percpu.preempt_count() & 0xFF00))
+            return 0
+
+        at = head(kernel, guest.python(function, 1))
+        kernel.run(1)
+        assert seen == [(at, True, 0x100)]
+
+    def test_they_run_in_the_order_they_were_queued(self, kernel: Kernel, guest: Guest) -> None:
+        order: list[int] = []
+        function = guest.python(lambda at: order.append(at) or 0, 1)
+        heads = [head(kernel, function) for _ in range(5)]
+        kernel.run(1)
+        assert order == heads
+
+    def test_one_may_queue_itself_again(self, kernel: Kernel, guest: Guest) -> None:
+        times: list[int] = []
+
+        def function(at: int) -> int:
+            times.append(kernel.clock.jiffies)
+            if len(times) < 3:
+                kernel.rcu.call_head(at, address)
+            return 0
+
+        address = guest.python(function, 1)
+        head(kernel, address)
+        kernel.run(1)
+        assert len(times) == 3
+        assert times[0] < times[1] < times[2], "each waits for a grace period of its own"
+
+    def test_the_head_holds_the_function_meanwhile(self, kernel: Kernel, guest: Guest) -> None:
+        address = guest.python(lambda _: 0, 1)
+        at = head(kernel, address)
+        kernel.run(0.001)
+        assert kernel.memory.u64(at + kernel.types.offset("callback_head", "func")) == address
+
+
+class TestBarrier:
+    """rcu_barrier(): what a module calls in its exit function, so that no callback finds its code gone."""
+
+    def test_it_waits_for_every_callback_that_was_queued(self, kernel: Kernel, guest: Guest) -> None:
+        reader = Reader(kernel)
+        done: list[str] = []
+        head(kernel, guest.python(lambda _: done.append("callback") or 0, 1))
+        kernel.run(0.001)
+        after(kernel, lambda: call(kernel, "rcu_barrier"), done, "barrier")
+        kernel.run(1)
+        assert done == []
+        reader.leave()
+        kernel.run(1)
+        assert done == ["callback", "barrier"]
+
+    def test_without_callbacks_it_is_no_grace_period(self, kernel: Kernel) -> None:
+        """Documentation/RCU/rcubarrier.rst: "rcu_barrier() does not imply synchronize_rcu()"."""
+        Reader(kernel)
+        done: list[str] = []
+        after(kernel, lambda: call(kernel, "rcu_barrier"), done)
+        kernel.run(0.1)
+        assert done == ["done"]
+
+    def test_it_does_not_wait_for_what_is_queued_later(self, kernel: Kernel, guest: Guest) -> None:
+        done: list[str] = []
+        head(kernel, guest.python(lambda _: done.append("first") or 0, 1))
+        kernel.run(0.001)
+        after(kernel, lambda: call(kernel, "rcu_barrier"), done, "barrier")
+        kernel.run(0.001)
+        Reader(kernel)
+        head(kernel, guest.python(lambda _: done.append("second") or 0, 1))
+        kernel.run(1)
+        assert done == ["first", "barrier"]
+
+    def test_a_later_callback_is_not_counted_for_an_earlier(self, kernel: Kernel, guest: Guest) -> None:
+        """Callbacks run in the order they were queued, even where a later one could run first."""
+        reader = Reader(kernel)
+        done: list[str] = []
+        head(kernel, guest.python(lambda _: done.append("first") or 0, 1))
+        kernel.run(0.001)
+        after(kernel, lambda: call(kernel, "rcu_barrier"), done, "barrier")
+        nesting = reader.task.address + kernel.types.offset("task_struct", "rcu_read_lock_nesting")
+        kernel.memory.set_u32(nesting, 0)
+        head(kernel, guest.python(lambda _: done.append("second") or 0, 1))
+        kernel.run(0.001)
+        kernel.memory.set_u32(nesting, 1)  # it has left, and is back before anybody has looked
+        kernel.run(1)
+        reader.leave()
+        kernel.run(1)
+        assert done[0] == "first"
+        assert sorted(done) == ["barrier", "first", "second"]
+
+
+class TestPolling:
+    """get_state_synchronize_rcu() and its kin: to know whether a grace period has passed since."""
+
+    def cookie(self, guest: Guest) -> int:
+        return guest.call("start_poll_synchronize_rcu")
+
+    def test_none_has_at_once_one_has_later(self, kernel: Kernel, guest: Guest) -> None:
+        cookie = self.cookie(guest)
+        assert guest.call("poll_state_synchronize_rcu", cookie) == 0
+        kernel.run(1)
+        assert guest.call("poll_state_synchronize_rcu", cookie) == 1
+
+    def test_none_has_while_a_reader_stays(self, kernel: Kernel, guest: Guest) -> None:
+        reader = Reader(kernel)
+        cookie = self.cookie(guest)
+        kernel.run(1)
+        assert guest.call("poll_state_synchronize_rcu", cookie) == 0
+        reader.leave()
+        kernel.run(1)
+        assert guest.call("poll_state_synchronize_rcu", cookie) == 1
+
+    def test_cond_synchronize_rcu_waits_only_if_none_has(self, kernel: Kernel, guest: Guest) -> None:
+        cookie = self.cookie(guest)
+        kernel.run(1)
+        Reader(kernel)
+        done: list[str] = []
+        after(kernel, lambda: call(kernel, "cond_synchronize_rcu", cookie), done, "old")
+        after(kernel, lambda: call(kernel, "cond_synchronize_rcu", self.fresh(kernel)), done, "new")
+        kernel.run(1)
+        assert done == ["old"]
+
+    def fresh(self, k: Kernel) -> int:
+        return k.cpu.call(k.symbols.address("start_poll_synchronize_rcu"))
+
+
+class TestKfree:
+    """kfree_rcu(): its head's offset in the object is what it passes for a function, before v6.2."""
+
+    @pytest.mark.parametrize("offset", [0, 16, 4095])
+    def test_it_frees_the_object_the_head_lies_in(
+        self, kernel: Kernel, guest: Guest, freed: list[int], offset: int
+    ) -> None:
+        at = kernel.slab.kmalloc(8192)
+        guest.call("kvfree_call_rcu", at + offset, offset)
+        assert freed == []
+        kernel.run(1)
+        assert freed == [at]
+
+    def test_since_then_it_passes_the_object(self, kernel: Kernel, guest: Guest, freed: list[int]) -> None:
+        at = kernel.slab.kmalloc(64)
+        guest.call("kvfree_call_rcu", at + 16, at)
+        kernel.run(1)
+        assert freed == [at]
+
+    def test_without_a_head_the_caller_waits(self, kernel: Kernel, guest: Guest, freed: list[int]) -> None:
+        at = kernel.slab.kmalloc(64)
+        before = kernel.clock.jiffies
+        guest.call("kvfree_call_rcu", 0, at)
+        assert freed == [at]
+        assert kernel.clock.jiffies > before
+
+    @pytest.fixture
+    def freed(self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The addresses that are kfree()d."""
+        addresses: list[int] = []
+        kfree = kernel.slab.kfree
+
+        def watched(address: int) -> None:
+            addresses.append(address)
+            kfree(address)
+
+        monkeypatch.setattr(kernel.slab, "kfree", watched)
+        return addresses
+
+
+class TestHeld:
+    """What RCU_LOCKDEP_WARN() and others ask."""
+
+    def test_by_whom(self, kernel: Kernel) -> None:
+        seen: list[int] = []
+
+        def body() -> None:
+            seen.append(call(kernel, "rcu_read_lock_held"))
+            call(kernel, "__rcu_read_lock")
+            seen.append(call(kernel, "rcu_read_lock_held"))
+            call(kernel, "__rcu_read_unlock")
+            seen.append(call(kernel, "rcu_read_lock_held"))
+
+        start(kernel, "t", body)
+        kernel.run(0.01)
+        assert seen == [0, 1, 0]

@@ -1,0 +1,87 @@
+"""Completions: kernel/sched/completion.c; tests/golden has what modules see (waits_completion)."""
+
+from __future__ import annotations
+
+from tests.kernel.tasks import call, kill, start
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.sched.core import ERESTARTSYS
+
+UINT_MAX = 0xFFFF_FFFF
+SIGTERM = 15
+
+
+def completion(k: Kernel) -> int:
+    return k.slab.kmalloc(k.types.sizeof("completion"))
+
+
+def test_complete_lets_one_waiter_go_on_in_the_order_they_came(kernel: Kernel) -> None:
+    x, seen = completion(kernel), []
+    for name in "abc":
+        start(kernel, name, lambda name=name: (call(kernel, "wait_for_completion", x), seen.append(name)))
+    kernel.run(0.01)
+    for n in range(1, 4):
+        start(kernel, "c", lambda: call(kernel, "complete", x))
+        kernel.run(0.01)
+        assert seen == list("abc")[:n]
+    assert kernel.completions.done(x) == 0
+
+
+def test_complete_all_is_never_used_up(kernel: Kernel) -> None:
+    x, seen = completion(kernel), []
+    for name in "ab":
+        start(kernel, name, lambda name=name: (call(kernel, "wait_for_completion", x), seen.append(name)))
+    kernel.run(0.01)
+    start(kernel, "c", lambda: (call(kernel, "complete_all", x), call(kernel, "complete", x)))
+    kernel.run(0.01)
+    assert seen == ["a", "b"]
+    assert kernel.completions.done(x) == UINT_MAX
+
+
+def test_what_is_complete_already_takes_no_time(kernel: Kernel) -> None:
+    x, results = completion(kernel), []
+
+    def body() -> None:
+        call(kernel, "complete", x)
+        before = kernel.clock.jiffies
+        results.append(call(kernel, "wait_for_completion_timeout", x, 100))
+        results.append(kernel.clock.jiffies - before)
+        results.append(call(kernel, "wait_for_completion_timeout", x, 5))
+        results.append(kernel.clock.jiffies - before)
+
+    start(kernel, "t", body)
+    kernel.run(1)
+    assert results[:3] == [100, 0, 0]
+    assert results[3] >= 5
+
+
+def test_signals_end_the_waits_that_allow_them(kernel: Kernel) -> None:
+    x, results = completion(kernel), {}
+    tasks = {}
+    for name in ("", "_interruptible", "_killable"):
+
+        def body(name: str = name) -> None:
+            results[name] = call(kernel, f"wait_for_completion{name}", x)
+
+        tasks[name] = start(kernel, "t", body)
+    kernel.run(0.01)
+    for task in tasks.values():
+        kill(kernel, task)
+    kernel.run(0.01)
+    assert results == {"_interruptible": -ERESTARTSYS, "_killable": -ERESTARTSYS}
+    assert kernel.completions.done(x) == 0
+
+
+def test_trying_takes_one_and_asking_takes_none(kernel: Kernel) -> None:
+    x, results = completion(kernel), []
+
+    def body() -> None:
+        results.append(call(kernel, "try_wait_for_completion", x))
+        call(kernel, "complete", x)
+        results.append(call(kernel, "completion_done", x))
+        results.append(call(kernel, "try_wait_for_completion", x))
+        results.append(call(kernel, "completion_done", x))
+
+    start(kernel, "t", body)
+    kernel.run(0.01)
+    assert results == [0, 1, 1, 0]

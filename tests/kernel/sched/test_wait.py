@@ -1,0 +1,373 @@
+"""Wait queues: kernel/sched/wait.c; tests/golden has what modules see of them (waits)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from tests.kernel.conftest import Guest
+from tests.kernel.tasks import call, kill, start
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.sched.core import (
+    ERESTARTSYS,
+    TASK_INTERRUPTIBLE,
+    TASK_NORMAL,
+    TASK_RUNNING,
+    TASK_UNINTERRUPTIBLE,
+    Task,
+    block,
+)
+from ukmod.kernel.sched.wait import WQ_FLAG_BOOKMARK, WQ_FLAG_EXCLUSIVE, WQ_FLAG_WOKEN
+
+SIGTERM = 15
+
+
+@dataclass
+class Queue:
+    """A struct wait_queue_head, and what is done to it."""
+
+    kernel: Kernel
+    head: int
+    woken: list[str] = field(default_factory=list)
+
+    def entry(self, flags: int = 0, function: str | int = "default_wake_function", task: int = 0) -> int:
+        """A struct wait_queue_entry."""
+        k, layout = self.kernel, self.kernel.waitqueues.waiter
+        at = k.slab.kmalloc(k.types.sizeof("wait_queue_entry"))
+        k.memory.set_u32(at + layout.flags, flags)
+        k.memory.set_u64(at + layout.private, task)
+        address = function if isinstance(function, int) else k.symbols.address(function)
+        k.memory.set_u64(at + layout.func, address)
+        k.memory.set_u64(at + layout.entry, at + layout.entry)
+        k.memory.set_u64(at + layout.entry + 8, at + layout.entry)
+        return at
+
+    def noting(self, name: str, result: int = 1, flags: int = 0) -> int:
+        """An entry whose function leaves word that it was called."""
+
+        def function(*_: int) -> int:
+            self.woken.append(name)
+            return result & 0xFFFF_FFFF
+
+        return self.entry(flags, Guest(self.kernel).python(function, 4))
+
+    def do(self, name: str, *arguments: int) -> int:
+        """Call a function of wait.c in a task of its own."""
+        return Guest(self.kernel).call(name, *arguments)
+
+    def add(self, *entries: int) -> None:
+        for entry in entries:
+            self.do("add_wait_queue", self.head, entry)
+
+    def add_exclusive(self, *entries: int) -> None:
+        for entry in entries:
+            self.do("add_wait_queue_exclusive", self.head, entry)
+
+    def wake(self, exclusive: int = 1, mode: int = TASK_NORMAL) -> list[str]:
+        """wake_up(), or wake_up_nr(); who was called."""
+        self.woken.clear()
+        self.do("__wake_up", self.head, mode, exclusive, 0)
+        self.kernel.run(0.01)
+        return list(self.woken)
+
+    def sleeper(
+        self, name: str, state: int = TASK_UNINTERRUPTIBLE, *, exclusive: bool = False, flags: int = 0
+    ) -> Task:
+        """A task that waits once as DEFINE_WAIT() has it: prepare, schedule, finish."""
+        k = self.kernel
+        how = "prepare_to_wait_exclusive" if exclusive else "prepare_to_wait"
+
+        def body() -> None:
+            entry = self.entry(flags, "autoremove_wake_function", k.sched.task().address)
+            call(k, how, self.head, entry, state)
+            k.sched.schedule()
+            self.woken.append(name)
+            call(k, "finish_wait", self.head, entry)
+
+        task = start(k, name, body)
+        k.run(0.01)
+        return task
+
+    @property
+    def empty(self) -> bool:
+        head = self.head + self.kernel.waitqueues.queue.head
+        return self.kernel.memory.u64(head) == head
+
+
+@pytest.fixture
+def queue(kernel: Kernel) -> Queue:
+    made = Queue(kernel, kernel.slab.kmalloc(kernel.types.sizeof("wait_queue_head")))
+    made.do("__init_waitqueue_head", made.head, 0, 0)
+    return made
+
+
+class TestOrder:
+    """__wake_up_common(): from the head on, all that are not exclusive and as many that are."""
+
+    def test_a_new_one_is_first_an_exclusive_one_last(self, queue: Queue) -> None:
+        queue.add(queue.noting("a"), queue.noting("b"))
+        queue.add_exclusive(queue.noting("x"), queue.noting("y"))
+        queue.add(queue.noting("c"))
+        assert queue.wake(exclusive=0) == ["c", "b", "a", "x", "y"]
+
+    def test_one_with_priority_comes_before_all(self, queue: Queue) -> None:
+        """add_wait_queue_priority(): KVM's irqfd sees an event first, and alone."""
+        queue.add(queue.noting("a"))
+        queue.do("add_wait_queue_priority", queue.head, queue.noting("p"))
+        queue.add(queue.noting("b"))
+        assert queue.wake(exclusive=0) == ["p", "b", "a"]
+        assert queue.wake() == ["p"], "for it is exclusive"
+
+    @pytest.mark.parametrize(
+        ("nr", "who"), [(1, ["a", "x"]), (2, ["a", "x", "y"]), (3, ["a", "x", "y", "z"]), (0, [*"axyz"])]
+    )
+    def test_so_many_exclusive_ones_are_woken(self, queue: Queue, nr: int, who: list[str]) -> None:
+        queue.add_exclusive(*map(queue.noting, "xyz"))
+        queue.add(queue.noting("a"))
+        assert queue.wake(nr) == who
+
+    def test_one_that_was_awake_does_not_count(self, queue: Queue) -> None:
+        queue.add_exclusive(queue.noting("x", result=0), queue.noting("y"), queue.noting("z"))
+        assert queue.wake() == ["x", "y"]
+
+    def test_a_negative_result_is_the_end(self, queue: Queue) -> None:
+        queue.add_exclusive(queue.noting("x", result=-1), queue.noting("y"))
+        assert queue.wake(0) == ["x"]
+
+    def test_bookmarks_are_nobody(self, queue: Queue) -> None:
+        bookmark = queue.noting("bookmark")
+        queue.add(queue.noting("a"), bookmark)
+        layout = queue.kernel.waitqueues.waiter
+        queue.kernel.memory.set_u32(bookmark + layout.flags, WQ_FLAG_BOOKMARK)
+        assert queue.wake() == ["a"]
+
+    def test_who_was_removed_is_not_called(self, queue: Queue) -> None:
+        entry = queue.noting("a")
+        queue.add(entry, queue.noting("b"))
+        queue.do("remove_wait_queue", queue.head, entry)
+        assert queue.wake() == ["b"]
+
+    def test_a_function_may_remove_its_own_entry(self, queue: Queue) -> None:
+        k, entries = queue.kernel, []
+        function = Guest(k).python(
+            lambda entry, *_: entries.append(entry) or k.waitqueues.remove(entry) or 1, 4
+        )
+        queue.add(queue.noting("b"), queue.entry(0, function))
+        assert queue.wake() == ["b"]
+        assert len(entries) == 1
+        queue.wake()
+        assert len(entries) == 1
+
+    def test_the_function_is_told_mode_flags_and_key(self, queue: Queue) -> None:
+        told: list[tuple[int, ...]] = []
+        queue.add(queue.entry(0, Guest(queue.kernel).python(lambda *a: told.append(a[1:]) or 0, 4)))
+        queue.do("__wake_up", queue.head, TASK_INTERRUPTIBLE, 1, 0x55)
+        queue.do("__wake_up_sync_key", queue.head, TASK_NORMAL, 0x66)
+        assert told == [(TASK_INTERRUPTIBLE, 0, 0x55), (TASK_NORMAL, 0x10, 0x66)]
+
+    def test_waking_an_empty_queue_or_none_in_step_is_nothing(self, queue: Queue) -> None:
+        assert queue.wake() == []
+        queue.do("__wake_up_sync_key", 0, TASK_NORMAL, 0)
+        assert not queue.kernel.oopses
+
+
+class TestSleepers:
+    """prepare_to_wait() to finish_wait()."""
+
+    def test_all_who_are_not_exclusive_go_on(self, queue: Queue) -> None:
+        for name in "abc":
+            queue.sleeper(name)
+        assert sorted(queue.wake()) == ["a", "b", "c"]
+        assert queue.empty
+
+    def test_exclusive_ones_go_on_one_by_one_in_the_order_they_came(self, queue: Queue) -> None:
+        for name in "abc":
+            queue.sleeper(name, exclusive=True)
+        assert [queue.wake() for _ in range(4)] == [["a"], ["b"], ["c"], []]
+        assert queue.empty
+
+    def test_one_is_told_that_it_is_the_first(self, queue: Queue) -> None:
+        results: list[int] = []
+
+        def body() -> None:
+            k = queue.kernel
+            how = ("prepare_to_wait_exclusive", queue.head)
+            results.extend(call(k, *how, queue.entry(), TASK_UNINTERRUPTIBLE) for _ in range(2))
+            k.tasks.set_state(k.sched.task(), TASK_RUNNING)
+
+        start(queue.kernel, "t", body)
+        queue.kernel.run(0.01)
+        assert [bool(result & 0xFF) for result in results] == [True, False]
+
+    def test_to_prepare_again_does_not_enter_it_again(self, queue: Queue) -> None:
+        k = queue.kernel
+        entry = queue.noting("a")
+
+        def body() -> None:
+            for _ in range(3):
+                call(k, "prepare_to_wait", queue.head, entry, TASK_UNINTERRUPTIBLE)
+            k.tasks.set_state(k.sched.task(), TASK_RUNNING)
+
+        start(k, "t", body)
+        assert queue.wake() == ["a"]
+
+    def test_only_those_in_the_state_are_woken(self, queue: Queue) -> None:
+        """wake_up_interruptible() leaves a task in TASK_UNINTERRUPTIBLE asleep, and on the queue."""
+        queue.sleeper("d", TASK_UNINTERRUPTIBLE)
+        queue.sleeper("s", TASK_INTERRUPTIBLE)
+        assert queue.wake(mode=TASK_INTERRUPTIBLE) == ["s"]
+        assert not queue.empty
+        assert queue.wake() == ["d"]
+
+    def test_finish_wait_takes_off_who_nobody_woke(self, queue: Queue) -> None:
+        task = queue.sleeper("a", TASK_INTERRUPTIBLE)
+        queue.kernel.sched.wake(task)
+        queue.kernel.run(0.01)
+        assert queue.woken == ["a"]
+        assert queue.empty
+
+
+class TestEvents:
+    """prepare_to_wait_event(), the heart of ___wait_event()."""
+
+    def wait(self, queue: Queue, state: int, *, flags: int = 0) -> list[int]:
+        """What it returned, before each of two sleeps at most."""
+        k = queue.kernel
+        results: list[int] = []
+
+        def body() -> None:
+            entry = queue.entry()
+            call(k, "init_wait_entry", entry, flags)
+            for _ in range(2):
+                results.append(call(k, "prepare_to_wait_event", queue.head, entry, state))
+                if results[-1]:
+                    self.left_empty = queue.empty
+                    break
+                k.sched.schedule()
+            call(k, "finish_wait", queue.head, entry)
+
+        self.task = start(k, "t", body)
+        k.run(0.01)
+        return results
+
+    def test_it_waits(self, queue: Queue) -> None:
+        assert self.wait(queue, TASK_INTERRUPTIBLE) == [0]
+        assert queue.kernel.tasks.state(self.task) == TASK_INTERRUPTIBLE
+
+    def test_a_signal_ends_it_and_takes_the_entry_off(self, queue: Queue) -> None:
+        """So that a wakeup that comes later goes to another exclusive waiter, and is not lost."""
+        results = self.wait(queue, TASK_INTERRUPTIBLE, flags=WQ_FLAG_EXCLUSIVE)
+        queue.kernel.signals.send(self.task, SIGTERM)
+        queue.kernel.run(0.01)
+        assert results == [0, -ERESTARTSYS]
+        assert self.left_empty
+
+    def test_not_even_a_fatal_one_does_in_task_uninterruptible(self, queue: Queue) -> None:
+        results = self.wait(queue, TASK_UNINTERRUPTIBLE)
+        kill(queue.kernel, self.task)
+        queue.kernel.run(1)
+        assert results == [0]
+
+    def test_an_exclusive_one_goes_to_the_tail(self, queue: Queue) -> None:
+        queue.add_exclusive(queue.noting("x"))
+        self.wait(queue, TASK_INTERRUPTIBLE, flags=WQ_FLAG_EXCLUSIVE)
+        assert queue.wake(1) == ["x"]
+        assert queue.kernel.tasks.state(self.task) == TASK_INTERRUPTIBLE
+
+
+class TestWoken:
+    """wait_woken() and woken_wake_function(): a wakeup that came before the sleep is not lost."""
+
+    def wait(self, queue: Queue, timeout: int, *, woken: bool) -> tuple[int, int, int]:
+        """The jiffies left, those that passed, and the flags that remain."""
+        k, seen = queue.kernel, []
+
+        def body() -> None:
+            entry = queue.entry(WQ_FLAG_WOKEN if woken else 0, "woken_wake_function", k.sched.task().address)
+            call(k, "add_wait_queue", queue.head, entry)
+            before = k.clock.jiffies
+            left = call(k, "wait_woken", entry, TASK_INTERRUPTIBLE, timeout)
+            flags = k.memory.u32(entry + k.waitqueues.waiter.flags)
+            seen.append((left, k.clock.jiffies - before, flags))
+
+        start(k, "t", body)
+        k.run(1)
+        return seen[0]
+
+    def test_it_does_not_sleep_if_it_was_woken_already(self, queue: Queue) -> None:
+        assert self.wait(queue, 50, woken=True) == (50, 0, 0)
+
+    def test_it_sleeps_for_the_time_given(self, queue: Queue) -> None:
+        left, passed, _ = self.wait(queue, 50, woken=False)
+        assert left == 0
+        assert 50 <= passed <= 51
+
+    def test_waking_it_leaves_word_in_its_flags(self, queue: Queue) -> None:
+        k = queue.kernel
+        task = start(k, "t", lambda: block(k, TASK_INTERRUPTIBLE))
+        k.run(0.01)
+        entry = queue.entry(0, "woken_wake_function", task.address)
+        queue.add(entry)
+        queue.wake()
+        assert k.memory.u32(entry + k.waitqueues.waiter.flags) & WQ_FLAG_WOKEN
+        assert task.exited
+
+    def test_a_thread_that_is_to_stop_does_not_sleep(self, queue: Queue) -> None:
+        k, seen = queue.kernel, []
+
+        def body() -> int:
+            entry = queue.entry(0, "woken_wake_function", k.sched.task().address)
+            while not call(k, "kthread_should_stop"):
+                block(k, TASK_INTERRUPTIBLE)
+            before = k.clock.jiffies
+            left = call(k, "wait_woken", entry, TASK_UNINTERRUPTIBLE, 100)
+            seen.append((left, k.clock.jiffies - before))
+            return 0
+
+        thread = k.kthreads.run("t", body)
+        k.run(0.01)
+        start(k, "stopper", lambda: call(k, "kthread_stop", thread.address))
+        k.run(2)
+        assert seen == [(100, 0)]
+
+
+class TestLocked:
+    """do_wait_intr(): the caller holds the queue's lock, and holds it again afterwards."""
+
+    def wait(self, queue: Queue) -> tuple[list[int], Task]:
+        k, results = queue.kernel, []
+
+        def body() -> None:
+            entry = queue.entry(0, "default_wake_function", k.sched.task().address)
+            lock = queue.head + k.waitqueues.queue.lock
+            k.cpu.call(k.symbols.address("_raw_spin_lock"), lock)
+            results.append(call(k, "do_wait_intr", queue.head, entry))
+            results.append(k.memory.u32(lock) & 0xFF)
+            k.cpu.call(k.symbols.address("_raw_spin_unlock"), lock)
+            call(k, "remove_wait_queue", queue.head, entry)
+
+        task = start(k, "t", body)
+        k.run(0.01)
+        return results, task
+
+    def test_who_sleeps_does_not_hold_it(self, queue: Queue) -> None:
+        results, _ = self.wait(queue)
+        assert results == []
+        assert queue.kernel.memory.u32(queue.head + queue.kernel.waitqueues.queue.lock) == 0
+        queue.do("__wake_up_locked", queue.head, TASK_NORMAL, 1)
+        queue.kernel.run(0.01)
+        assert results == [0, 1]
+
+    def test_a_signal_that_is_pending(self, queue: Queue) -> None:
+        k = queue.kernel
+        results: list[int] = []
+
+        def body() -> None:
+            k.signals.send(k.sched.task(), SIGTERM)
+            results.append(call(k, "do_wait_intr", queue.head, queue.entry()))
+            k.tasks.set_state(k.sched.task(), TASK_RUNNING)
+
+        start(k, "t", body)
+        k.run(0.01)
+        assert results == [-ERESTARTSYS]

@@ -1,0 +1,225 @@
+"""Workqueues for kernel code in Python; tests/golden has what modules see of them (work_*)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.kernel.conftest import layouts
+from tests.kernel.tasks import call
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND, GuestWork, Work
+from ukmod.machine.memory import Fault
+
+
+def in_task(k: Kernel, body: Callable[[], object]) -> None:
+    """Run ``body`` in a task to its end."""
+
+    def entry() -> int:
+        body()
+        return 0
+
+    assert k.run_task("test", entry, limit=60).exited
+
+
+def guest_work(k: Kernel, function: Callable[[], object]) -> GuestWork:
+    """A struct work_struct as INIT_WORK() leaves it."""
+    address = k.slab.kmalloc(k.types.sizeof("work_struct"))
+    layout = k.workqueues.layout
+
+    def handler(_: memoryview) -> int:
+        function()
+        return 0
+
+    k.memory.set_u64(address + layout.data, 0xFFFF_FFFE_0000_0000)
+    init_list_head(k.memory, address + layout.entry)
+    k.memory.set_u64(address + layout.func, k.cpu.add_function(handler))
+    return GuestWork(k, address)
+
+
+def comm(k: Kernel) -> str:
+    return k.tasks.comm(k.sched.task())
+
+
+def test_one_worker_does_all_that_does_not_sleep(kernel: Kernel) -> None:
+    seen: list[tuple[int, str]] = []
+    queues = kernel.workqueues
+    events = queues.system["system_wq"]
+
+    def body() -> None:
+        for n in range(3):
+            queues.queue(events, lambda n=n: seen.append((n, comm(kernel))))
+        queues.flush_all(events)
+
+    in_task(kernel, body)
+    assert seen == [(n, "kworker/0:0") for n in range(3)]
+
+
+def test_another_worker_goes_on_when_one_sleeps(kernel: Kernel) -> None:
+    seen: list[str] = []
+    queues = kernel.workqueues
+    events = queues.system["system_wq"]
+
+    def body() -> None:
+        for n in range(3):
+
+            def job(n: int = n) -> None:
+                seen.append(f"{n} {comm(kernel)}")
+                block(kernel, TASK_UNINTERRUPTIBLE, 10 - n)
+                seen.append(f"{n} ends")
+
+            queues.queue(events, job)
+        queues.flush_all(events)
+
+    in_task(kernel, body)
+    assert seen == [
+        "0 kworker/0:0", "1 kworker/0:1", "2 kworker/0:2", "2 ends", "1 ends", "0 ends",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "own_thread", "name"),
+    [
+        (0, False, "kworker/0:0"),
+        (WQ_UNBOUND, False, "kworker/u2:0"),
+        (1 << 4, False, "kworker/0:0H"),
+        (0, True, "q"),
+    ],
+)
+def test_workers_have_the_kernels_names(kernel: Kernel, flags: int, own_thread: bool, name: str) -> None:
+    seen: list[str] = []
+    queues = kernel.workqueues
+    wq = queues.alloc("q", flags, 1, own_thread=own_thread)
+    in_task(kernel, lambda: (queues.queue(wq, lambda: seen.append(comm(kernel))), queues.destroy(wq)))
+    assert seen == [name]
+
+
+def test_a_queue_with_a_thread_of_its_own_ends_it(kernel: Kernel) -> None:
+    queues = kernel.workqueues
+    wq = queues.alloc("khelper", 0, 1, own_thread=True)
+    in_task(kernel, lambda: (queues.queue(wq, lambda: None), queues.destroy(wq)))
+    kernel.run(0.1)
+    assert "khelper" not in {kernel.tasks.comm(task) for task in kernel.kthreads.running()} - {"khelper/umh"}
+
+
+def test_pending_work_is_not_queued_again_but_running_work_is(kernel: Kernel) -> None:
+    queues, results = kernel.workqueues, []
+    wq = queues.system["system_wq"]
+    work = guest_work(kernel, lambda: None)
+
+    def body() -> None:
+        results.append(call(kernel, "queue_work_on", 0, wq.address, work.address))
+        results.append(work.pending)
+        results.append(call(kernel, "queue_work_on", 0, wq.address, work.address))
+        queues.flush(work)
+        results.append(work.pending)
+
+    in_task(kernel, body)
+    assert results == [1, True, 0, False]
+
+
+def test_work_that_queues_itself_is_not_run_twice_at_once(kernel: Kernel) -> None:
+    queues, events = kernel.workqueues, []
+    wq = queues.alloc("many", WQ_UNBOUND, 8)
+
+    def run() -> None:
+        events.append("begins")
+        if events.count("begins") < 3:
+            assert queues.queue(wq, work)
+        block(kernel, TASK_UNINTERRUPTIBLE, 2)
+        events.append("ends")
+
+    work = Work(run)
+    in_task(kernel, lambda: (queues.queue(wq, work), queues.destroy(wq)))
+    assert events == ["begins", "ends"] * 3
+
+
+def test_cancel_sync_stops_work_that_queues_itself(kernel: Kernel) -> None:
+    queues, count = kernel.workqueues, [0]
+    wq = queues.alloc("loop", 0, 1)
+
+    def run() -> None:
+        count[0] += 1
+        block(kernel, TASK_UNINTERRUPTIBLE, 2)
+        queues.queue(wq, work)
+
+    work = Work(run)
+
+    def body() -> None:
+        queues.queue(wq, work)
+        block(kernel, TASK_UNINTERRUPTIBLE, 7)
+        queues.cancel_sync(work)
+
+    in_task(kernel, body)
+    ran = count[0]
+    kernel.run(1)
+    assert ran > 1
+    assert count[0] == ran
+    assert not work.pending
+
+
+def test_a_destroyed_queue_is_gone(kernel: Kernel) -> None:
+    wq = kernel.workqueues.alloc("gone", 0, 0)
+    in_task(kernel, lambda: kernel.workqueues.destroy(wq))
+    with pytest.raises(Fault):
+        kernel.workqueues.at(wq.address)
+    with pytest.raises(Fault):
+        kernel.memory.u64(wq.address)
+
+
+def test_max_active_out_of_range_is_clamped(kernel: Kernel) -> None:
+    assert kernel.workqueues.alloc("big", 0, 5000).max_active == 512
+    line = "workqueue: max_active 5000 requested for big is out of range, clamping between 1 and 512"
+    assert line in kernel.log.lines
+
+
+def test_work_that_leaves_a_lock_held_is_reported(kernel: Kernel) -> None:
+    queues = kernel.workqueues
+    wq = queues.system["system_wq"]
+
+    def leak() -> None:
+        kernel.percpu.add_preempt(1)
+
+    in_task(kernel, lambda: (queues.queue(wq, Work(leak, "leak")), block(kernel, TASK_UNINTERRUPTIBLE, 5)))
+    text = "\n".join(kernel.log.lines)
+    assert "BUG: workqueue leaked lock or atomic: kworker/0:0/0x00000001/" in text
+    assert "     last function: leak" in text
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    jobs=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    max_active=st.integers(1, 4),
+    seed=st.none() | st.integers(0, 9),
+)
+def test_never_more_than_max_active_and_all_are_done(
+    jobs: list[int], max_active: int, seed: int | None
+) -> None:
+    active, most, begun = 0, 0, []
+    with Kernel(layouts(), seed=seed, memory=1 << 26) as k:
+        wq = k.workqueues.alloc("q", WQ_UNBOUND, max_active)
+
+        def body() -> None:
+            for n, ticks in enumerate(jobs):
+
+                def job(n: int = n, ticks: int = ticks) -> None:
+                    nonlocal active, most
+                    active += 1
+                    most = max(most, active)
+                    begun.append(n)
+                    if ticks:
+                        block(k, TASK_UNINTERRUPTIBLE, ticks)
+                    active -= 1
+
+                k.workqueues.queue(wq, job)
+            k.workqueues.destroy(wq)
+
+        in_task(k, body)
+    assert most <= max_active
+    assert begun == list(range(len(jobs))), "work begins in the order it was queued"
+    assert active == 0

@@ -1,0 +1,108 @@
+"""The process that tries modules for a survey: it answers, it may die, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.golden import modules
+from tests.processes import all_end, children
+
+from ukmod.errors import MachineError, UkmodError
+from ukmod.survey.surveyor import Surveyors, survey_apart
+from ukmod.survey.verdict import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    for name in ("ok_dep", "ret_enodev", "endless"):
+        (tmp_path / f"{name}.ko").symlink_to(modules()[name])
+    return Settings(str(tmp_path), patience=100)
+
+
+@pytest.fixture
+def surveyors() -> Iterator[Surveyors]:
+    surveyors = Surveyors()
+    yield surveyors
+    surveyors.close()
+
+
+def mine(surveyors: Surveyors) -> int:
+    """The process of this thread."""
+    return int(surveyors._mine.child.process.pid)
+
+
+def busy(surveyors: Surveyors, pids: set[int]) -> int:
+    """Wait for another process than these that is trying a module."""
+    while True:
+        for child in tuple(surveyors._all):
+            if child.process.pid not in pids and children(child.process.pid):
+                return int(child.process.pid)
+        time.sleep(0.01)
+
+
+def test_verdicts_come_in_the_order_of_the_names(surveyors: Surveyors, settings: Settings) -> None:
+    verdicts = surveyors.batch(settings, ["ret_enodev", "ok_dep"])
+    assert [(one.name, one.kind) for one in verdicts] == [("ret_enodev", "refuses"), ("ok_dep", "loads")]
+
+
+def test_a_thread_keeps_its_process(surveyors: Surveyors, settings: Settings) -> None:
+    surveyors.batch(settings, ["ok_dep"])
+    first = mine(surveyors)
+    surveyors.batch(settings, ["ret_enodev"])
+    assert mine(surveyors) == first
+
+
+def test_another_process_takes_the_place_of_one_that_died(surveyors: Surveyors, settings: Settings) -> None:
+    surveyors.batch(settings, ["ok_dep"])
+    os.kill(mine(surveyors), signal.SIGKILL)
+    (verdict,) = surveyors.batch(settings, ["ok_dep"])
+    assert verdict.kind == "loads"
+
+
+def test_the_module_that_has_its_process_killed_is_named(surveyors: Surveyors, settings: Settings) -> None:
+    def kill_what_tries_endless() -> None:
+        pids: set[int] = set()
+        for _ in ("with the others", "alone"):
+            pids.add(pid := busy(surveyors, pids))
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_what_tries_endless)
+    killer.start()
+    endless, other = surveyors.batch(settings, ["endless", "ok_dep"])
+    killer.join()
+    assert (endless.kind, endless.cause) == ("emulator", "the process that tried it was killed by SIGKILL")
+    assert other.kind == "loads"
+
+
+def test_stopping_leaves_no_process(surveyors: Surveyors, settings: Settings) -> None:
+    stopped: list[int] = []
+
+    def stop() -> None:
+        stopped.append(pid := busy(surveyors, set()))
+        stopped.extend(children(pid))
+        surveyors.stop()
+
+    killer = threading.Thread(target=stop)
+    killer.start()
+    with pytest.raises(MachineError, match="was killed by SIGKILL"):
+        surveyors.batch(settings, ["endless"])
+    killer.join()
+    surveyors.close()
+    assert len(stopped) == 2
+    assert all_end(stopped)
+
+
+def test_what_cannot_be_surveyed(surveyors: Surveyors) -> None:
+    with pytest.raises(UkmodError, match="/nowhere: there is no such directory"):
+        surveyors.batch(Settings("/nowhere"), ["ok_dep"])
+
+
+def test_a_cluster_s_worker_keeps_processes_of_its_own(settings: Settings) -> None:
+    (verdict,) = survey_apart(settings, ["ok_dep"])
+    assert verdict.kind == "loads"
