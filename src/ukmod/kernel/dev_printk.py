@@ -79,7 +79,7 @@ def _message(k: Kernel, level: int, device: int, text: bytes, prefix: str = "") 
 
 
 def _dev_level(name: str, level: int) -> Callable[..., Any]:
-    @export(name)
+    @export(name, native=True)
     def message(k: Kernel, device: Ptr, fmt: CStr, args: VarArgs) -> None:
         """``void _dev_LEVEL(const struct device *dev, const char *fmt, ...)``."""
         _message(k, level, device, vformat(k, fmt, args))
@@ -96,19 +96,19 @@ dev_notice = _dev_level("_dev_notice", LOGLEVEL_NOTICE)
 dev_info = _dev_level("_dev_info", LOGLEVEL_INFO)
 
 
-@export("_dev_printk")
+@export("_dev_printk", native=True)
 def dev_printk(k: Kernel, level: CStr, device: Ptr, fmt: CStr, args: VarArgs) -> None:
     """``void _dev_printk(const char *level, const struct device *dev, const char *fmt, ...)``."""
     _message(k, int(level[1:2]) & 7 if level[1:2].isdigit() else -1, device, vformat(k, fmt, args))
 
 
-@export()
+@export(native=True)
 def dev_printk_emit(k: Kernel, level: Int, device: Ptr, fmt: CStr, args: VarArgs) -> Int:
     """``int dev_printk_emit(int level, const struct device *dev, const char *fmt, ...)``."""
     return emit(k, level, device, vformat(k, fmt, args))
 
 
-@export("dev_driver_string")
+@export("dev_driver_string", native=True)
 def dev_driver_string(k: Kernel, device: Ptr) -> Ptr:
     """``const char *dev_driver_string(const struct device *dev)``."""
     return driver_string(k, device) or k.lib.empty_string
@@ -121,13 +121,13 @@ def _probe(k: Kernel, level: int, device: int, error: int, text: bytes) -> int:
     return error
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def dev_err_probe(k: Kernel, device: Ptr, error: Int, fmt: CStr, args: VarArgs) -> Int:
     """``int dev_err_probe(const struct device *dev, int err, const char *fmt, ...)``: ``err``."""
     return _probe(k, LOGLEVEL_ERR, device, error, vformat(k, fmt, args))
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def dev_warn_probe(k: Kernel, device: Ptr, error: Int, fmt: CStr, args: VarArgs) -> Int:
     """``int dev_warn_probe(const struct device *dev, int err, const char *fmt, ...)``: ``err``."""
     return _probe(k, LOGLEVEL_WARNING, device, error, vformat(k, fmt, args))
@@ -155,7 +155,7 @@ def _prefix(k: Kernel, descriptor: int) -> str:
     return tid + (words + " " if words else "")
 
 
-@export("__dynamic_pr_debug")
+@export("__dynamic_pr_debug", native=True)
 def dynamic_pr_debug(k: Kernel, descriptor: Ptr, fmt: CStr, args: VarArgs) -> None:
     """``void __dynamic_pr_debug(struct _ddebug *, const char *fmt, ...)``: a call site that is on."""
     k.log.store(
@@ -163,7 +163,7 @@ def dynamic_pr_debug(k: Kernel, descriptor: Ptr, fmt: CStr, args: VarArgs) -> No
     )
 
 
-@export("__dynamic_dev_dbg")
+@export("__dynamic_dev_dbg", native=True)
 def dynamic_dev_dbg(k: Kernel, descriptor: Ptr, device: Ptr, fmt: CStr, args: VarArgs) -> None:
     """``void __dynamic_dev_dbg(struct _ddebug *, const struct device *, const char *fmt, ...)``."""
     _message(k, LOGLEVEL_DEBUG, device, vformat(k, fmt, args), prefix=_prefix(k, descriptor))

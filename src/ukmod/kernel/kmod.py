@@ -109,7 +109,9 @@ class Requests:
 
 @export("__request_module")
 def request_module(k: Kernel, wait: Bool, fmt: CStr, args: VarArgs) -> Int:
-    """Int __request_module(bool wait, const char *fmt, ...): request_module() and request_module_nowait()."""
+    """``int __request_module(bool wait, const char *fmt, ...)``:
+    request_module() and request_module_nowait().
+    """
     caller = k.caller()
     if not k.requests.modprobe_path:
         return k.requests.request("", wait=wait, caller=caller)

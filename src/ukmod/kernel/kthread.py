@@ -161,7 +161,7 @@ class Kthreads:
 
 @export()
 def kthread_create_on_node(k: Kernel, function: Ptr, data: Ptr, node: Int, fmt: CStr, args: VarArgs) -> Ptr:
-    """Struct task_struct *kthread_create_on_node(int (*threadfn)(void *), void *data, int node, fmt, ...)."""
+    """``struct task_struct *kthread_create_on_node(int (*threadfn)(void *), void *data, node, fmt, ...)``"""
     del node
     name = vsprintf.vformat(k, fmt, args).decode("latin-1")
     return _create(k, function, data, name)
@@ -176,38 +176,38 @@ def _create(k: Kernel, function: int, data: int, name: str) -> int:
 
 @export()
 def kthread_create_on_cpu(k: Kernel, function: Ptr, data: Ptr, cpu: UInt, fmt: CStr) -> Ptr:
-    """Struct task_struct *kthread_create_on_cpu(threadfn, data, unsigned int cpu, const char *namefmt)."""
+    """``struct task_struct *kthread_create_on_cpu(threadfn, data, unsigned int cpu, const char *namefmt)``"""
     name = fmt.decode("latin-1").replace("%u", str(cpu)).replace("%d", str(cpu))
     return _create(k, function, data, name)
 
 
 @export()
 def kthread_stop(k: Kernel, task: Ptr) -> Int:
-    """Int kthread_stop(struct task_struct *k): the thread function's result, -EINTR if it never ran."""
+    """``int kthread_stop(struct task_struct *k)``: the thread function's result, -EINTR if it never ran."""
     return k.kthreads.stop(k.kthreads.of(task))
 
 
 @export()
 def kthread_should_stop(k: Kernel) -> Bool:
-    """Bool kthread_should_stop(void)."""
+    """``bool kthread_should_stop(void)``."""
     return k.kthreads.current().should_stop
 
 
 @export(gpl=True)
 def kthread_should_park(k: Kernel) -> Bool:
-    """Bool kthread_should_park(void)."""
+    """``bool kthread_should_park(void)``."""
     return k.kthreads.current().should_park
 
 
 @export("__kthread_should_park", gpl=True)
 def task_should_park(k: Kernel, task: Ptr) -> Bool:
-    """Bool __kthread_should_park(struct task_struct *k)."""
+    """``bool __kthread_should_park(struct task_struct *k)``."""
     return k.kthreads.of(task).should_park
 
 
 @export(gpl=True)
 def kthread_freezable_should_stop(k: Kernel, was_frozen: Ptr) -> Bool:
-    """Bool kthread_freezable_should_stop(bool *was_frozen): nothing is ever frozen here."""
+    """``bool kthread_freezable_should_stop(bool *was_frozen)``: nothing is ever frozen here."""
     if was_frozen:
         k.memory.set_u8(was_frozen, 0)
     return k.kthreads.current().should_stop
@@ -215,14 +215,14 @@ def kthread_freezable_should_stop(k: Kernel, was_frozen: Ptr) -> Bool:
 
 @export()
 def set_freezable(k: Kernel) -> Bool:
-    """Bool set_freezable(void)."""
+    """``bool set_freezable(void)``."""
     del k
     return False
 
 
 @export(gpl=True)
 def kthread_park(k: Kernel, task: Ptr) -> Int:
-    """Int kthread_park(struct task_struct *k)."""
+    """``int kthread_park(struct task_struct *k)``."""
     return k.kthreads.park(k.kthreads.of(task))
 
 
@@ -300,7 +300,7 @@ def sched_set_normal(k: Kernel, task: Ptr, nice: Int) -> None:
 
 @export("__get_task_comm", gpl=True)
 def get_task_comm(k: Kernel, buffer: Ptr, size: Long, task: Ptr) -> Ptr:
-    """Char *__get_task_comm(char *buf, size_t buf_size, struct task_struct *tsk)."""
+    """``char *__get_task_comm(char *buf, size_t buf_size, struct task_struct *tsk)``."""
     name = k.tasks.comm(k.tasks.at(task)).encode("latin-1")[: size - 1]
     k.memory.write(buffer, name.ljust(size, b"\0"))
     return buffer

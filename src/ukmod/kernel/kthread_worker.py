@@ -160,7 +160,7 @@ def kthread_init_worker(k: Kernel, worker: Ptr, name: Ptr, key: Ptr) -> None:
 
 @export(gpl=True)
 def kthread_worker_fn(k: Kernel, worker: Ptr) -> Int:
-    """Int kthread_worker_fn(void *worker_ptr)."""
+    """``int kthread_worker_fn(void *worker_ptr)``."""
     return k.kthread_workers.run(worker)
 
 
@@ -174,14 +174,14 @@ def _create(k: Kernel, name: str) -> int:
 
 @export()
 def kthread_create_worker(k: Kernel, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
-    """Struct kthread_worker *kthread_create_worker(unsigned int flags, const char namefmt[], ...)."""
+    """``struct kthread_worker *kthread_create_worker(unsigned int flags, const char namefmt[], ...)``."""
     del flags
     return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"))
 
 
 @export()
 def kthread_create_worker_on_cpu(k: Kernel, cpu: Int, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
-    """Struct kthread_worker *kthread_create_worker_on_cpu(int cpu, unsigned int flags, namefmt, ...)."""
+    """``struct kthread_worker *kthread_create_worker_on_cpu(int cpu, unsigned int flags, namefmt, ...)``."""
     del cpu, flags
     return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"))
 
@@ -197,7 +197,7 @@ def kthread_destroy_worker(k: Kernel, worker: Ptr) -> None:
 
 @export(gpl=True)
 def kthread_queue_work(k: Kernel, worker: Ptr, work: Ptr) -> Bool:
-    """Bool kthread_queue_work(struct kthread_worker *, struct kthread_work *): false if it was queued."""
+    """``bool kthread_queue_work(struct kthread_worker *, struct kthread_work *)``: false if it was queued."""
     if k.kthread_workers.blocked(work):
         return False
     k.kthread_workers.insert(worker, work)
@@ -212,7 +212,7 @@ def kthread_delayed_work_timer_fn(k: Kernel, timer: Ptr) -> None:
 
 @export(gpl=True)
 def kthread_queue_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
-    """Bool kthread_queue_delayed_work(worker, struct kthread_delayed_work *, unsigned long delay)."""
+    """``bool kthread_queue_delayed_work(worker, struct kthread_delayed_work *, unsigned long delay)``."""
     workers = k.kthread_workers
     if workers.blocked(dwork + workers.delayed.work):
         return False
@@ -222,7 +222,9 @@ def kthread_queue_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong)
 
 @export(gpl=True)
 def kthread_mod_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
-    """Bool kthread_mod_delayed_work(worker, struct kthread_delayed_work *, delay): true if it was queued."""
+    """``bool kthread_mod_delayed_work(worker, struct kthread_delayed_work *, delay)``:
+    true if it was queued.
+    """
     workers = k.kthread_workers
     work = dwork + workers.delayed.work
     removed = workers.remove(work, dwork + workers.delayed.timer)
@@ -246,12 +248,12 @@ def kthread_flush_worker(k: Kernel, worker: Ptr) -> None:
 
 @export(gpl=True)
 def kthread_cancel_work_sync(k: Kernel, work: Ptr) -> Bool:
-    """Bool kthread_cancel_work_sync(struct kthread_work *): true if it was queued."""
+    """``bool kthread_cancel_work_sync(struct kthread_work *)``: true if it was queued."""
     return k.kthread_workers.cancel_sync(work)
 
 
 @export(gpl=True)
 def kthread_cancel_delayed_work_sync(k: Kernel, dwork: Ptr) -> Bool:
-    """Bool kthread_cancel_delayed_work_sync(struct kthread_delayed_work *): true if it was queued."""
+    """``bool kthread_cancel_delayed_work_sync(struct kthread_delayed_work *)``: true if it was queued."""
     workers = k.kthread_workers
     return workers.cancel_sync(dwork + workers.delayed.work, dwork + workers.delayed.timer)

@@ -109,55 +109,55 @@ def _head(k: Kernel, struct: str, address: int) -> int:
     return address + k.types.offset(struct, "head")
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def blocking_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
-    """Int blocking_notifier_chain_register(struct blocking_notifier_head *, struct notifier_block *)."""
+    """``int blocking_notifier_chain_register(struct blocking_notifier_head *, struct notifier_block *)``."""
     return chain_register(k, _head(k, "blocking_notifier_head", chain), block)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def blocking_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
-    """Int blocking_notifier_chain_unregister(struct blocking_notifier_head *, struct notifier_block *)."""
+    """``int blocking_notifier_chain_unregister(struct blocking_notifier_head *, struct notifier_block *)``"""
     return chain_unregister(k, _head(k, "blocking_notifier_head", chain), block)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def blocking_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
-    """Int blocking_notifier_call_chain(struct blocking_notifier_head *, unsigned long val, void *v)."""
+    """``int blocking_notifier_call_chain(struct blocking_notifier_head *, unsigned long val, void *v)``."""
     return chain_call(k, _head(k, "blocking_notifier_head", chain), value, data)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def atomic_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
-    """Int atomic_notifier_chain_register(struct atomic_notifier_head *, struct notifier_block *)."""
+    """``int atomic_notifier_chain_register(struct atomic_notifier_head *, struct notifier_block *)``."""
     return chain_register(k, _head(k, "atomic_notifier_head", chain), block)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def atomic_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
-    """Int atomic_notifier_chain_unregister(struct atomic_notifier_head *, struct notifier_block *)."""
+    """``int atomic_notifier_chain_unregister(struct atomic_notifier_head *, struct notifier_block *)``."""
     return chain_unregister(k, _head(k, "atomic_notifier_head", chain), block)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def atomic_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
-    """Int atomic_notifier_call_chain(struct atomic_notifier_head *, unsigned long val, void *v)."""
+    """``int atomic_notifier_call_chain(struct atomic_notifier_head *, unsigned long val, void *v)``."""
     return chain_call(k, _head(k, "atomic_notifier_head", chain), value, data)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def raw_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
-    """Int raw_notifier_chain_register(struct raw_notifier_head *, struct notifier_block *)."""
+    """``int raw_notifier_chain_register(struct raw_notifier_head *, struct notifier_block *)``."""
     return chain_register(k, _head(k, "raw_notifier_head", chain), block)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def raw_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
-    """Int raw_notifier_chain_unregister(struct raw_notifier_head *, struct notifier_block *)."""
+    """``int raw_notifier_chain_unregister(struct raw_notifier_head *, struct notifier_block *)``."""
     return chain_unregister(k, _head(k, "raw_notifier_head", chain), block)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def raw_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
-    """Int raw_notifier_call_chain(struct raw_notifier_head *, unsigned long val, void *v)."""
+    """``int raw_notifier_call_chain(struct raw_notifier_head *, unsigned long val, void *v)``."""
     return chain_call(k, _head(k, "raw_notifier_head", chain), value, data)

@@ -224,7 +224,7 @@ def panic(k: Kernel, fmt: CStr, args: VarArgs) -> None:
     k.crash.panic(vformat(k, fmt, args).decode("utf-8", "replace"))
 
 
-@export("__stack_chk_fail")
+@export("__stack_chk_fail", native=True)
 def stack_chk_fail(k: Kernel) -> None:
     """void __stack_chk_fail(void): the stack protector saw its canary overwritten."""
     where = frame_of(k, registers_at_trap(k).rip, call=True)

@@ -96,7 +96,7 @@ def _put(k: Kernel, buffer: int, text: bytes) -> int:
 
 
 def _number_set(name: str, kind: IntType) -> Callable[..., Any]:
-    @export(f"param_set_{name}")
+    @export(f"param_set_{name}", native=True)
     def set_(k: Kernel, value: Ptr, param: Ptr) -> Int:
         """``int param_set_X(const char *val, const struct kernel_param *kp)``: 0 or a negative errno."""
         return kstrto(k, k.memory.cstring(value), 0, _arg(k, param), kind)
@@ -105,7 +105,7 @@ def _number_set(name: str, kind: IntType) -> Callable[..., Any]:
 
 
 def _number_get(name: str, kind: IntType, form: str) -> Callable[..., Any]:
-    @export(f"param_get_{name}")
+    @export(f"param_get_{name}", native=True)
     def get(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
         """``int param_get_X(char *buffer, const struct kernel_param *kp)``: the bytes printed."""
         value = k.memory.uint(_arg(k, param), kind.size)
@@ -126,7 +126,7 @@ param_set_ullong, param_get_ullong = _number_set("ullong", U64), _number_get("ul
 param_set_hexint, param_get_hexint = _number_set("hexint", U32), _number_get("hexint", U32, "#08x")
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def param_set_uint_minmax(k: Kernel, value: Ptr, param: Ptr, low: UInt, high: UInt) -> Int:
     """``int param_set_uint_minmax(const char *val, const struct kernel_param *kp, unsigned min, max)``."""
     if not value:
@@ -145,7 +145,7 @@ def _within(text: bytes, low: int, high: int) -> bool:
 # -- strings ----------------------------------------------------------------------------------------------
 
 
-@export()
+@export(native=True)
 def param_set_charp(k: Kernel, value: Ptr, param: Ptr) -> Int:
     """``int param_set_charp(const char *val, const struct kernel_param *kp)``: into memory of its own."""
     text = k.memory.cstring(value, _CHARP_MAX + 1)
@@ -163,7 +163,7 @@ def param_set_charp(k: Kernel, value: Ptr, param: Ptr) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def param_get_charp(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
     """``int param_get_charp(char *buffer, const struct kernel_param *kp)``."""
     text = k.memory.u64(_arg(k, param))
@@ -178,13 +178,13 @@ def _free_charp(k: Kernel, variable: int) -> None:
         k.slab.kfree(text)
 
 
-@export()
+@export(native=True)
 def param_free_charp(k: Kernel, arg: Ptr) -> None:
     """``void param_free_charp(void *arg)``."""
     _free_charp(k, arg)
 
 
-@export()
+@export(native=True)
 def param_set_copystring(k: Kernel, value: Ptr, param: Ptr) -> Int:
     """``int param_set_copystring(const char *val, const struct kernel_param *kp)``: to a char array."""
     string = _arg(k, param)
@@ -197,7 +197,7 @@ def param_set_copystring(k: Kernel, value: Ptr, param: Ptr) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def param_get_string(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
     """``int param_get_string(char *buffer, const struct kernel_param *kp)``."""
     string = k.memory.u64(_arg(k, param) + k.types.offset("kparam_string", "string"))
@@ -215,7 +215,7 @@ def _bool(k: Kernel, value: int) -> bool | None:
         return None
 
 
-@export()
+@export(native=True)
 def param_set_bool(k: Kernel, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bool(const char *val, const struct kernel_param *kp)``."""
     if (flag := _bool(k, value)) is None:
@@ -224,13 +224,13 @@ def param_set_bool(k: Kernel, value: Ptr, param: Ptr) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def param_get_bool(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
     """``int param_get_bool(char *buffer, const struct kernel_param *kp)``: Y or N."""
     return _put(k, buffer, b"Y\n" if k.memory.u8(_arg(k, param)) else b"N\n")
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def param_set_bool_enable_only(k: Kernel, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bool_enable_only(const char *val, const struct kernel_param *kp)``: never back to N."""
     if (flag := _bool(k, value)) is None:
@@ -242,7 +242,7 @@ def param_set_bool_enable_only(k: Kernel, value: Ptr, param: Ptr) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def param_set_invbool(k: Kernel, value: Ptr, param: Ptr) -> Int:
     """``int param_set_invbool(const char *val, const struct kernel_param *kp)``: the opposite is stored."""
     if (flag := _bool(k, value)) is None:
@@ -251,13 +251,13 @@ def param_set_invbool(k: Kernel, value: Ptr, param: Ptr) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def param_get_invbool(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
     """``int param_get_invbool(char *buffer, const struct kernel_param *kp)``."""
     return _put(k, buffer, b"N\n" if k.memory.u8(_arg(k, param)) else b"Y\n")
 
 
-@export()
+@export(native=True)
 def param_set_bint(k: Kernel, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bint(const char *val, const struct kernel_param *kp)``: a boolean in an int."""
     if (flag := _bool(k, value)) is None:
@@ -316,7 +316,7 @@ class _Element:
         self._k.memory.free_frames(self._frame, 1)
 
 
-@export()
+@export(native=True)
 def param_array_set(k: Kernel, value: Ptr, param: Ptr) -> Int:
     """``int param_array_set(const char *val, const struct kernel_param *kp)``: values between commas."""
     array = _Array(k, _arg(k, param))
@@ -341,7 +341,7 @@ def param_array_set(k: Kernel, value: Ptr, param: Ptr) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def param_array_get(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
     """``int param_array_get(char *buffer, const struct kernel_param *kp)``."""
     array = _Array(k, _arg(k, param))
@@ -362,7 +362,7 @@ def param_array_get(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
     return written
 
 
-@export()
+@export(native=True)
 def param_array_free(k: Kernel, arg: Ptr) -> None:
     """``void param_array_free(void *arg)``: ``arg`` is the struct kparam_array."""
     array = _Array(k, arg)

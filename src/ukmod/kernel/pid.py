@@ -80,28 +80,28 @@ class Pids:
 
 @export(gpl=True)
 def find_get_pid(k: Kernel, number: PidT) -> Ptr:
-    """Struct pid *find_get_pid(pid_t nr): with a reference; NULL if there is no such process."""
+    """``struct pid *find_get_pid(pid_t nr)``: with a reference; NULL if there is no such process."""
     task = k.tasks.by_pid(number)
     return k.pids.get(k.pids.of(task)) if task is not None else 0
 
 
 @export("find_vpid", gpl=True)
 def find_vpid(k: Kernel, number: Int) -> Ptr:
-    """Struct pid *find_vpid(int nr)."""
+    """``struct pid *find_vpid(int nr)``."""
     task = k.tasks.by_pid(number)
     return k.pids.of(task) if task is not None else 0
 
 
 @export(gpl=True)
 def find_pid_ns(k: Kernel, number: Int, namespace: Ptr) -> Ptr:
-    """Struct pid *find_pid_ns(int nr, struct pid_namespace *ns)."""
+    """``struct pid *find_pid_ns(int nr, struct pid_namespace *ns)``."""
     del namespace
     return find_vpid(k, number)
 
 
 @export()
 def pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
-    """Struct task_struct *pid_task(struct pid *pid, enum pid_type type)."""
+    """``struct task_struct *pid_task(struct pid *pid, enum pid_type type)``."""
     del kind
     task = k.pids.task(pid)
     return task.address if task is not None else 0
@@ -109,7 +109,7 @@ def pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
 
 @export(gpl=True)
 def get_pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
-    """Struct task_struct *get_pid_task(struct pid *pid, enum pid_type type): with a reference."""
+    """``struct task_struct *get_pid_task(struct pid *pid, enum pid_type type)``: with a reference."""
     del kind
     task = k.pids.task(pid)
     if task is None:
@@ -120,7 +120,7 @@ def get_pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
 
 @export(gpl=True)
 def get_task_pid(k: Kernel, task: Ptr, kind: UInt) -> Ptr:
-    """Struct pid *get_task_pid(struct task_struct *task, enum pid_type type): with a reference."""
+    """``struct pid *get_task_pid(struct task_struct *task, enum pid_type type)``: with a reference."""
     del kind
     return k.pids.get(k.pids.of(k.tasks.at(task)))
 

@@ -288,13 +288,14 @@ def printk_timed_ratelimit(k: Kernel, last: Ptr, interval: UInt) -> Bool:
     return True
 
 
-@export("console_lock", "console_unlock", "console_conditional_schedule")
+@export("console_lock", "console_unlock", image_first=True)
+@export("console_conditional_schedule")
 def console_lock(k: Kernel) -> None:
     """``void console_lock(void)``: nothing prints to a console behind a task's back here."""
     del k
 
 
-@export()
+@export(image_first=True)
 def console_trylock(k: Kernel) -> Int:
     """``int console_trylock(void)``: always held."""
     del k

@@ -183,13 +183,13 @@ def kernel_sigaction(k: Kernel, signal: Int, action: Ptr) -> None:
 
 @export()
 def send_sig_info(k: Kernel, signal: Int, info: Ptr, task: Ptr) -> Int:
-    """Int send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p)."""
+    """``int send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p)``."""
     return k.signals.send_info(k.tasks.at(task), signal, info)
 
 
 @export()
 def send_sig(k: Kernel, signal: Int, task: Ptr, priv: Int) -> Int:
-    """Int send_sig(int sig, struct task_struct *p, int priv)."""
+    """``int send_sig(int sig, struct task_struct *p, int priv)``."""
     return k.signals.send_info(k.tasks.at(task), signal, SEND_SIG_PRIV if priv else SEND_SIG_NOINFO)
 
 
@@ -203,7 +203,7 @@ def force_sig(k: Kernel, signal: Int) -> None:
 
 @export()
 def kill_pid(k: Kernel, pid: Ptr, signal: Int, priv: Int) -> Int:
-    """Int kill_pid(struct pid *pid, int sig, int priv): 0, -ESRCH or -EINVAL."""
+    """``int kill_pid(struct pid *pid, int sig, int priv)``: 0, -ESRCH or -EINVAL."""
     task = k.pids.task(pid)
     if task is None:
         return -ESRCH
@@ -226,7 +226,7 @@ def recalc_sigpending(k: Kernel) -> None:
 
 @export(gpl=True)
 def dequeue_signal(k: Kernel, task: Ptr, mask: Ptr, info: Ptr, kind: Ptr) -> Int:
-    """Int dequeue_signal(struct task_struct *, sigset_t *mask, kernel_siginfo_t *, enum pid_type *)."""
+    """``int dequeue_signal(struct task_struct *, sigset_t *mask, kernel_siginfo_t *, enum pid_type *)``."""
     found = k.signals.dequeue(k.tasks.at(task), k.memory.u64(mask))
     if found is None:
         return 0
@@ -237,7 +237,7 @@ def dequeue_signal(k: Kernel, task: Ptr, mask: Ptr, info: Ptr, kind: Ptr) -> Int
 
 @export()
 def sigprocmask(k: Kernel, how: Int, new: Ptr, old: Ptr) -> Int:
-    """Int sigprocmask(int how, sigset_t *set, sigset_t *oldset)."""
+    """``int sigprocmask(int how, sigset_t *set, sigset_t *oldset)``."""
     task, memory = k.sched.task(), k.memory
     blocked, mask = k.signals.blocked(task), memory.u64(new)
     if old:

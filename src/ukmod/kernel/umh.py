@@ -295,7 +295,7 @@ def _variable(text: str) -> tuple[str, str]:
 def call_usermodehelper_setup(
     k: Kernel, path: Ptr, argv: Ptr, envp: Ptr, gfp: GfpT, init: Ptr, cleanup: Ptr, data: Ptr
 ) -> Ptr:
-    """Struct subprocess_info *call_usermodehelper_setup(path, argv, envp, gfp_mask, init, cleanup, data)."""
+    """``struct subprocess_info *call_usermodehelper_setup(path, argv, envp, gfp, init, cleanup, data)``"""
     del gfp
     try:
         return k.helpers.setup_guest(path, argv, envp, init, cleanup, data).address
@@ -305,26 +305,26 @@ def call_usermodehelper_setup(
 
 @export()
 def call_usermodehelper_exec(k: Kernel, info: Ptr, wait: Int) -> Int:
-    """Int call_usermodehelper_exec(struct subprocess_info *sub_info, int wait)."""
+    """``int call_usermodehelper_exec(struct subprocess_info *sub_info, int wait)``."""
     return k.helpers.exec(k.helpers.find(info), wait)
 
 
 @export()
 def call_usermodehelper(k: Kernel, path: Ptr, argv: Ptr, envp: Ptr, wait: Int) -> Int:
-    """Int call_usermodehelper(const char *path, char **argv, char **envp, int wait)."""
+    """``int call_usermodehelper(const char *path, char **argv, char **envp, int wait)``."""
     info = call_usermodehelper_setup(k, path, argv, envp, 0, 0, 0, 0)
     return call_usermodehelper_exec(k, info, wait) if info else -ENOMEM
 
 
 @export(gpl=True)
 def usermodehelper_read_trylock(k: Kernel) -> Int:
-    """Int usermodehelper_read_trylock(void)."""
+    """``int usermodehelper_read_trylock(void)``."""
     return k.helpers.read_trylock()
 
 
 @export(gpl=True)
 def usermodehelper_read_lock_wait(k: Kernel, timeout: Long) -> Long:
-    """Long usermodehelper_read_lock_wait(long timeout)."""
+    """``long usermodehelper_read_lock_wait(long timeout)``."""
     return k.helpers.read_lock_wait(timeout)
 
 

@@ -9,58 +9,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
-from ukmod.kernel import dev_printk, notifier, params_ops
 from ukmod.kernel.export import Export, exports_of
 from ukmod.kernel.image import internal
 from ukmod.kernel.image.map import MappedImage
-from ukmod.kernel.lib import (
-    bitmap,
-    cmdline,
-    crc,
-    hexdump,
-    kfifo,
-    kstrtox,
-    list_debug,
-    math,
-    ratelimit,
-    rbtree,
-    refcount,
-    sort,
-    sscanf,
-    string,
-    string_helpers,
-    uuid,
-    vsprintf,
-)
-from ukmod.kernel.locking import spinlock
-from ukmod.kernel.mm import uaccess
-from ukmod.kernel.module.symbols import IMAGE_FIRST
-from ukmod.kernel.time import time
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
-
-STATELESS: Final[tuple[ModuleType, ...]] = (
-    bitmap, cmdline, crc, hexdump, kfifo, kstrtox, list_debug, math, ratelimit, rbtree, refcount, sort,
-    sscanf, string, string_helpers, uuid, vsprintf, time, uaccess, notifier, params_ops, dev_printk,
-)  # fmt: skip
-"""Files whose functions keep no state outside guest memory. The image's own code for them is as good, and a
-hundred times faster than a trap; modules, whose misuse is to be found, still get Python's."""
-
-NATIVE_AS_GOOD: Final = frozenset(
-    (
-        "__cond_resched", "__SCT__cond_resched", "__SCT__might_resched", "__might_sleep", "__might_resched",
-        "preempt_count_add", "preempt_count_sub", "rcu_is_watching", "rcu_read_lock_held",
-        "__init_waitqueue_head", "init_wait_entry", "__mutex_init", "__init_rwsem", "mutex_is_locked",
-        "__srcu_read_lock", "__srcu_read_unlock", "bit_waitqueue", "__var_waitqueue",
-        "kmalloc_size_roundup", "kfree_const", "is_vmalloc_addr", "__stack_chk_fail",
-    )
-)  # fmt: skip
-"""Single functions of which the same is true."""
 
 SAME_AS: Final = {
     "native_queued_spin_lock_slowpath": "queued_spin_lock_slowpath",
@@ -116,13 +73,12 @@ def interpose(k: Kernel, image: MappedImage) -> None:
 
 def _targets(k: Kernel, image: MappedImage) -> Iterator[tuple[str, int]]:
     """The functions to patch, and the addresses of the stubs that stand for them."""
-    native = {name for module in STATELESS for name in exports_of(module)} | NATIVE_AS_GOOD | IMAGE_FIRST
-    native |= set(exports_of(spinlock)) - {"queued_spin_lock_slowpath"}
     for name, (exported, function) in exports_of(internal).items():
         if image.get(name) is not None:
             yield name, k.symbols.add_function(Export(exported.name, exported.gpl), function).address
-    for name in k.symbols.functions():
-        if name not in native and name not in SAME_AS and image.get(name) is not None:
+    for name, (exported, _) in k.symbols.functions().items():
+        own = exported.native or exported.image_first or name in SAME_AS
+        if not own and image.get(name) is not None:
             yield name, k.symbols.address(name)
     for name, other in SAME_AS.items():
         if image.get(name) is not None:

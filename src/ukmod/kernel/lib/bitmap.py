@@ -52,7 +52,7 @@ def _andnot(a: int, b: int) -> int:
 
 
 def _binary(name: str, operation: Callable[[int, int], int]) -> Callable[..., Any]:
-    @export(name)
+    @export(name, native=True)
     def apply(k: Kernel, dst: Ptr, a: Ptr, b: Ptr, bits: UInt) -> Bool:
         """``bool __bitmap_OP(unsigned long *dst, const unsigned long *, const unsigned long *, uint)``."""
         value = operation(load(k, a, bits), load(k, b, bits))
@@ -63,7 +63,7 @@ def _binary(name: str, operation: Callable[[int, int], int]) -> Callable[..., An
 
 
 def _binary_words(name: str, operation: Callable[[int, int], int]) -> Callable[..., Any]:
-    @export(name)
+    @export(name, native=True)
     def apply(k: Kernel, dst: Ptr, a: Ptr, b: Ptr, bits: UInt) -> None:
         """``void __bitmap_OP(unsigned long *dst, const unsigned long *, const unsigned long *, uint)``."""
         store(k, dst, bits, operation(load_words(k, a, bits), load_words(k, b, bits)))
@@ -78,7 +78,7 @@ bitmap_andnot = _binary("__bitmap_andnot", _andnot)
 
 
 def _test(name: str, holds: Callable[[int, int], bool]) -> Callable[..., Any]:
-    @export(name)
+    @export(name, native=True)
     def test(k: Kernel, a: Ptr, b: Ptr, bits: UInt) -> Bool:
         """``bool __bitmap_TEST(const unsigned long *, const unsigned long *, unsigned int bits)``."""
         return holds(load(k, a, bits), load(k, b, bits))
@@ -91,45 +91,45 @@ bitmap_intersects = _test("__bitmap_intersects", lambda a, b: bool(a & b))
 bitmap_subset = _test("__bitmap_subset", lambda a, b: not a & ~b)
 
 
-@export("__bitmap_complement")
+@export("__bitmap_complement", native=True)
 def bitmap_complement(k: Kernel, dst: Ptr, src: Ptr, bits: UInt) -> None:
     """``void __bitmap_complement(unsigned long *dst, const unsigned long *src, unsigned int bits)``."""
     store(k, dst, bits, ~load_words(k, src, bits))
 
 
-@export("__bitmap_replace")
+@export("__bitmap_replace", native=True)
 def bitmap_replace(k: Kernel, dst: Ptr, old: Ptr, new: Ptr, mask: Ptr, bits: UInt) -> None:
     """``void __bitmap_replace(dst, old, new, mask, unsigned int nbits)``: new bits where the mask has any."""
     chosen = load_words(k, mask, bits)
     store(k, dst, bits, load_words(k, old, bits) & ~chosen | load_words(k, new, bits) & chosen)
 
 
-@export("__bitmap_shift_right")
+@export("__bitmap_shift_right", native=True)
 def bitmap_shift_right(k: Kernel, dst: Ptr, src: Ptr, shift: UInt, bits: UInt) -> None:
     """``void __bitmap_shift_right(dst, src, unsigned shift, unsigned nbits)``."""
     store(k, dst, bits, load(k, src, bits) >> shift)
 
 
-@export("__bitmap_shift_left")
+@export("__bitmap_shift_left", native=True)
 def bitmap_shift_left(k: Kernel, dst: Ptr, src: Ptr, shift: UInt, bits: UInt) -> None:
     """``void __bitmap_shift_left(dst, src, unsigned shift, unsigned nbits)``."""
     store(k, dst, bits, load_words(k, src, bits) << shift)
 
 
-@export("bitmap_cut")
+@export("bitmap_cut", native=True)
 def bitmap_cut(k: Kernel, dst: Ptr, src: Ptr, first: UInt, cut: UInt, bits: UInt) -> None:
     """``void bitmap_cut(dst, src, unsigned first, unsigned cut, unsigned nbits)``: close a gap."""
     value = load_words(k, src, bits)
     store(k, dst, bits, value & ((1 << first) - 1) | value >> (first + cut) << first)
 
 
-@export("__bitmap_weight")
+@export("__bitmap_weight", native=True)
 def bitmap_weight(k: Kernel, bitmap: Ptr, bits: UInt) -> UInt:
     """``unsigned int __bitmap_weight(const unsigned long *bitmap, unsigned int bits)``."""
     return load(k, bitmap, bits).bit_count()
 
 
-@export("__bitmap_weight_and")
+@export("__bitmap_weight_and", native=True)
 def bitmap_weight_and(k: Kernel, a: Ptr, b: Ptr, bits: UInt) -> UInt:
     """``unsigned int __bitmap_weight_and(const unsigned long *, const unsigned long *, unsigned bits)``."""
     return (load(k, a, bits) & load(k, b, bits)).bit_count()
@@ -143,13 +143,13 @@ def _change(k: Kernel, bitmap: int, start: int, length: int, *, to: bool) -> Non
     k.memory.set_uint(bitmap, value | mask if to else value & ~mask, _size(end))
 
 
-@export("__bitmap_set")
+@export("__bitmap_set", native=True)
 def bitmap_set(k: Kernel, bitmap: Ptr, start: UInt, length: Int) -> None:
     """``void __bitmap_set(unsigned long *map, unsigned int start, int len)``."""
     _change(k, bitmap, start, length, to=True)
 
 
-@export("__bitmap_clear")
+@export("__bitmap_clear", native=True)
 def bitmap_clear(k: Kernel, bitmap: Ptr, start: UInt, length: Int) -> None:
     """``void __bitmap_clear(unsigned long *map, unsigned int start, int len)``."""
     _change(k, bitmap, start, length, to=False)
@@ -165,56 +165,56 @@ def first_set(value: int, limit: int, start: int = 0) -> int:
     return min(found, limit)
 
 
-@export("_find_first_bit")
+@export("_find_first_bit", native=True)
 def find_first_bit(k: Kernel, bitmap: Ptr, size: ULong) -> ULong:
     """``unsigned long _find_first_bit(const unsigned long *addr, unsigned long size)``: ``size`` if none."""
     return first_set(load(k, bitmap, size), size)
 
 
-@export("_find_first_and_bit")
+@export("_find_first_and_bit", native=True)
 def find_first_and_bit(k: Kernel, a: Ptr, b: Ptr, size: ULong) -> ULong:
     """``unsigned long _find_first_and_bit(addr1, addr2, unsigned long size)``."""
     return first_set(load(k, a, size) & load(k, b, size), size)
 
 
-@export("_find_first_zero_bit", "_find_first_zero_bit_le")
+@export("_find_first_zero_bit", "_find_first_zero_bit_le", native=True)
 def find_first_zero_bit(k: Kernel, bitmap: Ptr, size: ULong) -> ULong:
     """``unsigned long _find_first_zero_bit(const unsigned long *addr, unsigned long size)``."""
     return first_set(~load(k, bitmap, size), size)
 
 
-@export("_find_next_bit", "_find_next_bit_le")
+@export("_find_next_bit", "_find_next_bit_le", native=True)
 def find_next_bit(k: Kernel, bitmap: Ptr, size: ULong, start: ULong) -> ULong:
     """``unsigned long _find_next_bit(addr, unsigned long nbits, unsigned long start)``."""
     return size if start >= size else first_set(load(k, bitmap, size), size, start)
 
 
-@export("_find_next_zero_bit", "_find_next_zero_bit_le")
+@export("_find_next_zero_bit", "_find_next_zero_bit_le", native=True)
 def find_next_zero_bit(k: Kernel, bitmap: Ptr, size: ULong, start: ULong) -> ULong:
     """``unsigned long _find_next_zero_bit(addr, unsigned long nbits, unsigned long start)``."""
     return size if start >= size else first_set(~load(k, bitmap, size), size, start)
 
 
-@export("_find_next_and_bit")
+@export("_find_next_and_bit", native=True)
 def find_next_and_bit(k: Kernel, a: Ptr, b: Ptr, size: ULong, start: ULong) -> ULong:
     """``unsigned long _find_next_and_bit(addr1, addr2, unsigned long nbits, unsigned long start)``."""
     return size if start >= size else first_set(load(k, a, size) & load(k, b, size), size, start)
 
 
-@export("_find_next_andnot_bit")
+@export("_find_next_andnot_bit", native=True)
 def find_next_andnot_bit(k: Kernel, a: Ptr, b: Ptr, size: ULong, start: ULong) -> ULong:
     """``unsigned long _find_next_andnot_bit(addr1, addr2, unsigned long nbits, unsigned long start)``."""
     return size if start >= size else first_set(load(k, a, size) & ~load(k, b, size), size, start)
 
 
-@export("_find_last_bit")
+@export("_find_last_bit", native=True)
 def find_last_bit(k: Kernel, bitmap: Ptr, size: ULong) -> ULong:
     """``unsigned long _find_last_bit(const unsigned long *addr, unsigned long size)``: ``size`` if none."""
     value = load(k, bitmap, size)
     return value.bit_length() - 1 if value else size
 
 
-@export()
+@export(native=True)
 def find_next_clump8(k: Kernel, clump: Ptr, bitmap: Ptr, size: ULong, offset: ULong) -> ULong:
     """``unsigned long find_next_clump8(unsigned long *clump, addr, unsigned long size, offset)``."""
     found = find_next_bit(k, bitmap, size, offset)
@@ -225,7 +225,7 @@ def find_next_clump8(k: Kernel, clump: Ptr, bitmap: Ptr, size: ULong, offset: UL
     return found
 
 
-@export()
+@export(native=True)
 def bitmap_find_next_zero_area_off(
     k: Kernel, bitmap: Ptr, size: ULong, start: ULong, count: UInt, align_mask: ULong, align_offset: ULong
 ) -> ULong:
@@ -248,7 +248,7 @@ def _region(value: int, bits: int, position: int, order: int) -> bool:
     return position + length <= bits and not value >> position & ((1 << length) - 1)
 
 
-@export()
+@export(native=True)
 def bitmap_find_free_region(k: Kernel, bitmap: Ptr, bits: UInt, order: Int) -> Int:
     """``int bitmap_find_free_region(unsigned long *, unsigned int bits, int order)``: taken, or -ENOMEM."""
     value = load(k, bitmap, bits)
@@ -259,7 +259,7 @@ def bitmap_find_free_region(k: Kernel, bitmap: Ptr, bits: UInt, order: Int) -> I
     return -ENOMEM
 
 
-@export()
+@export(native=True)
 def bitmap_allocate_region(k: Kernel, bitmap: Ptr, position: UInt, order: Int) -> Int:
     """``int bitmap_allocate_region(unsigned long *bitmap, unsigned int pos, int order)``: 0 or -EBUSY."""
     bits = position + (1 << (order & 31))
@@ -269,7 +269,7 @@ def bitmap_allocate_region(k: Kernel, bitmap: Ptr, position: UInt, order: Int) -
     return 0
 
 
-@export()
+@export(native=True)
 def bitmap_release_region(k: Kernel, bitmap: Ptr, position: UInt, order: Int) -> None:
     """``void bitmap_release_region(unsigned long *bitmap, unsigned int pos, int order)``."""
     _change(k, bitmap, position, 1 << (order & 31), to=False)
@@ -278,13 +278,13 @@ def bitmap_release_region(k: Kernel, bitmap: Ptr, position: UInt, order: Int) ->
 # -- memory, arrays, text ---------------------------------------------------------------------------------
 
 
-@export("bitmap_alloc", "bitmap_alloc_node")
+@export("bitmap_alloc", "bitmap_alloc_node", native=True)
 def bitmap_alloc(k: Kernel, bits: UInt, gfp: GfpT) -> Ptr:
     """``unsigned long *bitmap_alloc(unsigned int nbits, gfp_t flags)``."""
     return k.slab.kmalloc(_size(bits), gfp)
 
 
-@export("bitmap_zalloc", "bitmap_zalloc_node")
+@export("bitmap_zalloc", "bitmap_zalloc_node", native=True)
 def bitmap_zalloc(k: Kernel, bits: UInt, gfp: GfpT) -> Ptr:
     """``unsigned long *bitmap_zalloc(unsigned int nbits, gfp_t flags)``."""
     address = k.slab.kmalloc(_size(bits), gfp | _GFP_ZERO)
@@ -293,27 +293,27 @@ def bitmap_zalloc(k: Kernel, bits: UInt, gfp: GfpT) -> Ptr:
     return address
 
 
-@export()
+@export(native=True)
 def bitmap_free(k: Kernel, bitmap: Ptr) -> None:
     """``void bitmap_free(const unsigned long *bitmap)``."""
     k.slab.kfree(bitmap)
 
 
-@export("bitmap_from_arr32", "bitmap_from_arr64")
+@export("bitmap_from_arr32", "bitmap_from_arr64", native=True)
 def bitmap_from_array(k: Kernel, bitmap: Ptr, words: Ptr, bits: UInt) -> None:
     """``void bitmap_from_arr32(unsigned long *bitmap, const u32 *buf, unsigned int nbits)``."""
     value = k.memory.uint(words, -(-bits // 32) * 4) if bits else 0
     store(k, bitmap, bits, value & ((1 << bits) - 1))
 
 
-@export("bitmap_to_arr32")
+@export("bitmap_to_arr32", native=True)
 def bitmap_to_array(k: Kernel, words: Ptr, bitmap: Ptr, bits: UInt) -> None:
     """``void bitmap_to_arr32(u32 *buf, const unsigned long *bitmap, unsigned int nbits)``."""
     if bits:
         k.memory.set_uint(words, load(k, bitmap, bits), -(-bits // 32) * 4)
 
 
-@export()
+@export(native=True)
 def bitmap_print_to_pagebuf(k: Kernel, as_list: Bool, buffer: Ptr, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_print_to_pagebuf(bool list, char *buf, const unsigned long *maskp, int nmaskbits)``."""
     bits = max(bits, 0)
@@ -323,7 +323,7 @@ def bitmap_print_to_pagebuf(k: Kernel, as_list: Bool, buffer: Ptr, bitmap: Ptr, 
     return min(len(text), room - 1)
 
 
-@export()
+@export(native=True)
 def bitmap_parselist(k: Kernel, text: CStr, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_parselist(const char *buf, unsigned long *, int nmaskbits)``: 0 or a negative errno.
 
@@ -354,13 +354,13 @@ def _parse(k: Kernel, text: bytes, bitmap: int, bits: int) -> int:
     return 0
 
 
-@export()
+@export(native=True)
 def bitmap_parse(k: Kernel, start: Ptr, count: UInt, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_parse(const char *start, unsigned int buflen, unsigned long *maskp, int nmaskbits)``."""
     return _parse(k, k.memory.cstring(start, count), bitmap, bits)
 
 
-@export()
+@export(native=True)
 def bitmap_parse_user(k: Kernel, start: Ptr, count: UInt, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_parse_user(const char __user *ubuf, unsigned int ulen, maskp, int nmaskbits)``."""
     text = user_string(k, start, count)
@@ -370,14 +370,14 @@ def bitmap_parse_user(k: Kernel, start: Ptr, count: UInt, bitmap: Ptr, bits: Int
 # -- counting bits ----------------------------------------------------------------------------------------
 
 
-@export("__sw_hweight32", "__sw_hweight16", "__sw_hweight8")
+@export("__sw_hweight32", "__sw_hweight16", "__sw_hweight8", native=True)
 def hweight32(k: Kernel, word: UInt) -> UInt:
     """``unsigned int __sw_hweight32(unsigned int w)``."""
     del k
     return word.bit_count()
 
 
-@export("__sw_hweight64")
+@export("__sw_hweight64", native=True)
 def hweight64(k: Kernel, word: ULong) -> ULong:
     """``unsigned long __sw_hweight64(__u64 w)``."""
     del k

@@ -97,7 +97,7 @@ def parse_memory(text: bytes) -> tuple[int, int]:
     return value, end
 
 
-@export()
+@export(native=True)
 def memparse(k: Kernel, text: Ptr, end: Ptr) -> ULongLong:
     """``unsigned long long memparse(const char *ptr, char **retptr)``."""
     value, length = parse_memory(k.memory.cstring(text))
@@ -145,7 +145,7 @@ def parse_option(text: bytes) -> Option:
             return Option(number, Found.LAST, length)
 
 
-@export()
+@export(native=True)
 def get_option(k: Kernel, at: Ptr, result: Ptr) -> Int:
     """``int get_option(char **str, int *pint)``: 0 no number, 1 the last, 2 a comma follows, 3 a range."""
     memory = k.memory
@@ -196,7 +196,7 @@ def parse_options(text: bytes, room: int | None) -> Options:
     return Options(stored, count, at)
 
 
-@export()
+@export(native=True)
 def get_options(k: Kernel, text: Ptr, room: Int, ints: Ptr) -> Ptr:
     """``char *get_options(const char *str, int nints, int *ints)``: ``ints[0]`` is how many there are."""
     options = parse_options(k.memory.cstring(text), room - 1 if room else None)
@@ -206,7 +206,7 @@ def get_options(k: Kernel, text: Ptr, room: Int, ints: Ptr) -> Ptr:
     return text + options.end
 
 
-@export("next_arg")
+@export("next_arg", native=True)
 def next_arg_export(k: Kernel, line: Ptr, name: Ptr, value: Ptr) -> Ptr:
     """``char *next_arg(char *args, char **param, char **val)``: cuts the line up in place."""
     cuts = _cut(k.memory.cstring(line))

@@ -46,7 +46,7 @@ def _column(row_size: int, group: int) -> int:
     return row_size * 2 + row_size // group + 1
 
 
-@export()
+@export(native=True)
 def hex_dump_to_buffer(
     k: Kernel, buf: Ptr, size: SizeT, row_size: Int, group: Int, line: Ptr, room: SizeT, ascii_column: Bool
 ) -> Int:
@@ -60,7 +60,7 @@ def hex_dump_to_buffer(
     return len(text)
 
 
-@export()
+@export(native=True)
 def print_hex_dump(
     k: Kernel,
     level: CStr,
@@ -90,14 +90,14 @@ def from_hex_digit(letter: int) -> int:
     return at if at >= 0 else -1
 
 
-@export()
+@export(native=True)
 def hex_to_bin(k: Kernel, letter: UChar) -> Int:
     """``int hex_to_bin(unsigned char ch)``: -1 if it is no digit."""
     del k
     return from_hex_digit(letter)
 
 
-@export()
+@export(native=True)
 def hex2bin(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Int:
     """``int hex2bin(u8 *dst, const char *src, size_t count)``: 0 or -EINVAL; what came before is stored."""
     for index in range(count):
@@ -111,7 +111,7 @@ def hex2bin(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def bin2hex(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Ptr:
     """``char *bin2hex(char *dst, const void *src, size_t count)``: the end of what was stored."""
     text = k.memory.read(src, count).hex().encode()

@@ -63,7 +63,7 @@ class Fifo:
         return self._memory.read(base + index * size, size)
 
 
-@export("__kfifo_alloc")
+@export("__kfifo_alloc", native=True)
 def kfifo_alloc(k: Kernel, fifo: Ptr, size: UInt, esize: SizeT, gfp: GfpT) -> Int:
     """``int __kfifo_alloc(struct __kfifo *fifo, unsigned int size, size_t esize, gfp_t gfp_mask)``."""
     ring = Fifo(k, fifo)
@@ -78,7 +78,7 @@ def kfifo_alloc(k: Kernel, fifo: Ptr, size: UInt, esize: SizeT, gfp: GfpT) -> In
     return 0
 
 
-@export("__kfifo_init")
+@export("__kfifo_init", native=True)
 def kfifo_init(k: Kernel, fifo: Ptr, buffer: Ptr, size: UInt, esize: SizeT) -> Int:
     """``int __kfifo_init(struct __kfifo *fifo, void *buffer, unsigned int size, size_t esize)``."""
     count = size // esize
@@ -88,7 +88,7 @@ def kfifo_init(k: Kernel, fifo: Ptr, buffer: Ptr, size: UInt, esize: SizeT) -> I
     return 0 if room >= 2 else -EINVAL
 
 
-@export("__kfifo_free")
+@export("__kfifo_free", native=True)
 def kfifo_free(k: Kernel, fifo: Ptr) -> None:
     """``void __kfifo_free(struct __kfifo *fifo)``."""
     ring = Fifo(k, fifo)
@@ -96,19 +96,19 @@ def kfifo_free(k: Kernel, fifo: Ptr) -> None:
     ring.set(**{"in": 0, "out": 0, "esize": 0, "data": 0, "mask": 0})
 
 
-@export("__kfifo_in")
+@export("__kfifo_in", native=True)
 def kfifo_in(k: Kernel, fifo: Ptr, source: Ptr, count: UInt) -> UInt:
     """``unsigned int __kfifo_in(struct __kfifo *fifo, const void *buf, unsigned int len)``."""
     return Fifo(k, fifo).put(source, count)
 
 
-@export("__kfifo_out_peek")
+@export("__kfifo_out_peek", native=True)
 def kfifo_out_peek(k: Kernel, fifo: Ptr, target: Ptr, count: UInt) -> UInt:
     """``unsigned int __kfifo_out_peek(struct __kfifo *fifo, void *buf, unsigned int len)``."""
     return Fifo(k, fifo).peek(target, count)
 
 
-@export("__kfifo_out")
+@export("__kfifo_out", native=True)
 def kfifo_out(k: Kernel, fifo: Ptr, target: Ptr, count: UInt) -> UInt:
     """``unsigned int __kfifo_out(struct __kfifo *fifo, void *buf, unsigned int len)``."""
     ring = Fifo(k, fifo)

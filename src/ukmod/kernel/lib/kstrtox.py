@@ -107,7 +107,7 @@ def kstrto(k: Kernel, text: bytes, base: int, result: int, kind: IntType) -> int
 
 
 def _kstrto(*names: str, kind: IntType) -> Callable[..., Any]:
-    @export(*names)
+    @export(*names, native=True)
     def convert(k: Kernel, text: Ptr, base: UInt, result: Ptr) -> Int:
         """``int kstrtoX(const char *s, unsigned int base, X *res)``: 0, -EINVAL or -ERANGE."""
         return kstrto(k, k.memory.cstring(text), base, result, kind)
@@ -118,7 +118,7 @@ def _kstrto(*names: str, kind: IntType) -> Callable[..., Any]:
 def _from_user(name: str, kind: IntType) -> Callable[..., Any]:
     room = 1 + 8 * kind.size + 1
 
-    @export(name)
+    @export(name, native=True)
     def convert(k: Kernel, text: Ptr, count: SizeT, base: UInt, result: Ptr) -> Int:
         """``int kstrtoX_from_user(const char __user *s, size_t count, unsigned int base, X *res)``."""
         given = user_string(k, text, min(count, room))
@@ -147,7 +147,7 @@ kstrtou8_from_user = _from_user("kstrtou8_from_user", U8)
 kstrtos8_from_user = _from_user("kstrtos8_from_user", S8)
 
 
-@export()
+@export(native=True)
 def kstrtobool(k: Kernel, text: Ptr, result: Ptr) -> Int:
     """``int kstrtobool(const char *s, bool *res)``: 0 or -EINVAL."""
     try:
@@ -160,7 +160,7 @@ def kstrtobool(k: Kernel, text: Ptr, result: Ptr) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def kstrtobool_from_user(k: Kernel, text: Ptr, count: SizeT, result: Ptr) -> Int:
     """``int kstrtobool_from_user(const char __user *s, size_t count, bool *res)``."""
     if (given := user_string(k, text, min(count, 3))) is None:
@@ -183,13 +183,13 @@ def simple_number(k: Kernel, text: int, end: int, base: int, *, signed: bool = F
     return -value if negative else value
 
 
-@export("simple_strtoul", "simple_strtoull")
+@export("simple_strtoul", "simple_strtoull", native=True)
 def simple_strtoul(k: Kernel, text: Ptr, end: Ptr, base: UInt) -> ULong:
     """``unsigned long simple_strtoul(const char *cp, char **endp, unsigned int base)``."""
     return simple_number(k, text, end, base)
 
 
-@export("simple_strtol", "simple_strtoll")
+@export("simple_strtol", "simple_strtoll", native=True)
 def simple_strtol(k: Kernel, text: Ptr, end: Ptr, base: UInt) -> Long:
     """``long simple_strtol(const char *cp, char **endp, unsigned int base)``."""
     return simple_number(k, text, end, base, signed=True)

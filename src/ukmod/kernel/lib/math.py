@@ -14,42 +14,42 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 
-@export("int_sqrt", "int_sqrt64")
+@export("int_sqrt", "int_sqrt64", native=True)
 def int_sqrt(k: Kernel, value: ULong) -> ULong:
     """``unsigned long int_sqrt(unsigned long x)``: rounded down."""
     del k
     return math.isqrt(value)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def int_pow(k: Kernel, base: ULong, exponent: UInt) -> ULong:
     """``u64 int_pow(u64 base, unsigned int exp)``."""
     del k
     return pow(base, exponent, 1 << 64)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def gcd(k: Kernel, a: ULong, b: ULong) -> ULong:
     """``unsigned long gcd(unsigned long a, unsigned long b)``."""
     del k
     return math.gcd(a, b)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def lcm(k: Kernel, a: ULong, b: ULong) -> ULong:
     """``unsigned long lcm(unsigned long a, unsigned long b)``: 0 if one is 0."""
     del k
     return math.lcm(a, b)
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def lcm_not_zero(k: Kernel, a: ULong, b: ULong) -> ULong:
     """``unsigned long lcm_not_zero(unsigned long a, unsigned long b)``: the other if one is 0."""
     del k
     return math.lcm(a, b) or b or a
 
 
-@export()
+@export(native=True)
 def iter_div_u64_rem(k: Kernel, dividend: ULong, divisor: UInt, remainder: Ptr) -> UInt:
     """``u32 iter_div_u64_rem(u64 dividend, u32 divisor, u64 *remainder)``."""
     if not divisor:
@@ -59,7 +59,7 @@ def iter_div_u64_rem(k: Kernel, dividend: ULong, divisor: UInt, remainder: Ptr) 
     return quotient
 
 
-@export()
+@export(native=True)
 def mul_u64_u64_div_u64(k: Kernel, a: ULong, b: ULong, divisor: ULong) -> ULong:
     """``u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)``: the product has 128 bits."""
     if not divisor:
@@ -67,7 +67,7 @@ def mul_u64_u64_div_u64(k: Kernel, a: ULong, b: ULong, divisor: ULong) -> ULong:
     return a * b // divisor
 
 
-@export()
+@export(native=True)
 def rational_best_approximation(
     k: Kernel, numerator: ULong, denominator: ULong, most_n: ULong, most_d: ULong, best_n: Ptr, best_d: Ptr
 ) -> None:
@@ -97,7 +97,7 @@ def best_rational(numerator: int, denominator: int, most_n: int, most_d: int) ->
     return n1, d1
 
 
-@export()
+@export(native=True)
 def reciprocal_value(k: Kernel, divisor: UInt) -> ULong:
     """``struct reciprocal_value reciprocal_value(u32 d)``: eight bytes: m, then sh1 and sh2."""
     if not divisor:
@@ -107,7 +107,7 @@ def reciprocal_value(k: Kernel, divisor: UInt) -> ULong:
     return magic | min(length, 1) << 32 | max(length - 1, 0) << 40
 
 
-@export("__clzdi2")
+@export("__clzdi2", native=True)
 def count_leading_zeros(k: Kernel, value: Long) -> UInt:
     """``int __clzdi2(u64 val)``."""
     del k

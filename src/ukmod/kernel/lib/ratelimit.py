@@ -47,13 +47,13 @@ class RateLimit:
             self._k.printk(text, level)
 
 
-@export("__printk_ratelimit")
+@export("__printk_ratelimit", native=True)
 def printk_ratelimit(k: Kernel, function: CStr) -> Int:
     """``int __printk_ratelimit(const char *func)``: 1 if the caller may print; all share one limit."""
     return k.lib.printk_limit.allow(function.decode("utf-8", "replace"))
 
 
-@export("___ratelimit")
+@export("___ratelimit", native=True)
 def ratelimit(k: Kernel, state: Ptr, function: CStr) -> Int:
     """``int ___ratelimit(struct ratelimit_state *rs, const char *func)``: 1 if the caller may print."""
     memory, jiffies = k.memory, k.clock.jiffies

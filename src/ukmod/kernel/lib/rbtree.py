@@ -204,25 +204,25 @@ class Tree:
         return node
 
 
-@export()
+@export(native=True)
 def rb_insert_color(k: Kernel, node: Ptr, root: Ptr) -> None:
     """``void rb_insert_color(struct rb_node *node, struct rb_root *root)``."""
     Tree(k.memory, root).insert_color(node)
 
 
-@export()
+@export(native=True)
 def rb_erase(k: Kernel, node: Ptr, root: Ptr) -> None:
     """``void rb_erase(struct rb_node *node, struct rb_root *root)``."""
     Tree(k.memory, root).erase(node)
 
 
-@export("__rb_insert_augmented")
+@export("__rb_insert_augmented", native=True)
 def rb_insert_augmented(k: Kernel, node: Ptr, root: Ptr, rotate: Ptr) -> None:
     """``void __rb_insert_augmented(node, root, void (*augment_rotate)(old, new))``."""
     Tree(k.memory, root, lambda old, new: _call(k, rotate, old, new)).insert_color(node)
 
 
-@export("__rb_erase_color")
+@export("__rb_erase_color", native=True)
 def rb_erase_color(k: Kernel, parent: Ptr, root: Ptr, rotate: Ptr) -> None:
     """``void __rb_erase_color(parent, root, void (*augment_rotate)(old, new))``."""
     Tree(k.memory, root, lambda old, new: _call(k, rotate, old, new)).erase_color(parent)
@@ -232,37 +232,37 @@ def _call(k: Kernel, function: int, old: int, new: int) -> None:
     k.cpu.call(function, old, new)
 
 
-@export()
+@export(native=True)
 def rb_first(k: Kernel, root: Ptr) -> Ptr:
     """``struct rb_node *rb_first(const struct rb_root *)``."""
     return Tree(k.memory, root).end(LEFT)
 
 
-@export()
+@export(native=True)
 def rb_last(k: Kernel, root: Ptr) -> Ptr:
     """``struct rb_node *rb_last(const struct rb_root *)``."""
     return Tree(k.memory, root).end(RIGHT)
 
 
-@export()
+@export(native=True)
 def rb_next(k: Kernel, node: Ptr) -> Ptr:
     """``struct rb_node *rb_next(const struct rb_node *)``."""
     return Tree(k.memory, 0).neighbour(node, RIGHT)
 
 
-@export()
+@export(native=True)
 def rb_prev(k: Kernel, node: Ptr) -> Ptr:
     """``struct rb_node *rb_prev(const struct rb_node *)``."""
     return Tree(k.memory, 0).neighbour(node, LEFT)
 
 
-@export()
+@export(native=True)
 def rb_first_postorder(k: Kernel, root: Ptr) -> Ptr:
     """``struct rb_node *rb_first_postorder(const struct rb_root *)``."""
     return Tree(k.memory, root).deepest(k.memory.u64(root))
 
 
-@export()
+@export(native=True)
 def rb_next_postorder(k: Kernel, node: Ptr) -> Ptr:
     """``struct rb_node *rb_next_postorder(const struct rb_node *)``: children before parents."""
     if not node:
@@ -274,7 +274,7 @@ def rb_next_postorder(k: Kernel, node: Ptr) -> Ptr:
     return parent
 
 
-@export("rb_replace_node", "rb_replace_node_rcu")
+@export("rb_replace_node", "rb_replace_node_rcu", native=True)
 def rb_replace_node(k: Kernel, victim: Ptr, new: Ptr, root: Ptr) -> None:
     """``void rb_replace_node(struct rb_node *victim, struct rb_node *new, struct rb_root *root)``."""
     memory, tree = k.memory, Tree(k.memory, root)

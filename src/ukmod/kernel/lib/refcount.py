@@ -24,7 +24,7 @@ _EVENTS = {
 """enum refcount_saturation_type: the line of lib/refcount.c that warns, and its words."""
 
 
-@export()
+@export(native=True)
 def refcount_warn_saturate(k: Kernel, count: Ptr, event: Int) -> None:
     """``void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t)``."""
     k.memory.set_u32(count, REFCOUNT_SATURATED)
@@ -32,7 +32,7 @@ def refcount_warn_saturate(k: Kernel, count: Ptr, event: Int) -> None:
     warn_once(k, Site("lib/refcount.c", line, "refcount_warn_saturate"), f"refcount_t: {words}.\n")
 
 
-@export()
+@export(native=True)
 def refcount_dec_if_one(k: Kernel, count: Ptr) -> Bool:
     """``bool refcount_dec_if_one(refcount_t *r)``: whether it was 1 and now is 0."""
     if k.memory.u32(count) != 1:
@@ -41,7 +41,7 @@ def refcount_dec_if_one(k: Kernel, count: Ptr) -> Bool:
     return True
 
 
-@export()
+@export(native=True)
 def refcount_dec_not_one(k: Kernel, count: Ptr) -> Bool:
     """``bool refcount_dec_not_one(refcount_t *r)``: decrement unless it is 1."""
     value = k.memory.u32(count)

@@ -51,13 +51,13 @@ def _swapper(
     return exchange
 
 
-@export()
+@export(native=True)
 def sort_r(k: Kernel, base: Ptr, count: SizeT, size: SizeT, compare: Ptr, swap: Ptr, private: Ptr) -> None:
     """``void sort_r(void *base, size_t num, size_t size, cmp_r_func_t, swap_r_func_t, const void *priv)``."""
     _sort(k, base, count, size, compare, swap, (private,))
 
 
-@export()
+@export(native=True)
 def sort(k: Kernel, base: Ptr, count: SizeT, size: SizeT, compare: Ptr, swap: Ptr) -> None:
     """``void sort(void *base, size_t num, size_t size, cmp_func_t cmp_func, swap_func_t swap_func)``."""
     _sort(k, base, count, size, compare, swap, ())
@@ -72,7 +72,7 @@ def _sort(
     _heapsort(order, _swapper(k, base, size, swap, extra), count)
 
 
-@export()
+@export(native=True)
 def bsearch(k: Kernel, key: Ptr, base: Ptr, count: SizeT, size: SizeT, compare: Ptr) -> Ptr:
     """``void *bsearch(const void *key, const void *base, size_t num, size_t size, cmp_func_t cmp)``."""
     while count:
@@ -87,7 +87,7 @@ def bsearch(k: Kernel, key: Ptr, base: Ptr, count: SizeT, size: SizeT, compare: 
     return 0
 
 
-@export()
+@export(native=True)
 def list_sort(k: Kernel, private: Ptr, head: Ptr, compare: Ptr) -> None:
     """``void list_sort(void *priv, struct list_head *head, list_cmp_func_t cmp)``: stable."""
 

@@ -175,13 +175,13 @@ class _Scan:
         self.count += 1
 
 
-@export()
+@export(native=True)
 def sscanf(k: Kernel, text: CStr, fmt: CStr, args: VarArgs) -> Int:
     """``int sscanf(const char *buf, const char *fmt, ...)``: how many conversions were stored."""
     return _Scan(k, text, fmt, args).run()
 
 
-@export()
+@export(native=True)
 def vsscanf(k: Kernel, text: CStr, fmt: CStr, args: Ptr) -> Int:
     """``int vsscanf(const char *buf, const char *fmt, va_list args)``."""
     return _Scan(k, text, fmt, VaList(k.memory, args)).run()

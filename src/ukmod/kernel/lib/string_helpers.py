@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 
-@export()
+@export(native=True)
 def skip_spaces(k: Kernel, text: Ptr) -> Ptr:
     """``char *skip_spaces(const char *str)``."""
     given = k.memory.cstring(text)
     return text + len(given) - len(given.lstrip(SPACES))
 
 
-@export()
+@export(native=True)
 def strim(k: Kernel, text: Ptr) -> Ptr:
     """``char *strim(char *s)``: the end is cut in place, the start is the result."""
     given = k.memory.cstring(text)
@@ -38,7 +38,7 @@ def streq(a: bytes, b: bytes) -> bool:
     return a == b or a == b + b"\n" or b == a + b"\n"
 
 
-@export()
+@export(native=True)
 def sysfs_streq(k: Kernel, a: CStr, b: CStr) -> Bool:
     """``bool sysfs_streq(const char *s1, const char *s2)``."""
     del k
@@ -55,19 +55,19 @@ def _match(k: Kernel, array: int, count: int, same: Callable[[bytes], bool]) -> 
     return -EINVAL
 
 
-@export()
+@export(native=True)
 def match_string(k: Kernel, array: Ptr, count: SizeT, wanted: CStr) -> Int:
     """``int match_string(const char * const *, size_t n, const char *)``: its index or -EINVAL."""
     return _match(k, array, count, lambda item: item == wanted)
 
 
-@export("__sysfs_match_string")
+@export("__sysfs_match_string", native=True)
 def sysfs_match_string(k: Kernel, array: Ptr, count: SizeT, wanted: CStr) -> Int:
     """``int __sysfs_match_string(const char * const *array, size_t n, const char *str)``."""
     return _match(k, array, count, lambda item: streq(item, wanted))
 
 
-@export()
+@export(native=True)
 def string_escape_mem(k: Kernel, src: Ptr, size: SizeT, dst: Ptr, room: SizeT, flags: UInt, only: Ptr) -> Int:
     """``int string_escape_mem(const char *, size_t isz, char *, size_t osz, unsigned, const char *)``."""
     text = escape(k.memory.read(src, size), flags, k.memory.cstring(only) if only else b"")
@@ -76,7 +76,7 @@ def string_escape_mem(k: Kernel, src: Ptr, size: SizeT, dst: Ptr, room: SizeT, f
     return len(text)
 
 
-@export()
+@export(native=True)
 def string_unescape(k: Kernel, src: Ptr, dst: Ptr, room: SizeT, flags: UInt) -> Int:
     """``int string_unescape(char *src, char *dst, size_t size, unsigned int flags)``: the length stored."""
     text = unescape(k.memory.cstring(src), flags, room)
@@ -109,7 +109,7 @@ STRING_UNITS_NO_SPACE: Final = 1 << 30
 STRING_UNITS_NO_BYTES: Final = 1 << 31
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def string_get_size(k: Kernel, size: ULong, block: ULong, units: UInt, buffer: Ptr, room: Int) -> Int:
     """``int string_get_size(u64 size, u64 blk_size, const enum string_size_units, char *buf, int len)``.
 
@@ -125,7 +125,7 @@ def string_get_size(k: Kernel, size: ULong, block: ULong, units: UInt, buffer: P
     return len(text)
 
 
-@export()
+@export(native=True)
 def fortify_panic(k: Kernel, name: CStr) -> None:
     """``void fortify_panic(const char *name)``: a copy that the compiler's size check caught."""
     k.printk(f"detected buffer overflow in {name.decode('utf-8', 'replace')}\n", 0)

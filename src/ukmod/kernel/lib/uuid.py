@@ -35,26 +35,26 @@ def stamp(random: bytes) -> bytes:
     return bytes(data)
 
 
-@export("generate_random_uuid", "uuid_gen")
+@export("generate_random_uuid", "uuid_gen", native=True)
 def uuid_gen(k: Kernel, uuid: Ptr) -> None:
     """``void uuid_gen(uuid_t *bu)``."""
     k.memory.write(uuid, stamp(k.entropy.bytes(UUID_LENGTH)))
 
 
-@export("generate_random_guid", "guid_gen")
+@export("generate_random_guid", "guid_gen", native=True)
 def guid_gen(k: Kernel, guid: Ptr) -> None:
     """``void guid_gen(guid_t *lu)``."""
     k.memory.write(guid, swap(stamp(k.entropy.bytes(UUID_LENGTH))))
 
 
-@export()
+@export(native=True)
 def uuid_is_valid(k: Kernel, text: CStr) -> Bool:
     """``bool uuid_is_valid(const char *uuid)``."""
     del k
     return parse(text) is not None
 
 
-@export()
+@export(native=True)
 def uuid_parse(k: Kernel, text: CStr, uuid: Ptr) -> Int:
     """``int uuid_parse(const char *uuid, uuid_t *u)``: 0 or -EINVAL."""
     if (data := parse(text)) is None:
@@ -63,7 +63,7 @@ def uuid_parse(k: Kernel, text: CStr, uuid: Ptr) -> Int:
     return 0
 
 
-@export()
+@export(native=True)
 def guid_parse(k: Kernel, text: CStr, guid: Ptr) -> Int:
     """``int guid_parse(const char *uuid, guid_t *u)``: 0 or -EINVAL."""
     if (data := parse(text)) is None:

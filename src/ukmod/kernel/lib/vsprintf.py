@@ -118,37 +118,37 @@ def put_scn(k: Kernel, buffer: int, size: int, text: bytes) -> int:
     return min(length, size - 1) if size else 0
 
 
-@export()
+@export(native=True)
 def snprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: VarArgs) -> Int:
     """``int snprintf(char *buf, size_t size, const char *fmt, ...)``: the length without the limit."""
     return put(k, buf, size, vformat(k, fmt, args))
 
 
-@export()
+@export(native=True)
 def vsnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: Ptr) -> Int:
     """``int vsnprintf(char *buf, size_t size, const char *fmt, va_list args)``."""
     return put(k, buf, size, vformat(k, fmt, VaList(k.memory, args)))
 
 
-@export()
+@export(native=True)
 def scnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: VarArgs) -> Int:
     """``int scnprintf(char *buf, size_t size, const char *fmt, ...)``: the length that was stored."""
     return put_scn(k, buf, size, vformat(k, fmt, args))
 
 
-@export()
+@export(native=True)
 def vscnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: Ptr) -> Int:
     """``int vscnprintf(char *buf, size_t size, const char *fmt, va_list args)``."""
     return put_scn(k, buf, size, vformat(k, fmt, VaList(k.memory, args)))
 
 
-@export()
+@export(native=True)
 def sprintf(k: Kernel, buf: Ptr, fmt: CStr, args: VarArgs) -> Int:
     """``int sprintf(char *buf, const char *fmt, ...)``."""
     return put(k, buf, INT_MAX, vformat(k, fmt, args))
 
 
-@export()
+@export(native=True)
 def vsprintf(k: Kernel, buf: Ptr, fmt: CStr, args: Ptr) -> Int:
     """``int vsprintf(char *buf, const char *fmt, va_list args)``."""
     return put(k, buf, INT_MAX, vformat(k, fmt, VaList(k.memory, args)))
@@ -161,19 +161,19 @@ def _duplicate(k: Kernel, gfp: int, text: bytes) -> int:
     return address
 
 
-@export()
+@export(native=True)
 def kasprintf(k: Kernel, gfp: GfpT, fmt: CStr, args: VarArgs) -> Ptr:
     """``char *kasprintf(gfp_t gfp, const char *fmt, ...)``: in memory that the caller frees with kfree()."""
     return _duplicate(k, gfp, vformat(k, fmt, args))
 
 
-@export()
+@export(native=True)
 def kvasprintf(k: Kernel, gfp: GfpT, fmt: CStr, args: Ptr) -> Ptr:
     """``char *kvasprintf(gfp_t gfp, const char *fmt, va_list ap)``."""
     return _duplicate(k, gfp, vformat(k, fmt, VaList(k.memory, args)))
 
 
-@export()
+@export(native=True)
 def kvasprintf_const(k: Kernel, gfp: GfpT, fmt: Ptr, args: Ptr) -> Ptr:
     """``const char *kvasprintf_const(gfp_t gfp, const char *fmt, va_list ap), freed with kfree_const()``.
 

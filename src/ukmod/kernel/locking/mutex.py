@@ -104,16 +104,16 @@ class Mutexes:
             self._k.sched.wake(following)
 
 
-@export("__mutex_init")
+@export("__mutex_init", native=True)
 def mutex_init(k: Kernel, lock: Ptr, name: Ptr, key: Ptr) -> None:
     """void __mutex_init(struct mutex *, const char *name, struct lock_class_key *)."""
     del name, key
     k.mutexes.init(lock)
 
 
-@export()
+@export(native=True)
 def mutex_is_locked(k: Kernel, lock: Ptr) -> Bool:
-    """Bool mutex_is_locked(struct mutex *)."""
+    """``bool mutex_is_locked(struct mutex *)``."""
     return bool(k.mutexes.owner(lock) & ~FLAGS)
 
 
@@ -125,19 +125,19 @@ def mutex_lock(k: Kernel, lock: Ptr) -> None:
 
 @export("mutex_lock_interruptible", "mutex_lock_interruptible_nested")
 def mutex_lock_interruptible(k: Kernel, lock: Ptr) -> Int:
-    """Int mutex_lock_interruptible(struct mutex *): 0 or -EINTR."""
+    """``int mutex_lock_interruptible(struct mutex *)``: 0 or -EINTR."""
     return k.mutexes.lock(lock, TASK_INTERRUPTIBLE)
 
 
 @export("mutex_lock_killable", "mutex_lock_killable_nested")
 def mutex_lock_killable(k: Kernel, lock: Ptr) -> Int:
-    """Int mutex_lock_killable(struct mutex *): 0 or -EINTR."""
+    """``int mutex_lock_killable(struct mutex *)``: 0 or -EINTR."""
     return k.mutexes.lock(lock, TASK_KILLABLE)
 
 
 @export()
 def mutex_trylock(k: Kernel, lock: Ptr) -> Int:
-    """Int mutex_trylock(struct mutex *): 1 if it was taken."""
+    """``int mutex_trylock(struct mutex *)``: 1 if it was taken."""
     return k.mutexes.trylock(lock)
 
 
@@ -149,7 +149,9 @@ def mutex_unlock(k: Kernel, lock: Ptr) -> None:
 
 @export()
 def atomic_dec_and_mutex_lock(k: Kernel, count: Ptr, lock: Ptr) -> Int:
-    """Int atomic_dec_and_mutex_lock(atomic_t *, struct mutex *): 1, with it held, if the count is 0 now."""
+    """``int atomic_dec_and_mutex_lock(atomic_t *, struct mutex *)``:
+    1, with it held, if the count is 0 now.
+    """
     if k.memory.u32(count) == 1:
         k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)
     left = (k.memory.u32(count) - 1) & 0xFFFF_FFFF

@@ -200,7 +200,7 @@ class RwSemaphores:
             self._wake(sem, only_readers=True)
 
 
-@export("__init_rwsem")
+@export("__init_rwsem", native=True)
 def init_rwsem(k: Kernel, sem: Ptr, name: Ptr, key: Ptr) -> None:
     """void __init_rwsem(struct rw_semaphore *, const char *name, struct lock_class_key *)."""
     del name, key
@@ -215,19 +215,19 @@ def down_read(k: Kernel, sem: Ptr) -> None:
 
 @export()
 def down_read_interruptible(k: Kernel, sem: Ptr) -> Int:
-    """Int down_read_interruptible(struct rw_semaphore *): 0 or -EINTR."""
+    """``int down_read_interruptible(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.read(sem, TASK_INTERRUPTIBLE)
 
 
 @export("down_read_killable", "down_read_killable_nested")
 def down_read_killable(k: Kernel, sem: Ptr) -> Int:
-    """Int down_read_killable(struct rw_semaphore *): 0 or -EINTR."""
+    """``int down_read_killable(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.read(sem, TASK_KILLABLE)
 
 
 @export()
 def down_read_trylock(k: Kernel, sem: Ptr) -> Int:
-    """Int down_read_trylock(struct rw_semaphore *): 1 if it was taken."""
+    """``int down_read_trylock(struct rw_semaphore *)``: 1 if it was taken."""
     return k.rwsems.try_read(sem)
 
 
@@ -239,13 +239,13 @@ def down_write(k: Kernel, sem: Ptr) -> None:
 
 @export("down_write_killable", "down_write_killable_nested")
 def down_write_killable(k: Kernel, sem: Ptr) -> Int:
-    """Int down_write_killable(struct rw_semaphore *): 0 or -EINTR."""
+    """``int down_write_killable(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.write(sem, TASK_KILLABLE)
 
 
 @export()
 def down_write_trylock(k: Kernel, sem: Ptr) -> Int:
-    """Int down_write_trylock(struct rw_semaphore *): 1 if it was taken."""
+    """``int down_write_trylock(struct rw_semaphore *)``: 1 if it was taken."""
     return k.rwsems.try_write(sem)
 
 

@@ -89,25 +89,25 @@ def down(k: Kernel, sem: Ptr) -> None:
 
 @export()
 def down_interruptible(k: Kernel, sem: Ptr) -> Int:
-    """Int down_interruptible(struct semaphore *): 0 or -EINTR."""
+    """``int down_interruptible(struct semaphore *)``: 0 or -EINTR."""
     return k.semaphores.down(sem, TASK_INTERRUPTIBLE)
 
 
 @export()
 def down_killable(k: Kernel, sem: Ptr) -> Int:
-    """Int down_killable(struct semaphore *): 0 or -EINTR."""
+    """``int down_killable(struct semaphore *)``: 0 or -EINTR."""
     return k.semaphores.down(sem, TASK_KILLABLE)
 
 
 @export()
 def down_trylock(k: Kernel, sem: Ptr) -> Int:
-    """Int down_trylock(struct semaphore *): 0 if it was taken, 1 if not."""
+    """``int down_trylock(struct semaphore *)``: 0 if it was taken, 1 if not."""
     return not k.semaphores.try_down(sem)
 
 
 @export()
 def down_timeout(k: Kernel, sem: Ptr, timeout: Long) -> Int:
-    """Int down_timeout(struct semaphore *, long timeout): 0 or -ETIME; ``timeout`` in jiffies."""
+    """``int down_timeout(struct semaphore *, long timeout)``: 0 or -ETIME; ``timeout`` in jiffies."""
     return k.semaphores.down(sem, TASK_UNINTERRUPTIBLE, timeout)
 
 

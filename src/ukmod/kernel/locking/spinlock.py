@@ -108,7 +108,8 @@ class SpinLocks:
         return self._count(count) + _TRY[kind] + _unless(b"\x74", fail) + _TAKE[kind] + _TRUE
 
 
-@export("queued_spin_lock_slowpath", "queued_read_lock_slowpath", "queued_write_lock_slowpath")
+@export("queued_read_lock_slowpath", "queued_write_lock_slowpath", native=True)
+@export("queued_spin_lock_slowpath")
 def spin_lock_slowpath(k: Kernel, lock: Ptr, value: UInt) -> None:
     """void queued_spin_lock_slowpath(struct qspinlock *, u32 val): spin until the lock is free."""
     del value

@@ -255,47 +255,50 @@ def bucket(size: int) -> str:
 
 @export("__kmalloc", "kmalloc_large", "__kmalloc_noprof", "__kmalloc_large_noprof")
 def kmalloc(k: Kernel, size: SizeT, gfp: GfpT) -> Ptr:
-    """Void *__kmalloc(size_t size, gfp_t flags)."""
+    """``void *__kmalloc(size_t size, gfp_t flags)``."""
     return k.slab.kmalloc(size, gfp)
 
 
 @export("__kmalloc_node", "__kmalloc_node_track_caller", "kmalloc_large_node", "__kmalloc_large_node_noprof")
 def kmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
-    """Void *__kmalloc_node(size_t size, gfp_t flags, int node)."""
+    """``void *__kmalloc_node(size_t size, gfp_t flags, int node)``."""
     del node
     return k.slab.kmalloc(size, gfp)
 
 
 @export("__kmalloc_track_caller")
 def kmalloc_track_caller(k: Kernel, size: SizeT, gfp: GfpT, caller: Ptr) -> Ptr:
-    """Void *__kmalloc_track_caller(size_t size, gfp_t flags, unsigned long caller)."""
+    """``void *__kmalloc_track_caller(size_t size, gfp_t flags, unsigned long caller)``."""
     del caller
     return k.slab.kmalloc(size, gfp)
 
 
 @export("kmalloc_trace", "kmem_cache_alloc_trace", "__kmalloc_cache_noprof")
 def kmalloc_trace(k: Kernel, cache: Ptr, gfp: GfpT, size: SizeT) -> Ptr:
-    """Void *kmalloc_trace(struct kmem_cache *s, gfp_t flags, size_t size): kmalloc() of a constant size."""
+    """``void *kmalloc_trace(struct kmem_cache *s, gfp_t flags, size_t size)``:
+    kmalloc() of a constant size.
+    """
     del cache
     return k.slab.kmalloc(size, gfp)
 
 
 @export("kmalloc_node_trace", "kmem_cache_alloc_node_trace", "__kmalloc_cache_node_noprof")
 def kmalloc_node_trace(k: Kernel, cache: Ptr, gfp: GfpT, node: Int, size: SizeT) -> Ptr:
-    """Void *kmalloc_node_trace(struct kmem_cache *s, gfp_t flags, int node, size_t size)."""
+    """``void *kmalloc_node_trace(struct kmem_cache *s, gfp_t flags, int node, size_t size)``."""
     del cache, node
     return k.slab.kmalloc(size, gfp)
 
 
-@export("kfree", "kfree_const")
+@export("kfree_const", image_first=True)
+@export()
 def kfree(k: Kernel, address: Ptr) -> None:
-    """Void kfree(const void *object)."""
+    """``void kfree(const void *object)``."""
     k.slab.kfree(address)
 
 
 @export()
 def kfree_sensitive(k: Kernel, address: Ptr) -> None:
-    """Void kfree_sensitive(const void *p): cleared first."""
+    """``void kfree_sensitive(const void *p)``: cleared first."""
     if size := k.slab.ksize(address):
         k.memory.fill(address, 0, size)
     k.slab.kfree(address)
@@ -303,7 +306,7 @@ def kfree_sensitive(k: Kernel, address: Ptr) -> None:
 
 @export("krealloc", "krealloc_noprof")
 def krealloc(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
-    """Void *krealloc(const void *p, size_t new_size, gfp_t flags)."""
+    """``void *krealloc(const void *p, size_t new_size, gfp_t flags)``."""
     slab = k.slab
     if size == 0:
         slab.kfree(address)
@@ -327,7 +330,7 @@ def ksize(k: Kernel, address: Ptr) -> SizeT:
     return k.slab.ksize(address)
 
 
-@export("kmalloc_size_roundup")
+@export("kmalloc_size_roundup", native=True)
 def size_roundup(k: Kernel, size: SizeT) -> SizeT:
     """size_t kmalloc_size_roundup(size_t size)."""
     del k

@@ -134,7 +134,7 @@ def user_string(k: Kernel, address: int, limit: int) -> bytes | None:
     return content if length == limit else None
 
 
-@export("_copy_from_user", "__copy_from_user_inatomic_nocache")
+@export("_copy_from_user", "__copy_from_user_inatomic_nocache", native=True)
 def copy_from_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
     """unsigned long _copy_from_user(void *to, const void __user *from, unsigned long n); zeroes the rest."""
     left = copy(k, to, source, size, to_user=False)
@@ -143,7 +143,7 @@ def copy_from_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
     return left
 
 
-@export("_copy_to_user")
+@export("_copy_to_user", native=True)
 def copy_to_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
     """unsigned long _copy_to_user(void __user *to, const void *from, unsigned long n)."""
     return copy(k, to, source, size, to_user=True)
@@ -154,6 +154,7 @@ def copy_to_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
     "copy_user_generic_string",
     "copy_user_enhanced_fast_string",
     "__copy_user_nocache",
+    native=True,
 )
 def copy_user_generic(k: Kernel, to: Ptr, source: Ptr, size: UInt) -> ULong:
     """unsigned long copy_user_generic(void *to, const void *from, unsigned len): either side may fault."""
@@ -163,7 +164,7 @@ def copy_user_generic(k: Kernel, to: Ptr, source: Ptr, size: UInt) -> ULong:
     return size - length
 
 
-@export("clear_user", "__clear_user")
+@export("clear_user", "__clear_user", native=True)
 def clear_user(k: Kernel, to: Ptr, size: ULong) -> ULong:
     """unsigned long clear_user(void __user *to, unsigned long n)."""
     length = mapped(k.memory, to, size, write=True) if access_ok(to, size) else 0
@@ -172,7 +173,7 @@ def clear_user(k: Kernel, to: Ptr, size: ULong) -> ULong:
     return size - length
 
 
-@export()
+@export(native=True)
 def strncpy_from_user(k: Kernel, to: Ptr, source: Ptr, count: Long) -> Long:
     """long strncpy_from_user(char *dst, const char __user *src, long count): the length, without a NUL."""
     if count <= 0:
@@ -183,7 +184,7 @@ def strncpy_from_user(k: Kernel, to: Ptr, source: Ptr, count: Long) -> Long:
     return len(text)
 
 
-@export()
+@export(native=True)
 def strnlen_user(k: Kernel, address: Ptr, count: Long) -> Long:
     """long strnlen_user(const char __user *str, long count): with its NUL; count + 1 if it has none."""
     if count <= 0:
@@ -204,19 +205,19 @@ def _duplicate(k: Kernel, address: int, size: int, terminator: bytes = b"") -> i
     return to
 
 
-@export("memdup_user", "vmemdup_user", "memdup_user_noprof", "vmemdup_user_noprof")
+@export("memdup_user", "vmemdup_user", "memdup_user_noprof", "vmemdup_user_noprof", native=True)
 def memdup_user(k: Kernel, address: Ptr, size: SizeT) -> Ptr:
     """void *memdup_user(const void __user *src, size_t len): an ERR_PTR() if it fails."""
     return _duplicate(k, address, size)
 
 
-@export()
+@export(native=True)
 def memdup_user_nul(k: Kernel, address: Ptr, size: SizeT) -> Ptr:
     """void *memdup_user_nul(const void __user *src, size_t len)."""
     return _duplicate(k, address, size, b"\0")
 
 
-@export()
+@export(native=True)
 def strndup_user(k: Kernel, address: Ptr, limit: Long) -> Ptr:
     """char *strndup_user(const char __user *s, long n): -EINVAL if it is longer."""
     length = strnlen_user(k, address, limit)
@@ -227,7 +228,7 @@ def strndup_user(k: Kernel, address: Ptr, limit: Long) -> Ptr:
     return _duplicate(k, address, length - 1, b"\0")
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def copy_from_kernel_nofault(k: Kernel, to: Ptr, source: Ptr, size: SizeT) -> Long:
     """long copy_from_kernel_nofault(void *dst, const void *src, size_t size)."""
     if source < USER_END + 2 * PAGE_SIZE:
@@ -238,19 +239,19 @@ def copy_from_kernel_nofault(k: Kernel, to: Ptr, source: Ptr, size: SizeT) -> Lo
     return 0
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def copy_from_user_nofault(k: Kernel, to: Ptr, source: Ptr, size: SizeT) -> Long:
     """long copy_from_user_nofault(void *dst, const void __user *src, size_t size)."""
     return -EFAULT if copy(k, to, source, size, to_user=False) else 0
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def copy_to_user_nofault(k: Kernel, to: Ptr, source: Ptr, size: SizeT) -> Long:
     """long copy_to_user_nofault(void __user *dst, const void *src, size_t size)."""
     return -EFAULT if copy(k, to, source, size, to_user=True) else 0
 
 
-@export()
+@export(native=True)
 def check_zeroed_user(k: Kernel, address: Ptr, size: SizeT) -> Int:
     """int check_zeroed_user(const void __user *from, size_t size): 1 if all bytes are zero."""
     if size and (not access_ok(address, size) or mapped(k.memory, address, size) < size):
@@ -258,7 +259,7 @@ def check_zeroed_user(k: Kernel, address: Ptr, size: SizeT) -> Int:
     return int(not any(k.memory.read(address, size))) if size else 1
 
 
-@export("__check_object_size")
+@export("__check_object_size", native=True)
 def check_object_size(k: Kernel, address: Ptr, size: ULong, to_user: Bool) -> None:
     """void __check_object_size(const void *ptr, unsigned long n, bool to_user): mm/usercopy.c."""
     if not size:

@@ -152,7 +152,7 @@ def vfree(k: Kernel, address: Ptr) -> None:
     k.vmalloc.free(address)
 
 
-@export()
+@export(native=True)
 def is_vmalloc_addr(k: Kernel, address: Ptr) -> Bool:
     """bool is_vmalloc_addr(const void *x)."""
     return k.vmalloc.contains(address)

@@ -88,13 +88,15 @@ def inter_module_unregister(k: Kernel, name: CStr) -> None:
 
 @export()
 def inter_module_get(k: Kernel, name: CStr) -> Ptr:
-    """Const void *inter_module_get(const char *im_name)."""
+    """``const void *inter_module_get(const char *im_name)``."""
     return k.inter_module.get(_text(name))
 
 
 @export()
 def inter_module_get_request(k: Kernel, name: CStr, module: CStr) -> Ptr:
-    """Const void *inter_module_get_request(const char *im_name, const char *modname): loads the module."""
+    """``const void *inter_module_get_request(const char *im_name, const char *modname)``:
+    loads the module.
+    """
     found = k.inter_module.get(_text(name))
     if not found:
         k.requests.request(_text(module), caller=k.caller())

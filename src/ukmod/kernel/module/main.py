@@ -233,7 +233,7 @@ class Modules:
 
 @export()
 def try_module_get(k: Kernel, module: Ptr) -> Bool:
-    """Bool try_module_get(struct module *module)."""
+    """``bool try_module_get(struct module *module)``."""
     found = k.modules.at(module) if module else None
     return found is None if not module else found is not None and k.modules.get(found)
 
@@ -254,7 +254,7 @@ def module_put(k: Kernel, module: Ptr) -> None:
 
 @export()
 def module_refcount(k: Kernel, module: Ptr) -> Int:
-    """Int module_refcount(struct module *mod)."""
+    """``int module_refcount(struct module *mod)``."""
     found = k.modules.at(module)
     return k.modules.refcount(found) if found is not None else -1
 
@@ -298,18 +298,18 @@ def symbol_put_addr(k: Kernel, address: Ptr) -> None:
 
 @export("__module_address")
 def module_address(k: Kernel, address: Ptr) -> Ptr:
-    """Struct module *__module_address(unsigned long addr)."""
+    """``struct module *__module_address(unsigned long addr)``."""
     module = k.modules.of_code(address)
     return module.address if module is not None else 0
 
 
 @export()
 def register_module_notifier(k: Kernel, block: Ptr) -> Int:
-    """Int register_module_notifier(struct notifier_block *nb)."""
+    """``int register_module_notifier(struct notifier_block *nb)``."""
     return k.modules.notifiers.register(block)
 
 
 @export()
 def unregister_module_notifier(k: Kernel, block: Ptr) -> Int:
-    """Int unregister_module_notifier(struct notifier_block *nb)."""
+    """``int unregister_module_notifier(struct notifier_block *nb)``."""
     return k.modules.notifiers.unregister(block)

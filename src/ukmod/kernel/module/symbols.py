@@ -7,7 +7,7 @@ image exports. A Python function gets an address, and its stub, when it is first
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 
 DATA_BASE: Final = STUB_BASE - (1 << 24)
 """Where the kernel's exported variables lie."""
-
-
-IMAGE_FIRST: Final = frozenset(
-    (
-        *("kfree_const", "kstrdup_const", "jiffies", "jiffies_64"),
-        *("console_lock", "console_trylock", "console_unlock", "is_console_locked"),
-    )
-)
-"""Functions that must be the image's own if there is one, as are static calls (``__SCT__``), which the image
-patches: these know its read-only data, or are its data, or there are consoles only with an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +64,16 @@ class SymbolTable:
         image = self._k.image
         if image is None or name in self._added:
             return self._own(name)
-        if (exported := image.find(name)) is None or name.startswith("__SCT__") or name in IMAGE_FIRST:
+        if (exported := image.find(name)) is None or self._image_first(name):
             return exported
         return self._own(name) or exported
+
+    def _image_first(self, name: str) -> bool:
+        """Must this be the image's own? Static calls must, which the image patches, and its jiffies."""
+        if name.startswith("__SCT__") or name in ("jiffies", "jiffies_64"):
+            return True
+        found = self._functions.get(name)
+        return found is not None and found[0].image_first
 
     def _own(self, name: str) -> Symbol | None:
         """What Python implements under this name, exported or not."""
@@ -159,8 +156,8 @@ class SymbolTable:
         self._names[address] = exported.name
         return symbol
 
-    def functions(self) -> Iterable[str]:
-        """The names of all functions that are Python's."""
+    def functions(self) -> Mapping[str, tuple[Export, Callable[..., Any]]]:
+        """All functions that are Python's, by name, with how they are exported."""
         return self._functions
 
     def name_at(self, address: int) -> tuple[str, int] | None:

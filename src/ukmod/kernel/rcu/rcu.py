@@ -171,13 +171,13 @@ def rcu_barrier(k: Kernel) -> None:
 
 @export("get_state_synchronize_rcu", "start_poll_synchronize_rcu", gpl=True)
 def start_poll_synchronize_rcu(k: Kernel) -> ULong:
-    """Unsigned long start_poll_synchronize_rcu(void): a cookie for poll_state_synchronize_rcu()."""
+    """``unsigned long start_poll_synchronize_rcu(void)``: a cookie for poll_state_synchronize_rcu()."""
     return k.rcu.poll_start()
 
 
 @export(gpl=True)
 def poll_state_synchronize_rcu(k: Kernel, cookie: ULong) -> Bool:
-    """Bool poll_state_synchronize_rcu(unsigned long): true if a grace period has passed since."""
+    """``bool poll_state_synchronize_rcu(unsigned long)``: true if a grace period has passed since."""
     return k.rcu.poll(cookie)
 
 
@@ -188,34 +188,35 @@ def cond_synchronize_rcu(k: Kernel, cookie: ULong) -> None:
         k.rcu.synchronize()
 
 
-@export("rcu_read_lock_held", "rcu_read_lock_any_held", gpl=True)
+@export("rcu_read_lock_any_held", gpl=True)
+@export(gpl=True, native=True)
 def rcu_read_lock_held(k: Kernel) -> Int:
-    """Int rcu_read_lock_held(void): whether the current task is a reader."""
+    """``int rcu_read_lock_held(void)``: whether the current task is a reader."""
     return k.rcu.nesting(k.sched.task()) > 0 or k.percpu.preempt_count() > 0
 
 
 @export(gpl=True)
 def rcu_read_lock_bh_held(k: Kernel) -> Int:
-    """Int rcu_read_lock_bh_held(void)."""
+    """``int rcu_read_lock_bh_held(void)``."""
     return bool(k.percpu.preempt_count() & SOFTIRQ_MASK)
 
 
 @export("rcu_read_lock_sched_held")
 def rcu_read_lock_sched_held(k: Kernel) -> Int:
-    """Int rcu_read_lock_sched_held(void)."""
+    """``int rcu_read_lock_sched_held(void)``."""
     return k.percpu.preempt_count() > 0
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def rcu_is_watching(k: Kernel) -> Bool:
-    """Bool rcu_is_watching(void)."""
+    """``bool rcu_is_watching(void)``."""
     del k
     return True
 
 
 @export("rcu_gp_is_normal", "rcu_gp_is_expedited", gpl=True)
 def rcu_gp_is_expedited(k: Kernel) -> Bool:
-    """Bool rcu_gp_is_expedited(void)."""
+    """``bool rcu_gp_is_expedited(void)``."""
     del k
     return False
 

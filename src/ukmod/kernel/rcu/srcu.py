@@ -108,7 +108,7 @@ class Srcu:
 
 @export("init_srcu_struct", gpl=True)
 def init_srcu_struct(k: Kernel, ssp: Ptr) -> Int:
-    """Int init_srcu_struct(struct srcu_struct *)."""
+    """``int init_srcu_struct(struct srcu_struct *)``."""
     k.srcu.init(ssp)
     return 0
 
@@ -119,13 +119,13 @@ def cleanup_srcu_struct(k: Kernel, ssp: Ptr) -> None:
     k.srcu.cleanup(ssp)
 
 
-@export("__srcu_read_lock", gpl=True)
+@export("__srcu_read_lock", gpl=True, native=True)
 def srcu_read_lock(k: Kernel, ssp: Ptr) -> Int:
-    """Int __srcu_read_lock(struct srcu_struct *)."""
+    """``int __srcu_read_lock(struct srcu_struct *)``."""
     return k.srcu.enter(ssp)
 
 
-@export("__srcu_read_unlock", gpl=True)
+@export("__srcu_read_unlock", gpl=True, native=True)
 def srcu_read_unlock(k: Kernel, ssp: Ptr, index: Int) -> None:
     """void __srcu_read_unlock(struct srcu_struct *, int idx)."""
     k.srcu.leave(ssp, index)

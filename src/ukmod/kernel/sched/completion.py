@@ -136,7 +136,7 @@ def wait_for_completion(k: Kernel, x: Ptr) -> None:
 
 @export("wait_for_completion_timeout", "wait_for_completion_io_timeout")
 def wait_for_completion_timeout(k: Kernel, x: Ptr, timeout: ULong) -> ULong:
-    """Unsigned long wait_for_completion_timeout(x, unsigned long timeout): jiffies left, or 0."""
+    """``unsigned long wait_for_completion_timeout(x, unsigned long timeout)``: jiffies left, or 0."""
     return k.completions.wait(x, timeout, TASK_UNINTERRUPTIBLE)
 
 
@@ -146,37 +146,37 @@ def _wait_in(k: Kernel, x: int, state: int) -> int:
 
 @export()
 def wait_for_completion_interruptible(k: Kernel, x: Ptr) -> Int:
-    """Int wait_for_completion_interruptible(struct completion *x): 0 or -ERESTARTSYS."""
+    """``int wait_for_completion_interruptible(struct completion *x)``: 0 or -ERESTARTSYS."""
     return _wait_in(k, x, TASK_INTERRUPTIBLE)
 
 
 @export()
 def wait_for_completion_killable(k: Kernel, x: Ptr) -> Int:
-    """Int wait_for_completion_killable(struct completion *x): 0 or -ERESTARTSYS."""
+    """``int wait_for_completion_killable(struct completion *x)``: 0 or -ERESTARTSYS."""
     return _wait_in(k, x, TASK_KILLABLE)
 
 
 @export()
 def wait_for_completion_state(k: Kernel, x: Ptr, state: UInt) -> Int:
-    """Int wait_for_completion_state(struct completion *x, unsigned int state): 0 or -ERESTARTSYS."""
+    """``int wait_for_completion_state(struct completion *x, unsigned int state)``: 0 or -ERESTARTSYS."""
     return _wait_in(k, x, state)
 
 
 @export()
 def wait_for_completion_interruptible_timeout(k: Kernel, x: Ptr, timeout: ULong) -> Long:
-    """Long wait_for_completion_interruptible_timeout(x, timeout): jiffies left, 0, or -ERESTARTSYS."""
+    """``long wait_for_completion_interruptible_timeout(x, timeout)``: jiffies left, 0, or -ERESTARTSYS."""
     return k.completions.wait(x, timeout, TASK_INTERRUPTIBLE)
 
 
 @export()
 def wait_for_completion_killable_timeout(k: Kernel, x: Ptr, timeout: ULong) -> Long:
-    """Long wait_for_completion_killable_timeout(x, timeout): jiffies left, 0, or -ERESTARTSYS."""
+    """``long wait_for_completion_killable_timeout(x, timeout)``: jiffies left, 0, or -ERESTARTSYS."""
     return k.completions.wait(x, timeout, TASK_KILLABLE)
 
 
 @export()
 def try_wait_for_completion(k: Kernel, x: Ptr) -> Bool:
-    """Bool try_wait_for_completion(struct completion *x): false if it would have to wait."""
+    """``bool try_wait_for_completion(struct completion *x)``: false if it would have to wait."""
     done = k.completions.done(x)
     if done and done != _ALL:
         k.completions.set_done(x, done - 1)
@@ -185,5 +185,5 @@ def try_wait_for_completion(k: Kernel, x: Ptr) -> Bool:
 
 @export()
 def completion_done(k: Kernel, x: Ptr) -> Bool:
-    """Bool completion_done(struct completion *x): false if there are waiters."""
+    """``bool completion_done(struct completion *x)``: false if there are waiters."""
     return k.completions.done(x) != 0

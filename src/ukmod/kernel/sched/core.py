@@ -442,9 +442,9 @@ def sched_yield(k: Kernel) -> None:
     k.sched.schedule()
 
 
-@export("__cond_resched", "__SCT__cond_resched", "__SCT__might_resched")
+@export("__cond_resched", "__SCT__cond_resched", "__SCT__might_resched", native=True)
 def cond_resched(k: Kernel) -> Int:
-    """Int __cond_resched(void): 1 if another task ran."""
+    """``int __cond_resched(void)``: 1 if another task ran."""
     if k.percpu.preempt_count():
         return 0
     k.sched.task().slices = 0  # here the watchdog's own thread gets its turn
@@ -456,11 +456,11 @@ def cond_resched(k: Kernel) -> Int:
 
 @export()
 def wake_up_process(k: Kernel, task: Ptr) -> Int:
-    """Int wake_up_process(struct task_struct *p): 1 if it was asleep."""
+    """``int wake_up_process(struct task_struct *p)``: 1 if it was asleep."""
     return k.sched.wake(k.tasks.at(task))
 
 
 @export(gpl=True)
 def wake_up_state(k: Kernel, task: Ptr, state: UInt) -> Int:
-    """Int wake_up_state(struct task_struct *p, unsigned int state)."""
+    """``int wake_up_state(struct task_struct *p, unsigned int state)``."""
     return k.sched.wake(k.tasks.at(task), state)

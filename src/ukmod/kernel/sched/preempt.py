@@ -36,7 +36,7 @@ def in_atomic(k: Kernel) -> bool:
     return k.percpu.preempt_count() != 0
 
 
-@export("__might_sleep", "__might_resched")
+@export("__might_sleep", "__might_resched", native=True)
 def might_sleep(k: Kernel, file: CStr, line: Int) -> None:
     """void __might_sleep(const char *file, int line): called by modules built with DEBUG_ATOMIC_SLEEP."""
     if not in_atomic(k):
@@ -50,13 +50,13 @@ def might_sleep(k: Kernel, file: CStr, line: Int) -> None:
     k.crash.dump_stack()
 
 
-@export("preempt_count_add")
+@export("preempt_count_add", native=True)
 def preempt_count_add(k: Kernel, value: Int) -> None:
     """void preempt_count_add(int val)."""
     k.percpu.add_preempt(value)
 
 
-@export("preempt_count_sub")
+@export("preempt_count_sub", native=True)
 def preempt_count_sub(k: Kernel, value: Int) -> None:
     """void preempt_count_sub(int val)."""
     k.percpu.add_preempt(-value)

@@ -71,7 +71,7 @@ def prepare_to_swait_exclusive(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -
 
 @export()
 def prepare_to_swait_event(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Long:
-    """Long prepare_to_swait_event(q, wait, int state): -ERESTARTSYS if a signal is pending."""
+    """``long prepare_to_swait_event(q, wait, int state)``: -ERESTARTSYS if a signal is pending."""
     if k.tasks.signal_pending_state(state, k.sched.task()):
         list_del_init(k.memory, waiter + k.swaitqueues.waiter.task_list)
         return -ERESTARTSYS

@@ -100,7 +100,7 @@ class WaitQueues:
             yield entry - self.waiter.entry
 
 
-@export()
+@export(native=True)
 def __init_waitqueue_head(k: Kernel, queue: Ptr, name: Ptr, key: Ptr) -> None:
     """void __init_waitqueue_head(struct wait_queue_head *, const char *name, struct lock_class_key *)."""
     del name, key
@@ -136,7 +136,7 @@ def remove_wait_queue(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
     list_del(k.memory, waiter + k.waitqueues.waiter.entry)
 
 
-@export()
+@export(native=True)
 def init_wait_entry(k: Kernel, waiter: Ptr, flags: Int) -> None:
     """void init_wait_entry(struct wait_queue_entry *, int flags)."""
     queues, memory = k.waitqueues, k.memory
@@ -157,7 +157,7 @@ def prepare_to_wait(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> None:
 
 @export()
 def prepare_to_wait_exclusive(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Bool:
-    """Bool prepare_to_wait_exclusive(wq_head, wq_entry, int state): true if it is the queue's first."""
+    """``bool prepare_to_wait_exclusive(wq_head, wq_entry, int state)``: true if it is the queue's first."""
     first = False
     k.waitqueues.set_exclusive(waiter, to=True)
     if not k.waitqueues.queued(waiter):
@@ -169,7 +169,7 @@ def prepare_to_wait_exclusive(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) ->
 
 @export()
 def prepare_to_wait_event(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Long:
-    """Long prepare_to_wait_event(wq_head, wq_entry, int state): -ERESTARTSYS if a signal is pending."""
+    """``long prepare_to_wait_event(wq_head, wq_entry, int state)``: -ERESTARTSYS if a signal is pending."""
     queues, task = k.waitqueues, k.sched.task()
     if k.tasks.signal_pending_state(state, task):
         queues.remove(waiter)
@@ -197,13 +197,13 @@ def _do_wait(k: Kernel, queue: int, waiter: int, unlock: str, lock: str) -> int:
 
 @export()
 def do_wait_intr(k: Kernel, queue: Ptr, waiter: Ptr) -> Int:
-    """Int do_wait_intr(wait_queue_head_t *, wait_queue_entry_t *): called and left with its lock held."""
+    """``int do_wait_intr(wait_queue_head_t *, wait_queue_entry_t *)``: called and left with its lock held."""
     return _do_wait(k, queue, waiter, "_raw_spin_unlock", "_raw_spin_lock")
 
 
 @export()
 def do_wait_intr_irq(k: Kernel, queue: Ptr, waiter: Ptr) -> Int:
-    """Int do_wait_intr_irq(wait_queue_head_t *, wait_queue_entry_t *): the same, with interrupts off."""
+    """``int do_wait_intr_irq(wait_queue_head_t *, wait_queue_entry_t *)``: the same, with interrupts off."""
     return _do_wait(k, queue, waiter, "_raw_spin_unlock_irq", "_raw_spin_lock_irq")
 
 
@@ -218,14 +218,14 @@ def finish_wait(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
 
 @export()
 def default_wake_function(k: Kernel, waiter: Ptr, mode: UInt, flags: Int, key: Ptr) -> Int:
-    """Int default_wake_function(wait_queue_entry_t *, unsigned mode, int flags, void *key)."""
+    """``int default_wake_function(wait_queue_entry_t *, unsigned mode, int flags, void *key)``."""
     del flags, key
     return k.sched.wake(k.tasks.at(k.memory.u64(waiter + k.waitqueues.waiter.private)), mode)
 
 
 @export()
 def autoremove_wake_function(k: Kernel, waiter: Ptr, mode: UInt, flags: Int, key: Ptr) -> Int:
-    """Int autoremove_wake_function(struct wait_queue_entry *, unsigned mode, int sync, void *key)."""
+    """``int autoremove_wake_function(struct wait_queue_entry *, unsigned mode, int sync, void *key)``."""
     woken = default_wake_function(k, waiter, mode, flags, key)
     if woken:
         k.waitqueues.remove(waiter)
@@ -234,7 +234,7 @@ def autoremove_wake_function(k: Kernel, waiter: Ptr, mode: UInt, flags: Int, key
 
 @export()
 def wait_woken(k: Kernel, waiter: Ptr, mode: UInt, timeout: Long) -> Long:
-    """Long wait_woken(struct wait_queue_entry *, unsigned mode, long timeout): jiffies left."""
+    """``long wait_woken(struct wait_queue_entry *, unsigned mode, long timeout)``: jiffies left."""
     at, task = waiter + k.waitqueues.waiter.flags, k.sched.task()
     k.tasks.set_state(task, mode)
     thread = task.kthread
@@ -248,7 +248,7 @@ def wait_woken(k: Kernel, waiter: Ptr, mode: UInt, timeout: Long) -> Long:
 
 @export()
 def woken_wake_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
-    """Int woken_wake_function(struct wait_queue_entry *, unsigned mode, int sync, void *key)."""
+    """``int woken_wake_function(struct wait_queue_entry *, unsigned mode, int sync, void *key)``."""
     at = waiter + k.waitqueues.waiter.flags
     k.memory.set_u32(at, k.memory.u32(at) | WQ_FLAG_WOKEN)
     return default_wake_function(k, waiter, mode, sync, key)
@@ -256,7 +256,7 @@ def woken_wake_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr)
 
 @export("__wake_up")
 def wake_up(k: Kernel, queue: Ptr, mode: UInt, nr_exclusive: Int, key: Ptr) -> Int:
-    """Int __wake_up(struct wait_queue_head *, unsigned mode, int nr_exclusive, void *key)."""
+    """``int __wake_up(struct wait_queue_head *, unsigned mode, int nr_exclusive, void *key)``."""
     return k.waitqueues.wake(queue, mode, nr_exclusive, 0, key)
 
 

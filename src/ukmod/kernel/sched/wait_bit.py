@@ -70,13 +70,13 @@ class WaitBits:
             k.cpu.sp = sp
 
 
-@export()
+@export(native=True)
 def bit_waitqueue(k: Kernel, word: Ptr, bit: Int) -> Ptr:
     """wait_queue_head_t *bit_waitqueue(void *word, int bit)."""
     return k.wait_bits.queue(word, bit)
 
 
-@export("__var_waitqueue")
+@export("__var_waitqueue", native=True)
 def var_waitqueue(k: Kernel, variable: Ptr) -> Ptr:
     """wait_queue_head_t *__var_waitqueue(void *p)."""
     return k.wait_bits.queue(variable, 0)
@@ -114,7 +114,7 @@ def _autoremove(k: Kernel, waiter: int, mode: int, sync: int, key: int) -> int:
 
 @export()
 def wake_bit_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
-    """Int wake_bit_function(struct wait_queue_entry *, unsigned mode, int sync, void *arg)."""
+    """``int wake_bit_function(struct wait_queue_entry *, unsigned mode, int sync, void *arg)``."""
     if not _same_key(k, waiter, key) or k.wait_bits.test(key):
         return 0
     return _autoremove(k, waiter, mode, sync, key)
@@ -122,7 +122,7 @@ def wake_bit_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -
 
 @export("var_wake_function")
 def var_wake_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
-    """Int var_wake_function(struct wait_queue_entry *, unsigned int mode, int sync, void *arg)."""
+    """``int var_wake_function(struct wait_queue_entry *, unsigned int mode, int sync, void *arg)``."""
     return _autoremove(k, waiter, mode, sync, key) if _same_key(k, waiter, key) else 0
 
 
@@ -178,13 +178,13 @@ def _wait_lock(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int
 
 @export("__wait_on_bit")
 def wait_on_bit_in(k: Kernel, queue: Ptr, entry: Ptr, action: Ptr, mode: UInt) -> Int:
-    """Int __wait_on_bit(wq_head, struct wait_bit_queue_entry *, wait_bit_action_f *, unsigned mode)."""
+    """``int __wait_on_bit(wq_head, struct wait_bit_queue_entry *, wait_bit_action_f *, unsigned mode)``."""
     return _wait(k, queue, entry, action, mode)
 
 
 @export("__wait_on_bit_lock")
 def wait_on_bit_lock_in(k: Kernel, queue: Ptr, entry: Ptr, action: Ptr, mode: UInt) -> Int:
-    """Int __wait_on_bit_lock(wq_head, struct wait_bit_queue_entry *, wait_bit_action_f *, mode)."""
+    """``int __wait_on_bit_lock(wq_head, struct wait_bit_queue_entry *, wait_bit_action_f *, mode)``."""
     return _wait_lock(k, queue, entry, action, mode)
 
 
@@ -202,7 +202,7 @@ def _out_of_line(k: Kernel, word: int, bit: int, action: int, mode: int, timeout
 
 @export()
 def out_of_line_wait_on_bit(k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt) -> Int:
-    """Int out_of_line_wait_on_bit(void *word, int bit, wait_bit_action_f *, unsigned mode)."""
+    """``int out_of_line_wait_on_bit(void *word, int bit, wait_bit_action_f *, unsigned mode)``."""
     return _out_of_line(k, word, bit, action, mode, 0, lock=False)
 
 
@@ -210,19 +210,19 @@ def out_of_line_wait_on_bit(k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: U
 def out_of_line_wait_on_bit_timeout(
     k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt, timeout: ULong
 ) -> Int:
-    """Int out_of_line_wait_on_bit_timeout(word, bit, action, mode, unsigned long timeout)."""
+    """``int out_of_line_wait_on_bit_timeout(word, bit, action, mode, unsigned long timeout)``."""
     return _out_of_line(k, word, bit, action, mode, timeout, lock=False)
 
 
 @export()
 def out_of_line_wait_on_bit_lock(k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt) -> Int:
-    """Int out_of_line_wait_on_bit_lock(void *word, int bit, wait_bit_action_f *, unsigned mode)."""
+    """``int out_of_line_wait_on_bit_lock(void *word, int bit, wait_bit_action_f *, unsigned mode)``."""
     return _out_of_line(k, word, bit, action, mode, 0, lock=True)
 
 
 @export("bit_wait", "bit_wait_io")
 def bit_wait(k: Kernel, key: Ptr, mode: Int) -> Int:
-    """Int bit_wait(struct wait_bit_key *, int mode): sleep once; -EINTR if a signal is pending."""
+    """``int bit_wait(struct wait_bit_key *, int mode)``: sleep once; -EINTR if a signal is pending."""
     del key
     k.sched.schedule()
     return -EINTR if k.tasks.signal_pending_state(mode, k.sched.task()) else 0
@@ -230,7 +230,7 @@ def bit_wait(k: Kernel, key: Ptr, mode: Int) -> Int:
 
 @export("bit_wait_timeout", "bit_wait_io_timeout", gpl=True)
 def bit_wait_timeout(k: Kernel, key: Ptr, mode: Int) -> Long:
-    """Int bit_wait_timeout(struct wait_bit_key *, int mode): -EAGAIN once its time is over."""
+    """``int bit_wait_timeout(struct wait_bit_key *, int mode)``: -EAGAIN once its time is over."""
     left = (k.memory.u64(key + k.wait_bits.key.timeout) - k.clock.jiffies) & ((1 << 64) - 1)
     if not left or left >> 63:
         return -EAGAIN

@@ -227,13 +227,13 @@ def hrtimer_start_range_ns(k: Kernel, timer: Ptr, time: S64, slack: ULong, mode:
 
 @export(gpl=True)
 def hrtimer_try_to_cancel(k: Kernel, timer: Ptr) -> Int:
-    """Int hrtimer_try_to_cancel(struct hrtimer *): -1 if its function is running."""
+    """``int hrtimer_try_to_cancel(struct hrtimer *)``: -1 if its function is running."""
     return k.hrtimers.try_cancel(timer)
 
 
 @export(gpl=True)
 def hrtimer_cancel(k: Kernel, timer: Ptr) -> Int:
-    """Int hrtimer_cancel(struct hrtimer *): 1 if it was active. Its own function must not call it."""
+    """``int hrtimer_cancel(struct hrtimer *)``: 1 if it was active. Its own function must not call it."""
     cancelled = k.hrtimers.try_cancel(timer)
     if cancelled < 0:
         soft_lockup(k)
@@ -242,13 +242,13 @@ def hrtimer_cancel(k: Kernel, timer: Ptr) -> Int:
 
 @export(gpl=True)
 def hrtimer_active(k: Kernel, timer: Ptr) -> Bool:
-    """Bool hrtimer_active(const struct hrtimer *)."""
+    """``bool hrtimer_active(const struct hrtimer *)``."""
     return k.hrtimers.active(timer)
 
 
 @export(gpl=True)
 def hrtimer_forward(k: Kernel, timer: Ptr, now: S64, interval: S64) -> ULong:
-    """u64 hrtimer_forward(struct hrtimer *, ktime_t now, ktime_t interval): the number of overruns."""
+    """``u64 hrtimer_forward(struct hrtimer *, ktime_t now, ktime_t interval)``: the number of overruns."""
     return k.hrtimers.forward(timer, now, interval)
 
 
@@ -278,19 +278,21 @@ def _sleep(k: Kernel, expires: int, mode: int, clock: int) -> int:
 
 @export(gpl=True)
 def schedule_hrtimeout_range_clock(k: Kernel, expires: Ptr, delta: ULong, mode: UInt, clock: Int) -> Int:
-    """Int schedule_hrtimeout_range_clock(ktime_t *expires, u64 delta, mode, clockid_t): -EINTR if woken."""
+    """``int schedule_hrtimeout_range_clock(ktime_t *expires, u64 delta, mode, clockid_t)``:
+    -EINTR if woken.
+    """
     del delta
     return _sleep(k, expires, mode, clock)
 
 
 @export(gpl=True)
 def schedule_hrtimeout_range(k: Kernel, expires: Ptr, delta: ULong, mode: UInt) -> Int:
-    """Int schedule_hrtimeout_range(ktime_t *expires, u64 delta, const enum hrtimer_mode)."""
+    """``int schedule_hrtimeout_range(ktime_t *expires, u64 delta, const enum hrtimer_mode)``."""
     del delta
     return _sleep(k, expires, mode, CLOCK_MONOTONIC)
 
 
 @export(gpl=True)
 def schedule_hrtimeout(k: Kernel, expires: Ptr, mode: UInt) -> Int:
-    """Int schedule_hrtimeout(ktime_t *expires, const enum hrtimer_mode)."""
+    """``int schedule_hrtimeout(ktime_t *expires, const enum hrtimer_mode)``."""
     return _sleep(k, expires, mode, CLOCK_MONOTONIC)

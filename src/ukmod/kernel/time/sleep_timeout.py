@@ -57,7 +57,7 @@ def msleep(k: Kernel, msecs: UInt) -> None:
 
 @export()
 def msleep_interruptible(k: Kernel, msecs: UInt) -> ULong:
-    """Unsigned long msleep_interruptible(unsigned int msecs): milliseconds left when a signal came."""
+    """``unsigned long msleep_interruptible(unsigned int msecs)``: milliseconds left when a signal came."""
     timeout, task = msecs_to_jiffies(k.clock.hz, msecs) + 1, k.sched.task()
     while timeout and not k.tasks.signal_pending(task):
         timeout = block(k, TASK_INTERRUPTIBLE, timeout)

@@ -78,35 +78,35 @@ def msecs_to_jiffies(hz: int, msecs: int) -> int:
     return -(-msecs * hz // 1000)
 
 
-@export()
+@export(native=True)
 def jiffies_to_msecs(k: Kernel, j: ULong) -> UInt:
-    """Unsigned int jiffies_to_msecs(const unsigned long j)."""
+    """``unsigned int jiffies_to_msecs(const unsigned long j)``."""
     return -(-j * 1000 // k.clock.hz) & _MASK32
 
 
-@export()
+@export(native=True)
 def jiffies_to_usecs(k: Kernel, j: ULong) -> UInt:
-    """Unsigned int jiffies_to_usecs(const unsigned long j)."""
+    """``unsigned int jiffies_to_usecs(const unsigned long j)``."""
     return j * 1_000_000 // k.clock.hz & _MASK32
 
 
-@export("__msecs_to_jiffies")
+@export("__msecs_to_jiffies", native=True)
 def kernel_msecs_to_jiffies(k: Kernel, m: UInt) -> ULong:
-    """Unsigned long __msecs_to_jiffies(const unsigned int m)."""
+    """``unsigned long __msecs_to_jiffies(const unsigned int m)``."""
     return msecs_to_jiffies(k.clock.hz, m)
 
 
-@export("__usecs_to_jiffies")
+@export("__usecs_to_jiffies", native=True)
 def usecs_to_jiffies(k: Kernel, u: UInt) -> ULong:
-    """Unsigned long __usecs_to_jiffies(const unsigned int u)."""
+    """``unsigned long __usecs_to_jiffies(const unsigned int u)``."""
     if u > jiffies_to_usecs(k, MAX_JIFFY_OFFSET) & _MASK32:
         return MAX_JIFFY_OFFSET
     return -(-u * k.clock.hz // 1_000_000)
 
 
-@export()
+@export(native=True)
 def timespec64_to_jiffies(k: Kernel, value: Ptr) -> ULong:
-    """Unsigned long timespec64_to_jiffies(const struct timespec64 *)."""
+    """``unsigned long timespec64_to_jiffies(const struct timespec64 *)``."""
     seconds = _max_sec_in_jiffies(k)
     if k.memory.u64(value + Layout(k.types, "timespec64").tv_sec) >= seconds:
         return seconds * k.clock.hz
@@ -120,13 +120,13 @@ def _max_sec_in_jiffies(k: Kernel) -> int:
     return (halves + NSEC_PER_SEC // 2) // NSEC_PER_SEC - 1
 
 
-@export()
+@export(native=True)
 def jiffies_to_timespec64(k: Kernel, jiffies: ULong, value: Ptr) -> None:
     """void jiffies_to_timespec64(const unsigned long jiffies, struct timespec64 *)."""
     store_timespec(k, value, jiffies * k.clock.tick & MASK64)
 
 
-@export("jiffies_to_clock_t", "jiffies_64_to_clock_t")
+@export("jiffies_to_clock_t", "jiffies_64_to_clock_t", native=True)
 def jiffies_to_clock_t(k: Kernel, x: ULong) -> ULong:
     """clock_t jiffies_to_clock_t(unsigned long x)."""
     unit = NSEC_PER_SEC // USER_HZ
@@ -135,47 +135,47 @@ def jiffies_to_clock_t(k: Kernel, x: ULong) -> ULong:
     return (x * k.clock.tick & MASK64) // unit
 
 
-@export()
+@export(native=True)
 def clock_t_to_jiffies(k: Kernel, x: ULong) -> ULong:
-    """Unsigned long clock_t_to_jiffies(unsigned long x)."""
+    """``unsigned long clock_t_to_jiffies(unsigned long x)``."""
     hz = k.clock.hz
     if hz % USER_HZ == 0:
         return MASK64 if x >= MASK64 // (hz // USER_HZ) else x * (hz // USER_HZ)
     return MASK64 if x >= MASK64 // hz * USER_HZ else (x * hz & MASK64) // USER_HZ
 
 
-@export()
+@export(native=True)
 def jiffies64_to_nsecs(k: Kernel, j: ULong) -> ULong:
-    """u64 jiffies64_to_nsecs(u64 j)."""
+    """``u64 jiffies64_to_nsecs(u64 j)``."""
     return j * k.clock.tick
 
 
-@export()
+@export(native=True)
 def jiffies64_to_msecs(k: Kernel, j: ULong) -> ULong:
-    """u64 jiffies64_to_msecs(u64 j)."""
+    """``u64 jiffies64_to_msecs(u64 j)``."""
     return j * 1000 // k.clock.hz
 
 
-@export("nsecs_to_jiffies64", "nsecs_to_jiffies", gpl=True)
+@export("nsecs_to_jiffies64", "nsecs_to_jiffies", gpl=True, native=True)
 def nsecs_to_jiffies(k: Kernel, n: ULong) -> ULong:
-    """Unsigned long nsecs_to_jiffies(u64 n)."""
+    """``unsigned long nsecs_to_jiffies(u64 n)``."""
     return n // k.clock.tick
 
 
-@export()
+@export(native=True)
 def set_normalized_timespec64(k: Kernel, ts: Ptr, seconds: S64, ns: S64) -> None:
     """void set_normalized_timespec64(struct timespec64 *, time64_t sec, s64 nsec)."""
     store_timespec(k, ts, seconds * NSEC_PER_SEC + ns)
 
 
-@export()
+@export(native=True)
 def mktime64(k: Kernel, year: UInt, month: UInt, day: UInt, hour: UInt, minute: UInt, second: UInt) -> Long:
     """time64_t mktime64(year0, mon0, day, hour, min, sec)."""
     del k
     return days_from_civil(year, month, day) * _DAY + hour * 3600 + minute * 60 + second
 
 
-@export()
+@export(native=True)
 def time64_to_tm(k: Kernel, seconds: S64, offset: Int, result: Ptr) -> None:
     """void time64_to_tm(time64_t totalsecs, int offset, struct tm *result)."""
     days, rest = divmod(seconds + offset, _DAY)
@@ -191,16 +191,16 @@ def time64_to_tm(k: Kernel, seconds: S64, offset: Int, result: Ptr) -> None:
     k.memory.set_u64(result + tm.tm_year, year - 1900)
 
 
-@export("__ktime_divns", gpl=True)
+@export("__ktime_divns", gpl=True, native=True)
 def ktime_divns(k: Kernel, time: S64, divisor: S64) -> S64:
-    """s64 __ktime_divns(const ktime_t kt, s64 div): rounded towards zero."""
+    """``s64 __ktime_divns(const ktime_t kt, s64 div)``: rounded towards zero."""
     if not divisor:
         divide_error(k)
     quotient = abs(time) // abs(divisor)
     return quotient if (time < 0) == (divisor < 0) else -quotient
 
 
-@export(gpl=True)
+@export(gpl=True, native=True)
 def ktime_add_safe(k: Kernel, left: S64, right: S64) -> S64:
     """ktime_t ktime_add_safe(const ktime_t lhs, const ktime_t rhs): KTIME_MAX if it overflows."""
     del k

@@ -76,13 +76,13 @@ def ktime_get(k: Kernel) -> S64:
 
 @export("ktime_get_boot_fast_ns", gpl=True)
 def ktime_get_boot_fast_ns(k: Kernel) -> ULong:
-    """u64 ktime_get_boot_fast_ns(void): the machine is never suspended."""
+    """``u64 ktime_get_boot_fast_ns(void)``: the machine is never suspended."""
     return k.clock.read()
 
 
 @export("ktime_get_real_fast_ns", "ktime_get_tai_fast_ns", gpl=True)
 def ktime_get_real_fast_ns(k: Kernel) -> ULong:
-    """u64 ktime_get_real_fast_ns(void)."""
+    """``u64 ktime_get_real_fast_ns(void)``."""
     return k.timekeeping.real()
 
 
@@ -106,7 +106,7 @@ def ktime_mono_to_any(k: Kernel, time: S64, offset: Int) -> S64:
 
 @export(gpl=True)
 def ktime_get_resolution_ns(k: Kernel) -> UInt:
-    """u32 ktime_get_resolution_ns(void)."""
+    """``u32 ktime_get_resolution_ns(void)``."""
     del k
     return 1
 
@@ -155,7 +155,7 @@ def getboottime64(k: Kernel, ts: Ptr) -> None:
 
 @export()
 def get_jiffies_64(k: Kernel) -> ULong:
-    """u64 get_jiffies_64(void)."""
+    """``u64 get_jiffies_64(void)``."""
     k.clock.read()
     return k.clock.jiffies
 
@@ -171,32 +171,32 @@ def _round(k: Kernel, j: int, *, up: bool) -> int:
 
 @export("round_jiffies", "__round_jiffies", gpl=True)
 def round_jiffies(k: Kernel, j: ULong) -> ULong:
-    """Unsigned long round_jiffies(unsigned long j)."""
+    """``unsigned long round_jiffies(unsigned long j)``."""
     return _round(k, j, up=False)
 
 
 @export("round_jiffies_up", "__round_jiffies_up", gpl=True)
 def round_jiffies_up(k: Kernel, j: ULong) -> ULong:
-    """Unsigned long round_jiffies_up(unsigned long j)."""
+    """``unsigned long round_jiffies_up(unsigned long j)``."""
     return _round(k, j, up=True)
 
 
 @export("round_jiffies_relative", "__round_jiffies_relative", gpl=True)
 def round_jiffies_relative(k: Kernel, j: ULong) -> ULong:
-    """Unsigned long round_jiffies_relative(unsigned long j)."""
+    """``unsigned long round_jiffies_relative(unsigned long j)``."""
     now = k.clock.jiffies
     return _round(k, j + now, up=False) - now
 
 
 @export("round_jiffies_up_relative", "__round_jiffies_up_relative", gpl=True)
 def round_jiffies_up_relative(k: Kernel, j: ULong) -> ULong:
-    """Unsigned long round_jiffies_up_relative(unsigned long j)."""
+    """``unsigned long round_jiffies_up_relative(unsigned long j)``."""
     now = k.clock.jiffies
     return _round(k, j + now, up=True) - now
 
 
 @export()
 def do_settimeofday64(k: Kernel, ts: Ptr) -> Int:
-    """Int do_settimeofday64(const struct timespec64 *)."""
+    """``int do_settimeofday64(const struct timespec64 *)``."""
     k.timekeeping.real_offset = load_timespec(k, ts) - k.clock.now
     return 0

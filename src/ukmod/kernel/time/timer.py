@@ -164,19 +164,19 @@ def destroy_timer_on_stack(k: Kernel, timer: Ptr) -> None:
 
 @export()
 def mod_timer(k: Kernel, timer: Ptr, expires: ULong) -> Int:
-    """Int mod_timer(struct timer_list *, unsigned long expires): 1 if it was pending."""
+    """``int mod_timer(struct timer_list *, unsigned long expires)``: 1 if it was pending."""
     return k.timers.mod(timer, expires)
 
 
 @export()
 def mod_timer_pending(k: Kernel, timer: Ptr, expires: ULong) -> Int:
-    """Int mod_timer_pending(struct timer_list *, unsigned long expires)."""
+    """``int mod_timer_pending(struct timer_list *, unsigned long expires)``."""
     return k.timers.mod(timer, expires, only_pending=True)
 
 
 @export()
 def timer_reduce(k: Kernel, timer: Ptr, expires: ULong) -> Int:
-    """Int timer_reduce(struct timer_list *, unsigned long expires)."""
+    """``int timer_reduce(struct timer_list *, unsigned long expires)``."""
     return k.timers.mod(timer, expires, reduce=True)
 
 
@@ -195,29 +195,29 @@ def add_timer_on(k: Kernel, timer: Ptr, cpu: Int) -> None:
 
 @export("timer_delete", "del_timer")
 def timer_delete(k: Kernel, timer: Ptr) -> Int:
-    """Int timer_delete(struct timer_list *): 1 if it was pending. del_timer() until v6.1."""
+    """``int timer_delete(struct timer_list *)``: 1 if it was pending. del_timer() until v6.1."""
     return k.timers.delete(timer)
 
 
 @export("timer_delete_sync", "del_timer_sync", "del_singleshot_timer_sync")
 def timer_delete_sync(k: Kernel, timer: Ptr) -> Int:
-    """Int timer_delete_sync(struct timer_list *): 1 if it was pending. del_timer_sync() until v6.1."""
+    """``int timer_delete_sync(struct timer_list *)``: 1 if it was pending. del_timer_sync() until v6.1."""
     return k.timers.delete_sync(timer)
 
 
 @export("timer_shutdown", gpl=True)
 def timer_shutdown(k: Kernel, timer: Ptr) -> Int:
-    """Int timer_shutdown(struct timer_list *): delete it and refuse to start it again."""
+    """``int timer_shutdown(struct timer_list *)``: delete it and refuse to start it again."""
     return k.timers.delete(timer, shutdown=True)
 
 
 @export("timer_shutdown_sync", gpl=True)
 def timer_shutdown_sync(k: Kernel, timer: Ptr) -> Int:
-    """Int timer_shutdown_sync(struct timer_list *)."""
+    """``int timer_shutdown_sync(struct timer_list *)``."""
     return k.timers.delete_sync(timer, shutdown=True)
 
 
 @export("try_to_del_timer_sync")
 def try_to_del_timer_sync(k: Kernel, timer: Ptr) -> Int:
-    """Int try_to_del_timer_sync(struct timer_list *): -1 if its function is running."""
+    """``int try_to_del_timer_sync(struct timer_list *)``: -1 if its function is running."""
     return k.timers.try_delete_sync(timer)

@@ -71,7 +71,7 @@ class DelayedWork:
 
 @export(gpl=True)
 def alloc_workqueue(k: Kernel, fmt: CStr, flags: UInt, max_active: Int, args: VarArgs) -> Ptr:
-    """Struct workqueue_struct *alloc_workqueue(const char *fmt, unsigned int flags, int max_active, ...)."""
+    """``struct workqueue_struct *alloc_workqueue(const char *fmt, unsigned flags, int max_active, ...)``"""
     name = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
     return k.workqueues.alloc(name, flags, max_active).address
 
@@ -90,7 +90,7 @@ def workqueue_set_max_active(k: Kernel, wq: Ptr, max_active: Int) -> None:
 
 @export(gpl=True)
 def workqueue_congested(k: Kernel, cpu: Int, wq: Ptr) -> Bool:
-    """Bool workqueue_congested(int cpu, struct workqueue_struct *)."""
+    """``bool workqueue_congested(int cpu, struct workqueue_struct *)``."""
     del cpu
     return bool(k.workqueues.at(wq).inactive)
 
@@ -109,7 +109,7 @@ def destroy_work_on_stack(k: Kernel, work: Ptr) -> None:
 
 @export()
 def queue_work_on(k: Kernel, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
-    """Bool queue_work_on(int cpu, wq, struct work_struct *): false if it was queued already."""
+    """``bool queue_work_on(int cpu, wq, struct work_struct *)``: false if it was queued already."""
     del cpu
     item = GuestWork(k, work)
     if item.test_and_set_pending():
@@ -120,7 +120,7 @@ def queue_work_on(k: Kernel, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
 
 @export(gpl=True)
 def queue_work_node(k: Kernel, node: Int, wq: Ptr, work: Ptr) -> Bool:
-    """Bool queue_work_node(int node, struct workqueue_struct *, struct work_struct *)."""
+    """``bool queue_work_node(int node, struct workqueue_struct *, struct work_struct *)``."""
     return queue_work_on(k, node, wq, work)
 
 
@@ -133,7 +133,7 @@ def delayed_work_timer_fn(k: Kernel, timer: Ptr) -> None:
 
 @export()
 def queue_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> Bool:
-    """Bool queue_delayed_work_on(int cpu, wq, struct delayed_work *, unsigned long delay)."""
+    """``bool queue_delayed_work_on(int cpu, wq, struct delayed_work *, unsigned long delay)``."""
     del cpu
     delayed = DelayedWork(k, dwork)
     if delayed.work.test_and_set_pending():
@@ -144,7 +144,7 @@ def queue_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong
 
 @export(gpl=True)
 def mod_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> Bool:
-    """Bool mod_delayed_work_on(int cpu, wq, struct delayed_work *, delay): true if it was pending."""
+    """``bool mod_delayed_work_on(int cpu, wq, struct delayed_work *, delay)``: true if it was pending."""
     del cpu
     delayed = DelayedWork(k, dwork)
     grabbed = k.workqueues.busy_grab(delayed.work, delayed.grab)
@@ -155,33 +155,33 @@ def mod_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) 
 
 @export()
 def cancel_work(k: Kernel, work: Ptr) -> Bool:
-    """Bool cancel_work(struct work_struct *): true if it was pending."""
+    """``bool cancel_work(struct work_struct *)``: true if it was pending."""
     return k.workqueues.cancel(GuestWork(k, work))
 
 
 @export(gpl=True)
 def cancel_work_sync(k: Kernel, work: Ptr) -> Bool:
-    """Bool cancel_work_sync(struct work_struct *): true if it was pending."""
+    """``bool cancel_work_sync(struct work_struct *)``: true if it was pending."""
     return k.workqueues.cancel_sync(GuestWork(k, work))
 
 
 @export()
 def cancel_delayed_work(k: Kernel, dwork: Ptr) -> Bool:
-    """Bool cancel_delayed_work(struct delayed_work *): true if it was pending."""
+    """``bool cancel_delayed_work(struct delayed_work *)``: true if it was pending."""
     delayed = DelayedWork(k, dwork)
     return k.workqueues.cancel(delayed.work, delayed.grab)
 
 
 @export()
 def cancel_delayed_work_sync(k: Kernel, dwork: Ptr) -> Bool:
-    """Bool cancel_delayed_work_sync(struct delayed_work *): true if it was pending."""
+    """``bool cancel_delayed_work_sync(struct delayed_work *)``: true if it was pending."""
     delayed = DelayedWork(k, dwork)
     return k.workqueues.cancel_sync(delayed.work, delayed.grab)
 
 
 @export(gpl=True)
 def flush_work(k: Kernel, work: Ptr) -> Bool:
-    """Bool flush_work(struct work_struct *): false if it was idle."""
+    """``bool flush_work(struct work_struct *)``: false if it was idle."""
     item = GuestWork(k, work)
     if not item.function():
         warn(k, NO_FUNCTION)
@@ -191,7 +191,7 @@ def flush_work(k: Kernel, work: Ptr) -> Bool:
 
 @export()
 def flush_delayed_work(k: Kernel, dwork: Ptr) -> Bool:
-    """Bool flush_delayed_work(struct delayed_work *): false if it was idle."""
+    """``bool flush_delayed_work(struct delayed_work *)``: false if it was idle."""
     delayed = DelayedWork(k, dwork)
     if k.timers.delete_sync(delayed.timer):
         k.workqueues.insert(delayed.wq, delayed.work)
@@ -218,14 +218,14 @@ def warn_flushing_systemwide_wq(k: Kernel) -> None:
 
 @export()
 def current_work(k: Kernel) -> Ptr:
-    """Struct work_struct *current_work(void): what the current task, a worker, is doing; else NULL."""
+    """``struct work_struct *current_work(void)``: what the current task, a worker, is doing; else NULL."""
     worker = k.workqueues.current_worker()
     return k.workqueues.address_of(worker.current) if worker is not None else 0
 
 
 @export(gpl=True)
 def work_busy(k: Kernel, work: Ptr) -> UInt:
-    """Unsigned int work_busy(struct work_struct *): WORK_BUSY_ bits."""
+    """``unsigned int work_busy(struct work_struct *)``: WORK_BUSY_ bits."""
     item = GuestWork(k, work)
     pending = WORK_BUSY_PENDING if item.pending else 0
     return pending | (WORK_BUSY_RUNNING if k.workqueues.running(item) else 0)
@@ -241,7 +241,9 @@ def set_worker_desc(k: Kernel, fmt: CStr, args: VarArgs) -> None:
 
 @export(gpl=True)
 def execute_in_process_context(k: Kernel, function: Ptr, ew: Ptr) -> Int:
-    """Int execute_in_process_context(work_func_t fn, struct execute_work *): 0 if it ran at once, else 1."""
+    """``int execute_in_process_context(work_func_t fn, struct execute_work *)``:
+    0 if it ran at once, else 1.
+    """
     if not k.percpu.preempt_count() & INTERRUPT_MASK:
         k.cpu.call(function, ew)
         return 0
@@ -255,7 +257,7 @@ def execute_in_process_context(k: Kernel, function: Ptr, ew: Ptr) -> Int:
 
 @export("work_on_cpu_key", "work_on_cpu_safe_key", "work_on_cpu", "work_on_cpu_safe", gpl=True)
 def work_on_cpu(k: Kernel, cpu: Int, function: Ptr, argument: Ptr, key: Ptr) -> Long:
-    """Long work_on_cpu_key(int cpu, long (*fn)(void *), void *arg, struct lock_class_key *)."""
+    """``long work_on_cpu_key(int cpu, long (*fn)(void *), void *arg, struct lock_class_key *)``."""
     del cpu, key
     results: list[int] = []
     queues = k.workqueues
