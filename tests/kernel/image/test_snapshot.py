@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import shutil
 import subprocess
 import sys
 import zlib
@@ -26,6 +27,7 @@ from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.image import snapshot
 from ukmod.kmod.tree import Tree
 from ukmod.machine.image import KernelImage, cache
+from ukmod.machine.memory import Memory
 from ukmod.survey.survey import load_order
 
 pytestmark = pytest.mark.real
@@ -228,9 +230,8 @@ def test_one_that_is_not_whole_counts_for_none(
         case "nothing":
             bad.clear()
     there = tmp_path / kept.parent.name / kept.name
-    there.parent.mkdir()
+    shutil.copytree(kept.parent, there.parent)
     there.write_bytes(bad)
-    there.chmod(0o600)
     image = KernelImage(str(kernel_package.vmlinuz))
     assert snapshot.load(cache.Cache(str(there.parent)), kept.name, image) is None
     there.write_bytes(good)
@@ -244,9 +245,8 @@ def test_one_in_the_place_of_another_counts_for_none(
     kernel_package: Debian, kept: Path, tmp_path: Path, place: str
 ) -> None:
     there = tmp_path / place.format(image=kept.parent.name, name=kept.name)
-    there.parent.mkdir()
-    there.write_bytes(kept.read_bytes())
-    there.chmod(0o600)
+    shutil.copytree(kept.parent, there.parent)
+    (there.parent / kept.name).rename(there)
     image = KernelImage(str(kernel_package.vmlinuz))
     assert snapshot.load(cache.Cache(str(there.parent)), there.name, image) is None
 
@@ -285,6 +285,31 @@ def test_a_changed_program_neither_uses_nor_keeps_one(
     assert set(kept.parent.iterdir()) == before
 
 
+class Planted:
+    """What reading a pickle must never do."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("/tmp/planted-code-ran",)
+
+
+def test_a_planted_snapshot_is_never_executed(
+    kernel_package: Debian, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the key was planted with it: an archive of the whole cache, unpacked by the user."""
+    there = tmp_path / kept.parent.name
+    shutil.copytree(kept.parent, there)
+    planted = cache.Cache(str(there))
+    mac = planted.mac(kept.name)
+    assert mac is not None
+    memory = Memory(8 << 20)
+    assert planted.write(kept.name, snapshot._parts(memory, memoryview(pickle.dumps(Planted())), mac, []))
+    memory.close()
+    made: list[str] = []
+    monkeypatch.setattr(os, "mkdir", made.append)
+    assert snapshot.load(planted, kept.name, KernelImage(str(kernel_package.vmlinuz))) is None
+    assert made == []
+
+
 def test_a_program_is_what_its_sources_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "_IMPORTED", float("inf"))
     assert what_it_is() == what_it_is() is not None
@@ -300,7 +325,7 @@ def test_two_that_write_at_once(fresh: Kernel, kernel_package: Debian, kept: Pat
     k = snapshot.load(there, "snapshot-x", image)
     assert k is not None
     k.close()
-    assert os.listdir(there.directory) == ["snapshot-x"]
+    assert sorted(os.listdir(there.directory)) == ["key", "snapshot-x"]
 
 
 def test_a_disk_that_is_full_keeps_nothing(fresh: Kernel, kept: Path) -> None:
@@ -311,7 +336,7 @@ def test_a_disk_that_is_full_keeps_nothing(fresh: Kernel, kept: Path) -> None:
         return snapshot.save(k.core, there, "snapshot-x")
 
     assert in_copy(fresh, keep) is False
-    assert os.listdir(there.directory) == []
+    assert os.listdir(there.directory) == ["key"]
 
 
 def test_a_cache_that_cannot_be_made_is_done_without(fresh: Kernel, tmp_path: Path) -> None:
@@ -321,13 +346,15 @@ def test_a_cache_that_cannot_be_made_is_done_without(fresh: Kernel, tmp_path: Pa
 
 def test_only_the_latest_are_kept(tmp_path: Path) -> None:
     there = cache.Cache(str(tmp_path))
+    assert there.prepare()
     for number in range(snapshot.KEPT + 3):
         there.write(f"snapshot-{number}", (b"content",))
         os.utime(tmp_path / f"snapshot-{number}", (number, number))
     (tmp_path / ".snapshot-0.left").write_text("by a writer that was killed")
     os.utime(tmp_path / ".snapshot-0.left", (0, 0))
     there.trim("snapshot-", snapshot.KEPT)
-    assert sorted(os.listdir(tmp_path)) == [f"snapshot-{number}" for number in range(3, snapshot.KEPT + 3)]
+    latest = [f"snapshot-{number}" for number in range(3, snapshot.KEPT + 3)]
+    assert sorted(os.listdir(tmp_path)) == ["key", *latest]
 
 
 def test_a_machine_that_is_not_at_rest_is_not_kept(fresh: Kernel, kept: Path) -> None:

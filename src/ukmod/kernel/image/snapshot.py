@@ -3,18 +3,19 @@
 Bringing an image up takes seconds and always comes to the same. When it is done the machine is at rest: every
 task sleeps. So it can be written down, its RAM and Python's half, and be taken up in another process, as
 hibernation does (kernel/power/swap.c). RAM is mapped from the file, copy-on-write: what nobody writes to is
-never copied. Python's half is a pickle; what no pickle can hold is named in it (exported functions), made
-anew (the engine) or begun again where it slept (tasks, which are greenlets).
+never copied. Python's half is a pickle (pickled.py). What no pickle can hold is made anew (the engine) or
+begun again where it slept (tasks, which are greenlets).
 
-All that bringing up depends on is in a snapshot's name. One that is not whole, or that another user may have
-written, counts for none, and so does one that cannot be read for whatever reason: nothing depends on it.
+All that bringing up depends on is in a snapshot's name. A snapshot that is not whole, or was not written with
+the cache's key, is not used, and neither is one that cannot be read for whatever reason: the image is
+brought up.
 """
 
 from __future__ import annotations
 
-import copyreg
 import gc
 import hashlib
+import hmac
 import json
 import os
 import pickle
@@ -24,23 +25,19 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
-from io import BufferedReader, BytesIO
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from types import FunctionType, MappingProxyType
 from typing import Any, Final
 
 import unicorn
-from greenlet import greenlet
 
 from ukmod.errors import LimitError, MachineError
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.export import exports_of
-from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.image import internal
+from ukmod.kernel.image import pickled
 from ukmod.kernel.sched.core import Task
 from ukmod.machine.image import KernelImage
-from ukmod.machine.image.cache import Cache
+from ukmod.machine.image.cache import MAC_SIZE, Cache
 from ukmod.machine.memory import Memory, Run, page_align
 from ukmod.machine.types import Types
 from ukmod.machine.types.wanted import FIRST
@@ -50,15 +47,12 @@ KEPT: Final = 4
 """Snapshots of one image: with other options, or made by another Python or ukmod."""
 _PREFIX: Final = "snapshot-"
 _MAGIC: Final = b"ukmod snapshot\r\n"
-_HEAD: Final = struct.Struct("<16s32sQQQ")
-"""The magic, the state's digest, its size in bytes, that of the file, and the CRC-32 of the RAM.
+_HEAD: Final = struct.Struct("<16sQQQ")
+"""The magic, the size of the state in bytes, the size of the file, and the CRC-32 of the RAM.
 
-The state follows; the RAM begins at the next page.
+The MAC of the head and the state follows, then the state; the RAM begins at the next page.
 """
 _IMPORTED: Final = time.time()
-
-_State = tuple[Kernel, dict[str, object], list[tuple[int, int]]]
-"""What is pickled: the kernel, what its image says of itself, and where the pieces of RAM go."""
 
 
 def boot(
@@ -118,62 +112,6 @@ def _program() -> str | None:
     return "\n".join(parts) if sources else None
 
 
-# -- Python's half ----------------------------------------------------------------------------------------
-
-
-@cache
-def _functions() -> dict[Callable[..., Any], tuple[str, str]]:
-    """The exported functions and their names. Some are made by others, and no pickle could name them."""
-    tables = {"kernel": kernel_functions(), "internal": exports_of(internal)}
-    return {
-        function: (table, name) for table, found in tables.items() for name, (_, function) in found.items()
-    }
-
-
-def _read_only(items: dict[Any, Any]) -> MappingProxyType[Any, Any]:
-    """What has no name that a pickle could call it by."""
-    return MappingProxyType(items)
-
-
-class _Writer(pickle.Pickler):
-    """Pickles a kernel without what it shares with its process."""
-
-    dispatch_table = copyreg.dispatch_table | {
-        struct.Struct: lambda it: (struct.Struct, (it.format,)),
-        MappingProxyType: lambda it: (_read_only, (dict(it),)),
-    }
-
-    def __init__(self, file: BytesIO, k: Kernel) -> None:
-        super().__init__(file, pickle.HIGHEST_PROTOCOL)
-        assert k.image is not None
-        self._shared = {
-            id(k.image.image): "image",
-            id(k.processes.programs): "programs",
-            id(kernel_functions()): "functions",
-        }
-
-    def persistent_id(self, obj: Any) -> Any:
-        """What ``_Reader`` is told of an object that it has to find itself."""
-        if isinstance(obj, FunctionType):
-            return _functions().get(obj)
-        return "stack" if isinstance(obj, greenlet) else self._shared.get(id(obj))
-
-
-class _Reader(pickle.Unpickler):
-    """Reads what ``_Writer`` has written."""
-
-    def __init__(self, file: BytesIO, shared: Mapping[str, Any]) -> None:
-        super().__init__(file)
-        self._shared = shared
-
-    def persistent_load(self, pid: Any) -> Any:
-        """The object that ``_Writer`` has named so."""
-        if isinstance(pid, tuple):
-            table, name = pid
-            return (kernel_functions() if table == "kernel" else exports_of(internal))[name][1]
-        return self._shared[pid]
-
-
 # -- the file ---------------------------------------------------------------------------------------------
 
 
@@ -183,25 +121,30 @@ def save(k: Kernel, kept: Cache, name: str) -> bool:
         return False
     assert k.image is not None
     k.types.learn(FIRST)
-    runs, state = k.memory.content(), BytesIO()
+    runs = k.memory.content()
     try:
-        _Writer(state, k).dump((k, k.image.image.facts(), [(run.frame, run.size) for run in runs]))
+        written = pickled.dump(k, k.image.image.facts(), [(run.frame, run.size) for run in runs])
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
         return False
-    digest = kept.digest(name)
-    digest.update(state.getbuffer())
-    done = kept.write(name, _parts(k.memory, state.getbuffer(), digest.digest(), runs))
+    if not kept.prepare() or (mac := kept.mac(name)) is None:
+        return False
+    done = kept.write(name, _parts(k.memory, written.getbuffer(), mac, runs))
     kept.trim(_PREFIX, KEPT)
     return done
 
 
-def _parts(memory: Memory, state: memoryview, digest: bytes, runs: list[Run]) -> Iterator[bytes | memoryview]:
-    start = page_align(_HEAD.size + len(state))
+def _parts(
+    memory: Memory, state: memoryview, mac: hmac.HMAC, runs: list[Run]
+) -> Iterator[bytes | memoryview]:
+    start = page_align(_HEAD.size + MAC_SIZE + len(state))
     end = start + sum(run.size for run in runs)
-    head = _HEAD.pack(_MAGIC, digest, len(state), end, _checksum(memory, runs))
+    head = _HEAD.pack(_MAGIC, len(state), end, _checksum(memory, runs))
+    mac.update(head)
+    mac.update(state)
     yield head
+    yield mac.digest()
     yield state
-    yield bytes(start - len(head) - len(state))
+    yield bytes(start - _HEAD.size - MAC_SIZE - len(state))
     for run in runs:
         yield memory.view[run.frame : run.end]
 
@@ -215,29 +158,29 @@ def _checksum(memory: Memory, runs: list[Run]) -> int:
 
 def load(kept: Cache, name: str, image: KernelImage) -> Kernel | None:
     """Take up the kernel of a snapshot; None if there is none, or none that can be believed."""
-    if (file := kept.open(name)) is None:
+    if (mac := kept.mac(name)) is None or (file := kept.open(name)) is None:
         return None
     with file:
         try:
-            return _load(file, kept.digest(name), image)
+            return _load(file, mac, image)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, there is another way
             return None
 
 
-def _load(file: BufferedReader, digest: hashlib._Hash, image: KernelImage) -> Kernel | None:
-    head = file.read(_HEAD.size)
-    magic, expected, size, end, crc = _HEAD.unpack(head)
-    if magic != _MAGIC or os.fstat(file.fileno()).st_size != end:
+def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage) -> Kernel | None:
+    head, expected = file.read(_HEAD.size), file.read(MAC_SIZE)
+    magic, size, end, crc = _HEAD.unpack(head)
+    if magic != _MAGIC or os.fstat(file.fileno()).st_size != end or size > end:
         return None
     state = file.read(size)
-    digest.update(state)
-    if digest.digest() != expected:
+    mac.update(head)
+    mac.update(state)
+    if not hmac.compare_digest(mac.digest(), expected):
         return None
-    shared = {"image": image, "programs": Programs(), "functions": kernel_functions()}
-    k, facts, places = _unpickled(state, shared | {"stack": None})
+    k, facts, places = _unpickled(state, image)
     image.recall(facts)
     runs = [Run(*place) for place in places]
-    k.memory.restore(file, page_align(len(head) + size), runs)
+    k.memory.restore(file, page_align(_HEAD.size + MAC_SIZE + size), runs)
     if _checksum(k.memory, runs) != crc:
         k.memory.close()
         return None
@@ -245,12 +188,11 @@ def _load(file: BufferedReader, digest: hashlib._Hash, image: KernelImage) -> Ke
     return k
 
 
-def _unpickled(state: bytes, shared: Mapping[str, Any]) -> _State:
+def _unpickled(state: bytes, image: KernelImage) -> tuple[Kernel, dict[str, object], list[tuple[int, int]]]:
     collects = gc.isenabled()
     gc.disable()  # it would look at all that is there again and again, and find nothing that is garbage
     try:
-        found: _State = _Reader(BytesIO(state), shared).load()
-        return found
+        return pickled.load(state, {"image": image, "programs": Programs()})
     finally:
         if collects:
             gc.enable()

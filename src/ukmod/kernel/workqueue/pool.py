@@ -7,7 +7,6 @@ on with the list. One idle worker always stands by, so the names count up as the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,11 +52,9 @@ class Worker:
 
 
 class WorkerPool:
-    """struct worker_pool. ``name`` makes a worker's name of its number."""
+    """struct worker_pool. ``name`` is its workers' name, with {} for a worker's number."""
 
-    def __init__(
-        self, kernel: Kernel, name: Callable[[int], str], *, managed: bool, single: bool = False
-    ) -> None:
+    def __init__(self, kernel: Kernel, name: str, *, managed: bool, single: bool = False) -> None:
         self._k = kernel
         self._name = name
         self._managed = managed
@@ -111,7 +108,7 @@ class WorkerPool:
 
     def _create(self) -> Worker:
         number, self._count = self._count, self._count + 1
-        task = self._k.kthreads.create(self._name(number), self._main)
+        task = self._k.kthreads.create(self._name.replace("{}", str(number)), self._main)
         task.owner = ""
         worker = Worker(task, number)
         self._by_task[task] = worker

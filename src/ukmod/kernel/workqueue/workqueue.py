@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
@@ -207,10 +206,10 @@ class Workqueues:
         self._cancelers = Waiters(kernel)
         self._quarantine: deque[int] = deque()
         """Addresses of the workqueues that were destroyed last, the oldest first."""
-        self._normal = WorkerPool(kernel, "kworker/0:{}".format, managed=True)
-        self._highpri = WorkerPool(kernel, "kworker/0:{}H".format, managed=True)
-        self._unbound = WorkerPool(kernel, "kworker/u2:{}".format, managed=False)
-        self._unbound_highpri = WorkerPool(kernel, "kworker/u3:{}".format, managed=False)
+        self._normal = WorkerPool(kernel, "kworker/0:{}", managed=True)
+        self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True)
+        self._unbound = WorkerPool(kernel, "kworker/u2:{}", managed=False)
+        self._unbound_highpri = WorkerPool(kernel, "kworker/u3:{}", managed=False)
         self.system: dict[str, Workqueue] = {}
         for symbol, (name, flags) in _SYSTEM.items():
             self.system[symbol] = wq = self.alloc(name, flags, 0)
@@ -231,7 +230,7 @@ class Workqueues:
             flags |= WQ_ORDERED
         max_active = self._clamp(max_active or WQ_DFL_ACTIVE, name)
         if own_thread:
-            pool = WorkerPool(self._k, partial(str.format, "{0}", name), managed=False, single=True)
+            pool = WorkerPool(self._k, name, managed=False, single=True)
         elif flags & WQ_UNBOUND:
             pool = self._unbound_highpri if flags & WQ_HIGHPRI else self._unbound
         else:

@@ -1,28 +1,36 @@
-"""What is costly to work out of a kernel image, kept on disk: $XDG_CACHE_HOME/ukmod, or ~/.cache/ukmod.
+"""Results that are costly to work out of a kernel image, kept on disk: $XDG_CACHE_HOME/ukmod, or
+~/.cache/ukmod.
 
-An entry is written under another name and renamed, so that several processes may do the same at once. It is
-read only if it is ours and nobody else may write it; one that is damaged, or that was put in the place of
-another, counts for none.
+A cache is a directory of the user's own, of mode 0700, with a secret key in it. Every entry is authenticated
+with the key, its name and the directory's name, so a file that came from elsewhere (planted by another user,
+unpacked from an archive, moved from another place) is no entry. No link is followed. A file is written under
+another name and renamed: several processes may write the same entry at once, and a reader sees a whole one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import mmap
 import os
+import secrets
 import stat
-import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
-from pathlib import Path
 
-__all__ = ["Cache", "default_directory"]
+__all__ = ["MAC_SIZE", "Cache", "default_directory"]
 
-_DIGEST = 32
+MAC_SIZE = 32
+"""Bytes of an entry's HMAC-SHA-256."""
+_KEY = "key"
+_KEY_SIZE = 32
 _ABANDONED = 3600
-"""Seconds after which nobody goes on writing a file."""
+"""Seconds after which a temporary file has no writer any more."""
+_HAS_DESCRIPTORS = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW") and hasattr(os, "geteuid")
+"""Can files be opened by a directory's descriptor, without following links? Windows cannot: nothing is
+kept."""
 
 
 def default_directory() -> str:
@@ -34,22 +42,33 @@ def default_directory() -> str:
 
 
 class Cache:
-    """Entries by name in a directory, which is made when the first is kept."""
+    """Entries by name in a directory, which is made when the first is kept.
+
+    Nothing here raises OSError: a cache that cannot be used is empty and keeps nothing.
+    """
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
 
-    def digest(self, name: str) -> hashlib._Hash:
-        """Begin the SHA-256 of an entry's content. It is of the directory's name and the entry's too, so that
-        it is right for no other.
-        """
-        return hashlib.sha256(f"{os.path.basename(self.directory)}/{name}\0".encode())
+    def mac(self, name: str) -> hmac.HMAC | None:
+        """Begin the MAC of an entry's content; None if there is no key.
 
-    # An entry as bytes ends in the digest of the rest.
+        It covers the names of the directory and of the entry, so that it is right for no other entry.
+        """
+        with contextlib.suppress(OSError), self._opened() as place:
+            return self._mac(place, name)
+        return None
+
+    def _mac(self, place: int, name: str) -> hmac.HMAC | None:
+        if (key := _read_key(place)) is None:
+            return None
+        return hmac.new(key, f"{os.path.basename(self.directory)}/{name}\0".encode(), hashlib.sha256)
+
+    # An entry as bytes ends in the MAC of the rest.
 
     def get(self, name: str) -> mmap.mmap | None:
-        """Return an entry mapped into memory, its digest at its end; None if it is not there or damaged."""
-        if (file := self.open(name)) is None:
+        """Return an entry mapped into memory, its MAC at its end; None if it is missing or not authentic."""
+        if (mac := self.mac(name)) is None or (file := self.open(name)) is None:
             return None
         try:
             with file:
@@ -57,78 +76,145 @@ class Cache:
         except (OSError, ValueError):  # ValueError: it is empty
             return None
         with memoryview(entry) as view:
-            digest = self.digest(name)
-            digest.update(view[:-_DIGEST])
-            return entry if digest.digest() == view[-_DIGEST:] else None
+            mac.update(view[:-MAC_SIZE])
+            return entry if hmac.compare_digest(mac.digest(), view[-MAC_SIZE:]) else None
 
     def put(self, name: str, content: bytes) -> None:
-        """Keep an entry; where that cannot be done, a full disk say, nothing is kept."""
-        digest = self.digest(name)
-        digest.update(content)
-        self.write(name, (content, digest.digest()))
+        """Keep an entry; if that is not possible (the disk is full, for example), keep nothing."""
+        if self.prepare() and (mac := self.mac(name)) is not None:
+            mac.update(content)
+            self.write(name, (content, mac.digest()))
 
     # An entry as a file has a form of its own.
 
-    def open(self, name: str) -> BufferedReader | None:
-        """Open an entry; None if there is none, or if another user may have written it."""
+    def prepare(self) -> bool:
+        """Make the directory and its key if they are missing; false if there can be no cache here."""
         try:
-            file = open(os.path.join(self.directory, name), "rb", opener=_open)  # noqa: SIM115 - the caller closes it
+            os.makedirs(os.path.dirname(self.directory), exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.directory, 0o700)
+            with self._opened() as place:
+                if _read_key(place) is None:
+                    _write(place, _KEY, (secrets.token_bytes(_KEY_SIZE),))
+            return True
+        except OSError:
+            return False
+
+    def open(self, name: str) -> BufferedReader | None:
+        """Open an entry; None if there is none, or if it is not a file that this user alone can write."""
+        try:
+            with self._opened() as place:
+                return os.fdopen(_open_private(place, name), "rb")
         except OSError:
             return None
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode) and _is_ours(status):
-            return file
-        file.close()
-        return None
 
     def write(self, name: str, parts: Iterable[bytes | memoryview]) -> bool:
-        """Keep an entry that is written part by part; false where that cannot be done."""
-        temporary = None
+        """Keep an entry that is written part by part, in a directory that ``prepare`` has made.
+
+        False, and nothing is kept, if that is not possible.
+        """
         try:
-            os.makedirs(self.directory, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=self.directory)
-            with os.fdopen(descriptor, "wb") as file:
-                for part in parts:
-                    file.write(part)
-            os.replace(temporary, os.path.join(self.directory, name))
+            with self._opened() as place:
+                _write(place, name, parts)
         except OSError:
-            if temporary is not None:
-                _remove(temporary)
             return False
         return True
 
     def trim(self, prefix: str, count: int) -> None:
-        """Remove all but the latest ``count`` entries whose names begin so, and what a writer that was killed
-        has left of such.
-        """
-        with contextlib.suppress(OSError):
-            entries = sorted(Path(self.directory).glob(f"{prefix}*"), key=_written, reverse=True)
-            for entry in entries[count:]:
-                _remove(str(entry))
-            for entry in Path(self.directory).glob(f".{prefix}*"):
-                if _written(entry) < time.time() - _ABANDONED:
-                    _remove(str(entry))
+        """Remove all but the latest ``count`` entries with this prefix, and what killed writers left."""
+        with contextlib.suppress(OSError), self._opened() as place:
+            written = {name: _written(place, name) for name in os.listdir(place)}
+            entries = [name for name in written if name.startswith(prefix)]
+            for name in sorted(entries, key=written.__getitem__, reverse=True)[count:]:
+                _remove(place, name)
+            for name, when in written.items():
+                if name.startswith(f".{prefix}") and when < time.time() - _ABANDONED:
+                    _remove(place, name)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The directory's descriptor. OSError if it is missing, a link, or not private to this user."""
+        if not _HAS_DESCRIPTORS:
+            raise OSError("directories cannot be opened here")
+        place = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _make_private(place)
+            yield place
+        finally:
+            os.close(place)
 
 
-def _open(path: str, flags: int) -> int:
-    """Open a file; if it is a FIFO, without waiting for a writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _make_private(place: int) -> None:
+    """Believe a directory only if it is this user's and no other user can have written to it.
+
+    One that other users could write to is made private, and loses its key: nothing in it is authentic then.
+    """
+    status = os.fstat(place)
+    if status.st_uid != os.geteuid():
+        raise PermissionError("another user's directory")
+    if status.st_mode & 0o077:
+        os.fchmod(place, 0o700)
+        if status.st_mode & 0o022:
+            _remove(place, _KEY)
 
 
-def _is_ours(status: os.stat_result) -> bool:
-    """Did we write it, and nobody else? Where files have no owners, their directory has to do."""
-    owner = getattr(os, "geteuid", lambda: status.st_uid)()
-    return status.st_uid == owner and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+def _open_private(place: int, name: str) -> int:
+    """Open a regular file of the directory that this user alone has written. OSError if it is not one.
+
+    A second link to a file could be anywhere, for others to write through; a FIFO is not waited for.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=place)
+    status = os.fstat(descriptor)
+    if (
+        stat.S_ISREG(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and status.st_nlink == 1
+        and not status.st_mode & 0o022
+    ):
+        return descriptor
+    os.close(descriptor)
+    raise PermissionError(f"{name} is not a file of this user alone")
 
 
-def _written(path: Path) -> float:
-    """When a file was written; 0 if it has gone."""
+def _read_key(place: int) -> bytes | None:
+    """Read the key; None if there is none, or if others may have seen it."""
     try:
-        return path.stat().st_mtime
+        descriptor = _open_private(place, _KEY)
+    except OSError:
+        return None
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            return None
+        key = os.read(descriptor, _KEY_SIZE + 1)
+    finally:
+        os.close(descriptor)
+    return key if len(key) == _KEY_SIZE else None
+
+
+def _write(place: int, name: str, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file of the directory under a temporary name and rename it: all of it or nothing."""
+    temporary = f".{name}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=place)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for part in parts:
+                file.write(part)
+        os.rename(temporary, name, src_dir_fd=place, dst_dir_fd=place)
+    except BaseException:
+        _remove(place, temporary)
+        raise
+
+
+def _written(place: int, name: str) -> float:
+    """When a file was written, in seconds since the epoch; 0 if it has gone."""
+    try:
+        return os.stat(name, dir_fd=place, follow_symlinks=False).st_mtime
     except OSError:
         return 0
 
 
-def _remove(path: str) -> None:
+def _remove(place: int, name: str) -> None:
     with contextlib.suppress(OSError):
-        os.unlink(path)
+        os.unlink(name, dir_fd=place)

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import STB_GLOBAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, Section
-from ukmod.machine.image.cache import Cache, default_directory
+from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
 from ukmod.machine.image.kallsyms import read_kallsyms
 from ukmod.machine.image.ksymtab import Export, read_exports
 from ukmod.machine.image.payload import LIMIT, is_packed, unpack
@@ -22,8 +22,7 @@ __all__ = ["KernelImage"]
 _HEAD = 1024
 _LARGEST = 1 << 33
 """Bytes of a file that is looked at; a vmlinux with all its debugging information has one or two GB."""
-_DIGEST = 32
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 """Changed with what the cache's entries mean."""
 
 
@@ -166,7 +165,7 @@ class KernelImage:
         kept = None if self.cache is None else self.cache.get("symbols")
         if kept is not None:
             try:
-                return SymbolTable.from_bytes(kept[:-_DIGEST])
+                return SymbolTable.from_bytes(kept[:-MAC_SIZE])
             except ValueError:
                 pass  # another machine's, on a home directory they share
         found = read_kallsyms(self.vmlinux) or _linked_symbols(self.vmlinux)

@@ -1,0 +1,162 @@
+"""Python's half of a snapshot: a kernel's objects as a pickle that can name nothing outside the machine.
+
+The objects that a kernel shares with its process are named in the pickle, not contained in it: exported
+functions, the image, the programs. A task's greenlet cannot be written down at all.
+
+Reading a pickle calls what it names. So the reader knows the classes and functions of the emulated machine,
+a few plain types, and nothing else: no class that opens files, no module of the standard library. The
+cache's MAC says where a snapshot comes from; this says what it may do if the key itself was planted.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import pickle
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from io import BytesIO
+from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodType, ModuleType
+from typing import Any, Final
+
+from greenlet import greenlet
+
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.export import exports_of
+from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.image import internal
+
+MACHINE: Final = ("ukmod.kernel.", "ukmod.machine.")
+"""The packages whose classes and functions a snapshot may name."""
+
+HOST_SIDE: Final = frozenset(
+    (
+        *("ukmod.kernel.api", "ukmod.kernel.checked", "ukmod.kernel.exports"),
+        *("ukmod.kernel.image.pickled", "ukmod.kernel.image.snapshot", "ukmod.machine.engine"),
+        *("ukmod.machine.image.cache", "ukmod.machine.image.find", "ukmod.machine.image.image"),
+        *("ukmod.machine.image.payload", "ukmod.machine.image.vmlinux"),
+        *("ukmod.machine.types.profile", "ukmod.machine.types.select"),
+    )
+)
+"""Their modules that deal with the host: with its files, its libraries, or with snapshots themselves."""
+
+PLAIN: Final = frozenset(
+    (
+        *("_struct.Struct", "builtins.int", "builtins.range", "builtins.str", "collections.Counter"),
+        *("collections.deque", "functools.partial", "random.Random"),
+        *("ukmod.kernel.image.pickled._method", "ukmod.kernel.image.pickled._read_only"),
+        *("ukmod.machine.types.select._needed_types", "unicorn.unicorn_py3.unicorn.UcContext"),
+    )
+)
+"""What else it may name: types that do nothing, and functions that only look at what they are given."""
+
+BUILT_IN: Final = (bytearray, deque, dict, list, set)
+"""Built-in types whose methods may be bound, such as the list.append that waits for something."""
+
+
+def dump(k: Kernel, facts: dict[str, object], places: list[tuple[int, int]]) -> BytesIO:
+    """Write down a kernel, what its image says of itself, and the frame and size of each piece of RAM.
+
+    Raises what pickle raises for an object that cannot be written down.
+    """
+    state = BytesIO()
+    _Writer(state, k).dump((k, facts, places))
+    return state
+
+
+def load(state: bytes, shared: Mapping[str, Any]) -> tuple[Kernel, dict[str, object], list[tuple[int, int]]]:
+    """Read what ``dump`` wrote. ``shared``: the image and the programs of this process, by those names.
+
+    Raises pickle.UnpicklingError for a pickle that names anything else than a part of the machine.
+    """
+    found: tuple[Kernel, dict[str, object], list[tuple[int, int]]] = _Reader(BytesIO(state), shared).load()
+    return found
+
+
+def is_allowed(module: str, name: str) -> bool:
+    """May a snapshot name this class or function?"""
+    if f"{module}.{name}" in PLAIN:
+        return True
+    return module.startswith(MACHINE) and module not in HOST_SIDE and "." not in name
+
+
+@cache
+def _functions() -> dict[Callable[..., Any], tuple[str, str]]:
+    """The exported functions and their names. Some are made by others, and no pickle could name them."""
+    tables = {"kernel": kernel_functions(), "internal": exports_of(internal)}
+    return {
+        function: (table, name) for table, found in tables.items() for name, (_, function) in found.items()
+    }
+
+
+def _read_only(items: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    """Make a mapping proxy, which has no name that a pickle could call it by."""
+    return MappingProxyType(items)
+
+
+def _method(owner: object, name: str) -> Any:
+    """Bind a method of a container, or of an object of the machine's. getattr() could reach anything."""
+    if type(owner) in BUILT_IN and not name.startswith("_"):
+        return getattr(owner, name)
+    for kind in type(owner).__mro__:
+        function = vars(kind).get(name)
+        if isinstance(function, FunctionType) and is_allowed(kind.__module__, kind.__name__):
+            return MethodType(function, owner)
+    raise pickle.UnpicklingError(f"{type(owner).__name__}.{name} is no method of the machine's")
+
+
+def _reduce_builtin(function: Any) -> Any:
+    """Name a method by its object, and a function of a built-in module by itself."""
+    owner = function.__self__
+    return function.__qualname__ if isinstance(owner, ModuleType) else (_method, (owner, function.__name__))
+
+
+class _Writer(pickle.Pickler):
+    """Pickles a kernel without what it shares with its process."""
+
+    dispatch_table = copyreg.dispatch_table | {
+        struct.Struct: lambda it: (struct.Struct, (it.format,)),
+        MappingProxyType: lambda it: (_read_only, (dict(it),)),
+        MethodType: lambda it: (_method, (it.__self__, it.__name__)),
+        BuiltinMethodType: _reduce_builtin,
+    }
+
+    def __init__(self, file: BytesIO, k: Kernel) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        assert k.image is not None
+        self._shared = {
+            id(k.image.image): "image",
+            id(k.processes.programs): "programs",
+            id(kernel_functions()): "functions",
+        }
+
+    def persistent_id(self, obj: Any) -> Any:
+        """Name an object that ``_Reader`` has to find itself."""
+        if isinstance(obj, FunctionType):
+            return _functions().get(obj)
+        return "stack" if isinstance(obj, greenlet) else self._shared.get(id(obj))
+
+
+class _Reader(pickle.Unpickler):
+    """Reads what ``_Writer`` has written, and nothing else."""
+
+    def __init__(self, file: BytesIO, shared: Mapping[str, Any]) -> None:
+        super().__init__(file)
+        self._shared = {**shared, "functions": kernel_functions(), "stack": None}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Find a class or function by name, if a snapshot may name it."""
+        if is_allowed(module, name):
+            found = getattr(import_module(module), name)
+            if f"{module}.{name}" in PLAIN or getattr(found, "__module__", "") == module:
+                return found
+        raise pickle.UnpicklingError(f"a snapshot may not name {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Return the object that ``_Writer`` has named so."""
+        if isinstance(pid, tuple):
+            table, name = pid
+            return (kernel_functions() if table == "kernel" else exports_of(internal))[name][1]
+        return self._shared[pid]

@@ -1,0 +1,157 @@
+"""The cache believes what this user has written there with the key, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A cache with one entry."""
+    Cache(str(tmp_path / "cache")).put("entry", b"content")
+    return tmp_path / "cache"
+
+
+def kept(place: Path, name: str = "entry") -> bytes | None:
+    entry = Cache(str(place)).get(name)
+    return None if entry is None else bytes(entry[:-MAC_SIZE])
+
+
+def test_an_entry_is_read_back_by_another_process_of_the_user(place: Path) -> None:
+    assert kept(place) == b"content"
+
+
+def test_directory_and_files_are_for_the_user_alone(place: Path) -> None:
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {0o600}
+
+
+def test_an_entry_under_another_name_is_not_authentic(place: Path) -> None:
+    (place / "entry").rename(place / "other")
+    assert kept(place, "other") is None
+
+
+def test_an_entry_of_another_directory_is_not_authentic(place: Path) -> None:
+    place.rename(place.with_name("elsewhere"))
+    assert kept(place.with_name("elsewhere")) is None
+
+
+def test_an_entry_that_was_made_with_another_key_is_not_authentic(place: Path, tmp_path: Path) -> None:
+    other = tmp_path / "planted" / "cache"
+    Cache(str(other)).put("entry", b"planted")
+    (other / "entry").replace(place / "entry")
+    assert kept(place) is None
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_an_entry_that_others_may_write_is_not_read(place: Path, mode: int) -> None:
+    (place / "entry").chmod(mode)
+    assert kept(place) is None
+
+
+def test_an_entry_with_a_second_link_is_not_read(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "second").hardlink_to(place / "entry")
+    assert kept(place) is None
+
+
+def test_a_link_to_an_entry_is_not_followed(place: Path, tmp_path: Path) -> None:
+    (place / "entry").rename(tmp_path / "entry")
+    (place / "entry").symlink_to(tmp_path / "entry")
+    assert kept(place) is None
+
+
+@pytest.mark.parametrize("kind", ["directory", "device", "fifo"])
+def test_an_entry_that_is_not_a_file_is_not_read(place: Path, kind: str) -> None:
+    (place / "entry").unlink()
+    match kind:
+        case "directory":
+            (place / "entry").mkdir()
+        case "device":
+            (place / "entry").symlink_to("/dev/zero")
+        case "fifo":
+            os.mkfifo(place / "entry")
+    assert kept(place) is None
+
+
+def test_what_belongs_to_another_user_is_not_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert kept(place) is None
+    assert not Cache(str(place)).write("entry", [b"mine"])
+
+
+def test_a_directory_behind_a_link_is_not_used(place: Path) -> None:
+    place.rename(place.with_name("elsewhere"))
+    place.symlink_to(place.with_name("elsewhere"))
+    assert kept(place) is None
+    assert not Cache(str(place)).prepare()
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
+def test_a_directory_that_others_could_write_to_begins_anew(place: Path, mode: int) -> None:
+    key = (place / "key").read_bytes()
+    place.chmod(mode)
+    assert kept(place) is None
+    Cache(str(place)).put("entry", b"again")
+    assert kept(place) == b"again"
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert (place / "key").read_bytes() != key
+
+
+@pytest.mark.parametrize("what", ["seen by others", "too short", "too long", "a link", "a FIFO"])
+def test_a_key_that_is_not_secret_and_whole_is_replaced(place: Path, tmp_path: Path, what: str) -> None:
+    key = place / "key"
+    secret = key.read_bytes()
+    match what:
+        case "seen by others":
+            key.chmod(0o640)
+        case "too short":
+            key.write_bytes(secret[:-1])
+        case "too long":
+            key.write_bytes(secret + b"x")
+        case "a link":
+            key.rename(tmp_path / "key")
+            key.symlink_to(tmp_path / "key")
+        case "a FIFO":
+            key.unlink()
+            os.mkfifo(key)
+    assert kept(place) is None
+    Cache(str(place)).put("entry", b"again")
+    assert kept(place) == b"again"
+
+
+def test_many_writers_leave_one_whole_entry(tmp_path: Path) -> None:
+    place = tmp_path / "cache"
+    cache = Cache(str(place))
+    assert cache.prepare()
+    contents = [bytes([number]) * 100000 for number in range(20)]
+    threads = [threading.Thread(target=cache.put, args=("entry", content)) for content in contents]
+    for thread in threads:
+        thread.start()
+    seen = [kept(place) for _ in range(50)]
+    for thread in threads:
+        thread.join()
+    assert {entry for entry in [*seen, kept(place)] if entry is not None} <= set(contents)
+    assert kept(place) is not None
+    assert sorted(os.listdir(place)) == ["entry", "key"]
+
+
+def test_a_writer_that_fails_half_way_leaves_nothing(place: Path) -> None:
+    def parts() -> list[bytes]:
+        raise OSError("the disk is full")
+
+    assert not Cache(str(place)).write("other", (parts() for _ in range(1)))
+    assert sorted(os.listdir(place)) == ["entry", "key"]
+
+
+def test_the_users_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache/me")
+    assert default_directory() == "/var/cache/me/ukmod"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert default_directory() == "/home/me/.cache/ukmod"
