@@ -16,6 +16,7 @@ from ukmod.kmod.linux import LinuxHost
 from ukmod.kmod.loaded import NothingLoaded, SysModules
 from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.objections import Kernel
+from ukmod.kmod.regular import read_regular
 from ukmod.kmod.tree import Tree
 
 TYPE_CHECKING = False
@@ -124,8 +125,7 @@ def _certificates(paths: Sequence[str] | None) -> list[x509.Certificate] | None:
     found: list[x509.Certificate] = []
     for path in paths:
         try:
-            with open(path, "rb") as file:
-                found += load_certificates(file.read(), path=path)
+            found += load_certificates(read_regular(path), path=path)
         except OSError as error:
             raise NotFoundError(error.strerror or str(error), subject=path) from error
     return found

@@ -15,10 +15,10 @@ A key may be a pattern for fnmatch(3): then it is the lookup that supplies the t
 
 from __future__ import annotations
 
-import os
 from struct import Struct
 
 from ukmod.errors import FormatError
+from ukmod.kmod.regular import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,16 +77,7 @@ class Index:
         The file is read rather than mapped: it is a millisecond at most, and a file that shrinks meanwhile
         cannot kill the process with SIGBUS.
         """
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            size = min(os.fstat(fd).st_size, _POSITION + 1)
-            parts = []
-            while size > 0 and (part := os.read(fd, size)):
-                parts.append(part)
-                size -= len(part)
-        finally:
-            os.close(fd)
-        return cls(b"".join(parts), path)
+        return cls(read_regular(path), path)
 
     def lookup(self, key: str) -> str | None:
         """Return the value of exactly this key (the first, if it has several), or None."""

@@ -15,6 +15,7 @@ import time
 
 from ukmod.kmod.host import INIT_COMPRESSED_FILE
 from ukmod.kmod.modfile import ModuleFile
+from ukmod.kmod.regular import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,17 +82,8 @@ class DirectoryFiles:
         return self._root + path if self._root and path.startswith("/") else path
 
     def read(self, path: str) -> bytes:
-        """Return a file's content."""
-        fd = os.open(self.real(path), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            # Files of /proc and /sys say that they are empty; others are read at one go.
-            size = max(os.fstat(fd).st_size + 1, 1 << 12)
-            parts: list[bytes] = []
-            while part := os.read(fd, size):
-                parts.append(part)
-        finally:
-            os.close(fd)
-        return b"".join(parts)
+        """Return the content of a regular file of at most TEXT_LIMIT bytes."""
+        return read_regular(self.real(path))
 
     def listdir(self, path: str) -> list[str]:
         """Return a directory's entries."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 
+from ukmod.kmod.regular import MODULE_LIMIT, open_regular
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,10 +36,12 @@ class ModuleFile:
     __slots__ = ("_fd", "_head", "path", "real")
 
     def __init__(self, path: str, real: str | None = None) -> None:
-        """Open the file; OSError if that fails, EINVAL if it is too short to be a module."""
+        """Open the file. OSError if that fails; EINVAL if it is too short to be a module, or not a regular
+        file.
+        """
         self.path = path
         self.real = path if real is None else real
-        self._fd = os.open(self.real, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = open_regular(self.real, MODULE_LIMIT)
         try:
             self._head = os.pread(self._fd, _SHORTEST, 0)
             if len(self._head) < _SHORTEST:

@@ -13,6 +13,7 @@ from ukmod.kmod.config import logical_lines
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR, LOG_INFO
 from ukmod.kmod.record import record
+from ukmod.kmod.regular import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,12 +59,11 @@ def load_config(release: str, paths: Sequence[str] = CONFIG_DIRECTORIES, log: Lo
     parser = _Parser(release, log)
     for path in _files(paths, log):
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            text = read_regular(path).decode("utf-8", "surrogateescape")
         except OSError as error:
             log(LOG_ERR, f"file parse {path}: {error.strerror}")
             continue
-        with open(fd, "rb") as file:
-            parser.parse(file.read().decode("utf-8", "surrogateescape"), path)
+        parser.parse(text, path)
     return parser.result()
 
 

@@ -12,6 +12,7 @@ from struct import Struct
 
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
+from ukmod.kmod.regular import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,11 +188,9 @@ def read_input(dirname: str, name: str, log: Log) -> bytes | None:
         log(LOG_WARNING, f"could not open directory {dirname}: {error.strerror}")
         return None
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        return read_regular(name, dir_fd=directory)
     except OSError as error:
         log(LOG_WARNING, f"could not open {name} at {dirname}: {error.strerror}")
         return None
     finally:
         os.close(directory)
-    with open(fd, "rb") as file:
-        return file.read()

@@ -29,6 +29,7 @@ from ukmod.kmod.depmod.scan import Candidate, scan_tree, shown_path
 from ukmod.kmod.host import LOG_CRIT, LOG_ERR, LOG_WARNING
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.record import record
+from ukmod.kmod.regular import read_regular
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.depmod_options import Options, is_version, parse_options
 from ukmod.kmod.tools.log import Log, program_name
@@ -204,8 +205,7 @@ def _kernel(options: Options, log: Log) -> dict[str, int] | None:
             log.wrn("-e needs -E or -F")
         return None
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            text = file.read()
+        text = read_regular(path).decode("utf-8", "surrogateescape")
     except OSError as error:
         log.message(LOG_CRIT, f"could not load {path}: {error.strerror}")
         return None

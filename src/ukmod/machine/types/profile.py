@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ukmod.errors import FormatError, LayoutError
+from ukmod.kmod.regular import read_regular
 from ukmod.machine.types.graph import AGGREGATES, VOID, Field, Graph, Node, Tag
 from ukmod.machine.types.wanted import WANTED
 
@@ -167,10 +168,10 @@ def write_profile(profile: Profile, path: str) -> None:
 def read_profile(path: str) -> Profile:
     """Read a profile; FormatError if it is none, LayoutError if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return parse_profile(file.read(_LIMIT), path)
+        data = read_regular(path, _LIMIT)
     except OSError as error:
         raise LayoutError(f"cannot read: {error.strerror}", errno=error.errno, subject=path) from error
+    return parse_profile(data, path)
 
 
 def parse_profile(data: bytes, path: str = "") -> Profile:

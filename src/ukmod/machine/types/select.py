@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.errors import FormatError, LayoutError
 from ukmod.kmod.elf import ET_REL, Elf
+from ukmod.kmod.regular import read_regular
 from ukmod.machine.types.btf import Btf, is_btf
 from ukmod.machine.types.dwarf import Dwarf
 from ukmod.machine.types.graph import Graph, Later, TypeSource
@@ -105,8 +106,7 @@ def kernel_types(image: KernelImage) -> Btf:
 def read_file(path: str) -> bytes:
     """Read a file; LayoutError if it cannot be."""
     try:
-        with open(path, "rb") as file:
-            return file.read(_LIMIT)
+        return read_regular(path, _LIMIT)
     except OSError as error:
         raise LayoutError(f"cannot read: {error.strerror}", errno=error.errno, subject=path) from error
 

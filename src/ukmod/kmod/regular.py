@@ -1,0 +1,74 @@
+"""Files that are read: regular ones, of a bounded size.
+
+A path may lead to anything. A FIFO or a terminal blocks for ever, /dev/zero has no end, a sparse file of 10
+GB fills the memory. So whatever ukmod reads, it opens here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+__all__ = ["MODULE_LIMIT", "TEXT_LIMIT", "open_regular", "read_regular"]
+
+TEXT_LIMIT = 1 << 28
+"""Bytes of a configuration file, an index, or another file that depmod and modprobe read. The largest that
+distributions ship, modules.alias.bin, has some 2 MB."""
+
+MODULE_LIMIT = 1 << 30
+"""Bytes of a module's file, packed or not: ten times the largest with all their debug information."""
+
+_NULL_DEVICE = (1, 3)
+_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+"""Files that the caller's shell has opened already, as in ``modprobe -C <(echo options x y=1)``."""
+
+
+def open_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = None) -> int:
+    """Open a regular file of at most ``limit`` bytes for reading; return its descriptor.
+
+    /dev/null is let pass as an empty file, as is a pipe that the shell has opened. Raises OSError: what
+    open(2) gives; EISDIR for a directory; EINVAL for a FIFO, a socket or a device; EFBIG for a file that is
+    too large.
+    """
+    is_pipe = path.startswith(_PIPES)
+    flags = os.O_RDONLY | os.O_CLOEXEC | (0 if is_pipe else getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, flags, dir_fd=dir_fd)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        if status.st_size <= limit:
+            return descriptor
+        error = OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    elif (is_pipe and stat.S_ISFIFO(status.st_mode)) or _is_null(status):
+        return descriptor
+    elif stat.S_ISDIR(status.st_mode):
+        error = OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    else:
+        error = OSError(errno.EINVAL, "Not a regular file", path)
+    os.close(descriptor)
+    raise error
+
+
+def read_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = None) -> bytes:
+    """Return the content of a regular file. Raises OSError as ``open_regular`` does, and what read(2)
+    gives.
+    """
+    descriptor = open_regular(path, limit, dir_fd=dir_fd)
+    try:
+        # Files of /proc and /sys say that they are empty; others are read at one go, and may grow meanwhile.
+        size = max(os.fstat(descriptor).st_size + 1, 1 << 12)
+        parts: list[bytes] = []
+        room = limit
+        while part := os.read(descriptor, size):
+            parts.append(part)
+            room -= len(part)
+            if room < 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    finally:
+        os.close(descriptor)
+    return b"".join(parts)
+
+
+def _is_null(status: os.stat_result) -> bool:
+    device = os.major(status.st_rdev), os.minor(status.st_rdev)
+    return stat.S_ISCHR(status.st_mode) and device == _NULL_DEVICE
