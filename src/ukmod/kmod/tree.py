@@ -94,6 +94,15 @@ class Tree:
         files = OverlayFiles(DirectoryFiles(), index_directory(dirname, recursive=recursive))
         return cls(dirname, files, config_paths=config_paths)
 
+    def through(self, files: Files) -> Tree:
+        """Return this tree with its files seen through ``files``, which may show less of them.
+
+        The two share the indexes that have been opened.
+        """
+        tree = Tree(self.dirname, files, config_paths=self.config_paths)
+        tree._indexes = self._indexes
+        return tree
+
     def load(self, log: LibraryLog = silent) -> None:
         """Open all indexes now, and say which of them are corrupt; kmod stops at the first that is amiss."""
         for name in INDEXES:

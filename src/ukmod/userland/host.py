@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from errno import ENOENT
 from typing import TYPE_CHECKING
 
 from ukmod.errors import UkmodError
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
+from ukmod.userland.files import NoFiles, TreeFiles
 from ukmod.userland.shell import run_command
 
 if TYPE_CHECKING:
@@ -40,15 +40,12 @@ class ProcessHost:
 
     def __init__(self, process: Process, tree: Tree | None) -> None:
         self._process = process
-        self._tree = tree
+        self.files: Files = NoFiles() if tree is None else TreeFiles.of(tree)
+        """Only the tree's files exist; without a tree, none."""
+        self._tree = None if tree is None else tree.through(self.files)
         self.environ: MutableMapping[str, str] = dict(process.env)
         self.stdout = Output(process.output)
         self.stderr = Output(process.output)
-
-    @property
-    def files(self) -> Files:
-        """Only the tree's files exist; without a tree, none."""
-        return self._tree.files if self._tree is not None else NoFiles()
 
     def has_stderr(self) -> bool:
         """A helper's streams are /dev/null, but what it writes is kept for the user."""
@@ -143,23 +140,3 @@ class ProcessHost:
     def sleep(self, seconds: float) -> None:
         """Sleep, in virtual time."""
         self._process.sys.nanosleep(round(seconds * 1e9))
-
-
-class NoFiles:
-    """A file system without files."""
-
-    def read(self, path: str) -> bytes:
-        """There is nothing to read."""
-        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
-
-    def listdir(self, path: str) -> list[str]:
-        """There is nothing to list."""
-        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
-
-    def stat(self, path: str) -> os.stat_result:
-        """There is nothing."""
-        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
-
-    def real(self, path: str) -> str:
-        """Nothing lies anywhere: not on the machine this process runs on either."""
-        return os.devnull + path

@@ -1,0 +1,105 @@
+"""The file system of an emulated process: the module tree and its configuration, and nothing else.
+
+A module chooses the arguments, the environment and the paths of the programs it starts. Here they are only
+data: a path means a file of the tree that the user handed in, or no file at all.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import ENOENT
+from typing import TYPE_CHECKING
+
+from ukmod.kmod.config import CONFIG_DIRECTORIES
+from ukmod.kmod.names import is_module_file
+from ukmod.kmod.tree import MODULE_DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ukmod.kmod.host import Files
+    from ukmod.kmod.tree import Tree
+
+_KNOWN = (f"/usr{MODULE_DIRECTORY}", MODULE_DIRECTORY, *CONFIG_DIRECTORIES)
+"""Where modules and configuration lie below a root; a path precedes those that are its end."""
+
+
+class TreeFiles:
+    """The files below some directories of another file system. Everything else does not exist (ENOENT).
+
+    Symbolic links are followed, as the user made them, up to the root that the tree lies in. A module's
+    file may be a link to anywhere: its content reaches the guest only if it is a module that the kernel
+    accepts.
+    """
+
+    def __init__(self, files: Files, directories: Iterable[str]) -> None:
+        self._files = files
+        self._directories = tuple(os.path.normpath(directory) for directory in directories)
+
+    @classmethod
+    def of(cls, tree: Tree) -> TreeFiles:
+        """Return the files of a tree and of its configuration."""
+        return cls(tree.files, (tree.dirname, *tree.config_paths))
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        return self._files.read(self._inside(path))
+
+    def listdir(self, path: str) -> list[str]:
+        """Return a directory's entries."""
+        return self._files.listdir(self._inside(path))
+
+    def stat(self, path: str) -> os.stat_result:
+        """Return a file's status."""
+        return self._files.stat(self._inside(path))
+
+    def real(self, path: str) -> str:
+        """Return where a file lies on the host."""
+        return self._files.real(self._inside(path))
+
+    def _inside(self, path: str) -> str:
+        """The path, if it leads to a file below the directories. FileNotFoundError if not."""
+        clean = os.path.normpath(os.path.join("/", path))
+        directory = next((it for it in self._directories if clean == it or clean.startswith(f"{it}/")), None)
+        if directory is None or not (is_module_file(clean) or self._stays(clean, directory)):
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+        return clean
+
+    def _stays(self, path: str, directory: str) -> bool:
+        """Do the links on the way to a file stay within the root that its directory lies in?"""
+        real = os.path.realpath(self._files.real(path))
+        root = os.path.realpath(self._files.real(_root(directory)))
+        return real == root or real.startswith(root.rstrip("/") + "/")
+
+
+class NoFiles:
+    """A file system without files."""
+
+    def read(self, path: str) -> bytes:
+        """There is nothing to read."""
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+
+    def listdir(self, path: str) -> list[str]:
+        """There is nothing to list."""
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+
+    def stat(self, path: str) -> os.stat_result:
+        """There is nothing."""
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+
+    def real(self, path: str) -> str:
+        """There is no file on the host either."""
+        return os.devnull + path
+
+
+def _root(directory: str) -> str:
+    """The root that a directory of modules or of configuration lies in; the directory itself if it is
+    another.
+
+    That of /srv/image/usr/lib/modules/6.1.0 and of /srv/image/etc/modprobe.d is /srv/image.
+    """
+    for known in _KNOWN:
+        before, found, _ = f"{directory}/".rpartition(f"{known}/")
+        if found:
+            return before or "/"
+    return directory
