@@ -1,38 +1,49 @@
-# Every target does its own set-up: a fresh machine needs Python >= 3.11 and make, no more.
+# Every target does its own set-up: a fresh machine needs Python >= 3.11, make and a package index, no more.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+RUN    := $(VENV)/.run-time
+DEV    := $(VENV)/.development
 
-.PHONY: demo test fuzz lint bench real clean
+.PHONY: demo test real fuzz lint bench golden clean
 
-demo: $(STAMP)            ## the main job: request_module() end to end on two compiled modules
-	$(BIN)/ukmod demo
+demo: $(RUN)             ## the main job: request_module() end to end on two compiled modules
+	PYTHONPATH=src $(BIN)/python -m ukmod demo
 
-test: $(STAMP)            ## the whole suite; what needs a real kernel is skipped, loudly, where it is absent
-	$(BIN)/python -m pytest -n auto
+test: $(DEV)             ## the suite, without what compares with a real kernel and the C kmod
+	$(BIN)/python -m pytest -n auto -m "not real"
 
-fuzz: $(STAMP)            ## what any input may do to the parsers, at ten times the length
+real: $(DEV)             ## what compares with a real kernel and the C kmod; sets those up first
+	tools/debian.sh
+	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto -m real
+
+fuzz: $(DEV)             ## what any input may do to the parsers, at ten times the length
 	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image
 
-real: $(STAMP)            ## only what compares with a real kernel and the C kmod; sets those up first
-	tools/debian.sh
-	$(BIN)/python -m pytest -n auto -m real
-
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)           ## ratios against C kmod, QEMU and bare Unicorn, side by side
+bench: $(DEV)            ## ratios against C kmod, QEMU and bare Unicorn, side by side
 	$(BIN)/python -m benchmarks
 
-$(STAMP): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+golden: $(DEV)           ## what a real kernel does, made again; RELEASE=6.1.0-NN-amd64: by another kernel
+	tools/golden.sh $(RELEASE)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): pyproject.toml | $(BIN)/python
+	$(BIN)/python tools/requirements.py machine >$(VENV)/requirements.txt
+	$(BIN)/python -m pip install -q -r $(VENV)/requirements.txt
+	touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q -e '.[all]' --group dev
-	touch $@
+	touch $(RUN) $@
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

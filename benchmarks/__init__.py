@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["MissingError", "Row", "table"]
+__all__ = ["HEAD", "MissingError", "Row", "line", "table"]
 
 
 class MissingError(Exception):
@@ -32,17 +32,25 @@ class Row:
         return self.ours / self.theirs if self.theirs else None
 
 
+_WIDTHS = (60, 10, 10, 16, 6)
+"""Of the columns: a row is printed when it has been measured, before the others are known."""
+
+
+def line(row: Row) -> str:
+    """Return a row as text, in the columns of ``HEAD``."""
+    theirs = "" if row.theirs is None else f"{row.theirs:.3f}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    return _columns(row.name, f"{row.ours:.3f}", theirs, row.unit, ratio, row.note)
+
+
+def _columns(name: str, *rest: str) -> str:
+    cells = [text.rjust(width) for text, width in zip(rest, _WIDTHS[1:], strict=False)]
+    return "  ".join([name.ljust(_WIDTHS[0]), *cells, *rest[len(cells) :]]).rstrip()
+
+
+HEAD = _columns("", "ukmod", "other", "unit", "ratio", "")
+
+
 def table(rows: Iterable[Row]) -> str:
     """Return the rows as aligned text."""
-    lines = [("", "ukmod", "other", "unit", "ratio", "")]
-    for row in rows:
-        theirs = "" if row.theirs is None else f"{row.theirs:.3f}"
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        lines.append((row.name, f"{row.ours:.3f}", theirs, row.unit, ratio, row.note))
-    widths = [max(len(line[column]) for line in lines) for column in range(5)]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(line[at].rjust(widths[at]) for at in range(1, 5)), line[5]]
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join([HEAD, *map(line, rows)])

@@ -5,23 +5,26 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from benchmarks import MissingError, Row, table
+from benchmarks import HEAD, MissingError, line
 
 _NAMES = ("demo", "start", "machine", "depmod", "lookup", "modinfo", "modprobe_start", "survey")
 
 
 def main() -> int:
-    """Run them one after the other; status 1 if something to compare with was missing."""
-    rows: list[Row] = []
-    missing = []
+    """Run them one after the other, and print each when it is done.
+
+    Status 1 if something to compare with was missing.
+    """
+    print(HEAD, flush=True)
+    status = 0
     for name in _NAMES:
-        sys.stderr.write(f"{name}...\n")
         try:
-            rows += import_module(f"benchmarks.{name}").main()
+            for row in import_module(f"benchmarks.{name}").main():
+                print(line(row), flush=True)
         except MissingError as error:
-            missing.append(f"NOT MEASURED: {name}: {error}")
-    print("\n".join([table(rows), *missing]))
-    return 1 if missing else 0
+            print(f"NOT MEASURED: {name}: {error}", flush=True)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

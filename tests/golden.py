@@ -7,10 +7,10 @@ from pathlib import Path
 from tests.steps import Case, Outcome
 from tests.transcript import parse
 
-RELEASE = "6.1.0-56-amd64"
-"""The kernel that the stored transcripts and the compiled modules are of."""
-
 REPOSITORY = Path(__file__).resolve().parents[1]
+RELEASE = (REPOSITORY / "tools" / "release").read_text().strip()
+"""The kernel that the stored transcripts and the compiled modules belong to. ``make golden`` changes it."""
+
 DIRECTORY = REPOSITORY / "tests" / "golden" / RELEASE
 MODULES = (
     REPOSITORY / "src" / "ukmod" / "data" / "demo" / RELEASE,

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.golden import RELEASE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = REPOSITORY / "src" / "ukmod"
@@ -36,7 +37,7 @@ def test_the_wheel_holds_the_data(tmp_path: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert present <= packed
-    assert {"ukmod/py.typed", "ukmod/data/profiles/6.1.0-56-amd64.json.gz"} <= packed
+    assert {"ukmod/py.typed", f"ukmod/data/profiles/{RELEASE}.json.gz"} <= packed
     assert any(name.startswith("ukmod/data/demo/") and name.endswith(".ko") for name in packed)
 
 

@@ -3,18 +3,20 @@
 #
 #   .cache/debian/image   the kernel image package, unpacked, never installed (UKMOD_DEBIAN_CACHE: elsewhere)
 #   .cache/debian/other   the same of other kernels: 6.1's for clouds, and 6.12 from backports
-#   as root, installed    kmod, qemu, busybox-static, cpio, and the kernel's headers (to rebuild the compiled modules)
+#   as root, installed    kmod, QEMU, user-mode-linux, a compiler, packers, and the kernel's headers (to rebuild modules)
+#
+# The mirror is the one that the system's own apt configuration names.
 set -eu
 cd "$(dirname "$0")/.."
 
-release=6.1.0-56-amd64
+release=$(cat tools/release)
 cache=${UKMOD_DEBIAN_CACHE:-.cache/debian}
-programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2"
+programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2 gcc libc6-dev make binutils lzop lz4"
 
 say() { printf 'debian.sh: %s\n' "$*" >&2; }
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
-    say "not a Debian system: the tests marked real will be skipped"
+    say "not a Debian system: the tests marked real cannot be run here"
     exit 0
 fi
 
@@ -47,7 +49,7 @@ install_programs() {
 }
 
 newest_release() {
-    apt-cache search --names-only '^linux-image-6\.1\.0-[0-9]+-amd64$' | sed 's/^linux-image-\([^ ]*\) .*/\1/' | sort -V | tail -n 1
+    apt-cache search --names-only '^linux-image-6\.1\.0-[0-9]+-amd64-unsigned$' | sed 's/^linux-image-\([^ ]*\)-unsigned .*/\1/' | sort -V | tail -n 1
 }
 
 unpack_image() {
@@ -58,9 +60,10 @@ unpack_image() {
     if [ -z "$(candidate "$package")" ]; then
         wanted=$(newest_release)
         [ -n "$wanted" ] || { say "the mirror has no linux-image-6.1.0-*-amd64 at all"; return 1; }
-        package=linux-image-$wanted
-        say "WARNING: the mirror has no linux-image-$release any more; $wanted is fetched in its place."
-        say "WARNING: golden data and compiled modules are of $release: the tests against the real kernel are skipped."
+        package=linux-image-$wanted-unsigned
+        say "WARNING: the mirror does not have linux-image-$release any more; $wanted is fetched in its place."
+        say "WARNING: the golden data and the compiled modules belong to $release, so nothing can be compared with it."
+        say "WARNING: make golden RELEASE=$wanted remakes them (CONTRIBUTING.md)."
         [ ! -e "$cache/image/boot/vmlinuz-$wanted" ] || return 0
     fi
     mkdir -p "$cache/download"
@@ -92,16 +95,21 @@ unpack_cloud() {
     unpack_other "linux-image-$(printf %s "$release" | sed 's/-amd64$/-cloud-amd64/')-unsigned" cloud
 }
 
+# The address of the mirror that the system's apt uses for the suite "bookworm".
+mirror() { apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Identifier: Packages' | sed -n 's/^bookworm //p' | head -n 1; }
+
 # Backports' lists are kept apart, so that the system's own sources stay as they are.
 unpack_backport() {
     [ ! -e "$cache/other/backport" ] || return 0
     lists=$(cd "$cache" && pwd)/lists
     mkdir -p "$lists/partial" "$cache/other"
+    update
+    [ -n "$(mirror)" ] || { say "apt has no sources for bookworm: Linux 6.12 cannot be fetched"; return 0; }
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    echo "deb [signed-by=$keyring] http://deb.debian.org/debian bookworm-backports main" >"$lists.sources.list"
+    echo "deb [signed-by=$keyring] $(mirror) bookworm-backports main" >"$lists.sources.list"
     set -- -o "Dir::Etc::SourceList=$lists.sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$lists" \
         -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache="
-    apt-get -qq "$@" update || { say "cannot reach bookworm-backports: tests with Linux 6.12 are skipped"; return 0; }
+    apt-get -qq "$@" update || { say "cannot reach bookworm-backports: Linux 6.12 cannot be fetched"; return 0; }
     newest=$(apt-cache "$@" search --names-only '^linux-image-6\.12\.[0-9.]+\+deb12[.0-9]*-amd64-unsigned$' |
         cut -d ' ' -f 1 | sort -V | tail -n 1)
     [ -z "$newest" ] || unpack_other "$newest" backport "$@"

@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-release=6.1.0-56-amd64
+release=$(cat tools/release)
 kdir=${KDIR:-/usr/src/linux-headers-$release}
 target=${1:-.}
 work=$(mktemp -d)
@@ -29,7 +29,8 @@ cases=tests/data/cases/$release
 prebuild examples/request_module "$demo"
 prebuild examples/cases "$cases"
 # Modules made for other kernels, by their version magic: another release, another configuration.
-sed "s/vermagic=6.1.0-56/vermagic=6.1.0-55/" "$work/$cases/no_exit.ko" >"$work/$cases/other_release.ko"
+number=$(echo "$release" | sed 's/^6\.1\.0-\([0-9]*\)-.*/\1/')
+sed "s/vermagic=6.1.0-$number/vermagic=6.1.0-$((number - 1))/" "$work/$cases/no_exit.ko" >"$work/$cases/other_release.ko"
 sed "s/\(vermagic=[^ ]*\) SMP preempt /\1 UP  preempt /" "$work/$cases/no_exit.ko" >"$work/$cases/other_config.ko"
 
 for directory in "$demo" "$cases"; do

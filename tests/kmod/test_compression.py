@@ -8,12 +8,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.zstandard import zstd
 
 from ukmod.errors import FormatError, LimitError, MissingExtraError
 from ukmod.kmod import compression
 from ukmod.kmod.compression import decompress
-
-zstd = pytest.importorskip("backports.zstd", reason="pip install 'ukmod[zstd]'")
 
 MODULE = b"\x7fELF" + bytes(range(256)) * 40
 Pack = Callable[[bytes], bytes]

@@ -303,6 +303,13 @@ class TestRunningOn:
         cpu.on_stuck = lambda _registers, _silent: cpu.memory.set_u8(at, 1)
         assert cpu.call(load(cpu, b"\x80\x3f\x00\x74\xfb\xb8\x05\x00\x00\x00\xc3"), at) == 5
 
+    def test_an_interrupted_run_is_no_fault_because_an_earlier_one_left_a_vector(self, cpu: Cpu) -> None:
+        """As one does that was begun by the engine itself, for a benchmark for example."""
+        at = cpu.memory.map_direct(cpu.memory.alloc_frames(1), PAGE_SIZE)
+        cpu.on_stuck = lambda _registers, _silent: cpu.memory.set_u8(at, 1)
+        cpu._interrupt(cpu._uc, 14, None)
+        assert cpu.call(load(cpu, b"\x80\x3f\x00\x74\xfb\xb8\x05\x00\x00\x00\xc3"), at) == 5
+
     def test_a_loop_of_exceptions_uses_up_the_slice(self, cpu: Cpu) -> None:
         cpu.on_exception = lambda raised: replace(raised.registers, rip=raised.registers.rip + 2)
         told: list[bool] = []

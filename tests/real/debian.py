@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.golden import RELEASE, REPOSITORY
 
-RELEASE = "6.1.0-56-amd64"
-"""The kernel the golden data and the compiled modules are of."""
+__all__ = ["RELEASE", "REPOSITORY", "SCRIPT", "Debian", "cache", "find", "require", "require_other"]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = "tools/debian.sh"
 
 
@@ -35,7 +34,12 @@ class Debian:
 
 
 def cache() -> Path:
-    """Where unpacked packages are kept: $UKMOD_DEBIAN_CACHE, or .cache/debian in the repository."""
+    """Where unpacked packages are kept: $UKMOD_DEBIAN_CACHE, or .cache/debian in the repository.
+
+    A test that asks has to be marked ``real``, so that ``make test`` can do without (tests/conftest.py).
+    """
+    if os.environ.get("UKMOD_REAL_TEST") == "0":
+        raise AssertionError("a test that uses the real kernel has to be marked real")
     return Path(os.environ.get("UKMOD_DEBIAN_CACHE") or REPOSITORY / ".cache" / "debian")
 
 

@@ -29,6 +29,7 @@ def _compiler_here(work: Path) -> bytes:
 
 @pytest.mark.real
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_compiled_modules_are_their_sources(tmp_path: Path) -> None:
     if not HEADERS.is_dir() or shutil.which("gcc") is None:
         pytest.skip(f"no {HEADERS} or no gcc: run tools/debian.sh as root")

@@ -54,7 +54,7 @@ def scene(
 
 
 def python(code: str) -> str:
-    return f"{sys.executable} -I -S -c {shlex.quote(code)}"
+    return f"{shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)}"
 
 
 PPP = ("ppp_async", "ppp_generic", "slhc", "crc_ccitt")
@@ -222,10 +222,12 @@ def play(directory: Path) -> dict[str, tuple[Result, Result]]:
 def _tools(directory: Path) -> Path:
     """A directory with our tools: links to a ukmod that runs this checkout in this Python."""
     program = directory / "ukmod"
-    program.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(REPOSITORY / 'src')!r})\n"
-        "from ukmod.cli import main\nsys.exit(main())\n"
+    code = (
+        f"import sys; sys.path.insert(0, {str(REPOSITORY / 'src')!r}); del sys.argv[0]; "
+        "from ukmod.cli import main; sys.exit(main())"
     )
+    # Not "#!PYTHON": there may be a space in its path.
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$0" "$@"\n')
     program.chmod(0o755)
     tools = directory / "tools"
     link_tools(str(tools), str(program))

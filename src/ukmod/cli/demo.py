@@ -14,8 +14,6 @@ from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import Step
 
-RELEASE = "6.1.0-56-amd64"
-"""The kernel that the two modules were compiled for."""
 SECONDS = 4.8
 """How long K1 and K2 are watched: long enough for both signals."""
 
@@ -57,8 +55,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def modules() -> Path:
-    """The directory of the compiled pair."""
-    return Path(str(resources.files("ukmod") / "data" / "demo" / RELEASE))
+    """The directory of the compiled pair. It has the name of the kernel they were compiled for."""
+    (directory,) = Path(str(resources.files("ukmod") / "data" / "demo")).iterdir()
+    return directory
 
 
 def path_taken(steps: Sequence[Step]) -> str:

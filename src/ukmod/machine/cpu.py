@@ -277,6 +277,7 @@ class Cpu:
         frame, handlers, handle = self._frame, self._handlers, self._handle
         start, dog = engine.emu_start, self._watchdog
         dog.laps += 1
+        self._vector = -1  # whatever another run of the engine may have left
         while True:
             frame[0] = ID_NONE
             dog.running = True

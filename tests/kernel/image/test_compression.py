@@ -8,8 +8,8 @@ import struct
 import zlib
 
 import pytest
-from backports import zstd
 from tests.kernel.image.computing import Image, Run
+from tests.zstandard import zstd
 
 from ukmod.machine.image.lz4 import unpack_block as lz4_unpack
 from ukmod.machine.image.lzo import unpack_block as lzo_unpack

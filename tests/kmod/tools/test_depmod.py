@@ -278,7 +278,8 @@ class TestDifferencesFromKmod:
     """What docs/kmod-differences.md lists for depmod."""
 
     def test_zstd_without_a_content_size(self, tmp_path: Path) -> None:
-        zstd = pytest.importorskip("backports.zstd", reason="pip install 'ukmod[zstd]'")
+        from tests.zstandard import zstd
+
         packer = zstd.ZstdCompressor()
         piped = packer.compress(module("a", "alias=x")) + packer.flush()
         directory = make_tree(tmp_path, {"a.ko.zst": piped})

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.machine.btfwriter import small_kernel
 from tests.machine.image.test_payload import lzop
 from tests.machine.imagewriter import BASE, bzimage, many_symbols, vmlinux
+from tests.zstandard import zstd
 
 from ukmod.errors import FormatError, LimitError, UkmodError
 from ukmod.machine.image import KernelImage

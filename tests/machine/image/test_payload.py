@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Callable
 
 import pytest
-from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.machine.imagewriter import bzimage
+from tests.zstandard import zstd
 
 from ukmod.errors import FormatError, LimitError
 from ukmod.machine.image.lzo import unpack_block
