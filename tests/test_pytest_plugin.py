@@ -79,7 +79,7 @@ def test_marked(ukmod_kernel):{body}
     result.stdout.fnmatch_lines([line, "*- dmesg of ukmod_kernel -*"])
 
 
-def test_what_a_later_fixture_does_counts_too(author: pytest.Pytester) -> None:
+def test_what_a_later_fixture_does_counts(author: pytest.Pytester) -> None:
     result = run(
         author,
         """
@@ -153,7 +153,7 @@ def test_without_the_machine_it_says_what_to_install(author: pytest.Pytester) ->
     result.stdout.fnmatch_lines(["*pip install 'ukmod[[]machine]'*"])
 
 
-def test_it_costs_nothing_until_it_is_used() -> None:
+def test_the_plugin_imports_nothing_until_it_is_used() -> None:
     code = "import sys, ukmod.pytest_plugin; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     ours = {name for name in found.split() if name.startswith(("ukmod.", "unicorn", "greenlet"))}

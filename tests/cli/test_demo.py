@@ -32,7 +32,7 @@ def test_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
-def test_it_is_the_same_every_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_prints_the_same_every_time(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["ukmod", "demo"])
     first = capsys.readouterr().out
     cli.main(["ukmod", "demo"])

@@ -67,7 +67,7 @@ class TestLinks:
         assert "modprobe" in os.listdir(tmp_path / "sbin")
         assert {os.readlink(path) for path in paths} == {"/usr/bin/ukmod"}
 
-    def test_again_is_harmless(self, tmp_path: Path) -> None:
+    def test_linking_twice_replaces_the_links(self, tmp_path: Path) -> None:
         tools.link_tools(str(tmp_path), "/old")
         (path, *_rest) = tools.link_tools(str(tmp_path), "/new")
         assert os.readlink(path) == "/new"

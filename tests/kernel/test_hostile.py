@@ -180,7 +180,7 @@ class TestStructModule:
     def test_of_another_size(self, machine: Kernel, size: int) -> None:
         assert "its struct module has" in refused(machine, header("ok_dep", self.WHICH, SIZE, size))
 
-    def test_that_is_not_loaded(self, machine: Kernel) -> None:
+    def test_a_struct_module_in_no_loaded_section_is_refused(self, machine: Kernel) -> None:
         assert "not a kernel module" in refused(machine, header("ok_dep", self.WHICH, FLAGS, 0))
         assert "ok_dep: No module found in object" in machine.dmesg()
 

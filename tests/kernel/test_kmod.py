@@ -79,12 +79,14 @@ def test_another_modprobe_is_given_its_own_name(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 1, 255])
-def test_who_waits_gets_the_wait_status(kernel: Kernel, modprobe: Modprobe, status: int) -> None:
+def test_a_waiting_request_returns_the_wait_status(kernel: Kernel, modprobe: Modprobe, status: int) -> None:
     modprobe.status = status
     assert request(kernel, "foo") == status << 8
 
 
-def test_who_does_not_wait_gets_zero_once_modprobe_runs(kernel: Kernel, modprobe: Modprobe) -> None:
+def test_a_request_that_does_not_wait_returns_zero_once_modprobe_runs(
+    kernel: Kernel, modprobe: Modprobe
+) -> None:
     modprobe.status, modprobe.seconds = 1, 10
     results: list[int] = []
     ask(kernel, "foo", results, wait=False)
@@ -101,12 +103,14 @@ def test_without_modprobe_there_is_an_error_even_for_who_does_not_wait(kernel: K
 class TestName:
     """vsnprintf() into MODULE_NAME_LEN bytes: 64 less an unsigned long."""
 
-    def test_it_is_formatted(self, kernel: Kernel, guest: Guest, modprobe: Modprobe) -> None:
+    def test_the_name_is_formatted(self, kernel: Kernel, guest: Guest, modprobe: Modprobe) -> None:
         assert guest.call_int("__request_module", 1, b"net-pf-%d-proto-%s", 16, b"tcp") == 0
         assert modprobe.names == ["net-pf-16-proto-tcp"]
 
     @pytest.mark.parametrize(("length", "result"), [(55, 0), (56, -ENAMETOOLONG)])
-    def test_its_length(self, kernel: Kernel, modprobe: Modprobe, length: int, result: int) -> None:
+    def test_a_name_of_56_characters_or_more_is_refused(
+        self, kernel: Kernel, modprobe: Modprobe, length: int, result: int
+    ) -> None:
         assert request(kernel, "x" * length) == result
         assert len(modprobe.ran) == (not result)
 
@@ -156,7 +160,7 @@ class TestLimit:
         kernel.run(4)
         assert results == [0] * 52
 
-    def test_it_gives_up_after_five_seconds(
+    def test_a_request_beyond_the_limit_gives_up_after_five_seconds(
         self, kernel: Kernel, modprobe: Modprobe, flood: Callable[[int], list[int]]
     ) -> None:
         modprobe.seconds = 30
@@ -168,7 +172,7 @@ class TestLimit:
         words = "cannot be processed, kmod busy with 50 threads for more than 5 seconds now"
         assert f"request_module: modprobe m50 {words}" in log(kernel)
 
-    def test_it_can_be_killed_while_it_waits(
+    def test_a_request_that_waits_for_its_turn_can_be_killed(
         self, kernel: Kernel, modprobe: Modprobe, flood: Callable[[int], list[int]]
     ) -> None:
         flood(MAX_KMOD_CONCURRENT)
@@ -187,7 +191,9 @@ class TestLimit:
         kernel.requests.modprobe_path = "/sbin/modprobe"
         assert request(kernel, "bar") == 0
 
-    def test_who_does_not_wait_gives_it_back_at_once(self, kernel: Kernel, modprobe: Modprobe) -> None:
+    def test_a_request_that_does_not_wait_gives_its_place_back_at_once(
+        self, kernel: Kernel, modprobe: Modprobe
+    ) -> None:
         """So request_module_nowait() is not limited to 50 modprobes, only to 50 that are being started."""
         modprobe.seconds = 10
         results: list[int] = []

@@ -81,7 +81,7 @@ class TestPanic:
             Guest(k).call("panic", b"no %d left\n", 5)
         return k.log.dmesg()
 
-    def test_it_says_why_and_by_whom(self, kernel: Kernel) -> None:
+    def test_a_panic_names_its_reason_and_its_task(self, kernel: Kernel) -> None:
         log = self.panic(kernel)
         assert "Kernel panic - not syncing: no 5 left\n" in log
         assert "Comm: test " in log, "dump_stack()"

@@ -56,7 +56,7 @@ class TestTheLine:
         assert (value(machine, "an_int"), value(machine, "enable_only")) == ("5", "Y")
         assert value(machine, "a_hexint") == "0x000007"
 
-    def test_but_not_in_values(self, machine: Kernel) -> None:
+    def test_dashes_in_values_stay_dashes(self, machine: Kernel) -> None:
         load(machine, "a_charp=a-b_c")
         assert value(machine, "a_charp") == "a-b_c"
 
@@ -101,7 +101,7 @@ class TestUnknown:
         assert "params: unknown parameter 'nonesuch' ignored" in machine.dmesg()
 
     @pytest.mark.parametrize("name", ["async_probe", "dyndbg", "params.dyndbg"])
-    def test_but_for_what_the_kernel_takes_itself(self, machine: Kernel, name: str) -> None:
+    def test_parameters_that_the_loader_takes_are_not_unknown(self, machine: Kernel, name: str) -> None:
         load(machine, f"{name}=1")
         assert "unknown parameter" not in machine.dmesg()
 
@@ -191,7 +191,7 @@ class TestArrays:
         assert value(machine, "array") == "9,8"
         assert "array 9,8,3,4 (2 given)" in machine.dmesg()
 
-    def test_nobody_counts_where_the_module_gave_no_variable_to(self, machine: Kernel) -> None:
+    def test_an_array_without_a_count_variable_is_not_counted(self, machine: Kernel) -> None:
         load(machine, "names=a")
         assert value(machine, "names") == "a,(null)"
 
@@ -223,19 +223,19 @@ class TestFiles:
             value(machine, "hidden")
         assert written(machine, "hidden", "2") == ENOENT
 
-    def test_it_has_the_name_that_the_module_gave_it(self, machine: Kernel) -> None:
+    def test_a_parameters_file_has_the_name_that_the_module_gave(self, machine: Kernel) -> None:
         load(machine, "other-name=4")
         assert value(machine, "other_name") == "4"
         assert written(machine, "renamed", "1") == ENOENT, "the variable's"
         assert written(machine, "other-name", "1") == ENOENT, "files have one name only"
 
-    def test_a_read_only_one_refuses_root_too(self, machine: Kernel) -> None:
+    def test_a_read_only_parameter_refuses_even_root(self, machine: Kernel) -> None:
         """kernfs_fop_open(): sysfs looks at the mode even for those with CAP_DAC_OVERRIDE."""
         load(machine, "other_name=1")
         assert written(machine, "other_name", "2") == EACCES
         assert value(machine, "other_name") == "1"
 
-    def test_so_does_a_write_only_one(self, machine: Kernel) -> None:
+    def test_a_write_only_parameter_cannot_be_read(self, machine: Kernel) -> None:
         load(machine, "an_int=1")
         k, module = machine.core, machine.modules["params"]
         (param,) = (p for p in params_at(k, module.params, module.param_count) if p.name == "an_int")

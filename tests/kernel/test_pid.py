@@ -52,7 +52,7 @@ def test_get_pid_task_takes_a_reference_on_the_task(kernel: Kernel, guest: Guest
     assert kernel.tasks.at(address) is task
 
 
-def test_null_is_a_pid_too(guest: Guest) -> None:
+def test_null_is_accepted_as_a_pid(guest: Guest) -> None:
     assert guest.call("pid_task", 0, 0) == 0
     assert guest.call("pid_vnr", 0) == 0
     guest.call("put_pid", 0)

@@ -28,7 +28,7 @@ def test_a_modules_directory(machine: Kernel) -> None:
     assert files.read("/sys/module/params/refcnt") == "0\n"
 
 
-def test_its_sections_are_those_the_kernel_lists(machine: Kernel) -> None:
+def test_a_modules_sections_are_those_the_kernel_lists(machine: Kernel) -> None:
     """As Linux 6.1.0-56-amd64 lists them for this very file; but for the symbol tables, which it has loaded
     for kallsyms, and the emulated machine has not.
     """

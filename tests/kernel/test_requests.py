@@ -45,7 +45,7 @@ def test_what_modprobe_finds_may_refuse(tree: Path, wait: bool) -> None:
     assert made.result == (256 if wait else 0)
 
 
-def test_nobody_has_that_name(tree: Path) -> None:
+def test_a_request_for_an_unknown_name_resolves_to_nothing(tree: Path) -> None:
     made = request(tree, "name=nobody")
     assert (made.resolved, made.loaded) == ((), ())
     assert made.helper > 0

@@ -82,7 +82,7 @@ def raised(k: Kernel, *softirqs: tuple[int, Callable[[], object]]) -> None:
 class TestSoftirqs:
     """__do_softirq()."""
 
-    def test_they_are_served_by_their_numbers(self, kernel: Kernel) -> None:
+    def test_softirqs_are_served_by_their_numbers(self, kernel: Kernel) -> None:
         """include/linux/interrupt.h: high-priority tasklets, timers, ..., tasklets, ..., RCU last."""
         order: list[str] = []
         numbers = {"rcu": RCU_SOFTIRQ, "tasklet": TASKLET_SOFTIRQ, "timer": TIMER_SOFTIRQ, "hi": HI_SOFTIRQ}
@@ -100,7 +100,7 @@ class TestSoftirqs:
         raised(kernel, (TIMER_SOFTIRQ, timer), (RCU_SOFTIRQ, lambda: order.append("rcu")))
         assert order == ["timer", "rcu", "hi"]
 
-    def test_they_are_held_back_while_bottom_halves_are_disabled(self, kernel: Kernel) -> None:
+    def test_softirqs_are_held_back_while_bottom_halves_are_disabled(self, kernel: Kernel) -> None:
         order: list[str] = []
 
         def body() -> None:
@@ -141,7 +141,7 @@ class TestTasklets:
         tasklets.in_task(lambda: (tasklets.schedule(at), tasklets.ran.append("task")))
         assert tasklets.ran == ["task", "a"]
 
-    def test_they_run_in_the_order_they_were_scheduled(self, tasklets: Tasklets) -> None:
+    def test_tasklets_run_in_the_order_they_were_scheduled(self, tasklets: Tasklets) -> None:
         ats = [tasklets.make(name) for name in "abc"]
         tasklets.in_task(lambda: [tasklets.schedule(at) for at in reversed(ats)])
         assert tasklets.ran == ["c", "b", "a"]

@@ -56,7 +56,7 @@ def load(sys: Syscalls, name: str, params: str = "") -> None:
 
 
 class TestModules:
-    def test_they_come_and_go(self, machine: Kernel) -> None:
+    def test_modules_are_loaded_and_removed_by_system_calls(self, machine: Kernel) -> None:
         does(machine, lambda sys: load(sys, "ok_dep"))
         assert "ok_dep" in machine.modules
         does(machine, lambda sys: sys.delete_module("ok_dep", 0))
@@ -96,7 +96,7 @@ class TestModules:
 
 
 class TestFiles:
-    def test_they_are_the_kernels(self, machine: Kernel) -> None:
+    def test_proc_and_sys_are_the_kernels_own_files(self, machine: Kernel) -> None:
         assert does(machine, lambda sys: sys.read_proc("/proc/sys/kernel/modprobe")) == "/sbin/modprobe\n"
         does(machine, lambda sys: sys.write_proc("/proc/sys/kernel/modprobe", "/bin/other\n"))
         assert machine.core.requests.modprobe_path == "/bin/other"
@@ -148,7 +148,7 @@ class TestProcesses:
         assert does(machine, lambda sys: sys.spawn("/bin/false", ("false",), {})) == 0x100
         assert fails(machine, lambda sys: sys.spawn("/bin/none", ("none",), {})) == ENOENT
 
-    def test_nobody_has_that_pid(self, machine: Kernel) -> None:
+    def test_killing_an_unknown_pid_is_esrch(self, machine: Kernel) -> None:
         assert fails(machine, lambda sys: sys.kill(30000, 15)) == ESRCH
 
     def test_release(self, machine: Kernel) -> None:

@@ -32,7 +32,7 @@ def test_what_is_no_int_is_invalid_and_changes_nothing(kernel: Kernel, text: str
 
 
 @pytest.mark.parametrize("name", ["osrelease", "tainted"])
-def test_a_read_only_file_refuses_root_too(kernel: Kernel, name: str) -> None:
+def test_a_read_only_file_refuses_even_root(kernel: Kernel, name: str) -> None:
     with pytest.raises(PermissionError) as error:
         kernel.procfs.write(f"/proc/sys/kernel/{name}", "1")
     assert error.value.errno == EACCES

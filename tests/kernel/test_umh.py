@@ -84,7 +84,7 @@ def world(kernel: Kernel, guest: Guest) -> World:
 class TestHowLongOneWaits:
     """include/linux/umh.h: not at all, until the program runs, or until it has ended."""
 
-    def test_not_at_all(self, world: World) -> None:
+    def test_umh_no_wait_returns_before_the_helper_begins(self, world: World) -> None:
         assert world.run(world.setup(), UMH_NO_WAIT) == 0
         assert world.events == ["returns", "begins", "ends"]
 
@@ -116,7 +116,7 @@ class TestWhatCannotBeExecuted:
         kernel.processes.programs.install("/etc/passwd", None)
         assert world.run(world.setup(b"/etc/passwd"), UMH_WAIT_EXEC) == -EACCES
 
-    def test_who_does_not_wait_never_knows(self, world: World) -> None:
+    def test_umh_no_wait_never_reports_a_failed_exec(self, world: World) -> None:
         assert world.run(world.setup(b"/sbin/none"), UMH_NO_WAIT) == 0
 
     def test_an_empty_path_is_nothing_to_do(self, world: World) -> None:
@@ -143,7 +143,9 @@ class TestCallbacks:
             (UMH_NO_WAIT, ["returns", "init", "cleanup", "begins", "ends"]),
         ],
     )
-    def test_their_order(self, world: World, wait: int, events: list[str]) -> None:
+    def test_init_and_cleanup_are_called_in_the_kernels_order(
+        self, world: World, wait: int, events: list[str]
+    ) -> None:
         world.run(world.setup(HELPER.encode(), world.callback("init"), world.callback("cleanup")), wait)
         assert world.events == events
 
@@ -250,7 +252,7 @@ class TestDisabled:
         assert world.run(world.setup(), UMH_WAIT_PROC) == 0
         assert world.guest.call("usermodehelper_read_trylock") == 0
 
-    def test_those_under_way_are_waited_for(self, kernel: Kernel, world: World) -> None:
+    def test_disabling_waits_for_helpers_under_way(self, kernel: Kernel, world: World) -> None:
         world.run(world.setup(), UMH_WAIT_PROC, limit=0.1)
         results = self.disable(kernel)
         kernel.run(1)
@@ -258,7 +260,7 @@ class TestDisabled:
         kernel.run(2)
         assert (results, kernel.helpers.disabled) == ([0], True)
 
-    def test_but_not_for_longer_than_five_seconds(self, kernel: Kernel, world: World) -> None:
+    def test_disabling_gives_up_after_five_seconds(self, kernel: Kernel, world: World) -> None:
         kernel.processes.programs.install(HELPER, lambda p: p.sys.nanosleep(60 * 10**9) or 0)
         world.run(world.setup(), UMH_WAIT_PROC, limit=0.1)
         results = self.disable(kernel)
@@ -283,7 +285,9 @@ class TestReaders:
         return result - (1 << 64) if result >> 63 else result
 
     @pytest.mark.parametrize(("timeout", "result"), [(100, 100), (0, 0), (-1, -EINVAL)])
-    def test_nobody_has_to_wait_while_they_are(self, kernel: Kernel, timeout: int, result: int) -> None:
+    def test_readers_return_at_once_while_helpers_are_enabled(
+        self, kernel: Kernel, timeout: int, result: int
+    ) -> None:
         assert self.wait(kernel, timeout) == result
 
     def test_the_jiffies_that_are_left(self, kernel: Kernel) -> None:

@@ -32,7 +32,7 @@ class TestSlices:
         assert fired
         assert counts[0] <= SLICE_CALLS + 1
 
-    def test_others_run_in_between(self, kernel: Kernel) -> None:
+    def test_slices_of_other_tasks_run_in_between(self, kernel: Kernel) -> None:
         """Preemption: the loop ends because another task does what it waits for."""
         done: list[int] = []
         start(kernel, "poller", lambda: poll(kernel, lambda: bool(done)))
@@ -41,7 +41,7 @@ class TestSlices:
         assert done
         assert not kernel.warnings
 
-    def test_but_not_while_preemption_is_disabled(self, kernel: Kernel) -> None:
+    def test_no_other_task_runs_while_preemption_is_disabled(self, kernel: Kernel) -> None:
         done: list[int] = []
         seen: list[bool] = []
 
@@ -80,7 +80,7 @@ def resched_after(k: Kernel, slices: int, *, times: int) -> Task:
 class TestSoftLockup:
     """watchdog_timer_fn(): after 2 * watchdog_thresh seconds, 20, and the timer that comes next, 22."""
 
-    def test_who_is_at_it_for_22_seconds_is_reported_and_ended(self, kernel: Kernel) -> None:
+    def test_a_task_that_runs_for_22_seconds_is_reported_and_ended(self, kernel: Kernel) -> None:
         task = used_up(kernel, watchdog.LOCKUP_SLICES)
         log = kernel.log.dmesg()
         assert f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [hog:{task.pid}]" in log
@@ -88,13 +88,13 @@ class TestSoftLockup:
         assert kernel.taint.has("L")
         assert [w.message for w in kernel.warnings] == ["soft lockup in hog"]
 
-    def test_not_who_calls_cond_resched_in_between(self, kernel: Kernel) -> None:
+    def test_a_task_that_calls_cond_resched_is_not_locked_up(self, kernel: Kernel) -> None:
         """There the watchdog's own thread gets its turn: test_bpf runs for a minute so."""
         task = resched_after(kernel, watchdog.LOCKUP_SLICES - 1, times=3)
         assert task.exited
         assert not kernel.warnings
 
-    def test_but_not_for_ever(self, kernel: Kernel) -> None:
+    def test_cond_resched_does_not_save_a_task_for_ever(self, kernel: Kernel) -> None:
         """The kernel would wait; here nobody can press a key."""
         resched_after(kernel, watchdog.LOCKUP_SLICES - 1, times=100)
         assert [w.message for w in kernel.warnings] == ["soft lockup in hog"]

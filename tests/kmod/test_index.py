@@ -59,7 +59,7 @@ def test_what_is_written_is_read(entries: list[tuple[str, int, str]], preorder: 
 
 
 @given(ENTRIES)
-def test_both_layouts_have_one_size(entries: list[tuple[str, int, str]]) -> None:
+def test_preorder_and_postorder_indexes_have_one_size(entries: list[tuple[str, int, str]]) -> None:
     assert len(write_index(entries)) == len(write_index(entries, preorder=True))
 
 
@@ -148,7 +148,7 @@ class TestLies:
         assert index.lookup("*" * 50) is None
 
     @pytest.mark.parametrize("root", [0x8FFFFFFF, 0x4000000C, 0x2000000C, 0xE000000C, 0xFFFFFFFF])
-    def test_of_positions(self, root: int) -> None:
+    def test_corrupt_positions_are_refused(self, root: int) -> None:
         index = Index(header(root), "lying.bin")
         with pytest.raises(FormatError, match=r"lying\.bin: .*at offset 0x"):
             list(index.items())

@@ -24,7 +24,7 @@ def test_what_it_names_is_there(name: str) -> None:
 
 
 @pytest.mark.real
-def test_it_names_every_function_that_libkmod_exports() -> None:
+def test_the_table_names_every_function_that_libkmod_exports() -> None:
     libraries = [*Path("/").glob("lib/*/libkmod.so.2"), *Path("/").glob("usr/lib/*/libkmod.so.2")]
     if not libraries:
         pytest.skip("no libkmod: run tools/debian.sh as root")

@@ -41,7 +41,7 @@ class TestStream:
         os.close(reader)
         os.close(writer)
 
-    def test_nobody_reads(self) -> None:
+    def test_writing_where_nobody_reads_is_no_error(self) -> None:
         reader, writer = os.pipe()
         os.close(reader)
         Stream(writer, unbuffered=True).write("lost")

@@ -107,7 +107,7 @@ class TestNames:
             plan(context(tree=memory_tree({}, files=AllFiles(missing=("/tmp/x.ko",)))), "/tmp/x.ko")
 
     @pytest.mark.parametrize("word", ["nothing", "x[", "core.ko", ""])
-    def test_nobody_answers(self, word: str) -> None:
+    def test_an_unknown_word_has_an_empty_plan(self, word: str) -> None:
         assert plan(context(), word) == Plan(word, ())
 
     def test_a_symbol(self) -> None:

@@ -31,7 +31,7 @@ def test_no_name_is_a_submodule_s() -> None:
 
 
 @pytest.mark.parametrize("package", [ukmod, kmod])
-def test_other_names_are_not(package: object) -> None:
+def test_a_name_outside_the_public_api_is_an_attribute_error(package: object) -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         package.nonsense  # type: ignore[attr-defined]  # noqa: B018
 

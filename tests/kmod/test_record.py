@@ -26,21 +26,21 @@ def test_fields_are_given_by_place_or_name() -> None:
     assert Point(1, 2).swapped() == Point(2, 1)
 
 
-def test_it_is_frozen() -> None:
+def test_a_record_is_frozen() -> None:
     with pytest.raises(AttributeError, match="frozen"):
         Point(1).x = 2
     with pytest.raises(AttributeError):
         Point(1).z = 2  # type: ignore[attr-defined]
 
 
-def test_it_is_comparable_hashable_and_shows_itself() -> None:
+def test_a_record_is_comparable_and_hashable_and_shows_its_fields() -> None:
     assert Point(1) != Point(2)
     assert Point(1) != (1, 7)  # type: ignore[comparison-overlap]
     assert len({Point(1), Point(1, 7), Point(2)}) == 2
     assert repr(Point(1)) == "Point(x=1, y=7)"
 
 
-def test_it_matches_patterns() -> None:
+def test_a_record_matches_patterns() -> None:
     match Point(3, 4):
         case Point(x, 4):
             assert x == 3
@@ -55,6 +55,6 @@ def test_wrong_fields_are_errors() -> None:
         Point(1, 2, 3)  # type: ignore[call-arg]
 
 
-def test_it_can_be_sent_to_another_process() -> None:
+def test_a_record_can_be_sent_to_another_process() -> None:
     source = Source("/etc/modprobe.d/a.conf", 3)
     assert pickle.loads(pickle.dumps(source)) == source

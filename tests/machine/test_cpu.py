@@ -85,7 +85,7 @@ class TestCalls:
         cpu.memory.write(CODE + 64, mov("rax", 7) + b"\xc3", force=True)
         assert cpu.call(CODE, 0x1234) == 0x1234
 
-    def test_they_nest(self, cpu: Cpu) -> None:
+    def test_calls_between_guest_and_python_nest(self, cpu: Cpu) -> None:
         def factorial(frame: memoryview) -> int:
             n = frame[stubs.F_ARGS]
             return n * cpu.call(CODE, n - 1) if n > 1 else 1
@@ -214,7 +214,7 @@ class TestExceptions:
         cpu.on_exception = repair
         assert cpu.call(load(cpu, b"\x48\x8b\x07\xc3"), DATA) == 42
 
-    def test_or_passed_over(self, cpu: Cpu) -> None:
+    def test_a_handler_may_skip_the_faulting_instruction(self, cpu: Cpu) -> None:
         cpu.on_exception = lambda raised: replace(raised.registers, rip=raised.registers.rip + 2)
         assert cpu.call(load(cpu, mov("rax", 3) + b"\x0f\x0b\xc3")) == 3
 
@@ -284,7 +284,7 @@ class TestRunningOn:
     @pytest.mark.parametrize(
         "code", [b"\xeb\xfe", b"\xfa\xeb\xfe", b"\xf4\xeb\xfd", b"\xe8\0\0\0\0\x58\xeb\xf8"]
     )
-    def test_it_is_told(self, cpu: Cpu, code: bytes) -> None:
+    def test_guest_code_that_runs_on_is_reported_as_stuck(self, cpu: Cpu, code: bytes) -> None:
         told: list[int] = []
 
         def stuck(registers: Registers, silent: bool) -> None:
@@ -297,7 +297,7 @@ class TestRunningOn:
             cpu.call(load(cpu, code))
         assert CODE <= told[0] < CODE + 64
 
-    def test_it_may_go_on(self, cpu: Cpu) -> None:
+    def test_stuck_guest_code_may_continue(self, cpu: Cpu) -> None:
         # 1: cmpb $0,(%rdi); je 1b; mov $5,%eax; ret
         at = cpu.memory.map_direct(cpu.memory.alloc_frames(1), PAGE_SIZE)
         cpu.on_stuck = lambda _registers, _silent: cpu.memory.set_u8(at, 1)
@@ -325,6 +325,6 @@ class TestRunningOn:
         assert told == [False]
 
 
-def test_nobody_handles_the_exception(cpu: Cpu) -> None:
+def test_an_exception_without_a_handler_is_a_machine_error(cpu: Cpu) -> None:
     with pytest.raises(MachineError, match="unhandled exception 6"):
         cpu.call(load(cpu, b"\x0f\x0b"))

@@ -92,6 +92,8 @@ def test_without_debugging_information(stripped: Path) -> None:
     assert transcript(stripped) == transcript(demo.modules())
 
 
-def test_without_either(stripped: Path, no_profiles: None) -> None:
+def test_without_btf_and_debugging_information_the_error_names_the_option(
+    stripped: Path, no_profiles: None
+) -> None:
     with pytest.raises(LayoutError, match="--btf"):
         transcript(stripped)

@@ -138,7 +138,7 @@ def test_each_logs_what_it_logs_on_the_real_kernel(found: dict[str, Verdict]) ->
     assert not different
 
 
-def test_who_leaks_is_known(everything: list[Found]) -> None:
+def test_the_modules_that_leak_are_the_known_ones(everything: list[Found]) -> None:
     assert {one.name: one.leaks for one in everything if one.leaks}.keys() == LEAK.keys()
 
 

@@ -50,7 +50,7 @@ class TestTheMachineBelow:
     """A module's helper is hostile until shown otherwise: it sees what the user gave it, and no more."""
 
     @pytest.mark.parametrize("path", ["/etc/passwd", "/proc/version", "/", "."])
-    def test_its_files_are_out_of_sight(self, machine: Kernel, path: str) -> None:
+    def test_the_host_systems_files_are_out_of_sight(self, machine: Kernel, path: str) -> None:
         def look(host: ProcessHost) -> list[int | None]:
             errors = []
             for reach in (host.files.read, host.files.listdir, host.files.stat):
@@ -63,7 +63,9 @@ class TestTheMachineBelow:
         assert ask(machine, look) == [ENOENT] * 3
         assert not os.path.lexists(ask(machine, lambda host: host.files.real(path)))
 
-    def test_its_environment_is(self, machine: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_host_systems_environment_is_out_of_sight(
+        self, machine: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("SECRET", "1")
         environ = dict(ask(machine, lambda host: host.environ))
         assert environ == {"HOME": "/", "PATH": "/sbin:/usr/sbin:/bin:/usr/bin", "LANG": "C"}
@@ -73,7 +75,7 @@ class TestTheMachineBelow:
         assert "MODPROBE_OPTIONS" not in os.environ
         assert "MODPROBE_OPTIONS" not in ask(machine, lambda host: host.environ)
 
-    def test_so_are_its_directory_and_its_kernel(self, machine: Kernel) -> None:
+    def test_the_host_systems_directory_and_kernel_are_out_of_sight(self, machine: Kernel) -> None:
         assert ask(machine, lambda host: host.getcwd()) == "/"
         assert ask(machine, lambda host: host.release()) == machine.core.release
 
@@ -96,7 +98,7 @@ class TestModules:
         ask(machine, lambda host: host.delete_module("ok_dep", 0), tree)
         assert not machine.modules
 
-    def test_bytes_are_too(self, machine: Kernel) -> None:
+    def test_a_module_is_loaded_from_bytes(self, machine: Kernel) -> None:
         image = modules()["ok_dep"].read_bytes()
         ask(machine, lambda host: host.init_module(image, ""))
         assert "ok_dep" in machine.modules

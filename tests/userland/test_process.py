@@ -23,6 +23,6 @@ def test_each_has_an_output_of_its_own() -> None:
     assert (first.output, second.output) == (["words"], [])
 
 
-def test_it_begins_in_the_root_directory() -> None:
+def test_a_process_begins_in_the_root_directory() -> None:
     """As kernel threads' children do: khelper's directory is /."""
     assert process(Nothing()).cwd == "/"  # type: ignore[arg-type]

@@ -53,12 +53,12 @@ def without_btf(good: KernelImage, bad: Callable[..., Path]) -> Path:
 class TestWithoutBtf:
     """It may lie elsewhere, as what was cut out of a vmlinux with debugging information."""
 
-    def test_it_is_said(self, without_btf: Path) -> None:
+    def test_an_image_without_btf_is_refused_with_what_to_do(self, without_btf: Path) -> None:
         text = r"vmlinux: has no BTF \(CONFIG_DEBUG_INFO_BTF\): name a file that has it with --btf"
         with Kernel(image=without_btf) as k, pytest.raises(FormatError, match=text):
             k.boot()
 
-    def test_it_is_found_elsewhere(
+    def test_a_btf_file_beside_the_image_is_used(
         self, without_btf: Path, kernel_package: Debian, good: KernelImage
     ) -> None:
         (without_btf.parent / "btf").write_bytes(good.btf)

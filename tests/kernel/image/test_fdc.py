@@ -60,7 +60,7 @@ def command(fdc: Fdc, *code: int) -> list[int]:
     return said
 
 
-def test_it_is_an_82078(fdc: Fdc) -> None:
+def test_the_controller_identifies_itself_as_an_82078(fdc: Fdc) -> None:
     assert len(command(fdc, DUMPREG)) == 10, "an 8272A does not know the command"
     assert command(fdc, CONFIGURE, 0, 0x1A, 0) == []
     assert command(fdc, PERPENDICULAR, 0) == [], "an 82072A does not know the command"

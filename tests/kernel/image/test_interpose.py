@@ -36,7 +36,7 @@ def test_what_keeps_no_state_stays_as_it_is(booted: Kernel, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["strlen", "kstrtoint"])
-def test_but_modules_get_pythons(booted: Kernel, name: str) -> None:
+def test_modules_call_pythons_function_not_the_images(booted: Kernel, name: str) -> None:
     """So that what they do wrong is told; only code of the image calls the image's own."""
     symbol = booted.core.symbols.find(name)
     image = booted.core.image

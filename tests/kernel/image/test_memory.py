@@ -46,7 +46,9 @@ def test_loading_and_unloading_costs_nothing(booted: Kernel, name: str) -> None:
         ("snd_dummy", "kmalloc-192"),  # snd_info_card_disconnect() clears what snd_info_card_free() frees
     ],
 )
-def test_what_the_real_kernel_loses_too(booted: Kernel, name: str, kind: str) -> None:
+def test_a_module_that_leaks_on_the_real_kernel_leaks_the_same_here(
+    booted: Kernel, name: str, kind: str
+) -> None:
     """Its /proc/slabinfo grows with each cycle; by two objects of kmalloc-192 for snd_dummy, say."""
 
     def second_cycle() -> list[str]:

@@ -17,7 +17,7 @@ def member(k: Kernel, address: int, name: str, size: int = 8) -> int:
     return int.from_bytes(k.core.memory.read(address + k.core.types.offset("module", name), size), "little")
 
 
-def test_its_parts_are_where_the_struct_says(booted: Kernel) -> None:
+def test_a_modules_sections_are_where_its_struct_says(booted: Kernel) -> None:
     def work() -> Any:
         module = booted.insmod(compiled()["exporter"].read_bytes())
         exports = module.layout.sections

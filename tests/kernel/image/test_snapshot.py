@@ -112,7 +112,7 @@ def everything(k: Kernel) -> dict[str, object]:
     }
 
 
-def test_it_is_the_same_machine(fresh: Kernel, taken_up: Kernel) -> None:
+def test_a_machine_from_a_snapshot_is_the_same_machine(fresh: Kernel, taken_up: Kernel) -> None:
     assert everything(taken_up) == everything(fresh)
 
 

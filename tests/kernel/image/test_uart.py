@@ -56,7 +56,7 @@ def test_the_loopback_test_sees_its_own_outputs(uart: Uart) -> None:
     assert get(uart, MSR) == MSR_READY, "the other end is ready"
 
 
-def test_it_has_a_scratch_register_and_no_fifo_and_so_is_a_16450(uart: Uart) -> None:
+def test_the_uart_has_a_scratch_register_and_no_fifo_like_a_16450(uart: Uart) -> None:
     put(uart, SCR, 0xA5)
     assert get(uart, SCR) == 0xA5
     put(uart, IIR, 1)  # FCR: enable the FIFO

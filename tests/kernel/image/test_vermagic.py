@@ -34,7 +34,7 @@ def loaded(k: Kernel, data: bytes, flags: int = 0) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
-def test_it_does_what_the_real_one_does(booted: Kernel, attempt: Attempt) -> None:
+def test_an_attempt_to_load_ends_as_on_the_real_kernel(booted: Kernel, attempt: Attempt) -> None:
     assert loaded(booted, attempt.module(), FORCE if attempt.force else 0) == (attempt.errno, [*attempt.log])
 
 

@@ -18,7 +18,7 @@ MAPS = st.integers(0, 2**BITS - 1)
 
 
 @given(MAPS)
-def test_both_texts_are_read_back(bits: int) -> None:
+def test_lists_and_hex_words_are_read_back(bits: int) -> None:
     assert sum(list_regions(bitmap_list(bits, BITS).encode(), BITS)) == bits
     words = hex_chunks(bitmap_hex(bits, BITS).encode(), BITS)
     assert sum(word << 32 * n for n, word in enumerate(words)) == bits

@@ -36,7 +36,7 @@ def test_strncpy_fills_up_and_may_leave_out_the_nul(guest: Guest) -> None:
     assert guest.kernel.memory.read(buffer, 6) == b"abcdzz"
 
 
-def test_strsep_gives_empty_tokens_too(guest: Guest) -> None:
+def test_strsep_gives_empty_tokens(guest: Guest) -> None:
     line = guest.words(guest.put(b"one,two,,three"))
     tokens = []
     while token := guest.call("strsep", line, b","):

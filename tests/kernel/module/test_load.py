@@ -197,7 +197,7 @@ class TestHelpers:
         machine.sysctl("kernel.modprobe", "/no/such")
         assert self.request(machine, "foo") == -2
 
-    def test_it_may_not_be_executed(self, machine: Kernel) -> None:
+    def test_a_modprobe_that_may_not_be_executed_is_eacces(self, machine: Kernel) -> None:
         machine.install("/sbin/modprobe", None)
         assert self.request(machine, "foo") == -13
 

@@ -48,7 +48,7 @@ def test_a_module_that_is_going_cannot_be_tried_but_who_knows_better_may_hold_it
     assert module_refcount(k, module.address) == -1
 
 
-def test_who_lets_go_too_often_is_warned_of(machine: Kernel, module: Module) -> None:
+def test_a_reference_put_too_often_is_warned_of(machine: Kernel, module: Module) -> None:
     k = machine.core
     module_put(k, module.address)
     module_put(k, module.address)

@@ -49,7 +49,7 @@ class TestFind:
         assert symbol.gpl == gpl
         assert symbol.owner == ""
 
-    def test_they_are_in_reach_of_a_modules_calls(self, kernel: Kernel) -> None:
+    def test_symbols_are_in_reach_of_a_modules_calls(self, kernel: Kernel) -> None:
         """A call has 32 bits of displacement: R_X86_64_PLT32; and R_X86_64_32S is signed."""
         symbol = kernel.symbols.find("_printk")
         assert symbol is not None
@@ -89,7 +89,7 @@ class TestNames:
         assert kernel.symbols.name_at(start + 16) == ("var_b", 0)
 
     @pytest.mark.parametrize("address", [0, 0xFFFF_8880_0000_0000, (1 << 64) - 1])
-    def test_nobodys(self, kernel: Kernel, address: int) -> None:
+    def test_an_address_outside_all_symbols_has_no_name(self, kernel: Kernel, address: int) -> None:
         assert kernel.symbols.name_at(address) is None
 
     def test_a_per_cpu_variables_offset_is_no_address(self, kernel: Kernel) -> None:
@@ -133,7 +133,7 @@ class TestCrcs:
             assert symbol is not None
             assert symbol.crc == crc
 
-    def test_they_hold_for_what_is_asked_for_later_too(self, kernel: Kernel) -> None:
+    def test_crcs_hold_for_symbols_that_are_added_later(self, kernel: Kernel) -> None:
         kernel.symbols.set_crcs({"var_x": 7})
         kernel.symbols.add_variable("var_x", 8)
         symbol = kernel.symbols.find("var_x")

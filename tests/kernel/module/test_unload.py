@@ -113,11 +113,11 @@ class TestForce:
         assert forceful.core.taint.has("R")
         assert "Disabling lock debugging due to kernel taint" in forceful.dmesg()
 
-    def test_without_the_flag_it_does_not(self, forceful: Kernel) -> None:
+    def test_a_module_in_use_stays_without_the_force_flag(self, forceful: Kernel) -> None:
         assert try_module_get(forceful.core, forceful.modules["ok_dep"].address)
         assert refused(forceful, "ok_dep", os.O_NONBLOCK) == EAGAIN
 
-    def test_so_does_one_without_an_exit_function(self, forceful: Kernel) -> None:
+    def test_force_removes_a_module_without_an_exit_function(self, forceful: Kernel) -> None:
         load(forceful, "no_exit")
         forceful.rmmod("no_exit", flags=FORCE)
         assert "no_exit" not in forceful.modules
@@ -186,14 +186,14 @@ class TestGoing:
         machine.rmmod("exporter")
         assert not machine.modules
 
-    def test_it_is_remembered_as_the_last_that_went(self, machine: Kernel) -> None:
+    def test_the_last_module_that_went_is_remembered(self, machine: Kernel) -> None:
         """As an oops report has it, with its taints: Modules linked in: [last unloaded: NAME(OE)]."""
         load(machine, "exporter")
         load(machine, "ok_dep")
         machine.rmmod("ok_dep")
         assert machine.core.modules.last_unloaded == "ok_dep(OE)"
 
-    def test_its_symbols_go_with_it(self, machine: Kernel) -> None:
+    def test_a_modules_symbols_go_with_the_module(self, machine: Kernel) -> None:
         load(machine, "exporter")
         machine.rmmod("exporter")
         with pytest.raises(LoadError):

@@ -57,7 +57,7 @@ class TestGracePeriods:
         kernel.run(2 * kernel.clock.tick / 1e9)
         assert done == ["done"]
 
-    def test_it_ends_when_the_last_reader_has_left(self, kernel: Kernel) -> None:
+    def test_a_grace_period_ends_when_its_last_reader_has_left(self, kernel: Kernel) -> None:
         readers = [Reader(kernel), Reader(kernel)]
         done: list[str] = []
         after(kernel, kernel.rcu.synchronize, done)
@@ -80,7 +80,7 @@ class TestGracePeriods:
         kernel.run(1)
         assert done == ["done"]
 
-    def test_it_does_not_wait_for_who_began_to_read_later(self, kernel: Kernel) -> None:
+    def test_a_grace_period_does_not_wait_for_later_readers(self, kernel: Kernel) -> None:
         done: list[str] = []
         after(kernel, kernel.rcu.synchronize, done)
         kernel.run(0.001)
@@ -126,7 +126,7 @@ class TestCallbacks:
         kernel.run(1)
         assert seen == [(at, True, 0x100)]
 
-    def test_they_run_in_the_order_they_were_queued(self, kernel: Kernel, guest: Guest) -> None:
+    def test_callbacks_run_in_the_order_they_were_queued(self, kernel: Kernel, guest: Guest) -> None:
         order: list[int] = []
         function = guest.python(lambda at: order.append(at) or 0, 1)
         heads = [head(kernel, function) for _ in range(5)]
@@ -158,7 +158,7 @@ class TestCallbacks:
 class TestBarrier:
     """rcu_barrier(): what a module calls in its exit function, so that no callback finds its code gone."""
 
-    def test_it_waits_for_every_callback_that_was_queued(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_barrier_waits_for_every_queued_callback(self, kernel: Kernel, guest: Guest) -> None:
         reader = Reader(kernel)
         done: list[str] = []
         head(kernel, guest.python(lambda _: done.append("callback") or 0, 1))
@@ -170,7 +170,7 @@ class TestBarrier:
         kernel.run(1)
         assert done == ["callback", "barrier"]
 
-    def test_without_callbacks_it_is_no_grace_period(self, kernel: Kernel) -> None:
+    def test_a_barrier_without_callbacks_is_no_grace_period(self, kernel: Kernel) -> None:
         """Documentation/RCU/rcubarrier.rst: "rcu_barrier() does not imply synchronize_rcu()"."""
         Reader(kernel)
         done: list[str] = []
@@ -178,7 +178,7 @@ class TestBarrier:
         kernel.run(0.1)
         assert done == ["done"]
 
-    def test_it_does_not_wait_for_what_is_queued_later(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_barrier_does_not_wait_for_later_callbacks(self, kernel: Kernel, guest: Guest) -> None:
         done: list[str] = []
         head(kernel, guest.python(lambda _: done.append("first") or 0, 1))
         kernel.run(0.001)
@@ -247,7 +247,7 @@ class TestKfree:
     """kfree_rcu(): its head's offset in the object is what it passes for a function, before v6.2."""
 
     @pytest.mark.parametrize("offset", [0, 16, 4095])
-    def test_it_frees_the_object_the_head_lies_in(
+    def test_kfree_rcu_frees_the_object_that_the_head_lies_in(
         self, kernel: Kernel, guest: Guest, freed: list[int], offset: int
     ) -> None:
         at = kernel.slab.kmalloc(8192)
@@ -286,7 +286,7 @@ class TestKfree:
 class TestHeld:
     """What RCU_LOCKDEP_WARN() and others ask."""
 
-    def test_by_whom(self, kernel: Kernel) -> None:
+    def test_a_reader_holds_rcu_between_lock_and_unlock(self, kernel: Kernel) -> None:
         seen: list[int] = []
 
         def body() -> None:

@@ -160,7 +160,7 @@ class TestInterruptsAreATasksOwn:
         assert flags & IF
 
     @pytest.mark.parametrize(("first", "order"), [(CLI, ["looped", "other"]), (NOP, ["other", "looped"])])
-    def test_who_has_them_disabled_is_not_preempted(
+    def test_a_task_with_interrupts_disabled_is_not_preempted(
         self, kernel: Kernel, first: bytes, order: list[str]
     ) -> None:
         """It calls more often than a slice has room for."""

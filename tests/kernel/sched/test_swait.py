@@ -99,7 +99,7 @@ def test_a_signal_ends_an_interruptible_wait_only(queue: Queue, state: int, ends
     assert queue.empty == ends
 
 
-def test_who_was_interrupted_does_not_use_up_a_wakeup(queue: Queue) -> None:
+def test_an_interrupted_sleeper_does_not_use_up_a_wakeup(queue: Queue) -> None:
     """prepare_to_swait_event(): "subsequent swake_up_one() must not see us"."""
     first = queue.sleeper("a", TASK_INTERRUPTIBLE)
     queue.sleeper("b")

@@ -122,7 +122,9 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("nr", "who"), [(1, ["a", "x"]), (2, ["a", "x", "y"]), (3, ["a", "x", "y", "z"]), (0, [*"axyz"])]
     )
-    def test_so_many_exclusive_ones_are_woken(self, queue: Queue, nr: int, who: list[str]) -> None:
+    def test_at_most_the_given_number_of_exclusive_waiters_is_woken(
+        self, queue: Queue, nr: int, who: list[str]
+    ) -> None:
         queue.add_exclusive(*map(queue.noting, "xyz"))
         queue.add(queue.noting("a"))
         assert queue.wake(nr) == who
@@ -142,7 +144,7 @@ class TestOrder:
         queue.kernel.memory.set_u32(bookmark + layout.flags, WQ_FLAG_BOOKMARK)
         assert queue.wake() == ["a"]
 
-    def test_who_was_removed_is_not_called(self, queue: Queue) -> None:
+    def test_a_removed_entry_is_not_called(self, queue: Queue) -> None:
         entry = queue.noting("a")
         queue.add(entry, queue.noting("b"))
         queue.do("remove_wait_queue", queue.head, entry)
@@ -251,7 +253,7 @@ class TestEvents:
         k.run(0.01)
         return results
 
-    def test_it_waits(self, queue: Queue) -> None:
+    def test_a_waiter_sleeps_in_the_given_state(self, queue: Queue) -> None:
         assert self.wait(queue, TASK_INTERRUPTIBLE) == [0]
         assert queue.kernel.tasks.state(self.task) == TASK_INTERRUPTIBLE
 
@@ -263,7 +265,7 @@ class TestEvents:
         assert results == [0, -ERESTARTSYS]
         assert self.left_empty
 
-    def test_not_even_a_fatal_one_does_in_task_uninterruptible(self, queue: Queue) -> None:
+    def test_no_signal_ends_an_uninterruptible_wait(self, queue: Queue) -> None:
         results = self.wait(queue, TASK_UNINTERRUPTIBLE)
         kill(queue.kernel, self.task)
         queue.kernel.run(1)
@@ -295,10 +297,10 @@ class TestWoken:
         k.run(1)
         return seen[0]
 
-    def test_it_does_not_sleep_if_it_was_woken_already(self, queue: Queue) -> None:
+    def test_wait_woken_does_not_sleep_after_a_wakeup(self, queue: Queue) -> None:
         assert self.wait(queue, 50, woken=True) == (50, 0, 0)
 
-    def test_it_sleeps_for_the_time_given(self, queue: Queue) -> None:
+    def test_wait_woken_sleeps_for_the_time_given(self, queue: Queue) -> None:
         left, passed, _ = self.wait(queue, 50, woken=False)
         assert left == 0
         assert 50 <= passed <= 51
@@ -351,7 +353,7 @@ class TestLocked:
         k.run(0.01)
         return results, task
 
-    def test_who_sleeps_does_not_hold_it(self, queue: Queue) -> None:
+    def test_a_sleeper_does_not_hold_the_queues_lock(self, queue: Queue) -> None:
         results, _ = self.wait(queue)
         assert results == []
         assert queue.kernel.memory.u32(queue.head + queue.kernel.waitqueues.queue.lock) == 0

@@ -24,7 +24,7 @@ def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_cores")
 @pytest.mark.parametrize("here", [False, True])
-def test_both_say_things_of_any_size(*, here: bool) -> None:
+def test_parent_and_child_exchange_messages_of_any_size(*, here: bool) -> None:
     large = "x" * 5_000_000
 
     def work() -> Work:

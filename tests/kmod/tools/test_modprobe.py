@@ -164,11 +164,11 @@ class TestLoading:
 
 
 class TestNames:
-    def test_not_found_is_fatal(self, host: FakeHost) -> None:
+    def test_a_module_that_is_not_found_is_fatal(self, host: FakeHost) -> None:
         assert run(host, "nothing") == 1
         assert host.stderr.text == f"modprobe: FATAL: Module nothing {NOT_FOUND}"
 
-    def test_not_found_among_all(self, host: FakeHost) -> None:
+    def test_a_module_that_is_not_found_among_all_is_a_warning(self, host: FakeHost) -> None:
         assert run(host, "-a", "nothing", "base", "unix") == 1
         assert host.stderr.text == f"modprobe: WARNING: Module nothing {NOT_FOUND}"
         assert loads(host) == ["base"]
@@ -316,7 +316,7 @@ class TestCommandLine:
 
 
 class TestRemoving:
-    def test_what_nobody_uses_any_more_goes_too(self, host: FakeHost) -> None:
+    def test_removing_a_module_removes_its_unused_dependencies(self, host: FakeHost) -> None:
         host.loaded = {"user": (0, []), "base": (0, [])}
         assert run(host, "-r", "user") == 0
         assert host.calls == [("delete_module", "user", 0o4000), ("delete_module", "base", 0o4000)]

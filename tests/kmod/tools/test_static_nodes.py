@@ -29,7 +29,7 @@ def run(host: FakeHost, *arguments: str) -> int:
     return static_nodes.main(["static-nodes", *arguments], host)
 
 
-def test_tmpfiles_makes_the_directory_too(host: FakeHost) -> None:
+def test_tmpfiles_output_makes_the_directory_of_a_node(host: FakeHost) -> None:
     assert run(host, "--format=tmpfiles") == 0
     assert host.stdout.text == (
         "c! /dev/fuse 0600 - - - 10:229\n"

@@ -18,7 +18,7 @@ def install(root: Path, place: str, content: bytes) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_it_is_where_distributions_put_it(tmp_path: Path, place: str) -> None:
+def test_the_image_is_found_where_distributions_put_it(tmp_path: Path, place: str) -> None:
     path = install(tmp_path, place, vmlinux())
     assert find_image(VERMAGIC, str(tmp_path)).path == path
 

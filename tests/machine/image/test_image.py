@@ -264,7 +264,7 @@ def test_a_vmlinux_that_is_cut_off(tmp_path: Path, size: int) -> None:
         _ = KernelImage(str(path), cache="").vmlinux.banner()
 
 
-def test_not_there_or_too_large(tmp_path: Path) -> None:
+def test_an_absent_image_and_one_over_the_limit_are_errors(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="No such file"):
         _ = KernelImage(str(tmp_path / "none")).vmlinux
     with pytest.raises(LimitError):

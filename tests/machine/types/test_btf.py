@@ -48,7 +48,7 @@ def test_what_a_member_is() -> None:
     assert (members["numbers"].type.count, members["numbers"].size) == (2, 16)
 
 
-def test_structs_are_known_by_typedefs_too() -> None:
+def test_structs_are_known_by_their_typedefs() -> None:
     assert types(KERNEL).sizeof("atomic_t") == 4
     assert list(types(KERNEL).struct("atomic_t").members) == ["counter"]
     assert types(KERNEL).sizeof("unsigned int") == 4

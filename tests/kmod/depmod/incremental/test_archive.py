@@ -46,6 +46,6 @@ def test_bytes_of_two_modules_are_not_one() -> None:
     assert archived(said).holders(LINKS, b"x") == ["a", "b"]
 
 
-def test_nobody_says_anything_for_a_module_that_is_not_there() -> None:
+def test_a_module_that_is_not_archived_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         archived({})["a"]

@@ -256,7 +256,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.usefixtures("_settled")
 @pytest.mark.parametrize("words", [["-w"], ["-n"], ["-P", "_"], ["-v"]])
-def test_what_is_known_of_modules_serves_other_runs_too(
+def test_the_cache_of_modules_serves_runs_with_other_options(
     tmp_path: Path, tree: Path, read: list[str], words: list[str]
 ) -> None:
     depmod(tmp_path)
