@@ -83,8 +83,12 @@ def test_listeners_hear_of_complete_lines_alone(log: Log) -> None:
     log.on_record.append(heard.append)
     log.printk("half")
     assert not heard
+    assert log.dmesg().endswith("] half\n")
+    log.printk("\1c and half\n")
+    assert [record.text for record in heard] == ["half and half"]
+    log.printk("rest")
     log.flush()
-    assert [record.text for record in heard] == ["half"]
+    assert heard[-1].text == "rest"
 
 
 def test_bytes_that_are_no_utf8_are_shown_as_escapes(log: Log) -> None:

@@ -11,11 +11,15 @@ from tests.golden import modules
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.trace import Request
+from ukmod.userland import Process
+
+ASK = "/sys/module/rm_call/parameters/ask"
+"""A parameter of rm_call: it requests the module whose name is written there."""
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("rm_call", "exporter", "uses_exporter", "ret_enodev"):
+    for name in ("rm_call", "exporter", "uses_exporter", "ret_enodev", "ok_dep"):
         shutil.copy(modules()[name], tmp_path)
     return tmp_path
 
@@ -65,3 +69,36 @@ def test_no_helper(tree: Path) -> None:
         k.insmod(tree / "rm_call.ko", "name=exporter")
         (made,) = k.requests
     assert (made.result, made.helper, made.resolved) == (-2, 0, ())
+
+
+def test_requests_that_overlap_are_each_credited_with_their_own_modules(tree: Path) -> None:
+    with Kernel(tree=tree) as k:
+        k.insmod(tree / "rm_call.ko")
+        for wanted in ("exporter init_ms=500", "ok_dep"):
+            k.start("sh", lambda core, wanted=wanted: core.procfs.write(ASK, wanted))
+        k.run(2)
+        made = {request.name: request for request in k.requests}
+    assert list(made) == ["nobody", "ok_dep", "exporter init_ms=500"], "the slow one returns last"
+    assert made["ok_dep"].loaded == ("ok_dep",)
+    assert made["exporter init_ms=500"].loaded == ("exporter",)
+    assert made["exporter init_ms=500"].resolved == (f"{tree}/exporter.ko",)
+
+
+def test_a_request_made_by_an_init_function_is_credited_to_itself_alone(tree: Path) -> None:
+    with Kernel(tree=tree) as k:
+        k.insmod(tree / "rm_call.ko", 'name="exporter request=ok_dep"')
+        inner, outer = k.requests
+    assert (inner.name, inner.loaded) == ("ok_dep", ("ok_dep",))
+    assert outer.loaded == ("exporter",)
+
+
+def test_a_module_that_a_child_of_the_helper_loads_is_credited_to_the_request(tree: Path) -> None:
+    def helper(process: Process) -> int:
+        return process.sys.spawn("/sbin/modprobe", ("/sbin/modprobe", process.argv[-1]), process.env)
+
+    with Kernel(tree=tree) as k:
+        k.install("/sbin/helper", helper)
+        k.sysctl("kernel.modprobe", "/sbin/helper")
+        k.insmod(tree / "rm_call.ko", "name=ok_dep")
+        (made,) = k.requests
+    assert made.loaded == ("ok_dep",)

@@ -33,6 +33,7 @@ class Outcome:
 def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequence[Leak]) -> Outcome:
     """Gather what is to be said of a run before its machine is taken down."""
     core = k.core
+    core.log.flush()  # no more of a last line without a newline will come
     threads = tuple(f"{core.tasks.comm(t)} (pid {t.pid}) of {t.owner}" for t in k.threads)
     leaks = tuple(map(str, lost))
     reports = tuple(str(report) for report in k.reports)

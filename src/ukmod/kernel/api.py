@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EFAULT, ETIMEDOUT
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from ukmod.errors import LoadError, NotFoundError, UsageError
 from ukmod.kernel.core import Kernel as Core
@@ -46,6 +46,8 @@ from ukmod.userland.shell import sh
 DEFERRED: Final = 400.0
 """Virtual seconds after which nothing is deferred any more. The longest known: IMA keeps the keys that it has
 seen for five minutes after booting, for a policy that may come."""
+T = TypeVar("T")
+_OOPSED: Final = "the call ended in an oops: see dmesg"
 INFER = object()
 """The result's type is to be found out."""
 
@@ -168,8 +170,9 @@ class Kernel:
         return self._core or self.boot()
 
     def close(self) -> None:
-        """Take the machine down."""
+        """Take the machine down. Listeners of its log are first given a last line that has no newline."""
         if self._core is not None:
+            self._core.log.flush()
             self._core.close()
             self._core = None
 
@@ -189,18 +192,26 @@ class Kernel:
         path = "" if isinstance(module, bytes) else os.fspath(module)
         image = module if isinstance(module, bytes) else _contents(path)
         core = self._core or self._boot(lambda: self._types([Elf(image, path)]))
-        loaded: list[Module] = []
-        self._in_task(
-            "insmod", lambda: loaded.append(load_module(core, image, params, path=path, flags=flags))
+        return self._in_task(
+            "insmod",
+            lambda: load_module(core, image, params, path=path, flags=flags),
+            died="its init function did not return: see dmesg",
+            subject=path,
         )
-        if not loaded:
-            raise LoadError("its init function did not return: see dmesg", errno=EFAULT, subject=path)
-        return loaded[0]
 
     def rmmod(self, name: str, *, flags: int = 0) -> None:
-        """Unload a module, dashes or underscores, as rmmod does. Raises LoadError with the kernel's errno."""
+        """Unload a module, dashes or underscores, as rmmod does.
+
+        Raises LoadError with the kernel's errno; EFAULT if its exit function ended in an oops, after which
+        the module stays.
+        """
         name = name.replace("-", "_")
-        self._in_task("rmmod", lambda: delete_module(self.core, name, flags))
+        self._in_task(
+            "rmmod",
+            lambda: delete_module(self.core, name, flags),
+            died="its exit function did not return: see dmesg",
+            subject=name,
+        )
 
     def modprobe(self, *arguments: str) -> Finished:
         """Run modprobe with these arguments, as a process of this kernel."""
@@ -237,13 +248,17 @@ class Kernel:
 
         return core.processes.fork(comm, entry)
 
-    def _in_task(self, comm: str, work: Callable[[], object]) -> Task:
-        """Do ``work`` as a process; what it raises is raised here."""
+    def _in_task(self, comm: str, work: Callable[[], T], *, died: str, subject: str) -> T:
+        """What ``work`` returns, done as a process; what it raises is raised here.
+
+        Raises LoadError, which says ``died``, if the process ended otherwise: by an oops, or by a signal.
+        """
+        results: list[T] = []
         failures: list[Exception] = []
 
         def entry() -> int:
             try:
-                work()
+                results.append(work())
             except Fault:
                 raise  # an oops
             except Exception as error:  # noqa: BLE001 - raised again, in the caller's stack
@@ -256,8 +271,10 @@ class Kernel:
             raise failures[0]
         if not task.exited:
             text = f"{comm} has not returned: it waits for something that does not happen"
-            raise LoadError(text, errno=ETIMEDOUT)
-        return task
+            raise LoadError(text, errno=ETIMEDOUT, subject=subject)
+        if not results:
+            raise LoadError(died, errno=EFAULT, subject=subject)
+        return results[0]
 
     @property
     def modules(self) -> dict[str, Module]:
@@ -296,7 +313,7 @@ class Kernel:
     @property
     def requests(self) -> Sequence[Request]:
         """Every request_module() that has returned: who asked, for what, and what came of it."""
-        return tuple(self._core.trace.requests) if self._core else ()
+        return self._core.trace.requests if self._core else ()
 
     def leaks(self) -> Sequence[Leak]:
         """Memory that modules which are gone had allocated and that is not free by now, by allocation site.
@@ -327,14 +344,12 @@ class Kernel:
         return tuple(task for task in self._core.kthreads.running() if task.owner) if self._core else ()
 
     def read(self, path: str) -> str:
-        """A file of /proc or /sys. Raises OSError."""
-        texts: list[str] = []
-        self._in_task("cat", lambda: texts.append(self.core.procfs.read(path)))
-        return texts[0]
+        """A file of /proc or /sys. Raises OSError, and LoadError if reading it ended in an oops."""
+        return self._in_task("cat", lambda: self.core.procfs.read(path), died=_OOPSED, subject=path)
 
     def write(self, path: str, text: str) -> None:
-        """Write to a file of /proc or /sys. Raises OSError."""
-        self._in_task("sh", lambda: self.core.procfs.write(path, text))
+        """Write to a file of /proc or /sys. Raises OSError, and LoadError if that ended in an oops."""
+        self._in_task("sh", lambda: self.core.procfs.write(path, text), died=_OOPSED, subject=path)
 
     def sysctl(self, name: str, value: str | None = None) -> str:
         """A sysctl's value, after setting it if ``value`` is given: ``k.sysctl("kernel.modprobe", "")``."""
@@ -378,20 +393,17 @@ class Kernel:
         address = self.address(symbol) if isinstance(symbol, str) else symbol
         kind = self._returns(symbol) if returns is INFER else returns
         kind = abi.from_c_name(kind) if isinstance(kind, str) else kind
-        results: list[Any] = []
 
-        def work() -> None:
+        def work() -> Any:
             copies = [_copy(core, text) for text in arguments if not isinstance(text, int)]
             pointers = iter(copies)
             values = [item if isinstance(item, int) else next(pointers) for item in arguments]
-            results.append(abi.c_value(core.memory, kind, core.cpu.call(address, *values)))
+            result = abi.c_value(core.memory, kind, core.cpu.call(address, *values))
             for copy in copies:
                 core.slab.kfree(copy)
+            return result
 
-        self._in_task("python", work)
-        if not results:
-            raise LoadError("the call ended in an oops: see dmesg", errno=EFAULT, subject=str(symbol))
-        return results[0]
+        return self._in_task("python", work, died=_OOPSED, subject=str(symbol))
 
     def _returns(self, symbol: str | int) -> Any:
         name = symbol.rpartition(":")[2] if isinstance(symbol, str) else ""

@@ -34,7 +34,9 @@ class Processes:
         k = self._k
         task = k.tasks.create(comm, entry, kthread=kthread)
         parent = k.sched.current
-        task.owner = parent.owner if parent is not None else ""
+        if parent is not None:
+            task.owner = parent.owner
+            k.trace.forked(parent.pid, task.pid)
         task.on_exit.append(lambda _: self._ended(parent))
         k.sched.wake_new(task)
         return task

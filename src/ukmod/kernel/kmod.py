@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.ratelimit import RateLimit
-from ukmod.kernel.module.main import MODULE_NAME_LEN, State
+from ukmod.kernel.module.main import MODULE_NAME_LEN
 from ukmod.kernel.sched.core import TASK_KILLABLE, Waiters
 from ukmod.kernel.trace import Request
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_WAIT_EXEC, UMH_WAIT_PROC
@@ -49,19 +49,10 @@ class Requests:
         k = self._k
         task = k.sched.task()
         comm, started = k.tasks.comm(task), k.clock.now
-        before, steps = {module.name for module in k.modules}, len(k.trace.steps)
         k.trace.step(task.pid, comm, "request_module", name)
         result, helper = self._request(name, wait=wait)
         k.trace.step(task.pid, comm, "request_module returns", str(result))
-        loaded = tuple(
-            module.name
-            for module in reversed(list(k.modules))
-            if module.name not in before and module.state is State.LIVE
-        )
-        resolved = tuple(step.detail for step in k.trace.steps[steps:] if step.what == "finit_module")
-        k.trace.request(
-            Request(started, task.pid, comm, caller, name, wait, result, resolved, loaded, helper)
-        )
+        k.trace.request(Request(started, task.pid, comm, caller, name, wait, result, helper=helper))
         return result
 
     def _request(self, name: str, *, wait: bool) -> tuple[int, int]:

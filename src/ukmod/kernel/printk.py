@@ -195,10 +195,9 @@ class Log:
 
     def flush(self) -> None:
         """Close the record that still waits for its newline, if there is one."""
-        if (last := self._open) is None:
-            return
-        self._open = None
-        self._append(replace(last.record, text=last.text.decode("utf-8", "backslashreplace")))
+        if (record := self.unfinished) is not None:
+            self._open = None
+            self._append(record)
 
     def _append(self, record: Record) -> None:
         self._records.append(record)
@@ -217,6 +216,13 @@ class Log:
         return tuple(self._records)
 
     @property
+    def unfinished(self) -> Record | None:
+        """The record that still waits for its newline; readers of the kernel's own buffer do not see it."""
+        if (last := self._open) is None:
+            return None
+        return replace(last.record, text=last.text.decode("utf-8", "backslashreplace"))
+
+    @property
     def lines(self) -> list[str]:
         """The text of all records, line by line."""
         return [line for record in self._records for line in record.lines]
@@ -231,8 +237,10 @@ class Log:
         self._used = 0
 
     def dmesg(self, *, raw: bool = False) -> str:
-        """The log as ``dmesg`` prints it, or ``dmesg -r``."""
-        return "".join(record.dmesg(raw=raw) + "\n" for record in self._records)
+        """The log as ``dmesg`` prints it, or ``dmesg -r``; a last line without a newline is part of it."""
+        last = self.unfinished
+        records = self._records if last is None else (*self._records, last)
+        return "".join(record.dmesg(raw=raw) + "\n" for record in records)
 
     def on_console(self, record: Record) -> bool:
         """Whether the record is important enough for the console."""

@@ -37,35 +37,64 @@ class Request:
     """The files that the helper, modprobe, then asked the kernel to load, in order: none if the kernel has
     the module, or nothing has that name."""
     loaded: tuple[str, ...] = ()
-    """Modules that became live through it, in order."""
+    """Modules that its helper loaded and that became live, in order."""
     helper: int = 0
     """The process that was modprobe; 0 if there was none."""
 
 
+_ASKED, _LIVE = "finit_module", "live"
+"""The steps of a helper that tell what its request came to."""
+
+
 class Trace:
-    """The steps and requests of a run."""
+    """The steps and requests of a run.
+
+    A module is credited to the request whose helper, or a process that this one started, loaded it: requests
+    may overlap, and a module's init function may make one of its own.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.steps: list[Step] = []
-        self.requests: list[Request] = []
+        self._requests: list[Request] = []
+        self._helper_of: dict[int, int] = {}
+        """By pid: the usermode helper that a process is, or descends from."""
+        self._deeds: dict[int, list[Step]] = {}
+        """By helper: its steps that loaded something."""
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        for kept in (self.steps, self._requests, self._helper_of, self._deeds):
+            kept.clear()
 
     def step(self, pid: int, comm: str, what: str, detail: str = "") -> None:
         """Note a step, now."""
-        self.steps.append(Step(self._clock.now, pid, comm, what, detail))
-        for index, request in enumerate(self.requests):
-            if request.helper == pid:
-                self.requests[index] = self._so_far(request)
+        step = Step(self._clock.now, pid, comm, what, detail)
+        self.steps.append(step)
+        if what in (_ASKED, _LIVE) and (helper := self._helper_of.get(pid)) is not None:
+            self._deeds.setdefault(helper, []).append(step)
+
+    def helper(self, pid: int) -> None:
+        """Note that a process is a usermode helper."""
+        self._helper_of[pid] = pid
+
+    def forked(self, parent: int, child: int) -> None:
+        """Note that a process has started another, which works for the same helper."""
+        if (helper := self._helper_of.get(parent)) is not None:
+            self._helper_of[child] = helper
 
     def request(self, request: Request) -> None:
-        """Note a request that has returned. If it did not wait, what its helper does later is added then."""
-        self.requests.append(self._so_far(request))
+        """Note a request that has returned."""
+        self._requests.append(request)
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """The requests that have returned, each with what its helper has loaded by now."""
+        return tuple(map(self._so_far, self._requests))
 
     def _so_far(self, request: Request) -> Request:
-        if request.wait or not request.helper:
-            return request
-        its = [step for step in self.steps if step.pid == request.helper]
         resolved, loaded = (
-            tuple(step.detail for step in its if step.what == what) for what in ("finit_module", "live")
+            tuple(step.detail for step in self._deeds.get(request.helper, ()) if step.what == what)
+            for what in (_ASKED, _LIVE)
         )
         return replace(request, resolved=resolved, loaded=loaded)

@@ -217,6 +217,7 @@ class Helpers:
         """____call_usermodehelper(): become the program."""
         k = self._k
         info.pid = k.sched.task().pid
+        k.trace.helper(info.pid)
         error = self._prepare(info)
         program = None
         if not error:
