@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "main", "run_tool"]
 COMMANDS = {
     "run": "load modules into an emulated kernel and watch them",
     "demo": "see request_module() at work, from the module's call to modprobe and back",
+    "examples": "copy example modules and their sources into a directory",
     "profile": "make a profile of a kernel's struct layouts",
     "explain": "say why a module would, or would not, be loaded",
     "closure": "list what a set of modules needs",

@@ -192,4 +192,4 @@ def _pick(directories: list[str], index: int) -> str:
 
 
 def _join(directory: str, name: str) -> str:
-    return name if name.startswith("/") or not directory else f"{directory}/{name}"
+    return name if name.startswith("/") or directory in ("", ".") else f"{directory}/{name}"
