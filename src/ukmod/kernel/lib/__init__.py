@@ -1,1 +1,1 @@
-"""What the kernel has in lib/: strings, formats, numbers, data structures."""
+"""The kernel's lib/: strings, formats, numbers and data structures."""

@@ -1,6 +1,6 @@
 """Bitmaps: lib/bitmap.c, lib/find_bit.c and lib/hweight.c.
 
-A bitmap in guest memory is read as one integer: bit n of it is bit n of the map.
+A bitmap in guest memory is read as one integer, whose bit n is bit n of the map.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GFP_ZERO: Final = 0x100
 
 
 def _size(bits: int) -> int:
-    """The bytes of a map: whole longs."""
+    """The size of a map of ``bits`` bits in bytes: a whole number of longs."""
     return -(-bits // 64) * 8
 
 
@@ -34,12 +34,12 @@ def load(k: Kernel, address: int, bits: int) -> int:
 
 
 def load_words(k: Kernel, address: int, bits: int) -> int:
-    """All of the longs that a map of ``bits`` bits takes, with what is behind its last bit."""
+    """All longs of a map of ``bits`` bits, including the bits after its last one."""
     return k.memory.uint(address, _size(bits)) if bits else 0
 
 
 def store(k: Kernel, address: int, bits: int, value: int) -> None:
-    """Store a map of ``bits`` bits; those that fill its last long are stored as ``value`` has them."""
+    """Store a map of ``bits`` bits; the unused bits of its last long are stored as they are in ``value``."""
     if bits:
         k.memory.set_uint(address, value, _size(bits))
 
@@ -99,7 +99,7 @@ def bitmap_complement(k: Kernel, dst: Ptr, src: Ptr, bits: UInt) -> None:
 
 @export("__bitmap_replace", native=True)
 def bitmap_replace(k: Kernel, dst: Ptr, old: Ptr, new: Ptr, mask: Ptr, bits: UInt) -> None:
-    """``void __bitmap_replace(dst, old, new, mask, unsigned int nbits)``: new bits where the mask has any."""
+    """``void __bitmap_replace(dst, old, new, mask, unsigned int nbits)``: new bits where the mask is set."""
     chosen = load_words(k, mask, bits)
     store(k, dst, bits, load_words(k, old, bits) & ~chosen | load_words(k, new, bits) & chosen)
 
@@ -118,7 +118,7 @@ def bitmap_shift_left(k: Kernel, dst: Ptr, src: Ptr, shift: UInt, bits: UInt) ->
 
 @export("bitmap_cut", native=True)
 def bitmap_cut(k: Kernel, dst: Ptr, src: Ptr, first: UInt, cut: UInt, bits: UInt) -> None:
-    """``void bitmap_cut(dst, src, unsigned first, unsigned cut, unsigned nbits)``: close a gap."""
+    """``void bitmap_cut(dst, src, unsigned first, unsigned cut, unsigned nbits)``: remove ``cut`` bits."""
     value = load_words(k, src, bits)
     store(k, dst, bits, value & ((1 << first) - 1) | value >> (first + cut) << first)
 
@@ -159,7 +159,7 @@ def bitmap_clear(k: Kernel, bitmap: Ptr, start: UInt, length: Int) -> None:
 
 
 def first_set(value: int, limit: int, start: int = 0) -> int:
-    """The lowest set bit from ``start`` on, or ``limit``."""
+    """The lowest set bit at or after ``start``, or ``limit``."""
     value >>= start
     found = start + (value & -value).bit_length() - 1 if value else limit
     return min(found, limit)
@@ -167,7 +167,7 @@ def first_set(value: int, limit: int, start: int = 0) -> int:
 
 @export("_find_first_bit", native=True)
 def find_first_bit(k: Kernel, bitmap: Ptr, size: ULong) -> ULong:
-    """``unsigned long _find_first_bit(const unsigned long *addr, unsigned long size)``: ``size`` if none."""
+    """``unsigned long _find_first_bit(const unsigned long *addr, unsigned long size)``, or ``size``."""
     return first_set(load(k, bitmap, size), size)
 
 
@@ -209,7 +209,7 @@ def find_next_andnot_bit(k: Kernel, a: Ptr, b: Ptr, size: ULong, start: ULong) -
 
 @export("_find_last_bit", native=True)
 def find_last_bit(k: Kernel, bitmap: Ptr, size: ULong) -> ULong:
-    """``unsigned long _find_last_bit(const unsigned long *addr, unsigned long size)``: ``size`` if none."""
+    """``unsigned long _find_last_bit(const unsigned long *addr, unsigned long size)``, or ``size``."""
     value = load(k, bitmap, size)
     return value.bit_length() - 1 if value else size
 
@@ -250,7 +250,7 @@ def _region(value: int, bits: int, position: int, order: int) -> bool:
 
 @export(native=True)
 def bitmap_find_free_region(k: Kernel, bitmap: Ptr, bits: UInt, order: Int) -> Int:
-    """``int bitmap_find_free_region(unsigned long *, unsigned int bits, int order)``: taken, or -ENOMEM."""
+    """``int bitmap_find_free_region(unsigned long *, unsigned int bits, int order)``: start or -ENOMEM."""
     value = load(k, bitmap, bits)
     for position in range(0, bits, 1 << (order & 31)):
         if _region(value, bits, position, order):
@@ -327,7 +327,7 @@ def bitmap_print_to_pagebuf(k: Kernel, as_list: Bool, buffer: Ptr, bitmap: Ptr, 
 def bitmap_parselist(k: Kernel, text: CStr, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_parselist(const char *buf, unsigned long *, int nmaskbits)``: 0 or a negative errno.
 
-    After an error the map holds what comes before it.
+    After an error the map holds the regions that precede it.
     """
     value = error = 0
     try:

@@ -17,32 +17,32 @@ from ukmod.kernel.lib.kstrtox import parse_integer
 _SEPARATORS: Final = SPACES + b","
 _UINT_MAX: Final = (1 << 32) - 1
 _LAST_WORD: Final = re.compile(rb"[^%s]{1,8}\Z" % _SEPARATORS)
-"""As much as 32 bits may have."""
+"""At most eight digits: one 32-bit word."""
 
 
 @dataclass(slots=True)
 class _List:
-    """The text of a list of a map's bits, and how far it has been read."""
+    """The text of a bit list, and the position up to which it has been read."""
 
     text: bytes
     last: int
-    """The map's last bit, which is what ``N`` means."""
+    """The map's last bit, which ``N`` stands for."""
     at: int = 0
 
     def more(self) -> bool:
-        """Whether another region follows; if so, it is next."""
+        """Skip separators; True if another region follows."""
         while self.at < len(self.text) and self.text[self.at] in _SEPARATORS:
             self.at += 1
         return self.at < len(self.text)
 
     def take(self, wanted: bytes) -> bool:
-        """Whether this comes next, capitals or not; if so it is read."""
+        """Read ``wanted``, ignoring case, if the text continues with it; True if it did."""
         found = self.text[self.at : self.at + len(wanted)].lower() == wanted
         self.at += len(wanted) if found else 0
         return found
 
     def number(self) -> int:
-        """Raises OSError."""
+        """Read a number, or ``N``. Raises OSError."""
         if self.text[self.at : self.at + 1] == b"N":
             self.at += 1
             return self.last
@@ -55,7 +55,7 @@ class _List:
         return value
 
     def region(self) -> int:
-        """A map from ``7`` or ``0-3`` or ``8-15:2/4``, of each group of 4 the first 2. Raises OSError."""
+        """The map of a region such as ``7``, ``0-3`` or ``8-15:2/4`` (2 of each 4 bits). Raises OSError."""
         if self.take(b"all"):
             low, high = 0, self.last
         else:
@@ -65,7 +65,7 @@ class _List:
                 high = self.number()
         if self._region_ends():
             taken = step = high + 1 & _UINT_MAX
-            if self.text[self.at : self.at + 1] == b"\n":  # ends the list here, and only here
+            if self.text[self.at : self.at + 1] == b"\n":  # a newline ends the list, but only here
                 self.at = len(self.text)
         else:
             self._expect(b":")
@@ -88,9 +88,9 @@ class _List:
 
 
 def list_regions(text: bytes, bits: int) -> Iterator[int]:
-    """The regions of a list like ``0-3,7,8-15:2/4``, each as a map: bitmap_parselist().
+    """The regions of a list such as ``0-3,7,8-15:2/4``, each as a map: bitmap_parselist().
 
-    Raises OSError at one that cannot be read, with the errno that the kernel gives for it.
+    Raises OSError with the kernel's errno at the first region that cannot be parsed.
     """
     unread = _List(text, bits - 1)
     while unread.more():
@@ -98,9 +98,9 @@ def list_regions(text: bytes, bits: int) -> Iterator[int]:
 
 
 def hex_chunks(text: bytes, bits: int) -> Iterator[int]:
-    """The 32-bit words of a map written as ``1,ffffffff``, the last first: bitmap_parse().
+    """The 32-bit words of a map written as ``1,ffffffff``, lowest word first: bitmap_parse().
 
-    Raises OSError at one that cannot be read, with the errno that the kernel gives for it.
+    Raises OSError with the kernel's errno at the first word that cannot be parsed.
     """
     text = text.partition(b"\n")[0].rstrip(_SEPARATORS)
     left = -(-bits // 32)
@@ -116,6 +116,6 @@ def hex_chunks(text: bytes, bits: int) -> Iterator[int]:
         if text[-1:].strip(_SEPARATORS):
             if from_hex_digit(text[-1]) >= 0:
                 raise OSError(EOVERFLOW, "more than 32 bits")
-            text = text[:-1]  # the kernel passes over it, too
+            text = text[:-1]  # the kernel skips this character too
         yield value
         text = text.rstrip(_SEPARATORS)

@@ -20,17 +20,17 @@ _SUFFIXES = {b"K": 10, b"M": 20, b"G": 30, b"T": 40, b"P": 50, b"E": 60}
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """One parameter of a command line; ``value`` is None where there is no equals sign."""
+    """One parameter of a command line; ``value`` is None if there is no equals sign."""
 
     name: bytes
     value: bytes | None
     rest: bytes
-    """What follows it, without leading spaces."""
+    """The rest of the line, without leading spaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Cuts:
-    """Where the parts of a line begin, once NULs stand at ``ends``."""
+    """The offsets at which the parts of a line begin, and those (``ends``) that NULs must overwrite."""
 
     name: int
     value: int | None
@@ -41,7 +41,8 @@ class _Cuts:
 def next_arg(line: bytes) -> Arg:
     """Take the first parameter off a line: next_arg().
 
-    Quotes keep spaces together wherever they are, and are removed around the whole and around the value only.
+    Quotes protect spaces anywhere, but only quotes around the whole parameter or around its value are
+    removed.
     """
     cuts = _cut(line)
     text = bytearray(line + b"\0")
@@ -75,7 +76,7 @@ def _cut(line: bytes) -> _Cuts:
 
 
 def _scan(text: bytes, *, in_quote: bool) -> tuple[int, int]:
-    """Where the parameter ends and where its first equals sign is; one at the very start does not count."""
+    """The offsets of the parameter's end and its first equals sign (0 if none; a leading one is ignored)."""
     equals = 0
     for at, byte in enumerate(text):
         if byte in SPACES and not in_quote:
@@ -88,7 +89,7 @@ def _scan(text: bytes, *, in_quote: bool) -> tuple[int, int]:
 
 
 def parse_memory(text: bytes) -> tuple[int, int]:
-    """A number with a suffix K to E: its value and the length of the text it took (memparse())."""
+    """Parse a number with an optional suffix K to E: its value and the length of its text (memparse())."""
     base, skip = fixup_radix(text, 0)
     value, length = parse_integer(text[skip:], base)
     end = skip + length
@@ -107,24 +108,24 @@ def memparse(k: Kernel, text: Ptr, end: Ptr) -> ULongLong:
 
 
 class Found(IntEnum):
-    """What get_option() has found."""
+    """The result of get_option()."""
 
     NOTHING = 0
     LAST = 1
     COMMA = 2
-    """A number, and the comma behind it, which is taken too."""
+    """A number followed by a comma, which is consumed."""
     RANGE = 3
-    """A number, and behind it a hyphen."""
+    """A number followed by a hyphen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """The number that an option string begins with: an int, 0 if there is none."""
+    """The number at the start of an option string: an int, 0 if there is none."""
 
     number: int
     found: Found
     length: int
-    """How much of the string it took, a hyphen that no digit follows included."""
+    """The number of characters consumed, including a leading hyphen that no digit follows."""
 
 
 def parse_option(text: bytes) -> Option:
@@ -164,15 +165,15 @@ class Options:
     """The numbers of an option string: get_options()."""
 
     stored: list[int]
-    """What there was room for, and behind it what began a range that goes down."""
+    """The numbers that fitted, then the start of a descending range, if one ended the list."""
     count: int
-    """How many there are, with or without room."""
+    """The number of all values, whether they fitted or not."""
     end: int
-    """Where the string was left."""
+    """The offset at which parsing stopped."""
 
 
 def parse_options(text: bytes, room: int | None) -> Options:
-    """``1,3-5``: numbers, ranges written out, until ``room`` is used up (None: all, and none is stored)."""
+    """Parse ``1,3-5``, expanding ranges, until ``room`` is used up (None: count all, store none)."""
     stored: list[int] = []
     at = count = 0
     while at < len(text) and (room is None or count < room):
@@ -184,7 +185,7 @@ def parse_options(text: bytes, room: int | None) -> Options:
             break
         if option.found == Found.RANGE:
             at += 1
-            upper = parse_option(text[at:]).number  # which is the next number, too
+            upper = parse_option(text[at:]).number  # this number is also parsed again as the next one
             if upper < number:
                 break
             stored[count:] = [*range(number, min(upper, number + left))] or stored[count:]
@@ -198,7 +199,7 @@ def parse_options(text: bytes, room: int | None) -> Options:
 
 @export(native=True)
 def get_options(k: Kernel, text: Ptr, room: Int, ints: Ptr) -> Ptr:
-    """``char *get_options(const char *str, int nints, int *ints)``: ``ints[0]`` is how many there are."""
+    """``char *get_options(const char *str, int nints, int *ints)``: ``ints[0]`` is the count."""
     options = parse_options(k.memory.cstring(text), room - 1 if room else None)
     for index, number in enumerate(options.stored, 1):
         k.memory.set_u32(ints + 4 * index, number)
@@ -208,7 +209,7 @@ def get_options(k: Kernel, text: Ptr, room: Int, ints: Ptr) -> Ptr:
 
 @export("next_arg", native=True)
 def next_arg_export(k: Kernel, line: Ptr, name: Ptr, value: Ptr) -> Ptr:
-    """``char *next_arg(char *args, char **param, char **val)``: cuts the line up in place."""
+    """``char *next_arg(char *args, char **param, char **val)``: splits the line in place."""
     cuts = _cut(k.memory.cstring(line))
     for end in cuts.ends:
         k.memory.set_u8(line + end, 0)

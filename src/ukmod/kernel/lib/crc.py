@@ -1,4 +1,4 @@
-"""Cyclic redundancy checks: lib/crc*.c. A register, a polynomial, and which end the bits go in at."""
+"""Cyclic redundancy checks (lib/crc*.c), each defined by width, polynomial and bit order."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Crc:
-    """A kind of CRC: its width in bits, its polynomial without the top bit, and which bits go in first."""
+    """A kind of CRC: width in bits, polynomial without its top bit, and whether the lowest bit goes first."""
 
     width: int
     polynomial: int
     reflected: bool = True
 
     def skip(self, crc: int, count: int) -> int:
-        """The register after ``count`` zero bytes: a linear step, so that two of them are its square."""
+        """The register after ``count`` zero bytes, by repeated squaring of the linear step."""
         columns = [self.update(1 << bit, b"\0") for bit in range(self.width)]
         while count:
             if count & 1:
@@ -33,7 +33,7 @@ class Crc:
         return crc
 
     def update(self, crc: int, data: bytes) -> int:
-        """The register after ``data`` went through it."""
+        """The register after processing ``data``."""
         table = _table(self)
         if self.reflected:
             for byte in data:
@@ -46,7 +46,7 @@ class Crc:
 
     @property
     def table(self) -> tuple[int, ...]:
-        """The register that each byte makes of zero."""
+        """For each byte, the register that results from processing it with a register of zero."""
         return _table(self)
 
 
@@ -72,7 +72,7 @@ def _shift_left(value: int, polynomial: int, top: int, mask: int) -> int:
 
 
 def _apply(columns: list[int], value: int) -> int:
-    """A matrix over GF(2), given by its columns, times a vector."""
+    """Multiply a matrix over GF(2), given by its columns, by a vector."""
     result = 0
     for bit, column in enumerate(columns):
         if value >> bit & 1:
@@ -113,7 +113,7 @@ def crc32c_le(k: Kernel, crc: UInt, data: Ptr, count: SizeT) -> UInt:
 
 @export(native=True)
 def crc32_le_shift(k: Kernel, crc: UInt, count: SizeT) -> UInt:
-    """``u32 crc32_le_shift(u32 crc, size_t len)``: as if ``len`` zero bytes followed."""
+    """``u32 crc32_le_shift(u32 crc, size_t len)``: the CRC after ``len`` more zero bytes."""
     del k
     return CRC32.skip(crc, count)
 
@@ -181,7 +181,7 @@ def crc64_rocksoft_generic(k: Kernel, crc: ULong, data: Ptr, count: SizeT) -> UL
 
 @export(native=True)
 def crc8(k: Kernel, table: Ptr, data: Ptr, count: SizeT, crc: UChar) -> UChar:
-    """``u8 crc8(const u8 table[256], const u8 *, size_t nbytes, u8 crc)``: with the module's table."""
+    """``u8 crc8(const u8 table[256], const u8 *, size_t nbytes, u8 crc)``, using the module's table."""
     entries = k.memory.read(table, 256)
     for byte in k.memory.read(data, count):
         crc = entries[crc ^ byte]
@@ -196,7 +196,7 @@ def crc8_populate_msb(k: Kernel, table: Ptr, polynomial: UChar) -> None:
 
 @export(native=True)
 def crc8_populate_lsb(k: Kernel, table: Ptr, polynomial: UChar) -> None:
-    """``void crc8_populate_lsb(u8 table[256], u8 polynomial)``: the polynomial's bits reversed."""
+    """``void crc8_populate_lsb(u8 table[256], u8 polynomial)``; the polynomial is bit-reversed."""
     k.memory.write(table, bytes(_shift_right(byte, polynomial) for byte in range(256)))
 
 

@@ -1,4 +1,4 @@
-"""The table behind isdigit() and its kin, which are macros: lib/ctype.c."""
+"""The table used by the macros isdigit(), isspace() and so on: lib/ctype.c."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 SPACES: Final = b" \t\n\v\f\r\xa0"
-"""What isspace() is true of: the table is Latin-1's."""
+"""The characters for which isspace() is true; the table is that of Latin-1."""
 UPPER, LOWER, DIGIT, CONTROL, PUNCTUATION, SPACE, HEX, BLANK = (1 << bit for bit in range(8))
 """include/linux/ctype.h: _U _L _D _C _P _S _X _SP"""
 _MULTIPLICATION, _DIVISION = 0xD7, 0xF7
-"""Latin-1's signs among the letters."""
+"""The two Latin-1 signs within the range of its letters."""
 
 
 def _class_of(byte: int) -> int:
@@ -38,7 +38,7 @@ _LOWER: Final = bytes(byte + 0x20 if CTYPE[byte] & UPPER else byte for byte in r
 
 
 def lower(text: bytes) -> bytes:
-    """tolower() of each letter, Latin-1's too."""
+    """tolower() of each byte, including Latin-1 letters."""
     return text.translate(_LOWER)
 
 

@@ -1,4 +1,4 @@
-"""The names of error numbers: lib/errname.c. They are Linux's whatever the host's are."""
+"""The names of error numbers (lib/errname.c): Linux's, whatever the host system's are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ECONNREFUSED EHOSTDOWN EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM 
 EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED
 EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON
 """
-_NAMES = dict(enumerate(_IN_ORDER.split(), 1))  # a dash where there is no such number
+_NAMES = dict(enumerate(_IN_ORDER.split(), 1))  # a dash marks an unassigned number
 
 _INTERNAL = {
     512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND", 515: "ENOIOCTLCMD",

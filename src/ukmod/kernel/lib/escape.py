@@ -1,4 +1,4 @@
-"""Escapes as in C, and back: the rules of lib/string_helpers.c as functions of bytes."""
+"""Escaping and unescaping as in C: the rules of lib/string_helpers.c as functions of bytes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SPECIALS = {ord("\\"): b"\\\\", ord("\a"): b"\\a", 0x1B: b"\\e", ord('"'): b'\\
 
 
 def isprint(byte: int) -> bool:
-    """isprint() of the kernel's ctype table, which is Latin-1's."""
+    """isprint() according to the kernel's ctype table, which is that of Latin-1."""
     return 0x20 <= byte < 0x7F or byte >= 0xA0
 
 
 def escape(data: bytes, flags: int, only: bytes = b"") -> bytes:
-    """``data`` with bytes escaped as in C, which of them and how by ``flags``: string_escape_mem().
+    """``data`` with the bytes that ``flags`` select escaped as in C: string_escape_mem().
 
-    ``only`` limits it to these bytes (or, with ESCAPE_APPEND, adds them to what is escaped).
+    ``only`` restricts escaping to these bytes; with ESCAPE_APPEND, it adds them to the escaped ones.
     """
     return b"".join(_escaped(byte, flags, only) for byte in data)
 
@@ -68,9 +68,9 @@ _SPECIAL_LETTERS = {b'"': b'"', b"\\": b"\\", b"a": b"\a", b"e": b"\x1b"}
 
 
 def unescape(text: bytes, flags: int, room: int = 0) -> bytes:
-    """Undo the escapes that ``flags`` names: string_unescape().
+    """Undo the escapes that ``flags`` name: string_unescape().
 
-    Of ``room`` bytes for the result (0: any number) each escape uses up two, and the NUL one.
+    The result has ``room`` bytes (0: unlimited); each escape counts as two of them, the NUL as one.
     """
     out = bytearray()
     at, left = 0, room - 1 if room else len(text)
@@ -84,7 +84,7 @@ def unescape(text: bytes, flags: int, room: int = 0) -> bytes:
 
 
 def _meaning(match: re.Match[bytes], flags: int) -> tuple[bytes, int]:
-    """What an escape stands for, and its length; one that ``flags`` do not name is its first two letters."""
+    """The bytes an escape stands for, and its length; if not in ``flags``, its first two characters."""
     octal, digits, letter = match.groups()
     whole = len(match.group())
     if octal is not None and flags & UNESCAPE_OCTAL:

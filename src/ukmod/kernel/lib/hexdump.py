@@ -1,4 +1,4 @@
-"""Bytes as hexadecimal and back: lib/hexdump.c."""
+"""Bytes to hexadecimal and back: lib/hexdump.c."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def row(data: bytes, row_size: int, group_size: int, *, ascii_column: bool) -> s
 
 
 def _shape(row_size: int, group_size: int) -> tuple[int, int]:
-    """The bytes of a row and of a group in it: what cannot be is 16 and 1."""
+    """The bytes per row and per group; invalid values become 16 and 1."""
     return (
         row_size if row_size in _ROW_SIZES else 16,
         group_size if group_size in {2, 4, 8} else _DEFAULT_GROUP,
@@ -50,9 +50,9 @@ def _column(row_size: int, group: int) -> int:
 def hex_dump_to_buffer(
     k: Kernel, buf: Ptr, size: SizeT, row_size: Int, group: Int, line: Ptr, room: SizeT, ascii_column: Bool
 ) -> Int:
-    """``int hex_dump_to_buffer(const void *, size_t, int, int, char *, size_t, bool)``: the whole length."""
+    """``int hex_dump_to_buffer(const void *, size_t, int, int, char *, size_t, bool)``: the row's length."""
     length = min(size, _shape(row_size, group)[0])
-    if not length and not room:  # the length is computed as that of other rows is
+    if not length and not room:  # the kernel computes this length as for any other row
         return _column(*_shape(row_size, group)) if ascii_column else -1
     text = row(k.memory.read(buf, length), row_size, group, ascii_column=ascii_column).encode()
     if room:
@@ -92,14 +92,14 @@ def from_hex_digit(letter: int) -> int:
 
 @export(native=True)
 def hex_to_bin(k: Kernel, letter: UChar) -> Int:
-    """``int hex_to_bin(unsigned char ch)``: -1 if it is no digit."""
+    """``int hex_to_bin(unsigned char ch)``: the digit's value, or -1."""
     del k
     return from_hex_digit(letter)
 
 
 @export(native=True)
 def hex2bin(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Int:
-    """``int hex2bin(u8 *dst, const char *src, size_t count)``: 0 or -EINVAL; what came before is stored."""
+    """``int hex2bin(u8 *, const char *, size_t)``: 0, or -EINVAL after storing the bytes before the error."""
     for index in range(count):
         high = from_hex_digit(k.memory.u8(src + 2 * index))
         if high < 0:
@@ -113,7 +113,7 @@ def hex2bin(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Int:
 
 @export(native=True)
 def bin2hex(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Ptr:
-    """``char *bin2hex(char *dst, const void *src, size_t count)``: the end of what was stored."""
+    """``char *bin2hex(char *dst, const void *src, size_t count)``: the end of the stored digits."""
     text = k.memory.read(src, count).hex().encode()
     k.memory.write(dst, text)
     return dst + len(text)

@@ -1,4 +1,4 @@
-"""Ring buffers: lib/kfifo.c. Inlined code of modules reads and moves ``in`` and ``out`` itself."""
+"""Ring buffers: lib/kfifo.c. Inlined code in modules reads and advances ``in`` and ``out`` itself."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Fifo:
             (self._memory.set_u64 if name == "data" else self._memory.set_u32)(self._at[name], value)
 
     def used(self) -> int:
-        """How many elements are in it."""
+        """The number of elements in the buffer."""
         return (self.get("in") - self.get("out")) & _U32
 
     def put(self, source: int, count: int) -> int:
-        """Copy elements in, as many as fit; how many."""
+        """Copy in as many elements as fit; returns their number."""
         count = min(count, self.get("mask") + 1 - self.used())
         start = self.get("in")
         for index in range(count):
@@ -48,7 +48,7 @@ class Fifo:
         return count
 
     def peek(self, target: int, count: int) -> int:
-        """Copy elements out without removing them, as many as there are; how many."""
+        """Copy out up to ``count`` elements without removing them; returns their number."""
         count = min(count, self.used())
         start, size = self.get("out"), self.get("esize")
         for index in range(count):

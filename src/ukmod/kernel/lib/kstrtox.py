@@ -41,7 +41,7 @@ S8, S16, S32, S64 = (IntType(size, signed=True) for size in (1, 2, 4, 8))
 
 
 def fixup_radix(text: bytes, base: int) -> tuple[int, int]:
-    """The base (found from the prefix if 0), and the length of the prefix that is to be skipped."""
+    """The base (determined from the prefix if 0), and the length of the prefix to skip."""
     hexadecimal = text[:2].lower() == b"0x"
     if base == 0 and text[:1] == b"0":
         base = 16 if hexadecimal and _digit(text[2:3]) < 16 else 8
@@ -55,7 +55,7 @@ def _digit(letter: bytes) -> int:
 
 
 def parse_integer(text: bytes, base: int, limit: int = _TEXT_LIMIT) -> tuple[int, int]:
-    """The number that ``text`` begins with, in at most ``limit`` digits, and how many digits it has."""
+    """The number at the start of ``text``, of at most ``limit`` digits, and its number of digits."""
     length = 0
     while length < min(limit, len(text)) and _digit(text[length : length + 1]) < base:
         length += 1
@@ -66,7 +66,7 @@ def parse_integer(text: bytes, base: int, limit: int = _TEXT_LIMIT) -> tuple[int
 
 
 def parse(text: bytes, base: int, kind: IntType) -> int:
-    """A whole string, but for one final newline, as an integer of this type: kstrtoull() and its kin.
+    """Parse a whole string, except one final newline, as an integer of this type: kstrtoull() and the like.
 
     Raises ValueError (not a number; the message is the errno's name) or OverflowError (out of range).
     """
@@ -85,7 +85,7 @@ def parse(text: bytes, base: int, kind: IntType) -> int:
 
 
 def parse_bool(text: bytes) -> bool:
-    """kstrtobool(): the first letter decides, the second too after an "o". Raises ValueError."""
+    """kstrtobool(): decided by the first letter, or the first two for "on" and "off". Raises ValueError."""
     first = text[:1].lower()
     if first in {b"y", b"t", b"1"} or text[:2].lower() == b"on":
         return True
@@ -95,7 +95,7 @@ def parse_bool(text: bytes) -> bool:
 
 
 def kstrto(k: Kernel, text: bytes, base: int, result: int, kind: IntType) -> int:
-    """Parse and store at ``result``; 0, -EINVAL or -ERANGE."""
+    """Parse ``text`` and store the result at ``result``; returns 0, -EINVAL or -ERANGE."""
     try:
         value = parse(text, base, kind)
     except ValueError:
@@ -173,7 +173,7 @@ def kstrtobool_from_user(k: Kernel, text: Ptr, count: SizeT, result: Ptr) -> Int
 
 
 def simple_number(k: Kernel, text: int, end: int, base: int, *, signed: bool = False) -> int:
-    """simple_strtoull(), and simple_strtoll() if ``signed``: no errors, and ``*end`` is where it stopped."""
+    """simple_strtoull(), or simple_strtoll() if ``signed``: ``*end`` becomes the end of the number."""
     given = k.memory.cstring(text)
     negative = signed and given[:1] == b"-"
     base, skip = fixup_radix(given[negative:], base)

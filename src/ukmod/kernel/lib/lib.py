@@ -1,4 +1,4 @@
-"""The variables of lib/ that modules read: tables and constants."""
+"""Variables of lib/ that modules read: tables and constants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Lib:
-    """Makes and exports them."""
+    """Creates and exports the variables of lib/."""
 
     def __init__(self, kernel: Kernel) -> None:
         ctype.export_table(kernel)

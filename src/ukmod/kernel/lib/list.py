@@ -1,4 +1,4 @@
-"""Lists as guest memory has them: struct list_head, include/linux/list.h."""
+"""Doubly linked lists in guest memory: struct list_head, include/linux/list.h."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ukmod.machine.memory import Memory
 
 LIST_POISON1: Final = 0xDEAD_0000_0000_0100
 LIST_POISON2: Final = 0xDEAD_0000_0000_0122
-"""What a removed entry's pointers become (include/linux/poison.h): using them again faults."""
+"""The pointers of a removed entry (include/linux/poison.h): using them again faults."""
 _PREV = 8
 MAX_ENTRIES: Final = 1 << 20
-"""A list of more is taken for one that leads back into itself."""
+"""A list with more entries is considered cyclic without passing its head."""
 
 
 def init_list_head(memory: Memory, head: int) -> None:
@@ -23,7 +23,7 @@ def init_list_head(memory: Memory, head: int) -> None:
 
 
 def list_empty(memory: Memory, head: int) -> bool:
-    """list_empty(): also whether an entry is on no list."""
+    """list_empty(): True for an empty list, and for an entry that is on no list."""
     return memory.u64(head) == head
 
 
@@ -58,20 +58,20 @@ def list_del(memory: Memory, entry: int) -> None:
 
 
 def list_del_init(memory: Memory, entry: int) -> None:
-    """list_del_init(): remove ``entry`` and leave it an empty list."""
+    """list_del_init(): remove ``entry`` and make it an empty list."""
     _unlink(memory, entry)
     init_list_head(memory, entry)
 
 
 def list_entries(memory: Memory, head: int) -> Iterator[int]:
-    """list_for_each_safe(): the entries in order; the one just given may be removed meanwhile.
+    """list_for_each_safe(): the entries in order; the caller may remove the entry just yielded.
 
-    Raises MachineError for a damaged list that has no end.
+    Raises MachineError if the list is damaged and has no end.
     """
     entry, left = memory.u64(head), MAX_ENTRIES
     while entry != head:
         if not (left := left - 1):
-            raise MachineError(f"the list at {head:#x} leads back into itself: the kernel would never end")
+            raise MachineError(f"the list at {head:#x} never returns to its head: the kernel would hang")
         after = memory.u64(entry)
         yield entry
         entry = after

@@ -1,4 +1,4 @@
-"""CONFIG_DEBUG_LIST: what the inlined list_add() and list_del() of modules call first: lib/list_debug.c."""
+"""CONFIG_DEBUG_LIST (lib/list_debug.c): checks that inlined list_add() and list_del() call first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ADD, _DEL = "__list_add_valid", "__list_del_entry_valid"
 
 
 def _corrupted(k: Kernel, line: int, function: str, text: str) -> NoReturn:
-    """CHECK_DATA_CORRUPTION() with CONFIG_BUG_ON_DATA_CORRUPTION, as distributions set it."""
+    """CHECK_DATA_CORRUPTION() with CONFIG_BUG_ON_DATA_CORRUPTION, as in distributions' kernels."""
     k.printk(text, 3)
     k.crash.bug(Site("lib/list_debug.c", line, function))
 

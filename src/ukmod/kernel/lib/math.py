@@ -1,4 +1,4 @@
-"""Arithmetic that the compiler or modules leave to functions: lib/math/."""
+"""Arithmetic functions that compilers or modules call: lib/math/."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def gcd(k: Kernel, a: ULong, b: ULong) -> ULong:
 
 @export(gpl=True, native=True)
 def lcm(k: Kernel, a: ULong, b: ULong) -> ULong:
-    """``unsigned long lcm(unsigned long a, unsigned long b)``: 0 if one is 0."""
+    """``unsigned long lcm(unsigned long a, unsigned long b)``: 0 if either is 0."""
     del k
     return math.lcm(a, b)
 
 
 @export(gpl=True, native=True)
 def lcm_not_zero(k: Kernel, a: ULong, b: ULong) -> ULong:
-    """``unsigned long lcm_not_zero(unsigned long a, unsigned long b)``: the other if one is 0."""
+    """``unsigned long lcm_not_zero(unsigned long a, unsigned long b)``: if one is 0, the other."""
     del k
     return math.lcm(a, b) or b or a
 
@@ -53,7 +53,7 @@ def lcm_not_zero(k: Kernel, a: ULong, b: ULong) -> ULong:
 def iter_div_u64_rem(k: Kernel, dividend: ULong, divisor: UInt, remainder: Ptr) -> UInt:
     """``u32 iter_div_u64_rem(u64 dividend, u32 divisor, u64 *remainder)``."""
     if not divisor:
-        soft_lockup(k)  # it subtracts until less than the divisor is left
+        soft_lockup(k)  # the kernel subtracts until the rest is less than the divisor
     quotient, rest = divmod(dividend, divisor)
     k.memory.set_u64(remainder, rest)
     return quotient
@@ -61,7 +61,7 @@ def iter_div_u64_rem(k: Kernel, dividend: ULong, divisor: UInt, remainder: Ptr) 
 
 @export(native=True)
 def mul_u64_u64_div_u64(k: Kernel, a: ULong, b: ULong, divisor: ULong) -> ULong:
-    """``u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)``: the product has 128 bits."""
+    """``u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)``, with a product of 128 bits."""
     if not divisor:
         divide_error(k)
     return a * b // divisor
@@ -78,7 +78,7 @@ def rational_best_approximation(
 
 
 def best_rational(numerator: int, denominator: int, most_n: int, most_d: int) -> tuple[int, int]:
-    """The fraction nearest to a given one within limits, by continued fractions."""
+    """The fraction within the limits that is nearest to a given one, by continued fractions."""
     n, d = numerator, denominator
     n0, d0, n1, d1 = 0, 1, 1, 0
     while d:
@@ -86,7 +86,8 @@ def best_rational(numerator: int, denominator: int, most_n: int, most_d: int) ->
         n, d = d, n % d
         n2, d2 = n0 + a * n1, d0 + a * d1
         if n2 > most_n or d2 > most_d:
-            # The last term may be cut to what fits; it is the better half of the range that counts.
+            # The last term may be reduced until it fits, if the result is then nearer than the previous
+            # convergent.
             t = (most_d - d0) // d1 if d1 else (1 << 64) - 1
             if n1:
                 t = min(t, (most_n - n0) // n1)
@@ -99,7 +100,7 @@ def best_rational(numerator: int, denominator: int, most_n: int, most_d: int) ->
 
 @export(native=True)
 def reciprocal_value(k: Kernel, divisor: UInt) -> ULong:
-    """``struct reciprocal_value reciprocal_value(u32 d)``: eight bytes: m, then sh1 and sh2."""
+    """``struct reciprocal_value reciprocal_value(u32 d)``, in eight bytes: m, then sh1 and sh2."""
     if not divisor:
         divide_error(k)
     length = (divisor - 1).bit_length()

@@ -1,7 +1,7 @@
-"""The values of vsnprintf(): a format string taken apart, and numbers and strings set to it.
+"""The pure part of vsnprintf(): parsing format strings, and formatting numbers and strings.
 
-Nothing here looks at the machine; vsprintf.py takes the arguments and follows the pointers. The rules are
-those of lib/vsprintf.c and Documentation/core-api/printk-formats.rst.
+Nothing here accesses guest memory; vsprintf.py reads the arguments and follows the pointers. The rules come
+from lib/vsprintf.c and Documentation/core-api/printk-formats.rst.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HEX_UPPER, _HEX_LOWER = "0123456789ABCDEF", "0123456789abcdef"
 
 
 class Kind(Enum):
-    """What a conversion prints."""
+    """The kind of value that a conversion prints."""
 
     CHAR = "c"
     STR = "s"
@@ -36,15 +36,15 @@ class Kind(Enum):
     PERCENT = "%"
     NUMBER = "number"
     INVALID = "invalid"
-    """An unknown conversion: everything from here on is dropped."""
+    """An unknown conversion: the rest of the format is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
     """One conversion: struct printf_spec.
 
-    ``size`` is that of a number's argument in bytes; ``extension`` the letters after a ``%p``; for an invalid
-    conversion it is the offending character. A width or precision of -1 was not given.
+    ``size`` is the size of a number's argument in bytes. ``extension`` holds the letters after ``%p``; for an
+    invalid conversion, the offending character. A width or precision of -1 was not given.
     """
 
     kind: Kind
@@ -58,19 +58,19 @@ class Spec:
     star_precision: bool = False
 
     def with_width(self, width: int) -> Spec:
-        """The spec with a width that came as an argument: a negative one means left-justified."""
+        """The spec with a width given as an argument; a negative one means left-justified."""
         left = LEFT if width < 0 else 0
         return replace(self, width=min(abs(width), FIELD_WIDTH_MAX), flags=self.flags | left)
 
     def with_precision(self, precision: int) -> Spec:
-        """The spec with a precision that came as an argument; a negative one counts as not given."""
+        """The spec with a precision given as an argument; a negative one counts as not given."""
         if -PRECISION_MAX - 1 <= precision <= PRECISION_MAX:
             return replace(self, precision=precision)
         return replace(self, precision=min(max(precision, 0), PRECISION_MAX))
 
 
 Piece = bytes | Spec
-"""Of a format: text, or a conversion."""
+"""A part of a format: literal text, or a conversion."""
 
 PLAIN: Final = Spec(Kind.NUMBER)
 _SIZES = {
@@ -89,7 +89,7 @@ _SIZES = {
 
 
 class _Cursor:
-    """A place in a format; past its end is a NUL, as in C."""
+    """A position in a format; past its end it reads a NUL, as in C."""
 
     def __init__(self, text: bytes) -> None:
         self.text = text
@@ -116,7 +116,7 @@ class _Cursor:
 
 @lru_cache(maxsize=4096)
 def parse(fmt: bytes) -> tuple[Piece, ...]:
-    """Take a format apart: format_decode(), over and over. Nothing follows an invalid conversion."""
+    """Split a format as repeated calls of format_decode() do. Nothing follows an invalid conversion."""
     pieces: list[Piece] = []
     cursor = _Cursor(fmt)
     while cursor.at < len(fmt):
@@ -167,7 +167,7 @@ def _qualifier(cursor: _Cursor) -> bytes:
     if first not in b"hlLzt" or not first:
         return b""
     cursor.at += 1
-    # Only "ll" and "hh" are two letters long.
+    # Only "ll" and "hh" have two letters.
     if first in b"hl" and cursor.take(first):
         return bytes((first, first))
     return bytes((first,))
@@ -200,7 +200,7 @@ def _kind(cursor: _Cursor) -> Spec:
 
 
 def number(value: int, spec: Spec) -> bytes:
-    """An integer as ``spec`` wants it: number(). ``value`` has the sign that it is to be printed with."""
+    """Format an integer as ``spec`` requires: number(). ``value`` is signed if it is to be printed so."""
     flags, width, precision = spec.flags, spec.width, spec.precision
     if flags & LEFT:
         flags &= ~ZEROPAD
@@ -230,12 +230,12 @@ def _digits(value: int, base: int, *, upper: bool) -> str:
 
 
 def pad(text: bytes, spec: Spec) -> bytes:
-    """``text`` in its field: widen_string()."""
+    """``text`` padded to the field width: widen_string()."""
     return text.ljust(spec.width) if spec.flags & LEFT else text.rjust(spec.width)
 
 
 def cut(text: bytes, spec: Spec) -> bytes:
-    """``text`` cut to the precision, if one was given, and in its field: string_nocheck()."""
+    """``text`` cut to the precision, if given, and padded to the field width: string_nocheck()."""
     return pad(text if spec.precision < 0 else text[: spec.precision], spec)
 
 

@@ -1,4 +1,4 @@
-"""Random numbers: drivers/char/random.c. They come from the kernel's seed, so that a run can be repeated."""
+"""Random numbers (drivers/char/random.c), derived from the kernel's seed so that runs are repeatable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 _MAGIC = 0x6C64_6D6B
-"""The seed where none is given: the same numbers in every run."""
+"""The default seed: without another one, every run has the same random numbers."""
 
 
 class Entropy:
@@ -23,11 +23,11 @@ class Entropy:
         self._random = random.Random(_MAGIC if seed is None else seed)  # noqa: S311 - not a secret
 
     def bytes(self, count: int) -> bytes:
-        """So many random bytes."""
+        """``count`` random bytes."""
         return self._random.randbytes(count)
 
     def bits(self, count: int) -> int:
-        """A random number of so many bits."""
+        """A random number of ``count`` bits."""
         return self._random.getrandbits(count)
 
     def below(self, ceiling: int) -> int:
@@ -38,7 +38,7 @@ class Entropy:
 @export("get_random_bytes", "get_random_bytes_arch")
 def get_random_bytes(k: Kernel, buffer: Ptr, count: SizeT) -> None:
     """``void get_random_bytes(void *buf, size_t len)``."""
-    for done in range(0, count, PAGE_SIZE):  # a size that lies ends in a page fault
+    for done in range(0, count, PAGE_SIZE):  # an absurd size ends in a page fault
         k.memory.write(buffer + done, k.entropy.bytes(min(count - done, PAGE_SIZE)))
 
 
@@ -68,13 +68,13 @@ def get_random_u64(k: Kernel) -> ULong:
 
 @export("__get_random_u32_below")
 def get_random_u32_below(k: Kernel, ceiling: UInt) -> UInt:
-    """``u32 __get_random_u32_below(u32 ceil)``; a ceiling of 0 means any number."""
+    """``u32 __get_random_u32_below(u32 ceil)``; a ceiling of 0 means no limit."""
     return k.entropy.below(ceiling) if ceiling else k.entropy.bits(32)
 
 
 @export()
 def wait_for_random_bytes(k: Kernel) -> Int:
-    """``int wait_for_random_bytes(void)``: there is no need to wait."""
+    """``int wait_for_random_bytes(void)``: always ready."""
     del k
     return 0
 
@@ -88,5 +88,5 @@ def rng_is_initialized(k: Kernel) -> Bool:
 
 @export("add_device_randomness")
 def add_device_randomness(k: Kernel, buffer: Ptr, count: SizeT) -> None:
-    """``void add_device_randomness(const void *buf, size_t len)``: a run must stay repeatable."""
+    """``void add_device_randomness(const void *buf, size_t len)``: ignored, since runs must be repeatable."""
     k.memory.read(buffer, count)

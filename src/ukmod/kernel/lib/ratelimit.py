@@ -1,4 +1,4 @@
-"""Messages that may not come too often: lib/ratelimit.c."""
+"""Rate-limited messages: lib/ratelimit.c."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 INTERVAL: Final = 5
-"""Seconds, DEFAULT_RATELIMIT_INTERVAL."""
+"""DEFAULT_RATELIMIT_INTERVAL in seconds."""
 _MSG_ON_RELEASE: Final = 1 << 0
-"""ratelimit_state.flags: its owner tells how many were missed, not each interval."""
+"""ratelimit_state.flags: suppressed messages are reported by the owner, not after each interval."""
 BURST: Final = 10
-"""Messages in one interval, DEFAULT_RATELIMIT_BURST."""
+"""DEFAULT_RATELIMIT_BURST: messages per interval."""
 
 
 class RateLimit:
-    """A struct ratelimit_state: one a place that prints. ``place`` names its function."""
+    """A struct ratelimit_state for one place that prints; ``place`` names its function."""
 
     def __init__(self, kernel: Kernel, place: str) -> None:
         self._k = kernel
@@ -29,7 +29,7 @@ class RateLimit:
         self._missed = 0
 
     def allow(self, place: str = "") -> bool:
-        """Whether a message may be printed now; ``place`` is who asks, if it is not the limit's own."""
+        """True if a message may be printed now; ``place`` names the caller, if it is not the limit's own."""
         clock = self._k.clock
         if self._begin is None or clock.jiffies > self._begin + INTERVAL * clock.hz:
             if self._missed:
@@ -42,14 +42,14 @@ class RateLimit:
         return False
 
     def printk(self, text: str, level: int) -> None:
-        """Print ``text`` unless ten such messages came in the last five seconds."""
+        """Print ``text`` unless ten messages have been printed within the last five seconds."""
         if self.allow():
             self._k.printk(text, level)
 
 
 @export("__printk_ratelimit", native=True)
 def printk_ratelimit(k: Kernel, function: CStr) -> Int:
-    """``int __printk_ratelimit(const char *func)``: 1 if the caller may print; all share one limit."""
+    """``int __printk_ratelimit(const char *func)``: 1 if allowed to print; all callers share one limit."""
     return k.lib.printk_limit.allow(function.decode("utf-8", "replace"))
 
 

@@ -1,7 +1,7 @@
-"""Red-black trees as guest memory has them: lib/rbtree.c, include/linux/rbtree.h.
+"""Red-black trees in guest memory: lib/rbtree.c, include/linux/rbtree.h.
 
-A node's first word is its parent's address and, in bit 0, its colour; the children follow. Modules link a new
-node in themselves, as a red leaf, and search by following the children; the balance is kept here.
+A node's first word holds its parent's address and, in bit 0, its colour; the children follow. Modules search
+by following the children and link new nodes in as red leaves themselves; rebalancing is done here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from ukmod.machine.memory import Memory
 
 MAX_DEPTH: Final = 256
-"""No tree that fits into memory is deeper: twice the bits of an address, and some."""
+"""The greatest depth of a tree that fits into memory: twice an address's bits, with a margin.
+"""
 RED: Final = 0
 BLACK: Final = 1
 RIGHT: Final = 8
 LEFT: Final = 16
-"""Offsets of a node's children; what mirrors a side is ``_OTHER - side``."""
+"""Offsets of a node's children; the opposite side is ``_OTHER - side``."""
 _OTHER = RIGHT + LEFT
 Rotated = Callable[[int, int], None]
-"""Told of each rotation, the node that went down and the one that came up: rb_augment_callbacks.rotate."""
+"""Called after each rotation with the node that sank and the node that rose: rb_augment_callbacks.rotate."""
 
 
 def _plain(old: int, new: int) -> None:
@@ -34,7 +35,7 @@ def _plain(old: int, new: int) -> None:
 
 
 class Tree:
-    """The tree whose struct rb_root is at ``root``."""
+    """The red-black tree whose struct rb_root is at ``root``."""
 
     def __init__(self, memory: Memory, root: int, rotated: Rotated = _plain) -> None:
         self._memory = memory
@@ -68,7 +69,7 @@ class Tree:
         self._memory.set_u64(at, new)
 
     def _rotate(self, node: int, side: int) -> int:
-        """Let ``node`` sink towards ``side``; the child that takes its place."""
+        """Rotate ``node`` down towards ``side``; returns the child that takes its place."""
         rising = self.child(node, _OTHER - side)
         moved = self.child(rising, side)
         parent = self.parent(node)
@@ -105,7 +106,7 @@ class Tree:
         self._paint(self._memory.u64(self._root), BLACK)
 
     def erase(self, node: int) -> None:
-        """Take ``node`` out of the tree."""
+        """Remove ``node`` from the tree."""
         left, right = self.child(node, LEFT), self.child(node, RIGHT)
         if left and right:
             self._swap_with_successor(node, right)
@@ -119,7 +120,7 @@ class Tree:
             self.erase_color(parent)
 
     def _swap_with_successor(self, node: int, successor: int) -> None:
-        """Change places with the next node, which has no left child."""
+        """Swap places with the next node in order, which has no left child."""
         memory = self._memory
         while below := self.child(successor, LEFT):
             successor = below
@@ -176,18 +177,16 @@ class Tree:
     # -- walking --------------------------------------------------------------------------------------
 
     def end(self, side: int, node: int | None = None) -> int:
-        """The last node on a side of the tree, or of ``node``'s subtree; 0 if there is none."""
+        """The outermost node on a side of the tree, or of ``node``'s subtree; 0 if it is empty."""
         node = self._memory.u64(self._root) if node is None else node
         for _ in range(MAX_DEPTH):
             if not node or not (below := self.child(node, side)):
                 return node
             node = below
-        raise MachineError(
-            f"the red-black tree at {node:#x} leads back into itself: the kernel would never end"
-        )
+        raise MachineError(f"the red-black tree at {node:#x} has a cycle: the kernel would hang")
 
     def neighbour(self, node: int, side: int) -> int:
-        """The next node on a side in the tree's order, or 0. A node whose parent is itself is in no tree."""
+        """The next node on a side in the tree's order, or 0. A node that is its own parent is in no tree."""
         if self._memory.u64(node) == node:
             return 0
         if below := self.child(node, side):
@@ -198,7 +197,7 @@ class Tree:
         return parent
 
     def deepest(self, node: int) -> int:
-        """The leaf that a walk in postorder of ``node``'s subtree begins with; 0 for no node."""
+        """The first leaf of a postorder walk of ``node``'s subtree; 0 for no node."""
         while node and (below := self.child(node, LEFT) or self.child(node, RIGHT)):
             node = below
         return node

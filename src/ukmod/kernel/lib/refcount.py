@@ -1,4 +1,4 @@
-"""What the inlined refcount_t functions of modules call when a count goes wrong: lib/refcount.c."""
+"""Slow paths that the inlined refcount_t functions call when a count goes wrong: lib/refcount.c."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EVENTS = {
     3: (28, "underflow; use-after-free"),
     4: (31, "decrement hit 0; leaking memory"),
 }
-"""enum refcount_saturation_type: the line of lib/refcount.c that warns, and its words."""
+"""enum refcount_saturation_type: the line of lib/refcount.c that warns, and its text."""
 
 
 @export(native=True)
@@ -34,7 +34,7 @@ def refcount_warn_saturate(k: Kernel, count: Ptr, event: Int) -> None:
 
 @export(native=True)
 def refcount_dec_if_one(k: Kernel, count: Ptr) -> Bool:
-    """``bool refcount_dec_if_one(refcount_t *r)``: whether it was 1 and now is 0."""
+    """``bool refcount_dec_if_one(refcount_t *r)``: true if it was 1 and is now 0."""
     if k.memory.u32(count) != 1:
         return False
     k.memory.set_u32(count, 0)

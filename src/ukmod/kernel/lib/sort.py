@@ -1,4 +1,4 @@
-"""Sorting and searching with a module's own comparison: lib/sort.c, lib/bsearch.c, lib/list_sort.c."""
+"""Sorting and searching with a module's comparison function: lib/sort.c, lib/bsearch.c, lib/list_sort.c."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _heapsort(order: Callable[[int, int], int], swap: Callable[[int, int], None], count: int) -> None:
-    """Sort in place by comparing and swapping the elements with these numbers."""
+    """Sort in place; ``order`` and ``swap`` take the indices of elements."""
 
     def sift(root: int, end: int) -> None:
         while (child := 2 * root + 1) < end:
@@ -37,7 +37,7 @@ def _heapsort(order: Callable[[int, int], int], swap: Callable[[int, int], None]
 def _swapper(
     k: Kernel, base: int, size: int, swap: int, extra: tuple[int, ...]
 ) -> Callable[[int, int], None]:
-    """Swap elements with the module's function, or byte by byte if it has none."""
+    """A function that swaps two elements with the module's own function, or byte by byte if it has none."""
 
     def exchange(a: int, b: int) -> None:
         left, right = base + a * size, base + b * size
@@ -92,7 +92,7 @@ def list_sort(k: Kernel, private: Ptr, head: Ptr, compare: Ptr) -> None:
     """``void list_sort(void *priv, struct list_head *head, list_cmp_func_t cmp)``: stable."""
 
     def order(a: int, b: int) -> int:
-        # The function tells only whether its first is to come after its second; if not, they may be equal.
+        # The comparison says only whether a comes after b; the two may be equal if it does not.
         return -1 if signed(k.cpu.call(compare, private, b, a), 4) > 0 else 1
 
     entries = sorted(list_entries(k.memory, head), key=cmp_to_key(order))

@@ -1,7 +1,7 @@
-"""sscanf(): the other half of lib/vsprintf.c.
+"""sscanf(), from lib/vsprintf.c.
 
-It differs from C's: ``%[`` needs a width and knows no ranges, ``%*`` skips up to the next space, and there is
-no ``%p``.
+It differs from C's: ``%[`` needs a width and has no ranges, ``%*`` skips to the next space, and ``%p`` does
+not exist.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _DIGITS = {8: b"01234567", 10: b"0123456789", 0: b"0123456789", 16: b"0123456789
 
 
 class _StopScan(Exception):  # noqa: N818 - no error: the text or the format has come to an end
-    """The rest of the format is not looked at."""
+    """The end of the text or a mismatch: the rest of the format is ignored."""
 
 
 @dataclass(slots=True)
 class _Text:
-    """A string and how far it has been read; past its end is a NUL, as in C."""
+    """A string and the position up to which it has been read; past its end it reads a NUL, as in C."""
 
     content: bytes
     at: int = 0
@@ -52,7 +52,7 @@ class _Text:
 
 
 class _Scan:
-    """One sscanf() under way."""
+    """One sscanf() in progress."""
 
     def __init__(self, kernel: Kernel, text: bytes, fmt: bytes, args: Arguments) -> None:
         self._memory = kernel.memory
@@ -60,10 +60,10 @@ class _Scan:
         self._fmt = _Text(fmt)
         self._args = args
         self.count = 0
-        """Conversions that were stored."""
+        """The number of conversions stored."""
 
     def run(self) -> int:
-        """Scan; the number of conversions."""
+        """Scan the text; returns the number of conversions stored."""
         try:
             while self._fmt.peek():
                 self._step()
@@ -146,7 +146,7 @@ class _Scan:
         self.count += 1
 
     def _set(self, width: int) -> None:
-        """``%10[abc]`` and ``%10[^abc]``."""
+        """Match ``%10[abc]`` or ``%10[^abc]``."""
         negate = bool(self._fmt.take_while(b"^", 1))
         allowed = self._fmt.take_while(b"]", INT_MAX, negate=True)
         if width < 0 or not allowed or not self._fmt.take_while(b"]", 1):
@@ -169,7 +169,7 @@ class _Scan:
             value, length = parse_integer(digits[prefix:], base, room - prefix)
             length += prefix
         else:
-            value, length = 0, room  # too narrow for more than the prefix: skipped over
+            value, length = 0, room  # the width ends within the prefix: skip those characters
         text.at += negative + length
         self._memory.set_uint(self._args.next(), -value if negative else value, size)
         self.count += 1
@@ -177,7 +177,7 @@ class _Scan:
 
 @export(native=True)
 def sscanf(k: Kernel, text: CStr, fmt: CStr, args: VarArgs) -> Int:
-    """``int sscanf(const char *buf, const char *fmt, ...)``: how many conversions were stored."""
+    """``int sscanf(const char *buf, const char *fmt, ...)``: the number of conversions stored."""
     return _Scan(k, text, fmt, args).run()
 
 

@@ -1,4 +1,4 @@
-"""Strings and memory as modules use them: lib/string.c and mm/util.c."""
+"""String and memory functions: lib/string.c and mm/util.c."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 
 
 def _read(k: Kernel, address: int, count: int) -> bytes:
-    """Read, but find the fault of a size gone negative before the host's memory is filled."""
+    """Read guest memory; a negative size faults before the host's memory is exhausted."""
     if count <= _CHUNK:
         return k.memory.read(address, count)
     k.memory.read(address, _CHUNK)
@@ -75,7 +75,7 @@ def memset64(k: Kernel, dest: Ptr, value: ULong, count: SizeT) -> Ptr:
 
 
 def _difference(a: bytes, b: bytes) -> int:
-    """The difference of the first bytes that differ, as memcmp() gives it."""
+    """The difference of the first pair of bytes that differ, as memcmp() returns it."""
     for left, right in zip(a, b, strict=False):
         if left != right:
             return left - right
@@ -97,14 +97,14 @@ def memchr(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
 
 @export(native=True)
 def memscan(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
-    """``void *memscan(void *addr, int c, size_t size)``: the end where there is none."""
+    """``void *memscan(void *addr, int c, size_t size)``: the byte's address, or the end of the area."""
     at = _read(k, area, count).find(byte & 0xFF)
     return area + (at if at >= 0 else count)
 
 
 @export(native=True)
 def memchr_inv(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
-    """``void *memchr_inv(const void *start, int c, size_t bytes)``: the first byte that is another."""
+    """``void *memchr_inv(const void *start, int c, size_t bytes)``: the first byte that is not ``c``."""
     data = _read(k, area, count)
     other = len(data) - len(data.lstrip(bytes((byte & 0xFF,))))
     return area + other if other < len(data) else 0
@@ -143,14 +143,14 @@ def strcpy(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
 
 @export(native=True)
 def stpcpy(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
-    """``char *stpcpy(char *dest, const char *src)``: where the NUL is."""
+    """``char *stpcpy(char *dest, const char *src)``: the address of the copied NUL."""
     k.memory.write(dest, src + b"\0")
     return dest + len(src)
 
 
 @export(native=True)
 def strncpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
-    """``char *strncpy(char *dest, const char *src, size_t count)``: padded with NULs, or without any."""
+    """``char *strncpy(char *, const char *, size_t count)``: padded with NULs; without one if cut."""
     text = k.memory.cstring(src, count)
     k.memory.write(dest, text)
     k.memory.fill(dest + len(text), 0, count - len(text))
@@ -180,7 +180,7 @@ def _strscpy(k: Kernel, dest: int, src: int, count: int, *, pad: bool) -> int:
 
 
 def _whole_words(src: int, length: int, count: int) -> int:
-    """How many bytes strscpy() stores: the word with the NUL in it, unless ``count`` or a page ends there."""
+    """The bytes strscpy() writes: up to the word with the NUL, unless ``count`` or a page ends first."""
     limit = min(count, PAGE_SIZE - src % PAGE_SIZE) if src % 8 else count
     words = length // 8 * 8 + 8
     return words if words <= limit else length + 1
@@ -194,7 +194,7 @@ def strscpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
 
 @export(native=True)
 def strscpy_pad(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
-    """``ssize_t strscpy_pad(char *dest, const char *src, size_t count)``: the rest filled with NULs."""
+    """``ssize_t strscpy_pad(char *dest, const char *src, size_t count)``: fills the rest with NULs."""
     return _strscpy(k, dest, src, count, pad=True)
 
 
@@ -227,7 +227,7 @@ def strlcat(k: Kernel, dest: Ptr, src: CStr, count: SizeT) -> SizeT:
 
 
 def compare(a: bytes, b: bytes) -> int:
-    """strcmp(): -1, 0 or 1, as the kernel's own gives."""
+    """strcmp(): -1, 0 or 1, the kernel's own results."""
     return (a > b) - (a < b)
 
 
@@ -246,7 +246,7 @@ def strncmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
 
 @export(native=True)
 def strcasecmp(k: Kernel, a: CStr, b: CStr) -> Int:
-    """``int strcasecmp(const char *s1, const char *s2)``: the difference of the letters that differ."""
+    """``int strcasecmp(const char *s1, const char *s2)``: the difference of the first letters that differ."""
     del k
     return _difference(lower(a) + b"\0", lower(b) + b"\0")
 
@@ -255,7 +255,7 @@ def strcasecmp(k: Kernel, a: CStr, b: CStr) -> Int:
 def strncasecmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
     """``int strncasecmp(const char *s1, const char *s2, size_t len)``.
 
-    Where one of them ends, the other's letter counts as it is, capital or not.
+    At the end of the shorter string, the other one's letter is compared without conversion to lower case.
     """
     left, right = ((k.memory.cstring(text, count) + b"\0")[:count] for text in (a, b))
     for one, other in zip(left, right, strict=False):
@@ -271,14 +271,14 @@ def strncasecmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
 
 @export(native=True)
 def strchr(k: Kernel, text: Ptr, letter: Int) -> Ptr:
-    """``char *strchr(const char *s, int c)``: its NUL counts."""
+    """``char *strchr(const char *s, int c)``; the NUL can be searched for too."""
     at = (k.memory.cstring(text) + b"\0").find(letter & 0xFF)
     return text + at if at >= 0 else 0
 
 
 @export(native=True)
 def strchrnul(k: Kernel, text: Ptr, letter: Int) -> Ptr:
-    """``char *strchrnul(const char *s, int c)``: the end where there is none."""
+    """``char *strchrnul(const char *s, int c)``: the letter's address, or that of the NUL."""
     given = k.memory.cstring(text)
     at = given.find(letter & 0xFF)
     return text + (at if at >= 0 else len(given))
@@ -335,7 +335,7 @@ def strpbrk(k: Kernel, text: Ptr, accept: CStr) -> Ptr:
 
 @export(native=True)
 def strsep(k: Kernel, at: Ptr, separators: CStr) -> Ptr:
-    """``char *strsep(char **s, const char *ct)``: cut the next token off, empty ones too."""
+    """``char *strsep(char **s, const char *ct)``: split off the next token, which may be empty."""
     token = k.memory.u64(at)
     if not token:
         return 0
@@ -349,10 +349,10 @@ def strsep(k: Kernel, at: Ptr, separators: CStr) -> Ptr:
 
 @export("strreplace", native=True)
 def strreplace(k: Kernel, text: Ptr, old: Char, new: Char) -> Ptr:
-    """``char *strreplace(char *str, char old, char new)``: up to v6.4 the result is the end of the string."""
+    """``char *strreplace(char *str, char old, char new)``; up to v6.4 it returns the end of the string."""
     given = k.memory.cstring(text)
     k.memory.write(text, given.replace(bytes((old & 0xFF,)), bytes((new & 0xFF,))))
-    # What came with the other result and can be seen is the parameter's name, which was "s".
+    # v6.5 changed the result and, visibly in the prototype, the parameter's name from "s" to "str".
     prototype = k.types.prototype("strreplace")
     gives_start = prototype is not None and prototype.parameters[0].name == "str"
     return text if gives_start else text + len(given)
@@ -371,7 +371,7 @@ def _duplicate(k: Kernel, data: bytes, gfp: int) -> int:
 @export("kstrdup_const", image_first=True)
 @export(native=True)
 def kstrdup(k: Kernel, text: Ptr, gfp: GfpT) -> Ptr:
-    """``char *kstrdup(const char *s, gfp_t gfp)``: NULL for NULL."""
+    """``char *kstrdup(const char *s, gfp_t gfp)``; NULL for NULL."""
     return _duplicate(k, k.memory.cstring(text) + b"\0", gfp) if text else 0
 
 
@@ -389,5 +389,5 @@ def kmemdup(k: Kernel, src: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
 
 @export(native=True)
 def kmemdup_nul(k: Kernel, text: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
-    """``char *kmemdup_nul(const char *s, size_t len, gfp_t gfp)``: with a NUL behind it."""
+    """``char *kmemdup_nul(const char *s, size_t len, gfp_t gfp)``: a copy terminated with a NUL."""
     return _duplicate(k, k.memory.read(text, count) + b"\0", gfp) if text else 0

@@ -1,4 +1,4 @@
-"""Escaping and sizes as text: lib/string_helpers.c."""
+"""Escaping, and sizes as text: lib/string_helpers.c."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def skip_spaces(k: Kernel, text: Ptr) -> Ptr:
 
 @export(native=True)
 def strim(k: Kernel, text: Ptr) -> Ptr:
-    """``char *strim(char *s)``: the end is cut in place, the start is the result."""
+    """``char *strim(char *s)``: cuts trailing spaces in place; returns the first non-space."""
     given = k.memory.cstring(text)
     kept = given.rstrip(SPACES)
     if len(kept) < len(given):
@@ -34,7 +34,7 @@ def strim(k: Kernel, text: Ptr) -> Ptr:
 
 
 def streq(a: bytes, b: bytes) -> bool:
-    """sysfs_streq(): equal, but for one newline at the end."""
+    """sysfs_streq(): True if the strings are equal, ignoring one final newline."""
     return a == b or a == b + b"\n" or b == a + b"\n"
 
 
@@ -57,7 +57,7 @@ def _match(k: Kernel, array: int, count: int, same: Callable[[bytes], bool]) -> 
 
 @export(native=True)
 def match_string(k: Kernel, array: Ptr, count: SizeT, wanted: CStr) -> Int:
-    """``int match_string(const char * const *, size_t n, const char *)``: its index or -EINVAL."""
+    """``int match_string(const char * const *, size_t n, const char *)``: the index, or -EINVAL."""
     return _match(k, array, count, lambda item: item == wanted)
 
 
@@ -89,7 +89,7 @@ _UNITS_2 = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 
 def size_text(size: int, *, binary: bool) -> str:
-    """A size in three significant digits with its unit: string_get_size()."""
+    """A size with three significant digits and its unit: string_get_size()."""
     base, units = (1024, _UNITS_2) if binary else (1000, _UNITS_10)
     unit = thousandths = 0
     while size >= base:
@@ -113,7 +113,7 @@ STRING_UNITS_NO_BYTES: Final = 1 << 31
 def string_get_size(k: Kernel, size: ULong, block: ULong, units: UInt, buffer: Ptr, room: Int) -> Int:
     """``int string_get_size(u64 size, u64 blk_size, const enum string_size_units, char *buf, int len)``.
 
-    The length of the text. Older kernels return nothing, and have only the lowest bit of ``units``.
+    Returns the length of the text. Older kernels return nothing and know only the lowest bit of ``units``.
     """
     text = size_text(size * block, binary=bool(units & STRING_UNITS_2))
     if units & STRING_UNITS_NO_SPACE:
@@ -127,6 +127,6 @@ def string_get_size(k: Kernel, size: ULong, block: ULong, units: UInt, buffer: P
 
 @export(native=True)
 def fortify_panic(k: Kernel, name: CStr) -> None:
-    """``void fortify_panic(const char *name)``: a copy that the compiler's size check caught."""
+    """``void fortify_panic(const char *name)``: called when a checked copy would overflow its buffer."""
     k.printk(f"detected buffer overflow in {name.decode('utf-8', 'replace')}\n", 0)
     k.crash.bug(Site("lib/string_helpers.c", 1027, "fortify_panic"))

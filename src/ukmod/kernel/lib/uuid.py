@@ -1,4 +1,4 @@
-"""UUIDs and GUIDs: lib/uuid.c. They differ in the byte order of the first three groups."""
+"""UUIDs and GUIDs, which differ in the byte order of their first three groups: lib/uuid.c."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ UUID_LENGTH: Final = 16
 
 
 def parse(text: bytes) -> bytes | None:
-    """The 16 bytes of a UUID at the start of ``text``, or None if there is none."""
+    """The 16 bytes of the UUID at the start of ``text``, or None."""
     found = _TEXT.match(text)
     return bytes.fromhex(found.group().replace(b"-", b"").decode()) if found else None
 
 
 def swap(uuid: bytes) -> bytes:
-    """A UUID's bytes as a GUID's, or the reverse."""
+    """Convert a UUID's bytes to a GUID's, or back."""
     return uuid[3::-1] + uuid[5:3:-1] + uuid[7:5:-1] + uuid[8:]
 
 
 def stamp(random: bytes) -> bytes:
-    """Random bytes marked as a version 4 UUID, variant DCE 1.1."""
+    """Random bytes marked as a version 4 UUID of variant DCE 1.1."""
     data = bytearray(random)
     data[6] = data[6] & 0x0F | 0x40
     data[8] = data[8] & 0x3F | 0x80

@@ -1,4 +1,4 @@
-"""vsnprintf() and its kin: lib/vsprintf.c. The one formatter that everything in the kernel prints with."""
+"""vsnprintf() and the like, with which everything in the kernel formats text: lib/vsprintf.c."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Arguments(Protocol):
 
 
 def vformat(k: Kernel, fmt: bytes, args: Arguments) -> bytes:
-    """The text that ``fmt`` makes of ``args``, uncut: vsnprintf() into a buffer that is large enough.
+    """``fmt`` formatted with ``args``, as by vsnprintf() into a sufficiently large buffer.
 
-    Raises Fault for a pointer that the kernel would fault on too; it prints (null) and (efault) for those
-    that it can tell.
+    Raises Fault for a bad pointer on which the kernel faults too. Those that the kernel recognises are
+    printed as (null) or (efault).
     """
     out: list[bytes] = []
     for piece in parse(fmt):
@@ -74,7 +74,7 @@ def _pointer(k: Kernel, spec: Spec, args: Arguments) -> bytes:
 
 
 def va_format(k: Kernel, address: int, spec: Spec) -> bytes:
-    """``%pV``: a struct va_format, a format and its arguments in one. The va_list is copied, not used up."""
+    """``%pV``: a struct va_format: a format with its arguments. The va_list is copied, not consumed."""
     memory = k.memory
     if not address or address >> 12 in (0, (1 << 52) - 1):
         return string(k, address, spec)
@@ -84,7 +84,7 @@ def va_format(k: Kernel, address: int, spec: Spec) -> bytes:
 
 
 class CopiedVaList:
-    """A va_list read without moving it on: va_copy()."""
+    """A copy of a va_list, as va_copy() makes: reading it does not advance the original."""
 
     def __init__(self, kernel: Kernel, address: int) -> None:
         memory = kernel.memory
@@ -103,7 +103,7 @@ class CopiedVaList:
 
 
 def put(k: Kernel, buffer: int, size: int, text: bytes) -> int:
-    """Store ``text`` as vsnprintf() does, cut to ``size`` bytes with its NUL; its length, uncut."""
+    """Store ``text`` as vsnprintf() does, cut to ``size`` bytes with the NUL; returns its full length."""
     if size > INT_MAX:
         warn_once(k, _TOO_LARGE)
         return 0
@@ -113,7 +113,7 @@ def put(k: Kernel, buffer: int, size: int, text: bytes) -> int:
 
 
 def put_scn(k: Kernel, buffer: int, size: int, text: bytes) -> int:
-    """Store ``text`` as vscnprintf() does; the length that fitted."""
+    """Store ``text`` as vscnprintf() does; returns the length that fitted."""
     length = put(k, buffer, size, text)
     return min(length, size - 1) if size else 0
 
@@ -163,7 +163,7 @@ def _duplicate(k: Kernel, gfp: int, text: bytes) -> int:
 
 @export(native=True)
 def kasprintf(k: Kernel, gfp: GfpT, fmt: CStr, args: VarArgs) -> Ptr:
-    """``char *kasprintf(gfp_t gfp, const char *fmt, ...)``: in memory that the caller frees with kfree()."""
+    """``char *kasprintf(gfp_t gfp, const char *fmt, ...)``, in memory that the caller must kfree()."""
     return _duplicate(k, gfp, vformat(k, fmt, args))
 
 
@@ -175,8 +175,9 @@ def kvasprintf(k: Kernel, gfp: GfpT, fmt: CStr, args: Ptr) -> Ptr:
 
 @export(native=True)
 def kvasprintf_const(k: Kernel, gfp: GfpT, fmt: Ptr, args: Ptr) -> Ptr:
-    """``const char *kvasprintf_const(gfp_t gfp, const char *fmt, va_list ap), freed with kfree_const()``.
+    """``const char *kvasprintf_const(gfp_t gfp, const char *fmt, va_list ap)``, freed with kfree_const().
 
-    The kernel returns a constant itself where no formatting is needed; kfree_const() cannot tell a copy.
+    The kernel returns a constant itself if it needs no formatting; kfree_const() accepts the copy made here
+    too.
     """
     return _duplicate(k, gfp, vformat(k, k.memory.cstring(fmt), VaList(k.memory, args)))

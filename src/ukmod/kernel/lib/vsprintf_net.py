@@ -1,4 +1,4 @@
-"""Network addresses and other byte strings of known length: %pM, %pI, %pU, %pN of lib/vsprintf.c."""
+"""Network addresses and other byte strings of fixed length: %pM, %pI, %pU, %pN of lib/vsprintf.c."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FLOWINFO_MASK = 0x0FFF_FFFF
 
 
 def mac_address_string(k: Kernel, value: int, spec: Spec) -> bytes:
-    """``%pM`` with colons, ``%pMF`` with dashes, ``%pm`` without; ``R`` reverses."""
+    """``%pM`` with colons, ``%pMF`` with dashes, ``%pm`` with neither; ``R`` reverses the bytes."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
     address = k.memory.read(value, 6)
@@ -27,7 +27,7 @@ def mac_address_string(k: Kernel, value: int, spec: Spec) -> bytes:
 
 
 def ip4(address: bytes, form: bytes) -> str:
-    """A dotted quad; in the extension ``form``, ``i4`` adds zeros, ``h`` and ``l`` reverse the bytes."""
+    """A dotted quad. In the extension ``form``, ``i4`` adds leading zeros; ``h``, ``l`` reverse the bytes."""
     if form[2:3] in {b"h", b"l"}:
         address = address[::-1]
     width = 3 if form[:1] == b"i" else 1
@@ -55,7 +55,7 @@ def ip6_compressed(address: bytes) -> str:
 
 
 def _longest_zeros(words: list[int]) -> tuple[int, int]:
-    """Where the longest run of zeros begins, the first of equals, and its length."""
+    """The start and length of the longest run of zeros; the first one if several are equally long."""
     best = (0, 0)
     for start in range(len(words)):
         length = 0
@@ -92,7 +92,7 @@ def ip_addr_string(k: Kernel, value: int, spec: Spec) -> bytes:
 
 
 def _sockaddr_in(sockaddr: bytes, spec: Spec) -> bytes:
-    # struct sockaddr_in and sockaddr_in6 are the same on every machine: RFC 3493.
+    # struct sockaddr_in and sockaddr_in6 have the same layout on every machine: RFC 3493.
     options = spec.extension[2:]
     order = next((options[n : n + 1] for n in range(len(options)) if options[n] in b"hlnb"), b"")
     text = ip4(sockaddr[4:8], spec.extension[:1] + b"4" + order).encode()
@@ -125,7 +125,7 @@ def uuid_string(k: Kernel, value: int, spec: Spec) -> bytes:
 
 
 def uuid_text(data: bytes, *, guid: bool = False) -> str:
-    """16 bytes in the groups of 4, 2, 2, 2 and 6 bytes that UUIDs are written in."""
+    """16 bytes in the groups of 4, 2, 2, 2 and 6 bytes of a UUID's text form."""
     digits = bytes(data[n] for n in (_GUID_ORDER if guid else range(16))).hex()
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 

@@ -38,7 +38,7 @@ Extension = Callable[["Kernel", int, Spec], bytes]
 
 
 def pointer(k: Kernel, value: int, spec: Spec) -> bytes:
-    """Print a pointer as the letters after its ``%p`` say; unknown letters mean nothing."""
+    """Print a pointer as the letters after ``%p`` say; unknown letters are ignored."""
     return _EXTENSIONS.get(spec.extension[:1], default_pointer)(k, value, spec)
 
 
@@ -51,16 +51,16 @@ def pointer_string(k: Kernel, value: int, spec: Spec) -> bytes:
 
 
 def default_pointer(k: Kernel, value: int, spec: Spec) -> bytes:
-    """``%p``: a number that identifies the address without telling it; NULL and errors as they are."""
+    """``%p``: a number that identifies the address without revealing it. NULL and errors are not hashed."""
     if not value or is_err(value) or k.log.no_hash_pointers:
         return pointer_string(k, value, spec)
     return pointer_string(k, ptr_to_hashval(value), spec)
 
 
 def ptr_to_hashval(value: int) -> int:
-    """The 32 bits that stand for an address.
+    """A 32-bit hash that identifies an address.
 
-    The kernel keys a SipHash with boot-time randomness; here the same run prints the same numbers.
+    The kernel keys a SipHash with boot-time randomness; here, equal runs print equal numbers.
     """
     digest = hashlib.blake2b(value.to_bytes(8, "little"), digest_size=4, key=b"ptr_key").digest()
     return int.from_bytes(digest, "little")
@@ -72,7 +72,7 @@ def _restricted(k: Kernel, value: int, spec: Spec) -> bytes:
 
 
 def error_name(k: Kernel, value: int, spec: Spec) -> bytes:
-    """``%pe``: the name of an error pointer's number."""
+    """``%pe``: the symbolic name of an error pointer's errno."""
     if not is_err(value):
         return default_pointer(k, value, spec)
     error = value - (1 << 64)
@@ -188,7 +188,7 @@ def _device_node(k: Kernel, value: int, spec: Spec) -> bytes:
 
 
 def _fwnode(k: Kernel, value: int, spec: Spec) -> bytes:
-    """``%pfw``: without firmware there are no nodes whose names could be printed."""
+    """``%pfw``: there is no firmware, so there are no nodes whose names could be printed."""
     if spec.extension[1:2] != b"w":
         return error_string(b"(%pf?)", spec)
     if (bad := bad_pointer(value, spec)) is not None:

@@ -56,7 +56,7 @@ def resource_string(k: Kernel, value: int, spec: Spec) -> bytes:
 
 
 def dentry_name(k: Kernel, value: int, spec: Spec) -> bytes:
-    """``%pd``: a dentry's name; ``%pd2`` to ``%pd4`` with as many components of its path."""
+    """``%pd``: a dentry's name; ``%pd2`` to ``%pd4``: that many components of its path."""
     return _dentry_path(k, value, spec)
 
 
@@ -84,7 +84,7 @@ def _dentry_path(k: Kernel, dentry: int, spec: Spec) -> bytes:
 
 
 def bdev_name(k: Kernel, value: int, spec: Spec) -> bytes:
-    """``%pg``: a block device's name, its disk's and the partition's number."""
+    """``%pg``: a block device's name, that is its disk's name and the partition number."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
     disk = k.memory.u64(value + k.types.offset("block_device", "bd_disk"))
@@ -104,7 +104,8 @@ _RTC_FIELDS = ("tm_year", "tm_mon", "tm_mday", "tm_hour", "tm_min", "tm_sec")
 def time_and_date(k: Kernel, value: int, spec: Spec) -> bytes:
     """``%ptR``: a struct rtc_time; ``%ptT``: a time64_t.
 
-    ``d`` and ``t`` give one half, ``r`` raw fields, ``s`` a space between the halves.
+    ``d`` and ``t`` select the date or the time, ``r`` prints raw fields, ``s`` separates the halves by a
+    space.
     """
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
@@ -122,7 +123,7 @@ def time_and_date(k: Kernel, value: int, spec: Spec) -> bytes:
 def _broken_down(seconds: int) -> list[int]:
     """time64_to_tm(): the fields of struct tm, from year to second.
 
-    The Gregorian calendar repeats every 400 years, so that any year can be told from those Python knows.
+    The Gregorian calendar repeats every 400 years, so years outside Python's range are mapped into it.
     """
     era, within = divmod(seconds, 146097 * 86400)
     when = _EPOCH + timedelta(seconds=within)
@@ -135,7 +136,7 @@ def _rtc_text(fields: list[int], options: bytes) -> bytes:
     marks = marks[: len(marks) - len(marks.lstrip(b"rs"))]
     if b"r" not in marks:
         fields = [fields[0] + 1900, fields[1] + 1, *fields[2:]]
-    # Each is an int, and printed as a number without a sign: one below zero is a very large one.
+    # The fields are ints printed as unsigned 64-bit numbers: a negative one becomes very large.
     year, month, day, *clock = (signed(field, 4) & MASK64 for field in fields)
     date = f"{year:04d}-{month:02d}-{day:02d}"
     time = ":".join(f"{field:02d}" for field in clock)
@@ -144,7 +145,7 @@ def _rtc_text(fields: list[int], options: bytes) -> bytes:
     return f"{date}{' ' if b's' in marks else 'T'}{time}".encode()
 
 
-# include/linux/gfp_types.h and include/trace/events/mmflags.h: the first that fit are named.
+# include/linux/gfp_types.h and include/trace/events/mmflags.h, in the order in which they are matched.
 _GFP_NAMES = (
     (0x1C24CA, "GFP_TRANSHUGE"), (0x1C20CA, "GFP_TRANSHUGE_LIGHT"), (0x100CCA, "GFP_HIGHUSER_MOVABLE"),
     (0x100CC2, "GFP_HIGHUSER"), (0x100CC0, "GFP_USER"), (0x400CC0, "GFP_KERNEL_ACCOUNT"),

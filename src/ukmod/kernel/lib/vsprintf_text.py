@@ -1,4 +1,4 @@
-"""Strings that vsnprintf() prints by pointer, and what it prints for a pointer that cannot be followed."""
+"""Strings that vsnprintf() prints by pointer, and the text it prints for an invalid pointer."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _CSTRING_LIMIT = 1 << 20
 
 
 def is_err(pointer: int) -> bool:
-    """IS_ERR(): whether the pointer is an error number in disguise."""
+    """IS_ERR(): True if the pointer is an encoded error number."""
     return pointer >= (1 << 64) - MAX_ERRNO
 
 
 def error_string(message: bytes, spec: Spec) -> bytes:
-    """A message in place of a value, at most 16 characters of it: error_string()."""
+    """A message of at most 16 characters printed in place of a value: error_string()."""
     return cut(message, replace(spec, precision=16) if spec.precision == -1 else spec)
 
 
 def bad_pointer(pointer: int, spec: Spec) -> bytes | None:
-    """What to print for a pointer that is certainly wrong, or None: check_pointer().
+    """The text for a pointer that is certainly invalid, or None: check_pointer().
 
-    Any other that points nowhere is a fault, here as in the kernel.
+    Any other invalid pointer faults, here as in the kernel.
     """
     if not pointer:
         return error_string(b"(null)", spec)
@@ -36,7 +36,7 @@ def bad_pointer(pointer: int, spec: Spec) -> bytes | None:
 
 
 def string(k: Kernel, pointer: int, spec: Spec) -> bytes:
-    """``%s``. Reads no further than the precision allows, so that unterminated arrays can be printed."""
+    """``%s``. Reads at most as many bytes as the precision allows, so unterminated arrays can be printed."""
     if (bad := bad_pointer(pointer, spec)) is not None:
         return bad
     return cut(k.memory.cstring(pointer, spec.precision if spec.precision >= 0 else _CSTRING_LIMIT), spec)

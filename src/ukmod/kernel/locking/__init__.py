@@ -1,1 +1,1 @@
-"""What the kernel has in kernel/locking/: mutexes, semaphores, spinlocks."""
+"""The kernel's kernel/locking/: mutexes, semaphores and spinlocks."""

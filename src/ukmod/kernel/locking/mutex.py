@@ -1,6 +1,7 @@
 """Mutexes: kernel/locking/mutex.c.
 
-``lock->owner``, a task and flag bits, is in guest memory. Who waits is kept here: no inlined code asks.
+``lock->owner``, a task and flag bits, is in guest memory. The waiters are kept here, as no inlined code needs
+them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FLAGS: Final = 0x07
 
 
 class Mutexes:
-    """Which tasks wait for which struct mutex."""
+    """The tasks that wait for each struct mutex."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -46,16 +47,16 @@ class Mutexes:
         init_list_head(memory, lock + self._layout.wait_list)
 
     def owner(self, lock: int) -> int:
-        """``lock->owner``: a task_struct's address, or 0, and flags."""
+        """``lock->owner``: the address of a task_struct, or 0, and flags."""
         return self._k.memory.u64(lock + self._layout.owner)
 
     def _set_owner(self, lock: int, owner: int) -> None:
         self._k.memory.set_u64(lock + self._layout.owner, owner)
 
     def trylock(self, lock: int, *, handoff: bool = False) -> bool:
-        """Take it if it is free or was handed to the current task.
+        """Take the mutex if it is free or was handed to the current task; True if taken.
 
-        handoff: if it cannot be had, ask for it to be handed over.
+        handoff: if it cannot be taken, request that it be handed to this task.
         """
         owner, current = self.owner(lock), self._k.sched.task().address
         task, flags = owner & ~FLAGS, owner & FLAGS
@@ -67,7 +68,7 @@ class Mutexes:
         return False
 
     def lock(self, lock: int, state: int) -> int:
-        """Take it, sleeping in ``state`` as long as another task has it. -EINTR if a signal came first."""
+        """Take the mutex, sleeping in ``state`` while another task holds it. 0, or -EINTR on a signal."""
         cond_resched(self._k)  # might_sleep()
         if self.trylock(lock):
             return 0
@@ -82,7 +83,8 @@ class Mutexes:
                     return -EINTR
                 k.tasks.set_state(task, state)
                 k.sched.schedule()
-                # Woken as the first in the queue and still too late: the next time it must not be stolen.
+                # The first waiter was woken but another task was faster: request that it be handed over next
+                # time.
                 handoff = waiters[0] is task
         finally:
             waiters.remove(task)
@@ -93,7 +95,7 @@ class Mutexes:
         return 0
 
     def unlock(self, lock: int) -> None:
-        """Release it, whoever has it, and wake the task that waits longest."""
+        """Release the mutex, whichever task holds it, and wake the task that has waited longest."""
         owner, waiters = self.owner(lock), self._waiters.get(lock)
         following = waiters[0] if waiters else None
         if owner & HANDOFF and following is not None:
@@ -149,9 +151,7 @@ def mutex_unlock(k: Kernel, lock: Ptr) -> None:
 
 @export()
 def atomic_dec_and_mutex_lock(k: Kernel, count: Ptr, lock: Ptr) -> Int:
-    """``int atomic_dec_and_mutex_lock(atomic_t *, struct mutex *)``:
-    1, with it held, if the count is 0 now.
-    """
+    """``int atomic_dec_and_mutex_lock(atomic_t *, struct mutex *)``: 1, with it held, if the count is 0."""
     if k.memory.u32(count) == 1:
         k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)
     left = (k.memory.u32(count) - 1) & 0xFFFF_FFFF

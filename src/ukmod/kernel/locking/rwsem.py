@@ -1,6 +1,6 @@
 """Read-write semaphores: kernel/locking/rwsem.c.
 
-``sem->count`` is in guest memory, as rwsem_is_locked() is inlined into modules; who waits is kept here.
+``sem->count`` is in guest memory, as rwsem_is_locked() is inlined into modules; the waiters are kept here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FLAG_HANDOFF: Final = 1 << 2
 READER_BIAS: Final = 1 << 8
 LOCK_MASK: Final = WRITER_LOCKED | ~(READER_BIAS - 1)
 READER_OWNED: Final = 1 << 0
-"""In ``sem->owner``: the task was one of the readers."""
+"""In ``sem->owner``: the task is or was a reader."""
 
 
 @dataclass(eq=False, slots=True)
@@ -43,11 +43,11 @@ class Waiter:
     task: Task
     for_write: bool
     granted: bool = False
-    """A reader that has been given the lock."""
+    """A reader that has been given the lock, or a writer that has been woken."""
 
 
 class RwSemaphores:
-    """Which tasks wait for which struct rw_semaphore."""
+    """The tasks that wait for each struct rw_semaphore."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -73,7 +73,7 @@ class RwSemaphores:
     # -- taking it ------------------------------------------------------------------------------------
 
     def try_read(self, sem: int) -> bool:
-        """down_read_trylock(): not if a writer has it or anyone waits for it."""
+        """down_read_trylock(): fails if a writer holds it or any task waits for it."""
         if self._count(sem) & (WRITER_LOCKED | FLAG_WAITERS | FLAG_HANDOFF):
             return False
         self._take_read(sem)
@@ -84,7 +84,7 @@ class RwSemaphores:
         self._set_owner(sem, self._k.sched.task().address | READER_OWNED)
 
     def try_write(self, sem: int) -> bool:
-        """down_write_trylock(): only if nobody has it or waits for it."""
+        """down_write_trylock(): succeeds only if no task holds it or waits for it."""
         return not self._count(sem) and self._take_write(sem)
 
     def _take_write(self, sem: int) -> bool:
@@ -96,19 +96,19 @@ class RwSemaphores:
         return True
 
     def read(self, sem: int, state: int) -> int:
-        """down_read(): 0, or -EINTR if a signal came before the lock could be had."""
+        """down_read(): 0, or -EINTR if a signal came before the lock was taken."""
         cond_resched(self._k)  # might_sleep()
         if self.try_read(sem):
             return 0
         if not self._count(sem) & (LOCK_MASK | FLAG_HANDOFF):
-            # It is free, and whoever waits for it has not come to take it yet.
+            # It is free, and its waiters have not been scheduled yet.
             self._take_read(sem)
             return 0
         waiter = self._enqueue(sem, for_write=False)
         return self._wait(sem, waiter, state, lambda: waiter.granted)
 
     def write(self, sem: int, state: int) -> int:
-        """down_write(): 0, or -EINTR if a signal came before the lock could be had."""
+        """down_write(): 0, or -EINTR if a signal came before the lock was taken."""
         cond_resched(self._k)  # might_sleep()
         if self.try_write(sem) or self._steal_write(sem):
             return 0
@@ -119,7 +119,7 @@ class RwSemaphores:
         return not self._count(sem) & FLAG_HANDOFF and self._take_write(sem)
 
     def _write_turn(self, sem: int, waiter: Waiter) -> bool:
-        """rwsem_try_write_lock(): the first in the queue that comes too late has it reserved for itself."""
+        """rwsem_try_write_lock(): the first waiter reserves the lock if it was woken but came too late."""
         first = self._waiters[sem][0] is waiter
         if self._count(sem) & FLAG_HANDOFF and not first:
             return False
@@ -160,10 +160,10 @@ class RwSemaphores:
             count = self._count(sem) & ~(FLAG_WAITERS | FLAG_HANDOFF)
             self._k.memory.set_u64(sem + self._layout.count, count)
 
-    # -- giving it back -------------------------------------------------------------------------------
+    # -- releasing it ---------------------------------------------------------------------------------
 
     def _wake(self, sem: int, *, only_readers: bool = False) -> None:
-        """rwsem_mark_wake(): wake the writer that is first in the queue, or give it to all readers there."""
+        """rwsem_mark_wake(): wake the first waiter if it is a writer, or give the lock to all readers."""
         waiters = self._waiters.get(sem)
         if not waiters:
             return

@@ -1,4 +1,4 @@
-"""Counting semaphores: kernel/locking/semaphore.c. ``sem->count`` is in guest memory, who waits is here."""
+"""Counting semaphores: kernel/locking/semaphore.c. ``sem->count`` is in guest memory, not the waiters."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Waiter:
 
     task: Task
     up: bool = False
-    """up() was for this waiter."""
+    """up() has been called for this waiter."""
 
 
 class Semaphores:
-    """Which tasks wait for which struct semaphore."""
+    """The tasks that wait for each struct semaphore."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -42,14 +42,14 @@ class Semaphores:
         self._waiters: dict[int, deque[Waiter]] = {}
 
     def try_down(self, sem: int) -> bool:
-        """Take one if there is one."""
+        """Decrement the count if it is not 0; True if it was decremented."""
         count = self._k.memory.u32(sem + self._layout.count)
         if count:
             self._k.memory.set_u32(sem + self._layout.count, count - 1)
         return count > 0
 
     def down(self, sem: int, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
-        """Take one, sleeping in ``state`` until there is one: 0, -EINTR, or -ETIME after the timeout."""
+        """Decrement the count, sleeping in ``state`` while it is 0. 0, -EINTR, or -ETIME on timeout."""
         cond_resched(self._k)  # might_sleep()
         if self.try_down(sem):
             return 0
@@ -71,7 +71,7 @@ class Semaphores:
         return 0
 
     def up(self, sem: int) -> None:
-        """Give one to the task that waits longest, or back."""
+        """Let the task that has waited longest proceed, or else increment the count."""
         if waiters := self._waiters.get(sem):
             waiter = waiters.popleft()
             waiter.up = True

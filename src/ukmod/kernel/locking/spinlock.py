@@ -1,7 +1,8 @@
 """Spinlocks and rwlocks: kernel/locking/spinlock.c, qspinlock.c, qrwlock.c.
 
-They are machine code, as in the kernel, made for where this kernel's preempt count is: modules take them by
-the thousand. On one CPU a lock that is taken stays so for whoever spins on it, so that is reported at once.
+They are machine code, as in the kernel, generated for the offset of this kernel's preempt count: modules take
+them thousands of times. On one CPU a spinning task would never see the lock released, so it is reported at
+once.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _TRY: Final = {
     # Each leaves ZF set if the lock was free (include/asm-generic/qspinlock.h, qrwlock.h).
     "spin": _CMPXCHG % struct.pack("<I", 1),
     "write": _CMPXCHG % struct.pack("<I", 0xFF),
-    # testl $0x1ff,(%rdi): is there, or does there wait, a writer?
+    # testl $0x1ff,(%rdi): a writer holds the lock or waits for it
     "read": b"\xf7\x07\xff\x01\x00\x00",
 }
 _TAKE: Final = {"spin": b"", "write": b"", "read": b"\x81\x07\x00\x02\x00\x00"}  # addl $_QR_BIAS,(%rdi)
@@ -51,12 +52,12 @@ def _jump(target: int) -> bytes:
 
 
 def _unless(branch: bytes, code: bytes) -> bytes:
-    """``code``, skipped by a short jump with the given opcode."""
+    """``code`` preceded by a short conditional jump, with the given opcode, that skips it."""
     return branch + bytes((len(code),)) + code
 
 
 class SpinLocks:
-    """Makes the functions and exports them."""
+    """Generates and exports the lock functions."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -85,7 +86,7 @@ class SpinLocks:
             "unlock_irq": _RELEASE[kind] + _STI + self._count(-1) + _RET,
             "unlock_irqrestore": _RELEASE[kind] + _RESTORE_FLAGS + self._count(-1) + _RET,
             "unlock_bh": _RELEASE[kind] + self._bh_enable,
-            # What lockdep makes of the nested ones needs lockdep.
+            # The _nested variants differ only with lockdep.
             "lock_nested": lock + _RET,
             "lock_nest_lock": lock + _RET,
             "lock_irqsave_nested": _SAVE_FLAGS + lock + _RETURN_FLAGS,
@@ -97,7 +98,7 @@ class SpinLocks:
         return (self._add if value > 0 else self._sub) + struct.pack("<I", abs(value))
 
     def _lock(self, kind: str, count: int) -> bytes:
-        # jz over the jump to the slow path, which never comes back.
+        # jz over the jump to the slow path, which never returns.
         return self._count(count) + _TRY[kind] + _unless(b"\x74", self._spin) + _TAKE[kind]
 
     def _unlock(self, kind: str, count: int) -> bytes:
@@ -111,7 +112,7 @@ class SpinLocks:
 @export("queued_read_lock_slowpath", "queued_write_lock_slowpath", native=True)
 @export("queued_spin_lock_slowpath")
 def spin_lock_slowpath(k: Kernel, lock: Ptr, value: UInt) -> None:
-    """void queued_spin_lock_slowpath(struct qspinlock *, u32 val): spin until the lock is free."""
+    """void queued_spin_lock_slowpath(struct qspinlock *, u32 val): report a lockup: no other CPU unlocks."""
     del value
     comm, pid = who(k)
     where = k.kallsyms.sprint(lock)

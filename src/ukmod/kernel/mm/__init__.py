@@ -1,1 +1,1 @@
-"""What the kernel has in mm/: slab, pages, vmalloc, per-CPU memory, user memory."""
+"""The kernel's mm/: slab, pages, vmalloc, per-CPU memory and user memory."""

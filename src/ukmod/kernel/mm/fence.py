@@ -1,10 +1,10 @@
-"""The electric fence: kernel objects that fault at the exact instruction that misuses them.
+"""The electric fence: a misuse of a kernel object faults at the exact instruction that causes it.
 
-Each object has its own page (or pages) of the direct map and ends where the page ends; the next page is not
-mapped. So an access behind the object is a page fault, and so is any access after the object was freed, as
-its page is unmapped then. It costs the accesses that are fine nothing, and an allocation one page table
-entry. What the MMU cannot see, writes before the object or into the few bytes that its alignment leaves
-behind it, is seen when it is freed: those bytes hold a pattern.
+Each object has its own page (or pages) of the direct map and ends at the end of the page; the next page is
+not mapped. An access beyond the object is therefore a page fault. So is any access to a freed object, since
+its page is then unmapped. Valid accesses cost nothing extra, and an allocation costs one page table entry.
+The MMU cannot catch writes before the object, or into the few bytes that its alignment leaves after it. Those
+bytes hold a pattern, which is checked when the object is freed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ukmod.kernel.x86.unwind import Trace
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Memory
 
 RED_ZONE: Final = 0xCC
-"""SLUB_RED_ACTIVE, include/linux/poison.h: what the bytes around an object hold."""
+"""SLUB_RED_ACTIVE, include/linux/poison.h: the pattern in the bytes around an object."""
 _RED_PAGE: Final = bytes([RED_ZONE]) * PAGE_SIZE
 _BATCH: Final = 64
-"""Slots made at once."""
+"""The number of slots created at a time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +32,7 @@ class Slot:
     pages: int
     pte: int
     guard_open: bool = False
-    """The guard page was mapped, so that an access that was reported could go on."""
+    """The guard page has been mapped, so that execution could continue after a reported access."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,21 +43,22 @@ class Object:
     size: int
     align: int
     cache: str
-    """Of the kmem_cache it came from: "kmalloc-64"."""
+    """The name of its kmem_cache, such as "kmalloc-64"."""
     allocated: Trace
     freed: Trace | None = None
     kmem_cache: int = 0
-    """The struct kmem_cache it came from; 0 for kmalloc()."""
+    """The address of its struct kmem_cache; 0 for kmalloc()."""
     slot: Slot | None = None
-    """None: it is packed together with others."""
+    """None if the object is packed together with others."""
     reported: str = ""
-    """The kind of misuse of it that was reported last; once is enough."""
+    """The kind of misuse last reported for the object, so that each kind is reported only once."""
 
 
 class Fence:
-    """Slots and the objects that were last placed in them.
+    """Slots and the objects most recently placed in them.
 
-    ``limit``: slots at most. ``quarantine``: freed objects that keep their slot before it is used again.
+    ``limit``: the maximum number of slots. ``quarantine``: the number of freed objects whose slots are not
+    reused yet.
     """
 
     def __init__(self, memory: Memory, limit: int = 16384, quarantine: int = 2048) -> None:
@@ -69,10 +70,10 @@ class Fence:
         self._retired: deque[Slot] = deque()
         self._retired_pages: deque[Slot] = deque()
         self._objects: dict[int, Object] = {}
-        """By page number, of the objects' own pages and of the guards."""
+        """Objects by page number, both of their own pages and of their guard pages."""
 
     def take(self) -> Slot | None:
-        """A slot of one page; None when all are in use."""
+        """A slot of one page, or None if all are in use."""
         retired = self._retired
         if len(retired) <= self.quarantine and (self._fresh or self._make()):
             return self._fresh.pop()
@@ -90,7 +91,7 @@ class Fence:
         return True
 
     def take_pages(self, pages: int) -> Slot | None:
-        """A slot of several pages, at a multiple of their number rounded up to a power of two."""
+        """A slot of several pages, aligned to their number rounded up to a power of two."""
         memory = self._memory
         align = PAGE_SIZE << (pages - 1).bit_length()
         if memory.frames_left() < 2 * align >> PAGE_SHIFT:
@@ -99,7 +100,7 @@ class Fence:
         return Slot(PAGE_OFFSET + frame, frame, pages, memory.pte(PAGE_OFFSET + frame))
 
     def place(self, slot: Slot, size: int, align: int) -> int:
-        """Map the slot and lay out ``size`` zero bytes at its end, a red zone around them; their address."""
+        """Map the slot and place ``size`` zero bytes at its end, between red zones; returns their address."""
         memory, frame, length = self._memory, slot.frame, slot.pages << PAGE_SHIFT
         start = (length - size) & -align
         if slot.pages == 1:
@@ -115,13 +116,13 @@ class Fence:
         return slot.base + start
 
     def keep(self, item: Object, slot: Slot) -> None:
-        """Remember that ``item`` is in ``slot``."""
+        """Record that ``item`` is in ``slot``."""
         page = slot.base >> PAGE_SHIFT
         for n in range(slot.pages + 1):
             self._objects[page + n] = item
 
     def damage(self, item: Object, slot: Slot) -> int:
-        """The address of the first byte around the object that is not as it was left; 0 if all are."""
+        """The address of the first overwritten byte around the object, or 0."""
         view, frame, length = self._memory.view, slot.frame, slot.pages << PAGE_SHIFT
         start = item.address - slot.base
         for begin, end in ((0, start), (min(start + item.size, length), length)):
@@ -131,7 +132,7 @@ class Fence:
         return 0
 
     def retire(self, slot: Slot) -> None:
-        """Unmap a freed object. Its bytes stay until the slot is used again."""
+        """Unmap a freed object. Its contents remain until the slot is used again."""
         memory = self._memory
         if slot.pages == 1:
             memory.set_pte(slot.pte, slot.frame)
@@ -152,15 +153,15 @@ class Fence:
         self._memory.free_frames(slot.frame, slot.pages + 1)
 
     def object_near(self, address: int) -> Object | None:
-        """The object, in use or freed, whose page or guard page ``address`` is in."""
+        """The object, in use or freed, whose page or guard page contains ``address``."""
         return self._objects.get(address >> PAGE_SHIFT)
 
     def is_open(self, address: int) -> bool:
-        """Can the page of ``address`` be accessed already?"""
+        """True if the page of ``address`` is accessible."""
         return bool(self._memory.prot(address & -PAGE_SIZE))
 
     def widen(self, item: Object, slot: Slot, size: int) -> None:
-        """Make ``size`` bytes of the object usable: its slack becomes zero bytes of its own."""
+        """Make ``size`` bytes of the object usable: the added bytes are zeroed and no longer red zone."""
         end = slot.base + (slot.pages << PAGE_SHIFT)
         if item.address + size > end:
             self.open(slot, end)
@@ -168,7 +169,7 @@ class Fence:
         item.size = size
 
     def open(self, slot: Slot, address: int) -> None:
-        """Let accesses to the page of ``address`` pass from now on."""
+        """Allow accesses to the page of ``address`` from now on."""
         memory, length = self._memory, slot.pages << PAGE_SHIFT
         memory.map(slot.base, slot.frame, length, READ_WRITE)
         if address >= slot.base + length:

@@ -1,8 +1,8 @@
-"""Misuse of kernel memory, found and reported: the subject of mm/kasan/report.c.
+"""Detecting and reporting misuse of kernel memory: mm/kasan/report.c.
 
-A report is a value, kept in ``k.reports``. It is printed to the kernel log too only when ``k.slab.kasan`` is
-set: by default the log is that of a kernel without KASAN, as distributions run it, so that the two can be
-compared. As with KASAN, the access itself is then let through, and the code goes on.
+A report is a value in ``k.reports``. It is also printed to the kernel log only if ``k.slab.kasan`` is set. By
+default the log is that of a kernel without KASAN, like those of distributions, so that the two can be
+compared. As with KASAN, the access then succeeds and the code continues.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RULE: Final = "=" * 66
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Who allocated, or freed, an object: struct kasan_track."""
+    """The task and call trace that allocated or freed an object: struct kasan_track."""
 
     pid: int
     comm: str
@@ -50,24 +50,25 @@ class Track:
 
     @property
     def where(self) -> Frame | None:
-        """The innermost frame of a module, or the innermost of all."""
+        """The innermost frame within a module, or else the innermost frame of all."""
         return next((f for f in self.frames if f.module), self.frames[0] if self.frames else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One misuse of memory. ``kind`` is KASAN's word: "use-after-free", "slab-out-of-bounds", "double-free",
-    "invalid-free".
+    """One misuse of memory.
+
+    ``kind`` is KASAN's term: "use-after-free", "slab-out-of-bounds", "double-free" or "invalid-free".
     """
 
     kind: str
     address: int
     size: int
-    """Of the access, in bytes; 0 where it is not known or there was none."""
+    """The size of the access in bytes; 0 if it is not known or there was no access."""
     write: bool
     rip: Frame
     track: Track
-    """Who did it, and when."""
+    """The task, call trace and time of the misuse."""
     task: str
     object_address: int = 0
     object_size: int = 0
@@ -76,7 +77,7 @@ class Report:
     freed: Track | None = None
 
     def lines(self) -> Iterator[str]:
-        """The report as KASAN words it."""
+        """The lines of the report, worded as KASAN does."""
         yield RULE
         yield f"BUG: KASAN: {self.kind} in {self.rip}"
         who = f"by task {self.track.comm}/{self.track.pid}"
@@ -113,7 +114,7 @@ class Report:
         yield f" {size}-byte region [{start:016x}, {start + size:016x})"
 
     def text(self) -> str:
-        """The report as dmesg would show it."""
+        """The report as dmesg shows it."""
         return "\n".join(self.lines()) + "\n"
 
     def __str__(self) -> str:
@@ -133,14 +134,14 @@ class Report:
 
 
 def track_of(k: Kernel, trace: Trace) -> Track:
-    """Name the callers of a trace that was kept."""
+    """Resolve the callers of a captured trace."""
     return Track(trace.pid, trace.comm, trace.time, frames_of(k, trace))
 
 
 def report_access(k: Kernel, address: int, *, write: bool, registers: Registers | None = None) -> bool:
-    """Was a page fault at ``address`` the fence of an object? If so, report it and let the access through.
+    """If ``address``, which faulted, is in an object's fence, report it, allow the access and return True.
 
-    ``registers`` are those of the guest's instruction; without them a kernel function made the access.
+    ``registers`` are those at the guest's instruction; None if a kernel function in Python made the access.
     """
     fence = k.slab.fence
     if (item := fence.object_near(address)) is None or item.slot is None or fence.is_open(address):
@@ -154,23 +155,23 @@ def report_access(k: Kernel, address: int, *, write: bool, registers: Registers 
 
 
 def report_bad_free(k: Kernel, address: int) -> None:
-    """kfree() of something that is no object in use: it is reported, and nothing else happens."""
+    """Report a kfree() of an address that is no object in use; nothing else happens."""
     item = k.slab.fence.object_near(address)
     double = item is not None and item.freed is not None and item.address == address
     _record(k, "double-free" if double else "invalid-free", address, item)
 
 
 def report_damage(k: Kernel, item: Object, address: int) -> None:
-    """The bytes around an object that is being freed were written to; by whom is no longer known."""
+    """Report overwritten bytes around an object that is being freed; the culprit is no longer known."""
     if not item.reported:
         item.reported = "slab-out-of-bounds"
         _record(k, "slab-out-of-bounds", address, item, write=True)
 
 
 def _access(k: Kernel, registers: Registers, address: int) -> tuple[int, int]:
-    """Where the access that faulted at ``address`` began, and its size in bytes, or 0.
+    """The start of the access that faulted at ``address``, and its size in bytes, or 0.
 
-    They differ where an access begins inside the object and only its end is outside.
+    The start differs from ``address`` if the access begins inside the object and only its end is outside.
     """
     try:
         operand = memory_operand(k.memory.read(registers.rip, 16), registers, gs=k.percpu.base)

@@ -25,16 +25,16 @@ SLAB_TYPESAFE_BY_RCU: Final = 0x80000
 _CACHE_LINE: Final = 64
 _WORD: Final = 8
 _STRUCT_SIZE: Final = 256
-"""Bytes of a struct kmem_cache where its layout is not known: modules only pass its address on."""
+"""The size of a struct kmem_cache in bytes if its layout is unknown: modules only pass its address on."""
 _STILL_HAS_OBJECTS: Final = Site("mm/slab_common.c", 493, "kmem_cache_destroy")
 _WRONG_CACHE: Final = Site("mm/slab.h", 665, "cache_from_obj")
 _SLAB_FLAGS: Final = "0xfffffc0000200(slab|node=0|zone=1|lastcpupid=0x1fffff)"
-"""Those of any slab's page on a machine of one node, as %pGp prints them."""
+"""The flags of any slab's page on a machine with one node, as %pGp prints them."""
 KMALLOC_TYPES: Final = 20
 KMALLOC_SHIFT_HIGH: Final = 13
 """The largest power of two with a kmalloc cache is 2 ** 13 bytes, two pages."""
 _ODD_CACHES: Final = {1: 96, 2: 192}
-"""What stands in kmalloc_caches where 2 and 4 bytes would."""
+"""The sizes at the indices of kmalloc_caches that would be those for 2 and 4 bytes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,16 +44,16 @@ class Cache:
     address: int
     name: str
     size: int
-    """Of an object, in bytes."""
+    """The size of an object in bytes."""
     align: int
     flags: int
     ctor: int
     user: range = range(0)
-    """The offsets of an object that may be copied to and from user space."""
+    """The offsets within an object that may be copied to and from user space."""
 
 
 class Caches:
-    """All caches that modules made, and the kmalloc caches they may name."""
+    """The caches that modules have created, and the kmalloc caches."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -76,7 +76,7 @@ class Caches:
             k.memory.set_u64(array + _WORD * index, made[size])
 
     def user_range(self, item: Object) -> range:
-        """The offsets of an object that may be copied to and from user space: all of kmalloc()'s."""
+        """The offsets within an object that may be copied to and from user space: all of kmalloc()'s."""
         if not item.kmem_cache:
             return range(max(item.size, kmalloc_size_roundup(item.size)))
         return self.at(item.kmem_cache).user
@@ -84,7 +84,7 @@ class Caches:
     def create(self, name: str, size: int, align: int, flags: int, ctor: int) -> Cache:
         """kmem_cache_create()."""
         if flags & SLAB_HWCACHE_ALIGN:
-            # No more than makes sense: small objects share a cache line, as calculate_alignment() has it.
+            # No larger than useful: small objects share a cache line, as in calculate_alignment().
             line = _CACHE_LINE
             while line > _WORD and size <= line // 2:
                 line //= 2
@@ -114,7 +114,7 @@ class Caches:
         return cache
 
     def alloc(self, address: int) -> int:
-        """kmem_cache_alloc(): a new object, or 0."""
+        """kmem_cache_alloc(): a new object, or 0 if memory is exhausted."""
         cache = self.at(address)
         found = self._k.slab.alloc(cache.size, cache.align, cache.name, kmem_cache=address)
         if found and cache.ctor:
@@ -134,7 +134,7 @@ class Caches:
         self._k.slab.free(item)
 
     def destroy(self, address: int) -> None:
-        """kmem_cache_destroy(): a cache that still has objects is reported, and they stay."""
+        """kmem_cache_destroy(): objects still in use are reported and remain."""
         k, cache = self._k, self.at(address)
         if k.slab.objects_of(address):
             for line in _remaining(k, cache):
@@ -153,7 +153,7 @@ def _remaining(k: Kernel, cache: Cache) -> Iterator[str]:
     """slab_bug() and slab_err() of mm/slub.c."""
     used = len(k.slab.objects_of(cache.address))
     yield "=" * 77
-    # The letters alone, as print_tainted() gives them here.
+    # Only the letters, as print_tainted() prints them here.
     yield f"BUG {cache.name} ({k.taint}): Objects remaining in {cache.name} on __kmem_cache_shutdown()"
     yield "-" * 77
     yield ""
@@ -217,7 +217,7 @@ def kmem_cache_alloc_node(k: Kernel, cache: Ptr, gfp: GfpT, node: Int) -> Ptr:
 
 @export("kmem_cache_alloc_bulk", "kmem_cache_alloc_bulk_noprof")
 def kmem_cache_alloc_bulk(k: Kernel, cache: Ptr, gfp: GfpT, count: SizeT, array: Ptr) -> Int:
-    """int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t size, void **p): all or none."""
+    """int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t size, void **p): all or 0."""
     del gfp
     made: list[int] = []
     while len(made) < count:
@@ -238,7 +238,7 @@ def kmem_cache_free(k: Kernel, cache: Ptr, address: Ptr) -> None:
 
 @export()
 def kmem_cache_free_bulk(k: Kernel, cache: Ptr, count: SizeT, array: Ptr) -> None:
-    """void kmem_cache_free_bulk(struct kmem_cache *s, size_t size, void **p); without a cache, as kfree()."""
+    """void kmem_cache_free_bulk(struct kmem_cache *s, size_t size, void **p); NULL for kmalloc()."""
     for n in range(count):
         address = k.memory.u64(array + _WORD * n)
         if cache:
@@ -256,7 +256,7 @@ def kmem_cache_destroy(k: Kernel, cache: Ptr) -> None:
 
 @export()
 def kmem_cache_shrink(k: Kernel, cache: Ptr) -> Int:
-    """int kmem_cache_shrink(struct kmem_cache *s): 0 when no slab is left over."""
+    """int kmem_cache_shrink(struct kmem_cache *s): 0 if no slab remains."""
     return int(bool(k.slab.objects_of(k.caches.at(cache).address)))
 
 

@@ -1,7 +1,7 @@
-"""The allocator as Linux 6.10 and later name it: what changed its parameters, too, when it got ``_noprof``.
+"""Allocation functions whose parameters changed when Linux 6.10 and later renamed them to ``*_noprof``.
 
-With CONFIG_SLAB_BUCKETS some functions take a ``kmem_buckets *`` after the size. The image's own types say
-whether they do. What only got another name has that beside the old one, where the function is.
+With CONFIG_SLAB_BUCKETS some of them take a ``kmem_buckets *`` after the size; the image's types tell whether
+they do. Functions that were merely renamed carry both names where they are defined.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 _WITHOUT_BUCKETS = 3
-"""Parameters of __kmalloc_node_noprof(): size, flags, node."""
+"""The number of parameters of __kmalloc_node_noprof() without buckets: size, flags, node."""
 
 
 def _flags(k: Kernel, second: int, third: int) -> int:
-    """The gfp_t, whichever parameter it is: of the low 32 bits of a register."""
+    """The gfp_t, the second or third parameter: the low 32 bits of its register."""
     prototype = k.types.prototype("__kmalloc_node_noprof")
     buckets = prototype is not None and len(prototype.parameters) > _WITHOUT_BUCKETS
     return (third if buckets else second) & 0xFFFF_FFFF
@@ -40,15 +40,16 @@ def kvmalloc_node_noprof(k: Kernel, size: SizeT, second: ULong, third: ULong) ->
 
 @export("kvrealloc_noprof")
 def kvrealloc_noprof(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
-    """void *kvrealloc_noprof(const void *p, size_t size, gfp_t flags): the old size is the allocator's."""
+    """void *kvrealloc_noprof(const void *p, size_t size, gfp_t flags): the allocator knows the old size."""
     old = k.vmalloc.size_of(address) if k.vmalloc.contains(address) else k.slab.ksize(address)
     return kvrealloc(k, address, old, size, gfp)
 
 
 @export()
 def kmem_buckets_create(k: Kernel, name: CStr, flags: UInt, offset: UInt, size: UInt, ctor: Ptr) -> Ptr:
-    """kmem_buckets *kmem_buckets_create(name, flags, useroffset, usersize, ctor): every object has its own
-    place anyway, so that there is one set of buckets, and this is what a kernel without others returns.
+    """kmem_buckets *kmem_buckets_create(name, flags, useroffset, usersize, ctor): no separate buckets.
+
+    Every object has its own pages anyway, so this returns what a kernel without separate buckets returns.
     """
     del k, name, flags, offset, size, ctor
     return ZERO_SIZE_PTR

@@ -1,8 +1,8 @@
-"""Objects side by side, for when the electric fence has no room left: size classes, as in SLUB.
+"""Objects packed side by side in size classes, as in SLUB, for when the electric fence has no slot left.
 
-A freed object is filled with POISON_FREE, and what its size class leaves behind it holds a pattern. So
-writes to freed objects, and over the end of objects that do not fill their class, are still found: when the
-object is used again, or freed.
+A freed object is filled with POISON_FREE, and the unused rest of its size class holds a pattern. Writes to
+freed objects, and beyond the end of objects smaller than their class, are thus still detected when the object
+is reused or freed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _CLASSES: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)
 
 
 class Packed:
-    """Free lists of ready-poisoned objects, by size class."""
+    """Free lists of poisoned objects, by size class."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._free: dict[int, list[int]] = {}
 
     def alloc(self, size: int, align: int) -> int:
-        """``size`` zero bytes, at most a page; their address. Raises LimitError when RAM is used up."""
+        """The address of ``size`` zero bytes, at most a page. Raises LimitError if RAM is exhausted."""
         room = self.room(size, align)
         free = self._free.setdefault(room, [])
         if not free:
@@ -38,17 +38,17 @@ class Packed:
         return address
 
     def room(self, size: int, align: int) -> int:
-        """The size class that objects of ``size`` are taken from."""
+        """The size class for objects of ``size`` bytes."""
         return next(room for room in _CLASSES if room >= size and not room % align)
 
     def damage(self, address: int, size: int, align: int) -> int:
-        """The address of the first byte behind the object that is not as it was left; 0 if all are."""
+        """The address of the first overwritten byte after the object, or 0."""
         left = self.room(size, align) - size
         behind = self._memory.read(address + size, left) if left else b""
         return next((address + size + n for n, byte in enumerate(behind) if byte != RED_ZONE), 0)
 
     def free(self, address: int, size: int, align: int) -> None:
-        """Poison the object and give it back."""
+        """Poison the object and return it to its free list."""
         room = self.room(size, align)
         self._memory.write(address, bytes([POISON_FREE]) * (room - 1) + bytes([POISON_END]))
         self._free[room].append(address)

@@ -1,7 +1,7 @@
 """Whole pages: mm/page_alloc.c.
 
 A page's struct page is an element of the array at ``vmemmap_base``, as with CONFIG_SPARSEMEM_VMEMMAP; inlined
-code computes one from the other. The array is mapped piece by piece, when it is first touched.
+code computes one from the other. Each page of the array is mapped when it is first accessed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VMEMMAP_START: Final = 0xFFFF_EA00_0000_0000
 """Documentation/x86/x86_64/mm.rst"""
 MAX_ORDER: Final = 11
-"""Orders from which on nothing is given, include/linux/mmzone.h."""
+"""The lowest order that cannot be allocated, include/linux/mmzone.h."""
 GFP_NOWARN: Final = 0x2000
 _STRUCT_PAGE: Final = 64
 _TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
@@ -39,9 +39,9 @@ class Pages:
         self._mapcount = types.offset("page", "_mapcount") if types.has("page", "_mapcount") else 0x30
         self._end = VMEMMAP_START + (kernel.memory.size >> PAGE_SHIFT) * self.size
         self._live: dict[int, tuple[int, Trace]] = {}
-        """By frame: how many, and who allocated them."""
+        """By physical address of the first frame: the number of frames, and the trace of their allocation."""
         self._own: set[int] = set()
-        """The kernel's own."""
+        """The allocations that belong to the kernel itself."""
         for name, value in (
             ("page_offset_base", PAGE_OFFSET),
             ("vmemmap_base", VMEMMAP_START),
@@ -54,7 +54,7 @@ class Pages:
         self._reserve(kernel.memory.translate(zero) & -PAGE_SIZE)
 
     def populate(self, address: int) -> bool:
-        """Map the piece of the array of struct pages that ``address`` is in; False if it is not in it."""
+        """Map the page of the struct page array that contains ``address``; False if it is outside."""
         page = address & -PAGE_SIZE
         if not VMEMMAP_START <= address < self._end or self._k.memory.prot(page):
             return False
@@ -68,7 +68,7 @@ class Pages:
         return VMEMMAP_START + (frame >> PAGE_SHIFT) * self.size
 
     def frame_of(self, page: int) -> int:
-        """page_to_phys(). Raises Fault for what is no struct page."""
+        """page_to_phys(). Raises Fault if ``page`` is not a struct page."""
         number, rest = divmod(page - VMEMMAP_START, self.size)
         if rest or not VMEMMAP_START <= page < self._end:
             raise Fault(page)
@@ -77,13 +77,13 @@ class Pages:
     # -- allocation -----------------------------------------------------------------------------------
 
     def _reserve(self, frame: int) -> None:
-        """A page that is nobody's to free has a reference that nobody drops."""
+        """Give a page that is never freed a permanent reference."""
         page = self.page(frame)
         self.populate(page)
         self._k.memory.set_u32(page + self._refcount, 1)
 
     def alloc(self, count: int, gfp: int = 0) -> int:
-        """The physical address of ``count`` zeroed frames in the direct map; 0 when there are none."""
+        """The physical address of ``count`` zeroed frames in the direct map, or 0 if there are not enough."""
         memory = self._k.memory
         order = (count - 1).bit_length()
         if order >= MAX_ORDER:
@@ -102,7 +102,7 @@ class Pages:
         return frame
 
     def free(self, frame: int) -> None:
-        """Free what ``alloc`` returned: a later access is a page fault. Anything else is a Fault itself."""
+        """Free the result of ``alloc``; a later access is a page fault. Raises Fault for other addresses."""
         if (found := self._live.pop(frame, None)) is None:
             raise Fault(PAGE_OFFSET + frame, write=True)
         self._own.discard(frame)
@@ -112,7 +112,7 @@ class Pages:
         memory.free_frames(frame, found[0])
 
     def put(self, page: int) -> None:
-        """put_page(): drop a reference, and with the last one the pages."""
+        """put_page(): drop a reference; the last one frees the pages."""
         at = page + self._refcount
         count = self._k.memory.u32(at) - 1
         self._k.memory.set_u32(at, count)
@@ -120,17 +120,17 @@ class Pages:
             self.free(self.frame_of(page))
 
     def disown(self) -> None:
-        """What has been allocated so far is the kernel's own."""
+        """Mark everything allocated so far as the kernel's own."""
         self._own = self._live.keys() | self._own
 
     def settle(self, settled: Callable[[Trace], Trace]) -> None:
-        """Keep what ``settled`` makes of who allocated what: see ``Slab.settle``."""
+        """Replace the allocation traces with what ``settled`` returns for them: see ``Slab.settle``."""
         for frame, (count, trace) in self._live.items():
             if frame not in self._own:
                 self._live[frame] = count, settled(trace)
 
     def live(self) -> list[tuple[int, int, Trace]]:
-        """What is allocated: virtual address, size in bytes, and by whom."""
+        """The live allocations: virtual address, size in bytes and trace."""
         return [
             (PAGE_OFFSET + at, count << PAGE_SHIFT, trace)
             for at, (count, trace) in self._live.items()
@@ -210,7 +210,7 @@ def free_page_struct(k: Kernel, page: Ptr, order: UInt) -> None:
 
 @export("__put_page", "__folio_put")
 def put_page_last(k: Kernel, page: Ptr) -> None:
-    """void __folio_put(struct folio *folio): the last reference was dropped, by inlined code."""
+    """void __folio_put(struct folio *folio): called by inlined code after it dropped the last reference."""
     k.pages.free(k.pages.frame_of(page))
 
 

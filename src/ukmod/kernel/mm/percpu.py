@@ -1,4 +1,4 @@
-"""The one CPU's per-CPU area, which GS points to: mm/percpu.c, as far as one CPU needs it."""
+"""The per-CPU area of the only CPU, addressed through GS: the part of mm/percpu.c that one CPU needs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 AREA_SIZE: Final = 1 << 20
 PERCPU_DYNAMIC: Final = 8 << 20
-"""Bytes more for the code of a kernel image, which makes much of per-CPU counters."""
+"""Additional bytes for the code of a kernel image, which uses many per-CPU counters."""
 STACK_CANARY: Final = 0x28
-"""Where the compiler expects the stack protector's canary, from GS."""
+"""The offset from GS at which compilers expect the stack protector's canary."""
 _FIRST = 0x1000
 PREEMPT_NEED_RESCHED: Final = 0x8000_0000
-"""Bit 31 of __preempt_count is inverted: set means that nobody asked for a reschedule."""
+"""Bit 31 of __preempt_count is inverted: if it is set, no reschedule has been requested."""
 
 
 class PerCpu:
-    """The area and what has been put into it. A per-CPU symbol's value is its offset from GS."""
+    """The per-CPU area and its allocations. The value of a per-CPU symbol is its offset from GS."""
 
     def __init__(self, kernel: Kernel) -> None:
         memory = kernel.memory
@@ -38,9 +38,9 @@ class PerCpu:
         self.base = memory.map_direct(memory.alloc_frames(self._size >> 12), self._size)
         memory.write(self.base, template)
         self._sizes: dict[int, int] = {}
-        """What is reserved: offset and bytes."""
+        """Reserved ranges: size in bytes by offset."""
         self._free: list[tuple[int, int]] = []
-        """Offset and bytes of what was given back."""
+        """Released ranges: offset and size in bytes."""
         memory.set_u64(self.base + STACK_CANARY, 0x5AFE_C0DE_CA7A_2100)
         kernel.cpu.set_gs(self.base)
         types = kernel.types
@@ -63,12 +63,12 @@ class PerCpu:
         memory.set_u32(self._preempt, PREEMPT_NEED_RESCHED)
 
     def _place(self, kernel: Kernel, name: str, size: int, align: int = 0) -> int:
-        """Where a variable of the kernel's own is: where the image has it, or in new room."""
+        """The offset of one of the kernel's variables: the image's, if it has it, or a newly reserved one."""
         found = kernel.image.get(name) if kernel.image is not None else None
         return self.reserve(size, align or size) if found is None else found
 
     def reserve(self, size: int, align: int) -> int:
-        """Room for a per-CPU variable, zeroed; its offset. Raises LimitError when the area is full."""
+        """Reserve a zeroed per-CPU variable; returns its offset. Raises LimitError if the area is full."""
         for n, (offset, room) in enumerate(self._free):
             if room == size and not offset % align:
                 del self._free[n]
@@ -77,28 +77,28 @@ class PerCpu:
                 return offset
         offset = -(-self._next // align) * align
         if offset + size > self._size:
-            raise LimitError("the per-CPU area is used up", errno=12)
+            raise LimitError("the per-CPU area is exhausted", errno=12)
         self._next = offset + size
         self._sizes[offset] = size
         return offset
 
     def release(self, offset: int) -> None:
-        """Give back what ``reserve`` returned; what it did not is left alone."""
+        """Release the result of ``reserve``; any other offset is ignored."""
         if (size := self._sizes.pop(offset, None)) is not None:
             self._free.append((offset, size))
 
     @property
     def current_offset(self) -> int:
-        """Where ``current`` is, from GS."""
+        """The offset of ``current`` from GS."""
         return self._current - self.base
 
     @property
     def preempt_offset(self) -> int:
-        """Where the preempt count is, from GS."""
+        """The offset of the preempt count from GS."""
         return self._preempt - self.base
 
     def symbols(self) -> dict[str, int]:
-        """The kernel's own per-CPU variables: name and offset."""
+        """The kernel's own per-CPU variables: offsets by name."""
         return dict(self._offsets)
 
     def set_current(self, task: int) -> None:
@@ -119,7 +119,7 @@ class PerCpu:
 
 
 def _alloc(k: Kernel, size: int, align: int) -> int:
-    # pcpu_alloc() refuses what is larger than a chunk's unit or aligned to more than a page.
+    # pcpu_alloc() refuses sizes larger than a chunk's unit and alignments larger than a page.
     if not size or align > PAGE_SIZE or align & (align - 1):
         return 0
     try:

@@ -1,6 +1,6 @@
 """kmalloc() and kfree(): mm/slab_common.c and mm/slub.c.
 
-Every object knows who allocated it, and every misuse of one is found: see fence.py and kasan.py.
+Every object records who allocated it, and every misuse of an object is detected: see fence.py and kasan.py.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from ukmod.kernel.module.main import Module
 
 ZERO_SIZE_PTR: Final = 16
-"""What kmalloc(0) returns, include/linux/slab.h."""
+"""The result of kmalloc(0), include/linux/slab.h."""
 GFP_KERNEL: Final = 0xCC0
 GFP_ATOMIC: Final = 0xA20
 KMALLOC_MAX_SIZE: Final = 1 << 22
-"""Bytes: (MAX_ORDER - 1) pages."""
+"""In bytes: (MAX_ORDER - 1) pages."""
 INT_MAX: Final = (1 << 31) - 1
 _MINIMUM_ALIGN: Final = 8
 GFP_NOWARN: Final = 0x2000
@@ -44,13 +44,13 @@ class Leak:
     """Objects allocated at one place and not freed."""
 
     kind: str
-    """The name of their cache, "vmalloc" or "pages"."""
+    """The name of their cache, or "vmalloc" or "pages"."""
     count: int
     size: int
-    """Of all of them, in bytes."""
+    """Their total size in bytes."""
     addresses: tuple[int, ...]
     track: kasan.Track
-    """Who allocated the first one."""
+    """The allocation of the first of them."""
 
     def __str__(self) -> str:
         frame = self.track.where
@@ -60,31 +60,33 @@ class Leak:
 
 
 Allocation = tuple[str, int, int, Trace]
-"""Kind and address, size in bytes, and who allocated it."""
+"""Kind, address, size in bytes, and the trace of its allocation."""
 NOBODY: Final = Trace(0, "kernel", 0, 0, 0, b"")
-"""Who allocates the kernel's own objects."""
+"""The trace recorded for allocations that the kernel makes for itself."""
 
 
 class Slab:
-    """All objects in use, whatever they were allocated with."""
+    """All objects in use, of kmalloc() and of every kmem_cache."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self.kasan = False
-        """Print reports of misuse to the kernel log as well: see kasan.py."""
+        """Whether to print reports of misuse to the kernel log as well: see kasan.py."""
         self.fence = Fence(kernel.memory)
         self._packed = Packed(kernel.memory)
         self._live: dict[int, Object] = {}
         self._owned: dict[int, Object] = {}
-        """Those that are somebody's, and not the kernel's own: few, beside what an image has in use."""
+        """The objects that are not the kernel's own: few, compared with those an image has in use."""
         self._last_freed: dict[str, int] = {}
-        """By cache. Freeing such an object again is what CONFIG_SLAB_FREELIST_HARDENED finds by itself."""
+        """The last object freed, by cache: CONFIG_SLAB_FREELIST_HARDENED itself detects freeing it again."""
 
     # -- allocation -----------------------------------------------------------------------------------
 
     def kmalloc(self, size: int, gfp: int = GFP_KERNEL) -> int:
-        """The address of ``size`` new bytes, all zero (as with Debian's and Ubuntu's init_on_alloc=1); 0 when
-        there is no memory or ``size`` is beyond what kmalloc() can give.
+        """The address of ``size`` new bytes; 0 if memory is exhausted or ``size`` exceeds kmalloc()'s
+        limit.
+
+        They are zeroed, as with init_on_alloc=1, which is the default of Debian and Ubuntu.
         """
         if size == 0:
             return ZERO_SIZE_PTR
@@ -95,19 +97,19 @@ class Slab:
         return self.alloc(size, kmalloc_align(size), bucket(size))
 
     def kernel_object(self, size: int) -> int:
-        """A new object of the kernel's own: whoever called it into being does not own it and never leaks it.
+        """A new object that belongs to the kernel itself, so that its caller never leaks it.
 
-        Raises LimitError when there is no memory.
+        Raises LimitError if memory is exhausted.
         """
         address = self.alloc(size, kmalloc_align(size), bucket(size), trace=NOBODY)
         if not address:
-            raise LimitError("the machine's memory is used up", errno=ENOMEM)
+            raise LimitError("the machine's memory is exhausted", errno=ENOMEM)
         return address
 
     def alloc(
         self, size: int, align: int, cache: str, kmem_cache: int = 0, trace: Trace | None = None
     ) -> int:
-        """A new object of ``size`` zero bytes; 0 when there is no memory."""
+        """A new object of ``size`` zero bytes, or 0 if memory is exhausted."""
         fence = self.fence
         slot = fence.take() if size <= PAGE_SIZE else fence.take_pages(page_align(size) // PAGE_SIZE)
         if slot is not None:
@@ -129,12 +131,12 @@ class Slab:
         return address
 
     def kfree(self, address: int) -> None:
-        """Free what ``kmalloc`` returned; NULL and ZERO_SIZE_PTR are fine."""
+        """Free the result of ``kmalloc``; NULL and ZERO_SIZE_PTR are ignored."""
         if address > ZERO_SIZE_PTR:
             self.free(address)
 
     def free(self, address: int) -> None:
-        """Free an object. One that is not in use is left alone and reported."""
+        """Free an object. An address that is no object in use is reported and otherwise ignored."""
         item = self._live.pop(address, None)
         self._owned.pop(address, None)
         if item is None:
@@ -157,7 +159,7 @@ class Slab:
         return self._packed.damage(item.address, item.size, item.align)
 
     def ksize(self, address: int) -> int:
-        """The size in bytes of an object, all of which may be used once it was asked for; 0 for none."""
+        """The size of an object in bytes, including slack, which becomes usable; 0 for no object."""
         item = self._live.get(address)
         if item is None:
             return 0
@@ -167,19 +169,19 @@ class Slab:
         return item.size
 
     def objects_of(self, kmem_cache: int) -> list[Object]:
-        """The objects in use of one struct kmem_cache, in the order of their allocation."""
+        """The objects in use of one struct kmem_cache, in order of allocation."""
         return [item for item in self._live.values() if item.kmem_cache == kmem_cache]
 
     def in_use(self) -> frozenset[int]:
-        """The addresses of all that is in use, but for what is the kernel's own."""
+        """The addresses of everything in use, except what is the kernel's own."""
         return frozenset(address for _, address, _, _ in self._allocations())
 
     def leaks(self, *, known: Container[int] = ()) -> list[Leak]:
-        """What is in use, by place of allocation, without what is ``known`` or the kernel's own."""
+        """Everything in use, by place of allocation, except ``known`` addresses and the kernel's own."""
         return self._by_place(item for item in self._allocations() if item[1] not in known)
 
     def left_behind(self) -> list[Leak]:
-        """What modules that have gone allocated, and nobody has freed since; by place of allocation."""
+        """Memory that unloaded modules allocated and that has not been freed, by place of allocation."""
         return self._by_place(item for item in self._allocations() if item[3].gone)
 
     def _by_place(self, allocations: Iterable[Allocation]) -> list[Leak]:
@@ -194,7 +196,7 @@ class Slab:
         return list(sites.values())
 
     def disown(self) -> None:
-        """What has been allocated so far is the kernel's own, and no module's leak."""
+        """Mark everything allocated so far as the kernel's own, so that it is no module's leak."""
         for item in self._owned.values():
             item.allocated = NOBODY
         self._owned.clear()
@@ -202,8 +204,10 @@ class Slab:
         self._k.pages.disown()
 
     def settle(self, module: Module, *, gone: bool = False) -> None:
-        """Code of ``module`` is about to be freed, all of it if it is ``gone``: name now the callers of what
-        was allocated on its behalf. Later its addresses may be another module's, which would be blamed.
+        """Resolve the callers in allocation traces now, because code of ``module`` is about to be freed.
+
+        ``gone``: all of the module's code is freed. Its addresses may later be another module's, which would
+        be blamed.
         """
         k = self._k
 
@@ -228,19 +232,20 @@ class Slab:
             yield "pages", address, size, trace
 
     def object_at(self, address: int) -> Object | None:
-        """The object in use that begins at ``address``."""
+        """The object in use that begins at ``address``, or None."""
         return self._live.get(address)
 
 
 def kmalloc_align(size: int) -> int:
-    """The alignment kmalloc() promises: that of the size itself if it is a power of two, at least 8 bytes
-    (Documentation/core-api/memory-allocation.rst).
+    """The alignment kmalloc() guarantees: the size itself if it is a power of two, and at least 8 bytes.
+
+    Source: Documentation/core-api/memory-allocation.rst.
     """
     return size if size & size - 1 == 0 and size > _MINIMUM_ALIGN else _MINIMUM_ALIGN
 
 
 def kmalloc_size_roundup(size: int) -> int:
-    """What kmalloc() of ``size`` bytes really gives: ksize()."""
+    """The number of bytes that kmalloc() of ``size`` bytes provides: ksize()."""
     return next((room for room in _BUCKETS if size <= room), page_align(size))
 
 
@@ -275,9 +280,7 @@ def kmalloc_track_caller(k: Kernel, size: SizeT, gfp: GfpT, caller: Ptr) -> Ptr:
 
 @export("kmalloc_trace", "kmem_cache_alloc_trace", "__kmalloc_cache_noprof")
 def kmalloc_trace(k: Kernel, cache: Ptr, gfp: GfpT, size: SizeT) -> Ptr:
-    """``void *kmalloc_trace(struct kmem_cache *s, gfp_t flags, size_t size)``:
-    kmalloc() of a constant size.
-    """
+    """``void *kmalloc_trace(struct kmem_cache *, gfp_t, size_t)``: kmalloc() of a constant size."""
     del cache
     return k.slab.kmalloc(size, gfp)
 
@@ -298,7 +301,7 @@ def kfree(k: Kernel, address: Ptr) -> None:
 
 @export()
 def kfree_sensitive(k: Kernel, address: Ptr) -> None:
-    """``void kfree_sensitive(const void *p)``: cleared first."""
+    """``void kfree_sensitive(const void *p)``: clears the memory first."""
     if size := k.slab.ksize(address):
         k.memory.fill(address, 0, size)
     k.slab.kfree(address)
@@ -339,7 +342,7 @@ def size_roundup(k: Kernel, size: SizeT) -> SizeT:
 
 @export()
 def kvfree(k: Kernel, address: Ptr) -> None:
-    """void kvfree(const void *addr): of kmalloc() or vmalloc()."""
+    """void kvfree(const void *addr): frees the result of kmalloc() or vmalloc()."""
     if k.vmalloc.contains(address):
         k.vmalloc.free(address)
     else:
@@ -356,7 +359,7 @@ def kvfree_sensitive(k: Kernel, address: Ptr, size: SizeT) -> None:
 
 @export("kvmalloc_node")
 def kvmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
-    """void *kvmalloc_node(size_t size, gfp_t flags, int node): kmalloc(), or vmalloc() for what is large."""
+    """void *kvmalloc_node(size_t size, gfp_t flags, int node): kmalloc(), or vmalloc() for a large size."""
     del node
     if size <= PAGE_SIZE:
         return k.slab.kmalloc(size, gfp)

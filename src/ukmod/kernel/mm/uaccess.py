@@ -1,7 +1,7 @@
-"""Copies between user and kernel memory: lib/usercopy.c, arch/x86/lib/getuser.S and their kin.
+"""Copies between user and kernel memory: lib/usercopy.c, arch/x86/lib/getuser.S and similar files.
 
-There is one address space. User memory is what ``k.user`` has handed out below USER_END; every other user
-address is -EFAULT, as in a process that mapped nothing there.
+There is one address space. User memory is what ``k.user`` has allocated below USER_END; any other user
+address is -EFAULT, as in a process without a mapping there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _USERCOPY: Final = Site("mm/usercopy.c", 101, "usercopy_abort")
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A function of machine code that may fault: at ``fault`` bytes into it, to go on at ``fixup``."""
+    """Machine code that may fault at offset ``fault`` and then continues at offset ``fixup``."""
 
     code: bytes
     fault: int
@@ -38,7 +38,7 @@ class Native:
 
 
 def _get_user(load: bytes) -> Native:
-    """__get_user_N: address in RAX; the value in RDX and the error in RAX, all else kept."""
+    """__get_user_N: address in RAX; returns the value in RDX and the error in RAX; preserves the rest."""
     check = b"\x48\x85\xc0\x78" + bytes((len(load) + 3,))  # test %rax,%rax; js bad
     good = check + load + b"\x31\xc0" + _RET  # xor %eax,%eax
     bad = b"\x31\xd2\x48\xc7\xc0" + _MINUS_EFAULT + _RET  # xor %edx,%edx; mov $-EFAULT,%rax
@@ -46,7 +46,7 @@ def _get_user(load: bytes) -> Native:
 
 
 def _put_user(store: bytes) -> Native:
-    """__put_user_N: value in RAX, address in RCX; the error in RCX, all else kept."""
+    """__put_user_N: value in RAX, address in RCX; returns the error in RCX; preserves the rest."""
     check = b"\x48\x85\xc9\x78" + bytes((len(store) + 3,))  # test %rcx,%rcx; js bad
     good = check + store + b"\x31\xc9" + _RET  # xor %ecx,%ecx
     return Native(good + b"\x48\xc7\xc1" + _MINUS_EFAULT + _RET, len(check), len(good))
@@ -54,7 +54,7 @@ def _put_user(store: bytes) -> Native:
 
 _LOADS = {1: b"\x0f\xb6\x10", 2: b"\x0f\xb7\x10", 4: b"\x8b\x10", 8: b"\x48\x8b\x10"}
 _STORES = {1: b"\x88\x01", 2: b"\x66\x89\x01", 4: b"\x89\x01", 8: b"\x48\x89\x01"}
-# rep movsb, rep stosb: RCX counts down the bytes that are left, which is the result.
+# rep movsb, rep stosb: RCX counts the remaining bytes, which is also the result.
 _MOVE, _CLEAR = Native(b"\xf3\xa4\xc3", 0, 2), Native(b"\xf3\xaa\xc3", 0, 2)
 NATIVE: Final[dict[str, Native]] = {
     **{f"__get_user_{n}": _get_user(load) for n, load in _LOADS.items()},
@@ -67,40 +67,40 @@ NATIVE: Final[dict[str, Native]] = {
     "clear_user_rep_good": _CLEAR,
     "clear_user_erms": _CLEAR,
 }
-"""Their callers rely on more registers being kept than a C function keeps."""
+"""Functions in machine code, because their callers rely on more preserved registers than a C function's."""
 
 
 class UserMemory:
-    """The memory of the process that calls into a module, for tests and the system calls they make."""
+    """The user memory of the process that calls into a module, for tests and the system calls they make."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._memory = kernel.memory
         self._area = Area(kernel.memory, _USER_BASE, _USER_SIZE)
         self.fixups: dict[int, int] = {}
-        """Where native functions go on after a fault, by the address of the instruction."""
+        """Where a native function continues after a fault, by the address of the faulting instruction."""
         for name, native in NATIVE.items():
             address = kernel.symbols.add_native(name, native.code).address
             self.fixups[address + native.fault] = address + native.fixup
 
     def alloc(self, content: bytes | int) -> int:
-        """Map user memory that holds ``content``, or that many zero bytes; the address."""
+        """Map user memory that holds ``content``, or that many zero bytes; returns its address."""
         data = bytes(content) if isinstance(content, int) else content
         address = self._area.alloc(max(len(data), 1))
         self._memory.write(address, data)
         return address
 
     def free(self, address: int) -> None:
-        """Unmap what ``alloc`` returned."""
+        """Unmap the result of ``alloc``."""
         self._area.free(address)
 
 
 def access_ok(address: int, size: int) -> bool:
-    """access_ok(): is the range in the user half at all?"""
+    """access_ok(): True if the range is in the user half of the address space."""
     return size <= USER_END and address <= USER_END - size
 
 
 def mapped(memory: Memory, address: int, size: int, *, write: bool = False) -> int:
-    """How many bytes from ``address`` on, ``size`` at most, can be accessed without a fault."""
+    """The number of bytes from ``address``, at most ``size``, that can be accessed without a fault."""
     done = 0
     while done < size:
         try:
@@ -112,9 +112,9 @@ def mapped(memory: Memory, address: int, size: int, *, write: bool = False) -> i
 
 
 def copy(k: Kernel, to: int, source: int, size: int, *, to_user: bool) -> int:
-    """raw_copy_to_user() or raw_copy_from_user(): bytes that could not be copied.
+    """raw_copy_to_user() or raw_copy_from_user(): the number of bytes not copied.
 
-    Raises Fault if the kernel's side is at fault.
+    Raises Fault if the kernel's side of the copy faults.
     """
     memory = k.memory
     user = to if to_user else source
@@ -125,7 +125,7 @@ def copy(k: Kernel, to: int, source: int, size: int, *, to_user: bool) -> int:
 
 
 def user_string(k: Kernel, address: int, limit: int) -> bytes | None:
-    """A user's string without its NUL, ``limit`` bytes at most; None if a fault comes before its end."""
+    """A user string without its NUL, cut to ``limit`` bytes; None if a fault precedes its end."""
     length = mapped(k.memory, address, min(limit, USER_END - address)) if access_ok(address, 1) else 0
     content = k.memory.read(address, length) if length else b""
     end = content.find(b"\0")
@@ -136,7 +136,7 @@ def user_string(k: Kernel, address: int, limit: int) -> bytes | None:
 
 @export("_copy_from_user", "__copy_from_user_inatomic_nocache", native=True)
 def copy_from_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
-    """unsigned long _copy_from_user(void *to, const void __user *from, unsigned long n); zeroes the rest."""
+    """unsigned long _copy_from_user(void *to, const void __user *from, unsigned long n): zeroes the rest."""
     left = copy(k, to, source, size, to_user=False)
     if left:
         k.memory.fill(to + size - left, 0, left)
@@ -175,7 +175,7 @@ def clear_user(k: Kernel, to: Ptr, size: ULong) -> ULong:
 
 @export(native=True)
 def strncpy_from_user(k: Kernel, to: Ptr, source: Ptr, count: Long) -> Long:
-    """long strncpy_from_user(char *dst, const char __user *src, long count): the length, without a NUL."""
+    """long strncpy_from_user(char *dst, const char __user *src, long count): the length without the NUL."""
     if count <= 0:
         return 0
     if (text := user_string(k, source, count)) is None:
@@ -186,7 +186,7 @@ def strncpy_from_user(k: Kernel, to: Ptr, source: Ptr, count: Long) -> Long:
 
 @export(native=True)
 def strnlen_user(k: Kernel, address: Ptr, count: Long) -> Long:
-    """long strnlen_user(const char __user *str, long count): with its NUL; count + 1 if it has none."""
+    """long strnlen_user(const char __user *, long count): length with the NUL; more than count if cut."""
     if count <= 0:
         return 0
     text = user_string(k, address, count)
@@ -207,7 +207,7 @@ def _duplicate(k: Kernel, address: int, size: int, terminator: bytes = b"") -> i
 
 @export("memdup_user", "vmemdup_user", "memdup_user_noprof", "vmemdup_user_noprof", native=True)
 def memdup_user(k: Kernel, address: Ptr, size: SizeT) -> Ptr:
-    """void *memdup_user(const void __user *src, size_t len): an ERR_PTR() if it fails."""
+    """void *memdup_user(const void __user *src, size_t len): the copy, or an ERR_PTR()."""
     return _duplicate(k, address, size)
 
 
@@ -219,7 +219,7 @@ def memdup_user_nul(k: Kernel, address: Ptr, size: SizeT) -> Ptr:
 
 @export(native=True)
 def strndup_user(k: Kernel, address: Ptr, limit: Long) -> Ptr:
-    """char *strndup_user(const char __user *s, long n): -EINVAL if it is longer."""
+    """char *strndup_user(const char __user *s, long n): -EINVAL if the string is longer."""
     length = strnlen_user(k, address, limit)
     if not length:
         return -EFAULT

@@ -1,7 +1,7 @@
-"""Memory that is contiguous in virtual addresses only: mm/vmalloc.c.
+"""Virtually contiguous memory: mm/vmalloc.c.
 
-Each area is followed by a page that is never mapped, and one that was freed is no longer mapped: running off
-the end, or using it after vfree(), is an oops here as it is on hardware.
+Each area is followed by a page that is never mapped, and a freed area is unmapped. Running off the end of an
+area, or using it after vfree(), is therefore an oops, as on hardware.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 VMALLOC_END: Final = 0xFFFF_E900_0000_0000
 _STACKS_END: Final = VMALLOC_START + 0x100_0000_0000
-"""Below it are the tasks' stacks, see task.py."""
+"""Task stacks are below this address: see task.py."""
 _MODULES: Final = 0xFFFF_FFFF_C000_0000
 _BAD_ADDRESS: Final = Site("mm/vmalloc.c", 2752, "__vunmap")
 _NO_AREA: Final = Site("mm/vmalloc.c", 2758, "__vunmap")
 
 
 class Vmalloc:
-    """vmalloc space, and who allocated what in it."""
+    """The vmalloc space and the allocations in it."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._area = Area(kernel.memory, _STACKS_END, VMALLOC_END - _STACKS_END)
         self._live: dict[int, tuple[int, Trace]] = {}
         self._own: set[int] = set()
-        """The kernel's own."""
+        """The allocations that belong to the kernel itself."""
         self._mappings: dict[int, int] = {}
-        """vmap()s: pages by address."""
+        """vmap() mappings: number of pages by address."""
         self._next_mapping = VMALLOC_END
         kernel.memory.set_u64(kernel.symbols.add_variable("vmalloc_base", 8), VMALLOC_START)
 
     def alloc(self, size: int) -> int:
-        """vzalloc(): the address of ``size`` zero bytes; 0 when there is no memory."""
+        """vzalloc(): the address of ``size`` zero bytes, or 0 if memory is exhausted."""
         if not 0 < size <= self._k.memory.size:
             return 0
         try:
@@ -73,21 +73,21 @@ class Vmalloc:
         return VMALLOC_START <= address < VMALLOC_END
 
     def size_of(self, address: int) -> int:
-        """The size of the area that begins at ``address`` in bytes, whole pages; 0 if none does."""
+        """The size in bytes, in whole pages, of the area that begins at ``address``; 0 if no area does."""
         return self._live[address][0] if address in self._live else 0
 
     def disown(self) -> None:
-        """What has been allocated so far is the kernel's own."""
+        """Mark everything allocated so far as the kernel's own."""
         self._own = self._live.keys() | self._own
 
     def settle(self, settled: Callable[[Trace], Trace]) -> None:
-        """Keep what ``settled`` makes of who allocated what: see ``Slab.settle``."""
+        """Replace the allocation traces with what ``settled`` returns for them: see ``Slab.settle``."""
         for address, (size, trace) in self._live.items():
             if address not in self._own:
                 self._live[address] = size, settled(trace)
 
     def live(self) -> list[tuple[int, int, Trace]]:
-        """What is allocated: address, size in bytes, and by whom."""
+        """The live allocations: address, size in bytes and trace."""
         return [
             (address, size, trace)
             for address, (size, trace) in self._live.items()
@@ -95,7 +95,7 @@ class Vmalloc:
         ]
 
     def map_pages(self, frames: list[int]) -> int:
-        """vmap(): the address of a mapping of these frames, one after the other."""
+        """vmap(): map these frames at consecutive addresses; returns the first address."""
         size = len(frames) << PAGE_SHIFT
         self._next_mapping -= size + PAGE_SIZE
         address = self._next_mapping
@@ -105,7 +105,7 @@ class Vmalloc:
         return address
 
     def unmap_pages(self, address: int) -> None:
-        """vunmap(): the frames stay with their owner."""
+        """vunmap(): the frames themselves are not freed."""
         k = self._k
         if not address:
             return
@@ -166,7 +166,7 @@ def is_vmalloc_or_module_addr(k: Kernel, address: Ptr) -> Int:
 
 @export()
 def vmalloc_to_page(k: Kernel, address: Ptr) -> Ptr:
-    """struct page *vmalloc_to_page(const void *addr): 0 for what is not mapped."""
+    """struct page *vmalloc_to_page(const void *addr): 0 if the address is not mapped."""
     return page_of(k, k.memory.translate(address)) if k.memory.prot(address) else 0
 
 

@@ -1,8 +1,8 @@
 """RCU: kernel/rcu/tree.c, update.c.
 
-A reader is a task whose ``rcu_read_lock_nesting`` is not 0. Only a task that was preempted or sleeps inside
-its critical section can be one when others run. A grace period ends when those that were readers when it
-began are none any more; callbacks then run in softirq context.
+A reader is a task whose ``rcu_read_lock_nesting`` is not 0. When another task runs, a reader is one that was
+preempted or sleeps inside its critical section. A grace period ends when every task that was a reader at its
+start has left its critical section; callbacks then run in softirq context.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 GRACE_PERIOD_TICKS: Final = 3
-"""How long a grace period takes at least. A kernel that has nothing else to do takes about as long."""
+"""The minimum length of a grace period in ticks. On an idle kernel it takes about as long."""
 _OFFSETS: Final = 4096
-"""kvfree_call_rcu()'s second argument was the offset of the rcu_head, always less than this, before v6.2."""
+"""Before v6.2, kvfree_call_rcu()'s second argument was the offset of the rcu_head, always less than this."""
 
 
 @dataclass(slots=True, eq=False)
 class _Callback:
-    """What waits for a grace period: it is over when none of ``readers`` reads any more."""
+    """A callback that waits for a grace period, which ends when none of ``readers`` is a reader any more."""
 
     action: Callable[[], object]
     readers: list[Task]
@@ -39,27 +39,27 @@ class _Callback:
 
 
 class Rcu:
-    """The grace periods that are under way."""
+    """The grace periods in progress."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._head = Layout(kernel.types, "callback_head")
         self._waiting = 0
-        """Callbacks that have not run."""
+        """The number of callbacks that have not run."""
         self._callbacks: deque[_Callback] = deque()
-        """Those whose grace periods are not over, or that wait for one before them: they run in order."""
+        """Callbacks whose grace period, or that of an earlier callback, has not ended: they run in order."""
         self._waiters = Waiters(kernel)
         self._completed = 0
         self._cookies = 1
         self._passed: set[int] = set()
-        """Grace periods that someone polls for and that are over."""
+        """The completed grace periods among those that can be polled for."""
         self._nesting: int | None = None
         if kernel.types.has("task_struct", "rcu_read_lock_nesting"):
             self._nesting = kernel.types.offset("task_struct", "rcu_read_lock_nesting")
             self._export(self._nesting)
 
     def _export(self, offset: int) -> None:
-        """What rcu_read_lock() calls with CONFIG_PREEMPT_RCU; else it is inlined and disables preemption."""
+        """Export the functions rcu_read_lock() calls with CONFIG_PREEMPT_RCU; without it, all is inlined."""
         kernel, nesting = self._k, struct.pack("<I", offset)
         # mov %gs:current,%rax; incl or decl nesting(%rax); ret
         current = b"\x65\x48\x8b\x04\x25" + struct.pack("<I", kernel.percpu.current_offset)
@@ -75,7 +75,7 @@ class Rcu:
         return [task for task in self._k.tasks.all() if self.nesting(task) > 0]
 
     def call(self, action: Callable[[], object]) -> None:
-        """call_rcu(): have ``action`` called, in softirq context, after a grace period."""
+        """call_rcu(): call ``action`` in softirq context after a grace period."""
         self._waiting += 1
         callback = _Callback(action, self._readers())
         self._callbacks.append(callback)
@@ -103,18 +103,18 @@ class Rcu:
             self._waiters.wake_all()
 
     def synchronize(self) -> None:
-        """synchronize_rcu(): wait for a grace period. Inside a critical section of one's own, for ever."""
+        """synchronize_rcu(): wait for a grace period; for ever if the caller itself is a reader."""
         done: list[bool] = []
         self.call(lambda: done.append(True))
         self._waiters.wait_event(lambda: bool(done))
 
     def barrier(self) -> None:
-        """rcu_barrier(): wait until the callbacks that are waiting now have run."""
+        """rcu_barrier(): wait until all callbacks that are now pending have run."""
         target = self._completed + self._waiting
         self._waiters.wait_event(lambda: self._completed >= target)
 
     def poll_start(self) -> int:
-        """start_poll_synchronize_rcu(): the number of a grace period that begins now."""
+        """start_poll_synchronize_rcu(): start a grace period; returns its cookie."""
         cookie, self._cookies = self._cookies, self._cookies + 1
         self.call(lambda: self._passed.add(cookie))
         return cookie
@@ -144,7 +144,8 @@ def call_rcu(k: Kernel, head: Ptr, function: Ptr) -> None:
 def kvfree_call_rcu(k: Kernel, head: Ptr, function: Ptr) -> None:
     """void kvfree_call_rcu(struct rcu_head *, rcu_callback_t func).
 
-    ``func`` is the head's offset in what is to be freed, since v6.2 that itself; without a head, that itself.
+    ``func`` is the offset of the head in the object to free, or, since v6.2, the object itself. Without a
+    head it is always the object.
     """
     kvfree = k.symbols.find("kvfree") or k.symbols.find("kfree")
     assert kvfree is not None
@@ -191,7 +192,7 @@ def cond_synchronize_rcu(k: Kernel, cookie: ULong) -> None:
 @export("rcu_read_lock_any_held", gpl=True)
 @export(gpl=True, native=True)
 def rcu_read_lock_held(k: Kernel) -> Int:
-    """``int rcu_read_lock_held(void)``: whether the current task is a reader."""
+    """``int rcu_read_lock_held(void)``: 1 if the current task is a reader."""
     return k.rcu.nesting(k.sched.task()) > 0 or k.percpu.preempt_count() > 0
 
 
@@ -223,5 +224,5 @@ def rcu_gp_is_expedited(k: Kernel) -> Bool:
 
 @export("init_rcu_head", "destroy_rcu_head", "init_rcu_head_on_stack", "destroy_rcu_head_on_stack", gpl=True)
 def init_rcu_head(k: Kernel, head: Ptr) -> None:
-    """void init_rcu_head(struct rcu_head *): only debug objects care."""
+    """void init_rcu_head(struct rcu_head *): only debug objects use it."""
     del k, head

@@ -1,4 +1,4 @@
-"""Sleepable RCU: kernel/rcu/srcutree.c. Its readers are counted here, as all access is by functions."""
+"""Sleepable RCU: kernel/rcu/srcutree.c. Readers are counted here, since all access is through functions."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct")
 
 @dataclass(slots=True)
 class Domain:
-    """What a struct srcu_struct stands for."""
+    """The state of a struct srcu_struct."""
 
     waiters: Waiters
     readers: list[int] = field(default_factory=lambda: [0, 0])
-    """Readers, by the index they were given."""
+    """The number of readers by index."""
     index: int = 0
     grace_periods: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
-    """In order: the index whose readers must have left, and what to call then."""
+    """In order: the index whose readers must have left, and the function to call then."""
 
 
 class Srcu:
-    """The domains, by address of their struct srcu_struct."""
+    """The SRCU domains, by the address of their struct srcu_struct."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -45,7 +45,7 @@ class Srcu:
         self._domains[address] = Domain(Waiters(self._k))
 
     def domain(self, address: int) -> Domain:
-        """That of a srcu_struct; made when first used, for DEFINE_SRCU() needs no init_srcu_struct()."""
+        """The domain of a srcu_struct; created on first use, as DEFINE_SRCU() calls no init function."""
         if address not in self._domains:
             self.init(address)
         return self._domains[address]
@@ -58,7 +58,7 @@ class Srcu:
         del self._domains[address]
 
     def enter(self, address: int) -> int:
-        """__srcu_read_lock(): the index to leave with."""
+        """__srcu_read_lock(): returns the index to pass to ``leave``."""
         domain = self.domain(address)
         domain.readers[domain.index] += 1
         return domain.index
@@ -70,7 +70,7 @@ class Srcu:
         self._advance(domain)
 
     def call(self, address: int, action: Callable[[], object]) -> None:
-        """call_srcu(): have ``action`` called after all readers that are there now have left."""
+        """call_srcu(): call ``action`` after all present readers have left."""
         domain = self.domain(address)
         domain.grace_periods.append((domain.index, action))
         if len(domain.grace_periods) == 1:
@@ -139,7 +139,7 @@ def synchronize_srcu(k: Kernel, ssp: Ptr) -> None:
 
 @export("srcu_barrier", gpl=True)
 def srcu_barrier(k: Kernel, ssp: Ptr) -> None:
-    """void srcu_barrier(struct srcu_struct *): callbacks run in order, so one more is the last."""
+    """void srcu_barrier(struct srcu_struct *): callbacks run in order, so wait for one more to run."""
     k.srcu.synchronize(ssp)
 
 

@@ -1,1 +1,1 @@
-"""What the kernel has in kernel/time/: the clock, timers, conversions and sleeps."""
+"""The kernel's kernel/time/: the clock, timers, conversions and sleeps."""

@@ -1,8 +1,8 @@
-"""Virtual time: nanoseconds since boot, jiffies, and the events that are due.
+"""Virtual time: nanoseconds since boot, jiffies, and the queue of events.
 
-The clock stands still while code runs and jumps to the next event when every task sleeps. Only reading it,
-waiting in a delay loop and using up a time slice move it besides, so that a loop that polls the time ends.
-With ``realtime`` each jump is also waited for.
+The clock stands still while code runs and jumps to the next event when every task sleeps. Otherwise it
+advances only when it is read, in delay loops and at the end of a time slice, so that a loop that polls the
+time ends. With ``realtime``, each jump also waits for the same amount of real time.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 NSEC_PER_SEC = 1_000_000_000
 _MASK64 = (1 << 64) - 1
 READ_COST_NS = 1_000
-"""What reading a clock takes. It has to take something, or polling would never see time pass."""
+"""The time that reading a clock takes. It must not be 0, or polling code would never see time pass."""
 
 
 @dataclass(order=True, slots=True)
 class Event:
-    """Something due at ``when`` nanoseconds; events of the same time are due in the order they were set."""
+    """An action due at ``when`` nanoseconds; events due at the same time fire in the order they were set."""
 
     when: int
     order: int
@@ -39,15 +39,15 @@ class Clock:
         """Nanoseconds in a jiffy."""
         self.realtime = False
         self.initial_jiffies = -300 * hz & 0xFFFF_FFFF
-        """Jiffies wrap five minutes after boot, as in the kernel, to find code that cannot bear it."""
+        """Jiffies wrap five minutes after boot, as in the kernel, to expose code that does not handle it."""
         self._events: list[Event] = []
         self._count = 0
         self._started = time.monotonic()
         self.on_advance: Callable[[], object] = lambda: None
-        """Called when time has passed, before an event's action sees it."""
+        """Called when time has passed, before the action of any event runs."""
 
     def begin(self, *, realtime: bool) -> None:
-        """Let the time that passes from now on be real time, or virtual."""
+        """Make time real or virtual from now on."""
         self.realtime = realtime
         self._started = time.monotonic() - self.now / NSEC_PER_SEC
 
@@ -57,32 +57,32 @@ class Clock:
         return (self.initial_jiffies + self.now // self.tick) & _MASK64
 
     def time_of(self, jiffies: int) -> int:
-        """When, in nanoseconds since boot, the tick counter reaches ``jiffies`` (now, if it is past)."""
+        """When the tick counter reaches ``jiffies``, in nanoseconds since boot; now if it already has."""
         ahead = (jiffies - self.jiffies) & _MASK64
         if ahead >> 63 or not ahead:
             return self.now
         return (self.now // self.tick + ahead) * self.tick
 
     def read(self) -> int:
-        """The time for code that asks, in nanoseconds since boot."""
+        """The time in nanoseconds since boot, for code that reads a clock."""
         self.now += READ_COST_NS
         return self.now
 
     def at(self, when: int, action: Callable[[], object]) -> Event:
-        """Have ``action`` called when the clock reaches ``when`` nanoseconds."""
+        """Call ``action`` when the clock reaches ``when`` nanoseconds."""
         self._count += 1
         event = Event(when, self._count, action)
         heapq.heappush(self._events, event)
         return event
 
     def next_event(self) -> int | None:
-        """When the next event is due, in nanoseconds; None if there is none."""
+        """The time of the next event in nanoseconds, or None if no event is queued."""
         while self._events and self._events[0].cancelled:
             heapq.heappop(self._events)
         return self._events[0].when if self._events else None
 
     def due(self) -> Event | None:
-        """Take the next event whose time has come off the queue."""
+        """Remove and return the next event if it is due, or None."""
         when = self.next_event()
         if when is None or when > self.now:
             return None
@@ -90,7 +90,7 @@ class Clock:
         return heapq.heappop(self._events)
 
     def advance_to(self, when: int) -> None:
-        """Let time pass until ``when``; no event fires by itself."""
+        """Advance the clock to ``when``; this fires no events."""
         if when <= self.now:
             return
         self.now = when

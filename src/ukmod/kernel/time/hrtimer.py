@@ -1,8 +1,8 @@
 """High-resolution timers: kernel/time/hrtimer.c.
 
-Their expiry, state and clock base are in guest memory: hrtimer_set_expires(), hrtimer_is_queued() and
-hrtimer_forward_now() are inlined into modules. They fire in hardirq context at the nanosecond they are set
-to.
+Their expiry, state and clock base are in guest memory, because hrtimer_set_expires(), hrtimer_is_queued() and
+hrtimer_forward_now() are inlined into modules. They fire in hardirq context, exactly at the nanosecond they
+are set to.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NO_FUNCTION: Final = Site("kernel/time/hrtimer.c", 1335, "hrtimer_start_range_ns
 FORWARD_QUEUED: Final = Site("kernel/time/hrtimer.c", 1061, "hrtimer_forward")
 
 _BASES: Final = (
-    # In the order of enum hrtimer_base_type; the function that tells the base's time.
+    # In the order of enum hrtimer_base_type: the clock, and the function that reads it.
     (CLOCK_MONOTONIC, "ktime_get"),
     (CLOCK_REALTIME, "ktime_get_real_fast_ns"),
     (CLOCK_BOOTTIME, "ktime_get_boot_fast_ns"),
@@ -47,7 +47,7 @@ _BASES: Final = (
 
 
 class HrTimers:
-    """The timers that are enqueued, by the address of their struct hrtimer."""
+    """The enqueued timers, by the address of their struct hrtimer."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -60,7 +60,7 @@ class HrTimers:
     # -- clock bases ----------------------------------------------------------------------------------
 
     def _make_bases(self) -> None:
-        """The struct hrtimer_clock_base of each clock: hrtimer_cb_get_time(), inlined, calls through it."""
+        """Create each clock's struct hrtimer_clock_base, which inlined hrtimer_cb_get_time() uses."""
         k, memory, base = self._k, self._k.memory, self._base
         size = k.types.sizeof("hrtimer_clock_base")
         at = memory.map_direct(memory.alloc_frames(-(-4 * size // PAGE_SIZE)), 4 * size)
@@ -72,7 +72,7 @@ class HrTimers:
             self._bases[clock] = address
 
     def _offset(self, timer: int) -> int:
-        """What the timer's clock is ahead of the monotonic one, in nanoseconds."""
+        """How far the timer's clock is ahead of the monotonic one, in nanoseconds."""
         clock = self._k.memory.u32(self._k.memory.u64(timer + self._layout.base) + self._base.clockid)
         return self._k.timekeeping.real_offset if clock in {CLOCK_REALTIME, CLOCK_TAI} else 0
 
@@ -112,7 +112,7 @@ class HrTimers:
         return bool(self._k.memory.u8(timer + self._layout.state) & STATE_ENQUEUED)
 
     def active(self, timer: int) -> bool:
-        """hrtimer_active(): enqueued, or its function is running."""
+        """hrtimer_active(): True if it is enqueued or its function is running."""
         return self.enqueued(timer) or self._running == timer
 
     def start(self, timer: int, time: int, slack: int, mode: int) -> None:
@@ -131,7 +131,7 @@ class HrTimers:
         self._events[timer] = k.clock.at(max(when, k.clock.now), partial(self._expired, timer))
 
     def _dequeue(self, timer: int) -> bool:
-        """Take it off the queue; whether it was on it."""
+        """Remove the timer from the queue; True if it was enqueued."""
         if (event := self._events.pop(timer, None)) is not None:
             event.cancelled = True
         if not self.enqueued(timer):
@@ -167,7 +167,7 @@ class HrTimers:
         return int(self._dequeue(timer))
 
     def forward(self, timer: int, now: int, interval: int) -> int:
-        """hrtimer_forward(): move its expiry past ``now`` by whole intervals; how many."""
+        """hrtimer_forward(): move the expiry past ``now`` by whole intervals; returns their number."""
         behind = now - self.expires(timer)
         if behind < 0:
             return 0
@@ -183,7 +183,7 @@ class HrTimers:
         return overruns
 
     def sleep_until(self, when: int) -> bool:
-        """Sleep, in the state that was set, until ``when`` nanoseconds since boot; false if woken before."""
+        """Sleep in the current task state until ``when`` nanoseconds since boot; False if woken earlier."""
         k, task = self._k, self._k.sched.task()
         fired: list[bool] = []
 
@@ -215,7 +215,7 @@ def hrtimer_setup(k: Kernel, timer: Ptr, function: Ptr, clock: Int, mode: UInt) 
 
 @export(gpl=True)
 def destroy_hrtimer_on_stack(k: Kernel, timer: Ptr) -> None:
-    """void destroy_hrtimer_on_stack(struct hrtimer *): only debug objects care."""
+    """void destroy_hrtimer_on_stack(struct hrtimer *): only debug objects use it."""
     del k, timer
 
 
@@ -233,7 +233,7 @@ def hrtimer_try_to_cancel(k: Kernel, timer: Ptr) -> Int:
 
 @export(gpl=True)
 def hrtimer_cancel(k: Kernel, timer: Ptr) -> Int:
-    """``int hrtimer_cancel(struct hrtimer *)``: 1 if it was active. Its own function must not call it."""
+    """``int hrtimer_cancel(struct hrtimer *)``: 1 if it was active. The timer's function must not call it."""
     cancelled = k.hrtimers.try_cancel(timer)
     if cancelled < 0:
         soft_lockup(k)
@@ -278,9 +278,7 @@ def _sleep(k: Kernel, expires: int, mode: int, clock: int) -> int:
 
 @export(gpl=True)
 def schedule_hrtimeout_range_clock(k: Kernel, expires: Ptr, delta: ULong, mode: UInt, clock: Int) -> Int:
-    """``int schedule_hrtimeout_range_clock(ktime_t *expires, u64 delta, mode, clockid_t)``:
-    -EINTR if woken.
-    """
+    """``int schedule_hrtimeout_range_clock(ktime_t *, u64 delta, mode, clockid_t)``: -EINTR if woken."""
     del delta
     return _sleep(k, expires, mode, clock)
 

@@ -1,4 +1,4 @@
-"""Sleeping and spinning for a given time: kernel/time/sleep_timeout.c, arch/x86/lib/delay.c."""
+"""Sleeping and busy-waiting for a given time: kernel/time/sleep_timeout.c, arch/x86/lib/delay.c."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def delay(k: Kernel, ns: int) -> None:
-    """Spin for ``ns`` nanoseconds. Interrupts come meanwhile, if they are enabled."""
+    """Busy-wait for ``ns`` nanoseconds. Interrupts are taken meanwhile if they are enabled."""
     clock, until = k.clock, k.clock.now + ns
     if not k.sched.in_interrupt and k.cpu.interrupts_enabled():
         while (when := clock.next_event()) is not None and when <= until:
@@ -57,7 +57,7 @@ def msleep(k: Kernel, msecs: UInt) -> None:
 
 @export()
 def msleep_interruptible(k: Kernel, msecs: UInt) -> ULong:
-    """``unsigned long msleep_interruptible(unsigned int msecs)``: milliseconds left when a signal came."""
+    """``unsigned long msleep_interruptible(unsigned int msecs)``: the rest in ms if a signal came."""
     timeout, task = msecs_to_jiffies(k.clock.hz, msecs) + 1, k.sched.task()
     while timeout and not k.tasks.signal_pending(task):
         timeout = block(k, TASK_INTERRUPTIBLE, timeout)
@@ -77,5 +77,5 @@ def usleep_range_state(k: Kernel, least: ULong, most: ULong, state: UInt) -> Non
 
 @export("usleep_range")
 def usleep_range(k: Kernel, least: ULong, most: ULong) -> None:
-    """void usleep_range(unsigned long min, unsigned long max): until v5.18; inlined since."""
+    """void usleep_range(unsigned long min, unsigned long max): a function up to v5.18, inlined since."""
     usleep_range_state(k, least, most, TASK_UNINTERRUPTIBLE)

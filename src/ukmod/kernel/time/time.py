@@ -35,7 +35,7 @@ NS_TO_TIMESPEC64: Final = bytes.fromhex(
     "48ffc8"  # dec %rax
     "c3"  # 1: ret
 )
-"""ns_to_timespec64(). Machine code, as it returns its struct in two registers."""
+"""ns_to_timespec64() in machine code, since it returns its struct in two registers."""
 
 
 def load_timespec(k: Kernel, address: int) -> int:
@@ -53,8 +53,8 @@ def store_timespec(k: Kernel, address: int, ns: int) -> None:
 
 
 def civil_from_days(days: int) -> tuple[int, int, int]:
-    """The date that many days after 1970-01-01, in the proleptic Gregorian calendar: year, month, day."""
-    # Count in eras of 400 years that begin on a first of March, so that the leap day is a year's last.
+    """The date ``days`` days after 1970-01-01 in the proleptic Gregorian calendar: year, month, day."""
+    # Count in eras of 400 years that begin on 1 March, so that the leap day is the last day of a year.
     era, day = divmod(days + 719_468, 146_097)
     year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100
@@ -64,7 +64,7 @@ def civil_from_days(days: int) -> tuple[int, int, int]:
 
 
 def days_from_civil(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 to that date."""
+    """The number of days from 1970-01-01 to the given date."""
     year -= month <= 2
     era, year = divmod(year, 400)
     days = 365 * year + year // 4 - year // 100 + (153 * ((month + 9) % 12) + 2) // 5 + day
@@ -72,7 +72,7 @@ def days_from_civil(year: int, month: int, day: int) -> int:
 
 
 def msecs_to_jiffies(hz: int, msecs: int) -> int:
-    """Ticks that last at least ``msecs`` milliseconds."""
+    """The number of ticks that last at least ``msecs`` milliseconds."""
     if msecs & 0x8000_0000:
         return MAX_JIFFY_OFFSET
     return -(-msecs * hz // 1000)
@@ -114,7 +114,7 @@ def timespec64_to_jiffies(k: Kernel, value: Ptr) -> ULong:
 
 
 def _max_sec_in_jiffies(k: Kernel) -> int:
-    """MAX_SEC_IN_JIFFIES, up to which the kernel's scaled arithmetic does not overflow."""
+    """MAX_SEC_IN_JIFFIES, the limit up to which the kernel's scaled arithmetic does not overflow."""
     shift = 32 - k.clock.hz.bit_length()  # SEC_JIFFIE_SC: HZ then just fits into 32 bits
     halves = (MAX_JIFFY_OFFSET >> shift) * k.clock.tick * 2
     return (halves + NSEC_PER_SEC // 2) // NSEC_PER_SEC - 1
@@ -202,7 +202,7 @@ def ktime_divns(k: Kernel, time: S64, divisor: S64) -> S64:
 
 @export(gpl=True, native=True)
 def ktime_add_safe(k: Kernel, left: S64, right: S64) -> S64:
-    """ktime_t ktime_add_safe(const ktime_t lhs, const ktime_t rhs): KTIME_MAX if it overflows."""
+    """ktime_t ktime_add_safe(const ktime_t lhs, const ktime_t rhs): KTIME_MAX on overflow."""
     del k
     total = signed(left + right, 8)
     return total if total >= max(left, right, 0) else KTIME_MAX

@@ -1,4 +1,4 @@
-"""What time it is: kernel/time/timekeeping.c, and the tick counter that modules load from memory."""
+"""Clocks other than the monotonic one (kernel/time/timekeeping.c), and the jiffies variable."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 BOOT_TIME: Final = 1_704_067_200
-"""When the machine was switched on, in seconds since 1970: 2024-01-01 00:00:00 UTC, in every run."""
+"""When the machine boots, in seconds since 1970: 2024-01-01 00:00:00 UTC in every run."""
 JIFFIES_AT: Final = DATA_BASE - PAGE_SIZE
 TAI_OFFSET: Final = 0
-"""Seconds TAI is ahead of UTC. Nobody has told the kernel, as at boot."""
+"""Seconds that TAI is ahead of UTC: 0, as at boot, since user space does not set it."""
 _PATIENCE: Final = 16
-"""Loads of jiffies in a row, with no other clock read between, after which they count as a busy-wait loop."""
+"""This many consecutive loads of jiffies, with no other clock read between, are a busy-wait loop.
+"""
 
 # enum tk_offsets, include/linux/timekeeping.h
 _TK_OFFS_REAL, _TK_OFFS_BOOT, _TK_OFFS_TAI = 0, 1, 2
@@ -41,9 +42,9 @@ class Timekeeping:
         kernel.symbols.add_native("ns_to_timespec64", NS_TO_TIMESPEC64)
 
     def _load_jiffies(self, offset: int, size: int) -> int:
-        """What guest code loads from the page at JIFFIES_AT. Time passes, so that waiting loops end.
+        """The value that guest code loads from the page at JIFFIES_AT; time passes, so that wait loops end.
 
-        A loop that does nothing but look at jiffies is let go faster and faster, up to a tick a round.
+        In a loop that does nothing but read jiffies, time passes faster and faster, up to a tick per round.
         """
         clock = self._k.clock
         self._loads = self._loads + 1 if clock.now == self._last_load else 0
@@ -62,7 +63,7 @@ class Timekeeping:
         return clock.read() // clock.tick * clock.tick
 
     def offset(self, which: int) -> int:
-        """What to add to the monotonic clock for an enum tk_offsets, in nanoseconds."""
+        """The offset of an enum tk_offsets clock from the monotonic one, in nanoseconds."""
         if which == _TK_OFFS_REAL:
             return self.real_offset
         return self.real_offset + TAI_OFFSET * NSEC_PER_SEC if which == _TK_OFFS_TAI else 0
@@ -76,7 +77,7 @@ def ktime_get(k: Kernel) -> S64:
 
 @export("ktime_get_boot_fast_ns", gpl=True)
 def ktime_get_boot_fast_ns(k: Kernel) -> ULong:
-    """``u64 ktime_get_boot_fast_ns(void)``: the machine is never suspended."""
+    """``u64 ktime_get_boot_fast_ns(void)``: equals the monotonic clock, as the machine is never suspended."""
     return k.clock.read()
 
 
@@ -149,7 +150,7 @@ def ktime_get_coarse_real_ts64(k: Kernel, ts: Ptr) -> None:
 
 @export(gpl=True)
 def getboottime64(k: Kernel, ts: Ptr) -> None:
-    """void getboottime64(struct timespec64 *): CLOCK_REALTIME when the machine was started."""
+    """void getboottime64(struct timespec64 *): CLOCK_REALTIME at boot."""
     store_timespec(k, ts, k.timekeeping.real_offset)
 
 
@@ -161,7 +162,7 @@ def get_jiffies_64(k: Kernel) -> ULong:
 
 
 def _round(k: Kernel, j: int, *, up: bool) -> int:
-    """round_jiffies_common() on CPU 0: a full second, so that timers that do not care fire together."""
+    """round_jiffies_common() on CPU 0: round to a full second, so that imprecise timers fire together."""
     hz = k.clock.hz
     rest = j % hz
     rounded = j - rest if rest < hz // 4 and not up else j - rest + hz

@@ -1,8 +1,8 @@
 """Timers that count in jiffies: kernel/time/timer.c.
 
-``timer_pending()`` is inlined into modules and looks at ``entry.pprev``, so that field is the truth. Timers
-fire in softirq context at the tick they were set for: the kernel's timer wheel may be late by some ticks, the
-later the further off the timer is, which no code may count on.
+``timer_pending()`` is inlined into modules and reads ``entry.pprev``, so that field is authoritative. Timers
+fire in softirq context, exactly at the tick they were set for. The kernel's timer wheel may be some ticks
+late, more so for distant timers; no code may rely on that.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ PREEMPT_LEAK: Final = Site("kernel/time/timer.c", 1707, "call_timer_fn")
 
 
 def time_before(a: int, b: int) -> bool:
-    """time_before(): tick ``a`` is earlier than ``b``, the counter's wrap-around considered."""
+    """time_before(): True if tick ``a`` is earlier than ``b``, allowing for wrap-around."""
     return bool((a - b) & _SIGN)
 
 
 class Timers:
-    """The timers that are pending, by the address of their struct timer_list."""
+    """The pending timers, by the address of their struct timer_list."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "timer_list")
         self._events: dict[int, Event] = {}
         self._running = 0
-        """The timer whose function is being called; 0 if none is."""
+        """The timer whose function is running, or 0."""
 
     def init(self, timer: int, function: int, flags: int) -> None:
         """timer_setup()."""
@@ -59,13 +59,13 @@ class Timers:
         return self._k.memory.u64(timer + self._layout.expires)
 
     def function(self, timer: int) -> int:
-        """``timer->function``; 0 if it was shut down."""
+        """``timer->function``; 0 after a shutdown."""
         return self._k.memory.u64(timer + self._layout.function)
 
     def mod(self, timer: int, expires: int, *, only_pending: bool = False, reduce: bool = False) -> int:
-        """__mod_timer(): set the timer to ``expires`` jiffies; 1 if it was pending, else 0.
+        """__mod_timer(): set the timer to ``expires`` jiffies; returns 1 if it was pending, else 0.
 
-        only_pending: leave one that is not pending alone. reduce: never make a pending one later.
+        only_pending: ignore a timer that is not pending. reduce: never postpone a pending timer.
         """
         if not self.function(timer):
             return 0
@@ -87,7 +87,7 @@ class Timers:
         self.mod(timer, self.expires(timer))
 
     def delete(self, timer: int, *, shutdown: bool = False) -> int:
-        """timer_delete(), timer_shutdown(): 1 if it was pending."""
+        """timer_delete(), timer_shutdown(): returns 1 if it was pending."""
         was_pending = self.pending(timer)
         if was_pending:
             self._detach(timer)
@@ -96,9 +96,9 @@ class Timers:
         return int(was_pending)
 
     def delete_sync(self, timer: int, *, shutdown: bool = False) -> int:
-        """timer_delete_sync(): delete it and wait for its function.
+        """timer_delete_sync(): delete the timer and wait for its function to end.
 
-        On one CPU that can only be running if it is what called this; then the kernel waits for ever.
+        On one CPU the function can be running only if it is the caller; the kernel then waits for ever.
         """
         if self._running == timer:
             soft_lockup(self._k)
@@ -110,7 +110,7 @@ class Timers:
 
     def _enqueue(self, timer: int) -> None:
         k = self._k
-        # Nobody follows pprev; that it is not NULL is what timer_pending() asks.
+        # No code follows pprev; timer_pending() only checks that it is not NULL.
         k.memory.set_u64(timer + self._layout["entry.pprev"], timer + self._layout["entry.next"])
         when = k.clock.time_of(self.expires(timer))
         self._events[timer] = k.clock.at(when, partial(self._expired, timer))
@@ -207,7 +207,7 @@ def timer_delete_sync(k: Kernel, timer: Ptr) -> Int:
 
 @export("timer_shutdown", gpl=True)
 def timer_shutdown(k: Kernel, timer: Ptr) -> Int:
-    """``int timer_shutdown(struct timer_list *)``: delete it and refuse to start it again."""
+    """``int timer_shutdown(struct timer_list *)``: delete it; it cannot be started again."""
     return k.timers.delete(timer, shutdown=True)
 
 
