@@ -1,1 +1,1 @@
-"""Tasks take turns, and wait for each other (Linux: kernel/sched/)."""
+"""The scheduler and everything tasks wait on (Linux: kernel/sched/)."""

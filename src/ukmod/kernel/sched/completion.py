@@ -1,7 +1,7 @@
 """Completions: kernel/sched/completion.c.
 
-``struct completion`` is in guest memory and its ``done`` is the truth, for init_completion() and
-reinit_completion() are inlined into modules. Who waits, no inlined code asks: that is kept here.
+``struct completion`` is in guest memory and its ``done`` is authoritative, since init_completion() and
+reinit_completion() are inlined into modules. The waiters are kept here, as no inlined code needs them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 _ALL: Final = 0xFFFF_FFFF
-"""``done`` after complete_all(): UINT_MAX, which no waiter uses up."""
+"""``done`` after complete_all(): UINT_MAX, which waiters do not decrement."""
 
 
 class Completion:
-    """A completion of the kernel's own, for code in Python."""
+    """A completion for kernel code written in Python."""
 
     __slots__ = ("_waiters", "done")
 
@@ -41,12 +41,12 @@ class Completion:
         self._waiters = Waiters(kernel)
 
     def complete(self) -> None:
-        """complete(): let one waiter go on."""
+        """complete(): let one waiter proceed."""
         self.done += 1
         self._waiters.wake_all()
 
     def wait(self, state: int = TASK_UNINTERRUPTIBLE, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
-        """Wait in ``state``, ``timeout`` jiffies at most; what ``Waiters.wait_event`` returns."""
+        """Wait in ``state`` for at most ``timeout`` jiffies; returns the result of ``Waiters.wait_event``."""
         left = self._waiters.wait_event(lambda: self.done > 0, state, timeout)
         if left > 0:
             self.done -= 1
@@ -54,7 +54,7 @@ class Completion:
 
 
 class Completions:
-    """Which tasks wait for which struct completion."""
+    """The tasks that wait for each struct completion."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -70,7 +70,7 @@ class Completions:
         self._k.memory.set_u32(address + self._layout.done, value)
 
     def wake_one(self, address: int) -> None:
-        """swake_up_locked(): take the first waiter off the queue and wake it."""
+        """swake_up_locked(): remove the first waiter from the queue and wake it."""
         if waiters := self._waiters.get(address):
             self._k.sched.wake(waiters.popleft())
 
@@ -80,7 +80,7 @@ class Completions:
             self.wake_one(address)
 
     def wait(self, address: int, timeout: int, state: int) -> int:
-        """wait_for_common(): jiffies left (at least 1), 0 after a timeout, or -ERESTARTSYS."""
+        """wait_for_common(): the jiffies left (at least 1), 0 on timeout, or -ERESTARTSYS."""
         cond_resched(self._k)  # might_sleep()
         if not self.done(address):
             timeout = self._sleep(address, timeout, state)
@@ -185,5 +185,5 @@ def try_wait_for_completion(k: Kernel, x: Ptr) -> Bool:
 
 @export()
 def completion_done(k: Kernel, x: Ptr) -> Bool:
-    """``bool completion_done(struct completion *x)``: false if there are waiters."""
+    """``bool completion_done(struct completion *x)``: false if it is not done and tasks may be waiting."""
     return k.completions.done(x) != 0

@@ -1,8 +1,8 @@
-"""Tasks and the scheduler: kernel/sched/core.c, on one CPU and in virtual time.
+"""Tasks and the scheduler: kernel/sched/core.c, for one CPU and in virtual time.
 
-A task is a greenlet. The guest code it runs and the Python functions that code calls share its stack, so a
-kernel function sleeps by calling ``schedule``, as in C. Which task runs next depends on nothing but what
-happened before (and on the seed, if one is given): the same input gives the same run.
+A task is a greenlet. Guest code and the Python functions it calls share the greenlet's stack, so a kernel
+function sleeps by calling ``schedule``, as in C. Scheduling is deterministic: equal input, and an equal seed
+if one is given, produces an equal run.
 """
 
 from __future__ import annotations
@@ -42,20 +42,21 @@ TASK_IDLE: Final = TASK_UNINTERRUPTIBLE | TASK_NOLOAD
 MAX_SCHEDULE_TIMEOUT: Final = (1 << 63) - 1
 PF_KTHREAD: Final = 0x0020_0000
 ERESTARTSYS: Final = 512
-"""Not an errno that user space sees: the call is to be restarted, include/linux/errno.h."""
+"""Not an errno visible to user space: the system call is to be restarted, include/linux/errno.h."""
 
 SWITCH_COST_NS = 1_000
-"""What a context switch takes. It keeps tasks that only yield to one another from stopping the clock."""
+"""The time a context switch takes, so that tasks that only yield to one another do not stop the clock."""
 POLLS = 1_000
-"""Calls of schedule() after which a task that is alone and does not sleep is taken to poll."""
+"""After this many calls of schedule(), the only runnable task is considered to be polling."""
 SLICE_CALLS = 10_000
-"""Kernel calls after which a task that never sleeps is made to let time pass and others run."""
+"""After this many kernel calls, a task that never sleeps must let time pass and other tasks run.
+"""
 SLICE_NS = 100_000_000
-"""The time such a slice is taken to have lasted."""
+"""The virtual duration of such a slice."""
 
 
 class TaskExitError(BaseException):
-    """Unwinds a task's stack: do_exit() was called, or the task was killed by an oops."""
+    """Unwinds a task's stack after do_exit(), or when an oops kills the task."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -63,12 +64,12 @@ class TaskExitError(BaseException):
 
 
 class Task:
-    """A struct task_struct, half of it in guest memory (see kernel/task.py) and half here."""
+    """A struct task_struct: one half is in guest memory (see kernel/task.py), the other is here."""
 
     def __init__(self, pid: int, address: int, stack: int, stack_size: int, entry: Callable[[], int]) -> None:
         self.pid = pid
         self.address = address
-        """Of its task_struct."""
+        """The address of its task_struct."""
         self.stack = stack
         self.stack_size = stack_size
         self.entry = entry
@@ -80,33 +81,34 @@ class Task:
         self.exit_code = 0
         self.parent: Task | None = None
         self.owner = ""
-        """The module whose code the task runs, for reports; empty for the kernel's own."""
+        """The module whose code the task runs, for reports; empty for the kernel's own tasks."""
         self.is_kthread = False
         self.kthread: Kthread | None = None
         """Its struct kthread, which lives as long as its task_struct."""
         self.on_exit: list[Callable[[Task], None]] = []
         self.on_sleep: Callable[[], None] | None = None
-        """Called when the task is about to sleep: a workqueue's pool puts another worker in its place."""
+        """Called before the task sleeps; a worker pool then starts another worker."""
         self.slices = 0
-        """Time slices used up since the task last slept, or gave others the chance to run."""
+        """The number of time slices used since the task last slept or yielded."""
         self.awake = 0
-        """Time slices used up since it last slept."""
+        """The number of time slices used since the task last slept."""
         self.greenlet: greenlet | None = None
         self.rest: Callable[[], int] | None = None
-        """What is left to do of the kernel function that it sleeps in, as a restart_block says it;
-        None if that is more than a value can say."""
+        """The rest of the kernel function in which it sleeps, as in a restart_block; None if it is not a
+        value.
+        """
 
     def __repr__(self) -> str:
         return f"<Task {self.pid}>"
 
     @property
     def stack_top(self) -> int:
-        """The stack pointer that it begins with."""
+        """The initial stack pointer."""
         return self.stack + self.stack_size - 64
 
 
 class Scheduler:
-    """The run queue."""
+    """The scheduler: the run queue and the current task."""
 
     def __init__(self, kernel: Kernel, clock: Clock) -> None:
         self._k = kernel
@@ -117,21 +119,22 @@ class Scheduler:
         self._hub = getcurrent()
         self.in_interrupt = False
         self._polls = 0
-        """How often in a row a task has called schedule() while it was the only one to run."""
+        """The number of consecutive calls of schedule() made while no other task was runnable."""
         self._woken = False
-        """The current task has woken another, which has slept and so may run before it."""
+        """The current task has woken another one, which has slept and may therefore preempt it."""
         self._since = 0
         """When the current task was switched to, in nanoseconds."""
 
     def seed(self, seed: int | None) -> None:
-        """Pick among the runnable tasks at random, reproducibly; or, without a seed, in turn."""
+        """Pick runnable tasks at random, but reproducibly; without a seed, in turn."""
         self._random = random.Random(seed) if seed is not None else None  # noqa: S311 - not a secret
 
     # -- running --------------------------------------------------------------------------------------
 
     def run(self, until: Callable[[], bool], deadline: int | None = None) -> bool:
-        """Run tasks and events until ``until()`` holds, or ``deadline`` (nanoseconds) has come, or nothing
-        can ever happen again. Returns ``until()``.
+        """Run tasks and events until ``until()`` holds; returns its last result.
+
+        It also stops at ``deadline`` (nanoseconds), or when no task is runnable and no event is queued.
         """
         self._k.crash.check()
         self._hub = getcurrent()
@@ -153,12 +156,12 @@ class Scheduler:
         return True
 
     def _due_now(self) -> bool:
-        """Is there anything left to do at this very moment?"""
+        """True if a task is runnable or an event is due at this moment."""
         when = self.clock.next_event()
         return bool(self._queue) or (when is not None and when <= self.clock.now)
 
     def fire_due(self) -> None:
-        """Take the interrupts that are due: run the actions of the clock's events."""
+        """Take the due interrupts: run the actions of the clock's due events."""
         while event := self.clock.due():
             self._k.interrupt(event.action)
 
@@ -185,8 +188,8 @@ class Scheduler:
             task.greenlet.switch()
         finally:
             self.current = None
-            # Whoever comes next begins, or returns from schedule(), with interrupts enabled, and so does an
-            # interrupt find them: raw_spin_rq_unlock_irq(), the idle loop.
+            # The next task, and any interrupt, must find interrupts enabled: raw_spin_rq_unlock_irq(), the
+            # idle loop.
             cpu.enable_interrupts()
 
     def _body(self) -> None:
@@ -202,7 +205,7 @@ class Scheduler:
         self._k.tasks.release(task)
 
     def _until_exit(self, work: Callable[[], int]) -> int:
-        """Have the current task do ``work``; its result, or the exit code it ends the task with."""
+        """Run ``work`` in the current task; returns its result, or the exit code if the task was ended."""
         try:
             return work()
         except TaskExitError as done:
@@ -215,7 +218,7 @@ class Scheduler:
         return 0
 
     def _oops(self, fault: Fault) -> int:
-        """A bad pointer in a kernel function that no guest code called, such as the module loader."""
+        """Report a bad pointer in a kernel function that no guest code called, such as the module loader."""
         try:
             self._k.cpu.on_fault(fault, 0)
         except TaskExitError as done:
@@ -230,16 +233,16 @@ class Scheduler:
     # -- for kernel functions -------------------------------------------------------------------------
 
     def task(self) -> Task:
-        """The current task; in an interrupt that came while none ran, the idle task.
+        """The current task; in an interrupt that came while no task ran, the idle task.
 
-        Raises MachineError outside of any, which no kernel function may be.
+        Raises MachineError outside of both, where no kernel function may run.
         """
         return self._k.idle if self.current is None and self.in_interrupt else self._running()
 
     def schedule(self, *, rest: Callable[[], int] | None = None) -> None:
-        """schedule(): give up the CPU, for good unless the state is TASK_RUNNING or a signal is pending.
+        """schedule(): yield the CPU, or sleep if the state is not TASK_RUNNING and no signal is pending.
 
-        ``rest`` is what the caller does afterwards until it returns to guest code, or ends the task.
+        ``rest`` is the rest of the caller after this call, up to its return to guest code or the task's end.
         """
         if self.in_interrupt or self._k.percpu.preempt_count() > 0:
             self._k.crash.scheduling_while_atomic()
@@ -260,8 +263,9 @@ class Scheduler:
         self._leave(task)
 
     def _yielded(self) -> None:
-        """A task gives way though nobody else wants the CPU: it polls. When it has done so for long, the time
-        until something can happen passes in ticks, or it would be polling for minutes of the host's time.
+        """Handle a task that yields although no other task is runnable: it is polling.
+
+        After many such calls time passes in whole ticks; otherwise the host would poll for minutes.
         """
         self._polls = 0 if self._queue else self._polls + 1
         if self._polls > POLLS:
@@ -273,7 +277,7 @@ class Scheduler:
         self._hub.switch()
 
     def preempt(self) -> None:
-        """Let others run; the task stays runnable whatever its state, as preempted tasks do."""
+        """Let other tasks run; as in the kernel, the preempted task stays runnable in any state."""
         task = self._running()
         self._enqueue(task)
         self._leave(task)
@@ -284,7 +288,7 @@ class Scheduler:
             self._queue.append(task)
 
     def wake(self, task: Task, states: int = TASK_NORMAL) -> bool:
-        """try_to_wake_up(): make ``task`` runnable if its state is one of ``states``; true if it was."""
+        """try_to_wake_up(): make ``task`` runnable if its state is one of ``states``; True if it was."""
         if task.exited or not self._k.tasks.state(task) & states:
             return False
         self._k.tasks.set_state(task, TASK_RUNNING)
@@ -298,10 +302,10 @@ class Scheduler:
         self._enqueue(task)
 
     def schedule_timeout(self, timeout: int, *, rest: Callable[[int], int] | None = None) -> int:
-        """Sleep at most ``timeout`` jiffies, in the state that was set before; jiffies that were left.
+        """Sleep for at most ``timeout`` jiffies in the current task state; returns the jiffies left.
 
-        What is no timeout, a negative one or one that would be in C, is complained of and not slept.
-        ``rest`` is what the caller does afterwards, with the jiffies that were left: see ``schedule``.
+        A value that is negative as a C long is reported and does not sleep. ``rest`` is the rest of the
+        caller, called with the jiffies left: see ``schedule``.
         """
         if not 0 <= timeout <= MAX_SCHEDULE_TIMEOUT:
             self._k.printk(f"schedule_timeout: wrong timeout value {timeout & (1 << 64) - 1:x}\n", level=3)
@@ -325,7 +329,7 @@ class Scheduler:
         return rest(max(0, expires - self.clock.jiffies))
 
     def sleep(self, duration: int) -> None:
-        """Do nothing for ``duration`` nanoseconds, whatever happens."""
+        """Sleep uninterruptibly for ``duration`` nanoseconds."""
         task = self.task()
         self._k.tasks.set_state(task, TASK_UNINTERRUPTIBLE)
         self.clock.at(self.clock.now + duration, partial(self._timed_out, task))
@@ -335,15 +339,15 @@ class Scheduler:
         self.wake(task)
 
     def need_resched(self) -> bool:
-        """need_resched(): a task wants the CPU that was just woken, or any task after a tick."""
+        """need_resched(): another task is runnable, and was just woken or has waited for a tick."""
         return bool(self._queue) and (self._woken or self.clock.now - self._since >= self.clock.tick)
 
     def runnable(self) -> bool:
-        """Does any task besides the current one want the CPU?"""
+        """True if a task other than the current one is runnable."""
         return bool(self._queue)
 
     def kill_all(self) -> None:
-        """Unwind every task's stack, when the machine is taken down."""
+        """Unwind the stack of every task when the machine is shut down."""
         for task in self._k.tasks.all():
             if task.greenlet is not None and not task.greenlet.dead:
                 self.current = task
@@ -352,13 +356,13 @@ class Scheduler:
 
 
 def block(k: Kernel, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
-    """Set the current task's state and sleep; jiffies left of ``timeout``."""
+    """Set the current task's state and sleep; returns the jiffies left of ``timeout``."""
     k.tasks.set_state(k.sched.task(), state)
     return k.sched.schedule_timeout(timeout)
 
 
 class Waiters:
-    """A wait queue of kernel code that is written in Python: wait_event() and wake_up_all()."""
+    """A wait queue for kernel code written in Python: wait_event() and wake_up_all()."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -390,7 +394,7 @@ class Waiters:
         return timeout
 
     def wake_all(self) -> None:
-        """Wake whoever waits, to look at its condition again."""
+        """Wake all waiters, so that they check their conditions again."""
         for task in self._tasks:
             self._k.sched.wake(task, TASK_NORMAL | TASK_WAKEKILL)
 
@@ -447,7 +451,7 @@ def cond_resched(k: Kernel) -> Int:
     """``int __cond_resched(void)``: 1 if another task ran."""
     if k.percpu.preempt_count():
         return 0
-    k.sched.task().slices = 0  # here the watchdog's own thread gets its turn
+    k.sched.task().slices = 0  # the watchdog's own thread runs here
     if not k.sched.need_resched():
         return 0
     k.sched.preempt()

@@ -1,4 +1,4 @@
-"""Atomic context: include/linux/preempt.h, and what the kernel says of those who sleep in it."""
+"""Atomic context (include/linux/preempt.h), and the kernel's reports of tasks that sleep in it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SIGKILL: Final = 9
 
 
 def who(k: Kernel) -> tuple[str, int]:
-    """The current task's name and pid; the idle task's if there is none."""
+    """The name and pid of the current task, or of the idle task if there is none."""
     task = k.sched.current or k.idle
     return k.tasks.comm(task), task.pid
 
 
 def lockup(k: Kernel, text: str) -> NoReturn:
-    """Report that the current task will spin for ever, and end it, as the machine could not go on."""
+    """Report that the current task will spin for ever, and end it so that the machine can continue."""
     k.printk(text, level=0)
     k.crash.dump_stack()
     if k.sched.current is None or k.sched.in_interrupt:

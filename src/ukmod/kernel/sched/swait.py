@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SwaitQueues:
-    """The layout of struct swait_queue_head and swait_queue."""
+    """The layout of struct swait_queue_head and swait_queue, and operations on them."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -32,7 +32,7 @@ class SwaitQueues:
         k.tasks.set_state(task, state)
 
     def wake_one(self, queue: int) -> bool:
-        """swake_up_one(): take the first waiter off and wake it; false if there is none."""
+        """swake_up_one(): remove the first waiter and wake it; False if there is none."""
         k, memory, head = self._k, self._k.memory, queue + self.queue.task_list
         if list_empty(memory, head):
             return False

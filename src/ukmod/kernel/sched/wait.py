@@ -1,10 +1,10 @@
 """Wait queues: kernel/sched/wait.c.
 
-A queue and its entries are in guest memory, for ``wait_event()`` and ``waitqueue_active()`` are inlined into
-modules. No task is switched from but in ``schedule``, so the queue's spinlock, which the kernel takes around
-each change, need not be taken.
+A queue and its entries are in guest memory, as ``wait_event()`` and ``waitqueue_active()`` are inlined into
+modules. The kernel takes the queue's spinlock around each change. That is not needed here, because tasks are
+switched only in ``schedule``.
 
-Kernel code in Python that has to wait for something uses ``sched.Waiters``.
+Kernel code written in Python waits with ``sched.Waiters``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _POLLHUP_POLLFREE: Final = 0x4010
 
 
 class WaitQueues:
-    """The layout of struct wait_queue_head and wait_queue_entry, and the walk along a queue."""
+    """The layout of struct wait_queue_head and wait_queue_entry, and operations on queues."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -47,7 +47,7 @@ class WaitQueues:
         self.waiter = Layout(kernel.types, "wait_queue_entry")
 
     def insert(self, queue: int, waiter: int, *, first: bool = False) -> None:
-        """Add an entry; at the head of the queue but behind those with priority, or at its tail."""
+        """Add an entry at the tail of the queue, or (``first``) at its head but after priority entries."""
         memory = self._k.memory
         if not first:
             list_add_tail(memory, waiter + self.waiter.entry, queue + self.queue.head)
@@ -65,7 +65,7 @@ class WaitQueues:
         list_del_init(self._k.memory, waiter + self.waiter.entry)
 
     def queued(self, waiter: int) -> bool:
-        """Tell whether the entry is on a queue."""
+        """True if the entry is on a queue."""
         return not list_empty(self._k.memory, waiter + self.waiter.entry)
 
     def set_exclusive(self, waiter: int, *, to: bool, also: int = 0) -> None:
@@ -75,9 +75,9 @@ class WaitQueues:
         self._k.memory.set_u32(at, flags | also | (WQ_FLAG_EXCLUSIVE if to else 0))
 
     def wake(self, queue: int, mode: int, nr_exclusive: int, flags: int = 0, key: int = 0) -> int:
-        """__wake_up_common(): call the entries' functions; how many exclusive ones were woken.
+        """__wake_up_common(): call the entries' functions; returns the number of exclusive ones woken.
 
-        nr_exclusive: stop after that many exclusive ones; 0 wakes all.
+        nr_exclusive: stop after waking that many exclusive entries; 0 wakes all.
         """
         k, left = self._k, nr_exclusive
         for waiter in self._waiters(queue):
@@ -157,7 +157,7 @@ def prepare_to_wait(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> None:
 
 @export()
 def prepare_to_wait_exclusive(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Bool:
-    """``bool prepare_to_wait_exclusive(wq_head, wq_entry, int state)``: true if it is the queue's first."""
+    """``bool prepare_to_wait_exclusive(wq_head, wq_entry, int state)``: true if the queue was empty."""
     first = False
     k.waitqueues.set_exclusive(waiter, to=True)
     if not k.waitqueues.queued(waiter):
@@ -182,7 +182,7 @@ def prepare_to_wait_event(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Lon
 
 
 def _do_wait(k: Kernel, queue: int, waiter: int, unlock: str, lock: str) -> int:
-    """Wait once, with the queue's lock held by the caller."""
+    """Wait once; the caller holds the queue's lock."""
     task = k.sched.task()
     if not k.waitqueues.queued(waiter):
         k.waitqueues.insert(queue, waiter)
@@ -197,13 +197,13 @@ def _do_wait(k: Kernel, queue: int, waiter: int, unlock: str, lock: str) -> int:
 
 @export()
 def do_wait_intr(k: Kernel, queue: Ptr, waiter: Ptr) -> Int:
-    """``int do_wait_intr(wait_queue_head_t *, wait_queue_entry_t *)``: called and left with its lock held."""
+    """``int do_wait_intr(wait_queue_head_t *, wait_queue_entry_t *)``: the lock is held before and after."""
     return _do_wait(k, queue, waiter, "_raw_spin_unlock", "_raw_spin_lock")
 
 
 @export()
 def do_wait_intr_irq(k: Kernel, queue: Ptr, waiter: Ptr) -> Int:
-    """``int do_wait_intr_irq(wait_queue_head_t *, wait_queue_entry_t *)``: the same, with interrupts off."""
+    """``int do_wait_intr_irq(wait_queue_head_t *, wait_queue_entry_t *)``: likewise, interrupts disabled."""
     return _do_wait(k, queue, waiter, "_raw_spin_unlock_irq", "_raw_spin_lock_irq")
 
 

@@ -1,7 +1,7 @@
 """Waiting for a bit or a variable: kernel/sched/wait_bit.c.
 
-The queues are in guest memory, one per address asked for: ``wait_var_event()`` is inlined into modules and
-puts its entry there. The waits for a bit are all functions, so who waits for one is kept here.
+The queues are in guest memory, in a table hashed by address, since ``wait_var_event()`` is inlined into
+modules and adds its entry there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEY_BIT_VARIABLE = -1
 
 
 class WaitBits:
-    """The table of wait queues that bits and variables share."""
+    """The hashed table of wait queues that bits and variables share."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -33,14 +33,14 @@ class WaitBits:
         self._table = 0
 
     def queue(self, word: int, bit: int) -> int:
-        """bit_waitqueue(): the queue of a bit, which it may share with others."""
+        """bit_waitqueue(): the queue of a bit; other bits may share it."""
         k, size = self._k, self._k.types.sizeof("wait_queue_head")
         if not self._table:
             pages = -(-WAIT_TABLE_SIZE * size // PAGE_SIZE)
             self._table = k.memory.map_direct(k.memory.alloc_frames(pages), pages * PAGE_SIZE)
             for index in range(WAIT_TABLE_SIZE):
                 init_list_head(k.memory, self._table + index * size + k.waitqueues.queue.head)
-        # As hash_64() of include/linux/hash.h does.
+        # The hash is hash_64() of include/linux/hash.h.
         value = ((word << 6 | bit) * 0x61C8_8646_80B5_83EB) & ((1 << 64) - 1)
         return self._table + (value >> 56) * size
 
@@ -58,7 +58,7 @@ class WaitBits:
         memory.set_u8(at, memory.u8(at) | 1 << bit % 8)
 
     def wake(self, queue: int, word: int, bit: int) -> None:
-        """__wake_up_bit(): the key lies on the current stack while the waiters' functions look at it."""
+        """__wake_up_bit(): the key is on the current stack while the waiters' wake functions read it."""
         k = self._k
         key = (k.cpu.sp - k.types.sizeof("wait_bit_key")) & ~15
         k.memory.set_u64(key + self.key.flags, word)
@@ -160,7 +160,7 @@ def _wait(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
 
 
 def _wait_lock(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
-    """__wait_on_bit_lock(): and then set it. Who waits is woken one by one, in the order they came."""
+    """__wait_on_bit_lock(): wait, then set the bit. Waiters are woken one at a time, in order of arrival."""
     bits = k.wait_bits
     waiter, key = entry + bits.entry.wq_entry, entry + bits.entry.key
     result = 0
@@ -189,7 +189,7 @@ def wait_on_bit_lock_in(k: Kernel, queue: Ptr, entry: Ptr, action: Ptr, mode: UI
 
 
 def _out_of_line(k: Kernel, word: int, bit: int, action: int, mode: int, timeout: int, *, lock: bool) -> int:
-    """Wait with an entry on the current stack, as the kernel's function has it in its frame."""
+    """Wait with an entry on the current stack, where the kernel's function has it too."""
     bits, sp = k.wait_bits, k.cpu.sp
     entry = k.cpu.sp = (sp - k.types.sizeof("wait_bit_queue_entry")) & ~15
     try:
@@ -230,7 +230,7 @@ def bit_wait(k: Kernel, key: Ptr, mode: Int) -> Int:
 
 @export("bit_wait_timeout", "bit_wait_io_timeout", gpl=True)
 def bit_wait_timeout(k: Kernel, key: Ptr, mode: Int) -> Long:
-    """``int bit_wait_timeout(struct wait_bit_key *, int mode)``: -EAGAIN once its time is over."""
+    """``int bit_wait_timeout(struct wait_bit_key *, int mode)``: -EAGAIN after the timeout."""
     left = (k.memory.u64(key + k.wait_bits.key.timeout) - k.clock.jiffies) & ((1 << 64) - 1)
     if not left or left >> 63:
         return -EAGAIN

@@ -1,4 +1,4 @@
-"""What modules call of kernel/workqueue.c."""
+"""The functions of kernel/workqueue.c that modules call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WORK_BUSY_PENDING: Final = 1 << 0
 WORK_BUSY_RUNNING: Final = 1 << 1
 WORK_STRUCT_NO_POOL: Final = 0xFFFF_FFFE_0000_0000
-"""``work->data`` of a work that was never queued, as INIT_WORK() would write it (v6.1)."""
+"""``work->data`` of a work item that was never queued, as INIT_WORK() writes it (v6.1)."""
 
 WRONG_FUNCTION: Final = Site("kernel/workqueue.c", 1657, "__queue_delayed_work")
 TIMER_PENDING: Final = Site("kernel/workqueue.c", 1658, "__queue_delayed_work")
@@ -52,7 +52,7 @@ class DelayedWork:
         return self.k.workqueues.at(self.k.memory.u64(self._at("wq")))
 
     def start(self, wq: Workqueue, delay: int) -> None:
-        """__queue_delayed_work(): queue what the caller has marked as pending in ``delay`` jiffies."""
+        """__queue_delayed_work(): queue work that the caller has marked pending, in ``delay`` jiffies."""
         k, timer, work = self.k, self.timer, self.work
         if not k.symbols.is_function(k.timers.function(timer), "delayed_work_timer_fn"):
             warn_once(k, WRONG_FUNCTION)
@@ -65,7 +65,7 @@ class DelayedWork:
         k.timers.mod(timer, k.clock.jiffies + delay)
 
     def grab(self) -> int:
-        """try_to_grab_pending(work, is_dwork = true): off its timer, too."""
+        """try_to_grab_pending(work, is_dwork = true): also stops its timer."""
         return 1 if self.k.timers.delete(self.timer) else self.k.workqueues.grab(self.work)
 
 
@@ -97,19 +97,19 @@ def workqueue_congested(k: Kernel, cpu: Int, wq: Ptr) -> Bool:
 
 @export("__init_work", gpl=True)
 def init_work(k: Kernel, work: Ptr, on_stack: Int) -> None:
-    """void __init_work(struct work_struct *, int onstack): only debug objects care."""
+    """void __init_work(struct work_struct *, int onstack): only debug objects use it."""
     del k, work, on_stack
 
 
 @export("destroy_work_on_stack", "destroy_delayed_work_on_stack", gpl=True)
 def destroy_work_on_stack(k: Kernel, work: Ptr) -> None:
-    """void destroy_work_on_stack(struct work_struct *): only debug objects care."""
+    """void destroy_work_on_stack(struct work_struct *): only debug objects use it."""
     del k, work
 
 
 @export()
 def queue_work_on(k: Kernel, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
-    """``bool queue_work_on(int cpu, wq, struct work_struct *)``: false if it was queued already."""
+    """``bool queue_work_on(int cpu, wq, struct work_struct *)``: false if it was already pending."""
     del cpu
     item = GuestWork(k, work)
     if item.test_and_set_pending():
@@ -126,7 +126,7 @@ def queue_work_node(k: Kernel, node: Int, wq: Ptr, work: Ptr) -> Bool:
 
 @export()
 def delayed_work_timer_fn(k: Kernel, timer: Ptr) -> None:
-    """void delayed_work_timer_fn(struct timer_list *): a delayed work's timer has fired."""
+    """void delayed_work_timer_fn(struct timer_list *): queue the work whose timer has fired."""
     dwork = DelayedWork(k, timer - k.types.offset("delayed_work", "timer"))
     k.workqueues.insert(dwork.wq, dwork.work)
 
@@ -200,7 +200,7 @@ def flush_delayed_work(k: Kernel, dwork: Ptr) -> Bool:
 
 @export("__flush_workqueue", "flush_workqueue")
 def flush_workqueue(k: Kernel, wq: Ptr) -> None:
-    """void __flush_workqueue(struct workqueue_struct *); flush_workqueue() before v6.1."""
+    """void __flush_workqueue(struct workqueue_struct *): named flush_workqueue() before v6.1."""
     k.workqueues.flush_all(k.workqueues.at(wq))
 
 
@@ -218,7 +218,7 @@ def warn_flushing_systemwide_wq(k: Kernel) -> None:
 
 @export()
 def current_work(k: Kernel) -> Ptr:
-    """``struct work_struct *current_work(void)``: what the current task, a worker, is doing; else NULL."""
+    """``struct work_struct *current_work(void)``: the work item the current worker executes, or NULL."""
     worker = k.workqueues.current_worker()
     return k.workqueues.address_of(worker.current) if worker is not None else 0
 
@@ -233,7 +233,7 @@ def work_busy(k: Kernel, work: Ptr) -> UInt:
 
 @export(gpl=True)
 def set_worker_desc(k: Kernel, fmt: CStr, args: VarArgs) -> None:
-    """void set_worker_desc(const char *fmt, ...): shown in the reports of a worker that crashes."""
+    """void set_worker_desc(const char *fmt, ...): a description shown in reports of a worker's crash."""
     worker = k.workqueues.current_worker()
     if worker is not None:
         worker.description = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
@@ -241,9 +241,7 @@ def set_worker_desc(k: Kernel, fmt: CStr, args: VarArgs) -> None:
 
 @export(gpl=True)
 def execute_in_process_context(k: Kernel, function: Ptr, ew: Ptr) -> Int:
-    """``int execute_in_process_context(work_func_t fn, struct execute_work *)``:
-    0 if it ran at once, else 1.
-    """
+    """``int execute_in_process_context(work_func_t, struct execute_work *)``: 0 if run at once, else 1."""
     if not k.percpu.preempt_count() & INTERRUPT_MASK:
         k.cpu.call(function, ew)
         return 0
@@ -262,4 +260,4 @@ def work_on_cpu(k: Kernel, cpu: Int, function: Ptr, argument: Ptr, key: Ptr) -> 
     results: list[int] = []
     queues = k.workqueues
     queues.call(queues.system["system_wq"], lambda: results.append(k.cpu.call(function, argument)))
-    return results[0] if results else 0  # it ended in an oops
+    return results[0] if results else 0  # empty if the function ended in an oops

@@ -1,7 +1,7 @@
-"""Worker pools: the half of kernel/workqueue.c that runs work.
+"""Worker pools: the half of kernel/workqueue.c that executes work.
 
-A pool keeps one worker running while there is work: when the work it runs goes to sleep, the next worker goes
-on with the list. One idle worker always stands by, so the names count up as they do in the kernel.
+A pool keeps one worker running while there is work: when that worker sleeps, the next one continues with the
+list. One idle worker always stands by, so worker names count up as in the kernel.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class Item(Protocol):
-    """A piece of work once it is on a queue."""
+    """A work item on a queue."""
 
     def begin(self) -> None:
-        """Take it off the queue: it can be queued again from now on."""
+        """Dequeue it; from now on it can be queued again."""
 
     def run(self) -> None:
         """Call its function."""
 
     def end(self) -> None:
-        """It has been run."""
+        """Called after it has run."""
 
     def key(self) -> object:
-        """What must not run twice at the same time."""
+        """The identity of work that must not run twice at the same time."""
 
     def function_name(self) -> str:
-        """Its function, for reports."""
+        """The name of its function, for reports."""
 
     def cpu_intensive(self) -> bool:
         """Tell whether a worker that runs it does not count as running (WQ_CPU_INTENSIVE)."""
@@ -46,21 +46,21 @@ class Worker:
     number: int
     current: Item | None = None
     description: str = ""
-    """set_worker_desc()."""
+    """The text given to set_worker_desc()."""
     scheduled: deque[Item] = field(default_factory=deque)
-    """Work that has to wait for the current one, being the same."""
+    """Queueings of the same work item, which have to wait for the current one."""
 
 
 class WorkerPool:
-    """struct worker_pool. ``name`` is its workers' name, with {} for a worker's number."""
+    """struct worker_pool. ``name`` is the name of its workers, with {} for a worker's number."""
 
     def __init__(self, kernel: Kernel, name: str, *, managed: bool, single: bool = False) -> None:
         self._k = kernel
         self._name = name
         self._managed = managed
-        """Is concurrency managed: one running worker at a time, as in per-CPU pools?"""
+        """True if concurrency is managed: one running worker at a time, as in per-CPU pools."""
         self._single = single
-        """Has it only ever one worker, as workqueues with a thread of their own have?"""
+        """True if it never has more than one worker, as for a workqueue with its own thread."""
         self.worklist: deque[Item] = deque()
         self._idle: list[Worker] = []
         self._busy: list[Worker] = []
@@ -70,16 +70,16 @@ class WorkerPool:
     # -- queueing -------------------------------------------------------------------------------------
 
     def insert(self, item: Item) -> None:
-        """insert_work(): add work at the end of the list and see that someone does it."""
+        """insert_work(): append work to the list and make sure that a worker executes it."""
         self.worklist.append(item)
         if not self._busy and not self._idle:
-            # The kernel has it from boot on: it is woken like a task that has slept.
+            # The kernel creates this worker at boot, so it is woken like a task that has slept.
             self._k.sched.wake(self._create().task)
         if not self._running():
             self._wake_idle()
 
     def remove(self, item: Item) -> None:
-        """Take work that has not begun off the list."""
+        """Remove a work item that has not begun."""
         if item in self.worklist:
             self.worklist.remove(item)
             return
@@ -95,11 +95,11 @@ class WorkerPool:
         return None
 
     def worker_of(self, task: Task) -> Worker | None:
-        """The worker that is this task."""
+        """The worker that runs as this task, or None."""
         return self._by_task.get(task)
 
     def stop(self) -> None:
-        """End the workers, none of which has work."""
+        """End the workers, all of which are idle."""
         for worker in self._idle:
             worker.number = -1
             self._k.sched.wake(worker.task, TASK_IDLE)
@@ -127,7 +127,7 @@ class WorkerPool:
             self._wake_another()
 
     def _running(self) -> bool:
-        """Tell whether a worker runs work and does not sleep; never so where that is not managed."""
+        """True if a worker is executing work without sleeping; always False for an unmanaged pool."""
         if not self._managed:
             return False
         return any(self._counts(worker) for worker in self._busy)
@@ -143,7 +143,7 @@ class WorkerPool:
             self._k.sched.wake(task, TASK_IDLE)
 
     def _wake_another(self) -> None:
-        """wq_worker_sleeping(): a worker goes to sleep, or ends; another goes on with the list."""
+        """wq_worker_sleeping(): a worker sleeps or ends, so another one continues with the list."""
         if self.worklist and not self._running():
             if not self._idle and not self._single:
                 self._k.sched.wake(self._create().task)

@@ -1,7 +1,7 @@
-"""Workqueues: kernel/workqueue.c, the half that queues, cancels and flushes. See worker_pool.py for the rest.
+"""Workqueues: the half of kernel/workqueue.c that queues, cancels and flushes. pool.py executes the work.
 
-Of a struct work_struct the inlined code in modules looks at one bit, WORK_STRUCT_PENDING, so that bit is the
-truth. A workqueue_struct no module can look into: its address is a page that stands for it.
+Inlined code in modules reads one bit of a struct work_struct, WORK_STRUCT_PENDING, so that bit is
+authoritative. A workqueue_struct is opaque to modules: its address is that of a placeholder page.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WQ_DFL_ACTIVE: Final = WQ_MAX_ACTIVE // 2
 WQ_NAME_LEN: Final = 24
 WORK_STRUCT_PENDING: Final = 1 << 0
 QUARANTINE: Final = 64
-"""Destroyed workqueues whose memory is kept from being used again, so that a use of one is a page fault."""
+"""The number of destroyed workqueues whose memory is not reused yet, so that their use is a page fault."""
 
 _SYSTEM: Final = {
     "system_wq": ("events", 0),
@@ -59,7 +59,7 @@ _SYSTEM: Final = {
 
 @dataclass(eq=False, slots=True)
 class Workqueue:
-    """A struct workqueue_struct, with the one pool_workqueue that one CPU gives it."""
+    """A struct workqueue_struct, with its only pool_workqueue, that of the only CPU."""
 
     name: str
     flags: int
@@ -67,17 +67,17 @@ class Workqueue:
     pool: WorkerPool
     address: int
     waiters: Waiters
-    """Who waits for some of its work to be done."""
+    """Tasks that wait for work on this queue to finish."""
     own_thread: bool = False
     drainers: int = 0
     nr_active: int = 0
     inactive: deque[Queued] = field(default_factory=deque)
     in_flight: list[Queued] = field(default_factory=list)
-    """Work that was queued and is not done, in the order it was queued."""
+    """Work items queued and not yet finished, in the order they were queued."""
 
 
 class Work:
-    """A work of kernel code in Python. It may be queued again once it has begun."""
+    """A work item of kernel code written in Python. It may be queued again once it has begun."""
 
     def __init__(self, function: Callable[[], object], name: str = "") -> None:
         self.function = function
@@ -85,24 +85,24 @@ class Work:
         self.pending = False
 
     def test_and_set_pending(self) -> bool:
-        """Claim it; tell whether it was pending before."""
+        """Mark it pending; True if it already was."""
         before, self.pending = self.pending, True
         return before
 
     def clear_pending(self) -> None:
-        """It is on no queue any more."""
+        """Mark it as not pending."""
         self.pending = False
 
     def may_queue(self) -> bool:
-        """Tell whether it is in a state in which it can be put on a list."""
+        """True if its state allows queueing."""
         return True
 
     def identity(self) -> object:
-        """What it is, as long as it does not change."""
+        """A value that identifies the work item as long as it does not change."""
         return self
 
     def take(self) -> tuple[Callable[[], object], str]:
-        """What to call to do it, and the name of that."""
+        """The function to call, and its name."""
         return self.function, self.name
 
 
@@ -126,12 +126,12 @@ class GuestWork:
         return bool(self.k.memory.u64(self.address + self.k.workqueues.layout.data) & WORK_STRUCT_PENDING)
 
     def clear_pending(self) -> None:
-        """Clear the bit, and that bit only: the others say where it was queued last, which nobody reads."""
+        """Clear only this bit; the others record where it was queued last, which nothing reads."""
         at = self.address + self.k.workqueues.layout.data
         self.k.memory.set_u64(at, self.k.memory.u64(at) & ~WORK_STRUCT_PENDING)
 
     def may_queue(self) -> bool:
-        """list_empty(&work->entry): false if INIT_WORK() was forgotten."""
+        """list_empty(&work->entry): false if INIT_WORK() is missing."""
         at = self.address + self.k.workqueues.layout.entry
         return self.k.memory.u64(at) == at
 
@@ -140,17 +140,17 @@ class GuestWork:
         return self.k.memory.u64(self.address + self.k.workqueues.layout.func)
 
     def identity(self) -> object:
-        """Its address and function: memory that was freed and used anew is another work."""
+        """Its address and function: a freed and reused work_struct is a different work item."""
         return self.address, self.function()
 
     def take(self) -> tuple[Callable[[], object], str]:
-        """What to call to do it, and the name of that."""
+        """The function to call, and its name."""
         k, address, function = self.k, self.address, self.function()
         return lambda: k.cpu.call(function, address), k.kallsyms.sprint(function, offset=False)
 
 
 class Queued:
-    """One queueing of a work: from queue_work() until its function has returned."""
+    """One queueing of a work item: from queue_work() until its function has returned."""
 
     def __init__(self, owner: Workqueues, wq: Workqueue, work: Work | GuestWork) -> None:
         self._owner = owner
@@ -162,11 +162,11 @@ class Queued:
 
     @property
     def begun(self) -> bool:
-        """Tell whether a worker has begun with it."""
+        """True if a worker has begun executing it."""
         return self._call is not None
 
     def begin(self) -> None:
-        """From here on the work's memory is the work's own business: its function may free it."""
+        """Prepare to run: after this the work_struct is not accessed, since its function may free it."""
         self._identity = self.work.identity()
         self._call = self.work.take()
         self._owner.forget(self.work)
@@ -178,19 +178,19 @@ class Queued:
         self._call[0]()
 
     def end(self) -> None:
-        """The function has returned."""
+        """Called after the function has returned."""
         self._owner.finish(self)
 
     def key(self) -> object:
-        """What must not run twice at the same time."""
+        """The identity of work that must not run twice at the same time."""
         return self._identity if self.begun else self.work.identity()
 
     def function_name(self) -> str:
-        """The work's function, for reports."""
+        """The name of the work's function, for reports."""
         return self._call[1] if self._call is not None else ""
 
     def cpu_intensive(self) -> bool:
-        """Tell whether its worker does not count as running."""
+        """True if its worker does not count as running."""
         return bool(self.wq.flags & WQ_CPU_INTENSIVE)
 
 
@@ -205,7 +205,7 @@ class Workqueues:
         self._canceling: set[Work | GuestWork] = set()
         self._cancelers = Waiters(kernel)
         self._quarantine: deque[int] = deque()
-        """Addresses of the workqueues that were destroyed last, the oldest first."""
+        """Addresses of recently destroyed workqueues, oldest first."""
         self._normal = WorkerPool(kernel, "kworker/0:{}", managed=True)
         self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True)
         self._unbound = WorkerPool(kernel, "kworker/u2:{}", managed=False)
@@ -222,9 +222,9 @@ class Workqueues:
     def alloc(self, name: str, flags: int, max_active: int, *, own_thread: bool = False) -> Workqueue:
         """alloc_workqueue().
 
-        max_active: how many of its work items may be under way at once; 0 is the kernel's default.
-        own_thread: do the work in one thread that has the queue's name, as create_singlethread_workqueue()
-        did before v2.6.36, instead of in a kworker.
+        max_active: the maximum number of its work items in progress; 0 is the kernel's default. own_thread:
+        execute the work in one thread named like the queue, as create_singlethread_workqueue() did before
+        v2.6.36, instead of in a kworker.
         """
         if flags & WQ_UNBOUND and max_active == 1:
             flags |= WQ_ORDERED
@@ -248,7 +248,7 @@ class Workqueues:
         return max(1, min(max_active, WQ_MAX_ACTIVE))
 
     def at(self, address: int) -> Workqueue:
-        """The workqueue whose struct is at ``address``. Raises Fault if there is none, or none any more."""
+        """The workqueue whose struct is at ``address``. Raises Fault if there is none (any more)."""
         if (wq := self._by_address.get(address)) is None:
             raise Fault(address)
         return wq
@@ -263,7 +263,7 @@ class Workqueues:
         self._activate(wq)
 
     def destroy(self, wq: Workqueue) -> None:
-        """destroy_workqueue(): do what is queued, then free it; a later use of it is a page fault."""
+        """destroy_workqueue(): finish queued work, then free the queue; a later use of it is a page fault."""
         self.drain(wq)
         memory = self._k.memory
         del self._by_address[wq.address]
@@ -277,7 +277,7 @@ class Workqueues:
     # -- queueing -------------------------------------------------------------------------------------
 
     def queue(self, wq: Workqueue, work: Work | GuestWork | Callable[[], object]) -> bool:
-        """queue_work(): false if it is pending already. A bare function is queued as a work of its own."""
+        """queue_work(): False if it is already pending. A bare function is wrapped in a new ``Work``."""
         if not isinstance(work, Work | GuestWork):
             work = Work(work)
         if work.test_and_set_pending():
@@ -286,7 +286,7 @@ class Workqueues:
         return True
 
     def insert(self, wq: Workqueue, work: Work | GuestWork) -> None:
-        """__queue_work(): queue what the caller has marked as pending."""
+        """__queue_work(): queue the work, which the caller has marked pending."""
         if wq.drainers and not self._chained(wq):
             warn_once(self._k, DRAINING)
             return
@@ -319,11 +319,11 @@ class Workqueues:
         return None
 
     def forget(self, work: Work | GuestWork) -> None:
-        """It is on no list any more."""
+        """Record that the work item is on no list any more."""
         self._pending.pop(work, None)
 
     def finish(self, queued: Queued) -> None:
-        """pwq_dec_nr_in_flight(): this queueing is over, its function having run or never to be run."""
+        """pwq_dec_nr_in_flight(): end this queueing, whose function has run or has been cancelled."""
         queued.wq.nr_active -= 1
         self._activate(queued.wq)
         self._release(queued)
@@ -334,12 +334,12 @@ class Workqueues:
         queued.wq.waiters.wake_all()
 
     def address_of(self, item: object) -> int:
-        """Where the work_struct is that a worker is doing; 0 if it is none of a module's."""
+        """The address of the work_struct a worker is executing; 0 if it is not a module's."""
         work = item.work if isinstance(item, Queued) else None
         return work.address if isinstance(work, GuestWork) else 0
 
     def call(self, wq: Workqueue, function: Callable[[], object]) -> bool:
-        """Have a worker call ``function`` and wait until it has."""
+        """Have a worker call ``function``, and wait for it to return."""
         work = Work(function)
         self.queue(wq, work)
         return self.flush(work)
@@ -347,7 +347,7 @@ class Workqueues:
     # -- cancelling and waiting -----------------------------------------------------------------------
 
     def grab(self, work: Work | GuestWork) -> int:
-        """try_to_grab_pending(): make it the caller's and pending, on no list.
+        """try_to_grab_pending(): remove the work from its list and leave it pending, owned by the caller.
 
         Returns 1 if it was pending, 0 if it was idle, -1 if another task is cancelling it.
         """
@@ -368,7 +368,7 @@ class Workqueues:
         return 1
 
     def busy_grab(self, work: Work | GuestWork, grab: Callable[[], int]) -> int:
-        """``grab``, again and again as long as the work is pending but on no list: on its timer, say."""
+        """Repeat ``grab`` while the work is pending but on no list, for example on its timer."""
         while (grabbed := grab()) < 0 and work not in self._canceling:
             if self._k.sched.in_interrupt:
                 soft_lockup(self._k)
@@ -376,7 +376,7 @@ class Workqueues:
         return grabbed
 
     def cancel(self, work: Work | GuestWork, grab: Callable[[], int] | None = None) -> bool:
-        """cancel_work(): whether it was pending. ``grab`` replaces ``self.grab`` for delayed work."""
+        """cancel_work(): True if it was pending. ``grab`` replaces ``self.grab`` for delayed work."""
         grabbed = self.busy_grab(work, grab or (lambda: self.grab(work)))
         if grabbed < 0:
             return False
@@ -384,11 +384,11 @@ class Workqueues:
         return grabbed > 0
 
     def cancel_sync(self, work: Work | GuestWork, grab: Callable[[], int] | None = None) -> bool:
-        """cancel_work_sync(): cancel it and wait until it does not run either; whether it was pending."""
+        """cancel_work_sync(): cancel it and wait until it is not running; True if it was pending."""
         grab = grab or (lambda: self.grab(work))
         while (grabbed := self.busy_grab(work, grab)) < 0:
             self._cancelers.wait_event(lambda: work not in self._canceling)
-        # As long as it stays marked as pending nobody, itself included, can queue it.
+        # While it is marked pending, no code can queue it, not even its own function.
         self._canceling.add(work)
         try:
             self.flush(work)
@@ -399,8 +399,8 @@ class Workqueues:
         return grabbed > 0
 
     def flush(self, work: Work | GuestWork) -> bool:
-        """flush_work(): wait until its last queueing is over; false if there was nothing to wait for."""
-        cond_resched(self._k)  # might_sleep(): the worker that was just woken may do it before anyone looks
+        """flush_work(): wait until its last queueing has finished; False if it was idle."""
+        cond_resched(self._k)  # might_sleep(): a worker that was just woken may run it now
         queued = self._pending.get(work) or self.running(work)
         if queued is None:
             return False
@@ -409,7 +409,7 @@ class Workqueues:
         return True
 
     def running(self, work: Work | GuestWork) -> Queued | None:
-        """The queueing of it whose function is running, if any."""
+        """The queueing whose function is running, or None."""
         key = work.identity()
         for wq in self._by_address.values():
             worker = wq.pool.executing(key)
@@ -418,12 +418,12 @@ class Workqueues:
         return None
 
     def flush_all(self, wq: Workqueue) -> None:
-        """__flush_workqueue(): wait for all work that is queued on it now."""
+        """__flush_workqueue(): wait for all work that is on the queue now."""
         waited = tuple(wq.in_flight)
         wq.waiters.wait_event(lambda: all(queued.done for queued in waited))
 
     def drain(self, wq: Workqueue) -> None:
-        """drain_workqueue(): flush until none is left; only its own work may queue more meanwhile."""
+        """drain_workqueue(): flush until the queue is empty; only its own work may queue more meanwhile."""
         wq.drainers += 1
         tries = 0
         self.flush_all(wq)

@@ -1,1 +1,1 @@
-"""What an x86-64 CPU raises and a kernel handles: faults, unwinding, instructions (arch/x86/kernel/)."""
+"""Exceptions of an x86-64 CPU: faults, stack unwinding, instruction decoding (arch/x86/kernel/)."""

@@ -1,4 +1,4 @@
-"""Exception tables: instructions that may fault, and where to go on then (arch/x86/mm/extable.c)."""
+"""Exception tables: the instructions that may fault, and where each continues (arch/x86/mm/extable.c)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Type(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """struct exception_table_entry, its relative addresses made absolute."""
+    """struct exception_table_entry, with its relative addresses made absolute."""
 
     insn: int
     fixup: int
@@ -69,14 +69,14 @@ class Entry:
 
 
 def entries(table: bytes, address: int) -> Iterator[Entry]:
-    """The entries of a table that is in memory at ``address``; a torn one at the end is left out."""
+    """The entries of a table at ``address`` in memory; an incomplete last one is ignored."""
     for n, (insn, fixup, data) in enumerate(_ENTRY.iter_unpack(table[: len(table) // 12 * 12])):
         at = address + 12 * n
         yield Entry((at + insn) & MASK64, (at + 4 + fixup) & MASK64, data)
 
 
 def search(k: Kernel, rip: int) -> Entry | None:
-    """search_exception_tables(): the entry of the instruction at ``rip``, of the kernel or any module."""
+    """search_exception_tables(): the entry for the instruction at ``rip``, in the kernel or any module."""
     if (after := k.user.fixups.get(rip)) is not None:
         return Entry(rip, after, Type.DEFAULT)
     if k.image is not None and (known := k.image.fixups.get(rip)) is not None:
@@ -91,7 +91,7 @@ def search(k: Kernel, rip: int) -> Entry | None:
 
 
 def fixup(k: Kernel, raised: CpuException) -> Registers | None:
-    """fixup_exception(): the registers to go on with; None if no table knows the instruction."""
+    """fixup_exception(): the registers to continue with, or None if no table has the instruction."""
     entry = search(k, raised.registers.rip)
     if entry is None:
         return None
@@ -99,7 +99,7 @@ def fixup(k: Kernel, raised: CpuException) -> Registers | None:
 
 
 def apply(k: Kernel, entry: Entry, raised: CpuException) -> Registers | None:
-    """The registers after a fixup as the entry's type demands; None for a type that cannot be honoured."""
+    """The registers after the fixup that the entry's type requires; None for an unsupported type."""
     if (changed := _changes(k, entry, raised)) is None:
         return None
     if entry.data & _CLEAR_AX:
@@ -137,7 +137,7 @@ def _changes(k: Kernel, entry: Entry, raised: CpuException) -> dict[str, int] | 
 
 
 def _zeropad(k: Kernel, raised: CpuException) -> dict[str, int] | None:
-    """load_unaligned_zeropad() ran into a page that is not there: its bytes count as zero."""
+    """load_unaligned_zeropad() crossed into an unmapped page: bytes of that page count as zero."""
     before = raised.registers
     operand = memory_operand(k.memory.read(before.rip, 8), before)
     if operand is None or operand.opcode != 0x8B or operand.size != 8 or operand.address is None:

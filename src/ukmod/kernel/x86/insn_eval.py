@@ -1,7 +1,7 @@
-"""What memory an instruction was about to access: the little of x86's encoding that reports need.
+"""The memory operand of an instruction: the small part of x86's encoding that reports need.
 
-The MMU says that an access went wrong, and for a page fault where; how many bytes it wanted, and where a
-general protection fault was aimed at, is in the instruction (arch/x86/lib/insn-eval.c).
+The MMU reports that an access failed and, for a page fault, its address. The size of the access, and the
+address of a general protection fault, follow from the instruction (arch/x86/lib/insn-eval.c).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 _STRING_FROM_RSI: Final = frozenset((0xA4, 0xA5, 0xA6, 0xA7, 0xAC, 0xAD))
 _STRING_TO_RDI: Final = frozenset((0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAE, 0xAF))
 _GS: Final = 0x65
-# Opcodes of one byte whose operand is a byte: the even ones of the arithmetic, move, test and string groups.
+# One-byte opcodes with a byte operand: the even ones of the arithmetic, move, test and string groups.
 _BYTE_OPCODES: Final = frozenset(
     (*range(0x00, 0x40, 8), *range(0x02, 0x40, 8), 0x80, 0x82, 0x84, 0x86, 0x88, 0x8A, 0xA4, 0xA6, 0xAA, 0xAC,
      0xAE, 0xC0, 0xC6, 0xD0, 0xD2, 0xF6, 0xFE)
@@ -26,25 +26,25 @@ _TWO_BYTE_SIZES: Final = (
     | dict.fromkeys((0xB7, 0xBF), 2)
     | dict.fromkeys((0x10, 0x11, 0x28, 0x29, 0x2B, 0x6F, 0x7F, 0xE7), 16)
 )
-"""Operand sizes, in bytes, of opcodes after 0x0f where they differ from the usual."""
+"""Operand sizes in bytes of two-byte opcodes (0x0f ...) whose size is not the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """The memory operand of an instruction: its address, its size in bytes, and what kind it is."""
+    """The memory operand of an instruction: its address, its size in bytes, and the instruction's form."""
 
     address: int | None
-    """None where it cannot be told: string instructions have two."""
+    """None if it is ambiguous: some string instructions have two memory operands."""
     size: int
     opcode: int
     register: int
-    """The number of the other operand, in the order of stubs.REGISTERS."""
+    """The number of the register operand, in the order of stubs.REGISTERS."""
     length: int
-    """Bytes of the instruction, an immediate operand not counted."""
+    """The length of the instruction in bytes, without an immediate operand."""
 
 
 def memory_operand(code: bytes, registers: Registers, *, gs: int = 0) -> Operand | None:
-    """Decode the instruction that ``code`` begins with; None if no memory operand of it is understood."""
+    """Decode the instruction at the start of ``code``; None if it has no known memory operand."""
     at, operand16, segment = 0, False, 0
     while at < len(code) and code[at] in _PREFIXES:
         operand16 |= code[at] == 0x66

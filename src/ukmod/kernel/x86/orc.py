@@ -1,8 +1,8 @@
-"""ORC, the tables by which the kernel unwinds its stack: arch/x86/kernel/unwind_orc.c.
+"""ORC, the tables with which the kernel unwinds stacks: arch/x86/kernel/unwind_orc.c.
 
-For each code address ``.orc_unwind_ip`` and ``.orc_unwind`` say how far the caller's frame is from the stack
-pointer (or from RBP) there. objtool makes them when a module is built, so they are exact where frame pointers
-are not kept.
+For each code address, ``.orc_unwind_ip`` and ``.orc_unwind`` give the distance of the caller's frame from the
+stack pointer (or RBP). objtool generates them when a module is built, so they are exact even without frame
+pointers.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ _ENTRY = struct.Struct("<hhH")
 
 @dataclass(frozen=True, slots=True)
 class OrcEntry:
-    """How to find the caller's frame: struct orc_entry."""
+    """The rule for finding the caller's frame: struct orc_entry."""
 
     sp_offset: int
     bp_offset: int
     sp_reg: int
     bp_reg: int
     call: bool
-    """An ordinary function, not an entry frame."""
+    """True for an ordinary function, False for an entry frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrcTable:
-    """A module's, or the kernel's, two sections. An entry is read where it lies: few ever are."""
+    """The two ORC sections of a module or the kernel. Entries are read on demand: few are ever needed."""
 
     memory: Memory
     ips: int
-    """The address of ``.orc_unwind_ip``; each of its offsets is relative to its own place."""
+    """The address of ``.orc_unwind_ip``; each of its offsets is relative to its own position."""
     entries: int
     """The address of ``.orc_unwind``."""
     order: Sequence[int]
-    """The numbers of the entries, sorted by the address from which each holds."""
+    """The indices of the entries, sorted by the address at which each begins to apply."""
     has_undefined_type: bool
     _found: dict[int, OrcEntry | None] = field(default_factory=dict)
-    """What was found before, by code address: call traces are much alike."""
+    """Earlier results by code address: call traces are much alike."""
 
     def find(self, address: int) -> OrcEntry | None:
         """The entry for a code address, or None."""
@@ -79,10 +79,10 @@ def read_table(
     has_undefined_type: bool,
     in_order: bool = False,
 ) -> OrcTable:
-    """The table in two sections in memory, each given by address and size in bytes.
+    """The ORC table in two sections in memory, each given by its address and size in bytes.
 
     ``has_undefined_type``: since v6.4 (commit fb799447ae29) the types are UNDEFINED, END_OF_STACK, CALL, ...;
-    before, CALL was the first. ``in_order``: the build has sorted it, as it does for vmlinux.
+    before, CALL was the first. ``in_order``: the table was sorted at build time, as for vmlinux.
     """
     start, count = ips[0], min(ips[1] // 4, entries[1] // _ENTRY.size)
     order: Sequence[int] = range(count)
@@ -94,24 +94,24 @@ def read_table(
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where an unwinder is: the code address and the registers that lead on from there."""
+    """The state of an unwinder: a code address and the registers from which the caller is found."""
 
     ip: int
     sp: int
     bp: int
     at: int = 0
-    """The address on the stack that ``ip`` was read from; 0 if it came from a register."""
+    """The stack address from which ``ip`` was read; 0 if it came from a register."""
 
 
 class Words(Protocol):
-    """Guest memory, or a piece of stack that was kept."""
+    """Guest memory, or a captured part of a stack."""
 
     def u64(self, address: int) -> int:
-        """The 8 bytes at ``address``; raises Fault if they are not there."""
+        """The 8 bytes at ``address``. Raises Fault if they are not available."""
 
 
 def step(memory: Words, position: Position, entry: OrcEntry) -> Position | None:
-    """The caller's position; None where the table cannot tell or the stack cannot be read."""
+    """The caller's position, or None if the table does not define it or the stack cannot be read."""
     if not entry.call:
         return None
     try:

@@ -1,7 +1,7 @@
 """Exceptions of guest code: arch/x86/kernel/traps.c and arch/x86/mm/fault.c.
 
-Each exception is repaired and the code goes on (a fence was touched, the code expected the fault, a warning
-was raised), or it becomes an oops and the task ends.
+Either the exception is handled and the code continues (a fence was touched, the code expected the fault, a
+warning was raised), or it becomes an oops and the task ends.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _TITLES: Final = {
     MC_VECTOR: "machine check",
     19: "simd exception",
 }
-"""What die() is told, by vector."""
+"""The title passed to die(), by vector."""
 
 # include/asm-generic/bug.h
 BUGFLAG_WARNING: Final = 1 << 0
@@ -69,7 +69,7 @@ _BUG_ENTRY = struct.Struct("<iiHH")
 
 @dataclass(frozen=True, slots=True)
 class BugEntry:
-    """struct bug_entry, its relative addresses made absolute; ``at`` is where it is itself."""
+    """struct bug_entry, with its relative addresses made absolute; ``at`` is its own address."""
 
     at: int
     address: int
@@ -79,7 +79,7 @@ class BugEntry:
 
 
 def wire(k: Kernel) -> None:
-    """Have the CPU's exceptions handled here: idt_setup_traps()."""
+    """Install the handlers for the CPU's exceptions: idt_setup_traps()."""
     k.cpu.on_exception = partial(exception, k)
     k.cpu.on_fault = partial(fault_in_kernel, k)
     k.memory.resolve = partial(_resolve, k)
@@ -93,14 +93,14 @@ def die(
     k: Kernel, raised: CpuException, kind: str, title: str, header: tuple[Line, ...], signal: int,
     *, address: int | None = None, irqs_off: bool = False, fatal: bool = False,
 ) -> NoReturn:  # fmt: skip
-    """die(): an oops with the registers of the exception."""
+    """die(): report an oops with the registers of the exception."""
     state = snapshot(k, raised.registers, walk(k, raised.registers))
     oops = Oops(kind, title, address, header, state, modules_line(k), fatal)
     k.crash.die(oops, signal, irqs_off=irqs_off)
 
 
 def exception(k: Kernel, raised: CpuException) -> Registers:
-    """Handle an exception; the registers to go on with. Raises what ends the task otherwise."""
+    """Handle an exception; returns the registers to continue with, or raises what ends the task."""
     k.cpu.sp = (raised.registers["rsp"] - 128) & ~15  # below the guest's red zone: reports may call the guest
     if raised.vector == PF_VECTOR:
         return page_fault(k, raised)
@@ -116,7 +116,7 @@ def exception(k: Kernel, raised: CpuException) -> Registers:
 
 
 def gp_address(k: Kernel, registers: Registers) -> str:
-    """get_kernel_gp_address(): the address that the fault was about, if the instruction says."""
+    """get_kernel_gp_address(): the address that caused the fault, if the instruction reveals it."""
     try:
         operand = memory_operand(k.memory.read(registers.rip, 16), registers, gs=k.percpu.base)
     except Fault:
@@ -150,7 +150,7 @@ def page_fault(k: Kernel, raised: CpuException) -> Registers:
         die(k, raised, "stack overflow", "stack guard page: 0000", guard, SIGSEGV, fatal=True)
     header = page_fault_header(k, address, write=raised.write, fetch=raised.fetch, present=raised.present)
     code = error_code(write=raised.write, fetch=raised.fetch, present=raised.present)
-    # Interrupts are on again by now only where a process's own mapping might have explained the fault.
+    # Interrupts are enabled by now only if the fault was on a user address of a user process.
     task = k.sched.current
     irqs_off = raised.fetch or address >= USER_END or task is None or task.is_kthread
     die(k, raised, "page fault", f"Oops: {code:04x}", header, SIGKILL, address=address, irqs_off=irqs_off)
@@ -182,7 +182,7 @@ def page_fault_header(
 
 
 def stack_guard(k: Kernel, address: int) -> tuple[Line, ...]:
-    """get_stack_guard_info(): what is printed if ``address`` is just below the stack."""
+    """get_stack_guard_info(): the lines to print if ``address`` is just below the stack."""
     low, high = stack_bounds(k)
     if not (VMALLOC_START <= address < _VMALLOC_END and low - PAGE_SIZE <= address < low):
         return ()
@@ -191,9 +191,9 @@ def stack_guard(k: Kernel, address: int) -> tuple[Line, ...]:
 
 
 def fault_in_kernel(k: Kernel, fault: Fault, stub: int = 0) -> NoReturn:
-    """A kernel function written in Python was given a bad pointer: the oops it would have caused in C.
+    """Report a bad pointer in a kernel function written in Python as the oops it would be in C.
 
-    ``stub`` is its number; 0 for code that runs of itself, an event's or a task's.
+    ``stub`` is the function's number; 0 for code that no guest code called: an event's or a task's.
     """
     registers = replace(registers_at_trap(k), rip=k.cpu.stub_at(stub), cr2=fault.address)
     present = fault.write and bool(k.memory.prot(fault.address) & PRESENT)
@@ -213,7 +213,7 @@ def fault_in_kernel(k: Kernel, fault: Fault, stub: int = 0) -> NoReturn:
 
 
 def divide_error(k: Kernel) -> NoReturn:
-    """A kernel function written in Python was made to divide by zero: exc_divide_error()."""
+    """Report a division by zero in a kernel function written in Python: exc_divide_error()."""
     title = "divide error: 0000"
     state = snapshot(k, registers_at_trap(k), walk_trap(k))
     k.crash.die(Oops("divide error", title, None, (), state, modules_line(k)), SIGFPE)
@@ -223,7 +223,7 @@ def divide_error(k: Kernel) -> NoReturn:
 
 
 def find_bug(k: Kernel, rip: int) -> BugEntry | None:
-    """find_bug(): the entry of the ud2 at ``rip`` in its module's __bug_table."""
+    """find_bug(): the entry of the ud2 at ``rip`` in the image's or its module's __bug_table."""
     if k.image is not None and (at := k.image.bugs.get(rip)):
         address, file, line, flags = _BUG_ENTRY.unpack(k.memory.read(at, _BUG_ENTRY.size))
         return BugEntry(at, rip, at + 4 + file, line, flags)
@@ -240,7 +240,7 @@ def find_bug(k: Kernel, rip: int) -> BugEntry | None:
 
 
 def report_bug(k: Kernel, registers: Registers) -> Registers | None:
-    """report_bug(): print a warning and go on behind it; a BUG() ends the task. None if it is neither."""
+    """report_bug(): print a warning and continue after it, or end the task for a BUG(). None if neither."""
     try:
         if k.memory.read(registers.rip, UD2_LENGTH) != _UD2 or (bug := find_bug(k, registers.rip)) is None:
             return None

@@ -1,7 +1,7 @@
-"""Who called: the return addresses on a task's stack, and their names.
+"""Call traces: the return addresses on a task's stack, and their names.
 
-As in the kernel, the whole stack is looked through for addresses of code, and those that the unwinder
-(orc.py) arrives at are the real callers; the others are clues, marked with a question mark.
+As in the kernel, the whole stack is scanned for code addresses. Those that the unwinder (orc.py) arrives at
+are actual callers; the others are hints, marked with a question mark.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
     from ukmod.kernel.module.main import Module
 
 TRACE_BYTES: Final = 512
-"""Of the stack that a Trace keeps at most."""
+"""The maximum number of stack bytes that a Trace keeps."""
 _KERNEL_TEXT: Final = 0xFFFF_FFFF_8000_0000
-"""__START_KERNEL_map: kernel, stubs and modules are above it."""
+"""__START_KERNEL_map: the kernel, stubs and modules are above it."""
 _RFLAGS_FIXED_IF: Final = 0x202
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where a kernel function was called: kept as raw stack, and unwound only when a report wants it."""
+    """The callers of a kernel function, kept as raw stack and unwound only when a report needs them."""
 
     pid: int
     comm: str
     time: int
     """Virtual nanoseconds since boot."""
     sp: int
-    """Where ``stack`` was, right at the return address of the innermost call."""
+    """The address of ``stack``, which begins with the return address of the innermost call."""
     bp: int
     stack: bytes
     frames: tuple[Frame, ...] | None = None
-    """Already unwound, because the caller is code that will soon be gone: a module's init part."""
+    """Frames unwound early, because the caller's code will soon be freed: a module's init part."""
     gone: bool = False
-    """The module whose code it was is no longer loaded."""
+    """True if the module whose code it was is no longer loaded."""
 
     @property
     def caller(self) -> int:
-        """The return address of the innermost call; 0 when no guest code called."""
+        """The return address of the innermost call; 0 if no guest code made it."""
         return int.from_bytes(self.stack[:8], "little")
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A code address with its name: ``symbol`` is empty where none is known."""
+    """A code address with its name; ``symbol`` is empty if no symbol is known."""
 
     address: int
     symbol: str = ""
@@ -62,9 +62,9 @@ class Frame:
     size: int = 0
     module: str = ""
     reliable: bool = True
-    """False: a number on the stack that looks like a return address and need not be one."""
+    """False for a value on the stack that looks like a return address but may not be one."""
     source: str = ""
-    """file:line, where the module's debugging information tells."""
+    """file:line, if the module's debugging information has it."""
 
     def __str__(self) -> str:
         if not self.symbol:
@@ -75,12 +75,12 @@ class Frame:
         return f"{place} [{self.module}]" if self.module else place
 
     def text(self) -> str:
-        """As a line of a call trace has it."""
+        """The frame as a line of a call trace."""
         return str(self) if self.reliable else f"? {self}"
 
 
 def frame_of(k: Kernel, address: int, *, call: bool = False, reliable: bool = True) -> Frame:
-    """Name a code address. ``call``: it is a return address, and the call before it is meant (%pB)."""
+    """Name a code address. ``call``: it is a return address, and the call before it is named (%pB)."""
     back = int(call)
     found = k.kallsyms.lookup(address - back)
     if found is None:
@@ -90,7 +90,7 @@ def frame_of(k: Kernel, address: int, *, call: bool = False, reliable: bool = Tr
 
 
 def source_line(k: Kernel, address: int) -> str:
-    """file:line of a module's code; empty where its debugging information is missing or damaged."""
+    """file:line of a module's code; empty if its debugging information is missing or damaged."""
     module = k.modules.of_code(address)
     if module is None or (lines := k.sources.get(module.name)) is None:
         return ""
@@ -102,7 +102,7 @@ def source_line(k: Kernel, address: int) -> str:
         found = lines.find(section, address - start)
     except UkmodError:
         return ""
-    # An inline function of a header is the kernel's; the module's author wants the line that called it.
+    # An inline function in a kernel header is not the module's own code; report the line that called it.
     while found is not None and found.caller is not None and "/include/" in found.file:
         found = found.caller
     return f"{found.file}:{found.line}" if found is not None else ""
@@ -112,13 +112,13 @@ def source_line(k: Kernel, address: int) -> str:
 
 
 def stack_bounds(k: Kernel) -> tuple[int, int]:
-    """The lowest address and the end of the stack that runs now."""
+    """The lowest address and the end of the current stack."""
     task = k.idle if k.sched.in_interrupt or k.sched.current is None else k.sched.current
     return task.stack, task.stack + task.stack_size
 
 
 def capture(k: Kernel) -> Trace:
-    """Where the current kernel function was called from."""
+    """Capture the callers of the current kernel function."""
     task = k.sched.current or k.idle
     low, high = stack_bounds(k)
     sp = k.cpu.sp + stubs.SAVED_BYTES
@@ -133,7 +133,7 @@ def capture(k: Kernel) -> Trace:
 
 
 def registers_at_trap(k: Kernel) -> Registers:
-    """The registers with which guest code called the current kernel function; RIP is where it will return."""
+    """The registers with which guest code called the current kernel function; RIP is the return address."""
     low, high = stack_bounds(k)
     sp = k.cpu.sp
     if not low <= sp < high - stubs.SAVED_BYTES:
@@ -151,7 +151,7 @@ def registers_at_trap(k: Kernel) -> Registers:
 
 
 def is_text(k: Kernel, address: int) -> bool:
-    """__kernel_text_address(): may a function return there."""
+    """__kernel_text_address(): True if a function may return to ``address``."""
     if address < _KERNEL_TEXT or address > MASK64:
         return False
     if stubs.STUB_BASE <= address < stubs.STUB_BASE + stubs.CODE_SIZE:
@@ -161,7 +161,7 @@ def is_text(k: Kernel, address: int) -> bool:
 
 
 def orc_table(k: Kernel, module: Module) -> OrcTable | None:
-    """The module's ORC table; None if it was built without."""
+    """The module's ORC table, or None if it was built without one."""
     layout, sections = module.layout, module.layout.sections
     if layout.orc is not None:
         return layout.orc
@@ -174,7 +174,7 @@ def orc_table(k: Kernel, module: Module) -> OrcTable | None:
 
 
 class Unwinder:
-    """Steps from callee to caller, module by module, through calls from Python into the guest too."""
+    """Steps from callee to caller, across modules and across calls from Python into the guest."""
 
     def __init__(self, k: Kernel, words: Words, high: int) -> None:
         self._k = k
@@ -182,9 +182,9 @@ class Unwinder:
         self._high = high
 
     def caller(self, position: Position, *, returned: bool) -> Position | None:
-        """The position after the return of the function at ``position``; None at the end, or if unknown.
+        """The position after the function at ``position`` returns; None at the end, or if unknown.
 
-        ``returned``: the position is itself a return address, maybe the first byte behind its function.
+        ``returned``: the position is itself a return address, perhaps the first byte after its function.
         """
         table = self._table(position.ip - returned)
         entry = table.find(position.ip - returned) if table is not None else None
@@ -194,7 +194,7 @@ class Unwinder:
         return found
 
     def _table(self, address: int) -> OrcTable | None:
-        """The ORC table of the module, or the image, that ``address`` is in."""
+        """The ORC table of the module or image that contains ``address``."""
         k = self._k
         if k.image is not None and k.image.contains(address):
             return k.image.orc
@@ -202,7 +202,7 @@ class Unwinder:
         return orc_table(k, module) if module is not None else None
 
     def _outer_trap(self, below: int) -> Position | None:
-        """Python called the function: on with the caller of the kernel function that did. See Cpu.call."""
+        """Python called the function: continue with the caller of that kernel function. See Cpu.call."""
         at = below + 8 + stubs.SAVED_BYTES
         if at % 16 != 8 or at + 8 > self._high:
             return None
@@ -219,13 +219,13 @@ class Unwinder:
 
 
 def walk(k: Kernel, registers: Registers) -> tuple[Frame, ...]:
-    """The call trace from ``registers`` on: the callers of the function at RIP, innermost first."""
+    """The call trace from ``registers``: the callers of the function at RIP, innermost first."""
     sp = registers["rsp"]
     low, high = stack_bounds(k)
     start = Position(registers.rip, sp, registers["rbp"])
     known: dict[int, int] = {}
     if registers.rip == 0 and low <= sp < high:
-        # A null pointer was called: the call is done, and its return address is on top of the stack.
+        # A null pointer was called: its return address is at the top of the stack.
         start = Position(k.memory.u64(sp), sp + 8, registers["rbp"], sp)
         known[sp] = start.ip
     callers = Unwinder(k, k.memory, high).callers(start, returned=bool(known))
@@ -234,7 +234,7 @@ def walk(k: Kernel, registers: Registers) -> tuple[Frame, ...]:
 
 
 def walk_trap(k: Kernel) -> tuple[Frame, ...]:
-    """The call trace of the current kernel function: who called it, innermost first."""
+    """The call trace of the current kernel function: its callers, innermost first."""
     low, high = stack_bounds(k)
     at = k.cpu.sp + stubs.SAVED_BYTES
     if not low <= at < high:
@@ -245,7 +245,7 @@ def walk_trap(k: Kernel) -> tuple[Frame, ...]:
 
 
 def _scan(k: Kernel, low: int, high: int, known: dict[int, int]) -> tuple[Frame, ...]:
-    """All addresses of code on the stack; those at an address in ``known`` are callers for certain."""
+    """All code addresses on the stack; those whose stack address is in ``known`` are certain callers."""
     low = (low + 7) & ~7
     if low >= high:
         return ()
@@ -259,12 +259,12 @@ def _scan(k: Kernel, low: int, high: int, known: dict[int, int]) -> tuple[Frame,
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The stack of a Trace, read like memory."""
+    """The captured stack of a Trace, read like memory."""
 
     trace: Trace
 
     def u64(self, address: int) -> int:
-        """The 8 bytes at ``address``. Raises Fault if they were not kept."""
+        """The 8 bytes at ``address``. Raises Fault if they were not captured."""
         offset = address - self.trace.sp
         if not 0 <= offset <= len(self.trace.stack) - 8:
             raise Fault(address)
@@ -272,7 +272,7 @@ class _Kept:
 
 
 def frames_of(k: Kernel, trace: Trace) -> tuple[Frame, ...]:
-    """The callers that a kept trace names, innermost first; only those that are certain."""
+    """The certain callers in a captured trace, innermost first."""
     if trace.frames is not None:
         return trace.frames
     if not is_text(k, trace.caller):
@@ -283,7 +283,7 @@ def frames_of(k: Kernel, trace: Trace) -> tuple[Frame, ...]:
 
 
 def may_name(trace: Trace, module: Module) -> bool:
-    """Can a module be among the callers that ``frames_of`` finds? All that it knows is the stack."""
+    """True if ``frames_of`` could find the module among the callers; judged from the raw stack alone."""
     if trace.frames is not None:
         return any(frame.module == module.name for frame in trace.frames)
     words = memoryview(trace.stack)[: len(trace.stack) & ~7].cast("Q")
@@ -291,5 +291,5 @@ def may_name(trace: Trace, module: Module) -> bool:
 
 
 def module_frame(k: Kernel, trace: Trace) -> Frame | None:
-    """The innermost caller that is a module's code."""
+    """The innermost caller within a module, or None."""
     return next((frame for frame in frames_of(k, trace) if frame.module), None)
