@@ -41,7 +41,7 @@ def test_freeing_twice_gives_the_room_once(kernel: Kernel, guest: Guest) -> None
 
 
 def test_the_area_has_an_end(kernel: Kernel) -> None:
-    with pytest.raises(LimitError, match="used up"):
+    with pytest.raises(LimitError, match="exhausted"):
         kernel.percpu.reserve(AREA_SIZE, 8)
     assert kernel.percpu.reserve(4096, 8)
 

@@ -1,4 +1,4 @@
-"""A real kernel image under the emulated kernel: everything that Python does not implement runs from it."""
+"""A real kernel image inside the emulated kernel; it runs everything Python does not implement."""
 
 from ukmod.kernel.image.map import MappedImage
 

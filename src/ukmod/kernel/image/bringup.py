@@ -1,8 +1,8 @@
-"""From an image in memory to a kernel that modules can use: init/main.c, one step at a time.
+"""Initialising an image in memory so that modules can use it: init/main.c, one step at a time.
 
-``STEPS`` is start_kernel() and kernel_init_freeable() of the kernel as a table: what is run, what this kernel
-does in its place, and what is left out, each with its reason. The initcalls follow, in their order. Each step
-is one call in a task of its own; if it faults, that is recorded, and the rest goes on.
+``STEPS`` lists the steps of start_kernel() and kernel_init_freeable(): those that run, those that this kernel
+does instead, and those left out, each with its reason. The initcalls follow, in their order. Each step is a
+call in a task of its own; if it faults, that is recorded and the next step runs.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 BOOT_SECONDS: Final = 10
-"""How long before time 0 the image is brought up. So time, as modules see it, begins as without an image, and
-what initialisation leaves to work queues and timers is done by then."""
+"""Seconds before time 0 at which the image is brought up.
+
+Modules then see time begin as it does without an image, and work and timers that the initialisation started
+have finished by then.
+"""
 LSM_ORDER: Final = b"capability"
-"""lsm=: the others ask for a policy from user space and for blobs in tasks."""
+"""lsm=: other LSMs need a policy from user space and blobs in tasks."""
 PATIENCE: Final = 60.0
-"""Virtual seconds that a step may take."""
+"""The maximum duration of a step in virtual seconds."""
 CPUMASK_BYTES: Final = 8192 // 8
-"""CONFIG_NR_CPUS of any kernel, at most."""
+"""The greatest CONFIG_NR_CPUS of any kernel, in bytes of a CPU mask."""
 TRACE_ARRAY_FL_GLOBAL: Final = 1
-"""kernel/trace/trace.h: the top directory of tracefs is its, that of the others lies in instances/."""
+"""kernel/trace/trace.h: the trace array of tracefs's top directory; others are below instances/."""
 NR_NODE_STATES: Final = 6
-"""include/linux/nodemask.h, with CONFIG_HIGHMEM not set."""
+"""include/linux/nodemask.h, without CONFIG_HIGHMEM."""
 
 
 class How(Enum):
-    """What becomes of a step of the kernel's own initialisation."""
+    """How a step of the kernel's own initialisation is handled."""
 
     RUN = "run"
     OURS = "done by this kernel"
@@ -50,15 +53,15 @@ class How(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One function of start_kernel() or kernel_init_freeable(). ``reason`` is why it is not simply run."""
+    """One function of start_kernel() or kernel_init_freeable(). ``reason`` says why it is not simply run."""
 
     name: str
     how: How = How.RUN
     reason: str = ""
     argument: str = ""
-    """The variable of the image whose address it is called with."""
+    """The variable of the image whose address is its argument."""
     unless: str = ""
-    """It is part of this function, and called by itself only where that has been inlined."""
+    """The function that contains this step; the step is called only if that one has been inlined."""
 
 
 def _ours(name: str, reason: str) -> Step:
@@ -172,29 +175,29 @@ LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A step that was run, and what came of it."""
+    """A step that was run, and its outcome."""
 
     name: str
     level: str
     outcome: str
-    """"ok", "-ENODEV" and its like as a number, "oops: ...", or "waits" if it did not return."""
+    """"ok", an errno such as "-19", "oops: ...", or "waits" if it did not return."""
 
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """What bringing the image up came to."""
+    """The result of bringing the image up: the steps and the log."""
 
     done: tuple[Done, ...]
     log: tuple[Record, ...]
 
     @property
     def failed(self) -> tuple[Done, ...]:
-        """Steps that did not return."""
+        """The steps that did not return a number."""
         return tuple(step for step in self.done if not step.outcome.lstrip("-").isdigit())
 
     @property
     def damage(self) -> str:
-        """How much went wrong, which in a kernel that is whole is nothing; empty if nothing did."""
+        """A summary of the failed steps; empty for an intact kernel."""
         if not (failed := self.failed):
             return ""
         count = f"{len(failed)} of {len(self.done)} steps of its initialisation failed"
@@ -202,13 +205,13 @@ class Boot:
 
 
 def bring_up(k: Kernel, image: MappedImage) -> Boot:
-    """Make the image ready for modules."""
+    """Initialise the image so that modules can be loaded."""
     hardware.wire(k)
     interpose(k, image)
     k.clock.now = -BOOT_SECONDS * NSEC_PER_SEC
     _set_variables(k, image)
     _keep_jiffies(k, image)
-    # The kernel's own objects are not what misuse is looked for in.
+    # The kernel's own objects are not checked for misuse.
     fence, k.slab.fence.limit = k.slab.fence.limit, 0
     done = [_call(k, *call) for call in _calls(image)]
     k.sched.run(lambda: False, max(k.clock.now, 0))
@@ -221,7 +224,7 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
 
 
 def _keep_jiffies(k: Kernel, image: MappedImage) -> None:
-    """The image reads its own ``jiffies``, so that is kept true whenever time passes."""
+    """Keep the image's own ``jiffies`` variable up to date whenever time passes."""
     k.clock.on_advance = partial(_update_jiffies, k, image.address("jiffies"))
     k.clock.on_advance()
 
@@ -244,12 +247,12 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
     if (masks := image.get("cpu_bit_bitmap")) is not None:
         del masks
     if (states := image.get("node_states")) is not None:
-        # All nodes are possible at first. nodemask_t has no name that struct layouts know.
+        # Initially all nodes are possible. nodemask_t has no name that struct layouts could look up.
         mask = image.symbols.size_at(states) // NR_NODE_STATES
         k.memory.write(states, (1).to_bytes(mask, "little"))
     if (trace := image.get("global_trace")) is not None and k.types.has("trace_array", "events"):
-        # tracer_alloc_buffers(): nothing traces, so there are no events and no CPUs with buffers. With
-        # all that it and trace_init() do, the files of its events make mac80211 load four times as slowly.
+        # tracer_alloc_buffers(): nothing is traced, so there are no events and no CPUs with buffers. If all
+        # of it and trace_init() ran, creating the event files would make mac80211 load four times as slowly.
         k.memory.set_u32(trace + k.types.offset("trace_array", "flags"), TRACE_ARRAY_FL_GLOBAL)
         events = trace + k.types.offset("trace_array", "events")
         k.memory.write(events, events.to_bytes(8, "little") * 2)
@@ -261,7 +264,7 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
 
 
 def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
-    """free_area_init(): one node with empty zones, for pages are Python's; all memory counts as free."""
+    """free_area_init(): one node with empty zones, since pages are Python's; all memory counts as free."""
     types, memory = k.types, k.memory
     node = k.slab.kernel_object(types.sizeof("pglist_data"))
     memory.set_u64(nodes, node)
@@ -276,7 +279,7 @@ def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
 
 
 def _cpu_maps(k: Kernel, image: MappedImage) -> None:
-    """smp_prepare_cpus_common(): the one CPU is its own sibling, and its node's only one; APIC 0 is its."""
+    """smp_prepare_cpus_common(): the only CPU is its own sibling, its node's only CPU, and APIC 0."""
     mask = k.slab.kernel_object(CPUMASK_BYTES)
     k.memory.set_u64(mask, 1)
     image.set("node_to_cpumask_map", mask)
@@ -295,7 +298,7 @@ def _cpu_maps(k: Kernel, image: MappedImage) -> None:
 
 
 def _calls(image: MappedImage) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
-    """Name, address, level and arguments of everything that is to be called, in order."""
+    """The name, address, level and arguments of each call, in order."""
     for step in STEPS:
         inlined = not step.unless or image.get(step.unless) is None
         if step.how is How.RUN and inlined and (address := image.get(step.name)) is not None:
@@ -308,7 +311,7 @@ def _calls(image: MappedImage) -> Iterator[tuple[str, int, str, tuple[int, ...]]
 
 
 def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
-    """The initcalls, early ones first: level and address."""
+    """The level and address of each initcall, beginning with the early ones."""
     marks = ["__initcall_start", *(f"__initcall{n}_start" for n in range(8)), "__initcall_end"]
     places = [image.get(mark) for mark in marks]
     if None in places:
@@ -345,7 +348,7 @@ def _run(k: Kernel, address: int, results: list[int], *arguments: int) -> int:
 
 
 def _forget(k: Kernel) -> None:
-    """What happened so far is the image's business, not that of the modules that come."""
+    """Discard the traces of the initialisation, which belong to the image and not to any module."""
     k.slab.disown()
     k.tasks.restart_pids()
     k.log.clear()

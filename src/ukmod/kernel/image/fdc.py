@@ -1,7 +1,7 @@
-"""The floppy disk controller of a PC: an 82078 that no drive is connected to.
+"""The floppy disk controller of a PC: an 82078 without drives.
 
-Every PC had one, so its driver takes the ports to be its own and asks what is there; what it is told is what
-QEMU's controller tells it.
+Every PC had one, so its driver assumes that the ports are its own and probes the controller. The answers are
+those of QEMU's controller.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ CMOS: Final = 0x70
 # The registers of an 82078, data sheet, 2.1; include/uapi/linux/fdreg.h has the offsets.
 DOR, MSR, FIFO, DIR = 2, 4, 5, 7
 DSR: Final = MSR
-"""What is read at MSR's port is the status, what is written there the data rate, and a reset."""
+"""A read from MSR's port returns the status; a write sets the data rate, or resets the chip."""
 DOR_NOT_RESET: Final = 0x04
 DOR_INTERRUPTS: Final = 0x08
 DSR_RESET: Final = 0x80
 MSR_READY: Final = 0x80
 MSR_READ: Final = 0x40
-"""The driver is to read a result; else to write a command."""
+"""Set if the driver should read a result; clear if it should write a command."""
 MSR_BUSY: Final = 0x10
 ST0_POLLED: Final = 0xC0
-"""Sense Interrupt Status after a reset: the drive, in the lower bits, may have become ready or not."""
+"""Sense Interrupt Status after a reset: the drive in the lower bits may have changed its ready state."""
 INVALID: Final = bytes([0x80])
-"""The result of a command that is none."""
+"""The result of an invalid command."""
 UNITS: Final = 4
 PART_ID: Final = 0x41
 DUMPREG, VERSION, SENSE_INTERRUPT = 0x0E, 0x10, 0x08
 SPECIFY, PERPENDICULAR, CONFIGURE, UNLOCK, LOCK, PARTID = 0x03, 0x12, 0x13, 0x14, 0x94, 0x18
 _ARGUMENTS: Final = {SPECIFY: 2, PERPENDICULAR: 1, CONFIGURE: 3}
-"""How many bytes follow a command, where any do. Commands to drives are not here: there is none."""
+"""The number of bytes that follow a command, if any. Commands to drives are missing, as there are none."""
 DRIVE_TYPES: Final = 0x10
-"""The byte of the CMOS RAM that says which drives there are."""
+"""The byte of the CMOS RAM that lists the drives."""
 
 
 class Fdc:
-    """The chip. ``interrupt`` is called when it asks for one, from within an emulated OUT."""
+    """The chip. ``interrupt`` is called when it raises its interrupt, from within an emulated OUT."""
 
     __slots__ = ("_command", "_dor", "_interrupt", "_locked", "_polled", "_result", "_set", "ports")
 
@@ -51,17 +51,17 @@ class Fdc:
         self._dor = DOR_NOT_RESET | DOR_INTERRUPTS
         self._locked = False
         self._set: dict[int, bytes] = {}
-        """The arguments of the commands that set something."""
+        """The arguments of the commands that set parameters."""
         self._reset()
 
     def _reset(self) -> None:
         self._command = bytearray()
         self._result = bytearray()
         self._polled = UNITS
-        """Drives whose state after a reset has not been asked for."""
+        """The number of drives whose state has not been queried since the reset."""
 
     def load(self, port: int, size: int) -> int:
-        """IN, of a byte as of anything."""
+        """IN, of one byte whatever the size."""
         del size
         register = port - self.ports[0]
         if register == MSR:
@@ -71,7 +71,7 @@ class Fdc:
         return self._dor if register == DOR else 0
 
     def store(self, port: int, size: int, value: int) -> None:
-        """OUT, of a byte as of anything."""
+        """OUT, of one byte whatever the size."""
         del size
         register = port - self.ports[0]
         if register == DOR:
@@ -97,7 +97,7 @@ class Fdc:
         return MSR_READY | busy | (MSR_READ if self._result else 0)
 
     def _take(self, byte: int) -> None:
-        """A byte of a command; with the last one it is carried out."""
+        """Take a byte of a command, and execute the command once it is complete."""
         self._command.append(byte)
         if len(self._command) > _ARGUMENTS.get(self._command[0], 0):
             command, *arguments = self._command
@@ -118,14 +118,14 @@ class Fdc:
         return answers.get(command, INVALID)
 
     def _registers(self) -> bytes:
-        """The cylinders of four drives, then what has been set; in between the last sector of a track."""
+        """The result of DUMPREG: the cylinders of four drives, then the parameters; a track's last sector 0."""
         perpendicular = self._set.get(PERPENDICULAR, bytes(1))[0] & 0x7F | self._locked << 7
         configured = self._set.get(CONFIGURE, bytes(3))
         return bytes(UNITS) + self._set.get(SPECIFY, bytes(2)) + bytes([0, perpendicular]) + configured[1:]
 
 
 class DriveTypes:
-    """The CMOS RAM, of which one byte is known: there are no drives. The rest, and the clock, is nobody's."""
+    """The CMOS RAM, with one known byte: there are no drives. All else, and the clock, is unowned."""
 
     __slots__ = ("_index", "ports")
 
@@ -139,7 +139,7 @@ class DriveTypes:
         return 0 if known else NOBODY >> (32 - 8 * size)
 
     def store(self, port: int, size: int, value: int) -> None:
-        """OUT: which byte is to be read. The upper bit masks the NMI."""
+        """OUT: select the byte to be read. The upper bit, which masks the NMI, is ignored."""
         del size
         if port == self.ports[0]:
             self._index = value & 0x7F

@@ -1,8 +1,8 @@
-"""The firmware of the empty machine: ACPI tables of a PC without any device, and its name in SMBIOS.
+"""The firmware of the empty machine: ACPI tables of a PC without devices, and its name in SMBIOS.
 
-The machine is "hardware-reduced" (ACPI 6.5, 4.1): there are no fixed registers to be emulated, and the
-namespace has nothing but what the specification predefines. So the image's own interpreter runs, drivers can
-be registered on the ACPI bus, and no device is found.
+The machine is "hardware-reduced" (ACPI 6.5, 4.1): no fixed registers need to be emulated, and the namespace
+contains only what the specification predefines. Thus the image's own interpreter runs, drivers can register
+on the ACPI bus, and no device is found.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ukmod.kernel.image.map import MappedImage
 
 BIOS: Final = 0xF_0000
-"""Physical address of what a PC's BIOS leaves for those that look for it."""
+"""The physical address of the area in which a PC's BIOS leaves its tables."""
 BIOS_DATE: Final = "04/01/2014"
-"""That of QEMU's: it counts as one of our time, which is given no special treatment."""
+"""The date of QEMU's BIOS: recent enough that kernels apply no workarounds for old firmware."""
 _OEM: Final = b"UKMOD "
 _OEM_TABLE: Final = b"EMPTY PC"
 _HEADER: Final = struct.Struct("<4sIBB6s8sI4sI")
@@ -28,11 +28,11 @@ _FADT_SIZE: Final = 276
 _FADT_FLAGS, _FADT_X_DSDT = 112, 140
 _HW_REDUCED_ACPI: Final = 1 << 20
 _LOCAL_APIC: Final = struct.pack("<IIBBBBI", 0xFEE0_0000, 0, 0, 8, 0, 0, 1)
-"""The body of the MADT: where local APICs are, and that of the one CPU."""
+"""The body of the MADT: the address of local APICs, and the entry of the only CPU."""
 
 
 def _checksum(data: bytes | bytearray) -> int:
-    """What makes the sum of all bytes 0."""
+    """The byte that makes the sum of all bytes 0."""
     return -sum(data) & 0xFF
 
 
@@ -65,7 +65,7 @@ def _rsdp(xsdt: int) -> bytes:
 
 
 def acpi_tables(physical: int) -> bytes:
-    """All tables as they lie from this physical address on; the root pointer comes first."""
+    """All tables as placed at this physical address; the root pointer comes first."""
     data = bytearray(64)
     places = {}
     for name, table in (("dsdt", _table(b"DSDT", 2, b"")), ("madt", _table(b"APIC", 4, _LOCAL_APIC))):
@@ -81,13 +81,13 @@ def acpi_tables(physical: int) -> bytes:
 
 
 def _structure(kind: int, handle: int, body: bytes, *strings: str) -> bytes:
-    """An SMBIOS structure (DSP0134 3.7, 6.1): a formatted part, and strings that it names by number."""
+    """An SMBIOS structure (DSP0134 3.7, 6.1): a formatted part, and strings that it refers to by number."""
     text = b"".join(string.encode() + b"\0" for string in strings) or b"\0"
     return struct.pack("<BBH", kind, 4 + len(body), handle) + body + text + b"\0"
 
 
 def smbios(physical: int) -> bytes:
-    """The entry point (5.2.1), as a BIOS leaves it at 0xf0000, and the tables right behind it."""
+    """The entry point (5.2.1), which a BIOS leaves at 0xf0000, followed directly by the tables."""
     structures = [
         _structure(0, 0, struct.pack("<BBHBBQ2s4B", 1, 2, 0xF000, 3, 0, 1 << 3, b"\0\0", 1, 0, 255, 255),
                    "ukmod", "1.0", BIOS_DATE),
@@ -105,7 +105,7 @@ def smbios(physical: int) -> bytes:
 
 
 def install(k: Kernel, image: MappedImage) -> range:
-    """Put the tables into RAM and tell the image of them; the physical addresses they take."""
+    """Put the tables into RAM and pass them to the image; returns their physical addresses."""
     size = page_align(len(acpi_tables(0)))
     physical = k.memory.alloc_frames(size // PAGE_SIZE, PAGE_SIZE)
     tables = acpi_tables(physical)

@@ -1,4 +1,4 @@
-"""The hardware an image finds: one CPU, RAM, firmware, and buses on which no device answers."""
+"""The hardware that an image finds: one CPU, RAM, firmware, and buses without devices."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ukmod.kernel.image.map import MappedImage
 
 SMALL_MACHINE: Final = 64 << 20
-"""Bytes of RAM that the kernel's hash tables are made for: they are rarely filled."""
+"""The RAM size in bytes for which the kernel sizes its hash tables, which are rarely filled."""
 
 INTERRUPT_MASKS: Final = (0x21, 0xA1)
-"""Ports of the two interrupt controllers' mask registers."""
+"""The ports of the two interrupt controllers' mask registers."""
 
 VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "nr_cpu_ids": (1, 4),
@@ -39,13 +39,16 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "cpu_khz": (2_000_000, 4),
     "loops_per_jiffy": (4_000_000, 8),
 }
-"""Variables that setup_arch(), setup_nr_cpu_ids() and their like would set: value and size in bytes.
-``slab_state`` is FULL: the allocator is there; with one node, ``hashdist`` is 0."""
+"""Variables that setup_arch(), setup_nr_cpu_ids() and the like would set: value and size in bytes.
+``slab_state`` is FULL, as the allocator is ready; with one node, ``hashdist`` is 0.
+"""
 
 
 def wire(k: Kernel) -> None:
-    """Answer port I/O as a PC without devices does. MSRs that the engine does not know read as 0, and CPUID
-    is that of the engine's own CPU, both without our help.
+    """Answer port I/O as a PC without devices does.
+
+    The engine needs no help for MSRs, of which unknown ones read as 0, nor for CPUID, which describes its own
+    CPU.
     """
     serial = Uart(COM1, partial(_interrupt, k, COM1_IRQ))
     floppy = Fdc(FDC1, partial(_interrupt, k, FDC_IRQ))
@@ -55,7 +58,7 @@ def wire(k: Kernel) -> None:
 
 
 def _interrupt(k: Kernel, irq: int) -> None:
-    """Raise an interrupt line: its handler is called as soon as no guest code is in the way."""
+    """Raise an interrupt line: its handler is called as soon as no guest code is running."""
     k.clock.at(k.clock.now, partial(_handle, k, irq))
 
 
@@ -66,8 +69,8 @@ def _handle(k: Kernel, irq: int) -> None:
 
 
 def set_variables(k: Kernel, image: MappedImage) -> None:
-    """Leave the image's variables as early boot code, which is not run, would leave them."""
-    k.memory.map_direct(0, LOW_MEMORY)  # as scans for what a BIOS may have left there expect
+    """Set the image's variables as early boot code, which is not run, would set them."""
+    k.memory.map_direct(0, LOW_MEMORY)  # scans for BIOS tables expect this range to be mapped
     pages = k.memory.size >> 12
     small = SMALL_MACHINE >> 12
     sizes = {"max_pfn": pages, "max_low_pfn": pages, "_totalram_pages": pages}
@@ -78,4 +81,4 @@ def set_variables(k: Kernel, image: MappedImage) -> None:
         # cr4_init_shadow(), which is inlined into startup code.
         k.memory.set_u64(k.percpu.base + state + k.types.offset("tlb_state", "cr4"), CR4)
     if (noop := image.get("apic_noop")) is not None:
-        image.set("apic", noop)  # the kernel's own driver for a CPU whose APIC is off
+        image.set("apic", noop)  # the kernel's own driver for a CPU whose APIC is disabled

@@ -1,8 +1,8 @@
-"""Functions inside a kernel image that must be this kernel's, though no module can call most of them.
+"""Replacements for internal functions of a kernel image, most of which no module can call.
 
-They are the places where the image's code would reach what is kept in Python: the page and vmalloc
-allocators, the scheduler, workqueues, RCU; and what needs hardware that is not there. Each stands for the C
-function of its name; a name that an image lacks is no matter.
+They are the functions through which the image would touch state kept in Python (page and vmalloc allocators,
+scheduler, workqueues, RCU) or absent hardware. Each replaces the C function of its name; a name that an image
+lacks is ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller")
 _NOTHING_THERE: Final = b"\xff"
-"""What a bus answers when no device does."""
+"""The byte that a bus returns if no device answers."""
 
 
 # -- text -----------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def is_module_address(k: Kernel, address: ULong) -> Bool:
 
 @export("stop_machine", "stop_machine_cpuslocked")
 def stop_machine(k: Kernel, function: Ptr, data: Ptr, cpus: Ptr) -> Int:
-    """int stop_machine(cpu_stop_fn_t fn, void *data, const struct cpumask *cpus): the one CPU is here."""
+    """int stop_machine(cpu_stop_fn_t fn, void *data, const struct cpumask *cpus): there is only one CPU."""
     del cpus
     return k.cpu.call(function, data)
 
@@ -131,14 +131,14 @@ def io_schedule_timeout(k: Kernel, timeout: Long) -> Long:
         "set_pages_uc", "set_pages_wb", "set_pages_array_uc", "set_pages_array_wc", "set_pages_array_wb",
         "set_direct_map_invalid_noflush", "set_direct_map_default_noflush")  # fmt: skip
 def nothing_to_do(k: Kernel) -> Int:
-    """Something about CPUs, priorities or accounting that one CPU in virtual time does not have: 0."""
+    """Return 0 where CPUs, priorities, caching attributes or accounting would be set: they have no effect."""
     del k
     return 0
 
 
 @export("kernel_clone", "kernel_thread", "user_mode_thread", "create_io_thread")
 def kernel_clone(k: Kernel) -> Long:
-    """pid_t kernel_clone(struct kernel_clone_args *args): tasks are made by Python."""
+    """pid_t kernel_clone(struct kernel_clone_args *args): fails, as tasks are created by Python."""
     del k
     return -EAGAIN
 
@@ -171,13 +171,13 @@ def raise_softirq(k: Kernel, number: UInt) -> None:
 
 @export()
 def module_alloc(k: Kernel, size: ULong) -> Ptr:
-    """void *module_alloc(unsigned long size): for BPF programs and probes as well."""
+    """void *module_alloc(unsigned long size): also used for BPF programs and probes."""
     return k.module_area.alloc(size)
 
 
 @export()
 def execmem_alloc(k: Kernel, kind: UInt, size: SizeT) -> Ptr:
-    """void *execmem_alloc(enum execmem_type type, size_t size): what was module_alloc() before v6.10."""
+    """void *execmem_alloc(enum execmem_type type, size_t size): replaced module_alloc() in v6.10."""
     del kind
     return k.module_area.alloc(size)
 
@@ -199,7 +199,7 @@ def _protect(k: Kernel, address: int, pages: int, *, add: int = 0, remove: int =
 
 @export()
 def set_memory_rox(k: Kernel, address: ULong, pages: Int) -> Int:
-    """int set_memory_rox(unsigned long addr, int numpages): for code, read-only and executable at once."""
+    """int set_memory_rox(unsigned long addr, int numpages): make code read-only and executable at once."""
     return _protect(k, address, pages, remove=WRITE | NX)
 
 
@@ -229,7 +229,7 @@ def set_memory_nx(k: Kernel, address: ULong, pages: Int) -> Int:
 
 @export("memblock_alloc_try_nid", "memblock_alloc_try_nid_raw")
 def memblock_alloc(k: Kernel, size: SizeT) -> Ptr:
-    """void *memblock_alloc_try_nid(phys_addr_t size, ...): early code may have what all have."""
+    """void *memblock_alloc_try_nid(phys_addr_t size, ...): uses the normal allocator, which is already up."""
     return k.slab.kernel_object(size)
 
 
@@ -242,7 +242,7 @@ def free_unref_page(k: Kernel, page: Ptr, order: UInt) -> None:
 
 @export()
 def free_unref_page_list(k: Kernel, head: Ptr) -> None:
-    """void free_unref_page_list(struct list_head *list): pages whose last references have been dropped."""
+    """void free_unref_page_list(struct list_head *list): free pages without references."""
     offset = k.types.offset("page", "lru")
     for entry in list(list_entries(k.memory, head)):
         k.pages.free(k.pages.frame_of(entry - offset))
@@ -252,7 +252,7 @@ def free_unref_page_list(k: Kernel, head: Ptr) -> None:
 
 @export()
 def free_unref_folios(k: Kernel, batch: Ptr) -> None:
-    """void free_unref_folios(struct folio_batch *folios): the same, since v6.10."""
+    """void free_unref_folios(struct folio_batch *folios): replaced free_unref_page_list() in v6.10."""
     count = batch + k.types.offset("folio_batch", "nr")
     first = batch + k.types.offset("folio_batch", "folios")
     for n in range(k.memory.read(count, 1)[0]):
@@ -262,13 +262,13 @@ def free_unref_folios(k: Kernel, batch: Ptr) -> None:
 
 @export("__ksize")
 def ksize(k: Kernel, address: Ptr) -> SizeT:
-    """size_t __ksize(const void *object): struct pages do not tell that they are the slab allocator's."""
+    """size_t __ksize(const void *object): struct pages are not marked as the slab allocator's here."""
     return k.slab.ksize(address)
 
 
 @export("free_resource", "free_resource.part.0")
 def free_resource(k: Kernel, resource: Ptr) -> None:
-    """static void free_resource(struct resource *res): likewise."""
+    """static void free_resource(struct resource *res): struct pages are not marked here either."""
     if k.slab.object_at(resource) is not None:
         k.slab.kfree(resource)
 
@@ -276,7 +276,7 @@ def free_resource(k: Kernel, resource: Ptr) -> None:
 @export("__alloc_pages_bulk", "alloc_pages_bulk_array_mempolicy", "alloc_pages_bulk_noprof",
         "alloc_pages_bulk_array_mempolicy_noprof")  # fmt: skip
 def alloc_pages_bulk(k: Kernel) -> ULong:
-    """unsigned long __alloc_pages_bulk(...): no page at once; callers go on one by one."""
+    """unsigned long __alloc_pages_bulk(...): 0 pages, so that callers allocate them singly."""
     del k
     return 0
 
@@ -289,7 +289,7 @@ def vmalloc_node_range(k: Kernel, size: ULong, align: ULong) -> Ptr:
 
 
 def _nobodys_memory(k: Kernel, physical: int, size: int) -> int:
-    """Pages that read as memory that no device decodes."""
+    """Pages that read like memory without a device."""
     if not 0 < size <= k.memory.size:
         return 0
     size = page_align((physical & PAGE_SIZE - 1) + size)
@@ -305,7 +305,7 @@ def _is_firmwares(k: Kernel, physical: int) -> bool:
 
 @export("memremap", "early_ioremap", "early_memremap")
 def memremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
-    """void *memremap(resource_size_t offset, size_t size, ...): what the firmware left in RAM, or nothing."""
+    """void *memremap(resource_size_t offset, size_t size, ...): the firmware's tables, or empty memory."""
     if _is_firmwares(k, physical):
         return PAGE_OFFSET + physical
     return _nobodys_memory(k, physical, size)
@@ -314,8 +314,9 @@ def memremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
 @export("ioremap", "ioremap_wc", "ioremap_wt", "ioremap_uc", "ioremap_cache", "ioremap_prot",
         "ioremap_encrypted")  # fmt: skip
 def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
-    """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): no device answers there; and RAM
-    is not for drivers, but for ACPI's tables.
+    """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): no device answers there.
+
+    RAM may not be mapped with it, except for ACPI's tables.
     """
     if _is_firmwares(k, physical):
         return PAGE_OFFSET + physical

@@ -1,8 +1,8 @@
-"""What Python implements takes the place of the image's own function: its entry jumps to Python's stub.
+"""Interposition: the entry of an image function that Python implements jumps to Python's stub.
 
-So code of the image that allocates, sleeps, queues work or prints does it in this kernel, as a module's does.
-A function begins with ``call __fentry__``, five bytes that ftrace would patch, or with other instructions
-that nothing jumps into: five bytes for a jump are safe wherever the function is that long.
+Image code that allocates, sleeps, queues work or prints thus does so in this kernel, as a module does. A
+function begins with ``call __fentry__``, five bytes that ftrace would patch, or with other instructions that
+nothing jumps into. A five-byte jump is therefore safe if the function is long enough.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAME_AS: Final = {
     "__alloc_percpu_gfp": "__alloc_percpu",
     "_printk_deferred": "_printk",
 }
-"""Functions of the image that a Python function of another name stands for."""
+"""Functions of the image that are replaced by a Python function of another name."""
 
 RETURNS: Final = {
     "kernel_fpu_begin_mask": "no task's FPU state has to be saved: they all share the CPU's",
@@ -35,7 +35,7 @@ RETURNS: Final = {
     "fpregs_assert_state_consistent": "the same",
     "preempt_schedule": "tasks are switched when they call the kernel, never elsewhere",
     "preempt_schedule_notrace": "the same",
-    "rcu_read_unlock_special": "grace periods look at who reads; readers need not report",
+    "rcu_read_unlock_special": "grace periods look for readers themselves; readers need not report",
     "rcu_note_context_switch": "the same",
     "kfree_rcu_scheduler_running": "RCU is Python's",
     "workqueue_set_min_active": "workqueues are Python's",
@@ -50,19 +50,19 @@ RETURNS: Final = {
     "native_io_delay": "port 0x80 is not slow here",
     "clflush_cache_range": "there is no cache",
     "wbinvd_on_all_cpus": "the same",
-    "wake_up_nohz_cpu": "a timer wakes whom it must",
+    "wake_up_nohz_cpu": "a timer wakes its task itself",
     "wakeup_softirqd": "softirqs run at the next interrupt",
     "mcheck_cpu_init": "no machine checks",
     "touch_softlockup_watchdog": "this kernel has a watchdog of its own",
 }
-"""Functions that return at once, and why nothing is amiss."""
+"""Functions patched to return at once, and why that is correct."""
 
 _JUMP_SIZE = 5
 _RET = b"\xc3"
 
 
 def interpose(k: Kernel, image: MappedImage) -> None:
-    """Patch the entries of all functions of the image that Python implements."""
+    """Patch the entry of every function of the image that Python implements."""
     for name, address in _targets(k, image):
         _jump(k, image, name, address)
     for name in RETURNS:
@@ -72,7 +72,7 @@ def interpose(k: Kernel, image: MappedImage) -> None:
 
 
 def _targets(k: Kernel, image: MappedImage) -> Iterator[tuple[str, int]]:
-    """The functions to patch, and the addresses of the stubs that stand for them."""
+    """The functions to patch, and the addresses of the stubs that replace them."""
     for name, (exported, function) in exports_of(internal).items():
         if image.get(name) is not None:
             yield name, k.symbols.add_function(Export(exported.name, exported.gpl), function).address

@@ -1,4 +1,4 @@
-"""The image in memory: its segments at the addresses they were linked at, and what it knows of them."""
+"""An image in memory: its segments at their link addresses, and its tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BUG_ENTRY = struct.Struct("<iiHH")
 class MappedImage:
     """A kernel image in a machine's memory.
 
-    Everything lies in one piece of RAM, so that ``phys_base`` says where, as on a machine with KASLR.
+    All segments lie in one piece of RAM, so that ``phys_base`` gives its place, as on a machine with KASLR.
     """
 
     def __init__(self, kernel: Kernel, image: KernelImage) -> None:
@@ -48,16 +48,16 @@ class MappedImage:
             self._map(segment)
         kernel.memory.map_direct(self.frame, self.end - self.start)
         self.firmware = range(0)
-        """Physical addresses of tables that the machine's firmware has left in RAM."""
+        """The physical addresses of tables that the machine's firmware has left in RAM."""
         self.phys_base = self.frame - (self.start - START_KERNEL_MAP)
-        """What code adds to an offset in the image to have a physical address; may be negative."""
+        """The number that code adds to an offset in the image for a physical address; may be negative."""
 
     def _section_end(self, name: str) -> int:
         address, size = self._table(name)
         return page_align(address + size) if address else self.start
 
     def _map(self, segment: Segment) -> None:
-        """Everything can be written until the image's own initialisation is over: early code patches text."""
+        """Map a segment. It is writable until the image is initialised, as early code patches text."""
         memory, frame = self._k.memory, self.frame + segment.vaddr - self.start
         content = memoryview(self.image.data)[segment.offset : segment.offset + segment.file_size]
         memory.view[frame : frame + segment.file_size] = content
@@ -67,19 +67,19 @@ class MappedImage:
         if segment.vaddr < text_end:
             memory.map(segment.vaddr, frame, text_end - segment.vaddr, READ_WRITE & ~NX)
         start = max(segment.vaddr, text_end)
-        # The last segment holds the init code among the init data, which is why the linker marks it RWX.
+        # The last segment holds init code among init data, and is therefore marked RWX by the linker.
         prot = READ_WRITE & ~NX if segment.flags == 7 else READ_WRITE
         memory.map(start, frame + start - segment.vaddr, end - start, prot)
 
     def mark_rodata_ro(self) -> None:
-        """mark_rodata_ro(): text and what is constant after initialisation cannot be written any more."""
+        """mark_rodata_ro(): write-protect text and data that is constant after initialisation."""
         memory = self._k.memory
         memory.protect(self.start, self.text_end - self.start, READ_EXEC)
         end = self._section_end("__modver")
         memory.protect(self.text_end, end - self.text_end, READ_ONLY)
 
     def percpu_template(self) -> bytes:
-        """What each CPU's per-CPU area begins with: .data..percpu. LimitError if it is too large."""
+        """The initial contents of each per-CPU area, .data..percpu. Raises LimitError if it is too large."""
         template = next((s for s in self.image.segments if s.vaddr == 0), None)
         if template is None:
             return b""
@@ -97,41 +97,41 @@ class MappedImage:
         return self.image.symbols
 
     def contains(self, address: int) -> bool:
-        """Does ``address`` lie in the image?"""
+        """True if ``address`` is in the image."""
         return self.start <= address < self.end
 
     def get(self, name: str) -> int | None:
-        """The address of any symbol of the image, exported or not; of a per-CPU one its offset."""
+        """The address of a symbol of the image, exported or not; a per-CPU symbol's offset; or None."""
         export = self.image.exports.get(name)
         return export.address if export is not None else self.symbols.get(name)
 
     def address(self, name: str) -> int:
-        """The address of a symbol. Raises LayoutError if the image has none of this name."""
+        """The address of a symbol. Raises LayoutError if the image has no such symbol."""
         if (found := self.get(name)) is None:
             text = f"has no symbol {name} (CONFIG_KALLSYMS_ALL)"
             raise LayoutError(text, subject=self.image.path)
         return found
 
     def set(self, name: str, value: int, size: int = 8) -> None:
-        """Store a value in a variable of the image, if it has one of this name."""
+        """Store a value in a variable of the image, if the image has it."""
         if (address := self.get(name)) is not None:
             self._k.memory.write(address, (value & (1 << 64) - 1).to_bytes(8, "little")[:size], force=True)
 
     def find(self, name: str) -> Symbol | None:
-        """What the image exports under this name."""
+        """The image's export with this name, or None."""
         export = self.image.exports.get(name)
         if export is None:
             return None
         return Symbol(name, export.address, export.gpl, export.namespace, export.crc)
 
     def lookup(self, address: int) -> tuple[Kallsym, int] | None:
-        """The symbol that ``address`` is in, and its size in bytes."""
+        """The symbol that contains ``address``, and its size in bytes."""
         if not self.contains(address) or (symbol := self.symbols.at(address)) is None:
             return None
         return symbol, self.symbols.size_at(address)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the tables that are read from memory when they are asked for."""
+        """All attributes except the tables that are read from memory on demand."""
         return {name: value for name, value in vars(self).items() if name not in ("bugs", "fixups", "orc")}
 
     # -- tables ---------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class MappedImage:
 
     @cached_property
     def bugs(self) -> dict[int, int]:
-        """Where in ``__bug_table`` the entry of the ud2 at an address is."""
+        """The address of the ``__bug_table`` entry, by the address of its ud2."""
         start, size = self._table("__bug_table")
         raw = self._k.memory.read(start, size // _BUG_ENTRY.size * _BUG_ENTRY.size) if size else b""
         places = range(start, start + size, _BUG_ENTRY.size)

@@ -1,4 +1,4 @@
-"""What a module is to an image besides what Python keeps of it: find_module_sections() and sysfs."""
+"""The parts of a module that only an image needs: find_module_sections() and sysfs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 SECTIONS: Final = (
-    # section, member that points to it, member that counts its entries, bytes of an entry
+    # section, member that points to it, member that counts its entries, bytes per entry
     ("__jump_table", "jump_entries", "num_jump_entries", 16),
     ("__tracepoints_ptrs", "tracepoints_ptrs", "num_tracepoints", 4),
     ("__bpf_raw_tp_map", "bpf_raw_events", "num_bpf_raw_events", 32),
@@ -28,7 +28,7 @@ SECTIONS: Final = (
 
 
 def fill_struct(k: Kernel, module: Module, elf: Elf) -> None:
-    """find_module_sections(): tell the image's code where the parts of a module are."""
+    """find_module_sections(): record in struct module where the module's sections are."""
     types, memory = k.types, k.memory
     for section, pointer, count, size in SECTIONS:
         start, length = module.layout.sections.get(section, (0, 0))
@@ -46,8 +46,9 @@ def fill_struct(k: Kernel, module: Module, elf: Elf) -> None:
 
 
 def _lend_types(k: Kernel, module: Module, elf: Elf) -> None:
-    """While a module is being loaded, ``btf_data`` is its .BTF section, of which nothing stays: the image's
-    BPF code makes its own of it when it is told that the module is coming.
+    """Set ``btf_data`` to the module's .BTF section while it is being loaded.
+
+    The image's BPF code makes its own copy when it is notified that the module is coming.
     """
     section = elf.section(".BTF")
     if section is None or not section.size or not k.types.has("module", "btf_data"):
@@ -59,7 +60,7 @@ def _lend_types(k: Kernel, module: Module, elf: Elf) -> None:
 
 
 def take_types_back(k: Kernel, module: Module) -> None:
-    """The module is loaded, or will not be."""
+    """Free the BTF after the module was loaded or failed to load."""
     if module.btf:
         k.memory.set_u64(module.address + k.types.offset("module", "btf_data"), 0)
         k.vmalloc.free(module.btf)
@@ -67,7 +68,7 @@ def take_types_back(k: Kernel, module: Module) -> None:
 
 
 def _fill_layout(k: Kernel, module: Module) -> None:
-    """within_module() looks here: at two parts, or since v6.4 at one for each kind of memory."""
+    """Fill in what within_module() reads: two parts, or since v6.4 one per kind of memory."""
     layout = module.layout
     for old, new, base, size in (
         ("core_layout", "mem[0]", layout.core, layout.core_size),
@@ -80,13 +81,13 @@ def _fill_layout(k: Kernel, module: Module) -> None:
 
 
 def init_freed(k: Kernel, module: Module) -> None:
-    """do_init_module(): the init part is gone, and what only loading needed."""
+    """do_init_module(): the init part has been freed, and so is the data needed only for loading."""
     take_types_back(k, module)
     _fill_layout(k, module)
 
 
 def add_to_sysfs(k: Kernel, module: Module) -> None:
-    """mod_sysfs_init(): /sys/module/NAME, which drivers link to."""
+    """mod_sysfs_init(): create /sys/module/NAME, which drivers link to."""
     image = k.image
     if image is None or (kset := image.get("module_kset")) is None or not k.memory.u64(kset):
         return
@@ -103,7 +104,7 @@ def add_to_sysfs(k: Kernel, module: Module) -> None:
 
 
 def remove_from_sysfs(k: Kernel, module: Module) -> None:
-    """mod_sysfs_teardown(), of what there is: the directory of its drivers, and its own."""
+    """mod_sysfs_teardown(): remove the directory of its drivers, and its own."""
     image = k.image
     mkobj = module.address + k.types.offset("module", "mkobj")
     kobj = mkobj + k.types.offset("module_kobject", "kobj")
@@ -111,7 +112,7 @@ def remove_from_sysfs(k: Kernel, module: Module) -> None:
         return
     drivers = k.memory.u64(mkobj + k.types.offset("module_kobject", "drivers_dir"))
     k.cpu.call(image.address("kobject_put"), drivers)
-    # mod_kobject_put(): who has a file of it open is waited for.
+    # mod_kobject_put(): wait for everyone who has a file of it open.
     released = k.slab.kernel_object(k.types.sizeof("completion"))
     k.memory.set_u64(mkobj + k.types.offset("module_kobject", "kobj_completion"), released)
     k.cpu.call(image.address("kobject_put"), kobj)
@@ -120,6 +121,6 @@ def remove_from_sysfs(k: Kernel, module: Module) -> None:
 
 
 def free_modinfo(k: Kernel, module: Module) -> None:
-    """free_modinfo(): of what ``fill_struct`` has made."""
+    """free_modinfo(): free the strings that ``fill_struct`` allocated."""
     while module.strings:
         k.slab.kfree(module.strings.pop())

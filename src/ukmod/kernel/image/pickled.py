@@ -1,11 +1,11 @@
-"""Python's half of a snapshot: a kernel's objects as a pickle that can name nothing outside the machine.
+"""Python's half of a snapshot: a pickle of a kernel that can refer to nothing outside the machine.
 
-The objects that a kernel shares with its process are named in the pickle, not contained in it: exported
-functions, the image, the programs. A task's greenlet cannot be written down at all.
+Objects that a kernel shares with its process (exported functions, the image, the programs) are referred to by
+name. A task's greenlet cannot be pickled at all.
 
-Reading a pickle calls what it names. So the reader knows the classes and functions of the emulated machine,
-a few plain types, and nothing else: no class that opens files, no module of the standard library. The
-cache's MAC says where a snapshot comes from; this says what it may do if the key itself was planted.
+Unpickling calls what the pickle names. The reader therefore allows only classes and functions of the emulated
+machine and a few plain types: no class that opens files, and no module of the standard library. The cache's
+MAC authenticates a snapshot; this limits what it could do if the key itself was planted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ HOST_SIDE: Final = frozenset(
         *("ukmod.machine.types.profile", "ukmod.machine.types.select"),
     )
 )
-"""Their modules that deal with the host: with its files, its libraries, or with snapshots themselves."""
+"""Excluded modules of these packages: they access the host's files or libraries, or snapshots themselves."""
 
 PLAIN: Final = frozenset(
     (
@@ -50,16 +50,16 @@ PLAIN: Final = frozenset(
         *("ukmod.machine.types.select._needed_types", "unicorn.unicorn_py3.unicorn.UcContext"),
     )
 )
-"""What else it may name: types that do nothing, and functions that only look at what they are given."""
+"""Other permitted names: types without side effects, and functions that only read their arguments."""
 
 BUILT_IN: Final = (bytearray, deque, dict, list, set)
-"""Built-in types whose methods may be bound, such as the list.append that waits for something."""
+"""Built-in types whose methods may be bound, such as the list.append that an event calls."""
 
 
 def dump(k: Kernel, facts: dict[str, object], places: list[tuple[int, int]]) -> BytesIO:
-    """Write down a kernel, what its image says of itself, and the frame and size of each piece of RAM.
+    """Pickle a kernel, the facts about its image, and the frame and size of each piece of RAM.
 
-    Raises what pickle raises for an object that cannot be written down.
+    Raises pickle's exceptions for an object that cannot be pickled.
     """
     state = BytesIO()
     _Writer(state, k).dump((k, facts, places))
@@ -67,16 +67,16 @@ def dump(k: Kernel, facts: dict[str, object], places: list[tuple[int, int]]) -> 
 
 
 def load(state: bytes, shared: Mapping[str, Any]) -> tuple[Kernel, dict[str, object], list[tuple[int, int]]]:
-    """Read what ``dump`` wrote. ``shared``: the image and the programs of this process, by those names.
+    """Read the result of ``dump``. ``shared``: this process's image and programs, by name.
 
-    Raises pickle.UnpicklingError for a pickle that names anything else than a part of the machine.
+    Raises pickle.UnpicklingError for a pickle that names anything but a part of the machine.
     """
     found: tuple[Kernel, dict[str, object], list[tuple[int, int]]] = _Reader(BytesIO(state), shared).load()
     return found
 
 
 def is_allowed(module: str, name: str) -> bool:
-    """May a snapshot name this class or function?"""
+    """True if a snapshot may name this class or function."""
     if f"{module}.{name}" in PLAIN:
         return True
     return module.startswith(MACHINE) and module not in HOST_SIDE and "." not in name
@@ -84,7 +84,7 @@ def is_allowed(module: str, name: str) -> bool:
 
 @cache
 def _functions() -> dict[Callable[..., Any], tuple[str, str]]:
-    """The exported functions and their names. Some are made by others, and no pickle could name them."""
+    """The exported functions and their names. Some are made by factories, so pickle could not name them."""
     tables = {"kernel": kernel_functions(), "internal": exports_of(internal)}
     return {
         function: (table, name) for table, found in tables.items() for name, (_, function) in found.items()
@@ -92,29 +92,29 @@ def _functions() -> dict[Callable[..., Any], tuple[str, str]]:
 
 
 def _read_only(items: dict[Any, Any]) -> MappingProxyType[Any, Any]:
-    """Make a mapping proxy, which has no name that a pickle could call it by."""
+    """Make a mapping proxy, whose type has no name that a pickle could use."""
     return MappingProxyType(items)
 
 
 def _method(owner: object, name: str) -> Any:
-    """Bind a method of a container, or of an object of the machine's. getattr() could reach anything."""
+    """Bind a method of a container or of an object of the machine. getattr() could reach anything."""
     if type(owner) in BUILT_IN and not name.startswith("_"):
         return getattr(owner, name)
     for kind in type(owner).__mro__:
         function = vars(kind).get(name)
         if isinstance(function, FunctionType) and is_allowed(kind.__module__, kind.__name__):
             return MethodType(function, owner)
-    raise pickle.UnpicklingError(f"{type(owner).__name__}.{name} is no method of the machine's")
+    raise pickle.UnpicklingError(f"{type(owner).__name__}.{name} is not a method of the emulated machine")
 
 
 def _reduce_builtin(function: Any) -> Any:
-    """Name a method by its object, and a function of a built-in module by itself."""
+    """Refer to a method by its object, and to a function of a built-in module by its own name."""
     owner = function.__self__
     return function.__qualname__ if isinstance(owner, ModuleType) else (_method, (owner, function.__name__))
 
 
 class _Writer(pickle.Pickler):
-    """Pickles a kernel without what it shares with its process."""
+    """Pickles a kernel without the objects it shares with its process."""
 
     dispatch_table = copyreg.dispatch_table | {
         struct.Struct: lambda it: (struct.Struct, (it.format,)),
@@ -133,14 +133,14 @@ class _Writer(pickle.Pickler):
         }
 
     def persistent_id(self, obj: Any) -> Any:
-        """Name an object that ``_Reader`` has to find itself."""
+        """The name of an object that ``_Reader`` has to find itself."""
         if isinstance(obj, FunctionType):
             return _functions().get(obj)
         return "stack" if isinstance(obj, greenlet) else self._shared.get(id(obj))
 
 
 class _Reader(pickle.Unpickler):
-    """Reads what ``_Writer`` has written, and nothing else."""
+    """Reads the pickles of ``_Writer``, and nothing else."""
 
     def __init__(self, file: BytesIO, shared: Mapping[str, Any]) -> None:
         super().__init__(file)
@@ -155,7 +155,7 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError(f"a snapshot may not name {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
-        """Return the object that ``_Writer`` has named so."""
+        """The object with the name that ``_Writer`` gave it."""
         if isinstance(pid, tuple):
             table, name = pid
             return (kernel_functions() if table == "kernel" else exports_of(internal))[name][1]

@@ -1,4 +1,4 @@
-"""I/O ports: whose a port is, and what one reads that is nobody's."""
+"""I/O ports: the device that decodes each port, and reads from ports that no device decodes."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 NOBODY: Final = 0xFFFF_FFFF
-"""What a load from a port gives that no device decodes, in as many bits as are asked for."""
+"""The result of reading a port that no device decodes, as many bits as requested."""
 
 
 class Device(Protocol):
-    """What answers at some ports."""
+    """A device that answers at some ports."""
 
     @property
     def ports(self) -> Sequence[int]:
-        """The ports that it decodes."""
+        """The ports it decodes."""
 
     def load(self, port: int, size: int) -> int:
-        """What IN of ``size`` bytes gives."""
+        """The result of IN of ``size`` bytes."""
 
     def store(self, port: int, size: int, value: int) -> None:
-        """Take what OUT gives."""
+        """Handle OUT."""
 
 
 class InterruptMask:
-    """One byte of an 8259A: which interrupts are masked. No device interrupts, so the rest is nobody's; but a
-    kernel that cannot read back what it wrote here takes the controller, and all ISA interrupts, for absent.
+    """The interrupt mask register of an 8259A; its other functions are missing, as no device interrupts.
+
+    A kernel that cannot read back the mask concludes that the controller, and all ISA interrupts, are absent.
     """
 
     __slots__ = ("mask", "ports")
@@ -54,11 +55,11 @@ class Ports:
         self._devices = {port: device for device in devices for port in device.ports}
 
     def load(self, port: int, size: int) -> int:
-        """IN: what the device there says, or all ones."""
+        """IN: the device's answer, or all ones."""
         device = self._devices.get(port)
         return NOBODY >> (32 - 8 * size) if device is None else device.load(port, size)
 
     def store(self, port: int, size: int, value: int) -> None:
-        """OUT: what no device decodes is lost."""
+        """OUT: ignored if no device decodes the port."""
         if (device := self._devices.get(port)) is not None:
             device.store(port, size, value)

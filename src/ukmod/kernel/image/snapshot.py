@@ -1,14 +1,13 @@
-"""A kernel as its image's initialisation leaves it, kept on disk, so that the next need not go through it.
+"""Snapshots: a kernel whose image has been initialised, saved to disk so that this need not be repeated.
 
-Bringing an image up takes seconds and always comes to the same. When it is done the machine is at rest: every
-task sleeps. So it can be written down, its RAM and Python's half, and be taken up in another process, as
-hibernation does (kernel/power/swap.c). RAM is mapped from the file, copy-on-write: what nobody writes to is
-never copied. Python's half is a pickle (pickled.py). What no pickle can hold is made anew (the engine) or
-begun again where it slept (tasks, which are greenlets).
+Bringing an image up takes seconds and always has the same result. Afterwards the machine is at rest: every
+task sleeps. Its RAM and Python's half can therefore be saved and restored in another process, like
+hibernation (kernel/power/swap.c). RAM is mapped from the file, copy-on-write. Python's half is a pickle
+(pickled.py). The engine, which no pickle can hold, is created anew; tasks, which are greenlets, are restarted
+where they slept.
 
-All that bringing up depends on is in a snapshot's name. A snapshot that is not whole, or was not written with
-the cache's key, is not used, and neither is one that cannot be read for whatever reason: the image is
-brought up.
+A snapshot's name is a hash of everything that bringing up depends on. A snapshot that is damaged, was not
+written with the cache's key, or cannot be read for any other reason, is ignored, and the image is brought up.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from ukmod.machine.types.wanted import FIRST
 from ukmod.userland import Programs
 
 KEPT: Final = 4
-"""Snapshots of one image: with other options, or made by another Python or ukmod."""
+"""The number of snapshots kept per image: for other options, or from another Python or ukmod."""
 _PREFIX: Final = "snapshot-"
 _MAGIC: Final = b"ukmod snapshot\r\n"
 _HEAD: Final = struct.Struct("<16sQQQ")
@@ -60,10 +59,10 @@ def boot(
 ) -> Kernel:
     """A kernel with this image, brought up: from its snapshot, if there is one.
 
-    ``types`` makes its struct layouts; ``options`` are what Kernel is told, as far as they matter for that.
-    ``keep``: use snapshots, and keep one of what had to be brought up.
+    ``types`` creates its struct layouts. ``options`` are the arguments of Kernel that affect the result.
+    ``keep``: use snapshots, and save one if the image had to be brought up.
 
-    Raises MachineError for an image that cannot be brought up, and what KernelImage and ``types`` raise.
+    Raises MachineError if the image cannot be brought up, and whatever KernelImage and ``types`` raise.
     """
     kept = image.cache if keep else None
     program = _program() if kept is not None else None
@@ -95,8 +94,9 @@ def _brought_up(image: KernelImage, types: Types, options: Mapping[str, Any]) ->
 
 
 def _program() -> str | None:
-    """What this program is, as far as snapshots may depend on it; None if that cannot be told, for its
-    sources are no files, or have changed since this process has read them.
+    """A digest of this program, on which snapshots depend; None if it cannot be determined.
+
+    That is so if the sources are not files, or have changed since this process imported them.
     """
     digest = hashlib.sha256()
     try:
@@ -116,7 +116,7 @@ def _program() -> str | None:
 
 
 def save(k: Kernel, kept: Cache, name: str) -> bool:
-    """Keep a kernel that has been brought up; false if it cannot be written down, or kept."""
+    """Save a kernel that has been brought up; False if it cannot be pickled or saved."""
     if not at_rest(k):
         return False
     assert k.image is not None
@@ -157,13 +157,13 @@ def _checksum(memory: Memory, runs: list[Run]) -> int:
 
 
 def load(kept: Cache, name: str, image: KernelImage) -> Kernel | None:
-    """Take up the kernel of a snapshot; None if there is none, or none that can be believed."""
+    """Restore the kernel of a snapshot; None if there is none, or none that is valid."""
     if (mac := kept.mac(name)) is None or (file := kept.open(name)) is None:
         return None
     with file:
         try:
             return _load(file, mac, image)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, there is another way
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the image can be brought up instead
             return None
 
 
@@ -190,7 +190,7 @@ def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage) -> Kernel | 
 
 def _unpickled(state: bytes, image: KernelImage) -> tuple[Kernel, dict[str, object], list[tuple[int, int]]]:
     collects = gc.isenabled()
-    gc.disable()  # it would look at all that is there again and again, and find nothing that is garbage
+    gc.disable()  # it would scan all objects repeatedly and find no garbage
     try:
         return pickled.load(state, {"image": image, "programs": Programs()})
     finally:
@@ -198,12 +198,13 @@ def _unpickled(state: bytes, image: KernelImage) -> tuple[Kernel, dict[str, obje
             gc.enable()
 
 
-# -- what is at rest --------------------------------------------------------------------------------------
+# -- whether the machine is at rest --------------------------------------------------------------------
 
 
 def at_rest(k: Kernel) -> bool:
-    """Can the machine be written down? Nothing runs or is about to, and every task that has begun knows what
-    is left for it to do.
+    """True if the machine can be saved.
+
+    Nothing may run or be about to run, and every task that has begun must have a recorded rest.
     """
     sched = k.sched
     idle = sched.current is None and not sched.in_interrupt and not sched.runnable()
@@ -215,7 +216,7 @@ def _can_be_begun_again(task: Task) -> bool:
 
 
 def _take_up(k: Kernel) -> None:
-    """Begin again where each task sleeps, on an engine of our own."""
+    """Restart each task where it slept, on a new engine."""
     k.cpu.resume()
     k.symbols.bind_again()
     for task in k.tasks.all():

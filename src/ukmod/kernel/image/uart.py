@@ -1,7 +1,7 @@
-"""COM1: a 16450 with nothing at the other end but someone who is always ready to receive.
+"""COM1: a 16450 connected to a peer that is always ready to receive and never sends.
 
-Drivers that talk to a serial line (speakup's synthesisers, line disciplines) wait for it to take what they
-send, and a PC has one. What is sent is gone at once; nothing is ever received.
+Drivers that use a serial line (speakup's synthesisers, line disciplines) wait until it accepts their data,
+and every PC has one. Data sent is discarded.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ COM1_IRQ: Final = 4
 # The registers of a 16450, PC16450C data sheet, 8.0; include/uapi/linux/serial_reg.h has these names.
 THR, IER, IIR, LCR, MCR, LSR, MSR, SCR = range(8)
 _DLL, _DLM = THR, IER
-"""With the latch bit of LCR set, the divisor is here instead."""
+"""The divisor latch, which is at these registers while the latch bit of LCR is set."""
 LCR_DLAB: Final = 0x80
 IER_THRI: Final = 0x02
 IIR_NO_INT: Final = 0x01
 IIR_THRI: Final = 0x02
 LSR_EMPTY: Final = 0x60
-"""Transmitter and its holding register are empty."""
+"""The transmitter and its holding register are empty."""
 MCR_LOOP: Final = 0x10
 MSR_READY: Final = 0xB0
 """Carrier, data set ready, clear to send."""
 
 
 class Uart:
-    """The chip. ``interrupt`` is called when it asks for one: now and then from within an emulated OUT."""
+    """The chip. ``interrupt`` is called when it raises its interrupt, even from within an emulated OUT."""
 
     __slots__ = ("_empty", "_interrupt", "_latch", "_registers", "ports")
 
@@ -41,7 +41,7 @@ class Uart:
         """The transmitter has become empty since IIR was last read."""
 
     def load(self, port: int, size: int) -> int:
-        """IN, of a byte as of anything."""
+        """IN, of one byte whatever the size."""
         del size
         register = port - self.ports.start
         if self._latched(register):
@@ -52,7 +52,7 @@ class Uart:
         return fixed.get(register, self._registers[register])
 
     def store(self, port: int, size: int, value: int) -> None:
-        """OUT, of a byte as of anything."""
+        """OUT, of one byte whatever the size."""
         del size
         register = port - self.ports.start
         if self._latched(register):
@@ -69,14 +69,14 @@ class Uart:
         return register <= _DLM and bool(self._registers[LCR] & LCR_DLAB)
 
     def _identify(self) -> int:
-        """IIR: why it interrupts. Reading it takes the reason back."""
+        """IIR: the cause of the interrupt. Reading it clears the cause."""
         if self._empty and self._registers[IER] & IER_THRI:
             self._empty = False
             return IIR_THRI
         return IIR_NO_INT
 
     def _modem_status(self) -> int:
-        """MSR. In loopback mode MCR's outputs come back: RTS as CTS, DTR as DSR, OUT1 as RI, OUT2 as DCD."""
+        """MSR. In loopback mode, MCR's outputs are reflected: RTS is CTS, DTR is DSR, OUT1 is RI, OUT2 is DCD."""
         mcr = self._registers[MCR]
         if not mcr & MCR_LOOP:
             return MSR_READY

@@ -1,5 +1,6 @@
-"""May this module be loaded: vermagic, licence, symbol versions and namespaces, as the kernel judges them
-(kernel/module/main.c, version.c). Each check prints what the kernel prints and raises LoadError.
+"""Checks before a module is loaded: vermagic, licence, symbol versions and namespaces.
+
+Each check prints the kernel's message and raises LoadError (kernel/module/main.c, version.c).
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ _WRONG_SIZE: Final = (
     ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time"
 )
 _FORCED: Final = "%s: %s: kernel tainted.\n"
-"""What the kernel prints: an image without these texts does not do what they tell of."""
+"""The kernel's message. If an image does not contain a message like this one, it lacks the feature."""
 
 
 def check_struct_module(k: Kernel, module: Module, size: int) -> None:
-    """Is the module's struct module this kernel's? By the version of all structs that module loading looks at
-    (check_modstruct_version()), and by its size in bytes.
+    """Check that the module's struct module matches this kernel's. Raises LoadError (ENOEXEC).
 
-    elf_validity_check() looks at the size first, since v6.3. An older kernel with CONFIG_MODVERSIONS finds
-    out by the version; one without would believe the module, which helps nobody. Raises LoadError (ENOEXEC).
+    Both the CRC of all structs that module loading uses (check_modstruct_version()) and the size in bytes
+    must match. Since v6.3 elf_validity_check() checks the size first. An older kernel with CONFIG_MODVERSIONS
+    detects a mismatch by the CRC; one without would accept the module, which helps nobody, so the size is
+    checked here too.
     """
     is_right = size == k.types.sizeof("module")
     if not is_right and _has_text(k, _WRONG_SIZE):
@@ -58,19 +60,19 @@ def _refuse_size(k: Kernel, module: Module, size: int) -> NoReturn:
 
 
 def _has_text(k: Kernel, text: str) -> bool:
-    """Does this kernel print it? Without an image it prints all that any does."""
+    """True if this kernel has the message ``text``; without an image, it has those of every version."""
     return k.image is None or k.image.image.has_text(text)
 
 
 def _same_magic(module: str, kernel: str, *, versions: bool) -> bool:
-    """With symbol versions the release itself, vermagic's first word, need not match."""
+    """True if the vermagic matches; with symbol versions, its first word, the release, may differ."""
     if versions:
         module, kernel = module.partition(" ")[2], kernel.partition(" ")[2]
     return module == kernel
 
 
 def check_modinfo(k: Kernel, module: Module, flags: int) -> None:
-    """check_modinfo(): vermagic and what taints the kernel. Raises LoadError (ENOEXEC)."""
+    """check_modinfo(): check vermagic and taint the kernel. Raises LoadError (ENOEXEC)."""
     info, name = module.modinfo, module.name
     magic = info.get("vermagic", [""])[0] if not flags & INIT_IGNORE_VERMAGIC else ""
     if not magic:
@@ -108,7 +110,7 @@ def taint(k: Kernel, module: Module, letter: str) -> None:
 
 
 def force(k: Kernel, module: Module, reason: str) -> None:
-    """try_to_force_load(): without CONFIG_MODULE_FORCE_LOAD, which Debian sets, it is refused."""
+    """try_to_force_load(): refused without CONFIG_MODULE_FORCE_LOAD. Debian sets it."""
     if not (k.force_load and _has_text(k, _FORCED)):
         raise LoadError(f"{reason}; forced loading is off", errno=ENOEXEC, subject=module.name)
     if not k.taint.has("F"):
@@ -117,7 +119,7 @@ def force(k: Kernel, module: Module, reason: str) -> None:
 
 
 def check_licence(k: Kernel, module: Module, symbol: Symbol) -> bool:
-    """May a module of this licence use the symbol? A GPL-only one does not exist for a proprietary module."""
+    """True if the module's licence allows the symbol; to a proprietary module, GPL-only ones do not exist."""
     if symbol.gpl and "P" in module.taints:
         return False
     if symbol.gpl:
@@ -136,7 +138,7 @@ def check_licence(k: Kernel, module: Module, symbol: Symbol) -> bool:
 
 
 def check_version(k: Kernel, module: Module, symbol: Symbol) -> None:
-    """check_version(): was the module built against this very symbol? Raises LoadError (EINVAL)."""
+    """check_version(): check that the module was built against this version. Raises LoadError (EINVAL)."""
     if symbol.crc is None:
         return
     if not module.has_versions:

@@ -1,6 +1,6 @@
-"""inter_module_register() and its kin: how modules shared data before 2.4 had EXPORT_SYMBOL for it.
+"""inter_module_register() and the like: how modules shared data before EXPORT_SYMBOL in Linux 2.4.
 
-Linux 2.6 dropped them; here they are exported again, with the semantics of kernel/intermodule.c of 2.4.
+Linux 2.6 removed them; they are exported here again, with the semantics of kernel/intermodule.c of 2.4.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ KERN_ERR = 3
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a module registered under a string."""
+    """The data that a module registered under a name."""
 
     name: str
     owner: int
-    """Address of the struct module."""
+    """The address of the struct module."""
     data: int
 
 
 class InterModule:
-    """The strings that are registered."""
+    """The registered names."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._entries: dict[str, Entry] = {}
 
     def _bug(self, function: str, what: str) -> NoReturn:
-        """Both are errors in the caller's program, and fatal to it."""
+        """Report an error in the caller, which is fatal to it."""
         self._k.printk(f"{function}: {what}\n", KERN_ERR)
         self._k.crash.bug(Site("kernel/intermodule.c", 0, function))
 
     def register(self, entry: Entry) -> None:
-        """Register; a string that is taken is a bug of the caller."""
+        """Register an entry; a duplicate name is a bug in the caller."""
         if entry.name in self._entries:
             self._bug("inter_module_register", f"duplicate im_name '{entry.name}'")
         self._entries[entry.name] = entry
 
     def unregister(self, name: str) -> None:
-        """Take a registration back."""
+        """Remove a registration."""
         if self._entries.pop(name, None) is None:
             self._bug("inter_module_unregister", f"no entry for '{name}'")
 
     def get(self, name: str) -> int:
-        """The data registered, with a reference to its module; 0 if there is none or its module is going."""
+        """The registered data, with a reference to its module; 0 if none or if its module is unloading."""
         entry = self._entries.get(name)
         if entry is None:
             return 0
@@ -62,7 +62,7 @@ class InterModule:
         return entry.data
 
     def put(self, name: str) -> None:
-        """Give the reference back."""
+        """Drop the reference to the module."""
         entry = self._entries.get(name)
         if entry is None:
             self._bug("inter_module_put", f"no entry for '{name}'")
@@ -94,9 +94,7 @@ def inter_module_get(k: Kernel, name: CStr) -> Ptr:
 
 @export()
 def inter_module_get_request(k: Kernel, name: CStr, module: CStr) -> Ptr:
-    """``const void *inter_module_get_request(const char *im_name, const char *modname)``:
-    loads the module.
-    """
+    """``const void *inter_module_get_request(const char *im_name, const char *modname)``: may load it."""
     found = k.inter_module.get(_text(name))
     if not found:
         k.requests.request(_text(module), caller=k.caller())

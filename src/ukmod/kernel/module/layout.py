@@ -1,5 +1,6 @@
-"""Where a module's sections go, and its symbols with them: layout_sections(), move_module() and
-simplify_symbols() of kernel/module/main.c, computed as values before anything is written.
+"""Where a module's sections and symbols are placed, computed as values before anything is written.
+
+These are layout_sections(), move_module() and simplify_symbols() of kernel/module/main.c.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 SHN_UNDEF, SHN_ABS, SHN_COMMON, SHN_LORESERVE = 0, 0xFFF1, 0xFFF2, 0xFF00
 STT_SECTION, STT_FILE = 3, 4
 MAX_MODULE_SIZE: Final = 1 << 28
-"""Bytes of a module in memory, at most: a header that lies must not use up the host."""
+"""The maximum size of a module in memory, in bytes: a corrupt header must not exhaust the host's memory."""
 _UNLOADED = (".modinfo", "__versions", "__version_ext_crcs", "__version_ext_names")
-"""Sections that are marked to be loaded, and are not."""
+"""Sections that have SHF_ALLOC set but are not loaded."""
 _PERCPU = ".data..percpu"
 _TEXT, _RODATA, _AFTER_INIT, _DATA = range(4)
 _PROTECTION = (READ_EXEC, READ_ONLY, READ_ONLY, READ_WRITE)
@@ -34,7 +35,7 @@ _AFTER_INIT_SECTIONS = (".data..ro_after_init", "__jump_table")
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A section and where it lies: ``offset`` bytes into the core or the init part."""
+    """A section and its place: ``offset`` bytes into the core or the init part."""
 
     section: Section
     offset: int
@@ -43,11 +44,11 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The core, or the init, part of a module: its sections in order and where the protections change."""
+    """The core or init part of a module: its sections in order, and where the protections change."""
 
     placed: tuple[Placed, ...]
     ends: tuple[int, int, int, int]
-    """Offsets at which text, read-only data, data that is read-only after init, and data end; whole pages."""
+    """The page-aligned ends of text, read-only data, data that is read-only after init, and other data."""
     size: int
 
 
@@ -62,19 +63,20 @@ class Layout:
     percpu: int = 0
     percpu_size: int = 0
     addresses: dict[int, int] = field(default_factory=dict)
-    """Virtual address by section index."""
+    """Virtual addresses by section index."""
     sections: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Address and size in bytes by section name."""
     core_text_end: int = 0
     init_text_end: int = 0
     symbol_starts: list[int] = field(default_factory=list)
     symbol_names: list[str] = field(default_factory=list)
-    """Parallel to ``symbol_starts``, which is sorted; of several symbols at one place the first is kept."""
+    """Parallel to ``symbol_starts``, which is sorted; of several symbols at an address, the first is kept.
+    """
     orc: OrcTable | None = None
     """Read when a call trace first needs it."""
 
     def contains(self, address: int) -> bool:
-        """Does ``address`` lie in the module's core or init part?"""
+        """True if ``address`` is in the module's core or init part."""
         return (
             self.core <= address < self.core + self.core_size
             or self.init <= address < self.init + self.init_size
@@ -95,7 +97,7 @@ def _is_init(section: Section) -> bool:
 
 
 def plan_part(elf: Elf, *, init: bool) -> Part:
-    """Decide where the sections of one part go. Raises FormatError if they are absurdly large."""
+    """Compute the places of one part's sections. Raises FormatError if the part would be too large."""
     wanted = [
         section
         for section in elf.sections
@@ -125,8 +127,9 @@ def plan_part(elf: Elf, *, init: bool) -> Part:
 
 
 def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
-    """What the kernel keeps of the symbol table for kallsyms, which counts into a module's size: the whole
-    while init runs, what is in the core after that.
+    """The size in bytes of the symbol table kept for kallsyms, which counts towards a module's size.
+
+    ``whole``: all of it, as while init runs; otherwise only the symbols in the core.
     """
     core = {section.index for section in elf.sections if section.flags & SHF_ALLOC and not _is_init(section)}
     kept = [s for s in elf.symbols if whole or s.shndx in core]
@@ -134,9 +137,9 @@ def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
 
 
 def allocate(elf: Elf, area: Area, percpu: PerCpu) -> Layout:
-    """Give every section that is loaded an address, in memory that is zeroed and writable.
+    """Allocate zeroed, writable memory for the loaded sections and assign their addresses.
 
-    Raises FormatError for sizes that are absurd, LimitError when there is no room.
+    Raises FormatError for an absurd size, LimitError if there is no room.
     """
     core, init = plan_part(elf, init=False), plan_part(elf, init=True)
     layout = Layout(
@@ -171,10 +174,10 @@ def _place_percpu(elf: Elf, layout: Layout, percpu: PerCpu) -> None:
 def symbol_values(
     elf: Elf, layout: Layout, resolve: Callable[[str, bool], int], warn: Callable[[str], None]
 ) -> list[int]:
-    """The value of each entry of the symbol table: simplify_symbols().
+    """The value of each symbol: simplify_symbols().
 
-    ``resolve(name, weak)`` finds an undefined one, or raises. Raises FormatError for what makes no sense;
-    ``warn`` is given what the kernel prints then.
+    ``resolve(name, weak)`` returns the value of an undefined symbol, or raises. ``warn`` is called with the
+    kernel's message before FormatError is raised for an invalid symbol.
     """
     values = []
     for index, symbol in enumerate(elf.symbols):
@@ -202,7 +205,7 @@ def symbol_values(
 
 
 def fill(elf: Elf, layout: Layout, values: Sequence[int], memory: Memory, percpu_base: int) -> None:
-    """Write every section, relocated, to its place. Raises FormatError for a relocation that cannot be."""
+    """Write every section, relocated, to its address. Raises FormatError for an invalid relocation."""
     relocations: dict[int, list[Section]] = {}
     for section in elf.sections:
         if section.type == SHT_RELA and section.info in layout.addresses:
@@ -219,7 +222,7 @@ def fill(elf: Elf, layout: Layout, values: Sequence[int], memory: Memory, percpu
 
 
 def protect(elf: Elf, layout: Layout, memory: Memory) -> None:
-    """Text becomes read-only and executable, constants read-only; data stays writable."""
+    """Make text read-only and executable, and constants read-only; data remains writable."""
     for base, part in ((layout.core, plan_part(elf, init=False)), (layout.init, plan_part(elf, init=True))):
         start = 0
         for group, end in enumerate(part.ends):
@@ -229,14 +232,14 @@ def protect(elf: Elf, layout: Layout, memory: Memory) -> None:
 
 
 def protect_after_init(elf: Elf, layout: Layout, memory: Memory) -> None:
-    """module_enable_ro(mod, true): what only init may write becomes read-only too."""
+    """module_enable_ro(mod, true): also make data that only init may write read-only."""
     _, start, end, _ = plan_part(elf, init=False).ends
     if end > start:
         memory.protect(layout.core + start, end - start, READ_ONLY)
 
 
 def index_symbols(elf: Elf, layout: Layout, values: Sequence[int]) -> None:
-    """Make the module's own symbols known, for call traces."""
+    """Index the module's own symbols for call traces."""
     found: dict[int, str] = {}
     for index, symbol in enumerate(elf.symbols):
         if symbol.shndx in layout.addresses and symbol.name and symbol.type not in (STT_SECTION, STT_FILE):
@@ -246,7 +249,7 @@ def index_symbols(elf: Elf, layout: Layout, values: Sequence[int]) -> None:
 
 
 def free_init(layout: Layout, area: Area) -> None:
-    """do_free_init(): the init part is gone; a later call into it is a page fault."""
+    """do_free_init(): free the init part; a later call into it is a page fault."""
     if layout.init:
         area.free(layout.init)
     gone = [
@@ -260,7 +263,7 @@ def free_init(layout: Layout, area: Area) -> None:
 
 
 def free(layout: Layout, area: Area, percpu: PerCpu) -> None:
-    """module_memfree() of all parts, and percpu_modfree()."""
+    """module_memfree() for all parts, and percpu_modfree()."""
     free_init(layout, area)
     if layout.core:
         area.free(layout.core)

@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
 NOTIFY_STOP_MASK: Final = 0x8000
 _SYMBOL_WAIT = 30
-"""Seconds that a symbol of a module that is still being initialised is waited for."""
+"""How long to wait for a symbol of a module that is still being initialised, in seconds."""
 _ET_REL, _EM_X86_64 = 1, 62
 
 
 def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: int = 0) -> Module:
     """Load a module from its file's bytes, run its init function, and make it live.
 
-    ``args`` is its parameters as one string. Raises LoadError with the errno finit_module(2) would give; the
+    ``args`` holds its parameters as one string. Raises LoadError with the errno of finit_module(2); the
     kernel's own message is in the log.
     """
     if k.modules.disabled:
         raise LoadError("modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=path)
     elf, signed = _open(k, image, path)
     module = _prepare(k, elf, path, flags)
-    # Which keys this kernel trusts is not known; that its own modules' signatures are good is taken on trust.
-    # A module whose versions are to be ignored is not the one that was signed.
+    # The keys this kernel trusts are not known, so signatures of in-tree modules are assumed to be valid. A
+    # module whose versions are ignored is not the one that was signed.
     module.signed = signed and "intree" in module.modinfo and not flags & module_check.MANGLED
     _reserve_place(k, module)
     undo: list[Callable[[], None]] = [lambda: k.modules.drop_uses(module), lambda: _unlink(k, module)]
@@ -66,13 +66,15 @@ def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: in
 
 
 def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
-    """elf_validity_check(), without the signature that follows the module."""
+    """elf_validity_check() on the module without its appended signature."""
     try:
         signature = parse_signature(image, path=path)
         elf = Elf(image[: signature.module_size] if signature else image, path)
         if elf.type != _ET_REL:
             k.printk(f"Invalid ELF header type: {elf.type} != {_ET_REL}\n", KERN_ERR)
-            raise FormatError(f"an ELF file of type {elf.type} is no object file ({_ET_REL})", path=path)
+            raise FormatError(
+                f"an ELF file of type {elf.type} is not a relocatable object file ({_ET_REL})", path=path
+            )
         if elf.machine != _EM_X86_64:
             k.printk(f"Invalid architecture in ELF header: {elf.machine}\n", KERN_ERR)
             raise FormatError(
@@ -92,13 +94,13 @@ def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
 
 
 def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
-    """Everything that can be judged before the module takes its place in the list."""
+    """Do all checks that precede the module's entry into the list."""
     modinfo: dict[str, list[str]] = {}
     for key, value in elf.modinfo():
         modinfo.setdefault(key, []).append(value)
     name = modinfo.get("name", [""])[0] or _name_in_struct(k, elf)
     if not name or len(name) >= MODULE_NAME_LEN:
-        raise LoadError(f"'{name}' cannot be a module's name", errno=ENOEXEC, subject=path)
+        raise LoadError(f"'{name}' is not a valid module name", errno=ENOEXEC, subject=path)
     module = Module(name, path, module_layout.Layout(), modinfo=modinfo)
     module.has_versions = (
         elf.section("__versions") is not None and not flags & module_check.INIT_IGNORE_MODVERSIONS
@@ -126,14 +128,14 @@ def _name_in_struct(k: Kernel, elf: Elf) -> str:
 
 
 def _this_module(elf: Elf) -> Section:
-    """The section of struct module, which _open() has seen."""
+    """The section of struct module, whose presence _open() has checked."""
     section = elf.section(".gnu.linkonce.this_module")
     assert section is not None
     return section
 
 
 def _reserve_place(k: Kernel, module: Module) -> None:
-    """add_unformed_module(): one module of a name; a second waits to see what becomes of the first."""
+    """add_unformed_module(): names are unique; a second module waits until the first is loaded or fails."""
     modules = k.modules
     old = modules.find(module.name)
     if old is not None:
@@ -152,7 +154,11 @@ def _reserve_place(k: Kernel, module: Module) -> None:
                 )
         module_layout.free(module.layout, k.module_area, k.percpu)
         live = old is not None and old.state is State.LIVE
-        message = "already loaded" if live else "a module of that name has just failed to load, or is going"
+        message = (
+            "already loaded"
+            if live
+            else "a module of that name has just failed to load, or is being unloaded"
+        )
         raise LoadError(message, errno=EEXIST if live else EBUSY, subject=module.name)
     modules.add(module)
     if not module.signed:
@@ -174,7 +180,7 @@ def _unlink(k: Kernel, module: Module) -> None:
 
 
 def _link_in(k: Kernel, module: Module, elf: Elf) -> None:
-    """simplify_symbols(), apply_relocations() and what struct module says of itself."""
+    """simplify_symbols(), apply_relocations(), and reading struct module."""
     missing: list[tuple[str, int]] = []
 
     def resolve(name: str, weak: bool) -> int:  # noqa: FBT001 - a callback
@@ -207,7 +213,7 @@ def _link_in(k: Kernel, module: Module, elf: Elf) -> None:
 
 
 def _resolve(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, int]:
-    """resolve_symbol_wait(): a symbol, or the errno that the message gives (0: there is none)."""
+    """resolve_symbol_wait(): a symbol, or the errno for the message (0 if there is no such symbol)."""
     modules = k.modules
     found: tuple[Symbol | None, int] = (None, EBUSY)
 
@@ -239,7 +245,7 @@ def _resolve_now(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, i
 
 
 def _read_struct(k: Kernel, module: Module, elf: Elf) -> None:
-    """Fill in struct module, and take from it and its sections what the kernel needs to know."""
+    """Fill in struct module, and read what the kernel needs from it and its sections."""
     memory, offset, layout = k.memory, k.types.offset, module.layout
     module.address, _ = layout.sections[".gnu.linkonce.this_module"]
     module.init = memory.u64(module.address + offset("module", "init"))
@@ -252,7 +258,7 @@ def _read_struct(k: Kernel, module: Module, elf: Elf) -> None:
     module.param_count = params_size // k.types.sizeof("kernel_param") if params_size else 0
     memory.set_u64(module.address + offset("module", "kp"), module.params)
     memory.set_u32(module.address + offset("module", "num_kp"), module.param_count)
-    # One reference while init runs, beside the base.
+    # One reference while init runs, in addition to MODULE_REF_BASE.
     k.modules.set_refcount(module, MODULE_REF_BASE + 1)
     k.modules.set_state(module, State.UNFORMED)
     if k.image is not None:
@@ -280,7 +286,7 @@ def _exports(k: Kernel, module: Module, suffix: str, *, gpl: bool) -> dict[str, 
 
 
 def _form(k: Kernel, module: Module, elf: Elf) -> None:
-    """complete_formation(): the module's own exports are new, its memory is protected; it is COMING."""
+    """complete_formation(): check for duplicate exports, protect the memory, set the state to COMING."""
     for name in module.exports:
         if (other := k.modules.find_symbol(name)) is not None:
             text = f"exports duplicate symbol {name} (owned by {other.owner or 'kernel'})"
@@ -294,7 +300,7 @@ def _form(k: Kernel, module: Module, elf: Elf) -> None:
 
 
 def _coming(k: Kernel, module: Module) -> None:
-    """prepare_coming_module(): tell who wants to know; one of them may object."""
+    """prepare_coming_module(): call the notifiers; one of them may refuse the module."""
     answer = k.modules.notifiers.call_robust(State.COMING.value, State.GOING.value, module.address)
     if answer & NOTIFY_STOP_MASK and (errno := (answer & ~NOTIFY_STOP_MASK) - 1) > 0:
         raise LoadError("a module notifier refused it", errno=errno, subject=module.name)
@@ -325,7 +331,7 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
         owner.owner = before
     if result < 0:
         modules.set_state(module, State.GOING)
-        k.rcu.synchronize()  # whoever has seen it live is through with it
+        k.rcu.synchronize()  # wait for everyone who may have seen it live
         modules.put(module)
         modules.notifiers.call(State.GOING.value, module.address)
         if k.image is not None:

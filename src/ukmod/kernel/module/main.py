@@ -1,4 +1,4 @@
-"""Loaded modules: their states, who uses whom, their symbols and /proc/modules (kernel/module/main.c)."""
+"""Loaded modules: states, dependencies, symbols and /proc/modules (kernel/module/main.c)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.module.layout import Layout
 
 MODULE_NAME_LEN: Final = 64 - 8
-"""Bytes of a module's name with its NUL, include/linux/moduleparam.h."""
+"""The size of a module's name in bytes with its NUL, include/linux/moduleparam.h."""
 MODULE_REF_BASE: Final = 1
 _PUT_TOO_OFTEN: Final = Site("kernel/module/main.c", 857, "module_put")
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
@@ -28,7 +28,7 @@ TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
 
 
 class State(Enum):
-    """enum module_state; the value is what the kernel stores in struct module."""
+    """enum module_state; the values are those stored in struct module."""
 
     LIVE = 0
     COMING = 1
@@ -38,35 +38,35 @@ class State(Enum):
 
 @dataclass(slots=True, eq=False)
 class Module:
-    """A struct module: what is in guest memory at ``address``, and what only the kernel itself keeps."""
+    """A struct module: the part in guest memory is at ``address``, the kernel's own part is here."""
 
     name: str
     path: str
-    """The file it came from, or an empty string."""
+    """The path of its file, or an empty string."""
     layout: Layout
     state: State = State.UNFORMED
     address: int = 0
-    """Of its struct module, inside its own data."""
+    """The address of its struct module, which is part of its own data."""
     exports: dict[str, Symbol] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
-    """The CRCs of the symbols that it needs, as it was built against them."""
+    """The CRCs of the symbols it needs, as it was built against them."""
     namespaces: frozenset[str] = frozenset()
-    """Symbol namespaces that it imports."""
+    """The symbol namespaces it imports."""
     modinfo: dict[str, list[str]] = field(default_factory=dict)
     taints: set[str] = field(default_factory=set)
-    """Taint letters that it brought."""
+    """The taint letters it caused."""
     users: list[Module] = field(default_factory=list)
-    """Modules that use its symbols, the latest first."""
+    """The modules that use its symbols, latest first."""
     uses: list[Module] = field(default_factory=list)
     init: int = 0
     exit: int = 0
     params: int = 0
-    """Address of its array of struct kernel_param."""
+    """The address of its array of struct kernel_param."""
     param_count: int = 0
     btf: int = 0
-    """Where its type information is while it is being loaded into a kernel with an image."""
+    """The address of its BTF while it is being loaded into a kernel with an image."""
     strings: list[int] = field(default_factory=list)
-    """Copies of its .modinfo that its struct module refers to, in a kernel with an image."""
+    """The addresses of .modinfo strings copied for its struct module, in a kernel with an image."""
     uses_gpl_only: bool = False
     has_versions: bool = True
     signed: bool = False
@@ -75,25 +75,25 @@ class Module:
         return f"<Module {self.name} {self.state.name}>"
 
     def flags(self, *, state: bool = True) -> str:
-        """Taints, and + or - while it comes or goes, in parentheses, as in /proc/modules."""
+        """Taints, and + or - while it is loading or unloading, in parentheses, as in /proc/modules."""
         mark = {State.COMING: "+", State.GOING: "-"}.get(self.state, "") if state else ""
         taints = "".join(letter for letter in TAINT_LETTERS if letter in self.taints)
         return f"({taints}{mark})" if taints or mark else ""
 
 
 class Modules:
-    """The list of modules, the latest first."""
+    """The list of modules, latest first."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._list: list[Module] = []
         self.waiters = Waiters(kernel)
-        """module_wq: woken when a module becomes live or goes."""
+        """module_wq: woken when a module becomes live or is unloaded."""
         self.notifiers = NotifierChain(kernel)
         self.disabled = False
-        """sysctl kernel.modules_disabled: none may come or go any more."""
+        """sysctl kernel.modules_disabled: modules can be neither loaded nor unloaded any more."""
         self.last_unloaded = ""
-        """The name, and taints, of the module that was unloaded last, for oops reports."""
+        """The name and taints of the module unloaded last, for oops reports."""
         types = kernel.types
         self._refcnt = types.offset("module", "refcnt")
         self._state = types.offset("module", "state")
@@ -113,23 +113,23 @@ class Modules:
         return len(self._list)
 
     def find(self, name: str) -> Module | None:
-        """find_module_all(): the module of exactly this name, in whatever state; or None."""
+        """find_module_all(): the module with exactly this name, in any state, or None."""
         return next((module for module in self._list if module.name == name), None)
 
     def at(self, address: int) -> Module | None:
-        """The module whose struct module is at ``address``."""
+        """The module whose struct module is at ``address``, or None."""
         return next((module for module in self._list if module.address == address), None)
 
     def of_code(self, address: int) -> Module | None:
-        """The module whose memory ``address`` lies in: __module_address()."""
+        """The module whose memory contains ``address``, or None: __module_address()."""
         return next((module for module in self._list if module.layout.contains(address)), None)
 
     def add(self, module: Module) -> None:
-        """Put a new module at the head of the list."""
+        """Insert a new module at the head of the list."""
         self._list.insert(0, module)
 
     def remove(self, module: Module) -> None:
-        """Take a module off the list."""
+        """Remove a module from the list."""
         self._list.remove(module)
 
     def find_symbol(self, name: str) -> Symbol | None:
@@ -150,11 +150,11 @@ class Modules:
     # -- references -----------------------------------------------------------------------------------
 
     def refcount(self, module: Module) -> int:
-        """module_refcount(): references beside the one that being loaded is; -1 when it is going."""
+        """module_refcount(): references without MODULE_REF_BASE; -1 while it is being unloaded."""
         return self._k.memory.s32(module.address + self._refcnt) - MODULE_REF_BASE
 
     def set_refcount(self, module: Module, count: int) -> None:
-        """Store the reference count, MODULE_REF_BASE included."""
+        """Store the reference count, which includes MODULE_REF_BASE."""
         self._k.memory.set_u32(module.address + self._refcnt, count)
 
     def get(self, module: Module) -> bool:
@@ -174,7 +174,7 @@ class Modules:
         self.set_refcount(module, count - 1)
 
     def use(self, user: Module, owner: Module) -> bool:
-        """ref_module(): ``user`` depends on ``owner``; False if that is not live yet."""
+        """ref_module(): make ``user`` depend on ``owner``; False if ``owner`` is not live yet."""
         if owner in user.uses:
             return True
         if owner.state is State.COMING or not self.get(owner):
@@ -184,7 +184,7 @@ class Modules:
         return True
 
     def drop_uses(self, module: Module) -> None:
-        """module_unload_free(): it depends on nothing any more."""
+        """module_unload_free(): drop all dependencies of the module."""
         for owner in module.uses:
             owner.users.remove(module)
             self.put(owner)
@@ -193,14 +193,14 @@ class Modules:
     # -- names ----------------------------------------------------------------------------------------
 
     def symbol_at(self, address: int) -> tuple[str, int, int, str] | None:
-        """The symbol around an address in a module: name, offset, size (bytes) and the module's name."""
+        """The module symbol that contains an address: name, offset and size in bytes, module's name."""
         if (module := self.of_code(address)) is None:
             return None
         layout, starts = module.layout, module.layout.symbol_starts
         index = bisect.bisect_right(starts, address) - 1
         if index < 0:
             return None
-        # As find_kallsyms_symbol() has it: up to the next symbol, or the end of what it takes for the text.
+        # As in find_kallsyms_symbol(): up to the next symbol, or the end of the presumed text.
         in_init = layout.init <= address < layout.init + layout.init_size
         end = layout.init_text_end if in_init else layout.core_text_end
         if index + 1 < len(starts) and starts[index + 1] < end:
@@ -209,7 +209,7 @@ class Modules:
         return layout.symbol_names[index], address - starts[index], size, module.name
 
     def proc_modules(self) -> str:
-        """/proc/modules, man proc(5)."""
+        """The contents of /proc/modules, proc(5)."""
         words = {State.GOING: "Unloading", State.COMING: "Loading", State.LIVE: "Live"}
         lines = []
         for module in self._list:
@@ -225,7 +225,7 @@ class Modules:
         return "".join(line + "\n" for line in lines)
 
     def linked_in(self) -> str:
-        """The list that an oops report ends with: "Modules linked in: ..."."""
+        """The list at the end of an oops report: "Modules linked in: ..."."""
         names = [module.name + module.flags() for module in self._list if module.state is not State.UNFORMED]
         line = "Modules linked in:" + "".join(f" {name}" for name in names)
         return line + (f" [last unloaded: {self.last_unloaded}]" if self.last_unloaded else "")
@@ -240,7 +240,7 @@ def try_module_get(k: Kernel, module: Ptr) -> Bool:
 
 @export("__module_get")
 def module_get(k: Kernel, module: Ptr) -> None:
-    """void __module_get(struct module *module): the caller knows that it may, so even as it is going."""
+    """void __module_get(struct module *module): unconditional, even while the module is being unloaded."""
     if module and (found := k.modules.at(module)) is not None:
         k.modules.set_refcount(found, k.modules.refcount(found) + MODULE_REF_BASE + 1)
 
@@ -268,7 +268,7 @@ def module_put_and_kthread_exit(k: Kernel, module: Ptr, code: Int) -> None:
 
 @export("__symbol_get", gpl=True)
 def symbol_get(k: Kernel, name: CStr) -> Ptr:
-    """void *__symbol_get(const char *symbol): its address with a reference to its owner, or NULL."""
+    """void *__symbol_get(const char *symbol): its address, with a reference to its owner, or NULL."""
     symbol = k.modules.find_symbol(name.decode("latin-1"))
     if symbol is None:
         return 0

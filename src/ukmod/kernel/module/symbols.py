@@ -1,7 +1,7 @@
-"""The kernel's symbol table: who exports what, and where it is.
+"""The kernel's symbol table: exported symbols and their addresses.
 
-Looked up in this order: what Python implements, what loaded modules export (see module.py), what a kernel
-image exports. A Python function gets an address, and its stub, when it is first asked for.
+The lookup order is: Python functions, the exports of loaded modules (see main.py), the exports of a kernel
+image. A Python function is given an address and a stub when it is first looked up.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 DATA_BASE: Final = STUB_BASE - (1 << 24)
-"""Where the kernel's exported variables lie."""
+"""The address of the kernel's exported variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """An exported symbol that was found: struct find_symbol_arg."""
+    """A resolved exported symbol: struct find_symbol_arg."""
 
     name: str
     address: int
     gpl: bool = False
     namespace: str = ""
     crc: int | None = None
-    """Its modversions CRC; None where none is known, as for what Python implements."""
+    """Its modversions CRC; None if it has none, as for a symbol implemented in Python."""
     owner: str = ""
     """The module that exports it; empty for the kernel itself."""
 
 
 class SymbolTable:
-    """The kernel's own exports; modules' are with the modules."""
+    """The kernel's own exports; those of modules are kept with the modules."""
 
     def __init__(self, kernel: Kernel, functions: Mapping[str, tuple[Export, Callable[..., Any]]]) -> None:
         self._k = kernel
         self._functions = functions
         self._bound: dict[int, tuple[Callable[..., Any], bool]] = {}
-        """By address: the Python functions that have one, and whether their first parameter is the kernel."""
+        """By address: the bound Python functions, and whether their first parameter is the kernel."""
         self._symbols: dict[str, Symbol] = {}
         self._added: set[str] = set()
-        """Functions that the user of this kernel adds to it."""
+        """Functions added by the user of this kernel."""
         self._crcs: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._starts: list[int] = []
         self._data = self._data_end = DATA_BASE
 
     def find(self, name: str) -> Symbol | None:
-        """The kernel's export of this name, or None.
+        """The kernel's export with this name, or None.
 
-        With an image the kernel exports what the image does, and what the user added: what Python implements
-        may be in a module of that kernel.
+        With an image, the kernel exports what the image does and what the user added: a function that Python
+        implements may belong to a module of that kernel.
         """
         image = self._k.image
         if image is None or name in self._added:
@@ -69,14 +69,14 @@ class SymbolTable:
         return self._own(name) or exported
 
     def _image_first(self, name: str) -> bool:
-        """Must this be the image's own? Static calls must, which the image patches, and its jiffies."""
+        """True if the image's own symbol must be used: static calls, which the image patches; jiffies."""
         if name.startswith("__SCT__") or name in ("jiffies", "jiffies_64"):
             return True
         found = self._functions.get(name)
         return found is not None and found[0].image_first
 
     def _own(self, name: str) -> Symbol | None:
-        """What Python implements under this name, exported or not."""
+        """The symbol that Python implements under this name, exported or not."""
         if (symbol := self._symbols.get(name)) is not None:
             return symbol
         if (found := self._functions.get(name)) is not None:
@@ -92,12 +92,12 @@ class SymbolTable:
         return symbol.address
 
     def is_function(self, address: int, name: str) -> bool:
-        """Is this the address of the function: Python's, or the image's, whose entry jumps to it?"""
+        """True if this is the function's address: Python's, or the image's, whose entry jumps to it."""
         image = self._k.image
         return address == self.address(name) or (image is not None and address == image.get(name))
 
     def add_function(self, exported: Export, function: Callable[..., Any], *, kernel: bool = True) -> Symbol:
-        """Export a Python function, in place of any other of that name.
+        """Export a Python function, replacing any other of that name.
 
         ``kernel``: its first parameter is the kernel, not an argument of the C function.
         """
@@ -111,24 +111,24 @@ class SymbolTable:
         return bind(function, self._k.memory, (self._k,) if kernel else ())
 
     def bind_again(self) -> None:
-        """Put the functions behind the stubs of a CPU that was kept without them."""
+        """Bind the functions to their stubs again, on a CPU that was restored without them."""
         for address, (function, kernel) in self._bound.items():
             self._k.cpu.set_function(address, self._bind(function, kernel=kernel))
 
     def add_native(self, name: str, code: bytes, *, gpl: bool = False) -> Symbol:
-        """Export a function that is machine code."""
+        """Export a function in machine code."""
         return self._add(Export(name, gpl), self._k.cpu.add_native(code))
 
     def add_data(self, name: str, address: int, *, gpl: bool = False) -> Symbol:
-        """Export a variable at ``address`` (for a per-CPU one, its offset)."""
+        """Export a variable at ``address`` (for a per-CPU variable, its offset)."""
         return self._add(Export(name, gpl), address)
 
     def add_variable(self, name: str, size: int, *, gpl: bool = False, align: int = 8) -> int:
-        """Export a new variable of ``size`` zero bytes; its address, in a module's reach."""
+        """Export a new variable of ``size`` zero bytes within reach of modules; returns its address."""
         memory, image = self._k.memory, self._k.image
         if image is not None and (address := image.get(name)) is not None:
             if (inside := image.lookup(address)) is not None and inside[1] < size:
-                raise LayoutError(f"has {inside[1]} bytes for {name}, not {size}", subject=image.image.path)
+                raise LayoutError(f"its {name} has {inside[1]} bytes, not {size}", subject=image.image.path)
             self._add(Export(name, gpl), address)
             return address
         start = -(-self._data // align) * align
@@ -140,7 +140,7 @@ class SymbolTable:
         return start
 
     def set_crcs(self, crcs: Mapping[str, int]) -> None:
-        """Take the CRCs of exported symbols from a Module.symvers or an image, so that modversions count."""
+        """Set the CRCs of exported symbols, from Module.symvers or an image, for modversions checks."""
         self._crcs = dict(crcs)
         self._symbols = {
             name: Symbol(s.name, s.address, s.gpl, s.namespace, crcs.get(name), s.owner)
@@ -157,11 +157,11 @@ class SymbolTable:
         return symbol
 
     def functions(self) -> Mapping[str, tuple[Export, Callable[..., Any]]]:
-        """All functions that are Python's, by name, with how they are exported."""
+        """All functions implemented in Python, by name, with their Export."""
         return self._functions
 
     def name_at(self, address: int) -> tuple[str, int] | None:
-        """The kernel symbol whose code or data ``address`` is in, and the offset into it, in bytes."""
+        """The kernel symbol that contains ``address``, and the offset into it in bytes, or None."""
         index = bisect.bisect_right(self._starts, address) - 1
         if index < 0 or not address >> 63:  # a per-CPU variable's "address" is an offset
             return None
@@ -169,11 +169,11 @@ class SymbolTable:
         return (self._names[start], address - start) if address - start < self.size_at(start) else None
 
     def size_at(self, start: int) -> int:
-        """The size in bytes of the symbol at ``start``: up to the next one, at most a page."""
+        """The size in bytes of the symbol at ``start``: up to the next one, but at most a page."""
         index = bisect.bisect_right(self._starts, start)
         end = self._starts[index] if index < len(self._starts) else start + 16
         return min(end - start, 4096)
 
     def is_python(self, name: str) -> bool:
-        """Does Python implement this symbol?"""
+        """True if Python implements this symbol."""
         return name in self._functions or name in self._symbols

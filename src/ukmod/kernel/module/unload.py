@@ -1,4 +1,4 @@
-"""delete_module(): from a live module to nothing (kernel/module/main.c)."""
+"""delete_module(): unloading a live module (kernel/module/main.c)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 O_TRUNC: Final = 0o1000
-"""delete_module(2): unload even if it is in use, where the kernel was built to allow that."""
+"""delete_module(2): unload the module even if it is in use, if the kernel was built to allow that."""
 
 
 def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
     """Run a module's exit function and free it.
 
-    Raises LoadError with the errno delete_module(2) would give: ENOENT (not loaded), EAGAIN (in use; the
-    kernel calls it EWOULDBLOCK), EBUSY (still starting, already going, or without an exit function).
+    Raises LoadError with the errno of delete_module(2): ENOENT (not loaded), EAGAIN (in use; the kernel calls
+    it EWOULDBLOCK), EBUSY (still initialising, already unloading, or without an exit function).
     """
     if k.modules.disabled:
         raise LoadError("modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=name)
@@ -39,14 +39,14 @@ def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
     count = k.modules.refcount(module)
     if count > 0 and not _force(k, flags):
         raise LoadError(f"in use ({count} references)", errno=EAGAIN, subject=name)
-    if count <= 0:  # the references of others stay: try_release_module_ref()
+    if count <= 0:  # try_release_module_ref(): references held by others remain
         k.modules.set_refcount(module, 0)
     k.modules.set_state(module, State.GOING)
     _finish(k, module)
 
 
 def _force(k: Kernel, flags: int) -> bool:
-    """try_force_unload(): asked only where a module would be refused, so nothing else taints."""
+    """try_force_unload(): called only where the module would be refused, so that only force taints."""
     if not (flags & O_TRUNC and k.force_unload):
         return False
     k.crash.debug_locks_off()
@@ -70,7 +70,7 @@ def _finish(k: Kernel, module: Module) -> None:
     modules.drop_uses(module)
     params.destroy_params(k, module)
     image_modules.free_modinfo(k, module)
-    k.rcu.synchronize()  # free_module() does
+    k.rcu.synchronize()  # as free_module() does
     k.slab.settle(module, gone=True)
     modules.remove(module)
     module_layout.free(module.layout, k.module_area, k.percpu)

@@ -94,9 +94,7 @@ class Task:
         """The number of time slices used since the task last slept."""
         self.greenlet: greenlet | None = None
         self.rest: Callable[[], int] | None = None
-        """The rest of the kernel function in which it sleeps, as in a restart_block; None if it is not a
-        value.
-        """
+        """The rest of the function in which it sleeps, as in a restart_block; None if not a value."""
 
     def __repr__(self) -> str:
         return f"<Task {self.pid}>"
