@@ -58,7 +58,7 @@ def test_no_addresses_left_leaves_the_memory_alone(memory: Memory, area: Area) -
 
 def test_no_memory_left_leaves_the_addresses_alone(memory: Memory) -> None:
     area = Area(memory, VMALLOC_START, 1 << 40)
-    with pytest.raises(LimitError, match="used up"):
+    with pytest.raises(LimitError, match="exhausted"):
         area.alloc(1 << 30)
     assert area.alloc(PAGE_SIZE) == VMALLOC_START
 

@@ -211,7 +211,7 @@ class TestFrames:
     @pytest.mark.parametrize("align", [PAGE_SIZE, 4 * PAGE_SIZE])
     def test_used_up(self, memory: Memory, align: int) -> None:
         left = memory.frames_left()
-        with pytest.raises(LimitError, match="16 MiB is used up"):
+        with pytest.raises(LimitError, match="16 MiB is exhausted"):
             memory.alloc_frames(left + 1, align)
         assert memory.frames_left() == left
 

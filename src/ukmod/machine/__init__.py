@@ -1,1 +1,1 @@
-"""What the kernel half runs on: an emulated CPU, its memory, the C ABI and C types."""
+"""The emulated machine under the kernel half: CPU, memory, the C ABI and C types."""

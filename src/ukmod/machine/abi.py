@@ -1,8 +1,8 @@
-"""The C ABI (System V x86-64): from a Python function's annotations to registers and back.
+"""The C ABI (System V x86-64): conversion between registers and a Python function's annotated types.
 
-A kernel function is written as ``def schedule_timeout(k: Kernel, timeout: Long) -> Long``; ``bind`` makes of
-it a handler that takes the arguments out of the trap frame. The types are ordinary ``int`` (or ``bytes``) to
-the type checker; what C knows about them is in their ``Annotated`` metadata.
+A kernel function is written as ``def schedule_timeout(k: Kernel, timeout: Long) -> Long``; ``bind`` turns it
+into a handler that takes its arguments from the trap frame. To a type checker the types are plain ``int`` (or
+``bytes``); their C properties are in the ``Annotated`` metadata.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class CType:
 
     name: str
     code: str
-    """struct format of one 8-byte slot."""
+    """The struct format of one 8-byte slot."""
     convert: str = ""
     """'cstring': the value is a ``char *`` and is read as bytes; 'bool': it becomes a bool."""
 
@@ -41,9 +41,9 @@ UChar = Annotated[int, CType("unsigned char", "B7x")]
 Bool = Annotated[bool, CType("bool", "B7x", "bool")]
 Ptr = Annotated[int, CType("void *", "Q")]
 CStr = Annotated[bytes, CType("const char *", "Q", "cstring")]
-"""A NUL-terminated string, read when the function is called; a bad pointer is a Fault there."""
+"""A NUL-terminated string, read when the function is called; a bad pointer is then a Fault."""
 
-# One assignment each: only so does a type checker see that they are types.
+# Each is assigned separately, as type checkers recognise only that as a type alias.
 LongLong = Long
 SSizeT = Long
 LoffT = Long
@@ -74,7 +74,7 @@ class VarArgs:
         self._memory = memory
         self._frame = frame[F_ARGS : F_ARGS + _REGISTER_ARGUMENTS].tolist()
         self._index = fixed
-        # Above the return address are the arguments that did not fit into registers.
+        # Arguments that did not fit into registers are above the return address.
         self._stack = frame[F_SP] + SAVED_BYTES + 8 - 8 * _REGISTER_ARGUMENTS
 
     def next(self) -> int:
@@ -88,7 +88,7 @@ class VarArgs:
 
 
 class VaList:
-    """A ``va_list`` that guest code made (AMD64 ABI 3.5.7), read like VarArgs and advanced in place."""
+    """A ``va_list`` made by guest code (AMD64 ABI 3.5.7), read like VarArgs and advanced in place."""
 
     __slots__ = ("_address", "_memory")
 
@@ -109,17 +109,17 @@ class VaList:
 
 
 def ctype(annotation: Any) -> CType:
-    """The C type an annotation stands for. Raises UsageError if it stands for none."""
+    """The C type of an annotation. Raises UsageError if it has none."""
     for extra in get_args(annotation)[1:]:
         if isinstance(extra, CType):
             return extra
     if annotation is int:
         return CType("long", "q")
-    raise UsageError(f"{annotation!r} says nothing about a C type")
+    raise UsageError(f"{annotation!r} is not the annotation of a C type")
 
 
 def _hint(function: Callable[..., Any], name: str) -> Any:
-    """A parameter's annotation: nearly always a name that the function's file has imported from here."""
+    """A parameter's annotation: nearly always a name that the function's file imported from here."""
     hint = function.__annotations__.get(name)
     if isinstance(hint, str):
         hint = function.__globals__.get(hint)
@@ -133,8 +133,8 @@ def bind(
 ) -> Callable[[memoryview], int]:
     """A handler for the CPU that calls ``function(*first, *arguments)`` with arguments as annotated.
 
-    A parameter annotated ``VarArgs`` comes last and takes the rest. ``None`` is returned as 0 and ``bytes``
-    cannot be returned. Raises UsageError for an annotation that is no C type.
+    A parameter annotated ``VarArgs`` is the last and takes the rest. ``None`` is returned as 0; ``bytes``
+    cannot be returned. Raises UsageError for an annotation without a C type.
     """
     names = function.__code__.co_varnames[len(first) : function.__code__.co_argcount]
     hints = [_hint(function, name) for name in names]
@@ -165,7 +165,7 @@ def bind(
 
 
 def c_value(memory: Memory, annotation: Any, value: int) -> Any:
-    """RAX as the Python value of a function whose return type is annotated so."""
+    """RAX converted to the Python value of a function with this return annotation."""
     if annotation is None or annotation is type(None):
         return None
     kind = ctype(annotation)

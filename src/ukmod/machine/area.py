@@ -1,4 +1,4 @@
-"""Ranges of kernel addresses that are handed out page by page: vmalloc space, module space, stacks."""
+"""Ranges of kernel addresses allocated in pages: vmalloc space, module space, stacks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ class _Range:
 
 
 class Area:
-    """Addresses from ``base`` to ``base + size``. Each allocation is followed by a page that is never mapped,
-    as in vmalloc space, so that running off its end is a page fault.
+    """Addresses from ``base`` to ``base + size``.
+
+    Each allocation is followed by a page that is never mapped, as in vmalloc space, so that running off its
+    end is a page fault.
     """
 
     def __init__(self, memory: Memory, base: int, size: int) -> None:
@@ -32,14 +34,14 @@ class Area:
         self._ranges: dict[int, _Range] = {}
 
     def alloc(self, size: int, prot: int = READ_WRITE) -> int:
-        """``size`` bytes, rounded up to pages, zeroed and mapped with ``prot``; the address.
+        """Allocate ``size`` bytes, rounded up to pages, zeroed and mapped with ``prot``; returns the address.
 
-        Raises LimitError when the area or the machine's RAM is used up.
+        Raises LimitError if the area or the machine's RAM is exhausted.
         """
         size = max(page_align(size), PAGE_SIZE)
         free = self._free.get(size)
         if not free and self._next + size + PAGE_SIZE > self.end:
-            raise LimitError(f"no room for {size} bytes from {self.base:#x}", errno=12)
+            raise LimitError(f"no room for {size} bytes in the area at {self.base:#x}", errno=12)
         frame = self.memory.alloc_frames(size // PAGE_SIZE)
         if free:
             address = free.pop()
@@ -51,7 +53,7 @@ class Area:
         return address
 
     def free(self, address: int) -> None:
-        """Unmap and give back what ``alloc`` returned."""
+        """Unmap and free the result of ``alloc``."""
         found = self._ranges.pop(address)
         self.memory.unmap(address, found.size)
         self.memory.free_frames(found.frame, found.size // PAGE_SIZE)

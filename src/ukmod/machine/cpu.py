@@ -1,9 +1,9 @@
-"""The emulated CPU: guest functions called from Python, Python functions called from the guest.
+"""The emulated CPU: guest functions called from Python, and Python functions called from the guest.
 
-``Cpu.call`` runs a guest function to its end. Whenever the guest calls a function that Python implements, the
-CPU halts in its stub (see stubs.py), the emulation returns, and the function runs as ordinary Python: it may
-call the guest again, or switch to another task, because no emulation is under way beneath it. A stop and a
-restart cost less than a microsecond, no more than a callback from inside the emulation would.
+``Cpu.call`` runs a guest function to its end. When the guest calls a function that Python implements, the CPU
+halts in its stub (see stubs.py), the emulation returns, and the function runs as ordinary Python. As no
+emulation is in progress then, it may call the guest again or switch to another task. A stop and a restart
+cost less than a microsecond, no more than a callback from within the emulation would.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ from ukmod.machine.stubs import ID_NONE, ID_RETURN
 from ukmod.machine.watchdog import Watchdog
 
 _NOWHERE = stubs.PADDING_AT
-"""Where emulation would end if the guest got there, which it does not: padding between stubs. The engine
-looks the address up on every start, and where there is no code that counts as an exception, which would make
-the next one a double fault."""
+"""The address at which emulation would end if the guest reached it, which it cannot: padding between stubs.
+
+The engine looks this address up at every start. If there were no code at it, that would count as an exception
+and make the next one a double fault.
+"""
 EXCEPTION_LAPS = 250
-"""Kernel calls that an exception is worth which was handled so that the code goes on behind it."""
+"""The number of kernel calls that a handled exception counts as, if the code continues after it."""
 _ENGINE = frozenset(("_uc", "_handle", "_frame", "_watchdog", "_ram", "_handlers"))
-"""Attributes of Cpu that are of this process alone."""
+"""Attributes of Cpu that belong to this process alone."""
 MAX_DEPTH = 64
-"""Guest-to-Python-to-guest calls that may nest in one task; the guest's stack is usually the first limit."""
+"""The maximum nesting of guest-to-Python-to-guest calls in one task; the guest's stack usually ends first."""
 
 
 Handler = Callable[[memoryview], int]
@@ -53,27 +55,30 @@ class Cpu:
         self.memory = memory
         self._handlers: list[Handler] = [_no_handler, _no_handler]
         self._stubs = [0, 0]
-        """Addresses, parallel to ``_handlers``."""
+        """Stub addresses, parallel to ``_handlers``."""
         self._next_stub = stubs.STUB_BASE + stubs.CODE_SIZE
         self._stub_end = stubs.STUB_BASE
         self.sp = 0
         """The stack pointer below which the current task's next guest function may run."""
         self.depth = 0
-        """How many guest functions are under way in the current task, one inside the other."""
+        """The number of nested guest functions in progress in the current task."""
         self.on_exception: Callable[[CpuException], Registers] = _unhandled
-        """Told of a guest's exception; returns the registers to go on with, or raises to end the task."""
+        """Called with an exception; returns the registers to continue with, or raises to end the task.
+        """
         self.on_fault: Callable[[Fault, int], None] = _unhandled_fault
-        """Told of a Fault in the Python function behind the stub at the address given; raises."""
+        """Called with a Fault in the Python function behind the numbered stub; raises."""
         self.on_stuck: Callable[[Registers, bool], None] = _ignore
-        """Called with the registers of guest code that has run for ``watchdog`` seconds without calling the
-        kernel (silent), or has used up its slice with exceptions; may switch tasks, or raise to end the task.
+        """Called with the registers of guest code that does not yield; may switch tasks, or end the task.
+
+        The code has run for ``watchdog`` seconds without calling the kernel (silent), or used up its slice
+        with exceptions.
         """
         self.on_slice: Callable[[], None] = _ignore
         """Called between two kernel calls when the slice of ``new_slice`` is used up; may switch tasks."""
         self._slice_end = 1 << 62
         self._period = watchdog
         self._devices: dict[int, Callable[[int, int], int]] = {}
-        """By physical address: what answers loads of that page."""
+        """By physical address: the function that answers loads from that page."""
         self._ports: tuple[Callable[[int, int], int], Callable[[int, int, int], None]] | None = None
         self._vector = -1
         self._frame_at = self._map_stubs()
@@ -92,7 +97,7 @@ class Cpu:
         self._watchdog = Watchdog(self._uc, self._period)
 
     def _map_stubs(self) -> int:
-        """Put the stubs into memory; the physical address of the trap frame."""
+        """Write the stubs into memory; returns the physical address of the trap frame."""
         memory = self.memory
         frame = memory.alloc_frames(1)
         memory.map(stubs.FRAME_BASE, frame, PAGE_SIZE, READ_WRITE)
@@ -102,12 +107,12 @@ class Cpu:
         return frame
 
     def close(self) -> None:
-        """Stop the watchdog and free the engine, and with it some 30 MB of the host's memory."""
+        """Stop the watchdog and free the engine, which uses some 30 MB of the host's memory."""
         self._watchdog.close()
         self._frame.release()
         self._clean = None
-        # Its hooks refer to the engine and so keep it until the next garbage collection, with a gigabyte of
-        # address space: its own finalizer is run now.
+        # The engine's hooks refer to it and would keep it, with a gigabyte of address space, until the next
+        # garbage collection; so its own finalizer is run now.
         uc, self._uc = self._uc, None
         if uc is not None:
             uc._Uc__finalizer()  # noqa: SLF001
@@ -116,8 +121,10 @@ class Cpu:
     # -- snapshots ------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """The CPU as it is while it runs nothing: all but the engine, whose registers are kept, and the
-        functions behind its stubs, which the owner adds again with ``set_function``.
+        """The state of a CPU that runs nothing, for a snapshot.
+
+        It includes the engine's registers but not the engine, nor the functions behind the stubs; the owner
+        restores those with ``set_function``.
         """
         state = {name: value for name, value in vars(self).items() if name not in _ENGINE}
         left = self._slice_end - self._watchdog.laps
@@ -128,19 +135,19 @@ class Cpu:
         self._handlers = [_no_handler] * len(self._stubs)
 
     def resume(self) -> None:
-        """Start the engine of a CPU that was kept, on memory that holds again what it did."""
+        """Start the engine of a restored CPU, on memory with its former contents."""
         self._start()
         self._uc.context_restore(vars(self).pop("_registers"))
 
     def set_function(self, address: int, handler: Handler) -> None:
-        """Have the stub at an address that ``add_function`` gave call ``handler``."""
+        """Make the stub at an address returned by ``add_function`` call ``handler``."""
         self._handlers[bisect_left(self._stubs, address)] = handler
 
     def go_on(self, rest: Callable[[], int], below: int) -> int:
-        """Do what is left of a ``call`` whose guest code was in a kernel function when the CPU was kept:
-        first ``rest``, what is left of that function, whose result it gets. RAX, unsigned.
+        """Finish a ``call`` whose guest code was in a kernel function when the CPU was saved; returns RAX.
 
-        ``below`` is what the stack pointer was when the call was made.
+        ``rest``, the rest of that kernel function, runs first and gives its result. ``below`` is the stack
+        pointer at the time of the call.
         """
         sp = self.sp
         try:
@@ -167,7 +174,7 @@ class Cpu:
         return address
 
     def add_function(self, handler: Handler) -> int:
-        """Give ``handler`` an address that guest code can call; the address."""
+        """Give ``handler`` an address that guest code can call; returns the address."""
         address = self._room(stubs.STUB_SIZE)
         self.memory.write(address, stubs.stub(address, len(self._handlers)), force=True)
         self._handlers.append(handler)
@@ -175,56 +182,54 @@ class Cpu:
         return address
 
     def add_native(self, code: bytes) -> int:
-        """Put machine code where guest code can call it; the address."""
+        """Write machine code to where guest code can call it; returns the address."""
         address = self._room(len(code))
         self.memory.write(address, code, force=True)
         return address
 
     def flush_tlb(self) -> None:
-        """Forget cached translations, after a page table entry was restricted."""
+        """Discard cached translations, after a page table entry was restricted."""
         engine.flush_tlb(self._handle)
 
     def flush_icache(self, address: int, size: int) -> None:
-        """Forget what was translated from these bytes, after they were written and made executable.
+        """Discard translations of these bytes, after they were written and made executable.
 
-        Translations are known by the frame that the code lies in. So this has to be done when new code takes
-        its place, and need not be done when code goes: a page that is gone cannot be executed.
+        Translations are keyed by physical frame. New code at an old place must therefore be flushed, but
+        removed code need not be: an unmapped page cannot be executed.
         """
         end = address + size
         while address < end:
             below = min((address | (PAGE_SIZE - 1)) + 1, end)
-            # The engine looks for the page as a fetch does, and would remember the fault if it found none.
+            # The engine looks the page up like a fetch, and would remember the fault if it were missing.
             if self.memory.prot(address) & (PRESENT | NX) == PRESENT:
                 engine.forget_code(self._handle, address, below)
             address = below
 
     def flush_code(self) -> None:
-        """Forget all translated code, whatever was written."""
+        """Discard all translated code."""
         self._uc.ctl_flush_tb()
 
     def map_io(self, address: int, read: Callable[[int, int], int]) -> None:
-        """Make the page at virtual ``address`` a device: each load of it calls ``read(offset, size)``."""
+        """Make the page at virtual ``address`` a device: each load from it calls ``read(offset, size)``."""
         physical = page_align(self.memory.size) + (address & 0xFFFF_F000)
         self._devices[physical] = read
         engine.add_device(self._uc, physical, read)
         self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
 
     def after_fork(self) -> None:
-        """In the child of a fork(2), which has none of its parent's threads: watch over its own CPU."""
+        """Start a watchdog in the child of a fork(2), which has none of its parent's threads."""
         laps = self._watchdog.laps
         self._watchdog = Watchdog(self._uc, self._period)
-        self._watchdog.laps = laps  # the slice that is under way ends where it would have
+        self._watchdog.laps = laps  # the current slice ends where it would have
 
     def on_port_io(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
-        """Have ``load(port, size in bytes)`` give what the instruction IN loads, and ``store(port, size,
-        value)`` take what OUT stores.
-        """
+        """Handle port I/O: ``load(port, size in bytes)`` for IN, ``store(port, size, value)`` for OUT."""
         self._ports = load, store
         engine.add_ports(self._uc, load, store)
 
     @contextmanager
     def interrupts_off(self) -> Iterator[None]:
-        """What is called meanwhile finds interrupts disabled, as the handler of one does."""
+        """Run the body with interrupts disabled, as in an interrupt handler."""
         flags = self._uc.reg_read(engine.RFLAGS)
         self._uc.reg_write(engine.RFLAGS, flags & ~RFLAGS_IF)
         try:
@@ -243,16 +248,17 @@ class Cpu:
             self._uc.reg_write(engine.RFLAGS, flags | RFLAGS_IF)
 
     def set_gs(self, base: int) -> None:
-        """Where this CPU's per-CPU area is."""
+        """Set the address of this CPU's per-CPU area."""
         self._uc.msr_write(engine.MSR_GS_BASE, base)
         self._clean = self._uc.context_save()
 
     # -- running --------------------------------------------------------------------------------------
 
     def call(self, function: int, *arguments: int) -> int:
-        """Call the guest function at an address in the current task; RAX, unsigned.
+        """Call the guest function at an address in the current task; returns RAX, unsigned.
 
-        Arguments are integers or pointers; any number. Raises what ``on_exception`` raises for a fault.
+        The arguments are integers or pointers, in any number. Raises what ``on_exception`` raises for a
+        fault.
         """
         frame, sp = self._frame, self.sp
         below = (sp - 8) & ~15
@@ -308,15 +314,17 @@ class Cpu:
                 rip = self._interrupted(error)
 
     def _interrupted(self, error: int) -> int:
-        """The emulation ended without a trap: a fault, or the watchdog. Where to go on."""
+        """Handle the end of an emulation without a trap: a fault, or the watchdog. Returns the next RIP."""
         if error or self._vector >= 0:
             vectors = engine.vector_registers(self._uc)
             return self._handle_exception(self._exception(error), vectors)
         return self._stuck()
 
     def _wild_trap(self) -> int:
-        """Guest code jumped into the stubs' common part, or wrote into the trap frame: there is no function
-        of that number. To the guest it is what hlt is to code that may not execute it.
+        """Handle guest code that jumped into the stubs' common part or overwrote the trap frame.
+
+        No function has the number found, so this is a general protection fault, like an hlt that may not be
+        executed.
         """
         raised = CpuException(GP_VECTOR, self.registers())
         return self._handle_exception(raised, engine.vector_registers(self._uc))
@@ -324,8 +332,8 @@ class Cpu:
     def _handle_exception(self, raised: CpuException, vectors: list[tuple[int, int]]) -> int:
         sp, dog = self.sp, self._watchdog
         after = self.on_exception(raised)
-        # A fault that was repaired is tried again, and that is progress. One that was reported and passed
-        # over is worth many calls, or else a loop around a WARN() would report for hours before it ends.
+        # A repaired fault is retried, and that is progress. One that was reported and skipped counts as many
+        # calls; otherwise a loop around a WARN() would report for hours before it ends.
         dog.laps += 1 if after.rip == raised.registers.rip else EXCEPTION_LAPS
         if dog.laps >= self._slice_end:
             self.on_stuck(after, False)
@@ -333,7 +341,7 @@ class Cpu:
         return self._resume(after, vectors)
 
     def _stuck(self) -> int:
-        """The guest's code has not called the kernel for long, or halts the CPU. Where to go on."""
+        """Handle guest code that has long not called the kernel, or halts the CPU. Returns the next RIP."""
         self._watchdog.laps += 1
         registers = self.registers()
         context = self._uc.context_save()
@@ -345,23 +353,25 @@ class Cpu:
         return registers.rip
 
     def _resume(self, registers: Registers, vectors: list[tuple[int, int]]) -> int:
-        """Set all registers; RIP. What is left out is the engine's memory of an exception, which would make
-        the next one a double fault.
+        """Set all registers; returns RIP.
+
+        Restoring the clean context also clears the engine's record of an exception, which would make the next
+        one a double fault.
         """
         self._uc.context_restore(self._clean)
         engine.set_registers(self._uc, registers, vectors)
         return registers.rip
 
     def new_slice(self, calls: int) -> None:
-        """Have ``on_slice`` called after so many more kernel calls."""
+        """Call ``on_slice`` after this many more kernel calls."""
         self._slice_end = self._watchdog.laps + calls
 
     def registers(self) -> Registers:
-        """All registers now."""
+        """All registers at present."""
         return engine.registers(self._uc)
 
     def arguments(self) -> list[int]:
-        """The six argument registers with which guest code made the latest call."""
+        """The six argument registers of the guest's latest call."""
         return self._frame[stubs.F_ARGS : stubs.F_ARGS + 6].tolist()
 
     def stub_at(self, number: int) -> int:
@@ -391,10 +401,10 @@ class Cpu:
         return CpuException(vector, registers, registers.cr2, write, fetch, present)
 
     def _is_write(self, registers: Registers) -> bool:
-        """Was the access that faulted on an absent page a store?
+        """True if the access that faulted on an absent page was a store.
 
-        The engine does not tell the error code. So the instruction is tried once more with a read-only page
-        at the address: a load passes, a store faults again.
+        The engine does not provide the error code. So the instruction is executed once more with a read-only
+        page at the address: a load succeeds, a store faults again.
         """
         memory, page = self.memory, registers.cr2 & ~(PAGE_SIZE - 1)
         if 0x7FFF_FFFF_FFFF < registers.cr2 < 0xFFFF_8000_0000_0000:
@@ -402,10 +412,10 @@ class Cpu:
         scratch = memory.alloc_frames(1)
         before = memory.swap_entry(page, scratch | READ_ONLY)
         self._resume(registers, [])
-        dog = self._watchdog  # one instruction may run for ever: rep movs
+        dog = self._watchdog  # a single instruction may run for ever: rep movs
         dog.laps += 1
         dog.running = True
-        self.flush_code()  # what was translated before does not count its instructions, and would run on
+        self.flush_code()  # code translated earlier does not count instructions, and would run on
         engine.emu_start(self._handle, registers.rip, _NOWHERE, 0, 1)
         self.flush_code()
         dog.running = False

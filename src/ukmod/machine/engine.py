@@ -1,4 +1,4 @@
-"""Unicorn, as far as this machine uses it: how it is started, and what is asked of it by its C names."""
+"""The part of Unicorn this machine uses: starting it, and calling its C functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("The emulated machine", "machine") from error
 
 emu_start: Final = uclib.uc_emu_start
-"""The raw call costs half of Uc.emu_start()'s."""
+"""The raw function; it takes half the time of Uc.emu_start()."""
 RFLAGS: Final = x86.UC_X86_REG_RFLAGS
 MSR_GS_BASE: Final = 0xC000_0101
 _MSR_EFER = 0xC000_0080
@@ -41,20 +41,21 @@ _REGISTERS = tuple(getattr(x86, f"UC_X86_REG_{name.upper()}") for name in stubs.
 _VECTOR_REGISTERS = (*(getattr(x86, f"UC_X86_REG_XMM{n}") for n in range(16)), x86.UC_X86_REG_MXCSR)
 _VECTOR_OF_ERROR = {
     UC_ERR_INSN_INVALID: values.UD_VECTOR,
-    # Physical memory that is not there: page tables of the guest's own making, or none.
+    # Missing physical memory, because of page tables that the guest made itself, or has none.
     UC_ERR_FETCH_UNMAPPED: values.MC_VECTOR,
     UC_ERR_READ_UNMAPPED: values.MC_VECTOR,
     UC_ERR_WRITE_UNMAPPED: values.MC_VECTOR,
 }
-"""What the engine reports as an error of its own, as the exception that hardware would raise."""
+"""The exception that hardware would raise for each error that the engine reports as its own."""
 
 
 def start(memory: Memory, interrupt: Callable[[Any, int, object], None]) -> tuple[Any, object]:
-    """An engine in 64-bit mode on this memory, which calls ``interrupt`` for exceptions; and what must live
-    as long as the engine does.
+    """Start an engine in 64-bit mode on this memory; returns it and an object that must live as long.
+
+    The engine calls ``interrupt`` for exceptions.
     """
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
-    uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # what the kernels that we compare with ran on
+    uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # as used by the real kernels we compare with
     ram = (ctypes.c_char * memory.size).from_buffer(memory.ram)
     uc.mem_map_ptr(0, memory.size, 7, ctypes.addressof(ram))
     uc.reg_write(x86.UC_X86_REG_CR3, memory.root)
@@ -67,12 +68,12 @@ def start(memory: Memory, interrupt: Callable[[Any, int, object], None]) -> tupl
 
 
 def add_device(uc: Any, physical: int, read: Callable[[int, int], int]) -> None:
-    """Have ``read(offset, size)`` answer loads of a page that is no RAM."""
+    """Make ``read(offset, size)`` answer loads from a page that is not RAM."""
     uc.mmio_map(physical, PAGE_SIZE, lambda _uc, offset, size, _: read(offset, size), None, None, None)
 
 
 def add_ports(uc: Any, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
-    """Have ``load(port, size)`` answer IN, and ``store(port, size, value)`` take OUT."""
+    """Make ``load(port, size)`` answer IN, and ``store(port, size, value)`` take OUT."""
 
     def stored(_uc: Any, port: int, size: int, value: int, _: object) -> None:
         store(port, size, value)
@@ -82,24 +83,24 @@ def add_ports(uc: Any, load: Callable[[int, int], int], store: Callable[[int, in
 
 
 def flush_tlb(handle: Any) -> None:
-    """Forget cached translations of addresses."""
+    """Discard cached address translations."""
     uclib.uc_ctl(handle, _TLB_FLUSH)
 
 
 def forget_code(handle: Any, start: int, end: int) -> None:
-    """Forget what was translated from the code at these virtual addresses, which lie in one page."""
+    """Discard the code translated from these virtual addresses, which lie in one page."""
     uclib.uc_ctl(handle, _TB_REMOVE, ctypes.c_uint64(start), ctypes.c_uint64(end))
 
 
 def flags(handle: Any) -> int:
-    """RFLAGS, by the raw call: it is asked for at each task switch."""
+    """RFLAGS, read with the raw function because every task switch needs it."""
     value = ctypes.c_uint64()
     uclib.uc_reg_read(handle, RFLAGS, ctypes.byref(value))
     return value.value
 
 
 def registers(uc: Any) -> Registers:
-    """All registers now, but for those of the FPU."""
+    """All registers at present, except those of the FPU."""
     read = uc.reg_read
     return Registers(
         tuple(read(number) for number in _REGISTERS),
@@ -110,7 +111,7 @@ def registers(uc: Any) -> Registers:
 
 
 def set_registers(uc: Any, registers: Registers, vectors: Iterable[tuple[int, int]]) -> None:
-    """Set them all, but for RIP."""
+    """Set all registers except RIP."""
     for number, value in zip(_REGISTERS, registers.gpr, strict=True):
         uc.reg_write(number, value)
     uc.reg_write(x86.UC_X86_REG_RFLAGS, registers.rflags)
@@ -119,12 +120,12 @@ def set_registers(uc: Any, registers: Registers, vectors: Iterable[tuple[int, in
 
 
 def vector_registers(uc: Any) -> list[tuple[int, int]]:
-    """What code between kernel_fpu_begin() and kernel_fpu_end() has in the SSE registers."""
+    """The SSE registers, which code between kernel_fpu_begin() and kernel_fpu_end() uses."""
     return [(number, uc.reg_read(number)) for number in _VECTOR_REGISTERS]
 
 
 def vector_of(error: int) -> int:
-    """The exception that an error of the engine's own stands for. Raises MachineError if it is none."""
+    """The exception for an error of the engine's own. Raises MachineError if there is none."""
     if error not in _VECTOR_OF_ERROR:
         raise MachineError(f"the engine failed: {UcError(error)}")
     return _VECTOR_OF_ERROR[error]

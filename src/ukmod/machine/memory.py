@@ -1,11 +1,11 @@
-"""The machine's memory: one block of RAM and the page tables that give it kernel addresses.
+"""The machine's memory: one block of RAM, with page tables that map it to kernel addresses.
 
-The tables are real x86-64 four-level page tables in guest RAM, walked by the emulated MMU itself. So kernel
-addresses work as they do on hardware, a page's protection is one entry in a table, and an access that
-hardware would refuse is a page fault with its address, at no cost to the accesses that are fine.
-(Unicorn's alternative for kernel addresses, ``UC_TLB_VIRTUAL``, made each load and store 20 times slower.)
+The tables are real x86-64 four-level page tables in guest RAM, walked by the emulated MMU itself. Kernel
+addresses therefore work as on hardware, a page's protection is one entry in a table, and an access that
+hardware would refuse is a page fault with its address, at no cost to valid accesses. (Unicorn's alternative
+for kernel addresses, ``UC_TLB_VIRTUAL``, made each load and store 20 times slower.)
 
-Python reads and writes the same RAM directly: no copy through the engine.
+Python reads and writes the same RAM directly, without copies through the engine.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ PAGE_SIZE = 1 << PAGE_SHIFT
 PAGE_MASK = ~(PAGE_SIZE - 1)
 
 PAGE_OFFSET = 0xFFFF_8880_0000_0000
-"""Where the direct map of all RAM begins (Documentation/x86/x86_64/mm.rst)."""
+"""The start of the direct map of all RAM (Documentation/x86/x86_64/mm.rst)."""
 LOW_MEMORY = 1 << 20
-"""Bytes that are not handed out: on a PC they are for real mode, display and BIOS. So physical 0 is never a
-valid answer."""
+"""Bytes at the start of RAM that are never allocated: on a PC they are for real mode, display and BIOS.
+
+Physical address 0 is therefore never a valid result.
+"""
 
 # Page table entry bits (Intel SDM vol. 3, 4.5).
 PRESENT = 1 << 0
@@ -46,13 +48,13 @@ _MASK64 = (1 << 64) - 1
 _PRIVATE: dict[str, int] = (
     {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 )
-"""Where there is fork(2), a child gets a copy of the machine, and not the machine."""
+"""On hosts with fork(2), a child gets its own copy of the machine."""
 _PLUGGED = frozenset(("ram", "view", "_words", "_ptes"))
-"""Attributes of Memory that are of this process alone."""
+"""Attributes of Memory that belong to this process alone."""
 _GAP = 16 << PAGE_SHIFT
-"""Bytes of zeros that are not worth a mapping of their own: what a host reads ahead of a fault."""
+"""Runs of zeros up to this size do not justify a separate mapping: the host's read-ahead covers them."""
 _MAP_FIXED = 0x10
-"""For mmap(2), which Python's mmap does not offer; the same on Linux, the BSDs and macOS."""
+"""For mmap(2), missing in Python's mmap; the same value on Linux, the BSDs and macOS."""
 
 
 class Fault(MachineError):  # noqa: N818 - the CPU's own word
@@ -66,34 +68,34 @@ class Fault(MachineError):  # noqa: N818 - the CPU's own word
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A piece of RAM: the physical address of its first frame, and its size in bytes."""
+    """A contiguous piece of RAM: the physical address of its first frame, and its size in bytes."""
 
     frame: int
     size: int
 
     @property
     def end(self) -> int:
-        """The first physical address behind it."""
+        """The first physical address after it."""
         return self.frame + self.size
 
 
 def page_align(size: int) -> int:
-    """``size`` bytes rounded up to whole pages, in bytes."""
+    """``size`` rounded up to whole pages, in bytes."""
     return (size + PAGE_SIZE - 1) & PAGE_MASK
 
 
 class Memory:
-    """RAM of ``size`` bytes (touched lazily: an unused page costs the host nothing) and its page tables."""
+    """RAM of ``size`` bytes, of which unused pages cost the host nothing, and its page tables."""
 
     def __init__(self, size: int = 1 << 30) -> None:
         self.size = size
         self._plug_in()
         self._next_free = LOW_MEMORY
         self._free: dict[int, list[int]] = {}
-        self.on_unmap: Callable[[], None] = _nobody_looks
-        """Called after an entry was removed or restricted: the engine's TLB must forget it."""
+        self.on_unmap: Callable[[], None] = _no_engine
+        """Called after an entry was removed or restricted: the engine must flush its TLB."""
         self.resolve: Callable[[int, bool], bool] = _unresolved
-        """Asked before an access from Python faults: may it be tried again? (address, is it a write)"""
+        """Called before an access from Python faults, with address and write; True to retry the access."""
         self.root = self.alloc_frames(1)
 
     def _plug_in(self) -> None:
@@ -101,10 +103,10 @@ class Memory:
         self.view = memoryview(self.ram)
         self._words = self.view.cast("Q")
         self._ptes: dict[int, int] = {}
-        """By page number the indices, in ``_words``, of entries found before; no page table is ever moved."""
+        """Indices in ``_words`` of entries found before, by page number; page tables are never moved."""
 
     def close(self) -> None:
-        """Give the RAM back to the host. The engine that maps it must be gone before."""
+        """Return the RAM to the host. The engine that maps it must have been freed."""
         self._words.release()
         self.view.release()
         self.ram.close()
@@ -112,7 +114,7 @@ class Memory:
     # -- snapshots ------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is to be known besides what the RAM holds, which is kept by ``content`` and ``restore``."""
+        """The state for a snapshot, without the RAM, which ``content`` and ``restore`` handle."""
         return {name: value for name, value in vars(self).items() if name not in _PLUGGED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -133,26 +135,26 @@ class Memory:
         return runs
 
     def restore(self, file: BufferedReader, offset: int, runs: Iterable[Run]) -> None:
-        """Fill RAM that is all zeros with the runs that lie one after the other at ``offset`` in a file.
+        """Fill zeroed RAM with runs that are stored consecutively at ``offset`` in a file.
 
-        They are mapped copy-on-write where the host can do that at such addresses, and else read. The file
-        must not change any more. Raises OSError, and ValueError for runs that do not lie in RAM.
+        They are mapped copy-on-write if the host supports that at these addresses, and otherwise read. The
+        file must not change afterwards. Raises OSError, and ValueError for runs outside RAM.
         """
         for run in runs:
             if not (0 <= run.frame < run.end <= self.size) or run.frame % PAGE_SIZE:
-                raise ValueError("a piece of RAM beyond its end")
+                raise ValueError("a run outside RAM")
             if not _map_over(self.ram, run, file.fileno(), offset):
                 file.seek(offset)
                 if file.readinto(self.view[run.frame : run.end]) != run.size:
-                    raise ValueError("the file ends too early")
+                    raise ValueError("the file is too short")
             offset += run.size
 
     # -- frames ---------------------------------------------------------------------------------------
 
     def alloc_frames(self, count: int, align: int = PAGE_SIZE) -> int:
-        """The physical address of ``count`` contiguous frames, all zero, at a multiple of ``align`` bytes.
+        """Allocate ``count`` contiguous zeroed frames; returns their physical address, aligned to ``align``.
 
-        Raises LimitError when the machine's RAM is used up.
+        Raises LimitError if the machine's RAM is exhausted.
         """
         if align > PAGE_SIZE:
             return self._alloc_aligned(count, align)
@@ -163,12 +165,12 @@ class Memory:
         frame = self._next_free
         end = frame + count * PAGE_SIZE
         if end > self.size:
-            raise LimitError(f"the machine's memory of {self.size >> 20} MiB is used up", errno=12)
+            raise LimitError(f"the machine's memory of {self.size >> 20} MiB is exhausted", errno=12)
         self._next_free = end
         return frame
 
     def _alloc_aligned(self, count: int, align: int) -> int:
-        """Frames at a multiple of ``align`` bytes; the frames skipped over serve smaller requests."""
+        """Allocate frames at a multiple of ``align`` bytes; skipped frames serve smaller requests."""
         for n, frame in enumerate(self._free.get(count, ())):
             if not frame % align:
                 del self._free[count][n]
@@ -176,7 +178,7 @@ class Memory:
                 return frame
         skipped = -self._next_free % align
         if self._next_free + skipped + count * PAGE_SIZE > self.size:
-            raise LimitError(f"the machine's memory of {self.size >> 20} MiB is used up", errno=12)
+            raise LimitError(f"the machine's memory of {self.size >> 20} MiB is exhausted", errno=12)
         if skipped:
             self._free.setdefault(1, []).extend(range(self._next_free, self._next_free + skipped, PAGE_SIZE))
             self._next_free += skipped
@@ -185,17 +187,17 @@ class Memory:
         return frame
 
     def frames_left(self) -> int:
-        """How many frames were never handed out."""
+        """The number of frames never allocated."""
         return (self.size - self._next_free) >> PAGE_SHIFT
 
     def free_frames(self, frame: int, count: int) -> None:
-        """Give back what ``alloc_frames(count)`` returned."""
+        """Free the result of ``alloc_frames(count)``."""
         self._free.setdefault(count, []).append(frame)
 
     # -- page tables ----------------------------------------------------------------------------------
 
     def _entry(self, address: int, *, create: bool) -> int:
-        """The index, in 8-byte words of RAM, of the page table entry of ``address``; 0 if there is none."""
+        """The index, in 8-byte words of RAM, of the page table entry for ``address``; 0 if there is none."""
         words = self._words
         table = self.root >> 3
         for shift in (39, 30, 21):
@@ -220,14 +222,14 @@ class Memory:
             self.on_unmap()
 
     def unmap(self, address: int, size: int) -> None:
-        """Make every access to these pages fault. The frame stays in the entry: see ``remap``."""
+        """Make every access to these pages fault. The entry keeps the frame: see ``protect``."""
         for offset in range(0, size, PAGE_SIZE):
             if index := self._entry(address + offset, create=False):
                 self._words[index] &= ~PRESENT & _MASK64
         self.on_unmap()
 
     def protect(self, address: int, size: int, prot: int) -> None:
-        """Change the protection of mapped, or once mapped, pages."""
+        """Change the protection of pages that are or were mapped."""
         for offset in range(0, size, PAGE_SIZE):
             index = self._entry(address + offset, create=False)
             if index:
@@ -235,7 +237,7 @@ class Memory:
         self.on_unmap()
 
     def swap_entry(self, address: int, entry: int) -> int:
-        """Replace the page table entry of ``address``; the old one."""
+        """Replace the page table entry for ``address``; returns the old one."""
         index = self._entry(address, create=True)
         before = self._words[index]
         self._words[index] = entry
@@ -243,27 +245,27 @@ class Memory:
         return before
 
     def pte(self, address: int) -> int:
-        """Where the page table entry of ``address`` is, for ``set_pte``; the table is made if need be."""
+        """The place of the page table entry for ``address``, for ``set_pte``; creates missing tables."""
         return self._entry(address, create=True)
 
     def set_pte(self, pte: int, entry: int) -> None:
-        """Store a page table entry. Whoever restricts one calls ``on_unmap`` afterwards."""
+        """Store a page table entry. A caller that restricts access must call ``on_unmap`` afterwards."""
         self._words[pte] = entry
 
     def map_direct(self, frame: int, size: int, prot: int = READ_WRITE) -> int:
-        """Map frames where the kernel's direct map has them; the virtual address."""
+        """Map frames at their addresses in the direct map; returns the virtual address."""
         address = PAGE_OFFSET + frame
         self.map(address, frame, size, prot)
         return address
 
     def prot(self, address: int) -> int:
-        """The protection bits of the page at ``address``; 0 if nothing is mapped there."""
+        """The protection bits of the page at ``address``; 0 if it is not mapped."""
         index = self._entry(address, create=False)
         entry = self._words[index] if index else 0
         return entry & ~_FRAME if entry & PRESENT else 0
 
     def entries(self, address: int) -> list[int]:
-        """The page table entries on the way to ``address``, top first, up to the first not present."""
+        """The page table entries for ``address``, top level first, up to the first that is not present."""
         found: list[int] = []
         table = self.root
         for shift in (39, 30, 21, PAGE_SHIFT):
@@ -275,7 +277,7 @@ class Memory:
         return found
 
     def translate(self, address: int, *, write: bool = False) -> int:
-        """The physical address behind a virtual one. Raises Fault where hardware would."""
+        """The physical address for a virtual one. Raises Fault if hardware would."""
         page = address >> PAGE_SHIFT
         index = self._ptes.get(page, 0)
         if not index:
@@ -288,14 +290,14 @@ class Memory:
             if self.resolve(address, write):
                 return self.translate(address, write=write)
             raise Fault(address, write=write)
-        if entry & _FRAME >= self.size:  # a device's page is no memory; Python has nothing to find there
+        if entry & _FRAME >= self.size:  # a device's page is not memory: Python cannot access it
             raise Fault(address, write=write)
         return (entry & _FRAME) | (address & (PAGE_SIZE - 1))
 
     # -- access ---------------------------------------------------------------------------------------
 
     def read(self, address: int, size: int) -> bytes:
-        """``size`` bytes at a virtual address. Raises Fault at the first page that is not there."""
+        """``size`` bytes at a virtual address. Raises Fault at the first unmapped page."""
         offset = address & (PAGE_SIZE - 1)
         if offset + size <= PAGE_SIZE:
             at = self.translate(address)
@@ -312,7 +314,7 @@ class Memory:
     def write(self, address: int, data: bytes | bytearray | memoryview, *, force: bool = False) -> None:
         """Write ``data`` at a virtual address; ``force`` ignores write protection, as the loader must.
 
-        Raises Fault, with nothing written beyond the page before the offending one.
+        Raises Fault at the first page that cannot be written; the pages before it are written.
         """
         done, size = 0, len(data)
         while done < size:
@@ -343,11 +345,12 @@ class Memory:
         self.fill_with(address, bytes([byte]), size)
 
     def fill_with(self, address: int, pattern: bytes, count: int) -> None:
-        """``count`` times ``pattern``, whose length divides a page's; piece by piece, for a size may lie."""
+        """Write ``pattern``, whose length divides a page's, ``count`` times; in pieces, as that may fault."""
         piece = pattern * (PAGE_SIZE // len(pattern))
         left = count * len(pattern)
         while left > 0:
-            # Up to the end of the page first, so that all before a page that is not there is written.
+            # Begin with a piece that ends with its page, so that all bytes before a faulting page are
+            # written.
             step = min(left, PAGE_SIZE - (address & (PAGE_SIZE - 1)))
             self.write(address, piece[:step])
             piece = piece[step:] + piece[:step]
@@ -413,8 +416,8 @@ class Memory:
         self.write(address, (value & ((1 << (8 * size)) - 1)).to_bytes(size, "little"))
 
 
-def _nobody_looks() -> None:
-    """No engine has looked at the page tables yet."""
+def _no_engine() -> None:
+    """The default ``on_unmap``: no engine has cached any page table entry yet."""
 
 
 def _unresolved(address: int, write: bool) -> bool:  # noqa: FBT001 - see Memory.resolve
@@ -423,7 +426,7 @@ def _unresolved(address: int, write: bool) -> bool:  # noqa: FBT001 - see Memory
 
 
 def _map_over(ram: mmap.mmap, run: Run, descriptor: int, offset: int) -> bool:
-    """Map a piece of a file over a piece of ``ram``, copy-on-write; False where the host cannot."""
+    """Map a piece of a file over a piece of ``ram``, copy-on-write; False if the host cannot."""
     granule = mmap.ALLOCATIONGRANULARITY
     if not _PRIVATE or run.frame % granule or offset % granule:
         return False

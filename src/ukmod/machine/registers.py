@@ -9,7 +9,7 @@ from ukmod.machine import stubs
 
 MASK64: Final = (1 << 64) - 1
 CR0: Final = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
-CR4: Final = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT and PSE off
+CR4: Final = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT, without PSE
 RFLAGS_IF: Final = 1 << 9
 RFLAGS: Final = 1 << 1 | RFLAGS_IF  # bit 1 is always set; a task begins with interrupts enabled
 DE_VECTOR, BP_VECTOR, UD_VECTOR, DF_VECTOR, GP_VECTOR, PF_VECTOR, MC_VECTOR = 0, 3, 6, 8, 13, 14, 18
@@ -30,9 +30,9 @@ class Registers:
 
 @dataclass(frozen=True, slots=True)
 class CpuException:
-    """An exception that the guest's code raised: ``vector`` as the CPU numbers them.
+    """An exception raised by guest code; ``vector`` is the CPU's number for it.
 
-    ``address`` and ``write``/``fetch`` say what a page fault (vector 14) was about.
+    ``address``, ``write``, ``fetch`` and ``present`` describe the access of a page fault (vector 14).
     """
 
     vector: int

@@ -10,7 +10,7 @@ from ukmod.errors import FormatError
 _RELA = struct.Struct("<QQq")
 _MASK64 = (1 << 64) - 1
 
-# System V ABI AMD64 supplement, table 4.9. What kbuild never emits stays out; meeting one is an error.
+# System V ABI AMD64 supplement, table 4.9. Types that kbuild never emits are left out, and are an error.
 R_NONE, R_64, R_PC32, R_PLT32, R_32, R_32S, R_PC64 = 0, 1, 2, 4, 10, 11, 24
 _32, _64 = struct.Struct("<I"), struct.Struct("<Q")
 _FIELDS = {R_64: _64, R_PC32: _32, R_PLT32: _32, R_32: _32, R_32S: _32, R_PC64: _64}
@@ -18,11 +18,11 @@ _RULES = {
     kind: (field.size, kind in (R_PC32, R_PLT32, R_PC64), field.unpack_from, field.pack_into)
     for kind, field in _FIELDS.items()
 }
-"""By type: bytes that are stored, whether relative to their place, and how to read and store them."""
+"""By type: the number of bytes, whether it is relative to its place, and how to read and store it."""
 
 
 class RelocationOverflowError(FormatError):
-    """A value does not fit into its place: the code was not compiled with -mcmodel=kernel."""
+    """The value does not fit into its place: the code was not compiled with -mcmodel=kernel."""
 
     def __init__(self, kind: int, value: int, *, path: str, offset: int) -> None:
         super().__init__(f"overflow in relocation type {kind} val {value:x}", path=path, offset=offset)
@@ -33,10 +33,10 @@ class RelocationOverflowError(FormatError):
 def apply(
     section: bytearray, address: int, entries: bytes | memoryview, symbols: Sequence[int], *, path: str
 ) -> None:
-    """Apply SHT_RELA ``entries`` to a section's bytes, which will lie at virtual ``address``.
+    """Apply SHT_RELA ``entries`` to the bytes of a section that will be at virtual ``address``.
 
-    ``symbols`` are the values of the symbol table's entries. Raises FormatError for a type that is not known,
-    a place outside of the section, a symbol that is not in the table, or a value that does not fit.
+    ``symbols`` are the values of the symbol table's entries. Raises FormatError for an unknown type, a place
+    outside the section, a symbol that is not in the table, or a value that does not fit.
     """
     size, count = len(section), len(symbols)
     for offset, info, addend in _RELA.iter_unpack(entries):
@@ -59,8 +59,8 @@ def apply(
         if relative:
             value -= address + offset
         value &= _MASK64
-        # What may stand in 32 bits: R_32 zero-extends, R_32S sign-extends, and so does a displacement. The
-        # kernel lets a displacement that overflows pass unseen; we do not.
+        # Valid 32-bit values: R_32 zero-extends, R_32S and displacements sign-extend. The kernel does not
+        # detect a displacement that overflows; this code does.
         fits = width == 8 or (value < 1 << 32 if kind == R_32 else value + (1 << 31) & _MASK64 < 1 << 32)
         if not fits:
             raise RelocationOverflowError(kind, value, path=path, offset=offset)

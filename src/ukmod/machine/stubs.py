@@ -1,10 +1,11 @@
-"""The few dozen bytes of machine code that join guest and Python.
+"""The few dozen bytes of machine code that connect guest and Python.
 
-A call from guest code to a kernel function written in Python goes through that function's *stub*, which says
-who is called and halts the CPU; Python reads the arguments where the stub stored them, does the work, stores
-the result and lets the CPU go on. Registers are never read or written through the engine (1.5 µs each):
-stub and Python meet in the *trap frame*, one page that both see. What a C function must preserve is pushed on
-the task's own stack, as ``__switch_to_asm`` does, so that switching tasks is a change of stack pointer.
+Guest code calls a kernel function written in Python through that function's *stub*, which stores the
+function's number and the arguments and halts the CPU. Python reads the arguments, does the work, stores the
+result and restarts the CPU. Registers are never read or written through the engine (1.5 µs each): stub and
+Python share the *trap frame*, one page that both can access. Registers that a C function must preserve are
+pushed on the task's own stack, as in ``__switch_to_asm``, so switching tasks means changing the stack
+pointer.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from __future__ import annotations
 import struct
 
 STUB_BASE = 0xFFFF_FFFF_BE00_0000
-"""Between a kernel image and the modules, in reach of a module's 32-bit relative calls."""
+"""Between a kernel image and the modules, within reach of a module's 32-bit relative calls."""
 FRAME_BASE = STUB_BASE - 0x1000
 STUB_SIZE = 16
 CODE_SIZE = 0x400
-"""Bytes at STUB_BASE kept for the shared code; the functions' stubs follow."""
+"""The number of bytes at STUB_BASE for the shared code; the functions' stubs follow."""
 
 # The trap frame, in 8-byte words.
 F_ID, F_ARGS, F_SP, F_RESULT, F_FUNCTION = 0, 1, 7, 8, 9
@@ -78,9 +79,9 @@ TRAP = b"".join(
         _HLT,
     )
 )
-"""Where every stub jumps to, r11 holding the function's number."""
+"""The code that every stub jumps to, with the function's number in r11."""
 RESUME = b"".join((_load("rsp", F_SP), *map(_pop, reversed(_CALLEE_SAVED)), _load("rax", F_RESULT), _RET))
-"""Where the CPU goes on after Python has done a function's work."""
+"""The code with which the CPU continues after Python has executed a function."""
 ENTER = b"".join(
     (
         *(_load(register, F_ARGS + n) for n, register in enumerate(_ARGUMENTS)),
@@ -92,20 +93,20 @@ ENTER = b"".join(
         _HLT,
     )
 )
-"""Where the CPU starts when Python calls a guest function."""
+"""The code with which the CPU starts when Python calls a guest function."""
 
 TRAP_AT = STUB_BASE
 PADDING_AT = TRAP_AT + 0x7F
-"""A byte between TRAP and RESUME that nothing jumps to."""
+"""A byte between TRAP and RESUME that is never executed."""
 RESUME_AT = TRAP_AT + 0x80
 ENTER_AT = TRAP_AT + 0x100
 THUNKS_AT = TRAP_AT + 0x180
 SAVED_BYTES = 8 * len(_CALLEE_SAVED)
-"""Bytes between the stack pointer in the trap frame and the caller's return address."""
+"""The number of bytes from the stack pointer in the trap frame to the caller's return address."""
 
 
 def _indirect_thunks() -> dict[str, bytes]:
-    """``__x86_indirect_thunk_REG``: jmp *%REG. Retpolines guard hardware; there is none here."""
+    """``__x86_indirect_thunk_REG``: jmp *%REG. Retpolines protect real hardware; none is needed here."""
     thunks = {}
     for name, number in _NUMBERS.items():
         if name != "rsp":
@@ -117,7 +118,7 @@ def _indirect_thunks() -> dict[str, bytes]:
 
 
 NATIVE: dict[str, bytes] = {
-    # Callers rely on these to preserve every register, so they cannot be C functions.
+    # Their callers rely on every register being preserved, so they cannot be C functions.
     "__fentry__": _RET,
     "__x86_return_thunk": _RET,
     "__SCT__preempt_schedule": _RET,
@@ -129,11 +130,11 @@ NATIVE: dict[str, bytes] = {
     "pv_native_irq_enable": b"\xfb\xc3",  # sti; ret
     **_indirect_thunks(),
 }
-"""Functions that are machine code: what they do cannot be done, or not fast enough, by a trap."""
+"""Functions in machine code, because a trap would be impossible or too slow."""
 
 
 def shared_code() -> bytes:
-    """TRAP, RESUME and ENTER at their places, ready to be written to STUB_BASE."""
+    """TRAP, RESUME and ENTER at their offsets, to be written to STUB_BASE."""
     code = bytearray(b"\xcc" * (THUNKS_AT - STUB_BASE))
     for address, piece in ((TRAP_AT, TRAP), (RESUME_AT, RESUME), (ENTER_AT, ENTER)):
         code[address - STUB_BASE : address - STUB_BASE + len(piece)] = piece

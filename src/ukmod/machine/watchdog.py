@@ -1,4 +1,4 @@
-"""Who watches guest code from outside of it."""
+"""The watchdog, which observes guest code from a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 class Watchdog:
-    """Stops guest code that runs on and on without calling the kernel.
+    """Stops guest code that runs on without calling the kernel.
 
-    A thread looks several times in ``period`` whether the CPU is still in the same stretch of guest code, and
-    adds up the CPU time this took, in seconds: on a busy host code gets as far as on an idle one. The CPU
-    pays one addition a stretch for it.
+    A thread checks several times per ``period`` (seconds) whether the CPU is still in the same stretch of
+    guest code, and adds up the CPU time spent, so that code gets equally far on a busy and on an idle host.
+    The CPU's cost is one addition per stretch.
     """
 
     def __init__(self, uc: Any, period: float) -> None:
         self.laps = 0
-        """Kernel calls so far, and other signs that the guest gets on."""
+        """The number of kernel calls so far, plus other signs of progress of the guest."""
         self.running = False
         self._uc = uc
         self.period = period
@@ -30,7 +30,7 @@ class Watchdog:
         seen, spent, before = -1, 0.0, time.process_time()
         while not self._stop.wait(step):
             laps, now = self.laps, time.process_time()
-            # A virtual host that was halted may count that as CPU time, but in one step.
+            # A halted virtual host may count the halt as CPU time, but in a single step.
             spent = spent + min(now - before, 2 * step) if laps == seen and self.running else 0.0
             if spent >= self.period:
                 self._uc.emu_stop()
@@ -38,7 +38,7 @@ class Watchdog:
             seen, before = laps, now
 
     def close(self) -> None:
-        """Let the thread end."""
+        """End the thread."""
         self._stop.set()
         self._thread.join()
         self._uc = None

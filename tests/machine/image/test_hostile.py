@@ -207,7 +207,7 @@ def test_an_lzo_block_larger_than_it_says() -> None:
     block = b"\x12a\x20" + bytes(MANY // 255) + b"\x01\x04\0\x11\0\0"
     tracemalloc.start()
     try:
-        with pytest.raises(UkmodError, match="larger than it says"):
+        with pytest.raises(UkmodError, match="larger than its header says"):
             unpack(lzop((bytes(LIMIT), block)), limit=LIMIT)
         _, peak = tracemalloc.get_traced_memory()
     finally:

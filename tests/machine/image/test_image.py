@@ -210,8 +210,8 @@ def elf(machine: int, *, kind: int = 2) -> bytes:
 WHAT_IS_NONE = {
     "an initrd": (b"070701" + bytes(1000), "neither a bzImage nor a vmlinux"),
     "a packed initrd": (gzip.compress(b"070701" + bytes(1000)), "neither a bzImage nor a vmlinux"),
-    "empty": (b"", "it is empty"),
-    "a packed nothing": (gzip.compress(b""), "it is empty"),
+    "empty": (b"", "not a kernel image: empty"),
+    "a packed nothing": (gzip.compress(b""), "not a kernel image: empty"),
     "a module": (elf(62, kind=1), "the ELF file is an object file, as modules are"),
     "a core dump": (elf(62, kind=4), "the ELF file is of type 4"),
     "for 32 bits": (elf(3), "a kernel for 32-bit x86, not for x86-64"),
@@ -232,7 +232,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
     """A FIFO that nobody writes to would be waited for, and /dev/zero read to no end."""
     os.mkfifo(tmp_path / "fifo")
     for path in (str(tmp_path / "fifo"), "/dev/zero", "/dev/null"):
-        with pytest.raises(FormatError, match=f"{path}: no kernel image: it is no regular file"):
+        with pytest.raises(FormatError, match=f"{path}: not a kernel image: not a regular file"):
             _ = KernelImage(path).vmlinux
     with pytest.raises(NotFoundError, match="cannot read: Is a directory"):
         _ = KernelImage(str(tmp_path)).vmlinux

@@ -104,8 +104,8 @@ def test_nothing_is_known(tmp_path: Path) -> None:
     [
         ("task_struct", "state", r"'state' in struct task_struct.*--btf"),
         ("task_struct", "thread_info.x", r"'thread_info\.x' in struct task_struct: 'x'"),
-        ("task_struct", "pid.x", "is no struct but pid_t"),
-        ("task_struct", "pid[0]", "is no array but pid_t"),
+        ("task_struct", "pid.x", "is not a struct but pid_t"),
+        ("task_struct", "pid[0]", "pid_t, which is not an array"),
         ("mystery", "x", "struct mystery"),
     ],
 )

@@ -257,8 +257,8 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
         events = trace + k.types.offset("trace_array", "events")
         k.memory.write(events, events.to_bytes(8, "little") * 2)
         mask = trace + k.types.offset("trace_array", "tracing_cpumask")
-        k.memory.set_u64(mask, nobody := k.slab.kernel_object(CPUMASK_BYTES))
-        image.set("tracing_buffer_mask", nobody)
+        k.memory.set_u64(mask, empty := k.slab.kernel_object(CPUMASK_BYTES))
+        image.set("tracing_buffer_mask", empty)
     if k.types.has("pglist_data") and (nodes := image.get("node_data")) is not None:
         _one_node(k, image, nodes)
 

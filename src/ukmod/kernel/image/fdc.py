@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ukmod.kernel.image.ports import NOBODY
+from ukmod.kernel.image.ports import UNDECODED
 
 FDC1: Final = 0x3F0
 FDC_IRQ: Final = 6
@@ -118,7 +118,7 @@ class Fdc:
         return answers.get(command, INVALID)
 
     def _registers(self) -> bytes:
-        """The result of DUMPREG: the cylinders of four drives, then the parameters; a track's last sector 0."""
+        """The result of DUMPREG: the cylinders of four drives, then the parameters; last sector 0."""
         perpendicular = self._set.get(PERPENDICULAR, bytes(1))[0] & 0x7F | self._locked << 7
         configured = self._set.get(CONFIGURE, bytes(3))
         return bytes(UNITS) + self._set.get(SPECIFY, bytes(2)) + bytes([0, perpendicular]) + configured[1:]
@@ -136,7 +136,7 @@ class DriveTypes:
     def load(self, port: int, size: int) -> int:
         """IN."""
         known = port != self.ports[0] and self._index == DRIVE_TYPES
-        return 0 if known else NOBODY >> (32 - 8 * size)
+        return 0 if known else UNDECODED >> (32 - 8 * size)
 
     def store(self, port: int, size: int, value: int) -> None:
         """OUT: select the byte to be read. The upper bit, which masks the NMI, is ignored."""

@@ -40,6 +40,7 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "loops_per_jiffy": (4_000_000, 8),
 }
 """Variables that setup_arch(), setup_nr_cpu_ids() and the like would set: value and size in bytes.
+
 ``slab_state`` is FULL, as the allocator is ready; with one node, ``hashdist`` is 0.
 """
 

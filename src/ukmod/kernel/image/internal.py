@@ -288,7 +288,7 @@ def vmalloc_node_range(k: Kernel, size: ULong, align: ULong) -> Ptr:
     return k.vmalloc.alloc(size)
 
 
-def _nobodys_memory(k: Kernel, physical: int, size: int) -> int:
+def _empty_memory(k: Kernel, physical: int, size: int) -> int:
     """Pages that read like memory without a device."""
     if not 0 < size <= k.memory.size:
         return 0
@@ -308,7 +308,7 @@ def memremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
     """void *memremap(resource_size_t offset, size_t size, ...): the firmware's tables, or empty memory."""
     if _is_firmwares(k, physical):
         return PAGE_OFFSET + physical
-    return _nobodys_memory(k, physical, size)
+    return _empty_memory(k, physical, size)
 
 
 @export("ioremap", "ioremap_wc", "ioremap_wt", "ioremap_uc", "ioremap_cache", "ioremap_prot",
@@ -323,7 +323,7 @@ def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
     if LOW_MEMORY <= physical < k.memory.size and size:
         warn_once(k, _ON_RAM, f"ioremap on RAM at {physical:#018x} - {physical + size - 1:#018x}\n")
         return 0
-    return _nobodys_memory(k, physical, size)
+    return _empty_memory(k, physical, size)
 
 
 @export("iounmap", "memunmap", "early_iounmap", "early_memunmap")

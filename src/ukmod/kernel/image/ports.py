@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-NOBODY: Final = 0xFFFF_FFFF
+UNDECODED: Final = 0xFFFF_FFFF
 """The result of reading a port that no device decodes, as many bits as requested."""
 
 
@@ -57,7 +57,7 @@ class Ports:
     def load(self, port: int, size: int) -> int:
         """IN: the device's answer, or all ones."""
         device = self._devices.get(port)
-        return NOBODY >> (32 - 8 * size) if device is None else device.load(port, size)
+        return UNDECODED >> (32 - 8 * size) if device is None else device.load(port, size)
 
     def store(self, port: int, size: int, value: int) -> None:
         """OUT: ignored if no device decodes the port."""

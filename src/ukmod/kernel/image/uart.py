@@ -76,7 +76,7 @@ class Uart:
         return IIR_NO_INT
 
     def _modem_status(self) -> int:
-        """MSR. In loopback mode, MCR's outputs are reflected: RTS is CTS, DTR is DSR, OUT1 is RI, OUT2 is DCD."""
+        """MSR. In loopback mode, MCR's outputs come back: RTS as CTS, DTR as DSR, OUT1 as RI, OUT2 as DCD."""
         mcr = self._registers[MCR]
         if not mcr & MCR_LOOP:
             return MSR_READY

@@ -61,7 +61,7 @@ class Leak:
 
 Allocation = tuple[str, int, int, Trace]
 """Kind, address, size in bytes, and the trace of its allocation."""
-NOBODY: Final = Trace(0, "kernel", 0, 0, 0, b"")
+KERNEL_TRACE: Final = Trace(0, "kernel", 0, 0, 0, b"")
 """The trace recorded for allocations that the kernel makes for itself."""
 
 
@@ -83,8 +83,7 @@ class Slab:
     # -- allocation -----------------------------------------------------------------------------------
 
     def kmalloc(self, size: int, gfp: int = GFP_KERNEL) -> int:
-        """The address of ``size`` new bytes; 0 if memory is exhausted or ``size`` exceeds kmalloc()'s
-        limit.
+        """The address of ``size`` new bytes; 0 if memory is exhausted or ``size`` exceeds the limit.
 
         They are zeroed, as with init_on_alloc=1, which is the default of Debian and Ubuntu.
         """
@@ -101,7 +100,7 @@ class Slab:
 
         Raises LimitError if memory is exhausted.
         """
-        address = self.alloc(size, kmalloc_align(size), bucket(size), trace=NOBODY)
+        address = self.alloc(size, kmalloc_align(size), bucket(size), trace=KERNEL_TRACE)
         if not address:
             raise LimitError("the machine's memory is exhausted", errno=ENOMEM)
         return address
@@ -124,7 +123,7 @@ class Slab:
         trace = trace or capture(self._k)
         item = Object(address, size, align, cache, trace, kmem_cache=kmem_cache, slot=slot)
         self._live[address] = item
-        if trace is not NOBODY:
+        if trace is not KERNEL_TRACE:
             self._owned[address] = item
         if slot is not None:
             fence.keep(item, slot)
@@ -198,7 +197,7 @@ class Slab:
     def disown(self) -> None:
         """Mark everything allocated so far as the kernel's own, so that it is no module's leak."""
         for item in self._owned.values():
-            item.allocated = NOBODY
+            item.allocated = KERNEL_TRACE
         self._owned.clear()
         self._k.vmalloc.disown()
         self._k.pages.disown()

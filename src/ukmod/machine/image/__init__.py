@@ -1,4 +1,4 @@
-"""A real kernel's image: where its code and data go, what it exports, its symbols and its types."""
+"""Reading a real kernel's image: its segments, exports, symbols and types."""
 
 from ukmod.machine.image.image import KernelImage
 from ukmod.machine.image.ksymtab import Export

@@ -1,10 +1,10 @@
-"""Results that are costly to work out of a kernel image, kept on disk: $XDG_CACHE_HOME/ukmod, or
-~/.cache/ukmod.
+"""A cache of expensive results about kernel images, in $XDG_CACHE_HOME/ukmod or ~/.cache/ukmod.
 
 A cache is a directory of the user's own, of mode 0700, with a secret key in it. Every entry is authenticated
-with the key, its name and the directory's name, so a file that came from elsewhere (planted by another user,
-unpacked from an archive, moved from another place) is no entry. No link is followed. A file is written under
-another name and renamed: several processes may write the same entry at once, and a reader sees a whole one.
+with the key, its name and the directory's name. A file from elsewhere (planted by another user, unpacked from
+an archive, moved from another place) is therefore no entry. Links are not followed. A file is written under a
+temporary name and renamed, so that several processes may write the same entry at once and readers see only
+complete ones.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from io import BufferedReader
 __all__ = ["MAC_SIZE", "Cache", "default_directory"]
 
 MAC_SIZE = 32
-"""Bytes of an entry's HMAC-SHA-256."""
+"""The size of an entry's HMAC-SHA-256 in bytes."""
 _KEY = "key"
 _KEY_SIZE = 32
 _ABANDONED = 3600
-"""Seconds after which a temporary file has no writer any more."""
+"""The age in seconds at which a temporary file is considered abandoned."""
 _HAS_DESCRIPTORS = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW") and hasattr(os, "geteuid")
-"""Can files be opened by a directory's descriptor, without following links? Windows cannot: nothing is
-kept."""
+"""True if files can be opened relative to a directory's descriptor without following links.
+
+Windows cannot do that, so nothing is cached there.
+"""
 
 
 def default_directory() -> str:
@@ -42,9 +44,9 @@ def default_directory() -> str:
 
 
 class Cache:
-    """Entries by name in a directory, which is made when the first is kept.
+    """Named entries in a directory, which is created for the first entry.
 
-    Nothing here raises OSError: a cache that cannot be used is empty and keeps nothing.
+    Nothing here raises OSError: a cache that cannot be used is empty and saves nothing.
     """
 
     def __init__(self, directory: str) -> None:
@@ -53,7 +55,7 @@ class Cache:
     def mac(self, name: str) -> hmac.HMAC | None:
         """Begin the MAC of an entry's content; None if there is no key.
 
-        It covers the names of the directory and of the entry, so that it is right for no other entry.
+        It covers the names of the directory and the entry, so it is valid for no other entry.
         """
         with contextlib.suppress(OSError), self._opened() as place:
             return self._mac(place, name)
@@ -64,7 +66,7 @@ class Cache:
             return None
         return hmac.new(key, f"{os.path.basename(self.directory)}/{name}\0".encode(), hashlib.sha256)
 
-    # An entry as bytes ends in the MAC of the rest.
+    # An entry in bytes ends in the MAC of its content.
 
     def get(self, name: str) -> mmap.mmap | None:
         """Return an entry mapped into memory, its MAC at its end; None if it is missing or not authentic."""
@@ -80,15 +82,15 @@ class Cache:
             return entry if hmac.compare_digest(mac.digest(), view[-MAC_SIZE:]) else None
 
     def put(self, name: str, content: bytes) -> None:
-        """Keep an entry; if that is not possible (the disk is full, for example), keep nothing."""
+        """Save an entry; if that is impossible (for example, the disk is full), save nothing."""
         if self.prepare() and (mac := self.mac(name)) is not None:
             mac.update(content)
             self.write(name, (content, mac.digest()))
 
-    # An entry as a file has a form of its own.
+    # An entry in a file has its own format.
 
     def prepare(self) -> bool:
-        """Make the directory and its key if they are missing; false if there can be no cache here."""
+        """Create the directory and its key if they are missing; False if no cache is possible here."""
         try:
             os.makedirs(os.path.dirname(self.directory), exist_ok=True)
             with contextlib.suppress(FileExistsError):
@@ -101,7 +103,7 @@ class Cache:
             return False
 
     def open(self, name: str) -> BufferedReader | None:
-        """Open an entry; None if there is none, or if it is not a file that this user alone can write."""
+        """Open an entry; None if it is missing, or not a file that only this user can write."""
         try:
             with self._opened() as place:
                 return os.fdopen(_open_private(place, name), "rb")
@@ -109,9 +111,9 @@ class Cache:
             return None
 
     def write(self, name: str, parts: Iterable[bytes | memoryview]) -> bool:
-        """Keep an entry that is written part by part, in a directory that ``prepare`` has made.
+        """Save an entry given in parts, in a directory that ``prepare`` has created.
 
-        False, and nothing is kept, if that is not possible.
+        Returns False, and saves nothing, if that is impossible.
         """
         try:
             with self._opened() as place:
@@ -121,7 +123,7 @@ class Cache:
         return True
 
     def trim(self, prefix: str, count: int) -> None:
-        """Remove all but the latest ``count`` entries with this prefix, and what killed writers left."""
+        """Remove all but the latest ``count`` entries with this prefix, and files left by killed writers."""
         with contextlib.suppress(OSError), self._opened() as place:
             written = {name: _written(place, name) for name in os.listdir(place)}
             entries = [name for name in written if name.startswith(prefix)]
@@ -133,9 +135,9 @@ class Cache:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
-        """The directory's descriptor. OSError if it is missing, a link, or not private to this user."""
+        """The directory's descriptor. Raises OSError if it is missing, a link, or not this user's own."""
         if not _HAS_DESCRIPTORS:
-            raise OSError("directories cannot be opened here")
+            raise OSError("this system has no directory descriptors")
         place = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _make_private(place)
@@ -145,13 +147,14 @@ class Cache:
 
 
 def _make_private(place: int) -> None:
-    """Believe a directory only if it is this user's and no other user can have written to it.
+    """Check that a directory belongs to this user, and that no other user can have written to it.
 
-    One that other users could write to is made private, and loses its key: nothing in it is authentic then.
+    A directory that others could write to is made private and loses its key, as none of its entries is
+    trustworthy.
     """
     status = os.fstat(place)
     if status.st_uid != os.geteuid():
-        raise PermissionError("another user's directory")
+        raise PermissionError("the directory belongs to another user")
     if status.st_mode & 0o077:
         os.fchmod(place, 0o700)
         if status.st_mode & 0o022:
@@ -159,9 +162,9 @@ def _make_private(place: int) -> None:
 
 
 def _open_private(place: int, name: str) -> int:
-    """Open a regular file of the directory that this user alone has written. OSError if it is not one.
+    """Open a regular file of the directory that only this user can have written. Raises OSError otherwise.
 
-    A second link to a file could be anywhere, for others to write through; a FIFO is not waited for.
+    Through a second link, others could write to it. Opening a FIFO does not block.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(name, flags, dir_fd=place)
@@ -174,11 +177,11 @@ def _open_private(place: int, name: str) -> int:
     ):
         return descriptor
     os.close(descriptor)
-    raise PermissionError(f"{name} is not a file of this user alone")
+    raise PermissionError(f"{name} is not a regular file that only this user can write")
 
 
 def _read_key(place: int) -> bytes | None:
-    """Read the key; None if there is none, or if others may have seen it."""
+    """Read the key; None if it is missing, or others may have read it."""
     try:
         descriptor = _open_private(place, _KEY)
     except OSError:
@@ -193,7 +196,7 @@ def _read_key(place: int) -> bytes | None:
 
 
 def _write(place: int, name: str, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a file of the directory under a temporary name and rename it: all of it or nothing."""
+    """Write a file of the directory under a temporary name and rename it: it is complete or absent."""
     temporary = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600, dir_fd=place)
@@ -208,7 +211,7 @@ def _write(place: int, name: str, parts: Iterable[bytes | memoryview]) -> None:
 
 
 def _written(place: int, name: str) -> float:
-    """When a file was written, in seconds since the epoch; 0 if it has gone."""
+    """When a file was written, in seconds since the epoch; 0 if it is gone."""
     try:
         return os.stat(name, dir_fd=place, follow_symlinks=False).st_mtime
     except OSError:

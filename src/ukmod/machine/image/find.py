@@ -1,4 +1,4 @@
-"""Where the image of a kernel is that a module was built for."""
+"""Finding the image of the kernel that a module was built for."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ PLACES = (
     "lib/modules/{release}/build/vmlinux",
     "usr/lib/debug/boot/vmlinux-{release}",
 )
-"""Below a root, in order: Debian's, Fedora's and Arch's; what was built here; with debugging information."""
+"""Paths below a root, in order: Debian's, Fedora's and Arch's; local builds; with debugging information.
+"""
 
 _SHOWN = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What came of a search: the image, if one was found, and why others were not taken."""
+    """The result of a search: the image, if one was found, and why other files were rejected."""
 
     vermagic: str
     path: str | None
     refused: tuple[str, ...]
-    """A line for each file that is there and is not that kernel."""
+    """One line for each existing file that is not this kernel."""
     looked_at: tuple[str, ...]
-    """Where no file is."""
+    """Paths at which there is no file."""
 
     def __str__(self) -> str:
-        """A sentence: what was found, or what was not and why."""
+        """A sentence that says what was found, or why nothing was."""
         release = _release(self.vermagic)
         if not release:
             return "no image was found: the module does not say which kernel it is for"
@@ -47,9 +48,9 @@ class Search:
 
 
 def find_image(vermagic: str, *roots: str) -> Search:
-    """Look below each root for the kernel with this vermagic, whose first word is its release.
+    """Search below each root for the kernel with this vermagic, whose first word is its release.
 
-    A file that only has the right name is not taken: a kernel built anew may have the same.
+    The file name alone does not suffice: a rebuilt kernel may have the same one.
     """
     release = _release(vermagic)
     refused: list[str] = []
@@ -71,6 +72,6 @@ def find_image(vermagic: str, *roots: str) -> Search:
 
 
 def _release(vermagic: str) -> str:
-    """The first word of a vermagic; empty if it is none that a file could be named after."""
+    """The first word of a vermagic; empty if it cannot be part of a file name."""
     release = vermagic.partition(" ")[0]
     return "" if "/" in release or "\0" in release or release in (".", "..") else release

@@ -1,4 +1,4 @@
-"""A kernel image as a distribution installs it: a bzImage, or a vmlinux as it was linked."""
+"""A kernel image as distributions install it (a bzImage), or as the linker made it (a vmlinux)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["KernelImage"]
 
 _HEAD = 1024
 _LARGEST = 1 << 33
-"""Bytes of a file that is looked at; a vmlinux with all its debugging information has one or two GB."""
+"""The maximum size of a file in bytes; a vmlinux with full debugging information has one or two GB."""
 _CACHE_VERSION = 3
-"""Changed with what the cache's entries mean."""
+"""Increased whenever the format of the cache's entries changes."""
 
 
 class KernelImage:
-    """A kernel image and what it says of itself; nothing is read, or worked out, before it is asked for.
+    """A kernel image and its properties, each read or computed on first use.
 
-    A packed image is unpacked once and then mapped from ``cache`` (a directory, None for the user's own, ""
-    for none). ``limit`` is the most bytes it may unpack to. What is asked raises NotFoundError if the file
-    cannot be read, FormatError if it is no x86-64 kernel, and LimitError.
+    A packed image is unpacked once and then mapped from ``cache`` (a directory; None for the user's own, ""
+    for none). ``limit`` is the maximum size of the unpacked image in bytes. Any property raises NotFoundError
+    if the file cannot be read, FormatError if it is not an x86-64 kernel, and LimitError.
     """
 
     def __init__(self, path: str, *, cache: str | None = None, limit: int = LIMIT) -> None:
@@ -41,14 +41,14 @@ class KernelImage:
 
     @cached_property
     def _content(self) -> bytes | mmap.mmap:
-        """The file, opened but once: one that takes its place meanwhile is another image."""
+        """The file, opened only once: a file that replaces it meanwhile is another image."""
         try:
-            # A FIFO would not open before somebody writes, and a device need not end.
+            # Opening a FIFO would block until there is a writer, and a device may be endless.
             status = os.stat(self.path)
             if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise FormatError("no kernel image: it is no regular file", path=self.path)
+                raise FormatError("not a kernel image: not a regular file", path=self.path)
             if status.st_size > _LARGEST:
-                text = f"no kernel image: it is larger than {_LARGEST >> 30} GiB"
+                text = f"not a kernel image: larger than {_LARGEST >> 30} GiB"
                 raise LimitError(text, subject=self.path)
             with open(self.path, "rb") as file:
                 head = file.read(_HEAD)
@@ -62,12 +62,12 @@ class KernelImage:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the file, in hexadecimal."""
+        """The SHA-256 of the file in hexadecimal."""
         return hashlib.sha256(self._content).hexdigest()
 
     @cached_property
     def cache(self) -> Cache | None:
-        """What is kept of this very image; None if nothing is to be."""
+        """The cache for this very image; None if nothing is to be cached."""
         if not self._directory:
             return None
         return Cache(os.path.join(self._directory, "images", f"{self.digest}-{_CACHE_VERSION}"))
@@ -81,29 +81,29 @@ class KernelImage:
         if kept is not None:
             return Vmlinux(kept, self.path)
         data = unpack(packed, path=self.path, limit=self._limit)
-        vmlinux = Vmlinux(data, self.path)  # what is none is not worth keeping
+        vmlinux = Vmlinux(data, self.path)  # raises before anything else is cached
         if self.cache is not None:
             self.cache.put("vmlinux", data)
         return vmlinux
 
     def facts(self) -> dict[str, object]:
-        """What it says of itself and takes long to read, for ``recall``."""
+        """The facts about the image that take long to read, for ``recall``."""
         return {"banner": self.banner, "vermagic": self.vermagic, "exports": self.exports}
 
     def recall(self, facts: dict[str, object]) -> None:
-        """Take what this very image has said before for true."""
+        """Accept facts that this very image yielded earlier."""
         vars(self).update(facts)
 
     # Memory
 
     @property
     def data(self) -> bytes | mmap.mmap:
-        """The vmlinux; segments' and sections' offsets are into this."""
+        """The bytes of the vmlinux; offsets of segments and sections refer to them."""
         return self.vmlinux.data
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """What to map where."""
+        """The segments to map."""
         return self.vmlinux.segments
 
     @property
@@ -112,18 +112,18 @@ class KernelImage:
         return self.vmlinux.sections
 
     def section(self, name: str) -> Section | None:
-        """Return the first section of a name."""
+        """Return the first section with this name."""
         return self.vmlinux.section(name)
 
     def read(self, address: int, size: int) -> bytes:
-        """Return what is at an address before the kernel has run; FormatError outside of it."""
+        """Return the initial bytes at an address; FormatError if it is outside the kernel."""
         return self.vmlinux.read(address, size)
 
     def has_text(self, text: str) -> bool:
-        """Is there such a string, which code prints when a thing happens that it was built to know of?"""
+        """True if the image contains this text, such as a message of code that may be configured out."""
         return self.data.find(text.encode()) >= 0
 
-    # What it says of itself
+    # Properties
 
     @cached_property
     def banner(self) -> str:
@@ -132,17 +132,17 @@ class KernelImage:
 
     @property
     def release(self) -> str:
-        """What ``uname -r`` prints."""
+        """The output of ``uname -r``."""
         return self.banner.split(" ")[2]
 
     @cached_property
     def vermagic(self) -> str:
-        """What modules must have for their vermagic; "" if it is not found."""
+        """The vermagic that modules must have; "" if it is not found."""
         return self.vmlinux.vermagic(self.release)
 
     @property
     def has_btf(self) -> bool:
-        """Was it built with CONFIG_DEBUG_INFO_BTF?"""
+        """True if it was built with CONFIG_DEBUG_INFO_BTF."""
         section = self.vmlinux.section(".BTF")
         return section is not None and section.size > 0
 
@@ -161,13 +161,13 @@ class KernelImage:
 
     @cached_property
     def symbols(self) -> SymbolTable:
-        """All symbols: those of kallsyms, or else of the ELF file; FormatError if it has neither."""
+        """All symbols, from kallsyms or else from the ELF file; FormatError if it has neither."""
         kept = None if self.cache is None else self.cache.get("symbols")
         if kept is not None:
             try:
                 return SymbolTable.from_bytes(kept[:-MAC_SIZE])
             except ValueError:
-                pass  # another machine's, on a home directory they share
+                pass  # written on another kind of machine that shares the home directory
         found = read_kallsyms(self.vmlinux) or _linked_symbols(self.vmlinux)
         if not found:
             text = "has no symbols (CONFIG_KALLSYMS): name its vmlinux, with a symbol table"
@@ -179,7 +179,7 @@ class KernelImage:
 
 
 def _linked_symbols(vmlinux: Vmlinux) -> list[Symbol]:
-    """The symbols of the ELF file, with such letters as nm(1) gives."""
+    """The symbols of the ELF file, with letters as in nm(1)."""
     letters = {STT_FUNC: "t", STT_OBJECT: "d", STT_NOTYPE: "a"}
     found = []
     for symbol in vmlinux.elf.symbols:

@@ -1,8 +1,8 @@
 """The kernel's own symbol table, as scripts/kallsyms.c packs it into .rodata.
 
-The tables have no names in a kernel without a symbol table, so they are found by what they must look like:
-the 256 tokens, the index of where each begins, the markers (where every 256th name begins), the names, their
-number, and the addresses before or (since Linux 6.4) after all of these.
+In a kernel without an ELF symbol table, the tables have no names, so they are recognised by their contents.
+They are: the 256 tokens, the index of the tokens, the markers (offsets of every 256th name), the names, the
+number of names, and the addresses before or (since Linux 6.4) after all of these.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ __all__ = ["read_kallsyms"]
 _DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 _TOKENS = 256
 _LONGEST = 2 + 0x3FFF
-"""Bytes of a packed name: its length, of 14 bits at most, and so many tokens."""
+"""The maximum size of a packed name in bytes: a length of at most 14 bits, and as many tokens."""
 _MARKED = 256
 _SYMBOLS = 1 << 20
 _LONGEST_NAME = 1024
-"""Bytes of a name, and of a token; KSYM_NAME_LEN is 512."""
+"""The maximum size of a name, and of a token, in bytes; KSYM_NAME_LEN is 512."""
 _TRIES = 256
-"""Places at which a table of tokens may seem to be."""
+"""The maximum number of candidate places for the token table."""
 _KERNEL = 0xFFFFFFFF80000000
 _WORD = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """The 256 tokens, and where their table begins and their index ends."""
+    """The 256 tokens, the start of their table, and the end of their index."""
 
     tokens: list[bytes]
     start: int
@@ -42,9 +42,9 @@ class _Tokens:
 
 
 def read_kallsyms(vmlinux: Vmlinux) -> list[Symbol]:
-    """Return all symbols in the order of their addresses; none for a kernel without kallsyms.
+    """Return all symbols in order of address; none for a kernel without kallsyms.
 
-    Raises FormatError if a part of the tables is there and the rest is not.
+    Raises FormatError if some of the tables exist and others do not.
     """
     data = _data(vmlinux)
     tokens = _find_tokens(data)
@@ -58,18 +58,18 @@ def read_kallsyms(vmlinux: Vmlinux) -> list[Symbol]:
 
 
 def _incomplete(vmlinux: Vmlinux, has: str, lacks: str) -> FormatError:
-    return FormatError(f"is it damaged? kallsyms has {has} but no {lacks}", path=vmlinux.path)
+    return FormatError(f"damaged: kallsyms has {has} but no {lacks}", path=vmlinux.path)
 
 
 def _data(vmlinux: Vmlinux) -> bytes:
     section = vmlinux.section(".rodata")
     if section is None:
-        raise FormatError("no .rodata", path=vmlinux.path)
+        raise FormatError("has no section .rodata", path=vmlinux.path)
     return vmlinux.elf.section_data(section)
 
 
 def _find_tokens(data: bytes) -> _Tokens | None:
-    """The token of a digit is the digit itself: ten in a row are a table, if an index of it follows."""
+    """Find the token table: digits are tokens for themselves, so ten in a row with an index after them."""
     at = data.find(_DIGITS)
     for _ in range(_TRIES):
         if at < 0:
@@ -102,7 +102,7 @@ def _split_tokens(table: bytes, index: tuple[int, ...]) -> list[bytes] | None:
 
 
 def _find_markers(vmlinux: Vmlinux, data: bytes, end: int) -> tuple[int, array[int]]:
-    """The last table before ``end`` of numbers that grow from zero as names' offsets do."""
+    """Find the markers: the last table before ``end`` whose numbers grow from zero like offsets of names."""
     words = array("I", data[: end // 4 * 4])
     for at in range(len(words) - 2, 0, -1):
         if words[at] == 0 and 2 * _MARKED <= words[at + 1] <= _LONGEST * _MARKED:
@@ -115,7 +115,7 @@ def _find_markers(vmlinux: Vmlinux, data: bytes, end: int) -> tuple[int, array[i
 
 
 def _find_count(vmlinux: Vmlinux, data: bytes, markers_at: int, markers: array[int]) -> tuple[int, int]:
-    """Find the number of names, which the names follow: the first 256 must end where the marker says."""
+    """Find the number of names, which precedes them: the first 256 names must end at the first marker."""
     highest = markers_at - markers[-1] - _WORD
     lowest = max(highest - _MARKED * _LONGEST, 0)
     for at in range(highest // _WORD * _WORD, lowest - 1, -_WORD):
@@ -163,7 +163,7 @@ def _names(
 
 
 def _find_addresses(vmlinux: Vmlinux, data: bytes, count_at: int, end: int, count: int) -> list[int]:
-    """Decode the addresses: offsets of 32 bits from a base that stands after them, or whole ones."""
+    """Decode the addresses: 32-bit offsets from a base that follows them, or whole addresses."""
     offsets_size = -(-4 * count // _WORD) * _WORD
     after = -(-end // _WORD) * _WORD
     for offsets_at in (count_at - _WORD - offsets_size, after):
@@ -186,13 +186,13 @@ def _base(data: bytes, at: int) -> int | None:
 
 
 def _decode(offsets: array[int], base: int) -> list[int]:
-    """Negative offsets count down from below the base where per-CPU symbols take the others."""
+    """Decode offsets; negative ones count down from the base if per-CPU symbols use the others."""
     if any(offset < 0 for offset in offsets):
         return [offset if offset >= 0 else base - 1 - offset for offset in offsets]
     return [base + offset for offset in offsets]
 
 
 def _is_plausible(addresses: list[int], count: int) -> bool:
-    """Whether they are as many as the names, and sorted as scripts/kallsyms.c leaves them."""
+    """True if there is one address per name, sorted as scripts/kallsyms.c leaves them."""
     kernel = [address for address in addresses if address >= _KERNEL]
     return len(addresses) == count and kernel == sorted(kernel) and 2 * len(kernel) > count

@@ -1,4 +1,4 @@
-"""What a kernel exports: ``__ksymtab`` and its companions (include/linux/export.h, kernel/module/)."""
+"""A kernel's exports: ``__ksymtab`` and related sections (include/linux/export.h, kernel/module/)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Export", "read_exports"]
 _TABLES = (("__ksymtab", "__kcrctab", False), ("__ksymtab_gpl", "__kcrctab_gpl", True))
 _STRINGS = "__ksymtab_strings"
 _NAMESPACED, _PLAIN = 12, 8
-"""Sizes of struct kernel_symbol: offsets from where they stand to value, name and, since 5.4, namespace."""
+"""Sizes of struct kernel_symbol: relative offsets of value, name and, since 5.4, namespace."""
 _MASK = (1 << 64) - 1
 _LONGEST_NAMESPACE = 64
 _LONGEST_NAME = 1024
-"""Bytes; KSYM_NAME_LEN is 512."""
+"""In bytes; KSYM_NAME_LEN is 512."""
 _EXPORTS = 1 << 18
-"""In a table; Debian's kernels have some 10,000."""
+"""The maximum number of entries in a table; Debian's kernels have some 10,000."""
 
 
 class Export(NamedTuple):
@@ -35,7 +35,7 @@ class Export(NamedTuple):
 
 
 def read_exports(vmlinux: Vmlinux) -> dict[str, Export]:
-    """Return the exports by name; none for a kernel without modules. FormatError for tables that lie."""
+    """Return the exports by name; none for a kernel without modules. FormatError for corrupt tables."""
     strings = vmlinux.section(_STRINGS)
     if strings is None:
         return {}
@@ -60,9 +60,17 @@ def _read_table(
     size = _entry_size(data, crcs, section.addr, strings)
     count = len(data) // size
     if size not in (_PLAIN, _NAMESPACED) or len(data) % size or (crcs and len(crcs) != 4 * count):
-        raise FormatError(f"{section.name} has half an entry", path=vmlinux.path, offset=section.offset)
+        raise FormatError(
+            f"{section.name} ends within an entry, or its CRCs do not match it in number",
+            path=vmlinux.path,
+            offset=section.offset,
+        )
     if count > _EXPORTS:
-        raise FormatError(f"{section.name} has {count} entries", path=vmlinux.path, offset=section.offset)
+        raise FormatError(
+            f"{section.name} has {count} entries, more than {_EXPORTS}",
+            path=vmlinux.path,
+            offset=section.offset,
+        )
     sums: list[int | None] = [*struct.unpack(f"<{count}I", crcs)] if crcs else [None] * count
     first, text = strings
     for index, crc in enumerate(sums):
@@ -78,7 +86,7 @@ def _read_table(
 
 
 def _entry_size(data: bytes, crcs: bytes, address: int, strings: tuple[int, bytes]) -> int:
-    """The entries' size: from the number of CRCs, or else the one with which the second has a name too."""
+    """The size of an entry: from the number of CRCs, or else the size that gives the second entry a name."""
     if crcs:
         return len(data) // (len(crcs) // 4 or 1) or _NAMESPACED
     if len(data) >= 2 * _NAMESPACED:
@@ -89,7 +97,7 @@ def _entry_size(data: bytes, crcs: bytes, address: int, strings: tuple[int, byte
 
 
 def _namespace(vmlinux: Vmlinux, address: int, strings: tuple[int, bytes]) -> str:
-    """A namespace stands among the names, or in .rodata."""
+    """A namespace is among the names, or in .rodata."""
     first, text = strings
     if 0 <= address - first < len(text):
         return _text(text, address - first)

@@ -1,4 +1,4 @@
-"""LZ4's legacy frames, which ``lz4 -l`` and so the kernel's Makefile make (lz4_Frame_format.md)."""
+"""LZ4's legacy frames, as made by ``lz4 -l`` and the kernel's Makefile (lz4_Frame_format.md)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from ukmod.errors import FormatError, LimitError
 __all__ = ["unpack_block", "unpack_lz4"]
 
 _BLOCK = 8 << 20
-"""What a block unpacks to at most."""
+"""The maximum size of an unpacked block in bytes."""
 _MIN_MATCH = 4
 
 
 def unpack_lz4(data: bytes, *, limit: int, path: str = "") -> bytes:
-    """Unpack a legacy frame; what follows it, as the kernel's appended size does, is left alone.
+    """Unpack a legacy frame, ignoring data after it, such as the size the kernel's Makefile appends.
 
     Raises FormatError if it is damaged, LimitError if it is larger than ``limit`` bytes unpacked.
     """
     out = bytearray()
     at = 4
-    # A frame has no end mark; it ends where there is no room for another block.
+    # A frame has no end mark; it ends where no other block fits.
     while at + 4 < len(data):
         size = int.from_bytes(data[at : at + 4], "little")
         at += 4
@@ -54,7 +54,7 @@ def unpack_block(block: memoryview, out: bytearray, room: int) -> None:
                 raise ValueError("literals are cut off")
             out += block[at : at + length]
             at += length
-        if at < end:  # the last sequence is literals alone
+        if at < end:  # the last sequence has literals only
             distance = block[at] | block[at + 1] << 8
             at += 2
             length = token & 15
@@ -66,8 +66,9 @@ def unpack_block(block: memoryview, out: bytearray, room: int) -> None:
 
 
 def _long(block: memoryview, at: int, length: int, room: int) -> tuple[int, int]:
-    """Read the rest of a length: bytes that are added up, of which 255 is not the last. OverflowError before
-    there is more than ``room`` to copy.
+    """Read the rest of a length: bytes to be added up, the last of which is not 255.
+
+    Raises OverflowError as soon as the length exceeds ``room``.
     """
     while True:
         byte = block[at]
@@ -80,7 +81,7 @@ def _long(block: memoryview, at: int, length: int, room: int) -> tuple[int, int]
 
 
 def copy_match(out: bytearray, distance: int, length: int, start: int = 0) -> None:
-    """Repeat what was ``distance`` bytes ago, which may overlap what it makes."""
+    """Append ``length`` bytes from ``distance`` bytes back; the source may overlap the destination."""
     origin = len(out) - distance
     if distance < 1 or origin < start:
         raise ValueError("a match before the start")

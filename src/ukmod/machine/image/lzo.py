@@ -1,4 +1,4 @@
-"""lzop's files with LZO1X data (Documentation/staging/lzo.rst describes the instructions)."""
+"""lzop files with LZO1X data; Documentation/staging/lzo.rst describes the instructions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["unpack_block", "unpack_lzo"]
 _MAGIC_SIZE = 9
 _BLOCK = 64 << 20
 _ADLER32_UNPACKED, _ADLER32_PACKED, _CRC32_UNPACKED, _CRC32_PACKED, _FILTER = 0x1, 0x2, 0x100, 0x200, 0x800
-_EXTENDED = 0x940  # the version since which a header has more fields
+_EXTENDED = 0x940  # headers have more fields since this version
 
 
 class _Reader:
-    """Big-endian numbers of a file, one after another."""
+    """Reads big-endian numbers from a file in sequence."""
 
     def __init__(self, data: bytes, at: int, path: str) -> None:
         self.data, self.at, self.path = data, at, path
@@ -68,7 +68,9 @@ def _read_block(reader: _Reader, flags: int, size: int, out: bytearray) -> None:
     packed = reader.number(4)
     at = reader.at
     if size > _BLOCK or packed > size:
-        raise FormatError(f"an lzo block of {packed} bytes for {size}", path=reader.path, offset=at)
+        raise FormatError(
+            f"a lzo block of {packed} bytes cannot unpack to {size}", path=reader.path, offset=at
+        )
     sums = [
         (check, reader.number(4))
         for flag, check in ((_ADLER32_UNPACKED, zlib.adler32), (_CRC32_UNPACKED, zlib.crc32))
@@ -85,18 +87,18 @@ def _read_block(reader: _Reader, flags: int, size: int, out: bytearray) -> None:
         except (IndexError, ValueError) as error:
             raise FormatError(f"damaged lzo block: {error}", path=reader.path, offset=at) from error
     if len(part) != size or any(check(part) != wanted for check, wanted in sums):
-        raise FormatError("damaged lzo block: not what was packed", path=reader.path, offset=at)
+        raise FormatError("damaged lzo block: size or checksum does not match", path=reader.path, offset=at)
     out += part
 
 
 def unpack_block(block: bytes, out: bytearray, room: int) -> None:
-    """Append an unpacked LZO1X block to ``out``, which it must find empty.
+    """Append an unpacked LZO1X block to ``out``, which must be empty.
 
     Raises IndexError or ValueError for a damaged block or one larger than ``room`` bytes.
     """
     at = 0
     literals = 0
-    """The state of the documentation: how many literals the last instruction copied, 4 for 4 or more."""
+    """The documentation's state: the number of literals the last instruction copied, or 4 for more."""
     if block[0] > 17:
         count = block[0] - 17
         out += block[1 : 1 + count]
@@ -121,11 +123,11 @@ def unpack_block(block: bytes, out: bytearray, room: int) -> None:
             at += trailing
             literals = trailing
         if len(out) > room:
-            raise ValueError("it is larger than it says")
+            raise ValueError("larger than its header says")
 
 
 def _match(block: bytes, code: int, at: int, literals: int, room: int) -> tuple[int, int, int, int]:
-    """Return (length, distance, literals that follow, place after it); distance 0 is the end of the block."""
+    """Return (length, distance, number of literals after it, next offset); distance 0 ends the block."""
     if code >= 64:
         distance = (block[at] << 3) + (code >> 2 & 7) + 1
         return (code >> 5) + 1, distance, code & 3, at + 1
@@ -142,12 +144,13 @@ def _match(block: bytes, code: int, at: int, literals: int, room: int) -> tuple[
 
 
 def _long(block: bytes, at: int, length: int, room: int) -> tuple[int, int]:
-    """Read the rest of a length: zeros that stand for 255 each, and one byte that is not zero. ValueError
-    before there is more than ``room`` to copy.
+    """Read the rest of a length: zeros that count 255 each, and a final byte that is not zero.
+
+    Raises ValueError as soon as the length exceeds ``room``.
     """
     while not block[at]:
         length += 255
         at += 1
         if length > room:
-            raise ValueError("it is larger than it says")
+            raise ValueError("larger than its header says")
     return length + block[at], at + 1

@@ -1,4 +1,4 @@
-"""Find and unpack the vmlinux inside a bzImage (Documentation/x86/boot.rst), or in a packed file."""
+"""Finding and unpacking the vmlinux in a bzImage (Documentation/x86/boot.rst) or a packed file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ukmod.machine.image.lzo import unpack_lzo
 __all__ = ["LIMIT", "is_packed", "unpack"]
 
 LIMIT = 1 << 29
-"""Bytes that a kernel may unpack to; a kernel with everything built in has some 100 MB."""
+"""The maximum size of an unpacked kernel in bytes; one with everything built in has some 100 MB."""
 
 _SECTOR = 512
 _SETUP_SECTS, _HEADER_MAGIC, _VERSION, _PAYLOAD = 0x1F1, 0x202, 0x206, 0x248
-_WITH_PAYLOAD = 0x208  # the boot protocol that tells where the payload is
+_WITH_PAYLOAD = 0x208  # boot protocol 2.08 added the payload's place
 _LZMA_MEMORY = 1 << 28
 
 
 def is_packed(head: bytes) -> bool:
-    """Tell whether a file that begins like this holds a kernel that must be unpacked first."""
+    """True if a file that begins like this holds a kernel that must be unpacked first."""
     return _is_bzimage(head) or any(head.startswith(magic) for magic in _DECODERS)
 
 
@@ -33,7 +33,7 @@ def unpack(data: bytes, *, path: str = "", limit: int = LIMIT) -> bytes:
     """Return the vmlinux of a bzImage or of a packed file.
 
     Raises FormatError if there is none, LimitError if it is larger than ``limit`` bytes unpacked, and
-    MissingExtraError for zstd in a Python that cannot do it.
+    MissingExtraError for zstd if this Python does not support it.
     """
     start, end = _payload(data, path) if _is_bzimage(data) else (0, len(data))
     payload = data[start:end]
@@ -41,7 +41,7 @@ def unpack(data: bytes, *, path: str = "", limit: int = LIMIT) -> bytes:
     if decode is None:
         if payload.startswith(b"\x7fELF"):
             return payload
-        raise FormatError("the kernel's compression is unknown", path=path, offset=start)
+        raise FormatError("unknown compression of the kernel", path=path, offset=start)
     try:
         unpacked = decode(payload, limit, path)
     except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
@@ -56,14 +56,14 @@ def _is_bzimage(data: bytes) -> bool:
 
 
 def _payload(data: bytes, path: str) -> tuple[int, int]:
-    """Return where the payload begins and ends, by the setup header."""
+    """Return the start and end of the payload, from the setup header."""
     if len(data) < _PAYLOAD + 8:
         raise FormatError("the setup header is cut off", path=path, offset=len(data))
     (version,) = struct.unpack_from("<H", data, _VERSION)
     if version < _WITH_PAYLOAD:
-        raise FormatError(f"boot protocol {version:#x} does not tell its payload", path=path, offset=_VERSION)
+        raise FormatError(f"boot protocol {version:#x} has no payload field", path=path, offset=_VERSION)
     offset, size = struct.unpack_from("<II", data, _PAYLOAD)
-    # The setup code is so many sectors after the boot sector; 0 means 4.
+    # The setup code has this many sectors after the boot sector; 0 means 4.
     start = ((data[_SETUP_SECTS] or 4) + 1) * _SECTOR + offset
     if not size or start + size > len(data):
         raise FormatError("the packed kernel lies beyond the end of the file", path=path, offset=start)
@@ -71,7 +71,7 @@ def _payload(data: bytes, path: str) -> tuple[int, int]:
 
 
 def _stored_size(payload: bytes) -> int | None:
-    """The size that the kernel's Makefile appends to every payload but gzip's (``size_append``)."""
+    """The size that the kernel's Makefile appends to every payload except gzip's (``size_append``)."""
     return int.from_bytes(payload[-4:], "little") if len(payload) > 4 else None
 
 
@@ -95,7 +95,7 @@ def _one_stream(
 ) -> bytes:
     unpacked = decoder.decompress(payload, limit + 1)
     stored = _stored_size(payload)
-    # An lzma stream need not have an end: then the size appended to it is what counts.
+    # An lzma stream may have no end mark: then the size appended to it decides.
     if not decoder.eof and len(unpacked) <= limit and stored != len(unpacked):
         raise FormatError("the packed kernel is cut off", path=path, offset=len(payload))
     return unpacked
@@ -122,4 +122,4 @@ _DECODERS: dict[bytes, Callable[[bytes, int, str], bytes]] = {
     b"\x02\x21\x4c\x18": _lz4,
     b"\x89LZO\0\r\n\x1a\n": _lzo,
 }
-"""By the first bytes; the kernel's own are in lib/decompress.c."""
+"""Decoders by the first bytes; the kernel's own table is in lib/decompress.c."""

@@ -1,4 +1,4 @@
-"""A kernel's symbols by name and by address, in a form that is quick to keep and to read back."""
+"""A kernel's symbols by name and by address, in a form that can be cached and read back quickly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORD = 8
 
 
 class Symbol(NamedTuple):
-    """A symbol; ``type`` is nm(1)'s letter. The address of a per-CPU one is its offset into that area."""
+    """A symbol; ``type`` is nm(1)'s letter. A per-CPU symbol's address is its offset into that area."""
 
     name: str
     type: str
@@ -21,7 +21,7 @@ class Symbol(NamedTuple):
 
 
 class SymbolTable:
-    """Symbols in the order of kallsyms, which is that of their addresses, per-CPU ones first."""
+    """Symbols in the order of kallsyms, that is by address, per-CPU symbols first."""
 
     def __init__(self, names: list[str], types: str, addresses: array[int]) -> None:
         self._names, self._types, self._addresses = names, types, addresses
@@ -29,7 +29,7 @@ class SymbolTable:
 
     @classmethod
     def of(cls, symbols: Iterable[Symbol]) -> SymbolTable:
-        """Make a table of symbols, which it sorts."""
+        """Make a table from symbols in any order."""
         ordered = sorted(symbols, key=lambda symbol: symbol.address)
         return cls(
             [symbol.name for symbol in ordered],
@@ -47,12 +47,12 @@ class SymbolTable:
         return name in self._index
 
     def get(self, name: str) -> int | None:
-        """Return the address of the first symbol of a name, None if there is none."""
+        """Return the address of the first symbol with this name, or None."""
         index = self._index.get(name)
         return None if index is None else self._addresses[index]
 
     def at(self, address: int) -> Symbol | None:
-        """Return the last symbol at or before an address; of several there, the first."""
+        """Return the last symbol at or before an address; the first one if several have the same address."""
         index = bisect_right(self._addresses, address) - 1
         if index < 0:
             return None
@@ -61,7 +61,7 @@ class SymbolTable:
         return Symbol(self._names[index], self._types[index], self._addresses[index])
 
     def size_at(self, address: int) -> int:
-        """Return the bytes from the symbol at or before an address to the next one; 0 if there is none."""
+        """Return the bytes from the symbol at or before an address to the next symbol; 0 if there is none."""
         index = bisect_right(self._addresses, address)
         if not 0 < index < len(self._addresses):
             return 0
@@ -74,10 +74,10 @@ class SymbolTable:
             self._by_name = dict(zip(reversed(self._names), range(count - 1, -1, -1), strict=True))
         return self._by_name
 
-    # Kept
+    # Serialisation
 
     def to_bytes(self) -> bytes:
-        """Return the table as bytes for this machine."""
+        """Return the table as bytes, in this machine's byte order."""
         return b"".join(
             (
                 len(self._names).to_bytes(_WORD, "little"),
@@ -88,10 +88,10 @@ class SymbolTable:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SymbolTable:
-        """Read back what :meth:`to_bytes` made; ValueError for anything else."""
+        """Read the result of :meth:`to_bytes`; ValueError for anything else."""
         count = int.from_bytes(data[:_WORD], "little")
         end = _WORD * (count + 1)
         types, *names = data[end:].decode("utf-8", "surrogatepass").split("\0")
         if len(data) < end or len(names) != count or len(types) != count:
-            raise ValueError("no table of symbols")
+            raise ValueError("not a symbol table")
         return cls(names, types, array("Q", data[_WORD:end]))

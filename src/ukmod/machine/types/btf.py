@@ -1,7 +1,7 @@
 """BTF, the kernel's own type information (Documentation/bpf/btf.rst): ``.BTF`` of vmlinux and of modules.
 
-A vmlinux has some 130,000 types in 4 MB. They are passed over once, for their places; a type is read when it
-is asked for. A module's BTF is split: its type numbers and string offsets go on where its base's end.
+A vmlinux has some 130,000 types in 4 MB. They are scanned once for their offsets; each type is read on first
+use. A module's BTF is split: its type ids and string offsets continue those of its base.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Kind:
     ENUM64 = 19
 
 
-# Bytes after the 12 that every type has: some for each kind, and some for each of its `vlen` parts.
+# Bytes after the 12 common to all types: a fixed number per kind, and a number for each of its `vlen` parts.
 _FIXED = {_Kind.INT: 4, _Kind.ARRAY: 12, _Kind.VAR: 4, _Kind.DECL_TAG: 4}
 _EACH = {
     _Kind.STRUCT: 12,
@@ -89,14 +89,14 @@ _VOID = Node(Tag.VOID)
 
 
 def is_btf(data: bytes) -> bool:
-    """Tell whether this is raw BTF, of either byte order."""
+    """True if this is raw BTF, of either byte order."""
     return data[:2] in (b"\x9f\xeb", b"\xeb\x9f")
 
 
 class Btf:
-    """The types of a blob of BTF, and of its ``base`` if it is a module's.
+    """The types of a BTF blob, and of its ``base`` if it is a module's.
 
-    Numbers are BTF's type ids; 0 is void. Raises FormatError wherever the blob is not what it says.
+    Types are identified by BTF's type ids; 0 is void. Raises FormatError for any inconsistency in the blob.
     """
 
     def __init__(self, data: bytes, *, base: Btf | None = None, path: str = "") -> None:
@@ -104,7 +104,7 @@ class Btf:
         self.raw = data
         self._base = base
         if not is_btf(data) or len(data) < 24:
-            raise FormatError("no BTF", path=path, offset=0)
+            raise FormatError("not BTF", path=path, offset=0)
         self._order = "<" if data[0] == _MAGIC & 0xFF else ">"
         _magic, version, _flags, header, types, types_size, strings, strings_size = self._struct(
             "HBBIIIII"
@@ -113,12 +113,14 @@ class Btf:
             raise FormatError(f"BTF of version {version} is unknown", path=path, offset=2)
         for what, at, size in (("types", types, types_size), ("strings", strings, strings_size)):
             if header < 24 or header + at + size > len(data):
-                raise FormatError(f"the BTF {what} lie beyond its end", path=path, offset=header + at)
+                raise FormatError(f"the BTF {what} are beyond its end", path=path, offset=header + at)
         self._at = header + types
         self._types = data[self._at : self._at + types_size]
         self._strings = data[header + strings : header + strings + strings_size]
         if strings_size and self._strings[-1]:
-            raise FormatError("the BTF strings do not end", path=path, offset=header + strings + strings_size)
+            raise FormatError(
+                "the BTF strings do not end in NUL", path=path, offset=header + strings + strings_size
+            )
         self._first = 1 if base is None else base.end
         self._first_string = 0 if base is None else base.strings_end
         self._places, self._types_at, self._functions_at = self._scan()
@@ -133,14 +135,14 @@ class Btf:
 
     @property
     def strings_end(self) -> int:
-        """The offset at which a split BTF's strings go on."""
+        """The offset at which a split BTF's strings continue."""
         return self._first_string + len(self._strings)
 
     def _struct(self, layout: str) -> Struct:
         return Struct(self._order + layout)
 
     def _scan(self) -> tuple[array[int], dict[int, list[int]], dict[int, list[int]]]:
-        """Pass over all types: where each is, and which types and functions have a name, by its offset."""
+        """Scan all types: their offsets, and the ids of named types and functions by offset of the name."""
         places = array("I")
         named: dict[int, list[int]] = {}
         functions: dict[int, list[int]] = {}
@@ -154,7 +156,7 @@ class Btf:
                 raise self._error("a BTF type is cut off", at) from None
             kind = info >> 24 & 31
             if not 0 < kind <= _Kind.ENUM64:
-                raise self._error(f"BTF type {number} is of the unknown kind {kind}", at)
+                raise self._error(f"BTF type {number} has the unknown kind {kind}", at)
             places.append(at)
             if name and wanted[kind]:
                 (functions if kind == _Kind.FUNC else named).setdefault(name, []).append(number)
@@ -170,11 +172,11 @@ class Btf:
 
     def _string(self, offset: int) -> str:
         if offset and not offset < self.strings_end:
-            raise FormatError(f"there is no BTF string at {offset}", path=self.path)
+            raise FormatError(f"no BTF string at offset {offset}", path=self.path)
         return self._bytes(offset).decode("utf-8", "replace")
 
     def find(self, name: str, tags: Iterable[str]) -> int | None:
-        """Return the id of the first type of this name with one of these tags; the base's come first."""
+        """Return the id of the first type with this name and one of these tags, the base's types first."""
         found = None if self._base is None else self._base.find(name, tags)
         if found is None:
             wanted = tuple(tags)
@@ -183,7 +185,7 @@ class Btf:
         return found
 
     def function(self, name: str) -> int | None:
-        """Return the id of the prototype of a function."""
+        """Return the id of a function's prototype."""
         for number in self._function_numbers.get(name.encode(), ()):
             prototype = self._head.unpack_from(self._types, self._places[number - self._first])[2]
             return prototype if self._read_kind(prototype) == _Kind.FUNC_PROTO else None
@@ -191,7 +193,7 @@ class Btf:
 
     @cached_property
     def _type_numbers(self) -> dict[bytes, list[int]]:
-        # Of a module's types few are ever asked for, so this waits until one is.
+        # Few of a module's types are ever needed, so the index is built on first use.
         return self._index(self._types_at)
 
     @cached_property
@@ -199,7 +201,7 @@ class Btf:
         return self._index(self._functions_at)
 
     def _index(self, named: dict[int, list[int]]) -> dict[bytes, list[int]]:
-        """Return by name what is known by the name's offset; a string may be there more than once."""
+        """Convert an index by offset of the name to one by name; a string may occur more than once."""
         numbers: dict[bytes, list[int]] = {}
         for offset, found in named.items():
             if name := self._bytes(offset):
@@ -207,7 +209,7 @@ class Btf:
         return {name: sorted(found) for name, found in numbers.items()}
 
     def _bytes(self, offset: int) -> bytes:
-        """A string's bytes; none where there is no string."""
+        """The bytes of a string; empty if there is none at this offset."""
         if self._base is not None and offset < self._first_string:
             return self._base._bytes(offset)  # noqa: SLF001 - the same class
         start = offset - self._first_string
@@ -229,7 +231,7 @@ class Btf:
         if number < self._first and self._base is not None:
             return self._base.node(number)
         if not self._first <= number < self.end:
-            raise FormatError(f"there is no BTF type {number}", path=self.path)
+            raise FormatError(f"no BTF type {number}", path=self.path)
         return self._cached(number)
 
     def _node(self, number: int) -> Node:
@@ -257,13 +259,13 @@ class Btf:
                 return Node(Tag.FORWARD, name)
             case _Kind.TYPEDEF | _Kind.VOLATILE | _Kind.CONST | _Kind.RESTRICT | _Kind.TYPE_TAG:
                 return Node(str(tag), name, target=size)
-        raise FormatError(f"BTF type {number} is no C type", path=self.path, offset=self._at + at)
+        raise FormatError(f"BTF type {number} is not a C type", path=self.path, offset=self._at + at)
 
     def _parts(self, at: int, count: int, size: int) -> Iterable[tuple[int, ...]]:
         return self._fields[size].iter_unpack(self._types[at + 12 : at + 12 + count * size])
 
     def _members(self, at: int, count: int, *, bitfields: bool) -> tuple[Field, ...]:
-        # With the flag a member's offset has the width of the bitfield in its upper eight bits.
+        # With this flag, the upper eight bits of a member's offset are the width of its bitfield.
         mask = 0xFFFFFF if bitfields else 0xFFFFFFFF
         return tuple(
             Field(self._string(name), offset & mask, offset >> 24 if bitfields else 0, target)

@@ -1,7 +1,7 @@
-"""The ``.debug_*`` sections of a module, as its compiler meant them: unpacked and relocated.
+"""The ``.debug_*`` sections of a module, decompressed and relocated.
 
-A module is relocatable: offsets from one debug section into another, and all addresses, are left to its
-relocations. For an address the section it lies in matters as much as its value, which counts from there.
+A module is relocatable: its relocations hold the offsets from one debug section into another, and all
+addresses. An address is an offset into a section, so the section's index matters as much.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _WIDTHS = {
     # EM_AARCH64: R_AARCH64_NONE, _ABS64, _ABS32
     183: {0: 0, 257: 8, 258: 4},
 }
-"""Bytes that each relocation type sets to symbol + addend, by machine."""
+"""The number of bytes that each relocation type sets to symbol + addend, by machine."""
 
 
 class DebugSection:
-    """A section's bytes and ``section_at``: for the offset of an address, the index of its section."""
+    """A section's bytes and ``section_at``: the section index of each address, by the address's offset."""
 
     __slots__ = ("data", "name", "path", "section_at")
 
@@ -41,7 +41,7 @@ class DebugSection:
         self.section_at: dict[int, int] = {}
 
     def error(self, message: str, offset: int) -> FormatError:
-        """Make the exception for a fault at an offset into the section."""
+        """Make the exception for an error at an offset into the section."""
         return FormatError(f"{self.name}: {message}", path=self.path, offset=offset)
 
     def uint(self, offset: int, size: int) -> int:
@@ -51,14 +51,14 @@ class DebugSection:
         return int.from_bytes(self.data[offset : offset + size], "little")
 
     def string(self, offset: int) -> bytes:
-        """Read a string that a NUL ends."""
+        """Read a NUL-terminated string."""
         end = self.data.find(b"\0", offset) if 0 <= offset < len(self.data) else -1
         if end < 0:
-            raise self.error("no string", offset)
+            raise self.error("no NUL-terminated string", offset)
         return self.data[offset:end]
 
     def uleb(self, offset: int) -> tuple[int, int]:
-        """Read an unsigned LEB128 number; with the offset after it."""
+        """Read an unsigned LEB128 number; returns it and the offset after it."""
         value = shift = 0
         data = self.data
         while 0 <= offset < len(data) and shift < 70:
@@ -71,19 +71,19 @@ class DebugSection:
         raise self.error("a number does not end", offset)
 
     def sleb(self, offset: int) -> tuple[int, int]:
-        """Read a signed LEB128 number; with the offset after it."""
+        """Read a signed LEB128 number; returns it and the offset after it."""
         value, end = self.uleb(offset)
         bits = 7 * (end - offset)
         return (value - (1 << bits) if value >> (bits - 1) else value), end
 
 
 def supports(elf: Elf) -> bool:
-    """Tell whether the debug sections of this file's machine can be relocated."""
+    """True if the debug sections of this file's machine can be relocated."""
     return elf.machine in _WIDTHS and elf.bits == 64 and elf.order == "little"
 
 
 def read_debug_section(elf: Elf, name: str) -> DebugSection:
-    """Read a debug section; an empty one if there is none of the name. FormatError if it is damaged."""
+    """Read a debug section; an empty one if the file has none with this name. FormatError if damaged."""
     found = elf.section(name)
     if found is None:
         return DebugSection(name, path=elf.path)
@@ -99,7 +99,7 @@ def read_debug_section(elf: Elf, name: str) -> DebugSection:
 
 
 def _unpack(elf: Elf, section: Section, data: bytes) -> bytes:
-    """Unpack a section with SHF_COMPRESSED (elf(5), Elf64_Chdr)."""
+    """Decompress a section with SHF_COMPRESSED (elf(5), Elf64_Chdr)."""
     if len(data) < _COMPRESSION_HEADER.size:
         raise elf.error(f"section {section.name} is cut off", section.offset)
     kind, _, size, _ = _COMPRESSION_HEADER.unpack_from(data)
@@ -126,9 +126,9 @@ def _relocate(elf: Elf, section: DebugSection, relocations: Section) -> None:
     for offset, number, kind, addend in elf.relocations(relocations):
         width = widths.get(kind)
         if width is None:
-            raise section.error(f"a relocation of the unknown type {kind}", offset)
+            raise section.error(f"unknown relocation type {kind}", offset)
         if number >= len(values) or offset + width > len(data):
-            raise section.error("a relocation of nothing", offset)
+            raise section.error("a relocation of a missing symbol or place", offset)
         value, index = values[number]
         data[offset : offset + width] = (value + addend & (1 << 8 * width) - 1).to_bytes(width, "little")
         if width == 8:

@@ -1,6 +1,6 @@
 """DWARF's tree of debugging information entries, versions 2 to 5 (dwarfstd.org, chapters 2 and 7).
 
-Made to be quick in plain Python: an abbreviation of fixed size, which most are, is read with one ``unpack``.
+For speed in pure Python, an abbreviation of fixed size, as most are, is read with one ``unpack``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _Step = Struct | Callable[[DebugSection, int], tuple[Value, int]]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where an attribute is among the values of an entry; ``constant`` is the value if ``index`` is -1."""
+    """The place of an attribute among an entry's values; ``constant`` is the value if ``index`` is -1."""
 
     form: int
     index: int
@@ -81,7 +81,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Abbreviation:
-    """What an entry's code stands for. ``fixed`` reads all its values at once, or else ``steps`` do."""
+    """The meaning of an entry's code. All values are read by ``fixed`` at once, or else by ``steps``."""
 
     tag: int
     children: bool
@@ -89,7 +89,7 @@ class Abbreviation:
     steps: list[_Step]
     fixed: Struct | None
     sibling: int
-    """The index of DW_AT_sibling among the values, if that is relative to the unit; else -1."""
+    """The index of DW_AT_sibling among the values, if it is relative to the unit; else -1."""
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Die:
-    """An entry: its offset, abbreviation and its attributes' values; ``end`` is where the next begins."""
+    """An entry: its offset, abbreviation and attribute values; ``end`` is the offset of the next entry."""
 
     offset: int
     unit: Unit
@@ -117,7 +117,7 @@ class Die:
     values: tuple[Value, ...]
     end: int
     places: int
-    """The offset at which the first value begins."""
+    """The offset of the first value."""
 
     @property
     def tag(self) -> int:
@@ -125,12 +125,12 @@ class Die:
         return self.abbreviation.tag
 
     def has(self, attribute: int) -> bool:
-        """Tell whether it has an attribute."""
+        """True if it has an attribute."""
         return attribute in self.abbreviation.slots
 
 
 class DebugInfo:
-    """The entries of a file, and what their attributes mean."""
+    """The entries of a file, with access to their attributes."""
 
     def __init__(self, elf: Elf) -> None:
         self.elf = elf
@@ -169,7 +169,7 @@ class DebugInfo:
                 abbrev, width = info.uint(at + 6, 4), info.uint(at + 10, 1)
             if width != 8 or first > end:
                 raise info.error(f"a unit with addresses of {width} bytes", at)
-            if kind in (2, 6):  # DW_UT_type: a type of its own, known by a signature
+            if kind in (2, 6):  # DW_UT_type: a separate type, referred to by a signature
                 self._signatures[info.uint(at + 12, 8)] = at + info.uint(at + 20, 4)
             yield Unit(at, first, end, version, self._read_table(abbrev))
             at = end
@@ -212,14 +212,14 @@ class DebugInfo:
     # Entries
 
     def unit_of(self, offset: int) -> Unit:
-        """Return the unit that an offset lies in."""
+        """Return the unit that contains an offset."""
         index = bisect_right(self._starts, offset) - 1
         if index < 0 or not self.units[index].first <= offset < self.units[index].end:
-            raise self.info.error("there is no entry", offset)
+            raise self.info.error("no entry at this offset", offset)
         return self.units[index]
 
     def die(self, offset: int, unit: Unit | None = None) -> Die | None:
-        """Read the entry at an offset; None if it is the null entry that ends a list of children."""
+        """Read the entry at an offset; None for the null entry that ends a list of children."""
         unit = unit or self.unit_of(offset)
         info = self.info
         code, at = info.uleb(offset)
@@ -227,7 +227,7 @@ class DebugInfo:
             return None
         abbreviation = unit.abbreviations.get(code)
         if abbreviation is None:
-            raise info.error(f"there is no abbreviation {code}", offset)
+            raise info.error(f"no abbreviation {code}", offset)
         fixed = abbreviation.fixed
         try:
             if fixed is not None:
@@ -246,7 +246,7 @@ class DebugInfo:
         return Die(offset, unit, abbreviation, tuple(values), end, at)
 
     def children(self, parent: Die) -> Iterator[Die]:
-        """Yield the entries directly below an entry."""
+        """Yield the direct children of an entry."""
         if not parent.abbreviation.children:
             return
         at, depth, unit, end = parent.end, 0, parent.unit, parent.unit.end
@@ -276,7 +276,7 @@ class DebugInfo:
     # Attributes
 
     def number(self, die: Die, attribute: int, default: int = 0) -> int:
-        """Return an attribute's number; a block is taken for a constant location (DW_OP_plus_uconst)."""
+        """Return an attribute's number; a block is read as a constant location (DW_OP_plus_uconst)."""
         value = self._value(die, attribute)
         if isinstance(value, bytes):
             if value[:1] not in (b"\x23", b"\x10") and len(value) not in (3, 16):
@@ -287,7 +287,7 @@ class DebugInfo:
         return default if value is None else value
 
     def signed(self, die: Die, attribute: int) -> int:
-        """Return a number of which the form's width is the sign's."""
+        """Return a number whose sign bit is the highest bit of its form."""
         value = self.number(die, attribute)
         bits = {Form.DATA1: 8, Form.DATA2: 16, Form.DATA4: 32, Form.DATA8: 64}.get(
             die.abbreviation.slots[attribute].form if die.has(attribute) else 0
@@ -295,7 +295,7 @@ class DebugInfo:
         return value - (1 << bits) if bits and value >> (bits - 1) else value
 
     def text(self, die: Die, attribute: int) -> str:
-        """Return an attribute's text, "" if there is none."""
+        """Return an attribute's text, or ""."""
         slot = die.abbreviation.slots.get(attribute)
         if slot is None:
             return ""
@@ -308,11 +308,11 @@ class DebugInfo:
                 name = ".debug_str" if slot.form == Form.STRP else ".debug_line_str"
                 value = self.section(name).string(value)
             else:
-                raise self.info.error("a name that is none", die.offset)
+                raise self.info.error("a name has an unknown form", die.offset)
         return (value or b"").decode("utf-8", "replace")
 
     def reference(self, die: Die, attribute: int) -> int:
-        """Return the offset of the entry that an attribute refers to, 0 if it has none."""
+        """Return the offset of the entry that an attribute refers to, or 0."""
         slot = die.abbreviation.slots.get(attribute)
         if slot is None:
             return 0
@@ -326,7 +326,7 @@ class DebugInfo:
         raise self.info.error("a reference to another file", die.offset)
 
     def address(self, die: Die, attribute: int) -> tuple[int, int] | None:
-        """Return (section's index, offset into it) of an attribute that is an address."""
+        """Return (section index, offset into it) for an attribute that is an address."""
         slot = die.abbreviation.slots.get(attribute)
         if slot is None:
             return None
@@ -335,10 +335,10 @@ class DebugInfo:
             return self.info.section_at.get(self._place(die, attribute), 0), value
         if slot.form in _ADDRX:
             return self.indexed_address(die.unit, value)
-        raise self.info.error("an address that is none", die.offset)
+        raise self.info.error("an address has an unknown form", die.offset)
 
     def indexed_address(self, unit: Unit, index: int) -> tuple[int, int]:
-        """Return the address of an index into ``.debug_addr``."""
+        """Return the address at an index into ``.debug_addr``."""
         addresses = self.section(".debug_addr")
         place = unit.addresses + 8 * index
         return addresses.section_at.get(place, 0), addresses.uint(place, 8)
@@ -372,7 +372,7 @@ def _abbreviation(
         if code is None:
             reader = _reader(form)
             if reader is None:
-                raise section.error(f"a form {form:#x} that is unknown", at)
+                raise section.error(f"unknown form {form:#x}", at)
             if layout:
                 steps.append(Struct("<" + layout))
                 layout = ""
@@ -405,7 +405,7 @@ def _single_steps(abbreviation: Abbreviation) -> list[_Step]:
 
 
 def _reader(form: int) -> Callable[[DebugSection, int], tuple[Value, int]] | None:
-    """What reads a value of no fixed size; None for a form that is unknown."""
+    """The function that reads a value of variable size; None for an unknown form."""
     if form in _LEB:
         return DebugSection.uleb
     if form == Form.SDATA:

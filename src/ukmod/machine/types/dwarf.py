@@ -1,7 +1,7 @@
-"""The types that a module's own DWARF knows: kbuild leaves it in the .ko, and it has task_struct and all.
+"""The types in a module's own DWARF, which kbuild leaves in the .ko; task_struct and others are among them.
 
-The entries directly below each unit are passed over once, for their names; a type is read when it is asked
-for. Numbers are offsets into ``.debug_info``.
+The top-level entries of each unit are scanned once for their names; a type is read on first use. Types are
+identified by their offsets into ``.debug_info``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FLOAT, _SIGNED = 0x04, (0x05, 0x06, 0x0D)  # DW_ATE_float; _signed, _signed_cha
 
 
 class Dwarf:
-    """The types of a file's DWARF. Raises FormatError where that is damaged."""
+    """The types of a file's DWARF. Raises FormatError if it is damaged."""
 
     def __init__(self, elf: Elf) -> None:
         self.path = elf.path
@@ -49,7 +49,7 @@ class Dwarf:
 
     @staticmethod
     def is_in(elf: Elf) -> bool:
-        """Tell whether a file has DWARF of a machine whose relocations are known."""
+        """True if a file has DWARF for a machine whose relocations are known."""
         return supports(elf) and elf.section(".debug_info") is not None
 
     def _scan(self) -> dict[tuple[str, str], int]:
@@ -64,11 +64,11 @@ class Dwarf:
         return found
 
     def names(self) -> Iterator[tuple[str, str]]:
-        """Yield the (name, tag) of all complete types and functions."""
+        """Yield (name, tag) of all complete types and functions."""
         return iter(self._by_name)
 
     def find(self, name: str, tags: Iterable[str]) -> int | None:
-        """Return the offset of the first complete type of this name with one of these tags."""
+        """Return the offset of the first complete type with this name and one of these tags."""
         numbers = (self._by_name.get((name, tag)) for tag in tags)
         return next((number for number in numbers if number is not None), None)
 
@@ -87,7 +87,7 @@ class Dwarf:
         die = info.die(number)
         tag = None if die is None else _TAGS.get(die.tag)
         if die is None or tag is None:
-            raise FormatError("a type that is none", path=self.path, offset=number)
+            raise FormatError("not the entry of a type", path=self.path, offset=number)
         name, size = info.text(die, At.NAME), info.number(die, At.BYTE_SIZE)
         if die.has(At.DECLARATION) and tag in (Tag.STRUCT, Tag.UNION):
             return Node(Tag.FORWARD, name)
@@ -97,7 +97,7 @@ class Dwarf:
                 return Node(tag, name, size, fields=tuple(self._members(die)))
             case Tag.ENUM:
                 fields = tuple(self._enumerators(die))
-                # One that is only declared has no size here; it is an int's.
+                # An enum that is only declared has no size here; it has that of an int.
                 return Node(tag, name, size or _ENUM, any(field.bits < 0 for field in fields), fields=fields)
             case Tag.INT:
                 encoding = info.number(die, At.ENCODING)
@@ -123,7 +123,7 @@ class Dwarf:
                     unit = info.number(die, At.BYTE_SIZE) or self._size(info.reference(die, At.TYPE))
                     bits += 8 * unit - info.signed(die, At.BIT_OFFSET) - width
                 if bits < 0:
-                    raise FormatError("a member before its struct", path=self.path, offset=die.offset)
+                    raise FormatError("a member begins before its struct", path=self.path, offset=die.offset)
                 yield Field(info.text(die, At.NAME), bits, width, info.reference(die, At.TYPE))
 
     def _size(self, number: int) -> int:
@@ -145,7 +145,8 @@ class Dwarf:
         for die in info.children(array):
             if die.tag == DwTag.SUBRANGE:
                 if die.has(At.UPPER_BOUND):
-                    # An array of no elements ends at -1, of 64 bits: in fewer, 255 is a number like others.
+                    # An array without elements has the upper bound -1 in 64 bits; in fewer bits, 255 is an
+                    # ordinary bound.
                     bound = info.number(die, At.UPPER_BOUND)
                     yield bound + 1 if 0 <= bound < 1 << 63 else 0
                 else:

@@ -1,7 +1,7 @@
-"""The graph of types that BTF, DWARF and profiles all are, and how layouts are read off it.
+"""The graph of types that BTF, DWARF and profiles share, and how layouts are derived from it.
 
-Each format turns its records into :class:`Node` values that refer to each other by number; everything above
-(looking through typedefs, taking in anonymous members, bounding what a hostile file may ask for) is here.
+Each format converts its records into :class:`Node` values that refer to each other by number. Everything else
+is here: resolving typedefs, flattening anonymous members, limiting what a hostile file can cause.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ukmod.machine.types.layout import EnumLayout, Kind, Member, Parameter, Prot
 __all__ = ["AGGREGATES", "VOID", "Field", "Graph", "Later", "Node", "Tag", "TypeSource"]
 
 _DEPTH = 64
-"""Types nested in each other; the kernel's own stay below 20, so more is a loop."""
+"""The maximum nesting of types; the kernel's own stay below 20, so deeper nesting is a loop."""
 _MEMBERS = 1 << 16
-"""Members of a struct, those of the anonymous ones inside it included."""
+"""The maximum number of a struct's members, including those of anonymous structs inside it."""
 
 
 class Tag:
-    """What a node is: the kinds of :class:`~ukmod.machine.types.layout.Kind` and what only names another."""
+    """The kinds of nodes: those of :class:`~ukmod.machine.types.layout.Kind`, and names for other nodes."""
 
     VOID = "void"
     INT = "int"
@@ -42,12 +42,12 @@ class Tag:
 
 AGGREGATES = (Tag.STRUCT, Tag.UNION)
 VOID = 0
-"""The number of the node that is void in every graph."""
+"""The number of the void node in every graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A member (``bits`` is its position in bits), parameter or enumerator (``bits`` is its value)."""
+    """A member (``bits`` is its offset in bits), parameter, or enumerator (``bits`` is its value)."""
 
     name: str
     bits: int
@@ -57,7 +57,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One type. ``target`` is the number of what it points to, is an array of, names or returns."""
+    """One type. ``target`` is the number of the type it points to, consists of, names or returns."""
 
     tag: str
     name: str = ""
@@ -70,24 +70,24 @@ class Node:
 
 
 class Graph(Protocol):
-    """A file full of types."""
+    """A source of types."""
 
     @property
     def path(self) -> str:
-        """The file, for messages."""
+        """The path of the file, for messages."""
 
     def node(self, number: int) -> Node:
-        """Read a type; FormatError if there is none of that number or it is damaged."""
+        """Read a type; FormatError if the number is invalid or the type is damaged."""
 
     def find(self, name: str, tags: Iterable[str]) -> int | None:
-        """Return the number of the first type of this name that is complete and has one of these tags."""
+        """Return the number of the first complete type with this name and one of these tags."""
 
     def function(self, name: str) -> int | None:
         """Return the number of a function's type, by the function's name."""
 
 
 class Later:
-    """A graph that is read when it is first asked; pickled it is only the way to read it."""
+    """A graph that is read on first use; only the function that reads it is pickled."""
 
     def __init__(self, path: str, read: Callable[[], Graph]) -> None:
         self.path = path
@@ -106,7 +106,7 @@ class Later:
         return self.graph.node(number)
 
     def find(self, name: str, tags: Iterable[str]) -> int | None:
-        """Return the number of the first type of this name."""
+        """Return the number of the first type with this name."""
         return self.graph.find(name, tags)
 
     def function(self, name: str) -> int | None:
@@ -115,7 +115,7 @@ class Later:
 
 
 class TypeSource:
-    """The layouts of one graph, each worked out when it is first asked for."""
+    """The layouts of one graph, each derived on first use."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -126,17 +126,17 @@ class TypeSource:
 
     @property
     def path(self) -> str:
-        """Where this knowledge comes from."""
+        """The path of the file that the types come from."""
         return self.graph.path
 
     def struct(self, name: str) -> StructLayout | None:
-        """Return a struct or union by its tag or by a typedef's name; None if it is not known here."""
+        """Return a struct or union by its tag or a typedef's name; None if it is unknown here."""
         if name not in self._structs:
             self._structs[name] = self._find_struct(name)
         return self._structs[name]
 
     def type(self, name: str) -> Type | None:
-        """Return a type by tag, typedef or base type's name; None if it is not known here."""
+        """Return a type by tag, typedef or base type's name; None if it is unknown here."""
         if name not in self._types:
             self._types[name] = self._find_type(name)
         return self._types[name]
@@ -151,7 +151,7 @@ class TypeSource:
         return None
 
     def enum(self, name: str) -> EnumLayout | None:
-        """Return an enum by its tag or by a typedef's name."""
+        """Return an enum by its tag or a typedef's name."""
         number = self.graph.find(name, (Tag.ENUM,))
         if number is None:
             number = self.graph.find(name, (Tag.TYPEDEF,))
@@ -179,7 +179,7 @@ class TypeSource:
         return self._layout(node, name, 0) if node.tag in AGGREGATES else None
 
     def _resolve(self, number: int) -> tuple[Node, str]:
-        """Look through typedefs and qualifiers; with the name of the outermost typedef."""
+        """Resolve typedefs and qualifiers; returns the node and the name of the outermost typedef."""
         typedef = ""
         for _ in range(_DEPTH):
             node = self.graph.node(number)
@@ -191,7 +191,8 @@ class TypeSource:
         raise FormatError(f"type {number} is defined by itself", path=self.path)
 
     def _describe(self, number: int, depth: int = 0) -> Type:
-        # Remembered not for speed: a small hostile file can reach one type in exponentially many ways.
+        # Results are kept not for speed but because a small hostile file can reach one type in exponentially
+        # many ways.
         found = self._described.get(number)
         if found is None:
             if depth > _DEPTH:
@@ -214,14 +215,14 @@ class TypeSource:
         return found
 
     def _pointee(self, number: int, depth: int) -> Type:
-        """What a pointer points to; of a struct just its name, since a file may not have the rest."""
+        """The type a pointer points to; only the name of a struct, whose members the file may lack."""
         found = self._describe(number, depth)
         if found.name and found.kind in (Kind.STRUCT, Kind.UNION):
             return replace(found, kind=Kind.FORWARD, size=0)
         return found
 
     def _array(self, node: Node, depth: int) -> Type:
-        """Return an array; one of several dimensions is an array of arrays."""
+        """Return an array; one with several dimensions is an array of arrays."""
         found = self._describe(node.target, depth + 1)
         for count in reversed(node.counts):
             size = count * found.size
@@ -235,7 +236,7 @@ class TypeSource:
         return Prototype(name, self._describe(node.target, depth + 1), tuple(parameters), node.variadic)
 
     def _unnamed(self, number: int, depth: int) -> StructLayout:
-        """The layout of a struct with a tag that is a member without a name, as -fms-extensions has it."""
+        """The layout of a tagged struct that is an unnamed member, as with -fms-extensions."""
         if number not in self._inside:  # see _describe
             self._inside[number] = self._layout(self._resolve(number)[0], "", depth)
         return self._inside[number]
@@ -251,7 +252,7 @@ class TypeSource:
         return StructLayout(name, node.size, MappingProxyType(members), union=node.tag == Tag.UNION)
 
     def _members(self, node: Node, base: int, depth: int) -> Iterator[Member]:
-        """Yield the members of a struct that begins ``base`` bytes into the one that is asked for."""
+        """Yield the members of a struct at offset ``base`` within the requested one."""
         for field in node.fields:
             kind = self._describe(field.target, depth + 1)
             offset, bit = base + field.bits // 8, field.bits % 8

@@ -1,7 +1,7 @@
-"""What is known of a C type, as values: sizes, members and prototypes.
+"""The properties of C types as values: sizes, members and prototypes.
 
-All sizes and offsets are in bytes unless a name says bits. Members of anonymous structs and unions stand
-among the members of the struct around them, as C lets one write them.
+All sizes and offsets are in bytes unless a name says bits. Members of anonymous structs and unions are listed
+among those of the enclosing struct, as in C.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["EnumLayout", "Kind", "Member", "Parameter", "Prototype", "StructLayo
 
 
 class Kind(Enum):
-    """The kinds of C types; typedefs and qualifiers have been looked through."""
+    """The kinds of C types, after resolving typedefs and qualifiers."""
 
     VOID = "void"
     INT = "int"
@@ -26,17 +26,17 @@ class Kind(Enum):
     ENUM = "enum"
     FUNCTION = "function"
     FORWARD = "forward"
-    """A struct or union by its name alone: what it is the file does not say, or it is only pointed to."""
+    """A struct or union known by name only: the file does not define it, or it is only pointed to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
     """A C type.
 
-    ``name`` is the tag or the base type's name, "" if it has none; ``typedef`` the outermost typedef it was
-    reached by. ``target`` is what a pointer points to or an array is of. ``layout`` holds the members of a
-    struct or union without a name; that of one with a name is looked up by it. An array of arrays is one
-    array of all elements in BTF, since pahole writes it like that.
+    ``name`` is the tag or the base type's name, "" if it has none; ``typedef`` is the outermost typedef
+    through which it was reached. ``target`` is the type that a pointer points to or an array consists of.
+    ``layout`` holds the members of an unnamed struct or union; named ones are looked up by name. In BTF an
+    array of arrays is one array of all elements, as pahole writes it.
     """
 
     kind: Kind
@@ -77,8 +77,8 @@ class Type:
 class Member:
     """A member of a struct or union.
 
-    ``offset`` is of its first byte; a bitfield occupies ``bit_size`` bits from bit ``bit_offset`` (0 to 7,
-    from the least significant) of that byte on, and ``bit_size`` is 0 for anything else.
+    ``offset`` is the offset of its first byte. A bitfield occupies ``bit_size`` bits from bit ``bit_offset``
+    (0 to 7, from the least significant) of that byte; ``bit_size`` is 0 for any other member.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class StructLayout:
-    """A struct, or if ``union`` a union, and its members in their order."""
+    """A struct or, if ``union``, a union, with its members in order."""
 
     name: str
     size: int
@@ -122,7 +122,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Prototype:
-    """What a function takes and returns; ``variadic`` if ``...`` ends the parameters."""
+    """A function's parameters and result; ``variadic`` if the parameters end in ``...``."""
 
     name: str
     returns: Type

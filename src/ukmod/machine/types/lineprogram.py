@@ -1,4 +1,4 @@
-"""``.debug_line``: which address is of which line, versions 2 to 5 (dwarfstd.org, chapter 6.2)."""
+"""``.debug_line``: the source line of each address, versions 2 to 5 (dwarfstd.org, chapter 6.2)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MASK = (1 << 64) - 1
 
 
 class Row(NamedTuple):
-    """From an address on, the code is of this line, up to the next row's. ``file`` is 0 where code ends."""
+    """Code from this address to the next row's is from this line. ``file`` is 0 at the end of code."""
 
     section: int
     address: int
@@ -31,14 +31,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LineTable:
-    """The rows of a unit, in no order, and the files by their numbers."""
+    """The rows of a unit, unordered, and the files by their numbers."""
 
     rows: list[Row]
     files: dict[int, str]
 
 
 class _Cursor:
-    """A place in a section that moves as it is read from."""
+    """A position in a section that advances with each read."""
 
     def __init__(self, section: DebugSection, at: int) -> None:
         self.section, self.at = section, at
@@ -67,7 +67,7 @@ class _Header:
     line_base: int
     line_range: int
     lengths: list[int]
-    """By opcode, how many operands a standard one has."""
+    """The number of operands of each standard opcode."""
 
 
 def read_line_table(
@@ -75,13 +75,14 @@ def read_line_table(
 ) -> LineTable:
     """Read the line program at an offset.
 
-    ``directory`` is where the compiler ran, ``strings`` has the sections of DW_FORM_strp and _line_strp.
+    ``directory`` is the compiler's working directory; ``strings`` are the sections for DW_FORM_strp and
+    _line_strp.
     """
     cursor = _Cursor(section, offset)
     end = cursor.uint(4) + cursor.at
     version = cursor.uint(2)
     if not 2 <= version <= 5 or end > len(section.data):
-        raise section.error(f"a line program of version {version}, or cut off", offset)
+        raise section.error(f"a line program of version {version} is unsupported or cut off", offset)
     if version >= 5:
         cursor.uint(2)
     program = cursor.uint(4) + cursor.at
@@ -135,7 +136,7 @@ def _run(cursor: _Cursor, end: int, header: _Header) -> Iterator[Row]:  # noqa: 
 
 
 def _files_2(cursor: _Cursor, directory: str) -> dict[int, str]:
-    """The files before DWARF 5: directories, and files, each list ended by an empty name."""
+    """The files before DWARF 5: directories, then files, each list ended by an empty name."""
     directories = [directory]
     while name := cursor.string():
         directories.append(_join(directory, name))
@@ -157,7 +158,7 @@ def _files_5(cursor: _Cursor, directory: str, strings: dict[int, DebugSection]) 
 
 
 def _entries(cursor: _Cursor, strings: dict[int, DebugSection]) -> list[tuple[str, int]]:
-    """A list of names with the numbers of their directories, in the form that precedes it."""
+    """A list of names with their directory numbers, in the format that precedes it."""
     formats = [(cursor.uleb(), cursor.uleb()) for _ in range(cursor.uint(1))]
     count = cursor.uleb()
     if not formats and count:
@@ -182,9 +183,7 @@ def _value(cursor: _Cursor, form: int, strings: dict[int, DebugSection]) -> str 
     if form == _BLOCK:
         cursor.at += cursor.uleb()
         return 0
-    raise FormatError(
-        f"a file's name of the unknown form {form:#x}", path=cursor.section.path, offset=cursor.at
-    )
+    raise FormatError(f"unknown form {form:#x} of a file's name", path=cursor.section.path, offset=cursor.at)
 
 
 def _pick(directories: list[str], index: int) -> str:

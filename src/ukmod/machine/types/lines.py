@@ -1,4 +1,4 @@
-"""Which line of which function an address of a module is of: what an oops report needs of DWARF."""
+"""The source line and function of a module's address: the part of DWARF that oops reports need."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["SourceLine", "SourceLines"]
 _DEPTH = 64
 _MASK = (1 << 64) - 1
 _Range = tuple[int, int, int]
-"""A section's index and the offsets of a first byte and of the one after the last."""
+"""A section's index, the offset of the first byte, and that after the last byte."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """A place in the source. ``caller`` is where it was inlined, None if ``function`` is one of its own."""
+    """A place in the source. ``caller`` is where it was inlined, or None for a function of its own."""
 
     file: str
     line: int
@@ -33,9 +33,9 @@ class SourceLine:
 
 
 class SourceLines:
-    """The lines of a module with debug information, worked out when the first is asked for.
+    """The source lines of a module with debugging information, read on first use.
 
-    A module without any has none. FormatError if it is damaged.
+    A module without any has no lines. FormatError if the information is damaged.
     """
 
     def __init__(self, elf: Elf) -> None:
@@ -46,7 +46,7 @@ class SourceLines:
         self._functions: list[tuple[_Range, Die]] | None = None
 
     def find(self, section: str | int, offset: int) -> SourceLine | None:
-        """Return the line that an offset into a section (by name or index) is of; None if it is not known."""
+        """Return the line for an offset into a section (given by name or index); None if it is unknown."""
         if isinstance(section, str):
             found = self._elf.section(section)
             index = 0 if found is None else found.index
@@ -62,7 +62,7 @@ class SourceLines:
         file = self._file(unit_offset, row.file)
         functions = list(self._functions_at(info, index, offset))
         source: SourceLine | None = None
-        # From the outermost in: each is at the line where the next was inlined.
+        # From the outermost function inwards: each is at the line where the next one was inlined.
         for number, die in enumerate(functions):
             last = number == len(functions) - 1
             inner = None if last else functions[number + 1]
@@ -104,7 +104,7 @@ class SourceLines:
     # Functions
 
     def _functions_at(self, info: DebugInfo, section: int, offset: int) -> Iterator[Die]:
-        """Yield the function an address is in, and those inlined there, from the outermost in."""
+        """Yield the function that contains an address and those inlined there, outermost first."""
         if self._functions is None:
             self._functions = list(_functions(info))
         for (index, first, end), die in self._functions:
@@ -118,7 +118,7 @@ class SourceLines:
         return file, info.number(die, At.CALL_LINE)
 
     def _name(self, info: DebugInfo, die: Die) -> str:
-        """A function's name, which its declaration or its abstract instance may have instead of itself."""
+        """A function's name, which may be in its declaration or abstract instance instead."""
         for _ in range(_DEPTH):
             name = info.text(die, At.NAME)
             origin = info.reference(die, At.ABSTRACT_ORIGIN) or info.reference(die, At.SPECIFICATION)
@@ -130,7 +130,7 @@ class SourceLines:
 
 
 def _row_order(item: tuple[Row, int] | tuple[int, int, int]) -> tuple[int, int, int]:
-    """By address; the end of what lies before an address comes before the row that begins there."""
+    """Order by address; the end of one range sorts before a row that begins at the same address."""
     if len(item) == 2:
         row = item[0]
         return row.section, row.address, int(row.file + row.line > 0)
@@ -157,7 +157,7 @@ def _inlined(info: DebugInfo, parent: Die, section: int, offset: int, depth: int
 
 
 def _ranges(info: DebugInfo, die: Die) -> Iterator[_Range]:
-    """Yield the code that an entry is of: one range, or a list of them."""
+    """Yield an entry's code ranges: one, or a list of them."""
     low = info.address(die, At.LOW_PC)
     if die.has(At.RANGES):
         place = info.number(die, At.RANGES)
@@ -208,7 +208,7 @@ def _ranges_5(section: DebugSection, at: int, unit: Unit, info: DebugInfo) -> It
             first, at = section.uleb(at)
             start = base[0], base[1] + first
         else:
-            raise section.error(f"a range of the unknown kind {kind}", at)
+            raise section.error(f"unknown kind {kind} of range", at)
         if kind in (1, 5):
             base = start
             continue

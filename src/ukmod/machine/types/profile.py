@@ -1,7 +1,8 @@
-"""Profiles: the few layouts of one kernel release that the kernel half needs, as a small JSON file.
+"""Profiles: the layouts of one kernel release that the kernel half needs, in a small JSON file.
 
-A profile is a graph of types cut out of a kernel's BTF by ``ukmod profile``. It names the release and
-vermagic it is of and the size of struct module, which a module has in its ``.gnu.linkonce.this_module``.
+A profile is a graph of types extracted from a kernel's BTF by ``ukmod profile``. It records the kernel's
+release and vermagic and the size of struct module, to be compared with a module's
+``.gnu.linkonce.this_module``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _TAGS = frozenset(value for name, value in vars(Tag).items() if name.isupper())
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a profile is of; ``digest`` is the SHA-256 of the BTF it was cut from."""
+    """The kernel a profile describes; ``digest`` is the SHA-256 of the BTF it was extracted from."""
 
     release: str
     vermagic: str
@@ -39,7 +40,7 @@ class Stamp:
 
 
 class Profile:
-    """A graph of types that a file gave; its numbers are indices of ``nodes``."""
+    """A graph of types from a file; types are identified by their indices in ``nodes``."""
 
     def __init__(self, stamp: Stamp, nodes: Iterable[Node], path: str = "") -> None:
         self.stamp = stamp
@@ -51,28 +52,28 @@ class Profile:
                 self._by_name.setdefault((node.name, node.tag), number)
 
     def node(self, number: int) -> Node:
-        """Return a type; FormatError if there is none of that number."""
+        """Return a type; FormatError if the number is invalid."""
         if not 0 <= number < len(self.nodes):
-            raise FormatError(f"there is no type {number} in the profile", path=self.path)
+            raise FormatError(f"no type {number} in the profile", path=self.path)
         return self.nodes[number]
 
     def find(self, name: str, tags: Iterable[str]) -> int | None:
-        """Return the number of a type of this name with one of these tags."""
+        """Return the number of a type with this name and one of these tags."""
         numbers = (self._by_name.get((name, tag)) for tag in tags)
         return next((number for number in numbers if number is not None), None)
 
     def function(self, name: str) -> int | None:  # noqa: ARG002 - the protocol's
-        """Return None: profiles hold no functions."""
+        """Return None: profiles contain no functions."""
         return None
 
 
-# Made
+# Making profiles
 
 
 def cut(
     graph: Graph, *, release: str, vermagic: str, digest: str = "", wanted: Iterable[str] = WANTED
 ) -> Profile:
-    """Cut the wanted types, and all that they contain, out of a kernel's types.
+    """Extract the wanted types, and all types they contain, from a kernel's types.
 
     Raises LayoutError if struct module is not among them.
     """
@@ -81,7 +82,7 @@ def cut(
     whole = _contained(graph, roots)
     order = list(dict.fromkeys([VOID, *roots]))
     numbers = {number: place for place, number in enumerate(order)}
-    for number in order:  # which grows
+    for number in order:  # the list grows meanwhile
         for target in _targets(_shortened(graph, number, whole)):
             if target not in numbers:
                 numbers[target] = len(order)
@@ -89,12 +90,12 @@ def cut(
     nodes = [_renumbered(_shortened(graph, number, whole), numbers) for number in order]
     module = graph.find("module", (Tag.STRUCT,))
     if module is None:
-        raise LayoutError("struct module is not among its types: it is no kernel's", subject=graph.path)
+        raise LayoutError("its types lack struct module: they are not a kernel's", subject=graph.path)
     return Profile(Stamp(release, vermagic, graph.node(module).size, digest), nodes, graph.path)
 
 
 def _contained(graph: Graph, roots: Iterable[int]) -> set[int]:
-    """The types that the roots are made of; of structs with a name, not those they only point to."""
+    """The types that the roots consist of, except named structs that are only pointed to."""
     whole: set[int] = set()
     todo = list(roots)
     while todo:
@@ -108,7 +109,7 @@ def _contained(graph: Graph, roots: Iterable[int]) -> set[int]:
 
 
 def _is_named_aggregate(graph: Graph, number: int) -> bool:
-    """Look through typedefs and qualifiers, but not for ever."""
+    """True if it is a named struct or union, through any number of typedefs and qualifiers, even a loop."""
     seen: set[int] = set()
     node = graph.node(number)
     while node.tag in (Tag.TYPEDEF, Tag.QUALIFIER) and number not in seen:
@@ -125,7 +126,7 @@ def _targets(node: Node) -> Iterator[int]:
 
 
 def _shortened(graph: Graph, number: int, whole: set[int]) -> Node:
-    """The node as the profile has it: of what is only pointed to, the name must do."""
+    """The node as stored in the profile: a struct that is only pointed to is reduced to its name."""
     node = graph.node(number)
     if number in whole or not node.name or node.tag not in AGGREGATES:
         return node
@@ -139,11 +140,11 @@ def _renumbered(node: Node, numbers: dict[int, int]) -> Node:
     return replace(node, target=numbers[node.target], fields=fields)
 
 
-# Written and read
+# Writing and reading
 
 
 def write_profile(profile: Profile, path: str) -> None:
-    """Write a profile; compressed if the path ends in ``.gz``, and the same bytes each time."""
+    """Write a profile, compressed if the path ends in ``.gz``; the output is reproducible."""
     stamp = profile.stamp
     lines = ",\n".join(json.dumps(_encode(node), separators=(",", ":")) for node in profile.nodes)
     head = {
@@ -166,7 +167,7 @@ def write_profile(profile: Profile, path: str) -> None:
 
 
 def read_profile(path: str) -> Profile:
-    """Read a profile; FormatError if it is none, LayoutError if it cannot be read."""
+    """Read a profile; FormatError if it is not one, LayoutError if it cannot be read."""
     try:
         data = read_regular(path, _LIMIT)
     except OSError as error:
@@ -175,13 +176,13 @@ def read_profile(path: str) -> Profile:
 
 
 def parse_profile(data: bytes, path: str = "") -> Profile:
-    """Read a profile's bytes; every value is checked."""
+    """Parse a profile's bytes, checking every value."""
     try:
         if data[:2] == b"\x1f\x8b":
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(_LIMIT)
         content = json.loads(data)
         if content["format"] != _FORMAT:
-            raise FormatError(f"a profile of format {content['format']} is unknown", path=path)
+            raise FormatError(f"unknown profile format {content['format']}", path=path)
         stamp = Stamp(
             _text(content["release"]),
             _text(content["vermagic"]),
@@ -190,13 +191,13 @@ def parse_profile(data: bytes, path: str = "") -> Profile:
         )
         return Profile(stamp, [_decode(entry) for entry in content["types"]], path)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise FormatError(f"no profile of types: {error}", path=path) from error
+        raise FormatError(f"not a profile of types: {error}", path=path) from error
     except (EOFError, OSError, zlib.error, RecursionError) as error:
         raise FormatError(f"a damaged profile: {error}", path=path) from error
 
 
 def _encode(node: Node) -> dict[str, Any]:
-    """A node without what is zero or empty."""
+    """A node as JSON, without fields that are zero or empty."""
     entry = {
         "t": node.tag,
         "n": node.name,
@@ -212,7 +213,7 @@ def _encode(node: Node) -> dict[str, Any]:
 
 def _decode(entry: dict[str, Any]) -> Node:
     if entry["t"] not in _TAGS:
-        raise ValueError(f"a type cannot be {entry['t']!r}")
+        raise ValueError(f"unknown kind of type {entry['t']!r}")
     return Node(
         entry["t"],
         _text(entry.get("n", "")),
@@ -233,11 +234,11 @@ def _field(tag: str, name: object, target: object, bits: object, bit_size: objec
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a string")
     return value
 
 
 def _natural(value: object) -> int:
     if not isinstance(value, int) or not 0 <= value < 1 << 62:
-        raise ValueError(f"{value!r} is no size")
+        raise ValueError(f"{value!r} is not a size")
     return value

@@ -1,4 +1,4 @@
-"""Where layouts come from: a kernel that is named, a shipped profile, a module's debug information."""
+"""Choosing the source of layouts: a given kernel, a shipped profile, a module's debugging information."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SHIPPED_PROFILES", "find_profile", "matches", "read_file", "read_types", "types_for", "types_of"]
 
 SHIPPED_PROFILES = os.path.normpath(os.path.join(os.path.dirname(__file__), "../../data/profiles"))
-"""The directory of the profiles that come with ukmod."""
+"""The directory of the profiles shipped with ukmod."""
 
 _SUFFIXES = (".json", ".json.gz")
 _LIMIT = 1 << 30
@@ -35,12 +35,12 @@ def types_for(
     kernel: str | KernelImage | None = None,
     profiles_dir: str | None = None,
 ) -> Types:
-    """Return what is known of the types of these modules' kernel.
+    """Return the known types of these modules' kernel.
 
-    ``btf`` is a file of BTF, an ELF file with some, or a profile; ``kernel`` a vmlinuz or vmlinux, which need
-    have no BTF then. Without either a profile of ``profiles_dir`` (that of ukmod if None) is taken that
-    matches the first module. Each module's own debug information adds to that. Raises LayoutError, saying
-    what to supply, if nothing is known, and FormatError for files that are damaged.
+    ``btf`` is a BTF file, an ELF file with BTF, or a profile. ``kernel`` is a vmlinuz or vmlinux, which then
+    needs no BTF. Without both, the profile in ``profiles_dir`` (None: ukmod's own) that matches the first
+    module is used. Each module's own debugging information is added. Raises LayoutError, saying what to
+    supply, if nothing is known, and FormatError for damaged files.
     """
     elves = [modules] if isinstance(modules, Elf) else list(modules)
     graphs: list[Graph] = [] if btf is None else [read_types(btf)]
@@ -65,7 +65,7 @@ def read_types(path: str) -> Btf | Profile | Dwarf:
 
 
 def types_of(data: bytes, path: str) -> tuple[Btf | Profile | Dwarf, KernelImage | None]:
-    """Read the types of a file's bytes; with the kernel image, if it is one."""
+    """Read the types in a file's bytes; returns them, and the kernel image if it is one."""
     if is_btf(data):
         return Btf(data, path=path), None
     if path.endswith(_SUFFIXES):
@@ -82,9 +82,9 @@ def types_of(data: bytes, path: str) -> tuple[Btf | Profile | Dwarf, KernelImage
 
 
 def _of_kernel(kernel: str | KernelImage, *, needed: bool) -> list[Graph]:
-    """What a kernel says of its types; it must say something if that is ``needed``.
+    """The types of a kernel; if ``needed``, it must have some.
 
-    It is where there is but a profile: that has what modules need, not all that an image is brought up with.
+    They are needed if there is only a profile: that covers modules, but not all of an image's initialisation.
     """
     if isinstance(kernel, str):
         return [read_types(kernel)]
@@ -104,7 +104,7 @@ def kernel_types(image: KernelImage) -> Btf:
 
 
 def read_file(path: str) -> bytes:
-    """Read a file; LayoutError if it cannot be."""
+    """Read a file; LayoutError if that fails."""
     try:
         return read_regular(path, _LIMIT)
     except OSError as error:
@@ -112,7 +112,7 @@ def read_file(path: str) -> bytes:
 
 
 def find_profile(module: Elf, directory: str | None = None) -> Profile | None:
-    """Return the first profile of a directory that matches a module, None if there is none."""
+    """Return the first profile in a directory that matches a module, or None."""
     directory = SHIPPED_PROFILES if directory is None else directory
     try:
         names = sorted(name for name in os.listdir(directory) if name.endswith(_SUFFIXES))
@@ -120,7 +120,7 @@ def find_profile(module: Elf, directory: str | None = None) -> Profile | None:
         return None
     except OSError as error:
         raise LayoutError(f"cannot read: {error.strerror}", errno=error.errno, subject=directory) from error
-    # The one named after the module's release is the likeliest.
+    # The profile named after the module's release is the most likely one.
     release = _vermagic(module).partition(" ")[0]
     names.sort(key=lambda name: name.removesuffix(".gz").removesuffix(".json") != release)
     profiles = (read_profile(os.path.join(directory, name)) for name in names)
@@ -128,9 +128,9 @@ def find_profile(module: Elf, directory: str | None = None) -> Profile | None:
 
 
 def matches(stamp: Stamp, module: Elf) -> bool:
-    """Tell whether a profile is of the kernel that a module was built for.
+    """True if a profile describes the kernel a module was built for.
 
-    The vermagic alone will not do: a kernel configured anew may keep it, but hardly struct module's size.
+    The vermagic alone is not enough: a reconfigured kernel may keep it, but hardly the size of struct module.
     """
     section = module.section(".gnu.linkonce.this_module")
     size = None if section is None else section.size

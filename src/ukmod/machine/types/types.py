@@ -1,4 +1,4 @@
-"""All that is known of the C types of one kernel and its modules."""
+"""All known C types of one kernel and its modules."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _STEP = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)\Z")
 
 
 class Types:
-    """The layouts that several sources know, in their order: what one lacks, the next may supply.
+    """The layouts from several sources, in order: what one lacks, the next may supply.
 
-    The first ones are of the kernel; each module that is loaded adds what its own debug information knows.
+    The first sources describe the kernel; each loaded module adds its own debugging information.
     """
 
     def __init__(self, sources: Iterable[TypeSource] = (), *, kernel: Btf | Later | None = None) -> None:
-        """``kernel`` is the BTF that modules' own BTF goes on from; it need not be among the sources."""
+        """``kernel`` is the BTF that modules' own BTF extends; it need not be among the sources."""
         self._sources = list(sources)
         self._kernel = kernel
         self._offsets: dict[tuple[str, str], tuple[int, Member]] = {}
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The files this knowledge comes from, in the order they are asked."""
+        """The files the types come from, in the order in which they are searched."""
         return tuple(source.path for source in self._sources)
 
     def add(self, elf: Elf) -> None:
-        """Take in what a module's debug information knows; a module without any adds nothing.
+        """Add a module's debugging information, if it has any.
 
-        Raises FormatError if it is damaged; what is read when it is first asked for raises it then.
+        Raises FormatError if it is damaged; parts that are read on first use raise it then.
         """
         from ukmod.machine.types.dwarf import Dwarf
 
@@ -54,17 +54,17 @@ class Types:
             self._sources.append(TypeSource(Later(elf.path, read)))
 
     def learn(self, names: Iterable[str]) -> None:
-        """Look these up now, so that the answers are there when they are asked for."""
+        """Look these types up now, so that later look-ups are fast."""
         for name in names:
             for source in self._sources:
                 if source.struct(name) is not None:
                     break
             self.has(name)
 
-    # What is asked
+    # Look-ups
 
     def struct(self, name: str) -> StructLayout:
-        """Return a struct or union by its tag, or by a typedef's name; LayoutError if it is not known."""
+        """Return a struct or union by its tag or a typedef's name; LayoutError if it is unknown."""
         for source in self._sources:
             found = source.struct(name)
             if found is not None:
@@ -72,18 +72,18 @@ class Types:
         return self._unknown(f"struct {name}")
 
     def member(self, name: str, path: str) -> Member:
-        """Return the member that a path such as ``"thread_info.flags"`` or ``"numbers[1].nr"`` leads to.
+        """Return the member at a path such as ``"thread_info.flags"`` or ``"numbers[1].nr"``.
 
-        Its ``offset`` is from the start of the struct that contains it; see :meth:`offset`.
+        Its ``offset`` is relative to the struct that contains it directly; see :meth:`offset`.
         """
         return self._walk(name, path)[1]
 
     def offset(self, name: str, path: str) -> int:
-        """Return how many bytes into a struct the member is that a path leads to; LayoutError if none is."""
+        """Return the offset in bytes of the member at a path into a struct; LayoutError if there is none."""
         return self._walk(name, path)[0]
 
     def sizeof(self, name: str) -> int:
-        """Return the size in bytes of a struct, typedef, enum or base type; LayoutError if not known."""
+        """Return the size in bytes of a struct, typedef, enum or base type; LayoutError if it is unknown."""
         for source in self._sources:
             found = source.type(name)
             if found is not None:
@@ -91,9 +91,9 @@ class Types:
         return self._unknown(name)
 
     def has(self, name: str, path: str = "") -> bool:
-        """Tell whether a struct is known and has the member a path leads to.
+        """True if a struct is known and has a member at the path.
 
-        This is how the kernel half tells versions apart: by what is there, never by a number.
+        This is how the kernel half distinguishes versions: by what exists, never by a version number.
         """
         try:
             if path:
@@ -105,7 +105,7 @@ class Types:
         return True
 
     def enum(self, name: str) -> EnumLayout:
-        """Return an enum by its tag or a typedef's name; LayoutError if it is not known."""
+        """Return an enum by its tag or a typedef's name; LayoutError if it is unknown."""
         for source in self._sources:
             found = source.enum(name)
             if found is not None:
@@ -140,27 +140,29 @@ class Types:
 
     def _inside(self, kind: Type, what: str) -> StructLayout:
         if kind.kind not in (Kind.STRUCT, Kind.UNION):
-            raise LayoutError(f"{what} is no struct but {kind}")
+            raise LayoutError(f"{what} is not a struct but {kind}")
         return kind.layout or self.struct(kind.name)
 
     def _unknown(self, what: str) -> NoReturn:
         known = ", ".join(self.sources) or "nothing"
-        raise LayoutError(f"the layout of {what} is not known (asked: {known}): {HOW_TO_SUPPLY}", subject="")
+        raise LayoutError(
+            f"the layout of {what} is not known (searched: {known}): {HOW_TO_SUPPLY}", subject=""
+        )
 
 
 def _split(data: bytes, kernel: Btf | Later, path: str) -> Btf:
-    """The BTF of a module."""
+    """Read the BTF of a module."""
     base = kernel.graph if isinstance(kernel, Later) else kernel
     assert isinstance(base, Btf)
     return Btf(data, base=base, path=path)
 
 
 def _element(kind: Type, indices: str) -> tuple[Type, int]:
-    """The type and offset that ``[1][2]`` leads to in an array; LayoutError where it is none."""
+    """The type and offset of the element ``[1][2]`` of an array; LayoutError if it is not an array."""
     offset = 0
     for index in re.findall(r"\d+", indices):
         if kind.kind is not Kind.ARRAY or kind.target is None:
-            raise LayoutError(f"[{index}] of what is no array but {kind}")
+            raise LayoutError(f"cannot take element [{index}] of {kind}, which is not an array")
         kind = kind.target
         offset += int(index) * kind.size
     return kind, offset

@@ -1,7 +1,7 @@
-"""The types that the kernel half needs, and so what a profile holds.
+"""The types that the kernel half needs, which are the contents of a profile.
 
-Types that a listed one contains come with it; types it only points to do not, unless they are listed too. A
-name that some kernel lacks is passed over when a profile is made.
+Types contained in a listed type are included; types it only points to are not, unless listed too. A name that
+a kernel lacks is skipped when a profile is made.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WANTED: tuple[str, ...] = tuple(
     __kfifo _ddebug clk_core kmem_cache_args kthread_work kthread_worker kthread_delayed_work
     """.split()  # noqa: SIM905 - the table is easier to read, and to add to, as text
 )
-"""Names of structs, unions, enums and typedefs, in the order of their subject."""
+"""Names of structs, unions, enums and typedefs, grouped by subject."""
 
 FIRST: tuple[str, ...] = tuple(
     """
@@ -60,4 +60,4 @@ FIRST: tuple[str, ...] = tuple(
     irq_work seq_file file kmem_cache page percpu_counter ratelimit_state
     """.split()  # noqa: SIM905 - as above
 )
-"""What nearly every module that is loaded makes the kernel half ask for."""
+"""The types that the kernel half needs for nearly every module it loads."""
