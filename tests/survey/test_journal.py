@@ -102,7 +102,7 @@ def test_a_damaged_verdict(path: Path) -> None:
     keep(path, VERDICT)
     with path.open("a") as file:
         file.write('{"name": "a", "what": 1}\n')
-    with pytest.raises(FormatError, match="no journal of a survey"):
+    with pytest.raises(FormatError, match="not the journal of a survey"):
         Journal(path, SETTINGS)
 
 
@@ -114,7 +114,7 @@ def test_two_surveys_do_not_write_the_same_journal(path: Path) -> None:
 def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="cannot write it: Is a directory"):
         Journal(tmp_path, SETTINGS)
-    with pytest.raises(NotFoundError, match="cannot write it: it is no regular file"):
+    with pytest.raises(NotFoundError, match="cannot write it: not a regular file"):
         Journal("/dev/full", SETTINGS)
 
 

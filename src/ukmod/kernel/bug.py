@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A warning's place in the kernel's source (of v6.1), as the warning names it."""
+    """The place of a warning in the kernel's source (v6.1), as it appears in the warning."""
 
     file: str
     line: int
@@ -19,12 +19,12 @@ class Site:
 
 
 def warn(k: Kernel, site: Site, message: str = "") -> None:
-    """WARN(): report and go on."""
+    """WARN(): report and continue."""
     k.crash.warn(message, site.file, site.line, function=site.function)
 
 
 def warn_once(k: Kernel, site: Site, message: str = "") -> None:
-    """WARN_ONCE(): the same, the first time only."""
+    """WARN_ONCE(): report only the first time."""
     if site not in k.warned:
         k.warned.add(site)
         warn(k, site, message)

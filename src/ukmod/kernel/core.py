@@ -1,7 +1,7 @@
-"""The kernel: its parts put together, and what a user of it does with it.
+"""The kernel: its parts put together, and the operations its users need.
 
-Each part is a file named after the kernel's own and keeps its state in an object here (``k.sched``,
-``k.modules``, ...). Functions that modules call are in those files too, marked with ``export``.
+Each part is in a file named after the kernel's own and keeps its state in an object here (``k.sched``,
+``k.modules``, ...). The same files define the functions that modules call, marked with ``export``.
 """
 
 from __future__ import annotations
@@ -74,17 +74,17 @@ if TYPE_CHECKING:
     from ukmod.machine.types import Types
 
 MODULES_SIZE = 1520 << 20
-"""Bytes of address space for modules, Documentation/x86/x86_64/mm.rst."""
+"""The size of the address space for modules in bytes, Documentation/x86/x86_64/mm.rst."""
 
 
 class Kernel:
-    """A booted kernel without modules. ``types`` gives the struct layouts of the kernel it stands for.
+    """A booted kernel without modules. ``types`` gives the struct layouts of the kernel it represents.
 
-    hz: CONFIG_HZ of that kernel, ticks a second.
-    memory: bytes of RAM at most; only what is used is taken from the host.
+    hz: CONFIG_HZ of that kernel, ticks per second.
+    memory: the maximum size of RAM in bytes; the host only provides what is used.
     realtime: let virtual time pass no faster than real time.
     seed: choose among runnable tasks at random, reproducibly, instead of in turn.
-    image: a real kernel, whose code does what Python does not implement.
+    image: a real kernel image, whose code does what Python does not implement.
     """
 
     def __init__(
@@ -106,23 +106,23 @@ class Kernel:
         self.types = types
         self.release = release or (image.release if image is not None else "")
         self.vermagic = vermagic or (image.vermagic if image is not None else None) or None
-        """What a module must have been built for; None until the first one says it."""
+        """The vermagic that modules must have; None until the first module sets it."""
         self.cmdline = cmdline
         self.force_load = force_load
-        """CONFIG_MODULE_FORCE_LOAD; an image knows itself if it was built without."""
+        """CONFIG_MODULE_FORCE_LOAD; for an image, its own configuration applies as well."""
         self.force_unload = force_unload
         """CONFIG_MODULE_FORCE_UNLOAD, which Debian sets."""
         self.reports: list[Report] = []
-        """Misuse of memory that was found, in order."""
+        """Detected misuse of memory, in order."""
         self.oopses: list[Oops] = []
         self.warnings: list[Warn] = []
         self.taint = Taint()
         self.sources: dict[str, SourceLines] = {}
-        """By module: which line of the source its code is from, where it has debugging information."""
+        """By module: the source lines of its code, if it has debugging information."""
         self.memory = Memory(memory)
         self.cpu = Cpu(self.memory)
         self.image = MappedImage(self, image) if image is not None else None
-        """The real kernel that runs what Python does not implement."""
+        """The real kernel image that runs what Python does not implement."""
         self.clock = Clock(hz)
         self.log = Log(self.clock)
         self.percpu = PerCpu(self)
@@ -135,7 +135,7 @@ class Kernel:
         for name, offset in self.percpu.symbols().items():
             self.symbols.add_data(name, offset)
         self.idle = self.tasks.create("swapper/0", int)
-        """Pid 0: what is current when no task is."""
+        """Pid 0: the current task when no other one is."""
         self.percpu.set_current(self.idle.address)
         self.log.caller = partial(current_caller, self)
         self.kallsyms = Kallsyms(self)
@@ -156,7 +156,7 @@ class Kernel:
         self.kthreads = Kthreads(self)
         self.processes = Processes(self, Programs())
         self.warned: set[Site] = set()
-        """Where WARN_ON_ONCE() has warned."""
+        """The places where WARN_ON_ONCE() has warned."""
         self.softirqs = SoftIrqs(self)
         self.tasklets = Tasklets(self)
         self.timekeeping = Timekeeping(self)
@@ -182,11 +182,11 @@ class Kernel:
         traps.wire(self)
         watchdog.wire(self)
         self.boot: Boot | None = bring_up(self, self.image) if self.image is not None else None
-        """What bringing up the image came to."""
+        """The result of bringing up the image."""
         self.begin(programs or Programs(), realtime=realtime, seed=seed)
 
     def begin(self, programs: Programs, *, realtime: bool = False, seed: int | None = None) -> None:
-        """Time 0. Bringing up an image is the same for all; from here on it is this user's machine."""
+        """Time 0. Bringing up an image is the same for all users; from here on the machine is this user's."""
         self.processes.programs = programs
         self.clock.begin(realtime=realtime)
         self.sched.seed(seed)
@@ -200,35 +200,35 @@ class Kernel:
         self.close()
 
     def close(self) -> None:
-        """Take the machine down: every task's stack is unwound, the memory given back."""
+        """Shut the machine down: unwind every task's stack and free its memory."""
         self.sched.kill_all()
         self.cpu.close()
         self.memory.close()
 
     def printk(self, text: str, level: int = 4) -> None:
-        """Print a line (or, without a newline, part of one) to the kernel log at ``level``, 0 to 7."""
+        """Print a line (or, without a newline, a part of one) to the kernel log at ``level``, 0 to 7."""
         self.log.printk(text, level)
 
     def caller(self) -> str:
-        """Who called the kernel function that is running: function, offset and module."""
+        """The caller of the current kernel function: function, offset and module."""
         address = capture(self).caller
         return self.kallsyms.sprint(address, back=1) if address else "the kernel"
 
     def adopt(self, elf: Elf, module: Module) -> None:
-        """A module is about to be loaded: its own type information adds to what is known."""
+        """Add a module's own type information before the module is loaded."""
         self.types.add(elf)
         self.sources[module.name] = SourceLines(elf)
         if not self.release:
             self.release = module.modinfo.get("vermagic", [""])[0].partition(" ")[0]
 
     def run(self, seconds: float) -> None:
-        """Let ``seconds`` of virtual time pass; tasks, timers and work run as they come due."""
+        """Let ``seconds`` of virtual time pass; tasks, timers and work run when they are due."""
         self.sched.run(lambda: False, self.clock.now + round(seconds * NSEC_PER_SEC))
 
     def run_task(self, comm: str, entry: Callable[[], int], *, limit: float | None = None) -> Task:
-        """Run ``entry`` as a new process named ``comm`` until it has ended; the task, with its exit code.
+        """Run ``entry`` as a new process named ``comm`` until it has ended; returns the task.
 
-        It is given up, and left as it is, after ``limit`` virtual seconds, or when nothing can ever wake it.
+        After ``limit`` virtual seconds, or when nothing can ever wake it, it is left as it is.
         """
         task = self.tasks.create(comm, entry)
         self.sched.wake_new(task)
@@ -237,8 +237,9 @@ class Kernel:
         return task
 
     def interrupt(self, action: Callable[[], Any]) -> None:
-        """Run ``action``, and then the softirqs it raised, as an interrupt would: on a stack of its own (the
-        idle task's), whatever task is current, and it must not sleep.
+        """Run ``action``, then the softirqs it raised, as in an interrupt.
+
+        It runs on a separate stack, that of the idle task, whatever task is current, and must not sleep.
         """
         cpu, sched = self.cpu, self.sched
         sp, depth = cpu.sp, cpu.depth

@@ -1,4 +1,4 @@
-"""Messages about devices: dev_err() and its kin, drivers/base/core.c; and dynamic debug messages."""
+"""Messages about devices, dev_err() and the like (drivers/base/core.c), and dynamic debug messages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _member(k: Kernel, address: int, struct: str, member: str) -> int:
 
 
 def driver_string(k: Kernel, device: int) -> int:
-    """dev_driver_string(): the address of the name of its driver, else its bus, else its class; 0 if none."""
+    """dev_driver_string(): the address of the name of its driver, else its bus, else its class; or 0."""
     for member, struct in (("driver", "device_driver"), ("bus", "bus_type"), ("class", "class")):
         if owner := _member(k, device, "device", member):
             return _member(k, owner, struct, "name")
@@ -57,7 +57,7 @@ def _subsystem(k: Kernel, device: int) -> str:
 
 
 def emit(k: Kernel, level: int, device: int, text: bytes) -> int:
-    """dev_printk_emit(): a record of its own that names the device."""
+    """dev_printk_emit(): store a separate record with the device's name."""
     subsystem = _subsystem(k, device)
     number = k.memory.u32(device + k.types.offset("device", "devt"))
     if number:
@@ -69,7 +69,7 @@ def emit(k: Kernel, level: int, device: int, text: bytes) -> int:
 
 
 def _message(k: Kernel, level: int, device: int, text: bytes, prefix: str = "") -> None:
-    """__dev_printk(): with the driver's and the device's name in front."""
+    """__dev_printk(): print with the driver's and the device's name in front."""
     if not device:
         k.log.store(f"{prefix}(NULL device *): ".encode("utf-8", "surrogateescape") + text, level)
         return
@@ -123,13 +123,13 @@ def _probe(k: Kernel, level: int, device: int, error: int, text: bytes) -> int:
 
 @export(gpl=True, native=True)
 def dev_err_probe(k: Kernel, device: Ptr, error: Int, fmt: CStr, args: VarArgs) -> Int:
-    """``int dev_err_probe(const struct device *dev, int err, const char *fmt, ...)``: ``err``."""
+    """``int dev_err_probe(const struct device *dev, int err, const char *fmt, ...)``: returns ``err``."""
     return _probe(k, LOGLEVEL_ERR, device, error, vformat(k, fmt, args))
 
 
 @export(gpl=True, native=True)
 def dev_warn_probe(k: Kernel, device: Ptr, error: Int, fmt: CStr, args: VarArgs) -> Int:
-    """``int dev_warn_probe(const struct device *dev, int err, const char *fmt, ...)``: ``err``."""
+    """``int dev_warn_probe(const struct device *dev, int err, const char *fmt, ...)``: returns ``err``."""
     return _probe(k, LOGLEVEL_WARNING, device, error, vformat(k, fmt, args))
 
 
@@ -139,8 +139,8 @@ _INCL_MODNAME, _INCL_FUNCNAME, _INCL_LINENO, _INCL_TID = 1 << 1, 1 << 2, 1 << 3,
 
 
 def _prefix(k: Kernel, descriptor: int) -> str:
-    """dynamic_emit_prefix(): what the call site's flags want in front."""
-    # Bit-fields: 18 bits of line number; since v6.1 6 of class; 8 of flags.
+    """dynamic_emit_prefix(): the prefix that the call site's flags require."""
+    # Bit-fields: 18 bits of line number; since v6.1 6 bits of class; 8 bits of flags.
     bits = k.memory.u32(descriptor + k.types.offset("_ddebug", "format") + 8)
     line = bits & 0x3_FFFF
     flags = bits >> (24 if k.types.has("_ddebug", "class_id") else 18) & 0xFF
@@ -157,7 +157,7 @@ def _prefix(k: Kernel, descriptor: int) -> str:
 
 @export("__dynamic_pr_debug", native=True)
 def dynamic_pr_debug(k: Kernel, descriptor: Ptr, fmt: CStr, args: VarArgs) -> None:
-    """``void __dynamic_pr_debug(struct _ddebug *, const char *fmt, ...)``: a call site that is on."""
+    """``void __dynamic_pr_debug(struct _ddebug *, const char *fmt, ...)``: an enabled call site prints."""
     k.log.store(
         _prefix(k, descriptor).encode("utf-8", "surrogateescape") + vformat(k, fmt, args), LOGLEVEL_DEBUG
     )

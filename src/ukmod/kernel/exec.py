@@ -1,4 +1,4 @@
-"""Processes: fork, execve and wait, as far as usermode helpers need them (fs/exec.c, kernel/exit.c)."""
+"""Processes: the parts of fork, execve and wait that usermode helpers need (fs/exec.c, kernel/exit.c)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 
 EXEC_TIME: Final = NSEC_PER_SEC // 2000
-"""Nanoseconds from execve() to a program's first system call of note: it is read, linked and reads its
-configuration. Who started it without waiting for it is ahead of it by so much, as on a real machine."""
+"""Nanoseconds from execve() to a program's first relevant system call.
+
+Meanwhile it is read, linked, and reads its configuration. A caller that does not wait is that far ahead,
+as on a real machine.
+"""
 
 
 class Processes:
-    """Starts programs as tasks, and waits for them. ``programs`` is what there is to execute."""
+    """Starts programs as tasks and waits for them. ``programs`` are the programs that can be executed."""
 
     def __init__(self, kernel: Kernel, programs: Programs) -> None:
         self._k = kernel
@@ -30,7 +33,7 @@ class Processes:
         self._waiters = Waiters(kernel)
 
     def fork(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
-        """A child task that runs ``entry``, whose result is its wait status; it runs at once."""
+        """Create and wake a child task that runs ``entry``, whose result is its wait status."""
         k = self._k
         task = k.tasks.create(comm, entry, kthread=kthread)
         parent = k.sched.current
@@ -47,7 +50,10 @@ class Processes:
         self._waiters.wake_all()
 
     def wait(self, child: Task) -> int:
-        """wait4(): sleep until ``child`` has ended; its wait status. A child is reaped when it ends."""
+        """wait4(): sleep until ``child`` has ended; returns its wait status.
+
+        Children are reaped when they end.
+        """
         self._waiters.wait_event(lambda: child.exited)
         return child.exit_code
 
@@ -56,7 +62,7 @@ class Processes:
         return self.programs.exec(path)
 
     def execve(self, program: Program, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
-        """Become ``program``: the current task runs it as a user process; its wait status."""
+        """Run ``program`` in the current task, as a user process; returns its wait status."""
         k = self._k
         task = k.sched.task()
         comm = path.rpartition("/")[2]
@@ -73,7 +79,7 @@ class Processes:
         return (status & 0xFF) << 8
 
     def run(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
-        """system(): run a program in a child process and wait; its wait status.
+        """system(): run a program in a child process and wait for it; returns its wait status.
 
         Raises OSError if there is no such program.
         """

@@ -11,16 +11,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What a symbol table says of an exported name: include/linux/export.h."""
+    """The symbol table's data about an exported name: include/linux/export.h."""
 
     name: str
     gpl: bool = False
     namespace: str = ""
     native: bool = False
-    """With an image, code of the image runs the image's own function. It keeps no state outside guest memory,
-    so it is as good, and a hundred times faster than a trap. Modules get Python's, which finds misuse."""
+    """With an image, code of the image runs the image's own function, and modules run Python's.
+
+    The former keeps its state in guest memory only and is a hundred times faster than a trap; the latter
+    detects misuse.
+    """
     image_first: bool = False
-    """With an image, modules get the image's own too: it knows the image's read-only data or consoles."""
+    """With an image, modules get the image's function too; it knows the image's own data or consoles.
+    """
 
 
 def export(
@@ -28,9 +32,9 @@ def export(
 ) -> Callable[[F], F]:
     """Export the decorated function to modules, under its own name unless ``names`` are given.
 
-    The function's first parameter is the kernel; the others and the result are annotated with the C types of
-    ukmod.machine.abi, so that its signature reads as its prototype does. It may sleep. The other parameters
-    are Export's fields. Names that differ in a field get a decorator each.
+    The function's first parameter is the kernel. The others and the result are annotated with the C types of
+    ukmod.machine.abi, so that its signature resembles its prototype. It may sleep. The other parameters are
+    Export's fields. Names with different fields need a decorator each.
     """
 
     def mark(function: F) -> F:
@@ -44,7 +48,7 @@ def export(
 
 
 def exports_of(module: object) -> dict[str, tuple[Export, Callable[..., Any]]]:
-    """All functions of a Python module that ``export`` marked, by exported name."""
+    """All functions of a Python module marked by ``export``, by exported name."""
     found: dict[str, tuple[Export, Callable[..., Any]]] = {}
     for value in vars(module).values():
         for exported in getattr(value, "__kexports__", ()):

@@ -1,4 +1,4 @@
-"""The one place that knows which files implement kernel functions."""
+"""The list of files that implement kernel functions."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ SUBSYSTEMS: Final = (
     "time.timer",
     "workqueue.api",
 )
-"""The files below ukmod/kernel that export functions. A new one is a line here, and nothing else."""
+"""The files below ukmod/kernel that export functions. A new file needs only a line here."""
 
 
 @cache
 def kernel_functions() -> dict[str, tuple[Export, Callable[..., Any]]]:
-    """Every exported function by name. Two files that export the same name are a mistake in the program."""
+    """Every exported function by name. It is an error in the program if two files export the same name."""
     table: dict[str, tuple[Export, Callable[..., Any]]] = {}
     for subsystem in SUBSYSTEMS:
         for name, found in exports_of(import_module(f"ukmod.kernel.{subsystem}")).items():

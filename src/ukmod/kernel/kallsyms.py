@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What an address is in: a symbol, how far into it, how large it is (bytes), and its module or ``""``."""
+    """The symbol that contains an address, the offset into it, its size in bytes, its module or ``""``."""
 
     name: str
     offset: int
@@ -23,13 +23,13 @@ class Located:
 
 
 class Kallsyms:
-    """Looks addresses up in the kernel's own symbols and in those of the loaded modules."""
+    """Looks addresses up in the symbols of the kernel and the loaded modules."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
 
     def lookup(self, address: int) -> Located | None:
-        """kallsyms_lookup(): what ``address`` is in, or None."""
+        """kallsyms_lookup(): the symbol that contains ``address``, or None."""
         modules = getattr(self._k, "modules", None)
         if modules is not None and (found := modules.symbol_at(address)) is not None:
             name, offset, size, module = found
@@ -44,8 +44,8 @@ class Kallsyms:
     def sprint(self, address: int, *, offset: bool = True, back: int = 0) -> str:
         """``name+0x4/0x20 [module]``, or the address in hexadecimal: sprint_symbol().
 
-        ``offset=False`` gives the name alone. ``back=1`` is for return addresses: the call before them
-        counts, which may be the last instruction of its function.
+        ``offset=False`` gives only the name. ``back=1`` is for return addresses: it looks up the call
+        instruction, which may be the last one of its function.
         """
         found = self.lookup(address - back)
         if found is None:
@@ -69,7 +69,7 @@ def sprint_symbol(k: Kernel, buffer: Ptr, address: ULong) -> Int:
 
 @export(gpl=True)
 def sprint_symbol_build_id(k: Kernel, buffer: Ptr, address: ULong) -> Int:
-    """``int sprint_symbol_build_id(char *buffer, unsigned long address)``; ids are not configured."""
+    """``int sprint_symbol_build_id(char *buffer, unsigned long address)``; build ids are not configured."""
     return _store(k, buffer, k.kallsyms.sprint(address))
 
 

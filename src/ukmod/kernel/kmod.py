@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 MAX_KMOD_CONCURRENT: Final = 50
-"""How many modprobes the kernel lets run at once."""
+"""The maximum number of concurrent modprobe processes."""
 MAX_KMOD_ALL_BUSY_TIMEOUT: Final = 5
-"""Seconds that one more is ready to wait."""
+"""How long a further request waits for one of them, in seconds."""
 KMOD_PATH_LEN: Final = 256
 ENVIRONMENT: Final = ("HOME=/", "TERM=linux", "PATH=/sbin:/usr/sbin:/bin:/usr/bin")
 KERN_WARNING = 4
 
 
 class Requests:
-    """What is needed to request a module, and how many requests are under way."""
+    """The state of request_module(): the path of modprobe and the number of requests in progress."""
 
     def __init__(self, kernel: Kernel, modprobe_path: str = "/sbin/modprobe") -> None:
         self._k = kernel
         self.modprobe_path = modprobe_path
-        """sysctl kernel.modprobe; empty: modules are never loaded on request."""
+        """sysctl kernel.modprobe; if empty, modules are never loaded on request."""
         self._free = MAX_KMOD_CONCURRENT
         self._waiters = Waiters(kernel)
         self._throttled = RateLimit(kernel, "__request_module")
@@ -42,8 +42,8 @@ class Requests:
     def request(self, name: str, *, wait: bool = True, caller: str = "") -> int:
         """__request_module(): have modprobe load ``name``.
 
-        Returns 0 (which never promises that the module is there), modprobe's wait status, or a negative
-        errno: -ENOENT (no modprobe), -ENAMETOOLONG, -ETIME (50 others are under way, for more than five
+        Returns 0 (which does not guarantee that the module is loaded), modprobe's wait status, or a negative
+        errno: -ENOENT (no modprobe), -ENAMETOOLONG, -ETIME (50 others were in progress for more than five
         seconds), -ERESTARTSYS (killed while waiting).
         """
         k = self._k
@@ -56,7 +56,7 @@ class Requests:
         return result
 
     def _request(self, name: str, *, wait: bool) -> tuple[int, int]:
-        """The result, and the process that was modprobe."""
+        """Make the request; returns the result and the pid of modprobe."""
         if not self.modprobe_path:
             return -ENOENT, 0
         if len(name.encode("utf-8", "surrogateescape")) >= MODULE_NAME_LEN:
@@ -100,9 +100,7 @@ class Requests:
 
 @export("__request_module")
 def request_module(k: Kernel, wait: Bool, fmt: CStr, args: VarArgs) -> Int:
-    """``int __request_module(bool wait, const char *fmt, ...)``:
-    request_module() and request_module_nowait().
-    """
+    """``int __request_module(bool wait, const char *fmt, ...)``: request_module() and the _nowait variant."""
     caller = k.caller()
     if not k.requests.modprobe_path:
         return k.requests.request("", wait=wait, caller=caller)

@@ -27,11 +27,11 @@ _PARK_TWICE: Final = Site("kernel/kthread.c", 661, "kthread_park")
 
 @dataclass(slots=True)
 class Kthread:
-    """A struct kthread, which only the kernel itself looks into."""
+    """A struct kthread, which only the kernel itself accesses."""
 
     task: Task
     function: int = 0
-    """Address of the guest function it runs; 0 if it runs Python."""
+    """The address of the guest function it runs; 0 if it runs a Python function."""
     data: int = 0
     should_stop: bool = False
     should_park: bool = False
@@ -40,19 +40,19 @@ class Kthread:
     waiters: Waiters = field(kw_only=True)
 
     def ended(self, task: Task) -> None:
-        """Its task has exited: wake who waits for that."""
+        """Called when its task has exited: wake the tasks that wait for that."""
         del task
         self.waiters.wake_all()
 
 
 class Kthreads:
-    """Makes and stops kernel threads."""
+    """Creates and stops kernel threads."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
 
     def create(self, name: str, run: Callable[[], int], *, function: int = 0, data: int = 0) -> Task:
-        """A new kernel thread that will call ``run`` once it is woken, unless it is stopped before."""
+        """A new kernel thread, which calls ``run`` once it is woken, unless it is stopped before."""
         k = self._k
         task = k.tasks.create(name, partial(self._body, run), kthread=True)
         task.kthread = thread = Kthread(task, function, data, waiters=Waiters(k))
@@ -83,38 +83,41 @@ class Kthreads:
         return 0
 
     def go_on(self, run: Callable[[], int]) -> int:
-        """Do what is left to do for the current thread, ``run``, and end it."""
+        """Run ``run``, the rest of the current thread's work, and end the thread."""
         thread = self.current()
         result = run() & 0xFFFF_FFFF
         thread.result = result - (1 << 32) if result >> 31 else result
         return 0
 
     def of(self, address: int) -> Kthread:
-        """The kernel thread of a task_struct. Raises Fault if the task is gone or is none."""
+        """The kernel thread of a task_struct.
+
+        Raises Fault if there is no such task or it is not a kthread.
+        """
         thread = self._k.tasks.at(address).kthread
         if thread is None:
             raise Fault(address)
         return thread
 
     def current(self) -> Kthread:
-        """The current task's. Raises Fault if it is not a kernel thread."""
+        """The current task's struct kthread. Raises Fault if it is not a kernel thread."""
         task = self._k.sched.task()
         if task.kthread is None:
             raise Fault(task.address)
         return task.kthread
 
     def exit(self, result: int) -> None:
-        """kthread_exit(): end the current thread; ``result`` is what kthread_stop() returns."""
+        """kthread_exit(): end the current thread; ``result`` is returned by kthread_stop()."""
         self.current().result = result
         raise TaskExitError(0)
 
     def stop(self, thread: Kthread) -> int:
-        """kthread_stop(): ask the thread to end, wait until it has, and return its function's result."""
+        """kthread_stop(): ask the thread to end, wait for that, and return its function's result."""
         k, task = self._k, thread.task
         k.tasks.get(task)
         thread.should_stop = True
         self.unpark(thread)
-        # Since v6.1 (commit a7c01fa93aeb) the thread sees a signal pending, to leave its sleep.
+        # Since v6.1 (commit a7c01fa93aeb) the thread sees a pending signal, so that it leaves its sleep.
         k.tasks.set_flag(task, TIF_NOTIFY_SIGNAL)
         k.sched.wake(task)
         thread.waiters.wait_event(lambda: task.exited)
@@ -138,9 +141,9 @@ class Kthreads:
         self._k.sched.wake(thread.task, TASK_PARKED)
 
     def park(self, thread: Kthread) -> int:
-        """kthread_park(): wait until the thread has parked itself; 0.
+        """kthread_park(): wait until the thread has parked itself; returns 0.
 
-        Both errors are the caller's, and warned of: -ENOSYS (it has ended), -EBUSY (it is being parked).
+        Misuse is warned about: -ENOSYS (the thread has ended), -EBUSY (it is already being parked).
         """
         if thread.task.exited:
             warn(self._k, _PARK_EXITED)
@@ -183,7 +186,7 @@ def kthread_create_on_cpu(k: Kernel, function: Ptr, data: Ptr, cpu: UInt, fmt: C
 
 @export()
 def kthread_stop(k: Kernel, task: Ptr) -> Int:
-    """``int kthread_stop(struct task_struct *k)``: the thread function's result, -EINTR if it never ran."""
+    """``int kthread_stop(struct task_struct *k)``: the thread function's result; -EINTR if it never ran."""
     return k.kthreads.stop(k.kthreads.of(task))
 
 
@@ -207,7 +210,7 @@ def task_should_park(k: Kernel, task: Ptr) -> Bool:
 
 @export(gpl=True)
 def kthread_freezable_should_stop(k: Kernel, was_frozen: Ptr) -> Bool:
-    """``bool kthread_freezable_should_stop(bool *was_frozen)``: nothing is ever frozen here."""
+    """``bool kthread_freezable_should_stop(bool *was_frozen)``: tasks are never frozen here."""
     if was_frozen:
         k.memory.set_u8(was_frozen, 0)
     return k.kthreads.current().should_stop
@@ -266,7 +269,7 @@ def kthread_complete_and_exit(k: Kernel, completion: Ptr, code: Long) -> None:
 
 @export()
 def kthread_bind(k: Kernel, task: Ptr, cpu: UInt) -> None:
-    """void kthread_bind(struct task_struct *k, unsigned int cpu): there is but one CPU."""
+    """void kthread_bind(struct task_struct *k, unsigned int cpu): there is only one CPU."""
     del cpu
     k.kthreads.of(task)
 
@@ -280,7 +283,7 @@ def kthread_bind_mask(k: Kernel, task: Ptr, mask: Ptr) -> None:
 
 @export()
 def set_user_nice(k: Kernel, task: Ptr, nice: Long) -> None:
-    """void set_user_nice(struct task_struct *p, long nice): tasks run in turn, whatever their priority."""
+    """void set_user_nice(struct task_struct *p, long nice): ignored, as tasks run in turn."""
     del nice
     k.tasks.at(task)
 
@@ -308,7 +311,7 @@ def get_task_comm(k: Kernel, buffer: Ptr, size: Long, task: Ptr) -> Ptr:
 
 @export("__put_task_struct", gpl=True)
 def put_task_struct(k: Kernel, task: Ptr) -> None:
-    """void __put_task_struct(struct task_struct *tsk): the last reference is gone."""
+    """void __put_task_struct(struct task_struct *tsk): called after the last reference was dropped."""
     k.tasks.free(k.tasks.at(task))
 
 

@@ -1,6 +1,6 @@
-"""Kthread workers, work done by a thread of one's own: the second half of kernel/kthread.c.
+"""Kthread workers, which execute work in a dedicated thread: the second half of kernel/kthread.c.
 
-Lists, ``canceling`` and ``current_work`` are in guest memory, where inlined code initialises them.
+Lists, ``canceling`` and ``current_work`` are in guest memory, since inlined code initialises them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class KthreadWorkers:
-    """Runs, queues and waits for struct kthread_work."""
+    """Executes, queues and flushes struct kthread_work."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -29,7 +29,7 @@ class KthreadWorkers:
         self.work = Layout(kernel.types, "kthread_work")
         self.delayed = Layout(kernel.types, "kthread_delayed_work")
         self._done: Counter[int] = Counter()
-        """How often a queueing of a work has come to its end, by the work's address."""
+        """The number of finished queueings of each work, by the work's address."""
         self._waiters = Waiters(kernel)
 
     def init(self, worker: int) -> None:
@@ -40,7 +40,7 @@ class KthreadWorkers:
         init_list_head(memory, worker + self.worker.delayed_work_list)
 
     def run(self, worker: int) -> int:
-        """kthread_worker_fn(): do what is queued until the thread is stopped."""
+        """kthread_worker_fn(): execute queued work until the thread is stopped."""
         k, memory, task = self._k, self._k.memory, self._k.sched.task()
         works = worker + self.worker.work_list
         memory.set_u64(worker + self.worker.task, task.address)
@@ -73,12 +73,12 @@ class KthreadWorkers:
     # -- queueing -------------------------------------------------------------------------------------
 
     def blocked(self, work: int) -> bool:
-        """queuing_blocked(): it is queued already, or being cancelled."""
+        """queuing_blocked(): True if it is already queued or being cancelled."""
         memory = self._k.memory
         return not list_empty(memory, work + self.work.node) or memory.u32(work + self.work.canceling) > 0
 
     def insert(self, worker: int, work: int) -> None:
-        """kthread_insert_work(): queue it and wake the worker if it has nothing to do."""
+        """kthread_insert_work(): queue it, and wake the worker if that is idle."""
         k, memory = self._k, self._k.memory
         list_add_tail(memory, work + self.work.node, worker + self.worker.work_list)
         memory.set_u64(work + self.work.worker, worker)
@@ -111,7 +111,7 @@ class KthreadWorkers:
         return worker != 0 and memory.u64(worker + self.worker.current_work) == work
 
     def _target(self, work: int) -> int:
-        """What ``_done`` will be when the latest queueing of the work is over."""
+        """The value of ``_done`` once the work's latest queueing has finished."""
         queued = not list_empty(self._k.memory, work + self.work.node)
         return self._done[work] + queued + self._running(work)
 
@@ -121,7 +121,7 @@ class KthreadWorkers:
         self._waiters.wait_event(lambda: self._done[work] >= target)
 
     def flush_worker(self, worker: int) -> None:
-        """kthread_flush_worker(): wait for all that is queued now."""
+        """kthread_flush_worker(): wait for all work that is queued now."""
         memory = self._k.memory
         works = [entry - self.work.node for entry in list_entries(memory, worker + self.worker.work_list)]
         current = memory.u64(worker + self.worker.current_work)
@@ -129,7 +129,7 @@ class KthreadWorkers:
         self._waiters.wait_event(lambda: all(self._done[work] >= n for work, n in targets.items()))
 
     def remove(self, work: int, timer: int = 0) -> bool:
-        """__kthread_cancel_work(): take it off its list; false if it was on none."""
+        """__kthread_cancel_work(): remove it from its list; False if it was on none."""
         if timer:
             self._k.timers.delete(timer)
         if list_empty(self._k.memory, work + self.work.node):
@@ -139,7 +139,7 @@ class KthreadWorkers:
         return True
 
     def cancel_sync(self, work: int, timer: int = 0) -> bool:
-        """__kthread_cancel_work_sync(): cancel it and wait for its function; whether it was queued."""
+        """__kthread_cancel_work_sync(): cancel it and wait for its function; True if it was queued."""
         memory, at = self._k.memory, work + self.work.canceling
         if not memory.u64(work + self.work.worker):
             return False
@@ -222,13 +222,11 @@ def kthread_queue_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong)
 
 @export(gpl=True)
 def kthread_mod_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
-    """``bool kthread_mod_delayed_work(worker, struct kthread_delayed_work *, delay)``:
-    true if it was queued.
-    """
+    """``bool kthread_mod_delayed_work(worker, struct kthread_delayed_work *, delay)``: true if queued."""
     workers = k.kthread_workers
     work = dwork + workers.delayed.work
     removed = workers.remove(work, dwork + workers.delayed.timer)
-    if workers.blocked(work):  # being cancelled: that goes on, and counts as a work that was queued
+    if workers.blocked(work):  # it is being cancelled: that continues, and counts as queued
         return True
     workers.insert_delayed(worker, dwork, delay)
     return removed

@@ -1,4 +1,4 @@
-"""Where the members of a struct are, by name."""
+"""The offsets of a struct's members, by name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class Layout:
     """The offsets in bytes of a struct's members, as attributes: ``Layout(types, "timer_list").expires``.
 
-    Each is looked up when it is first asked for: a struct that only modules use may be known only once such a
-    module is there. Raises LayoutError where it is not known even then.
+    Each is looked up on first use, as a struct that only modules use may be known only once such a module is
+    loaded. Raises LayoutError if it is still unknown then.
     """
 
     def __init__(self, types: Types, struct: str) -> None:
@@ -27,9 +27,9 @@ class Layout:
         return offset
 
     def __getitem__(self, path: str) -> int:
-        """The offset of a member of a member, ``"entry.pprev"``."""
+        """The offset of a nested member such as ``"entry.pprev"``."""
         return getattr(self, path)  # type: ignore[no-any-return]
 
     def has(self, member: str) -> bool:
-        """Tell whether the struct has this member."""
+        """True if the struct has this member."""
         return self._types.has(self._struct, member)

@@ -1,4 +1,4 @@
-"""Notifier chains: kernel/notifier.c. The chain is the guest's own linked list."""
+"""Notifier chains: kernel/notifier.c. A chain is a linked list in guest memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTIFY_STOP_MASK: Final = 0x8000
 
 
 class _Links:
-    """How struct notifier_block is laid out."""
+    """The layout of struct notifier_block."""
 
     def __init__(self, kernel: Kernel) -> None:
         offset = kernel.types.offset
@@ -40,7 +40,7 @@ def chain_register(k: Kernel, head: int, block: int) -> int:
 
 
 def chain_unregister(k: Kernel, head: int, block: int) -> int:
-    """Take ``block`` out of the list; 0 or -ENOENT."""
+    """Remove ``block`` from the list; 0 or -ENOENT."""
     memory, links = k.memory, _Links(k)
     at = head
     while (current := memory.u64(at)) != 0:
@@ -52,12 +52,12 @@ def chain_unregister(k: Kernel, head: int, block: int) -> int:
 
 
 def chain_call(k: Kernel, head: int, value: int, data: int) -> int:
-    """Call each block with ``value`` and ``data`` until one says NOTIFY_STOP; the last one's answer."""
+    """Call the blocks with ``value`` and ``data`` until one returns NOTIFY_STOP; returns the last result."""
     return _call_first(k, head, value, data)[0]
 
 
 def chain_call_robust(k: Kernel, head: int, values: tuple[int, int], data: int) -> int:
-    """Call each block with the first value; if one objects, call those before it with the second."""
+    """Call the blocks with the first value; if one refuses, call those before it with the second."""
     result, called = _call_first(k, head, values[0], data)
     if result & NOTIFY_STOP_MASK:
         _call_first(k, head, values[1], data, called - 1)
@@ -65,11 +65,11 @@ def chain_call_robust(k: Kernel, head: int, values: tuple[int, int], data: int) 
 
 
 def _call_first(k: Kernel, head: int, value: int, data: int, limit: int = -1) -> tuple[int, int]:
-    """Call the blocks, at most ``limit`` (-1: all); the last answer, and how many were called."""
+    """Call the blocks, at most ``limit`` (-1: all); returns the last result and the number of calls."""
     memory = k.memory
     result, called, current = 0, 0, memory.u64(head)
     if not current:
-        return 0, 0  # without a block, nothing may have told what one looks like
+        return 0, 0  # without a block, the layout of struct notifier_block may be unknown
     links = _Links(k)
     while current and called != limit:
         following = memory.u64(current + links.next)
@@ -82,7 +82,7 @@ def _call_first(k: Kernel, head: int, value: int, data: int, limit: int = -1) ->
 
 
 class NotifierChain:
-    """A chain of the kernel's own, its head in guest memory."""
+    """A chain of the kernel's own, with its head in guest memory."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel

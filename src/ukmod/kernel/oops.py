@@ -1,7 +1,7 @@
 """Oopses and warnings as values, and the kernel's text for them.
 
 The text follows arch/x86/kernel/dumpstack.c, process_64.c, arch/x86/mm/fault.c and kernel/panic.c line by
-line, so that what reads oopses of a real machine reads these.
+line, so that tools for real kernels' oopses can read it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CODE_BYTES: Final = 64
 PROLOGUE_BYTES: Final = CODE_BYTES * 2 // 3
-"""Bytes of code shown, and how many of them are before RIP, as in arch/x86/kernel/dumpstack.c."""
+"""The number of code bytes shown, and how many of them precede RIP: arch/x86/kernel/dumpstack.c."""
 HARDWARE: Final = "ukmod emulated PC"
 END_TRACE: Final = "---[ end trace 0000000000000000 ]---"
 Line = tuple[int, str]
@@ -29,7 +29,7 @@ Line = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of the machine when something went wrong: what show_regs() prints."""
+    """The state of the machine at an oops or warning: the data that show_regs() prints."""
 
     time: int
     """Virtual nanoseconds since boot."""
@@ -77,23 +77,23 @@ def _register_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Oops:
-    """Something that ended a task. ``kind`` is one of "page fault", "general protection", "BUG", ..."""
+    """An error that ended a task. ``kind`` is "page fault", "general protection fault", "BUG" and so on."""
 
     kind: str
     title: str
-    """What the line with the oops's number begins with: "Oops: 0002"."""
+    """The start of the line with the oops's number: "Oops: 0002"."""
     address: int | None
-    """Of a page fault."""
+    """The address of a page fault."""
     header: tuple[Line, ...]
-    """What is printed before that line."""
+    """The lines printed before that line."""
     state: State
     modules: str
     """The line "Modules linked in: ..."."""
     fatal: bool = False
-    """The machine cannot go on: the stack itself is gone."""
+    """True if the machine cannot continue because the stack itself is unusable."""
 
     def lines(self, *, number: int = 1, first: State | None = None) -> Iterator[Line]:
-        """The report of the ``number``-th oops, line by line; the registers of the ``first`` end it."""
+        """The lines of the ``number``-th oops's report, which ends in the registers of the ``first`` oops."""
         yield from self.header
         yield 4, f"{self.title} [#{number}] PREEMPT SMP NOPTI"
         for text in (*self.state.lines(), self.modules):
@@ -114,23 +114,23 @@ class Oops:
 
 
 def place(frame: Frame) -> str:
-    """Where a frame is, with its source line if that is known."""
+    """The place of a frame, with its source line if that is known."""
     return f"{frame} ({frame.source})" if frame.source else str(frame)
 
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """A WARN_ON() or WARN() that came true."""
+    """A WARN_ON() or WARN() whose condition was true."""
 
     message: str
-    """WARN()'s own words; empty for WARN_ON()."""
+    """WARN()'s own message; empty for WARN_ON()."""
     file: str
     line: int
     state: State
     modules: str
 
     def lines(self) -> Iterator[Line]:
-        """The report, line by line, after "cut here" and the message."""
+        """The report's lines, without "cut here" and the message."""
         place = f" at {self.file}:{self.line}" if self.file else " at"
         yield 4, f"WARNING: CPU: 0 PID: {self.state.pid}{place} {self.state.rip}".rstrip()
         yield 4, self.modules
@@ -158,7 +158,7 @@ class _One:
 
 
 def hashed(k: Kernel, address: int) -> str:
-    """An address as %p prints it."""
+    """An address as printed by %p."""
     return vformat(k, b"%p", _One(address)).decode()
 
 
@@ -166,7 +166,7 @@ def hashed(k: Kernel, address: int) -> str:
 
 
 def task_line(k: Kernel) -> str:
-    """dump_stack_print_info(): who runs, on what."""
+    """dump_stack_print_info(): the current task and the machine."""
     task = k.sched.current or k.idle
     who = f"CPU: 0 PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
     return f"{who}\nHardware name: {HARDWARE}"
@@ -190,7 +190,7 @@ def call_trace(frames: tuple[Frame, ...], *, interrupt: bool) -> Iterator[str]:
 
 
 def code_bytes(k: Kernel, rip: int) -> str:
-    """show_opcodes(): the machine code around RIP, RIP's own byte in angle brackets."""
+    """show_opcodes(): the machine code around RIP, with the byte at RIP in angle brackets."""
     start = (rip - PROLOGUE_BYTES) & (1 << 64) - 1
     try:
         code = k.memory.read(start, CODE_BYTES)
@@ -202,7 +202,7 @@ def code_bytes(k: Kernel, rip: int) -> str:
 def snapshot(
     k: Kernel, registers: Registers, frames: tuple[Frame, ...], *, rip: Frame | None = None
 ) -> State:
-    """The state of the machine with ``registers``; ``rip`` names the place where they cannot."""
+    """The state of the machine with ``registers``; ``rip`` names the place if they cannot."""
     task = k.sched.current or k.idle
     return State(
         time=k.clock.now,
@@ -220,7 +220,7 @@ def snapshot(
 
 
 def page_table_walk(k: Kernel, address: int) -> str:
-    """dump_pagetable(): the entries on the way to ``address``, up to the first that is not there."""
+    """dump_pagetable(): the page table entries for ``address``, up to the first that is not present."""
     parts = []
     for name, entry in zip(("PGD", "PUD", "PMD", "PTE"), k.memory.entries(address), strict=False):
         parts.append(f"{name} {entry:x}")

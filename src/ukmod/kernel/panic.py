@@ -1,6 +1,6 @@
 """Taint, warnings, BUG() and panic(): kernel/panic.c and lib/bug.c.
 
-What is printed is first a value (see oops.py), kept in ``k.warnings`` and ``k.oopses``.
+Each report is first a value (see oops.py), kept in ``k.warnings`` or ``k.oopses``, and then printed.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Taint:
         """print_tainted()."""
         if not self._letters:
             return "Not tainted"
-        # A kernel without proprietary modules shows G in place of P; the other flags leave a blank.
+        # G means that P is absent; other absent flags are blanks.
         flags = (c if c in self._letters else "G" if c == "P" else " " for c in TAINT_LETTERS)
         return "Tainted: " + "".join(flags)
 
 
 class Crash:
-    """What happens when something goes wrong, and the sysctls that say so."""
+    """The handling of errors, and the sysctls that control it."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -66,12 +66,12 @@ class Crash:
         self.panic_on_warn = "panic_on_warn" in boot
         timeout = boot.get("panic", "0")
         self.panic_timeout = int(timeout) if timeout.lstrip("-").isdigit() else 0
-        """kernel.panic: after a panic, 0 stays (and says so); anything else restarts the machine."""
+        """kernel.panic: after a panic, 0 halts the machine (and says so); other values restart it."""
         self._oopsing = False
         self._panicked = ""
         self._debug_locks = True
 
-    # -- going on -------------------------------------------------------------------------------------
+    # -- continuing -----------------------------------------------------------------------------------
 
     def warn(
         self,
@@ -84,10 +84,10 @@ class Crash:
         cut_here: bool = True,
         taint: str = "W",
     ) -> None:
-        """__warn(): report and go on. ``message`` ends with a newline, or is empty.
+        """__warn(): report and continue. ``message`` ends with a newline, or is empty.
 
-        ``registers`` where the warning is a guest's instruction; else it is that of a kernel function, which
-        may be named. ``cut_here``: whether the line that begins a report is yet to be printed.
+        ``registers`` are given if the warning is a guest's instruction; otherwise it is a kernel function's,
+        which ``function`` may name. ``cut_here``: whether to print the line that begins a report.
         """
         k = self._k
         if cut_here:
@@ -114,12 +114,12 @@ class Crash:
             k.printk(text + "\n", level)
 
     def scheduling_while_atomic(self) -> None:
-        """__schedule_bug(): a task that must not sleep does."""
+        """__schedule_bug(): report a task that sleeps in atomic context."""
         k = self._k
         task = k.sched.task()
         count = k.percpu.preempt_count()
         name = k.tasks.comm(task)
-        # The scheduler itself holds one more preempt count when it looks.
+        # The scheduler itself holds one more preempt count when it checks.
         k.printk(f"BUG: scheduling while atomic: {name}/{task.pid}/0x{count + 1:08x}\n", 3)
         k.printk(modules_line(k) + "\n")
         self.dump_stack()
@@ -131,24 +131,24 @@ class Crash:
         self._k.taint.add("B")
 
     def debug_locks_off(self) -> None:
-        """A taint of the kind LOCKDEP_NOW_UNRELIABLE: lock debugging is off from now on."""
+        """Turn lock debugging off, after a taint of the kind LOCKDEP_NOW_UNRELIABLE."""
         if self._debug_locks:
             self._k.printk("Disabling lock debugging due to kernel taint\n")
             self._debug_locks = False
 
-    # -- coming to an end -----------------------------------------------------------------------------
+    # -- ending -----------------------------------------------------------------------------------------
 
     def bug(self, site: Site) -> NoReturn:
-        """BUG() in a kernel function: report, and end the task."""
+        """BUG() in a kernel function: report it and end the task."""
         k = self._k
         header = ((4, CUT_HERE.rstrip("\n")), (2, f"kernel BUG at {site.file}:{site.line}!"))
         state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, site.function))
         self.die(Oops("BUG", "invalid opcode: 0000", None, header, state, modules_line(k)), SIGSEGV)
 
     def die(self, oops: Oops, signal: int, *, irqs_off: bool = False) -> NoReturn:
-        """die(): print an oops and end the task with ``signal``, or the machine if there is no task to blame.
+        """die(): print an oops and end the task with ``signal``, or panic if there is no task to end.
 
-        ``irqs_off``: the exception was taken with interrupts disabled and they stayed so.
+        ``irqs_off``: the exception was taken with interrupts disabled, and they remained so.
         """
         k = self._k
         if self._oopsing:
@@ -183,7 +183,7 @@ class Crash:
         raise TaskExitError(signal)
 
     def panic(self, message: str) -> NoReturn:
-        """panic(): nothing runs after it. Raises KernelPanic."""
+        """panic(): stop the machine. Raises KernelPanic."""
         k = self._k
         message = message.removesuffix("\n")
         k.printk(f"Kernel panic - not syncing: {message}\n", 0)
@@ -201,7 +201,7 @@ class Crash:
         self._panicked = ""
 
     def check(self) -> None:
-        """Nothing runs after a panic. Raises KernelPanic if there was one."""
+        """Raise KernelPanic if there has been a panic, after which nothing may run."""
         if self._panicked:
             raise KernelPanic(self._panicked)
 
@@ -226,14 +226,14 @@ def panic(k: Kernel, fmt: CStr, args: VarArgs) -> None:
 
 @export("__stack_chk_fail", native=True)
 def stack_chk_fail(k: Kernel) -> None:
-    """void __stack_chk_fail(void): the stack protector saw its canary overwritten."""
+    """void __stack_chk_fail(void): the stack protector's canary has been overwritten."""
     where = frame_of(k, registers_at_trap(k).rip, call=True)
     k.crash.panic(f"stack-protector: Kernel stack is corrupted in: {where}")
 
 
 @export("__warn_printk")
 def warn_printk(k: Kernel, fmt: CStr, args: VarArgs) -> None:
-    """void __warn_printk(const char *fmt, ...): the words of a WARN(), whose ud2 follows."""
+    """void __warn_printk(const char *fmt, ...): print the message of a WARN(), whose ud2 follows."""
     k.printk(CUT_HERE)
     k.printk(vformat(k, fmt, args).decode("utf-8", "replace"))
 

@@ -1,7 +1,7 @@
-"""Module parameters: kernel/params.c and what kernel/module/main.c does with them.
+"""Module parameters: kernel/params.c, and its users in kernel/module/main.c.
 
 A parameter is a struct kernel_param in the module's ``__param`` section. It is set and read by the functions
-of its ``ops``, the module's own or one of the kinds in params_ops.py, always as the module would call them.
+in its ``ops``, either the module's own or those of params_ops.py, called in the same way as the kernel does.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
 FL_NOARG: Final = 1 << 0
-"""kernel_param_ops.flags: the parameter may come without a value."""
+"""kernel_param_ops.flags: the parameter needs no value."""
 FL_UNSAFE: Final = 1 << 0
 """kernel_param.flags: setting it taints the kernel."""
 _LEVEL = -1
-"""module_param()'s; others belong to the boot stages."""
+"""The level of module_param(); others belong to the boot stages."""
 _READABLE, _WRITABLE = 0o444, 0o222
 
 
 @dataclass(frozen=True, slots=True)
 class KernelParam:
-    """A struct kernel_param and where it is."""
+    """A struct kernel_param and its address."""
 
     address: int
     name: str
@@ -44,12 +44,12 @@ class KernelParam:
     level: int
     flags: int
     arg: int
-    """What ``ops`` work on: the variable, or a struct kparam_array or kparam_string."""
+    """The object of ``ops``: the variable, or a struct kparam_array or kparam_string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ops:
-    """A struct kernel_param_ops: the addresses of its functions, 0 where there is none."""
+    """A struct kernel_param_ops: the addresses of its functions, or 0."""
 
     flags: int
     set: int
@@ -85,9 +85,10 @@ def params_at(k: Kernel, address: int, count: int) -> Iterator[KernelParam]:
 
 
 def parse_args(k: Kernel, module_name: str, args: bytes, address: int, count: int) -> int:
-    """Set a module's parameters from its arguments; 0, or the negative errno of the last that was refused.
+    """Set a module's parameters from its arguments; returns 0, or the negative errno of the last refusal.
 
-    Goes on after a refused one, as the kernel does. Calls the module's own functions: needs a current task.
+    Like the kernel, it continues after a refused parameter. It calls the module's functions, so it needs a
+    current task.
     """
     params = {_same(param.name): param for param in params_at(k, address, count)}
     texts = _Texts(k, args)
@@ -109,7 +110,7 @@ def parse_args(k: Kernel, module_name: str, args: bytes, address: int, count: in
                 continue
             value = texts.put(arg.value)
             if result := _parse_one(k, param, value):
-                # What is left of it: the set function may have cut it, as an array's does.
+                # Print the value as the set function left it: an array's cuts it in place.
                 _complain(k, module_name, name, k.memory.cstring(value) if value else b"", result)
                 error = result
     finally:
@@ -118,13 +119,13 @@ def parse_args(k: Kernel, module_name: str, args: bytes, address: int, count: in
 
 
 def _same(name: str) -> str:
-    """The form in which names are compared: dashes and underscores are the same."""
+    """The form in which names are compared: dashes and underscores are equivalent."""
     return name.replace("-", "_")
 
 
 def _unknown(k: Kernel, module_name: str, name: str) -> None:
-    """unknown_module_param_cb(): a mistyped parameter is not worth refusing a module for."""
-    # The search for "dyndbg" cuts the name at its first dot, and so the message has it.
+    """unknown_module_param_cb(): an unknown parameter is reported, but the module is not refused."""
+    # The search for "dyndbg" cuts the name at its first dot, so the message has only that part.
     owner, dot, local = name.partition(".")
     if name != "async_probe" and (local if dot else name) != "dyndbg":
         k.printk(f"{module_name}: unknown parameter '{owner}' ignored\n", KERN_WARNING)
@@ -159,17 +160,17 @@ def _set(k: Kernel, param: KernelParam, ops: Ops, value: int) -> int:
 
 
 class _Texts:
-    """Guest memory for the values, as long as ``args`` at most, which lives while they are being set."""
+    """Guest memory for the values of ``args``, which it outlives no longer than they are being set."""
 
     def __init__(self, kernel: Kernel, args: bytes) -> None:
-        # Each value ends in a NUL where a space, or the string's end, was.
+        # A value's NUL takes the place of a space or of the end of the string.
         self._k = kernel
         self._size = page_align(len(args) + 2)
         self._frame = kernel.memory.alloc_frames(self._size // PAGE_SIZE)
         self._next = self._start = kernel.memory.map_direct(self._frame, self._size)
 
     def put(self, value: bytes | None) -> int:
-        """The address of a value; 0 for one that was not given."""
+        """Store a value; returns its address, or 0 if there is no value."""
         if value is None:
             return 0
         address = self._next
@@ -178,7 +179,7 @@ class _Texts:
         return address
 
     def close(self) -> None:
-        """Take the memory back."""
+        """Free the memory."""
         self._k.memory.unmap(self._start, self._size)
         self._k.memory.free_frames(self._frame, self._size // PAGE_SIZE)
 
@@ -187,7 +188,7 @@ class _Texts:
 
 
 def names(k: Kernel, module: Module) -> list[str]:
-    """The parameters that have a file: those with permissions."""
+    """The parameters that have a file, that is those with permissions."""
     return [param.name for param in params_at(k, module.params, module.param_count) if param.perm]
 
 
@@ -199,10 +200,10 @@ def _find(k: Kernel, module: Module, name: str) -> KernelParam:
 
 
 def read(k: Kernel, module: Module, name: str) -> str:
-    """The text of a parameter's file. Raises NotFoundError; LoadError with the errno that ``get`` returned,
-    or EACCES for one that nobody may read.
+    """The contents of a parameter's file.
 
-    Calls the module's own functions: needs a current task.
+    Raises NotFoundError, or LoadError with the errno returned by ``get``, or EACCES for a file that is not
+    readable. It calls the module's functions, so it needs a current task.
     """
     param = _find(k, module, name)
     if not param.perm & _READABLE:
@@ -223,9 +224,9 @@ def read(k: Kernel, module: Module, name: str) -> str:
 
 
 def write(k: Kernel, module: Module, name: str, text: str) -> int:
-    """Write a parameter's file; 0 or the negative errno that ``set`` returned. Raises NotFoundError.
+    """Write a parameter's file; returns 0 or the negative errno of ``set``. Raises NotFoundError.
 
-    A file that nobody may write refuses root too (-EACCES): see kernfs_fop_open().
+    A file without write permission is -EACCES even for root: see kernfs_fop_open().
     """
     param = _find(k, module, name)
     if not param.perm & _WRITABLE:
@@ -239,7 +240,7 @@ def write(k: Kernel, module: Module, name: str, text: str) -> int:
 
 
 def destroy_params(k: Kernel, module: Module) -> None:
-    """A module goes: free what its parameters point to. Needs a current task."""
+    """Free what the parameters of an unloaded module point to. Needs a current task."""
     for param in params_at(k, module.params, module.param_count):
         if free := read_ops(k, param.ops).free:
             k.cpu.call(free, param.arg)
@@ -247,7 +248,7 @@ def destroy_params(k: Kernel, module: Module) -> None:
 
 @export(gpl=False)
 def kernel_param_lock(k: Kernel, module: Ptr) -> None:
-    """``void kernel_param_lock(struct module *mod)``: parameters change only in calls, one at a time."""
+    """``void kernel_param_lock(struct module *mod)``: no lock needed, as parameters change only in calls."""
     del k, module
 
 

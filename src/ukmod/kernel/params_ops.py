@@ -1,4 +1,4 @@
-"""The kinds of module parameters: param_ops_int and its kin, kernel/params.c."""
+"""The kinds of module parameters, param_ops_int and the like: kernel/params.c."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KERN_ERR = 3
 _CHARP_MAX = 1024
 
 _KINDS: dict[str, tuple[str, str, str, int, bool]] = {
-    # name: set, get, free, flags, whether EXPORT_SYMBOL_GPL
+    # name: set, get, free, flags, True for EXPORT_SYMBOL_GPL
     "byte": ("param_set_byte", "param_get_byte", "", 0, False),
     "short": ("param_set_short", "param_get_short", "", 0, False),
     "ushort": ("param_set_ushort", "param_get_ushort", "", 0, False),
@@ -54,12 +54,12 @@ _KINDS: dict[str, tuple[str, str, str, int, bool]] = {
 
 
 class ParamOps:
-    """The kernel's struct kernel_param_ops, made when a module first asks for one, and charp's memory."""
+    """The kernel's struct kernel_param_ops, created on first use, and the memory of charp parameters."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self.kmalloced: set[int] = set()
-        """Strings that a charp parameter was set to, and that are to be freed."""
+        """Strings that charp parameters were set to, which must be freed."""
         for kind, (set_, get, free, flags, gpl) in _KINDS.items():
             name = "param_array_ops" if kind == "array" else f"param_ops_{kind}"
             self._add(name, flags, {"set": set_, "get": get, "free": free}, gpl=gpl)
@@ -139,7 +139,7 @@ def _within(text: bytes, low: int, high: int) -> bool:
     try:
         return low <= parse(text, 0, U32) <= high
     except (ValueError, OverflowError):
-        return True  # for kstrtouint() to refuse
+        return True  # kstrtouint() refuses it
 
 
 # -- strings ----------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def _within(text: bytes, low: int, high: int) -> bool:
 
 @export(native=True)
 def param_set_charp(k: Kernel, value: Ptr, param: Ptr) -> Int:
-    """``int param_set_charp(const char *val, const struct kernel_param *kp)``: into memory of its own."""
+    """``int param_set_charp(const char *val, const struct kernel_param *kp)``: stores a copy."""
     text = k.memory.cstring(value, _CHARP_MAX + 1)
     if len(text) > _CHARP_MAX:
         k.printk(f"{_name(k, param)}: string parameter too long\n", KERN_ERR)
@@ -171,7 +171,7 @@ def param_get_charp(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
 
 
 def _free_charp(k: Kernel, variable: int) -> None:
-    """maybe_kfree_parameter(): a value that the module was compiled with is not ours to free."""
+    """maybe_kfree_parameter(): does not free a value compiled into the module."""
     text = k.memory.u64(variable)
     if text in k.param_ops.kmalloced:
         k.param_ops.kmalloced.remove(text)
@@ -186,7 +186,7 @@ def param_free_charp(k: Kernel, arg: Ptr) -> None:
 
 @export(native=True)
 def param_set_copystring(k: Kernel, value: Ptr, param: Ptr) -> Int:
-    """``int param_set_copystring(const char *val, const struct kernel_param *kp)``: to a char array."""
+    """``int param_set_copystring(const char *val, const struct kernel_param *kp)``: for a char array."""
     string = _arg(k, param)
     room = k.memory.u32(string + k.types.offset("kparam_string", "maxlen"))
     text = k.memory.cstring(value, room)
@@ -208,7 +208,7 @@ def param_get_string(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
 
 
 def _bool(k: Kernel, value: int) -> bool | None:
-    """The boolean that a value spells; no value is "set". None if it spells none."""
+    """The boolean that a value spells; True for no value, None for an invalid one."""
     try:
         return parse_bool(k.memory.cstring(value)) if value else True
     except ValueError:
@@ -232,7 +232,7 @@ def param_get_bool(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
 
 @export(gpl=True, native=True)
 def param_set_bool_enable_only(k: Kernel, value: Ptr, param: Ptr) -> Int:
-    """``int param_set_bool_enable_only(const char *val, const struct kernel_param *kp)``: never back to N."""
+    """``int param_set_bool_enable_only(const char *, const struct kernel_param *)``: cannot be cleared."""
     if (flag := _bool(k, value)) is None:
         return -EINVAL
     if not flag and k.memory.u8(_arg(k, param)):
@@ -244,7 +244,7 @@ def param_set_bool_enable_only(k: Kernel, value: Ptr, param: Ptr) -> Int:
 
 @export(native=True)
 def param_set_invbool(k: Kernel, value: Ptr, param: Ptr) -> Int:
-    """``int param_set_invbool(const char *val, const struct kernel_param *kp)``: the opposite is stored."""
+    """``int param_set_invbool(const char *val, const struct kernel_param *kp)``: stores the opposite."""
     if (flag := _bool(k, value)) is None:
         return -EINVAL
     k.memory.set_u8(_arg(k, param), not flag)
@@ -259,7 +259,7 @@ def param_get_invbool(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
 
 @export(native=True)
 def param_set_bint(k: Kernel, value: Ptr, param: Ptr) -> Int:
-    """``int param_set_bint(const char *val, const struct kernel_param *kp)``: a boolean in an int."""
+    """``int param_set_bint(const char *val, const struct kernel_param *kp)``: a boolean stored as int."""
     if (flag := _bool(k, value)) is None:
         return -EINVAL
     k.memory.set_u32(_arg(k, param), flag)
@@ -287,7 +287,7 @@ class _Array:
 
     @property
     def count(self) -> int:
-        """How many elements were given; all of them where nobody counts."""
+        """The number of elements given; all of them if they are not counted."""
         return self._memory.u32(self._num) if self._num else self.max
 
     @count.setter
@@ -306,19 +306,19 @@ class _Element:
         kernel.memory.write(self.address, kernel.memory.read(param, kernel.types.sizeof("kernel_param")))
 
     def point_to(self, element: int) -> int:
-        """Set ``arg``; the kernel_param's address."""
+        """Set ``arg``; returns the address of the kernel_param."""
         self._k.memory.set_u64(self.address + self._k.types.offset("kernel_param", "arg"), element)
         return self.address
 
     def close(self) -> None:
-        """Take the memory back."""
+        """Free the memory."""
         self._k.memory.unmap(self.address, PAGE_SIZE)
         self._k.memory.free_frames(self._frame, 1)
 
 
 @export(native=True)
 def param_array_set(k: Kernel, value: Ptr, param: Ptr) -> Int:
-    """``int param_array_set(const char *val, const struct kernel_param *kp)``: values between commas."""
+    """``int param_array_set(const char *val, const struct kernel_param *kp)``: comma-separated values."""
     array = _Array(k, _arg(k, param))
     texts = k.memory.cstring(value).split(b",")
     name = _name(k, param)
@@ -329,7 +329,7 @@ def param_array_set(k: Kernel, value: Ptr, param: Ptr) -> Int:
             if index == array.max:
                 k.printk(f"{name}: can only take {array.max} arguments\n", KERN_ERR)
                 return -EINVAL
-            # The value is cut in place, so that a function may look at what surrounds it, as in C.
+            # The value is cut in place, so that a function can read the text around it, as in C.
             k.memory.set_u8(value + len(text), 0)
             error = signed(k.cpu.call(array.ops.set, value, element.point_to(array.element(index))), 4)
             if error:

@@ -1,4 +1,4 @@
-"""struct pid: kernel/pid.c, with the one pid namespace there is."""
+"""struct pid, with only the initial pid namespace: kernel/pid.c."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 _OPAQUE: Final = 128
-"""Bytes for a struct pid whose layout is not known, because no module that is loaded looks into one."""
+"""The size of a struct pid in bytes if its layout is unknown, as no loaded module accesses one."""
 
 
 class Pids:
-    """A struct pid for each task that was asked for, in guest memory, with the kernel's reference counts."""
+    """A struct pid, in guest memory and with the kernel's reference counts, for each task that needs one."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -52,7 +52,7 @@ class Pids:
         self.put(address)
 
     def task(self, address: int) -> Task | None:
-        """The task of a struct pid; None for a null pointer, or when it has exited."""
+        """The task of a struct pid; None for a null pointer, or if the task has exited."""
         return self._tasks.get(address) if address else None
 
     def number(self, address: int) -> int:
@@ -80,7 +80,7 @@ class Pids:
 
 @export(gpl=True)
 def find_get_pid(k: Kernel, number: PidT) -> Ptr:
-    """``struct pid *find_get_pid(pid_t nr)``: with a reference; NULL if there is no such process."""
+    """``struct pid *find_get_pid(pid_t nr)``: with a reference, or NULL if there is no such process."""
     task = k.tasks.by_pid(number)
     return k.pids.get(k.pids.of(task)) if task is not None else 0
 

@@ -1,8 +1,8 @@
 """The kernel log: kernel/printk/printk.c.
 
-A message is stored as one record, whatever newlines it holds. One that does not end in a newline stays open:
-a KERN_CONT message of the same task continues it, any other message closes it. A record counts, and is shown,
-when it is closed.
+A message is stored as one record, even if it contains newlines. A record that does not end in a newline stays
+open: a KERN_CONT message of the same task continues it, any other message closes it. A record is counted, and
+visible, once it is closed.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ LOGLEVEL_EMERG, LOGLEVEL_ALERT, LOGLEVEL_CRIT, LOGLEVEL_ERR = range(4)
 LOGLEVEL_WARNING, LOGLEVEL_NOTICE, LOGLEVEL_INFO, LOGLEVEL_DEBUG = range(4, 8)
 KERN_SOH: Final = 1
 MESSAGE_LOGLEVEL: Final = LOGLEVEL_WARNING
-"""CONFIG_MESSAGE_LOGLEVEL_DEFAULT: the level of a message that names none."""
+"""CONFIG_MESSAGE_LOGLEVEL_DEFAULT: the level of a message without one."""
 CONSOLE_LOGLEVEL: Final = 7
 """CONFIG_CONSOLE_LOGLEVEL_DEFAULT: less important messages do not reach the console."""
 LOG_LINE_MAX: Final = 992
-"""Bytes of a record's text, at most one less: 1024 less room for the prefix."""
+"""The maximum size of a record's text in bytes, plus one: 1024 less the prefix."""
 LOG_BUF_LEN: Final = 1 << 17
-"""Bytes of the ring buffer, CONFIG_LOG_BUF_SHIFT."""
+"""The size of the ring buffer in bytes, CONFIG_LOG_BUF_SHIFT."""
 _RECORD_COST = 88
-"""Bytes that a record takes besides its text: its descriptor and struct printk_info."""
+"""The bytes of a record in addition to its text: its descriptor and struct printk_info."""
 CON_ENABLED: Final = 4
 CONSOLE_NAME_LEN: Final = 16
-"""Bytes, include/linux/console.h."""
+"""In bytes, include/linux/console.h."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One message: struct printk_info and its text.
 
-    ``time`` is in nanoseconds since boot, ``level`` 0 (emergency) to 7 (debug); ``pid`` and ``comm`` tell
-    which task printed it.
+    ``time`` is in nanoseconds since boot, ``level`` is 0 (emergency) to 7 (debug); ``pid`` and ``comm``
+    identify the task that printed it.
     """
 
     seq: int
@@ -57,7 +57,7 @@ class Record:
     comm: str = ""
     subsystem: str = ""
     device: str = ""
-    """SUBSYSTEM= and DEVICE= of a message that dev_printk() made."""
+    """SUBSYSTEM= and DEVICE= of a message from dev_printk()."""
 
     @property
     def lines(self) -> list[str]:
@@ -65,7 +65,7 @@ class Record:
         return self.text.split("\n")
 
     def dmesg(self, *, raw: bool = False) -> str:
-        """As ``dmesg`` prints it, or ``dmesg -r`` with the level: each of its lines with the prefix."""
+        """The record as printed by ``dmesg``, or ``dmesg -r`` with the level: a prefix precedes each line."""
         prefix = f"[{stamp(self.time)}] "
         if raw:
             prefix = f"<{self.facility << 3 | self.level}>{prefix}"
@@ -73,13 +73,13 @@ class Record:
 
 
 def stamp(time: int) -> str:
-    """Nanoseconds as the log shows them: seconds, in at least five places, and microseconds."""
+    """Nanoseconds as shown in the log: seconds, in at least five places, and microseconds."""
     return f"{time // NSEC_PER_SEC:5d}.{time % NSEC_PER_SEC // 1000:06d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What a message's KERN_ prefix asks for, and how many bytes of it there are."""
+    """The meaning of a message's KERN_ prefix, and the prefix's length in bytes."""
 
     level: int = LOGLEVEL_DEFAULT
     cont: bool = False
@@ -87,7 +87,7 @@ class Prefix:
 
 
 def parse_prefix(text: bytes) -> Prefix:
-    """printk_parse_prefix(): the first level of several counts; unknown ones are text."""
+    """printk_parse_prefix(): the first of several levels applies; unknown ones are text."""
     prefix = Prefix()
     while len(text) >= prefix.length + 2 and text[prefix.length] == KERN_SOH:
         kind = text[prefix.length + 1 : prefix.length + 2]
@@ -103,18 +103,18 @@ def parse_prefix(text: bytes) -> Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who prints: a task's pid and name."""
+    """The printing task's pid and name."""
 
     pid: int = 0
     comm: str = "swapper/0"
 
 
 CPU_CALLER: Final = 1 << 31
-"""printk_caller_id() of an interrupt: the CPU's number and this bit."""
+"""printk_caller_id() in an interrupt: the CPU's number and this bit."""
 
 
 def current_caller(k: Kernel) -> Caller:
-    """Who is printing now: the current task, or the CPU in an interrupt."""
+    """The current printer: the current task, or the CPU in an interrupt."""
     task = k.sched.current
     if k.sched.in_interrupt:
         return Caller(CPU_CALLER, k.tasks.comm(k.idle))
@@ -130,7 +130,7 @@ class _Open:
 
 
 class Log:
-    """The ring buffer of ``size`` bytes, whose oldest records make room, and who listens to it."""
+    """The ring buffer of ``size`` bytes, which drops the oldest records, and its listeners."""
 
     def __init__(self, clock: Clock, size: int = LOG_BUF_LEN) -> None:
         self._clock = clock
@@ -140,19 +140,19 @@ class Log:
         self._records: deque[Record] = deque()
         self._open: _Open | None = None
         self.dropped = 0
-        """Records that the ring buffer had no more room for."""
+        """The number of records dropped from the ring buffer."""
         self.caller: Callable[[], Caller] = Caller
-        """Tells who prints."""
+        """Returns the task that prints."""
         self.on_record: list[Callable[[Record], None]] = []
         """Called with each record when it is complete."""
         self.console_loglevel = CONSOLE_LOGLEVEL
         self.no_hash_pointers = False
-        """The boot parameter of that name: ``%p`` prints addresses."""
+        """The boot parameter no_hash_pointers: ``%p`` prints addresses."""
 
     # -- writing --------------------------------------------------------------------------------------
 
     def printk(self, text: str, level: int = MESSAGE_LOGLEVEL) -> None:
-        """Print ``text`` at ``level``: a line, or, where it ends without a newline, part of one."""
+        """Print ``text`` at ``level``: a line or, without a final newline, a part of one."""
         self.store(text.encode("utf-8", "surrogateescape"), level)
 
     def store(
@@ -164,7 +164,7 @@ class Log:
         subsystem: str = "",
         device: str = "",
     ) -> int:
-        """vprintk_store(): store a message, its KERN_ prefix obeyed and removed; the bytes stored."""
+        """vprintk_store(): store a message according to its KERN_ prefix; returns the bytes stored."""
         prefix = parse_prefix(text) if not facility else Prefix()
         level = prefix.level if level == LOGLEVEL_DEFAULT else level
         level = MESSAGE_LOGLEVEL if level == LOGLEVEL_DEFAULT else level & 7
@@ -186,7 +186,7 @@ class Log:
         return len(body)
 
     def _continue(self, text: bytes, size: int, caller: Caller) -> bool:
-        """prb_reserve_in_last(): ``size`` is what the whole message needs, prefix and newline included."""
+        """prb_reserve_in_last(): ``size`` is that of the whole message with prefix and newline."""
         last = self._open
         if last is None or last.record.pid != caller.pid or len(last.text) + size > LOG_LINE_MAX:
             return False
@@ -194,7 +194,7 @@ class Log:
         return True
 
     def flush(self) -> None:
-        """Close the record that still waits for its newline, if there is one."""
+        """Close the record that waits for its newline, if there is one."""
         if (record := self.unfinished) is not None:
             self._open = None
             self._append(record)
@@ -212,12 +212,12 @@ class Log:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """The complete records that are still there, the oldest first."""
+        """The complete records that have not been dropped, oldest first."""
         return tuple(self._records)
 
     @property
     def unfinished(self) -> Record | None:
-        """The record that still waits for its newline; readers of the kernel's own buffer do not see it."""
+        """The record that waits for its newline, or None; readers of the kernel's own buffer do not see it."""
         if (last := self._open) is None:
             return None
         return replace(last.record, text=last.text.decode("utf-8", "backslashreplace"))
@@ -228,7 +228,7 @@ class Log:
         return [line for record in self._records for line in record.lines]
 
     def since(self, seq: int) -> Iterator[Record]:
-        """The records from number ``seq`` on."""
+        """The records from number ``seq`` onwards."""
         return (record for record in self._records if record.seq >= seq)
 
     def clear(self) -> None:
@@ -237,24 +237,24 @@ class Log:
         self._used = 0
 
     def dmesg(self, *, raw: bool = False) -> str:
-        """The log as ``dmesg`` prints it, or ``dmesg -r``; a last line without a newline is part of it."""
+        """The log as printed by ``dmesg`` or ``dmesg -r``, including a last line without a newline."""
         last = self.unfinished
         records = self._records if last is None else (*self._records, last)
         return "".join(record.dmesg(raw=raw) + "\n" for record in records)
 
     def on_console(self, record: Record) -> bool:
-        """Whether the record is important enough for the console."""
+        """True if the record's level lets it reach the console."""
         return record.level < self.console_loglevel
 
 
 def vprintk_emit(k: Kernel, level: int, fmt: bytes, args: Arguments, *, facility: int = 0) -> int:
-    """Format and store a message; the bytes stored."""
+    """Format and store a message; returns the bytes stored."""
     return k.log.store(vformat(k, fmt, args), level, facility=facility)
 
 
 @export("_printk", "printk", "_printk_deferred", "printk_deferred")
 def printk(k: Kernel, fmt: CStr, args: VarArgs) -> Int:
-    """``int _printk(const char *fmt, ...)``: the bytes printed."""
+    """``int _printk(const char *fmt, ...)``: returns the bytes printed."""
     return vprintk_emit(k, LOGLEVEL_DEFAULT, fmt, args)
 
 
@@ -299,13 +299,13 @@ def printk_timed_ratelimit(k: Kernel, last: Ptr, interval: UInt) -> Bool:
 @export("console_lock", "console_unlock", image_first=True)
 @export("console_conditional_schedule")
 def console_lock(k: Kernel) -> None:
-    """``void console_lock(void)``: nothing prints to a console behind a task's back here."""
+    """``void console_lock(void)``: no lock needed, as no console is written to asynchronously."""
     del k
 
 
 @export(image_first=True)
 def console_trylock(k: Kernel) -> Int:
-    """``int console_trylock(void)``: always held."""
+    """``int console_trylock(void)``: always succeeds."""
     del k
     return 1
 
@@ -318,8 +318,9 @@ def console_verbose(k: Kernel) -> None:
 
 @export()
 def register_console(k: Kernel, console: Ptr) -> None:
-    """``void register_console(struct console *)``: messages do not go there, for whoever runs the kernel
-    listens to its log. None is asked for on the command line, so only one that enables itself is enabled.
+    """``void register_console(struct console *)``: enables it if CON_ENABLED is set.
+
+    No messages are sent to it, since users of the kernel read its log. The command line names no console.
     """
     if not k.types.has("console", "flags"):
         return

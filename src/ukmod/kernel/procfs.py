@@ -1,4 +1,4 @@
-"""What user space reads and writes of the kernel: files of /proc and /sys, as text."""
+"""The kernel's interface to user space: files of /proc and /sys, as text."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _STATES = {State.LIVE: "live", State.COMING: "coming", State.GOING: "going"}
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file: what a read returns, and what a write does (None: it may not be written)."""
+    """A file: a function that returns its text, and one that handles a write (None: not writable)."""
 
     read: Callable[[], str]
     write: Callable[[str], None] | None = None
 
 
 def refuse(result: int, path: str) -> None:
-    """Raise the OSError that a negative ``result`` stands for."""
+    """Raise the OSError for a negative ``result``."""
     if result < 0:
         raise OSError(-result, os.strerror(-result), path)
 
 
 class ProcFs:
-    """Files by absolute path. Reading what is not there raises FileNotFoundError, as open(2) would."""
+    """Files by absolute path. Reading a missing file raises FileNotFoundError, as open(2) would."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -87,7 +87,7 @@ class ProcFs:
         return File(lambda: text() + "\n")
 
     def _attributes(self, module: Module) -> dict[str, Callable[[], str]]:
-        """What the files right in a module's directory say."""
+        """The files directly in a module's directory."""
         attributes: dict[str, Callable[[], str]] = {
             "coresize": lambda: str(module.layout.core_size),
             "initsize": lambda: str(module.layout.init_size),
@@ -101,18 +101,18 @@ class ProcFs:
         return attributes
 
     def read(self, path: str) -> str:
-        """A file's content. Raises FileNotFoundError."""
+        """A file's contents. Raises FileNotFoundError."""
         return self._file(path).read()
 
     def write(self, path: str, text: str) -> None:
-        """Write to a file. Raises FileNotFoundError, PermissionError, or what the file itself refuses."""
+        """Write to a file. Raises FileNotFoundError, PermissionError, or the file's own error."""
         file = self._file(path)
         if file.write is None:
             raise PermissionError(EACCES, "read-only", path)
         file.write(text)
 
     def list(self, path: str) -> list[str]:
-        """A directory's entries. Raises FileNotFoundError."""
+        """The entries of a directory. Raises FileNotFoundError."""
         path = path.rstrip("/")
         modules = [module for module in self._k.modules if module.state is not State.UNFORMED]
         if path == "/sys/module":
@@ -131,7 +131,8 @@ class ProcFs:
 
 
 def _sections(module: Module) -> list[str]:
-    """The sections that have a file: add_sect_attrs() passes over empty ones, and those that were freed with
-    the init part keep theirs.
+    """The sections that have a file in sysfs.
+
+    add_sect_attrs() skips empty sections; sections freed with the init part keep their files.
     """
     return [name for name, (_address, size) in module.layout.sections.items() if size]

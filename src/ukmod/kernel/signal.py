@@ -1,4 +1,4 @@
-"""Signals: kernel/signal.c. A signal's set is in task_struct; its siginfo is kept here until dequeued."""
+"""Signals: kernel/signal.c. Pending sets are in task_structs; siginfo is kept here until dequeued."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIGRTMIN: Final = 32
 SIG_DFL, SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL = 0, 1, 2, 3
 """include/linux/signal.h: the last two are a kernel thread's allow_signal() and allow_kernel_signal()."""
 SEND_SIG_NOINFO, SEND_SIG_PRIV = 0, 1
-"""What a struct kernel_siginfo * may be instead of a pointer."""
+"""Special values of a struct kernel_siginfo * that are not pointers."""
 SI_USER, SI_KERNEL = 0, 0x80
 SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP = 6, 7, 8, 4, 11, 31, 5
 SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH = 17, 18, 19, 20, 21, 22, 23, 28
@@ -37,18 +37,18 @@ _STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
 
 @dataclass(slots=True)
 class _Signals:
-    """What the kernel keeps of a task's signals beside the set in its task_struct."""
+    """The state of a task's signals outside its task_struct."""
 
     handlers: dict[int, int] = field(default_factory=dict)
     default: int = SIG_DFL
     queue: list[tuple[int, bytes]] = field(default_factory=list)
-    """Signal and its kernel_siginfo, oldest first."""
+    """Each signal with its kernel_siginfo, oldest first."""
     fatal: int = 0
-    """The signal that is to end the process: signal_struct.group_exit_code."""
+    """The signal that will end the process: signal_struct.group_exit_code."""
 
 
 class Signals:
-    """Sends, takes and ignores signals."""
+    """Sends, dequeues and ignores signals."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -77,7 +77,7 @@ class Signals:
         return self._k.memory.u64(task.address + self._blocked)
 
     def unblock(self, task: Task, signal: int) -> None:
-        """force_sig_info_to_task(): a signal that is blocked or ignored gets its default action."""
+        """force_sig_info_to_task(): reset a blocked or ignored signal to its default action."""
         blocked = self.blocked(task)
         if blocked & sigmask(signal) or self.handler(task, signal) == SIG_IGN:
             self.of(task).handlers[signal] = SIG_DFL
@@ -93,9 +93,9 @@ class Signals:
         return handler == SIG_IGN or (handler == SIG_DFL and bool(_IGNORED & sigmask(signal)))
 
     def send(self, task: Task, signal: int, info: bytes | None = None, *, force: bool = False) -> None:
-        """send_signal_locked(): make ``signal`` pending and wake whom it concerns.
+        """send_signal_locked(): make ``signal`` pending and wake the task if needed.
 
-        ``info`` is a struct kernel_siginfo, None for none; ``force``: it comes from the kernel itself.
+        ``info`` is a struct kernel_siginfo or None; ``force``: the signal comes from the kernel itself.
         """
         k = self._k
         pending = k.tasks.pending(task)
@@ -142,14 +142,14 @@ class Signals:
         self._k.tasks.set_flag(task, TIF_SIGPENDING, to=pending)
 
     def discard(self, task: Task, signals: int) -> None:
-        """flush_sigqueue_mask(): forget those that are pending of a set."""
+        """flush_sigqueue_mask(): discard pending signals of a set."""
         k = self._k
         k.tasks.set_pending(task, k.tasks.pending(task) & ~signals)
         mine = self.of(task)
         mine.queue = [(signal, info) for signal, info in mine.queue if not sigmask(signal) & signals]
 
     def dequeue(self, task: Task, mask: int) -> tuple[int, bytes] | None:
-        """dequeue_signal(): take the next signal that is not in ``mask``, and its siginfo."""
+        """dequeue_signal(): remove and return the next signal not in ``mask``, with its siginfo."""
         k = self._k
         ready = k.tasks.pending(task) & ~mask
         if not ready:
@@ -165,7 +165,7 @@ class Signals:
         return signal, info
 
     def deliver(self) -> None:
-        """A process is about to return to user space: a fatal signal ends it there."""
+        """Handle the return to user space, where a fatal signal ends the process."""
         task = self._k.sched.task()
         if signal := self.of(task).fatal:
             raise TaskExitError(signal)
@@ -195,7 +195,7 @@ def send_sig(k: Kernel, signal: Int, task: Ptr, priv: Int) -> Int:
 
 @export()
 def force_sig(k: Kernel, signal: Int) -> None:
-    """void force_sig(int sig): to the current task, which can neither ignore nor block it."""
+    """void force_sig(int sig): send to the current task, which can neither ignore nor block it."""
     task = k.sched.task()
     k.signals.unblock(task, signal)
     k.signals.send_info(task, signal, SEND_SIG_PRIV)

@@ -1,7 +1,7 @@
 """Soft interrupts and tasklets: kernel/softirq.c.
 
-An interrupt here is the clock's: an event that is due. What it raises runs right after it, in softirq
-context; what a task raises runs when that task lets interrupts in again.
+Interrupts here are due events of the clock. Softirqs raised in an interrupt run directly after it, in softirq
+context; those raised by a task run when the task next allows interrupts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ukmod.machine.abi import Ptr, UInt, ULong
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-# include/linux/interrupt.h, in the order they are served
+# include/linux/interrupt.h, in the order in which they are served
 HI_SOFTIRQ: Final = 0
 TIMER_SOFTIRQ: Final = 1
 TASKLET_SOFTIRQ: Final = 6
@@ -27,7 +27,7 @@ HRTIMER_SOFTIRQ: Final = 8
 RCU_SOFTIRQ: Final = 9
 NR_SOFTIRQS: Final = 10
 MAX_SOFTIRQ_RESTART: Final = 10
-"""Rounds at the end of an interrupt: kernel/softirq.c."""
+"""The number of rounds at the end of an interrupt: kernel/softirq.c."""
 
 # include/linux/preempt.h
 PREEMPT_MASK: Final = 0x0000_00FF
@@ -44,23 +44,23 @@ TASKLET_STATE_RUN: Final = 1 << 1
 
 
 def _interrupt_ends() -> None:
-    """An interrupt that has nothing else to do than to run softirqs."""
+    """An interrupt that only runs softirqs."""
 
 
 class SoftIrqs:
-    """What was raised and has not run: by softirq, in the order it was raised."""
+    """The softirqs that were raised and have not run: by number, in the order they were raised."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._pending: tuple[deque[Callable[[], object]], ...] = tuple(deque() for _ in range(NR_SOFTIRQS))
 
     def raise_(self, number: int, action: Callable[[], object]) -> None:
-        """raise_softirq(): have ``action`` called in softirq context as soon as may be."""
+        """raise_softirq(): have ``action`` called in softirq context as soon as possible."""
         self._pending[number].append(action)
         k = self._k
         if not k.percpu.preempt_count() & INTERRUPT_MASK:
-            # No interrupt is under way whose end would run it: the kernel wakes ksoftirqd, which runs as
-            # soon as the task that raised it lets it.
+            # No interrupt is in progress whose end would run it. The kernel wakes ksoftirqd, which runs as
+            # soon as the task that raised the softirq lets it.
             k.clock.at(k.clock.now, _interrupt_ends)
 
     def pending(self) -> bool:
@@ -68,9 +68,10 @@ class SoftIrqs:
         return any(self._pending)
 
     def run(self) -> None:
-        """__do_softirq(): run what is pending, unless in an interrupt or with softirqs disabled.
+        """__do_softirq(): run pending softirqs, unless in an interrupt or with softirqs disabled.
 
-        In rounds: what one raises waits for the next. After so many, ksoftirqd goes on, beside other tasks.
+        Softirqs raised meanwhile run in the next round. After several rounds, ksoftirqd continues beside
+        other tasks.
         """
         k = self._k
         if k.percpu.preempt_count() & INTERRUPT_MASK:
@@ -88,7 +89,7 @@ class SoftIrqs:
             k.clock.at(k.clock.now + k.clock.tick, _interrupt_ends)
 
     def _take(self) -> list[Callable[[], object]]:
-        """What is pending, in the order it is served; it is pending no more."""
+        """Remove and return the pending actions, in the order in which they are served."""
         round_ = [action for queue in self._pending for action in queue]
         for queue in self._pending:
             queue.clear()
@@ -96,14 +97,14 @@ class SoftIrqs:
 
 
 class Tasklets:
-    """struct tasklet_struct, whose state and count are in guest memory: their users are inlined."""
+    """struct tasklet_struct, whose state and count are in guest memory, since their users are inlined."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "tasklet_struct")
 
     def init(self, tasklet: int, function: int, data: int, *, use_callback: bool) -> None:
-        """tasklet_setup() or, with ``data`` instead of the tasklet as its argument, tasklet_init()."""
+        """tasklet_setup() or, with ``data`` as its argument instead of the tasklet, tasklet_init()."""
         memory = self._k.memory
         memory.set_u64(tasklet + self._layout.next, 0)
         memory.set_u64(tasklet + self._layout.state, 0)
@@ -113,7 +114,7 @@ class Tasklets:
         memory.set_u8(tasklet + self._layout.use_callback, use_callback)
 
     def schedule(self, tasklet: int, softirq: int) -> None:
-        """__tasklet_schedule(): the caller, inlined, has set TASKLET_STATE_SCHED."""
+        """__tasklet_schedule(): the inlined caller has set TASKLET_STATE_SCHED."""
         self._k.softirqs.raise_(softirq, partial(self._run, tasklet, softirq))
 
     def _run(self, tasklet: int, softirq: int) -> None:
@@ -121,7 +122,7 @@ class Tasklets:
         if not self.scheduled(tasklet):
             return
         if memory.u32(tasklet + self._layout.count):
-            # Disabled: it stays on the list, and the softirq looks again at the next tick.
+            # A disabled tasklet stays on the list, and the softirq checks it again at the next tick.
             k.clock.at(k.clock.now + k.clock.tick, partial(self.schedule, tasklet, softirq))
             return
         memory.set_u64(tasklet + self._layout.state, TASKLET_STATE_RUN)
@@ -136,11 +137,11 @@ class Tasklets:
         self._k.memory.set_u64(at, self._k.memory.u64(at) & ~TASKLET_STATE_RUN)
 
     def scheduled(self, tasklet: int) -> bool:
-        """Tell whether TASKLET_STATE_SCHED is set."""
+        """True if TASKLET_STATE_SCHED is set."""
         return bool(self._k.memory.u64(tasklet + self._layout.state) & TASKLET_STATE_SCHED)
 
     def kill(self, tasklet: int) -> None:
-        """tasklet_kill(): wait until it has run, if it is scheduled."""
+        """tasklet_kill(): if it is scheduled, wait until it has run."""
         k = self._k
         if k.percpu.preempt_count() & INTERRUPT_MASK:
             k.printk("Attempt to kill tasklet from interrupt\n", level=5)
@@ -157,7 +158,7 @@ def local_bh_disable_ip(k: Kernel, ip: ULong, count: UInt) -> None:
 
 @export("__local_bh_enable_ip")
 def local_bh_enable_ip(k: Kernel, ip: ULong, count: UInt) -> None:
-    """void __local_bh_enable_ip(unsigned long ip, unsigned int cnt): runs what was held back."""
+    """void __local_bh_enable_ip(unsigned long ip, unsigned int cnt): runs pending softirqs."""
     del ip
     k.percpu.add_preempt(-count)
     k.softirqs.run()
@@ -165,7 +166,7 @@ def local_bh_enable_ip(k: Kernel, ip: ULong, count: UInt) -> None:
 
 @export("_local_bh_enable")
 def local_bh_enable(k: Kernel) -> None:
-    """void _local_bh_enable(void): without running anything."""
+    """void _local_bh_enable(void): runs nothing."""
     k.percpu.add_preempt(-SOFTIRQ_DISABLE_OFFSET)
 
 
@@ -201,7 +202,7 @@ def tasklet_kill(k: Kernel, tasklet: Ptr) -> None:
 
 @export("tasklet_unlock_wait", "tasklet_unlock_spin_wait")
 def tasklet_unlock_wait(k: Kernel, tasklet: Ptr) -> None:
-    """void tasklet_unlock_wait(struct tasklet_struct *): on one CPU it is not running when this is called."""
+    """void tasklet_unlock_wait(struct tasklet_struct *): no wait, as on one CPU it cannot be running."""
     del k, tasklet
 
 

@@ -1,4 +1,4 @@
-"""The system calls of a process, on the kernel's side."""
+"""The kernel's side of a process's system calls."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LOG_USER: Final = 1
-"""The facility of what user space logs without naming one, as syslog numbers them."""
+"""The default facility of messages from user space, as syslog numbers them."""
 _PRIORITY = re.compile(r"<([0-9]*)>")
 
 
 class KernelSyscalls:
-    """userland.Syscalls for the current task. On the way back to user space it does what it was left to do,
-    and a fatal signal takes effect.
+    """userland.Syscalls for the current task.
+
+    Each call ends in a return to user space: pending task work runs, and a fatal signal takes effect.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -100,7 +101,7 @@ class KernelSyscalls:
         return self._k.clock.read()
 
     def log(self, text: str) -> None:
-        """Write to /dev/kmsg; the text may begin with a level and facility, <30> say: devkmsg_write()."""
+        """Write to /dev/kmsg; the text may begin with level and facility, such as <30>: devkmsg_write()."""
         level, facility = 4, LOG_USER
         if match := _PRIORITY.match(text):
             priority = int(match[1] or "0") & 0xFFFF_FFFF
@@ -110,5 +111,5 @@ class KernelSyscalls:
 
 
 def missing(path: str) -> FileNotFoundError:
-    """The error for a file that is not there."""
+    """The error for a missing file."""
     return FileNotFoundError(ENOENT, os.strerror(ENOENT), path)

@@ -1,4 +1,4 @@
-"""Sysctls that concern modules: kernel/sysctl.c, Documentation/admin-guide/sysctl/kernel.rst."""
+"""Sysctls related to modules: kernel/sysctl.c, Documentation/admin-guide/sysctl/kernel.rst."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NUMBER: Final = re.compile(r"\s*-?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\s*", 
 
 
 def _int(text: str) -> int:
-    """An int as proc_dointvec() takes it: as in C, 32 bits. Raises ValueError."""
+    """An int in C's notation and of 32 bits, as accepted by proc_dointvec(). Raises ValueError."""
     if (match := _NUMBER.fullmatch(text)) is None:
         raise ValueError(f"'{text}' is not a number")
     digits = match[1]
@@ -76,11 +76,11 @@ class Sysctl:
             raise UsageError(f"cannot set '{name}': {error}", subject=name) from error
 
     def writable(self, name: str) -> bool:
-        """May anyone write it?"""
+        """True if the sysctl is writable."""
         return name in self._set()
 
     def write(self, name: str, text: str) -> None:
-        """What writing to /proc/sys does: a newline ends the value. Raises OSError (EINVAL)."""
+        """Handle a write to /proc/sys: a newline ends the value. Raises OSError (EINVAL)."""
         try:
             self[name] = text.partition("\n")[0]
         except UsageError as error:
@@ -91,7 +91,7 @@ class Sysctl:
 
     def _set_modules_disabled(self, value: str) -> None:
         if _int(value) != 1:
-            raise ValueError("once set it cannot be taken back")
+            raise ValueError("once set it cannot be cleared")
         self._k.modules.disabled = True
 
     def _set_printk(self, value: str) -> None:

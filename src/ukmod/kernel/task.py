@@ -1,7 +1,7 @@
 """task_struct: the half of a task that guest code sees.
 
-``current`` is a per-CPU load, and ``signal_pending()``, ``set_current_state()`` and the like are inlined
-into modules: they read and write task_struct directly. So its fields are the truth and Python keeps no copy.
+``current`` is a per-CPU load, and ``signal_pending()``, ``set_current_state()`` and others are inlined into
+modules: they access task_struct directly. Its fields are therefore authoritative, and Python keeps no copies.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 THREAD_SIZE: Final = 16384
-"""Bytes of a task's kernel stack, arch/x86/include/asm/page_64_types.h."""
+"""The size of a task's kernel stack in bytes, arch/x86/include/asm/page_64_types.h."""
 TASK_COMM_LEN: Final = 16
 STACK_END_MAGIC: Final = 0x57AC6E9D
 TIF_SIGPENDING: Final = 1 << 2
@@ -27,25 +27,25 @@ TIF_NOTIFY_SIGNAL: Final = 1 << 17
 """Bits of thread_info.flags, arch/x86/include/asm/thread_info.h."""
 SIGKILL: Final = 9
 _STACKS = 0x100_0000_0000
-"""Bytes of vmalloc space set aside for stacks."""
+"""The size of the vmalloc space for stacks, in bytes."""
 FIRST_PID: Final = 3
-"""After the idle task, init and kthreadd."""
+"""The pids before it are those of the idle task, init and kthreadd."""
 _USAGE = 2
-"""References a new task_struct has: its own, and that of whoever waits for it."""
+"""The initial reference count of a task_struct: its own, and its parent's."""
 
 QUARANTINE: Final = 256
-"""Freed task_structs whose memory is kept from being used again, so that an access to one is a page fault."""
+"""The number of freed task_structs whose memory is not reused yet, so that accesses are page faults."""
 
 
 class Tasks:
-    """Makes, finds and removes tasks, and reads and writes their task_structs."""
+    """Creates, finds and removes tasks, and accesses their task_structs."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._memory = kernel.memory
         self._stacks = Area(kernel.memory, VMALLOC_START, _STACKS)
         types = kernel.types
-        # What a task_struct points to, and inlined code follows, lies behind it.
+        # The structs that a task_struct points to, and that inlined code accesses, are placed after it.
         self._parts: dict[str, int] = {}
         size = types.sizeof("task_struct")
         for member, struct in (("signal", "signal_struct"), ("sighand", "sighand_struct"), ("cred", "cred")):
@@ -68,12 +68,12 @@ class Tasks:
         self._by_pid: dict[int, Task] = {}
         self._next_pid = 0
         self._quarantine: deque[int] = deque()
-        """Addresses of the task_structs that were freed last, the oldest first."""
+        """Addresses of recently freed task_structs, oldest first."""
 
     # -- life -----------------------------------------------------------------------------------------
 
     def create(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
-        """A new task, not yet running, that will run ``entry`` and end with the exit code it returns."""
+        """A new task, not yet running, which will run ``entry`` and end with the exit code it returns."""
         k, memory, offset = self._k, self._memory, self._k.types.offset
         address = self._new_struct()
         stack = self._stacks.alloc(THREAD_SIZE)
@@ -109,11 +109,11 @@ class Tasks:
         return pid
 
     def restart_pids(self) -> None:
-        """Go on with the lowest pid that is free, as the kernel does when it has come to the highest."""
+        """Continue with the lowest free pid, as the kernel does after reaching the highest."""
         self._next_pid = FIRST_PID
 
     def _new_struct(self) -> int:
-        """dup_task_struct(): a new task_struct; with an image a copy of its ``init_task``."""
+        """dup_task_struct(): a new task_struct; with an image, a copy of its ``init_task``."""
         memory, init, first = self._memory, self._init_task, not self._by_pid
         if init and first:
             return init
@@ -121,16 +121,16 @@ class Tasks:
         if init:
             size = self._words.size
             template = self._words.unpack(memory.read(init, size))
-            # Lists in it are empty, and so point to themselves.
+            # Its lists are empty, so they contain pointers to themselves.
             words = (word + address - init if init <= word < init + size else word for word in template)
             memory.write(address, self._words.pack(*words))
             if self._k.types.has("task_struct", "rcu_read_lock_nesting"):
-                # The idle task may be in an interrupt that reads.
+                # The idle task may be in an interrupt that is a reader.
                 memory.set_u32(address + self._k.types.offset("task_struct", "rcu_read_lock_nesting"), 0)
         return address
 
     def cred(self, task: Task) -> int:
-        """The address of its struct cred, root's: all zero; 0 if no module knows what that is."""
+        """The address of its struct cred, root's, which is all zeros; 0 if the layout is unknown."""
         if self._init_task:
             return self._init_cred
         return task.address + self._parts["cred"] if "cred" in self._parts else 0
@@ -149,7 +149,7 @@ class Tasks:
             self.free(task)
 
     def free(self, task: Task) -> None:
-        """__put_task_struct(): give back the memory; a later access to it is a page fault."""
+        """__put_task_struct(): free the memory; a later access to it is a page fault."""
         if self._by_address.pop(task.address, None) is None:
             return
         self._memory.unmap(task.address, self._pages * PAGE_SIZE)
@@ -158,13 +158,13 @@ class Tasks:
             self._memory.free_frames(self._quarantine.popleft() - PAGE_OFFSET, self._pages)
 
     def release(self, task: Task) -> None:
-        """release_task(): a task has exited; its pid and stack are free again."""
+        """release_task(): free the pid and stack of a task that has exited."""
         if self._by_pid.pop(task.pid, None) is not None:
             self._stacks.free(task.stack)
             self.put(task, _USAGE)
 
     def become_process(self, task: Task) -> None:
-        """A kernel thread has executed a program: it is a user process now."""
+        """Turn a kernel thread that has executed a program into a user process."""
         at = task.address + self._k.types.offset("task_struct", "flags")
         self._memory.set_u32(at, self._memory.u32(at) & ~PF_KTHREAD)
         task.is_kthread = False
@@ -223,15 +223,15 @@ class Tasks:
         self._memory.set_u64(task.address + self._pending, signals)
 
     def signal_pending(self, task: Task) -> bool:
-        """signal_pending(): a signal is pending, or TIF_NOTIFY_SIGNAL asks to be noticed as if one were."""
+        """signal_pending(): a signal is pending, or TIF_NOTIFY_SIGNAL requests the same treatment."""
         return bool(self.flags(task) & (TIF_SIGPENDING | TIF_NOTIFY_SIGNAL))
 
     def signal_pending_state(self, state: int, task: Task) -> bool:
-        """signal_pending_state(): would a task in ``state`` be woken by what is pending?"""
+        """signal_pending_state(): True if a pending signal would wake a task in ``state``."""
         if not state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL) or not self.signal_pending(task):
             return False
         return bool(state & TASK_INTERRUPTIBLE) or bool(self.pending(task) >> (SIGKILL - 1) & 1)
 
     def running(self, task: Task) -> bool:
-        """Is its state TASK_RUNNING?"""
+        """True if its state is TASK_RUNNING."""
         return self.state(task) == TASK_RUNNING

@@ -1,6 +1,6 @@
-"""What a task is left to do before it returns to user space, or exits: kernel/task_work.c.
+"""Work that a task must do before it returns to user space or exits: kernel/task_work.c.
 
-Only code of an image leaves something, the last fput() of a process's file for one.
+Only code of an image queues such work, for example the last fput() of a process's file.
 """
 
 from __future__ import annotations

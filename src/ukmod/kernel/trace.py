@@ -1,4 +1,4 @@
-"""What happened on the way of a request, as values: for pictures of the path, and for the curious."""
+"""The steps of a request as values, for diagrams and diagnosis."""
 
 from __future__ import annotations
 
@@ -29,28 +29,30 @@ class Request:
     caller: str
     """The function, offset and module that made it."""
     name: str
-    """What it asked for."""
+    """The requested name."""
     wait: bool
     result: int
-    """What it returned: 0, a wait status, or a negative errno."""
+    """The result: 0, a wait status, or a negative errno."""
     resolved: tuple[str, ...] = ()
-    """The files that the helper, modprobe, then asked the kernel to load, in order: none if the kernel has
-    the module, or nothing has that name."""
+    """The files that the helper, modprobe, asked the kernel to load, in order.
+
+    Empty if the module is already loaded, or no module has that name.
+    """
     loaded: tuple[str, ...] = ()
     """Modules that its helper loaded and that became live, in order."""
     helper: int = 0
-    """The process that was modprobe; 0 if there was none."""
+    """The pid of modprobe; 0 if none was started."""
 
 
 _ASKED, _LIVE = "finit_module", "live"
-"""The steps of a helper that tell what its request came to."""
+"""The steps of a helper that determine the result of its request."""
 
 
 class Trace:
     """The steps and requests of a run.
 
-    A module is credited to the request whose helper, or a process that this one started, loaded it: requests
-    may overlap, and a module's init function may make one of its own.
+    A module is credited to the request whose helper, or a process started by that helper, loaded it. Requests
+    may overlap, and a module's init function may make requests of its own.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -58,38 +60,38 @@ class Trace:
         self.steps: list[Step] = []
         self._requests: list[Request] = []
         self._helper_of: dict[int, int] = {}
-        """By pid: the usermode helper that a process is, or descends from."""
+        """By pid: the pid of the usermode helper that the process is, or descends from."""
         self._deeds: dict[int, list[Step]] = {}
-        """By helper: its steps that loaded something."""
+        """By the helper's pid: its steps that concern loading."""
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Discard all steps and requests."""
         for kept in (self.steps, self._requests, self._helper_of, self._deeds):
             kept.clear()
 
     def step(self, pid: int, comm: str, what: str, detail: str = "") -> None:
-        """Note a step, now."""
+        """Record a step at the current time."""
         step = Step(self._clock.now, pid, comm, what, detail)
         self.steps.append(step)
         if what in (_ASKED, _LIVE) and (helper := self._helper_of.get(pid)) is not None:
             self._deeds.setdefault(helper, []).append(step)
 
     def helper(self, pid: int) -> None:
-        """Note that a process is a usermode helper."""
+        """Record that a process is a usermode helper."""
         self._helper_of[pid] = pid
 
     def forked(self, parent: int, child: int) -> None:
-        """Note that a process has started another, which works for the same helper."""
+        """Record that a process has started another one, on behalf of the same helper."""
         if (helper := self._helper_of.get(parent)) is not None:
             self._helper_of[child] = helper
 
     def request(self, request: Request) -> None:
-        """Note a request that has returned."""
+        """Record a request that has returned."""
         self._requests.append(request)
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """The requests that have returned, each with what its helper has loaded by now."""
+        """The requests that have returned, each with the modules that its helper has loaded so far."""
         return tuple(map(self._so_far, self._requests))
 
     def _so_far(self, request: Request) -> Request:

@@ -1,8 +1,8 @@
-"""Usermode helpers: kernel/umh.c, with the khelper workqueue that the kernel had when it all began.
+"""Usermode helpers: kernel/umh.c, with the khelper workqueue of earlier kernels.
 
-call_usermodehelper_exec() queues work for khelper, which must not block; so its work only starts a kernel
-thread. That one is the helper itself, or, where somebody waits for the helper's end, ``wait_for_helper``,
-whose child the helper is.
+call_usermodehelper_exec() queues work for khelper, which must not block; so the work only starts a kernel
+thread. If nobody waits for the helper's end, that thread becomes the helper. Otherwise it runs
+``wait_for_helper``, whose child is the helper.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE = 0, 1, 2, 4
 """include/linux/umh.h"""
 RUNNING_HELPERS_TIMEOUT: Final = 5
-"""Seconds that usermodehelper_disable() waits for helpers under way."""
+"""How long usermodehelper_disable() waits for running helpers, in seconds."""
 _OPAQUE: Final = 256
-"""Bytes for a struct subprocess_info whose layout is not known, because no module looks into one."""
+"""The size of a struct subprocess_info in bytes if its layout is unknown, as no module accesses one."""
 _MAX_ARGUMENTS: Final = 1024
 _MASK64 = (1 << 64) - 1
 
 
 @dataclass(slots=True, eq=False)
 class SubprocessInfo:
-    """A struct subprocess_info: a helper that is to be, is, or was."""
+    """A struct subprocess_info: a helper before, during and after its execution."""
 
     path: str
     argv: tuple[str, ...] = ()
     envp: tuple[str, ...] = ()
     address: int = 0
-    """In guest memory, if a module made it; its callbacks are given this."""
+    """Its address in guest memory, passed to its callbacks, if a module made it."""
     path_at: int = 0
     argv_at: int = 0
     envp_at: int = 0
@@ -57,14 +57,14 @@ class SubprocessInfo:
     retval: int = 0
     done: bool = False
     abandoned: bool = False
-    """Nobody waits any more: whoever completes it frees it."""
+    """No task waits for it any more: completing it frees it."""
     pid: int = 0
-    """The process that becomes the program."""
+    """The pid of the process that becomes the program."""
     waiters: Waiters = field(kw_only=True)
 
 
 class Helpers:
-    """The helpers under way, and whether there may be any."""
+    """The running helpers, and whether helpers are allowed."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
@@ -84,7 +84,7 @@ class Helpers:
     def setup_guest(
         self, path: int, argv: int, envp: int, init: int, cleanup: int, data: int
     ) -> SubprocessInfo:
-        """call_usermodehelper_setup() for a module, which may look into the struct and change it."""
+        """call_usermodehelper_setup() for a module, which may read and change the struct."""
         k = self._k
         known = k.types.has("subprocess_info", "path")
         size = k.types.sizeof("subprocess_info") if known else _OPAQUE
@@ -108,7 +108,7 @@ class Helpers:
         return info
 
     def find(self, address: int) -> SubprocessInfo:
-        """The helper of a struct subprocess_info *. Raises Fault if it is none."""
+        """The helper of a struct subprocess_info *. Raises Fault if there is none."""
         if (info := self._infos.get(address)) is None:
             raise Fault(address)
         return info
@@ -123,7 +123,7 @@ class Helpers:
             k.slab.kfree(info.address)
 
     def _publish(self, info: SubprocessInfo) -> None:
-        """Let the module's callbacks see what became of it."""
+        """Store its status in guest memory for the module's callbacks."""
         k = self._k
         if info.address and k.types.has("subprocess_info", "retval"):
             offset = k.types.offset
@@ -135,9 +135,9 @@ class Helpers:
     def exec(self, info: SubprocessInfo, wait: int) -> int:
         """call_usermodehelper_exec(): run the helper and wait as ``wait`` says.
 
-        Returns 0 or the helper's wait status, a negative errno if it could not be started, -EBUSY while
-        helpers are disabled, -ERESTARTSYS if a UMH_KILLABLE waiter was killed: the helper then runs on and
-        frees what it needs itself.
+        Returns 0 or the helper's wait status; a negative errno if it could not be started; -EBUSY while
+        helpers are disabled; -ERESTARTSYS if a UMH_KILLABLE waiter was killed. In the last case the helper
+        continues, and frees its own resources.
         """
         k = self._k
         if info.address:
@@ -162,7 +162,7 @@ class Helpers:
                 self._running_waiters.wake_all()
 
     def _read(self, info: SubprocessInfo) -> None:
-        """Take what is to be run from guest memory, as it is now."""
+        """Read the program and arguments from guest memory, as they are now."""
         k = self._k
         if k.types.has("subprocess_info", "path"):
             members = (
@@ -200,7 +200,7 @@ class Helpers:
         k.processes.fork(k.tasks.comm(khelper), lambda: entry(info), kthread=True)
 
     def _wait_for_helper(self, info: SubprocessInfo) -> int:
-        """wait_for_helper(): the helper's parent, that learns its status."""
+        """wait_for_helper(): the helper's parent, which collects its status."""
         k = self._k
         task = k.sched.task()
         handlers = k.signals.of(task).handlers
@@ -234,7 +234,7 @@ class Helpers:
         return k.processes.execve(program, path, argv, env)
 
     def _prepare(self, info: SubprocessInfo) -> int:
-        """Call the module's init and take the arguments as they are then; 0 or the negative errno."""
+        """Call the module's init function, then read the arguments; returns 0 or the negative errno."""
         k = self._k
         if info.init:
             self._publish(info)
@@ -250,7 +250,7 @@ class Helpers:
     # -- enabling -------------------------------------------------------------------------------------
 
     def disable(self) -> int:
-        """usermodehelper_disable(): no new helpers; 0, or -EAGAIN if those under way do not end in 5 s."""
+        """usermodehelper_disable(): forbid new helpers; 0, or -EAGAIN if running ones do not end in 5 s."""
         self.disabled = True
         timeout = RUNNING_HELPERS_TIMEOUT * self._k.clock.hz
         if self._running_waiters.wait_event(lambda: not self._running, TASK_UNINTERRUPTIBLE, timeout):
@@ -268,7 +268,7 @@ class Helpers:
         return -EAGAIN if self.disabled else 0
 
     def read_lock_wait(self, timeout: int) -> int:
-        """usermodehelper_read_lock_wait(): jiffies left, 0 if helpers are still disabled then."""
+        """usermodehelper_read_lock_wait(): the jiffies left, or 0 if helpers are still disabled."""
         if timeout < 0:
             return -EINVAL
         if not self.disabled:

@@ -1,7 +1,8 @@
-"""Code that does not give up the CPU: time slices, and the soft lockup detector (kernel/watchdog.c).
+"""Code that does not yield the CPU: time slices, and the soft lockup detector (kernel/watchdog.c).
 
-Virtual time stands still while code runs. So a loop that waits for something that only an event can bring
-would never end: once it has used up a slice, time passes, events fire, and others run if it may be preempted.
+Virtual time stands still while code runs. A loop that waits for something only an event can cause would
+therefore never end. So when it has used up a slice, time passes, events fire, and other tasks run if it can
+be preempted.
 """
 
 from __future__ import annotations
@@ -19,29 +20,30 @@ if TYPE_CHECKING:
 
 SIGKILL: Final = 9
 LOCKUP_SLICES: Final = 220
-"""Slices without sleep, 22 virtual seconds: twice watchdog_thresh and a bit, as in the kernel."""
+"""Slices without sleep, 22 virtual seconds: slightly more than twice watchdog_thresh, as in the kernel."""
 ENDLESS_SLICES: Final = 5 * LOCKUP_SLICES
 """Slices without sleep of a task that calls cond_resched(). The kernel would wait for ever."""
 LOCKUP_PERIODS: Final = 12
-"""The same for code that does not even call the kernel: how often the CPU's own watchdog finds it so."""
+"""The limit for code that calls no kernel function: the number of reports by the CPU's watchdog.
+"""
 LOCKUP_SECONDS: Final = 22
 
 
 def wire(k: Kernel) -> None:
-    """Have the CPU tell when a slice is used up."""
+    """Have the CPU report when a slice is used up."""
     k.cpu.on_slice = partial(used_up, k, None)
     k.cpu.on_stuck = partial(_stuck, k)
 
 
 def _stuck(k: Kernel, registers: Registers, silent: bool) -> None:  # noqa: FBT001 - as Cpu tells it
-    # Slices of code that calls nothing cost real time: fewer of them have to do.
+    # Slices of code that calls nothing cost real time, so fewer of them must suffice.
     used_up(k, registers, -(-LOCKUP_SLICES // LOCKUP_PERIODS) if silent else 1)
 
 
 def used_up(k: Kernel, registers: Registers | None, slices: int = 1) -> None:
-    """The current task has used up slices; ``registers`` are those of code that is not in a kernel function.
+    """Handle used-up slices of the current task; ``registers`` are set if it is not in a kernel function.
 
-    Raises TaskExitError for a task that has been at it for too long, or KernelPanic where there is none.
+    Raises TaskExitError for a task that has run for too long, or KernelPanic if there is no task.
     """
     k.cpu.new_slice(SLICE_CALLS)
     task = k.sched.current
@@ -63,7 +65,7 @@ def used_up(k: Kernel, registers: Registers | None, slices: int = 1) -> None:
 def soft_lockup(k: Kernel, registers: Registers | None = None) -> NoReturn:
     """watchdog_timer_fn(): report the task that hogs the CPU, and end it, since nothing else would.
 
-    ``registers`` are those of its code; without them it is in a kernel function that cannot go on.
+    ``registers`` are those of its code; without them, it is in a kernel function that cannot continue.
     """
     task = k.sched.current
     if task is None or k.sched.in_interrupt:

@@ -1,8 +1,8 @@
-"""The journal of a survey: what a survey that was stopped goes on from.
+"""The journal of a survey, from which an interrupted survey is resumed.
 
-A JSON object a line. The first says which survey this is, all others are verdicts, in the order in which they
-came. Two journals of the same survey are equal when they are sorted and times are left out: ``seconds``, and
-the speeds that some module (raid6_pq) measures, by what it gets done until the time is up, and logs.
+Each line is a JSON object. The first identifies the survey, all others are verdicts, in the order in which
+they arrived. Two journals of the same survey are equal when sorted and without timings. Timings are
+``seconds``, and the speeds that a module such as raid6_pq measures and logs.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.survey.verdict import Settings, Verdict
 
 FORMAT = 1
-"""Changed with what the lines mean."""
+"""Increased whenever the meaning of the lines changes."""
 
 
 class Journal:
-    """Verdicts in a file. A process that has it open keeps others from it."""
+    """Verdicts in a file, which an open journal locks against other processes."""
 
     def __init__(self, path: str | os.PathLike[str], settings: Settings) -> None:
-        """Begin a journal, or go on with one.
+        """Begin a journal, or continue one.
 
-        Raises NotFoundError for a file that cannot be written, FormatError for one that is no journal of
+        Raises NotFoundError for a file that cannot be written, FormatError for one that is not a journal of
         this survey, UsageError for one that another survey is writing.
         """
         self.path = os.fspath(path)
         self._head = {"survey": FORMAT, **asdict(settings)}
         self.done: dict[str, Verdict] = {}
-        """What is known, by module."""
+        """The known verdicts by module."""
         try:
             self._file: BinaryIO = open(self.path, "a+b", buffering=0)  # noqa: SIM115 - close() does
         except OSError as error:
             raise self._cannot_write(error.strerror, error.errno) from error
         try:
             if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
-                raise self._cannot_write("it is no regular file", ESPIPE)
+                raise self._cannot_write("not a regular file", ESPIPE)
             self._lock()
             self._read()
         except BaseException:
@@ -56,11 +56,11 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let others have the file."""
+        """Close the file, which unlocks it."""
         self._file.close()
 
     def add(self, verdict: Verdict) -> None:
-        """Keep a verdict. Raises NotFoundError if that cannot be, for a full disk say."""
+        """Save a verdict. Raises NotFoundError if that fails, for example on a full disk."""
         self.done[verdict.name] = verdict
         self._append(asdict(verdict))
 
@@ -83,7 +83,7 @@ class Journal:
     def _read(self) -> None:
         self._file.seek(0)
         content = self._file.read()
-        # A line that is torn, because the machine went down, is a module that is to be tried again.
+        # An incomplete last line, after a crash of the host, means that its module must be tried again.
         whole = content[: content.rfind(b"\n") + 1]
         if not whole:
             self._begin(content)
@@ -91,17 +91,17 @@ class Journal:
         try:
             head, *lines = map(json.loads, whole.splitlines())
             if not isinstance(head, dict) or "survey" not in head:
-                raise ValueError("its first line is none of a survey")
+                raise ValueError("its first line does not identify a survey")
             self._compare(head)
             self.done = {line["name"]: Verdict.of(line) for line in lines}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise FormatError(f"no journal of a survey: {error}", path=self.path) from error
+            raise FormatError(f"not the journal of a survey: {error}", path=self.path) from error
         self._file.truncate(len(whole))
 
     def _begin(self, torn: bytes) -> None:
-        """There is no line yet; at most a part of the first."""
+        """Write the first line to a file that holds at most a part of it."""
         if not json.dumps(self._head).encode().startswith(torn):
-            raise FormatError("no journal of a survey", path=self.path)
+            raise FormatError("not the journal of a survey", path=self.path)
         self._file.truncate(0)
         self._append(self._head)
 

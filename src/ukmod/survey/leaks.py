@@ -1,7 +1,7 @@
-"""Leaks: what each load and unload of a module loses, as against what a kernel makes once and keeps.
+"""Leaks: memory lost with each load and unload of a module, unlike what a kernel allocates once and keeps.
 
-The first who needs a slab of a radix tree, a class in sysfs or a list of static calls has the kernel make it,
-and for whoever comes later it is there. Only a second cycle tells that from a leak.
+The first user of a radix tree's slab, a class in sysfs or a list of static calls makes the kernel allocate
+it; later users find it there. Only a second cycle distinguishes that from a leak.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from ukmod.kernel.api import DEFERRED, Kernel
 from ukmod.kernel.mm.slab import Leak
 
 SOON = 2.0
-"""Virtual seconds after which most of what was deferred is done; waiting so long costs little."""
+"""Virtual seconds after which most deferred work is done; waiting that long costs little."""
 
 
 def lost(k: Kernel, before: frozenset[int], again: Callable[[], bool]) -> Sequence[Leak]:
-    """What a module that has gone costs each time, whoever allocated it.
+    """The memory that each cycle of an unloaded module loses, whoever allocated it.
 
-    before: what was in use before it was loaded. again: have it live once more; did it go as the first time?
+    before: the memory in use before it was loaded. again: runs a second cycle; returns True if that ended
+    like the first.
     """
     slab = k.core.slab
     if slab.in_use() <= before:
@@ -43,9 +44,10 @@ def _wait(k: Kernel, seconds: float) -> None:
 
 
 def recurring(k: Kernel, again: Callable[[], object]) -> Sequence[Leak]:
-    """Those of ``k.leaks()`` that grow if the modules live once more, as they do in a copy of this process.
+    """The leaks among ``k.leaks()`` that grow in a second cycle, which runs in a copy of this process.
 
-    All of them, where there can be no copy, or where no image makes things that it keeps.
+    Returns all of them if no copy is possible, or without an image, which alone allocates things that it
+    keeps.
     """
     found = k.leaks()
     if not found or k.core.image is None or not hasattr(os, "fork"):

@@ -1,10 +1,10 @@
-"""What every module of a tree does: each is loaded, with what it needs, into a kernel that has just come up.
+"""A survey of a tree: each module is loaded, with its dependencies, into a freshly initialised kernel.
 
-A kernel with an image takes seconds to bring up, and a module milliseconds to try. So a worker process brings
-one up and then forks for each module: fork(2) is the snapshot, memory copied only where it is written. What
-needs a module is tried in forks of the process that has loaded it: as the copy is exact, this is the same as
-if each had loaded all that it needs. A module that hangs, or takes the emulator down with it, takes its own
-process.
+A kernel with an image takes seconds to bring up, trying a module milliseconds. So a worker process brings one
+up and then forks for each module: fork(2) is the snapshot, and memory is copied only when written. Modules
+that depend on another are tried in forks of a process that has already loaded it. As the copy is exact, this
+gives the same result as loading all dependencies for each. A module that hangs, or crashes the emulator,
+takes only its own process down.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from ukmod.kmod.tree import Tree
 from ukmod.survey.leaks import lost
 from ukmod.survey.verdict import Settings, Verdict
 
-# -- what is to be done -----------------------------------------------------------------------------------
+# -- planning ---------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Branch:
-    """A module's file, the names by which the survey asks for it, and what is loaded on top of it."""
+    """A module's file, the names under which it is surveyed, and the modules loaded on top of it."""
 
     file: str = ""
     names: set[str] = field(default_factory=set)
     above: dict[str, Branch] = field(default_factory=dict)
 
     def all_names(self) -> Iterator[str]:
-        """All that is asked for, here and above."""
+        """All names to survey, here and above."""
         yield from sorted(self.names)
         for branch in self.above.values():
             yield from branch.all_names()
 
 
 def load_order(tree: Tree, name: str) -> tuple[str, ...]:
-    """The files of a module and of what it needs, as they are to be loaded. Raises NotFoundError."""
+    """The files of a module and its dependencies in loading order. Raises NotFoundError."""
     line = tree.dependency_line(name)
     if line is None:
         raise NotFoundError("no such module in the tree", subject=name)
@@ -58,7 +58,7 @@ def load_order(tree: Tree, name: str) -> tuple[str, ...]:
 
 
 def plan(tree: Tree, names: Iterable[str]) -> Branch:
-    """What is to be loaded, and on top of what: modules that begin alike share the beginning."""
+    """The tree of files to load: modules whose loading orders begin alike share that beginning."""
     root = Branch()
     for name in names:
         branch = root
@@ -71,16 +71,16 @@ def plan(tree: Tree, names: Iterable[str]) -> Branch:
 # -- one module -------------------------------------------------------------------------------------------
 
 Outcome = tuple[str, str, str]
-"""Kind, cause and unload of a verdict."""
+"""The kind, cause and unload of a verdict."""
 LOADS: Outcome = ("loads", "", "")
 T = TypeVar("T")
 _TICK = 0.01
-"""Seconds: no timer can be set to less than nothing."""
+"""Seconds: the shortest time a timer is set to, as it cannot be negative."""
 
 
 @cache
 def booted(settings: Settings) -> Kernel:
-    """The kernel that this process forks from."""
+    """The kernel from which this process forks."""
     k = Kernel(
         tree=open_tree(settings.tree),
         btf=settings.btf or None,
@@ -89,7 +89,7 @@ def booted(settings: Settings) -> Kernel:
     )
     core = k.boot()
     if core.image is not None:
-        # Names of symbols and types are indexed when one is asked for: once here, and not in each copy.
+        # Names of symbols and types are indexed on first use: do it once here, and not in each copy.
         core.image.get("")
         core.types.has("")
     gc.collect()
@@ -98,13 +98,13 @@ def booted(settings: Settings) -> Kernel:
 
 
 def survey_batch(settings: Settings, names: Sequence[str]) -> list[Verdict]:
-    """Try these modules, each in a process of its own that begins with the same kernel."""
+    """Try these modules, each in its own process and on its own copy of the same kernel."""
     found = {verdict.name: verdict for verdict in survey_each(settings, names)}
     return [found[name] for name in names]
 
 
 def survey_each(settings: Settings, names: Iterable[str]) -> Iterator[Verdict]:
-    """Try these modules, and say what came of each as soon as it is known."""
+    """Try these modules, and yield each verdict as soon as it is known."""
     k = booted(settings)
     assert k.tree is not None
     for branch in plan(k.tree, names).above.values():
@@ -112,7 +112,7 @@ def survey_each(settings: Settings, names: Iterable[str]) -> Iterator[Verdict]:
 
 
 def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
-    """Try a module, and all above it, in a copy of this process."""
+    """Try a module, and all modules above it, in a copy of this process."""
     began = time.monotonic()
     reader, writer = os.pipe()
     if (pid := os.fork()) == 0:
@@ -141,12 +141,12 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]
 
 
 def how_it_ended(code: int) -> str:
-    """An exit status as Python gives it, in words."""
+    """An exit status as Python returns it, in words."""
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
 
 def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
-    """What comes of a module, and of all above it, in this process, which ends if patience does."""
+    """Try a module, and all above it, in this process, which is killed when its patience runs out."""
     warnings, reports, requests = map(len, (k.warnings, k.reports, k.requests))
     in_use = k.core.slab.in_use()
 
@@ -187,13 +187,13 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
     if outcome == LOADS and branch.names:
         outcome = patiently(lambda: _outcome(k, lambda: _live(k, branch.file, settings.seconds)))
     if found := [verdict(name, outcome) for name in sorted(branch.names)]:
-        spent = 0.0  # it takes as long once more
+        spent = 0.0  # the second cycle takes as long as the first
         leaks = patiently(lambda: _leaks(k, branch.file, settings.seconds, outcome, in_use))
         yield from (_with_leaks(one, leaks) for one in found)
 
 
 def _leaks(k: Kernel, file: str, seconds: float, outcome: Outcome, before: frozenset[int]) -> Sequence[Leak]:
-    """What a module loses each time that it goes, or is refused; this was in use ``before`` the first."""
+    """The leaks of a module with each cycle or refusal; ``before`` is the memory in use before the first."""
     if outcome[0] not in ("loads", "refuses") or _module(file) in k.modules:
         return ()
 
@@ -213,7 +213,7 @@ def _with_leaks(verdict: Verdict, leaks: Sequence[Leak]) -> Verdict:
 
 
 def _blemish(reports: Sequence[Report], warnings: Sequence[Warn]) -> str:
-    """The worst that these say of a module, but for leaks."""
+    """The worst finding about a module, apart from leaks."""
     if reports:
         return reports[0].kind
     return f"warned in {_function(warnings[0].state.rip)}" if warnings else ""
@@ -233,7 +233,7 @@ def _outcome(k: Kernel, work: Callable[[], Outcome]) -> Outcome:
 
 
 def _without(file: str, outcome: Outcome) -> Outcome:
-    """What this outcome of a module is to those that need it."""
+    """The outcome for modules that depend on one with this outcome."""
     kind, cause, _ = outcome
     return ("dependency", f"{_module(file)}: {cause}", "") if kind == "refuses" else outcome
 
@@ -243,7 +243,7 @@ def _module(file: str) -> str:
 
 
 def _load(k: Kernel, file: str) -> Outcome:
-    """Load a module, all that it needs being there; it may itself have been asked for by one of these."""
+    """Load a module whose dependencies are loaded; one of them may already have requested it."""
     assert k.tree is not None
     if _module(file) in k.modules:
         return LOADS
@@ -255,7 +255,7 @@ def _load(k: Kernel, file: str) -> Outcome:
 
 
 def _live(k: Kernel, file: str, seconds: float) -> Outcome:
-    """Let time pass, and unload the module."""
+    """Let time pass, then unload the module."""
     k.run(seconds)
     try:
         k.rmmod(_module(file))
@@ -282,7 +282,7 @@ def _why(k: Kernel, error: LoadError) -> tuple[str, str]:
 
 
 def _oops(k: Kernel) -> str:
-    """What the first oops was, and where: without what differs from module to module."""
+    """The kind and place of the first oops, without details that vary between modules."""
     if not k.oopses:
         return ""
     oops = k.oopses[0]
@@ -303,14 +303,14 @@ def survey(
     batch: int = 25,
     work: Callable[[Settings, Sequence[str]], list[Verdict]] = survey_batch,
 ) -> Iterator[Verdict]:
-    """Try all modules of these names by tasks of ``batch`` each; the verdicts as they come.
+    """Try all modules with these names in tasks of ``batch`` each; yields the verdicts as they arrive.
 
-    work: what a task does. If its process has threads, as a cluster's have, let it be ``survey_apart``.
+    work: the function of a task. If its process has threads, as in a cluster, it must be ``survey_apart``.
 
-    Raises NotFoundError for a name that the tree does not know, MachineError if a worker is lost.
+    Raises NotFoundError for a name that the tree does not contain, MachineError if a worker is lost.
     """
     tree = open_tree(settings.tree)
-    # In this order neighbours need the same modules.
+    # In this order, neighbouring modules have common dependencies.
     todo = sorted(names, key=lambda name: load_order(tree, name))
     tasks = {
         executor.submit(work, settings, some): some
@@ -322,7 +322,7 @@ def survey(
             verdicts = future.result()
         except UkmodError:
             raise
-        except Exception as error:  # a library's own, each has another
+        except Exception as error:  # each library has exceptions of its own
             text = f"a worker was lost: {type(error).__name__}: {error}"
             raise MachineError(text, subject=", ".join(tasks[future])) from error
         yield from verdicts

@@ -1,17 +1,17 @@
-"""A process of its own for a survey: a program that tries modules, and who has it do so.
+"""A separate process for surveys: the program that tries modules, and its client.
 
-A survey forks, and fork(2) copies one thread, with the locks that all others hold; and the tasks of a kernel
-belong to the thread that made them. So a thread that tries modules, of this program or of a worker in a
-cluster, has a fresh process try them, and keeps it, as bringing up a kernel takes seconds. They speak in
-lines of JSON::
+A survey forks, but fork(2) copies only one thread, together with the locks held by all others; and the tasks
+of a kernel belong to the thread that created them. So a thread that tries modules, of this program or of a
+worker in a cluster, uses a fresh process for that. It keeps the process, as bringing up a kernel takes
+seconds. The two exchange lines of JSON::
 
     > {"settings": {...}, "names": [...]}
-    < {"ready": true, "damage": ""}          the kernel is up, and what of it is not
+    < {"ready": true, "damage": ""}          the kernel is up; what failed in its initialisation
     < {"verdict": {...}}                     one for each name, in any order
     < {"done": true}, or {"error": "..."}
 
-If the process is killed, for want of memory say, then the modules that it had not come to are tried again,
-each alone: so it is known which one brings that about.
+If the process is killed, for example because memory is exhausted, the modules it had not finished are tried
+again, each alone. This shows which one is the cause.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Child:
     """It has brought up a kernel."""
 
     def kill(self) -> None:
-        """Kill it and what it has forked. Before somebody waits for it, its number is nobody else's."""
+        """Kill it and its forks. Until the process is waited for, its pid cannot be reused."""
         if self.process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def end(self) -> str:
-        """Have it gone; how it went."""
+        """End the process; returns how it ended."""
         self.kill()
         for pipe in (self.stdin, self.stdout):
             with suppress(OSError):
@@ -59,17 +59,17 @@ class Child:
 
 
 class Surveyors:
-    """The processes that try modules: one for each thread that asks, from the first time that it does."""
+    """The processes that try modules: one per thread, started when the thread first needs it."""
 
     def __init__(self) -> None:
         self._mine = threading.local()
         self._all: list[Child] = []
         self.damage = ""
-        """What of the image's own initialisation failed; empty if nothing did."""
+        """The failures of the image's own initialisation; empty if there were none."""
         self._stopped = False
 
     def batch(self, settings: Settings, names: Sequence[str]) -> list[Verdict]:
-        """Try these modules. Raises UkmodError if that cannot be done, as the tree is no tree, say."""
+        """Try these modules. Raises UkmodError if that is impossible, for example without a valid tree."""
         found: dict[str, Verdict] = {}
         self._ask(settings, names, found)
         for name in names:
@@ -79,24 +79,24 @@ class Surveyors:
         return [found[name] for name in names]
 
     def stop(self) -> None:
-        """Kill them all, and what they have forked; a thread that waits for one gets MachineError."""
+        """Kill all processes and their forks; a thread that waits for one gets MachineError."""
         self._stopped = True
         for child in tuple(self._all):
             child.kill()
 
     def close(self) -> None:
-        """Stop, and keep nothing open. No thread is at work any more."""
+        """Stop, and close everything. No thread may be using it any more."""
         self.stop()
         while self._all:
             self._all.pop().end()
 
     def _ask(self, settings: Settings, names: Sequence[str], found: dict[str, Verdict]) -> str:
-        """Add what comes of these modules to ``found``; how the process ended, or nothing as it has not.
+        """Add these modules' verdicts to ``found``; returns how the process ended, or "" if it has not.
 
         Raises MachineError if it ended before it had brought up a kernel.
         """
         child = self._child()
-        with suppress(OSError):  # it has gone
+        with suppress(OSError):  # it has ended
             child.stdin.write(_line({"settings": asdict(settings), "names": list(names)}))
             child.stdin.flush()
         for line in child.stdout:
@@ -115,7 +115,7 @@ class Surveyors:
         self._all.remove(child)
         end = child.end()
         if not child.is_up or self._stopped:
-            raise MachineError(f"the process that was to try modules {end}")
+            raise MachineError(f"the process for trying modules {end}")
         return end
 
     def _child(self) -> Child:
@@ -130,7 +130,7 @@ class Surveyors:
 
 
 def _start() -> Child:
-    """Start this file as a program, which finds the same ukmod, and gets no signals of our terminal."""
+    """Start this file as a program with the same ukmod, detached from our terminal's signals."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE,
@@ -153,7 +153,7 @@ def _here() -> Surveyors:
 
 
 def survey_apart(settings: Settings, names: Sequence[str]) -> list[Verdict]:
-    """Try modules in a process apart from this one, which ends with it: what a worker of a cluster runs."""
+    """Try modules in a separate process, which ends with this one: the work of a cluster's worker."""
     return _here().batch(settings, names)
 
 
@@ -161,7 +161,7 @@ def survey_apart(settings: Settings, names: Sequence[str]) -> list[Verdict]:
 
 
 def serve(asked: Iterable[bytes], answers: IO[bytes]) -> None:
-    """Do what is asked, until nobody asks."""
+    """Answer requests until there are no more."""
 
     def answer(**message: Any) -> None:
         answers.write(_line(message))
@@ -181,13 +181,13 @@ def serve(asked: Iterable[bytes], answers: IO[bytes]) -> None:
 
 
 def main() -> None:
-    """Serve whoever started this; what else is printed goes to standard error."""
+    """Serve the process that started this one; other output goes to standard error."""
     number = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     held = [number]
-    # If this process is killed, its forks do not keep the other end waiting.
+    # If this process is killed, its forks must not keep the pipe to the client open.
     os.register_at_fork(after_in_child=lambda: os.close(held.pop()) if held else None)
-    with suppress(BrokenPipeError):  # who asked has gone
+    with suppress(BrokenPipeError):  # the client has ended
         serve(sys.stdin.buffer, os.fdopen(number, "wb"))
 
 

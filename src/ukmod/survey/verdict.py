@@ -1,4 +1,4 @@
-"""What a survey is told and what it finds: values that go between processes, and into a journal."""
+"""The settings and results of a survey: values that are sent between processes and written to a journal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from ukmod.kernel.trace import Request
 
 PATIENCE = 60.0
-"""Seconds of the host's CPU time: enough for all but what hangs. Debian's slowest, test_bpf, takes 28."""
+"""Seconds of host CPU time: enough for all modules that do not hang. Debian's slowest, test_bpf, takes 28."""
 KINDS = ("loads", "refuses", "rejected", "dependency", "unknown symbol", "oops", "stuck", "panic", "emulator")
-"""What may come of a module, the best first."""
+"""The possible outcomes of trying a module, best first."""
 CLASSES = (
     *("clean", "refused", "leak", "misuse", "warning", "stays", "rejected"),
     *("unsupported", "timeout", "oops", "emulator"),
 )
-"""What a survey counts, the best first: see Verdict.classification."""
+"""The classes that a survey counts, best first: see Verdict.classification."""
 _CLASS_OF_KIND = {
     "refuses": "refused",
     "dependency": "refused",
@@ -28,57 +28,59 @@ _CLASS_OF_KIND = {
     "emulator": "emulator",
 }
 PERMANENT = "it has no exit function and cannot be unloaded"
-"""What delete_module() says of a module that was not made to be unloaded."""
+"""The error of delete_module() for a module that was not made to be unloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a survey is made; a worker process is told no more."""
+    """The settings of a survey; a worker process gets no other input."""
 
     tree: str
     """The directory of modules."""
     image: str = ""
-    """The kernel image; empty for what Python implements alone."""
+    """The kernel image; empty for the functions implemented in Python alone."""
     seconds: float = 1.0
     """Virtual seconds between loading and unloading."""
     patience: float = PATIENCE
-    """Seconds of the host's CPU time that one module may take; so a busy host changes no verdict."""
+    """The CPU time, in seconds on the host, allowed per module; so a busy host changes no verdict."""
     snapshot: bool = True
-    """Begin with the image's snapshot. In a machine that has been brought up code is translated already:
-    that is worth some 9 ms a module."""
+    """Whether to use the image's snapshot.
+
+    A machine that has just been brought up has already translated code, which saves some 9 ms per module.
+    """
     btf: str = ""
-    """The kernel's BTF, for an image without."""
+    """The kernel's BTF, for an image without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one module."""
+    """The result for one module."""
 
     name: str
     kind: str
     """One of KINDS."""
     cause: str = ""
-    """Why, in words that are the same for all modules with the same cause; "ENODEV" for a refusal."""
+    """The reason, worded equally for all modules with the same cause; "ENODEV" for a refusal."""
     blemish: str = ""
-    """The worst that is to be said of a module that loads or refuses, in such words: "left kmalloc-64"."""
+    """The worst finding about a module that loads or refuses, worded likewise: "left kmalloc-64"."""
     unload: str = ""
     """"ok", or why it could not be unloaded; empty if it was not loaded."""
     warnings: tuple[str, ...] = ()
-    """WARN()s that came true while it was loaded, ran and was unloaded."""
+    """WARN()s raised while it was loaded, ran and was unloaded."""
     leaks: tuple[str, ...] = ()
-    """Memory that is lost with each load and unload of it, whoever allocated it."""
+    """Memory lost with each load and unload of it, whoever allocated it."""
     reports: tuple[str, ...] = ()
     """Memory that it misused."""
     requests: tuple[Request, ...] = ()
-    """Each request_module() that was made meanwhile."""
+    """Each request_module() made meanwhile."""
     log: tuple[str, ...] = ()
-    """The lines that were logged while it, and what it needs, was loaded, ran and was unloaded."""
+    """The lines logged while it and its dependencies were loaded, ran and were unloaded."""
     seconds: float = 0.0
-    """Of the host's CPU time, without what it needs: the only thing that differs between two surveys."""
+    """Host CPU time without its dependencies: the only difference between two equal surveys."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Verdict:
-        """The verdict that asdict(), and JSON, made this of. Raises TypeError or KeyError for others."""
+        """The verdict from its asdict() or JSON. Raises TypeError or KeyError for other values."""
         texts = {name: tuple(values[name]) for name in ("warnings", "leaks", "reports", "log")}
         return cls(**{**values, **texts, "requests": tuple(map(_request, values["requests"]))})
 
@@ -86,9 +88,9 @@ class Verdict:
     def classification(self) -> str:
         """One of CLASSES: the worst that is known of the module.
 
-        It is "clean" if it loads and unloads and loses nothing; "refused" if its init function, or that of a
-        module it needs, returned an errno, as most drivers' do without their hardware. "stays": it cannot be
-        unloaded, though it was made to be.
+        "clean": it loads and unloads without loss. "refused": its init function, or that of a dependency,
+        returned an errno, as most drivers' do without their hardware. "stays": it cannot be unloaded, though
+        it was made to be.
         """
         if self.kind in ("loads", "refuses"):
             if self.reports:
@@ -103,7 +105,7 @@ class Verdict:
 
     @property
     def fine(self) -> bool:
-        """It did what a kernel without its hardware would see it do."""
+        """True if it behaved as it should without its hardware."""
         return self.classification in ("clean", "refused")
 
 
