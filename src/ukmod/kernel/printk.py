@@ -217,7 +217,7 @@ class Log:
 
     @property
     def unfinished(self) -> Record | None:
-        """The record that waits for its newline, or None; readers of the kernel's own buffer do not see it."""
+        """The record that waits for its newline, or None; the kernel's own buffer hides it from readers."""
         if (last := self._open) is None:
             return None
         return replace(last.record, text=last.text.decode("utf-8", "backslashreplace"))
