@@ -24,6 +24,11 @@ def test_by_the_first_word(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "modprobe: unrecognized option '--nonsense'\n"
 
 
+def test_a_command_of_kmods_is_one_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ukmod", "static-nodes", "-h"]) == 0
+    assert "static-nodes" in capfd.readouterr().out
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["ukmod", "--help"]) == 0
     shown = capsys.readouterr().out

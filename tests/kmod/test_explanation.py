@@ -10,6 +10,7 @@ from tests import signing
 from tests.kmod.fakehost import FakeHost
 from tests.kmod.moduletree import VERMAGIC, context, module
 
+from ukmod.errors import NotFoundError
 from ukmod.kmod.context import Context
 from ukmod.kmod.explanation import Explanation, Kernel, explain
 from ukmod.kmod.explanation_report import as_json, as_text
@@ -99,8 +100,9 @@ def test_nothing_answers_but_something_is_near(tmp_path: Path) -> None:
 
 
 def test_a_tree_without_indexes_is_told(tmp_path: Path) -> None:
-    found = explain(Context(Tree(f"{tmp_path}/none")), "user", FakeHost("/"), Kernel())
-    assert [note.kind for note in found.notes] == ["not-found", "no-tree"]
+    (tmp_path / "lib/modules/6.1").mkdir(parents=True)
+    with pytest.raises(NotFoundError, match=r"6\.1: has no modules\.dep\.bin: run depmod 6\.1"):
+        explain(Context(Tree.open(tmp_path, "6.1")), "user", FakeHost("/"), Kernel())
 
 
 def test_a_file_that_is_no_module(tmp_path: Path) -> None:

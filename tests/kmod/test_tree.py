@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ukmod.errors import NotFoundError, UsageError
 from ukmod.kmod.context import Context
 from ukmod.kmod.index_write import write_index
 from ukmod.kmod.plans import plan
@@ -40,9 +41,11 @@ def test_a_tree_below_a_root(tmp_path: Path) -> None:
 
 
 def test_where_the_configuration_is(tmp_path: Path) -> None:
-    assert "/etc/modprobe.d" in Tree.open(tmp_path, "4.4.4").config_paths
-    inside = Tree.open(tmp_path, "4.4.4", sysroot_config=True).config_paths
-    assert inside[0] == f"{tmp_path}/etc/modprobe.d"
+    assert Tree.open(tmp_path, "4.4.4").config_paths[0] == f"{tmp_path}/etc/modprobe.d"
+    assert Tree.open(tmp_path, "4.4.4", host_config=True).config_paths[0] == "/etc/modprobe.d"
+    assert Tree.open("/", "4.4.4").config_paths[0] == "/etc/modprobe.d"
+    assert Tree.at(f"{tmp_path}/usr/lib/modules/4.4.4").config_paths == Tree.open(tmp_path, "4").config_paths
+    assert Tree.at(tmp_path).config_paths == ()
 
 
 @pytest.mark.parametrize(
@@ -52,15 +55,35 @@ def test_spelling(root: str, directory: str) -> None:
     assert module_directory(root, "5") == directory
 
 
-def test_the_running_kernel_is_the_default() -> None:
+def test_the_running_kernel_is_the_default_below_the_root_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ukmod.kmod.tree.releases", lambda *_: ["0.1", os.uname().release])
     assert Tree.open().dirname == f"/lib/modules/{os.uname().release}"
+
+
+def test_the_only_kernel_of_a_root_is_the_one_meant(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no modules of any kernel"):
+        Tree.open(tmp_path)
+    (tmp_path / "usr/lib/modules/6.1/kernel").mkdir(parents=True)
+    (tmp_path / "usr/lib/modules/6.2").mkdir()
+    (tmp_path / "usr/lib/modules/6.2/build").symlink_to("/usr/src/linux-headers-6.2")
+    assert Tree.open(tmp_path).dirname == f"{tmp_path}/usr/lib/modules/6.1"
+    (tmp_path / "usr/lib/modules/6.3/kernel").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"several kernels here: name one of 6\.1, 6\.3"):
+        Tree.open(tmp_path)
+
+
+def test_a_release_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "lib/modules/6.1/kernel").mkdir(parents=True)
+    with pytest.raises(NotFoundError, match=r"no such directory of modules \(kernels there: 6\.1\)"):
+        Tree.open(tmp_path, "6.l").require_indexes()
 
 
 def test_a_tree_that_is_not_there() -> None:
     tree = Tree("/nonexistent")
     assert tree.dependency_line("a") is None
     assert list(tree.module_names()) == []
-    assert plan(Context.open(tree), "a").targets == ()
+    with pytest.raises(NotFoundError, match="/nonexistent: there is no such directory of modules"):
+        plan(Context.open(tree), "a")
 
 
 def test_corrupt_indexes_are_told_and_passed_over(tmp_path: Path) -> None:

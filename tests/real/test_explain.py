@@ -46,7 +46,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def context(root: Path) -> Context:
-    return Context.open(Tree.open(root, debian.RELEASE, sysroot_config=True))
+    return Context.open(Tree.open(root, debian.RELEASE))
 
 
 def modprobe(root: Path, *arguments: str, config: str = "etc/modprobe.d") -> list[str]:

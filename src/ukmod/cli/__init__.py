@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     ends = argv is None
     words = list(sys.argv if argv is None else argv)
-    from ukmod.kmod.tools import TOOLS
+    from ukmod.kmod.tools import OF_KMOD, TOOLS
 
     name = words[0].rpartition("/")[2]
     if name in TOOLS:
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = words[1:]
     if arguments and arguments[0] in TOOLS:
         return run_tool(arguments[0], arguments, ends=ends)
+    if arguments and arguments[0] in OF_KMOD:
+        return run_tool("kmod", ["kmod", *arguments], ends=ends)
     if arguments and arguments[0] in COMMANDS:
         return _run_command(arguments[0], arguments[1:])
     if arguments[:1] in (["-V"], ["--version"]):
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stream = sys.stdout if asked else sys.stderr
     if arguments and not asked:
         stream.write(f"ukmod: no command {arguments[0]!r}\n")
-    stream.write(_help_text(TOOLS))
+    stream.write(_help_text((*TOOLS, *OF_KMOD)))
     return 0 if asked else 1
 
 

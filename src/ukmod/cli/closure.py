@@ -25,8 +25,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the closure of the modules named; 1 if something required is missing and that is an error."""
     arguments = _parser().parse_args(argv)
     host = LinuxHost()
-    release = arguments.set_version or host.release()
-    tree = Tree.open(arguments.dirname, release, sysroot_config=True)
+    tree = Tree.open(arguments.dirname, arguments.set_version)
     found = closure(
         Context.open(tree, config_paths=arguments.config or None),
         arguments.name,
@@ -34,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         weakdeps=arguments.weakdeps,
         firmware_directories=()
         if arguments.no_firmware
-        else firmware_directories(arguments.dirname, release),
+        else firmware_directories(arguments.dirname, tree.release),
     )
     sys.stdout.write(_json(found) if arguments.json else "".join(f"{path}\n" for path in found.files))
     for missing in found.missing:
@@ -53,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         "-d", "--dirname", default="/", metavar="ROOT", help="the root of the system to take them from"
     )
     parser.add_argument(
-        "-S", "--set-version", metavar="RELEASE", help="the kernel, instead of the running one"
+        "-S",
+        "--set-version",
+        metavar="RELEASE",
+        help="the kernel; by default the only one below ROOT, or the one that runs",
     )
     parser.add_argument(
         "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"

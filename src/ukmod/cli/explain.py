@@ -34,9 +34,8 @@ def main(argv: Sequence[str]) -> int:
     """Explain each word; 1 if any of them would not be loaded."""
     arguments = _parser().parse_args(argv)
     host = LinuxHost()
-    release = arguments.set_version or host.release()
-    is_live = arguments.dirname == "/" and release == host.release()
-    tree = Tree.open(arguments.dirname, release, sysroot_config=True)
+    tree = Tree.open(arguments.dirname, arguments.set_version)
+    is_live = arguments.dirname == "/" and tree.release == host.release()
     if is_live:
         context = Context.on(host, tree, arguments.config or None, lambda *_message: None)
     else:
@@ -44,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     kernel = Kernel(
         exports=_exports(tree, arguments.symvers),
         vermagic=_vermagic(context, host),
-        firmware_directories=firmware_directories(arguments.dirname, release),
+        firmware_directories=firmware_directories(arguments.dirname, tree.release),
         certificates=_certificates(arguments.cert),
     )
     state = SysModules(host) if is_live else NothingLoaded()

@@ -180,12 +180,7 @@ def _hz(text: str) -> int:
 
 
 def _tree_below(root: Path, version: str | None) -> Tree:
-    directory = root / "lib/modules"
-    versions = [version] if version else sorted(entry.name for entry in directory.glob("*") if entry.is_dir())
-    if len(versions) != 1:
-        found = ", ".join(versions) or "none"
-        raise UsageError(f"name one of its kernels with -S VERSION ({found})", subject=str(directory))
-    return open_tree(directory / versions[0])
+    return open_tree(Tree.open(root, version).dirname)
 
 
 def run(

@@ -15,7 +15,7 @@ from ukmod.cli.progress import Progress
 from ukmod.cli.survey_report import print_json, print_tables
 from ukmod.errors import NotFoundError
 from ukmod.kernel.api import open_tree
-from ukmod.kmod.tree import Tree, module_directory
+from ukmod.kmod.tree import Tree
 from ukmod.survey.journal import Journal
 from ukmod.survey.survey import survey
 from ukmod.survey.verdict import PATIENCE, Settings, Verdict
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = parser().parse_args(argv)
-    tree = _tree(options.dirname, options.set_version)
+    tree = open_tree(Tree.open(options.dirname, options.set_version).dirname)
     names = _names(tree, options)
     image = kernel_image.image_of_tree(options.kernel, tree, options.dirname)
     few = len(names) <= _FEW * options.jobs
@@ -108,18 +108,6 @@ def _survey(
         progress.end()
     if damage:
         sys.stderr.write(f"ukmod survey: {settings.image}: is it damaged? {damage}\n")
-
-
-def _tree(root: str, release: str | None) -> Tree:
-    """The modules of a kernel below a root. Raises NotFoundError, naming what kernels there are."""
-    root = os.path.abspath(root)
-    directory = module_directory(root, release or os.uname().release)
-    if not os.path.isdir(directory):
-        above = os.path.dirname(directory)
-        there = sorted(os.listdir(above)) if os.path.isdir(above) else []
-        text = f"there is no such directory of modules (kernels there: {', '.join(there) or 'none'}; see -S)"
-        raise NotFoundError(text, subject=directory)
-    return open_tree(directory)
 
 
 def _names(tree: Tree, options: argparse.Namespace) -> list[str]:

@@ -16,7 +16,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EFAULT, ETIMEDOUT
-from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from ukmod.errors import LoadError, NotFoundError, UsageError
@@ -430,14 +429,14 @@ class Kernel:
 def open_tree(path: str | os.PathLike[str]) -> Tree:
     """The module tree at a directory: one that depmod has been over, or any directory of .ko files.
 
-    Raises NotFoundError if it is no directory.
+    The configuration is that of the root that the directory lies in, if it is a root's lib/modules/RELEASE.
+    Raises NotFoundError if it is not a directory.
     """
-    directory = Path(path)
-    if not directory.is_dir():
-        raise NotFoundError("there is no such directory of modules", subject=str(path))
-    if (directory / "modules.dep.bin").exists():
-        return Tree(os.path.abspath(directory))
-    return Tree.from_directory(directory)
+    tree = Tree.at(path)
+    if not os.path.isdir(tree.dirname):
+        tree.require_indexes()
+    indexed = os.path.exists(f"{tree.dirname}/modules.dep.bin")
+    return tree if indexed else Tree.from_directory(tree.dirname, config_paths=tree.config_paths)
 
 
 def _contents(path: str) -> bytes:

@@ -4,7 +4,7 @@ Standard library only. A name is imported when it is first used: ``modprobe`` im
 has no time for what it does not need.
 
     >>> from ukmod.kmod import Context, Tree, plan
-    >>> print(plan(Context.open(Tree.open("/srv/image", "6.1.0")), "fs-ext4"))  # doctest: +SKIP
+    >>> print(plan(Context.open(Tree.open("/srv/image")), "fs-ext4"))  # doctest: +SKIP
     insmod /srv/image/lib/modules/6.1.0/kernel/lib/crc16.ko
     ...
 """
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ukmod.kmod.config import load_config as load_config
     from ukmod.kmod.context import Context as Context
     from ukmod.kmod.context import Module as Module
+    from ukmod.kmod.depmod.library import Indexed as Indexed
+    from ukmod.kmod.depmod.library import depmod as depmod
     from ukmod.kmod.elf import Elf as Elf
     from ukmod.kmod.explanation import Explanation as Explanation
     from ukmod.kmod.explanation import explain as explain
@@ -61,6 +63,7 @@ _HOMES = {
     "Freshness": "freshness",
     "Host": "host",
     "Index": "index",
+    "Indexed": "depmod.library",
     "LinuxHost": "linux",
     "LoadedModule": "loaded",
     "Module": "context",
@@ -78,6 +81,7 @@ _HOMES = {
     "Tree": "tree",
     "carry_out": "insert",
     "closure": "closures",
+    "depmod": "depmod.library",
     "explain": "explanation",
     "exported_symbols": "symbols",
     "insert_file": "insert",
@@ -93,7 +97,7 @@ _HOMES = {
     "write_index": "index_write",
 }
 """The module of this package that each public name is from. None may be called what a module is: the import
-of that would put it in the name's place."""
+of that would put it in the name's place. depmod is the exception: that package can be called."""
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - a list of strings all the same
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from ukmod.errors import UkmodError
+from ukmod.errors import MissingExtraError, UkmodError
 from ukmod.kmod.firmware import firmware_files
 from ukmod.kmod.modinfo import read_module
+from ukmod.kmod.names import is_path
 from ukmod.kmod.record import record
 from ukmod.kmod.wildcard import fnmatch
 
@@ -92,7 +93,13 @@ def closure(
     """Return what the modules that ``words`` (names, aliases or paths) stand for need.
 
     ``host`` opens the modules' files; without ``firmware_directories`` firmware is left out.
+
+    Raises NotFoundError if the tree has no indexes, MissingExtraError for a module that is compressed with
+    zstd, if this Python cannot unpack it.
     """
+    words = list(words)
+    if not all(map(is_path, words)):
+        context.tree.require_indexes()
     walk = _Walk(context, host, weakdeps=weakdeps, firmware_directories=firmware_directories)
     for word in words:
         walk.request(word)
@@ -115,7 +122,7 @@ class _Walk:
 
     def request(self, word: str) -> None:
         """Take up what a word of the request stands for."""
-        if word.startswith(("/", "./")):
+        if is_path(word):
             try:
                 self._todo.append((self._context.by_path(word), "requested", word))
             except OSError:
@@ -165,6 +172,8 @@ class _Walk:
         try:
             with self._host.open_module(path) as file:
                 named = read_module(file, name).firmware
+        except MissingExtraError:
+            raise
         except (OSError, UkmodError):
             self.missing.append(Missing("file", path, name))
             return

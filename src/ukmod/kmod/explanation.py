@@ -81,7 +81,7 @@ def explain(
 ) -> Explanation:
     """Return the account of what ``modprobe WORD`` would do, and why; ``use_blacklist`` is its ``-b``.
 
-    ``host`` opens the modules' files. OSError if the word is a path to no file.
+    ``host`` opens the modules' files. Raises what :func:`plan` raises.
     """
     decided = plan(context, word, state=state, use_blacklist=use_blacklist)
     inspector = Inspector(context, host, kernel)
@@ -92,10 +92,7 @@ def explain(
 def _not_found(context: Context, word: str) -> Iterator[Note]:
     text = f"no module, alias, built-in module or install line answers to {word}"
     yield Note("not-found", text, fatal=True)
-    names = list(context.tree.module_names())
-    if not names:
-        yield Note("no-tree", f"{context.tree.dirname} has no modules.dep.bin: has depmod been run?")
-    near = difflib.get_close_matches(word.replace("-", "_"), names)
+    near = difflib.get_close_matches(word.replace("-", "_"), list(context.tree.module_names()))
     if near:
         yield Note("similar", f"similar names: {', '.join(near)}")
 

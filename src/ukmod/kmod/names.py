@@ -6,7 +6,14 @@ both. "man modprobe(8)": "there is no difference between _ and - in module names
 
 from __future__ import annotations
 
-__all__ = ["KO_SUFFIXES", "is_module_file", "modname_from_path", "normalize_alias", "normalize_modname"]
+__all__ = [
+    "KO_SUFFIXES",
+    "is_module_file",
+    "is_path",
+    "modname_from_path",
+    "normalize_alias",
+    "normalize_modname",
+]
 
 KO_SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst")
 """What a module's file name ends in, plain or compressed."""
@@ -25,6 +32,11 @@ def modname_from_path(path: str) -> str:
 def is_module_file(name: str) -> bool:
     """Tell whether a file name is that of a module; a bare ``.ko`` is not."""
     return any(len(name) > len(suffix) and name.endswith(suffix) for suffix in KO_SUFFIXES)
+
+
+def is_path(word: str) -> bool:
+    """Tell whether a word of modprobe's command line is a path, and not a module's name or an alias."""
+    return word.startswith(("/", "./"))
 
 
 def normalize_alias(alias: str) -> str | None:

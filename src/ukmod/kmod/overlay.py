@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-
-from ukmod.errors import UkmodError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +48,7 @@ def index_directory(dirname: str, *, recursive: bool = True) -> dict[str, bytes]
     """
     from ukmod.kmod.depmod.analysis import analyse
     from ukmod.kmod.depmod.config import DepmodConfig
+    from ukmod.kmod.depmod.library import refuse_cycles
     from ukmod.kmod.depmod.order import module_order
     from ukmod.kmod.depmod.output import Output
     from ukmod.kmod.depmod.reader import read_all
@@ -59,7 +57,5 @@ def index_directory(dirname: str, *, recursive: bool = True) -> dict[str, bytes]
     below = () if recursive else (entry.name for entry in os.scandir(dirname) if entry.is_dir())
     modules = module_order(scan_tree(dirname, DepmodConfig(excludes=frozenset(below))), dirname)
     analysis = analyse(modules, read_all(modules))
-    if analysis.cycles:
-        path = " -> ".join(modules[index].name for index in analysis.cycles[0])
-        raise UkmodError(f"modules need each other: {path}", errno=errno.ELOOP, subject=dirname)
+    refuse_cycles(analysis, dirname)
     return {f"{dirname}/{name}": content for name, content in Output(analysis, dirname).files()}

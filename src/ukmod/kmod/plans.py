@@ -8,6 +8,7 @@ dependencies bring their own dependencies along.
 from __future__ import annotations
 
 from ukmod.kmod.loaded import NothingLoaded
+from ukmod.kmod.names import is_path
 from ukmod.kmod.record import record
 
 TYPE_CHECKING = False
@@ -130,9 +131,13 @@ def plan(
     """Return what ``modprobe WORD OPTIONS`` would do.
 
     ``state`` is what the kernel holds (nothing, by default); ``ignore_loaded`` plans all steps all the same
-    (``-D``), ``ignore_commands`` is ``-i``, ``use_blacklist`` is ``-b``. OSError if the word is a path to no
-    file.
+    (``-D``), ``ignore_commands`` is ``-i``, ``use_blacklist`` is ``-b``.
+
+    Raises OSError if the word is a path to no file, NotFoundError if it is a name and the tree has no
+    indexes.
     """
+    if not is_path(word):
+        context.tree.require_indexes()
     context.forget()
     targets = [
         plan_target(
@@ -151,7 +156,7 @@ def plan(
 
 def resolve(context: Context, word: str) -> list[Module]:
     """Return the modules a word stands for; it is a path if it begins with ``/`` or ``./``."""
-    return [context.by_path(word)] if word.startswith(("/", "./")) else context.lookup(word)
+    return [context.by_path(word)] if is_path(word) else context.lookup(word)
 
 
 def plan_target(

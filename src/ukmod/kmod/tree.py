@@ -7,8 +7,9 @@ order in which to ask is :mod:`ukmod.kmod.lookup`'s.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
-from ukmod.errors import FormatError
+from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kmod.config import CONFIG_DIRECTORIES
 from ukmod.kmod.host import LOG_ERR, silent
 from ukmod.kmod.linux import DirectoryFiles
@@ -20,20 +21,71 @@ if TYPE_CHECKING:
     from ukmod.kmod.host import Files, LibraryLog
     from ukmod.kmod.index import Index
 
-__all__ = ["INDEXES", "MODULE_DIRECTORY", "Tree", "module_directory"]
+__all__ = ["INDEXES", "MODULE_DIRECTORY", "Tree", "module_directory", "releases", "root_of"]
 
 MODULE_DIRECTORY = "/lib/modules"
+_MERGED_DIRECTORY = "/usr/lib/modules"
+"""Where they lie below a root without the link from /lib to /usr/lib."""
 
 INDEXES = ("modules.dep", "modules.alias", "modules.symbols", "modules.builtin.alias", "modules.builtin")
 """In the order in which kmod opens them; each name stands for NAME.bin."""
 
 
 _INDEX_HEADER = 12
+_OF_HEADERS = {"build", "source"}
+"""All there is in a directory where only a kernel's headers are installed."""
 
 
 def module_directory(root: str, release: str, moduledir: str = MODULE_DIRECTORY) -> str:
     """Return a release's directory below a root, spelled as modprobe spells it in its messages."""
     return f"{root.rstrip('/') if root != '/' else ''}{moduledir}/{release}"
+
+
+def releases(root: str | os.PathLike[str], moduledir: str = MODULE_DIRECTORY) -> list[str]:
+    """Return the kernel releases that a root has modules of, sorted.
+
+    A directory that holds but a link to a kernel's headers has none.
+    """
+    directory = module_directory(os.fspath(root), "", moduledir)
+    found = []
+    with suppress(OSError):
+        for name in os.listdir(directory):
+            with suppress(OSError):
+                content = set(os.listdir(f"{directory}{name}"))
+                if not content or content - _OF_HEADERS:
+                    found.append(name)
+    return sorted(found)
+
+
+def root_of(dirname: str) -> str | None:
+    """Return the root that a module tree lies in: /srv/image for /srv/image/usr/lib/modules/6.1.0.
+
+    None for a directory that lies elsewhere than where a root has its modules.
+    """
+    above = os.path.dirname(os.path.normpath(dirname))
+    for directory in (_MERGED_DIRECTORY, MODULE_DIRECTORY):
+        if above.endswith(directory):
+            return above.removesuffix(directory) or "/"
+    return None
+
+
+def _config_of(root: str) -> tuple[str, ...]:
+    return tuple(root.rstrip("/") + path for path in CONFIG_DIRECTORIES)
+
+
+def _meant_release(root: str, moduledir: str) -> str:
+    """Return the release that is meant where none is named: below / the running one, else the only one."""
+    there = releases(root, moduledir)
+    running = os.uname().release
+    if root == "/" and (running in there or not there):
+        return running
+    if len(there) == 1:
+        return there[0]
+    directory = module_directory(root, "", moduledir)
+    if not there:
+        raise NotFoundError("there are no modules of any kernel here", subject=directory)
+    text = f"there are modules of several kernels here: name one of {', '.join(there)}"
+    raise UsageError(text, subject=directory)
 
 
 class Tree:
@@ -62,18 +114,36 @@ class Tree:
         cls,
         root: str | os.PathLike[str] = "/",
         release: str | None = None,
-        moduledir: str = MODULE_DIRECTORY,
+        moduledir: str | None = None,
         *,
-        sysroot_config: bool = False,
+        host_config: bool = False,
     ) -> Tree:
-        """Return the tree of a release below a root; ``release`` defaults to the running kernel's.
+        """Return the tree of a release below a root.
 
-        The configuration is this machine's, as with ``modprobe -d``; ``sysroot_config`` takes the root's own.
+        release: by default the only kernel that the root has modules of, and below / the running one's.
+        moduledir: where they lie below the root: by default lib/modules, or usr/lib/modules if the former is
+        missing.
+        host_config: take this machine's modprobe.d, as ``modprobe -d`` does, not the root's own.
+
+        Raises NotFoundError if no release was named and there is none, UsageError if there are several.
         """
         root = os.path.abspath(os.fspath(root))
-        dirname = module_directory(root, os.uname().release if release is None else release, moduledir)
-        prefix = root.rstrip("/") if sysroot_config else ""
-        return cls(dirname, config_paths=tuple(prefix + path for path in CONFIG_DIRECTORIES))
+        if moduledir is None:
+            merged = not os.path.isdir(root + MODULE_DIRECTORY) and os.path.isdir(root + _MERGED_DIRECTORY)
+            moduledir = _MERGED_DIRECTORY if merged else MODULE_DIRECTORY
+        moduledir = f"/{moduledir.strip('/')}"
+        dirname = module_directory(root, release or _meant_release(root, moduledir), moduledir)
+        return cls(dirname, config_paths=_config_of("/" if host_config else root))
+
+    @classmethod
+    def at(cls, directory: str | os.PathLike[str]) -> Tree:
+        """Return the tree at an indexed directory, with the configuration of the root it lies in.
+
+        A directory elsewhere than a root's lib/modules has no configuration.
+        """
+        dirname = os.path.abspath(os.fspath(directory))
+        root = root_of(dirname)
+        return cls(dirname, config_paths=() if root is None else _config_of(root))
 
     @classmethod
     def from_directory(
@@ -102,6 +172,28 @@ class Tree:
         tree = Tree(self.dirname, files, config_paths=self.config_paths)
         tree._indexes = self._indexes
         return tree
+
+    @property
+    def release(self) -> str:
+        """The kernel release that the modules are for: the directory's name."""
+        return os.path.basename(self.dirname)
+
+    def require_indexes(self) -> None:
+        """Raise NotFoundError, with what to do, if the tree has no indexes: nothing can be looked up in it.
+
+        kmod's tools do not care: to them a tree without indexes is a tree without modules.
+        """
+        if self._index("modules.dep") is not None:
+            return
+        if os.path.isdir(self.files.real(self.dirname)):
+            text = f"has no modules.dep.bin: run depmod {self.release}, or ukmod.kmod.depmod(), on it"
+        else:
+            text = "there is no such directory of modules"
+            if (root := root_of(self.dirname)) is not None:
+                moduledir = os.path.dirname(self.dirname).removeprefix(root.rstrip("/"))
+                there = releases(self.files.real(root), moduledir)
+                text += f" (kernels there: {', '.join(there) or 'none'})"
+        raise NotFoundError(text, subject=self.dirname)
 
     def load(self, log: LibraryLog = silent) -> None:
         """Open all indexes now, and say which of them are corrupt; kmod stops at the first that is amiss."""

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 
 from ukmod.kmod.config import CONFIG_DIRECTORIES
 from ukmod.kmod.names import is_module_file
-from ukmod.kmod.tree import MODULE_DIRECTORY
+from ukmod.kmod.tree import root_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ukmod.kmod.host import Files
     from ukmod.kmod.tree import Tree
-
-_KNOWN = (f"/usr{MODULE_DIRECTORY}", MODULE_DIRECTORY, *CONFIG_DIRECTORIES)
-"""Where modules and configuration lie below a root; a path precedes those that are its end."""
 
 
 class TreeFiles:
@@ -93,13 +90,10 @@ class NoFiles:
 
 
 def _root(directory: str) -> str:
-    """The root that a directory of modules or of configuration lies in; the directory itself if it is
-    another.
-
-    That of /srv/image/usr/lib/modules/6.1.0 and of /srv/image/etc/modprobe.d is /srv/image.
-    """
-    for known in _KNOWN:
-        before, found, _ = f"{directory}/".rpartition(f"{known}/")
-        if found:
-            return before or "/"
+    """The root that a directory of modules or of configuration lies in; of any other directory, itself."""
+    if (root := root_of(directory)) is not None:
+        return root
+    for known in CONFIG_DIRECTORIES:
+        if directory.endswith(known):
+            return directory.removesuffix(known) or "/"
     return directory

@@ -16,4 +16,25 @@ Each step is a module of this package, and its result a value the next one takes
 - :mod:`parts`: what it left of each module, :mod:`archive`: of all of them, and :mod:`cache`: where
 - :mod:`patch`: the files changed where few modules did, instead of made again
 - :mod:`publish`: all of them into the directory, or none
+- :mod:`library`: the same as a function, ``ukmod.kmod.depmod()``
 """
+
+import sys
+from types import ModuleType
+
+__all__: list[str] = []
+
+
+class _Depmod(ModuleType):
+    """This package, which can be called: ``ukmod.kmod.depmod`` names it and the function, whichever is
+    first.
+    """
+
+    def __call__(self, *arguments: object, **options: object) -> object:
+        """Call :func:`ukmod.kmod.depmod.library.depmod`."""
+        from ukmod.kmod.depmod.library import depmod
+
+        return depmod(*arguments, **options)  # type: ignore[arg-type]
+
+
+sys.modules[__name__].__class__ = _Depmod

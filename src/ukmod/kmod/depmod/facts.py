@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ukmod.errors import FormatError, LimitError, MissingExtraError
+from ukmod.errors import FormatError, LimitError
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.symbols import find_exports, needed_names, needed_symbols
@@ -61,7 +61,11 @@ class Facts:
 
 
 def read_facts(path: str, *, crcs: bool = False) -> Facts:
-    """Read a module file. Never raises: ``failure`` tells what went wrong."""
+    """Read a module file. ``failure`` tells what went wrong with it.
+
+    Raises MissingExtraError alone, for a module compressed with zstd if this Python cannot unpack it: an
+    index without such modules would be of no use.
+    """
     try:
         with ModuleFile(path) as file:
             if file.compression:
@@ -69,7 +73,7 @@ def read_facts(path: str, *, crcs: bool = False) -> Facts:
             return _facts(Elf(_source(file.fileno()), path), crcs=crcs)
     except OSError as error:
         return Facts(failure=error.errno or errno.EIO)
-    except (FormatError, LimitError, MissingExtraError) as error:
+    except (FormatError, LimitError) as error:
         return Facts(failure=error.errno)
 
 

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.host import Host
 
-__all__ = ["TOOLS", "call"]
+__all__ = ["OF_KMOD", "TOOLS", "call"]
 
 TOOLS = ("depmod", "insmod", "kmod", "lsmod", "modinfo", "modprobe", "rmmod")
+OF_KMOD = ("static-nodes",)
+"""What only ``kmod COMMAND`` does: no link has its name."""
 
 
 def call(body: Callable[[Sequence[str], Host], int], argv: Sequence[str], host: Host) -> int:
