@@ -206,7 +206,7 @@ class TestMistakes:
         self, root: Path, capsys: pytest.CaptureFixture[str], name: str
     ) -> None:
         words = ("-d", root, "-S", RELEASE, "--kernel", "none", "--journal", f"{root}/{name}")
-        assert "cannot write it: " in self.line(capsys, *words)
+        assert "cannot write: " in self.line(capsys, *words)
 
     def test_the_journal_of_another_survey(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         words = ("-d", root, "-S", RELEASE, "--kernel", "none", "--journal", root / "journal", "ok_dep")

@@ -71,7 +71,7 @@ def test_what_is_not_there(kernel: Kernel, path: str) -> None:
 
 
 def test_unknown_names(kernel: Kernel) -> None:
-    with pytest.raises(UsageError, match=r"no sysctl 'kernel\.none'"):
+    with pytest.raises(UsageError, match=r"kernel\.none: no such sysctl"):
         kernel.sysctl["kernel.none"]
     with pytest.raises(UsageError, match="no such sysctl"):
         kernel.sysctl["kernel.none"] = "1"

@@ -112,9 +112,9 @@ def test_two_surveys_do_not_write_the_same_journal(path: Path) -> None:
 
 
 def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="cannot write it: Is a directory"):
+    with pytest.raises(NotFoundError, match="cannot write: Is a directory"):
         Journal(tmp_path, SETTINGS)
-    with pytest.raises(NotFoundError, match="cannot write it: not a regular file"):
+    with pytest.raises(NotFoundError, match="cannot write: not a regular file"):
         Journal("/dev/full", SETTINGS)
 
 
@@ -123,7 +123,7 @@ def test_a_full_disk(path: Path) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
         try:
-            with pytest.raises(NotFoundError, match="cannot write it: File too large"):
+            with pytest.raises(NotFoundError, match="cannot write: File too large"):
                 journal.add(VERDICT)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -23,8 +23,7 @@ class Export:
     detects misuse.
     """
     image_first: bool = False
-    """With an image, modules get the image's function too; it knows the image's own data or consoles.
-    """
+    """With an image, modules get the image's function too; it knows the image's own data or consoles."""
 
 
 def export(

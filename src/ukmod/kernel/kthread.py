@@ -79,10 +79,10 @@ class Kthreads:
         thread = self.current()
         if not thread.should_stop:
             self._parkme(thread)
-            self.go_on(run)
+            self.finish(run)
         return 0
 
-    def go_on(self, run: Callable[[], int]) -> int:
+    def finish(self, run: Callable[[], int]) -> int:
         """Run ``run``, the rest of the current thread's work, and end the thread."""
         thread = self.current()
         result = run() & 0xFFFF_FFFF

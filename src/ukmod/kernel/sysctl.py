@@ -63,17 +63,17 @@ class Sysctl:
 
     def __getitem__(self, name: str) -> str:
         if (get := self._get().get(name)) is None:
-            raise UsageError(f"there is no sysctl '{name}'", subject=name)
+            raise UsageError("no such sysctl", subject=name)
         return get()
 
     def __setitem__(self, name: str, value: str) -> None:
         if (store := self._set().get(name)) is None:
-            reason = "it is read-only" if name in self._get() else "there is no such sysctl"
-            raise UsageError(f"cannot set '{name}': {reason}", subject=name)
+            reason = "it is read-only" if name in self._get() else "no such sysctl"
+            raise UsageError(f"cannot be set: {reason}", subject=name)
         try:
             store(value)
         except ValueError as error:
-            raise UsageError(f"cannot set '{name}': {error}", subject=name) from error
+            raise UsageError(f"cannot be set: {error}", subject=name) from error
 
     def writable(self, name: str) -> bool:
         """True if the sysctl is writable."""

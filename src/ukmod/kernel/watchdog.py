@@ -24,8 +24,7 @@ LOCKUP_SLICES: Final = 220
 ENDLESS_SLICES: Final = 5 * LOCKUP_SLICES
 """Slices without sleep of a task that calls cond_resched(). The kernel would wait for ever."""
 LOCKUP_PERIODS: Final = 12
-"""The limit for code that calls no kernel function: the number of reports by the CPU's watchdog.
-"""
+"""The limit for code that calls no kernel function: the number of reports by the CPU's watchdog."""
 LOCKUP_SECONDS: Final = 22
 
 

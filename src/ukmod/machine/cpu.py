@@ -63,8 +63,7 @@ class Cpu:
         self.depth = 0
         """The number of nested guest functions in progress in the current task."""
         self.on_exception: Callable[[CpuException], Registers] = _unhandled
-        """Called with an exception; returns the registers to continue with, or raises to end the task.
-        """
+        """Called with an exception; returns the registers to continue with, or raises to end the task."""
         self.on_fault: Callable[[Fault, int], None] = _unhandled_fault
         """Called with a Fault in the Python function behind the numbered stub; raises."""
         self.on_stuck: Callable[[Registers, bool], None] = _ignore
@@ -143,7 +142,7 @@ class Cpu:
         """Make the stub at an address returned by ``add_function`` call ``handler``."""
         self._handlers[bisect_left(self._stubs, address)] = handler
 
-    def go_on(self, rest: Callable[[], int], below: int) -> int:
+    def finish_call(self, rest: Callable[[], int], below: int) -> int:
         """Finish a ``call`` whose guest code was in a kernel function when the CPU was saved; returns RAX.
 
         ``rest``, the rest of that kernel function, runs first and gives its result. ``below`` is the stack

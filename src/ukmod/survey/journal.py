@@ -72,7 +72,7 @@ class Journal:
             raise self._cannot_write(error.strerror, error.errno) from error
 
     def _cannot_write(self, why: str | None, errno: int | None) -> NotFoundError:
-        return NotFoundError(f"cannot write it: {why}", errno=errno, subject=self.path)
+        return NotFoundError(f"cannot write: {why}", errno=errno, subject=self.path)
 
     def _lock(self) -> None:
         with suppress(BlockingIOError):

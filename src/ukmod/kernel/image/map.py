@@ -38,7 +38,7 @@ class MappedImage:
         if not loaded:
             raise LayoutError("has no segments at kernel addresses", subject=image.path)
         if "preempt_rt" in image.vermagic.split():
-            raise LimitError("is a PREEMPT_RT kernel, whose locks this one does not have", subject=image.path)
+            raise LimitError("is a PREEMPT_RT kernel, whose locks are not supported", subject=image.path)
         self.start = min(segment.vaddr for segment in loaded)
         self.end = page_align(max(segment.vaddr + segment.size for segment in loaded))
         self._tables = {section.name: (section.addr, section.size) for section in image.sections}

@@ -79,10 +79,7 @@ def boot(
 def _brought_up(image: KernelImage, types: Types, options: Mapping[str, Any]) -> Kernel:
     try:
         k = Kernel(types, image=image, **options)
-    except (
-        MachineError,
-        LimitError,
-    ) as error:  # a fault or no memory, for what it says is wrong
+    except (MachineError, LimitError) as error:  # its data are wrong: a fault, or absurd sizes
         if error.subject:
             raise
         raise MachineError(f"cannot be brought up: {error}", subject=image.path) from error
@@ -223,5 +220,5 @@ def _take_up(k: Kernel) -> None:
         if task.started and task.rest is not None:
             rest = task.rest
             if task.depth:
-                rest = partial(k.cpu.go_on, rest, task.stack_top)
-            task.entry = partial(k.kthreads.go_on, rest)
+                rest = partial(k.cpu.finish_call, rest, task.stack_top)
+            task.entry = partial(k.kthreads.finish, rest)

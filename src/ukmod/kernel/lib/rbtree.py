@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from ukmod.machine.memory import Memory
 
 MAX_DEPTH: Final = 256
-"""The greatest depth of a tree that fits into memory: twice an address's bits, with a margin.
-"""
+"""The greatest depth of a tree that fits into memory: twice an address's bits, with a margin."""
 RED: Final = 0
 BLACK: Final = 1
 RIGHT: Final = 8

@@ -151,7 +151,7 @@ def check_version(k: Kernel, module: Module, symbol: Symbol) -> None:
         k.printk(f"{module.name}: no symbol version for {symbol.name}\n", KERN_WARNING)
     else:
         k.printk(f"{module.name}: disagrees about version of symbol {symbol.name}\n", KERN_WARNING)
-    raise LoadError(f"symbol {symbol.name} is of another version", errno=EINVAL, subject=module.name)
+    raise LoadError(f"symbol {symbol.name} has a different version", errno=EINVAL, subject=module.name)
 
 
 def check_namespace(k: Kernel, module: Module, symbol: Symbol) -> None:

@@ -70,8 +70,7 @@ class Layout:
     init_text_end: int = 0
     symbol_starts: list[int] = field(default_factory=list)
     symbol_names: list[str] = field(default_factory=list)
-    """Parallel to ``symbol_starts``, which is sorted; of several symbols at an address, the first is kept.
-    """
+    """Parallel to ``symbol_starts``, which is sorted; of several symbols at an address, the first is kept."""
     orc: OrcTable | None = None
     """Read when a call trace first needs it."""
 
@@ -191,7 +190,7 @@ def symbol_values(
         elif shndx == SHN_COMMON:
             if not symbol.name.startswith("__gnu_lto"):
                 warn("please compile with -fno-common")
-                raise FormatError(f"common symbol {symbol.name}", path=elf.path)
+                raise FormatError(f"common symbol {symbol.name}: compile with -fno-common", path=elf.path)
             values.append(symbol.value)
         elif shndx >= len(elf.sections):
             count = len(elf.sections) - 1

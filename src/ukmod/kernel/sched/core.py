@@ -49,8 +49,7 @@ SWITCH_COST_NS = 1_000
 POLLS = 1_000
 """After this many calls of schedule(), the only runnable task is considered to be polling."""
 SLICE_CALLS = 10_000
-"""After this many kernel calls, a task that never sleeps must let time pass and other tasks run.
-"""
+"""After this many kernel calls, a task that never sleeps must let time pass and other tasks run."""
 SLICE_NS = 100_000_000
 """The virtual duration of such a slice."""
 

@@ -20,8 +20,7 @@ JIFFIES_AT: Final = DATA_BASE - PAGE_SIZE
 TAI_OFFSET: Final = 0
 """Seconds that TAI is ahead of UTC: 0, as at boot, since user space does not set it."""
 _PATIENCE: Final = 16
-"""This many consecutive loads of jiffies, with no other clock read between, are a busy-wait loop.
-"""
+"""This many consecutive loads of jiffies, with no other clock read between, are a busy-wait loop."""
 
 # enum tk_offsets, include/linux/timekeeping.h
 _TK_OFFS_REAL, _TK_OFFS_BOOT, _TK_OFFS_TAI = 0, 1, 2

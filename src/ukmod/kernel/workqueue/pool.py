@@ -35,7 +35,7 @@ class Item(Protocol):
         """The name of its function, for reports."""
 
     def cpu_intensive(self) -> bool:
-        """Tell whether a worker that runs it does not count as running (WQ_CPU_INTENSIVE)."""
+        """True if the worker that runs it does not count as running (WQ_CPU_INTENSIVE)."""
 
 
 @dataclass(eq=False, slots=True)

@@ -18,8 +18,7 @@ PLACES = (
     "lib/modules/{release}/build/vmlinux",
     "usr/lib/debug/boot/vmlinux-{release}",
 )
-"""Paths below a root, in order: Debian's, Fedora's and Arch's; local builds; with debugging information.
-"""
+"""Paths below a root, in order: Debian's, Fedora's and Arch's; local builds; with debugging information."""
 
 _SHOWN = 2
 

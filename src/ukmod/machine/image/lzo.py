@@ -53,7 +53,7 @@ def _read_header(reader: _Reader) -> int:
         reader.take(2)
     method = reader.number(1)
     if method not in (1, 2, 3):
-        raise FormatError(f"lzo method {method} is unknown", path=reader.path, offset=reader.at)
+        raise FormatError(f"unknown lzo method {method}", path=reader.path, offset=reader.at)
     reader.take(1 if extended else 0)
     flags = reader.number(4)
     if flags & _FILTER:

@@ -75,7 +75,11 @@ class Vmlinux:
         (offset,) = struct.unpack_from("<Q", head, _PHOFF)
         size, count = struct.unpack_from("<HH", head, _PHENTSIZE)
         if size != _PROGRAM_HEADER.size:
-            raise FormatError(f"program headers of {size} bytes", path=self.path, offset=_PHENTSIZE)
+            raise FormatError(
+                f"program headers have {size} bytes, not {_PROGRAM_HEADER.size}",
+                path=self.path,
+                offset=_PHENTSIZE,
+            )
         table = self.elf.read(offset, size * count, "the program headers")
         segments = []
         for kind, flags, at, vaddr, paddr, file_size, memory, _align in _PROGRAM_HEADER.iter_unpack(table):

@@ -110,7 +110,7 @@ class Btf:
             "HBBIIIII"
         ).unpack_from(data)
         if version != 1:
-            raise FormatError(f"BTF of version {version} is unknown", path=path, offset=2)
+            raise FormatError(f"unknown BTF version {version}", path=path, offset=2)
         for what, at, size in (("types", types, types_size), ("strings", strings, strings_size)):
             if header < 24 or header + at + size > len(data):
                 raise FormatError(f"the BTF {what} are beyond its end", path=path, offset=header + at)

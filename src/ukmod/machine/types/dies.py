@@ -168,7 +168,7 @@ class DebugInfo:
             else:
                 abbrev, width = info.uint(at + 6, 4), info.uint(at + 10, 1)
             if width != 8 or first > end:
-                raise info.error(f"a unit with addresses of {width} bytes", at)
+                raise info.error(f"addresses of {width} bytes are not supported", at)
             if kind in (2, 6):  # DW_UT_type: a separate type, referred to by a signature
                 self._signatures[info.uint(at + 12, 8)] = at + info.uint(at + 20, 4)
             yield Unit(at, first, end, version, self._read_table(abbrev))

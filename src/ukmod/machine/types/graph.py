@@ -227,7 +227,7 @@ class TypeSource:
         for count in reversed(node.counts):
             size = count * found.size
             if not 0 <= size < 1 << 62:
-                raise FormatError(f"an array of {size} bytes", path=self.path)
+                raise FormatError(f"an array of {size} bytes is too large", path=self.path)
             found = Type(Kind.ARRAY, size, count=count, target=found)
         return found
 

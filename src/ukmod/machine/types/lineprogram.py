@@ -91,7 +91,7 @@ def read_line_table(
     base, line_range, opcodes = cursor.uint(1), cursor.uint(1), cursor.uint(1)
     lengths = [0, *(cursor.uint(1) for _ in range(opcodes - 1))]
     if not line_range or not opcodes:
-        raise section.error("a line program that divides by zero", offset)
+        raise section.error("a line program without opcodes or with a line range of 0", offset)
     files = _files_5(cursor, directory, strings) if version >= 5 else _files_2(cursor, directory)
     header = _Header(minimum, base - 256 if base > 127 else base, line_range, lengths)
     return LineTable(list(_run(_Cursor(section, program), end, header)), files)

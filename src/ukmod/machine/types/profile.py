@@ -193,7 +193,7 @@ def parse_profile(data: bytes, path: str = "") -> Profile:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise FormatError(f"not a profile of types: {error}", path=path) from error
     except (EOFError, OSError, zlib.error, RecursionError) as error:
-        raise FormatError(f"a damaged profile: {error}", path=path) from error
+        raise FormatError(f"damaged profile: {error}", path=path) from error
 
 
 def _encode(node: Node) -> dict[str, Any]:
