@@ -203,7 +203,8 @@ class TestGoing:
         load(machine, "ok_dep")
         module = machine.modules["ok_dep"]
         module.exit = 0x10
-        machine.rmmod("ok_dep")
+        with pytest.raises(LoadError, match="its exit function did not return"):
+            machine.rmmod("ok_dep")
         assert len(machine.oopses) == 1
         assert module.state is State.GOING
         assert refused(machine, "ok_dep") == EBUSY
