@@ -325,18 +325,18 @@ def register_console(k: Kernel, console: Ptr) -> None:
     if not k.types.has("console", "flags"):
         return
     if k.memory.u16(console + k.types.offset("console", "flags")) & CON_ENABLED:
-        _tell_of_console(k, console, "enabled")
+        _announce_console(k, console, "enabled")
 
 
 @export()
 def unregister_console(k: Kernel, console: Ptr) -> Int:
     """``int unregister_console(struct console *)``."""
     if k.types.has("console", "flags"):
-        _tell_of_console(k, console, "disabled")
+        _announce_console(k, console, "disabled")
     return 0
 
 
-def _tell_of_console(k: Kernel, console: int, what: str) -> None:
+def _announce_console(k: Kernel, console: int, what: str) -> None:
     name = k.memory.read(console + k.types.offset("console", "name"), CONSOLE_NAME_LEN).split(b"\0")[0]
     index = k.memory.u16(console + k.types.offset("console", "index"))
     k.printk(f"printk: console [{name.decode('latin-1')}{index}] {what}\n", level=6)

@@ -43,7 +43,7 @@ TASKLET_STATE_SCHED: Final = 1 << 0
 TASKLET_STATE_RUN: Final = 1 << 1
 
 
-def _interrupt_ends() -> None:
+def _empty_interrupt() -> None:
     """An interrupt that only runs softirqs."""
 
 
@@ -61,7 +61,7 @@ class SoftIrqs:
         if not k.percpu.preempt_count() & INTERRUPT_MASK:
             # No interrupt is in progress whose end would run it. The kernel wakes ksoftirqd, which runs as
             # soon as the task that raised the softirq lets it.
-            k.clock.at(k.clock.now, _interrupt_ends)
+            k.clock.at(k.clock.now, _empty_interrupt)
 
     def pending(self) -> bool:
         """local_softirq_pending()."""
@@ -86,7 +86,7 @@ class SoftIrqs:
                 finally:
                     k.percpu.add_preempt(-SOFTIRQ_OFFSET)
         if self.pending():
-            k.clock.at(k.clock.now + k.clock.tick, _interrupt_ends)
+            k.clock.at(k.clock.now + k.clock.tick, _empty_interrupt)
 
     def _take(self) -> list[Callable[[], object]]:
         """Remove and return the pending actions, in the order in which they are served."""

@@ -77,13 +77,13 @@ class Fdc:
         if register == DOR:
             before, self._dor = self._dor, value & 0xFF
             if ~before & value & DOR_NOT_RESET:
-                self._come_up()
+                self._leave_reset()
         elif register == DSR and value & DSR_RESET:
-            self._come_up()
+            self._leave_reset()
         elif register == FIFO and self._dor & DOR_NOT_RESET and not self._result:
             self._take(value & 0xFF)
 
-    def _come_up(self) -> None:
+    def _leave_reset(self) -> None:
         self._reset()
         if not self._locked:
             self._set.pop(CONFIGURE, None)

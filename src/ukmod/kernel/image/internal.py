@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 _ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller")
-_NOTHING_THERE: Final = b"\xff"
+_NO_DEVICE: Final = b"\xff"
 """The byte that a bus returns if no device answers."""
 
 
@@ -295,18 +295,18 @@ def _empty_memory(k: Kernel, physical: int, size: int) -> int:
     size = page_align((physical & PAGE_SIZE - 1) + size)
     if not (address := k.vmalloc.alloc(size)):
         return 0
-    k.memory.write(address, _NOTHING_THERE * size)
+    k.memory.write(address, _NO_DEVICE * size)
     return address + (physical & PAGE_SIZE - 1)
 
 
-def _is_firmwares(k: Kernel, physical: int) -> bool:
+def _is_firmware_table(k: Kernel, physical: int) -> bool:
     return BIOS <= physical < LOW_MEMORY or (k.image is not None and physical in k.image.firmware)
 
 
 @export("memremap", "early_ioremap", "early_memremap")
 def memremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
     """void *memremap(resource_size_t offset, size_t size, ...): the firmware's tables, or empty memory."""
-    if _is_firmwares(k, physical):
+    if _is_firmware_table(k, physical):
         return PAGE_OFFSET + physical
     return _empty_memory(k, physical, size)
 
@@ -318,7 +318,7 @@ def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
 
     RAM may not be mapped with it, except for ACPI's tables.
     """
-    if _is_firmwares(k, physical):
+    if _is_firmware_table(k, physical):
         return PAGE_OFFSET + physical
     if LOW_MEMORY <= physical < k.memory.size and size:
         warn_once(k, _ON_RAM, f"ioremap on RAM at {physical:#018x} - {physical + size - 1:#018x}\n")

@@ -41,11 +41,11 @@ def fill_struct(k: Kernel, module: Module, elf: Elf) -> None:
             memory.write(at := k.slab.kernel_object(len(text)), text)
             memory.set_u64(module.address + types.offset("module", word), at)
             module.strings.append(at)
-    _lend_types(k, module, elf)
+    _set_btf_data(k, module, elf)
     _fill_layout(k, module)
 
 
-def _lend_types(k: Kernel, module: Module, elf: Elf) -> None:
+def _set_btf_data(k: Kernel, module: Module, elf: Elf) -> None:
     """Set ``btf_data`` to the module's .BTF section while it is being loaded.
 
     The image's BPF code makes its own copy when it is notified that the module is coming.
@@ -59,7 +59,7 @@ def _lend_types(k: Kernel, module: Module, elf: Elf) -> None:
     k.memory.set_u32(module.address + k.types.offset("module", "btf_data_size"), section.size)
 
 
-def take_types_back(k: Kernel, module: Module) -> None:
+def free_btf_data(k: Kernel, module: Module) -> None:
     """Free the BTF after the module was loaded or failed to load."""
     if module.btf:
         k.memory.set_u64(module.address + k.types.offset("module", "btf_data"), 0)
@@ -82,7 +82,7 @@ def _fill_layout(k: Kernel, module: Module) -> None:
 
 def init_freed(k: Kernel, module: Module) -> None:
     """do_init_module(): the init part has been freed, and so is the data needed only for loading."""
-    take_types_back(k, module)
+    free_btf_data(k, module)
     _fill_layout(k, module)
 
 

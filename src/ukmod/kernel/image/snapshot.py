@@ -67,16 +67,16 @@ def boot(
     kept = image.cache if keep else None
     program = _program() if kept is not None else None
     if kept is None or program is None:
-        return _brought_up(image, types(), options)
+        return _bring_up(image, types(), options)
     name = _PREFIX + hashlib.sha256(json.dumps([program, options], sort_keys=True).encode()).hexdigest()
     if (k := load(kept, name, image)) is None:
-        k = _brought_up(image, types(), options)
+        k = _bring_up(image, types(), options)
         if _program() == program:
             save(k, kept, name)
     return k
 
 
-def _brought_up(image: KernelImage, types: Types, options: Mapping[str, Any]) -> Kernel:
+def _bring_up(image: KernelImage, types: Types, options: Mapping[str, Any]) -> Kernel:
     try:
         k = Kernel(types, image=image, **options)
     except (MachineError, LimitError) as error:  # its data are wrong: a fault, or absurd sizes
@@ -181,7 +181,7 @@ def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage) -> Kernel | 
     if _checksum(k.memory, runs) != crc:
         k.memory.close()
         return None
-    _take_up(k)
+    _restart_tasks(k)
     return k
 
 
@@ -205,14 +205,14 @@ def at_rest(k: Kernel) -> bool:
     """
     sched = k.sched
     idle = sched.current is None and not sched.in_interrupt and not sched.runnable()
-    return idle and not k.softirqs.pending() and all(map(_can_be_begun_again, k.tasks.all()))
+    return idle and not k.softirqs.pending() and all(map(_can_restart, k.tasks.all()))
 
 
-def _can_be_begun_again(task: Task) -> bool:
+def _can_restart(task: Task) -> bool:
     return not task.started or (task.kthread is not None and task.rest is not None and task.depth <= 1)
 
 
-def _take_up(k: Kernel) -> None:
+def _restart_tasks(k: Kernel) -> None:
     """Restart each task where it slept, on a new engine."""
     k.cpu.resume()
     k.symbols.bind_again()

@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched.preempt import lockup, who
+from ukmod.kernel.sched.preempt import current_name_and_pid, lockup
 from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 from ukmod.machine.abi import Ptr, UInt
 
@@ -114,6 +114,6 @@ class SpinLocks:
 def spin_lock_slowpath(k: Kernel, lock: Ptr, value: UInt) -> None:
     """void queued_spin_lock_slowpath(struct qspinlock *, u32 val): report a lockup: no other CPU unlocks."""
     del value
-    comm, pid = who(k)
+    comm, pid = current_name_and_pid(k)
     where = k.kallsyms.sprint(lock)
     lockup(k, f"BUG: spinlock lockup suspected on CPU#0, {comm}/{pid}\n lock: {where}\n")

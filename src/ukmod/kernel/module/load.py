@@ -169,7 +169,7 @@ def _reserve_place(k: Kernel, module: Module) -> None:
 
 
 def _unlink(k: Kernel, module: Module) -> None:
-    image_modules.take_types_back(k, module)
+    image_modules.free_btf_data(k, module)
     image_modules.free_modinfo(k, module)
     k.modules.remove(module)
     k.modules.waiters.wake_all()

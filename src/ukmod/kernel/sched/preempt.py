@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SIGKILL: Final = 9
 
 
-def who(k: Kernel) -> tuple[str, int]:
+def current_name_and_pid(k: Kernel) -> tuple[str, int]:
     """The name and pid of the current task, or of the idle task if there is none."""
     task = k.sched.current or k.idle
     return k.tasks.comm(task), task.pid
@@ -41,7 +41,7 @@ def might_sleep(k: Kernel, file: CStr, line: Int) -> None:
     """void __might_sleep(const char *file, int line): called by modules built with DEBUG_ATOMIC_SLEEP."""
     if not in_atomic(k):
         return
-    comm, pid = who(k)
+    comm, pid = current_name_and_pid(k)
     where = f"{file.decode('latin-1')}:{line}"
     k.printk(f"BUG: sleeping function called from invalid context at {where}\n", level=3)
     interrupt = int(k.sched.in_interrupt)
