@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 
 from tests.golden import RELEASE, REPOSITORY
@@ -39,3 +41,51 @@ def test_the_release_that_the_golden_data_belong_to_is_named_once() -> None:
     code = {name: text for name, text in texts().items() if name.endswith((".sh", "Makefile", "run"))}
     assert len(code) > 4
     assert [name for name, text in code.items() if RELEASE in text] == []
+
+
+# -- one name, one thing ------------------------------------------------------------------------------------
+
+SAME_NAME = {("kernel", "Kernel"): "kernel/api.py has the public face of what core.py puts together"}
+"""Classes that share a name within one half, and why."""
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Every source file: its path below src/ukmod, and its syntax tree."""
+    sources = REPOSITORY / "src" / "ukmod"
+    for path in sources.rglob("*.py"):
+        yield path.relative_to(sources).as_posix(), ast.parse(path.read_text())
+
+
+def assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    """The names that a statement assigns to, each with its value."""
+    if isinstance(node, ast.AnnAssign) and node.value is not None and isinstance(node.target, ast.Name):
+        yield node.target.id, node.value
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+            elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = zip(target.elts, node.value.elts, strict=True)
+                yield from ((name.id, value) for name, value in pairs if isinstance(name, ast.Name))
+
+
+def test_a_constant_is_defined_once() -> None:
+    """Two that have the same value by chance have names of their own; the others share one home."""
+    homes: dict[tuple[str, str], list[str]] = {}
+    for path, tree in modules():
+        for node in tree.body:
+            for name, value in assigned(node):
+                bare = name.strip("_")
+                if bare.isupper() and len(bare) > 1 and bare != "TYPE_CHECKING":
+                    homes.setdefault((bare, ast.dump(value)), []).append(path)
+    assert len(homes) > 500
+    assert {name: paths for (name, _), paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_a_class_shares_its_name_with_no_other_of_its_half() -> None:
+    homes: dict[tuple[str, str], list[str]] = {}
+    for path, tree in modules():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault((path.partition("/")[0], node.name), []).append(path)
+    assert {key for key, paths in homes.items() if len(paths) > 1} == set(SAME_NAME)

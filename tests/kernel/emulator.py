@@ -33,7 +33,8 @@ from tests.transcript import describe
 from ukmod.errors import KernelPanic
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.sched.core import Task
-from ukmod.kmod.linux import DirectoryFiles, LinuxHost, Stream
+from ukmod.kmod.directory import DirectoryFiles
+from ukmod.kmod.linux import LinuxHost, Stream
 from ukmod.kmod.tools import depmod as tools_depmod
 from ukmod.kmod.tree import Tree
 from ukmod.userland import Process

@@ -10,7 +10,8 @@ from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
-from ukmod.kernel.signal import SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL, SIGCHLD, SIGSTOP, sigmask
+from ukmod.kernel.signal import SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL, sigmask
+from ukmod.kernel.signal_numbers import SIGCHLD, SIGSTOP
 
 SIGUSR1, SIGTERM, SIGKILL, SIGSEGV, SIGRT = 10, 15, 9, 11, 40
 BLOCK, UNBLOCK, SETMASK = 0, 1, 2

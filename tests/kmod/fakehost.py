@@ -6,9 +6,9 @@ import errno
 import os
 from collections.abc import Callable
 
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.host import Files
 from ukmod.kmod.index_write import write_index
-from ukmod.kmod.linux import DirectoryFiles
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.overlay import OverlayFiles

@@ -21,7 +21,7 @@ from ukmod.kmod.config import (
     load_config,
     parse_config,
 )
-from ukmod.kmod.linux import DirectoryFiles
+from ukmod.kmod.directory import DirectoryFiles
 
 
 def parsed(text: str) -> tuple[Config, list[str]]:

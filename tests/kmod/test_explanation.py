@@ -12,7 +12,7 @@ from tests.kmod.moduletree import VERMAGIC, context, module
 
 from ukmod.errors import NotFoundError
 from ukmod.kmod.context import Context
-from ukmod.kmod.explanation import Explanation, Kernel, explain
+from ukmod.kmod.explanation import Explanation, KernelFacts, explain
 from ukmod.kmod.explanation_report import as_json, as_text
 from ukmod.kmod.linkage import Export
 from ukmod.kmod.tree import Tree
@@ -23,10 +23,10 @@ SOFT = module("softdep=pre: base", name="soft")
 
 
 def account(
-    root: Path, word: str, config: str = "", kernel: Kernel | None = None, **modules: bytes
+    root: Path, word: str, config: str = "", kernel: KernelFacts | None = None, **modules: bytes
 ) -> Explanation:
     everything = {"base": BASE, "user": USER, "soft": SOFT} | modules
-    return explain(context(root, config, **everything), word, FakeHost("/"), kernel or Kernel())
+    return explain(context(root, config, **everything), word, FakeHost("/"), kernel or KernelFacts())
 
 
 def kinds(explanation: Explanation, step: int = -1) -> dict[str, str]:
@@ -102,13 +102,13 @@ def test_nothing_answers_but_something_is_near(tmp_path: Path) -> None:
 def test_a_tree_without_indexes_is_told(tmp_path: Path) -> None:
     (tmp_path / "lib/modules/6.1").mkdir(parents=True)
     with pytest.raises(NotFoundError, match=r"6\.1: has no modules\.dep\.bin: run depmod 6\.1"):
-        explain(Context(Tree.open(tmp_path, "6.1")), "user", FakeHost("/"), Kernel())
+        explain(Context(Tree.open(tmp_path, "6.1")), "user", FakeHost("/"), KernelFacts())
 
 
 def test_a_file_that_is_no_module(tmp_path: Path) -> None:
     tree = context(tmp_path, base=BASE, user=USER)
     (tmp_path / "lib/modules/4.4.4/kernel/base.ko").write_bytes(b"not an ELF file")
-    found = explain(tree, "user", FakeHost("/"), Kernel())
+    found = explain(tree, "user", FakeHost("/"), KernelFacts())
     assert outcome(found) == "fails"
     assert kinds(found, 0) == {"unreadable": "None"}
 
@@ -117,7 +117,9 @@ def test_symbols_are_resolved_against_the_kernel_if_it_is_known(tmp_path: Path) 
     user = module(name="user", needs=["printk", "_prink"])
     nobody_knows = account(tmp_path, "user", user=user)
     assert outcome(nobody_knows) == "loads"
-    known = Kernel(exports={"printk": Export("printk", "vmlinux"), "_printk": Export("_printk", "vmlinux")})
+    known = KernelFacts(
+        exports={"printk": Export("printk", "vmlinux"), "_printk": Export("_printk", "vmlinux")}
+    )
     found = account(tmp_path, "user", kernel=known, user=user)
     assert outcome(found) == "fails"
     assert kinds(found) == {"symbol-unknown": "None"}
@@ -141,14 +143,14 @@ def test_a_proprietary_module_does_not_see_gpl_exports(tmp_path: Path) -> None:
 def test_a_file_outside_the_tree_brings_no_dependencies(tmp_path: Path) -> None:
     path = tmp_path / "stranger.ko"
     path.write_bytes(module(name="stranger", needs=["base_fn"]))
-    found = explain(context(tmp_path, base=BASE), str(path), FakeHost("/"), Kernel())
+    found = explain(context(tmp_path, base=BASE), str(path), FakeHost("/"), KernelFacts())
     assert outcome(found) == "fails"
     assert "base_fn: exported by base, which would not be loaded before it" in as_text(found)
 
 
 def test_vermagic_shows_the_words_that_differ(tmp_path: Path) -> None:
     user = module("vermagic=4.4.4 SMP mod_unload aarch64 ", name="user")
-    found = account(tmp_path, "user", kernel=Kernel(vermagic=VERMAGIC), user=user)
+    found = account(tmp_path, "user", kernel=KernelFacts(vermagic=VERMAGIC), user=user)
     assert outcome(found) == "fails"
     assert "built for another kernel: +aarch64 -preempt -modversions" in as_text(found)
 
@@ -156,7 +158,7 @@ def test_vermagic_shows_the_words_that_differ(tmp_path: Path) -> None:
 def test_missing_firmware_is_told(tmp_path: Path) -> None:
     user = module("firmware=a.bin", "firmware=b.bin", name="user")
     (tmp_path / "a.bin").write_bytes(b"")
-    found = account(tmp_path, "user", kernel=Kernel(firmware_directories=(str(tmp_path),)), user=user)
+    found = account(tmp_path, "user", kernel=KernelFacts(firmware_directories=(str(tmp_path),)), user=user)
     assert outcome(found) == "loads"
     assert "firmware it may ask for is not there: b.bin\n" in as_text(found)
 
@@ -166,7 +168,7 @@ def test_signatures_are_checked_by_certificates(tmp_path: Path, *, trusted: bool
     user = signing.sign(module(name="user"), signing.signer())
     assert "signed by Example key (sha256)\n" in as_text(account(tmp_path, "user", user=user))
     certificates = [signing.signer().certificate] if trusted else []
-    found = account(tmp_path, "user", kernel=Kernel(certificates=certificates), user=user)
+    found = account(tmp_path, "user", kernel=KernelFacts(certificates=certificates), user=user)
     assert outcome(found) == expected
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ukmod.kmod.linux import DirectoryFiles, LinuxHost, Stream
+from ukmod.kmod.compression import compression_of
+from ukmod.kmod.directory import DirectoryFiles
+from ukmod.kmod.linux import LinuxHost, Stream
 from ukmod.kmod.loaded import SysModules, loaded_modules
-from ukmod.kmod.modfile import ModuleFile, compression_of
+from ukmod.kmod.modfile import ModuleFile
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="LinuxHost is for Linux")
 

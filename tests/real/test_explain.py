@@ -13,7 +13,7 @@ from tests.real import debian
 
 from ukmod.kmod.closures import closure
 from ukmod.kmod.context import Context
-from ukmod.kmod.explanation import Kernel, explain
+from ukmod.kmod.explanation import KernelFacts, explain
 from ukmod.kmod.linkage import parse_symvers
 from ukmod.kmod.linux import LinuxHost
 from ukmod.kmod.modinfo import read_module
@@ -79,7 +79,7 @@ def test_the_outcome_is_what_modprobe_does(root: Path, context: Context) -> None
     outcomes = set()
     for name in (root / "sample").read_text().split():
         for word in words(context, name):
-            (target,) = explain(context, word, HOST, Kernel()).targets
+            (target,) = explain(context, word, HOST, KernelFacts()).targets
             assert target.target.module == name
             assert target.outcome == outcome(modprobe(root, "-n", "-v", word), name), word
             outcomes.add(target.outcome)
@@ -103,7 +103,7 @@ def test_the_kernel_would_object_to_none_of_its_own_modules(context: Context) ->
         pytest.skip(f"no {symvers}: apt-get install linux-headers-{debian.RELEASE}")
     exports = parse_symvers(symvers.read_text())
     vermagic = f"{debian.RELEASE} SMP preempt mod_unload modversions "
-    inspector = Inspector(context, HOST, Kernel(exports=exports, vermagic=vermagic))
+    inspector = Inspector(context, HOST, KernelFacts(exports=exports, vermagic=vermagic))
     names = list(context.tree.module_names())
     assert len(names) > 1000
     for name in names:

@@ -12,7 +12,7 @@ import pytest
 from tests.golden import RELEASE, modules
 from tests.kernel.emulator import depmod
 
-from ukmod.kmod.linux import DirectoryFiles
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.tree import Tree
 from ukmod.userland.files import TreeFiles
 
@@ -87,7 +87,7 @@ from pathlib import Path
 from tests.golden import RELEASE, modules
 from tests.kernel.conftest import layouts
 from ukmod import Kernel
-from ukmod.kmod.linux import DirectoryFiles
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.tree import Tree
 
 host = sys.argv[1]

@@ -12,7 +12,7 @@ from ukmod.cli.report import outcome_of, print_json, print_report
 from ukmod.cli.run import _print_record
 from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.time.clock import NSEC_PER_SEC
-from ukmod.kernel.trace import Step
+from ukmod.kernel.trace import TraceStep
 
 SECONDS = 4.8
 """How long K1 and K2 are watched: long enough for both signals."""
@@ -60,7 +60,7 @@ def modules() -> Path:
     return directory
 
 
-def path_taken(steps: Sequence[Step]) -> str:
+def path_taken(steps: Sequence[TraceStep]) -> str:
     """The steps of a request, one a line, deeper ones indented."""
     lines, depth = [], 0
     for step in steps:

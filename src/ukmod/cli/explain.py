@@ -15,7 +15,7 @@ from ukmod.kmod.linkage import parse_symvers
 from ukmod.kmod.linux import LinuxHost
 from ukmod.kmod.loaded import NothingLoaded, SysModules
 from ukmod.kmod.modinfo import read_module
-from ukmod.kmod.objections import Kernel
+from ukmod.kmod.objections import KernelFacts
 from ukmod.kmod.regular import read_regular
 from ukmod.kmod.tree import Tree
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         context = Context.on(host, tree, arguments.config or None, lambda *_message: None)
     else:
         context = Context.open(tree, config_paths=arguments.config or None)
-    kernel = Kernel(
+    kernel = KernelFacts(
         exports=_exports(tree, arguments.symvers),
         vermagic=_vermagic(context, host),
         firmware_directories=firmware_directories(arguments.dirname, tree.release),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from struct import Struct
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
+
+BUG_ENTRY: Final = Struct("<iiHH")
+"""struct bug_entry (include/asm-generic/bug.h): relative pointers to code and file name, the line, flags."""
 
 
 @dataclass(frozen=True, slots=True)

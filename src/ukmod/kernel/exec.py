@@ -7,7 +7,7 @@ from errno import EINVAL
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.sched.core import Task, TaskExitError, Waiters
-from ukmod.kernel.signal import SIGCHLD
+from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.syscalls import KernelSyscalls
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.userland import Process, Program, Programs

@@ -6,6 +6,7 @@ from errno import ENAMETOOLONG, ENOENT, ETIME
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.kern_levels import KERN_WARNING
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.ratelimit import RateLimit
 from ukmod.kernel.module.main import MODULE_NAME_LEN
@@ -23,7 +24,6 @@ MAX_KMOD_ALL_BUSY_TIMEOUT: Final = 5
 """How long a further request waits for one of them, in seconds."""
 KMOD_PATH_LEN: Final = 256
 ENVIRONMENT: Final = ("HOME=/", "TERM=linux", "PATH=/sbin:/usr/sbin:/bin:/usr/bin")
-KERN_WARNING = 4
 
 
 class Requests:

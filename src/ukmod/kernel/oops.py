@@ -28,7 +28,7 @@ Line = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class OopsState:
     """The state of the machine at an oops or warning: the data that show_regs() prints."""
 
     time: int
@@ -86,13 +86,13 @@ class Oops:
     """The address of a page fault."""
     header: tuple[Line, ...]
     """The lines printed before that line."""
-    state: State
+    state: OopsState
     modules: str
     """The line "Modules linked in: ..."."""
     fatal: bool = False
     """True if the machine cannot continue because the stack itself is unusable."""
 
-    def lines(self, *, number: int = 1, first: State | None = None) -> Iterator[Line]:
+    def lines(self, *, number: int = 1, first: OopsState | None = None) -> Iterator[Line]:
         """The lines of the ``number``-th oops's report, which ends in the registers of the ``first`` oops."""
         yield from self.header
         yield 4, f"{self.title} [#{number}] PREEMPT SMP NOPTI"
@@ -126,7 +126,7 @@ class Warn:
     """WARN()'s own message; empty for WARN_ON()."""
     file: str
     line: int
-    state: State
+    state: OopsState
     modules: str
 
     def lines(self) -> Iterator[Line]:
@@ -201,10 +201,10 @@ def code_bytes(k: Kernel, rip: int) -> str:
 
 def snapshot(
     k: Kernel, registers: Registers, frames: tuple[Frame, ...], *, rip: Frame | None = None
-) -> State:
+) -> OopsState:
     """The state of the machine with ``registers``; ``rip`` names the place if they cannot."""
     task = k.sched.current or k.idle
-    return State(
+    return OopsState(
         time=k.clock.now,
         pid=task.pid,
         comm=k.tasks.comm(task),

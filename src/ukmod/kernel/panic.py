@@ -12,6 +12,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.oops import Oops, Warn, call_trace, modules_line, snapshot, task_line
 from ukmod.kernel.sched.core import TaskExitError
+from ukmod.kernel.signal_numbers import SIGSEGV
 from ukmod.kernel.x86.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
 from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
 """In the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""
 CUT_HERE: Final = "------------[ cut here ]------------\n"
-SIGKILL: Final = 9
-SIGSEGV: Final = 11
 UD2_LENGTH: Final = 2
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError, NotFoundError
 from ukmod.kernel.export import export
+from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.lib.cmdline import next_arg
 from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.printf_spec import signed
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
     from ukmod.kernel.module.main import Module
 
-KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
 FL_NOARG: Final = 1 << 0
 """kernel_param_ops.flags: the parameter needs no value."""
 FL_UNSAFE: Final = 1 << 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from errno import EINVAL, ENOMEM, ENOSPC, EROFS
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ukmod.kernel.export import export
+from ukmod.kernel.kern_levels import KERN_ERR
 from ukmod.kernel.lib.kstrtox import (
     S16,
     S32,
@@ -21,6 +22,7 @@ from ukmod.kernel.lib.kstrtox import (
     parse_bool,
 )
 from ukmod.kernel.lib.printf_spec import signed
+from ukmod.kernel.mm.gfp import GFP_KERNEL
 from ukmod.kernel.params import FL_NOARG, read_ops
 from ukmod.machine.abi import Int, Ptr, UInt
 from ukmod.machine.memory import PAGE_SIZE
@@ -28,8 +30,6 @@ from ukmod.machine.memory import PAGE_SIZE
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-GFP_KERNEL: Final = 0xCC0
-KERN_ERR = 3
 _CHARP_MAX = 1024
 
 _KINDS: dict[str, tuple[str, str, str, int, bool]] = {

@@ -8,21 +8,36 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_WAKEKILL, Task, TaskExitError
-from ukmod.kernel.task import SIGKILL, TIF_SIGPENDING
+from ukmod.kernel.signal_numbers import (
+    SIGBUS,
+    SIGCHLD,
+    SIGCONT,
+    SIGFPE,
+    SIGILL,
+    SIGKILL,
+    SIGRTMIN,
+    SIGSEGV,
+    SIGSTOP,
+    SIGSYS,
+    SIGTRAP,
+    SIGTSTP,
+    SIGTTIN,
+    SIGTTOU,
+    SIGURG,
+    SIGWINCH,
+)
+from ukmod.kernel.task import TIF_SIGPENDING
 from ukmod.machine.abi import Int, Ptr
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 NSIG: Final = 64
-SIGRTMIN: Final = 32
 SIG_DFL, SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL = 0, 1, 2, 3
 """include/linux/signal.h: the last two are a kernel thread's allow_signal() and allow_kernel_signal()."""
 SEND_SIG_NOINFO, SEND_SIG_PRIV = 0, 1
 """Special values of a struct kernel_siginfo * that are not pointers."""
 SI_USER, SI_KERNEL = 0, 0x80
-SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP = 6, 7, 8, 4, 11, 31, 5
-SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH = 17, 18, 19, 20, 21, 22, 23, 28
 
 
 def sigmask(*signals: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.sched.core import PF_KTHREAD, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_WAKEKILL, Task
+from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault, page_align
 
@@ -25,7 +26,6 @@ STACK_END_MAGIC: Final = 0x57AC6E9D
 TIF_SIGPENDING: Final = 1 << 2
 TIF_NOTIFY_SIGNAL: Final = 1 << 17
 """Bits of thread_info.flags, arch/x86/include/asm/thread_info.h."""
-SIGKILL: Final = 9
 _STACKS = 0x100_0000_0000
 """The size of the vmalloc space for stacks, in bytes."""
 FIRST_PID: Final = 3

@@ -8,7 +8,7 @@ from ukmod.kernel.time.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TraceStep:
     """One step: at ``time`` (nanoseconds since boot), task ``pid`` named ``comm`` did ``what``."""
 
     time: int
@@ -57,11 +57,11 @@ class Trace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.steps: list[Step] = []
+        self.steps: list[TraceStep] = []
         self._requests: list[Request] = []
         self._helper_of: dict[int, int] = {}
         """By pid: the pid of the usermode helper that the process is, or descends from."""
-        self._deeds: dict[int, list[Step]] = {}
+        self._deeds: dict[int, list[TraceStep]] = {}
         """By the helper's pid: its steps that concern loading."""
 
     def clear(self) -> None:
@@ -71,7 +71,7 @@ class Trace:
 
     def step(self, pid: int, comm: str, what: str, detail: str = "") -> None:
         """Record a step at the current time."""
-        step = Step(self._clock.now, pid, comm, what, detail)
+        step = TraceStep(self._clock.now, pid, comm, what, detail)
         self.steps.append(step)
         if what in (_ASKED, _LIVE) and (helper := self._helper_of.get(pid)) is not None:
             self._deeds.setdefault(helper, []).append(step)

@@ -20,7 +20,8 @@ from ukmod.kernel.sched.core import (
     TaskExitError,
     Waiters,
 )
-from ukmod.kernel.signal import SIG_DFL, SIG_IGN, SIGCHLD
+from ukmod.kernel.signal import SIG_DFL, SIG_IGN
+from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
 from ukmod.machine.memory import Fault
@@ -35,7 +36,6 @@ RUNNING_HELPERS_TIMEOUT: Final = 5
 _OPAQUE: Final = 256
 """The size of a struct subprocess_info in bytes if its layout is unknown, as no module accesses one."""
 _MAX_ARGUMENTS: Final = 1024
-_MASK64 = (1 << 64) - 1
 
 
 @dataclass(slots=True, eq=False)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.oops import Warn, modules_line, snapshot
 from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, TaskExitError
+from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.kernel.x86.unwind import registers_at_trap, walk, walk_trap
 from ukmod.machine.registers import Registers
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-SIGKILL: Final = 9
 LOCKUP_SLICES: Final = 220
 """Slices without sleep, 22 virtual seconds: slightly more than twice watchdog_thresh, as in the kernel."""
 ENDLESS_SLICES: Final = 5 * LOCKUP_SLICES

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 
 from ukmod.errors import FormatError, LimitError, MissingExtraError
-from ukmod.kmod.modfile import compression_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +32,20 @@ if TYPE_CHECKING:
     Codec = tuple[Callable[[], Decoder], type[Exception]]
 
 
-__all__ = ["DEFAULT_LIMIT", "decompress"]
+__all__ = ["DEFAULT_LIMIT", "compression_of", "decompress"]
+
+_MAGICS = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00", "xz"), (b"\x1f\x8b", "gzip"))
 
 DEFAULT_LIMIT = 1 << 30
 """Bytes that a file may unpack to: ten times the largest modules with all their debug information."""
 
 _GZIP_WINDOW = 31  # zlib's notation for "a gzip header, and any window"
 _XZ_MEMORY = 1 << 28  # what the decoder may allocate: four times what `xz -9e` asks for
+
+
+def compression_of(head: bytes) -> str:
+    """Name the compression a file's first bytes stand for, in the kernel's words; empty for none."""
+    return next((name for magic, name in _MAGICS if head.startswith(magic)), "")
 
 
 def decompress(data: bytes, *, path: str = "", limit: int = DEFAULT_LIMIT) -> bytes:

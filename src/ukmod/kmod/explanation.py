@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 
-from ukmod.kmod.objections import Inspector, Kernel, Note
+from ukmod.kmod.objections import Inspector, KernelFacts, Note
 from ukmod.kmod.plans import plan
 from ukmod.kmod.record import record
 from ukmod.kmod.wildcard import fnmatch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.loaded import State
     from ukmod.kmod.plans import Step, Target
 
-__all__ = ["Explanation", "Kernel", "Note", "StepNotes", "TargetNotes", "explain"]
+__all__ = ["Explanation", "KernelFacts", "Note", "StepNotes", "TargetNotes", "explain"]
 
 _NO_BLACKLIST = {
     "requested": "it was asked for by its name, and only -b makes a blacklist apply to names",
@@ -74,7 +74,7 @@ def explain(
     context: Context,
     word: str,
     host: Host,
-    kernel: Kernel,
+    kernel: KernelFacts,
     *,
     state: State | None = None,
     use_blacklist: bool = False,

@@ -30,13 +30,13 @@ MAGIC = 0xB007F457
 VERSION = 0x00020001
 """Major version in the upper half, which readers check; minor version in the lower one, which they do not."""
 
-_PREFIX = 0x80000000
-_VALUES = 0x40000000
-_CHILDREN = 0x20000000
-_POSITION = 0x0FFFFFFF
+PREFIX = 0x80000000
+VALUES = 0x40000000
+CHILDREN = 0x20000000
+POSITION = 0x0FFFFFFF
 
-_HEADER = Struct(">3I")
-_U32 = Struct(">I")
+HEADER = Struct(">3I")
+U32 = Struct(">I")
 _WILD = b"*?["
 _LETTERS = 128
 
@@ -57,9 +57,9 @@ class Index:
 
     def __init__(self, data: bytes, path: str = "") -> None:
         """Check the header; nothing else is looked at before it is asked for."""
-        if len(data) < _HEADER.size:
+        if len(data) < HEADER.size:
             raise FormatError(f"{len(data)} bytes are too few for an index", path=path)
-        magic, version, root = _HEADER.unpack_from(data)
+        magic, version, root = HEADER.unpack_from(data)
         if magic != MAGIC:
             raise FormatError(f"magic check fail: {magic:x} instead of {MAGIC:x}", path=path)
         if version >> 16 != VERSION >> 16:
@@ -68,7 +68,7 @@ class Index:
             )
         self._data = data
         self._path = path
-        self._root: int = root if root & _POSITION else 0
+        self._root: int = root if root & POSITION else 0
 
     @classmethod
     def open(cls, path: str) -> Index:
@@ -130,7 +130,7 @@ class Index:
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield all (key, value) pairs in key order, as ``modprobe --show-config`` lists them."""
         for key, reference, node in self._walk(self._root):
-            if reference & _VALUES:
+            if reference & VALUES:
                 text = _decode(key)
                 for value in self._values(reference, node):
                     yield text, value
@@ -151,10 +151,10 @@ class Index:
                 if matcher.accepts(states, pattern):
                     found += self._entries(reference, node)
                 continue
-            if reference & _POSITION in seen:
-                raise self._error("a node has two parents", reference & _POSITION)
-            seen.add(reference & _POSITION)
-            if reference & _VALUES:
+            if reference & POSITION in seen:
+                raise self._error("a node has two parents", reference & POSITION)
+            seen.add(reference & POSITION)
+            if reference & VALUES:
                 todo.append((reference, states, pattern, True))
             for letter in range(node[2], node[1] - 1, -1):
                 child = self._child(node, letter)
@@ -173,9 +173,9 @@ class Index:
         todo = [(b"", reference)]
         while todo:
             key, reference = todo.pop()
-            if reference & _POSITION in seen:
-                raise self._error("a node has two parents", reference & _POSITION)
-            seen.add(reference & _POSITION)
+            if reference & POSITION in seen:
+                raise self._error("a node has two parents", reference & POSITION)
+            seen.add(reference & POSITION)
             node = self._node(reference)
             key += node[0]
             yield key, reference, node
@@ -185,14 +185,14 @@ class Index:
                     todo.append((key + bytes((letter,)), child))
 
     def _node(self, reference: int) -> Node:
-        at = reference & _POSITION
+        at = reference & POSITION
         if at == 0:
             return b"", 1, 0, 0  # the root of a trie without any key
         prefix = b""
-        if reference & _PREFIX:
+        if reference & PREFIX:
             prefix = self._string(at)
             at += len(prefix) + 1
-        if not reference & _CHILDREN:
+        if not reference & CHILDREN:
             return prefix, 1, 0, at
         if at + 2 > len(self._data):
             raise self._error("a node lies outside the file", at)
@@ -206,15 +206,15 @@ class Index:
         _prefix, first, last, at = node
         if not first <= letter <= last:
             return 0
-        reference: int = _U32.unpack_from(self._data, at + 4 * (letter - first))[0]
-        return reference if reference & _POSITION else 0
+        reference: int = U32.unpack_from(self._data, at + 4 * (letter - first))[0]
+        return reference if reference & POSITION else 0
 
     def _values(self, reference: int, node: Node) -> Iterator[str]:
         return (value for _priority, value in self._entries(reference, node))
 
     def _entries(self, reference: int, node: Node) -> Iterator[tuple[int, str]]:
         """Yield a node's (priority, value) pairs."""
-        if not reference & _VALUES:
+        if not reference & VALUES:
             return
         _prefix, first, last, at = node
         at += 4 * (last - first + 1)
@@ -229,7 +229,7 @@ class Index:
     def _u32(self, at: int) -> int:
         if at + 4 > len(self._data):
             raise self._error("a number lies outside the file", at)
-        number: int = _U32.unpack_from(self._data, at)[0]
+        number: int = U32.unpack_from(self._data, at)[0]
         return number
 
     def _string(self, at: int) -> bytes:

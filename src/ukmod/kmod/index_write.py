@@ -7,10 +7,10 @@ part can be moved at once (:mod:`index_edit`), by arithmetic on one long integer
 
 from __future__ import annotations
 
-from struct import Struct, pack
+from struct import pack
 
 from ukmod.errors import LimitError, UsageError
-from ukmod.kmod.index import MAGIC, VERSION
+from ukmod.kmod.index import CHILDREN, HEADER, MAGIC, POSITION, PREFIX, U32, VALUES, VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ else:
 
 __all__ = ["write_index", "write_trie"]
 
-HEADER = Struct(">3I")
-U32 = Struct(">I")
-PREFIX = 0x80000000
-VALUES = 0x40000000
-CHILDREN = 0x20000000
-POSITION = 0x0FFFFFFF
 CHILD_MARK, PRIORITY_MARK = 1, 2
 _CHILD_MARK, _NO_MARK = bytes((0, 0, 0, CHILD_MARK)), bytes(4)
 

@@ -14,18 +14,17 @@ import sys
 import time
 from contextlib import suppress
 
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.host import INIT_COMPRESSED_FILE
 from ukmod.kmod.modfile import ModuleFile
-from ukmod.kmod.regular import read_regular
+from ukmod.kmod.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import MutableMapping
 
-    from ukmod.kmod.tree import Tree
-
-__all__ = ["DirectoryFiles", "LinuxHost", "Stream"]
+__all__ = ["LinuxHost", "Stream"]
 
 # The C library has no function for finit_module(2), only syscall(2) with a number: that of asm-generic, but
 # for the architectures that are older than it.
@@ -68,31 +67,6 @@ class Stream:
                 data = data[os.write(self._fd, data) :]
             except OSError:
                 return
-
-
-class DirectoryFiles:
-    """Files below a directory that stands for ``/``."""
-
-    __slots__ = ("_root",)
-
-    def __init__(self, root: str = "") -> None:
-        self._root = root.rstrip("/")
-
-    def real(self, path: str) -> str:
-        """Return where an absolute path lies; a relative one means what it means to this process."""
-        return self._root + path if self._root and path.startswith("/") else path
-
-    def read(self, path: str) -> bytes:
-        """Return the content of a regular file of at most TEXT_LIMIT bytes."""
-        return read_regular(self.real(path))
-
-    def listdir(self, path: str) -> list[str]:
-        """Return a directory's entries."""
-        return os.listdir(self.real(path))
-
-    def stat(self, path: str) -> os.stat_result:
-        """Return a file's status, symbolic links followed."""
-        return os.stat(self.real(path))
 
 
 class LinuxHost:
@@ -175,8 +149,6 @@ class LinuxHost:
 
     def open_tree(self, dirname: str) -> Tree:
         """Read the tree below this machine's files."""
-        from ukmod.kmod.tree import Tree
-
         return Tree(dirname, self.files)
 
     def open_module(self, path: str) -> ModuleFile:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from ukmod.kmod.compression import compression_of, decompress
 from ukmod.kmod.regular import MODULE_LIMIT, open_regular
 
 TYPE_CHECKING = False
@@ -16,15 +17,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["ModuleFile", "compression_of"]
+__all__ = ["ModuleFile"]
 
-_MAGICS = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00", "xz"), (b"\x1f\x8b", "gzip"))
 _SHORTEST = 6  # kmod compares that many bytes before anything else
-
-
-def compression_of(head: bytes) -> str:
-    """Name the compression a file's first bytes stand for, in the kernel's words; empty for none."""
-    return next((name for magic, name in _MAGICS if head.startswith(magic)), "")
 
 
 class ModuleFile:
@@ -71,11 +66,7 @@ class ModuleFile:
 
     def contents(self) -> bytes:
         """Return the ELF image; FormatError, LimitError or MissingExtraError if it cannot be unpacked."""
-        if not self.compression:
-            return self.raw()
-        from ukmod.kmod.compression import decompress
-
-        return decompress(self.raw(), path=self.path)
+        return decompress(self.raw(), path=self.path) if self.compression else self.raw()
 
     def close(self) -> None:
         """Close the file; doing so twice is harmless."""

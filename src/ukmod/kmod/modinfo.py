@@ -216,7 +216,7 @@ def merge_parameters(fields: tuple[tuple[str, str], ...]) -> tuple[Parameter, ..
     descriptions: dict[str, str] = {}
     types: dict[str, str] = {}
     names: dict[str, None] = {}  # a set that keeps the order
-    for key, value in [field for field in fields if field[0] in _PARAMETER_KEYS]:
+    for key, value in [field for field in fields if field[0] in PARAMETER_KEYS]:
         name, colon, text = value.partition(":")
         if colon:
             names[name] = None
@@ -226,10 +226,10 @@ def merge_parameters(fields: tuple[tuple[str, str], ...]) -> tuple[Parameter, ..
 
 def invalid_parameters(fields: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     """Return the parm and parmtype fields that name no parameter."""
-    return [(key, value) for key, value in fields if key in _PARAMETER_KEYS and ":" not in value]
+    return [(key, value) for key, value in fields if key in PARAMETER_KEYS and ":" not in value]
 
 
-_PARAMETER_KEYS = ("parm", "parmtype")
+PARAMETER_KEYS = ("parm", "parmtype")
 
 
 def _hex(data: bytes) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.host import Host
     from ukmod.kmod.modfile import ModuleFile
 
-__all__ = ["Inspector", "Kernel", "Note"]
+__all__ = ["Inspector", "KernelFacts", "Note"]
 
 
 @record
@@ -43,7 +43,7 @@ class Note:
 
 
 @record
-class Kernel:
+class KernelFacts:
     """What is known of the kernel the modules are for.
 
     ``exports`` are the image's own symbols, None if nobody can tell (no Module.symvers): then a symbol that
@@ -60,7 +60,7 @@ class Kernel:
 class Inspector:
     """Looks into the files of a tree's modules, for one kernel. Exports are read once a module."""
 
-    def __init__(self, context: Context, host: Host, kernel: Kernel) -> None:
+    def __init__(self, context: Context, host: Host, kernel: KernelFacts) -> None:
         self._context = context
         self._host = host
         self._kernel = kernel

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kmod.config import CONFIG_DIRECTORIES
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.host import LOG_ERR, silent
-from ukmod.kmod.linux import DirectoryFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

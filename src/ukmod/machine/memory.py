@@ -19,6 +19,7 @@ from io import BufferedReader
 from typing import Any
 
 from ukmod.errors import LimitError, MachineError
+from ukmod.machine.registers import MASK64
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -44,7 +45,6 @@ READ_EXEC = PRESENT
 
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _S32, _S64 = struct.Struct("<i"), struct.Struct("<q")
-_MASK64 = (1 << 64) - 1
 _PRIVATE: dict[str, int] = (
     {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 )
@@ -225,7 +225,7 @@ class Memory:
         """Make every access to these pages fault. The entry keeps the frame: see ``protect``."""
         for offset in range(0, size, PAGE_SIZE):
             if index := self._entry(address + offset, create=False):
-                self._words[index] &= ~PRESENT & _MASK64
+                self._words[index] &= ~PRESENT & MASK64
         self.on_unmap()
 
     def protect(self, address: int, size: int, prot: int) -> None:
@@ -281,8 +281,8 @@ class Memory:
         page = address >> PAGE_SHIFT
         index = self._ptes.get(page, 0)
         if not index:
-            if 0x7FFF_FFFF_FFFF < address < 0xFFFF_8000_0000_0000 or not 0 <= address <= _MASK64:
-                raise Fault(address & _MASK64, write=write)
+            if 0x7FFF_FFFF_FFFF < address < 0xFFFF_8000_0000_0000 or not 0 <= address <= MASK64:
+                raise Fault(address & MASK64, write=write)
             if index := self._entry(address, create=False):
                 self._ptes[page] = index
         entry = self._words[index] if index else 0
@@ -403,9 +403,9 @@ class Memory:
     def set_u64(self, address: int, value: int) -> None:
         """Store 64 bits, or a pointer; a negative value is stored in two's complement."""
         if not address & 7:
-            self._words[self.translate(address, write=True) >> 3] = value & _MASK64
+            self._words[self.translate(address, write=True) >> 3] = value & MASK64
         else:
-            self.write(address, _U64.pack(value & _MASK64))
+            self.write(address, _U64.pack(value & MASK64))
 
     def uint(self, address: int, size: int) -> int:
         """An unsigned value of ``size`` bytes."""

@@ -6,9 +6,9 @@ import struct
 from collections.abc import Sequence
 
 from ukmod.errors import FormatError
+from ukmod.machine.registers import MASK64
 
 _RELA = struct.Struct("<QQq")
-_MASK64 = (1 << 64) - 1
 
 # System V ABI AMD64 supplement, table 4.9. Types that kbuild never emits are left out, and are an error.
 R_NONE, R_64, R_PC32, R_PLT32, R_32, R_32S, R_PC64 = 0, 1, 2, 4, 10, 11, 24
@@ -58,10 +58,10 @@ def apply(
         value = symbols[index] + addend
         if relative:
             value -= address + offset
-        value &= _MASK64
+        value &= MASK64
         # Valid 32-bit values: R_32 zero-extends, R_32S and displacements sign-extend. The kernel does not
         # detect a displacement that overflows; this code does.
-        fits = width == 8 or (value < 1 << 32 if kind == R_32 else value + (1 << 31) & _MASK64 < 1 << 32)
+        fits = width == 8 or (value < 1 << 32 if kind == R_32 else value + (1 << 31) & MASK64 < 1 << 32)
         if not fits:
             raise RelocationOverflowError(kind, value, path=path, offset=offset)
         if load(section, offset)[0]:

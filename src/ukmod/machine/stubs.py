@@ -36,7 +36,7 @@ _NUMBERS = {
     )
 }
 REGISTERS = tuple(_NUMBERS)
-_HLT, _RET = b"\xf4", b"\xc3"
+_HLT, RET = b"\xf4", b"\xc3"
 
 
 def _slot(word: int) -> bytes:
@@ -80,7 +80,7 @@ TRAP = b"".join(
     )
 )
 """The code that every stub jumps to, with the function's number in r11."""
-RESUME = b"".join((_load("rsp", F_SP), *map(_pop, reversed(_CALLEE_SAVED)), _load("rax", F_RESULT), _RET))
+RESUME = b"".join((_load("rsp", F_SP), *map(_pop, reversed(_CALLEE_SAVED)), _load("rax", F_RESULT), RET))
 """The code with which the CPU continues after Python has executed a function."""
 ENTER = b"".join(
     (
@@ -119,11 +119,11 @@ def _indirect_thunks() -> dict[str, bytes]:
 
 NATIVE: dict[str, bytes] = {
     # Their callers rely on every register being preserved, so they cannot be C functions.
-    "__fentry__": _RET,
-    "__x86_return_thunk": _RET,
-    "__SCT__preempt_schedule": _RET,
-    "__SCT__preempt_schedule_notrace": _RET,
-    "__preempt_count_dec_and_test_slow": _RET,
+    "__fentry__": RET,
+    "__x86_return_thunk": RET,
+    "__SCT__preempt_schedule": RET,
+    "__SCT__preempt_schedule_notrace": RET,
+    "__preempt_count_dec_and_test_slow": RET,
     # pv_ops.irq: callee-save functions (arch/x86/include/asm/paravirt.h), as on bare hardware.
     "pv_native_save_fl": b"\x9c\x58\xc3",  # pushf; pop %rax; ret
     "pv_native_irq_disable": b"\xfa\xc3",  # cli; ret

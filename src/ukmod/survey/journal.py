@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.survey.verdict import Settings, Verdict
 
-FORMAT = 1
+_JOURNAL_FORMAT = 1
 """Increased whenever the meaning of the lines changes."""
 
 
@@ -33,7 +33,7 @@ class Journal:
         this survey, UsageError for one that another survey is writing.
         """
         self.path = os.fspath(path)
-        self._head = {"survey": FORMAT, **asdict(settings)}
+        self._head = {"survey": _JOURNAL_FORMAT, **asdict(settings)}
         self.done: dict[str, Verdict] = {}
         """The known verdicts by module."""
         try:

@@ -11,7 +11,7 @@ from tests.vermagic import ATTEMPTS, FORCED, Attempt
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.module.check import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
+from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
 
 pytestmark = pytest.mark.real
 

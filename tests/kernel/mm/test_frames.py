@@ -8,7 +8,7 @@ import pytest
 from tests.golden import modules
 
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.x86.unwind import Trace
+from ukmod.kernel.x86.unwind import StackTrace
 from ukmod.machine.memory import PAGE_SHIFT, Memory
 
 SETTLED = 150
@@ -42,7 +42,7 @@ def test_a_module_is_not_blamed_for_what_one_before_it_at_its_address_left() -> 
         first = k.modules["exporter"]
         place = first.layout.core
         code = struct.pack("<Q", first.layout.symbol_starts[0] + 1)
-        trace = Trace(1, "t", 0, k.core.idle.sp, 0, code)
+        trace = StackTrace(1, "t", 0, k.core.idle.sp, 0, code)
         k.core.slab.alloc(64, 8, "kmalloc-64", trace=trace)
         k.rmmod("exporter")
         assert [leak.track.module for leak in k.leaks()] == ["exporter"]

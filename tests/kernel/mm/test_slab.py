@@ -7,7 +7,8 @@ from tests.kernel import machine_code
 from tests.kernel.machine_code import CODE, Code
 
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.mm.slab import GFP_KERNEL, GFP_NOWARN, KMALLOC_MAX_SIZE, ZERO_SIZE_PTR
+from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN
+from ukmod.kernel.mm.slab import KMALLOC_MAX_SIZE, ZERO_SIZE_PTR
 
 
 @pytest.fixture

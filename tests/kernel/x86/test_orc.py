@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.x86 import extable, orc
-from ukmod.kernel.x86.extable import Entry, Type
+from ukmod.kernel.x86.extable import ExceptionEntry, Type
 from ukmod.kernel.x86.orc import OrcEntry, Position
 from ukmod.machine.memory import Fault
 from ukmod.machine.registers import PF_VECTOR, CpuException, Registers
@@ -66,7 +66,7 @@ def registers(**values: int) -> Registers:
 
 def fixed(kernel: Kernel, data: int, **values: int) -> Registers:
     raised = CpuException(PF_VECTOR, registers(**values))
-    after = extable.apply(kernel, Entry(0x100, 0x200, data), raised)
+    after = extable.apply(kernel, ExceptionEntry(0x100, 0x200, data), raised)
     assert after is not None
     assert after.rip == 0x200
     return after
@@ -83,12 +83,12 @@ def test_fixups_set_what_their_type_says(kernel: Kernel) -> None:
 
 def test_an_unknown_type_is_no_fixup(kernel: Kernel) -> None:
     raised = CpuException(PF_VECTOR, registers())
-    assert extable.apply(kernel, Entry(0x100, 0x200, 99), raised) is None
+    assert extable.apply(kernel, ExceptionEntry(0x100, 0x200, 99), raised) is None
 
 
 def test_entries_are_relative_to_themselves() -> None:
     table = struct.pack("<iiI", 0x10, 0x20, Type.DEFAULT) + b"torn"
-    assert list(extable.entries(table, 0x1000)) == [Entry(0x1010, 0x1024, Type.DEFAULT)]
+    assert list(extable.entries(table, 0x1000)) == [ExceptionEntry(0x1010, 0x1024, Type.DEFAULT)]
 
 
 @given(st.binary(max_size=100))

@@ -33,7 +33,7 @@ have finished by then.
 """
 LSM_ORDER: Final = b"capability"
 """lsm=: other LSMs need a policy from user space and blobs in tasks."""
-PATIENCE: Final = 60.0
+_STEP_PATIENCE: Final = 60.0
 """The maximum duration of a step in virtual seconds."""
 CPUMASK_BYTES: Final = 8192 // 8
 """The greatest CONFIG_NR_CPUS of any kernel, in bytes of a CPU mask."""
@@ -52,7 +52,7 @@ class How(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BootStep:
     """One function of start_kernel() or kernel_init_freeable(). ``reason`` says why it is not simply run."""
 
     name: str
@@ -64,82 +64,82 @@ class Step:
     """The function that contains this step; the step is called only if that one has been inlined."""
 
 
-def _ours(name: str, reason: str) -> Step:
-    return Step(name, How.OURS, reason)
+def _ours(name: str, reason: str) -> BootStep:
+    return BootStep(name, How.OURS, reason)
 
 
-def _without(name: str, reason: str) -> Step:
-    return Step(name, How.LEFT_OUT, reason)
+def _without(name: str, reason: str) -> BootStep:
+    return BootStep(name, How.LEFT_OUT, reason)
 
 
-STEPS: Final[tuple[Step, ...]] = (
+STEPS: Final[tuple[BootStep, ...]] = (
     _ours("boot_cpu_init", "the masks are set to one CPU"),
     _ours("setup_arch", "hardware.py says what there is; only the CPU and the firmware are looked at"),
-    Step("early_cpu_init"),
-    Step("reserve_standard_io_resources"),
-    Step("dmi_setup"),
+    BootStep("early_cpu_init"),
+    BootStep("reserve_standard_io_resources"),
+    BootStep("dmi_setup"),
     _ours("setup_per_cpu_areas", "the area is made from .data..percpu when the kernel is put together"),
-    Step("cgroup_init_early"),
-    Step("boot_cpu_hotplug_init"),
-    Step("jump_label_init"),
-    Step("static_call_init"),
-    Step("vfs_caches_init_early"),
+    BootStep("cgroup_init_early"),
+    BootStep("boot_cpu_hotplug_init"),
+    BootStep("jump_label_init"),
+    BootStep("static_call_init"),
+    BootStep("vfs_caches_init_early"),
     _ours("mm_init", "pages, kmalloc() and vmalloc() are Python's"),
-    Step("acpi_boot_table_init"),
+    BootStep("acpi_boot_table_init"),
     _without("ftrace_init", "calls of __fentry__ return at once; nothing traces"),
     _ours("sched_init", "tasks are Python's"),
-    Step("radix_tree_init"),
-    Step("maple_tree_init"),
-    Step("wait_bit_init"),
+    BootStep("radix_tree_init"),
+    BootStep("maple_tree_init"),
+    BootStep("wait_bit_init"),
     _ours("workqueue_init_early", "workqueues are Python's"),
     _ours("rcu_init", "RCU is Python's"),
-    Step("early_irq_init"),
+    BootStep("early_irq_init"),
     _ours("init_IRQ", "interrupts are the clock's events; those of ISA devices exist, but never come"),
-    Step("init_ISA_irqs"),
+    BootStep("init_ISA_irqs"),
     _ours("tick_init", "time is virtual"),
     _ours("init_timers", "timers are Python's"),
     _ours("hrtimers_init", "timers are Python's"),
     _ours("softirq_init", "softirqs are Python's"),
-    Step("timekeeping_init"),
+    BootStep("timekeeping_init"),
     _ours("random_init", "random numbers are Python's, reproducible"),
-    Step("perf_event_init"),
-    Step("console_init"),
-    Step("numa_policy_init"),
-    Step("acpi_early_init"),
-    Step("pid_idr_init"),
-    Step("anon_vma_init"),
-    Step("thread_stack_cache_init"),
-    Step("cred_init"),
-    Step("fork_init"),
-    Step("proc_caches_init"),
-    Step("uts_ns_init"),
-    Step("buffer_init"),
-    Step("key_init"),
-    Step("security_init"),
-    Step("net_ns_init"),
-    Step("vfs_caches_init"),
-    Step("pagecache_init"),
-    Step("signals_init"),
-    Step("seq_file_init"),
-    Step("proc_root_init"),
-    Step("nsfs_init"),
-    Step("pidfs_init"),
-    Step("cpuset_init"),
-    Step("cgroup_init"),
-    Step("taskstats_init_early"),
-    Step("delayacct_init"),
+    BootStep("perf_event_init"),
+    BootStep("console_init"),
+    BootStep("numa_policy_init"),
+    BootStep("acpi_early_init"),
+    BootStep("pid_idr_init"),
+    BootStep("anon_vma_init"),
+    BootStep("thread_stack_cache_init"),
+    BootStep("cred_init"),
+    BootStep("fork_init"),
+    BootStep("proc_caches_init"),
+    BootStep("uts_ns_init"),
+    BootStep("buffer_init"),
+    BootStep("key_init"),
+    BootStep("security_init"),
+    BootStep("net_ns_init"),
+    BootStep("vfs_caches_init"),
+    BootStep("pagecache_init"),
+    BootStep("signals_init"),
+    BootStep("seq_file_init"),
+    BootStep("proc_root_init"),
+    BootStep("nsfs_init"),
+    BootStep("pidfs_init"),
+    BootStep("cpuset_init"),
+    BootStep("cgroup_init"),
+    BootStep("taskstats_init_early"),
+    BootStep("delayacct_init"),
     _without("check_bugs", "nothing to mitigate"),
-    Step("identify_boot_cpu"),
-    Step("identify_cpu", argument="boot_cpu_data", unless="identify_boot_cpu"),
-    Step("fpu__init_system"),
-    Step("fpu__init_cpu"),
-    Step("acpi_subsystem_init"),
+    BootStep("identify_boot_cpu"),
+    BootStep("identify_cpu", argument="boot_cpu_data", unless="identify_boot_cpu"),
+    BootStep("fpu__init_system"),
+    BootStep("fpu__init_cpu"),
+    BootStep("acpi_subsystem_init"),
     _ours("workqueue_init", "workqueues are Python's"),
     _without("smp_init", "one CPU"),
-    Step("async_init"),
-    Step("padata_init"),
-    Step("driver_init"),
-    Step("init_irq_proc"),
+    BootStep("async_init"),
+    BootStep("padata_init"),
+    BootStep("driver_init"),
+    BootStep("init_irq_proc"),
 )
 
 LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
@@ -273,7 +273,7 @@ def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
         zone = zones + n * types.sizeof("zone")
         memory.set_u64(zone + types.offset("zone", "zone_pgdat"), node)
     if (init := image.get("lru_gen_init_pgdat")) is not None:
-        k.run_task("swapper/0", partial(_run, k, init, [], node), limit=PATIENCE)  # since v6.3
+        k.run_task("swapper/0", partial(_run, k, init, [], node), limit=_STEP_PATIENCE)  # since v6.3
     _cpu_maps(k, image)
     image.set("vm_zone_stat", memory.size >> PAGE_SHIFT)
 
@@ -329,7 +329,7 @@ def _call(k: Kernel, name: str, address: int, level: str, arguments: tuple[int, 
     results: list[int] = []
     before = len(k.oopses)
     try:
-        task = k.run_task("swapper/0", partial(_run, k, address, results, *arguments), limit=PATIENCE)
+        task = k.run_task("swapper/0", partial(_run, k, address, results, *arguments), limit=_STEP_PATIENCE)
     except KernelPanic as panic:
         k.crash.forget()
         return Done(name, level, f"panic: {panic}")

@@ -15,6 +15,7 @@ from ukmod.errors import LimitError
 from ukmod.kernel.export import Export, exports_of
 from ukmod.kernel.image import internal
 from ukmod.kernel.image.map import MappedImage
+from ukmod.machine.stubs import RET
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -58,7 +59,6 @@ RETURNS: Final = {
 """Functions patched to return at once, and why that is correct."""
 
 _JUMP_SIZE = 5
-_RET = b"\xc3"
 
 
 def interpose(k: Kernel, image: MappedImage) -> None:
@@ -67,7 +67,7 @@ def interpose(k: Kernel, image: MappedImage) -> None:
         _jump(k, image, name, address)
     for name in RETURNS:
         if (at := image.get(name)) is not None:
-            k.memory.write(at, _RET, force=True)
+            k.memory.write(at, RET, force=True)
     k.cpu.flush_code()
 
 

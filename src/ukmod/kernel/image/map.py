@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError, LimitError
+from ukmod.kernel.bug import BUG_ENTRY
 from ukmod.kernel.mm.percpu import AREA_SIZE
 from ukmod.kernel.module.symbols import Symbol
 from ukmod.kernel.x86 import extable, orc
@@ -22,7 +22,6 @@ START_KERNEL_MAP: Final = 0xFFFF_FFFF_8000_0000
 """__START_KERNEL_map, arch/x86/include/asm/page_64_types.h."""
 PMD_SIZE: Final = 1 << 21
 _PF_X = 1
-_BUG_ENTRY = struct.Struct("<iiHH")
 
 
 class MappedImage:
@@ -143,15 +142,15 @@ class MappedImage:
     def bugs(self) -> dict[int, int]:
         """The address of the ``__bug_table`` entry, by the address of its ud2."""
         start, size = self._table("__bug_table")
-        raw = self._k.memory.read(start, size // _BUG_ENTRY.size * _BUG_ENTRY.size) if size else b""
-        places = range(start, start + size, _BUG_ENTRY.size)
+        raw = self._k.memory.read(start, size // BUG_ENTRY.size * BUG_ENTRY.size) if size else b""
+        places = range(start, start + size, BUG_ENTRY.size)
         return {
             at + address: at
-            for at, (address, _, _, _) in zip(places, _BUG_ENTRY.iter_unpack(raw), strict=False)
+            for at, (address, _, _, _) in zip(places, BUG_ENTRY.iter_unpack(raw), strict=False)
         }
 
     @cached_property
-    def fixups(self) -> dict[int, extable.Entry]:
+    def fixups(self) -> dict[int, extable.ExceptionEntry]:
         """The image's exception table, by the address of the instruction."""
         start, size = self._table("__ex_table")
         table = self._k.memory.read(start, size) if size else b""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.kstrtox import fixup_radix, parse_integer
+from ukmod.kernel.lib.limits import INT_MAX
 from ukmod.kernel.lib.vsprintf import Arguments
 from ukmod.machine.abi import CStr, Int, Ptr, VaList, VarArgs
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-INT_MAX: Final = (1 << 31) - 1
 SHRT_MAX: Final = (1 << 15) - 1
 _BASES = {ord("o"): 8, ord("x"): 16, ord("X"): 16, ord("i"): 0, ord("d"): 10, ord("u"): 10}
 _SIGNED = b"di"

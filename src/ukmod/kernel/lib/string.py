@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from errno import E2BIG
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.ctype import lower
+from ukmod.kernel.lib.limits import INT_MAX
 from ukmod.machine.abi import Char, CStr, GfpT, Int, Ptr, SizeT, SSizeT, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
-
-INT_MAX: Final = (1 << 31) - 1
 
 
 # -- memory -----------------------------------------------------------------------------------------------

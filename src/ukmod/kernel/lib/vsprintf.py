@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.limits import INT_MAX
 from ukmod.kernel.lib.printf_spec import SIGN, Kind, Spec, number, pad, parse, signed
 from ukmod.kernel.lib.vsprintf_pointer import pointer
 from ukmod.kernel.lib.vsprintf_text import string
@@ -14,7 +15,6 @@ from ukmod.machine.abi import CStr, GfpT, Int, Ptr, SizeT, VaList, VarArgs
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-INT_MAX: Final = (1 << 31) - 1
 _UNSUPPORTED = Site("lib/vsprintf.c", 2661, "format_decode")
 _TOO_LARGE = Site("lib/vsprintf.c", 2743, "vsnprintf")
 

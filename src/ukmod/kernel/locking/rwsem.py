@@ -37,7 +37,7 @@ READER_OWNED: Final = 1 << 0
 
 
 @dataclass(eq=False, slots=True)
-class Waiter:
+class RwsemWaiter:
     """struct rwsem_waiter."""
 
     task: Task
@@ -52,7 +52,7 @@ class RwSemaphores:
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "rw_semaphore")
-        self._waiters: dict[int, deque[Waiter]] = {}
+        self._waiters: dict[int, deque[RwsemWaiter]] = {}
 
     def init(self, sem: int) -> None:
         """__init_rwsem()."""
@@ -118,7 +118,7 @@ class RwSemaphores:
     def _steal_write(self, sem: int) -> bool:
         return not self._count(sem) & FLAG_HANDOFF and self._take_write(sem)
 
-    def _write_turn(self, sem: int, waiter: Waiter) -> bool:
+    def _write_turn(self, sem: int, waiter: RwsemWaiter) -> bool:
         """rwsem_try_write_lock(): the first waiter reserves the lock if it was woken but came too late."""
         first = self._waiters[sem][0] is waiter
         if self._count(sem) & FLAG_HANDOFF and not first:
@@ -129,13 +129,13 @@ class RwSemaphores:
             self._k.memory.set_u64(sem + self._layout.count, self._count(sem) | FLAG_HANDOFF)
         return False
 
-    def _enqueue(self, sem: int, *, for_write: bool) -> Waiter:
-        waiter = Waiter(self._k.sched.task(), for_write)
+    def _enqueue(self, sem: int, *, for_write: bool) -> RwsemWaiter:
+        waiter = RwsemWaiter(self._k.sched.task(), for_write)
         self._waiters.setdefault(sem, deque()).append(waiter)
         self._k.memory.set_u64(sem + self._layout.count, self._count(sem) | FLAG_WAITERS)
         return waiter
 
-    def _wait(self, sem: int, waiter: Waiter, state: int, done: Callable[[], bool]) -> int:
+    def _wait(self, sem: int, waiter: RwsemWaiter, state: int, done: Callable[[], bool]) -> int:
         k, task = self._k, waiter.task
         try:
             while not done():
@@ -148,7 +148,7 @@ class RwSemaphores:
             self._leave(sem, waiter)
         return 0
 
-    def _leave(self, sem: int, waiter: Waiter) -> None:
+    def _leave(self, sem: int, waiter: RwsemWaiter) -> None:
         waiters = self._waiters.get(sem, deque())
         if waiter in waiters:
             was_first = waiters[0] is waiter

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, slots=True)
-class Waiter:
+class SemaphoreWaiter:
     """struct semaphore_waiter."""
 
     task: Task
@@ -39,7 +39,7 @@ class Semaphores:
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "semaphore")
-        self._waiters: dict[int, deque[Waiter]] = {}
+        self._waiters: dict[int, deque[SemaphoreWaiter]] = {}
 
     def try_down(self, sem: int) -> bool:
         """Decrement the count if it is not 0; True if it was decremented."""
@@ -53,7 +53,7 @@ class Semaphores:
         cond_resched(self._k)  # might_sleep()
         if self.try_down(sem):
             return 0
-        k, waiter = self._k, Waiter(self._k.sched.task())
+        k, waiter = self._k, SemaphoreWaiter(self._k.sched.task())
         waiters = self._waiters.setdefault(sem, deque())
         waiters.append(waiter)
         try:

@@ -14,11 +14,11 @@ from ukmod.kernel.export import export
 from ukmod.kernel.sched.preempt import current_name_and_pid, lockup
 from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 from ukmod.machine.abi import Ptr, UInt
+from ukmod.machine.stubs import RET
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-_RET: Final = b"\xc3"
 _CLI: Final = b"\xfa"
 _STI: Final = b"\xfb"
 _SAVE_FLAGS: Final = b"\x9c\x41\x58\xfa"  # pushf; pop %r8; cli
@@ -77,18 +77,18 @@ class SpinLocks:
     def _export(self, kind: str) -> None:
         lock, unlock = self._lock(kind, 1), self._unlock(kind, 1)
         functions = {
-            "lock": lock + _RET,
-            "lock_irq": _CLI + lock + _RET,
+            "lock": lock + RET,
+            "lock_irq": _CLI + lock + RET,
             "lock_irqsave": _SAVE_FLAGS + lock + _RETURN_FLAGS,
-            "lock_bh": self._lock(kind, BH_LOCK) + _RET,
+            "lock_bh": self._lock(kind, BH_LOCK) + RET,
             "trylock": self._try(kind, 1),
-            "unlock": unlock + _RET,
-            "unlock_irq": _RELEASE[kind] + _STI + self._count(-1) + _RET,
-            "unlock_irqrestore": _RELEASE[kind] + _RESTORE_FLAGS + self._count(-1) + _RET,
+            "unlock": unlock + RET,
+            "unlock_irq": _RELEASE[kind] + _STI + self._count(-1) + RET,
+            "unlock_irqrestore": _RELEASE[kind] + _RESTORE_FLAGS + self._count(-1) + RET,
             "unlock_bh": _RELEASE[kind] + self._bh_enable,
             # The _nested variants differ only with lockdep.
-            "lock_nested": lock + _RET,
-            "lock_nest_lock": lock + _RET,
+            "lock_nested": lock + RET,
+            "lock_nest_lock": lock + RET,
             "lock_irqsave_nested": _SAVE_FLAGS + lock + _RETURN_FLAGS,
         }
         for name, code in functions.items():

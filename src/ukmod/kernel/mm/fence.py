@@ -13,11 +13,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from ukmod.kernel.x86.unwind import Trace
+from ukmod.kernel.mm.packed import RED_ZONE
+from ukmod.kernel.x86.unwind import StackTrace
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Memory
 
-RED_ZONE: Final = 0xCC
-"""SLUB_RED_ACTIVE, include/linux/poison.h: the pattern in the bytes around an object."""
 _RED_PAGE: Final = bytes([RED_ZONE]) * PAGE_SIZE
 _BATCH: Final = 64
 """The number of slots created at a time."""
@@ -44,8 +43,8 @@ class Object:
     align: int
     cache: str
     """The name of its kmem_cache, such as "kmalloc-64"."""
-    allocated: Trace
-    freed: Trace | None = None
+    allocated: StackTrace
+    freed: StackTrace | None = None
     kmem_cache: int = 0
     """The address of its struct kmem_cache; 0 for kmalloc()."""
     slot: Slot | None = None

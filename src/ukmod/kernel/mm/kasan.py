@@ -15,7 +15,7 @@ from ukmod.kernel.oops import call_trace, place, task_line
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import (
     Frame,
-    Trace,
+    StackTrace,
     capture,
     frame_of,
     frames_of,
@@ -133,7 +133,7 @@ class Report:
         return text
 
 
-def track_of(k: Kernel, trace: Trace) -> Track:
+def track_of(k: Kernel, trace: StackTrace) -> Track:
     """Resolve the callers of a captured trace."""
     return Track(trace.pid, trace.comm, trace.time, frames_of(k, trace))
 

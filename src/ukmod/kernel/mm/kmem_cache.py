@@ -23,7 +23,7 @@ SLAB_PANIC: Final = 0x40000
 SLAB_TYPESAFE_BY_RCU: Final = 0x80000
 """include/linux/slab.h"""
 _CACHE_LINE: Final = 64
-_WORD: Final = 8
+_POINTER_SIZE: Final = 8
 _STRUCT_SIZE: Final = 256
 """The size of a struct kmem_cache in bytes if its layout is unknown: modules only pass its address on."""
 _STILL_HAS_OBJECTS: Final = Site("mm/slab_common.c", 493, "kmem_cache_destroy")
@@ -66,14 +66,14 @@ class Caches:
         types = KMALLOC_TYPES
         if k.types.has("kmalloc_cache_type"):
             types = k.types.enum("kmalloc_cache_type").values["NR_KMALLOC_TYPES"]
-        array = k.symbols.add_variable("kmalloc_caches", _WORD * row * types)
+        array = k.symbols.add_variable("kmalloc_caches", _POINTER_SIZE * row * types)
         made: dict[int, int] = {}
         for index in range(row * types):
             shift = index % row
             size = _ODD_CACHES.get(shift, 1 << shift)
             if size not in made:
-                made[size] = self._create(f"kmalloc-{size}", size, _WORD, 0, 0).address
-            k.memory.set_u64(array + _WORD * index, made[size])
+                made[size] = self._create(f"kmalloc-{size}", size, _POINTER_SIZE, 0, 0).address
+            k.memory.set_u64(array + _POINTER_SIZE * index, made[size])
 
     def user_range(self, item: Object) -> range:
         """The offsets within an object that may be copied to and from user space: all of kmalloc()'s."""
@@ -86,16 +86,16 @@ class Caches:
         if flags & SLAB_HWCACHE_ALIGN:
             # No larger than useful: small objects share a cache line, as in calculate_alignment().
             line = _CACHE_LINE
-            while line > _WORD and size <= line // 2:
+            while line > _POINTER_SIZE and size <= line // 2:
                 line //= 2
             align = max(align, line)
-        return self._create(name, size, max(align, _WORD), flags, ctor)
+        return self._create(name, size, max(align, _POINTER_SIZE), flags, ctor)
 
     def _create(self, name: str, size: int, align: int, flags: int, ctor: int) -> Cache:
         k, types = self._k, self._k.types
         known = types.has("kmem_cache", "object_size")
         length = types.sizeof("kmem_cache") if known else _STRUCT_SIZE
-        address = k.slab.alloc(length, _WORD, "kmem_cache")
+        address = k.slab.alloc(length, _POINTER_SIZE, "kmem_cache")
         if known:
             for member, value in (
                 ("object_size", size),
@@ -226,7 +226,7 @@ def kmem_cache_alloc_bulk(k: Kernel, cache: Ptr, gfp: GfpT, count: SizeT, array:
                 k.caches.free(cache, done)
             return 0
         made.append(address)
-        k.memory.set_u64(array + _WORD * (len(made) - 1), address)
+        k.memory.set_u64(array + _POINTER_SIZE * (len(made) - 1), address)
     return count
 
 
@@ -240,7 +240,7 @@ def kmem_cache_free(k: Kernel, cache: Ptr, address: Ptr) -> None:
 def kmem_cache_free_bulk(k: Kernel, cache: Ptr, count: SizeT, array: Ptr) -> None:
     """void kmem_cache_free_bulk(struct kmem_cache *s, size_t size, void **p); NULL for kmalloc()."""
     for n in range(count):
-        address = k.memory.u64(array + _WORD * n)
+        address = k.memory.u64(array + _POINTER_SIZE * n)
         if cache:
             k.caches.free(cache, address)
         else:

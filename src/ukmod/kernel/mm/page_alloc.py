@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
-from ukmod.kernel.x86.unwind import Trace, capture
+from ukmod.kernel.mm.gfp import GFP_NOWARN
+from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Fault, page_align
 
@@ -23,9 +24,8 @@ VMEMMAP_START: Final = 0xFFFF_EA00_0000_0000
 """Documentation/x86/x86_64/mm.rst"""
 MAX_ORDER: Final = 11
 """The lowest order that cannot be allocated, include/linux/mmzone.h."""
-GFP_NOWARN: Final = 0x2000
 _STRUCT_PAGE: Final = 64
-_TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
+TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
 
 
 class Pages:
@@ -38,7 +38,7 @@ class Pages:
         self._refcount = types.offset("page", "_refcount") if types.has("page", "_refcount") else 0x34
         self._mapcount = types.offset("page", "_mapcount") if types.has("page", "_mapcount") else 0x30
         self._end = VMEMMAP_START + (kernel.memory.size >> PAGE_SHIFT) * self.size
-        self._live: dict[int, tuple[int, Trace]] = {}
+        self._live: dict[int, tuple[int, StackTrace]] = {}
         """By physical address of the first frame: the number of frames, and the trace of their allocation."""
         self._own: set[int] = set()
         """The allocations that belong to the kernel itself."""
@@ -88,7 +88,7 @@ class Pages:
         order = (count - 1).bit_length()
         if order >= MAX_ORDER:
             if not gfp & GFP_NOWARN:
-                warn_once(self._k, _TOO_LARGE)
+                warn_once(self._k, TOO_LARGE)
             return 0
         try:
             frame = memory.alloc_frames(count, PAGE_SIZE << order)
@@ -123,13 +123,13 @@ class Pages:
         """Mark everything allocated so far as the kernel's own."""
         self._own = self._live.keys() | self._own
 
-    def settle(self, settled: Callable[[Trace], Trace]) -> None:
+    def settle(self, settled: Callable[[StackTrace], StackTrace]) -> None:
         """Replace the allocation traces with what ``settled`` returns for them: see ``Slab.settle``."""
         for frame, (count, trace) in self._live.items():
             if frame not in self._own:
                 self._live[frame] = count, settled(trace)
 
-    def live(self) -> list[tuple[int, int, Trace]]:
+    def live(self) -> list[tuple[int, int, StackTrace]]:
         """The live allocations: virtual address, size in bytes and trace."""
         return [
             (PAGE_OFFSET + at, count << PAGE_SHIFT, trace)

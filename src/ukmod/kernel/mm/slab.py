@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.limits import INT_MAX
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.fence import Fence, Object
+from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN
 from ukmod.kernel.mm.packed import Packed
-from ukmod.kernel.x86.unwind import Trace, capture, frames_of, may_name
+from ukmod.kernel.mm.page_alloc import TOO_LARGE
+from ukmod.kernel.x86.unwind import StackTrace, capture, frames_of, may_name
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 
@@ -27,14 +30,9 @@ if TYPE_CHECKING:
 
 ZERO_SIZE_PTR: Final = 16
 """The result of kmalloc(0), include/linux/slab.h."""
-GFP_KERNEL: Final = 0xCC0
-GFP_ATOMIC: Final = 0xA20
 KMALLOC_MAX_SIZE: Final = 1 << 22
 """In bytes: (MAX_ORDER - 1) pages."""
-INT_MAX: Final = (1 << 31) - 1
 _MINIMUM_ALIGN: Final = 8
-GFP_NOWARN: Final = 0x2000
-_TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
 _DOUBLE_FREE: Final = Site("mm/slub.c", 419, "__kmem_cache_free")
 _BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
@@ -59,9 +57,9 @@ class Leak:
         return f"{objects} of {self.kind}, {self.size} bytes, from {where}"
 
 
-Allocation = tuple[str, int, int, Trace]
+Allocation = tuple[str, int, int, StackTrace]
 """Kind, address, size in bytes, and the trace of its allocation."""
-KERNEL_TRACE: Final = Trace(0, "kernel", 0, 0, 0, b"")
+KERNEL_TRACE: Final = StackTrace(0, "kernel", 0, 0, 0, b"")
 """The trace recorded for allocations that the kernel makes for itself."""
 
 
@@ -91,7 +89,7 @@ class Slab:
             return ZERO_SIZE_PTR
         if size > KMALLOC_MAX_SIZE:
             if not gfp & GFP_NOWARN:
-                warn_once(self._k, _TOO_LARGE)
+                warn_once(self._k, TOO_LARGE)
             return 0
         return self.alloc(size, kmalloc_align(size), bucket(size))
 
@@ -106,7 +104,7 @@ class Slab:
         return address
 
     def alloc(
-        self, size: int, align: int, cache: str, kmem_cache: int = 0, trace: Trace | None = None
+        self, size: int, align: int, cache: str, kmem_cache: int = 0, trace: StackTrace | None = None
     ) -> int:
         """A new object of ``size`` zero bytes, or 0 if memory is exhausted."""
         fence = self.fence
@@ -210,7 +208,7 @@ class Slab:
         """
         k = self._k
 
-        def settled(trace: Trace) -> Trace:
+        def settled(trace: StackTrace) -> StackTrace:
             if trace.gone or not may_name(trace, module):
                 return trace
             frames = frames_of(k, trace)

@@ -15,6 +15,7 @@ from ukmod.kernel.mm.slab import ZERO_SIZE_PTR
 from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.machine.area import Area
 from ukmod.machine.memory import PAGE_SIZE, Fault, Memory
+from ukmod.machine.stubs import RET
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -24,7 +25,6 @@ USER_END: Final = 0x7FFF_FFFF_F000
 """TASK_SIZE_MAX, arch/x86/include/asm/page_64_types.h."""
 _USER_BASE, _USER_SIZE = 0x1000_0000, 1 << 30
 _MINUS_EFAULT: Final = b"\xf2\xff\xff\xff"
-_RET: Final = b"\xc3"
 _USERCOPY: Final = Site("mm/usercopy.c", 101, "usercopy_abort")
 
 
@@ -40,16 +40,16 @@ class Native:
 def _get_user(load: bytes) -> Native:
     """__get_user_N: address in RAX; returns the value in RDX and the error in RAX; preserves the rest."""
     check = b"\x48\x85\xc0\x78" + bytes((len(load) + 3,))  # test %rax,%rax; js bad
-    good = check + load + b"\x31\xc0" + _RET  # xor %eax,%eax
-    bad = b"\x31\xd2\x48\xc7\xc0" + _MINUS_EFAULT + _RET  # xor %edx,%edx; mov $-EFAULT,%rax
+    good = check + load + b"\x31\xc0" + RET  # xor %eax,%eax
+    bad = b"\x31\xd2\x48\xc7\xc0" + _MINUS_EFAULT + RET  # xor %edx,%edx; mov $-EFAULT,%rax
     return Native(good + bad, len(check), len(good))
 
 
 def _put_user(store: bytes) -> Native:
     """__put_user_N: value in RAX, address in RCX; returns the error in RCX; preserves the rest."""
     check = b"\x48\x85\xc9\x78" + bytes((len(store) + 3,))  # test %rcx,%rcx; js bad
-    good = check + store + b"\x31\xc9" + _RET  # xor %ecx,%ecx
-    return Native(good + b"\x48\xc7\xc1" + _MINUS_EFAULT + _RET, len(check), len(good))
+    good = check + store + b"\x31\xc9" + RET  # xor %ecx,%ecx
+    return Native(good + b"\x48\xc7\xc1" + _MINUS_EFAULT + RET, len(check), len(good))
 
 
 _LOADS = {1: b"\x0f\xb6\x10", 2: b"\x0f\xb7\x10", 4: b"\x8b\x10", 8: b"\x48\x8b\x10"}

@@ -14,7 +14,7 @@ from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.mm.page_alloc import page_of
 from ukmod.kernel.oops import hashed
-from ukmod.kernel.x86.unwind import Trace, capture
+from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import Bool, GfpT, Int, Ptr, UInt, ULong
 from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ_WRITE, page_align
@@ -36,7 +36,7 @@ class Vmalloc:
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._area = Area(kernel.memory, _STACKS_END, VMALLOC_END - _STACKS_END)
-        self._live: dict[int, tuple[int, Trace]] = {}
+        self._live: dict[int, tuple[int, StackTrace]] = {}
         self._own: set[int] = set()
         """The allocations that belong to the kernel itself."""
         self._mappings: dict[int, int] = {}
@@ -80,13 +80,13 @@ class Vmalloc:
         """Mark everything allocated so far as the kernel's own."""
         self._own = self._live.keys() | self._own
 
-    def settle(self, settled: Callable[[Trace], Trace]) -> None:
+    def settle(self, settled: Callable[[StackTrace], StackTrace]) -> None:
         """Replace the allocation traces with what ``settled`` returns for them: see ``Slab.settle``."""
         for address, (size, trace) in self._live.items():
             if address not in self._own:
                 self._live[address] = size, settled(trace)
 
-    def live(self) -> list[tuple[int, int, Trace]]:
+    def live(self) -> list[tuple[int, int, StackTrace]]:
         """The live allocations: address, size in bytes and trace."""
         return [
             (address, size, trace)

@@ -9,23 +9,18 @@ from errno import EINVAL, ENOEXEC
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import LoadError
+from ukmod.kernel.kern_levels import KERN_ERR, KERN_WARNING
+from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
+from ukmod.kmod.linkage import GPL_COMPATIBLE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
     from ukmod.kernel.module.main import Module
     from ukmod.kernel.module.symbols import Symbol
 
-KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
-INIT_IGNORE_MODVERSIONS: Final = 1
-INIT_IGNORE_VERMAGIC: Final = 2
-"""Flags of finit_module(2)."""
 MANGLED: Final = INIT_IGNORE_MODVERSIONS | INIT_IGNORE_VERMAGIC
 LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PF")
 """Taints after which the kernel does not trust its lock debugging."""
-GPL_COMPATIBLE: Final = frozenset(
-    ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
-)
-"""Documentation/process/license-rules.rst."""
 _WRONG_SIZE: Final = (
     ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time"
 )

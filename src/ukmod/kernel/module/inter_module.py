@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
+from ukmod.kernel.kern_levels import KERN_ERR
 from ukmod.machine.abi import CStr, Ptr
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
-
-KERN_ERR = 3
 
 
 @dataclass(frozen=True, slots=True)

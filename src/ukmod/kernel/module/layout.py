@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import FormatError, LimitError
-from ukmod.kmod.elf import Elf, Section
+from ukmod.kmod.elf import (
+    SHF_ALLOC,
+    SHF_EXECINSTR,
+    SHF_WRITE,
+    SHN_ABS,
+    SHN_COMMON,
+    SHN_UNDEF,
+    SHT_NOBITS,
+    SHT_RELA,
+    STT_FILE,
+    STT_SECTION,
+    Elf,
+    Section,
+)
 from ukmod.machine import relocate
 from ukmod.machine.area import Area
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, Memory, page_align
@@ -19,10 +32,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.mm.percpu import PerCpu
     from ukmod.kernel.x86.orc import OrcTable
 
-SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 2, 4, 8
-SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
-SHN_UNDEF, SHN_ABS, SHN_COMMON, SHN_LORESERVE = 0, 0xFFF1, 0xFFF2, 0xFF00
-STT_SECTION, STT_FILE = 3, 4
+SHN_LORESERVE = 65280
 MAX_MODULE_SIZE: Final = 1 << 28
 """The maximum size of a module in memory, in bytes: a corrupt header must not exhaust the host's memory."""
 _UNLOADED = (".modinfo", "__versions", "__version_ext_crcs", "__version_ext_names")
@@ -53,7 +63,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Layout:
+class ModuleLayout:
     """A module in memory."""
 
     core: int = 0
@@ -135,13 +145,13 @@ def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
     return (len(kept) + 1) * 25 + sum(len(s.name) + 1 for s in kept) + 1
 
 
-def allocate(elf: Elf, area: Area, percpu: PerCpu) -> Layout:
+def allocate(elf: Elf, area: Area, percpu: PerCpu) -> ModuleLayout:
     """Allocate zeroed, writable memory for the loaded sections and assign their addresses.
 
     Raises FormatError for an absurd size, LimitError if there is no room.
     """
     core, init = plan_part(elf, init=False), plan_part(elf, init=True)
-    layout = Layout(
+    layout = ModuleLayout(
         core_size=page_align(core.size + _symtab_bytes(elf)),
         init_size=page_align(init.size + _symtab_bytes(elf, whole=True)),
     )
@@ -161,7 +171,7 @@ def allocate(elf: Elf, area: Area, percpu: PerCpu) -> Layout:
     return layout
 
 
-def _place_percpu(elf: Elf, layout: Layout, percpu: PerCpu) -> None:
+def _place_percpu(elf: Elf, layout: ModuleLayout, percpu: PerCpu) -> None:
     """percpu_modalloc()."""
     section = elf.section(_PERCPU)
     if section is not None and section.size and section.flags & SHF_ALLOC:
@@ -171,7 +181,7 @@ def _place_percpu(elf: Elf, layout: Layout, percpu: PerCpu) -> None:
 
 
 def symbol_values(
-    elf: Elf, layout: Layout, resolve: Callable[[str, bool], int], warn: Callable[[str], None]
+    elf: Elf, layout: ModuleLayout, resolve: Callable[[str, bool], int], warn: Callable[[str], None]
 ) -> list[int]:
     """The value of each symbol: simplify_symbols().
 
@@ -203,7 +213,7 @@ def symbol_values(
     return values
 
 
-def fill(elf: Elf, layout: Layout, values: Sequence[int], memory: Memory, percpu_base: int) -> None:
+def fill(elf: Elf, layout: ModuleLayout, values: Sequence[int], memory: Memory, percpu_base: int) -> None:
     """Write every section, relocated, to its address. Raises FormatError for an invalid relocation."""
     relocations: dict[int, list[Section]] = {}
     for section in elf.sections:
@@ -220,7 +230,7 @@ def fill(elf: Elf, layout: Layout, values: Sequence[int], memory: Memory, percpu
         memory.write(percpu_base + address if section.name == _PERCPU else address, content, force=True)
 
 
-def protect(elf: Elf, layout: Layout, memory: Memory) -> None:
+def protect(elf: Elf, layout: ModuleLayout, memory: Memory) -> None:
     """Make text read-only and executable, and constants read-only; data remains writable."""
     for base, part in ((layout.core, plan_part(elf, init=False)), (layout.init, plan_part(elf, init=True))):
         start = 0
@@ -230,14 +240,14 @@ def protect(elf: Elf, layout: Layout, memory: Memory) -> None:
             start = end
 
 
-def protect_after_init(elf: Elf, layout: Layout, memory: Memory) -> None:
+def protect_after_init(elf: Elf, layout: ModuleLayout, memory: Memory) -> None:
     """module_enable_ro(mod, true): also make data that only init may write read-only."""
     _, start, end, _ = plan_part(elf, init=False).ends
     if end > start:
         memory.protect(layout.core + start, end - start, READ_ONLY)
 
 
-def index_symbols(elf: Elf, layout: Layout, values: Sequence[int]) -> None:
+def index_symbols(elf: Elf, layout: ModuleLayout, values: Sequence[int]) -> None:
     """Index the module's own symbols for call traces."""
     found: dict[int, str] = {}
     for index, symbol in enumerate(elf.symbols):
@@ -247,7 +257,7 @@ def index_symbols(elf: Elf, layout: Layout, values: Sequence[int]) -> None:
     layout.symbol_names = [found[start] for start in layout.symbol_starts]
 
 
-def free_init(layout: Layout, area: Area) -> None:
+def free_init(layout: ModuleLayout, area: Area) -> None:
     """do_free_init(): free the init part; a later call into it is a page fault."""
     if layout.init:
         area.free(layout.init)
@@ -261,7 +271,7 @@ def free_init(layout: Layout, area: Area) -> None:
     layout.init = layout.init_size = 0
 
 
-def free(layout: Layout, area: Area, percpu: PerCpu) -> None:
+def free(layout: ModuleLayout, area: Area, percpu: PerCpu) -> None:
     """module_memfree() for all parts, and percpu_modfree()."""
     free_init(layout, area)
     if layout.core:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from errno import EBUSY, EEXIST, EINTR, ENOENT, ENOEXEC, ENOMEM, EPERM
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ukmod.errors import FormatError, LimitError, LoadError
 from ukmod.kernel import params
 from ukmod.kernel.image import modules as image_modules
+from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.module import check as module_check
 from ukmod.kernel.module import layout as module_layout
 from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, State
 from ukmod.kernel.module.symbols import Symbol
+from ukmod.kernel.notifier import NOTIFY_STOP_MASK
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
-from ukmod.kmod.elf import Elf, Section
+from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
+from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS
 from ukmod.kmod.signature import parse_signature
 from ukmod.machine.relocate import RelocationOverflowError
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-KERN_ERR, KERN_WARNING, KERN_NOTICE = 3, 4, 5
-NOTIFY_STOP_MASK: Final = 0x8000
 _SYMBOL_WAIT = 30
 """How long to wait for a symbol of a module that is still being initialised, in seconds."""
-_ET_REL, _EM_X86_64 = 1, 62
 
 
 def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: int = 0) -> Module:
@@ -70,22 +70,20 @@ def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
     try:
         signature = parse_signature(image, path=path)
         elf = Elf(image[: signature.module_size] if signature else image, path)
-        if elf.type != _ET_REL:
-            k.printk(f"Invalid ELF header type: {elf.type} != {_ET_REL}\n", KERN_ERR)
+        if elf.type != ET_REL:
+            k.printk(f"Invalid ELF header type: {elf.type} != {ET_REL}\n", KERN_ERR)
             raise FormatError(
-                f"an ELF file of type {elf.type} is not a relocatable object file ({_ET_REL})", path=path
+                f"an ELF file of type {elf.type} is not a relocatable object file ({ET_REL})", path=path
             )
-        if elf.machine != _EM_X86_64:
+        if elf.machine != EM_X86_64:
             k.printk(f"Invalid architecture in ELF header: {elf.machine}\n", KERN_ERR)
-            raise FormatError(
-                f"built for machine {elf.machine}, this one is x86-64 ({_EM_X86_64})", path=path
-            )
+            raise FormatError(f"built for machine {elf.machine}, this one is x86-64 ({EM_X86_64})", path=path)
         name = dict(elf.modinfo()).get("name") or "(missing .modinfo section or name field)"
         if not elf.symbols:
             k.printk(f"{name}: module has no symbols (stripped?)\n", KERN_WARNING)
             raise FormatError("the module has no symbol table (stripped?)", path=path)
         this_module = elf.section(".gnu.linkonce.this_module")
-        if this_module is None or not this_module.flags & module_layout.SHF_ALLOC:
+        if this_module is None or not this_module.flags & SHF_ALLOC:
             k.printk(f"{name}: No module found in object\n", KERN_WARNING)
             raise FormatError("no .gnu.linkonce.this_module section: this is not a kernel module", path=path)
     except FormatError as error:
@@ -101,10 +99,8 @@ def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
     name = modinfo.get("name", [""])[0] or _name_in_struct(k, elf)
     if not name or len(name) >= MODULE_NAME_LEN:
         raise LoadError(f"'{name}' is not a valid module name", errno=ENOEXEC, subject=path)
-    module = Module(name, path, module_layout.Layout(), modinfo=modinfo)
-    module.has_versions = (
-        elf.section("__versions") is not None and not flags & module_check.INIT_IGNORE_MODVERSIONS
-    )
+    module = Module(name, path, module_layout.ModuleLayout(), modinfo=modinfo)
+    module.has_versions = elf.section("__versions") is not None and not flags & INIT_IGNORE_MODVERSIONS
     module.versions = elf.versions() if module.has_versions else {}
     module.namespaces = frozenset(modinfo.get("import_ns", ()))
     module_check.check_struct_module(k, module, _this_module(elf).size)

@@ -12,19 +12,18 @@ from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.module.symbols import Symbol
 from ukmod.kernel.notifier import NotifierChain
+from ukmod.kernel.panic import TAINT_LETTERS
 from ukmod.kernel.sched.core import Waiters
 from ukmod.machine.abi import Bool, CStr, Int, Ptr
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
-    from ukmod.kernel.module.layout import Layout
+    from ukmod.kernel.module.layout import ModuleLayout
 
 MODULE_NAME_LEN: Final = 64 - 8
 """The size of a module's name in bytes with its NUL, include/linux/moduleparam.h."""
 MODULE_REF_BASE: Final = 1
 _PUT_TOO_OFTEN: Final = Site("kernel/module/main.c", 857, "module_put")
-TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
-"""Taint flags in the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""
 
 
 class State(Enum):
@@ -43,7 +42,7 @@ class Module:
     name: str
     path: str
     """The path of its file, or an empty string."""
-    layout: Layout
+    layout: ModuleLayout
     state: State = State.UNFORMED
     address: int = 0
     """The address of its struct module, which is part of its own data."""

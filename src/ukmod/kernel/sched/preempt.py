@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ukmod.errors import KernelPanic
 from ukmod.kernel.export import export
 from ukmod.kernel.sched.core import TaskExitError
+from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.machine.abi import CStr, Int
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
-
-SIGKILL: Final = 9
 
 
 def current_name_and_pid(k: Kernel) -> tuple[str, int]:

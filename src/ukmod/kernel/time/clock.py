@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ukmod.machine.registers import MASK64
+
 NSEC_PER_SEC = 1_000_000_000
-_MASK64 = (1 << 64) - 1
 READ_COST_NS = 1_000
 """The time that reading a clock takes. It must not be 0, or polling code would never see time pass."""
 
@@ -54,11 +55,11 @@ class Clock:
     @property
     def jiffies(self) -> int:
         """The tick counter, an unsigned long."""
-        return (self.initial_jiffies + self.now // self.tick) & _MASK64
+        return (self.initial_jiffies + self.now // self.tick) & MASK64
 
     def time_of(self, jiffies: int) -> int:
         """When the tick counter reaches ``jiffies``, in nanoseconds since boot; now if it already has."""
-        ahead = (jiffies - self.jiffies) & _MASK64
+        ahead = (jiffies - self.jiffies) & MASK64
         if ahead >> 63 or not ahead:
             return self.now
         return (self.now // self.tick + ahead) * self.tick

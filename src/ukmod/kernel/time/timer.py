@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 _SIGN: Final = 1 << 63
-_MASK64: Final = (1 << 64) - 1
 ADD_PENDING: Final = Site("kernel/time/timer.c", 1242, "add_timer")
 PREEMPT_LEAK: Final = Site("kernel/time/timer.c", 1707, "call_timer_fn")
 

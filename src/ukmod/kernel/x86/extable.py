@@ -44,7 +44,7 @@ class Type(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ExceptionEntry:
     """struct exception_table_entry, with its relative addresses made absolute."""
 
     insn: int
@@ -68,17 +68,17 @@ class Entry:
         return value - (1 << 16) if value >> 15 else value
 
 
-def entries(table: bytes, address: int) -> Iterator[Entry]:
+def entries(table: bytes, address: int) -> Iterator[ExceptionEntry]:
     """The entries of a table at ``address`` in memory; an incomplete last one is ignored."""
     for n, (insn, fixup, data) in enumerate(_ENTRY.iter_unpack(table[: len(table) // 12 * 12])):
         at = address + 12 * n
-        yield Entry((at + insn) & MASK64, (at + 4 + fixup) & MASK64, data)
+        yield ExceptionEntry((at + insn) & MASK64, (at + 4 + fixup) & MASK64, data)
 
 
-def search(k: Kernel, rip: int) -> Entry | None:
+def search(k: Kernel, rip: int) -> ExceptionEntry | None:
     """search_exception_tables(): the entry for the instruction at ``rip``, in the kernel or any module."""
     if (after := k.user.fixups.get(rip)) is not None:
-        return Entry(rip, after, Type.DEFAULT)
+        return ExceptionEntry(rip, after, Type.DEFAULT)
     if k.image is not None and (known := k.image.fixups.get(rip)) is not None:
         return known
     module = k.modules.of_code(rip)
@@ -98,7 +98,7 @@ def fixup(k: Kernel, raised: CpuException) -> Registers | None:
     return apply(k, entry, raised)
 
 
-def apply(k: Kernel, entry: Entry, raised: CpuException) -> Registers | None:
+def apply(k: Kernel, entry: ExceptionEntry, raised: CpuException) -> Registers | None:
     """The registers after the fixup that the entry's type requires; None for an unsupported type."""
     if (changed := _changes(k, entry, raised)) is None:
         return None
@@ -109,7 +109,7 @@ def apply(k: Kernel, entry: Entry, raised: CpuException) -> Registers | None:
     return with_registers(replace(raised.registers, rip=entry.fixup), changed)
 
 
-def _changes(k: Kernel, entry: Entry, raised: CpuException) -> dict[str, int] | None:
+def _changes(k: Kernel, entry: ExceptionEntry, raised: CpuException) -> dict[str, int] | None:
     """The registers that the entry's type sets, by name."""
     before, register = raised.registers, entry.register
     if raised.vector == GP_VECTOR and entry.type in (Type.UACCESS, Type.UCOPY_LEN, Type.COPY):

@@ -6,14 +6,16 @@ warning was raised), or it becomes an oops and the task ends.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from ukmod.kernel.bug import BUG_ENTRY
 from ukmod.kernel.mm import kasan
+from ukmod.kernel.mm.vmalloc import VMALLOC_END
 from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
-from ukmod.kernel.panic import CUT_HERE, SIGKILL, SIGSEGV, TAINT_LETTERS, UD2_LENGTH
+from ukmod.kernel.panic import CUT_HERE, TAINT_LETTERS, UD2_LENGTH
+from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
 from ukmod.kernel.x86 import extable
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import registers_at_trap, stack_bounds, walk, walk_trap
@@ -34,10 +36,8 @@ from ukmod.machine.registers import (
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
-SIGFPE: Final = 8
 USER_END: Final = 0x0000_8000_0000_0000
 KERNEL_START: Final = 0xFFFF_8000_0000_0000
-_VMALLOC_END: Final = 0xFFFF_E900_0000_0000
 _UD2: Final = b"\x0f\x0b"
 _TITLES: Final = {
     DE_VECTOR: "divide error",
@@ -64,7 +64,6 @@ BUGFLAG_WARNING: Final = 1 << 0
 BUGFLAG_ONCE: Final = 1 << 1
 BUGFLAG_DONE: Final = 1 << 2
 BUGFLAG_NO_CUT_HERE: Final = 1 << 3
-_BUG_ENTRY = struct.Struct("<iiHH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +183,7 @@ def page_fault_header(
 def stack_guard(k: Kernel, address: int) -> tuple[Line, ...]:
     """get_stack_guard_info(): the lines to print if ``address`` is just below the stack."""
     low, high = stack_bounds(k)
-    if not (VMALLOC_START <= address < _VMALLOC_END and low - PAGE_SIZE <= address < low):
+    if not (VMALLOC_START <= address < VMALLOC_END and low - PAGE_SIZE <= address < low):
         return ()
     where = (hashed(k, value) for value in (address, low, high))
     return ((0, "BUG: TASK stack guard page was hit at {} (stack is {}..{})".format(*where)),)
@@ -225,15 +224,15 @@ def divide_error(k: Kernel) -> NoReturn:
 def find_bug(k: Kernel, rip: int) -> BugEntry | None:
     """find_bug(): the entry of the ud2 at ``rip`` in the image's or its module's __bug_table."""
     if k.image is not None and (at := k.image.bugs.get(rip)):
-        address, file, line, flags = _BUG_ENTRY.unpack(k.memory.read(at, _BUG_ENTRY.size))
+        address, file, line, flags = BUG_ENTRY.unpack(k.memory.read(at, BUG_ENTRY.size))
         return BugEntry(at, rip, at + 4 + file, line, flags)
     module = k.modules.of_code(rip)
     if module is None or (section := module.layout.sections.get("__bug_table")) is None:
         return None
     start, size = section
-    table = k.memory.read(start, size // _BUG_ENTRY.size * _BUG_ENTRY.size)
-    for n, (address, file, line, flags) in enumerate(_BUG_ENTRY.iter_unpack(table)):
-        at = start + n * _BUG_ENTRY.size
+    table = k.memory.read(start, size // BUG_ENTRY.size * BUG_ENTRY.size)
+    for n, (address, file, line, flags) in enumerate(BUG_ENTRY.iter_unpack(table)):
+        at = start + n * BUG_ENTRY.size
         if at + address == rip:
             return BugEntry(at, rip, at + 4 + file, line, flags)
     return None

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from ukmod.kernel.module.main import Module
 
 TRACE_BYTES: Final = 512
-"""The maximum number of stack bytes that a Trace keeps."""
+"""The maximum number of stack bytes that a StackTrace keeps."""
 _KERNEL_TEXT: Final = 0xFFFF_FFFF_8000_0000
 """__START_KERNEL_map: the kernel, stubs and modules are above it."""
 _RFLAGS_FIXED_IF: Final = 0x202
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class StackTrace:
     """The callers of a kernel function, kept as raw stack and unwound only when a report needs them."""
 
     pid: int
@@ -117,15 +117,15 @@ def stack_bounds(k: Kernel) -> tuple[int, int]:
     return task.stack, task.stack + task.stack_size
 
 
-def capture(k: Kernel) -> Trace:
+def capture(k: Kernel) -> StackTrace:
     """Capture the callers of the current kernel function."""
     task = k.sched.current or k.idle
     low, high = stack_bounds(k)
     sp = k.cpu.sp + stubs.SAVED_BYTES
     if not low <= sp < high:
-        return Trace(task.pid, k.tasks.comm(task), k.clock.now, sp, 0, b"")
+        return StackTrace(task.pid, k.tasks.comm(task), k.clock.now, sp, 0, b"")
     stack = k.memory.read(sp, min(high - sp, TRACE_BYTES))
-    trace = Trace(task.pid, k.tasks.comm(task), k.clock.now, sp, k.memory.u64(sp - 16), stack)
+    trace = StackTrace(task.pid, k.tasks.comm(task), k.clock.now, sp, k.memory.u64(sp - 16), stack)
     module = k.modules.of_code(trace.caller)
     if module is None or not 0 <= trace.caller - module.layout.init < module.layout.init_size:
         return trace
@@ -259,9 +259,9 @@ def _scan(k: Kernel, low: int, high: int, known: dict[int, int]) -> tuple[Frame,
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The captured stack of a Trace, read like memory."""
+    """The captured stack of a StackTrace, read like memory."""
 
-    trace: Trace
+    trace: StackTrace
 
     def u64(self, address: int) -> int:
         """The 8 bytes at ``address``. Raises Fault if they were not captured."""
@@ -271,7 +271,7 @@ class _Kept:
         return int.from_bytes(self.trace.stack[offset : offset + 8], "little")
 
 
-def frames_of(k: Kernel, trace: Trace) -> tuple[Frame, ...]:
+def frames_of(k: Kernel, trace: StackTrace) -> tuple[Frame, ...]:
     """The certain callers in a captured trace, innermost first."""
     if trace.frames is not None:
         return trace.frames
@@ -282,7 +282,7 @@ def frames_of(k: Kernel, trace: Trace) -> tuple[Frame, ...]:
     return tuple(frame_of(k, p.ip, call=True) for p in (start, *callers) if is_text(k, p.ip))
 
 
-def may_name(trace: Trace, module: Module) -> bool:
+def may_name(trace: StackTrace, module: Module) -> bool:
     """True if ``frames_of`` could find the module among the callers; judged from the raw stack alone."""
     if trace.frames is not None:
         return any(frame.module == module.name for frame in trace.frames)
@@ -290,6 +290,6 @@ def may_name(trace: Trace, module: Module) -> bool:
     return any(map(module.layout.contains, words))
 
 
-def module_frame(k: Kernel, trace: Trace) -> Frame | None:
+def module_frame(k: Kernel, trace: StackTrace) -> Frame | None:
     """The innermost caller within a module, or None."""
     return next((frame for frame in frames_of(k, trace) if frame.module), None)

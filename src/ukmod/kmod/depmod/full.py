@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Full", "Plan", "make_all"]
+__all__ = ["Full", "FullRun", "make_all"]
 
 
 @record
-class Plan:
+class FullRun:
     """What a full run is to do.
 
     ``modules`` are in depmod's order, ``dirname`` has kbuild's lists. What ``known`` has of a module is not
@@ -64,7 +64,7 @@ class Full:
     kept: int
 
 
-def make_all(plan: Plan, analyse: Callable[[Sequence[Facts]], Analysis]) -> Full:
+def make_all(plan: FullRun, analyse: Callable[[Sequence[Facts]], Analysis]) -> Full:
     """Read the modules and make all files; ``analyse`` is given what could be read of exports and needs."""
     ours, theirs = plan.modules[::2], plan.modules[1::2]
     child = Fork(lambda: _other_half(plan), here=len(plan.modules) < WORTH_A_FORK)
@@ -85,7 +85,7 @@ def make_all(plan: Plan, analyse: Callable[[Sequence[Facts]], Analysis]) -> Full
         child.close()
 
 
-def _other_half(plan: Plan) -> Generator[Any, Any, None]:
+def _other_half(plan: FullRun) -> Generator[Any, Any, None]:
     """Read the other half of the modules, and make the files that need nothing but what each says."""
     ours, theirs = plan.modules[1::2], plan.modules[::2]
     facts, parts = _read(ours, plan.known)

@@ -16,7 +16,7 @@ from ukmod.kmod.depmod.dependencies import (
     report_symbols,
     show_dependencies,
 )
-from ukmod.kmod.depmod.full import Plan, make_all
+from ukmod.kmod.depmod.full import FullRun, make_all
 from ukmod.kmod.depmod.incremental.cache import cache_path
 from ukmod.kmod.depmod.incremental.update import Run, keep, recall, remember, take_snapshot, update
 from ukmod.kmod.depmod.order import module_order
@@ -31,7 +31,7 @@ from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.record import record
 from ukmod.kmod.regular import read_regular
 from ukmod.kmod.tools import call
-from ukmod.kmod.tools.depmod_options import Options, is_version, parse_options
+from ukmod.kmod.tools.depmod_options import DepmodOptions, is_version, parse_options
 from ukmod.kmod.tools.log import Log, program_name
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ class _Job:
     and where it says things.
     """
 
-    options: Options
+    options: DepmodOptions
     dirname: str
     directory: str
     kernel: Mapping[str, int]
@@ -114,7 +114,7 @@ class _Job:
     log: Log
 
 
-def _may_remember(options: Options, files: Sequence[str]) -> bool:
+def _may_remember(options: DepmodOptions, files: Sequence[str]) -> bool:
     """Tell whether this run may use the files the last one made: only the plain kinds of it do."""
     special = options.flags - {"a", "A", "w"} or options.prefix or options.verbosity != LOG_WARNING or files
     return not special and options.symvers is None and options.system_map is None
@@ -125,7 +125,7 @@ def _run(found: list[Candidate], job: _Job, known: Mapping[str, Parts] | None = 
     options = job.options
     known = known or {}
     modules = module_order(found, job.dirname, job.log.message)
-    plan = Plan(modules, job.dirname, known, warn_duplicates="w" in options)
+    plan = FullRun(modules, job.dirname, known, warn_duplicates="w" in options)
     if options.flags & {"n", "e"}:
         analysis = _analyse(modules, _read(modules, known, job), job)
         output = plan.output(analysis, job.log.message)
@@ -187,7 +187,7 @@ def _anew(
         job.log.message(*message)
     warn = "w" in job.options
     known = recall(path, snapshot)
-    plan = Plan(
+    plan = FullRun(
         modules, job.dirname, known, lambda parts: keep(path, parts), warn_duplicates=warn, marks=True
     )
     full = make_all(plan, lambda facts: _analyse(modules, facts, job))
@@ -197,7 +197,7 @@ def _anew(
     return plan.output(full.analysis, job.log.message), full.made, run
 
 
-def _kernel(options: Options, log: Log) -> dict[str, int] | None:
+def _kernel(options: DepmodOptions, log: Log) -> dict[str, int] | None:
     """Return what the kernel image exports, if the user has said where that is written."""
     path = options.symvers if options.symvers is not None else options.system_map
     if path is None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.host import Host
 
-__all__ = ["Options", "is_version", "parse_options"]
+__all__ = ["DepmodOptions", "is_version", "parse_options"]
 
 _SHORT = "aAb:m:o:C:E:F:evnP:wVh"
 _LONG = (
@@ -42,7 +42,7 @@ If no arguments (except options) are given, "depmod -a" is assumed
 
 depmod will output a dependency list suitable for the modprobe utility.
 
-Options:
+DepmodOptions:
 \t-a, --all            Probe all modules
 \t-A, --quick          Only does the work if there's a new module
 \t-e, --errsyms        Report not supplied symbols
@@ -65,7 +65,7 @@ The following options are useful for people managing distributions:
 """
 
 
-class Options:
+class DepmodOptions:
     """The command line, taken apart."""
 
     def __init__(self) -> None:
@@ -84,9 +84,9 @@ class Options:
         return flag in self.flags
 
 
-def parse_options(argv: Sequence[str], host: Host, log: Log) -> Options | None:
+def parse_options(argv: Sequence[str], host: Host, log: Log) -> DepmodOptions | None:
     """Return the options, None if ``-h`` or ``-V`` was one and is done; UsageError for what is none."""
-    options = Options()
+    options = DepmodOptions()
     for key, value in getopt(argv, _SHORT, _LONG, posix="POSIXLY_CORRECT" in host.environ):
         match key:
             case "":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ukmod.kmod.modinfo import PARAMETER_KEYS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +34,7 @@ def text(info: ModuleInfo, field: str | None, separator: str) -> str:
     """
     if field is None:
         label = "{}=".format if separator == "\0" else _label
-        lines = [label(key) + value for key, value in info.listing() if key not in _PARAMETER_KEYS]
+        lines = [label(key) + value for key, value in info.listing() if key not in PARAMETER_KEYS]
         # kmod builds a list from its head: the last parameter comes first.
         lines += [_label("parm") + _parameter(one) for one in reversed(info.parameters)]
     elif field == "parm":
@@ -56,7 +58,7 @@ def as_object(info: ModuleInfo, field: str | None) -> dict[str, object]:
         return start | {"fields": {field: values}}
     fields: dict[str, list[str]] = {}
     for key, value in info.fields:
-        if key not in _PARAMETER_KEYS:
+        if key not in PARAMETER_KEYS:
             fields.setdefault(key, []).append(value)
     signature = info.signature
     return start | {
@@ -81,9 +83,6 @@ def json_text(objects: Iterable[dict[str, object]]) -> str:
     import json
 
     return json.dumps(list(objects), indent=2) + "\n"
-
-
-_PARAMETER_KEYS = ("parm", "parmtype")
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ukmod.errors import FormatError
-from ukmod.machine.image.symbols import Symbol
+from ukmod.machine.image.symbols import LONGEST_NAME, WORD, Symbol
 from ukmod.machine.image.vmlinux import Vmlinux
 
 __all__ = ["read_kallsyms"]
@@ -24,12 +24,9 @@ _LONGEST = 2 + 0x3FFF
 """The maximum size of a packed name in bytes: a length of at most 14 bits, and as many tokens."""
 _MARKED = 256
 _SYMBOLS = 1 << 20
-_LONGEST_NAME = 1024
-"""The maximum size of a name, and of a token, in bytes; KSYM_NAME_LEN is 512."""
 _TRIES = 256
 """The maximum number of candidate places for the token table."""
 _KERNEL = 0xFFFFFFFF80000000
-_WORD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def read_kallsyms(vmlinux: Vmlinux) -> list[Symbol]:
     markers_at, markers = _find_markers(vmlinux, data, tokens.start)
     count_at, count = _find_count(vmlinux, data, markers_at, markers)
     addresses = _find_addresses(vmlinux, data, count_at, tokens.end, count)
-    names = _names(vmlinux, data, count_at + _WORD, markers_at, count, tokens.tokens)
+    names = _names(vmlinux, data, count_at + WORD, markers_at, count, tokens.tokens)
     return [Symbol(name[1:], name[:1], address) for name, address in zip(names, addresses, strict=True)]
 
 
@@ -95,7 +92,7 @@ def _split_tokens(table: bytes, index: tuple[int, ...]) -> list[bytes] | None:
     tokens = table.split(b"\0")[:-1]
     place = 0
     for token, offset in zip(tokens, index, strict=False):
-        if offset != place or len(token) > _LONGEST_NAME:
+        if offset != place or len(token) > LONGEST_NAME:
             return None
         place += len(token) + 1
     return tokens if len(tokens) == _TOKENS else None
@@ -116,15 +113,15 @@ def _find_markers(vmlinux: Vmlinux, data: bytes, end: int) -> tuple[int, array[i
 
 def _find_count(vmlinux: Vmlinux, data: bytes, markers_at: int, markers: array[int]) -> tuple[int, int]:
     """Find the number of names, which precedes them: the first 256 names must end at the first marker."""
-    highest = markers_at - markers[-1] - _WORD
+    highest = markers_at - markers[-1] - WORD
     lowest = max(highest - _MARKED * _LONGEST, 0)
-    for at in range(highest // _WORD * _WORD, lowest - 1, -_WORD):
+    for at in range(highest // WORD * WORD, lowest - 1, -WORD):
         if highest < 0:
             break
-        count = int.from_bytes(data[at : at + _WORD], "little")
+        count = int.from_bytes(data[at : at + WORD], "little")
         if (
             _MARKED * (len(markers) - 1) < count <= min(_MARKED * len(markers), _SYMBOLS)
-            and _skip(data, at + _WORD, _MARKED) == at + _WORD + markers[1]
+            and _skip(data, at + WORD, _MARKED) == at + WORD + markers[1]
         ):
             return at, count
     raise _incomplete(vmlinux, "markers", "names")
@@ -156,7 +153,7 @@ def _names(
         if at + length > end:
             raise FormatError(f"kallsyms has only {number} of {count} names", path=vmlinux.path)
         name = b"".join(map(expand, data[at : at + length]))
-        if len(name) > _LONGEST_NAME:
+        if len(name) > LONGEST_NAME:
             raise FormatError(f"kallsyms has a name of {len(name)} bytes", path=vmlinux.path)
         yield name.decode("utf-8", "replace")
         at += length
@@ -164,24 +161,24 @@ def _names(
 
 def _find_addresses(vmlinux: Vmlinux, data: bytes, count_at: int, end: int, count: int) -> list[int]:
     """Decode the addresses: 32-bit offsets from a base that follows them, or whole addresses."""
-    offsets_size = -(-4 * count // _WORD) * _WORD
-    after = -(-end // _WORD) * _WORD
-    for offsets_at in (count_at - _WORD - offsets_size, after):
+    offsets_size = -(-4 * count // WORD) * WORD
+    after = -(-end // WORD) * WORD
+    for offsets_at in (count_at - WORD - offsets_size, after):
         base = _base(data, offsets_at + offsets_size)
         if offsets_at >= 0 and base is not None:
             found = _decode(array("i", data[offsets_at : offsets_at + 4 * count]), base)
             if _is_plausible(found, count):
                 return found
-    whole = array("Q", data[max(count_at - _WORD * count, 0) : count_at]).tolist()
+    whole = array("Q", data[max(count_at - WORD * count, 0) : count_at]).tolist()
     if _is_plausible(whole, count):
         return whole
     raise _incomplete(vmlinux, "names", "addresses")
 
 
 def _base(data: bytes, at: int) -> int | None:
-    if not 0 <= at <= len(data) - _WORD:
+    if not 0 <= at <= len(data) - WORD:
         return None
-    base = int.from_bytes(data[at : at + _WORD], "little")
+    base = int.from_bytes(data[at : at + WORD], "little")
     return base if base >= _KERNEL else None
 
 

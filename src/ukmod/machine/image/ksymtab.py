@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import Section, string_at
+from ukmod.machine.image.symbols import LONGEST_NAME
 from ukmod.machine.image.vmlinux import Vmlinux
+from ukmod.machine.registers import MASK64
 
 __all__ = ["Export", "read_exports"]
 
@@ -16,10 +18,7 @@ _TABLES = (("__ksymtab", "__kcrctab", False), ("__ksymtab_gpl", "__kcrctab_gpl",
 _STRINGS = "__ksymtab_strings"
 _NAMESPACED, _PLAIN = 12, 8
 """Sizes of struct kernel_symbol: relative offsets of value, name and, since 5.4, namespace."""
-_MASK = (1 << 64) - 1
 _LONGEST_NAMESPACE = 64
-_LONGEST_NAME = 1024
-"""In bytes; KSYM_NAME_LEN is 512."""
 _EXPORTS = 1 << 18
 """The maximum number of entries in a table; Debian's kernels have some 10,000."""
 
@@ -77,12 +76,12 @@ def _read_table(
         here = section.addr + index * size
         value, name = struct.unpack_from("<ii", data, index * size)
         name_at = here + 4 + name - first
-        if not 0 <= name_at < len(text) or text.find(0, name_at, name_at + _LONGEST_NAME) < 0:
+        if not 0 <= name_at < len(text) or text.find(0, name_at, name_at + LONGEST_NAME) < 0:
             at = section.offset + index * size
             raise FormatError(f"{section.name}[{index}] has no name", path=vmlinux.path, offset=at)
         (space,) = struct.unpack_from("<i", data, index * size + 8) if size == _NAMESPACED else (0,)
         namespace = _namespace(vmlinux, here + 8 + space, strings) if space else ""
-        yield Export(_text(text, name_at), here + value & _MASK, gpl, crc, namespace)
+        yield Export(_text(text, name_at), here + value & MASK64, gpl, crc, namespace)
 
 
 def _entry_size(data: bytes, crcs: bytes, address: int, strings: tuple[int, bytes]) -> int:

@@ -7,9 +7,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-__all__ = ["Symbol", "SymbolTable"]
+__all__ = ["LONGEST_NAME", "WORD", "Symbol", "SymbolTable"]
 
-_WORD = 8
+LONGEST_NAME = 1024
+"""The maximum size of a name, and of a token, in bytes; KSYM_NAME_LEN is 512."""
+WORD = 8
 
 
 class Symbol(NamedTuple):
@@ -80,7 +82,7 @@ class SymbolTable:
         """Return the table as bytes, in this machine's byte order."""
         return b"".join(
             (
-                len(self._names).to_bytes(_WORD, "little"),
+                len(self._names).to_bytes(WORD, "little"),
                 self._addresses.tobytes(),
                 "\0".join([self._types, *self._names]).encode("utf-8", "surrogatepass"),
             )
@@ -89,9 +91,9 @@ class SymbolTable:
     @classmethod
     def from_bytes(cls, data: bytes) -> SymbolTable:
         """Read the result of :meth:`to_bytes`; ValueError for anything else."""
-        count = int.from_bytes(data[:_WORD], "little")
-        end = _WORD * (count + 1)
+        count = int.from_bytes(data[:WORD], "little")
+        end = WORD * (count + 1)
         types, *names = data[end:].decode("utf-8", "surrogatepass").split("\0")
         if len(data) < end or len(names) != count or len(types) != count:
             raise ValueError("not a symbol table")
-        return cls(names, types, array("Q", data[_WORD:end]))
+        return cls(names, types, array("Q", data[WORD:end]))

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from ukmod.errors import FormatError
-from ukmod.kmod.elf import ET_REL, SHT_NOBITS, Elf, Section
+from ukmod.kmod.elf import EM_X86_64, ET_REL, SHT_NOBITS, Elf, Section
 
 __all__ = ["Segment", "Vmlinux", "check_head"]
 
-_EM_X86_64, _ET_EXEC, _ET_DYN = 62, 2, 3
+_ET_EXEC, _ET_DYN = 2, 3
 _MACHINES = {3: "32-bit x86", 40: "32-bit Arm", 183: "arm64", 243: "RISC-V", 258: "LoongArch"}
 """Machines whose kernels a user may name by mistake, by e_machine (elf(5))."""
 _OTHERS_AT = 56
@@ -62,7 +62,7 @@ class Vmlinux:
         self.path = path
         check_head(data[:64], path)
         self.elf = Elf(data, path)
-        if (machine := self.elf.machine) != _EM_X86_64 or self.elf.bits != 64:
+        if (machine := self.elf.machine) != EM_X86_64 or self.elf.bits != 64:
             name = _MACHINES.get(machine, f"machine {machine}")
             raise FormatError(f"a kernel for {name}, not for x86-64", path=path, offset=18)
         if self.elf.type not in (_ET_EXEC, _ET_DYN):

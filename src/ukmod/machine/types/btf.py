@@ -13,12 +13,11 @@ from functools import cached_property, lru_cache
 from struct import Struct
 
 from ukmod.errors import FormatError
-from ukmod.machine.types.graph import Field, Node, Tag
+from ukmod.machine.types.graph import POINTER, Field, Node, Tag
 
 __all__ = ["Btf", "is_btf"]
 
 _MAGIC = 0xEB9F
-_POINTER = 8
 
 
 class _Kind:
@@ -252,7 +251,7 @@ class Btf:
             case _Kind.FUNC_PROTO:
                 return self._prototype(at, parts, size)
             case _Kind.PTR:
-                return Node(Tag.POINTER, size=_POINTER, target=size)
+                return Node(Tag.POINTER, size=POINTER, target=size)
             case _Kind.FLOAT:
                 return Node(Tag.FLOAT, name, size)
             case _Kind.FWD:

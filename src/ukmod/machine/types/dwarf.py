@@ -13,11 +13,11 @@ from ukmod.errors import FormatError
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.debugsections import supports
 from ukmod.machine.types.dies import At, DebugInfo, Die, DwTag
-from ukmod.machine.types.graph import VOID, Field, Node, Tag
+from ukmod.machine.types.graph import POINTER, VOID, Field, Node, Tag
 
 __all__ = ["Dwarf"]
 
-_POINTER, _ENUM = 8, 4
+_ENUM = 4
 _TAGS = {
     DwTag.BASE: Tag.INT,
     DwTag.POINTER: Tag.POINTER,
@@ -107,7 +107,7 @@ class Dwarf:
             case Tag.FUNCTION:
                 return self._prototype(die, target)
             case Tag.POINTER:
-                return Node(tag, size=size or _POINTER, target=target)
+                return Node(tag, size=size or POINTER, target=target)
         return Node(tag, name, target=target)
 
     def _members(self, struct: Die) -> Iterator[Field]:

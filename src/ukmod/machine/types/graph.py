@@ -15,8 +15,10 @@ from typing import Protocol
 from ukmod.errors import FormatError
 from ukmod.machine.types.layout import EnumLayout, Kind, Member, Parameter, Prototype, StructLayout, Type
 
-__all__ = ["AGGREGATES", "VOID", "Field", "Graph", "Later", "Node", "Tag", "TypeSource"]
+__all__ = ["AGGREGATES", "POINTER", "VOID", "Field", "Graph", "Later", "Node", "Tag", "TypeSource"]
 
+POINTER = 8
+"""The size of a pointer in bytes: modules are for x86-64."""
 _DEPTH = 64
 """The maximum nesting of types; the kernel's own stay below 20, so deeper nesting is a loop."""
 _MEMBERS = 1 << 16

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ukmod.errors import FormatError
+from ukmod.machine.registers import MASK64
 from ukmod.machine.types.debugsections import DebugSection
 
 __all__ = ["LineTable", "Row", "read_line_table"]
@@ -17,7 +18,6 @@ _PATH, _DIRECTORY = 1, 2  # DW_LNCT_*
 _COPY, _ADVANCE_PC, _ADVANCE_LINE, _SET_FILE = 1, 2, 3, 4
 _CONST_ADD_PC, _FIXED_ADVANCE_PC = 8, 9
 _END_SEQUENCE, _SET_ADDRESS = 1, 2
-_MASK = (1 << 64) - 1
 
 
 class Row(NamedTuple):
@@ -104,7 +104,7 @@ def _run(cursor: _Cursor, end: int, header: _Header) -> Iterator[Row]:  # noqa: 
         opcode = cursor.uint(1)
         if opcode >= opcodes:
             advance, step = divmod(opcode - opcodes, header.line_range)
-            address = address + advance * header.minimum & _MASK
+            address = address + advance * header.minimum & MASK64
             line += header.line_base + step
             yield Row(section, address, file, line)
         elif opcode == 0:
@@ -121,15 +121,15 @@ def _run(cursor: _Cursor, end: int, header: _Header) -> Iterator[Row]:  # noqa: 
         elif opcode == _COPY:
             yield Row(section, address, file, line)
         elif opcode == _ADVANCE_PC:
-            address = address + cursor.uleb() * header.minimum & _MASK
+            address = address + cursor.uleb() * header.minimum & MASK64
         elif opcode == _ADVANCE_LINE:
             line += cursor.sleb()
         elif opcode == _SET_FILE:
             file = cursor.uleb()
         elif opcode == _CONST_ADD_PC:
-            address = address + (255 - opcodes) // header.line_range * header.minimum & _MASK
+            address = address + (255 - opcodes) // header.line_range * header.minimum & MASK64
         elif opcode == _FIXED_ADVANCE_PC:
-            address = address + cursor.uint(2) & _MASK
+            address = address + cursor.uint(2) & MASK64
         else:
             for _ in range(header.lengths[opcode]):
                 cursor.uleb()

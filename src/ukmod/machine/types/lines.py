@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ukmod.kmod.elf import Elf
+from ukmod.machine.registers import MASK64
 from ukmod.machine.types.debugsections import DebugSection, supports
 from ukmod.machine.types.dies import At, DebugInfo, Die, DwTag, Form, Unit
 from ukmod.machine.types.lineprogram import LineTable, Row, read_line_table
 
 __all__ = ["SourceLine", "SourceLines"]
 
-_DEPTH = 64
-_MASK = (1 << 64) - 1
+_NESTING = 64
 _Range = tuple[int, int, int]
 """A section's index, the offset of the first byte, and that after the last byte."""
 
@@ -119,7 +119,7 @@ class SourceLines:
 
     def _name(self, info: DebugInfo, die: Die) -> str:
         """A function's name, which may be in its declaration or abstract instance instead."""
-        for _ in range(_DEPTH):
+        for _ in range(_NESTING):
             name = info.text(die, At.NAME)
             origin = info.reference(die, At.ABSTRACT_ORIGIN) or info.reference(die, At.SPECIFICATION)
             found = info.die(origin) if origin and not name else None
@@ -147,7 +147,7 @@ def _functions(info: DebugInfo) -> Iterator[tuple[_Range, Die]]:
 
 def _inlined(info: DebugInfo, parent: Die, section: int, offset: int, depth: int) -> Iterator[Die]:
     for die in info.children(parent):
-        if die.tag not in (DwTag.INLINED, DwTag.LEXICAL_BLOCK) or depth > _DEPTH:
+        if die.tag not in (DwTag.INLINED, DwTag.LEXICAL_BLOCK) or depth > _NESTING:
             continue
         if any(index == section and first <= offset < end for index, first, end in _ranges(info, die)):
             if die.tag == DwTag.INLINED:
@@ -183,7 +183,7 @@ def _ranges_2(section: DebugSection, at: int, unit: Unit, info: DebugInfo) -> It
     base = _base(info, unit)
     while True:
         first, end, index = section.uint(at, 8), section.uint(at + 8, 8), section.section_at.get(at)
-        if first == _MASK:
+        if first == MASK64:
             base = section.section_at.get(at + 8, 0), end
         elif index is not None:
             yield index, first, end

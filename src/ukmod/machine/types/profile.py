@@ -23,7 +23,7 @@ from ukmod.machine.types.wanted import WANTED
 
 __all__ = ["Profile", "Stamp", "cut", "read_profile", "write_profile"]
 
-_FORMAT = 1
+_PROFILE_FORMAT = 1
 _LIMIT = 64 << 20
 _ROOTS = (Tag.STRUCT, Tag.UNION, Tag.TYPEDEF, Tag.ENUM)
 _TAGS = frozenset(value for name, value in vars(Tag).items() if name.isupper())
@@ -148,7 +148,7 @@ def write_profile(profile: Profile, path: str) -> None:
     stamp = profile.stamp
     lines = ",\n".join(json.dumps(_encode(node), separators=(",", ":")) for node in profile.nodes)
     head = {
-        "format": _FORMAT,
+        "format": _PROFILE_FORMAT,
         "release": stamp.release,
         "vermagic": stamp.vermagic,
         "sizeof_module": stamp.module_size,
@@ -181,7 +181,7 @@ def parse_profile(data: bytes, path: str = "") -> Profile:
         if data[:2] == b"\x1f\x8b":
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(_LIMIT)
         content = json.loads(data)
-        if content["format"] != _FORMAT:
+        if content["format"] != _PROFILE_FORMAT:
             raise FormatError(f"unknown profile format {content['format']}", path=path)
         stamp = Stamp(
             _text(content["release"]),

@@ -25,7 +25,7 @@ SHIPPED_PROFILES = os.path.normpath(os.path.join(os.path.dirname(__file__), "../
 """The directory of the profiles shipped with ukmod."""
 
 _SUFFIXES = (".json", ".json.gz")
-_LIMIT = 1 << 30
+_BTF_LIMIT = 1 << 30
 
 
 def types_for(
@@ -106,7 +106,7 @@ def kernel_types(image: KernelImage) -> Btf:
 def read_file(path: str) -> bytes:
     """Read a file; LayoutError if that fails."""
     try:
-        return read_regular(path, _LIMIT)
+        return read_regular(path, _BTF_LIMIT)
     except OSError as error:
         raise LayoutError(f"cannot read: {error.strerror}", errno=error.errno, subject=path) from error
 

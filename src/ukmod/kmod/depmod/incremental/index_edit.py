@@ -9,16 +9,10 @@ from __future__ import annotations
 
 from struct import unpack_from
 
-from ukmod.kmod.index import MAGIC, VERSION
+from ukmod.kmod.index import CHILDREN, HEADER, MAGIC, POSITION, PREFIX, U32, VALUES, VERSION
 from ukmod.kmod.index_write import (
     CHILD_MARK,
-    CHILDREN,
-    HEADER,
-    POSITION,
-    PREFIX,
     PRIORITY_MARK,
-    U32,
-    VALUES,
     ascii_bytes,
     build,
     check_position,

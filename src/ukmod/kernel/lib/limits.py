@@ -1,0 +1,7 @@
+"""The limits of C types (include/linux/limits.h)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+INT_MAX: Final = (1 << 31) - 1

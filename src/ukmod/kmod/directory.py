@@ -1,0 +1,34 @@
+"""The files below a directory of this machine."""
+
+from __future__ import annotations
+
+import os
+
+from ukmod.kmod.regular import read_regular
+
+__all__ = ["DirectoryFiles"]
+
+
+class DirectoryFiles:
+    """Files below a directory that stands for ``/``."""
+
+    __slots__ = ("_root",)
+
+    def __init__(self, root: str = "") -> None:
+        self._root = root.rstrip("/")
+
+    def real(self, path: str) -> str:
+        """Return where an absolute path lies; a relative one means what it means to this process."""
+        return self._root + path if self._root and path.startswith("/") else path
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a regular file of at most TEXT_LIMIT bytes."""
+        return read_regular(self.real(path))
+
+    def listdir(self, path: str) -> list[str]:
+        """Return a directory's entries."""
+        return os.listdir(self.real(path))
+
+    def stat(self, path: str) -> os.stat_result:
+        """Return a file's status, symbolic links followed."""
+        return os.stat(self.real(path))
