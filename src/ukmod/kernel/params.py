@@ -160,7 +160,7 @@ def _set(k: Kernel, param: KernelParam, ops: Ops, value: int) -> int:
 
 
 class _Texts:
-    """Guest memory for the values of ``args``, which it outlives no longer than they are being set."""
+    """Guest memory for the values in ``args``, which exists while the parameters are being set."""
 
     def __init__(self, kernel: Kernel, args: bytes) -> None:
         # A value's NUL takes the place of a space or of the end of the string.

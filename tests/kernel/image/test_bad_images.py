@@ -174,6 +174,6 @@ def test_initialisation_that_fails(
     for command in ("run", "survey"):
         cli.main(["ukmod", command, *tree, "crc7"])
         err = capsys.readouterr().err
-        assert f"ukmod {command}: {path}: damaged: " in err
+        assert f"ukmod {command}: {path}: is it damaged? " in err
         assert " steps of its initialisation failed, first sock_init: oops: " in err
         assert err.count("\n") == 1

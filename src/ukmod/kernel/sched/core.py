@@ -336,7 +336,7 @@ class Scheduler:
         self.wake(task)
 
     def need_resched(self) -> bool:
-        """need_resched(): another task is runnable, and was just woken or has waited for a tick."""
+        """need_resched(): a task is runnable, and was just woken or the current one has run for a tick."""
         return bool(self._queue) and (self._woken or self.clock.now - self._since >= self.clock.tick)
 
     def runnable(self) -> bool:
