@@ -15,7 +15,9 @@ PLAIN = ("ukmod/kernel", "ukmod/machine", "ukmod/survey")
 """The packages whose docstrings, comments and error messages are written in plain English."""
 NOT_YET = ("ukmod/kernel/api.py", "ukmod/kernel/checked.py")
 
-_TYPES = "Bool|Char|Const|Enum|Int|Long|Pid_t|Size_t|Ssize_t|Static|Struct|Unsigned|Void|[SU](?:8|16|32|64)"
+_TYPES = (
+    "Bool|Char|Const|Enum|Int|Long|Pid_t|Signed|Size_t|Ssize_t|Static|Struct|Unsigned|Void|[SU](?:8|16|32|64)"
+)
 CAPITALISED_PROTOTYPE = re.compile(rf"`*(?:{_TYPES}) [\w *]*\(")
 
 HEADLESS = re.compile(r"(?:Who|Whoever|What|Told|That of|Those of|Of (?:an?|its|the|what))\b")

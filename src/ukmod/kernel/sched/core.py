@@ -93,7 +93,7 @@ class Task:
         """The number of time slices used since the task last slept."""
         self.greenlet: greenlet | None = None
         self.rest: Callable[[], int] | None = None
-        """The rest of the function in which it sleeps, as in a restart_block; None if not a value."""
+        """The rest of the function in which it sleeps, as in a restart_block; None if it has none."""
 
     def __repr__(self) -> str:
         return f"<Task {self.pid}>"
@@ -336,7 +336,7 @@ class Scheduler:
         self.wake(task)
 
     def need_resched(self) -> bool:
-        """need_resched(): a task is runnable, and was just woken or the current one has run for a tick."""
+        """need_resched(): a task is runnable, and was just woken, or the current one has run for a tick."""
         return bool(self._queue) and (self._woken or self.clock.now - self._since >= self.clock.tick)
 
     def runnable(self) -> bool:
@@ -404,34 +404,34 @@ def schedule(k: Kernel) -> None:
 
 @export()
 def schedule_timeout(k: Kernel, timeout: Long) -> Long:
-    """Signed long schedule_timeout(signed long timeout)."""
+    """``signed long schedule_timeout(signed long timeout)``."""
     return k.sched.schedule_timeout(timeout, rest=int)
 
 
 @export()
 def schedule_timeout_interruptible(k: Kernel, timeout: Long) -> Long:
-    """Signed long schedule_timeout_interruptible(signed long timeout)."""
+    """``signed long schedule_timeout_interruptible(signed long timeout)``."""
     k.tasks.set_state(k.sched.task(), TASK_INTERRUPTIBLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
 def schedule_timeout_uninterruptible(k: Kernel, timeout: Long) -> Long:
-    """Signed long schedule_timeout_uninterruptible(signed long timeout)."""
+    """``signed long schedule_timeout_uninterruptible(signed long timeout)``."""
     k.tasks.set_state(k.sched.task(), TASK_UNINTERRUPTIBLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
 def schedule_timeout_killable(k: Kernel, timeout: Long) -> Long:
-    """Signed long schedule_timeout_killable(signed long timeout)."""
+    """``signed long schedule_timeout_killable(signed long timeout)``."""
     k.tasks.set_state(k.sched.task(), TASK_KILLABLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
 def schedule_timeout_idle(k: Kernel, timeout: Long) -> Long:
-    """Signed long schedule_timeout_idle(signed long timeout)."""
+    """``signed long schedule_timeout_idle(signed long timeout)``."""
     k.tasks.set_state(k.sched.task(), TASK_IDLE)
     return schedule_timeout(k, timeout)
 
