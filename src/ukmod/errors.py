@@ -79,13 +79,27 @@ class LimitError(UkmodError):
     errno = _errno.EFBIG
 
 
+_LIBRARIES = {
+    "machine": ("unicorn", "greenlet"),
+    "zstd": ("backports", "compression"),
+    "sign": ("cryptography",),
+    "dask": ("distributed",),
+}
+"""What each extra installs, as far as ukmod imports it."""
+
+
 class MissingExtraError(UkmodError):
     """An optional dependency is missing. The message is one line that says what to install."""
 
     errno = _errno.ENOSYS
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency: pip install 'ukmod[{extra}]'")
+    def __init__(self, what: str, extra: str, cause: ImportError | None = None) -> None:
+        """``cause``: why the import failed. A library that is there but broken says what is wrong."""
+        text = f"{what} needs an optional dependency: pip install 'ukmod[{extra}]'"
+        root = (getattr(cause, "name", None) or "").partition(".")[0]
+        if cause is not None and not (isinstance(cause, ModuleNotFoundError) and root in _LIBRARIES[extra]):
+            text = f"{what} needs an optional dependency that is installed, but cannot be imported: {cause}"
+        super().__init__(text)
         self.extra = extra
 
 

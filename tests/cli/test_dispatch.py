@@ -37,12 +37,12 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("argv", [["ukmod"], ["ukmod", "nonsense"]])
 def test_no_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(argv) == 1
+    assert cli.main(argv) == cli.USAGE
     assert "usage: ukmod" in capsys.readouterr().err
 
 
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["ukmod", "tools", "unlink"]) == 1
+    assert cli.main(["ukmod", "tools", "unlink"]) == cli.USAGE
     assert capsys.readouterr().err == "ukmod tools: usage: ukmod tools [link DIR]\n"
 
 
@@ -59,7 +59,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
         cwd=tmp_path,
         check=False,
     )
-    assert result.returncode == 1
+    assert result.returncode == cli.NOT_RUN
     assert result.stderr.startswith("ukmod run: ")
     assert result.stderr.endswith("pip install 'ukmod[machine]'\n")
     assert result.stderr.count("\n") == 1

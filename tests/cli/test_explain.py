@@ -46,7 +46,9 @@ def test_a_name_is_loaded_all_the_same_but_for_b(root: Path, capsys: pytest.Capt
 
 def test_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain(root, "--json", "base", "nothing") == 1
-    base, nothing = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "ukmod.explain/1"
+    base, nothing = document["words"]
     assert base["targets"][0]["outcome"] == "loads"
     assert nothing["targets"] == []
 
@@ -75,5 +77,5 @@ def test_certificates(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_files_that_are_not_there(
     root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert explain(root, *arguments) == 1
+    assert explain(root, *arguments) == cli.NOT_RUN
     assert capsys.readouterr().err.startswith("ukmod explain: /none")

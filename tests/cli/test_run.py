@@ -22,7 +22,17 @@ from ukmod import cli
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """A directory with some compiled modules and no other."""
-    for name in ("ok_dep", "exporter", "params", "ret_enodev", "oops", "thread_left", "waits"):
+    for name in (
+        "ok_dep",
+        "exporter",
+        "params",
+        "ret_enodev",
+        "oops",
+        "thread_left",
+        "waits",
+        "uses_exporter",
+        "rm_call",
+    ):
         shutil.copy(modules()[name], tmp_path / f"{name}.ko")
     return tmp_path
 
@@ -93,7 +103,7 @@ class TestMistakes:
     """A mistake is one line on standard error, and no traceback."""
 
     def line(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-        assert run(*arguments) == 1
+        assert run(*arguments) in (cli.USAGE, cli.NOT_RUN)
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1
@@ -104,7 +114,7 @@ class TestMistakes:
         assert "there is no such file" in self.line(capsys, here / "none.ko")
 
     def test_a_directory(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "it is no file" in self.line(capsys, here)
+        assert "it is not a file" in self.line(capsys, here)
 
     @pytest.mark.parametrize("content", [b"", b"some text\n", b"\x7fELF", bytes(100)])
     def test_no_module(self, here: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
@@ -112,7 +122,7 @@ class TestMistakes:
         assert "x.ko" in self.line(capsys, here / "x.ko")
 
     def test_a_name_without_a_tree(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "give a .ko file, or -d ROOT" in self.line(capsys, "loop")
+        assert "name a .ko file, or with -d ROOT" in self.line(capsys, "loop")
 
     def test_a_root_without_modules(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "no modules of any kernel" in self.line(capsys, "-d", here, "loop")
@@ -121,7 +131,7 @@ class TestMistakes:
         for version in ("6.1.0", "6.2.0"):
             (here / "lib/modules" / version).mkdir(parents=True)
         assert "name one of 6.1.0, 6.2.0" in self.line(capsys, "-d", here, "loop")
-        assert "no module of that name" in self.line(capsys, "-d", here, "-S", "6.1.0", "loop")
+        assert "there is no module of that name" in self.line(capsys, "-d", here, "-S", "6.1.0", "loop")
         assert "no such directory" in self.line(capsys, "-d", here, "-S", "6.3.0", "loop")
 
     @pytest.mark.parametrize("option", ["--btf", "--kernel"])
@@ -142,13 +152,6 @@ def circle(directory: Path) -> None:
     """Two modules that need each other."""
     (directory / "one.ko").write_bytes(module(name="one", exports=["one_fn"], needs=["two_fn"]))
     (directory / "two.ko").write_bytes(module(name="two", exports=["two_fn"], needs=["one_fn"]))
-
-
-def test_modules_beside_it_that_make_no_tree(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    circle(here)
-    assert run(here / "ok_dep.ko") == 0
-    warning = capsys.readouterr().err
-    assert warning.startswith("ukmod run: warning: no other module can be loaded")
 
 
 def test_directories_below_are_not_looked_into(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,7 +242,7 @@ class TestKernel:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "x.ko").write_bytes(module("x", "vermagic=5.0-other SMP"))
-        assert run("-d", empty_root(tmp_path), tmp_path / "x.ko") == 1
+        assert run("-d", empty_root(tmp_path), tmp_path / "x.ko") == cli.NOT_RUN
         err = capsys.readouterr().err
         assert "no types of its kernel are known" in err
         assert (
@@ -299,3 +302,78 @@ def empty_root(root: Path) -> Path:
     """A root with a kernel's directory, and no module or image."""
     (root / "lib/modules" / RELEASE).mkdir(parents=True)
     return root
+
+
+class TestSeveral:
+    """More than one module on a command line."""
+
+    def test_each_has_the_parameters_that_follow_it(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("--for", "0.1", here / "ok_dep.ko", "x=7", here / "exporter.ko", "init_ms=1") == 0
+        out = capsys.readouterr().out
+        assert "ok_dep: init, x=7" in out
+        assert "unloaded: exporter, ok_dep" in out
+
+    def test_modules_of_a_tree_are_named_one_after_the_other(self, tmp_path: Path) -> None:
+        place = tmp_path / "lib/modules" / RELEASE / "kernel"
+        place.mkdir(parents=True)
+        for name in ("ok_dep", "exporter", "uses_exporter"):
+            shutil.copy(modules()[name], place)
+        words = [
+            "--kernel",
+            "none",
+            "-d",
+            tmp_path,
+            "--for",
+            "0.1",
+            "ok_dep",
+            "x=7",
+            "uses-exporter",
+            "--json",
+        ]
+        assert run(*words) == 0
+
+    def test_a_parameter_needs_a_module_before_it(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("x=7", here / "ok_dep.ko") == cli.USAGE
+        assert "is a parameter: the module precedes it" in capsys.readouterr().err
+
+    def test_a_bare_word_switches_a_parameter_on(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("--for", "0.1", here / "ok_dep.ko", "nonsense") == 0
+        assert "unknown parameter 'nonsense' ignored" in capsys.readouterr().out
+
+
+class TestNeighbours:
+    """What lies beside the module does not keep it from being run."""
+
+    def test_one_that_links_to_itself(self, here: Path) -> None:
+        (here / "loop.ko").symlink_to("loop.ko")
+        assert run("--for", "0.1", here / "ok_dep.ko") == 0
+
+    @pytest.mark.parametrize("content", [b"", b"not a module", b"\x7fELF"])
+    def test_one_that_is_no_module(
+        self, here: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (here / "bad.ko").write_bytes(content)
+        assert run("--for", "0.1", here / "uses_exporter.ko") == 0
+        assert "exporter" in capsys.readouterr().out
+
+    def test_a_fifo(self, here: Path) -> None:
+        os.mkfifo(here / "fifo.ko")
+        assert run("--for", "0.1", here / "uses_exporter.ko") == 0
+
+    def test_two_that_need_each_other(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        circle(here)
+        assert run("--for", "0.1", here / "uses_exporter.ko") == 0
+        assert "exporter" in capsys.readouterr().out
+
+
+def test_a_request_that_failed_is_not_clean(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--for", "0.5", here / "rm_call.ko", "name=no-such-module") == 1
+    out = capsys.readouterr().out
+    assert 'requests that failed:\n  request_module("no-such-module") = 256: modprobe' in out
+    assert "clean:" not in out

@@ -11,9 +11,9 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["COMMANDS", "main", "run_tool"]
+__all__ = ["COMMANDS", "FAILED", "NOT_RUN", "USAGE", "main", "run_tool"]
 
 COMMANDS = {
     "run": "load modules into an emulated kernel and watch them",
@@ -27,6 +27,9 @@ COMMANDS = {
 }
 """Our own commands; ``ukmod NAME`` is ``ukmod.cli.NAME.main``."""
 
+FAILED, USAGE, NOT_RUN = 1, 2, 3
+"""Exit statuses: a module misbehaved, or the answer is no; the command line makes no sense; the command could
+not do its work."""
 _INTERRUPTED = 130  # what a shell makes of SIGINT
 _USAGE = "usage: ukmod COMMAND [ARGUMENT...]\n\n"
 
@@ -48,8 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_tool(arguments[0], arguments, ends=ends)
     if arguments and arguments[0] in OF_KMOD:
         return run_tool("kmod", ["kmod", *arguments], ends=ends)
+    if arguments[:1] == ["help"] and len(arguments) > 1:
+        return main([words[0], arguments[1], "--help"])
     if arguments and arguments[0] in COMMANDS:
-        return _run_command(arguments[0], arguments[1:])
+        return _guarded(f"ukmod {arguments[0]}", lambda: _run_command(arguments[0], arguments[1:]))
+    return _guarded("ukmod", lambda: _answer(arguments, (*TOOLS, *OF_KMOD)))
+
+
+def _answer(arguments: Sequence[str], tools: Sequence[str]) -> int:
+    """Answer a command line that names no command: --version, --help, or a mistake."""
     if arguments[:1] in (["-V"], ["--version"]):
         from ukmod import __version__
 
@@ -58,9 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = arguments[:1] in (["-h"], ["--help"], ["help"])
     stream = sys.stdout if asked else sys.stderr
     if arguments and not asked:
-        stream.write(f"ukmod: no command {arguments[0]!r}\n")
-    stream.write(_help_text((*TOOLS, *OF_KMOD)))
-    return 0 if asked else 1
+        from ukmod.cli.terminal import near
+
+        hint = near(arguments[0], (*COMMANDS, *tools))
+        stream.write(f"ukmod: there is no command {arguments[0]!r}{hint}\n")
+    stream.write(_help_text(tools))
+    return 0 if asked else USAGE
 
 
 def run_tool(name: str, argv: Sequence[str], *, ends: bool = False) -> int:
@@ -89,23 +102,64 @@ def _die_of_interrupt() -> None:
 
 
 def _run_command(name: str, arguments: Sequence[str]) -> int:
+    from contextlib import redirect_stdout
     from importlib import import_module
+    from io import StringIO
 
-    from ukmod.errors import UkmodError
-
+    command = import_module(f"ukmod.cli.{name}").main
+    if not {"-h", "--help"} & set(arguments):
+        status: int = command(arguments)
+        return status
+    text = StringIO()  # argparse would keep to itself that it cannot be written
     try:
-        status: int = import_module(f"ukmod.cli.{name}").main(arguments)
-        sys.stdout.flush()
+        with redirect_stdout(text):
+            command(arguments)
+    finally:
+        sys.stdout.write(text.getvalue())
+    return 0
+
+
+def _guarded(program: str, work: Callable[[], int]) -> int:
+    """Do a command's work; whatever the user or the system did wrong is one line, and the exit status."""
+    from ukmod.cli.terminal import escape, prepare_streams
+    from ukmod.errors import UkmodError, UsageError
+
+    prepare_streams()
+    try:
+        try:
+            return work()
+        finally:
+            sys.stdout.flush()
     except UkmodError as error:
-        sys.stderr.write(f"ukmod {name}: {error}\n")
-        return 1
+        sys.stderr.write(escape(f"{program}: {error}") + "\n")
+        return USAGE if isinstance(error, UsageError) else NOT_RUN
     except BrokenPipeError:
-        # The reader has gone, `head` say. What is still buffered has nowhere to go either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        _forget_output()  # the reader has gone, `head` for example
+        return FAILED
+    except OSError as error:
+        _forget_output()
+        where = f"{error.filename}: " if error.filename else "cannot write: " if _is_output(error) else ""
+        sys.stderr.write(escape(f"{program}: {where}{error.strerror or error}") + "\n")
+        return NOT_RUN
     except KeyboardInterrupt:
         return _INTERRUPTED
-    return status
+
+
+def _is_output(error: OSError) -> bool:
+    """Is this what a full disk, or a standard output that is closed, gives?"""
+    import errno
+
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT)
+
+
+def _forget_output() -> None:
+    """Drop what is still buffered: Python would try to write it once more at its end, and complain."""
+    import contextlib
+
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
 
 
 def _help_text(tools: Sequence[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
+from ukmod.cli.document import print_document
+from ukmod.cli.terminal import escape, write
 from ukmod.kmod.closures import closure
 from ukmod.kmod.context import Context
 from ukmod.kmod.firmware import firmware_directories
@@ -35,10 +36,13 @@ def main(argv: Sequence[str]) -> int:
         if arguments.no_firmware
         else firmware_directories(arguments.dirname, tree.release),
     )
-    sys.stdout.write(_json(found) if arguments.json else "".join(f"{path}\n" for path in found.files))
+    if arguments.json:
+        print_document("closure", _content(found))
+    else:
+        write("".join(f"{path}\n" for path in found.files))
     for missing in found.missing:
         level = "error" if missing.is_fault and arguments.on_missing == "error" else "warning"
-        sys.stderr.write(f"ukmod closure: {level}: {missing}\n")
+        sys.stderr.write(escape(f"ukmod closure: {level}: {missing}") + "\n")
     return int(arguments.on_missing == "error" and any(missing.is_fault for missing in found.missing))
 
 
@@ -72,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _json(found: Closure) -> str:
-    value = {
+def _content(found: Closure) -> dict[str, object]:
+    return {
         "modules": [
             {"module": one.module, "path": one.path, "reason": one.reason, "of": one.of}
             for one in found.modules
@@ -83,4 +87,3 @@ def _json(found: Closure) -> str:
             {"kind": one.kind, "name": one.name, "needed_by": one.needed_by} for one in found.missing
         ],
     }
-    return json.dumps(value, indent=2) + "\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ukmod.cli.report import outcome_of, print_json, print_report
 from ukmod.cli.run import _print_record
+from ukmod.cli.terminal import write
 from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import TraceStep
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print_json(outcome)
     else:
-        sys.stdout.write("\nthe path of the request (virtual seconds, pid):\n" + picture)
+        write("\nthe path of the request (virtual seconds, pid):\n" + picture)
         print_report(outcome)
     return 0 if outcome.clean else 1
 

@@ -46,7 +46,7 @@ def dask(address: str) -> Iterator[Workers]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise MissingExtraError("--dask", "dask") from error
+        raise MissingExtraError("--dask", "dask", error) from error
     try:
         client: Any = Client(address)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
+from ukmod.cli.document import print_document
+from ukmod.cli.terminal import write
 from ukmod.errors import NotFoundError, UkmodError
 from ukmod.kmod.context import Context
 from ukmod.kmod.explanation import explain
-from ukmod.kmod.explanation_report import as_json, as_text
+from ukmod.kmod.explanation_report import as_object, as_text
 from ukmod.kmod.firmware import firmware_directories
 from ukmod.kmod.linkage import parse_symvers
 from ukmod.kmod.linux import LinuxHost
@@ -56,9 +57,9 @@ def main(argv: Sequence[str]) -> int:
         except OSError as error:
             raise NotFoundError(error.strerror or str(error), subject=word) from error
     if arguments.json:
-        sys.stdout.write(as_json(explanations))
+        print_document("explain", {"words": [as_object(one) for one in explanations]})
     else:
-        sys.stdout.write("".join(map(as_text, explanations)))
+        write("".join(map(as_text, explanations)))
     return int(not all(one.is_loaded for one in explanations))
 
 

@@ -1,51 +1,74 @@
-"""How far a long piece of work is: one line on the terminal, written over and over."""
+"""How far a long piece of work is: one line on the terminal, written over and over.
+
+A thread of its own writes it, so that it appears after a second even while the work says nothing: bringing up
+a kernel image takes longer. Nothing is shown where no person looks, or if all is done in a second.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import Counter
 from shutil import get_terminal_size
-from typing import TextIO
+from typing import Self, TextIO
 
 _FIRST = 1.0
 """Seconds that work may take without a word."""
+_PERIOD = 0.2
 _CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """Counts what is done. Nothing is shown where no person looks, or if it is done in a second."""
+    """Shows what is being done and, of many things, how many are done. A context manager."""
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, what: str, total: int = 0, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
+        self._what = what
         self._total = total
         self._tallies: Counter[str] = Counter()
         self._began = time.monotonic()
-        self._is_terminal = self._stream.isatty()
         self._shown = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def add(self, kind: str) -> None:
-        """One more is done, and what came of it."""
-        self._tallies[kind] += 1
-        seconds = time.monotonic() - self._began
-        if self._is_terminal and seconds >= _FIRST:
-            self._show(line(self._tallies, self._total, seconds))
+    def __enter__(self) -> Self:
+        if self._stream.isatty():
+            self._thread.start()
+        return self
 
-    def end(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the line empty."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join()
         if self._shown:
             self._stream.write(_CLEAR)
             self._stream.flush()
 
-    def _show(self, text: str) -> None:
-        self._stream.write(_CLEAR + text[: get_terminal_size().columns - 1])
-        self._stream.flush()
-        self._shown = True
+    def add(self, kind: str) -> None:
+        """Count one more that is done, by what came of it."""
+        self._tallies[kind] += 1
+
+    def show(self) -> None:
+        """Write the line, if the work has taken long enough."""
+        seconds = time.monotonic() - self._began
+        if seconds >= _FIRST:
+            text = line(self._what, self._tallies, self._total, seconds)
+            self._stream.write(_CLEAR + text[: get_terminal_size().columns - 1])
+            self._stream.flush()
+            self._shown = True
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_PERIOD):
+            self.show()
 
 
-def line(tallies: Counter[str], total: int, seconds: float) -> str:
-    """What to show: count, rate, the time that is left, and the tallies."""
+def line(what: str, tallies: Counter[str], total: int, seconds: float) -> str:
+    """The text to show: what is done, and of many things the count, the rate, the time left, the tallies."""
     done = tallies.total()
+    if not done:
+        return f"{what}, {seconds:.0f} s"
     rate = done / seconds
     left = round((total - done) / rate)
     parts = ", ".join(f"{count} {kind}" for kind, count in tallies.most_common())

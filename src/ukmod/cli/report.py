@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from ukmod.cli.document import print_document
+from ukmod.cli.terminal import GREEN, RED, write
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.kernel.trace import Request
+
+_BAD = ("failed", "requests that", "threads left", "memory leaked", "memory misused", "oopses", "warnings")
+_COLOURS = {"clean:": GREEN, **dict.fromkeys(_BAD, RED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Outcome:
     reports: tuple[str, ...]
     oopses: tuple[str, ...]
     warnings: tuple[str, ...]
+    unanswered: tuple[str, ...]
+    """Requests that came to nothing: modprobe failed, or could not be started."""
     dmesg: tuple[dict[str, object], ...]
 
 
@@ -39,10 +46,11 @@ def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequen
     reports = tuple(str(report) for report in k.reports)
     oopses = tuple(str(oops) for oops in k.oopses)
     warnings = tuple(str(warning) for warning in k.warnings)
+    unanswered = tuple(_unanswered(request) for request in k.requests if request.result)
     unloading = bool(unloaded) or not k.modules
     left = threads if unloading else ()
     return Outcome(
-        clean=not (failures or left or leaks or reports or oopses or warnings),
+        clean=not (failures or left or leaks or reports or oopses or warnings or unanswered),
         failures=tuple(failures),
         requests=tuple(asdict(request) for request in k.requests),
         unloaded=tuple(unloaded),
@@ -52,6 +60,7 @@ def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequen
         reports=reports,
         oopses=oopses,
         warnings=warnings,
+        unanswered=unanswered,
         dmesg=tuple(
             {"time": record.time, "level": record.level, "text": record.text} for record in core.log.records
         ),
@@ -60,8 +69,17 @@ def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequen
 
 def print_json(outcome: Outcome) -> None:
     """One JSON document; times are in nanoseconds of virtual time."""
-    json.dump(asdict(outcome), sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    print_document("run", asdict(outcome))
+
+
+def _unanswered(request: Request) -> str:
+    """Why a request came to nothing: modprobe's exit status, or the errno of what could not start it."""
+    why = (
+        os.strerror(-request.result)
+        if request.result < 0
+        else f"modprobe's exit status {request.result >> 8}"
+    )
+    return f'request_module("{request.name}") = {request.result}: {why}'
 
 
 def _section(title: str, lines: tuple[str, ...]) -> str:
@@ -86,6 +104,7 @@ def print_report(outcome: Outcome) -> None:
         f"unloaded: {', '.join(outcome.unloaded)}\n" if outcome.unloaded else "",
         f"still loaded: {', '.join(outcome.loaded)}\n" if outcome.loaded else "",
         _section("failed", outcome.failures),
+        _section("requests that failed", outcome.unanswered),
         _section("threads left running", outcome.threads),
         _section("memory leaked", outcome.leaks),
         _section("memory misused", outcome.reports),
@@ -93,4 +112,4 @@ def print_report(outcome: Outcome) -> None:
         _section("warnings", outcome.warnings),
         "clean: no failure, no thread left, no memory leaked or misused, no oops\n" if outcome.clean else "",
     )
-    sys.stdout.write("\n" + "".join(parts))
+    write("\n" + "".join(parts), _COLOURS)

@@ -1,21 +1,24 @@
-"""``ukmod run MODULE.ko [param=value ...]``: load a module, watch it, unload it, say what it left."""
+"""``ukmod run MODULE.ko [param=value ...] ...``: load modules, watch them, unload them, report."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from ukmod.cli import kernel_image
+from ukmod.cli.progress import Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
-from ukmod.errors import LoadError, MachineError, UkmodError, UsageError
+from ukmod.cli.terminal import escape, near, write
+from ukmod.errors import LoadError, MachineError, NotFoundError, UkmodError, UsageError
 from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.printk import Record
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.modinfo import read_module
-from ukmod.kmod.names import modname_from_path
+from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
 from ukmod.survey.leaks import recurring
 from ukmod.survey.survey import load_order
@@ -25,18 +28,41 @@ MAX_SECONDS = 10**9
 MAX_HZ = 10_000
 
 
+EPILOG = """\
+Exit status: 0 if all was clean, 1 if a module misbehaved or failed, 2 for a command line that makes no sense,
+3 if nothing could be run.
+
+Examples:
+  ukmod run hello.ko                                  load it, wait 5 virtual seconds, unload it
+  ukmod run hello.ko level=3 user.ko --for 60         two modules, one with a parameter, for a minute
+  ukmod run -d /srv/image loop max_loop=4             a module of a tree, by name, on that tree's own kernel
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A module to load: its file, its parameters, and the files of what it needs, in order."""
+
+    file: str
+    params: str
+    needed: tuple[str, ...]
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parse = argparse.ArgumentParser(
         prog="ukmod run",
         description="Load a module, and what it needs, into an emulated kernel, let it run, unload it, and"
         " report what happened.",
-        epilog="Exit status: 0 if all was clean, 1 otherwise.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EPILOG,
     )
-    parse.add_argument("module", metavar="MODULE", help="a .ko file, or a module of the tree")
-    parse.add_argument("params", metavar="param=value", nargs="*", help="the module's parameters")
+    parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="+",
+                       help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
     parse.add_argument("-d", "--dirname", metavar="ROOT", help="modules are below ROOT/lib/modules")
-    parse.add_argument("-S", "--set-version", metavar="VERSION", help="of this kernel, not the module's own")
+    parse.add_argument(
+        "-S", "--set-version", metavar="RELEASE", help="its kernel; default: the only one below ROOT"
+    )
     parse.add_argument(
         "--for", dest="seconds", metavar="SECONDS", type=_seconds, default=5.0, help="virtual; default 5"
     )
@@ -45,7 +71,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("--unload", action=argparse.BooleanOptionalAction, default=True, help="at the end")
     parse.add_argument("--seed", type=int, metavar="N", help="tasks take turns at random, reproducibly")
-    parse.add_argument("--hz", type=_hz, default=250, help="CONFIG_HZ of the kernel; default 250")
+    parse.add_argument(
+        "--hz", metavar="HZ", type=_hz, default=250, help="the kernel's CONFIG_HZ; default 250"
+    )
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
     parse.add_argument("--kernel", metavar="IMAGE", help=f"{kernel_image.HELP} if the module needs one")
     parse.add_argument(
@@ -60,21 +88,20 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = parser().parse_args(argv)
-    tree, module = _find(options)
-    needed = _needed(tree, module)
-    with _kernel(options, tree, module, needed) as k:
+    tree, wanted = _find(options)
+    with _kernel(options, tree, wanted) as k:
         if not options.json:
             k.on_record(_print_record)
-        params = " ".join(map(_quote, options.params))
-        outcome = run(k, module, params, options.seconds, needed=needed, unload=options.unload)
-        hints = kernel_image.damage(k), kernel_image.misfit(k, module, options.dirname)
+        outcome = run(k, wanted, options.seconds, unload=options.unload)
+        misfits = (kernel_image.misfit(k, one.file, options.dirname) for one in wanted)
+        hints = [kernel_image.damage(k), *misfits]
     (print_json if options.json else print_report)(outcome)
     for hint in filter(None, hints):
-        sys.stderr.write(f"ukmod run: {hint}\n")
+        sys.stderr.write(escape(f"ukmod run: {hint}") + "\n")
     return 0 if outcome.clean else 1
 
 
-def _kernel(options: argparse.Namespace, tree: Tree | None, module: str, needed: Sequence[str]) -> Kernel:
+def _kernel(options: argparse.Namespace, tree: Tree | None, wanted: Sequence[Wanted]) -> Kernel:
     """The kernel to load into: with the image that is named, or that is found and needed."""
 
     def kernel(image: str | None) -> Kernel:
@@ -90,16 +117,25 @@ def _kernel(options: argparse.Namespace, tree: Tree | None, module: str, needed:
         )
 
     if options.kernel is not None:
-        return kernel(None if options.kernel == kernel_image.NONE else options.kernel)
+        return _booted(kernel(None if options.kernel == kernel_image.NONE else options.kernel), wanted)
     k = kernel(None)
-    need = kernel_image.need_of(k, module, needed, options.dirname)
-    if need is None:
-        return k
-    sys.stderr.write(f"ukmod run: {need}\n")
-    if need.image is None:
-        return k
-    k.close()
-    return kernel(need.image)
+    others: list[str] = []
+    for one in wanted:
+        need = kernel_image.need_of(k, one.file, [*others, *one.needed], options.dirname)
+        others += [*one.needed, one.file]
+        if need is not None:
+            sys.stderr.write(escape(f"ukmod run: {need}") + "\n")
+            if need.image is not None:
+                k.close()
+                return _booted(kernel(need.image), wanted)
+    return k
+
+
+def _booted(k: Kernel, wanted: Sequence[Wanted]) -> Kernel:
+    """Bring the kernel up, which takes seconds the first time an image is used."""
+    with Progress("bringing up the kernel image"):
+        k.boot([wanted[0].file])
+    return k
 
 
 def _quote(param: str) -> str:
@@ -109,59 +145,100 @@ def _quote(param: str) -> str:
 
 
 def _print_record(record: Record) -> None:
-    sys.stdout.write(record.dmesg() + "\n")
+    write(record.dmesg() + "\n")
     sys.stdout.flush()
 
 
-def _find(options: argparse.Namespace) -> tuple[Tree | None, str]:
-    """The module tree, and the module's file. A file's own directory is a tree, if no other is named."""
-    name = options.module
-    is_file = name.endswith((".ko", ".ko.xz", ".ko.gz", ".ko.zst")) or "/" in name
-    if is_file and not Path(name).is_file():
-        problem = "it is no file" if Path(name).exists() else "there is no such file"
-        raise UsageError(problem, subject=name)
-    if options.dirname is None and options.set_version is None:
-        if not is_file:
-            raise UsageError("give a .ko file, or -d ROOT for a name", subject=name)
-        return _beside(Path(name).parent), name
-    root = Path(options.dirname or "/")
-    tree = _tree_below(root, options.set_version)
-    if is_file:
-        return tree, name
+def _find(options: argparse.Namespace) -> tuple[Tree | None, list[Wanted]]:
+    """The module tree, and the modules to load. A file's own directory is a tree, if no other is named."""
+    tree: Tree | None = None
+    if options.dirname is not None or options.set_version is not None:
+        tree = open_tree(Tree.open(options.dirname or "/", options.set_version).dirname)
+    named, wanted = tree, []
+    for name, params in _groups(options.words, named):
+        if _is_file(name):
+            if not os.path.isfile(name):
+                problem = "it is not a file" if os.path.exists(name) else "there is no such file"
+                raise NotFoundError(problem, subject=name)
+            if tree is None:
+                tree = _beside(os.path.dirname(name) or ".")
+            file = name
+        elif named is None:
+            raise UsageError("name a .ko file, or with -d ROOT a module of a tree", subject=name)
+        else:
+            file = _of_tree(named, name)
+        wanted.append(Wanted(file, " ".join(map(_quote, params)), tuple(_needed(tree, file))))
+    return tree, wanted
+
+
+def _groups(words: Sequence[str], tree: Tree | None) -> list[tuple[str, list[str]]]:
+    """Each module with the parameters that follow it. Raises UsageError if the first word is a parameter.
+
+    A file, or a name that the tree knows, begins the next module. Any other word is a parameter: NAME=VALUE,
+    or NAME alone, which switches something on.
+    """
+    groups: list[tuple[str, list[str]]] = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_module = _is_file(name) or (
+            not equals and tree is not None and tree.dependency_line(word.replace("-", "_")) is not None
+        )
+        if is_module or not (groups or equals):
+            groups.append((word, []))
+        elif not groups:
+            raise UsageError("is a parameter: the module precedes it", subject=word)
+        else:
+            groups[-1][1].append(word)
+    return groups
+
+
+def _is_file(name: str) -> bool:
+    return is_module_file(name) or "/" in name
+
+
+def _of_tree(tree: Tree, name: str) -> str:
+    """The file of a module of the tree. NotFoundError if it has none of that name."""
     line = tree.dependency_line(name.replace("-", "_"))
     if line is None:
-        raise UsageError(f"no module of that name in {tree.dirname}", subject=name)
-    return tree, tree.files.real(tree.path(line.partition(":")[0]))
+        hint = near(name.replace("-", "_"), tree.module_names())
+        raise NotFoundError(f"there is no module of that name in {tree.dirname}{hint}", subject=name)
+    return tree.files.real(tree.path(line.partition(":")[0]))
 
 
-def _beside(directory: Path) -> Tree | None:
+def _beside(directory: str) -> Tree | None:
     """The modules that lie where the file does, so that it can request them; None, and a warning, if they
     cannot be made a tree of.
     """
     try:
-        if (directory / "modules.dep.bin").exists():
+        if os.path.exists(f"{directory}/modules.dep.bin"):
             return open_tree(directory)
-        return Tree.from_directory(directory, recursive=False)
+        return Tree.from_directory(directory, recursive=False, cycles=True)
     except (UkmodError, OSError) as error:
-        sys.stderr.write(f"ukmod run: warning: no other module can be loaded: {error}\n")
+        sys.stderr.write(escape(f"ukmod run: warning: no other module can be loaded: {error}") + "\n")
         return None
 
 
 def _needed(tree: Tree | None, module: str) -> list[str]:
-    """The files of the modules that a module needs, in the order to load them. What the tree has not, and
-    what is wrong with the file, is for the loader to say.
+    """The files of the modules that a module needs, in the order to load them: that of modules.dep.
+
+    A module that the tree does not know says itself what it needs. What the tree lacks, and what is wrong
+    with the file, is for the loader to say.
     """
     if tree is None:
         return []
-    try:
-        with ModuleFile(module) as file:
-            info = read_module(file, module, signature=False, build_id=False)
-    except (OSError, UkmodError):
-        return []
-    names = [name.replace("-", "_") for name in info.depends]
-    known = [name for name in names if tree.dependency_line(name) is not None]
-    files = dict.fromkeys(file for name in known for file in load_order(tree, name))
-    return [tree.files.real(tree.path(file)) for file in files]
+    name = modname_from_path(module)
+    if tree.dependency_line(name) is not None:
+        names = [name]
+    else:
+        try:
+            with ModuleFile(module) as file:
+                depends = read_module(file, module, signature=False, build_id=False).depends
+        except (OSError, UkmodError):
+            return []
+        names = [other for it in depends if tree.dependency_line(other := it.replace("-", "_")) is not None]
+    files = dict.fromkeys(file for one in names for file in load_order(tree, one))
+    paths = [tree.files.real(tree.path(file)) for file in files]
+    return [path for path in paths if modname_from_path(path) != name]
 
 
 def _seconds(text: str) -> float:
@@ -179,19 +256,13 @@ def _hz(text: str) -> int:
     return value
 
 
-def _tree_below(root: Path, version: str | None) -> Tree:
-    return open_tree(Tree.open(root, version).dirname)
-
-
-def run(
-    k: Kernel, module: str, params: str, seconds: float, *, needed: Sequence[str] = (), unload: bool
-) -> Outcome:
-    """Load what it needs and the module, wait, unload; what came of it."""
+def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) -> Outcome:
+    """Load the modules and what they need, wait, unload; what came of it."""
     failures: list[str] = []
     unloaded: list[str] = []
 
     def live(unloaded: list[str]) -> list[str]:
-        failures = _load(k, module, params, needed)
+        failures = _load(k, wanted)
         if k.modules or not failures:
             k.run(seconds)
         return failures + (_unload(k, unloaded) if unload else [])
@@ -208,13 +279,13 @@ def run(
     return outcome_of(k, failures, unloaded, leaks)
 
 
-def _load(k: Kernel, module: str, params: str, needed: Sequence[str]) -> list[str]:
-    """Load a module, and first what it needs; why that failed."""
+def _load(k: Kernel, wanted: Sequence[Wanted]) -> list[str]:
+    """Load each module, and first what it needs; why that failed. What follows a failure is not tried."""
     try:
-        for other in needed:
-            if modname_from_path(other) not in k.modules:  # another may have requested it
-                k.insmod(other)
-        k.insmod(module, params)
+        for one in wanted:
+            for file, params in (*((file, "") for file in one.needed), (one.file, one.params)):
+                if file == one.file or modname_from_path(file) not in k.modules:  # another may have loaded it
+                    k.insmod(file, params)
     except LoadError as error:
         return [f"insmod: {error}"]
     return []

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from ukmod.cli import executors, kernel_image
 from ukmod.cli.progress import Progress
 from ukmod.cli.survey_report import print_json, print_tables
+from ukmod.cli.terminal import near
 from ukmod.errors import NotFoundError
 from ukmod.kernel.api import open_tree
 from ukmod.kmod.tree import Tree
@@ -35,14 +36,16 @@ def parser() -> argparse.ArgumentParser:
         description="Load each module of a tree, with what it needs, into a kernel that has just come up, "
         "let it run, unload it; sum up what happened.",
         epilog="Exit status: 0 if every module is clean, or refuses as it does without its hardware; 1 if "
-        "anything else came of one, or there could be no survey; 2 for options that make no sense; 130 if it "
-        "was interrupted.",
+        "anything else came of one; 2 for options that make no sense; 3 if there could be no survey; 130 if "
+        "it was interrupted. Example: ukmod survey -d /srv/image --sample 60",
     )
     parse.add_argument("names", metavar="NAME", nargs="*", help="only these modules")
     parse.add_argument(
         "-d", "--dirname", default="/", metavar="ROOT", help="modules are below ROOT/lib/modules"
     )
-    parse.add_argument("-S", "--set-version", metavar="RELEASE", help="of this kernel, not the running one")
+    parse.add_argument(
+        "-S", "--set-version", metavar="RELEASE", help="its kernel; default: the only one below ROOT"
+    )
     parse.add_argument("--kernel", metavar="IMAGE", help=kernel_image.HELP)
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for an image without")
     parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=_time, default=1.0,
@@ -94,18 +97,15 @@ def _survey(
     """Add what is found to ``found``, and to the journal."""
     if not names:
         return
-    progress = Progress(len(names))
-    try:
-        with executors.dask(options.dask) if options.dask else executors.local(options.jobs) as workers:
-            batch = min(_BATCH, math.ceil(len(names) / (workers.count * _ROUNDS)))
-            for verdict in survey(workers.executor, settings, names, batch=batch, work=workers.work):
-                if journal is not None:
-                    journal.add(verdict)
-                found[verdict.name] = verdict
-                progress.add(verdict.classification)
-            damage = workers.damage()
-    finally:
-        progress.end()
+    crew = executors.dask(options.dask) if options.dask else executors.local(options.jobs)
+    with Progress("bringing up the kernel", len(names)) as progress, crew as workers:
+        batch = min(_BATCH, math.ceil(len(names) / (workers.count * _ROUNDS)))
+        for verdict in survey(workers.executor, settings, names, batch=batch, work=workers.work):
+            if journal is not None:
+                journal.add(verdict)
+            found[verdict.name] = verdict
+            progress.add(verdict.classification)
+        damage = workers.damage()
     if damage:
         sys.stderr.write(f"ukmod survey: {settings.image}: is it damaged? {damage}\n")
 
@@ -114,7 +114,8 @@ def _names(tree: Tree, options: argparse.Namespace) -> list[str]:
     """The modules to try, sorted. Raises NotFoundError for names that the tree does not know."""
     names = sorted({name.replace("-", "_") for name in options.names} or tree.module_names())
     if unknown := [name for name in names if tree.dependency_line(name) is None]:
-        raise NotFoundError(f"no module of that name in {tree.dirname}", subject=", ".join(unknown))
+        text = f"there is no module of that name in {tree.dirname}{near(unknown[0], tree.module_names())}"
+        raise NotFoundError(text, subject=", ".join(unknown))
     if not names:
         raise NotFoundError("there is no module", subject=tree.dirname)
     if options.sample is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
+from ukmod.cli.document import print_document
+from ukmod.cli.terminal import write
 from ukmod.kmod.tree import Tree
 from ukmod.survey.verdict import CLASSES, Settings, Verdict
 
@@ -37,13 +37,12 @@ def print_json(tree: Tree, settings: Settings, verdicts: Iterable[Verdict]) -> N
         "classes": Counter(str(module["class"]) for module in modules),
         "modules": modules,
     }
-    json.dump(document, sys.stdout, indent=1)
-    sys.stdout.write("\n")
+    print_document("survey", document)
 
 
 def print_tables(tree: Tree, verdicts: Sequence[Verdict]) -> None:
     """The table by subsystem and class, the table by cause, the slowest."""
-    sys.stdout.write(
+    write(
         "\n".join(
             part
             for part in (

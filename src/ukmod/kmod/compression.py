@@ -103,7 +103,7 @@ def _zstd() -> Codec:
         try:
             from backports import zstd
         except ImportError as error:
-            raise MissingExtraError("unpacking zstd", "zstd") from error
+            raise MissingExtraError("unpacking zstd", "zstd", error) from error
     return zstd.ZstdDecompressor, zstd.ZstdError
 
 

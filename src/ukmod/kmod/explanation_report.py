@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -11,7 +9,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.explanation import Explanation, StepNotes, TargetNotes
     from ukmod.kmod.objections import Note
 
-__all__ = ["as_json", "as_text"]
+__all__ = ["as_object", "as_text"]
 
 _OUTCOMES = {
     "loads": "would be loaded",
@@ -60,12 +58,8 @@ def _notes(notes: Iterable[Note], indent: str) -> list[str]:
     return [f"{indent}{'! ' if note.fatal else ''}{note}" for note in notes]
 
 
-def as_json(explanations: Iterable[Explanation]) -> str:
-    """Return the accounts as a JSON array."""
-    return json.dumps([_object(one) for one in explanations], indent=2) + "\n"
-
-
-def _object(explanation: Explanation) -> dict[str, object]:
+def as_object(explanation: Explanation) -> dict[str, object]:
+    """Return the account as a value for JSON."""
     return {
         "word": explanation.word,
         "notes": _note_objects(explanation.notes),

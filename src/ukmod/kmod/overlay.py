@@ -39,12 +39,12 @@ class OverlayFiles:
         return self._base.real(path)
 
 
-def index_directory(dirname: str, *, recursive: bool = True) -> dict[str, bytes]:
+def index_directory(dirname: str, *, recursive: bool = True, cycles: bool = False) -> dict[str, bytes]:
     """Return the files that depmod would write for the modules below a directory, by their paths; without
     ``recursive`` for those right in it.
 
     OSError if the directory cannot be read; UkmodError with ELOOP if modules need each other in a circle, for
-    then there is no order to load them in.
+    then there is no order to load them in. With ``cycles`` such modules are left out instead.
     """
     from ukmod.kmod.depmod.analysis import analyse
     from ukmod.kmod.depmod.config import DepmodConfig
@@ -54,8 +54,13 @@ def index_directory(dirname: str, *, recursive: bool = True) -> dict[str, bytes]
     from ukmod.kmod.depmod.reader import read_all
     from ukmod.kmod.depmod.scan import scan_tree
 
-    below = () if recursive else (entry.name for entry in os.scandir(dirname) if entry.is_dir())
+    names = () if recursive else os.listdir(dirname)
+    below = [name for name in names if os.path.isdir(f"{dirname}/{name}")]
     modules = module_order(scan_tree(dirname, DepmodConfig(excludes=frozenset(below))), dirname)
     analysis = analyse(modules, read_all(modules))
+    while analysis.cycles and cycles:
+        involved = {index for cycle in analysis.cycles for index in cycle}
+        modules = [module for index, module in enumerate(modules) if index not in involved]
+        analysis = analyse(modules, read_all(modules))
     refuse_cycles(analysis, dirname)
     return {f"{dirname}/{name}": content for name, content in Output(analysis, dirname).files()}

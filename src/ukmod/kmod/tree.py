@@ -152,16 +152,17 @@ class Tree:
         *,
         config_paths: tuple[str, ...] = (),
         recursive: bool = True,
+        cycles: bool = False,
     ) -> Tree:
         """Index a directory of module files in memory, as depmod would; nothing is written.
 
-        OSError if the directory cannot be read, UkmodError if modules need each other in a circle. Other
-        files are passed over, those of a depmod that ran there included.
+        OSError if the directory cannot be read, UkmodError if modules need each other in a circle, unless
+        ``cycles`` asks to leave those out. Other files are passed over, those of an earlier depmod included.
         """
         from ukmod.kmod.overlay import OverlayFiles, index_directory
 
         dirname = os.path.abspath(os.fspath(directory))
-        files = OverlayFiles(DirectoryFiles(), index_directory(dirname, recursive=recursive))
+        files = OverlayFiles(DirectoryFiles(), index_directory(dirname, recursive=recursive, cycles=cycles))
         return cls(dirname, files, config_paths=config_paths)
 
     def through(self, files: Files) -> Tree:

@@ -162,4 +162,4 @@ def _require_cryptography() -> None:
     try:
         import cryptography  # noqa: F401 - the clear message is the point
     except ImportError as error:
-        raise MissingExtraError("checking a signature", "sign") from error
+        raise MissingExtraError("checking a signature", "sign", error) from error

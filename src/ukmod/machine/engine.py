@@ -26,7 +26,7 @@ try:
     )
     from unicorn.unicorn_py3.unicorn import uclib
 except ImportError as error:  # pragma: no cover - depends on the installation
-    raise MissingExtraError("The emulated machine", "machine") from error
+    raise MissingExtraError("The emulated machine", "machine", error) from error
 
 emu_start: Final = uclib.uc_emu_start
 """The raw function; it takes half the time of Uc.emu_start()."""

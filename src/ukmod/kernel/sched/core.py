@@ -23,7 +23,7 @@ from ukmod.machine.memory import Fault
 try:
     from greenlet import GreenletExit, getcurrent, greenlet
 except ImportError as error:  # pragma: no cover - depends on the installation
-    raise MissingExtraError("The emulated machine", "machine") from error
+    raise MissingExtraError("The emulated machine", "machine", error) from error
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

@@ -1,0 +1,27 @@
+"""The JSON that commands print for programs: each document says which schema it follows.
+
+docs/json.md describes the schemas. A schema's number changes when a member is removed or changes its meaning,
+not when one is added.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SCHEMAS", "print_document"]
+
+SCHEMAS = {"run": 1, "survey": 1, "explain": 1, "closure": 1}
+"""The number of each command's schema; ``ukmod demo`` follows that of run."""
+
+
+def print_document(command: str, content: Mapping[str, object]) -> None:
+    """Print one JSON document to standard output, headed by its schema and the version of ukmod."""
+    from ukmod import __version__
+
+    head = {"schema": f"ukmod.{command}/{SCHEMAS[command]}", "ukmod": __version__}
+    sys.stdout.write(json.dumps({**head, **content}, indent=1) + "\n")

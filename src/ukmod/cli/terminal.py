@@ -1,0 +1,68 @@
+"""What a command writes for people: safe on any terminal and in any encoding, coloured where that helps.
+
+Colours are written to a terminal only, and not where NO_COLOR is set (no-color.org) or TERM is dumb.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import TextIO
+
+__all__ = ["GREEN", "RED", "escape", "has_colour", "near", "painted", "prepare_streams", "write"]
+
+RED, GREEN = "31", "32"
+"""SGR parameters of ECMA-48."""
+_KEPT = "\n\t"
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in _KEPT}
+
+
+def prepare_streams() -> None:
+    """Make the standard streams take any text, whatever their encoding; a closed one gives an error."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed before we started: writing then gives EBADF
+            null = os.open(os.devnull, os.O_RDONLY)
+            setattr(sys, name, open(null, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def escape(text: str) -> str:
+    r"""Show control characters as ``\x1b``, as dmesg(1) does; lines and tabs stay.
+
+    Modules choose what they log: it must not move the reader's cursor, or pass for something else.
+    """
+    return text.translate(_ESCAPES)
+
+
+def write(text: str, colours: Mapping[str, str] | None = None) -> None:
+    """Write text to standard output, escaped; ``colours`` are those of words in it, for a terminal."""
+    text = escape(text)
+    sys.stdout.write(painted(text, colours) if colours and has_colour(sys.stdout) else text)
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Tell whether colours are wanted on a stream."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def painted(text: str, colours: Mapping[str, str]) -> str:
+    """Return the text with the lines in colour that begin with one of these words."""
+    lines = []
+    for line in text.split("\n"):
+        code = next((code for word, code in colours.items() if line.lstrip().startswith(word)), None)
+        lines.append(line if code is None else f"\x1b[{code}m{line}\x1b[0m")
+    return "\n".join(lines)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return what to add to the message about an unknown word: the known ones that are like it."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(found)}?" if found else ""

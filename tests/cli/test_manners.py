@@ -1,0 +1,167 @@
+"""How commands behave on a terminal, in a pipe, on a full disk, and with words that nobody knows."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.golden import modules
+
+from ukmod import cli
+from ukmod.cli import terminal
+from ukmod.errors import MissingExtraError
+
+COMMANDS = {
+    "run": ["run", "--for", "0.01", "{module}"],
+    "run as JSON": ["run", "--for", "0.01", "--json", "{module}"],
+    "demo": ["demo"],
+    "help": ["--help"],
+    "help of a command": ["help", "run"],
+    "version": ["--version"],
+    "closure": ["closure", "--no-firmware", "{module}"],
+    "explain": ["explain", "{module}"],
+    "tools": ["tools"],
+}
+
+
+def command(name: str) -> list[str]:
+    module = str(modules()["ok_dep"])
+    return [sys.executable, "-m", "ukmod", *(word.replace("{module}", module) for word in COMMANDS[name])]
+
+
+def without(name: str) -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != name}
+
+
+@pytest.mark.parametrize("buffered", [False, True])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_full_disk_is_a_line_and_a_status(name: str, buffered: bool) -> None:
+    environment = without("PYTHONUNBUFFERED") | ({} if buffered else {"PYTHONUNBUFFERED": "1"})
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(name), stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
+    assert "Traceback" not in done.stderr
+    assert "No space left on device" in done.stderr
+    assert done.returncode == cli.NOT_RUN
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_closed_standard_output_is_a_line_and_a_status(name: str) -> None:
+    shell = ["sh", "-c", '"$@" >&-', "sh", *command(name)]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Bad file descriptor" in done.stderr
+    assert done.returncode == cli.NOT_RUN
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_reader_that_has_gone_is_no_traceback(name: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command(name), stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ""
+
+
+def test_any_encoding_will_do(tmp_path: Path) -> None:
+    path = tmp_path / "m\u00f6dul.ko"
+    path.symlink_to(modules()["ok_dep"])
+    for words in (["run", "--for", "0.01", str(path)], ["closure", "--no-firmware", str(path)]):
+        done = subprocess.run(
+            [sys.executable, "-X", "utf8=0", "-m", "ukmod", *words],
+            capture_output=True, check=False, env=os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"},
+        )  # fmt: skip
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == 0, done.stderr
+
+
+def test_control_characters_are_shown_not_obeyed() -> None:
+    assert (
+        terminal.escape("a\x1b[2Jb\x07\x9b\x7f\ttab\nline\r") == "a\\x1b[2Jb\\x07\\x9b\\x7f\ttab\nline\\x0d"
+    )
+
+
+def on_a_terminal(words: list[str], **environment: str) -> str:
+    """What a command writes to a terminal."""
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        words, stdout=follower, stderr=follower, env=without("NO_COLOR") | environment
+    ) as process:
+        os.close(follower)
+        parts = []
+        try:
+            while part := os.read(leader, 1 << 16):
+                parts.append(part)
+        except OSError:  # EIO: the other side has been closed
+            pass
+        process.wait()
+    os.close(leader)
+    return b"".join(parts).decode()
+
+
+def test_verdicts_are_coloured_on_a_terminal_alone() -> None:
+    words = command("run")
+    assert "\x1b[32mclean:" in on_a_terminal(words, TERM="xterm")
+    assert "\x1b" not in on_a_terminal(words, TERM="dumb")
+    assert "\x1b" not in on_a_terminal(words, TERM="xterm", NO_COLOR="1")
+    assert b"\x1b" not in subprocess.run(words, check=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["rnu"], "run"),
+        (["modprob"], "modprobe"),
+        (["explian", "x"], "explain"),
+        (["static-node"], "static-nodes"),
+    ],
+)
+def test_a_misspelt_command_is_answered_with_the_one_meant(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["ukmod", *words]) == cli.USAGE
+    assert f"did you mean {meant}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["run", "survey", "explain", "closure", "profile", "demo", "examples"])
+def test_help_and_the_option_say_the_same(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for words in ([name, "--help"], ["help", name]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["ukmod", *words])
+        assert caught.value.code == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert shown[0].startswith(f"usage: ukmod {name}")
+    assert "_" not in shown[0].partition("\n\n")[0], "a metavar is a word, not a variable's name"
+
+
+def test_every_json_document_names_its_schema_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from ukmod import __version__
+
+    for name, words in (
+        ("run", ["run", "--json", "--for", "0.01", str(modules()["ok_dep"])]),
+        ("run", ["demo", "--json"]),
+        ("explain", ["explain", "--json", str(modules()["ok_dep"])]),
+        ("closure", ["closure", "--json", "--no-firmware", str(modules()["ok_dep"])]),
+    ):
+        cli.main(["ukmod", *words])
+        document = json.loads(capsys.readouterr().out)
+        assert (document["schema"], document["ukmod"]) == (f"ukmod.{name}/1", __version__)
+
+
+def test_a_library_that_is_there_but_broken_says_itself_what_is_wrong() -> None:
+    missing = ModuleNotFoundError("No module named 'unicorn'", name="unicorn")
+    within = ModuleNotFoundError("No module named '_cffi_backend'", name="_cffi_backend")
+    broken = ImportError("libunicorn.so.2: cannot open shared object file")
+    assert str(MissingExtraError("It", "machine", missing)).endswith("pip install 'ukmod[machine]'")
+    said = str(MissingExtraError("It", "machine", broken))
+    assert said.endswith("cannot be imported: libunicorn.so.2: cannot open shared object file")
+    said = str(MissingExtraError("It", "sign", within))
+    assert said.endswith("cannot be imported: No module named '_cffi_backend'")
