@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-time
 DEV    := $(VENV)/.development
 
-.PHONY: demo test real fuzz lint bench golden clean
+.PHONY: demo test real fuzz lint bench golden manual clean
 
 demo: $(RUN)             ## the main job: request_module() end to end on two compiled modules
 	PYTHONPATH=src $(BIN)/python -m ukmod demo
@@ -31,6 +31,9 @@ bench: $(DEV)            ## ratios against C kmod, QEMU and bare Unicorn, side b
 
 golden: $(DEV)           ## what a real kernel does, made again; RELEASE=6.1.0-NN-amd64: by another kernel
 	tools/golden.sh $(RELEASE)
+
+manual: $(DEV)           ## the manual pages and the shells' completion in share/, made again
+	$(BIN)/python tools/manual.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -38,6 +38,8 @@ def test_the_wheel_holds_the_data(tmp_path: Path) -> None:
     }
     assert present <= packed
     assert {"ukmod/py.typed", f"ukmod/data/profiles/{RELEASE}.json.gz"} <= packed
+    shared = {name.partition(".data/data/")[2] for name in packed}
+    assert {"share/man/man1/ukmod-run.1", "share/bash-completion/completions/ukmod"} <= shared
     assert any(name.startswith("ukmod/data/demo/") and name.endswith(".ko") for name in packed)
 
 

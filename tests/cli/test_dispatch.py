@@ -42,8 +42,8 @@ def test_no_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["ukmod", "tools", "unlink"]) == cli.USAGE
-    assert capsys.readouterr().err == "ukmod tools: usage: ukmod tools [link DIR]\n"
+    assert cli.main(["ukmod", "tools", "link"]) == cli.USAGE
+    assert capsys.readouterr().err == "ukmod tools: name a directory to link them in\n"
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_misspelt_command_is_answered_with_the_one_meant(
     assert f"did you mean {meant}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["run", "survey", "explain", "closure", "profile", "demo", "examples"])
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_and_the_option_say_the_same(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
     for words in ([name, "--help"], ["help", name]):
@@ -140,6 +140,8 @@ def test_help_and_the_option_say_the_same(name: str, capsys: pytest.CaptureFixtu
     assert shown[0] == shown[1]
     assert shown[0].startswith(f"usage: ukmod {name}")
     assert "_" not in shown[0].partition("\n\n")[0], "a metavar is a word, not a variable's name"
+    assert "exit status:\n  0   " in shown[0]
+    assert f"\n  ukmod {name}" in shown[0].partition("examples:\n")[2]
 
 
 def test_every_json_document_names_its_schema_and_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from ukmod.cli.document import print_document
+from ukmod.cli.options import command_parser
 from ukmod.cli.terminal import escape, write
 from ukmod.kmod.closures import closure
 from ukmod.kmod.context import Context
@@ -24,7 +25,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Print the closure of the modules named; 1 if something required is missing and that is an error."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     host = LinuxHost()
     tree = Tree.open(arguments.dirname, arguments.set_version)
     found = closure(
@@ -46,12 +47,18 @@ def main(argv: Sequence[str]) -> int:
     return int(arguments.on_missing == "error" and any(missing.is_fault for missing in found.missing))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ukmod closure",
-        description="List the files that modules need: dependencies, hard and soft, and firmware.",
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = command_parser(
+        "closure",
+        "List the files that modules need: dependencies, hard and soft, and firmware.",
+        statuses={0: "all files are there", 1: "a module is missing"},
+        examples={
+            "-d /srv/image ext4 nvme": "what an initramfs with these two needs",
+            "-d /srv/image --on-missing warn iwlwifi": "take what is there",
+        },
     )
-    parser.add_argument("name", nargs="+", metavar="NAME|ALIAS|FILE")
+    parser.add_argument("name", nargs="+", metavar="NAME|ALIAS|FILE", help="what to begin with")
     parser.add_argument(
         "-d", "--dirname", default="/", metavar="ROOT", help="the root of the system to take them from"
     )
@@ -59,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "-S",
         "--set-version",
         metavar="RELEASE",
-        help="the kernel; by default the only one below ROOT, or the one that runs",
+        help="the kernel; default: the only one below ROOT, or the one that runs",
     )
     parser.add_argument(
         "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
@@ -72,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         default="error",
         help="what a missing module is; soft dependencies and firmware are only warned of",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
     return parser
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from ukmod.cli.options import command_parser
 from ukmod.errors import UkmodError, UsageError
 
 RELEASE = "6.1.0-56-amd64"
@@ -17,11 +18,12 @@ RELEASE = "6.1.0-56-amd64"
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="ukmod examples",
-        description=f"Copy example modules into a directory: compiled for {RELEASE}, with line tables, and"
-        " their C sources with a Makefile.",
-        epilog="example: ukmod examples playground && ukmod run playground/ticker.ko",
+    parse = command_parser(
+        "examples",
+        f"Copy example modules into a directory: compiled for {RELEASE}, with line tables, and their C"
+        " sources with a Makefile.",
+        statuses={0: "they are there"},
+        examples={"playground && ukmod run playground/ticker.ko": "copy them, and run one"},
     )
     parse.add_argument("directory", metavar="DIRECTORY", help="made if need be; no file in it is replaced")
     return parse

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ukmod.cli import kernel_image
+from ukmod.cli.options import command_parser
 from ukmod.cli.progress import Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
 from ukmod.cli.terminal import escape, near, write
@@ -28,17 +30,6 @@ MAX_SECONDS = 10**9
 MAX_HZ = 10_000
 
 
-EPILOG = """\
-Exit status: 0 if all was clean, 1 if a module misbehaved or failed, 2 for a command line that makes no sense,
-3 if nothing could be run.
-
-Examples:
-  ukmod run hello.ko                                  load it, wait 5 virtual seconds, unload it
-  ukmod run hello.ko level=3 user.ko --for 60         two modules, one with a parameter, for a minute
-  ukmod run -d /srv/image loop max_loop=4             a module of a tree, by name, on that tree's own kernel
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A module to load: its file, its parameters, and the files of what it needs, in order."""
@@ -50,12 +41,17 @@ class Wanted:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="ukmod run",
-        description="Load a module, and what it needs, into an emulated kernel, let it run, unload it, and"
-        " report what happened.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EPILOG,
+    parse = command_parser(
+        "run",
+        "Load modules, and what they need, into an emulated kernel, let them run, unload them, and report"
+        " what happened. A file, or a name that the tree knows, begins the next module; any other word is a"
+        " parameter of the module before it.",
+        statuses={0: "all was clean", 1: "a module misbehaved or failed, or a request of it did"},
+        examples={
+            "hello.ko": "load it, wait for 5 virtual seconds, unload it",
+            "hello.ko level=3 user.ko --for 60": "two modules, the first with a parameter, for a minute",
+            "-d /srv/image loop max_loop=4": "a module of a tree, by name, on that tree's own kernel",
+        },
     )
     parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="+",
                        help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
@@ -157,9 +153,7 @@ def _find(options: argparse.Namespace) -> tuple[Tree | None, list[Wanted]]:
     named, wanted = tree, []
     for name, params in _groups(options.words, named):
         if _is_file(name):
-            if not os.path.isfile(name):
-                problem = "it is not a file" if os.path.exists(name) else "there is no such file"
-                raise NotFoundError(problem, subject=name)
+            _check_file(name)
             if tree is None:
                 tree = _beside(os.path.dirname(name) or ".")
             file = name
@@ -194,6 +188,28 @@ def _groups(words: Sequence[str], tree: Tree | None) -> list[tuple[str, list[str
 
 def _is_file(name: str) -> bool:
     return is_module_file(name) or "/" in name
+
+
+def _check_file(name: str) -> None:
+    """Raise NotFoundError unless there is such a file, or what a link leads to is one."""
+    try:
+        found = os.stat(name)
+    except FileNotFoundError as error:
+        beside = [entry for entry in _listed(os.path.dirname(name)) if is_module_file(entry)]
+        hint = near(os.path.basename(name), beside)
+        raise NotFoundError(f"there is no such file{hint}", subject=name) from error
+    except OSError as error:
+        text = f"cannot read it: {error.strerror}"
+        raise NotFoundError(text, subject=name, errno=error.errno) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise NotFoundError("it is not a file", subject=name)
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory or ".")
+    except OSError:
+        return []
 
 
 def _of_tree(tree: Tree, name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from ukmod.cli import executors, kernel_image
+from ukmod.cli.options import command_parser
 from ukmod.cli.progress import Progress
 from ukmod.cli.survey_report import print_json, print_tables
 from ukmod.cli.terminal import near
@@ -31,13 +32,20 @@ _FEW = 200
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="ukmod survey",
-        description="Load each module of a tree, with what it needs, into a kernel that has just come up, "
-        "let it run, unload it; sum up what happened.",
-        epilog="Exit status: 0 if every module is clean, or refuses as it does without its hardware; 1 if "
-        "anything else came of one; 2 for options that make no sense; 3 if there could be no survey; 130 if "
-        "it was interrupted. Example: ukmod survey -d /srv/image --sample 60",
+    parse = command_parser(
+        "survey",
+        "Load each module of a tree, with what it needs, into a kernel that has just come up, let it run,"
+        " unload it; sum up what happened.",
+        statuses={
+            0: "every module is clean, or refuses as it does without its hardware",
+            1: "anything else came of a module",
+            130: "interrupted; with --journal, a later survey continues from there",
+        },
+        examples={
+            "-d /srv/image --sample 60": "sixty modules of an image, always the same ones",
+            "-d /srv/image --journal all.journal": "all modules; what is done already is not done again",
+            "-d /srv/image loop nbd --json": "two modules, for a program",
+        },
     )
     parse.add_argument("names", metavar="NAME", nargs="*", help="only these modules")
     parse.add_argument(
@@ -56,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--dask", metavar="ADDRESS", help="use the cluster of this Dask scheduler, not --jobs")
     parse.add_argument("--patience", type=_time, default=PATIENCE, metavar="SECONDS",
                        help=f"of CPU time for one module; default {PATIENCE:g}")  # fmt: skip
-    parse.add_argument("--journal", metavar="FILE", help="append results here, and go on from them")
+    parse.add_argument(
+        "--journal", metavar="FILE", help="append results here, and continue from those that it holds"
+    )
     parse.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
     return parse
 
@@ -76,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             _survey(options, settings, [name for name in names if name not in found], found, journal)
         except KeyboardInterrupt:
-            kept = f"; --journal {options.journal} goes on from there" if journal else ""
+            kept = f"; --journal {options.journal} continues from there" if journal else ""
             sys.stderr.write(f"ukmod survey: interrupted: {len(found)} of {len(names)} are done{kept}\n")
             raise
     verdicts = [found[name] for name in names]
@@ -133,5 +143,5 @@ def _count(text: str) -> int:
 def _time(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no time")
+        raise argparse.ArgumentTypeError(f"{text} is not a time")
     return value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
 
+from ukmod.cli.options import command_parser
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kmod.tools import TOOLS
 
@@ -13,20 +15,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["link_tools", "main"]
+__all__ = ["link_tools", "main", "parser"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """List the tools, or with ``link DIR`` make links to this program in a directory."""
-    match list(argv):
-        case []:
-            sys.stdout.write("".join(f"{name}\n" for name in TOOLS))
-        case ["link", directory]:
-            for path in link_tools(directory):
-                sys.stdout.write(f"{path}\n")
-        case _:
-            raise UsageError("usage: ukmod tools [link DIR]")
+    """List the tools, or with ``link DIRECTORY`` make links to this program there."""
+    options = parser().parse_args(argv)
+    if (options.link is None) != (options.directory is None):
+        raise UsageError("name a directory to link them in")
+    names = TOOLS if options.directory is None else link_tools(options.directory)
+    sys.stdout.write("".join(f"{name}\n" for name in names))
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parse = command_parser(
+        "tools",
+        "List kmod's tools, or make links to this program under their names: it then is each of them.",
+        statuses={0: "done"},
+        examples={"": "which there are", "link ~/bin": "modprobe, depmod and the others in ~/bin"},
+    )
+    parse.add_argument("link", nargs="?", choices=("link",), help="make links")
+    parse.add_argument("directory", metavar="DIRECTORY", nargs="?", help="where; made if need be")
+    return parse
 
 
 def link_tools(directory: str, program: str | None = None) -> list[str]:
@@ -39,7 +51,7 @@ def link_tools(directory: str, program: str | None = None) -> list[str]:
     paths = [os.path.join(directory, name) for name in TOOLS]
     for path in paths:
         if os.path.lexists(path) and not os.path.islink(path):
-            raise UsageError("is in the way: it is no symbolic link", subject=path)
+            raise UsageError("is in the way: it is not a symbolic link", subject=path)
     try:
         os.makedirs(directory, exist_ok=True)
         for path in paths:

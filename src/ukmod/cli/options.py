@@ -1,0 +1,46 @@
+"""How each of our commands describes its command line: in one form, with its exit statuses and examples.
+
+``--help`` shows it; the manual pages and the shells' completion are made of it (tools/manual.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+from shutil import get_terminal_size
+from textwrap import fill
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["command_parser"]
+
+_ALWAYS = {2: "the command line makes no sense", 3: "the command could not do its work"}
+
+
+def command_parser(
+    command: str,
+    description: str,
+    *,
+    statuses: Mapping[int, str],
+    examples: Mapping[str, str],
+    notes: str = "",
+) -> argparse.ArgumentParser:
+    """Return the parser of ``ukmod COMMAND``, without arguments yet.
+
+    ``statuses``: what each exit status means, besides 2 and 3, which mean the same in all commands.
+    ``examples``: command lines without "ukmod COMMAND", and what they do.
+    """
+    width = get_terminal_size().columns - 2
+    lines = [fill(notes, width) + "\n"] if notes else []
+    lines += ["exit status:"]
+    lines += [f"  {status:<4}{meaning}" for status, meaning in sorted({**_ALWAYS, **statuses}.items())]
+    lines += ["", "examples:"]
+    for words, effect in examples.items():
+        lines += [f"  # {effect}", f"  {f'ukmod {command} {words}'.rstrip()}"]
+    return argparse.ArgumentParser(
+        prog=f"ukmod {command}",
+        description=fill(description, width),
+        epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
