@@ -143,7 +143,7 @@ def test_a_setting_that_makes_no_sense_is_one_line(author: pytest.Pytester, opti
 def test_a_kind_that_does_not_exist_is_said(author: pytest.Pytester) -> None:
     result = run(author, "@pytest.mark.ukmod_allow('oopses')\ndef test_it(ukmod_kernel):\n    pass\n")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*oopses: no such kind of problem; there are oops, *"])
+    result.stdout.fnmatch_lines(["*oopses: no such kind of problem; the kinds are oops, *"])
 
 
 def test_without_the_machine_it_says_what_to_install(author: pytest.Pytester) -> None:

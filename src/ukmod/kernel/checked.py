@@ -1,4 +1,4 @@
-"""A machine for unit tests: what went wrong on it, as values, and what its test says may go wrong."""
+"""A kernel for unit tests: it collects the problems that occurred, except those that a test allows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from ukmod.errors import UsageError
 from ukmod.kernel.api import Kernel
 
 KINDS: Final = ("oops", "warning", "misuse", "leak", "thread")
-"""What can go wrong: an oops or panic; a WARN() or soft lockup; misuse of memory, as KASAN finds it; memory
-that an unloaded module did not free; a kernel thread that an unloaded module left running."""
+"""The kinds of problems: an oops or panic; a WARN() or soft lockup; misuse of memory, as found by KASAN;
+memory that an unloaded module did not free; a kernel thread that an unloaded module left running.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: ``kind`` is one of KINDS, ``text`` the report."""
+    """One problem: ``kind`` is one of KINDS, ``text`` is the report."""
 
     kind: str
     text: str
@@ -26,19 +27,22 @@ class Problem:
 
 
 class CheckedKernel(Kernel):
-    """A Kernel that can be asked what went wrong."""
+    """A Kernel that reports its problems."""
 
     _allowed: frozenset[str] = frozenset()
 
     def allow(self, *kinds: str) -> None:
-        """Take problems of these kinds for what the test expects. Raises UsageError for one not in KINDS."""
+        """Expect problems of these kinds, so that they are not reported.
+
+        Raises UsageError for an unknown kind.
+        """
         for kind in kinds:
             if kind not in KINDS:
-                raise UsageError(f"no such kind of problem; there are {', '.join(KINDS)}", subject=kind)
+                raise UsageError(f"no such kind of problem; the kinds are {', '.join(KINDS)}", subject=kind)
         self._allowed |= frozenset(kinds)
 
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong by now and was not allowed."""
+        """The problems so far, except the allowed kinds."""
         return tuple(problem for problem in self._found() if problem.kind not in self._allowed)
 
     def _found(self) -> Iterator[Problem]:
@@ -49,4 +53,6 @@ class CheckedKernel(Kernel):
         for task in self.threads:
             if task.owner not in self.modules:
                 name = self.core.tasks.comm(task)
-                yield Problem("thread", f"{name} (pid {task.pid}) of {task.owner}, which is gone, still runs")
+                yield Problem(
+                    "thread", f"{name} (pid {task.pid}) of the unloaded module {task.owner} is still running"
+                )
