@@ -61,3 +61,10 @@ def test_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [one["module"] for one in value["modules"]] == ["base", "user"]
     assert value["firmware"][0]["module"] == "user"
     assert value["missing"] == [{"kind": "firmware", "name": "v.bin", "needed_by": "user"}]
+
+
+def test_a_misspelt_module_is_answered_with_the_one_meant(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert closure(root, "bsae") == 1
+    assert capsys.readouterr().err.endswith("module bsae is missing; did you mean base?\n")

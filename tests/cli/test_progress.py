@@ -62,6 +62,18 @@ def test_the_line_appears_while_the_work_says_nothing(monkeypatch: pytest.Monkey
     assert terminal.getvalue().startswith("\r\x1b[Kbringing up the kernel, 0 s")
 
 
+def test_what_else_is_written_takes_the_place_of_the_line(clock: list[float]) -> None:
+    terminal = Terminal()
+    progress = Progress("running", stream=terminal)
+    clock[0] += 2
+    progress.show()
+    for text in ("one\n", "two\n"):
+        with progress.aside():
+            terminal.write(text)
+    progress.show()
+    assert terminal.getvalue() == "\r\x1b[Krunning, 2 s\r\x1b[Kone\ntwo\n\r\x1b[Krunning, 2 s"
+
+
 def test_a_file_gets_nothing(clock: list[float]) -> None:
     file = StringIO()
     with Progress("working", 2, file) as progress:

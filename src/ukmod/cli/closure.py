@@ -7,7 +7,7 @@ import sys
 
 from ukmod.cli.document import print_document
 from ukmod.cli.options import command_parser
-from ukmod.cli.terminal import escape, write
+from ukmod.cli.terminal import escape, near, write
 from ukmod.kmod.closures import closure
 from ukmod.kmod.context import Context
 from ukmod.kmod.firmware import firmware_directories
@@ -43,7 +43,8 @@ def main(argv: Sequence[str]) -> int:
         write("".join(f"{path}\n" for path in found.files))
     for missing in found.missing:
         level = "error" if missing.is_fault and arguments.on_missing == "error" else "warning"
-        sys.stderr.write(escape(f"ukmod closure: {level}: {missing}") + "\n")
+        hint = near(missing.name.replace("-", "_"), tree.module_names()) if missing.kind == "module" else ""
+        sys.stderr.write(escape(f"ukmod closure: {level}: {missing}{hint}") + "\n")
     return int(arguments.on_missing == "error" and any(missing.is_fault for missing in found.missing))
 
 

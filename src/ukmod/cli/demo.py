@@ -9,8 +9,9 @@ from importlib import resources
 from pathlib import Path
 
 from ukmod.cli.options import command_parser
+from ukmod.cli.progress import Progress
 from ukmod.cli.report import outcome_of, print_json, print_report
-from ukmod.cli.run import _print_record
+from ukmod.cli.run import print_record
 from ukmod.cli.terminal import write
 from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.time.clock import NSEC_PER_SEC
@@ -48,10 +49,10 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = parser().parse_args(argv)
     directory = modules()
-    with Kernel(tree=open_tree(directory), realtime=options.realtime) as k:
+    with Kernel(tree=open_tree(directory), realtime=options.realtime) as k, Progress("running") as progress:
         if not options.json:
             sys.stdout.write("insmod signal_handling.ko; later rmmod send_signal, rmmod signal_handling\n\n")
-            k.on_record(_print_record)
+            k.on_record(lambda record: print_record(record, progress))
         k.insmod(directory / "signal_handling.ko")
         k.run(SECONDS)
         for name in ("send_signal", "signal_handling"):

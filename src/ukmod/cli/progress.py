@@ -10,9 +10,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from shutil import get_terminal_size
 from typing import Self, TextIO
 
+READING = "reading the modules"
+"""What is done first to a tree without indexes."""
 _FIRST = 1.0
 """Seconds that work may take without a word."""
 _PERIOD = 0.2
@@ -29,6 +33,7 @@ class Progress:
         self._tallies: Counter[str] = Counter()
         self._began = time.monotonic()
         self._shown = False
+        self._writing = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -42,9 +47,14 @@ class Progress:
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join()
-        if self._shown:
-            self._stream.write(_CLEAR)
-            self._stream.flush()
+        self._clear()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Clear the line, and let something else be written to the terminal meanwhile."""
+        with self._writing:
+            self._clear()
+            yield
 
     def add(self, kind: str) -> None:
         """Count one more that is done, by what came of it."""
@@ -53,11 +63,19 @@ class Progress:
     def show(self) -> None:
         """Write the line, if the work has taken long enough."""
         seconds = time.monotonic() - self._began
-        if seconds >= _FIRST:
-            text = line(self._what, self._tallies, self._total, seconds)
+        if seconds < _FIRST:
+            return
+        text = line(self._what, self._tallies, self._total, seconds)
+        with self._writing:
             self._stream.write(_CLEAR + text[: get_terminal_size().columns - 1])
             self._stream.flush()
             self._shown = True
+
+    def _clear(self) -> None:
+        if self._shown:
+            self._stream.write(_CLEAR)
+            self._stream.flush()
+            self._shown = False
 
     def _watch(self) -> None:
         while not self._ended.wait(_PERIOD):

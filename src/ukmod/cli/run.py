@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ukmod.cli import kernel_image
 from ukmod.cli.options import command_parser
-from ukmod.cli.progress import Progress
+from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
 from ukmod.cli.terminal import escape, near, write
 from ukmod.errors import LoadError, MachineError, NotFoundError, UkmodError, UsageError
@@ -85,9 +85,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = parser().parse_args(argv)
     tree, wanted = _find(options)
-    with _kernel(options, tree, wanted) as k:
+    with _kernel(options, tree, wanted) as k, Progress("running") as progress:
         if not options.json:
-            k.on_record(_print_record)
+            k.on_record(lambda record: print_record(record, progress))
         outcome = run(k, wanted, options.seconds, unload=options.unload)
         misfits = (kernel_image.misfit(k, one.file, options.dirname) for one in wanted)
         hints = [kernel_image.damage(k), *misfits]
@@ -140,16 +140,19 @@ def _quote(param: str) -> str:
     return f'{name}="{value}"' if equals and " " in value and not value.startswith('"') else param
 
 
-def _print_record(record: Record) -> None:
-    write(record.dmesg() + "\n")
-    sys.stdout.flush()
+def print_record(record: Record, progress: Progress) -> None:
+    """Print a line of the log, in place of the line that shows the progress."""
+    with progress.aside():
+        write(record.dmesg() + "\n")
+        sys.stdout.flush()
 
 
 def _find(options: argparse.Namespace) -> tuple[Tree | None, list[Wanted]]:
     """The module tree, and the modules to load. A file's own directory is a tree, if no other is named."""
     tree: Tree | None = None
     if options.dirname is not None or options.set_version is not None:
-        tree = open_tree(Tree.open(options.dirname or "/", options.set_version).dirname)
+        with Progress(READING):
+            tree = open_tree(Tree.open(options.dirname or "/", options.set_version).dirname)
     named, wanted = tree, []
     for name, params in _groups(options.words, named):
         if _is_file(name):
@@ -228,7 +231,8 @@ def _beside(directory: str) -> Tree | None:
     try:
         if os.path.exists(f"{directory}/modules.dep.bin"):
             return open_tree(directory)
-        return Tree.from_directory(directory, recursive=False, cycles=True)
+        with Progress(READING):
+            return Tree.from_directory(directory, recursive=False, cycles=True)
     except (UkmodError, OSError) as error:
         sys.stderr.write(escape(f"ukmod run: warning: no other module can be loaded: {error}") + "\n")
         return None

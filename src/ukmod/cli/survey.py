@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from ukmod.cli import executors, kernel_image
 from ukmod.cli.options import command_parser
-from ukmod.cli.progress import Progress
+from ukmod.cli.progress import READING, Progress
 from ukmod.cli.survey_report import print_json, print_tables
 from ukmod.cli.terminal import near
 from ukmod.errors import NotFoundError
@@ -74,7 +74,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = parser().parse_args(argv)
-    tree = open_tree(Tree.open(options.dirname, options.set_version).dirname)
+    with Progress(READING):
+        tree = open_tree(Tree.open(options.dirname, options.set_version).dirname)
     names = _names(tree, options)
     image = kernel_image.image_of_tree(options.kernel, tree, options.dirname)
     few = len(names) <= _FEW * options.jobs
