@@ -155,7 +155,7 @@ class TestJournal:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
         assert process.returncode == 130
-        text = f"interrupted: 1 of 2 are done; --journal {journal} goes on from there"
+        text = f"interrupted: 1 of 2 are done; --journal {journal} continues from there"
         assert err == f"ukmod survey: {text}\n"
         assert [line["name"] for line in lines(journal)[1:]] == ["ok_dep"]
         assert all_end(workers)
