@@ -37,12 +37,12 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("argv", [["ukmod"], ["ukmod", "nonsense"]])
 def test_no_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(argv) == cli.USAGE
+    assert cli.main(argv) == cli.MISUSED
     assert "usage: ukmod" in capsys.readouterr().err
 
 
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["ukmod", "tools", "link"]) == cli.USAGE
+    assert cli.main(["ukmod", "tools", "link"]) == cli.MISUSED
     assert capsys.readouterr().err == "ukmod tools: name a directory to link them in\n"
 
 

@@ -125,7 +125,7 @@ def test_verdicts_are_coloured_on_a_terminal_alone() -> None:
 def test_a_misspelt_command_is_answered_with_the_one_meant(
     words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["ukmod", *words]) == cli.USAGE
+    assert cli.main(["ukmod", *words]) == cli.MISUSED
     assert f"did you mean {meant}" in capsys.readouterr().err
 
 

@@ -103,7 +103,7 @@ class TestMistakes:
     """A mistake is one line on standard error, and no traceback."""
 
     def line(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-        assert run(*arguments) in (cli.USAGE, cli.NOT_RUN)
+        assert run(*arguments) in (cli.MISUSED, cli.NOT_RUN)
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1
@@ -339,7 +339,7 @@ class TestSeveral:
     def test_a_parameter_needs_a_module_before_it(
         self, here: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert run("x=7", here / "ok_dep.ko") == cli.USAGE
+        assert run("x=7", here / "ok_dep.ko") == cli.MISUSED
         assert "is a parameter: the module precedes it" in capsys.readouterr().err
 
     def test_a_bare_word_switches_a_parameter_on(

@@ -165,7 +165,7 @@ class TestMistakes:
     """A mistake is one line on standard error, status 1, and no traceback."""
 
     def line(self, capsys: pytest.CaptureFixture[str], *words: object) -> str:
-        assert cli.main(["ukmod", "survey", *map(str, words)]) in (cli.USAGE, cli.NOT_RUN)
+        assert cli.main(["ukmod", "survey", *map(str, words)]) in (cli.MISUSED, cli.NOT_RUN)
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1

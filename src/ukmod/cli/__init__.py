@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["COMMANDS", "FAILED", "NOT_RUN", "USAGE", "main", "run_tool"]
+__all__ = ["COMMANDS", "FAILED", "MISUSED", "NOT_RUN", "main", "run_tool"]
 
 COMMANDS = {
     "run": "load modules into an emulated kernel and watch them",
@@ -27,7 +27,7 @@ COMMANDS = {
 }
 """Our own commands; ``ukmod NAME`` is ``ukmod.cli.NAME.main``."""
 
-FAILED, USAGE, NOT_RUN = 1, 2, 3
+FAILED, MISUSED, NOT_RUN = 1, 2, 3
 """Exit statuses: a module misbehaved, or the answer is no; the command line makes no sense; the command could
 not do its work."""
 _INTERRUPTED = 130  # what a shell makes of SIGINT
@@ -73,7 +73,7 @@ def _answer(arguments: Sequence[str], tools: Sequence[str]) -> int:
         hint = near(arguments[0], (*COMMANDS, *tools))
         stream.write(f"ukmod: there is no command {arguments[0]!r}{hint}\n")
     stream.write(_help_text(tools))
-    return 0 if asked else USAGE
+    return 0 if asked else MISUSED
 
 
 def run_tool(name: str, argv: Sequence[str], *, ends: bool = False) -> int:
@@ -132,7 +132,7 @@ def _guarded(program: str, work: Callable[[], int]) -> int:
             sys.stdout.flush()
     except UkmodError as error:
         sys.stderr.write(escape(f"{program}: {error}") + "\n")
-        return USAGE if isinstance(error, UsageError) else NOT_RUN
+        return MISUSED if isinstance(error, UsageError) else NOT_RUN
     except BrokenPipeError:
         _forget_output()  # the reader has gone, `head` for example
         return FAILED

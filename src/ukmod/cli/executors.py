@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from ukmod.errors import MissingExtraError, NotFoundError
+from ukmod.record import record
 from ukmod.survey.surveyor import Surveyors, survey_apart
 from ukmod.survey.verdict import Settings, Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Workers:
     """An executor, what its tasks are to do, and how many it does at once."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ukmod.errors import LayoutError, UkmodError, UsageError
 from ukmod.kernel.api import Kernel
@@ -15,6 +14,7 @@ from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.tree import MODULE_DIRECTORY, Tree
 from ukmod.machine.image import KernelImage
 from ukmod.machine.image.find import Search, find_image
+from ukmod.record import record
 
 NONE = "none"
 """What --kernel is given to have Python's half alone."""
@@ -45,7 +45,7 @@ def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
     return path
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Need:
     """Why a module needs an image, and the one that was found."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from ukmod.cli.document import print_document
 from ukmod.cli.terminal import GREEN, RED, write
@@ -12,12 +12,13 @@ from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import Request
+from ukmod.record import record
 
 _BAD = ("failed", "requests that", "threads left", "memory leaked", "memory misused", "oopses", "warnings")
 _COLOURS = {"clean:": GREEN, **dict.fromkeys(_BAD, RED)}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """What a run came to. Lines are for people; ``requests`` and ``dmesg`` keep their parts."""
 

@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ukmod.cli import kernel_image
 from ukmod.cli.options import command_parser
@@ -22,6 +21,7 @@ from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
+from ukmod.record import record
 from ukmod.survey.leaks import recurring
 from ukmod.survey.survey import load_order
 
@@ -30,7 +30,7 @@ MAX_SECONDS = 10**9
 MAX_HZ = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wanted:
     """A module to load: its file, its parameters, and the files of what it needs, in order."""
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EFAULT, ETIMEDOUT
 from typing import Any, Final, Self, TypeVar
 
@@ -38,6 +37,7 @@ from ukmod.machine import abi
 from ukmod.machine.image import KernelImage
 from ukmod.machine.memory import Fault
 from ukmod.machine.types import Types, types_for
+from ukmod.record import record
 from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
 from ukmod.userland.shell import sh
@@ -51,7 +51,7 @@ INFER = object()
 """The result's type is to be found out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finished:
     """A program that has ended: its exit status (or 128 + the signal that killed it) and what it wrote."""
 

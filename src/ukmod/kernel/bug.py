@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Final
+
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -13,7 +14,7 @@ BUG_ENTRY: Final = Struct("<iiHH")
 """struct bug_entry (include/asm-generic/bug.h): relative pointers to code and file name, the line, flags."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Site:
     """The place of a warning in the kernel's source (v6.1), as it appears in the warning."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from ukmod.errors import UsageError
 from ukmod.kernel.api import Kernel
+from ukmod.record import record
 
 KINDS: Final = ("oops", "warning", "misuse", "leak", "thread")
 """The kinds of problems: an oops or panic; a WARN() or soft lockup; misuse of memory, as found by KASAN;
@@ -15,7 +15,7 @@ memory that an unloaded module did not free; a kernel thread that an unloaded mo
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Problem:
     """One problem: ``kind`` is one of KINDS, ``text`` is the report."""
 

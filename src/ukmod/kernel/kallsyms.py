@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.machine.abi import Int, Ptr, ULong
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Located:
     """The symbol that contains an address, the offset into it, its size in bytes, its module or ``""``."""
 

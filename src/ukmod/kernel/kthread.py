@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from errno import EBUSY, EINTR, ENOMEM, ENOSYS
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Task, TaskExitError, W
 from ukmod.kernel.task import TIF_NOTIFY_SIGNAL
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, VarArgs
 from ukmod.machine.memory import Fault
+from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -25,7 +25,7 @@ _PARK_EXITED: Final = Site("kernel/kthread.c", 658, "kthread_park")
 _PARK_TWICE: Final = Site("kernel/kthread.c", 661, "kthread_park")
 
 
-@dataclass(slots=True)
+@mutable
 class Kthread:
     """A struct kthread, which only the kernel itself accesses."""
 

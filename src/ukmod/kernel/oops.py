@@ -7,13 +7,13 @@ line, so that tools for real kernels' oopses can read it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.x86.unwind import Frame, frame_of
 from ukmod.machine.memory import Fault
 from ukmod.machine.registers import CR0, CR4, Registers
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -27,7 +27,7 @@ Line = tuple[int, str]
 """A level of the kernel log, and a line of text without its newline."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OopsState:
     """The state of the machine at an oops or warning: the data that show_regs() prints."""
 
@@ -75,7 +75,7 @@ def _register_name(name: str) -> str:
     return f"R{int(name[1:]):02d}" if name[1:].isdigit() else name.upper()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Oops:
     """An error that ended a task. ``kind`` is "page fault", "general protection fault", "BUG" and so on."""
 
@@ -118,7 +118,7 @@ def place(frame: Frame) -> str:
     return f"{frame} ({frame.source})" if frame.source else str(frame)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Warn:
     """A WARN_ON() or WARN() whose condition was true."""
 
@@ -147,7 +147,7 @@ class Warn:
         return f"{self.message or 'WARN_ON()'}{where} in {place(self.state.rip)}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _One:
     """A single variadic argument."""
 

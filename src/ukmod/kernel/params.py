@@ -7,7 +7,6 @@ in its ``ops``, either the module's own or those of params_ops.py, called in the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from errno import EACCES, EINVAL, ENOENT, ENOSPC, EPERM
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.machine.abi import Ptr
 from ukmod.machine.memory import PAGE_SIZE, page_align
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -33,7 +33,7 @@ _LEVEL = -1
 _READABLE, _WRITABLE = 0o444, 0o222
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KernelParam:
     """A struct kernel_param and its address."""
 
@@ -47,7 +47,7 @@ class KernelParam:
     """The object of ``ops``: the variable, or a struct kparam_array or kparam_string."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ops:
     """A struct kernel_param_ops: the addresses of its functions, or 0."""
 

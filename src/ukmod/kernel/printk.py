@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.vsprintf import Arguments, vformat
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, VaList, VarArgs
+from ukmod.record import mutable, record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -40,7 +41,7 @@ CONSOLE_NAME_LEN: Final = 16
 """In bytes, include/linux/console.h."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """One message: struct printk_info and its text.
 
@@ -77,7 +78,7 @@ def stamp(time: int) -> str:
     return f"{time // NSEC_PER_SEC:5d}.{time % NSEC_PER_SEC // 1000:06d}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prefix:
     """The meaning of a message's KERN_ prefix, and the prefix's length in bytes."""
 
@@ -101,7 +102,7 @@ def parse_prefix(text: bytes) -> Prefix:
     return prefix
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Caller:
     """The printing task's pid and name."""
 
@@ -121,7 +122,7 @@ def current_caller(k: Kernel) -> Caller:
     return Caller(task.pid, k.tasks.comm(task)) if task is not None else Caller()
 
 
-@dataclass(slots=True)
+@mutable
 class _Open:
     """A record without its newline: struct printk_record between prb_commit() and prb_final_commit()."""
 

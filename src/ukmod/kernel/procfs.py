@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import EACCES
 from typing import TYPE_CHECKING
 
 from ukmod.kernel import params
 from ukmod.kernel.module.main import Module, State
 from ukmod.kernel.syscalls import missing
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STATES = {State.LIVE: "live", State.COMING: "coming", State.GOING: "going"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class File:
     """A file: a function that returns its text, and one that handles a write (None: not writable)."""
 

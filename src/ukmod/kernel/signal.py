@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +27,7 @@ from ukmod.kernel.signal_numbers import (
 )
 from ukmod.kernel.task import TIF_SIGPENDING
 from ukmod.machine.abi import Int, Ptr
+from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -50,7 +50,7 @@ _IGNORED = sigmask(SIGCONT, SIGCHLD, SIGWINCH, SIGURG)
 _STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
 
 
-@dataclass(slots=True)
+@mutable
 class _Signals:
     """The state of a task's signals outside its task_struct."""
 

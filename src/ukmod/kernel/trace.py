@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ukmod.kernel.time.clock import Clock
+from ukmod.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TraceStep:
     """One step: at ``time`` (nanoseconds since boot), task ``pid`` named ``comm`` did ``what``."""
 
@@ -18,7 +19,7 @@ class TraceStep:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """One call of request_module()."""
 

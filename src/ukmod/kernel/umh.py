@@ -8,7 +8,6 @@ thread. If nobody waits for the helper's end, that thread becomes the helper. Ot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from errno import EAGAIN, EBUSY, EINVAL, ENOMEM
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +24,7 @@ from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
 from ukmod.machine.memory import Fault
+from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -38,7 +38,7 @@ _OPAQUE: Final = 256
 _MAX_ARGUMENTS: Final = 1024
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class SubprocessInfo:
     """A struct subprocess_info: a helper before, during and after its execution."""
 

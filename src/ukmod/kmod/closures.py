@@ -12,8 +12,8 @@ from ukmod.errors import MissingExtraError, UkmodError
 from ukmod.kmod.firmware import firmware_files
 from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.names import is_path
-from ukmod.kmod.record import record
 from ukmod.kmod.wildcard import fnmatch
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from ukmod.errors import FormatError
 from ukmod.kmod.der import Reader, Tag
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 __all__ = ["DIGEST_NAMES", "SignerInfo", "parse_signed_data"]
 

@@ -12,7 +12,7 @@ import stat
 from ukmod.kmod import cmdline
 from ukmod.kmod.host import LOG_ERR, silent
 from ukmod.kmod.names import normalize_alias
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import errno
 from struct import Struct
 
 from ukmod.errors import FormatError
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

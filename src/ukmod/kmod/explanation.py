@@ -11,8 +11,8 @@ import difflib
 
 from ukmod.kmod.objections import Inspector, KernelFacts, Note
 from ukmod.kmod.plans import plan
-from ukmod.kmod.record import record
 from ukmod.kmod.wildcard import fnmatch
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import enum
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import Elf
-from ukmod.kmod.record import record
 from ukmod.kmod.symbols import exported_symbols, namespaces, needed_symbols
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import errno
 import os
 
 from ukmod.kmod.host import LOG_ERR, silent
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

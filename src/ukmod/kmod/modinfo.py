@@ -11,8 +11,8 @@ import os
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import Elf
-from ukmod.kmod.record import record
 from ukmod.kmod.signature import ModuleSignature, parse_signature
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

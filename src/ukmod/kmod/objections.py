@@ -9,7 +9,7 @@ from ukmod.kmod.elf import Elf
 from ukmod.kmod.firmware import firmware_files
 from ukmod.kmod.linkage import KERNEL, Binding, Export, Fault, bind, module_exports, vermagic_difference
 from ukmod.kmod.modinfo import ModuleInfo, read_module
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

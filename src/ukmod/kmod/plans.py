@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ukmod.kmod.loaded import NothingLoaded
 from ukmod.kmod.names import is_path
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

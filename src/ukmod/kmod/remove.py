@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 
 from ukmod.kmod.context import Softdeps
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import struct
 
 from ukmod.errors import FormatError
 from ukmod.kmod import cms
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ukmod.errors import FormatError, MissingExtraError
 from ukmod.kmod.signature import ModuleSignature, parse_signature
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -33,7 +33,7 @@ class Verdict(enum.StrEnum):
     MALFORMED = "malformed"  # EBADMSG
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verification:
     """A verdict, the reason for it in a sentence, and the subject of the certificate it was judged by."""
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
 from ukmod.errors import UsageError
 from ukmod.machine.memory import Memory
 from ukmod.machine.stubs import F_ARGS, F_SP, SAVED_BYTES
+from ukmod.record import record
 
 _REGISTER_ARGUMENTS = 6
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CType:
     """A C type as an argument: how 8 bytes of register or stack become a Python value."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ukmod.errors import LimitError
 from ukmod.machine.memory import PAGE_SIZE, READ_WRITE, Memory, page_align
+from ukmod.record import mutable
 
 VMALLOC_START = 0xFFFF_C900_0000_0000
 MODULES_VADDR = 0xFFFF_FFFF_C000_0000
 """Documentation/x86/x86_64/mm.rst."""
 
 
-@dataclass(slots=True)
+@mutable
 class _Range:
     frame: int
     size: int

@@ -14,12 +14,12 @@ import ctypes
 import mmap
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
 from ukmod.errors import LimitError, MachineError
 from ukmod.machine.registers import MASK64
+from ukmod.record import record
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -66,7 +66,7 @@ class Fault(MachineError):  # noqa: N818 - the CPU's own word
         self.write = write
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     """A contiguous piece of RAM: the physical address of its first frame, and its size in bytes."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from ukmod.machine import stubs
+from ukmod.record import record
 
 MASK64: Final = (1 << 64) - 1
 CR0: Final = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
@@ -15,7 +15,7 @@ RFLAGS: Final = 1 << 1 | RFLAGS_IF  # bit 1 is always set; a task begins with in
 DE_VECTOR, BP_VECTOR, UD_VECTOR, DF_VECTOR, GP_VECTOR, PF_VECTOR, MC_VECTOR = 0, 3, 6, 8, 13, 14, 18
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Registers:
     """The CPU's registers at one moment; ``gpr`` is in the order of stubs.REGISTERS."""
 
@@ -28,7 +28,7 @@ class Registers:
         return self.gpr[stubs.REGISTERS.index(name)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CpuException:
     """An exception raised by guest code; ``vector`` is the CPU's number for it.
 

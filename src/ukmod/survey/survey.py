@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from errno import errorcode
 from functools import cache
 from typing import TypeVar
@@ -27,13 +27,14 @@ from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.oops import Warn
 from ukmod.kmod.tree import Tree
+from ukmod.record import field, mutable
 from ukmod.survey.leaks import lost
 from ukmod.survey.verdict import Settings, Verdict
 
 # -- planning ---------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@mutable
 class Branch:
     """A module's file, the names under which it is surveyed, and the modules loaded on top of it."""
 

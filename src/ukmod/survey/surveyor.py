@@ -24,16 +24,17 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from typing import IO, Any
 
 from ukmod.errors import MachineError, UkmodError
+from ukmod.record import mutable
 from ukmod.survey.survey import booted, how_it_ended, survey_each
 from ukmod.survey.verdict import Settings, Verdict
 
 
-@dataclass(slots=True)
+@mutable
 class Child:
     """A process that tries modules."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ukmod.kernel.trace import Request
+from ukmod.record import record
 
 PATIENCE = 60.0
 """Seconds of host CPU time: enough for all modules that do not hang. Debian's slowest, test_bpf, takes 28."""
@@ -31,7 +31,7 @@ PERMANENT = "it has no exit function and cannot be unloaded"
 """The error of delete_module() for a module that was not made to be unloaded."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """The settings of a survey; a worker process gets no other input."""
 
@@ -52,7 +52,7 @@ class Settings:
     """The kernel's BTF, for an image without it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """The result for one module."""
 

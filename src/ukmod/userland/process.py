@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from ukmod.record import field, mutable
 
 
 class Syscalls(Protocol):
@@ -47,7 +48,7 @@ class Syscalls(Protocol):
         """Write a line to the kernel log, as through /dev/kmsg."""
 
 
-@dataclass(slots=True)
+@mutable
 class Process:
     """A running program."""
 

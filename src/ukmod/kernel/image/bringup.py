@@ -8,7 +8,6 @@ call in a task of its own; if it faults, that is recorded and the next step runs
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -21,6 +20,7 @@ from ukmod.kernel.panic import Taint
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.machine.memory import PAGE_SHIFT
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -51,7 +51,7 @@ class How(Enum):
     LEFT_OUT = "left out"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BootStep:
     """One function of start_kernel() or kernel_init_freeable(). ``reason`` says why it is not simply run."""
 
@@ -173,7 +173,7 @@ LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Done:
     """A step that was run, and its outcome."""
 
@@ -183,7 +183,7 @@ class Done:
     """"ok", an errno such as "-19", "oops: ...", or "waits" if it did not return."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Boot:
     """The result of bringing the image up: the steps and the log."""
 

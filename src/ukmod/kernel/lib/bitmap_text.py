@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from errno import EINVAL, EOVERFLOW, ERANGE
 from functools import reduce
 from operator import or_
@@ -13,6 +12,7 @@ from typing import Final
 from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.hexdump import from_hex_digit
 from ukmod.kernel.lib.kstrtox import parse_integer
+from ukmod.record import mutable
 
 _SEPARATORS: Final = SPACES + b","
 _UINT_MAX: Final = (1 << 32) - 1
@@ -20,7 +20,7 @@ _LAST_WORD: Final = re.compile(rb"[^%s]{1,8}\Z" % _SEPARATORS)
 """At most eight digits: one 32-bit word."""
 
 
-@dataclass(slots=True)
+@mutable
 class _List:
     """The text of a bit list, and the position up to which it has been read."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.kstrtox import fixup_radix, parse_integer
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.machine.abi import Int, Ptr, ULongLong
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SUFFIXES = {b"K": 10, b"M": 20, b"G": 30, b"T": 40, b"P": 50, b"E": 60}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Arg:
     """One parameter of a command line; ``value`` is None if there is no equals sign."""
 
@@ -28,7 +28,7 @@ class Arg:
     """The rest of the line, without leading spaces."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Cuts:
     """The offsets at which the parts of a line begin, and those (``ends``) that NULs must overwrite."""
 
@@ -118,7 +118,7 @@ class Found(IntEnum):
     """A number followed by a hyphen."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Option:
     """The number at the start of an option string: an int, 0 if there is none."""
 
@@ -160,7 +160,7 @@ def get_option(k: Kernel, at: Ptr, result: Ptr) -> Int:
     return option.found
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """The numbers of an option string: get_options()."""
 

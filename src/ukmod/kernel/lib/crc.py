@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.machine.abi import Ptr, SizeT, UChar, UInt, ULong, UShort
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Crc:
     """A kind of CRC: width in bits, polynomial without its top bit, and whether the lowest bit goes first."""
 

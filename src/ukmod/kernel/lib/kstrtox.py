@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import EFAULT, EINVAL, ERANGE
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.mm.uaccess import user_string
 from ukmod.machine.abi import Int, Long, Ptr, SizeT, UInt, ULong
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -18,7 +18,7 @@ _U64: Final = 1 << 64
 _TEXT_LIMIT = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IntType:
     """A C integer type: its size in bytes and whether it is signed."""
 

@@ -6,10 +6,12 @@ from lib/vsprintf.c and Documentation/core-api/printk-formats.rst.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 from typing import Final
+
+from ukmod.record import record
 
 LEFT: Final = 1
 PLUS: Final = 2
@@ -39,7 +41,7 @@ class Kind(Enum):
     """An unknown conversion: the rest of the format is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spec:
     """One conversion: struct printf_spec.
 

@@ -6,7 +6,6 @@ not exist.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
@@ -15,6 +14,7 @@ from ukmod.kernel.lib.kstrtox import fixup_radix, parse_integer
 from ukmod.kernel.lib.limits import INT_MAX
 from ukmod.kernel.lib.vsprintf import Arguments
 from ukmod.machine.abi import CStr, Int, Ptr, VaList, VarArgs
+from ukmod.record import mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -30,7 +30,7 @@ class _StopScan(Exception):  # noqa: N818 - no error: the text or the format has
     """The end of the text or a mismatch: the rest of the format is ignored."""
 
 
-@dataclass(slots=True)
+@mutable
 class _Text:
     """A string and the position up to which it has been read; past its end it reads a NUL, as in C."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import EINTR
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +22,7 @@ from ukmod.kernel.sched.core import (
     cond_resched,
 )
 from ukmod.machine.abi import Int, Ptr
+from ukmod.record import mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -36,7 +36,7 @@ READER_OWNED: Final = 1 << 0
 """In ``sem->owner``: the task is or was a reader."""
 
 
-@dataclass(eq=False, slots=True)
+@mutable
 class RwsemWaiter:
     """struct rwsem_waiter."""
 

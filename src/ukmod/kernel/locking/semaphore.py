@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from errno import EINTR, ETIME
 from typing import TYPE_CHECKING
 
@@ -19,12 +18,13 @@ from ukmod.kernel.sched.core import (
     cond_resched,
 )
 from ukmod.machine.abi import Int, Long, Ptr
+from ukmod.record import mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 
-@dataclass(eq=False, slots=True)
+@mutable
 class SemaphoreWaiter:
     """struct semaphore_waiter."""
 

@@ -10,19 +10,19 @@ bytes hold a pattern, which is checked when the object is freed.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
 
 from ukmod.kernel.mm.packed import RED_ZONE
 from ukmod.kernel.x86.unwind import StackTrace
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Memory
+from ukmod.record import mutable
 
 _RED_PAGE: Final = bytes([RED_ZONE]) * PAGE_SIZE
 _BATCH: Final = 64
 """The number of slots created at a time."""
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class Slot:
     """A page of the direct map at ``base`` for one object, followed by a guard page."""
 
@@ -34,7 +34,7 @@ class Slot:
     """The guard page has been mapped, so that execution could continue after a reported access."""
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class Object:
     """An object of the slab allocator, in use or freed."""
 

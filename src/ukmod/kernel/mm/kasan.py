@@ -8,7 +8,6 @@ compared. As with KASAN, the access then succeeds and the code continues.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.oops import call_trace, place, task_line
@@ -24,6 +23,7 @@ from ukmod.kernel.x86.unwind import (
     walk_trap,
 )
 from ukmod.machine.memory import Fault
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 RULE: Final = "=" * 66
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Track:
     """The task and call trace that allocated or freed an object: struct kasan_track."""
 
@@ -54,7 +54,7 @@ class Track:
         return next((f for f in self.frames if f.module), self.frames[0] if self.frames else None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Report:
     """One misuse of memory.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn
@@ -11,6 +10,7 @@ from ukmod.kernel.mm.slab import kmalloc_size_roundup
 from ukmod.kernel.oops import hashed
 from ukmod.machine.abi import CStr, GfpT, Int, Ptr, SizeT, UInt
 from ukmod.machine.memory import PAGE_SIZE, Fault
+from ukmod.record import mutable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ _ODD_CACHES: Final = {1: 96, 2: 192}
 """The sizes at the indices of kmalloc_caches that would be those for 2 and 4 bytes."""
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class Cache:
     """A struct kmem_cache."""
 

@@ -6,7 +6,7 @@ Every object records who allocated it, and every misuse of an object is detected
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from errno import ENOMEM
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ from ukmod.kernel.mm.page_alloc import TOO_LARGE
 from ukmod.kernel.x86.unwind import StackTrace, capture, frames_of, may_name
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -37,7 +38,7 @@ _DOUBLE_FREE: Final = Site("mm/slub.c", 419, "__kmem_cache_free")
 _BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leak:
     """Objects allocated at one place and not freed."""
 

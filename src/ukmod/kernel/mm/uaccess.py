@@ -6,7 +6,6 @@ address is -EFAULT, as in a process without a mapping there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.bug import Site
@@ -16,6 +15,7 @@ from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.machine.area import Area
 from ukmod.machine.memory import PAGE_SIZE, Fault, Memory
 from ukmod.machine.stubs import RET
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -28,7 +28,7 @@ _MINUS_EFAULT: Final = b"\xf2\xff\xff\xff"
 _USERCOPY: Final = Site("mm/usercopy.c", 101, "usercopy_abort")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Native:
     """Machine code that may fault at offset ``fault`` and then continues at offset ``fixup``."""
 

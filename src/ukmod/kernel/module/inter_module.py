@@ -5,19 +5,19 @@ Linux 2.6 removed them; they are exported here again, with the semantics of kern
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_ERR
 from ukmod.machine.abi import CStr, Ptr
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """The data that a module registered under a name."""
 

@@ -6,7 +6,6 @@ These are layout_sections(), move_module() and simplify_symbols() of kernel/modu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import FormatError, LimitError
@@ -27,6 +26,7 @@ from ukmod.kmod.elf import (
 from ukmod.machine import relocate
 from ukmod.machine.area import Area
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, Memory, page_align
+from ukmod.record import field, mutable, record
 
 if TYPE_CHECKING:
     from ukmod.kernel.mm.percpu import PerCpu
@@ -43,7 +43,7 @@ _PROTECTION = (READ_EXEC, READ_ONLY, READ_ONLY, READ_WRITE)
 _AFTER_INIT_SECTIONS = (".data..ro_after_init", "__jump_table")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placed:
     """A section and its place: ``offset`` bytes into the core or the init part."""
 
@@ -52,7 +52,7 @@ class Placed:
     init: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """The core or init part of a module: its sections in order, and where the protections change."""
 
@@ -62,7 +62,7 @@ class Part:
     size: int
 
 
-@dataclass(slots=True)
+@mutable
 class ModuleLayout:
     """A module in memory."""
 

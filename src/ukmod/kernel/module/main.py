@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ from ukmod.kernel.notifier import NotifierChain
 from ukmod.kernel.panic import TAINT_LETTERS
 from ukmod.kernel.sched.core import Waiters
 from ukmod.machine.abi import Bool, CStr, Int, Ptr
+from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -35,7 +35,7 @@ class State(Enum):
     UNFORMED = 3
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class Module:
     """A struct module: the part in guest memory is at ``address``, the kernel's own part is here."""
 

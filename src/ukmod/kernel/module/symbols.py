@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError
@@ -17,6 +16,7 @@ from ukmod.machine.abi import bind
 from ukmod.machine.cpu import Handler
 from ukmod.machine.memory import PAGE_SIZE, READ_WRITE
 from ukmod.machine.stubs import NATIVE, STUB_BASE
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -25,7 +25,7 @@ DATA_BASE: Final = STUB_BASE - (1 << 24)
 """The address of the kernel's exported variables."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Symbol:
     """A resolved exported symbol: struct find_symbol_arg."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from ukmod.kernel.layout import Layout
 from ukmod.kernel.sched.core import Task, Waiters
 from ukmod.kernel.softirq import RCU_SOFTIRQ, SOFTIRQ_MASK
 from ukmod.machine.abi import Bool, Int, Ptr, ULong
+from ukmod.record import mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -29,7 +29,7 @@ _OFFSETS: Final = 4096
 """Before v6.2, kvfree_call_rcu()'s second argument was the offset of the rcu_head, always less than this."""
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class _Callback:
     """A callback that waits for a grace period, which ends when none of ``readers`` is a reader any more."""
 

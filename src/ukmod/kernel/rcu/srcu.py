@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from ukmod.kernel.layout import Layout
 from ukmod.kernel.sched.core import Waiters
 from ukmod.kernel.softirq import RCU_SOFTIRQ
 from ukmod.machine.abi import Int, Ptr
+from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct")
 
 
-@dataclass(slots=True)
+@mutable
 class Domain:
     """The state of a struct srcu_struct."""
 

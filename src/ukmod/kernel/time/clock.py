@@ -10,23 +10,26 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from ukmod.machine.registers import MASK64
+from ukmod.record import mutable
 
 NSEC_PER_SEC = 1_000_000_000
 READ_COST_NS = 1_000
 """The time that reading a clock takes. It must not be 0, or polling code would never see time pass."""
 
 
-@dataclass(order=True, slots=True)
+@mutable
 class Event:
     """An action due at ``when`` nanoseconds; events due at the same time fire in the order they were set."""
 
     when: int
     order: int
-    action: Callable[[], object] = field(compare=False)
-    cancelled: bool = field(default=False, compare=False)
+    action: Callable[[], object]
+    cancelled: bool = False
+
+    def __lt__(self, other: Event) -> bool:
+        return (self.when, self.order) < (other.when, other.order)
 
 
 class Clock:

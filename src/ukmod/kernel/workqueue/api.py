@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
@@ -12,6 +11,7 @@ from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.softirq import INTERRUPT_MASK
 from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, GuestWork, Workqueue
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VarArgs
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -26,7 +26,7 @@ TIMER_PENDING: Final = Site("kernel/workqueue.c", 1658, "__queue_delayed_work")
 NO_FUNCTION: Final = Site("kernel/workqueue.c", 3073, "__flush_work")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DelayedWork:
     """A struct delayed_work at ``address``."""
 

@@ -7,10 +7,10 @@ list. One idle worker always stands by, so worker names count up as in the kerne
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ukmod.kernel.sched.core import TASK_IDLE, Task, cond_resched
+from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -38,7 +38,7 @@ class Item(Protocol):
         """True if the worker that runs it does not count as running (WQ_CPU_INTENSIVE)."""
 
 
-@dataclass(eq=False, slots=True)
+@mutable
 class Worker:
     """struct worker."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
@@ -17,6 +16,7 @@ from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Waiters, block, cond_r
 from ukmod.kernel.watchdog import soft_lockup
 from ukmod.kernel.workqueue.pool import Worker, WorkerPool
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault
+from ukmod.record import field, mutable, record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -57,7 +57,7 @@ _SYSTEM: Final = {
 }
 
 
-@dataclass(eq=False, slots=True)
+@mutable
 class Workqueue:
     """A struct workqueue_struct, with its only pool_workqueue, that of the only CPU."""
 
@@ -106,7 +106,7 @@ class Work:
         return self.function, self.name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GuestWork:
     """A struct work_struct in guest memory, at ``address``."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,7 @@ from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.machine.memory import Fault
 from ukmod.machine.registers import GP_VECTOR, MASK64, CpuException, Registers
 from ukmod.machine.stubs import REGISTERS
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -43,7 +44,7 @@ class Type(IntEnum):
     ZEROPAD = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExceptionEntry:
     """struct exception_table_entry, with its relative addresses made absolute."""
 

@@ -6,11 +6,11 @@ address of a general protection fault, follow from the instruction (arch/x86/lib
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from ukmod.machine.registers import MASK64, Registers
 from ukmod.machine.stubs import REGISTERS
+from ukmod.record import record
 
 _PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 _STRING_FROM_RSI: Final = frozenset((0xA4, 0xA5, 0xA6, 0xA7, 0xAC, 0xAD))
@@ -29,7 +29,7 @@ _TWO_BYTE_SIZES: Final = (
 """Operand sizes in bytes of two-byte opcodes (0x0f ...) whose size is not the usual one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operand:
     """The memory operand of an instruction: its address, its size in bytes, and the instruction's form."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import bisect
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from ukmod.machine.memory import Fault, Memory
+from ukmod.record import field, record
 
 # enum values of arch/x86/include/asm/orc_types.h
 _REG_UNDEFINED: Final = 0
@@ -25,7 +25,7 @@ _REG_SP_INDIRECT: Final = 9
 _ENTRY = struct.Struct("<hhH")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OrcEntry:
     """The rule for finding the caller's frame: struct orc_entry."""
 
@@ -37,7 +37,7 @@ class OrcEntry:
     """True for an ordinary function, False for an entry frame."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OrcTable:
     """The two ORC sections of a module or the kernel. Entries are read on demand: few are ever needed."""
 
@@ -92,7 +92,7 @@ def read_table(
     return OrcTable(memory, start, entries[0], order, has_undefined_type)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Position:
     """The state of an unwinder: a code address and the registers from which the caller is found."""
 

@@ -6,7 +6,7 @@ warning was raised), or it becomes an oops and the task ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -32,6 +32,7 @@ from ukmod.machine.registers import (
     CpuException,
     Registers,
 )
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -66,7 +67,7 @@ BUGFLAG_DONE: Final = 1 << 2
 BUGFLAG_NO_CUT_HERE: Final = 1 << 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BugEntry:
     """struct bug_entry, with its relative addresses made absolute; ``at`` is its own address."""
 

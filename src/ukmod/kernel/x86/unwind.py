@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import UkmodError
@@ -17,6 +17,7 @@ from ukmod.kernel.x86.orc import OrcTable, Position, Words
 from ukmod.machine import stubs
 from ukmod.machine.memory import NX, PRESENT, Fault
 from ukmod.machine.registers import MASK64, Registers
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel
@@ -29,7 +30,7 @@ _KERNEL_TEXT: Final = 0xFFFF_FFFF_8000_0000
 _RFLAGS_FIXED_IF: Final = 0x202
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StackTrace:
     """The callers of a kernel function, kept as raw stack and unwound only when a report needs them."""
 
@@ -52,7 +53,7 @@ class StackTrace:
         return int.from_bytes(self.stack[:8], "little")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frame:
     """A code address with its name; ``symbol`` is empty if no symbol is known."""
 
@@ -257,7 +258,7 @@ def _scan(k: Kernel, low: int, high: int, known: dict[int, int]) -> tuple[Frame,
     return tuple(frames)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Kept:
     """The captured stack of a StackTrace, read like memory."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ukmod.kmod.depmod.dependencies import KERNEL, module_dependencies, symbol_owners
 from ukmod.kmod.depmod.graph import closures, find_cycles, topological_order
 from ukmod.kmod.depmod.order import SYMBOL_BUCKETS, hash_order
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from ukmod.errors import UsageError
 from ukmod.kmod.config import logical_lines
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR, LOG_INFO
-from ukmod.kmod.record import record
 from ukmod.kmod.regular import read_regular
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

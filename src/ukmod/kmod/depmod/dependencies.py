@@ -6,7 +6,7 @@ from io import StringIO
 
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.depmod.output import OF_ALL, OF_EACH, Output
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, OTHERS, is_plain, pack, unpack
 from ukmod.kmod.depmod.reader import WORTH_A_FORK
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from ukmod.kmod.depmod.output import Output
 from ukmod.kmod.depmod.publish import make_directory, publish
 from ukmod.kmod.depmod.reader import read_all
 from ukmod.kmod.depmod.scan import scan_tree
-from ukmod.kmod.record import record
 from ukmod.kmod.tree import Tree
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ukmod.kmod.depmod.order import read_input, read_lines
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
 from ukmod.kmod.index_write import write_index, write_trie
 from ukmod.kmod.names import modname_from_path, normalize_alias
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

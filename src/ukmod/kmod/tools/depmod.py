@@ -28,11 +28,11 @@ from ukmod.kmod.depmod.reader import read_all
 from ukmod.kmod.depmod.scan import Candidate, scan_tree, shown_path
 from ukmod.kmod.host import LOG_CRIT, LOG_ERR, LOG_WARNING
 from ukmod.kmod.names import modname_from_path
-from ukmod.kmod.record import record
 from ukmod.kmod.regular import read_regular
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.depmod_options import DepmodOptions, is_version, parse_options
 from ukmod.kmod.tools.log import Log, program_name
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ time.
 from __future__ import annotations
 
 from ukmod.errors import UsageError
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

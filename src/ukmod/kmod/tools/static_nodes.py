@@ -7,10 +7,10 @@ import os
 import re
 
 from ukmod.errors import UsageError
-from ukmod.kmod.record import record
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.common import default_dirname
 from ukmod.kmod.tools.getopt import Option, getopt
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from ukmod.errors import UkmodError
 from ukmod.machine.image.image import KernelImage
+from ukmod.record import record
 
 __all__ = ["PLACES", "Search", "find_image"]
 
@@ -23,7 +23,7 @@ PLACES = (
 _SHOWN = 2
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Search:
     """The result of a search: the image, if one was found, and why other files were rejected."""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ukmod.errors import FormatError
 from ukmod.machine.image.symbols import LONGEST_NAME, WORD, Symbol
 from ukmod.machine.image.vmlinux import Vmlinux
+from ukmod.record import record
 
 __all__ = ["read_kallsyms"]
 
@@ -29,7 +29,7 @@ _TRIES = 256
 _KERNEL = 0xFFFFFFFF80000000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Tokens:
     """The 256 tokens, the start of their table, and the end of their index."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import mmap
 import re
 import struct
-from dataclasses import dataclass
 from itertools import chain
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHT_NOBITS, Elf, Section
+from ukmod.record import record
 
 __all__ = ["Segment", "Vmlinux", "check_head"]
 
@@ -29,7 +29,7 @@ _VERMAGIC_WORDS = frozenset(b"SMP preempt preempt_rt mod_unload modversions".spl
 _STRING_LIMIT = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Segment:
     """A segment to map: ``file_size`` bytes of the file at ``offset``, then zeros up to ``size``.
 

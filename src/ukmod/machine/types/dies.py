@@ -8,11 +8,11 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from struct import Struct
 
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.debugsections import DebugSection, read_debug_section
+from ukmod.record import field, mutable, record
 
 __all__ = ["At", "DebugInfo", "Die", "DwTag", "Form", "Unit"]
 
@@ -70,7 +70,7 @@ Value = int | bytes
 _Step = Struct | Callable[[DebugSection, int], tuple[Value, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slot:
     """The place of an attribute among an entry's values; ``constant`` is the value if ``index`` is -1."""
 
@@ -79,7 +79,7 @@ class Slot:
     constant: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Abbreviation:
     """The meaning of an entry's code. All values are read by ``fixed`` at once, or else by ``steps``."""
 
@@ -92,7 +92,7 @@ class Abbreviation:
     """The index of DW_AT_sibling among the values, if it is relative to the unit; else -1."""
 
 
-@dataclass(slots=True)
+@mutable
 class Unit:
     """A unit's header; offsets are from the start of ``.debug_info``."""
 
@@ -107,7 +107,7 @@ class Unit:
     root: Die | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Die:
     """An entry: its offset, abbreviation and attribute values; ``end`` is the offset of the next entry."""
 

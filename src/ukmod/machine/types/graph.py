@@ -7,13 +7,14 @@ is here: resolving typedefs, flattening anonymous members, limiting what a hosti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
 
 from ukmod.errors import FormatError
 from ukmod.machine.types.layout import EnumLayout, Kind, Member, Parameter, Prototype, StructLayout, Type
+from ukmod.record import record
 
 __all__ = ["AGGREGATES", "POINTER", "VOID", "Field", "Graph", "Later", "Node", "Tag", "TypeSource"]
 
@@ -47,7 +48,7 @@ VOID = 0
 """The number of the void node in every graph."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """A member (``bits`` is its offset in bits), parameter, or enumerator (``bits`` is its value)."""
 
@@ -57,7 +58,7 @@ class Field:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     """One type. ``target`` is the number of the type it points to, consists of, names or returns."""
 

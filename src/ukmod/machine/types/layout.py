@@ -7,8 +7,9 @@ among those of the enclosing struct, as in C.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from ukmod.record import record
 
 __all__ = ["EnumLayout", "Kind", "Member", "Parameter", "Prototype", "StructLayout", "Type"]
 
@@ -29,7 +30,7 @@ class Kind(Enum):
     """A struct or union known by name only: the file does not define it, or it is only pointed to."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Type:
     """A C type.
 
@@ -73,7 +74,7 @@ class Type:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Member:
     """A member of a struct or union.
 
@@ -93,7 +94,7 @@ class Member:
         return self.type.size
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StructLayout:
     """A struct or, if ``union``, a union, with its members in order."""
 
@@ -103,7 +104,7 @@ class StructLayout:
     union: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EnumLayout:
     """An enum and its constants."""
 
@@ -112,7 +113,7 @@ class EnumLayout:
     values: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parameter:
     """A parameter of a function; its name may be unknown."""
 
@@ -120,7 +121,7 @@ class Parameter:
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prototype:
     """A function's parameters and result; ``variadic`` if the parameters end in ``...``."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ukmod.errors import FormatError
 from ukmod.machine.registers import MASK64
 from ukmod.machine.types.debugsections import DebugSection
+from ukmod.record import record
 
 __all__ = ["LineTable", "Row", "read_line_table"]
 
@@ -29,7 +29,7 @@ class Row(NamedTuple):
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LineTable:
     """The rows of a unit, unordered, and the files by their numbers."""
 
@@ -61,7 +61,7 @@ class _Cursor:
         return text.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Header:
     minimum: int
     line_base: int

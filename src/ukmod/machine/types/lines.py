@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ukmod.kmod.elf import Elf
 from ukmod.machine.registers import MASK64
 from ukmod.machine.types.debugsections import DebugSection, supports
 from ukmod.machine.types.dies import At, DebugInfo, Die, DwTag, Form, Unit
 from ukmod.machine.types.lineprogram import LineTable, Row, read_line_table
+from ukmod.record import record
 
 __all__ = ["SourceLine", "SourceLines"]
 
@@ -19,7 +19,7 @@ _Range = tuple[int, int, int]
 """A section's index, the offset of the first byte, and that after the last byte."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SourceLine:
     """A place in the source. ``caller`` is where it was inlined, or None for a function of its own."""
 

@@ -13,13 +13,14 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ukmod.errors import FormatError, LayoutError
 from ukmod.kmod.regular import read_regular
 from ukmod.machine.types.graph import AGGREGATES, VOID, Field, Graph, Node, Tag
 from ukmod.machine.types.wanted import WANTED
+from ukmod.record import record
 
 __all__ = ["Profile", "Stamp", "cut", "read_profile", "write_profile"]
 
@@ -29,7 +30,7 @@ _ROOTS = (Tag.STRUCT, Tag.UNION, Tag.TYPEDEF, Tag.ENUM)
 _TAGS = frozenset(value for name, value in vars(Tag).items() if name.isupper())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stamp:
     """The kernel a profile describes; ``digest`` is the SHA-256 of the BTF it was extracted from."""
 

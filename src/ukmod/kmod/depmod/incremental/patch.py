@@ -17,7 +17,7 @@ from ukmod.kmod.depmod.order import SYMBOL_BUCKETS, superfast
 from ukmod.kmod.depmod.output import ALIAS_HEADER, SYMBOLS_HEADER, dependency_lines
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, alias_lines, aliases_of, links_of
 from ukmod.kmod.names import modname_from_path, normalize_alias
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from ukmod.kmod.depmod.incremental.cache import UNSETTLED, identities, load, pru
 from ukmod.kmod.depmod.incremental.patch import Before, find_change, patch_aliases, patch_links
 from ukmod.kmod.depmod.order import module_order, module_order_after
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, NO_OTHERS, OTHERS, is_plain, pack, unpack
-from ukmod.kmod.record import record
+from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
