@@ -37,10 +37,16 @@ def test_no_file_names_a_registry() -> None:
 
 
 def test_the_release_that_the_golden_data_belong_to_is_named_once() -> None:
-    """Code that names it breaks on the day it is replaced: scripts and tests read tools/release."""
-    code = {name: text for name, text in texts().items() if name.endswith((".sh", "Makefile", "run"))}
-    assert len(code) > 4
-    assert [name for name, text in code.items() if RELEASE in text] == []
+    """Code that names it breaks on the day it is replaced: scripts and tests read tools/release.
+
+    Docstrings, and what a real kernel printed (some tests quote it), may name it.
+    """
+    scripts = {name: text for name, text in texts().items() if name.endswith((".sh", "Makefile", "run", ".yml"))}
+    assert len(scripts) > 4
+    assert [name for name, text in scripts.items() if RELEASE in text] == []
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            assert not (isinstance(node, ast.Constant) and node.value == RELEASE), path
 
 
 # -- one name, one thing ------------------------------------------------------------------------------------

@@ -12,15 +12,20 @@ from pathlib import Path
 from ukmod.cli.options import command_parser
 from ukmod.errors import UkmodError, UsageError
 
-RELEASE = "6.1.0-56-amd64"
-"""The kernel that the examples were compiled for."""
+DATA = Path(str(resources.files("ukmod"))) / "data"
+
+
+def release() -> str:
+    """Return the kernel release that the shipped modules were compiled for: their directory's name."""
+    (directory,) = (DATA / "demo").iterdir()
+    return directory.name
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parse = command_parser(
         "examples",
-        f"Copy example modules into a directory: compiled for {RELEASE}, with line tables, and their C"
+        f"Copy example modules into a directory: compiled for {release()}, with line tables, and their C"
         " sources with a Makefile.",
         statuses={0: "they are there"},
         examples={"playground && ukmod run playground/ticker.ko": "copy them, and run one"},
@@ -57,7 +62,6 @@ def copy_examples(directory: Path) -> list[Path]:
 
 def example_files() -> list[Path]:
     """The files that come with ukmod: sources and a Makefile, and the modules compiled from them."""
-    data = Path(str(resources.files("ukmod"))) / "data"
-    places = (data / "examples", data / "examples" / RELEASE, data / "demo" / RELEASE)
+    places = (DATA / "examples", DATA / "examples" / release(), DATA / "demo" / release())
     found = [path for place in places for path in place.iterdir() if path.is_file()]
     return sorted(found, key=lambda path: path.name)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ukmod.errors import UsageError
 from ukmod.kmod.depmod.ere import search
 
-RELEASE = "6.1.0-56-amd64"
+RELEASE = "6.1.0-9-amd64"
 REG_EXTENDED, REG_NOSUB = 1, 8
 
 PATTERNS = r"""
