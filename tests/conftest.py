@@ -1,7 +1,8 @@
 """What all tests share: where caches go, what may use the real kernel, and how much hypothesis tries.
 
 A test that compares with a real kernel or the C kmod is marked ``real``, and only such a test may ask for
-them. With UKMOD_REQUIRE=real, as in CI, nothing may be skipped: a skipped test fails, whatever its reason.
+them. With UKMOD_REQUIRE=real, as in CI, a run without them ends at once, and nothing may be skipped: a skipped
+test fails, whatever its reason.
 
 Parsers must take any bytes. The tests that throw them at one are marked ``fuzz``: every hypothesis test below
 the directories of parsers. Each is quick by default; ``--hypothesis-profile=fuzz`` tries ten times as much.
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, settings
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "xdg"
 PARSERS = (HERE / "kmod", HERE / "machine", HERE / "kernel" / "image")
-REQUIRED = "real" in os.environ.get("UKMOD_REQUIRE", "").split(",")
+REQUIRED = bool(os.environ.get("UKMOD_REQUIRE"))
 LEFT_OUT = pytest.StashKey[int]()
 
 # A loaded machine is slow, and that is no fault of the code under test.
@@ -33,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set where caches go before any test, or a process that one starts, looks."""
     os.environ["XDG_CACHE_HOME"] = str(CACHE)
     config.stash[LEFT_OUT] = 0
+    if REQUIRED:
+        _check_requirements(os.environ["UKMOD_REQUIRE"])
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
@@ -45,6 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # -- the real thing -----------------------------------------------------------------------------------------
+
+
+def _check_requirements(wanted: str) -> None:
+    """End the run, with a sentence, where there is nothing to compare with."""
+    from tests.real import debian
+
+    if wanted != "real":
+        raise pytest.UsageError(f"UKMOD_REQUIRE={wanted}: only 'real' can be required")
+    if missing := debian.missing():
+        text = f"UKMOD_REQUIRE=real, but there is no {', no '.join(missing)}: run {debian.SCRIPT} as root"
+        raise pytest.UsageError(text)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the test's fixtures are set up

@@ -41,7 +41,9 @@ def test_the_release_that_the_golden_data_belong_to_is_named_once() -> None:
 
     Docstrings, and what a real kernel printed (some tests quote it), may name it.
     """
-    scripts = {name: text for name, text in texts().items() if name.endswith((".sh", "Makefile", "run", ".yml"))}
+    scripts = {
+        name: text for name, text in texts().items() if name.endswith((".sh", "Makefile", "run", ".yml"))
+    }
     assert len(scripts) > 4
     assert [name for name, text in scripts.items() if RELEASE in text] == []
     for path, tree in modules():

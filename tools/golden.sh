@@ -20,7 +20,7 @@ if [ "$new" != "$old" ]; then
     git ls-files "src/*/$old/*" "tests/*/$old/*" | sed "s:/$old/.*:/$old:" | sort -u | while read -r directory; do
         git mv "$directory" "${directory%/*}/$new"
     done
-    git rm -q --ignore-unmatch "src/ukmod/data/profiles/$old.json.gz" "tests/golden/$new/modules.verdicts"
+    git rm -qf --ignore-unmatch "src/ukmod/data/profiles/$old.json.gz" "tests/golden/$new/modules.verdicts"
     git grep -lIF "$old" -- README.md docs examples 'src/*.py' | xargs -r sed -i "s/$old/$new/g"
     sed -i "2s/$old/$new/" "tests/golden/$new"/*.txt # a transcript that comes out the same is not written again
     echo "$new" >tools/release

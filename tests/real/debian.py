@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.golden import RELEASE, REPOSITORY
 
-__all__ = ["RELEASE", "REPOSITORY", "SCRIPT", "Debian", "cache", "find", "require", "require_other"]
+__all__ = [
+    "RELEASE",
+    "REPOSITORY",
+    "SCRIPT",
+    "Debian",
+    "cache",
+    "find",
+    "missing",
+    "require",
+    "require_other",
+]
 
 SCRIPT = "tools/debian.sh"
+PROGRAMS = ("depmod", "modinfo", "modprobe", "qemu-system-x86_64", "busybox", "cpio")
+"""What every set-up for comparisons has: the C kmod, QEMU, and what a guest's root is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,17 @@ def find() -> Debian | None:
     return debian if debian.vmlinuz.is_file() else None
 
 
+def missing() -> list[str]:
+    """Name what a machine lacks on which the comparisons are to run."""
+    kernel = [] if find() is not None else [f"Debian's kernel {RELEASE} under {cache()}"]
+    return kernel + _absent(PROGRAMS)
+
+
+def _absent(programs: Iterable[str]) -> list[str]:
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/sbin", "/usr/sbin"))
+    return [program for program in programs if shutil.which(program, path=path) is None]
+
+
 def require_other(name: str) -> Debian:
     """Another kernel, ``cloud`` or ``backport``; skips the test, saying what to run, where it is absent."""
     image = cache() / "other" / name
@@ -63,8 +87,6 @@ def require(*programs: str) -> Debian:
     debian = find()
     if debian is None:
         pytest.skip(f"no Debian kernel {RELEASE} under {cache()}: run {SCRIPT} (or set UKMOD_DEBIAN_CACHE)")
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/sbin", "/usr/sbin"))
-    missing = [program for program in programs if shutil.which(program, path=path) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed: run {SCRIPT} as root")
+    if absent := _absent(programs):
+        pytest.skip(f"{', '.join(absent)} not installed: run {SCRIPT} as root")
     return debian

@@ -12,7 +12,6 @@ import errno
 import os
 import sys
 import time
-from contextlib import suppress
 
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.host import INIT_COMPRESSED_FILE
@@ -188,12 +187,11 @@ class LinuxHost:
         What Python does at its end is done first: exit functions run, and what was printed is written.
         """
         if self._ends:
+            from ukmod.kmod import processes
+
             self.stdout.flush()
             atexit._run_exitfuncs()  # noqa: SLF001 - there is no public name
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError, ValueError, AttributeError):  # full, closed, or None
-                    stream.flush()
-            os._exit(status)
+            processes.end(status)
 
     def monotonic(self) -> float:
         """Return CLOCK_MONOTONIC."""

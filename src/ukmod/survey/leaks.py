@@ -14,6 +14,7 @@ from contextlib import suppress
 from ukmod.errors import KernelPanic, UkmodError
 from ukmod.kernel.api import DEFERRED, Kernel
 from ukmod.kernel.mm.slab import Leak
+from ukmod.kmod import processes
 
 SOON = 2.0
 """Virtual seconds after which most deferred work is done; waiting that long costs little."""
@@ -53,7 +54,7 @@ def recurring(k: Kernel, again: Callable[[], object]) -> Sequence[Leak]:
     if not found or k.core.image is None or not hasattr(os, "fork"):
         return found
     reader, writer = os.pipe()
-    if (pid := os.fork()) == 0:
+    if (pid := processes.fork()) == 0:
         try:
             k.core.cpu.after_fork()
             k.core.log.on_record.clear()
@@ -63,7 +64,7 @@ def recurring(k: Kernel, again: Callable[[], object]) -> Sequence[Leak]:
                 again_found = [[*_place(leak), leak.count] for leak in k.leaks()]
                 os.write(writer, json.dumps(again_found).encode())
         finally:
-            os._exit(0)
+            processes.end(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as file:
         answer = file.read()

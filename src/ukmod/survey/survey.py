@@ -26,6 +26,7 @@ from ukmod.kernel.api import Kernel, open_tree
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.oops import Warn
+from ukmod.kmod import processes
 from ukmod.kmod.tree import Tree
 from ukmod.record import field, mutable
 from ukmod.survey.leaks import lost
@@ -116,14 +117,14 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]
     """Try a module, and all modules above it, in a copy of this process."""
     began = time.monotonic()
     reader, writer = os.pipe()
-    if (pid := os.fork()) == 0:
+    if (pid := processes.fork()) == 0:
         try:
             os.close(reader)
             k.core.cpu.after_fork()
             for verdict in _verdicts(k, settings, branch):
                 os.write(writer, json.dumps(asdict(verdict)).encode() + b"\n")
         finally:
-            os._exit(0)
+            processes.end(0)
     os.close(writer)
     missing = dict.fromkeys(branch.all_names())
     with os.fdopen(reader, "rb") as lines:

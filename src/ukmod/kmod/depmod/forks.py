@@ -10,6 +10,8 @@ import marshal
 import os
 from contextlib import suppress
 
+from ukmod.kmod import processes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -51,7 +53,7 @@ class Fork:
         from_child, to_parent = _pipe()
         from_parent, to_child = _pipe()
         try:
-            self._pid = os.fork()
+            self._pid = processes.fork()
         except OSError:
             for end in (from_child, to_parent, from_parent, to_child):
                 os.close(end)
@@ -106,7 +108,7 @@ def _work(begin: Callable[[], Work], reader: int, writer: int) -> None:
             _send(writer, work.send(value))
             value = _receive(reader)
     finally:
-        os._exit(0)
+        processes.end(0)
 
 
 def _pipe() -> tuple[int, int]:
