@@ -1,8 +1,8 @@
 """What all tests share: where caches go, what may use the real kernel, and how much hypothesis tries.
 
 A test that compares with a real kernel or the C kmod is marked ``real``, and only such a test may ask for
-them. With UKMOD_REQUIRE=real, as in CI, a run without them ends at once, and nothing may be skipped: a skipped
-test fails, whatever its reason.
+them. With UKMOD_REQUIRE=real, as in CI, a run without them ends at once, and a skipped test fails, whatever
+its reason.
 
 Parsers must take any bytes. The tests that throw them at one are marked ``fuzz``: every hypothesis test below
 the directories of parsers. Each is quick by default; ``--hypothesis-profile=fuzz`` tries ten times as much.

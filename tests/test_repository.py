@@ -51,6 +51,14 @@ def test_the_release_that_the_golden_data_belong_to_is_named_once() -> None:
             assert not (isinstance(node, ast.Constant) and node.value == RELEASE), path
 
 
+def test_what_continuous_integration_runs_are_targets_of_the_makefile() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for name in (".ci/run", ".github/workflows/ci.yml"):
+        targets = set(re.findall(r"\bmake (\w+)$", (REPOSITORY / name).read_text(), re.MULTILINE))
+        assert {"lint", "test", "real", "fuzz"} <= targets
+        assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE)), name
+
+
 # -- one name, one thing ------------------------------------------------------------------------------------
 
 SAME_NAME = {("kernel", "Kernel"): "kernel/api.py has the public face of what core.py puts together"}

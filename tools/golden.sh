@@ -30,6 +30,7 @@ tools/debian.sh
 [ -e "$cache/image/boot/vmlinuz-$new" ] || { echo "golden.sh: there is no kernel $new to compare with" >&2; exit 1; }
 if [ ! -e "$profile" ]; then
     tools/prebuild.sh
+    mkdir -p "${profile%/*}"
     "$python" -m ukmod profile "$cache/image/boot/vmlinuz-$new" -o "$profile"
 fi
 "$python" -m tests.real.golden

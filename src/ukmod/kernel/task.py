@@ -30,7 +30,7 @@ _STACKS = 0x100_0000_0000
 """The size of the vmalloc space for stacks, in bytes."""
 FIRST_PID: Final = 3
 """The pids before it are those of the idle task, init and kthreadd."""
-_USAGE = 2
+_INITIAL_USAGE = 2
 """The initial reference count of a task_struct: its own, and its parent's."""
 
 QUARANTINE: Final = 256
@@ -82,7 +82,7 @@ class Tasks:
         task = Task(pid, address, stack, THREAD_SIZE, entry)
         task.is_kthread = kthread
         task.parent = k.sched.current
-        memory.set_u32(address + self._usage, _USAGE)
+        memory.set_u32(address + self._usage, _INITIAL_USAGE)
         memory.set_u32(address + offset("task_struct", "pid"), pid)
         memory.set_u32(address + offset("task_struct", "tgid"), pid)
         memory.set_u32(address + offset("task_struct", "flags"), PF_KTHREAD if kthread else 0)
@@ -161,7 +161,7 @@ class Tasks:
         """release_task(): free the pid and stack of a task that has exited."""
         if self._by_pid.pop(task.pid, None) is not None:
             self._stacks.free(task.stack)
-            self.put(task, _USAGE)
+            self.put(task, _INITIAL_USAGE)
 
     def become_process(self, task: Task) -> None:
         """Turn a kernel thread that has executed a program into a user process."""
