@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,16 @@ def test_a_reader_that_has_gone_is_no_traceback(name: str) -> None:
     os.close(reader)
     done = subprocess.run(command(name), stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (cli.NOT_RUN, "")
+
+
+def test_a_tool_of_kmods_ends_by_sigpipe_as_in_c() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "ukmod", "modinfo", str(modules()["ok_dep"])]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
 
 
 def test_any_encoding_will_do(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from errno import EINVAL
 from pathlib import Path
@@ -129,6 +130,12 @@ class TestTheRest:
         host = LinuxHost()
         monkeypatch.setenv("UKMOD_TEST", "7")
         assert host.system("exit $UKMOD_TEST") == 7 << 8
+
+    def test_a_command_is_sent_sigpipe_which_python_ignores(self) -> None:
+        before = signal.getsignal(signal.SIGPIPE)
+        ended_by = "kill -PIPE $$; exit 3"
+        assert LinuxHost().system(ended_by) == signal.SIGPIPE
+        assert signal.getsignal(signal.SIGPIPE) == before
 
     def test_the_working_directory_as_it_is_spelled(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -134,8 +134,8 @@ def _guarded(program: str, work: Callable[[], int]) -> int:
         sys.stderr.write(escape(f"{program}: {error}") + "\n")
         return MISUSED if isinstance(error, UsageError) else NOT_RUN
     except BrokenPipeError:
-        _forget_output()  # the reader has gone, `head` for example
-        return FAILED
+        _forget_output()  # the reader has gone, `head` for example: it knows
+        return NOT_RUN
     except OSError as error:
         _forget_output()
         where = f"{error.filename}: " if error.filename else "cannot write: " if _is_output(error) else ""

@@ -41,10 +41,12 @@ _BUFFER_SIZE = 1 << 16
 class Stream:
     """A standard stream by its descriptor, buffered as stdio does: by line on a terminal, else in full."""
 
-    __slots__ = ("_buffered", "_fd", "_kept", "_parts")
+    __slots__ = ("_buffered", "_ends", "_fd", "_kept", "_parts")
 
-    def __init__(self, fd: int, *, unbuffered: bool = False) -> None:
+    def __init__(self, fd: int, *, unbuffered: bool = False, ends: bool = False) -> None:
+        """With ``ends`` the process ends, as C programs do, once nobody reads what it writes."""
         self._fd = fd
+        self._ends = ends
         self._parts: list[str] = []
         self._kept = 0
         self._buffered = not unbuffered and not os.isatty(fd)
@@ -64,8 +66,18 @@ class Stream:
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
-            except OSError:
+            except OSError as error:
+                if self._ends and error.errno == errno.EPIPE:
+                    _die_of_sigpipe()
                 return
+
+
+def _die_of_sigpipe() -> None:
+    """End by the signal that Python ignores at its start: a shell's ``pipefail`` sees what C's tools give."""
+    import signal
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
 
 
 class LinuxHost:
@@ -78,8 +90,8 @@ class LinuxHost:
         self._ends = ends
         self.environ: MutableMapping[str, str] = os.environ
         self.files = DirectoryFiles()
-        self.stdout = Stream(1)
-        self.stderr = Stream(2, unbuffered=True)
+        self.stdout = Stream(1, ends=ends)
+        self.stderr = Stream(2, unbuffered=True, ends=ends)
 
     def has_stderr(self) -> bool:
         """Tell whether descriptor 2 is open."""
@@ -178,8 +190,17 @@ class LinuxHost:
         _check(_libc().delete_module(os.fsencode(name), flags))
 
     def system(self, command: str) -> int:
-        """Run a shell command."""
-        return os.system(command)  # noqa: S605 - install and remove commands are for the shell
+        """Run a shell command. It is sent SIGPIPE, which Python ignores, and which its children would then."""
+        import signal
+
+        try:
+            before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        except ValueError:  # only the main thread may
+            return os.system(command)  # noqa: S605 - install and remove commands are for the shell
+        try:
+            return os.system(command)  # noqa: S605 - as above
+        finally:
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN if before is None else before)
 
     def leave(self, status: int) -> None:
         """End a process that has only this tool to run: freeing depmod's objects one by one takes 20 ms.
