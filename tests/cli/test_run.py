@@ -112,6 +112,8 @@ class TestMistakes:
 
     def test_no_such_file(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "there is no such file" in self.line(capsys, here / "none.ko")
+        (here / "tiny.ko").write_bytes(b"no module")
+        assert "too short" in self.line(capsys, here / "tiny.ko")
         (here / "self.ko").symlink_to("self.ko")
         assert "Too many levels of symbolic links" in self.line(capsys, here / "self.ko")
 

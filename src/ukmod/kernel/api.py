@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from errno import EFAULT, ETIMEDOUT
+from errno import EFAULT, EINVAL, ETIMEDOUT
 from typing import Any, Final, Self, TypeVar
 
 from ukmod.errors import LoadError, NotFoundError, UsageError
@@ -444,7 +444,8 @@ def _contents(path: str) -> bytes:
         with ModuleFile(path) as file:
             return file.contents()
     except OSError as error:
-        raise NotFoundError(f"cannot read it: {error.strerror}", subject=path, errno=error.errno) from error
+        why = "it is too short for a module" if error.errno == EINVAL else f"cannot read it: {error.strerror}"
+        raise NotFoundError(why, subject=path, errno=error.errno) from error
 
 
 def _copy(core: Core, text: str | bytes) -> int:

@@ -190,7 +190,7 @@ class LinuxHost:
         _check(_libc().delete_module(os.fsencode(name), flags))
 
     def system(self, command: str) -> int:
-        """Run a shell command. It is sent SIGPIPE, which Python ignores, and which its children would then."""
+        """Run a shell command. It does not inherit that Python ignores SIGPIPE."""
         import signal
 
         try:
