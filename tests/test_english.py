@@ -13,7 +13,11 @@ import pytest
 SOURCES = Path(__file__).parents[1] / "src"
 PLAIN = ("ukmod/kernel", "ukmod/machine", "ukmod/survey")
 """The packages whose docstrings, comments and error messages are written in plain English."""
-NOT_YET = ("ukmod/kernel/api.py",)
+NOT_YET = tuple(
+    f"ukmod/kernel/{name}.py"
+    for name in ("api", "boot", "calling", "finished", "image/choice", "mocks", "trees")
+)
+"""The interface, whose prose is still to be written anew."""
 
 _TYPES = (
     "Bool|Char|Const|Enum|Int|Long|Pid_t|Signed|Size_t|Ssize_t|Static|Struct|Unsigned|Void|[SU](?:8|16|32|64)"
