@@ -8,7 +8,7 @@ from tests.cases import CASES
 from tests.real import debian, guest, initramfs, qemu
 from tests.steps import Case
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="session")

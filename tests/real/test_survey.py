@@ -17,7 +17,7 @@ from ukmod.survey.survey import survey
 from ukmod.survey.verdict import Settings
 from ukmod.survey.verdict import Verdict as Found
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 DIFFERENT = {
     "jitterentropy_rng": "QEMU's clock counts instructions, which has no jitter; without -icount it loads",

@@ -18,7 +18,7 @@ from tests.real.debian import REPOSITORY
 
 from ukmod.cli.tools import link_tools
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 CONFIG = """\
 options dummy numdummies=2

@@ -10,7 +10,7 @@ import pytest
 from tests.real import debian, initramfs, qemu
 from tests.vermagic import ATTEMPTS, Attempt
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.real
 
 SCRIPT = """\
 dmesg() {{ /bin/busybox dmesg "$@"; }}
