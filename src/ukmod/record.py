@@ -22,7 +22,7 @@ else:
         return lambda decorated: decorated
 
 
-__all__ = ["field", "mutable", "record"]
+__all__ = ["field", "mutable", "record", "replace"]
 
 _MISSING: Any = object()
 
@@ -70,6 +70,12 @@ def record(cls: type[T]) -> type[T]:
 def mutable(cls: type[T]) -> type[T]:
     """Make a class of annotated fields a slotted piece of state: it changes, and is equal to itself alone."""
     return _made(cls, frozen=False)
+
+
+def replace(value: T, /, **changes: Any) -> T:
+    """Return a copy of a record with other values in some fields, as :func:`dataclasses.replace` does."""
+    cls: Any = type(value)
+    return cls(**{name: getattr(value, name) for name in cls._described} | changes)  # type: ignore[no-any-return]
 
 
 def _made(cls: type[T], *, frozen: bool) -> type[T]:
@@ -194,4 +200,5 @@ class _DataclassFields:
                 given["default"] = it.default
             body[name] = dataclasses.field(**given)
         made: Any = dataclasses.dataclass(type("_", (), body))
+        owner.__dataclass_fields__ = made.__dataclass_fields__
         return made.__dataclass_fields__  # type: ignore[no-any-return]

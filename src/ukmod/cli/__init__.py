@@ -54,7 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["help"] and len(arguments) > 1:
         return main([words[0], arguments[1], "--help"])
     if arguments and arguments[0] in COMMANDS:
-        return _guarded(f"ukmod {arguments[0]}", lambda: _run_command(arguments[0], arguments[1:]))
+        status = _guarded(f"ukmod {arguments[0]}", lambda: _run_command(arguments[0], arguments[1:]))
+        if ends:
+            from ukmod.kmod.linux import end_process
+
+            end_process(status)
+        return status
     return _guarded("ukmod", lambda: _answer(arguments, (*TOOLS, *OF_KMOD)))
 
 
@@ -102,11 +107,15 @@ def _die_of_interrupt() -> None:
 
 
 def _run_command(name: str, arguments: Sequence[str]) -> int:
+    import gc
     from contextlib import redirect_stdout
     from importlib import import_module
     from io import StringIO
 
+    gc.disable()  # what is imported stays: there is nothing to be found in it
     command = import_module(f"ukmod.cli.{name}").main
+    gc.freeze()
+    gc.enable()
     if not {"-h", "--help"} & set(arguments):
         status: int = command(arguments)
         return status

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.vsprintf import Arguments, vformat
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, VaList, VarArgs
-from ukmod.record import mutable, record
+from ukmod.record import mutable, record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ukmod.kernel.time.clock import Clock
-from ukmod.record import record
+from ukmod.record import record, replace
 
 
 @record

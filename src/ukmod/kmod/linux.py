@@ -12,6 +12,7 @@ import errno
 import os
 import sys
 import time
+from contextlib import suppress
 
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.host import INIT_COMPRESSED_FILE
@@ -22,8 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
     from collections.abc import MutableMapping
+    from typing import NoReturn
 
-__all__ = ["LinuxHost", "Stream"]
+__all__ = ["LinuxHost", "Stream", "end_process"]
 
 # The C library has no function for finit_module(2), only syscall(2) with a number: that of asm-generic, but
 # for the architectures that are older than it.
@@ -203,16 +205,10 @@ class LinuxHost:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN if before is None else before)
 
     def leave(self, status: int) -> None:
-        """End a process that has only this tool to run: freeing depmod's objects one by one takes 20 ms.
-
-        What Python does at its end is done first: exit functions run, and what was printed is written.
-        """
+        """End a process that has only this tool to run: freeing depmod's objects one by one takes 20 ms."""
         if self._ends:
-            from ukmod.kmod import processes
-
             self.stdout.flush()
-            atexit._run_exitfuncs()  # noqa: SLF001 - there is no public name
-            processes.end(status)
+            end_process(status)
 
     def monotonic(self) -> float:
         """Return CLOCK_MONOTONIC."""
@@ -221,6 +217,18 @@ class LinuxHost:
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+
+def end_process(status: int) -> NoReturn:
+    """End the process without freeing what it made, which the system does faster.
+
+    What Python does at its end is done first: exit functions run, and what was printed is written.
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001 - there is no public name
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # full, closed, or None
+            stream.flush()
+    os._exit(status)
 
 
 def _libc() -> ctypes.CDLL:

@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from errno import errorcode
 from functools import cache
 from typing import TypeVar
@@ -28,7 +28,7 @@ from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.oops import Warn
 from ukmod.kmod import processes
 from ukmod.kmod.tree import Tree
-from ukmod.record import field, mutable
+from ukmod.record import field, mutable, replace
 from ukmod.survey.leaks import lost
 from ukmod.survey.verdict import Settings, Verdict
 

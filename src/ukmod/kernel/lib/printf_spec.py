@@ -6,12 +6,11 @@ from lib/vsprintf.c and Documentation/core-api/printk-formats.rst.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-from ukmod.record import record
+from ukmod.record import record, replace
 
 LEFT: Final = 1
 PLUS: Final = 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.lib.errname import errname
@@ -30,6 +29,7 @@ from ukmod.kernel.lib.vsprintf_struct import (
     time_and_date,
 )
 from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, is_err, special_hex, string
+from ukmod.record import replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

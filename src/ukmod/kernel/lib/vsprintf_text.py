@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.printf_spec import SMALL, SPECIAL, ZEROPAD, Kind, Spec, cut, number
+from ukmod.record import replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

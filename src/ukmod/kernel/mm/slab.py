@@ -6,7 +6,6 @@ Every object records who allocated it, and every misuse of an object is detected
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import replace
 from errno import ENOMEM
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -23,7 +22,7 @@ from ukmod.kernel.mm.page_alloc import TOO_LARGE
 from ukmod.kernel.x86.unwind import StackTrace, capture, frames_of, may_name
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
-from ukmod.record import record
+from ukmod.record import record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.machine.memory import Fault
 from ukmod.machine.registers import GP_VECTOR, MASK64, CpuException, Registers
 from ukmod.machine.stubs import REGISTERS
-from ukmod.record import record
+from ukmod.record import record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

@@ -6,7 +6,6 @@ warning was raised), or it becomes an oops and the task ends.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -32,7 +31,7 @@ from ukmod.machine.registers import (
     CpuException,
     Registers,
 )
-from ukmod.record import record
+from ukmod.record import record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

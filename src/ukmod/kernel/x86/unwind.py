@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import UkmodError
@@ -17,7 +16,7 @@ from ukmod.kernel.x86.orc import OrcTable, Position, Words
 from ukmod.machine import stubs
 from ukmod.machine.memory import NX, PRESENT, Fault
 from ukmod.machine.registers import MASK64, Registers
-from ukmod.record import record
+from ukmod.record import record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Kernel

@@ -22,7 +22,7 @@ __all__ = ["KernelImage"]
 _HEAD = 1024
 _LARGEST = 1 << 33
 """The maximum size of a file in bytes; a vmlinux with full debugging information has one or two GB."""
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 """Increased whenever the format of the cache's entries changes."""
 
 

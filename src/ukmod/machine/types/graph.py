@@ -7,14 +7,13 @@ is here: resolving typedefs, flattening anonymous members, limiting what a hosti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
 
 from ukmod.errors import FormatError
 from ukmod.machine.types.layout import EnumLayout, Kind, Member, Parameter, Prototype, StructLayout, Type
-from ukmod.record import record
+from ukmod.record import record, replace
 
 __all__ = ["AGGREGATES", "POINTER", "VOID", "Field", "Graph", "Later", "Node", "Tag", "TypeSource"]
 

@@ -13,14 +13,13 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from ukmod.errors import FormatError, LayoutError
 from ukmod.kmod.regular import read_regular
 from ukmod.machine.types.graph import AGGREGATES, VOID, Field, Graph, Node, Tag
 from ukmod.machine.types.wanted import WANTED
-from ukmod.record import record
+from ukmod.record import record, replace
 
 __all__ = ["Profile", "Stamp", "cut", "read_profile", "write_profile"]
 
