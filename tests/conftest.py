@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.kernel.exported_calls import ExportedCalls
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "xdg"
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = 0
     if REQUIRED:
         _check_requirements(os.environ["UKMOD_REQUIRE"])
+    config.pluginmanager.register(ExportedCalls(config))
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out

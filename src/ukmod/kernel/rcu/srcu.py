@@ -30,6 +30,8 @@ class Domain:
     index: int = 0
     grace_periods: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
     """In order: the index whose readers must have left, and the function to call then."""
+    ready: int = 0
+    """Callbacks whose grace period has ended, and that have not run yet."""
 
 
 class Srcu:
@@ -55,6 +57,7 @@ class Srcu:
         if any(self.domain(address).readers):
             warn(self._k, READERS_LEFT)
             return
+        self.barrier(address)  # flush_delayed_work(), flush_work(): callbacks still run
         del self._domains[address]
 
     def enter(self, address: int) -> int:
@@ -82,9 +85,19 @@ class Srcu:
             ended, _ = domain.grace_periods[0]
             while domain.grace_periods and domain.grace_periods[0][0] == ended:
                 _, action = domain.grace_periods.pop(0)
-                self._k.softirqs.raise_(RCU_SOFTIRQ, action)
+                self._invoke(domain, action)
             if domain.grace_periods:
                 domain.index = domain.grace_periods[0][0] ^ 1
+
+    def _invoke(self, domain: Domain, action: Callable[[], object]) -> None:
+        """Have ``action`` called soon, after those before it: srcu_invoke_callbacks()."""
+
+        def invoke() -> None:
+            action()
+            domain.ready -= 1
+
+        domain.ready += 1
+        self._k.softirqs.raise_(RCU_SOFTIRQ, invoke)
 
     def synchronize(self, address: int) -> None:
         """synchronize_srcu()."""
@@ -95,6 +108,26 @@ class Srcu:
             domain.waiters.wake_all()
 
         self.call(address, ended)
+        domain.waiters.wait_event(lambda: done[0])
+
+    def barrier(self, address: int) -> None:
+        """srcu_barrier(): wait for the callbacks that are queued now; at once if there are none.
+
+        srcu_barrier_one_cpu() puts its own callback behind the last one, into the same grace period.
+        """
+        domain, done = self.domain(address), [False]
+        if not domain.grace_periods and not domain.ready:
+            return
+
+        def ended() -> None:
+            done[0] = True
+            domain.waiters.wake_all()
+
+        if domain.grace_periods:
+            last, _ = domain.grace_periods[-1]
+            domain.grace_periods.append((last, ended))
+        else:
+            self._invoke(domain, ended)
         domain.waiters.wait_event(lambda: done[0])
 
     def call_head(self, address: int, head: int, function: int) -> None:
@@ -139,8 +172,8 @@ def synchronize_srcu(k: Kernel, ssp: Ptr) -> None:
 
 @export("srcu_barrier", gpl=True)
 def srcu_barrier(k: Kernel, ssp: Ptr) -> None:
-    """void srcu_barrier(struct srcu_struct *): callbacks run in order, so wait for one more to run."""
-    k.srcu.synchronize(ssp)
+    """void srcu_barrier(struct srcu_struct *)."""
+    k.srcu.barrier(ssp)
 
 
 @export(gpl=True)
