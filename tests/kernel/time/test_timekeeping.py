@@ -1,4 +1,4 @@
-"""Clocks, conversions, sleeps and timers; tests/golden has what modules see of them (timers)."""
+"""Clocks, conversions and sleeps; tests/golden has what modules see of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Kernel
-from ukmod.kernel.softirq import HARDIRQ_OFFSET, SOFTIRQ_OFFSET
+from ukmod.kernel.softirq import HARDIRQ_OFFSET
 from ukmod.kernel.time.time import civil_from_days, days_from_civil
 
 _LOAD_JIFFIES = b"\x48\x8b\x04\x25"  # mov jiffies,%rax
@@ -83,51 +83,6 @@ def test_sleeps_last_as_long_as_they_say(
 
     kernel.run_task("t", body)
     assert least <= took[0] <= most
-
-
-class Timer:
-    """A timer_list whose function notes when, and in what context, it was called."""
-
-    def __init__(self, guest: Guest) -> None:
-        self.k = k = guest.kernel
-        self.fired: list[tuple[int, int]] = []
-        self.address = guest.put(b"", k.types.sizeof("timer_list"))
-        guest.call("init_timer_key", self.address, guest.python(self._fire, 1), 0, 0, 0)
-
-    def _fire(self, timer: int) -> int:
-        assert timer == self.address
-        self.fired.append((self.k.clock.jiffies, self.k.percpu.preempt_count()))
-        return 0
-
-
-def test_a_timer_fires_once_at_its_tick_in_softirq_context(kernel: Kernel, guest: Guest) -> None:
-    timer, due = Timer(guest), kernel.clock.jiffies + 10
-    assert guest.call("mod_timer", timer.address, due) == 0
-    assert kernel.timers.pending(timer.address)
-    kernel.run(1)
-    assert timer.fired == [(due, SOFTIRQ_OFFSET)]
-    assert not kernel.timers.pending(timer.address)
-
-
-def test_a_timer_can_be_moved_and_deleted(kernel: Kernel, guest: Guest) -> None:
-    timer, now = Timer(guest), kernel.clock.jiffies
-    assert guest.call("mod_timer_pending", timer.address, now + 5) == 0
-    guest.call("mod_timer", timer.address, now + 50)
-    assert guest.call("timer_reduce", timer.address, now + 90) == 1
-    assert kernel.timers.expires(timer.address) == now + 50
-    assert guest.call("mod_timer", timer.address, now + 100) == 1
-    assert guest.call("timer_delete_sync", timer.address) == 1
-    assert guest.call("timer_delete", timer.address) == 0
-    kernel.run(1)
-    assert timer.fired == []
-
-
-def test_a_timer_that_was_shut_down_is_not_started_again(kernel: Kernel, guest: Guest) -> None:
-    timer = Timer(guest)
-    guest.call("timer_shutdown", timer.address)
-    assert guest.call("mod_timer", timer.address, kernel.clock.jiffies + 1) == 0
-    kernel.run(1)
-    assert timer.fired == []
 
 
 def test_interrupts_come_while_a_task_spins_unless_it_disabled_them(kernel: Kernel, guest: Guest) -> None:

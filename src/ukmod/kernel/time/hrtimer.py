@@ -130,6 +130,12 @@ class HrTimers:
         when = k.memory.s64(timer + self._layout["_softexpires"]) - self._offset(timer)
         self._events[timer] = k.clock.at(max(when, k.clock.now), partial(self._expired, timer))
 
+    def clock_was_set(self) -> None:
+        """CLOCK_REALTIME has jumped: timers that expire by it do so earlier or later."""
+        for timer in [timer for timer in self._events if self._offset(timer)]:
+            self._events[timer].cancelled = True
+            self._enqueue(timer)
+
     def _dequeue(self, timer: int) -> bool:
         """Remove the timer from the queue; True if it was enqueued."""
         if (event := self._events.pop(timer, None)) is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from errno import EINVAL
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.layout import Layout
 from ukmod.kernel.module.symbols import DATA_BASE
 from ukmod.kernel.time.clock import NSEC_PER_SEC, READ_COST_NS
-from ukmod.kernel.time.time import NS_TO_TIMESPEC64, load_timespec, store_timespec
+from ukmod.kernel.time.time import KTIME_MAX, NS_TO_TIMESPEC64, load_timespec, store_timespec
 from ukmod.machine.abi import S64, Int, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
@@ -21,6 +23,9 @@ TAI_OFFSET: Final = 0
 """Seconds that TAI is ahead of UTC: 0, as at boot, since user space does not set it."""
 _PATIENCE: Final = 16
 """This many consecutive loads of jiffies, with no other clock read between, are a busy-wait loop."""
+
+_SETTOD_SEC_MAX: Final = KTIME_MAX // NSEC_PER_SEC - 30 * 365 * 24 * 3600
+"""TIME_SETTOD_SEC_MAX, include/linux/time64.h: 30 years before CLOCK_REALTIME overflows."""
 
 # enum tk_offsets, include/linux/timekeeping.h
 _TK_OFFS_REAL, _TK_OFFS_BOOT, _TK_OFFS_TAI = 0, 1, 2
@@ -197,6 +202,14 @@ def round_jiffies_up_relative(k: Kernel, j: ULong) -> ULong:
 
 @export()
 def do_settimeofday64(k: Kernel, ts: Ptr) -> Int:
-    """``int do_settimeofday64(const struct timespec64 *)``."""
-    k.timekeeping.real_offset = load_timespec(k, ts) - k.clock.now
+    """``int do_settimeofday64(const struct timespec64 *)``: -EINVAL for what
+    timespec64_valid_settod() refuses, and for a time that would put the boot before 1970.
+    """
+    seconds, ns = divmod(load_timespec(k, ts), NSEC_PER_SEC)
+    nsec = k.memory.s64(ts + Layout(k.types, "timespec64").tv_nsec)
+    offset = seconds * NSEC_PER_SEC + ns - k.clock.now
+    if nsec != ns or not 0 <= seconds < _SETTOD_SEC_MAX or offset < 0:
+        return -EINVAL
+    k.timekeeping.real_offset = offset
+    k.hrtimers.clock_was_set()
     return 0
