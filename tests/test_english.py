@@ -146,3 +146,38 @@ def test_the_patterns_find_a_fault(fault: str) -> None:
 )
 def test_the_patterns_leave_good_english_alone(sentence: str) -> None:
     assert not FAULTS.search(sentence)
+
+
+_WORDS = (
+    "and but or so nor also then yet it its they them their he she this that these those both either neither "
+    "other others again likewise who whose whom nobody"
+)
+REFERS = frozenset(_WORDS.split())
+"""First words of a name that makes sense only after the test before it, or that hides its subject."""
+
+
+def names_of_tests(path: Path) -> list[str]:
+    """The names of a file's tests."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [n.name for n in nodes if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
+
+
+def stands_alone(name: str) -> bool:
+    """Does a test's name make sense without the names around it?"""
+    words = name.split("_")[1:]
+    return words[0] not in REFERS and words[-1] not in {"too", "also", "either", "likewise"}
+
+
+def test_the_names_of_tests_stand_alone() -> None:
+    wrong = [
+        f"{path}: {name}"
+        for path in Path(__file__).parent.rglob("test_*.py")
+        for name in names_of_tests(path)
+        if not stands_alone(name)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["test_or_passed_over", "test_so_does_one", "test_bytes_are_too"])
+def test_a_name_that_refers_to_another_test_is_found(name: str) -> None:
+    assert not stands_alone(name)
