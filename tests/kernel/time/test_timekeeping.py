@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from errno import EINVAL
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,8 @@ from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.softirq import HARDIRQ_OFFSET
-from ukmod.kernel.time.time import civil_from_days, days_from_civil
+from ukmod.kernel.time.time import KTIME_MAX, civil_from_days, days_from_civil, load_timespec
+from ukmod.kernel.time.timekeeping import BOOT_TIME
 
 _LOAD_JIFFIES = b"\x48\x8b\x04\x25"  # mov jiffies,%rax
 
@@ -68,6 +70,8 @@ def test_polling_jiffies_ends(kernel: Kernel) -> None:
         ("__udelay", (50,), 50e3, 50e3),
         ("__const_udelay", (50 * 0x10C7,), 49e3, 51e3),
         ("__ndelay", (70,), 70, 70),
+        ("__delay", (70,), 70, 70),
+        ("usleep_range", (100, 200), 100e3, 200e3),
     ],
 )
 def test_sleeps_last_as_long_as_they_say(
@@ -83,6 +87,193 @@ def test_sleeps_last_as_long_as_they_say(
 
     kernel.run_task("t", body)
     assert least <= took[0] <= most
+
+
+class Timespec:
+    """A struct timespec64 in guest memory."""
+
+    def __init__(self, guest: Guest, seconds: int = 0, ns: int = 0) -> None:
+        self.guest, self.address = guest, guest.words(seconds, ns)
+
+    def ns(self) -> int:
+        """Its value in nanoseconds."""
+        return load_timespec(self.guest.kernel, self.address)
+
+    def filled_by(self, function: str) -> int:
+        """The value that a function stores, in nanoseconds."""
+        self.guest.call(function, self.address)
+        return self.ns()
+
+
+NEAR = 100_000
+"""Nanoseconds that pass between two readings in a test."""
+_OFFSETS = {"real": 0, "boot": 1, "tai": 2}  # enum tk_offsets
+
+
+class TestClocks:
+    """Documentation/core-api/timekeeping.rst."""
+
+    @pytest.fixture(autouse=True)
+    def passed(self, kernel: Kernel) -> None:
+        kernel.run(12.345)
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            *("ktime_get", "ktime_get_raw", "ktime_get_mono_fast_ns", "ktime_get_raw_fast_ns"),
+            "ktime_get_boot_fast_ns",
+        ],
+    )
+    def test_the_monotonic_clocks_count_from_boot(self, guest: Guest, function: str) -> None:
+        first, second = guest.call(function), guest.call(function)
+        assert 12.345e9 <= first < second <= 12.345e9 + NEAR
+
+    @pytest.mark.parametrize("function", ["ktime_get_real_fast_ns", "ktime_get_tai_fast_ns"])
+    def test_the_wall_clocks_count_from_1970(self, guest: Guest, function: str) -> None:
+        assert guest.call(function) == pytest.approx(BOOT_TIME * 10**9 + 12_345_000_000, abs=NEAR)
+
+    @pytest.mark.parametrize("clock", ["real", "boot", "tai"])
+    def test_a_monotonic_time_is_converted_to_another_clock(self, guest: Guest, clock: str) -> None:
+        ahead = 0 if clock == "boot" else BOOT_TIME * 10**9
+        which, now = _OFFSETS[clock], guest.kernel.clock.now
+        assert guest.call("ktime_mono_to_any", 1000, which) == 1000 + ahead
+        assert guest.call("ktime_get_with_offset", which) == pytest.approx(now + ahead, abs=NEAR)
+
+    def test_a_coarse_clock_shows_the_time_of_the_last_tick(self, guest: Guest) -> None:
+        tick = guest.kernel.clock.tick
+        coarse = guest.call("ktime_get_coarse_with_offset", _OFFSETS["boot"])
+        assert coarse % tick == 0
+        assert 0 <= guest.kernel.clock.now - coarse < tick + NEAR
+
+    @pytest.mark.parametrize(
+        ("function", "ahead", "coarse"),
+        [
+            ("ktime_get_ts64", 0, False),
+            ("ktime_get_raw_ts64", 0, False),
+            ("ktime_get_real_ts64", BOOT_TIME, False),
+            ("ktime_get_coarse_ts64", 0, True),
+            ("ktime_get_coarse_real_ts64", BOOT_TIME, True),
+        ],
+    )
+    def test_a_timespec_holds_the_time_of_its_clock(
+        self, guest: Guest, function: str, ahead: int, coarse: bool
+    ) -> None:
+        now, tick = guest.kernel.clock.now, guest.kernel.clock.tick
+        expected = (now // tick * tick if coarse else now) + ahead * 10**9
+        assert Timespec(guest).filled_by(function) == pytest.approx(expected, abs=NEAR)
+
+    def test_seconds_are_rounded_down(self, guest: Guest) -> None:
+        assert guest.call("ktime_get_seconds") == 12
+        assert guest.call("ktime_get_real_seconds") == BOOT_TIME + 12
+
+    def test_the_time_of_boot_does_not_change_as_time_passes(self, guest: Guest) -> None:
+        assert Timespec(guest).filled_by("getboottime64") == BOOT_TIME * 10**9
+
+    def test_the_clocks_have_nanoseconds(self, guest: Guest) -> None:
+        assert guest.call("ktime_get_resolution_ns") == 1
+
+    def test_get_jiffies_64_is_the_tick_counter(self, guest: Guest) -> None:
+        assert guest.call("get_jiffies_64") == guest.kernel.clock.jiffies
+
+
+class TestSettingTheClock:
+    def test_the_wall_clock_shows_the_time_that_was_set(self, guest: Guest) -> None:
+        before = guest.kernel.clock.now
+        assert guest.call_int("do_settimeofday64", Timespec(guest, 2_000_000_000, 5).address) == 0
+        assert guest.call("ktime_get_real_seconds") == 2_000_000_000
+        assert guest.call("ktime_get") == pytest.approx(before, abs=NEAR), "the monotonic one does not jump"
+
+    @pytest.mark.parametrize(
+        ("seconds", "ns"), [(-1, 0), (2_000_000_000, -1), (2_000_000_000, 10**9), (2**63 // 10**9, 0)]
+    )
+    def test_a_time_that_cannot_be_is_refused(self, guest: Guest, seconds: int, ns: int) -> None:
+        """timespec64_valid_settod()."""
+        assert guest.call_int("do_settimeofday64", Timespec(guest, seconds, ns).address) == -EINVAL
+        assert guest.call("ktime_get_real_seconds") == BOOT_TIME
+
+    def test_a_time_that_puts_the_boot_before_1970_is_refused(self, kernel: Kernel, guest: Guest) -> None:
+        kernel.run(10)
+        assert guest.call_int("do_settimeofday64", Timespec(guest, 9, 0).address) == -EINVAL
+
+
+class TestRounding:
+    """round_jiffies_common(): less than a quarter of a second past a full one is rounded down, at 250 Hz."""
+
+    BASE = 1 << 33
+    """A full second, far in the future."""
+
+    def full(self, k: Kernel) -> int:
+        return self.BASE // k.clock.hz * k.clock.hz
+
+    @pytest.mark.parametrize("prefix", ["", "__"])
+    @pytest.mark.parametrize(
+        ("ticks", "near", "up"), [(0, 0, 250), (61, 0, 250), (62, 250, 250), (249, 250, 250)]
+    )
+    def test_jiffies_are_rounded_to_a_full_second(
+        self, guest: Guest, prefix: str, ticks: int, near: int, up: int
+    ) -> None:
+        full, now = self.full(guest.kernel), guest.kernel.clock.jiffies
+        for suffix, rounded in (("", near), ("_up", up)):
+            assert guest.call(f"{prefix}round_jiffies{suffix}", full + ticks) == full + rounded
+            relative = guest.call(f"{prefix}round_jiffies{suffix}_relative", full + ticks - now)
+            assert relative == full + rounded - now
+
+    def test_a_tick_is_never_rounded_into_the_past(self, kernel: Kernel, guest: Guest) -> None:
+        kernel.clock.advance_to(kernel.clock.time_of(self.full(kernel) + 30))
+        soon = self.full(kernel) + 40
+        assert guest.call("round_jiffies", soon) == soon
+
+
+class TestConversions:
+    def test_a_date_is_converted_to_seconds_and_back(self, kernel: Kernel, guest: Guest) -> None:
+        when = dt.datetime(2024, 2, 29, 23, 59, 58, tzinfo=dt.UTC)
+        seconds = guest.call("mktime64", 2024, 2, 29, 23, 59, 58)
+        assert seconds == when.timestamp()
+        tm = guest.put(b"", kernel.types.sizeof("tm"))
+        guest.call("time64_to_tm", seconds, 0, tm)
+        sec, minute, hour, day, month = (kernel.memory.u32(tm + 4 * n) for n in range(5))
+        assert (month + 1, day, hour, minute, sec) == (2, 29, 23, 59, 58)
+        offset = kernel.types.offset
+        assert kernel.memory.u64(tm + offset("tm", "tm_year")) == 124
+        assert kernel.memory.u32(tm + offset("tm", "tm_wday")) == 4, "a Thursday"
+        assert kernel.memory.u32(tm + offset("tm", "tm_yday")) == 59
+
+    @pytest.mark.parametrize(
+        ("function", "argument", "result"),
+        [
+            ("jiffies64_to_nsecs", 3, 12_000_000),
+            ("jiffies64_to_msecs", 3, 12),
+            ("nsecs_to_jiffies64", 11_999_999, 2),
+            ("jiffies_64_to_clock_t", 5, 2),
+        ],
+    )
+    def test_64_bit_tick_counts_are_rounded_down(
+        self, guest: Guest, function: str, argument: int, result: int
+    ) -> None:
+        assert guest.call(function, argument) == result
+
+    def test_timespecs_are_rounded_up_to_ticks(self, guest: Guest) -> None:
+        assert guest.call("timespec64_to_jiffies", Timespec(guest, 1, 1).address) == 251
+        value = Timespec(guest)
+        guest.call("jiffies_to_timespec64", 251, value.address)
+        assert value.ns() == 1_004_000_000
+
+    @pytest.mark.parametrize("ns", [-1, 10**9, 2 * 10**9 + 5])
+    def test_a_timespec_is_normalised(self, guest: Guest, ns: int) -> None:
+        value = Timespec(guest)
+        guest.call("set_normalized_timespec64", value.address, 7, ns)
+        assert value.ns() == 7 * 10**9 + ns
+        assert 0 <= guest.kernel.memory.u64(value.address + 8) < 10**9
+
+    @pytest.mark.parametrize(("time", "divisor", "result"), [(7, 2, 3), (-7, 2, -3), (-7, -2, 3)])
+    def test_ktime_divns_rounds_towards_zero(
+        self, guest: Guest, time: int, divisor: int, result: int
+    ) -> None:
+        assert guest.call("__ktime_divns", time, divisor) == result
+
+    def test_ktime_add_safe_stops_at_the_largest_time(self, guest: Guest) -> None:
+        assert guest.call("ktime_add_safe", 3, 4) == 7
+        assert guest.call("ktime_add_safe", KTIME_MAX - 3, 4) == KTIME_MAX
 
 
 def test_interrupts_come_while_a_task_spins_unless_it_disabled_them(kernel: Kernel, guest: Guest) -> None:
