@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.golden import RELEASE
 
+from ukmod.cli import COMMANDS
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = REPOSITORY / "src" / "ukmod"
 EXTRAS = ("unicorn", "greenlet", "elftools", "cryptography")
@@ -55,6 +57,13 @@ def test_without_the_machine_the_demo_says_what_to_install() -> None:
     done = bare("from ukmod.cli import main\nsys.exit(main(['ukmod', 'demo']))")
     assert done.returncode == 3
     assert re.fullmatch(r"ukmod demo: .*pip install 'ukmod\[machine\]'\n", done.stderr)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_needs_no_extra(name: str) -> None:
+    done = bare(f"from ukmod.cli import main\nsys.exit(main(['ukmod', 'help', '{name}']))")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: ukmod {name}")
 
 
 @pytest.mark.parametrize("package", ["ukmod", "ukmod.errors", "ukmod.kmod"])

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import shtab
 
 from ukmod.cli import COMMANDS
+from ukmod.cli.command_lines import command_line
 from ukmod.kmod.tools import OF_KMOD, TOOLS
 
 SHARE = Path(__file__).resolve().parents[1] / "share"
@@ -25,7 +25,7 @@ _SEVERAL = {"+": "{0} [{0} ...]", "*": "[{0} ...]", "?": "[{0}]"}
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of each command."""
-    return {name: import_module(f"ukmod.cli.{name}").parser() for name in COMMANDS}
+    return {name: command_line(name) for name in COMMANDS}
 
 
 def files() -> dict[str, str]:

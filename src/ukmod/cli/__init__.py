@@ -112,20 +112,21 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     from importlib import import_module
     from io import StringIO
 
+    from ukmod.cli.command_lines import command_line
+
+    if {"-h", "--help"} & set(arguments):
+        text = StringIO()  # argparse would keep to itself that it cannot be written
+        try:
+            with redirect_stdout(text):
+                command_line(name).parse_args(arguments)
+        finally:
+            sys.stdout.write(text.getvalue())
     gc.disable()  # what is imported stays: there is nothing to be found in it
     command = import_module(f"ukmod.cli.{name}").main
     gc.freeze()
     gc.enable()
-    if not {"-h", "--help"} & set(arguments):
-        status: int = command(arguments)
-        return status
-    text = StringIO()  # argparse would keep to itself that it cannot be written
-    try:
-        with redirect_stdout(text):
-            command(arguments)
-    finally:
-        sys.stdout.write(text.getvalue())
-    return 0
+    status: int = command(arguments)
+    return status
 
 
 def _guarded(program: str, work: Callable[[], int]) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
-from ukmod.cli.options import command_parser
 from ukmod.cli.terminal import escape, near, write
 from ukmod.kmod.closures import closure
 from ukmod.kmod.context import Context
@@ -25,7 +24,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Print the closure of the modules named; 1 if something required is missing and that is an error."""
-    arguments = parser().parse_args(argv)
+    arguments = command_lines.closure().parse_args(argv)
     host = LinuxHost()
     tree = Tree.open(arguments.dirname, arguments.set_version)
     found = closure(
@@ -46,42 +45,6 @@ def main(argv: Sequence[str]) -> int:
         hint = near(missing.name.replace("-", "_"), tree.module_names()) if missing.kind == "module" else ""
         sys.stderr.write(escape(f"ukmod closure: {level}: {missing}{hint}") + "\n")
     return int(arguments.on_missing == "error" and any(missing.is_fault for missing in found.missing))
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = command_parser(
-        "closure",
-        "List the files that modules need: dependencies, hard and soft, and firmware.",
-        statuses={0: "all files are there", 1: "a module is missing"},
-        examples={
-            "-d /srv/image ext4 nvme": "what an initramfs with these two needs",
-            "-d /srv/image --on-missing warn iwlwifi": "take what is there",
-        },
-    )
-    parser.add_argument("name", nargs="+", metavar="NAME|ALIAS|FILE", help="what to begin with")
-    parser.add_argument(
-        "-d", "--dirname", default="/", metavar="ROOT", help="the root of the system to take them from"
-    )
-    parser.add_argument(
-        "-S",
-        "--set-version",
-        metavar="RELEASE",
-        help="the kernel; default: the only one below ROOT, or the one that runs",
-    )
-    parser.add_argument(
-        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
-    )
-    parser.add_argument("--weakdeps", action="store_true", help="follow weak dependencies too")
-    parser.add_argument("--no-firmware", action="store_true", help="leave out firmware")
-    parser.add_argument(
-        "--on-missing",
-        choices=("error", "warn"),
-        default="error",
-        help="what a missing module is; soft dependencies and firmware are only warned of",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
-    return parser
 
 
 def _content(found: Closure) -> dict[str, object]:

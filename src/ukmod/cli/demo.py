@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from ukmod.cli.options import command_parser
+from ukmod.cli import command_lines
 from ukmod.cli.progress import Progress
 from ukmod.cli.report import outcome_of, print_json, print_report
 from ukmod.cli.run import print_record
@@ -32,22 +31,9 @@ _PICTURE = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parse = command_parser(
-        "demo",
-        "Show request_module() from end to end: a module requests another, and modprobe loads it.",
-        statuses={0: "all was clean", 1: "a module misbehaved or failed"},
-        examples={"": "at once", "--realtime": "as slowly as a real kernel"},
-    )
-    parse.add_argument("--realtime", action="store_true", help="virtual time passes no faster than real time")
-    parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
-    return parse
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
-    options = parser().parse_args(argv)
+    options = command_lines.demo().parse_args(argv)
     directory = modules()
     with Kernel(tree=open_tree(directory), realtime=options.realtime) as k, Progress("running") as progress:
         if not options.json:

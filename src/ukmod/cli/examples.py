@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from ukmod.cli.options import command_parser
+from ukmod.cli import command_lines
 from ukmod.errors import UkmodError, UsageError
 
 DATA = Path(str(resources.files("ukmod"))) / "data"
@@ -21,22 +20,9 @@ def release() -> str:
     return directory.name
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parse = command_parser(
-        "examples",
-        f"Copy example modules into a directory: compiled for {release()}, with line tables, and their C"
-        " sources with a Makefile.",
-        statuses={0: "they are there"},
-        examples={"playground && ukmod run playground/ticker.ko": "copy them, and run one"},
-    )
-    parse.add_argument("directory", metavar="DIRECTORY", help="made if need be; no file in it is replaced")
-    return parse
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
-    for path in copy_examples(Path(parser().parse_args(argv).directory)):
+    for path in copy_examples(Path(command_lines.examples().parse_args(argv).directory)):
         sys.stdout.write(f"{path}\n")
     return 0
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
+from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
-from ukmod.cli.options import command_parser
 from ukmod.cli.terminal import write
 from ukmod.errors import NotFoundError, UkmodError
 from ukmod.kmod.context import Context
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.linkage import Export
 
-__all__ = ["main", "parser"]
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
     """Explain each word; 1 if any of them would not be loaded."""
-    arguments = parser().parse_args(argv)
+    arguments = command_lines.explain().parse_args(argv)
     host = LinuxHost()
     tree = Tree.open(arguments.dirname, arguments.set_version)
     is_live = arguments.dirname == "/" and tree.release == host.release()
@@ -62,45 +61,6 @@ def main(argv: Sequence[str]) -> int:
     else:
         write("".join(map(as_text, explanations)))
     return int(not all(one.is_loaded for one in explanations))
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = command_parser(
-        "explain",
-        "Say why modprobe would, or would not, load a module, and which line decides it.",
-        notes="A word is a path if it begins with / or ./, else a module's name or an alias.",
-        statuses={0: "all words would be loaded", 1: "one of them would not"},
-        examples={
-            "-b pcspkr": "is it blacklisted here, and by which line?",
-            "-d /srv/image pci:v00008086d0000100Esv00sd00bc02sc00i00": "what a device's alias loads there",
-            "./hello.ko --json": "a module file, for a program",
-        },
-    )
-    parser.add_argument("word", nargs="+", metavar="NAME|ALIAS|FILE", help="what modprobe would be given")
-    parser.add_argument(
-        "-d", "--dirname", default="/", metavar="ROOT", help="the system's root, its configuration included"
-    )
-    parser.add_argument(
-        "-S",
-        "--set-version",
-        metavar="RELEASE",
-        help="the kernel; default: the only one below ROOT, or the one that runs",
-    )
-    parser.add_argument(
-        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
-    )
-    parser.add_argument(
-        "-b", "--use-blacklist", action="store_true", help="as modprobe -b: names are blacklisted too"
-    )
-    parser.add_argument(
-        "--symvers", metavar="FILE", help="the kernel's Module.symvers, if not in the tree's build/"
-    )
-    parser.add_argument(
-        "--cert", metavar="FILE", action="append", help="X.509 certificates to check signatures by"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
-    return parser
 
 
 def _exports(tree: Tree, symvers: str | None) -> dict[str, Export] | None:

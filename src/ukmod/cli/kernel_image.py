@@ -18,7 +18,6 @@ from ukmod.record import record
 
 NONE = "none"
 """What --kernel is given to have Python's half alone."""
-HELP = f"the image the modules were built for, or '{NONE}'; default: found by their vermagic"
 
 _SHOWN = 3
 """Symbols that are named at most."""

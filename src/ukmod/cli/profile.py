@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Sequence
 
-from ukmod.cli.options import command_parser
+from ukmod.cli import command_lines
 from ukmod.errors import UsageError
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.btf import Btf
@@ -14,31 +13,12 @@ from ukmod.machine.types.graph import Graph
 from ukmod.machine.types.profile import cut, write_profile
 from ukmod.machine.types.select import read_file, types_of
 
-__all__ = ["main", "parser"]
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parse = command_parser(
-        "profile",
-        "Cut the types that ukmod needs out of a kernel's BTF, or out of a module's debug information.",
-        statuses={0: "the profile is written"},
-        examples={"/boot/vmlinuz-6.12.1 -o 6.12.1.json.gz": "the struct layouts of an installed kernel"},
-    )
-    parse.add_argument(
-        "file", metavar="FILE", help="a vmlinuz, a vmlinux, raw BTF (/sys/kernel/btf/vmlinux) or a .ko"
-    )
-    parse.add_argument("-o", "--output", metavar="PROFILE", required=True,
-                       help="where to write it; compressed if it ends in .gz")  # fmt: skip
-    parse.add_argument(
-        "--vermagic", metavar="TEXT", help="of the kernel's modules, where FILE does not say it"
-    )
-    return parse
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
     """Write the profile; the exit status."""
-    options = parser().parse_args(argv)
+    options = command_lines.profile().parse_args(argv)
     data = read_file(options.file)
     graph, found = _graph_and_vermagic(data, options.file)
     vermagic = options.vermagic or found

@@ -8,8 +8,7 @@ import stat
 import sys
 from collections.abc import Sequence
 
-from ukmod.cli import kernel_image
-from ukmod.cli.options import command_parser
+from ukmod.cli import command_lines, kernel_image
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
 from ukmod.cli.terminal import escape, near, write
@@ -25,10 +24,6 @@ from ukmod.record import record
 from ukmod.survey.leaks import recurring
 from ukmod.survey.survey import load_order
 
-MAX_SECONDS = 10**9
-"""Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""
-MAX_HZ = 10_000
-
 
 @record
 class Wanted:
@@ -39,51 +34,9 @@ class Wanted:
     needed: tuple[str, ...]
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parse = command_parser(
-        "run",
-        "Load modules, and what they need, into an emulated kernel, let them run, unload them, and report"
-        " what happened. A file, or a name that the tree knows, begins the next module; any other word is a"
-        " parameter of the module before it.",
-        statuses={0: "all was clean", 1: "a module misbehaved or failed, or a request of it did"},
-        examples={
-            "hello.ko": "load it, wait for 5 virtual seconds, unload it",
-            "hello.ko level=3 user.ko --for 60": "two modules, the first with a parameter, for a minute",
-            "-d /srv/image loop max_loop=4": "a module of a tree, by name, on that tree's own kernel",
-        },
-    )
-    parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="+",
-                       help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
-    parse.add_argument("-d", "--dirname", metavar="ROOT", help="modules are below ROOT/lib/modules")
-    parse.add_argument(
-        "-S", "--set-version", metavar="RELEASE", help="its kernel; default: the only one below ROOT"
-    )
-    parse.add_argument(
-        "--for", dest="seconds", metavar="SECONDS", type=_seconds, default=5.0, help="virtual; default 5"
-    )
-    parse.add_argument(
-        "--realtime", action="store_true", help="let virtual time pass no faster than real time"
-    )
-    parse.add_argument("--unload", action=argparse.BooleanOptionalAction, default=True, help="at the end")
-    parse.add_argument("--seed", type=int, metavar="N", help="tasks take turns at random, reproducibly")
-    parse.add_argument(
-        "--hz", metavar="HZ", type=_hz, default=250, help="the kernel's CONFIG_HZ; default 250"
-    )
-    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
-    parse.add_argument("--kernel", metavar="IMAGE", help=f"{kernel_image.HELP} if the module needs one")
-    parse.add_argument(
-        "--snapshot", action=argparse.BooleanOptionalAction, default=True,
-        help="keep an image that was brought up, for next time",
-    )  # fmt: skip
-    parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
-    parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
-    return parse
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
-    options = parser().parse_args(argv)
+    options = command_lines.run().parse_args(argv)
     tree, wanted = _find(options)
     with _kernel(options, tree, wanted) as k, Progress("running") as progress:
         if not options.json:
@@ -259,21 +212,6 @@ def _needed(tree: Tree | None, module: str) -> list[str]:
     files = dict.fromkeys(file for one in names for file in load_order(tree, one))
     paths = [tree.files.real(tree.path(file)) for file in files]
     return [path for path in paths if modname_from_path(path) != name]
-
-
-def _seconds(text: str) -> float:
-    """A time that can be waited for."""
-    value = float(text)
-    if not 0 <= value <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SECONDS}")
-    return value
-
-
-def _hz(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= MAX_HZ:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {MAX_HZ}")
-    return value
 
 
 def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) -> Outcome:

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from ukmod.cli import executors, kernel_image
-from ukmod.cli.options import command_parser
+from ukmod.cli import command_lines, executors, kernel_image
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.survey_report import print_json, print_tables
 from ukmod.cli.terminal import near
@@ -20,7 +19,7 @@ from ukmod.kernel.api import open_tree
 from ukmod.kmod.tree import Tree
 from ukmod.survey.journal import Journal
 from ukmod.survey.survey import survey
-from ukmod.survey.verdict import PATIENCE, Settings, Verdict
+from ukmod.survey.verdict import Settings, Verdict
 
 _BATCH = 25
 """Modules that a worker gets at once: those that need the same modules share the loading of these."""
@@ -30,50 +29,9 @@ _FEW = 200
 """Modules for each worker up to which a snapshot is worth it: see Settings."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parse = command_parser(
-        "survey",
-        "Load each module of a tree, with what it needs, into a kernel that has just come up, let it run,"
-        " unload it; sum up what happened.",
-        statuses={
-            0: "every module is clean, or refuses as it does without its hardware",
-            1: "anything else came of a module",
-            130: "interrupted; with --journal, a later survey continues from there",
-        },
-        examples={
-            "-d /srv/image --sample 60": "sixty modules of an image, always the same ones",
-            "-d /srv/image --journal all.journal": "all modules; what is done already is not done again",
-            "-d /srv/image loop nbd --json": "two modules, for a program",
-        },
-    )
-    parse.add_argument("names", metavar="NAME", nargs="*", help="only these modules")
-    parse.add_argument(
-        "-d", "--dirname", default="/", metavar="ROOT", help="modules are below ROOT/lib/modules"
-    )
-    parse.add_argument(
-        "-S", "--set-version", metavar="RELEASE", help="its kernel; default: the only one below ROOT"
-    )
-    parse.add_argument("--kernel", metavar="IMAGE", help=kernel_image.HELP)
-    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for an image without")
-    parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=_time, default=1.0,
-                       help="virtual, between loading and unloading; default 1")  # fmt: skip
-    parse.add_argument("--sample", type=_count, metavar="N", help="only N modules, always the same ones")
-    parse.add_argument("--jobs", type=_count, metavar="N", default=os.cpu_count() or 1,
-                       help="processes; default one a CPU")  # fmt: skip
-    parse.add_argument("--dask", metavar="ADDRESS", help="use the cluster of this Dask scheduler, not --jobs")
-    parse.add_argument("--patience", type=_time, default=PATIENCE, metavar="SECONDS",
-                       help=f"of CPU time for one module; default {PATIENCE:g}")  # fmt: skip
-    parse.add_argument(
-        "--journal", metavar="FILE", help="append results here, and continue from those that it holds"
-    )
-    parse.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
-    return parse
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
-    options = parser().parse_args(argv)
+    options = command_lines.survey().parse_args(argv)
     with Progress(READING):
         tree = open_tree(Tree.open(options.dirname, options.set_version).dirname)
     names = _names(tree, options)
@@ -132,17 +90,3 @@ def _names(tree: Tree, options: argparse.Namespace) -> list[str]:
     if options.sample is not None:
         names = sorted(random.Random(0).sample(names, min(options.sample, len(names))))  # noqa: S311
     return names
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
-
-
-def _time(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a time")
-    return value

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
 
-from ukmod.cli.options import command_parser
+from ukmod.cli import command_lines
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kmod.tools import TOOLS
 
@@ -15,30 +14,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["link_tools", "main", "parser"]
+__all__ = ["link_tools", "main"]
 
 
 def main(argv: Sequence[str]) -> int:
     """List the tools, or with ``link DIRECTORY`` make links to this program there."""
-    options = parser().parse_args(argv)
+    options = command_lines.tools().parse_args(argv)
     if (options.link is None) != (options.directory is None):
         raise UsageError("name a directory to link them in")
     names = TOOLS if options.directory is None else link_tools(options.directory)
     sys.stdout.write("".join(f"{name}\n" for name in names))
     return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parse = command_parser(
-        "tools",
-        "List kmod's tools, or make links to this program under their names: it then is each of them.",
-        statuses={0: "done"},
-        examples={"": "which there are", "link ~/bin": "modprobe, depmod and the others in ~/bin"},
-    )
-    parse.add_argument("link", nargs="?", choices=("link",), help="make links")
-    parse.add_argument("directory", metavar="DIRECTORY", nargs="?", help="where; made if need be")
-    return parse
 
 
 def link_tools(directory: str, program: str | None = None) -> list[str]:

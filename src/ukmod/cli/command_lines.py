@@ -1,0 +1,271 @@
+"""The command line of each of our commands.
+
+They are apart from the commands, so that ``--help`` needs neither the machine's libraries nor the time to
+import them. The manual pages and the shells' completion are made of them too (tools/manual.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+
+from ukmod.cli.options import command_parser
+
+MAX_SECONDS = 10**9
+"""Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""
+MAX_HZ = 10_000
+_IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
+
+
+def command_line(name: str) -> argparse.ArgumentParser:
+    """Return the parser of the command of that name."""
+    parsers = (run, demo, examples, profile, explain, closure, survey, tools)
+    return next(parser for parser in parsers if parser.__name__ == name)()
+
+
+def run() -> argparse.ArgumentParser:
+    """``ukmod run``."""
+    parse = command_parser(
+        "run",
+        "Load modules, and what they need, into an emulated kernel, let them run, unload them, and report"
+        " what happened. A file, or a name that the tree knows, begins the next module; any other word is a"
+        " parameter of the module before it.",
+        statuses={0: "all was clean", 1: "a module misbehaved or failed, or a request of it did"},
+        examples={
+            "hello.ko": "load it, wait for 5 virtual seconds, unload it",
+            "hello.ko level=3 user.ko --for 60": "two modules, the first with a parameter, for a minute",
+            "-d /srv/image loop max_loop=4": "a module of a tree, by name, on that tree's own kernel",
+        },
+    )
+    parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="+",
+                       help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
+    parse.add_argument("-d", "--dirname", metavar="ROOT", help="modules are below ROOT/lib/modules")
+    parse.add_argument(
+        "-S", "--set-version", metavar="RELEASE", help="its kernel; default: the only one below ROOT"
+    )
+    parse.add_argument(
+        "--for", dest="seconds", metavar="SECONDS", type=_seconds, default=5.0, help="virtual; default 5"
+    )
+    parse.add_argument(
+        "--realtime", action="store_true", help="let virtual time pass no faster than real time"
+    )
+    parse.add_argument("--unload", action=argparse.BooleanOptionalAction, default=True, help="at the end")
+    parse.add_argument("--seed", type=int, metavar="N", help="tasks take turns at random, reproducibly")
+    parse.add_argument(
+        "--hz", metavar="HZ", type=_hz, default=250, help="the kernel's CONFIG_HZ; default 250"
+    )
+    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
+    parse.add_argument("--kernel", metavar="IMAGE", help=f"{_IMAGE} if the module needs one")
+    parse.add_argument(
+        "--snapshot", action=argparse.BooleanOptionalAction, default=True,
+        help="keep an image that was brought up, for next time",
+    )  # fmt: skip
+    parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
+    parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
+    return parse
+
+
+def demo() -> argparse.ArgumentParser:
+    """``ukmod demo``."""
+    parse = command_parser(
+        "demo",
+        "Show request_module() from end to end: a module requests another, and modprobe loads it.",
+        statuses={0: "all was clean", 1: "a module misbehaved or failed"},
+        examples={"": "at once", "--realtime": "as slowly as a real kernel"},
+    )
+    parse.add_argument("--realtime", action="store_true", help="virtual time passes no faster than real time")
+    parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
+    return parse
+
+
+def examples() -> argparse.ArgumentParser:
+    """``ukmod examples``."""
+    parse = command_parser(
+        "examples",
+        "Copy example modules into a directory: compiled for a kernel of Debian's, with line tables, and"
+        " their C sources with a Makefile.",
+        statuses={0: "they are there"},
+        examples={"playground && ukmod run playground/ticker.ko": "copy them, and run one"},
+    )
+    parse.add_argument("directory", metavar="DIRECTORY", help="made if need be; no file in it is replaced")
+    return parse
+
+
+def profile() -> argparse.ArgumentParser:
+    """``ukmod profile``."""
+    parse = command_parser(
+        "profile",
+        "Cut the types that ukmod needs out of a kernel's BTF, or out of a module's debug information.",
+        statuses={0: "the profile is written"},
+        examples={"/boot/vmlinuz-6.12.1 -o 6.12.1.json.gz": "the struct layouts of an installed kernel"},
+    )
+    parse.add_argument(
+        "file", metavar="FILE", help="a vmlinuz, a vmlinux, raw BTF (/sys/kernel/btf/vmlinux) or a .ko"
+    )
+    parse.add_argument("-o", "--output", metavar="PROFILE", required=True,
+                       help="where to write it; compressed if it ends in .gz")  # fmt: skip
+    parse.add_argument(
+        "--vermagic", metavar="TEXT", help="of the kernel's modules, where FILE does not say it"
+    )
+    return parse
+
+
+def explain() -> argparse.ArgumentParser:
+    """``ukmod explain``."""
+    parser = command_parser(
+        "explain",
+        "Say why modprobe would, or would not, load a module, and which line decides it.",
+        notes="A word is a path if it begins with / or ./, else a module's name or an alias.",
+        statuses={0: "all words would be loaded", 1: "one of them would not"},
+        examples={
+            "-b pcspkr": "is it blacklisted here, and by which line?",
+            "-d /srv/image pci:v00008086d0000100Esv00sd00bc02sc00i00": "what a device's alias loads there",
+            "./hello.ko --json": "a module file, for a program",
+        },
+    )
+    parser.add_argument("word", nargs="+", metavar="NAME|ALIAS|FILE", help="what modprobe would be given")
+    parser.add_argument(
+        "-d", "--dirname", default="/", metavar="ROOT", help="the system's root, its configuration included"
+    )
+    parser.add_argument(
+        "-S",
+        "--set-version",
+        metavar="RELEASE",
+        help="the kernel; default: the only one below ROOT, or the one that runs",
+    )
+    parser.add_argument(
+        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
+    )
+    parser.add_argument(
+        "-b", "--use-blacklist", action="store_true", help="as modprobe -b: names are blacklisted too"
+    )
+    parser.add_argument(
+        "--symvers", metavar="FILE", help="the kernel's Module.symvers, if not in the tree's build/"
+    )
+    parser.add_argument(
+        "--cert", metavar="FILE", action="append", help="X.509 certificates to check signatures by"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+    return parser
+
+
+def closure() -> argparse.ArgumentParser:
+    """``ukmod closure``."""
+    parser = command_parser(
+        "closure",
+        "List the files that modules need: dependencies, hard and soft, and firmware.",
+        statuses={0: "all files are there", 1: "a module is missing"},
+        examples={
+            "-d /srv/image ext4 nvme": "what an initramfs with these two needs",
+            "-d /srv/image --on-missing warn iwlwifi": "take what is there",
+        },
+    )
+    parser.add_argument("name", nargs="+", metavar="NAME|ALIAS|FILE", help="what to begin with")
+    parser.add_argument(
+        "-d", "--dirname", default="/", metavar="ROOT", help="the root of the system to take them from"
+    )
+    parser.add_argument(
+        "-S",
+        "--set-version",
+        metavar="RELEASE",
+        help="the kernel; default: the only one below ROOT, or the one that runs",
+    )
+    parser.add_argument(
+        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
+    )
+    parser.add_argument("--weakdeps", action="store_true", help="follow weak dependencies too")
+    parser.add_argument("--no-firmware", action="store_true", help="leave out firmware")
+    parser.add_argument(
+        "--on-missing",
+        choices=("error", "warn"),
+        default="error",
+        help="what a missing module is; soft dependencies and firmware are only warned of",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+    return parser
+
+
+def survey() -> argparse.ArgumentParser:
+    """``ukmod survey``."""
+    from ukmod.survey.verdict import PATIENCE
+
+    parse = command_parser(
+        "survey",
+        "Load each module of a tree, with what it needs, into a kernel that has just come up, let it run,"
+        " unload it; sum up what happened.",
+        statuses={
+            0: "every module is clean, or refuses as it does without its hardware",
+            1: "anything else came of a module",
+            130: "interrupted; with --journal, a later survey continues from there",
+        },
+        examples={
+            "-d /srv/image --sample 60": "sixty modules of an image, always the same ones",
+            "-d /srv/image --journal all.journal": "all modules; what is done already is not done again",
+            "-d /srv/image loop nbd --json": "two modules, for a program",
+        },
+    )
+    parse.add_argument("names", metavar="NAME", nargs="*", help="only these modules")
+    parse.add_argument(
+        "-d", "--dirname", default="/", metavar="ROOT", help="modules are below ROOT/lib/modules"
+    )
+    parse.add_argument(
+        "-S", "--set-version", metavar="RELEASE", help="its kernel; default: the only one below ROOT"
+    )
+    parse.add_argument("--kernel", metavar="IMAGE", help=_IMAGE)
+    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for an image without")
+    parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=_time, default=1.0,
+                       help="virtual, between loading and unloading; default 1")  # fmt: skip
+    parse.add_argument("--sample", type=_count, metavar="N", help="only N modules, always the same ones")
+    parse.add_argument("--jobs", type=_count, metavar="N", default=os.cpu_count() or 1,
+                       help="processes; default one a CPU")  # fmt: skip
+    parse.add_argument("--dask", metavar="ADDRESS", help="use the cluster of this Dask scheduler, not --jobs")
+    parse.add_argument("--patience", type=_time, default=PATIENCE, metavar="SECONDS",
+                       help=f"of CPU time for one module; default {PATIENCE:g}")  # fmt: skip
+    parse.add_argument(
+        "--journal", metavar="FILE", help="append results here, and continue from those that it holds"
+    )
+    parse.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+    return parse
+
+
+def tools() -> argparse.ArgumentParser:
+    """``ukmod tools``."""
+    parse = command_parser(
+        "tools",
+        "List kmod's tools, or make links to this program under their names: it then is each of them.",
+        statuses={0: "done"},
+        examples={"": "which there are", "link ~/bin": "modprobe, depmod and the others in ~/bin"},
+    )
+    parse.add_argument("link", nargs="?", choices=("link",), help="make links")
+    parse.add_argument("directory", metavar="DIRECTORY", nargs="?", help="where; made if need be")
+    return parse
+
+
+def _seconds(text: str) -> float:
+    """A time that can be waited for."""
+    value = float(text)
+    if not 0 <= value <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SECONDS}")
+    return value
+
+
+def _hz(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= MAX_HZ:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {MAX_HZ}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _time(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a time")
+    return value
