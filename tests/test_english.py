@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[1] / "src"
-PLAIN = ("ukmod/kernel", "ukmod/machine", "ukmod/survey")
+PLAIN = ("ukmod/cli", "ukmod/kernel", "ukmod/kmod", "ukmod/machine", "ukmod/survey", "ukmod/userland")
 """The packages whose docstrings, comments and error messages are written in plain English."""
 NOT_YET = tuple(
     f"ukmod/kernel/{name}.py"
@@ -101,7 +101,7 @@ def test_the_pattern_for_prototypes_finds_a_capitalised_type() -> None:
 def test_prose_is_plain_english(package: str) -> None:
     wrong = []
     for path in sorted((SOURCES / package).rglob("*.py")):
-        if str(path.relative_to(SOURCES)) in NOT_YET:
+        if str(path.relative_to(SOURCES)) in (*NOT_YET, "ukmod/cli/kernel_image.py"):
             continue
         tree = ast.parse(path.read_text())
         texts = [*docstrings(tree), *comments(path), *messages(tree)]

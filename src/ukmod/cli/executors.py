@@ -1,4 +1,4 @@
-"""Who does a survey's work: processes of this machine, or a Dask cluster's."""
+"""The workers of a survey: processes on this machine, or a Dask cluster's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Workers:
     work: Callable[[Settings, Sequence[str]], list[Verdict]]
     count: int
     damage: Callable[[], str] = str
-    """What was found wrong with the image so far."""
+    """The damage found in the image so far."""
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from shutil import get_terminal_size
 from typing import Self, TextIO
 
 READING = "reading the modules"
-"""What is done first to a tree without indexes."""
+"""The first step for a tree without indexes."""
 _FIRST = 1.0
 """Seconds that work may take without a word."""
 _PERIOD = 0.2

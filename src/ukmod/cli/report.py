@@ -1,4 +1,4 @@
-"""What a run came to: as a value, as text for people, and as JSON."""
+"""The outcome of a run: as a value, as text for people, and as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = {"clean:": GREEN, **dict.fromkeys(_BAD, RED)}
 
 @record
 class Outcome:
-    """What a run came to. Lines are for people; ``requests`` and ``dmesg`` keep their parts."""
+    """The outcome of a run. Lines are for people; ``requests`` and ``dmesg`` keep their parts."""
 
     clean: bool
     failures: tuple[str, ...]

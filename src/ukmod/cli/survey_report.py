@@ -1,4 +1,4 @@
-"""What a survey found: tables for people, one document for programs."""
+"""The results of a survey: tables for people, one document for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command writes for people: safe on any terminal and in any encoding, coloured where that helps.
+"""Output for people: safe on any terminal and in any encoding, coloured where that helps.
 
 Colours are written to a terminal only, and not where NO_COLOR is set (no-color.org) or TERM is dumb.
 """

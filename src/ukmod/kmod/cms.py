@@ -37,11 +37,11 @@ DIGEST_NAMES = {
 
 @record
 class SignerInfo:
-    """Who signed, and how.
+    """The signer and the method of a signature.
 
-    The signer is named either by ``issuer`` (a DER Name) and ``serial``, or by ``subject_key_id``; the other
-    is None. ``issuer_name`` is the issuer's common name (without one: its last attribute), as raw bytes.
-    ``signed_attributes`` is the DER SET that was signed in place of the content, or None; then
+    The signer is named either by ``issuer`` (a DER Name) and ``serial``, or by ``subject_key_id``; the
+    other is None. ``issuer_name`` is the issuer's common name (without one: its last attribute), as raw
+    bytes. ``signed_attributes`` is the DER SET that was signed in place of the content, or None; then
     ``message_digest`` is the content's digest as the signer saw it.
     """
 
@@ -56,7 +56,7 @@ class SignerInfo:
 
     @property
     def key_id(self) -> bytes:
-        """What names the key: the serial number's bytes without sign, or the subject key identifier."""
+        """The name of the key: the serial number's bytes without sign, or the subject key identifier."""
         if self.serial is None:
             return self.subject_key_id or b""
         magnitude = abs(self.serial)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
         @property
         def unused_data(self) -> bytes:
-            """What follows the frame."""
+            """The bytes after the frame."""
 
         def decompress(self, data: bytes, max_length: int, /) -> bytes:
             """Return at most so many bytes."""

@@ -79,7 +79,7 @@ class Blacklist:
 
 @record
 class Options:
-    """``options MODULE TEXT``; the text as written but for tabs, leading blanks included."""
+    """``options MODULE TEXT``; the text as written, except for tabs; leading blanks are part of it."""
 
     module: str
     text: str

@@ -1,4 +1,4 @@
-"""What kmod's decisions and tools need of the world outside the module tree.
+"""The interface of kmod's decisions and tools to everything outside the module tree.
 
 One protocol, two worlds: :class:`ukmod.kmod.linux.LinuxHost` is the machine this process runs on; an emulated
 kernel hands in its own, and the same modprobe then runs as one of its tasks. A method may block for as long
@@ -162,7 +162,7 @@ class Host(Protocol):
         """Run a shell command with ``environ`` and return its wait status, or -1 if it could not be run."""
 
     def leave(self, status: int) -> None:
-        """Hear that a tool is done, but for taking apart what it made; a process of its own may end here."""
+        """Called when a tool has finished except for clean-up; a dedicated process may exit here."""
 
     def monotonic(self) -> float:
         """Return seconds on a clock that never goes back."""

@@ -41,8 +41,9 @@ def carry_out(
 ) -> None:
     """Do a target's steps in order; LoadError with the errno of the first required one that fails.
 
-    Whether a module is loaded is asked again before each step: it may have come in the meantime. ``show`` is
-    told each step before it is done. ``force`` is INIT_IGNORE_MODVERSIONS and INIT_IGNORE_VERMAGIC;
+    Whether a module is loaded is asked again before each step: it may have come in the meantime. ``show``
+    is called with each step before it is done. ``force`` is INIT_IGNORE_MODVERSIONS and
+    INIT_IGNORE_VERMAGIC;
     ``first_time`` makes it an error (EEXIST) if the module asked for is there already.
     """
     if target.loaded and first_time:

@@ -41,7 +41,7 @@ _KSYMTAB = "__ksymtab_"
 
 
 class Fault(enum.StrEnum):
-    """What the kernel would object to. Loading fails with ENOENT for the first two, else with EINVAL."""
+    """An objection of the kernel's. Loading fails with ENOENT for the first two, else with EINVAL."""
 
     UNKNOWN = "nobody exports it"
     GPL_ONLY = "exported to GPL-compatible modules only"

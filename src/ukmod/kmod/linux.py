@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LinuxHost", "Stream", "end_process"]
 
-# The C library has no function for finit_module(2), only syscall(2) with a number: that of asm-generic, but
-# for the architectures that are older than it.
+# The C library has no function for finit_module(2), only syscall(2) with a number: that of asm-generic,
+# except on the architectures that are older than it.
 _NR_FINIT_MODULE = {
     "alpha": 507, "armv6l": 379, "armv7l": 379, "armv8l": 379, "hppa": 333, "i386": 350, "i686": 350,
     "ia64": 1335, "m68k": 348, "mips": 4348, "mips64": 5307, "parisc": 333, "parisc64": 333, "ppc": 353,

@@ -1,4 +1,4 @@
-"""What the kernel holds now: /proc/modules and /sys/module, as kmod reads them."""
+"""The modules in the kernel: /proc/modules and /sys/module, as kmod reads them."""
 
 from __future__ import annotations
 

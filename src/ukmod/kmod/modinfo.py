@@ -1,4 +1,4 @@
-"""What a module says about itself: its ``.modinfo`` section, its signature and its build-id, as values.
+"""A module's information about itself: its ``.modinfo`` section, its signature and its build-id, as values.
 
 ``.modinfo`` is NUL-separated ``key=value`` text that MODULE_LICENSE(), MODULE_ALIAS() and the rest of
 include/linux/module.h leave behind, plus what modpost adds (depends, vermagic). For a module inside the
@@ -33,7 +33,7 @@ __all__ = [
 
 
 SIGNATURE_FIELDS = ("sig_id", "signer", "sig_key", "sig_hashalgo", "signature")
-"""What libkmod calls the parts of a signature."""
+"""libkmod's names for the parts of a signature."""
 
 
 @record
@@ -69,7 +69,7 @@ class ModuleInfo:
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """What the module answers to besides its name: shell patterns, as modules.alias has them."""
+        """The module's other names: shell patterns, as in modules.alias."""
         return self.values("alias")
 
     @property

@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 KO_SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst")
-"""What a module's file name ends in, plain or compressed."""
+"""The endings of module files, plain and compressed."""
 
 
 def normalize_modname(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What there is to say about a module's file: what the kernel would object to, and what it passes over."""
+"""Notes on a module's file: the kernel's objections, and faults that it ignores."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class Note:
 
 @record
 class KernelFacts:
-    """What is known of the kernel the modules are for.
+    """The known facts about the kernel that the modules are for.
 
-    ``exports`` are the image's own symbols, None if nobody can tell (no Module.symvers): then a symbol that
+    ``exports`` are the image's own symbols, None if they are unknown (no Module.symvers): then a symbol
+    that
     no module exports counts as the image's. ``vermagic`` is empty if it is not known. ``certificates`` are
     those that it trusts, if it enforces signatures; None if it does not.
     """

@@ -14,7 +14,7 @@ __all__ = ["OverlayFiles", "index_directory"]
 
 
 class OverlayFiles:
-    """``base``, but for the contents of some paths: a :class:`ukmod.kmod.host.Files`."""
+    """``base`` with other contents for some paths: a :class:`ukmod.kmod.host.Files`."""
 
     __slots__ = ("_base", "_contents")
 

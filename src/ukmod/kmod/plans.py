@@ -1,4 +1,4 @@
-"""What modprobe would do, as a value: one can print it, compare it, or carry it out.
+"""modprobe's decisions as a value, which can be printed, compared or carried out.
 
 Order of the steps ("man modprobe(8)", "man modprobe.d(5)" and libkmod where they are silent): for each
 dependency its pre-softdeps, itself, its post-softdeps; then the same for the module asked for. Soft

@@ -2,8 +2,8 @@
 
 In order ("man modprobe(8)" and libkmod): the module's post-softdeps, its holders if they are to go too,
 itself, the dependencies nobody uses any more, its pre-softdeps. Each decision looks at what the kernel holds
-at that moment, which the steps before have changed; so :func:`removal` is a generator that is told how each
-step went.
+at that moment, which the steps before have changed; so :func:`removal` is a generator, to which the result
+of each step is sent.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RemovalStep:
 
 @record
 class RemovalPlan:
-    """What ``modprobe -r WORD`` would do; ``error`` is the errno it ends with, 0 for success."""
+    """The steps of ``modprobe -r WORD``; ``error`` is the errno it ends with, 0 for success."""
 
     word: str
     steps: tuple[RemovalStep, ...]

@@ -23,7 +23,7 @@ __all__ = ["Verdict", "Verification", "load_certificates", "verify"]
 
 
 class Verdict(enum.StrEnum):
-    """What is known of a signature; the kernel's error for each but VALID is in parentheses."""
+    """The result of checking a signature; the kernel's error is in parentheses."""
 
     VALID = "valid"
     UNSIGNED = "unsigned"  # ENODATA

@@ -31,7 +31,7 @@ _CLASSES: dict[str, Callable[[str], bool]] = {
 def _bracket(pattern: str, start: int, char: str) -> tuple[bool, int] | None:
     """Match one character against the expression whose ``[`` is just before ``start``.
 
-    Returns whether it matches and where the pattern goes on, or None when the bracket is not closed.
+    Returns whether it matches and where the pattern continues, or None if the bracket is not closed.
     """
     at, end = start, len(pattern)
     negated = at < end and pattern[at] in "!^"

@@ -1,4 +1,4 @@
-"""What a program sees: its process, and the system calls it can make."""
+"""A program's environment: its process, and the system calls that it can make."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Process:
     sys: Syscalls
     cwd: str = "/"
     output: list[str] = field(default_factory=list)
-    """What it wrote to standard output and error, which a usermode helper does not have."""
+    """The text written to standard output and error, which a usermode helper does not have."""
 
 
 Program = Callable[[Process], int]

@@ -38,7 +38,7 @@ BUILT_IN, EXTERNAL = "built-in", "external"
 
 @record
 class DepmodConfig:
-    """What depmod.d says for one kernel release.
+    """The configuration of depmod.d for one kernel release.
 
     ``searches`` by rising priority; ``overrides`` are ``SUBDIR/MODULE`` paths without extension, and
     ``externals`` absolute directories, both beginning with the last line; ``excludes`` are names of files or
@@ -153,7 +153,7 @@ class _Parser:
     def _applies(self, pattern: str, what: str) -> bool:
         """Tell whether a line is for this kernel: ``*``, or a POSIX extended expression found in its release.
 
-        One that is none fits no kernel.
+        A malformed expression fits no kernel.
         """
         from ukmod.kmod.depmod.ere import search
 

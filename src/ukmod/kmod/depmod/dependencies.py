@@ -1,4 +1,4 @@
-"""Who owns which symbol, and so which module needs which."""
+"""The owner of each symbol, and from that the modules that each one needs."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ KERNEL = -1
 """The owner of a symbol that no module exports."""
 
 FAKE_SYMBOLS = ("__this_module", "_GLOBAL_OFFSET_TABLE_", "TOC.")
-"""What the kernel's loader makes up, so that modules may need it though nobody exports it."""
+"""Symbols that the kernel's loader makes up: modules may need them although nothing exports them."""
 
 
 @record
 class Checks:
-    """What is known of the kernel's symbols, and what is to be reported about those of modules.
+    """The known symbols of the kernel, and the checks to make on those of modules.
 
     ``report`` is ``-e``: unknown symbols, and with ``versions`` (``-E``) CRCs that differ. ``prefix`` is the
     letter that some architectures put before each symbol's name, or empty.

@@ -33,7 +33,7 @@ _MOST = 0x7FFF  # RE_DUP_MAX
 
 
 def search(pattern: str, text: str) -> bool:
-    """Tell whether the pattern is found in the text; UsageError if it is none."""
+    """Tell whether the pattern is found in the text; UsageError if it is malformed."""
     import re
 
     try:
@@ -48,7 +48,9 @@ def _bytewise(text: str) -> str:
 
 
 def translate(pattern: str) -> str:
-    """Return the same pattern in Python's dialect, for re.ASCII and re.DOTALL; UsageError if it is none."""
+    """Return the same pattern in Python's dialect, for re.ASCII and re.DOTALL; UsageError if it is
+    malformed.
+    """
     return _Translation(pattern).result
 
 

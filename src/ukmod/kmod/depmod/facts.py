@@ -1,4 +1,4 @@
-"""What depmod wants to know of one module file."""
+"""The facts that depmod needs from one module file."""
 
 from __future__ import annotations
 

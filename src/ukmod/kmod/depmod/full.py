@@ -33,11 +33,11 @@ __all__ = ["Full", "FullRun", "make_all"]
 
 @record
 class FullRun:
-    """What a full run is to do.
+    """The task of a full run.
 
-    ``modules`` are in depmod's order, ``dirname`` has kbuild's lists. What ``known`` has of a module is not
-    read again. ``keep`` gets what all modules say, to keep it for the next run, and returns the number of
-    that. ``warn_duplicates`` and ``marks`` are :class:`Output`'s.
+    ``modules`` are in depmod's order, ``dirname`` has kbuild's lists. A module whose parts are in ``known``
+    is not read again. ``keep`` receives the parts of all modules, keeps them for the next run, and returns
+    the number they are kept under. ``warn_duplicates`` and ``marks`` are :class:`Output`'s.
     """
 
     modules: Sequence[Candidate]

@@ -124,7 +124,7 @@ def module_order_after(
 ) -> list[Candidate] | None:
     """Return the order of modules of which all are in order but the few that ``come``.
 
-    None if there is no modules.order, of which nobody is told here.
+    None if there is no modules.order, which is not reported here.
     """
     if not come:
         return list(before)

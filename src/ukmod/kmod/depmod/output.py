@@ -34,7 +34,7 @@ __all__ = ["ALIAS_HEADER", "OF_ALL", "OF_EACH", "SYMBOLS_HEADER", "Output", "dep
 
 @record
 class Output:
-    """What to write: an analysis, the directory with kbuild's own lists, and how.
+    """The content of depmod's files: an analysis, the directory with kbuild's own lists, and options.
 
     ``warn_duplicates`` is ``-w``, ``preorder`` the layout of indexes since kmod 34.
     ``marks`` asks for what is needed to edit an index; it is for the other layout.
@@ -307,4 +307,4 @@ OF_EACH = ("modules.alias", "modules.alias.bin", "modules.softdep", "modules.wea
 """Those that need nothing but what each module says of itself."""
 
 OF_ALL = tuple([name for name in _FILES if name not in OF_EACH])
-"""Those of what follows from all of them, and kbuild's."""
+"""The files that depend on all modules, and those made from kbuild's lists."""

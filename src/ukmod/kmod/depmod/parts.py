@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.depmod.scan import Candidate
 
     Parts = tuple[bytes, bytes, bytes]
-    """What is made of exports and needs, of aliases, and of soft and weak dependencies."""
+    """The three kinds of parts: exports and needs; aliases; soft and weak dependencies."""
     Texts = tuple[str, ...]
 
 __all__ = [
@@ -41,7 +41,7 @@ NO_OTHERS = marshal.dumps(((), ()), _FORMAT)
 
 
 def pack(name: str, facts: Facts) -> Parts:
-    """Return a module's facts, but for CRCs, as bytes."""
+    """Return a module's facts, without CRCs, as bytes."""
     lines = "".join([f"alias {alias} {name}\0" for alias in facts.aliases])
     return (
         marshal.dumps((facts.exports, facts.needs, facts.weak), _FORMAT),

@@ -19,8 +19,8 @@ _NEVER = ("build", "source")
 def is_up_to_date(dirname: str, err: Callable[[str], object]) -> bool:
     """Tell whether modules.dep is at least as new as every module file, to the microsecond.
 
-    Nothing else is looked at: not whether a module is gone, and not the configuration. ``err`` is told what
-    could not be looked at; without modules.dep the answer is no.
+    Nothing else is looked at: not whether a module is gone, and not the configuration. ``err`` receives a
+    message about each file that could not be examined; without modules.dep the answer is no.
     """
     try:
         todo = [(dirname, os.listdir(dirname))]

@@ -20,7 +20,7 @@ __all__ = ["OF_KMOD", "TOOLS", "call"]
 
 TOOLS = ("depmod", "insmod", "kmod", "lsmod", "modinfo", "modprobe", "rmmod")
 OF_KMOD = ("static-nodes",)
-"""What only ``kmod COMMAND`` does: no link has its name."""
+"""The commands that only ``kmod COMMAND`` has: there is no link of that name."""
 
 
 def call(body: Callable[[Sequence[str], Host], int], argv: Sequence[str], host: Host) -> int:

@@ -1,4 +1,4 @@
-"""What several of the tools share."""
+"""Functions that several tools share."""
 
 from __future__ import annotations
 

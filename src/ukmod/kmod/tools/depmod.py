@@ -237,7 +237,7 @@ def _named(paths: Sequence[str], dirname: str, log: Log) -> list[Candidate]:
 
 
 def _read(modules: list[Candidate], known: Mapping[str, Parts], job: _Job) -> list[Facts]:
-    """Return what all modules say; of known ones, but for CRCs."""
+    """Return the facts of all modules; those of known modules lack CRCs."""
     crcs = "e" in job.options and job.options.symvers is not None
     if crcs or not known:
         return read_all(modules, crcs=crcs, fork=True)

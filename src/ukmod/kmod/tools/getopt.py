@@ -64,7 +64,7 @@ def getopt(
 
 
 def _letters(word: str, argv: Sequence[str], at: int, short: str) -> Generator[tuple[str, str], None, int]:
-    """Yield the options of a word like ``-av``; return where the command line goes on."""
+    """Yield the options of a word like ``-av``; return where the command line continues."""
     for position, letter in enumerate(word[1:], 2):
         where = short.find(letter)
         if where < 0 or letter in ":+":

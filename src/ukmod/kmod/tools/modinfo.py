@@ -64,7 +64,7 @@ Options:
 
 
 class _Request:
-    """What the command line asks for; ``field`` None stands for all of them."""
+    """The parsed command line; ``field`` is None for all fields."""
 
     def __init__(self) -> None:
         self.field: str | None = None

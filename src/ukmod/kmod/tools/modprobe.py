@@ -72,7 +72,7 @@ class _Run:
         tree.load(log.library)
         self.state = SysModules(host, log.library)
         self.steps: list[Step] = []
-        """What --json shows at the end."""
+        """The document that --json prints at the end."""
 
     def _dirname(self) -> str:
         request = self.request

@@ -106,7 +106,7 @@ General Options:
 
 
 class Request:
-    """What the command line asks for."""
+    """The parsed command line."""
 
     def __init__(self) -> None:
         self.flags: set[str] = set()

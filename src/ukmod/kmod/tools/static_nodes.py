@@ -59,7 +59,7 @@ class Node:
 
 
 def parse_devname(text: str) -> Iterator[Node | str]:
-    """Yield the entries of modules.devname; a line that is none is yielded as it stands."""
+    """Yield the entries of modules.devname; any other line is yielded unchanged."""
     for line in text.splitlines(keepends=True):
         if line.startswith("#"):
             continue

@@ -1,7 +1,7 @@
-"""What all modules of a tree say, as one run keeps it for the next.
+"""The parts of all modules of a tree, as one run keeps them for the next.
 
-All parts of one kind are one piece of bytes. So nothing of the thousands is taken apart when it is read, some
-6 MB for a distribution's, and a symbol is looked for in all modules at once.
+All parts of one kind are one piece of bytes. So reading it, some 6 MB for a distribution's tree, takes
+nothing apart, and a symbol is searched for in all modules at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def archive(parts: Mapping[str, Parts]) -> dict[str, Any]:
 
 
 class Archive:
-    """What modules say, by their paths: what was archived, and in its place what is ``newer``."""
+    """The parts of modules, by their paths: those that were archived, or ``newer`` ones in their place."""
 
     __slots__ = ("_archived", "_places", "newer")
 

@@ -29,7 +29,7 @@ _MAGIC = f"ukmod depmod 4 {sys.implementation.cache_tag} {marshal.version}\n".en
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again without a newer time stamp."""
 UNSETTLED = (0,)
-"""The identity that is nobody's, not even its own."""
+"""An identity that equals no other, not even itself."""
 _SYSTEM = "/var/cache"
 """A root without it is not to get it from us: it is an image that is being built, or a test's."""
 
@@ -127,7 +127,7 @@ def prune(path: str) -> None:
 
 
 SUFFIXES = ("", ".facts", ".modules.dep.bin", ".modules.alias.bin", ".modules.symbols.bin")
-"""Of the files that one run leaves."""
+"""The prefix of the files that one run leaves."""
 
 _TREES = 16
 """For so many trees runs are remembered; a distribution's takes some 5 MB."""

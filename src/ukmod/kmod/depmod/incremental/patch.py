@@ -42,10 +42,11 @@ _NEEDLES = 8
 
 @record
 class Before:
-    """What the last run left: the modules' paths in order, their parts, and whom each one needs itself.
+    """The state that the last run left: the modules' paths in order, their parts, and the modules that each
+    one needs itself.
 
-    ``files`` are depmod's files as they lie there, and ``marks`` returns those of an index; they are none if
-    its length is another.
+    ``files`` are depmod's files as they lie there, and ``marks`` returns those of an index; they are empty
+    if the index has another length.
     """
 
     order: Sequence[str]
@@ -57,7 +58,7 @@ class Before:
 
 @record
 class Change:
-    """What became of the modules: ``modules`` are they now, in order, and ``parts`` theirs.
+    """The changes among the modules: ``modules`` are the present ones, in order, and ``parts`` their parts.
 
     ``gone`` and ``come`` are the places, in the old order and in the new one, of modules of which there is
     another version now, of those that are no longer there, and of those that are new. ``place`` is the new

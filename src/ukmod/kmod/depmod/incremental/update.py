@@ -1,4 +1,4 @@
-"""What one run of depmod leaves for the next: with it, only what changed is read and written again.
+"""The state that one run of depmod leaves for the next, so that only changes are read and written again.
 
 A run remembers, outside the tree (:mod:`cache`), which files it read and what they said. The next one stats
 them all, reads those that changed, and compares: a file of depmod's is made again only if something it is
@@ -74,7 +74,7 @@ _MADE_FROM = {
 """Which of kbuild's files the others are made from."""
 _ORDER = "modules.order"
 _MANY = 64
-"""What so many modules say is worth a new file of it."""
+"""The parts of so many modules are worth a new file."""
 
 
 @record
@@ -101,8 +101,9 @@ def take_snapshot(modules: Sequence[Candidate], dirname: str) -> Snapshot:
 
 @record
 class Run:
-    """What a run leaves beside its files: the modules in order, whom each one needs itself, what was to be
-    said about modules.order, the number of the file of parts, and what has changed since that was written.
+    """The record that a run leaves beside its files: the modules in order, the modules that each one needs
+    itself, the messages about modules.order, the number of the file of parts, and the changes since that
+    was written.
     """
 
     modules: Sequence[Candidate]
@@ -114,7 +115,7 @@ class Run:
 
 @record
 class Update:
-    """What a run has to do after the last one.
+    """The work of a run that follows another.
 
     ``made`` are files that are made already, and ``stale`` those to make from ``analysis``, which has no more
     of the modules, and of their facts, than these are made of. ``kept`` are the messages that making each of
