@@ -89,6 +89,19 @@ def test_no_lines_without_debug_information() -> None:
     assert SourceLines(Elf(MODULE)).find(".init.text", 0) is None
 
 
+def test_debug_information_is_read_only_when_a_look_up_needs_it() -> None:
+    section = Elf(MODULE).section(".debug_info")
+    assert section is not None
+    damaged = Elf(MODULE[: section.offset] + b"\xff" * 8 + MODULE[section.offset + 8 :], "damaged.ko")
+    known, lines = types(), SourceLines(damaged)
+    known.add(damaged)
+    assert known.struct("own_t").members
+    with pytest.raises(FormatError, match=r"damaged\.ko"):
+        known.struct("no_such_struct")
+    with pytest.raises(FormatError, match=r"damaged\.ko"):
+        lines.find(".text", 0)
+
+
 def test_compressed_sections() -> None:
     content = b"some text " * 100
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import cached_property
 
 from ukmod.kmod.elf import Elf
 from ukmod.machine.registers import MASK64
@@ -35,15 +36,20 @@ class SourceLine:
 class SourceLines:
     """The source lines of a module with debugging information, read on first use.
 
-    A module without any has no lines. FormatError if the information is damaged.
+    A module without any has no lines. Look-ups raise FormatError if the information is damaged.
     """
 
     def __init__(self, elf: Elf) -> None:
         self._elf = elf
-        self._info = DebugInfo(elf) if supports(elf) and elf.section(".debug_line") is not None else None
         self._tables: dict[int, LineTable] = {}
         self._rows: list[tuple[Row, int]] | None = None
         self._functions: list[tuple[_Range, Die]] | None = None
+
+    @cached_property
+    def _info(self) -> DebugInfo | None:
+        """Relocating a large module's entries takes seconds, and most runs have nothing to report."""
+        elf = self._elf
+        return DebugInfo(elf) if supports(elf) and elf.section(".debug_line") is not None else None
 
     def find(self, section: str | int, offset: int) -> SourceLine | None:
         """Return the line for an offset into a section (given by name or index); None if it is unknown."""

@@ -10,6 +10,7 @@ from typing import NoReturn
 from ukmod.errors import LayoutError
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.btf import Btf
+from ukmod.machine.types.dwarf import Dwarf
 from ukmod.machine.types.graph import Later, TypeSource
 from ukmod.machine.types.layout import EnumLayout, Kind, Member, Prototype, StructLayout, Type
 
@@ -40,18 +41,16 @@ class Types:
         return tuple(source.path for source in self._sources)
 
     def add(self, elf: Elf) -> None:
-        """Add a module's debugging information, if it has any.
+        """Add a module's type information, if it has any: its BTF, then its DWARF, for what BTF lacks.
 
-        Raises FormatError if it is damaged; parts that are read on first use raise it then.
+        Both are read when a look-up first reaches them, which then raises FormatError if they are damaged.
         """
-        from ukmod.machine.types.dwarf import Dwarf
-
-        if Dwarf.is_in(elf):
-            self._sources.append(TypeSource(Dwarf(elf)))
         split = elf.find(b".BTF")
         if split is not None and self._kernel is not None:
             read = partial(_split, split[1], self._kernel, elf.path)
             self._sources.append(TypeSource(Later(elf.path, read)))
+        if Dwarf.is_in(elf):
+            self._sources.append(TypeSource(Later(elf.path, partial(Dwarf, elf))))
 
     def learn(self, names: Iterable[str]) -> None:
         """Look these types up now, so that later look-ups are fast."""
