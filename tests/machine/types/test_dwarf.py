@@ -96,8 +96,9 @@ def test_debug_information_is_read_only_when_a_look_up_needs_it() -> None:
     known, lines = types(), SourceLines(damaged)
     known.add(damaged)
     assert known.struct("own_t").members
+    assert not known.has("nowhere_among_its_texts")
     with pytest.raises(FormatError, match=r"damaged\.ko"):
-        known.struct("no_such_struct")
+        known.has("count")  # a member's name: only the entries tell that it is not a type's
     with pytest.raises(FormatError, match=r"damaged\.ko"):
         lines.find(".text", 0)
 

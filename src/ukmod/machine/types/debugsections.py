@@ -13,7 +13,7 @@ from ukmod.errors import FormatError, LimitError
 from ukmod.kmod.compression import decompress
 from ukmod.kmod.elf import ET_REL, SHT_RELA, Elf, Section
 
-__all__ = ["DebugSection", "read_debug_section", "supports"]
+__all__ = ["DebugSection", "read_debug_section", "read_unrelocated", "supports"]
 
 _LIMIT = 1 << 30
 _SHF_COMPRESSED = 0x800
@@ -82,16 +82,23 @@ def supports(elf: Elf) -> bool:
     return elf.machine in _WIDTHS and elf.bits == 64 and elf.order == "little"
 
 
-def read_debug_section(elf: Elf, name: str) -> DebugSection:
-    """Read a debug section; an empty one if the file has none with this name. FormatError if damaged."""
+def read_unrelocated(elf: Elf, name: str) -> bytes:
+    """Read a debug section's bytes, decompressed; none if the file has none with this name.
+
+    Texts are as they will be; offsets and addresses await relocation. FormatError if damaged.
+    """
     found = elf.section(name)
     if found is None:
-        return DebugSection(name, path=elf.path)
+        return b""
     data = elf.section_data(found)
-    if found.flags & _SHF_COMPRESSED:
-        data = _unpack(elf, found, data)
-    section = DebugSection(name, data, elf.path)
-    if elf.type == ET_REL:
+    return _unpack(elf, found, data) if found.flags & _SHF_COMPRESSED else data
+
+
+def read_debug_section(elf: Elf, name: str) -> DebugSection:
+    """Read a debug section; an empty one if the file has none with this name. FormatError if damaged."""
+    section = DebugSection(name, read_unrelocated(elf, name), elf.path)
+    found = elf.section(name)
+    if found is not None and elf.type == ET_REL:
         for relocations in elf.sections:
             if relocations.type == SHT_RELA and relocations.info == found.index:
                 _relocate(elf, section, relocations)

@@ -1,22 +1,25 @@
 """The types in a module's own DWARF, which kbuild leaves in the .ko; task_struct and others are among them.
 
-The top-level entries of each unit are scanned once for their names; a type is read on first use. Types are
-identified by their offsets into ``.debug_info``.
+A name that is nowhere among the file's texts is not a type of it: a search for bytes tells. At the first name
+that is, the top-level entries of each unit are scanned for their names; a type is read on first use.
+Types are identified by their offsets into ``.debug_info``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import Elf
-from ukmod.machine.types.debugsections import supports
+from ukmod.machine.types.debugsections import read_unrelocated, supports
 from ukmod.machine.types.dies import At, DebugInfo, Die, DwTag
 from ukmod.machine.types.graph import POINTER, VOID, Field, Node, Tag
 
 __all__ = ["Dwarf"]
 
+_TEXTS = (".debug_str", ".debug_info", ".debug_line_str")
+"""Where names are: strings of their own, or within the entries."""
 _ENUM = 4
 _TAGS = {
     DwTag.BASE: Tag.INT,
@@ -39,12 +42,11 @@ _FLOAT, _SIGNED = 0x04, (0x05, 0x06, 0x0D)  # DW_ATE_float; _signed, _signed_cha
 
 
 class Dwarf:
-    """The types of a file's DWARF. Raises FormatError if it is damaged."""
+    """The types of a file's DWARF, read on first use. Look-ups raise FormatError if it is damaged."""
 
     def __init__(self, elf: Elf) -> None:
         self.path = elf.path
-        self.info = DebugInfo(elf)
-        self._by_name = self._scan()
+        self._elf = elf
         self._cached = lru_cache(maxsize=1 << 13)(self._node)
 
     @staticmethod
@@ -52,7 +54,22 @@ class Dwarf:
         """True if a file has DWARF for a machine whose relocations are known."""
         return supports(elf) and elf.section(".debug_info") is not None
 
-    def _scan(self) -> dict[tuple[str, str], int]:
+    @cached_property
+    def info(self) -> DebugInfo:
+        """The file's entries. To relocate them takes seconds where there are many."""
+        return DebugInfo(self._elf)
+
+    @cached_property
+    def _texts(self) -> tuple[bytes, ...]:
+        return tuple(read_unrelocated(self._elf, section) for section in _TEXTS)
+
+    def _mentions(self, name: str) -> bool:
+        """False if the file names nothing so. Linkers merge the ends of strings: it may begin anywhere."""
+        text = name.encode("utf-8", "surrogateescape") + b"\0"
+        return any(text in texts for texts in self._texts)
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], int]:
         info = self.info
         found: dict[tuple[str, str], int] = {}
         for unit in info.units:
@@ -69,12 +86,14 @@ class Dwarf:
 
     def find(self, name: str, tags: Iterable[str]) -> int | None:
         """Return the offset of the first complete type with this name and one of these tags."""
+        if not self._mentions(name):
+            return None
         numbers = (self._by_name.get((name, tag)) for tag in tags)
         return next((number for number in numbers if number is not None), None)
 
     def function(self, name: str) -> int | None:
         """Return the offset of a function's entry."""
-        return self._by_name.get((name, Tag.FUNCTION))
+        return self._by_name.get((name, Tag.FUNCTION)) if self._mentions(name) else None
 
     def node(self, number: int) -> Node:
         """Read the type at an offset."""

@@ -50,7 +50,7 @@ class Types:
             read = partial(_split, split[1], self._kernel, elf.path)
             self._sources.append(TypeSource(Later(elf.path, read)))
         if Dwarf.is_in(elf):
-            self._sources.append(TypeSource(Later(elf.path, partial(Dwarf, elf))))
+            self._sources.append(TypeSource(Dwarf(elf)))
 
     def learn(self, names: Iterable[str]) -> None:
         """Look these types up now, so that later look-ups are fast."""

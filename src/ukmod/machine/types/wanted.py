@@ -39,10 +39,10 @@ WANTED: tuple[str, ...] = tuple(
     platform_device platform_driver block_device gendisk clk fwnode_handle device_node property
     kernel_cap_t kernel_cap_struct kuid_t kgid_t uuid_t
 
-    kmem_cache page folio vm_area_struct vm_struct scatterlist sg_table idr xarray ida radix_tree_root
-    rhashtable hlist_bl_head crypto_alg crypto_tfm shash_desc shash_alg crypto_shash sk_buff net_device
-    pt_regs tm rtc_time in6_addr sockaddr sockaddr_in sockaddr_in6 sockaddr_storage kernfs_node blk_plug
-    io_context user_struct user_namespace uts_namespace new_utsname pid_type module_state
+    kmem_cache kmalloc_cache_type page folio vm_area_struct vm_struct scatterlist sg_table idr xarray ida
+    radix_tree_root rhashtable hlist_bl_head crypto_alg crypto_tfm shash_desc shash_alg crypto_shash sk_buff
+    net_device pt_regs tm rtc_time in6_addr sockaddr sockaddr_in sockaddr_in6 sockaddr_storage kernfs_node
+    blk_plug io_context user_struct user_namespace uts_namespace new_utsname pid_type module_state
 
     __kfifo _ddebug clk_core kmem_cache_args kthread_work kthread_worker kthread_delayed_work
     """.split()  # noqa: SIM905 - the table is easier to read, and to add to, as text
