@@ -11,8 +11,8 @@ from multiprocessing import get_context
 from tests.real import debian
 
 from benchmarks import MissingError, Row, table
-from ukmod.kernel.api import open_tree
-from ukmod.survey.survey import load_order, survey_batch
+from ukmod.kernel.trees import load_order, open_tree
+from ukmod.survey.survey import survey_batch
 from ukmod.survey.verdict import Settings
 
 _BATCH, _BATCHES = 25, 15

@@ -32,6 +32,7 @@ _MACHINE: pytest.StashKey[CheckedKernel] = pytest.StashKey()
 _REPORTED: pytest.StashKey[frozenset[Problem]] = pytest.StashKey()
 _OPTIONS = {
     "tree": "what modprobe loads from: a /lib/modules/RELEASE, or any directory of .ko files",
+    "image": "the kernel's image, 'none', or 'auto' (the default): the one found by vermagic, if needed",
     "btf": "a file with the kernel's BTF, for modules without debug information",
     "seed": "runnable tasks take turns at random, reproducibly, by this number",
 }
@@ -56,7 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def ukmod_kernel(request: pytest.FixtureRequest) -> Iterator[CheckedKernel]:
     """A ``ukmod.Kernel`` that fails its test if it ends badly; ``allow(*kinds)`` says what is expected.
 
-    Options: --ukmod-tree, --ukmod-btf, --ukmod-seed, or ukmod_tree, ukmod_btf, ukmod_seed in the ini file.
+    Options: --ukmod-tree, --ukmod-image, --ukmod-btf, --ukmod-seed, or ukmod_tree, ukmod_image, ukmod_btf,
+    ukmod_seed in the ini file.
     """
     from ukmod.errors import UkmodError
 
@@ -84,7 +86,13 @@ def _make(config: pytest.Config) -> CheckedKernel:
         number = int(seed, 0) if seed else None
     except ValueError:
         raise UsageError("the seed is not a number", subject=seed) from None
-    return CheckedKernel(tree=_path(config, "tree"), btf=_path(config, "btf"), seed=number)
+    image = _setting(config, "image") or "auto"
+    return CheckedKernel(
+        tree=_path(config, "tree"),
+        btf=_path(config, "btf"),
+        image=image if image in ("auto", "none") else _path(config, "image"),
+        seed=number,
+    )
 
 
 def _setting(config: pytest.Config, name: str) -> str:

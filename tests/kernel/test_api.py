@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.golden import modules
 
-from ukmod.errors import LoadError
+from ukmod.errors import LoadError, NotFoundError, UsageError
 from ukmod.kernel.api import DEFERRED, Kernel
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
@@ -58,3 +58,43 @@ def test_a_last_line_without_a_newline_is_in_dmesg_and_can_still_be_continued() 
     assert [record.text for record in heard][-2:] == ["half", "half"], (
         "closing the machine ends the last line"
     )
+
+
+def test_a_module_that_another_needs_is_found_beside_it() -> None:
+    with Kernel(image=None) as k:
+        k.insmod(modules()["exporter"], "init_ms=20")
+        assert k.call("exporter_plain") == 1
+        k.modprobe("ok_dep")
+        k.rmmod("ok_dep")
+        with pytest.raises(LoadError, match="nosuch"):
+            k.modprobe("nosuch")
+        assert k.modprobe("nosuch", check=False).status == 1
+
+
+def test_dependencies_are_loaded_first_unless_they_are_not_wanted() -> None:
+    with Kernel() as k:
+        k.insmod(modules()["uses_exporter"])
+        assert list(k.modules) == ["uses_exporter", "exporter"]
+    with Kernel() as k, pytest.raises(LoadError):
+        k.insmod(modules()["uses_exporter"], dependencies=False)
+
+
+def test_a_mock_of_a_function_that_does_not_exist_is_an_error_unless_it_is_new() -> None:
+    def answer() -> Int:
+        return 42
+
+    with Kernel() as k:
+        k.boot([modules()["ok_dep"]])
+        with pytest.raises(NotFoundError, match="the kernel has no such function"):
+            k.export(answer, name="schedule_timout")
+        k.export(new=True)(answer)
+        assert k.call(k.core.symbols.address("answer")) == 42
+
+        with pytest.raises(UsageError, match="'x' has no C type"):
+            k.export(lambda x: 0, name="schedule_timeout")
+
+
+@pytest.mark.parametrize("hz", [0, -1, 10_001])
+def test_a_clock_that_cannot_tick_is_an_error(hz: int) -> None:
+    with pytest.raises(UsageError, match="CONFIG_HZ"):
+        Kernel(hz=hz)

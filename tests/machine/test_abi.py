@@ -151,35 +151,11 @@ def test_va_list_is_advanced_in_place(memory: Memory) -> None:
     assert (memory.u32(at), memory.u64(at + 8)) == (48, overflow + 16)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "result"),
-    [
-        ("int", 0xFFFF_FFFF, -1),
-        ("unsigned   int", ONES, 0xFFFF_FFFF),
-        ("long long", ONES, -1),
-        ("size_t", ONES, ONES),
-        ("bool", 0x100, False),
-        ("u8", 0x1FF, 0xFF),
-        ("s16", 0xFFFF, -1),
-        ("struct task_struct *", 5, 5),
-        ("void", 5, None),
-    ],
-)
-def test_results_by_the_name_of_their_type(memory: Memory, name: str, value: int, result: object) -> None:
-    assert abi.c_value(memory, abi.from_c_name(name), value) == result
-
-
 def test_a_string_result(memory: Memory) -> None:
     at = memory.map_direct(memory.alloc_frames(1), PAGE_SIZE)
     memory.write(at, b"name\0")
     assert abi.c_value(memory, CStr, at) == b"name"
     assert abi.c_value(memory, CStr, 0) is None
-
-
-@pytest.mark.parametrize("name", ["struct list_head", "double", "", "int[3]"])
-def test_what_no_register_holds(name: str) -> None:
-    with pytest.raises(UsageError, match="cannot pass"):
-        abi.from_c_name(name)
 
 
 def test_guest_results_of_more_than_six_arguments(cpu: Cpu) -> None:

@@ -12,7 +12,7 @@ from tests import verdicts
 from tests.real import debian
 from tests.verdicts import Verdict
 
-from ukmod.kernel.api import open_tree
+from ukmod.kernel.trees import open_tree
 from ukmod.survey.survey import survey
 from ukmod.survey.verdict import Settings
 from ukmod.survey.verdict import Verdict as Found

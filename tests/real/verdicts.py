@@ -23,7 +23,7 @@ from tests import golden, verdicts
 from tests.real import debian, qemu
 from tests.verdicts import Verdict
 
-from ukmod.kernel.api import open_tree
+from ukmod.kernel.trees import open_tree
 
 PATIENCE = 240.0
 """Wall seconds that a module may take; QEMU without KVM is some ten times slower than the machine."""

@@ -12,7 +12,8 @@ import pytest
 from tests.golden import modules
 from tests.kernel.conftest import layouts
 
-from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.trees import open_tree
 from ukmod.kmod.tree import Tree
 from ukmod.userland import Process
 from ukmod.userland.host import ProcessHost

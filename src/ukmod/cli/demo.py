@@ -12,9 +12,10 @@ from ukmod.cli.progress import Progress
 from ukmod.cli.report import outcome_of, print_json, print_report
 from ukmod.cli.run import print_record
 from ukmod.cli.terminal import write
-from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.api import Kernel
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import TraceStep
+from ukmod.kernel.trees import open_tree
 
 SECONDS = 4.8
 """How long K1 and K2 are watched: long enough for both signals."""

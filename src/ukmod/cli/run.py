@@ -13,16 +13,17 @@ from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
 from ukmod.cli.terminal import escape, near, write
 from ukmod.errors import LoadError, MachineError, NotFoundError, UkmodError, UsageError
-from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.printk import Record
+from ukmod.kernel.trees import load_order, open_tree
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
 from ukmod.record import record
 from ukmod.survey.leaks import recurring
-from ukmod.survey.survey import load_order
 
 
 @record
@@ -52,38 +53,25 @@ def main(argv: Sequence[str]) -> int:
 
 def _kernel(options: argparse.Namespace, tree: Tree | None, wanted: Sequence[Wanted]) -> Kernel:
     """The kernel to load into: with the image that is named, or that is found and needed."""
-
-    def kernel(image: str | None) -> Kernel:
-        return Kernel(
-            tree=tree,
-            btf=options.btf,
-            image=image,
-            hz=options.hz,
-            realtime=options.realtime,
-            seed=options.seed,
-            strict_modprobe=options.strict_modprobe,
-            snapshot=options.snapshot,
-        )
-
+    k = Kernel(
+        tree=tree,
+        btf=options.btf,
+        image=options.kernel or AUTO,
+        hz=options.hz,
+        realtime=options.realtime,
+        seed=options.seed,
+        strict_modprobe=options.strict_modprobe,
+        snapshot=options.snapshot,
+    )
     if options.kernel is not None:
-        return _booted(kernel(None if options.kernel == kernel_image.NONE else options.kernel), wanted)
-    k = kernel(None)
-    others: list[str] = []
-    for one in wanted:
-        need = kernel_image.need_of(k, one.file, [*others, *one.needed], options.dirname)
-        others += [*one.needed, one.file]
-        if need is not None:
-            sys.stderr.write(escape(f"ukmod run: {need}") + "\n")
-            if need.image is not None:
-                k.close()
-                return _booted(kernel(need.image), wanted)
-    return k
-
-
-def _booted(k: Kernel, wanted: Sequence[Wanted]) -> Kernel:
-    """Bring the kernel up, which takes seconds the first time an image is used."""
+        modules = [wanted[0].file]
+    else:
+        modules = [file for one in wanted for file in (*one.needed, one.file)]
     with Progress("bringing up the kernel image"):
-        k.boot([wanted[0].file])
+        k.boot(modules)
+    if k.need is not None:
+        advice = "" if k.need.image is not None else ": name it with --kernel IMAGE"
+        sys.stderr.write(escape(f"ukmod run: {k.need}{advice}") + "\n")
     return k
 
 

@@ -15,7 +15,7 @@ from ukmod.cli.progress import READING, Progress
 from ukmod.cli.survey_report import print_json, print_tables
 from ukmod.cli.terminal import near
 from ukmod.errors import NotFoundError
-from ukmod.kernel.api import open_tree
+from ukmod.kernel.trees import open_tree
 from ukmod.kmod.tree import Tree
 from ukmod.survey.journal import Journal
 from ukmod.survey.survey import survey

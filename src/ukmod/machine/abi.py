@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from types import FunctionType
 from typing import Annotated, Any, get_args, get_type_hints
 
 from ukmod.errors import UsageError
@@ -17,6 +18,8 @@ from ukmod.machine.stubs import F_ARGS, F_SP, SAVED_BYTES
 from ukmod.record import record
 
 _REGISTER_ARGUMENTS = 6
+_CO_VARARGS, _CO_VARKEYWORDS = 4, 8
+"""Flags of a code object: the function takes *args, **kwargs. inspect has them too, and is slow to import."""
 
 
 @record
@@ -56,13 +59,13 @@ GfpT = UInt
 S32 = Int
 PidT = Int
 
-_C_TYPES: dict[str, Any] = {
-    "int": Int, "unsigned int": UInt, "long": Long, "unsigned long": ULong, "short": Short,
+TYPES: dict[str, Any] = {
+    "void": None, "int": Int, "unsigned int": UInt, "long": Long, "unsigned long": ULong, "short": Short,
     "unsigned short": UShort, "char": Char, "signed char": Char, "unsigned char": UChar, "bool": Bool,
-    "_Bool": Bool, "long long": Long, "unsigned long long": ULong, "size_t": ULong, "ssize_t": Long,
-    "char *": CStr, "const char *": CStr, "void *": Ptr,
+    "_Bool": Bool, "size_t": ULong, "ssize_t": Long,
     "u8": UChar, "u16": UShort, "u32": UInt, "u64": ULong, "s8": Char, "s16": Short, "s32": Int, "s64": Long,
 }  # fmt: skip
+"""The C types that every kernel has, by name; ``long long`` is ``long``. None is void."""
 
 
 class VarArgs:
@@ -119,13 +122,53 @@ def ctype(annotation: Any) -> CType:
 
 
 def _hint(function: Callable[..., Any], name: str) -> Any:
-    """A parameter's annotation: nearly always a name that the function's file imported from here."""
+    """A parameter's annotation: nearly always a name that the function's file has imported from here.
+
+    Raises UsageError if there is none, or if it names what is not known when the program runs.
+    """
     hint = function.__annotations__.get(name)
     if isinstance(hint, str):
         hint = function.__globals__.get(hint)
-    if hint is None:
-        hint = get_type_hints(function, localns={"Kernel": Any}, include_extras=True)[name]
-    return hint
+    if hint is not None:
+        return hint
+    if name not in function.__annotations__:
+        text = f"the parameter '{name}' has no C type: annotate it, with ukmod.Int or ukmod.Ptr say"
+        raise UsageError(text, subject=function.__name__)
+    try:
+        return get_type_hints(function, localns={"Kernel": Any}, include_extras=True)[name]
+    except Exception as error:
+        text = f"the annotation of '{name}' cannot be read: {error}"
+        raise UsageError(text, subject=function.__name__) from error
+
+
+def check_signature(function: FunctionType, *, skip: int = 0) -> None:
+    """Raise UsageError for a function that ``bind`` would not take, ``skip`` parameters left aside."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if code.co_flags & (_CO_VARARGS | _CO_VARKEYWORDS):
+        text = "*args and **kwargs have no C type: annotate a last parameter with VarArgs"
+        raise UsageError(text, subject=function.__name__)
+    for name in names[skip:]:
+        hint = _hint(function, name)
+        if name in names[code.co_argcount :]:
+            raise UsageError(f"the parameter '{name}' cannot be given by position", subject=function.__name__)
+        if hint is not VarArgs or name != names[-1]:
+            _ctype_of(function, name, hint)
+    if "return" in function.__annotations__ and function.__annotations__["return"] not in (None, "None"):
+        kind = _ctype_of(function, "return", _hint(function, "return"))
+        if kind.convert == "cstring":
+            raise UsageError(
+                "a string cannot be returned: return a pointer to one", subject=function.__name__
+            )
+
+
+def _ctype_of(function: FunctionType, name: str, hint: Any) -> CType:
+    try:
+        return ctype(hint)
+    except UsageError as error:
+        what = "the result" if name == "return" else f"the parameter '{name}'"
+        text = f"{what} has no C type: {error.message}"
+        raise UsageError(text, subject=function.__name__) from error
 
 
 def bind(
@@ -136,6 +179,8 @@ def bind(
     A parameter annotated ``VarArgs`` is the last and takes the rest. ``None`` is returned as 0; ``bytes``
     cannot be returned. Raises UsageError for an annotation without a C type.
     """
+    if (method := getattr(function, "__func__", None)) is not None:
+        function, first = method, (function.__self__, *first)  # type: ignore[attr-defined]
     names = function.__code__.co_varnames[len(first) : function.__code__.co_argcount]
     hints = [_hint(function, name) for name in names]
     variadic = bool(names) and hints[-1] is VarArgs
@@ -173,18 +218,3 @@ def c_value(memory: Memory, annotation: Any, value: int) -> Any:
     if kind.convert == "cstring":
         return memory.cstring(value) if value else None
     return bool(result) if kind.convert == "bool" else result
-
-
-def from_c_name(name: str) -> Any:
-    """The annotation for a C type's name: ``"unsigned int"`` is UInt, any pointer is Ptr.
-
-    Raises UsageError for a type that is not passed in one integer register.
-    """
-    name = " ".join(name.split())
-    if name == "void":
-        return None
-    if name in _C_TYPES:
-        return _C_TYPES[name]
-    if name.endswith("*"):
-        return Ptr
-    raise UsageError(f"cannot pass the C type '{name}'")

@@ -278,6 +278,11 @@ class Cpu:
             self.depth -= 1
             self.sp = sp
 
+    @property
+    def result_high(self) -> int:
+        """RDX as the last call left it: the second half of a result of 16 bytes."""
+        return int(self._frame[stubs.F_RESULT_HIGH])
+
     def _run(self, rip: int) -> int:
         frame, handlers, handle = self._frame, self._handlers, self._handle
         start, dog = engine.emu_start, self._watchdog

@@ -20,7 +20,7 @@ CODE_SIZE = 0x400
 """The number of bytes at STUB_BASE for the shared code; the functions' stubs follow."""
 
 # The trap frame, in 8-byte words.
-F_ID, F_ARGS, F_SP, F_RESULT, F_FUNCTION = 0, 1, 7, 8, 9
+F_ID, F_ARGS, F_SP, F_RESULT, F_FUNCTION, F_RESULT_HIGH = 0, 1, 7, 8, 9, 10
 ID_NONE = 0
 """No trap: the CPU was stopped by a fault or from outside."""
 ID_RETURN = 1
@@ -89,6 +89,7 @@ ENTER = b"".join(
         b"\x31\xc0",  # xor %eax,%eax: no vector registers in a variadic call
         b"\xff\x14\x25" + _slot(F_FUNCTION),  # call *function
         _store("rax", F_RESULT),
+        _store("rdx", F_RESULT_HIGH),
         _set_id(ID_RETURN),
         _HLT,
     )

@@ -21,11 +21,12 @@ from errno import errorcode
 from functools import cache
 from typing import TypeVar
 
-from ukmod.errors import KernelPanic, LoadError, MachineError, NotFoundError, UkmodError
-from ukmod.kernel.api import Kernel, open_tree
+from ukmod.errors import KernelPanic, LoadError, MachineError, UkmodError
+from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.oops import Warn
+from ukmod.kernel.trees import load_order, open_tree
 from ukmod.kmod import processes
 from ukmod.kmod.tree import Tree
 from ukmod.record import field, mutable, replace
@@ -48,15 +49,6 @@ class Branch:
         yield from sorted(self.names)
         for branch in self.above.values():
             yield from branch.all_names()
-
-
-def load_order(tree: Tree, name: str) -> tuple[str, ...]:
-    """The files of a module and its dependencies in loading order. Raises NotFoundError."""
-    line = tree.dependency_line(name)
-    if line is None:
-        raise NotFoundError("no such module in the tree", subject=name)
-    target, _, needed = line.partition(":")
-    return (*reversed(needed.split()), target)
 
 
 def plan(tree: Tree, names: Iterable[str]) -> Branch:

@@ -12,7 +12,8 @@ import pytest
 from tests.kernel.image.computing import Image, Run
 from tests.real import debian
 
-from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.trees import open_tree
 
 
 @pytest.fixture(scope="session")

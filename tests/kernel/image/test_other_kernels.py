@@ -15,7 +15,8 @@ from tests.kernel.image.test_strings_and_numbers import NUMBERS, STRINGS
 from tests.kernel.image.test_times_and_parameters import PARAMETERS, TIMES
 from tests.real import debian
 
-from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.trees import open_tree
 
 pytestmark = pytest.mark.real
 

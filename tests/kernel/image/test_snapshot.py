@@ -23,12 +23,12 @@ from tests.real.debian import Debian
 from tests.steps import Case
 
 from ukmod.errors import LoadError
-from ukmod.kernel.api import Kernel, open_tree
+from ukmod.kernel.api import Kernel
 from ukmod.kernel.image import snapshot
+from ukmod.kernel.trees import load_order, open_tree
 from ukmod.kmod.tree import Tree
 from ukmod.machine.image import KernelImage, cache
 from ukmod.machine.memory import Memory
-from ukmod.survey.survey import load_order
 
 pytestmark = pytest.mark.real
 
@@ -187,7 +187,7 @@ def test_what_the_user_asks_for_is_as_without(kernel_package: Debian) -> None:
     results = []
     for keep in (True, False):
         with Kernel(image=kernel_package.vmlinuz, seed=7, snapshot=keep) as k:
-            k.export(lambda: 42, name="answer")
+            k.export(lambda: 42, name="answer", new=True)
             k.core.processes.look_up("/sbin/modprobe")
             results.append(
                 (k.call("get_random_u64", returns="u64"), k.address("answer"), k.core.sched._random is None)

@@ -10,7 +10,7 @@ import bisect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from ukmod.errors import LayoutError
+from ukmod.errors import LayoutError, UsageError
 from ukmod.kernel.export import Export
 from ukmod.machine.abi import bind
 from ukmod.machine.cpu import Handler
@@ -108,7 +108,18 @@ class SymbolTable:
         return self._add(exported, address)
 
     def _bind(self, function: Callable[..., Any], *, kernel: bool) -> Handler:
-        return bind(function, self._k.memory, (self._k,) if kernel else ())
+        if kernel:
+            return bind(function, self._k.memory, (self._k,))
+        handler = bind(function, self._k.memory)
+
+        def checked(frame: memoryview) -> int:
+            result = handler(frame)
+            if not isinstance(result, int):
+                text = f"returned {result!r}, which is not an integer"
+                raise UsageError(text, subject=function.__name__)
+            return result
+
+        return checked
 
     def bind_again(self) -> None:
         """Bind the functions to their stubs again, on a CPU that was restored without them."""

@@ -82,12 +82,14 @@ class Types:
         return self._walk(name, path)[0]
 
     def sizeof(self, name: str) -> int:
-        """Return the size in bytes of a struct, typedef, enum or base type; LayoutError if it is unknown."""
-        for source in self._sources:
-            found = source.type(name)
-            if found is not None:
-                return found.size
-        return self._unknown(name)
+        """Return the size in bytes of a struct, typedef, enum or base type; LayoutError if not known."""
+        found = self.find(name)
+        return found.size if found is not None else self._unknown(name)
+
+    def find(self, name: str) -> Type | None:
+        """Return a type by tag, typedef or base type's name, or None if no source knows it."""
+        found = (source.type(name) for source in self._sources)
+        return next((kind for kind in found if kind is not None), None)
 
     def has(self, name: str, path: str = "") -> bool:
         """True if a struct is known and has a member at the path.

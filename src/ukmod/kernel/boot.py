@@ -1,0 +1,140 @@
+"""From what a user asks of a machine to a kernel that has booted: with which image, and which layouts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import chain
+from math import isfinite
+from typing import Any, Final
+
+from ukmod.errors import LayoutError, NotFoundError, UsageError
+from ukmod.kernel.core import Kernel
+from ukmod.kernel.image import choice, snapshot
+from ukmod.kernel.image.choice import AUTO, NONE, Need
+from ukmod.kernel.mocks import Mock, add, check
+from ukmod.kernel.trees import modules_of
+from ukmod.kmod.elf import Elf
+from ukmod.kmod.tree import Tree
+from ukmod.machine.image import KernelImage
+from ukmod.machine.types import Types, types_for
+from ukmod.record import field, record
+
+MAX_HZ: Final = 10_000
+"""Ticks a second; no kernel can be configured with more than 1,000."""
+MIN_MEMORY: Final = 16 << 20
+"""Bytes of RAM that a kernel without an image and a few modules need."""
+MAX_SECONDS: Final = 10**9
+"""Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""
+
+
+@record
+class Configuration:
+    """What a kernel is to be.
+
+    image: the image that is named, None for none, or AUTO for the one that the modules need.
+    options: what bringing up an image depends on, by the names of Kernel's parameters.
+    keep: use snapshots of an image that was brought up, and keep one.
+    """
+
+    image: KernelImage | str | None
+    btf: str | None = None
+    types: Types | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    keep: bool = True
+
+
+@record
+class Booted:
+    """A kernel that has booted, and why it needs an image, if it does and none was named."""
+
+    core: Kernel
+    need: Need | None = None
+
+
+def image_named(image: str | os.PathLike[str] | None) -> KernelImage | str | None:
+    """The image of a Configuration. Raises what KernelImage raises for a file that is no image."""
+    name = None if image is None else os.fspath(image)
+    return name if name is None or name == AUTO else None if name == NONE else KernelImage(name)
+
+
+def checked_hz(hz: int) -> int:
+    """``hz``. Raises UsageError if no clock can tick so often."""
+    if not 1 <= hz <= MAX_HZ:
+        raise UsageError(f"CONFIG_HZ is a whole number from 1 to {MAX_HZ}", subject=f"hz={hz!r}")
+    return hz
+
+
+def checked_memory(memory: int) -> int:
+    """``memory``. Raises UsageError if no kernel fits into so many bytes."""
+    if memory < MIN_MEMORY:
+        raise UsageError(f"a machine has at least {MIN_MEMORY} bytes of RAM", subject=f"memory={memory!r}")
+    return memory
+
+
+def checked_seconds(seconds: float) -> float:
+    """``seconds``. Raises UsageError if that is no time that can pass."""
+    if not isfinite(seconds) or not 0 <= seconds <= MAX_SECONDS:
+        raise UsageError(f"virtual time passes by 0 to {MAX_SECONDS} seconds", subject=f"{seconds!r}")
+    return seconds
+
+
+def boot(
+    wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock]
+) -> Booted:
+    """Boot the kernel that these modules, given in the order of loading, are to be loaded into.
+
+    Without modules it is the kernel of the tree, with its image if one is found. Raises LayoutError if
+    nothing tells the struct layouts, NotFoundError for a mock of a function that
+    neither the kernel nor the modules know.
+    """
+    found = _chosen(wanted, modules, tree, mocks)
+    try:
+        check(found.core, mocks, lambda: chain(modules, modules_of(tree())))
+    except NotFoundError:
+        found.core.close()
+        raise
+    add(found.core, mocks)
+    return found
+
+
+def _chosen(
+    wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock]
+) -> Booted:
+    def booted(image: KernelImage | str | None) -> Kernel:
+        return _booted(wanted, modules, image)
+
+    if wanted.image not in (AUTO, None):
+        return Booted(booted(wanted.image))
+    if not modules and (its := tree()) is not None and (one := next(modules_of(its), None)) is not None:
+        # Any of the tree's modules may be loaded.
+        path = choice.image_for(one, its) if wanted.image == AUTO else None
+        return Booted(_booted(wanted, [one], path))
+    if wanted.image is None:
+        return Booted(booted(None))
+    try:
+        core = booted(None)
+    except LayoutError as error:
+        need = choice.need_of_layouts(modules, tree())
+        if need.image is None:
+            raise LayoutError(f"{error.message}; {need.search}", subject=error.subject) from error
+    else:
+        lack = choice.need_of_symbols(core.symbols, modules, tree, {mock.name for mock in mocks})
+        if lack is None or lack.image is None:
+            return Booted(core, lack)
+        core.close()
+        need = lack
+    return Booted(booted(need.image), need)
+
+
+def _booted(wanted: Configuration, modules: Sequence[Elf], image: KernelImage | str | None) -> Kernel:
+    def types() -> Types:
+        # What a module knows is added when it is loaded; an image is brought up without.
+        return wanted.types or types_for(modules if image is None else (), btf=wanted.btf, kernel=image)
+
+    if image is None:
+        return Kernel(types(), **wanted.options)
+    image = KernelImage(image) if isinstance(image, str) else image
+    # Layouts that are not the image's own may be any.
+    keep = wanted.keep and wanted.types is None and wanted.btf is None
+    return snapshot.boot(image, types, wanted.options, keep=keep)

@@ -1,0 +1,119 @@
+"""The modules that a kernel's modprobe can load, and those that a module's file needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from errno import EINVAL
+
+from ukmod.errors import NotFoundError, UkmodError
+from ukmod.kmod.elf import Elf
+from ukmod.kmod.modfile import ModuleFile
+from ukmod.kmod.names import modname_from_path, normalize_alias
+from ukmod.kmod.tree import MODULE_DIRECTORY, Tree
+
+_INDEX = "modules.dep.bin"
+
+
+def open_tree(path: str | os.PathLike[str]) -> Tree:
+    """The module tree at a directory: one that depmod has been over, or any directory of .ko files.
+
+    The configuration is that of the root that the directory lies in, if it is a root's lib/modules/RELEASE.
+    Raises NotFoundError if it is not a directory.
+    """
+    tree = Tree.at(path)
+    if not os.path.isdir(tree.dirname):
+        tree.require_indexes()
+    indexed = os.path.exists(f"{tree.dirname}/{_INDEX}")
+    return tree if indexed else Tree.from_directory(tree.dirname, config_paths=tree.config_paths)
+
+
+def tree_beside(module: str | os.PathLike[str]) -> Tree:
+    """The tree that a module's file is in: the indexed lib/modules/RELEASE above it, or else the modules that
+    lie in the same directory.
+
+    Raises OSError or UkmodError if the directory cannot be made a tree of.
+    """
+    path = os.path.abspath(os.fspath(module))
+    above, is_below, rest = path.partition(f"{MODULE_DIRECTORY}/")
+    release = f"{above}{MODULE_DIRECTORY}/{rest.partition('/')[0]}"
+    for directory in (release, os.path.dirname(path)) if is_below else (os.path.dirname(path),):
+        if os.path.exists(f"{directory}/{_INDEX}"):
+            return open_tree(directory)
+    return Tree.from_directory(os.path.dirname(path), recursive=False, cycles=True)
+
+
+def modules_of(tree: Tree | None) -> Iterator[Elf]:
+    """The modules of a tree that can be read, by name."""
+    for name in tree.module_names() if tree is not None else ():
+        assert tree is not None
+        path = _file(tree, tree.dependency_line(name) or "")
+        try:
+            yield Elf(read_module_file(path), path)
+        except UkmodError:
+            continue  # the loader is to say so
+
+
+def depends(module: Elf) -> tuple[str, ...]:
+    """The names of the modules that a module says it needs, with underscores."""
+    values = [value for key, value in module.modinfo() if key == "depends"]
+    return tuple(name.replace("-", "_") for value in values for name in value.split(",") if name)
+
+
+def needed_files(tree: Tree, module: Elf) -> tuple[str, ...]:
+    """The files of the modules that a module needs, directly or not, in the order in which to load them.
+
+    That is modprobe's order if the tree has the module itself. What the tree lacks is left out.
+    """
+    name = modname_from_path(module.path) if module.path else ""
+    own = tree.dependency_line(name) if name else None
+    if own is not None and _file(tree, own) == os.path.abspath(module.path):
+        return _files(tree, reversed(own.partition(":")[2].split()))
+    known = [name for name in depends(module) if tree.dependency_line(name) is not None]
+    return _files(tree, (file for name in known for file in load_order(tree, name)))
+
+
+def module_files(tree: Tree, word: str) -> tuple[str, ...]:
+    """The files that modprobe would load for a module's name or alias, in its order; none if the tree has no
+    such module.
+    """
+    alias = normalize_alias(word) or word
+    known = [name for name in (alias, *tree.aliases(alias)) if tree.dependency_line(name) is not None]
+    return _files(tree, (file for name in known for file in load_order(tree, name)))
+
+
+def load_order(tree: Tree, name: str) -> tuple[str, ...]:
+    """The files of a module and of what it needs, as modules.dep spells them, in the order in which to load
+    them. Raises NotFoundError if the tree has no such module.
+    """
+    line = tree.dependency_line(name)
+    if line is None:
+        raise NotFoundError("no such module in the tree", subject=name)
+    module, _, needed = line.partition(":")
+    return (*reversed(needed.split()), module)
+
+
+def _file(tree: Tree, line: str) -> str:
+    return tree.files.real(tree.path(line.partition(":")[0]))
+
+
+def _files(tree: Tree, files: Iterable[str]) -> tuple[str, ...]:
+    return tuple(tree.files.real(tree.path(file)) for file in dict.fromkeys(files))
+
+
+def read_module_file(path: str) -> bytes:
+    """A module's bytes, uncompressed. Raises NotFoundError with the errno if the file cannot be read."""
+    try:
+        with ModuleFile(path) as file:
+            return file.contents()
+    except OSError as error:
+        why = "it is too short for a module" if error.errno == EINVAL else f"cannot read it: {error.strerror}"
+        raise NotFoundError(why, subject=path, errno=error.errno) from error
+
+
+def try_elf(image: bytes, path: str) -> Elf | None:
+    """A module as an ELF file; None if it is not one, which is the loader's to say."""
+    try:
+        return Elf(image, path)
+    except UkmodError:
+        return None
