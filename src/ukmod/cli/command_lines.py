@@ -11,10 +11,8 @@ import math
 import os
 
 from ukmod.cli.options import command_parser
+from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS
 
-MAX_SECONDS = 10**9
-"""Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""
-MAX_HZ = 10_000
 _IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
 
 

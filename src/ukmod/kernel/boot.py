@@ -12,6 +12,7 @@ from ukmod.errors import LayoutError, NotFoundError, UsageError
 from ukmod.kernel.core import Kernel
 from ukmod.kernel.image import choice, snapshot
 from ukmod.kernel.image.choice import AUTO, NONE, Need
+from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS
 from ukmod.kernel.mocks import Mock, add, check
 from ukmod.kernel.trees import modules_of
 from ukmod.kmod.elf import Elf
@@ -20,12 +21,8 @@ from ukmod.machine.image import KernelImage
 from ukmod.machine.types import Types, types_for
 from ukmod.record import field, record
 
-MAX_HZ: Final = 10_000
-"""Ticks a second; no kernel can be configured with more than 1,000."""
 MIN_MEMORY: Final = 16 << 20
 """Bytes of RAM that a kernel without an image and a few modules need."""
-MAX_SECONDS: Final = 10**9
-"""Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""
 
 
 @record

@@ -102,7 +102,7 @@ def named_type(k: Kernel, name: str) -> Any:
     if plain.endswith("*"):
         return abi.Ptr
     spelled = _spelled(words)
-    if (found := abi.TYPES.get(spelled, _MISSING)) is not _MISSING:
+    if (found := abi.TYPES.get(spelled, _UNKNOWN)) is not _UNKNOWN:
         return found
     tag = words[-1] if words[:1] in (["struct"], ["union"], ["enum"]) else spelled
     if (kind := k.types.find(tag)) is None:
@@ -110,7 +110,7 @@ def named_type(k: Kernel, name: str) -> Any:
     return result_type(kind)
 
 
-_MISSING: Final = object()
+_UNKNOWN: Final = object()
 _QUALIFIERS: Final = frozenset(("const", "volatile", "restrict", "__user", "__iomem", "__percpu", "__rcu"))
 _INTEGER_WORDS: Final = frozenset(("signed", "unsigned", "char", "short", "int", "long"))
 
