@@ -13,14 +13,28 @@ from ukmod.machine.stubs import REGISTERS
 from ukmod.record import record
 
 _PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
-_STRING_FROM_RSI: Final = frozenset((0xA4, 0xA5, 0xA6, 0xA7, 0xAC, 0xAD))
-_STRING_TO_RDI: Final = frozenset((0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAE, 0xAF))
+_STRING_FROM_RSI: Final = frozenset((0x6E, 0x6F, 0xA4, 0xA5, 0xA6, 0xA7, 0xAC, 0xAD))
+_STRING_TO_RDI: Final = frozenset((0x6C, 0x6D, 0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAE, 0xAF))
+_STRING: Final = _STRING_FROM_RSI | _STRING_TO_RDI
+_MOFFS: Final = frozenset((0xA0, 0xA1, 0xA2, 0xA3))
+"""MOV between the accumulator and an address of 8 bytes in the instruction."""
 _GS: Final = 0x65
 # One-byte opcodes with a byte operand: the even ones of the arithmetic, move, test and string groups.
 _BYTE_OPCODES: Final = frozenset(
-    (*range(0x00, 0x40, 8), *range(0x02, 0x40, 8), 0x80, 0x82, 0x84, 0x86, 0x88, 0x8A, 0xA4, 0xA6, 0xAA, 0xAC,
-     0xAE, 0xC0, 0xC6, 0xD0, 0xD2, 0xF6, 0xFE)
+    (*range(0x00, 0x40, 8), *range(0x02, 0x40, 8), 0x6C, 0x6E, 0x80, 0x82, 0x84, 0x86, 0x88, 0x8A, 0xA0, 0xA2,
+     0xA4, 0xA6, 0xAA, 0xAC, 0xAE, 0xC0, 0xC6, 0xD0, 0xD2, 0xF6, 0xFE)
 )  # fmt: skip
+_X87_SIZES: Final = (
+    (4,) * 8,
+    (4, 4, 4, 4, 28, 2, 28, 2),
+    (4,) * 8,
+    (4, 4, 4, 4, 4, 10, 4, 10),
+    (8,) * 8,
+    (8, 8, 8, 8, 108, 8, 108, 2),
+    (2,) * 8,
+    (2, 2, 2, 2, 10, 8, 10, 8),
+)
+"""Operand sizes in bytes of the x87's opcodes 0xd8 to 0xdf, by the number in the ModRM byte."""
 _TWO_BYTE_SIZES: Final = (
     dict.fromkeys((*range(0x90, 0xA0), 0xB0, 0xB6, 0xBE, 0xC0), 1)
     | dict.fromkeys((0xB7, 0xBF), 2)
@@ -45,37 +59,51 @@ class Operand:
 
 def memory_operand(code: bytes, registers: Registers, *, gs: int = 0) -> Operand | None:
     """Decode the instruction at the start of ``code``; None if it has no known memory operand."""
-    at, operand16, segment = 0, False, 0
-    while at < len(code) and code[at] in _PREFIXES:
+    at, operand16, segment, rex = 0, False, 0, 0
+    while at < len(code) and (code[at] in _PREFIXES or code[at] & 0xF0 == 0x40):
         operand16 |= code[at] == 0x66
         segment = gs if code[at] == _GS else segment
+        rex = code[at] if code[at] & 0xF0 == 0x40 else 0  # one that precedes another prefix does not count
         at += 1
-    rex = 0
-    if at < len(code) and code[at] & 0xF0 == 0x40:
-        rex = code[at]
-        at += 1
-    if at + 1 >= len(code) + (at < len(code) and code[at] in _STRING_TO_RDI | _STRING_FROM_RSI):
+    if at + 1 >= len(code) + (at < len(code) and code[at] in _STRING):
         return None
     opcode, two_byte = code[at], False
     at += 1
     if opcode == 0x0F:
         opcode, two_byte = code[at], True
         at += 1
-    size = 8 if rex & 8 else 2 if operand16 else 4
-    if two_byte:
-        size = _TWO_BYTE_SIZES.get(opcode, size)
-    elif opcode in _BYTE_OPCODES:
-        size = 1
-    elif opcode == 0xFF and at < len(code) and code[at] >> 3 & 7 in (2, 4, 6):  # call, jmp, push
-        size = 8
-    if not two_byte and opcode in _STRING_TO_RDI | _STRING_FROM_RSI:
-        where = (
-            None
-            if opcode in _STRING_TO_RDI and opcode in _STRING_FROM_RSI
-            else (registers["rdi"] if opcode in _STRING_TO_RDI else registers["rsi"])
-        )
-        return Operand(where, size, opcode, 0, at)
+    usual = 8 if rex & 8 else 2 if operand16 else 4
+    number = code[at] >> 3 & 7 if at < len(code) else 0
+    size = _TWO_BYTE_SIZES.get(opcode, usual) if two_byte else _size(opcode, number, usual)
+    if not two_byte and opcode in _MOFFS:
+        end = at + 8
+        if end > len(code):
+            return None
+        return Operand(int.from_bytes(code[at:end], "little") + segment & MASK64, size, opcode, 0, end)
+    if not two_byte and opcode in _STRING:
+        ambiguous = opcode in _STRING_TO_RDI and opcode in _STRING_FROM_RSI
+        where = registers["rdi" if opcode in _STRING_TO_RDI else "rsi"]
+        return Operand(None if ambiguous else where, size, opcode, 0, at)
     return _modrm(code, at, rex, size, opcode, registers, segment)
+
+
+def _size(opcode: int, number: int, usual: int) -> int:
+    """The operand size in bytes of a one-byte opcode; ``number`` is that in its ModRM byte."""
+    if opcode in _BYTE_OPCODES:
+        return 1
+    if 0xD8 <= opcode <= 0xDF:
+        return _X87_SIZES[opcode - 0xD8][number]
+    if opcode in (0x8C, 0x8E):  # mov from and to a segment register
+        return 2
+    if opcode == 0x63:  # movsxd
+        return 4
+    if opcode in (0x6D, 0x6F):  # ins and outs have no 8-byte form
+        return min(usual, 4)
+    if opcode == 0xFF and number in (3, 5):  # a far call or jmp: a selector follows the offset
+        return usual + 2
+    if (opcode == 0xFF and number in (2, 4, 6)) or opcode == 0x8F:  # call, jmp, push, pop
+        return 2 if usual == 2 and (opcode == 0x8F or number == 6) else 8
+    return usual
 
 
 def _modrm(
