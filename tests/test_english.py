@@ -13,11 +13,6 @@ import pytest
 SOURCES = Path(__file__).parents[1] / "src"
 PLAIN = ("ukmod/cli", "ukmod/kernel", "ukmod/kmod", "ukmod/machine", "ukmod/survey", "ukmod/userland")
 """The packages whose docstrings, comments and error messages are written in plain English."""
-NOT_YET = tuple(
-    f"ukmod/kernel/{name}.py"
-    for name in ("api", "boot", "calling", "finished", "image/choice", "mocks", "trees")
-)
-"""The interface, whose prose is still to be written anew."""
 
 _TYPES = (
     "Bool|Char|Const|Enum|Int|Long|Pid_t|Signed|Size_t|Ssize_t|Static|Struct|Unsigned|Void|[SU](?:8|16|32|64)"
@@ -101,8 +96,6 @@ def test_the_pattern_for_prototypes_finds_a_capitalised_type() -> None:
 def test_prose_is_plain_english(package: str) -> None:
     wrong = []
     for path in sorted((SOURCES / package).rglob("*.py")):
-        if str(path.relative_to(SOURCES)) in (*NOT_YET, "ukmod/cli/kernel_image.py"):
-            continue
         tree = ast.parse(path.read_text())
         texts = [*docstrings(tree), *comments(path), *messages(tree)]
         wrong += [f"{path}: {text}" for text in texts if FAULTS.search(" ".join(text.split()))]

@@ -60,9 +60,7 @@ def _below(root: str | None) -> tuple[str, ...]:
 
 
 def damage(k: Kernel) -> str | None:
-    """What of the image's own initialisation did not go well, which it does in a kernel that is whole; None
-    if all did.
-    """
+    """The failures of the image's own initialisation; None if there were none, as in an intact kernel."""
     boot, image = k.core.boot, k.core.image
     if boot is None or image is None or not boot.damage:
         return None

@@ -61,40 +61,44 @@ from ukmod.userland.modprobe import modprobe
 from ukmod.userland.shell import sh
 
 DEFERRED: Final = 400.0
-"""Virtual seconds after which nothing is deferred any more. The longest known: IMA keeps the keys that it has
-seen for five minutes after booting, for a policy that may come."""
+"""Virtual seconds after which no deferred work is left.
+
+The longest known delay is IMA's: for five minutes after boot it keeps keys for a policy that may still be
+loaded.
+"""
 T = TypeVar("T")
 _OOPSED: Final = "the call ended in an oops: see dmesg"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Kernel:
-    """A kernel to load modules into. It boots when the first module is known, for that tells which kernel it
-    is to be: struct layouts come from ``btf`` or ``image``, a shipped profile of that very kernel, or the
-    module's own debug information.
+    """A kernel to load modules into, which boots when the first module is known.
 
-    tree: what modprobe loads from: a ``Tree``, a /lib/modules/<release> directory, or any directory of .ko's.
-    By default it is what lies beside the first module that is loaded from a file: the indexed
-    lib/modules/<release> that the file is in, or else its directory.
+    That module determines the kernel: struct layouts come from ``btf`` or ``image``, from a shipped profile
+    of exactly that kernel, or from the module's own debugging information.
+
+    tree: the modules for modprobe: a ``Tree``, a /lib/modules/<release> directory, or any directory of .ko
+    files. By default it is the tree of the first module loaded from a file: the indexed lib/modules/<release>
+    that contains it, or else its directory.
     btf: a file with the kernel's BTF (/sys/kernel/btf/vmlinux).
-    image: its vmlinuz, whose code then runs what Python does not implement; "none" or None for no image.
-    "auto", the default, takes the one that is found, by vermagic, below the root of the module's tree, in
-    /boot and in /lib/modules, if a module needs it. That is decided once, when the kernel boots, by the
-    modules that are then to be loaded, with their dependencies: those given to insmod(), modprobe() or
-    boot(). Without any it is the image of the tree's kernel, if there is one. ``need`` says what was decided.
-    An image takes seconds to bring up for the first time, and a tenth of a second from its snapshot.
-    release: ``uname -r``; by default what the first module was built for.
+    image: its vmlinuz, whose code runs what Python does not implement; "none" or None for no image. With
+    "auto", the default, an image is used only if a module needs one. It is found by vermagic below the root
+    of the module's tree, in /boot and in /lib/modules. This is decided once, at boot, from the modules passed
+    to insmod(), modprobe() or boot() and their dependencies; without any, the image of the tree's kernel is
+    used if there is one. ``need`` tells the decision. An image takes seconds to bring up for the first time,
+    and a tenth of a second from its snapshot.
+    release: ``uname -r``; by default that of the kernel the first module was built for.
     hz: CONFIG_HZ of that kernel, 1 to 10,000.
-    memory: bytes of RAM at most.
+    memory: the size of RAM in bytes.
     realtime: virtual time passes no faster than real time.
-    seed: runnable tasks take turns at random, reproducibly, instead of in order.
+    seed: runnable tasks run in random order, reproducibly, instead of in turn.
     cmdline: the kernel's command line.
-    strict_modprobe: /sbin/modprobe behaves exactly as kmod's; by default a request may carry parameters, as
-    in request_module("send_signal level=3").
-    snapshot: keep what bringing up an image comes to in the user's cache, and begin with it the next time.
+    strict_modprobe: /sbin/modprobe behaves exactly like kmod's; by default a request may contain parameters,
+    as in request_module("send_signal level=3").
+    snapshot: save the initialised image in the user's cache, and start from it the next time.
 
-    Raises UsageError for a value that makes no sense, NotFoundError for a tree that does not exist, and
-    FormatError for an image that is not a kernel.
+    Raises UsageError for an invalid value, NotFoundError for a tree that does not exist, and FormatError for
+    an image that is not a kernel.
     """
 
     def __init__(
@@ -115,11 +119,11 @@ class Kernel:
     ) -> None:
         self._tree = tree if isinstance(tree, Tree) or tree is None else open_tree(tree)
         self._trees: dict[str, Tree | None] = {}
-        """The trees that modules' files are in, by directory."""
+        """The trees that contain modules' files, by directory."""
         self._beside: str | None = None
-        """The first module that was loaded from a file: what lies beside it is the tree if none was given."""
+        """The first module loaded from a file; its tree is used if none was given."""
         self.programs = Programs()
-        """What a usermode helper can execute, by path."""
+        """The programs that usermode helpers can execute, by path."""
         program = modprobe(lambda: self.tree, parameters=not strict_modprobe)
         for path in ("/sbin/modprobe", "/usr/sbin/modprobe"):
             self.programs.install(path, program)
@@ -135,10 +139,12 @@ class Kernel:
         )
         self._user: dict[str, Any] = {"realtime": realtime, "seed": seed}
         self.need: Need | None = None
-        """Why the modules that this kernel booted for need an image, and the one that was found, if there is;
-        None if they need none, or if it is not "auto"."""
+        """Why the modules for which this kernel was booted need an image, and the image found, if any.
+
+        None if they need none, or if ``image`` is not "auto".
+        """
         self.patience = 300.0
-        """Virtual seconds that insmod(), rmmod() and call() wait for what they began."""
+        """The time limit of insmod(), rmmod() and call() in virtual seconds."""
         self._core: Core | None = None
         self._mocks: list[Mock] = []
         self._sysctls: dict[str, str] = {}
@@ -158,10 +164,10 @@ class Kernel:
         return core
 
     def boot(self, modules: Iterable[str | os.PathLike[str]] = ()) -> Core:
-        """Boot now, as the kernel that these module files (or the tree's) were built for, with their image if
-        they need one.
+        """Boot now, as the kernel for which these module files (or the tree's) were built.
 
-        Raises LayoutError if nothing tells that kernel's struct layouts.
+        It boots with their image if they need one. Raises LayoutError if that kernel's struct layouts are not
+        known.
         """
         if self._core is not None:
             return self._core
@@ -171,7 +177,7 @@ class Kernel:
 
     @property
     def tree(self) -> Tree | None:
-        """What modprobe loads from; None if none was given and no module has been loaded from a file."""
+        """The tree for modprobe; None if none was given and no module has been loaded from a file."""
         if self._tree is None and self._beside is not None:
             self._tree = self._tree_beside(self._beside)
         return self._tree
@@ -182,11 +188,11 @@ class Kernel:
 
     @property
     def core(self) -> Core:
-        """The kernel itself, with all its parts. Boots it if need be."""
+        """The kernel itself, with all its parts; boots it if necessary."""
         return self._core or self.boot()
 
     def close(self) -> None:
-        """Take the machine down. Listeners of its log are first given a last line that has no newline."""
+        """Shut the machine down. A last log line without a newline is first passed to the log's listeners."""
         if self._core is not None:
             self._core.log.flush()
             self._core.close()
@@ -210,9 +216,9 @@ class Kernel:
     ) -> Module:
         """Load a module from a file (compressed or not) or its bytes.
 
-        The modules that it depends on and that are not loaded yet are loaded first: from the tree, or, if
-        none was given, from beside the file. ``dependencies=False`` does without, as insmod(8) does.
-        ``flags`` are finit_module(2)'s.
+        Dependencies that are not loaded yet are loaded first, from the tree or, if none was given, from the
+        file's directory. ``dependencies=False`` loads only the module itself, like insmod(8). ``flags`` are
+        those of finit_module(2).
 
         Raises NotFoundError for a file that cannot be read, LoadError with the kernel's errno if the module
         or a dependency is refused; the kernel's own message is in ``dmesg()``.
@@ -244,7 +250,7 @@ class Kernel:
         )
 
     def _elves(self, files: Iterable[str]) -> list[Elf]:
-        """These files, those left out that cannot be read: the loader is to say so."""
+        """These files as ELF files, without the unreadable ones, which the loader reports."""
         read = (try_elf(read_module_file(file), file) for file in files)
         return [elf for elf in read if elf is not None]
 
@@ -255,7 +261,7 @@ class Kernel:
         return needed_files(tree, module) if tree is not None else ()
 
     def _tree_beside(self, module: str) -> Tree | None:
-        """The tree that a module's file is in; a warning, and None, if it cannot be made one of."""
+        """The tree that contains a module's file; None, after a warning, if it cannot be read as one."""
         directory = os.path.dirname(os.path.abspath(module))
         if directory not in self._trees:
             try:
@@ -267,7 +273,7 @@ class Kernel:
         return self._trees[directory]
 
     def _hint(self, module: Elf) -> str:
-        """What to do about a symbol that is missing; empty if nothing is known to help."""
+        """A hint on how to resolve a missing symbol; empty if none is known."""
         core = self.core
         if self._wanted.image != AUTO or core.image is not None:
             return ""
@@ -280,10 +286,10 @@ class Kernel:
         )
 
     def rmmod(self, name: str, *, flags: int = 0) -> None:
-        """Unload a module, dashes or underscores, as rmmod does.
+        """Unload a module, whose name may contain dashes or underscores, as rmmod does.
 
         Raises LoadError with the kernel's errno; EFAULT if its exit function ended in an oops, after which
-        the module stays.
+        the module remains.
         """
         name = name.replace("-", "_")
         self._in_task(
@@ -296,8 +302,7 @@ class Kernel:
     def modprobe(self, *arguments: str, check: bool = True) -> Finished:
         """Run modprobe with these arguments, as a process of this kernel.
 
-        Raises LoadError if it fails, with its message and the errno that this names; ``check=False`` returns
-        what it came to instead.
+        Raises LoadError if it fails; with ``check=False`` it returns the status and output instead.
         """
         if self._core is None and self.tree is not None:
             words = [word.replace("-", "_") for word in arguments if not word.startswith("-")]
@@ -309,7 +314,7 @@ class Kernel:
         return finished
 
     def execute(self, path: str, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
-        """Run one of the machine's programs as a process; look at its status.
+        """Run one of the machine's programs as a process; the caller must check its status.
 
         Raises NotFoundError if there is no such program, LoadError with ETIMEDOUT if it does not end.
         """
@@ -318,7 +323,7 @@ class Kernel:
         try:
             program = self.programs.exec(path)
         except OSError as error:
-            raise NotFoundError("there is no such program in the machine", subject=path) from error
+            raise NotFoundError("no such program in the machine", subject=path) from error
 
         def main(process: Process) -> int:
             process.output = output
@@ -336,7 +341,7 @@ class Kernel:
         return Finished(128 + signal if signal else task.exit_code >> 8, "".join(output))
 
     def start(self, comm: str, work: Callable[[Core], object]) -> Task:
-        """Begin a process that does ``work`` and return at once; it runs when the machine next does."""
+        """Start a process that runs ``work`` and return at once; it runs when the machine next runs."""
         core = self.core
 
         def entry() -> int:
@@ -346,9 +351,9 @@ class Kernel:
         return core.processes.fork(comm, entry)
 
     def _in_task(self, comm: str, work: Callable[[], T], *, died: str, subject: str) -> T:
-        """What ``work`` returns, done as a process; what it raises is raised here.
+        """Run ``work`` in a process and return its result; its exceptions are raised here.
 
-        Raises LoadError, which says ``died``, if the process ended otherwise: by an oops, or by a signal.
+        Raises LoadError with the text ``died`` if the process ended in an oops or by a signal.
         """
         results: list[T] = []
         failures: list[Exception] = []
@@ -375,7 +380,7 @@ class Kernel:
 
     @property
     def modules(self) -> dict[str, Module]:
-        """The loaded modules by name, the latest first."""
+        """The loaded modules by name, latest first."""
         return {module.name: module for module in self.core.modules} if self._core else {}
 
     def run(self, seconds: float) -> None:
@@ -383,9 +388,9 @@ class Kernel:
         self.core.run(checked_seconds(seconds))
 
     def settle(self) -> None:
-        """Let so much virtual time pass that all is done that was left to RCU, work queues and timers.
+        """Let enough virtual time pass for all work deferred to RCU, work queues and timers to finish.
 
-        Nobody waits for it, even where time is real otherwise.
+        This never waits in real time, even if ``realtime`` is set.
         """
         clock = self.core.clock
         realtime = clock.realtime
@@ -398,7 +403,7 @@ class Kernel:
     # -- looking --------------------------------------------------------------------------------------
 
     def dmesg(self, *, raw: bool = False) -> str:
-        """The kernel log, as dmesg prints it; ``raw``: with levels, as dmesg -r does."""
+        """The kernel log as printed by dmesg, or with levels (``raw``) by dmesg -r."""
         return self._core.log.dmesg(raw=raw) if self._core else ""
 
     def on_record(self, listener: Callable[[Record], None]) -> None:
@@ -409,14 +414,14 @@ class Kernel:
 
     @property
     def requests(self) -> Sequence[Request]:
-        """Every request_module() that has returned: who asked, for what, and what came of it."""
+        """Every request_module() that has returned: its caller, the requested name and the result."""
         return self._core.trace.requests if self._core else ()
 
     def leaks(self) -> Sequence[Leak]:
-        """Memory that modules which are gone had allocated and that is not free by now, by allocation site.
+        """Memory that unloaded modules allocated and that has not been freed, by allocation site.
 
-        What they left to a work queue or a timer to free takes its time: see ``settle``. And what a kernel
-        makes once, for the first who needs it, looks like a leak too: a second cycle would not add to it.
+        Memory whose freeing was left to a work queue or timer needs time: see ``settle``. Memory that a
+        kernel allocates once, for its first user, looks like a leak too; a second cycle would not add to it.
         """
         return tuple(self._core.slab.left_behind()) if self._core else ()
 
@@ -427,21 +432,21 @@ class Kernel:
 
     @property
     def warnings(self) -> Sequence[Warn]:
-        """WARN() and WARN_ON() that came true, and soft lockups, in order."""
+        """WARN() and WARN_ON() reports, and soft lockups, in order."""
         return tuple(self._core.warnings) if self._core else ()
 
     @property
     def reports(self) -> Sequence[Report]:
-        """Misuse of memory that was found: use after free, out of bounds, double free."""
+        """Detected misuse of memory: use after free, out of bounds, double free."""
         return tuple(self._core.reports) if self._core else ()
 
     @property
     def threads(self) -> Sequence[Task]:
-        """Kernel threads that modules have started and that have not ended."""
+        """Kernel threads started by modules that have not ended."""
         return tuple(task for task in self._core.kthreads.running() if task.owner) if self._core else ()
 
     def read(self, path: str) -> str:
-        """A file of /proc or /sys. Raises OSError, and LoadError if reading it ended in an oops."""
+        """Read a file of /proc or /sys. Raises OSError, and LoadError if that ended in an oops."""
         return self._in_task("cat", lambda: self.core.procfs.read(path), died=_OOPSED, subject=path)
 
     def write(self, path: str, text: str) -> None:
@@ -449,7 +454,10 @@ class Kernel:
         self._in_task("sh", lambda: self.core.procfs.write(path, text), died=_OOPSED, subject=path)
 
     def sysctl(self, name: str, value: str | None = None) -> str:
-        """A sysctl's value, after setting it if ``value`` is given: ``k.sysctl("kernel.modprobe", "")``."""
+        """Return a sysctl's value, after setting it to ``value`` if given:
+
+        ``k.sysctl("kernel.modprobe", "")``.
+        """
         if value is not None:
             if self._core is None:
                 self._sysctls[name] = value
@@ -466,15 +474,15 @@ class Kernel:
     def export(
         self, function: F | None = None, /, *, name: str = "", gpl: bool = False, new: bool = False
     ) -> F | Callable[[F], F]:
-        """Export a Python function to modules that are loaded later, in place of the kernel's of that name.
+        """Export a Python function to modules loaded later, replacing the kernel's function of that name.
 
-        ``k.export(function)``, ``@k.export`` and ``@k.export(gpl=True)`` all do. Its parameters and result
-        are annotated with C types (``ukmod.Int``, ``ukmod.Ptr``, ``ukmod.CStr``, ...). It may
-        sleep, and call the guest. ``gpl`` is EXPORT_SYMBOL_GPL.
-        ``new``: no kernel has a function of that name.
+        Use it as ``k.export(function)``, ``@k.export`` or ``@k.export(gpl=True)``. The function's parameters
+        and result are annotated with C types (``ukmod.Int``, ``ukmod.Ptr``, ``ukmod.CStr``, ...). It may
+        sleep and call guest functions. ``gpl``: EXPORT_SYMBOL_GPL. ``new``: the name is new; no kernel has
+        this function.
 
-        Raises UsageError if a parameter's type is missing or is not a C type, NotFoundError if neither the
-        kernel nor a module has such a function; before the kernel has booted, insmod() or boot() raises that.
+        Raises UsageError if a parameter has no type or not a C type, NotFoundError if neither the kernel nor
+        a module has such a function. Before the kernel has booted, insmod() or boot() raises the latter.
         """
         if function is None:
             return lambda decorated: self.export(decorated, name=name, gpl=gpl, new=new)
@@ -486,21 +494,24 @@ class Kernel:
         return function
 
     def install(self, path: str, program: Program | None) -> None:
-        """Put a program where usermode helpers can execute it; None: a file that is not executable."""
+        """Install a program that usermode helpers can execute;
+
+        None installs a file that is not executable.
+        """
         self.programs.install(path, program)
 
     def call(self, symbol: str | int, *arguments: Argument, returns: Any = INFER) -> Any:
         """Call a function of a module or of the kernel, by name or address, in its own process.
 
         Integers, pointers, enums and bools are passed as int; None is NULL. ``str`` and ``bytes`` are passed
-        as ``char *`` to a copy that lives as long as the call, ``bytes`` to a parameter that is a struct by
-        value as that. The result is an int, a bool, bytes for ``char *`` (None for NULL) or for a struct.
-        ``returns`` is its C type: one of ``ukmod.Int`` and so on, or any C name (``"unsigned long"``,
-        ``"__kernel_size_t"``, ``"enum irqreturn"``); None for void. By default it is what debug information
-        says, and int where that says nothing.
+        as ``char *`` to a copy that exists during the call; ``bytes`` for a parameter that is a struct are
+        passed by value. The result is an int, a bool, or bytes for ``char *`` (None for NULL) or a struct.
+        ``returns`` is its C type: ``ukmod.Int`` and the like, or any C name (``"unsigned long"``,
+        ``"__kernel_size_t"``, ``"enum irqreturn"``); None for void. The default is the type in the debugging
+        information, or int if there is none.
 
-        Raises NotFoundError if there is no such symbol, UsageError if the arguments are not what the function
-        takes or the type does not exist, LoadError if the call ended in an oops.
+        Raises NotFoundError if there is no such symbol, UsageError if the arguments do not match the function
+        or the type does not exist, LoadError if the call ended in an oops.
         """
         core = self.core
         address = self.address(symbol) if isinstance(symbol, str) else symbol
@@ -514,9 +525,9 @@ class Kernel:
         )
 
     def address(self, symbol: str) -> int:
-        """The address of a symbol that the kernel or a module exports, or of a module's own function.
+        """The address of an exported symbol, or of any function of a module.
 
-        ``module:function`` names one that is not exported. Raises NotFoundError.
+        ``module:function`` names a function that is not exported. Raises NotFoundError.
         """
         core = self.core
         module_name, _, name = symbol.rpartition(":")

@@ -1,4 +1,4 @@
-"""From what a user asks of a machine to a kernel that has booted: with which image, and which layouts."""
+"""Booting a kernel from a user's configuration: choosing its image and its layouts."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ukmod.machine.types import Types, types_for
 from ukmod.record import field, record
 
 MIN_MEMORY: Final = 16 << 20
-"""Bytes of RAM that a kernel without an image and a few modules need."""
+"""The minimum size of RAM in bytes: enough for a kernel without an image and a few modules."""
 
 
 @record
 class Configuration:
-    """What a kernel is to be.
+    """The configuration of a kernel.
 
-    image: the image that is named, None for none, or AUTO for the one that the modules need.
-    options: what bringing up an image depends on, by the names of Kernel's parameters.
-    keep: use snapshots of an image that was brought up, and keep one.
+    image: the given image, None for no image, or AUTO for the one that the modules need.
+    options: the parameters of Kernel that affect bringing up an image, by name.
+    keep: use snapshots of an initialised image, and save one.
     """
 
     image: KernelImage | str | None
@@ -43,34 +43,34 @@ class Configuration:
 
 @record
 class Booted:
-    """A kernel that has booted, and why it needs an image, if it does and none was named."""
+    """A booted kernel, and the reason why it needs an image, if it does and none was given."""
 
     core: Kernel
     need: Need | None = None
 
 
 def image_named(image: str | os.PathLike[str] | None) -> KernelImage | str | None:
-    """The image of a Configuration. Raises what KernelImage raises for a file that is no image."""
+    """The image of a Configuration. Raises the errors of KernelImage for a file that is not an image."""
     name = None if image is None else os.fspath(image)
     return name if name is None or name == AUTO else None if name == NONE else KernelImage(name)
 
 
 def checked_hz(hz: int) -> int:
-    """``hz``. Raises UsageError if no clock can tick so often."""
+    """Return ``hz``. Raises UsageError for an invalid tick rate."""
     if not 1 <= hz <= MAX_HZ:
         raise UsageError(f"CONFIG_HZ is a whole number from 1 to {MAX_HZ}", subject=f"hz={hz!r}")
     return hz
 
 
 def checked_memory(memory: int) -> int:
-    """``memory``. Raises UsageError if no kernel fits into so many bytes."""
+    """Return ``memory``. Raises UsageError if it is too small for a kernel."""
     if memory < MIN_MEMORY:
         raise UsageError(f"a machine has at least {MIN_MEMORY} bytes of RAM", subject=f"memory={memory!r}")
     return memory
 
 
 def checked_seconds(seconds: float) -> float:
-    """``seconds``. Raises UsageError if that is no time that can pass."""
+    """Return ``seconds``. Raises UsageError if it is negative, too large or not a number."""
     if not isfinite(seconds) or not 0 <= seconds <= MAX_SECONDS:
         raise UsageError(f"virtual time passes by 0 to {MAX_SECONDS} seconds", subject=f"{seconds!r}")
     return seconds
@@ -79,11 +79,10 @@ def checked_seconds(seconds: float) -> float:
 def boot(
     wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock]
 ) -> Booted:
-    """Boot the kernel that these modules, given in the order of loading, are to be loaded into.
+    """Boot the kernel for these modules, which are given in the order of loading.
 
-    Without modules it is the kernel of the tree, with its image if one is found. Raises LayoutError if
-    nothing tells the struct layouts, NotFoundError for a mock of a function that
-    neither the kernel nor the modules know.
+    Without modules it is the kernel of the tree, with its image if one is found. Raises LayoutError if the
+    struct layouts are not known, NotFoundError for a mock of a function that neither kernel nor modules have.
     """
     found = _chosen(wanted, modules, tree, mocks)
     try:
@@ -126,12 +125,12 @@ def _chosen(
 
 def _booted(wanted: Configuration, modules: Sequence[Elf], image: KernelImage | str | None) -> Kernel:
     def types() -> Types:
-        # What a module knows is added when it is loaded; an image is brought up without.
+        # A module's types are added when it is loaded; an image is brought up without them.
         return wanted.types or types_for(modules if image is None else (), btf=wanted.btf, kernel=image)
 
     if image is None:
         return Kernel(types(), **wanted.options)
     image = KernelImage(image) if isinstance(image, str) else image
-    # Layouts that are not the image's own may be any.
+    # Snapshots are only for the image's own layouts.
     keep = wanted.keep and wanted.types is None and wanted.btf is None
     return snapshot.boot(image, types, wanted.options, keep=keep)

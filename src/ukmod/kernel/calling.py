@@ -16,7 +16,7 @@ Argument = int | str | bytes | None
 """An integer, pointer or enum constant; a string or a struct by value; None is NULL."""
 
 INFER: Final = object()
-"""In a result type's place: what the kernel's types say it is."""
+"""A result type that stands for the one in the kernel's type information."""
 _REGISTERS: Final = 6
 _BY_SIZE: Final = {
     (1, True): abi.Char, (1, False): abi.UChar, (2, True): abi.Short, (2, False): abi.UShort,
@@ -27,10 +27,10 @@ _AGGREGATES: Final = (Kind.STRUCT, Kind.UNION)
 
 @record
 class Signature:
-    """What a function takes and returns, as far as that is known.
+    """The known part of a function's signature.
 
-    returns: a C type of ukmod.machine.abi; None for void; or the number of bytes of a struct by value.
-    prototype: None where nothing describes the function.
+    returns: a C type of ukmod.machine.abi; None for void; or the size in bytes of a struct returned by value.
+    prototype: None if the function is not described anywhere.
     """
 
     returns: Any
@@ -38,9 +38,9 @@ class Signature:
 
 
 def call(k: Kernel, name: str, address: int, signature: Signature, arguments: Sequence[Argument]) -> Any:
-    """The result of the function at ``address``, called in the current task.
+    """Call the function at ``address`` in the current task and return its result.
 
-    Raises UsageError if the arguments are not what it takes.
+    Raises UsageError if the arguments do not match its parameters.
     """
     _check_count(name, signature.prototype, len(arguments))
     struct_size = signature.returns if isinstance(signature.returns, int) else 0
@@ -57,10 +57,10 @@ def call(k: Kernel, name: str, address: int, signature: Signature, arguments: Se
 
 
 def signature_of(k: Kernel, name: str, returns: Any) -> Signature:
-    """The signature of the function ``name``, which returns ``returns``: a C type of ukmod.machine.abi, a C
-    type's name, None for void, or INFER for what the kernel's types say.
+    """The signature of the function ``name`` with the given result type.
 
-    Raises UsageError if there is no such type.
+    ``returns`` is a C type of ukmod.machine.abi, a C type's name, None for void, or INFER for the type in the
+    kernel's type information. Raises UsageError if there is no such type.
     """
     prototype = k.types.prototype(name)
     if isinstance(returns, str):
@@ -73,7 +73,7 @@ def signature_of(k: Kernel, name: str, returns: Any) -> Signature:
 
 
 def result_type(kind: Type) -> Any:
-    """What a C type is as a function's result: see Signature. Raises UsageError for one without a size."""
+    """The result type, as in Signature, for a C type. Raises UsageError for a type without a size."""
     if kind.kind is Kind.VOID:
         return None
     if kind.kind is Kind.POINTER:
@@ -116,7 +116,7 @@ _INTEGER_WORDS: Final = frozenset(("signed", "unsigned", "char", "short", "int",
 
 
 def _spelled(words: Sequence[str]) -> str:
-    """One spelling of the many that C allows an integer type: ``long unsigned int`` is ``unsigned long``."""
+    """The canonical spelling of a C integer type: ``long unsigned int`` becomes ``unsigned long``."""
     if not words or not _INTEGER_WORDS.issuperset(words):
         return " ".join(words)
     base = next((word for word in ("char", "short", "long") if word in words), "int")
@@ -140,7 +140,7 @@ def _check_count(name: str, prototype: Prototype | None, count: int) -> None:
 def _copies(
     k: Kernel, name: str, prototype: Prototype | None, arguments: Sequence[Argument]
 ) -> Iterator[list[int | bytes]]:
-    """Arguments as integers, and bytes for structs by value; strings are in guest memory for so long."""
+    """Arguments as integers, or bytes for structs by value; strings are copied to guest memory meanwhile."""
     parameters = prototype.parameters if prototype is not None else ()
     kinds: list[Type | None] = [one.type for one in parameters]
     kinds += [None] * (len(arguments) - len(kinds))
@@ -172,7 +172,7 @@ def _copies(
 
 @contextmanager
 def _buffer(k: Kernel, size: int) -> Iterator[int]:
-    """Room for a struct that is returned in memory; 0 if none is needed."""
+    """Memory for a struct that is returned in memory; 0 if none is needed."""
     address = _allocated(k, size) if size > 2 * 8 else 0
     yield address
     if address:
@@ -180,8 +180,10 @@ def _buffer(k: Kernel, size: int) -> Iterator[int]:
 
 
 def _words(values: Sequence[int | bytes]) -> list[int]:
-    """The six registers' values, then the stack's: a struct of more than two words, or for which there are
-    not enough registers left, goes onto the stack in one piece.
+    """The values of the six argument registers, followed by those on the stack.
+
+    A struct of more than two words, or for which not enough registers are left, is placed on the stack as a
+    whole.
     """
     registers: list[int] = []
     stack: list[int] = []

@@ -1,4 +1,4 @@
-"""A program of the machine that has ended, and what a modprobe that failed says."""
+"""The result of a program that has ended, and the error of a failed modprobe."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ukmod.record import record
 
 @record
 class Finished:
-    """A program that has ended: its exit status (or 128 + the signal that killed it) and what it wrote."""
+    """The result of a program: its exit status (or 128 + the signal that killed it) and its output."""
 
     status: int
     output: str
 
 
 def modprobe_error(arguments: Sequence[str], finished: Finished) -> LoadError:
-    """The error that a modprobe which failed reports, with the errno that its last line names in words."""
+    """The error that a failed modprobe reported, with the errno that its last line names."""
     command = " ".join(("modprobe", *arguments))
     lines = finished.output.strip().splitlines()
     if not lines:
         return LoadError(
-            f"exited with status {finished.status}, without a word", errno=EINVAL, subject=command
+            f"exited with status {finished.status}, without a message", errno=EINVAL, subject=command
         )
     text = lines[-1].removeprefix("modprobe: ").removeprefix("FATAL: ").removeprefix("ERROR: ")
     for number in errorcode:

@@ -1,4 +1,4 @@
-"""Kernel functions that the user of a machine writes in Python, in place of the kernel's own or as new."""
+"""Kernel functions that users write in Python, replacing or extending the kernel's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @record
 class Mock:
-    """A function, how it is exported, and whether its name is said to be one that no kernel has."""
+    """A function, its Export, and whether its name is new, so that no kernel need have it."""
 
     exported: Export
     function: Callable[..., Any]
@@ -26,12 +26,12 @@ class Mock:
 
     @property
     def name(self) -> str:
-        """The symbol."""
+        """The name of the symbol."""
         return self.exported.name
 
 
 def mock(function: Callable[..., Any], *, name: str = "", gpl: bool = False, new: bool = False) -> Mock:
-    """A Python function as a kernel function.
+    """Make a kernel function of a Python function.
 
     Raises UsageError if it is not a function whose parameters are annotated with C types.
     """
@@ -49,11 +49,10 @@ def add(core: Kernel, mocks: Iterable[Mock]) -> None:
 
 
 def check(core: Kernel, mocks: Iterable[Mock], modules: Callable[[], Iterable[Elf]]) -> None:
-    """Raise NotFoundError for a mock, not yet added, of a function that does not exist: as a rule its name is
-    misspelt.
+    """Raise NotFoundError for a new mock of a function that does not exist; its name is probably misspelt.
 
     A function exists if the kernel has it or a module exports it, if the kernel's types describe it, or if
-    one of ``modules``, which may be loaded, uses it.
+    one of ``modules``, which are about to be loaded, uses it.
     """
     for one in mocks:
         if not one.new and not _exists(core, one.name) and not any(_uses(elf, one.name) for elf in modules()):
@@ -71,9 +70,9 @@ def _uses(elf: Elf, name: str) -> bool:
 
 
 def _meant(core: Kernel, name: str) -> str:
-    """A name that is nearly the same, as a question."""
+    """The most similar name, as a question; empty if no name is similar."""
     from difflib import get_close_matches
 
     names = {*core.symbols.functions(), *(core.image.image.exports if core.image is not None else ())}
     close = get_close_matches(name, names, 1, 0.8)
-    return f" (is {close[0]} meant?)" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""

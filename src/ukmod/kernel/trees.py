@@ -16,9 +16,8 @@ _INDEX = "modules.dep.bin"
 
 
 def open_tree(path: str | os.PathLike[str]) -> Tree:
-    """The module tree at a directory: one that depmod has been over, or any directory of .ko files.
+    """The module tree in a directory: one indexed by depmod, or any directory of .ko files.
 
-    The configuration is that of the root that the directory lies in, if it is a root's lib/modules/RELEASE.
     Raises NotFoundError if it is not a directory.
     """
     tree = Tree.at(path)
@@ -29,10 +28,10 @@ def open_tree(path: str | os.PathLike[str]) -> Tree:
 
 
 def tree_beside(module: str | os.PathLike[str]) -> Tree:
-    """The tree that a module's file is in: the indexed lib/modules/RELEASE above it, or else the modules that
-    lie in the same directory.
+    """The tree that contains a module's file.
 
-    Raises OSError or UkmodError if the directory cannot be made a tree of.
+    It is the indexed lib/modules/RELEASE above the file, or else the modules in the same directory. Raises
+    OSError if the directory cannot be read, UkmodError if its modules depend on each other in a cycle.
     """
     path = os.path.abspath(os.fspath(module))
     above, is_below, rest = path.partition(f"{MODULE_DIRECTORY}/")
@@ -55,15 +54,16 @@ def modules_of(tree: Tree | None) -> Iterator[Elf]:
 
 
 def depends(module: Elf) -> tuple[str, ...]:
-    """The names of the modules that a module says it needs, with underscores."""
+    """The names of a module's dependencies, as it states them, with underscores."""
     values = [value for key, value in module.modinfo() if key == "depends"]
     return tuple(name.replace("-", "_") for value in values for name in value.split(",") if name)
 
 
 def needed_files(tree: Tree, module: Elf) -> tuple[str, ...]:
-    """The files of the modules that a module needs, directly or not, in the order in which to load them.
+    """The files of a module's dependencies, direct and indirect, in loading order.
 
-    That is modprobe's order if the tree has the module itself. What the tree lacks is left out.
+    That is modprobe's order if the tree contains the module itself. Dependencies missing from the tree are
+    omitted.
     """
     name = modname_from_path(module.path) if module.path else ""
     own = tree.dependency_line(name) if name else None
@@ -74,17 +74,16 @@ def needed_files(tree: Tree, module: Elf) -> tuple[str, ...]:
 
 
 def module_files(tree: Tree, word: str) -> tuple[str, ...]:
-    """The files that modprobe would load for a module's name or alias, in its order; none if the tree has no
-    such module.
-    """
+    """The files that modprobe would load for a module name or alias, in its order; empty for none."""
     alias = normalize_alias(word) or word
     known = [name for name in (alias, *tree.aliases(alias)) if tree.dependency_line(name) is not None]
     return _files(tree, (file for name in known for file in load_order(tree, name)))
 
 
 def load_order(tree: Tree, name: str) -> tuple[str, ...]:
-    """The files of a module and of what it needs, as modules.dep spells them, in the order in which to load
-    them. Raises NotFoundError if the tree has no such module.
+    """The files of a module and its dependencies, as in modules.dep, in loading order.
+
+    Raises NotFoundError if the tree has no such module.
     """
     line = tree.dependency_line(name)
     if line is None:
@@ -112,7 +111,7 @@ def read_module_file(path: str) -> bytes:
 
 
 def try_elf(image: bytes, path: str) -> Elf | None:
-    """A module as an ELF file; None if it is not one, which is the loader's to say."""
+    """A module as an ELF file; None if it is not one, which the loader reports."""
     try:
         return Elf(image, path)
     except UkmodError:

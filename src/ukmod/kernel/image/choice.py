@@ -1,9 +1,8 @@
-"""Which image a kernel is to have, where that is left to the modules: the one that they were built for, if
-they need one.
+"""Choosing the image for modules that need one: the image of the kernel they were built for.
 
 A module needs an image if a struct's layout is not known without one, if it uses a symbol that neither Python
-nor another module has, or if it exports what Python implements: only the image tells whether that is a module
-there. The image is found by the module's vermagic (machine/image/find.py).
+nor another module has, or if it exports a function that Python implements: only the image tells whether that
+is in a module there. The image is found by the module's vermagic (machine/image/find.py).
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ if TYPE_CHECKING:
     from ukmod.kernel.module.symbols import SymbolTable
 
 AUTO: Final = "auto"
-"""In an image's place: the one that is found, if the modules need one."""
+"""In place of an image: search for one if the modules need it."""
 NONE: Final = "none"
-"""In an image's place: no image."""
+"""In place of an image: use none."""
 _SHOWN = 3
-"""Symbols that are named at most."""
+"""The maximum number of symbols to name."""
 
 
 @record
 class Need:
-    """Why modules need an image, and what came of the search for it."""
+    """The reason why modules need an image, and the result of the search for it."""
 
     what: str
     search: Search
 
     @property
     def image(self) -> str | None:
-        """The image to use; None if none was found."""
+        """The image to use, or None if none was found."""
         return self.search.path
 
     def __str__(self) -> str:
-        """One line: the image and the reason, or the reason and where no image was found."""
+        """One line: the image and the reason, or the reason and where the search failed."""
         if self.image is not None:
             return f"using {self.image}: {self.what}"
         return f"{self.what}; {self.search}"
@@ -57,10 +56,11 @@ def need_of_layouts(modules: Sequence[Elf], tree: Tree | None) -> Need:
 def need_of_symbols(
     symbols: SymbolTable, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Collection[str]
 ) -> Need | None:
-    """What modules, given in the order of loading, need and this kernel without an image lacks; None if they
-    lack nothing, or if the image that is found lacks it too.
+    """The need for an image of modules that use symbols which this kernel lacks without one.
 
-    tree: the modules that can be loaded besides, asked for only if need be. mocks: what the user exports.
+    None if they lack nothing, or if the image that is found lacks it too. The modules are given in the order
+    of loading. tree: returns the other modules that can be loaded; called only if needed. mocks: the user's
+    exports.
     """
     exported = {name for module in modules for name in module_exports(module, module.path)}
     twice = [name for name in exported if symbols.find(name) is not None]
@@ -82,19 +82,17 @@ def need_of_symbols(
 
 
 def image_for(module: Elf, tree: Tree) -> str | None:
-    """The image that a tree's module was built for; None if it is not found."""
+    """The image for which a tree's module was built; None if it is not found."""
     return _search([module], tree).path
 
 
 def vermagic_of(module: Elf) -> str:
-    """What a module was built for; empty if it does not say."""
+    """The vermagic of a module; empty if it has none."""
     return next((value for key, value in module.modinfo() if key == "vermagic"), "")
 
 
 def roots(*paths: str) -> tuple[str, ...]:
-    """Where images are looked for: below the root of each path that is in a tree of modules, then on this
-    machine.
-    """
+    """The roots of the search for images: that of each path within a module tree, then this machine's."""
     found = [above.removesuffix("/usr") or "/" for path in paths for above in _roots_above(path)]
     return tuple(dict.fromkeys((*found, "/")))
 
@@ -111,11 +109,11 @@ def _search(modules: Sequence[Elf], tree: Tree | None) -> Search:
 
 
 def _undefined(elf: Elf) -> list[str]:
-    """What a module must find in the kernel or in other modules."""
+    """The symbols a module needs from the kernel or other modules."""
     return [one.name for one in elf.symbols if one.shndx == SHN_UNDEF and one.name and not one.weak]
 
 
 def _some(symbols: Sequence[str]) -> str:
-    """Their names, if they are not many."""
+    """The first few symbols' names, and the number of the others."""
     more = f" and {len(symbols) - _SHOWN} more" if len(symbols) > _SHOWN else ""
     return ", ".join(symbols[:_SHOWN]) + more
