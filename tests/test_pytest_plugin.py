@@ -158,3 +158,21 @@ def test_the_plugin_imports_nothing_until_it_is_used() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     ours = {name for name in found.split() if name.startswith(("ukmod.", "unicorn", "greenlet"))}
     assert ours == {"ukmod.pytest_plugin"}
+
+
+def test_a_test_that_failed_is_one_result_and_its_log_is_in_junit_xml(author: pytest.Pytester) -> None:
+    result = run(
+        author,
+        """
+def test_bad(ukmod_kernel):
+    ukmod_kernel.insmod("thread_left.ko")
+    ukmod_kernel.rmmod("thread_left")
+    assert False, "and its own fault"
+""",
+        "--junitxml=junit.xml",
+    )
+    result.assert_outcomes(failed=1)
+    written = (author.path / "junit.xml").read_text()
+    assert '<property name="dmesg"' in written
+    assert "thread_left" in written
+    assert "pytest_plugin.py" not in result.stdout.str()

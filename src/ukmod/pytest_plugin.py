@@ -30,6 +30,8 @@ __all__ = ["ukmod_kernel"]
 
 _MACHINE: pytest.StashKey[CheckedKernel] = pytest.StashKey()
 _REPORTED: pytest.StashKey[frozenset[Problem]] = pytest.StashKey()
+_FAILED: pytest.StashKey[bool] = pytest.StashKey()
+"""Has the test itself failed? Its machine's end is then no result of its own."""
 _OPTIONS = {
     "tree": "what modprobe loads from: a /lib/modules/RELEASE, or any directory of .ko files",
     "image": "the kernel's image, 'none', or 'auto' (the default): the one found by vermagic, if needed",
@@ -73,8 +75,9 @@ def ukmod_kernel(request: pytest.FixtureRequest) -> Iterator[CheckedKernel]:
         node.stash[_MACHINE] = kernel
         yield kernel
         del node.stash[_MACHINE]
-        # What other fixtures did after the test: unload a module, say.
-        _check(kernel, node.stash.get(_REPORTED, frozenset()))
+        if not node.stash.get(_FAILED, False):
+            # Other fixtures may have done something after the test, such as unloading a module.
+            _check(kernel, node.stash.get(_REPORTED, frozenset()))
 
 
 def _make(config: pytest.Config) -> CheckedKernel:
@@ -108,6 +111,7 @@ def _path(config: pytest.Config, name: str) -> str | None:
 
 
 def _check(kernel: CheckedKernel, known: frozenset[Problem] = frozenset()) -> None:
+    __tracebackhide__ = True
     found = [problem for problem in kernel.problems() if problem not in known]
     if found:
         lines = ["the kernel did not end well (ukmod_kernel.allow(KIND) if that is meant):", *map(str, found)]
@@ -116,7 +120,8 @@ def _check(kernel: CheckedKernel, known: frozenset[Problem] = frozenset()) -> No
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that passed, but for what it did to its machine."""
+    """Fail a test that passed if its machine did not end well."""
+    __tracebackhide__ = True
     result = yield
     kernel = item.stash.get(_MACHINE, None)
     if kernel is not None:
@@ -127,9 +132,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put the kernel log into the report of a test that failed."""
+    """Put the kernel log into the report of a test that failed, and into JUnit's XML as a property."""
     report = yield
     kernel = item.stash.get(_MACHINE, None)
-    if kernel is not None and report.failed and (log := kernel.dmesg()):
-        report.sections.append(("dmesg of ukmod_kernel", log))
+    if kernel is not None and report.failed:
+        item.stash[_FAILED] = True
+        if log := kernel.dmesg():
+            report.sections.append(("dmesg of ukmod_kernel", log))
+            item.user_properties.append(("dmesg", log))
     return report

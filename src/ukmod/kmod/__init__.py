@@ -15,18 +15,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ukmod.kmod.closures import Closure as Closure
     from ukmod.kmod.closures import closure as closure
+    from ukmod.kmod.config import Alias as Alias
+    from ukmod.kmod.config import Blacklist as Blacklist
+    from ukmod.kmod.config import Command as Command
     from ukmod.kmod.config import Config as Config
+    from ukmod.kmod.config import Options as Options
+    from ukmod.kmod.config import Softdep as Softdep
     from ukmod.kmod.config import Source as Source
+    from ukmod.kmod.config import Weakdep as Weakdep
     from ukmod.kmod.config import load_config as load_config
     from ukmod.kmod.context import Context as Context
     from ukmod.kmod.context import Module as Module
+    from ukmod.kmod.context import Softdeps as Softdeps
     from ukmod.kmod.depmod.library import Indexed as Indexed
     from ukmod.kmod.depmod.library import depmod as depmod
     from ukmod.kmod.elf import Elf as Elf
+    from ukmod.kmod.elf import Section as Section
+    from ukmod.kmod.elf import Symbol as Symbol
     from ukmod.kmod.explanation import Explanation as Explanation
     from ukmod.kmod.explanation import explain as explain
     from ukmod.kmod.freshness import Freshness as Freshness
+    from ukmod.kmod.host import Files as Files
     from ukmod.kmod.host import Host as Host
+    from ukmod.kmod.host import Writer as Writer
     from ukmod.kmod.index import Index as Index
     from ukmod.kmod.index_write import write_index as write_index
     from ukmod.kmod.insert import carry_out as carry_out
@@ -37,9 +48,11 @@ if TYPE_CHECKING:
     from ukmod.kmod.loaded import loaded_modules as loaded_modules
     from ukmod.kmod.modfile import ModuleFile as ModuleFile
     from ukmod.kmod.modinfo import ModuleInfo as ModuleInfo
+    from ukmod.kmod.modinfo import Parameter as Parameter
     from ukmod.kmod.modinfo import read_module as read_module
     from ukmod.kmod.names import normalize_alias as normalize_alias
     from ukmod.kmod.names import normalize_modname as normalize_modname
+    from ukmod.kmod.objections import KernelFacts as KernelFacts
     from ukmod.kmod.plans import Plan as Plan
     from ukmod.kmod.plans import Reason as Reason
     from ukmod.kmod.plans import Step as Step
@@ -53,32 +66,47 @@ if TYPE_CHECKING:
     from ukmod.kmod.symbols import exported_symbols as exported_symbols
     from ukmod.kmod.symbols import needed_symbols as needed_symbols
     from ukmod.kmod.tree import Tree as Tree
+    from ukmod.kmod.verify import Verdict as Verdict
 
 _HOMES = {
+    "Alias": "config",
+    "Blacklist": "config",
     "Closure": "closures",
+    "Command": "config",
     "Config": "config",
     "Context": "context",
     "Elf": "elf",
     "Explanation": "explanation",
+    "Files": "host",
     "Freshness": "freshness",
     "Host": "host",
     "Index": "index",
     "Indexed": "depmod.library",
+    "KernelFacts": "objections",
     "LinuxHost": "linux",
     "LoadedModule": "loaded",
     "Module": "context",
     "ModuleFile": "modfile",
     "ModuleInfo": "modinfo",
     "ModuleSignature": "signature",
+    "Options": "config",
+    "Parameter": "modinfo",
     "Plan": "plans",
     "Reason": "plans",
     "RemovalPlan": "remove",
     "RemovalStep": "remove",
+    "Section": "elf",
+    "Softdep": "config",
+    "Softdeps": "context",
     "Source": "config",
     "Step": "plans",
+    "Symbol": "elf",
     "SysModules": "loaded",
     "Target": "plans",
     "Tree": "tree",
+    "Verdict": "verify",
+    "Weakdep": "config",
+    "Writer": "host",
     "carry_out": "insert",
     "closure": "closures",
     "depmod": "depmod.library",
@@ -102,15 +130,17 @@ of that would put it in the name's place. depmod is the exception: that package 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - a list of strings all the same
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker is to know a name that does not exist
 
-    value: object = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value: object = getattr(import_module(f"{__name__}.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
