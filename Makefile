@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-time
 DEV    := $(VENV)/.development
 
-.PHONY: demo test real fuzz lint bench golden manual clean
+.PHONY: demo test real fuzz lint docs bench golden manual clean
 
 demo: $(RUN)             ## the main job: request_module() end to end on two compiled modules
 	PYTHONPATH=src $(BIN)/python -m ukmod demo
@@ -25,6 +25,9 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DEV)             ## the documentation site, in .cache/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(DEV)            ## ratios against C kmod, QEMU and bare Unicorn, side by side
 	$(BIN)/python -m benchmarks

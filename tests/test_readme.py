@@ -1,44 +1,12 @@
-"""The README shows what is really printed, and names what is really there."""
+"""The README names what is really there. tests/docs runs its samples."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import pytest
-from tests import golden
-from tests.real import debian
-
-from ukmod.cli import main
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text()
-
-
-def shown(command: str) -> list[str]:
-    """The lines that the README shows under ``$ command``, those that are cut (...) left out."""
-    block = re.search(rf"^    \$ {re.escape(command)}\n((?:    .*\n|\n(?=    ))+)", README, re.MULTILINE)
-    assert block is not None, f"the README does not show {command}"
-    return [line.strip() for line in block[1].splitlines() if line.strip() not in ("", "...")]
-
-
-def test_what_a_run_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ukmod", "run", str(golden.modules()["signal_handling"])]) == 0
-    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    missing = [line for line in shown("ukmod run signal_handling.ko") if line not in printed]
-    assert not missing
-
-
-@pytest.mark.real
-def test_what_a_survey_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    kernel = debian.require()
-    command = f"ukmod survey -d /srv/image -S {kernel.release} e1000e ext4 kvm_intel libcrc32c nls_cp850"
-    assert main(command.replace("/srv/image", str(kernel.image)).split()) == 0
-    out = capsys.readouterr().out
-    printed = [line.strip() for line in out.partition(" seconds")[0].splitlines() if line]
-    text = shown(command)
-    assert text[: len(printed)] == printed
-    assert text[len(printed)].split() == ["seconds", "class", "module"]
 
 
 def test_make_has_the_targets() -> None:

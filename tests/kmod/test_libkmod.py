@@ -1,4 +1,4 @@
-"""docs/libkmod.md leaves out no function of libkmod's, and names none of ours that is not there."""
+"""docs/reference/libkmod.md leaves out no function of libkmod's, and names none of ours that is not there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from elftools.elf.elffile import ELFFile
 
 from ukmod import kmod
 
-TABLE = (Path(__file__).parents[2] / "docs/libkmod.md").read_text()
+TABLE = (Path(__file__).parents[2] / "docs/reference/libkmod.md").read_text()
 ROWS = re.findall(r"^\| (`.*?) \| (.*) \|$", TABLE, re.MULTILINE)
 OURS = sorted({name for _theirs, ours in ROWS for name in re.findall(r"`([\w.]+)`", ours)})
 

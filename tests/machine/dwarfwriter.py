@@ -20,6 +20,7 @@ STRP, DATA1, DATA2, REF4, ADDR, SEC_OFFSET, DATA4, EXPRLOC, FLAG, SDATA = (
     0x0D,
 )
 NAME, SIZE, STMT, LOW, HIGH, DIR, VALUE, UPPER = 3, 0x0B, 0x10, 0x11, 0x12, 0x1B, 0x1C, 0x2F
+PROTOTYPED = 0x27
 BITS, LOCATION, DECLARED, ENCODING, TYPE, BIT_OFFSET, ORIGIN, CALL_FILE, CALL_LINE = (
     0x0D, 0x38, 0x3C, 0x3E, 0x49, 0x6B, 0x31, 0x58, 0x59,
 )  # fmt: skip
@@ -122,8 +123,16 @@ def small_module(*extra: Section) -> bytes:
     dw.die(0x28, (NAME, STRP, "BAD"), (VALUE, SDATA, -1))
     dw.end()
     dw.die(0x13, (NAME, STRP, "elsewhere"), (DECLARED, FLAG, 1))
-    small = dw.die(0x2E, (NAME, STRP, "small"))
-    dw.die(0x2E, (NAME, STRP, "big"), (TYPE, REF4, i32), (LOW, ADDR, 0), (HIGH, DATA4, 12), children=True)
+    small = dw.die(0x2E, (NAME, STRP, "small"), (PROTOTYPED, FLAG, 1))
+    dw.die(
+        0x2E,
+        (NAME, STRP, "big"),
+        (PROTOTYPED, FLAG, 1),
+        (TYPE, REF4, i32),
+        (LOW, ADDR, 0),
+        (HIGH, DATA4, 12),
+        children=True,
+    )
     dw.die(0x05, (NAME, STRP, "it"), (TYPE, REF4, pointer))
     dw.die(0x18)
     dw.die(

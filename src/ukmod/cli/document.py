@@ -1,7 +1,7 @@
 """The JSON that commands print for programs: each document says which schema it follows.
 
-docs/json.md describes the schemas. A schema's number changes when a member is removed or changes its meaning,
-not when one is added.
+docs/reference/json.md describes the schemas. A schema's number changes when a member is removed or
+changes its meaning, not when one is added.
 """
 
 from __future__ import annotations

@@ -275,7 +275,7 @@ def test_a_module_without_symbol_table_needs_nothing(tmp_path: Path) -> None:
 
 
 class TestDifferencesFromKmod:
-    """What docs/kmod-differences.md lists for depmod."""
+    """What docs/reference/kmod-differences.md lists for depmod."""
 
     def test_zstd_without_a_content_size(self, tmp_path: Path) -> None:
         from tests.zstandard import zstd

@@ -400,7 +400,7 @@ class TestRemoving:
 
 
 class TestWhereKmodDoesLess:
-    """What docs/kmod-differences.md lists of modprobe."""
+    """What docs/reference/kmod-differences.md lists of modprobe."""
 
     def test_a_damaged_index_is_an_error(self, host: FakeHost, tmp_path: Path) -> None:
         """A name that it might have told of is not said to be missing."""

@@ -49,6 +49,12 @@ def test_typedefs_enums_and_functions() -> None:
     assert str(types().prototype("big")) == "int big(struct own * it, ...)"
 
 
+def test_a_function_without_its_types_is_not_known() -> None:
+    """As gcc -g1 describes it; a result type that is left out is not void."""
+    bare = MODULE.replace(bytes([0x27, 0x19]), bytes([0x3F, 0x19]))
+    assert types(bare).prototype("big") is None
+
+
 def test_what_is_only_declared_is_not_known() -> None:
     with pytest.raises(LayoutError, match="elsewhere"):
         types().sizeof("elsewhere")

@@ -75,8 +75,9 @@ class Dwarf:
         for unit in info.units:
             for die in info.children(unit.root) if unit.root is not None else ():
                 if die.tag in _INDEXED and die.has(At.NAME):
-                    is_function = die.tag == DwTag.SUBPROGRAM
-                    if is_function or not die.has(At.DECLARATION):
+                    # Without DW_AT_prototyped (gcc -g1) no DW_AT_type does not mean void: types are left out.
+                    needed = At.PROTOTYPED if die.tag == DwTag.SUBPROGRAM else None
+                    if die.has(needed) if needed else not die.has(At.DECLARATION):
                         found.setdefault((info.text(die, At.NAME), _TAGS[die.tag]), die.offset)
         return found
 
