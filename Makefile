@@ -15,7 +15,7 @@ test: $(DEV)             ## the suite, without what compares with a real kernel 
 
 real: $(DEV)             ## what compares with a real kernel and the C kmod; sets those up first
 	tools/debian.sh
-	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto -m real
+	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto --dist loadgroup -m real
 
 fuzz: $(DEV)             ## what any input may do to the parsers, at ten times the length
 	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image

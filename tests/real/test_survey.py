@@ -17,7 +17,12 @@ from ukmod.survey.survey import survey
 from ukmod.survey.verdict import Settings
 from ukmod.survey.verdict import Verdict as Found
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("survey"),  # one process makes the survey for all of these tests
+]
 
 DIFFERENT = {
     "jitterentropy_rng": "QEMU's clock counts instructions, which has no jitter; without -icount it loads",
