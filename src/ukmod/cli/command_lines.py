@@ -10,7 +10,7 @@ import argparse
 import math
 import os
 
-from ukmod.cli.options import command_parser
+from ukmod.cli.options import add_config, add_json, add_tree, command_parser
 from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS
 
 _IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
@@ -38,10 +38,7 @@ def run() -> argparse.ArgumentParser:
     )
     parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="+",
                        help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
-    parse.add_argument("-d", "--dirname", metavar="ROOT", help="modules are below ROOT/lib/modules")
-    parse.add_argument(
-        "-S", "--set-version", metavar="RELEASE", help="its kernel; default: the only one below ROOT"
-    )
+    add_tree(parse, None, "modules are below ROOT/lib/modules")
     parse.add_argument(
         "--for", dest="seconds", metavar="SECONDS", type=_seconds, default=5.0, help="virtual; default 5"
     )
@@ -60,7 +57,7 @@ def run() -> argparse.ArgumentParser:
         help="keep an image that was brought up, for next time",
     )  # fmt: skip
     parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
-    parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
+    add_json(parse)
     return parse
 
 
@@ -73,7 +70,7 @@ def demo() -> argparse.ArgumentParser:
         examples={"": "at once", "--realtime": "as slowly as a real kernel"},
     )
     parse.add_argument("--realtime", action="store_true", help="virtual time passes no faster than real time")
-    parse.add_argument("--json", action="store_true", help="print one JSON document at the end, nothing else")
+    add_json(parse)
     return parse
 
 
@@ -123,18 +120,8 @@ def explain() -> argparse.ArgumentParser:
         },
     )
     parser.add_argument("word", nargs="+", metavar="NAME|ALIAS|FILE", help="what modprobe would be given")
-    parser.add_argument(
-        "-d", "--dirname", default="/", metavar="ROOT", help="the system's root, its configuration included"
-    )
-    parser.add_argument(
-        "-S",
-        "--set-version",
-        metavar="RELEASE",
-        help="the kernel; default: the only one below ROOT, or the one that runs",
-    )
-    parser.add_argument(
-        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
-    )
+    add_tree(parser, "/", "the system's root, its configuration included", or_running=True)
+    add_config(parser)
     parser.add_argument(
         "-b", "--use-blacklist", action="store_true", help="as modprobe -b: names are blacklisted too"
     )
@@ -144,7 +131,7 @@ def explain() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cert", metavar="FILE", action="append", help="X.509 certificates to check signatures by"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+    add_json(parser)
     return parser
 
 
@@ -160,18 +147,8 @@ def closure() -> argparse.ArgumentParser:
         },
     )
     parser.add_argument("name", nargs="+", metavar="NAME|ALIAS|FILE", help="what to begin with")
-    parser.add_argument(
-        "-d", "--dirname", default="/", metavar="ROOT", help="the root of the system to take them from"
-    )
-    parser.add_argument(
-        "-S",
-        "--set-version",
-        metavar="RELEASE",
-        help="the kernel; default: the only one below ROOT, or the one that runs",
-    )
-    parser.add_argument(
-        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
-    )
+    add_tree(parser, "/", "the root of the system to take them from", or_running=True)
+    add_config(parser)
     parser.add_argument("--weakdeps", action="store_true", help="follow weak dependencies too")
     parser.add_argument("--no-firmware", action="store_true", help="leave out firmware")
     parser.add_argument(
@@ -180,7 +157,7 @@ def closure() -> argparse.ArgumentParser:
         default="error",
         help="what a missing module is; soft dependencies and firmware are only warned of",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+    add_json(parser)
     return parser
 
 
@@ -204,12 +181,7 @@ def survey() -> argparse.ArgumentParser:
         },
     )
     parse.add_argument("names", metavar="NAME", nargs="*", help="only these modules")
-    parse.add_argument(
-        "-d", "--dirname", default="/", metavar="ROOT", help="modules are below ROOT/lib/modules"
-    )
-    parse.add_argument(
-        "-S", "--set-version", metavar="RELEASE", help="its kernel; default: the only one below ROOT"
-    )
+    add_tree(parse, "/", "modules are below ROOT/lib/modules")
     parse.add_argument("--kernel", metavar="IMAGE", help=_IMAGE)
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for an image without")
     parse.add_argument("--for", dest="seconds", metavar="SECONDS", type=_time, default=1.0,
@@ -223,7 +195,7 @@ def survey() -> argparse.ArgumentParser:
     parse.add_argument(
         "--journal", metavar="FILE", help="append results here, and continue from those that it holds"
     )
-    parse.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+    add_json(parse)
     return parse
 
 

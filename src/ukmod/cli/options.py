@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["command_parser"]
+__all__ = ["add_config", "add_json", "add_tree", "command_parser"]
 
 _ALWAYS = {2: "the command line makes no sense", 3: "the command could not do its work"}
 
@@ -44,3 +44,29 @@ def command_parser(
         epilog="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def add_tree(
+    parser: argparse.ArgumentParser, default: str | None, root: str, *, or_running: bool = False
+) -> None:
+    """Add ``-d`` and ``-S``, which name a module tree as kmod's tools do.
+
+    ``root``: what ROOT is. ``or_running``: the kernel that runs is a default as well.
+    """
+    release = "its kernel; default: the only one below ROOT" + (
+        ", or the one that runs" if or_running else ""
+    )
+    parser.add_argument("-d", "--dirname", default=default, metavar="ROOT", help=root)
+    parser.add_argument("-S", "--set-version", metavar="RELEASE", help=release)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``-C``."""
+    parser.add_argument(
+        "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
