@@ -80,7 +80,7 @@ class TestWithoutBtf:
         (without_btf.parent / "btf").write_bytes(good.btf)
         words = ["survey", "-d", kernel_package.image, "-S", kernel_package.release, "--jobs", "1", "crc7"]
         words += ["--kernel", without_btf]
-        assert cli.main(["ukmod", *map(str, words)]) == 1
+        assert cli.main(["ukmod", *map(str, words)]) == 3
         out, err = capsys.readouterr()
         text = "has no BTF (CONFIG_DEBUG_INFO_BTF): name a file that has it with --btf"
         assert (out, err.splitlines()[-1]) == ("", f"ukmod survey: {without_btf}: {text}")

@@ -161,7 +161,7 @@ def test_tcrypt(run: Run, mode: int) -> None:
     """The module never stays: -EAGAIN says that all was well."""
 
     def load(image: Image) -> list[object]:
-        result = image.k.modprobe("tcrypt", f"mode={mode}")
+        result = image.k.modprobe("tcrypt", f"mode={mode}", check=False)
         return [result.output.strip().rpartition(": ")[2], complaints(image)]
 
     assert run(load) == ["Resource temporarily unavailable", []]
