@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -94,11 +96,19 @@ def in_words_of_the_table(found: Found) -> Verdict:
 
 
 @pytest.fixture(scope="module")
-def everything() -> list[Found]:
-    """What the survey says of all modules."""
+def names() -> list[str]:
+    """All modules; or as many as UKMOD_SURVEY says, always the same, and all that are known to differ."""
+    every = sorted(open_tree(debian.require().modules).module_names())
+    if (count := os.environ.get("UKMOD_SURVEY")) is None:
+        return every
+    return sorted({*DIFFERENT, *OTHER_WORDS, *LEAK, *random.Random(1).sample(every, int(count))})
+
+
+@pytest.fixture(scope="module")
+def everything(names: list[str]) -> list[Found]:
+    """What the survey says of these modules."""
     kernel = debian.require()
     settings = Settings(str(kernel.modules), str(kernel.vmlinuz))
-    names = sorted(open_tree(kernel.modules).module_names())
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         return list(survey(executor, settings, names))
 
@@ -109,8 +119,8 @@ def found(everything: list[Found]) -> dict[str, Verdict]:
     return {verdict.name: verdict for verdict in map(in_words_of_the_table, everything)}
 
 
-def test_all_of_them_were_tried(found: dict[str, Verdict]) -> None:
-    assert found.keys() == verdicts.load().keys()
+def test_all_of_them_were_tried(found: dict[str, Verdict], names: list[str]) -> None:
+    assert found.keys() == set(names) <= verdicts.load().keys()
 
 
 def test_each_loads_or_refuses_as_on_the_real_kernel(found: dict[str, Verdict]) -> None:
