@@ -146,11 +146,15 @@ class TestJournal:
         journal = tmp_path / "journal"
         words = ("--journal", journal, "--jobs", "1", "--patience", "100", "ok_dep", "endless")
         command = [sys.executable, "-m", *arguments(root, *words)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        # The suite may itself have been started with SIGINT ignored, as a shell starts background jobs.
+        inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(signal.SIGINT, inherited)
+        # ok_dep is done, and endless under way in a copy of the process that tries modules.
         while not journal.exists() or len(lines(journal)) < 2 or len(descendants(process.pid)) < 2:
-            time.sleep(
-                0.02
-            )  # ok_dep is done, and endless under way in a copy of the process that tries modules
+            time.sleep(0.02)
         workers = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
