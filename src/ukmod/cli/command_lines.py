@@ -167,8 +167,8 @@ def survey() -> argparse.ArgumentParser:
 
     parse = command_parser(
         "survey",
-        "Load each module of a tree, with what it needs, into a kernel that has just come up, let it run,"
-        " unload it; sum up what happened.",
+        "Load each module of a tree, with its dependencies, into a fresh copy of its kernel, let it run,"
+        " unload it, and sum up what happened.",
         statuses={
             0: "every module is clean, or refuses as it does without its hardware",
             1: "anything else came of a module",

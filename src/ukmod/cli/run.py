@@ -17,10 +17,8 @@ from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.printk import Record
-from ukmod.kernel.trees import load_order, open_tree
-from ukmod.kmod.modfile import ModuleFile
-from ukmod.kmod.modinfo import read_module
-from ukmod.kmod.names import is_module_file, modname_from_path
+from ukmod.kernel.trees import open_tree
+from ukmod.kmod.names import is_module_file
 from ukmod.kmod.tree import Tree
 from ukmod.record import record
 from ukmod.survey.leaks import recurring
@@ -28,11 +26,10 @@ from ukmod.survey.leaks import recurring
 
 @record
 class Wanted:
-    """A module to load: its file, its parameters, and the files of what it needs, in order."""
+    """A module to load: its file and its parameters."""
 
     file: str
     params: str
-    needed: tuple[str, ...]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -63,10 +60,7 @@ def _kernel(options: argparse.Namespace, tree: Tree | None, wanted: Sequence[Wan
         strict_modprobe=options.strict_modprobe,
         snapshot=options.snapshot,
     )
-    if options.kernel is not None:
-        modules = [wanted[0].file]
-    else:
-        modules = [file for one in wanted for file in (*one.needed, one.file)]
+    modules = [one.file for one in (wanted if options.kernel is None else wanted[:1])]
     with Progress("bringing up the kernel image"):
         k.boot(modules)
     if k.need is not None:
@@ -105,7 +99,7 @@ def _find(options: argparse.Namespace) -> tuple[Tree | None, list[Wanted]]:
             raise UsageError("name a .ko file, or with -d ROOT a module of a tree", subject=name)
         else:
             file = _of_tree(named, name)
-        wanted.append(Wanted(file, " ".join(map(_quote, params)), tuple(_needed(tree, file))))
+        wanted.append(Wanted(file, " ".join(map(_quote, params))))
     return tree, wanted
 
 
@@ -179,31 +173,8 @@ def _beside(directory: str) -> Tree | None:
         return None
 
 
-def _needed(tree: Tree | None, module: str) -> list[str]:
-    """The files of the modules that a module needs, in the order to load them: that of modules.dep.
-
-    A module that the tree does not know says itself what it needs. What the tree lacks, and what is wrong
-    with the file, is for the loader to say.
-    """
-    if tree is None:
-        return []
-    name = modname_from_path(module)
-    if tree.dependency_line(name) is not None:
-        names = [name]
-    else:
-        try:
-            with ModuleFile(module) as file:
-                depends = read_module(file, module, signature=False, build_id=False).depends
-        except (OSError, UkmodError):
-            return []
-        names = [other for it in depends if tree.dependency_line(other := it.replace("-", "_")) is not None]
-    files = dict.fromkeys(file for one in names for file in load_order(tree, one))
-    paths = [tree.files.real(tree.path(file)) for file in files]
-    return [path for path in paths if modname_from_path(path) != name]
-
-
 def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) -> Outcome:
-    """Load the modules and what they need, wait, unload; what came of it."""
+    """Load the modules and their dependencies, wait, and unload them. Returns the outcome."""
     failures: list[str] = []
     unloaded: list[str] = []
 
@@ -226,12 +197,10 @@ def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) ->
 
 
 def _load(k: Kernel, wanted: Sequence[Wanted]) -> list[str]:
-    """Load each module, and first what it needs; why that failed. What follows a failure is not tried."""
+    """Load each module after its dependencies. Returns the first failure; later modules are not tried."""
     try:
         for one in wanted:
-            for file, params in (*((file, "") for file in one.needed), (one.file, one.params)):
-                if file == one.file or modname_from_path(file) not in k.modules:  # another may have loaded it
-                    k.insmod(file, params)
+            k.insmod(one.file, one.params)
     except LoadError as error:
         return [f"insmod: {error}"]
     return []

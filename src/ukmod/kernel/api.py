@@ -166,14 +166,14 @@ class Kernel:
     def boot(self, modules: Iterable[str | os.PathLike[str]] = ()) -> Core:
         """Boot now, as the kernel for which these module files (or the tree's) were built.
 
-        It boots with their image if they need one. Raises LayoutError if that kernel's struct layouts are not
-        known.
+        It boots with their image if they or their dependencies need one. Raises LayoutError if that kernel's
+        struct layouts are not known.
         """
         if self._core is not None:
             return self._core
         paths = [os.fspath(path) for path in modules]
         self._beside = self._beside or next(iter(paths), None)
-        return self._boot([Elf(read_module_file(path), path) for path in paths])
+        return self._boot(self._with_dependencies([Elf(read_module_file(path), path) for path in paths]))
 
     @property
     def tree(self) -> Tree | None:
@@ -253,6 +253,14 @@ class Kernel:
         """These files as ELF files, without the unreadable ones, which the loader reports."""
         read = (try_elf(read_module_file(file), file) for file in files)
         return [elf for elf in read if elf is not None]
+
+    def _with_dependencies(self, modules: Iterable[Elf]) -> list[Elf]:
+        """The modules and their dependencies, in loading order."""
+        found: dict[str, Elf] = {}
+        for module in modules:
+            for elf in (*self._elves(self._dependencies(module)), module):
+                found.setdefault(elf.path, elf)
+        return list(found.values())
 
     def _dependencies(self, module: Elf) -> tuple[str, ...]:
         if set(depends(module)) <= self.modules.keys():
