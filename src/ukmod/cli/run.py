@@ -17,7 +17,7 @@ from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.printk import Record
-from ukmod.kernel.trees import open_tree
+from ukmod.kernel.trees import open_tree, tree_of_neighbours
 from ukmod.kmod.names import is_module_file
 from ukmod.kmod.tree import Tree
 from ukmod.record import record
@@ -160,14 +160,10 @@ def _of_tree(tree: Tree, name: str) -> str:
 
 
 def _beside(directory: str) -> Tree | None:
-    """The modules that lie where the file does, so that it can request them; None, and a warning, if they
-    cannot be made a tree of.
-    """
+    """The modules beside the file, which it can request; None, after a warning, if they make no tree."""
     try:
-        if os.path.exists(f"{directory}/modules.dep.bin"):
-            return open_tree(directory)
         with Progress(READING):
-            return Tree.from_directory(directory, recursive=False, cycles=True)
+            return tree_of_neighbours(directory)
     except (UkmodError, OSError) as error:
         sys.stderr.write(escape(f"ukmod run: warning: no other module can be loaded: {error}") + "\n")
         return None

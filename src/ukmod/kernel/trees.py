@@ -36,10 +36,19 @@ def tree_beside(module: str | os.PathLike[str]) -> Tree:
     path = os.path.abspath(os.fspath(module))
     above, is_below, rest = path.partition(f"{MODULE_DIRECTORY}/")
     release = f"{above}{MODULE_DIRECTORY}/{rest.partition('/')[0]}"
-    for directory in (release, os.path.dirname(path)) if is_below else (os.path.dirname(path),):
-        if os.path.exists(f"{directory}/{_INDEX}"):
-            return open_tree(directory)
-    return Tree.from_directory(os.path.dirname(path), recursive=False, cycles=True)
+    if is_below and os.path.exists(f"{release}/{_INDEX}"):
+        return open_tree(release)
+    return tree_of_neighbours(os.path.dirname(path))
+
+
+def tree_of_neighbours(directory: str) -> Tree:
+    """The modules of one directory, without those below it unless depmod has indexed them.
+
+    Raises OSError if the directory cannot be read, UkmodError if its modules cannot be made a tree of.
+    """
+    if os.path.exists(f"{directory}/{_INDEX}"):
+        return open_tree(directory)
+    return Tree.from_directory(directory, recursive=False, cycles=True)
 
 
 def modules_of(tree: Tree | None) -> Iterator[Elf]:
