@@ -35,6 +35,13 @@ class Domain:
             self.kernel, "t", lambda: (call(self.kernel, function, self.address), self.seen.append(function))
         )
 
+    def enter_around(self, function: str) -> tuple[int, int]:
+        """The indexes of a reader from before a grace period of ``function``, and of a later reader."""
+        before = self.enter()
+        self.begin(function)
+        self.after(0.1)
+        return before, self.enter()
+
     def queue(self, word: str) -> None:
         """call_srcu() of a callback that leaves ``word``."""
         head = self.guest.put(b"", self.kernel.types.sizeof("callback_head"))
@@ -84,20 +91,14 @@ class TestGracePeriods:
         assert domain.after() == ["synchronize_srcu"]
 
     def test_a_reader_that_comes_later_is_given_the_other_index(self, domain: Domain) -> None:
-        before = domain.enter()
-        domain.begin("synchronize_srcu")
-        domain.after(0.1)
-        later = domain.enter()
+        before, later = domain.enter_around("synchronize_srcu")
         assert {before, later} == {0, 1}
         domain.leave(before)
         assert domain.after() == ["synchronize_srcu"], "though the later reader is still there"
 
     def test_a_second_grace_period_waits_for_the_later_reader(self, domain: Domain) -> None:
         """Its callers came after that reader, and after the first grace period had begun."""
-        before = domain.enter()
-        domain.begin("synchronize_srcu")
-        domain.after(0.1)
-        later = domain.enter()
+        before, later = domain.enter_around("synchronize_srcu")
         domain.begin("synchronize_srcu_expedited")
         domain.leave(before)
         assert domain.after() == ["synchronize_srcu"]
@@ -105,10 +106,7 @@ class TestGracePeriods:
         assert domain.after() == ["synchronize_srcu", "synchronize_srcu_expedited"]
 
     def test_new_readers_cannot_hold_a_second_grace_period_up(self, domain: Domain) -> None:
-        before = domain.enter()
-        domain.begin("synchronize_srcu")
-        domain.after(0.1)
-        later = domain.enter()
+        before, later = domain.enter_around("synchronize_srcu")
         domain.begin("synchronize_srcu_expedited")
         domain.leave(before)
         domain.after(0.1)
