@@ -32,21 +32,16 @@ prebuild() {
 
 # The examples keep their line tables, in which no directory of this machine is named.
 prebuild_examples() {
-    mkdir -p "$work/examples" "$work/$examples" "$work/$tutorial"
+    mkdir -p "$work/examples" "$work/$examples"
     cp src/ukmod/data/examples/*.c src/ukmod/data/examples/Makefile "$work/examples"
     compile examples "-fdebug-prefix-map=$kdir=."
     cp "$work"/examples/*.ko "$work/$examples"
-    # The tutorial's module with the fault that the reader makes, and the test finds.
-    sed -i /cancel_delayed_work_sync/d "$work/examples/ticker.c"
-    compile examples "-fdebug-prefix-map=$kdir=."
-    cp "$work/examples/ticker.ko" "$work/$tutorial"
 }
 
 [ -d "$kdir" ] || { echo "prebuild.sh: no kernel headers in $kdir (KDIR names another place)" >&2; exit 1; }
 demo=src/ukmod/data/demo/$release
 cases=tests/data/cases/$release
 examples=src/ukmod/data/examples/$release
-tutorial=tests/data/tutorial/$release
 prebuild examples/request_module "$demo"
 prebuild examples/cases "$cases"
 prebuild_examples
@@ -55,7 +50,7 @@ number=$(echo "$release" | sed 's/^6\.1\.0-\([0-9]*\)-.*/\1/')
 sed "s/vermagic=6.1.0-$number/vermagic=6.1.0-$((number - 1))/" "$work/$cases/no_exit.ko" >"$work/$cases/other_release.ko"
 sed "s/\(vermagic=[^ ]*\) SMP preempt /\1 UP  preempt /" "$work/$cases/no_exit.ko" >"$work/$cases/other_config.ko"
 
-for directory in "$demo" "$cases" "$examples" "$tutorial"; do
+for directory in "$demo" "$cases" "$examples"; do
     mkdir -p "$target/$directory"
     rm -f "$target/$directory"/*.ko
     cp "$work/$directory"/*.ko "$target/$directory"
