@@ -1,4 +1,4 @@
-"""A process that forks, or ends at once, prints what it has to print: all of it, and once."""
+"""A process that forks or ends at once prints all of its output, and prints it once."""
 
 from __future__ import annotations
 

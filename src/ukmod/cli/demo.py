@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
-from ukmod.cli import command_lines
+from ukmod.cli import command_lines, examples
 from ukmod.cli.progress import Progress
 from ukmod.cli.report import outcome_of, print_json, print_report
 from ukmod.cli.run import print_record
@@ -55,9 +54,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def modules() -> Path:
-    """The directory of the compiled pair. It has the name of the kernel they were compiled for."""
-    (directory,) = Path(str(resources.files("ukmod") / "data" / "demo")).iterdir()
-    return directory
+    """The directory of the compiled pair."""
+    return examples.DATA / "demo" / examples.release()
 
 
 def path_taken(steps: Sequence[TraceStep]) -> str:

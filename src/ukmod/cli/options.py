@@ -53,11 +53,14 @@ def add_tree(
 
     ``root``: what ROOT is. ``or_running``: the kernel that runs is a default as well.
     """
-    release = "its kernel; default: the only one below ROOT" + (
-        ", or the one that runs" if or_running else ""
-    )
+    running = ", or the one that runs" if or_running else ""
     parser.add_argument("-d", "--dirname", default=default, metavar="ROOT", help=root)
-    parser.add_argument("-S", "--set-version", metavar="RELEASE", help=release)
+    parser.add_argument(
+        "-S",
+        "--set-version",
+        metavar="RELEASE",
+        help=f"its kernel; default: the only one below ROOT{running}",
+    )
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
