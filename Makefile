@@ -5,13 +5,13 @@ BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-time
 DEV    := $(VENV)/.development
 
-.PHONY: demo test real fuzz lint docs bench golden manual clean
+.PHONY: demo test real fuzz lint docs dist bench golden manual clean
 
 demo: $(RUN)             ## the main job: request_module() end to end on two compiled modules
 	PYTHONPATH=src $(BIN)/python -m ukmod demo
 
 test: $(DEV)             ## the suite, without what compares with a real kernel and the C kmod
-	$(BIN)/python -m pytest -n auto -m "not real"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not real"
 
 real: $(DEV)             ## what compares with a real kernel and the C kmod; sets those up first
 	tools/debian.sh
@@ -28,6 +28,14 @@ lint: $(DEV)
 
 docs: $(DEV)             ## the documentation site, in .cache/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+dist: $(DEV)             ## the sdist and the wheel, in dist; installs the wheel with its extras, and runs it
+	rm -rf dist .cache/installed
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv .cache/installed
+	.cache/installed/bin/python -m pip install -q "$$(echo dist/*.whl)[all]"
+	.cache/installed/bin/ukmod demo >/dev/null
 
 bench: $(DEV)            ## ratios against C kmod, QEMU and bare Unicorn, side by side
 	$(BIN)/python -m benchmarks
@@ -52,4 +60,4 @@ $(DEV): pyproject.toml | $(BIN)/python
 	touch $(RUN) $@
 
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from tests.golden import RELEASE
+from tests.docs.samples import Session
+from tests.golden import RELEASE, REPOSITORY
 
 from ukmod.cli import COMMANDS
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = REPOSITORY / "src" / "ukmod"
 EXTRAS = ("unicorn", "greenlet", "elftools", "cryptography")
 BLOCK = f"import sys\nfor name in {EXTRAS}: sys.modules[name] = None\n"
@@ -25,24 +27,88 @@ def bare(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
 
 
-def test_the_wheel_holds_the_data(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(REPOSITORY)]
-    done = subprocess.run(pip, capture_output=True, text=True, check=False)
-    if done.returncode and "No matching distribution" in done.stderr:
-        pytest.skip("hatchling is not within reach: no package index")
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    present = {
-        path.relative_to(SOURCES.parent).as_posix()
-        for path in SOURCES.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert present <= packed
+def succeed(*command: str | Path) -> str:
+    """Run a command that must succeed, and return what it prints."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist, and the wheel that is built from it. No package index is asked."""
+    place = tmp_path_factory.mktemp("dist")
+    succeed(sys.executable, "-m", "build", "--no-isolation", "--outdir", place, REPOSITORY)
+    (sdist,) = place.glob("*.tar.gz")
+    (wheel,) = place.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.fixture(scope="module")
+def installed(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the programs of an environment in which only the wheel is installed."""
+    place = tmp_path_factory.mktemp("installed")
+    succeed(sys.executable, "-m", "venv", "--without-pip", place)
+    pip = (sys.executable, "-m", "pip", "--python", place / "bin" / "python")
+    succeed(*pip, "install", "--quiet", "--no-index", "--no-deps", distributions[1])
+    return place / "bin"
+
+
+def files_of(directory: Path) -> set[str]:
+    """The files below a directory of the repository, without what Python makes."""
+    paths = (path for path in directory.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(REPOSITORY).as_posix() for path in paths}
+
+
+@pytest.mark.xdist_group("distributions")
+def test_the_sdist_holds_all_that_building_and_testing_take(distributions: tuple[Path, Path]) -> None:
+    with tarfile.open(distributions[0]) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    for directory in ("src", "share", "tests", "examples", "benchmarks", "docs", "tools"):
+        assert files_of(REPOSITORY / directory) <= packed
+    assert {"pyproject.toml", "Makefile", "LICENSE", "README.md", "CHANGELOG.md", ".ci/run"} <= packed
+
+
+@pytest.mark.xdist_group("distributions")
+def test_the_wheel_holds_the_data(distributions: tuple[Path, Path]) -> None:
+    packed = set(zipfile.ZipFile(distributions[1]).namelist())
+    assert {name.removeprefix("src/") for name in files_of(SOURCES)} <= packed
     assert {"ukmod/py.typed", f"ukmod/data/profiles/{RELEASE}.json.gz"} <= packed
     shared = {name.partition(".data/data/")[2] for name in packed}
     assert {"share/man/man1/ukmod-run.1", "share/bash-completion/completions/ukmod"} <= shared
     assert any(name.startswith("ukmod/data/demo/") and name.endswith(".ko") for name in packed)
+
+
+@pytest.mark.xdist_group("distributions")
+def test_an_index_would_take_the_distributions(distributions: tuple[Path, Path]) -> None:
+    succeed(sys.executable, "-m", "twine", "check", "--strict", *distributions)
+
+
+@pytest.mark.xdist_group("distributions")
+def test_the_wheel_alone_is_kmod(installed: Path) -> None:
+    assert succeed(installed / "ukmod", "modprobe", "--version").startswith("kmod version")
+    printed = succeed(installed / "python", "-c", "import ukmod, ukmod.kmod; print(ukmod.__file__)")
+    assert printed.startswith(str(installed.parent))
+
+
+@pytest.mark.xdist_group("distributions")
+def test_the_readme_is_true_of_the_wheel(installed: Path, tmp_path: Path) -> None:
+    """From top to bottom, with the extras and pytest of the environment that runs this test."""
+    (packages,) = (installed.parent / "lib").glob("python*/site-packages")
+    extras = {Path(importlib.util.find_spec(name).origin).parents[1] for name in ("unicorn", "pytest")}  # type: ignore[union-attr, arg-type]
+    (packages / "extras.pth").write_text("".join(f"{path}\n" for path in extras))
+    pytest_ = installed / "pytest"
+    pytest_.write_text(f'#!/bin/sh\nexec "{installed}/python" -m pytest "$@"\n')
+    pytest_.chmod(0o755)
+    directory = tmp_path / "reader"
+    directory.mkdir()
+    Session(REPOSITORY / "README.md", directory, installed, lambda _session, _command: False).run()
 
 
 def test_the_base_package_needs_no_extra() -> None:

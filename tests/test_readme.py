@@ -1,4 +1,4 @@
-"""The README names what is really there. tests/docs runs its samples."""
+"""The README names what is really there. tests/test_packaging.py runs its samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every sample in the README and on the documentation site is run: what a page shows is what comes out."""
+"""Every sample on the documentation site is run: what a page shows is what comes out.
+
+The README's samples are run by tests/test_packaging.py, where nothing but the wheel is installed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from tests.docs.samples import Session
 from tests.golden import REPOSITORY
 
 PAGES = [
-    REPOSITORY / "README.md",
     *sorted((REPOSITORY / "docs" / "how-to").glob("*.md")),
     *sorted((REPOSITORY / "docs" / "tutorial").glob("*.md")),
 ]
