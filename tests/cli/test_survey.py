@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
@@ -118,6 +119,22 @@ def lines(journal: Path) -> list[dict[str, Any]]:
     return found[:1] + sorted(found[1:], key=lambda line: str(line["name"]))
 
 
+def verdicts(journal: Path) -> int:
+    """The number of verdicts that a journal holds."""
+    return max(journal.read_text().count("\n") - 1, 0) if journal.exists() else 0
+
+
+def started(root: Path, *words: object) -> subprocess.Popen[str]:
+    """A survey in a process of its own, to be interrupted."""
+    # The suite may itself have been started with SIGINT ignored, as a shell starts background jobs.
+    inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        command = [sys.executable, "-m", *arguments(root, *words)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+
+
 class TestJournal:
     """--journal: what is known is not tried again."""
 
@@ -145,13 +162,7 @@ class TestJournal:
         add(root, "endless", "kernel/lib")
         journal = tmp_path / "journal"
         words = ("--journal", journal, "--jobs", "1", "--patience", "100", "ok_dep", "endless")
-        command = [sys.executable, "-m", *arguments(root, *words)]
-        # The suite may itself have been started with SIGINT ignored, as a shell starts background jobs.
-        inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
-        try:
-            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        finally:
-            signal.signal(signal.SIGINT, inherited)
+        process = started(root, *words)
         # ok_dep is done, and endless under way in a copy of the process that tries modules.
         while not journal.exists() or len(lines(journal)) < 2 or len(descendants(process.pid)) < 2:
             time.sleep(0.02)
@@ -163,6 +174,25 @@ class TestJournal:
         assert err == f"ukmod survey: {text}\n"
         assert [line["name"] for line in lines(journal)[1:]] == ["ok_dep"]
         assert all_end(workers)
+
+    def test_a_survey_that_is_killed_again_and_again_tries_each_module_once(
+        self, root: Path, tmp_path: Path
+    ) -> None:
+        """Each time after one verdict more, by each signal in turn. Nothing is lost, nothing doubled."""
+        journal = tmp_path / "journal"
+        done = 0
+        for number in itertools.cycle((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)):
+            process = started(root, "--journal", journal, "--jobs", "2")
+            while process.poll() is None and verdicts(journal) <= done:
+                workers = descendants(process.pid)
+                time.sleep(0.01)
+            process.send_signal(number)
+            process.communicate()
+            assert all_end(workers)
+            done = verdicts(journal)
+            if process.returncode == 1:  # all is done, and oops is not fine
+                break
+        assert [line["name"] for line in lines(journal)[1:]] == sorted(TREE)
 
 
 class TestMistakes:
