@@ -297,9 +297,11 @@ class Memory:
     # -- access ---------------------------------------------------------------------------------------
 
     def read(self, address: int, size: int) -> bytes:
-        """``size`` bytes at a virtual address. Raises Fault at the first unmapped page."""
-        offset = address & (PAGE_SIZE - 1)
-        if offset + size <= PAGE_SIZE:
+        """``size`` bytes at a virtual address, which is not looked at if ``size`` is 0.
+
+        Raises Fault at the first unmapped page.
+        """
+        if 0 < size <= PAGE_SIZE - (address & (PAGE_SIZE - 1)):
             at = self.translate(address)
             return bytes(self.view[at : at + size])
         parts = []

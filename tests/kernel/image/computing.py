@@ -66,6 +66,11 @@ class Image:
         where = address + types.offset(name, member)
         return self.k.core.memory.uint(where, types.member(name, member).size)
 
+    def has(self, name: str) -> bool:
+        """Does the image have a function of its own with this name?"""
+        assert self.k.core.image is not None
+        return self.k.core.image.get(name) is not None
+
     def native(self, name: str) -> int:
         """Where the image's own function is, or that of ``module:function``, which is loaded if need be."""
         assert self.k.core.image is not None
@@ -73,8 +78,14 @@ class Image:
         if ":" in name and module not in self.k.modules:
             assert self.k.modprobe(module).status == 0
         where = self.k.address(name) if ":" in name else self.k.core.image.address(name)
-        assert self.k.core.memory.u8(where) != _JMP, f"{name} has been replaced"
+        assert not self._replaced(where), f"{name} has been replaced"
         return where
+
+    def _replaced(self, where: int) -> bool:
+        """Does a function begin with a jump out of the image? One that is another's equal jumps inside it."""
+        memory, image = self.k.core.memory, self.k.core.image
+        assert image is not None
+        return memory.u8(where) == _JMP and not image.contains(where + 5 + memory.s32(where + 1))
 
     def call(self, name: str, *arguments: int | bytes, returns: str = "unsigned long") -> Any:
         """Call ``function`` of the image, or ``module:function``."""

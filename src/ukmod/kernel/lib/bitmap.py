@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.bitmap_text import hex_chunks, list_regions
-from ukmod.kernel.lib.vsprintf_pointer import bitmap_hex, bitmap_list
+from ukmod.kernel.lib.printf_spec import Kind, Spec
+from ukmod.kernel.lib.vsprintf_pointer import pointer
 from ukmod.kernel.mm.uaccess import user_string
 from ukmod.machine.abi import Bool, CStr, GfpT, Int, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
@@ -316,9 +317,9 @@ def bitmap_to_array(k: Kernel, words: Ptr, bitmap: Ptr, bits: UInt) -> None:
 @export(native=True)
 def bitmap_print_to_pagebuf(k: Kernel, as_list: Bool, buffer: Ptr, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_print_to_pagebuf(bool list, char *buf, const unsigned long *maskp, int nmaskbits)``."""
-    bits = max(bits, 0)
     room = PAGE_SIZE - buffer % PAGE_SIZE
-    text = (bitmap_list if as_list else bitmap_hex)(load(k, bitmap, bits), bits).encode() + b"\n"
+    spec = Spec(Kind.PTR, extension=b"bl" if as_list else b"b")
+    text = pointer(k, bitmap, spec.with_width(bits)) + b"\n"
     k.memory.write(buffer, text[: room - 1] + b"\0")
     return min(len(text), room - 1)
 

@@ -24,6 +24,8 @@ VMEMMAP_START: Final = 0xFFFF_EA00_0000_0000
 """Documentation/x86/x86_64/mm.rst"""
 MAX_ORDER: Final = 11
 """The lowest order that cannot be allocated, include/linux/mmzone.h."""
+_ORDER_OF_0: Final = 64 - PAGE_SHIFT
+"""What get_order() makes of a size of 0, include/asm-generic/getorder.h: more than can be allocated."""
 _STRUCT_PAGE: Final = 64
 TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
 
@@ -182,7 +184,7 @@ def get_zeroed_page(k: Kernel, gfp: GfpT) -> ULong:
 @export("alloc_pages_exact", "alloc_pages_exact_noprof")
 def alloc_pages_exact(k: Kernel, size: SizeT, gfp: GfpT) -> Ptr:
     """void *alloc_pages_exact(size_t size, gfp_t gfp_mask)."""
-    return _virtual(k.pages.alloc(max(page_align(size) >> PAGE_SHIFT, 1), gfp))
+    return _virtual(k.pages.alloc(page_align(size) >> PAGE_SHIFT or 1 << _ORDER_OF_0, gfp))
 
 
 @export()
@@ -196,8 +198,7 @@ def free_pages(k: Kernel, address: ULong, order: UInt) -> None:
 @export()
 def free_pages_exact(k: Kernel, address: Ptr, size: SizeT) -> None:
     """void free_pages_exact(void *virt, size_t size)."""
-    del size
-    if address:
+    if address and size:
         k.pages.put(page_of(k, address - PAGE_OFFSET))
 
 
