@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from tests.golden import RELEASE, REPOSITORY
@@ -61,8 +61,8 @@ def test_what_continuous_integration_runs_are_targets_of_the_makefile() -> None:
 
 # -- one name, one thing ------------------------------------------------------------------------------------
 
-SAME_NAME = {("kernel", "Kernel"): "kernel/api.py has the public face of what core.py puts together"}
-"""Classes that share a name within one half, and why."""
+SAME_NAME = {"Module": "libkmod's struct kmod_module and the kernel's struct module, each public in its half"}
+"""Types that share a name, and why."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -98,10 +98,22 @@ def test_a_constant_is_defined_once() -> None:
     assert {name: paths for (name, _), paths in homes.items() if len(paths) > 1} == {}
 
 
-def test_a_class_shares_its_name_with_no_other_of_its_half() -> None:
-    homes: dict[tuple[str, str], list[str]] = {}
+def named_types(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The classes and the aliases of types at the top level of a file, those for type checkers included."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.If):
+            yield from named_types(node.body)
+        else:
+            yield from (name for name, _ in assigned(node) if re.match(r"[A-Z]\w*[a-z]", name))
+
+
+def test_a_public_type_shares_its_name_with_no_other() -> None:
+    homes: dict[str, set[str]] = {}
     for path, tree in modules():
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault((path.partition("/")[0], node.name), []).append(path)
-    assert {key for key, paths in homes.items() if len(paths) > 1} == set(SAME_NAME)
+        for name in named_types(tree.body):
+            if not name.startswith("_"):
+                homes.setdefault(name, set()).add(path)
+    assert len(homes) > 300
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1}.keys() == SAME_NAME.keys()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ukmod.errors import UkmodError as UkmodError
     from ukmod.errors import UsageError as UsageError
     from ukmod.kernel.api import Kernel as Kernel
-    from ukmod.kernel.core import Kernel as Core
+    from ukmod.kernel.core import Core as Core
     from ukmod.kernel.finished import Finished as Finished
     from ukmod.kernel.image.choice import Need as Need
     from ukmod.kernel.mm.kasan import Report as Report
@@ -103,6 +103,7 @@ _HOMES = {
     "Bool": "ukmod.machine.abi",
     "CStr": "ukmod.machine.abi",
     "Char": "ukmod.machine.abi",
+    "Core": "ukmod.kernel.core",
     "Finished": "ukmod.kernel.finished",
     "FormatError": "ukmod.errors",
     "Int": "ukmod.machine.abi",
@@ -149,12 +150,10 @@ if not TYPE_CHECKING:  # a type checker is to know a name that does not exist
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        if name == "Core":  # the kernel within a Kernel: Kernel.core
-            value = import_module("ukmod.kernel.core").Kernel
-        elif (home := _HOMES.get(name)) is not None:
-            value = getattr(import_module(home), name)
-        else:
+        home = _HOMES.get(name)
+        if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(home), name)
         globals()[name] = value
         return value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ukmod.cli.survey_report import by_cause, by_subsystem, slowest, subsystem
 from ukmod.kmod.tree import Tree
-from ukmod.survey.verdict import PERMANENT, Verdict
+from ukmod.survey.verdict import PERMANENT, ModuleVerdict
 
 
 class Files:
@@ -30,22 +30,22 @@ def test_subsystems_are_directories() -> None:
 
 
 def test_a_module_is_counted_for_the_worst_that_is_known_of_it() -> None:
-    loads = Verdict("a", "loads", unload="ok")
+    loads = ModuleVerdict("a", "loads", unload="ok")
     assert loads.classification == "clean"
-    assert Verdict("a", "loads", unload=PERMANENT).classification == "clean"
-    assert Verdict("a", "loads", unload="in use (1 references)").classification == "stays"
-    assert Verdict("a", "loads", unload="ok", warnings=("w",)).classification == "warning"
-    assert Verdict("a", "loads", unload="ok", warnings=("w",), leaks=("l",)).classification == "leak"
-    assert Verdict("a", "refuses", "ENODEV", leaks=("l",)).classification == "leak"
-    assert Verdict("a", "loads", unload="ok", leaks=("l",), reports=("r",)).classification == "misuse"
-    assert Verdict("a", "oops", leaks=("l",)).classification == "oops"
+    assert ModuleVerdict("a", "loads", unload=PERMANENT).classification == "clean"
+    assert ModuleVerdict("a", "loads", unload="in use (1 references)").classification == "stays"
+    assert ModuleVerdict("a", "loads", unload="ok", warnings=("w",)).classification == "warning"
+    assert ModuleVerdict("a", "loads", unload="ok", warnings=("w",), leaks=("l",)).classification == "leak"
+    assert ModuleVerdict("a", "refuses", "ENODEV", leaks=("l",)).classification == "leak"
+    assert ModuleVerdict("a", "loads", unload="ok", leaks=("l",), reports=("r",)).classification == "misuse"
+    assert ModuleVerdict("a", "oops", leaks=("l",)).classification == "oops"
 
 
 def test_the_table_by_subsystem() -> None:
     verdicts = [
-        Verdict("a", "loads", unload="ok"),
-        Verdict("b", "stuck"),
-        Verdict("c", "dependency", "x: ENODEV"),
+        ModuleVerdict("a", "loads", unload="ok"),
+        ModuleVerdict("b", "stuck"),
+        ModuleVerdict("c", "dependency", "x: ENODEV"),
     ]
     assert by_subsystem({"a": "fs", "b": "drivers/net", "c": "fs"}, verdicts) == (
         "subsystem       all   clean  refused  timeout\n"
@@ -56,11 +56,11 @@ def test_the_table_by_subsystem() -> None:
 
 
 def test_the_table_by_cause() -> None:
-    refused = [Verdict(name, "refuses", "ENODEV") for name in "ab"]
-    needs = Verdict("c", "dependency", "x: ENODEV")
-    stays = Verdict("d", "loads", unload="in use (1 references)")
-    clean = Verdict("e", "loads", unload="ok")
-    leaks = Verdict("f", "refuses", "ENODEV", "left kmalloc-64", leaks=("1 object",))
+    refused = [ModuleVerdict(name, "refuses", "ENODEV") for name in "ab"]
+    needs = ModuleVerdict("c", "dependency", "x: ENODEV")
+    stays = ModuleVerdict("d", "loads", unload="in use (1 references)")
+    clean = ModuleVerdict("e", "loads", unload="ok")
+    leaks = ModuleVerdict("f", "refuses", "ENODEV", "left kmalloc-64", leaks=("1 object",))
     assert by_cause([clean, stays, needs, leaks, *refused]) == (
         " count  class        cause\n"
         "     2  refused      ENODEV\n"
@@ -71,18 +71,20 @@ def test_the_table_by_cause() -> None:
 
 
 def test_rare_causes_are_summed_up() -> None:
-    many = [Verdict(str(number), "oops", f"cause {number:02}") for number in range(32)]
+    many = [ModuleVerdict(str(number), "oops", f"cause {number:02}") for number in range(32)]
     lines = by_cause(many).splitlines()
     assert len(lines) == 1 + 30 + 1
     assert lines[-1] == "     2  2 more causes: see --json"
 
 
 def test_a_table_of_nothing_is_not_printed() -> None:
-    assert by_cause([Verdict("a", "loads", unload="ok")]) == ""
+    assert by_cause([ModuleVerdict("a", "loads", unload="ok")]) == ""
 
 
 def test_the_ten_slowest() -> None:
-    verdicts = [Verdict(f"m{seconds:02}", "loads", unload="ok", seconds=seconds) for seconds in range(12)]
+    verdicts = [
+        ModuleVerdict(f"m{seconds:02}", "loads", unload="ok", seconds=seconds) for seconds in range(12)
+    ]
     lines = slowest(verdicts).splitlines()
     assert lines[1] == "  11.000  clean        m11"
     assert len(lines) == 1 + 10

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from tests.golden import modules
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types import Types, types_for
 
@@ -21,16 +21,16 @@ def layouts() -> Types:
 
 
 @pytest.fixture
-def kernel() -> Iterator[Kernel]:
+def kernel() -> Iterator[Core]:
     """A kernel that has just booted."""
-    with Kernel(layouts()) as k:
+    with Core(layouts()) as k:
         yield k
 
 
 class Guest:
     """Calls exported functions in a task, and keeps what they point to in guest memory."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self.kernel = kernel
 
     def put(self, data: bytes, room: int = 0) -> int:
@@ -72,6 +72,6 @@ class Guest:
 
 
 @pytest.fixture
-def guest(kernel: Kernel) -> Guest:
+def guest(kernel: Core) -> Guest:
     """The kernel's exported functions."""
     return Guest(kernel)

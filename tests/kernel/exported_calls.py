@@ -15,7 +15,7 @@ import pytest
 
 from ukmod.kernel.export import Export
 from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.module.symbols import Symbol, SymbolTable
+from ukmod.kernel.module.symbols import FoundSymbol, SymbolTable
 
 HERE: Final = Path(__file__).resolve().parent
 LEAST: Final = 51
@@ -27,7 +27,7 @@ def noted(called: set[str]) -> Iterator[None]:
     """Within this, add to ``called`` each exported function that runs in a kernel without an image."""
     add_function = SymbolTable.add_function
 
-    def noting(self: SymbolTable, exported: Export, function: Any, *, kernel: bool = True) -> Symbol:
+    def noting(self: SymbolTable, exported: Export, function: Any, *, kernel: bool = True) -> FoundSymbol:
         symbol = add_function(self, exported, function, kernel=kernel)
         if self._k.image is None and kernel and exported.name not in called:
             handler = self._bind(function, kernel=kernel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC
 
 CODE = 0xFFFF_FFFF_C0F0_0000
@@ -27,7 +27,7 @@ def call(function: int) -> bytes:
 class Code:
     """Runs machine code in tasks of their own."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self.kernel = kernel
         kernel.memory.map(CODE, kernel.memory.alloc_frames(1), PAGE_SIZE, READ_EXEC)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import Task
 
 
-def start(k: Kernel, comm: str, body: Callable[[], object]) -> Task:
+def start(k: Core, comm: str, body: Callable[[], object]) -> Task:
     """A new task that runs ``body``; it ends with exit code 0."""
 
     def entry() -> int:
@@ -26,11 +26,11 @@ def signed(value: int) -> int:
     return value - (1 << 32) if value >> 31 else value
 
 
-def call(k: Kernel, name: str, *arguments: int) -> int:
+def call(k: Core, name: str, *arguments: int) -> int:
     """Call an exported function that returns an int, in the current task."""
     return signed(k.cpu.call(k.symbols.address(name), *arguments))
 
 
-def kill(k: Kernel, task: Task) -> None:
+def kill(k: Core, task: Task) -> None:
     """Send SIGKILL."""
     k.signals.send(task, 9)

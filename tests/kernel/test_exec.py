@@ -8,15 +8,15 @@ from errno import EACCES, EIO, ENOENT
 import pytest
 from tests.kernel.tasks import start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.userland import Process
 
 
-def install(k: Kernel, path: str, program: Callable[[Process], int] | None) -> None:
+def install(k: Core, path: str, program: Callable[[Process], int] | None) -> None:
     k.processes.programs.install(path, program)
 
 
-def run(k: Kernel, path: str, *arguments: str, env: dict[str, str] | None = None) -> int:
+def run(k: Core, path: str, *arguments: str, env: dict[str, str] | None = None) -> int:
     """system() in a task of its own; the wait status."""
     results: list[int] = []
     start(k, "parent", lambda: results.append(k.processes.run(path, (path, *arguments), env or {})))
@@ -25,13 +25,13 @@ def run(k: Kernel, path: str, *arguments: str, env: dict[str, str] | None = None
 
 
 @pytest.mark.parametrize(("status", "wait"), [(0, 0), (1, 0x100), (255, 0xFF00), (256, 0), (-1, 0xFF00)])
-def test_the_exit_code_is_the_second_byte_of_the_wait_status(kernel: Kernel, status: int, wait: int) -> None:
+def test_the_exit_code_is_the_second_byte_of_the_wait_status(kernel: Core, status: int, wait: int) -> None:
     """exit(2): "the least significant byte of status"."""
     install(kernel, "/bin/p", lambda _: status)
     assert run(kernel, "/bin/p") == wait
 
 
-def test_a_system_call_that_fails_unhandled_is_the_exit_code(kernel: Kernel) -> None:
+def test_a_system_call_that_fails_unhandled_is_the_exit_code(kernel: Core) -> None:
     def program(process: Process) -> int:
         raise OSError(EIO, "broken")
 
@@ -40,7 +40,7 @@ def test_a_system_call_that_fails_unhandled_is_the_exit_code(kernel: Kernel) -> 
 
 
 @pytest.mark.parametrize("signal", [9, 15])
-def test_a_fatal_signal_is_the_first_byte(kernel: Kernel, signal: int) -> None:
+def test_a_fatal_signal_is_the_first_byte(kernel: Core, signal: int) -> None:
     def program(process: Process) -> int:
         process.sys.kill(process.sys.getpid(), signal)
         raise AssertionError("kill() does not return")
@@ -49,7 +49,7 @@ def test_a_fatal_signal_is_the_first_byte(kernel: Kernel, signal: int) -> None:
     assert run(kernel, "/bin/p") == signal
 
 
-def test_what_it_is_given_and_who_it_is(kernel: Kernel) -> None:
+def test_what_it_is_given_and_who_it_is(kernel: Core) -> None:
     seen: list[tuple[object, ...]] = []
 
     def program(process: Process) -> int:
@@ -63,7 +63,7 @@ def test_what_it_is_given_and_who_it_is(kernel: Kernel) -> None:
     assert seen == [(("/usr/bin/p", "a", "b c"), {"A": "1"}, "/", "p", None)]
 
 
-def test_comm_is_cut_at_15_bytes(kernel: Kernel) -> None:
+def test_comm_is_cut_at_15_bytes(kernel: Core) -> None:
     """TASK_COMM_LEN."""
     comms: list[str] = []
     install(kernel, "/bin/a-name-of-20-letters", lambda _: comms.append(_comm(kernel)) or 0)
@@ -71,12 +71,12 @@ def test_comm_is_cut_at_15_bytes(kernel: Kernel) -> None:
     assert comms == ["a-name-of-20-le"]
 
 
-def _comm(k: Kernel) -> str:
+def _comm(k: Core) -> str:
     return k.tasks.comm(k.sched.task())
 
 
 @pytest.mark.parametrize(("path", "errno"), [("/bin/none", ENOENT), ("/etc/passwd", EACCES), ("", ENOENT)])
-def test_what_cannot_be_executed_leaves_no_child(kernel: Kernel, path: str, errno: int) -> None:
+def test_what_cannot_be_executed_leaves_no_child(kernel: Core, path: str, errno: int) -> None:
     install(kernel, "/etc/passwd", None)
     errors: list[int | None] = []
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_executed_leaves_no_child(kernel: Kernel, path: str, errn
     assert len(kernel.tasks.all()) == before - 1, "the parent has ended"
 
 
-def test_wait_sleeps_until_that_child_has_ended(kernel: Kernel) -> None:
+def test_wait_sleeps_until_that_child_has_ended(kernel: Core) -> None:
     order: list[str] = []
 
     def sleeper(seconds: int) -> Callable[[Process], int]:
@@ -122,7 +122,7 @@ def test_wait_sleeps_until_that_child_has_ended(kernel: Kernel) -> None:
     assert order == ["1 s", "3 s", "3 1"]
 
 
-def test_the_parent_is_sent_sigchld(kernel: Kernel) -> None:
+def test_the_parent_is_sent_sigchld(kernel: Core) -> None:
     """do_notify_parent(); a parent that ignores it, as by default, is not disturbed."""
     sent: list[int] = []
     real = kernel.signals.send
@@ -137,7 +137,7 @@ def test_the_parent_is_sent_sigchld(kernel: Kernel) -> None:
     assert sent == [17]
 
 
-def test_each_process_has_its_own_pid_and_gives_it_back(kernel: Kernel) -> None:
+def test_each_process_has_its_own_pid_and_gives_it_back(kernel: Core) -> None:
     pids: list[int] = []
     install(kernel, "/bin/p", lambda process: pids.append(process.sys.getpid()) or 0)
     run(kernel, "/bin/p")
@@ -146,7 +146,7 @@ def test_each_process_has_its_own_pid_and_gives_it_back(kernel: Kernel) -> None:
     assert all(kernel.tasks.by_pid(pid) is None for pid in pids)
 
 
-def test_exit_ends_a_program_from_within(kernel: Kernel) -> None:
+def test_exit_ends_a_program_from_within(kernel: Core) -> None:
     def program(process: Process) -> int:
         kernel.processes.exit(5)
         return 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from tests.kernel.tasks import call, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 
@@ -15,7 +15,7 @@ from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 class Worker:
     """A kthread worker, and works that are Python's."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self.k = kernel
         self.address = kernel.slab.kmalloc(kernel.types.sizeof("kthread_worker"))
         kernel.kthread_workers.init(self.address)
@@ -39,17 +39,17 @@ class Worker:
 
 
 @pytest.fixture
-def worker(kernel: Kernel) -> Worker:
+def worker(kernel: Core) -> Worker:
     return Worker(kernel)
 
 
-def in_task(k: Kernel, body: Callable[[], object]) -> None:
+def in_task(k: Core, body: Callable[[], object]) -> None:
     task = start(k, "test", body)
     k.run(1)
     assert task.exited
 
 
-def test_works_are_done_in_turn_each_queued_once(kernel: Kernel, worker: Worker) -> None:
+def test_works_are_done_in_turn_each_queued_once(kernel: Core, worker: Worker) -> None:
     seen: list[int] = []
     works = [worker.work(lambda n=n: seen.append(n)) for n in range(3)]
     queued: list[int] = []
@@ -58,7 +58,7 @@ def test_works_are_done_in_turn_each_queued_once(kernel: Kernel, worker: Worker)
     assert seen == [0, 1, 2]
 
 
-def test_flushing_waits_for_the_function_to_return(kernel: Kernel, worker: Worker) -> None:
+def test_flushing_waits_for_the_function_to_return(kernel: Core, worker: Worker) -> None:
     seen: list[str] = []
     work = worker.work(lambda: (block(kernel, TASK_UNINTERRUPTIBLE, 5), seen.append("done")))
     in_task(
@@ -67,7 +67,7 @@ def test_flushing_waits_for_the_function_to_return(kernel: Kernel, worker: Worke
     assert seen == ["done", "flushed"]
 
 
-def test_cancelling_tells_whether_it_was_queued(kernel: Kernel, worker: Worker) -> None:
+def test_cancelling_tells_whether_it_was_queued(kernel: Core, worker: Worker) -> None:
     seen: list[int] = []
     work = worker.work(lambda: seen.append(1))
     results: list[int] = []
@@ -83,7 +83,7 @@ def test_cancelling_tells_whether_it_was_queued(kernel: Kernel, worker: Worker) 
     assert not seen
 
 
-def test_work_that_is_being_cancelled_cannot_be_queued(kernel: Kernel, worker: Worker) -> None:
+def test_work_that_is_being_cancelled_cannot_be_queued(kernel: Core, worker: Worker) -> None:
     work = worker.work(lambda: block(kernel, TASK_UNINTERRUPTIBLE, 50))
     results: list[int] = []
     in_task(kernel, lambda: worker.queue(work))
@@ -119,7 +119,7 @@ def modify(worker: Worker, dwork: int, delay: int) -> bool:
 
 
 def test_modifying_a_delayed_work_tells_whether_it_was_queued_and_counts_from_now(
-    kernel: Kernel, worker: Worker
+    kernel: Core, worker: Worker
 ) -> None:
     seen: list[int] = []
     dwork = delayed(worker, lambda: seen.append(kernel.clock.jiffies))
@@ -136,7 +136,7 @@ def test_modifying_a_delayed_work_tells_whether_it_was_queued_and_counts_from_no
     assert [now - before[0] for now in seen] == [5], "once, and not after 100 jiffies"
 
 
-def test_modifying_a_work_that_is_being_cancelled_leaves_it_so(kernel: Kernel, worker: Worker) -> None:
+def test_modifying_a_work_that_is_being_cancelled_leaves_it_so(kernel: Core, worker: Worker) -> None:
     seen: list[int] = []
     dwork = delayed(worker, lambda: (seen.append(1), block(kernel, TASK_UNINTERRUPTIBLE, 50)))
     in_task(kernel, lambda: call(kernel, "kthread_queue_delayed_work", worker.address, dwork, 0))

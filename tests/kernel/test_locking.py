@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tests.kernel.conftest import layouts
 from tests.kernel.tasks import call, kill, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 
 
-def made(k: Kernel, struct: str) -> int:
+def made(k: Core, struct: str) -> int:
     """A zeroed struct, initialised where the kernel has a function for it."""
     size = k.types.sizeof(struct)
     address = k.slab.kmalloc(size)
@@ -32,7 +32,7 @@ def made(k: Kernel, struct: str) -> int:
     [("", "", 1), ("_irq", "_irq", 1), ("_bh", "_bh", 0x201)],
 )
 def test_a_spinlock_counts_as_preemption_disabled(
-    kernel: Kernel, kind: str, lock: str, unlock: str, count: int
+    kernel: Core, kind: str, lock: str, unlock: str, count: int
 ) -> None:
     at, counts = made(kernel, "spinlock"), []
 
@@ -48,7 +48,7 @@ def test_a_spinlock_counts_as_preemption_disabled(
     assert kernel.memory.u32(at) == 0
 
 
-def test_irqsave_gives_the_flags_back(kernel: Kernel) -> None:
+def test_irqsave_gives_the_flags_back(kernel: Core) -> None:
     at, enabled = made(kernel, "spinlock"), []
 
     def body() -> int:
@@ -62,7 +62,7 @@ def test_irqsave_gives_the_flags_back(kernel: Kernel) -> None:
     assert enabled == [False, True]
 
 
-def test_trylock_of_a_held_lock_fails_and_leaves_no_trace(kernel: Kernel) -> None:
+def test_trylock_of_a_held_lock_fails_and_leaves_no_trace(kernel: Core) -> None:
     at = made(kernel, "spinlock")
     results: list[int] = []
 
@@ -76,7 +76,7 @@ def test_trylock_of_a_held_lock_fails_and_leaves_no_trace(kernel: Kernel) -> Non
     assert results == [1, 0, 1]
 
 
-def test_taking_a_spinlock_twice_is_a_lockup_that_ends_the_task(kernel: Kernel) -> None:
+def test_taking_a_spinlock_twice_is_a_lockup_that_ends_the_task(kernel: Core) -> None:
     at = made(kernel, "spinlock")
 
     def body() -> int:
@@ -90,7 +90,7 @@ def test_taking_a_spinlock_twice_is_a_lockup_that_ends_the_task(kernel: Kernel) 
     assert kernel.percpu.preempt_count() == 0
 
 
-def test_many_readers_or_one_writer(kernel: Kernel) -> None:
+def test_many_readers_or_one_writer(kernel: Core) -> None:
     at = made(kernel, "spinlock")
     results: list[int] = []
 
@@ -118,7 +118,7 @@ def test_many_readers_or_one_writer(kernel: Kernel) -> None:
         ("rw_semaphore", "down_read", "down_write_killable"),
     ],
 )
-def test_a_signal_ends_the_wait_with_eintr(kernel: Kernel, struct: str, take: str, wait: str) -> None:
+def test_a_signal_ends_the_wait_with_eintr(kernel: Core, struct: str, take: str, wait: str) -> None:
     at, results = made(kernel, struct), []
     if take:
         kernel.run_task("owner", lambda: call(kernel, take, at))
@@ -132,13 +132,13 @@ def test_a_signal_ends_the_wait_with_eintr(kernel: Kernel, struct: str, take: st
     assert kernel.memory.read(at, 8) == before
 
 
-def test_down_timeout(kernel: Kernel) -> None:
+def test_down_timeout(kernel: Core) -> None:
     at, results = made(kernel, "semaphore"), []
     kernel.run_task("t", lambda: results.append(call(kernel, "down_timeout", at, 5)) or 0)
     assert results == [-ETIME]
 
 
-def test_up_goes_to_the_task_that_waits_longest(kernel: Kernel) -> None:
+def test_up_goes_to_the_task_that_waits_longest(kernel: Core) -> None:
     at, seen = made(kernel, "semaphore"), []
     for name in "abc":
         start(kernel, name, lambda name=name: (call(kernel, "down", at), seen.append(name)))
@@ -149,7 +149,7 @@ def test_up_goes_to_the_task_that_waits_longest(kernel: Kernel) -> None:
     assert kernel.memory.u32(at + kernel.types.offset("semaphore", "count")) == 1
 
 
-def test_a_waiting_writer_keeps_new_readers_out(kernel: Kernel) -> None:
+def test_a_waiting_writer_keeps_new_readers_out(kernel: Core) -> None:
     at, seen = made(kernel, "rw_semaphore"), []
     kernel.run_task("reader", lambda: call(kernel, "down_read", at))
     start(kernel, "writer", lambda: (call(kernel, "down_write", at), seen.append("writer")))
@@ -174,7 +174,7 @@ def test_a_mutex_is_one_tasks_at_a_time_and_everyones_in_the_end(
     turns: list[list[int]], seed: int | None
 ) -> None:
     inside, done = 0, 0
-    with Kernel(layouts(), seed=seed, memory=1 << 26) as k:
+    with Core(layouts(), seed=seed, memory=1 << 26) as k:
         at = made(k, "mutex")
 
         def body(sleeps: list[int]) -> None:

@@ -7,7 +7,7 @@ from errno import EEXIST, ENOENT
 import pytest
 from tests.kernel.conftest import Guest
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.notifier import NOTIFY_STOP_MASK, NotifierChain
 
 NOTIFY_DONE, NOTIFY_OK, NOTIFY_BAD = 0, 1, NOTIFY_STOP_MASK | 2
@@ -16,7 +16,7 @@ NOTIFY_DONE, NOTIFY_OK, NOTIFY_BAD = 0, 1, NOTIFY_STOP_MASK | 2
 class Chain:
     """A raw notifier chain whose blocks write their name and what they are told into ``seen``."""
 
-    def __init__(self, kernel: Kernel, guest: Guest) -> None:
+    def __init__(self, kernel: Core, guest: Guest) -> None:
         self.kernel, self.guest = kernel, guest
         self.head = kernel.slab.kmalloc(8)
         self.seen: list[tuple[str, int, int]] = []
@@ -42,7 +42,7 @@ class Chain:
 
 
 @pytest.fixture
-def chain(kernel: Kernel, guest: Guest) -> Chain:
+def chain(kernel: Core, guest: Guest) -> Chain:
     return Chain(kernel, guest)
 
 
@@ -77,7 +77,7 @@ def test_registering_twice_and_removing_what_is_not_there(chain: Chain, guest: G
 
 
 def test_a_robust_call_takes_back_what_those_before_the_objector_did(
-    kernel: Kernel, guest: Guest, chain: Chain
+    kernel: Core, guest: Guest, chain: Chain
 ) -> None:
     own = NotifierChain(kernel)
     for name, priority, answer in (("a", 2, NOTIFY_OK), ("b", 1, NOTIFY_BAD), ("c", 0, NOTIFY_OK)):

@@ -7,7 +7,7 @@ from tests.kernel.conftest import Guest, layouts
 from tests.kernel.tasks import start
 
 from ukmod.errors import KernelPanic
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 
 
 class TestTaint:
@@ -23,7 +23,7 @@ class TestTaint:
             ("N", "Tainted: G                 N"),
         ],
     )
-    def test_in_words(self, kernel: Kernel, letters: str, text: str) -> None:
+    def test_in_words(self, kernel: Core, letters: str, text: str) -> None:
         """print_tainted(): G where there is no P, and a blank for each other that is not set."""
         for letter in letters:
             kernel.taint.add(letter)
@@ -32,7 +32,7 @@ class TestTaint:
     @pytest.mark.parametrize(
         ("letter", "bit"), [("P", 0), ("R", 3), ("D", 7), ("W", 9), ("O", 12), ("E", 13), ("N", 18)]
     )
-    def test_in_numbers(self, kernel: Kernel, guest: Guest, letter: str, bit: int) -> None:
+    def test_in_numbers(self, kernel: Core, guest: Guest, letter: str, bit: int) -> None:
         guest.call("add_taint", bit, 0)
         assert kernel.taint.has(letter)
         assert kernel.procfs.read("/proc/sys/kernel/tainted") == f"{1 << bit}\n"
@@ -41,13 +41,13 @@ class TestTaint:
         assert guest.call_int("test_taint", bit ^ 1) == 0
 
 
-def warn(k: Kernel, words: bytes = b"", taint: int = 9) -> None:
+def warn(k: Core, words: bytes = b"", taint: int = 9) -> None:
     guest = Guest(k)
     guest.call("warn_slowpath_fmt", b"drivers/x.c", 7, taint, guest.put(words) if words else 0)
 
 
 class TestWarnings:
-    def test_one_is_kept_and_printed_and_taints(self, kernel: Kernel) -> None:
+    def test_one_is_kept_and_printed_and_taints(self, kernel: Core) -> None:
         warn(kernel, b"odd\n")
         assert [(w.message, w.file, w.line) for w in kernel.warnings] == [("odd", "drivers/x.c", 7)]
         lines = [line.partition("] ")[2] for line in kernel.log.dmesg().splitlines()]
@@ -57,17 +57,17 @@ class TestWarnings:
         assert " at drivers/x.c:7 " in lines[2]
         assert kernel.taint.has("W")
 
-    def test_one_without_words_is_just_that(self, kernel: Kernel) -> None:
+    def test_one_without_words_is_just_that(self, kernel: Core) -> None:
         warn(kernel)
         lines = [line.partition("] ")[2] for line in kernel.log.dmesg().splitlines()]
         assert lines[1].startswith("WARNING: CPU: 0 PID: ")
 
-    def test_whoever_warns_goes_on(self, kernel: Kernel) -> None:
+    def test_whoever_warns_goes_on(self, kernel: Core) -> None:
         warn(kernel)
         warn(kernel)
         assert len(kernel.warnings) == 2
 
-    def test_panic_on_warn(self, kernel: Kernel) -> None:
+    def test_panic_on_warn(self, kernel: Core) -> None:
         kernel.procfs.write("/proc/sys/kernel/panic_on_warn", "1")
         with pytest.raises(KernelPanic, match=r"kernel: panic_on_warn set \.\.\."):
             warn(kernel)
@@ -75,23 +75,23 @@ class TestWarnings:
 
 
 class TestPanic:
-    def panic(self, k: Kernel) -> str:
+    def panic(self, k: Core) -> str:
         """The log of a machine that panics."""
         with pytest.raises(KernelPanic, match="no 5 left"):
             Guest(k).call("panic", b"no %d left\n", 5)
         return k.log.dmesg()
 
-    def test_a_panic_names_its_reason_and_its_task(self, kernel: Kernel) -> None:
+    def test_a_panic_names_its_reason_and_its_task(self, kernel: Core) -> None:
         log = self.panic(kernel)
         assert "Kernel panic - not syncing: no 5 left\n" in log
         assert "Comm: test " in log, "dump_stack()"
         assert log.endswith("---[ end Kernel panic - not syncing: no 5 left ]---\n")
 
-    def test_an_oops_has_dumped_the_stack_already(self, kernel: Kernel) -> None:
+    def test_an_oops_has_dumped_the_stack_already(self, kernel: Core) -> None:
         kernel.taint.add("D")
         assert "Comm: test " not in self.panic(kernel)
 
-    def test_nothing_runs_after_it(self, kernel: Kernel) -> None:
+    def test_nothing_runs_after_it(self, kernel: Core) -> None:
         ran: list[int] = []
         kernel.clock.at(kernel.clock.now + 10**9, lambda: ran.append(1))
         self.panic(kernel)
@@ -101,7 +101,7 @@ class TestPanic:
         assert ran == []
 
     @pytest.mark.parametrize(("timeout", "end"), [("5", "Rebooting in 5 seconds..\n"), ("-1", "")])
-    def test_a_machine_that_is_to_restart_says_when(self, kernel: Kernel, timeout: str, end: str) -> None:
+    def test_a_machine_that_is_to_restart_says_when(self, kernel: Core, timeout: str, end: str) -> None:
         """kernel.panic: 0 stays for ever, and less than 0 restarts at once."""
         kernel.procfs.write("/proc/sys/kernel/panic", timeout)
         log = self.panic(kernel)
@@ -121,6 +121,6 @@ class TestPanic:
 )
 def test_the_kernel_command_line(cmdline: str, expected: tuple[str, str, str]) -> None:
     """Documentation/admin-guide/kernel-parameters.txt."""
-    with Kernel(layouts(), cmdline=cmdline) as k:
+    with Core(layouts(), cmdline=cmdline) as k:
         names = ("panic_on_oops", "panic_on_warn", "panic")
         assert tuple(k.procfs.read(f"/proc/sys/kernel/{name}").strip() for name in names) == expected

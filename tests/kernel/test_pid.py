@@ -5,15 +5,15 @@ from __future__ import annotations
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Task, block
 
 
-def sleeper(k: Kernel, ticks: int) -> Task:
+def sleeper(k: Core, ticks: int) -> Task:
     return start(k, "t", lambda: block(k, TASK_UNINTERRUPTIBLE, ticks))
 
 
-def test_a_process_is_found_by_its_number(kernel: Kernel, guest: Guest) -> None:
+def test_a_process_is_found_by_its_number(kernel: Core, guest: Guest) -> None:
     task = sleeper(kernel, 1000)
     pid = kernel.pids.of(task)
     assert kernel.symbols.find("find_vpid") is not None
@@ -24,7 +24,7 @@ def test_a_process_is_found_by_its_number(kernel: Kernel, guest: Guest) -> None:
     assert guest.call("find_get_pid", 30000) == 0
 
 
-def test_a_reference_outlives_the_process_and_then_names_no_task(kernel: Kernel, guest: Guest) -> None:
+def test_a_reference_outlives_the_process_and_then_names_no_task(kernel: Core, guest: Guest) -> None:
     task = sleeper(kernel, 10)
     pid = guest.call("find_get_pid", task.pid) & (1 << 64) - 1
     kernel.run(1)
@@ -37,14 +37,14 @@ def test_a_reference_outlives_the_process_and_then_names_no_task(kernel: Kernel,
     assert kernel.slab.object_at(pid) is None
 
 
-def test_without_a_reference_it_is_freed_with_the_process(kernel: Kernel) -> None:
+def test_without_a_reference_it_is_freed_with_the_process(kernel: Core) -> None:
     task = sleeper(kernel, 10)
     pid = kernel.pids.of(task)
     kernel.run(1)
     assert kernel.slab.object_at(pid) is None
 
 
-def test_get_pid_task_takes_a_reference_on_the_task(kernel: Kernel, guest: Guest) -> None:
+def test_get_pid_task_takes_a_reference_on_the_task(kernel: Core, guest: Guest) -> None:
     task = sleeper(kernel, 10)
     address = guest.call("get_pid_task", kernel.pids.of(task), 0) & (1 << 64) - 1
     kernel.run(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.kernel.conftest import Guest
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.printk import LOG_LINE_MAX, Caller, Log, Record, parse_prefix
 from ukmod.kernel.time.clock import Clock
 
@@ -96,7 +96,7 @@ def test_bytes_that_are_no_utf8_are_shown_as_escapes(log: Log) -> None:
     assert log.lines == ["café \\xff"]
 
 
-def test_printk_from_a_module_names_its_task(guest: Guest, kernel: Kernel) -> None:
+def test_printk_from_a_module_names_its_task(guest: Guest, kernel: Core) -> None:
     assert guest.call_int("_printk", SOH + b"5answer %d\n", 42) == 9
     record = kernel.log.records[-1]
     assert (record.level, record.text, record.comm) == (5, "answer 42", "test")

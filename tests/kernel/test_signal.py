@@ -8,7 +8,7 @@ from errno import EINVAL, ESRCH
 import pytest
 from tests.kernel.tasks import call, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
 from ukmod.kernel.signal import SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL, sigmask
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGSTOP
@@ -17,19 +17,19 @@ SIGUSR1, SIGTERM, SIGKILL, SIGSEGV, SIGRT = 10, 15, 9, 11, 40
 BLOCK, UNBLOCK, SETMASK = 0, 1, 2
 
 
-def sleeper(k: Kernel) -> Task:
+def sleeper(k: Core) -> Task:
     task = start(k, "sleeper", lambda: block(k, TASK_UNINTERRUPTIBLE))
     k.run(0.01)
     return task
 
 
-def kthread(k: Kernel) -> Task:
+def kthread(k: Core) -> Task:
     task = k.kthreads.run("t", lambda: block(k, TASK_UNINTERRUPTIBLE))
     k.run(0.01)
     return task
 
 
-def in_task(k: Kernel, body: Callable[[], object]) -> None:
+def in_task(k: Core, body: Callable[[], object]) -> None:
     def entry() -> int:
         body()
         return 0
@@ -37,7 +37,7 @@ def in_task(k: Kernel, body: Callable[[], object]) -> None:
     assert k.run_task("test", entry, limit=1).exited
 
 
-def in_thread(k: Kernel, body: Callable[[], object]) -> None:
+def in_thread(k: Core, body: Callable[[], object]) -> None:
     def entry() -> int:
         body()
         return 0
@@ -46,7 +46,7 @@ def in_thread(k: Kernel, body: Callable[[], object]) -> None:
     k.run(0.01)
 
 
-def test_a_kernel_thread_ignores_every_signal_it_does_not_allow(kernel: Kernel) -> None:
+def test_a_kernel_thread_ignores_every_signal_it_does_not_allow(kernel: Core) -> None:
     task = kthread(kernel)
     for signal in (SIGTERM, SIGKILL, SIGRT):
         assert kernel.signals.send_info(task, signal, 1) == 0
@@ -64,7 +64,7 @@ def test_a_kernel_thread_ignores_every_signal_it_does_not_allow(kernel: Kernel) 
     ],
 )
 def test_allow_kernel_signal_lets_only_the_kernels_own_through(
-    kernel: Kernel, action: int, priv: int, arrives: bool
+    kernel: Core, action: int, priv: int, arrives: bool
 ) -> None:
     task = kthread(kernel)
     kernel.signals.of(task).handlers[SIGTERM] = action
@@ -72,7 +72,7 @@ def test_allow_kernel_signal_lets_only_the_kernels_own_through(
     assert bool(kernel.tasks.pending(task) & sigmask(SIGTERM)) == arrives
 
 
-def test_disallow_signal_forgets_what_is_pending(kernel: Kernel) -> None:
+def test_disallow_signal_forgets_what_is_pending(kernel: Core) -> None:
     seen: list[bool] = []
 
     def body() -> None:
@@ -88,26 +88,26 @@ def test_disallow_signal_forgets_what_is_pending(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize(("signal", "result"), [(0, 0), (64, 0), (65, -EINVAL), (-1, -EINVAL)])
-def test_send_sig_checks_the_number_and_signal_0_only_asks(kernel: Kernel, signal: int, result: int) -> None:
+def test_send_sig_checks_the_number_and_signal_0_only_asks(kernel: Core, signal: int, result: int) -> None:
     task = sleeper(kernel)
     assert kernel.signals.send_info(task, signal, 0) == result
     assert bool(kernel.tasks.pending(task)) == (signal == 64)
 
 
-def test_a_fatal_signal_makes_sigkill_pending_and_a_stopping_one_does_not(kernel: Kernel) -> None:
+def test_a_fatal_signal_makes_sigkill_pending_and_a_stopping_one_does_not(kernel: Core) -> None:
     for signal, fatal in ((SIGTERM, True), (SIGSTOP, False)):
         task = sleeper(kernel)
         kernel.signals.send(task, signal)
         assert bool(kernel.tasks.pending(task) & sigmask(SIGKILL)) == fatal
 
 
-def test_sigchld_is_ignored_by_default(kernel: Kernel) -> None:
+def test_sigchld_is_ignored_by_default(kernel: Core) -> None:
     task = sleeper(kernel)
     kernel.signals.send(task, SIGCHLD)
     assert not kernel.tasks.signal_pending(task)
 
 
-def test_a_blocked_signal_stays_pending_and_wakes_nobody(kernel: Kernel) -> None:
+def test_a_blocked_signal_stays_pending_and_wakes_nobody(kernel: Core) -> None:
     mask = kernel.slab.kmalloc(8)
     kernel.memory.set_u64(mask, sigmask(SIGUSR1))
     left: list[int] = []
@@ -126,7 +126,7 @@ def test_a_blocked_signal_stays_pending_and_wakes_nobody(kernel: Kernel) -> None
     assert left == [0, False, True]
 
 
-def test_sigprocmask_gives_the_old_set_and_refuses_what_it_does_not_know(kernel: Kernel) -> None:
+def test_sigprocmask_gives_the_old_set_and_refuses_what_it_does_not_know(kernel: Core) -> None:
     new, old, results = kernel.slab.kmalloc(8), kernel.slab.kmalloc(8), []
 
     def body() -> None:
@@ -142,7 +142,7 @@ def test_sigprocmask_gives_the_old_set_and_refuses_what_it_does_not_know(kernel:
     assert results == [0, 0, 0b110, 0b100, -EINVAL]
 
 
-def test_standard_signals_do_not_queue_and_realtime_ones_do(kernel: Kernel) -> None:
+def test_standard_signals_do_not_queue_and_realtime_ones_do(kernel: Core) -> None:
     taken: list[int] = []
     info = kernel.slab.kmalloc(128)
 
@@ -159,7 +159,7 @@ def test_standard_signals_do_not_queue_and_realtime_ones_do(kernel: Kernel) -> N
     assert taken == [SIGUSR1, SIGRT, SIGRT, SIGRT]
 
 
-def test_dequeue_takes_synchronous_signals_first_then_the_lowest_and_minds_the_mask(kernel: Kernel) -> None:
+def test_dequeue_takes_synchronous_signals_first_then_the_lowest_and_minds_the_mask(kernel: Core) -> None:
     taken: list[int] = []
 
     def body() -> None:
@@ -175,7 +175,7 @@ def test_dequeue_takes_synchronous_signals_first_then_the_lowest_and_minds_the_m
     assert taken == [SIGSEGV, 2, sigmask(SIGUSR1)]
 
 
-def test_force_sig_gets_through_to_who_blocks_or_ignores_it(kernel: Kernel) -> None:
+def test_force_sig_gets_through_to_who_blocks_or_ignores_it(kernel: Core) -> None:
     mask, seen = kernel.slab.kmalloc(8), []
     kernel.memory.set_u64(mask, sigmask(SIGSEGV))
 
@@ -194,7 +194,7 @@ def test_force_sig_gets_through_to_who_blocks_or_ignores_it(kernel: Kernel) -> N
     assert seen == [(True, 0), (True, 0)]
 
 
-def test_force_sig_leaves_a_handler_that_would_get_it_alone(kernel: Kernel) -> None:
+def test_force_sig_leaves_a_handler_that_would_get_it_alone(kernel: Core) -> None:
     seen: list[int] = []
 
     def body() -> None:
@@ -207,7 +207,7 @@ def test_force_sig_leaves_a_handler_that_would_get_it_alone(kernel: Kernel) -> N
     assert seen == [SIG_KTHREAD, sigmask(SIGUSR1)]
 
 
-def test_kill_pid_of_who_has_gone(kernel: Kernel) -> None:
+def test_kill_pid_of_who_has_gone(kernel: Core) -> None:
     results: list[int] = []
     task = start(kernel, "t", lambda: None)
     pid = kernel.pids.get(kernel.pids.of(task))

@@ -10,7 +10,7 @@ import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.softirq import (
     HI_SOFTIRQ,
     RCU_SOFTIRQ,
@@ -25,7 +25,7 @@ from ukmod.kernel.softirq import (
 class Tasklets:
     """Tasklets that leave word of themselves."""
 
-    kernel: Kernel
+    kernel: Core
     ran: list[str] = field(default_factory=list)
 
     def make(self, name: str, also: Callable[[], object] = bool, *, count: int = 0) -> int:
@@ -62,11 +62,11 @@ class Tasklets:
 
 
 @pytest.fixture
-def tasklets(kernel: Kernel) -> Tasklets:
+def tasklets(kernel: Core) -> Tasklets:
     return Tasklets(kernel)
 
 
-def raised(k: Kernel, *softirqs: tuple[int, Callable[[], object]]) -> None:
+def raised(k: Core, *softirqs: tuple[int, Callable[[], object]]) -> None:
     """Raise softirqs in a task that holds them back until all are raised."""
 
     def body() -> None:
@@ -82,14 +82,14 @@ def raised(k: Kernel, *softirqs: tuple[int, Callable[[], object]]) -> None:
 class TestSoftirqs:
     """__do_softirq()."""
 
-    def test_softirqs_are_served_by_their_numbers(self, kernel: Kernel) -> None:
+    def test_softirqs_are_served_by_their_numbers(self, kernel: Core) -> None:
         """include/linux/interrupt.h: high-priority tasklets, timers, ..., tasklets, ..., RCU last."""
         order: list[str] = []
         numbers = {"rcu": RCU_SOFTIRQ, "tasklet": TASKLET_SOFTIRQ, "timer": TIMER_SOFTIRQ, "hi": HI_SOFTIRQ}
         raised(kernel, *((number, partial(order.append, name)) for name, number in numbers.items()))
         assert order == ["hi", "timer", "tasklet", "rcu"]
 
-    def test_what_one_raises_waits_for_the_next_round(self, kernel: Kernel) -> None:
+    def test_what_one_raises_waits_for_the_next_round(self, kernel: Core) -> None:
         """What is pending is read once a round: not even a more urgent one comes in between."""
         order: list[str] = []
 
@@ -100,7 +100,7 @@ class TestSoftirqs:
         raised(kernel, (TIMER_SOFTIRQ, timer), (RCU_SOFTIRQ, lambda: order.append("rcu")))
         assert order == ["timer", "rcu", "hi"]
 
-    def test_softirqs_are_held_back_while_bottom_halves_are_disabled(self, kernel: Kernel) -> None:
+    def test_softirqs_are_held_back_while_bottom_halves_are_disabled(self, kernel: Core) -> None:
         order: list[str] = []
 
         def body() -> None:
@@ -116,13 +116,13 @@ class TestSoftirqs:
         kernel.run(0.001)
         assert order == ["enabled once", "softirq", "enabled twice"]
 
-    def test_one_runs_with_its_count_in_preempt_count(self, kernel: Kernel) -> None:
+    def test_one_runs_with_its_count_in_preempt_count(self, kernel: Core) -> None:
         counts: list[int] = []
         raised(kernel, (TIMER_SOFTIRQ, lambda: counts.append(kernel.percpu.preempt_count())))
         counts.append(kernel.percpu.preempt_count())
         assert counts == [0x100, 0], "SOFTIRQ_OFFSET: in_serving_softirq()"
 
-    def test_one_does_not_interrupt_another(self, kernel: Kernel) -> None:
+    def test_one_does_not_interrupt_another(self, kernel: Core) -> None:
         order: list[str] = []
 
         def outer() -> None:
@@ -168,7 +168,7 @@ class TestTasklets:
         assert tasklets.ran == ["a", "a", "a"]
         assert tasklets.state(at) == 0
 
-    def test_one_that_always_does_lets_others_run(self, kernel: Kernel, tasklets: Tasklets) -> None:
+    def test_one_that_always_does_lets_others_run(self, kernel: Core, tasklets: Tasklets) -> None:
         """After MAX_SOFTIRQ_RESTART rounds ksoftirqd goes on, a task like any other."""
         stop: list[bool] = []
 
@@ -196,7 +196,7 @@ class TestTasklets:
         tasklets.kernel.run(0.1)
         assert tasklets.ran == ["a"]
 
-    def test_the_old_way_of_setup_gives_it_a_number(self, kernel: Kernel, tasklets: Tasklets) -> None:
+    def test_the_old_way_of_setup_gives_it_a_number(self, kernel: Core, tasklets: Tasklets) -> None:
         """tasklet_init(): its function takes ``data``, not the tasklet."""
         given: list[int] = []
         at = kernel.slab.kmalloc(kernel.types.sizeof("tasklet_struct"))
@@ -211,7 +211,7 @@ class TestTasklets:
 class TestKill:
     """tasklet_kill(): afterwards it is neither scheduled nor running."""
 
-    def test_one_that_is_scheduled_runs_first(self, kernel: Kernel, tasklets: Tasklets) -> None:
+    def test_one_that_is_scheduled_runs_first(self, kernel: Core, tasklets: Tasklets) -> None:
         at = tasklets.make("a")
 
         def body() -> None:
@@ -223,21 +223,21 @@ class TestKill:
         kernel.run(0.1)
         assert tasklets.ran == ["a", "killed"]
 
-    def test_one_that_is_not_is_not_waited_for(self, kernel: Kernel, tasklets: Tasklets) -> None:
+    def test_one_that_is_not_is_not_waited_for(self, kernel: Core, tasklets: Tasklets) -> None:
         at, before = tasklets.make("a"), []
         before.append(kernel.clock.jiffies)
         Guest(kernel).call("tasklet_kill", at)
         assert tasklets.ran == []
         assert kernel.clock.jiffies == before[0]
 
-    def test_a_disabled_one_is_waited_for_for_ever(self, kernel: Kernel, tasklets: Tasklets) -> None:
+    def test_a_disabled_one_is_waited_for_for_ever(self, kernel: Core, tasklets: Tasklets) -> None:
         """Documentation of tasklet_kill(): it must not be disabled."""
         at, done = tasklets.make("a", count=1), []
         start(kernel, "t", lambda: (tasklets.schedule(at), call(kernel, "tasklet_kill", at), done.append(1)))
         kernel.run(10)
         assert not done
 
-    def test_in_an_interrupt_it_is_complained_of(self, kernel: Kernel, tasklets: Tasklets) -> None:
+    def test_in_an_interrupt_it_is_complained_of(self, kernel: Core, tasklets: Tasklets) -> None:
         at = tasklets.make("a")
         raised(kernel, (TIMER_SOFTIRQ, lambda: call(kernel, "tasklet_kill", at)))
         assert "Attempt to kill tasklet from interrupt" in kernel.log.dmesg()

@@ -10,7 +10,7 @@ import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, kill, signed, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import ERESTARTSYS
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC
 from ukmod.userland import Process
@@ -23,7 +23,7 @@ GFP_KERNEL = 0xCC0
 class World:
     """A machine with one program, which takes two seconds and tells when it did what."""
 
-    kernel: Kernel
+    kernel: Core
     guest: Guest
     events: list[str] = field(default_factory=list)
     status: int = 0
@@ -75,7 +75,7 @@ class World:
 
 
 @pytest.fixture
-def world(kernel: Kernel, guest: Guest) -> World:
+def world(kernel: Core, guest: Guest) -> World:
     made = World(kernel, guest)
     kernel.processes.programs.install(HELPER, made.helper)
     return made
@@ -100,7 +100,7 @@ class TestHowLongOneWaits:
         assert world.run(world.setup(), UMH_WAIT_PROC) == status << 8
         assert world.events == ["begins", "ends", "returns"]
 
-    def test_a_helper_that_dies_of_a_signal(self, kernel: Kernel, world: World) -> None:
+    def test_a_helper_that_dies_of_a_signal(self, kernel: Core, world: World) -> None:
         kernel.processes.programs.install(HELPER, lambda p: p.sys.kill(p.sys.getpid(), 15) or 0)
         assert world.run(world.setup(), UMH_WAIT_PROC) == 15
 
@@ -112,7 +112,7 @@ class TestWhatCannotBeExecuted:
     def test_what_is_not_there(self, world: World, wait: int) -> None:
         assert world.run(world.setup(b"/sbin/none"), wait) == -ENOENT
 
-    def test_what_may_not_be_executed(self, kernel: Kernel, world: World) -> None:
+    def test_what_may_not_be_executed(self, kernel: Core, world: World) -> None:
         kernel.processes.programs.install("/etc/passwd", None)
         assert world.run(world.setup(b"/etc/passwd"), UMH_WAIT_EXEC) == -EACCES
 
@@ -157,7 +157,7 @@ class TestCallbacks:
         assert world.events == ["init", "cleanup", "returns"]
         assert seen == [-EINVAL], "retval"
 
-    def test_init_may_change_the_arguments(self, kernel: Kernel, world: World) -> None:
+    def test_init_may_change_the_arguments(self, kernel: Core, world: World) -> None:
         """As coredumps and the key subsystem do: argv and envp are read after it."""
         ran: list[Process] = []
         kernel.processes.programs.install(HELPER, lambda process: ran.append(process) or 0)
@@ -178,7 +178,7 @@ class TestCallbacks:
         assert seen == [2 << 8]
 
 
-def test_the_program_gets_its_arguments_and_environment(kernel: Kernel, world: World) -> None:
+def test_the_program_gets_its_arguments_and_environment(kernel: Core, world: World) -> None:
     ran: list[tuple[tuple[str, ...], dict[str, str], str]] = []
 
     def program(process: Process) -> int:
@@ -237,12 +237,12 @@ class TestKilled:
 class TestDisabled:
     """usermodehelper_disable(), as when the machine is about to sleep."""
 
-    def disable(self, kernel: Kernel) -> list[int]:
+    def disable(self, kernel: Core) -> list[int]:
         results: list[int] = []
         start(kernel, "pm", lambda: results.append(kernel.helpers.disable()))
         return results
 
-    def test_no_new_helper_may_start(self, kernel: Kernel, world: World) -> None:
+    def test_no_new_helper_may_start(self, kernel: Core, world: World) -> None:
         self.disable(kernel)
         kernel.run(0.1)
         assert world.run(world.setup(cleanup=world.callback("cleanup")), UMH_WAIT_PROC) == -EBUSY
@@ -252,7 +252,7 @@ class TestDisabled:
         assert world.run(world.setup(), UMH_WAIT_PROC) == 0
         assert world.guest.call("usermodehelper_read_trylock") == 0
 
-    def test_disabling_waits_for_helpers_under_way(self, kernel: Kernel, world: World) -> None:
+    def test_disabling_waits_for_helpers_under_way(self, kernel: Core, world: World) -> None:
         world.run(world.setup(), UMH_WAIT_PROC, limit=0.1)
         results = self.disable(kernel)
         kernel.run(1)
@@ -260,7 +260,7 @@ class TestDisabled:
         kernel.run(2)
         assert (results, kernel.helpers.disabled) == ([0], True)
 
-    def test_disabling_gives_up_after_five_seconds(self, kernel: Kernel, world: World) -> None:
+    def test_disabling_gives_up_after_five_seconds(self, kernel: Core, world: World) -> None:
         kernel.processes.programs.install(HELPER, lambda p: p.sys.nanosleep(60 * 10**9) or 0)
         world.run(world.setup(), UMH_WAIT_PROC, limit=0.1)
         results = self.disable(kernel)
@@ -274,7 +274,7 @@ class TestDisabled:
 class TestReaders:
     """usermodehelper_read_lock_wait(): who needs helpers waits until they are enabled."""
 
-    def wait(self, kernel: Kernel, timeout: int, *, enabled_after: float = 60) -> int:
+    def wait(self, kernel: Core, timeout: int, *, enabled_after: float = 60) -> int:
         results: list[int] = []
         address = kernel.symbols.address("usermodehelper_read_lock_wait")
         start(kernel, "reader", lambda: results.append(kernel.cpu.call(address, timeout)))
@@ -286,15 +286,15 @@ class TestReaders:
 
     @pytest.mark.parametrize(("timeout", "result"), [(100, 100), (0, 0), (-1, -EINVAL)])
     def test_readers_return_at_once_while_helpers_are_enabled(
-        self, kernel: Kernel, timeout: int, result: int
+        self, kernel: Core, timeout: int, result: int
     ) -> None:
         assert self.wait(kernel, timeout) == result
 
-    def test_the_jiffies_that_are_left(self, kernel: Kernel) -> None:
+    def test_the_jiffies_that_are_left(self, kernel: Core) -> None:
         kernel.run_task("pm", kernel.helpers.disable)
         hz = kernel.clock.hz
         assert self.wait(kernel, 10 * hz, enabled_after=4) == pytest.approx(6 * hz, abs=3)
 
-    def test_none_are_left_when_nobody_enables_them(self, kernel: Kernel) -> None:
+    def test_none_are_left_when_nobody_enables_them(self, kernel: Core) -> None:
         kernel.run_task("pm", kernel.helpers.disable)
         assert self.wait(kernel, 3 * kernel.clock.hz) == 0

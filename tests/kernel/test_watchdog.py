@@ -9,11 +9,11 @@ from tests.kernel.tasks import call, start
 
 from ukmod.errors import KernelPanic
 from ukmod.kernel import watchdog
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, Task, cond_resched
 
 
-def poll(k: Kernel, done: Callable[[], bool], *, calls: int = 1000 * SLICE_CALLS) -> int:
+def poll(k: Core, done: Callable[[], bool], *, calls: int = 1000 * SLICE_CALLS) -> int:
     """A loop that waits for something, calls the kernel all the while, and does not sleep; how many calls."""
     count = 0
     while not done() and count < calls:
@@ -23,7 +23,7 @@ def poll(k: Kernel, done: Callable[[], bool], *, calls: int = 1000 * SLICE_CALLS
 
 
 class TestSlices:
-    def test_a_loop_that_polls_lets_time_pass(self, kernel: Kernel) -> None:
+    def test_a_loop_that_polls_lets_time_pass(self, kernel: Core) -> None:
         fired: list[int] = []
         kernel.clock.at(kernel.clock.now + SLICE_NS // 2, lambda: fired.append(1))
         counts: list[int] = []
@@ -32,7 +32,7 @@ class TestSlices:
         assert fired
         assert counts[0] <= SLICE_CALLS + 1
 
-    def test_slices_of_other_tasks_run_in_between(self, kernel: Kernel) -> None:
+    def test_slices_of_other_tasks_run_in_between(self, kernel: Core) -> None:
         """Preemption: the loop ends because another task does what it waits for."""
         done: list[int] = []
         start(kernel, "poller", lambda: poll(kernel, lambda: bool(done)))
@@ -41,7 +41,7 @@ class TestSlices:
         assert done
         assert not kernel.warnings
 
-    def test_no_other_task_runs_while_preemption_is_disabled(self, kernel: Kernel) -> None:
+    def test_no_other_task_runs_while_preemption_is_disabled(self, kernel: Core) -> None:
         done: list[int] = []
         seen: list[bool] = []
 
@@ -57,14 +57,14 @@ class TestSlices:
         assert (seen, done) == ([False], [1])
 
 
-def used_up(k: Kernel, slices: int) -> Task:
+def used_up(k: Core, slices: int) -> Task:
     """A task that uses up so many slices at once."""
     task = start(k, "hog", lambda: watchdog.used_up(k, None, slices))
     k.run(0.1)
     return task
 
 
-def resched_after(k: Kernel, slices: int, *, times: int) -> Task:
+def resched_after(k: Core, slices: int, *, times: int) -> Task:
     """A task that uses up so many slices, so many times, and calls cond_resched() each time."""
 
     def body() -> None:
@@ -80,7 +80,7 @@ def resched_after(k: Kernel, slices: int, *, times: int) -> Task:
 class TestSoftLockup:
     """watchdog_timer_fn(): after 2 * watchdog_thresh seconds, 20, and the timer that comes next, 22."""
 
-    def test_a_task_that_runs_for_22_seconds_is_reported_and_ended(self, kernel: Kernel) -> None:
+    def test_a_task_that_runs_for_22_seconds_is_reported_and_ended(self, kernel: Core) -> None:
         task = used_up(kernel, watchdog.LOCKUP_SLICES)
         log = kernel.log.dmesg()
         assert f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [hog:{task.pid}]" in log
@@ -88,28 +88,28 @@ class TestSoftLockup:
         assert kernel.taint.has("L")
         assert [w.message for w in kernel.warnings] == ["soft lockup in hog"]
 
-    def test_a_task_that_calls_cond_resched_is_not_locked_up(self, kernel: Kernel) -> None:
+    def test_a_task_that_calls_cond_resched_is_not_locked_up(self, kernel: Core) -> None:
         """There the watchdog's own thread gets its turn: test_bpf runs for a minute so."""
         task = resched_after(kernel, watchdog.LOCKUP_SLICES - 1, times=3)
         assert task.exited
         assert not kernel.warnings
 
-    def test_cond_resched_does_not_save_a_task_for_ever(self, kernel: Kernel) -> None:
+    def test_cond_resched_does_not_save_a_task_for_ever(self, kernel: Core) -> None:
         """The kernel would wait; here nobody can press a key."""
         resched_after(kernel, watchdog.LOCKUP_SLICES - 1, times=100)
         assert [w.message for w in kernel.warnings] == ["soft lockup in hog"]
 
-    def test_the_report_is_dated_after_those_seconds(self, kernel: Kernel) -> None:
+    def test_the_report_is_dated_after_those_seconds(self, kernel: Core) -> None:
         used_up(kernel, watchdog.LOCKUP_SLICES)
         (line,) = (line for line in kernel.log.dmesg().splitlines() if "soft lockup" in line)
         assert 21.9 <= float(line[1 : line.index("]")]) <= 22.1
 
-    def test_a_moment_less_is_nothing(self, kernel: Kernel) -> None:
+    def test_a_moment_less_is_nothing(self, kernel: Core) -> None:
         task = used_up(kernel, watchdog.LOCKUP_SLICES - 1)
         assert (task.exited, task.exit_code) == (True, 0)
         assert not kernel.warnings
 
-    def test_the_others_go_on(self, kernel: Kernel) -> None:
+    def test_the_others_go_on(self, kernel: Core) -> None:
         used_up(kernel, watchdog.LOCKUP_SLICES)
         ran: list[int] = []
         start(kernel, "other", lambda: ran.append(1))
@@ -117,7 +117,7 @@ class TestSoftLockup:
         assert ran
         assert kernel.percpu.preempt_count() == 0
 
-    def test_in_an_interrupt_it_is_the_end_of_the_machine(self, kernel: Kernel) -> None:
+    def test_in_an_interrupt_it_is_the_end_of_the_machine(self, kernel: Core) -> None:
         """Nothing can interrupt that but the NMI watchdog: a hard lockup."""
         kernel.clock.at(kernel.clock.now + 1, lambda: watchdog.used_up(kernel, None))
         with pytest.raises(KernelPanic, match="Hard LOCKUP"):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.errors import FormatError
-from ukmod.kmod.der import Reader, Tag
+from ukmod.kmod.der import DerTag, Reader
 
 
 def reader(encoded: str) -> Reader:
@@ -13,16 +13,16 @@ def reader(encoded: str) -> Reader:
 
 
 def test_elements_come_in_order_with_their_content() -> None:
-    fields = reader("3006 0201ff 0401aa").enter(Tag.SEQUENCE, "pair")
-    assert fields.peek() == Tag.INTEGER
+    fields = reader("3006 0201ff 0401aa").enter(DerTag.SEQUENCE, "pair")
+    assert fields.peek() == DerTag.INTEGER
     assert fields.integer("first") == -1
-    assert fields.raw(Tag.OCTET_STRING, "second") == bytes.fromhex("0401aa")
+    assert fields.raw(DerTag.OCTET_STRING, "second") == bytes.fromhex("0401aa")
     assert not fields
     assert fields.peek() == -1
 
 
 def test_a_long_length_has_its_own_octets() -> None:
-    assert Reader(b"\x04\x82\x01\x00" + bytes(256)).content(Tag.OCTET_STRING, "blob") == bytes(256)
+    assert Reader(b"\x04\x82\x01\x00" + bytes(256)).content(DerTag.OCTET_STRING, "blob") == bytes(256)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_is_no_der_is_refused_with_its_place(encoded: str, message: str) ->
 
 
 def test_a_child_may_not_leave_its_parent() -> None:
-    parent = reader("3003 0402aa bb").enter(Tag.SEQUENCE, "parent")
+    parent = reader("3003 0402aa bb").enter(DerTag.SEQUENCE, "parent")
     with pytest.raises(FormatError, match="2 bytes where 1 are left") as caught:
         parent.content(None, "child")
     assert caught.value.offset == 0x102
@@ -68,7 +68,7 @@ def test_another_tag_than_expected_is_refused() -> None:
     with pytest.raises(FormatError, match="version: tag 0x02 was expected, 0x04 found"):
         reader("0401aa").integer("version")
     with pytest.raises(FormatError, match="not a constructed one"):
-        reader("0401aa").enter(Tag.OCTET_STRING, "octets")
+        reader("0401aa").enter(DerTag.OCTET_STRING, "octets")
 
 
 def test_an_integer_has_content() -> None:

@@ -14,7 +14,7 @@ from ukmod.errors import NotFoundError
 from ukmod.kmod.context import Context
 from ukmod.kmod.explanation import Explanation, KernelFacts, explain
 from ukmod.kmod.explanation_report import as_object, as_text
-from ukmod.kmod.linkage import Export
+from ukmod.kmod.linkage import ExportedSymbol
 from ukmod.kmod.tree import Tree
 
 BASE = module(name="base", exports={"base_fn": 7})
@@ -118,7 +118,10 @@ def test_symbols_are_resolved_against_the_kernel_if_it_is_known(tmp_path: Path) 
     nobody_knows = account(tmp_path, "user", user=user)
     assert outcome(nobody_knows) == "loads"
     known = KernelFacts(
-        exports={"printk": Export("printk", "vmlinux"), "_printk": Export("_printk", "vmlinux")}
+        exports={
+            "printk": ExportedSymbol("printk", "vmlinux"),
+            "_printk": ExportedSymbol("_printk", "vmlinux"),
+        }
     )
     found = account(tmp_path, "user", kernel=known, user=user)
     assert outcome(found) == "fails"

@@ -8,8 +8,8 @@ from tests.kmod import moduletree
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.linkage import (
     Binding,
-    Export,
-    Fault,
+    ExportedSymbol,
+    SymbolFault,
     bind,
     module_exports,
     parse_symvers,
@@ -18,8 +18,8 @@ from ukmod.kmod.linkage import (
 
 
 def faults(
-    user: bytes, *exports: Export, licenses: tuple[str, ...] = ("GPL",), imports: tuple[str, ...] = ()
-) -> list[Fault | None]:
+    user: bytes, *exports: ExportedSymbol, licenses: tuple[str, ...] = ("GPL",), imports: tuple[str, ...] = ()
+) -> list[SymbolFault | None]:
     known = {export.name: export for export in exports}
     return [one.fault for one in bind(Elf(user), known.get, licenses=licenses, imports=imports)]
 
@@ -28,14 +28,14 @@ USER = elfwriter.module("user", needs=["f"], crcs={"module_layout": 1, "f": 7})
 
 
 def test_an_answered_symbol_names_who_answers() -> None:
-    export = Export("f", "base", 7)
+    export = ExportedSymbol("f", "base", 7)
     assert bind(Elf(USER), {"f": export}.get, licenses=["GPL"], imports=[]) == [
         Binding("f", False, 7, export, None)
     ]
 
 
 def test_a_symbol_nobody_exports_is_unknown() -> None:
-    assert faults(USER) == [Fault.UNKNOWN]
+    assert faults(USER) == [SymbolFault.UNKNOWN]
 
 
 def test_a_weak_symbol_may_be_unknown() -> None:
@@ -43,38 +43,43 @@ def test_a_weak_symbol_may_be_unknown() -> None:
 
 
 def test_versions_have_to_agree_if_both_have_one() -> None:
-    assert faults(USER, Export("f", "base", 8)) == [Fault.VERSION]
-    assert faults(USER, Export("f", "base", None)) == [None]
-    assert faults(elfwriter.module("user", needs=["f"]), Export("f", "base", 8)) == [None]
+    assert faults(USER, ExportedSymbol("f", "base", 8)) == [SymbolFault.VERSION]
+    assert faults(USER, ExportedSymbol("f", "base", None)) == [None]
+    assert faults(elfwriter.module("user", needs=["f"]), ExportedSymbol("f", "base", 8)) == [None]
 
 
 def test_long_names_have_their_versions_in_the_extended_sections() -> None:
     """CONFIG_EXTENDED_MODVERSIONS, since 6.14: Rust's names are longer than 55 bytes."""
     name = "_RNv" + "x" * 80
     user = elfwriter.module("user", needs=[name], sections=elfwriter.extended_versions({name: 5}))
-    assert faults(user, Export(name, "base", 5)) == [None]
-    assert faults(user, Export(name, "base", 6)) == [Fault.VERSION]
+    assert faults(user, ExportedSymbol(name, "base", 5)) == [None]
+    assert faults(user, ExportedSymbol(name, "base", 6)) == [SymbolFault.VERSION]
 
 
 @pytest.mark.parametrize(
     ("license_", "fault"),
-    [("GPL v2", None), ("Dual MIT/GPL", None), ("GPL v3", Fault.GPL_ONLY), ("Proprietary", Fault.GPL_ONLY)],
+    [
+        ("GPL v2", None),
+        ("Dual MIT/GPL", None),
+        ("GPL v3", SymbolFault.GPL_ONLY),
+        ("Proprietary", SymbolFault.GPL_ONLY),
+    ],
 )
-def test_some_exports_are_for_gpl_compatible_modules(license_: str, fault: Fault | None) -> None:
-    assert faults(USER, Export("f", "base", 7, gpl_only=True), licenses=(license_,)) == [fault]
+def test_some_exports_are_for_gpl_compatible_modules(license_: str, fault: SymbolFault | None) -> None:
+    assert faults(USER, ExportedSymbol("f", "base", 7, gpl_only=True), licenses=(license_,)) == [fault]
 
 
 def test_a_namespace_has_to_be_imported() -> None:
-    export = Export("f", "base", 7, namespace="DMA_BUF")
-    assert faults(USER, export) == [Fault.NAMESPACE]
+    export = ExportedSymbol("f", "base", 7, namespace="DMA_BUF")
+    assert faults(USER, export) == [SymbolFault.NAMESPACE]
     assert faults(USER, export, imports=("DMA_BUF",)) == [None]
 
 
 def test_the_exports_of_a_module() -> None:
     exports = module_exports(Elf(elfwriter.module("base", exports={"f": 7, "g": 9})), "base")
-    assert exports == {"f": Export("f", "base", 7), "g": Export("g", "base", 9)}
+    assert exports == {"f": ExportedSymbol("f", "base", 7), "g": ExportedSymbol("g", "base", 9)}
     gpl = module_exports(Elf(moduletree.module(gpl=("h",))), "base")
-    assert gpl == {"h": Export("h", "base", gpl_only=True)}
+    assert gpl == {"h": ExportedSymbol("h", "base", gpl_only=True)}
 
 
 def test_the_namespace_of_an_export() -> None:
@@ -84,7 +89,7 @@ def test_the_namespace_of_an_export() -> None:
     ]
     sections = [Section("__ksymtab", bytes(12)), Section("__ksymtab_strings", b"f\0NS\0")]
     assert module_exports(Elf(elfwriter.elf(sections, symbols)), "base") == {
-        "f": Export("f", "base", namespace="NS")
+        "f": ExportedSymbol("f", "base", namespace="NS")
     }
 
 
@@ -102,10 +107,10 @@ def test_module_symvers_of_each_time() -> None:
         "what\tj\tvmlinux\tEXPORT_SYMBOL\n"
     )
     assert parse_symvers(text) == {
-        "f": Export("f", "vmlinux", 7),
-        "g": Export("g", "base", 8, gpl_only=True, namespace="NS"),
-        "h": Export("h", "vmlinux", 9, gpl_only=True, namespace="NS"),
-        "i": Export("i", "vmlinux"),
+        "f": ExportedSymbol("f", "vmlinux", 7),
+        "g": ExportedSymbol("g", "base", 8, gpl_only=True, namespace="NS"),
+        "h": ExportedSymbol("h", "vmlinux", 9, gpl_only=True, namespace="NS"),
+        "i": ExportedSymbol("i", "vmlinux"),
     }
 
 

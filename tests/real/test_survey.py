@@ -16,8 +16,7 @@ from tests.verdicts import Verdict
 
 from ukmod.kernel.trees import open_tree
 from ukmod.survey.survey import survey
-from ukmod.survey.verdict import Settings
-from ukmod.survey.verdict import Verdict as Found
+from ukmod.survey.verdict import ModuleVerdict, Settings
 
 pytestmark = [
     pytest.mark.real,
@@ -79,7 +78,7 @@ def gist(log: Iterable[str]) -> list[str]:
     return [NUMBER.sub("#", line.replace("\n", " ")) for line in log if not LEFT_OUT.search(line)]
 
 
-def in_words_of_the_table(found: Found) -> Verdict:
+def in_words_of_the_table(found: ModuleVerdict) -> Verdict:
     """What the survey says of a module, as the stored table says it."""
     load = {"loads": "loads", "refuses": found.cause, "dependency": found.cause.replace(": ", ":")}
     removal = {"": "", "ok": "ok"}
@@ -105,7 +104,7 @@ def names() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def everything(names: list[str]) -> list[Found]:
+def everything(names: list[str]) -> list[ModuleVerdict]:
     """What the survey says of these modules."""
     kernel = debian.require()
     settings = Settings(str(kernel.modules), str(kernel.vmlinuz))
@@ -114,7 +113,7 @@ def everything(names: list[str]) -> list[Found]:
 
 
 @pytest.fixture(scope="module")
-def found(everything: list[Found]) -> dict[str, Verdict]:
+def found(everything: list[ModuleVerdict]) -> dict[str, Verdict]:
     """The emulated kernel's verdicts, in the words of the table."""
     return {verdict.name: verdict for verdict in map(in_words_of_the_table, everything)}
 
@@ -153,7 +152,7 @@ def test_each_logs_what_it_logs_on_the_real_kernel(found: dict[str, Verdict]) ->
     assert not different
 
 
-def test_the_modules_that_leak_are_the_known_ones(everything: list[Found]) -> None:
+def test_the_modules_that_leak_are_the_known_ones(everything: list[ModuleVerdict]) -> None:
     assert {one.name: one.leaks for one in everything if one.leaks}.keys() == LEAK.keys()
 
 

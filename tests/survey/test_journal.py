@@ -13,13 +13,13 @@ import pytest
 from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kernel.trace import Request
 from ukmod.survey.journal import Journal
-from ukmod.survey.verdict import Settings, Verdict
+from ukmod.survey.verdict import ModuleVerdict, Settings
 
 SETTINGS = Settings("/tree", "/boot/vmlinuz")
 REQUEST = Request(
     5, 4, "insmod", "f+0x1/0x2 [a]", "b", wait=True, result=0, resolved=("/b.ko",), loaded=("b",)
 )
-VERDICT = Verdict("a", "refuses", "ENODEV", requests=(REQUEST,), seconds=0.1)
+VERDICT = ModuleVerdict("a", "refuses", "ENODEV", requests=(REQUEST,), seconds=0.1)
 
 
 @pytest.fixture
@@ -27,13 +27,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-def keep(path: Path, *verdicts: Verdict, settings: Settings = SETTINGS) -> None:
+def keep(path: Path, *verdicts: ModuleVerdict, settings: Settings = SETTINGS) -> None:
     with Journal(path, settings) as journal:
         for verdict in verdicts:
             journal.add(verdict)
 
 
-def known(path: Path, settings: Settings = SETTINGS) -> dict[str, Verdict]:
+def known(path: Path, settings: Settings = SETTINGS) -> dict[str, ModuleVerdict]:
     with Journal(path, settings) as journal:
         return journal.done
 

@@ -11,11 +11,11 @@ import pytest
 from tests.golden import modules
 
 from ukmod.errors import MachineError, NotFoundError
-from ukmod.kernel.core import Kernel as Core
+from ukmod.kernel.core import Core
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.machine.abi import Int
 from ukmod.survey.survey import booted, plan, survey, survey_batch
-from ukmod.survey.verdict import Settings, Verdict
+from ukmod.survey.verdict import ModuleVerdict, Settings
 
 
 class Inline(Executor):
@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> Path:
     return directory
 
 
-def kinds(verdicts: Iterable[Verdict]) -> dict[str, str]:
+def kinds(verdicts: Iterable[ModuleVerdict]) -> dict[str, str]:
     return {verdict.name: verdict.kind for verdict in verdicts}
 
 
@@ -158,7 +158,7 @@ def test_a_name_that_the_tree_does_not_know(tree: Path) -> None:
 
 
 def test_a_worker_that_is_lost(tree: Path) -> None:
-    def killed(_settings: Settings, _names: Sequence[str]) -> list[Verdict]:
+    def killed(_settings: Settings, _names: Sequence[str]) -> list[ModuleVerdict]:
         raise BrokenExecutor("killed")
 
     with pytest.raises(MachineError, match="ok_dep: a worker was lost: BrokenExecutor: killed"):

@@ -10,7 +10,7 @@ from typing import Any
 from ukmod.errors import MissingExtraError, NotFoundError
 from ukmod.record import record
 from ukmod.survey.surveyor import Surveyors, survey_apart
-from ukmod.survey.verdict import Settings, Verdict
+from ukmod.survey.verdict import ModuleVerdict, Settings
 
 
 @record
@@ -18,7 +18,7 @@ class Workers:
     """An executor, what its tasks are to do, and how many it does at once."""
 
     executor: Executor
-    work: Callable[[Settings, Sequence[str]], list[Verdict]]
+    work: Callable[[Settings, Sequence[str]], list[ModuleVerdict]]
     count: int
     damage: Callable[[], str] = str
     """The damage found in the image so far."""

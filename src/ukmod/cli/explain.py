@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from ukmod.kmod.linkage import Export
+    from ukmod.kmod.linkage import ExportedSymbol
 
 __all__ = ["main"]
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     return int(not all(one.is_loaded for one in explanations))
 
 
-def _exports(tree: Tree, symvers: str | None) -> dict[str, Export] | None:
+def _exports(tree: Tree, symvers: str | None) -> dict[str, ExportedSymbol] | None:
     """Return what the kernel's Module.symvers lists; None if there is none."""
     try:
         return parse_symvers(os.fsdecode(tree.files.read(symvers or f"{tree.dirname}/build/Module.symvers")))

@@ -19,7 +19,7 @@ from ukmod.kernel.trees import open_tree
 from ukmod.kmod.tree import Tree
 from ukmod.survey.journal import Journal
 from ukmod.survey.survey import survey
-from ukmod.survey.verdict import Settings, Verdict
+from ukmod.survey.verdict import ModuleVerdict, Settings
 
 _BATCH = 25
 """Modules that a worker gets at once: those that need the same modules share the loading of these."""
@@ -60,7 +60,7 @@ def _survey(
     options: argparse.Namespace,
     settings: Settings,
     names: Sequence[str],
-    found: dict[str, Verdict],
+    found: dict[str, ModuleVerdict],
     journal: Journal | None,
 ) -> None:
     """Add what is found to ``found``, and to the journal."""

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from ukmod.cli.document import print_document
 from ukmod.cli.terminal import write
 from ukmod.kmod.tree import Tree
-from ukmod.survey.verdict import CLASSES, Settings, Verdict
+from ukmod.survey.verdict import CLASSES, ModuleVerdict, Settings
 
 _CAUSES = 30
 """Causes that the table shows at most."""
@@ -24,7 +24,7 @@ def subsystem(tree: Tree, name: str) -> str:
     return "/".join(inside[: 2 if inside[:1] == ["drivers"] else 1]) or "."
 
 
-def print_json(tree: Tree, settings: Settings, verdicts: Iterable[Verdict]) -> None:
+def print_json(tree: Tree, settings: Settings, verdicts: Iterable[ModuleVerdict]) -> None:
     """One document: the settings, the tallies, and each verdict with its class and its subsystem."""
     modules = [
         asdict(verdict)
@@ -40,7 +40,7 @@ def print_json(tree: Tree, settings: Settings, verdicts: Iterable[Verdict]) -> N
     print_document("survey", document)
 
 
-def print_tables(tree: Tree, verdicts: Sequence[Verdict]) -> None:
+def print_tables(tree: Tree, verdicts: Sequence[ModuleVerdict]) -> None:
     """The table by subsystem and class, the table by cause, the slowest."""
     write(
         "\n".join(
@@ -55,7 +55,7 @@ def print_tables(tree: Tree, verdicts: Sequence[Verdict]) -> None:
     )
 
 
-def by_subsystem(subsystems: Mapping[str, str], verdicts: Sequence[Verdict]) -> str:
+def by_subsystem(subsystems: Mapping[str, str], verdicts: Sequence[ModuleVerdict]) -> str:
     """A line for each subsystem, a column for each class that occurs; nothing is a dot."""
     cells = Counter((subsystems[verdict.name], verdict.classification) for verdict in verdicts)
     total = Counter(verdict.classification for verdict in verdicts)
@@ -75,7 +75,7 @@ def by_subsystem(subsystems: Mapping[str, str], verdicts: Sequence[Verdict]) -> 
     return "".join(lines)
 
 
-def by_cause(verdicts: Iterable[Verdict]) -> str:
+def by_cause(verdicts: Iterable[ModuleVerdict]) -> str:
     """How often each cause occurs, the most frequent first."""
     causes = Counter((verdict.classification, cause(verdict)) for verdict in verdicts)
     counted = sorted(
@@ -88,7 +88,7 @@ def by_cause(verdicts: Iterable[Verdict]) -> str:
     return "".join([" count  class        cause\n", *lines]) if lines else ""
 
 
-def cause(verdict: Verdict) -> str:
+def cause(verdict: ModuleVerdict) -> str:
     """Why a module is in its class; empty for what is clean."""
     if verdict.classification in ("leak", "misuse", "warning"):
         return verdict.blemish
@@ -97,7 +97,7 @@ def cause(verdict: Verdict) -> str:
     return f"needs {verdict.cause}" if verdict.kind == "dependency" else verdict.cause
 
 
-def slowest(verdicts: Iterable[Verdict]) -> str:
+def slowest(verdicts: Iterable[ModuleVerdict]) -> str:
     """Those that took most host time, without what they need."""
     first = sorted(verdicts, key=lambda verdict: (-verdict.seconds, verdict.name))[:_SLOWEST]
     lines = (f"{one.seconds:8.3f}  {one.classification:11}  {one.name}\n" for one in first)

@@ -28,7 +28,7 @@ from ukmod.kernel.boot import (
     image_named,
 )
 from ukmod.kernel.calling import INFER, Argument, call, signature_of
-from ukmod.kernel.core import Kernel as Core
+from ukmod.kernel.core import Core
 from ukmod.kernel.finished import Finished, modprobe_error
 from ukmod.kernel.image.choice import AUTO, Need, need_of_symbols
 from ukmod.kernel.mm.kasan import Report

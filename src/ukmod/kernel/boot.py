@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any, Final
 
 from ukmod.errors import LayoutError, NotFoundError, UsageError
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.image import choice, snapshot
 from ukmod.kernel.image.choice import AUTO, NONE, Need
 from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS
@@ -30,7 +30,7 @@ class Configuration:
     """The configuration of a kernel.
 
     image: the given image, None for no image, or AUTO for the one that the modules need.
-    options: the parameters of Kernel that affect bringing up an image, by name.
+    options: the parameters of Core that affect bringing up an image, by name.
     keep: use snapshots of an initialised image, and save one.
     """
 
@@ -45,7 +45,7 @@ class Configuration:
 class Booted:
     """A booted kernel, and the reason why it needs an image, if it does and none was given."""
 
-    core: Kernel
+    core: Core
     need: Need | None = None
 
 
@@ -97,7 +97,7 @@ def boot(
 def _chosen(
     wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock]
 ) -> Booted:
-    def booted(image: KernelImage | str | None) -> Kernel:
+    def booted(image: KernelImage | str | None) -> Core:
         return _booted(wanted, modules, image)
 
     if wanted.image not in (AUTO, None):
@@ -123,13 +123,13 @@ def _chosen(
     return Booted(booted(need.image), need)
 
 
-def _booted(wanted: Configuration, modules: Sequence[Elf], image: KernelImage | str | None) -> Kernel:
+def _booted(wanted: Configuration, modules: Sequence[Elf], image: KernelImage | str | None) -> Core:
     def types() -> Types:
         # A module's types are added when it is loaded; an image is brought up without them.
         return wanted.types or types_for(modules if image is None else (), btf=wanted.btf, kernel=image)
 
     if image is None:
-        return Kernel(types(), **wanted.options)
+        return Core(types(), **wanted.options)
     image = KernelImage(image) if isinstance(image, str) else image
     # Snapshots are only for the image's own layouts.
     keep = wanted.keep and wanted.types is None and wanted.btf is None

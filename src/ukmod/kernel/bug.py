@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 BUG_ENTRY: Final = Struct("<iiHH")
 """struct bug_entry (include/asm-generic/bug.h): relative pointers to code and file name, the line, flags."""
@@ -23,12 +23,12 @@ class Site:
     function: str
 
 
-def warn(k: Kernel, site: Site, message: str = "") -> None:
+def warn(k: Core, site: Site, message: str = "") -> None:
     """WARN(): report and continue."""
     k.crash.warn(message, site.file, site.line, function=site.function)
 
 
-def warn_once(k: Kernel, site: Site, message: str = "") -> None:
+def warn_once(k: Core, site: Site, message: str = "") -> None:
     """WARN_ONCE(): report only the first time."""
     if site not in k.warned:
         k.warned.add(site)

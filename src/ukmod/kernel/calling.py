@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from ukmod.errors import UsageError
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.machine import abi
 from ukmod.machine.types import Kind, Prototype, Type
 from ukmod.record import record
@@ -37,7 +37,7 @@ class Signature:
     prototype: Prototype | None = None
 
 
-def call(k: Kernel, name: str, address: int, signature: Signature, arguments: Sequence[Argument]) -> Any:
+def call(k: Core, name: str, address: int, signature: Signature, arguments: Sequence[Argument]) -> Any:
     """Call the function at ``address`` in the current task and return its result.
 
     Raises UsageError if the arguments do not match its parameters.
@@ -56,7 +56,7 @@ def call(k: Kernel, name: str, address: int, signature: Signature, arguments: Se
         return abi.c_value(k.memory, signature.returns, low)
 
 
-def signature_of(k: Kernel, name: str, returns: Any) -> Signature:
+def signature_of(k: Core, name: str, returns: Any) -> Signature:
     """The signature of the function ``name`` with the given result type.
 
     ``returns`` is a C type of ukmod.machine.abi, a C type's name, None for void, or INFER for the type in the
@@ -90,7 +90,7 @@ def result_type(kind: Type) -> Any:
     raise UsageError(f"the kernel passes no value of the C type '{kind}'")
 
 
-def named_type(k: Kernel, name: str) -> Any:
+def named_type(k: Core, name: str) -> Any:
     """The result type of a C type's name, such as ``"unsigned long"`` or ``"enum irqreturn"``.
 
     Raises UsageError if the kernel has no such type.
@@ -138,7 +138,7 @@ def _check_count(name: str, prototype: Prototype | None, count: int) -> None:
 
 @contextmanager
 def _copies(
-    k: Kernel, name: str, prototype: Prototype | None, arguments: Sequence[Argument]
+    k: Core, name: str, prototype: Prototype | None, arguments: Sequence[Argument]
 ) -> Iterator[list[int | bytes]]:
     """Arguments as integers, or bytes for structs by value; strings are copied to guest memory meanwhile."""
     parameters = prototype.parameters if prototype is not None else ()
@@ -171,7 +171,7 @@ def _copies(
 
 
 @contextmanager
-def _buffer(k: Kernel, size: int) -> Iterator[int]:
+def _buffer(k: Core, size: int) -> Iterator[int]:
     """Memory for a struct that is returned in memory; 0 if none is needed."""
     address = _allocated(k, size) if size > 2 * 8 else 0
     yield address
@@ -200,14 +200,14 @@ def _split(data: bytes) -> list[int]:
     return [int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)]
 
 
-def _string(k: Kernel, text: str | bytes) -> int:
+def _string(k: Core, text: str | bytes) -> int:
     data = (text.encode() if isinstance(text, str) else text) + b"\0"
     address = _allocated(k, len(data))
     k.memory.write(address, data)
     return address
 
 
-def _allocated(k: Kernel, size: int) -> int:
+def _allocated(k: Core, size: int) -> int:
     if not (address := k.slab.kmalloc(size)):
         raise UsageError(f"the machine has no memory for {size} bytes")
     return address

@@ -77,8 +77,10 @@ MODULES_SIZE = 1520 << 20
 """The size of the address space for modules in bytes, Documentation/x86/x86_64/mm.rst."""
 
 
-class Kernel:
-    """A booted kernel without modules. ``types`` gives the struct layouts of the kernel it represents.
+class Core:
+    """A booted kernel, the ``core`` of :class:`ukmod.Kernel`: the parts that its functions in Python work on.
+
+    types: the struct layouts of the kernel it represents.
 
     hz: CONFIG_HZ of that kernel, ticks per second.
     memory: the maximum size of RAM in bytes; the host only provides what is used.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.lib.printf_spec import Kind, Spec
+from ukmod.kernel.lib.printf_spec import FormatType, Spec
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.lib.vsprintf_pointer import error_name
 from ukmod.kernel.printk import (
@@ -22,21 +22,21 @@ from ukmod.kernel.printk import (
 from ukmod.machine.abi import CStr, Int, Ptr, VarArgs
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 EPROBE_DEFER: Final = 517
-_PLAIN = Spec(Kind.PTR)
+_PLAIN = Spec(FormatType.PTR)
 
 
-def _text(k: Kernel, pointer: int) -> str:
+def _text(k: Core, pointer: int) -> str:
     return k.memory.cstring(pointer).decode("utf-8", "replace") if pointer else "(null)"
 
 
-def _member(k: Kernel, address: int, struct: str, member: str) -> int:
+def _member(k: Core, address: int, struct: str, member: str) -> int:
     return k.memory.u64(address + k.types.offset(struct, member))
 
 
-def driver_string(k: Kernel, device: int) -> int:
+def driver_string(k: Core, device: int) -> int:
     """dev_driver_string(): the address of the name of its driver, else its bus, else its class; or 0."""
     for member, struct in (("driver", "device_driver"), ("bus", "bus_type"), ("class", "class")):
         if owner := _member(k, device, "device", member):
@@ -44,19 +44,19 @@ def driver_string(k: Kernel, device: int) -> int:
     return 0
 
 
-def dev_name(k: Kernel, device: int) -> str:
+def dev_name(k: Core, device: int) -> str:
     """dev_name(): its name before registration, or its kobject's."""
     return _text(k, _member(k, device, "device", "init_name") or _member(k, device, "device", "kobj.name"))
 
 
-def _subsystem(k: Kernel, device: int) -> str:
+def _subsystem(k: Core, device: int) -> str:
     for member, struct in (("class", "class"), ("bus", "bus_type")):
         if owner := _member(k, device, "device", member):
             return _text(k, _member(k, owner, struct, "name"))
     return ""
 
 
-def emit(k: Kernel, level: int, device: int, text: bytes) -> int:
+def emit(k: Core, level: int, device: int, text: bytes) -> int:
     """dev_printk_emit(): store a separate record with the device's name."""
     subsystem = _subsystem(k, device)
     number = k.memory.u32(device + k.types.offset("device", "devt"))
@@ -68,7 +68,7 @@ def emit(k: Kernel, level: int, device: int, text: bytes) -> int:
     return k.log.store(text, level, subsystem=subsystem, device=name)
 
 
-def _message(k: Kernel, level: int, device: int, text: bytes, prefix: str = "") -> None:
+def _message(k: Core, level: int, device: int, text: bytes, prefix: str = "") -> None:
     """__dev_printk(): print with the driver's and the device's name in front."""
     if not device:
         k.log.store(f"{prefix}(NULL device *): ".encode("utf-8", "surrogateescape") + text, level)
@@ -80,7 +80,7 @@ def _message(k: Kernel, level: int, device: int, text: bytes, prefix: str = "") 
 
 def _dev_level(name: str, level: int) -> Callable[..., Any]:
     @export(name, native=True)
-    def message(k: Kernel, device: Ptr, fmt: CStr, args: VarArgs) -> None:
+    def message(k: Core, device: Ptr, fmt: CStr, args: VarArgs) -> None:
         """``void _dev_LEVEL(const struct device *dev, const char *fmt, ...)``."""
         _message(k, level, device, vformat(k, fmt, args))
 
@@ -97,24 +97,24 @@ dev_info = _dev_level("_dev_info", LOGLEVEL_INFO)
 
 
 @export("_dev_printk", native=True)
-def dev_printk(k: Kernel, level: CStr, device: Ptr, fmt: CStr, args: VarArgs) -> None:
+def dev_printk(k: Core, level: CStr, device: Ptr, fmt: CStr, args: VarArgs) -> None:
     """``void _dev_printk(const char *level, const struct device *dev, const char *fmt, ...)``."""
     _message(k, int(level[1:2]) & 7 if level[1:2].isdigit() else -1, device, vformat(k, fmt, args))
 
 
 @export(native=True)
-def dev_printk_emit(k: Kernel, level: Int, device: Ptr, fmt: CStr, args: VarArgs) -> Int:
+def dev_printk_emit(k: Core, level: Int, device: Ptr, fmt: CStr, args: VarArgs) -> Int:
     """``int dev_printk_emit(int level, const struct device *dev, const char *fmt, ...)``."""
     return emit(k, level, device, vformat(k, fmt, args))
 
 
 @export("dev_driver_string", native=True)
-def dev_driver_string(k: Kernel, device: Ptr) -> Ptr:
+def dev_driver_string(k: Core, device: Ptr) -> Ptr:
     """``const char *dev_driver_string(const struct device *dev)``."""
     return driver_string(k, device) or k.lib.empty_string
 
 
-def _probe(k: Kernel, level: int, device: int, error: int, text: bytes) -> int:
+def _probe(k: Core, level: int, device: int, error: int, text: bytes) -> int:
     if error != -EPROBE_DEFER:
         words = b"error " + error_name(k, error & (1 << 64) - 1, _PLAIN) + b": " + text
         _message(k, level, device, words)
@@ -122,13 +122,13 @@ def _probe(k: Kernel, level: int, device: int, error: int, text: bytes) -> int:
 
 
 @export(gpl=True, native=True)
-def dev_err_probe(k: Kernel, device: Ptr, error: Int, fmt: CStr, args: VarArgs) -> Int:
+def dev_err_probe(k: Core, device: Ptr, error: Int, fmt: CStr, args: VarArgs) -> Int:
     """``int dev_err_probe(const struct device *dev, int err, const char *fmt, ...)``: returns ``err``."""
     return _probe(k, LOGLEVEL_ERR, device, error, vformat(k, fmt, args))
 
 
 @export(gpl=True, native=True)
-def dev_warn_probe(k: Kernel, device: Ptr, error: Int, fmt: CStr, args: VarArgs) -> Int:
+def dev_warn_probe(k: Core, device: Ptr, error: Int, fmt: CStr, args: VarArgs) -> Int:
     """``int dev_warn_probe(const struct device *dev, int err, const char *fmt, ...)``: returns ``err``."""
     return _probe(k, LOGLEVEL_WARNING, device, error, vformat(k, fmt, args))
 
@@ -138,7 +138,7 @@ def dev_warn_probe(k: Kernel, device: Ptr, error: Int, fmt: CStr, args: VarArgs)
 _INCL_MODNAME, _INCL_FUNCNAME, _INCL_LINENO, _INCL_TID = 1 << 1, 1 << 2, 1 << 3, 1 << 4
 
 
-def _prefix(k: Kernel, descriptor: int) -> str:
+def _prefix(k: Core, descriptor: int) -> str:
     """dynamic_emit_prefix(): the prefix that the call site's flags require."""
     # Bit-fields: 18 bits of line number; since v6.1 6 bits of class; 8 bits of flags.
     bits = k.memory.u32(descriptor + k.types.offset("_ddebug", "format") + 8)
@@ -156,7 +156,7 @@ def _prefix(k: Kernel, descriptor: int) -> str:
 
 
 @export("__dynamic_pr_debug", native=True)
-def dynamic_pr_debug(k: Kernel, descriptor: Ptr, fmt: CStr, args: VarArgs) -> None:
+def dynamic_pr_debug(k: Core, descriptor: Ptr, fmt: CStr, args: VarArgs) -> None:
     """``void __dynamic_pr_debug(struct _ddebug *, const char *fmt, ...)``: an enabled call site prints."""
     k.log.store(
         _prefix(k, descriptor).encode("utf-8", "surrogateescape") + vformat(k, fmt, args), LOGLEVEL_DEBUG
@@ -164,6 +164,6 @@ def dynamic_pr_debug(k: Kernel, descriptor: Ptr, fmt: CStr, args: VarArgs) -> No
 
 
 @export("__dynamic_dev_dbg", native=True)
-def dynamic_dev_dbg(k: Kernel, descriptor: Ptr, device: Ptr, fmt: CStr, args: VarArgs) -> None:
+def dynamic_dev_dbg(k: Core, descriptor: Ptr, device: Ptr, fmt: CStr, args: VarArgs) -> None:
     """``void __dynamic_dev_dbg(struct _ddebug *, const struct device *, const char *fmt, ...)``."""
     _message(k, LOGLEVEL_DEBUG, device, vformat(k, fmt, args), prefix=_prefix(k, descriptor))

@@ -13,7 +13,7 @@ from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.userland import Process, Program, Programs
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 EXEC_TIME: Final = NSEC_PER_SEC // 2000
@@ -27,7 +27,7 @@ as on a real machine.
 class Processes:
     """Starts programs as tasks and waits for them. ``programs`` are the programs that can be executed."""
 
-    def __init__(self, kernel: Kernel, programs: Programs) -> None:
+    def __init__(self, kernel: Core, programs: Programs) -> None:
         self._k = kernel
         self.programs = programs
         self._waiters = Waiters(kernel)

@@ -9,7 +9,7 @@ from ukmod.machine.abi import Int, Ptr, ULong
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 @record
@@ -25,7 +25,7 @@ class Located:
 class Kallsyms:
     """Looks addresses up in the symbols of the kernel and the loaded modules."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
 
     def lookup(self, address: int) -> Located | None:
@@ -55,25 +55,25 @@ class Kallsyms:
         return f"{found.name}{place}{module}"
 
 
-def _store(k: Kernel, buffer: int, text: str) -> int:
+def _store(k: Core, buffer: int, text: str) -> int:
     encoded = text.encode("utf-8", "surrogateescape")
     k.memory.write(buffer, encoded + b"\0")
     return len(encoded)
 
 
 @export(gpl=True)
-def sprint_symbol(k: Kernel, buffer: Ptr, address: ULong) -> Int:
+def sprint_symbol(k: Core, buffer: Ptr, address: ULong) -> Int:
     """``int sprint_symbol(char *buffer, unsigned long address)``."""
     return _store(k, buffer, k.kallsyms.sprint(address))
 
 
 @export(gpl=True)
-def sprint_symbol_build_id(k: Kernel, buffer: Ptr, address: ULong) -> Int:
+def sprint_symbol_build_id(k: Core, buffer: Ptr, address: ULong) -> Int:
     """``int sprint_symbol_build_id(char *buffer, unsigned long address)``; build ids are not configured."""
     return _store(k, buffer, k.kallsyms.sprint(address))
 
 
 @export(gpl=True)
-def sprint_symbol_no_offset(k: Kernel, buffer: Ptr, address: ULong) -> Int:
+def sprint_symbol_no_offset(k: Core, buffer: Ptr, address: ULong) -> Int:
     """``int sprint_symbol_no_offset(char *buffer, unsigned long address)``."""
     return _store(k, buffer, k.kallsyms.sprint(address, offset=False))

@@ -16,7 +16,7 @@ from ukmod.kernel.umh import UMH_KILLABLE, UMH_WAIT_EXEC, UMH_WAIT_PROC
 from ukmod.machine.abi import Bool, CStr, Int, VarArgs
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 MAX_KMOD_CONCURRENT: Final = 50
 """The maximum number of concurrent modprobe processes."""
@@ -29,7 +29,7 @@ ENVIRONMENT: Final = ("HOME=/", "TERM=linux", "PATH=/sbin:/usr/sbin:/bin:/usr/bi
 class Requests:
     """The state of request_module(): the path of modprobe and the number of requests in progress."""
 
-    def __init__(self, kernel: Kernel, modprobe_path: str = "/sbin/modprobe") -> None:
+    def __init__(self, kernel: Core, modprobe_path: str = "/sbin/modprobe") -> None:
         self._k = kernel
         self.modprobe_path = modprobe_path
         """sysctl kernel.modprobe; if empty, modules are never loaded on request."""
@@ -99,7 +99,7 @@ class Requests:
 
 
 @export("__request_module")
-def request_module(k: Kernel, wait: Bool, fmt: CStr, args: VarArgs) -> Int:
+def request_module(k: Core, wait: Bool, fmt: CStr, args: VarArgs) -> Int:
     """``int __request_module(bool wait, const char *fmt, ...)``: request_module() and the _nowait variant."""
     caller = k.caller()
     if not k.requests.modprobe_path:

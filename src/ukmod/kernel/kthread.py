@@ -18,7 +18,7 @@ from ukmod.machine.memory import Fault
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 TASK_PARKED: Final = 0x40
 _PARK_EXITED: Final = Site("kernel/kthread.c", 658, "kthread_park")
@@ -48,7 +48,7 @@ class Kthread:
 class Kthreads:
     """Creates and stops kernel threads."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
 
     def create(self, name: str, run: Callable[[], int], *, function: int = 0, data: int = 0) -> Task:
@@ -163,14 +163,14 @@ class Kthreads:
 
 
 @export()
-def kthread_create_on_node(k: Kernel, function: Ptr, data: Ptr, node: Int, fmt: CStr, args: VarArgs) -> Ptr:
+def kthread_create_on_node(k: Core, function: Ptr, data: Ptr, node: Int, fmt: CStr, args: VarArgs) -> Ptr:
     """``struct task_struct *kthread_create_on_node(int (*threadfn)(void *), void *data, node, fmt, ...)``"""
     del node
     name = vsprintf.vformat(k, fmt, args).decode("latin-1")
     return _create(k, function, data, name)
 
 
-def _create(k: Kernel, function: int, data: int, name: str) -> int:
+def _create(k: Core, function: int, data: int, name: str) -> int:
     try:
         return k.kthreads.create_guest(function, data, name).address
     except LimitError:
@@ -178,38 +178,38 @@ def _create(k: Kernel, function: int, data: int, name: str) -> int:
 
 
 @export()
-def kthread_create_on_cpu(k: Kernel, function: Ptr, data: Ptr, cpu: UInt, fmt: CStr) -> Ptr:
+def kthread_create_on_cpu(k: Core, function: Ptr, data: Ptr, cpu: UInt, fmt: CStr) -> Ptr:
     """``struct task_struct *kthread_create_on_cpu(threadfn, data, unsigned int cpu, const char *namefmt)``"""
     name = fmt.decode("latin-1").replace("%u", str(cpu)).replace("%d", str(cpu))
     return _create(k, function, data, name)
 
 
 @export()
-def kthread_stop(k: Kernel, task: Ptr) -> Int:
+def kthread_stop(k: Core, task: Ptr) -> Int:
     """``int kthread_stop(struct task_struct *k)``: the thread function's result; -EINTR if it never ran."""
     return k.kthreads.stop(k.kthreads.of(task))
 
 
 @export()
-def kthread_should_stop(k: Kernel) -> Bool:
+def kthread_should_stop(k: Core) -> Bool:
     """``bool kthread_should_stop(void)``."""
     return k.kthreads.current().should_stop
 
 
 @export(gpl=True)
-def kthread_should_park(k: Kernel) -> Bool:
+def kthread_should_park(k: Core) -> Bool:
     """``bool kthread_should_park(void)``."""
     return k.kthreads.current().should_park
 
 
 @export("__kthread_should_park", gpl=True)
-def task_should_park(k: Kernel, task: Ptr) -> Bool:
+def task_should_park(k: Core, task: Ptr) -> Bool:
     """``bool __kthread_should_park(struct task_struct *k)``."""
     return k.kthreads.of(task).should_park
 
 
 @export(gpl=True)
-def kthread_freezable_should_stop(k: Kernel, was_frozen: Ptr) -> Bool:
+def kthread_freezable_should_stop(k: Core, was_frozen: Ptr) -> Bool:
     """``bool kthread_freezable_should_stop(bool *was_frozen)``: tasks are never frozen here."""
     if was_frozen:
         k.memory.set_u8(was_frozen, 0)
@@ -217,50 +217,50 @@ def kthread_freezable_should_stop(k: Kernel, was_frozen: Ptr) -> Bool:
 
 
 @export()
-def set_freezable(k: Kernel) -> Bool:
+def set_freezable(k: Core) -> Bool:
     """``bool set_freezable(void)``."""
     del k
     return False
 
 
 @export(gpl=True)
-def kthread_park(k: Kernel, task: Ptr) -> Int:
+def kthread_park(k: Core, task: Ptr) -> Int:
     """``int kthread_park(struct task_struct *k)``."""
     return k.kthreads.park(k.kthreads.of(task))
 
 
 @export(gpl=True)
-def kthread_unpark(k: Kernel, task: Ptr) -> None:
+def kthread_unpark(k: Core, task: Ptr) -> None:
     """void kthread_unpark(struct task_struct *k)."""
     k.kthreads.unpark(k.kthreads.of(task))
 
 
 @export(gpl=True)
-def kthread_parkme(k: Kernel) -> None:
+def kthread_parkme(k: Core) -> None:
     """void kthread_parkme(void)."""
     k.kthreads.parkme()
 
 
 @export(gpl=True)
-def kthread_data(k: Kernel, task: Ptr) -> Ptr:
+def kthread_data(k: Core, task: Ptr) -> Ptr:
     """void *kthread_data(struct task_struct *k)."""
     return k.kthreads.of(task).data
 
 
 @export(gpl=True)
-def kthread_func(k: Kernel, task: Ptr) -> Ptr:
+def kthread_func(k: Core, task: Ptr) -> Ptr:
     """void *kthread_func(struct task_struct *k)."""
     return k.kthreads.of(task).function
 
 
 @export()
-def kthread_exit(k: Kernel, result: Long) -> None:
+def kthread_exit(k: Core, result: Long) -> None:
     """void __noreturn kthread_exit(long result)."""
     k.kthreads.exit(result)
 
 
 @export()
-def kthread_complete_and_exit(k: Kernel, completion: Ptr, code: Long) -> None:
+def kthread_complete_and_exit(k: Core, completion: Ptr, code: Long) -> None:
     """void __noreturn kthread_complete_and_exit(struct completion *comp, long code)."""
     if completion:
         k.cpu.call(k.symbols.address("complete"), completion)
@@ -268,41 +268,41 @@ def kthread_complete_and_exit(k: Kernel, completion: Ptr, code: Long) -> None:
 
 
 @export()
-def kthread_bind(k: Kernel, task: Ptr, cpu: UInt) -> None:
+def kthread_bind(k: Core, task: Ptr, cpu: UInt) -> None:
     """void kthread_bind(struct task_struct *k, unsigned int cpu): there is only one CPU."""
     del cpu
     k.kthreads.of(task)
 
 
 @export(gpl=True)
-def kthread_bind_mask(k: Kernel, task: Ptr, mask: Ptr) -> None:
+def kthread_bind_mask(k: Core, task: Ptr, mask: Ptr) -> None:
     """void kthread_bind_mask(struct task_struct *k, const struct cpumask *mask)."""
     del mask
     k.kthreads.of(task)
 
 
 @export()
-def set_user_nice(k: Kernel, task: Ptr, nice: Long) -> None:
+def set_user_nice(k: Core, task: Ptr, nice: Long) -> None:
     """void set_user_nice(struct task_struct *p, long nice): ignored, as tasks run in turn."""
     del nice
     k.tasks.at(task)
 
 
 @export("sched_set_fifo", "sched_set_fifo_low", gpl=True)
-def sched_set_fifo(k: Kernel, task: Ptr) -> None:
+def sched_set_fifo(k: Core, task: Ptr) -> None:
     """void sched_set_fifo(struct task_struct *p)."""
     k.tasks.at(task)
 
 
 @export(gpl=True)
-def sched_set_normal(k: Kernel, task: Ptr, nice: Int) -> None:
+def sched_set_normal(k: Core, task: Ptr, nice: Int) -> None:
     """void sched_set_normal(struct task_struct *p, int nice)."""
     del nice
     k.tasks.at(task)
 
 
 @export("__get_task_comm", gpl=True)
-def get_task_comm(k: Kernel, buffer: Ptr, size: Long, task: Ptr) -> Ptr:
+def get_task_comm(k: Core, buffer: Ptr, size: Long, task: Ptr) -> Ptr:
     """``char *__get_task_comm(char *buf, size_t buf_size, struct task_struct *tsk)``."""
     name = k.tasks.comm(k.tasks.at(task)).encode("latin-1")[: size - 1]
     k.memory.write(buffer, name.ljust(size, b"\0"))
@@ -310,13 +310,13 @@ def get_task_comm(k: Kernel, buffer: Ptr, size: Long, task: Ptr) -> Ptr:
 
 
 @export("__put_task_struct", gpl=True)
-def put_task_struct(k: Kernel, task: Ptr) -> None:
+def put_task_struct(k: Core, task: Ptr) -> None:
     """void __put_task_struct(struct task_struct *tsk): called after the last reference was dropped."""
     k.tasks.free(k.tasks.at(task))
 
 
 @export("do_exit")
-def do_exit(k: Kernel, code: Long) -> None:
+def do_exit(k: Core, code: Long) -> None:
     """void __noreturn do_exit(long code)."""
     del k
     raise TaskExitError(code)

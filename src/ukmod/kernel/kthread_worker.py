@@ -17,13 +17,13 @@ from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_RUNNING, Waiters, c
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, ULong, VarArgs
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 class KthreadWorkers:
     """Executes, queues and flushes struct kthread_work."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.worker = Layout(kernel.types, "kthread_worker")
         self.work = Layout(kernel.types, "kthread_work")
@@ -152,19 +152,19 @@ class KthreadWorkers:
 
 
 @export("__kthread_init_worker", gpl=True)
-def kthread_init_worker(k: Kernel, worker: Ptr, name: Ptr, key: Ptr) -> None:
+def kthread_init_worker(k: Core, worker: Ptr, name: Ptr, key: Ptr) -> None:
     """void __kthread_init_worker(struct kthread_worker *, const char *name, struct lock_class_key *)."""
     del name, key
     k.kthread_workers.init(worker)
 
 
 @export(gpl=True)
-def kthread_worker_fn(k: Kernel, worker: Ptr) -> Int:
+def kthread_worker_fn(k: Core, worker: Ptr) -> Int:
     """``int kthread_worker_fn(void *worker_ptr)``."""
     return k.kthread_workers.run(worker)
 
 
-def _create(k: Kernel, name: str) -> int:
+def _create(k: Core, name: str) -> int:
     worker = k.slab.kmalloc(k.types.sizeof("kthread_worker"))
     k.kthread_workers.init(worker)
     task = k.kthreads.run(name, partial(k.kthread_workers.run, worker))
@@ -173,21 +173,21 @@ def _create(k: Kernel, name: str) -> int:
 
 
 @export()
-def kthread_create_worker(k: Kernel, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
+def kthread_create_worker(k: Core, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
     """``struct kthread_worker *kthread_create_worker(unsigned int flags, const char namefmt[], ...)``."""
     del flags
     return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"))
 
 
 @export()
-def kthread_create_worker_on_cpu(k: Kernel, cpu: Int, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
+def kthread_create_worker_on_cpu(k: Core, cpu: Int, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
     """``struct kthread_worker *kthread_create_worker_on_cpu(int cpu, unsigned int flags, namefmt, ...)``."""
     del cpu, flags
     return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"))
 
 
 @export()
-def kthread_destroy_worker(k: Kernel, worker: Ptr) -> None:
+def kthread_destroy_worker(k: Core, worker: Ptr) -> None:
     """void kthread_destroy_worker(struct kthread_worker *)."""
     task = k.memory.u64(worker + k.kthread_workers.worker.task)
     k.kthread_workers.flush_worker(worker)
@@ -196,7 +196,7 @@ def kthread_destroy_worker(k: Kernel, worker: Ptr) -> None:
 
 
 @export(gpl=True)
-def kthread_queue_work(k: Kernel, worker: Ptr, work: Ptr) -> Bool:
+def kthread_queue_work(k: Core, worker: Ptr, work: Ptr) -> Bool:
     """``bool kthread_queue_work(struct kthread_worker *, struct kthread_work *)``: false if it was queued."""
     if k.kthread_workers.blocked(work):
         return False
@@ -205,13 +205,13 @@ def kthread_queue_work(k: Kernel, worker: Ptr, work: Ptr) -> Bool:
 
 
 @export()
-def kthread_delayed_work_timer_fn(k: Kernel, timer: Ptr) -> None:
+def kthread_delayed_work_timer_fn(k: Core, timer: Ptr) -> None:
     """void kthread_delayed_work_timer_fn(struct timer_list *)."""
     k.kthread_workers.expired(timer - k.kthread_workers.delayed.timer)
 
 
 @export(gpl=True)
-def kthread_queue_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
+def kthread_queue_delayed_work(k: Core, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
     """``bool kthread_queue_delayed_work(worker, struct kthread_delayed_work *, unsigned long delay)``."""
     workers = k.kthread_workers
     if workers.blocked(dwork + workers.delayed.work):
@@ -221,7 +221,7 @@ def kthread_queue_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong)
 
 
 @export(gpl=True)
-def kthread_mod_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
+def kthread_mod_delayed_work(k: Core, worker: Ptr, dwork: Ptr, delay: ULong) -> Bool:
     """``bool kthread_mod_delayed_work(worker, struct kthread_delayed_work *, delay)``: true if queued."""
     workers = k.kthread_workers
     work = dwork + workers.delayed.work
@@ -233,25 +233,25 @@ def kthread_mod_delayed_work(k: Kernel, worker: Ptr, dwork: Ptr, delay: ULong) -
 
 
 @export(gpl=True)
-def kthread_flush_work(k: Kernel, work: Ptr) -> None:
+def kthread_flush_work(k: Core, work: Ptr) -> None:
     """void kthread_flush_work(struct kthread_work *)."""
     k.kthread_workers.flush(work)
 
 
 @export(gpl=True)
-def kthread_flush_worker(k: Kernel, worker: Ptr) -> None:
+def kthread_flush_worker(k: Core, worker: Ptr) -> None:
     """void kthread_flush_worker(struct kthread_worker *)."""
     k.kthread_workers.flush_worker(worker)
 
 
 @export(gpl=True)
-def kthread_cancel_work_sync(k: Kernel, work: Ptr) -> Bool:
+def kthread_cancel_work_sync(k: Core, work: Ptr) -> Bool:
     """``bool kthread_cancel_work_sync(struct kthread_work *)``: true if it was queued."""
     return k.kthread_workers.cancel_sync(work)
 
 
 @export(gpl=True)
-def kthread_cancel_delayed_work_sync(k: Kernel, dwork: Ptr) -> Bool:
+def kthread_cancel_delayed_work_sync(k: Core, dwork: Ptr) -> Bool:
     """``bool kthread_cancel_delayed_work_sync(struct kthread_delayed_work *)``: true if it was queued."""
     workers = k.kthread_workers
     return workers.cancel_sync(dwork + workers.delayed.work, dwork + workers.delayed.timer)

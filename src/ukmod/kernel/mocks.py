@@ -13,7 +13,7 @@ from ukmod.machine import abi
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 @record
@@ -42,13 +42,13 @@ def mock(function: Callable[..., Any], *, name: str = "", gpl: bool = False, new
     return Mock(Export(name or bound.__name__, gpl), function, new)
 
 
-def add(core: Kernel, mocks: Iterable[Mock]) -> None:
+def add(core: Core, mocks: Iterable[Mock]) -> None:
     """Export these functions, in place of others of the same names, to modules that are loaded later."""
     for one in mocks:
         core.symbols.add_function(one.exported, one.function, kernel=False)
 
 
-def check(core: Kernel, mocks: Iterable[Mock], modules: Callable[[], Iterable[Elf]]) -> None:
+def check(core: Core, mocks: Iterable[Mock], modules: Callable[[], Iterable[Elf]]) -> None:
     """Raise NotFoundError for a new mock of a function that does not exist; its name is probably misspelt.
 
     A function exists if the kernel has it or a module exports it, if the kernel's types describe it, or if
@@ -60,7 +60,7 @@ def check(core: Kernel, mocks: Iterable[Mock], modules: Callable[[], Iterable[El
             raise NotFoundError(f"{text}; export(new=True) adds one that no kernel has", subject=one.name)
 
 
-def _exists(core: Kernel, name: str) -> bool:
+def _exists(core: Core, name: str) -> bool:
     in_kernel = core.modules.find_symbol(name) is not None or core.types.prototype(name) is not None
     return in_kernel or (core.image is not None and core.image.get(name) is not None)
 
@@ -69,7 +69,7 @@ def _uses(elf: Elf, name: str) -> bool:
     return any(symbol.name == name and symbol.shndx == SHN_UNDEF for symbol in elf.symbols)
 
 
-def _meant(core: Kernel, name: str) -> str:
+def _meant(core: Core, name: str) -> str:
     """The most similar name, as a question; empty if no name is similar."""
     from difflib import get_close_matches
 

@@ -9,7 +9,7 @@ from ukmod.kernel.export import export
 from ukmod.machine.abi import Int, Ptr, ULong
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 NOTIFY_STOP_MASK: Final = 0x8000
 
@@ -17,14 +17,14 @@ NOTIFY_STOP_MASK: Final = 0x8000
 class _Links:
     """The layout of struct notifier_block."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         offset = kernel.types.offset
         self.call = offset("notifier_block", "notifier_call")
         self.next = offset("notifier_block", "next")
         self.priority = offset("notifier_block", "priority")
 
 
-def chain_register(k: Kernel, head: int, block: int) -> int:
+def chain_register(k: Core, head: int, block: int) -> int:
     """Insert ``block`` by priority into the list whose first pointer is at ``head``; 0 or -EEXIST."""
     memory, links = k.memory, _Links(k)
     at, priority = head, memory.s32(block + links.priority)
@@ -39,7 +39,7 @@ def chain_register(k: Kernel, head: int, block: int) -> int:
     return 0
 
 
-def chain_unregister(k: Kernel, head: int, block: int) -> int:
+def chain_unregister(k: Core, head: int, block: int) -> int:
     """Remove ``block`` from the list; 0 or -ENOENT."""
     memory, links = k.memory, _Links(k)
     at = head
@@ -51,12 +51,12 @@ def chain_unregister(k: Kernel, head: int, block: int) -> int:
     return -ENOENT
 
 
-def chain_call(k: Kernel, head: int, value: int, data: int) -> int:
+def chain_call(k: Core, head: int, value: int, data: int) -> int:
     """Call the blocks with ``value`` and ``data`` until one returns NOTIFY_STOP; returns the last result."""
     return _call_first(k, head, value, data)[0]
 
 
-def chain_call_robust(k: Kernel, head: int, values: tuple[int, int], data: int) -> int:
+def chain_call_robust(k: Core, head: int, values: tuple[int, int], data: int) -> int:
     """Call the blocks with the first value; if one refuses, call those before it with the second."""
     result, called = _call_first(k, head, values[0], data)
     if result & NOTIFY_STOP_MASK:
@@ -64,7 +64,7 @@ def chain_call_robust(k: Kernel, head: int, values: tuple[int, int], data: int) 
     return result
 
 
-def _call_first(k: Kernel, head: int, value: int, data: int, limit: int = -1) -> tuple[int, int]:
+def _call_first(k: Core, head: int, value: int, data: int, limit: int = -1) -> tuple[int, int]:
     """Call the blocks, at most ``limit`` (-1: all); returns the last result and the number of calls."""
     memory = k.memory
     result, called, current = 0, 0, memory.u64(head)
@@ -84,7 +84,7 @@ def _call_first(k: Kernel, head: int, value: int, data: int, limit: int = -1) ->
 class NotifierChain:
     """A chain of the kernel's own, with its head in guest memory."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._head = kernel.percpu.base + kernel.percpu.reserve(8, 8)
 
@@ -105,59 +105,59 @@ class NotifierChain:
         return chain_call_robust(self._k, self._head, (up, down), data)
 
 
-def _head(k: Kernel, struct: str, address: int) -> int:
+def _head(k: Core, struct: str, address: int) -> int:
     return address + k.types.offset(struct, "head")
 
 
 @export(gpl=True, native=True)
-def blocking_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+def blocking_notifier_chain_register(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int blocking_notifier_chain_register(struct blocking_notifier_head *, struct notifier_block *)``."""
     return chain_register(k, _head(k, "blocking_notifier_head", chain), block)
 
 
 @export(gpl=True, native=True)
-def blocking_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+def blocking_notifier_chain_unregister(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int blocking_notifier_chain_unregister(struct blocking_notifier_head *, struct notifier_block *)``"""
     return chain_unregister(k, _head(k, "blocking_notifier_head", chain), block)
 
 
 @export(gpl=True, native=True)
-def blocking_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
+def blocking_notifier_call_chain(k: Core, chain: Ptr, value: ULong, data: Ptr) -> Int:
     """``int blocking_notifier_call_chain(struct blocking_notifier_head *, unsigned long val, void *v)``."""
     return chain_call(k, _head(k, "blocking_notifier_head", chain), value, data)
 
 
 @export(gpl=True, native=True)
-def atomic_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+def atomic_notifier_chain_register(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int atomic_notifier_chain_register(struct atomic_notifier_head *, struct notifier_block *)``."""
     return chain_register(k, _head(k, "atomic_notifier_head", chain), block)
 
 
 @export(gpl=True, native=True)
-def atomic_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+def atomic_notifier_chain_unregister(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int atomic_notifier_chain_unregister(struct atomic_notifier_head *, struct notifier_block *)``."""
     return chain_unregister(k, _head(k, "atomic_notifier_head", chain), block)
 
 
 @export(gpl=True, native=True)
-def atomic_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
+def atomic_notifier_call_chain(k: Core, chain: Ptr, value: ULong, data: Ptr) -> Int:
     """``int atomic_notifier_call_chain(struct atomic_notifier_head *, unsigned long val, void *v)``."""
     return chain_call(k, _head(k, "atomic_notifier_head", chain), value, data)
 
 
 @export(gpl=True, native=True)
-def raw_notifier_chain_register(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+def raw_notifier_chain_register(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int raw_notifier_chain_register(struct raw_notifier_head *, struct notifier_block *)``."""
     return chain_register(k, _head(k, "raw_notifier_head", chain), block)
 
 
 @export(gpl=True, native=True)
-def raw_notifier_chain_unregister(k: Kernel, chain: Ptr, block: Ptr) -> Int:
+def raw_notifier_chain_unregister(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int raw_notifier_chain_unregister(struct raw_notifier_head *, struct notifier_block *)``."""
     return chain_unregister(k, _head(k, "raw_notifier_head", chain), block)
 
 
 @export(gpl=True, native=True)
-def raw_notifier_call_chain(k: Kernel, chain: Ptr, value: ULong, data: Ptr) -> Int:
+def raw_notifier_call_chain(k: Core, chain: Ptr, value: ULong, data: Ptr) -> Int:
     """``int raw_notifier_call_chain(struct raw_notifier_head *, unsigned long val, void *v)``."""
     return chain_call(k, _head(k, "raw_notifier_head", chain), value, data)

@@ -16,7 +16,7 @@ from ukmod.machine.registers import CR0, CR4, Registers
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 CODE_BYTES: Final = 64
 PROLOGUE_BYTES: Final = CODE_BYTES * 2 // 3
@@ -157,7 +157,7 @@ class _One:
         return self.value
 
 
-def hashed(k: Kernel, address: int) -> str:
+def hashed(k: Core, address: int) -> str:
     """An address as printed by %p."""
     return vformat(k, b"%p", _One(address)).decode()
 
@@ -165,14 +165,14 @@ def hashed(k: Kernel, address: int) -> str:
 # -- taking the state ---------------------------------------------------------------------------------
 
 
-def task_line(k: Kernel) -> str:
+def task_line(k: Core) -> str:
     """dump_stack_print_info(): the current task and the machine."""
     task = k.sched.current or k.idle
     who = f"CPU: 0 PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
     return f"{who}\nHardware name: {HARDWARE}"
 
 
-def modules_line(k: Kernel) -> str:
+def modules_line(k: Core) -> str:
     """print_modules()."""
     listed = "".join(f" {module.name}{module.flags()}" for module in k.modules)
     last = f" [last unloaded: {k.modules.last_unloaded}]" if k.modules.last_unloaded else ""
@@ -189,7 +189,7 @@ def call_trace(frames: tuple[Frame, ...], *, interrupt: bool) -> Iterator[str]:
     yield f" </{name}>"
 
 
-def code_bytes(k: Kernel, rip: int) -> str:
+def code_bytes(k: Core, rip: int) -> str:
     """show_opcodes(): the machine code around RIP, with the byte at RIP in angle brackets."""
     start = (rip - PROLOGUE_BYTES) & (1 << 64) - 1
     try:
@@ -200,7 +200,7 @@ def code_bytes(k: Kernel, rip: int) -> str:
 
 
 def snapshot(
-    k: Kernel, registers: Registers, frames: tuple[Frame, ...], *, rip: Frame | None = None
+    k: Core, registers: Registers, frames: tuple[Frame, ...], *, rip: Frame | None = None
 ) -> OopsState:
     """The state of the machine with ``registers``; ``rip`` names the place if they cannot."""
     task = k.sched.current or k.idle
@@ -219,7 +219,7 @@ def snapshot(
     )
 
 
-def page_table_walk(k: Kernel, address: int) -> str:
+def page_table_walk(k: Core, address: int) -> str:
     """dump_pagetable(): the page table entries for ``address``, up to the first that is not present."""
     parts = []
     for name, entry in zip(("PGD", "PUD", "PMD", "PTE"), k.memory.entries(address), strict=False):

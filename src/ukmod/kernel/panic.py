@@ -18,7 +18,7 @@ from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
 
 if TYPE_CHECKING:
     from ukmod.kernel.bug import Site
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.machine.registers import Registers
 
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
@@ -58,7 +58,7 @@ class Taint:
 class Crash:
     """The handling of errors, and the sysctls that control it."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         boot = dict(word.partition("=")[::2] for word in kernel.cmdline.split())
         self.panic_on_oops = boot.get("oops") == "panic"
@@ -206,59 +206,59 @@ class Crash:
 
 
 @export()
-def dump_stack(k: Kernel) -> None:
+def dump_stack(k: Core) -> None:
     """void dump_stack(void)."""
     k.crash.dump_stack()
 
 
 @export()
-def dump_stack_lvl(k: Kernel, level: CStr) -> None:
+def dump_stack_lvl(k: Core, level: CStr) -> None:
     """void dump_stack_lvl(const char *log_lvl)."""
     k.crash.dump_stack(int(level[1:2]) if level[:1] == b"\x01" and level[1:2].isdigit() else 4)
 
 
 @export()
-def panic(k: Kernel, fmt: CStr, args: VarArgs) -> None:
+def panic(k: Core, fmt: CStr, args: VarArgs) -> None:
     """void panic(const char *fmt, ...)."""
     k.crash.panic(vformat(k, fmt, args).decode("utf-8", "replace"))
 
 
 @export("__stack_chk_fail", native=True)
-def stack_chk_fail(k: Kernel) -> None:
+def stack_chk_fail(k: Core) -> None:
     """void __stack_chk_fail(void): the stack protector's canary has been overwritten."""
     where = frame_of(k, registers_at_trap(k).rip, call=True)
     k.crash.panic(f"stack-protector: Kernel stack is corrupted in: {where}")
 
 
 @export("__warn_printk")
-def warn_printk(k: Kernel, fmt: CStr, args: VarArgs) -> None:
+def warn_printk(k: Core, fmt: CStr, args: VarArgs) -> None:
     """void __warn_printk(const char *fmt, ...): print the message of a WARN(), whose ud2 follows."""
     k.printk(CUT_HERE)
     k.printk(vformat(k, fmt, args).decode("utf-8", "replace"))
 
 
 @export()
-def warn_slowpath_fmt(k: Kernel, file: CStr, line: Int, taint: UInt, fmt: Ptr, args: VarArgs) -> None:
+def warn_slowpath_fmt(k: Core, file: CStr, line: Int, taint: UInt, fmt: Ptr, args: VarArgs) -> None:
     """void warn_slowpath_fmt(const char *file, int line, unsigned taint, const char *fmt, ...)."""
     words = vformat(k, k.memory.cstring(fmt), args).decode("utf-8", "replace") if fmt else ""
     k.crash.warn(words, file.decode("utf-8", "replace"), line, taint=_letter(taint))
 
 
 @export()
-def add_taint(k: Kernel, flag: UInt, lockdep_ok: Int) -> None:
+def add_taint(k: Core, flag: UInt, lockdep_ok: Int) -> None:
     """void add_taint(unsigned flag, enum lockdep_ok lockdep_ok)."""
     del lockdep_ok
     k.taint.add(_letter(flag))
 
 
 @export()
-def test_taint(k: Kernel, flag: UInt) -> Int:
+def test_taint(k: Core, flag: UInt) -> Int:
     """int test_taint(unsigned flag)."""
     return k.taint.has(_letter(flag))
 
 
 @export()
-def get_taint(k: Kernel) -> ULong:
+def get_taint(k: Core) -> ULong:
     """unsigned long get_taint(void)."""
     return k.taint.mask
 

@@ -21,7 +21,7 @@ from ukmod.machine.memory import PAGE_SIZE, page_align
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.module.main import Module
 
 FL_NOARG: Final = 1 << 0
@@ -57,7 +57,7 @@ class Ops:
     free: int
 
 
-def read_param(k: Kernel, address: int) -> KernelParam:
+def read_param(k: Core, address: int) -> KernelParam:
     """The struct kernel_param at an address."""
     memory, at = k.memory, k.types.offset
     return KernelParam(
@@ -71,20 +71,20 @@ def read_param(k: Kernel, address: int) -> KernelParam:
     )
 
 
-def read_ops(k: Kernel, address: int) -> Ops:
+def read_ops(k: Core, address: int) -> Ops:
     """The struct kernel_param_ops at an address."""
     memory, at = k.memory, k.types.offset
     set_, get, free = (memory.u64(address + at("kernel_param_ops", name)) for name in ("set", "get", "free"))
     return Ops(memory.u32(address + at("kernel_param_ops", "flags")), set_, get, free)
 
 
-def params_at(k: Kernel, address: int, count: int) -> Iterator[KernelParam]:
+def params_at(k: Core, address: int, count: int) -> Iterator[KernelParam]:
     """The ``count`` parameters of a ``__param`` section."""
     size = k.types.sizeof("kernel_param")
     return (read_param(k, address + n * size) for n in range(count))
 
 
-def parse_args(k: Kernel, module_name: str, args: bytes, address: int, count: int) -> int:
+def parse_args(k: Core, module_name: str, args: bytes, address: int, count: int) -> int:
     """Set a module's parameters from its arguments; returns 0, or the negative errno of the last refusal.
 
     Like the kernel, it continues after a refused parameter. It calls the module's functions, so it needs a
@@ -123,7 +123,7 @@ def _same(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _unknown(k: Kernel, module_name: str, name: str) -> None:
+def _unknown(k: Core, module_name: str, name: str) -> None:
     """unknown_module_param_cb(): an unknown parameter is reported, but the module is not refused."""
     # The search for "dyndbg" cuts the name at its first dot, so the message has only that part.
     owner, dot, local = name.partition(".")
@@ -131,7 +131,7 @@ def _unknown(k: Kernel, module_name: str, name: str) -> None:
         k.printk(f"{module_name}: unknown parameter '{owner}' ignored\n", KERN_WARNING)
 
 
-def _complain(k: Kernel, module_name: str, name: str, value: bytes, error: int) -> None:
+def _complain(k: Core, module_name: str, name: str, value: bytes, error: int) -> None:
     shown = value.decode("utf-8", "replace")
     if error == -ENOENT:
         k.printk(f"{module_name}: Unknown parameter `{name}'\n", KERN_ERR)
@@ -141,7 +141,7 @@ def _complain(k: Kernel, module_name: str, name: str, value: bytes, error: int) 
         k.printk(f"{module_name}: `{shown}' invalid for parameter `{name}'\n", KERN_ERR)
 
 
-def _parse_one(k: Kernel, param: KernelParam, value: int) -> int:
+def _parse_one(k: Core, param: KernelParam, value: int) -> int:
     if param.level != _LEVEL:
         return 0
     ops = read_ops(k, param.ops)
@@ -150,7 +150,7 @@ def _parse_one(k: Kernel, param: KernelParam, value: int) -> int:
     return _set(k, param, ops, value)
 
 
-def _set(k: Kernel, param: KernelParam, ops: Ops, value: int) -> int:
+def _set(k: Core, param: KernelParam, ops: Ops, value: int) -> int:
     if not ops.set:
         return -EPERM
     if param.flags & FL_UNSAFE:
@@ -162,7 +162,7 @@ def _set(k: Kernel, param: KernelParam, ops: Ops, value: int) -> int:
 class _Texts:
     """Guest memory for the values in ``args``, which exists while the parameters are being set."""
 
-    def __init__(self, kernel: Kernel, args: bytes) -> None:
+    def __init__(self, kernel: Core, args: bytes) -> None:
         # A value's NUL takes the place of a space or of the end of the string.
         self._k = kernel
         self._size = page_align(len(args) + 2)
@@ -187,19 +187,19 @@ class _Texts:
 # -- /sys/module/NAME/parameters --------------------------------------------------------------------------
 
 
-def names(k: Kernel, module: Module) -> list[str]:
+def names(k: Core, module: Module) -> list[str]:
     """The parameters that have a file, that is those with permissions."""
     return [param.name for param in params_at(k, module.params, module.param_count) if param.perm]
 
 
-def _find(k: Kernel, module: Module, name: str) -> KernelParam:
+def _find(k: Core, module: Module, name: str) -> KernelParam:
     for param in params_at(k, module.params, module.param_count):
         if param.name == name and param.perm:
             return param
     raise NotFoundError("no such parameter file", subject=f"/sys/module/{module.name}/parameters/{name}")
 
 
-def read(k: Kernel, module: Module, name: str) -> str:
+def read(k: Core, module: Module, name: str) -> str:
     """The contents of a parameter's file.
 
     Raises NotFoundError, or LoadError with the errno returned by ``get``, or EACCES for a file that is not
@@ -223,7 +223,7 @@ def read(k: Kernel, module: Module, name: str) -> str:
         k.memory.free_frames(frame, 1)
 
 
-def write(k: Kernel, module: Module, name: str, text: str) -> int:
+def write(k: Core, module: Module, name: str, text: str) -> int:
     """Write a parameter's file; returns 0 or the negative errno of ``set``. Raises NotFoundError.
 
     A file without write permission is -EACCES even for root: see kernfs_fop_open().
@@ -239,7 +239,7 @@ def write(k: Kernel, module: Module, name: str, text: str) -> int:
         texts.close()
 
 
-def destroy_params(k: Kernel, module: Module) -> None:
+def destroy_params(k: Core, module: Module) -> None:
     """Free what the parameters of an unloaded module point to. Needs a current task."""
     for param in params_at(k, module.params, module.param_count):
         if free := read_ops(k, param.ops).free:
@@ -247,12 +247,12 @@ def destroy_params(k: Kernel, module: Module) -> None:
 
 
 @export(gpl=False)
-def kernel_param_lock(k: Kernel, module: Ptr) -> None:
+def kernel_param_lock(k: Core, module: Ptr) -> None:
     """``void kernel_param_lock(struct module *mod)``: no lock needed, as parameters change only in calls."""
     del k, module
 
 
 @export(gpl=False)
-def kernel_param_unlock(k: Kernel, module: Ptr) -> None:
+def kernel_param_unlock(k: Core, module: Ptr) -> None:
     """``void kernel_param_unlock(struct module *mod)``."""
     del k, module

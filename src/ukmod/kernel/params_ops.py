@@ -28,7 +28,7 @@ from ukmod.machine.abi import Int, Ptr, UInt
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _CHARP_MAX = 1024
 
@@ -56,7 +56,7 @@ _KINDS: dict[str, tuple[str, str, str, int, bool]] = {
 class ParamOps:
     """The kernel's struct kernel_param_ops, created on first use, and the memory of charp parameters."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.kmalloced: set[int] = set()
         """Strings that charp parameters were set to, which must be freed."""
@@ -76,16 +76,16 @@ class ParamOps:
                 k.memory.set_u64(at, k.symbols.address(function))
 
 
-def _arg(k: Kernel, param: int) -> int:
+def _arg(k: Core, param: int) -> int:
     return k.memory.u64(param + k.types.offset("kernel_param", "arg"))
 
 
-def _name(k: Kernel, param: int) -> str:
+def _name(k: Core, param: int) -> str:
     name = k.memory.u64(param + k.types.offset("kernel_param", "name"))
     return k.memory.cstring(name).decode("utf-8", "replace")
 
 
-def _put(k: Kernel, buffer: int, text: bytes) -> int:
+def _put(k: Core, buffer: int, text: bytes) -> int:
     """scnprintf(buffer, PAGE_SIZE, ...)."""
     text = text[: PAGE_SIZE - 1]
     k.memory.write(buffer, text + b"\0")
@@ -97,7 +97,7 @@ def _put(k: Kernel, buffer: int, text: bytes) -> int:
 
 def _number_set(name: str, kind: IntType) -> Callable[..., Any]:
     @export(f"param_set_{name}", native=True)
-    def set_(k: Kernel, value: Ptr, param: Ptr) -> Int:
+    def set_(k: Core, value: Ptr, param: Ptr) -> Int:
         """``int param_set_X(const char *val, const struct kernel_param *kp)``: 0 or a negative errno."""
         return kstrto(k, k.memory.cstring(value), 0, _arg(k, param), kind)
 
@@ -106,7 +106,7 @@ def _number_set(name: str, kind: IntType) -> Callable[..., Any]:
 
 def _number_get(name: str, kind: IntType, form: str) -> Callable[..., Any]:
     @export(f"param_get_{name}", native=True)
-    def get(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
+    def get(k: Core, buffer: Ptr, param: Ptr) -> Int:
         """``int param_get_X(char *buffer, const struct kernel_param *kp)``: the bytes printed."""
         value = k.memory.uint(_arg(k, param), kind.size)
         number = signed(value, kind.size) if kind.signed else value
@@ -127,7 +127,7 @@ param_set_hexint, param_get_hexint = _number_set("hexint", U32), _number_get("he
 
 
 @export(gpl=True, native=True)
-def param_set_uint_minmax(k: Kernel, value: Ptr, param: Ptr, low: UInt, high: UInt) -> Int:
+def param_set_uint_minmax(k: Core, value: Ptr, param: Ptr, low: UInt, high: UInt) -> Int:
     """``int param_set_uint_minmax(const char *val, const struct kernel_param *kp, unsigned min, max)``."""
     if not value:
         return -EINVAL
@@ -146,7 +146,7 @@ def _within(text: bytes, low: int, high: int) -> bool:
 
 
 @export(native=True)
-def param_set_charp(k: Kernel, value: Ptr, param: Ptr) -> Int:
+def param_set_charp(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_charp(const char *val, const struct kernel_param *kp)``: stores a copy."""
     text = k.memory.cstring(value, _CHARP_MAX + 1)
     if len(text) > _CHARP_MAX:
@@ -164,13 +164,13 @@ def param_set_charp(k: Kernel, value: Ptr, param: Ptr) -> Int:
 
 
 @export(native=True)
-def param_get_charp(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
+def param_get_charp(k: Core, buffer: Ptr, param: Ptr) -> Int:
     """``int param_get_charp(char *buffer, const struct kernel_param *kp)``."""
     text = k.memory.u64(_arg(k, param))
     return _put(k, buffer, (k.memory.cstring(text) if text else b"(null)") + b"\n")
 
 
-def _free_charp(k: Kernel, variable: int) -> None:
+def _free_charp(k: Core, variable: int) -> None:
     """maybe_kfree_parameter(): does not free a value compiled into the module."""
     text = k.memory.u64(variable)
     if text in k.param_ops.kmalloced:
@@ -179,13 +179,13 @@ def _free_charp(k: Kernel, variable: int) -> None:
 
 
 @export(native=True)
-def param_free_charp(k: Kernel, arg: Ptr) -> None:
+def param_free_charp(k: Core, arg: Ptr) -> None:
     """``void param_free_charp(void *arg)``."""
     _free_charp(k, arg)
 
 
 @export(native=True)
-def param_set_copystring(k: Kernel, value: Ptr, param: Ptr) -> Int:
+def param_set_copystring(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_copystring(const char *val, const struct kernel_param *kp)``: for a char array."""
     string = _arg(k, param)
     room = k.memory.u32(string + k.types.offset("kparam_string", "maxlen"))
@@ -198,7 +198,7 @@ def param_set_copystring(k: Kernel, value: Ptr, param: Ptr) -> Int:
 
 
 @export(native=True)
-def param_get_string(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
+def param_get_string(k: Core, buffer: Ptr, param: Ptr) -> Int:
     """``int param_get_string(char *buffer, const struct kernel_param *kp)``."""
     string = k.memory.u64(_arg(k, param) + k.types.offset("kparam_string", "string"))
     return _put(k, buffer, k.memory.cstring(string) + b"\n")
@@ -207,7 +207,7 @@ def param_get_string(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
 # -- booleans ---------------------------------------------------------------------------------------------
 
 
-def _bool(k: Kernel, value: int) -> bool | None:
+def _bool(k: Core, value: int) -> bool | None:
     """The boolean that a value spells; True for no value, None for an invalid one."""
     try:
         return parse_bool(k.memory.cstring(value)) if value else True
@@ -216,7 +216,7 @@ def _bool(k: Kernel, value: int) -> bool | None:
 
 
 @export(native=True)
-def param_set_bool(k: Kernel, value: Ptr, param: Ptr) -> Int:
+def param_set_bool(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bool(const char *val, const struct kernel_param *kp)``."""
     if (flag := _bool(k, value)) is None:
         return -EINVAL
@@ -225,13 +225,13 @@ def param_set_bool(k: Kernel, value: Ptr, param: Ptr) -> Int:
 
 
 @export(native=True)
-def param_get_bool(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
+def param_get_bool(k: Core, buffer: Ptr, param: Ptr) -> Int:
     """``int param_get_bool(char *buffer, const struct kernel_param *kp)``: Y or N."""
     return _put(k, buffer, b"Y\n" if k.memory.u8(_arg(k, param)) else b"N\n")
 
 
 @export(gpl=True, native=True)
-def param_set_bool_enable_only(k: Kernel, value: Ptr, param: Ptr) -> Int:
+def param_set_bool_enable_only(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bool_enable_only(const char *, const struct kernel_param *)``: cannot be cleared."""
     if (flag := _bool(k, value)) is None:
         return -EINVAL
@@ -243,7 +243,7 @@ def param_set_bool_enable_only(k: Kernel, value: Ptr, param: Ptr) -> Int:
 
 
 @export(native=True)
-def param_set_invbool(k: Kernel, value: Ptr, param: Ptr) -> Int:
+def param_set_invbool(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_invbool(const char *val, const struct kernel_param *kp)``: stores the opposite."""
     if (flag := _bool(k, value)) is None:
         return -EINVAL
@@ -252,13 +252,13 @@ def param_set_invbool(k: Kernel, value: Ptr, param: Ptr) -> Int:
 
 
 @export(native=True)
-def param_get_invbool(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
+def param_get_invbool(k: Core, buffer: Ptr, param: Ptr) -> Int:
     """``int param_get_invbool(char *buffer, const struct kernel_param *kp)``."""
     return _put(k, buffer, b"N\n" if k.memory.u8(_arg(k, param)) else b"Y\n")
 
 
 @export(native=True)
-def param_set_bint(k: Kernel, value: Ptr, param: Ptr) -> Int:
+def param_set_bint(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bint(const char *val, const struct kernel_param *kp)``: a boolean stored as int."""
     if (flag := _bool(k, value)) is None:
         return -EINVAL
@@ -272,7 +272,7 @@ def param_set_bint(k: Kernel, value: Ptr, param: Ptr) -> Int:
 class _Array:
     """A struct kparam_array."""
 
-    def __init__(self, kernel: Kernel, address: int) -> None:
+    def __init__(self, kernel: Core, address: int) -> None:
         memory, at = kernel.memory, kernel.types.offset
         self._memory = memory
         self.max = memory.u32(address + at("kparam_array", "max"))
@@ -299,7 +299,7 @@ class _Array:
 class _Element:
     """A struct kernel_param for one element at a time: a copy of the array's with another ``arg``."""
 
-    def __init__(self, kernel: Kernel, param: int) -> None:
+    def __init__(self, kernel: Core, param: int) -> None:
         self._k = kernel
         self._frame = kernel.memory.alloc_frames(1)
         self.address = kernel.memory.map_direct(self._frame, PAGE_SIZE)
@@ -317,7 +317,7 @@ class _Element:
 
 
 @export(native=True)
-def param_array_set(k: Kernel, value: Ptr, param: Ptr) -> Int:
+def param_array_set(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_array_set(const char *val, const struct kernel_param *kp)``: comma-separated values."""
     array = _Array(k, _arg(k, param))
     texts = k.memory.cstring(value).split(b",")
@@ -342,7 +342,7 @@ def param_array_set(k: Kernel, value: Ptr, param: Ptr) -> Int:
 
 
 @export(native=True)
-def param_array_get(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
+def param_array_get(k: Core, buffer: Ptr, param: Ptr) -> Int:
     """``int param_array_get(char *buffer, const struct kernel_param *kp)``."""
     array = _Array(k, _arg(k, param))
     element = _Element(k, param)
@@ -363,7 +363,7 @@ def param_array_get(k: Kernel, buffer: Ptr, param: Ptr) -> Int:
 
 
 @export(native=True)
-def param_array_free(k: Kernel, arg: Ptr) -> None:
+def param_array_free(k: Core, arg: Ptr) -> None:
     """``void param_array_free(void *arg)``: ``arg`` is the struct kparam_array."""
     array = _Array(k, arg)
     if array.ops.free:

@@ -9,7 +9,7 @@ from ukmod.kernel.sched.core import Task
 from ukmod.machine.abi import Int, PidT, Ptr, UInt
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _OPAQUE: Final = 128
 """The size of a struct pid in bytes if its layout is unknown, as no loaded module accesses one."""
@@ -18,7 +18,7 @@ _OPAQUE: Final = 128
 class Pids:
     """A struct pid, in guest memory and with the kernel's reference counts, for each task that needs one."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         types = kernel.types
         known = types.has("pid", "count")
@@ -79,28 +79,28 @@ class Pids:
 
 
 @export(gpl=True)
-def find_get_pid(k: Kernel, number: PidT) -> Ptr:
+def find_get_pid(k: Core, number: PidT) -> Ptr:
     """``struct pid *find_get_pid(pid_t nr)``: with a reference, or NULL if there is no such process."""
     task = k.tasks.by_pid(number)
     return k.pids.get(k.pids.of(task)) if task is not None else 0
 
 
 @export("find_vpid", gpl=True)
-def find_vpid(k: Kernel, number: Int) -> Ptr:
+def find_vpid(k: Core, number: Int) -> Ptr:
     """``struct pid *find_vpid(int nr)``."""
     task = k.tasks.by_pid(number)
     return k.pids.of(task) if task is not None else 0
 
 
 @export(gpl=True)
-def find_pid_ns(k: Kernel, number: Int, namespace: Ptr) -> Ptr:
+def find_pid_ns(k: Core, number: Int, namespace: Ptr) -> Ptr:
     """``struct pid *find_pid_ns(int nr, struct pid_namespace *ns)``."""
     del namespace
     return find_vpid(k, number)
 
 
 @export()
-def pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
+def pid_task(k: Core, pid: Ptr, kind: UInt) -> Ptr:
     """``struct task_struct *pid_task(struct pid *pid, enum pid_type type)``."""
     del kind
     task = k.pids.task(pid)
@@ -108,7 +108,7 @@ def pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
 
 
 @export(gpl=True)
-def get_pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
+def get_pid_task(k: Core, pid: Ptr, kind: UInt) -> Ptr:
     """``struct task_struct *get_pid_task(struct pid *pid, enum pid_type type)``: with a reference."""
     del kind
     task = k.pids.task(pid)
@@ -119,33 +119,33 @@ def get_pid_task(k: Kernel, pid: Ptr, kind: UInt) -> Ptr:
 
 
 @export(gpl=True)
-def get_task_pid(k: Kernel, task: Ptr, kind: UInt) -> Ptr:
+def get_task_pid(k: Core, task: Ptr, kind: UInt) -> Ptr:
     """``struct pid *get_task_pid(struct task_struct *task, enum pid_type type)``: with a reference."""
     del kind
     return k.pids.get(k.pids.of(k.tasks.at(task)))
 
 
 @export(gpl=True)
-def put_pid(k: Kernel, pid: Ptr) -> None:
+def put_pid(k: Core, pid: Ptr) -> None:
     """void put_pid(struct pid *pid)."""
     k.pids.put(pid)
 
 
 @export(gpl=True)
-def pid_nr_ns(k: Kernel, pid: Ptr, namespace: Ptr) -> PidT:
+def pid_nr_ns(k: Core, pid: Ptr, namespace: Ptr) -> PidT:
     """pid_t pid_nr_ns(struct pid *pid, struct pid_namespace *ns)."""
     del namespace
     return k.pids.number(pid)
 
 
 @export(gpl=True)
-def pid_vnr(k: Kernel, pid: Ptr) -> PidT:
+def pid_vnr(k: Core, pid: Ptr) -> PidT:
     """pid_t pid_vnr(struct pid *pid)."""
     return k.pids.number(pid)
 
 
 @export("__task_pid_nr_ns")
-def task_pid_nr_ns(k: Kernel, task: Ptr, kind: UInt, namespace: Ptr) -> PidT:
+def task_pid_nr_ns(k: Core, task: Ptr, kind: UInt, namespace: Ptr) -> PidT:
     """pid_t __task_pid_nr_ns(struct task_struct *task, enum pid_type type, struct pid_namespace *ns)."""
     del kind, namespace
     return k.tasks.at(task or k.sched.task().address).pid

@@ -18,7 +18,7 @@ from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, VaList, VarArgs
 from ukmod.record import mutable, record, replace
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 # include/linux/kern_levels.h
 LOGLEVEL_DEFAULT: Final = -1
@@ -113,7 +113,7 @@ CPU_CALLER: Final = 1 << 31
 """printk_caller_id() in an interrupt: the CPU's number and this bit."""
 
 
-def current_caller(k: Kernel) -> Caller:
+def current_caller(k: Core) -> Caller:
     """The current printer: the current task, or the CPU in an interrupt."""
     task = k.sched.current
     if k.sched.in_interrupt:
@@ -247,31 +247,31 @@ class Log:
         return record.level < self.console_loglevel
 
 
-def vprintk_emit(k: Kernel, level: int, fmt: bytes, args: Arguments, *, facility: int = 0) -> int:
+def vprintk_emit(k: Core, level: int, fmt: bytes, args: Arguments, *, facility: int = 0) -> int:
     """Format and store a message; returns the bytes stored."""
     return k.log.store(vformat(k, fmt, args), level, facility=facility)
 
 
 @export("_printk", "printk", "_printk_deferred", "printk_deferred")
-def printk(k: Kernel, fmt: CStr, args: VarArgs) -> Int:
+def printk(k: Core, fmt: CStr, args: VarArgs) -> Int:
     """``int _printk(const char *fmt, ...)``: returns the bytes printed."""
     return vprintk_emit(k, LOGLEVEL_DEFAULT, fmt, args)
 
 
 @export()
-def vprintk(k: Kernel, fmt: CStr, args: Ptr) -> Int:
+def vprintk(k: Core, fmt: CStr, args: Ptr) -> Int:
     """``int vprintk(const char *fmt, va_list args)``."""
     return vprintk_emit(k, LOGLEVEL_DEFAULT, fmt, VaList(k.memory, args))
 
 
 @export("vprintk_default", gpl=True)
-def vprintk_default(k: Kernel, fmt: CStr, args: Ptr) -> Int:
+def vprintk_default(k: Core, fmt: CStr, args: Ptr) -> Int:
     """``int vprintk_default(const char *fmt, va_list args)``."""
     return vprintk_emit(k, LOGLEVEL_DEFAULT, fmt, VaList(k.memory, args))
 
 
 @export("vprintk_emit")
-def vprintk_emit_export(k: Kernel, facility: Int, level: Int, dev_info: Ptr, fmt: CStr, args: Ptr) -> Int:
+def vprintk_emit_export(k: Core, facility: Int, level: Int, dev_info: Ptr, fmt: CStr, args: Ptr) -> Int:
     """``int vprintk_emit(int, int, const struct dev_printk_info *, const char *fmt, va_list args)``."""
     text = vformat(k, fmt, VaList(k.memory, args))
     if not dev_info:
@@ -287,7 +287,7 @@ def vprintk_emit_export(k: Kernel, facility: Int, level: Int, dev_info: Ptr, fmt
 
 
 @export()
-def printk_timed_ratelimit(k: Kernel, last: Ptr, interval: UInt) -> Bool:
+def printk_timed_ratelimit(k: Core, last: Ptr, interval: UInt) -> Bool:
     """``bool printk_timed_ratelimit(unsigned long *caller_jiffies, unsigned int interval_msec)``."""
     elapsed = k.clock.jiffies - k.memory.u64(last)
     if k.memory.u64(last) and elapsed * 1000 <= interval * k.clock.hz:
@@ -298,26 +298,26 @@ def printk_timed_ratelimit(k: Kernel, last: Ptr, interval: UInt) -> Bool:
 
 @export("console_lock", "console_unlock", image_first=True)
 @export("console_conditional_schedule")
-def console_lock(k: Kernel) -> None:
+def console_lock(k: Core) -> None:
     """``void console_lock(void)``: no lock needed, as no console is written to asynchronously."""
     del k
 
 
 @export(image_first=True)
-def console_trylock(k: Kernel) -> Int:
+def console_trylock(k: Core) -> Int:
     """``int console_trylock(void)``: always succeeds."""
     del k
     return 1
 
 
 @export()
-def console_verbose(k: Kernel) -> None:
+def console_verbose(k: Core) -> None:
     """``void console_verbose(void)``: let every message reach the console."""
     k.log.console_loglevel = 15
 
 
 @export()
-def register_console(k: Kernel, console: Ptr) -> None:
+def register_console(k: Core, console: Ptr) -> None:
     """``void register_console(struct console *)``: enables it if CON_ENABLED is set.
 
     No messages are sent to it, since users of the kernel read its log. The command line names no console.
@@ -329,14 +329,14 @@ def register_console(k: Kernel, console: Ptr) -> None:
 
 
 @export()
-def unregister_console(k: Kernel, console: Ptr) -> Int:
+def unregister_console(k: Core, console: Ptr) -> Int:
     """``int unregister_console(struct console *)``."""
     if k.types.has("console", "flags"):
         _announce_console(k, console, "disabled")
     return 0
 
 
-def _announce_console(k: Kernel, console: int, what: str) -> None:
+def _announce_console(k: Core, console: int, what: str) -> None:
     name = k.memory.read(console + k.types.offset("console", "name"), CONSOLE_NAME_LEN).split(b"\0")[0]
     index = k.memory.u16(console + k.types.offset("console", "index"))
     k.printk(f"printk: console [{name.decode('latin-1')}{index}] {what}\n", level=6)

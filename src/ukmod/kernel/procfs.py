@@ -8,14 +8,14 @@ from errno import EACCES
 from typing import TYPE_CHECKING
 
 from ukmod.kernel import params
-from ukmod.kernel.module.main import Module, State
+from ukmod.kernel.module.main import Module, ModuleState
 from ukmod.kernel.syscalls import missing
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
-_STATES = {State.LIVE: "live", State.COMING: "coming", State.GOING: "going"}
+_STATES = {ModuleState.LIVE: "live", ModuleState.COMING: "coming", ModuleState.GOING: "going"}
 
 
 @record
@@ -35,7 +35,7 @@ def refuse(result: int, path: str) -> None:
 class ProcFs:
     """Files by absolute path. Reading a missing file raises FileNotFoundError, as open(2) would."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
 
     def _proc(self) -> dict[str, File]:
@@ -62,7 +62,7 @@ class ProcFs:
         parts = path.split("/")
         if path.startswith("/sys/module/") and len(parts) > 4:
             module = self._k.modules.find(parts[3])
-            if module is not None and module.state is not State.UNFORMED:
+            if module is not None and module.state is not ModuleState.UNFORMED:
                 return self._attribute(module, parts[4:], path)
         raise missing(path)
 
@@ -114,7 +114,7 @@ class ProcFs:
     def list(self, path: str) -> list[str]:
         """The entries of a directory. Raises FileNotFoundError."""
         path = path.rstrip("/")
-        modules = [module for module in self._k.modules if module.state is not State.UNFORMED]
+        modules = [module for module in self._k.modules if module.state is not ModuleState.UNFORMED]
         if path == "/sys/module":
             return [module.name for module in modules]
         for module in modules:

@@ -30,7 +30,7 @@ from ukmod.machine.abi import Int, Ptr
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 NSIG: Final = 64
 SIG_DFL, SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL = 0, 1, 2, 3
@@ -65,7 +65,7 @@ class _Signals:
 class Signals:
     """Sends, dequeues and ignores signals."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._tasks: dict[Task, _Signals] = {}
         types = kernel.types
@@ -187,7 +187,7 @@ class Signals:
 
 
 @export()
-def kernel_sigaction(k: Kernel, signal: Int, action: Ptr) -> None:
+def kernel_sigaction(k: Core, signal: Int, action: Ptr) -> None:
     """void kernel_sigaction(int sig, __sighandler_t action): allow_signal() and disallow_signal()."""
     task = k.sched.task()
     k.signals.of(task).handlers[signal] = action
@@ -197,19 +197,19 @@ def kernel_sigaction(k: Kernel, signal: Int, action: Ptr) -> None:
 
 
 @export()
-def send_sig_info(k: Kernel, signal: Int, info: Ptr, task: Ptr) -> Int:
+def send_sig_info(k: Core, signal: Int, info: Ptr, task: Ptr) -> Int:
     """``int send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p)``."""
     return k.signals.send_info(k.tasks.at(task), signal, info)
 
 
 @export()
-def send_sig(k: Kernel, signal: Int, task: Ptr, priv: Int) -> Int:
+def send_sig(k: Core, signal: Int, task: Ptr, priv: Int) -> Int:
     """``int send_sig(int sig, struct task_struct *p, int priv)``."""
     return k.signals.send_info(k.tasks.at(task), signal, SEND_SIG_PRIV if priv else SEND_SIG_NOINFO)
 
 
 @export()
-def force_sig(k: Kernel, signal: Int) -> None:
+def force_sig(k: Core, signal: Int) -> None:
     """void force_sig(int sig): send to the current task, which can neither ignore nor block it."""
     task = k.sched.task()
     k.signals.unblock(task, signal)
@@ -217,7 +217,7 @@ def force_sig(k: Kernel, signal: Int) -> None:
 
 
 @export()
-def kill_pid(k: Kernel, pid: Ptr, signal: Int, priv: Int) -> Int:
+def kill_pid(k: Core, pid: Ptr, signal: Int, priv: Int) -> Int:
     """``int kill_pid(struct pid *pid, int sig, int priv)``: 0, -ESRCH or -EINVAL."""
     task = k.pids.task(pid)
     if task is None:
@@ -226,7 +226,7 @@ def kill_pid(k: Kernel, pid: Ptr, signal: Int, priv: Int) -> Int:
 
 
 @export()
-def flush_signals(k: Kernel, task: Ptr) -> None:
+def flush_signals(k: Core, task: Ptr) -> None:
     """void flush_signals(struct task_struct *t)."""
     found = k.tasks.at(task)
     k.tasks.set_flag(found, TIF_SIGPENDING, to=False)
@@ -234,13 +234,13 @@ def flush_signals(k: Kernel, task: Ptr) -> None:
 
 
 @export()
-def recalc_sigpending(k: Kernel) -> None:
+def recalc_sigpending(k: Core) -> None:
     """void recalc_sigpending(void)."""
     k.signals.recalc(k.sched.task())
 
 
 @export(gpl=True)
-def dequeue_signal(k: Kernel, task: Ptr, mask: Ptr, info: Ptr, kind: Ptr) -> Int:
+def dequeue_signal(k: Core, task: Ptr, mask: Ptr, info: Ptr, kind: Ptr) -> Int:
     """``int dequeue_signal(struct task_struct *, sigset_t *mask, kernel_siginfo_t *, enum pid_type *)``."""
     found = k.signals.dequeue(k.tasks.at(task), k.memory.u64(mask))
     if found is None:
@@ -251,7 +251,7 @@ def dequeue_signal(k: Kernel, task: Ptr, mask: Ptr, info: Ptr, kind: Ptr) -> Int
 
 
 @export()
-def sigprocmask(k: Kernel, how: Int, new: Ptr, old: Ptr) -> Int:
+def sigprocmask(k: Core, how: Int, new: Ptr, old: Ptr) -> Int:
     """``int sigprocmask(int how, sigset_t *set, sigset_t *oldset)``."""
     task, memory = k.sched.task(), k.memory
     blocked, mask = k.signals.blocked(task), memory.u64(new)

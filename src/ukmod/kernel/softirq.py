@@ -17,7 +17,7 @@ from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.machine.abi import Ptr, UInt, ULong
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 # include/linux/interrupt.h, in the order in which they are served
 HI_SOFTIRQ: Final = 0
@@ -50,7 +50,7 @@ def _empty_interrupt() -> None:
 class SoftIrqs:
     """The softirqs that were raised and have not run: by number, in the order they were raised."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._pending: tuple[deque[Callable[[], object]], ...] = tuple(deque() for _ in range(NR_SOFTIRQS))
 
@@ -99,7 +99,7 @@ class SoftIrqs:
 class Tasklets:
     """struct tasklet_struct, whose state and count are in guest memory, since their users are inlined."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "tasklet_struct")
 
@@ -150,14 +150,14 @@ class Tasklets:
 
 
 @export("__local_bh_disable_ip")
-def local_bh_disable_ip(k: Kernel, ip: ULong, count: UInt) -> None:
+def local_bh_disable_ip(k: Core, ip: ULong, count: UInt) -> None:
     """void __local_bh_disable_ip(unsigned long ip, unsigned int cnt)."""
     del ip
     k.percpu.add_preempt(count)
 
 
 @export("__local_bh_enable_ip")
-def local_bh_enable_ip(k: Kernel, ip: ULong, count: UInt) -> None:
+def local_bh_enable_ip(k: Core, ip: ULong, count: UInt) -> None:
     """void __local_bh_enable_ip(unsigned long ip, unsigned int cnt): runs pending softirqs."""
     del ip
     k.percpu.add_preempt(-count)
@@ -165,48 +165,48 @@ def local_bh_enable_ip(k: Kernel, ip: ULong, count: UInt) -> None:
 
 
 @export("_local_bh_enable")
-def local_bh_enable(k: Kernel) -> None:
+def local_bh_enable(k: Core) -> None:
     """void _local_bh_enable(void): runs nothing."""
     k.percpu.add_preempt(-SOFTIRQ_DISABLE_OFFSET)
 
 
 @export()
-def tasklet_setup(k: Kernel, tasklet: Ptr, callback: Ptr) -> None:
+def tasklet_setup(k: Core, tasklet: Ptr, callback: Ptr) -> None:
     """void tasklet_setup(struct tasklet_struct *, void (*callback)(struct tasklet_struct *))."""
     k.tasklets.init(tasklet, callback, 0, use_callback=True)
 
 
 @export()
-def tasklet_init(k: Kernel, tasklet: Ptr, function: Ptr, data: ULong) -> None:
+def tasklet_init(k: Core, tasklet: Ptr, function: Ptr, data: ULong) -> None:
     """void tasklet_init(struct tasklet_struct *, void (*func)(unsigned long), unsigned long data)."""
     k.tasklets.init(tasklet, function, data, use_callback=False)
 
 
 @export("__tasklet_schedule")
-def tasklet_schedule(k: Kernel, tasklet: Ptr) -> None:
+def tasklet_schedule(k: Core, tasklet: Ptr) -> None:
     """void __tasklet_schedule(struct tasklet_struct *)."""
     k.tasklets.schedule(tasklet, TASKLET_SOFTIRQ)
 
 
 @export("__tasklet_hi_schedule")
-def tasklet_hi_schedule(k: Kernel, tasklet: Ptr) -> None:
+def tasklet_hi_schedule(k: Core, tasklet: Ptr) -> None:
     """void __tasklet_hi_schedule(struct tasklet_struct *)."""
     k.tasklets.schedule(tasklet, HI_SOFTIRQ)
 
 
 @export()
-def tasklet_kill(k: Kernel, tasklet: Ptr) -> None:
+def tasklet_kill(k: Core, tasklet: Ptr) -> None:
     """void tasklet_kill(struct tasklet_struct *)."""
     k.tasklets.kill(tasklet)
 
 
 @export("tasklet_unlock_wait", "tasklet_unlock_spin_wait")
-def tasklet_unlock_wait(k: Kernel, tasklet: Ptr) -> None:
+def tasklet_unlock_wait(k: Core, tasklet: Ptr) -> None:
     """void tasklet_unlock_wait(struct tasklet_struct *): no wait, as on one CPU it cannot be running."""
     del k, tasklet
 
 
 @export(gpl=True)
-def tasklet_unlock(k: Kernel, tasklet: Ptr) -> None:
+def tasklet_unlock(k: Core, tasklet: Ptr) -> None:
     """void tasklet_unlock(struct tasklet_struct *)."""
     k.tasklets.clear_run(tasklet)

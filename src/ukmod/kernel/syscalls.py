@@ -16,7 +16,7 @@ from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 T = TypeVar("T")
 LOG_USER: Final = 1
@@ -30,7 +30,7 @@ class KernelSyscalls:
     Each call ends in a return to user space: pending task work runs, and a fatal signal takes effect.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
 
     def _call(self, work: Callable[[], T]) -> T:

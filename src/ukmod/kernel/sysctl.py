@@ -11,7 +11,7 @@ from ukmod.errors import UsageError
 from ukmod.kernel.kmod import KMOD_PATH_LEN
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _NUMBER: Final = re.compile(r"\s*-?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\s*", re.ASCII)
 
@@ -31,7 +31,7 @@ def _int(text: str) -> int:
 class Sysctl:
     """Sysctls by dotted name, as text: ``k.sysctl["kernel.modprobe"] = "/sbin/modprobe"``."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
 
     def _get(self) -> dict[str, Callable[[], str]]:

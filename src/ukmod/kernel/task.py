@@ -17,7 +17,7 @@ from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault, page_align
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 THREAD_SIZE: Final = 16384
 """The size of a task's kernel stack in bytes, arch/x86/include/asm/page_64_types.h."""
@@ -40,7 +40,7 @@ QUARANTINE: Final = 256
 class Tasks:
     """Creates, finds and removes tasks, and accesses their task_structs."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._memory = kernel.memory
         self._stacks = Area(kernel.memory, VMALLOC_START, _STACKS)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
-def task_work_run(k: Kernel) -> None:
+def task_work_run(k: Core) -> None:
     """task_work_run(), for the current task."""
     if k.image is None or (run := k.image.get("task_work_run")) is None:
         return

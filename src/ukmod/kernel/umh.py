@@ -27,7 +27,7 @@ from ukmod.machine.memory import Fault
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE = 0, 1, 2, 4
 """include/linux/umh.h"""
@@ -66,7 +66,7 @@ class SubprocessInfo:
 class Helpers:
     """The running helpers, and whether helpers are allowed."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._khelper = kernel.workqueues.alloc("khelper", WQ_UNBOUND, 1, own_thread=True)
         self._infos: dict[int, SubprocessInfo] = {}
@@ -276,11 +276,11 @@ class Helpers:
         return self._disabled_waiters.wait_event(lambda: not self.disabled, TASK_UNINTERRUPTIBLE, timeout)
 
 
-def _text(k: Kernel, address: int) -> str:
+def _text(k: Core, address: int) -> str:
     return k.memory.cstring(address).decode("utf-8", "surrogateescape") if address else ""
 
 
-def _strings(k: Kernel, array: int) -> tuple[str, ...]:
+def _strings(k: Core, array: int) -> tuple[str, ...]:
     found: list[str] = []
     while array and len(found) < _MAX_ARGUMENTS and (pointer := k.memory.u64(array + 8 * len(found))):
         found.append(_text(k, pointer))
@@ -294,7 +294,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 @export()
 def call_usermodehelper_setup(
-    k: Kernel, path: Ptr, argv: Ptr, envp: Ptr, gfp: GfpT, init: Ptr, cleanup: Ptr, data: Ptr
+    k: Core, path: Ptr, argv: Ptr, envp: Ptr, gfp: GfpT, init: Ptr, cleanup: Ptr, data: Ptr
 ) -> Ptr:
     """``struct subprocess_info *call_usermodehelper_setup(path, argv, envp, gfp, init, cleanup, data)``"""
     del gfp
@@ -305,31 +305,31 @@ def call_usermodehelper_setup(
 
 
 @export()
-def call_usermodehelper_exec(k: Kernel, info: Ptr, wait: Int) -> Int:
+def call_usermodehelper_exec(k: Core, info: Ptr, wait: Int) -> Int:
     """``int call_usermodehelper_exec(struct subprocess_info *sub_info, int wait)``."""
     return k.helpers.exec(k.helpers.find(info), wait)
 
 
 @export()
-def call_usermodehelper(k: Kernel, path: Ptr, argv: Ptr, envp: Ptr, wait: Int) -> Int:
+def call_usermodehelper(k: Core, path: Ptr, argv: Ptr, envp: Ptr, wait: Int) -> Int:
     """``int call_usermodehelper(const char *path, char **argv, char **envp, int wait)``."""
     info = call_usermodehelper_setup(k, path, argv, envp, 0, 0, 0, 0)
     return call_usermodehelper_exec(k, info, wait) if info else -ENOMEM
 
 
 @export(gpl=True)
-def usermodehelper_read_trylock(k: Kernel) -> Int:
+def usermodehelper_read_trylock(k: Core) -> Int:
     """``int usermodehelper_read_trylock(void)``."""
     return k.helpers.read_trylock()
 
 
 @export(gpl=True)
-def usermodehelper_read_lock_wait(k: Kernel, timeout: Long) -> Long:
+def usermodehelper_read_lock_wait(k: Core, timeout: Long) -> Long:
     """``long usermodehelper_read_lock_wait(long timeout)``."""
     return k.helpers.read_lock_wait(timeout)
 
 
 @export(gpl=True)
-def usermodehelper_read_unlock(k: Kernel) -> None:
+def usermodehelper_read_unlock(k: Core) -> None:
     """void usermodehelper_read_unlock(void): readers are not counted."""
     del k

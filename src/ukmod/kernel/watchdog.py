@@ -17,7 +17,7 @@ from ukmod.kernel.x86.unwind import registers_at_trap, walk, walk_trap
 from ukmod.machine.registers import Registers
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 LOCKUP_SLICES: Final = 220
 """Slices without sleep, 22 virtual seconds: slightly more than twice watchdog_thresh, as in the kernel."""
@@ -28,18 +28,18 @@ LOCKUP_PERIODS: Final = 12
 LOCKUP_SECONDS: Final = 22
 
 
-def wire(k: Kernel) -> None:
+def wire(k: Core) -> None:
     """Have the CPU report when a slice is used up."""
     k.cpu.on_slice = partial(used_up, k, None)
     k.cpu.on_stuck = partial(_stuck, k)
 
 
-def _stuck(k: Kernel, registers: Registers, silent: bool) -> None:  # noqa: FBT001 - as Cpu tells it
+def _stuck(k: Core, registers: Registers, silent: bool) -> None:  # noqa: FBT001 - as Cpu tells it
     # Slices of code that calls nothing cost real time, so fewer of them must suffice.
     used_up(k, registers, -(-LOCKUP_SLICES // LOCKUP_PERIODS) if silent else 1)
 
 
-def used_up(k: Kernel, registers: Registers | None, slices: int = 1) -> None:
+def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
     """Handle used-up slices of the current task; ``registers`` are set if it is not in a kernel function.
 
     Raises TaskExitError for a task that has run for too long, or KernelPanic if there is no task.
@@ -61,7 +61,7 @@ def used_up(k: Kernel, registers: Registers | None, slices: int = 1) -> None:
         k.sched.preempt()
 
 
-def soft_lockup(k: Kernel, registers: Registers | None = None) -> NoReturn:
+def soft_lockup(k: Core, registers: Registers | None = None) -> NoReturn:
     """watchdog_timer_fn(): report the task that hogs the CPU, and end it, since nothing else would.
 
     ``registers`` are those of its code; without them, it is in a kernel function that cannot continue.

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ukmod.kmod.context import Context, Module
     from ukmod.kmod.host import Host
 
-__all__ = ["Closure", "Firmware", "Member", "Missing", "closure"]
+__all__ = ["Closure", "ClosureModule", "Firmware", "Missing", "closure"]
 
 
 @record
-class Member:
+class ClosureModule:
     """A module of the closure. ``path`` is None for one that is built into the kernel.
 
     ``reason`` is requested, dependency, softdep or weakdep; ``of`` the word or module it is there for.
@@ -71,7 +71,7 @@ class Missing:
 class Closure:
     """The result: modules in an order they can be loaded in, their firmware, and what was not found."""
 
-    modules: tuple[Member, ...]
+    modules: tuple[ClosureModule, ...]
     firmware: tuple[Firmware, ...]
     missing: tuple[Missing, ...]
 
@@ -111,7 +111,7 @@ class _Walk:
     def __init__(
         self, context: Context, host: Host, *, weakdeps: bool, firmware_directories: Sequence[str]
     ) -> None:
-        self.members: dict[str, Member] = {}
+        self.members: dict[str, ClosureModule] = {}
         self.firmware: list[Firmware] = []
         self.missing: list[Missing] = []
         self._context = context
@@ -145,7 +145,7 @@ class _Walk:
         if path is None and not self._context.is_builtin(module):
             self.missing.append(Missing("module", module.name, of))
             return
-        self.members[module.name] = Member(module.name, path, reason, of)
+        self.members[module.name] = ClosureModule(module.name, path, reason, of)
         if path is not None:
             self._read(module.name, path)
         self._soft(module.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ukmod.errors import FormatError
-from ukmod.kmod.der import Reader, Tag
+from ukmod.kmod.der import DerTag, Reader
 from ukmod.record import record
 
 __all__ = ["DIGEST_NAMES", "SignerInfo", "parse_signed_data"]
@@ -89,35 +89,35 @@ def _parse_without_signature(head: bytes, size: int) -> SignerInfo | None:
 
 
 def _parse(message: bytes, path: str, base: int) -> tuple[SignerInfo, bytes]:
-    content_info = Reader(message, path=path, base=base).enter(Tag.SEQUENCE, "ContentInfo")
+    content_info = Reader(message, path=path, base=base).enter(DerTag.SEQUENCE, "ContentInfo")
     content_type = content_info.oid("contentType")
     if content_type != _SIGNED_DATA:
         raise content_info.error(f"content type {content_type} is not SignedData")
-    signed_data = content_info.enter(Tag.CONTEXT_0, "content").enter(Tag.SEQUENCE, "SignedData")
+    signed_data = content_info.enter(DerTag.CONTEXT_0, "content").enter(DerTag.SEQUENCE, "SignedData")
     signed_data.integer("version")
-    signed_data.content(Tag.SET, "digestAlgorithms")
-    signed_data.content(Tag.SEQUENCE, "encapContentInfo")
-    while signed_data.peek() in (Tag.CONTEXT_0, Tag.CONTEXT_1):
+    signed_data.content(DerTag.SET, "digestAlgorithms")
+    signed_data.content(DerTag.SEQUENCE, "encapContentInfo")
+    while signed_data.peek() in (DerTag.CONTEXT_0, DerTag.CONTEXT_1):
         signed_data.content(None, "certificates or crls")
-    return _signer_info(signed_data.enter(Tag.SET, "signerInfos").enter(Tag.SEQUENCE, "SignerInfo"))
+    return _signer_info(signed_data.enter(DerTag.SET, "signerInfos").enter(DerTag.SEQUENCE, "SignerInfo"))
 
 
 def _signer_info(fields: Reader) -> tuple[SignerInfo, bytes]:
     fields.integer("version")
     issuer, issuer_name, serial, subject_key_id = None, b"", None, None
-    if fields.peek() == Tag.SEQUENCE:
-        names = fields.enter(Tag.SEQUENCE, "issuerAndSerialNumber")
+    if fields.peek() == DerTag.SEQUENCE:
+        names = fields.enter(DerTag.SEQUENCE, "issuerAndSerialNumber")
         issuer_name = _display_name(names.fork())
-        issuer = names.raw(Tag.SEQUENCE, "issuer")
+        issuer = names.raw(DerTag.SEQUENCE, "issuer")
         serial = names.integer("serialNumber")
     else:  # sign-file -k
-        subject_key_id = fields.content(Tag.CONTEXT_0_PRIMITIVE, "subjectKeyIdentifier")
+        subject_key_id = fields.content(DerTag.CONTEXT_0_PRIMITIVE, "subjectKeyIdentifier")
     digest = _algorithm(fields, "digestAlgorithm")
     attributes, message_digest = None, None
-    if fields.peek() == Tag.CONTEXT_0:
+    if fields.peek() == DerTag.CONTEXT_0:
         # RFC 5652 5.4: what is signed is the SET OF itself, not the [0] IMPLICIT it is stored as.
-        attributes = bytes([Tag.SET]) + fields.raw(Tag.CONTEXT_0, "signedAttrs")[1:]
-        message_digest = _message_digest(Reader(attributes).enter(Tag.SET, "signedAttrs"))
+        attributes = bytes([DerTag.SET]) + fields.raw(DerTag.CONTEXT_0, "signedAttrs")[1:]
+        message_digest = _message_digest(Reader(attributes).enter(DerTag.SET, "signedAttrs"))
     signer = SignerInfo(
         issuer,
         issuer_name,
@@ -128,21 +128,21 @@ def _signer_info(fields: Reader) -> tuple[SignerInfo, bytes]:
         attributes,
         message_digest,
     )
-    return signer, fields.content(Tag.OCTET_STRING, "signature")
+    return signer, fields.content(DerTag.OCTET_STRING, "signature")
 
 
 def _algorithm(fields: Reader, what: str) -> str:
-    return fields.enter(Tag.SEQUENCE, what).oid(what)
+    return fields.enter(DerTag.SEQUENCE, what).oid(what)
 
 
 def _display_name(fields: Reader) -> bytes:
     """Return the first common name, or without one the last attribute, up to a NUL: what modinfo shows."""
     value = b""
-    relatives = fields.enter(Tag.SEQUENCE, "issuer")
+    relatives = fields.enter(DerTag.SEQUENCE, "issuer")
     while relatives:
-        attributes = relatives.enter(Tag.SET, "RelativeDistinguishedName")
+        attributes = relatives.enter(DerTag.SET, "RelativeDistinguishedName")
         while attributes:
-            attribute = attributes.enter(Tag.SEQUENCE, "AttributeTypeAndValue")
+            attribute = attributes.enter(DerTag.SEQUENCE, "AttributeTypeAndValue")
             kind = attribute.oid("attribute type")
             value = attribute.content(None, "attribute value").partition(b"\0")[0]
             if kind == _COMMON_NAME:
@@ -152,7 +152,9 @@ def _display_name(fields: Reader) -> bytes:
 
 def _message_digest(attributes: Reader) -> bytes | None:
     while attributes:
-        attribute = attributes.enter(Tag.SEQUENCE, "attribute")
+        attribute = attributes.enter(DerTag.SEQUENCE, "attribute")
         if attribute.oid("attribute type") == _MESSAGE_DIGEST:
-            return attribute.enter(Tag.SET, "attribute values").content(Tag.OCTET_STRING, "messageDigest")
+            return attribute.enter(DerTag.SET, "attribute values").content(
+                DerTag.OCTET_STRING, "messageDigest"
+            )
     return None

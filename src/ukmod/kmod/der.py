@@ -11,10 +11,10 @@ from functools import lru_cache
 
 from ukmod.errors import FormatError
 
-__all__ = ["Reader", "Tag"]
+__all__ = ["DerTag", "Reader"]
 
 
-class Tag:
+class DerTag:
     """Identifier octets (X.690 8.1.2) that occur in CMS and X.501 names."""
 
     INTEGER = 0x02
@@ -77,14 +77,14 @@ class Reader:
 
     def integer(self, what: str) -> int:
         """Return the value of an INTEGER."""
-        content = self.content(Tag.INTEGER, what)
+        content = self.content(DerTag.INTEGER, what)
         if not content:
             raise self.error(f"{what}: an INTEGER without content")
         return int.from_bytes(content, "big", signed=True)
 
     def oid(self, what: str) -> str:
         """Return the value of an OBJECT IDENTIFIER in dotted form."""
-        dotted = _dotted(self.content(Tag.OID, what))
+        dotted = _dotted(self.content(DerTag.OID, what))
         if not dotted:
             raise self.error(f"{what}: a bad OBJECT IDENTIFIER")
         return dotted

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Literal, Protocol
 
-    class Source(Protocol):
+    class ByteSource(Protocol):
         """A file's bytes, or something that reads them when it is sliced."""
 
         def __len__(self) -> int:
@@ -183,7 +183,7 @@ class Elf:
         "type",
     )
 
-    def __init__(self, data: Source, path: str = "") -> None:
+    def __init__(self, data: ByteSource, path: str = "") -> None:
         """Read the header and the table of sections. FormatError for anything but an ELF file with sections.
 
         As in libkmod, its ``errno`` is ENOEXEC for what is no ELF file at all, and EINVAL for a bad one.

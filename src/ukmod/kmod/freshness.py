@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ukmod.kmod.host import Files
     from ukmod.kmod.tree import Tree
 
-    Verdict = Literal["ok", "reload", "recreate"]
-
 __all__ = ["Freshness"]
 
 
@@ -37,7 +35,7 @@ class Freshness:
         self._config = _times(tree.files, tree.config_paths if config_paths is None else config_paths)
         self._indexes = _times(tree.files, [f"{tree.dirname}/{name}.bin" for name in INDEXES])
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Literal["ok", "reload", "recreate"]:
         """Say what to do: nothing ("ok"), :meth:`Tree.unload`, for an index is another ("reload"), or open a
         new context, for the configuration is ("recreate"): libkmod's kmod_validate_resources().
 

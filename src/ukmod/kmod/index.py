@@ -43,7 +43,7 @@ _LETTERS = 128
 if TYPE_CHECKING:
     Entry = tuple[str, int, str]
     """(key, priority, value)"""
-    Node = tuple[bytes, int, int, int]
+    IndexNode = tuple[bytes, int, int, int]
     """A node's prefix, the letters of its first and last child (1 and 0 if it has none), and the position of
     what comes after the prefix and the two letters."""
 else:
@@ -164,7 +164,7 @@ class Index:
                     if after:
                         todo.append((child, after, pattern + step, False))
 
-    def _walk(self, reference: int) -> Iterator[tuple[bytes, int, Node]]:
+    def _walk(self, reference: int) -> Iterator[tuple[bytes, int, IndexNode]]:
         """Yield (key, reference, node) of a node and all below it, in key order.
 
         A node that is reached twice makes the file no tree, and this walk endless.
@@ -184,7 +184,7 @@ class Index:
                 if child:
                     todo.append((key + bytes((letter,)), child))
 
-    def _node(self, reference: int) -> Node:
+    def _node(self, reference: int) -> IndexNode:
         at = reference & POSITION
         if at == 0:
             return b"", 1, 0, 0  # the root of a trie without any key
@@ -201,7 +201,7 @@ class Index:
             raise self._error(f"children from {first:#x} to {last:#x} are impossible", at)
         return prefix, first, last, at + 2
 
-    def _child(self, node: Node, letter: int) -> int:
+    def _child(self, node: IndexNode, letter: int) -> int:
         """Return the reference to a node's child, or 0."""
         _prefix, first, last, at = node
         if not first <= letter <= last:
@@ -209,10 +209,10 @@ class Index:
         reference: int = U32.unpack_from(self._data, at + 4 * (letter - first))[0]
         return reference if reference & POSITION else 0
 
-    def _values(self, reference: int, node: Node) -> Iterator[str]:
+    def _values(self, reference: int, node: IndexNode) -> Iterator[str]:
         return (value for _priority, value in self._entries(reference, node))
 
-    def _entries(self, reference: int, node: Node) -> Iterator[tuple[int, str]]:
+    def _entries(self, reference: int, node: IndexNode) -> Iterator[tuple[int, str]]:
         """Yield a node's (priority, value) pairs."""
         if not reference & VALUES:
             return

@@ -10,23 +10,19 @@ from __future__ import annotations
 from struct import pack
 
 from ukmod.errors import LimitError, UsageError
-from ukmod.kmod.index import CHILDREN, HEADER, MAGIC, POSITION, PREFIX, U32, VALUES, VERSION
+from ukmod.kmod.index import CHILDREN, HEADER, MAGIC, POSITION, PREFIX, U32, VALUES, VERSION, Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    Entry = tuple[str, int, str]
-    """(key, priority, value)"""
-    Node = tuple[bytes, bytes, list[tuple[int, int]]]
+    NewNode = tuple[bytes, bytes, list[tuple[int, int]]]
     """A node to be written: its prefix, its values as the file has them, and (letter, number of the child in
     the list of all nodes) by rising letter."""
     Pair = tuple[bytes, bytes, list[tuple[int, int]]]
     """A node to be: its key, its values as the file has them, and its children, if it has them already."""
     Trie = tuple[bytes, bytes]
     """An index and its marks."""
-else:
-    Entry = tuple
 
 __all__ = ["write_index", "write_trie"]
 
@@ -84,14 +80,14 @@ def pack_values(values: Sequence[tuple[int, str]]) -> bytes:
     return U32.pack(len(parts)) + b"".join(parts)
 
 
-def build(pairs: Iterable[Pair]) -> list[Node]:
+def build(pairs: Iterable[Pair]) -> list[NewNode]:
     """Make the trie's nodes, children before parents and by letter, the root last.
 
     Keys come sorted, so the nodes that the next key does not share are complete and can be closed: ``path``
     holds those from the root to the last key, with their depths. A pair may have children already, if there
     are no keys but theirs below it.
     """
-    nodes: list[Node] = []
+    nodes: list[NewNode] = []
     path: list[tuple[int, bytes, list[tuple[int, int]]]] = [(0, b"", [])]
     last, number = b"", 0
 
@@ -124,7 +120,7 @@ def build(pairs: Iterable[Pair]) -> list[Node]:
     return nodes
 
 
-def _lay_out(nodes: list[Node]) -> list[bytes]:
+def _lay_out(nodes: list[NewNode]) -> list[bytes]:
     """Return the nodes' bytes in the order they have: a node's children are in the file before it."""
     parts = [b""]
     position = HEADER.size
@@ -144,7 +140,7 @@ def _lay_out(nodes: list[Node]) -> list[bytes]:
     return parts
 
 
-def marks_of(nodes: list[Node]) -> list[bytes]:
+def marks_of(nodes: list[NewNode]) -> list[bytes]:
     """Return the marks of nodes, in the order they have."""
     parts = []
     of_values: dict[bytes, bytes] = {b"": b""}
@@ -178,7 +174,7 @@ def marks_of_values(values: bytes) -> bytes:
     return bytes(marks)
 
 
-def _lay_out_preorder(nodes: list[Node]) -> bytes:
+def _lay_out_preorder(nodes: list[NewNode]) -> bytes:
     """Write a node before its children."""
     order: list[int] = []
     todo = [len(nodes) - 1]
@@ -196,13 +192,13 @@ def _lay_out_preorder(nodes: list[Node]) -> bytes:
     return root + b"".join([pack_node(nodes[number], references) for number in order])
 
 
-def flags(node: Node) -> int:
+def flags(node: NewNode) -> int:
     """Return what a parent says of a node beside its position."""
     prefix, values, children = node
     return (PREFIX if prefix else 0) | (VALUES if values else 0) | (CHILDREN if children else 0)
 
 
-def pack_node(node: Node, references: list[int]) -> bytes:
+def pack_node(node: NewNode, references: list[int]) -> bytes:
     """Return a node's bytes."""
     prefix, values, children = node
     if prefix:

@@ -21,8 +21,8 @@ __all__ = [
     "GPL_COMPATIBLE",
     "KERNEL",
     "Binding",
-    "Export",
-    "Fault",
+    "ExportedSymbol",
+    "SymbolFault",
     "bind",
     "module_exports",
     "parse_symvers",
@@ -40,7 +40,7 @@ GPL_COMPATIBLE = frozenset(
 _KSYMTAB = "__ksymtab_"
 
 
-class Fault(enum.StrEnum):
+class SymbolFault(enum.StrEnum):
     """An objection of the kernel's. Loading fails with ENOENT for the first two, else with EINVAL."""
 
     UNKNOWN = "nobody exports it"
@@ -50,7 +50,7 @@ class Fault(enum.StrEnum):
 
 
 @record
-class Export:
+class ExportedSymbol:
     """An exported symbol. ``crc`` is None where it is not known, as in a kernel without symbol versions."""
 
     name: str
@@ -67,11 +67,11 @@ class Binding:
     symbol: str
     weak: bool
     crc: int | None
-    export: Export | None
-    fault: Fault | None
+    export: ExportedSymbol | None
+    fault: SymbolFault | None
 
 
-def module_exports(elf: Elf, owner: str) -> dict[str, Export]:
+def module_exports(elf: Elf, owner: str) -> dict[str, ExportedSymbol]:
     """Return what the module ``owner`` exports, by name; nothing for one without a symbol table.
 
     EXPORT_SYMBOL_GPL() shows in the section its ``__ksymtab_NAME`` is in.
@@ -87,7 +87,7 @@ def module_exports(elf: Elf, owner: str) -> dict[str, Export]:
     crcs = _crcs(elf)
     spaces = namespaces(elf)
     return {
-        name: Export(name, owner, crcs.get(name) or None, name in gpl_only, spaces.get(name, ""))
+        name: ExportedSymbol(name, owner, crcs.get(name) or None, name in gpl_only, spaces.get(name, ""))
         for name in sorted(names or crcs)
     }
 
@@ -99,12 +99,12 @@ def _crcs(elf: Elf) -> dict[str, int]:
         return {}
 
 
-def parse_symvers(text: str) -> dict[str, Export]:
+def parse_symvers(text: str) -> dict[str, ExportedSymbol]:
     """Return the exports that a Module.symvers lists, by name; bad lines are passed over.
 
     Its columns are CRC, symbol, module, kind of export and, since 5.4, a namespace: the third until 5.6.
     """
-    found: dict[str, Export] = {}
+    found: dict[str, ExportedSymbol] = {}
     for line in text.splitlines():
         columns = line.split("\t")
         if len(columns) < 4:
@@ -117,13 +117,15 @@ def parse_symvers(text: str) -> dict[str, Export]:
         except ValueError:
             continue
         namespace = rest[2].strip() if len(rest) > 2 else ""
-        found[name] = Export(name, rest[0].rpartition("/")[2], number or None, "_GPL" in rest[1], namespace)
+        found[name] = ExportedSymbol(
+            name, rest[0].rpartition("/")[2], number or None, "_GPL" in rest[1], namespace
+        )
     return found
 
 
 def bind(
     elf: Elf,
-    find: Callable[[str], Export | None],
+    find: Callable[[str], ExportedSymbol | None],
     *,
     licenses: Iterable[str],
     imports: Iterable[str],
@@ -143,21 +145,23 @@ def bind(
         export = find(name)
         crc = crcs.get(name)
         fault = _fault(export, crc, imported, is_gpl=is_gpl)
-        if weak and fault in (Fault.UNKNOWN, Fault.GPL_ONLY):
+        if weak and fault in (SymbolFault.UNKNOWN, SymbolFault.GPL_ONLY):
             fault = None  # a weak symbol that is not there is 0
         bindings.append(Binding(name, weak, crc, export, fault))
     return bindings
 
 
-def _fault(export: Export | None, crc: int | None, imported: frozenset[str], *, is_gpl: bool) -> Fault | None:
+def _fault(
+    export: ExportedSymbol | None, crc: int | None, imported: frozenset[str], *, is_gpl: bool
+) -> SymbolFault | None:
     if export is None:
-        return Fault.UNKNOWN
+        return SymbolFault.UNKNOWN
     if export.gpl_only and not is_gpl:
-        return Fault.GPL_ONLY
+        return SymbolFault.GPL_ONLY
     if None not in (crc, export.crc) and crc != export.crc:
-        return Fault.VERSION
+        return SymbolFault.VERSION
     if export.namespace and export.namespace not in imported:
-        return Fault.NAMESPACE
+        return SymbolFault.NAMESPACE
     return None
 
 

@@ -16,7 +16,7 @@ from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ukmod.kmod.elf import Source
+    from ukmod.kmod.elf import ByteSource
     from ukmod.kmod.modfile import ModuleFile
 
 
@@ -149,7 +149,7 @@ def read_module(file: ModuleFile, name: str, *, signature: bool = True, build_id
     signature whose trailer makes no sense counts as none.
     """
     path = file.path
-    image: Source = file.contents() if file.compression else _Window(file.fileno())
+    image: ByteSource = file.contents() if file.compression else _Window(file.fileno())
     elf = Elf(image, path)
     found = elf.find(b".modinfo")
     if found is None:
@@ -191,7 +191,7 @@ class _Window:
         return os.pread(self._fd, span.stop - span.start, span.start)
 
 
-def _signature(image: Source, path: str) -> ModuleSignature | None:
+def _signature(image: ByteSource, path: str) -> ModuleSignature | None:
     try:
         return parse_signature(image, path=path)
     except FormatError:

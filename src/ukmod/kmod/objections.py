@@ -7,7 +7,15 @@ import difflib
 from ukmod.errors import UkmodError
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.firmware import firmware_files
-from ukmod.kmod.linkage import KERNEL, Binding, Export, Fault, bind, module_exports, vermagic_difference
+from ukmod.kmod.linkage import (
+    KERNEL,
+    Binding,
+    ExportedSymbol,
+    SymbolFault,
+    bind,
+    module_exports,
+    vermagic_difference,
+)
 from ukmod.kmod.modinfo import ModuleInfo, read_module
 from ukmod.record import record
 
@@ -52,7 +60,7 @@ class KernelFacts:
     those that it trusts, if it enforces signatures; None if it does not.
     """
 
-    exports: Mapping[str, Export] | None = None
+    exports: Mapping[str, ExportedSymbol] | None = None
     vermagic: str = ""
     firmware_directories: tuple[str, ...] = ()
     certificates: Sequence[x509.Certificate] | None = None
@@ -65,7 +73,7 @@ class Inspector:
         self._context = context
         self._host = host
         self._kernel = kernel
-        self._exports: dict[str, dict[str, Export]] = {}
+        self._exports: dict[str, dict[str, ExportedSymbol]] = {}
 
     def notes(self, name: str, path: str, present: Collection[str]) -> Iterator[Note]:
         """Yield what there is to say about the file of a module; ``present`` are those loaded before it."""
@@ -109,7 +117,7 @@ class Inspector:
     def _is_present(self, owner: str, present: Collection[str]) -> bool:
         return owner == KERNEL or owner in present or self._context.tree.is_builtin(owner)
 
-    def _find(self, symbol: str) -> Export | None:
+    def _find(self, symbol: str) -> ExportedSymbol | None:
         """Return who exports a symbol: the kernel image, else the module that modules.symbols names."""
         image = self._kernel.exports
         if image is not None and symbol in image and image[symbol].owner == KERNEL:
@@ -119,9 +127,9 @@ class Inspector:
             if export is not None:
                 return export
         # Where nobody can tell, a symbol has the benefit of the doubt.
-        return Export(symbol, KERNEL) if image is None else image.get(symbol)
+        return ExportedSymbol(symbol, KERNEL) if image is None else image.get(symbol)
 
-    def _exports_of(self, name: str) -> dict[str, Export]:
+    def _exports_of(self, name: str) -> dict[str, ExportedSymbol]:
         if name not in self._exports:
             self._exports[name] = {}
             path = self._context.path_of(self._context.by_name(name))
@@ -133,15 +141,15 @@ class Inspector:
                     pass  # the step that loads that module says why
         return self._exports[name]
 
-    def _fault_text(self, binding: Binding, fault: Fault) -> str:
+    def _fault_text(self, binding: Binding, fault: SymbolFault) -> str:
         text = f"{binding.symbol}: {fault}"
         export = binding.export
         if export is None:
             near = difflib.get_close_matches(binding.symbol, self._kernel.exports or {}, n=1, cutoff=0.85)
             return f"{text}; there is {near[0]}" if near else text
-        if fault is Fault.VERSION:
+        if fault is SymbolFault.VERSION:
             return f"{text} by {export.owner}: {export.crc:#010x}, built against {binding.crc:#010x}"
-        if fault is Fault.NAMESPACE:
+        if fault is SymbolFault.NAMESPACE:
             return f"{text}: {export.namespace}, of {export.owner}"
         return f"{text} by {export.owner}"
 

@@ -18,7 +18,7 @@ from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ukmod.kmod.elf import Source
+    from ukmod.kmod.elf import ByteSource
 
 __all__ = ["MAGIC", "ModuleSignature", "parse_signature"]
 
@@ -58,7 +58,7 @@ class ModuleSignature:
         return signer is not None and signer.serial is not None and self.hash_algorithm in _HASHES
 
 
-def parse_signature(data: Source, *, path: str = "") -> ModuleSignature | None:
+def parse_signature(data: ByteSource, *, path: str = "") -> ModuleSignature | None:
     """Return the signature at the end of the module file ``data``, or None if there is none.
 
     A trailer that lies about what precedes it raises FormatError. A PKCS#7 message that cannot be read does

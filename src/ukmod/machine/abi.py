@@ -135,7 +135,7 @@ def _hint(function: Callable[..., Any], name: str) -> Any:
         text = f"the parameter '{name}' has no C type: annotate it, with ukmod.Int or ukmod.Ptr say"
         raise UsageError(text, subject=function.__name__)
     try:
-        return get_type_hints(function, localns={"Kernel": Any}, include_extras=True)[name]
+        return get_type_hints(function, localns={"Core": Any}, include_extras=True)[name]
     except Exception as error:
         text = f"the annotation of '{name}' cannot be read: {error}"
         raise UsageError(text, subject=function.__name__) from error

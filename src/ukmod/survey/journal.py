@@ -17,7 +17,7 @@ from errno import ESPIPE
 from typing import BinaryIO, Self
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
-from ukmod.survey.verdict import Settings, Verdict
+from ukmod.survey.verdict import ModuleVerdict, Settings
 
 _JOURNAL_FORMAT = 1
 """Increased whenever the meaning of the lines changes."""
@@ -34,7 +34,7 @@ class Journal:
         """
         self.path = os.fspath(path)
         self._head = {"survey": _JOURNAL_FORMAT, **asdict(settings)}
-        self.done: dict[str, Verdict] = {}
+        self.done: dict[str, ModuleVerdict] = {}
         """The known verdicts by module."""
         try:
             self._file: BinaryIO = open(self.path, "a+b", buffering=0)  # noqa: SIM115 - close() does
@@ -59,7 +59,7 @@ class Journal:
         """Close the file, which unlocks it."""
         self._file.close()
 
-    def add(self, verdict: Verdict) -> None:
+    def add(self, verdict: ModuleVerdict) -> None:
         """Save a verdict. Raises NotFoundError if that fails, for example on a full disk."""
         self.done[verdict.name] = verdict
         self._append(asdict(verdict))
@@ -93,7 +93,7 @@ class Journal:
             if not isinstance(head, dict) or "survey" not in head:
                 raise ValueError("its first line does not identify a survey")
             self._compare(head)
-            self.done = {line["name"]: Verdict.of(line) for line in lines}
+            self.done = {line["name"]: ModuleVerdict.of(line) for line in lines}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FormatError(f"not the journal of a survey: {error}", path=self.path) from error
         self._file.truncate(len(whole))

@@ -31,7 +31,7 @@ from ukmod.kmod import processes
 from ukmod.kmod.tree import Tree
 from ukmod.record import field, mutable, replace
 from ukmod.survey.leaks import lost
-from ukmod.survey.verdict import Settings, Verdict
+from ukmod.survey.verdict import ModuleVerdict, Settings
 
 # -- planning ---------------------------------------------------------------------------------------------
 
@@ -64,9 +64,9 @@ def plan(tree: Tree, names: Iterable[str]) -> Branch:
 
 # -- one module -------------------------------------------------------------------------------------------
 
-Outcome = tuple[str, str, str]
+Ending = tuple[str, str, str]
 """The kind, cause and unload of a verdict."""
-LOADS: Outcome = ("loads", "", "")
+LOADS: Ending = ("loads", "", "")
 T = TypeVar("T")
 _TICK = 0.01
 """Seconds: the shortest time a timer is set to, as it cannot be negative."""
@@ -91,13 +91,13 @@ def booted(settings: Settings) -> Kernel:
     return k
 
 
-def survey_batch(settings: Settings, names: Sequence[str]) -> list[Verdict]:
+def survey_batch(settings: Settings, names: Sequence[str]) -> list[ModuleVerdict]:
     """Try these modules, each in its own process and on its own copy of the same kernel."""
     found = {verdict.name: verdict for verdict in survey_each(settings, names)}
     return [found[name] for name in names]
 
 
-def survey_each(settings: Settings, names: Iterable[str]) -> Iterator[Verdict]:
+def survey_each(settings: Settings, names: Iterable[str]) -> Iterator[ModuleVerdict]:
     """Try these modules, and yield each verdict as soon as it is known."""
     k = booted(settings)
     assert k.tree is not None
@@ -105,7 +105,7 @@ def survey_each(settings: Settings, names: Iterable[str]) -> Iterator[Verdict]:
         yield from _in_copy(k, settings, branch)
 
 
-def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
+def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[ModuleVerdict]:
     """Try a module, and all modules above it, in a copy of this process."""
     began = time.monotonic()
     reader, writer = os.pipe()
@@ -121,7 +121,7 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]
     missing = dict.fromkeys(branch.all_names())
     with os.fdopen(reader, "rb") as lines:
         for line in lines:
-            verdict = Verdict.of(json.loads(line))
+            verdict = ModuleVerdict.of(json.loads(line))
             del missing[verdict.name]
             yield verdict
     _, status = os.waitpid(pid, 0)
@@ -129,9 +129,9 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]
     seconds = round(time.monotonic() - began, 3)
     for name in missing:
         if code == -signal.SIGPROF:
-            yield Verdict(name, "stuck", "host time is up", seconds=seconds)
+            yield ModuleVerdict(name, "stuck", "host time is up", seconds=seconds)
         else:
-            yield Verdict(name, "emulator", f"its process {how_it_ended(code)}", seconds=seconds)
+            yield ModuleVerdict(name, "emulator", f"its process {how_it_ended(code)}", seconds=seconds)
 
 
 def how_it_ended(code: int) -> str:
@@ -139,14 +139,14 @@ def how_it_ended(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
 
-def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict]:
+def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[ModuleVerdict]:
     """Try a module, and all above it, in this process, which is killed when its patience runs out."""
     warnings, reports, requests = map(len, (k.warnings, k.reports, k.requests))
     in_use = k.core.slab.in_use()
 
-    def verdict(name: str, outcome: Outcome) -> Verdict:
+    def verdict(name: str, outcome: Ending) -> ModuleVerdict:
         kind, cause, unload = outcome
-        return Verdict(
+        return ModuleVerdict(
             name,
             kind,
             cause,
@@ -186,7 +186,7 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[Verdict
         yield from (_with_leaks(one, leaks) for one in found)
 
 
-def _leaks(k: Kernel, file: str, seconds: float, outcome: Outcome, before: frozenset[int]) -> Sequence[Leak]:
+def _leaks(k: Kernel, file: str, seconds: float, outcome: Ending, before: frozenset[int]) -> Sequence[Leak]:
     """The leaks of a module with each cycle or refusal; ``before`` is the memory in use before the first."""
     if outcome[0] not in ("loads", "refuses") or _module(file) in k.modules:
         return ()
@@ -198,7 +198,7 @@ def _leaks(k: Kernel, file: str, seconds: float, outcome: Outcome, before: froze
     return lost(k, before, again)
 
 
-def _with_leaks(verdict: Verdict, leaks: Sequence[Leak]) -> Verdict:
+def _with_leaks(verdict: ModuleVerdict, leaks: Sequence[Leak]) -> ModuleVerdict:
     if not leaks:
         return verdict
     left = f"left {', '.join(sorted({leak.kind for leak in leaks}))}"
@@ -217,7 +217,7 @@ def _function(frame: object) -> str:
     return str(frame).partition("+")[0].strip()
 
 
-def _outcome(k: Kernel, work: Callable[[], Outcome]) -> Outcome:
+def _outcome(k: Kernel, work: Callable[[], Ending]) -> Ending:
     try:
         return work()
     except KernelPanic as panic:
@@ -226,7 +226,7 @@ def _outcome(k: Kernel, work: Callable[[], Outcome]) -> Outcome:
         return "emulator", f"{type(error).__name__}: {error}", ""
 
 
-def _without(file: str, outcome: Outcome) -> Outcome:
+def _without(file: str, outcome: Ending) -> Ending:
     """The outcome for modules that depend on one with this outcome."""
     kind, cause, _ = outcome
     return ("dependency", f"{_module(file)}: {cause}", "") if kind == "refuses" else outcome
@@ -236,7 +236,7 @@ def _module(file: str) -> str:
     return os.path.basename(file).partition(".")[0].replace("-", "_")
 
 
-def _load(k: Kernel, file: str) -> Outcome:
+def _load(k: Kernel, file: str) -> Ending:
     """Load a module whose dependencies are loaded; one of them may already have requested it."""
     assert k.tree is not None
     if _module(file) in k.modules:
@@ -248,7 +248,7 @@ def _load(k: Kernel, file: str) -> Outcome:
     return ("oops", _oops(k), "") if k.oopses else LOADS
 
 
-def _live(k: Kernel, file: str, seconds: float) -> Outcome:
+def _live(k: Kernel, file: str, seconds: float) -> Ending:
     """Let time pass, then unload the module."""
     k.run(seconds)
     try:
@@ -295,8 +295,8 @@ def survey(
     names: Iterable[str],
     *,
     batch: int = 25,
-    work: Callable[[Settings, Sequence[str]], list[Verdict]] = survey_batch,
-) -> Iterator[Verdict]:
+    work: Callable[[Settings, Sequence[str]], list[ModuleVerdict]] = survey_batch,
+) -> Iterator[ModuleVerdict]:
     """Try all modules with these names in tasks of ``batch`` each; yields the verdicts as they arrive.
 
     work: the function of a task. If its process has threads, as in a cluster, it must be ``survey_apart``.

@@ -31,7 +31,7 @@ from typing import IO, Any
 from ukmod.errors import MachineError, UkmodError
 from ukmod.record import mutable
 from ukmod.survey.survey import booted, how_it_ended, survey_each
-from ukmod.survey.verdict import Settings, Verdict
+from ukmod.survey.verdict import ModuleVerdict, Settings
 
 
 @mutable
@@ -69,14 +69,14 @@ class Surveyors:
         """The failures of the image's own initialisation; empty if there were none."""
         self._stopped = False
 
-    def batch(self, settings: Settings, names: Sequence[str]) -> list[Verdict]:
+    def batch(self, settings: Settings, names: Sequence[str]) -> list[ModuleVerdict]:
         """Try these modules. Raises UkmodError if that is impossible, for example without a valid tree."""
-        found: dict[str, Verdict] = {}
+        found: dict[str, ModuleVerdict] = {}
         self._ask(settings, names, found)
         for name in names:
             if name not in found:
                 end = self._ask(settings, [name], found)
-                found.setdefault(name, Verdict(name, "emulator", f"the process that tried it {end}"))
+                found.setdefault(name, ModuleVerdict(name, "emulator", f"the process that tried it {end}"))
         return [found[name] for name in names]
 
     def stop(self) -> None:
@@ -91,7 +91,7 @@ class Surveyors:
         while self._all:
             self._all.pop().end()
 
-    def _ask(self, settings: Settings, names: Sequence[str], found: dict[str, Verdict]) -> str:
+    def _ask(self, settings: Settings, names: Sequence[str], found: dict[str, ModuleVerdict]) -> str:
         """Add these modules' verdicts to ``found``; returns how the process ended, or "" if it has not.
 
         Raises MachineError if it ended before it had brought up a kernel.
@@ -106,7 +106,7 @@ class Surveyors:
                     child.is_up = True
                     self.damage = damage
                 case {"verdict": values}:
-                    verdict = Verdict.of(values)
+                    verdict = ModuleVerdict.of(values)
                     found[verdict.name] = verdict
                 case {"done": _}:
                     return ""
@@ -153,7 +153,7 @@ def _here() -> Surveyors:
     return Surveyors()
 
 
-def survey_apart(settings: Settings, names: Sequence[str]) -> list[Verdict]:
+def survey_apart(settings: Settings, names: Sequence[str]) -> list[ModuleVerdict]:
     """Try modules in a separate process, which ends with this one: the work of a cluster's worker."""
     return _here().batch(settings, names)
 

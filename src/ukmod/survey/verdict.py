@@ -16,7 +16,7 @@ CLASSES = (
     *("clean", "refused", "leak", "misuse", "warning", "stays", "rejected"),
     *("unsupported", "timeout", "oops", "emulator"),
 )
-"""The classes that a survey counts, best first: see Verdict.classification."""
+"""The classes that a survey counts, best first: see ModuleVerdict.classification."""
 _CLASS_OF_KIND = {
     "refuses": "refused",
     "dependency": "refused",
@@ -53,7 +53,7 @@ class Settings:
 
 
 @record
-class Verdict:
+class ModuleVerdict:
     """The result for one module."""
 
     name: str
@@ -79,7 +79,7 @@ class Verdict:
     """Host CPU time without its dependencies: the only difference between two equal surveys."""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Verdict:
+    def of(cls, values: Mapping[str, Any]) -> ModuleVerdict:
         """The verdict from its asdict() or JSON. Raises TypeError or KeyError for other values."""
         texts = {name: tuple(values[name]) for name in ("warnings", "leaks", "reports", "log")}
         return cls(**{**values, **texts, "requests": tuple(map(_request, values["requests"]))})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ukmod.userland.process import Process
 
 
-class Output:
+class OutputStream:
     """A standard stream of a process, kept in memory."""
 
     def __init__(self, parts: list[str]) -> None:
@@ -44,8 +44,8 @@ class ProcessHost:
         """Only the tree's files exist; without a tree, none."""
         self._tree = None if tree is None else tree.through(self.files)
         self.environ: MutableMapping[str, str] = dict(process.env)
-        self.stdout = Output(process.output)
-        self.stderr = Output(process.output)
+        self.stdout = OutputStream(process.output)
+        self.stderr = OutputStream(process.output)
 
     def has_stderr(self) -> bool:
         """A helper's streams are /dev/null, but what it writes is kept for the user."""

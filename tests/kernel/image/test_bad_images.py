@@ -12,7 +12,7 @@ from tests.real.debian import Debian
 from ukmod import cli
 from ukmod.errors import FormatError, LayoutError, MachineError
 from ukmod.kernel.api import Kernel
-from ukmod.machine.image import KernelImage, Symbol
+from ukmod.machine.image import ImageSymbol, KernelImage
 
 pytestmark = pytest.mark.real
 
@@ -111,7 +111,7 @@ def test_with_the_elf_file_s_symbols(
         assert k.core.boot.failed == ()
 
 
-def with_symbol_table(data: bytes, symbols: Iterable[Symbol]) -> bytes:
+def with_symbol_table(data: bytes, symbols: Iterable[ImageSymbol]) -> bytes:
     """An ELF file with a symbol table more, which it had none of."""
     names, table = bytearray(b"\0"), bytearray(24)
     kinds = {"t": 2, "w": 2, "a": 0}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.kernel.conftest import Guest, layouts
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.lib.hexdump import row
 from ukmod.kernel.lib.math import best_rational
 from ukmod.kernel.lib.uuid import parse, swap
@@ -64,7 +64,7 @@ def test_uuids_and_guids_differ_in_byte_order(guest: Guest) -> None:
 
 def test_the_same_seed_gives_the_same_numbers() -> None:
     def draw(seed: int | None) -> int:
-        with Kernel(layouts(), seed=seed) as k:
+        with Core(layouts(), seed=seed) as k:
             return Guest(k).call("get_random_u64")
 
     assert draw(None) == draw(None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukmod.kernel.lib.printf_spec import LEFT, PRECISION_MAX, SIGN, Kind, Spec, number, parse, signed
+from ukmod.kernel.lib.printf_spec import LEFT, PRECISION_MAX, SIGN, FormatType, Spec, number, parse, signed
 
 
 def _one(fmt: bytes) -> Spec:
@@ -19,7 +19,7 @@ def test_text_and_conversions_alternate() -> None:
     text, spec, rest = parse(b"eth%d up")
     assert (text, rest) == (b"eth", b" up")
     assert isinstance(spec, Spec)
-    assert (spec.kind, spec.flags, spec.size) == (Kind.NUMBER, SIGN, 4)
+    assert (spec.kind, spec.flags, spec.size) == (FormatType.NUMBER, SIGN, 4)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_is_no_conversion_ends_the_format(fmt: bytes) -> None:
     last = parse(fmt + b" never seen")[-1] if fmt != b"%" else parse(fmt)[-1]
     assert isinstance(last, Spec)
     # "%5 never" is a width followed by a space, which is no conversion either.
-    assert last.kind is Kind.INVALID
+    assert last.kind is FormatType.INVALID
 
 
 def test_a_negative_width_argument_means_left_justified() -> None:

@@ -7,12 +7,12 @@ import struct
 
 from tests.kernel.conftest import Guest
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import list_add_tail, list_entries
-from ukmod.kernel.lib.rbtree import BLACK, LEFT, RIGHT, Tree
+from ukmod.kernel.lib.rbtree import BLACK, LEFT, RIGHT, RbTree
 
 
-def _compare(kernel: Kernel, a: int, b: int) -> int:
+def _compare(kernel: Core, a: int, b: int) -> int:
     left, right = kernel.memory.s32(a), kernel.memory.s32(b)
     return (left > right) - (left < right)
 
@@ -104,4 +104,4 @@ def test_a_tree_stays_sorted_and_balanced(guest: Guest) -> None:
 def test_a_node_in_no_tree_has_no_neighbours(guest: Guest) -> None:
     node = guest.words(0, 0, 0)
     guest.kernel.memory.set_u64(node, node)
-    assert Tree(guest.kernel.memory, 0).neighbour(node, RIGHT) == 0
+    assert RbTree(guest.kernel.memory, 0).neighbour(node, RIGHT) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.kernel.conftest import Guest
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.lib.vsprintf import vformat
 
 
@@ -48,7 +48,7 @@ def test_kasprintf_allocates_what_it_needs(guest: Guest) -> None:
     guest.call("kfree", text)
 
 
-def test_pointers_are_hashed_and_the_same_each_time(kernel: Kernel) -> None:
+def test_pointers_are_hashed_and_the_same_each_time(kernel: Core) -> None:
     address = kernel.percpu.base
     first, second, other = (vformat(kernel, b"%p", Args(a)) for a in (address, address, address + 8))
     assert first == second != other
@@ -56,24 +56,24 @@ def test_pointers_are_hashed_and_the_same_each_time(kernel: Kernel) -> None:
     assert len(first) == 16
 
 
-def test_pointers_that_are_no_addresses_are_told(kernel: Kernel) -> None:
+def test_pointers_that_are_no_addresses_are_told(kernel: Core) -> None:
     assert vformat(kernel, b"%s %s %p", Args(0, 16, 0)) == b"(null) (efault) 0000000000000000"
     assert vformat(kernel, b"%pe", Args(-517)) == b"-EPROBE_DEFER"
 
 
-def test_symbols_are_named_with_their_offsets(kernel: Kernel) -> None:
+def test_symbols_are_named_with_their_offsets(kernel: Core) -> None:
     address = kernel.symbols.address("snprintf")
     assert vformat(kernel, b"%ps %pS", Args(address, address + 4)).startswith(b"snprintf snprintf+0x4/0x")
 
 
-def test_an_unterminated_array_can_be_printed_with_a_precision(kernel: Kernel) -> None:
+def test_an_unterminated_array_can_be_printed_with_a_precision(kernel: Core) -> None:
     page = kernel.memory.map_direct(kernel.memory.alloc_frames(1), 4096)
     kernel.memory.unmap(page + 4096, 4096)
     kernel.memory.write(page + 4092, b"abcd")
     assert vformat(kernel, b"%.4s", Args(page + 4092)) == b"abcd"
 
 
-def test_an_unknown_conversion_ends_the_text_and_warns_once(kernel: Kernel) -> None:
+def test_an_unknown_conversion_ends_the_text_and_warns_once(kernel: Core) -> None:
     assert [vformat(kernel, b"a%yb", Args(1)) for _ in range(2)] == [b"a", b"a"]
     warnings = [line for line in kernel.log.lines if line.startswith("Please remove unsupported %y")]
     assert len(warnings) == 1

@@ -8,7 +8,7 @@ import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, kill, signed, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import Task
 
 READS = pytest.mark.parametrize(
@@ -29,14 +29,14 @@ RETURNS = ("killable", "interruptible")
 
 
 @pytest.fixture
-def sem(kernel: Kernel, guest: Guest) -> int:
+def sem(kernel: Core, guest: Guest) -> int:
     """An initialised struct rw_semaphore."""
     at = guest.put(b"", kernel.types.sizeof("rw_semaphore"))
     guest.call("__init_rwsem", at, b"sem", 0)
     return at
 
 
-def take(k: Kernel, down: str, sem: int, taken: list[str]) -> Task:
+def take(k: Core, down: str, sem: int, taken: list[str]) -> Task:
     """Have a task take the semaphore; ``taken`` gets the function's name when it has."""
 
     def body() -> None:
@@ -50,7 +50,7 @@ def take(k: Kernel, down: str, sem: int, taken: list[str]) -> Task:
 
 
 @READS
-def test_readers_share_the_semaphore(kernel: Kernel, guest: Guest, sem: int, down: str, up: str) -> None:
+def test_readers_share_the_semaphore(kernel: Core, guest: Guest, sem: int, down: str, up: str) -> None:
     taken: list[str] = []
     guest.call("down_read", sem)
     take(kernel, down, sem, taken)
@@ -60,7 +60,7 @@ def test_readers_share_the_semaphore(kernel: Kernel, guest: Guest, sem: int, dow
 
 
 @READS
-def test_a_reader_waits_for_the_writer(kernel: Kernel, guest: Guest, sem: int, down: str, up: str) -> None:
+def test_a_reader_waits_for_the_writer(kernel: Core, guest: Guest, sem: int, down: str, up: str) -> None:
     taken: list[str] = []
     guest.call("down_write", sem)
     take(kernel, down, sem, taken)
@@ -74,7 +74,7 @@ def test_a_reader_waits_for_the_writer(kernel: Kernel, guest: Guest, sem: int, d
 
 
 @WRITES
-def test_a_writer_waits_for_the_readers(kernel: Kernel, guest: Guest, sem: int, down: str) -> None:
+def test_a_writer_waits_for_the_readers(kernel: Core, guest: Guest, sem: int, down: str) -> None:
     taken: list[str] = []
     guest.call("down_read", sem)
     take(kernel, down, sem, taken)
@@ -91,7 +91,7 @@ def test_a_writer_waits_for_the_readers(kernel: Kernel, guest: Guest, sem: int, 
         *("down_write_killable", "down_write_killable_nested"),
     ],
 )
-def test_a_fatal_signal_ends_the_wait_with_eintr(kernel: Kernel, guest: Guest, sem: int, down: str) -> None:
+def test_a_fatal_signal_ends_the_wait_with_eintr(kernel: Core, guest: Guest, sem: int, down: str) -> None:
     guest.call("down_write", sem)
     results: list[int] = []
     task = start(kernel, "waiter", lambda: results.append(signed(call(kernel, down, sem))))
@@ -112,7 +112,7 @@ def test_a_trylock_never_waits(guest: Guest, sem: int, held: str, read: int, wri
 
 
 def test_a_downgraded_writer_lets_readers_in_and_keeps_writers_out(
-    kernel: Kernel, guest: Guest, sem: int
+    kernel: Core, guest: Guest, sem: int
 ) -> None:
     taken: list[str] = []
     guest.call("down_write", sem)

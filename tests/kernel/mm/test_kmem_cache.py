@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.kernel.conftest import Guest
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.mm.page_alloc import VMEMMAP_START
 from ukmod.machine.memory import PAGE_OFFSET
 
@@ -13,7 +13,7 @@ def unsigned(value: int) -> int:
     return value & (1 << 64) - 1
 
 
-def test_objects_of_a_cache_are_constructed(kernel: Kernel, guest: Guest) -> None:
+def test_objects_of_a_cache_are_constructed(kernel: Core, guest: Guest) -> None:
     made: list[int] = []
 
     def construct(address: int) -> int:
@@ -33,7 +33,7 @@ def test_objects_of_a_cache_are_constructed(kernel: Kernel, guest: Guest) -> Non
     assert not kernel.reports
 
 
-def test_a_cache_with_objects_is_destroyed_with_a_warning(kernel: Kernel, guest: Guest) -> None:
+def test_a_cache_with_objects_is_destroyed_with_a_warning(kernel: Core, guest: Guest) -> None:
     cache = unsigned(guest.call("kmem_cache_create", b"busy", 40, 0, 0, 0))
     guest.call("kmem_cache_alloc", cache, 0)
     guest.call("kmem_cache_destroy", cache)
@@ -42,14 +42,14 @@ def test_a_cache_with_objects_is_destroyed_with_a_warning(kernel: Kernel, guest:
     assert kernel.taint.has("B")
 
 
-def test_an_object_of_another_cache_is_told(kernel: Kernel, guest: Guest) -> None:
+def test_an_object_of_another_cache_is_told(kernel: Core, guest: Guest) -> None:
     one, two = (unsigned(guest.call("kmem_cache_create", name, 40, 0, 0, 0)) for name in (b"one", b"two"))
     item = unsigned(guest.call("kmem_cache_alloc", one, 0))
     guest.call("kmem_cache_free", two, item)
     assert kernel.warnings[0].message == "cache_from_obj: Wrong slab cache. two but object is from one"
 
 
-def test_bulk(kernel: Kernel, guest: Guest) -> None:
+def test_bulk(kernel: Core, guest: Guest) -> None:
     cache = unsigned(guest.call("kmem_cache_create", b"bulk", 40, 0, 0, 0))
     array = guest.words(*[0] * 4)
     assert guest.call_int("kmem_cache_alloc_bulk", cache, 0, 4, array) == 4
@@ -58,7 +58,7 @@ def test_bulk(kernel: Kernel, guest: Guest) -> None:
     assert guest.call_int("kmem_cache_shrink", cache) == 0
 
 
-def test_vmalloc_ends_with_a_hole(kernel: Kernel, guest: Guest) -> None:
+def test_vmalloc_ends_with_a_hole(kernel: Core, guest: Guest) -> None:
     address = unsigned(guest.call("vmalloc", 5000))
     assert guest.call("is_vmalloc_addr", address) == 1
     kernel.memory.write(address, b"x" * 8192)
@@ -69,7 +69,7 @@ def test_vmalloc_ends_with_a_hole(kernel: Kernel, guest: Guest) -> None:
     assert kernel.warnings[0].message.startswith("Trying to vfree() nonexistent vm area (")
 
 
-def test_pages_and_their_struct_pages(kernel: Kernel, guest: Guest) -> None:
+def test_pages_and_their_struct_pages(kernel: Core, guest: Guest) -> None:
     page = unsigned(guest.call("alloc_pages", 0xCC0, 2))
     frame = (page - VMEMMAP_START) // kernel.pages.size << 12
     assert frame % (4 << 12) == 0

@@ -6,18 +6,18 @@ import pytest
 from tests.kernel import machine_code
 from tests.kernel.machine_code import CODE, Code
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN
 from ukmod.kernel.mm.slab import KMALLOC_MAX_SIZE, ZERO_SIZE_PTR
 
 
 @pytest.fixture
-def code(kernel: Kernel) -> Code:
+def code(kernel: Core) -> Code:
     return Code(kernel)
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 100, 128, 192, 4095, 4096, 4097, 8192, 100_000])
-def test_objects_are_zeroed_aligned_and_writable_to_their_end(kernel: Kernel, size: int) -> None:
+def test_objects_are_zeroed_aligned_and_writable_to_their_end(kernel: Core, size: int) -> None:
     address = kernel.slab.kmalloc(size)
     assert kernel.memory.read(address, size) == bytes(size)
     kernel.memory.write(address, b"\xff" * size)
@@ -28,7 +28,7 @@ def test_objects_are_zeroed_aligned_and_writable_to_their_end(kernel: Kernel, si
     assert not kernel.reports
 
 
-def test_nothing_too_large_and_too_little(kernel: Kernel) -> None:
+def test_nothing_too_large_and_too_little(kernel: Core) -> None:
     slab = kernel.slab
     assert slab.kmalloc(0) == ZERO_SIZE_PTR
     slab.kfree(ZERO_SIZE_PTR)
@@ -39,7 +39,7 @@ def test_nothing_too_large_and_too_little(kernel: Kernel) -> None:
     assert [(w.file, w.line) for w in kernel.warnings] == [("mm/page_alloc.c", 5634)]
 
 
-def test_ksize_gives_the_whole_size_class(kernel: Kernel) -> None:
+def test_ksize_gives_the_whole_size_class(kernel: Core) -> None:
     address = kernel.slab.kmalloc(100)
     assert kernel.slab.ksize(address) == 128
     kernel.memory.write(address, b"\xff" * 128)
@@ -47,7 +47,7 @@ def test_ksize_gives_the_whole_size_class(kernel: Kernel) -> None:
     assert not kernel.reports
 
 
-def test_a_read_past_the_end_is_reported_and_goes_on(kernel: Kernel, code: Code) -> None:
+def test_a_read_past_the_end_is_reported_and_goes_on(kernel: Core, code: Code) -> None:
     address = kernel.slab.kmalloc(128)
     assert code.run(machine_code.READ_RDI, address + 128)[0] == 0
     (report,) = kernel.reports
@@ -58,7 +58,7 @@ def test_a_read_past_the_end_is_reported_and_goes_on(kernel: Kernel, code: Code)
     assert "is located 0 bytes to the right of" in report.text()
 
 
-def test_a_write_after_free_is_reported_with_both_stacks(kernel: Kernel, code: Code) -> None:
+def test_a_write_after_free_is_reported_with_both_stacks(kernel: Core, code: Code) -> None:
     address = kernel.slab.kmalloc(64)
     kernel.memory.write(address, b"kept")
     kernel.slab.kfree(address)
@@ -70,7 +70,7 @@ def test_a_write_after_free_is_reported_with_both_stacks(kernel: Kernel, code: C
     assert kernel.memory.read(address, 4) == b"kept"
 
 
-def test_reports_go_to_the_log_only_if_asked(kernel: Kernel, code: Code) -> None:
+def test_reports_go_to_the_log_only_if_asked(kernel: Core, code: Code) -> None:
     address = kernel.slab.kmalloc(64)
     kernel.slab.kfree(address)
     kernel.slab.kasan = True
@@ -80,7 +80,7 @@ def test_reports_go_to_the_log_only_if_asked(kernel: Kernel, code: Code) -> None
 
 
 @pytest.mark.parametrize("offset", [-1, 100])
-def test_a_stray_byte_beside_an_object_is_found_when_it_is_freed(kernel: Kernel, offset: int) -> None:
+def test_a_stray_byte_beside_an_object_is_found_when_it_is_freed(kernel: Core, offset: int) -> None:
     address = kernel.slab.kmalloc(100)
     kernel.memory.set_u8(address + offset, 0x41)
     kernel.slab.kfree(address)
@@ -88,14 +88,14 @@ def test_a_stray_byte_beside_an_object_is_found_when_it_is_freed(kernel: Kernel,
     assert (report.kind, report.address) == ("slab-out-of-bounds", address + offset)
 
 
-def test_freeing_what_is_no_object_changes_nothing(kernel: Kernel) -> None:
+def test_freeing_what_is_no_object_changes_nothing(kernel: Core) -> None:
     address = kernel.slab.kmalloc(64)
     kernel.slab.kfree(address + 8)
     assert [report.kind for report in kernel.reports] == ["invalid-free"]
     assert kernel.slab.object_at(address) is not None
 
 
-def test_a_double_free_is_found(kernel: Kernel) -> None:
+def test_a_double_free_is_found(kernel: Core) -> None:
     slab = kernel.slab
     first, second = slab.kmalloc(64), slab.kmalloc(64)
     slab.kfree(first)
@@ -112,7 +112,7 @@ def test_a_double_free_is_found(kernel: Kernel) -> None:
     assert kernel.oopses[0].kind == "BUG"
 
 
-def test_without_fences_objects_are_packed_and_poisoned(kernel: Kernel) -> None:
+def test_without_fences_objects_are_packed_and_poisoned(kernel: Core) -> None:
     slab = kernel.slab
     slab.fence.limit = 0
     first, second = slab.kmalloc(100), slab.kmalloc(100)
@@ -124,7 +124,7 @@ def test_without_fences_objects_are_packed_and_poisoned(kernel: Kernel) -> None:
     assert kernel.memory.read(slab.kmalloc(100), 100) == bytes(100)
 
 
-def test_leaks_are_grouped_by_place(kernel: Kernel) -> None:
+def test_leaks_are_grouped_by_place(kernel: Core) -> None:
     before = len(kernel.slab.leaks())
     kept = [kernel.slab.kmalloc(24) for _ in range(3)]
     area = kernel.vmalloc.alloc(5000)
@@ -142,7 +142,7 @@ def test_the_same_run_gives_the_same_addresses() -> None:
     from tests.kernel.conftest import layouts
 
     def addresses() -> list[int]:
-        with Kernel(layouts()) as k:
+        with Core(layouts()) as k:
             return [k.slab.kmalloc(size) for size in (8, 100, 5000, 64)]
 
     assert addresses() == addresses()

@@ -6,13 +6,13 @@ import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.machine_code import Code
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 
 EFAULT = 14
 NOWHERE = 0x7000_0000
 
 
-def test_a_copy_stops_at_the_first_bad_page_and_zeroes_the_rest(kernel: Kernel, guest: Guest) -> None:
+def test_a_copy_stops_at_the_first_bad_page_and_zeroes_the_rest(kernel: Core, guest: Guest) -> None:
     user, to = kernel.user.alloc(b"x" * 4096), guest.put(b"y" * 100)
     assert guest.call("_copy_from_user", to, user + 4090, 20) == 14
     assert kernel.memory.read(to, 20) == b"x" * 6 + bytes(14)
@@ -22,7 +22,7 @@ def test_a_copy_stops_at_the_first_bad_page_and_zeroes_the_rest(kernel: Kernel, 
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
-def test_get_user_and_put_user_keep_to_their_registers(kernel: Kernel, size: int) -> None:
+def test_get_user_and_put_user_keep_to_their_registers(kernel: Core, size: int) -> None:
     code, user = Code(kernel), kernel.user.alloc(bytes(range(0xF0, 0x100)))
     # mov %rdi,%rax; mov $__get_user,%r10; call *%r10: the value comes in RDX, the error in RAX.
     function = kernel.symbols.address(f"__get_user_{size}")
@@ -34,7 +34,7 @@ def test_get_user_and_put_user_keep_to_their_registers(kernel: Kernel, size: int
     assert not kernel.oopses
 
 
-def test_strings_from_user_space(kernel: Kernel, guest: Guest) -> None:
+def test_strings_from_user_space(kernel: Core, guest: Guest) -> None:
     user, to = kernel.user.alloc(b"hello\0" + b"x" * 4090), guest.put(b"", room=64)
     assert guest.call("strncpy_from_user", to, user, 64) == 5
     assert guest.string(to) == b"hello"
@@ -46,14 +46,14 @@ def test_strings_from_user_space(kernel: Kernel, guest: Guest) -> None:
     assert guest.string(copied) == b"hello"
 
 
-def test_clear_user(kernel: Kernel, guest: Guest) -> None:
+def test_clear_user(kernel: Core, guest: Guest) -> None:
     user = kernel.user.alloc(b"x" * 16)
     assert guest.call("clear_user", user, 8) == 0
     assert kernel.memory.read(user, 16) == bytes(8) + b"x" * 8
     assert guest.call("clear_user", user + 4090, 16) == 10
 
 
-def test_hardened_usercopy_stops_what_is_larger_than_its_object(kernel: Kernel, guest: Guest) -> None:
+def test_hardened_usercopy_stops_what_is_larger_than_its_object(kernel: Core, guest: Guest) -> None:
     address = kernel.slab.kmalloc(100)
     guest.call("__check_object_size", address, 100, 1)
     assert not kernel.oopses

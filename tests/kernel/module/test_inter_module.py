@@ -9,7 +9,7 @@ from tests.golden import modules as compiled
 from tests.kernel.conftest import Guest, layouts
 
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.module.main import State, module_refcount
+from ukmod.kernel.module.main import ModuleState, module_refcount
 
 DATA = 0x1234_5678
 
@@ -52,7 +52,7 @@ def test_a_module_that_is_going_gives_null(machine: Kernel, guest: Guest, owner:
     guest.call("inter_module_register", b"drm", owner, DATA)
     module = machine.modules["ok_dep"]
     machine.core.modules.set_refcount(module, 0)
-    machine.core.modules.set_state(module, State.GOING)
+    machine.core.modules.set_state(module, ModuleState.GOING)
     assert guest.call("inter_module_get", b"drm") == 0
 
 

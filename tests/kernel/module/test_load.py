@@ -13,8 +13,8 @@ from tests.kernel.machine_code import RECURSE, Code
 
 from ukmod.errors import KernelPanic, LoadError
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.core import Kernel as Core
-from ukmod.kernel.module.main import State
+from ukmod.kernel.core import Core
+from ukmod.kernel.module.main import ModuleState
 from ukmod.userland import Process
 
 
@@ -81,7 +81,7 @@ class TestMisbehaviour:
         with pytest.raises(LoadError, match="did not return"):
             machine.insmod(image("endless"))
         assert "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:" in machine.dmesg()
-        assert machine.modules["endless"].state is State.COMING
+        assert machine.modules["endless"].state is ModuleState.COMING
         machine.insmod(image("ok_dep"))
         with pytest.raises(LoadError) as caught:
             machine.rmmod("endless")

@@ -10,7 +10,14 @@ from tests.kernel.conftest import layouts
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.module.main import Module, State, module_get, module_put, module_refcount, try_module_get
+from ukmod.kernel.module.main import (
+    Module,
+    ModuleState,
+    module_get,
+    module_put,
+    module_refcount,
+    try_module_get,
+)
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ def test_a_module_that_is_going_cannot_be_tried_but_who_knows_better_may_hold_it
     # net/qrtr gives back in its exit function the reference that it did without while it was loaded.
     k = machine.core
     k.modules.set_refcount(module, 0)
-    k.modules.set_state(module, State.GOING)
+    k.modules.set_state(module, ModuleState.GOING)
     assert not try_module_get(k, module.address)
     module_get(k, module.address)
     module_put(k, module.address)
@@ -67,9 +74,9 @@ class TestGracePeriods:
     """Nobody who has seen a module may still be looking at it when its memory goes."""
 
     @pytest.fixture
-    def waited(self, machine: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[State]:
+    def waited(self, machine: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[ModuleState]:
         """The state of the module at each grace period that was waited for."""
-        seen: list[State] = []
+        seen: list[ModuleState] = []
         rcu = machine.core.rcu
         wait = rcu.synchronize
 
@@ -80,11 +87,11 @@ class TestGracePeriods:
         monkeypatch.setattr(rcu, "synchronize", synchronize)
         return seen
 
-    def test_unloading(self, machine: Kernel, module: Module, waited: list[State]) -> None:
+    def test_unloading(self, machine: Kernel, module: Module, waited: list[ModuleState]) -> None:
         machine.rmmod(module.name)
-        assert waited == [State.UNFORMED]
+        assert waited == [ModuleState.UNFORMED]
 
-    def test_an_init_function_that_fails(self, machine: Kernel, waited: list[State]) -> None:
+    def test_an_init_function_that_fails(self, machine: Kernel, waited: list[ModuleState]) -> None:
         with pytest.raises(LoadError):
             machine.insmod(compiled()["ret_enodev"].read_bytes())
-        assert waited == [State.GOING, State.UNFORMED]
+        assert waited == [ModuleState.GOING, ModuleState.UNFORMED]

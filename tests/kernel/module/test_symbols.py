@@ -9,21 +9,21 @@ from tests.golden import modules as compiled
 from tests.kernel.conftest import layouts
 
 from ukmod.errors import LoadError
-from ukmod.kernel.api import Kernel as Machine
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.export import Export
 from ukmod.machine.abi import Int
 from ukmod.machine.memory import PAGE_SIZE
 
 
 @pytest.fixture
-def machine() -> Iterator[Machine]:
-    with Machine(types=layouts()) as k:
+def machine() -> Iterator[Kernel]:
+    with Kernel(types=layouts()) as k:
         yield k
 
 
 class TestFind:
-    def test_a_function_has_one_address_for_good(self, kernel: Kernel) -> None:
+    def test_a_function_has_one_address_for_good(self, kernel: Core) -> None:
         """Modules compare them: ``wait->func == autoremove_wake_function``."""
         first = kernel.symbols.find("autoremove_wake_function")
         assert first is not None
@@ -31,25 +31,25 @@ class TestFind:
         assert first.address == kernel.symbols.address("autoremove_wake_function")
         assert kernel.symbols.is_function(first.address, "autoremove_wake_function")
 
-    def test_no_two_have_the_same(self, kernel: Kernel) -> None:
+    def test_no_two_have_the_same(self, kernel: Core) -> None:
         names = sorted(kernel.symbols.functions())
         addresses = {kernel.symbols.address(name) for name in names}
         assert len(addresses) == len(names) > 0
 
     @pytest.mark.parametrize("name", ["", "nonesuch", "PRINTK", "_printk ", "_print"])
-    def test_what_is_not_exported(self, kernel: Kernel, name: str) -> None:
+    def test_what_is_not_exported(self, kernel: Core, name: str) -> None:
         assert kernel.symbols.find(name) is None
         assert not kernel.symbols.is_python(name)
 
     @pytest.mark.parametrize(("name", "gpl"), [("_printk", False), ("kfree", False), ("call_rcu", True)])
-    def test_some_are_for_gpl_modules_only(self, kernel: Kernel, name: str, gpl: bool) -> None:
+    def test_some_are_for_gpl_modules_only(self, kernel: Core, name: str, gpl: bool) -> None:
         """EXPORT_SYMBOL or EXPORT_SYMBOL_GPL, as in the kernel's source."""
         symbol = kernel.symbols.find(name)
         assert symbol is not None
         assert symbol.gpl == gpl
         assert symbol.owner == ""
 
-    def test_symbols_are_in_reach_of_a_modules_calls(self, kernel: Kernel) -> None:
+    def test_symbols_are_in_reach_of_a_modules_calls(self, kernel: Core) -> None:
         """A call has 32 bits of displacement: R_X86_64_PLT32; and R_X86_64_32S is signed."""
         symbol = kernel.symbols.find("_printk")
         assert symbol is not None
@@ -57,7 +57,7 @@ class TestFind:
 
 
 class TestVariables:
-    def test_one_is_zero_and_aligned_and_alone(self, kernel: Kernel) -> None:
+    def test_one_is_zero_and_aligned_and_alone(self, kernel: Core) -> None:
         a = kernel.symbols.add_variable("var_a", 3)
         b = kernel.symbols.add_variable("var_b", 64, align=64)
         c = kernel.symbols.add_variable("var_c", 3 * PAGE_SIZE)
@@ -68,7 +68,7 @@ class TestVariables:
         assert kernel.memory.read(b, 64) == bytes(64)
         assert kernel.symbols.address("var_b") == b
 
-    def test_some_are_always_there(self, kernel: Kernel) -> None:
+    def test_some_are_always_there(self, kernel: Core) -> None:
         for name in ("jiffies", "system_wq"):
             assert kernel.symbols.find(name) is not None
 
@@ -76,12 +76,12 @@ class TestVariables:
 class TestNames:
     """name_at(): what an oops report calls an address."""
 
-    def test_a_function_and_the_offset_into_it(self, kernel: Kernel) -> None:
+    def test_a_function_and_the_offset_into_it(self, kernel: Core) -> None:
         start = kernel.symbols.address("_printk")
         assert kernel.symbols.name_at(start) == ("_printk", 0)
         assert kernel.symbols.name_at(start + 1) == ("_printk", 1)
 
-    def test_up_to_its_size_only(self, kernel: Kernel) -> None:
+    def test_up_to_its_size_only(self, kernel: Core) -> None:
         start = kernel.symbols.add_variable("var_a", 16)
         kernel.symbols.add_variable("var_b", 8)
         assert kernel.symbols.size_at(start) == 16
@@ -89,10 +89,10 @@ class TestNames:
         assert kernel.symbols.name_at(start + 16) == ("var_b", 0)
 
     @pytest.mark.parametrize("address", [0, 0xFFFF_8880_0000_0000, (1 << 64) - 1])
-    def test_an_address_outside_all_symbols_has_no_name(self, kernel: Kernel, address: int) -> None:
+    def test_an_address_outside_all_symbols_has_no_name(self, kernel: Core, address: int) -> None:
         assert kernel.symbols.name_at(address) is None
 
-    def test_a_per_cpu_variables_offset_is_no_address(self, kernel: Kernel) -> None:
+    def test_a_per_cpu_variables_offset_is_no_address(self, kernel: Core) -> None:
         """is_ksym_addr(): a jump to 0x1000 is an oops at 0x1000, not in some variable."""
         symbol = kernel.symbols.find("current_task")
         assert symbol is not None
@@ -103,7 +103,7 @@ class TestNames:
 class TestAdded:
     """Functions that the user of this kernel exports."""
 
-    def test_one_takes_the_place_of_the_kernels_own(self, kernel: Kernel) -> None:
+    def test_one_takes_the_place_of_the_kernels_own(self, kernel: Core) -> None:
         before = kernel.symbols.address("msleep")
 
         def msleep(value: Int) -> Int:
@@ -123,7 +123,7 @@ class TestAdded:
 class TestCrcs:
     """CONFIG_MODVERSIONS: what Module.symvers says of an export."""
 
-    def test_none_is_known_until_there_are_some(self, kernel: Kernel) -> None:
+    def test_none_is_known_until_there_are_some(self, kernel: Core) -> None:
         before = kernel.symbols.find("_printk")
         assert before is not None
         assert before.crc is None
@@ -133,7 +133,7 @@ class TestCrcs:
             assert symbol is not None
             assert symbol.crc == crc
 
-    def test_crcs_hold_for_symbols_that_are_added_later(self, kernel: Kernel) -> None:
+    def test_crcs_hold_for_symbols_that_are_added_later(self, kernel: Core) -> None:
         kernel.symbols.set_crcs({"var_x": 7})
         kernel.symbols.add_variable("var_x", 8)
         symbol = kernel.symbols.find("var_x")
@@ -144,7 +144,7 @@ class TestCrcs:
 class TestModules:
     """find_symbol(): the kernel's own first, then those of modules."""
 
-    def test_a_modules_exports_come_and_go_with_it(self, machine: Machine) -> None:
+    def test_a_modules_exports_come_and_go_with_it(self, machine: Kernel) -> None:
         module = machine.insmod(compiled()["exporter"].read_bytes())
         core = machine.core
         (name, *_) = (
@@ -157,7 +157,7 @@ class TestModules:
         machine.rmmod("exporter")
         assert core.modules.find_symbol(name) is None
 
-    def test_what_nobody_exports_is_named(self, machine: Machine) -> None:
+    def test_what_nobody_exports_is_named(self, machine: Kernel) -> None:
         """simplify_symbols(): -ENOENT, and a line in the log for each."""
         with pytest.raises(LoadError) as caught:
             machine.insmod(compiled()["needs_missing_symbol"].read_bytes())

@@ -12,7 +12,7 @@ from tests.kernel.conftest import layouts
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.module.main import State, module_refcount, try_module_get
+from ukmod.kernel.module.main import ModuleState, module_refcount, try_module_get
 from ukmod.userland import Process
 
 FORCE = os.O_TRUNC
@@ -90,8 +90,8 @@ class TestRefused:
         machine.core.force_unload = False
         assert refused(machine, "no_exit", flags) == EBUSY, "and this kernel cannot be forced"
 
-    @pytest.mark.parametrize("state", [State.COMING, State.GOING])
-    def test_what_is_coming_or_going(self, machine: Kernel, state: State) -> None:
+    @pytest.mark.parametrize("state", [ModuleState.COMING, ModuleState.GOING])
+    def test_what_is_coming_or_going(self, machine: Kernel, state: ModuleState) -> None:
         load(machine, "ok_dep")
         machine.core.modules.set_state(machine.modules["ok_dep"], state)
         assert refused(machine, "ok_dep") == EBUSY
@@ -150,7 +150,7 @@ def watch(machine: Kernel, look: Callable[[], object]) -> None:
 
     def notified(block: int, state: int, module: int) -> int:
         del block, module
-        if state == State.GOING.value:
+        if state == ModuleState.GOING.value:
             look()
         return 0
 
@@ -172,10 +172,10 @@ class TestGoing:
     def test_meanwhile_nobody_can_hold_it(self, machine: Kernel) -> None:
         load(machine, "ok_dep")
         module = machine.modules["ok_dep"]
-        seen: list[tuple[State, bool]] = []
+        seen: list[tuple[ModuleState, bool]] = []
         watch(machine, lambda: seen.append((module.state, try_module_get(machine.core, module.address))))
         machine.rmmod("ok_dep")
-        assert seen == [(State.GOING, False)]
+        assert seen == [(ModuleState.GOING, False)]
 
     def test_what_it_used_is_used_no_more(self, machine: Kernel) -> None:
         load(machine, "exporter")
@@ -206,5 +206,5 @@ class TestGoing:
         with pytest.raises(LoadError, match="its exit function did not return"):
             machine.rmmod("ok_dep")
         assert len(machine.oopses) == 1
-        assert module.state is State.GOING
+        assert module.state is ModuleState.GOING
         assert refused(machine, "ok_dep") == EBUSY

@@ -8,7 +8,7 @@ import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.rcu.rcu import GRACE_PERIOD_TICKS
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 
@@ -16,7 +16,7 @@ from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 class Reader:
     """A task in a read-side critical section, which it leaves when it is told to."""
 
-    def __init__(self, kernel: Kernel, *, nested: int = 1) -> None:
+    def __init__(self, kernel: Core, *, nested: int = 1) -> None:
         self._k, self._nested, self._leave = kernel, nested, 0
         self.task = start(kernel, "reader", self._body)
         kernel.run(0.001)
@@ -36,12 +36,12 @@ class Reader:
         self._k.sched.wake(self.task)
 
 
-def after(k: Kernel, function: Callable[[], object], done: list[str], word: str = "done") -> None:
+def after(k: Core, function: Callable[[], object], done: list[str], word: str = "done") -> None:
     """Call a function that waits, and leave word when it has returned."""
     start(k, word, lambda: (function(), done.append(word)))
 
 
-def head(k: Kernel, function: int) -> int:
+def head(k: Core, function: int) -> int:
     """call_rcu() of a new rcu_head."""
     at = k.slab.kmalloc(k.types.sizeof("callback_head"))
     start(k, "updater", lambda: k.cpu.call(k.symbols.address("call_rcu"), at, function))
@@ -49,7 +49,7 @@ def head(k: Kernel, function: int) -> int:
 
 
 class TestGracePeriods:
-    def test_one_takes_its_time_though_nobody_reads(self, kernel: Kernel) -> None:
+    def test_one_takes_its_time_though_nobody_reads(self, kernel: Core) -> None:
         done: list[str] = []
         after(kernel, kernel.rcu.synchronize, done)
         kernel.run((GRACE_PERIOD_TICKS - 1) * kernel.clock.tick / 1e9 - 1e-4)
@@ -57,7 +57,7 @@ class TestGracePeriods:
         kernel.run(2 * kernel.clock.tick / 1e9)
         assert done == ["done"]
 
-    def test_a_grace_period_ends_when_its_last_reader_has_left(self, kernel: Kernel) -> None:
+    def test_a_grace_period_ends_when_its_last_reader_has_left(self, kernel: Core) -> None:
         readers = [Reader(kernel), Reader(kernel)]
         done: list[str] = []
         after(kernel, kernel.rcu.synchronize, done)
@@ -69,7 +69,7 @@ class TestGracePeriods:
         kernel.run(1)
         assert done == ["done"]
 
-    def test_an_inner_critical_section_is_none_of_its_own(self, kernel: Kernel) -> None:
+    def test_an_inner_critical_section_is_none_of_its_own(self, kernel: Core) -> None:
         reader = Reader(kernel, nested=2)
         done: list[str] = []
         after(kernel, kernel.rcu.synchronize, done)
@@ -80,7 +80,7 @@ class TestGracePeriods:
         kernel.run(1)
         assert done == ["done"]
 
-    def test_a_grace_period_does_not_wait_for_later_readers(self, kernel: Kernel) -> None:
+    def test_a_grace_period_does_not_wait_for_later_readers(self, kernel: Core) -> None:
         done: list[str] = []
         after(kernel, kernel.rcu.synchronize, done)
         kernel.run(0.001)
@@ -88,7 +88,7 @@ class TestGracePeriods:
         kernel.run(1)
         assert done == ["done"]
 
-    def test_a_reader_that_ends_has_left(self, kernel: Kernel) -> None:
+    def test_a_reader_that_ends_has_left(self, kernel: Core) -> None:
         done: list[str] = []
         start(
             kernel,
@@ -103,7 +103,7 @@ class TestGracePeriods:
         assert done == ["done"]
 
     @pytest.mark.parametrize("name", ["synchronize_rcu", "synchronize_rcu_expedited"])
-    def test_modules_wait_for_one(self, kernel: Kernel, name: str) -> None:
+    def test_modules_wait_for_one(self, kernel: Core, name: str) -> None:
         reader = Reader(kernel)
         done: list[str] = []
         after(kernel, lambda: call(kernel, name), done)
@@ -115,7 +115,7 @@ class TestGracePeriods:
 
 
 class TestCallbacks:
-    def test_one_is_given_its_head_in_softirq_context(self, kernel: Kernel, guest: Guest) -> None:
+    def test_one_is_given_its_head_in_softirq_context(self, kernel: Core, guest: Guest) -> None:
         seen: list[tuple[int, bool, int]] = []
 
         def function(at: int) -> int:
@@ -126,14 +126,14 @@ class TestCallbacks:
         kernel.run(1)
         assert seen == [(at, True, 0x100)]
 
-    def test_callbacks_run_in_the_order_they_were_queued(self, kernel: Kernel, guest: Guest) -> None:
+    def test_callbacks_run_in_the_order_they_were_queued(self, kernel: Core, guest: Guest) -> None:
         order: list[int] = []
         function = guest.python(lambda at: order.append(at) or 0, 1)
         heads = [head(kernel, function) for _ in range(5)]
         kernel.run(1)
         assert order == heads
 
-    def test_one_may_queue_itself_again(self, kernel: Kernel, guest: Guest) -> None:
+    def test_one_may_queue_itself_again(self, kernel: Core, guest: Guest) -> None:
         times: list[int] = []
 
         def function(at: int) -> int:
@@ -148,7 +148,7 @@ class TestCallbacks:
         assert len(times) == 3
         assert times[0] < times[1] < times[2], "each waits for a grace period of its own"
 
-    def test_the_head_holds_the_function_meanwhile(self, kernel: Kernel, guest: Guest) -> None:
+    def test_the_head_holds_the_function_meanwhile(self, kernel: Core, guest: Guest) -> None:
         address = guest.python(lambda _: 0, 1)
         at = head(kernel, address)
         kernel.run(0.001)
@@ -158,7 +158,7 @@ class TestCallbacks:
 class TestBarrier:
     """rcu_barrier(): what a module calls in its exit function, so that no callback finds its code gone."""
 
-    def test_a_barrier_waits_for_every_queued_callback(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_barrier_waits_for_every_queued_callback(self, kernel: Core, guest: Guest) -> None:
         reader = Reader(kernel)
         done: list[str] = []
         head(kernel, guest.python(lambda _: done.append("callback") or 0, 1))
@@ -170,7 +170,7 @@ class TestBarrier:
         kernel.run(1)
         assert done == ["callback", "barrier"]
 
-    def test_a_barrier_without_callbacks_is_no_grace_period(self, kernel: Kernel) -> None:
+    def test_a_barrier_without_callbacks_is_no_grace_period(self, kernel: Core) -> None:
         """Documentation/RCU/rcubarrier.rst: "rcu_barrier() does not imply synchronize_rcu()"."""
         Reader(kernel)
         done: list[str] = []
@@ -178,7 +178,7 @@ class TestBarrier:
         kernel.run(0.1)
         assert done == ["done"]
 
-    def test_a_barrier_does_not_wait_for_later_callbacks(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_barrier_does_not_wait_for_later_callbacks(self, kernel: Core, guest: Guest) -> None:
         done: list[str] = []
         head(kernel, guest.python(lambda _: done.append("first") or 0, 1))
         kernel.run(0.001)
@@ -189,7 +189,7 @@ class TestBarrier:
         kernel.run(1)
         assert done == ["first", "barrier"]
 
-    def test_a_later_callback_is_not_counted_for_an_earlier(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_later_callback_is_not_counted_for_an_earlier(self, kernel: Core, guest: Guest) -> None:
         """Callbacks run in the order they were queued, even where a later one could run first."""
         reader = Reader(kernel)
         done: list[str] = []
@@ -214,13 +214,13 @@ class TestPolling:
     def cookie(self, guest: Guest) -> int:
         return guest.call("start_poll_synchronize_rcu")
 
-    def test_none_has_at_once_one_has_later(self, kernel: Kernel, guest: Guest) -> None:
+    def test_none_has_at_once_one_has_later(self, kernel: Core, guest: Guest) -> None:
         cookie = self.cookie(guest)
         assert guest.call("poll_state_synchronize_rcu", cookie) == 0
         kernel.run(1)
         assert guest.call("poll_state_synchronize_rcu", cookie) == 1
 
-    def test_none_has_while_a_reader_stays(self, kernel: Kernel, guest: Guest) -> None:
+    def test_none_has_while_a_reader_stays(self, kernel: Core, guest: Guest) -> None:
         reader = Reader(kernel)
         cookie = self.cookie(guest)
         kernel.run(1)
@@ -229,7 +229,7 @@ class TestPolling:
         kernel.run(1)
         assert guest.call("poll_state_synchronize_rcu", cookie) == 1
 
-    def test_cond_synchronize_rcu_waits_only_if_none_has(self, kernel: Kernel, guest: Guest) -> None:
+    def test_cond_synchronize_rcu_waits_only_if_none_has(self, kernel: Core, guest: Guest) -> None:
         cookie = self.cookie(guest)
         kernel.run(1)
         Reader(kernel)
@@ -239,7 +239,7 @@ class TestPolling:
         kernel.run(1)
         assert done == ["old"]
 
-    def fresh(self, k: Kernel) -> int:
+    def fresh(self, k: Core) -> int:
         return k.cpu.call(k.symbols.address("start_poll_synchronize_rcu"))
 
 
@@ -248,7 +248,7 @@ class TestKfree:
 
     @pytest.mark.parametrize("offset", [0, 16, 4095])
     def test_kfree_rcu_frees_the_object_that_the_head_lies_in(
-        self, kernel: Kernel, guest: Guest, freed: list[int], offset: int
+        self, kernel: Core, guest: Guest, freed: list[int], offset: int
     ) -> None:
         at = kernel.slab.kmalloc(8192)
         guest.call("kvfree_call_rcu", at + offset, offset)
@@ -256,13 +256,13 @@ class TestKfree:
         kernel.run(1)
         assert freed == [at]
 
-    def test_since_then_it_passes_the_object(self, kernel: Kernel, guest: Guest, freed: list[int]) -> None:
+    def test_since_then_it_passes_the_object(self, kernel: Core, guest: Guest, freed: list[int]) -> None:
         at = kernel.slab.kmalloc(64)
         guest.call("kvfree_call_rcu", at + 16, at)
         kernel.run(1)
         assert freed == [at]
 
-    def test_without_a_head_the_caller_waits(self, kernel: Kernel, guest: Guest, freed: list[int]) -> None:
+    def test_without_a_head_the_caller_waits(self, kernel: Core, guest: Guest, freed: list[int]) -> None:
         at = kernel.slab.kmalloc(64)
         before = kernel.clock.jiffies
         guest.call("kvfree_call_rcu", 0, at)
@@ -270,7 +270,7 @@ class TestKfree:
         assert kernel.clock.jiffies > before
 
     @pytest.fixture
-    def freed(self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    def freed(self, kernel: Core, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """The addresses that are kfree()d."""
         addresses: list[int] = []
         kfree = kernel.slab.kfree
@@ -286,7 +286,7 @@ class TestKfree:
 class TestHeld:
     """What RCU_LOCKDEP_WARN() and others ask."""
 
-    def test_a_reader_holds_rcu_between_lock_and_unlock(self, kernel: Kernel) -> None:
+    def test_a_reader_holds_rcu_between_lock_and_unlock(self, kernel: Core) -> None:
         seen: list[int] = []
 
         def body() -> None:

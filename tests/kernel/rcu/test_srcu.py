@@ -6,7 +6,7 @@ import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 
 SIZE = 4096
 """More than a struct srcu_struct has."""
@@ -127,7 +127,7 @@ class TestGracePeriods:
         domain.leave(before)
         assert domain.after() == ["first", "second"]
 
-    def test_a_reader_may_sleep_in_its_critical_section(self, kernel: Kernel, domain: Domain) -> None:
+    def test_a_reader_may_sleep_in_its_critical_section(self, kernel: Core, domain: Domain) -> None:
         """This is what SRCU has over RCU."""
 
         def reader() -> None:
@@ -199,7 +199,7 @@ class TestBarrier:
         assert domain.after() == ["callback", "srcu_barrier"]
 
     def test_a_barrier_waits_for_a_callback_whose_readers_have_just_left(
-        self, kernel: Kernel, domain: Domain
+        self, kernel: Core, domain: Domain
     ) -> None:
         """The grace period is over, but bottom halves are disabled and the callback has not run."""
         index = domain.enter()
@@ -218,13 +218,13 @@ class TestBarrier:
 
 
 class TestCleanup:
-    def test_cleaning_up_an_idle_domain_is_silent(self, kernel: Kernel, guest: Guest, domain: Domain) -> None:
+    def test_cleaning_up_an_idle_domain_is_silent(self, kernel: Core, guest: Guest, domain: Domain) -> None:
         domain.leave(domain.enter())
         guest.call("cleanup_srcu_struct", domain.address)
         assert not kernel.warnings
 
     def test_cleaning_up_with_a_reader_inside_is_warned_of(
-        self, kernel: Kernel, guest: Guest, domain: Domain
+        self, kernel: Core, guest: Guest, domain: Domain
     ) -> None:
         index = domain.enter()
         guest.call("cleanup_srcu_struct", domain.address)

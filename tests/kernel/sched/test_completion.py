@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from tests.kernel.tasks import call, kill, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import ERESTARTSYS
 
 UINT_MAX = 0xFFFF_FFFF
 SIGTERM = 15
 
 
-def completion(k: Kernel) -> int:
+def completion(k: Core) -> int:
     return k.slab.kmalloc(k.types.sizeof("completion"))
 
 
-def test_complete_lets_one_waiter_go_on_in_the_order_they_came(kernel: Kernel) -> None:
+def test_complete_lets_one_waiter_go_on_in_the_order_they_came(kernel: Core) -> None:
     x, seen = completion(kernel), []
     for name in "abc":
         start(kernel, name, lambda name=name: (call(kernel, "wait_for_completion", x), seen.append(name)))
@@ -27,7 +27,7 @@ def test_complete_lets_one_waiter_go_on_in_the_order_they_came(kernel: Kernel) -
     assert kernel.completions.done(x) == 0
 
 
-def test_complete_all_is_never_used_up(kernel: Kernel) -> None:
+def test_complete_all_is_never_used_up(kernel: Core) -> None:
     x, seen = completion(kernel), []
     for name in "ab":
         start(kernel, name, lambda name=name: (call(kernel, "wait_for_completion", x), seen.append(name)))
@@ -38,7 +38,7 @@ def test_complete_all_is_never_used_up(kernel: Kernel) -> None:
     assert kernel.completions.done(x) == UINT_MAX
 
 
-def test_what_is_complete_already_takes_no_time(kernel: Kernel) -> None:
+def test_what_is_complete_already_takes_no_time(kernel: Core) -> None:
     x, results = completion(kernel), []
 
     def body() -> None:
@@ -55,7 +55,7 @@ def test_what_is_complete_already_takes_no_time(kernel: Kernel) -> None:
     assert results[3] >= 5
 
 
-def test_signals_end_the_waits_that_allow_them(kernel: Kernel) -> None:
+def test_signals_end_the_waits_that_allow_them(kernel: Core) -> None:
     x, results = completion(kernel), {}
     tasks = {}
     for name in ("", "_interruptible", "_killable"):
@@ -72,7 +72,7 @@ def test_signals_end_the_waits_that_allow_them(kernel: Kernel) -> None:
     assert kernel.completions.done(x) == 0
 
 
-def test_trying_takes_one_and_asking_takes_none(kernel: Kernel) -> None:
+def test_trying_takes_one_and_asking_takes_none(kernel: Core) -> None:
     x, results = completion(kernel), []
 
     def body() -> None:

@@ -8,7 +8,7 @@ from tests.kernel.machine_code import CODE, Code
 from tests.kernel.tasks import call, start
 
 from ukmod.errors import KernelPanic
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import (
     ERESTARTSYS,
     TASK_INTERRUPTIBLE,
@@ -21,7 +21,7 @@ from ukmod.kernel.sched.core import (
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC
 
 
-def test_tasks_run_in_turn(kernel: Kernel) -> None:
+def test_tasks_run_in_turn(kernel: Core) -> None:
     seen: list[str] = []
     for name in "abc":
         start(kernel, name, lambda name=name: seen.append(name))
@@ -34,7 +34,7 @@ def test_a_seed_gives_another_order_and_always_the_same() -> None:
 
     def order(seed: int) -> list[int]:
         seen: list[int] = []
-        with Kernel(layouts(), seed=seed) as k:
+        with Core(layouts(), seed=seed) as k:
             for n in range(8):
                 start(k, "t", lambda n=n: seen.append(n))
             k.run(0.1)
@@ -45,7 +45,7 @@ def test_a_seed_gives_another_order_and_always_the_same() -> None:
     assert len({tuple(order(seed)) for seed in range(4)}) > 1
 
 
-def test_schedule_timeout_sleeps_whole_ticks_and_tells_what_is_left(kernel: Kernel) -> None:
+def test_schedule_timeout_sleeps_whole_ticks_and_tells_what_is_left(kernel: Core) -> None:
     left: list[int] = []
     task = start(kernel, "sleeper", lambda: left.append(block(kernel, TASK_INTERRUPTIBLE, 10)))
     kernel.run(0.012)
@@ -54,12 +54,12 @@ def test_schedule_timeout_sleeps_whole_ticks_and_tells_what_is_left(kernel: Kern
     assert left == [7]
 
 
-def test_schedule_timeout_refuses_a_negative_time(kernel: Kernel) -> None:
+def test_schedule_timeout_refuses_a_negative_time(kernel: Core) -> None:
     kernel.run_task("t", lambda: call(kernel, "schedule_timeout", -5))
     assert any("schedule_timeout: wrong timeout value fffffffffffffffb" in line for line in kernel.log.lines)
 
 
-def test_waking_minds_the_state(kernel: Kernel) -> None:
+def test_waking_minds_the_state(kernel: Core) -> None:
     task = start(kernel, "t", lambda: block(kernel, TASK_UNINTERRUPTIBLE))
     kernel.run(0.01)
     assert not kernel.sched.wake(task, TASK_INTERRUPTIBLE)
@@ -67,7 +67,7 @@ def test_waking_minds_the_state(kernel: Kernel) -> None:
     assert not kernel.sched.wake(task)
 
 
-def test_a_signal_keeps_an_interruptible_task_from_sleeping(kernel: Kernel) -> None:
+def test_a_signal_keeps_an_interruptible_task_from_sleeping(kernel: Core) -> None:
     results: dict[int, int] = {}
     tasks = {}
     for state in (TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_UNINTERRUPTIBLE):
@@ -83,7 +83,7 @@ def test_a_signal_keeps_an_interruptible_task_from_sleeping(kernel: Kernel) -> N
     assert results == {TASK_INTERRUPTIBLE: -ERESTARTSYS, TASK_KILLABLE: -ERESTARTSYS}
 
 
-def test_a_task_that_was_woken_may_run_at_the_next_might_sleep(kernel: Kernel) -> None:
+def test_a_task_that_was_woken_may_run_at_the_next_might_sleep(kernel: Core) -> None:
     seen: list[str] = []
 
     def sleeper() -> None:
@@ -103,7 +103,7 @@ def test_a_task_that_was_woken_may_run_at_the_next_might_sleep(kernel: Kernel) -
     assert seen == ["sleeper", "waker"]
 
 
-def test_sleeping_with_a_spinlock_held_is_reported_and_done(kernel: Kernel) -> None:
+def test_sleeping_with_a_spinlock_held_is_reported_and_done(kernel: Core) -> None:
     lock = kernel.slab.kmalloc(4)
     kernel.memory.set_u32(lock, 0)
 
@@ -118,7 +118,7 @@ def test_sleeping_with_a_spinlock_held_is_reported_and_done(kernel: Kernel) -> N
     assert expected in "\n".join(kernel.log.lines)
 
 
-def test_sleeping_in_an_interrupt_is_the_end(kernel: Kernel) -> None:
+def test_sleeping_in_an_interrupt_is_the_end(kernel: Core) -> None:
     def sleep() -> None:
         call(kernel, "msleep", 1)
 
@@ -128,7 +128,7 @@ def test_sleeping_in_an_interrupt_is_the_end(kernel: Kernel) -> None:
     assert "BUG: scheduling while atomic: swapper/0/0/0x00010001" in kernel.log.lines
 
 
-def test_run_ends_when_nothing_can_ever_happen(kernel: Kernel) -> None:
+def test_run_ends_when_nothing_can_ever_happen(kernel: Core) -> None:
     task = start(kernel, "t", lambda: block(kernel, TASK_UNINTERRUPTIBLE))
     assert not kernel.sched.run(lambda: task.exited)
 
@@ -140,19 +140,19 @@ IF = 1 << 9
 class TestInterruptsAreATasksOwn:
     """raw_spin_rq_unlock_irq(): who returns from schedule(), or begins, has them enabled."""
 
-    def test_schedule_returns_with_interrupts_enabled(self, kernel: Kernel) -> None:
+    def test_schedule_returns_with_interrupts_enabled(self, kernel: Core) -> None:
         schedule = machine_code.call(kernel.symbols.address("schedule"))
         _, flags = Code(kernel).run(CLI + schedule + READ_FLAGS + RET)
         assert flags is not None
         assert flags & IF
 
-    def test_what_does_not_sleep_leaves_them_disabled(self, kernel: Kernel) -> None:
+    def test_what_does_not_sleep_leaves_them_disabled(self, kernel: Core) -> None:
         ktime_get = machine_code.call(kernel.symbols.address("ktime_get"))
         _, flags = Code(kernel).run(CLI + ktime_get + READ_FLAGS + RET)
         assert flags is not None
         assert not flags & IF
 
-    def test_a_task_that_ends_with_them_disabled_is_alone_in_that(self, kernel: Kernel) -> None:
+    def test_a_task_that_ends_with_them_disabled_is_alone_in_that(self, kernel: Core) -> None:
         code = Code(kernel)
         code.run(CLI + RET)
         _, flags = code.run(READ_FLAGS + RET)
@@ -161,7 +161,7 @@ class TestInterruptsAreATasksOwn:
 
     @pytest.mark.parametrize(("first", "order"), [(CLI, ["looped", "other"]), (NOP, ["other", "looped"])])
     def test_a_task_with_interrupts_disabled_is_not_preempted(
-        self, kernel: Kernel, first: bytes, order: list[str]
+        self, kernel: Core, first: bytes, order: list[str]
     ) -> None:
         """It calls more often than a slice has room for."""
         polls = machine_code.call(kernel.symbols.address("ktime_get"))

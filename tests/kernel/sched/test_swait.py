@@ -8,7 +8,7 @@ import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, kill, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, Task
 
 SIGTERM = 15
@@ -18,7 +18,7 @@ SIGTERM = 15
 class Queue:
     """A struct swait_queue_head and those who wait on it."""
 
-    kernel: Kernel
+    kernel: Core
     head: int
     woken: list[str] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Queue:
 
 
 @pytest.fixture
-def queue(kernel: Kernel) -> Queue:
+def queue(kernel: Core) -> Queue:
     at = kernel.slab.kmalloc(kernel.types.sizeof("swait_queue_head"))
     Guest(kernel).call("__init_swait_queue_head", at, 0, 0)
     return Queue(kernel, at)

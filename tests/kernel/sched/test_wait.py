@@ -8,7 +8,7 @@ import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, kill, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import (
     ERESTARTSYS,
     TASK_INTERRUPTIBLE,
@@ -27,7 +27,7 @@ SIGTERM = 15
 class Queue:
     """A struct wait_queue_head, and what is done to it."""
 
-    kernel: Kernel
+    kernel: Core
     head: int
     woken: list[str] = field(default_factory=list)
 
@@ -96,7 +96,7 @@ class Queue:
 
 
 @pytest.fixture
-def queue(kernel: Kernel) -> Queue:
+def queue(kernel: Core) -> Queue:
     made = Queue(kernel, kernel.slab.kmalloc(kernel.types.sizeof("wait_queue_head")))
     made.do("__init_waitqueue_head", made.head, 0, 0)
     return made

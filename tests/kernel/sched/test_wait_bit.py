@@ -6,19 +6,19 @@ from errno import EAGAIN, EINTR
 
 from tests.kernel.tasks import call, kill, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import TASK_KILLABLE, TASK_UNINTERRUPTIBLE
 
 BIT = 11
 
 
-def word(k: Kernel, value: int = 0) -> int:
+def word(k: Core, value: int = 0) -> int:
     address = k.slab.kmalloc(8)
     k.memory.set_u64(address, value)
     return address
 
 
-def clear_and_wake(k: Kernel, at: int, bit: int) -> None:
+def clear_and_wake(k: Core, at: int, bit: int) -> None:
     def body() -> None:
         k.memory.set_u64(at, k.memory.u64(at) & ~(1 << bit))
         call(k, "wake_up_bit", at, bit)
@@ -27,12 +27,12 @@ def clear_and_wake(k: Kernel, at: int, bit: int) -> None:
     k.run(0.01)
 
 
-def wait(k: Kernel, how: str, at: int, mode: int, results: list[int], *more: int) -> None:
+def wait(k: Core, how: str, at: int, mode: int, results: list[int], *more: int) -> None:
     action = k.symbols.address("bit_wait_timeout" if more else "bit_wait")
     results.append(call(k, how, at, BIT, action, mode, *more))
 
 
-def test_a_clear_bit_is_not_waited_for(kernel: Kernel) -> None:
+def test_a_clear_bit_is_not_waited_for(kernel: Core) -> None:
     at = word(kernel, ~(1 << BIT) & 0xFFFF)
     results: list[int] = []
     start(kernel, "t", lambda: wait(kernel, "out_of_line_wait_on_bit", at, TASK_UNINTERRUPTIBLE, results))
@@ -40,7 +40,7 @@ def test_a_clear_bit_is_not_waited_for(kernel: Kernel) -> None:
     assert results == [0]
 
 
-def test_all_who_wait_for_a_bit_go_on_when_it_is_clear(kernel: Kernel) -> None:
+def test_all_who_wait_for_a_bit_go_on_when_it_is_clear(kernel: Core) -> None:
     at = word(kernel, 1 << BIT | 1)
     results: list[int] = []
     for _ in range(2):
@@ -52,7 +52,7 @@ def test_all_who_wait_for_a_bit_go_on_when_it_is_clear(kernel: Kernel) -> None:
     assert results == [0, 0]
 
 
-def test_a_bit_lock_goes_to_one_after_the_other_in_the_order_they_came(kernel: Kernel) -> None:
+def test_a_bit_lock_goes_to_one_after_the_other_in_the_order_they_came(kernel: Core) -> None:
     at, order = word(kernel, 1 << BIT), []
     for name in "abc":
 
@@ -68,7 +68,7 @@ def test_a_bit_lock_goes_to_one_after_the_other_in_the_order_they_came(kernel: K
         assert kernel.memory.u64(at) == 1 << BIT
 
 
-def test_a_fatal_signal_ends_a_killable_wait(kernel: Kernel) -> None:
+def test_a_fatal_signal_ends_a_killable_wait(kernel: Core) -> None:
     for how in ("out_of_line_wait_on_bit", "out_of_line_wait_on_bit_lock"):
         at = word(kernel, 1 << BIT)
         results: list[int] = []
@@ -79,7 +79,7 @@ def test_a_fatal_signal_ends_a_killable_wait(kernel: Kernel) -> None:
         assert results == [-EINTR]
 
 
-def test_a_wait_with_a_timeout_gives_up(kernel: Kernel) -> None:
+def test_a_wait_with_a_timeout_gives_up(kernel: Core) -> None:
     at = word(kernel, 1 << BIT)
     results: list[int] = []
     how = "out_of_line_wait_on_bit_timeout"

@@ -10,7 +10,7 @@ from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, kill, start
 
 from ukmod.errors import KernelPanic
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE
 from ukmod.kernel.softirq import HARDIRQ_OFFSET, SOFTIRQ_OFFSET
 from ukmod.kernel.time.hrtimer import (
@@ -100,7 +100,7 @@ class TestExpiry:
         guest.kernel.run(1)
         assert due <= timer.fired[0] <= due + 50 * MS
 
-    def test_a_timer_without_a_function_is_warned_of(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_timer_without_a_function_is_warned_of(self, kernel: Core, guest: Guest) -> None:
         timer = guest.put(b"", kernel.types.sizeof("hrtimer"))
         guest.call("hrtimer_init", timer, CLOCK_MONOTONIC, MODE_REL)
         guest.call("hrtimer_start_range_ns", timer, MS, 0, MODE_REL)
@@ -113,7 +113,7 @@ class TestExpiry:
         guest.kernel.run(1)
         assert timer.fired == [due]
 
-    def test_a_realtime_timer_follows_the_clock_when_it_is_set(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_realtime_timer_follows_the_clock_when_it_is_set(self, kernel: Core, guest: Guest) -> None:
         """clock_was_set(): an hour on, an absolute timer for in half an hour is due."""
         wall, steady = HrTimer(guest, CLOCK_REALTIME, MODE_ABS), HrTimer(guest)
         now = kernel.timekeeping.real()
@@ -157,7 +157,7 @@ class TestRestart:
         assert timer.do("hrtimer_forward", due - 1, 10 * MS) == 0
         assert guest.kernel.hrtimers.expires(timer.address) == due
 
-    def test_forwarding_a_timer_that_is_queued_is_warned_of(self, kernel: Kernel, guest: Guest) -> None:
+    def test_forwarding_a_timer_that_is_queued_is_warned_of(self, kernel: Core, guest: Guest) -> None:
         timer = HrTimer(guest)
         due = timer.start(MS)
         assert timer.do("hrtimer_forward", due, MS) == 0
@@ -191,7 +191,7 @@ class TestCancel:
         assert seen == [1, -1]
         assert timer.do("hrtimer_active") == 0
 
-    def test_a_function_that_cancels_its_own_timer_waits_for_ever(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_function_that_cancels_its_own_timer_waits_for_ever(self, kernel: Core, guest: Guest) -> None:
         timer = HrTimer(guest)
         timer.then = lambda: call(kernel, "hrtimer_cancel", timer.address)
         timer.start(MS)

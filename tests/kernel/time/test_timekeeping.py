@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, start
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.softirq import HARDIRQ_OFFSET
 from ukmod.kernel.time.time import KTIME_MAX, civil_from_days, days_from_civil, load_timespec
 from ukmod.kernel.time.timekeeping import BOOT_TIME
@@ -46,7 +46,7 @@ def test_conversions_at_250_hz(guest: Guest, function: str, argument: int, resul
     assert guest.call(function, argument) == result
 
 
-def test_polling_jiffies_ends(kernel: Kernel) -> None:
+def test_polling_jiffies_ends(kernel: Core) -> None:
     address = kernel.symbols.address("jiffies") & 0xFFFF_FFFF
     load = kernel.cpu.add_native(_LOAD_JIFFIES + address.to_bytes(4, "little") + b"\xc3")
     seen: list[int] = []
@@ -75,7 +75,7 @@ def test_polling_jiffies_ends(kernel: Kernel) -> None:
     ],
 )
 def test_sleeps_last_as_long_as_they_say(
-    kernel: Kernel, function: str, arguments: tuple[int, ...], least: float, most: float
+    kernel: Core, function: str, arguments: tuple[int, ...], least: float, most: float
 ) -> None:
     took: list[int] = []
 
@@ -114,7 +114,7 @@ class TestClocks:
     """Documentation/core-api/timekeeping.rst."""
 
     @pytest.fixture(autouse=True)
-    def passed(self, kernel: Kernel) -> None:
+    def passed(self, kernel: Core) -> None:
         kernel.run(12.345)
 
     @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ class TestSettingTheClock:
         assert guest.call_int("do_settimeofday64", Timespec(guest, seconds, ns).address) == -EINVAL
         assert guest.call("ktime_get_real_seconds") == BOOT_TIME
 
-    def test_a_time_that_puts_the_boot_before_1970_is_refused(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_time_that_puts_the_boot_before_1970_is_refused(self, kernel: Core, guest: Guest) -> None:
         kernel.run(10)
         assert guest.call_int("do_settimeofday64", Timespec(guest, 9, 0).address) == -EINVAL
 
@@ -202,7 +202,7 @@ class TestRounding:
     BASE = 1 << 33
     """A full second, far in the future."""
 
-    def full(self, k: Kernel) -> int:
+    def full(self, k: Core) -> int:
         return self.BASE // k.clock.hz * k.clock.hz
 
     @pytest.mark.parametrize("prefix", ["", "__"])
@@ -218,14 +218,14 @@ class TestRounding:
             relative = guest.call(f"{prefix}round_jiffies{suffix}_relative", full + ticks - now)
             assert relative == full + rounded - now
 
-    def test_a_tick_is_never_rounded_into_the_past(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_tick_is_never_rounded_into_the_past(self, kernel: Core, guest: Guest) -> None:
         kernel.clock.advance_to(kernel.clock.time_of(self.full(kernel) + 30))
         soon = self.full(kernel) + 40
         assert guest.call("round_jiffies", soon) == soon
 
 
 class TestConversions:
-    def test_a_date_is_converted_to_seconds_and_back(self, kernel: Kernel, guest: Guest) -> None:
+    def test_a_date_is_converted_to_seconds_and_back(self, kernel: Core, guest: Guest) -> None:
         when = dt.datetime(2024, 2, 29, 23, 59, 58, tzinfo=dt.UTC)
         seconds = guest.call("mktime64", 2024, 2, 29, 23, 59, 58)
         assert seconds == when.timestamp()
@@ -276,7 +276,7 @@ class TestConversions:
         assert guest.call("ktime_add_safe", KTIME_MAX - 3, 4) == KTIME_MAX
 
 
-def test_interrupts_come_while_a_task_spins_unless_it_disabled_them(kernel: Kernel, guest: Guest) -> None:
+def test_interrupts_come_while_a_task_spins_unless_it_disabled_them(kernel: Core, guest: Guest) -> None:
     lock = guest.words(0)
     seen: list[str] = []
 
@@ -297,7 +297,7 @@ def test_interrupts_come_while_a_task_spins_unless_it_disabled_them(kernel: Kern
     assert seen == [f"{HARDIRQ_OFFSET:#x}", "enabled", "disabled", "late"]
 
 
-def test_a_grace_period_waits_for_readers(kernel: Kernel) -> None:
+def test_a_grace_period_waits_for_readers(kernel: Core) -> None:
     seen: list[str] = []
 
     def reader() -> None:
@@ -313,7 +313,7 @@ def test_a_grace_period_waits_for_readers(kernel: Kernel) -> None:
     assert seen == ["reader leaves", "synchronized"]
 
 
-def test_complete_lets_one_go_and_complete_all_everyone(kernel: Kernel, guest: Guest) -> None:
+def test_complete_lets_one_go_and_complete_all_everyone(kernel: Core, guest: Guest) -> None:
     size = kernel.types.sizeof("completion")
     x, seen = guest.put(bytes(size)), []
     for name in "abc":

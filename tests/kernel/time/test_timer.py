@@ -9,7 +9,7 @@ from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call
 
 from ukmod.errors import KernelPanic
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.softirq import SOFTIRQ_OFFSET
 
 
@@ -70,7 +70,7 @@ class TestFiring:
 
     @pytest.mark.parametrize("add", [("add_timer",), ("add_timer_on", 0)])
     def test_an_added_timer_fires_when_its_field_says(
-        self, kernel: Kernel, timer: Timer, add: tuple[str, *tuple[int, ...]]
+        self, kernel: Core, timer: Timer, add: tuple[str, *tuple[int, ...]]
     ) -> None:
         due = kernel.clock.jiffies + 3
         timer.set_expires(due)
@@ -78,7 +78,7 @@ class TestFiring:
         kernel.run(1)
         assert [when for when, _ in timer.fired] == [due]
 
-    def test_adding_a_timer_that_is_pending_is_warned_of(self, kernel: Kernel, timer: Timer) -> None:
+    def test_adding_a_timer_that_is_pending_is_warned_of(self, kernel: Core, timer: Timer) -> None:
         due = kernel.clock.jiffies + 3
         timer.do("mod_timer", due)
         timer.do("add_timer")
@@ -86,14 +86,14 @@ class TestFiring:
         kernel.run(1)
         assert [when for when, _ in timer.fired] == [due], "and it stays as it was"
 
-    def test_a_timer_whose_tick_has_passed_fires_at_the_next(self, kernel: Kernel, timer: Timer) -> None:
+    def test_a_timer_whose_tick_has_passed_fires_at_the_next(self, kernel: Core, timer: Timer) -> None:
         now = kernel.clock.jiffies
         timer.mod(-5)
         kernel.run(0.1)
         (fired,) = timer.fired
         assert now <= fired[0] <= now + 1
 
-    def test_a_function_may_start_its_own_timer_again(self, kernel: Kernel, timer: Timer) -> None:
+    def test_a_function_may_start_its_own_timer_again(self, kernel: Core, timer: Timer) -> None:
         begun = kernel.clock.jiffies
 
         def again() -> None:
@@ -106,7 +106,7 @@ class TestFiring:
         assert [when - begun for when, _ in timer.fired] == [10, 20, 30]
 
     def test_a_function_that_leaves_preemption_disabled_is_warned_of(
-        self, kernel: Kernel, timer: Timer
+        self, kernel: Core, timer: Timer
     ) -> None:
         timer.then = lambda: kernel.percpu.add_preempt(1)
         timer.mod(1)
@@ -128,7 +128,7 @@ class TestModifying:
         ],
     )
     def test_a_pending_timer_is_moved(
-        self, kernel: Kernel, timer: Timer, function: str, ticks: int, moved: bool
+        self, kernel: Core, timer: Timer, function: str, ticks: int, moved: bool
     ) -> None:
         due = kernel.clock.jiffies + 50
         timer.do("mod_timer", due)
@@ -141,7 +141,7 @@ class TestModifying:
         ("function", "fires"), [("mod_timer", 1), ("mod_timer_pending", 0), ("timer_reduce", 1)]
     )
     def test_a_timer_that_is_not_pending_is_started_except_by_mod_timer_pending(
-        self, kernel: Kernel, timer: Timer, function: str, fires: int
+        self, kernel: Core, timer: Timer, function: str, fires: int
     ) -> None:
         assert timer.mod(5, function) == 0
         kernel.run(1)
@@ -151,7 +151,7 @@ class TestModifying:
 class TestDeleting:
     @DELETES
     def test_deleting_tells_whether_the_timer_was_pending(
-        self, kernel: Kernel, timer: Timer, function: str
+        self, kernel: Core, timer: Timer, function: str
     ) -> None:
         timer.mod(10)
         assert timer.do(function) == 1
@@ -162,7 +162,7 @@ class TestDeleting:
 
     @DELETES
     def test_a_deleted_timer_may_be_started_again_unless_it_was_shut_down(
-        self, kernel: Kernel, timer: Timer, function: str
+        self, kernel: Core, timer: Timer, function: str
     ) -> None:
         timer.mod(10)
         timer.do(function)
@@ -172,7 +172,7 @@ class TestDeleting:
 
     @SHUTDOWNS
     def test_a_timer_that_was_shut_down_may_be_set_up_again(
-        self, kernel: Kernel, timer: Timer, function: str
+        self, kernel: Core, timer: Timer, function: str
     ) -> None:
         before = kernel.timers.function(timer.address)
         timer.do(function)
@@ -181,7 +181,7 @@ class TestDeleting:
         kernel.run(1)
         assert len(timer.fired) == 1
 
-    def test_try_to_del_timer_sync_fails_while_the_function_runs(self, kernel: Kernel, timer: Timer) -> None:
+    def test_try_to_del_timer_sync_fails_while_the_function_runs(self, kernel: Core, timer: Timer) -> None:
         seen: list[int] = []
         timer.then = lambda: seen.append(call(kernel, "try_to_del_timer_sync", timer.address))
         timer.mod(1)
@@ -189,7 +189,7 @@ class TestDeleting:
         assert seen == [-1]
 
     def test_a_function_may_delete_its_own_timer_but_not_wait_for_it(
-        self, kernel: Kernel, timer: Timer
+        self, kernel: Core, timer: Timer
     ) -> None:
         seen: list[int] = []
         timer.then = lambda: seen.append(call(kernel, "timer_delete", timer.address))

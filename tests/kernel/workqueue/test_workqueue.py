@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from tests.kernel.conftest import layouts
 from tests.kernel.tasks import call
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND, GuestWork, Work
 from ukmod.machine.memory import Fault
 
 
-def in_task(k: Kernel, body: Callable[[], object]) -> None:
+def in_task(k: Core, body: Callable[[], object]) -> None:
     """Run ``body`` in a task to its end."""
 
     def entry() -> int:
@@ -27,7 +27,7 @@ def in_task(k: Kernel, body: Callable[[], object]) -> None:
     assert k.run_task("test", entry, limit=60).exited
 
 
-def guest_work(k: Kernel, function: Callable[[], object]) -> GuestWork:
+def guest_work(k: Core, function: Callable[[], object]) -> GuestWork:
     """A struct work_struct as INIT_WORK() leaves it."""
     address = k.slab.kmalloc(k.types.sizeof("work_struct"))
     layout = k.workqueues.layout
@@ -42,11 +42,11 @@ def guest_work(k: Kernel, function: Callable[[], object]) -> GuestWork:
     return GuestWork(k, address)
 
 
-def comm(k: Kernel) -> str:
+def comm(k: Core) -> str:
     return k.tasks.comm(k.sched.task())
 
 
-def test_one_worker_does_all_that_does_not_sleep(kernel: Kernel) -> None:
+def test_one_worker_does_all_that_does_not_sleep(kernel: Core) -> None:
     seen: list[tuple[int, str]] = []
     queues = kernel.workqueues
     events = queues.system["system_wq"]
@@ -60,7 +60,7 @@ def test_one_worker_does_all_that_does_not_sleep(kernel: Kernel) -> None:
     assert seen == [(n, "kworker/0:0") for n in range(3)]
 
 
-def test_another_worker_goes_on_when_one_sleeps(kernel: Kernel) -> None:
+def test_another_worker_goes_on_when_one_sleeps(kernel: Core) -> None:
     seen: list[str] = []
     queues = kernel.workqueues
     events = queues.system["system_wq"]
@@ -91,7 +91,7 @@ def test_another_worker_goes_on_when_one_sleeps(kernel: Kernel) -> None:
         (0, True, "q"),
     ],
 )
-def test_workers_have_the_kernels_names(kernel: Kernel, flags: int, own_thread: bool, name: str) -> None:
+def test_workers_have_the_kernels_names(kernel: Core, flags: int, own_thread: bool, name: str) -> None:
     seen: list[str] = []
     queues = kernel.workqueues
     wq = queues.alloc("q", flags, 1, own_thread=own_thread)
@@ -99,7 +99,7 @@ def test_workers_have_the_kernels_names(kernel: Kernel, flags: int, own_thread: 
     assert seen == [name]
 
 
-def test_a_queue_with_a_thread_of_its_own_ends_it(kernel: Kernel) -> None:
+def test_a_queue_with_a_thread_of_its_own_ends_it(kernel: Core) -> None:
     queues = kernel.workqueues
     wq = queues.alloc("khelper", 0, 1, own_thread=True)
     in_task(kernel, lambda: (queues.queue(wq, lambda: None), queues.destroy(wq)))
@@ -107,7 +107,7 @@ def test_a_queue_with_a_thread_of_its_own_ends_it(kernel: Kernel) -> None:
     assert "khelper" not in {kernel.tasks.comm(task) for task in kernel.kthreads.running()} - {"khelper/umh"}
 
 
-def test_pending_work_is_not_queued_again_but_running_work_is(kernel: Kernel) -> None:
+def test_pending_work_is_not_queued_again_but_running_work_is(kernel: Core) -> None:
     queues, results = kernel.workqueues, []
     wq = queues.system["system_wq"]
     work = guest_work(kernel, lambda: None)
@@ -123,7 +123,7 @@ def test_pending_work_is_not_queued_again_but_running_work_is(kernel: Kernel) ->
     assert results == [1, True, 0, False]
 
 
-def test_work_that_queues_itself_is_not_run_twice_at_once(kernel: Kernel) -> None:
+def test_work_that_queues_itself_is_not_run_twice_at_once(kernel: Core) -> None:
     queues, events = kernel.workqueues, []
     wq = queues.alloc("many", WQ_UNBOUND, 8)
 
@@ -139,7 +139,7 @@ def test_work_that_queues_itself_is_not_run_twice_at_once(kernel: Kernel) -> Non
     assert events == ["begins", "ends"] * 3
 
 
-def test_cancel_sync_stops_work_that_queues_itself(kernel: Kernel) -> None:
+def test_cancel_sync_stops_work_that_queues_itself(kernel: Core) -> None:
     queues, count = kernel.workqueues, [0]
     wq = queues.alloc("loop", 0, 1)
 
@@ -163,7 +163,7 @@ def test_cancel_sync_stops_work_that_queues_itself(kernel: Kernel) -> None:
     assert not work.pending
 
 
-def test_a_destroyed_queue_is_gone(kernel: Kernel) -> None:
+def test_a_destroyed_queue_is_gone(kernel: Core) -> None:
     wq = kernel.workqueues.alloc("gone", 0, 0)
     in_task(kernel, lambda: kernel.workqueues.destroy(wq))
     with pytest.raises(Fault):
@@ -172,13 +172,13 @@ def test_a_destroyed_queue_is_gone(kernel: Kernel) -> None:
         kernel.memory.u64(wq.address)
 
 
-def test_max_active_out_of_range_is_clamped(kernel: Kernel) -> None:
+def test_max_active_out_of_range_is_clamped(kernel: Core) -> None:
     assert kernel.workqueues.alloc("big", 0, 5000).max_active == 512
     line = "workqueue: max_active 5000 requested for big is out of range, clamping between 1 and 512"
     assert line in kernel.log.lines
 
 
-def test_work_that_leaves_a_lock_held_is_reported(kernel: Kernel) -> None:
+def test_work_that_leaves_a_lock_held_is_reported(kernel: Core) -> None:
     queues = kernel.workqueues
     wq = queues.system["system_wq"]
 
@@ -201,7 +201,7 @@ def test_never_more_than_max_active_and_all_are_done(
     jobs: list[int], max_active: int, seed: int | None
 ) -> None:
     active, most, begun = 0, 0, []
-    with Kernel(layouts(), seed=seed, memory=1 << 26) as k:
+    with Core(layouts(), seed=seed, memory=1 << 26) as k:
         wq = k.workqueues.alloc("q", WQ_UNBOUND, max_active)
 
         def body() -> None:

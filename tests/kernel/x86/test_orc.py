@@ -7,9 +7,9 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.x86 import extable, orc
-from ukmod.kernel.x86.extable import ExceptionEntry, Type
+from ukmod.kernel.x86.extable import ExceptionEntry, FixupType
 from ukmod.kernel.x86.orc import OrcEntry, Position
 from ukmod.machine.memory import Fault
 from ukmod.machine.registers import PF_VECTOR, CpuException, Registers
@@ -48,7 +48,7 @@ def test_where_the_table_or_the_stack_ends_there_is_no_caller() -> None:
     assert orc.step(Stack({}), Position(1, 0x1000, 0), OrcEntry(0, 0, 0, 0, call=True)) is None
 
 
-def test_a_table_is_sorted_by_address_whatever_its_order(kernel: Kernel) -> None:
+def test_a_table_is_sorted_by_address_whatever_its_order(kernel: Core) -> None:
     ips = kernel.slab.kmalloc(64)
     entries = kernel.slab.kmalloc(64)
     for n, (address, offset) in enumerate(((0x200, 16), (0x100, 8))):
@@ -64,7 +64,7 @@ def registers(**values: int) -> Registers:
     return Registers(tuple(values.get(name, 0) for name in REGISTERS), 0x100, 2, 0)
 
 
-def fixed(kernel: Kernel, data: int, **values: int) -> Registers:
+def fixed(kernel: Core, data: int, **values: int) -> Registers:
     raised = CpuException(PF_VECTOR, registers(**values))
     after = extable.apply(kernel, ExceptionEntry(0x100, 0x200, data), raised)
     assert after is not None
@@ -72,23 +72,23 @@ def fixed(kernel: Kernel, data: int, **values: int) -> Registers:
     return after
 
 
-def test_fixups_set_what_their_type_says(kernel: Kernel) -> None:
+def test_fixups_set_what_their_type_says(kernel: Core) -> None:
     rcx, efault = 1 << 8, -14 & 0xFFFF
-    assert fixed(kernel, Type.DEFAULT, rax=5)["rax"] == 5
-    assert fixed(kernel, Type.FAULT)["rax"] == PF_VECTOR
-    assert fixed(kernel, Type.IMM_REG | rcx | efault << 16)["rcx"] == -14 & (1 << 64) - 1
-    assert fixed(kernel, Type.UCOPY_LEN | 2 << 8 | 8 << 16, rcx=3, rdx=4)["rcx"] == 28
-    assert fixed(kernel, Type.UACCESS | 3 << 12, rax=5, rdx=6).gpr[:3] == (0, 0, 0)
+    assert fixed(kernel, FixupType.DEFAULT, rax=5)["rax"] == 5
+    assert fixed(kernel, FixupType.FAULT)["rax"] == PF_VECTOR
+    assert fixed(kernel, FixupType.IMM_REG | rcx | efault << 16)["rcx"] == -14 & (1 << 64) - 1
+    assert fixed(kernel, FixupType.UCOPY_LEN | 2 << 8 | 8 << 16, rcx=3, rdx=4)["rcx"] == 28
+    assert fixed(kernel, FixupType.UACCESS | 3 << 12, rax=5, rdx=6).gpr[:3] == (0, 0, 0)
 
 
-def test_an_unknown_type_is_no_fixup(kernel: Kernel) -> None:
+def test_an_unknown_type_is_no_fixup(kernel: Core) -> None:
     raised = CpuException(PF_VECTOR, registers())
     assert extable.apply(kernel, ExceptionEntry(0x100, 0x200, 99), raised) is None
 
 
 def test_entries_are_relative_to_themselves() -> None:
-    table = struct.pack("<iiI", 0x10, 0x20, Type.DEFAULT) + b"torn"
-    assert list(extable.entries(table, 0x1000)) == [ExceptionEntry(0x1010, 0x1024, Type.DEFAULT)]
+    table = struct.pack("<iiI", 0x10, 0x20, FixupType.DEFAULT) + b"torn"
+    assert list(extable.entries(table, 0x1000)) == [ExceptionEntry(0x1010, 0x1024, FixupType.DEFAULT)]
 
 
 @given(st.binary(max_size=100))

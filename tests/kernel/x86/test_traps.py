@@ -7,21 +7,21 @@ from tests.kernel import machine_code
 from tests.kernel.machine_code import CODE, Code
 
 from ukmod.errors import KernelPanic
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 
 SIGKILL, SIGSEGV = 9, 11
 
 
-def log(k: Kernel) -> list[str]:
+def log(k: Core) -> list[str]:
     return list(k.log.lines)
 
 
 @pytest.fixture
-def code(kernel: Kernel) -> Code:
+def code(kernel: Core) -> Code:
     return Code(kernel)
 
 
-def test_a_write_near_null_ends_the_task(kernel: Kernel, code: Code) -> None:
+def test_a_write_near_null_ends_the_task(kernel: Core, code: Code) -> None:
     assert code.run(machine_code.WRITE_8) == (SIGKILL, None)
     (oops,) = kernel.oopses
     assert (oops.kind, oops.address, oops.title) == ("page fault", 8, "Oops: 0002")
@@ -50,25 +50,25 @@ def test_a_write_near_null_ends_the_task(kernel: Kernel, code: Code) -> None:
     ],
 )
 def test_each_exception_has_its_title(
-    kernel: Kernel, code: Code, instructions: bytes, arguments: tuple[int, ...], title: str
+    kernel: Core, code: Code, instructions: bytes, arguments: tuple[int, ...], title: str
 ) -> None:
     code.run(instructions, *arguments)
     assert kernel.oopses[0].title == title
     assert title.startswith("Oops") == (kernel.oopses[0].address is not None)
 
 
-def test_a_fault_after_many_kernel_calls_is_still_seen(kernel: Kernel, code: Code) -> None:
+def test_a_fault_after_many_kernel_calls_is_still_seen(kernel: Core, code: Code) -> None:
     kfree = machine_code.call(kernel.symbols.address("kfree"))
     assert code.run(b"\x31\xff" + 20 * kfree + machine_code.WRITE_8) == (SIGKILL, None)
     assert kernel.oopses[0].address == 8
 
 
-def test_the_next_task_runs_as_if_nothing_had_been(kernel: Kernel, code: Code) -> None:
+def test_the_next_task_runs_as_if_nothing_had_been(kernel: Core, code: Code) -> None:
     code.run(machine_code.WRITE_8)
     assert code.run(b"\xb8\x2a\x00\x00\x00\xc3") == (0, 42)
 
 
-def test_a_bad_pointer_given_to_a_kernel_function_is_an_oops_there(kernel: Kernel, code: Code) -> None:
+def test_a_bad_pointer_given_to_a_kernel_function_is_an_oops_there(kernel: Core, code: Code) -> None:
     strlen = kernel.symbols.address("strlen")
     assert code.run(b"\xbf\x10\x00\x00\x00" + machine_code.call(strlen) + b"\xc3") == (SIGKILL, None)
     (oops,) = kernel.oopses
@@ -78,19 +78,19 @@ def test_a_bad_pointer_given_to_a_kernel_function_is_an_oops_there(kernel: Kerne
     assert oops.state.frames[0].reliable
 
 
-def test_running_off_the_stack_is_the_end_of_the_machine(kernel: Kernel, code: Code) -> None:
+def test_running_off_the_stack_is_the_end_of_the_machine(kernel: Core, code: Code) -> None:
     with pytest.raises(KernelPanic, match="Fatal exception in interrupt"):
         code.run(machine_code.RECURSE)
     assert kernel.oopses[0].header[0][1].startswith("BUG: TASK stack guard page was hit at ")
 
 
-def test_panic_on_oops(kernel: Kernel, code: Code) -> None:
+def test_panic_on_oops(kernel: Core, code: Code) -> None:
     kernel.crash.panic_on_oops = True
     with pytest.raises(KernelPanic, match="Fatal exception"):
         code.run(machine_code.WRITE_8)
 
 
-def test_vector_registers_survive_an_exception(kernel: Kernel, code: Code) -> None:
+def test_vector_registers_survive_an_exception(kernel: Core, code: Code) -> None:
     address = kernel.slab.kmalloc(64)
     kernel.slab.kfree(address)  # the fence: reported, and the access goes on
     # movq %rsi,%xmm3; mov (%rdi),%rax; movq %xmm3,%rax; ret
@@ -99,7 +99,7 @@ def test_vector_registers_survive_an_exception(kernel: Kernel, code: Code) -> No
     assert len(kernel.reports) == 1
 
 
-def test_code_that_never_ends_is_a_soft_lockup(kernel: Kernel, code: Code) -> None:
+def test_code_that_never_ends_is_a_soft_lockup(kernel: Core, code: Code) -> None:
     polls = machine_code.call(kernel.symbols.address("kfree"))
     assert code.run(b"\x31\xff" + polls + b"\xeb\xee") == (SIGKILL, None)
     pid = kernel.warnings[0].state.pid

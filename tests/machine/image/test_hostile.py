@@ -24,7 +24,7 @@ from ukmod.machine.image import KernelImage
 from ukmod.machine.image.kallsyms import read_kallsyms
 from ukmod.machine.image.ksymtab import read_exports
 from ukmod.machine.image.payload import unpack
-from ukmod.machine.image.symbols import SymbolTable
+from ukmod.machine.image.symbols import ImageSymbols
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.machine.types import types_for
 from ukmod.machine.types.wanted import WANTED
@@ -125,7 +125,7 @@ def test_a_damaged_bzimage(file: Path, size: int, changes: dict[int, int]) -> No
 def test_no_table_of_symbols(data: bytes, count: int) -> None:
     """What is read back from the cache has a digest, but it may be another machine's."""
     with contextlib.suppress(ValueError):
-        table = SymbolTable.from_bytes(count.to_bytes(8, "little") + data)
+        table = ImageSymbols.from_bytes(count.to_bytes(8, "little") + data)
         assert len(list(table)) == count
 
 

@@ -27,10 +27,10 @@ from tests.real import debian
 
 from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import Elf
-from ukmod.machine.image import KernelImage, Symbol
+from ukmod.machine.image import ImageSymbol, KernelImage
 from ukmod.machine.image.kallsyms import read_kallsyms
 from ukmod.machine.image.ksymtab import read_exports
-from ukmod.machine.image.symbols import SymbolTable
+from ukmod.machine.image.symbols import ImageSymbols
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.machine.types import Btf, TypeSource, types_for
 
@@ -71,12 +71,12 @@ def test_exports(image: KernelImage) -> None:
 
 
 def test_symbols(image: KernelImage) -> None:
-    expected = [Symbol(name, letter, address) for name, (letter, address) in many_symbols().items()]
+    expected = [ImageSymbol(name, letter, address) for name, (letter, address) in many_symbols().items()]
     assert list(image.symbols) == expected
     assert image.symbols.get("_printk") == BASE + 16 * 1500
     assert image.symbols.get("current_task") == 0x40
     assert image.symbols.get("nothing") is None
-    assert image.symbols.at(BASE + 16 * 3 + 5) == Symbol("function_3", "t", BASE + 48)
+    assert image.symbols.at(BASE + 16 * 3 + 5) == ImageSymbol("function_3", "t", BASE + 48)
     assert "_text" in image.symbols
 
 
@@ -87,10 +87,10 @@ def test_symbols_with_the_addresses_last() -> None:
 
 
 def test_of_several_symbols_at_an_address_the_first_counts() -> None:
-    table = SymbolTable.of([Symbol("a", "T", 8), Symbol("b", "T", 8), Symbol("c", "T", 16)])
-    assert table.at(12) == Symbol("a", "T", 8)
+    table = ImageSymbols.of([ImageSymbol("a", "T", 8), ImageSymbol("b", "T", 8), ImageSymbol("c", "T", 16)])
+    assert table.at(12) == ImageSymbol("a", "T", 8)
     assert table.at(7) is None
-    assert list(SymbolTable.from_bytes(table.to_bytes())) == list(table)
+    assert list(ImageSymbols.from_bytes(table.to_bytes())) == list(table)
 
 
 # The cache

@@ -23,7 +23,7 @@ from ukmod.machine.memory import PAGE_SHIFT
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 BOOT_SECONDS: Final = 10
 """Seconds before time 0 at which the image is brought up.
@@ -204,7 +204,7 @@ class Boot:
         return f"{count}, first {failed[0].name}: {failed[0].outcome}"
 
 
-def bring_up(k: Kernel, image: MappedImage) -> Boot:
+def bring_up(k: Core, image: MappedImage) -> Boot:
     """Initialise the image so that modules can be loaded."""
     hardware.wire(k)
     interpose(k, image)
@@ -223,17 +223,17 @@ def bring_up(k: Kernel, image: MappedImage) -> Boot:
     return boot
 
 
-def _keep_jiffies(k: Kernel, image: MappedImage) -> None:
+def _keep_jiffies(k: Core, image: MappedImage) -> None:
     """Keep the image's own ``jiffies`` variable up to date whenever time passes."""
     k.clock.on_advance = partial(_update_jiffies, k, image.address("jiffies"))
     k.clock.on_advance()
 
 
-def _update_jiffies(k: Kernel, at: int) -> None:
+def _update_jiffies(k: Core, at: int) -> None:
     k.memory.set_u64(at, k.clock.jiffies)
 
 
-def _set_variables(k: Kernel, image: MappedImage) -> None:
+def _set_variables(k: Core, image: MappedImage) -> None:
     hardware.set_variables(k, image)
     image.firmware = firmware.install(k, image)
     image.set("__per_cpu_offset", k.percpu.base)
@@ -263,7 +263,7 @@ def _set_variables(k: Kernel, image: MappedImage) -> None:
         _one_node(k, image, nodes)
 
 
-def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
+def _one_node(k: Core, image: MappedImage, nodes: int) -> None:
     """free_area_init(): one node with empty zones, since pages are Python's; all memory counts as free."""
     types, memory = k.types, k.memory
     node = k.slab.kernel_object(types.sizeof("pglist_data"))
@@ -278,7 +278,7 @@ def _one_node(k: Kernel, image: MappedImage, nodes: int) -> None:
     image.set("vm_zone_stat", memory.size >> PAGE_SHIFT)
 
 
-def _cpu_maps(k: Kernel, image: MappedImage) -> None:
+def _cpu_maps(k: Core, image: MappedImage) -> None:
     """smp_prepare_cpus_common(): the only CPU is its own sibling, its node's only CPU, and APIC 0."""
     mask = k.slab.kernel_object(CPUMASK_BYTES)
     k.memory.set_u64(mask, 1)
@@ -324,7 +324,7 @@ def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
             yield level, (at + offset) & (1 << 64) - 1
 
 
-def _call(k: Kernel, name: str, address: int, level: str, arguments: tuple[int, ...]) -> Done:
+def _call(k: Core, name: str, address: int, level: str, arguments: tuple[int, ...]) -> Done:
     """Call one function in a task of its own."""
     results: list[int] = []
     before = len(k.oopses)
@@ -342,12 +342,12 @@ def _call(k: Kernel, name: str, address: int, level: str, arguments: tuple[int, 
     return Done(name, level, str(value - (1 << 32) if value >> 31 else value))
 
 
-def _run(k: Kernel, address: int, results: list[int], *arguments: int) -> int:
+def _run(k: Core, address: int, results: list[int], *arguments: int) -> int:
     results.append(k.cpu.call(address, *arguments) & 0xFFFF_FFFF)
     return 0
 
 
-def _forget(k: Kernel) -> None:
+def _forget(k: Core) -> None:
     """Discard the traces of the initialisation, which belong to the image and not to any module."""
     k.slab.disown()
     k.tasks.restart_pids()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.machine.memory import PAGE_SIZE, page_align
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.image.map import MappedImage
 
 BIOS: Final = 0xF_0000
@@ -104,7 +104,7 @@ def smbios(physical: int) -> bytes:
     return bytes(entry).ljust(32, b"\0") + table
 
 
-def install(k: Kernel, image: MappedImage) -> range:
+def install(k: Core, image: MappedImage) -> range:
     """Put the tables into RAM and pass them to the image; returns their physical addresses."""
     size = page_align(len(acpi_tables(0)))
     physical = k.memory.alloc_frames(size // PAGE_SIZE, PAGE_SIZE)

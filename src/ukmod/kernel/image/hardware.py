@@ -13,7 +13,7 @@ from ukmod.machine.memory import LOW_MEMORY
 from ukmod.machine.registers import CR4
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.image.map import MappedImage
 
 SMALL_MACHINE: Final = 64 << 20
@@ -45,7 +45,7 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
 """
 
 
-def wire(k: Kernel) -> None:
+def wire(k: Core) -> None:
     """Answer port I/O as a PC without devices does.
 
     The engine needs no help for MSRs, of which unknown ones read as 0, nor for CPUID, which describes its own
@@ -58,18 +58,18 @@ def wire(k: Kernel) -> None:
     k.cpu.on_port_io(ports.load, ports.store)
 
 
-def _interrupt(k: Kernel, irq: int) -> None:
+def _interrupt(k: Core, irq: int) -> None:
     """Raise an interrupt line: its handler is called as soon as no guest code is running."""
     k.clock.at(k.clock.now, partial(_handle, k, irq))
 
 
-def _handle(k: Kernel, irq: int) -> None:
+def _handle(k: Core, irq: int) -> None:
     if k.image is not None and (handler := k.image.get("generic_handle_irq")) is not None:
         with k.cpu.interrupts_off():
             k.cpu.call(handler, irq)
 
 
-def set_variables(k: Kernel, image: MappedImage) -> None:
+def set_variables(k: Core, image: MappedImage) -> None:
     """Set the image's variables as early boot code, which is not run, would set them."""
     k.memory.map_direct(0, LOW_MEMORY)  # scans for BIOS tables expect this range to be mapped
     pages = k.memory.size >> 12

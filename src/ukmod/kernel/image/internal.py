@@ -22,7 +22,7 @@ from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import LOW_MEMORY, NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller")
 _NO_DEVICE: Final = b"\xff"
@@ -32,20 +32,20 @@ _NO_DEVICE: Final = b"\xff"
 # -- text -----------------------------------------------------------------------------------------------
 
 
-def _poke(k: Kernel, address: int, opcode: int, length: int) -> None:
+def _poke(k: Core, address: int, opcode: int, length: int) -> None:
     k.memory.write(address, k.memory.read(opcode, length), force=True)
     k.cpu.flush_icache(address, length)
 
 
 @export("text_poke", "text_poke_kgdb", "text_poke_copy", "text_poke_copy_locked")
-def text_poke(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT) -> Ptr:
+def text_poke(k: Core, address: Ptr, opcode: Ptr, length: SizeT) -> Ptr:
     """void *text_poke(void *addr, const void *opcode, size_t len)."""
     _poke(k, address, opcode, length)
     return address
 
 
 @export()
-def text_poke_set(k: Kernel, address: Ptr, byte: Int, length: SizeT) -> Ptr:
+def text_poke_set(k: Core, address: Ptr, byte: Int, length: SizeT) -> Ptr:
     """void *text_poke_set(void *addr, int c, size_t len)."""
     k.memory.write(address, bytes([byte & 0xFF]) * length, force=True)
     k.cpu.flush_icache(address, length)
@@ -53,33 +53,33 @@ def text_poke_set(k: Kernel, address: Ptr, byte: Int, length: SizeT) -> Ptr:
 
 
 @export("text_poke_bp", "text_poke_queue", "text_poke_early")
-def text_poke_bp(k: Kernel, address: Ptr, opcode: Ptr, length: SizeT, emulate: Ptr) -> None:
+def text_poke_bp(k: Core, address: Ptr, opcode: Ptr, length: SizeT, emulate: Ptr) -> None:
     """void text_poke_bp(void *addr, const void *opcode, size_t len, const void *emulate)."""
     del emulate
     _poke(k, address, opcode, length)
 
 
 @export("text_poke_finish", "text_poke_sync")
-def text_poke_finish(k: Kernel) -> None:
+def text_poke_finish(k: Core) -> None:
     """void text_poke_finish(void)."""
     del k
 
 
 @export("__module_text_address")
-def module_text_address(k: Kernel, address: ULong) -> Ptr:
+def module_text_address(k: Core, address: ULong) -> Ptr:
     """struct module *__module_text_address(unsigned long addr)."""
     module = k.modules.of_code(address)
     return module.address if module is not None and not k.memory.prot(address) & NX else 0
 
 
 @export()
-def is_module_text_address(k: Kernel, address: ULong) -> Bool:
+def is_module_text_address(k: Core, address: ULong) -> Bool:
     """bool is_module_text_address(unsigned long addr)."""
     return bool(module_text_address(k, address))
 
 
 @export()
-def is_module_address(k: Kernel, address: ULong) -> Bool:
+def is_module_address(k: Core, address: ULong) -> Bool:
     """bool is_module_address(unsigned long addr)."""
     return k.modules.of_code(address) is not None
 
@@ -88,28 +88,28 @@ def is_module_address(k: Kernel, address: ULong) -> Bool:
 
 
 @export("stop_machine", "stop_machine_cpuslocked")
-def stop_machine(k: Kernel, function: Ptr, data: Ptr, cpus: Ptr) -> Int:
+def stop_machine(k: Core, function: Ptr, data: Ptr, cpus: Ptr) -> Int:
     """int stop_machine(cpu_stop_fn_t fn, void *data, const struct cpumask *cpus): there is only one CPU."""
     del cpus
     return k.cpu.call(function, data)
 
 
 @export("stop_one_cpu")
-def stop_one_cpu(k: Kernel, cpu: UInt, function: Ptr, data: Ptr) -> Int:
+def stop_one_cpu(k: Core, cpu: UInt, function: Ptr, data: Ptr) -> Int:
     """int stop_one_cpu(unsigned int cpu, cpu_stop_fn_t fn, void *arg)."""
     del cpu
     return k.cpu.call(function, data)
 
 
 @export("try_to_wake_up")
-def try_to_wake_up(k: Kernel, task: Ptr, state: UInt, flags: Int) -> Int:
+def try_to_wake_up(k: Core, task: Ptr, state: UInt, flags: Int) -> Int:
     """int try_to_wake_up(struct task_struct *p, unsigned int state, int wake_flags)."""
     del flags
     return k.sched.wake(k.tasks.at(task), state)
 
 
 @export("io_schedule", "schedule_preempt_disabled", "schedule_rtlock")
-def io_schedule(k: Kernel) -> None:
+def io_schedule(k: Core) -> None:
     """void io_schedule(void)."""
     count = k.percpu.preempt_count()
     k.percpu.set_preempt(0)
@@ -118,7 +118,7 @@ def io_schedule(k: Kernel) -> None:
 
 
 @export()
-def io_schedule_timeout(k: Kernel, timeout: Long) -> Long:
+def io_schedule_timeout(k: Core, timeout: Long) -> Long:
     """long io_schedule_timeout(long timeout)."""
     return k.sched.schedule_timeout(min(max(timeout, 0), MAX_SCHEDULE_TIMEOUT))
 
@@ -130,21 +130,21 @@ def io_schedule_timeout(k: Kernel, timeout: Long) -> Long:
         "numa_set_distance", "devtmpfs_init", "set_memory_uc", "set_memory_wc", "set_memory_wb",
         "set_pages_uc", "set_pages_wb", "set_pages_array_uc", "set_pages_array_wc", "set_pages_array_wb",
         "set_direct_map_invalid_noflush", "set_direct_map_default_noflush")  # fmt: skip
-def nothing_to_do(k: Kernel) -> Int:
+def nothing_to_do(k: Core) -> Int:
     """Return 0 where CPUs, priorities, caching attributes or accounting would be set: they have no effect."""
     del k
     return 0
 
 
 @export("kernel_clone", "kernel_thread", "user_mode_thread", "create_io_thread")
-def kernel_clone(k: Kernel) -> Long:
+def kernel_clone(k: Core) -> Long:
     """pid_t kernel_clone(struct kernel_clone_args *args): fails, as tasks are created by Python."""
     del k
     return -EAGAIN
 
 
 @export("irq_work_queue", "irq_work_queue_on")
-def irq_work_queue(k: Kernel, work: Ptr) -> Int:
+def irq_work_queue(k: Core, work: Ptr) -> Int:
     """bool irq_work_queue(struct irq_work *work): call it in the next interrupt."""
     function = k.memory.u64(work + k.types.offset("irq_work", "func"))
 
@@ -159,7 +159,7 @@ def irq_work_queue(k: Kernel, work: Ptr) -> Int:
 
 
 @export("raise_softirq", "raise_softirq_irqoff", "__raise_softirq_irqoff")
-def raise_softirq(k: Kernel, number: UInt) -> None:
+def raise_softirq(k: Core, number: UInt) -> None:
     """void raise_softirq(unsigned int nr)."""
     if k.image is not None and (vector := k.image.get("softirq_vec")) is not None and number < 10:
         at = vector + 8 * number
@@ -170,26 +170,26 @@ def raise_softirq(k: Kernel, number: UInt) -> None:
 
 
 @export()
-def module_alloc(k: Kernel, size: ULong) -> Ptr:
+def module_alloc(k: Core, size: ULong) -> Ptr:
     """void *module_alloc(unsigned long size): also used for BPF programs and probes."""
     return k.module_area.alloc(size)
 
 
 @export()
-def execmem_alloc(k: Kernel, kind: UInt, size: SizeT) -> Ptr:
+def execmem_alloc(k: Core, kind: UInt, size: SizeT) -> Ptr:
     """void *execmem_alloc(enum execmem_type type, size_t size): replaced module_alloc() in v6.10."""
     del kind
     return k.module_area.alloc(size)
 
 
 @export("module_memfree", "execmem_free")
-def module_memfree(k: Kernel, address: Ptr) -> None:
+def module_memfree(k: Core, address: Ptr) -> None:
     """void module_memfree(void *module_region)."""
     if address:
         k.module_area.free(address)
 
 
-def _protect(k: Kernel, address: int, pages: int, *, add: int = 0, remove: int = 0) -> int:
+def _protect(k: Core, address: int, pages: int, *, add: int = 0, remove: int = 0) -> int:
     for at in range(address, address + pages * PAGE_SIZE, PAGE_SIZE):
         if prot := k.memory.prot(at):
             k.memory.protect(at, PAGE_SIZE, prot & ~remove | add)
@@ -198,50 +198,50 @@ def _protect(k: Kernel, address: int, pages: int, *, add: int = 0, remove: int =
 
 
 @export()
-def set_memory_rox(k: Kernel, address: ULong, pages: Int) -> Int:
+def set_memory_rox(k: Core, address: ULong, pages: Int) -> Int:
     """int set_memory_rox(unsigned long addr, int numpages): make code read-only and executable at once."""
     return _protect(k, address, pages, remove=WRITE | NX)
 
 
 @export()
-def set_memory_ro(k: Kernel, address: ULong, pages: Int) -> Int:
+def set_memory_ro(k: Core, address: ULong, pages: Int) -> Int:
     """int set_memory_ro(unsigned long addr, int numpages)."""
     return _protect(k, address, pages, remove=WRITE)
 
 
 @export()
-def set_memory_rw(k: Kernel, address: ULong, pages: Int) -> Int:
+def set_memory_rw(k: Core, address: ULong, pages: Int) -> Int:
     """int set_memory_rw(unsigned long addr, int numpages)."""
     return _protect(k, address, pages, add=WRITE)
 
 
 @export()
-def set_memory_x(k: Kernel, address: ULong, pages: Int) -> Int:
+def set_memory_x(k: Core, address: ULong, pages: Int) -> Int:
     """int set_memory_x(unsigned long addr, int numpages)."""
     return _protect(k, address, pages, remove=NX)
 
 
 @export()
-def set_memory_nx(k: Kernel, address: ULong, pages: Int) -> Int:
+def set_memory_nx(k: Core, address: ULong, pages: Int) -> Int:
     """int set_memory_nx(unsigned long addr, int numpages)."""
     return _protect(k, address, pages, add=NX)
 
 
 @export("memblock_alloc_try_nid", "memblock_alloc_try_nid_raw")
-def memblock_alloc(k: Kernel, size: SizeT) -> Ptr:
+def memblock_alloc(k: Core, size: SizeT) -> Ptr:
     """void *memblock_alloc_try_nid(phys_addr_t size, ...): uses the normal allocator, which is already up."""
     return k.slab.kernel_object(size)
 
 
 @export("free_unref_page", "__free_pages_ok")
-def free_unref_page(k: Kernel, page: Ptr, order: UInt) -> None:
+def free_unref_page(k: Core, page: Ptr, order: UInt) -> None:
     """void free_unref_page(struct page *page, unsigned int order)."""
     del order
     k.pages.free(k.pages.frame_of(page))
 
 
 @export()
-def free_unref_page_list(k: Kernel, head: Ptr) -> None:
+def free_unref_page_list(k: Core, head: Ptr) -> None:
     """void free_unref_page_list(struct list_head *list): free pages without references."""
     offset = k.types.offset("page", "lru")
     for entry in list(list_entries(k.memory, head)):
@@ -251,7 +251,7 @@ def free_unref_page_list(k: Kernel, head: Ptr) -> None:
 
 
 @export()
-def free_unref_folios(k: Kernel, batch: Ptr) -> None:
+def free_unref_folios(k: Core, batch: Ptr) -> None:
     """void free_unref_folios(struct folio_batch *folios): replaced free_unref_page_list() in v6.10."""
     count = batch + k.types.offset("folio_batch", "nr")
     first = batch + k.types.offset("folio_batch", "folios")
@@ -261,13 +261,13 @@ def free_unref_folios(k: Kernel, batch: Ptr) -> None:
 
 
 @export("__ksize")
-def ksize(k: Kernel, address: Ptr) -> SizeT:
+def ksize(k: Core, address: Ptr) -> SizeT:
     """size_t __ksize(const void *object): struct pages are not marked as the slab allocator's here."""
     return k.slab.ksize(address)
 
 
 @export("free_resource", "free_resource.part.0")
-def free_resource(k: Kernel, resource: Ptr) -> None:
+def free_resource(k: Core, resource: Ptr) -> None:
     """static void free_resource(struct resource *res): struct pages are not marked here either."""
     if k.slab.object_at(resource) is not None:
         k.slab.kfree(resource)
@@ -275,20 +275,20 @@ def free_resource(k: Kernel, resource: Ptr) -> None:
 
 @export("__alloc_pages_bulk", "alloc_pages_bulk_array_mempolicy", "alloc_pages_bulk_noprof",
         "alloc_pages_bulk_array_mempolicy_noprof")  # fmt: skip
-def alloc_pages_bulk(k: Kernel) -> ULong:
+def alloc_pages_bulk(k: Core) -> ULong:
     """unsigned long __alloc_pages_bulk(...): 0 pages, so that callers allocate them singly."""
     del k
     return 0
 
 
 @export("__vmalloc_node_range", "__vmalloc_node", "__vmalloc_node_range_noprof", "__vmalloc_node_noprof")
-def vmalloc_node_range(k: Kernel, size: ULong, align: ULong) -> Ptr:
+def vmalloc_node_range(k: Core, size: ULong, align: ULong) -> Ptr:
     """void *__vmalloc_node_range(unsigned long size, unsigned long align, ...)."""
     del align
     return k.vmalloc.alloc(size)
 
 
-def _empty_memory(k: Kernel, physical: int, size: int) -> int:
+def _empty_memory(k: Core, physical: int, size: int) -> int:
     """Pages that read like memory without a device."""
     if not 0 < size <= k.memory.size:
         return 0
@@ -299,12 +299,12 @@ def _empty_memory(k: Kernel, physical: int, size: int) -> int:
     return address + (physical & PAGE_SIZE - 1)
 
 
-def _is_firmware_table(k: Kernel, physical: int) -> bool:
+def _is_firmware_table(k: Core, physical: int) -> bool:
     return BIOS <= physical < LOW_MEMORY or (k.image is not None and physical in k.image.firmware)
 
 
 @export("memremap", "early_ioremap", "early_memremap")
-def memremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
+def memremap(k: Core, physical: ULong, size: ULong) -> Ptr:
     """void *memremap(resource_size_t offset, size_t size, ...): the firmware's tables, or empty memory."""
     if _is_firmware_table(k, physical):
         return PAGE_OFFSET + physical
@@ -313,7 +313,7 @@ def memremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
 
 @export("ioremap", "ioremap_wc", "ioremap_wt", "ioremap_uc", "ioremap_cache", "ioremap_prot",
         "ioremap_encrypted")  # fmt: skip
-def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
+def ioremap(k: Core, physical: ULong, size: ULong) -> Ptr:
     """void __iomem *ioremap(resource_size_t phys_addr, unsigned long size): no device answers there.
 
     RAM may not be mapped with it, except for ACPI's tables.
@@ -327,7 +327,7 @@ def ioremap(k: Kernel, physical: ULong, size: ULong) -> Ptr:
 
 
 @export("iounmap", "memunmap", "early_iounmap", "early_memunmap")
-def iounmap(k: Kernel, address: Ptr) -> None:
+def iounmap(k: Core, address: Ptr) -> None:
     """void iounmap(volatile void __iomem *addr)."""
     if k.vmalloc.contains(address):
         k.vmalloc.free(address & -PAGE_SIZE)
@@ -337,27 +337,27 @@ def iounmap(k: Kernel, address: Ptr) -> None:
 
 
 @export("__queue_work")
-def queue_work(k: Kernel, cpu: Int, wq: Ptr, work: Ptr) -> None:
+def queue_work(k: Core, cpu: Int, wq: Ptr, work: Ptr) -> None:
     """void __queue_work(int cpu, struct workqueue_struct *wq, struct work_struct *work)."""
     del cpu
     k.workqueues.insert(k.workqueues.at(wq), GuestWork(k, work))
 
 
 @export("__queue_delayed_work")
-def queue_delayed_work(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> None:
+def queue_delayed_work(k: Core, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> None:
     """void __queue_delayed_work(int cpu, wq, struct delayed_work *dwork, unsigned long delay)."""
     del cpu
     DelayedWork(k, dwork).start(k.workqueues.at(wq), delay)
 
 
 @export("call_rcu_tasks", "call_rcu_tasks_rude", "call_rcu_tasks_trace", "call_rcu_hurry")
-def call_rcu_tasks(k: Kernel, head: Ptr, function: Ptr) -> None:
+def call_rcu_tasks(k: Core, head: Ptr, function: Ptr) -> None:
     """void call_rcu_tasks(struct rcu_head *rhp, rcu_callback_t func)."""
     call_rcu(k, head, function)
 
 
 @export("synchronize_rcu_tasks_rude", "synchronize_rcu_tasks_trace", "rcu_barrier_tasks",
         "rcu_barrier_tasks_rude", "rcu_barrier_tasks_trace", "kvfree_rcu_barrier")  # fmt: skip
-def synchronize_rcu_tasks(k: Kernel) -> None:
+def synchronize_rcu_tasks(k: Core) -> None:
     """void synchronize_rcu_tasks_rude(void)."""
     synchronize_rcu(k)

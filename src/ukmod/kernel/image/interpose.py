@@ -18,7 +18,7 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.machine.stubs import RET
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 SAME_AS: Final = {
     "native_queued_spin_lock_slowpath": "queued_spin_lock_slowpath",
@@ -61,7 +61,7 @@ RETURNS: Final = {
 _JUMP_SIZE = 5
 
 
-def interpose(k: Kernel, image: MappedImage) -> None:
+def interpose(k: Core, image: MappedImage) -> None:
     """Patch the entry of every function of the image that Python implements."""
     for name, address in _targets(k, image):
         _jump(k, image, name, address)
@@ -71,7 +71,7 @@ def interpose(k: Kernel, image: MappedImage) -> None:
     k.cpu.flush_code()
 
 
-def _targets(k: Kernel, image: MappedImage) -> Iterator[tuple[str, int]]:
+def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
     """The functions to patch, and the addresses of the stubs that replace them."""
     for name, (exported, function) in exports_of(internal).items():
         if image.get(name) is not None:
@@ -85,7 +85,7 @@ def _targets(k: Kernel, image: MappedImage) -> Iterator[tuple[str, int]]:
             yield name, k.symbols.address(other)
 
 
-def _jump(k: Kernel, image: MappedImage, name: str, target: int) -> None:
+def _jump(k: Core, image: MappedImage, name: str, target: int) -> None:
     at = image.address(name)
     found = image.lookup(at)
     if found is None or found[1] < _JUMP_SIZE:

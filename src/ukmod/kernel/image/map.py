@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from ukmod.errors import LayoutError, LimitError
 from ukmod.kernel.bug import BUG_ENTRY
 from ukmod.kernel.mm.percpu import AREA_SIZE
-from ukmod.kernel.module.symbols import Symbol
+from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.x86 import extable, orc
 from ukmod.kernel.x86.orc import OrcTable
-from ukmod.machine.image import KernelImage, Segment, SymbolTable
-from ukmod.machine.image import Symbol as Kallsym
+from ukmod.machine.image import ImageSymbol, ImageSymbols, KernelImage, Segment
 from ukmod.machine.memory import NX, PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, page_align
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 START_KERNEL_MAP: Final = 0xFFFF_FFFF_8000_0000
 """__START_KERNEL_map, arch/x86/include/asm/page_64_types.h."""
@@ -30,7 +29,7 @@ class MappedImage:
     All segments lie in one piece of RAM, so that ``phys_base`` gives its place, as on a machine with KASLR.
     """
 
-    def __init__(self, kernel: Kernel, image: KernelImage) -> None:
+    def __init__(self, kernel: Core, image: KernelImage) -> None:
         self._k = kernel
         self.image = image
         loaded = [segment for segment in image.segments if segment.vaddr >= START_KERNEL_MAP]
@@ -91,7 +90,7 @@ class MappedImage:
     # -- symbols --------------------------------------------------------------------------------------
 
     @property
-    def symbols(self) -> SymbolTable:
+    def symbols(self) -> ImageSymbols:
         """All symbols of the image."""
         return self.image.symbols
 
@@ -116,14 +115,14 @@ class MappedImage:
         if (address := self.get(name)) is not None:
             self._k.memory.write(address, (value & (1 << 64) - 1).to_bytes(8, "little")[:size], force=True)
 
-    def find(self, name: str) -> Symbol | None:
+    def find(self, name: str) -> FoundSymbol | None:
         """The image's export with this name, or None."""
         export = self.image.exports.get(name)
         if export is None:
             return None
-        return Symbol(name, export.address, export.gpl, export.namespace, export.crc)
+        return FoundSymbol(name, export.address, export.gpl, export.namespace, export.crc)
 
-    def lookup(self, address: int) -> tuple[Kallsym, int] | None:
+    def lookup(self, address: int) -> tuple[ImageSymbol, int] | None:
         """The symbol that contains ``address``, and its size in bytes."""
         if not self.contains(address) or (symbol := self.symbols.at(address)) is None:
             return None

@@ -9,7 +9,7 @@ from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE
 from ukmod.kmod.elf import Elf
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 SECTIONS: Final = (
     # section, member that points to it, member that counts its entries, bytes per entry
@@ -27,7 +27,7 @@ SECTIONS: Final = (
 )
 
 
-def fill_struct(k: Kernel, module: Module, elf: Elf) -> None:
+def fill_struct(k: Core, module: Module, elf: Elf) -> None:
     """find_module_sections(): record in struct module where the module's sections are."""
     types, memory = k.types, k.memory
     for section, pointer, count, size in SECTIONS:
@@ -45,7 +45,7 @@ def fill_struct(k: Kernel, module: Module, elf: Elf) -> None:
     _fill_layout(k, module)
 
 
-def _set_btf_data(k: Kernel, module: Module, elf: Elf) -> None:
+def _set_btf_data(k: Core, module: Module, elf: Elf) -> None:
     """Set ``btf_data`` to the module's .BTF section while it is being loaded.
 
     The image's BPF code makes its own copy when it is notified that the module is coming.
@@ -59,7 +59,7 @@ def _set_btf_data(k: Kernel, module: Module, elf: Elf) -> None:
     k.memory.set_u32(module.address + k.types.offset("module", "btf_data_size"), section.size)
 
 
-def free_btf_data(k: Kernel, module: Module) -> None:
+def free_btf_data(k: Core, module: Module) -> None:
     """Free the BTF after the module was loaded or failed to load."""
     if module.btf:
         k.memory.set_u64(module.address + k.types.offset("module", "btf_data"), 0)
@@ -67,7 +67,7 @@ def free_btf_data(k: Kernel, module: Module) -> None:
         module.btf = 0
 
 
-def _fill_layout(k: Kernel, module: Module) -> None:
+def _fill_layout(k: Core, module: Module) -> None:
     """Fill in what within_module() reads: two parts, or since v6.4 one per kind of memory."""
     layout = module.layout
     for old, new, base, size in (
@@ -80,13 +80,13 @@ def _fill_layout(k: Kernel, module: Module) -> None:
             k.memory.set_u32(module.address + k.types.offset("module", f"{member}.size"), size)
 
 
-def init_freed(k: Kernel, module: Module) -> None:
+def init_freed(k: Core, module: Module) -> None:
     """do_init_module(): the init part has been freed, and so is the data needed only for loading."""
     free_btf_data(k, module)
     _fill_layout(k, module)
 
 
-def add_to_sysfs(k: Kernel, module: Module) -> None:
+def add_to_sysfs(k: Core, module: Module) -> None:
     """mod_sysfs_init(): create /sys/module/NAME, which drivers link to."""
     image = k.image
     if image is None or (kset := image.get("module_kset")) is None or not k.memory.u64(kset):
@@ -103,7 +103,7 @@ def add_to_sysfs(k: Kernel, module: Module) -> None:
     k.slab.kfree(fmt)
 
 
-def remove_from_sysfs(k: Kernel, module: Module) -> None:
+def remove_from_sysfs(k: Core, module: Module) -> None:
     """mod_sysfs_teardown(): remove the directory of its drivers, and its own."""
     image = k.image
     mkobj = module.address + k.types.offset("module", "mkobj")
@@ -120,7 +120,7 @@ def remove_from_sysfs(k: Kernel, module: Module) -> None:
     k.slab.kfree(released)
 
 
-def free_modinfo(k: Kernel, module: Module) -> None:
+def free_modinfo(k: Core, module: Module) -> None:
     """free_modinfo(): free the strings that ``fill_struct`` allocated."""
     while module.strings:
         k.slab.kfree(module.strings.pop())

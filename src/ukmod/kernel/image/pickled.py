@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from greenlet import greenlet
 
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.export import exports_of
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import internal
@@ -57,7 +57,7 @@ BUILT_IN: Final = (bytearray, deque, dict, list, set)
 """Built-in types whose methods may be bound, such as the list.append that an event calls."""
 
 
-def dump(k: Kernel, facts: dict[str, object], places: list[tuple[int, int]]) -> BytesIO:
+def dump(k: Core, facts: dict[str, object], places: list[tuple[int, int]]) -> BytesIO:
     """Pickle a kernel, the facts about its image, and the frame and size of each piece of RAM.
 
     Raises pickle's exceptions for an object that cannot be pickled.
@@ -67,12 +67,12 @@ def dump(k: Kernel, facts: dict[str, object], places: list[tuple[int, int]]) -> 
     return state
 
 
-def load(state: bytes, shared: Mapping[str, Any]) -> tuple[Kernel, dict[str, object], list[tuple[int, int]]]:
+def load(state: bytes, shared: Mapping[str, Any]) -> tuple[Core, dict[str, object], list[tuple[int, int]]]:
     """Read the result of ``dump``. ``shared``: this process's image and programs, by name.
 
     Raises pickle.UnpicklingError for a pickle that names anything but a part of the machine.
     """
-    found: tuple[Kernel, dict[str, object], list[tuple[int, int]]] = _Reader(BytesIO(state), shared).load()
+    found: tuple[Core, dict[str, object], list[tuple[int, int]]] = _Reader(BytesIO(state), shared).load()
     return found
 
 
@@ -124,7 +124,7 @@ class _Writer(pickle.Pickler):
         BuiltinMethodType: _reduce_builtin,
     }
 
-    def __init__(self, file: BytesIO, k: Kernel) -> None:
+    def __init__(self, file: BytesIO, k: Core) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         assert k.image is not None
         self._shared = {

@@ -32,7 +32,7 @@ from typing import Any, Final
 import unicorn
 
 from ukmod.errors import LimitError, MachineError
-from ukmod.kernel.core import Kernel
+from ukmod.kernel.core import Core
 from ukmod.kernel.image import pickled
 from ukmod.kernel.sched.core import Task
 from ukmod.machine.image import KernelImage
@@ -56,10 +56,10 @@ _IMPORTED: Final = time.time()
 
 def boot(
     image: KernelImage, types: Callable[[], Types], options: Mapping[str, Any], *, keep: bool = True
-) -> Kernel:
+) -> Core:
     """A kernel with this image, brought up: from its snapshot, if there is one.
 
-    ``types`` creates its struct layouts. ``options`` are the arguments of Kernel that affect the result.
+    ``types`` creates its struct layouts. ``options`` are the arguments of Core that affect the result.
     ``keep``: use snapshots, and save one if the image had to be brought up.
 
     Raises MachineError if the image cannot be brought up, and whatever KernelImage and ``types`` raise.
@@ -76,9 +76,9 @@ def boot(
     return k
 
 
-def _bring_up(image: KernelImage, types: Types, options: Mapping[str, Any]) -> Kernel:
+def _bring_up(image: KernelImage, types: Types, options: Mapping[str, Any]) -> Core:
     try:
-        k = Kernel(types, image=image, **options)
+        k = Core(types, image=image, **options)
     except (MachineError, LimitError) as error:  # its data are wrong: a fault, or absurd sizes
         if error.subject:
             raise
@@ -112,7 +112,7 @@ def _program() -> str | None:
 # -- the file ---------------------------------------------------------------------------------------------
 
 
-def save(k: Kernel, kept: Cache, name: str) -> bool:
+def save(k: Core, kept: Cache, name: str) -> bool:
     """Save a kernel that has been brought up; False if it cannot be pickled or saved."""
     if not at_rest(k):
         return False
@@ -153,7 +153,7 @@ def _checksum(memory: Memory, runs: list[Run]) -> int:
     return crc
 
 
-def load(kept: Cache, name: str, image: KernelImage) -> Kernel | None:
+def load(kept: Cache, name: str, image: KernelImage) -> Core | None:
     """Restore the kernel of a snapshot; None if there is none, or none that is valid."""
     if (mac := kept.mac(name)) is None or (file := kept.open(name)) is None:
         return None
@@ -164,7 +164,7 @@ def load(kept: Cache, name: str, image: KernelImage) -> Kernel | None:
             return None
 
 
-def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage) -> Kernel | None:
+def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage) -> Core | None:
     head, expected = file.read(_HEAD.size), file.read(MAC_SIZE)
     magic, size, end, crc = _HEAD.unpack(head)
     if magic != _MAGIC or os.fstat(file.fileno()).st_size != end or size > end:
@@ -185,7 +185,7 @@ def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage) -> Kernel | 
     return k
 
 
-def _unpickled(state: bytes, image: KernelImage) -> tuple[Kernel, dict[str, object], list[tuple[int, int]]]:
+def _unpickled(state: bytes, image: KernelImage) -> tuple[Core, dict[str, object], list[tuple[int, int]]]:
     collects = gc.isenabled()
     gc.disable()  # it would scan all objects repeatedly and find no garbage
     try:
@@ -198,7 +198,7 @@ def _unpickled(state: bytes, image: KernelImage) -> tuple[Kernel, dict[str, obje
 # -- whether the machine is at rest --------------------------------------------------------------------
 
 
-def at_rest(k: Kernel) -> bool:
+def at_rest(k: Core) -> bool:
     """True if the machine can be saved.
 
     Nothing may run or be about to run, and every task that has begun must have a recorded rest.
@@ -212,7 +212,7 @@ def _can_restart(task: Task) -> bool:
     return not task.started or (task.kthread is not None and task.rest is not None and task.depth <= 1)
 
 
-def _restart_tasks(k: Kernel) -> None:
+def _restart_tasks(k: Core) -> None:
     """Restart each task where it slept, on a new engine."""
     k.cpu.resume()
     k.symbols.bind_again()

@@ -13,7 +13,7 @@ from ukmod.machine.abi import Int, Ptr, ULongLong
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _SUFFIXES = {b"K": 10, b"M": 20, b"G": 30, b"T": 40, b"P": 50, b"E": 60}
 
@@ -99,7 +99,7 @@ def parse_memory(text: bytes) -> tuple[int, int]:
 
 
 @export(native=True)
-def memparse(k: Kernel, text: Ptr, end: Ptr) -> ULongLong:
+def memparse(k: Core, text: Ptr, end: Ptr) -> ULongLong:
     """``unsigned long long memparse(const char *ptr, char **retptr)``."""
     value, length = parse_memory(k.memory.cstring(text))
     if end:
@@ -119,7 +119,7 @@ class Found(IntEnum):
 
 
 @record
-class Option:
+class OptionNumber:
     """The number at the start of an option string: an int, 0 if there is none."""
 
     number: int
@@ -128,7 +128,7 @@ class Option:
     """The number of characters consumed, including a leading hyphen that no digit follows."""
 
 
-def parse_option(text: bytes) -> Option:
+def parse_option(text: bytes) -> OptionNumber:
     """The first number of ``1,3-5``: get_option()."""
     negative = text[:1] == b"-"
     base, skip = fixup_radix(text[negative:], 0)
@@ -136,18 +136,18 @@ def parse_option(text: bytes) -> Option:
     number = signed(-value if negative else value, 4)
     length = negative + skip + digits
     if not skip + digits:
-        return Option(number, Found.NOTHING, length)
+        return OptionNumber(number, Found.NOTHING, length)
     match text[length : length + 1]:
         case b",":
-            return Option(number, Found.COMMA, length + 1)
+            return OptionNumber(number, Found.COMMA, length + 1)
         case b"-":
-            return Option(number, Found.RANGE, length)
+            return OptionNumber(number, Found.RANGE, length)
         case _:
-            return Option(number, Found.LAST, length)
+            return OptionNumber(number, Found.LAST, length)
 
 
 @export(native=True)
-def get_option(k: Kernel, at: Ptr, result: Ptr) -> Int:
+def get_option(k: Core, at: Ptr, result: Ptr) -> Int:
     """``int get_option(char **str, int *pint)``: 0 no number, 1 the last, 2 a comma follows, 3 a range."""
     memory = k.memory
     text = memory.u64(at)
@@ -161,7 +161,7 @@ def get_option(k: Kernel, at: Ptr, result: Ptr) -> Int:
 
 
 @record
-class Options:
+class OptionNumbers:
     """The numbers of an option string: get_options()."""
 
     stored: list[int]
@@ -172,7 +172,7 @@ class Options:
     """The offset at which parsing stopped."""
 
 
-def parse_options(text: bytes, room: int | None) -> Options:
+def parse_options(text: bytes, room: int | None) -> OptionNumbers:
     """Parse ``1,3-5``, expanding ranges, until ``room`` is used up (None: count all, store none)."""
     stored: list[int] = []
     at = count = 0
@@ -194,11 +194,11 @@ def parse_options(text: bytes, room: int | None) -> Options:
         count += 1
         if option.found == Found.LAST:
             break
-    return Options(stored, count, at)
+    return OptionNumbers(stored, count, at)
 
 
 @export(native=True)
-def get_options(k: Kernel, text: Ptr, room: Int, ints: Ptr) -> Ptr:
+def get_options(k: Core, text: Ptr, room: Int, ints: Ptr) -> Ptr:
     """``char *get_options(const char *str, int nints, int *ints)``: ``ints[0]`` is the count."""
     options = parse_options(k.memory.cstring(text), room - 1 if room else None)
     for index, number in enumerate(options.stored, 1):
@@ -208,7 +208,7 @@ def get_options(k: Kernel, text: Ptr, room: Int, ints: Ptr) -> Ptr:
 
 
 @export("next_arg", native=True)
-def next_arg_export(k: Kernel, line: Ptr, name: Ptr, value: Ptr) -> Ptr:
+def next_arg_export(k: Core, line: Ptr, name: Ptr, value: Ptr) -> Ptr:
     """``char *next_arg(char *args, char **param, char **val)``: splits the line in place."""
     cuts = _cut(k.memory.cstring(line))
     for end in cuts.ends:

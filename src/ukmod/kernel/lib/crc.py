@@ -11,7 +11,7 @@ from ukmod.machine.abi import Ptr, SizeT, UChar, UInt, ULong, UShort
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 @record
@@ -94,93 +94,93 @@ CRC64_ROCKSOFT = Crc(64, 0xAD93_D235_94C9_3659)
 
 
 @export(native=True)
-def crc32_le(k: Kernel, crc: UInt, data: Ptr, count: SizeT) -> UInt:
+def crc32_le(k: Core, crc: UInt, data: Ptr, count: SizeT) -> UInt:
     """``u32 crc32_le(u32 crc, unsigned char const *p, size_t len)``."""
     return CRC32.update(crc, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc32_be(k: Kernel, crc: UInt, data: Ptr, count: SizeT) -> UInt:
+def crc32_be(k: Core, crc: UInt, data: Ptr, count: SizeT) -> UInt:
     """``u32 crc32_be(u32 crc, unsigned char const *p, size_t len)``."""
     return CRC32_BE.update(crc, k.memory.read(data, count))
 
 
 @export("__crc32c_le", "crc32c", native=True)
-def crc32c_le(k: Kernel, crc: UInt, data: Ptr, count: SizeT) -> UInt:
+def crc32c_le(k: Core, crc: UInt, data: Ptr, count: SizeT) -> UInt:
     """``u32 __crc32c_le(u32 crc, unsigned char const *p, size_t len)``."""
     return CRC32C.update(crc, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc32_le_shift(k: Kernel, crc: UInt, count: SizeT) -> UInt:
+def crc32_le_shift(k: Core, crc: UInt, count: SizeT) -> UInt:
     """``u32 crc32_le_shift(u32 crc, size_t len)``: the CRC after ``len`` more zero bytes."""
     del k
     return CRC32.skip(crc, count)
 
 
 @export("__crc32c_le_shift", native=True)
-def crc32c_le_shift(k: Kernel, crc: UInt, count: SizeT) -> UInt:
+def crc32c_le_shift(k: Core, crc: UInt, count: SizeT) -> UInt:
     """``u32 __crc32c_le_shift(u32 crc, size_t len)``."""
     del k
     return CRC32C.skip(crc, count)
 
 
 @export(native=True)
-def crc16(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+def crc16(k: Core, crc: UShort, data: Ptr, count: SizeT) -> UShort:
     """``u16 crc16(u16 crc, u8 const *buffer, size_t len)``."""
     return CRC16.update(crc, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc_ccitt(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+def crc_ccitt(k: Core, crc: UShort, data: Ptr, count: SizeT) -> UShort:
     """``u16 crc_ccitt(u16 crc, u8 const *buffer, size_t len)``."""
     return CRC_CCITT.update(crc, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc_ccitt_false(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+def crc_ccitt_false(k: Core, crc: UShort, data: Ptr, count: SizeT) -> UShort:
     """``u16 crc_ccitt_false(u16 crc, u8 const *buffer, size_t len)``."""
     return CRC_CCITT_FALSE.update(crc, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc_itu_t(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+def crc_itu_t(k: Core, crc: UShort, data: Ptr, count: SizeT) -> UShort:
     """``u16 crc_itu_t(u16 crc, const u8 *buffer, size_t len)``."""
     return CRC_ITU_T.update(crc, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc_t10dif(k: Kernel, data: Ptr, count: SizeT) -> UShort:
+def crc_t10dif(k: Core, data: Ptr, count: SizeT) -> UShort:
     """``__u16 crc_t10dif(unsigned char const *buffer, size_t len)``."""
     return CRC_T10DIF.update(0, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc_t10dif_update(k: Kernel, crc: UShort, data: Ptr, count: SizeT) -> UShort:
+def crc_t10dif_update(k: Core, crc: UShort, data: Ptr, count: SizeT) -> UShort:
     """``__u16 crc_t10dif_update(__u16 crc, unsigned char const *buffer, size_t len)``."""
     return CRC_T10DIF.update(crc, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc7_be(k: Kernel, crc: UChar, data: Ptr, count: SizeT) -> UChar:
+def crc7_be(k: Core, crc: UChar, data: Ptr, count: SizeT) -> UChar:
     """``u8 crc7_be(u8 crc, const u8 *buffer, size_t len)``."""
     return CRC7_BE.update(crc, k.memory.read(data, count))
 
 
 @export(gpl=True, native=True)
-def crc64_be(k: Kernel, crc: ULong, data: Ptr, count: SizeT) -> ULong:
+def crc64_be(k: Core, crc: ULong, data: Ptr, count: SizeT) -> ULong:
     """``u64 crc64_be(u64 crc, const void *p, size_t len)``."""
     return CRC64_BE.update(crc, k.memory.read(data, count))
 
 
 @export(gpl=True, native=True)
-def crc64_rocksoft_generic(k: Kernel, crc: ULong, data: Ptr, count: SizeT) -> ULong:
+def crc64_rocksoft_generic(k: Core, crc: ULong, data: Ptr, count: SizeT) -> ULong:
     """``u64 crc64_rocksoft_generic(u64 crc, const void *p, size_t len)``."""
     return ~CRC64_ROCKSOFT.update(~crc & (1 << 64) - 1, k.memory.read(data, count))
 
 
 @export(native=True)
-def crc8(k: Kernel, table: Ptr, data: Ptr, count: SizeT, crc: UChar) -> UChar:
+def crc8(k: Core, table: Ptr, data: Ptr, count: SizeT, crc: UChar) -> UChar:
     """``u8 crc8(const u8 table[256], const u8 *, size_t nbytes, u8 crc)``, using the module's table."""
     entries = k.memory.read(table, 256)
     for byte in k.memory.read(data, count):
@@ -189,13 +189,13 @@ def crc8(k: Kernel, table: Ptr, data: Ptr, count: SizeT, crc: UChar) -> UChar:
 
 
 @export(native=True)
-def crc8_populate_msb(k: Kernel, table: Ptr, polynomial: UChar) -> None:
+def crc8_populate_msb(k: Core, table: Ptr, polynomial: UChar) -> None:
     """``void crc8_populate_msb(u8 table[256], u8 polynomial)``."""
     k.memory.write(table, bytes(Crc(8, polynomial, reflected=False).table))
 
 
 @export(native=True)
-def crc8_populate_lsb(k: Kernel, table: Ptr, polynomial: UChar) -> None:
+def crc8_populate_lsb(k: Core, table: Ptr, polynomial: UChar) -> None:
     """``void crc8_populate_lsb(u8 table[256], u8 polynomial)``; the polynomial is bit-reversed."""
     k.memory.write(table, bytes(_shift_right(byte, polynomial) for byte in range(256)))
 
@@ -205,7 +205,7 @@ BYTE_REVERSE = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TABLES = {"crc16_table": CRC16, "crc_ccitt_table": CRC_CCITT, "crc_itu_t_table": CRC_ITU_T}
 
 
-def export_tables(k: Kernel) -> None:
+def export_tables(k: Core) -> None:
     """Export the tables that inlined code indexes."""
     k.memory.write(k.symbols.add_variable("byte_rev_table", 256), BYTE_REVERSE)
     for name, kind in _TABLES.items():

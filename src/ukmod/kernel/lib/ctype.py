@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 SPACES: Final = b" \t\n\v\f\r\xa0"
 """The characters for which isspace() is true; the table is that of Latin-1."""
@@ -42,6 +42,6 @@ def lower(text: bytes) -> bytes:
     return text.translate(_LOWER)
 
 
-def export_table(k: Kernel) -> None:
+def export_table(k: Core) -> None:
     """Export ``_ctype``."""
     k.memory.write(k.symbols.add_variable("_ctype", len(CTYPE)), CTYPE)

@@ -10,7 +10,7 @@ from ukmod.kernel.lib.vsprintf_pointer import ptr_to_hashval
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, SizeT, UChar
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 DUMP_PREFIX_NONE, DUMP_PREFIX_ADDRESS, DUMP_PREFIX_OFFSET = range(3)
 _DEFAULT_GROUP: Final = 1
@@ -48,7 +48,7 @@ def _column(row_size: int, group: int) -> int:
 
 @export(native=True)
 def hex_dump_to_buffer(
-    k: Kernel, buf: Ptr, size: SizeT, row_size: Int, group: Int, line: Ptr, room: SizeT, ascii_column: Bool
+    k: Core, buf: Ptr, size: SizeT, row_size: Int, group: Int, line: Ptr, room: SizeT, ascii_column: Bool
 ) -> Int:
     """``int hex_dump_to_buffer(const void *, size_t, int, int, char *, size_t, bool)``: the row's length."""
     length = min(size, _shape(row_size, group)[0])
@@ -62,7 +62,7 @@ def hex_dump_to_buffer(
 
 @export(native=True)
 def print_hex_dump(
-    k: Kernel,
+    k: Core,
     level: CStr,
     prefix: CStr,
     kind: Int,
@@ -91,14 +91,14 @@ def from_hex_digit(letter: int) -> int:
 
 
 @export(native=True)
-def hex_to_bin(k: Kernel, letter: UChar) -> Int:
+def hex_to_bin(k: Core, letter: UChar) -> Int:
     """``int hex_to_bin(unsigned char ch)``: the digit's value, or -1."""
     del k
     return from_hex_digit(letter)
 
 
 @export(native=True)
-def hex2bin(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Int:
+def hex2bin(k: Core, dst: Ptr, src: Ptr, count: SizeT) -> Int:
     """``int hex2bin(u8 *, const char *, size_t)``: 0, or -EINVAL after storing the bytes before the error."""
     for index in range(count):
         high = from_hex_digit(k.memory.u8(src + 2 * index))
@@ -112,14 +112,14 @@ def hex2bin(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Int:
 
 
 @export(native=True)
-def bin2hex(k: Kernel, dst: Ptr, src: Ptr, count: SizeT) -> Ptr:
+def bin2hex(k: Core, dst: Ptr, src: Ptr, count: SizeT) -> Ptr:
     """``char *bin2hex(char *dst, const void *src, size_t count)``: the end of the stored digits."""
     text = k.memory.read(src, count).hex().encode()
     k.memory.write(dst, text)
     return dst + len(text)
 
 
-def export_digits(k: Kernel) -> None:
+def export_digits(k: Core) -> None:
     """Export ``hex_asc`` and ``hex_asc_upper``."""
     for name, digits in (("hex_asc", b"0123456789abcdef"), ("hex_asc_upper", b"0123456789ABCDEF")):
         k.memory.write(k.symbols.add_variable(name, len(digits) + 1), digits)

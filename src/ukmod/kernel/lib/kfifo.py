@@ -9,7 +9,7 @@ from ukmod.kernel.export import export
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _U32 = 0xFFFF_FFFF
 
@@ -17,7 +17,7 @@ _U32 = 0xFFFF_FFFF
 class Fifo:
     """A struct __kfifo. ``in`` and ``out`` count elements and wrap at 32 bits; the size is a power of two."""
 
-    def __init__(self, kernel: Kernel, address: int) -> None:
+    def __init__(self, kernel: Core, address: int) -> None:
         self._memory = kernel.memory
         self._at = {
             name: address + kernel.types.offset("__kfifo", name)
@@ -64,7 +64,7 @@ class Fifo:
 
 
 @export("__kfifo_alloc", native=True)
-def kfifo_alloc(k: Kernel, fifo: Ptr, size: UInt, esize: SizeT, gfp: GfpT) -> Int:
+def kfifo_alloc(k: Core, fifo: Ptr, size: UInt, esize: SizeT, gfp: GfpT) -> Int:
     """``int __kfifo_alloc(struct __kfifo *fifo, unsigned int size, size_t esize, gfp_t gfp_mask)``."""
     ring = Fifo(k, fifo)
     room = 1 << max(size - 1, 0).bit_length()
@@ -79,7 +79,7 @@ def kfifo_alloc(k: Kernel, fifo: Ptr, size: UInt, esize: SizeT, gfp: GfpT) -> In
 
 
 @export("__kfifo_init", native=True)
-def kfifo_init(k: Kernel, fifo: Ptr, buffer: Ptr, size: UInt, esize: SizeT) -> Int:
+def kfifo_init(k: Core, fifo: Ptr, buffer: Ptr, size: UInt, esize: SizeT) -> Int:
     """``int __kfifo_init(struct __kfifo *fifo, void *buffer, unsigned int size, size_t esize)``."""
     count = size // esize
     room = 1 << (count.bit_length() - 1) if count else 0
@@ -89,7 +89,7 @@ def kfifo_init(k: Kernel, fifo: Ptr, buffer: Ptr, size: UInt, esize: SizeT) -> I
 
 
 @export("__kfifo_free", native=True)
-def kfifo_free(k: Kernel, fifo: Ptr) -> None:
+def kfifo_free(k: Core, fifo: Ptr) -> None:
     """``void __kfifo_free(struct __kfifo *fifo)``."""
     ring = Fifo(k, fifo)
     k.slab.kfree(ring.get("data"))
@@ -97,19 +97,19 @@ def kfifo_free(k: Kernel, fifo: Ptr) -> None:
 
 
 @export("__kfifo_in", native=True)
-def kfifo_in(k: Kernel, fifo: Ptr, source: Ptr, count: UInt) -> UInt:
+def kfifo_in(k: Core, fifo: Ptr, source: Ptr, count: UInt) -> UInt:
     """``unsigned int __kfifo_in(struct __kfifo *fifo, const void *buf, unsigned int len)``."""
     return Fifo(k, fifo).put(source, count)
 
 
 @export("__kfifo_out_peek", native=True)
-def kfifo_out_peek(k: Kernel, fifo: Ptr, target: Ptr, count: UInt) -> UInt:
+def kfifo_out_peek(k: Core, fifo: Ptr, target: Ptr, count: UInt) -> UInt:
     """``unsigned int __kfifo_out_peek(struct __kfifo *fifo, void *buf, unsigned int len)``."""
     return Fifo(k, fifo).peek(target, count)
 
 
 @export("__kfifo_out", native=True)
-def kfifo_out(k: Kernel, fifo: Ptr, target: Ptr, count: UInt) -> UInt:
+def kfifo_out(k: Core, fifo: Ptr, target: Ptr, count: UInt) -> UInt:
     """``unsigned int __kfifo_out(struct __kfifo *fifo, void *buf, unsigned int len)``."""
     ring = Fifo(k, fifo)
     taken = ring.peek(target, count)

@@ -12,7 +12,7 @@ from ukmod.machine.abi import Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _U64: Final = 1 << 64
 _TEXT_LIMIT = 1 << 16
@@ -94,7 +94,7 @@ def parse_bool(text: bytes) -> bool:
     raise ValueError("EINVAL")
 
 
-def kstrto(k: Kernel, text: bytes, base: int, result: int, kind: IntType) -> int:
+def kstrto(k: Core, text: bytes, base: int, result: int, kind: IntType) -> int:
     """Parse ``text`` and store the result at ``result``; returns 0, -EINVAL or -ERANGE."""
     try:
         value = parse(text, base, kind)
@@ -108,7 +108,7 @@ def kstrto(k: Kernel, text: bytes, base: int, result: int, kind: IntType) -> int
 
 def _kstrto(*names: str, kind: IntType) -> Callable[..., Any]:
     @export(*names, native=True)
-    def convert(k: Kernel, text: Ptr, base: UInt, result: Ptr) -> Int:
+    def convert(k: Core, text: Ptr, base: UInt, result: Ptr) -> Int:
         """``int kstrtoX(const char *s, unsigned int base, X *res)``: 0, -EINVAL or -ERANGE."""
         return kstrto(k, k.memory.cstring(text), base, result, kind)
 
@@ -119,7 +119,7 @@ def _from_user(name: str, kind: IntType) -> Callable[..., Any]:
     room = 1 + 8 * kind.size + 1
 
     @export(name, native=True)
-    def convert(k: Kernel, text: Ptr, count: SizeT, base: UInt, result: Ptr) -> Int:
+    def convert(k: Core, text: Ptr, count: SizeT, base: UInt, result: Ptr) -> Int:
         """``int kstrtoX_from_user(const char __user *s, size_t count, unsigned int base, X *res)``."""
         given = user_string(k, text, min(count, room))
         return -EFAULT if given is None else kstrto(k, given, base, result, kind)
@@ -148,7 +148,7 @@ kstrtos8_from_user = _from_user("kstrtos8_from_user", S8)
 
 
 @export(native=True)
-def kstrtobool(k: Kernel, text: Ptr, result: Ptr) -> Int:
+def kstrtobool(k: Core, text: Ptr, result: Ptr) -> Int:
     """``int kstrtobool(const char *s, bool *res)``: 0 or -EINVAL."""
     try:
         value = parse_bool(k.memory.cstring(text, 2)) if text else None
@@ -161,7 +161,7 @@ def kstrtobool(k: Kernel, text: Ptr, result: Ptr) -> Int:
 
 
 @export(native=True)
-def kstrtobool_from_user(k: Kernel, text: Ptr, count: SizeT, result: Ptr) -> Int:
+def kstrtobool_from_user(k: Core, text: Ptr, count: SizeT, result: Ptr) -> Int:
     """``int kstrtobool_from_user(const char __user *s, size_t count, bool *res)``."""
     if (given := user_string(k, text, min(count, 3))) is None:
         return -EFAULT
@@ -172,7 +172,7 @@ def kstrtobool_from_user(k: Kernel, text: Ptr, count: SizeT, result: Ptr) -> Int
     return 0
 
 
-def simple_number(k: Kernel, text: int, end: int, base: int, *, signed: bool = False) -> int:
+def simple_number(k: Core, text: int, end: int, base: int, *, signed: bool = False) -> int:
     """simple_strtoull(), or simple_strtoll() if ``signed``: ``*end`` becomes the end of the number."""
     given = k.memory.cstring(text)
     negative = signed and given[:1] == b"-"
@@ -184,12 +184,12 @@ def simple_number(k: Kernel, text: int, end: int, base: int, *, signed: bool = F
 
 
 @export("simple_strtoul", "simple_strtoull", native=True)
-def simple_strtoul(k: Kernel, text: Ptr, end: Ptr, base: UInt) -> ULong:
+def simple_strtoul(k: Core, text: Ptr, end: Ptr, base: UInt) -> ULong:
     """``unsigned long simple_strtoul(const char *cp, char **endp, unsigned int base)``."""
     return simple_number(k, text, end, base)
 
 
 @export("simple_strtol", "simple_strtoll", native=True)
-def simple_strtol(k: Kernel, text: Ptr, end: Ptr, base: UInt) -> Long:
+def simple_strtol(k: Core, text: Ptr, end: Ptr, base: UInt) -> Long:
     """``long simple_strtol(const char *cp, char **endp, unsigned int base)``."""
     return simple_number(k, text, end, base, signed=True)

@@ -8,13 +8,13 @@ from ukmod.kernel.lib import crc, ctype, hexdump, uuid
 from ukmod.kernel.lib.ratelimit import RateLimit
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 class Lib:
     """Creates and exports the variables of lib/."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         ctype.export_table(kernel)
         hexdump.export_digits(kernel)
         crc.export_tables(kernel)

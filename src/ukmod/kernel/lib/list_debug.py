@@ -10,20 +10,20 @@ from ukmod.kernel.lib.list import LIST_POISON1, LIST_POISON2
 from ukmod.machine.abi import Bool, Ptr
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 _ADD, _DEL = "__list_add_valid", "__list_del_entry_valid"
 
 
-def _corrupted(k: Kernel, line: int, function: str, text: str) -> NoReturn:
+def _corrupted(k: Core, line: int, function: str, text: str) -> NoReturn:
     """CHECK_DATA_CORRUPTION() with CONFIG_BUG_ON_DATA_CORRUPTION, as in distributions' kernels."""
     k.printk(text, 3)
     k.crash.bug(Site("lib/list_debug.c", line, function))
 
 
 @export("__list_add_valid", "__list_add_valid_or_report", native=True)
-def list_add_valid(k: Kernel, new: Ptr, before: Ptr, after: Ptr) -> Bool:
+def list_add_valid(k: Core, new: Ptr, before: Ptr, after: Ptr) -> Bool:
     """``bool __list_add_valid(struct list_head *new, struct list_head *prev, struct list_head *next)``."""
     if not before:
         _corrupted(k, 23, _ADD, "list_add corruption. prev is NULL.\n")
@@ -55,7 +55,7 @@ def list_add_valid(k: Kernel, new: Ptr, before: Ptr, after: Ptr) -> Bool:
 
 
 @export("__list_del_entry_valid", "__list_del_entry_valid_or_report", native=True)
-def list_del_entry_valid(k: Kernel, entry: Ptr) -> Bool:
+def list_del_entry_valid(k: Core, entry: Ptr) -> Bool:
     """``bool __list_del_entry_valid(struct list_head *entry)``."""
     after, before = k.memory.u64(entry), k.memory.u64(entry + 8)
     start = f"list_del corruption, {entry:016x}->"

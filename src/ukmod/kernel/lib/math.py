@@ -11,46 +11,46 @@ from ukmod.kernel.x86.traps import divide_error
 from ukmod.machine.abi import Long, Ptr, UInt, ULong
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 @export("int_sqrt", "int_sqrt64", native=True)
-def int_sqrt(k: Kernel, value: ULong) -> ULong:
+def int_sqrt(k: Core, value: ULong) -> ULong:
     """``unsigned long int_sqrt(unsigned long x)``: rounded down."""
     del k
     return math.isqrt(value)
 
 
 @export(gpl=True, native=True)
-def int_pow(k: Kernel, base: ULong, exponent: UInt) -> ULong:
+def int_pow(k: Core, base: ULong, exponent: UInt) -> ULong:
     """``u64 int_pow(u64 base, unsigned int exp)``."""
     del k
     return pow(base, exponent, 1 << 64)
 
 
 @export(gpl=True, native=True)
-def gcd(k: Kernel, a: ULong, b: ULong) -> ULong:
+def gcd(k: Core, a: ULong, b: ULong) -> ULong:
     """``unsigned long gcd(unsigned long a, unsigned long b)``."""
     del k
     return math.gcd(a, b)
 
 
 @export(gpl=True, native=True)
-def lcm(k: Kernel, a: ULong, b: ULong) -> ULong:
+def lcm(k: Core, a: ULong, b: ULong) -> ULong:
     """``unsigned long lcm(unsigned long a, unsigned long b)``: 0 if either is 0."""
     del k
     return math.lcm(a, b)
 
 
 @export(gpl=True, native=True)
-def lcm_not_zero(k: Kernel, a: ULong, b: ULong) -> ULong:
+def lcm_not_zero(k: Core, a: ULong, b: ULong) -> ULong:
     """``unsigned long lcm_not_zero(unsigned long a, unsigned long b)``: if one is 0, the other."""
     del k
     return math.lcm(a, b) or b or a
 
 
 @export(native=True)
-def iter_div_u64_rem(k: Kernel, dividend: ULong, divisor: UInt, remainder: Ptr) -> UInt:
+def iter_div_u64_rem(k: Core, dividend: ULong, divisor: UInt, remainder: Ptr) -> UInt:
     """``u32 iter_div_u64_rem(u64 dividend, u32 divisor, u64 *remainder)``."""
     if not divisor:
         soft_lockup(k)  # the kernel subtracts until the rest is less than the divisor
@@ -60,7 +60,7 @@ def iter_div_u64_rem(k: Kernel, dividend: ULong, divisor: UInt, remainder: Ptr) 
 
 
 @export(native=True)
-def mul_u64_u64_div_u64(k: Kernel, a: ULong, b: ULong, divisor: ULong) -> ULong:
+def mul_u64_u64_div_u64(k: Core, a: ULong, b: ULong, divisor: ULong) -> ULong:
     """``u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)``, with a product of 128 bits."""
     if not divisor:
         divide_error(k)
@@ -69,7 +69,7 @@ def mul_u64_u64_div_u64(k: Kernel, a: ULong, b: ULong, divisor: ULong) -> ULong:
 
 @export(native=True)
 def rational_best_approximation(
-    k: Kernel, numerator: ULong, denominator: ULong, most_n: ULong, most_d: ULong, best_n: Ptr, best_d: Ptr
+    k: Core, numerator: ULong, denominator: ULong, most_n: ULong, most_d: ULong, best_n: Ptr, best_d: Ptr
 ) -> None:
     """``void rational_best_approximation(n, d, max_n, max_d, unsigned long *best_n, *best_d)``."""
     n, d = best_rational(numerator, denominator, most_n, most_d)
@@ -99,7 +99,7 @@ def best_rational(numerator: int, denominator: int, most_n: int, most_d: int) ->
 
 
 @export(native=True)
-def reciprocal_value(k: Kernel, divisor: UInt) -> ULong:
+def reciprocal_value(k: Core, divisor: UInt) -> ULong:
     """``struct reciprocal_value reciprocal_value(u32 d)``, in eight bytes: m, then sh1 and sh2."""
     if not divisor:
         divide_error(k)
@@ -109,7 +109,7 @@ def reciprocal_value(k: Kernel, divisor: UInt) -> ULong:
 
 
 @export("__clzdi2", native=True)
-def count_leading_zeros(k: Kernel, value: Long) -> UInt:
+def count_leading_zeros(k: Core, value: Long) -> UInt:
     """``int __clzdi2(u64 val)``."""
     del k
     return 64 - (value & (1 << 64) - 1).bit_length()

@@ -28,7 +28,7 @@ _DIGITS = b"0123456789"
 _HEX_UPPER, _HEX_LOWER = "0123456789ABCDEF", "0123456789abcdef"
 
 
-class Kind(Enum):
+class FormatType(Enum):
     """The kind of value that a conversion prints."""
 
     CHAR = "c"
@@ -48,7 +48,7 @@ class Spec:
     invalid conversion, the offending character. A width or precision of -1 was not given.
     """
 
-    kind: Kind
+    kind: FormatType
     flags: int = 0
     width: int = -1
     precision: int = -1
@@ -73,7 +73,7 @@ class Spec:
 Piece = bytes | Spec
 """A part of a format: literal text, or a conversion."""
 
-PLAIN: Final = Spec(Kind.NUMBER)
+PLAIN: Final = Spec(FormatType.NUMBER)
 _SIZES = {
     b"hh": 1,
     b"h": 2,
@@ -130,7 +130,7 @@ def parse(fmt: bytes) -> tuple[Piece, ...]:
         cursor.at = percent + 1
         spec = _conversion(cursor)
         pieces.append(spec)
-        if spec.kind is Kind.INVALID:
+        if spec.kind is FormatType.INVALID:
             break
     return tuple(pieces)
 
@@ -154,7 +154,7 @@ def _conversion(cursor: _Cursor) -> Spec:
     qualifier = _qualifier(cursor)
     kind = _kind(cursor)
     return replace(
-        kind if kind.kind is not Kind.NUMBER else replace(kind, size=_SIZES[qualifier]),
+        kind if kind.kind is not FormatType.NUMBER else replace(kind, size=_SIZES[qualifier]),
         flags=kind.flags | flags,
         width=width,
         precision=precision,
@@ -175,15 +175,15 @@ def _qualifier(cursor: _Cursor) -> bytes:
 
 
 _KINDS = {
-    ord("c"): Spec(Kind.CHAR),
-    ord("s"): Spec(Kind.STR),
-    ord("%"): Spec(Kind.PERCENT),
-    ord("o"): Spec(Kind.NUMBER, base=8),
-    ord("x"): Spec(Kind.NUMBER, SMALL, base=16),
-    ord("X"): Spec(Kind.NUMBER, base=16),
-    ord("d"): Spec(Kind.NUMBER, SIGN),
-    ord("i"): Spec(Kind.NUMBER, SIGN),
-    ord("u"): Spec(Kind.NUMBER),
+    ord("c"): Spec(FormatType.CHAR),
+    ord("s"): Spec(FormatType.STR),
+    ord("%"): Spec(FormatType.PERCENT),
+    ord("o"): Spec(FormatType.NUMBER, base=8),
+    ord("x"): Spec(FormatType.NUMBER, SMALL, base=16),
+    ord("X"): Spec(FormatType.NUMBER, base=16),
+    ord("d"): Spec(FormatType.NUMBER, SIGN),
+    ord("i"): Spec(FormatType.NUMBER, SIGN),
+    ord("u"): Spec(FormatType.NUMBER),
 }
 
 
@@ -193,9 +193,9 @@ def _kind(cursor: _Cursor) -> Spec:
         start = cursor.at = cursor.at + 1
         while chr(cursor.peek()).isalnum() and cursor.peek() < 0x80:
             cursor.at += 1
-        return Spec(Kind.PTR, extension=cursor.text[start : cursor.at])
+        return Spec(FormatType.PTR, extension=cursor.text[start : cursor.at])
     if (spec := _KINDS.get(letter)) is None:
-        return Spec(Kind.INVALID, extension=bytes((letter,)))
+        return Spec(FormatType.INVALID, extension=bytes((letter,)))
     cursor.at += 1
     return spec
 

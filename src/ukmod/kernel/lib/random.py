@@ -10,7 +10,7 @@ from ukmod.machine.abi import Bool, Int, Ptr, SizeT, UChar, UInt, ULong, UShort
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _MAGIC = 0x6C64_6D6B
 """The default seed: without another one, every run has the same random numbers."""
@@ -36,57 +36,57 @@ class Entropy:
 
 
 @export("get_random_bytes", "get_random_bytes_arch")
-def get_random_bytes(k: Kernel, buffer: Ptr, count: SizeT) -> None:
+def get_random_bytes(k: Core, buffer: Ptr, count: SizeT) -> None:
     """``void get_random_bytes(void *buf, size_t len)``."""
     for done in range(0, count, PAGE_SIZE):  # an absurd size ends in a page fault
         k.memory.write(buffer + done, k.entropy.bytes(min(count - done, PAGE_SIZE)))
 
 
 @export()
-def get_random_u8(k: Kernel) -> UChar:
+def get_random_u8(k: Core) -> UChar:
     """``u8 get_random_u8(void)``."""
     return k.entropy.bits(8)
 
 
 @export()
-def get_random_u16(k: Kernel) -> UShort:
+def get_random_u16(k: Core) -> UShort:
     """``u16 get_random_u16(void)``."""
     return k.entropy.bits(16)
 
 
 @export("get_random_u32", "prandom_u32")
-def get_random_u32(k: Kernel) -> UInt:
+def get_random_u32(k: Core) -> UInt:
     """``u32 get_random_u32(void)``."""
     return k.entropy.bits(32)
 
 
 @export()
-def get_random_u64(k: Kernel) -> ULong:
+def get_random_u64(k: Core) -> ULong:
     """``u64 get_random_u64(void)``."""
     return k.entropy.bits(64)
 
 
 @export("__get_random_u32_below")
-def get_random_u32_below(k: Kernel, ceiling: UInt) -> UInt:
+def get_random_u32_below(k: Core, ceiling: UInt) -> UInt:
     """``u32 __get_random_u32_below(u32 ceil)``; a ceiling of 0 means no limit."""
     return k.entropy.below(ceiling) if ceiling else k.entropy.bits(32)
 
 
 @export()
-def wait_for_random_bytes(k: Kernel) -> Int:
+def wait_for_random_bytes(k: Core) -> Int:
     """``int wait_for_random_bytes(void)``: always ready."""
     del k
     return 0
 
 
 @export()
-def rng_is_initialized(k: Kernel) -> Bool:
+def rng_is_initialized(k: Core) -> Bool:
     """``bool rng_is_initialized(void)``."""
     del k
     return True
 
 
 @export("add_device_randomness")
-def add_device_randomness(k: Kernel, buffer: Ptr, count: SizeT) -> None:
+def add_device_randomness(k: Core, buffer: Ptr, count: SizeT) -> None:
     """``void add_device_randomness(const void *buf, size_t len)``: ignored, since runs must be repeatable."""
     k.memory.read(buffer, count)

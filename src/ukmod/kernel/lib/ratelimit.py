@@ -8,7 +8,7 @@ from ukmod.kernel.export import export
 from ukmod.machine.abi import CStr, Int, Ptr
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 INTERVAL: Final = 5
 """DEFAULT_RATELIMIT_INTERVAL in seconds."""
@@ -21,7 +21,7 @@ BURST: Final = 10
 class RateLimit:
     """A struct ratelimit_state for one place that prints; ``place`` names its function."""
 
-    def __init__(self, kernel: Kernel, place: str) -> None:
+    def __init__(self, kernel: Core, place: str) -> None:
         self._k = kernel
         self._place = place
         self._begin: int | None = None
@@ -48,13 +48,13 @@ class RateLimit:
 
 
 @export("__printk_ratelimit", native=True)
-def printk_ratelimit(k: Kernel, function: CStr) -> Int:
+def printk_ratelimit(k: Core, function: CStr) -> Int:
     """``int __printk_ratelimit(const char *func)``: 1 if allowed to print; all callers share one limit."""
     return k.lib.printk_limit.allow(function.decode("utf-8", "replace"))
 
 
 @export("___ratelimit", native=True)
-def ratelimit(k: Kernel, state: Ptr, function: CStr) -> Int:
+def ratelimit(k: Core, state: Ptr, function: CStr) -> Int:
     """``int ___ratelimit(struct ratelimit_state *rs, const char *func)``: 1 if the caller may print."""
     memory, jiffies = k.memory, k.clock.jiffies
     at = {

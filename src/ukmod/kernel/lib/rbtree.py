@@ -14,7 +14,7 @@ from ukmod.kernel.export import export
 from ukmod.machine.abi import Ptr
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.machine.memory import Memory
 
 MAX_DEPTH: Final = 256
@@ -33,7 +33,7 @@ def _plain(old: int, new: int) -> None:
     del old, new
 
 
-class Tree:
+class RbTree:
     """The red-black tree whose struct rb_root is at ``root``."""
 
     def __init__(self, memory: Memory, root: int, rotated: Rotated = _plain) -> None:
@@ -203,69 +203,69 @@ class Tree:
 
 
 @export(native=True)
-def rb_insert_color(k: Kernel, node: Ptr, root: Ptr) -> None:
+def rb_insert_color(k: Core, node: Ptr, root: Ptr) -> None:
     """``void rb_insert_color(struct rb_node *node, struct rb_root *root)``."""
-    Tree(k.memory, root).insert_color(node)
+    RbTree(k.memory, root).insert_color(node)
 
 
 @export(native=True)
-def rb_erase(k: Kernel, node: Ptr, root: Ptr) -> None:
+def rb_erase(k: Core, node: Ptr, root: Ptr) -> None:
     """``void rb_erase(struct rb_node *node, struct rb_root *root)``."""
-    Tree(k.memory, root).erase(node)
+    RbTree(k.memory, root).erase(node)
 
 
 @export("__rb_insert_augmented", native=True)
-def rb_insert_augmented(k: Kernel, node: Ptr, root: Ptr, rotate: Ptr) -> None:
+def rb_insert_augmented(k: Core, node: Ptr, root: Ptr, rotate: Ptr) -> None:
     """``void __rb_insert_augmented(node, root, void (*augment_rotate)(old, new))``."""
-    Tree(k.memory, root, lambda old, new: _call(k, rotate, old, new)).insert_color(node)
+    RbTree(k.memory, root, lambda old, new: _call(k, rotate, old, new)).insert_color(node)
 
 
 @export("__rb_erase_color", native=True)
-def rb_erase_color(k: Kernel, parent: Ptr, root: Ptr, rotate: Ptr) -> None:
+def rb_erase_color(k: Core, parent: Ptr, root: Ptr, rotate: Ptr) -> None:
     """``void __rb_erase_color(parent, root, void (*augment_rotate)(old, new))``."""
-    Tree(k.memory, root, lambda old, new: _call(k, rotate, old, new)).erase_color(parent)
+    RbTree(k.memory, root, lambda old, new: _call(k, rotate, old, new)).erase_color(parent)
 
 
-def _call(k: Kernel, function: int, old: int, new: int) -> None:
+def _call(k: Core, function: int, old: int, new: int) -> None:
     k.cpu.call(function, old, new)
 
 
 @export(native=True)
-def rb_first(k: Kernel, root: Ptr) -> Ptr:
+def rb_first(k: Core, root: Ptr) -> Ptr:
     """``struct rb_node *rb_first(const struct rb_root *)``."""
-    return Tree(k.memory, root).end(LEFT)
+    return RbTree(k.memory, root).end(LEFT)
 
 
 @export(native=True)
-def rb_last(k: Kernel, root: Ptr) -> Ptr:
+def rb_last(k: Core, root: Ptr) -> Ptr:
     """``struct rb_node *rb_last(const struct rb_root *)``."""
-    return Tree(k.memory, root).end(RIGHT)
+    return RbTree(k.memory, root).end(RIGHT)
 
 
 @export(native=True)
-def rb_next(k: Kernel, node: Ptr) -> Ptr:
+def rb_next(k: Core, node: Ptr) -> Ptr:
     """``struct rb_node *rb_next(const struct rb_node *)``."""
-    return Tree(k.memory, 0).neighbour(node, RIGHT)
+    return RbTree(k.memory, 0).neighbour(node, RIGHT)
 
 
 @export(native=True)
-def rb_prev(k: Kernel, node: Ptr) -> Ptr:
+def rb_prev(k: Core, node: Ptr) -> Ptr:
     """``struct rb_node *rb_prev(const struct rb_node *)``."""
-    return Tree(k.memory, 0).neighbour(node, LEFT)
+    return RbTree(k.memory, 0).neighbour(node, LEFT)
 
 
 @export(native=True)
-def rb_first_postorder(k: Kernel, root: Ptr) -> Ptr:
+def rb_first_postorder(k: Core, root: Ptr) -> Ptr:
     """``struct rb_node *rb_first_postorder(const struct rb_root *)``."""
-    return Tree(k.memory, root).deepest(k.memory.u64(root))
+    return RbTree(k.memory, root).deepest(k.memory.u64(root))
 
 
 @export(native=True)
-def rb_next_postorder(k: Kernel, node: Ptr) -> Ptr:
+def rb_next_postorder(k: Core, node: Ptr) -> Ptr:
     """``struct rb_node *rb_next_postorder(const struct rb_node *)``: children before parents."""
     if not node:
         return 0
-    tree = Tree(k.memory, 0)
+    tree = RbTree(k.memory, 0)
     parent = tree.parent(node)
     if parent and tree.child(parent, LEFT) == node and (right := tree.child(parent, RIGHT)):
         return tree.deepest(right)
@@ -273,9 +273,9 @@ def rb_next_postorder(k: Kernel, node: Ptr) -> Ptr:
 
 
 @export("rb_replace_node", "rb_replace_node_rcu", native=True)
-def rb_replace_node(k: Kernel, victim: Ptr, new: Ptr, root: Ptr) -> None:
+def rb_replace_node(k: Core, victim: Ptr, new: Ptr, root: Ptr) -> None:
     """``void rb_replace_node(struct rb_node *victim, struct rb_node *new, struct rb_root *root)``."""
-    memory, tree = k.memory, Tree(k.memory, root)
+    memory, tree = k.memory, RbTree(k.memory, root)
     memory.write(new, memory.read(victim, 24))
     for side in (LEFT, RIGHT):
         if child := tree.child(victim, side):

@@ -9,7 +9,7 @@ from ukmod.kernel.export import export
 from ukmod.machine.abi import Bool, Int, Ptr
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 REFCOUNT_SATURATED: Final = 0xC000_0000
 _UNDERFLOW = Site("lib/refcount.c", 88, "refcount_dec_not_one")
@@ -25,7 +25,7 @@ _EVENTS = {
 
 
 @export(native=True)
-def refcount_warn_saturate(k: Kernel, count: Ptr, event: Int) -> None:
+def refcount_warn_saturate(k: Core, count: Ptr, event: Int) -> None:
     """``void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t)``."""
     k.memory.set_u32(count, REFCOUNT_SATURATED)
     line, words = _EVENTS.get(event, _UNKNOWN)
@@ -33,7 +33,7 @@ def refcount_warn_saturate(k: Kernel, count: Ptr, event: Int) -> None:
 
 
 @export(native=True)
-def refcount_dec_if_one(k: Kernel, count: Ptr) -> Bool:
+def refcount_dec_if_one(k: Core, count: Ptr) -> Bool:
     """``bool refcount_dec_if_one(refcount_t *r)``: true if it was 1 and is now 0."""
     if k.memory.u32(count) != 1:
         return False
@@ -42,7 +42,7 @@ def refcount_dec_if_one(k: Kernel, count: Ptr) -> Bool:
 
 
 @export(native=True)
-def refcount_dec_not_one(k: Kernel, count: Ptr) -> Bool:
+def refcount_dec_not_one(k: Core, count: Ptr) -> Bool:
     """``bool refcount_dec_not_one(refcount_t *r)``: decrement unless it is 1."""
     value = k.memory.u32(count)
     if value == 1:

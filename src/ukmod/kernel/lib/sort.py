@@ -12,7 +12,7 @@ from ukmod.kernel.lib.printf_spec import signed
 from ukmod.machine.abi import Ptr, SizeT
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 def _heapsort(order: Callable[[int, int], int], swap: Callable[[int, int], None], count: int) -> None:
@@ -34,9 +34,7 @@ def _heapsort(order: Callable[[int, int], int], swap: Callable[[int, int], None]
         sift(0, end)
 
 
-def _swapper(
-    k: Kernel, base: int, size: int, swap: int, extra: tuple[int, ...]
-) -> Callable[[int, int], None]:
+def _swapper(k: Core, base: int, size: int, swap: int, extra: tuple[int, ...]) -> Callable[[int, int], None]:
     """A function that swaps two elements with the module's own function, or byte by byte if it has none."""
 
     def exchange(a: int, b: int) -> None:
@@ -52,20 +50,18 @@ def _swapper(
 
 
 @export(native=True)
-def sort_r(k: Kernel, base: Ptr, count: SizeT, size: SizeT, compare: Ptr, swap: Ptr, private: Ptr) -> None:
+def sort_r(k: Core, base: Ptr, count: SizeT, size: SizeT, compare: Ptr, swap: Ptr, private: Ptr) -> None:
     """``void sort_r(void *base, size_t num, size_t size, cmp_r_func_t, swap_r_func_t, const void *priv)``."""
     _sort(k, base, count, size, compare, swap, (private,))
 
 
 @export(native=True)
-def sort(k: Kernel, base: Ptr, count: SizeT, size: SizeT, compare: Ptr, swap: Ptr) -> None:
+def sort(k: Core, base: Ptr, count: SizeT, size: SizeT, compare: Ptr, swap: Ptr) -> None:
     """``void sort(void *base, size_t num, size_t size, cmp_func_t cmp_func, swap_func_t swap_func)``."""
     _sort(k, base, count, size, compare, swap, ())
 
 
-def _sort(
-    k: Kernel, base: int, count: int, size: int, compare: int, swap: int, extra: tuple[int, ...]
-) -> None:
+def _sort(k: Core, base: int, count: int, size: int, compare: int, swap: int, extra: tuple[int, ...]) -> None:
     def order(a: int, b: int) -> int:
         return signed(k.cpu.call(compare, base + a * size, base + b * size, *extra), 4)
 
@@ -73,7 +69,7 @@ def _sort(
 
 
 @export(native=True)
-def bsearch(k: Kernel, key: Ptr, base: Ptr, count: SizeT, size: SizeT, compare: Ptr) -> Ptr:
+def bsearch(k: Core, key: Ptr, base: Ptr, count: SizeT, size: SizeT, compare: Ptr) -> Ptr:
     """``void *bsearch(const void *key, const void *base, size_t num, size_t size, cmp_func_t cmp)``."""
     while count:
         pivot = base + (count >> 1) * size
@@ -88,7 +84,7 @@ def bsearch(k: Kernel, key: Ptr, base: Ptr, count: SizeT, size: SizeT, compare: 
 
 
 @export(native=True)
-def list_sort(k: Kernel, private: Ptr, head: Ptr, compare: Ptr) -> None:
+def list_sort(k: Core, private: Ptr, head: Ptr, compare: Ptr) -> None:
     """``void list_sort(void *priv, struct list_head *head, list_cmp_func_t cmp)``: stable."""
 
     def order(a: int, b: int) -> int:

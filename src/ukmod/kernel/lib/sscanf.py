@@ -17,7 +17,7 @@ from ukmod.machine.abi import CStr, Int, Ptr, VaList, VarArgs
 from ukmod.record import mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 SHRT_MAX: Final = (1 << 15) - 1
 _BASES = {ord("o"): 8, ord("x"): 16, ord("X"): 16, ord("i"): 0, ord("d"): 10, ord("u"): 10}
@@ -54,7 +54,7 @@ class _Text:
 class _Scan:
     """One sscanf() in progress."""
 
-    def __init__(self, kernel: Kernel, text: bytes, fmt: bytes, args: Arguments) -> None:
+    def __init__(self, kernel: Core, text: bytes, fmt: bytes, args: Arguments) -> None:
         self._memory = kernel.memory
         self._text = _Text(text)
         self._fmt = _Text(fmt)
@@ -176,12 +176,12 @@ class _Scan:
 
 
 @export(native=True)
-def sscanf(k: Kernel, text: CStr, fmt: CStr, args: VarArgs) -> Int:
+def sscanf(k: Core, text: CStr, fmt: CStr, args: VarArgs) -> Int:
     """``int sscanf(const char *buf, const char *fmt, ...)``: the number of conversions stored."""
     return _Scan(k, text, fmt, args).run()
 
 
 @export(native=True)
-def vsscanf(k: Kernel, text: CStr, fmt: CStr, args: Ptr) -> Int:
+def vsscanf(k: Core, text: CStr, fmt: CStr, args: Ptr) -> Int:
     """``int vsscanf(const char *buf, const char *fmt, va_list args)``."""
     return _Scan(k, text, fmt, VaList(k.memory, args)).run()

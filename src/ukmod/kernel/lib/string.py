@@ -13,14 +13,14 @@ from ukmod.machine.abi import Char, CStr, GfpT, Int, Ptr, SizeT, SSizeT, UInt, U
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 # -- memory -----------------------------------------------------------------------------------------------
 
 
 @export("memcpy", "__memcpy", "memmove", "__memmove", native=True)
-def memmove(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
+def memmove(k: Core, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
     """``void *memmove(void *dest, const void *src, size_t count)``."""
     k.memory.write(dest, _read(k, src, count))
     return dest
@@ -29,7 +29,7 @@ def memmove(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
 _CHUNK = 1 << 20
 
 
-def _read(k: Kernel, address: int, count: int) -> bytes:
+def _read(k: Core, address: int, count: int) -> bytes:
     """Read guest memory; a negative size faults before the host's memory is exhausted."""
     if count <= _CHUNK:
         return k.memory.read(address, count)
@@ -39,7 +39,7 @@ def _read(k: Kernel, address: int, count: int) -> bytes:
 
 
 @export("memset", "__memset", native=True)
-def memset(k: Kernel, dest: Ptr, byte: Int, count: SizeT) -> Ptr:
+def memset(k: Core, dest: Ptr, byte: Int, count: SizeT) -> Ptr:
     """``void *memset(void *s, int c, size_t count)``."""
     at, left = dest, count
     while left:
@@ -50,25 +50,25 @@ def memset(k: Kernel, dest: Ptr, byte: Int, count: SizeT) -> Ptr:
     return dest
 
 
-def _fill(k: Kernel, dest: int, value: bytes, count: int) -> int:
+def _fill(k: Core, dest: int, value: bytes, count: int) -> int:
     k.memory.fill_with(dest, value, count)
     return dest
 
 
 @export(native=True)
-def memset16(k: Kernel, dest: Ptr, value: UInt, count: SizeT) -> Ptr:
+def memset16(k: Core, dest: Ptr, value: UInt, count: SizeT) -> Ptr:
     """``void *memset16(uint16_t *s, uint16_t v, size_t count)``."""
     return _fill(k, dest, (value & 0xFFFF).to_bytes(2, "little"), count)
 
 
 @export(native=True)
-def memset32(k: Kernel, dest: Ptr, value: UInt, count: SizeT) -> Ptr:
+def memset32(k: Core, dest: Ptr, value: UInt, count: SizeT) -> Ptr:
     """``void *memset32(uint32_t *s, uint32_t v, size_t count)``."""
     return _fill(k, dest, value.to_bytes(4, "little"), count)
 
 
 @export(native=True)
-def memset64(k: Kernel, dest: Ptr, value: ULong, count: SizeT) -> Ptr:
+def memset64(k: Core, dest: Ptr, value: ULong, count: SizeT) -> Ptr:
     """``void *memset64(uint64_t *s, uint64_t v, size_t count)``."""
     return _fill(k, dest, value.to_bytes(8, "little"), count)
 
@@ -82,27 +82,27 @@ def _difference(a: bytes, b: bytes) -> int:
 
 
 @export("memcmp", "bcmp", native=True)
-def memcmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
+def memcmp(k: Core, a: Ptr, b: Ptr, count: SizeT) -> Int:
     """``int memcmp(const void *cs, const void *ct, size_t count)``."""
     return _difference(_read(k, a, count), _read(k, b, count))
 
 
 @export(native=True)
-def memchr(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
+def memchr(k: Core, area: Ptr, byte: Int, count: SizeT) -> Ptr:
     """``void *memchr(const void *s, int c, size_t n)``."""
     at = _read(k, area, count).find(byte & 0xFF)
     return area + at if at >= 0 else 0
 
 
 @export(native=True)
-def memscan(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
+def memscan(k: Core, area: Ptr, byte: Int, count: SizeT) -> Ptr:
     """``void *memscan(void *addr, int c, size_t size)``: the byte's address, or the end of the area."""
     at = _read(k, area, count).find(byte & 0xFF)
     return area + (at if at >= 0 else count)
 
 
 @export(native=True)
-def memchr_inv(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
+def memchr_inv(k: Core, area: Ptr, byte: Int, count: SizeT) -> Ptr:
     """``void *memchr_inv(const void *start, int c, size_t bytes)``: the first byte that is not ``c``."""
     data = _read(k, area, count)
     other = len(data) - len(data.lstrip(bytes((byte & 0xFF,))))
@@ -110,7 +110,7 @@ def memchr_inv(k: Kernel, area: Ptr, byte: Int, count: SizeT) -> Ptr:
 
 
 @export(native=True)
-def memcpy_and_pad(k: Kernel, dest: Ptr, size: SizeT, src: Ptr, count: SizeT, pad: Int) -> None:
+def memcpy_and_pad(k: Core, dest: Ptr, size: SizeT, src: Ptr, count: SizeT, pad: Int) -> None:
     """``void memcpy_and_pad(void *dest, size_t dest_len, const void *src, size_t count, int pad)``."""
     data = k.memory.read(src, min(size, count))
     k.memory.write(dest, data)
@@ -121,34 +121,34 @@ def memcpy_and_pad(k: Kernel, dest: Ptr, size: SizeT, src: Ptr, count: SizeT, pa
 
 
 @export(native=True)
-def strlen(k: Kernel, text: CStr) -> SizeT:
+def strlen(k: Core, text: CStr) -> SizeT:
     """``size_t strlen(const char *s)``."""
     del k
     return len(text)
 
 
 @export(native=True)
-def strnlen(k: Kernel, text: Ptr, count: SizeT) -> SizeT:
+def strnlen(k: Core, text: Ptr, count: SizeT) -> SizeT:
     """``size_t strnlen(const char *s, size_t count)``."""
     return len(k.memory.cstring(text, count))
 
 
 @export(native=True)
-def strcpy(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
+def strcpy(k: Core, dest: Ptr, src: CStr) -> Ptr:
     """``char *strcpy(char *dest, const char *src)``."""
     k.memory.write(dest, src + b"\0")
     return dest
 
 
 @export(native=True)
-def stpcpy(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
+def stpcpy(k: Core, dest: Ptr, src: CStr) -> Ptr:
     """``char *stpcpy(char *dest, const char *src)``: the address of the copied NUL."""
     k.memory.write(dest, src + b"\0")
     return dest + len(src)
 
 
 @export(native=True)
-def strncpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
+def strncpy(k: Core, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
     """``char *strncpy(char *, const char *, size_t count)``: padded with NULs; without one if cut."""
     text = k.memory.cstring(src, count)
     k.memory.write(dest, text)
@@ -157,14 +157,14 @@ def strncpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
 
 
 @export(native=True)
-def strlcpy(k: Kernel, dest: Ptr, src: CStr, size: SizeT) -> SizeT:
+def strlcpy(k: Core, dest: Ptr, src: CStr, size: SizeT) -> SizeT:
     """``size_t strlcpy(char *dest, const char *src, size_t size)``: the length of ``src``."""
     if size:
         k.memory.write(dest, src[: size - 1] + b"\0")
     return len(src)
 
 
-def _strscpy(k: Kernel, dest: int, src: int, count: int, *, pad: bool) -> int:
+def _strscpy(k: Core, dest: int, src: int, count: int, *, pad: bool) -> int:
     if not count:
         return -E2BIG
     if count > INT_MAX:
@@ -186,26 +186,26 @@ def _whole_words(src: int, length: int, count: int) -> int:
 
 
 @export("strscpy", "sized_strscpy", native=True)
-def strscpy(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
+def strscpy(k: Core, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
     """``ssize_t strscpy(char *dest, const char *src, size_t count)``: the length, or -E2BIG if cut."""
     return _strscpy(k, dest, src, count, pad=False)
 
 
 @export(native=True)
-def strscpy_pad(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
+def strscpy_pad(k: Core, dest: Ptr, src: Ptr, count: SizeT) -> SSizeT:
     """``ssize_t strscpy_pad(char *dest, const char *src, size_t count)``: fills the rest with NULs."""
     return _strscpy(k, dest, src, count, pad=True)
 
 
 @export(native=True)
-def strcat(k: Kernel, dest: Ptr, src: CStr) -> Ptr:
+def strcat(k: Core, dest: Ptr, src: CStr) -> Ptr:
     """``char *strcat(char *dest, const char *src)``."""
     k.memory.write(dest + len(k.memory.cstring(dest)), src + b"\0")
     return dest
 
 
 @export(native=True)
-def strncat(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
+def strncat(k: Core, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
     """``char *strncat(char *dest, const char *src, size_t count)``."""
     if count:
         k.memory.write(dest + len(k.memory.cstring(dest)), k.memory.cstring(src, count) + b"\0")
@@ -213,7 +213,7 @@ def strncat(k: Kernel, dest: Ptr, src: Ptr, count: SizeT) -> Ptr:
 
 
 @export(native=True)
-def strlcat(k: Kernel, dest: Ptr, src: CStr, count: SizeT) -> SizeT:
+def strlcat(k: Core, dest: Ptr, src: CStr, count: SizeT) -> SizeT:
     """``size_t strlcat(char *dest, const char *src, size_t count)``: the length without the limit."""
     before = len(k.memory.cstring(dest, count))
     if before >= count:
@@ -231,27 +231,27 @@ def compare(a: bytes, b: bytes) -> int:
 
 
 @export(native=True)
-def strcmp(k: Kernel, a: CStr, b: CStr) -> Int:
+def strcmp(k: Core, a: CStr, b: CStr) -> Int:
     """``int strcmp(const char *cs, const char *ct)``."""
     del k
     return compare(a, b)
 
 
 @export(native=True)
-def strncmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
+def strncmp(k: Core, a: Ptr, b: Ptr, count: SizeT) -> Int:
     """``int strncmp(const char *cs, const char *ct, size_t count)``."""
     return compare(k.memory.cstring(a, count), k.memory.cstring(b, count))
 
 
 @export(native=True)
-def strcasecmp(k: Kernel, a: CStr, b: CStr) -> Int:
+def strcasecmp(k: Core, a: CStr, b: CStr) -> Int:
     """``int strcasecmp(const char *s1, const char *s2)``: the difference of the first letters that differ."""
     del k
     return _difference(lower(a) + b"\0", lower(b) + b"\0")
 
 
 @export(native=True)
-def strncasecmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
+def strncasecmp(k: Core, a: Ptr, b: Ptr, count: SizeT) -> Int:
     """``int strncasecmp(const char *s1, const char *s2, size_t len)``.
 
     At the end of the shorter string, the other one's letter is compared without conversion to lower case.
@@ -269,14 +269,14 @@ def strncasecmp(k: Kernel, a: Ptr, b: Ptr, count: SizeT) -> Int:
 
 
 @export(native=True)
-def strchr(k: Kernel, text: Ptr, letter: Int) -> Ptr:
+def strchr(k: Core, text: Ptr, letter: Int) -> Ptr:
     """``char *strchr(const char *s, int c)``; the NUL can be searched for too."""
     at = (k.memory.cstring(text) + b"\0").find(letter & 0xFF)
     return text + at if at >= 0 else 0
 
 
 @export(native=True)
-def strchrnul(k: Kernel, text: Ptr, letter: Int) -> Ptr:
+def strchrnul(k: Core, text: Ptr, letter: Int) -> Ptr:
     """``char *strchrnul(const char *s, int c)``: the letter's address, or that of the NUL."""
     given = k.memory.cstring(text)
     at = given.find(letter & 0xFF)
@@ -284,14 +284,14 @@ def strchrnul(k: Kernel, text: Ptr, letter: Int) -> Ptr:
 
 
 @export(native=True)
-def strrchr(k: Kernel, text: Ptr, letter: Int) -> Ptr:
+def strrchr(k: Core, text: Ptr, letter: Int) -> Ptr:
     """``char *strrchr(const char *s, int c)``."""
     at = (k.memory.cstring(text) + b"\0").rfind(letter & 0xFF)
     return text + at if at >= 0 else 0
 
 
 @export(native=True)
-def strnchr(k: Kernel, text: Ptr, count: SizeT, letter: Int) -> Ptr:
+def strnchr(k: Core, text: Ptr, count: SizeT, letter: Int) -> Ptr:
     """``char *strnchr(const char *s, size_t count, int c)``."""
     given = k.memory.cstring(text, count)
     at = (given + b"\0")[:count].find(letter & 0xFF)
@@ -299,41 +299,41 @@ def strnchr(k: Kernel, text: Ptr, count: SizeT, letter: Int) -> Ptr:
 
 
 @export(native=True)
-def strstr(k: Kernel, text: Ptr, wanted: CStr) -> Ptr:
+def strstr(k: Core, text: Ptr, wanted: CStr) -> Ptr:
     """``char *strstr(const char *s1, const char *s2)``."""
     at = k.memory.cstring(text).find(wanted)
     return text + at if at >= 0 else 0
 
 
 @export(native=True)
-def strnstr(k: Kernel, text: Ptr, wanted: CStr, count: SizeT) -> Ptr:
+def strnstr(k: Core, text: Ptr, wanted: CStr, count: SizeT) -> Ptr:
     """``char *strnstr(const char *s1, const char *s2, size_t len)``."""
     at = k.memory.cstring(text, count).find(wanted)
     return text + at if at >= 0 else 0
 
 
 @export(native=True)
-def strspn(k: Kernel, text: CStr, accept: CStr) -> SizeT:
+def strspn(k: Core, text: CStr, accept: CStr) -> SizeT:
     """``size_t strspn(const char *s, const char *accept)``."""
     del k
     return len(text) - len(text.lstrip(accept)) if accept else 0
 
 
 @export(native=True)
-def strcspn(k: Kernel, text: CStr, reject: CStr) -> SizeT:
+def strcspn(k: Core, text: CStr, reject: CStr) -> SizeT:
     """``size_t strcspn(const char *s, const char *reject)``."""
     del k
     return next((at for at, byte in enumerate(text) if byte in reject), len(text))
 
 
 @export(native=True)
-def strpbrk(k: Kernel, text: Ptr, accept: CStr) -> Ptr:
+def strpbrk(k: Core, text: Ptr, accept: CStr) -> Ptr:
     """``char *strpbrk(const char *cs, const char *ct)``."""
     return next((text + at for at, byte in enumerate(k.memory.cstring(text)) if byte in accept), 0)
 
 
 @export(native=True)
-def strsep(k: Kernel, at: Ptr, separators: CStr) -> Ptr:
+def strsep(k: Core, at: Ptr, separators: CStr) -> Ptr:
     """``char *strsep(char **s, const char *ct)``: split off the next token, which may be empty."""
     token = k.memory.u64(at)
     if not token:
@@ -347,7 +347,7 @@ def strsep(k: Kernel, at: Ptr, separators: CStr) -> Ptr:
 
 
 @export("strreplace", native=True)
-def strreplace(k: Kernel, text: Ptr, old: Char, new: Char) -> Ptr:
+def strreplace(k: Core, text: Ptr, old: Char, new: Char) -> Ptr:
     """``char *strreplace(char *str, char old, char new)``; up to v6.4 it returns the end of the string."""
     given = k.memory.cstring(text)
     k.memory.write(text, given.replace(bytes((old & 0xFF,)), bytes((new & 0xFF,))))
@@ -360,7 +360,7 @@ def strreplace(k: Kernel, text: Ptr, old: Char, new: Char) -> Ptr:
 # -- copies in new memory: mm/util.c ----------------------------------------------------------------------
 
 
-def _duplicate(k: Kernel, data: bytes, gfp: int) -> int:
+def _duplicate(k: Core, data: bytes, gfp: int) -> int:
     address = k.slab.kmalloc(len(data), gfp)
     if address:
         k.memory.write(address, data)
@@ -369,24 +369,24 @@ def _duplicate(k: Kernel, data: bytes, gfp: int) -> int:
 
 @export("kstrdup_const", image_first=True)
 @export(native=True)
-def kstrdup(k: Kernel, text: Ptr, gfp: GfpT) -> Ptr:
+def kstrdup(k: Core, text: Ptr, gfp: GfpT) -> Ptr:
     """``char *kstrdup(const char *s, gfp_t gfp)``; NULL for NULL."""
     return _duplicate(k, k.memory.cstring(text) + b"\0", gfp) if text else 0
 
 
 @export(native=True)
-def kstrndup(k: Kernel, text: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
+def kstrndup(k: Core, text: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
     """``char *kstrndup(const char *s, size_t max, gfp_t gfp)``."""
     return _duplicate(k, k.memory.cstring(text, count) + b"\0", gfp) if text else 0
 
 
 @export("kmemdup", "kmemdup_noprof", native=True)
-def kmemdup(k: Kernel, src: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
+def kmemdup(k: Core, src: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
     """``void *kmemdup(const void *src, size_t len, gfp_t gfp)``."""
     return _duplicate(k, _read(k, src, count), gfp)
 
 
 @export(native=True)
-def kmemdup_nul(k: Kernel, text: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
+def kmemdup_nul(k: Core, text: Ptr, count: SizeT, gfp: GfpT) -> Ptr:
     """``char *kmemdup_nul(const char *s, size_t len, gfp_t gfp)``: a copy terminated with a NUL."""
     return _duplicate(k, k.memory.read(text, count) + b"\0", gfp) if text else 0

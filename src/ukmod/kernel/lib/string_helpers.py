@@ -13,18 +13,18 @@ from ukmod.kernel.lib.escape import escape, unescape
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, SizeT, UInt, ULong
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 @export(native=True)
-def skip_spaces(k: Kernel, text: Ptr) -> Ptr:
+def skip_spaces(k: Core, text: Ptr) -> Ptr:
     """``char *skip_spaces(const char *str)``."""
     given = k.memory.cstring(text)
     return text + len(given) - len(given.lstrip(SPACES))
 
 
 @export(native=True)
-def strim(k: Kernel, text: Ptr) -> Ptr:
+def strim(k: Core, text: Ptr) -> Ptr:
     """``char *strim(char *s)``: cuts trailing spaces in place; returns the first non-space."""
     given = k.memory.cstring(text)
     kept = given.rstrip(SPACES)
@@ -39,13 +39,13 @@ def streq(a: bytes, b: bytes) -> bool:
 
 
 @export(native=True)
-def sysfs_streq(k: Kernel, a: CStr, b: CStr) -> Bool:
+def sysfs_streq(k: Core, a: CStr, b: CStr) -> Bool:
     """``bool sysfs_streq(const char *s1, const char *s2)``."""
     del k
     return streq(a, b)
 
 
-def _match(k: Kernel, array: int, count: int, same: Callable[[bytes], bool]) -> int:
+def _match(k: Core, array: int, count: int, same: Callable[[bytes], bool]) -> int:
     for index in range(count):
         item = k.memory.u64(array + 8 * index)
         if not item:
@@ -56,19 +56,19 @@ def _match(k: Kernel, array: int, count: int, same: Callable[[bytes], bool]) -> 
 
 
 @export(native=True)
-def match_string(k: Kernel, array: Ptr, count: SizeT, wanted: CStr) -> Int:
+def match_string(k: Core, array: Ptr, count: SizeT, wanted: CStr) -> Int:
     """``int match_string(const char * const *, size_t n, const char *)``: the index, or -EINVAL."""
     return _match(k, array, count, lambda item: item == wanted)
 
 
 @export("__sysfs_match_string", native=True)
-def sysfs_match_string(k: Kernel, array: Ptr, count: SizeT, wanted: CStr) -> Int:
+def sysfs_match_string(k: Core, array: Ptr, count: SizeT, wanted: CStr) -> Int:
     """``int __sysfs_match_string(const char * const *array, size_t n, const char *str)``."""
     return _match(k, array, count, lambda item: streq(item, wanted))
 
 
 @export(native=True)
-def string_escape_mem(k: Kernel, src: Ptr, size: SizeT, dst: Ptr, room: SizeT, flags: UInt, only: Ptr) -> Int:
+def string_escape_mem(k: Core, src: Ptr, size: SizeT, dst: Ptr, room: SizeT, flags: UInt, only: Ptr) -> Int:
     """``int string_escape_mem(const char *, size_t isz, char *, size_t osz, unsigned, const char *)``."""
     text = escape(k.memory.read(src, size), flags, k.memory.cstring(only) if only else b"")
     if room:
@@ -77,7 +77,7 @@ def string_escape_mem(k: Kernel, src: Ptr, size: SizeT, dst: Ptr, room: SizeT, f
 
 
 @export(native=True)
-def string_unescape(k: Kernel, src: Ptr, dst: Ptr, room: SizeT, flags: UInt) -> Int:
+def string_unescape(k: Core, src: Ptr, dst: Ptr, room: SizeT, flags: UInt) -> Int:
     """``int string_unescape(char *src, char *dst, size_t size, unsigned int flags)``: the length stored."""
     text = unescape(k.memory.cstring(src), flags, room)
     k.memory.write(dst, text + b"\0")
@@ -110,7 +110,7 @@ STRING_UNITS_NO_BYTES: Final = 1 << 31
 
 
 @export(gpl=True, native=True)
-def string_get_size(k: Kernel, size: ULong, block: ULong, units: UInt, buffer: Ptr, room: Int) -> Int:
+def string_get_size(k: Core, size: ULong, block: ULong, units: UInt, buffer: Ptr, room: Int) -> Int:
     """``int string_get_size(u64 size, u64 blk_size, const enum string_size_units, char *buf, int len)``.
 
     Returns the length of the text. Older kernels return nothing and know only the lowest bit of ``units``.
@@ -126,7 +126,7 @@ def string_get_size(k: Kernel, size: ULong, block: ULong, units: UInt, buffer: P
 
 
 @export(native=True)
-def fortify_panic(k: Kernel, name: CStr) -> None:
+def fortify_panic(k: Core, name: CStr) -> None:
     """``void fortify_panic(const char *name)``: called when a checked copy would overflow its buffer."""
     k.printk(f"detected buffer overflow in {name.decode('utf-8', 'replace')}\n", 0)
     k.crash.bug(Site("lib/string_helpers.c", 1027, "fortify_panic"))

@@ -10,7 +10,7 @@ from ukmod.kernel.export import export
 from ukmod.machine.abi import Bool, CStr, Int, Ptr
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _TEXT = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 UUID_LENGTH: Final = 16
@@ -36,26 +36,26 @@ def stamp(random: bytes) -> bytes:
 
 
 @export("generate_random_uuid", "uuid_gen", native=True)
-def uuid_gen(k: Kernel, uuid: Ptr) -> None:
+def uuid_gen(k: Core, uuid: Ptr) -> None:
     """``void uuid_gen(uuid_t *bu)``."""
     k.memory.write(uuid, stamp(k.entropy.bytes(UUID_LENGTH)))
 
 
 @export("generate_random_guid", "guid_gen", native=True)
-def guid_gen(k: Kernel, guid: Ptr) -> None:
+def guid_gen(k: Core, guid: Ptr) -> None:
     """``void guid_gen(guid_t *lu)``."""
     k.memory.write(guid, swap(stamp(k.entropy.bytes(UUID_LENGTH))))
 
 
 @export(native=True)
-def uuid_is_valid(k: Kernel, text: CStr) -> Bool:
+def uuid_is_valid(k: Core, text: CStr) -> Bool:
     """``bool uuid_is_valid(const char *uuid)``."""
     del k
     return parse(text) is not None
 
 
 @export(native=True)
-def uuid_parse(k: Kernel, text: CStr, uuid: Ptr) -> Int:
+def uuid_parse(k: Core, text: CStr, uuid: Ptr) -> Int:
     """``int uuid_parse(const char *uuid, uuid_t *u)``: 0 or -EINVAL."""
     if (data := parse(text)) is None:
         return -EINVAL
@@ -64,7 +64,7 @@ def uuid_parse(k: Kernel, text: CStr, uuid: Ptr) -> Int:
 
 
 @export(native=True)
-def guid_parse(k: Kernel, text: CStr, guid: Ptr) -> Int:
+def guid_parse(k: Core, text: CStr, guid: Ptr) -> Int:
     """``int guid_parse(const char *uuid, guid_t *u)``: 0 or -EINVAL."""
     if (data := parse(text)) is None:
         return -EINVAL
@@ -72,7 +72,7 @@ def guid_parse(k: Kernel, text: CStr, guid: Ptr) -> Int:
     return 0
 
 
-def export_nulls(k: Kernel) -> None:
+def export_nulls(k: Core) -> None:
     """Export ``uuid_null`` and ``guid_null``."""
     for name in ("uuid_null", "guid_null"):
         k.symbols.add_variable(name, UUID_LENGTH)

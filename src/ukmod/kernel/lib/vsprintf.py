@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.limits import INT_MAX
-from ukmod.kernel.lib.printf_spec import SIGN, Kind, Spec, number, pad, parse, signed
+from ukmod.kernel.lib.printf_spec import SIGN, FormatType, Spec, number, pad, parse, signed
 from ukmod.kernel.lib.vsprintf_pointer import pointer
 from ukmod.kernel.lib.vsprintf_text import string
 from ukmod.machine.abi import CStr, GfpT, Int, Ptr, SizeT, VaList, VarArgs
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _UNSUPPORTED = Site("lib/vsprintf.c", 2661, "format_decode")
 _TOO_LARGE = Site("lib/vsprintf.c", 2743, "vsnprintf")
@@ -27,7 +27,7 @@ class Arguments(Protocol):
         ...
 
 
-def vformat(k: Kernel, fmt: bytes, args: Arguments) -> bytes:
+def vformat(k: Core, fmt: bytes, args: Arguments) -> bytes:
     """``fmt`` formatted with ``args``, as by vsnprintf() into a sufficiently large buffer.
 
     Raises Fault for a bad pointer on which the kernel faults too. Those that the kernel recognises are
@@ -42,7 +42,7 @@ def vformat(k: Kernel, fmt: bytes, args: Arguments) -> bytes:
             piece = piece.with_width(signed(args.next(), 4))  # noqa: PLW2901 - the spec is completed
         if piece.star_precision:
             piece = piece.with_precision(signed(args.next(), 4))  # noqa: PLW2901 - likewise
-        if piece.kind is Kind.INVALID:
+        if piece.kind is FormatType.INVALID:
             letter = piece.extension.decode("latin-1")
             warn_once(k, _UNSUPPORTED, f"Please remove unsupported %{letter} in format string\n")
             break
@@ -50,30 +50,30 @@ def vformat(k: Kernel, fmt: bytes, args: Arguments) -> bytes:
     return b"".join(out)
 
 
-def _convert(k: Kernel, spec: Spec, args: Arguments) -> bytes:
+def _convert(k: Core, spec: Spec, args: Arguments) -> bytes:
     match spec.kind:
-        case Kind.NUMBER:
+        case FormatType.NUMBER:
             value = args.next()
             if spec.flags & SIGN:
                 return number(signed(value, spec.size), spec)
             return number(value & ((1 << 8 * spec.size) - 1), spec)
-        case Kind.STR:
+        case FormatType.STR:
             return string(k, args.next(), spec)
-        case Kind.CHAR:
+        case FormatType.CHAR:
             return pad(bytes((args.next() & 0xFF,)), spec)
-        case Kind.PTR:
+        case FormatType.PTR:
             return _pointer(k, spec, args)
         case _:
             return b"%"
 
 
-def _pointer(k: Kernel, spec: Spec, args: Arguments) -> bytes:
+def _pointer(k: Core, spec: Spec, args: Arguments) -> bytes:
     if not spec.extension.startswith(b"V"):
         return pointer(k, args.next(), spec)
     return va_format(k, args.next(), spec)
 
 
-def va_format(k: Kernel, address: int, spec: Spec) -> bytes:
+def va_format(k: Core, address: int, spec: Spec) -> bytes:
     """``%pV``: a struct va_format: a format with its arguments. The va_list is copied, not consumed."""
     memory = k.memory
     if not address or address >> 12 in (0, (1 << 52) - 1):
@@ -86,7 +86,7 @@ def va_format(k: Kernel, address: int, spec: Spec) -> bytes:
 class CopiedVaList:
     """A copy of a va_list, as va_copy() makes: reading it does not advance the original."""
 
-    def __init__(self, kernel: Kernel, address: int) -> None:
+    def __init__(self, kernel: Core, address: int) -> None:
         memory = kernel.memory
         self._memory = memory
         self._gp = memory.u32(address)
@@ -102,7 +102,7 @@ class CopiedVaList:
         return self._memory.u64(self._overflow - 8)
 
 
-def put(k: Kernel, buffer: int, size: int, text: bytes) -> int:
+def put(k: Core, buffer: int, size: int, text: bytes) -> int:
     """Store ``text`` as vsnprintf() does, cut to ``size`` bytes with the NUL; returns its full length."""
     if size > INT_MAX:
         warn_once(k, _TOO_LARGE)
@@ -112,49 +112,49 @@ def put(k: Kernel, buffer: int, size: int, text: bytes) -> int:
     return len(text)
 
 
-def put_scn(k: Kernel, buffer: int, size: int, text: bytes) -> int:
+def put_scn(k: Core, buffer: int, size: int, text: bytes) -> int:
     """Store ``text`` as vscnprintf() does; returns the length that fitted."""
     length = put(k, buffer, size, text)
     return min(length, size - 1) if size else 0
 
 
 @export(native=True)
-def snprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: VarArgs) -> Int:
+def snprintf(k: Core, buf: Ptr, size: SizeT, fmt: CStr, args: VarArgs) -> Int:
     """``int snprintf(char *buf, size_t size, const char *fmt, ...)``: the length without the limit."""
     return put(k, buf, size, vformat(k, fmt, args))
 
 
 @export(native=True)
-def vsnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: Ptr) -> Int:
+def vsnprintf(k: Core, buf: Ptr, size: SizeT, fmt: CStr, args: Ptr) -> Int:
     """``int vsnprintf(char *buf, size_t size, const char *fmt, va_list args)``."""
     return put(k, buf, size, vformat(k, fmt, VaList(k.memory, args)))
 
 
 @export(native=True)
-def scnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: VarArgs) -> Int:
+def scnprintf(k: Core, buf: Ptr, size: SizeT, fmt: CStr, args: VarArgs) -> Int:
     """``int scnprintf(char *buf, size_t size, const char *fmt, ...)``: the length that was stored."""
     return put_scn(k, buf, size, vformat(k, fmt, args))
 
 
 @export(native=True)
-def vscnprintf(k: Kernel, buf: Ptr, size: SizeT, fmt: CStr, args: Ptr) -> Int:
+def vscnprintf(k: Core, buf: Ptr, size: SizeT, fmt: CStr, args: Ptr) -> Int:
     """``int vscnprintf(char *buf, size_t size, const char *fmt, va_list args)``."""
     return put_scn(k, buf, size, vformat(k, fmt, VaList(k.memory, args)))
 
 
 @export(native=True)
-def sprintf(k: Kernel, buf: Ptr, fmt: CStr, args: VarArgs) -> Int:
+def sprintf(k: Core, buf: Ptr, fmt: CStr, args: VarArgs) -> Int:
     """``int sprintf(char *buf, const char *fmt, ...)``."""
     return put(k, buf, INT_MAX, vformat(k, fmt, args))
 
 
 @export(native=True)
-def vsprintf(k: Kernel, buf: Ptr, fmt: CStr, args: Ptr) -> Int:
+def vsprintf(k: Core, buf: Ptr, fmt: CStr, args: Ptr) -> Int:
     """``int vsprintf(char *buf, const char *fmt, va_list args)``."""
     return put(k, buf, INT_MAX, vformat(k, fmt, VaList(k.memory, args)))
 
 
-def _duplicate(k: Kernel, gfp: int, text: bytes) -> int:
+def _duplicate(k: Core, gfp: int, text: bytes) -> int:
     address = k.slab.kmalloc(len(text) + 1, gfp)
     if address:
         k.memory.write(address, text + b"\0")
@@ -162,19 +162,19 @@ def _duplicate(k: Kernel, gfp: int, text: bytes) -> int:
 
 
 @export(native=True)
-def kasprintf(k: Kernel, gfp: GfpT, fmt: CStr, args: VarArgs) -> Ptr:
+def kasprintf(k: Core, gfp: GfpT, fmt: CStr, args: VarArgs) -> Ptr:
     """``char *kasprintf(gfp_t gfp, const char *fmt, ...)``, in memory that the caller must kfree()."""
     return _duplicate(k, gfp, vformat(k, fmt, args))
 
 
 @export(native=True)
-def kvasprintf(k: Kernel, gfp: GfpT, fmt: CStr, args: Ptr) -> Ptr:
+def kvasprintf(k: Core, gfp: GfpT, fmt: CStr, args: Ptr) -> Ptr:
     """``char *kvasprintf(gfp_t gfp, const char *fmt, va_list ap)``."""
     return _duplicate(k, gfp, vformat(k, fmt, VaList(k.memory, args)))
 
 
 @export(native=True)
-def kvasprintf_const(k: Kernel, gfp: GfpT, fmt: Ptr, args: Ptr) -> Ptr:
+def kvasprintf_const(k: Core, gfp: GfpT, fmt: Ptr, args: Ptr) -> Ptr:
     """``const char *kvasprintf_const(gfp_t gfp, const char *fmt, va_list ap)``, freed with kfree_const().
 
     The kernel returns a constant itself if it needs no formatting; kfree_const() accepts the copy made here

@@ -8,14 +8,14 @@ from ukmod.kernel.lib.printf_spec import Spec, cut, number
 from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, special_hex
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 AF_INET, AF_INET6 = 2, 10
 _GUID_ORDER = (3, 2, 1, 0, 5, 4, 7, 6, *range(8, 16))
 _FLOWINFO_MASK = 0x0FFF_FFFF
 
 
-def mac_address_string(k: Kernel, value: int, spec: Spec) -> bytes:
+def mac_address_string(k: Core, value: int, spec: Spec) -> bytes:
     """``%pM`` with colons, ``%pMF`` with dashes, ``%pm`` with neither; ``R`` reverses the bytes."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
@@ -66,7 +66,7 @@ def _longest_zeros(words: list[int]) -> tuple[int, int]:
     return best
 
 
-def ip_addr_string(k: Kernel, value: int, spec: Spec) -> bytes:
+def ip_addr_string(k: Core, value: int, spec: Spec) -> bytes:
     """``%pI4``, ``%pI6``, and ``%pIS`` for a struct sockaddr; ``%pi`` without separators."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
@@ -116,7 +116,7 @@ def _sockaddr_in6(sockaddr: bytes, spec: Spec) -> bytes:
     return cut(text, spec)
 
 
-def uuid_string(k: Kernel, value: int, spec: Spec) -> bytes:
+def uuid_string(k: Core, value: int, spec: Spec) -> bytes:
     """``%pU``: ``b`` big endian (a UUID), ``l`` little endian (a GUID); capitals give capital digits."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
@@ -130,7 +130,7 @@ def uuid_text(data: bytes, *, guid: bool = False) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def netdev_bits(k: Kernel, value: int, spec: Spec) -> bytes:
+def netdev_bits(k: Core, value: int, spec: Spec) -> bytes:
     """``%pNF``: a netdev_features_t."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad

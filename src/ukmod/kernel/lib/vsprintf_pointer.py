@@ -32,17 +32,17 @@ from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, is_err, sp
 from ukmod.record import replace
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
-Extension = Callable[["Kernel", int, Spec], bytes]
+Extension = Callable[["Core", int, Spec], bytes]
 
 
-def pointer(k: Kernel, value: int, spec: Spec) -> bytes:
+def pointer(k: Core, value: int, spec: Spec) -> bytes:
     """Print a pointer as the letters after ``%p`` say; unknown letters are ignored."""
     return _EXTENSIONS.get(spec.extension[:1], default_pointer)(k, value, spec)
 
 
-def pointer_string(k: Kernel, value: int, spec: Spec) -> bytes:
+def pointer_string(k: Core, value: int, spec: Spec) -> bytes:
     """``%px``: the address itself, all 16 digits unless a width is given."""
     del k
     if spec.width == -1:
@@ -50,7 +50,7 @@ def pointer_string(k: Kernel, value: int, spec: Spec) -> bytes:
     return number(value, replace(spec, base=16, flags=spec.flags | SMALL))
 
 
-def default_pointer(k: Kernel, value: int, spec: Spec) -> bytes:
+def default_pointer(k: Core, value: int, spec: Spec) -> bytes:
     """``%p``: a number that identifies the address without revealing it. NULL and errors are not hashed."""
     if not value or is_err(value) or k.log.no_hash_pointers:
         return pointer_string(k, value, spec)
@@ -66,12 +66,12 @@ def ptr_to_hashval(value: int) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _restricted(k: Kernel, value: int, spec: Spec) -> bytes:
+def _restricted(k: Core, value: int, spec: Spec) -> bytes:
     # kernel.kptr_restrict is 0 unless user space sets it.
     return default_pointer(k, value, spec)
 
 
-def error_name(k: Kernel, value: int, spec: Spec) -> bytes:
+def error_name(k: Core, value: int, spec: Spec) -> bytes:
     """``%pe``: the symbolic name of an error pointer's errno."""
     if not is_err(value):
         return default_pointer(k, value, spec)
@@ -81,7 +81,7 @@ def error_name(k: Kernel, value: int, spec: Spec) -> bytes:
     return number(error, replace(spec, flags=spec.flags | SIGN))
 
 
-def _symbol(k: Kernel, value: int, spec: Spec) -> bytes:
+def _symbol(k: Core, value: int, spec: Spec) -> bytes:
     if spec.extension[:1] == b"B":
         text = k.kallsyms.sprint(value, back=1)
     else:
@@ -89,7 +89,7 @@ def _symbol(k: Kernel, value: int, spec: Spec) -> bytes:
     return cut(text.encode("utf-8", "surrogateescape"), spec)
 
 
-def _hex(k: Kernel, value: int, spec: Spec) -> bytes:
+def _hex(k: Core, value: int, spec: Spec) -> bytes:
     if spec.width == 0:
         return b""
     if (bad := bad_pointer(value, spec)) is not None:
@@ -99,7 +99,7 @@ def _hex(k: Kernel, value: int, spec: Spec) -> bytes:
     return separator.join(f"{byte:02x}" for byte in data).encode()
 
 
-def _bitmap(k: Kernel, value: int, spec: Spec) -> bytes:
+def _bitmap(k: Core, value: int, spec: Spec) -> bytes:
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
     bits = max(spec.width, 0)
@@ -138,7 +138,7 @@ _ESCAPES = {
 }  # fmt: skip
 
 
-def _escaped(k: Kernel, value: int, spec: Spec) -> bytes:
+def _escaped(k: Core, value: int, spec: Spec) -> bytes:
     if spec.width == 0:
         return b""
     if (bad := bad_pointer(value, spec)) is not None:
@@ -151,13 +151,13 @@ def _escaped(k: Kernel, value: int, spec: Spec) -> bytes:
     return escape(k.memory.read(value, max(spec.width, 1)), flags or ESCAPE_ANY_NP)
 
 
-def _address(k: Kernel, value: int, spec: Spec) -> bytes:
+def _address(k: Core, value: int, spec: Spec) -> bytes:
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
     return special_hex(k.memory.u64(value), 8)
 
 
-def _fourcc(k: Kernel, value: int, spec: Spec) -> bytes:
+def _fourcc(k: Core, value: int, spec: Spec) -> bytes:
     if spec.extension[1:3] != b"cc":
         return error_string(b"(%p4?)", spec)
     if (bad := bad_pointer(value, spec)) is not None:
@@ -169,11 +169,11 @@ def _fourcc(k: Kernel, value: int, spec: Spec) -> bytes:
     return cut(f"{shown} {order} ({code:#010x})".encode(), spec)
 
 
-def _traced_string(k: Kernel, value: int, spec: Spec) -> bytes:
+def _traced_string(k: Core, value: int, spec: Spec) -> bytes:
     return string(k, value, spec) if spec.extension[1:2] == b"s" else error_string(b"(einval)", spec)
 
 
-def _clock(k: Kernel, value: int, spec: Spec) -> bytes:
+def _clock(k: Core, value: int, spec: Spec) -> bytes:
     """``%pC``: the name of a struct clk, clk->core->name."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
@@ -181,13 +181,13 @@ def _clock(k: Kernel, value: int, spec: Spec) -> bytes:
     return string(k, k.memory.u64(core + k.types.offset("clk_core", "name")), spec)
 
 
-def _device_node(k: Kernel, value: int, spec: Spec) -> bytes:
+def _device_node(k: Core, value: int, spec: Spec) -> bytes:
     # x86 kernels are built without CONFIG_OF.
     del k, value
     return error_string(b"(%pOF?)" if spec.extension[1:2] == b"F" else b"(%pO?)", spec)
 
 
-def _fwnode(k: Kernel, value: int, spec: Spec) -> bytes:
+def _fwnode(k: Core, value: int, spec: Spec) -> bytes:
     """``%pfw``: there is no firmware, so there are no nodes whose names could be printed."""
     if spec.extension[1:2] != b"w":
         return error_string(b"(%pf?)", spec)

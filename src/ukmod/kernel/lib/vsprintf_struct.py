@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.lib.printf_spec import PLAIN, SMALL, SPECIAL, ZEROPAD, Kind, Spec, cut, number, signed
+from ukmod.kernel.lib.printf_spec import PLAIN, SMALL, SPECIAL, ZEROPAD, FormatType, Spec, cut, number, signed
 from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, string
 from ukmod.machine.registers import MASK64
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
-_FLAG_SPEC: Final = Spec(Kind.NUMBER, SPECIAL | SMALL, width=0, base=16)
+_FLAG_SPEC: Final = Spec(FormatType.NUMBER, SPECIAL | SMALL, width=0, base=16)
 
 # include/linux/ioport.h
 _IO, _MEM, _IRQ, _DMA, _BUS = 0x100, 0x200, 0x400, 0x800, 0x1000
 _PREFETCH, _MEM_64, _WINDOW, _DISABLED, _UNSET = 0x2000, 0x10_0000, 0x20_0000, 0x1000_0000, 0x2000_0000
-_HEX_SPEC = Spec(Kind.NUMBER, SPECIAL | SMALL | ZEROPAD, width=10, base=16)
+_HEX_SPEC = Spec(FormatType.NUMBER, SPECIAL | SMALL | ZEROPAD, width=10, base=16)
 _RESOURCES = (
-    (_IO, b"io  ", Spec(Kind.NUMBER, SPECIAL | SMALL | ZEROPAD, width=6, base=16)),
+    (_IO, b"io  ", Spec(FormatType.NUMBER, SPECIAL | SMALL | ZEROPAD, width=6, base=16)),
     (_MEM, b"mem ", _HEX_SPEC),
     (_IRQ, b"irq ", PLAIN),
     (_DMA, b"dma ", PLAIN),
-    (_BUS, b"bus ", Spec(Kind.NUMBER, SMALL | ZEROPAD, width=2, base=16)),
+    (_BUS, b"bus ", Spec(FormatType.NUMBER, SMALL | ZEROPAD, width=2, base=16)),
 )
 _RESOURCE_NOTES = (
     (_MEM_64, b" 64bit"),
@@ -33,7 +33,7 @@ _RESOURCE_NOTES = (
 )
 
 
-def resource_string(k: Kernel, value: int, spec: Spec) -> bytes:
+def resource_string(k: Core, value: int, spec: Spec) -> bytes:
     """``%pR``: a struct resource with its flags in words; ``%pr``: with its flags as a number."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
@@ -55,19 +55,19 @@ def resource_string(k: Kernel, value: int, spec: Spec) -> bytes:
     return cut(text + b"]", spec)
 
 
-def dentry_name(k: Kernel, value: int, spec: Spec) -> bytes:
+def dentry_name(k: Core, value: int, spec: Spec) -> bytes:
     """``%pd``: a dentry's name; ``%pd2`` to ``%pd4``: that many components of its path."""
     return _dentry_path(k, value, spec)
 
 
-def file_dentry_name(k: Kernel, value: int, spec: Spec) -> bytes:
+def file_dentry_name(k: Core, value: int, spec: Spec) -> bytes:
     """``%pD``: the name of a struct file's dentry."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
     return _dentry_path(k, k.memory.u64(value + k.types.offset("file", "f_path.dentry")), spec)
 
 
-def _dentry_path(k: Kernel, dentry: int, spec: Spec) -> bytes:
+def _dentry_path(k: Core, dentry: int, spec: Spec) -> bytes:
     depth = {b"2": 2, b"3": 3, b"4": 4}.get(spec.extension[1:2], 1)
     names: list[bytes] = []
     while len(names) < depth:
@@ -83,7 +83,7 @@ def _dentry_path(k: Kernel, dentry: int, spec: Spec) -> bytes:
     return cut(b"/".join(reversed(names)), spec)
 
 
-def bdev_name(k: Kernel, value: int, spec: Spec) -> bytes:
+def bdev_name(k: Core, value: int, spec: Spec) -> bytes:
     """``%pg``: a block device's name, that is its disk's name and the partition number."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad
@@ -101,7 +101,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RTC_FIELDS = ("tm_year", "tm_mon", "tm_mday", "tm_hour", "tm_min", "tm_sec")
 
 
-def time_and_date(k: Kernel, value: int, spec: Spec) -> bytes:
+def time_and_date(k: Core, value: int, spec: Spec) -> bytes:
     """``%ptR``: a struct rtc_time; ``%ptT``: a time64_t.
 
     ``d`` and ``t`` select the date or the time, ``r`` prints raw fields, ``s`` separates the halves by a
@@ -181,7 +181,7 @@ _PAGE_MASK = (1 << 27) - 1
 _PAGE_FIELDS = (("node", 54, 10, PLAIN), ("zone", 51, 3, PLAIN), ("lastcpupid", 30, 21, _FLAG_SPEC))
 
 
-def flags_string(k: Kernel, value: int, spec: Spec) -> bytes:
+def flags_string(k: Core, value: int, spec: Spec) -> bytes:
     """``%pGg`` gfp_t, ``%pGv`` vm_flags and ``%pGp`` page flags, in words."""
     if (bad := bad_pointer(value, spec)) is not None:
         return bad

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.lib.printf_spec import SMALL, SPECIAL, ZEROPAD, Kind, Spec, cut, number
+from ukmod.kernel.lib.printf_spec import SMALL, SPECIAL, ZEROPAD, FormatType, Spec, cut, number
 from ukmod.record import replace
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 PAGE_SIZE: Final = 4096
 MAX_ERRNO: Final = 4095
@@ -35,7 +35,7 @@ def bad_pointer(pointer: int, spec: Spec) -> bytes | None:
     return error_string(b"(efault)", spec) if pointer < PAGE_SIZE or is_err(pointer) else None
 
 
-def string(k: Kernel, pointer: int, spec: Spec) -> bytes:
+def string(k: Core, pointer: int, spec: Spec) -> bytes:
     """``%s``. Reads at most as many bytes as the precision allows, so unterminated arrays can be printed."""
     if (bad := bad_pointer(pointer, spec)) is not None:
         return bad
@@ -44,4 +44,4 @@ def string(k: Kernel, pointer: int, spec: Spec) -> bytes:
 
 def special_hex(value: int, size: int) -> bytes:
     """A number of ``size`` bytes as 0x and all its digits: special_hex_number()."""
-    return number(value, Spec(Kind.NUMBER, SPECIAL | SMALL | ZEROPAD, width=2 + 2 * size, base=16))
+    return number(value, Spec(FormatType.NUMBER, SPECIAL | SMALL | ZEROPAD, width=2 + 2 * size, base=16))

@@ -24,7 +24,7 @@ from ukmod.kernel.sched.core import (
 from ukmod.machine.abi import Bool, Int, Ptr
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 WAITERS: Final = 0x01
 HANDOFF: Final = 0x02
@@ -35,7 +35,7 @@ FLAGS: Final = 0x07
 class Mutexes:
     """The tasks that wait for each struct mutex."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "mutex")
         self._waiters: dict[int, deque[Task]] = {}
@@ -107,50 +107,50 @@ class Mutexes:
 
 
 @export("__mutex_init", native=True)
-def mutex_init(k: Kernel, lock: Ptr, name: Ptr, key: Ptr) -> None:
+def mutex_init(k: Core, lock: Ptr, name: Ptr, key: Ptr) -> None:
     """void __mutex_init(struct mutex *, const char *name, struct lock_class_key *)."""
     del name, key
     k.mutexes.init(lock)
 
 
 @export(native=True)
-def mutex_is_locked(k: Kernel, lock: Ptr) -> Bool:
+def mutex_is_locked(k: Core, lock: Ptr) -> Bool:
     """``bool mutex_is_locked(struct mutex *)``."""
     return bool(k.mutexes.owner(lock) & ~FLAGS)
 
 
 @export("mutex_lock", "mutex_lock_io", "mutex_lock_nested")
-def mutex_lock(k: Kernel, lock: Ptr) -> None:
+def mutex_lock(k: Core, lock: Ptr) -> None:
     """void mutex_lock(struct mutex *)."""
     k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)
 
 
 @export("mutex_lock_interruptible", "mutex_lock_interruptible_nested")
-def mutex_lock_interruptible(k: Kernel, lock: Ptr) -> Int:
+def mutex_lock_interruptible(k: Core, lock: Ptr) -> Int:
     """``int mutex_lock_interruptible(struct mutex *)``: 0 or -EINTR."""
     return k.mutexes.lock(lock, TASK_INTERRUPTIBLE)
 
 
 @export("mutex_lock_killable", "mutex_lock_killable_nested")
-def mutex_lock_killable(k: Kernel, lock: Ptr) -> Int:
+def mutex_lock_killable(k: Core, lock: Ptr) -> Int:
     """``int mutex_lock_killable(struct mutex *)``: 0 or -EINTR."""
     return k.mutexes.lock(lock, TASK_KILLABLE)
 
 
 @export()
-def mutex_trylock(k: Kernel, lock: Ptr) -> Int:
+def mutex_trylock(k: Core, lock: Ptr) -> Int:
     """``int mutex_trylock(struct mutex *)``: 1 if it was taken."""
     return k.mutexes.trylock(lock)
 
 
 @export()
-def mutex_unlock(k: Kernel, lock: Ptr) -> None:
+def mutex_unlock(k: Core, lock: Ptr) -> None:
     """void mutex_unlock(struct mutex *)."""
     k.mutexes.unlock(lock)
 
 
 @export()
-def atomic_dec_and_mutex_lock(k: Kernel, count: Ptr, lock: Ptr) -> Int:
+def atomic_dec_and_mutex_lock(k: Core, count: Ptr, lock: Ptr) -> Int:
     """``int atomic_dec_and_mutex_lock(atomic_t *, struct mutex *)``: 1, with it held, if the count is 0."""
     if k.memory.u32(count) == 1:
         k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)

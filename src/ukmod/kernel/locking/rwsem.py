@@ -25,7 +25,7 @@ from ukmod.machine.abi import Int, Ptr
 from ukmod.record import mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 WRITER_LOCKED: Final = 1 << 0
 FLAG_WAITERS: Final = 1 << 1
@@ -49,7 +49,7 @@ class RwsemWaiter:
 class RwSemaphores:
     """The tasks that wait for each struct rw_semaphore."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "rw_semaphore")
         self._waiters: dict[int, deque[RwsemWaiter]] = {}
@@ -201,67 +201,67 @@ class RwSemaphores:
 
 
 @export("__init_rwsem", native=True)
-def init_rwsem(k: Kernel, sem: Ptr, name: Ptr, key: Ptr) -> None:
+def init_rwsem(k: Core, sem: Ptr, name: Ptr, key: Ptr) -> None:
     """void __init_rwsem(struct rw_semaphore *, const char *name, struct lock_class_key *)."""
     del name, key
     k.rwsems.init(sem)
 
 
 @export("down_read", "down_read_nested", "down_read_non_owner")
-def down_read(k: Kernel, sem: Ptr) -> None:
+def down_read(k: Core, sem: Ptr) -> None:
     """void down_read(struct rw_semaphore *)."""
     k.rwsems.read(sem, TASK_UNINTERRUPTIBLE)
 
 
 @export()
-def down_read_interruptible(k: Kernel, sem: Ptr) -> Int:
+def down_read_interruptible(k: Core, sem: Ptr) -> Int:
     """``int down_read_interruptible(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.read(sem, TASK_INTERRUPTIBLE)
 
 
 @export("down_read_killable", "down_read_killable_nested")
-def down_read_killable(k: Kernel, sem: Ptr) -> Int:
+def down_read_killable(k: Core, sem: Ptr) -> Int:
     """``int down_read_killable(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.read(sem, TASK_KILLABLE)
 
 
 @export()
-def down_read_trylock(k: Kernel, sem: Ptr) -> Int:
+def down_read_trylock(k: Core, sem: Ptr) -> Int:
     """``int down_read_trylock(struct rw_semaphore *)``: 1 if it was taken."""
     return k.rwsems.try_read(sem)
 
 
 @export("down_write", "down_write_nested")
-def down_write(k: Kernel, sem: Ptr) -> None:
+def down_write(k: Core, sem: Ptr) -> None:
     """void down_write(struct rw_semaphore *)."""
     k.rwsems.write(sem, TASK_UNINTERRUPTIBLE)
 
 
 @export("down_write_killable", "down_write_killable_nested")
-def down_write_killable(k: Kernel, sem: Ptr) -> Int:
+def down_write_killable(k: Core, sem: Ptr) -> Int:
     """``int down_write_killable(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.write(sem, TASK_KILLABLE)
 
 
 @export()
-def down_write_trylock(k: Kernel, sem: Ptr) -> Int:
+def down_write_trylock(k: Core, sem: Ptr) -> Int:
     """``int down_write_trylock(struct rw_semaphore *)``: 1 if it was taken."""
     return k.rwsems.try_write(sem)
 
 
 @export("up_read", "up_read_non_owner")
-def up_read(k: Kernel, sem: Ptr) -> None:
+def up_read(k: Core, sem: Ptr) -> None:
     """void up_read(struct rw_semaphore *)."""
     k.rwsems.up_read(sem)
 
 
 @export()
-def up_write(k: Kernel, sem: Ptr) -> None:
+def up_write(k: Core, sem: Ptr) -> None:
     """void up_write(struct rw_semaphore *)."""
     k.rwsems.up_write(sem)
 
 
 @export()
-def downgrade_write(k: Kernel, sem: Ptr) -> None:
+def downgrade_write(k: Core, sem: Ptr) -> None:
     """void downgrade_write(struct rw_semaphore *)."""
     k.rwsems.downgrade(sem)

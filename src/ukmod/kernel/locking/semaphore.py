@@ -21,7 +21,7 @@ from ukmod.machine.abi import Int, Long, Ptr
 from ukmod.record import mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 @mutable
@@ -36,7 +36,7 @@ class SemaphoreWaiter:
 class Semaphores:
     """The tasks that wait for each struct semaphore."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "semaphore")
         self._waiters: dict[int, deque[SemaphoreWaiter]] = {}
@@ -82,36 +82,36 @@ class Semaphores:
 
 
 @export()
-def down(k: Kernel, sem: Ptr) -> None:
+def down(k: Core, sem: Ptr) -> None:
     """void down(struct semaphore *)."""
     k.semaphores.down(sem, TASK_UNINTERRUPTIBLE)
 
 
 @export()
-def down_interruptible(k: Kernel, sem: Ptr) -> Int:
+def down_interruptible(k: Core, sem: Ptr) -> Int:
     """``int down_interruptible(struct semaphore *)``: 0 or -EINTR."""
     return k.semaphores.down(sem, TASK_INTERRUPTIBLE)
 
 
 @export()
-def down_killable(k: Kernel, sem: Ptr) -> Int:
+def down_killable(k: Core, sem: Ptr) -> Int:
     """``int down_killable(struct semaphore *)``: 0 or -EINTR."""
     return k.semaphores.down(sem, TASK_KILLABLE)
 
 
 @export()
-def down_trylock(k: Kernel, sem: Ptr) -> Int:
+def down_trylock(k: Core, sem: Ptr) -> Int:
     """``int down_trylock(struct semaphore *)``: 0 if it was taken, 1 if not."""
     return not k.semaphores.try_down(sem)
 
 
 @export()
-def down_timeout(k: Kernel, sem: Ptr, timeout: Long) -> Int:
+def down_timeout(k: Core, sem: Ptr, timeout: Long) -> Int:
     """``int down_timeout(struct semaphore *, long timeout)``: 0 or -ETIME; ``timeout`` in jiffies."""
     return k.semaphores.down(sem, TASK_UNINTERRUPTIBLE, timeout)
 
 
 @export()
-def up(k: Kernel, sem: Ptr) -> None:
+def up(k: Core, sem: Ptr) -> None:
     """void up(struct semaphore *)."""
     k.semaphores.up(sem)

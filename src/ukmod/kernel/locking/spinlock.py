@@ -17,7 +17,7 @@ from ukmod.machine.abi import Ptr, UInt
 from ukmod.machine.stubs import RET
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _CLI: Final = b"\xfa"
 _STI: Final = b"\xfb"
@@ -59,7 +59,7 @@ def _unless(branch: bytes, code: bytes) -> bytes:
 class SpinLocks:
     """Generates and exports the lock functions."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         at = struct.pack("<I", kernel.percpu.preempt_offset)
         self._add = b"\x65\x81\x04\x25" + at  # addl $imm32,%gs:preempt_count
@@ -111,7 +111,7 @@ class SpinLocks:
 
 @export("queued_read_lock_slowpath", "queued_write_lock_slowpath", native=True)
 @export("queued_spin_lock_slowpath")
-def spin_lock_slowpath(k: Kernel, lock: Ptr, value: UInt) -> None:
+def spin_lock_slowpath(k: Core, lock: Ptr, value: UInt) -> None:
     """void queued_spin_lock_slowpath(struct qspinlock *, u32 val): report a lockup: no other CPU unlocks."""
     del value
     comm, pid = current_name_and_pid(k)

@@ -26,7 +26,7 @@ from ukmod.machine.memory import Fault
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.mm.fence import Object
     from ukmod.machine.registers import Registers
 
@@ -133,12 +133,12 @@ class Report:
         return text
 
 
-def track_of(k: Kernel, trace: StackTrace) -> Track:
+def track_of(k: Core, trace: StackTrace) -> Track:
     """Resolve the callers of a captured trace."""
     return Track(trace.pid, trace.comm, trace.time, frames_of(k, trace))
 
 
-def report_access(k: Kernel, address: int, *, write: bool, registers: Registers | None = None) -> bool:
+def report_access(k: Core, address: int, *, write: bool, registers: Registers | None = None) -> bool:
     """If ``address``, which faulted, is in an object's fence, report it, allow the access and return True.
 
     ``registers`` are those at the guest's instruction; None if a kernel function in Python made the access.
@@ -154,21 +154,21 @@ def report_access(k: Kernel, address: int, *, write: bool, registers: Registers 
     return True
 
 
-def report_bad_free(k: Kernel, address: int) -> None:
+def report_bad_free(k: Core, address: int) -> None:
     """Report a kfree() of an address that is no object in use; nothing else happens."""
     item = k.slab.fence.object_near(address)
     double = item is not None and item.freed is not None and item.address == address
     _record(k, "double-free" if double else "invalid-free", address, item)
 
 
-def report_damage(k: Kernel, item: Object, address: int) -> None:
+def report_damage(k: Core, item: Object, address: int) -> None:
     """Report overwritten bytes around an object that is being freed; the culprit is no longer known."""
     if not item.reported:
         item.reported = "slab-out-of-bounds"
         _record(k, "slab-out-of-bounds", address, item, write=True)
 
 
-def _access(k: Kernel, registers: Registers, address: int) -> tuple[int, int]:
+def _access(k: Core, registers: Registers, address: int) -> tuple[int, int]:
     """The start of the access that faulted at ``address``, and its size in bytes, or 0.
 
     The start differs from ``address`` if the access begins inside the object and only its end is outside.
@@ -184,7 +184,7 @@ def _access(k: Kernel, registers: Registers, address: int) -> tuple[int, int]:
 
 
 def _record(
-    k: Kernel,
+    k: Core,
     kind: str,
     address: int,
     item: Object | None,

@@ -15,7 +15,7 @@ from ukmod.record import mutable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.mm.fence import Object
 
 SLAB_HWCACHE_ALIGN: Final = 0x2000
@@ -38,7 +38,7 @@ _ODD_CACHES: Final = {1: 96, 2: 192}
 
 
 @mutable
-class Cache:
+class KmemCache:
     """A struct kmem_cache."""
 
     address: int
@@ -55,9 +55,9 @@ class Cache:
 class Caches:
     """The caches that modules have created, and the kmalloc caches."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
-        self._caches: dict[int, Cache] = {}
+        self._caches: dict[int, KmemCache] = {}
         self._export_kmalloc_caches()
 
     def _export_kmalloc_caches(self) -> None:
@@ -81,7 +81,7 @@ class Caches:
             return range(max(item.size, kmalloc_size_roundup(item.size)))
         return self.at(item.kmem_cache).user
 
-    def create(self, name: str, size: int, align: int, flags: int, ctor: int) -> Cache:
+    def create(self, name: str, size: int, align: int, flags: int, ctor: int) -> KmemCache:
         """kmem_cache_create()."""
         if flags & SLAB_HWCACHE_ALIGN:
             # No larger than useful: small objects share a cache line, as in calculate_alignment().
@@ -91,7 +91,7 @@ class Caches:
             align = max(align, line)
         return self._create(name, size, max(align, _POINTER_SIZE), flags, ctor)
 
-    def _create(self, name: str, size: int, align: int, flags: int, ctor: int) -> Cache:
+    def _create(self, name: str, size: int, align: int, flags: int, ctor: int) -> KmemCache:
         k, types = self._k, self._k.types
         known = types.has("kmem_cache", "object_size")
         length = types.sizeof("kmem_cache") if known else _STRUCT_SIZE
@@ -104,10 +104,10 @@ class Caches:
             ):
                 if types.has("kmem_cache", member):
                     k.memory.set_u32(address + types.offset("kmem_cache", member), value)
-        cache = self._caches[address] = Cache(address, name, size, align, flags, ctor)
+        cache = self._caches[address] = KmemCache(address, name, size, align, flags, ctor)
         return cache
 
-    def at(self, address: int) -> Cache:
+    def at(self, address: int) -> KmemCache:
         """The cache whose struct kmem_cache is at ``address``. Raises Fault if there is none."""
         if (cache := self._caches.get(address)) is None:
             raise Fault(address)
@@ -149,7 +149,7 @@ class Caches:
         k.slab.free(address)
 
 
-def _remaining(k: Kernel, cache: Cache) -> Iterator[str]:
+def _remaining(k: Core, cache: KmemCache) -> Iterator[str]:
     """slab_bug() and slab_err() of mm/slub.c."""
     used = len(k.slab.objects_of(cache.address))
     yield "=" * 77
@@ -165,20 +165,20 @@ def _remaining(k: Kernel, cache: Cache) -> Iterator[str]:
     yield f"Slab 0x{slab} objects={count} used={used} fp=0x{free} flags={_SLAB_FLAGS}"
 
 
-def _objects(k: Kernel, cache: Cache) -> Iterator[str]:
+def _objects(k: Core, cache: KmemCache) -> Iterator[str]:
     for n, item in enumerate(k.slab.objects_of(cache.address)):
         yield f"Object 0x{hashed(k, item.address)} @offset={n * cache.size}"
 
 
 @export()
-def kmem_cache_create(k: Kernel, name: CStr, size: UInt, align: UInt, flags: UInt, ctor: Ptr) -> Ptr:
+def kmem_cache_create(k: Core, name: CStr, size: UInt, align: UInt, flags: UInt, ctor: Ptr) -> Ptr:
     """struct kmem_cache *kmem_cache_create(name, size, align, slab_flags_t flags, void (*ctor)(void *))."""
     return k.caches.create(name.decode("latin-1"), size, align, flags, ctor).address
 
 
 @export()
 def kmem_cache_create_usercopy(
-    k: Kernel, name: CStr, size: UInt, align: UInt, flags: UInt, offset: UInt, length: UInt, ctor: Ptr
+    k: Core, name: CStr, size: UInt, align: UInt, flags: UInt, offset: UInt, length: UInt, ctor: Ptr
 ) -> Ptr:
     """struct kmem_cache *kmem_cache_create_usercopy(name, size, align, flags, useroffset, usersize, ctor)."""
     cache = k.caches.create(name.decode("latin-1"), size, align, flags, ctor)
@@ -187,7 +187,7 @@ def kmem_cache_create_usercopy(
 
 
 @export("__kmem_cache_create_args")
-def kmem_cache_create_args(k: Kernel, name: CStr, size: UInt, args: Ptr, flags: UInt) -> Ptr:
+def kmem_cache_create_args(k: Core, name: CStr, size: UInt, args: Ptr, flags: UInt) -> Ptr:
     """struct kmem_cache *__kmem_cache_create_args(name, object_size, struct kmem_cache_args *args, flags)."""
     align, ctor = k.types.offset("kmem_cache_args", "align"), k.types.offset("kmem_cache_args", "ctor")
     label = name.decode("latin-1")
@@ -195,28 +195,28 @@ def kmem_cache_create_args(k: Kernel, name: CStr, size: UInt, args: Ptr, flags: 
 
 
 @export("kmem_cache_alloc", "kmem_cache_alloc_noprof")
-def kmem_cache_alloc(k: Kernel, cache: Ptr, gfp: GfpT) -> Ptr:
+def kmem_cache_alloc(k: Core, cache: Ptr, gfp: GfpT) -> Ptr:
     """void *kmem_cache_alloc(struct kmem_cache *s, gfp_t flags)."""
     del gfp
     return k.caches.alloc(cache)
 
 
 @export("kmem_cache_alloc_lru", "kmem_cache_alloc_lru_noprof")
-def kmem_cache_alloc_lru(k: Kernel, cache: Ptr, lru: Ptr, gfp: GfpT) -> Ptr:
+def kmem_cache_alloc_lru(k: Core, cache: Ptr, lru: Ptr, gfp: GfpT) -> Ptr:
     """void *kmem_cache_alloc_lru(struct kmem_cache *s, struct list_lru *lru, gfp_t flags)."""
     del lru, gfp
     return k.caches.alloc(cache)
 
 
 @export("kmem_cache_alloc_node", "kmem_cache_alloc_node_noprof")
-def kmem_cache_alloc_node(k: Kernel, cache: Ptr, gfp: GfpT, node: Int) -> Ptr:
+def kmem_cache_alloc_node(k: Core, cache: Ptr, gfp: GfpT, node: Int) -> Ptr:
     """void *kmem_cache_alloc_node(struct kmem_cache *s, gfp_t flags, int node)."""
     del gfp, node
     return k.caches.alloc(cache)
 
 
 @export("kmem_cache_alloc_bulk", "kmem_cache_alloc_bulk_noprof")
-def kmem_cache_alloc_bulk(k: Kernel, cache: Ptr, gfp: GfpT, count: SizeT, array: Ptr) -> Int:
+def kmem_cache_alloc_bulk(k: Core, cache: Ptr, gfp: GfpT, count: SizeT, array: Ptr) -> Int:
     """int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t size, void **p): all or 0."""
     del gfp
     made: list[int] = []
@@ -231,13 +231,13 @@ def kmem_cache_alloc_bulk(k: Kernel, cache: Ptr, gfp: GfpT, count: SizeT, array:
 
 
 @export()
-def kmem_cache_free(k: Kernel, cache: Ptr, address: Ptr) -> None:
+def kmem_cache_free(k: Core, cache: Ptr, address: Ptr) -> None:
     """void kmem_cache_free(struct kmem_cache *s, void *x)."""
     k.caches.free(cache, address)
 
 
 @export()
-def kmem_cache_free_bulk(k: Kernel, cache: Ptr, count: SizeT, array: Ptr) -> None:
+def kmem_cache_free_bulk(k: Core, cache: Ptr, count: SizeT, array: Ptr) -> None:
     """void kmem_cache_free_bulk(struct kmem_cache *s, size_t size, void **p); NULL for kmalloc()."""
     for n in range(count):
         address = k.memory.u64(array + _POINTER_SIZE * n)
@@ -248,19 +248,19 @@ def kmem_cache_free_bulk(k: Kernel, cache: Ptr, count: SizeT, array: Ptr) -> Non
 
 
 @export()
-def kmem_cache_destroy(k: Kernel, cache: Ptr) -> None:
+def kmem_cache_destroy(k: Core, cache: Ptr) -> None:
     """void kmem_cache_destroy(struct kmem_cache *s)."""
     if cache:
         k.caches.destroy(cache)
 
 
 @export()
-def kmem_cache_shrink(k: Kernel, cache: Ptr) -> Int:
+def kmem_cache_shrink(k: Core, cache: Ptr) -> Int:
     """int kmem_cache_shrink(struct kmem_cache *s): 0 if no slab remains."""
     return int(bool(k.slab.objects_of(k.caches.at(cache).address)))
 
 
 @export()
-def kmem_cache_size(k: Kernel, cache: Ptr) -> UInt:
+def kmem_cache_size(k: Core, cache: Ptr) -> UInt:
     """unsigned int kmem_cache_size(struct kmem_cache *s)."""
     return k.caches.at(cache).size

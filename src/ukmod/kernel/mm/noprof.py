@@ -13,13 +13,13 @@ from ukmod.kernel.mm.slab import ZERO_SIZE_PTR, kvmalloc_node, kvrealloc
 from ukmod.machine.abi import CStr, GfpT, Ptr, SizeT, UInt, ULong
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _WITHOUT_BUCKETS = 3
 """The number of parameters of __kmalloc_node_noprof() without buckets: size, flags, node."""
 
 
-def _flags(k: Kernel, second: int, third: int) -> int:
+def _flags(k: Core, second: int, third: int) -> int:
     """The gfp_t, the second or third parameter: the low 32 bits of its register."""
     prototype = k.types.prototype("__kmalloc_node_noprof")
     buckets = prototype is not None and len(prototype.parameters) > _WITHOUT_BUCKETS
@@ -27,26 +27,26 @@ def _flags(k: Kernel, second: int, third: int) -> int:
 
 
 @export("__kmalloc_node_noprof", "__kmalloc_node_track_caller_noprof")
-def kmalloc_node_noprof(k: Kernel, size: SizeT, second: ULong, third: ULong) -> Ptr:
+def kmalloc_node_noprof(k: Core, size: SizeT, second: ULong, third: ULong) -> Ptr:
     """void *__kmalloc_node_noprof(size_t size, [kmem_buckets *b,] gfp_t flags, int node)."""
     return k.slab.kmalloc(size, _flags(k, second, third))
 
 
 @export("__kvmalloc_node_noprof")
-def kvmalloc_node_noprof(k: Kernel, size: SizeT, second: ULong, third: ULong) -> Ptr:
+def kvmalloc_node_noprof(k: Core, size: SizeT, second: ULong, third: ULong) -> Ptr:
     """void *__kvmalloc_node_noprof(size_t size, [kmem_buckets *b,] gfp_t flags, int node)."""
     return kvmalloc_node(k, size, _flags(k, second, third), -1)
 
 
 @export("kvrealloc_noprof")
-def kvrealloc_noprof(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
+def kvrealloc_noprof(k: Core, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
     """void *kvrealloc_noprof(const void *p, size_t size, gfp_t flags): the allocator knows the old size."""
     old = k.vmalloc.size_of(address) if k.vmalloc.contains(address) else k.slab.ksize(address)
     return kvrealloc(k, address, old, size, gfp)
 
 
 @export()
-def kmem_buckets_create(k: Kernel, name: CStr, flags: UInt, offset: UInt, size: UInt, ctor: Ptr) -> Ptr:
+def kmem_buckets_create(k: Core, name: CStr, flags: UInt, offset: UInt, size: UInt, ctor: Ptr) -> Ptr:
     """kmem_buckets *kmem_buckets_create(name, flags, useroffset, usersize, ctor): no separate buckets.
 
     Every object has its own pages anyway, so this returns what a kernel without separate buckets returns.

@@ -18,7 +18,7 @@ from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Fault, page_align
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 VMEMMAP_START: Final = 0xFFFF_EA00_0000_0000
 """Documentation/x86/x86_64/mm.rst"""
@@ -33,7 +33,7 @@ TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
 class Pages:
     """The page allocator and its struct pages."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         types = kernel.types
         self.size = types.sizeof("page") if types.has("page", "_refcount") else _STRUCT_PAGE
@@ -140,7 +140,7 @@ class Pages:
         ]
 
 
-def page_of(k: Kernel, physical: int) -> int:
+def page_of(k: Core, physical: int) -> int:
     """The struct page of a physical address."""
     return k.pages.page(physical & -PAGE_SIZE)
 
@@ -150,45 +150,45 @@ def _virtual(frame: int) -> int:
 
 
 @export("alloc_pages", "alloc_pages_noprof")
-def alloc_pages(k: Kernel, gfp: GfpT, order: UInt) -> Ptr:
+def alloc_pages(k: Core, gfp: GfpT, order: UInt) -> Ptr:
     """struct page *alloc_pages(gfp_t gfp, unsigned int order)."""
     frame = k.pages.alloc(1 << min(order, 63), gfp)
     return k.pages.page(frame) if frame else 0
 
 
 @export("__alloc_pages", "__folio_alloc", "__alloc_pages_noprof", "__folio_alloc_noprof")
-def alloc_pages_node(k: Kernel, gfp: GfpT, order: UInt, node: Int, nodes: Ptr) -> Ptr:
+def alloc_pages_node(k: Core, gfp: GfpT, order: UInt, node: Int, nodes: Ptr) -> Ptr:
     """struct page *__alloc_pages(gfp_t gfp, unsigned int order, int preferred_nid, nodemask_t *nodemask)."""
     del node, nodes
     return alloc_pages(k, gfp, order)
 
 
 @export("folio_alloc", "folio_alloc_noprof")
-def folio_alloc(k: Kernel, gfp: GfpT, order: UInt) -> Ptr:
+def folio_alloc(k: Core, gfp: GfpT, order: UInt) -> Ptr:
     """struct folio *folio_alloc(gfp_t gfp, unsigned order)."""
     return alloc_pages(k, gfp, order)
 
 
 @export("__get_free_pages", "get_free_pages_noprof")
-def get_free_pages(k: Kernel, gfp: GfpT, order: UInt) -> ULong:
+def get_free_pages(k: Core, gfp: GfpT, order: UInt) -> ULong:
     """unsigned long __get_free_pages(gfp_t gfp_mask, unsigned int order)."""
     return _virtual(k.pages.alloc(1 << min(order, 63), gfp))
 
 
 @export("get_zeroed_page", "get_zeroed_page_noprof")
-def get_zeroed_page(k: Kernel, gfp: GfpT) -> ULong:
+def get_zeroed_page(k: Core, gfp: GfpT) -> ULong:
     """unsigned long get_zeroed_page(gfp_t gfp_mask)."""
     return _virtual(k.pages.alloc(1, gfp))
 
 
 @export("alloc_pages_exact", "alloc_pages_exact_noprof")
-def alloc_pages_exact(k: Kernel, size: SizeT, gfp: GfpT) -> Ptr:
+def alloc_pages_exact(k: Core, size: SizeT, gfp: GfpT) -> Ptr:
     """void *alloc_pages_exact(size_t size, gfp_t gfp_mask)."""
     return _virtual(k.pages.alloc(page_align(size) >> PAGE_SHIFT or 1 << _ORDER_OF_0, gfp))
 
 
 @export()
-def free_pages(k: Kernel, address: ULong, order: UInt) -> None:
+def free_pages(k: Core, address: ULong, order: UInt) -> None:
     """void free_pages(unsigned long addr, unsigned int order)."""
     del order
     if address:
@@ -196,27 +196,27 @@ def free_pages(k: Kernel, address: ULong, order: UInt) -> None:
 
 
 @export()
-def free_pages_exact(k: Kernel, address: Ptr, size: SizeT) -> None:
+def free_pages_exact(k: Core, address: Ptr, size: SizeT) -> None:
     """void free_pages_exact(void *virt, size_t size)."""
     if address and size:
         k.pages.put(page_of(k, address - PAGE_OFFSET))
 
 
 @export("__free_pages")
-def free_page_struct(k: Kernel, page: Ptr, order: UInt) -> None:
+def free_page_struct(k: Core, page: Ptr, order: UInt) -> None:
     """void __free_pages(struct page *page, unsigned int order)."""
     del order
     k.pages.put(page)
 
 
 @export("__put_page", "__folio_put")
-def put_page_last(k: Kernel, page: Ptr) -> None:
+def put_page_last(k: Core, page: Ptr) -> None:
     """void __folio_put(struct folio *folio): called by inlined code after it dropped the last reference."""
     k.pages.free(k.pages.frame_of(page))
 
 
 @export()
-def put_pages_list(k: Kernel, pages: Ptr) -> None:
+def put_pages_list(k: Core, pages: Ptr) -> None:
     """void put_pages_list(struct list_head *pages)."""
     memory, lru = k.memory, k.types.offset("page", "lru")
     at = memory.u64(pages)

@@ -10,7 +10,7 @@ from ukmod.machine.abi import Bool, GfpT, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 AREA_SIZE: Final = 1 << 20
 PERCPU_DYNAMIC: Final = 8 << 20
@@ -25,7 +25,7 @@ PREEMPT_NEED_RESCHED: Final = 0x8000_0000
 class PerCpu:
     """The per-CPU area and its allocations. The value of a per-CPU symbol is its offset from GS."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         memory = kernel.memory
         self._memory = memory
         self._size = AREA_SIZE
@@ -62,7 +62,7 @@ class PerCpu:
         memory.set_u64(self.base + this_cpu_off, self.base)
         memory.set_u32(self._preempt, PREEMPT_NEED_RESCHED)
 
-    def _place(self, kernel: Kernel, name: str, size: int, align: int = 0) -> int:
+    def _place(self, kernel: Core, name: str, size: int, align: int = 0) -> int:
         """The offset of one of the kernel's variables: the image's, if it has it, or a newly reserved one."""
         found = kernel.image.get(name) if kernel.image is not None else None
         return self.reserve(size, align or size) if found is None else found
@@ -118,7 +118,7 @@ class PerCpu:
         self._memory.set_u32(self._preempt, value | PREEMPT_NEED_RESCHED)
 
 
-def _alloc(k: Kernel, size: int, align: int) -> int:
+def _alloc(k: Core, size: int, align: int) -> int:
     # pcpu_alloc() refuses sizes larger than a chunk's unit and alignments larger than a page.
     if not size or align > PAGE_SIZE or align & (align - 1):
         return 0
@@ -129,26 +129,26 @@ def _alloc(k: Kernel, size: int, align: int) -> int:
 
 
 @export("__alloc_percpu", gpl=True)
-def alloc_percpu(k: Kernel, size: SizeT, align: SizeT) -> Ptr:
+def alloc_percpu(k: Core, size: SizeT, align: SizeT) -> Ptr:
     """void __percpu *__alloc_percpu(size_t size, size_t align)."""
     return _alloc(k, size, align)
 
 
 @export("__alloc_percpu_gfp", gpl=True)
-def alloc_percpu_gfp(k: Kernel, size: SizeT, align: SizeT, gfp: GfpT) -> Ptr:
+def alloc_percpu_gfp(k: Core, size: SizeT, align: SizeT, gfp: GfpT) -> Ptr:
     """void __percpu *__alloc_percpu_gfp(size_t size, size_t align, gfp_t gfp)."""
     del gfp
     return _alloc(k, size, align)
 
 
 @export("pcpu_alloc_noprof", gpl=True)
-def pcpu_alloc(k: Kernel, size: SizeT, align: SizeT, reserved: Bool, gfp: GfpT) -> Ptr:
+def pcpu_alloc(k: Core, size: SizeT, align: SizeT, reserved: Bool, gfp: GfpT) -> Ptr:
     """void __percpu *pcpu_alloc_noprof(size_t size, size_t align, bool reserved, gfp_t gfp)."""
     del reserved, gfp
     return _alloc(k, size, align)
 
 
 @export(gpl=True)
-def free_percpu(k: Kernel, pointer: Ptr) -> None:
+def free_percpu(k: Core, pointer: Ptr) -> None:
     """void free_percpu(void __percpu *ptr)."""
     k.percpu.release(pointer)

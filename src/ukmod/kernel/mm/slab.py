@@ -25,7 +25,7 @@ from ukmod.machine.memory import PAGE_SIZE, page_align
 from ukmod.record import record, replace
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.module.main import Module
 
 ZERO_SIZE_PTR: Final = 16
@@ -66,7 +66,7 @@ KERNEL_TRACE: Final = StackTrace(0, "kernel", 0, 0, 0, b"")
 class Slab:
     """All objects in use, of kmalloc() and of every kmem_cache."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.kasan = False
         """Whether to print reports of misuse to the kernel log as well: see kasan.py."""
@@ -256,34 +256,34 @@ def bucket(size: int) -> str:
 
 
 @export("__kmalloc", "kmalloc_large", "__kmalloc_noprof", "__kmalloc_large_noprof")
-def kmalloc(k: Kernel, size: SizeT, gfp: GfpT) -> Ptr:
+def kmalloc(k: Core, size: SizeT, gfp: GfpT) -> Ptr:
     """``void *__kmalloc(size_t size, gfp_t flags)``."""
     return k.slab.kmalloc(size, gfp)
 
 
 @export("__kmalloc_node", "__kmalloc_node_track_caller", "kmalloc_large_node", "__kmalloc_large_node_noprof")
-def kmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
+def kmalloc_node(k: Core, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
     """``void *__kmalloc_node(size_t size, gfp_t flags, int node)``."""
     del node
     return k.slab.kmalloc(size, gfp)
 
 
 @export("__kmalloc_track_caller")
-def kmalloc_track_caller(k: Kernel, size: SizeT, gfp: GfpT, caller: Ptr) -> Ptr:
+def kmalloc_track_caller(k: Core, size: SizeT, gfp: GfpT, caller: Ptr) -> Ptr:
     """``void *__kmalloc_track_caller(size_t size, gfp_t flags, unsigned long caller)``."""
     del caller
     return k.slab.kmalloc(size, gfp)
 
 
 @export("kmalloc_trace", "kmem_cache_alloc_trace", "__kmalloc_cache_noprof")
-def kmalloc_trace(k: Kernel, cache: Ptr, gfp: GfpT, size: SizeT) -> Ptr:
+def kmalloc_trace(k: Core, cache: Ptr, gfp: GfpT, size: SizeT) -> Ptr:
     """``void *kmalloc_trace(struct kmem_cache *, gfp_t, size_t)``: kmalloc() of a constant size."""
     del cache
     return k.slab.kmalloc(size, gfp)
 
 
 @export("kmalloc_node_trace", "kmem_cache_alloc_node_trace", "__kmalloc_cache_node_noprof")
-def kmalloc_node_trace(k: Kernel, cache: Ptr, gfp: GfpT, node: Int, size: SizeT) -> Ptr:
+def kmalloc_node_trace(k: Core, cache: Ptr, gfp: GfpT, node: Int, size: SizeT) -> Ptr:
     """``void *kmalloc_node_trace(struct kmem_cache *s, gfp_t flags, int node, size_t size)``."""
     del cache, node
     return k.slab.kmalloc(size, gfp)
@@ -291,13 +291,13 @@ def kmalloc_node_trace(k: Kernel, cache: Ptr, gfp: GfpT, node: Int, size: SizeT)
 
 @export("kfree_const", image_first=True)
 @export()
-def kfree(k: Kernel, address: Ptr) -> None:
+def kfree(k: Core, address: Ptr) -> None:
     """``void kfree(const void *object)``."""
     k.slab.kfree(address)
 
 
 @export()
-def kfree_sensitive(k: Kernel, address: Ptr) -> None:
+def kfree_sensitive(k: Core, address: Ptr) -> None:
     """``void kfree_sensitive(const void *p)``: clears the memory first."""
     if size := k.slab.ksize(address):
         k.memory.fill(address, 0, size)
@@ -305,7 +305,7 @@ def kfree_sensitive(k: Kernel, address: Ptr) -> None:
 
 
 @export("krealloc", "krealloc_noprof")
-def krealloc(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
+def krealloc(k: Core, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
     """``void *krealloc(const void *p, size_t new_size, gfp_t flags)``."""
     slab = k.slab
     if size == 0:
@@ -325,20 +325,20 @@ def krealloc(k: Kernel, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
 
 
 @export()
-def ksize(k: Kernel, address: Ptr) -> SizeT:
+def ksize(k: Core, address: Ptr) -> SizeT:
     """size_t ksize(const void *objp)."""
     return k.slab.ksize(address)
 
 
 @export("kmalloc_size_roundup", native=True)
-def size_roundup(k: Kernel, size: SizeT) -> SizeT:
+def size_roundup(k: Core, size: SizeT) -> SizeT:
     """size_t kmalloc_size_roundup(size_t size)."""
     del k
     return kmalloc_size_roundup(size)
 
 
 @export()
-def kvfree(k: Kernel, address: Ptr) -> None:
+def kvfree(k: Core, address: Ptr) -> None:
     """void kvfree(const void *addr): frees the result of kmalloc() or vmalloc()."""
     if k.vmalloc.contains(address):
         k.vmalloc.free(address)
@@ -347,7 +347,7 @@ def kvfree(k: Kernel, address: Ptr) -> None:
 
 
 @export()
-def kvfree_sensitive(k: Kernel, address: Ptr, size: SizeT) -> None:
+def kvfree_sensitive(k: Core, address: Ptr, size: SizeT) -> None:
     """void kvfree_sensitive(const void *addr, size_t len)."""
     if address > ZERO_SIZE_PTR:
         k.memory.fill(address, 0, size)
@@ -355,7 +355,7 @@ def kvfree_sensitive(k: Kernel, address: Ptr, size: SizeT) -> None:
 
 
 @export("kvmalloc_node")
-def kvmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
+def kvmalloc_node(k: Core, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
     """void *kvmalloc_node(size_t size, gfp_t flags, int node): kmalloc(), or vmalloc() for a large size."""
     del node
     if size <= PAGE_SIZE:
@@ -366,7 +366,7 @@ def kvmalloc_node(k: Kernel, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
 
 
 @export()
-def kvrealloc(k: Kernel, address: Ptr, old: SizeT, size: SizeT, gfp: GfpT) -> Ptr:
+def kvrealloc(k: Core, address: Ptr, old: SizeT, size: SizeT, gfp: GfpT) -> Ptr:
     """void *kvrealloc(const void *p, size_t oldsize, size_t newsize, gfp_t flags)."""
     if old >= size:
         return address

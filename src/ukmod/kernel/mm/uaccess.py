@@ -18,7 +18,7 @@ from ukmod.machine.stubs import RET
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 EINVAL, EFAULT, ENOMEM, ERANGE = 22, 14, 12, 34
 USER_END: Final = 0x7FFF_FFFF_F000
@@ -73,7 +73,7 @@ NATIVE: Final[dict[str, Native]] = {
 class UserMemory:
     """The user memory of the process that calls into a module, for tests and the system calls they make."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._memory = kernel.memory
         self._area = Area(kernel.memory, _USER_BASE, _USER_SIZE)
         self.fixups: dict[int, int] = {}
@@ -111,7 +111,7 @@ def mapped(memory: Memory, address: int, size: int, *, write: bool = False) -> i
     return min(done, size)
 
 
-def copy(k: Kernel, to: int, source: int, size: int, *, to_user: bool) -> int:
+def copy(k: Core, to: int, source: int, size: int, *, to_user: bool) -> int:
     """raw_copy_to_user() or raw_copy_from_user(): the number of bytes not copied.
 
     Raises Fault if the kernel's side of the copy faults.
@@ -124,7 +124,7 @@ def copy(k: Kernel, to: int, source: int, size: int, *, to_user: bool) -> int:
     return size - length
 
 
-def user_string(k: Kernel, address: int, limit: int) -> bytes | None:
+def user_string(k: Core, address: int, limit: int) -> bytes | None:
     """A user string without its NUL, cut to ``limit`` bytes; None if a fault precedes its end."""
     length = mapped(k.memory, address, min(limit, USER_END - address)) if access_ok(address, 1) else 0
     content = k.memory.read(address, length) if length else b""
@@ -135,7 +135,7 @@ def user_string(k: Kernel, address: int, limit: int) -> bytes | None:
 
 
 @export("_copy_from_user", "__copy_from_user_inatomic_nocache", native=True)
-def copy_from_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
+def copy_from_user(k: Core, to: Ptr, source: Ptr, size: ULong) -> ULong:
     """unsigned long _copy_from_user(void *to, const void __user *from, unsigned long n): zeroes the rest."""
     left = copy(k, to, source, size, to_user=False)
     if left:
@@ -144,7 +144,7 @@ def copy_from_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
 
 
 @export("_copy_to_user", native=True)
-def copy_to_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
+def copy_to_user(k: Core, to: Ptr, source: Ptr, size: ULong) -> ULong:
     """unsigned long _copy_to_user(void __user *to, const void *from, unsigned long n)."""
     return copy(k, to, source, size, to_user=True)
 
@@ -156,7 +156,7 @@ def copy_to_user(k: Kernel, to: Ptr, source: Ptr, size: ULong) -> ULong:
     "__copy_user_nocache",
     native=True,
 )
-def copy_user_generic(k: Kernel, to: Ptr, source: Ptr, size: UInt) -> ULong:
+def copy_user_generic(k: Core, to: Ptr, source: Ptr, size: UInt) -> ULong:
     """unsigned long copy_user_generic(void *to, const void *from, unsigned len): either side may fault."""
     length = min(mapped(k.memory, source, size), mapped(k.memory, to, size, write=True))
     if length:
@@ -165,7 +165,7 @@ def copy_user_generic(k: Kernel, to: Ptr, source: Ptr, size: UInt) -> ULong:
 
 
 @export("clear_user", "__clear_user", native=True)
-def clear_user(k: Kernel, to: Ptr, size: ULong) -> ULong:
+def clear_user(k: Core, to: Ptr, size: ULong) -> ULong:
     """unsigned long clear_user(void __user *to, unsigned long n)."""
     length = mapped(k.memory, to, size, write=True) if access_ok(to, size) else 0
     if length:
@@ -174,7 +174,7 @@ def clear_user(k: Kernel, to: Ptr, size: ULong) -> ULong:
 
 
 @export(native=True)
-def strncpy_from_user(k: Kernel, to: Ptr, source: Ptr, count: Long) -> Long:
+def strncpy_from_user(k: Core, to: Ptr, source: Ptr, count: Long) -> Long:
     """long strncpy_from_user(char *dst, const char __user *src, long count): the length without the NUL."""
     if count <= 0:
         return 0
@@ -185,7 +185,7 @@ def strncpy_from_user(k: Kernel, to: Ptr, source: Ptr, count: Long) -> Long:
 
 
 @export(native=True)
-def strnlen_user(k: Kernel, address: Ptr, count: Long) -> Long:
+def strnlen_user(k: Core, address: Ptr, count: Long) -> Long:
     """long strnlen_user(const char __user *, long count): length with the NUL; more than count if cut."""
     if count <= 0:
         return 0
@@ -193,7 +193,7 @@ def strnlen_user(k: Kernel, address: Ptr, count: Long) -> Long:
     return 0 if text is None else len(text) + 1
 
 
-def _duplicate(k: Kernel, address: int, size: int, terminator: bytes = b"") -> int:
+def _duplicate(k: Core, address: int, size: int, terminator: bytes = b"") -> int:
     to = k.slab.kmalloc(size + len(terminator))
     if not to:
         return -ENOMEM
@@ -206,19 +206,19 @@ def _duplicate(k: Kernel, address: int, size: int, terminator: bytes = b"") -> i
 
 
 @export("memdup_user", "vmemdup_user", "memdup_user_noprof", "vmemdup_user_noprof", native=True)
-def memdup_user(k: Kernel, address: Ptr, size: SizeT) -> Ptr:
+def memdup_user(k: Core, address: Ptr, size: SizeT) -> Ptr:
     """void *memdup_user(const void __user *src, size_t len): the copy, or an ERR_PTR()."""
     return _duplicate(k, address, size)
 
 
 @export(native=True)
-def memdup_user_nul(k: Kernel, address: Ptr, size: SizeT) -> Ptr:
+def memdup_user_nul(k: Core, address: Ptr, size: SizeT) -> Ptr:
     """void *memdup_user_nul(const void __user *src, size_t len)."""
     return _duplicate(k, address, size, b"\0")
 
 
 @export(native=True)
-def strndup_user(k: Kernel, address: Ptr, limit: Long) -> Ptr:
+def strndup_user(k: Core, address: Ptr, limit: Long) -> Ptr:
     """char *strndup_user(const char __user *s, long n): -EINVAL if the string is longer."""
     length = strnlen_user(k, address, limit)
     if not length:
@@ -229,7 +229,7 @@ def strndup_user(k: Kernel, address: Ptr, limit: Long) -> Ptr:
 
 
 @export(gpl=True, native=True)
-def copy_from_kernel_nofault(k: Kernel, to: Ptr, source: Ptr, size: SizeT) -> Long:
+def copy_from_kernel_nofault(k: Core, to: Ptr, source: Ptr, size: SizeT) -> Long:
     """long copy_from_kernel_nofault(void *dst, const void *src, size_t size)."""
     if source < USER_END + 2 * PAGE_SIZE:
         return -ERANGE
@@ -240,19 +240,19 @@ def copy_from_kernel_nofault(k: Kernel, to: Ptr, source: Ptr, size: SizeT) -> Lo
 
 
 @export(gpl=True, native=True)
-def copy_from_user_nofault(k: Kernel, to: Ptr, source: Ptr, size: SizeT) -> Long:
+def copy_from_user_nofault(k: Core, to: Ptr, source: Ptr, size: SizeT) -> Long:
     """long copy_from_user_nofault(void *dst, const void __user *src, size_t size)."""
     return -EFAULT if copy(k, to, source, size, to_user=False) else 0
 
 
 @export(gpl=True, native=True)
-def copy_to_user_nofault(k: Kernel, to: Ptr, source: Ptr, size: SizeT) -> Long:
+def copy_to_user_nofault(k: Core, to: Ptr, source: Ptr, size: SizeT) -> Long:
     """long copy_to_user_nofault(void __user *dst, const void *src, size_t size)."""
     return -EFAULT if copy(k, to, source, size, to_user=True) else 0
 
 
 @export(native=True)
-def check_zeroed_user(k: Kernel, address: Ptr, size: SizeT) -> Int:
+def check_zeroed_user(k: Core, address: Ptr, size: SizeT) -> Int:
     """int check_zeroed_user(const void __user *from, size_t size): 1 if all bytes are zero."""
     if size and (not access_ok(address, size) or mapped(k.memory, address, size) < size):
         return -EFAULT
@@ -260,7 +260,7 @@ def check_zeroed_user(k: Kernel, address: Ptr, size: SizeT) -> Int:
 
 
 @export("__check_object_size", native=True)
-def check_object_size(k: Kernel, address: Ptr, size: ULong, to_user: Bool) -> None:
+def check_object_size(k: Core, address: Ptr, size: ULong, to_user: Bool) -> None:
     """void __check_object_size(const void *ptr, unsigned long n, bool to_user): mm/usercopy.c."""
     if not size:
         return
@@ -276,7 +276,7 @@ def check_object_size(k: Kernel, address: Ptr, size: ULong, to_user: Bool) -> No
             _abort(k, "SLUB object", item.cache, offset, size, to_user=to_user)
 
 
-def _abort(k: Kernel, what: str, name: str, offset: int, size: int, *, to_user: bool) -> NoReturn:
+def _abort(k: Core, what: str, name: str, offset: int, size: int, *, to_user: bool) -> NoReturn:
     """usercopy_abort()."""
     attempt = "exposure attempt detected from" if to_user else "overwrite attempt detected to"
     detail = f" '{name}'" if name else ""

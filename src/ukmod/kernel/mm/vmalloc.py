@@ -20,7 +20,7 @@ from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ_WRITE, page_align
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 VMALLOC_END: Final = 0xFFFF_E900_0000_0000
 _STACKS_END: Final = VMALLOC_START + 0x100_0000_0000
@@ -33,7 +33,7 @@ _NO_AREA: Final = Site("mm/vmalloc.c", 2758, "__vunmap")
 class Vmalloc:
     """The vmalloc space and the allocations in it."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._area = Area(kernel.memory, _STACKS_END, VMALLOC_END - _STACKS_END)
         self._live: dict[int, tuple[int, StackTrace]] = {}
@@ -127,57 +127,57 @@ class Vmalloc:
     "vmalloc_32_noprof",
     "vmalloc_32_user_noprof",
 )
-def vmalloc(k: Kernel, size: ULong) -> Ptr:
+def vmalloc(k: Core, size: ULong) -> Ptr:
     """void *vmalloc(unsigned long size)."""
     return k.vmalloc.alloc(size)
 
 
 @export("vmalloc_node", "vzalloc_node", "vmalloc_node_noprof", "vzalloc_node_noprof")
-def vmalloc_node(k: Kernel, size: ULong, node: Int) -> Ptr:
+def vmalloc_node(k: Core, size: ULong, node: Int) -> Ptr:
     """void *vmalloc_node(unsigned long size, int node)."""
     del node
     return k.vmalloc.alloc(size)
 
 
 @export("__vmalloc", "vmalloc_huge", "__vmalloc_noprof", "vmalloc_huge_noprof")
-def vmalloc_gfp(k: Kernel, size: ULong, gfp: GfpT) -> Ptr:
+def vmalloc_gfp(k: Core, size: ULong, gfp: GfpT) -> Ptr:
     """void *__vmalloc(unsigned long size, gfp_t gfp_mask)."""
     del gfp
     return k.vmalloc.alloc(size)
 
 
 @export("vfree", "vfree_atomic")
-def vfree(k: Kernel, address: Ptr) -> None:
+def vfree(k: Core, address: Ptr) -> None:
     """void vfree(const void *addr)."""
     k.vmalloc.free(address)
 
 
 @export(native=True)
-def is_vmalloc_addr(k: Kernel, address: Ptr) -> Bool:
+def is_vmalloc_addr(k: Core, address: Ptr) -> Bool:
     """bool is_vmalloc_addr(const void *x)."""
     return k.vmalloc.contains(address)
 
 
 @export()
-def is_vmalloc_or_module_addr(k: Kernel, address: Ptr) -> Int:
+def is_vmalloc_or_module_addr(k: Core, address: Ptr) -> Int:
     """int is_vmalloc_or_module_addr(const void *x)."""
     return k.vmalloc.contains(address) or address >= _MODULES
 
 
 @export()
-def vmalloc_to_page(k: Kernel, address: Ptr) -> Ptr:
+def vmalloc_to_page(k: Core, address: Ptr) -> Ptr:
     """struct page *vmalloc_to_page(const void *addr): 0 if the address is not mapped."""
     return page_of(k, k.memory.translate(address)) if k.memory.prot(address) else 0
 
 
 @export()
-def vmalloc_to_pfn(k: Kernel, address: Ptr) -> ULong:
+def vmalloc_to_pfn(k: Core, address: Ptr) -> ULong:
     """unsigned long vmalloc_to_pfn(const void *addr)."""
     return k.memory.translate(address) >> PAGE_SHIFT
 
 
 @export()
-def vmap(k: Kernel, pages: Ptr, count: UInt, flags: ULong, prot: ULong) -> Ptr:
+def vmap(k: Core, pages: Ptr, count: UInt, flags: ULong, prot: ULong) -> Ptr:
     """void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot)."""
     del flags, prot
     if not count:
@@ -187,6 +187,6 @@ def vmap(k: Kernel, pages: Ptr, count: UInt, flags: ULong, prot: ULong) -> Ptr:
 
 
 @export()
-def vunmap(k: Kernel, address: Ptr) -> None:
+def vunmap(k: Core, address: Ptr) -> None:
     """void vunmap(const void *addr)."""
     k.vmalloc.unmap_pages(address)

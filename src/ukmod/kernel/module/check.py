@@ -14,9 +14,9 @@ from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
 from ukmod.kmod.linkage import GPL_COMPATIBLE
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.module.main import Module
-    from ukmod.kernel.module.symbols import Symbol
+    from ukmod.kernel.module.symbols import FoundSymbol
 
 MANGLED: Final = INIT_IGNORE_MODVERSIONS | INIT_IGNORE_VERMAGIC
 LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PF")
@@ -28,7 +28,7 @@ _FORCED: Final = "%s: %s: kernel tainted.\n"
 """The kernel's message. If an image does not contain a message like this one, it lacks the feature."""
 
 
-def check_struct_module(k: Kernel, module: Module, size: int) -> None:
+def check_struct_module(k: Core, module: Module, size: int) -> None:
     """Check that the module's struct module matches this kernel's. Raises LoadError (ENOEXEC).
 
     Both the CRC of all structs that module loading uses (check_modstruct_version()) and the size in bytes
@@ -48,13 +48,13 @@ def check_struct_module(k: Kernel, module: Module, size: int) -> None:
         _refuse_size(k, module, size)
 
 
-def _refuse_size(k: Kernel, module: Module, size: int) -> NoReturn:
+def _refuse_size(k: Core, module: Module, size: int) -> NoReturn:
     k.printk(f"module {module.name}: {_WRONG_SIZE}\n", KERN_ERR)
     text = f"its struct module has {size} bytes, this kernel's {k.types.sizeof('module')}"
     raise LoadError(text, errno=ENOEXEC, subject=module.name)
 
 
-def _has_text(k: Kernel, text: str) -> bool:
+def _has_text(k: Core, text: str) -> bool:
     """True if this kernel has the message ``text``; without an image, it has those of every version."""
     return k.image is None or k.image.image.has_text(text)
 
@@ -66,7 +66,7 @@ def _same_magic(module: str, kernel: str, *, versions: bool) -> bool:
     return module == kernel
 
 
-def check_modinfo(k: Kernel, module: Module, flags: int) -> None:
+def check_modinfo(k: Core, module: Module, flags: int) -> None:
     """check_modinfo(): check vermagic and taint the kernel. Raises LoadError (ENOEXEC)."""
     info, name = module.modinfo, module.name
     magic = info.get("vermagic", [""])[0] if not flags & INIT_IGNORE_VERMAGIC else ""
@@ -96,7 +96,7 @@ def check_modinfo(k: Kernel, module: Module, flags: int) -> None:
         taint(k, module, "N")
 
 
-def taint(k: Kernel, module: Module, letter: str) -> None:
+def taint(k: Core, module: Module, letter: str) -> None:
     """add_taint_module()."""
     if letter in LOCKDEP_NOW_UNRELIABLE:
         k.crash.debug_locks_off()
@@ -104,7 +104,7 @@ def taint(k: Kernel, module: Module, letter: str) -> None:
     module.taints.add(letter)
 
 
-def force(k: Kernel, module: Module, reason: str) -> None:
+def force(k: Core, module: Module, reason: str) -> None:
     """try_to_force_load(): refused without CONFIG_MODULE_FORCE_LOAD. Debian sets it."""
     if not (k.force_load and _has_text(k, _FORCED)):
         raise LoadError(f"{reason}; forced loading is off", errno=ENOEXEC, subject=module.name)
@@ -113,7 +113,7 @@ def force(k: Kernel, module: Module, reason: str) -> None:
     taint(k, module, "F")
 
 
-def check_licence(k: Kernel, module: Module, symbol: Symbol) -> bool:
+def check_licence(k: Core, module: Module, symbol: FoundSymbol) -> bool:
     """True if the module's licence allows the symbol; to a proprietary module, GPL-only ones do not exist."""
     if symbol.gpl and "P" in module.taints:
         return False
@@ -132,7 +132,7 @@ def check_licence(k: Kernel, module: Module, symbol: Symbol) -> bool:
     return True
 
 
-def check_version(k: Kernel, module: Module, symbol: Symbol) -> None:
+def check_version(k: Core, module: Module, symbol: FoundSymbol) -> None:
     """check_version(): check that the module was built against this version. Raises LoadError (EINVAL)."""
     if symbol.crc is None:
         return
@@ -149,7 +149,7 @@ def check_version(k: Kernel, module: Module, symbol: Symbol) -> None:
     raise LoadError(f"symbol {symbol.name} has a different version", errno=EINVAL, subject=module.name)
 
 
-def check_namespace(k: Kernel, module: Module, symbol: Symbol) -> None:
+def check_namespace(k: Core, module: Module, symbol: FoundSymbol) -> None:
     """verify_namespace_is_imported(). Raises LoadError (EINVAL)."""
     if not symbol.namespace or symbol.namespace in module.namespaces:
         return

@@ -14,11 +14,11 @@ from ukmod.machine.abi import CStr, Ptr
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 @record
-class Entry:
+class InterModuleEntry:
     """The data that a module registered under a name."""
 
     name: str
@@ -30,16 +30,16 @@ class Entry:
 class InterModule:
     """The registered names."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, InterModuleEntry] = {}
 
     def _bug(self, function: str, what: str) -> NoReturn:
         """Report an error in the caller, which is fatal to it."""
         self._k.printk(f"{function}: {what}\n", KERN_ERR)
         self._k.crash.bug(Site("kernel/intermodule.c", 0, function))
 
-    def register(self, entry: Entry) -> None:
+    def register(self, entry: InterModuleEntry) -> None:
         """Register an entry; a duplicate name is a bug in the caller."""
         if entry.name in self._entries:
             self._bug("inter_module_register", f"duplicate im_name '{entry.name}'")
@@ -74,25 +74,25 @@ def _text(name: bytes) -> str:
 
 
 @export()
-def inter_module_register(k: Kernel, name: CStr, owner: Ptr, data: Ptr) -> None:
+def inter_module_register(k: Core, name: CStr, owner: Ptr, data: Ptr) -> None:
     """void inter_module_register(const char *im_name, struct module *owner, const void *userdata)."""
-    k.inter_module.register(Entry(_text(name), owner, data))
+    k.inter_module.register(InterModuleEntry(_text(name), owner, data))
 
 
 @export()
-def inter_module_unregister(k: Kernel, name: CStr) -> None:
+def inter_module_unregister(k: Core, name: CStr) -> None:
     """void inter_module_unregister(const char *im_name)."""
     k.inter_module.unregister(_text(name))
 
 
 @export()
-def inter_module_get(k: Kernel, name: CStr) -> Ptr:
+def inter_module_get(k: Core, name: CStr) -> Ptr:
     """``const void *inter_module_get(const char *im_name)``."""
     return k.inter_module.get(_text(name))
 
 
 @export()
-def inter_module_get_request(k: Kernel, name: CStr, module: CStr) -> Ptr:
+def inter_module_get_request(k: Core, name: CStr, module: CStr) -> Ptr:
     """``const void *inter_module_get_request(const char *im_name, const char *modname)``: may load it."""
     found = k.inter_module.get(_text(name))
     if not found:
@@ -102,6 +102,6 @@ def inter_module_get_request(k: Kernel, name: CStr, module: CStr) -> Ptr:
 
 
 @export()
-def inter_module_put(k: Kernel, name: CStr) -> None:
+def inter_module_put(k: Core, name: CStr) -> None:
     """void inter_module_put(const char *im_name)."""
     k.inter_module.put(_text(name))

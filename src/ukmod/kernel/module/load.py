@@ -12,8 +12,8 @@ from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.module import check as module_check
 from ukmod.kernel.module import layout as module_layout
-from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, State
-from ukmod.kernel.module.symbols import Symbol
+from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, ModuleState
+from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.notifier import NOTIFY_STOP_MASK
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
@@ -22,13 +22,13 @@ from ukmod.kmod.signature import parse_signature
 from ukmod.machine.relocate import RelocationOverflowError
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _SYMBOL_WAIT = 30
 """How long to wait for a symbol of a module that is still being initialised, in seconds."""
 
 
-def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: int = 0) -> Module:
+def load_module(k: Core, image: bytes, args: str, *, path: str = "", flags: int = 0) -> Module:
     """Load a module from its file's bytes, run its init function, and make it live.
 
     ``args`` holds its parameters as one string. Raises LoadError with the errno of finit_module(2); the
@@ -46,7 +46,7 @@ def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: in
     try:
         _link_in(k, module, elf)
         _form(k, module, elf)
-        undo.insert(0, lambda: k.modules.set_state(module, State.GOING))
+        undo.insert(0, lambda: k.modules.set_state(module, ModuleState.GOING))
         _coming(k, module)
         undo.insert(0, lambda: _going(k, module))
         undo.insert(0, lambda: params.destroy_params(k, module))
@@ -65,7 +65,7 @@ def load_module(k: Kernel, image: bytes, args: str, *, path: str = "", flags: in
 # -- reading --------------------------------------------------------------------------------------------
 
 
-def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
+def _open(k: Core, image: bytes, path: str) -> tuple[Elf, bool]:
     """elf_validity_check() on the module without its appended signature."""
     try:
         signature = parse_signature(image, path=path)
@@ -91,7 +91,7 @@ def _open(k: Kernel, image: bytes, path: str) -> tuple[Elf, bool]:
     return elf, signature is not None
 
 
-def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
+def _prepare(k: Core, elf: Elf, path: str, flags: int) -> Module:
     """Do all checks that precede the module's entry into the list."""
     modinfo: dict[str, list[str]] = {}
     for key, value in elf.modinfo():
@@ -118,7 +118,7 @@ def _prepare(k: Kernel, elf: Elf, path: str, flags: int) -> Module:
     return module
 
 
-def _name_in_struct(k: Kernel, elf: Elf) -> str:
+def _name_in_struct(k: Core, elf: Elf) -> str:
     data, offset = elf.section_data(_this_module(elf)), k.types.offset("module", "name")
     return bytes(data[offset : offset + MODULE_NAME_LEN]).split(b"\0")[0].decode("latin-1")
 
@@ -130,16 +130,16 @@ def _this_module(elf: Elf) -> Section:
     return section
 
 
-def _reserve_place(k: Kernel, module: Module) -> None:
+def _reserve_place(k: Core, module: Module) -> None:
     """add_unformed_module(): names are unique; a second module waits until the first is loaded or fails."""
     modules = k.modules
     old = modules.find(module.name)
     if old is not None:
-        if old.state in (State.COMING, State.UNFORMED):
+        if old.state in (ModuleState.COMING, ModuleState.UNFORMED):
 
             def finished() -> bool:
                 found = modules.find(module.name)
-                return found is None or found.state in (State.LIVE, State.GOING)
+                return found is None or found.state in (ModuleState.LIVE, ModuleState.GOING)
 
             interrupted = modules.waiters.wait_event(finished, TASK_INTERRUPTIBLE) < 0
             old = modules.find(module.name)
@@ -149,7 +149,7 @@ def _reserve_place(k: Kernel, module: Module) -> None:
                     "interrupted while a module of that name was loading", errno=EINTR, subject=module.name
                 )
         module_layout.free(module.layout, k.module_area, k.percpu)
-        live = old is not None and old.state is State.LIVE
+        live = old is not None and old.state is ModuleState.LIVE
         message = (
             "already loaded"
             if live
@@ -164,7 +164,7 @@ def _reserve_place(k: Kernel, module: Module) -> None:
         module_check.taint(k, module, "E")
 
 
-def _unlink(k: Kernel, module: Module) -> None:
+def _unlink(k: Core, module: Module) -> None:
     image_modules.free_btf_data(k, module)
     image_modules.free_modinfo(k, module)
     k.modules.remove(module)
@@ -175,7 +175,7 @@ def _unlink(k: Kernel, module: Module) -> None:
 # -- linking --------------------------------------------------------------------------------------------
 
 
-def _link_in(k: Kernel, module: Module, elf: Elf) -> None:
+def _link_in(k: Core, module: Module, elf: Elf) -> None:
     """simplify_symbols(), apply_relocations(), and reading struct module."""
     missing: list[tuple[str, int]] = []
 
@@ -208,10 +208,10 @@ def _link_in(k: Kernel, module: Module, elf: Elf) -> None:
     _read_struct(k, module, elf)
 
 
-def _resolve(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, int]:
+def _resolve(k: Core, module: Module, name: str) -> tuple[FoundSymbol | None, int]:
     """resolve_symbol_wait(): a symbol, or the errno for the message (0 if there is no such symbol)."""
     modules = k.modules
-    found: tuple[Symbol | None, int] = (None, EBUSY)
+    found: tuple[FoundSymbol | None, int] = (None, EBUSY)
 
     def ready() -> bool:
         nonlocal found
@@ -225,7 +225,7 @@ def _resolve(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, int]:
     return found
 
 
-def _resolve_now(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, int]:
+def _resolve_now(k: Core, module: Module, name: str) -> tuple[FoundSymbol | None, int]:
     symbol = k.modules.find_symbol(name)
     if symbol is None or not module_check.check_licence(k, module, symbol):
         return None, 0
@@ -236,11 +236,11 @@ def _resolve_now(k: Kernel, module: Module, name: str) -> tuple[Symbol | None, i
         return None, error.errno
     owner = k.modules.find(symbol.owner) if symbol.owner else None
     if owner is not None and not k.modules.use(module, owner):
-        return None, EBUSY if owner.state is State.COMING else ENOENT
+        return None, EBUSY if owner.state is ModuleState.COMING else ENOENT
     return symbol, 0
 
 
-def _read_struct(k: Kernel, module: Module, elf: Elf) -> None:
+def _read_struct(k: Core, module: Module, elf: Elf) -> None:
     """Fill in struct module, and read what the kernel needs from it and its sections."""
     memory, offset, layout = k.memory, k.types.offset, module.layout
     module.address, _ = layout.sections[".gnu.linkonce.this_module"]
@@ -256,14 +256,14 @@ def _read_struct(k: Kernel, module: Module, elf: Elf) -> None:
     memory.set_u32(module.address + offset("module", "num_kp"), module.param_count)
     # One reference while init runs, in addition to MODULE_REF_BASE.
     k.modules.set_refcount(module, MODULE_REF_BASE + 1)
-    k.modules.set_state(module, State.UNFORMED)
+    k.modules.set_state(module, ModuleState.UNFORMED)
     if k.image is not None:
         image_modules.fill_struct(k, module, elf)
     for suffix, gpl in (("", False), ("_gpl", True)):
         module.exports.update(_exports(k, module, suffix, gpl=gpl))
 
 
-def _exports(k: Kernel, module: Module, suffix: str, *, gpl: bool) -> dict[str, Symbol]:
+def _exports(k: Core, module: Module, suffix: str, *, gpl: bool) -> dict[str, FoundSymbol]:
     """The symbols in __ksymtab or __ksymtab_gpl: three relative offsets each (include/linux/export.h)."""
     memory, sections = k.memory, module.layout.sections
     start, size = sections.get("__ksymtab" + suffix, (0, 0))
@@ -274,14 +274,14 @@ def _exports(k: Kernel, module: Module, suffix: str, *, gpl: bool) -> dict[str, 
         text = memory.cstring(name).decode("latin-1")
         space = memory.cstring(namespace).decode("latin-1") if namespace != start + 12 * n + 8 else ""
         crc = memory.u32(crcs + 4 * n) if 4 * n < crcs_size else None
-        found[text] = Symbol(text, value & (1 << 64) - 1, gpl, space, crc, module.name)
+        found[text] = FoundSymbol(text, value & (1 << 64) - 1, gpl, space, crc, module.name)
     return found
 
 
 # -- starting -------------------------------------------------------------------------------------------
 
 
-def _form(k: Kernel, module: Module, elf: Elf) -> None:
+def _form(k: Core, module: Module, elf: Elf) -> None:
     """complete_formation(): check for duplicate exports, protect the memory, set the state to COMING."""
     for name in module.exports:
         if (other := k.modules.find_symbol(name)) is not None:
@@ -292,29 +292,31 @@ def _form(k: Kernel, module: Module, elf: Elf) -> None:
     module_layout.protect(elf, layout, k.memory)
     k.cpu.flush_icache(layout.core, layout.core_text_end - layout.core)
     k.cpu.flush_icache(layout.init, layout.init_text_end - layout.init)
-    k.modules.set_state(module, State.COMING)
+    k.modules.set_state(module, ModuleState.COMING)
 
 
-def _coming(k: Kernel, module: Module) -> None:
+def _coming(k: Core, module: Module) -> None:
     """prepare_coming_module(): call the notifiers; one of them may refuse the module."""
-    answer = k.modules.notifiers.call_robust(State.COMING.value, State.GOING.value, module.address)
+    answer = k.modules.notifiers.call_robust(
+        ModuleState.COMING.value, ModuleState.GOING.value, module.address
+    )
     if answer & NOTIFY_STOP_MASK and (errno := (answer & ~NOTIFY_STOP_MASK) - 1) > 0:
         raise LoadError("a module notifier refused it", errno=errno, subject=module.name)
 
 
-def _going(k: Kernel, module: Module) -> None:
-    k.modules.set_state(module, State.GOING)
-    k.modules.notifiers.call(State.GOING.value, module.address)
+def _going(k: Core, module: Module) -> None:
+    k.modules.set_state(module, ModuleState.GOING)
+    k.modules.notifiers.call(ModuleState.GOING.value, module.address)
 
 
-def _parse_args(k: Kernel, module: Module, args: str) -> None:
+def _parse_args(k: Core, module: Module, args: str) -> None:
     text = args.encode("utf-8", "surrogateescape")
     error = params.parse_args(k, module.name, text, module.params, module.param_count)
     if error:
         raise LoadError(f"invalid parameters '{args}'", errno=-error, subject=module.name)
 
 
-def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
+def _initialise(k: Core, module: Module, elf: Elf) -> None:
     """do_init_module()."""
     modules, owner = k.modules, k.sched.task()
     owner.owner, before = module.name, owner.owner
@@ -326,13 +328,13 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     finally:
         owner.owner = before
     if result < 0:
-        modules.set_state(module, State.GOING)
+        modules.set_state(module, ModuleState.GOING)
         k.rcu.synchronize()  # wait for everyone who may have seen it live
         modules.put(module)
-        modules.notifiers.call(State.GOING.value, module.address)
+        modules.notifiers.call(ModuleState.GOING.value, module.address)
         if k.image is not None:
             image_modules.remove_from_sysfs(k, module)
-        modules.set_state(module, State.UNFORMED)
+        modules.set_state(module, ModuleState.UNFORMED)
         modules.drop_uses(module)
         params.destroy_params(k, module)
         k.rcu.synchronize()
@@ -343,9 +345,9 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
         text = f"'{module.name}'->init suspiciously returned {result}, it should follow 0/-E convention\n"
         k.printk(f"do_init_module: {text}do_init_module: loading module anyway...\n", KERN_WARNING)
         k.crash.dump_stack()
-    modules.set_state(module, State.LIVE)
+    modules.set_state(module, ModuleState.LIVE)
     k.trace.step(owner.pid, k.tasks.comm(owner), "live", module.name)
-    modules.notifiers.call(State.LIVE.value, module.address)
+    modules.notifiers.call(ModuleState.LIVE.value, module.address)
     modules.put(module)
     module_layout.protect_after_init(elf, module.layout, k.memory)
     k.slab.settle(module)
@@ -355,7 +357,7 @@ def _initialise(k: Kernel, module: Module, elf: Elf) -> None:
     modules.waiters.wake_all()
 
 
-def _do_one_initcall(k: Kernel, module: Module) -> int:
+def _do_one_initcall(k: Core, module: Module) -> int:
     count = k.percpu.preempt_count()
     result = k.cpu.call(module.init) & 0xFFFF_FFFF
     if k.percpu.preempt_count() != count:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
-from ukmod.kernel.module.symbols import Symbol
+from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.notifier import NotifierChain
 from ukmod.kernel.panic import TAINT_LETTERS
 from ukmod.kernel.sched.core import Waiters
@@ -17,7 +17,7 @@ from ukmod.machine.abi import Bool, CStr, Int, Ptr
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.module.layout import ModuleLayout
 
 MODULE_NAME_LEN: Final = 64 - 8
@@ -26,7 +26,7 @@ MODULE_REF_BASE: Final = 1
 _PUT_TOO_OFTEN: Final = Site("kernel/module/main.c", 857, "module_put")
 
 
-class State(Enum):
+class ModuleState(Enum):
     """enum module_state; the values are those stored in struct module."""
 
     LIVE = 0
@@ -43,10 +43,10 @@ class Module:
     path: str
     """The path of its file, or an empty string."""
     layout: ModuleLayout
-    state: State = State.UNFORMED
+    state: ModuleState = ModuleState.UNFORMED
     address: int = 0
     """The address of its struct module, which is part of its own data."""
-    exports: dict[str, Symbol] = field(default_factory=dict)
+    exports: dict[str, FoundSymbol] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     """The CRCs of the symbols it needs, as it was built against them."""
     namespaces: frozenset[str] = frozenset()
@@ -75,7 +75,7 @@ class Module:
 
     def flags(self, *, state: bool = True) -> str:
         """Taints, and + or - while it is loading or unloading, in parentheses, as in /proc/modules."""
-        mark = {State.COMING: "+", State.GOING: "-"}.get(self.state, "") if state else ""
+        mark = {ModuleState.COMING: "+", ModuleState.GOING: "-"}.get(self.state, "") if state else ""
         taints = "".join(letter for letter in TAINT_LETTERS if letter in self.taints)
         return f"({taints}{mark})" if taints or mark else ""
 
@@ -83,7 +83,7 @@ class Module:
 class Modules:
     """The list of modules, latest first."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._list: list[Module] = []
         self.waiters = Waiters(kernel)
@@ -131,16 +131,16 @@ class Modules:
         """Remove a module from the list."""
         self._list.remove(module)
 
-    def find_symbol(self, name: str) -> Symbol | None:
+    def find_symbol(self, name: str) -> FoundSymbol | None:
         """A symbol that the kernel or a formed module exports: find_symbol()."""
         if (symbol := self._k.symbols.find(name)) is not None:
             return symbol
         for module in self._list:
-            if module.state is not State.UNFORMED and (symbol := module.exports.get(name)) is not None:
+            if module.state is not ModuleState.UNFORMED and (symbol := module.exports.get(name)) is not None:
                 return symbol
         return None
 
-    def set_state(self, module: Module, state: State) -> None:
+    def set_state(self, module: Module, state: ModuleState) -> None:
         """Set a module's state, in guest memory too."""
         module.state = state
         if module.address:
@@ -159,7 +159,7 @@ class Modules:
     def get(self, module: Module) -> bool:
         """try_module_get()."""
         count = self._k.memory.s32(module.address + self._refcnt)
-        if module.state is State.GOING or count == 0:
+        if module.state is ModuleState.GOING or count == 0:
             return False
         self.set_refcount(module, count + 1)
         return True
@@ -176,7 +176,7 @@ class Modules:
         """ref_module(): make ``user`` depend on ``owner``; False if ``owner`` is not live yet."""
         if owner in user.uses:
             return True
-        if owner.state is State.COMING or not self.get(owner):
+        if owner.state is ModuleState.COMING or not self.get(owner):
             return False
         owner.users.insert(0, user)
         user.uses.insert(0, owner)
@@ -209,10 +209,10 @@ class Modules:
 
     def proc_modules(self) -> str:
         """The contents of /proc/modules, proc(5)."""
-        words = {State.GOING: "Unloading", State.COMING: "Loading", State.LIVE: "Live"}
+        words = {ModuleState.GOING: "Unloading", ModuleState.COMING: "Loading", ModuleState.LIVE: "Live"}
         lines = []
         for module in self._list:
-            if module.state is State.UNFORMED:
+            if module.state is ModuleState.UNFORMED:
                 continue
             used_by = "".join(f"{user.name}," for user in module.users)
             if module.init and not module.exit:
@@ -225,48 +225,50 @@ class Modules:
 
     def linked_in(self) -> str:
         """The list at the end of an oops report: "Modules linked in: ..."."""
-        names = [module.name + module.flags() for module in self._list if module.state is not State.UNFORMED]
+        names = [
+            module.name + module.flags() for module in self._list if module.state is not ModuleState.UNFORMED
+        ]
         line = "Modules linked in:" + "".join(f" {name}" for name in names)
         return line + (f" [last unloaded: {self.last_unloaded}]" if self.last_unloaded else "")
 
 
 @export()
-def try_module_get(k: Kernel, module: Ptr) -> Bool:
+def try_module_get(k: Core, module: Ptr) -> Bool:
     """``bool try_module_get(struct module *module)``."""
     found = k.modules.at(module) if module else None
     return found is None if not module else found is not None and k.modules.get(found)
 
 
 @export("__module_get")
-def module_get(k: Kernel, module: Ptr) -> None:
+def module_get(k: Core, module: Ptr) -> None:
     """void __module_get(struct module *module): unconditional, even while the module is being unloaded."""
     if module and (found := k.modules.at(module)) is not None:
         k.modules.set_refcount(found, k.modules.refcount(found) + MODULE_REF_BASE + 1)
 
 
 @export()
-def module_put(k: Kernel, module: Ptr) -> None:
+def module_put(k: Core, module: Ptr) -> None:
     """void module_put(struct module *module)."""
     if module and (found := k.modules.at(module)) is not None:
         k.modules.put(found)
 
 
 @export()
-def module_refcount(k: Kernel, module: Ptr) -> Int:
+def module_refcount(k: Core, module: Ptr) -> Int:
     """``int module_refcount(struct module *mod)``."""
     found = k.modules.at(module)
     return k.modules.refcount(found) if found is not None else -1
 
 
 @export("__module_put_and_kthread_exit")
-def module_put_and_kthread_exit(k: Kernel, module: Ptr, code: Int) -> None:
+def module_put_and_kthread_exit(k: Core, module: Ptr, code: Int) -> None:
     """void __noreturn __module_put_and_kthread_exit(struct module *mod, long code)."""
     module_put(k, module)
     k.kthreads.exit(code)
 
 
 @export("__symbol_get", gpl=True)
-def symbol_get(k: Kernel, name: CStr) -> Ptr:
+def symbol_get(k: Core, name: CStr) -> Ptr:
     """void *__symbol_get(const char *symbol): its address, with a reference to its owner, or NULL."""
     symbol = k.modules.find_symbol(name.decode("latin-1"))
     if symbol is None:
@@ -275,13 +277,13 @@ def symbol_get(k: Kernel, name: CStr) -> Ptr:
         k.printk(f"failing symbol_get of non-GPLONLY symbol {symbol.name}.\n", 4)
         return 0
     owner = k.modules[symbol.owner] if symbol.owner else None
-    if owner is not None and (owner.state is State.COMING or not k.modules.get(owner)):
+    if owner is not None and (owner.state is ModuleState.COMING or not k.modules.get(owner)):
         return 0
     return symbol.address
 
 
 @export("__symbol_put")
-def symbol_put(k: Kernel, name: CStr) -> None:
+def symbol_put(k: Core, name: CStr) -> None:
     """void __symbol_put(const char *symbol)."""
     symbol = k.modules.find_symbol(name.decode("latin-1"))
     if symbol is not None and symbol.owner:
@@ -289,26 +291,26 @@ def symbol_put(k: Kernel, name: CStr) -> None:
 
 
 @export(gpl=True)
-def symbol_put_addr(k: Kernel, address: Ptr) -> None:
+def symbol_put_addr(k: Core, address: Ptr) -> None:
     """void symbol_put_addr(void *addr)."""
     if (module := k.modules.of_code(address)) is not None:
         k.modules.put(module)
 
 
 @export("__module_address")
-def module_address(k: Kernel, address: Ptr) -> Ptr:
+def module_address(k: Core, address: Ptr) -> Ptr:
     """``struct module *__module_address(unsigned long addr)``."""
     module = k.modules.of_code(address)
     return module.address if module is not None else 0
 
 
 @export()
-def register_module_notifier(k: Kernel, block: Ptr) -> Int:
+def register_module_notifier(k: Core, block: Ptr) -> Int:
     """``int register_module_notifier(struct notifier_block *nb)``."""
     return k.modules.notifiers.register(block)
 
 
 @export()
-def unregister_module_notifier(k: Kernel, block: Ptr) -> Int:
+def unregister_module_notifier(k: Core, block: Ptr) -> Int:
     """``int unregister_module_notifier(struct notifier_block *nb)``."""
     return k.modules.notifiers.unregister(block)

@@ -19,14 +19,14 @@ from ukmod.machine.stubs import NATIVE, STUB_BASE
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 DATA_BASE: Final = STUB_BASE - (1 << 24)
 """The address of the kernel's exported variables."""
 
 
 @record
-class Symbol:
+class FoundSymbol:
     """A resolved exported symbol: struct find_symbol_arg."""
 
     name: str
@@ -42,12 +42,12 @@ class Symbol:
 class SymbolTable:
     """The kernel's own exports; those of modules are kept with the modules."""
 
-    def __init__(self, kernel: Kernel, functions: Mapping[str, tuple[Export, Callable[..., Any]]]) -> None:
+    def __init__(self, kernel: Core, functions: Mapping[str, tuple[Export, Callable[..., Any]]]) -> None:
         self._k = kernel
         self._functions = functions
         self._bound: dict[int, tuple[Callable[..., Any], bool]] = {}
         """By address: the bound Python functions, and whether their first parameter is the kernel."""
-        self._symbols: dict[str, Symbol] = {}
+        self._symbols: dict[str, FoundSymbol] = {}
         self._added: set[str] = set()
         """Functions added by the user of this kernel."""
         self._crcs: dict[str, int] = {}
@@ -55,7 +55,7 @@ class SymbolTable:
         self._starts: list[int] = []
         self._data = self._data_end = DATA_BASE
 
-    def find(self, name: str) -> Symbol | None:
+    def find(self, name: str) -> FoundSymbol | None:
         """The kernel's export with this name, or None.
 
         With an image, the kernel exports what the image does and what the user added: a function that Python
@@ -75,7 +75,7 @@ class SymbolTable:
         found = self._functions.get(name)
         return found is not None and found[0].image_first
 
-    def _own(self, name: str) -> Symbol | None:
+    def _own(self, name: str) -> FoundSymbol | None:
         """The symbol that Python implements under this name, exported or not."""
         if (symbol := self._symbols.get(name)) is not None:
             return symbol
@@ -96,7 +96,9 @@ class SymbolTable:
         image = self._k.image
         return address == self.address(name) or (image is not None and address == image.get(name))
 
-    def add_function(self, exported: Export, function: Callable[..., Any], *, kernel: bool = True) -> Symbol:
+    def add_function(
+        self, exported: Export, function: Callable[..., Any], *, kernel: bool = True
+    ) -> FoundSymbol:
         """Export a Python function, replacing any other of that name.
 
         ``kernel``: its first parameter is the kernel, not an argument of the C function.
@@ -126,11 +128,11 @@ class SymbolTable:
         for address, (function, kernel) in self._bound.items():
             self._k.cpu.set_function(address, self._bind(function, kernel=kernel))
 
-    def add_native(self, name: str, code: bytes, *, gpl: bool = False) -> Symbol:
+    def add_native(self, name: str, code: bytes, *, gpl: bool = False) -> FoundSymbol:
         """Export a function in machine code."""
         return self._add(Export(name, gpl), self._k.cpu.add_native(code))
 
-    def add_data(self, name: str, address: int, *, gpl: bool = False) -> Symbol:
+    def add_data(self, name: str, address: int, *, gpl: bool = False) -> FoundSymbol:
         """Export a variable at ``address`` (for a per-CPU variable, its offset)."""
         return self._add(Export(name, gpl), address)
 
@@ -154,13 +156,13 @@ class SymbolTable:
         """Set the CRCs of exported symbols, from Module.symvers or an image, for modversions checks."""
         self._crcs = dict(crcs)
         self._symbols = {
-            name: Symbol(s.name, s.address, s.gpl, s.namespace, crcs.get(name), s.owner)
+            name: FoundSymbol(s.name, s.address, s.gpl, s.namespace, crcs.get(name), s.owner)
             for name, s in self._symbols.items()
         }
 
-    def _add(self, exported: Export, address: int) -> Symbol:
+    def _add(self, exported: Export, address: int) -> FoundSymbol:
         crc = self._crcs.get(exported.name)
-        symbol = Symbol(exported.name, address, exported.gpl, exported.namespace, crc)
+        symbol = FoundSymbol(exported.name, address, exported.gpl, exported.namespace, crc)
         self._symbols[exported.name] = symbol
         if address not in self._names:
             bisect.insort(self._starts, address)

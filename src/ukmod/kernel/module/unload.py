@@ -9,16 +9,16 @@ from ukmod.errors import LoadError
 from ukmod.kernel import params
 from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.module import layout as module_layout
-from ukmod.kernel.module.main import Module, State
+from ukmod.kernel.module.main import Module, ModuleState
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 O_TRUNC: Final = 0o1000
 """delete_module(2): unload the module even if it is in use, if the kernel was built to allow that."""
 
 
-def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
+def delete_module(k: Core, name: str, flags: int = 0) -> None:
     """Run a module's exit function and free it.
 
     Raises LoadError with the errno of delete_module(2): ENOENT (not loaded), EAGAIN (in use; the kernel calls
@@ -32,7 +32,7 @@ def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
     if module.users:
         users = " ".join(user.name for user in module.users)
         raise LoadError(f"in use by {users}", errno=EAGAIN, subject=name)
-    if module.state is not State.LIVE:
+    if module.state is not ModuleState.LIVE:
         raise LoadError(f"its state is {module.state.name}", errno=EBUSY, subject=name)
     if module.init and not module.exit and not _force(k, flags):
         raise LoadError("it has no exit function and cannot be unloaded", errno=EBUSY, subject=name)
@@ -41,11 +41,11 @@ def delete_module(k: Kernel, name: str, flags: int = 0) -> None:
         raise LoadError(f"in use ({count} references)", errno=EAGAIN, subject=name)
     if count <= 0:  # try_release_module_ref(): references held by others remain
         k.modules.set_refcount(module, 0)
-    k.modules.set_state(module, State.GOING)
+    k.modules.set_state(module, ModuleState.GOING)
     _finish(k, module)
 
 
-def _force(k: Kernel, flags: int) -> bool:
+def _force(k: Core, flags: int) -> bool:
     """try_force_unload(): called only where the module would be refused, so that only force taints."""
     if not (flags & O_TRUNC and k.force_unload):
         return False
@@ -54,7 +54,7 @@ def _force(k: Kernel, flags: int) -> bool:
     return True
 
 
-def _finish(k: Kernel, module: Module) -> None:
+def _finish(k: Core, module: Module) -> None:
     modules, task = k.modules, k.sched.task()
     if module.exit:
         task.owner, before = module.name, task.owner
@@ -62,11 +62,11 @@ def _finish(k: Kernel, module: Module) -> None:
             k.cpu.call(module.exit)
         finally:
             task.owner = before
-    modules.notifiers.call(State.GOING.value, module.address)
+    modules.notifiers.call(ModuleState.GOING.value, module.address)
     if k.image is not None:
         image_modules.remove_from_sysfs(k, module)
     modules.last_unloaded = module.name + module.flags(state=False)
-    modules.set_state(module, State.UNFORMED)
+    modules.set_state(module, ModuleState.UNFORMED)
     modules.drop_uses(module)
     params.destroy_params(k, module)
     image_modules.free_modinfo(k, module)

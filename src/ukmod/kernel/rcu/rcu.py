@@ -21,7 +21,7 @@ from ukmod.machine.abi import Bool, Int, Ptr, ULong
 from ukmod.record import mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 GRACE_PERIOD_TICKS: Final = 3
 """The minimum length of a grace period in ticks. On an idle kernel it takes about as long."""
@@ -41,7 +41,7 @@ class _Callback:
 class Rcu:
     """The grace periods in progress."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._head = Layout(kernel.types, "callback_head")
         self._waiting = 0
@@ -135,13 +135,13 @@ class Rcu:
 
 
 @export(gpl=True)
-def call_rcu(k: Kernel, head: Ptr, function: Ptr) -> None:
+def call_rcu(k: Core, head: Ptr, function: Ptr) -> None:
     """void call_rcu(struct rcu_head *, rcu_callback_t func)."""
     k.rcu.call_head(head, function)
 
 
 @export(gpl=True)
-def kvfree_call_rcu(k: Kernel, head: Ptr, function: Ptr) -> None:
+def kvfree_call_rcu(k: Core, head: Ptr, function: Ptr) -> None:
     """void kvfree_call_rcu(struct rcu_head *, rcu_callback_t func).
 
     ``func`` is the offset of the head in the object to free, or, since v6.2, the object itself. Without a
@@ -159,31 +159,31 @@ def kvfree_call_rcu(k: Kernel, head: Ptr, function: Ptr) -> None:
 
 
 @export("synchronize_rcu", "synchronize_rcu_expedited", "synchronize_rcu_tasks", gpl=True)
-def synchronize_rcu(k: Kernel) -> None:
+def synchronize_rcu(k: Core) -> None:
     """void synchronize_rcu(void)."""
     k.rcu.synchronize()
 
 
 @export(gpl=True)
-def rcu_barrier(k: Kernel) -> None:
+def rcu_barrier(k: Core) -> None:
     """void rcu_barrier(void)."""
     k.rcu.barrier()
 
 
 @export("get_state_synchronize_rcu", "start_poll_synchronize_rcu", gpl=True)
-def start_poll_synchronize_rcu(k: Kernel) -> ULong:
+def start_poll_synchronize_rcu(k: Core) -> ULong:
     """``unsigned long start_poll_synchronize_rcu(void)``: a cookie for poll_state_synchronize_rcu()."""
     return k.rcu.poll_start()
 
 
 @export(gpl=True)
-def poll_state_synchronize_rcu(k: Kernel, cookie: ULong) -> Bool:
+def poll_state_synchronize_rcu(k: Core, cookie: ULong) -> Bool:
     """``bool poll_state_synchronize_rcu(unsigned long)``: true if a grace period has passed since."""
     return k.rcu.poll(cookie)
 
 
 @export(gpl=True)
-def cond_synchronize_rcu(k: Kernel, cookie: ULong) -> None:
+def cond_synchronize_rcu(k: Core, cookie: ULong) -> None:
     """void cond_synchronize_rcu(unsigned long): wait for a grace period unless one has passed."""
     if not k.rcu.poll(cookie):
         k.rcu.synchronize()
@@ -191,38 +191,38 @@ def cond_synchronize_rcu(k: Kernel, cookie: ULong) -> None:
 
 @export("rcu_read_lock_any_held", gpl=True)
 @export(gpl=True, native=True)
-def rcu_read_lock_held(k: Kernel) -> Int:
+def rcu_read_lock_held(k: Core) -> Int:
     """``int rcu_read_lock_held(void)``: 1 if the current task is a reader."""
     return k.rcu.nesting(k.sched.task()) > 0 or k.percpu.preempt_count() > 0
 
 
 @export(gpl=True)
-def rcu_read_lock_bh_held(k: Kernel) -> Int:
+def rcu_read_lock_bh_held(k: Core) -> Int:
     """``int rcu_read_lock_bh_held(void)``."""
     return bool(k.percpu.preempt_count() & SOFTIRQ_MASK)
 
 
 @export("rcu_read_lock_sched_held")
-def rcu_read_lock_sched_held(k: Kernel) -> Int:
+def rcu_read_lock_sched_held(k: Core) -> Int:
     """``int rcu_read_lock_sched_held(void)``."""
     return k.percpu.preempt_count() > 0
 
 
 @export(gpl=True, native=True)
-def rcu_is_watching(k: Kernel) -> Bool:
+def rcu_is_watching(k: Core) -> Bool:
     """``bool rcu_is_watching(void)``."""
     del k
     return True
 
 
 @export("rcu_gp_is_normal", "rcu_gp_is_expedited", gpl=True)
-def rcu_gp_is_expedited(k: Kernel) -> Bool:
+def rcu_gp_is_expedited(k: Core) -> Bool:
     """``bool rcu_gp_is_expedited(void)``."""
     del k
     return False
 
 
 @export("init_rcu_head", "destroy_rcu_head", "init_rcu_head_on_stack", "destroy_rcu_head_on_stack", gpl=True)
-def init_rcu_head(k: Kernel, head: Ptr) -> None:
+def init_rcu_head(k: Core, head: Ptr) -> None:
     """void init_rcu_head(struct rcu_head *): only debug objects use it."""
     del k, head

@@ -15,7 +15,7 @@ from ukmod.machine.abi import Int, Ptr
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct")
 
@@ -37,7 +37,7 @@ class Domain:
 class Srcu:
     """The SRCU domains, by the address of their struct srcu_struct."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._head = Layout(kernel.types, "callback_head")
         self._domains: dict[int, Domain] = {}
@@ -140,43 +140,43 @@ class Srcu:
 
 
 @export("init_srcu_struct", gpl=True)
-def init_srcu_struct(k: Kernel, ssp: Ptr) -> Int:
+def init_srcu_struct(k: Core, ssp: Ptr) -> Int:
     """``int init_srcu_struct(struct srcu_struct *)``."""
     k.srcu.init(ssp)
     return 0
 
 
 @export(gpl=True)
-def cleanup_srcu_struct(k: Kernel, ssp: Ptr) -> None:
+def cleanup_srcu_struct(k: Core, ssp: Ptr) -> None:
     """void cleanup_srcu_struct(struct srcu_struct *)."""
     k.srcu.cleanup(ssp)
 
 
 @export("__srcu_read_lock", gpl=True, native=True)
-def srcu_read_lock(k: Kernel, ssp: Ptr) -> Int:
+def srcu_read_lock(k: Core, ssp: Ptr) -> Int:
     """``int __srcu_read_lock(struct srcu_struct *)``."""
     return k.srcu.enter(ssp)
 
 
 @export("__srcu_read_unlock", gpl=True, native=True)
-def srcu_read_unlock(k: Kernel, ssp: Ptr, index: Int) -> None:
+def srcu_read_unlock(k: Core, ssp: Ptr, index: Int) -> None:
     """void __srcu_read_unlock(struct srcu_struct *, int idx)."""
     k.srcu.leave(ssp, index)
 
 
 @export("synchronize_srcu", "synchronize_srcu_expedited", gpl=True)
-def synchronize_srcu(k: Kernel, ssp: Ptr) -> None:
+def synchronize_srcu(k: Core, ssp: Ptr) -> None:
     """void synchronize_srcu(struct srcu_struct *)."""
     k.srcu.synchronize(ssp)
 
 
 @export("srcu_barrier", gpl=True)
-def srcu_barrier(k: Kernel, ssp: Ptr) -> None:
+def srcu_barrier(k: Core, ssp: Ptr) -> None:
     """void srcu_barrier(struct srcu_struct *)."""
     k.srcu.barrier(ssp)
 
 
 @export(gpl=True)
-def call_srcu(k: Kernel, ssp: Ptr, head: Ptr, function: Ptr) -> None:
+def call_srcu(k: Core, ssp: Ptr, head: Ptr, function: Ptr) -> None:
     """void call_srcu(struct srcu_struct *, struct rcu_head *, rcu_callback_t)."""
     k.srcu.call_head(ssp, head, function)

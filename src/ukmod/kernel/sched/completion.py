@@ -25,7 +25,7 @@ from ukmod.kernel.sched.core import (
 from ukmod.machine.abi import Bool, Int, Long, Ptr, UInt, ULong
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _ALL: Final = 0xFFFF_FFFF
 """``done`` after complete_all(): UINT_MAX, which waiters do not decrement."""
@@ -36,7 +36,7 @@ class Completion:
 
     __slots__ = ("_waiters", "done")
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self.done = 0
         self._waiters = Waiters(kernel)
 
@@ -56,7 +56,7 @@ class Completion:
 class Completions:
     """The tasks that wait for each struct completion."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "completion")
         self._waiters: dict[int, deque[Task]] = {}
@@ -114,7 +114,7 @@ class Completions:
 
 
 @export()
-def complete(k: Kernel, x: Ptr) -> None:
+def complete(k: Core, x: Ptr) -> None:
     """void complete(struct completion *x)."""
     if (done := k.completions.done(x)) != _ALL:
         k.completions.set_done(x, done + 1)
@@ -122,60 +122,60 @@ def complete(k: Kernel, x: Ptr) -> None:
 
 
 @export()
-def complete_all(k: Kernel, x: Ptr) -> None:
+def complete_all(k: Core, x: Ptr) -> None:
     """void complete_all(struct completion *x)."""
     k.completions.set_done(x, _ALL)
     k.completions.wake_all(x)
 
 
 @export("wait_for_completion", "wait_for_completion_io")
-def wait_for_completion(k: Kernel, x: Ptr) -> None:
+def wait_for_completion(k: Core, x: Ptr) -> None:
     """void wait_for_completion(struct completion *x)."""
     k.completions.wait(x, MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE)
 
 
 @export("wait_for_completion_timeout", "wait_for_completion_io_timeout")
-def wait_for_completion_timeout(k: Kernel, x: Ptr, timeout: ULong) -> ULong:
+def wait_for_completion_timeout(k: Core, x: Ptr, timeout: ULong) -> ULong:
     """``unsigned long wait_for_completion_timeout(x, unsigned long timeout)``: jiffies left, or 0."""
     return k.completions.wait(x, timeout, TASK_UNINTERRUPTIBLE)
 
 
-def _wait_in(k: Kernel, x: int, state: int) -> int:
+def _wait_in(k: Core, x: int, state: int) -> int:
     return min(0, k.completions.wait(x, MAX_SCHEDULE_TIMEOUT, state))
 
 
 @export()
-def wait_for_completion_interruptible(k: Kernel, x: Ptr) -> Int:
+def wait_for_completion_interruptible(k: Core, x: Ptr) -> Int:
     """``int wait_for_completion_interruptible(struct completion *x)``: 0 or -ERESTARTSYS."""
     return _wait_in(k, x, TASK_INTERRUPTIBLE)
 
 
 @export()
-def wait_for_completion_killable(k: Kernel, x: Ptr) -> Int:
+def wait_for_completion_killable(k: Core, x: Ptr) -> Int:
     """``int wait_for_completion_killable(struct completion *x)``: 0 or -ERESTARTSYS."""
     return _wait_in(k, x, TASK_KILLABLE)
 
 
 @export()
-def wait_for_completion_state(k: Kernel, x: Ptr, state: UInt) -> Int:
+def wait_for_completion_state(k: Core, x: Ptr, state: UInt) -> Int:
     """``int wait_for_completion_state(struct completion *x, unsigned int state)``: 0 or -ERESTARTSYS."""
     return _wait_in(k, x, state)
 
 
 @export()
-def wait_for_completion_interruptible_timeout(k: Kernel, x: Ptr, timeout: ULong) -> Long:
+def wait_for_completion_interruptible_timeout(k: Core, x: Ptr, timeout: ULong) -> Long:
     """``long wait_for_completion_interruptible_timeout(x, timeout)``: jiffies left, 0, or -ERESTARTSYS."""
     return k.completions.wait(x, timeout, TASK_INTERRUPTIBLE)
 
 
 @export()
-def wait_for_completion_killable_timeout(k: Kernel, x: Ptr, timeout: ULong) -> Long:
+def wait_for_completion_killable_timeout(k: Core, x: Ptr, timeout: ULong) -> Long:
     """``long wait_for_completion_killable_timeout(x, timeout)``: jiffies left, 0, or -ERESTARTSYS."""
     return k.completions.wait(x, timeout, TASK_KILLABLE)
 
 
 @export()
-def try_wait_for_completion(k: Kernel, x: Ptr) -> Bool:
+def try_wait_for_completion(k: Core, x: Ptr) -> Bool:
     """``bool try_wait_for_completion(struct completion *x)``: false if it would have to wait."""
     done = k.completions.done(x)
     if done and done != _ALL:
@@ -184,6 +184,6 @@ def try_wait_for_completion(k: Kernel, x: Ptr) -> Bool:
 
 
 @export()
-def completion_done(k: Kernel, x: Ptr) -> Bool:
+def completion_done(k: Core, x: Ptr) -> Bool:
     """``bool completion_done(struct completion *x)``: false if it is not done and tasks may be waiting."""
     return k.completions.done(x) != 0

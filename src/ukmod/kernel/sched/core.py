@@ -26,7 +26,7 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("The emulated machine", "machine", error) from error
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.kthread import Kthread
 
 # include/linux/sched.h
@@ -107,7 +107,7 @@ class Task:
 class Scheduler:
     """The scheduler: the run queue and the current task."""
 
-    def __init__(self, kernel: Kernel, clock: Clock) -> None:
+    def __init__(self, kernel: Core, clock: Clock) -> None:
         self._k = kernel
         self.clock = clock
         self.current: Task | None = None
@@ -352,7 +352,7 @@ class Scheduler:
                 task.greenlet.throw(GreenletExit)
 
 
-def block(k: Kernel, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
+def block(k: Core, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
     """Set the current task's state and sleep; returns the jiffies left of ``timeout``."""
     k.tasks.set_state(k.sched.task(), state)
     return k.sched.schedule_timeout(timeout)
@@ -361,7 +361,7 @@ def block(k: Kernel, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
 class Waiters:
     """A wait queue for kernel code written in Python: wait_event() and wake_up_all()."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._tasks: list[Task] = []
 
@@ -397,54 +397,54 @@ class Waiters:
 
 
 @export()
-def schedule(k: Kernel) -> None:
+def schedule(k: Core) -> None:
     """void schedule(void)."""
     k.sched.schedule(rest=int)  # int() is 0, and int(left) is left
 
 
 @export()
-def schedule_timeout(k: Kernel, timeout: Long) -> Long:
+def schedule_timeout(k: Core, timeout: Long) -> Long:
     """``signed long schedule_timeout(signed long timeout)``."""
     return k.sched.schedule_timeout(timeout, rest=int)
 
 
 @export()
-def schedule_timeout_interruptible(k: Kernel, timeout: Long) -> Long:
+def schedule_timeout_interruptible(k: Core, timeout: Long) -> Long:
     """``signed long schedule_timeout_interruptible(signed long timeout)``."""
     k.tasks.set_state(k.sched.task(), TASK_INTERRUPTIBLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
-def schedule_timeout_uninterruptible(k: Kernel, timeout: Long) -> Long:
+def schedule_timeout_uninterruptible(k: Core, timeout: Long) -> Long:
     """``signed long schedule_timeout_uninterruptible(signed long timeout)``."""
     k.tasks.set_state(k.sched.task(), TASK_UNINTERRUPTIBLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
-def schedule_timeout_killable(k: Kernel, timeout: Long) -> Long:
+def schedule_timeout_killable(k: Core, timeout: Long) -> Long:
     """``signed long schedule_timeout_killable(signed long timeout)``."""
     k.tasks.set_state(k.sched.task(), TASK_KILLABLE)
     return schedule_timeout(k, timeout)
 
 
 @export()
-def schedule_timeout_idle(k: Kernel, timeout: Long) -> Long:
+def schedule_timeout_idle(k: Core, timeout: Long) -> Long:
     """``signed long schedule_timeout_idle(signed long timeout)``."""
     k.tasks.set_state(k.sched.task(), TASK_IDLE)
     return schedule_timeout(k, timeout)
 
 
 @export("yield")
-def sched_yield(k: Kernel) -> None:
+def sched_yield(k: Core) -> None:
     """void yield(void)."""
     k.tasks.set_state(k.sched.task(), TASK_RUNNING)
     k.sched.schedule()
 
 
 @export("__cond_resched", "__SCT__cond_resched", "__SCT__might_resched", native=True)
-def cond_resched(k: Kernel) -> Int:
+def cond_resched(k: Core) -> Int:
     """``int __cond_resched(void)``: 1 if another task ran."""
     if k.percpu.preempt_count():
         return 0
@@ -456,12 +456,12 @@ def cond_resched(k: Kernel) -> Int:
 
 
 @export()
-def wake_up_process(k: Kernel, task: Ptr) -> Int:
+def wake_up_process(k: Core, task: Ptr) -> Int:
     """``int wake_up_process(struct task_struct *p)``: 1 if it was asleep."""
     return k.sched.wake(k.tasks.at(task))
 
 
 @export(gpl=True)
-def wake_up_state(k: Kernel, task: Ptr, state: UInt) -> Int:
+def wake_up_state(k: Core, task: Ptr, state: UInt) -> Int:
     """``int wake_up_state(struct task_struct *p, unsigned int state)``."""
     return k.sched.wake(k.tasks.at(task), state)

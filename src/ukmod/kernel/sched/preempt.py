@@ -11,16 +11,16 @@ from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.machine.abi import CStr, Int
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
-def current_name_and_pid(k: Kernel) -> tuple[str, int]:
+def current_name_and_pid(k: Core) -> tuple[str, int]:
     """The name and pid of the current task, or of the idle task if there is none."""
     task = k.sched.current or k.idle
     return k.tasks.comm(task), task.pid
 
 
-def lockup(k: Kernel, text: str) -> NoReturn:
+def lockup(k: Core, text: str) -> NoReturn:
     """Report that the current task will spin for ever, and end it so that the machine can continue."""
     k.printk(text, level=0)
     k.crash.dump_stack()
@@ -30,13 +30,13 @@ def lockup(k: Kernel, text: str) -> NoReturn:
     raise TaskExitError(SIGKILL)
 
 
-def in_atomic(k: Kernel) -> bool:
+def in_atomic(k: Core) -> bool:
     """in_atomic()."""
     return k.percpu.preempt_count() != 0
 
 
 @export("__might_sleep", "__might_resched", native=True)
-def might_sleep(k: Kernel, file: CStr, line: Int) -> None:
+def might_sleep(k: Core, file: CStr, line: Int) -> None:
     """void __might_sleep(const char *file, int line): called by modules built with DEBUG_ATOMIC_SLEEP."""
     if not in_atomic(k):
         return
@@ -50,12 +50,12 @@ def might_sleep(k: Kernel, file: CStr, line: Int) -> None:
 
 
 @export("preempt_count_add", native=True)
-def preempt_count_add(k: Kernel, value: Int) -> None:
+def preempt_count_add(k: Core, value: Int) -> None:
     """void preempt_count_add(int val)."""
     k.percpu.add_preempt(value)
 
 
 @export("preempt_count_sub", native=True)
-def preempt_count_sub(k: Kernel, value: Int) -> None:
+def preempt_count_sub(k: Core, value: Int) -> None:
     """void preempt_count_sub(int val)."""
     k.percpu.add_preempt(-value)

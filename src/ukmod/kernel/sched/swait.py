@@ -11,13 +11,13 @@ from ukmod.kernel.sched.core import ERESTARTSYS, TASK_RUNNING
 from ukmod.machine.abi import Int, Long, Ptr
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 class SwaitQueues:
     """The layout of struct swait_queue_head and swait_queue, and operations on them."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.queue = Layout(kernel.types, "swait_queue_head")
         self.waiter = Layout(kernel.types, "swait_queue")
@@ -43,7 +43,7 @@ class SwaitQueues:
 
 
 @export("__init_swait_queue_head")
-def init_swait_queue_head(k: Kernel, queue: Ptr, name: Ptr, key: Ptr) -> None:
+def init_swait_queue_head(k: Core, queue: Ptr, name: Ptr, key: Ptr) -> None:
     """void __init_swait_queue_head(struct swait_queue_head *, const char *name, struct lock_class_key *)."""
     del name, key
     k.memory.set_u32(queue + k.swaitqueues.queue.lock, 0)
@@ -51,26 +51,26 @@ def init_swait_queue_head(k: Kernel, queue: Ptr, name: Ptr, key: Ptr) -> None:
 
 
 @export("swake_up_one", "swake_up_locked")
-def swake_up_one(k: Kernel, queue: Ptr) -> None:
+def swake_up_one(k: Core, queue: Ptr) -> None:
     """void swake_up_one(struct swait_queue_head *)."""
     k.swaitqueues.wake_one(queue)
 
 
 @export()
-def swake_up_all(k: Kernel, queue: Ptr) -> None:
+def swake_up_all(k: Core, queue: Ptr) -> None:
     """void swake_up_all(struct swait_queue_head *)."""
     while k.swaitqueues.wake_one(queue):
         pass
 
 
 @export()
-def prepare_to_swait_exclusive(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> None:
+def prepare_to_swait_exclusive(k: Core, queue: Ptr, waiter: Ptr, state: Int) -> None:
     """void prepare_to_swait_exclusive(struct swait_queue_head *, struct swait_queue *, int state)."""
     k.swaitqueues.prepare(queue, waiter, state)
 
 
 @export()
-def prepare_to_swait_event(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Long:
+def prepare_to_swait_event(k: Core, queue: Ptr, waiter: Ptr, state: Int) -> Long:
     """``long prepare_to_swait_event(q, wait, int state)``: -ERESTARTSYS if a signal is pending."""
     if k.tasks.signal_pending_state(state, k.sched.task()):
         list_del_init(k.memory, waiter + k.swaitqueues.waiter.task_list)
@@ -80,7 +80,7 @@ def prepare_to_swait_event(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Lo
 
 
 @export()
-def finish_swait(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
+def finish_swait(k: Core, queue: Ptr, waiter: Ptr) -> None:
     """void finish_swait(struct swait_queue_head *, struct swait_queue *)."""
     del queue
     k.tasks.set_state(k.sched.task(), TASK_RUNNING)

@@ -27,7 +27,7 @@ from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, TASK_NORMAL
 from ukmod.machine.abi import Bool, Int, Long, Ptr, UInt
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 # include/linux/wait.h
 WQ_FLAG_EXCLUSIVE: Final = 0x01
@@ -41,7 +41,7 @@ _POLLHUP_POLLFREE: Final = 0x4010
 class WaitQueues:
     """The layout of struct wait_queue_head and wait_queue_entry, and operations on queues."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.queue = Layout(kernel.types, "wait_queue_head")
         self.waiter = Layout(kernel.types, "wait_queue_entry")
@@ -101,7 +101,7 @@ class WaitQueues:
 
 
 @export(native=True)
-def __init_waitqueue_head(k: Kernel, queue: Ptr, name: Ptr, key: Ptr) -> None:
+def __init_waitqueue_head(k: Core, queue: Ptr, name: Ptr, key: Ptr) -> None:
     """void __init_waitqueue_head(struct wait_queue_head *, const char *name, struct lock_class_key *)."""
     del name, key
     k.memory.set_u32(queue + k.waitqueues.queue.lock, 0)
@@ -109,35 +109,35 @@ def __init_waitqueue_head(k: Kernel, queue: Ptr, name: Ptr, key: Ptr) -> None:
 
 
 @export()
-def add_wait_queue(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
+def add_wait_queue(k: Core, queue: Ptr, waiter: Ptr) -> None:
     """void add_wait_queue(struct wait_queue_head *, struct wait_queue_entry *)."""
     k.waitqueues.set_exclusive(waiter, to=False)
     k.waitqueues.insert(queue, waiter, first=True)
 
 
 @export()
-def add_wait_queue_exclusive(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
+def add_wait_queue_exclusive(k: Core, queue: Ptr, waiter: Ptr) -> None:
     """void add_wait_queue_exclusive(struct wait_queue_head *, struct wait_queue_entry *)."""
     k.waitqueues.set_exclusive(waiter, to=True)
     k.waitqueues.insert(queue, waiter)
 
 
 @export(gpl=True)
-def add_wait_queue_priority(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
+def add_wait_queue_priority(k: Core, queue: Ptr, waiter: Ptr) -> None:
     """void add_wait_queue_priority(struct wait_queue_head *, struct wait_queue_entry *)."""
     k.waitqueues.set_exclusive(waiter, to=True, also=WQ_FLAG_PRIORITY)
     k.waitqueues.insert(queue, waiter, first=True)
 
 
 @export()
-def remove_wait_queue(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
+def remove_wait_queue(k: Core, queue: Ptr, waiter: Ptr) -> None:
     """void remove_wait_queue(struct wait_queue_head *, struct wait_queue_entry *)."""
     del queue
     list_del(k.memory, waiter + k.waitqueues.waiter.entry)
 
 
 @export(native=True)
-def init_wait_entry(k: Kernel, waiter: Ptr, flags: Int) -> None:
+def init_wait_entry(k: Core, waiter: Ptr, flags: Int) -> None:
     """void init_wait_entry(struct wait_queue_entry *, int flags)."""
     queues, memory = k.waitqueues, k.memory
     memory.set_u32(waiter + queues.waiter.flags, flags)
@@ -147,7 +147,7 @@ def init_wait_entry(k: Kernel, waiter: Ptr, flags: Int) -> None:
 
 
 @export()
-def prepare_to_wait(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> None:
+def prepare_to_wait(k: Core, queue: Ptr, waiter: Ptr, state: Int) -> None:
     """void prepare_to_wait(struct wait_queue_head *, struct wait_queue_entry *, int state)."""
     k.waitqueues.set_exclusive(waiter, to=False)
     if not k.waitqueues.queued(waiter):
@@ -156,7 +156,7 @@ def prepare_to_wait(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> None:
 
 
 @export()
-def prepare_to_wait_exclusive(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Bool:
+def prepare_to_wait_exclusive(k: Core, queue: Ptr, waiter: Ptr, state: Int) -> Bool:
     """``bool prepare_to_wait_exclusive(wq_head, wq_entry, int state)``: true if the queue was empty."""
     first = False
     k.waitqueues.set_exclusive(waiter, to=True)
@@ -168,7 +168,7 @@ def prepare_to_wait_exclusive(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) ->
 
 
 @export()
-def prepare_to_wait_event(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Long:
+def prepare_to_wait_event(k: Core, queue: Ptr, waiter: Ptr, state: Int) -> Long:
     """``long prepare_to_wait_event(wq_head, wq_entry, int state)``: -ERESTARTSYS if a signal is pending."""
     queues, task = k.waitqueues, k.sched.task()
     if k.tasks.signal_pending_state(state, task):
@@ -181,7 +181,7 @@ def prepare_to_wait_event(k: Kernel, queue: Ptr, waiter: Ptr, state: Int) -> Lon
     return 0
 
 
-def _do_wait(k: Kernel, queue: int, waiter: int, unlock: str, lock: str) -> int:
+def _do_wait(k: Core, queue: int, waiter: int, unlock: str, lock: str) -> int:
     """Wait once; the caller holds the queue's lock."""
     task = k.sched.task()
     if not k.waitqueues.queued(waiter):
@@ -196,19 +196,19 @@ def _do_wait(k: Kernel, queue: int, waiter: int, unlock: str, lock: str) -> int:
 
 
 @export()
-def do_wait_intr(k: Kernel, queue: Ptr, waiter: Ptr) -> Int:
+def do_wait_intr(k: Core, queue: Ptr, waiter: Ptr) -> Int:
     """``int do_wait_intr(wait_queue_head_t *, wait_queue_entry_t *)``: the lock is held before and after."""
     return _do_wait(k, queue, waiter, "_raw_spin_unlock", "_raw_spin_lock")
 
 
 @export()
-def do_wait_intr_irq(k: Kernel, queue: Ptr, waiter: Ptr) -> Int:
+def do_wait_intr_irq(k: Core, queue: Ptr, waiter: Ptr) -> Int:
     """``int do_wait_intr_irq(wait_queue_head_t *, wait_queue_entry_t *)``: likewise, interrupts disabled."""
     return _do_wait(k, queue, waiter, "_raw_spin_unlock_irq", "_raw_spin_lock_irq")
 
 
 @export()
-def finish_wait(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
+def finish_wait(k: Core, queue: Ptr, waiter: Ptr) -> None:
     """void finish_wait(struct wait_queue_head *, struct wait_queue_entry *)."""
     del queue
     k.tasks.set_state(k.sched.task(), TASK_RUNNING)
@@ -217,14 +217,14 @@ def finish_wait(k: Kernel, queue: Ptr, waiter: Ptr) -> None:
 
 
 @export()
-def default_wake_function(k: Kernel, waiter: Ptr, mode: UInt, flags: Int, key: Ptr) -> Int:
+def default_wake_function(k: Core, waiter: Ptr, mode: UInt, flags: Int, key: Ptr) -> Int:
     """``int default_wake_function(wait_queue_entry_t *, unsigned mode, int flags, void *key)``."""
     del flags, key
     return k.sched.wake(k.tasks.at(k.memory.u64(waiter + k.waitqueues.waiter.private)), mode)
 
 
 @export()
-def autoremove_wake_function(k: Kernel, waiter: Ptr, mode: UInt, flags: Int, key: Ptr) -> Int:
+def autoremove_wake_function(k: Core, waiter: Ptr, mode: UInt, flags: Int, key: Ptr) -> Int:
     """``int autoremove_wake_function(struct wait_queue_entry *, unsigned mode, int sync, void *key)``."""
     woken = default_wake_function(k, waiter, mode, flags, key)
     if woken:
@@ -233,7 +233,7 @@ def autoremove_wake_function(k: Kernel, waiter: Ptr, mode: UInt, flags: Int, key
 
 
 @export()
-def wait_woken(k: Kernel, waiter: Ptr, mode: UInt, timeout: Long) -> Long:
+def wait_woken(k: Core, waiter: Ptr, mode: UInt, timeout: Long) -> Long:
     """``long wait_woken(struct wait_queue_entry *, unsigned mode, long timeout)``: jiffies left."""
     at, task = waiter + k.waitqueues.waiter.flags, k.sched.task()
     k.tasks.set_state(task, mode)
@@ -247,7 +247,7 @@ def wait_woken(k: Kernel, waiter: Ptr, mode: UInt, timeout: Long) -> Long:
 
 
 @export()
-def woken_wake_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
+def woken_wake_function(k: Core, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
     """``int woken_wake_function(struct wait_queue_entry *, unsigned mode, int sync, void *key)``."""
     at = waiter + k.waitqueues.waiter.flags
     k.memory.set_u32(at, k.memory.u32(at) | WQ_FLAG_WOKEN)
@@ -255,37 +255,37 @@ def woken_wake_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr)
 
 
 @export("__wake_up")
-def wake_up(k: Kernel, queue: Ptr, mode: UInt, nr_exclusive: Int, key: Ptr) -> Int:
+def wake_up(k: Core, queue: Ptr, mode: UInt, nr_exclusive: Int, key: Ptr) -> Int:
     """``int __wake_up(struct wait_queue_head *, unsigned mode, int nr_exclusive, void *key)``."""
     return k.waitqueues.wake(queue, mode, nr_exclusive, 0, key)
 
 
 @export("__wake_up_locked", gpl=True)
-def wake_up_locked(k: Kernel, queue: Ptr, mode: UInt, nr: Int) -> None:
+def wake_up_locked(k: Core, queue: Ptr, mode: UInt, nr: Int) -> None:
     """void __wake_up_locked(struct wait_queue_head *, unsigned mode, int nr)."""
     k.waitqueues.wake(queue, mode, nr)
 
 
 @export("__wake_up_locked_key", "__wake_up_locked_key_bookmark", gpl=True)
-def wake_up_locked_key(k: Kernel, queue: Ptr, mode: UInt, key: Ptr) -> None:
+def wake_up_locked_key(k: Core, queue: Ptr, mode: UInt, key: Ptr) -> None:
     """void __wake_up_locked_key(struct wait_queue_head *, unsigned mode, void *key)."""
     k.waitqueues.wake(queue, mode, 1, 0, key)
 
 
 @export("__wake_up_sync_key", "__wake_up_locked_sync_key", gpl=True)
-def wake_up_sync_key(k: Kernel, queue: Ptr, mode: UInt, key: Ptr) -> None:
+def wake_up_sync_key(k: Core, queue: Ptr, mode: UInt, key: Ptr) -> None:
     """void __wake_up_sync_key(struct wait_queue_head *, unsigned mode, void *key)."""
     if queue:
         k.waitqueues.wake(queue, mode, 1, WF_SYNC, key)
 
 
 @export("__wake_up_sync", gpl=True)
-def wake_up_sync(k: Kernel, queue: Ptr, mode: UInt) -> None:
+def wake_up_sync(k: Core, queue: Ptr, mode: UInt) -> None:
     """void __wake_up_sync(struct wait_queue_head *, unsigned mode)."""
     wake_up_sync_key(k, queue, mode, 0)
 
 
 @export("__wake_up_pollfree", gpl=True)
-def wake_up_pollfree(k: Kernel, queue: Ptr) -> None:
+def wake_up_pollfree(k: Core, queue: Ptr) -> None:
     """void __wake_up_pollfree(struct wait_queue_head *)."""
     k.waitqueues.wake(queue, TASK_NORMAL, 0, 0, _POLLHUP_POLLFREE)

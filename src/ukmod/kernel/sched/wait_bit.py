@@ -17,7 +17,7 @@ from ukmod.machine.abi import Int, Long, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 WAIT_TABLE_SIZE = 256
 _KEY_BIT_VARIABLE = -1
@@ -26,7 +26,7 @@ _KEY_BIT_VARIABLE = -1
 class WaitBits:
     """The hashed table of wait queues that bits and variables share."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.entry = Layout(kernel.types, "wait_bit_queue_entry")
         self.key = Layout(kernel.types, "wait_bit_key")
@@ -71,36 +71,36 @@ class WaitBits:
 
 
 @export(native=True)
-def bit_waitqueue(k: Kernel, word: Ptr, bit: Int) -> Ptr:
+def bit_waitqueue(k: Core, word: Ptr, bit: Int) -> Ptr:
     """wait_queue_head_t *bit_waitqueue(void *word, int bit)."""
     return k.wait_bits.queue(word, bit)
 
 
 @export("__var_waitqueue", native=True)
-def var_waitqueue(k: Kernel, variable: Ptr) -> Ptr:
+def var_waitqueue(k: Core, variable: Ptr) -> Ptr:
     """wait_queue_head_t *__var_waitqueue(void *p)."""
     return k.wait_bits.queue(variable, 0)
 
 
 @export("__wake_up_bit")
-def wake_up_bit_in(k: Kernel, queue: Ptr, word: Ptr, bit: Int) -> None:
+def wake_up_bit_in(k: Core, queue: Ptr, word: Ptr, bit: Int) -> None:
     """void __wake_up_bit(struct wait_queue_head *, void *word, int bit)."""
     k.wait_bits.wake(queue, word, bit)
 
 
 @export()
-def wake_up_bit(k: Kernel, word: Ptr, bit: Int) -> None:
+def wake_up_bit(k: Core, word: Ptr, bit: Int) -> None:
     """void wake_up_bit(void *word, int bit)."""
     k.wait_bits.wake(k.wait_bits.queue(word, bit), word, bit)
 
 
 @export()
-def wake_up_var(k: Kernel, variable: Ptr) -> None:
+def wake_up_var(k: Core, variable: Ptr) -> None:
     """void wake_up_var(void *var)."""
     k.wait_bits.wake(k.wait_bits.queue(variable, 0), variable, _KEY_BIT_VARIABLE)
 
 
-def _same_key(k: Kernel, waiter: int, key: int) -> bool:
+def _same_key(k: Core, waiter: int, key: int) -> bool:
     own = waiter - k.wait_bits.entry.wq_entry + k.wait_bits.entry.key
     layout, memory = k.wait_bits.key, k.memory
     return memory.u64(own + layout.flags) == memory.u64(key + layout.flags) and memory.u32(
@@ -108,12 +108,12 @@ def _same_key(k: Kernel, waiter: int, key: int) -> bool:
     ) == memory.u32(key + layout.bit_nr)
 
 
-def _autoremove(k: Kernel, waiter: int, mode: int, sync: int, key: int) -> int:
+def _autoremove(k: Core, waiter: int, mode: int, sync: int, key: int) -> int:
     return k.cpu.call(k.symbols.address("autoremove_wake_function"), waiter, mode, sync, key)
 
 
 @export()
-def wake_bit_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
+def wake_bit_function(k: Core, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
     """``int wake_bit_function(struct wait_queue_entry *, unsigned mode, int sync, void *arg)``."""
     if not _same_key(k, waiter, key) or k.wait_bits.test(key):
         return 0
@@ -121,12 +121,12 @@ def wake_bit_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -
 
 
 @export("var_wake_function")
-def var_wake_function(k: Kernel, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
+def var_wake_function(k: Core, waiter: Ptr, mode: UInt, sync: Int, key: Ptr) -> Int:
     """``int var_wake_function(struct wait_queue_entry *, unsigned int mode, int sync, void *arg)``."""
     return _autoremove(k, waiter, mode, sync, key) if _same_key(k, waiter, key) else 0
 
 
-def _init_entry(k: Kernel, entry: int, word: int, bit: int, function: str) -> None:
+def _init_entry(k: Core, entry: int, word: int, bit: int, function: str) -> None:
     bits, memory = k.wait_bits, k.memory
     memory.set_u64(entry + bits.entry.key + bits.key.flags, word)
     memory.set_u32(entry + bits.entry.key + bits.key.bit_nr, bit)
@@ -138,13 +138,13 @@ def _init_entry(k: Kernel, entry: int, word: int, bit: int, function: str) -> No
 
 
 @export()
-def init_wait_var_entry(k: Kernel, entry: Ptr, variable: Ptr, flags: Int) -> None:
+def init_wait_var_entry(k: Core, entry: Ptr, variable: Ptr, flags: Int) -> None:
     """void init_wait_var_entry(struct wait_bit_queue_entry *, void *var, int flags)."""
     _init_entry(k, entry, variable, _KEY_BIT_VARIABLE, "var_wake_function")
     k.memory.set_u32(entry + k.wait_bits.entry.wq_entry + k.waitqueues.waiter.flags, flags)
 
 
-def _wait(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
+def _wait(k: Core, queue: int, entry: int, action: int, mode: int) -> int:
     """__wait_on_bit()."""
     bits = k.wait_bits
     waiter, key = entry + bits.entry.wq_entry, entry + bits.entry.key
@@ -159,7 +159,7 @@ def _wait(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
     return result
 
 
-def _wait_lock(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int:
+def _wait_lock(k: Core, queue: int, entry: int, action: int, mode: int) -> int:
     """__wait_on_bit_lock(): wait, then set the bit. Waiters are woken one at a time, in order of arrival."""
     bits = k.wait_bits
     waiter, key = entry + bits.entry.wq_entry, entry + bits.entry.key
@@ -177,18 +177,18 @@ def _wait_lock(k: Kernel, queue: int, entry: int, action: int, mode: int) -> int
 
 
 @export("__wait_on_bit")
-def wait_on_bit_in(k: Kernel, queue: Ptr, entry: Ptr, action: Ptr, mode: UInt) -> Int:
+def wait_on_bit_in(k: Core, queue: Ptr, entry: Ptr, action: Ptr, mode: UInt) -> Int:
     """``int __wait_on_bit(wq_head, struct wait_bit_queue_entry *, wait_bit_action_f *, unsigned mode)``."""
     return _wait(k, queue, entry, action, mode)
 
 
 @export("__wait_on_bit_lock")
-def wait_on_bit_lock_in(k: Kernel, queue: Ptr, entry: Ptr, action: Ptr, mode: UInt) -> Int:
+def wait_on_bit_lock_in(k: Core, queue: Ptr, entry: Ptr, action: Ptr, mode: UInt) -> Int:
     """``int __wait_on_bit_lock(wq_head, struct wait_bit_queue_entry *, wait_bit_action_f *, mode)``."""
     return _wait_lock(k, queue, entry, action, mode)
 
 
-def _out_of_line(k: Kernel, word: int, bit: int, action: int, mode: int, timeout: int, *, lock: bool) -> int:
+def _out_of_line(k: Core, word: int, bit: int, action: int, mode: int, timeout: int, *, lock: bool) -> int:
     """Wait with an entry on the current stack, where the kernel's function has it too."""
     bits, sp = k.wait_bits, k.cpu.sp
     entry = k.cpu.sp = (sp - k.types.sizeof("wait_bit_queue_entry")) & ~15
@@ -201,27 +201,27 @@ def _out_of_line(k: Kernel, word: int, bit: int, action: int, mode: int, timeout
 
 
 @export()
-def out_of_line_wait_on_bit(k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt) -> Int:
+def out_of_line_wait_on_bit(k: Core, word: Ptr, bit: Int, action: Ptr, mode: UInt) -> Int:
     """``int out_of_line_wait_on_bit(void *word, int bit, wait_bit_action_f *, unsigned mode)``."""
     return _out_of_line(k, word, bit, action, mode, 0, lock=False)
 
 
 @export(gpl=True)
 def out_of_line_wait_on_bit_timeout(
-    k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt, timeout: ULong
+    k: Core, word: Ptr, bit: Int, action: Ptr, mode: UInt, timeout: ULong
 ) -> Int:
     """``int out_of_line_wait_on_bit_timeout(word, bit, action, mode, unsigned long timeout)``."""
     return _out_of_line(k, word, bit, action, mode, timeout, lock=False)
 
 
 @export()
-def out_of_line_wait_on_bit_lock(k: Kernel, word: Ptr, bit: Int, action: Ptr, mode: UInt) -> Int:
+def out_of_line_wait_on_bit_lock(k: Core, word: Ptr, bit: Int, action: Ptr, mode: UInt) -> Int:
     """``int out_of_line_wait_on_bit_lock(void *word, int bit, wait_bit_action_f *, unsigned mode)``."""
     return _out_of_line(k, word, bit, action, mode, 0, lock=True)
 
 
 @export("bit_wait", "bit_wait_io")
-def bit_wait(k: Kernel, key: Ptr, mode: Int) -> Int:
+def bit_wait(k: Core, key: Ptr, mode: Int) -> Int:
     """``int bit_wait(struct wait_bit_key *, int mode)``: sleep once; -EINTR if a signal is pending."""
     del key
     k.sched.schedule()
@@ -229,7 +229,7 @@ def bit_wait(k: Kernel, key: Ptr, mode: Int) -> Int:
 
 
 @export("bit_wait_timeout", "bit_wait_io_timeout", gpl=True)
-def bit_wait_timeout(k: Kernel, key: Ptr, mode: Int) -> Long:
+def bit_wait_timeout(k: Core, key: Ptr, mode: Int) -> Long:
     """``int bit_wait_timeout(struct wait_bit_key *, int mode)``: -EAGAIN after the timeout."""
     left = (k.memory.u64(key + k.wait_bits.key.timeout) - k.clock.jiffies) & ((1 << 64) - 1)
     if not left or left >> 63:

@@ -23,7 +23,7 @@ from ukmod.machine.abi import S64, Bool, Int, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 # enum hrtimer_mode
 MODE_REL: Final = 1
@@ -49,7 +49,7 @@ _BASES: Final = (
 class HrTimers:
     """The enqueued timers, by the address of their struct hrtimer."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "hrtimer")
         self._base = Layout(kernel.types, "hrtimer_clock_base")
@@ -207,38 +207,38 @@ class HrTimers:
 
 
 @export("hrtimer_init", "hrtimer_init_on_stack", gpl=True)
-def hrtimer_init(k: Kernel, timer: Ptr, clock: Int, mode: UInt) -> None:
+def hrtimer_init(k: Core, timer: Ptr, clock: Int, mode: UInt) -> None:
     """void hrtimer_init(struct hrtimer *, clockid_t, enum hrtimer_mode)."""
     k.hrtimers.init(timer, clock, mode)
 
 
 @export(gpl=True)
-def hrtimer_setup(k: Kernel, timer: Ptr, function: Ptr, clock: Int, mode: UInt) -> None:
+def hrtimer_setup(k: Core, timer: Ptr, function: Ptr, clock: Int, mode: UInt) -> None:
     """void hrtimer_setup(struct hrtimer *, function, clockid_t, enum hrtimer_mode): since v6.13."""
     k.hrtimers.init(timer, clock, mode)
     k.hrtimers.set_function(timer, function)
 
 
 @export(gpl=True)
-def destroy_hrtimer_on_stack(k: Kernel, timer: Ptr) -> None:
+def destroy_hrtimer_on_stack(k: Core, timer: Ptr) -> None:
     """void destroy_hrtimer_on_stack(struct hrtimer *): only debug objects use it."""
     del k, timer
 
 
 @export(gpl=True)
-def hrtimer_start_range_ns(k: Kernel, timer: Ptr, time: S64, slack: ULong, mode: UInt) -> None:
+def hrtimer_start_range_ns(k: Core, timer: Ptr, time: S64, slack: ULong, mode: UInt) -> None:
     """void hrtimer_start_range_ns(struct hrtimer *, ktime_t tim, u64 delta_ns, const enum hrtimer_mode)."""
     k.hrtimers.start(timer, time, slack, mode)
 
 
 @export(gpl=True)
-def hrtimer_try_to_cancel(k: Kernel, timer: Ptr) -> Int:
+def hrtimer_try_to_cancel(k: Core, timer: Ptr) -> Int:
     """``int hrtimer_try_to_cancel(struct hrtimer *)``: -1 if its function is running."""
     return k.hrtimers.try_cancel(timer)
 
 
 @export(gpl=True)
-def hrtimer_cancel(k: Kernel, timer: Ptr) -> Int:
+def hrtimer_cancel(k: Core, timer: Ptr) -> Int:
     """``int hrtimer_cancel(struct hrtimer *)``: 1 if it was active. The timer's function must not call it."""
     cancelled = k.hrtimers.try_cancel(timer)
     if cancelled < 0:
@@ -247,26 +247,26 @@ def hrtimer_cancel(k: Kernel, timer: Ptr) -> Int:
 
 
 @export(gpl=True)
-def hrtimer_active(k: Kernel, timer: Ptr) -> Bool:
+def hrtimer_active(k: Core, timer: Ptr) -> Bool:
     """``bool hrtimer_active(const struct hrtimer *)``."""
     return k.hrtimers.active(timer)
 
 
 @export(gpl=True)
-def hrtimer_forward(k: Kernel, timer: Ptr, now: S64, interval: S64) -> ULong:
+def hrtimer_forward(k: Core, timer: Ptr, now: S64, interval: S64) -> ULong:
     """``u64 hrtimer_forward(struct hrtimer *, ktime_t now, ktime_t interval)``: the number of overruns."""
     return k.hrtimers.forward(timer, now, interval)
 
 
 @export("__hrtimer_get_remaining", gpl=True)
-def hrtimer_get_remaining(k: Kernel, timer: Ptr, adjust: Bool) -> S64:
+def hrtimer_get_remaining(k: Core, timer: Ptr, adjust: Bool) -> S64:
     """ktime_t __hrtimer_get_remaining(const struct hrtimer *, bool adjust)."""
     del adjust
     k.clock.read()
     return k.hrtimers.expires(timer) - k.hrtimers.now(timer)
 
 
-def _sleep(k: Kernel, expires: int, mode: int, clock: int) -> int:
+def _sleep(k: Core, expires: int, mode: int, clock: int) -> int:
     """schedule_hrtimeout_range_clock(): ``expires`` is a pointer to the time, or NULL for never."""
     task = k.sched.task()
     if not expires:
@@ -283,20 +283,20 @@ def _sleep(k: Kernel, expires: int, mode: int, clock: int) -> int:
 
 
 @export(gpl=True)
-def schedule_hrtimeout_range_clock(k: Kernel, expires: Ptr, delta: ULong, mode: UInt, clock: Int) -> Int:
+def schedule_hrtimeout_range_clock(k: Core, expires: Ptr, delta: ULong, mode: UInt, clock: Int) -> Int:
     """``int schedule_hrtimeout_range_clock(ktime_t *, u64 delta, mode, clockid_t)``: -EINTR if woken."""
     del delta
     return _sleep(k, expires, mode, clock)
 
 
 @export(gpl=True)
-def schedule_hrtimeout_range(k: Kernel, expires: Ptr, delta: ULong, mode: UInt) -> Int:
+def schedule_hrtimeout_range(k: Core, expires: Ptr, delta: ULong, mode: UInt) -> Int:
     """``int schedule_hrtimeout_range(ktime_t *expires, u64 delta, const enum hrtimer_mode)``."""
     del delta
     return _sleep(k, expires, mode, CLOCK_MONOTONIC)
 
 
 @export(gpl=True)
-def schedule_hrtimeout(k: Kernel, expires: Ptr, mode: UInt) -> Int:
+def schedule_hrtimeout(k: Core, expires: Ptr, mode: UInt) -> Int:
     """``int schedule_hrtimeout(ktime_t *expires, const enum hrtimer_mode)``."""
     return _sleep(k, expires, mode, CLOCK_MONOTONIC)

@@ -10,10 +10,10 @@ from ukmod.kernel.time.time import NSEC_PER_USEC, jiffies_to_msecs, msecs_to_jif
 from ukmod.machine.abi import UInt, ULong
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
-def delay(k: Kernel, ns: int) -> None:
+def delay(k: Core, ns: int) -> None:
     """Busy-wait for ``ns`` nanoseconds. Interrupts are taken meanwhile if they are enabled."""
     clock, until = k.clock, k.clock.now + ns
     if not k.sched.in_interrupt and k.cpu.interrupts_enabled():
@@ -24,31 +24,31 @@ def delay(k: Kernel, ns: int) -> None:
 
 
 @export("__const_udelay")
-def const_udelay(k: Kernel, xloops: ULong) -> None:
+def const_udelay(k: Core, xloops: ULong) -> None:
     """void __const_udelay(unsigned long xloops): in units of 2**-32 seconds."""
     delay(k, xloops * 1_000_000_000 >> 32)
 
 
 @export("__udelay")
-def udelay(k: Kernel, usecs: ULong) -> None:
+def udelay(k: Core, usecs: ULong) -> None:
     """void __udelay(unsigned long usecs)."""
     delay(k, usecs * NSEC_PER_USEC)
 
 
 @export("__ndelay")
-def ndelay(k: Kernel, nsecs: ULong) -> None:
+def ndelay(k: Core, nsecs: ULong) -> None:
     """void __ndelay(unsigned long nsecs)."""
     delay(k, nsecs)
 
 
 @export("__delay")
-def delay_loops(k: Kernel, loops: ULong) -> None:
+def delay_loops(k: Core, loops: ULong) -> None:
     """void __delay(unsigned long loops): cycles of the time stamp counter, which runs at 1 GHz here."""
     delay(k, loops)
 
 
 @export()
-def msleep(k: Kernel, msecs: UInt) -> None:
+def msleep(k: Core, msecs: UInt) -> None:
     """void msleep(unsigned int msecs)."""
     timeout = msecs_to_jiffies(k.clock.hz, msecs) + 1
     while timeout:
@@ -56,7 +56,7 @@ def msleep(k: Kernel, msecs: UInt) -> None:
 
 
 @export()
-def msleep_interruptible(k: Kernel, msecs: UInt) -> ULong:
+def msleep_interruptible(k: Core, msecs: UInt) -> ULong:
     """``unsigned long msleep_interruptible(unsigned int msecs)``: the rest in ms if a signal came."""
     timeout, task = msecs_to_jiffies(k.clock.hz, msecs) + 1, k.sched.task()
     while timeout and not k.tasks.signal_pending(task):
@@ -65,7 +65,7 @@ def msleep_interruptible(k: Kernel, msecs: UInt) -> ULong:
 
 
 @export("usleep_range_state")
-def usleep_range_state(k: Kernel, least: ULong, most: ULong, state: UInt) -> None:
+def usleep_range_state(k: Core, least: ULong, most: ULong, state: UInt) -> None:
     """void usleep_range_state(unsigned long min, unsigned long max, unsigned int state)."""
     del most
     until, task = k.clock.now + least * NSEC_PER_USEC, k.sched.task()
@@ -76,6 +76,6 @@ def usleep_range_state(k: Kernel, least: ULong, most: ULong, state: UInt) -> Non
 
 
 @export("usleep_range")
-def usleep_range(k: Kernel, least: ULong, most: ULong) -> None:
+def usleep_range(k: Core, least: ULong, most: ULong) -> None:
     """void usleep_range(unsigned long min, unsigned long max): a function up to v5.18, inlined since."""
     usleep_range_state(k, least, most, TASK_UNINTERRUPTIBLE)

@@ -13,7 +13,7 @@ from ukmod.machine.abi import S64, Int, Long, Ptr, UInt, ULong
 from ukmod.machine.registers import MASK64
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 NSEC_PER_USEC: Final = 1_000
 NSEC_PER_MSEC: Final = 1_000_000
@@ -38,13 +38,13 @@ NS_TO_TIMESPEC64: Final = bytes.fromhex(
 """ns_to_timespec64() in machine code, since it returns its struct in two registers."""
 
 
-def load_timespec(k: Kernel, address: int) -> int:
+def load_timespec(k: Core, address: int) -> int:
     """timespec64_to_ns()."""
     layout = Layout(k.types, "timespec64")
     return k.memory.s64(address + layout.tv_sec) * NSEC_PER_SEC + k.memory.s64(address + layout.tv_nsec)
 
 
-def store_timespec(k: Kernel, address: int, ns: int) -> None:
+def store_timespec(k: Core, address: int, ns: int) -> None:
     """``*ts = ns_to_timespec64(ns)``."""
     layout = Layout(k.types, "timespec64")
     seconds, rest = divmod(ns, NSEC_PER_SEC)
@@ -79,25 +79,25 @@ def msecs_to_jiffies(hz: int, msecs: int) -> int:
 
 
 @export(native=True)
-def jiffies_to_msecs(k: Kernel, j: ULong) -> UInt:
+def jiffies_to_msecs(k: Core, j: ULong) -> UInt:
     """``unsigned int jiffies_to_msecs(const unsigned long j)``."""
     return -(-j * 1000 // k.clock.hz) & _MASK32
 
 
 @export(native=True)
-def jiffies_to_usecs(k: Kernel, j: ULong) -> UInt:
+def jiffies_to_usecs(k: Core, j: ULong) -> UInt:
     """``unsigned int jiffies_to_usecs(const unsigned long j)``."""
     return j * 1_000_000 // k.clock.hz & _MASK32
 
 
 @export("__msecs_to_jiffies", native=True)
-def kernel_msecs_to_jiffies(k: Kernel, m: UInt) -> ULong:
+def kernel_msecs_to_jiffies(k: Core, m: UInt) -> ULong:
     """``unsigned long __msecs_to_jiffies(const unsigned int m)``."""
     return msecs_to_jiffies(k.clock.hz, m)
 
 
 @export("__usecs_to_jiffies", native=True)
-def usecs_to_jiffies(k: Kernel, u: UInt) -> ULong:
+def usecs_to_jiffies(k: Core, u: UInt) -> ULong:
     """``unsigned long __usecs_to_jiffies(const unsigned int u)``."""
     if u > jiffies_to_usecs(k, MAX_JIFFY_OFFSET) & _MASK32:
         return MAX_JIFFY_OFFSET
@@ -105,7 +105,7 @@ def usecs_to_jiffies(k: Kernel, u: UInt) -> ULong:
 
 
 @export(native=True)
-def timespec64_to_jiffies(k: Kernel, value: Ptr) -> ULong:
+def timespec64_to_jiffies(k: Core, value: Ptr) -> ULong:
     """``unsigned long timespec64_to_jiffies(const struct timespec64 *)``."""
     seconds = _max_sec_in_jiffies(k)
     if k.memory.u64(value + Layout(k.types, "timespec64").tv_sec) >= seconds:
@@ -113,7 +113,7 @@ def timespec64_to_jiffies(k: Kernel, value: Ptr) -> ULong:
     return -(-load_timespec(k, value) // k.clock.tick)
 
 
-def _max_sec_in_jiffies(k: Kernel) -> int:
+def _max_sec_in_jiffies(k: Core) -> int:
     """MAX_SEC_IN_JIFFIES, the limit up to which the kernel's scaled arithmetic does not overflow."""
     shift = 32 - k.clock.hz.bit_length()  # SEC_JIFFIE_SC: HZ then just fits into 32 bits
     halves = (MAX_JIFFY_OFFSET >> shift) * k.clock.tick * 2
@@ -121,13 +121,13 @@ def _max_sec_in_jiffies(k: Kernel) -> int:
 
 
 @export(native=True)
-def jiffies_to_timespec64(k: Kernel, jiffies: ULong, value: Ptr) -> None:
+def jiffies_to_timespec64(k: Core, jiffies: ULong, value: Ptr) -> None:
     """void jiffies_to_timespec64(const unsigned long jiffies, struct timespec64 *)."""
     store_timespec(k, value, jiffies * k.clock.tick & MASK64)
 
 
 @export("jiffies_to_clock_t", "jiffies_64_to_clock_t", native=True)
-def jiffies_to_clock_t(k: Kernel, x: ULong) -> ULong:
+def jiffies_to_clock_t(k: Core, x: ULong) -> ULong:
     """clock_t jiffies_to_clock_t(unsigned long x)."""
     unit = NSEC_PER_SEC // USER_HZ
     if k.clock.tick % unit == 0:
@@ -136,7 +136,7 @@ def jiffies_to_clock_t(k: Kernel, x: ULong) -> ULong:
 
 
 @export(native=True)
-def clock_t_to_jiffies(k: Kernel, x: ULong) -> ULong:
+def clock_t_to_jiffies(k: Core, x: ULong) -> ULong:
     """``unsigned long clock_t_to_jiffies(unsigned long x)``."""
     hz = k.clock.hz
     if hz % USER_HZ == 0:
@@ -145,38 +145,38 @@ def clock_t_to_jiffies(k: Kernel, x: ULong) -> ULong:
 
 
 @export(native=True)
-def jiffies64_to_nsecs(k: Kernel, j: ULong) -> ULong:
+def jiffies64_to_nsecs(k: Core, j: ULong) -> ULong:
     """``u64 jiffies64_to_nsecs(u64 j)``."""
     return j * k.clock.tick
 
 
 @export(native=True)
-def jiffies64_to_msecs(k: Kernel, j: ULong) -> ULong:
+def jiffies64_to_msecs(k: Core, j: ULong) -> ULong:
     """``u64 jiffies64_to_msecs(u64 j)``."""
     return j * 1000 // k.clock.hz
 
 
 @export("nsecs_to_jiffies64", "nsecs_to_jiffies", gpl=True, native=True)
-def nsecs_to_jiffies(k: Kernel, n: ULong) -> ULong:
+def nsecs_to_jiffies(k: Core, n: ULong) -> ULong:
     """``unsigned long nsecs_to_jiffies(u64 n)``."""
     return n // k.clock.tick
 
 
 @export(native=True)
-def set_normalized_timespec64(k: Kernel, ts: Ptr, seconds: S64, ns: S64) -> None:
+def set_normalized_timespec64(k: Core, ts: Ptr, seconds: S64, ns: S64) -> None:
     """void set_normalized_timespec64(struct timespec64 *, time64_t sec, s64 nsec)."""
     store_timespec(k, ts, seconds * NSEC_PER_SEC + ns)
 
 
 @export(native=True)
-def mktime64(k: Kernel, year: UInt, month: UInt, day: UInt, hour: UInt, minute: UInt, second: UInt) -> Long:
+def mktime64(k: Core, year: UInt, month: UInt, day: UInt, hour: UInt, minute: UInt, second: UInt) -> Long:
     """time64_t mktime64(year0, mon0, day, hour, min, sec)."""
     del k
     return days_from_civil(year, month, day) * _DAY + hour * 3600 + minute * 60 + second
 
 
 @export(native=True)
-def time64_to_tm(k: Kernel, seconds: S64, offset: Int, result: Ptr) -> None:
+def time64_to_tm(k: Core, seconds: S64, offset: Int, result: Ptr) -> None:
     """void time64_to_tm(time64_t totalsecs, int offset, struct tm *result)."""
     days, rest = divmod(seconds + offset, _DAY)
     year, month, day = civil_from_days(days)
@@ -192,7 +192,7 @@ def time64_to_tm(k: Kernel, seconds: S64, offset: Int, result: Ptr) -> None:
 
 
 @export("__ktime_divns", gpl=True, native=True)
-def ktime_divns(k: Kernel, time: S64, divisor: S64) -> S64:
+def ktime_divns(k: Core, time: S64, divisor: S64) -> S64:
     """``s64 __ktime_divns(const ktime_t kt, s64 div)``: rounded towards zero."""
     if not divisor:
         divide_error(k)
@@ -201,7 +201,7 @@ def ktime_divns(k: Kernel, time: S64, divisor: S64) -> S64:
 
 
 @export(gpl=True, native=True)
-def ktime_add_safe(k: Kernel, left: S64, right: S64) -> S64:
+def ktime_add_safe(k: Core, left: S64, right: S64) -> S64:
     """ktime_t ktime_add_safe(const ktime_t lhs, const ktime_t rhs): KTIME_MAX on overflow."""
     del k
     total = signed(left + right, 8)

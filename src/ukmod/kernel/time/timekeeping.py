@@ -14,7 +14,7 @@ from ukmod.machine.abi import S64, Int, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 BOOT_TIME: Final = 1_704_067_200
 """When the machine boots, in seconds since 1970: 2024-01-01 00:00:00 UTC in every run."""
@@ -34,7 +34,7 @@ _TK_OFFS_REAL, _TK_OFFS_BOOT, _TK_OFFS_TAI = 0, 1, 2
 class Timekeeping:
     """The clocks that differ from the monotonic one, and the jiffies variable."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.real_offset = BOOT_TIME * NSEC_PER_SEC
         """Nanoseconds from the monotonic clock to CLOCK_REALTIME."""
@@ -74,98 +74,98 @@ class Timekeeping:
 
 
 @export("ktime_get", "ktime_get_raw", "ktime_get_mono_fast_ns", "ktime_get_raw_fast_ns", gpl=True)
-def ktime_get(k: Kernel) -> S64:
+def ktime_get(k: Core) -> S64:
     """ktime_t ktime_get(void)."""
     return k.clock.read()
 
 
 @export("ktime_get_boot_fast_ns", gpl=True)
-def ktime_get_boot_fast_ns(k: Kernel) -> ULong:
+def ktime_get_boot_fast_ns(k: Core) -> ULong:
     """``u64 ktime_get_boot_fast_ns(void)``: equals the monotonic clock, as the machine is never suspended."""
     return k.clock.read()
 
 
 @export("ktime_get_real_fast_ns", "ktime_get_tai_fast_ns", gpl=True)
-def ktime_get_real_fast_ns(k: Kernel) -> ULong:
+def ktime_get_real_fast_ns(k: Core) -> ULong:
     """``u64 ktime_get_real_fast_ns(void)``."""
     return k.timekeeping.real()
 
 
 @export(gpl=True)
-def ktime_get_with_offset(k: Kernel, offset: Int) -> S64:
+def ktime_get_with_offset(k: Core, offset: Int) -> S64:
     """ktime_t ktime_get_with_offset(enum tk_offsets): ktime_get_real(), ktime_get_boottime(), ..."""
     return k.clock.read() + k.timekeeping.offset(offset)
 
 
 @export(gpl=True)
-def ktime_get_coarse_with_offset(k: Kernel, offset: Int) -> S64:
+def ktime_get_coarse_with_offset(k: Core, offset: Int) -> S64:
     """ktime_t ktime_get_coarse_with_offset(enum tk_offsets)."""
     return k.timekeeping.coarse() + k.timekeeping.offset(offset)
 
 
 @export(gpl=True)
-def ktime_mono_to_any(k: Kernel, time: S64, offset: Int) -> S64:
+def ktime_mono_to_any(k: Core, time: S64, offset: Int) -> S64:
     """ktime_t ktime_mono_to_any(ktime_t tmono, enum tk_offsets)."""
     return time + k.timekeeping.offset(offset)
 
 
 @export(gpl=True)
-def ktime_get_resolution_ns(k: Kernel) -> UInt:
+def ktime_get_resolution_ns(k: Core) -> UInt:
     """``u32 ktime_get_resolution_ns(void)``."""
     del k
     return 1
 
 
 @export("ktime_get_seconds", gpl=True)
-def ktime_get_seconds(k: Kernel) -> S64:
+def ktime_get_seconds(k: Core) -> S64:
     """time64_t ktime_get_seconds(void)."""
     return k.clock.read() // NSEC_PER_SEC
 
 
 @export("ktime_get_real_seconds", gpl=True)
-def ktime_get_real_seconds(k: Kernel) -> S64:
+def ktime_get_real_seconds(k: Core) -> S64:
     """time64_t ktime_get_real_seconds(void)."""
     return k.timekeeping.real() // NSEC_PER_SEC
 
 
 @export("ktime_get_ts64", "ktime_get_raw_ts64", gpl=True)
-def ktime_get_ts64(k: Kernel, ts: Ptr) -> None:
+def ktime_get_ts64(k: Core, ts: Ptr) -> None:
     """void ktime_get_ts64(struct timespec64 *)."""
     store_timespec(k, ts, k.clock.read())
 
 
 @export()
-def ktime_get_real_ts64(k: Kernel, ts: Ptr) -> None:
+def ktime_get_real_ts64(k: Core, ts: Ptr) -> None:
     """void ktime_get_real_ts64(struct timespec64 *)."""
     store_timespec(k, ts, k.timekeeping.real())
 
 
 @export()
-def ktime_get_coarse_ts64(k: Kernel, ts: Ptr) -> None:
+def ktime_get_coarse_ts64(k: Core, ts: Ptr) -> None:
     """void ktime_get_coarse_ts64(struct timespec64 *)."""
     store_timespec(k, ts, k.timekeeping.coarse())
 
 
 @export()
-def ktime_get_coarse_real_ts64(k: Kernel, ts: Ptr) -> None:
+def ktime_get_coarse_real_ts64(k: Core, ts: Ptr) -> None:
     """void ktime_get_coarse_real_ts64(struct timespec64 *)."""
     store_timespec(k, ts, k.timekeeping.coarse() + k.timekeeping.real_offset)
 
 
 @export(gpl=True)
-def getboottime64(k: Kernel, ts: Ptr) -> None:
+def getboottime64(k: Core, ts: Ptr) -> None:
     """void getboottime64(struct timespec64 *): CLOCK_REALTIME at boot."""
     store_timespec(k, ts, k.timekeeping.real_offset)
 
 
 @export()
-def get_jiffies_64(k: Kernel) -> ULong:
+def get_jiffies_64(k: Core) -> ULong:
     """``u64 get_jiffies_64(void)``."""
     k.clock.read()
     return k.clock.jiffies
 
 
-def _round(k: Kernel, j: int, *, up: bool) -> int:
+def _round(k: Core, j: int, *, up: bool) -> int:
     """round_jiffies_common() on CPU 0: round to a full second, so that imprecise timers fire together."""
     hz = k.clock.hz
     rest = j % hz
@@ -175,33 +175,33 @@ def _round(k: Kernel, j: int, *, up: bool) -> int:
 
 
 @export("round_jiffies", "__round_jiffies", gpl=True)
-def round_jiffies(k: Kernel, j: ULong) -> ULong:
+def round_jiffies(k: Core, j: ULong) -> ULong:
     """``unsigned long round_jiffies(unsigned long j)``."""
     return _round(k, j, up=False)
 
 
 @export("round_jiffies_up", "__round_jiffies_up", gpl=True)
-def round_jiffies_up(k: Kernel, j: ULong) -> ULong:
+def round_jiffies_up(k: Core, j: ULong) -> ULong:
     """``unsigned long round_jiffies_up(unsigned long j)``."""
     return _round(k, j, up=True)
 
 
 @export("round_jiffies_relative", "__round_jiffies_relative", gpl=True)
-def round_jiffies_relative(k: Kernel, j: ULong) -> ULong:
+def round_jiffies_relative(k: Core, j: ULong) -> ULong:
     """``unsigned long round_jiffies_relative(unsigned long j)``."""
     now = k.clock.jiffies
     return _round(k, j + now, up=False) - now
 
 
 @export("round_jiffies_up_relative", "__round_jiffies_up_relative", gpl=True)
-def round_jiffies_up_relative(k: Kernel, j: ULong) -> ULong:
+def round_jiffies_up_relative(k: Core, j: ULong) -> ULong:
     """``unsigned long round_jiffies_up_relative(unsigned long j)``."""
     now = k.clock.jiffies
     return _round(k, j + now, up=True) - now
 
 
 @export()
-def do_settimeofday64(k: Kernel, ts: Ptr) -> Int:
+def do_settimeofday64(k: Core, ts: Ptr) -> Int:
     """``int do_settimeofday64(const struct timespec64 *)``: -EINVAL for what
     timespec64_valid_settod() refuses, and for a time that would put the boot before 1970.
     """

@@ -20,7 +20,7 @@ from ukmod.kernel.watchdog import soft_lockup
 from ukmod.machine.abi import Int, Ptr, UInt, ULong
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 _SIGN: Final = 1 << 63
 ADD_PENDING: Final = Site("kernel/time/timer.c", 1242, "add_timer")
@@ -35,7 +35,7 @@ def time_before(a: int, b: int) -> bool:
 class Timers:
     """The pending timers, by the address of their struct timer_list."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "timer_list")
         self._events: dict[int, Event] = {}
@@ -143,80 +143,80 @@ class Timers:
 
 
 @export()
-def init_timer_key(k: Kernel, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr) -> None:
+def init_timer_key(k: Core, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr) -> None:
     """void init_timer_key(struct timer_list *, void (*func)(), unsigned int flags, name, key)."""
     del name, key
     k.timers.init(timer, function, flags)
 
 
 @export(gpl=True)
-def init_timer_on_stack_key(k: Kernel, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr) -> None:
+def init_timer_on_stack_key(k: Core, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr) -> None:
     """void init_timer_on_stack_key(struct timer_list *, void (*func)(), unsigned int flags, name, key)."""
     init_timer_key(k, timer, function, flags, name, key)
 
 
 @export(gpl=True)
-def destroy_timer_on_stack(k: Kernel, timer: Ptr) -> None:
+def destroy_timer_on_stack(k: Core, timer: Ptr) -> None:
     """void destroy_timer_on_stack(struct timer_list *)."""
     del k, timer
 
 
 @export()
-def mod_timer(k: Kernel, timer: Ptr, expires: ULong) -> Int:
+def mod_timer(k: Core, timer: Ptr, expires: ULong) -> Int:
     """``int mod_timer(struct timer_list *, unsigned long expires)``: 1 if it was pending."""
     return k.timers.mod(timer, expires)
 
 
 @export()
-def mod_timer_pending(k: Kernel, timer: Ptr, expires: ULong) -> Int:
+def mod_timer_pending(k: Core, timer: Ptr, expires: ULong) -> Int:
     """``int mod_timer_pending(struct timer_list *, unsigned long expires)``."""
     return k.timers.mod(timer, expires, only_pending=True)
 
 
 @export()
-def timer_reduce(k: Kernel, timer: Ptr, expires: ULong) -> Int:
+def timer_reduce(k: Core, timer: Ptr, expires: ULong) -> Int:
     """``int timer_reduce(struct timer_list *, unsigned long expires)``."""
     return k.timers.mod(timer, expires, reduce=True)
 
 
 @export()
-def add_timer(k: Kernel, timer: Ptr) -> None:
+def add_timer(k: Core, timer: Ptr) -> None:
     """void add_timer(struct timer_list *)."""
     k.timers.add(timer)
 
 
 @export(gpl=True)
-def add_timer_on(k: Kernel, timer: Ptr, cpu: Int) -> None:
+def add_timer_on(k: Core, timer: Ptr, cpu: Int) -> None:
     """void add_timer_on(struct timer_list *, int cpu)."""
     del cpu
     k.timers.add(timer)
 
 
 @export("timer_delete", "del_timer")
-def timer_delete(k: Kernel, timer: Ptr) -> Int:
+def timer_delete(k: Core, timer: Ptr) -> Int:
     """``int timer_delete(struct timer_list *)``: 1 if it was pending. del_timer() until v6.1."""
     return k.timers.delete(timer)
 
 
 @export("timer_delete_sync", "del_timer_sync", "del_singleshot_timer_sync")
-def timer_delete_sync(k: Kernel, timer: Ptr) -> Int:
+def timer_delete_sync(k: Core, timer: Ptr) -> Int:
     """``int timer_delete_sync(struct timer_list *)``: 1 if it was pending. del_timer_sync() until v6.1."""
     return k.timers.delete_sync(timer)
 
 
 @export("timer_shutdown", gpl=True)
-def timer_shutdown(k: Kernel, timer: Ptr) -> Int:
+def timer_shutdown(k: Core, timer: Ptr) -> Int:
     """``int timer_shutdown(struct timer_list *)``: delete it; it cannot be started again."""
     return k.timers.delete(timer, shutdown=True)
 
 
 @export("timer_shutdown_sync", gpl=True)
-def timer_shutdown_sync(k: Kernel, timer: Ptr) -> Int:
+def timer_shutdown_sync(k: Core, timer: Ptr) -> Int:
     """``int timer_shutdown_sync(struct timer_list *)``."""
     return k.timers.delete_sync(timer, shutdown=True)
 
 
 @export("try_to_del_timer_sync")
-def try_to_del_timer_sync(k: Kernel, timer: Ptr) -> Int:
+def try_to_del_timer_sync(k: Core, timer: Ptr) -> Int:
     """``int try_to_del_timer_sync(struct timer_list *)``: -1 if its function is running."""
     return k.timers.try_delete_sync(timer)

@@ -14,7 +14,7 @@ from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VarArgs
 from ukmod.record import record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 WORK_BUSY_PENDING: Final = 1 << 0
 WORK_BUSY_RUNNING: Final = 1 << 1
@@ -30,7 +30,7 @@ NO_FUNCTION: Final = Site("kernel/workqueue.c", 3073, "__flush_work")
 class DelayedWork:
     """A struct delayed_work at ``address``."""
 
-    k: Kernel
+    k: Core
     address: int
 
     def _at(self, member: str) -> int:
@@ -70,45 +70,45 @@ class DelayedWork:
 
 
 @export(gpl=True)
-def alloc_workqueue(k: Kernel, fmt: CStr, flags: UInt, max_active: Int, args: VarArgs) -> Ptr:
+def alloc_workqueue(k: Core, fmt: CStr, flags: UInt, max_active: Int, args: VarArgs) -> Ptr:
     """``struct workqueue_struct *alloc_workqueue(const char *fmt, unsigned flags, int max_active, ...)``"""
     name = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
     return k.workqueues.alloc(name, flags, max_active).address
 
 
 @export(gpl=True)
-def destroy_workqueue(k: Kernel, wq: Ptr) -> None:
+def destroy_workqueue(k: Core, wq: Ptr) -> None:
     """void destroy_workqueue(struct workqueue_struct *)."""
     k.workqueues.destroy(k.workqueues.at(wq))
 
 
 @export(gpl=True)
-def workqueue_set_max_active(k: Kernel, wq: Ptr, max_active: Int) -> None:
+def workqueue_set_max_active(k: Core, wq: Ptr, max_active: Int) -> None:
     """void workqueue_set_max_active(struct workqueue_struct *, int max_active)."""
     k.workqueues.set_max_active(k.workqueues.at(wq), max_active)
 
 
 @export(gpl=True)
-def workqueue_congested(k: Kernel, cpu: Int, wq: Ptr) -> Bool:
+def workqueue_congested(k: Core, cpu: Int, wq: Ptr) -> Bool:
     """``bool workqueue_congested(int cpu, struct workqueue_struct *)``."""
     del cpu
     return bool(k.workqueues.at(wq).inactive)
 
 
 @export("__init_work", gpl=True)
-def init_work(k: Kernel, work: Ptr, on_stack: Int) -> None:
+def init_work(k: Core, work: Ptr, on_stack: Int) -> None:
     """void __init_work(struct work_struct *, int onstack): only debug objects use it."""
     del k, work, on_stack
 
 
 @export("destroy_work_on_stack", "destroy_delayed_work_on_stack", gpl=True)
-def destroy_work_on_stack(k: Kernel, work: Ptr) -> None:
+def destroy_work_on_stack(k: Core, work: Ptr) -> None:
     """void destroy_work_on_stack(struct work_struct *): only debug objects use it."""
     del k, work
 
 
 @export()
-def queue_work_on(k: Kernel, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
+def queue_work_on(k: Core, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
     """``bool queue_work_on(int cpu, wq, struct work_struct *)``: false if it was already pending."""
     del cpu
     item = GuestWork(k, work)
@@ -119,20 +119,20 @@ def queue_work_on(k: Kernel, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
 
 
 @export(gpl=True)
-def queue_work_node(k: Kernel, node: Int, wq: Ptr, work: Ptr) -> Bool:
+def queue_work_node(k: Core, node: Int, wq: Ptr, work: Ptr) -> Bool:
     """``bool queue_work_node(int node, struct workqueue_struct *, struct work_struct *)``."""
     return queue_work_on(k, node, wq, work)
 
 
 @export()
-def delayed_work_timer_fn(k: Kernel, timer: Ptr) -> None:
+def delayed_work_timer_fn(k: Core, timer: Ptr) -> None:
     """void delayed_work_timer_fn(struct timer_list *): queue the work whose timer has fired."""
     dwork = DelayedWork(k, timer - k.types.offset("delayed_work", "timer"))
     k.workqueues.insert(dwork.wq, dwork.work)
 
 
 @export()
-def queue_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> Bool:
+def queue_delayed_work_on(k: Core, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> Bool:
     """``bool queue_delayed_work_on(int cpu, wq, struct delayed_work *, unsigned long delay)``."""
     del cpu
     delayed = DelayedWork(k, dwork)
@@ -143,7 +143,7 @@ def queue_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong
 
 
 @export(gpl=True)
-def mod_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> Bool:
+def mod_delayed_work_on(k: Core, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) -> Bool:
     """``bool mod_delayed_work_on(int cpu, wq, struct delayed_work *, delay)``: true if it was pending."""
     del cpu
     delayed = DelayedWork(k, dwork)
@@ -154,33 +154,33 @@ def mod_delayed_work_on(k: Kernel, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) 
 
 
 @export()
-def cancel_work(k: Kernel, work: Ptr) -> Bool:
+def cancel_work(k: Core, work: Ptr) -> Bool:
     """``bool cancel_work(struct work_struct *)``: true if it was pending."""
     return k.workqueues.cancel(GuestWork(k, work))
 
 
 @export(gpl=True)
-def cancel_work_sync(k: Kernel, work: Ptr) -> Bool:
+def cancel_work_sync(k: Core, work: Ptr) -> Bool:
     """``bool cancel_work_sync(struct work_struct *)``: true if it was pending."""
     return k.workqueues.cancel_sync(GuestWork(k, work))
 
 
 @export()
-def cancel_delayed_work(k: Kernel, dwork: Ptr) -> Bool:
+def cancel_delayed_work(k: Core, dwork: Ptr) -> Bool:
     """``bool cancel_delayed_work(struct delayed_work *)``: true if it was pending."""
     delayed = DelayedWork(k, dwork)
     return k.workqueues.cancel(delayed.work, delayed.grab)
 
 
 @export()
-def cancel_delayed_work_sync(k: Kernel, dwork: Ptr) -> Bool:
+def cancel_delayed_work_sync(k: Core, dwork: Ptr) -> Bool:
     """``bool cancel_delayed_work_sync(struct delayed_work *)``: true if it was pending."""
     delayed = DelayedWork(k, dwork)
     return k.workqueues.cancel_sync(delayed.work, delayed.grab)
 
 
 @export(gpl=True)
-def flush_work(k: Kernel, work: Ptr) -> Bool:
+def flush_work(k: Core, work: Ptr) -> Bool:
     """``bool flush_work(struct work_struct *)``: false if it was idle."""
     item = GuestWork(k, work)
     if not item.function():
@@ -190,7 +190,7 @@ def flush_work(k: Kernel, work: Ptr) -> Bool:
 
 
 @export()
-def flush_delayed_work(k: Kernel, dwork: Ptr) -> Bool:
+def flush_delayed_work(k: Core, dwork: Ptr) -> Bool:
     """``bool flush_delayed_work(struct delayed_work *)``: false if it was idle."""
     delayed = DelayedWork(k, dwork)
     if k.timers.delete_sync(delayed.timer):
@@ -199,32 +199,32 @@ def flush_delayed_work(k: Kernel, dwork: Ptr) -> Bool:
 
 
 @export("__flush_workqueue", "flush_workqueue")
-def flush_workqueue(k: Kernel, wq: Ptr) -> None:
+def flush_workqueue(k: Core, wq: Ptr) -> None:
     """void __flush_workqueue(struct workqueue_struct *): named flush_workqueue() before v6.1."""
     k.workqueues.flush_all(k.workqueues.at(wq))
 
 
 @export(gpl=True)
-def drain_workqueue(k: Kernel, wq: Ptr) -> None:
+def drain_workqueue(k: Core, wq: Ptr) -> None:
     """void drain_workqueue(struct workqueue_struct *)."""
     k.workqueues.drain(k.workqueues.at(wq))
 
 
 @export("__warn_flushing_systemwide_wq")
-def warn_flushing_systemwide_wq(k: Kernel) -> None:
+def warn_flushing_systemwide_wq(k: Core) -> None:
     """void __warn_flushing_systemwide_wq(void)."""
     k.printk("workqueue: Please avoid flushing system-wide workqueues.\n", level=4)
 
 
 @export()
-def current_work(k: Kernel) -> Ptr:
+def current_work(k: Core) -> Ptr:
     """``struct work_struct *current_work(void)``: the work item the current worker executes, or NULL."""
     worker = k.workqueues.current_worker()
     return k.workqueues.address_of(worker.current) if worker is not None else 0
 
 
 @export(gpl=True)
-def work_busy(k: Kernel, work: Ptr) -> UInt:
+def work_busy(k: Core, work: Ptr) -> UInt:
     """``unsigned int work_busy(struct work_struct *)``: WORK_BUSY_ bits."""
     item = GuestWork(k, work)
     pending = WORK_BUSY_PENDING if item.pending else 0
@@ -232,7 +232,7 @@ def work_busy(k: Kernel, work: Ptr) -> UInt:
 
 
 @export(gpl=True)
-def set_worker_desc(k: Kernel, fmt: CStr, args: VarArgs) -> None:
+def set_worker_desc(k: Core, fmt: CStr, args: VarArgs) -> None:
     """void set_worker_desc(const char *fmt, ...): a description shown in reports of a worker's crash."""
     worker = k.workqueues.current_worker()
     if worker is not None:
@@ -240,7 +240,7 @@ def set_worker_desc(k: Kernel, fmt: CStr, args: VarArgs) -> None:
 
 
 @export(gpl=True)
-def execute_in_process_context(k: Kernel, function: Ptr, ew: Ptr) -> Int:
+def execute_in_process_context(k: Core, function: Ptr, ew: Ptr) -> Int:
     """``int execute_in_process_context(work_func_t, struct execute_work *)``: 0 if run at once, else 1."""
     if not k.percpu.preempt_count() & INTERRUPT_MASK:
         k.cpu.call(function, ew)
@@ -254,7 +254,7 @@ def execute_in_process_context(k: Kernel, function: Ptr, ew: Ptr) -> Int:
 
 
 @export("work_on_cpu_key", "work_on_cpu_safe_key", "work_on_cpu", "work_on_cpu_safe", gpl=True)
-def work_on_cpu(k: Kernel, cpu: Int, function: Ptr, argument: Ptr, key: Ptr) -> Long:
+def work_on_cpu(k: Core, cpu: Int, function: Ptr, argument: Ptr, key: Ptr) -> Long:
     """``long work_on_cpu_key(int cpu, long (*fn)(void *), void *arg, struct lock_class_key *)``."""
     del cpu, key
     results: list[int] = []

@@ -13,7 +13,7 @@ from ukmod.kernel.sched.core import TASK_IDLE, Task, cond_resched
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 
 class Item(Protocol):
@@ -54,7 +54,7 @@ class Worker:
 class WorkerPool:
     """struct worker_pool. ``name`` is the name of its workers, with {} for a worker's number."""
 
-    def __init__(self, kernel: Kernel, name: str, *, managed: bool, single: bool = False) -> None:
+    def __init__(self, kernel: Core, name: str, *, managed: bool, single: bool = False) -> None:
         self._k = kernel
         self._name = name
         self._managed = managed

@@ -19,7 +19,7 @@ from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault
 from ukmod.record import field, mutable, record
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 DRAINING: Final = Site("kernel/workqueue.c", 1441, "__queue_work")
 NOT_INITIALISED: Final = Site("kernel/workqueue.c", 1502, "__queue_work")
@@ -110,7 +110,7 @@ class Work:
 class GuestWork:
     """A struct work_struct in guest memory, at ``address``."""
 
-    k: Kernel
+    k: Core
     address: int
 
     def test_and_set_pending(self) -> bool:
@@ -197,7 +197,7 @@ class Queued:
 class Workqueues:
     """All workqueues and worker pools."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.layout = Layout(kernel.types, "work_struct")
         self._by_address: dict[int, Workqueue] = {}

@@ -15,7 +15,7 @@ from ukmod.machine.stubs import REGISTERS
 from ukmod.record import record, replace
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 EIO: Final = 5
 _ENTRY = struct.Struct("<iiI")
@@ -23,7 +23,7 @@ _NON_CANONICAL: Final = Site("arch/x86/mm/extable.c", 126, "ex_handler_uaccess")
 _CLEAR_AX, _CLEAR_DX = 1 << 12, 2 << 12
 
 
-class Type(IntEnum):
+class FixupType(IntEnum):
     """EX_TYPE_*, arch/x86/include/asm/extable_fixup_types.h."""
 
     DEFAULT = 1
@@ -75,10 +75,10 @@ def entries(table: bytes, address: int) -> Iterator[ExceptionEntry]:
         yield ExceptionEntry((at + insn) & MASK64, (at + 4 + fixup) & MASK64, data)
 
 
-def search(k: Kernel, rip: int) -> ExceptionEntry | None:
+def search(k: Core, rip: int) -> ExceptionEntry | None:
     """search_exception_tables(): the entry for the instruction at ``rip``, in the kernel or any module."""
     if (after := k.user.fixups.get(rip)) is not None:
-        return ExceptionEntry(rip, after, Type.DEFAULT)
+        return ExceptionEntry(rip, after, FixupType.DEFAULT)
     if k.image is not None and (known := k.image.fixups.get(rip)) is not None:
         return known
     module = k.modules.of_code(rip)
@@ -90,7 +90,7 @@ def search(k: Kernel, rip: int) -> ExceptionEntry | None:
     )
 
 
-def fixup(k: Kernel, raised: CpuException) -> Registers | None:
+def fixup(k: Core, raised: CpuException) -> Registers | None:
     """fixup_exception(): the registers to continue with, or None if no table has the instruction."""
     entry = search(k, raised.registers.rip)
     if entry is None:
@@ -98,7 +98,7 @@ def fixup(k: Kernel, raised: CpuException) -> Registers | None:
     return apply(k, entry, raised)
 
 
-def apply(k: Kernel, entry: ExceptionEntry, raised: CpuException) -> Registers | None:
+def apply(k: Core, entry: ExceptionEntry, raised: CpuException) -> Registers | None:
     """The registers after the fixup that the entry's type requires; None for an unsupported type."""
     if (changed := _changes(k, entry, raised)) is None:
         return None
@@ -109,34 +109,40 @@ def apply(k: Kernel, entry: ExceptionEntry, raised: CpuException) -> Registers |
     return with_registers(replace(raised.registers, rip=entry.fixup), changed)
 
 
-def _changes(k: Kernel, entry: ExceptionEntry, raised: CpuException) -> dict[str, int] | None:
+def _changes(k: Core, entry: ExceptionEntry, raised: CpuException) -> dict[str, int] | None:
     """The registers that the entry's type sets, by name."""
     before, register = raised.registers, entry.register
-    if raised.vector == GP_VECTOR and entry.type in (Type.UACCESS, Type.UCOPY_LEN, Type.COPY):
+    if raised.vector == GP_VECTOR and entry.type in (FixupType.UACCESS, FixupType.UCOPY_LEN, FixupType.COPY):
         warn_once(k, _NON_CANONICAL, "General protection fault in user access. Non-canonical address?")
     match entry.type:
-        case Type.DEFAULT | Type.DEFAULT_MCE_SAFE | Type.CLEAR_FS | Type.UACCESS | Type.WRMSR:
+        case (
+            FixupType.DEFAULT
+            | FixupType.DEFAULT_MCE_SAFE
+            | FixupType.CLEAR_FS
+            | FixupType.UACCESS
+            | FixupType.WRMSR
+        ):
             return {}
-        case Type.FAULT | Type.FAULT_MCE_SAFE | Type.COPY:
+        case FixupType.FAULT | FixupType.FAULT_MCE_SAFE | FixupType.COPY:
             return {"rax": raised.vector}
-        case Type.UCOPY_LEN:
+        case FixupType.UCOPY_LEN:
             return {"rcx": entry.immediate * before["rcx"] + before[register]}
-        case Type.IMM_REG:
+        case FixupType.IMM_REG:
             return {register: entry.immediate}
-        case Type.POP_REG:
+        case FixupType.POP_REG:
             return {"rsp": before["rsp"] + 8, register: entry.immediate}
-        case Type.WRMSR_SAFE:
+        case FixupType.WRMSR_SAFE:
             return {register: -EIO}
-        case Type.RDMSR:
+        case FixupType.RDMSR:
             return {"rax": 0, "rdx": 0}
-        case Type.RDMSR_SAFE:
+        case FixupType.RDMSR_SAFE:
             return {"rax": 0, "rdx": 0, register: -EIO}
-        case Type.ZEROPAD:
+        case FixupType.ZEROPAD:
             return _zeropad(k, raised)
     return None
 
 
-def _zeropad(k: Kernel, raised: CpuException) -> dict[str, int] | None:
+def _zeropad(k: Core, raised: CpuException) -> dict[str, int] | None:
     """load_unaligned_zeropad() crossed into an unmapped page: bytes of that page count as zero."""
     before = raised.registers
     operand = memory_operand(k.memory.read(before.rip, 8), before)

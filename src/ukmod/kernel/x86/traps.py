@@ -34,7 +34,7 @@ from ukmod.machine.registers import (
 from ukmod.record import record, replace
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
 
 USER_END: Final = 0x0000_8000_0000_0000
 KERNEL_START: Final = 0xFFFF_8000_0000_0000
@@ -77,19 +77,19 @@ class BugEntry:
     flags: int
 
 
-def wire(k: Kernel) -> None:
+def wire(k: Core) -> None:
     """Install the handlers for the CPU's exceptions: idt_setup_traps()."""
     k.cpu.on_exception = partial(exception, k)
     k.cpu.on_fault = partial(fault_in_kernel, k)
     k.memory.resolve = partial(_resolve, k)
 
 
-def _resolve(k: Kernel, address: int, write: bool) -> bool:  # noqa: FBT001 - an access, as Memory tells it
+def _resolve(k: Core, address: int, write: bool) -> bool:  # noqa: FBT001 - an access, as Memory tells it
     return k.pages.populate(address) or kasan.report_access(k, address, write=write)
 
 
 def die(
-    k: Kernel, raised: CpuException, kind: str, title: str, header: tuple[Line, ...], signal: int,
+    k: Core, raised: CpuException, kind: str, title: str, header: tuple[Line, ...], signal: int,
     *, address: int | None = None, irqs_off: bool = False, fatal: bool = False,
 ) -> NoReturn:  # fmt: skip
     """die(): report an oops with the registers of the exception."""
@@ -98,7 +98,7 @@ def die(
     k.crash.die(oops, signal, irqs_off=irqs_off)
 
 
-def exception(k: Kernel, raised: CpuException) -> Registers:
+def exception(k: Core, raised: CpuException) -> Registers:
     """Handle an exception; returns the registers to continue with, or raises what ends the task."""
     k.cpu.sp = (raised.registers["rsp"] - 128) & ~15  # below the guest's red zone: reports may call the guest
     if raised.vector == PF_VECTOR:
@@ -114,7 +114,7 @@ def exception(k: Kernel, raised: CpuException) -> Registers:
     die(k, raised, kind, f"{title}: 0000", (), SIGSEGV)
 
 
-def gp_address(k: Kernel, registers: Registers) -> str:
+def gp_address(k: Core, registers: Registers) -> str:
     """get_kernel_gp_address(): the address that caused the fault, if the instruction reveals it."""
     try:
         operand = memory_operand(k.memory.read(registers.rip, 16), registers, gs=k.percpu.base)
@@ -132,7 +132,7 @@ def gp_address(k: Kernel, registers: Registers) -> str:
 # -- page faults --------------------------------------------------------------------------------------
 
 
-def page_fault(k: Kernel, raised: CpuException) -> Registers:
+def page_fault(k: Core, raised: CpuException) -> Registers:
     """exc_page_fault()."""
     registers, address = raised.registers, raised.address
     if not raised.present and k.pages.populate(address):
@@ -160,9 +160,7 @@ def error_code(*, write: bool, fetch: bool, present: bool) -> int:
     return present | write << 1 | fetch << 4
 
 
-def page_fault_header(
-    k: Kernel, address: int, *, write: bool, fetch: bool, present: bool
-) -> tuple[Line, ...]:
+def page_fault_header(k: Core, address: int, *, write: bool, fetch: bool, present: bool) -> tuple[Line, ...]:
     """show_fault_oops()."""
     lines: list[Line] = []
     if fetch and present:
@@ -180,7 +178,7 @@ def page_fault_header(
     return tuple(lines)
 
 
-def stack_guard(k: Kernel, address: int) -> tuple[Line, ...]:
+def stack_guard(k: Core, address: int) -> tuple[Line, ...]:
     """get_stack_guard_info(): the lines to print if ``address`` is just below the stack."""
     low, high = stack_bounds(k)
     if not (VMALLOC_START <= address < VMALLOC_END and low - PAGE_SIZE <= address < low):
@@ -189,7 +187,7 @@ def stack_guard(k: Kernel, address: int) -> tuple[Line, ...]:
     return ((0, "BUG: TASK stack guard page was hit at {} (stack is {}..{})".format(*where)),)
 
 
-def fault_in_kernel(k: Kernel, fault: Fault, stub: int = 0) -> NoReturn:
+def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
     """Report a bad pointer in a kernel function written in Python as the oops it would be in C.
 
     ``stub`` is the function's number; 0 for code that no guest code called: an event's or a task's.
@@ -211,7 +209,7 @@ def fault_in_kernel(k: Kernel, fault: Fault, stub: int = 0) -> NoReturn:
     k.crash.die(Oops(kind, title, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
 
 
-def divide_error(k: Kernel) -> NoReturn:
+def divide_error(k: Core) -> NoReturn:
     """Report a division by zero in a kernel function written in Python: exc_divide_error()."""
     title = "divide error: 0000"
     state = snapshot(k, registers_at_trap(k), walk_trap(k))
@@ -221,7 +219,7 @@ def divide_error(k: Kernel) -> NoReturn:
 # -- BUG and WARN -------------------------------------------------------------------------------------
 
 
-def find_bug(k: Kernel, rip: int) -> BugEntry | None:
+def find_bug(k: Core, rip: int) -> BugEntry | None:
     """find_bug(): the entry of the ud2 at ``rip`` in the image's or its module's __bug_table."""
     if k.image is not None and (at := k.image.bugs.get(rip)):
         address, file, line, flags = BUG_ENTRY.unpack(k.memory.read(at, BUG_ENTRY.size))
@@ -238,7 +236,7 @@ def find_bug(k: Kernel, rip: int) -> BugEntry | None:
     return None
 
 
-def report_bug(k: Kernel, registers: Registers) -> Registers | None:
+def report_bug(k: Core, registers: Registers) -> Registers | None:
     """report_bug(): print a warning and continue after it, or end the task for a BUG(). None if neither."""
     try:
         if k.memory.read(registers.rip, UD2_LENGTH) != _UD2 or (bug := find_bug(k, registers.rip)) is None:

@@ -19,7 +19,7 @@ from ukmod.machine.registers import MASK64, Registers
 from ukmod.record import record, replace
 
 if TYPE_CHECKING:
-    from ukmod.kernel.core import Kernel
+    from ukmod.kernel.core import Core
     from ukmod.kernel.module.main import Module
 
 TRACE_BYTES: Final = 512
@@ -79,7 +79,7 @@ class Frame:
         return str(self) if self.reliable else f"? {self}"
 
 
-def frame_of(k: Kernel, address: int, *, call: bool = False, reliable: bool = True) -> Frame:
+def frame_of(k: Core, address: int, *, call: bool = False, reliable: bool = True) -> Frame:
     """Name a code address. ``call``: it is a return address, and the call before it is named (%pB)."""
     back = int(call)
     found = k.kallsyms.lookup(address - back)
@@ -89,7 +89,7 @@ def frame_of(k: Kernel, address: int, *, call: bool = False, reliable: bool = Tr
     return Frame(address, found.name, found.offset + back, found.size, found.module, reliable, source)
 
 
-def source_line(k: Kernel, address: int) -> str:
+def source_line(k: Core, address: int) -> str:
     """file:line of a module's code; empty if its debugging information is missing or damaged."""
     module = k.modules.of_code(address)
     if module is None or (lines := k.sources.get(module.name)) is None:
@@ -111,13 +111,13 @@ def source_line(k: Kernel, address: int) -> str:
 # -- capturing ----------------------------------------------------------------------------------------
 
 
-def stack_bounds(k: Kernel) -> tuple[int, int]:
+def stack_bounds(k: Core) -> tuple[int, int]:
     """The lowest address and the end of the current stack."""
     task = k.idle if k.sched.in_interrupt or k.sched.current is None else k.sched.current
     return task.stack, task.stack + task.stack_size
 
 
-def capture(k: Kernel) -> StackTrace:
+def capture(k: Core) -> StackTrace:
     """Capture the callers of the current kernel function."""
     task = k.sched.current or k.idle
     low, high = stack_bounds(k)
@@ -132,7 +132,7 @@ def capture(k: Kernel) -> StackTrace:
     return replace(trace, frames=frames_of(k, trace))
 
 
-def registers_at_trap(k: Kernel) -> Registers:
+def registers_at_trap(k: Core) -> Registers:
     """The registers with which guest code called the current kernel function; RIP is the return address."""
     low, high = stack_bounds(k)
     sp = k.cpu.sp
@@ -150,7 +150,7 @@ def registers_at_trap(k: Kernel) -> Registers:
 # -- unwinding ----------------------------------------------------------------------------------------
 
 
-def is_text(k: Kernel, address: int) -> bool:
+def is_text(k: Core, address: int) -> bool:
     """__kernel_text_address(): True if a function may return to ``address``."""
     if address < _KERNEL_TEXT or address > MASK64:
         return False
@@ -160,7 +160,7 @@ def is_text(k: Kernel, address: int) -> bool:
     return bool(prot & PRESENT) and not prot & NX
 
 
-def orc_table(k: Kernel, module: Module) -> OrcTable | None:
+def orc_table(k: Core, module: Module) -> OrcTable | None:
     """The module's ORC table, or None if it was built without one."""
     layout, sections = module.layout, module.layout.sections
     if layout.orc is not None:
@@ -176,7 +176,7 @@ def orc_table(k: Kernel, module: Module) -> OrcTable | None:
 class Unwinder:
     """Steps from callee to caller, across modules and across calls from Python into the guest."""
 
-    def __init__(self, k: Kernel, words: Words, high: int) -> None:
+    def __init__(self, k: Core, words: Words, high: int) -> None:
         self._k = k
         self._words = words
         self._high = high
@@ -218,7 +218,7 @@ class Unwinder:
             position = self.caller(position, returned=True)
 
 
-def walk(k: Kernel, registers: Registers) -> tuple[Frame, ...]:
+def walk(k: Core, registers: Registers) -> tuple[Frame, ...]:
     """The call trace from ``registers``: the callers of the function at RIP, innermost first."""
     sp = registers["rsp"]
     low, high = stack_bounds(k)
@@ -233,7 +233,7 @@ def walk(k: Kernel, registers: Registers) -> tuple[Frame, ...]:
     return _scan(k, max(sp, low), high, known)
 
 
-def walk_trap(k: Kernel) -> tuple[Frame, ...]:
+def walk_trap(k: Core) -> tuple[Frame, ...]:
     """The call trace of the current kernel function: its callers, innermost first."""
     low, high = stack_bounds(k)
     at = k.cpu.sp + stubs.SAVED_BYTES
@@ -244,7 +244,7 @@ def walk_trap(k: Kernel) -> tuple[Frame, ...]:
     return _scan(k, at, high, {at: start.ip} | {p.at: p.ip for p in callers})
 
 
-def _scan(k: Kernel, low: int, high: int, known: dict[int, int]) -> tuple[Frame, ...]:
+def _scan(k: Core, low: int, high: int, known: dict[int, int]) -> tuple[Frame, ...]:
     """All code addresses on the stack; those whose stack address is in ``known`` are certain callers."""
     low = (low + 7) & ~7
     if low >= high:
@@ -271,7 +271,7 @@ class _Kept:
         return int.from_bytes(self.trace.stack[offset : offset + 8], "little")
 
 
-def frames_of(k: Kernel, trace: StackTrace) -> tuple[Frame, ...]:
+def frames_of(k: Core, trace: StackTrace) -> tuple[Frame, ...]:
     """The certain callers in a captured trace, innermost first."""
     if trace.frames is not None:
         return trace.frames
@@ -290,6 +290,6 @@ def may_name(trace: StackTrace, module: Module) -> bool:
     return any(map(module.layout.contains, words))
 
 
-def module_frame(k: Kernel, trace: StackTrace) -> Frame | None:
+def module_frame(k: Core, trace: StackTrace) -> Frame | None:
     """The innermost caller within a module, or None."""
     return next((frame for frame in frames_of(k, trace) if frame.module), None)

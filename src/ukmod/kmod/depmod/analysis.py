@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ukmod.kmod.depmod.dependencies import Kernel
+    from ukmod.kmod.depmod.dependencies import KernelSymbols
     from ukmod.kmod.depmod.facts import Facts
     from ukmod.kmod.depmod.scan import Candidate
 
@@ -38,7 +38,10 @@ class Analysis:
 
 
 def analyse(
-    modules: Sequence[Candidate], facts: Sequence[Facts], kernel: Kernel | None = None, prefix: str = ""
+    modules: Sequence[Candidate],
+    facts: Sequence[Facts],
+    kernel: KernelSymbols | None = None,
+    prefix: str = "",
 ) -> Analysis:
     """Work out who needs whom. ``modules`` are in depmod's order, ``facts`` belong to them one by one."""
     owners = symbol_owners(facts, kernel or {}, prefix)

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ukmod.kmod.depmod.log import Log
+    from ukmod.kmod.depmod.log import DepmodLog
 
 __all__ = ["BUILT_IN", "CONFIG_DIRECTORIES", "DEFAULT", "EXTERNAL", "DepmodConfig", "load_config"]
 
@@ -54,7 +54,9 @@ class DepmodConfig:
 DEFAULT = DepmodConfig()
 
 
-def load_config(release: str, paths: Sequence[str] = CONFIG_DIRECTORIES, log: Log = silent) -> DepmodConfig:
+def load_config(
+    release: str, paths: Sequence[str] = CONFIG_DIRECTORIES, log: DepmodLog = silent
+) -> DepmodConfig:
     """Read the configuration files at ``paths``, files or directories, as they apply to a kernel release."""
     parser = _Parser(release, log)
     for path in _files(paths, log):
@@ -67,7 +69,7 @@ def load_config(release: str, paths: Sequence[str] = CONFIG_DIRECTORIES, log: Lo
     return parser.result()
 
 
-def _files(paths: Sequence[str], log: Log) -> list[str]:
+def _files(paths: Sequence[str], log: DepmodLog) -> list[str]:
     """Return the files that apply, by name; of several of one name the first."""
     chosen: dict[str, str] = {}
     for path in paths:
@@ -88,7 +90,7 @@ def _files(paths: Sequence[str], log: Log) -> list[str]:
     return [chosen[name] for name in sorted(chosen, key=os.fsencode)]
 
 
-def _is_config_file(directory: str, name: str, log: Log) -> bool:
+def _is_config_file(directory: str, name: str, log: DepmodLog) -> bool:
     if name.startswith("."):
         return False
     if len(name) < len("x.conf") or not name.endswith(".conf"):
@@ -108,7 +110,7 @@ def _is_config_file(directory: str, name: str, log: Log) -> bool:
 class _Parser:
     """The lines so far, in the order they were written."""
 
-    def __init__(self, release: str, log: Log) -> None:
+    def __init__(self, release: str, log: DepmodLog) -> None:
         self.release = release
         self.log = log
         self.searches: list[str] = []

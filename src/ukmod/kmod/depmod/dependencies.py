@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ukmod.kmod.depmod.facts import Facts
-    from ukmod.kmod.depmod.log import Log
+    from ukmod.kmod.depmod.log import DepmodLog
     from ukmod.kmod.depmod.scan import Candidate
 
-    Kernel = Mapping[str, int]
+    KernelSymbols = Mapping[str, int]
     """The kernel image's symbols and their CRCs (0 where unknown)."""
 
 __all__ = [
@@ -51,7 +51,7 @@ class Checks:
     prefix: str = ""
 
 
-def symbol_owners(modules: Sequence[Facts], kernel: Kernel, prefix: str = "") -> dict[str, int]:
+def symbol_owners(modules: Sequence[Facts], kernel: KernelSymbols, prefix: str = "") -> dict[str, int]:
     """Return the index of the module that exports each symbol, or KERNEL; the last of several has it."""
     owners = dict.fromkeys(kernel, KERNEL)
     for index, module in enumerate(modules):
@@ -83,9 +83,9 @@ def report_symbols(
     modules: Sequence[Candidate],
     facts: Sequence[Facts],
     owners: Mapping[str, int],
-    kernel: Kernel,
+    kernel: KernelSymbols,
     checks: Checks,
-    log: Log,
+    log: DepmodLog,
 ) -> None:
     """Log the symbols that are unknown, or of another version than the module was built against."""
     crc_of = dict(kernel)
@@ -124,7 +124,7 @@ def _plain(name: str, prefix: str) -> str:
     return name.removeprefix(".").removeprefix(prefix)
 
 
-def parse_symvers(text: str, path: str, prefix: str = "", log: Log = silent) -> dict[str, int]:
+def parse_symvers(text: str, path: str, prefix: str = "", log: DepmodLog = silent) -> dict[str, int]:
     """Return what the kernel image exports, with CRCs, from Module.symvers: ``CRC SYMBOL vmlinux TYPE``.
 
     As in kmod a newline ends no word, so that lines without a type, of before Linux 2.6.18, do not count.
@@ -143,7 +143,7 @@ def parse_symvers(text: str, path: str, prefix: str = "", log: Log = silent) -> 
     return kernel | dict.fromkeys(FAKE_SYMBOLS, 0)
 
 
-def parse_system_map(text: str, path: str, prefix: str = "", log: Log = silent) -> dict[str, int]:
+def parse_system_map(text: str, path: str, prefix: str = "", log: DepmodLog = silent) -> dict[str, int]:
     """Return what the kernel image exports from System.map: its ``__ksymtab_`` symbols, without CRCs."""
     kernel: dict[str, int] = {}
     for number, line in enumerate(_lines(text), 1):

@@ -12,10 +12,10 @@ from ukmod.kmod.symbols import find_exports, needed_names, needed_symbols
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ukmod.kmod.elf import Source
+    from ukmod.kmod.elf import ByteSource
 
     Texts = tuple[str, ...]
-    Packed = tuple[Texts, Texts, Texts, Texts, Texts, Texts, int, tuple[int, ...]]
+    PackedFacts = tuple[Texts, Texts, Texts, Texts, Texts, Texts, int, tuple[int, ...]]
 
 __all__ = ["Facts", "read_facts"]
 
@@ -54,7 +54,7 @@ class Facts:
         self.failure = failure
         self.crcs = crcs
 
-    def pack(self) -> Packed:
+    def pack(self) -> PackedFacts:
         """Return what ``Facts(*packed)`` takes: nothing that marshal does not know."""
         texts = (self.exports, self.needs, self.weak, self.aliases, self.softdeps, self.weakdeps)
         return (*texts, self.failure, self.crcs)
@@ -100,7 +100,7 @@ def _facts(elf: Elf, *, crcs: bool) -> Facts:
     )
 
 
-def _source(fd: int) -> Source:
+def _source(fd: int) -> ByteSource:
     size = os.fstat(fd).st_size
     return os.pread(fd, size, 0) if size <= _SMALL else _Window(fd, size)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any
 
-    Work = Generator[Any, Any, None]
+    ForkWork = Generator[Any, Any, None]
 
 __all__ = ["Fork", "cores"]
 
@@ -41,10 +41,10 @@ class Fork:
 
     __slots__ = ("_begin", "_here", "_pid", "_pipes", "_sent")
 
-    def __init__(self, begin: Callable[[], Work], *, here: bool = False) -> None:
+    def __init__(self, begin: Callable[[], ForkWork], *, here: bool = False) -> None:
         """Start it; ``begin`` makes the generator. ``here`` is for little work, which a fork would delay."""
         self._begin = begin
-        self._here: Work | None = None
+        self._here: ForkWork | None = None
         self._sent: list[Any] = [None]
         self._pid = 0
         self._pipes = (-1, -1)
@@ -99,7 +99,7 @@ class Fork:
             self._pid = 0
 
 
-def _work(begin: Callable[[], Work], reader: int, writer: int) -> None:
+def _work(begin: Callable[[], ForkWork], reader: int, writer: int) -> None:
     """Be the child: never return, so that nothing of the parent's is done twice."""
     try:
         work = begin()

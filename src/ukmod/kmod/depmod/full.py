@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Any, TypeVar
 
-    from ukmod.kmod.depmod.log import Log
+    from ukmod.kmod.depmod.log import DepmodLog
     from ukmod.kmod.depmod.output import Made
     from ukmod.kmod.depmod.parts import Parts
     from ukmod.kmod.depmod.scan import Candidate
@@ -47,7 +47,7 @@ class FullRun:
     warn_duplicates: bool = False
     marks: bool = False
 
-    def output(self, analysis: Analysis, log: Log = silent) -> Output:
+    def output(self, analysis: Analysis, log: DepmodLog = silent) -> Output:
         """Return what makes the files of an analysis."""
         warn, marks = self.warn_duplicates, self.marks
         return Output(analysis, self.dirname, warn_duplicates=warn, marks=marks, log=log)

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Log = Callable[[int, str], object]
+    DepmodLog = Callable[[int, str], object]
     """``log(priority, text)``; the priorities are syslog(3)'s."""
 
 __all__ = ["silent"]

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ukmod.kmod.depmod.log import Log
+    from ukmod.kmod.depmod.log import DepmodLog
     from ukmod.kmod.depmod.scan import Candidate
 
 __all__ = [
@@ -108,7 +108,7 @@ def hash_order(names: Iterable[str], buckets: int) -> list[str]:
     return [name for _place, _key, name in sorted(zip(places, keys, names, strict=True))]
 
 
-def module_order(modules: Sequence[Candidate], dirname: str, log: Log = silent) -> list[Candidate]:
+def module_order(modules: Sequence[Candidate], dirname: str, log: DepmodLog = silent) -> list[Candidate]:
     """Return modules in the order depmod takes them: those in ``dirname``'s modules.order first."""
     by_name = {module.name: module for module in modules}
     ordered = [by_name[name] for name in hash_order(by_name, MODULE_BUCKETS)]
@@ -154,7 +154,7 @@ def _uncompressed(module: Candidate) -> str:
     return module.shown[: module.shown.rfind("/") + 1 + len(module.name) + len(".ko")]
 
 
-def _read_order(dirname: str, log: Log) -> dict[str, int] | None:
+def _read_order(dirname: str, log: DepmodLog) -> dict[str, int] | None:
     """Return each line's position, or None if the file is missing or cut off: then it counts for nothing."""
     lines = read_lines(dirname, "modules.order", log)
     if lines is None:
@@ -168,7 +168,7 @@ def _read_order(dirname: str, log: Log) -> dict[str, int] | None:
     return positions
 
 
-def read_lines(dirname: str, name: str, log: Log) -> list[str] | None:
+def read_lines(dirname: str, name: str, log: DepmodLog) -> list[str] | None:
     """Return the lines of a file that kbuild left in the module directory, or None, and a warning.
 
     Each has its newline; a last line without one shows that the file was cut off.
@@ -180,7 +180,7 @@ def read_lines(dirname: str, name: str, log: Log) -> list[str] | None:
     return [line + "\n" for line in lines] + ([rest] if rest else [])
 
 
-def read_input(dirname: str, name: str, log: Log) -> bytes | None:
+def read_input(dirname: str, name: str, log: DepmodLog) -> bytes | None:
     """Return the content of such a file, or None, and a warning."""
     try:
         directory = os.open(dirname, os.O_RDONLY | os.O_CLOEXEC)

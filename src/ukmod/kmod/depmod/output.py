@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 
     from ukmod.kmod.depmod.analysis import Analysis
-    from ukmod.kmod.depmod.log import Log
+    from ukmod.kmod.depmod.log import DepmodLog
     from ukmod.kmod.depmod.scan import Candidate
-    from ukmod.kmod.index_write import Entry, Trie
+    from ukmod.kmod.index import Entry
+    from ukmod.kmod.index_write import Trie
 
     Messages = list[tuple[int, str]]
     Made = tuple[bytes | str, Messages, bytes]
@@ -44,7 +45,7 @@ class Output:
     dirname: str
     warn_duplicates: bool = False
     preorder: bool = False
-    log: Log = silent
+    log: DepmodLog = silent
     marks: bool = False
 
     def texts(self) -> list[tuple[str, bytes]]:
@@ -112,7 +113,7 @@ def _make(output: Output, names: Iterable[str]) -> dict[str, Made]:
     return made
 
 
-def _collect(messages: list[tuple[int, str]]) -> Log:
+def _collect(messages: list[tuple[int, str]]) -> DepmodLog:
     return lambda priority, text: messages.append((priority, text))
 
 
@@ -276,7 +277,7 @@ def _index(
     return make
 
 
-def _warn_duplicates(entries: list[Entry], what: str, log: Log) -> None:
+def _warn_duplicates(entries: list[Entry], what: str, log: DepmodLog) -> None:
     """Warn of what is said of one module twice; that several have an alias is as it should be."""
     seen: set[tuple[str, str]] = set()
     for key, _priority, value in entries:

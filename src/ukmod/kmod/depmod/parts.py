@@ -15,11 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ukmod.kmod.depmod.facts import Texts
     from ukmod.kmod.depmod.scan import Candidate
 
     Parts = tuple[bytes, bytes, bytes]
     """The three kinds of parts: exports and needs; aliases; soft and weak dependencies."""
-    Texts = tuple[str, ...]
 
 __all__ = [
     "ALIASES",

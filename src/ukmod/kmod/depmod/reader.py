@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from ukmod.kmod.depmod.facts import Packed
+    from ukmod.kmod.depmod.facts import PackedFacts
     from ukmod.kmod.depmod.scan import Candidate
 
 __all__ = ["WORTH_A_FORK", "read_all"]
@@ -27,7 +27,7 @@ def read_all(modules: Sequence[Candidate], *, crcs: bool = False, fork: bool = F
     if not fork or len(paths) < WORTH_A_FORK:
         return [read_facts(path, crcs=crcs) for path in paths]
 
-    def read_half() -> Generator[list[Packed], None, None]:
+    def read_half() -> Generator[list[PackedFacts], None, None]:
         yield [read_facts(path, crcs=crcs).pack() for path in paths[1::2]]
 
     # Files that are neighbours are alike, so every other one makes two equal halves.

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ukmod.kmod.depmod.log import Log
+    from ukmod.kmod.depmod.log import DepmodLog
 
     _Level = tuple[str, Iterator[os.DirEntry[str]]]
     """A directory and what is still to be read of it."""
@@ -46,7 +46,7 @@ else:
     Candidate = namedtuple("Candidate", "name path shown")  # noqa: PYI024
 
 
-def scan_tree(dirname: str, config: DepmodConfig = DEFAULT, log: Log = silent) -> list[Candidate]:
+def scan_tree(dirname: str, config: DepmodConfig = DEFAULT, log: DepmodLog = silent) -> list[Candidate]:
     """Return the modules below ``dirname`` and the external directories, in no particular order.
 
     OSError if ``dirname`` cannot be read; all that is amiss below it is logged and passed over.
@@ -78,7 +78,7 @@ def shown_path(path: str, dirname: str) -> str:
     return path[len(dirname) + 1 :] if path.startswith(dirname + "/") else path
 
 
-def _walk(top: str, skip: frozenset[str], log: Log) -> Iterator[tuple[str, list[str]]]:
+def _walk(top: str, skip: frozenset[str], log: DepmodLog) -> Iterator[tuple[str, list[str]]]:
     """Yield (directory, names of module files in it) from ``top`` down, in the order they are found.
 
     A directory comes again where there are files behind another one in it. OSError if ``top`` cannot be read.
@@ -110,7 +110,7 @@ def _walk(top: str, skip: frozenset[str], log: Log) -> Iterator[tuple[str, list[
         yield directory, files
 
 
-def _kind(entry: os.DirEntry[str], path: str, levels: Sequence[_Level], log: Log) -> int:
+def _kind(entry: os.DirEntry[str], path: str, levels: Sequence[_Level], log: DepmodLog) -> int:
     """Return S_IFREG or S_IFDIR for what is to be looked at, links followed; 0 for what is logged."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG

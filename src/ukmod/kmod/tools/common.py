@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ukmod.kmod.tools.getopt import Option
+from ukmod.kmod.tools.getopt import LongOption
 from ukmod.kmod.tree import MODULE_DIRECTORY
 
 TYPE_CHECKING = False
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["SHARED_OPTIONS", "default_dirname", "options_text"]
 
 SHARED_OPTIONS = (
-    Option("syslog", "s"),
-    Option("verbose", "v"),
-    Option("version", "V"),
-    Option("help", "h"),
+    LongOption("syslog", "s"),
+    LongOption("verbose", "v"),
+    LongOption("version", "V"),
+    LongOption("help", "h"),
 )
 """The options of insmod, rmmod and lsmod alike."""
 

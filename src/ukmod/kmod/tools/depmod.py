@@ -18,7 +18,7 @@ from ukmod.kmod.depmod.dependencies import (
 )
 from ukmod.kmod.depmod.full import FullRun, make_all
 from ukmod.kmod.depmod.incremental.cache import cache_path
-from ukmod.kmod.depmod.incremental.update import Run, keep, recall, remember, take_snapshot, update
+from ukmod.kmod.depmod.incremental.update import RunRecord, keep, recall, remember, take_snapshot, update
 from ukmod.kmod.depmod.order import module_order
 from ukmod.kmod.depmod.output import Output
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, OTHERS, unpack
@@ -31,7 +31,7 @@ from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.regular import read_regular
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.depmod_options import DepmodOptions, is_version, parse_options
-from ukmod.kmod.tools.log import Log, program_name
+from ukmod.kmod.tools.log import ToolLog, program_name
 from ukmod.record import record
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def main(argv: Sequence[str], host: Host) -> int:
 
 
 def _depmod(argv: Sequence[str], host: Host) -> int:
-    log = Log(host, program_name(argv[0]))
+    log = ToolLog(host, program_name(argv[0]))
     try:
         options = parse_options(argv, host, log)
     except UsageError as error:
@@ -111,7 +111,7 @@ class _Job:
     directory: str
     kernel: Mapping[str, int]
     host: Host
-    log: Log
+    log: ToolLog
 
 
 def _may_remember(options: DepmodOptions, files: Sequence[str]) -> bool:
@@ -165,7 +165,7 @@ def _remembering(
     return status
 
 
-def _after(last: Update, job: _Job) -> tuple[Output, dict[str, Made], Run] | None:
+def _after(last: Update, job: _Job) -> tuple[Output, dict[str, Made], RunRecord] | None:
     """Make the files that are still to make after the last run; None if there are cycles."""
     for message in last.run.order_messages:
         job.log.message(*message)
@@ -179,7 +179,7 @@ def _after(last: Update, job: _Job) -> tuple[Output, dict[str, Made], Run] | Non
 
 def _anew(
     found: list[Candidate], path: str, snapshot: Snapshot, job: _Job
-) -> tuple[Output, dict[str, Made], Run] | None:
+) -> tuple[Output, dict[str, Made], RunRecord] | None:
     """Make all files, and keep what the modules say; None if there are cycles."""
     messages: Messages = []
     modules = module_order(found, job.dirname, lambda *message: messages.append(message))
@@ -193,11 +193,11 @@ def _anew(
     full = make_all(plan, lambda facts: _analyse(modules, facts, job))
     if full.analysis.cycles:
         return None
-    run = Run(modules, full.analysis.direct, messages, full.kept, {})
+    run = RunRecord(modules, full.analysis.direct, messages, full.kept, {})
     return plan.output(full.analysis, job.log.message), full.made, run
 
 
-def _kernel(options: DepmodOptions, log: Log) -> dict[str, int] | None:
+def _kernel(options: DepmodOptions, log: ToolLog) -> dict[str, int] | None:
     """Return what the kernel image exports, if the user has said where that is written."""
     path = options.symvers if options.symvers is not None else options.system_map
     if path is None:
@@ -213,7 +213,7 @@ def _kernel(options: DepmodOptions, log: Log) -> dict[str, int] | None:
     return parse(text, path, options.prefix, log.message)
 
 
-def _named(paths: Sequence[str], dirname: str, log: Log) -> list[Candidate]:
+def _named(paths: Sequence[str], dirname: str, log: ToolLog) -> list[Candidate]:
     """Return the modules given on the command line."""
     modules: dict[str, Candidate] = {}
     for path in paths:
@@ -267,7 +267,7 @@ def _analyse(modules: list[Candidate], facts: Sequence[Facts], job: _Job) -> Ana
     return analysis
 
 
-def _report_cycles(analysis: Analysis, log: Log) -> None:
+def _report_cycles(analysis: Analysis, log: ToolLog) -> None:
     involved: set[int] = set()
     for cycle in analysis.cycles:
         involved.update(cycle[:-1])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ukmod.kmod.host import LOG_CRIT, LOG_WARNING
-from ukmod.kmod.tools.getopt import Option, getopt
-from ukmod.kmod.tools.log import Log, program_name, version_text
+from ukmod.kmod.tools.getopt import LongOption, getopt
+from ukmod.kmod.tools.log import ToolLog, program_name, version_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,23 +16,23 @@ __all__ = ["DepmodOptions", "is_version", "parse_options"]
 
 _SHORT = "aAb:m:o:C:E:F:evnP:wVh"
 _LONG = (
-    Option("all", "a"),
-    Option("quick", "A"),
-    Option("basedir", "b", takes_value=True),
-    Option("moduledir", "m", takes_value=True),
-    Option("outdir", "o", takes_value=True),
-    Option("config", "C", takes_value=True),
-    Option("symvers", "E", takes_value=True),
-    Option("filesyms", "F", takes_value=True),
-    Option("errsyms", "e"),
-    Option("verbose", "v"),
-    Option("show", "n"),
-    Option("dry-run", "n"),
-    Option("symbol-prefix", "P", takes_value=True),
-    Option("warn", "w"),
-    Option("version", "V"),
-    Option("help", "h"),
-    Option("no-cache", "no-cache"),  # ours
+    LongOption("all", "a"),
+    LongOption("quick", "A"),
+    LongOption("basedir", "b", takes_value=True),
+    LongOption("moduledir", "m", takes_value=True),
+    LongOption("outdir", "o", takes_value=True),
+    LongOption("config", "C", takes_value=True),
+    LongOption("symvers", "E", takes_value=True),
+    LongOption("filesyms", "F", takes_value=True),
+    LongOption("errsyms", "e"),
+    LongOption("verbose", "v"),
+    LongOption("show", "n"),
+    LongOption("dry-run", "n"),
+    LongOption("symbol-prefix", "P", takes_value=True),
+    LongOption("warn", "w"),
+    LongOption("version", "V"),
+    LongOption("help", "h"),
+    LongOption("no-cache", "no-cache"),  # ours
 )
 _USAGE = """\
 Usage:
@@ -84,7 +84,7 @@ class DepmodOptions:
         return flag in self.flags
 
 
-def parse_options(argv: Sequence[str], host: Host, log: Log) -> DepmodOptions | None:
+def parse_options(argv: Sequence[str], host: Host, log: ToolLog) -> DepmodOptions | None:
     """Return the options, None if ``-h`` or ``-V`` was one and is done; UsageError for what is none."""
     options = DepmodOptions()
     for key, value in getopt(argv, _SHORT, _LONG, posix="POSIXLY_CORRECT" in host.environ):

@@ -13,11 +13,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-__all__ = ["Option", "getopt"]
+__all__ = ["LongOption", "getopt"]
 
 
 @record
-class Option:
+class LongOption:
     """A long option; ``key`` is the letter it stands for, or a word of its own if it has none."""
 
     name: str
@@ -26,7 +26,7 @@ class Option:
 
 
 def getopt(
-    argv: Sequence[str], short: str, long: Sequence[Option], *, posix: bool = False
+    argv: Sequence[str], short: str, long: Sequence[LongOption], *, posix: bool = False
 ) -> Iterator[tuple[str, str]]:
     """Yield each option of ``argv[1:]`` as (key, value), then the other words with an empty key.
 
@@ -82,7 +82,7 @@ def _letters(word: str, argv: Sequence[str], at: int, short: str) -> Generator[t
     return at
 
 
-def _long(text: str, long: Sequence[Option]) -> tuple[Option, str | None]:
+def _long(text: str, long: Sequence[LongOption]) -> tuple[LongOption, str | None]:
     """Find the option a word like ``dry-run`` or ``set-v=6.1`` means."""
     name, equals, value = text.partition("=")
     matches = [option for option in long if option.name.startswith(name)]

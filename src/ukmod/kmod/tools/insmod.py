@@ -11,8 +11,8 @@ from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC, LOG_E
 from ukmod.kmod.insert import insert_file
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.common import SHARED_OPTIONS, default_dirname, options_text
-from ukmod.kmod.tools.getopt import Option, getopt
-from ukmod.kmod.tools.log import Log, program_name, version_text
+from ukmod.kmod.tools.getopt import LongOption, getopt
+from ukmod.kmod.tools.log import ToolLog, program_name, version_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _LONG = (
-    Option("force", "f"),
-    Option("force-modversion", "force-modversion"),
-    Option("force-vermagic", "force-vermagic"),
+    LongOption("force", "f"),
+    LongOption("force-modversion", "force-modversion"),
+    LongOption("force-vermagic", "force-vermagic"),
     *SHARED_OPTIONS,
 )
 _FORCE = {
@@ -63,7 +63,7 @@ def main(argv: Sequence[str], host: Host) -> int:
 
 def _insmod(argv: Sequence[str], host: Host) -> int:
     program = program_name(argv[0])
-    log = Log(host, program)
+    log = ToolLog(host, program)
     verbose = LOG_ERR
     force = 0
     syslog = False
@@ -97,7 +97,7 @@ def _insmod(argv: Sequence[str], host: Host) -> int:
     return status
 
 
-def _insert(file: str, params: str, context: Context, host: Host, log: Log, *, force: int) -> int:
+def _insert(file: str, params: str, context: Context, host: Host, log: ToolLog, *, force: int) -> int:
     try:
         module = context.by_path(file)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ukmod.errors import UsageError
 from ukmod.kmod.tools import call
-from ukmod.kmod.tools.getopt import Option, getopt
+from ukmod.kmod.tools.getopt import LongOption, getopt
 from ukmod.kmod.tools.log import program_name, version_text
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_LONG = (Option("help", "h"), Option("version", "V"))
+_LONG = (LongOption("help", "h"), LongOption("version", "V"))
 _USAGE = """\
 kmod - Manage kernel modules: list, load, unload, etc
 Usage:

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ukmod.kmod.host import Host
 
-__all__ = ["VERSION", "FatalError", "Log", "program_name", "version_text"]
+__all__ = ["VERSION", "FatalError", "ToolLog", "program_name", "version_text"]
 
 VERSION = 34
 """The version of kmod whose behaviour the tools have."""
@@ -67,7 +67,7 @@ def _has_parent(name: str) -> bool:
     return find_spec(name.partition(".")[0]) is not None
 
 
-class Log:
+class ToolLog:
     """A tool's messages."""
 
     __slots__ = ("_host", "_library", "_library_priority", "_priority", "_program", "_syslog")

@@ -10,8 +10,8 @@ from ukmod.kmod.host import LOG_ERR
 from ukmod.kmod.loaded import loaded_modules
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.common import SHARED_OPTIONS
-from ukmod.kmod.tools.getopt import Option, getopt
-from ukmod.kmod.tools.log import Log, program_name, version_text
+from ukmod.kmod.tools.getopt import LongOption, getopt
+from ukmod.kmod.tools.log import ToolLog, program_name, version_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_LONG = (*SHARED_OPTIONS, Option("json", "json"))  # --json is ours
+_LONG = (*SHARED_OPTIONS, LongOption("json", "json"))  # --json is ours
 _USAGE = """\
 Usage:
 \t{0} [options]
@@ -44,7 +44,7 @@ def main(argv: Sequence[str], host: Host, *, program: str | None = None) -> int:
 
 
 def _lsmod(argv: Sequence[str], host: Host, program: str) -> int:
-    log = Log(host, program)
+    log = ToolLog(host, program)
     verbose = LOG_ERR
     syslog = as_json = False
     words: list[str] = []

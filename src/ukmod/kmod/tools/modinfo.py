@@ -11,8 +11,8 @@ from ukmod.kmod.context import Context
 from ukmod.kmod.modinfo import SIGNATURE_FIELDS, ModuleInfo, builtin_fields, invalid_parameters, read_module
 from ukmod.kmod.names import is_module_file, normalize_alias
 from ukmod.kmod.tools import call
-from ukmod.kmod.tools.getopt import Option, getopt
-from ukmod.kmod.tools.log import Log, program_name, version_text
+from ukmod.kmod.tools.getopt import LongOption, getopt
+from ukmod.kmod.tools.log import ToolLog, program_name, version_text
 from ukmod.kmod.tools.modinfo_report import as_object, heading, json_text, text
 from ukmod.kmod.tree import MODULE_DIRECTORY
 
@@ -27,19 +27,19 @@ __all__ = ["main"]
 
 _SHORT = "adlpn0mF:k:b:Vh"
 _LONG = (
-    Option("author", "a"),
-    Option("description", "d"),
-    Option("license", "l"),
-    Option("parameters", "p"),
-    Option("filename", "n"),
-    Option("null", "0"),
-    Option("modname", "m"),
-    Option("field", "F", takes_value=True),
-    Option("set-version", "k", takes_value=True),
-    Option("basedir", "b", takes_value=True),
-    Option("json", "json"),
-    Option("version", "V"),
-    Option("help", "h"),
+    LongOption("author", "a"),
+    LongOption("description", "d"),
+    LongOption("license", "l"),
+    LongOption("parameters", "p"),
+    LongOption("filename", "n"),
+    LongOption("null", "0"),
+    LongOption("modname", "m"),
+    LongOption("field", "F", takes_value=True),
+    LongOption("set-version", "k", takes_value=True),
+    LongOption("basedir", "b", takes_value=True),
+    LongOption("json", "json"),
+    LongOption("version", "V"),
+    LongOption("help", "h"),
 )
 _FIELDS = {"a": "author", "d": "description", "l": "license", "p": "parm", "n": "filename"}
 
@@ -96,7 +96,7 @@ def _modinfo(argv: Sequence[str], host: Host) -> int:
     except UsageError as error:
         host.stderr.write(f"{argv[0]}: {error.message}\n")
         return 1
-    log = Log(host, program)
+    log = ToolLog(host, program)
     if not request.words:
         log.err("missing module or filename.")
         return 1
@@ -125,7 +125,7 @@ def _take(request: _Request, key: str, value: str) -> None:
 class _Run:
     """One run of modinfo."""
 
-    def __init__(self, request: _Request, host: Host, log: Log) -> None:
+    def __init__(self, request: _Request, host: Host, log: ToolLog) -> None:
         self.request = request
         self.host = host
         self.log = log

@@ -18,7 +18,7 @@ from ukmod.kmod.loaded import SysModules
 from ukmod.kmod.plans import plan_target, resolve
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.common import options_text
-from ukmod.kmod.tools.log import Log, program_name
+from ukmod.kmod.tools.log import ToolLog, program_name
 from ukmod.kmod.tools.modprobe_options import parse_request
 from ukmod.kmod.tree import MODULE_DIRECTORY
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.host import Host
     from ukmod.kmod.plans import Step
     from ukmod.kmod.remove import RemovalStep
-    from ukmod.kmod.tools.modprobe_options import Request
+    from ukmod.kmod.tools.modprobe_options import ModprobeRequest
 
 __all__ = ["main"]
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str], host: Host) -> int:
 
 def _modprobe(argv: Sequence[str], host: Host) -> int:
     program = program_name(argv[0])
-    log = Log(host, program)
+    log = ToolLog(host, program)
     try:
         request = parse_request(argv, host, log, program)
     except UsageError as error:
@@ -61,7 +61,7 @@ def _modprobe(argv: Sequence[str], host: Host) -> int:
 class _Run:
     """One run of modprobe, its command line understood."""
 
-    def __init__(self, request: Request, host: Host, log: Log) -> None:
+    def __init__(self, request: ModprobeRequest, host: Host, log: ToolLog) -> None:
         self.request = request
         self.host = host
         self.log = log

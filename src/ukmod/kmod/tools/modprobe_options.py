@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC, LOG_CRIT, LOG_EMERG, LOG_WARNING
-from ukmod.kmod.tools.getopt import Option, getopt
+from ukmod.kmod.tools.getopt import LongOption, getopt
 from ukmod.kmod.tools.log import version_text
 
 TYPE_CHECKING = False
@@ -11,43 +11,43 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ukmod.kmod.host import Host
-    from ukmod.kmod.tools.log import Log
+    from ukmod.kmod.tools.log import ToolLog
 
-__all__ = ["Request", "environment_options", "parse_request"]
+__all__ = ["ModprobeRequest", "environment_options", "parse_request"]
 
 _SHORT = "arw:RibfDcnC:d:S:sqvVh"
 _LONG = (
-    Option("all", "a"),
-    Option("remove", "r"),
-    Option("remove-dependencies", "remove-dependencies"),
-    Option("remove-holders", "remove-holders"),
-    Option("wait", "w", takes_value=True),
-    Option("resolve-alias", "resolve-alias"),
-    Option("show-alias", "R"),
-    Option("first-time", "first-time"),
-    Option("ignore-install", "i"),
-    Option("ignore-remove", "i"),
-    Option("use-blacklist", "b"),
-    Option("force", "f"),
-    Option("force-modversion", "force-modversion"),
-    Option("force-vermagic", "force-vermagic"),
-    Option("show-depends", "D"),
-    Option("showconfig", "showconfig"),
-    Option("show-config", "c"),
-    Option("show-modversions", "show-modversions"),
-    Option("dump-modversions", "dump-modversions"),
-    Option("show-exports", "show-exports"),
-    Option("dry-run", "n"),
-    Option("show", "show"),
-    Option("config", "C", takes_value=True),
-    Option("dirname", "d", takes_value=True),
-    Option("set-version", "S", takes_value=True),
-    Option("syslog", "s"),
-    Option("quiet", "q"),
-    Option("verbose", "v"),
-    Option("version", "V"),
-    Option("help", "h"),
-    Option("json", "json"),  # ours
+    LongOption("all", "a"),
+    LongOption("remove", "r"),
+    LongOption("remove-dependencies", "remove-dependencies"),
+    LongOption("remove-holders", "remove-holders"),
+    LongOption("wait", "w", takes_value=True),
+    LongOption("resolve-alias", "resolve-alias"),
+    LongOption("show-alias", "R"),
+    LongOption("first-time", "first-time"),
+    LongOption("ignore-install", "i"),
+    LongOption("ignore-remove", "i"),
+    LongOption("use-blacklist", "b"),
+    LongOption("force", "f"),
+    LongOption("force-modversion", "force-modversion"),
+    LongOption("force-vermagic", "force-vermagic"),
+    LongOption("show-depends", "D"),
+    LongOption("showconfig", "showconfig"),
+    LongOption("show-config", "c"),
+    LongOption("show-modversions", "show-modversions"),
+    LongOption("dump-modversions", "dump-modversions"),
+    LongOption("show-exports", "show-exports"),
+    LongOption("dry-run", "n"),
+    LongOption("show", "show"),
+    LongOption("config", "C", takes_value=True),
+    LongOption("dirname", "d", takes_value=True),
+    LongOption("set-version", "S", takes_value=True),
+    LongOption("syslog", "s"),
+    LongOption("quiet", "q"),
+    LongOption("verbose", "v"),
+    LongOption("version", "V"),
+    LongOption("help", "h"),
+    LongOption("json", "json"),  # ours
 )
 _DEPRECATED = {
     "remove-dependencies": "remove-holders",
@@ -105,7 +105,7 @@ General Options:
 """
 
 
-class Request:
+class ModprobeRequest:
     """The parsed command line."""
 
     def __init__(self) -> None:
@@ -143,13 +143,13 @@ class Request:
         return LOG_WARNING if "a" in self.flags else LOG_CRIT
 
 
-def parse_request(argv: Sequence[str], host: Host, log: Log, program: str) -> Request | int:
+def parse_request(argv: Sequence[str], host: Host, log: ToolLog, program: str) -> ModprobeRequest | int:
     """Understand a command line, the options in $MODPROBE_OPTIONS first.
 
     An exit status stands for a request that is already met, or makes no sense. UsageError, with the C
     library's message, for what is no option.
     """
-    request = Request()
+    request = ModprobeRequest()
     arguments = [argv[0], *environment_options(host.environ.get("MODPROBE_OPTIONS", "")), *argv[1:]]
     for key, value in getopt(arguments, _SHORT, _LONG, posix="POSIXLY_CORRECT" in host.environ):
         if key == "V":
@@ -163,7 +163,7 @@ def parse_request(argv: Sequence[str], host: Host, log: Log, program: str) -> Re
     return request
 
 
-def _take(request: Request, key: str, value: str, host: Host, log: Log) -> bool:
+def _take(request: ModprobeRequest, key: str, value: str, host: Host, log: ToolLog) -> bool:
     """Take one option or word; False if it makes no sense."""
     if key in _DEPRECATED:
         new = _DEPRECATED[key]

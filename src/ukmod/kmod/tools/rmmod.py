@@ -11,8 +11,8 @@ from ukmod.kmod.host import DELETE_FORCE, DELETE_NONBLOCK, LOG_ERR
 from ukmod.kmod.loaded import SysModules
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.common import SHARED_OPTIONS, default_dirname
-from ukmod.kmod.tools.getopt import Option, getopt
-from ukmod.kmod.tools.log import Log, program_name, version_text
+from ukmod.kmod.tools.getopt import LongOption, getopt
+from ukmod.kmod.tools.log import ToolLog, program_name, version_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_LONG = (Option("force", "f"), *SHARED_OPTIONS)
+_LONG = (LongOption("force", "f"), *SHARED_OPTIONS)
 _USAGE = """\
 Usage:
 \t{0} [options] modulenames
@@ -44,7 +44,7 @@ def main(argv: Sequence[str], host: Host) -> int:
 
 def _rmmod(argv: Sequence[str], host: Host) -> int:
     program = program_name(argv[0])
-    log = Log(host, program)
+    log = ToolLog(host, program)
     verbose = LOG_ERR
     force = syslog = False
     words: list[str] = []
@@ -75,7 +75,7 @@ def _rmmod(argv: Sequence[str], host: Host) -> int:
     return status
 
 
-def _remove_all(words: list[str], context: Context, host: Host, log: Log, *, force: bool) -> int:
+def _remove_all(words: list[str], context: Context, host: Host, log: ToolLog, *, force: bool) -> int:
     status = 0
     flags = DELETE_NONBLOCK | (DELETE_FORCE if force else 0)
     for word in words:
@@ -108,7 +108,7 @@ def _named(word: str, context: Context, host: Host) -> Module:
     return context.by_path(word)
 
 
-def _is_in_use(module: Module, context: Context, state: SysModules, log: Log) -> bool:
+def _is_in_use(module: Module, context: Context, state: SysModules, log: ToolLog) -> bool:
     """Say so if the module cannot go."""
     name = module.name
     if context.is_builtin(module):

@@ -9,7 +9,7 @@ import re
 from ukmod.errors import UsageError
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.common import default_dirname
-from ukmod.kmod.tools.getopt import Option, getopt
+from ukmod.kmod.tools.getopt import LongOption, getopt
 from ukmod.record import record
 
 TYPE_CHECKING = False
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.host import Host
 
-__all__ = ["Node", "main", "parse_devname"]
+__all__ = ["StaticNode", "main", "parse_devname"]
 
 _LONG = (
-    Option("output", "o", takes_value=True),
-    Option("format", "f", takes_value=True),
-    Option("help", "h"),
+    LongOption("output", "o", takes_value=True),
+    LongOption("format", "f", takes_value=True),
+    LongOption("help", "h"),
 )
 
 _HELP = """\
@@ -48,7 +48,7 @@ _ENTRY = re.compile(r"\s*(\S+)\s+(\S+)\s+([cb])\s*\+?(\d+):\s*\+?(\d+)", re.ASCI
 
 
 @record
-class Node:
+class StaticNode:
     """One line of modules.devname: opening ``/dev/PATH`` loads ``module``. ``type`` is ``c`` or ``b``."""
 
     module: str
@@ -58,7 +58,7 @@ class Node:
     minor: int
 
 
-def parse_devname(text: str) -> Iterator[Node | str]:
+def parse_devname(text: str) -> Iterator[StaticNode | str]:
     """Yield the entries of modules.devname; any other line is yielded unchanged."""
     for line in text.splitlines(keepends=True):
         if line.startswith("#"):
@@ -68,10 +68,10 @@ def parse_devname(text: str) -> Iterator[Node | str]:
             yield line
         else:
             module, path, kind, major, minor = match.groups()
-            yield Node(module, path, kind, int(major), int(minor))
+            yield StaticNode(module, path, kind, int(major), int(minor))
 
 
-def _human(node: Node) -> str:
+def _human(node: StaticNode) -> str:
     kind = "character" if node.type == "c" else "block"
     return (
         f"Module: {node.module}\n\tDevice node: /dev/{node.path}\n"
@@ -79,18 +79,22 @@ def _human(node: Node) -> str:
     )
 
 
-def _tmpfiles(node: Node) -> str:
+def _tmpfiles(node: StaticNode) -> str:
     """Return lines of tmpfiles.d(5): ``!`` keeps them to the time of boot."""
     directory = node.path.rpartition("/")[0]
     parent = f"d /dev/{directory} 0755 - - -\n" if directory else ""
     return f"{parent}{node.type}! /dev/{node.path} 0600 - - - {node.major}:{node.minor}\n"
 
 
-def _devname(node: Node) -> str:
+def _devname(node: StaticNode) -> str:
     return f"{node.module} {node.path} {node.type}{node.major}:{node.minor}\n"
 
 
-_FORMATS: dict[str, Callable[[Node], str]] = {"human": _human, "tmpfiles": _tmpfiles, "devname": _devname}
+_FORMATS: dict[str, Callable[[StaticNode], str]] = {
+    "human": _human,
+    "tmpfiles": _tmpfiles,
+    "devname": _devname,
+}
 
 
 def main(argv: Sequence[str], host: Host) -> int:

@@ -12,9 +12,9 @@ from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import STB_GLOBAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, Section
 from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
 from ukmod.machine.image.kallsyms import read_kallsyms
-from ukmod.machine.image.ksymtab import Export, read_exports
+from ukmod.machine.image.ksymtab import KernelSymbol, read_exports
 from ukmod.machine.image.payload import LIMIT, is_packed, unpack
-from ukmod.machine.image.symbols import Symbol, SymbolTable
+from ukmod.machine.image.symbols import ImageSymbol, ImageSymbols
 from ukmod.machine.image.vmlinux import Segment, Vmlinux, check_head
 
 __all__ = ["KernelImage"]
@@ -155,30 +155,30 @@ class KernelImage:
         return content
 
     @cached_property
-    def exports(self) -> dict[str, Export]:
+    def exports(self) -> dict[str, KernelSymbol]:
         """The exported symbols by name."""
         return read_exports(self.vmlinux)
 
     @cached_property
-    def symbols(self) -> SymbolTable:
+    def symbols(self) -> ImageSymbols:
         """All symbols, from kallsyms or else from the ELF file; FormatError if it has neither."""
         kept = None if self.cache is None else self.cache.get("symbols")
         if kept is not None:
             try:
-                return SymbolTable.from_bytes(kept[:-MAC_SIZE])
+                return ImageSymbols.from_bytes(kept[:-MAC_SIZE])
             except ValueError:
                 pass  # written on another kind of machine that shares the home directory
         found = read_kallsyms(self.vmlinux) or _linked_symbols(self.vmlinux)
         if not found:
             text = "has no symbols (CONFIG_KALLSYMS): name its vmlinux, with a symbol table"
             raise FormatError(text, path=self.path)
-        table = SymbolTable.of(found)
+        table = ImageSymbols.of(found)
         if self.cache is not None:
             self.cache.put("symbols", table.to_bytes())
         return table
 
 
-def _linked_symbols(vmlinux: Vmlinux) -> list[Symbol]:
+def _linked_symbols(vmlinux: Vmlinux) -> list[ImageSymbol]:
     """The symbols of the ELF file, with letters as in nm(1)."""
     letters = {STT_FUNC: "t", STT_OBJECT: "d", STT_NOTYPE: "a"}
     found = []
@@ -186,5 +186,5 @@ def _linked_symbols(vmlinux: Vmlinux) -> list[Symbol]:
         letter = letters.get(symbol.type)
         if letter is not None and symbol.name and symbol.shndx:
             is_global = symbol.bind == STB_GLOBAL
-            found.append(Symbol(symbol.name, letter.upper() if is_global else letter, symbol.value))
+            found.append(ImageSymbol(symbol.name, letter.upper() if is_global else letter, symbol.value))
     return found

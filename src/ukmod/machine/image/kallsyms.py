@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterator
 
 from ukmod.errors import FormatError
-from ukmod.machine.image.symbols import LONGEST_NAME, WORD, Symbol
+from ukmod.machine.image.symbols import LONGEST_NAME, WORD, ImageSymbol
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.record import record
 
@@ -38,7 +38,7 @@ class _Tokens:
     end: int
 
 
-def read_kallsyms(vmlinux: Vmlinux) -> list[Symbol]:
+def read_kallsyms(vmlinux: Vmlinux) -> list[ImageSymbol]:
     """Return all symbols in order of address; none for a kernel without kallsyms.
 
     Raises FormatError if some of the tables exist and others do not.
@@ -51,7 +51,7 @@ def read_kallsyms(vmlinux: Vmlinux) -> list[Symbol]:
     count_at, count = _find_count(vmlinux, data, markers_at, markers)
     addresses = _find_addresses(vmlinux, data, count_at, tokens.end, count)
     names = _names(vmlinux, data, count_at + WORD, markers_at, count, tokens.tokens)
-    return [Symbol(name[1:], name[:1], address) for name, address in zip(names, addresses, strict=True)]
+    return [ImageSymbol(name[1:], name[:1], address) for name, address in zip(names, addresses, strict=True)]
 
 
 def _incomplete(vmlinux: Vmlinux, has: str, lacks: str) -> FormatError:

@@ -12,7 +12,7 @@ from ukmod.machine.image.symbols import LONGEST_NAME
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.machine.registers import MASK64
 
-__all__ = ["Export", "read_exports"]
+__all__ = ["KernelSymbol", "read_exports"]
 
 _TABLES = (("__ksymtab", "__kcrctab", False), ("__ksymtab_gpl", "__kcrctab_gpl", True))
 _STRINGS = "__ksymtab_strings"
@@ -23,7 +23,7 @@ _EXPORTS = 1 << 18
 """The maximum number of entries in a table; Debian's kernels have some 10,000."""
 
 
-class Export(NamedTuple):
+class KernelSymbol(NamedTuple):
     """An exported symbol. ``crc`` is None in a kernel without CONFIG_MODVERSIONS."""
 
     name: str
@@ -33,13 +33,13 @@ class Export(NamedTuple):
     namespace: str
 
 
-def read_exports(vmlinux: Vmlinux) -> dict[str, Export]:
+def read_exports(vmlinux: Vmlinux) -> dict[str, KernelSymbol]:
     """Return the exports by name; none for a kernel without modules. FormatError for corrupt tables."""
     strings = vmlinux.section(_STRINGS)
     if strings is None:
         return {}
     text = vmlinux.elf.section_data(strings)
-    exports: dict[str, Export] = {}
+    exports: dict[str, KernelSymbol] = {}
     for table, crcs, gpl in _TABLES:
         section = vmlinux.section(table)
         if section is not None:
@@ -54,7 +54,7 @@ def _read_table(
     crcs: bytes,
     strings: tuple[int, bytes],
     gpl: bool,  # noqa: FBT001
-) -> Iterator[Export]:
+) -> Iterator[KernelSymbol]:
     data = vmlinux.elf.section_data(section)
     size = _entry_size(data, crcs, section.addr, strings)
     count = len(data) // size
@@ -81,7 +81,7 @@ def _read_table(
             raise FormatError(f"{section.name}[{index}] has no name", path=vmlinux.path, offset=at)
         (space,) = struct.unpack_from("<i", data, index * size + 8) if size == _NAMESPACED else (0,)
         namespace = _namespace(vmlinux, here + 8 + space, strings) if space else ""
-        yield Export(_text(text, name_at), here + value & MASK64, gpl, crc, namespace)
+        yield KernelSymbol(_text(text, name_at), here + value & MASK64, gpl, crc, namespace)
 
 
 def _entry_size(data: bytes, crcs: bytes, address: int, strings: tuple[int, bytes]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-__all__ = ["LONGEST_NAME", "WORD", "Symbol", "SymbolTable"]
+__all__ = ["LONGEST_NAME", "WORD", "ImageSymbol", "ImageSymbols"]
 
 LONGEST_NAME = 1024
 """The maximum size of a name, and of a token, in bytes; KSYM_NAME_LEN is 512."""
@@ -17,7 +17,7 @@ _FEW = 8
 """Names that are searched for one by one; for more, a table of all is made."""
 
 
-class Symbol(NamedTuple):
+class ImageSymbol(NamedTuple):
     """A symbol; ``type`` is nm(1)'s letter. A per-CPU symbol's address is its offset into that area."""
 
     name: str
@@ -25,7 +25,7 @@ class Symbol(NamedTuple):
     address: int
 
 
-class SymbolTable:
+class ImageSymbols:
     """Symbols in the order of kallsyms, that is by address, per-CPU symbols first.
 
     The names are one text as long as only a few are asked for: a kernel has 180,000 of them, and a short run
@@ -38,7 +38,7 @@ class SymbolTable:
         self._searches = 0
 
     @classmethod
-    def of(cls, symbols: Iterable[Symbol]) -> SymbolTable:
+    def of(cls, symbols: Iterable[ImageSymbol]) -> ImageSymbols:
         """Make a table from symbols in any order."""
         ordered = sorted(symbols, key=lambda symbol: symbol.address)
         return cls(
@@ -50,8 +50,8 @@ class SymbolTable:
     def __len__(self) -> int:
         return len(self._addresses)
 
-    def __iter__(self) -> Iterator[Symbol]:
-        return map(Symbol, self._names, self._types, self._addresses)
+    def __iter__(self) -> Iterator[ImageSymbol]:
+        return map(ImageSymbol, self._names, self._types, self._addresses)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._find(name) is not None
@@ -68,14 +68,14 @@ class SymbolTable:
         at = self._text.find(_text_of([name]))
         return None if at < 0 else self._text.count(0, 0, at)
 
-    def at(self, address: int) -> Symbol | None:
+    def at(self, address: int) -> ImageSymbol | None:
         """Return the last symbol at or before an address; the first one if several have the same address."""
         index = bisect_right(self._addresses, address) - 1
         if index < 0:
             return None
         while index and self._addresses[index - 1] == self._addresses[index]:
             index -= 1
-        return Symbol(self._names[index], self._types[index], self._addresses[index])
+        return ImageSymbol(self._names[index], self._types[index], self._addresses[index])
 
     def size_at(self, address: int) -> int:
         """Return the bytes from the symbol at or before an address to the next symbol; 0 if there is none."""
@@ -101,7 +101,7 @@ class SymbolTable:
         return b"".join((count, self._addresses.tobytes(), self._types.encode(), self._text))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> SymbolTable:
+    def from_bytes(cls, data: bytes) -> ImageSymbols:
         """Read the result of :meth:`to_bytes`; ValueError for anything else."""
         count = int.from_bytes(data[:WORD], "little")
         end = WORD * (count + 1)

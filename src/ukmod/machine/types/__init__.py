@@ -5,9 +5,9 @@ from ukmod.machine.types.dwarf import Dwarf
 from ukmod.machine.types.graph import TypeSource
 from ukmod.machine.types.layout import (
     EnumLayout,
+    FormalParameter,
     Kind,
     Member,
-    Parameter,
     Prototype,
     StructLayout,
     Type,
@@ -21,9 +21,9 @@ __all__ = [
     "Btf",
     "Dwarf",
     "EnumLayout",
+    "FormalParameter",
     "Kind",
     "Member",
-    "Parameter",
     "Profile",
     "Prototype",
     "SourceLine",

@@ -72,7 +72,7 @@ _Step = Struct | Callable[[DebugSection, int], tuple[Value, int]]
 
 
 @record
-class Slot:
+class AttributeSlot:
     """The place of an attribute among an entry's values; ``constant`` is the value if ``index`` is -1."""
 
     form: int
@@ -86,7 +86,7 @@ class Abbreviation:
 
     tag: int
     children: bool
-    slots: dict[int, Slot]
+    slots: dict[int, AttributeSlot]
     steps: list[_Step]
     fixed: Struct | None
     sibling: int
@@ -365,7 +365,7 @@ def _abbreviation(
     children: int,
     pairs: list[tuple[int, int, int]],
 ) -> Abbreviation:
-    slots: dict[int, Slot] = {}
+    slots: dict[int, AttributeSlot] = {}
     steps: list[_Step] = []
     layout, index, sibling = "", 0, -1
     for attribute, form, constant in pairs:
@@ -381,9 +381,9 @@ def _abbreviation(
         else:
             layout += code
         if code == "":
-            slots[attribute] = Slot(form, -1, 1 if form == Form.FLAG_PRESENT else constant)
+            slots[attribute] = AttributeSlot(form, -1, 1 if form == Form.FLAG_PRESENT else constant)
             continue
-        slots[attribute] = Slot(form, index)
+        slots[attribute] = AttributeSlot(form, index)
         if attribute == At.SIBLING and form in _UNIT_REFERENCES:
             sibling = index
         index += 1

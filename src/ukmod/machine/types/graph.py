@@ -12,7 +12,15 @@ from types import MappingProxyType
 from typing import Protocol
 
 from ukmod.errors import FormatError
-from ukmod.machine.types.layout import EnumLayout, Kind, Member, Parameter, Prototype, StructLayout, Type
+from ukmod.machine.types.layout import (
+    EnumLayout,
+    FormalParameter,
+    Kind,
+    Member,
+    Prototype,
+    StructLayout,
+    Type,
+)
 from ukmod.record import record, replace
 
 __all__ = ["AGGREGATES", "POINTER", "VOID", "Field", "Graph", "Later", "Node", "Tag", "TypeSource"]
@@ -234,7 +242,9 @@ class TypeSource:
         return found
 
     def _prototype(self, node: Node, name: str, depth: int) -> Prototype:
-        parameters = [Parameter(field.name, self._describe(field.target, depth + 1)) for field in node.fields]
+        parameters = [
+            FormalParameter(field.name, self._describe(field.target, depth + 1)) for field in node.fields
+        ]
         return Prototype(name, self._describe(node.target, depth + 1), tuple(parameters), node.variadic)
 
     def _unnamed(self, number: int, depth: int) -> StructLayout:

@@ -11,7 +11,7 @@ from enum import Enum
 
 from ukmod.record import record
 
-__all__ = ["EnumLayout", "Kind", "Member", "Parameter", "Prototype", "StructLayout", "Type"]
+__all__ = ["EnumLayout", "FormalParameter", "Kind", "Member", "Prototype", "StructLayout", "Type"]
 
 
 class Kind(Enum):
@@ -114,7 +114,7 @@ class EnumLayout:
 
 
 @record
-class Parameter:
+class FormalParameter:
     """A parameter of a function; its name may be unknown."""
 
     name: str
@@ -127,7 +127,7 @@ class Prototype:
 
     name: str
     returns: Type
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[FormalParameter, ...]
     variadic: bool = False
 
     def __str__(self) -> str:

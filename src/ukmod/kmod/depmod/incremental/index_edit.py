@@ -26,9 +26,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ukmod.kmod.index_write import Entry, Node, Pair, Trie
+    from ukmod.kmod.index import Entry
+    from ukmod.kmod.index_write import NewNode, Pair, Trie
 
-    Change = tuple[list[tuple[int, str]], list[tuple[int, str]]]
+    KeyChange = tuple[list[tuple[int, str]], list[tuple[int, str]]]
     """The (priority, value) pairs that a key loses, and those that it gains."""
     Old = tuple[bytes, bytes, list[tuple[int, int]], int]
     """A node of the old file: its prefix, its values, (letter, reference) of its children, and its end."""
@@ -59,7 +60,7 @@ def edit_trie(trie: Trie, removed: Iterable[Entry], added: Iterable[Entry]) -> T
     Entries of one key and one priority must be equal. ValueError if one to be removed is not there;
     UsageError and LimitError as from :func:`write_index`.
     """
-    changes: dict[bytes, Change] = {}
+    changes: dict[bytes, KeyChange] = {}
     for which, entries in enumerate((removed, added)):
         for text, priority, value in entries:
             changes.setdefault(ascii_bytes(text), ([], []))[which].append((priority, value))
@@ -140,7 +141,7 @@ def _read(data: bytes, reference: int) -> Old:
     return prefix, data[at:end], children, end
 
 
-def _lay_out(nodes: list[Node], old: Trie, regions: Regions) -> Trie:
+def _lay_out(nodes: list[NewNode], old: Trie, regions: Regions) -> Trie:
     """Write the nodes in the order they have, each after what of the old file lies below it."""
     data, marks = old
     parts = [b""]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ukmod.kmod.depmod.incremental.archive import Archive
     from ukmod.kmod.depmod.parts import Parts
     from ukmod.kmod.depmod.scan import Candidate
-    from ukmod.kmod.index_write import Entry, Trie
+    from ukmod.kmod.index import Entry
+    from ukmod.kmod.index_write import Trie
 
     Direct = Sequence[Sequence[int]]
     Contents = dict[str, Trie]

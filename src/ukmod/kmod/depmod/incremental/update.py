@@ -38,14 +38,12 @@ if TYPE_CHECKING:
     from ukmod.kmod.depmod.facts import Facts
     from ukmod.kmod.depmod.incremental.cache import Identity
     from ukmod.kmod.depmod.incremental.patch import Change
-    from ukmod.kmod.depmod.output import Made
+    from ukmod.kmod.depmod.output import Made, Messages
     from ukmod.kmod.depmod.parts import Parts
     from ukmod.kmod.depmod.scan import Candidate
     from ukmod.kmod.index_write import Trie
 
-    Messages = list[tuple[int, str]]
-
-__all__ = ["Run", "Snapshot", "Update", "keep", "recall", "remember", "take_snapshot", "update"]
+__all__ = ["RunRecord", "Snapshot", "Update", "keep", "recall", "remember", "take_snapshot", "update"]
 
 _MADE_OF = {
     "modules.dep": LINKS,
@@ -100,7 +98,7 @@ def take_snapshot(modules: Sequence[Candidate], dirname: str) -> Snapshot:
 
 
 @record
-class Run:
+class RunRecord:
     """The record that a run leaves beside its files: the modules in order, the modules that each one needs
     itself, the messages about modules.order, the number of the file of parts, and the changes since that
     was written.
@@ -127,7 +125,7 @@ class Update:
     made: dict[str, Made]
     stale: frozenset[str]
     kept: Mapping[str, tuple[int, Messages]]
-    run: Run
+    run: RunRecord
     now: Archive
 
 
@@ -186,7 +184,7 @@ def update(
     if analysis.direct:
         direct = analysis.direct
     kept = {name: last for name, last in head["outputs"].items() if name not in stale and name not in made}
-    run = Run(modules, direct, order_messages, head["facts"], now.newer_of(order))
+    run = RunRecord(modules, direct, order_messages, head["facts"], now.newer_of(order))
     return Update(analysis, made, frozenset(stale), kept, run, now)
 
 
@@ -246,7 +244,12 @@ def keep(path: str, parts: dict[str, Parts]) -> int:
 
 
 def remember(
-    path: str, key: object, snapshot: Snapshot, run: Run, made: Mapping[str, Made], last: Update | None = None
+    path: str,
+    key: object,
+    snapshot: Snapshot,
+    run: RunRecord,
+    made: Mapping[str, Made],
+    last: Update | None = None,
 ) -> None:
     """Remember a run for the next one: a full run, or one that an update was enough for."""
     outputs = {
