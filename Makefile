@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-time
 DEV    := $(VENV)/.development
 
-.PHONY: demo test real fuzz lint docs dist bench golden manual clean
+.PHONY: demo test real fuzz lint docs dist bench mutants golden manual clean
 
 demo: $(RUN)             ## the main job: request_module() end to end on two compiled modules
 	PYTHONPATH=src $(BIN)/python -m ukmod demo
@@ -39,6 +39,10 @@ dist: $(DEV)             ## the sdist and the wheel, in dist; installs the wheel
 
 bench: $(DEV)            ## ratios against C kmod, QEMU and bare Unicorn, side by side
 	$(BIN)/python -m benchmarks
+
+mutants: $(DEV)          ## FILE=src/ukmod/...py [TESTS=...]: which changes of a file do its tests not notice?
+	$(BIN)/python -m pip install -q --group mutants
+	$(BIN)/python tools/mutants.py $(FILE) $(TESTS)
 
 golden: $(DEV)           ## what a real kernel does, made again; RELEASE=6.1.0-NN-amd64: by another kernel
 	tools/golden.sh $(RELEASE)

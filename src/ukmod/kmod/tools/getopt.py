@@ -6,6 +6,8 @@ time.
 
 from __future__ import annotations
 
+import os
+
 from ukmod.errors import UsageError
 from ukmod.record import record
 
@@ -68,7 +70,8 @@ def _letters(word: str, argv: Sequence[str], at: int, short: str) -> Generator[t
     for position, letter in enumerate(word[1:], 2):
         where = short.find(letter)
         if where < 0 or letter in ":+":
-            raise UsageError(f"invalid option -- '{letter}'")
+            byte = os.fsdecode(os.fsencode(letter)[:1])  # to the C library, each byte is a letter
+            raise UsageError(f"invalid option -- '{byte}'")
         if short[where + 1 : where + 2] != ":":
             yield letter, ""
         elif position < len(word):
@@ -92,8 +95,9 @@ def _long(text: str, long: Sequence[LongOption]) -> tuple[LongOption, str | None
     if not matches:
         raise UsageError(f"unrecognized option '--{text}'")
     option = matches[0]
-    if any((other.key, other.takes_value) != (option.key, option.takes_value) for other in matches):
-        possibilities = " ".join(f"'--{other.name}'" for other in matches)
+    different = [o for o in matches if (o.key, o.takes_value) != (option.key, option.takes_value)]
+    if different:
+        possibilities = " ".join(f"'--{other.name}'" for other in (option, *different))
         raise UsageError(f"option '--{text}' is ambiguous; possibilities: {possibilities}")
     if equals and not option.takes_value:
         raise UsageError(f"option '--{option.name}' doesn't allow an argument")
