@@ -21,6 +21,11 @@ CONCURRENCY = (
     Case(
         "signals", "signals to kernel threads that allow none, or some", (Insmod("signals"), Rmmod("signals"))
     ),
+    Case(
+        "srcu",
+        "a static SRCU domain: readers, grace periods, callbacks; loaded twice",
+        2 * (Insmod("srcu"), Rmmod("srcu")),
+    ),
     Case("timers", "timers, hrtimers, and the ways to sleep", (Insmod("timers"), Rmmod("timers"))),
 )
 

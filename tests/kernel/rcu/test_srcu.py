@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tests.kernel.conftest import Guest
-from tests.kernel.tasks import call, start
+from tests.kernel.tasks import call, kill, start
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.module.layout import ModuleLayout
+from ukmod.kernel.module.main import Module
+from ukmod.kernel.sched.core import Task
+from ukmod.kernel.softirq import SOFTIRQ_MASK, SOFTIRQ_OFFSET
 
+FUNCTIONS = (
+    "init_srcu_struct", "cleanup_srcu_struct", "__srcu_read_lock", "__srcu_read_unlock", "synchronize_srcu",
+    "synchronize_srcu_expedited", "srcu_barrier", "call_srcu",
+)  # fmt: skip
 SIZE = 4096
 """More than a struct srcu_struct has."""
 
@@ -29,9 +40,9 @@ class Domain:
         """srcu_read_unlock()."""
         self.guest.call("__srcu_read_unlock", self.address, index)
 
-    def begin(self, function: str) -> None:
+    def begin(self, function: str) -> Task:
         """Have a task call a function that may wait; "NAME" is seen when it has returned."""
-        start(
+        return start(
             self.kernel, "t", lambda: (call(self.kernel, function, self.address), self.seen.append(function))
         )
 
@@ -42,16 +53,18 @@ class Domain:
         self.after(0.1)
         return before, self.enter()
 
-    def queue(self, word: str) -> None:
-        """call_srcu() of a callback that leaves ``word``."""
+    def queue(self, word: str, work: Callable[[], object] = lambda: None) -> int:
+        """call_srcu() of a callback that does ``work`` and leaves ``word``; the address of its rcu_head."""
         head = self.guest.put(b"", self.kernel.types.sizeof("callback_head"))
 
         def callback(at: int) -> int:
             assert at == head
+            work()
             self.seen.append(word)
             return 0
 
         self.guest.call("call_srcu", self.address, head, self.guest.python(callback, 1))
+        return head
 
     def after(self, seconds: float = 1) -> list[str]:
         """What was seen until then."""
@@ -127,6 +140,53 @@ class TestGracePeriods:
         domain.leave(before)
         assert domain.after() == ["first", "second"]
 
+    def test_each_grace_period_turns_the_index(self, domain: Domain) -> None:
+        indexes = []
+        for _ in range(4):
+            indexes.append(domain.enter())
+            domain.leave(indexes[-1])
+            domain.begin("synchronize_srcu")
+            domain.after()
+        assert indexes == [0, 1, 0, 1]
+
+    def test_requests_under_way_share_the_next_grace_period(self, domain: Domain) -> None:
+        """The index turns when a grace period begins, not for each of its callbacks."""
+        before = domain.enter()
+        for word in ("first", "second", "third"):
+            domain.queue(word)
+            assert domain.enter() == 1 - before, "the first has begun one; the others wait for the next"
+        for later in [1 - before] * 3:
+            domain.leave(later)
+        assert domain.after() == []
+        domain.leave(before)
+        assert domain.after() == ["first", "second", "third"]
+        assert domain.enter() == before, "there were two"
+
+    def test_a_grace_period_lasts_a_tick(self, kernel: Core, domain: Domain) -> None:
+        tick = kernel.clock.tick / 1e9
+        domain.queue("callback")
+        assert domain.after(0.9 * tick) == []
+        assert domain.after(1.1 * tick) == ["callback"]
+
+    @SYNCHRONIZE
+    def test_no_signal_ends_the_wait_for_a_grace_period(
+        self, kernel: Core, domain: Domain, function: str
+    ) -> None:
+        index = domain.enter()
+        task = domain.begin(function)
+        domain.after(0.1)
+        kill(kernel, task)
+        assert domain.after() == []
+        domain.leave(index)
+        assert domain.after() == [function]
+
+    def test_of_an_index_the_lowest_bit_counts(self, domain: Domain) -> None:
+        """__srcu_read_unlock() is told an int; the kernel has two counters."""
+        index = domain.enter()
+        domain.begin("synchronize_srcu")
+        domain.leave(index + 2)
+        assert domain.after() == ["synchronize_srcu"]
+
     def test_a_reader_may_sleep_in_its_critical_section(self, kernel: Core, domain: Domain) -> None:
         """This is what SRCU has over RCU."""
 
@@ -167,6 +227,25 @@ class TestCallbacks:
         assert domain.seen == []
         assert domain.after() == ["callback"]
 
+    def test_a_callback_runs_in_softirq_context(self, kernel: Core, domain: Domain) -> None:
+        seen: list[int] = []
+        domain.queue("callback", lambda: seen.append(kernel.percpu.preempt_count() & SOFTIRQ_MASK))
+        domain.after()
+        assert seen == [SOFTIRQ_OFFSET]
+
+    def test_the_function_to_call_is_in_the_rcu_head(
+        self, kernel: Core, guest: Guest, domain: Domain
+    ) -> None:
+        """A debugger, or a crash dump's reader, finds it there."""
+        head = domain.queue("callback")
+        other = guest.python(lambda at: domain.seen.append(f"other {at == head}") or 0, 1)
+        kernel.memory.set_u64(head + kernel.types.offset("callback_head", "func"), other)
+        assert domain.after() == ["other True"]
+
+    def test_a_callback_may_queue_itself_again(self, domain: Domain) -> None:
+        domain.queue("first", lambda: domain.queue("second"))
+        assert domain.after() == ["first", "second"]
+
     def test_callbacks_run_in_the_order_they_were_queued(self, domain: Domain) -> None:
         for word in "abc":
             domain.queue(word)
@@ -201,20 +280,61 @@ class TestBarrier:
     def test_a_barrier_waits_for_a_callback_whose_readers_have_just_left(
         self, kernel: Core, domain: Domain
     ) -> None:
-        """The grace period is over, but bottom halves are disabled and the callback has not run."""
+        """The grace period is over, and the callback has not run."""
         index = domain.enter()
         domain.queue("callback")
-        domain.after(0.1)
 
         def leaves() -> None:
-            kernel.cpu.call(kernel.symbols.address("__local_bh_disable_ip"), 0, 0x200)
+            call(kernel, "msleep", 100)
             call(kernel, "__srcu_read_unlock", domain.address, index)
             domain.seen.append("left")
-            domain.begin("srcu_barrier")
-            kernel.cpu.call(kernel.symbols.address("__local_bh_enable_ip"), 0, 0x200)
+            call(kernel, "srcu_barrier", domain.address)
+            domain.seen.append("srcu_barrier")
 
         start(kernel, "reader", leaves)
         assert domain.after() == ["left", "callback", "srcu_barrier"]
+
+    @pytest.mark.parametrize("earlier", [0, 1, 2])
+    def test_a_barrier_without_callbacks_does_not_sleep(
+        self, kernel: Core, domain: Domain, earlier: int
+    ) -> None:
+        """Callbacks that have run do not count."""
+        for n in range(earlier):
+            domain.queue(str(n))
+        domain.after()
+        domain.seen.clear()
+        domain.begin("srcu_barrier")
+        start(kernel, "next", lambda: domain.seen.append("the next task runs"))
+        assert domain.after() == ["srcu_barrier", "the next task runs"]
+
+    def test_a_barrier_sleeps_until_a_running_callback_has_returned(
+        self, kernel: Core, domain: Domain
+    ) -> None:
+        """A callback that frees what a module needs has to be over when the module is unloaded."""
+        domain.queue("callback", lambda: domain.begin("srcu_barrier"))
+        assert domain.after() == ["callback", "srcu_barrier"]
+
+    def test_callbacks_of_two_grace_periods_come_before_the_barrier(self, domain: Domain) -> None:
+        before = domain.enter()
+        domain.queue("first")
+        later = domain.enter()
+        domain.queue("second")
+        domain.begin("srcu_barrier")
+        domain.after(0.1)
+        domain.leave(before)
+        assert domain.after() == ["first"]
+        domain.leave(later)
+        assert domain.after() == ["first", "second", "srcu_barrier"]
+
+    def test_no_signal_ends_a_barrier(self, kernel: Core, domain: Domain) -> None:
+        index = domain.enter()
+        domain.queue("callback")
+        task = domain.begin("srcu_barrier")
+        domain.after(0.1)
+        kill(kernel, task)
+        assert domain.after() == []
+        domain.leave(index)
+        assert domain.after() == ["callback", "srcu_barrier"]
 
 
 class TestCleanup:
@@ -223,25 +343,84 @@ class TestCleanup:
         guest.call("cleanup_srcu_struct", domain.address)
         assert not kernel.warnings
 
+    @pytest.mark.parametrize("index", [0, 1])
     def test_cleaning_up_with_a_reader_inside_is_warned_of(
-        self, kernel: Core, guest: Guest, domain: Domain
+        self, kernel: Core, guest: Guest, domain: Domain, index: int
     ) -> None:
-        index = domain.enter()
+        if index:
+            domain.begin("synchronize_srcu")
+            domain.after()
+        assert domain.enter() == index
         guest.call("cleanup_srcu_struct", domain.address)
-        assert [w.file for w in kernel.warnings] == ["kernel/rcu/srcutree.c"]
+        (warning,) = kernel.warnings
+        assert (warning.file, warning.line) == ("kernel/rcu/srcutree.c", 600)
+        domain.seen.clear()
         domain.leave(index)  # "Just leak it!": the domain still works
         domain.begin("synchronize_srcu")
         assert domain.after() == ["synchronize_srcu"]
+
+    def test_cleaning_up_with_a_reader_inside_waits_for_no_callback(
+        self, guest: Guest, domain: Domain
+    ) -> None:
+        domain.enter()
+        domain.queue("callback")
+        guest.call("cleanup_srcu_struct", domain.address)
+        assert domain.seen == []
 
     def test_cleaning_up_runs_the_callbacks_that_are_queued(self, guest: Guest, domain: Domain) -> None:
         domain.queue("callback")
         guest.call("cleanup_srcu_struct", domain.address)
         assert domain.seen == ["callback"]
 
-    @pytest.mark.parametrize("function", ["init_srcu_struct", "cleanup_srcu_struct"])
+    @pytest.mark.parametrize("functions", [["cleanup", "init"], ["cleanup"], ["init"]])
     def test_a_domain_can_be_made_again_in_the_same_memory(
-        self, guest: Guest, domain: Domain, function: str
+        self, guest: Guest, domain: Domain, functions: list[str]
     ) -> None:
-        guest.call(function, domain.address)
-        guest.call("init_srcu_struct", domain.address)
+        """init_srcu_struct() begins anew, and so does a static domain."""
+        domain.begin("synchronize_srcu")
+        domain.after()
+        for function in functions:
+            guest.call(f"{function}_srcu_struct", domain.address)
         assert domain.enter() == 0
+
+
+class TestModules:
+    """srcu_module_notify(): a module's static domains begin anew each time it is loaded."""
+
+    def module(self, kernel: Core, *domains: int) -> Module:
+        layout = ModuleLayout()
+        layout.sections["___srcu_struct_ptrs"] = (Guest(kernel).words(*domains), 8 * len(domains))
+        return Module("m", "m.ko", layout)
+
+    def test_each_domain_of_a_module_that_comes_is_initialised(self, kernel: Core, guest: Guest) -> None:
+        domains = [Domain(guest), Domain(guest)]
+        for domain in domains:
+            domain.begin("synchronize_srcu")
+            domain.after()
+        kernel.srcu.module_coming(self.module(kernel, *(domain.address for domain in domains)))
+        assert [domain.enter() for domain in domains] == [0, 0]
+
+    def test_each_domain_of_a_module_that_goes_is_cleaned_up(self, kernel: Core, guest: Guest) -> None:
+        domains = [Domain(guest), Domain(guest)]
+        for domain in domains:
+            domain.queue("callback")
+        module = self.module(kernel, *(domain.address for domain in domains))
+        start(kernel, "rmmod", lambda: kernel.modules.notify_going(module))
+        kernel.run(1)
+        assert [domain.seen for domain in domains] == [["callback"], ["callback"]]
+
+    def test_a_module_without_domains_is_none_of_its_business(self, kernel: Core) -> None:
+        module = Module("m", "m.ko", ModuleLayout())
+        kernel.srcu.module_coming(module)
+        kernel.srcu.module_going(module)
+
+
+def test_srcu_is_for_gpl_modules_alone() -> None:
+    exports = [kernel_functions()[name][0] for name in FUNCTIONS]
+    assert all(export.gpl for export in exports)
+
+
+def test_readers_of_an_image_run_its_own_code() -> None:
+    """They only count in guest memory."""
+    native = {name for name in FUNCTIONS if kernel_functions()[name][0].native}
+    assert native == {"__srcu_read_lock", "__srcu_read_unlock"}

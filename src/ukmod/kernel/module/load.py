@@ -297,16 +297,18 @@ def _form(k: Core, module: Module, elf: Elf) -> None:
 
 def _coming(k: Core, module: Module) -> None:
     """prepare_coming_module(): call the notifiers; one of them may refuse the module."""
+    k.srcu.module_coming(module)
     answer = k.modules.notifiers.call_robust(
         ModuleState.COMING.value, ModuleState.GOING.value, module.address
     )
     if answer & NOTIFY_STOP_MASK and (errno := (answer & ~NOTIFY_STOP_MASK) - 1) > 0:
+        k.srcu.module_going(module)
         raise LoadError("a module notifier refused it", errno=errno, subject=module.name)
 
 
 def _going(k: Core, module: Module) -> None:
     k.modules.set_state(module, ModuleState.GOING)
-    k.modules.notifiers.call(ModuleState.GOING.value, module.address)
+    k.modules.notify_going(module)
 
 
 def _parse_args(k: Core, module: Module, args: str) -> None:
@@ -331,7 +333,7 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
         modules.set_state(module, ModuleState.GOING)
         k.rcu.synchronize()  # wait for everyone who may have seen it live
         modules.put(module)
-        modules.notifiers.call(ModuleState.GOING.value, module.address)
+        modules.notify_going(module)
         if k.image is not None:
             image_modules.remove_from_sysfs(k, module)
         modules.set_state(module, ModuleState.UNFORMED)

@@ -146,6 +146,11 @@ class Modules:
         if module.address:
             self._k.memory.set_u32(module.address + self._state, state.value)
 
+    def notify_going(self, module: Module) -> None:
+        """Call the module notifiers for a module that goes, the kernel's own first."""
+        self._k.srcu.module_going(module)
+        self.notifiers.call(ModuleState.GOING.value, module.address)
+
     # -- references -----------------------------------------------------------------------------------
 
     def refcount(self, module: Module) -> int:

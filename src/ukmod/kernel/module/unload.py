@@ -62,7 +62,7 @@ def _finish(k: Core, module: Module) -> None:
             k.cpu.call(module.exit)
         finally:
             task.owner = before
-    modules.notifiers.call(ModuleState.GOING.value, module.address)
+    modules.notify_going(module)
     if k.image is not None:
         image_modules.remove_from_sysfs(k, module)
     modules.last_unloaded = module.name + module.flags(state=False)

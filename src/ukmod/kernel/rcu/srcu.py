@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.kernel.module.main import Module
 
 READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct")
 
@@ -24,7 +26,6 @@ READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct")
 class Domain:
     """The state of a struct srcu_struct."""
 
-    waiters: Waiters
     readers: list[int] = field(default_factory=lambda: [0, 0])
     """The number of readers by index."""
     index: int = 0
@@ -44,10 +45,10 @@ class Srcu:
 
     def init(self, address: int) -> None:
         """init_srcu_struct()."""
-        self._domains[address] = Domain(Waiters(self._k))
+        self._domains[address] = Domain()
 
     def domain(self, address: int) -> Domain:
-        """The domain of a srcu_struct; created on first use, as DEFINE_SRCU() calls no init function."""
+        """The domain of a srcu_struct; created on first use, as DEFINE_SRCU() of the image calls no init."""
         if address not in self._domains:
             self.init(address)
         return self._domains[address]
@@ -101,34 +102,47 @@ class Srcu:
 
     def synchronize(self, address: int) -> None:
         """synchronize_srcu()."""
-        domain, done = self.domain(address), [False]
-
-        def ended() -> None:
-            done[0] = True
-            domain.waiters.wake_all()
-
-        self.call(address, ended)
-        domain.waiters.wait_event(lambda: done[0])
+        self._wait(partial(self.call, address))
 
     def barrier(self, address: int) -> None:
         """srcu_barrier(): wait for the callbacks that are queued now; at once if there are none.
 
         srcu_barrier_one_cpu() puts its own callback behind the last one, into the same grace period.
         """
-        domain, done = self.domain(address), [False]
-        if not domain.grace_periods and not domain.ready:
-            return
-
-        def ended() -> None:
-            done[0] = True
-            domain.waiters.wake_all()
-
+        domain = self.domain(address)
         if domain.grace_periods:
             last, _ = domain.grace_periods[-1]
-            domain.grace_periods.append((last, ended))
-        else:
-            self._invoke(domain, ended)
-        domain.waiters.wait_event(lambda: done[0])
+            self._wait(lambda wake: domain.grace_periods.append((last, wake)))
+        elif domain.ready:
+            self._wait(partial(self._invoke, domain))
+
+    def _wait(self, queue: Callable[[Callable[[], object]], object]) -> None:
+        """Have ``queue`` queue a callback, and sleep until it is called: wakeme_after_rcu()."""
+        waiters, called = Waiters(self._k), False
+
+        def wake() -> None:
+            nonlocal called
+            called = True
+            waiters.wake_all()
+
+        queue(wake)
+        waiters.wait_event(lambda: called)
+
+    def module_coming(self, module: Module) -> None:
+        """srcu_module_coming(): initialise what the module defines with DEFINE_SRCU()."""
+        for address in self._of(module):
+            self.init(address)
+
+    def module_going(self, module: Module) -> None:
+        """srcu_module_going(): run the callbacks that are still queued, and forget the domains."""
+        for address in self._of(module):
+            self.cleanup(address)
+
+    def _of(self, module: Module) -> list[int]:
+        if self._k.image is not None:
+            return []  # the image's own srcu_module_notify() is one of the module notifiers
+        start, size = module.layout.sections.get("___srcu_struct_ptrs", (0, 0))
+        return list(struct.unpack(f"<{size // 8}Q", self._k.memory.read(start, size)))
 
     def call_head(self, address: int, head: int, function: int) -> None:
         """call_srcu() of a struct rcu_head in guest memory."""
