@@ -31,14 +31,18 @@ class Code:
         self.kernel = kernel
         kernel.memory.map(CODE, kernel.memory.alloc_frames(1), PAGE_SIZE, READ_EXEC)
 
+    def put(self, code: bytes) -> int:
+        """The address of ``code``, which replaces any other."""
+        self.kernel.memory.write(CODE, code, force=True)
+        self.kernel.cpu.flush_code()
+        return CODE
+
     def run(self, code: bytes, *arguments: int) -> tuple[int, int | None]:
         """The exit code of a task that runs ``code``, and what the code returned, or None if it did not."""
-        k, results = self.kernel, []
-        k.memory.write(CODE, code, force=True)
-        k.cpu.flush_code()
+        k, results, address = self.kernel, [], self.put(code)
 
         def entry() -> int:
-            results.append(k.cpu.call(CODE, *arguments))
+            results.append(k.cpu.call(address, *arguments))
             return 0
 
         task = k.run_task("victim", entry)

@@ -20,6 +20,16 @@ def start(k: Core, comm: str, body: Callable[[], object]) -> Task:
     return task
 
 
+def in_task(k: Core, body: Callable[[], object]) -> None:
+    """Run ``body`` in a new task to its end, for at most a virtual minute."""
+
+    def entry() -> int:
+        body()
+        return 0
+
+    assert k.run_task("test", entry, limit=60).exited
+
+
 def signed(value: int) -> int:
     """An int result as C sees it."""
     value &= 0xFFFF_FFFF

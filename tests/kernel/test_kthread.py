@@ -5,11 +5,19 @@ from __future__ import annotations
 from errno import EBUSY, EINTR, ENOSYS
 
 import pytest
+from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.kthread import TASK_PARKED, Kthread
-from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, Task, block
+from ukmod.kernel.sched.core import (
+    PF_NO_SETAFFINITY,
+    PF_NOFREEZE,
+    TASK_INTERRUPTIBLE,
+    TASK_UNINTERRUPTIBLE,
+    Task,
+    block,
+)
 from ukmod.machine.memory import Fault
 
 
@@ -112,3 +120,161 @@ def test_a_process_is_no_kernel_thread(kernel: Core) -> None:
     kernel.run(0.01)
     with pytest.raises(Fault):
         kernel.kthreads.of(process.address)
+
+
+class TestFlags:
+    """What task->flags say of a thread: include/linux/sched.h."""
+
+    def test_a_thread_is_not_frozen_until_it_asks_to_be(self, kernel: Core) -> None:
+        flags: list[int] = []
+
+        def body() -> int:
+            flags.append(kernel.tasks.pf(kernel.sched.task()) & PF_NOFREEZE)
+            assert not call(kernel, "set_freezable"), "it has not been frozen"
+            flags.append(kernel.tasks.pf(kernel.sched.task()) & PF_NOFREEZE)
+            return 0
+
+        kernel.kthreads.run("t", body)
+        kernel.run(0.01)
+        assert flags == [PF_NOFREEZE, 0]
+
+    @pytest.mark.parametrize("function", ["kthread_bind", "kthread_bind_mask"])
+    def test_a_bound_thread_cannot_be_moved(self, kernel: Core, guest: Guest, function: str) -> None:
+        task = kernel.kthreads.create("t", lambda: 0)
+        guest.call(function, task.address, 0)
+        assert kernel.tasks.pf(task) & PF_NO_SETAFFINITY
+        assert not kernel.warnings
+
+    def test_a_thread_that_has_run_is_bound_no_more(self, kernel: Core, guest: Guest) -> None:
+        task = kernel.kthreads.run("t", lambda: until_stopped(kernel, 0))
+        kernel.run(0.01)
+        guest.call("kthread_bind", task.address, 0)
+        assert not kernel.tasks.pf(task) & PF_NO_SETAFFINITY
+        assert [(w.file, w.line) for w in kernel.warnings] == [("kernel/kthread.c", 524)]
+
+    def test_workers_are_marked(self, kernel: Core) -> None:
+        """As in /proc/PID/stat: 69238880."""
+        flags: list[int] = []
+        queues = kernel.workqueues
+        queues.queue(queues.system["system_wq"], lambda: flags.append(kernel.tasks.pf(kernel.sched.task())))
+        kernel.run(0.01)
+        assert flags == [69238880]
+
+
+class TestCreation:
+    def test_a_thread_for_a_cpu_has_its_number_in_the_name(self, kernel: Core, guest: Guest) -> None:
+        seen: list[int] = []
+        function = guest.python(lambda data: seen.append(data) or 0, 1)
+        address = guest.call("kthread_create_on_cpu", function, 0x77, 0, b"cpu/%u") & (1 << 64) - 1
+        task = kernel.tasks.at(address)
+        assert kernel.tasks.comm(task) == "cpu/0"
+        assert kernel.tasks.pf(task) & PF_NO_SETAFFINITY
+        assert kernel.tasks.state(task) == TASK_UNINTERRUPTIBLE, "it waits to be woken"
+        kernel.sched.wake(task)
+        kernel.run(0.01)
+        assert seen == [0x77]
+
+    def test_the_function_and_data_of_a_thread_can_be_asked_for(self, kernel: Core, guest: Guest) -> None:
+        function = guest.python(lambda _: 0, 1)
+        task = kernel.kthreads.create_guest(function, 0x1234, "t")
+        assert guest.call("kthread_func", task.address) & (1 << 64) - 1 == function
+        assert guest.call("kthread_data", task.address) == 0x1234
+
+    def test_a_process_has_no_thread_function_and_asking_for_its_data_oopses(
+        self, kernel: Core, guest: Guest
+    ) -> None:
+        process = start(kernel, "sh", lambda: block(kernel, TASK_INTERRUPTIBLE))
+        kernel.run(0.01)
+        assert guest.call("kthread_func", process.address) == 0
+        in_task_that_dies(kernel, "kthread_data", process.address)
+        assert len(kernel.oopses) == 1
+
+
+def in_task_that_dies(k: Core, function: str, *arguments: int) -> None:
+    """Call a function that ends the caller."""
+    task = k.run_task("t", lambda: call(k, function, *arguments))
+    assert task.exited
+
+
+class TestAsking:
+    def test_should_park_can_be_asked_of_another_thread(self, kernel: Core, guest: Guest) -> None:
+        task = kernel.kthreads.run("t", lambda: until_stopped(kernel, 0))
+        kernel.run(0.01)
+        assert guest.call("__kthread_should_park", task.address) == 0
+        guest.call("kthread_park", task.address)
+        assert guest.call("__kthread_should_park", task.address) == 1
+        guest.call("kthread_unpark", task.address)
+        assert guest.call("__kthread_should_park", task.address) == 0
+
+    def test_a_freezable_thread_is_told_to_stop_and_that_it_was_not_frozen(
+        self, kernel: Core, guest: Guest
+    ) -> None:
+        frozen = guest.put(b"\xff")
+        seen: list[int] = []
+
+        def body() -> int:
+            for pointer in (0, frozen):
+                seen.append(call(kernel, "kthread_freezable_should_stop", pointer))
+                block(kernel, TASK_INTERRUPTIBLE, 10)
+            seen.append(call(kernel, "kthread_freezable_should_stop", frozen))
+            return 3
+
+        task = kernel.kthreads.run("t", body)
+        kernel.run(0.1)
+        assert seen == [0, 0, 0]
+        assert kernel.memory.u8(frozen) == 0
+
+        task = kernel.kthreads.run("t", lambda: until_freezable_stop(kernel))
+        kernel.run(0.01)
+        assert stop(kernel, task) == 5
+
+    def test_the_name_is_copied_with_zeros_behind_it(self, kernel: Core, guest: Guest) -> None:
+        task = kernel.kthreads.create("0123456789abcdefgh", lambda: 0)
+        buffer = guest.put(b"\xff" * 32)
+        assert guest.call("__get_task_comm", buffer, 20, task.address) & (1 << 64) - 1 == buffer
+        assert kernel.memory.read(buffer, 21) == b"0123456789abcde" + bytes(5) + b"\xff"
+        guest.call("__get_task_comm", buffer, 4, task.address)
+        assert kernel.memory.read(buffer, 5) == b"012\0" + b"4"
+
+
+def until_freezable_stop(k: Core) -> int:
+    while not call(k, "kthread_freezable_should_stop", 0):
+        block(k, TASK_INTERRUPTIBLE)
+    return 5
+
+
+class TestEnds:
+    def test_do_exit_ends_a_thread_with_its_code(self, kernel: Core) -> None:
+        """Where modules may call it, kthread_stop() returns the exit code (before v5.17)."""
+        task = kernel.kthreads.create("t", lambda: call(kernel, "do_exit", 6) + 1)
+        kernel.tasks.get(task)
+        kernel.sched.wake(task)
+        kernel.run(0.01)
+        assert task.exited
+        assert task.exit_code == 6
+        assert stop(kernel, task) == 6
+
+    def test_do_exit_ends_a_process(self, kernel: Core) -> None:
+        task = kernel.run_task("sh", lambda: call(kernel, "do_exit", 0x200))
+        assert task.exit_code == 0x200
+
+    def test_a_thread_that_oopsed_has_no_result(self, kernel: Core) -> None:
+        task = kernel.kthreads.create("t", lambda: kernel.cpu.call(0))
+        kernel.tasks.get(task)
+        kernel.sched.wake(task)
+        kernel.run(0.01)
+        assert kernel.oopses
+        assert stop(kernel, task) == 0
+
+    def test_a_thread_parked_before_it_is_woken_runs_once_it_is_unparked(
+        self, kernel: Core, guest: Guest
+    ) -> None:
+        ran: list[int] = []
+        task = kernel.kthreads.create("t", lambda: ran.append(1) or 0)
+        assert guest.call_int("kthread_park", task.address) == 0
+        kernel.run(0.1)
+        assert ran == []
+        assert kernel.tasks.state(task) == TASK_PARKED
+        guest.call("kthread_unpark", task.address)
+        kernel.run(0.1)
+        assert ran == [1]

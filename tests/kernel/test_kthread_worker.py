@@ -5,21 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.kernel.tasks import call, start
+from tests.kernel.conftest import Guest
+from tests.kernel.tasks import call, in_task, start
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.kthread_worker import KTW_FREEZABLE
 from ukmod.kernel.lib.list import init_list_head
-from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.sched.core import (
+    PF_NO_SETAFFINITY,
+    PF_NOFREEZE,
+    TASK_INTERRUPTIBLE,
+    TASK_UNINTERRUPTIBLE,
+    Task,
+    block,
+)
 
 
 class Worker:
-    """A kthread worker, and works that are Python's."""
+    """A kthread worker that a module has made itself, and works that are Python's."""
 
-    def __init__(self, kernel: Core) -> None:
-        self.k = kernel
-        self.address = kernel.slab.kmalloc(kernel.types.sizeof("kthread_worker"))
-        kernel.kthread_workers.init(self.address)
-        self.task = kernel.kthreads.run("w", lambda: kernel.kthread_workers.run(self.address))
+    def __init__(self, guest: Guest) -> None:
+        self.k = kernel = guest.kernel
+        size = kernel.types.sizeof("kthread_worker")
+        self.address = guest.put(b"\xff" * size)
+        guest.call("__kthread_init_worker", self.address, b"worker", 0)
+        function = kernel.symbols.address("kthread_worker_fn")
+        self.task = kernel.kthreads.create_guest(function, self.address, "w")
+        kernel.sched.wake(self.task)
         kernel.run(0.01)
 
     def work(self, function: Callable[[], object]) -> int:
@@ -39,14 +51,8 @@ class Worker:
 
 
 @pytest.fixture
-def worker(kernel: Core) -> Worker:
-    return Worker(kernel)
-
-
-def in_task(k: Core, body: Callable[[], object]) -> None:
-    task = start(k, "test", body)
-    k.run(1)
-    assert task.exited
+def worker(guest: Guest) -> Worker:
+    return Worker(guest)
 
 
 def test_works_are_done_in_turn_each_queued_once(kernel: Core, worker: Worker) -> None:
@@ -54,6 +60,7 @@ def test_works_are_done_in_turn_each_queued_once(kernel: Core, worker: Worker) -
     works = [worker.work(lambda n=n: seen.append(n)) for n in range(3)]
     queued: list[int] = []
     in_task(kernel, lambda: queued.extend(worker.queue(work) for work in (*works, works[0])))
+    kernel.run(0.1)
     assert queued == [1, 1, 1, 0]
     assert seen == [0, 1, 2]
 
@@ -132,6 +139,7 @@ def test_modifying_a_delayed_work_tells_whether_it_was_queued_and_counts_from_no
         results.append(modify(worker, dwork, 5))
 
     in_task(kernel, body)
+    kernel.run(1)
     assert results == [False, True]
     assert [now - before[0] for now in seen] == [5], "once, and not after 100 jiffies"
 
@@ -150,3 +158,123 @@ def test_modifying_a_work_that_is_being_cancelled_leaves_it_so(kernel: Core, wor
     kernel.run(1)
     assert results == [True]
     assert seen == [1], "it is not queued again"
+
+
+class TestWorkers:
+    """kthread_create_worker() to kthread_destroy_worker()."""
+
+    @pytest.fixture
+    def created(self, guest: Guest) -> int:
+        """A new worker, "tx/3"."""
+        return guest.call("kthread_create_worker", KTW_FREEZABLE, b"tx/%d", 3) & (1 << 64) - 1
+
+    def task(self, k: Core, created: int) -> Task:
+        return k.tasks.at(k.memory.u64(created + k.kthread_workers.worker.task))
+
+    def test_a_worker_has_a_thread_of_the_given_name_that_runs_kthread_worker_fn(
+        self, kernel: Core, guest: Guest, created: int
+    ) -> None:
+        task = self.task(kernel, created)
+        assert kernel.tasks.comm(task) == "tx/3"
+        function = kernel.symbols.address("kthread_worker_fn")
+        assert guest.call("kthread_func", task.address) & (1 << 64) - 1 == function
+        assert guest.call("kthread_data", task.address) & (1 << 64) - 1 == created
+        kernel.run(0.01)
+        assert kernel.tasks.state(task) == TASK_INTERRUPTIBLE, "it waits for work"
+
+    def test_a_freezable_worker_can_be_frozen(self, kernel: Core, guest: Guest, created: int) -> None:
+        other = guest.call("kthread_create_worker", 0, b"rx") & (1 << 64) - 1
+        kernel.run(0.01)
+        flags = [kernel.tasks.pf(self.task(kernel, at)) & PF_NOFREEZE for at in (created, other)]
+        assert flags == [0, PF_NOFREEZE]
+
+    @pytest.mark.parametrize(("cpu", "bound"), [(0, True), (-1, False)])
+    def test_a_worker_on_a_cpu_is_bound_to_it(
+        self, kernel: Core, guest: Guest, cpu: int, bound: bool
+    ) -> None:
+        at = guest.call("kthread_create_worker_on_cpu", cpu, 0, b"w/%u", 9) & (1 << 64) - 1
+        task = self.task(kernel, at)
+        assert kernel.tasks.comm(task) == "w/9"
+        assert bool(kernel.tasks.pf(task) & PF_NO_SETAFFINITY) == bound
+
+    def test_destroying_a_worker_does_its_work_and_frees_it(
+        self, kernel: Core, guest: Guest, worker: Worker, created: int
+    ) -> None:
+        seen: list[int] = []
+        task = self.task(kernel, created)
+        for n in range(2):
+            work = worker.work(lambda n=n: (block(kernel, TASK_UNINTERRUPTIBLE, 5), seen.append(n)))
+            assert guest.call_int("kthread_queue_work", created, work) == 1
+        guest.call("kthread_destroy_worker", created)
+        assert seen == [0, 1]
+        assert task.exited
+        assert kernel.slab.object_at(created) is None
+        assert not kernel.warnings
+
+    def test_a_worker_without_a_thread_cannot_be_destroyed(self, kernel: Core, guest: Guest) -> None:
+        at = guest.put(b"", kernel.types.sizeof("kthread_worker"))
+        guest.call("__kthread_init_worker", at, b"worker", 0)
+        guest.call("kthread_destroy_worker", at)
+        assert [(w.file, w.line) for w in kernel.warnings] == [("kernel/kthread.c", 1401)]
+        assert kernel.slab.object_at(at) is not None
+
+    def test_a_stopped_thread_leaves_its_worker_to_another(self, kernel: Core, worker: Worker) -> None:
+        """kthread_worker_fn() returns, and clears ``worker->task``."""
+        in_task(kernel, lambda: call(kernel, "kthread_stop", worker.task.address))
+        assert kernel.memory.u64(worker.address + kernel.kthread_workers.worker.task) == 0
+
+    def test_two_threads_for_a_worker_are_warned_of(self, kernel: Core, worker: Worker) -> None:
+        function = kernel.symbols.address("kthread_worker_fn")
+        kernel.sched.wake(kernel.kthreads.create_guest(function, worker.address, "second"))
+        kernel.run(0.01)
+        assert [(w.file, w.line) for w in kernel.warnings] == [("kernel/kthread.c", 794)]
+
+
+def test_flushing_a_worker_waits_for_all_its_work(kernel: Core, worker: Worker) -> None:
+    seen: list[object] = []
+    works = [
+        worker.work(lambda n=n: (block(kernel, TASK_UNINTERRUPTIBLE, 3), seen.append(n))) for n in range(2)
+    ]
+
+    def body() -> None:
+        for work in works:
+            worker.queue(work)
+        call(kernel, "kthread_flush_worker", worker.address)
+        seen.append("flushed")
+
+    in_task(kernel, body)
+    assert seen == [0, 1, "flushed"]
+
+
+class TestMisuse:
+    """A work belongs to one worker: kthread_insert_work_sanity_check() and others."""
+
+    def sites(self, k: Core) -> list[tuple[str, int]]:
+        return [(w.file, w.line) for w in k.warnings]
+
+    def test_a_work_that_was_another_workers_is_warned_of(
+        self, kernel: Core, guest: Guest, worker: Worker
+    ) -> None:
+        other, work = Worker(guest), worker.work(bool)
+        in_task(kernel, lambda: (worker.queue(work), call(kernel, "kthread_flush_work", work)))
+        in_task(kernel, lambda: other.queue(work))
+        assert self.sites(kernel) == [("kernel/kthread.c", 975)]
+
+    def test_a_timer_of_another_function_is_warned_of(self, kernel: Core, worker: Worker) -> None:
+        dwork = delayed(worker, bool)
+        function = (
+            dwork + kernel.kthread_workers.delayed.timer + kernel.types.offset("timer_list", "function")
+        )
+        kernel.memory.set_u64(function, kernel.symbols.address("delayed_work_timer_fn"))
+        in_task(kernel, lambda: call(kernel, "kthread_queue_delayed_work", worker.address, dwork, 0))
+        assert self.sites(kernel) == [("kernel/kthread.c", 1064)]
+
+    def test_a_pending_work_that_is_initialised_again_is_warned_of(
+        self, kernel: Core, worker: Worker
+    ) -> None:
+        dwork = delayed(worker, bool)
+        in_task(kernel, lambda: call(kernel, "kthread_queue_delayed_work", worker.address, dwork, 5))
+        owner = dwork + kernel.kthread_workers.delayed.work + kernel.kthread_workers.work.worker
+        kernel.memory.set_u64(owner, 0)
+        kernel.run(0.1)
+        assert self.sites(kernel) == [("kernel/kthread.c", 1040)]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from errno import EINVAL, ESRCH
 
 import pytest
-from tests.kernel.tasks import call, start
+from tests.kernel.tasks import call, in_task, start
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
@@ -27,14 +27,6 @@ def kthread(k: Core) -> Task:
     task = k.kthreads.run("t", lambda: block(k, TASK_UNINTERRUPTIBLE))
     k.run(0.01)
     return task
-
-
-def in_task(k: Core, body: Callable[[], object]) -> None:
-    def entry() -> int:
-        body()
-        return 0
-
-    assert k.run_task("test", entry, limit=1).exited
 
 
 def in_thread(k: Core, body: Callable[[], object]) -> None:

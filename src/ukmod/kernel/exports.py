@@ -60,6 +60,7 @@ SUBSYSTEMS: Final = (
     "sched.completion",
     "sched.core",
     "sched.preempt",
+    "sched.prio",
     "sched.swait",
     "sched.wait",
     "sched.wait_bit",

@@ -11,7 +11,15 @@ from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
-from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Task, TaskExitError, Waiters, block
+from ukmod.kernel.sched.core import (
+    PF_NO_SETAFFINITY,
+    PF_NOFREEZE,
+    TASK_UNINTERRUPTIBLE,
+    Task,
+    TaskExitError,
+    Waiters,
+    block,
+)
 from ukmod.kernel.task import TIF_NOTIFY_SIGNAL
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, VarArgs
 from ukmod.machine.memory import Fault
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 
 TASK_PARKED: Final = 0x40
 _PARK_EXITED: Final = Site("kernel/kthread.c", 658, "kthread_park")
+_BIND_RUNNING: Final = Site("kernel/kthread.c", 524, "__kthread_bind_mask")
 _PARK_TWICE: Final = Site("kernel/kthread.c", 661, "kthread_park")
 
 
@@ -36,7 +45,7 @@ class Kthread:
     should_stop: bool = False
     should_park: bool = False
     parked: bool = False
-    result: int = -EINTR
+    result: int = 0
     waiters: Waiters = field(kw_only=True)
 
     def ended(self, task: Task) -> None:
@@ -77,10 +86,11 @@ class Kthreads:
 
     def _body(self, run: Callable[[], int]) -> int:
         thread = self.current()
-        if not thread.should_stop:
-            self._parkme(thread)
-            self.finish(run)
-        return 0
+        if thread.should_stop:
+            thread.result = -EINTR
+            return 0
+        self._parkme(thread)
+        return self.finish(run)
 
     def finish(self, run: Callable[[], int]) -> int:
         """Run ``run``, the rest of the current thread's work, and end the thread."""
@@ -157,6 +167,13 @@ class Kthreads:
             thread.waiters.wait_event(lambda: thread.parked or thread.task.exited)
         return 0
 
+    def bind(self, thread: Kthread) -> None:
+        """__kthread_bind_mask(): forbid a thread that sleeps where it was created to be moved."""
+        if self._k.tasks.state(thread.task) != TASK_UNINTERRUPTIBLE or thread.task.exited:
+            warn(self._k, _BIND_RUNNING)
+            return
+        self._k.tasks.set_pf(thread.task, PF_NO_SETAFFINITY)
+
     def running(self) -> list[Task]:
         """The threads that have not ended."""
         return [task for task in self._k.tasks.all() if task.kthread is not None]
@@ -181,7 +198,10 @@ def _create(k: Core, function: int, data: int, name: str) -> int:
 def kthread_create_on_cpu(k: Core, function: Ptr, data: Ptr, cpu: UInt, fmt: CStr) -> Ptr:
     """``struct task_struct *kthread_create_on_cpu(threadfn, data, unsigned int cpu, const char *namefmt)``"""
     name = fmt.decode("latin-1").replace("%u", str(cpu)).replace("%d", str(cpu))
-    return _create(k, function, data, name)
+    created = _create(k, function, data, name)
+    if created > 0:
+        kthread_bind(k, created, cpu)
+    return created
 
 
 @export()
@@ -218,8 +238,8 @@ def kthread_freezable_should_stop(k: Core, was_frozen: Ptr) -> Bool:
 
 @export()
 def set_freezable(k: Core) -> Bool:
-    """``bool set_freezable(void)``."""
-    del k
+    """``bool set_freezable(void)``: true if the task was frozen, which never happens here."""
+    k.tasks.set_pf(k.sched.task(), PF_NOFREEZE, to=False)
     return False
 
 
@@ -249,8 +269,9 @@ def kthread_data(k: Core, task: Ptr) -> Ptr:
 
 @export(gpl=True)
 def kthread_func(k: Core, task: Ptr) -> Ptr:
-    """void *kthread_func(struct task_struct *k)."""
-    return k.kthreads.of(task).function
+    """void *kthread_func(struct task_struct *k): NULL if it is a process."""
+    thread = k.tasks.at(task).kthread
+    return thread.function if thread is not None else 0
 
 
 @export()
@@ -269,36 +290,16 @@ def kthread_complete_and_exit(k: Core, completion: Ptr, code: Long) -> None:
 
 @export()
 def kthread_bind(k: Core, task: Ptr, cpu: UInt) -> None:
-    """void kthread_bind(struct task_struct *k, unsigned int cpu): there is only one CPU."""
+    """void kthread_bind(struct task_struct *k, unsigned int cpu): before its first run; one CPU exists."""
     del cpu
-    k.kthreads.of(task)
+    k.kthreads.bind(k.kthreads.of(task))
 
 
 @export(gpl=True)
 def kthread_bind_mask(k: Core, task: Ptr, mask: Ptr) -> None:
     """void kthread_bind_mask(struct task_struct *k, const struct cpumask *mask)."""
     del mask
-    k.kthreads.of(task)
-
-
-@export()
-def set_user_nice(k: Core, task: Ptr, nice: Long) -> None:
-    """void set_user_nice(struct task_struct *p, long nice): ignored, as tasks run in turn."""
-    del nice
-    k.tasks.at(task)
-
-
-@export("sched_set_fifo", "sched_set_fifo_low", gpl=True)
-def sched_set_fifo(k: Core, task: Ptr) -> None:
-    """void sched_set_fifo(struct task_struct *p)."""
-    k.tasks.at(task)
-
-
-@export(gpl=True)
-def sched_set_normal(k: Core, task: Ptr, nice: Int) -> None:
-    """void sched_set_normal(struct task_struct *p, int nice)."""
-    del nice
-    k.tasks.at(task)
+    k.kthreads.bind(k.kthreads.of(task))
 
 
 @export("__get_task_comm", gpl=True)
@@ -317,6 +318,7 @@ def put_task_struct(k: Core, task: Ptr) -> None:
 
 @export("do_exit")
 def do_exit(k: Core, code: Long) -> None:
-    """void __noreturn do_exit(long code)."""
-    del k
+    """void __noreturn do_exit(long code): kthread_stop() returns the code, where modules may call this."""
+    if (thread := k.sched.task().kthread) is not None:
+        thread.result = code
     raise TaskExitError(code)

@@ -6,18 +6,37 @@ Lists, ``canceling`` and ``current_work`` are in guest memory, since inlined cod
 from __future__ import annotations
 
 from collections import Counter
+from errno import ENOMEM
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LimitError
+from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.list import init_list_head, list_add_tail, list_del_init, list_empty, list_entries
-from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_RUNNING, Waiters, cond_resched
+from ukmod.kernel.sched.core import (
+    PF_NO_SETAFFINITY,
+    PF_NOFREEZE,
+    TASK_INTERRUPTIBLE,
+    TASK_RUNNING,
+    Waiters,
+    cond_resched,
+)
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, ULong, VarArgs
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+
+
+KTW_FREEZABLE: Final = 1 << 0
+_ANOTHERS: Final = Site("kernel/kthread.c", 794, "kthread_worker_fn")
+_OTHER_WORKER: Final = Site("kernel/kthread.c", 975, "kthread_insert_work_sanity_check")
+_NEVER_QUEUED: Final = Site("kernel/kthread.c", 1040, "kthread_delayed_work_timer_fn")
+_WRONG_FUNCTION: Final = Site("kernel/kthread.c", 1064, "__kthread_queue_delayed_work")
+_NO_THREAD: Final = Site("kernel/kthread.c", 1401, "kthread_destroy_worker")
+_WORK_LEFT: Final = Site("kernel/kthread.c", 1406, "kthread_destroy_worker")
 
 
 class KthreadWorkers:
@@ -43,7 +62,11 @@ class KthreadWorkers:
         """kthread_worker_fn(): execute queued work until the thread is stopped."""
         k, memory, task = self._k, self._k.memory, self._k.sched.task()
         works = worker + self.worker.work_list
+        if memory.u64(worker + self.worker.task) not in (0, task.address):
+            warn(k, _ANOTHERS)
         memory.set_u64(worker + self.worker.task, task.address)
+        if memory.u32(worker + self.worker.flags) & KTW_FREEZABLE:
+            k.tasks.set_pf(task, PF_NOFREEZE, to=False)
         while True:
             k.tasks.set_state(task, TASK_INTERRUPTIBLE)
             if k.kthreads.current().should_stop:
@@ -80,18 +103,28 @@ class KthreadWorkers:
     def insert(self, worker: int, work: int) -> None:
         """kthread_insert_work(): queue it, and wake the worker if that is idle."""
         k, memory = self._k, self._k.memory
+        self._check_worker(worker, work)
         list_add_tail(memory, work + self.work.node, worker + self.worker.work_list)
         memory.set_u64(work + self.work.worker, worker)
         task = memory.u64(worker + self.worker.task)
         if task and not memory.u64(worker + self.worker.current_work):
             k.sched.wake(k.tasks.at(task))
 
+    def _check_worker(self, worker: int, work: int) -> None:
+        """kthread_insert_work_sanity_check(): a work is used with one worker."""
+        if self._k.memory.u64(work + self.work.worker) not in (0, worker):
+            warn_once(self._k, _OTHER_WORKER)
+
     def insert_delayed(self, worker: int, dwork: int, delay: int) -> None:
         """__kthread_queue_delayed_work()."""
         k, memory, work = self._k, self._k.memory, dwork + self.delayed.work
+        function = k.timers.function(dwork + self.delayed.timer)
+        if not k.symbols.is_function(function, "kthread_delayed_work_timer_fn"):
+            warn_once(k, _WRONG_FUNCTION)
         if not delay:
             self.insert(worker, work)
             return
+        self._check_worker(worker, work)
         list_add_tail(memory, work + self.work.node, worker + self.worker.delayed_work_list)
         memory.set_u64(work + self.work.worker, worker)
         k.timers.mod(dwork + self.delayed.timer, k.clock.jiffies + delay)
@@ -99,6 +132,9 @@ class KthreadWorkers:
     def expired(self, dwork: int) -> None:
         """kthread_delayed_work_timer_fn()."""
         memory, work = self._k.memory, dwork + self.delayed.work
+        if not memory.u64(work + self.work.worker):
+            warn_once(self._k, _NEVER_QUEUED)
+            return
         list_del_init(memory, work + self.work.node)
         if not memory.u32(work + self.work.canceling):
             self.insert(memory.u64(work + self.work.worker), work)
@@ -164,34 +200,47 @@ def kthread_worker_fn(k: Core, worker: Ptr) -> Int:
     return k.kthread_workers.run(worker)
 
 
-def _create(k: Core, name: str) -> int:
-    worker = k.slab.kmalloc(k.types.sizeof("kthread_worker"))
+def _create(k: Core, name: str, flags: int, *, bind: bool = False) -> int:
+    worker, layout = k.slab.kmalloc(k.types.sizeof("kthread_worker")), k.kthread_workers.worker
     k.kthread_workers.init(worker)
-    task = k.kthreads.run(name, partial(k.kthread_workers.run, worker))
-    k.memory.set_u64(worker + k.kthread_workers.worker.task, task.address)
+    function, run = k.symbols.address("kthread_worker_fn"), partial(k.kthread_workers.run, worker)
+    try:
+        task = k.kthreads.create(name, run, function=function, data=worker)
+    except LimitError:
+        k.slab.kfree(worker)
+        return -ENOMEM
+    if bind:
+        k.tasks.set_pf(task, PF_NO_SETAFFINITY)
+    k.memory.set_u32(worker + layout.flags, flags)
+    k.memory.set_u64(worker + layout.task, task.address)
+    k.sched.wake(task)
     return worker
 
 
 @export()
 def kthread_create_worker(k: Core, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
     """``struct kthread_worker *kthread_create_worker(unsigned int flags, const char namefmt[], ...)``."""
-    del flags
-    return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"))
+    return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"), flags)
 
 
 @export()
 def kthread_create_worker_on_cpu(k: Core, cpu: Int, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
     """``struct kthread_worker *kthread_create_worker_on_cpu(int cpu, unsigned int flags, namefmt, ...)``."""
-    del cpu, flags
-    return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"))
+    return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"), flags, bind=cpu >= 0)
 
 
 @export()
 def kthread_destroy_worker(k: Core, worker: Ptr) -> None:
     """void kthread_destroy_worker(struct kthread_worker *)."""
-    task = k.memory.u64(worker + k.kthread_workers.worker.task)
-    k.kthread_workers.flush_worker(worker)
+    workers = k.kthread_workers
+    task = k.memory.u64(worker + workers.worker.task)
+    if not task:
+        warn(k, _NO_THREAD)
+        return
+    workers.flush_worker(worker)
     k.kthreads.stop(k.kthreads.of(task))
+    if not list_empty(k.memory, worker + workers.worker.work_list):
+        warn(k, _WORK_LEFT)
     k.slab.kfree(worker)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.vsprintf import vformat
+from ukmod.kernel.sched.core import PF_WQ_WORKER
 from ukmod.kernel.x86.unwind import Frame, frame_of
 from ukmod.machine.memory import Fault
 from ukmod.machine.registers import CR0, CR4, Registers
@@ -36,7 +37,7 @@ class OopsState:
     pid: int
     comm: str
     task: str
-    """The lines "CPU: ..." and "Hardware name: ..." as one string."""
+    """The lines "CPU: ..." and "Hardware name: ...", and a worker's "Workqueue: ...", as one string."""
     rip: Frame
     registers: Registers
     code: str
@@ -166,10 +167,11 @@ def hashed(k: Core, address: int) -> str:
 
 
 def task_line(k: Core) -> str:
-    """dump_stack_print_info(): the current task and the machine."""
+    """dump_stack_print_info(): the current task, the machine, and what a worker is executing."""
     task = k.sched.current or k.idle
     who = f"CPU: 0 PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
-    return f"{who}\nHardware name: {HARDWARE}"
+    work = k.workqueues.worker_info(task) if k.tasks.pf(task) & PF_WQ_WORKER else ""
+    return "\n".join(filter(None, (who, f"Hardware name: {HARDWARE}", work)))
 
 
 def modules_line(k: Core) -> str:

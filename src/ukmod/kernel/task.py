@@ -11,7 +11,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.sched.core import PF_KTHREAD, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_WAKEKILL, Task
+from ukmod.kernel.sched.core import (
+    DEFAULT_PRIO,
+    PF_FORKNOEXEC,
+    PF_KTHREAD,
+    PF_NO_SETAFFINITY,
+    PF_NOFREEZE,
+    TASK_INTERRUPTIBLE,
+    TASK_RUNNING,
+    TASK_WAKEKILL,
+    Task,
+)
 from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault, page_align
@@ -33,6 +43,8 @@ FIRST_PID: Final = 3
 _INITIAL_USAGE = 2
 """The initial reference count of a task_struct: its own, and its parent's."""
 
+_KTHREAD: Final = PF_KTHREAD | PF_NOFREEZE | PF_FORKNOEXEC
+"""The flags that kthreadd's children inherit or are given: kthreadd(), copy_process()."""
 QUARANTINE: Final = 256
 """The number of freed task_structs whose memory is not reused yet, so that accesses are page faults."""
 
@@ -63,6 +75,7 @@ class Tasks:
         )
         self._thread_flags = types.offset("task_struct", "thread_info.flags")
         self._comm = types.offset("task_struct", "comm")
+        self._flags = types.offset("task_struct", "flags")
         self._pending = types.offset("task_struct", "pending.signal")
         self._by_address: dict[int, Task] = {}
         self._by_pid: dict[int, Task] = {}
@@ -85,7 +98,7 @@ class Tasks:
         memory.set_u32(address + self._usage, _INITIAL_USAGE)
         memory.set_u32(address + offset("task_struct", "pid"), pid)
         memory.set_u32(address + offset("task_struct", "tgid"), pid)
-        memory.set_u32(address + offset("task_struct", "flags"), PF_KTHREAD if kthread else 0)
+        memory.set_u32(address + self._flags, _KTHREAD if kthread else 0)
         memory.set_u64(address + offset("task_struct", "stack"), stack)
         for member, place in self._parts.items() if not self._init_task else ():
             memory.set_u64(address + offset("task_struct", member), address + place)
@@ -97,6 +110,9 @@ class Tasks:
                 head = address + offset("task_struct", name)
                 memory.set_u64(head, head)
                 memory.set_u64(head + 8, head)
+        for name in ("prio", "static_prio", "normal_prio"):
+            if k.types.has("task_struct", name):
+                memory.set_u32(address + offset("task_struct", name), DEFAULT_PRIO)
         self.set_comm(task, comm)
         self._by_address[address] = self._by_pid[pid] = task
         return task
@@ -165,8 +181,7 @@ class Tasks:
 
     def become_process(self, task: Task) -> None:
         """Turn a kernel thread that has executed a program into a user process."""
-        at = task.address + self._k.types.offset("task_struct", "flags")
-        self._memory.set_u32(at, self._memory.u32(at) & ~PF_KTHREAD)
+        self.set_pf(task, _KTHREAD | PF_NO_SETAFFINITY, to=False)
         task.is_kthread = False
 
     # -- finding --------------------------------------------------------------------------------------
@@ -203,6 +218,15 @@ class Tasks:
         """Set ``task->comm``, cut to 15 characters."""
         name = comm.encode("latin-1", "replace")[: TASK_COMM_LEN - 1]
         self._memory.write(task.address + self._comm, name.ljust(TASK_COMM_LEN, b"\0"))
+
+    def pf(self, task: Task) -> int:
+        """``task->flags``: PF_ bits."""
+        return self._memory.u32(task.address + self._flags)
+
+    def set_pf(self, task: Task, flags: int, *, to: bool = True) -> None:
+        """Set, or clear, PF_ bits."""
+        before = self.pf(task)
+        self._memory.set_u32(task.address + self._flags, before | flags if to else before & ~flags)
 
     def flags(self, task: Task) -> int:
         """``task_thread_info(task)->flags``."""

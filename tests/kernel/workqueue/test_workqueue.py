@@ -8,23 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.kernel.conftest import layouts
-from tests.kernel.tasks import call
+from tests.kernel.tasks import call, in_task
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND, GuestWork, Work
 from ukmod.machine.memory import Fault
-
-
-def in_task(k: Core, body: Callable[[], object]) -> None:
-    """Run ``body`` in a task to its end."""
-
-    def entry() -> int:
-        body()
-        return 0
-
-    assert k.run_task("test", entry, limit=60).exited
 
 
 def guest_work(k: Core, function: Callable[[], object]) -> GuestWork:

@@ -25,7 +25,7 @@ VMEMMAP_START: Final = 0xFFFF_EA00_0000_0000
 MAX_ORDER: Final = 11
 """The lowest order that cannot be allocated, include/linux/mmzone.h."""
 _ORDER_OF_0: Final = 64 - PAGE_SHIFT
-"""What get_order() makes of a size of 0, include/asm-generic/getorder.h: more than can be allocated."""
+"""get_order() of a size of 0, include/asm-generic/getorder.h: more than can be allocated."""
 _STRUCT_PAGE: Final = 64
 TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
 

@@ -40,7 +40,15 @@ TASK_NORMAL: Final = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE
 TASK_KILLABLE: Final = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE
 TASK_IDLE: Final = TASK_UNINTERRUPTIBLE | TASK_NOLOAD
 MAX_SCHEDULE_TIMEOUT: Final = (1 << 63) - 1
+PF_WQ_WORKER: Final = 0x0000_0020
+PF_FORKNOEXEC: Final = 0x0000_0040
+PF_MEMALLOC: Final = 0x0000_0800
+PF_NOFREEZE: Final = 0x0000_8000
 PF_KTHREAD: Final = 0x0020_0000
+PF_NO_SETAFFINITY: Final = 0x0400_0000
+MAX_RT_PRIO: Final = 100
+"""Priorities below this are real-time tasks', include/linux/sched/prio.h; a lower number goes first."""
+DEFAULT_PRIO: Final = 120
 ERESTARTSYS: Final = 512
 """Not an errno visible to user space: the system call is to be restarted, include/linux/errno.h."""
 
@@ -75,6 +83,8 @@ class Task:
         self.sp = self.stack_top
         self.depth = 0
         self.queued = False
+        self.prio = self.static_prio = DEFAULT_PRIO
+        """Copies of its task_struct's, which only the scheduler changes: see sched/prio.py."""
         self.started = False
         self.exited = False
         self.exit_code = 0
@@ -163,7 +173,7 @@ class Scheduler:
             self._k.interrupt(event.action)
 
     def _pick(self) -> Task:
-        if self._random is not None:
+        if self._random is not None and self._queue[0].prio >= MAX_RT_PRIO:
             self._queue.rotate(-self._random.randrange(len(self._queue)))
         task = self._queue.popleft()
         task.queued = False
@@ -260,13 +270,18 @@ class Scheduler:
         self._leave(task)
 
     def _yielded(self) -> None:
-        """Handle a task that yields although no other task is runnable: it is polling.
+        """Handle a task that yields although no other task may run: it is polling.
 
         After many such calls time passes in whole ticks; otherwise the host would poll for minutes.
         """
-        self._polls = 0 if self._queue else self._polls + 1
+        self._polls = 0 if self._others_may_run() else self._polls + 1
         if self._polls > POLLS:
             self.clock.advance_to(self.clock.now + self.clock.tick)
+
+    def _others_may_run(self) -> bool:
+        """True if yielding lets another task run: for a real-time task, one of at least its priority."""
+        prio = self._running().prio
+        return bool(self._queue) and (prio >= MAX_RT_PRIO or self._queue[0].prio <= prio)
 
     def _leave(self, task: Task) -> None:
         cpu = self._k.cpu
@@ -279,24 +294,36 @@ class Scheduler:
         self._enqueue(task)
         self._leave(task)
 
-    def _enqueue(self, task: Task) -> None:
-        if not task.queued and not task.exited:
-            task.queued = True
-            self._queue.append(task)
+    def _enqueue(self, task: Task, *, woken: bool = False) -> None:
+        """Make a task runnable: before tasks of less priority, unless it is a normal one that only yields."""
+        if task.queued or task.exited:
+            return
+        task.queued = True
+        place = len(self._queue)
+        if woken or task.prio < MAX_RT_PRIO:
+            place = next((n for n, other in enumerate(self._queue) if other.prio > task.prio), place)
+        self._queue.insert(place, task)
+
+    def requeue(self, task: Task) -> None:
+        """Give a task whose priority has changed its place among the runnable tasks."""
+        if task.queued:
+            self._queue.remove(task)
+            task.queued = False
+            self._enqueue(task, woken=True)
 
     def wake(self, task: Task, states: int = TASK_NORMAL) -> bool:
         """try_to_wake_up(): make ``task`` runnable if its state is one of ``states``; True if it was."""
         if task.exited or not self._k.tasks.state(task) & states:
             return False
         self._k.tasks.set_state(task, TASK_RUNNING)
-        self._enqueue(task)
+        self._enqueue(task, woken=True)
         self._woken = True
         return True
 
     def wake_new(self, task: Task) -> None:
         """wake_up_new_task()."""
         self._k.tasks.set_state(task, TASK_RUNNING)
-        self._enqueue(task)
+        self._enqueue(task, woken=True)
 
     def schedule_timeout(self, timeout: int, *, rest: Callable[[int], int] | None = None) -> int:
         """Sleep for at most ``timeout`` jiffies in the current task state; returns the jiffies left.
@@ -337,7 +364,7 @@ class Scheduler:
 
     def need_resched(self) -> bool:
         """need_resched(): a task is runnable, and was just woken, or the current one has run for a tick."""
-        return bool(self._queue) and (self._woken or self.clock.now - self._since >= self.clock.tick)
+        return self._others_may_run() and (self._woken or self.clock.now - self._since >= self.clock.tick)
 
     def runnable(self) -> bool:
         """True if a task other than the current one is runnable."""

@@ -9,7 +9,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.softirq import INTERRUPT_MASK
-from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, GuestWork, Workqueue
+from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, WQ_UNBOUND, GuestWork, Workqueue
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VarArgs
 from ukmod.record import record
 
@@ -21,8 +21,10 @@ WORK_BUSY_RUNNING: Final = 1 << 1
 WORK_STRUCT_NO_POOL: Final = 0xFFFF_FFFE_0000_0000
 """``work->data`` of a work item that was never queued, as INIT_WORK() writes it (v6.1)."""
 
+NOT_UNBOUND: Final = Site("kernel/workqueue.c", 1625, "queue_work_node")
 WRONG_FUNCTION: Final = Site("kernel/workqueue.c", 1657, "__queue_delayed_work")
 TIMER_PENDING: Final = Site("kernel/workqueue.c", 1658, "__queue_delayed_work")
+ON_A_LIST: Final = Site("kernel/workqueue.c", 1659, "__queue_delayed_work")
 NO_FUNCTION: Final = Site("kernel/workqueue.c", 3073, "__flush_work")
 
 
@@ -58,6 +60,8 @@ class DelayedWork:
             warn_once(k, WRONG_FUNCTION)
         if k.timers.pending(timer):
             warn_once(k, TIMER_PENDING)
+        if not work.may_queue():
+            warn_once(k, ON_A_LIST)
         if not delay:
             k.workqueues.insert(wq, work)
             return
@@ -120,7 +124,9 @@ def queue_work_on(k: Core, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
 
 @export(gpl=True)
 def queue_work_node(k: Core, node: Int, wq: Ptr, work: Ptr) -> Bool:
-    """``bool queue_work_node(int node, struct workqueue_struct *, struct work_struct *)``."""
+    """``bool queue_work_node(int node, wq, struct work_struct *)``: only for unbound workqueues."""
+    if not k.workqueues.at(wq).flags & WQ_UNBOUND:
+        warn_once(k, NOT_UNBOUND)
     return queue_work_on(k, node, wq, work)
 
 
@@ -198,6 +204,29 @@ def flush_delayed_work(k: Core, dwork: Ptr) -> Bool:
     return flush_work(k, delayed.work.address)
 
 
+@export()
+def queue_rcu_work(k: Core, wq: Ptr, rwork: Ptr) -> Bool:
+    """``bool queue_rcu_work(wq, struct rcu_work *)``: queue it after a grace period; false if pending."""
+    work = GuestWork(k, rwork + k.types.offset("rcu_work", "work"))
+    at = rwork + k.types.offset("rcu_work", "wq")
+    if work.test_and_set_pending():
+        return False
+    k.memory.set_u64(at, wq)
+    k.rcu.call(lambda: k.workqueues.insert(k.workqueues.at(k.memory.u64(at)), work))
+    return True
+
+
+@export()
+def flush_rcu_work(k: Core, rwork: Ptr) -> Bool:
+    """``bool flush_rcu_work(struct rcu_work *)``: false if it was idle."""
+    work = GuestWork(k, rwork + k.types.offset("rcu_work", "work"))
+    if not work.pending:
+        return flush_work(k, work.address)
+    k.rcu.barrier()
+    flush_work(k, work.address)
+    return True
+
+
 @export("__flush_workqueue", "flush_workqueue")
 def flush_workqueue(k: Core, wq: Ptr) -> None:
     """void __flush_workqueue(struct workqueue_struct *): named flush_workqueue() before v6.1."""
@@ -210,10 +239,10 @@ def drain_workqueue(k: Core, wq: Ptr) -> None:
     k.workqueues.drain(k.workqueues.at(wq))
 
 
-@export("__warn_flushing_systemwide_wq")
+@export("__warn_flushing_systemwide_wq", image_first=True)
 def warn_flushing_systemwide_wq(k: Core) -> None:
-    """void __warn_flushing_systemwide_wq(void)."""
-    k.printk("workqueue: Please avoid flushing system-wide workqueues.\n", level=4)
+    """void __warn_flushing_systemwide_wq(void): only the compiler warns, before v6.6 (an image knows)."""
+    del k
 
 
 @export()

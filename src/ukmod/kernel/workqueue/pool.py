@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from ukmod.kernel.sched.core import TASK_IDLE, Task, cond_resched
+from ukmod.kernel.sched.core import PF_NO_SETAFFINITY, PF_WQ_WORKER, TASK_IDLE, Task, cond_resched
+from ukmod.kernel.sched.prio import set_nice
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Item(Protocol):
     def function_name(self) -> str:
         """The name of its function, for reports."""
 
+    def queue_name(self) -> str:
+        """The name of its workqueue, for reports."""
+
     def cpu_intensive(self) -> bool:
         """True if the worker that runs it does not count as running (WQ_CPU_INTENSIVE)."""
 
@@ -46,7 +50,7 @@ class Worker:
     number: int
     current: Item | None = None
     description: str = ""
-    """The text given to set_worker_desc()."""
+    """The name of the latest work item's queue, or the text given to set_worker_desc()."""
     scheduled: deque[Item] = field(default_factory=deque)
     """Queueings of the same work item, which have to wait for the current one."""
 
@@ -54,9 +58,13 @@ class Worker:
 class WorkerPool:
     """struct worker_pool. ``name`` is the name of its workers, with {} for a worker's number."""
 
-    def __init__(self, kernel: Core, name: str, *, managed: bool, single: bool = False) -> None:
+    def __init__(
+        self, kernel: Core, name: str, *, managed: bool, single: bool = False, nice: int = 0
+    ) -> None:
         self._k = kernel
         self._name = name
+        self._nice = nice
+        """The nice value of its workers: ``pool->attrs->nice``."""
         self._managed = managed
         """True if concurrency is managed: one running worker at a time, as in per-CPU pools."""
         self._single = single
@@ -110,6 +118,9 @@ class WorkerPool:
         number, self._count = self._count, self._count + 1
         task = self._k.kthreads.create(self._name.replace("{}", str(number)), self._main)
         task.owner = ""
+        if not self._single:
+            self._k.tasks.set_pf(task, PF_WQ_WORKER | PF_NO_SETAFFINITY)
+            set_nice(self._k, task, self._nice)
         worker = Worker(task, number)
         self._by_task[task] = worker
         self._idle.append(worker)
@@ -180,7 +191,7 @@ class WorkerPool:
         if collision is not None:
             collision.scheduled.append(item)
             return
-        worker.current = item
+        worker.current, worker.description = item, item.queue_name()
         item.begin()
         if self.worklist and not self._running():
             self._wake_idle()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Waiters, block, cond_resched
+from ukmod.kernel.sched.core import PF_MEMALLOC, TASK_UNINTERRUPTIBLE, Task, Waiters, block, cond_resched
+from ukmod.kernel.sched.prio import MIN_NICE
 from ukmod.kernel.watchdog import soft_lockup
 from ukmod.kernel.workqueue.pool import Worker, WorkerPool
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 DRAINING: Final = Site("kernel/workqueue.c", 1441, "__queue_work")
 NOT_INITIALISED: Final = Site("kernel/workqueue.c", 1502, "__queue_work")
+FLUSHED_BY_RECLAIM: Final = Site("kernel/workqueue.c", 2632, "check_flush_dependency")
+FLUSHED_BY_RECLAIMER: Final = Site("kernel/workqueue.c", 2635, "check_flush_dependency")
 SET_MAX_ACTIVE: Final = Site("kernel/workqueue.c", 4517, "workqueue_set_max_active")
 
 # include/linux/workqueue.h
@@ -187,7 +190,11 @@ class Queued:
 
     def function_name(self) -> str:
         """The name of the work's function, for reports."""
-        return self._call[1] if self._call is not None else ""
+        return (self._call or self.work.take())[1]
+
+    def queue_name(self) -> str:
+        """The name of the workqueue it is on, for reports."""
+        return self.wq.name
 
     def cpu_intensive(self) -> bool:
         """True if its worker does not count as running."""
@@ -207,9 +214,9 @@ class Workqueues:
         self._quarantine: deque[int] = deque()
         """Addresses of recently destroyed workqueues, oldest first."""
         self._normal = WorkerPool(kernel, "kworker/0:{}", managed=True)
-        self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True)
+        self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True, nice=MIN_NICE)
         self._unbound = WorkerPool(kernel, "kworker/u2:{}", managed=False)
-        self._unbound_highpri = WorkerPool(kernel, "kworker/u3:{}", managed=False)
+        self._unbound_highpri = WorkerPool(kernel, "kworker/u3:{}", managed=False, nice=MIN_NICE)
         self.system: dict[str, Workqueue] = {}
         for symbol, (name, flags) in _SYSTEM.items():
             self.system[symbol] = wq = self.alloc(name, flags, 0)
@@ -313,10 +320,21 @@ class Workqueues:
         sched = self._k.sched
         if sched.in_interrupt or sched.current is None:
             return None
-        for wq in self._by_address.values():
-            if (worker := wq.pool.worker_of(sched.current)) is not None:
-                return worker
-        return None
+        return self._worker_of(sched.current)
+
+    def _worker_of(self, task: Task) -> Worker | None:
+        found = (wq.pool.worker_of(task) for wq in self._by_address.values())
+        return next((worker for worker in found if worker is not None), None)
+
+    def worker_info(self, task: Task) -> str:
+        """print_worker_info(): "Workqueue: NAME FUNCTION (DESCRIPTION)", or "" if it has never worked."""
+        worker = self._worker_of(task)
+        if worker is None or not worker.description:
+            return ""
+        current = worker.current
+        name, function = (current.queue_name(), current.function_name()) if current else ("", "0x0")
+        description = f" ({worker.description})" if worker.description != name else ""
+        return f"Workqueue: {name} {function}{description}"
 
     def forget(self, work: Work | GuestWork) -> None:
         """Record that the work item is on no list any more."""
@@ -391,22 +409,42 @@ class Workqueues:
         # While it is marked pending, no code can queue it, not even its own function.
         self._canceling.add(work)
         try:
-            self.flush(work)
+            self.flush(work, cancel=True)
         finally:
             self._canceling.discard(work)
         work.clear_pending()
         self._cancelers.wake_all()
         return grabbed > 0
 
-    def flush(self, work: Work | GuestWork) -> bool:
-        """flush_work(): wait until its last queueing has finished; False if it was idle."""
+    def flush(self, work: Work | GuestWork, *, cancel: bool = False) -> bool:
+        """flush_work(): wait until its last queueing has finished; False if it was idle.
+
+        ``cancel``: the caller has cancelled it, so that memory reclaim depends on nothing that is queued.
+        """
         cond_resched(self._k)  # might_sleep(): a worker that was just woken may run it now
         queued = self._pending.get(work) or self.running(work)
         if queued is None:
             return False
         waited = queued
+        if not cancel:
+            self._check_dependency(queued.wq, queued.function_name())
         queued.wq.waiters.wait_event(lambda: waited.done)
         return True
+
+    def _check_dependency(self, wq: Workqueue, function: str = "0x0") -> None:
+        """check_flush_dependency(): warn if memory reclaim waits for a queue that guarantees no progress."""
+        k = self._k
+        if wq.flags & WQ_MEM_RECLAIM:
+            return
+        text = f"is flushing !WQ_MEM_RECLAIM {wq.name}:{function}"
+        task, worker = k.sched.task(), self.current_worker()
+        if k.tasks.pf(task) & PF_MEMALLOC:
+            message = f"workqueue: PF_MEMALLOC task {task.pid}({k.tasks.comm(task)}) {text}"
+            warn_once(k, FLUSHED_BY_RECLAIM, message)
+        current = worker.current if worker is not None else None
+        if isinstance(current, Queued) and current.wq.flags & (WQ_MEM_RECLAIM | WQ_LEGACY) == WQ_MEM_RECLAIM:
+            message = f"workqueue: WQ_MEM_RECLAIM {current.wq.name}:{current.function_name()} {text}"
+            warn_once(k, FLUSHED_BY_RECLAIMER, message)
 
     def running(self, work: Work | GuestWork) -> Queued | None:
         """The queueing whose function is running, or None."""
@@ -419,6 +457,7 @@ class Workqueues:
 
     def flush_all(self, wq: Workqueue) -> None:
         """__flush_workqueue(): wait for all work that is on the queue now."""
+        self._check_dependency(wq)
         waited = tuple(wq.in_flight)
         wq.waiters.wait_event(lambda: all(queued.done for queued in waited))
 
