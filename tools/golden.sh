@@ -34,4 +34,5 @@ if [ ! -e "$profile" ]; then
     "$python" -m ukmod profile "$cache/image/boot/vmlinuz-$new" -o "$profile"
 fi
 "$python" -m tests.real.golden
+"$python" -m tests.real.computed
 "$python" -m tests.real.verdicts --jobs 2

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import random
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from tests.kernel.twins.twin import Argument, Twin, outcomes
 
 from ukmod.kernel.api import Kernel
 
 MASK = (1 << 64) - 1
 GFP_KERNEL = 0xCC0
 _JMP = 0xE9
-
-
-@dataclass(frozen=True)
-class Ref:
-    """An argument ``char **``: the address of a pointer to a copy of ``content``.
-
-    ``at`` is where the pointer is in a structure that is zero up to there.
-    """
-
-    content: bytes
-    at: int = 0
-
-
-Argument = int | bytes | Ref
-Outcome = list[Any]
-"""What a function returned, and what its arguments in memory hold afterwards."""
 
 
 @dataclass
@@ -93,86 +77,28 @@ class Image:
         return self.k.call(self.native(name), *values, returns=returns)
 
     def both(
-        self, name: str, *arguments: Argument, returns: str = "unsigned long", native: str = ""
-    ) -> tuple[Outcome, Outcome]:
-        """What comes of the image's own function and of the one in Python, on the same arguments.
+        self, name: str, cases: Sequence[tuple[Argument, ...]], *, returns: str, native: str = ""
+    ) -> tuple[list[str], list[str]]:
+        """What comes of the image's own function and of the one in Python, on the same arguments."""
+        core = self.k.core
+        assert core.symbols.is_python(name)
+        theirs, ours = (
+            outcomes(core, function, returns, cases)
+            for function in (self.native(native or name), core.symbols.address(name))
+        )
+        return theirs, ours
 
-        The second finds them at the same addresses, so that pointers can be compared too.
-        """
-        places: list[tuple[int, bytes]] = []
-        values = []
-        for item in arguments:
-            content = item.content if isinstance(item, Ref) else item
-            if isinstance(content, bytes):
-                places.append((self.put(content), content))
-            if isinstance(item, Ref):
-                pointer = bytes(item.at) + struct.pack("<Q", places[-1][0])
-                places.append((self.put(pointer), pointer))
-            values.append(item if isinstance(item, int) else places[-1][0])
-        outcomes: list[Outcome] = []
-        assert self.k.core.symbols.is_python(name)
-        for function in (self.native(native or name), self.k.core.symbols.address(name)):
-            for address, content in places:
-                self.k.core.memory.write(address, content)
-            result = self.k.call(function, *values, returns=returns)
-            outcomes.append([result, *(self.get(at, len(content)).hex() for at, content in places)])
-        for address, _ in places:
-            self.k.core.slab.kfree(address)
-        return outcomes[0], outcomes[1]
-
-    def differences(self, name: str, cases: Sequence[tuple[Argument, ...]], **how: str) -> list[Any]:
+    def differences(self, twin: Twin) -> list[Difference]:
         """Those cases on which the two do not agree, with both outcomes."""
-        outcomes = [(repr(case), *self.both(name, *case, **how)) for case in cases]
-        return [found for found in outcomes if found[1] != found[2]]
+        found = self.both(twin.name, twin.cases, returns=twin.returns, native=twin.native)
+        return [one for one in zip(map(repr, twin.cases), *found, strict=True) if one[1] != one[2]]
+
+    def kept(self, twin: Twin) -> list[str]:
+        """What is recorded: the outcomes of the first cases."""
+        function = self.native(twin.native or twin.name)
+        return outcomes(self.k.core, function, twin.returns, twin.cases[: twin.kept])
 
 
+Difference = tuple[str, str, str]
 Run = Callable[[Callable[[Image], Any]], Any]
 """Does something in a copy of the machine; what it returns, as JSON can say it."""
-
-
-# -- one function written twice ---------------------------------------------------------------------------
-
-Dice = random.Random
-ROUNDS = 60
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A function that the image has and that is written in Python, and how to make up arguments for it."""
-
-    name: str
-    returns: str
-    arguments: Callable[[Dice], tuple[Argument, ...]]
-    rounds: int = ROUNDS
-    native: str = ""
-    """``module:function`` where it is not in the image."""
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def differences(run: Run, twin: Twin) -> list[Any]:
-    """Where the two do not agree, on arguments that are the same each time."""
-    dice = random.Random(twin.name)
-    cases = [twin.arguments(dice) for _ in range(twin.rounds)]
-    found: list[Any] = run(
-        lambda image: image.differences(twin.name, cases, returns=twin.returns, native=twin.native)
-    )
-    return found
-
-
-def word(dice: Dice, letters: bytes, most: int) -> bytes:
-    """A string of some of these letters."""
-    return bytes(dice.choice(letters) for _ in range(dice.randrange(most + 1))) + b"\0"
-
-
-def number(dice: Dice) -> bytes:
-    """A string that mostly is a number, in range or not, with what may stand before and behind it."""
-    some = dice.getrandbits(dice.randrange(1, 70))
-    limit = (1 << dice.choice([7, 8, 15, 16, 31, 32, 63, 64])) + dice.choice([-1, 0, 1])
-    digits = [b"%d" % some, b"0x%x" % some, b"0X%X" % some, b"0%o" % some, b"%d" % limit]
-    odd = [b"0x", b"0xg", b"0", b"", word(dice, b"0123456789abfxX", 8)[:-1]]
-    sign = dice.choice([b"", b"", b"", b"-", b"+", b" ", b"--"])
-    end = dice.choice([b"", b"", b"", b"\n", b"\n\n", b" ", b","])
-    suffix = dice.choice([b"", b"", b"k", b"K", b"M", b"g", b"G", b"T", b"P", b"E", b"e"])
-    return sign + dice.choice([*digits, *digits, *odd]) + suffix + end + b"\0"

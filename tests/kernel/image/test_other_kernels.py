@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from tests.kernel.image.computing import Image, differences
+from tests.kernel.image.computing import Difference, Image
 from tests.kernel.image.conftest import in_a_copy
-from tests.kernel.image.test_bitmaps_and_formats import BITMAPS, FORMATS
-from tests.kernel.image.test_strings_and_numbers import NUMBERS, STRINGS
-from tests.kernel.image.test_times_and_parameters import PARAMETERS, TIMES
+from tests.kernel.twins.tables import TWINS
 from tests.real import debian
 
 from ukmod.kernel.api import Kernel
@@ -72,14 +69,14 @@ def test_functions_in_python_do_as_this_kernels_do(other: Kernel) -> None:
     core = other.core
     twins = [
         replace(twin, rounds=twin.rounds // 4)
-        for twin in (*NUMBERS, *STRINGS, *TIMES, *PARAMETERS, *BITMAPS, *FORMATS)
+        for twin in TWINS
         if not twin.native and core.image is not None and core.image.get(twin.name) is not None
     ]
     assert len(twins) > 120
 
-    def compare() -> dict[str, list[Any]]:
+    def compare() -> dict[str, list[Difference]]:
         image = Image(other)
-        return {twin.name: found for twin in twins if (found := differences(lambda work: work(image), twin))}
+        return {str(twin): found for twin in twins if (found := image.differences(twin))}
 
     assert in_a_copy(other, compare) == {}
 

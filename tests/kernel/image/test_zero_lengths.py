@@ -29,7 +29,7 @@ def test_lengths_of_0_in_the_image(run: Run) -> None:
             if name in LEFT_OUT or name in UNLIKE or not function.native or not image.has(name):
                 continue
             arguments = [item + b"\0" if isinstance(item, bytes) else item for item in function.arguments()]
-            native, ours = image.both(name, *arguments, returns=returns(function))
+            native, ours = image.both(name, [tuple(arguments)], returns=returns(function))
             called.append(name)
             if native != ours and function.result is not None:
                 found.append((name, native, ours))

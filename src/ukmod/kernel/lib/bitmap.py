@@ -14,7 +14,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.lib.bitmap_text import hex_chunks, list_regions
 from ukmod.kernel.lib.printf_spec import FormatType, Spec
 from ukmod.kernel.lib.vsprintf_pointer import pointer
-from ukmod.kernel.mm.uaccess import user_string
+from ukmod.kernel.mm.uaccess import copied_string
 from ukmod.machine.abi import Bool, CStr, GfpT, Int, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
@@ -364,7 +364,7 @@ def bitmap_parse(k: Core, start: Ptr, count: UInt, bitmap: Ptr, bits: Int) -> In
 @export(native=True)
 def bitmap_parse_user(k: Core, start: Ptr, count: UInt, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_parse_user(const char __user *ubuf, unsigned int ulen, maskp, int nmaskbits)``."""
-    text = user_string(k, start, count)
+    text = copied_string(k, start, count)
     return -EFAULT if text is None else _parse(k, text, bitmap, bits)
 
 

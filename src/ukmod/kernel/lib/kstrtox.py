@@ -7,7 +7,7 @@ from errno import EFAULT, EINVAL, ERANGE
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.mm.uaccess import user_string
+from ukmod.kernel.mm.uaccess import copied_string
 from ukmod.machine.abi import Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.record import record
 
@@ -121,7 +121,7 @@ def _from_user(name: str, kind: IntType) -> Callable[..., Any]:
     @export(name, native=True)
     def convert(k: Core, text: Ptr, count: SizeT, base: UInt, result: Ptr) -> Int:
         """``int kstrtoX_from_user(const char __user *s, size_t count, unsigned int base, X *res)``."""
-        given = user_string(k, text, min(count, room))
+        given = copied_string(k, text, min(count, room))
         return -EFAULT if given is None else kstrto(k, given, base, result, kind)
 
     return convert
@@ -163,7 +163,7 @@ def kstrtobool(k: Core, text: Ptr, result: Ptr) -> Int:
 @export(native=True)
 def kstrtobool_from_user(k: Core, text: Ptr, count: SizeT, result: Ptr) -> Int:
     """``int kstrtobool_from_user(const char __user *s, size_t count, bool *res)``."""
-    if (given := user_string(k, text, min(count, 3))) is None:
+    if (given := copied_string(k, text, min(count, 3))) is None:
         return -EFAULT
     try:
         k.memory.set_u8(result, parse_bool(given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from errno import E2BIG
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,19 @@ def _read(k: Core, address: int, count: int) -> bytes:
     k.memory.read(address, _CHUNK)
     k.memory.translate(address + count - 1)
     return k.memory.read(address, count)
+
+
+def _pieces(k: Core, count: int, *addresses: int) -> Iterator[list[bytes]]:
+    """Read ``count`` bytes at each address in pieces, all of a size, which do not cross pages.
+
+    A function that needs no more of them leaves the pages that follow alone, as the kernel's own does.
+    """
+    done = 0
+    while done < count:
+        step = min(PAGE_SIZE - (address + done) % PAGE_SIZE for address in addresses)
+        step = min(step, count - done)
+        yield [k.memory.read(address + done, step) for address in addresses]
+        done += step
 
 
 @export("memset", "__memset", native=True)
@@ -84,29 +98,42 @@ def _difference(a: bytes, b: bytes) -> int:
 @export("memcmp", "bcmp", native=True)
 def memcmp(k: Core, a: Ptr, b: Ptr, count: SizeT) -> Int:
     """``int memcmp(const void *cs, const void *ct, size_t count)``."""
-    return _difference(_read(k, a, count), _read(k, b, count))
+    return next((found for pair in _pieces(k, count, a, b) if (found := _difference(*pair))), 0)
+
+
+def _search(k: Core, area: int, count: int, found: Callable[[bytes], int]) -> int:
+    """The offset in an area of what ``found`` finds in a piece of it, or ``count``."""
+    before = 0
+    for (piece,) in _pieces(k, count, area):
+        if (at := found(piece)) >= 0:
+            return before + at
+        before += len(piece)
+    return count
 
 
 @export(native=True)
 def memchr(k: Core, area: Ptr, byte: Int, count: SizeT) -> Ptr:
     """``void *memchr(const void *s, int c, size_t n)``."""
-    at = _read(k, area, count).find(byte & 0xFF)
-    return area + at if at >= 0 else 0
+    at = _search(k, area, count, lambda piece: piece.find(byte & 0xFF))
+    return area + at if at < count else 0
 
 
 @export(native=True)
 def memscan(k: Core, area: Ptr, byte: Int, count: SizeT) -> Ptr:
     """``void *memscan(void *addr, int c, size_t size)``: the byte's address, or the end of the area."""
-    at = _read(k, area, count).find(byte & 0xFF)
-    return area + (at if at >= 0 else count)
+    return area + _search(k, area, count, lambda piece: piece.find(byte & 0xFF))
 
 
 @export(native=True)
 def memchr_inv(k: Core, area: Ptr, byte: Int, count: SizeT) -> Ptr:
     """``void *memchr_inv(const void *start, int c, size_t bytes)``: the first byte that is not ``c``."""
-    data = _read(k, area, count)
-    other = len(data) - len(data.lstrip(bytes((byte & 0xFF,))))
-    return area + other if other < len(data) else 0
+
+    def other(piece: bytes) -> int:
+        rest = piece.lstrip(bytes((byte & 0xFF,)))
+        return len(piece) - len(rest) if rest else -1
+
+    at = _search(k, area, count, other)
+    return area + at if at < count else 0
 
 
 @export(native=True)
@@ -307,9 +334,15 @@ def strstr(k: Core, text: Ptr, wanted: CStr) -> Ptr:
 
 @export(native=True)
 def strnstr(k: Core, text: Ptr, wanted: CStr, count: SizeT) -> Ptr:
-    """``char *strnstr(const char *s1, const char *s2, size_t len)``."""
-    at = k.memory.cstring(text, count).find(wanted)
-    return text + at if at >= 0 else 0
+    """``char *strnstr(const char *s1, const char *s2, size_t len)``; a NUL in ``s1`` does not end it."""
+    if not wanted or count < len(wanted):
+        return 0 if wanted else text
+    read = b""
+    for (piece,) in _pieces(k, count, text):  # beyond a NUL too: the length alone limits the search
+        start, read = max(len(read) - len(wanted) + 1, 0), read + piece
+        if (at := read.find(wanted, start)) >= 0:
+            return text + at
+    return 0
 
 
 @export(native=True)

@@ -134,6 +134,13 @@ def user_string(k: Core, address: int, limit: int) -> bytes | None:
     return content if length == limit else None
 
 
+def copied_string(k: Core, address: int, size: int) -> bytes | None:
+    """The string in a copy of ``size`` bytes of user memory, all of which are read; None if that faults."""
+    if not access_ok(address, size) or mapped(k.memory, address, size) < size:
+        return None
+    return k.memory.read(address, size).partition(b"\0")[0]
+
+
 @export("_copy_from_user", "__copy_from_user_inatomic_nocache", native=True)
 def copy_from_user(k: Core, to: Ptr, source: Ptr, size: ULong) -> ULong:
     """unsigned long _copy_from_user(void *to, const void __user *from, unsigned long n): zeroes the rest."""

@@ -1,18 +1,12 @@
-"""Units of time and the types of module parameters: the image's functions and Python's do the same."""
+"""Units of time: kernel/time/time.c, kernel/time/timeconv.c."""
 
 from __future__ import annotations
 
 import struct
 
-import pytest
-from tests.kernel.image.computing import MASK, Dice, Ref, Run, Twin, differences, number, word
+from tests.kernel.twins.twin import Dice, Twin
 
-from ukmod.kernel.api import Kernel
-
-pytestmark = pytest.mark.real
-
-EMPTY = bytes(8)
-ROOM = b"q" * 48
+MASK = (1 << 64) - 1
 
 
 def quantity(dice: Dice) -> int:
@@ -53,32 +47,3 @@ TIMES = [
         bytes(56),
     )),
 ]  # fmt: skip
-
-ARG = 32
-"""Where struct kernel_param has its ``arg``, behind all that setting and getting does not look at."""
-KINDS = ("byte", "short", "ushort", "int", "uint", "long", "ulong", "ullong", "hexint")
-
-PARAMETERS = [
-    *(Twin(f"param_set_{kind}", "int", lambda d: (number(d), Ref(EMPTY, ARG))) for kind in KINDS),
-    *(Twin(f"param_get_{kind}", "int", lambda d: (ROOM, Ref(d.randbytes(8), ARG))) for kind in KINDS),
-    *(
-        Twin(f"param_set_{kind}", "int", lambda d: (
-            d.choice([b"", word(d, b"yYnN10oOfFx", 3)]) or 0, Ref(d.choice([b"\1", b"\0"]) + bytes(7), ARG)))
-        for kind in ("bool", "invbool", "bool_enable_only", "bint")
-    ),
-    *(
-        Twin(f"param_get_{kind}", "int", lambda d: (ROOM, Ref(d.choice([b"\1", b"\0"]) + bytes(7), ARG)))
-        for kind in ("bool", "invbool")
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("twin", TIMES, ids=str)
-def test_times(run: Run, twin: Twin) -> None:
-    assert differences(run, twin) == []
-
-
-@pytest.mark.parametrize("twin", PARAMETERS, ids=str)
-def test_parameters(run: Run, booted: Kernel, twin: Twin) -> None:
-    assert booted.core.types.offset("kernel_param", "arg") == ARG
-    assert differences(run, twin) == []

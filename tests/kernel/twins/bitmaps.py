@@ -1,18 +1,12 @@
-"""Bitmaps, sscanf() and snprintf(): the image's own and those in Python give the same."""
+"""Bitmaps: lib/bitmap.c, lib/find_bit.c, lib/hweight.c."""
 
 from __future__ import annotations
 
-import random
-import struct
 from collections.abc import Callable
 
-import pytest
-from tests.kernel.image.computing import Argument, Dice, Image, Run, Twin, differences, word
-
-pytestmark = pytest.mark.real
+from tests.kernel.twins.twin import Argument, Dice, Twin, User, word
 
 BITS = 192
-ROOM = b"q" * 300
 
 
 # -- bitmaps ----------------------------------------------------------------------------------------------
@@ -77,6 +71,16 @@ def hex_parse(dice: Dice) -> tuple[Argument, ...]:
     return text, dice.choice([len(text) - 1, len(text), 0xFFFF_FFFF, 5]), bitmap(dice), max(bits(dice), 1)
 
 
+def hex_parse_user(dice: Dice) -> tuple[Argument, ...]:
+    text = hex_map(dice)
+    return (
+        User(text),
+        dice.choice([len(text) - 1, len(text) - 1, 0, 5, 100]),
+        bitmap(dice),
+        max(bits(dice), 1),
+    )
+
+
 def shifted(dice: Dice) -> tuple[Argument, ...]:
     size, first, _ = span(dice)
     return *maps(dice, 2), first, size
@@ -122,6 +126,11 @@ BITMAPS = [
         Twin(name, "unsigned long", lambda d: (*maps(d, 2), bits(d), d.randrange(200)))
         for name in ("_find_next_and_bit", "_find_next_andnot_bit")
     ),
+    *(
+        Twin(f"{name}_le", "unsigned long", lambda d: (bitmap(d), bits(d), d.randrange(200)), native=name)
+        for name in ("_find_next_bit", "_find_next_zero_bit")
+    ),
+    Twin("_find_first_zero_bit_le", "unsigned long", operation(1), native="_find_first_zero_bit"),
     Twin("find_next_clump8", "unsigned long", lambda d: (
         bytes(8), bitmap(d), d.choice([64, 128, BITS]), d.randrange(24) * 8)),
     Twin("bitmap_find_next_zero_area_off", "unsigned long", lambda d: (
@@ -134,121 +143,9 @@ BITMAPS = [
     Twin("bitmap_print_to_pagebuf", "int", lambda d: (d.randrange(2), bytes(512), bitmap(d), bits(d))),
     Twin("bitmap_parselist", "int", lambda d: (bit_list(d), bitmap(d), d.choice([64, 128, 130, BITS])), 300),
     Twin("bitmap_parse", "int", hex_parse, 300),
+    Twin("bitmap_parse_user", "int", hex_parse_user, 300),
+    Twin("__sw_hweight8", "unsigned int", lambda d: (d.getrandbits(8),), native="__sw_hweight32"),
+    Twin("__sw_hweight16", "unsigned int", lambda d: (d.getrandbits(16),), native="__sw_hweight32"),
     Twin("__sw_hweight32", "unsigned int", lambda d: (d.getrandbits(32),)),
     Twin("__sw_hweight64", "unsigned long", lambda d: (d.getrandbits(64),)),
 ]  # fmt: skip
-
-
-@pytest.mark.parametrize("twin", BITMAPS, ids=str)
-def test_bitmaps(run: Run, twin: Twin) -> None:
-    assert differences(run, twin) == []
-
-
-# -- sscanf -----------------------------------------------------------------------------------------------
-
-CONVERSIONS = (
-    b"%d %i %u %x %X %o %hhd %hu %lld %lx %zu %Lx %3d %2x %5i %1i %2i %0d %s %3s %c %2c %n %hn %*d %*s "
-    b"%4[a-c] %4[abc1] %5[^ab,] %[ab] %*[a] %% %p %-d"
-).split()
-WORDS = b"12 -7 +5 0x1f 0X 0x 017 08 0xg fFg 99999999999 - abc a1 , x %".split()
-
-
-def scan(dice: Dice) -> tuple[Argument, ...]:
-    fmt = [
-        dice.choice(CONVERSIONS) + dice.choice([b"", b"", b" ", b","]) for _ in range(dice.randrange(1, 5))
-    ]
-    text = [dice.choice(WORDS) + dice.choice([b"", b" ", b"\t", b","]) for _ in range(dice.randrange(6))]
-    return b"".join(text) + b"\0", b"".join(fmt) + b"\0", *[b"q" * 40] * 4
-
-
-# -- snprintf ---------------------------------------------------------------------------------------------
-
-
-def plain_format(dice: Dice) -> tuple[Argument, ...]:
-    """Conversions of C, with any flags, and a buffer that may be too small."""
-    fmt: list[bytes] = []
-    values: list[int | bytes] = []
-    for _ in range(dice.randrange(1, 4)):
-        flags = dice.choice([b"", b"-", b"0", b"#", b"+", b" ", b"#0", b"-0", b"+0"])
-        width = dice.choice([b"", b"", b"5", b"12"]) + dice.choice([b"", b".0", b".3", b".10", b"."])
-        kind = dice.choice([b"d", b"u", b"x", b"X", b"o", b"i", b"c", b"s", b"%"])
-        fmt.append(b"%" + flags + width + dice.choice([b"", b"l", b"h", b"hh", b"ll", b"z"]) + kind)
-        if kind == b"s":
-            values.append(dice.choice([b"hello\0", b"\0", b"a\0"]))
-        elif kind != b"%":
-            values.append(dice.getrandbits(dice.randrange(1, 65)))
-    return b"q" * 60, dice.choice([60, 60, 60, 5, 1, 0]), b"<%s>\0" % b"|".join(fmt), *values
-
-
-POINTERS = (
-    b"%pM %pMR %pMF %pm %pmR %20pM %pI4 %pi4 %pI4h %pI4n %-20pI4| %pI6 %pi6 %pI6c %20pI6c %pUb %pUB %pUl "
-    b"%pUL %*ph %*phC %*phD %*phN %4ph %8phN %*pE %*pEn %*pEh %*pEhp %*pEo %pEa %*pbl %*pb %pISpc %pIS "
-    b"%pIShpc %pISfsc %p4cc %pad %pap %pa %ptR %ptRd %ptRt %ptRr %ptTs %ptTd %ptTsr %pt %px %pe"
-).split()
-
-
-def socket_address(dice: Dice) -> bytes:
-    """A struct sockaddr of IPv4, IPv6 or neither."""
-    mapped = bytes(10) + b"\xff\xff\1\2\3\4" + bytes(4)
-    rest = [dice.randbytes(30), bytes(30), b"\x12\x34" + dice.randbytes(4) + mapped + bytes(4)]
-    return struct.pack("<H", dice.choice([1, 2, 10])) + dice.choice(rest)
-
-
-def pointer_format(dice: Dice) -> tuple[Argument, ...]:
-    """Conversions of the kernel's, and something they can point to."""
-    fmt = dice.choice(POINTERS)
-    content = dice.choice([
-        dice.randbytes(32),
-        bytes(16) + dice.randbytes(16),
-        socket_address(dice),
-        b"\x20\x01\x0d\xb8" + bytes(6) + b"\x00\x01" + bytes(3) + b"\1" + bytes(16),
-        b'ab\n\t"\\\x80\0\1z7' * 3,
-        struct.pack("<9i", *(dice.randrange(-70, 3000) for _ in range(9))),
-    ])  # fmt: skip
-    arguments: tuple[Argument, ...] = (content,)
-    if b"*" in fmt:
-        arguments = (dice.choice([0, 1, 4, 8, 16, 20, 30]), content)
-    elif fmt == b"%px":
-        arguments = (dice.getrandbits(64),)
-    elif fmt == b"%pe":
-        arguments = (-dice.randrange(1, 200) & (1 << 64) - 1,)
-    return ROOM, len(ROOM), fmt + b"\0", *arguments
-
-
-FORMATS = [
-    Twin("sscanf", "int", scan, 1000),
-    Twin("snprintf", "int", plain_format, 1000),
-    Twin("scnprintf", "int", plain_format, 100),
-    Twin("snprintf", "int", pointer_format, 1500),
-]
-
-
-@pytest.mark.parametrize("twin", FORMATS, ids=str)
-def test_formats(run: Run, twin: Twin) -> None:
-    assert differences(run, twin) == []
-
-
-# -- print_hex_dump ---------------------------------------------------------------------------------------
-
-
-def test_print_hex_dump(run: Run) -> None:
-    """Lines of the log are the same, and their levels."""
-
-    def dump(image: Image) -> list[list[list[object]]]:
-        dice, logged = random.Random(1), list[list[object]]()
-        image.k.on_record(lambda record: logged.append([record.level, record.text]))
-        ours, found = image.k.core.symbols.address("print_hex_dump"), []
-        for _ in range(50):
-            prefix, data = image.put(dice.choice([b"\0", b"x: \0"])), image.put(dice.randbytes(80))
-            rows = dice.choice([0, 16, 32]), dice.choice([1, 2, 3, 4, 8])
-            where = dice.choice([0, 2])  # DUMP_PREFIX_NONE and _OFFSET: addresses are hashed with another key
-            more = prefix, where, *rows, data, dice.randrange(81), dice.randrange(2)
-            for function in (image.native("print_hex_dump"), ours):
-                logged.clear()
-                image.k.call(function, image.put(b"\x016\0"), *more, returns=None)
-                found.append([*logged])
-        return found
-
-    lines = run(dump)
-    assert lines[::2] == lines[1::2]
-    assert sum(map(len, lines)) > 100
