@@ -1,4 +1,4 @@
-"""What the kernel's own functions did with the first cases of each table, kept for runs without an image.
+"""The outcomes of the kernel's own functions for the first cases of each table, for runs without an image.
 
 A file is a section for each twin: its name, and the digest of the arguments; then a line for each case, in
 the form of ``twin.outcomes``. ``python -m tests.real.computed`` makes them again.

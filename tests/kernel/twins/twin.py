@@ -1,7 +1,7 @@
-"""A function that the kernel has and that is written in Python again, and what either makes of arguments.
+"""A function that exists twice, in the kernel and in Python, and the outcome of a call of either.
 
-Arguments are made up, the same each time, and lie at the same addresses in each machine: so what two
-functions did can be compared, pointers included, and what the kernel's own did can be kept (recorded.py).
+Arguments are random, but the same each time, and lie at the same addresses in each machine. So the outcomes
+of two functions can be compared, pointers included, and those of the kernel's can be recorded (recorded.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ukmod.machine.memory import PAGE_SIZE, READ_WRITE
 Dice = random.Random
 ROUNDS = 60
 _FIRST, _USER = 0xFFFF_F000_0000_0000, 0x7000_0000_0000
-"""Where arguments lie that are the kernel's, and a process's. Nothing else is there."""
+"""The addresses of the first argument in kernel memory and in user memory. Nothing else is there."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Words:
 
     items: tuple[Argument, ...]
     indeterminate: bool = False
-    """What it holds after the call is no outcome."""
+    """Its content after the call is not compared."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Twin:
     native: str = ""
     """``module:function`` where it is not in the image."""
     about: str = ""
-    """What distinguishes it from another of the same name."""
+    """A word that distinguishes it from another twin of the same name."""
 
     def __str__(self) -> str:
         return f"{self.name}-{self.about}" if self.about else self.name
@@ -83,24 +83,24 @@ class Twin:
 
     @property
     def digest(self) -> str:
-        """What changes if the recorded rounds have other arguments."""
+        """A hash of the arguments of the recorded rounds."""
         return sha256(repr(self.cases[: self.kept]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an argument is, and what it holds before the call."""
+    """An argument's address, and its content before the call."""
 
     address: int
     content: bytes
     compared: bool = True
-    """Is it an outcome what the place holds after the call?"""
+    """Is its content after the call part of the outcome?"""
 
 
 def places(arguments: Sequence[Argument]) -> tuple[list[int], list[Place]]:
     """The values to pass for these arguments, and the places of those that are pointers.
 
-    Each ends with a page of its own, so that whoever reads beyond it faults.
+    Each ends with a page of its own: an access beyond it faults.
     """
     found: list[Place] = []
 
@@ -122,7 +122,7 @@ def places(arguments: Sequence[Argument]) -> tuple[list[int], list[Place]]:
 
 
 def outcomes(k: Core, function: int, returns: str, cases: Sequence[tuple[Argument, ...]]) -> list[str]:
-    """What comes of a function, called with each of these arguments; see ``_told``."""
+    """The outcomes of calls of a function with each of these arguments; see ``_told``."""
     told: list[str] = []
 
     def entry() -> int:
@@ -150,7 +150,8 @@ def _provide(k: Core, place: Place) -> None:
 
 
 def _told(result: Any, where: Sequence[Place], after: Sequence[bytes]) -> str:
-    """A result, or the place it points to, as ``&2+5``; then each change, as ``2+5:`` and the new bytes."""
+    """An outcome as a line: the result, or ``&2+5`` for a pointer to byte 5 of place 2; then each change of
+    content, as ``2+5:`` and the new bytes."""
     words = [str(result)]
     if isinstance(result, int):
         for n, place in enumerate(where):
