@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.kmod.config import (
+    CONFIG_LIMIT,
     Alias,
     Blacklist,
     Command,
@@ -140,6 +141,19 @@ class TestFiles:
             f"Cannot stat directory entry: {tmp_path}/l.conf",
             f"Directories inside directories are not supported: {tmp_path}/d.conf",
         ]
+
+    def test_a_file_that_is_too_large_is_reported_and_passed_over(self, tmp_path: Path) -> None:
+        (tmp_path / "a.conf").write_bytes(b"#" * (CONFIG_LIMIT + 1))
+        (tmp_path / "b.conf").write_text("blacklist b\n")
+        messages: list[str] = []
+        config = load_config(
+            "/nowhere",
+            [str(tmp_path)],
+            DirectoryFiles(),
+            log=lambda _p, _f, message: messages.append(message),
+        )
+        assert messages == [f"{tmp_path}/a.conf: larger than 16 MiB, passed over"]
+        assert [entry.module for entry in config.blacklists] == ["b"]
 
     def test_file_names_need_not_be_text(self, tmp_path: Path) -> None:
         with open(bytes(tmp_path) + b"/\xff.conf", "wb") as file:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ukmod.errors import FormatError, UsageError
 from ukmod.kmod.depmod.incremental.index_edit import edit_trie, move_priorities
-from ukmod.kmod.index import MAGIC, VERSION, Index
+from ukmod.kmod.index import CHILDREN, MAGIC, PREFIX, VALUES, VERSION, Index
 from ukmod.kmod.index_write import write_index, write_trie
 from ukmod.kmod.wildcard import fnmatch
 
@@ -123,6 +123,71 @@ def test_only_seven_bits_fit(text: str) -> None:
         write_index([(text, 0, "v")])
     with pytest.raises(UsageError, match="7-bit"):
         write_index([("k", 0, text)])
+
+
+def chain(letter: bytes, length: int, *, values: bool) -> Index:
+    """An index whose nodes have one child each, by the same letter. The last has a value, or all have."""
+    value = struct.pack(">II", 1, 0) + b"v\0"
+    parts = [value]
+    position, flags = 12, VALUES
+    for _ in range(length):
+        parts.append(letter * 2 + struct.pack(">I", position | flags) + value * values)
+        position += len(parts[-2])
+        flags = CHILDREN | VALUES * values
+    return Index(header(position | flags) + b"".join(parts), "chain.bin")
+
+
+class TestSize:
+    """Lookups and listings take time in proportion to the file's size, or are refused."""
+
+    @pytest.mark.parametrize("letter", [b"a", b"*", b"?", b"[", b"\\"])
+    def test_a_chain_of_nodes(self, letter: bytes) -> None:
+        key = letter.decode() * 100_000
+        index = chain(letter, 100_000, values=False)
+        assert [*index.items()] == [(key, "v")]
+        assert index.lookup(key) == "v"
+        assert index.lookup_wild("b" * 50) == (["v"] if letter == b"*" else [])
+
+    def test_a_chain_that_spells_more_keys_than_anybody_has(self) -> None:
+        with pytest.raises(FormatError, match=r"chain\.bin: .* larger than 64 MiB \(at offset 0x"):
+            list(chain(b"a", 100_000, values=True).items())
+
+    def test_a_chain_of_patterns_with_open_brackets(self) -> None:
+        with pytest.raises(
+            FormatError, match=r"chain\.bin: patterns with unusual brackets, .* \(at offset 0x"
+        ):
+            chain(b"[", 100_000, values=True).lookup_wild("b")
+
+    def test_a_node_that_many_share(self) -> None:
+        """Each level leads to the next by two letters: 2**40 keys in 400 bytes."""
+        parts = [struct.pack(">II", 1, 0) + b"v\0"]
+        position, flags = 12, VALUES
+        for _ in range(40):
+            parts.append(b"*+" + struct.pack(">II", position | flags, position | flags))
+            position += len(parts[-2])
+            flags = CHILDREN
+        index = Index(header(position | flags) + b"".join(parts), "shared.bin")
+        for ask in (lambda: list(index.items()), lambda: index.lookup_wild("+" * 40)):
+            with pytest.raises(FormatError, match=r"shared\.bin: a node has two parents"):
+                ask()
+
+    def test_nodes_that_share_their_bytes(self) -> None:
+        """A thousand children, each of which begins one byte later in the same long prefix."""
+        levels = b""
+        for level in range(8):
+            first = 12 + 8 * (2 + 4 * 128) + 128 * level
+            table = [PREFIX | VALUES | (first + place) for place in range(127)]
+            table.append(CHILDREN | (12 + (level + 1) * (2 + 4 * 128)) if level < 7 else 0)
+            levels += bytes((0, 127)) + struct.pack(">128I", *table)
+        index = Index(header(CHILDREN | 12) + levels + b"a" * 5000 + b"\0" + bytes(4), "overlap.bin")
+        with pytest.raises(FormatError, match=r"overlap\.bin: nodes share their bytes \(at offset 0x"):
+            list(index.items())
+
+    @given(st.text("ab*[", max_size=6))
+    def test_a_text_with_wildcards_is_found_in_both_ways(self, text: str) -> None:
+        """kmod follows a wildcard in the text as a letter too, so that some patterns are found twice."""
+        index = Index(write_index([(pattern, 0, pattern) for pattern in ("*", "**", "a*", "*b*")]))
+        assert set(index.lookup_wild(text)) == {p for p in ("*", "**", "a*", "*b*") if fnmatch(p, text)}
 
 
 class TestLies:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukmod.kmod.wildcard import fnmatch
+from ukmod.kmod.wildcard import Matcher, fnmatch
 
 
 @pytest.mark.parametrize(
@@ -71,5 +72,59 @@ def test_is_the_c_library_s(pattern: str, text: str) -> None:
     assert fnmatch(pattern, text) is (libc.fnmatch(pattern.encode(), text.encode(), 0) == 0)
 
 
-def test_takes_linear_time_for_many_stars() -> None:
-    assert not fnmatch("*a" * 40 + "b", "a" * 200)
+UNUSUAL_PIECES = [
+    *PIECES,
+    "[",
+    "^",
+    "!",
+    "[:",
+    ":]",
+    "[[:digit:]-]",
+    "[!]-a]",
+    "[a-\\]]",
+    "[[.a.]-c]",
+    "[[=a=]]",
+]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="compares with glibc's fnmatch")
+@given(
+    st.lists(st.sampled_from(UNUSUAL_PIECES), max_size=6).map("".join),
+    st.text(st.sampled_from("abc]-*\\![:1é"), max_size=6),
+)
+def test_unclosed_brackets_and_bytes_are_the_c_library_s(pattern: str, text: str) -> None:
+    libc = ctypes.CDLL(None)
+    assert fnmatch(pattern, text) is (libc.fnmatch(pattern.encode(), text.encode(), 0) == 0)
+
+
+HOSTILE = [
+    "*a",
+    "*[[:alpha",
+    "*[",
+    "*[a",
+    "*[!",
+    "[a-",
+    "[[:",
+    "[[=",
+    "[[.",
+    "[[.a.]",
+    "*[[:alpha:]]",
+    "\\",
+    "*?",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_pattern_takes_longer_than_the_product_of_both_lengths(piece: str) -> None:
+    """With a search that begins again at each place these take minutes, which the suite's timeout ends."""
+    assert not fnmatch(piece * 20_000 + "b", "a" * 2_000)
+
+
+@given(st.lists(st.sampled_from(UNUSUAL_PIECES), max_size=6), st.text("abc]-*\\![:1", max_size=6))
+def test_a_pattern_in_pieces_matches_as_the_whole_one(pieces: list[str], text: str) -> None:
+    matcher = Matcher(text)
+    states = matcher.START
+    for piece in pieces:
+        states = matcher.advance(states, piece)
+    accepted = matcher.accepts(states)
+    assert accepted is None or accepted is fnmatch("".join(pieces), text)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG_DIRECTORIES",
+    "CONFIG_LIMIT",
     "Alias",
     "Blacklist",
     "Command",
@@ -45,6 +46,9 @@ CONFIG_DIRECTORIES = (
     "/lib/modprobe.d",
 )
 """Where configuration lies; a file hides those of the same name in later directories."""
+
+CONFIG_LIMIT = 1 << 24
+"""Bytes of a configuration file. Distributions' have some kilobytes; libkmod has no limit."""
 
 _ISSPACE = " \t\n\v\f\r"
 
@@ -163,6 +167,9 @@ def load_config(
         try:
             content = files.read(path)
         except OSError:
+            continue
+        if len(content) > CONFIG_LIMIT:
+            log(LOG_ERR, "kmod_config_parse", f"{path}: larger than 16 MiB, passed over")
             continue
         parse_config(config, os.fsdecode(content), path, log)
     parse_cmdline(config, os.fsdecode(kernel_cmdline[: cmdline.READ_LIMIT]), log)

@@ -15,16 +15,20 @@ A key may be a pattern for fnmatch(3): then it is the lookup that supplies the t
 
 from __future__ import annotations
 
-from struct import Struct
+from struct import Struct, unpack_from
 
 from ukmod.errors import FormatError
 from ukmod.kmod.regular import read_regular
+from ukmod.kmod.wildcard import Matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MAGIC", "VERSION", "Entry", "Index"]
+    _Path = tuple["_Path | None", str, int]
+    """What spells the pattern of a node: that of its parent, what comes after it, and its length."""
+
+__all__ = ["LISTING_LIMIT", "MAGIC", "VERSION", "Entry", "Index"]
 
 MAGIC = 0xB007F457
 VERSION = 0x00020001
@@ -34,6 +38,12 @@ PREFIX = 0x80000000
 VALUES = 0x40000000
 CHILDREN = 0x20000000
 POSITION = 0x0FFFFFFF
+
+LISTING_LIMIT = 1 << 26
+"""Bytes of all keys that are listed, each as often as it has values. A chain of nodes can spell keys that are
+as long together as the square of the file's size; modules.alias.bin of a distribution has some 2 MB."""
+_WHOLE_PATTERNS = 1 << 22
+"""Bytes of patterns that are matched as a whole. Only those with unusual brackets need that."""
 
 HEADER = Struct(">3I")
 U32 = Struct(">I")
@@ -90,7 +100,7 @@ class Index:
                 return None
             at += len(prefix)
             if at == len(text):
-                return next(self._values(reference, node), None)
+                return next((value for _priority, value in self._entries(reference, node)), None)
             reference = self._child(node, text[at])
             if not reference:
                 return None
@@ -100,28 +110,33 @@ class Index:
         """Return the values of all keys that match as patterns, by priority, in kmod's order among equals."""
         text = _encode(key)
         found: list[tuple[int, str]] = []
+        walk = _Walk(len(self._data))
         reference, at = self._root, 0
+        node = self._visit(reference, walk)
         while True:
-            node = self._node(reference)
             prefix = node[0]
             plain = min((prefix.find(wild) for wild in _WILD if wild in prefix), default=len(prefix))
             if not text.startswith(prefix[:plain], at):
                 break
             at += plain
             if plain < len(prefix):
-                self._matches(reference, prefix[plain:], text[at:], found)
+                self._matches(reference, node, prefix[plain:], text[at:], walk, found)
                 break
             for wild in _WILD:
                 child = self._child(node, wild)
                 if child:
-                    pattern = bytes((wild,)) + self._node(child)[0]
-                    self._matches(child, pattern, text[at:], found)
+                    below = self._visit(child, walk)
+                    self._matches(child, below, bytes((wild,)) + below[0], text[at:], walk, found)
             if at == len(text):
-                found += self._entries(reference, node)
+                found += self._entries(reference, node, walk)
                 break
             reference = self._child(node, text[at])
             if not reference:
                 break
+            if text[at] in _WILD:
+                # The pattern is also the text itself, and kmod finds it in both ways.
+                walk = _Walk(len(self._data))
+            node = self._visit(reference, walk)
             at += 1
         found.reverse()  # of equal priorities the last found comes first
         found.sort(key=lambda entry: entry[0])
@@ -129,60 +144,96 @@ class Index:
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield all (key, value) pairs in key order, as ``modprobe --show-config`` lists them."""
-        for key, reference, node in self._walk(self._root):
+        walk = _Walk(len(self._data))
+        room = LISTING_LIMIT
+        key = bytearray()
+        todo = [(0, b"", self._root)]
+        while todo:
+            shared, letter, reference = todo.pop()
+            node = self._visit(reference, walk)
+            del key[shared:]
+            key += letter + node[0]
             if reference & VALUES:
-                text = _decode(key)
-                for value in self._values(reference, node):
+                text = _decode(bytes(key))
+                for _priority, value in self._entries(reference, node, walk):
+                    room -= len(key)
+                    if room < 0:
+                        raise self._error("a list of its keys is larger than 64 MiB", reference & POSITION)
                     yield text, value
+            end = len(key)
+            todo += [(end, letter, child) for letter, child in self._children(node)]
 
-    def _matches(self, reference: int, pattern: bytes, text: bytes, found: list[tuple[int, str]]) -> None:
+    def _matches(
+        self,
+        reference: int,
+        node: IndexNode,
+        pattern: bytes,
+        text: bytes,
+        walk: _Walk,
+        found: list[tuple[int, str]],
+    ) -> None:
         """Add the values of those patterns at and below a node that match the rest of the key.
 
         ``pattern`` is what leads to the node, its prefix included, from the first wildcard on. Below a node
         whose pattern matches no beginning of the text there is nothing to find, and most of the trie is that.
         """
-        matcher = _Matcher(_decode(text))
-        seen: set[int] = set()
-        todo = [(reference, matcher.advance(1, pattern), pattern, False)]
+        matcher = Matcher(text.decode("latin-1"))
+        spelled = pattern.decode("latin-1")
+        path: _Path = (None, spelled, len(spelled))
+        todo = [(reference, node, matcher.advance(matcher.START, spelled), path, False)]
         while todo:
-            reference, states, pattern, ready = todo.pop()
-            node = self._node(reference)
-            if ready:
-                if matcher.accepts(states, pattern):
-                    found += self._entries(reference, node)
+            reference, node, states, path, is_done_below = todo.pop()
+            if is_done_below:
+                accepted = matcher.accepts(states)
+                if accepted or (accepted is None and matcher.matches(_spelled(path))):
+                    found += self._entries(reference, node, walk)
                 continue
-            if reference & POSITION in seen:
-                raise self._error("a node has two parents", reference & POSITION)
-            seen.add(reference & POSITION)
             if reference & VALUES:
-                todo.append((reference, states, pattern, True))
-            for letter in range(node[2], node[1] - 1, -1):
-                child = self._child(node, letter)
-                if child:
-                    step = bytes((letter,)) + self._node(child)[0]
-                    after = matcher.advance(states, step)
-                    if after:
-                        todo.append((child, after, pattern + step, False))
+                if matcher.accepts(states) is None:
+                    walk.room_for_patterns -= path[2]
+                    if walk.room_for_patterns < 0:
+                        message = "patterns with unusual brackets, of more than 4 MiB in all"
+                        raise self._error(message, reference & POSITION)
+                todo.append((reference, node, states, path, True))
+            for letter, child in self._children(node):
+                below = self._visit(child, walk)
+                step = (letter + below[0]).decode("latin-1")
+                after = matcher.advance(states, step)
+                if after[0]:
+                    todo.append((child, below, after, (path, step, path[2] + len(step)), False))
 
-    def _walk(self, reference: int) -> Iterator[tuple[bytes, int, IndexNode]]:
-        """Yield (key, reference, node) of a node and all below it, in key order.
+    def _visit(self, reference: int, walk: _Walk) -> IndexNode:
+        """Return a node, to which this walk has not been before.
 
-        A node that is reached twice makes the file no tree, and this walk endless.
+        In a tree, nodes have one parent each and share no bytes. A file that is no tree would make a walk
+        endless, or longer than its size by any factor.
         """
-        seen: set[int] = set()
-        todo = [(b"", reference)]
-        while todo:
-            key, reference = todo.pop()
-            if reference & POSITION in seen:
-                raise self._error("a node has two parents", reference & POSITION)
-            seen.add(reference & POSITION)
-            node = self._node(reference)
-            key += node[0]
-            yield key, reference, node
-            for letter in range(node[2], node[1] - 1, -1):
-                child = self._child(node, letter)
-                if child:
-                    todo.append((key + bytes((letter,)), child))
+        at = reference & POSITION
+        if at in walk.seen:
+            raise self._error("a node has two parents", at)
+        walk.seen.add(at)
+        node = self._node(reference)
+        self._consume(node[3] + 4 * (node[2] - node[1] + 1) - at, at, walk)
+        return node
+
+    def _consume(self, size: int, at: int, walk: _Walk) -> None:
+        walk.room -= size
+        if walk.room < 0:
+            raise self._error("nodes share their bytes", at)
+
+    def _children(self, node: IndexNode) -> list[tuple[bytes, int]]:
+        """Return (letter, reference) of a node's children, the last first."""
+        _prefix, first, last, at = node
+        if first > last:
+            return []
+        references = unpack_from(f">{last - first + 1}I", self._data, at)
+        children = [
+            (bytes((letter,)), reference)
+            for letter, reference in enumerate(references, first)
+            if reference & POSITION
+        ]
+        children.reverse()
+        return children
 
     def _node(self, reference: int) -> IndexNode:
         at = reference & POSITION
@@ -209,10 +260,9 @@ class Index:
         reference: int = U32.unpack_from(self._data, at + 4 * (letter - first))[0]
         return reference if reference & POSITION else 0
 
-    def _values(self, reference: int, node: IndexNode) -> Iterator[str]:
-        return (value for _priority, value in self._entries(reference, node))
-
-    def _entries(self, reference: int, node: IndexNode) -> Iterator[tuple[int, str]]:
+    def _entries(
+        self, reference: int, node: IndexNode, walk: _Walk | None = None
+    ) -> Iterator[tuple[int, str]]:
         """Yield a node's (priority, value) pairs."""
         if not reference & VALUES:
             return
@@ -223,6 +273,8 @@ class Index:
         for _ in range(count):
             priority = self._u32(at)
             value = self._string(at + 4)
+            if walk is not None:
+                self._consume(4 + len(value) + 1, at, walk)
             yield priority, _decode(value)
             at += 4 + len(value) + 1
 
@@ -242,42 +294,29 @@ class Index:
         return FormatError(message, path=self._path, offset=offset)
 
 
-class _Matcher:
-    """Many patterns that begin alike against one text.
+class _Walk:
+    """How far a lookup or a listing has come in a file of some size.
 
-    The states after some of a pattern are the places in the text that it may have come to, as bits. A bracket
-    or a backslash needs the pattern as a whole: then nothing is known before its end, and all bits are set.
+    ``room`` are the bytes that it may still read, ``room_for_patterns`` those of patterns that it may match
+    as a whole.
     """
 
-    __slots__ = ("_all", "_at", "_text")
+    __slots__ = ("room", "room_for_patterns", "seen")
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._all = (2 << len(text)) - 1
-        self._at: dict[str, int] = {}
-        for place, char in enumerate(text):
-            self._at[char] = self._at.get(char, 0) | 1 << place
+    def __init__(self, size: int) -> None:
+        self.seen: set[int] = set()
+        self.room = size
+        self.room_for_patterns = _WHOLE_PATTERNS
 
-    def advance(self, states: int, pattern: bytes) -> int:
-        """Return the states after some more of the pattern; 0 if it cannot match any more."""
-        for char in pattern.decode("latin-1"):
-            if states < 0 or char in "[\\":
-                return -1
-            if char == "*":
-                states = -(states & -states) & self._all  # the first place, and all after it
-            elif char == "?":
-                states = states << 1 & self._all
-            else:
-                states = (states & self._at.get(char, 0)) << 1
-        return states
 
-    def accepts(self, states: int, pattern: bytes) -> bool:
-        """Tell whether the whole pattern, which led to ``states``, matches the whole text."""
-        if states >= 0:
-            return bool(states >> len(self._text))
-        from ukmod.kmod.wildcard import fnmatch
-
-        return fnmatch(_decode(pattern), self._text)
+def _spelled(path: _Path) -> str:
+    """Return the pattern that a path spells."""
+    steps = []
+    step: _Path | None = path
+    while step is not None:
+        steps.append(step[1])
+        step = step[0]
+    return "".join(reversed(steps))
 
 
 def _encode(text: str) -> bytes:

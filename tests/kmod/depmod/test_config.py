@@ -44,3 +44,17 @@ def test_a_name_in_an_earlier_directory_hides_later_ones(tmp_path: Path) -> None
     (tmp_path / "two/notes.txt").write_text("search notes\n")
     assert load_config("6.1", [str(tmp_path / "one"), str(tmp_path / "two")]).searches == ("one",)
     assert load_config("6.1", [str(tmp_path / "two/notes.txt")]).searches == ("notes",)
+
+
+def test_more_expressions_than_anybody_has_are_reported_and_passed_over(tmp_path: Path) -> None:
+    lines = [f"override m{number} {'6' + '.*' * 4000} updates" for number in range(20)]
+    (tmp_path / "a.conf").write_text("\n".join([*lines, "override last * updates", ""]))
+    messages: list[str] = []
+    config = load_config("6.1", [str(tmp_path)], lambda _priority, message: messages.append(message))
+    assert [override.removeprefix("updates/") for override in config.overrides] == [
+        "last",
+        *[f"m{number}" for number in reversed(range(8))],
+    ]
+    assert (
+        messages[0] == f"{tmp_path}/a.conf:9: override kernel: more than 64 KiB of expressions, passed over"
+    )

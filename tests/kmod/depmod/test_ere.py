@@ -13,6 +13,25 @@ from ukmod.errors import UsageError
 from ukmod.kmod.depmod.ere import search
 
 RELEASE = "6.1.0-9-amd64"
+PIECES = [
+    *"ab6.^$*+?|()",
+    "{2}",
+    "{1,3}",
+    "{,2}",
+    "{0}",
+    "(a|b)",
+    "(|6)",
+    "(a*)",
+    "()",
+    "[^a]",
+    "[[:alnum:]_]",
+    r"\b",
+    r"\B",
+    r"\<",
+    r"\>",
+    r"\w",
+    r"\W",
+]
 REG_EXTENDED, REG_NOSUB = 1, 8
 
 PATTERNS = r"""
@@ -51,6 +70,37 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the 
 @pytest.mark.parametrize("pattern", PATTERNS.split())
 def test_as_regcomp(pattern: str) -> None:
     assert ours(pattern, RELEASE) is regcomp_says(pattern, RELEASE)
+
+
+@glibc
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.text("ab6._-", max_size=6))
+def test_any_expression(pattern: str, text: str) -> None:
+    assert ours(pattern, text) is regcomp_says(pattern, text)
+
+
+HOSTILE = [
+    "(a*)*b",
+    "(a|a)*b",
+    "((a{0,99}){0,99}){0,99}b",
+    "(" * 5000 + "a" + ")*" * 5000 + "b",
+    "(a{9}){9}" * 1500,
+    "(a|" * 4000 + ")" * 4000 + "{3}b",
+    "(a*)*\\1b",
+    "(a*)(a*)(a*)(a*)(a*)\\1b",
+]
+
+
+@pytest.mark.parametrize("pattern", HOSTILE, ids=lambda pattern: pattern[:16])
+def test_no_expression_takes_long(pattern: str) -> None:
+    """re, and regexec(3) for some of them, would take longer than anybody waits."""
+    assert not ours(pattern, "a" * 64)
+
+
+def test_what_is_too_big_is_refused() -> None:
+    with pytest.raises(UsageError, match="too big"):
+        search("a" * 20_000, RELEASE)
+    with pytest.raises(UsageError, match="too big"):
+        search("a", "a" * 256)
 
 
 @glibc

@@ -9,7 +9,7 @@ import os
 import stat
 
 from ukmod.errors import UsageError
-from ukmod.kmod.config import logical_lines
+from ukmod.kmod.config import CONFIG_LIMIT, logical_lines
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.host import LOG_ERR, LOG_INFO
 from ukmod.kmod.regular import read_regular
@@ -53,6 +53,9 @@ class DepmodConfig:
 
 DEFAULT = DepmodConfig()
 
+_EXPRESSIONS_LIMIT = 1 << 16
+"""Bytes of all expressions for kernel releases: what three thousand lines have."""
+
 
 def load_config(
     release: str, paths: Sequence[str] = CONFIG_DIRECTORIES, log: DepmodLog = silent
@@ -61,7 +64,7 @@ def load_config(
     parser = _Parser(release, log)
     for path in _files(paths, log):
         try:
-            text = read_regular(path).decode("utf-8", "surrogateescape")
+            text = read_regular(path, CONFIG_LIMIT).decode("utf-8", "surrogateescape")
         except OSError as error:
             log(LOG_ERR, f"file parse {path}: {error.strerror}")
             continue
@@ -117,6 +120,7 @@ class _Parser:
         self.overrides: list[str] = []
         self.externals: list[str] = []
         self.excludes: set[str] = set()
+        self.room = _EXPRESSIONS_LIMIT
 
     def result(self) -> DepmodConfig:
         return DepmodConfig(
@@ -157,10 +161,16 @@ class _Parser:
 
         A malformed expression fits no kernel.
         """
+        if pattern == "*":
+            return True
         from ukmod.kmod.depmod.ere import search
 
+        self.room -= len(pattern)
+        if self.room < 0:
+            self.log(LOG_ERR, f"{what}: more than 64 KiB of expressions, passed over")
+            return False
         try:
-            applies = pattern == "*" or search(pattern, self.release)
+            applies = search(pattern, self.release)
         except UsageError:
             applies = False
         if not applies:
