@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ukmod.cli import command_lines, examples
 from ukmod.cli.progress import Progress
-from ukmod.cli.report import outcome_of, print_json, print_report
-from ukmod.cli.run import print_record
+from ukmod.cli.report import outcome_of, print_json, print_record, print_report
 from ukmod.cli.terminal import write
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.time.clock import NSEC_PER_SEC

@@ -11,7 +11,6 @@ from ukmod.kernel.image.choice import NONE
 from ukmod.kernel.trees import modules_of, read_module_file
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.tree import Tree
-from ukmod.machine.image import KernelImage
 from ukmod.machine.image.find import find_image
 
 
@@ -30,6 +29,8 @@ def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
         if search.path is None:
             raise UsageError(f"{search}: name it with --kernel IMAGE, or do without it: --kernel {NONE}")
         return search.path
+    from ukmod.machine.image.image import KernelImage
+
     path = os.path.abspath(option)
     image = KernelImage(path)
     if vermagic.split() != image.vermagic.split():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from ukmod.cli.document import print_document
+from ukmod.cli.progress import Progress
 from ukmod.cli.terminal import GREEN, RED, write
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.slab import Leak
+from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import Request
 from ukmod.record import record
@@ -36,6 +39,13 @@ class Outcome:
     unanswered: tuple[str, ...]
     """Requests that came to nothing: modprobe failed, or could not be started."""
     dmesg: tuple[dict[str, object], ...]
+
+
+def print_record(record: Record, progress: Progress) -> None:
+    """Print a line of the log, in place of the line that shows the progress."""
+    with progress.aside():
+        write(record.dmesg() + "\n")
+        sys.stdout.flush()
 
 
 def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequence[Leak]) -> Outcome:

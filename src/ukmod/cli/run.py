@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 from ukmod.cli import command_lines, kernel_image
 from ukmod.cli.progress import READING, Progress
-from ukmod.cli.report import Outcome, outcome_of, print_json, print_report
-from ukmod.cli.terminal import escape, near, write
+from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
+from ukmod.cli.terminal import escape, near
 from ukmod.errors import LoadError, MachineError, NotFoundError, UkmodError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
-from ukmod.kernel.printk import Record
 from ukmod.kernel.trees import open_tree, tree_of_neighbours
 from ukmod.kmod.names import is_module_file
 from ukmod.kmod.tree import Tree
@@ -73,13 +72,6 @@ def _quote(param: str) -> str:
     """A value with spaces keeps them, as in modprobe's own options."""
     name, equals, value = param.partition("=")
     return f'{name}="{value}"' if equals and " " in value and not value.startswith('"') else param
-
-
-def print_record(record: Record, progress: Progress) -> None:
-    """Print a line of the log, in place of the line that shows the progress."""
-    with progress.aside():
-        write(record.dmesg() + "\n")
-        sys.stdout.flush()
 
 
 def _find(options: argparse.Namespace) -> tuple[Tree | None, list[Wanted]]:

@@ -6,20 +6,22 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import chain
 from math import isfinite
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError, NotFoundError, UsageError
 from ukmod.kernel.core import Core
-from ukmod.kernel.image import choice, snapshot
+from ukmod.kernel.image import choice
 from ukmod.kernel.image.choice import AUTO, NONE, Need
 from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS
 from ukmod.kernel.mocks import Mock, add, check
 from ukmod.kernel.trees import modules_of
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.tree import Tree
-from ukmod.machine.image import KernelImage
 from ukmod.machine.types import Types, types_for
 from ukmod.record import field, record
+
+if TYPE_CHECKING:
+    from ukmod.machine.image.image import KernelImage
 
 MIN_MEMORY: Final = 16 << 20
 """The minimum size of RAM in bytes: enough for a kernel without an image and a few modules."""
@@ -52,7 +54,13 @@ class Booted:
 def image_named(image: str | os.PathLike[str] | None) -> KernelImage | str | None:
     """The image of a Configuration. Raises the errors of KernelImage for a file that is not an image."""
     name = None if image is None else os.fspath(image)
-    return name if name is None or name == AUTO else None if name == NONE else KernelImage(name)
+    return name if name is None or name == AUTO else None if name == NONE else _image(name)
+
+
+def _image(path: str) -> KernelImage:
+    from ukmod.machine.image.image import KernelImage
+
+    return KernelImage(path)
 
 
 def checked_hz(hz: int) -> int:
@@ -130,7 +138,9 @@ def _booted(wanted: Configuration, modules: Sequence[Elf], image: KernelImage | 
 
     if image is None:
         return Core(types(), **wanted.options)
-    image = KernelImage(image) if isinstance(image, str) else image
+    from ukmod.kernel.image import snapshot
+
+    image = _image(image) if isinstance(image, str) else image
     # Snapshots are only for the image's own layouts.
     keep = wanted.keep and wanted.types is None and wanted.btf is None
     return snapshot.boot(image, types, wanted.options, keep=keep)

@@ -14,8 +14,6 @@ from ukmod.kernel import watchdog
 from ukmod.kernel.bug import Site
 from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.image import MappedImage
-from ukmod.kernel.image.bringup import Boot, bring_up
 from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
@@ -64,14 +62,16 @@ from ukmod.kmod.elf import Elf
 from ukmod.machine.area import MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu
 from ukmod.machine.memory import Fault, Memory
-from ukmod.machine.types import SourceLines
 from ukmod.userland import Programs
 
 if TYPE_CHECKING:
+    from ukmod.kernel.image.bringup import Boot
+    from ukmod.kernel.image.map import MappedImage
     from ukmod.kernel.mm.kasan import Report
     from ukmod.kernel.oops import Oops, Warn
-    from ukmod.machine.image import KernelImage
+    from ukmod.machine.image.image import KernelImage
     from ukmod.machine.types import Types
+    from ukmod.machine.types.lines import SourceLines
 
 MODULES_SIZE = 1520 << 20
 """The size of the address space for modules in bytes, Documentation/x86/x86_64/mm.rst."""
@@ -123,7 +123,7 @@ class Core:
         """By module: the source lines of its code, if it has debugging information."""
         self.memory = Memory(memory)
         self.cpu = Cpu(self.memory)
-        self.image = MappedImage(self, image) if image is not None else None
+        self.image = _mapped(self, image) if image is not None else None
         """The real kernel image that runs what Python does not implement."""
         self.clock = Clock(hz)
         self.log = Log(self.clock)
@@ -183,7 +183,7 @@ class Core:
         self.procfs = ProcFs(self)
         traps.wire(self)
         watchdog.wire(self)
-        self.boot: Boot | None = bring_up(self, self.image) if self.image is not None else None
+        self.boot = _brought_up(self, self.image) if self.image is not None else None
         """The result of bringing up the image."""
         self.begin(programs or Programs(), realtime=realtime, seed=seed)
 
@@ -219,7 +219,10 @@ class Core:
     def adopt(self, elf: Elf, module: Module) -> None:
         """Add a module's own type information before the module is loaded."""
         self.types.add(elf)
-        self.sources[module.name] = SourceLines(elf)
+        if elf.section(".debug_line") is not None:
+            from ukmod.machine.types.lines import SourceLines
+
+            self.sources[module.name] = SourceLines(elf)
         if not self.release:
             self.release = module.modinfo.get("vermagic", [""])[0].partition(" ")[0]
 
@@ -259,3 +262,18 @@ class Core:
         finally:
             sched.in_interrupt = False
             cpu.sp, cpu.depth = sp, depth
+
+
+# Only a kernel with an image imports the code for images.
+
+
+def _mapped(k: Core, image: KernelImage) -> MappedImage:
+    from ukmod.kernel.image.map import MappedImage
+
+    return MappedImage(k, image)
+
+
+def _brought_up(k: Core, image: MappedImage) -> Boot:
+    from ukmod.kernel.image.bringup import bring_up
+
+    return bring_up(k, image)

@@ -12,7 +12,8 @@ from tests.real.debian import Debian
 from ukmod import cli
 from ukmod.errors import FormatError, LayoutError, MachineError
 from ukmod.kernel.api import Kernel
-from ukmod.machine.image import ImageSymbol, KernelImage
+from ukmod.machine.image.image import KernelImage
+from ukmod.machine.image.symbols import ImageSymbol
 
 pytestmark = pytest.mark.real
 

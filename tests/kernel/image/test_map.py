@@ -15,7 +15,7 @@ from tests.machine.imagewriter import BASE, vmlinux
 
 from ukmod.errors import UkmodError
 from ukmod.kernel.image.map import MappedImage
-from ukmod.machine.image import KernelImage
+from ukmod.machine.image.image import KernelImage
 from ukmod.machine.memory import Memory
 
 VMLINUX = vmlinux()

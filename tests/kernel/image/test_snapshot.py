@@ -27,7 +27,8 @@ from ukmod.kernel.api import Kernel
 from ukmod.kernel.image import snapshot
 from ukmod.kernel.trees import load_order, open_tree
 from ukmod.kmod.tree import Tree
-from ukmod.machine.image import KernelImage, cache
+from ukmod.machine.image import cache
+from ukmod.machine.image.image import KernelImage
 from ukmod.machine.memory import Memory
 
 pytestmark = pytest.mark.real
@@ -41,7 +42,7 @@ EVERY = 110
 def nothing_is_brought_up() -> Iterator[None]:
     """Here a kernel comes from a snapshot, or not at all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ukmod.kernel.core.bring_up", None)
+        patch.setattr("ukmod.kernel.image.bringup.bring_up", None)
         yield
 
 
@@ -311,9 +312,9 @@ def test_a_planted_snapshot_is_never_executed(
 
 
 def test_a_program_is_what_its_sources_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "_IMPORTED", float("inf"))
+    monkeypatch.setattr(snapshot, "IMPORTED", float("inf"))
     assert what_it_is() == what_it_is() is not None
-    monkeypatch.setattr(snapshot, "_IMPORTED", 0.0)
+    monkeypatch.setattr(snapshot, "IMPORTED", 0.0)
     assert what_it_is() is None  # all of them were changed since
 
 

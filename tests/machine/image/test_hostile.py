@@ -20,7 +20,7 @@ from tests.machine.imagewriter import BASE, bzimage, many_symbols, vmlinux
 from tests.zstandard import zstd
 
 from ukmod.errors import FormatError, LimitError, UkmodError
-from ukmod.machine.image import KernelImage
+from ukmod.machine.image.image import KernelImage
 from ukmod.machine.image.kallsyms import read_kallsyms
 from ukmod.machine.image.ksymtab import read_exports
 from ukmod.machine.image.payload import unpack

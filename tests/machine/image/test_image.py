@@ -27,10 +27,10 @@ from tests.real import debian
 
 from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import Elf
-from ukmod.machine.image import ImageSymbol, KernelImage
+from ukmod.machine.image.image import KernelImage
 from ukmod.machine.image.kallsyms import read_kallsyms
 from ukmod.machine.image.ksymtab import read_exports
-from ukmod.machine.image.symbols import ImageSymbols
+from ukmod.machine.image.symbols import ImageSymbol, ImageSymbols
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.machine.types import Btf, TypeSource, types_for
 
@@ -170,7 +170,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """Nothing is left of what did not fit, and the rest of the work is done."""
     script = """
 import resource, sys
-from ukmod.machine.image import KernelImage
+from ukmod.machine.image.image import KernelImage
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
 image = KernelImage(sys.argv[1], cache=sys.argv[2])
 print(image.release, len(image.symbols))

@@ -14,20 +14,11 @@ import pytest
 from tests.real import debian
 
 from ukmod.kmod.elf import Elf
-from ukmod.machine.image import KernelImage
-from ukmod.machine.types import (
-    Btf,
-    Dwarf,
-    Kind,
-    Profile,
-    SourceLine,
-    SourceLines,
-    Type,
-    TypeSource,
-    find_profile,
-    types_for,
-)
+from ukmod.machine.image.image import KernelImage
+from ukmod.machine.types import Btf, Kind, Profile, Type, TypeSource, find_profile, types_for
+from ukmod.machine.types.dwarf import Dwarf
 from ukmod.machine.types.graph import Tag
+from ukmod.machine.types.lines import SourceLine, SourceLines
 from ukmod.machine.types.profile import cut, write_profile
 from ukmod.machine.types.wanted import WANTED
 

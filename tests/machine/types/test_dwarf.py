@@ -13,8 +13,10 @@ from tests.machine.dwarfwriter import small_module
 
 from ukmod.errors import FormatError, LayoutError, LimitError
 from ukmod.kmod.elf import Elf
-from ukmod.machine.types import Dwarf, Kind, SourceLines, Types, types_for
+from ukmod.machine.types import Kind, Types, types_for
 from ukmod.machine.types.debugsections import read_debug_section
+from ukmod.machine.types.dwarf import Dwarf
+from ukmod.machine.types.lines import SourceLines
 
 MODULE = small_module()
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kmod.elf import SHN_UNDEF, Elf
 from ukmod.kmod.linkage import module_exports
 from ukmod.kmod.tree import MODULE_DIRECTORY, Tree
-from ukmod.machine.image import KernelImage
 from ukmod.machine.image.find import Search, find_image
 from ukmod.record import record
 
@@ -76,6 +75,8 @@ def need_of_symbols(
         return None
     search = _search(modules, tree())
     if search.path is not None:
+        from ukmod.machine.image.image import KernelImage
+
         exports = KernelImage(search.path).exports
         missing = [name for name in missing if name in exports]
     return Need(f"Python does not implement {_some(missing)}", search) if missing else None

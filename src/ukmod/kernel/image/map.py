@@ -11,7 +11,9 @@ from ukmod.kernel.mm.percpu import AREA_SIZE
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.x86 import extable, orc
 from ukmod.kernel.x86.orc import OrcTable
-from ukmod.machine.image import ImageSymbol, ImageSymbols, KernelImage, Segment
+from ukmod.machine.image.image import KernelImage
+from ukmod.machine.image.symbols import ImageSymbol, ImageSymbols
+from ukmod.machine.image.vmlinux import Segment
 from ukmod.machine.memory import NX, PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, page_align
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ import pickle
 import platform
 import struct
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -32,11 +31,12 @@ from typing import Any, Final
 import unicorn
 
 from ukmod.errors import LimitError, MachineError
+from ukmod.kernel import IMPORTED
 from ukmod.kernel.core import Core
 from ukmod.kernel.image import pickled
 from ukmod.kernel.sched.core import Task
-from ukmod.machine.image import KernelImage
 from ukmod.machine.image.cache import MAC_SIZE, Cache
+from ukmod.machine.image.image import KernelImage
 from ukmod.machine.memory import Memory, Run, page_align
 from ukmod.machine.types import Types
 from ukmod.machine.types.wanted import FIRST
@@ -51,7 +51,6 @@ _HEAD: Final = struct.Struct("<16sQQQ")
 
 The MAC of the head and the state follows, then the state; the RAM begins at the next page.
 """
-_IMPORTED: Final = time.time()
 
 
 def boot(
@@ -100,7 +99,7 @@ def _program() -> str | None:
         sources = sorted(Path(sys.modules["ukmod"].__file__ or "").parent.rglob("*.py"))
         for path in sources:
             with path.open("rb", buffering=0) as file:
-                if os.fstat(file.fileno()).st_ctime > _IMPORTED:
+                if os.fstat(file.fileno()).st_ctime > IMPORTED:
                     return None
                 digest.update(f"{path.name}\0".encode() + file.readall())
     except OSError:

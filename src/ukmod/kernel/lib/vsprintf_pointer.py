@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -62,7 +61,9 @@ def ptr_to_hashval(value: int) -> int:
 
     The kernel keys a SipHash with boot-time randomness; here, equal runs print equal numbers.
     """
-    digest = hashlib.blake2b(value.to_bytes(8, "little"), digest_size=4, key=b"ptr_key").digest()
+    from hashlib import blake2b  # OpenSSL comes with it: for the runs that print a pointer
+
+    digest = blake2b(value.to_bytes(8, "little"), digest_size=4, key=b"ptr_key").digest()
     return int.from_bytes(digest, "little")
 
 

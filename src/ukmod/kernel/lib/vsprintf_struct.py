@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.printf_spec import PLAIN, SMALL, SPECIAL, ZEROPAD, FormatType, Spec, cut, number, signed
@@ -97,7 +96,6 @@ def bdev_name(k: Core, value: int, spec: Spec) -> bytes:
     return text
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RTC_FIELDS = ("tm_year", "tm_mon", "tm_mday", "tm_hour", "tm_min", "tm_sec")
 
 
@@ -125,8 +123,10 @@ def _broken_down(seconds: int) -> list[int]:
 
     The Gregorian calendar repeats every 400 years, so years outside Python's range are mapped into it.
     """
+    from datetime import UTC, datetime, timedelta
+
     era, within = divmod(seconds, 146097 * 86400)
-    when = _EPOCH + timedelta(seconds=within)
+    when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=within)
     return [when.year + 400 * era - 1900, when.month - 1, when.day, when.hour, when.minute, when.second]
 
 

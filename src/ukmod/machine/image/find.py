@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from ukmod.errors import UkmodError
-from ukmod.machine.image.image import KernelImage
 from ukmod.record import record
 
 __all__ = ["PLACES", "Search", "find_image"]
@@ -51,6 +50,8 @@ def find_image(vermagic: str, *roots: str) -> Search:
 
     The file name alone does not suffice: a rebuilt kernel may have the same one.
     """
+    from ukmod.machine.image.image import KernelImage
+
     release = _release(vermagic)
     refused: list[str] = []
     missing: list[str] = []

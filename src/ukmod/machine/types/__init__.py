@@ -1,7 +1,9 @@
-"""Struct layouts and prototypes of a kernel and its modules, from BTF, DWARF or a profile."""
+"""Struct layouts and prototypes of a kernel and its modules, from BTF, DWARF or a profile.
+
+The parts for DWARF, dwarf.py and lines.py, are imported where a module has it.
+"""
 
 from ukmod.machine.types.btf import Btf
-from ukmod.machine.types.dwarf import Dwarf
 from ukmod.machine.types.graph import TypeSource
 from ukmod.machine.types.layout import (
     EnumLayout,
@@ -12,22 +14,18 @@ from ukmod.machine.types.layout import (
     StructLayout,
     Type,
 )
-from ukmod.machine.types.lines import SourceLine, SourceLines
 from ukmod.machine.types.profile import Profile, read_profile
 from ukmod.machine.types.select import find_profile, read_types, types_for
 from ukmod.machine.types.types import Types
 
 __all__ = [
     "Btf",
-    "Dwarf",
     "EnumLayout",
     "FormalParameter",
     "Kind",
     "Member",
     "Profile",
     "Prototype",
-    "SourceLine",
-    "SourceLines",
     "StructLayout",
     "Type",
     "TypeSource",

@@ -11,13 +11,13 @@ from ukmod.errors import FormatError, LayoutError
 from ukmod.kmod.elf import ET_REL, Elf
 from ukmod.kmod.regular import read_regular
 from ukmod.machine.types.btf import Btf, is_btf
-from ukmod.machine.types.dwarf import Dwarf
 from ukmod.machine.types.graph import Graph, Later, TypeSource
 from ukmod.machine.types.profile import Profile, Stamp, parse_profile, read_profile
 from ukmod.machine.types.types import HOW_TO_SUPPLY, Types
 
 if TYPE_CHECKING:
-    from ukmod.machine.image import KernelImage
+    from ukmod.machine.image.image import KernelImage
+    from ukmod.machine.types.dwarf import Dwarf
 
 __all__ = ["SHIPPED_PROFILES", "find_profile", "matches", "read_file", "read_types", "types_for", "types_of"]
 
@@ -71,11 +71,13 @@ def types_of(data: bytes, path: str) -> tuple[Btf | Profile | Dwarf, KernelImage
     if path.endswith(_SUFFIXES):
         return parse_profile(data, path), None
     if data.startswith(b"\x7fELF") and Elf(data, path).type == ET_REL:
+        from ukmod.machine.types.dwarf import Dwarf
+
         elf = Elf(data, path)
         if Dwarf.is_in(elf):
             return Dwarf(elf), None
         raise LayoutError("has no debug information", subject=path)
-    from ukmod.machine.image import KernelImage
+    from ukmod.machine.image.image import KernelImage
 
     image = KernelImage(path)
     return kernel_types(image), image

@@ -10,7 +10,6 @@ from typing import NoReturn
 from ukmod.errors import LayoutError
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.btf import Btf
-from ukmod.machine.types.dwarf import Dwarf
 from ukmod.machine.types.graph import Later, TypeSource
 from ukmod.machine.types.layout import EnumLayout, Kind, Member, Prototype, StructLayout, Type
 
@@ -49,8 +48,11 @@ class Types:
         if split is not None and self._kernel is not None:
             read = partial(_split, split[1], self._kernel, elf.path)
             self._sources.append(TypeSource(Later(elf.path, read)))
-        if Dwarf.is_in(elf):
-            self._sources.append(TypeSource(Dwarf(elf)))
+        if elf.section(".debug_info") is not None:
+            from ukmod.machine.types.dwarf import Dwarf
+
+            if Dwarf.is_in(elf):
+                self._sources.append(TypeSource(Dwarf(elf)))
 
     def learn(self, names: Iterable[str]) -> None:
         """Look these types up now, so that later look-ups are fast."""
