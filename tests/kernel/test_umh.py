@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from errno import EACCES, EAGAIN, EBUSY, EINVAL, ENOENT
+from errno import E2BIG, EACCES, EAGAIN, EBUSY, EINVAL, ENOENT, ENOMEM
 
 import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, kill, signed, start
 
+from ukmod.errors import LimitError
+from ukmod.kernel import umh
 from ukmod.kernel.core import Core
+from ukmod.kernel.export import exports_of
 from ukmod.kernel.sched.core import ERESTARTSYS
+from ukmod.kernel.signal import SIG_KTHREAD
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC
+from ukmod.machine.registers import MASK64
 from ukmod.userland import Process
 
 HELPER = "/sbin/helper"
 GFP_KERNEL = 0xCC0
+SIGUSR1 = 10
+Ran = list[tuple[tuple[str, ...], dict[str, str], str]]
+"""The arguments, environment and name of each program that has run."""
 
 
 @dataclass
@@ -41,6 +49,7 @@ class World:
         """The address of an init or cleanup function that leaves word of itself."""
 
         def function(info: int, *_: int) -> int:
+            assert info in self.kernel.helpers._infos, "it is passed the struct"
             look(info)
             self.events.append(name)
             return result & 0xFFFF_FFFF
@@ -84,6 +93,10 @@ def world(kernel: Core, guest: Guest) -> World:
 class TestHowLongOneWaits:
     """include/linux/umh.h: not at all, until the program runs, or until it has ended."""
 
+    def test_the_flags_have_the_kernels_values(self) -> None:
+        """Modules were compiled with them."""
+        assert (UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE) == (0, 1, 2, 4)
+
     def test_umh_no_wait_returns_before_the_helper_begins(self, world: World) -> None:
         assert world.run(world.setup(), UMH_NO_WAIT) == 0
         assert world.events == ["returns", "begins", "ends"]
@@ -125,6 +138,27 @@ class TestWhatCannotBeExecuted:
         assert world.run(info, UMH_WAIT_PROC) == 0
         assert world.events == ["cleanup", "returns"]
 
+    @pytest.mark.parametrize("member", ["argv", "envp"])
+    def test_more_arguments_than_fit_are_too_many(self, world: World, member: str) -> None:
+        """bprm_stack_limits(): pointers and strings together may take 2 MiB."""
+        text = world.guest.put(b"x" * 65535)
+        info = world.setup()
+        world.set_member(info, member, world.guest.words(*[text] * 31, 0))
+        assert world.run(info, UMH_WAIT_PROC) == 0
+        info = world.setup()
+        world.set_member(info, member, world.guest.words(*[text] * 32, 0))
+        assert world.run(info, UMH_WAIT_PROC) == -E2BIG
+
+    def test_a_path_that_cannot_be_read_is_an_oops_when_it_is_needed(
+        self, kernel: Core, guest: Guest
+    ) -> None:
+        """call_usermodehelper_setup() does not look at it."""
+        info = guest.call("call_usermodehelper_setup", 8, 0, 0, GFP_KERNEL, 0, 0, 0) & MASK64
+        assert not kernel.oopses
+        start(kernel, "asker", lambda: call(kernel, "call_usermodehelper_exec", info, UMH_WAIT_PROC))
+        kernel.run(1)
+        assert [oops.address for oops in kernel.oopses] == [8]
+
     def test_no_path_is_invalid(self, world: World) -> None:
         info = world.setup(cleanup=world.callback("cleanup"))
         world.set_member(info, "path", 0)
@@ -149,13 +183,56 @@ class TestCallbacks:
         world.run(world.setup(HELPER.encode(), world.callback("init"), world.callback("cleanup")), wait)
         assert world.events == events
 
-    def test_an_init_that_fails_keeps_the_program_from_running(self, world: World) -> None:
+    @pytest.mark.parametrize("result", [-EINVAL, 1, 0x7FFF_FFFF, -(1 << 31)])
+    @pytest.mark.parametrize("wait", [UMH_WAIT_EXEC, UMH_WAIT_PROC])
+    def test_an_init_that_fails_keeps_the_program_from_running(
+        self, world: World, wait: int, result: int
+    ) -> None:
         seen: list[int] = []
         cleanup = world.callback("cleanup", look=lambda info: seen.append(world.retval(info)))
-        info = world.setup(HELPER.encode(), world.callback("init", -EINVAL), cleanup)
-        assert world.run(info, UMH_WAIT_PROC) == -EINVAL
+        info = world.setup(HELPER.encode(), world.callback("init", result), cleanup)
+        assert world.run(info, wait) == result
         assert world.events == ["init", "cleanup", "returns"]
-        assert seen == [-EINVAL], "retval"
+        assert seen == [result], "retval"
+
+    @pytest.mark.parametrize("wait", [UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC | UMH_KILLABLE])
+    def test_init_sees_how_the_caller_waits_and_the_credentials(
+        self, kernel: Core, world: World, wait: int
+    ) -> None:
+        seen: list[tuple[int, bool]] = []
+
+        def init(info: int, cred: int) -> int:
+            offset = kernel.types.offset("subprocess_info", "wait")
+            seen.append((kernel.memory.u32(info + offset), cred == kernel.tasks.cred(kernel.sched.task())))
+            return 0
+
+        world.run(world.setup(init=world.guest.python(init, 2)), wait)
+        assert seen == [(wait, True)]
+
+    @pytest.mark.parametrize("wait", [UMH_WAIT_EXEC, UMH_WAIT_PROC])
+    def test_init_runs_in_a_kernel_thread_that_khelper_started(
+        self, kernel: Core, world: World, wait: int
+    ) -> None:
+        """With UMH_WAIT_PROC there is another one between, which waits for it: wait_for_helper()."""
+        seen: list[tuple[str, bool]] = []
+
+        def look(_: int) -> None:
+            task = kernel.sched.current
+            while task is not None:
+                seen.append((kernel.tasks.comm(task), task.is_kthread))
+                task = task.parent
+
+        world.run(world.setup(init=world.callback("init", look=look)), wait)
+        generations = 3 if wait == UMH_WAIT_PROC else 2
+        assert seen[:generations] == [("khelper", True)] * generations
+
+    @pytest.mark.parametrize("member", ["init", "cleanup"])
+    def test_the_callbacks_may_be_changed_until_they_are_called(self, world: World, member: str) -> None:
+        info = world.setup(HELPER.encode(), world.callback("old init"), world.callback("old cleanup"))
+        world.set_member(info, member, world.callback("new"))
+        world.run(info, UMH_WAIT_PROC)
+        assert "new" in world.events
+        assert f"old {member}" not in world.events
 
     def test_init_may_change_the_arguments(self, kernel: Core, world: World) -> None:
         """As coredumps and the key subsystem do: argv and envp are read after it."""
@@ -178,23 +255,123 @@ class TestCallbacks:
         assert seen == [2 << 8]
 
 
-def test_the_program_gets_its_arguments_and_environment(kernel: Core, world: World) -> None:
-    ran: list[tuple[tuple[str, ...], dict[str, str], str]] = []
+class TestArguments:
+    @pytest.fixture
+    def ran(self, kernel: Core, world: World) -> Ran:
+        found: Ran = []
 
-    def program(process: Process) -> int:
-        ran.append((tuple(process.argv), dict(process.env), kernel.tasks.comm(kernel.sched.task())))
-        return 0
+        def program(process: Process) -> int:
+            comm = kernel.tasks.comm(kernel.sched.task())
+            found.append((tuple(process.argv), dict(process.env), comm))
+            return 0
 
-    kernel.processes.programs.install(HELPER, program)
+        kernel.processes.programs.install(HELPER, program)
+        return found
+
+    def test_the_program_gets_its_arguments_and_environment(self, world: World, ran: Ran) -> None:
+        world.run(world.setup(), UMH_WAIT_PROC)
+        assert ran == [((HELPER, "first", "a second"), {"HOME": "/", "A": "b=c"}, "helper")]
+
+    def test_without_arguments_there_are_none(self, world: World, ran: Ran) -> None:
+        info = world.setup()
+        world.set_member(info, "argv", 0)
+        world.set_member(info, "envp", world.pointers(b"EMPTY"))
+        world.run(info, UMH_WAIT_PROC)
+        assert ran == [((), {"EMPTY": ""}, "helper")]
+
+    def test_there_may_be_thousands_and_they_need_not_be_text(self, world: World, ran: Ran) -> None:
+        info = world.setup()
+        world.set_member(info, "argv", world.guest.words(*[world.guest.put(b"\xff")] * 3000, 0))
+        assert world.run(info, UMH_WAIT_PROC) == 0
+        assert ran[0][0] == ("\udcff",) * 3000
+
+    def test_call_usermodehelper_is_both_functions_in_one(self, kernel: Core, world: World, ran: Ran) -> None:
+        results: list[int] = []
+        for path in (HELPER.encode(), b"/sbin/none"):
+            arguments = (world.guest.put(path), world.pointers(b"a"), world.pointers(b"B=c"))
+            results += [
+                world.guest.call_int("call_usermodehelper", *arguments, wait)
+                for wait in (UMH_NO_WAIT, UMH_WAIT_EXEC)
+            ]
+        kernel.run(1)
+        assert results == [0, 0, 0, -ENOENT]
+        assert ran == [(("a",), {"B": "c"}, "helper")] * 2
+
+    def test_the_kernels_own_helpers_are_in_no_guest_memory(self, kernel: Core, ran: Ran) -> None:
+        """As request_module() starts modprobe."""
+        info = kernel.helpers.setup(HELPER, ["a", "b"], ["C=d"])
+        results: list[int] = []
+        start(kernel, "asker", lambda: results.append(kernel.helpers.exec(info, UMH_WAIT_PROC)))
+        kernel.run(1)
+        assert results == [0]
+        assert ran == [(("a", "b"), {"C": "d"}, "helper")]
+
+
+def test_without_memory_there_is_no_helper(
+    kernel: Core, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> int:
+        raise LimitError("no memory")
+
+    monkeypatch.setattr(kernel.slab, "kernel_object", refuse)
+    assert world.setup() == 0
+    path = world.guest.put(HELPER.encode())
+    assert world.guest.call_int("call_usermodehelper", path, 0, 0, UMH_WAIT_PROC) == -ENOMEM
+
+
+def test_each_step_is_traced(kernel: Core, world: World) -> None:
+    """`ukmod demo` shows them."""
+    kernel.trace.clear()
     world.run(world.setup(), UMH_WAIT_PROC)
-    assert ran == [((HELPER, "first", "a second"), {"HOME": "/", "A": "b=c"}, "helper")]
+    assert [(step.comm, step.what, step.detail) for step in kernel.trace.steps] == [
+        ("asker", "queue_work", "khelper"),
+        ("khelper", "kernel_thread", HELPER),
+        ("helper", "execve", f"{HELPER} first a second"),
+    ]
+    asker, khelper, helper = (step.pid for step in kernel.trace.steps)
+    assert asker < khelper < helper, "khelper's thread begins with its first work"
 
 
-def test_the_struct_is_what_the_module_gave(world: World) -> None:
-    init, cleanup = world.callback("init"), world.callback("cleanup")
-    info = world.setup(HELPER.encode(), init, cleanup)
-    assert world.guest.string(world.member(info, "path")) == HELPER.encode()
-    assert (world.member(info, "init"), world.member(info, "cleanup")) == (init, cleanup)
+def test_the_trace_knows_the_process_that_becomes_the_program(kernel: Core) -> None:
+    pids: list[int] = []
+    kernel.processes.programs.install(HELPER, lambda process: pids.append(process.sys.getpid()) or 0)
+    info = kernel.helpers.setup(HELPER, [], [])
+    start(kernel, "asker", lambda: kernel.helpers.exec(info, UMH_WAIT_PROC))
+    kernel.run(1)
+    assert pids == [info.pid]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_it_does_not_matter_whether_the_struct_is_known(
+    kernel: Core, world: World, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Without its layout no module can access it, and callbacks are passed a pointer to something."""
+    if not known:
+        has = kernel.types.has
+        monkeypatch.setattr(
+            kernel.types, "has", lambda name, path="": name != "subprocess_info" and has(name, path)
+        )
+    world.status = 3
+    info = world.setup(HELPER.encode(), world.callback("init"), world.callback("cleanup"))
+    assert world.run(info, UMH_WAIT_PROC) == 3 << 8
+    assert world.events == ["init", "begins", "ends", "cleanup", "returns"]
+
+
+def test_the_struct_is_what_the_module_gave(kernel: Core, guest: Guest) -> None:
+    given = ("path", "argv", "envp", "init", "cleanup", "data")
+    info = guest.call("call_usermodehelper_setup", 1, 2, 3, GFP_KERNEL, 4, 5, 6) & MASK64
+    offsets = [kernel.types.offset("subprocess_info", name) for name in given]
+    assert [kernel.memory.u64(info + offset) for offset in offsets] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_pointer_to_no_such_struct_is_an_oops(kernel: Core, world: World) -> None:
+    assert world.run(world.guest.put(b"", 512), UMH_WAIT_PROC) is None
+    assert len(kernel.oopses) == 1
+
+
+def test_the_functions_that_gpl_modules_alone_may_use() -> None:
+    gpl = {name for name, (export, _) in exports_of(umh).items() if export.gpl}
+    assert gpl == {f"usermodehelper_read_{rest}" for rest in ("trylock", "lock_wait", "unlock")}
 
 
 @pytest.mark.parametrize("wait", [UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC])
@@ -226,6 +403,39 @@ class TestKilled:
         assert world.events == ["begins"]
         world.kernel.run(5)
         assert world.events == ["begins", "ends", "cleanup"]
+
+    def test_a_waiter_that_is_killed_before_the_program_runs_does_not_stop_it(
+        self, kernel: Core, world: World
+    ) -> None:
+        init = world.guest.python(lambda *_: call(kernel, "msleep", 1000), 2)
+        info = world.setup(init=init, cleanup=world.callback("cleanup"))
+        results: list[int] = []
+        wait = UMH_WAIT_EXEC | UMH_KILLABLE
+        body = lambda: results.append(call(kernel, "call_usermodehelper_exec", info, wait))  # noqa: E731
+        task = start(kernel, "asker", body)
+        kernel.run(0.5)
+        kill(kernel, task)
+        kernel.run(0.1)
+        assert (results, world.events) == ([-ERESTARTSYS], [])
+        kernel.run(5)
+        assert world.events == ["cleanup", "begins", "ends"]
+
+    def test_a_signal_that_does_not_kill_ends_no_wait(self, kernel: Core, world: World) -> None:
+        results: list[int] = []
+        info = world.setup()
+
+        def body() -> None:
+            kernel.cpu.call(kernel.symbols.address("kernel_sigaction"), SIGUSR1, SIG_KTHREAD)
+            wait = UMH_WAIT_PROC | UMH_KILLABLE
+            results.append(call(kernel, "call_usermodehelper_exec", info, wait))
+
+        task = start(kernel, "asker", body)
+        kernel.run(1)
+        kernel.signals.send(task, SIGUSR1)
+        kernel.run(0.1)
+        assert results == []
+        kernel.run(5)
+        assert results == [0]
 
     def test_without_the_flag_it_waits_to_the_end(self, world: World) -> None:
         results = self.waiter(world, UMH_WAIT_PROC)
@@ -259,6 +469,29 @@ class TestDisabled:
         assert results == []
         kernel.run(2)
         assert (results, kernel.helpers.disabled) == ([0], True)
+
+    def test_disabling_waits_for_each_helper_under_way(self, kernel: Core, world: World) -> None:
+        world.run(world.setup(), UMH_WAIT_PROC, limit=1)
+        world.run(world.setup(), UMH_WAIT_PROC, limit=0.1)
+        results = self.disable(kernel)
+        kernel.run(1.5)
+        assert results == [], "the second still runs"
+        kernel.run(1)
+        assert results == [0]
+
+    @pytest.mark.parametrize("wait", [UMH_NO_WAIT, UMH_WAIT_EXEC])
+    def test_a_helper_that_nobody_waits_for_does_not_keep_them_from_being_disabled(
+        self, kernel: Core, world: World, wait: int
+    ) -> None:
+        """running_helpers counts callers, kernel/umh.c."""
+        world.run(world.setup(), wait, limit=1)
+        results = self.disable(kernel)
+        kernel.run(0.1)
+        assert results == [0]
+        assert world.events == ["returns", "begins"]
+
+    def test_helpers_are_enabled_at_first(self, kernel: Core) -> None:
+        assert kernel.helpers.disabled is False
 
     def test_disabling_gives_up_after_five_seconds(self, kernel: Core, world: World) -> None:
         kernel.processes.programs.install(HELPER, lambda p: p.sys.nanosleep(60 * 10**9) or 0)

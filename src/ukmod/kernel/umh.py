@@ -7,8 +7,9 @@ thread. If nobody waits for the helper's end, that thread becomes the helper. Ot
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from errno import EAGAIN, EBUSY, EINVAL, ENOMEM
+from errno import E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -16,15 +17,13 @@ from ukmod.kernel.export import export
 from ukmod.kernel.sched.core import (
     TASK_KILLABLE,
     TASK_UNINTERRUPTIBLE,
-    TaskExitError,
     Waiters,
 )
-from ukmod.kernel.signal import SIG_DFL, SIG_IGN
-from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
 from ukmod.machine.memory import Fault
 from ukmod.record import field, mutable
+from ukmod.userland import Program
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -33,26 +32,22 @@ UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE = 0, 1, 2, 4
 """include/linux/umh.h"""
 RUNNING_HELPERS_TIMEOUT: Final = 5
 """How long usermodehelper_disable() waits for running helpers, in seconds."""
-_OPAQUE: Final = 256
-"""The size of a struct subprocess_info in bytes if its layout is unknown, as no module accesses one."""
-_MAX_ARGUMENTS: Final = 1024
+ARGUMENTS_LIMIT: Final = 2 << 20
+"""Bytes of arguments and environment, pointers included: a quarter of the stack's 8 MiB, fs/exec.c."""
+_MEMBERS: Final = ("path", "argv", "envp", "init", "cleanup", "data", "wait", "retval")
 
 
 @mutable
 class SubprocessInfo:
     """A struct subprocess_info: a helper before, during and after its execution."""
 
-    path: str
+    path: str = ""
     argv: tuple[str, ...] = ()
     envp: tuple[str, ...] = ()
     address: int = 0
-    """Its address in guest memory, passed to its callbacks, if a module made it."""
-    path_at: int = 0
-    argv_at: int = 0
-    envp_at: int = 0
-    init: int = 0
-    cleanup: int = 0
-    data: int = 0
+    """Its address in guest memory, if a module made it: the module reads and changes it there."""
+    members: dict[str, int] = field(default_factory=dict)
+    """The addresses of the struct's members."""
     wait: int = 0
     retval: int = 0
     done: bool = False
@@ -86,24 +81,14 @@ class Helpers:
     ) -> SubprocessInfo:
         """call_usermodehelper_setup() for a module, which may read and change the struct."""
         k = self._k
-        known = k.types.has("subprocess_info", "path")
-        size = k.types.sizeof("subprocess_info") if known else _OPAQUE
-        address = k.slab.kernel_object(size)
-        text = _text(k, path)
-        info = SubprocessInfo(
-            text, (), (), address, path, argv, envp, init, cleanup, data, waiters=Waiters(k)
-        )
-        if known:
-            values = (
-                ("path", path),
-                ("argv", argv),
-                ("envp", envp),
-                ("init", init),
-                ("cleanup", cleanup),
-                ("data", data),
-            )
-            for name, value in values:
-                k.memory.set_u64(address + k.types.offset("subprocess_info", name), value)
+        # Where the struct is unknown no module accesses one, and its members may be anywhere.
+        known = k.types.has("subprocess_info")
+        address = k.slab.kernel_object(k.types.sizeof("subprocess_info") if known else 8 * len(_MEMBERS))
+        info = SubprocessInfo(address=address, waiters=Waiters(k))
+        for n, name in enumerate(_MEMBERS):
+            info.members[name] = address + (k.types.offset("subprocess_info", name) if known else 8 * n)
+        for name, value in zip(_MEMBERS, (path, argv, envp, init, cleanup, data), strict=False):
+            k.memory.set_u64(info.members[name], value)
         self._infos[address] = info
         return info
 
@@ -113,22 +98,25 @@ class Helpers:
             raise Fault(address)
         return info
 
-    def _free(self, info: SubprocessInfo) -> None:
-        k = self._k
-        if info.cleanup:
-            self._publish(info)
-            k.cpu.call(info.cleanup, info.address)
-        if info.address:
-            del self._infos[info.address]
-            k.slab.kfree(info.address)
+    def _pointer(self, info: SubprocessInfo, name: str) -> int:
+        """A pointer in the struct as it is now; NULL in one that no module made."""
+        return self._k.memory.u64(info.members[name]) if info.address else 0
 
     def _publish(self, info: SubprocessInfo) -> None:
         """Store its status in guest memory for the module's callbacks."""
+        if info.address:
+            self._k.memory.set_u32(info.members["retval"], info.retval)
+            self._k.memory.set_u32(info.members["wait"], info.wait)
+
+    def _free(self, info: SubprocessInfo) -> None:
+        """call_usermodehelper_freeinfo()."""
         k = self._k
-        if info.address and k.types.has("subprocess_info", "retval"):
-            offset = k.types.offset
-            k.memory.set_u32(info.address + offset("subprocess_info", "retval"), info.retval)
-            k.memory.set_u32(info.address + offset("subprocess_info", "wait"), info.wait)
+        if cleanup := self._pointer(info, "cleanup"):
+            self._publish(info)
+            k.cpu.call(cleanup, info.address)
+        if info.address:
+            del self._infos[info.address]
+            k.slab.kfree(info.address)
 
     # -- running --------------------------------------------------------------------------------------
 
@@ -141,10 +129,10 @@ class Helpers:
         """
         k = self._k
         if info.address:
-            self._read(info)
-            if not info.path_at:
+            if not (path := self._pointer(info, "path")):
                 self._free(info)
                 return -EINVAL
+            info.path = _text(k, path)
         self._running += 1
         try:
             if self.disabled or not info.path:
@@ -161,20 +149,10 @@ class Helpers:
             if not self._running:
                 self._running_waiters.wake_all()
 
-    def _read(self, info: SubprocessInfo) -> None:
-        """Read the program and arguments from guest memory, as they are now."""
-        k = self._k
-        if k.types.has("subprocess_info", "path"):
-            members = (
-                info.address + k.types.offset("subprocess_info", name) for name in ("path", "argv", "envp")
-            )
-            info.path_at, info.argv_at, info.envp_at = map(k.memory.u64, members)
-        info.path = _text(k, info.path_at)
-
     def _wait(self, info: SubprocessInfo) -> int:
         state = TASK_KILLABLE if info.wait & UMH_KILLABLE else TASK_UNINTERRUPTIBLE
         result = info.waiters.wait_event(lambda: info.done, state)
-        if result < 0 and not info.done:
+        if not info.done:
             info.abandoned = True
             return result
         retval = info.retval
@@ -202,14 +180,11 @@ class Helpers:
     def _wait_for_helper(self, info: SubprocessInfo) -> int:
         """wait_for_helper(): the helper's parent, which collects its status."""
         k = self._k
-        task = k.sched.task()
-        handlers = k.signals.of(task).handlers
-        handlers[SIGCHLD] = SIG_DFL
-        child = k.processes.fork(k.tasks.comm(task), lambda: self._helper(info), kthread=True)
+        comm = k.tasks.comm(k.sched.task())
+        child = k.processes.fork(comm, lambda: self._helper(info), kthread=True)
         status = k.processes.wait(child)
         if not info.retval:
             info.retval = status
-        handlers[SIGCHLD] = SIG_IGN
         self._complete(info)
         return 0
 
@@ -218,34 +193,37 @@ class Helpers:
         k = self._k
         info.pid = k.sched.task().pid
         k.trace.helper(info.pid)
-        error = self._prepare(info)
         program = None
-        if not error:
+        info.retval = self._prepare(info)
+        if not info.retval:
             try:
-                program = k.processes.look_up(info.path)
+                program = self._program(info)
             except OSError as failure:
-                error = -(failure.errno or EINVAL)
-        info.retval = error
+                info.retval = -(failure.errno or EINVAL)
         path, argv, env = info.path, info.argv, dict(_variable(text) for text in info.envp)
         if not info.wait & UMH_WAIT_PROC:
             self._complete(info)
         if program is None:
-            raise TaskExitError(0)
+            return 0
         return k.processes.execve(program, path, argv, env)
 
     def _prepare(self, info: SubprocessInfo) -> int:
-        """Call the module's init function, then read the arguments; returns 0 or the negative errno."""
+        """Call the module's init function, if there is one; returns what it returns."""
         k = self._k
-        if info.init:
-            self._publish(info)
-            cred = k.tasks.cred(k.sched.task())
-            result = k.cpu.call(info.init, info.address, cred) & 0xFFFF_FFFF
-            if result:
-                return result - (1 << 32) if result >> 31 else result
+        if not (init := self._pointer(info, "init")):
+            return 0
+        self._publish(info)
+        result = k.cpu.call(init, info.address, k.tasks.cred(k.sched.task())) & 0xFFFF_FFFF
+        return result - (1 << 32) if result >> 31 else result
+
+    def _program(self, info: SubprocessInfo) -> Program:
+        """The program to become, with the arguments as they are now. Raises OSError with execve()'s errno."""
         if info.address:
-            self._read(info)
-            info.argv, info.envp = _strings(k, info.argv_at), _strings(k, info.envp_at)
-        return 0
+            k = self._k
+            info.path = _text(k, self._pointer(info, "path"))
+            info.argv = _strings(k, self._pointer(info, "argv"))
+            info.envp = _strings(k, self._pointer(info, "envp"))
+        return self._k.processes.look_up(info.path)
 
     # -- enabling -------------------------------------------------------------------------------------
 
@@ -271,19 +249,23 @@ class Helpers:
         """usermodehelper_read_lock_wait(): the jiffies left, or 0 if helpers are still disabled."""
         if timeout < 0:
             return -EINVAL
-        if not self.disabled:
-            return timeout
         return self._disabled_waiters.wait_event(lambda: not self.disabled, TASK_UNINTERRUPTIBLE, timeout)
 
 
 def _text(k: Core, address: int) -> str:
-    return k.memory.cstring(address).decode("utf-8", "surrogateescape") if address else ""
+    return k.memory.cstring(address).decode("utf-8", "surrogateescape")
 
 
 def _strings(k: Core, array: int) -> tuple[str, ...]:
+    """The strings of a NULL-terminated array, which may itself be NULL. Raises OSError (E2BIG)."""
     found: list[str] = []
-    while array and len(found) < _MAX_ARGUMENTS and (pointer := k.memory.u64(array + 8 * len(found))):
-        found.append(_text(k, pointer))
+    room = ARGUMENTS_LIMIT
+    while array and (pointer := k.memory.u64(array + 8 * len(found))):
+        text = k.memory.cstring(pointer)
+        room -= 8 + len(text) + 1
+        if room < 0:
+            raise OSError(E2BIG, os.strerror(E2BIG))
+        found.append(text.decode("utf-8", "surrogateescape"))
     return tuple(found)
 
 
