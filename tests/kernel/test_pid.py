@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.kernel.conftest import Guest
-from tests.kernel.tasks import start
+from tests.kernel.tasks import in_task, start
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Task, block
@@ -56,3 +56,44 @@ def test_null_is_accepted_as_a_pid(guest: Guest) -> None:
     assert guest.call("pid_task", 0, 0) == 0
     assert guest.call("pid_vnr", 0) == 0
     guest.call("put_pid", 0)
+
+
+def test_task_pid_names_every_task_as_long_as_it_lives(kernel: Core) -> None:
+    """It is inlined: ``task->thread_pid``."""
+    task = kernel.kthreads.run("t", lambda: block(kernel, TASK_UNINTERRUPTIBLE, 10) * 0)
+    kernel.tasks.get(task)
+    thread_pid = task.address + kernel.types.offset("task_struct", "thread_pid")
+    assert kernel.memory.u64(thread_pid) == kernel.pids.of(task)
+    kernel.run(1)
+    assert task.exited
+    assert kernel.memory.u64(thread_pid) == 0
+
+
+def test_every_way_to_find_a_process_by_number_knows_the_initial_namespace(
+    kernel: Core, guest: Guest
+) -> None:
+    task = sleeper(kernel, 1000)
+    pid = kernel.pids.of(task)
+    assert guest.call("find_pid_ns", task.pid, 0) & (1 << 64) - 1 == pid
+    assert guest.call("find_pid_ns", 30000, 0) == 0
+    assert guest.call("pid_nr_ns", pid, 0) == task.pid
+    assert guest.call("pid_nr_ns", 0, 0) == 0
+
+
+def test_get_task_pid_takes_a_reference(kernel: Core, guest: Guest) -> None:
+    task = sleeper(kernel, 10)
+    pid = guest.call("get_task_pid", task.address, 0) & (1 << 64) - 1
+    assert pid == kernel.pids.of(task)
+    kernel.run(1)
+    assert task.exited
+    assert kernel.slab.object_at(pid) is not None
+    guest.call("put_pid", pid)
+    assert kernel.slab.object_at(pid) is None
+
+
+def test_a_task_has_a_number_in_the_initial_namespace(kernel: Core, guest: Guest) -> None:
+    task = sleeper(kernel, 1000)
+    assert guest.call("__task_pid_nr_ns", task.address, 0, 0) == task.pid
+    own: list[tuple[int, int]] = []
+    in_task(kernel, lambda: own.append((guest.call("__task_pid_nr_ns", 0, 0, 0), kernel.sched.task().pid)))
+    assert own[0][0] == own[0][1], "NULL is the current task"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from errno import EINVAL, ESRCH
 
 import pytest
+from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, in_task, start
 
 from ukmod.kernel.core import Core
@@ -206,3 +207,46 @@ def test_kill_pid_of_who_has_gone(kernel: Core) -> None:
     kernel.run(0.01)
     in_task(kernel, lambda: results.append(call(kernel, "kill_pid", pid, SIGTERM, 1)))
     assert results == [-ESRCH]
+
+
+def test_the_last_signal_is_sent_and_dequeued_like_any_other(kernel: Core, guest: Guest) -> None:
+    """kill_pid(task_pid(thread), 64, 1) and kernel_dequeue_signal(), as they are inlined."""
+    last = 64
+    mask, info, kind = guest.words(0), guest.put(bytes(128), 128), guest.words(7)
+    taken: list[int] = []
+
+    def body() -> int:
+        guest.call("kernel_sigaction", last, SIG_KTHREAD)
+        block(kernel, TASK_INTERRUPTIBLE)
+        taken.extend(
+            guest.call_int("dequeue_signal", kernel.sched.task().address, mask, info, kind) for _ in "ab"
+        )
+        taken.append(kernel.tasks.signal_pending(kernel.sched.task()))
+        return 0
+
+    task = kernel.kthreads.run("t", body)
+    kernel.run(0.01)
+    pid = kernel.memory.u64(task.address + kernel.types.offset("task_struct", "thread_pid"))
+    assert guest.call_int("kill_pid", pid, last, 1) == 0
+    kernel.run(0.01)
+    assert taken == [last, 0, False]
+    assert kernel.memory.u32(info) == last
+    assert kernel.memory.u32(kind) == 0, "PIDTYPE_PID"
+
+
+def test_signal_pending_follows_the_pending_set_when_it_is_computed_again(kernel: Core, guest: Guest) -> None:
+    """recalc_sigpending(): a module has cleared TIF_SIGPENDING, or changed the blocked set itself."""
+    seen: list[bool] = []
+
+    def body() -> None:
+        task = kernel.sched.task()
+        guest.call("kernel_sigaction", SIGUSR1, SIG_KTHREAD)
+        kernel.signals.send(task, SIGUSR1)
+        blocked = task.address + kernel.types.offset("task_struct", "blocked")
+        for mask in (sigmask(SIGUSR1), sigmask(SIGTERM)):
+            kernel.memory.set_u64(blocked, mask)
+            guest.call("recalc_sigpending")
+            seen.append(kernel.tasks.signal_pending(task))
+
+    in_thread(kernel, body)
+    assert seen == [False, True]

@@ -16,7 +16,11 @@ _OPAQUE: Final = 128
 
 
 class Pids:
-    """A struct pid, in guest memory and with the kernel's reference counts, for each task that needs one."""
+    """A struct pid for each task, in guest memory and with the kernel's reference counts.
+
+    task_pid() is inlined and reads ``task->thread_pid``. If the layout lacks that, a task gets its struct pid
+    when it is first asked for.
+    """
 
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
@@ -29,6 +33,11 @@ class Pids:
         self._of_task: dict[Task, int] = {}
         self._tasks: dict[int, Task | None] = {}
         self._numbers_of: dict[int, int] = {}
+        kernel.tasks.on_create.append(self._attach)
+
+    def _attach(self, task: Task) -> None:
+        if self._k.types.has("task_struct", "thread_pid"):
+            self.of(task)
 
     def of(self, task: Task) -> int:
         """The address of a task's struct pid."""
@@ -41,13 +50,17 @@ class Pids:
         if self._numbers is not None:
             k.memory.set_u32(address + self._numbers, task.pid)
         self._of_task[task], self._tasks[address], self._numbers_of[address] = address, task, task.pid
-        if k.types.has("task_struct", "thread_pid"):
-            k.memory.set_u64(task.address + k.types.offset("task_struct", "thread_pid"), address)
+        self._set_thread_pid(task, address)
         task.on_exit.append(self._detach)
         return address
 
+    def _set_thread_pid(self, task: Task, address: int) -> None:
+        if self._k.types.has("task_struct", "thread_pid"):
+            self._k.memory.set_u64(task.address + self._k.types.offset("task_struct", "thread_pid"), address)
+
     def _detach(self, task: Task) -> None:
         address = self._of_task.pop(task)
+        self._set_thread_pid(task, 0)
         self._tasks[address] = None
         self.put(address)
 
@@ -75,7 +88,7 @@ class Pids:
         self._k.memory.set_u32(at, left)
         if left == 0 and self._tasks.pop(address, None) is None:
             del self._numbers_of[address]
-            self._k.slab.kfree(address)
+            self._k.slab.free(address)
 
 
 @export(gpl=True)

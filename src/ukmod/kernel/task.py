@@ -80,6 +80,8 @@ class Tasks:
         self._by_address: dict[int, Task] = {}
         self._by_pid: dict[int, Task] = {}
         self._next_pid = 0
+        self.on_create: list[Callable[[Task], object]] = []
+        """Called with each new task, before it runs."""
         self._quarantine: deque[int] = deque()
         """Addresses of recently freed task_structs, oldest first."""
 
@@ -115,6 +117,8 @@ class Tasks:
                 memory.set_u32(address + offset("task_struct", name), DEFAULT_PRIO)
         self.set_comm(task, comm)
         self._by_address[address] = self._by_pid[pid] = task
+        for callback in self.on_create:
+            callback(task)
         return task
 
     def _next_free_pid(self) -> int:

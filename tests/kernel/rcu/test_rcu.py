@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.kernel.conftest import Guest
-from tests.kernel.tasks import call, start
+from tests.kernel.tasks import call, in_task, start
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.rcu.rcu import GRACE_PERIOD_TICKS
@@ -102,7 +102,9 @@ class TestGracePeriods:
         kernel.run(0.5)
         assert done == ["done"]
 
-    @pytest.mark.parametrize("name", ["synchronize_rcu", "synchronize_rcu_expedited"])
+    @pytest.mark.parametrize(
+        "name", ["synchronize_rcu", "synchronize_rcu_expedited", "synchronize_rcu_tasks"]
+    )
     def test_modules_wait_for_one(self, kernel: Core, name: str) -> None:
         reader = Reader(kernel)
         done: list[str] = []
@@ -229,6 +231,29 @@ class TestPolling:
         kernel.run(1)
         assert guest.call("poll_state_synchronize_rcu", cookie) == 1
 
+    def test_a_state_that_nothing_waits_for_starts_no_grace_period(self, kernel: Core, guest: Guest) -> None:
+        """get_state_synchronize_rcu(): only a grace period that others start makes it old."""
+        cookie = guest.call("get_state_synchronize_rcu")
+        assert guest.call("get_state_synchronize_rcu") == cookie
+        kernel.run(1)
+        assert guest.call("poll_state_synchronize_rcu", cookie) == 0
+        guest.call("synchronize_rcu")
+        assert guest.call("poll_state_synchronize_rcu", cookie) == 1
+        assert guest.call("get_state_synchronize_rcu") != cookie
+
+    def test_a_grace_period_that_had_begun_does_not_count(self, kernel: Core, guest: Guest) -> None:
+        done: list[str] = []
+        after(kernel, lambda: call(kernel, "synchronize_rcu"), done)
+        kernel.run(0.001)
+        cookie = guest.call("get_state_synchronize_rcu")
+        kernel.run(1)
+        assert done == ["done"]
+        assert guest.call("poll_state_synchronize_rcu", cookie) == 0
+
+    def test_the_completed_state_is_old_from_the_beginning(self, guest: Guest) -> None:
+        """RCU_GET_STATE_COMPLETED."""
+        assert guest.call("poll_state_synchronize_rcu", 1) == 1
+
     def test_cond_synchronize_rcu_waits_only_if_none_has(self, kernel: Core, guest: Guest) -> None:
         cookie = self.cookie(guest)
         kernel.run(1)
@@ -284,18 +309,54 @@ class TestKfree:
 
 
 class TestHeld:
-    """What RCU_LOCKDEP_WARN() and others ask."""
+    """What RCU_LOCKDEP_WARN() and others ask: rcu_read_lock_held() and its kin."""
 
-    def test_a_reader_holds_rcu_between_lock_and_unlock(self, kernel: Core) -> None:
+    @pytest.mark.parametrize(
+        ("take", "give", "arguments", "held"),
+        [
+            ("rcu_read_lock_held", "rcu_read_lock_held", (), set()),
+            ("__rcu_read_lock", "__rcu_read_unlock", (), {"", "_any"}),
+            ("__local_bh_disable_ip", "__local_bh_enable_ip", (0, 0x200), {"_any", "_bh", "_sched"}),
+            ("preempt_count_add", "preempt_count_sub", (1,), {"_any", "_sched"}),
+        ],
+        ids=["nothing", "reader", "softirqs disabled", "preemption disabled"],
+    )
+    def test_each_kind_of_reader_is_told_from_the_others(
+        self, kernel: Core, guest: Guest, take: str, give: str, arguments: tuple[int, ...], held: set[str]
+    ) -> None:
+        seen: list[set[str]] = []
+
+        def body() -> None:
+            for function in (take, give):
+                guest.call(function, *arguments)
+                kinds = ("", "_any", "_bh", "_sched")
+                seen.append({kind for kind in kinds if guest.call(f"rcu_read_lock{kind}_held")})
+
+        in_task(kernel, body)
+        assert seen == [held, set()]
+
+    def test_disabled_interrupts_keep_every_grace_period_from_ending(
+        self, kernel: Core, guest: Guest
+    ) -> None:
         seen: list[int] = []
 
         def body() -> None:
-            seen.append(call(kernel, "rcu_read_lock_held"))
-            call(kernel, "__rcu_read_lock")
-            seen.append(call(kernel, "rcu_read_lock_held"))
-            call(kernel, "__rcu_read_unlock")
-            seen.append(call(kernel, "rcu_read_lock_held"))
+            with kernel.cpu.interrupts_off():
+                seen.extend(guest.call(f"rcu_read_lock{name}_held") for name in ("", "_any", "_bh", "_sched"))
 
-        start(kernel, "t", body)
-        kernel.run(0.01)
-        assert seen == [0, 1, 0]
+        in_task(kernel, body)
+        assert seen == [0, 1, 1, 1]
+
+
+def test_grace_periods_are_neither_expedited_nor_forced_to_be_normal(guest: Guest) -> None:
+    """Both are choices of the kernel's command line and of /sys/kernel."""
+    assert guest.call("rcu_gp_is_normal") == 0
+    assert guest.call("rcu_gp_is_expedited") == 0
+
+
+@pytest.mark.parametrize("where", ["", "_on_stack"])
+def test_what_debug_objects_are_told_does_not_change_the_head(guest: Guest, where: str) -> None:
+    head = guest.put(b"\xaa" * 16)
+    guest.call(f"init_rcu_head{where}", head)
+    guest.call(f"destroy_rcu_head{where}", head)
+    assert guest.string(head) == b"\xaa" * 16

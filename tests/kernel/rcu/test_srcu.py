@@ -13,7 +13,7 @@ from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.module.layout import ModuleLayout
 from ukmod.kernel.module.main import Module
 from ukmod.kernel.sched.core import Task
-from ukmod.kernel.softirq import SOFTIRQ_MASK, SOFTIRQ_OFFSET
+from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 
 FUNCTIONS = (
     "init_srcu_struct", "cleanup_srcu_struct", "__srcu_read_lock", "__srcu_read_unlock", "synchronize_srcu",
@@ -227,11 +227,15 @@ class TestCallbacks:
         assert domain.seen == []
         assert domain.after() == ["callback"]
 
-    def test_a_callback_runs_in_softirq_context(self, kernel: Core, domain: Domain) -> None:
-        seen: list[int] = []
-        domain.queue("callback", lambda: seen.append(kernel.percpu.preempt_count() & SOFTIRQ_MASK))
+    def test_a_callback_runs_in_a_worker_with_softirqs_disabled(self, kernel: Core, domain: Domain) -> None:
+        """Unlike call_rcu()'s: srcu_invoke_callbacks() is a work item of the queue rcu_gp."""
+        seen: list[tuple[str, int]] = []
+        domain.queue(
+            "callback",
+            lambda: seen.append((kernel.tasks.comm(kernel.sched.task()), kernel.percpu.preempt_count())),
+        )
         domain.after()
-        assert seen == [SOFTIRQ_OFFSET]
+        assert seen == [("kworker/0:0", SOFTIRQ_DISABLE_OFFSET)]
 
     def test_the_function_to_call_is_in_the_rcu_head(
         self, kernel: Core, guest: Guest, domain: Domain

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GRACE_PERIOD_TICKS: Final = 3
 """The minimum length of a grace period in ticks. On an idle kernel it takes about as long."""
+_SEQ_CTR_SHIFT: Final = 2
+"""RCU_SEQ_CTR_SHIFT: a cookie's lowest bits are no part of its number. RCU_GET_STATE_COMPLETED, 1, has 0."""
 _OFFSETS: Final = 4096
 """Before v6.2, kvfree_call_rcu()'s second argument was the offset of the rcu_head, always less than this."""
 
@@ -50,9 +52,7 @@ class Rcu:
         """Callbacks whose grace period, or that of an earlier callback, has not ended: they run in order."""
         self._waiters = Waiters(kernel)
         self._completed = 0
-        self._cookies = 1
-        self._passed: set[int] = set()
-        """The completed grace periods among those that can be polled for."""
+        """The number of callbacks that have run, each after a grace period; they run in order."""
         self._nesting: int | None = None
         if kernel.types.has("task_struct", "rcu_read_lock_nesting"):
             self._nesting = kernel.types.offset("task_struct", "rcu_read_lock_nesting")
@@ -110,18 +110,26 @@ class Rcu:
 
     def barrier(self) -> None:
         """rcu_barrier(): wait until all callbacks that are now pending have run."""
-        target = self._completed + self._waiting
+        target = self._last()
         self._waiters.wait_event(lambda: self._completed >= target)
+
+    def _last(self) -> int:
+        """The value of ``_completed`` once all callbacks that are now pending have run."""
+        return self._completed + self._waiting
+
+    def state(self) -> int:
+        """get_state_synchronize_rcu(): a cookie for the next grace period that anything starts."""
+        return self._last() + 1 << _SEQ_CTR_SHIFT
 
     def poll_start(self) -> int:
         """start_poll_synchronize_rcu(): start a grace period; returns its cookie."""
-        cookie, self._cookies = self._cookies, self._cookies + 1
-        self.call(lambda: self._passed.add(cookie))
+        cookie = self.state()
+        self.call(int)
         return cookie
 
     def poll(self, cookie: int) -> bool:
-        """poll_state_synchronize_rcu()."""
-        return cookie in self._passed
+        """poll_state_synchronize_rcu(): true if the cookie's grace period is over."""
+        return self._completed >= cookie >> _SEQ_CTR_SHIFT
 
     def call_head(self, head: int, function: int) -> None:
         """call_rcu() of a struct rcu_head in guest memory."""
@@ -170,7 +178,13 @@ def rcu_barrier(k: Core) -> None:
     k.rcu.barrier()
 
 
-@export("get_state_synchronize_rcu", "start_poll_synchronize_rcu", gpl=True)
+@export(gpl=True)
+def get_state_synchronize_rcu(k: Core) -> ULong:
+    """``unsigned long get_state_synchronize_rcu(void)``: a cookie; starts no grace period."""
+    return k.rcu.state()
+
+
+@export(gpl=True)
 def start_poll_synchronize_rcu(k: Core) -> ULong:
     """``unsigned long start_poll_synchronize_rcu(void)``: a cookie for poll_state_synchronize_rcu()."""
     return k.rcu.poll_start()
@@ -189,23 +203,28 @@ def cond_synchronize_rcu(k: Core, cookie: ULong) -> None:
         k.rcu.synchronize()
 
 
-@export("rcu_read_lock_any_held", gpl=True)
 @export(gpl=True, native=True)
 def rcu_read_lock_held(k: Core) -> Int:
     """``int rcu_read_lock_held(void)``: 1 if the current task is a reader."""
-    return k.rcu.nesting(k.sched.task()) > 0 or k.percpu.preempt_count() > 0
+    return k.rcu.nesting(k.sched.task()) > 0
+
+
+@export(gpl=True)
+def rcu_read_lock_any_held(k: Core) -> Int:
+    """``int rcu_read_lock_any_held(void)``: 1 for a reader of any kind, or where preemption is disabled."""
+    return rcu_read_lock_held(k) or rcu_read_lock_sched_held(k)
 
 
 @export(gpl=True)
 def rcu_read_lock_bh_held(k: Core) -> Int:
-    """``int rcu_read_lock_bh_held(void)``."""
-    return bool(k.percpu.preempt_count() & SOFTIRQ_MASK)
+    """``int rcu_read_lock_bh_held(void)``: 1 if softirqs or interrupts are disabled."""
+    return bool(k.percpu.preempt_count() & SOFTIRQ_MASK) or not k.cpu.interrupts_enabled()
 
 
 @export("rcu_read_lock_sched_held")
 def rcu_read_lock_sched_held(k: Core) -> Int:
-    """``int rcu_read_lock_sched_held(void)``."""
-    return k.percpu.preempt_count() > 0
+    """``int rcu_read_lock_sched_held(void)``: !preemptible()."""
+    return k.percpu.preempt_count() > 0 or not k.cpu.interrupts_enabled()
 
 
 @export(gpl=True, native=True)

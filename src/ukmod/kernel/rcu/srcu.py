@@ -11,7 +11,8 @@ from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.sched.core import Waiters
-from ukmod.kernel.softirq import RCU_SOFTIRQ
+from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
+from ukmod.kernel.workqueue.workqueue import WQ_MEM_RECLAIM, Work
 from ukmod.machine.abi import Int, Ptr
 from ukmod.record import field, mutable
 
@@ -42,6 +43,8 @@ class Srcu:
         self._k = kernel
         self._head = Layout(kernel.types, "callback_head")
         self._domains: dict[int, Domain] = {}
+        self._wq = kernel.workqueues.alloc("rcu_gp", WQ_MEM_RECLAIM, 0)
+        """rcu_gp_wq: callbacks run in its workers, with softirqs disabled."""
 
     def init(self, address: int) -> None:
         """init_srcu_struct()."""
@@ -91,14 +94,18 @@ class Srcu:
                 domain.index = domain.grace_periods[0][0] ^ 1
 
     def _invoke(self, domain: Domain, action: Callable[[], object]) -> None:
-        """Have ``action`` called soon, after those before it: srcu_invoke_callbacks()."""
+        """Have ``action`` called by a worker, after those before it: srcu_invoke_callbacks()."""
+        k = self._k
 
         def invoke() -> None:
+            k.percpu.add_preempt(SOFTIRQ_DISABLE_OFFSET)
             action()
             domain.ready -= 1
+            k.percpu.add_preempt(-SOFTIRQ_DISABLE_OFFSET)
+            k.softirqs.run()
 
         domain.ready += 1
-        self._k.softirqs.raise_(RCU_SOFTIRQ, invoke)
+        k.workqueues.queue(self._wq, Work(invoke, "srcu_invoke_callbacks"))
 
     def synchronize(self, address: int) -> None:
         """synchronize_srcu()."""
