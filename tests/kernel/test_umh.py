@@ -342,7 +342,7 @@ def test_the_trace_knows_the_process_that_becomes_the_program(kernel: Core) -> N
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_it_does_not_matter_whether_the_struct_is_known(
+def test_a_helper_runs_whether_or_not_the_layout_of_its_struct_is_known(
     kernel: Core, world: World, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
     """Without its layout no module can access it, and callbacks are passed a pointer to something."""
