@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import pprint
 from typing import Any
 
 import pytest
@@ -104,3 +105,9 @@ def test_a_record_within_itself_can_be_pickled() -> None:
     node.seen.append(holder)  # type: ignore[arg-type]
     found = pickle.loads(pickle.dumps(holder))
     assert found.x.seen[0] is found
+
+
+def test_a_record_can_be_printed_prettily() -> None:
+    """As pytest does where two of them differ."""
+    point = Point(10**50, 10**50)
+    assert pprint.pformat(point, width=60) == repr(point)

@@ -87,7 +87,8 @@ def _made(cls: type[T], *, frozen: bool) -> type[T]:
         "__slots__": names,
         "__match_args__": tuple(name for name in names if not described[name].kw_only),
         "__qualname__": cls.__qualname__,
-        "__dataclass_fields__": _DataclassFields(),
+        "__dataclass_fields__": _AsDataclass("__dataclass_fields__"),
+        "__dataclass_params__": _AsDataclass("__dataclass_params__"),
         "_described": described,
     }
     methods: tuple[Callable[..., object], ...] = (_lazy_initializer(frozen=frozen), _shown(described))
@@ -184,10 +185,15 @@ def _value_methods(described: dict[str, _Field]) -> tuple[Callable[..., object],
     return __setattr__, __eq__, __hash__, __getstate__, __setstate__
 
 
-class _DataclassFields:
-    """``__dataclass_fields__``, made when the functions of :mod:`dataclasses` ask for it."""
+class _AsDataclass:
+    """What :mod:`dataclasses` keeps in its classes, made when its functions, or :mod:`pprint`, ask for it."""
 
-    def __get__(self, _instance: object, owner: Any) -> dict[str, Any]:
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, _instance: object, owner: Any) -> Any:
         import dataclasses
 
         about: dict[str, _Field] = owner._described  # noqa: SLF001
@@ -200,5 +206,5 @@ class _DataclassFields:
                 given["default"] = it.default
             body[name] = dataclasses.field(**given)
         made: Any = dataclasses.dataclass(type("_", (), body))
-        owner.__dataclass_fields__ = made.__dataclass_fields__
-        return made.__dataclass_fields__  # type: ignore[no-any-return]
+        setattr(owner, self._name, getattr(made, self._name))
+        return getattr(made, self._name)
