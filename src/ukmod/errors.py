@@ -81,11 +81,11 @@ class LimitError(UkmodError):
 
 _LIBRARIES = {
     "machine": ("unicorn", "greenlet"),
-    "zstd": ("backports", "compression"),
+    "zstd": ("backports", "backports.zstd"),
     "sign": ("cryptography",),
     "dask": ("distributed",),
 }
-"""What each extra installs, as far as ukmod imports it."""
+"""The packages of each extra: if one of them is missing, and not a part of it, the extra is not installed."""
 
 
 class MissingExtraError(UkmodError):
@@ -93,11 +93,11 @@ class MissingExtraError(UkmodError):
 
     errno = _errno.ENOSYS
 
-    def __init__(self, what: str, extra: str, cause: ImportError | None = None) -> None:
+    def __init__(self, what: str, extra: str, cause: Exception | None = None) -> None:
         """``cause``: why the import failed. A library that is there but broken says what is wrong."""
         text = f"{what} needs an optional dependency: pip install 'ukmod[{extra}]'"
-        root = (getattr(cause, "name", None) or "").partition(".")[0]
-        if cause is not None and not (isinstance(cause, ModuleNotFoundError) and root in _LIBRARIES[extra]):
+        is_missing = isinstance(cause, ModuleNotFoundError) and cause.name in _LIBRARIES[extra]
+        if cause is not None and not is_missing:
             text = f"{what} needs an optional dependency that is installed, but cannot be imported: {cause}"
         super().__init__(text)
         self.extra = extra

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ukmod.kmod.compression import compression_of, decompress
+from ukmod.kmod.compression import PackedInput, compression_of, decompress_packed
 from ukmod.kmod.regular import MODULE_LIMIT, open_regular
 
 TYPE_CHECKING = False
@@ -66,7 +66,10 @@ class ModuleFile:
 
     def contents(self) -> bytes:
         """Return the ELF image; FormatError, LimitError or MissingExtraError if it cannot be unpacked."""
-        return decompress(self.raw(), path=self.path) if self.compression else self.raw()
+        if not self.compression:
+            return self.raw()
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return decompress_packed(PackedInput(lambda size: os.read(self._fd, size), self.path))
 
     def close(self) -> None:
         """Close the file; doing so twice is harmless."""

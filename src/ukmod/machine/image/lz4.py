@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from ukmod.errors import FormatError, LimitError
 
 __all__ = ["unpack_block", "unpack_lz4"]
 
 _BLOCK = 8 << 20
 """The maximum size of an unpacked block in bytes."""
+_MOST_BLOCKS = 1 << 16
 _MIN_MATCH = 4
 
 
@@ -16,40 +19,45 @@ def unpack_lz4(data: bytes, *, limit: int, path: str = "") -> bytes:
 
     Raises FormatError if it is damaged, LimitError if it is larger than ``limit`` bytes unpacked.
     """
-    out = bytearray()
+    out = BytesIO()
     at = 4
+    blocks = 0
     # A frame has no end mark; it ends where no other block fits.
     while at + 4 < len(data):
+        blocks += 1
+        if blocks > _MOST_BLOCKS:
+            raise LimitError(f"has more than {_MOST_BLOCKS} lz4 blocks", subject=path)
         size = int.from_bytes(data[at : at + 4], "little")
         at += 4
         if at + size > len(data):
             raise FormatError("an lz4 block is cut off", path=path, offset=at)
         try:
-            _unpack(memoryview(data)[at : at + size], out, min(_BLOCK, limit - len(out)))
+            out.write(_unpack(memoryview(data)[at : at + size], min(_BLOCK, limit - out.tell())))
         except (IndexError, ValueError) as error:
             raise FormatError(f"damaged lz4 block: {error}", path=path, offset=at) from error
         except OverflowError:
-            if limit - len(out) < _BLOCK:
+            if limit - out.tell() < _BLOCK:
                 raise LimitError(f"unpacks to more than the limit of {limit} bytes", subject=path) from None
             raise FormatError("an lz4 block is larger than 8 MiB", path=path, offset=at) from None
         at += size
-    return bytes(out)
+    return out.getvalue()
 
 
-def _unpack(block: memoryview, out: bytearray, room: int) -> None:
-    """Append an unpacked block to ``out``, by the library lz4 if it is installed: it is 80 times as fast.
+def _unpack(block: memoryview, room: int) -> bytes | bytearray:
+    """Return an unpacked block, by the library lz4 if it is installed: it is 80 times as fast.
 
-    The library does not say what is wrong with a block; our own decoder does.
+    The library does not say what is wrong with a block; our own decoder does, and it decodes if the library
+    is damaged.
     """
     try:
-        from lz4.block import LZ4BlockError, decompress
-    except ImportError:
+        from lz4.block import decompress
+
+        unpacked: bytes = decompress(block, uncompressed_size=room)
+        return unpacked
+    except Exception:  # noqa: BLE001 - whatever a damaged one raises
+        out = bytearray()
         unpack_block(block, out, room)
-        return
-    try:
-        out += decompress(block, uncompressed_size=room)
-    except (LZ4BlockError, ValueError):
-        unpack_block(block, out, room)
+        return out
 
 
 def unpack_block(block: memoryview, out: bytearray, room: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 
 from ukmod.errors import FormatError, LimitError
 from ukmod.machine.image.lz4 import copy_match
@@ -11,6 +12,7 @@ __all__ = ["unpack_block", "unpack_lzo"]
 
 _MAGIC_SIZE = 9
 _BLOCK = 64 << 20
+_MOST_LZO_BLOCKS = 1 << 16
 _ADLER32_UNPACKED, _ADLER32_PACKED, _CRC32_UNPACKED, _CRC32_PACKED, _FILTER = 0x1, 0x2, 0x100, 0x200, 0x800
 _EXTENDED = 0x940  # headers have more fields since this version
 
@@ -38,12 +40,16 @@ def unpack_lzo(data: bytes, *, limit: int, path: str = "") -> bytes:
     """
     reader = _Reader(data, _MAGIC_SIZE, path)
     flags = _read_header(reader)
-    out = bytearray()
+    out = BytesIO()
+    blocks = 0
     while size := reader.number(4):
-        if len(out) + size > limit:
+        blocks += 1
+        if blocks > _MOST_LZO_BLOCKS:
+            raise LimitError(f"has more than {_MOST_LZO_BLOCKS} lzo blocks", subject=path)
+        if out.tell() + size > limit:
             raise LimitError(f"unpacks to more than the limit of {limit} bytes", subject=path)
-        _read_block(reader, flags, size, out)
-    return bytes(out)
+        out.write(_read_block(reader, flags, size))
+    return out.getvalue()
 
 
 def _read_header(reader: _Reader) -> int:
@@ -64,7 +70,7 @@ def _read_header(reader: _Reader) -> int:
     return flags
 
 
-def _read_block(reader: _Reader, flags: int, size: int, out: bytearray) -> None:
+def _read_block(reader: _Reader, flags: int, size: int) -> bytearray:
     packed = reader.number(4)
     at = reader.at
     if size > _BLOCK or packed > size:
@@ -88,7 +94,7 @@ def _read_block(reader: _Reader, flags: int, size: int, out: bytearray) -> None:
             raise FormatError(f"damaged lzo block: {error}", path=reader.path, offset=at) from error
     if len(part) != size or any(check(part) != wanted for check, wanted in sums):
         raise FormatError("damaged lzo block: size or checksum does not match", path=reader.path, offset=at)
-    out += part
+    return part
 
 
 def unpack_block(block: bytes, out: bytearray, room: int) -> None:

@@ -7,11 +7,16 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING
 
 from ukmod.errors import FormatError, LimitError
-from ukmod.kmod.compression import decompress
+from ukmod.kmod.compression import Inflate, PackedInput, decompress_packed, unpack_frame
 from ukmod.machine.image.lz4 import unpack_lz4
 from ukmod.machine.image.lzo import unpack_lzo
+
+if TYPE_CHECKING:
+    from ukmod.kmod.compression import Decoder
 
 __all__ = ["LIMIT", "is_packed", "unpack"]
 
@@ -21,7 +26,7 @@ LIMIT = 1 << 29
 _SECTOR = 512
 _SETUP_SECTS, _HEADER_MAGIC, _VERSION, _PAYLOAD = 0x1F1, 0x202, 0x206, 0x248
 _WITH_PAYLOAD = 0x208  # boot protocol 2.08 added the payload's place
-_LZMA_MEMORY = 1 << 28
+_LZMA_MEMORY = 160 << 20  # current kernels are packed with a dictionary of 128 MiB
 
 
 def is_packed(head: bytes) -> bool:
@@ -76,7 +81,7 @@ def _stored_size(payload: bytes) -> int | None:
 
 
 def _gzip(payload: bytes, limit: int, path: str) -> bytes:
-    return _one_stream(zlib.decompressobj(31), payload, limit, path)
+    return _one_stream(Inflate(31), payload, limit, path)
 
 
 def _bzip2(payload: bytes, limit: int, path: str) -> bytes:
@@ -87,22 +92,18 @@ def _lzma(payload: bytes, limit: int, path: str) -> bytes:
     return _one_stream(lzma.LZMADecompressor(lzma.FORMAT_AUTO, _LZMA_MEMORY), payload, limit, path)
 
 
-def _one_stream(
-    decoder: zlib._Decompress | bz2.BZ2Decompressor | lzma.LZMADecompressor,
-    payload: bytes,
-    limit: int,
-    path: str,
-) -> bytes:
-    unpacked = decoder.decompress(payload, limit + 1)
-    stored = _stored_size(payload)
+def _one_stream(decoder: Decoder, payload: bytes, limit: int, path: str) -> bytes:
+    out = BytesIO()
+    complete = unpack_frame(decoder, PackedInput.of(payload, path), out, limit)
     # An lzma stream may have no end mark: then the size appended to it decides.
-    if not decoder.eof and len(unpacked) <= limit and stored != len(unpacked):
+    if not complete and _stored_size(payload) != out.tell():
         raise FormatError("the packed kernel is cut off", path=path, offset=len(payload))
-    return unpacked
+    return out.getvalue()
 
 
 def _zstd(payload: bytes, limit: int, path: str) -> bytes:
-    return decompress(payload, path=path, limit=limit)
+    # The size of the unpacked kernel follows, which is no part of the frame.
+    return decompress_packed(PackedInput.of(payload, path), limit=limit, followed=True)
 
 
 def _lz4(payload: bytes, limit: int, path: str) -> bytes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 import zlib
+from io import BytesIO
 
 from ukmod.errors import FormatError, LimitError
-from ukmod.kmod.compression import decompress
+from ukmod.kmod.compression import Inflate, PackedInput, decompress_packed, unpack_frame
 from ukmod.kmod.elf import ET_REL, SHT_RELA, Elf, Section
 
 __all__ = ["DebugSection", "read_debug_section", "read_unrelocated", "supports"]
@@ -115,13 +116,17 @@ def _unpack(elf: Elf, section: Section, data: bytes) -> bytes:
         raise LimitError(f"section {section.name} is larger than {_LIMIT} bytes unpacked", subject=elf.path)
     try:
         if kind == _ZLIB:
-            unpacked = zlib.decompressobj().decompress(packed, size + 1)
+            out = BytesIO()
+            unpack_frame(Inflate(zlib.MAX_WBITS), PackedInput.of(packed, elf.path), out, size)
+            unpacked = out.getvalue()
         elif kind == _ZSTD:
-            unpacked = decompress(packed, path=elf.path, limit=size + 1)
+            unpacked = decompress_packed(PackedInput.of(packed, elf.path), limit=size)
         else:
             raise elf.error(f"section {section.name} has the unknown compression {kind}", section.offset)
     except zlib.error as error:
         raise elf.error(f"section {section.name}: {error}", section.offset) from error
+    except LimitError:
+        unpacked = b""  # it is larger than it says
     if len(unpacked) != size:
         raise elf.error(f"section {section.name} does not unpack to its {size} bytes", section.offset)
     return unpacked
