@@ -52,7 +52,18 @@ class Guest:
 
         It is called in the current task or interrupt, or in a new task if there is neither.
         """
-        k, results = self.kernel, []
+        (result,) = self._results(name, *arguments)
+        return result - (1 << 64) if result >> 63 else result
+
+    def oops(self, name: str, *arguments: int | bytes) -> list[str]:
+        """The lines that are logged while the call of an exported function ends in an oops."""
+        before = len(self.kernel.log.lines)
+        assert self._results(name, *arguments) == []
+        assert self.kernel.oopses
+        return self.kernel.log.lines[before:]
+
+    def _results(self, name: str, *arguments: int | bytes) -> list[int]:
+        k, results = self.kernel, list[int]()
         numbers = [self.put(value) if isinstance(value, bytes) else value for value in arguments]
         address = k.symbols.address(name)
 
@@ -64,8 +75,7 @@ class Guest:
             entry()
         else:
             k.run_task("test", entry)
-        (result,) = results
-        return result - (1 << 64) if result >> 63 else result
+        return results
 
     def call_int(self, name: str, *arguments: int | bytes) -> int:
         """The same for a function that returns an int."""

@@ -1,15 +1,15 @@
-"""Sorting and searching by a callback, and red-black trees."""
+"""Sorting and searching by a callback: lib/sort.c, lib/bsearch.c, lib/list_sort.c."""
 
 from __future__ import annotations
 
 import random
 import struct
 
+import pytest
 from tests.kernel.conftest import Guest
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import list_add_tail, list_entries
-from ukmod.kernel.lib.rbtree import BLACK, LEFT, RIGHT, RbTree
 
 
 def _compare(kernel: Core, a: int, b: int) -> int:
@@ -42,66 +42,28 @@ def test_list_sort_keeps_the_order_of_equals(guest: Guest) -> None:
     assert list(list_entries(k.memory, head)) == [entries[n] for n in (4, 1, 3, 0, 2)]
 
 
-class Numbers:
-    """A red-black tree of numbers, linked in as a module would."""
+def test_sort_r_passes_the_callers_pointer_to_both_callbacks(guest: Guest) -> None:
+    k, private, swapped = guest.kernel, 0x1234, list[tuple[int, int]]()
+    array = guest.words(3, 1, 2, size=4)
 
-    def __init__(self, guest: Guest) -> None:
-        self.guest = guest
-        self.memory = guest.kernel.memory
-        self.root = guest.words(0)
-        self.nodes: dict[int, int] = {}
+    def compare(a: int, b: int, given: int) -> int:
+        assert given == private
+        return _compare(k, a, b)
 
-    def insert(self, key: int) -> None:
-        memory, at, parent = self.memory, self.root, 0
-        while node := memory.u64(at):
-            parent = node
-            at = node + (LEFT if key < memory.u64(node + 24) else RIGHT)
-        self.nodes[key] = new = self.guest.words(parent, 0, 0, key)
-        memory.set_u64(at, new)
-        self.guest.call("rb_insert_color", new, self.root)
+    def swap(a: int, b: int, size: int, given: int) -> int:
+        swapped.append((size, given))
+        left, right = k.memory.u32(a), k.memory.u32(b)
+        k.memory.set_u32(a, right)
+        k.memory.set_u32(b, left)
+        return 0
 
-    def erase(self, key: int) -> None:
-        self.guest.call("rb_erase", self.nodes.pop(key), self.root)
-
-    def walk(self, first: str, step: str) -> list[int]:
-        keys = []
-        node = self.guest.call(first, self.root) & (1 << 64) - 1
-        while node:
-            keys.append(self.memory.u64(node + 24))
-            node = self.guest.call(step, node) & (1 << 64) - 1
-        return keys
-
-    def black_height(self, node: int, parent: int = 0) -> int:
-        """Checks the rules below a node: no red child of a red node, as many black ones on each path."""
-        if not node:
-            return 1
-        word = self.memory.u64(node)
-        assert word & ~3 == parent
-        black = word & 1 == BLACK
-        assert black or (parent and self.memory.u64(parent) & 1 == BLACK)
-        left, right = (self.black_height(self.memory.u64(node + side), node) for side in (LEFT, RIGHT))
-        assert left == right
-        return left + black
+    guest.call("sort_r", array, 3, 4, guest.python(compare, 3), guest.python(swap, 4), private)
+    assert struct.unpack("<3i", k.memory.read(array, 12)) == (1, 2, 3)
+    assert set(swapped) == {(4, private)}
 
 
-def test_a_tree_stays_sorted_and_balanced(guest: Guest) -> None:
-    tree = Numbers(guest)
-    shuffle = random.Random(2)
-    keys = shuffle.sample(range(1000), 60)
-    for key in keys:
-        tree.insert(key)
-        tree.black_height(tree.memory.u64(tree.root))
-    assert tree.walk("rb_first", "rb_next") == sorted(keys)
-    assert tree.walk("rb_last", "rb_prev") == sorted(keys, reverse=True)
-    assert sorted(tree.walk("rb_first_postorder", "rb_next_postorder")) == sorted(keys)
-    for count, key in enumerate(shuffle.sample(keys, 60), 1):
-        tree.erase(key)
-        tree.black_height(tree.memory.u64(tree.root))
-        assert len(tree.walk("rb_first", "rb_next")) == 60 - count
-    assert tree.memory.u64(tree.root) == 0
-
-
-def test_a_node_in_no_tree_has_no_neighbours(guest: Guest) -> None:
-    node = guest.words(0, 0, 0)
-    guest.kernel.memory.set_u64(node, node)
-    assert RbTree(guest.kernel.memory, 0).neighbour(node, RIGHT) == 0
+def test_nothing_is_compared_if_there_is_at_most_one_element(guest: Guest) -> None:
+    never = guest.python(lambda: pytest.fail("it was called"), 0)
+    array = guest.words(7)
+    guest.call("sort", array, 1, 8, never, never)
+    assert guest.call("bsearch", array, array, 0, 8, never) == 0

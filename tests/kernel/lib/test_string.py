@@ -10,6 +10,8 @@ from tests.kernel.conftest import Guest
 from ukmod.kernel.lib.ctype import CTYPE, DIGIT, HEX, SPACE
 from ukmod.kernel.lib.escape import ESCAPE_ANY, ESCAPE_ANY_NP, ESCAPE_HEX, escape, unescape
 from ukmod.kernel.lib.string_helpers import size_text
+from ukmod.kernel.mm.gfp import GFP_KERNEL
+from ukmod.machine.registers import MASK64
 
 
 def test_strscpy_tells_when_it_cuts(guest: Guest) -> None:
@@ -170,3 +172,104 @@ def test_the_table_behind_isdigit() -> None:
     assert {byte for byte in range(256) if CTYPE[byte] & DIGIT} == set(b"0123456789")
     assert {byte for byte in range(256) if CTYPE[byte] & (DIGIT | HEX)} == set(b"0123456789abcdefABCDEF")
     assert {byte for byte in range(256) if CTYPE[byte] & SPACE} == set(b" \t\n\v\f\r\xa0")
+
+
+class TestMemory:
+    @pytest.mark.parametrize(("name", "size"), [("memset16", 2), ("memset32", 4), ("memset64", 8)])
+    def test_patterns_are_counted_in_patterns(self, guest: Guest, name: str, size: int) -> None:
+        """At an address that no pattern is aligned to, across a page."""
+        room, pattern = guest.put(b"q" * 9000), 0x0807_0605_0403_0201
+        at, count = room + 1, 6000 // size
+        assert guest.call(name, at, pattern, count) & MASK64 == at
+        filled = pattern.to_bytes(8, "little")[:size] * count
+        assert guest.kernel.memory.read(room, len(filled) + 2) == b"q" + filled + b"q"
+
+    @pytest.mark.parametrize(
+        ("name", "wanted", "other"),
+        [
+            ("memchr", ord("b"), ord("z")),
+            ("memscan", ord("b"), ord("z")),
+            ("memchr_inv", ord("a"), 0),
+            ("strnstr", b"b", b"z"),
+        ],
+    )
+    def test_a_search_that_has_found_reads_no_further(
+        self, guest: Guest, name: str, wanted: int | bytes, other: int | bytes
+    ) -> None:
+        """The length says what may be searched, not what is there."""
+        area = guest.put(bytes(7) if other == 0 else b"aab")
+        found = guest.put(b"aab")
+        assert guest.call(name, found, wanted, 1 << 40) & MASK64 == found + 2
+        assert not guest.kernel.reports
+        guest.call(name, area, other, 16)
+        assert [report.kind for report in guest.kernel.reports] == ["slab-out-of-bounds"]
+
+    def test_a_comparison_that_is_decided_reads_no_further(self, guest: Guest) -> None:
+        a, b = guest.put(b"aab"), guest.put(b"aac")
+        assert guest.call_int("memcmp", a, b, 1 << 40) < 0
+        assert not guest.kernel.reports
+        guest.call_int("memcmp", a, a, 16)
+        assert [report.kind for report in guest.kernel.reports] == ["slab-out-of-bounds"]
+
+    @pytest.mark.parametrize("offset", [4090, 4091, 4092, 4093, 4094])
+    def test_what_is_searched_may_cross_a_page(self, guest: Guest, offset: int) -> None:
+        area = guest.put(b"n" * offset + b"needle" + b"n" * 99)
+        assert guest.call("strnstr", area, b"needle", 4200) & MASK64 == area + offset
+        assert guest.call("memchr_inv", area, ord("n"), 4200) & MASK64 == area + offset + 1
+
+    def test_strnstr_finds_what_a_nul_precedes(self, guest: Guest) -> None:
+        """lib/string.c: the length alone limits it, and all of the match has to lie within."""
+        area = guest.put(b"a\0needle")
+        assert guest.call("strnstr", area, b"needle", 8) & MASK64 == area + 2
+        assert guest.call("strnstr", area, b"needle", 7) == 0
+        assert guest.call("strnstr", area, b"", 0) & MASK64 == area
+
+
+class TestCopies:
+    """mm/util.c: copies in memory of their own, which the caller frees."""
+
+    @pytest.mark.parametrize("name", ["kmemdup", "kmemdup_noprof"])
+    def test_bytes_are_copied_as_they_are(self, guest: Guest, name: str) -> None:
+        copy = guest.call(name, b"a\0b", 3, GFP_KERNEL) & MASK64
+        assert guest.kernel.memory.read(copy, 3) == b"a\0b"
+        assert guest.kernel.slab.ksize(copy) == 8, "three bytes were asked for"
+
+    def test_a_nul_is_put_behind_bytes(self, guest: Guest) -> None:
+        text = guest.put(b"abcdef")
+        copy = guest.call("kmemdup_nul", text, 3, GFP_KERNEL) & MASK64
+        assert guest.string(copy) == b"abc"
+
+    @pytest.mark.parametrize("name", ["kstrdup", "kstrdup_const"])
+    def test_a_copy_is_of_its_own(self, guest: Guest, name: str) -> None:
+        text = guest.put(b"text")
+        copy = guest.call(name, text, GFP_KERNEL) & MASK64
+        guest.kernel.memory.write(text, b"next")
+        assert guest.string(copy) == b"text"
+        guest.call("kfree_const", copy)
+        assert not guest.kernel.reports
+
+    @pytest.mark.parametrize(
+        ("name", "arguments"),
+        [("kstrdup", ()), ("kstrdup_const", ()), ("kstrndup", (3,)), ("kmemdup_nul", (3,))],
+    )
+    def test_a_copy_of_null_is_null(self, guest: Guest, name: str, arguments: tuple[int, ...]) -> None:
+        assert guest.call(name, 0, *arguments, GFP_KERNEL) == 0
+
+
+class TestFortified:
+    """Checks that a compiler builds in: CONFIG_FORTIFY_SOURCE."""
+
+    def test_an_overflow_is_named_after_the_function_that_was_called(self, guest: Guest) -> None:
+        lines = guest.oops("fortify_panic", b"memcpy")
+        assert lines[0] == "detected buffer overflow in memcpy"
+        assert any(line.startswith("kernel BUG at lib/string_helpers.c:") for line in lines)
+
+    def test_strlcat_to_a_buffer_that_is_full_already_is_a_bug(self, guest: Guest) -> None:
+        buffer = guest.put(b"abcd")
+        assert "kernel BUG at lib/string.c:337!" in guest.oops("strlcat", buffer, b"x", 4)
+
+    def test_strscpy_refuses_a_size_that_is_a_negative_number(self, guest: Guest) -> None:
+        buffer = guest.put(b"abcd")
+        assert guest.call("strscpy", buffer, b"x", -1) == -7
+        assert guest.string(buffer) == b"abcd"
+        assert [w.file for w in guest.kernel.warnings] == ["lib/string.c"]

@@ -57,6 +57,4 @@ def test_hardened_usercopy_stops_what_is_larger_than_its_object(kernel: Core, gu
     address = kernel.slab.kmalloc(100)
     guest.call("__check_object_size", address, 100, 1)
     assert not kernel.oopses
-    with pytest.raises(ValueError, match="not enough values"):
-        guest.call("__check_object_size", address, 200, 1)
-    assert kernel.oopses[0].header[1][1] == "kernel BUG at mm/usercopy.c:101!"
+    assert "kernel BUG at mm/usercopy.c:101!" in guest.oops("__check_object_size", address, 200, 1)

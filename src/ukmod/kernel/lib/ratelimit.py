@@ -61,7 +61,7 @@ def ratelimit(k: Core, state: Ptr, function: CStr) -> Int:
         name: state + k.types.offset("ratelimit_state", name)
         for name in ("interval", "burst", "printed", "missed", "begin", "flags")
     }
-    interval, burst = memory.u32(at["interval"]), memory.u32(at["burst"])
+    interval, burst = memory.s32(at["interval"]), memory.s32(at["burst"])
     if not interval:
         return 1
     begin = memory.u64(at["begin"])

@@ -178,6 +178,10 @@ def kvasprintf_const(k: Core, gfp: GfpT, fmt: Ptr, args: Ptr) -> Ptr:
     """``const char *kvasprintf_const(gfp_t gfp, const char *fmt, va_list ap)``, freed with kfree_const().
 
     The kernel returns a constant itself if it needs no formatting; kfree_const() accepts the copy made here
-    too.
+    too. A string that ``%s`` alone prints is not formatted: NULL stays NULL.
     """
-    return _duplicate(k, gfp, vformat(k, k.memory.cstring(fmt), VaList(k.memory, args)))
+    given, values = k.memory.cstring(fmt), VaList(k.memory, args)
+    if given != b"%s":
+        return _duplicate(k, gfp, vformat(k, given, values))
+    text = values.next()
+    return _duplicate(k, gfp, k.memory.cstring(text)) if text else 0

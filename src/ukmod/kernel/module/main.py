@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MODULE_NAME_LEN: Final = 64 - 8
 """The size of a module's name in bytes with its NUL, include/linux/moduleparam.h."""
 MODULE_REF_BASE: Final = 1
+_NO_MODULE: Final = Site("kernel/module/main.c", 805, "symbol_put_addr")
 _PUT_TOO_OFTEN: Final = Site("kernel/module/main.c", 857, "module_put")
 
 
@@ -297,9 +298,11 @@ def symbol_put(k: Core, name: CStr) -> None:
 
 @export(gpl=True)
 def symbol_put_addr(k: Core, address: Ptr) -> None:
-    """void symbol_put_addr(void *addr)."""
+    """void symbol_put_addr(void *addr): an address that is neither the kernel's nor a module's is a bug."""
     if (module := k.modules.of_code(address)) is not None:
         k.modules.put(module)
+    elif k.kallsyms.lookup(address) is None:
+        k.crash.bug(_NO_MODULE)
 
 
 @export("__module_address")
