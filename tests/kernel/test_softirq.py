@@ -8,14 +8,16 @@ from functools import partial
 
 import pytest
 from tests.kernel.conftest import Guest
-from tests.kernel.tasks import call, start
+from tests.kernel.tasks import call, in_task, start
 
+from ukmod.errors import KernelPanic
 from ukmod.kernel.core import Core
 from ukmod.kernel.softirq import (
     HI_SOFTIRQ,
     RCU_SOFTIRQ,
     SOFTIRQ_DISABLE_OFFSET,
     TASKLET_SOFTIRQ,
+    TASKLET_STATE_RUN,
     TASKLET_STATE_SCHED,
     TIMER_SOFTIRQ,
 )
@@ -241,3 +243,105 @@ class TestKill:
         at = tasklets.make("a")
         raised(kernel, (TIMER_SOFTIRQ, lambda: call(kernel, "tasklet_kill", at)))
         assert "Attempt to kill tasklet from interrupt" in kernel.log.dmesg()
+
+
+class TestEnabling:
+    """local_bh_enable() runs what is pending; _local_bh_enable() does not."""
+
+    @pytest.mark.parametrize(
+        ("function", "arguments", "order"),
+        [
+            ("__local_bh_enable_ip", (0, SOFTIRQ_DISABLE_OFFSET), ["softirq", "enabled"]),
+            ("_local_bh_enable", (), ["enabled", "softirq"]),
+        ],
+    )
+    def test_enabling_runs_pending_softirqs_or_leaves_them_to_the_next_interrupt(
+        self, kernel: Core, guest: Guest, function: str, arguments: tuple[int, ...], order: list[str]
+    ) -> None:
+        seen: list[str] = []
+
+        def body() -> None:
+            guest.call("__local_bh_disable_ip", 0, SOFTIRQ_DISABLE_OFFSET)
+            kernel.softirqs.raise_(TASKLET_SOFTIRQ, lambda: seen.append("softirq"))
+            guest.call(function, *arguments)
+            assert kernel.percpu.preempt_count() == 0
+            seen.append("enabled")
+
+        in_task(kernel, body)
+        kernel.run(0.01)
+        assert seen == order
+
+    @pytest.mark.parametrize(
+        ("function", "arguments", "line"),
+        [("__local_bh_enable_ip", (0, SOFTIRQ_DISABLE_OFFSET), 400), ("_local_bh_enable", (), 393)],
+    )
+    def test_enabling_in_an_interrupt_is_warned_of(
+        self, kernel: Core, guest: Guest, function: str, arguments: tuple[int, ...], line: int
+    ) -> None:
+        """As by spin_unlock_bh() in an interrupt handler."""
+
+        def handler() -> None:
+            guest.call("__local_bh_disable_ip", 0, SOFTIRQ_DISABLE_OFFSET)
+            guest.call(function, *arguments)
+
+        kernel.clock.at(0, handler)
+        kernel.run(0.01)
+        assert [(w.file, w.line) for w in kernel.warnings] == [("kernel/softirq.c", line)]
+
+
+class TestRunning:
+    """TASKLET_STATE_RUN: tasklet_trylock(), which is inlined, sets it; tasklet_unlock() clears it."""
+
+    def lock(self, tasklets: Tasklets, at: int) -> None:
+        k = tasklets.kernel
+        k.memory.set_u64(at + k.types.offset("tasklet_struct", "state"), TASKLET_STATE_RUN)
+
+    @pytest.mark.parametrize("function", ["tasklet_unlock_wait", "tasklet_kill"])
+    def test_waiting_for_a_locked_tasklet_ends_when_it_is_unlocked(
+        self, kernel: Core, guest: Guest, tasklets: Tasklets, function: str
+    ) -> None:
+        at, done = tasklets.make("a"), list[str]()
+        self.lock(tasklets, at)
+        start(kernel, "waiter", lambda: (guest.call(function, at), done.append(function)))
+        kernel.run(1)
+        assert done == []
+        guest.call("tasklet_unlock", at)
+        kernel.run(0.1)
+        assert done == [function]
+
+    def test_unlocking_leaves_a_tasklet_that_is_scheduled_so(self, guest: Guest, tasklets: Tasklets) -> None:
+        at, k = tasklets.make("a"), tasklets.kernel
+        both = TASKLET_STATE_RUN | TASKLET_STATE_SCHED
+        k.memory.set_u64(at + k.types.offset("tasklet_struct", "state"), both)
+        guest.call("tasklet_unlock", at)
+        assert tasklets.state(at) == TASKLET_STATE_SCHED
+
+    @pytest.mark.parametrize("function", ["tasklet_unlock_wait", "tasklet_unlock_spin_wait"])
+    def test_an_unlocked_tasklet_is_not_waited_for(
+        self, kernel: Core, guest: Guest, tasklets: Tasklets, function: str
+    ) -> None:
+        before = kernel.clock.jiffies
+        guest.call(function, tasklets.make("a"))
+        assert kernel.clock.jiffies == before
+
+    def test_spinning_for_a_locked_tasklet_is_a_lockup(
+        self, kernel: Core, guest: Guest, tasklets: Tasklets
+    ) -> None:
+        """There is no other CPU to unlock it."""
+        at = tasklets.make("a")
+        self.lock(tasklets, at)
+        task = start(kernel, "spinner", lambda: guest.call("tasklet_unlock_spin_wait", at))
+        kernel.run(30)
+        assert task.exited
+        assert any("soft lockup - CPU#0 stuck" in line for line in kernel.log.lines)
+
+    def test_a_tasklet_that_kills_itself_sleeps_in_an_interrupt(
+        self, kernel: Core, guest: Guest, tasklets: Tasklets
+    ) -> None:
+        """Its own function waits for it to end, in softirq context: the machine stops."""
+        at: int = tasklets.make("a", lambda: guest.call("tasklet_kill", at))
+        start(kernel, "t", lambda: tasklets.schedule(at))
+        with pytest.raises(KernelPanic):
+            kernel.run(1)
+        assert "Attempt to kill tasklet from interrupt" in kernel.log.dmesg()
+        assert "BUG: scheduling while atomic" in kernel.log.dmesg()

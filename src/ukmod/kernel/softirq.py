@@ -11,9 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.watchdog import soft_lockup
 from ukmod.machine.abi import Ptr, UInt, ULong
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ HARDIRQ_OFFSET: Final = 0x0001_0000
 HARDIRQ_MASK: Final = 0x000F_0000
 NMI_MASK: Final = 0x00F0_0000
 INTERRUPT_MASK: Final = SOFTIRQ_MASK | HARDIRQ_MASK | NMI_MASK
+
+_ENABLED_IN_INTERRUPT: Final = Site("kernel/softirq.c", 400, "__local_bh_enable_ip")
+_ENABLED_RAW_IN_INTERRUPT: Final = Site("kernel/softirq.c", 393, "_local_bh_enable")
 
 TASKLET_STATE_SCHED: Final = 1 << 0
 TASKLET_STATE_RUN: Final = 1 << 1
@@ -85,8 +90,12 @@ class SoftIrqs:
                     action()
                 finally:
                     k.percpu.add_preempt(-SOFTIRQ_OFFSET)
+        self.leave_to_tick()
+
+    def leave_to_tick(self) -> None:
+        """Leave what is pending to the next timer interrupt."""
         if self.pending():
-            k.clock.at(k.clock.now + k.clock.tick, _empty_interrupt)
+            self._k.clock.at(self._k.clock.now + self._k.clock.tick, _empty_interrupt)
 
     def _take(self) -> list[Callable[[], object]]:
         """Remove and return the pending actions, in the order in which they are served."""
@@ -140,6 +149,15 @@ class Tasklets:
         """True if TASKLET_STATE_SCHED is set."""
         return bool(self._k.memory.u64(tasklet + self._layout.state) & TASKLET_STATE_SCHED)
 
+    def running(self, tasklet: int) -> bool:
+        """True if TASKLET_STATE_RUN is set."""
+        return bool(self._k.memory.u64(tasklet + self._layout.state) & TASKLET_STATE_RUN)
+
+    def unlock_wait(self, tasklet: int) -> None:
+        """tasklet_unlock_wait()."""
+        while self.running(tasklet):
+            block(self._k, TASK_UNINTERRUPTIBLE, 1)
+
     def kill(self, tasklet: int) -> None:
         """tasklet_kill(): if it is scheduled, wait until it has run."""
         k = self._k
@@ -147,6 +165,7 @@ class Tasklets:
             k.printk("Attempt to kill tasklet from interrupt\n", level=5)
         while self.scheduled(tasklet):
             block(k, TASK_UNINTERRUPTIBLE, 1)
+        self.unlock_wait(tasklet)
 
 
 @export("__local_bh_disable_ip")
@@ -160,14 +179,19 @@ def local_bh_disable_ip(k: Core, ip: ULong, count: UInt) -> None:
 def local_bh_enable_ip(k: Core, ip: ULong, count: UInt) -> None:
     """void __local_bh_enable_ip(unsigned long ip, unsigned int cnt): runs pending softirqs."""
     del ip
+    if k.percpu.preempt_count() & HARDIRQ_MASK:
+        warn_once(k, _ENABLED_IN_INTERRUPT)
     k.percpu.add_preempt(-count)
     k.softirqs.run()
 
 
 @export("_local_bh_enable")
 def local_bh_enable(k: Core) -> None:
-    """void _local_bh_enable(void): runs nothing."""
+    """void _local_bh_enable(void): the next interrupt runs what is pending."""
+    if k.percpu.preempt_count() & HARDIRQ_MASK:
+        warn_once(k, _ENABLED_RAW_IN_INTERRUPT)
     k.percpu.add_preempt(-SOFTIRQ_DISABLE_OFFSET)
+    k.softirqs.leave_to_tick()
 
 
 @export()
@@ -200,10 +224,17 @@ def tasklet_kill(k: Core, tasklet: Ptr) -> None:
     k.tasklets.kill(tasklet)
 
 
-@export("tasklet_unlock_wait", "tasklet_unlock_spin_wait")
+@export()
 def tasklet_unlock_wait(k: Core, tasklet: Ptr) -> None:
-    """void tasklet_unlock_wait(struct tasklet_struct *): no wait, as on one CPU it cannot be running."""
-    del k, tasklet
+    """void tasklet_unlock_wait(struct tasklet_struct *): wait for tasklet_unlock()."""
+    k.tasklets.unlock_wait(tasklet)
+
+
+@export()
+def tasklet_unlock_spin_wait(k: Core, tasklet: Ptr) -> None:
+    """void tasklet_unlock_spin_wait(struct tasklet_struct *): spins for ever, as no other CPU unlocks it."""
+    if k.tasklets.running(tasklet):
+        soft_lockup(k)
 
 
 @export(gpl=True)

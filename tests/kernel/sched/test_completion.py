@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from tests.kernel.tasks import call, kill, start
+import pytest
+from tests.kernel.conftest import Guest
+from tests.kernel.tasks import call, in_task, kill, start
 
 from ukmod.kernel.core import Core
-from ukmod.kernel.sched.core import ERESTARTSYS
+from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE
+from ukmod.kernel.signal_numbers import SIGSTOP
 
 UINT_MAX = 0xFFFF_FFFF
 SIGTERM = 15
@@ -85,3 +88,62 @@ def test_trying_takes_one_and_asking_takes_none(kernel: Core) -> None:
     start(kernel, "t", body)
     kernel.run(0.01)
     assert results == [0, 1, 1, 0]
+
+
+TIMED = ["_timeout", "_io_timeout", "_interruptible_timeout", "_killable_timeout"]
+
+
+@pytest.mark.parametrize("kind", TIMED)
+def test_a_timed_wait_returns_what_is_left_or_0(kernel: Core, guest: Guest, kind: str) -> None:
+    x, results = completion(kernel), []
+
+    def body() -> None:
+        begin = kernel.clock.jiffies
+        results.append(guest.call(f"wait_for_completion{kind}", x, 50))
+        results.append(kernel.clock.jiffies - begin)
+
+    start(kernel, "waiter", body)
+    kernel.run(20 * kernel.clock.tick / 1e9)
+    guest.call("complete", x)
+    kernel.run(0.01)
+    assert sum(results) == 50, "left and passed"
+    assert 19 <= results[1] <= 20
+    results.clear()
+    in_task(kernel, body)
+    assert results == [0, 50]
+    assert kernel.completions.done(x) == 0
+
+
+@pytest.mark.parametrize("kind", ["", "_io", "_state"])
+def test_a_wait_without_a_timeout_ends_with_the_completion(kernel: Core, guest: Guest, kind: str) -> None:
+    x, done = completion(kernel), []
+    state = [TASK_UNINTERRUPTIBLE] if kind == "_state" else []
+    start(kernel, "waiter", lambda: (guest.call(f"wait_for_completion{kind}", x, *state), done.append(kind)))
+    kernel.run(100)
+    assert done == []
+    guest.call("complete", x)
+    kernel.run(0.01)
+    assert done == [kind]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "signal", "ends"),
+    [
+        ("wait_for_completion_interruptible_timeout", (1000,), SIGTERM, True),
+        ("wait_for_completion_killable_timeout", (1000,), SIGTERM, True),
+        ("wait_for_completion_killable_timeout", (1000,), SIGSTOP, False),
+        ("wait_for_completion_state", (TASK_INTERRUPTIBLE,), SIGSTOP, True),
+        ("wait_for_completion_state", (TASK_UNINTERRUPTIBLE,), SIGTERM, False),
+        ("wait_for_completion_io_timeout", (1000,), SIGTERM, False),
+    ],
+)
+def test_a_signal_ends_the_wait_if_its_state_allows_it(
+    kernel: Core, guest: Guest, function: str, arguments: tuple[int, ...], signal: int, ends: bool
+) -> None:
+    """SIGTERM kills a process that does not handle it; SIGSTOP does not."""
+    x, results = completion(kernel), []
+    task = start(kernel, "waiter", lambda: results.append(guest.call_int(function, x, *arguments)))
+    kernel.run(0.01)
+    kernel.signals.send(task, signal)
+    kernel.run(0.01)
+    assert results == ([-ERESTARTSYS] if ends else [])

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import pytest
 from tests.kernel import machine_code
+from tests.kernel.conftest import Guest
 from tests.kernel.machine_code import CODE, Code
-from tests.kernel.tasks import call, start
+from tests.kernel.tasks import call, in_task, start
 
 from ukmod.errors import KernelPanic
 from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import (
     ERESTARTSYS,
+    TASK_IDLE,
     TASK_INTERRUPTIBLE,
     TASK_KILLABLE,
+    TASK_NORMAL,
     TASK_UNINTERRUPTIBLE,
     Waiters,
     block,
     cond_resched,
 )
+from ukmod.kernel.signal_numbers import SIGSTOP
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC
+
+SIGTERM = 15
 
 
 def test_tasks_run_in_turn(kernel: Core) -> None:
@@ -179,3 +185,88 @@ class TestInterruptsAreATasksOwn:
         start(kernel, "other", lambda: seen.append("other"))
         kernel.run(10)
         assert seen == order
+
+
+class TestSleeping:
+    """schedule_timeout_*(): the state that each sleeps in."""
+
+    @pytest.mark.parametrize(
+        ("kind", "state", "signal", "wakes"),
+        [
+            ("interruptible", TASK_INTERRUPTIBLE, SIGSTOP, True),
+            ("uninterruptible", TASK_UNINTERRUPTIBLE, SIGTERM, False),
+            ("killable", TASK_KILLABLE, SIGTERM, True),
+            ("killable", TASK_KILLABLE, SIGSTOP, False),
+            ("idle", TASK_IDLE, SIGTERM, False),
+        ],
+    )
+    def test_a_sleep_ends_early_by_the_signals_that_its_state_allows(
+        self, kernel: Core, guest: Guest, kind: str, state: int, signal: int, wakes: bool
+    ) -> None:
+        left: list[int] = []
+        task = start(kernel, "t", lambda: left.append(guest.call(f"schedule_timeout_{kind}", 100)))
+        kernel.run(10 * kernel.clock.tick / 1e9)
+        assert kernel.tasks.state(task) == state
+        kernel.signals.send(task, signal)
+        kernel.run(0.001)
+        assert bool(left) == wakes
+        if wakes:
+            assert 90 <= left[0] <= 91
+        else:
+            kernel.run(1)
+            assert left == [0]
+
+    @pytest.mark.parametrize(
+        ("state", "woken"), [(TASK_INTERRUPTIBLE, 0), (TASK_UNINTERRUPTIBLE, 1), (TASK_NORMAL, 1)]
+    )
+    def test_waking_by_state_leaves_others_asleep(
+        self, kernel: Core, guest: Guest, state: int, woken: int
+    ) -> None:
+        task = start(kernel, "t", lambda: block(kernel, TASK_UNINTERRUPTIBLE))
+        kernel.run(0.01)
+        assert guest.call_int("wake_up_state", task.address, state) == woken
+        kernel.run(0.01)
+        assert task.exited == bool(woken)
+
+
+class TestYielding:
+    def test_yield_lets_others_run_first(self, kernel: Core, guest: Guest) -> None:
+        seen: list[str] = []
+        start(kernel, "a", lambda: (guest.call("yield"), seen.append("a")))
+        start(kernel, "b", lambda: seen.append("b"))
+        kernel.run(0.01)
+        assert seen == ["b", "a"]
+
+    def test_yield_keeps_a_task_that_had_set_a_state_runnable(self, kernel: Core, guest: Guest) -> None:
+        def body() -> None:
+            kernel.tasks.set_state(kernel.sched.task(), TASK_UNINTERRUPTIBLE)
+            guest.call("yield")
+
+        in_task(kernel, body)
+
+    @pytest.mark.parametrize("name", ["__cond_resched", "__SCT__cond_resched", "__SCT__might_resched"])
+    def test_cond_resched_tells_whether_another_task_ran(self, kernel: Core, guest: Guest, name: str) -> None:
+        seen: list[object] = []
+
+        def body() -> None:
+            seen.append(guest.call_int(name))
+            start(kernel, "other", lambda: seen.append("other"))
+            kernel.clock.advance_to(kernel.clock.now + kernel.clock.tick)
+            seen.append(guest.call_int(name))
+
+        in_task(kernel, body)
+        assert seen == [0, "other", 1]
+
+    def test_cond_resched_does_nothing_with_preemption_disabled(self, kernel: Core, guest: Guest) -> None:
+        seen: list[object] = []
+
+        def body() -> None:
+            start(kernel, "other", lambda: seen.append("other"))
+            kernel.clock.advance_to(kernel.clock.now + kernel.clock.tick)
+            guest.call("preempt_count_add", 1)
+            seen.append(guest.call_int("__cond_resched"))
+            guest.call("preempt_count_sub", 1)
+
+        in_task(kernel, body)
+        kernel.run(0.01)
+        assert seen == [0, "other"]

@@ -2,67 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 from tests.kernel.conftest import Guest
+from tests.kernel.sched.queues import WaitQueue
 from tests.kernel.tasks import call, kill, start
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.lib.list import init_list_head, list_empty
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, Task
 
 SIGTERM = 15
 
 
-@dataclass
-class Queue:
-    """A struct swait_queue_head and those who wait on it."""
+class Queue(WaitQueue):
+    """A struct swait_queue_head."""
 
-    kernel: Core
-    head: int
-    woken: list[str] = field(default_factory=list)
-    results: list[int] = field(default_factory=list)
+    def __init__(self, guest: Guest) -> None:
+        super().__init__(guest, "swait_queue_head", "task_list", "__init_swait_queue_head")
+        self.results: list[int] = []
+
+    def entry(self) -> tuple[int, int]:
+        """A struct swait_queue, and the address of its list entry."""
+        k = self.kernel
+        at = k.slab.kmalloc(k.types.sizeof("swait_queue"))
+        entry = at + k.types.offset("swait_queue", "task_list")
+        init_list_head(k.memory, entry)
+        return at, entry
 
     def sleeper(self, name: str, state: int = TASK_UNINTERRUPTIBLE) -> Task:
-        """A task that waits as ___swait_event() has it, once."""
-        k = self.kernel
+        """A task that waits once, as ___swait_event() does."""
 
-        def body() -> None:
-            at = k.slab.kmalloc(k.types.sizeof("swait_queue"))
-            entry = at + k.types.offset("swait_queue", "task_list")
-            k.memory.set_u64(entry, entry)
-            k.memory.set_u64(entry + 8, entry)
+        def body(k: Core) -> None:
+            at, entry = self.entry()
             while not (result := call(k, "prepare_to_swait_event", self.head, at, state)):
                 k.sched.schedule()
-                if self.kernel.memory.u64(entry) == entry:
+                if list_empty(k.memory, entry):
                     break
             self.results.append(result)
             call(k, "finish_swait", self.head, at)
             self.woken.append(name)
             assert k.tasks.state(k.sched.task()) == TASK_RUNNING
 
-        task = start(k, name, body)
-        k.run(0.01)
-        return task
-
-    def do(self, name: str) -> list[str]:
-        """Call a function of swait.c; who went on."""
-        self.woken.clear()
-        Guest(self.kernel).call(name, self.head)
-        self.kernel.run(0.01)
-        return list(self.woken)
-
-    @property
-    def empty(self) -> bool:
-        head = self.head + self.kernel.types.offset("swait_queue_head", "task_list")
-        return self.kernel.memory.u64(head) == head
+        return self.task(name, body)
 
 
 @pytest.fixture
-def queue(kernel: Core) -> Queue:
-    at = kernel.slab.kmalloc(kernel.types.sizeof("swait_queue_head"))
-    Guest(kernel).call("__init_swait_queue_head", at, 0, 0)
-    return Queue(kernel, at)
+def queue(guest: Guest) -> Queue:
+    return Queue(guest)
 
 
 @pytest.mark.parametrize("name", ["swake_up_one", "swake_up_locked"])
@@ -109,19 +95,15 @@ def test_an_interrupted_sleeper_does_not_use_up_a_wakeup(queue: Queue) -> None:
 
 
 def test_finish_takes_off_who_nobody_woke(queue: Queue) -> None:
-    k, seen = queue.kernel, []
+    seen: list[bool] = []
 
-    def body() -> None:
-        at = k.slab.kmalloc(k.types.sizeof("swait_queue"))
-        entry = at + k.types.offset("swait_queue", "task_list")
-        k.memory.set_u64(entry, entry)
-        k.memory.set_u64(entry + 8, entry)
+    def body(k: Core) -> None:
+        at, _ = queue.entry()
         for _ in range(2):
             call(k, "prepare_to_swait_exclusive", queue.head, at, TASK_UNINTERRUPTIBLE)
         seen.append(queue.empty)
         call(k, "finish_swait", queue.head, at)
         seen.append(queue.empty)
 
-    start(k, "t", body)
-    k.run(0.01)
+    queue.task("t", body)
     assert seen == [False, True]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 from tests.kernel.conftest import Guest
+from tests.kernel.sched.queues import WaitQueue
 from tests.kernel.tasks import call, kill, start
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import (
     ERESTARTSYS,
     TASK_INTERRUPTIBLE,
@@ -18,18 +18,17 @@ from ukmod.kernel.sched.core import (
     Task,
     block,
 )
-from ukmod.kernel.sched.wait import WQ_FLAG_BOOKMARK, WQ_FLAG_EXCLUSIVE, WQ_FLAG_WOKEN
+from ukmod.kernel.sched.wait import WF_SYNC, WQ_FLAG_BOOKMARK, WQ_FLAG_EXCLUSIVE, WQ_FLAG_WOKEN
 
 SIGTERM = 15
 
 
-@dataclass
-class Queue:
-    """A struct wait_queue_head, and what is done to it."""
+class Queue(WaitQueue):
+    """A struct wait_queue_head."""
 
-    kernel: Core
-    head: int
-    woken: list[str] = field(default_factory=list)
+    def __init__(self, guest: Guest) -> None:
+        super().__init__(guest, "wait_queue_head", "head", "__init_waitqueue_head")
+        self.lock = self.head + self.kernel.waitqueues.queue.lock
 
     def entry(self, flags: int = 0, function: str | int = "default_wake_function", task: int = 0) -> int:
         """A struct wait_queue_entry."""
@@ -39,8 +38,7 @@ class Queue:
         k.memory.set_u64(at + layout.private, task)
         address = function if isinstance(function, int) else k.symbols.address(function)
         k.memory.set_u64(at + layout.func, address)
-        k.memory.set_u64(at + layout.entry, at + layout.entry)
-        k.memory.set_u64(at + layout.entry + 8, at + layout.entry)
+        init_list_head(k.memory, at + layout.entry)
         return at
 
     def noting(self, name: str, result: int = 1, flags: int = 0) -> int:
@@ -50,56 +48,39 @@ class Queue:
             self.woken.append(name)
             return result & 0xFFFF_FFFF
 
-        return self.entry(flags, Guest(self.kernel).python(function, 4))
-
-    def do(self, name: str, *arguments: int) -> int:
-        """Call a function of wait.c in a task of its own."""
-        return Guest(self.kernel).call(name, *arguments)
+        return self.entry(flags, self.guest.python(function, 4))
 
     def add(self, *entries: int) -> None:
         for entry in entries:
-            self.do("add_wait_queue", self.head, entry)
+            self.guest.call("add_wait_queue", self.head, entry)
 
     def add_exclusive(self, *entries: int) -> None:
         for entry in entries:
-            self.do("add_wait_queue_exclusive", self.head, entry)
+            self.guest.call("add_wait_queue_exclusive", self.head, entry)
 
     def wake(self, exclusive: int = 1, mode: int = TASK_NORMAL) -> list[str]:
         """wake_up(), or wake_up_nr(); who was called."""
-        self.woken.clear()
-        self.do("__wake_up", self.head, mode, exclusive, 0)
-        self.kernel.run(0.01)
-        return list(self.woken)
+        return self.do("__wake_up", mode, exclusive, 0)
 
     def sleeper(
         self, name: str, state: int = TASK_UNINTERRUPTIBLE, *, exclusive: bool = False, flags: int = 0
     ) -> Task:
         """A task that waits once as DEFINE_WAIT() has it: prepare, schedule, finish."""
-        k = self.kernel
         how = "prepare_to_wait_exclusive" if exclusive else "prepare_to_wait"
 
-        def body() -> None:
+        def body(k: Core) -> None:
             entry = self.entry(flags, "autoremove_wake_function", k.sched.task().address)
             call(k, how, self.head, entry, state)
             k.sched.schedule()
             self.woken.append(name)
             call(k, "finish_wait", self.head, entry)
 
-        task = start(k, name, body)
-        k.run(0.01)
-        return task
-
-    @property
-    def empty(self) -> bool:
-        head = self.head + self.kernel.waitqueues.queue.head
-        return self.kernel.memory.u64(head) == head
+        return self.task(name, body)
 
 
 @pytest.fixture
-def queue(kernel: Core) -> Queue:
-    made = Queue(kernel, kernel.slab.kmalloc(kernel.types.sizeof("wait_queue_head")))
-    made.do("__init_waitqueue_head", made.head, 0, 0)
-    return made
+def queue(guest: Guest) -> Queue:
+    return Queue(guest)
 
 
 class TestOrder:
@@ -114,7 +95,7 @@ class TestOrder:
     def test_one_with_priority_comes_before_all(self, queue: Queue) -> None:
         """add_wait_queue_priority(): KVM's irqfd sees an event first, and alone."""
         queue.add(queue.noting("a"))
-        queue.do("add_wait_queue_priority", queue.head, queue.noting("p"))
+        queue.do("add_wait_queue_priority", queue.noting("p"))
         queue.add(queue.noting("b"))
         assert queue.wake(exclusive=0) == ["p", "b", "a"]
         assert queue.wake() == ["p"], "for it is exclusive"
@@ -147,12 +128,12 @@ class TestOrder:
     def test_a_removed_entry_is_not_called(self, queue: Queue) -> None:
         entry = queue.noting("a")
         queue.add(entry, queue.noting("b"))
-        queue.do("remove_wait_queue", queue.head, entry)
+        queue.do("remove_wait_queue", entry)
         assert queue.wake() == ["b"]
 
     def test_a_function_may_remove_its_own_entry(self, queue: Queue) -> None:
         k, entries = queue.kernel, []
-        function = Guest(k).python(
+        function = queue.guest.python(
             lambda entry, *_: entries.append(entry) or k.waitqueues.remove(entry) or 1, 4
         )
         queue.add(queue.noting("b"), queue.entry(0, function))
@@ -163,14 +144,14 @@ class TestOrder:
 
     def test_the_function_is_told_mode_flags_and_key(self, queue: Queue) -> None:
         told: list[tuple[int, ...]] = []
-        queue.add(queue.entry(0, Guest(queue.kernel).python(lambda *a: told.append(a[1:]) or 0, 4)))
-        queue.do("__wake_up", queue.head, TASK_INTERRUPTIBLE, 1, 0x55)
-        queue.do("__wake_up_sync_key", queue.head, TASK_NORMAL, 0x66)
+        queue.add(queue.entry(0, queue.guest.python(lambda *a: told.append(a[1:]) or 0, 4)))
+        queue.do("__wake_up", TASK_INTERRUPTIBLE, 1, 0x55)
+        queue.do("__wake_up_sync_key", TASK_NORMAL, 0x66)
         assert told == [(TASK_INTERRUPTIBLE, 0, 0x55), (TASK_NORMAL, 0x10, 0x66)]
 
     def test_waking_an_empty_queue_or_none_in_step_is_nothing(self, queue: Queue) -> None:
         assert queue.wake() == []
-        queue.do("__wake_up_sync_key", 0, TASK_NORMAL, 0)
+        queue.guest.call("__wake_up_sync_key", 0, TASK_NORMAL, 0)
         assert not queue.kernel.oopses
 
 
@@ -334,42 +315,84 @@ class TestWoken:
         assert seen == [(100, 0)]
 
 
+class TestKinds:
+    """The other functions that wake: with a key, as a hint to stay on this CPU, or with the lock held."""
+
+    @pytest.mark.parametrize(
+        ("function", "arguments", "flags", "key"),
+        [
+            ("__wake_up_sync", (), WF_SYNC, 0),
+            ("__wake_up_sync_key", (0x66,), WF_SYNC, 0x66),
+            ("__wake_up_locked_sync_key", (0x66,), WF_SYNC, 0x66),
+            ("__wake_up_locked_key", (0x66,), 0, 0x66),
+            ("__wake_up_locked_key_bookmark", (0x66, 0), 0, 0x66),
+        ],
+    )
+    def test_one_exclusive_waiter_is_called_with_flags_and_key(
+        self, queue: Queue, function: str, arguments: tuple[int, ...], flags: int, key: int
+    ) -> None:
+        seen: list[tuple[int, ...]] = []
+        entries = [queue.entry(0, queue.guest.python(lambda *a: seen.append(a[1:]) or 1, 4)) for _ in "ab"]
+        queue.add_exclusive(*entries)
+        queue.do(function, TASK_INTERRUPTIBLE, *arguments)
+        assert seen == [(TASK_INTERRUPTIBLE, flags, key)]
+
+    @pytest.mark.parametrize(("leaves", "lines"), [(True, []), (False, [248])])
+    def test_pollers_are_told_that_the_queue_goes_away_and_must_leave_it(
+        self, queue: Queue, leaves: bool, lines: list[int]
+    ) -> None:
+        """__wake_up_pollfree(): all of them, EPOLLHUP | POLLFREE."""
+        keys: list[int] = []
+
+        def poller(entry: int, mode: int, flags: int, key: int) -> int:
+            keys.append(key)
+            if leaves:
+                queue.kernel.waitqueues.remove(entry)
+            return 1
+
+        queue.add_exclusive(*(queue.entry(0, queue.guest.python(poller, 4)) for _ in "ab"))
+        queue.do("__wake_up_pollfree")
+        assert keys == [0x4010, 0x4010]
+        assert [w.line for w in queue.kernel.warnings] == lines
+
+
+@pytest.mark.parametrize(
+    ("function", "lock", "interrupts"), [("do_wait_intr", "", True), ("do_wait_intr_irq", "_irq", False)]
+)
 class TestLocked:
     """do_wait_intr(): the caller holds the queue's lock, and holds it again afterwards."""
 
-    def wait(self, queue: Queue) -> tuple[list[int], Task]:
-        k, results = queue.kernel, []
+    def test_a_sleeper_does_not_hold_the_queues_lock(
+        self, queue: Queue, function: str, lock: str, interrupts: bool
+    ) -> None:
+        seen: list[tuple[int, int, bool]] = []
 
-        def body() -> None:
+        def body(k: Core) -> None:
             entry = queue.entry(0, "default_wake_function", k.sched.task().address)
-            lock = queue.head + k.waitqueues.queue.lock
-            k.cpu.call(k.symbols.address("_raw_spin_lock"), lock)
-            results.append(call(k, "do_wait_intr", queue.head, entry))
-            results.append(k.memory.u32(lock) & 0xFF)
-            k.cpu.call(k.symbols.address("_raw_spin_unlock"), lock)
+            call(k, f"_raw_spin_lock{lock}", queue.lock)
+            result = call(k, function, queue.head, entry)
+            seen.append((result, k.memory.u32(queue.lock) & 0xFF, k.cpu.interrupts_enabled()))
+            call(k, f"_raw_spin_unlock{lock}", queue.lock)
             call(k, "remove_wait_queue", queue.head, entry)
 
-        task = start(k, "t", body)
-        k.run(0.01)
-        return results, task
+        queue.task("t", body)
+        assert seen == []
+        assert queue.kernel.memory.u32(queue.lock) == 0
+        queue.do("__wake_up_locked", TASK_NORMAL, 1)
+        assert seen == [(0, 1, interrupts)]
 
-    def test_a_sleeper_does_not_hold_the_queues_lock(self, queue: Queue) -> None:
-        results, _ = self.wait(queue)
-        assert results == []
-        assert queue.kernel.memory.u32(queue.head + queue.kernel.waitqueues.queue.lock) == 0
-        queue.do("__wake_up_locked", queue.head, TASK_NORMAL, 1)
-        queue.kernel.run(0.01)
-        assert results == [0, 1]
+    def test_a_pending_signal_ends_the_wait_with_the_lock_held(
+        self, queue: Queue, function: str, lock: str, interrupts: bool
+    ) -> None:
+        seen: list[tuple[int, int, bool]] = []
 
-    def test_a_signal_that_is_pending(self, queue: Queue) -> None:
-        k = queue.kernel
-        results: list[int] = []
-
-        def body() -> None:
+        def body(k: Core) -> None:
             k.signals.send(k.sched.task(), SIGTERM)
-            results.append(call(k, "do_wait_intr", queue.head, queue.entry()))
+            call(k, f"_raw_spin_lock{lock}", queue.lock)
+            result = call(k, function, queue.head, queue.entry())
+            seen.append((result, k.memory.u32(queue.lock) & 0xFF, k.cpu.interrupts_enabled()))
+            call(k, f"_raw_spin_unlock{lock}", queue.lock)
             k.tasks.set_state(k.sched.task(), TASK_RUNNING)
 
-        start(k, "t", body)
-        k.run(0.01)
-        assert results == [-ERESTARTSYS]
+        queue.task("t", body)
+        assert seen == [(-ERESTARTSYS, 1, interrupts)]

@@ -125,6 +125,8 @@ class Scheduler:
         self._random: random.Random | None = None
         self._hub = getcurrent()
         self.in_interrupt = False
+        self.report_again = 0
+        """From when, in jiffies, __might_sleep() may report again."""
         self._polls = 0
         """The number of consecutive calls of schedule() made while no other task was runnable."""
         self._woken = False

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.list import (
@@ -36,6 +37,7 @@ WQ_FLAG_BOOKMARK: Final = 0x04
 WQ_FLAG_PRIORITY: Final = 0x20
 WF_SYNC: Final = 0x10
 _POLLHUP_POLLFREE: Final = 0x4010
+_POLLERS_LEFT: Final = Site("kernel/sched/wait.c", 248, "__wake_up_pollfree")
 
 
 class WaitQueues:
@@ -287,5 +289,7 @@ def wake_up_sync(k: Core, queue: Ptr, mode: UInt) -> None:
 
 @export("__wake_up_pollfree", gpl=True)
 def wake_up_pollfree(k: Core, queue: Ptr) -> None:
-    """void __wake_up_pollfree(struct wait_queue_head *)."""
+    """void __wake_up_pollfree(struct wait_queue_head *): the waiters' functions must have left the queue."""
     k.waitqueues.wake(queue, TASK_NORMAL, 0, 0, _POLLHUP_POLLFREE)
+    if not list_empty(k.memory, queue + k.waitqueues.queue.head):
+        warn_once(k, _POLLERS_LEFT)

@@ -7,7 +7,7 @@ modules and adds its entry there.
 from __future__ import annotations
 
 from errno import EAGAIN, EINTR
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
@@ -19,7 +19,9 @@ from ukmod.machine.memory import PAGE_SIZE
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-WAIT_TABLE_SIZE = 256
+WAIT_TABLE_BITS: Final = 8
+WAIT_TABLE_SIZE: Final = 1 << WAIT_TABLE_BITS
+GOLDEN_RATIO_64: Final = 0x61C8_8646_80B5_83EB
 _KEY_BIT_VARIABLE = -1
 
 
@@ -34,15 +36,30 @@ class WaitBits:
 
     def queue(self, word: int, bit: int) -> int:
         """bit_waitqueue(): the queue of a bit; other bits may share it."""
+        return self._hashed(word << 6 | bit)
+
+    def var_queue(self, variable: int) -> int:
+        """__var_waitqueue(): the queue of a variable, which bits and other variables may share."""
+        return self._hashed(variable)
+
+    def _hashed(self, value: int) -> int:
+        """An entry of the table, by hash_64() of include/linux/hash.h."""
         k, size = self._k, self._k.types.sizeof("wait_queue_head")
         if not self._table:
-            pages = -(-WAIT_TABLE_SIZE * size // PAGE_SIZE)
-            self._table = k.memory.map_direct(k.memory.alloc_frames(pages), pages * PAGE_SIZE)
-            for index in range(WAIT_TABLE_SIZE):
-                init_list_head(k.memory, self._table + index * size + k.waitqueues.queue.head)
-        # The hash is hash_64() of include/linux/hash.h.
-        value = ((word << 6 | bit) * 0x61C8_8646_80B5_83EB) & ((1 << 64) - 1)
-        return self._table + (value >> 56) * size
+            self._table = self._make_table(WAIT_TABLE_SIZE * size)
+            for head in range(self._table, self._table + WAIT_TABLE_SIZE * size, size):
+                if not k.memory.u64(head + k.waitqueues.queue.head):
+                    init_list_head(k.memory, head + k.waitqueues.queue.head)
+        product = value * GOLDEN_RATIO_64 & (1 << 64) - 1
+        return self._table + (product >> 64 - WAIT_TABLE_BITS) * size
+
+    def _make_table(self, size: int) -> int:
+        """The image's own table, into which its inlined wait_var_event() enters itself; or a new one."""
+        k = self._k
+        if k.image is not None and (own := k.image.get("bit_wait_table")) is not None:
+            return own
+        pages = -(-size // PAGE_SIZE)
+        return k.memory.map_direct(k.memory.alloc_frames(pages), pages * PAGE_SIZE)
 
     def test(self, key: int) -> bool:
         """test_bit(key->bit_nr, key->flags)."""
@@ -79,7 +96,7 @@ def bit_waitqueue(k: Core, word: Ptr, bit: Int) -> Ptr:
 @export("__var_waitqueue", native=True)
 def var_waitqueue(k: Core, variable: Ptr) -> Ptr:
     """wait_queue_head_t *__var_waitqueue(void *p)."""
-    return k.wait_bits.queue(variable, 0)
+    return k.wait_bits.var_queue(variable)
 
 
 @export("__wake_up_bit")
@@ -97,7 +114,7 @@ def wake_up_bit(k: Core, word: Ptr, bit: Int) -> None:
 @export()
 def wake_up_var(k: Core, variable: Ptr) -> None:
     """void wake_up_var(void *var)."""
-    k.wait_bits.wake(k.wait_bits.queue(variable, 0), variable, _KEY_BIT_VARIABLE)
+    k.wait_bits.wake(k.wait_bits.var_queue(variable), variable, _KEY_BIT_VARIABLE)
 
 
 def _same_key(k: Core, waiter: int, key: int) -> bool:
@@ -130,6 +147,7 @@ def _init_entry(k: Core, entry: int, word: int, bit: int, function: str) -> None
     bits, memory = k.wait_bits, k.memory
     memory.set_u64(entry + bits.entry.key + bits.key.flags, word)
     memory.set_u32(entry + bits.entry.key + bits.key.bit_nr, bit)
+    memory.set_u64(entry + bits.entry.key + bits.key.timeout, 0)
     waiter = entry + bits.entry.wq_entry
     memory.set_u32(waiter + k.waitqueues.waiter.flags, 0)
     memory.set_u64(waiter + k.waitqueues.waiter.private, k.sched.task().address)
@@ -144,35 +162,36 @@ def init_wait_var_entry(k: Core, entry: Ptr, variable: Ptr, flags: Int) -> None:
     k.memory.set_u32(entry + k.wait_bits.entry.wq_entry + k.waitqueues.waiter.flags, flags)
 
 
+def _sleep(k: Core, how: str, queue: int, entry: int, action: int, mode: int) -> int:
+    """Prepare to wait, and call the action if the bit is set; returns the action's result."""
+    key = entry + k.wait_bits.entry.key
+    k.cpu.call(k.symbols.address(how), queue, entry + k.wait_bits.entry.wq_entry, mode)
+    return k.cpu.call(action, key, mode) & 0xFFFF_FFFF if k.wait_bits.test(key) else 0
+
+
+def _finish(k: Core, queue: int, entry: int) -> None:
+    k.cpu.call(k.symbols.address("finish_wait"), queue, entry + k.wait_bits.entry.wq_entry)
+
+
 def _wait(k: Core, queue: int, entry: int, action: int, mode: int) -> int:
     """__wait_on_bit()."""
-    bits = k.wait_bits
-    waiter, key = entry + bits.entry.wq_entry, entry + bits.entry.key
-    result = 0
     while True:
-        k.cpu.call(k.symbols.address("prepare_to_wait"), queue, waiter, mode)
-        if bits.test(key):
-            result = k.cpu.call(action, key, mode) & 0xFFFF_FFFF
-        if result or not bits.test(key):
-            break
-    k.cpu.call(k.symbols.address("finish_wait"), queue, waiter)
-    return result
+        result = _sleep(k, "prepare_to_wait", queue, entry, action, mode)
+        if result or not k.wait_bits.test(entry + k.wait_bits.entry.key):
+            _finish(k, queue, entry)
+            return result
 
 
 def _wait_lock(k: Core, queue: int, entry: int, action: int, mode: int) -> int:
     """__wait_on_bit_lock(): wait, then set the bit. Waiters are woken one at a time, in order of arrival."""
-    bits = k.wait_bits
-    waiter, key = entry + bits.entry.wq_entry, entry + bits.entry.key
-    result = 0
+    bits, key = k.wait_bits, entry + k.wait_bits.entry.key
     while True:
-        k.cpu.call(k.symbols.address("prepare_to_wait_exclusive"), queue, waiter, mode)
-        if bits.test(key):
-            result = k.cpu.call(action, key, mode) & 0xFFFF_FFFF
+        result = _sleep(k, "prepare_to_wait_exclusive", queue, entry, action, mode)
         free = not bits.test(key)
         if free:
             bits.set(key)
         if free or result:
-            k.cpu.call(k.symbols.address("finish_wait"), queue, waiter)
+            _finish(k, queue, entry)
             return 0 if free else result
 
 
