@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.printk import Record as Record
     from ukmod.kernel.sched.core import Task as Task
     from ukmod.kernel.trace import Request as Request
+    from ukmod.kernel.trees import Loadable as Loadable
     from ukmod.kmod.tree import Tree as Tree
     from ukmod.machine.abi import Bool as Bool
     from ukmod.machine.abi import Char as Char
@@ -66,6 +67,7 @@ __all__ = [
     "Leak",
     "LimitError",
     "LoadError",
+    "Loadable",
     "Long",
     "LongLong",
     "MachineError",
@@ -113,6 +115,7 @@ _HOMES = {
     "Leak": "ukmod.kernel.mm.slab",
     "LimitError": "ukmod.errors",
     "LoadError": "ukmod.errors",
+    "Loadable": "ukmod.kernel.trees",
     "Long": "ukmod.machine.abi",
     "LongLong": "ukmod.machine.abi",
     "MachineError": "ukmod.errors",

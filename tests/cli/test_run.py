@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.elfwriter import module
@@ -17,6 +18,12 @@ from tests.real import debian
 from tests.real.debian import RELEASE
 
 from ukmod import cli
+from ukmod.kmod import depmod, modfile
+from ukmod.kmod.elf import Elf
+from ukmod.kmod.regular import open_regular
+
+if TYPE_CHECKING:
+    from ukmod.kmod.elf import ByteSource
 
 
 @pytest.fixture
@@ -156,6 +163,32 @@ def circle(directory: Path) -> None:
     """Two modules that need each other."""
     (directory / "one.ko").write_bytes(module(name="one", exports=["one_fn"], needs=["two_fn"]))
     (directory / "two.ko").write_bytes(module(name="two", exports=["two_fn"], needs=["one_fn"]))
+
+
+def test_each_file_of_a_tree_is_opened_and_parsed_once(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "root/lib/modules" / RELEASE
+    directory.mkdir(parents=True)
+    for name in ("exporter", "uses_exporter", "ok_dep"):
+        shutil.copy(here / f"{name}.ko", directory)
+    depmod(tmp_path / "root")
+    opened: list[str] = []
+    parsed: list[str] = []
+    parse = Elf.__init__
+
+    def counted_open(path: str, limit: int) -> int:
+        opened.append(os.path.basename(path))
+        return open_regular(path, limit)
+
+    def counted_parse(elf: Elf, data: ByteSource, path: str = "") -> None:
+        parsed.append(os.path.basename(path))
+        parse(elf, data, path)
+
+    monkeypatch.setattr(modfile, "open_regular", counted_open)
+    monkeypatch.setattr(Elf, "__init__", counted_parse)
+    assert run("-d", tmp_path / "root", "--kernel", "none", "exporter", "uses_exporter", "ok_dep") == 0
+    assert sorted(opened) == sorted(parsed) == ["exporter.ko", "ok_dep.ko", "uses_exporter.ko"]
 
 
 def test_directories_below_are_not_looked_into(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import time
+from pathlib import Path
 
 import pytest
+from tests import signing
 from tests.golden import modules
 
 from ukmod.errors import LoadError, NotFoundError, UsageError
 from ukmod.kernel.api import DEFERRED, Kernel
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.kmod.elf import Elf
+from ukmod.kmod.modfile import ModuleFile
 from ukmod.machine.abi import CStr, Int
 from ukmod.machine.memory import Fault
 
@@ -77,6 +82,55 @@ def test_dependencies_are_loaded_first_unless_they_are_not_wanted() -> None:
         assert list(k.modules) == ["uses_exporter", "exporter"]
     with Kernel() as k, pytest.raises(LoadError):
         k.insmod(modules()["uses_exporter"], dependencies=False)
+
+
+def test_modules_that_are_opened_together_share_their_files() -> None:
+    with Kernel(image=None) as k:
+        uses, exporter = k.open([modules()["uses_exporter"], modules()["exporter"]])
+        assert uses.needs == (exporter.file,)
+        k.boot([uses, exporter])
+        k.insmod(uses)
+        assert list(k.modules) == ["uses_exporter", "exporter"]
+
+
+def test_a_file_in_memory_or_open_is_a_module() -> None:
+    with Kernel(image=None) as k, ModuleFile(str(modules()["exporter"])) as file:
+        assert k.insmod(file).path == file.path
+        assert k.insmod(ModuleFile.of(modules()["ok_dep"].read_bytes())).path == ""
+
+
+def test_a_path_is_read_whenever_it_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "module.ko"
+    with Kernel(image=None) as k:
+        for name in ("ok_dep", "params"):
+            shutil.copy(modules()[name], path)
+            assert k.insmod(path).name == name
+
+
+def test_modprobe_loads_the_file_as_it_is_when_it_runs(tmp_path: Path) -> None:
+    path = tmp_path / "ok_dep.ko"
+    shutil.copy(modules()["ok_dep"], path)
+    with Kernel(tree=tmp_path, image=None) as k:
+        k.boot(k.open([path]))
+        shutil.copy(modules()["params"], path)
+        k.modprobe("ok_dep")
+        assert list(k.modules) == ["params"]
+
+
+def test_a_section_in_the_signature_is_none_of_the_module() -> None:
+    """mod_verify_sig() takes the signature off before elf_validity_check() looks at the sections."""
+    signed = bytearray(signing.append(modules()["ok_dep"].read_bytes(), b"junk"))
+    with Kernel(image=None) as k:
+        assert k.insmod(bytes(signed)).name == "ok_dep"
+        k.rmmod("ok_dep")
+        headers = int.from_bytes(signed[40:48], "little")
+        comment = Elf(bytes(signed)).section(".comment")
+        assert comment is not None
+        size_at = headers + 64 * comment.index + 32
+        signed[size_at : size_at + 8] = (len(signed) - comment.offset).to_bytes(8, "little")
+        with pytest.raises(LoadError, match="beyond the end") as caught:
+            k.insmod(bytes(signed))
+        assert caught.value.errno == errno.ENOEXEC
 
 
 def test_a_mock_of_a_function_that_does_not_exist_is_an_error_unless_it_is_new() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from ukmod.errors import UkmodError, UsageError
+from ukmod.errors import FormatError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image import choice
 from ukmod.kernel.image.choice import NONE
-from ukmod.kernel.trees import modules_of, read_module_file
-from ukmod.kmod.elf import Elf
+from ukmod.kernel.trees import modules_of
+from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
 from ukmod.machine.image.find import find_image
 
@@ -39,21 +39,21 @@ def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
     return path
 
 
-def misfit(k: Kernel, module: str, root: str | None) -> str | None:
+def misfit(k: Kernel, module: ModuleFile, root: str | None) -> str | None:
     """That a module's file was built for another kernel than this one, which has an image, and what image
     would do; None if it was not.
 
     What the kernel makes of it is the kernel's business: one of another release may load all the same.
     """
     try:
-        vermagic = choice.vermagic_of(Elf(read_module_file(module), module))
-    except UkmodError:
+        vermagic = choice.vermagic_of(module.elf())
+    except FormatError:
         return None  # the loader has said so
     own = k.core.vermagic if k.core.image is not None else None
     if not vermagic or not own or vermagic.split() == own.split():
         return None
     text = f'it has vermagic "{vermagic.strip()}", the image "{own.strip()}"'
-    return f"{module}: {text}; {find_image(vermagic, *_below(root), *choice.roots(module))}"
+    return f"{module.path}: {text}; {find_image(vermagic, *_below(root), *choice.roots(module.path))}"
 
 
 def _below(root: str | None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from ukmod.errors import LoadError, MachineError, NotFoundError, UkmodError, Usa
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
-from ukmod.kernel.trees import open_tree, tree_of_neighbours
+from ukmod.kernel.trees import Loadable, open_tree, tree_of_neighbours
 from ukmod.kmod.names import is_module_file
 from ukmod.kmod.tree import Tree
 from ukmod.record import record
@@ -25,31 +25,32 @@ from ukmod.survey.leaks import recurring
 
 @record
 class Wanted:
-    """A module to load: its file and its parameters."""
+    """A module to load, read from the disk, and its parameters."""
 
-    file: str
+    module: Loadable
     params: str
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.run().parse_args(argv)
-    tree, wanted = _find(options)
-    with _kernel(options, tree, wanted) as k, Progress("running") as progress:
-        if not options.json:
-            k.on_record(lambda record: print_record(record, progress))
-        outcome = run(k, wanted, options.seconds, unload=options.unload)
-        misfits = (kernel_image.misfit(k, one.file, options.dirname) for one in wanted)
-        hints = [kernel_image.damage(k), *misfits]
+    tree, named = _find(options)
+    with _kernel(options, tree) as k:
+        wanted = _boot(k, options, named)
+        with Progress("running") as progress:
+            if not options.json:
+                k.on_record(lambda record: print_record(record, progress))
+            outcome = run(k, wanted, options.seconds, unload=options.unload)
+            misfits = (kernel_image.misfit(k, one.module.file, options.dirname) for one in wanted)
+            hints = [kernel_image.damage(k), *misfits]
     (print_json if options.json else print_report)(outcome)
     for hint in filter(None, hints):
         sys.stderr.write(escape(f"ukmod run: {hint}") + "\n")
     return 0 if outcome.clean else 1
 
 
-def _kernel(options: argparse.Namespace, tree: Tree | None, wanted: Sequence[Wanted]) -> Kernel:
-    """The kernel to load into: with the image that is named, or that is found and needed."""
-    k = Kernel(
+def _kernel(options: argparse.Namespace, tree: Tree | None) -> Kernel:
+    return Kernel(
         tree=tree,
         btf=options.btf,
         image=options.kernel or AUTO,
@@ -59,13 +60,17 @@ def _kernel(options: argparse.Namespace, tree: Tree | None, wanted: Sequence[Wan
         strict_modprobe=options.strict_modprobe,
         snapshot=options.snapshot,
     )
-    modules = [one.file for one in (wanted if options.kernel is None else wanted[:1])]
+
+
+def _boot(k: Kernel, options: argparse.Namespace, named: Sequence[tuple[str, str]]) -> list[Wanted]:
+    """Read the modules, and boot with the image that is named, or that is found and needed."""
+    opened = k.open(file for file, _ in named)
     with Progress("bringing up the kernel image"):
-        k.boot(modules)
+        k.boot(opened if options.kernel is None else opened[:1])
     if k.need is not None:
         advice = "" if k.need.image is not None else ": name it with --kernel IMAGE"
         sys.stderr.write(escape(f"ukmod run: {k.need}{advice}") + "\n")
-    return k
+    return [Wanted(module, params) for module, (_, params) in zip(opened, named, strict=True)]
 
 
 def _quote(param: str) -> str:
@@ -74,13 +79,16 @@ def _quote(param: str) -> str:
     return f'{name}="{value}"' if equals and " " in value and not value.startswith('"') else param
 
 
-def _find(options: argparse.Namespace) -> tuple[Tree | None, list[Wanted]]:
-    """The module tree, and the modules to load. A file's own directory is a tree, if no other is named."""
+def _find(options: argparse.Namespace) -> tuple[Tree | None, list[tuple[str, str]]]:
+    """The module tree, and the files to load, each with its parameters.
+
+    A file's own directory is a tree, if no other is named.
+    """
     tree: Tree | None = None
     if options.dirname is not None or options.set_version is not None:
         with Progress(READING):
             tree = open_tree(Tree.open(options.dirname or "/", options.set_version).dirname)
-    named, wanted = tree, []
+    named, found = tree, []
     for name, params in _groups(options.words, named):
         if _is_file(name):
             _check_file(name)
@@ -91,8 +99,8 @@ def _find(options: argparse.Namespace) -> tuple[Tree | None, list[Wanted]]:
             raise UsageError("name a .ko file, or with -d ROOT a module of a tree", subject=name)
         else:
             file = _of_tree(named, name)
-        wanted.append(Wanted(file, " ".join(map(_quote, params))))
-    return tree, wanted
+        found.append((file, " ".join(map(_quote, params))))
+    return tree, found
 
 
 def _groups(words: Sequence[str], tree: Tree | None) -> list[tuple[str, list[str]]]:
@@ -188,7 +196,7 @@ def _load(k: Kernel, wanted: Sequence[Wanted]) -> list[str]:
     """Load each module after its dependencies. Returns the first failure; later modules are not tried."""
     try:
         for one in wanted:
-            k.insmod(one.file, one.params)
+            k.insmod(one.module, one.params)
     except LoadError as error:
         return [f"insmod: {error}"]
     return []

@@ -42,16 +42,19 @@ from ukmod.kernel.printk import Record
 from ukmod.kernel.sched.core import Task
 from ukmod.kernel.trace import Request
 from ukmod.kernel.trees import (
+    Loadable,
+    ModuleSource,
     depends,
+    elves,
     module_files,
     modules_of,
     needed_files,
     open_tree,
     read_module_file,
+    read_modules,
     tree_beside,
-    try_elf,
 )
-from ukmod.kmod.elf import Elf
+from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.tree import Tree
 from ukmod.machine.memory import Fault
@@ -152,8 +155,9 @@ class Kernel:
 
     # -- life -----------------------------------------------------------------------------------------
 
-    def _boot(self, modules: Sequence[Elf]) -> Core:
-        booted = boot(self._wanted, modules, lambda: self.tree, self._mocks)
+    def _boot(self, modules: Sequence[Loadable]) -> Core:
+        known = elves(file for one in modules for file in (*one.needs, one.file))
+        booted = boot(self._wanted, known, lambda: self.tree, self._mocks)
         self.need, core = booted.need, booted.core
         core.begin(self.programs, **self._user)
         self._core = core
@@ -163,17 +167,29 @@ class Kernel:
             core.log.on_record.append(listener)
         return core
 
-    def boot(self, modules: Iterable[str | os.PathLike[str]] = ()) -> Core:
-        """Boot now, as the kernel for which these module files (or the tree's) were built.
+    def boot(self, modules: Iterable[ModuleSource | Loadable] = ()) -> Core:
+        """Boot now, as the kernel for which these modules (or the tree's) were built.
 
         It boots with their image if they or their dependencies need one. Raises LayoutError if that kernel's
-        struct layouts are not known.
+        struct layouts are not known, FormatError for a file that is not an ELF file.
         """
         if self._core is not None:
             return self._core
-        paths = [os.fspath(path) for path in modules]
-        self._beside = self._beside or next(iter(paths), None)
-        return self._boot(self._with_dependencies([Elf(read_module_file(path), path) for path in paths]))
+        opened = self.open(modules)
+        for one in opened:
+            one.file.elf()  # what is not a module does not tell which kernel this is to be
+        return self._boot(opened)
+
+    def open(
+        self, modules: Iterable[ModuleSource | Loadable], *, dependencies: bool = True
+    ) -> list[Loadable]:
+        """Read modules and their dependencies, each file once; boot() and insmod() take the results.
+
+        ``dependencies=False`` leaves dependencies out. Raises NotFoundError for a file that cannot be read.
+        """
+        found = read_modules(modules, self._dependencies if dependencies else lambda _: ())
+        self._beside = self._beside or next((one.path for one in found if one.path), None)
+        return found
 
     @property
     def tree(self) -> Tree | None:
@@ -207,14 +223,9 @@ class Kernel:
     # -- modules --------------------------------------------------------------------------------------
 
     def insmod(
-        self,
-        module: str | os.PathLike[str] | bytes,
-        params: str = "",
-        *,
-        flags: int = 0,
-        dependencies: bool = True,
+        self, module: ModuleSource | Loadable, params: str = "", *, flags: int = 0, dependencies: bool = True
     ) -> Module:
-        """Load a module from a file (compressed or not) or its bytes.
+        """Load a module: its path, its bytes, its open ``kmod.ModuleFile``, or what ``open`` returned for it.
 
         Dependencies that are not loaded yet are loaded first, from the tree or, if none was given, from the
         file's directory. ``dependencies=False`` loads only the module itself, like insmod(8). ``flags`` are
@@ -223,50 +234,35 @@ class Kernel:
         Raises NotFoundError for a file that cannot be read, LoadError with the kernel's errno if the module
         or a dependency is refused; the kernel's own message is in ``dmesg()``.
         """
-        path = "" if isinstance(module, bytes) else os.fspath(module)
-        image = module if isinstance(module, bytes) else read_module_file(path)
-        self._beside = self._beside or path or None
-        elf = try_elf(image, path)
-        if elf is None and self._core is None and self._wanted.image in (AUTO, None):
-            Elf(image, path)  # nothing tells which kernel this is to be: that is why
-        files = self._dependencies(elf) if dependencies and elf is not None else ()
-        core = self._core or self._boot([*self._elves(files), *([elf] if elf is not None else ())])
-        for file in files:
-            if modname_from_path(file) not in self.modules:
-                self._load(core, read_module_file(file), "", file, 0)
+        (one,) = self.open([module], dependencies=dependencies)
+        if self._core is None and self._wanted.image in (AUTO, None):
+            one.file.elf()  # if it is not one, nothing tells which kernel this is to be: that is why
+        core = self._core or self._boot([one])
+        for file in one.needs if dependencies else ():
+            if modname_from_path(file.path) not in self.modules:
+                self._load(core, file, "", 0)
         try:
-            return self._load(core, image, params, path, flags)
+            return self._load(core, one.file, params, flags)
         except LoadError as error:
-            if elf is not None and error.errno == ENOENT and (hint := self._hint(elf)):
+            if error.errno == ENOENT and (hint := self._hint(one.file)):
                 error.add_note(hint)
             raise
 
-    def _load(self, core: Core, image: bytes, params: str, path: str, flags: int) -> Module:
+    def _load(self, core: Core, file: ModuleFile, params: str, flags: int) -> Module:
         return self._in_task(
             "insmod",
-            lambda: load_module(core, image, params, path=path, flags=flags),
+            lambda: load_module(core, file, params, flags=flags),
             died="its init function did not return: see dmesg",
-            subject=path,
+            subject=file.path,
         )
 
-    def _elves(self, files: Iterable[str]) -> list[Elf]:
-        """These files as ELF files, without the unreadable ones, which the loader reports."""
-        read = (try_elf(read_module_file(file), file) for file in files)
-        return [elf for elf in read if elf is not None]
-
-    def _with_dependencies(self, modules: Iterable[Elf]) -> list[Elf]:
-        """The modules and their dependencies, in loading order."""
-        found: dict[str, Elf] = {}
-        for module in modules:
-            for elf in (*self._elves(self._dependencies(module)), module):
-                found.setdefault(elf.path, elf)
-        return list(found.values())
-
-    def _dependencies(self, module: Elf) -> tuple[str, ...]:
-        if set(depends(module)) <= self.modules.keys():
+    def _dependencies(self, module: ModuleFile) -> tuple[str, ...]:
+        """The paths of a module's dependencies, in loading order; none if all are loaded."""
+        (elf,) = elves([module]) or (None,)
+        if elf is None or set(depends(elf)) <= self.modules.keys():
             return ()
         tree = self._tree or (self._tree_beside(module.path) if module.path else self.tree)
-        return needed_files(tree, module) if tree is not None else ()
+        return needed_files(tree, elf) if tree is not None else ()
 
     def _tree_beside(self, module: str) -> Tree | None:
         """The tree that contains a module's file; None, after a warning, if it cannot be read as one."""
@@ -280,12 +276,12 @@ class Kernel:
                 self._trees[directory] = None
         return self._trees[directory]
 
-    def _hint(self, module: Elf) -> str:
+    def _hint(self, module: ModuleFile) -> str:
         """A hint on how to resolve a missing symbol; empty if none is known."""
         core = self.core
         if self._wanted.image != AUTO or core.image is not None:
             return ""
-        need = need_of_symbols(core.symbols, [module], lambda: self.tree, ())
+        need = need_of_symbols(core.symbols, elves([module]), lambda: self.tree, ())
         if need is None or need.image is None:
             return str(need or "")
         text = "the kernel has booted without an image, for the first module needed none"
@@ -315,7 +311,7 @@ class Kernel:
         if self._core is None and self.tree is not None:
             words = [word.replace("-", "_") for word in arguments if not word.startswith("-")]
             files = dict.fromkeys(file for word in words for file in module_files(self.tree, word))
-            self._boot(self._elves(files))
+            self._boot([Loadable(read_module_file(file)) for file in files])
         finished = self.execute("/sbin/modprobe", *arguments)
         if check and finished.status:
             raise modprobe_error(arguments, finished)

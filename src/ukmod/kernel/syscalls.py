@@ -14,6 +14,7 @@ from ukmod.kernel.module.unload import delete_module
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, block
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.kmod.modfile import ModuleFile
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -53,7 +54,7 @@ class KernelSyscalls:
         k = self._k
         task = k.sched.task()
         k.trace.step(task.pid, k.tasks.comm(task), "finit_module", path)
-        self._call(lambda: load_module(k, image, params, path=path, flags=flags))
+        self._call(lambda: load_module(k, ModuleFile.of(image, path), params, flags=flags))
 
     def delete_module(self, name: str, flags: int) -> None:
         """delete_module(2)."""

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from errno import EINVAL
 
-from ukmod.errors import NotFoundError, UkmodError
+from ukmod.errors import FormatError, NotFoundError, UkmodError
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path, normalize_alias
 from ukmod.kmod.tree import MODULE_DIRECTORY, Tree
+from ukmod.record import record
 
+ModuleSource = str | os.PathLike[str] | bytes | ModuleFile
+"""A module: the path of its file, compressed or not; its bytes; or its file, which is not opened again."""
 _INDEX = "modules.dep.bin"
+
+
+@record
+class Loadable:
+    """A module's file and those of its dependencies, in the order of loading; each has been read."""
+
+    file: ModuleFile
+    needs: tuple[ModuleFile, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The path of the module's own file; empty for a module that was given as bytes."""
+        return self.file.path
 
 
 def open_tree(path: str | os.PathLike[str]) -> Tree:
@@ -57,7 +74,7 @@ def modules_of(tree: Tree | None) -> Iterator[Elf]:
         assert tree is not None
         path = _file(tree, tree.dependency_line(name) or "")
         try:
-            yield Elf(read_module_file(path), path)
+            yield read_module_file(path).elf()
         except UkmodError:
             continue  # the loader is to say so
 
@@ -109,19 +126,52 @@ def _files(tree: Tree, files: Iterable[str]) -> tuple[str, ...]:
     return tuple(tree.files.real(tree.path(file)) for file in dict.fromkeys(files))
 
 
-def read_module_file(path: str) -> bytes:
-    """A module's bytes, uncompressed. Raises NotFoundError with the errno if the file cannot be read."""
+def read_module_file(path: str) -> ModuleFile:
+    """A module's file, read and closed. Raises NotFoundError with the errno if it cannot be read."""
     try:
         with ModuleFile(path) as file:
-            return file.contents()
+            file.contents()
+            return file
     except OSError as error:
         why = "it is too short for a module" if error.errno == EINVAL else f"cannot read it: {error.strerror}"
         raise NotFoundError(why, subject=path, errno=error.errno) from error
 
 
-def try_elf(image: bytes, path: str) -> Elf | None:
-    """A module as an ELF file; None if it is not one, which the loader reports."""
-    try:
-        return Elf(image, path)
-    except UkmodError:
-        return None
+def read_modules(
+    modules: Iterable[ModuleSource | Loadable], dependencies: Callable[[ModuleFile], Iterable[str]]
+) -> list[Loadable]:
+    """Read modules and their dependencies, each file once. ``dependencies`` returns a module's, in order.
+
+    Raises NotFoundError for a file that cannot be read, UkmodError for one that cannot be unpacked.
+    """
+    files: dict[str, ModuleFile] = {}
+
+    def file_at(path: str) -> ModuleFile:
+        place = os.path.abspath(path)
+        if place not in files:
+            files[place] = read_module_file(path)
+        return files[place]
+
+    def file_of(module: ModuleSource | Loadable) -> ModuleFile:
+        if isinstance(module, bytes):
+            return ModuleFile.of(module)
+        if isinstance(module, Loadable):
+            return module.file
+        return module if isinstance(module, ModuleFile) else file_at(os.fspath(module))
+
+    sources = list(modules)
+    named = [file_of(module) for module in sources]  # first, for messages call them by the caller's paths
+    files.update({os.path.abspath(file.path): file for file in named if file.path})
+    return [
+        module if isinstance(module, Loadable) else Loadable(file, tuple(map(file_at, dependencies(file))))
+        for module, file in zip(sources, named, strict=True)
+    ]
+
+
+def elves(files: Iterable[ModuleFile]) -> list[Elf]:
+    """These modules as ELF files, each once. Those that are not ELF files are for the loader to report."""
+    found = []
+    for file in dict.fromkeys(files):
+        with suppress(FormatError):
+            found.append(file.elf())
+    return found

@@ -174,6 +174,7 @@ class Elf:
         "_size",
         "_symbols",
         "_table",
+        "_table_end",
         "bits",
         "flags",
         "layout",
@@ -210,6 +211,7 @@ class Elf:
         if entry_size != layout.section.size:
             raise self.error(f"section headers of {entry_size} bytes instead of {layout.section.size}", 0)
         self._table = self.read(offset, count * entry_size, "the table of sections")
+        self._table_end = offset + count * entry_size
         self._found: dict[bytes, tuple[int, bytes] | None] = {}
         self._name_offsets: list[int] = []
         if not 0 < names < count:
@@ -317,6 +319,11 @@ class Elf:
             return None
         _name, offset, size = self.layout.place.unpack_from(self._table, index * size_of_header)
         return (offset, size) if offset + size <= self._size else None
+
+    def fits(self, size: int) -> bool:
+        """Tell whether the table of sections and every section's bytes lie in the first ``size`` bytes."""
+        ends = (one.offset + one.size for one in self.sections[1:] if one.type not in (SHT_NULL, SHT_NOBITS))
+        return max(ends, default=0) <= size and self._table_end <= size
 
     def first_global(self, name: bytes) -> int:
         """Return how many local symbols, which come first, the symbol table of a name says it has."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.context import Context
     from ukmod.kmod.host import Host, LibraryLog
     from ukmod.kmod.loaded import State
+    from ukmod.kmod.modfile import ModuleFile
     from ukmod.kmod.plans import Step, Target
 
 __all__ = ["carry_out", "insert_file", "run_command", "run_shell"]
@@ -117,14 +118,14 @@ def insert_file(
         with host.open_module(path) as file:
             compressed = file.compression
             if compressed and compressed != host.compression():
-                _insert_image(host, file.contents(), params, force, log)
+                _insert_image(host, file, params, force, log)
                 return
             try:
                 host.finit_module(file, params, force | (INIT_COMPRESSED_FILE if compressed else 0))
             except OSError as error:
                 if error.errno != errno.ENOSYS:
                     raise
-                _insert_image(host, file.contents(), params, force, log)
+                _insert_image(host, file, params, force, log)
     except OSError as error:
         number = error.errno or errno.EINVAL
     except UkmodError as error:
@@ -136,18 +137,18 @@ def insert_file(
     raise LoadError("could not insert the module", errno=number, subject=name or path)
 
 
-def _insert_image(host: Host, image: bytes, params: str, force: int, log: LibraryLog) -> None:
+def _insert_image(host: Host, file: ModuleFile, params: str, force: int, log: LibraryLog) -> None:
+    image = file.contents()
     if force & (INIT_IGNORE_MODVERSIONS | INIT_IGNORE_VERMAGIC):
-        from ukmod.kmod.elf import Elf
         from ukmod.kmod.strip import strip_versions
 
         try:
-            Elf(image)
+            elf = file.elf()
         except UkmodError as error:  # of which libkmod says no more than this
             raise OSError(error.errno, os.strerror(error.errno)) from error
         try:
             image = strip_versions(
-                image,
+                elf,
                 modversions=bool(force & INIT_IGNORE_MODVERSIONS),
                 vermagic=bool(force & INIT_IGNORE_VERMAGIC),
             )

@@ -1,7 +1,8 @@
-"""A module's file, opened once and read only as far as needed.
+"""A module on disk: opened once, and read, unpacked and parsed as far as needed and once at most.
 
-kmod decides by content, not by name, whether a file is compressed; the kernel wants the file itself when it
-can unpack it, and the unpacked image otherwise.
+libkmod has struct kmod_file for it, with the file's memory, and struct kmod_elf within. kmod decides by
+content, not by name, whether a file is compressed; the kernel wants the file itself when it can unpack it,
+and the unpacked image otherwise.
 """
 
 from __future__ import annotations
@@ -17,25 +18,40 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from ukmod.kmod.elf import ByteSource, Elf
+    from ukmod.kmod.signature import ModuleSignature
+
 __all__ = ["ModuleFile"]
 
 _SHORTEST = 6  # kmod compares that many bytes before anything else
+_TAIL = 1 << 13
+_CLOSED = -1
 
 
 class ModuleFile:
     """A .ko file, plain or compressed. Close it, or use it as a context manager.
 
-    ``path`` is what messages call it, ``real`` where it lies on this machine.
+    ``path`` is what messages call it, ``real`` where it lies on this machine. A function that needs a module
+    takes this value, not a path: so nobody reads or parses it again. Its contents, once read, remain when it
+    is closed.
     """
 
-    __slots__ = ("_fd", "_head", "path", "real")
+    __slots__ = ("_contents", "_elf", "_fd", "_head", "_signature", "_window", "path", "real")
 
-    def __init__(self, path: str, real: str | None = None) -> None:
-        """Open the file. OSError if that fails; EINVAL if it is too short to be a module, or not a regular
-        file.
+    def __init__(self, path: str, real: str | None = None, *, contents: bytes | None = None) -> None:
+        """Open the file, unless its contents are given. OSError if that fails; EINVAL if it is too short to
+        be a module, or not a regular file.
         """
         self.path = path
         self.real = path if real is None else real
+        self._contents = contents
+        self._elf: Elf | None = None
+        self._signature: tuple[ModuleSignature | None] | None = None
+        self._window: _Window | None = None
+        self._head = b""
+        self._fd = _CLOSED
+        if contents is not None:
+            return
         self._fd = open_regular(self.real, MODULE_LIMIT)
         try:
             self._head = os.pread(self._fd, _SHORTEST, 0)
@@ -44,6 +60,11 @@ class ModuleFile:
         except OSError:
             self.close()
             raise
+
+    @classmethod
+    def of(cls, contents: bytes, path: str = "") -> ModuleFile:
+        """Return a module that is in memory, as init_module(2) takes one: it needs no unpacking."""
+        return cls(path, contents=contents)
 
     @property
     def compression(self) -> str:
@@ -66,16 +87,50 @@ class ModuleFile:
 
     def contents(self) -> bytes:
         """Return the ELF image; FormatError, LimitError or MissingExtraError if it cannot be unpacked."""
-        if not self.compression:
-            return self.raw()
+        if self._contents is None:
+            self._contents = self._unpacked() if self.compression else self.raw()
+        return self._contents
+
+    def _unpacked(self) -> bytes:
         os.lseek(self._fd, 0, os.SEEK_SET)
         return decompress_packed(PackedInput(lambda size: os.read(self._fd, size), self.path))
 
+    @property
+    def was_read(self) -> bool:
+        """Whether the contents are in memory, so that the file is no longer needed."""
+        return self._contents is not None
+
+    def elf(self) -> Elf:
+        """Return the module as an ELF file; FormatError, and what :meth:`contents` raises.
+
+        Of a plain file that has not been read, it reads what is asked for, as long as the file is open.
+        """
+        if self._elf is None:
+            from ukmod.kmod.elf import Elf  # modprobe never looks into a module
+
+            self._elf = Elf(self._source(), self.path)
+        return self._elf
+
+    def signature(self) -> ModuleSignature | None:
+        """Return the appended signature, if there is one; FormatError for a trailer that makes no sense."""
+        if self._signature is None:
+            from ukmod.kmod.signature import parse_signature
+
+            self._signature = (parse_signature(self._source(), path=self.path),)
+        return self._signature[0]
+
+    def _source(self) -> ByteSource:
+        if self._contents is not None or self.compression:
+            return self.contents()
+        if self._window is None:
+            self._window = _Window(self)
+        return self._window
+
     def close(self) -> None:
         """Close the file; doing so twice is harmless."""
-        if self._fd >= 0:
+        if self._fd != _CLOSED:
             os.close(self._fd)
-            self._fd = -1
+            self._fd = _CLOSED
 
     def __enter__(self) -> Self:
         return self
@@ -84,3 +139,31 @@ class ModuleFile:
         self, _kind: type[BaseException] | None, _value: BaseException | None, _where: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Window:
+    """An open file's bytes, read as they are sliced: what is wanted is in a few places of a large file.
+
+    Half the time that mapping it would take, and a file that is cut meanwhile is no SIGBUS. Most of the
+    places are near its end, where the section headers are and the signature: that is read at once. Once the
+    whole file has been read, its contents are used, so that it can be closed.
+    """
+
+    __slots__ = ("_file", "_size", "_tail", "_tail_at")
+
+    def __init__(self, file: ModuleFile) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+        self._tail_at = max(self._size - _TAIL, 0)
+        self._tail = os.pread(file.fileno(), _TAIL, self._tail_at)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, span: slice) -> bytes:
+        if self._file.was_read:
+            return self._file.contents()[span]
+        start = span.start - self._tail_at
+        if start >= 0:
+            return self._tail[start : span.stop - self._tail_at]
+        return os.pread(self._file.fileno(), span.stop - span.start, span.start)

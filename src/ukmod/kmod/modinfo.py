@@ -7,18 +7,14 @@ kernel image the same text is in modules.builtin.modinfo, each line prefixed wit
 
 from __future__ import annotations
 
-import os
-
 from ukmod.errors import FormatError
-from ukmod.kmod.elf import Elf
-from ukmod.kmod.signature import ModuleSignature, parse_signature
 from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ukmod.kmod.elf import ByteSource
+    from ukmod.kmod.elf import Elf
     from ukmod.kmod.modfile import ModuleFile
-
+    from ukmod.kmod.signature import ModuleSignature
 
 __all__ = [
     "SIGNATURE_FIELDS",
@@ -148,52 +144,22 @@ def read_module(file: ModuleFile, name: str, *, signature: bool = True, build_id
     Raises FormatError if it is no ELF file or has no ``.modinfo``, and what unpacking it may raise. A
     signature whose trailer makes no sense counts as none.
     """
-    path = file.path
-    image: ByteSource = file.contents() if file.compression else _Window(file.fileno())
-    elf = Elf(image, path)
+    elf = file.elf()
     found = elf.find(b".modinfo")
     if found is None:
         raise elf.no_data("no .modinfo section")
     return ModuleInfo(
         name,
-        path,
+        file.path,
         parse_fields(found[1]),
-        _signature(image, path) if signature else None,
+        _signature(file) if signature else None,
         _build_id(elf) if build_id else b"",
     )
 
 
-_TAIL = 1 << 13
-
-
-class _Window:
-    """An open file's bytes, read as they are sliced: what is wanted is in a few places of a large file.
-
-    Half the time that mapping it would take, and a file that is cut meanwhile is no SIGBUS. Most of the
-    places are near its end, where the section headers are and the signature: that is read at once.
-    """
-
-    __slots__ = ("_fd", "_size", "_tail", "_tail_at")
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._size = os.fstat(fd).st_size
-        self._tail_at = max(self._size - _TAIL, 0)
-        self._tail = os.pread(fd, _TAIL, self._tail_at)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, span: slice) -> bytes:
-        start = span.start - self._tail_at
-        if start >= 0:
-            return self._tail[start : span.stop - self._tail_at]
-        return os.pread(self._fd, span.stop - span.start, span.start)
-
-
-def _signature(image: ByteSource, path: str) -> ModuleSignature | None:
+def _signature(file: ModuleFile) -> ModuleSignature | None:
     try:
-        return parse_signature(image, path=path)
+        return file.signature()
     except FormatError:
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 
 from ukmod.errors import UkmodError
-from ukmod.kmod.elf import Elf
 from ukmod.kmod.firmware import firmware_files
 from ukmod.kmod.linkage import (
     KERNEL,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.config import Source
     from ukmod.kmod.context import Context
+    from ukmod.kmod.elf import Elf
     from ukmod.kmod.host import Host
     from ukmod.kmod.modfile import ModuleFile
 
@@ -86,14 +86,13 @@ class Inspector:
             yield Note("unreadable", str(error), fatal=True)
 
     def _file(self, name: str, file: ModuleFile, present: Collection[str]) -> Iterator[Note]:
-        info = read_module(file, name)
-        image = file.contents()
-        elf = Elf(image, file.path)
+        info, elf = read_module(file, name), file.elf()
         yield from self._vermagic(info, elf)
+        self._exports.setdefault(name, module_exports(elf, name))
         for binding in bind(elf, self._find, licenses=info.values("license"), imports=info.namespaces):
             yield from self._binding(binding, present)
         yield from self._firmware(info)
-        yield self._signature(info, image)
+        yield self._signature(info, file)
 
     def _vermagic(self, info: ModuleInfo, elf: Elf) -> Iterator[Note]:
         if not self._kernel.vermagic or not info.vermagic:
@@ -136,7 +135,7 @@ class Inspector:
             if path is not None:
                 try:
                     with self._host.open_module(path) as file:
-                        self._exports[name] = module_exports(Elf(file.contents(), path), name)
+                        self._exports[name] = module_exports(file.elf(), name)
                 except (OSError, UkmodError):
                     pass  # the step that loads that module says why
         return self._exports[name]
@@ -159,7 +158,7 @@ class Inspector:
         if missing:
             yield Note("firmware-missing", f"firmware it may ask for is not there: {', '.join(missing)}")
 
-    def _signature(self, info: ModuleInfo, image: bytes) -> Note:
+    def _signature(self, info: ModuleInfo, file: ModuleFile) -> Note:
         signature = info.signature
         if signature is None:
             text = "not signed: a kernel that enforces signatures refuses it"
@@ -172,5 +171,5 @@ class Inspector:
             return Note("signature", text)
         from ukmod.kmod.verify import verify
 
-        judged = verify(image, self._kernel.certificates)
+        judged = verify(file.contents(), self._kernel.certificates)
         return Note("signature", f"{text}: {judged.reason}", fatal=not judged)

@@ -17,13 +17,12 @@ __all__ = ["strip_versions"]
 _SH_FLAGS = 8  # offset of sh_flags in a section header of either class
 
 
-def strip_versions(image: bytes, *, modversions: bool, vermagic: bool, path: str = "") -> bytes:
+def strip_versions(elf: Elf, *, modversions: bool, vermagic: bool) -> bytes:
     """Return the image without symbol versions, without vermagic, or without both.
 
-    FormatError for what is no ELF file, and with ENODATA if .modinfo has no vermagic to take out.
+    FormatError with ENODATA if .modinfo has no vermagic to take out.
     """
-    elf = Elf(image, path)
-    changed = bytearray(image)
+    changed = bytearray(elf.read(0, len(elf), "the file"))
     if modversions:
         _forget_versions(elf, changed)
     if vermagic:

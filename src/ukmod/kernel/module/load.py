@@ -18,26 +18,28 @@ from ukmod.kernel.notifier import NOTIFY_STOP_MASK
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS
-from ukmod.kmod.signature import parse_signature
 from ukmod.machine.relocate import RelocationOverflowError
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.kmod.modfile import ModuleFile
 
 _SYMBOL_WAIT = 30
 """How long to wait for a symbol of a module that is still being initialised, in seconds."""
 
 
-def load_module(k: Core, image: bytes, args: str, *, path: str = "", flags: int = 0) -> Module:
-    """Load a module from its file's bytes, run its init function, and make it live.
+def load_module(k: Core, file: ModuleFile, args: str, *, flags: int = 0) -> Module:
+    """Load a module from its file, run its init function, and make it live.
 
     ``args`` holds its parameters as one string. Raises LoadError with the errno of finit_module(2); the
     kernel's own message is in the log.
     """
     if k.modules.disabled:
-        raise LoadError("modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=path)
-    elf, signed = _open(k, image, path)
-    module = _prepare(k, elf, path, flags)
+        raise LoadError(
+            "modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=file.path
+        )
+    elf, signed = _open(k, file)
+    module = _prepare(k, elf, file.path, flags)
     # The keys this kernel trusts are not known, so signatures of in-tree modules are assumed to be valid. A
     # module whose versions are ignored is not the one that was signed.
     module.signed = signed and "intree" in module.modinfo and not flags & module_check.MANGLED
@@ -65,11 +67,13 @@ def load_module(k: Core, image: bytes, args: str, *, path: str = "", flags: int 
 # -- reading --------------------------------------------------------------------------------------------
 
 
-def _open(k: Core, image: bytes, path: str) -> tuple[Elf, bool]:
+def _open(k: Core, file: ModuleFile) -> tuple[Elf, bool]:
     """elf_validity_check() on the module without its appended signature."""
+    path = file.path
     try:
-        signature = parse_signature(image, path=path)
-        elf = Elf(image[: signature.module_size] if signature else image, path)
+        signature, elf = file.signature(), file.elf()
+        if not elf.fits(signature.module_size if signature is not None else len(elf)):
+            raise FormatError("a section lies beyond the end of the module", path=path)
         if elf.type != ET_REL:
             k.printk(f"Invalid ELF header type: {elf.type} != {ET_REL}\n", KERN_ERR)
             raise FormatError(

@@ -145,14 +145,12 @@ class _Run:
         return error
 
     def _print_symbols(self, module: Module, what: str) -> int:
-        from ukmod.kmod.elf import Elf
-
         path = self.context.path_of(module)
         try:
             if path is None:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             with self.host.open_module(path) as file:
-                elf = Elf(file.contents(), path)
+                elf = file.elf()
                 symbols = _versions(elf) if what == "modversions" else _exports(elf)
         except (OSError, UkmodError) as error:
             number = error.errno or errno.EINVAL
