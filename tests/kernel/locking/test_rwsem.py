@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from errno import EINTR
-
 import pytest
 from tests.kernel.conftest import Guest
-from tests.kernel.tasks import call, kill, signed, start
+from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import Task
@@ -49,6 +47,17 @@ def take(k: Core, down: str, sem: int, taken: list[str]) -> Task:
     return task
 
 
+def wait(k: Core, guest: Guest, sem: int, held: str, down: str) -> None:
+    """Have a task take the semaphore while it is held for reading or writing: it waits until that is over."""
+    taken: list[str] = []
+    guest.call(f"down_{held}", sem)
+    take(k, down, sem, taken)
+    assert taken == []
+    guest.call(f"up_{held}", sem)
+    k.run(0.01)
+    assert taken == [down]
+
+
 @READS
 def test_readers_share_the_semaphore(kernel: Core, guest: Guest, sem: int, down: str, up: str) -> None:
     taken: list[str] = []
@@ -61,13 +70,7 @@ def test_readers_share_the_semaphore(kernel: Core, guest: Guest, sem: int, down:
 
 @READS
 def test_a_reader_waits_for_the_writer(kernel: Core, guest: Guest, sem: int, down: str, up: str) -> None:
-    taken: list[str] = []
-    guest.call("down_write", sem)
-    take(kernel, down, sem, taken)
-    assert taken == []
-    guest.call("up_write", sem)
-    kernel.run(0.01)
-    assert taken == [down]
+    wait(kernel, guest, sem, "write", down)
     assert guest.call_int("down_write_trylock", sem) == 0
     guest.call(up, sem)
     assert guest.call_int("down_write_trylock", sem) == 1
@@ -75,30 +78,7 @@ def test_a_reader_waits_for_the_writer(kernel: Core, guest: Guest, sem: int, dow
 
 @WRITES
 def test_a_writer_waits_for_the_readers(kernel: Core, guest: Guest, sem: int, down: str) -> None:
-    taken: list[str] = []
-    guest.call("down_read", sem)
-    take(kernel, down, sem, taken)
-    assert taken == []
-    guest.call("up_read", sem)
-    kernel.run(0.01)
-    assert taken == [down]
-
-
-@pytest.mark.parametrize(
-    "down",
-    [
-        *("down_read_interruptible", "down_read_killable", "down_read_killable_nested"),
-        *("down_write_killable", "down_write_killable_nested"),
-    ],
-)
-def test_a_fatal_signal_ends_the_wait_with_eintr(kernel: Core, guest: Guest, sem: int, down: str) -> None:
-    guest.call("down_write", sem)
-    results: list[int] = []
-    task = start(kernel, "waiter", lambda: results.append(signed(call(kernel, down, sem))))
-    kernel.run(0.01)
-    kill(kernel, task)
-    kernel.run(0.01)
-    assert results == [-EINTR]
+    wait(kernel, guest, sem, "read", down)
 
 
 @pytest.mark.parametrize(("held", "read", "write"), [("", 1, 1), ("down_read", 1, 0), ("down_write", 0, 0)])
@@ -124,3 +104,17 @@ def test_a_downgraded_writer_lets_readers_in_and_keeps_writers_out(
     guest.call("up_read", sem)
     guest.call("up_read", sem)
     assert guest.call_int("down_write_trylock", sem) == 1
+
+
+def test_a_waiting_writer_keeps_new_readers_out(kernel: Core, guest: Guest, sem: int) -> None:
+    taken: list[str] = []
+    guest.call("down_read", sem)
+    take(kernel, "down_write", sem, taken)
+    take(kernel, "down_read", sem, taken)
+    assert taken == []
+    guest.call("up_read", sem)
+    kernel.run(0.01)
+    assert taken == ["down_write"]
+    guest.call("up_write", sem)
+    kernel.run(0.01)
+    assert taken == ["down_write", "down_read"]

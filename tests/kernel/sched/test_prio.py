@@ -97,35 +97,29 @@ class TestOrder:
             == "hliknm"
         )
 
-    def test_a_fifo_thread_that_yields_keeps_the_cpu_from_normal_tasks(self, kernel: Core) -> None:
+    @pytest.mark.parametrize(
+        ("function", "arguments", "order"),
+        [
+            ("sched_set_fifo", (), ["thread", "thread", "normal"]),
+            ("set_user_nice", (-20,), ["normal", "thread", "thread"]),
+        ],
+    )
+    def test_only_a_real_time_thread_that_yields_keeps_the_cpu_from_normal_tasks(
+        self, kernel: Core, guest: Guest, function: str, arguments: tuple[int, ...], order: list[str]
+    ) -> None:
         ran: list[str] = []
 
-        def fifo() -> int:
-            call(kernel, "sched_set_fifo", kernel.sched.task().address)
-            start(kernel, "normal", lambda: ran.append("normal"))
-            for _ in range(3):
-                call(kernel, "yield")
-                ran.append("fifo")
-            return 0
-
-        kernel.kthreads.run("fifo", fifo)
-        kernel.run(0.01)
-        assert ran == ["fifo"] * 3 + ["normal"]
-
-    def test_a_thread_that_is_less_nice_does_not_starve_others_by_yielding(self, kernel: Core) -> None:
-        ran: list[str] = []
-
-        def eager() -> int:
-            set_nice(kernel, kernel.sched.task(), -20)
+        def thread() -> int:
+            guest.call(function, kernel.sched.task().address, *arguments)
             start(kernel, "normal", lambda: ran.append("normal"))
             for _ in range(2):
-                call(kernel, "yield")
-                ran.append("eager")
+                guest.call("yield")
+                ran.append("thread")
             return 0
 
-        kernel.kthreads.run("eager", eager)
+        kernel.kthreads.run("thread", thread)
         kernel.run(0.01)
-        assert ran == ["normal", "eager", "eager"]
+        assert ran == order
 
     def test_a_runnable_task_moves_when_its_priority_changes(self, kernel: Core) -> None:
         ran: list[str] = []

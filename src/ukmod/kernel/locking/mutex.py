@@ -152,8 +152,18 @@ def mutex_unlock(k: Core, lock: Ptr) -> None:
 @export()
 def atomic_dec_and_mutex_lock(k: Core, count: Ptr, lock: Ptr) -> Int:
     """``int atomic_dec_and_mutex_lock(atomic_t *, struct mutex *)``: 1, with it held, if the count is 0."""
-    if k.memory.u32(count) == 1:
-        k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)
+    if k.memory.u32(count) != 1:
+        _decrement(k, count)
+        return 0
+    k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)
+    if _decrement(k, count):  # another task has taken a reference while this one waited for the mutex
+        k.mutexes.unlock(lock)
+        return 0
+    return 1
+
+
+def _decrement(k: Core, count: int) -> int:
+    """atomic_dec_return()."""
     left = (k.memory.u32(count) - 1) & 0xFFFF_FFFF
     k.memory.set_u32(count, left)
-    return left == 0
+    return left
