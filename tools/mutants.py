@@ -6,6 +6,7 @@ mutmut makes the changes, in a copy of the working tree below .cache. A test is 
 one test's name; the default is the file below tests/ that has the same place and name. Each change that no
 test notices is printed as a diff. It asks for a test, for simpler code, or for a reason why it changes
 nothing. mutmut changes the bodies of functions; constants, and functions with a decorator, stay as they are.
+Comparisons with the real thing and tests with made-up input take no part.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _settings(file: str, tests: list[str]) -> str:
 source_paths = ["src/ukmod"]
 only_mutate = ["{file}"]
 also_copy = ["src", "examples", "docs", "share", "tools", "README.md"]
-pytest_add_cli_args = ["-m", "not real", "-p", "no:randomly"]
+pytest_add_cli_args = ["-m", "not real and not fuzz", "-p", "no:randomly"]
 pytest_add_cli_args_test_selection = {tests}
 """
 

@@ -141,13 +141,12 @@ class TestWhatCannotBeExecuted:
     @pytest.mark.parametrize("member", ["argv", "envp"])
     def test_more_arguments_than_fit_are_too_many(self, world: World, member: str) -> None:
         """bprm_stack_limits(): pointers and strings together may take 2 MiB."""
-        text = world.guest.put(b"x" * 65535)
-        info = world.setup()
-        world.set_member(info, member, world.guest.words(*[text] * 31, 0))
-        assert world.run(info, UMH_WAIT_PROC) == 0
-        info = world.setup()
-        world.set_member(info, member, world.guest.words(*[text] * 32, 0))
-        assert world.run(info, UMH_WAIT_PROC) == -E2BIG
+        size = (2 << 20) // 32
+        text, longer = (world.guest.put(b"x" * (size - 8 - 1 + more)) for more in (0, 1))
+        for last, result in ((text, 0), (longer, -E2BIG)):
+            info = world.setup()
+            world.set_member(info, member, world.guest.words(*[text] * 31, last, 0))
+            assert world.run(info, UMH_WAIT_PROC) == result
 
     def test_a_path_that_cannot_be_read_is_an_oops_when_it_is_needed(
         self, kernel: Core, guest: Guest
@@ -191,8 +190,12 @@ class TestCallbacks:
         seen: list[int] = []
         cleanup = world.callback("cleanup", look=lambda info: seen.append(world.retval(info)))
         info = world.setup(HELPER.encode(), world.callback("init", result), cleanup)
-        assert world.run(info, wait) == result
-        assert world.events == ["init", "cleanup", "returns"]
+        results: list[int] = []
+        helpers = world.kernel.helpers
+        start(world.kernel, "asker", lambda: results.append(helpers.exec(helpers.find(info), wait)))
+        world.kernel.run(1)
+        assert results == [result]
+        assert world.events == ["init", "cleanup"]
         assert seen == [result], "retval"
 
     @pytest.mark.parametrize("wait", [UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC | UMH_KILLABLE])
@@ -285,6 +288,11 @@ class TestArguments:
         assert world.run(info, UMH_WAIT_PROC) == 0
         assert ran[0][0] == ("\udcff",) * 3000
 
+    def test_a_path_need_not_be_text(self, kernel: Core, world: World) -> None:
+        kernel.processes.programs.install("/sbin/\udcff", world.helper)
+        assert world.run(world.setup(b"/sbin/\xff"), UMH_WAIT_PROC) == 0
+        assert world.events == ["begins", "ends", "returns"]
+
     def test_call_usermodehelper_is_both_functions_in_one(self, kernel: Core, world: World, ran: Ran) -> None:
         results: list[int] = []
         for path in (HELPER.encode(), b"/sbin/none"):
@@ -308,15 +316,21 @@ class TestArguments:
 
 
 def test_without_memory_there_is_no_helper(
-    kernel: Core, world: World, monkeypatch: pytest.MonkeyPatch
+    kernel: Core, guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    results: list[int] = []
+
     def refuse(_: int) -> int:
         raise LimitError("no memory")
 
-    monkeypatch.setattr(kernel.slab, "kernel_object", refuse)
-    assert world.setup() == 0
-    path = world.guest.put(HELPER.encode())
-    assert world.guest.call_int("call_usermodehelper", path, 0, 0, UMH_WAIT_PROC) == -ENOMEM
+    def body() -> None:
+        monkeypatch.setattr(kernel.slab, "kernel_object", refuse)
+        results.append(guest.call("call_usermodehelper_setup", *[0] * 7))
+        results.append(guest.call_int("call_usermodehelper", 0, 0, 0, UMH_WAIT_PROC))
+
+    start(kernel, "asker", body)
+    kernel.run(1)
+    assert results == [0, -ENOMEM]
 
 
 def test_each_step_is_traced(kernel: Core, world: World) -> None:
@@ -347,14 +361,22 @@ def test_a_helper_runs_whether_or_not_the_layout_of_its_struct_is_known(
 ) -> None:
     """Without its layout no module can access it, and callbacks are passed a pointer to something."""
     if not known:
-        has = kernel.types.has
-        monkeypatch.setattr(
-            kernel.types, "has", lambda name, path="": name != "subprocess_info" and has(name, path)
-        )
+        for name in ("has", "offset", "sizeof"):
+            look_up = getattr(kernel.types, name)
+            monkeypatch.setattr(
+                kernel.types,
+                name,
+                lambda struct, *rest, f=look_up: f(struct.replace("subprocess_", "no_"), *rest),
+            )
     world.status = 3
     info = world.setup(HELPER.encode(), world.callback("init"), world.callback("cleanup"))
     assert world.run(info, UMH_WAIT_PROC) == 3 << 8
     assert world.events == ["init", "begins", "ends", "cleanup", "returns"]
+
+
+def test_the_struct_has_room_for_all_of_it(world: World) -> None:
+    size = world.kernel.types.sizeof("subprocess_info")
+    assert world.guest.call("ksize", world.setup()) >= size
 
 
 def test_the_struct_is_what_the_module_gave(kernel: Core, guest: Guest) -> None:
@@ -381,8 +403,11 @@ def test_the_struct_is_freed_once_whatever_comes_of_it(world: World, wait: int, 
     world.run(info, wait)
     assert world.events.count("cleanup") == 1
     world.events.clear()
+    start(world.kernel, "late", lambda: call(world.kernel, "kfree", info))
+    world.kernel.run(1)
+    assert [report.kind for report in world.kernel.reports] == ["double-free"]
     assert world.run(info, wait) is None, "a use after free is an oops"
-    assert len(world.kernel.oopses) == 1
+    assert world.kernel.oopses
 
 
 class TestKilled:
@@ -501,7 +526,7 @@ class TestDisabled:
         assert results == []
         kernel.run(0.2)
         assert results == [-EAGAIN]
-        assert not kernel.helpers.disabled, "and all is as before"
+        assert kernel.helpers.disabled is False, "and all is as before"
 
 
 class TestReaders:

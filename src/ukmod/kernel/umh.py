@@ -34,7 +34,6 @@ RUNNING_HELPERS_TIMEOUT: Final = 5
 """How long usermodehelper_disable() waits for running helpers, in seconds."""
 ARGUMENTS_LIMIT: Final = 2 << 20
 """Bytes of arguments and environment, pointers included: a quarter of the stack's 8 MiB, fs/exec.c."""
-_MEMBERS: Final = ("path", "argv", "envp", "init", "cleanup", "data", "wait", "retval")
 
 
 @mutable
@@ -81,14 +80,16 @@ class Helpers:
     ) -> SubprocessInfo:
         """call_usermodehelper_setup() for a module, which may read and change the struct."""
         k = self._k
+        pointers = {"path": path, "argv": argv, "envp": envp, "init": init, "cleanup": cleanup, "data": data}
+        members = (*pointers, "wait", "retval")
         # Where the struct is unknown no module accesses one, and its members may be anywhere.
         known = k.types.has("subprocess_info")
-        address = k.slab.kernel_object(k.types.sizeof("subprocess_info") if known else 8 * len(_MEMBERS))
+        address = k.slab.kernel_object(k.types.sizeof("subprocess_info") if known else 8 * len(members))
         info = SubprocessInfo(address=address, waiters=Waiters(k))
-        for n, name in enumerate(_MEMBERS):
+        for n, name in enumerate(members):
             info.members[name] = address + (k.types.offset("subprocess_info", name) if known else 8 * n)
-        for name, value in zip(_MEMBERS, (path, argv, envp, init, cleanup, data), strict=False):
-            k.memory.set_u64(info.members[name], value)
+        for name, pointer in pointers.items():
+            k.memory.set_u64(info.members[name], pointer)
         self._infos[address] = info
         return info
 
