@@ -162,12 +162,12 @@ def resolve(context: Context, word: str) -> list[Module]:
 def plan_target(
     context: Context,
     module: Module,
-    options: str | None = None,
+    options: str | None,
     *,
     state: State,
-    ignore_loaded: bool = False,
-    ignore_commands: bool = False,
-    use_blacklist: bool = False,
+    ignore_loaded: bool,
+    ignore_commands: bool,
+    use_blacklist: bool,
 ) -> Target:
     """Plan for one module; see :func:`plan`."""
     reason = Reason("requested") if module.alias is None else Reason("alias", module.alias, module.origin)
@@ -242,8 +242,6 @@ class _Order:
         self.entries.append(_Entry(module, reason))
         if without_command:
             self.without_command.add(module)
-        else:
-            self.without_command.discard(module)
 
 
 def _step(context: Context, entry: _Entry, order: _Order, extra: str | None) -> Step:
