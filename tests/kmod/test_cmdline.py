@@ -29,6 +29,12 @@ from ukmod.kmod.cmdline import module_parameters
         ('"a b.c=1" d.e', [("d", "e")]),
         ("\ta.b=1\va.c\n", [("a", "b=1"), ("a", "c")]),
         ("a.b=1\0c.d=2", [("a", "b=1")]),
+        ("a.b=c=d.e", [("a", "b=c=d.e")]),
+        ('"a.b=c=d"', [("a", 'b="c=d"')]),
+        ('x"y.z=1" a.b', [("a", "b")]),
+        ('a.b="c d" e.f', [("a", 'b="c d"'), ("e", "f")]),
+        ('a.b=c="d e"', [("a", 'b=c="d e"')]),
+        ("a.b", [("a", "b")]),
     ],
 )
 def test_words(text: str, parameters: list[tuple[str, str]]) -> None:

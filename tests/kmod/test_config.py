@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.kmod.config import (
+    CONFIG_DIRECTORIES,
     CONFIG_LIMIT,
     Alias,
     Blacklist,
@@ -60,6 +61,30 @@ class TestLines:
         assert config.options == [Options("a", "x=1   y=2", line(2))]
         assert config.blacklists == [Blacklist("b", line(3))]
 
+    def test_words_may_be_set_apart_by_tabs(self) -> None:
+        config, messages = parsed("\talias\ta\tb\n \t blacklist\tc\td\ninstall\te\t\tf\n")
+        assert messages == []
+        assert config.aliases == [Alias("a", "b", line(1))]
+        assert config.blacklists == [Blacklist("c", line(2))], "the rest of the line counts for nothing"
+        assert config.install == [Command("e", "\tf", line(3))], "one tab is cut off"
+
+    def test_each_kind_keeps_the_order_of_its_lines(self) -> None:
+        kinds = ("alias", "blacklist", "options", "install", "remove", "softdep", "weakdep")
+        config, _messages = parsed("".join(f"{kind} {name} x\n" for name in "ba" for kind in kinds))
+        for entries in (config.aliases, config.install, config.remove, config.softdeps, config.weakdeps):
+            assert [entry.pattern for entry in entries] == ["b", "a"]
+        assert [entry.module for entry in config.blacklists] == ["b", "a"]
+        assert [entry.module for entry in config.options] == ["b", "a"]
+
+    def test_a_line_ends_at_a_nul(self) -> None:
+        for escaped in ("", "\\\n"):
+            assert parsed(f"{escaped}blacklist a\0b")[0].blacklists[0].module == "a"
+
+    def test_escaped_characters_are_no_lines(self) -> None:
+        config, _messages = parsed("install a \\x\\y\nblacklist \\\nb")
+        assert config.install == [Command("a", "xy", line(1))]
+        assert config.blacklists == [Blacklist("b", line(3))]
+
     def test_a_backslash_before_anything_else_vanishes(self) -> None:
         config, _messages = parsed(r"install a printf '\n\\'")
         assert config.install[0].command == r"printf 'n\'"
@@ -71,7 +96,30 @@ class TestLines:
 
     @pytest.mark.parametrize(
         "bad",
-        ["alias a", "alias a[ b", "blacklist", "options a", "install a", "softdep a", "weakdep", "no x"],
+        [
+            "alias a",
+            "alias a[ b",
+            "alias",
+            "alias b a[",
+            "blacklist",
+            "blacklist a[",
+            "options a",
+            "options",
+            "options a[ b",
+            "install a",
+            "install",
+            "install a[ b",
+            "remove a",
+            "remove a[ b",
+            "softdep a",
+            "softdep a[ pre: b",
+            "weakdep",
+            "weakdep a",
+            "weakdep a[ b",
+            "no x",
+            "denylist a",
+            "Blacklist a",
+        ],
     )
     def test_a_bad_line_is_passed_over(self, bad: str) -> None:
         config, messages = parsed(f"{bad}\nblacklist b")
@@ -94,6 +142,10 @@ class TestLines:
     ) -> None:
         assert parsed(text)[0].softdeps[0].pre == pre
 
+    def test_a_softdep_may_name_its_parts_again_in_any_order(self) -> None:
+        config, _messages = parsed("softdep a post: b pre: c post: d")
+        assert config.softdeps == [Softdep("a", ("c",), ("b", "d"), line(1))]
+
     def test_words_of_a_softdep_before_pre_or_post_count_for_nothing(self) -> None:
         assert parsed("softdep a b post: c")[0].softdeps == [Softdep("a", (), ("c",), line(1))]
 
@@ -112,8 +164,35 @@ class TestLines:
 
 
 class TestFiles:
+    def test_configuration_of_the_administrator_comes_before_that_of_packages(self) -> None:
+        """modprobe.d(5), which also has the order in which one file hides another."""
+        parents = [path.removesuffix("/modprobe.d") for path in CONFIG_DIRECTORIES]
+        assert parents == ["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"]
+
+    def test_a_file_that_cannot_be_read_is_passed_over(self, tmp_path: Path) -> None:
+        """Files apply by name, and there is no /m/modules.softdep."""
+        (tmp_path / "z").write_text("blacklist a\n")
+        config = load_config("/m", [str(tmp_path / "z")], DirectoryFiles())
+        assert config.blacklists == [Blacklist("a", Source(f"{tmp_path}/z", 1))]
+
+    def test_of_files_named_one_by_one_the_first_of_a_name_counts(self, tmp_path: Path) -> None:
+        paths = [tmp_path / name / "same" for name in "ba"]
+        for path in paths:
+            path.parent.mkdir()
+            path.write_text("")
+        assert str(paths[0]) in config_files("/m", list(map(str, paths)), DirectoryFiles())
+        assert str(paths[1]) not in config_files("/m", list(map(str, paths)), DirectoryFiles())
+
     def test_one_list_by_name_whatever_the_directory(self, tmp_path: Path) -> None:
-        for name in ("etc/b.conf", "lib/a.conf", "lib/b.conf", "lib/z.conf", "lib/.h.conf", "lib/n.cnf"):
+        for name in (
+            "etc/b.conf",
+            "lib/a.conf",
+            "lib/b.conf",
+            "lib/z.conf",
+            "lib/.h.conf",
+            "lib/n.cnf",
+            "lib/nconf",
+        ):
             path = tmp_path / name
             path.parent.mkdir(exist_ok=True)
             path.touch()
@@ -171,6 +250,32 @@ class TestKernelCommandLine:
         source = Source("/proc/cmdline")
         assert config.options == [Options("my_mod", "p=1", source)]
         assert config.blacklists == [Blacklist("a", source), Blacklist("b-c", source)]  # sic: not normalized
+
+    def test_it_adds_to_what_the_files_say(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text("blacklist a\noptions a x=1\n")
+        config = load_config(
+            "/m", [str(tmp_path / "a")], DirectoryFiles(), kernel_cmdline=b"modprobe.blacklist=b a.x=2"
+        )
+        assert [entry.module for entry in config.blacklists] == ["a", "b"]
+        assert [entry.text for entry in config.options] == ["x=1", "x=2"]
+
+    def test_blacklists_of_other_modules_are_their_options(self) -> None:
+        config = self.config(b"other.blacklist=a modprobe.other=b module_blacklist=c modprobe.blacklist")
+        assert config.blacklists == []
+        assert [(entry.module, entry.text) for entry in config.options] == [
+            ("other", "blacklist=a"),
+            ("modprobe", "other=b"),
+            ("modprobe", "blacklist"),
+        ]
+
+    def test_a_module_that_is_no_name_is_reported(self) -> None:
+        messages: list[str] = []
+        load_config("/m", [], DirectoryFiles(), kernel_cmdline=b"a[.b=1",
+                    log=lambda _priority, _function, text: messages.append(text))  # fmt: skip
+        assert messages == ["Ignoring bad option on kernel command line while parsing module name: 'a['"]
+
+    def test_a_source_without_lines_is_named_by_its_path_alone(self) -> None:
+        assert [str(Source("/proc/cmdline")), str(Source("a.conf", 3))] == ["/proc/cmdline", "a.conf:3"]
 
     def test_only_its_beginning_is_read(self) -> None:
         assert self.config(b"x" * 4090 + b" a.bcdef").options == [Options("a", "bc", Source("/proc/cmdline"))]
