@@ -74,7 +74,7 @@ class TestWords:
 
 class TestLetters:
     def test_letters_may_share_a_dash(self) -> None:
-        assert options("-ab") == [("a", ""), ("b", "")]
+        assert options("-ab") == options("-ab", short="v:ab") == [("a", ""), ("b", "")]
 
     def test_the_rest_of_a_word_is_the_value_of_its_letter(self) -> None:
         assert options("-av1", "-b") == [("a", ""), ("v", "1"), ("b", "")]
