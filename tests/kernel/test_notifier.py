@@ -14,11 +14,11 @@ NOTIFY_DONE, NOTIFY_OK, NOTIFY_BAD = 0, 1, NOTIFY_STOP_MASK | 2
 
 
 class Chain:
-    """A raw notifier chain whose blocks write their name and what they are told into ``seen``."""
+    """A notifier chain of some kind, whose blocks write their name and their arguments into ``seen``."""
 
-    def __init__(self, kernel: Core, guest: Guest) -> None:
-        self.kernel, self.guest = kernel, guest
-        self.head = kernel.slab.kmalloc(8)
+    def __init__(self, kernel: Core, guest: Guest, kind: str = "raw") -> None:
+        self.kernel, self.guest, self.kind = kernel, guest, kind
+        self.head = guest.put(b"", kernel.types.sizeof(f"{kind}_notifier_head"))
         self.seen: list[tuple[str, int, int]] = []
 
     def block(self, name: str, priority: int = 0, answer: int = NOTIFY_OK) -> int:
@@ -35,15 +35,18 @@ class Chain:
         return address
 
     def register(self, block: int) -> int:
-        return self.guest.call_int("raw_notifier_chain_register", self.head, block)
+        return self.guest.call_int(f"{self.kind}_notifier_chain_register", self.head, block)
+
+    def unregister(self, block: int) -> int:
+        return self.guest.call_int(f"{self.kind}_notifier_chain_unregister", self.head, block)
 
     def call(self, value: int = 5, data: int = 6) -> int:
-        return self.guest.call_int("raw_notifier_call_chain", self.head, value, data)
+        return self.guest.call_int(f"{self.kind}_notifier_call_chain", self.head, value, data)
 
 
-@pytest.fixture
-def chain(kernel: Core, guest: Guest) -> Chain:
-    return Chain(kernel, guest)
+@pytest.fixture(params=["raw", "atomic", "blocking"])
+def chain(kernel: Core, guest: Guest, request: pytest.FixtureRequest) -> Chain:
+    return Chain(kernel, guest, request.param)
 
 
 def test_blocks_are_called_by_priority_and_among_equals_in_order(chain: Chain) -> None:
@@ -67,13 +70,39 @@ def test_the_last_answer_counts_and_an_empty_chain_is_done(chain: Chain) -> None
     assert chain.call() == NOTIFY_DONE
 
 
-def test_registering_twice_and_removing_what_is_not_there(chain: Chain, guest: Guest) -> None:
+def test_registering_twice_and_removing_what_is_not_there(chain: Chain) -> None:
     block = chain.block("a")
     assert chain.register(block) == 0
     assert chain.register(block) == -EEXIST
-    assert guest.call_int("raw_notifier_chain_unregister", chain.head, block) == 0
-    assert guest.call_int("raw_notifier_chain_unregister", chain.head, block) == -ENOENT
+    assert chain.unregister(block) == 0
+    assert chain.unregister(block) == -ENOENT
     assert chain.call() == NOTIFY_DONE
+
+
+def test_a_block_that_is_removed_from_the_middle_is_called_no_more(chain: Chain) -> None:
+    blocks = [chain.block(name) for name in ("a", "b", "c")]
+    for block in blocks:
+        chain.register(block)
+    chain.unregister(blocks[1])
+    chain.call()
+    assert [name for name, *_ in chain.seen] == ["a", "c"]
+
+
+def test_a_block_may_remove_itself_while_it_is_called(kernel: Core, chain: Chain) -> None:
+    """The next one is known before it is called."""
+    first, second = chain.block("a"), chain.block("b")
+    for block in (first, second):
+        chain.register(block)
+
+    def leaves(block: int, value: int, data: int) -> int:
+        chain.unregister(block)
+        return NOTIFY_OK
+
+    call = kernel.types.offset("notifier_block", "notifier_call")
+    kernel.memory.set_u64(first + call, chain.guest.python(leaves, 3))
+    chain.call()
+    chain.call()
+    assert [name for name, *_ in chain.seen] == ["b", "b"]
 
 
 def test_a_robust_call_takes_back_what_those_before_the_objector_did(

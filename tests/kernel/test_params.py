@@ -7,7 +7,7 @@ from errno import EACCES, EINVAL, ENOENT, ENOSPC, ERANGE
 
 import pytest
 from tests.golden import modules as compiled
-from tests.kernel.conftest import layouts
+from tests.kernel.conftest import Guest, layouts
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
@@ -306,3 +306,43 @@ def test_a_parameter_of_another_boot_level_is_left_alone(machine: Kernel, level:
     machine.run(0.1)
     assert results == [0]
     assert value(machine, "an_int") == seen
+
+
+class TestTheModulesOwnSetFunctions:
+    """Exported functions that a module's set function calls."""
+
+    @pytest.fixture
+    def guest(self, machine: Kernel) -> Guest:
+        load(machine, "")
+        return Guest(machine.core)
+
+    @pytest.mark.parametrize(
+        ("text", "status"),
+        [
+            (b"2", 0),
+            (b"0x10\n", 0),
+            (b"1", -EINVAL),
+            (b"17", -EINVAL),
+            (b"-2", -EINVAL),
+            (b"4294967296", -ERANGE),
+            (b"two", -EINVAL),
+            (0, -EINVAL),
+        ],
+    )
+    def test_a_number_within_limits(self, guest: Guest, text: bytes | int, status: int) -> None:
+        """param_set_uint_minmax(): the limits belong to the range; NULL is a parameter without a value."""
+        result = guest.words(9, size=4)
+        arg = guest.kernel.types.offset("kernel_param", "arg")
+        param = guest.put(bytes(arg) + result.to_bytes(8, "little"))
+        assert guest.call_int("param_set_uint_minmax", text, param, 2, 16) == status
+        stored = guest.kernel.memory.u32(result)
+        assert stored == (int(text, 0) if isinstance(text, bytes) and not status else 9)
+
+    def test_a_module_may_lock_its_parameters_and_they_can_be_set_after(
+        self, machine: Kernel, guest: Guest
+    ) -> None:
+        module = machine.modules["params"].address
+        guest.call("kernel_param_lock", module)
+        guest.call("kernel_param_unlock", module)
+        assert written(machine, "an_int", "7") == 0
+        assert value(machine, "an_int") == "7"

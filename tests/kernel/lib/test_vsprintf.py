@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.kernel.conftest import Guest
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.lib.vsprintf import vformat
+from ukmod.kernel.mm.gfp import GFP_KERNEL
+from ukmod.machine.registers import MASK64
 
 
 class Args:
@@ -77,3 +80,33 @@ def test_an_unknown_conversion_ends_the_text_and_warns_once(kernel: Core) -> Non
     assert [vformat(kernel, b"a%yb", Args(1)) for _ in range(2)] == [b"a", b"a"]
     warnings = [line for line in kernel.log.lines if line.startswith("Please remove unsupported %y")]
     assert len(warnings) == 1
+
+
+class TestAllocated:
+    """lib/kasprintf.c"""
+
+    def va_list(self, guest: Guest, *values: int | bytes) -> int:
+        """A va_list whose arguments are all on the stack."""
+        words = [guest.put(value) if isinstance(value, bytes) else value for value in values]
+        return guest.words(48 | 304 << 32, guest.words(*words), 0)
+
+    @pytest.mark.parametrize("function", ["kvasprintf", "kvasprintf_const"])
+    def test_a_text_of_any_length_is_allocated(self, guest: Guest, function: str) -> None:
+        args = self.va_list(guest, b"x" * 5000, 7)
+        text = guest.call(function, GFP_KERNEL, b"%s%d", args) & MASK64
+        assert guest.string(text) == b"x" * 5000 + b"7"
+        guest.call("kfree_const", text)
+        assert not guest.kernel.reports
+
+    @pytest.mark.parametrize(("fmt", "text"), [(b"plain", b"plain"), (b"%s", b"string"), (b"100%%", b"100%")])
+    def test_what_needs_no_formatting_is_copied(self, guest: Guest, fmt: bytes, text: bytes) -> None:
+        found = guest.call("kvasprintf_const", GFP_KERNEL, fmt, self.va_list(guest, b"string"))
+        assert guest.string(found & MASK64) == text
+
+    def test_no_string_at_all_stays_null(self, guest: Guest) -> None:
+        """kstrdup_const(NULL); kvasprintf() formats it."""
+        assert guest.call("kvasprintf_const", GFP_KERNEL, b"%s", self.va_list(guest, 0)) == 0
+        assert (
+            guest.string(guest.call("kvasprintf", GFP_KERNEL, b"%s", self.va_list(guest, 0)) & MASK64)
+            == b"(null)"
+        )

@@ -9,7 +9,9 @@ from tests.golden import modules as compiled
 from tests.kernel.conftest import Guest, layouts
 
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.module.inter_module import InterModuleEntry
 from ukmod.kernel.module.main import ModuleState, module_refcount
+from ukmod.userland import Process
 
 DATA = 0x1234_5678
 
@@ -60,3 +62,25 @@ def test_what_the_kernel_itself_registers_has_no_module_to_hold(guest: Guest) ->
     guest.call("inter_module_register", b"drm", 0, DATA)
     assert guest.call("inter_module_get", b"drm") == DATA
     guest.call("inter_module_put", b"drm")
+
+
+def test_a_module_is_requested_for_what_nobody_registered(machine: Kernel, guest: Guest, owner: int) -> None:
+    """inter_module_get_request(): what the module registers when it is loaded is returned."""
+    asked = list[str]()
+
+    def modprobe(process: Process) -> int:
+        asked.extend(process.argv)
+        machine.core.inter_module.register(InterModuleEntry("drm", 0, DATA))
+        return 0
+
+    machine.install("/sbin/modprobe", modprobe)
+    assert guest.call("inter_module_get_request", b"drm", b"agpgart") == DATA
+    assert asked[-1] == "agpgart"
+    asked.clear()
+    assert guest.call("inter_module_get_request", b"drm", b"agpgart") == DATA
+    assert asked == [], "it is there already"
+
+
+def test_a_request_that_comes_to_nothing_gives_null(machine: Kernel, guest: Guest) -> None:
+    machine.install("/sbin/modprobe", lambda _: 1)
+    assert guest.call("inter_module_get_request", b"drm", b"agpgart") == 0
