@@ -268,8 +268,9 @@ class TestFortified:
         buffer = guest.put(b"abcd")
         assert "kernel BUG at lib/string.c:337!" in guest.oops("strlcat", buffer, b"x", 4)
 
-    def test_strscpy_refuses_a_size_that_is_a_negative_number(self, guest: Guest) -> None:
+    @pytest.mark.parametrize("size", [-1, 1 << 31])
+    def test_strscpy_refuses_a_size_that_looks_negative(self, guest: Guest, size: int) -> None:
         buffer = guest.put(b"abcd")
-        assert guest.call("strscpy", buffer, b"x", -1) == -7
+        assert guest.call("strscpy", buffer, b"x", size) == -7
         assert guest.string(buffer) == b"abcd"
         assert [w.file for w in guest.kernel.warnings] == ["lib/string.c"]
