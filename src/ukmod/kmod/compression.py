@@ -61,7 +61,7 @@ _MOST_FRAMES = 1 << 16
 """Frames of a file. Parallel compressors make one of some megabytes each."""
 _WINDOW_LOG = 27
 _MEMORY = 1 << _WINDOW_LOG
-"""What a decoder may allocate for itself: twice what ``xz -9`` asks for, and what zstd allows by default."""
+"""Bytes that a decoder may allocate: twice what ``xz -9`` asks for, and what zstd allows by default."""
 
 
 class PackedInput:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     _Path = tuple["_Path | None", str, int]
-    """What spells the pattern of a node: that of its parent, what comes after it, and its length."""
+    """The pattern of a node: its parent's, the text after that, and the length of both."""
 
 __all__ = ["LISTING_LIMIT", "MAGIC", "VERSION", "Entry", "Index"]
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ukmod.kmod.depmod.publish import make_directory, publish
+from ukmod.kmod.depmod.publish import make_directory, open_exclusively, publish, write
 
 
 def test_files_replace_those_of_the_same_names_and_all_may_read_them(tmp_path: Path) -> None:
@@ -59,11 +61,16 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
 
 
-def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (tmp_path / "precious").write_bytes(b"precious")
-    (out / f".a.{os.getpid()}.tmp").symlink_to(tmp_path / "precious")
+    monkeypatch.setattr("ukmod.kmod.depmod.publish.temporary_name", lambda _name: "foreseen")
+    (out / "foreseen").symlink_to(tmp_path / "precious")
+    with pytest.raises(FileExistsError):
+        publish(str(out), [("a", b"new")])
+    monkeypatch.undo()
+    (out / "a").symlink_to(tmp_path / "precious")
     publish(str(out), [("a", b"new")])
     assert (tmp_path / "precious").read_bytes() == b"precious"
     assert (out / "a").read_bytes() == b"new"
@@ -85,18 +92,76 @@ def _dead_process() -> int:
     return pid
 
 
-def test_what_a_killed_run_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
-    dead = _dead_process()
-    old = tmp_path / f".modules.dep.{dead}.tmp"
-    new = tmp_path / f".modules.alias.{dead}.tmp"
-    alive = tmp_path / f".modules.dep.{os.getppid()}.tmp"
-    others = tmp_path / ".modules.dep.x.tmp"
-    for path in (old, new, alive, others):
-        path.write_bytes(b"")
-        if path != new:
-            os.utime(path, (1, 1))
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    killed = tmp_path / f".modules.dep.{_dead_process()}.0123.tmp"
+    # The process of this number is alive, but no run has the directory: it was another's, or another host's.
+    reused = tmp_path / f".modules.dep.{os.getppid()}.4567.tmp"
+    others = {".modules.dep.x.y.tmp", ".modules.dep.swp", "modules.dep.1.2.tmp", ".other.1.2.tmp"}
+    for name in (killed.name, reused.name, *others):
+        (tmp_path / name).write_bytes(b"")
     publish(str(tmp_path), [("a", b"")])
-    assert {path.name for path in tmp_path.iterdir()} == {"a", new.name, alive.name, others.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"a", *others}
+
+
+def test_where_locks_are_unknown_only_an_old_leftover_of_a_dead_process_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_fd: int, _kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", unknown)
+    dead = _dead_process()
+    old, new = f".modules.dep.{dead}.0123.tmp", f".modules.alias.{dead}.4567.tmp"
+    alive = f".modules.dep.{os.getppid()}.89ab.tmp"
+    for name in (old, new, alive):
+        (tmp_path / name).write_bytes(b"")
+        if name != new:
+            os.utime(tmp_path / name, (1, 1))
+    publish(str(tmp_path), [("a", b"")])
+    assert {path.name for path in tmp_path.iterdir()} == {"a", new, alive}
+
+
+def test_a_run_waits_for_another_and_the_sets_are_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with open_exclusively(str(tmp_path)) as (where, is_exclusive):
+        assert is_exclusive
+        os.close(write(where, ".modules.a.1.2.tmp", b"the other's"))
+        other = threading.Thread(target=publish, args=(str(tmp_path), [("a", b"new")]))
+        other.start()
+        other.join(0.1)
+        assert {path.name for path in tmp_path.iterdir()} == {"a", ".modules.a.1.2.tmp"}
+        os.rename(".modules.a.1.2.tmp", "b", src_dir_fd=where, dst_dir_fd=where)
+    other.join()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new", "b": b"the other's"}
+
+
+def test_a_run_that_was_stopped_is_not_waited_for_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ukmod.kmod.depmod.publish._PATIENCE", 0.05)
+    with open_exclusively(str(tmp_path)) as (where, _is_exclusive):
+        os.close(write(where, ".modules.a.1.2.tmp", b"the other's"))
+        publish(str(tmp_path), [("a", b"new")])
+    assert {path.name for path in tmp_path.iterdir()} == {"a", ".modules.a.1.2.tmp"}
+
+
+def test_modules_are_there_before_what_names_them_and_modules_dep_is_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed: list[str] = []
+    rename = os.rename
+    monkeypatch.setattr(
+        os, "rename", lambda old, new, **places: renamed.append(new) or rename(old, new, **places)
+    )
+    names = ["modules.dep", "modules.dep.bin", "modules.alias", "modules.alias.bin", "modules.softdep"]
+    publish(str(tmp_path), [(name, b"") for name in names])
+    assert renamed == [
+        "modules.dep.bin",
+        "modules.alias.bin",
+        "modules.softdep",
+        "modules.alias",
+        "modules.dep",
+    ]
 
 
 def test_content_is_on_the_disk_before_the_first_name_leads_to_it(

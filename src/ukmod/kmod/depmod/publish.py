@@ -1,4 +1,10 @@
-"""Put a set of files into a directory: all of them, or none."""
+"""Put a set of files into a directory: all of them, or none.
+
+A reader that comes between two of the renames sees some old files and some new ones. libkmod prescribes
+their names, so there is no way around that: a window of less than a millisecond is left, and the order of
+the renames (``_ORDER``) makes it harmless for most readers. kmod renames each file as soon as it is made: its
+readers may see a mixed set for as long as depmod runs, and for ever if it is killed.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +12,45 @@ import errno
 import os
 import stat
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     T = TypeVar("T")
 
-__all__ = ["make_directory", "publish", "remove", "touch"]
+__all__ = [
+    "leave_no_leftovers",
+    "make_directory",
+    "open_exclusively",
+    "publish",
+    "remove",
+    "temporary_name",
+    "touch",
+    "write",
+]
 
+_ORDER = (
+    "modules.dep.bin",
+    "modules.alias.bin",
+    "modules.symbols.bin",
+    "modules.builtin.bin",
+    "modules.builtin.alias.bin",
+    "modules.softdep",
+    "modules.weakdep",
+    "modules.devname",
+    "modules.alias",
+    "modules.symbols",
+    "modules.dep",
+)
+"""The order of the renames. First the modules, then the indexes that name them, so that whatever they name is
+there; then the texts, which modprobe does not read. modules.dep is last: ``depmod -A`` goes by its time, and
+so repairs what a run that was killed leaves."""
 _STALE_SECONDS = 3600
+_PATIENCE = 10.0
+"""Seconds to wait for another run that writes to the same directory; it takes some milliseconds."""
 _datasync = getattr(os, "fdatasync", os.fsync)
 _MODE = 0o644  # whatever the umask: everyone may read what modprobe reads
 
@@ -27,31 +60,64 @@ def publish(directory: str, files: Iterable[tuple[str, bytes]]) -> None:
 
     All are written to temporary names first, and renamed only when the last is complete, so that an error, an
     interruption or a full disk leaves the old set as it was. OSError, with the name of the file, if that
-    fails; then nothing is left behind.
+    fails; then nothing is left behind. A run at the same time waits, so the sets of the two are not mixed,
+    and what a run that was killed has left behind is removed.
     """
-    where = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     written: list[tuple[str, str]] = []
     unsynced: list[tuple[int, str]] = []
+    with open_exclusively(directory) as (where, is_exclusive):
+        leave_no_leftovers(where, "modules.", is_exclusive=is_exclusive)
+        try:
+            for name, content in files:
+                _refuse_directory(where, name)
+                written.append((temporary_name(name), name))
+                unsynced.append((_about(name, write, where, written[-1][0], content), name))
+            _sync(unsynced)
+            written.sort(key=lambda pair: _ORDER.index(pair[1]) if pair[1] in _ORDER else -1)
+            for temporary, name in written:
+                os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
+        except BaseException:
+            for temporary, _name in written:
+                remove(temporary, where)
+            raise
+        finally:
+            for fd, _name in unsynced:
+                with suppress(OSError):
+                    os.close(fd)
+
+
+@contextmanager
+def open_exclusively(directory: str, *, flags: int = 0) -> Iterator[tuple[int, bool]]:
+    """Lend a directory's descriptor, and whether no other run has it.
+
+    It may have, where the file system knows no locks or the other run has been stopped. OSError if the
+    directory cannot be opened.
+    """
+    where = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
     try:
-        _remove_stale(where)
-        for name, content in files:
-            _refuse_directory(where, name)
-            temporary = f".{name}.{os.getpid()}.tmp"
-            written.append((temporary, name))
-            unsynced.append((_about(name, _write, where, temporary, content), name))
-        _sync(unsynced)
-        # modules.dep last: `depmod -A` goes by it, and so repairs what an interruption from here on leaves.
-        for temporary, name in reversed(written):
-            os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
-    except BaseException:
-        for temporary, _name in written:
-            remove(temporary, where)
-        raise
+        yield where, _lock(where)
     finally:
-        for fd, _name in unsynced:
-            with suppress(OSError):
-                os.close(fd)
-        os.close(where)
+        os.close(where)  # which ends the lock
+
+
+def _lock(where: int) -> bool:
+    """Wait until no other run has a directory; False if that cannot be, or takes too long."""
+    try:
+        from fcntl import LOCK_EX, LOCK_NB, flock
+    except ImportError:
+        return False
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            flock(where, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.005)
+        except OSError:
+            return False
+        else:
+            return True
 
 
 def touch(path: str) -> None:
@@ -67,19 +133,25 @@ def touch(path: str) -> None:
         os.close(descriptor)
 
 
-def _remove_stale(where: int) -> None:
-    """Remove the temporary files of runs that were killed: an hour old, and of a process that is no more.
+def leave_no_leftovers(where: int, prefix: str, *, is_exclusive: bool) -> None:
+    """Remove the temporary files that runs which were killed have left, of names that begin so.
 
-    Both, because the number may be that of a process on another machine or in another container.
+    A run that has the directory for itself knows that all are such. Otherwise they are those of a process
+    that is no more, an hour old: the number may be that of a process on another machine or in a container.
     """
     for name in os.listdir(where):
-        if name.startswith(".modules.") and name.endswith(".tmp"):
-            pid = name.removesuffix(".tmp").rpartition(".")[2]
-            if pid.isascii() and pid.isdigit() and len(pid) < 8 and not _is_alive(int(pid)):
-                with suppress(OSError):
-                    status = os.stat(name, dir_fd=where, follow_symlinks=False)
-                    if status.st_mtime < time.time() - _STALE_SECONDS:
-                        os.unlink(name, dir_fd=where)
+        if name.startswith(f".{prefix}") and name.endswith(".tmp"):
+            pid = name.split(".")[-3]
+            if not (pid.isascii() and pid.isdigit() and len(pid) < 8):
+                continue
+            with suppress(OSError):
+                if is_exclusive or (_is_old(where, name) and not _is_alive(int(pid))):
+                    os.unlink(name, dir_fd=where)
+
+
+def _is_old(where: int, name: str) -> bool:
+    status = os.stat(name, dir_fd=where, follow_symlinks=False)
+    return status.st_mtime < time.time() - _STALE_SECONDS
 
 
 def _is_alive(pid: int) -> bool:
@@ -92,17 +164,18 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _write(where: int, temporary: str, content: bytes) -> int:
-    """Write a file; return its descriptor."""
+def temporary_name(name: str) -> str:
+    """Return a new name for a file that is to have another name later on."""
+    return f".{name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
+
+
+def write(where: int, temporary: str, content: bytes, mode: int = _MODE) -> int:
+    """Write a file of a directory that is open; return its descriptor. OSError if that fails."""
     # Neither through a link that someone else put there, nor into another run's file.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, mode, dir_fd=where)
     try:
-        fd = os.open(temporary, flags, _MODE, dir_fd=where)
-    except FileExistsError:  # of a run that was killed, whose process id is ours now
-        os.unlink(temporary, dir_fd=where)
-        fd = os.open(temporary, flags, _MODE, dir_fd=where)
-    try:
-        os.fchmod(fd, _MODE)
+        os.fchmod(fd, mode)
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]

@@ -1,4 +1,4 @@
-"""What a regular expression matches in a text, as a relation of places.
+"""A regular expression and a text as a relation: which places a match leads from and to.
 
 A relation is a list with an entry for each place in the text, from before its first character to behind its
 last. An entry has, as bits, the places that a match from there may end at: never one before it.
@@ -25,14 +25,19 @@ def of(program: Sequence[Instruction], text: str) -> Relation:
     """Return the relation of an expression without back references."""
     stack: list[Relation] = []
     atoms: dict[tuple[str, int], Relation] = {}
+    repeated: dict[tuple[tuple[int, ...], int, int], Relation] = {}
     for kind, one, other in program:
         if kind in ("set", "assert"):
             if (kind, one) not in atoms:
                 atoms[kind, one] = _of_set(one, text) if kind == "set" else _of_assertion(chr(one), text)
             stack.append(atoms[kind, one])
         elif kind == "repeat":
-            stack.append(_repeat(stack.pop(), one, other))
-        elif kind != "group":
+            # Nested repetitions soon come to the same relation.
+            key = (tuple(stack[-1]), one, other)
+            if key not in repeated:
+                repeated[key] = _repeat(stack[-1], one, other)
+            stack[-1] = repeated[key]
+        elif kind != "group" and one != 1:
             parts = [stack.pop() for _ in range(one)][::-1]
             if kind == "alternate":
                 stack.append([_union(ends) for ends in zip(*parts, strict=True)])

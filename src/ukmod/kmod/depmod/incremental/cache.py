@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import marshal
 import os
+import stat
 import sys
 import time
 import zlib
+from contextlib import suppress
 
-from ukmod.kmod.depmod.publish import make_directory, remove
+from ukmod.kmod.depmod.publish import (
+    leave_no_leftovers,
+    make_directory,
+    open_exclusively,
+    remove,
+    temporary_name,
+    write,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +35,9 @@ __all__ = ["UNSETTLED", "cache_path", "identities", "load", "prune", "store"]
 
 # What marshal writes is for one version of Python.
 _MAGIC = f"ukmod depmod 4 {sys.implementation.cache_tag} {marshal.version}\n".encode()
+_LIMIT = 1 << 28
+"""Bytes of a stored file; that of a distribution's tree has 6 MB."""
+_OWN_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again without a newer time stamp."""
 UNSETTLED = (0,)
@@ -68,12 +80,19 @@ def identities(paths: Sequence[str]) -> dict[str, Identity]:
 
 def load(path: str) -> dict[str, Any]:
     """Return what was stored, or nothing if that is not whole and our own."""
+    directory, _slash, name = path.rpartition("/")
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        where = os.open(directory, os.O_RDONLY | _OWN_DIRECTORY)
+        try:
+            # marshal trusts its input, so nobody else may have had a hand in it.
+            if not _is_ours(where):
+                return {}
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=where)
+        finally:
+            os.close(where)
         with open(fd, "rb", buffering=0) as file:
             status = os.fstat(fd)
-            # marshal trusts its input, so nobody else may have had a hand in it.
-            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LIMIT or not _is_ours(fd):
                 return {}
             data = file.read()
     except OSError:
@@ -88,27 +107,30 @@ def load(path: str) -> dict[str, Any]:
 
 def store(path: str, entries: dict[str, Any]) -> None:
     """Store what marshal knows, in a directory that is made if need be; nothing happens if that fails."""
-    directory = path.rpartition("/")[0]
+    directory, _slash, name = path.rpartition("/")
     if directory.startswith(_SYSTEM) and not os.path.isdir(_SYSTEM):
         return
     data = marshal.dumps(entries)
-    temporary = f"{path}.{os.getpid()}"
-    try:
+    with suppress(OSError):
         make_directory(directory)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return
-    try:
-        with open(fd, "wb") as file:
-            file.write(_MAGIC + zlib.crc32(data).to_bytes(4, "big") + data)
-        where = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            names = [name.rpartition("/")[2] for name in (temporary, path)]
-            os.rename(*names, src_dir_fd=where, dst_dir_fd=where)
-        finally:
-            os.close(where)
-    except OSError:
-        remove(temporary)
+        with open_exclusively(directory, flags=_OWN_DIRECTORY) as (where, is_exclusive):
+            if not _is_ours(where):
+                return
+            leave_no_leftovers(where, "depmod-", is_exclusive=is_exclusive)
+            temporary = temporary_name(name)
+            try:
+                checksum = zlib.crc32(data).to_bytes(4, "big")
+                os.close(write(where, temporary, _MAGIC + checksum + data, 0o600))
+                os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
+            except BaseException:
+                remove(temporary, where)
+                raise
+
+
+def _is_ours(fd: int) -> bool:
+    """Tell whether a file or directory is this user's, and no other user can write to it."""
+    status = os.fstat(fd)
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def prune(path: str) -> None:
