@@ -45,7 +45,7 @@ class Pids:
             return address
         k = self._k
         # One upid, for the initial namespace, follows the struct.
-        address = k.slab.kernel_object(self._size + 16)
+        address = k.slab.kernel_object(self._size + 16, fenced=False)
         k.memory.set_u32(address + self._count, 1)
         if self._numbers is not None:
             k.memory.set_u32(address + self._numbers, task.pid)

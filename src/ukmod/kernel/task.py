@@ -116,9 +116,9 @@ class Tasks:
             if k.types.has("task_struct", name):
                 memory.set_u32(address + offset("task_struct", name), DEFAULT_PRIO)
         self.set_comm(task, comm)
-        self._by_address[address] = self._by_pid[pid] = task
         for callback in self.on_create:
             callback(task)
+        self._by_address[address] = self._by_pid[pid] = task
         return task
 
     def _next_free_pid(self) -> int:

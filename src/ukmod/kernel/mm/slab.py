@@ -93,22 +93,37 @@ class Slab:
             return 0
         return self.alloc(size, kmalloc_align(size), bucket(size))
 
-    def kernel_object(self, size: int) -> int:
+    def kernel_object(self, size: int, *, fenced: bool = True) -> int:
         """A new object that belongs to the kernel itself, so that its caller never leaks it.
 
+        ``fenced=False`` is for objects that come and go with each task: their memory is used again at once.
         Raises LimitError if memory is exhausted.
         """
-        address = self.alloc(size, kmalloc_align(size), bucket(size), trace=KERNEL_TRACE)
+        address = self.alloc(size, kmalloc_align(size), bucket(size), trace=KERNEL_TRACE, fenced=fenced)
         if not address:
             raise LimitError("the machine's memory is exhausted", errno=ENOMEM)
         return address
 
     def alloc(
-        self, size: int, align: int, cache: str, kmem_cache: int = 0, trace: StackTrace | None = None
+        self,
+        size: int,
+        align: int,
+        cache: str,
+        kmem_cache: int = 0,
+        trace: StackTrace | None = None,
+        *,
+        fenced: bool = True,
     ) -> int:
-        """A new object of ``size`` zero bytes, or 0 if memory is exhausted."""
+        """A new object of ``size`` zero bytes, or 0 if memory is exhausted.
+
+        ``fenced``: on pages of its own if there are any, so that an access beyond it, or after it was freed,
+        is a page fault. Objects of more than a page always are.
+        """
         fence = self.fence
-        slot = fence.take() if size <= PAGE_SIZE else fence.take_pages(page_align(size) // PAGE_SIZE)
+        if size > PAGE_SIZE:
+            slot = fence.take_pages(page_align(size) // PAGE_SIZE)
+        else:
+            slot = fence.take() if fenced else None
         if slot is not None:
             address = fence.place(slot, size, align)
         elif size > PAGE_SIZE:
