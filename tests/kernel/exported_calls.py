@@ -91,5 +91,10 @@ class ExportedCalls:
         """Does this session run all of tests/kernel, apart from the comparisons with a real kernel?"""
         option = self._config.option
         paths = {Path(word).resolve() for word in self._config.args}
-        selected = option.keyword or option.lf or option.maxfail or option.markexpr not in ("", "not real")
+        selected = (
+            option.keyword
+            or getattr(option, "lf", False)
+            or option.maxfail
+            or option.markexpr not in ("", "not real")
+        )
         return bool(paths & {HERE, *HERE.parents[:2]}) and not selected

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import errorcode
 
 import pytest
 from tests.golden import modules as compiled
 from tests.kernel.conftest import layouts
+from tests.kernel.tasks import in_task
 
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.module.main import ModuleState
 
 
 @pytest.fixture
@@ -68,3 +71,93 @@ def test_most_files_are_read_only(machine: Kernel) -> None:
 def test_proc_modules_has_a_line_for_each(machine: Kernel) -> None:
     (line,) = machine.core.procfs.read("/proc/modules").splitlines()
     assert line.split()[0] == "params"
+
+
+def test_what_the_kernel_says_of_itself(machine: Kernel) -> None:
+    machine.run(90)
+    files = machine.core.procfs
+    release = machine.core.release
+    assert files.read("/proc/version") == f"Linux version {release}\n"
+    assert files.read("/proc/sys/kernel/osrelease") == f"{release}\n"
+    assert files.read("/proc/cmdline") == f"{machine.core.cmdline}\n"
+    assert float(files.read("/proc/uptime").split()[0]) == pytest.approx(90, abs=1)
+
+
+class TestParameters:
+    """Their files call functions of the module, so that only a process can use them."""
+
+    DIRECTORY = "/sys/module/params/parameters"
+
+    def do(self, machine: Kernel, name: str, *texts: str) -> list[str]:
+        """Write texts to a parameter, then read it: what was refused, and what was read."""
+        found: list[str] = []
+
+        def body() -> None:
+            for text in texts:
+                try:
+                    machine.core.procfs.write(f"{self.DIRECTORY}/{name}", text)
+                except OSError as error:
+                    found.append(errorcode[error.errno or 0])
+            found.append(machine.core.procfs.read(f"{self.DIRECTORY}/{name}"))
+
+        in_task(machine.core, body)
+        return found
+
+    def test_they_can_be_read_and_written(self, machine: Kernel) -> None:
+        assert self.do(machine, "an_int", "-3\n") == ["-3\n"]
+
+    def test_a_bad_value_is_refused_with_the_parameters_own_errno(self, machine: Kernel) -> None:
+        assert self.do(machine, "a_byte", "7", "x", "256") == ["EINVAL", "ERANGE", "7\n"]
+
+    def test_permissions_hold_for_root_too(self, machine: Kernel) -> None:
+        with pytest.raises(PermissionError):
+            machine.core.procfs.write(f"{self.DIRECTORY}/other_name", "1")
+
+    @pytest.mark.parametrize("name", ["hidden", "none", "an_int/more", ""])
+    def test_one_without_permissions_has_no_file(self, machine: Kernel, name: str) -> None:
+        files = machine.core.procfs
+        assert name not in files.list(self.DIRECTORY)
+        with pytest.raises(FileNotFoundError):
+            files.read(f"{self.DIRECTORY}/{name}")
+
+
+def test_holders_are_the_modules_that_use_it(machine: Kernel) -> None:
+    files = machine.core.procfs
+    for name in ("exporter", "uses_exporter"):
+        machine.insmod(compiled()[name].read_bytes())
+    assert files.list("/sys/module/exporter/holders") == ["uses_exporter"]
+    assert files.list("/sys/module/uses_exporter/holders") == []
+    assert files.read("/sys/module/exporter/refcnt") == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [(ModuleState.LIVE, "live"), (ModuleState.COMING, "coming"), (ModuleState.GOING, "going")],
+)
+def test_a_modules_state_is_a_word(machine: Kernel, state: ModuleState, word: str) -> None:
+    machine.core.modules.set_state(machine.modules["params"], state)
+    assert machine.core.procfs.read("/sys/module/params/initstate") == f"{word}\n"
+
+
+def test_a_module_that_is_not_formed_yet_has_no_directory(machine: Kernel) -> None:
+    files = machine.core.procfs
+    machine.core.modules.set_state(machine.modules["params"], ModuleState.UNFORMED)
+    assert files.list("/sys/module") == []
+    for look in (lambda: files.list("/sys/module/params"), lambda: files.read("/sys/module/params/refcnt")):
+        with pytest.raises(FileNotFoundError):
+            look()
+
+
+def test_sizes_and_taints_are_numbers_and_letters(machine: Kernel) -> None:
+    files, layout = machine.core.procfs, machine.modules["params"].layout
+    assert files.read("/sys/module/params/coresize") == f"{layout.core_size}\n"
+    assert files.read("/sys/module/params/initsize") == "0\n", "it was freed"
+    assert files.read("/sys/module/params/taint") == "OE\n"
+
+
+def test_a_version_has_a_file_if_the_module_has_one(machine: Kernel) -> None:
+    files, modinfo = machine.core.procfs, machine.modules["params"].modinfo
+    assert "version" not in files.list("/sys/module/params")
+    modinfo["version"], modinfo["srcversion"] = ["1.2"], ["533BB7E5866E52F63B9ACCB"]
+    assert files.read("/sys/module/params/version") == "1.2\n"
+    assert files.read("/sys/module/params/srcversion") == "533BB7E5866E52F63B9ACCB\n"
