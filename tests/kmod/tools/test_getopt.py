@@ -108,6 +108,10 @@ class TestLongOptions:
         """``--all`` is a name of its own, whatever else begins with it."""
         assert options(word) == [(key, "")]
 
+    def test_a_whole_name_with_a_value_is_no_abbreviation_either(self) -> None:
+        long = (LongOption("ab", "y", takes_value=True), LongOption("a", "x", takes_value=True))
+        assert parsed("--a=1", long=long) == ([("x", "1")], "")
+
     @pytest.mark.parametrize("word", ["--ali", "--e=1"])
     def test_names_of_the_same_option_are_one_thing(self, word: str) -> None:
         assert parsed(word)[1] == ""
@@ -136,6 +140,7 @@ class TestLongOptions:
 
     def test_an_option_without_its_value_is_a_mistake(self) -> None:
         assert parsed("-a", "--val") == ([("a", "")], "option '--value' requires an argument")
+        assert parsed("--ext") == ([], "option '--extra' requires an argument"), "the first of its names"
 
     @pytest.mark.parametrize("word", ["--alia=1", "--alias="])
     def test_a_value_where_none_is_taken_is_a_mistake(self, word: str) -> None:
