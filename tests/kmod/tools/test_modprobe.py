@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,52 @@ class TestLoading:
         assert host.calls[0] == ("system", "echo a=1 ", "base")
         assert host.stdout.text.startswith("install echo $CMDLINE_OPTS a=1 \ninsmod ")
         assert "MODPROBE_MODULE" not in host.environ
+
+    def test_an_install_command_gets_the_options_wherever_it_asks(self, host: FakeHost) -> None:
+        configure(host, "install base a $CMDLINE_OPTS; b $CMDLINE_OPTS\n")
+        assert run(host, "base", "x=1") == 0
+        assert host.calls == [("system", "a x=1; b x=1", "base")]
+
+    def test_an_install_command_that_cannot_be_run_is_a_failure(self, host: FakeHost) -> None:
+        configure(host, "install base a\n")
+        host.system = lambda _command: -1  # type: ignore[method-assign]
+        assert run(host, "base") == 1
+        assert host.stderr.text.startswith(
+            "modprobe: ERROR: Could not run install command 'a' for module base\n"
+        )
+
+    def test_install_commands_are_ignored_on_request(self, host: FakeHost) -> None:
+        configure(host, "install user a\ninstall base b\n")
+        assert run(host, "-i", "user") == 0
+        assert [call[:2] for call in host.calls] == [("system", "b"), ("finit_module", "user")]
+
+    @pytest.mark.parametrize(
+        ("arguments", "loaded"),
+        [
+            (["user"], ["base", "user"]),
+            (["-b", "user"], []),
+            (["char-major-10-1"], []),
+            (["-b", "other"], ["other"]),
+        ],
+    )
+    def test_a_blacklisted_module_is_passed_over_silently(
+        self, host: FakeHost, arguments: list[str], loaded: list[str]
+    ) -> None:
+        configure(host, "blacklist user\n")
+        assert run(host, *arguments) == 0
+        assert loads(host) == loaded
+        assert host.stderr.text == ""
+
+    def test_a_step_is_shown_before_it_is_tried(self, host: FakeHost) -> None:
+        host.failures["base"] = [errno.EPERM]
+        assert run(host, "-v", "base") == 1
+        assert host.stdout.text == "insmod /lib/modules/4.4.4/kernel/base.ko \n"
+
+    def test_a_file_packed_otherwise_than_the_kernel_can_is_unpacked(self, host: FakeHost) -> None:
+        Path(host.files.real("/lib/modules/4.4.4/kernel/base.ko")).write_bytes(gzip.compress(b"\x7fELF-like"))
+        host.kernel_compression = "xz"
+        assert run(host, "base") == 0
+        assert host.calls == [("init_module", 9, "")]
 
     def test_install_command_fails(self, host: FakeHost) -> None:
         configure(host, "install base false\n")
