@@ -145,7 +145,7 @@ class TestLoading:
 
     def test_an_install_command_that_cannot_be_run_is_a_failure(self, host: FakeHost) -> None:
         configure(host, "install base a\n")
-        host.system = lambda _command: -1  # type: ignore[method-assign]
+        host.system = lambda command: -1  # type: ignore[method-assign]
         assert run(host, "base") == 1
         assert host.stderr.text.startswith(
             "modprobe: ERROR: Could not run install command 'a' for module base\n"

@@ -86,10 +86,8 @@ class Srcu:
 
     def _advance(self, domain: Domain) -> None:
         while domain.grace_periods and not domain.readers[domain.grace_periods[0][0]]:
-            ended, _ = domain.grace_periods[0]
-            while domain.grace_periods and domain.grace_periods[0][0] == ended:
-                _, action = domain.grace_periods.pop(0)
-                self._invoke(domain, action)
+            _, action = domain.grace_periods.pop(0)
+            self._invoke(domain, action)
             if domain.grace_periods:
                 domain.index = domain.grace_periods[0][0] ^ 1
 
