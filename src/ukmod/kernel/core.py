@@ -131,9 +131,6 @@ class Core:
         self.sched = Scheduler(self, self.clock)
         self.tasks = Tasks(self)
         self.symbols = SymbolTable(self, kernel_functions())
-        if image is not None:
-            crcs = {name: export.crc for name, export in image.exports.items() if export.crc is not None}
-            self.symbols.set_crcs(crcs)
         for name, offset in self.percpu.symbols().items():
             self.symbols.add_data(name, offset)
         self.idle = self.tasks.create("swapper/0", int)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import gzip
 import os
 import struct
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import pytest
@@ -29,9 +31,10 @@ from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import Elf
 from ukmod.machine.image.image import KernelImage
 from ukmod.machine.image.kallsyms import read_kallsyms
-from ukmod.machine.image.ksymtab import read_exports
-from ukmod.machine.image.symbols import ImageSymbol, ImageSymbols
+from ukmod.machine.image.ksymtab import KernelSymbol, Ksymtab, read_exports
+from ukmod.machine.image.symbols import WORD, ImageSymbol, ImageSymbols
 from ukmod.machine.image.vmlinux import Vmlinux
+from ukmod.machine.registers import MASK64
 from ukmod.machine.types import Btf, TypeSource, types_for
 
 VMLINUX = vmlinux(btf=small_kernel().data())
@@ -93,6 +96,42 @@ def test_of_several_symbols_at_an_address_the_first_counts() -> None:
     assert list(ImageSymbols.from_bytes(table.to_bytes())) == list(table)
 
 
+NAMES = st.text(st.characters(blacklist_characters="\0", blacklist_categories=()), max_size=6)
+
+
+@given(st.lists(st.tuples(NAMES, st.integers(0, 99)), max_size=30), NAMES)
+def test_a_name_is_found_where_it_is_first(symbols: list[tuple[str, int]], other: str) -> None:
+    """As in a dictionary, and in a table that was read from the cache."""
+    table = ImageSymbols.of(ImageSymbol(name, "t", address) for name, address in symbols)
+    cached = ImageSymbols.from_bytes(table.to_bytes())
+    for name in (*dict(symbols), other):
+        lowest = min((address for found, address in symbols if found == name), default=None)
+        assert table.get(name) == cached.get(name) == lowest
+        assert (name in cached) == (lowest is not None)
+
+
+def test_symbols_in_another_byte_order_are_no_table() -> None:
+    table = ImageSymbols.of(ImageSymbol(name, "t", 16 * n) for n, name in enumerate(["a", "b", "c"]))
+    data = table.to_bytes()
+    start, end = WORD + 3 * WORD, WORD + 3 * WORD + 24
+    swapped = array("I", data[start:end])
+    swapped.byteswap()
+    with pytest.raises(ValueError, match="not a symbol table"):
+        ImageSymbols.from_bytes(data[:start] + swapped.tobytes() + data[end:])
+
+
+@given(
+    st.dictionaries(
+        NAMES, st.tuples(st.integers(0, MASK64), st.booleans(), st.none() | st.integers(0, 0xFFFF_FFFF))
+    )
+)
+def test_exports_in_columns_are_what_they_were(exports: dict[str, tuple[int, bool, int | None]]) -> None:
+    rows = {name: KernelSymbol(name, *values, "NS" if values[1] else "") for name, values in exports.items()}
+    table = Ksymtab.of(rows.values())
+    assert dict(table) == dict(copy.copy(table)) == rows
+    assert table.get("\0") is None
+
+
 # The cache
 
 
@@ -106,7 +145,7 @@ def test_an_image_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path, cache = packed(tmp_path), str(tmp_path / "cache")
     first = list(KernelImage(path, cache=cache).symbols)
     monkeypatch.setattr("ukmod.machine.image.image.unpack", None)
-    monkeypatch.setattr("ukmod.machine.image.image.read_kallsyms", None)
+    monkeypatch.setattr("ukmod.machine.image.kallsyms.read_kallsyms", None)
     assert list(KernelImage(path, cache=cache).symbols) == first
 
 
@@ -130,7 +169,7 @@ def test_an_entry_of_another_image_counts_for_none(tmp_path: Path) -> None:
     other.write_bytes(bzimage(gzip.compress(VMLINUX.replace(RELEASE.encode(), b"6.6.6-evil"))))
     for each in (path, str(other)):
         assert len(KernelImage(each, cache=str(directory)).symbols) > 1000
-    of = {each: directory / "images" / f"{KernelImage(each).digest}-4" for each in (path, str(other))}
+    of = {each: directory / "images" / f"{KernelImage(each).digest}-5" for each in (path, str(other))}
     for name in ("vmlinux", "symbols"):
         (of[path] / name).write_bytes((of[str(other)] / name).read_bytes())
     again = KernelImage(path, cache=str(directory))

@@ -18,14 +18,12 @@ import hmac
 import json
 import os
 import pickle
-import platform
 import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from io import BufferedReader
-from pathlib import Path
 from typing import Any, Final
 
 import unicorn
@@ -96,16 +94,22 @@ def _program() -> str | None:
     """
     digest = hashlib.sha256()
     try:
-        sources = sorted(Path(sys.modules["ukmod"].__file__ or "").parent.rglob("*.py"))
+        sources = sorted(_sources(os.path.dirname(sys.modules["ukmod"].__file__ or "")))
         for path in sources:
-            with path.open("rb", buffering=0) as file:
+            with open(path, "rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_ctime > IMPORTED:
                     return None
-                digest.update(f"{path.name}\0".encode() + file.readall())
+                digest.update(f"{os.path.basename(path)}\0".encode() + file.readall())
     except OSError:
         return None
-    parts = digest.hexdigest(), sys.version, unicorn.__version__, sys.platform, platform.machine()
+    machine = os.uname().machine if hasattr(os, "uname") else ""
+    parts = digest.hexdigest(), sys.version, unicorn.__version__, sys.platform, machine
     return "\n".join(parts) if sources else None
+
+
+def _sources(directory: str) -> Iterator[str]:
+    for place, _, names in os.walk(directory):
+        yield from (os.path.join(place, name) for name in names if name.endswith(".py"))
 
 
 # -- the file ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError, UsageError
@@ -124,9 +125,23 @@ class SymbolTable:
         return checked
 
     def bind_again(self) -> None:
-        """Bind the functions to their stubs again, on a CPU that was restored without them."""
+        """Bind the functions to their stubs again, on a CPU that was restored without them.
+
+        There are hundreds, of which a run calls some dozens: each is bound when it is first called.
+        """
         for address, (function, kernel) in self._bound.items():
-            self._k.cpu.set_function(address, self._bind(function, kernel=kernel))
+            self._k.cpu.set_function(address, partial(self._first_call, address, function, kernel))
+
+    def _first_call(
+        self,
+        address: int,
+        function: Callable[..., Any],
+        kernel: bool,  # noqa: FBT001 - as it is stored
+        frame: memoryview,
+    ) -> int:
+        handler = self._bind(function, kernel=kernel)
+        self._k.cpu.set_function(address, handler)
+        return handler(frame)
 
     def add_native(self, name: str, code: bytes, *, gpl: bool = False) -> FoundSymbol:
         """Export a function in machine code."""
@@ -153,7 +168,7 @@ class SymbolTable:
         return start
 
     def set_crcs(self, crcs: Mapping[str, int]) -> None:
-        """Set the CRCs of exported symbols, from Module.symvers or an image, for modversions checks."""
+        """Set the CRCs of exported symbols, as from Module.symvers, for modversions checks."""
         self._crcs = dict(crcs)
         self._symbols = {
             name: FoundSymbol(s.name, s.address, s.gpl, s.namespace, crcs.get(name), s.owner)
@@ -161,13 +176,20 @@ class SymbolTable:
         }
 
     def _add(self, exported: Export, address: int) -> FoundSymbol:
-        crc = self._crcs.get(exported.name)
+        crc = self._crc(exported.name)
         symbol = FoundSymbol(exported.name, address, exported.gpl, exported.namespace, crc)
         self._symbols[exported.name] = symbol
         if address not in self._names:
             bisect.insort(self._starts, address)
         self._names[address] = exported.name
         return symbol
+
+    def _crc(self, name: str) -> int | None:
+        """The CRC with which modules were built: that of set_crcs(), or else of the image's export."""
+        image = self._k.image
+        if name in self._crcs or image is None:
+            return self._crcs.get(name)
+        return None if (found := image.find(name)) is None else found.crc
 
     def functions(self) -> Mapping[str, tuple[Export, Callable[..., Any]]]:
         """All functions implemented in Python, by name, with their Export."""

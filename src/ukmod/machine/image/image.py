@@ -11,8 +11,7 @@ from functools import cached_property
 from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import STB_GLOBAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, Section
 from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
-from ukmod.machine.image.kallsyms import read_kallsyms
-from ukmod.machine.image.ksymtab import KernelSymbol, read_exports
+from ukmod.machine.image.ksymtab import Ksymtab, read_exports
 from ukmod.machine.image.payload import LIMIT, is_packed, unpack
 from ukmod.machine.image.symbols import ImageSymbol, ImageSymbols
 from ukmod.machine.image.vmlinux import Segment, Vmlinux, check_head
@@ -22,7 +21,7 @@ __all__ = ["KernelImage"]
 _HEAD = 1024
 _LARGEST = 1 << 33
 """The maximum size of a file in bytes; a vmlinux with full debugging information has one or two GB."""
-_CACHE_VERSION = 4
+_CACHE_VERSION = 5
 """Increased whenever the format of the cache's entries changes."""
 
 
@@ -53,7 +52,8 @@ class KernelImage:
             with open(self.path, "rb") as file:
                 head = file.read(_HEAD)
                 if is_packed(head):
-                    return head + file.read(LIMIT)
+                    file.seek(0)
+                    return file.read(LIMIT)
                 check_head(head, self.path)  # an empty file cannot be mapped
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
@@ -155,9 +155,9 @@ class KernelImage:
         return content
 
     @cached_property
-    def exports(self) -> dict[str, KernelSymbol]:
+    def exports(self) -> Ksymtab:
         """The exported symbols by name."""
-        return read_exports(self.vmlinux)
+        return Ksymtab.of(read_exports(self.vmlinux).values())
 
     @cached_property
     def symbols(self) -> ImageSymbols:
@@ -165,9 +165,11 @@ class KernelImage:
         kept = None if self.cache is None else self.cache.get("symbols")
         if kept is not None:
             try:
-                return ImageSymbols.from_bytes(kept[:-MAC_SIZE])
+                return ImageSymbols.from_bytes(memoryview(kept)[:-MAC_SIZE])
             except ValueError:
                 pass  # written on another kind of machine that shares the home directory
+        from ukmod.machine.image.kallsyms import read_kallsyms  # once for each image
+
         found = read_kallsyms(self.vmlinux) or _linked_symbols(self.vmlinux)
         if not found:
             text = "has no symbols (CONFIG_KALLSYMS): name its vmlinux, with a symbol table"

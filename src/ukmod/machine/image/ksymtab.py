@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 from ukmod.errors import FormatError
@@ -12,12 +13,13 @@ from ukmod.machine.image.symbols import LONGEST_NAME
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.machine.registers import MASK64
 
-__all__ = ["KernelSymbol", "read_exports"]
+__all__ = ["KernelSymbol", "Ksymtab", "read_exports"]
 
 _TABLES = (("__ksymtab", "__kcrctab", False), ("__ksymtab_gpl", "__kcrctab_gpl", True))
 _STRINGS = "__ksymtab_strings"
 _NAMESPACED, _PLAIN = 12, 8
 """Sizes of struct kernel_symbol: relative offsets of value, name and, since 5.4, namespace."""
+_ADDRESS, _CRC = struct.Struct("<Q"), struct.Struct("<q")
 _LONGEST_NAMESPACE = 64
 _EXPORTS = 1 << 18
 """The maximum number of entries in a table; Debian's kernels have some 10,000."""
@@ -31,6 +33,52 @@ class KernelSymbol(NamedTuple):
     gpl: bool
     crc: int | None
     namespace: str
+
+
+class Ksymtab(Mapping[str, KernelSymbol]):
+    """The exports by name, in the order of the tables.
+
+    They are kept in columns: a snapshot has 10,000 of them, and a run asks for some dozens.
+    """
+
+    def __init__(self, names: str, addresses: bytes, gpl: bytes, crcs: bytes, spaces: dict[int, str]) -> None:
+        """``names``: joined by NULs; ``addresses``, ``crcs``: 8 bytes each, a CRC of -1 for none.
+
+        gpl: a byte each. spaces: the namespaces, by the index of the export.
+        """
+        self._columns = names, addresses, gpl, crcs, spaces
+
+    @classmethod
+    def of(cls, exports: Iterable[KernelSymbol]) -> Ksymtab:
+        """Make a table of exports whose names differ."""
+        rows = list(exports)
+        return cls(
+            "\0".join(row.name for row in rows),
+            b"".join(_ADDRESS.pack(row.address) for row in rows),
+            bytes(row.gpl for row in rows),
+            b"".join(_CRC.pack(-1 if row.crc is None else row.crc) for row in rows),
+            {index: row.namespace for index, row in enumerate(rows) if row.namespace},
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Ksymtab, self._columns
+
+    @cached_property
+    def _indexes(self) -> dict[str, int]:
+        names, _, gpl, _, _ = self._columns
+        return dict(zip(names.split("\0"), range(len(gpl)), strict=True)) if gpl else {}
+
+    def __getitem__(self, name: str) -> KernelSymbol:
+        index = self._indexes[name]
+        _, addresses, gpl, crcs, spaces = self._columns
+        (address,), (crc,) = _ADDRESS.unpack_from(addresses, 8 * index), _CRC.unpack_from(crcs, 8 * index)
+        return KernelSymbol(name, address, bool(gpl[index]), None if crc < 0 else crc, spaces.get(index, ""))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._indexes)
+
+    def __len__(self) -> int:
+        return len(self._indexes)
 
 
 def read_exports(vmlinux: Vmlinux) -> dict[str, KernelSymbol]:

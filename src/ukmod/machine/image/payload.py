@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from ukmod.errors import FormatError, LimitError
 from ukmod.kmod.compression import Inflate, PackedInput, decompress_packed, unpack_frame
-from ukmod.machine.image.lz4 import unpack_lz4
-from ukmod.machine.image.lzo import unpack_lzo
 
 if TYPE_CHECKING:
     from ukmod.kmod.compression import Decoder
@@ -107,10 +105,14 @@ def _zstd(payload: bytes, limit: int, path: str) -> bytes:
 
 
 def _lz4(payload: bytes, limit: int, path: str) -> bytes:
+    from ukmod.machine.image.lz4 import unpack_lz4
+
     return unpack_lz4(payload, limit=limit, path=path)
 
 
 def _lzo(payload: bytes, limit: int, path: str) -> bytes:
+    from ukmod.machine.image.lzo import unpack_lzo
+
     return unpack_lzo(payload, limit=limit, path=path)
 
 

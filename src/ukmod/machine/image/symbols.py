@@ -1,20 +1,21 @@
-"""A kernel's symbols by name and by address, in a form that can be cached and read back quickly."""
+"""A kernel's symbols by name and by address, in a form that is cached and used as it lies in the file."""
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    Words = array[int] | memoryview[int]
 
 __all__ = ["LONGEST_NAME", "WORD", "ImageSymbol", "ImageSymbols"]
 
 LONGEST_NAME = 1024
 """The maximum size of a name, and of a token, in bytes; KSYM_NAME_LEN is 512."""
 WORD = 8
-_FEW = 8
-"""Names that are searched for one by one; for more, a table of all is made."""
+_INDEX = 4
 
 
 class ImageSymbol(NamedTuple):
@@ -28,30 +29,45 @@ class ImageSymbol(NamedTuple):
 class ImageSymbols:
     """Symbols in the order of kallsyms, that is by address, per-CPU symbols first.
 
-    The names are one text as long as only a few are asked for: a kernel has 180,000 of them, and a short run
-    on a machine from a snapshot looks up three.
+    Nothing is built to look one up, for a kernel has 180,000 of them and a short run asks for twenty: the
+    names are one text, and a list of the symbols in the order of their names is searched, as kallsyms itself
+    does (kallsyms_seqs_of_names).
     """
 
-    def __init__(self, text: bytes, types: str, addresses: array[int]) -> None:
-        """``text``: every name between zero bytes."""
-        self._text, self._types, self._addresses = text, types, addresses
-        self._searches = 0
+    def __init__(
+        self,
+        addresses: Words,
+        starts: Words,
+        by_name: Words,
+        types: bytes,
+        text: bytes,
+    ) -> None:
+        """``text``: every name and a zero byte, ``starts``: where each begins; ``by_name``: indexes."""
+        self._addresses, self._starts, self._by_name = addresses, starts, by_name
+        self._types, self._text = types, text
 
     @classmethod
     def of(cls, symbols: Iterable[ImageSymbol]) -> ImageSymbols:
         """Make a table from symbols in any order."""
         ordered = sorted(symbols, key=lambda symbol: symbol.address)
+        names = [_bytes_of(symbol.name) for symbol in ordered]
+        starts, at = array("I"), 0
+        for name in names:
+            starts.append(at)
+            at += len(name) + 1
         return cls(
-            _text_of(symbol.name for symbol in ordered),
-            "".join(symbol.type for symbol in ordered),
             array("Q", [symbol.address for symbol in ordered]),
+            starts,
+            array("I", sorted(range(len(names)), key=names.__getitem__)),
+            "".join(symbol.type[:1] or "?" for symbol in ordered).encode("latin-1", "replace"),
+            b"".join(name + b"\0" for name in names),
         )
 
     def __len__(self) -> int:
         return len(self._addresses)
 
     def __iter__(self) -> Iterator[ImageSymbol]:
-        return map(ImageSymbol, self._names, self._types, self._addresses)
+        return map(self._symbol, range(len(self)))
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._find(name) is not None
@@ -62,11 +78,20 @@ class ImageSymbols:
         return None if index is None else self._addresses[index]
 
     def _find(self, name: str) -> int | None:
-        self._searches += 1
-        if self._searches > _FEW:
-            return self._index.get(name)
-        at = self._text.find(_text_of([name]))
-        return None if at < 0 else self._text.count(0, 0, at)
+        """Symbols of one name are in the order of their addresses."""
+        wanted = _bytes_of(name)
+        place = bisect_left(self._by_name, wanted, key=self._name)
+        if place == len(self._by_name) or self._name(index := self._by_name[place]) != wanted:
+            return None
+        return index
+
+    def _name(self, index: int) -> bytes:
+        start = self._starts[index]
+        return self._text[start : self._text.index(0, start)]
+
+    def _symbol(self, index: int) -> ImageSymbol:
+        name = self._name(index).decode("utf-8", "surrogatepass")
+        return ImageSymbol(name, chr(self._types[index]), self._addresses[index])
 
     def at(self, address: int) -> ImageSymbol | None:
         """Return the last symbol at or before an address; the first one if several have the same address."""
@@ -75,7 +100,7 @@ class ImageSymbols:
             return None
         while index and self._addresses[index - 1] == self._addresses[index]:
             index -= 1
-        return ImageSymbol(self._names[index], self._types[index], self._addresses[index])
+        return self._symbol(index)
 
     def size_at(self, address: int) -> int:
         """Return the bytes from the symbol at or before an address to the next symbol; 0 if there is none."""
@@ -84,32 +109,41 @@ class ImageSymbols:
             return 0
         return self._addresses[index] - self._addresses[index - 1]
 
-    @cached_property
-    def _names(self) -> list[str]:
-        return self._text.decode("utf-8", "surrogatepass").split("\0")[1:-1]
-
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        count = len(self._names)
-        return dict(zip(reversed(self._names), range(count - 1, -1, -1), strict=True))
-
     # Serialisation
 
     def to_bytes(self) -> bytes:
         """Return the table as bytes, in this machine's byte order."""
-        count = len(self).to_bytes(WORD, "little")
-        return b"".join((count, self._addresses.tobytes(), self._types.encode(), self._text))
+        numbers = (bytes(words) for words in (self._addresses, self._starts, self._by_name))
+        return b"".join((len(self).to_bytes(WORD, "little"), *numbers, self._types, self._text))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> ImageSymbols:
-        """Read the result of :meth:`to_bytes`; ValueError for anything else."""
+    def from_bytes(cls, data: bytes | memoryview) -> ImageSymbols:
+        """Read the result of :meth:`to_bytes`; ValueError for anything else.
+
+        The lists of numbers remain where they are in ``data``.
+        """
         count = int.from_bytes(data[:WORD], "little")
-        end = WORD * (count + 1)
-        types, text = data[end : end + count].decode("ascii"), data[end + count :]
-        if len(types) != count or text.count(0) != count + 1 or text[:1] + text[-1:] != b"\0\0":
+        ends = [WORD]
+        for size in (WORD, _INDEX, _INDEX, 1):
+            ends.append(ends[-1] + size * count)
+        if ends[-1] > len(data):
             raise ValueError("not a symbol table")
-        return cls(text, types, array("Q", data[WORD:end]))
+        view = memoryview(data)
+        addresses, starts, by_name, types = map(view.__getitem__, map(slice, ends[:-1], ends[1:]))
+        table = cls(
+            addresses.cast("Q"), starts.cast("I"), by_name.cast("I"), bytes(types), bytes(view[ends[-1] :])
+        )
+        if not table._is_whole():
+            raise ValueError("not a symbol table")
+        return table
+
+    def _is_whole(self) -> bool:
+        """Whether the numbers fit: not if they are in another machine's byte order."""
+        count = len(self)
+        last = self._starts[-1] if count else 0
+        ends = self._text[-1:] == b"\0" and self._text.find(0, last) == len(self._text) - 1
+        return (ends and self._starts[0] == 0) if count else not self._text
 
 
-def _text_of(names: Iterable[str]) -> bytes:
-    return "\0".join(["", *names, ""]).encode("utf-8", "surrogatepass")
+def _bytes_of(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")
