@@ -8,7 +8,9 @@ from functools import cache
 import pytest
 from tests.golden import modules
 
+from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
+from ukmod.kernel.module.main import Module
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types import Types, types_for
 
@@ -25,6 +27,20 @@ def kernel() -> Iterator[Core]:
     """A kernel that has just booted."""
     with Core(layouts()) as k:
         yield k
+
+
+@pytest.fixture
+def machine() -> Iterator[Kernel]:
+    """A kernel as ukmod's users have it, without a module tree."""
+    with Kernel(types=layouts()) as k:
+        yield k
+
+
+@pytest.fixture
+def ok_dep(machine: Kernel) -> Module:
+    """A module that only logs, loaded into ``machine``."""
+    machine.insmod(modules()["ok_dep"].read_bytes())
+    return machine.modules["ok_dep"]
 
 
 class Guest:

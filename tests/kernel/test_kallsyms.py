@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from tests.golden import modules as compiled
-from tests.kernel.conftest import Guest, layouts
+from tests.kernel.conftest import Guest
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.module.main import Module
@@ -19,20 +17,8 @@ ALL = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def machine() -> Iterator[Kernel]:
-    with Kernel(types=layouts()) as k:
-        k.insmod(compiled()["ok_dep"].read_bytes())
-        yield k
-
-
-@pytest.fixture
-def guest(machine: Kernel) -> Guest:
+def guest(machine: Kernel, ok_dep: Module) -> Guest:
     return Guest(machine.core)
-
-
-@pytest.fixture
-def module(machine: Kernel) -> Module:
-    return machine.modules["ok_dep"]
 
 
 def sprint(guest: Guest, function: str, address: int) -> str:
@@ -56,11 +42,11 @@ def test_a_symbol_may_stand_alone(guest: Guest) -> None:
     assert sprint(guest, "sprint_symbol_no_offset", address + 4) == "snprintf"
 
 
-def test_a_modules_symbol_names_its_module(guest: Guest, module: Module) -> None:
+def test_a_modules_symbol_names_its_module(guest: Guest, ok_dep: Module) -> None:
     name, start = next(
         (name, start)
-        for name, start in zip(module.layout.symbol_names, module.layout.symbol_starts, strict=True)
-        if start >= module.layout.core
+        for name, start in zip(ok_dep.layout.symbol_names, ok_dep.layout.symbol_starts, strict=True)
+        if start >= ok_dep.layout.core
     )
     text = sprint(guest, "sprint_symbol", start + 1)
     assert re.fullmatch(rf"{name}\+0x1/0x[0-9a-f]+ \[ok_dep\]", text)

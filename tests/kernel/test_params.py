@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from errno import EACCES, EINVAL, ENOENT, ENOSPC, ERANGE
 
 import pytest
 from tests.golden import modules as compiled
-from tests.kernel.conftest import Guest, layouts
+from tests.kernel.conftest import Guest
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.params import params_at, parse_args
 
 IMAGE = compiled()["params"]
-
-
-@pytest.fixture
-def machine() -> Iterator[Kernel]:
-    with Kernel(types=layouts()) as k:
-        yield k
 
 
 def load(machine: Kernel, args: str) -> None:

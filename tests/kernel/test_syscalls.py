@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from errno import EAGAIN, EEXIST, ENODEV, ENOENT, ENOEXEC, ESRCH
 from typing import TypeVar
 
 import pytest
 from tests.golden import modules as compiled
-from tests.kernel.conftest import layouts
 from tests.kernel.tasks import kill
 
 from ukmod.kernel.api import Kernel
@@ -17,12 +16,6 @@ from ukmod.userland.process import Syscalls
 
 T = TypeVar("T")
 SIGKILL = 9
-
-
-@pytest.fixture
-def machine() -> Iterator[Kernel]:
-    with Kernel(types=layouts()) as k:
-        yield k
 
 
 def does(machine: Kernel, work: Callable[[Syscalls], T]) -> T:

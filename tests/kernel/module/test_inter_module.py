@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from tests.golden import modules as compiled
-from tests.kernel.conftest import Guest, layouts
+from tests.kernel.conftest import Guest
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.module.inter_module import InterModuleEntry
-from ukmod.kernel.module.main import ModuleState, module_refcount
+from ukmod.kernel.module.main import Module, ModuleState, module_refcount
 from ukmod.userland import Process
 
 DATA = 0x1234_5678
 
 
 @pytest.fixture
-def machine() -> Iterator[Kernel]:
-    with Kernel(types=layouts()) as k:
-        k.insmod(compiled()["ok_dep"].read_bytes())
-        yield k
-
-
-@pytest.fixture
-def guest(machine: Kernel) -> Guest:
+def guest(machine: Kernel, ok_dep: Module) -> Guest:
     return Guest(machine.core)
 
 
 @pytest.fixture
-def owner(machine: Kernel) -> int:
-    return machine.modules["ok_dep"].address
+def owner(ok_dep: Module) -> int:
+    return ok_dep.address
 
 
 def test_getting_what_is_registered_holds_its_module_until_it_is_put(

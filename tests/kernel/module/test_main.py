@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.golden import modules as compiled
-from tests.kernel.conftest import Guest, layouts
+from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call
 
 from ukmod.errors import LoadError
@@ -23,15 +21,8 @@ from ukmod.machine.registers import MASK64
 
 
 @pytest.fixture
-def machine() -> Iterator[Kernel]:
-    with Kernel(types=layouts()) as k:
-        yield k
-
-
-@pytest.fixture
-def module(machine: Kernel) -> Module:
-    machine.insmod(compiled()["ok_dep"].read_bytes())
-    return machine.modules["ok_dep"]
+def module(ok_dep: Module) -> Module:
+    return ok_dep
 
 
 def test_a_live_module_can_be_held_and_let_go(machine: Kernel, module: Module) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.golden import modules as compiled
-from tests.kernel.conftest import layouts
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
@@ -14,12 +11,6 @@ from ukmod.kernel.core import Core
 from ukmod.kernel.export import Export
 from ukmod.machine.abi import Int
 from ukmod.machine.memory import PAGE_SIZE
-
-
-@pytest.fixture
-def machine() -> Iterator[Kernel]:
-    with Kernel(types=layouts()) as k:
-        yield k
 
 
 class TestFind:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from errno import EAGAIN, EBUSY, ENOENT, EPERM
 
 import pytest
 from tests.golden import modules as compiled
-from tests.kernel.conftest import layouts
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
@@ -16,12 +15,6 @@ from ukmod.kernel.module.main import ModuleState, module_refcount, try_module_ge
 from ukmod.userland import Process
 
 FORCE = os.O_TRUNC
-
-
-@pytest.fixture
-def machine() -> Iterator[Kernel]:
-    with Kernel(types=layouts()) as k:
-        yield k
 
 
 @pytest.fixture
