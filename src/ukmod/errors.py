@@ -11,7 +11,8 @@
     ├── LoadError                   the kernel refused a module: the errno finit_module would give
     ├── LayoutError                 a struct's layout is not known: how to supply it
     └── MachineError                the emulated machine cannot go on
-        └── KernelPanic             BUG() outside any task, or panic()
+        ├── KernelPanic             BUG() outside any task, or panic()
+        └── PatienceError           the guest has used the CPU time it was given (ETIMEDOUT)
 
 They are kept apart from the code that raises them so that every layer can import them without loops.
 """
@@ -30,6 +31,7 @@ __all__ = [
     "MachineError",
     "MissingExtraError",
     "NotFoundError",
+    "PatienceError",
     "UkmodError",
     "UsageError",
 ]
@@ -130,3 +132,16 @@ class MachineError(UkmodError):
 
 class KernelPanic(MachineError):  # noqa: N818 - the kernel's own word
     """panic(), or an oops where no task can be blamed."""
+
+
+class PatienceError(MachineError):
+    """The guest has used the CPU time that one call may take; the kernel log says where it was.
+
+    ``function`` is the innermost function that it was in, or an empty string.
+    """
+
+    errno = _errno.ETIMEDOUT
+
+    def __init__(self, message: str, *, function: str = "") -> None:
+        super().__init__(message)
+        self.function = function

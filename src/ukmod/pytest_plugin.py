@@ -37,6 +37,7 @@ _OPTIONS = {
     "image": "the kernel's image, 'none', or 'auto' (the default): the one found by vermagic, if needed",
     "btf": "a file with the kernel's BTF, for modules without debug information",
     "seed": "runnable tasks take turns at random, reproducibly, by this number",
+    "patience": "the seconds of CPU time that one call of the machine may take (300 by default)",
 }
 
 
@@ -59,8 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def ukmod_kernel(request: pytest.FixtureRequest) -> Iterator[CheckedKernel]:
     """A ``ukmod.Kernel`` that fails its test if it ends badly; ``allow(*kinds)`` says what is expected.
 
-    Options: --ukmod-tree, --ukmod-image, --ukmod-btf, --ukmod-seed, or ukmod_tree, ukmod_image, ukmod_btf,
-    ukmod_seed in the ini file.
+    Options: --ukmod-tree, --ukmod-image, --ukmod-btf, --ukmod-seed, --ukmod-patience, or ukmod_tree,
+    ukmod_image, ukmod_btf, ukmod_seed, ukmod_patience in the ini file.
     """
     from ukmod.errors import UkmodError
 
@@ -83,18 +84,24 @@ def ukmod_kernel(request: pytest.FixtureRequest) -> Iterator[CheckedKernel]:
 def _make(config: pytest.Config) -> CheckedKernel:
     from ukmod.errors import UsageError
     from ukmod.kernel.checked import CheckedKernel
+    from ukmod.kernel.limits import PATIENCE
 
-    seed = _setting(config, "seed")
+    seed, patience = _setting(config, "seed"), _setting(config, "patience")
     try:
         number = int(seed, 0) if seed else None
     except ValueError:
         raise UsageError("the seed is not a number", subject=seed) from None
+    try:
+        seconds = float(patience or PATIENCE)
+    except ValueError:
+        raise UsageError("the patience is not a number", subject=patience) from None
     image = _setting(config, "image") or "auto"
     return CheckedKernel(
         tree=_path(config, "tree"),
         btf=_path(config, "btf"),
         image=image if image in ("auto", "none") else _path(config, "image"),
         seed=number,
+        patience=seconds,
     )
 
 

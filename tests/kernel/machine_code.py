@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.sched.core import Task
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC
 
 CODE = 0xFFFF_FFFF_C0F0_0000
@@ -39,11 +40,19 @@ class Code:
 
     def run(self, code: bytes, *arguments: int) -> tuple[int, int | None]:
         """The exit code of a task that runs ``code``, and what the code returned, or None if it did not."""
-        k, results, address = self.kernel, [], self.put(code)
+        results: list[int] = []
+        task = self.start(code, *arguments, results=results)
+        self.kernel.sched.run(lambda: task.exited)
+        return task.exit_code, results[0] if results else None
+
+    def start(self, code: bytes, *arguments: int, results: list[int] | None = None) -> Task:
+        """A task that will run ``code``, and append what it returns to ``results``."""
+        k, address = self.kernel, self.put(code)
 
         def entry() -> int:
-            results.append(k.cpu.call(address, *arguments))
+            result = k.cpu.call(address, *arguments)
+            if results is not None:
+                results.append(result)
             return 0
 
-        task = k.run_task("victim", entry)
-        return task.exit_code, results[0] if results else None
+        return k.start("victim", entry)

@@ -100,13 +100,13 @@ class TestCalls:
             cpu.call(CODE)
         assert cpu.depth == 0
 
-    def test_a_fault_in_a_python_function_is_told_with_its_number(self, cpu: Cpu) -> None:
+    def test_what_a_python_function_raises_is_told_with_its_number(self, cpu: Cpu) -> None:
         told: list[int] = []
 
-        def on_fault(_fault: Fault, number: int) -> None:
+        def on_error(_error: BaseException, number: int) -> None:
             told.append(cpu.stub_at(number))
 
-        cpu.on_fault = on_fault
+        cpu.on_error = on_error
         stub = cpu.add_function(lambda _: cpu.memory.u8(0))
         with pytest.raises(Fault):
             cpu.call(stub)

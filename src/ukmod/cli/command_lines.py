@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 
 from ukmod.cli.options import add_config, add_json, add_tree, command_parser
-from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS
+from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MIN_MEMORY, PATIENCE
 
 _IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
 
@@ -57,6 +58,14 @@ def run() -> argparse.ArgumentParser:
         help="keep an image that was brought up, for next time",
     )  # fmt: skip
     parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
+    parse.add_argument(
+        "--patience", metavar="SECONDS", type=_time, default=PATIENCE,
+        help=f"of CPU time for all of it, after which the machine stops; default {PATIENCE:g}",
+    )  # fmt: skip
+    parse.add_argument(
+        "--memory", metavar="SIZE", type=_size, default=1 << 30,
+        help="the machine's RAM, in bytes or with K, M or G; default 1G",
+    )  # fmt: skip
     add_json(parse)
     return parse
 
@@ -231,6 +240,16 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _size(text: str) -> int:
+    """A size of RAM in bytes, as the kernel's memparse() takes it: 512M."""
+    found = re.fullmatch("([0-9]+)([KMG]?)", text.upper())
+    value = int(found[1]) << 10 * " KMG".index(found[2] or " ") if found is not None else 0
+    if not MIN_MEMORY <= value <= MAX_MEMORY:
+        limits = f"{MIN_MEMORY >> 20}M to {MAX_MEMORY >> 30}G"
+        raise argparse.ArgumentTypeError(f"{text} is not a size from {limits}")
     return value
 
 

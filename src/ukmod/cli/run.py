@@ -59,6 +59,8 @@ def _kernel(options: argparse.Namespace, tree: Tree | None) -> Kernel:
         seed=options.seed,
         strict_modprobe=options.strict_modprobe,
         snapshot=options.snapshot,
+        memory=options.memory,
+        patience=options.patience,
     )
 
 
@@ -182,9 +184,11 @@ def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) ->
 
     leaks: Sequence[Leak] = ()
     try:
-        failures = live(unloaded)
-        if k.leaks():
-            k.settle()
+        with k.core.cpu.at_most(k.patience):  # for all of it together
+            failures = live(unloaded)
+            if k.leaks():
+                k.settle()
+        k.core.patience = max(k.patience - k.core.cpu.spent, 1)
         leaks = recurring(k, lambda: live([]))
     except MachineError as error:
         failures.append(f"the machine stopped: {error}")

@@ -24,13 +24,16 @@ from ukmod.kernel.boot import (
     boot,
     checked_hz,
     checked_memory,
+    checked_patience,
     checked_seconds,
     image_named,
 )
 from ukmod.kernel.calling import INFER, Argument, call, signature_of
 from ukmod.kernel.core import Core
+from ukmod.kernel.failures import failed
 from ukmod.kernel.finished import Finished, modprobe_error
 from ukmod.kernel.image.choice import AUTO, Need, need_of_symbols
+from ukmod.kernel.limits import PATIENCE
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.mocks import Mock, add, check, mock
@@ -57,7 +60,6 @@ from ukmod.kernel.trees import (
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.tree import Tree
-from ukmod.machine.memory import Fault
 from ukmod.machine.types import Types
 from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
@@ -69,6 +71,8 @@ DEFERRED: Final = 400.0
 The longest known delay is IMA's: for five minutes after boot it keeps keys for a policy that may still be
 loaded.
 """
+WAIT: Final = 300.0
+"""Virtual seconds after which insmod(), rmmod() and call() do not wait any more for what does not happen."""
 T = TypeVar("T")
 _OOPSED: Final = "the call ended in an oops: see dmesg"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -96,6 +100,8 @@ class Kernel:
     realtime: virtual time passes no faster than real time.
     seed: runnable tasks run in random order, reproducibly, instead of in turn.
     cmdline: the kernel's command line.
+    patience: the seconds of the host's CPU time that one call, such as insmod() or run(), may take. Then the
+    machine stops, with PatienceError, and the log says where the guest was.
     strict_modprobe: /sbin/modprobe behaves exactly like kmod's; by default a request may contain parameters,
     as in request_module("send_signal level=3").
     snapshot: save the initialised image in the user's cache, and start from it the next time.
@@ -117,6 +123,7 @@ class Kernel:
         realtime: bool = False,
         seed: int | None = None,
         cmdline: str = "",
+        patience: float = PATIENCE,
         strict_modprobe: bool = False,
         snapshot: bool = True,
     ) -> None:
@@ -141,13 +148,13 @@ class Kernel:
             keep=snapshot,
         )
         self._user: dict[str, Any] = {"realtime": realtime, "seed": seed}
+        self.patience = checked_patience(patience)
+        """The seconds of the host's CPU time that one call, such as insmod() or run(), may take."""
         self.need: Need | None = None
         """Why the modules for which this kernel was booted need an image, and the image found, if any.
 
         None if they need none, or if ``image`` is not "auto".
         """
-        self.patience = 300.0
-        """The time limit of insmod(), rmmod() and call() in virtual seconds."""
         self._core: Core | None = None
         self._mocks: list[Mock] = []
         self._sysctls: dict[str, str] = {}
@@ -159,7 +166,7 @@ class Kernel:
         known = elves(file for one in modules for file in (*one.needs, one.file))
         booted = boot(self._wanted, known, lambda: self.tree, self._mocks)
         self.need, core = booted.need, booted.core
-        core.begin(self.programs, **self._user)
+        core.begin(self.programs, **self._user, patience=self.patience)
         self._core = core
         for name, value in self._sysctls.items():
             core.sysctl[name] = value
@@ -337,10 +344,10 @@ class Kernel:
         task = core.run_task(
             path.rpartition("/")[2],
             lambda: core.processes.execve(main, path, (path, *arguments), environment),
-            limit=self.patience,
+            limit=WAIT,
         )
         if not task.exited:
-            raise LoadError(f"has not ended after {self.patience:g} seconds", errno=ETIMEDOUT, subject=path)
+            raise LoadError(f"has not ended after {WAIT:g} seconds", errno=ETIMEDOUT, subject=path)
         signal = task.exit_code & 0x7F
         return Finished(128 + signal if signal else task.exit_code >> 8, "".join(output))
 
@@ -365,14 +372,13 @@ class Kernel:
         def entry() -> int:
             try:
                 results.append(work())
-            except Fault:
-                raise  # an oops
             except Exception as error:  # noqa: BLE001 - raised again, in the caller's stack
+                failed(self.core, error)  # raises, if it is the end of the task
                 failures.append(error)
                 return 1 << 8
             return 0
 
-        task = self.core.run_task(comm, entry, limit=self.patience)
+        task = self.core.run_task(comm, entry, limit=WAIT)
         if failures:
             raise failures[0]
         if not task.exited:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import chain
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ukmod.errors import LayoutError, NotFoundError, UsageError
 from ukmod.kernel.core import Core
 from ukmod.kernel.image import choice
 from ukmod.kernel.image.choice import AUTO, NONE, Need
-from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS
+from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS, MIN_MEMORY
 from ukmod.kernel.mocks import Mock, add, check
 from ukmod.kernel.trees import modules_of
 from ukmod.kmod.elf import Elf
@@ -22,9 +22,6 @@ from ukmod.record import field, record
 
 if TYPE_CHECKING:
     from ukmod.machine.image.image import KernelImage
-
-MIN_MEMORY: Final = 16 << 20
-"""The minimum size of RAM in bytes: enough for a kernel without an image and a few modules."""
 
 
 @record
@@ -75,6 +72,13 @@ def checked_memory(memory: int) -> int:
     if memory < MIN_MEMORY:
         raise UsageError(f"a machine has at least {MIN_MEMORY} bytes of RAM", subject=f"memory={memory!r}")
     return memory
+
+
+def checked_patience(seconds: float) -> float:
+    """Return ``seconds``. Raises UsageError if no machine can run for so long."""
+    if not isfinite(seconds) or seconds <= 0:
+        raise UsageError("patience is a positive number of seconds", subject=f"patience={seconds!r}")
+    return seconds
 
 
 def checked_seconds(seconds: float) -> float:

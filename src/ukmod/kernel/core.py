@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from ukmod.kernel import watchdog
 from ukmod.kernel.bug import Site
 from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.failures import failed
 from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
 from ukmod.kernel.kthread_worker import KthreadWorkers
 from ukmod.kernel.lib.lib import Lib
 from ukmod.kernel.lib.random import Entropy
+from ukmod.kernel.limits import PATIENCE
 from ukmod.kernel.locking.mutex import Mutexes
 from ukmod.kernel.locking.rwsem import RwSemaphores
 from ukmod.kernel.locking.semaphore import Semaphores
@@ -61,7 +63,8 @@ from ukmod.kernel.x86.unwind import capture
 from ukmod.kmod.elf import Elf
 from ukmod.machine.area import MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu
-from ukmod.machine.memory import Fault, Memory
+from ukmod.machine.memory import Memory
+from ukmod.machine.watchdog import Stalled
 from ukmod.userland import Programs
 
 if TYPE_CHECKING:
@@ -121,6 +124,8 @@ class Core:
         self.taint = Taint()
         self.sources: dict[str, SourceLines] = {}
         """By module: the source lines of its code, if it has debugging information."""
+        self.patience = PATIENCE
+        """The seconds of CPU time that one call of ``run`` or ``run_task`` may take on the host."""
         self.memory = Memory(memory)
         self.cpu = Cpu(self.memory)
         self.image = _mapped(self, image) if image is not None else None
@@ -179,13 +184,23 @@ class Core:
         self.sysctl = Sysctl(self)
         self.procfs = ProcFs(self)
         traps.wire(self)
+        self.cpu.on_error = partial(failed, self)
         watchdog.wire(self)
         self.boot = _brought_up(self, self.image) if self.image is not None else None
         """The result of bringing up the image."""
         self.begin(programs or Programs(), realtime=realtime, seed=seed)
 
-    def begin(self, programs: Programs, *, realtime: bool = False, seed: int | None = None) -> None:
+    def begin(
+        self,
+        programs: Programs,
+        *,
+        realtime: bool = False,
+        seed: int | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
         """Time 0. Bringing up an image is the same for all users; from here on the machine is this user's."""
+        self.patience = patience
+        self.sched.last = None
         self.processes.programs = programs
         self.clock.begin(realtime=realtime)
         self.sched.seed(seed)
@@ -223,19 +238,33 @@ class Core:
         if not self.release:
             self.release = module.modinfo.get("vermagic", [""])[0].partition(" ")[0]
 
+    def out_of_patience(self) -> NoReturn:
+        """Report where the guest is and stop the machine. Raises PatienceError."""
+        watchdog.out_of_patience(self)
+
     def run(self, seconds: float) -> None:
         """Let ``seconds`` of virtual time pass; tasks, timers and work run when they are due."""
-        self.sched.run(lambda: False, self.clock.now + round(seconds * NSEC_PER_SEC))
+        self.sched.run(None, self.clock.now + round(seconds * NSEC_PER_SEC))
 
     def run_task(self, comm: str, entry: Callable[[], int], *, limit: float | None = None) -> Task:
         """Run ``entry`` as a new process named ``comm`` until it has ended; returns the task.
 
         After ``limit`` virtual seconds, or when nothing can ever wake it, it is left as it is.
         """
-        task = self.tasks.create(comm, entry)
-        self.sched.wake_new(task)
+        task = self.start(comm, entry)
         deadline = None if limit is None else self.clock.now + round(limit * NSEC_PER_SEC)
         self.sched.run(lambda: task.exited, deadline)
+        return task
+
+    def start(self, comm: str, entry: Callable[[], int]) -> Task:
+        """Create and wake a process named ``comm`` that will run ``entry``."""
+        self.crash.check()
+        try:
+            task = self.tasks.create(comm, entry)
+            self.sched.wake_new(task)
+        except Exception as error:
+            failed(self, error)
+            raise
         return task
 
     def interrupt(self, action: Callable[[], Any]) -> None:
@@ -249,13 +278,15 @@ class Core:
         if sched.current is None:
             self.percpu.set_current(self.idle.address)
         sched.in_interrupt = True
+        self.idle.slices = 0
         try:
             self.percpu.add_preempt(HARDIRQ_OFFSET)
             action()
             self.percpu.add_preempt(-HARDIRQ_OFFSET)
             self.softirqs.run()
-        except Fault as fault:
-            traps.fault_in_kernel(self, fault)
+        except (Exception, Stalled) as error:
+            failed(self, error)
+            raise
         finally:
             sched.in_interrupt = False
             cpu.sp, cpu.depth = sp, depth

@@ -4,5 +4,11 @@ from __future__ import annotations
 
 MAX_HZ = 10_000
 """Ticks a second; no kernel can be configured with more than 1,000."""
+PATIENCE = 300.0
+"""Seconds of the host's CPU time: the default for how long one call of a machine may take."""
+MIN_MEMORY = 16 << 20
+"""The minimum size of RAM in bytes: enough for a kernel without an image and a few modules."""
+MAX_MEMORY = 64 << 30
+"""The maximum size of RAM in bytes that the command line takes: what the direct map's page tables allow."""
 MAX_SECONDS = 10**9
 """Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 from errno import EEXIST, ENOENT
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.walk import links, steps
 from ukmod.machine.abi import Int, Ptr, ULong
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 NOTIFY_STOP_MASK: Final = 0x8000
+_REGISTER: Final = Site("kernel/notifier.c", 25, "notifier_chain_register")
+_UNREGISTER: Final = Site("kernel/notifier.c", 46, "notifier_chain_unregister")
+_CALL: Final = Site("kernel/notifier.c", 71, "notifier_call_chain")
+_CHAIN: Final = "notifier chain"
 
 
 class _Links:
@@ -26,28 +32,31 @@ class _Links:
 
 def chain_register(k: Core, head: int, block: int) -> int:
     """Insert ``block`` by priority into the list whose first pointer is at ``head``; 0 or -EEXIST."""
-    memory, links = k.memory, _Links(k)
-    at, priority = head, memory.s32(block + links.priority)
+    memory, layout = k.memory, _Links(k)
+    at, priority = head, memory.s32(block + layout.priority)
+    count = steps(_REGISTER, _CHAIN, head)
     while (current := memory.u64(at)) != 0:
+        next(count)
         if current == block:
             return -EEXIST
-        if priority > memory.s32(current + links.priority):
+        if priority > memory.s32(current + layout.priority):
             break
-        at = current + links.next
-    memory.set_u64(block + links.next, current)
+        at = current + layout.next
+    memory.set_u64(block + layout.next, current)
     memory.set_u64(at, block)
     return 0
 
 
 def chain_unregister(k: Core, head: int, block: int) -> int:
     """Remove ``block`` from the list; 0 or -ENOENT."""
-    memory, links = k.memory, _Links(k)
-    at = head
+    memory, layout = k.memory, _Links(k)
+    at, count = head, steps(_UNREGISTER, _CHAIN, head)
     while (current := memory.u64(at)) != 0:
+        next(count)
         if current == block:
-            memory.set_u64(at, memory.u64(current + links.next))
+            memory.set_u64(at, memory.u64(current + layout.next))
             return 0
-        at = current + links.next
+        at = current + layout.next
     return -ENOENT
 
 
@@ -67,17 +76,15 @@ def chain_call_robust(k: Core, head: int, values: tuple[int, int], data: int) ->
 def _call_first(k: Core, head: int, value: int, data: int, limit: int = -1) -> tuple[int, int]:
     """Call the blocks, at most ``limit`` (-1: all); returns the last result and the number of calls."""
     memory = k.memory
-    result, called, current = 0, 0, memory.u64(head)
-    if not current:
+    result, called, first = 0, 0, memory.u64(head)
+    if not first or not limit:
         return 0, 0  # without a block, the layout of struct notifier_block may be unknown
-    links = _Links(k)
-    while current and called != limit:
-        following = memory.u64(current + links.next)
-        result = k.cpu.call(memory.u64(current + links.call), current, value, data) & 0xFFFF_FFFF
+    layout = _Links(k)
+    for block in links(first, lambda at: memory.u64(at + layout.next), _CALL, _CHAIN):
+        result = k.cpu.call(memory.u64(block + layout.call), block, value, data) & 0xFFFF_FFFF
         called += 1
-        if result & NOTIFY_STOP_MASK:
+        if result & NOTIFY_STOP_MASK or called == limit:
             break
-        current = following
     return result, called
 
 

@@ -5,9 +5,10 @@ Each report is first a value (see oops.py), kept in ``k.warnings`` or ``k.oopses
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ukmod.errors import KernelPanic
+from ukmod.errors import KernelPanic, PatienceError
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.oops import Oops, Warn, call_trace, modules_line, snapshot, task_line
@@ -67,7 +68,8 @@ class Crash:
         self.panic_timeout = int(timeout) if timeout.lstrip("-").isdigit() else 0
         """kernel.panic: after a panic, 0 halts the machine (and says so); other values restart it."""
         self._oopsing = False
-        self._panicked = ""
+        self._end: KernelPanic | PatienceError | None = None
+        """Why the machine has stopped."""
         self._debug_locks = True
 
     # -- continuing -----------------------------------------------------------------------------------
@@ -151,8 +153,7 @@ class Crash:
         """
         k = self._k
         if self._oopsing:
-            self._panicked = "an oops while reporting an oops"
-            raise KernelPanic(self._panicked)
+            self.stop(KernelPanic("an oops while reporting an oops"))
         self._oopsing = True
         self._debug_locks = False
         k.oopses.append(oops)
@@ -192,17 +193,21 @@ class Crash:
             k.printk(f"Rebooting in {self.panic_timeout} seconds..\n", 0)
         elif self.panic_timeout == 0:
             k.printk(f"---[ end Kernel panic - not syncing: {message} ]---\n", 0)
-        self._panicked = message
-        raise KernelPanic(message)
+        self.stop(KernelPanic(message))
+
+    def stop(self, end: KernelPanic | PatienceError) -> NoReturn:
+        """Stop the machine, and raise ``end``, now and whenever it is to run again."""
+        self._end = end
+        raise end
 
     def forget(self) -> None:
         """Let tasks run again after a panic, while an image is brought up."""
-        self._panicked = ""
+        self._end = None
 
     def check(self) -> None:
-        """Raise KernelPanic if there has been a panic, after which nothing may run."""
-        if self._panicked:
-            raise KernelPanic(self._panicked)
+        """Raise the error that stopped the machine, if it was stopped: nothing may run then."""
+        if self._end is not None:
+            raise copy(self._end)
 
 
 @export()

@@ -215,8 +215,12 @@ class Tasks:
         self._memory.set_u32(task.address + self._state, state)
 
     def comm(self, task: Task) -> str:
-        """``task->comm``."""
-        return self._memory.read(task.address + self._comm, TASK_COMM_LEN).split(b"\0")[0].decode("latin-1")
+        """``task->comm``; ? if the guest has destroyed it, for what reports that must name the task."""
+        try:
+            name = self._memory.read(task.address + self._comm, TASK_COMM_LEN)
+        except Fault:
+            return "?"
+        return name.split(b"\0")[0].decode("latin-1")
 
     def set_comm(self, task: Task, comm: str) -> None:
         """Set ``task->comm``, cut to 15 characters."""

@@ -1,8 +1,11 @@
-"""Code that does not yield the CPU: time slices, and the soft lockup detector (kernel/watchdog.c).
+"""Code that does not yield the CPU: time slices, and the lockup detectors (kernel/watchdog.c).
 
 Virtual time stands still while code runs. A loop that waits for something only an event can cause would
 therefore never end. So when it has used up a slice, time passes, events fire, and other tasks run if it can
 be preempted.
+
+A lockup is reported, and the code continues: it may be a long computation. What ends it is the CPU time that
+the caller of the machine is willing to wait.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ukmod.kernel.oops import Warn, modules_line, snapshot
-from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, TaskExitError
+from ukmod.errors import PatienceError
+from ukmod.kernel.oops import OopsState, Warn, modules_line, snapshot
+from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, Task, TaskExitError
 from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.kernel.x86.unwind import registers_at_trap, walk, walk_trap
 from ukmod.machine.registers import Registers
@@ -19,13 +23,15 @@ from ukmod.machine.registers import Registers
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-LOCKUP_SLICES: Final = 220
-"""Slices without sleep, 22 virtual seconds: slightly more than twice watchdog_thresh, as in the kernel."""
-ENDLESS_SLICES: Final = 5 * LOCKUP_SLICES
-"""Slices without sleep of a task that calls cond_resched(). The kernel would wait for ever."""
-LOCKUP_PERIODS: Final = 12
-"""The limit for code that calls no kernel function: the number of reports by the CPU's watchdog."""
 LOCKUP_SECONDS: Final = 22
+"""Virtual seconds without sleep: slightly more than twice watchdog_thresh, as in the kernel."""
+LOCKUP_SLICES: Final = LOCKUP_SECONDS * 10
+HARD_LOCKUP_SLICES: Final = 100
+"""Slices of one interrupt: 10 virtual seconds, watchdog_thresh."""
+LOCKUP_CPU: Final = 15.0
+"""The same in seconds of the host's CPU time, for code whose slices take long."""
+SILENT_SLICES: Final = 3
+"""The slices that one report by the CPU's watchdog counts as: code that calls nothing is slow to emulate."""
 
 
 def wire(k: Core) -> None:
@@ -35,50 +41,91 @@ def wire(k: Core) -> None:
 
 
 def _stuck(k: Core, registers: Registers, silent: bool) -> None:  # noqa: FBT001 - as Cpu tells it
-    # Slices of code that calls nothing cost real time, so fewer of them must suffice.
-    used_up(k, registers, -(-LOCKUP_SLICES // LOCKUP_PERIODS) if silent else 1)
+    used_up(k, registers, SILENT_SLICES if silent else 1)
 
 
 def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
     """Handle used-up slices of the current task; ``registers`` are set if it is not in a kernel function.
 
-    Raises TaskExitError for a task that has run for too long, or KernelPanic if there is no task.
+    Raises PatienceError if the machine has no time left, KernelPanic for an interrupt that does not end.
     """
     k.cpu.new_slice(SLICE_CALLS)
+    if k.cpu.late:
+        out_of_patience(k, registers)
     task = k.sched.current
     if task is None or k.sched.in_interrupt:
-        k.crash.panic("Hard LOCKUP")
-    task.slices += slices
-    task.awake += slices
-    if task.slices >= LOCKUP_SLICES or task.awake >= ENDLESS_SLICES:
+        k.idle.slices += slices
+        if k.idle.slices >= HARD_LOCKUP_SLICES:
+            k.crash.panic("Hard LOCKUP")
         k.clock.advance_to(k.clock.now + slices * SLICE_NS)
-        soft_lockup(k, registers)
+        return
+    before, task.slices = task.slices, task.slices + slices
     k.clock.advance_to(k.clock.now + slices * SLICE_NS)
+    if task.slices // LOCKUP_SLICES > before // LOCKUP_SLICES or _hogs_the_host(k, task):
+        soft_lockup(k, registers)
     while event := k.clock.due():
         k.interrupt(event.action)
     k.percpu.set_current(task.address)
-    if k.percpu.preempt_count() == 0 and k.cpu.interrupts_enabled() and k.sched.runnable():
+    wanted = k.sched.runnable() or k.sched.overdue()
+    if wanted and k.percpu.preempt_count() == 0 and k.cpu.interrupts_enabled():
         k.sched.preempt()
 
 
-def soft_lockup(k: Core, registers: Registers | None = None) -> NoReturn:
-    """watchdog_timer_fn(): report the task that hogs the CPU, and end it, since nothing else would.
+def _hogs_the_host(k: Core, task: Task) -> bool:
+    """True if the host has worked for the task for so long that it is to be reported, again."""
+    if k.cpu.spent - task.busy_since < LOCKUP_CPU:
+        return False
+    task.busy_since = k.cpu.spent
+    return True
 
-    ``registers`` are those of its code; without them, it is in a kernel function that cannot continue.
+
+def _state(k: Core, registers: Registers | None) -> OopsState:
+    """The state of the machine at guest code with ``registers``, or at the current kernel function."""
+    if registers is None:
+        return snapshot(k, registers_at_trap(k), walk_trap(k))
+    return snapshot(k, registers, walk(k, registers))
+
+
+def soft_lockup(k: Core, registers: Registers | None = None) -> None:
+    """watchdog_timer_fn(): report the task that hogs the CPU.
+
+    ``registers`` are those of its code; without them, it is in a kernel function.
     """
-    task = k.sched.current
-    if task is None or k.sched.in_interrupt:
-        k.crash.panic("Hard LOCKUP")
+    task = k.sched.current or k.idle
     comm = k.tasks.comm(task)
-    k.printk(f"watchdog: BUG: soft lockup - CPU#0 stuck for {LOCKUP_SECONDS}s! [{comm}:{task.pid}]\n", 0)
-    at_trap = registers is None
-    registers = registers or registers_at_trap(k)
-    frames = walk_trap(k) if at_trap else walk(k, registers)
-    state = snapshot(k, registers, frames)
+    seconds = max(task.slices // LOCKUP_SLICES, 1) * LOCKUP_SECONDS
+    k.printk(f"watchdog: BUG: soft lockup - CPU#0 stuck for {seconds}s! [{comm}:{task.pid}]\n", 0)
+    state = _state(k, registers)
     report = Warn(f"soft lockup in {comm}", "", 0, state, modules_line(k))
     k.warnings.append(report)
     k.taint.add("L")
     for text in (report.modules, *state.lines()):
         k.printk(text + "\n", 4)
+
+
+def deadlock(k: Core) -> NoReturn:
+    """Report a kernel function that would wait for ever, and end its task, as nothing else would.
+
+    Raises TaskExitError, or KernelPanic if there is no task.
+    """
+    if k.sched.current is None or k.sched.in_interrupt:
+        k.crash.panic("Hard LOCKUP")
+    soft_lockup(k)
     k.percpu.set_preempt(0)
     raise TaskExitError(SIGKILL)
+
+
+def out_of_patience(k: Core, registers: Registers | None = None) -> NoReturn:
+    """Report where the guest is, and stop the machine: it has used the CPU time that it was given."""
+    if k.sched.current is None and (last := k.sched.last) is not None and not last.exited:
+        k.sched.current, k.cpu.sp = last, last.sp  # it was the task that ran last
+    task = k.sched.current or k.idle
+    who = f"{k.tasks.comm(task)}:{task.pid}"
+    text = f"the guest has used {k.patience:g} s of CPU time and has not finished"
+    k.printk(f"watchdog: BUG: lockup suspected - {text} [{who}]\n", 0)
+    state = _state(k, registers)
+    for line in (modules_line(k), *state.lines()):
+        k.printk(line + "\n", 4)
+    frame = next((frame for frame in (state.rip, *state.frames) if frame.symbol and frame.reliable), None)
+    where = f"{who} was in {frame or 'the kernel'}"
+    k.crash.stop(PatienceError(f"{text}: {where}", function=frame.symbol if frame is not None else ""))

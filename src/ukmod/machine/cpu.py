@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ukmod.errors import MachineError
+from ukmod.errors import LimitError, MachineError
 from ukmod.machine import engine, stubs
 from ukmod.machine.memory import (
     NX,
@@ -28,7 +28,7 @@ from ukmod.machine.memory import (
 )
 from ukmod.machine.registers import GP_VECTOR, MASK64, PF_VECTOR, RFLAGS_IF, CpuException, Registers
 from ukmod.machine.stubs import ID_NONE, ID_RETURN
-from ukmod.machine.watchdog import Watchdog
+from ukmod.machine.watchdog import Stalled, Watchdog
 
 _NOWHERE = stubs.PADDING_AT
 """The address at which emulation would end if the guest reached it, which it cannot: padding between stubs.
@@ -64,8 +64,11 @@ class Cpu:
         """The number of nested guest functions in progress in the current task."""
         self.on_exception: Callable[[CpuException], Registers] = _unhandled
         """Called with an exception; returns the registers to continue with, or raises to end the task."""
-        self.on_fault: Callable[[Fault, int], None] = _unhandled_fault
-        """Called with a Fault in the Python function behind the numbered stub; raises."""
+        self.on_error: Callable[[BaseException, int], None] = _ignore
+        """Called with what the Python function behind the numbered stub raised: an Exception, or Stalled.
+
+        It raises something else, or returns to have the error itself raised.
+        """
         self.on_stuck: Callable[[Registers, bool], None] = _ignore
         """Called with the registers of guest code that does not yield; may switch tasks, or end the task.
 
@@ -303,8 +306,8 @@ class Cpu:
                 sp = self.sp = frame[7]
                 try:
                     result = handler(frame)
-                except Fault as fault:
-                    self.on_fault(fault, number)
+                except (Exception, Stalled) as raised:
+                    self.on_error(raised, number)
                     raise
                 dog.laps += 1
                 if dog.laps >= self._slice_end:
@@ -368,7 +371,45 @@ class Cpu:
 
     def new_slice(self, calls: int) -> None:
         """Call ``on_slice`` after this many more kernel calls."""
-        self._slice_end = self._watchdog.laps + calls
+        dog = self._watchdog
+        dog.slices += 1
+        self._slice_end = dog.laps + calls
+
+    @contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Give the body that many seconds of CPU time, after which ``late`` holds and ``on_slice`` is called.
+
+        Within such a body, this changes nothing.
+        """
+        dog = self._watchdog
+        if dog.active:
+            yield
+            return
+        dog.begin(seconds)
+        try:
+            yield
+        finally:
+            dog.end()
+
+    @contextmanager
+    def host_code(self) -> Iterator[None]:
+        """Run a body that is the user's own Python code, which may take as long as it likes."""
+        dog = self._watchdog
+        before, dog.host = dog.host, True
+        try:
+            yield
+        finally:
+            dog.host = before
+
+    @property
+    def late(self) -> bool:
+        """The time given by ``at_most`` is used up."""
+        return self._watchdog.late
+
+    @property
+    def spent(self) -> float:
+        """The seconds of CPU time used in ``at_most``, as of some milliseconds ago."""
+        return self._watchdog.spent
 
     def registers(self) -> Registers:
         """All registers at present."""
@@ -413,8 +454,11 @@ class Cpu:
         memory, page = self.memory, registers.cr2 & ~(PAGE_SIZE - 1)
         if 0x7FFF_FFFF_FFFF < registers.cr2 < 0xFFFF_8000_0000_0000:
             return False
-        scratch = memory.alloc_frames(1)
-        before = memory.swap_entry(page, scratch | READ_ONLY)
+        try:
+            scratch = memory.alloc_frames(1)
+            before = memory.swap_entry(page, scratch | READ_ONLY)
+        except (Fault, LimitError):  # the guest has destroyed its page tables, or filled its memory
+            return False
         self._resume(registers, [])
         dog = self._watchdog  # a single instruction may run for ever: rep movs
         dog.laps += 1
@@ -441,7 +485,3 @@ def _no_handler(frame: memoryview) -> int:
 
 def _unhandled(raised: CpuException) -> Registers:
     raise MachineError(f"unhandled exception {raised.vector} at {raised.registers.rip:#x}")
-
-
-def _unhandled_fault(fault: Fault, number: int) -> None:
-    del fault, number

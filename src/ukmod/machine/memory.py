@@ -14,6 +14,7 @@ import ctypes
 import mmap
 import struct
 from collections.abc import Callable, Iterable
+from errno import ENOMEM
 from io import BufferedReader
 from typing import Any
 
@@ -36,8 +37,13 @@ Physical address 0 is therefore never a valid result.
 # Page table entry bits (Intel SDM vol. 3, 4.5).
 PRESENT = 1 << 0
 WRITE = 1 << 1
+LARGE = 1 << 7
+"""In an entry above the last level: it maps a page of 2 MiB or 1 GiB and is no table."""
 NX = 1 << 63
 _FRAME = 0x000F_FFFF_FFFF_F000
+_SHIFTS = (39, 30, 21, PAGE_SHIFT)
+_RESERVED = 0x000F_FF00_0000_0000
+"""The bits beyond the physical addresses of the emulated CPU model, which has 40 (CPUID 0x80000008)."""
 
 READ_ONLY = PRESENT | NX
 READ_WRITE = PRESENT | WRITE | NX
@@ -165,7 +171,7 @@ class Memory:
         frame = self._next_free
         end = frame + count * PAGE_SIZE
         if end > self.size:
-            raise LimitError(f"the machine's memory of {self.size >> 20} MiB is exhausted", errno=12)
+            raise self._exhausted()
         self._next_free = end
         return frame
 
@@ -178,13 +184,16 @@ class Memory:
                 return frame
         skipped = -self._next_free % align
         if self._next_free + skipped + count * PAGE_SIZE > self.size:
-            raise LimitError(f"the machine's memory of {self.size >> 20} MiB is exhausted", errno=12)
+            raise self._exhausted()
         if skipped:
             self._free.setdefault(1, []).extend(range(self._next_free, self._next_free + skipped, PAGE_SIZE))
             self._next_free += skipped
         frame = self._next_free
         self._next_free += count * PAGE_SIZE
         return frame
+
+    def _exhausted(self) -> LimitError:
+        return LimitError(f"the machine's memory of {self.size >> 20} MiB is exhausted", errno=ENOMEM)
 
     def frames_left(self) -> int:
         """The number of frames never allocated."""
@@ -197,7 +206,11 @@ class Memory:
     # -- page tables ----------------------------------------------------------------------------------
 
     def _entry(self, address: int, *, create: bool) -> int:
-        """The index, in 8-byte words of RAM, of the page table entry for ``address``; 0 if there is none."""
+        """The index, in 8-byte words of RAM, of the page table entry for ``address``; 0 if there is none.
+
+        The guest can write to its page tables. With ``create``, raises Fault for a table outside RAM, or a
+        large page in its place.
+        """
         words = self._words
         table = self.root >> 3
         for shift in (39, 30, 21):
@@ -209,7 +222,21 @@ class Memory:
                 entry = self.alloc_frames(1) | PRESENT | WRITE
                 words[index] = entry
             table = (entry & _FRAME) >> 3
+            if table << 3 >= self.size or entry & LARGE:
+                if create:
+                    raise Fault(address, write=True)
+                return 0
         return table + ((address >> PAGE_SHIFT) & 511)
+
+    def _large(self, address: int, *, write: bool) -> int:
+        """The physical address for one in a large page, which only the guest itself can make; 0 if none."""
+        for shift, entry in zip(_SHIFTS, self.entries(address), strict=False):
+            if not entry & PRESENT or (write and not entry & WRITE):
+                break
+            if entry & LARGE and shift in (21, 30):
+                physical = (entry & _FRAME & -(1 << shift)) | (address & ((1 << shift) - 1))
+                return physical if physical < self.size else 0
+        return 0
 
     def map(self, address: int, frame: int, size: int, prot: int) -> None:
         """Map ``size`` bytes at virtual ``address`` to physical ``frame`` with protection ``prot``."""
@@ -265,16 +292,29 @@ class Memory:
         return entry & ~_FRAME if entry & PRESENT else 0
 
     def entries(self, address: int) -> list[int]:
-        """The page table entries for ``address``, top level first, up to the first that is not present."""
+        """The page table entries for ``address``, top level first.
+
+        The last one is the page's own, is not present, or refers to a table outside RAM.
+        """
         found: list[int] = []
         table = self.root
-        for shift in (39, 30, 21, PAGE_SHIFT):
+        for shift in _SHIFTS:
             entry = self._words[(table >> 3) + ((address >> shift) & 511)]
             found.append(entry)
-            if not entry & PRESENT:
-                break
             table = entry & _FRAME
+            if not entry & PRESENT or table >= self.size or (entry & LARGE and shift in (21, 30)):
+                break
         return found
+
+    def corrupted(self, address: int) -> bool:
+        """True if the CPU finds reserved bits in an entry for ``address``, or a table outside RAM.
+
+        Loads from where no RAM is return all ones on a PC, and those contain the reserved bits.
+        """
+        entries = self.entries(address)
+        last = entries[-1]
+        outside = len(entries) < len(_SHIFTS) and last & PRESENT and not last & LARGE
+        return bool(outside) or any(entry & PRESENT and entry & _RESERVED for entry in entries)
 
     def translate(self, address: int, *, write: bool = False) -> int:
         """The physical address for a virtual one. Raises Fault if hardware would."""
@@ -287,8 +327,8 @@ class Memory:
                 self._ptes[page] = index
         entry = self._words[index] if index else 0
         if not entry & PRESENT or (write and not entry & WRITE):
-            if self.resolve(address, write):
-                return self.translate(address, write=write)
+            if (physical := self._large(address, write=write)) or self.resolve(address, write):
+                return physical or self.translate(address, write=write)
             raise Fault(address, write=write)
         if entry & _FRAME >= self.size:  # a device's page is not memory: Python cannot access it
             raise Fault(address, write=write)
@@ -299,11 +339,16 @@ class Memory:
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes at a virtual address, which is not looked at if ``size`` is 0.
 
-        Raises Fault at the first unmapped page.
+        Raises Fault at the first unmapped page, and LimitError for more than all RAM, which can be mapped
+        only where page tables map the same frame many times.
         """
         if 0 < size <= PAGE_SIZE - (address & (PAGE_SIZE - 1)):
             at = self.translate(address)
             return bytes(self.view[at : at + size])
+        if size > self.size:
+            for here in range(address, address + self.size, PAGE_SIZE):
+                self.translate(here)
+            raise self._exhausted()
         parts = []
         while size > 0:
             at = self.translate(address)

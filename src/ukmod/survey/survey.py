@@ -21,7 +21,7 @@ from errno import errorcode
 from functools import cache
 from typing import TypeVar
 
-from ukmod.errors import KernelPanic, LoadError, MachineError, UkmodError
+from ukmod.errors import KernelPanic, LoadError, MachineError, PatienceError, UkmodError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
@@ -70,6 +70,8 @@ LOADS: Ending = ("loads", "", "")
 T = TypeVar("T")
 _TICK = 0.01
 """Seconds: the shortest time a timer is set to, as it cannot be negative."""
+_GRACE = 5.0
+"""Seconds in which a machine that has used its time must have said where it was; then it is killed."""
 
 
 @cache
@@ -164,7 +166,8 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[ModuleV
     def patiently(work: Callable[[], T]) -> T:
         nonlocal spent
         began = time.process_time()
-        signal.setitimer(signal.ITIMER_PROF, max(settings.patience - spent, _TICK))
+        k.core.patience = max(settings.patience - spent, _TICK)
+        signal.setitimer(signal.ITIMER_PROF, k.core.patience + _GRACE)
         result = work()
         signal.setitimer(signal.ITIMER_PROF, 0)
         spent += time.process_time() - began
@@ -222,6 +225,8 @@ def _outcome(k: Kernel, work: Callable[[], Ending]) -> Ending:
         return work()
     except KernelPanic as panic:
         return "panic", _oops(k) or str(panic), ""
+    except PatienceError as error:
+        return "stuck", f"no end in {error.function or 'the kernel'}", ""
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding, and the process ends
         return "emulator", f"{type(error).__name__}: {error}", ""
 

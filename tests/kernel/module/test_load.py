@@ -10,7 +10,7 @@ from tests.golden import modules as compiled
 from tests.kernel.conftest import layouts
 from tests.kernel.machine_code import RECURSE, Code
 
-from ukmod.errors import KernelPanic, LoadError
+from ukmod.errors import KernelPanic, LoadError, PatienceError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
 from ukmod.kernel.module.main import ModuleState
@@ -70,15 +70,16 @@ def test_two_machines_know_nothing_of_each_other() -> None:
 class TestMisbehaviour:
     """Modules that do what no module may."""
 
-    def test_a_loop_without_end_is_a_soft_lockup(self, machine: Kernel) -> None:
-        with pytest.raises(LoadError, match="did not return"):
-            machine.insmod(image("endless"))
-        assert "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:" in machine.dmesg()
-        assert machine.modules["endless"].state is ModuleState.COMING
-        machine.insmod(image("ok_dep"))
-        with pytest.raises(LoadError) as caught:
-            machine.rmmod("endless")
-        assert caught.value.errno == 16
+    def test_a_loop_without_end_ends_with_the_callers_patience(self) -> None:
+        with Kernel(types=layouts(), patience=0.5) as k:
+            with pytest.raises(PatienceError, match=r"0.5 s of CPU time .* in endless_init") as end:
+                k.insmod(image("endless"))
+            assert end.value.function == "endless_init"
+            assert "watchdog: BUG: lockup suspected - the guest has used 0.5 s of CPU time" in k.dmesg()
+            assert "RIP: 0010:endless_init+" in k.dmesg()
+            assert k.modules["endless"].state is ModuleState.COMING
+            with pytest.raises(PatienceError):  # the machine has stopped
+                k.insmod(image("ok_dep"))
 
     def test_unloading_with_a_thread_running(self, machine: Kernel) -> None:
         machine.insmod(image("thread_left"))

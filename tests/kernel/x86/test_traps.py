@@ -6,7 +6,8 @@ import pytest
 from tests.kernel import machine_code
 from tests.kernel.machine_code import CODE, Code
 
-from ukmod.errors import KernelPanic
+from ukmod.errors import KernelPanic, PatienceError
+from ukmod.kernel import watchdog
 from ukmod.kernel.core import Core
 
 SIGKILL, SIGSEGV = 9, 11
@@ -99,9 +100,23 @@ def test_vector_registers_survive_an_exception(kernel: Core, code: Code) -> None
     assert len(kernel.reports) == 1
 
 
-def test_code_that_never_ends_is_a_soft_lockup(kernel: Core, code: Code) -> None:
-    polls = machine_code.call(kernel.symbols.address("kfree"))
-    assert code.run(b"\x31\xff" + polls + b"\xeb\xee") == (SIGKILL, None)
-    pid = kernel.warnings[0].state.pid
+def test_code_that_never_ends_is_a_soft_lockup_and_goes_on(
+    kernel: Core, code: Code, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "LOCKUP_SLICES", 2)
+    polls = machine_code.call(kernel.symbols.address("rcu_is_watching"))
+    code.start(polls + b"\xeb\xf0")
+    kernel.run(0.45)
+    first, second = kernel.warnings
+    pid = first.state.pid
     assert log(kernel)[0] == f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [victim:{pid}]"
+    assert f"watchdog: BUG: soft lockup - CPU#0 stuck for 44s! [victim:{pid}]" in log(kernel)
+    assert second.state.pid == pid
     assert kernel.taint.has("L")
+
+
+def test_code_that_never_ends_ends_with_the_callers_patience(kernel: Core, code: Code) -> None:
+    kernel.patience = 0.2
+    polls = machine_code.call(kernel.symbols.address("rcu_is_watching"))
+    with pytest.raises(PatienceError, match=r"victim:\d+ was in"):
+        code.run(polls + b"\xeb\xf0")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ukmod.errors import MachineError
+from ukmod.kernel.bug import Site
+from ukmod.kernel.lib.walk import steps
 from ukmod.machine.memory import Memory
 
 LIST_POISON1: Final = 0xDEAD_0000_0000_0100
 LIST_POISON2: Final = 0xDEAD_0000_0000_0122
 """The pointers of a removed entry (include/linux/poison.h): using them again faults."""
 _PREV = 8
-MAX_ENTRIES: Final = 1 << 20
-"""A list with more entries is considered cyclic without passing its head."""
+_WALK: Final = Site("lib/list_debug.c", 38, "list_for_each")
 
 
 def init_list_head(memory: Memory, head: int) -> None:
@@ -66,12 +66,11 @@ def list_del_init(memory: Memory, entry: int) -> None:
 def list_entries(memory: Memory, head: int) -> Iterator[int]:
     """list_for_each_safe(): the entries in order; the caller may remove the entry just yielded.
 
-    Raises MachineError if the list is damaged and has no end.
+    Raises EndlessError if the list is damaged and never returns to its head.
     """
-    entry, left = memory.u64(head), MAX_ENTRIES
+    entry, count = memory.u64(head), steps(_WALK, "list", head)
     while entry != head:
-        if not (left := left - 1):
-            raise MachineError(f"the list at {head:#x} never returns to its head: the kernel would hang")
+        next(count)
         after = memory.u64(entry)
         yield entry
         entry = after

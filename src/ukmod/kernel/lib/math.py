@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
-from ukmod.kernel.watchdog import soft_lockup
+from ukmod.kernel.watchdog import deadlock
 from ukmod.kernel.x86.traps import divide_error
 from ukmod.machine.abi import Long, Ptr, UInt, ULong
 
@@ -53,7 +53,7 @@ def lcm_not_zero(k: Core, a: ULong, b: ULong) -> ULong:
 def iter_div_u64_rem(k: Core, dividend: ULong, divisor: UInt, remainder: Ptr) -> UInt:
     """``u32 iter_div_u64_rem(u64 dividend, u32 divisor, u64 *remainder)``."""
     if not divisor:
-        soft_lockup(k)  # the kernel subtracts until the rest is less than the divisor
+        deadlock(k)  # the kernel subtracts until the rest is less than the divisor
     quotient, rest = divmod(dividend, divisor)
     k.memory.set_u64(remainder, rest)
     return quotient

@@ -6,19 +6,20 @@ by following the children and link new nodes in as red leaves themselves; rebala
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ukmod.errors import MachineError
+from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.walk import steps
 from ukmod.machine.abi import Ptr
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.machine.memory import Memory
 
-MAX_DEPTH: Final = 256
-"""The greatest depth of a tree that fits into memory: twice an address's bits, with a margin."""
+MAX_DEPTH: Final = 1 << 16
+"""A deeper tree is considered endless; a balanced one in 64-bit memory has less than 128 levels."""
 RED: Final = 0
 BLACK: Final = 1
 RIGHT: Final = 8
@@ -27,6 +28,11 @@ LEFT: Final = 16
 _OTHER = RIGHT + LEFT
 Rotated = Callable[[int, int], None]
 """Called after each rotation with the node that sank and the node that rose: rb_augment_callbacks.rotate."""
+
+
+def _up(function: str, node: int) -> Iterator[int]:
+    """Count the levels of a tree that ``function`` passes from ``node`` on."""
+    return steps(Site("lib/rbtree.c", 0, function), "rb_tree", node, MAX_DEPTH)
 
 
 def _plain(old: int, new: int) -> None:
@@ -86,7 +92,9 @@ class RbTree:
 
     def insert_color(self, node: int) -> None:
         """Restore the balance after ``node`` was linked in as a red leaf."""
-        while self._red(parent := self.parent(node)):
+        for _ in _up("rb_insert_color", node):
+            if not self._red(parent := self.parent(node)):
+                break
             grandparent = self.parent(parent)
             side = self._side(grandparent, parent)
             uncle = self.child(grandparent, _OTHER - side)
@@ -121,8 +129,7 @@ class RbTree:
     def _swap_with_successor(self, node: int, successor: int) -> None:
         """Swap places with the next node in order, which has no left child."""
         memory = self._memory
-        while below := self.child(successor, LEFT):
-            successor = below
+        successor = self.end(LEFT, successor)
         word, right = memory.u64(node), self.child(node, RIGHT)
         place = memory.u64(successor)
         above, after = place & ~3, self.child(successor, RIGHT)
@@ -147,7 +154,9 @@ class RbTree:
     def erase_color(self, parent: int) -> None:
         """Restore the balance below ``parent``, one of whose sides lacks a black node."""
         node = 0
-        while parent:
+        for _ in _up("__rb_erase_color", parent):
+            if not parent:
+                return
             side = LEFT if self.child(parent, LEFT) == node else RIGHT
             far = _OTHER - side
             sibling = self.child(parent, far)
@@ -178,11 +187,11 @@ class RbTree:
     def end(self, side: int, node: int | None = None) -> int:
         """The outermost node on a side of the tree, or of ``node``'s subtree; 0 if it is empty."""
         node = self._memory.u64(self._root) if node is None else node
-        for _ in range(MAX_DEPTH):
+        for _ in _up("rb_first", node):
             if not node or not (below := self.child(node, side)):
-                return node
+                break
             node = below
-        raise MachineError(f"the red-black tree at {node:#x} has a cycle: the kernel would hang")
+        return node
 
     def neighbour(self, node: int, side: int) -> int:
         """The next node on a side in the tree's order, or 0. A node that is its own parent is in no tree."""
@@ -191,13 +200,17 @@ class RbTree:
         if below := self.child(node, side):
             return self.end(_OTHER - side, below)
         parent = self.parent(node)
-        while parent and self.child(parent, side) == node:
+        for _ in _up("rb_next", node):
+            if not parent or self.child(parent, side) != node:
+                break
             node, parent = parent, self.parent(parent)
         return parent
 
     def deepest(self, node: int) -> int:
         """The first leaf of a postorder walk of ``node``'s subtree; 0 for no node."""
-        while node and (below := self.child(node, LEFT) or self.child(node, RIGHT)):
+        for _ in _up("rb_first_postorder", node):
+            if not node or not (below := self.child(node, LEFT) or self.child(node, RIGHT)):
+                break
             node = below
         return node
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.list import init_list_head, list_entries
 from ukmod.kernel.mm.gfp import GFP_NOWARN
 from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
@@ -219,10 +220,6 @@ def put_page_last(k: Core, page: Ptr) -> None:
 def put_pages_list(k: Core, pages: Ptr) -> None:
     """void put_pages_list(struct list_head *pages)."""
     memory, lru = k.memory, k.types.offset("page", "lru")
-    at = memory.u64(pages)
-    while at != pages:
-        following = memory.u64(at)
-        k.pages.put(at - lru)
-        at = following
-    memory.set_u64(pages, pages)
-    memory.set_u64(pages + 8, pages)
+    for entry in list_entries(memory, pages):
+        k.pages.put(entry - lru)
+    init_list_head(memory, pages)

@@ -116,7 +116,8 @@ class SymbolTable:
         handler = bind(function, self._k.memory)
 
         def checked(frame: memoryview) -> int:
-            result = handler(frame)
+            with self._k.cpu.host_code():
+                result = handler(frame)
             if not isinstance(result, int):
                 text = f"returned {result!r}, which is not an integer"
                 raise UsageError(text, subject=function.__name__)

@@ -18,7 +18,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.clock import Clock, Event
 from ukmod.machine.abi import Int, Long, Ptr, UInt
-from ukmod.machine.memory import Fault
+from ukmod.machine.watchdog import Stalled
 
 try:
     from greenlet import GreenletExit, getcurrent, greenlet
@@ -98,9 +98,9 @@ class Task:
         self.on_sleep: Callable[[], None] | None = None
         """Called before the task sleeps; a worker pool then starts another worker."""
         self.slices = 0
-        """The number of time slices used since the task last slept or yielded."""
-        self.awake = 0
-        """The number of time slices used since the task last slept."""
+        """The number of time slices used since the task last slept or called cond_resched()."""
+        self.busy_since = 0.0
+        """When that happened or it was last reported, in seconds of the host's CPU time."""
         self.greenlet: greenlet | None = None
         self.rest: Callable[[], int] | None = None
         """The rest of the function in which it sleeps, as in a restart_block; None if it has none."""
@@ -121,6 +121,10 @@ class Scheduler:
         self._k = kernel
         self.clock = clock
         self.current: Task | None = None
+        self.last: Task | None = None
+        """The task that ran last."""
+        self._until: int | None = None
+        """When the machine is to stop, in nanoseconds, even if a task does not sleep."""
         self._queue: deque[Task] = deque()
         self._random: random.Random | None = None
         self._hub = getcurrent()
@@ -140,14 +144,30 @@ class Scheduler:
 
     # -- running --------------------------------------------------------------------------------------
 
-    def run(self, until: Callable[[], bool], deadline: int | None = None) -> bool:
+    def run(self, until: Callable[[], bool] | None = None, deadline: int | None = None) -> bool:
         """Run tasks and events until ``until()`` holds; returns its last result.
 
         It also stops at ``deadline`` (nanoseconds), or when no task is runnable and no event is queued.
+        Without ``until``, a task that does not sleep is preempted at the deadline.
         """
         self._k.crash.check()
         self._hub = getcurrent()
+        self._until = deadline if until is None else None
+        try:
+            with self._k.cpu.at_most(self._k.patience):
+                return self._run(until or (lambda: False), deadline)
+        except (Exception, Stalled) as error:
+            self._k.cpu.on_error(error, 0)  # the scheduler's own, or what a task has for the caller
+            raise
+
+    def overdue(self) -> bool:
+        """True if the time that ``run`` lets pass has passed."""
+        return self._until is not None and self.clock.now >= self._until
+
+    def _run(self, until: Callable[[], bool], deadline: int | None) -> bool:
         while not until():
+            if self._k.cpu.late:
+                self._k.out_of_patience()
             if deadline is not None and self.clock.now >= deadline + self._due_now():
                 return until()
             self.fire_due()
@@ -185,10 +205,12 @@ class Scheduler:
         cpu = self._k.cpu
         self.clock.now += SWITCH_COST_NS
         self._woken, self._since = False, self.clock.now
-        self.current = task
+        self.current = self.last = task
         self._k.percpu.set_current(task.address)
         cpu.sp, cpu.depth = task.sp, task.depth
         cpu.new_slice(SLICE_CALLS)
+        if not task.slices:
+            task.busy_since = cpu.spent
         if task.greenlet is None:
             task.greenlet = greenlet(self._body)
             task.started = True
@@ -219,20 +241,20 @@ class Scheduler:
             return work()
         except TaskExitError as done:
             return done.code
-        except Fault as fault:
-            return self._oops(fault)
+        except (Exception, Stalled) as error:  # noqa: BLE001 - raised again, unless it is the task's end
+            return self._failed(error)
 
     def _exit_task_work(self) -> int:
         task_work_run(self._k)
         return 0
 
-    def _oops(self, fault: Fault) -> int:
-        """Report a bad pointer in a kernel function that no guest code called, such as the module loader."""
+    def _failed(self, error: BaseException) -> int:
+        """Handle what a kernel function raised that no guest code called, such as the module loader."""
         try:
-            self._k.cpu.on_fault(fault, 0)
+            self._k.cpu.on_error(error, 0)
         except TaskExitError as done:
             return done.code
-        return 0
+        raise error
 
     def _running(self) -> Task:
         if self.current is None:
@@ -261,7 +283,7 @@ class Scheduler:
         task = self._running()
         state = self._k.tasks.state(task)
         if state != TASK_RUNNING and not self._k.tasks.signal_pending_state(state, task):
-            task.slices = task.awake = 0
+            task.slices = 0
             if task.on_sleep is not None:
                 task.on_sleep()
         else:
@@ -477,7 +499,8 @@ def cond_resched(k: Core) -> Int:
     """``int __cond_resched(void)``: 1 if another task ran."""
     if k.percpu.preempt_count():
         return 0
-    k.sched.task().slices = 0  # the watchdog's own thread runs here
+    task = k.sched.task()
+    task.slices, task.busy_since = 0, k.cpu.spent  # the watchdog's own thread runs here
     if not k.sched.need_resched():
         return 0
     k.sched.preempt()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.list import init_list_head, list_add_tail, list_del_init, list_empty
+from ukmod.kernel.lib.walk import steps
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_RUNNING
 from ukmod.machine.abi import Int, Long, Ptr
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+
+_WAKE_ALL: Final = Site("kernel/sched/swait.c", 74, "swake_up_all")
 
 
 class SwaitQueues:
@@ -59,8 +63,9 @@ def swake_up_one(k: Core, queue: Ptr) -> None:
 @export()
 def swake_up_all(k: Core, queue: Ptr) -> None:
     """void swake_up_all(struct swait_queue_head *)."""
-    while k.swaitqueues.wake_one(queue):
-        pass
+    for _ in steps(_WAKE_ALL, "swait queue", queue):
+        if not k.swaitqueues.wake_one(queue):
+            return
 
 
 @export()

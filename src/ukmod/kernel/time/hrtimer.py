@@ -18,7 +18,7 @@ from ukmod.kernel.sched.core import TASK_RUNNING
 from ukmod.kernel.softirq import HRTIMER_SOFTIRQ
 from ukmod.kernel.time.clock import Event
 from ukmod.kernel.time.time import KTIME_MAX
-from ukmod.kernel.watchdog import soft_lockup
+from ukmod.kernel.watchdog import deadlock
 from ukmod.machine.abi import S64, Bool, Int, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
@@ -242,7 +242,7 @@ def hrtimer_cancel(k: Core, timer: Ptr) -> Int:
     """``int hrtimer_cancel(struct hrtimer *)``: 1 if it was active. The timer's function must not call it."""
     cancelled = k.hrtimers.try_cancel(timer)
     if cancelled < 0:
-        soft_lockup(k)
+        deadlock(k)
     return cancelled
 
 

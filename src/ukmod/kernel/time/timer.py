@@ -16,7 +16,7 @@ from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.list import LIST_POISON2
 from ukmod.kernel.softirq import TIMER_SOFTIRQ
 from ukmod.kernel.time.clock import Event
-from ukmod.kernel.watchdog import soft_lockup
+from ukmod.kernel.watchdog import deadlock
 from ukmod.machine.abi import Int, Ptr, UInt, ULong
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Timers:
         On one CPU the function can be running only if it is the caller; the kernel then waits for ever.
         """
         if self._running == timer:
-            soft_lockup(self._k)
+            deadlock(self._k)
         return self.delete(timer, shutdown=shutdown)
 
     def try_delete_sync(self, timer: int) -> int:

@@ -14,7 +14,7 @@ from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.sched.core import PF_MEMALLOC, TASK_UNINTERRUPTIBLE, Task, Waiters, block, cond_resched
 from ukmod.kernel.sched.prio import MIN_NICE
-from ukmod.kernel.watchdog import soft_lockup
+from ukmod.kernel.watchdog import deadlock
 from ukmod.kernel.workqueue.pool import Worker, WorkerPool
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault
 from ukmod.record import field, mutable, record
@@ -389,7 +389,7 @@ class Workqueues:
         """Repeat ``grab`` while the work is pending but on no list, for example on its timer."""
         while (grabbed := grab()) < 0 and work not in self._canceling:
             if self._k.sched.in_interrupt:
-                soft_lockup(self._k)
+                deadlock(self._k)
             block(self._k, TASK_UNINTERRUPTIBLE, 1)
         return grabbed
 

@@ -80,7 +80,6 @@ class BugEntry:
 def wire(k: Core) -> None:
     """Install the handlers for the CPU's exceptions: idt_setup_traps()."""
     k.cpu.on_exception = partial(exception, k)
-    k.cpu.on_fault = partial(fault_in_kernel, k)
     k.memory.resolve = partial(_resolve, k)
 
 
@@ -147,23 +146,34 @@ def page_fault(k: Core, raised: CpuException) -> Registers:
         return fixed
     if guard := stack_guard(k, address):
         die(k, raised, "stack overflow", "stack guard page: 0000", guard, SIGSEGV, fatal=True)
-    header = page_fault_header(k, address, write=raised.write, fetch=raised.fetch, present=raised.present)
-    code = error_code(write=raised.write, fetch=raised.fetch, present=raised.present)
+    code = error_code(
+        write=raised.write, fetch=raised.fetch, present=raised.present, reserved=k.memory.corrupted(address)
+    )
+    header = page_fault_header(k, address, code)
     # Interrupts are enabled by now only if the fault was on a user address of a user process.
     task = k.sched.current
     irqs_off = raised.fetch or address >= USER_END or task is None or task.is_kthread
     die(k, raised, "page fault", f"Oops: {code:04x}", header, SIGKILL, address=address, irqs_off=irqs_off)
 
 
-def error_code(*, write: bool, fetch: bool, present: bool) -> int:
-    """X86_PF_PROT, _WRITE and _INSTR."""
-    return present | write << 1 | fetch << 4
+PF_PROT: Final = 1 << 0
+PF_WRITE: Final = 1 << 1
+PF_RSVD: Final = 1 << 3
+PF_INSTR: Final = 1 << 4
+"""enum x86_pf_error_code, arch/x86/include/asm/trap_pf.h."""
 
 
-def page_fault_header(k: Core, address: int, *, write: bool, fetch: bool, present: bool) -> tuple[Line, ...]:
+def error_code(*, write: bool, fetch: bool, present: bool, reserved: bool) -> int:
+    """The error code of a page fault; one for reserved bits is also one for a page that is present."""
+    code = PF_PROT | PF_RSVD if reserved else PF_PROT if present else 0
+    return code | (PF_WRITE if write else 0) | (PF_INSTR if fetch else 0)
+
+
+def page_fault_header(k: Core, address: int, code: int) -> tuple[Line, ...]:
     """show_fault_oops()."""
     lines: list[Line] = []
-    if fetch and present:
+    write, fetch = code & PF_WRITE, code & PF_INSTR
+    if fetch and code & PF_PROT and not code & PF_RSVD:
         lines.append((2, "kernel tried to execute NX-protected page - exploit attempt? (uid: 0)"))
     if address < PAGE_SIZE:
         lines.append((1, f"BUG: kernel NULL pointer dereference, address: {address:016x}"))
@@ -171,8 +181,9 @@ def page_fault_header(k: Core, address: int, *, write: bool, fetch: bool, presen
         lines.append((1, f"BUG: unable to handle page fault for address: {address:016x}"))
     access = "instruction fetch" if fetch else "write access" if write else "read access"
     lines.append((1, f"#PF: supervisor {access} in kernel mode"))
-    code = error_code(write=write, fetch=fetch, present=present)
-    why = "permissions violation" if present else "not-present page"
+    why = "permissions violation" if code & PF_PROT else "not-present page"
+    if code & PF_RSVD:
+        why = "reserved bit violation"
     lines.append((1, f"#PF: error_code(0x{code:04x}) - {why}"))
     lines.append((6, page_table_walk(k, address)))
     return tuple(lines)
@@ -194,9 +205,10 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
     """
     registers = replace(registers_at_trap(k), rip=k.cpu.stub_at(stub), cr2=fault.address)
     present = fault.write and bool(k.memory.prot(fault.address) & PRESENT)
-    code = error_code(write=fault.write, fetch=False, present=present)
+    reserved = k.memory.corrupted(fault.address)
+    code = error_code(write=fault.write, fetch=False, present=present, reserved=reserved)
     if not USER_END <= fault.address < KERNEL_START:
-        header = page_fault_header(k, fault.address, write=fault.write, fetch=False, present=present)
+        header = page_fault_header(k, fault.address, code)
         kind, title, signal = "page fault", f"Oops: {code:04x}", SIGKILL
     else:
         hint = f"probably for non-canonical address {fault.address:#x}"
@@ -207,6 +219,16 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
     task = k.sched.current
     irqs_off = kind == "page fault" and (fault.address >= USER_END or task is None or task.is_kthread)
     k.crash.die(Oops(kind, title, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
+
+
+def stack_overflow(k: Core) -> NoReturn:
+    """Report a kernel function written in Python that called itself until its stack was full."""
+    registers = registers_at_trap(k)
+    low, _ = stack_bounds(k)
+    header = stack_guard(k, low - 8) or ((0, "BUG: IRQ stack guard page was hit"),)
+    state = snapshot(k, replace(registers, cr2=low - 8), walk_trap(k))
+    title = "stack guard page: 0000"
+    k.crash.die(Oops("stack overflow", title, None, header, state, modules_line(k), fatal=True), SIGSEGV)
 
 
 def divide_error(k: Core) -> NoReturn:
