@@ -111,8 +111,8 @@ class TestSoftLockup:
         used_up(kernel, watchdog.LOCKUP_SLICES - 1)
         assert not kernel.warnings
 
-    def test_work_that_takes_long_on_the_host_is_reported_too(self, kernel: Core) -> None:
-        """So slow are calls that do much: a slice of them lasts for minutes on the host, not in the guest."""
+    def test_a_slice_that_takes_long_on_the_host_is_a_soft_lockup(self, kernel: Core) -> None:
+        """Calls that do much: ten thousand of them are a slice, and last for minutes on the host."""
 
         def body() -> None:
             kernel.sched.task().busy_since -= watchdog.LOCKUP_CPU

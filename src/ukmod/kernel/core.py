@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from ukmod.errors import LimitError
 from ukmod.kernel import watchdog
 from ukmod.kernel.bug import Site
 from ukmod.kernel.exec import Processes
@@ -26,6 +27,7 @@ from ukmod.kernel.locking.mutex import Mutexes
 from ukmod.kernel.locking.rwsem import RwSemaphores
 from ukmod.kernel.locking.semaphore import Semaphores
 from ukmod.kernel.locking.spinlock import SpinLocks
+from ukmod.kernel.mm.account import admit
 from ukmod.kernel.mm.kmem_cache import Caches
 from ukmod.kernel.mm.page_alloc import Pages
 from ukmod.kernel.mm.percpu import PerCpu
@@ -183,6 +185,7 @@ class Core:
         self.inter_module = InterModule(self)
         self.sysctl = Sysctl(self)
         self.procfs = ProcFs(self)
+        self.clock.admit = partial(admit, self, what="timers")
         traps.wire(self)
         self.cpu.on_error = partial(failed, self)
         watchdog.wire(self)
@@ -238,9 +241,9 @@ class Core:
         if not self.release:
             self.release = module.modinfo.get("vermagic", [""])[0].partition(" ")[0]
 
-    def out_of_patience(self) -> NoReturn:
-        """Report where the guest is and stop the machine. Raises PatienceError."""
-        watchdog.out_of_patience(self)
+    def look_at_the_time(self, began: int) -> None:
+        """Have the watchdog look at how far the machine has come since ``began``: see watchdog.progress."""
+        watchdog.progress(self, began)
 
     def run(self, seconds: float) -> None:
         """Let ``seconds`` of virtual time pass; tasks, timers and work run when they are due."""
@@ -257,11 +260,13 @@ class Core:
         return task
 
     def start(self, comm: str, entry: Callable[[], int]) -> Task:
-        """Create and wake a process named ``comm`` that will run ``entry``."""
+        """Create and wake a process named ``comm`` that will run ``entry``. Raises LimitError: see create."""
         self.crash.check()
         try:
             task = self.tasks.create(comm, entry)
             self.sched.wake_new(task)
+        except LimitError:
+            raise  # the caller's: fork() fails
         except Exception as error:
             failed(self, error)
             raise

@@ -1,4 +1,4 @@
-"""What becomes of a Python exception in a kernel function: what the same failure would be in C.
+"""The end of a kernel function that raised a Python exception: that of the same failure in C.
 
 A kernel function works on the guest's data, which the guest may have destroyed. So whatever happens in it
 ends the task that called it, and never the program that runs the machine.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from errno import ENOMEM
+from errno import EAGAIN, ENOMEM
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -25,8 +25,7 @@ from ukmod.machine.watchdog import Stalled
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_OURS: Final = os.path.dirname(__file__).removesuffix(os.path.join("ukmod", "kernel"))
-"""The directory that contains the package."""
+_PACKAGE: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LIBRARY: Final = os.path.dirname(os.__file__)
 
 
@@ -54,7 +53,7 @@ def _report(k: Core, error: BaseException, stub: int) -> None:
         corrupted(k, error)
     if isinstance(error, RecursionError):
         stack_overflow(k)
-    if isinstance(error, MemoryError) or (isinstance(error, LimitError) and error.errno == ENOMEM):
+    if isinstance(error, MemoryError) or (isinstance(error, LimitError) and error.errno in (ENOMEM, EAGAIN)):
         out_of_memory(k)
     if not isinstance(error, UkmodError | OSError) and (site := _site(error)) is not None:
         k.printk(f"{type(error).__name__}: {error}\n", 2)
@@ -84,8 +83,8 @@ def out_of_memory(k: Core) -> NoReturn:
 def _site(error: BaseException) -> Site | None:
     """The place of ukmod's own code that failed; None if it was code of the machine's caller."""
     for file, line, function in reversed(list(_places(error.__traceback__))):
-        if file.startswith(_OURS):
-            return Site(file[len(_OURS) :], line, function)
+        if file.startswith(_PACKAGE):
+            return Site(f"ukmod/{file[len(_PACKAGE) :]}", line, function)
         if not file.startswith((_LIBRARY, "<frozen ")):
             return None
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EBUSY, EINTR, ENOMEM, ENOSYS
+from errno import EBUSY, EINTR, ENOSYS
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -190,8 +190,8 @@ def kthread_create_on_node(k: Core, function: Ptr, data: Ptr, node: Int, fmt: CS
 def _create(k: Core, function: int, data: int, name: str) -> int:
     try:
         return k.kthreads.create_guest(function, data, name).address
-    except LimitError:
-        return -ENOMEM
+    except LimitError as error:
+        return -error.errno
 
 
 @export()

@@ -202,13 +202,15 @@ def kthread_worker_fn(k: Core, worker: Ptr) -> Int:
 
 def _create(k: Core, name: str, flags: int, *, bind: bool = False) -> int:
     worker, layout = k.slab.kmalloc(k.types.sizeof("kthread_worker")), k.kthread_workers.worker
+    if not worker:
+        return -ENOMEM
     k.kthread_workers.init(worker)
     function, run = k.symbols.address("kthread_worker_fn"), partial(k.kthread_workers.run, worker)
     try:
         task = k.kthreads.create(name, run, function=function, data=worker)
-    except LimitError:
+    except LimitError as error:
         k.slab.kfree(worker)
-        return -ENOMEM
+        return -error.errno
     if bind:
         k.tasks.set_pf(task, PF_NO_SETAFFINITY)
     k.memory.set_u32(worker + layout.flags, flags)

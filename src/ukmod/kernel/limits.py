@@ -4,6 +4,10 @@ from __future__ import annotations
 
 MAX_HZ = 10_000
 """Ticks a second; no kernel can be configured with more than 1,000."""
+MAX_REPORTS = 1_000
+"""The number of warnings, and of reports of misused memory, that are kept; later ones are in the log only."""
+OOPS_LIMIT = 10_000
+"""kernel.oops_limit: after so many oopses the kernel panics."""
 PATIENCE = 300.0
 """Seconds of the host's CPU time: the default for how long one call of a machine may take."""
 MIN_MEMORY = 16 << 20

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ukmod.errors import KernelPanic, PatienceError
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.vsprintf import vformat
+from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
 from ukmod.kernel.oops import Oops, Warn, call_trace, modules_line, snapshot, task_line
 from ukmod.kernel.sched.core import TaskExitError
 from ukmod.kernel.signal_numbers import SIGSEGV
@@ -100,12 +101,17 @@ class Crash:
         else:
             state = snapshot(k, registers, walk(k, registers))
         report = Warn(message.rstrip("\n"), file, line, state, modules_line(k))
-        k.warnings.append(report)
+        self.keep(report)
         for level, text in report.lines():
             k.printk(text + "\n", level)
         k.taint.add(taint)
         if self.panic_on_warn:
             self.panic("kernel: panic_on_warn set ...\n")
+
+    def keep(self, report: Warn) -> None:
+        """Keep a warning as a value, unless there are already too many."""
+        if len(self._k.warnings) < MAX_REPORTS:
+            self._k.warnings.append(report)
 
     def dump_stack(self, level: int = 4) -> None:
         """dump_stack_lvl()."""
@@ -164,6 +170,8 @@ class Crash:
         finally:
             self._oopsing = False
         k.taint.add("D")
+        if len(k.oopses) >= OOPS_LIMIT:
+            self.panic(f"Oopsed too often (kernel.oops_limit is {OOPS_LIMIT})")
         if k.sched.in_interrupt or oops.fatal:
             self.panic("Fatal exception in interrupt")
         if self.panic_on_oops:

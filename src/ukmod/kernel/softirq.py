@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
+from ukmod.kernel.mm.account import admit
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.watchdog import soft_lockup
 from ukmod.machine.abi import Ptr, UInt, ULong
@@ -61,8 +62,9 @@ class SoftIrqs:
 
     def raise_(self, number: int, action: Callable[[], object]) -> None:
         """raise_softirq(): have ``action`` called in softirq context as soon as possible."""
-        self._pending[number].append(action)
         k = self._k
+        admit(k, len(self._pending[number]), "softirqs")
+        self._pending[number].append(action)
         if not k.percpu.preempt_count() & INTERRUPT_MASK:
             # No interrupt is in progress whose end would run it. The kernel wakes ksoftirqd, which runs as
             # soon as the task that raised the softirq lets it.

@@ -9,8 +9,10 @@ from __future__ import annotations
 import struct as struct_
 from collections import deque
 from collections.abc import Callable
+from errno import EAGAIN
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LimitError
 from ukmod.kernel.sched.core import (
     DEFAULT_PRIO,
     PF_FORKNOEXEC,
@@ -38,6 +40,12 @@ TIF_NOTIFY_SIGNAL: Final = 1 << 17
 """Bits of thread_info.flags, arch/x86/include/asm/thread_info.h."""
 _STACKS = 0x100_0000_0000
 """The size of the vmalloc space for stacks, in bytes."""
+MIN_THREADS: Final = 20
+"""kernel/fork.c."""
+PID_MAX: Final = 0x8000
+"""kernel.pid_max, include/linux/threads.h: the first number that is no pid."""
+RESERVED_PIDS: Final = 300
+"""kernel/pid.c: after the highest pid, numbering continues with this one."""
 FIRST_PID: Final = 3
 """The pids before it are those of the idle task, init and kthreadd."""
 _INITIAL_USAGE = 2
@@ -79,6 +87,9 @@ class Tasks:
         self._pending = types.offset("task_struct", "pending.signal")
         self._by_address: dict[int, Task] = {}
         self._by_pid: dict[int, Task] = {}
+        threads = max(kernel.memory.size // (8 * THREAD_SIZE), MIN_THREADS)
+        self.max_threads = min(threads, PID_MAX - RESERVED_PIDS)
+        """kernel.threads-max: the stacks of so many threads take an eighth of the RAM."""
         self._next_pid = 0
         self.on_create: list[Callable[[Task], object]] = []
         """Called with each new task, before it runs."""
@@ -88,8 +99,13 @@ class Tasks:
     # -- life -----------------------------------------------------------------------------------------
 
     def create(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
-        """A new task, not yet running, which will run ``entry`` and end with the exit code it returns."""
+        """A new task, not yet running, which will run ``entry`` and end with the exit code it returns.
+
+        Raises LimitError: EAGAIN if there are too many tasks, ENOMEM without memory.
+        """
         k, memory, offset = self._k, self._memory, self._k.types.offset
+        if len(self._by_pid) >= self.max_threads:
+            raise LimitError(f"there are {self.max_threads} tasks: kernel.threads-max", errno=EAGAIN)
         address = self._new_struct()
         stack = self._stacks.alloc(THREAD_SIZE)
         memory.set_u64(stack, STACK_END_MAGIC)
@@ -124,8 +140,8 @@ class Tasks:
     def _next_free_pid(self) -> int:
         """alloc_pid()."""
         while (pid := self._next_pid) in self._by_pid:
-            self._next_pid = pid + 1
-        self._next_pid = max(pid + 1, FIRST_PID)
+            self._next_pid = pid + 1 if pid + 1 < PID_MAX else RESERVED_PIDS
+        self._next_pid = max(pid + 1, FIRST_PID) if pid + 1 < PID_MAX else RESERVED_PIDS
         return pid
 
     def restart_pids(self) -> None:

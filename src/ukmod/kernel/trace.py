@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from ukmod.kernel.time.clock import Clock
 from ukmod.record import record, replace
 
@@ -43,12 +45,13 @@ class Request:
     """The pid of modprobe; 0 if none was started."""
 
 
+MAX_STEPS, MAX_REQUESTS = 100_000, 10_000
 _ASKED, _LIVE = "finit_module", "live"
 """The steps of a helper that determine the result of its request."""
 
 
 class Trace:
-    """The steps and requests of a run.
+    """The latest steps and requests of a run.
 
     A module is credited to the request whose helper, or a process started by that helper, loaded it. Requests
     may overlap, and a module's init function may make requests of its own.
@@ -56,8 +59,8 @@ class Trace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.steps: list[TraceStep] = []
-        self._requests: list[Request] = []
+        self.steps: deque[TraceStep] = deque(maxlen=MAX_STEPS)
+        self._requests: deque[Request] = deque(maxlen=MAX_REQUESTS)
         self._helper_of: dict[int, int] = {}
         """By pid: the pid of the usermode helper that the process is, or descends from."""
         self._deeds: dict[int, list[TraceStep]] = {}
@@ -78,6 +81,7 @@ class Trace:
     def helper(self, pid: int) -> None:
         """Record that a process is a usermode helper."""
         self._helper_of[pid] = pid
+        self._deeds.pop(pid, None)  # of a helper that had this pid before
 
     def forked(self, parent: int, child: int) -> None:
         """Record that a process has started another one, on behalf of the same helper."""

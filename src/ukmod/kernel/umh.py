@@ -176,16 +176,24 @@ class Helpers:
         entry: Callable[[SubprocessInfo], int] = self._helper
         if info.wait & UMH_WAIT_PROC:
             entry = self._wait_for_helper
-        k.processes.fork(k.tasks.comm(khelper), lambda: entry(info), kthread=True)
+        try:
+            k.processes.fork(k.tasks.comm(khelper), lambda: entry(info), kthread=True)
+        except LimitError as error:
+            info.retval = -error.errno
+            self._complete(info)
 
     def _wait_for_helper(self, info: SubprocessInfo) -> int:
         """wait_for_helper(): the helper's parent, which collects its status."""
         k = self._k
         comm = k.tasks.comm(k.sched.task())
-        child = k.processes.fork(comm, lambda: self._helper(info), kthread=True)
-        status = k.processes.wait(child)
-        if not info.retval:
-            info.retval = status
+        try:
+            child = k.processes.fork(comm, lambda: self._helper(info), kthread=True)
+        except LimitError as error:
+            info.retval = -error.errno
+        else:
+            status = k.processes.wait(child)
+            if not info.retval:
+                info.retval = status
         self._complete(info)
         return 0
 

@@ -17,6 +17,7 @@ from ukmod.errors import PatienceError
 from ukmod.kernel.oops import OopsState, Warn, modules_line, snapshot
 from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, Task, TaskExitError
 from ukmod.kernel.signal_numbers import SIGKILL
+from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.x86.unwind import registers_at_trap, walk, walk_trap
 from ukmod.machine.registers import Registers
 
@@ -30,6 +31,8 @@ HARD_LOCKUP_SLICES: Final = 100
 """Slices of one interrupt: 10 virtual seconds, watchdog_thresh."""
 LOCKUP_CPU: Final = 15.0
 """The same in seconds of the host's CPU time, for code whose slices take long."""
+SLOWEST: Final = 4
+"""Seconds of CPU time for one of virtual time; more, for long, are suspicious."""
 SILENT_SLICES: Final = 3
 """The slices that one report by the CPU's watchdog counts as: code that calls nothing is slow to emulate."""
 
@@ -97,7 +100,7 @@ def soft_lockup(k: Core, registers: Registers | None = None) -> None:
     k.printk(f"watchdog: BUG: soft lockup - CPU#0 stuck for {seconds}s! [{comm}:{task.pid}]\n", 0)
     state = _state(k, registers)
     report = Warn(f"soft lockup in {comm}", "", 0, state, modules_line(k))
-    k.warnings.append(report)
+    k.crash.keep(report)
     k.taint.add("L")
     for text in (report.modules, *state.lines()):
         k.printk(text + "\n", 4)
@@ -113,6 +116,21 @@ def deadlock(k: Core) -> NoReturn:
     soft_lockup(k)
     k.percpu.set_preempt(0)
     raise TaskExitError(SIGKILL)
+
+
+def progress(k: Core, began: int) -> None:
+    """Look at how far the machine has come since ``began``, in nanoseconds of virtual time.
+
+    Tasks that sleep again and again, and achieve nothing but that, are no soft lockup; it is said that the
+    host has long worked for them. Raises PatienceError if the machine has no time left.
+    """
+    if k.cpu.late:
+        out_of_patience(k)
+    seconds = (k.clock.now - began) / NSEC_PER_SEC
+    if seconds < k.cpu.spent / SLOWEST:
+        task = k.sched.last or k.idle
+        text = f"{k.cpu.spent:.0f} s of CPU time for {seconds:.1f} s"
+        k.printk(f"watchdog: lockup suspected - {text} [{k.tasks.comm(task)}:{task.pid}]\n", 4)
 
 
 def out_of_patience(k: Core, registers: Registers | None = None) -> NoReturn:

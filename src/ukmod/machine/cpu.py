@@ -406,6 +406,14 @@ class Cpu:
         """The time given by ``at_most`` is used up."""
         return self._watchdog.late
 
+    def attention(self) -> bool:
+        """True if the owner should look at ``late`` and ``spent``; False until there is something new."""
+        dog = self._watchdog
+        if not dog.attention:
+            return False
+        dog.attention = dog.late
+        return True
+
     @property
     def spent(self) -> float:
         """The seconds of CPU time used in ``at_most``, as of some milliseconds ago."""

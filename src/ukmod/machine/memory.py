@@ -98,6 +98,10 @@ class Memory:
         self._plug_in()
         self._next_free = LOW_MEMORY
         self._free: dict[int, list[int]] = {}
+        self._unused = 0
+        """Bytes of the frames in ``_free``."""
+        self._charged = 0
+        """Bytes of RAM that stand for what the host keeps for the guest."""
         self.on_unmap: Callable[[], None] = _no_engine
         """Called after an entry was removed or restricted: the engine must flush its TLB."""
         self.resolve: Callable[[int, bool], bool] = _unresolved
@@ -166,11 +170,12 @@ class Memory:
             return self._alloc_aligned(count, align)
         if free := self._free.get(count):
             frame = free.pop()
+            self._unused -= count * PAGE_SIZE
             self.view[frame : frame + count * PAGE_SIZE] = bytes(count * PAGE_SIZE)
             return frame
         frame = self._next_free
         end = frame + count * PAGE_SIZE
-        if end > self.size:
+        if end > self.size or end - self._unused + self._charged > self.size:
             raise self._exhausted()
         self._next_free = end
         return frame
@@ -180,12 +185,15 @@ class Memory:
         for n, frame in enumerate(self._free.get(count, ())):
             if not frame % align:
                 del self._free[count][n]
+                self._unused -= count * PAGE_SIZE
                 self.view[frame : frame + count * PAGE_SIZE] = bytes(count * PAGE_SIZE)
                 return frame
         skipped = -self._next_free % align
-        if self._next_free + skipped + count * PAGE_SIZE > self.size:
+        end = self._next_free + skipped + count * PAGE_SIZE
+        if end > self.size or end - self._unused + self._charged > self.size:
             raise self._exhausted()
         if skipped:
+            self._unused += skipped
             self._free.setdefault(1, []).extend(range(self._next_free, self._next_free + skipped, PAGE_SIZE))
             self._next_free += skipped
         frame = self._next_free
@@ -196,12 +204,23 @@ class Memory:
         return LimitError(f"the machine's memory of {self.size >> 20} MiB is exhausted", errno=ENOMEM)
 
     def frames_left(self) -> int:
-        """The number of frames never allocated."""
-        return (self.size - self._next_free) >> PAGE_SHIFT
+        """The number of frames never allocated, as far as there is RAM for them."""
+        return (self.size - self._next_free - max(self._charged - self._unused, 0)) >> PAGE_SHIFT
+
+    def charge(self, size: int, *, force: bool = False) -> None:
+        """Take ``size`` bytes of RAM for what the host keeps for the guest; negative ones are given back.
+
+        Raises LimitError if the machine's RAM is exhausted, unless ``force``: the next allocation then does.
+        """
+        charged = self._charged + size
+        if size > 0 and not force and self._next_free - self._unused + charged > self.size:
+            raise self._exhausted()
+        self._charged = charged
 
     def free_frames(self, frame: int, count: int) -> None:
         """Free the result of ``alloc_frames(count)``."""
         self._free.setdefault(count, []).append(frame)
+        self._unused += count * PAGE_SIZE
 
     # -- page tables ----------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 STALL: Final = 15.0
 """Seconds of CPU time that a kernel function in Python may take; the kernel's own take microseconds."""
+LOOK: Final = 18.0
+"""Seconds of CPU time after which the machine's loop looks at how far it has come."""
 _GRACE: Final = 1.0
 """The same, in seconds, once the machine has no time left."""
 _SLICE: Final = 1 << 32
@@ -41,6 +43,8 @@ class Watchdog:
         """The machine is running: between ``begin`` and ``end``."""
         self.late = False
         """The time given to ``begin`` is used up."""
+        self.attention = False
+        """The machine's loop is to look at the time: it is late, or has worked for LOOK seconds more."""
         self.host = False
         """The user's own Python code is running, which is not limited."""
         self.slices = 0
@@ -50,7 +54,7 @@ class Watchdog:
         self._uc = uc
         self.period = period
         self.stall = stall
-        self._ends = 0.0
+        self._ends = self._look = 0.0
         self._machine = 0
         """The identity of the thread that the machine runs in."""
         self._raised = False
@@ -61,7 +65,8 @@ class Watchdog:
     def begin(self, seconds: float) -> None:
         """Set ``late`` after that many seconds of CPU time. The current thread is the machine's."""
         self._machine = threading.get_ident()
-        self.spent, self._ends, self.late = 0.0, seconds, False
+        self.spent, self._ends, self._look = 0.0, seconds, LOOK
+        self.late = self.attention = False
         self.active = True
 
     def end(self) -> None:
@@ -85,6 +90,9 @@ class Watchdog:
             if self.active:
                 self.spent += min(passed, _LONGEST_STEP)
                 self.late = self.spent >= self._ends
+                if self.late or self.spent >= self._look:
+                    self._look = self.spent + LOOK
+                    self.attention = True
             if self.running and (guest >= self.period or self.late):
                 self._uc.emu_stop()
                 guest = 0.0

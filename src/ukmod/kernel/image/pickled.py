@@ -47,6 +47,7 @@ HOST_SIDE: Final = frozenset(
 PLAIN: Final = frozenset(
     (
         *("_struct.Struct", "builtins.int", "builtins.range", "builtins.str", "collections.Counter"),
+        "collections.OrderedDict",
         *("collections.deque", "functools.partial", "random.Random"),
         *("ukmod.kernel.image.pickled._method", "ukmod.kernel.image.pickled._read_only"),
         *("ukmod.machine.types.select._needed_types", "unicorn.unicorn_py3.unicorn.UcContext"),

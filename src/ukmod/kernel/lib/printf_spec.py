@@ -103,7 +103,8 @@ class _Cursor:
         start = self.at
         while self.peek() in _DIGITS and self.peek():
             self.at += 1
-        return int(self.text[start : self.at])
+        # The kernel's int wraps; 10**32 is a multiple of 2**32.
+        return signed(int(self.text[max(start, self.at - 32) : self.at]), 4)
 
     def starts_number(self) -> bool:
         return bool(self.peek()) and self.peek() in _DIGITS

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _UNSUPPORTED = Site("lib/vsprintf.c", 2661, "format_decode")
 _TOO_LARGE = Site("lib/vsprintf.c", 2743, "vsnprintf")
 
+_MOST = 1 << 24
+_NESTED = 32
+"""vsnprintf(), pointer() and va_format() take some 450 bytes of a stack of 16 KiB together."""
+
 
 class Arguments(Protocol):
     """A source of variadic arguments: VarArgs or VaList."""
@@ -27,17 +31,22 @@ class Arguments(Protocol):
         ...
 
 
-def vformat(k: Core, fmt: bytes, args: Arguments) -> bytes:
+def vformat(k: Core, fmt: bytes, args: Arguments, depth: int = 0) -> bytes:
     """``fmt`` formatted with ``args``, as by vsnprintf() into a sufficiently large buffer.
 
     Raises Fault for a bad pointer on which the kernel faults too. Those that the kernel recognises are
-    printed as (null) or (efault).
+    printed as (null) or (efault). The text ends at 16 MiB, more than any buffer of the kernel's. ``depth`` is
+    the number of formats that this one is within, by ``%pV``; raises RecursionError for one more than the
+    kernel's stack has room for.
     """
     out: list[bytes] = []
+    room = _MOST
     for piece in parse(fmt):
         if isinstance(piece, bytes):
             out.append(piece)
             continue
+        if out and (room := room - len(out[-1])) <= 0:
+            break
         if piece.star_width:
             piece = piece.with_width(signed(args.next(), 4))  # noqa: PLW2901 - the spec is completed
         if piece.star_precision:
@@ -46,11 +55,11 @@ def vformat(k: Core, fmt: bytes, args: Arguments) -> bytes:
             letter = piece.extension.decode("latin-1")
             warn_once(k, _UNSUPPORTED, f"Please remove unsupported %{letter} in format string\n")
             break
-        out.append(_convert(k, piece, args))
+        out.append(_convert(k, piece, args, depth))
     return b"".join(out)
 
 
-def _convert(k: Core, spec: Spec, args: Arguments) -> bytes:
+def _convert(k: Core, spec: Spec, args: Arguments, depth: int) -> bytes:
     match spec.kind:
         case FormatType.NUMBER:
             value = args.next()
@@ -62,25 +71,27 @@ def _convert(k: Core, spec: Spec, args: Arguments) -> bytes:
         case FormatType.CHAR:
             return pad(bytes((args.next() & 0xFF,)), spec)
         case FormatType.PTR:
-            return _pointer(k, spec, args)
+            return _pointer(k, spec, args, depth)
         case _:
             return b"%"
 
 
-def _pointer(k: Core, spec: Spec, args: Arguments) -> bytes:
+def _pointer(k: Core, spec: Spec, args: Arguments, depth: int) -> bytes:
     if not spec.extension.startswith(b"V"):
         return pointer(k, args.next(), spec)
-    return va_format(k, args.next(), spec)
+    return va_format(k, args.next(), spec, depth)
 
 
-def va_format(k: Core, address: int, spec: Spec) -> bytes:
+def va_format(k: Core, address: int, spec: Spec, depth: int) -> bytes:
     """``%pV``: a struct va_format: a format with its arguments. The va_list is copied, not consumed."""
     memory = k.memory
     if not address or address >> 12 in (0, (1 << 52) - 1):
         return string(k, address, spec)
     fmt = memory.u64(address + k.types.offset("va_format", "fmt"))
     args = memory.u64(address + k.types.offset("va_format", "va"))
-    return vformat(k, memory.cstring(fmt), CopiedVaList(k, args))
+    if depth == _NESTED:
+        raise RecursionError("%pV of itself")
+    return vformat(k, memory.cstring(fmt), CopiedVaList(k, args), depth + 1)
 
 
 class CopiedVaList:

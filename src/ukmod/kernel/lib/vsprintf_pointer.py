@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -110,27 +111,19 @@ def _bitmap(k: Core, value: int, spec: Spec) -> bytes:
 
 def bitmap_hex(bitmap: int, bits: int) -> str:
     """A bitmap of ``bits`` bits in hexadecimal, in groups of 32 bits, the highest first."""
-    words = []
-    for low in range((bits - 1) // 32 * 32, -1, -32):
-        digits = -(-min(bits - low, 32) // 4)
-        words.append(f"{bitmap >> low & 0xFFFF_FFFF:0{digits}x}")
-    return ",".join(words) if bits else ""
+    if not bits:
+        return ""
+    digits = f"{bitmap:0{-(-bits // 4)}x}"
+    first = len(digits) % 8
+    groups = [digits[:first]] if first else []
+    return ",".join(groups + [digits[at : at + 8] for at in range(first, len(digits), 8)])
 
 
 def bitmap_list(bitmap: int, bits: int) -> str:
     """The set bits as ranges: ``0-3,7``."""
-    ranges = []
-    first = 0
-    while first < bits:
-        if not bitmap >> first & 1:
-            first += 1
-            continue
-        last = first
-        while bitmap >> (last + 1) & 1:
-            last += 1
-        ranges.append(str(first) if first == last else f"{first}-{last}")
-        first = last + 1
-    return ",".join(ranges)
+    text = f"{bitmap & (1 << bits) - 1:b}"[::-1]
+    runs = ((found.start(), found.end() - 1) for found in re.finditer("1+", text))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 _ESCAPES = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.limits import MAX_REPORTS
 from ukmod.kernel.oops import call_trace, place, task_line
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import (
@@ -212,7 +213,8 @@ def _record(
         allocated=track_of(k, item.allocated) if item else None,
         freed=track_of(k, item.freed) if item and item.freed else None,
     )
-    k.reports.append(report)
+    if len(k.reports) < MAX_REPORTS:
+        k.reports.append(report)
     if k.slab.kasan:
         for line in report.lines():
             k.printk(line + "\n", 3)

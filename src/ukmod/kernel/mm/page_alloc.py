@@ -13,6 +13,7 @@ from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.list import init_list_head, list_entries
+from ukmod.kernel.mm.account import RECORD
 from ukmod.kernel.mm.gfp import GFP_NOWARN
 from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
@@ -97,6 +98,7 @@ class Pages:
             frame = memory.alloc_frames(count, PAGE_SIZE << order)
         except LimitError:
             return 0
+        memory.charge(RECORD, force=True)
         memory.map_direct(frame, count << PAGE_SHIFT)
         self._live[frame] = (count, capture(self._k))
         page = self.page(frame)
@@ -110,6 +112,7 @@ class Pages:
             raise Fault(PAGE_OFFSET + frame, write=True)
         self._own.discard(frame)
         memory = self._k.memory
+        memory.charge(-RECORD)
         memory.set_u32(self.page(frame) + self._refcount, 0)
         memory.unmap(PAGE_OFFSET + frame, found[0] << PAGE_SHIFT)
         memory.free_frames(frame, found[0])

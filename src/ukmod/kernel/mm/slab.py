@@ -15,11 +15,12 @@ from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.limits import INT_MAX
 from ukmod.kernel.mm import kasan
+from ukmod.kernel.mm.account import RECORD
 from ukmod.kernel.mm.fence import Fence, Object
 from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN
 from ukmod.kernel.mm.packed import Packed
 from ukmod.kernel.mm.page_alloc import TOO_LARGE
-from ukmod.kernel.x86.unwind import StackTrace, capture, frames_of, may_name
+from ukmod.kernel.x86.unwind import Frame, StackTrace, capture, frames_of, may_name
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 from ukmod.record import record, replace
@@ -119,20 +120,20 @@ class Slab:
         ``fenced``: on pages of its own if there are any, so that an access beyond it, or after it was freed,
         is a page fault. Objects of more than a page always are.
         """
-        fence = self.fence
+        fence, memory = self.fence, self._k.memory
+        try:
+            memory.charge(RECORD)
+        except LimitError:
+            return 0
         if size > PAGE_SIZE:
             slot = fence.take_pages(page_align(size) // PAGE_SIZE)
         else:
             slot = fence.take() if fenced else None
         if slot is not None:
             address = fence.place(slot, size, align)
-        elif size > PAGE_SIZE:
+        elif not (address := self._alloc_packed(size, align)):
+            memory.charge(-RECORD)
             return 0
-        else:
-            try:
-                address = self._packed.alloc(size, align)
-            except LimitError:
-                return 0
         trace = trace or capture(self._k)
         item = Object(address, size, align, cache, trace, kmem_cache=kmem_cache, slot=slot)
         self._live[address] = item
@@ -141,6 +142,12 @@ class Slab:
         if slot is not None:
             fence.keep(item, slot)
         return address
+
+    def _alloc_packed(self, size: int, align: int) -> int:
+        try:
+            return self._packed.alloc(size, align) if size <= PAGE_SIZE else 0
+        except LimitError:
+            return 0
 
     def kfree(self, address: int) -> None:
         """Free the result of ``kmalloc``; NULL and ZERO_SIZE_PTR are ignored."""
@@ -156,6 +163,7 @@ class Slab:
             if address in self._last_freed.values():
                 self._k.crash.bug(_DOUBLE_FREE)
             return
+        self._k.memory.charge(-RECORD)
         if damage := self._damage(item):
             kasan.report_damage(self._k, item, damage)
         item.freed = capture(self._k)
@@ -197,15 +205,23 @@ class Slab:
         return self._by_place(item for item in self._allocations() if item[3].gone)
 
     def _by_place(self, allocations: Iterable[Allocation]) -> list[Leak]:
-        sites: dict[tuple[str, str], Leak] = {}
+        tracks: dict[tuple[str, str], kasan.Track] = {}
+        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for kind, address, size, trace in allocations:
             track = kasan.track_of(self._k, trace)
             site = (kind, str(track.where))
-            before = sites.get(site) or Leak(kind, 0, 0, (), track)
-            sites[site] = Leak(
-                kind, before.count + 1, before.size + size, (*before.addresses, address), before.track
+            tracks.setdefault(site, track)
+            found.setdefault(site, []).append((address, size))
+        return [
+            Leak(
+                site[0],
+                len(objects),
+                sum(size for _, size in objects),
+                tuple(address for address, _ in objects),
+                tracks[site],
             )
-        return list(sites.values())
+            for site, objects in found.items()
+        ]
 
     def disown(self) -> None:
         """Mark everything allocated so far as the kernel's own, so that it is no module's leak."""
@@ -222,11 +238,18 @@ class Slab:
         be blamed.
         """
         k = self._k
+        known: dict[object, tuple[Frame, ...]] = {}
+        """The frames of stacks seen before: a loop allocates from the same place again and again."""
 
         def settled(trace: StackTrace) -> StackTrace:
             if trace.gone or not may_name(trace, module):
                 return trace
-            frames = frames_of(k, trace)
+            if trace.frames is not None:
+                frames = trace.frames
+            elif (found := known.get(key := (trace.sp, trace.bp, trace.stack))) is not None:
+                frames = found
+            else:
+                frames = known[key] = frames_of(k, trace)
             owner = next((frame.module for frame in frames if frame.module), "")
             return replace(trace, frames=frames, gone=gone and owner == module.name)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
+from ukmod.kernel.mm.account import RECORD
 from ukmod.kernel.mm.page_alloc import page_of
 from ukmod.kernel.oops import hashed
 from ukmod.kernel.x86.unwind import StackTrace, capture
@@ -52,6 +53,7 @@ class Vmalloc:
             address = self._area.alloc(size)
         except LimitError:
             return 0
+        self._k.memory.charge(RECORD, force=True)
         self._live[address] = (page_align(size), capture(self._k))
         return address
 
@@ -66,6 +68,7 @@ class Vmalloc:
             warn(k, _NO_AREA, f"Trying to vfree() nonexistent vm area ({hashed(k, address)})\n")
         else:
             self._own.discard(address)
+            self._k.memory.charge(-RECORD)
             self._area.free(address)
 
     def contains(self, address: int) -> bool:
@@ -182,6 +185,8 @@ def vmap(k: Core, pages: Ptr, count: UInt, flags: ULong, prot: ULong) -> Ptr:
     del flags, prot
     if not count:
         return 0
+    if count > k.memory.size >> PAGE_SHIFT:
+        return 0  # totalram_pages()
     frames = [k.pages.frame_of(k.memory.u64(pages + 8 * n)) for n in range(count)]
     return k.vmalloc.map_pages(frames)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
+from ukmod.kernel.mm.account import admit
 from ukmod.kernel.sched.core import Task, Waiters
 from ukmod.kernel.softirq import RCU_SOFTIRQ, SOFTIRQ_MASK
 from ukmod.machine.abi import Bool, Int, Ptr, ULong
@@ -76,6 +77,7 @@ class Rcu:
 
     def call(self, action: Callable[[], object]) -> None:
         """call_rcu(): call ``action`` in softirq context after a grace period."""
+        admit(self._k, len(self._callbacks), "RCU callbacks")
         self._waiting += 1
         callback = _Callback(action, self._readers())
         self._callbacks.append(callback)

@@ -165,9 +165,10 @@ class Scheduler:
         return self._until is not None and self.clock.now >= self._until
 
     def _run(self, until: Callable[[], bool], deadline: int | None) -> bool:
+        began = self.clock.now
         while not until():
-            if self._k.cpu.late:
-                self._k.out_of_patience()
+            if self._k.cpu.attention():
+                self._k.look_at_the_time(began)
             if deadline is not None and self.clock.now >= deadline + self._due_now():
                 return until()
             self.fire_due()

@@ -15,6 +15,7 @@ from ukmod.machine.registers import MASK64
 from ukmod.record import mutable
 
 NSEC_PER_SEC = 1_000_000_000
+_SWEEP = 1 << 12
 READ_COST_NS = 1_000
 """The time that reading a clock takes. It must not be 0, or polling code would never see time pass."""
 
@@ -32,6 +33,11 @@ class Event:
         return (self.when, self.order) < (other.when, other.order)
 
 
+def _any_number(count: int) -> None:
+    """The default of ``Clock.admit``."""
+    del count
+
+
 class Clock:
     """The machine's clock and its queue of events. ``hz`` is the kernel's CONFIG_HZ."""
 
@@ -45,6 +51,10 @@ class Clock:
         self.initial_jiffies = -300 * hz & 0xFFFF_FFFF
         """Jiffies wrap five minutes after boot, as in the kernel, to expose code that does not handle it."""
         self._events: list[Event] = []
+        self._sweep = _SWEEP
+        """The number of events at which those that were cancelled are removed."""
+        self.admit: Callable[[int], object] = _any_number
+        """Called with the number of events now and then; raises LimitError for too many."""
         self._count = 0
         self._started = time.monotonic()
         self.on_advance: Callable[[], object] = lambda: None
@@ -75,9 +85,18 @@ class Clock:
     def at(self, when: int, action: Callable[[], object]) -> Event:
         """Call ``action`` when the clock reaches ``when`` nanoseconds."""
         self._count += 1
+        if len(self._events) >= self._sweep:
+            self._remove_cancelled()
         event = Event(when, self._count, action)
         heapq.heappush(self._events, event)
         return event
+
+    def _remove_cancelled(self) -> None:
+        """Remove cancelled events, of which there may be any number: a timer may be set again and again."""
+        self._events = [event for event in self._events if not event.cancelled]
+        heapq.heapify(self._events)
+        self._sweep = max(2 * len(self._events), _SWEEP)
+        self.admit(len(self._events))
 
     def next_event(self) -> int | None:
         """The time of the next event in nanoseconds, or None if no event is queued."""

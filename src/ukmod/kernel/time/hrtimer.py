@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MODE_REL: Final = 1
 MODE_SOFT: Final = 4
 MODE_HARD: Final = 8
+INTERRUPT_NS: Final = 20_000
+"""The time that a timer's interrupt takes: one that starts its own timer again does so that much later."""
 STATE_INACTIVE: Final = 0
 STATE_ENQUEUED: Final = 1
 RESTART: Final = 1
@@ -128,7 +130,8 @@ class HrTimers:
         k = self._k
         k.memory.set_u8(timer + self._layout.state, STATE_ENQUEUED)
         when = k.memory.s64(timer + self._layout["_softexpires"]) - self._offset(timer)
-        self._events[timer] = k.clock.at(max(when, k.clock.now), partial(self._expired, timer))
+        soonest = k.clock.now + (INTERRUPT_NS if k.sched.in_interrupt else 0)
+        self._events[timer] = k.clock.at(max(when, soonest), partial(self._expired, timer))
 
     def clock_was_set(self) -> None:
         """CLOCK_REALTIME has jumped: timers that expire by it do so earlier or later."""

@@ -112,6 +112,8 @@ class Timers:
         # No code follows pprev; timer_pending() only checks that it is not NULL.
         k.memory.set_u64(timer + self._layout["entry.pprev"], timer + self._layout["entry.next"])
         when = k.clock.time_of(self.expires(timer))
+        if k.sched.in_interrupt and when <= k.clock.now:
+            when = (k.clock.now // k.clock.tick + 1) * k.clock.tick  # base->clk has passed the current tick
         self._events[timer] = k.clock.at(when, partial(self._expired, timer))
 
     def _expired(self, timer: int) -> None:

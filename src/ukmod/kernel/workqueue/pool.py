@@ -6,9 +6,10 @@ list. One idle worker always stands by, so worker names count up as in the kerne
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Protocol
 
+from ukmod.errors import LimitError
 from ukmod.kernel.sched.core import PF_NO_SETAFFINITY, PF_WQ_WORKER, TASK_IDLE, Task, cond_resched
 from ukmod.kernel.sched.prio import set_nice
 from ukmod.record import field, mutable
@@ -69,7 +70,7 @@ class WorkerPool:
         """True if concurrency is managed: one running worker at a time, as in per-CPU pools."""
         self._single = single
         """True if it never has more than one worker, as for a workqueue with its own thread."""
-        self.worklist: deque[Item] = deque()
+        self.worklist: OrderedDict[Item, None] = OrderedDict()
         self._idle: list[Worker] = []
         self._busy: list[Worker] = []
         self._count = 0
@@ -79,7 +80,7 @@ class WorkerPool:
 
     def insert(self, item: Item) -> None:
         """insert_work(): append work to the list and make sure that a worker executes it."""
-        self.worklist.append(item)
+        self.worklist[item] = None
         if not self._busy and not self._idle:
             # The kernel creates this worker at boot, so it is woken like a task that has slept.
             self._k.sched.wake(self._create().task)
@@ -89,7 +90,7 @@ class WorkerPool:
     def remove(self, item: Item) -> None:
         """Remove a work item that has not begun."""
         if item in self.worklist:
-            self.worklist.remove(item)
+            del self.worklist[item]
             return
         for worker in self._busy:
             if item in worker.scheduled:
@@ -128,6 +129,13 @@ class WorkerPool:
         task.on_exit.append(self._died)
         return worker
 
+    def _one_more(self) -> Worker | None:
+        """Another worker, or None if there is no memory for one: the others continue."""
+        try:
+            return self._create()
+        except LimitError:
+            return None
+
     def _died(self, task: Task) -> None:
         worker = self._by_task.pop(task)
         if worker in self._busy:
@@ -156,8 +164,8 @@ class WorkerPool:
     def _wake_another(self) -> None:
         """wq_worker_sleeping(): a worker sleeps or ends, so another one continues with the list."""
         if self.worklist and not self._running():
-            if not self._idle and not self._single:
-                self._k.sched.wake(self._create().task)
+            if not self._idle and not self._single and (worker := self._one_more()) is not None:
+                self._k.sched.wake(worker.task)
             self._wake_idle()
 
     def _main(self) -> int:
@@ -167,8 +175,8 @@ class WorkerPool:
             if self.worklist and not self._running():
                 self._idle.remove(worker)
                 self._busy.append(worker)
-                if not self._idle and not self._single:
-                    self._k.sched.wake_new(self._create().task)
+                if not self._idle and not self._single and (other := self._one_more()) is not None:
+                    self._k.sched.wake_new(other.task)
                 self._work(worker)
                 self._busy.remove(worker)
                 self._idle.append(worker)
@@ -179,7 +187,7 @@ class WorkerPool:
 
     def _work(self, worker: Worker) -> None:
         while self.worklist:
-            self._process(worker, self.worklist.popleft())
+            self._process(worker, self.worklist.popitem(last=False)[0])
             while worker.scheduled:
                 self._process(worker, worker.scheduled.popleft())
             if self._managed and sum(map(self._counts, self._busy)) > 1:

@@ -6,12 +6,13 @@ authoritative. A workqueue_struct is opaque to modules: its address is that of a
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.layout import Layout
+from ukmod.kernel.mm.account import admit
 from ukmod.kernel.sched.core import PF_MEMALLOC, TASK_UNINTERRUPTIBLE, Task, Waiters, block, cond_resched
 from ukmod.kernel.sched.prio import MIN_NICE
 from ukmod.kernel.watchdog import deadlock
@@ -74,8 +75,8 @@ class Workqueue:
     own_thread: bool = False
     drainers: int = 0
     nr_active: int = 0
-    inactive: deque[Queued] = field(default_factory=deque)
-    in_flight: list[Queued] = field(default_factory=list)
+    inactive: OrderedDict[Queued, None] = field(default_factory=OrderedDict)
+    in_flight: dict[Queued, None] = field(default_factory=dict)
     """Work items queued and not yet finished, in the order they were queued."""
 
 
@@ -300,16 +301,16 @@ class Workqueues:
         if not work.may_queue():
             warn(self._k, NOT_INITIALISED)
             return
+        admit(self._k, len(wq.in_flight), "works on a workqueue")
         queued = Queued(self, wq, work)
         self._pending[work] = queued
-        wq.in_flight.append(queued)
-        wq.inactive.append(queued)
+        wq.in_flight[queued] = wq.inactive[queued] = None
         self._activate(wq)
 
     def _activate(self, wq: Workqueue) -> None:
         while wq.inactive and wq.nr_active < wq.max_active:
             wq.nr_active += 1
-            wq.pool.insert(wq.inactive.popleft())
+            wq.pool.insert(wq.inactive.popitem(last=False)[0])
 
     def _chained(self, wq: Workqueue) -> bool:
         worker = self.current_worker()
@@ -348,7 +349,7 @@ class Workqueues:
 
     def _release(self, queued: Queued) -> None:
         queued.done = True
-        queued.wq.in_flight.remove(queued)
+        del queued.wq.in_flight[queued]
         queued.wq.waiters.wake_all()
 
     def address_of(self, item: object) -> int:
@@ -378,7 +379,7 @@ class Workqueues:
         self.forget(work)
         wq = queued.wq
         if queued in wq.inactive:
-            wq.inactive.remove(queued)
+            del wq.inactive[queued]
             self._release(queued)
         else:
             wq.pool.remove(queued)
