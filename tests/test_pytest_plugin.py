@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from xml.etree import ElementTree as ET
 
 import pytest
 from tests.golden import modules
 
 pytest_plugins = ["pytester"]
 
-_NEEDED = ("ok_dep", "slab", "thread_left", "oops")
+_NEEDED = ("ok_dep", "slab", "thread_left", "oops", "leaves")
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ BAD = {
     "leak": ('insmod("slab.ko", "part=leak"); k.rmmod("slab")', "*leak: *bytes*slab*"),
     "misuse": ('insmod("slab.ko", "part=use_after_free")', "*misuse: *use-after-free*"),
     "thread": ('insmod("thread_left.ko"); k.rmmod("thread_left")', "*thread: leftover*thread_left*"),
+    "dangling": ('insmod("leaves.ko", "what=notifier"); k.rmmod("leaves")', "*dangling: pointer to ear*"),
     "warning": ('insmod("oops.ko", "kind=warn")', "*warning: *"),
 }
 
@@ -60,7 +62,7 @@ def test_a_machine_that_ends_badly_fails_its_test(author: pytest.Pytester, kind:
     except Exception as error:
         assert "ended" in str(error) or "did not return" in str(error)
 """
-    allowing = "leak", "misuse", "thread", "warning", "oops"
+    allowing = "leak", "misuse", "thread", "dangling", "warning", "oops"
     others = ", ".join(repr(name) for name in allowing if name != kind)
     result = run(
         author,
@@ -92,7 +94,7 @@ def test_leaks(slab):
     pass
 """,
     )
-    result.assert_outcomes(passed=1, errors=1)
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*leak: *"])
 
 
@@ -176,3 +178,144 @@ def test_bad(ukmod_kernel):
     assert '<property name="dmesg"' in written
     assert "thread_left" in written
     assert "pytest_plugin.py" not in result.stdout.str()
+
+
+_FIXTURES = """
+@pytest.fixture
+def loaded(ukmod_kernel):
+    "The timer fires during the test if it lasts long enough, and else while this is torn down."
+    ukmod_kernel.insmod("leaves.ko", "what=timer")
+    yield
+    ukmod_kernel.rmmod("leaves")
+    ukmod_kernel.run(5)
+
+@pytest.fixture
+def unloaded(ukmod_kernel):
+    ukmod_kernel.insmod("leaves.ko", "what=timer")
+    yield
+    ukmod_kernel.rmmod("leaves")
+
+@pytest.fixture
+def crashed(ukmod_kernel):
+    ukmod_kernel.insmod("leaves.ko", "what=timer")
+    ukmod_kernel.rmmod("leaves")
+    ukmod_kernel.run(5)
+
+@pytest.fixture
+def stubborn(ukmod_kernel):
+    yield
+    raise RuntimeError("the fixture's own fault")
+"""
+_CRASH = 'k.insmod("leaves.ko", "what=timer"); k.rmmod("leaves"); k.run(5)'
+ENDS = {
+    "in the test": ("def test_it(ukmod_kernel):\n    k = ukmod_kernel; " + _CRASH, "failed"),
+    "in the test and at teardown": (
+        "def test_it(ukmod_kernel, loaded):\n    ukmod_kernel.rmmod('leaves')\n    ukmod_kernel.run(5)",
+        "failed",
+    ),
+    "at teardown": ("def test_it(loaded):\n    pass", "failed"),
+    "at teardown of a test that fails": ("def test_it(loaded):\n    assert False", "failed"),
+    "at teardown of a test that is skipped": ("def test_it(loaded):\n    pytest.skip('why not')", "failed"),
+    "when the machine is shut down": ("def test_it(unloaded):\n    pass", "failed"),
+    "at set-up": ("def test_it(crashed):\n    pass", "errors"),
+    "at set-up and at teardown": ("def test_it(stubborn, crashed):\n    pass", "errors"),
+    "in two fixtures": ("def test_it(stubborn, loaded):\n    pass", "failed"),
+    "in an expected failure": ("@pytest.mark.xfail\ndef test_it(loaded):\n    assert False", "xfailed"),
+    "in a test that should have failed": ("@pytest.mark.xfail\ndef test_it(loaded):\n    pass", "xfailed"),
+    "late in an expected failure": (
+        "@pytest.mark.xfail\ndef test_it(unloaded):\n    assert False",
+        "xfailed",
+    ),
+    "late in a test that should have failed": (
+        "@pytest.mark.xfail\ndef test_it(unloaded):\n    pass",
+        "xfailed",
+    ),
+    "in a test that takes the fixture by its name": (
+        "def test_it(request):\n    k = request.getfixturevalue('ukmod_kernel'); " + _CRASH,
+        "failed",
+    ),
+    "late in a test that takes the fixture by its name": (
+        "def test_it(request):\n    k = request.getfixturevalue('ukmod_kernel'); "
+        + _CRASH.removesuffix("; k.run(5)"),
+        "failed",
+    ),
+    "in a parametrized test": (
+        "@pytest.mark.parametrize('n', [1])\ndef test_it(loaded, n):\n    assert not n",
+        "failed",
+    ),
+    "in a class of unittest": (
+        """
+import unittest
+
+class TestIt(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def give(self, ukmod_kernel):
+        self.k = ukmod_kernel
+
+    def setUp(self):
+        self.k.insmod("leaves.ko", "what=timer")
+
+    def tearDown(self):
+        self.k.rmmod("leaves")
+        self.k.run(5)
+
+    def test_it(self):
+        pass
+""",
+        "failed",
+    ),
+}
+"""Where the kernel of a test crashes, the test, and its one outcome."""
+
+
+def outcomes(result: pytest.RunResult) -> dict[str, int]:
+    return {name: count for name, count in result.parseoutcomes().items() if count}
+
+
+@pytest.mark.parametrize("where", ENDS)
+def test_a_test_is_one_result_wherever_its_kernel_crashes(author: pytest.Pytester, where: str) -> None:
+    test, outcome = ENDS[where]
+    result = run(author, _FIXTURES + test, "--junitxml=junit.xml")
+    assert outcomes(result) == {outcome: 1}
+    (suite,) = ET.parse(author.path / "junit.xml").getroot()
+    assert suite.get("tests") == "1"
+    (case,) = suite.findall("testcase")
+    assert [child.tag for child in case if child.tag in ("failure", "error", "skipped")] == [
+        {"failed": "failure", "errors": "error", "xfailed": "skipped"}[outcome]
+    ]
+    if outcome != "xfailed":
+        result.stdout.fnmatch_lines(["*timer bell*leaves*due at*", "*- dmesg of ukmod_kernel -*"])
+
+
+def test_with_xdist_a_test_is_one_result_as_well(author: pytest.Pytester) -> None:
+    tests = "\n".join(
+        test.replace("test_it(", f"test_{number}(")
+        for number, (test, outcome) in enumerate(ENDS.values())
+        if outcome == "failed" and "unittest" not in test
+    )
+    author.makepyfile(test_it="import pytest\n\n" + _FIXTURES + tests)
+    result = author.runpytest_subprocess("-pno:randomly", "-pno:cacheprovider", "-n2")
+    assert outcomes(result) == {"failed": tests.count("def test_")}
+    result.stdout.fnmatch_lines(["*timer bell*leaves*due at*", "*- dmesg of ukmod_kernel -*"])
+
+
+def test_what_failed_at_teardown_is_told_beside_what_the_test_itself_found(author: pytest.Pytester) -> None:
+    result = run(author, _FIXTURES + "def test_it(stubborn):\n    assert False, 'its own fault'")
+    assert outcomes(result) == {"failed": 1}
+    result.stdout.fnmatch_lines(["*its own fault*", "*- failed at teardown -*", "*the fixture's own fault*"])
+
+
+def test_a_test_without_the_fixture_is_reported_as_pytest_does(author: pytest.Pytester) -> None:
+    result = run(
+        author,
+        """
+@pytest.fixture
+def broken():
+    yield
+    assert False
+
+def test_it(broken):
+    pass
+""",
+    )
+    result.assert_outcomes(passed=1, errors=1)

@@ -9,8 +9,9 @@
         ukmod_kernel.rmmod("frob")
 
 Every test has a machine of its own. A test fails if its machine ends with an oops, a warning, misused memory,
-memory or threads that an unloaded module left, unless the test allows that: ``ukmod_kernel.allow("leak")``
-or ``@pytest.mark.ukmod_allow("oops", "leak")``. The kernel log is part of the report of a test that failed.
+or memory, threads, timers or registrations that an unloaded module left, unless the test allows that:
+``ukmod_kernel.allow("leak")`` or ``@pytest.mark.ukmod_allow("oops", "leak")``. The kernel log is part of the
+report of a test that failed. A test is one result, whatever fails while its fixtures are torn down.
 
 pytest imports this file at each start, so it imports nothing of ukmod before a test asks for a machine.
 """
@@ -18,20 +19,23 @@ pytest imports this file at each start, so it imports nothing of ukmod before a 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.runner import runtestprotocol  # what other plugins that change reports call, too
 
 if TYPE_CHECKING:
-    from ukmod.kernel.checked import CheckedKernel, Problem
+    from ukmod.kernel.checked import CheckedKernel
 
 __all__ = ["ukmod_kernel"]
 
+_FIXTURE = "ukmod_kernel"
 _MACHINE: pytest.StashKey[CheckedKernel] = pytest.StashKey()
-_REPORTED: pytest.StashKey[frozenset[Problem]] = pytest.StashKey()
-_FAILED: pytest.StashKey[bool] = pytest.StashKey()
-"""Has the test itself failed? Its machine's end is then no result of its own."""
+_LOG: pytest.StashKey[str] = pytest.StashKey()
+"""The kernel log of a machine that has been shut down."""
+_LATE: pytest.StashKey[list[str]] = pytest.StashKey()
+"""The problems found when the machine was shut down, unless that itself is what fails the test."""
 _OPTIONS = {
     "tree": "what modprobe loads from: a /lib/modules/RELEASE, or any directory of .ko files",
     "image": "the kernel's image, 'none', or 'auto' (the default): the one found by vermagic, if needed",
@@ -76,9 +80,13 @@ def ukmod_kernel(request: pytest.FixtureRequest) -> Iterator[CheckedKernel]:
         node.stash[_MACHINE] = kernel
         yield kernel
         del node.stash[_MACHINE]
-        if not node.stash.get(_FAILED, False):
-            # Other fixtures may have done something after the test, such as unloading a module.
-            _check(kernel, node.stash.get(_REPORTED, frozenset()))
+        # Other fixtures may have done something after the test, such as unloading a module.
+        text = _problems(kernel)
+        node.stash[_LOG] = kernel.dmesg()
+        if text and _LATE in node.stash:
+            node.stash[_LATE].append(text)
+        elif text:
+            pytest.fail(text, pytrace=False)
 
 
 def _make(config: pytest.Config) -> CheckedKernel:
@@ -117,34 +125,95 @@ def _path(config: pytest.Config, name: str) -> str | None:
     return os.path.join(config.rootpath, written) if written else None
 
 
-def _check(kernel: CheckedKernel, known: frozenset[Problem] = frozenset()) -> None:
-    __tracebackhide__ = True
-    found = [problem for problem in kernel.problems() if problem not in known]
-    if found:
-        lines = ["the kernel did not end well (ukmod_kernel.allow(KIND) if that is meant):", *map(str, found)]
-        pytest.fail("\n  ".join(lines), pytrace=False)
+def _problems(kernel: CheckedKernel) -> str:
+    """What is wrong with a machine; empty if nothing is."""
+    found = kernel.final_problems()
+    head = "the kernel did not end well (ukmod_kernel.allow(KIND) if that is meant):"
+    return "\n  ".join([head, *map(str, found)]) if found else ""
+
+
+# -- one result for each test -----------------------------------------------------------------------------
+
+
+@pytest.hookimpl
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test that uses the fixture, and make its reports one result before anybody sees them."""
+    if _FIXTURE not in getattr(item, "fixturenames", ()):
+        return None
+    item.stash[_LATE] = []
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = runtestprotocol(item, log=False, nextitem=nextitem)
+    _merge(reports, item.stash[_LATE])
+    if any(report.failed for report in reports) and (log := item.stash.get(_LOG, "")):
+        _attach(log, reports)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+# A test that asks for the fixture by request.getfixturevalue() is not known to use it before it has done so.
+# It fails in its call if it can, and its report is complete then.
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that passed if its machine did not end well."""
+    """Fail such a test that passed if its machine did not end well."""
     __tracebackhide__ = True
     result = yield
     kernel = item.stash.get(_MACHINE, None)
-    if kernel is not None:
-        item.stash[_REPORTED] = frozenset(kernel.problems())
-        _check(kernel)
+    if kernel is not None and _LATE not in item.stash and (text := _problems(kernel)):
+        pytest.fail(text, pytrace=False)
     return result
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put the kernel log into the report of a test that failed, and into JUnit's XML as a property."""
+    """Complete the report of such a test that failed."""
     report = yield
     kernel = item.stash.get(_MACHINE, None)
-    if kernel is not None and report.failed:
-        item.stash[_FAILED] = True
-        if log := kernel.dmesg():
-            report.sections.append(("dmesg of ukmod_kernel", log))
-            item.user_properties.append(("dmesg", log))
+    if report.failed and kernel is not None and _LATE not in item.stash:
+        item.stash[_LATE] = []  # this report is the test's result
+        if (text := _problems(kernel)) and text not in report.longreprtext:
+            report.sections.append((_FIXTURE, text))
+        _attach(kernel.dmesg(), [report])
     return report
+
+
+def _attach(log: str, reports: Sequence[pytest.TestReport]) -> None:
+    """Put the kernel log into the reports of a test that failed, and into JUnit's XML as a property."""
+    for report in reports:
+        report.user_properties.append(("dmesg", log))
+        if report.failed:
+            report.sections.append(("dmesg of ukmod_kernel", log))
+
+
+def _merge(reports: Sequence[pytest.TestReport], late: list[str]) -> None:
+    """Leave at most one report that is not "passed": the test's own, or that of a set-up which failed.
+
+    late: problems of the machine that no report has.
+    """
+    result = next((report for report in reports if report.when == "call"), reports[0])
+    for other in reports:
+        if other is not result and not other.passed:
+            _add(result, other)
+            other.outcome, other.longrepr = "passed", None
+            vars(other).pop("wasxfail", None)
+    for text in late:
+        if result.failed:
+            result.sections.append((_FIXTURE, text))
+        else:  # as expected, if a failure was expected
+            result.outcome, result.longrepr = "skipped" if hasattr(result, "wasxfail") else "failed", text
+
+
+def _add(result: pytest.TestReport, other: pytest.TestReport) -> None:
+    """Make what another report of the same test says part of its result: as its reason, or as a section."""
+    if result.failed:
+        if other.failed:
+            result.sections.append((f"failed at {other.when}", other.longreprtext))
+        return
+    result.sections[:] = other.sections  # of all phases until then
+    result.outcome, result.longrepr = other.outcome, other.longrepr
+    vars(result).pop("wasxfail", None)
+    if hasattr(other, "wasxfail"):
+        result.wasxfail = other.wasxfail

@@ -39,6 +39,7 @@ def here(tmp_path: Path) -> Path:
         "waits",
         "uses_exporter",
         "rm_call",
+        "leaves",
     ):
         shutil.copy(modules()[name], tmp_path / f"{name}.ko")
     return tmp_path
@@ -56,7 +57,7 @@ class TestOutcome:
         out, err = capsys.readouterr()
         assert "ok_dep: init" in out
         assert "unloaded: ok_dep\n" in out
-        assert out.endswith("clean: no failure, no thread left, no memory leaked or misused, no oops\n")
+        assert out.endswith("clean: no failure, nothing left behind, no memory leaked or misused, no oops\n")
         assert err == ""
 
     def test_init_fails(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,6 +91,40 @@ class TestOutcome:
     def test_a_thread_left_behind(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("--for", "0.5", here / "thread_left.ko") == 1
         assert "threads left running:\n" in capsys.readouterr().out
+
+
+def test_what_is_pending_after_unloading_is_told_and_then_happens(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--for", 1, here / "leaves.ko", "what=delayed_work") == 1
+    out = capsys.readouterr().out
+    assert "unloaded: leaves\n" in out
+    assert "left pending or registered:\n  delayed work later [leaves], due at 2.000000 s: labour+0x0" in out
+    assert "failed:\n  the machine stopped: Fatal exception in interrupt\n" in out
+    assert "clean" not in out
+
+
+def test_a_thread_that_is_left_is_told_also_if_it_crashes(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(here / "leaves.ko", "what=thread") == 1
+    out = capsys.readouterr().out
+    assert "threads left running:\n  spinner (pid 4) of leaves\n" in out
+    assert "oopses:\n" in out
+
+
+def test_what_is_pending_for_longer_than_anybody_waits_is_told_as_well(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--json", here / "leaves.ko", "what=notifier") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["dangling"] == ["pointer to ear [leaves] in module_notify_list"]
+    assert (found["clean"], found["failures"], found["oopses"]) == (False, [], [])
+
+
+def test_a_module_that_cleans_up_is_clean(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(here / "leaves.ko", "what=delayed_work", "tidy=1") == 0
+    assert "left pending" not in capsys.readouterr().out
 
 
 def test_json_is_one_document(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ def test_a_block_may_remove_itself_while_it_is_called(kernel: Core, chain: Chain
 def test_a_robust_call_takes_back_what_those_before_the_objector_did(
     kernel: Core, guest: Guest, chain: Chain
 ) -> None:
-    own = NotifierChain(kernel)
+    own = NotifierChain(kernel, "a_chain")
     for name, priority, answer in (("a", 2, NOTIFY_OK), ("b", 1, NOTIFY_BAD), ("c", 0, NOTIFY_OK)):
         own.register(chain.block(name, priority, answer))
     results: list[int] = []

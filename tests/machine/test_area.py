@@ -69,3 +69,14 @@ def test_a_thousand_rounds_use_no_more_than_one(memory: Memory, area: Area) -> N
     for _ in range(1000):
         area.free(area.alloc(3 * PAGE_SIZE))
     assert memory.frames_left() == left
+
+
+def test_addresses_that_are_used_once_are_used_again_when_there_are_no_others(memory: Memory) -> None:
+    area = Area(memory, VMALLOC_START, 6 * PAGE_SIZE, once=True)
+    first = area.alloc(PAGE_SIZE)
+    area.free(first)
+    second, third = area.alloc(PAGE_SIZE), area.alloc(PAGE_SIZE)
+    assert len({first, second, third}) == 3
+    assert area.alloc(PAGE_SIZE) == first
+    with pytest.raises(LimitError):
+        area.alloc(PAGE_SIZE)

@@ -16,6 +16,7 @@ from ukmod.machine.memory import (
     Memory,
     page_align,
 )
+from ukmod.machine.registers import MASK64
 
 PLACE = 0xFFFF_C900_0000_0000
 
@@ -219,3 +220,13 @@ class TestFrames:
 def test_page_align() -> None:
     assert [page_align(size) for size in (0, 1, 4096, 4097)] == [0, 4096, 4096, 8192]
     assert READ_WRITE & WRITE
+
+
+def test_peek_sees_what_was_unmapped_and_never_faults(memory: Memory) -> None:
+    address = memory.map_direct(memory.alloc_frames(1), PAGE_SIZE)
+    memory.set_u64(address + 8, 0x1234)
+    memory.unmap(address, PAGE_SIZE)
+    assert memory.peek(address + 8) == 0x1234
+    assert memory.peek(address + 9) == 0  # it reads aligned words
+    for never_mapped in (0, 8, 1 << 47, PAGE_OFFSET + memory.size - 8, -8 & MASK64, 1 << 64):
+        assert memory.peek(never_mapped) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,22 @@ def test_a_worker_that_is_lost(tree: Path) -> None:
 def test_the_executor_is_a_parameter(tree: Path) -> None:
     verdicts = list(survey(Inline(), Settings(str(tree)), ["ok_dep"], batch=1))
     assert [verdict.name for verdict in verdicts] == ["ok_dep"]
+
+
+def test_a_thread_that_a_module_left_is_told_and_crashes(tree: Path) -> None:
+    (tree / "thread_left.ko").symlink_to(modules()["thread_left"])
+    (verdict,) = survey(Inline(), Settings(str(tree)), ["thread_left"])
+    assert (verdict.classification, verdict.unload) == ("oops", "ok")
+    assert verdict.dangling[0].startswith("thread leftover (pid ")
+
+
+def test_what_a_module_left_behind_is_a_class_of_its_own() -> None:
+    left = ("pointer to ear [leaves] in module_notify_list",)
+    verdict = ModuleVerdict("leaves", "loads", unload="ok", dangling=left)
+    assert (verdict.classification, verdict.fine) == ("dangling", False)
+
+
+def test_a_verdict_of_an_older_journal_has_left_nothing_behind() -> None:
+    values = asdict(ModuleVerdict("ok_dep", "loads", unload="ok"))
+    del values["dangling"]
+    assert ModuleVerdict.of(values).dangling == ()

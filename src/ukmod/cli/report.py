@@ -12,12 +12,16 @@ from ukmod.cli.progress import Progress
 from ukmod.cli.terminal import GREEN, RED, write
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.slab import Leak
+from ukmod.kernel.module.pending import thread
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import Request
 from ukmod.record import record
 
-_BAD = ("failed", "requests that", "threads left", "memory leaked", "memory misused", "oopses", "warnings")
+_BAD = (
+    *("failed", "requests that", "threads left", "left pending", "memory leaked", "memory misused"),
+    *("oopses", "warnings"),
+)
 _COLOURS = {"clean:": GREEN, **dict.fromkeys(_BAD, RED)}
 
 
@@ -32,6 +36,8 @@ class Outcome:
     loaded: tuple[str, ...]
     """Modules that are still loaded."""
     threads: tuple[str, ...]
+    dangling: tuple[str, ...]
+    """Everything that unloaded modules left pending or registered."""
     leaks: tuple[str, ...]
     reports: tuple[str, ...]
     oopses: tuple[str, ...]
@@ -52,7 +58,10 @@ def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequen
     """Gather what is to be said of a run before its machine is taken down."""
     core = k.core
     core.log.flush()  # no more of a last line without a newline will come
-    threads = tuple(f"{core.tasks.comm(t)} (pid {t.pid}) of {t.owner}" for t in k.threads)
+    left_by_modules = (one.target for one in k.dangling if one.kind == "thread")
+    running = (thread(core, task).target for task in k.threads)
+    threads = tuple(dict.fromkeys((*left_by_modules, *running)))
+    dangling = tuple(str(one) for one in k.dangling if one.kind != "thread")
     leaks = tuple(map(str, lost))
     reports = tuple(str(report) for report in k.reports)
     oopses = tuple(str(oops) for oops in k.oopses)
@@ -61,12 +70,13 @@ def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequen
     unloading = bool(unloaded) or not k.modules
     left = threads if unloading else ()
     return Outcome(
-        clean=not (failures or left or leaks or reports or oopses or warnings or unanswered),
+        clean=not (failures or left or dangling or leaks or reports or oopses or warnings or unanswered),
         failures=tuple(failures),
         requests=tuple(asdict(request) for request in k.requests),
         unloaded=tuple(unloaded),
         loaded=tuple(k.modules),
         threads=threads,
+        dangling=dangling,
         leaks=leaks,
         reports=reports,
         oopses=oopses,
@@ -117,10 +127,13 @@ def print_report(outcome: Outcome) -> None:
         _section("failed", outcome.failures),
         _section("requests that failed", outcome.unanswered),
         _section("threads left running", outcome.threads),
+        _section("left pending or registered", outcome.dangling),
         _section("memory leaked", outcome.leaks),
         _section("memory misused", outcome.reports),
         _section("oopses", outcome.oopses),
         _section("warnings", outcome.warnings),
-        "clean: no failure, no thread left, no memory leaked or misused, no oops\n" if outcome.clean else "",
+        "clean: no failure, nothing left behind, no memory leaked or misused, no oops\n"
+        if outcome.clean
+        else "",
     )
     write("\n" + "".join(parts), _COLOURS)

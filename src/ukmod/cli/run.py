@@ -186,7 +186,7 @@ def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) ->
     try:
         with k.core.cpu.at_most(k.patience):  # for all of it together
             failures = live(unloaded)
-            if k.leaks():
+            if k.leaks() or k.dangling:  # memory may still be freed, and what is pending happens
                 k.settle()
         k.core.patience = max(k.patience - k.core.cpu.spent, 1)
         leaks = recurring(k, lambda: live([]))

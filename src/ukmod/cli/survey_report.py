@@ -90,7 +90,7 @@ def by_cause(verdicts: Iterable[ModuleVerdict]) -> str:
 
 def cause(verdict: ModuleVerdict) -> str:
     """Why a module is in its class; empty for what is clean."""
-    if verdict.classification in ("leak", "misuse", "warning"):
+    if verdict.classification in ("leak", "dangling", "misuse", "warning"):
         return verdict.blemish
     if verdict.classification == "stays":
         return verdict.unload

@@ -37,8 +37,11 @@ from ukmod.kernel.limits import PATIENCE
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.mocks import Mock, add, check, mock
+from ukmod.kernel.module.dangling import Dangling
 from ukmod.kernel.module.load import load_module
 from ukmod.kernel.module.main import Module
+from ukmod.kernel.module.pending import thread
+from ukmod.kernel.module.pointers import is_current
 from ukmod.kernel.module.unload import delete_module
 from ukmod.kernel.oops import Oops, Warn
 from ukmod.kernel.printk import Record
@@ -434,6 +437,24 @@ class Kernel:
         kernel allocates once, for its first user, looks like a leak too; a second cycle would not add to it.
         """
         return tuple(self._core.slab.left_behind()) if self._core else ()
+
+    @property
+    def dangling(self) -> Sequence[Dangling]:
+        """Everything that unloaded modules left behind for the kernel to use.
+
+        Threads that were not stopped; timers, work and callbacks that were pending when an exit function
+        returned; and pointers to the module's memory: a notifier, an interrupt handler or a file that is
+        still registered.
+        """
+        if self._core is None:
+            return ()
+        core = self._core
+        left = [thread(core, task) for task in self.threads if task.owner not in self.modules]
+        known = {one.target for one in core.dangling}
+        return (
+            *(one for one in core.dangling if is_current(core, one)),
+            *(one for one in left if one.target not in known),
+        )
 
     @property
     def oopses(self) -> Sequence[Oops]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
-from ukmod.errors import UsageError
+from ukmod.errors import KernelPanic, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.record import record
 
-KINDS: Final = ("oops", "warning", "misuse", "leak", "thread")
+KINDS: Final = ("oops", "warning", "misuse", "leak", "thread", "dangling")
 """The kinds of problems: an oops or panic; a WARN() or soft lockup; misuse of memory, as found by KASAN;
-memory that an unloaded module did not free; a kernel thread that an unloaded module left running.
+memory that an unloaded module did not free; a kernel thread that an unloaded module left running; anything
+else by which the kernel still reaches an unloaded module (see ``Kernel.dangling``).
 """
 
 
@@ -45,14 +47,24 @@ class CheckedKernel(Kernel):
         """The problems so far, except the allowed kinds."""
         return tuple(problem for problem in self._found() if problem.kind not in self._allowed)
 
+    def final_problems(self) -> tuple[Problem, ...]:
+        """The problems at the end of a test.
+
+        If an unloaded module left something behind, time passes first: deferred work may still free the
+        memory, a thread may end, and what calls the module does so.
+        """
+        if any(problem.kind in ("leak", "thread", "dangling") for problem in self.problems()):
+            with suppress(KernelPanic):  # its oops is among the problems
+                self.settle()
+        return self.problems()
+
     def _found(self) -> Iterator[Problem]:
         yield from (Problem("oops", str(oops)) for oops in self.oopses)
         yield from (Problem("warning", str(warning)) for warning in self.warnings)
         yield from (Problem("misuse", str(report)) for report in self.reports)
         yield from (Problem("leak", str(leak)) for leak in self.leaks())
-        for task in self.threads:
-            if task.owner not in self.modules:
-                name = self.core.tasks.comm(task)
-                yield Problem(
-                    "thread", f"{name} (pid {task.pid}) of the unloaded module {task.owner} is still running"
-                )
+        for left in self.dangling:
+            if left.kind == "thread":
+                yield Problem("thread", f"{left.target}, which was unloaded, is still running")
+            else:
+                yield Problem("dangling", str(left))

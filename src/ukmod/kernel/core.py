@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.image.bringup import Boot
     from ukmod.kernel.image.map import MappedImage
     from ukmod.kernel.mm.kasan import Report
+    from ukmod.kernel.module.dangling import Dangling
     from ukmod.kernel.oops import Oops, Warn
     from ukmod.machine.image.image import KernelImage
     from ukmod.machine.types import Types
@@ -121,6 +122,8 @@ class Core:
         """CONFIG_MODULE_FORCE_UNLOAD, which Debian sets."""
         self.reports: list[Report] = []
         """Detected misuse of memory, in order."""
+        self.dangling: list[Dangling] = []
+        """Everything that unloaded modules have left behind for the kernel to use, in order."""
         self.oopses: list[Oops] = []
         self.warnings: list[Warn] = []
         self.taint = Taint()
@@ -155,7 +158,7 @@ class Core:
         self.caches = Caches(self)
         self.user = UserMemory(self)
         self.trace = Trace(self.clock)
-        self.module_area = Area(self.memory, MODULES_VADDR, MODULES_SIZE)
+        self.module_area = Area(self.memory, MODULES_VADDR, MODULES_SIZE, once=True)
         self.modules = Modules(self)
         self.signals = Signals(self)
         self.pids = Pids(self)

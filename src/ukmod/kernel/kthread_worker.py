@@ -50,6 +50,8 @@ class KthreadWorkers:
         self._done: Counter[int] = Counter()
         """The number of finished queueings of each work, by the work's address."""
         self._waiters = Waiters(kernel)
+        self.queued: set[int] = set()
+        """The addresses of the struct kthread_works on a worker's list that have not begun to run."""
 
     def init(self, worker: int) -> None:
         """__kthread_init_worker()."""
@@ -83,9 +85,10 @@ class KthreadWorkers:
 
     def _do(self, worker: int, work: int) -> None:
         memory = self._k.memory
+        self.queued.discard(work)
         list_del_init(memory, work + self.work.node)
         memory.set_u64(worker + self.worker.current_work, work)
-        self._k.cpu.call(memory.u64(work + self.work.func), work)
+        self._k.cpu.call(memory.u64(self.function_at(work)), work)
         memory.set_u64(worker + self.worker.current_work, 0)
         self._finish(work)
 
@@ -94,6 +97,10 @@ class KthreadWorkers:
         self._waiters.wake_all()
 
     # -- queueing -------------------------------------------------------------------------------------
+
+    def function_at(self, work: int) -> int:
+        """``&work->func``."""
+        return work + self.work.func
 
     def blocked(self, work: int) -> bool:
         """queuing_blocked(): True if it is already queued or being cancelled."""
@@ -105,6 +112,7 @@ class KthreadWorkers:
         k, memory = self._k, self._k.memory
         self._check_worker(worker, work)
         list_add_tail(memory, work + self.work.node, worker + self.worker.work_list)
+        self.queued.add(work)
         memory.set_u64(work + self.work.worker, worker)
         task = memory.u64(worker + self.worker.task)
         if task and not memory.u64(worker + self.worker.current_work):
@@ -171,6 +179,7 @@ class KthreadWorkers:
         if list_empty(self._k.memory, work + self.work.node):
             return False
         list_del_init(self._k.memory, work + self.work.node)
+        self.queued.discard(work)
         self._finish(work)
         return True
 

@@ -91,9 +91,9 @@ def _call_first(k: Core, head: int, value: int, data: int, limit: int = -1) -> t
 class NotifierChain:
     """A chain of the kernel's own, with its head in guest memory."""
 
-    def __init__(self, kernel: Core) -> None:
+    def __init__(self, kernel: Core, name: str) -> None:
         self._k = kernel
-        self._head = kernel.percpu.base + kernel.percpu.reserve(8, 8)
+        self._head = kernel.percpu.base + kernel.percpu.reserve(8, 8, name)
 
     def register(self, block: int) -> int:
         """blocking_notifier_chain_register()."""

@@ -113,6 +113,8 @@ class Tasklets:
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._layout = Layout(kernel.types, "tasklet_struct")
+        self.queued: set[int] = set()
+        """The addresses of the tasklets on a list: tasklet_vec and tasklet_hi_vec."""
 
     def init(self, tasklet: int, function: int, data: int, *, use_callback: bool) -> None:
         """tasklet_setup() or, with ``data`` as its argument instead of the tasklet, tasklet_init()."""
@@ -126,14 +128,21 @@ class Tasklets:
 
     def schedule(self, tasklet: int, softirq: int) -> None:
         """__tasklet_schedule(): the inlined caller has set TASKLET_STATE_SCHED."""
+        self.queued.add(tasklet)
         self._k.softirqs.raise_(softirq, partial(self._run, tasklet, softirq))
+
+    def function_at(self, tasklet: int) -> int:
+        """``&tasklet->func``, which shares its place with ``tasklet->callback``."""
+        return tasklet + self._layout.func
 
     def _run(self, tasklet: int, softirq: int) -> None:
         k, memory = self._k, self._k.memory
+        self.queued.discard(tasklet)
         if not self.scheduled(tasklet):
             return
         if memory.u32(tasklet + self._layout.count):
             # A disabled tasklet stays on the list, and the softirq checks it again at the next tick.
+            self.queued.add(tasklet)
             k.clock.at(k.clock.now + k.clock.tick, partial(self.schedule, tasklet, softirq))
             return
         memory.set_u64(tasklet + self._layout.state, TASKLET_STATE_RUN)

@@ -8,7 +8,7 @@ thread. If nobody waits for the helper's end, that thread becomes the helper. Ot
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from errno import E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM
 from typing import TYPE_CHECKING, Final
 
@@ -102,6 +102,12 @@ class Helpers:
     def _pointer(self, info: SubprocessInfo, name: str) -> int:
         """A pointer in the struct as it is now; NULL in one that no module made."""
         return self._k.memory.u64(info.members[name]) if info.address else 0
+
+    def unwaited(self) -> Iterator[tuple[SubprocessInfo, int]]:
+        """The modules' helpers that no task waits for, each with the function that will be called, or 0."""
+        for info in self._infos.values():
+            if info.abandoned:
+                yield info, self._pointer(info, "cleanup") or self._pointer(info, "init")
 
     def _publish(self, info: SubprocessInfo) -> None:
         """Store its status in guest memory for the module's callbacks."""

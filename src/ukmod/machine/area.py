@@ -21,14 +21,16 @@ class Area:
     """Addresses from ``base`` to ``base + size``.
 
     Each allocation is followed by a page that is never mapped, as in vmalloc space, so that running off its
-    end is a page fault.
+    end is a page fault. With ``once``, freed addresses are used again only when there are no others, so that
+    a pointer to what has been freed does not become one to something else.
     """
 
-    def __init__(self, memory: Memory, base: int, size: int) -> None:
+    def __init__(self, memory: Memory, base: int, size: int, *, once: bool = False) -> None:
         self.memory = memory
         self.base = base
         self.end = base + size
         self._next = base
+        self._once = once
         self._free: dict[int, list[int]] = {}
         self._ranges: dict[int, _Range] = {}
 
@@ -38,8 +40,9 @@ class Area:
         Raises LimitError if the area or the machine's RAM is exhausted.
         """
         size = max(page_align(size), PAGE_SIZE)
-        free = self._free.get(size)
-        if not free and self._next + size + PAGE_SIZE > self.end:
+        full = self._next + size + PAGE_SIZE > self.end
+        free = self._free.get(size) if full or not self._once else None
+        if not free and full:
             raise LimitError(f"no room for {size} bytes in the area at {self.base:#x}", errno=12)
         frame = self.memory.alloc_frames(size // PAGE_SIZE)
         if free:

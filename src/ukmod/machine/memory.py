@@ -449,6 +449,16 @@ class Memory:
         value: int = _U64.unpack(self.read(address, 8))[0]
         return value
 
+    def peek(self, address: int) -> int:
+        """The aligned 8 bytes at an address, or the last ones there if its page was unmapped; never a fault.
+
+        0 if there never were any, or if the address is not aligned.
+        """
+        canonical = address <= 0x7FFF_FFFF_FFFF or 0xFFFF_8000_0000_0000 <= address <= MASK64
+        index = self._entry(address, create=False) if canonical and not address & 7 else 0
+        frame = self._words[index] & _FRAME if index else 0
+        return self._words[(frame | address & PAGE_SIZE - 1) >> 3] if LOW_MEMORY <= frame < self.size else 0
+
     def s64(self, address: int) -> int:
         """A signed 64-bit value."""
         value: int = _S64.unpack(self.read(address, 8))[0]

@@ -25,6 +25,7 @@ from ukmod.errors import KernelPanic, LoadError, MachineError, PatienceError, Uk
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
+from ukmod.kernel.module.dangling import Dangling
 from ukmod.kernel.oops import Warn
 from ukmod.kernel.trees import load_order, open_tree
 from ukmod.kmod import processes
@@ -143,18 +144,20 @@ def how_it_ended(code: int) -> str:
 
 def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[ModuleVerdict]:
     """Try a module, and all above it, in this process, which is killed when its patience runs out."""
-    warnings, reports, requests = map(len, (k.warnings, k.reports, k.requests))
+    warnings, reports, requests, dangling = map(len, (k.warnings, k.reports, k.requests, k.dangling))
     in_use = k.core.slab.in_use()
 
     def verdict(name: str, outcome: Ending) -> ModuleVerdict:
         kind, cause, unload = outcome
+        left = k.dangling[dangling:]
         return ModuleVerdict(
             name,
             kind,
             cause,
-            _blemish(k.reports[reports:], k.warnings[warnings:]),
+            _blemish(k.reports[reports:], left, k.warnings[warnings:]),
             unload,
             warnings=tuple(map(str, k.warnings[warnings:])),
+            dangling=tuple(map(str, left)),
             reports=tuple(map(str, k.reports[reports:])),
             requests=tuple(k.requests[requests:]),
             log=tuple(record.text for record in k.core.log.records),
@@ -209,10 +212,12 @@ def _with_leaks(verdict: ModuleVerdict, leaks: Sequence[Leak]) -> ModuleVerdict:
     return replace(verdict, blemish=blemish, leaks=tuple(map(str, leaks)))
 
 
-def _blemish(reports: Sequence[Report], warnings: Sequence[Warn]) -> str:
+def _blemish(reports: Sequence[Report], dangling: Sequence[Dangling], warnings: Sequence[Warn]) -> str:
     """The worst finding about a module, apart from leaks."""
     if reports:
         return reports[0].kind
+    if dangling:
+        return f"left {dangling[0].kind}"
     return f"warned in {_function(warnings[0].state.rip)}" if warnings else ""
 
 
@@ -262,6 +267,8 @@ def _live(k: Kernel, file: str, seconds: float) -> Ending:
         unload = error.message
     else:
         unload = "ok"
+        if k.dangling:  # what is pending happens
+            k.settle()
     return ("oops", _oops(k), unload) if k.oopses else ("loads", "", unload)
 
 

@@ -13,7 +13,7 @@ PATIENCE = 60.0
 KINDS = ("loads", "refuses", "rejected", "dependency", "unknown symbol", "oops", "stuck", "panic", "emulator")
 """The possible outcomes of trying a module, best first."""
 CLASSES = (
-    *("clean", "refused", "leak", "misuse", "warning", "stays", "rejected"),
+    *("clean", "refused", "dangling", "leak", "misuse", "warning", "stays", "rejected"),
     *("unsupported", "timeout", "oops", "emulator"),
 )
 """The classes that a survey counts, best first: see ModuleVerdict.classification."""
@@ -67,6 +67,8 @@ class ModuleVerdict:
     """"ok", or why it could not be unloaded; empty if it was not loaded."""
     warnings: tuple[str, ...] = ()
     """WARN()s raised while it was loaded, ran and was unloaded."""
+    dangling: tuple[str, ...] = ()
+    """Everything that it left running, pending or registered when it was unloaded."""
     leaks: tuple[str, ...] = ()
     """Memory lost with each load and unload of it, whoever allocated it."""
     reports: tuple[str, ...] = ()
@@ -81,7 +83,11 @@ class ModuleVerdict:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ModuleVerdict:
         """The verdict from its asdict() or JSON. Raises TypeError or KeyError for other values."""
-        texts = {name: tuple(values[name]) for name in ("warnings", "leaks", "reports", "log")}
+        texts = {
+            name: tuple(values[name])
+            for name in ("warnings", "leaks", "reports", "log", "dangling")
+            if name in values
+        }
         return cls(**{**values, **texts, "requests": tuple(map(_request, values["requests"]))})
 
     @property
@@ -97,6 +103,8 @@ class ModuleVerdict:
                 return "misuse"
             if self.leaks:
                 return "leak"
+            if self.dangling:
+                return "dangling"
             if self.warnings:
                 return "warning"
         if self.kind == "loads":

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Does one thing wrong, to show how ukmod reports it: fault=use_after_free, overflow, leak or null_pointer. */
+/* Does one thing wrong, to show how ukmod reports it: fault=use_after_free, overflow, leak, null_pointer or timer. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/module.h>
@@ -11,7 +11,7 @@ MODULE_DESCRIPTION("does one thing wrong");
 
 static char *fault = "";
 module_param(fault, charp, 0444);
-MODULE_PARM_DESC(fault, "use_after_free, overflow, leak or null_pointer");
+MODULE_PARM_DESC(fault, "use_after_free, overflow, leak, null_pointer or timer");
 
 static int __init faults_init(void)
 {
@@ -33,8 +33,16 @@ static int __init faults_init(void)
 	return 0;
 }
 
+static void ring(struct timer_list *unused)
+{
+	pr_info("rings\n");
+}
+static DEFINE_TIMER(bell, ring);
+
 static void __exit faults_exit(void)
 {
+	if (!strcmp(fault, "timer"))
+		mod_timer(&bell, jiffies + HZ);
 }
 
 module_init(faults_init);

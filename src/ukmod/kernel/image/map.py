@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,6 +78,10 @@ class MappedImage:
         memory.protect(self.start, self.text_end - self.start, READ_EXEC)
         end = self._section_end("__modver")
         memory.protect(self.text_end, end - self.text_end, READ_ONLY)
+
+    def variables(self) -> Iterator[tuple[int, int]]:
+        """The sections with the image's variables: address and size in bytes."""
+        return (self._tables[name] for name in (".data", ".bss") if name in self._tables)
 
     def percpu_template(self) -> bytes:
         """The initial contents of each per-CPU area, .data..percpu. Raises LimitError if it is too large."""

@@ -6,7 +6,7 @@ code computes one from the other. Each page of the array is mapped when it is fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -134,6 +134,10 @@ class Pages:
         for frame, (count, trace) in self._live.items():
             if frame not in self._own:
                 self._live[frame] = count, settled(trace)
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """All pages in use, those of the kernel itself included: virtual address and size in bytes."""
+        return ((PAGE_OFFSET + at, count << PAGE_SHIFT) for at, (count, _) in self._live.items())
 
     def live(self) -> list[tuple[int, int, StackTrace]]:
         """The live allocations: virtual address, size in bytes and trace."""

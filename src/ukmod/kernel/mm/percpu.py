@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -35,10 +36,15 @@ class PerCpu:
         if template:
             self._size += PERCPU_DYNAMIC
             self._next = max(_FIRST, page_align(len(template)))
+        self._static = self._next
+        """The size of the part with the image's own variables, in bytes."""
         self.base = memory.map_direct(memory.alloc_frames(self._size >> 12), self._size)
         memory.write(self.base, template)
         self._sizes: dict[int, int] = {}
         """Reserved ranges: size in bytes by offset."""
+        self._names: dict[int, str] = {}
+        """The names of reserved variables that have one, by offset."""
+        self._image = image
         self._free: list[tuple[int, int]] = []
         """Released ranges: offset and size in bytes."""
         memory.set_u64(self.base + STACK_CANARY, 0x5AFE_C0DE_CA7A_2100)
@@ -65,27 +71,52 @@ class PerCpu:
     def _place(self, kernel: Core, name: str, size: int, align: int = 0) -> int:
         """The offset of one of the kernel's variables: the image's, if it has it, or a newly reserved one."""
         found = kernel.image.get(name) if kernel.image is not None else None
-        return self.reserve(size, align or size) if found is None else found
+        return self.reserve(size, align or size, name) if found is None else found
 
-    def reserve(self, size: int, align: int) -> int:
+    def name_at(self, address: int) -> str:
+        """The name of the per-CPU variable of the kernel at an address; empty if it has none."""
+        offset = address - self.base
+        if name := self._names.get(offset):
+            return name
+        if (
+            self._image is None
+            or not 0 <= offset < self._static
+            or not (found := self._image.symbols.at(offset))
+        ):
+            return ""
+        return found.name
+
+    def reserve(self, size: int, align: int, name: str = "") -> int:
         """Reserve a zeroed per-CPU variable; returns its offset. Raises LimitError if the area is full."""
+        offset = self._unused(size, align)
+        self._sizes[offset] = size
+        if name:
+            self._names[offset] = name
+        return offset
+
+    def _unused(self, size: int, align: int) -> int:
+        """The offset of unused zero bytes, released ones first."""
         for n, (offset, room) in enumerate(self._free):
             if room == size and not offset % align:
                 del self._free[n]
                 self._memory.write(self.base + offset, bytes(size))
-                self._sizes[offset] = size
                 return offset
         offset = -(-self._next // align) * align
         if offset + size > self._size:
             raise LimitError("the per-CPU area is exhausted", errno=12)
         self._next = offset + size
-        self._sizes[offset] = size
         return offset
 
     def release(self, offset: int) -> None:
         """Release the result of ``reserve``; any other offset is ignored."""
         if (size := self._sizes.pop(offset, None)) is not None:
             self._free.append((offset, size))
+
+    def areas(self) -> Iterator[tuple[int, int]]:
+        """All per-CPU variables in use: address and size in bytes."""
+        yield self.base, self._static
+        for offset, size in self._sizes.items():
+            yield self.base + offset, size
 
     @property
     def current_offset(self) -> int:

@@ -188,6 +188,10 @@ class Slab:
             self.fence.widen(item, item.slot, room)
         return item.size
 
+    def objects(self) -> Iterable[Object]:
+        """All objects in use, those of the kernel itself included."""
+        return self._live.values()
+
     def objects_of(self, kmem_cache: int) -> list[Object]:
         """The objects in use of one struct kmem_cache, in order of allocation."""
         return [item for item in self._live.values() if item.kmem_cache == kmem_cache]

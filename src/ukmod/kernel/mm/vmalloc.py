@@ -6,7 +6,7 @@ area, or using it after vfree(), is therefore an oops, as on hardware.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -88,6 +88,10 @@ class Vmalloc:
         for address, (size, trace) in self._live.items():
             if address not in self._own:
                 self._live[address] = size, settled(trace)
+
+    def areas(self) -> Iterator[tuple[int, int]]:
+        """All areas in use, those of the kernel itself included: address and size in bytes."""
+        return ((address, size) for address, (size, _) in self._live.items())
 
     def live(self) -> list[tuple[int, int, StackTrace]]:
         """The live allocations: address, size in bytes and trace."""

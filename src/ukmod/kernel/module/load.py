@@ -13,7 +13,9 @@ from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.module import check as module_check
 from ukmod.kernel.module import layout as module_layout
 from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, ModuleState
+from ukmod.kernel.module.pending import pending_in
 from ukmod.kernel.module.symbols import FoundSymbol
+from ukmod.kernel.module.unload import left_by
 from ukmod.kernel.notifier import NOTIFY_STOP_MASK
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
@@ -103,7 +105,7 @@ def _prepare(k: Core, elf: Elf, path: str, flags: int) -> Module:
     name = modinfo.get("name", [""])[0] or _name_in_struct(k, elf)
     if not name or len(name) >= MODULE_NAME_LEN:
         raise LoadError(f"'{name}' is not a valid module name", errno=ENOEXEC, subject=path)
-    module = Module(name, path, module_layout.ModuleLayout(), modinfo=modinfo)
+    module = Module(name, path, module_layout.ModuleLayout(), modinfo=modinfo, since=k.clock.now)
     module.has_versions = elf.section("__versions") is not None and not flags & INIT_IGNORE_MODVERSIONS
     module.versions = elf.versions() if module.has_versions else {}
     module.namespaces = frozenset(modinfo.get("import_ns", ()))
@@ -334,6 +336,7 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
     finally:
         owner.owner = before
     if result < 0:
+        pending = pending_in(k, module)
         modules.set_state(module, ModuleState.GOING)
         k.rcu.synchronize()  # wait for everyone who may have seen it live
         modules.put(module)
@@ -345,6 +348,7 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
         params.destroy_params(k, module)
         k.rcu.synchronize()
         k.slab.settle(module, gone=True)
+        k.dangling += left_by(k, module, pending)
         _unlink(k, module)
         raise LoadError(f"its init function returned {result}", errno=-result, subject=module.name)
     if result > 0:

@@ -67,6 +67,8 @@ class Module:
     """The address of its BTF while it is being loaded into a kernel with an image."""
     strings: list[int] = field(default_factory=list)
     """The addresses of .modinfo strings copied for its struct module, in a kernel with an image."""
+    since: int = 0
+    """When it was loaded, in virtual nanoseconds since boot."""
     uses_gpl_only: bool = False
     has_versions: bool = True
     signed: bool = False
@@ -89,7 +91,7 @@ class Modules:
         self._list: list[Module] = []
         self.waiters = Waiters(kernel)
         """module_wq: woken when a module becomes live or is unloaded."""
-        self.notifiers = NotifierChain(kernel)
+        self.notifiers = NotifierChain(kernel, "module_notify_list")
         self.disabled = False
         """sysctl kernel.modules_disabled: modules can be neither loaded nor unloaded any more."""
         self.last_unloaded = ""

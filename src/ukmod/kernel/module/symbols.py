@@ -7,7 +7,7 @@ image. A Python function is given an address and a stub when it is first looked 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -167,6 +167,10 @@ class SymbolTable:
             self._data_end += PAGE_SIZE
         self._add(Export(name, gpl), start)
         return start
+
+    def variables(self) -> Iterator[tuple[int, int]]:
+        """The pages of the exported variables that are not in an image: address and size in bytes."""
+        return ((page, PAGE_SIZE) for page in range(DATA_BASE, self._data_end, PAGE_SIZE))
 
     def set_crcs(self, crcs: Mapping[str, int]) -> None:
         """Set the CRCs of exported symbols, as from Module.symvers, for modversions checks."""

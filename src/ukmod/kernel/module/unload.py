@@ -10,9 +10,14 @@ from ukmod.kernel import params
 from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.module import layout as module_layout
 from ukmod.kernel.module.main import Module, ModuleState
+from ukmod.kernel.module.pending import pending_in, threads_in
+from ukmod.kernel.module.pointers import pointers_to
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ukmod.kernel.core import Core
+    from ukmod.kernel.module.dangling import Dangling
 
 O_TRUNC: Final = 0o1000
 """delete_module(2): unload the module even if it is in use, if the kernel was built to allow that."""
@@ -62,6 +67,7 @@ def _finish(k: Core, module: Module) -> None:
             k.cpu.call(module.exit)
         finally:
             task.owner = before
+    pending = pending_in(k, module)
     modules.notify_going(module)
     if k.image is not None:
         image_modules.remove_from_sysfs(k, module)
@@ -72,6 +78,15 @@ def _finish(k: Core, module: Module) -> None:
     image_modules.free_modinfo(k, module)
     k.rcu.synchronize()  # as free_module() does
     k.slab.settle(module, gone=True)
+    k.dangling += left_by(k, module, pending)
     modules.remove(module)
     module_layout.free(module.layout, k.module_area, k.percpu)
     modules.waiters.wake_all()
+
+
+def left_by(k: Core, module: Module, pending: Sequence[Dangling]) -> list[Dangling]:
+    """Everything that a module leaves behind that is about to be freed; ``pending`` is what its exit left."""
+    # The object of a pending call points to the module, and the kernel's lists to the object.
+    known = {call.target for call in pending} | {f"to {call.target}" for call in pending}
+    pointers = (one for one in pointers_to(k, module) if one.place not in known and one.target not in known)
+    return [*threads_in(k, module), *pending, *pointers]

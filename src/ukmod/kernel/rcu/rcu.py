@@ -49,6 +49,8 @@ class Rcu:
         self._head = Layout(kernel.types, "callback_head")
         self._waiting = 0
         """The number of callbacks that have not run."""
+        self.heads: set[int] = set()
+        """The addresses of the struct rcu_heads whose functions have not been called."""
         self._callbacks: deque[_Callback] = deque()
         """Callbacks whose grace period, or that of an earlier callback, has not ended: they run in order."""
         self._waiters = Waiters(kernel)
@@ -136,12 +138,18 @@ class Rcu:
     def call_head(self, head: int, function: int) -> None:
         """call_rcu() of a struct rcu_head in guest memory."""
         memory = self._k.memory
-        memory.set_u64(head + self._head.func, function)
+        memory.set_u64(self.function_at(head), function)
         memory.set_u64(head + self._head.next, 0)
+        self.heads.add(head)
         self.call(partial(self._call_head, head))
 
+    def function_at(self, head: int) -> int:
+        """``&head->func``."""
+        return head + self._head.func
+
     def _call_head(self, head: int) -> None:
-        self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
+        self.heads.discard(head)
+        self._k.cpu.call(self._k.memory.u64(self.function_at(head)), head)
 
 
 @export(gpl=True)

@@ -45,6 +45,8 @@ class Srcu:
         self._domains: dict[int, Domain] = {}
         self._wq = kernel.workqueues.alloc("rcu_gp", WQ_MEM_RECLAIM, 0)
         """rcu_gp_wq: callbacks run in its workers, with softirqs disabled."""
+        self.heads: set[int] = set()
+        """The addresses of the struct rcu_heads whose functions have not been called."""
 
     def init(self, address: int) -> None:
         """init_srcu_struct()."""
@@ -152,9 +154,11 @@ class Srcu:
     def call_head(self, address: int, head: int, function: int) -> None:
         """call_srcu() of a struct rcu_head in guest memory."""
         self._k.memory.set_u64(head + self._head.func, function)
+        self.heads.add(head)
         self.call(address, partial(self._call_head, head))
 
     def _call_head(self, head: int) -> None:
+        self.heads.discard(head)
         self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
 
 

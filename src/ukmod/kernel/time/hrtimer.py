@@ -7,6 +7,7 @@ are set to.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from errno import EINTR
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -107,7 +108,15 @@ class HrTimers:
 
     def set_function(self, timer: int, function: int) -> None:
         """Store ``timer->function``."""
-        self._k.memory.set_u64(timer + self._layout.function, function)
+        self._k.memory.set_u64(self.function_at(timer), function)
+
+    def function_at(self, timer: int) -> int:
+        """``&timer->function``."""
+        return timer + self._layout.function
+
+    def armed(self) -> Mapping[int, int]:
+        """When each enqueued timer fires, in nanoseconds since boot, by its address."""
+        return {timer: event.when for timer, event in self._events.items()}
 
     def enqueued(self, timer: int) -> bool:
         """hrtimer_is_queued()."""

@@ -7,6 +7,7 @@ late, more so for distant timers; no code may rely on that.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -53,13 +54,21 @@ class Timers:
         """timer_pending()."""
         return self._k.memory.u64(timer + self._layout["entry.pprev"]) != 0
 
+    def armed(self) -> Mapping[int, int]:
+        """When each pending timer fires, in nanoseconds since boot, by its address."""
+        return {timer: event.when for timer, event in self._events.items()}
+
     def expires(self, timer: int) -> int:
         """``timer->expires``, in jiffies."""
         return self._k.memory.u64(timer + self._layout.expires)
 
     def function(self, timer: int) -> int:
         """``timer->function``; 0 after a shutdown."""
-        return self._k.memory.u64(timer + self._layout.function)
+        return self._k.memory.u64(self.function_at(timer))
+
+    def function_at(self, timer: int) -> int:
+        """``&timer->function``."""
+        return timer + self._layout.function
 
     def mod(self, timer: int, expires: int, *, only_pending: bool = False, reduce: bool = False) -> int:
         """__mod_timer(): set the timer to ``expires`` jiffies; returns 1 if it was pending, else 0.

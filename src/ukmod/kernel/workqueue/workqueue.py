@@ -7,7 +7,7 @@ authoritative. A workqueue_struct is opaque to modules: its address is that of a
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
@@ -141,7 +141,7 @@ class GuestWork:
 
     def function(self) -> int:
         """``work->func``."""
-        return self.k.memory.u64(self.address + self.k.workqueues.layout.func)
+        return self.k.memory.u64(self.k.workqueues.function_at(self.address))
 
     def identity(self) -> object:
         """Its address and function: a freed and reused work_struct is a different work item."""
@@ -283,6 +283,14 @@ class Workqueues:
             wq.pool.stop()
 
     # -- queueing -------------------------------------------------------------------------------------
+
+    def queued(self) -> Iterator[int]:
+        """The addresses of the struct work_structs that are on a queue and have not begun to run."""
+        return (work.address for work in self._pending if isinstance(work, GuestWork))
+
+    def function_at(self, work: int) -> int:
+        """``&work->func``."""
+        return work + self.layout.func
 
     def queue(self, wq: Workqueue, work: Work | GuestWork | Callable[[], object]) -> bool:
         """queue_work(): False if it is already pending. A bare function is wrapped in a new ``Work``."""
