@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -16,12 +17,15 @@ from mkdocs.structure.files import File, Files
 from ukmod.cli import COMMANDS
 from ukmod.kmod.tools import TOOLS
 
+SECURITY = Path(__file__).parents[1] / "SECURITY.md"
 COMMANDS_PAGE = "reference/commands.md"
+SECURITY_PAGE = "security.md"
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the generated pages to the site."""
     files.append(File.generated(config, COMMANDS_PAGE, content="\n".join(commands_page())))
+    files.append(File.generated(config, SECURITY_PAGE, content=SECURITY.read_text()))
     return files
 
 

@@ -81,6 +81,29 @@ def test_files_of_the_tree_are_there(host: Path) -> None:
     assert Path(files.real(f"{root}/lib/modules/{RELEASE}/exporter.ko")).samefile(modules()["exporter"])
 
 
+def test_links_are_followed_as_if_the_root_were_the_machine_s_own(host: Path) -> None:
+    """The same paths are there outside of the root, with other content."""
+    image = host / "image"
+    configuration = image / "etc/modprobe.d"
+    below = image / str(host).lstrip("/")
+    below.mkdir(parents=True)
+    (below / "secret.conf").write_text("options exporter init_ms=6\n")
+    (image / "shared.conf").write_text("options exporter init_ms=8\n")
+    (configuration / "absolute.conf").symlink_to("/etc/modprobe.d/own.conf")
+    (configuration / "above.conf").symlink_to("../../../../../../../../../shared.conf")
+    (configuration / "twice.conf").symlink_to("/etc/linked/own.conf")
+    (image / "etc/linked").symlink_to("/etc/modprobe.d")
+    (configuration / "round.conf").symlink_to("round.conf")
+    files = of(host)
+    place = f"{image}/etc/modprobe.d"
+    own = files.read(f"{place}/own.conf")
+    assert files.read(f"{place}/leaves.conf") == b"options exporter init_ms=6\n"
+    assert files.read(f"{place}/absolute.conf") == files.read(f"{place}/twice.conf") == own
+    assert files.read(f"{place}/above.conf") == b"options exporter init_ms=8\n"
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        files.read(f"{place}/round.conf")
+
+
 SCRIPT = """
 import json, sys
 from pathlib import Path

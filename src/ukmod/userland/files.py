@@ -7,7 +7,7 @@ data: a path means a file of the tree that the user handed in, or no file at all
 from __future__ import annotations
 
 import os
-from errno import ENOENT
+from errno import ELOOP, ENOENT
 from typing import TYPE_CHECKING
 
 from ukmod.kmod.config import CONFIG_DIRECTORIES
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from ukmod.kmod.host import Files
     from ukmod.kmod.tree import Tree
 
+_MOST_LINKS = 40
+"""As in the kernel (MAXSYMLINKS)."""
+
 
 class TreeFiles:
     """The files below some directories of another file system. Everything else does not exist (ENOENT).
 
-    Symbolic links are followed, as the user made them, up to the root that the tree lies in. A module's
-    file may be a link to anywhere: its content reaches the guest only if it is a module that the kernel
-    accepts.
+    Symbolic links are followed as they would be if the root that the tree lies in were the machine's own: an
+    absolute one begins there, and none leads out of it. Only a module's file may also be a link to anywhere,
+    as in a directory of links that the user made: its content reaches the guest only if it is a module that
+    the kernel accepts.
     """
 
     def __init__(self, files: Files, directories: Iterable[str]) -> None:
@@ -58,15 +62,38 @@ class TreeFiles:
         """The path, if it leads to a file below the directories. FileNotFoundError if not."""
         clean = os.path.normpath(os.path.join("/", path))
         directory = next((it for it in self._directories if clean == it or clean.startswith(f"{it}/")), None)
-        if directory is None or not (is_module_file(clean) or self._stays(clean, directory)):
+        if directory is None:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
-        return clean
+        resolved = self._resolve(clean, _root(directory).rstrip("/"))
+        if os.path.realpath(self._files.real(clean)) == os.path.realpath(self._files.real(resolved)):
+            return clean
+        if os.path.exists(self._files.real(resolved)):
+            return resolved
+        if is_module_file(clean):
+            return clean
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
 
-    def _stays(self, path: str, directory: str) -> bool:
-        """Do the links on the way to a file stay within the root that its directory lies in?"""
-        real = os.path.realpath(self._files.real(path))
-        root = os.path.realpath(self._files.real(_root(directory)))
-        return real == root or real.startswith(root.rstrip("/") + "/")
+    def _resolve(self, path: str, root: str) -> str:
+        """Follow all links of a path below a root, as after chroot(2)."""
+        current = root
+        todo = path.removeprefix(root).split("/")[::-1]
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                current = current.rpartition("/")[0] if len(current) > len(root) else root
+            elif part not in ("", "."):
+                try:
+                    target = os.readlink(self._files.real(f"{current}/{part}"))
+                except OSError:
+                    current = f"{current}/{part}"  # it is no link
+                    continue
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(ELOOP, os.strerror(ELOOP), path)
+                current = root if target.startswith("/") else current
+                todo += target.split("/")[::-1]
+        return current or "/"
 
 
 class NoFiles:
