@@ -23,7 +23,7 @@ _SUBSTITUTIONS = (
     (re.compile(r"^note: (\S+)\[\d+\]"), r"note: \1[<pid>]"),
     (re.compile(r"\bkworker/\S+"), "kworker/<n>"),
     # Where in one of its own functions, as the compiler made them, the kernel itself warned.
-    (re.compile(r"^(WARNING: .* at \S+ |RIP: 0010:)([a-z_]\w*)(\.cold)?\+0x[0-9a-f]+/0x[0-9a-f]+$"), r"\1\2"),
+    (re.compile(r"^(WARNING: .* at \S+ |RIP: 0010:)([a-z_]\w*)[.\w]*\+0x[0-9a-f]+/0x[0-9a-f]+$"), r"\1\2"),
 )
 """Applied in this order to each line of a log and each line of output."""
 

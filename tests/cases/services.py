@@ -19,6 +19,11 @@ CONCURRENCY = (
     ),
     Case("threads", "kernel threads: create, wake, stop, park, exit", (Insmod("threads"), Rmmod("threads"))),
     Case(
+        "priorities",
+        "flags, policies and priorities of threads and workers",
+        (Insmod("priorities"), Rmmod("priorities")),
+    ),
+    Case(
         "signals", "signals to kernel threads that allow none, or some", (Insmod("signals"), Rmmod("signals"))
     ),
     Case(
