@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from ukmod import cli
 from ukmod.kmod import depmod, modfile
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.regular import open_regular
+from ukmod.kmod.tree import Tree
 
 if TYPE_CHECKING:
     from ukmod.kmod.elf import ByteSource
@@ -200,6 +202,21 @@ def circle(directory: Path) -> None:
     (directory / "two.ko").write_bytes(module(name="two", exports=["two_fn"], needs=["one_fn"]))
 
 
+def test_a_directory_that_cannot_be_read_is_a_warning_in_a_line(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(directory: str, **_: object) -> Tree:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), directory)
+
+    monkeypatch.setattr(Tree, "from_directory", refused)
+    assert run("--kernel", "none", here / "ok_dep.ko") == 0, "it needs none of them"
+    assert capsys.readouterr().err == ""
+    assert run("--kernel", "none", here / "uses_exporter.ko") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("ukmod run: warning: no module can be loaded from beside ")
+    assert err.count("\n") == 1
+
+
 def test_each_file_of_a_tree_is_opened_and_parsed_once(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +241,14 @@ def test_each_file_of_a_tree_is_opened_and_parsed_once(
     monkeypatch.setattr(Elf, "__init__", counted_parse)
     assert run("-d", tmp_path / "root", "--kernel", "none", "exporter", "uses_exporter", "ok_dep") == 0
     assert sorted(opened) == sorted(parsed) == ["exporter.ko", "ok_dep.ko", "uses_exporter.ko"]
+    opened.clear()
+    parsed.clear()
+    assert run("--kernel", "none", here / "exporter.ko") == 0, "its neighbours do not matter"
+    assert run("--kernel", "none", directory / "uses_exporter.ko") == 0, "the tree is the one that it lies in"
+    assert opened == parsed == ["exporter.ko", "uses_exporter.ko", "exporter.ko"]
+    opened.clear()
+    assert run("--kernel", "none", here / "uses_exporter.ko") == 0
+    assert opened.count("uses_exporter.ko") == 1, "to index its directory, it is not opened again"
 
 
 def test_directories_below_are_not_looked_into(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

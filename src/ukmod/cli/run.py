@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from ukmod.cli import command_lines, kernel_image
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
-from ukmod.cli.terminal import escape, near
-from ukmod.errors import LoadError, MachineError, NotFoundError, UkmodError, UsageError
+from ukmod.cli.terminal import escape, near, one_line_warnings
+from ukmod.errors import LoadError, MachineError, NotFoundError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
-from ukmod.kernel.trees import Loadable, open_tree, tree_of_neighbours
+from ukmod.kernel.trees import Loadable, open_tree
 from ukmod.kmod.names import is_module_file
 from ukmod.kmod.tree import Tree
 from ukmod.record import record
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.run().parse_args(argv)
     tree, named = _find(options)
-    with _kernel(options, tree) as k:
+    with one_line_warnings("ukmod run"), _kernel(options, tree) as k:
         wanted = _boot(k, options, named)
         with Progress("running") as progress:
             if not options.json:
@@ -82,25 +82,20 @@ def _quote(param: str) -> str:
 
 
 def _find(options: argparse.Namespace) -> tuple[Tree | None, list[tuple[str, str]]]:
-    """The module tree, and the files to load, each with its parameters.
-
-    A file's own directory is a tree, if no other is named.
-    """
+    """The module tree that is named, if one is, and the files to load, each with its parameters."""
     tree: Tree | None = None
     if options.dirname is not None or options.set_version is not None:
         with Progress(READING):
             tree = open_tree(Tree.open(options.dirname or "/", options.set_version).dirname)
-    named, found = tree, []
-    for name, params in _groups(options.words, named):
+    found = []
+    for name, params in _groups(options.words, tree):
         if _is_file(name):
             _check_file(name)
-            if tree is None:
-                tree = _beside(os.path.dirname(name) or ".")
             file = name
-        elif named is None:
+        elif tree is None:
             raise UsageError("name a .ko file, or with -d ROOT a module of a tree", subject=name)
         else:
-            file = _of_tree(named, name)
+            file = _of_tree(tree, name)
         found.append((file, " ".join(map(_quote, params))))
     return tree, found
 
@@ -159,16 +154,6 @@ def _of_tree(tree: Tree, name: str) -> str:
         hint = near(name.replace("-", "_"), tree.module_names())
         raise NotFoundError(f"there is no module of that name in {tree.dirname}{hint}", subject=name)
     return tree.files.real(tree.path(line.partition(":")[0]))
-
-
-def _beside(directory: str) -> Tree | None:
-    """The modules beside the file, which it can request; None, after a warning, if they make no tree."""
-    try:
-        with Progress(READING):
-            return tree_of_neighbours(directory)
-    except (UkmodError, OSError) as error:
-        sys.stderr.write(escape(f"ukmod run: warning: no other module can be loaded: {error}") + "\n")
-        return None
 
 
 def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) -> Outcome:

@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import TextIO
 
-__all__ = ["GREEN", "RED", "escape", "has_colour", "near", "painted", "prepare_streams", "write"]
+__all__ = [
+    "GREEN",
+    "RED",
+    "escape",
+    "has_colour",
+    "near",
+    "one_line_warnings",
+    "painted",
+    "prepare_streams",
+    "write",
+]
 
 RED, GREEN = "31", "32"
 """SGR parameters of ECMA-48."""
@@ -44,6 +55,20 @@ def write(text: str, colours: Mapping[str, str] | None = None) -> None:
     """Write text to standard output, escaped; ``colours`` are those of words in it, for a terminal."""
     text = escape(text)
     sys.stdout.write(painted(text, colours) if colours and has_colour(sys.stdout) else text)
+
+
+@contextmanager
+def one_line_warnings(program: str) -> Iterator[None]:
+    """Show each warning of the library as a line of the program's, without the place in the source."""
+    import warnings
+
+    def show(message: Warning | str, *_: object) -> None:
+        sys.stderr.write(escape(f"{program}: warning: {message}") + "\n")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RuntimeWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def has_colour(stream: TextIO) -> bool:

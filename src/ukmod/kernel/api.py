@@ -271,15 +271,15 @@ class Kernel:
         (elf,) = elves([module]) or (None,)
         if elf is None or set(depends(elf)) <= self.modules.keys():
             return ()
-        tree = self._tree or (self._tree_beside(module.path) if module.path else self.tree)
+        tree = self._tree or (self._tree_beside(module.path, (module,)) if module.path else self.tree)
         return needed_files(tree, elf) if tree is not None else ()
 
-    def _tree_beside(self, module: str) -> Tree | None:
+    def _tree_beside(self, module: str, opened: Iterable[ModuleFile] = ()) -> Tree | None:
         """The tree that contains a module's file; None, after a warning, if it cannot be read as one."""
         directory = os.path.dirname(os.path.abspath(module))
         if directory not in self._trees:
             try:
-                self._trees[directory] = tree_beside(module)
+                self._trees[directory] = tree_beside(module, opened)
             except (UkmodError, OSError) as error:
                 text = f"no module can be loaded from beside {module}: {error}"
                 warnings.warn(text, RuntimeWarning, stacklevel=4)

@@ -44,28 +44,22 @@ def open_tree(path: str | os.PathLike[str]) -> Tree:
     return tree if indexed else Tree.from_directory(tree.dirname, config_paths=tree.config_paths)
 
 
-def tree_beside(module: str | os.PathLike[str]) -> Tree:
+def tree_beside(module: str, opened: Iterable[ModuleFile] = ()) -> Tree:
     """The tree that contains a module's file.
 
-    It is the indexed lib/modules/RELEASE above the file, or else the modules in the same directory. Raises
+    It is the indexed lib/modules/RELEASE above the file, or else the modules in the same directory, of which
+    those that are ``opened`` are not opened again. Raises
     OSError if the directory cannot be read, UkmodError if its modules depend on each other in a cycle.
     """
-    path = os.path.abspath(os.fspath(module))
+    path = os.path.abspath(module)
     above, is_below, rest = path.partition(f"{MODULE_DIRECTORY}/")
     release = f"{above}{MODULE_DIRECTORY}/{rest.partition('/')[0]}"
     if is_below and os.path.exists(f"{release}/{_INDEX}"):
         return open_tree(release)
-    return tree_of_neighbours(os.path.dirname(path))
-
-
-def tree_of_neighbours(directory: str) -> Tree:
-    """The modules of one directory, without those below it unless depmod has indexed them.
-
-    Raises OSError if the directory cannot be read, UkmodError if its modules cannot be made a tree of.
-    """
+    directory = os.path.dirname(path)
     if os.path.exists(f"{directory}/{_INDEX}"):
         return open_tree(directory)
-    return Tree.from_directory(directory, recursive=False, cycles=True)
+    return Tree.from_directory(directory, recursive=False, cycles=True, opened=opened)
 
 
 def modules_of(tree: Tree | None) -> Iterator[Elf]:

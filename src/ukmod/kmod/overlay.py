@@ -6,9 +6,10 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ukmod.kmod.host import Files
+    from ukmod.kmod.modfile import ModuleFile
 
 __all__ = ["OverlayFiles", "index_directory"]
 
@@ -39,28 +40,34 @@ class OverlayFiles:
         return self._base.real(path)
 
 
-def index_directory(dirname: str, *, recursive: bool = True, cycles: bool = False) -> dict[str, bytes]:
+def index_directory(
+    dirname: str, *, recursive: bool = True, cycles: bool = False, opened: Iterable[ModuleFile] = ()
+) -> dict[str, bytes]:
     """Return the files that depmod would write for the modules below a directory, by their paths; without
     ``recursive`` for those right in it.
 
     OSError if the directory cannot be read; UkmodError with ELOOP if modules need each other in a circle, for
-    then there is no order to load them in. With ``cycles`` such modules are left out instead.
+    then there is no order to load them in. With ``cycles`` such modules are left out instead. ``opened`` are
+    modules that the caller has read: their files are not opened again.
     """
     from ukmod.kmod.depmod.analysis import analyse
     from ukmod.kmod.depmod.config import DepmodConfig
+    from ukmod.kmod.depmod.facts import facts_of, read_facts
     from ukmod.kmod.depmod.library import refuse_cycles
     from ukmod.kmod.depmod.order import module_order
     from ukmod.kmod.depmod.output import Output
-    from ukmod.kmod.depmod.reader import read_all
     from ukmod.kmod.depmod.scan import scan_tree
 
     names = () if recursive else os.listdir(dirname)
     below = [name for name in names if os.path.isdir(f"{dirname}/{name}")]
     modules = module_order(scan_tree(dirname, DepmodConfig(excludes=frozenset(below))), dirname)
-    analysis = analyse(modules, read_all(modules))
+    known = {os.path.abspath(file.path): file for file in opened}
+    facts = [facts_of(known[one.path]) if one.path in known else read_facts(one.path) for one in modules]
+    analysis = analyse(modules, facts)
     while analysis.cycles and cycles:
         involved = {index for cycle in analysis.cycles for index in cycle}
-        modules = [module for index, module in enumerate(modules) if index not in involved]
-        analysis = analyse(modules, read_all(modules))
+        left = [pair for index, pair in enumerate(zip(modules, facts, strict=True)) if index not in involved]
+        modules, facts = [module for module, _ in left], [said for _, said in left]
+        analysis = analyse(modules, facts)
     refuse_cycles(analysis, dirname)
     return {f"{dirname}/{name}": content for name, content in Output(analysis, dirname).files()}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.host import Files, LibraryLog
     from ukmod.kmod.index import Index
+    from ukmod.kmod.modfile import ModuleFile
 
 __all__ = ["INDEXES", "MODULE_DIRECTORY", "Tree", "module_directory", "releases", "root_of"]
 
@@ -153,16 +154,19 @@ class Tree:
         config_paths: tuple[str, ...] = (),
         recursive: bool = True,
         cycles: bool = False,
+        opened: Iterable[ModuleFile] = (),
     ) -> Tree:
         """Index a directory of module files in memory, as depmod would; nothing is written.
 
         OSError if the directory cannot be read, UkmodError if modules need each other in a circle, unless
         ``cycles`` asks to leave those out. Other files are passed over, those of an earlier depmod included.
+        ``opened`` are modules that the caller has read: their files are not opened again.
         """
         from ukmod.kmod.overlay import OverlayFiles, index_directory
 
         dirname = os.path.abspath(os.fspath(directory))
-        files = OverlayFiles(DirectoryFiles(), index_directory(dirname, recursive=recursive, cycles=cycles))
+        indexes = index_directory(dirname, recursive=recursive, cycles=cycles, opened=opened)
+        files = OverlayFiles(DirectoryFiles(), indexes)
         return cls(dirname, files, config_paths=config_paths)
 
     def through(self, files: Files) -> Tree:

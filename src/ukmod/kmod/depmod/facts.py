@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Texts = tuple[str, ...]
     PackedFacts = tuple[Texts, Texts, Texts, Texts, Texts, Texts, int, tuple[int, ...]]
 
-__all__ = ["Facts", "read_facts"]
+__all__ = ["Facts", "facts_of", "read_facts"]
 
 _SMALL = 1 << 16
 """Files up to this size are read whole: that is faster than the ten reads that larger ones take."""
@@ -68,11 +68,17 @@ def read_facts(path: str, *, crcs: bool = False) -> Facts:
     """
     try:
         with ModuleFile(path) as file:
-            if file.compression:
-                return _facts(Elf(file.contents(), path), crcs=crcs)
-            return _facts(Elf(_source(file.fileno()), path), crcs=crcs)
+            return facts_of(file, crcs=crcs)
     except OSError as error:
         return Facts(failure=error.errno or errno.EIO)
+
+
+def facts_of(file: ModuleFile, *, crcs: bool = False) -> Facts:
+    """Return the facts of a module file that is open or has been read; see :func:`read_facts`."""
+    try:
+        if file.compression or file.was_read:
+            return _facts(file.elf(), crcs=crcs)
+        return _facts(Elf(_source(file.fileno()), file.path), crcs=crcs)
     except (FormatError, LimitError) as error:
         return Facts(failure=error.errno)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    Words = array[int] | memoryview[int]
+    Numbers = array[int] | memoryview[int]
 
 __all__ = ["LONGEST_NAME", "WORD", "ImageSymbol", "ImageSymbols"]
 
@@ -36,9 +36,9 @@ class ImageSymbols:
 
     def __init__(
         self,
-        addresses: Words,
-        starts: Words,
-        by_name: Words,
+        addresses: Numbers,
+        starts: Numbers,
+        by_name: Numbers,
         types: bytes,
         text: bytes,
     ) -> None:
