@@ -157,15 +157,21 @@ class TestCallbacks:
         assert kernel.memory.u64(at + kernel.types.offset("callback_head", "func")) == address
 
 
+def barrier_behind(k: Core, guest: Guest, word: str) -> list[str]:
+    """Queue a callback that leaves ``word``, and begin rcu_barrier(), which leaves "barrier" in the list."""
+    done: list[str] = []
+    head(k, guest.python(lambda _: done.append(word) or 0, 1))
+    k.run(0.001)
+    after(k, lambda: call(k, "rcu_barrier"), done, "barrier")
+    return done
+
+
 class TestBarrier:
     """rcu_barrier(): what a module calls in its exit function, so that no callback finds its code gone."""
 
     def test_a_barrier_waits_for_every_queued_callback(self, kernel: Core, guest: Guest) -> None:
         reader = Reader(kernel)
-        done: list[str] = []
-        head(kernel, guest.python(lambda _: done.append("callback") or 0, 1))
-        kernel.run(0.001)
-        after(kernel, lambda: call(kernel, "rcu_barrier"), done, "barrier")
+        done = barrier_behind(kernel, guest, "callback")
         kernel.run(1)
         assert done == []
         reader.leave()
@@ -181,10 +187,7 @@ class TestBarrier:
         assert done == ["done"]
 
     def test_a_barrier_does_not_wait_for_later_callbacks(self, kernel: Core, guest: Guest) -> None:
-        done: list[str] = []
-        head(kernel, guest.python(lambda _: done.append("first") or 0, 1))
-        kernel.run(0.001)
-        after(kernel, lambda: call(kernel, "rcu_barrier"), done, "barrier")
+        done = barrier_behind(kernel, guest, "first")
         kernel.run(0.001)
         Reader(kernel)
         head(kernel, guest.python(lambda _: done.append("second") or 0, 1))
@@ -194,10 +197,7 @@ class TestBarrier:
     def test_a_later_callback_is_not_counted_for_an_earlier(self, kernel: Core, guest: Guest) -> None:
         """Callbacks run in the order they were queued, even where a later one could run first."""
         reader = Reader(kernel)
-        done: list[str] = []
-        head(kernel, guest.python(lambda _: done.append("first") or 0, 1))
-        kernel.run(0.001)
-        after(kernel, lambda: call(kernel, "rcu_barrier"), done, "barrier")
+        done = barrier_behind(kernel, guest, "first")
         nesting = reader.task.address + kernel.types.offset("task_struct", "rcu_read_lock_nesting")
         kernel.memory.set_u32(nesting, 0)
         head(kernel, guest.python(lambda _: done.append("second") or 0, 1))
