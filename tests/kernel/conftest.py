@@ -98,6 +98,10 @@ class Guest:
         result = self.call(name, *arguments) & 0xFFFF_FFFF
         return result - (1 << 32) if result >> 31 else result
 
+    def pointer(self, name: str, *arguments: int | bytes) -> int:
+        """The same for a function that returns a pointer."""
+        return self.call(name, *arguments) & (1 << 64) - 1
+
     def python(self, function: Callable[..., int], count: int) -> int:
         """The address of a callback of ``count`` arguments that the test supplies."""
         return self.kernel.cpu.add_function(lambda frame: function(*frame[1 : 1 + count].tolist()))

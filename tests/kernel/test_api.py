@@ -11,7 +11,7 @@ import pytest
 from tests import signing
 from tests.golden import modules
 
-from ukmod.errors import LoadError, NotFoundError, UsageError
+from ukmod.errors import LayoutError, LoadError, NotFoundError, UsageError
 from ukmod.kernel.api import DEFERRED, Kernel
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
@@ -19,6 +19,11 @@ from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.machine.abi import CStr, Int
 from ukmod.machine.memory import Fault
+
+
+def test_without_a_module_or_a_tree_no_types_are_known() -> None:
+    with pytest.raises(LayoutError, match="no types of its kernel are known: supply"):
+        Kernel().boot()
 
 
 def test_settling_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class World:
     def setup(self, path: bytes = HELPER.encode(), init: int = 0, cleanup: int = 0) -> int:
         argv, envp = self.pointers(path, b"first", b"a second"), self.pointers(b"HOME=/", b"A=b=c")
         arguments = (self.guest.put(path), argv, envp, GFP_KERNEL, init, cleanup, 0)
-        return self.guest.call("call_usermodehelper_setup", *arguments) & ((1 << 64) - 1)
+        return self.guest.pointer("call_usermodehelper_setup", *arguments)
 
     def run(self, info: int, wait: int, *, limit: float = 10) -> int | None:
         """What call_usermodehelper_exec() returns; None if it has not within that many seconds."""

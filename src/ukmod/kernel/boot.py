@@ -123,6 +123,8 @@ def _chosen(
     try:
         core = booted(None)
     except LayoutError as error:
+        if not modules:
+            raise
         need = choice.need_of_layouts(modules, tree())
         if need.image is None:
             raise LayoutError(f"{error.message}; {need.search}", subject=error.subject) from error

@@ -53,8 +53,7 @@ _INITIAL_USAGE = 2
 
 _KTHREAD: Final = PF_KTHREAD | PF_NOFREEZE | PF_FORKNOEXEC
 """The flags that kthreadd's children inherit or are given: kthreadd(), copy_process()."""
-QUARANTINE: Final = 256
-"""The number of freed task_structs whose memory is not reused yet, so that accesses are page faults."""
+_QUARANTINE: Final = 256
 
 
 class Tasks:
@@ -93,8 +92,10 @@ class Tasks:
         self._next_pid = 0
         self.on_create: list[Callable[[Task], object]] = []
         """Called with each new task, before it runs."""
-        self._quarantine: deque[int] = deque()
-        """Addresses of recently freed task_structs, oldest first."""
+        self.quarantine = _QUARANTINE
+        """The number of freed task_structs whose memory is not reused yet: an access is a page fault."""
+        self._freed: deque[int] = deque()
+        """Their addresses, oldest first."""
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -189,9 +190,9 @@ class Tasks:
         if self._by_address.pop(task.address, None) is None:
             return
         self._memory.unmap(task.address, self._pages * PAGE_SIZE)
-        self._quarantine.append(task.address)
-        if len(self._quarantine) > QUARANTINE:
-            self._memory.free_frames(self._quarantine.popleft() - PAGE_OFFSET, self._pages)
+        self._freed.append(task.address)
+        if len(self._freed) > self.quarantine:
+            self._memory.free_frames(self._freed.popleft() - PAGE_OFFSET, self._pages)
 
     def release(self, task: Task) -> None:
         """release_task(): free the pid and stack of a task that has exited."""

@@ -30,9 +30,35 @@ class Area:
         self.base = base
         self.end = base + size
         self._next = base
-        self._once = once
+        self.once = once
         self._free: dict[int, list[int]] = {}
         self._ranges: dict[int, _Range] = {}
+
+    def reserve(self, size: int) -> int:
+        """Take ``size`` bytes of addresses, in whole pages, to which the caller maps memory.
+
+        Raises LimitError if none are left.
+        """
+        size = page_align(size)
+        self._check_room(size)
+        if (free := self._free.get(size)) and (self._is_full(size) or not self.once):
+            return free.pop()
+        address = self._next
+        self._next = address + size + PAGE_SIZE
+        return address
+
+    def _is_full(self, size: int) -> bool:
+        return self._next + size + PAGE_SIZE > self.end
+
+    def _check_room(self, size: int) -> None:
+        if not self._free.get(size) and self._is_full(size):
+            raise LimitError(f"no room for {size} bytes in the area at {self.base:#x}", errno=12)
+
+    def release(self, address: int, size: int) -> None:
+        """Unmap the result of ``reserve`` and give the addresses back."""
+        size = page_align(size)
+        self.memory.unmap(address, size)
+        self._free.setdefault(size, []).append(address)
 
     def alloc(self, size: int, prot: int = READ_WRITE) -> int:
         """Allocate ``size`` bytes, rounded up to pages, zeroed and mapped with ``prot``; returns the address.
@@ -40,16 +66,9 @@ class Area:
         Raises LimitError if the area or the machine's RAM is exhausted.
         """
         size = max(page_align(size), PAGE_SIZE)
-        full = self._next + size + PAGE_SIZE > self.end
-        free = self._free.get(size) if full or not self._once else None
-        if not free and full:
-            raise LimitError(f"no room for {size} bytes in the area at {self.base:#x}", errno=12)
+        self._check_room(size)
         frame = self.memory.alloc_frames(size // PAGE_SIZE)
-        if free:
-            address = free.pop()
-        else:
-            address = self._next
-            self._next = address + size + PAGE_SIZE
+        address = self.reserve(size)
         self.memory.map(address, frame, size, prot)
         self._ranges[address] = _Range(frame, size)
         return address
@@ -57,9 +76,8 @@ class Area:
     def free(self, address: int) -> None:
         """Unmap and free the result of ``alloc``."""
         found = self._ranges.pop(address)
-        self.memory.unmap(address, found.size)
         self.memory.free_frames(found.frame, found.size // PAGE_SIZE)
-        self._free.setdefault(found.size, []).append(address)
+        self.release(address, found.size)
 
     def size_of(self, address: int) -> int:
         """The size in bytes of the allocation that begins at ``address``; 0 if none does."""

@@ -26,6 +26,8 @@ PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 PAGE_MASK = ~(PAGE_SIZE - 1)
 
+KERNEL_START = 0xFFFF_8000_0000_0000
+"""The lowest canonical address of the kernel half, with four-level page tables."""
 PAGE_OFFSET = 0xFFFF_8880_0000_0000
 """The start of the direct map of all RAM (Documentation/x86/x86_64/mm.rst)."""
 LOW_MEMORY = 1 << 20
@@ -340,7 +342,7 @@ class Memory:
         page = address >> PAGE_SHIFT
         index = self._ptes.get(page, 0)
         if not index:
-            if 0x7FFF_FFFF_FFFF < address < 0xFFFF_8000_0000_0000 or not 0 <= address <= MASK64:
+            if 0x7FFF_FFFF_FFFF < address < KERNEL_START or not 0 <= address <= MASK64:
                 raise Fault(address & MASK64, write=write)
             if index := self._entry(address, create=False):
                 self._ptes[page] = index

@@ -7,7 +7,9 @@ from tests.kernel.conftest import Guest
 
 from ukmod.errors import LimitError
 from ukmod.kernel.core import Core
-from ukmod.kernel.mm.percpu import AREA_SIZE, PREEMPT_NEED_RESCHED
+from ukmod.kernel.mm.gfp import GFP_ATOMIC, GFP_KERNEL, GFP_NOWARN
+from ukmod.kernel.mm.percpu import AREA_SIZE, MIN_UNIT_SIZE, PREEMPT_NEED_RESCHED
+from ukmod.machine.memory import PAGE_SIZE
 
 
 @pytest.mark.parametrize("align", [1, 8, 64, 4096])
@@ -19,9 +21,52 @@ def test_variables_are_zero_aligned_and_apart(kernel: Core, guest: Guest, align:
     assert kernel.memory.read(kernel.percpu.base + first, 24) == bytes(24)
 
 
-@pytest.mark.parametrize(("size", "align"), [(0, 8), (8, 3), (8, 8192), (AREA_SIZE * 2, 8)])
-def test_what_cannot_be_is_null(guest: Guest, size: int, align: int) -> None:
-    assert guest.call("__alloc_percpu", size, align) == 0
+ALLOCATORS = pytest.mark.parametrize(
+    ("function", "rest"),
+    [("__alloc_percpu", ()), ("__alloc_percpu_gfp", (GFP_KERNEL,)), ("pcpu_alloc_noprof", (0, GFP_KERNEL))],
+)
+
+
+@ALLOCATORS
+@pytest.mark.parametrize(
+    ("size", "align", "seen"),
+    [(0, 8, 0), (8, 12, 8), (8, 8192, 8), (MIN_UNIT_SIZE + 1, 8, MIN_UNIT_SIZE + 4), (-1, 8, 0)],
+)
+def test_what_cannot_be_is_warned_of(
+    kernel: Core, guest: Guest, function: str, rest: tuple[int, ...], size: int, align: int, seen: int
+) -> None:
+    assert guest.call(function, size, align, *rest) == 0
+    (warning,) = kernel.warnings
+    assert warning.message == f"illegal size ({seen}) or align ({align}) for percpu allocation"
+
+
+@pytest.mark.parametrize(("function", "rest"), [("__alloc_percpu_gfp", ()), ("pcpu_alloc_noprof", (0,))])
+def test_a_caller_may_ask_for_silence(
+    kernel: Core, guest: Guest, function: str, rest: tuple[int, ...]
+) -> None:
+    assert guest.call(function, 0, 8, *rest, GFP_KERNEL | GFP_NOWARN) == 0
+    assert not kernel.warnings
+
+
+@ALLOCATORS
+def test_the_largest_allocation_and_an_alignment_too_small(
+    kernel: Core, guest: Guest, function: str, rest: tuple[int, ...]
+) -> None:
+    assert guest.call(function, MIN_UNIT_SIZE, PAGE_SIZE, *rest) % PAGE_SIZE == 0
+    assert guest.call(function, 1, 3, *rest) % 4 == 0
+    assert not kernel.warnings
+
+
+def test_an_area_that_is_full_is_reported_ten_times(kernel: Core, guest: Guest) -> None:
+    while guest.call("__alloc_percpu_gfp", MIN_UNIT_SIZE, 8, GFP_KERNEL | GFP_NOWARN):
+        pass
+    assert guest.call("__alloc_percpu_gfp", MIN_UNIT_SIZE, 8, GFP_ATOMIC) == 0
+    assert kernel.log.lines == []
+    for _ in range(11):
+        assert guest.call("__alloc_percpu", MIN_UNIT_SIZE, 8) == 0
+    failed = "percpu: allocation failed, size=32768 align=8 atomic=0, failed to allocate new chunk"
+    assert kernel.log.lines.count(failed) == 10
+    assert kernel.log.lines[-1] == "percpu: limit reached, disable warning"
 
 
 def test_what_was_freed_is_given_again_and_zeroed(kernel: Core, guest: Guest) -> None:
@@ -37,6 +82,7 @@ def test_freeing_twice_gives_the_room_once(kernel: Core, guest: Guest) -> None:
     first = guest.call("__alloc_percpu", 40, 8)
     guest.call("free_percpu", first)
     guest.call("free_percpu", first)
+    assert [report.kind for report in kernel.reports] == ["invalid-free"]
     assert guest.call("__alloc_percpu", 40, 8) != guest.call("__alloc_percpu", 40, 8)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
@@ -18,43 +17,9 @@ from ukmod.kernel.module.main import ModuleState
 from ukmod.userland import Process
 
 
-def used_up(machine: Kernel, cycle: Callable[[], object]) -> int:
-    """The frames that thirty cycles use up, after all that a kernel keeps for a while has been freed."""
-    machine.core.slab.fence.quarantine = 64
-    for _ in range(260):
-        cycle()
-    left = machine.core.memory.frames_left()
-    for _ in range(30):
-        cycle()
-    return left - machine.core.memory.frames_left()
-
-
-PAGE_TABLE = 1
-"""A frame: a module's addresses are not used again soon, so their page tables grow, to 760 frames at most."""
-
-
 def image(name: str) -> bytes:
     data: bytes = compiled()[name].read_bytes()
     return data
-
-
-@pytest.mark.parametrize("name", ["ok_dep", "exporter", "threads", "notifier", "params"])
-def test_loading_again_and_again_uses_nothing_up(machine: Kernel, name: str) -> None:
-    def cycle() -> None:
-        machine.insmod(image(name))
-        machine.rmmod(name)
-
-    assert used_up(machine, cycle) <= PAGE_TABLE
-    assert not machine.leaks()
-
-
-@pytest.mark.parametrize("name", ["ret_enodev", "needs_missing_symbol", "unversioned"])
-def test_failing_again_and_again_uses_nothing_up(machine: Kernel, name: str) -> None:
-    def cycle() -> None:
-        with pytest.raises(LoadError):
-            machine.insmod(image(name))
-
-    assert used_up(machine, cycle) <= PAGE_TABLE
 
 
 def test_machines_by_the_hundred_leave_no_threads() -> None:

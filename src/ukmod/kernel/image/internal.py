@@ -18,7 +18,7 @@ from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue.api import DelayedWork
 from ukmod.kernel.workqueue.workqueue import GuestWork
-from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
+from ukmod.machine.abi import Bool, GfpT, Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import LOW_MEMORY, NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
 
 if TYPE_CHECKING:
@@ -236,8 +236,7 @@ def memblock_alloc(k: Core, size: SizeT) -> Ptr:
 @export("free_unref_page", "__free_pages_ok")
 def free_unref_page(k: Core, page: Ptr, order: UInt) -> None:
     """void free_unref_page(struct page *page, unsigned int order)."""
-    del order
-    k.pages.free(k.pages.frame_of(page))
+    k.pages.free(k.pages.frame_of(page), 1 << order)
 
 
 @export()
@@ -245,7 +244,7 @@ def free_unref_page_list(k: Core, head: Ptr) -> None:
     """void free_unref_page_list(struct list_head *list): free pages without references."""
     offset = k.types.offset("page", "lru")
     for entry in list(list_entries(k.memory, head)):
-        k.pages.free(k.pages.frame_of(entry - offset))
+        k.pages.free_folio(entry - offset)
     k.memory.set_u64(head, head)
     k.memory.set_u64(head + 8, head)
 
@@ -256,7 +255,7 @@ def free_unref_folios(k: Core, batch: Ptr) -> None:
     count = batch + k.types.offset("folio_batch", "nr")
     first = batch + k.types.offset("folio_batch", "folios")
     for n in range(k.memory.read(count, 1)[0]):
-        k.pages.free(k.pages.frame_of(k.memory.u64(first + 8 * n)))
+        k.pages.free_folio(k.memory.u64(first + 8 * n))
     k.memory.write(count, b"\0")
 
 
@@ -281,11 +280,18 @@ def alloc_pages_bulk(k: Core) -> ULong:
     return 0
 
 
-@export("__vmalloc_node_range", "__vmalloc_node", "__vmalloc_node_range_noprof", "__vmalloc_node_noprof")
-def vmalloc_node_range(k: Core, size: ULong, align: ULong) -> Ptr:
-    """void *__vmalloc_node_range(unsigned long size, unsigned long align, ...)."""
+@export("__vmalloc_node", "__vmalloc_node_noprof")
+def vmalloc_node(k: Core, size: ULong, align: ULong, gfp: GfpT) -> Ptr:
+    """void *__vmalloc_node(unsigned long size, unsigned long align, gfp_t gfp_mask, ...)."""
     del align
-    return k.vmalloc.alloc(size)
+    return k.vmalloc.alloc(size, gfp)
+
+
+@export("__vmalloc_node_range", "__vmalloc_node_range_noprof")
+def vmalloc_node_range(k: Core, size: ULong, align: ULong, start: ULong, end: ULong, gfp: GfpT) -> Ptr:
+    """void *__vmalloc_node_range(size, align, start, end, gfp_t gfp_mask, ...)."""
+    del align, start, end
+    return k.vmalloc.alloc(size, gfp)
 
 
 def _empty_memory(k: Core, physical: int, size: int) -> int:

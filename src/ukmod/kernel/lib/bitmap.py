@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from errno import EBUSY, EFAULT, EINVAL, ENOMEM, EOVERFLOW
 from operator import and_, or_, xor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.bitmap_text import hex_chunks, list_regions
 from ukmod.kernel.lib.printf_spec import FormatType, Spec
 from ukmod.kernel.lib.vsprintf_pointer import pointer
+from ukmod.kernel.mm.gfp import GFP_ZERO
 from ukmod.kernel.mm.uaccess import copied_string
 from ukmod.machine.abi import Bool, CStr, GfpT, Int, Ptr, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
-
-_GFP_ZERO: Final = 0x100
 
 
 def _size(bits: int) -> int:
@@ -288,7 +287,7 @@ def bitmap_alloc(k: Core, bits: UInt, gfp: GfpT) -> Ptr:
 @export("bitmap_zalloc", "bitmap_zalloc_node", native=True)
 def bitmap_zalloc(k: Core, bits: UInt, gfp: GfpT) -> Ptr:
     """``unsigned long *bitmap_zalloc(unsigned int nbits, gfp_t flags)``."""
-    address = k.slab.kmalloc(_size(bits), gfp | _GFP_ZERO)
+    address = k.slab.kmalloc(_size(bits), gfp | GFP_ZERO)
     if address:
         k.memory.write(address, bytes(_size(bits)))
     return address

@@ -19,11 +19,16 @@ BURST: Final = 10
 
 
 class RateLimit:
-    """A struct ratelimit_state for one place that prints; ``place`` names its function."""
+    """A struct ratelimit_state for one place that prints; ``place`` names its function.
 
-    def __init__(self, kernel: Core, place: str) -> None:
+    ``burst`` messages are allowed in ``interval`` seconds.
+    """
+
+    def __init__(self, kernel: Core, place: str, *, interval: int = INTERVAL, burst: int = BURST) -> None:
         self._k = kernel
         self._place = place
+        self._interval = interval
+        self._burst = burst
         self._begin: int | None = None
         self._printed = 0
         self._missed = 0
@@ -31,18 +36,18 @@ class RateLimit:
     def allow(self, place: str = "") -> bool:
         """True if a message may be printed now; ``place`` names the caller, if it is not the limit's own."""
         clock = self._k.clock
-        if self._begin is None or clock.jiffies > self._begin + INTERVAL * clock.hz:
+        if self._begin is None or clock.jiffies > self._begin + self._interval * clock.hz:
             if self._missed:
                 self._k.printk(f"{place or self._place}: {self._missed} callbacks suppressed\n", 4)
             self._begin, self._printed, self._missed = clock.jiffies, 0, 0
-        if self._printed < BURST:
+        if self._printed < self._burst:
             self._printed += 1
             return True
         self._missed += 1
         return False
 
     def printk(self, text: str, level: int) -> None:
-        """Print ``text`` unless ten messages have been printed within the last five seconds."""
+        """Print ``text`` if a message may be printed now."""
         if self.allow():
             self._k.printk(text, level)
 

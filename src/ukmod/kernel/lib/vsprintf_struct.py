@@ -196,6 +196,11 @@ def flags_string(k: Core, value: int, spec: Spec) -> bytes:
             return error_string(b"(%pG?)", spec)
 
 
+def gfp_names(gfp: int) -> str:
+    """A gfp_t in words, as ``%pGg`` prints it."""
+    return _named(gfp, _GFP_NAMES).decode()
+
+
 def _named(flags: int, names: tuple[tuple[int, str], ...]) -> bytes:
     words = []
     for mask, name in names:

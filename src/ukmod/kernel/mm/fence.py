@@ -24,14 +24,21 @@ _BATCH: Final = 64
 
 @mutable
 class Slot:
-    """A page of the direct map at ``base`` for one object, followed by a guard page."""
+    """Pages of the direct map at ``base`` for one object, followed by guard pages."""
 
     base: int
     frame: int
     pages: int
+    """Those that the object is in, at their end."""
     pte: int
-    guard_open: bool = False
-    """The guard page has been mapped, so that execution could continue after a reported access."""
+    guards: int = 1
+    open_guards: int = 0
+    """The guard pages that have been mapped: the object grew, or an access to them has been reported."""
+
+    @property
+    def end(self) -> int:
+        """The address behind the object's own pages."""
+        return self.base + (self.pages << PAGE_SHIFT)
 
 
 @mutable
@@ -89,14 +96,14 @@ class Fence:
             self._fresh.append(Slot(PAGE_OFFSET + at, at, 1, memory.pte(PAGE_OFFSET + at)))
         return True
 
-    def take_pages(self, pages: int) -> Slot | None:
-        """A slot of several pages, aligned to their number rounded up to a power of two."""
+    def take_pages(self, pages: int, room: int) -> Slot | None:
+        """A slot of several pages that may grow to ``room`` pages, aligned to a power of two as large."""
         memory = self._memory
-        align = PAGE_SIZE << (pages - 1).bit_length()
+        align = PAGE_SIZE << (room - 1).bit_length()
         if memory.frames_left() < 2 * align >> PAGE_SHIFT:
             return None
-        frame = memory.alloc_frames(pages + 1, align)
-        return Slot(PAGE_OFFSET + frame, frame, pages, memory.pte(PAGE_OFFSET + frame))
+        frame = memory.alloc_frames(room + 1, align)
+        return Slot(PAGE_OFFSET + frame, frame, pages, memory.pte(PAGE_OFFSET + frame), room + 1 - pages)
 
     def place(self, slot: Slot, size: int, align: int) -> int:
         """Map the slot and place ``size`` zero bytes at its end, between red zones; returns their address."""
@@ -109,15 +116,13 @@ class Fence:
             memory.view[frame : frame + length] = _RED_PAGE * slot.pages
             memory.map(slot.base, frame, length, READ_WRITE)
         memory.view[frame + start : frame + start + size] = bytes(size)
-        if slot.guard_open:
-            memory.unmap(slot.base + length, PAGE_SIZE)
-            slot.guard_open = False
+        self._close(slot)
         return slot.base + start
 
     def keep(self, item: Object, slot: Slot) -> None:
         """Record that ``item`` is in ``slot``."""
         page = slot.base >> PAGE_SHIFT
-        for n in range(slot.pages + 1):
+        for n in range(slot.pages + slot.guards):
             self._objects[page + n] = item
 
     def damage(self, item: Object, slot: Slot) -> int:
@@ -145,11 +150,15 @@ class Fence:
 
     def _release(self, slot: Slot) -> None:
         page = slot.base >> PAGE_SHIFT
-        for n in range(slot.pages + 1):
+        for n in range(slot.pages + slot.guards):
             del self._objects[page + n]
-        if slot.guard_open:
-            self._memory.unmap(slot.base + (slot.pages << PAGE_SHIFT), PAGE_SIZE)
-        self._memory.free_frames(slot.frame, slot.pages + 1)
+        self._close(slot)
+        self._memory.free_frames(slot.frame, slot.pages + slot.guards)
+
+    def _close(self, slot: Slot) -> None:
+        if slot.open_guards:
+            self._memory.unmap(slot.end, slot.open_guards << PAGE_SHIFT)
+            slot.open_guards = 0
 
     def object_near(self, address: int) -> Object | None:
         """The object, in use or freed, whose page or guard page contains ``address``."""
@@ -161,16 +170,16 @@ class Fence:
 
     def widen(self, item: Object, slot: Slot, size: int) -> None:
         """Make ``size`` bytes of the object usable: the added bytes are zeroed and no longer red zone."""
-        end = slot.base + (slot.pages << PAGE_SHIFT)
-        if item.address + size > end:
-            self.open(slot, end)
+        if item.address + size > slot.end:
+            self.open(slot, item.address + size - 1)
         self._memory.write(item.address + item.size, bytes(size - item.size))
         item.size = size
 
     def open(self, slot: Slot, address: int) -> None:
-        """Allow accesses to the page of ``address`` from now on."""
+        """Allow accesses to the pages up to that of ``address`` from now on."""
         memory, length = self._memory, slot.pages << PAGE_SHIFT
         memory.map(slot.base, slot.frame, length, READ_WRITE)
-        if address >= slot.base + length:
-            memory.map(slot.base + length, slot.frame + length, PAGE_SIZE, READ_WRITE)
-            slot.guard_open = True
+        if address >= slot.end:
+            guards = (address - slot.end >> PAGE_SHIFT) + 1
+            memory.map(slot.end, slot.frame + length, guards << PAGE_SHIFT, READ_WRITE)
+            slot.open_guards = max(slot.open_guards, guards)

@@ -162,6 +162,15 @@ def report_bad_free(k: Core, address: int) -> None:
     _record(k, "double-free" if double else "invalid-free", address, item)
 
 
+def check_byte(k: Core, address: int) -> bool:
+    """kasan_check_byte(): False, with a report, if ``address`` is in an object that has been freed."""
+    item = k.slab.fence.object_near(address)
+    if item is None or item.freed is None:
+        return True
+    _record(k, "use-after-free", address, item)
+    return False
+
+
 def report_damage(k: Core, item: Object, address: int) -> None:
     """Report overwritten bytes around an object that is being freed; the culprit is no longer known."""
     if not item.reported:

@@ -26,6 +26,9 @@ _CACHE_LINE: Final = 64
 _POINTER_SIZE: Final = 8
 _STRUCT_SIZE: Final = 256
 """The size of a struct kmem_cache in bytes if its layout is unknown: modules only pass its address on."""
+_NOTHING: Final = range(0)
+_NO_USER_SIZE: Final = Site("mm/slab_common.c", 320, "kmem_cache_create_usercopy")
+_BAD_USER_SIZE: Final = Site("mm/slab_common.c", 321, "kmem_cache_create_usercopy")
 _STILL_HAS_OBJECTS: Final = Site("mm/slab_common.c", 493, "kmem_cache_destroy")
 _WRONG_CACHE: Final = Site("mm/slab.h", 665, "cache_from_obj")
 _SLAB_FLAGS: Final = "0xfffffc0000200(slab|node=0|zone=1|lastcpupid=0x1fffff)"
@@ -48,7 +51,7 @@ class KmemCache:
     align: int
     flags: int
     ctor: int
-    user: range = range(0)
+    user: range = _NOTHING
     """The offsets within an object that may be copied to and from user space."""
 
 
@@ -81,15 +84,24 @@ class Caches:
             return range(max(item.size, kmalloc_size_roundup(item.size)))
         return self.at(item.kmem_cache).user
 
-    def create(self, name: str, size: int, align: int, flags: int, ctor: int) -> KmemCache:
-        """kmem_cache_create()."""
+    def create(
+        self, name: str, size: int, align: int, flags: int, ctor: int, *, user: range = _NOTHING
+    ) -> KmemCache:
+        """kmem_cache_create_usercopy(): ``user`` are the offsets that user space may be given."""
+        if user.start and not user:
+            warn(self._k, _NO_USER_SIZE)
+        elif user.stop > size:
+            warn(self._k, _BAD_USER_SIZE)
+            user = _NOTHING
         if flags & SLAB_HWCACHE_ALIGN:
             # No larger than useful: small objects share a cache line, as in calculate_alignment().
             line = _CACHE_LINE
             while line > _POINTER_SIZE and size <= line // 2:
                 line //= 2
             align = max(align, line)
-        return self._create(name, size, max(align, _POINTER_SIZE), flags, ctor)
+        cache = self._create(name, size, max(align, _POINTER_SIZE), flags, ctor)
+        cache.user = user
+        return cache
 
     def _create(self, name: str, size: int, align: int, flags: int, ctor: int) -> KmemCache:
         k, types = self._k, self._k.types
@@ -181,17 +193,22 @@ def kmem_cache_create_usercopy(
     k: Core, name: CStr, size: UInt, align: UInt, flags: UInt, offset: UInt, length: UInt, ctor: Ptr
 ) -> Ptr:
     """struct kmem_cache *kmem_cache_create_usercopy(name, size, align, flags, useroffset, usersize, ctor)."""
-    cache = k.caches.create(name.decode("latin-1"), size, align, flags, ctor)
-    cache.user = range(offset, offset + length)
-    return cache.address
+    return k.caches.create(
+        name.decode("latin-1"), size, align, flags, ctor, user=range(offset, offset + length)
+    ).address
 
 
 @export("__kmem_cache_create_args")
 def kmem_cache_create_args(k: Core, name: CStr, size: UInt, args: Ptr, flags: UInt) -> Ptr:
     """struct kmem_cache *__kmem_cache_create_args(name, object_size, struct kmem_cache_args *args, flags)."""
-    align, ctor = k.types.offset("kmem_cache_args", "align"), k.types.offset("kmem_cache_args", "ctor")
-    label = name.decode("latin-1")
-    return k.caches.create(label, size, k.memory.u32(args + align), flags, k.memory.u64(args + ctor)).address
+
+    def member(name: str) -> int:
+        found = k.types.member("kmem_cache_args", name)
+        return k.memory.uint(args + found.offset, found.size)
+
+    return kmem_cache_create_usercopy(
+        k, name, size, member("align"), flags, member("useroffset"), member("usersize"), member("ctor")
+    )
 
 
 @export("kmem_cache_alloc", "kmem_cache_alloc_noprof")

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
+from ukmod.kernel.mm.gfp import GFP_NOWARN
 from ukmod.kernel.mm.slab import ZERO_SIZE_PTR, kvmalloc_node, kvrealloc
 from ukmod.machine.abi import CStr, GfpT, Ptr, SizeT, UInt, ULong
+from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -41,8 +43,27 @@ def kvmalloc_node_noprof(k: Core, size: SizeT, second: ULong, third: ULong) -> P
 @export("kvrealloc_noprof")
 def kvrealloc_noprof(k: Core, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
     """void *kvrealloc_noprof(const void *p, size_t size, gfp_t flags): the allocator knows the old size."""
-    old = k.vmalloc.size_of(address) if k.vmalloc.contains(address) else k.slab.ksize(address)
-    return kvrealloc(k, address, old, size, gfp)
+    if k.vmalloc.contains(address):
+        return _vrealloc(k, address, size, gfp)
+    quiet = gfp | GFP_NOWARN if size > PAGE_SIZE else gfp
+    if new := k.slab.krealloc(address, size, quiet):
+        return new
+    return kvrealloc(k, address, k.slab.ksize(address), size, gfp)
+
+
+def _vrealloc(k: Core, address: int, size: int, gfp: int) -> int:
+    """vrealloc()."""
+    if not size:
+        k.vmalloc.free(address)
+        return 0
+    old = k.vmalloc.size_of(address)
+    if size <= old:
+        k.memory.fill(address + size, 0, old - size)
+        return address
+    if new := k.vmalloc.alloc(size, gfp):
+        k.memory.write(new, k.memory.read(address, old))
+        k.vmalloc.free(address)
+    return new
 
 
 @export()

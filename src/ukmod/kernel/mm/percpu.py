@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
+from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
+from ukmod.kernel.mm import kasan
+from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN, may_sleep
 from ukmod.machine.abi import Bool, GfpT, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
+from ukmod.machine.registers import MASK64
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -19,6 +23,11 @@ PERCPU_DYNAMIC: Final = 8 << 20
 STACK_CANARY: Final = 0x28
 """The offset from GS at which compilers expect the stack protector's canary."""
 _FIRST = 0x1000
+MIN_UNIT_SIZE: Final = 32 << 10
+"""PCPU_MIN_UNIT_SIZE in bytes: the largest allocation."""
+_MIN_ALLOC_SIZE: Final = 4
+"""PCPU_MIN_ALLOC_SIZE in bytes."""
+_ILLEGAL: Final = Site("mm/percpu.c", 1758, "pcpu_alloc")
 PREEMPT_NEED_RESCHED: Final = 0x8000_0000
 """Bit 31 of __preempt_count is inverted: if it is set, no reschedule has been requested."""
 
@@ -28,7 +37,9 @@ class PerCpu:
 
     def __init__(self, kernel: Core) -> None:
         memory = kernel.memory
+        self._kernel = kernel
         self._memory = memory
+        self._warnings_left = 10
         self._size = AREA_SIZE
         self._next = _FIRST
         image = kernel.image
@@ -107,10 +118,24 @@ class PerCpu:
         self._next = offset + size
         return offset
 
-    def release(self, offset: int) -> None:
-        """Release the result of ``reserve``; any other offset is ignored."""
-        if (size := self._sizes.pop(offset, None)) is not None:
-            self._free.append((offset, size))
+    def release(self, offset: int) -> bool:
+        """Release the result of ``reserve``; False for any other offset."""
+        if (size := self._sizes.pop(offset, None)) is None:
+            return False
+        self._free.append((offset, size))
+        return True
+
+    def warn_full(self, size: int, align: int) -> None:
+        """Report an allocation that failed, the first ten times."""
+        k = self._kernel
+        if not self._warnings_left:
+            return
+        reason = "failed to allocate new chunk"
+        k.printk(f"percpu: allocation failed, size={size} align={align} atomic=0, {reason}\n")
+        k.crash.dump_stack()
+        self._warnings_left -= 1
+        if not self._warnings_left:
+            k.printk("percpu: limit reached, disable warning\n", 6)
 
     def areas(self) -> Iterator[tuple[int, int]]:
         """All per-CPU variables in use: address and size in bytes."""
@@ -149,13 +174,19 @@ class PerCpu:
         self._memory.set_u32(self._preempt, value | PREEMPT_NEED_RESCHED)
 
 
-def _alloc(k: Core, size: int, align: int) -> int:
-    # pcpu_alloc() refuses sizes larger than a chunk's unit and alignments larger than a page.
-    if not size or align > PAGE_SIZE or align & (align - 1):
+def _alloc(k: Core, size: int, align: int, gfp: int = GFP_KERNEL) -> int:
+    """pcpu_alloc(): 0 for a size larger than a chunk's unit, or an alignment larger than a page."""
+    align = max(align, _MIN_ALLOC_SIZE)
+    size = size + _MIN_ALLOC_SIZE - 1 & -_MIN_ALLOC_SIZE & MASK64
+    if not 0 < size <= MIN_UNIT_SIZE or align > PAGE_SIZE or align & (align - 1):
+        if not gfp & GFP_NOWARN:
+            warn(k, _ILLEGAL, f"illegal size ({size}) or align ({align}) for percpu allocation\n")
         return 0
     try:
         return k.percpu.reserve(size, max(align, 8))
     except LimitError:
+        if may_sleep(gfp) and not gfp & GFP_NOWARN:
+            k.percpu.warn_full(size, align)
         return 0
 
 
@@ -168,18 +199,18 @@ def alloc_percpu(k: Core, size: SizeT, align: SizeT) -> Ptr:
 @export("__alloc_percpu_gfp", gpl=True)
 def alloc_percpu_gfp(k: Core, size: SizeT, align: SizeT, gfp: GfpT) -> Ptr:
     """void __percpu *__alloc_percpu_gfp(size_t size, size_t align, gfp_t gfp)."""
-    del gfp
-    return _alloc(k, size, align)
+    return _alloc(k, size, align, gfp)
 
 
 @export("pcpu_alloc_noprof", gpl=True)
 def pcpu_alloc(k: Core, size: SizeT, align: SizeT, reserved: Bool, gfp: GfpT) -> Ptr:
     """void __percpu *pcpu_alloc_noprof(size_t size, size_t align, bool reserved, gfp_t gfp)."""
-    del reserved, gfp
-    return _alloc(k, size, align)
+    del reserved
+    return _alloc(k, size, align, gfp)
 
 
 @export(gpl=True)
 def free_percpu(k: Core, pointer: Ptr) -> None:
     """void free_percpu(void __percpu *ptr)."""
-    k.percpu.release(pointer)
+    if pointer and not k.percpu.release(pointer):
+        kasan.report_bad_free(k, k.percpu.base + pointer)

@@ -13,16 +13,24 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
-from ukmod.kernel.lib.limits import INT_MAX
+from ukmod.kernel.lib.limits import INT_MAX, SIZE_MAX
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.account import RECORD
-from ukmod.kernel.mm.fence import Fence, Object
-from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN
+from ukmod.kernel.mm.fence import Fence, Object, Slot
+from ukmod.kernel.mm.gfp import (
+    GFP_COMP,
+    GFP_DMA32,
+    GFP_HIGHMEM,
+    GFP_KERNEL,
+    GFP_NOWARN,
+    described,
+    may_sleep,
+)
 from ukmod.kernel.mm.packed import Packed
-from ukmod.kernel.mm.page_alloc import TOO_LARGE
+from ukmod.kernel.mm.page_alloc import get_order
 from ukmod.kernel.x86.unwind import Frame, StackTrace, capture, frames_of, may_name
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
-from ukmod.machine.memory import PAGE_SIZE, page_align
+from ukmod.machine.memory import PAGE_SHIFT, PAGE_SIZE, page_align
 from ukmod.record import record, replace
 
 if TYPE_CHECKING:
@@ -32,10 +40,14 @@ if TYPE_CHECKING:
 ZERO_SIZE_PTR: Final = 16
 """The result of kmalloc(0), include/linux/slab.h."""
 KMALLOC_MAX_SIZE: Final = 1 << 22
-"""In bytes: (MAX_ORDER - 1) pages."""
+"""In bytes: 2 ** (MAX_ORDER - 1) pages."""
+KMALLOC_MAX_CACHE_SIZE: Final = 8192
+"""In bytes: larger objects are whole pages."""
+_LARGE: Final = "kmalloc-large"
 _MINIMUM_ALIGN: Final = 8
 _DOUBLE_FREE: Final = Site("mm/slub.c", 419, "__kmem_cache_free")
-_BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
+_CRAZY_SIZE: Final = Site("mm/util.c", 596, "kvmalloc_node")
+_BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, KMALLOC_MAX_CACHE_SIZE)
 
 
 @record
@@ -88,11 +100,27 @@ class Slab:
         """
         if size == 0:
             return ZERO_SIZE_PTR
-        if size > KMALLOC_MAX_SIZE:
-            if not gfp & GFP_NOWARN:
-                warn_once(self._k, TOO_LARGE)
-            return 0
+        if size > KMALLOC_MAX_CACHE_SIZE:
+            return self.kmalloc_large(size, gfp)
         return self.alloc(size, kmalloc_align(size), bucket(size))
+
+    def kmalloc_large(self, size: int, gfp: int = GFP_KERNEL) -> int:
+        """kmalloc_large(): whole pages, for any size."""
+        pages = self._k.pages
+        if wrong := gfp & (GFP_HIGHMEM | GFP_DMA32):
+            gfp &= ~wrong
+            self._k.printk(
+                f"Unexpected gfp: {described(wrong)}. Fixing up to gfp: {described(gfp)}. Fix your code!\n"
+            )
+            self._k.crash.dump_stack()
+        gfp |= GFP_COMP
+        order = get_order(size)
+        if not pages.is_sane(order, gfp):
+            return 0
+        address = self.alloc(size, kmalloc_align(size), _LARGE)
+        if not address:
+            pages.warn_alloc(gfp, f"page allocation failure: order:{order}")
+        return address
 
     def kernel_object(self, size: int, *, fenced: bool = True) -> int:
         """A new object that belongs to the kernel itself, so that its caller never leaks it.
@@ -120,18 +148,16 @@ class Slab:
         ``fenced``: on pages of its own if there are any, so that an access beyond it, or after it was freed,
         is a page fault. Objects of more than a page always are.
         """
-        fence, memory = self.fence, self._k.memory
+        memory = self._k.memory
         try:
             memory.charge(RECORD)
         except LimitError:
             return 0
-        if size > PAGE_SIZE:
-            slot = fence.take_pages(page_align(size) // PAGE_SIZE)
-        else:
-            slot = fence.take() if fenced else None
+        large = size > PAGE_SIZE or cache == _LARGE
+        slot = self._take(size, cache, large=large) if large or fenced else None
         if slot is not None:
-            address = fence.place(slot, size, align)
-        elif not (address := self._alloc_packed(size, align)):
+            address = self.fence.place(slot, size, align)
+        elif not (address := 0 if large else self._alloc_packed(size, align)):
             memory.charge(-RECORD)
             return 0
         trace = trace or capture(self._k)
@@ -140,14 +166,20 @@ class Slab:
         if trace is not KERNEL_TRACE:
             self._owned[address] = item
         if slot is not None:
-            fence.keep(item, slot)
+            self.fence.keep(item, slot)
         return address
 
     def _alloc_packed(self, size: int, align: int) -> int:
         try:
-            return self._packed.alloc(size, align) if size <= PAGE_SIZE else 0
+            return self._packed.alloc(size, align)
         except LimitError:
             return 0
+
+    def _take(self, size: int, cache: str, *, large: bool) -> Slot | None:
+        if not large:
+            return self.fence.take()
+        pages = page_align(size) >> PAGE_SHIFT
+        return self.fence.take_pages(pages, 1 << get_order(size) if cache == _LARGE else pages)
 
     def kfree(self, address: int) -> None:
         """Free the result of ``kmalloc``; NULL and ZERO_SIZE_PTR are ignored."""
@@ -180,17 +212,46 @@ class Slab:
 
     def ksize(self, address: int) -> int:
         """The size of an object in bytes, including slack, which becomes usable; 0 for no object."""
-        item = self._live.get(address)
-        if item is None:
+        if not kasan.check_byte(self._k, address) or (item := self._live.get(address)) is None:
             return 0
-        room = item.size if item.kmem_cache else kmalloc_size_roundup(item.size)
-        if room > item.size and item.slot is not None:
-            self.fence.widen(item, item.slot, room)
+        self._widen(item, self.room(item))
         return item.size
 
     def objects(self) -> Iterable[Object]:
         """All objects in use, those of the kernel itself included."""
         return self._live.values()
+
+    def room(self, item: Object) -> int:
+        """The size of an object in bytes, including slack."""
+        if item.cache == _LARGE:
+            return PAGE_SIZE << get_order(item.size)
+        return item.size if item.kmem_cache else kmalloc_size_roundup(item.size)
+
+    def _widen(self, item: Object, size: int) -> None:
+        if size > item.size and item.slot is not None:
+            self.fence.widen(item, item.slot, size)
+
+    def krealloc(self, address: int, size: int, gfp: int) -> int:
+        """krealloc(): an object that still fits its size class stays where it is."""
+        memory = self._k.memory
+        if size == 0:
+            self.kfree(address)
+            return ZERO_SIZE_PTR
+        if address <= ZERO_SIZE_PTR:
+            return self.kmalloc(size, gfp)
+        if not kasan.check_byte(self._k, address):
+            return 0
+        if (item := self._live.get(address)) is None:
+            kasan.report_bad_free(self._k, address)
+            return 0
+        if size <= self.room(item):
+            memory.fill(address + size, 0, item.size - size)
+            self._widen(item, size)
+            return address
+        if new := self.kmalloc(size, gfp):
+            memory.write(new, memory.read(address, item.size))
+            self.kfree(address)
+        return new
 
     def objects_of(self, kmem_cache: int) -> list[Object]:
         """The objects in use of one struct kmem_cache, in order of allocation."""
@@ -285,25 +346,40 @@ def kmalloc_align(size: int) -> int:
 
 def kmalloc_size_roundup(size: int) -> int:
     """The number of bytes that kmalloc() of ``size`` bytes provides: ksize()."""
-    return next((room for room in _BUCKETS if size <= room), page_align(size))
+    if size in (0, SIZE_MAX):
+        return size
+    return next((room for room in _BUCKETS if size <= room), PAGE_SIZE << get_order(size))
 
 
 @cache
 def bucket(size: int) -> str:
     """The name of the cache that serves kmalloc() of ``size`` bytes."""
     room = kmalloc_size_roundup(size)
-    if room > _BUCKETS[-1]:
-        return "kmalloc-large"
+    if room > KMALLOC_MAX_CACHE_SIZE:
+        return _LARGE
     return f"kmalloc-{room}" if room < 1024 else f"kmalloc-{room >> 10}k"
 
 
-@export("__kmalloc", "kmalloc_large", "__kmalloc_noprof", "__kmalloc_large_noprof")
+@export("__kmalloc", "__kmalloc_noprof")
 def kmalloc(k: Core, size: SizeT, gfp: GfpT) -> Ptr:
     """``void *__kmalloc(size_t size, gfp_t flags)``."""
     return k.slab.kmalloc(size, gfp)
 
 
-@export("__kmalloc_node", "__kmalloc_node_track_caller", "kmalloc_large_node", "__kmalloc_large_node_noprof")
+@export("kmalloc_large", "__kmalloc_large_noprof")
+def kmalloc_large(k: Core, size: SizeT, gfp: GfpT) -> Ptr:
+    """``void *kmalloc_large(size_t size, gfp_t flags)``."""
+    return k.slab.kmalloc_large(size, gfp)
+
+
+@export("kmalloc_large_node", "__kmalloc_large_node_noprof")
+def kmalloc_large_node(k: Core, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
+    """``void *kmalloc_large_node(size_t size, gfp_t flags, int node)``."""
+    del node
+    return k.slab.kmalloc_large(size, gfp)
+
+
+@export("__kmalloc_node", "__kmalloc_node_track_caller")
 def kmalloc_node(k: Core, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
     """``void *__kmalloc_node(size_t size, gfp_t flags, int node)``."""
     del node
@@ -349,21 +425,7 @@ def kfree_sensitive(k: Core, address: Ptr) -> None:
 @export("krealloc", "krealloc_noprof")
 def krealloc(k: Core, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
     """``void *krealloc(const void *p, size_t new_size, gfp_t flags)``."""
-    slab = k.slab
-    if size == 0:
-        slab.kfree(address)
-        return ZERO_SIZE_PTR
-    if address <= ZERO_SIZE_PTR:
-        return slab.kmalloc(size, gfp)
-    if (item := slab.object_at(address)) is None:
-        kasan.report_bad_free(k, address)
-        return 0
-    if size <= (old := item.size):
-        return address
-    if new := slab.kmalloc(size, gfp):
-        k.memory.write(new, k.memory.read(address, min(old, size)))
-        slab.kfree(address)
-    return new
+    return k.slab.krealloc(address, size, gfp)
 
 
 @export()
@@ -402,9 +464,14 @@ def kvmalloc_node(k: Core, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
     del node
     if size <= PAGE_SIZE:
         return k.slab.kmalloc(size, gfp)
-    if size <= KMALLOC_MAX_SIZE and (address := k.slab.kmalloc(size, gfp | GFP_NOWARN)):
+    address = k.slab.kmalloc(size, gfp | GFP_NOWARN)
+    if address or not may_sleep(gfp):
         return address
-    return k.vmalloc.alloc(size) if size <= INT_MAX else 0
+    if size > INT_MAX:
+        if not gfp & GFP_NOWARN:
+            warn_once(k, _CRAZY_SIZE)
+        return 0
+    return k.vmalloc.alloc(size, gfp)
 
 
 @export()

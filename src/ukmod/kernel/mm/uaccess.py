@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
-from ukmod.kernel.mm.slab import ZERO_SIZE_PTR
+from ukmod.kernel.mm.gfp import GFP_NOWARN, GFP_USER
+from ukmod.kernel.mm.slab import ZERO_SIZE_PTR, kvfree, kvmalloc_node
 from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.machine.area import Area
-from ukmod.machine.memory import PAGE_SIZE, Fault, Memory
+from ukmod.machine.memory import KERNEL_START, PAGE_SIZE, Fault, Memory
+from ukmod.machine.registers import MASK64
 from ukmod.machine.stubs import RET
 from ukmod.record import record
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 EINVAL, EFAULT, ENOMEM, ERANGE = 22, 14, 12, 34
 USER_END: Final = 0x7FFF_FFFF_F000
 """TASK_SIZE_MAX, arch/x86/include/asm/page_64_types.h."""
+_VSYSCALL: Final = 0xFFFF_FFFF_FF60_0000
+"""The page of VSYSCALL_ADDR, which counts as user memory."""
 _USER_BASE, _USER_SIZE = 0x1000_0000, 1 << 30
 _MINUS_EFAULT: Final = b"\xf2\xff\xff\xff"
 _USERCOPY: Final = Site("mm/usercopy.c", 101, "usercopy_abort")
@@ -141,7 +145,7 @@ def copied_string(k: Core, address: int, size: int) -> bytes | None:
     return k.memory.read(address, size).partition(b"\0")[0]
 
 
-@export("_copy_from_user", "__copy_from_user_inatomic_nocache", native=True)
+@export("_copy_from_user", native=True)
 def copy_from_user(k: Core, to: Ptr, source: Ptr, size: ULong) -> ULong:
     """unsigned long _copy_from_user(void *to, const void __user *from, unsigned long n): zeroes the rest."""
     left = copy(k, to, source, size, to_user=False)
@@ -200,28 +204,34 @@ def strnlen_user(k: Core, address: Ptr, count: Long) -> Long:
     return 0 if text is None else len(text) + 1
 
 
-def _duplicate(k: Core, address: int, size: int, terminator: bytes = b"") -> int:
-    to = k.slab.kmalloc(size + len(terminator))
+def _duplicate(k: Core, to: int, address: int, size: int, terminator: bytes = b"") -> int:
+    """Fill ``to``, the result of an allocation, from user memory; frees it if that fails."""
     if not to:
         return -ENOMEM
     if size and copy(k, to, address, size, to_user=False):
-        k.slab.kfree(to)
+        kvfree(k, to)
         return -EFAULT
     if terminator:
         k.memory.write(to + size, terminator)
     return to
 
 
-@export("memdup_user", "vmemdup_user", "memdup_user_noprof", "vmemdup_user_noprof", native=True)
+@export("memdup_user", "memdup_user_noprof", native=True)
 def memdup_user(k: Core, address: Ptr, size: SizeT) -> Ptr:
     """void *memdup_user(const void __user *src, size_t len): the copy, or an ERR_PTR()."""
-    return _duplicate(k, address, size)
+    return _duplicate(k, k.slab.kmalloc(size, GFP_USER | GFP_NOWARN), address, size)
+
+
+@export("vmemdup_user", "vmemdup_user_noprof", native=True)
+def vmemdup_user(k: Core, address: Ptr, size: SizeT) -> Ptr:
+    """void *vmemdup_user(const void __user *src, size_t len): the copy, for kvfree(), or an ERR_PTR()."""
+    return _duplicate(k, kvmalloc_node(k, size, GFP_USER, -1), address, size)
 
 
 @export(native=True)
 def memdup_user_nul(k: Core, address: Ptr, size: SizeT) -> Ptr:
-    """void *memdup_user_nul(const void __user *src, size_t len)."""
-    return _duplicate(k, address, size, b"\0")
+    """void *memdup_user_nul(const void __user *src, size_t len): the copy, and a NUL behind it."""
+    return _duplicate(k, k.slab.kmalloc(size + 1 & MASK64), address, size, b"\0")
 
 
 @export(native=True)
@@ -232,15 +242,15 @@ def strndup_user(k: Core, address: Ptr, limit: Long) -> Ptr:
         return -EFAULT
     if length > limit:
         return -EINVAL
-    return _duplicate(k, address, length - 1, b"\0")
+    return _duplicate(k, k.slab.kmalloc(length, GFP_USER | GFP_NOWARN), address, length - 1, b"\0")
 
 
 @export(gpl=True, native=True)
 def copy_from_kernel_nofault(k: Core, to: Ptr, source: Ptr, size: SizeT) -> Long:
     """long copy_from_kernel_nofault(void *dst, const void *src, size_t size)."""
-    if source < USER_END + 2 * PAGE_SIZE:
+    if source < KERNEL_START or source & -PAGE_SIZE == _VSYSCALL:
         return -ERANGE
-    if not all(k.memory.prot(at) for at in range(source & -PAGE_SIZE, source + size, PAGE_SIZE)):
+    if mapped(k.memory, source, size) < size:
         return -EFAULT
     k.memory.write(to, k.memory.read(source, size))
     return 0
@@ -260,10 +270,14 @@ def copy_to_user_nofault(k: Core, to: Ptr, source: Ptr, size: SizeT) -> Long:
 
 @export(native=True)
 def check_zeroed_user(k: Core, address: Ptr, size: SizeT) -> Int:
-    """int check_zeroed_user(const void __user *from, size_t size): 1 if all bytes are zero."""
-    if size and (not access_ok(address, size) or mapped(k.memory, address, size) < size):
-        return -EFAULT
-    return int(not any(k.memory.read(address, size))) if size else 1
+    """int check_zeroed_user(const void __user *from, size_t size): 1 if all bytes are zero.
+
+    A byte that is not zero is found before a later page that cannot be read.
+    """
+    length = mapped(k.memory, address, size) if access_ok(address, size) else 0
+    if length and any(k.memory.read(address, length)):
+        return 0
+    return 1 if length == size else -EFAULT
 
 
 @export("__check_object_size", native=True)

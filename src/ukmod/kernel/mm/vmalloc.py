@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
-from ukmod.kernel.bug import Site, warn
+from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.mm.account import RECORD
+from ukmod.kernel.mm.gfp import GFP_DMA32, GFP_KERNEL, GFP_ZERO
 from ukmod.kernel.mm.page_alloc import page_of
+from ukmod.kernel.mm.slab import kvfree
 from ukmod.kernel.oops import hashed
 from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import Bool, GfpT, Int, Ptr, UInt, ULong
 from ukmod.machine.area import VMALLOC_START, Area
-from ukmod.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ_WRITE, page_align
+from ukmod.machine.memory import NX, PAGE_SHIFT, PAGE_SIZE, PRESENT, WRITE, page_align
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -27,8 +30,24 @@ VMALLOC_END: Final = 0xFFFF_E900_0000_0000
 _STACKS_END: Final = VMALLOC_START + 0x100_0000_0000
 """Task stacks are below this address: see task.py."""
 _MODULES: Final = 0xFFFF_FFFF_C000_0000
+VM_NO_GUARD: Final = 0x40
+VM_MAP_PUT_PAGES: Final = 0x200
+"""Flags of vmap(), include/linux/vmalloc.h."""
+_NO_PAGE: Final = Site("mm/vmalloc.c", 545, "vmap_pages_pte_range")
 _BAD_ADDRESS: Final = Site("mm/vmalloc.c", 2752, "__vunmap")
 _NO_AREA: Final = Site("mm/vmalloc.c", 2758, "__vunmap")
+_NO_GUARD: Final = Site("mm/vmalloc.c", 2913, "vmap")
+_NO_SIZE: Final = Site("mm/vmalloc.c", 3227, "__vmalloc_node_range")
+
+
+@record
+class PageMapping:
+    """An area that vmap() has made of pages that belong to its caller."""
+
+    size: int
+    """In bytes."""
+    pages: int
+    """The address of the array of struct page pointers that vfree() frees, with the pages, or 0."""
 
 
 class Vmalloc:
@@ -40,36 +59,64 @@ class Vmalloc:
         self._live: dict[int, tuple[int, StackTrace]] = {}
         self._own: set[int] = set()
         """The allocations that belong to the kernel itself."""
-        self._mappings: dict[int, int] = {}
-        """vmap() mappings: number of pages by address."""
-        self._next_mapping = VMALLOC_END
+        self._mappings: dict[int, PageMapping] = {}
+        self._unmapped: set[int] = set()
+        """The allocations that vunmap() has unmapped: their memory can no longer be freed."""
         kernel.memory.set_u64(kernel.symbols.add_variable("vmalloc_base", 8), VMALLOC_START)
 
-    def alloc(self, size: int) -> int:
-        """vzalloc(): the address of ``size`` zero bytes, or 0 if memory is exhausted."""
-        if not 0 < size <= self._k.memory.size:
+    def alloc(self, size: int, gfp: int = GFP_KERNEL) -> int:
+        """vzalloc(): the address of ``size`` zero bytes, or 0, and a report, if it cannot have them."""
+        k = self._k
+        if not size:
+            warn_once(k, _NO_SIZE)
+            return 0
+        if size >> PAGE_SHIFT > k.memory.size >> PAGE_SHIFT:
+            k.pages.warn_alloc(gfp, f"vmalloc error: size {size}, exceeds total pages")
             return 0
         try:
             address = self._area.alloc(size)
         except LimitError:
+            whole = page_align(size)
+            k.pages.warn_alloc(gfp, f"vmalloc error: size {whole}, page order 0, failed to allocate pages")
             return 0
-        self._k.memory.charge(RECORD, force=True)
-        self._live[address] = (page_align(size), capture(self._k))
+        k.memory.charge(RECORD, force=True)
+        self._live[address] = (page_align(size), capture(k))
         return address
 
     def free(self, address: int) -> None:
-        """vfree()."""
-        if not address:
+        """vfree(): of what vmap() mapped it frees the pages only if VM_MAP_PUT_PAGES gave them away."""
+        if not self._exists(address):
             return
+        if mapping := self._mappings.pop(address, None):
+            self._release(address, mapping)
+            self._put_pages(mapping)
+            return
+        del self._live[address]
+        self._k.memory.charge(-RECORD)
+        self._own.discard(address)
+        self._area.free(address)
+
+    def _exists(self, address: int) -> bool:
+        """Whether an area begins at ``address``; warns unless it does, or is NULL."""
         k = self._k
         if address & PAGE_SIZE - 1:
             warn(k, _BAD_ADDRESS, f"Trying to vfree() bad address ({hashed(k, address)})\n")
-        elif self._live.pop(address, None) is None:
+            return False
+        exists = address in self._mappings or (address in self._live and address not in self._unmapped)
+        if address and not exists:
             warn(k, _NO_AREA, f"Trying to vfree() nonexistent vm area ({hashed(k, address)})\n")
-        else:
-            self._own.discard(address)
-            self._k.memory.charge(-RECORD)
-            self._area.free(address)
+        return exists
+
+    def _release(self, address: int, mapping: PageMapping) -> None:
+        self._area.release(address, mapping.size)
+        self._k.memory.charge(-RECORD)
+
+    def _put_pages(self, mapping: PageMapping) -> None:
+        k = self._k
+        if mapping.pages:
+            for n in range(mapping.size >> PAGE_SHIFT):
+                k.pages.free_pages(k.memory.u64(mapping.pages + 8 * n), 0)
+            kvfree(k, mapping.pages)
 
     def contains(self, address: int) -> bool:
         """is_vmalloc_addr()."""
@@ -91,7 +138,8 @@ class Vmalloc:
 
     def areas(self) -> Iterator[tuple[int, int]]:
         """All areas in use, those of the kernel itself included: address and size in bytes."""
-        return ((address, size) for address, (size, _) in self._live.items())
+        live = self._live.items()
+        return ((address, size) for address, (size, _) in live if address not in self._unmapped)
 
     def live(self) -> list[tuple[int, int, StackTrace]]:
         """The live allocations: address, size in bytes and trace."""
@@ -101,56 +149,83 @@ class Vmalloc:
             if address not in self._own
         ]
 
-    def map_pages(self, frames: list[int]) -> int:
-        """vmap(): map these frames at consecutive addresses; returns the first address."""
-        size = len(frames) << PAGE_SHIFT
-        self._next_mapping -= size + PAGE_SIZE
-        address = self._next_mapping
-        for n, frame in enumerate(frames):
-            self._k.memory.map(address + (n << PAGE_SHIFT), frame, PAGE_SIZE, READ_WRITE)
-        self._mappings[address] = len(frames)
+    def map_pages(self, pages: int, count: int, flags: int, prot: int) -> int:
+        """vmap(): map the pages of an array of struct page pointers; returns the first address, or 0."""
+        k = self._k
+        if flags & VM_NO_GUARD:
+            warn_once(k, _NO_GUARD)
+        if not 0 < count <= k.memory.size >> PAGE_SHIFT:
+            return 0
+        mapping = PageMapping(count << PAGE_SHIFT, pages if flags & VM_MAP_PUT_PAGES else 0)
+        address = self._area.reserve(mapping.size)
+        for n in range(count):
+            if not (page := k.memory.u64(pages + 8 * n)):
+                warn(k, _NO_PAGE)
+                self._area.release(address, mapping.size)
+                return 0
+            at = address + (n << PAGE_SHIFT)
+            k.memory.map(at, k.pages.frame_of(page), PAGE_SIZE, prot & (PRESENT | WRITE) | NX)
+        k.memory.charge(RECORD, force=True)
+        self._mappings[address] = mapping
         return address
 
     def unmap_pages(self, address: int) -> None:
-        """vunmap(): the frames themselves are not freed."""
-        k = self._k
-        if not address:
+        """vunmap(): the memory itself is not freed."""
+        if not self._exists(address):
             return
-        if (count := self._mappings.pop(address, None)) is None:
-            warn(k, _NO_AREA, f"Trying to vfree() nonexistent vm area ({hashed(k, address)})\n")
+        if mapping := self._mappings.pop(address, None):
+            self._release(address, mapping)
         else:
-            k.memory.unmap(address, count << PAGE_SHIFT)
+            self._unmapped.add(address)
+            self._k.memory.unmap(address, self._live[address][0])
 
 
-@export(
-    "vmalloc",
-    "vzalloc",
-    "vmalloc_user",
-    "vmalloc_32",
-    "vmalloc_32_user",
-    "vmalloc_noprof",
-    "vzalloc_noprof",
-    "vmalloc_user_noprof",
-    "vmalloc_32_noprof",
-    "vmalloc_32_user_noprof",
-)
+_VMALLOC32: Final = GFP_DMA32 | GFP_KERNEL
+"""GFP_VMALLOC32"""
+
+
+@export("vmalloc", "vmalloc_noprof")
 def vmalloc(k: Core, size: ULong) -> Ptr:
     """void *vmalloc(unsigned long size)."""
     return k.vmalloc.alloc(size)
 
 
-@export("vmalloc_node", "vzalloc_node", "vmalloc_node_noprof", "vzalloc_node_noprof")
+@export("vzalloc", "vmalloc_user", "vzalloc_noprof", "vmalloc_user_noprof")
+def vzalloc(k: Core, size: ULong) -> Ptr:
+    """void *vzalloc(unsigned long size)."""
+    return k.vmalloc.alloc(size, GFP_KERNEL | GFP_ZERO)
+
+
+@export("vmalloc_32", "vmalloc_32_noprof")
+def vmalloc_32(k: Core, size: ULong) -> Ptr:
+    """void *vmalloc_32(unsigned long size): memory that 32-bit devices can address."""
+    return k.vmalloc.alloc(size, _VMALLOC32)
+
+
+@export("vmalloc_32_user", "vmalloc_32_user_noprof")
+def vmalloc_32_user(k: Core, size: ULong) -> Ptr:
+    """void *vmalloc_32_user(unsigned long size)."""
+    return k.vmalloc.alloc(size, _VMALLOC32 | GFP_ZERO)
+
+
+@export("vmalloc_node", "vmalloc_node_noprof")
 def vmalloc_node(k: Core, size: ULong, node: Int) -> Ptr:
     """void *vmalloc_node(unsigned long size, int node)."""
     del node
     return k.vmalloc.alloc(size)
 
 
+@export("vzalloc_node", "vzalloc_node_noprof")
+def vzalloc_node(k: Core, size: ULong, node: Int) -> Ptr:
+    """void *vzalloc_node(unsigned long size, int node)."""
+    del node
+    return k.vmalloc.alloc(size, GFP_KERNEL | GFP_ZERO)
+
+
 @export("__vmalloc", "vmalloc_huge", "__vmalloc_noprof", "vmalloc_huge_noprof")
 def vmalloc_gfp(k: Core, size: ULong, gfp: GfpT) -> Ptr:
     """void *__vmalloc(unsigned long size, gfp_t gfp_mask)."""
-    del gfp
-    return k.vmalloc.alloc(size)
+    return k.vmalloc.alloc(size, gfp)
 
 
 @export("vfree", "vfree_atomic")
@@ -179,20 +254,14 @@ def vmalloc_to_page(k: Core, address: Ptr) -> Ptr:
 
 @export()
 def vmalloc_to_pfn(k: Core, address: Ptr) -> ULong:
-    """unsigned long vmalloc_to_pfn(const void *addr)."""
-    return k.memory.translate(address) >> PAGE_SHIFT
+    """unsigned long vmalloc_to_pfn(const void *addr): that of NULL if the address is not mapped."""
+    return k.pages.pfn(vmalloc_to_page(k, address))
 
 
 @export()
 def vmap(k: Core, pages: Ptr, count: UInt, flags: ULong, prot: ULong) -> Ptr:
     """void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot)."""
-    del flags, prot
-    if not count:
-        return 0
-    if count > k.memory.size >> PAGE_SHIFT:
-        return 0  # totalram_pages()
-    frames = [k.pages.frame_of(k.memory.u64(pages + 8 * n)) for n in range(count)]
-    return k.vmalloc.map_pages(frames)
+    return k.vmalloc.map_pages(pages, count, flags, prot)
 
 
 @export()

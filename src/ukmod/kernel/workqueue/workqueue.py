@@ -44,8 +44,7 @@ WQ_MAX_ACTIVE: Final = 512
 WQ_DFL_ACTIVE: Final = WQ_MAX_ACTIVE // 2
 WQ_NAME_LEN: Final = 24
 WORK_STRUCT_PENDING: Final = 1 << 0
-QUARANTINE: Final = 64
-"""The number of destroyed workqueues whose memory is not reused yet, so that their use is a page fault."""
+_QUARANTINE: Final = 64
 
 _SYSTEM: Final = {
     "system_wq": ("events", 0),
@@ -212,8 +211,10 @@ class Workqueues:
         self._pending: dict[Work | GuestWork, Queued] = {}
         self._canceling: set[Work | GuestWork] = set()
         self._cancelers = Waiters(kernel)
-        self._quarantine: deque[int] = deque()
-        """Addresses of recently destroyed workqueues, oldest first."""
+        self.quarantine = _QUARANTINE
+        """The number of destroyed workqueues whose memory is not reused yet: a use of one is a page fault."""
+        self._destroyed: deque[int] = deque()
+        """Their addresses, oldest first."""
         self._normal = WorkerPool(kernel, "kworker/0:{}", managed=True)
         self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True, nice=MIN_NICE)
         self._unbound = WorkerPool(kernel, "kworker/u2:{}", managed=False)
@@ -276,9 +277,9 @@ class Workqueues:
         memory = self._k.memory
         del self._by_address[wq.address]
         memory.unmap(wq.address, PAGE_SIZE)
-        self._quarantine.append(wq.address)
-        if len(self._quarantine) > QUARANTINE:
-            memory.free_frames(self._quarantine.popleft() - PAGE_OFFSET, 1)
+        self._destroyed.append(wq.address)
+        if len(self._destroyed) > self.quarantine:
+            memory.free_frames(self._destroyed.popleft() - PAGE_OFFSET, 1)
         if wq.own_thread:
             wq.pool.stop()
 

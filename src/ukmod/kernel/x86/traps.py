@@ -19,7 +19,7 @@ from ukmod.kernel.x86 import extable
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import registers_at_trap, stack_bounds, walk, walk_trap
 from ukmod.machine.area import VMALLOC_START
-from ukmod.machine.memory import PAGE_SIZE, PRESENT, Fault
+from ukmod.machine.memory import KERNEL_START, PAGE_SIZE, PRESENT, Fault
 from ukmod.machine.registers import (
     BP_VECTOR,
     DE_VECTOR,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 USER_END: Final = 0x0000_8000_0000_0000
-KERNEL_START: Final = 0xFFFF_8000_0000_0000
 _UD2: Final = b"\x0f\x0b"
 _TITLES: Final = {
     DE_VECTOR: "divide error",
