@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.image.choice import Need as Need
     from ukmod.kernel.mm.kasan import Report as Report
     from ukmod.kernel.mm.slab import Leak as Leak
+    from ukmod.kernel.module.dangling import Dangling as Dangling
     from ukmod.kernel.module.main import Module as Module
     from ukmod.kernel.oops import Oops as Oops
     from ukmod.kernel.oops import Warn as Warn
@@ -58,6 +59,7 @@ __all__ = [
     "CStr",
     "Char",
     "Core",
+    "Dangling",
     "Finished",
     "FormatError",
     "Int",
@@ -112,6 +114,7 @@ _HOMES = {
     "Kernel": "ukmod.kernel.api",
     "KernelPanic": "ukmod.errors",
     "LayoutError": "ukmod.errors",
+    "Dangling": "ukmod.kernel.module.dangling",
     "Leak": "ukmod.kernel.mm.slab",
     "LimitError": "ukmod.errors",
     "LoadError": "ukmod.errors",

@@ -60,7 +60,7 @@ def test_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value = json.loads(capsys.readouterr().out)
     assert [one["module"] for one in value["modules"]] == ["base", "user"]
     assert value["firmware"][0]["module"] == "user"
-    assert value["missing"] == [{"kind": "firmware", "name": "v.bin", "needed_by": "user"}]
+    assert value["missing"] == [{"kind": "firmware", "name": "v.bin", "needed_by": "user", "why": ""}]
 
 
 def test_a_misspelt_module_is_answered_with_the_one_meant(
@@ -68,3 +68,17 @@ def test_a_misspelt_module_is_answered_with_the_one_meant(
 ) -> None:
     assert closure(root, "bsae") == 1
     assert capsys.readouterr().err.endswith("module bsae is missing; did you mean base?\n")
+
+
+def test_of_a_file_that_is_no_module_it_says_what_is_wrong(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "passwd").write_text("root:x:0:0")
+    for name in ("passwd", "", "nowhere"):
+        assert closure(root, str(tmp_path / name)) == 1
+    out, err = capsys.readouterr()
+    first, second, third = [line for line in err.splitlines() if line.startswith("ukmod closure")]
+    assert out == ""
+    assert "passwd: not an ELF file" in first
+    assert "Is a directory" in second or "not a file" in second
+    assert third.endswith("nowhere is missing")

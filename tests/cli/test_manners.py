@@ -129,6 +129,27 @@ def test_verdicts_are_coloured_on_a_terminal_alone(
     assert ("\x1b" in out.getvalue()) is coloured
 
 
+@pytest.mark.parametrize(("when", "coloured"), [("always", True), ("never", False), ("auto", False)])
+def test_color_says_when_verdicts_are_coloured(
+    when: str, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO() if when == "always" else Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    assert cli.main(["ukmod", "run", f"--color={when}", "--for=0", str(modules()["ok_dep"])]) == 0
+    assert ("\x1b[32mclean:" in out.getvalue()) is coloured
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "--for=long", "x.ko"], ["survey", "--what"], ["demo", "x"]]
+)
+def test_a_mistake_on_the_command_line_is_one_without_the_machine_as_well(words: list[str]) -> None:
+    code = "import sys; sys.modules['unicorn'] = None; from ukmod.cli import main; sys.exit(main())"
+    ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == cli.MISUSED
+    assert "usage: ukmod" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "meant"),
     [

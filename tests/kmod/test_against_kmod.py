@@ -213,3 +213,17 @@ def test_symbols(option: str, tree: Trees) -> None:
     kernel = tree.directory / "kernel"
     paths = ["fs/jbd2/jbd2.ko", "lib/crc16.ko", "sound/core/snd-pcm.ko"]
     compare([tree.arguments(option, str(kernel / path)) for path in paths])
+
+
+@pytest.mark.parametrize("option", ["--show-modversions", "--show-exports"])
+def test_symbols_of_a_file_here_of_one_that_is_no_module_and_of_none(
+    option: str, tree: Trees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tree.directory / "kernel" / "lib" / "crc16.ko"
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "crc16.ko").symlink_to(source)
+    (tmp_path / "crc16.ko").symlink_to(source)
+    (tmp_path / "text.ko").write_text("no module")
+    monkeypatch.chdir(tmp_path)
+    files = ("here/crc16.ko", "./crc16.ko", "crc16.ko", "text.ko", "./text.ko", "nowhere/none.ko", "/none.ko")
+    compare([tree.arguments(option, *quiet, file) for file in files for quiet in ((), ("-q",))])

@@ -28,8 +28,9 @@ def main() -> None:
         task: ukmod.Task = k.start("worker", lambda core: core.log.flush())
         requests: list[ukmod.Request] = list(k.requests)
         leaks: list[ukmod.Leak] = list(k.leaks())
+        left: list[ukmod.Dangling] = list(k.dangling)
         problems = [*k.oopses, *k.warnings, *k.reports]
-        print(module.name, finished.status, task.pid, requests, leaks, problems)
+        print(module.name, finished.status, task.pid, requests, leaks, left, problems)
         try:
             k.rmmod("frob")
         except ukmod.LoadError as error:

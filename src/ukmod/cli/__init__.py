@@ -114,13 +114,12 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
 
     from ukmod.cli.command_lines import command_line
 
-    if {"-h", "--help"} & set(arguments):
-        text = StringIO()  # argparse would keep to itself that it cannot be written
-        try:
-            with redirect_stdout(text):
-                command_line(name).parse_args(arguments)
-        finally:
-            sys.stdout.write(text.getvalue())
+    text = StringIO()  # argparse would keep to itself that its help cannot be written
+    try:
+        with redirect_stdout(text):
+            command_line(name).parse_args(arguments)  # a mistake in it is one, whatever is installed
+    finally:
+        sys.stdout.write(text.getvalue())
     gc.disable()  # what is imported stays: there is nothing to be found in it
     command = import_module(f"ukmod.cli.{name}").main
     gc.freeze()

@@ -55,6 +55,7 @@ def _content(found: Closure) -> dict[str, object]:
         ],
         "firmware": [{"path": one.path, "module": one.module} for one in found.firmware],
         "missing": [
-            {"kind": one.kind, "name": one.name, "needed_by": one.needed_by} for one in found.missing
+            {"kind": one.kind, "name": one.name, "needed_by": one.needed_by, "why": one.why}
+            for one in found.missing
         ],
     }

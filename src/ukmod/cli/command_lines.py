@@ -11,7 +11,7 @@ import math
 import os
 import re
 
-from ukmod.cli.options import add_config, add_json, add_tree, command_parser
+from ukmod.cli.options import add_color, add_config, add_json, add_tree, command_parser
 from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MIN_MEMORY, PATIENCE
 
 _IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
@@ -67,6 +67,7 @@ def run() -> argparse.ArgumentParser:
         help="the machine's RAM, in bytes or with K, M or G; default 1G",
     )  # fmt: skip
     add_json(parse)
+    add_color(parse)
     return parse
 
 
@@ -80,6 +81,7 @@ def demo() -> argparse.ArgumentParser:
     )
     parse.add_argument("--realtime", action="store_true", help="virtual time passes no faster than real time")
     add_json(parse)
+    add_color(parse)
     return parse
 
 

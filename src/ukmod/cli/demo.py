@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         print_json(outcome)
     else:
         write("\nthe path of the request (virtual seconds, pid):\n" + picture)
-        print_report(outcome)
+        print_report(outcome, options.color)
     return 0 if outcome.clean else 1
 
 

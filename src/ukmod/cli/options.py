@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["add_config", "add_json", "add_tree", "command_parser"]
+__all__ = ["add_color", "add_config", "add_json", "add_tree", "command_parser"]
 
 _ALWAYS = {2: "the command line makes no sense", 3: "the command could not do its work"}
 
@@ -73,3 +73,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+
+
+def add_color(parser: argparse.ArgumentParser) -> None:
+    """Add ``--color``."""
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colour verdicts; auto, the default: on a terminal, unless NO_COLOR is set",
+    )

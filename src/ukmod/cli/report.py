@@ -118,8 +118,8 @@ def _request(request: dict[str, object]) -> str:
     )
 
 
-def print_report(outcome: Outcome) -> None:
-    """The report for people."""
+def print_report(outcome: Outcome, colour: str = "auto") -> None:
+    """The report for people. ``colour``: when verdicts are coloured, see ``terminal.write``."""
     parts = (
         _section("modules requested", tuple(map(_request, outcome.requests))),
         f"unloaded: {', '.join(outcome.unloaded)}\n" if outcome.unloaded else "",
@@ -136,4 +136,4 @@ def print_report(outcome: Outcome) -> None:
         if outcome.clean
         else "",
     )
-    write("\n" + "".join(parts), _COLOURS)
+    write("\n" + "".join(parts), _COLOURS, when=colour)

@@ -43,7 +43,10 @@ def main(argv: Sequence[str]) -> int:
             outcome = run(k, wanted, options.seconds, unload=options.unload)
             misfits = (kernel_image.misfit(k, one.module.file, options.dirname) for one in wanted)
             hints = [kernel_image.damage(k), *misfits]
-    (print_json if options.json else print_report)(outcome)
+    if options.json:
+        print_json(outcome)
+    else:
+        print_report(outcome, options.color)
     for hint in filter(None, hints):
         sys.stderr.write(escape(f"ukmod run: {hint}") + "\n")
     return 0 if outcome.clean else 1

@@ -1,6 +1,7 @@
 """Output for people: safe on any terminal and in any encoding, coloured where that helps.
 
-Colours are written to a terminal only, and not where NO_COLOR is set (no-color.org) or TERM is dumb.
+Without --color, colours are written to a terminal only, and not where NO_COLOR is set (no-color.org) or TERM
+is dumb.
 """
 
 from __future__ import annotations
@@ -51,10 +52,14 @@ def escape(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def write(text: str, colours: Mapping[str, str] | None = None) -> None:
-    """Write text to standard output, escaped; ``colours`` are those of words in it, for a terminal."""
+def write(text: str, colours: Mapping[str, str] | None = None, *, when: str = "auto") -> None:
+    """Write text to standard output, escaped; ``colours`` are those of words in it.
+
+    when: "always", "never", or "auto": on a terminal.
+    """
     text = escape(text)
-    sys.stdout.write(painted(text, colours) if colours and has_colour(sys.stdout) else text)
+    coloured = has_colour(sys.stdout) if when == "auto" else when == "always"
+    sys.stdout.write(painted(text, colours) if colours and coloured else text)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ of each module its file and the firmware it names. Cycles, which soft dependenci
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 
 from ukmod.errors import MissingExtraError, UkmodError
@@ -57,6 +58,8 @@ class Missing:
     kind: str
     name: str
     needed_by: str
+    why: str = ""
+    """The fault of a file that is there and cannot be used; empty if it is not there."""
 
     @property
     def is_fault(self) -> bool:
@@ -64,7 +67,8 @@ class Missing:
         return self.kind in ("module", "file")
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name} is missing" + (f" (for {self.needed_by})" if self.needed_by else "")
+        state = f": {self.why}" if self.why else " is missing"
+        return f"{self.kind} {self.name}{state}" + (f" (for {self.needed_by})" if self.needed_by else "")
 
 
 @record
@@ -107,6 +111,13 @@ def closure(
     return Closure(tuple(walk.members.values()), tuple(walk.firmware), tuple(dict.fromkeys(walk.missing)))
 
 
+def _fault(error: OSError | UkmodError) -> str:
+    """The fault of a file that cannot be read; empty if it is not there."""
+    if isinstance(error, UkmodError):
+        return error.message
+    return "" if error.errno == errno.ENOENT else error.strerror or str(error)
+
+
 class _Walk:
     def __init__(
         self, context: Context, host: Host, *, weakdeps: bool, firmware_directories: Sequence[str]
@@ -125,8 +136,8 @@ class _Walk:
         if is_path(word):
             try:
                 self._todo.append((self._context.by_path(word), "requested", word))
-            except OSError:
-                self.missing.append(Missing("file", word, ""))
+            except OSError as error:
+                self.missing.append(Missing("file", word, "", _fault(error)))
         else:
             self._lookup(word, "requested", word, "module", "")
 
@@ -174,8 +185,9 @@ class _Walk:
                 named = read_module(file, name).firmware
         except MissingExtraError:
             raise
-        except (OSError, UkmodError):
-            self.missing.append(Missing("file", path, name))
+        except (OSError, UkmodError) as error:
+            self.missing.append(Missing("file", path, name, _fault(error)))
+            del self.members[name]
             return
         for firmware in named if self._directories else ():
             files = firmware_files(firmware, self._directories)

@@ -15,6 +15,7 @@ from ukmod.kmod.host import (
 )
 from ukmod.kmod.insert import carry_out, run_shell
 from ukmod.kmod.loaded import SysModules
+from ukmod.kmod.names import is_module_file
 from ukmod.kmod.plans import plan_target, resolve
 from ukmod.kmod.tools import call
 from ukmod.kmod.tools.common import options_text
@@ -136,15 +137,19 @@ class _Run:
         return 0
 
     def _show_symbols(self, what: str) -> int:
-        found = self._resolve(self.request.words[0])
-        if not found:
-            return errno.ENOENT
-        error = 0
-        for module in found:
-            error = self._print_symbols(module, what)
-        return error
+        word = self.request.words[0]
+        if "/" not in word and not is_module_file(word):  # a name, which kmod 30 does not take
+            error = 0 if (found := self._resolve(word)) else errno.ENOENT
+            for module in found:
+                error = self._print_symbols(module, what, module.name)
+            return error
+        try:
+            return self._print_symbols(self.context.by_path(word), what, word)
+        except OSError as missing:
+            self.log.message(self.request.failure, f"Module {word} not found.")
+            return missing.errno or errno.ENOENT
 
-    def _print_symbols(self, module: Module, what: str) -> int:
+    def _print_symbols(self, module: Module, what: str, called: str) -> int:
         path = self.context.path_of(module)
         try:
             if path is None:
@@ -155,7 +160,7 @@ class _Run:
         except (OSError, UkmodError) as error:
             number = error.errno or errno.EINVAL
             reason = os.strerror(number)
-            self.log.message(self.request.failure, f"could not get {what} of {module.name}: {reason}")
+            self.log.message(self.request.failure, f"could not get {what} of {called}: {reason}")
             return number
         for name, crc in symbols:
             self.host.stdout.write(f"0x{crc:08x}\t{name}\n")
