@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.kernel.conftest import Guest
-from tests.kernel.tasks import call, kill, start
+from tests.kernel.tasks import call, in_task, kill, start
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.exports import kernel_functions
@@ -327,6 +327,7 @@ class TestBarrier:
         domain.after(0.1)
         domain.leave(before)
         assert domain.after() == ["first"]
+        assert domain.enter() == before, "a reader that came later than all of them"
         domain.leave(later)
         assert domain.after() == ["first", "second", "srcu_barrier"]
 
@@ -409,8 +410,7 @@ class TestModules:
         for domain in domains:
             domain.queue("callback")
         module = self.module(kernel, *(domain.address for domain in domains))
-        start(kernel, "rmmod", lambda: kernel.modules.notify_going(module))
-        kernel.run(1)
+        in_task(kernel, lambda: kernel.modules.notify_going(module))
         assert [domain.seen for domain in domains] == [["callback"], ["callback"]]
 
     def test_a_module_without_domains_is_none_of_its_business(self, kernel: Core) -> None:
