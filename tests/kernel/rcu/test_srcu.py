@@ -13,7 +13,7 @@ from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.module.layout import ModuleLayout
 from ukmod.kernel.module.main import Module
 from ukmod.kernel.sched.core import Task
-from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
+from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET, TASKLET_SOFTIRQ
 
 FUNCTIONS = (
     "init_srcu_struct", "cleanup_srcu_struct", "__srcu_read_lock", "__srcu_read_unlock", "synchronize_srcu",
@@ -236,6 +236,16 @@ class TestCallbacks:
         )
         domain.after()
         assert seen == [("kworker/0:0", SOFTIRQ_DISABLE_OFFSET)]
+
+    def test_softirqs_of_a_callback_run_before_the_next_callback(self, kernel: Core, domain: Domain) -> None:
+        """local_bh_enable(), after each."""
+        softirq = lambda: kernel.softirqs.raise_(TASKLET_SOFTIRQ, lambda: domain.seen.append("softirq"))  # noqa: E731
+        counts: list[int] = []
+        for word in ("first", "second"):
+            domain.queue(word, softirq)
+            domain.queue(word, lambda: counts.append(kernel.percpu.preempt_count()))
+        assert domain.after() == [*("first", "softirq", "first"), *("second", "softirq", "second")]
+        assert counts == [SOFTIRQ_DISABLE_OFFSET] * 2
 
     def test_the_function_to_call_is_in_the_rcu_head(
         self, kernel: Core, guest: Guest, domain: Domain

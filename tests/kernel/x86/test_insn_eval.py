@@ -45,9 +45,12 @@ REGS = Registers(tuple(VALUES.get(name, 0) for name in REGISTERS), 0x40_0000, 2,
         ("f3aa", 0x7000, 1),  # rep stosb
         ("ac", 0x6000, 1),  # lodsb
         ("ff17", 0x7000, 8),  # call *(%rdi)
+        ("66488b07", 0x7000, 8),  # data16 mov (%rdi),%rax
+        ("6666448b07", 0x7000, 2),  # data16 mov (%rdi),%r8w
+        ("66f3a5", None, 2),  # rep movsw
     ],
 )
-def test_operands(code: str, address: int, size: int) -> None:
+def test_operands(code: str, address: int | None, size: int) -> None:
     operand = memory_operand(bytes.fromhex(code), REGS)
     assert operand is not None
     assert (operand.address, operand.size) == (address, size)
@@ -163,6 +166,22 @@ class TestSizesOfAreas:
             ("0fc718", 576),  # xrstors (%rax)
             ("0fc720", 576),  # xsavec (%rax)
             ("0fc728", 576),  # xsaves (%rax)
+            ("0f0100", 10),  # sgdt (%rax)
+            ("0f0108", 10),  # sidt (%rax)
+            ("0f0110", 10),  # lgdt (%rax)
+            ("0f0118", 10),  # lidt (%rax)
+            ("0f0120", 2),  # smsw (%rax)
+            ("f30f0128", 8),  # rstorssp (%rax)
+            ("0f0130", 2),  # lmsw (%rax)
+            ("0f0138", 1),  # invlpg (%rax)
+            ("0fae10", 4),  # ldmxcsr (%rax)
+            ("0fae18", 4),  # stmxcsr (%rax)
+            ("0fae38", 1),  # clflush (%rax)
+            ("660fae30", 1),  # clwb (%rax)
+            ("0fc708", 8),  # cmpxchg8b (%rax)
+            ("480fc708", 16),  # cmpxchg16b (%rax)
+            ("0fc730", 8),  # vmptrld (%rax)
+            ("0fc738", 8),  # vmptrst (%rax)
             ("0fb210", 6),  # lss (%rax),%edx
             ("480fb410", 10),  # lfs (%rax),%rdx
             ("660fb510", 4),  # lgs (%rax),%dx
