@@ -1,7 +1,8 @@
-"""Which processes there are, as /proc has it: for tests that must leave none."""
+"""Processes: which there are, as /proc has it, for tests that must leave none; and how some are started."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -42,3 +43,8 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def unmeasured() -> dict[str, str]:
+    """The environment of a process that coverage.py, which imports modules of its own, leaves alone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from tests.golden import modules
+from tests.processes import unmeasured
 
 pytest_plugins = ["pytester"]
 
@@ -157,7 +158,7 @@ def test_without_the_machine_it_says_what_to_install(author: pytest.Pytester) ->
 
 def test_the_plugin_imports_nothing_until_it_is_used() -> None:
     code = "import sys, ukmod.pytest_plugin; print(*sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    found = subprocess.check_output([sys.executable, "-c", code], text=True, env=unmeasured())
     ours = {name for name in found.split() if name.startswith(("ukmod.", "unicorn", "greenlet"))}
     assert ours == {"ukmod.pytest_plugin"}
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.processes import unmeasured
 
 DEMO = "import sys; from ukmod.cli import main; main(['ukmod', 'demo']); print(*sys.modules)"
 
@@ -13,7 +14,7 @@ DEMO = "import sys; from ukmod.cli import main; main(['ukmod', 'demo']); print(*
 @pytest.fixture(scope="module")
 def imported() -> set[str]:
     """What ``ukmod demo`` imports: it loads two kernel modules, without an image and without DWARF."""
-    output = subprocess.check_output([sys.executable, "-c", DEMO], text=True)
+    output = subprocess.check_output([sys.executable, "-c", DEMO], text=True, env=unmeasured())
     return set(output.splitlines()[-1].split())
 
 

@@ -103,13 +103,13 @@ class TestParameters:
         in_task(machine.core, body)
         return found
 
-    def test_they_can_be_read_and_written(self, machine: Kernel) -> None:
+    def test_parameters_can_be_read_and_written(self, machine: Kernel) -> None:
         assert self.do(machine, "an_int", "-3\n") == ["-3\n"]
 
     def test_a_bad_value_is_refused_with_the_parameters_own_errno(self, machine: Kernel) -> None:
         assert self.do(machine, "a_byte", "7", "x", "256") == ["EINVAL", "ERANGE", "7\n"]
 
-    def test_permissions_hold_for_root_too(self, machine: Kernel) -> None:
+    def test_permissions_hold_even_for_root(self, machine: Kernel) -> None:
         with pytest.raises(PermissionError):
             machine.core.procfs.write(f"{self.DIRECTORY}/other_name", "1")
 

@@ -251,7 +251,7 @@ class TestKernelCommandLine:
         assert config.options == [Options("my_mod", "p=1", source)]
         assert config.blacklists == [Blacklist("a", source), Blacklist("b-c", source)]  # sic: not normalized
 
-    def test_it_adds_to_what_the_files_say(self, tmp_path: Path) -> None:
+    def test_the_command_line_adds_to_what_the_files_say(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("blacklist a\noptions a x=1\n")
         config = load_config(
             "/m", [str(tmp_path / "a")], DirectoryFiles(), kernel_cmdline=b"modprobe.blacklist=b a.x=2"

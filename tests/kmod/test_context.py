@@ -112,7 +112,7 @@ class TestPaths:
 
 
 class TestDependencies:
-    def test_they_come_in_the_order_of_loading(self) -> None:
+    def test_dependencies_come_in_the_order_of_loading(self) -> None:
         known = Knowledge()
         found = known.context.dependencies(known.context.by_name("top"))
         assert [(module.name, module.path) for module in found] == [

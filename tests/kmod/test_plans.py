@@ -250,7 +250,7 @@ class TestBlacklist:
             ("vlan", True, ["core", "driver", "vlan"]),
         ],
     )
-    def test_it_closes_aliases_and_with_the_option_names(
+    def test_a_blacklist_closes_aliases_and_with_the_option_names(
         self, word: str, use_blacklist: bool, loads: list[str]
     ) -> None:
         tree = memory_tree(
@@ -265,7 +265,7 @@ class TestBlacklist:
             assert target.reason.kind == ("requested" if "driver" in word else "alias")
 
     @pytest.mark.parametrize("line", ["blacklist net-pf-3", "blacklist driv*", "blacklist core"])
-    def test_it_names_a_module_not_an_alias_a_pattern_or_a_dependency(self, line: str) -> None:
+    def test_a_blacklist_names_a_module_not_an_alias_a_pattern_or_a_dependency(self, line: str) -> None:
         assert names(plan(context(line), "net-pf-3")) == ["core", "driver"]
 
     def test_each_module_of_an_alias_is_closed_for_itself(self) -> None:

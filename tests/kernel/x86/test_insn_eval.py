@@ -192,7 +192,7 @@ class TestSizesOfAreas:
             ("dd20", 108),  # frstor (%rax)
         ],
     )
-    def test_it_is_the_size_of_all_that_is_accessed(self, code: str, size: int) -> None:
+    def test_the_size_is_that_of_all_that_is_accessed(self, code: str, size: int) -> None:
         operand = memory_operand(bytes.fromhex(code), REGS)
         assert operand is not None
         assert (operand.address, operand.size) == (0x1000, size)
@@ -213,7 +213,7 @@ class TestSegments:
         assert (operand.address, operand.size) == (0x7000, 8)
 
     @pytest.mark.parametrize("opcode", ["a0", "a1", "a2", "a3"])
-    def test_an_absolute_address_is_relative_to_gs_too(self, opcode: str) -> None:
+    def test_an_absolute_address_is_relative_to_gs(self, opcode: str) -> None:
         code = f"65{opcode}f0ffffffffffffff"
         operand = memory_operand(bytes.fromhex(code), REGS, gs=0x20)
         assert operand is not None

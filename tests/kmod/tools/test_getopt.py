@@ -108,7 +108,7 @@ class TestLongOptions:
         """``--all`` is a name of its own, whatever else begins with it."""
         assert options(word) == [(key, "")]
 
-    def test_a_whole_name_with_a_value_is_no_abbreviation_either(self) -> None:
+    def test_a_whole_name_with_a_value_is_no_abbreviation(self) -> None:
         long = (LongOption("ab", "y", takes_value=True), LongOption("a", "x", takes_value=True))
         assert parsed("--a=1", long=long) == ([("x", "1")], "")
 
