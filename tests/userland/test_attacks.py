@@ -89,7 +89,7 @@ def test_a_module_s_attacks_reach_no_file_socket_or_process_of_the_host(host: Pa
 
 @pytest.mark.real
 @pytest.mark.skipif(shutil.which("strace") is None, reason="apt-get install strace")
-def test_strace_sees_no_file_of_the_host_either(host: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_strace_sees_no_file_of_the_host(host: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """All system calls that name a file, make a socket or start a program, from first to last."""
     log = tmp_path_factory.mktemp("strace") / "log"
     calls = (
