@@ -66,7 +66,6 @@ from ukmod.kmod.tree import Tree
 from ukmod.machine.types import Types
 from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
-from ukmod.userland.shell import sh
 
 DEFERRED: Final = 400.0
 """Virtual seconds after which no deferred work is left.
@@ -141,7 +140,7 @@ class Kernel:
         for path in ("/sbin/modprobe", "/usr/sbin/modprobe"):
             self.programs.install(path, program)
         for path in ("/bin/sh", "/usr/bin/sh"):
-            self.programs.install(path, sh)
+            self.programs.install(path, _sh)
         options = {"hz": checked_hz(hz), "memory": checked_memory(memory), "release": release}
         self._wanted = Configuration(
             image=image_named(image),
@@ -571,3 +570,10 @@ class Kernel:
                     return module.layout.symbol_starts[names.index(name)]
         text = "no such symbol in the kernel or in any loaded module"
         raise NotFoundError(text, subject=symbol)
+
+
+def _sh(process: Process) -> int:
+    """/bin/sh, which few runs start."""
+    from ukmod.userland.shell import sh
+
+    return sh(process)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ukmod.kmod.tools import modprobe as kmod_modprobe
-from ukmod.userland.host import ProcessHost
-
 if TYPE_CHECKING:
     from ukmod.kmod.tree import Tree
     from ukmod.userland.process import Process, Program
@@ -21,6 +18,9 @@ def modprobe(tree: Callable[[], Tree | None], *, parameters: bool = True) -> Pro
     """
 
     def main(process: Process) -> int:
+        from ukmod.kmod.tools import modprobe as kmod_modprobe  # for the runs that request a module
+        from ukmod.userland.host import ProcessHost
+
         argv = list(process.argv)
         if parameters and len(argv) == 4 and argv[1:3] == ["-q", "--"]:
             argv[3:] = argv[3].split() or [argv[3]]

@@ -7,9 +7,7 @@ release and vermagic and the size of struct module, to be compared with a module
 
 from __future__ import annotations
 
-import gzip
 import io
-import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -145,6 +143,9 @@ def _renumbered(node: Node, numbers: dict[int, int]) -> Node:
 
 def write_profile(profile: Profile, path: str) -> None:
     """Write a profile, compressed if the path ends in ``.gz``; the output is reproducible."""
+    import gzip
+    import json
+
     stamp = profile.stamp
     lines = ",\n".join(json.dumps(_encode(node), separators=(",", ":")) for node in profile.nodes)
     head = {
@@ -177,6 +178,9 @@ def read_profile(path: str) -> Profile:
 
 def parse_profile(data: bytes, path: str = "") -> Profile:
     """Parse a profile's bytes, checking every value."""
+    import gzip
+    import json
+
     try:
         if data[:2] == b"\x1f\x8b":
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(_LIMIT)
