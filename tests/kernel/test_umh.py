@@ -212,6 +212,11 @@ class TestCallbacks:
         world.run(world.setup(init=world.guest.python(init, 2)), wait)
         assert seen == [(wait, True)]
 
+    def test_the_struct_says_how_the_caller_waits_while_it_does(self, kernel: Core, world: World) -> None:
+        info = world.setup()
+        assert world.run(info, UMH_WAIT_PROC, limit=1) is None
+        assert kernel.memory.u32(info + kernel.types.offset("subprocess_info", "wait")) == UMH_WAIT_PROC
+
     @pytest.mark.parametrize("wait", [UMH_WAIT_EXEC, UMH_WAIT_PROC])
     def test_init_runs_in_a_kernel_thread_that_khelper_started(
         self, kernel: Core, world: World, wait: int

@@ -45,6 +45,9 @@ REGS = Registers(tuple(VALUES.get(name, 0) for name in REGISTERS), 0x40_0000, 2,
         ("f3aa", 0x7000, 1),  # rep stosb
         ("ac", 0x6000, 1),  # lodsb
         ("ff17", 0x7000, 8),  # call *(%rdi)
+        ("66ff30", 0x1000, 2),  # pushw (%rax)
+        ("668f00", 0x1000, 2),  # popw (%rax)
+        ("66ff10", 0x1000, 8),  # data16 call *(%rax)
         ("66488b07", 0x7000, 8),  # data16 mov (%rdi),%rax
         ("6666448b07", 0x7000, 2),  # data16 mov (%rdi),%r8w
         ("66f3a5", None, 2),  # rep movsw
@@ -62,7 +65,9 @@ def test_gs_relative_operands_are_per_cpu() -> None:
     assert operand.address == 0x100_6000
 
 
-@pytest.mark.parametrize("code", ["", "48", "89d8", "66", "0f", "8b04", "488b05 0000", "8b44"])
+@pytest.mark.parametrize(
+    "code", ["", "48", "89d8", "89d8 00000000", "0fb6c0 00000000", "66", "0f", "8b04", "488b05 0000", "8b44"]
+)
 def test_no_memory_operand_or_cut_off(code: str) -> None:
     assert memory_operand(bytes.fromhex(code), REGS) is None
 
