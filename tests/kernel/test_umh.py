@@ -255,6 +255,13 @@ class TestCallbacks:
         world.run(world.setup(init=world.callback("init", look=change)), UMH_WAIT_PROC)
         assert [(tuple(p.argv), dict(p.env)) for p in ran] == [(("other",), {"X": "1"})]
 
+    def test_init_may_change_the_program(self, kernel: Core, world: World) -> None:
+        kernel.processes.programs.install("/sbin/other", lambda _: world.events.append("other") or 0)
+        path = world.guest.put(b"/sbin/other")
+        init = world.callback("init", look=lambda info: world.set_member(info, "path", path))
+        world.run(world.setup(init=init), UMH_WAIT_PROC)
+        assert world.events == ["init", "other", "returns"]
+
     def test_cleanup_sees_the_wait_status(self, world: World) -> None:
         seen: list[int] = []
         world.status = 2

@@ -227,7 +227,6 @@ class Helpers:
         k = self._k
         if not (init := self._pointer(info, "init")):
             return 0
-        self._publish(info)
         result = k.cpu.call(init, info.address, k.tasks.cred(k.sched.task())) & 0xFFFF_FFFF
         return result - (1 << 32) if result >> 31 else result
 
