@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.kernel.conftest import Guest
 
 
@@ -35,3 +36,42 @@ def test_a_failed_probe_names_its_error(guest: Guest) -> None:
     assert guest.kernel.log.lines[-1] == "bus dev: error -EIO: no clock"
     assert guest.call_int("dev_err_probe", device, -517, b"not yet\n") == -517
     assert "not yet" not in guest.kernel.log.dmesg()
+
+
+@pytest.mark.parametrize(
+    ("function", "level"),
+    [("_dev_emerg", 0), ("_dev_alert", 1), ("_dev_crit", 2), ("_dev_warn", 4), ("_dev_notice", 5)],
+)
+def test_each_name_has_its_level(guest: Guest, function: str, level: int) -> None:
+    guest.call(function, _device(guest, b"dev", b"bus"), b"%d\n", 7)
+    record = guest.kernel.log.records[-1]
+    assert (record.level, record.text) == (level, "bus dev: 7")
+
+
+def test_a_level_may_be_an_argument(guest: Guest) -> None:
+    device = _device(guest, b"dev", b"bus")
+    guest.call("_dev_printk", b"\x015", device, b"five\n")
+    guest.call("dev_printk_emit", 2, device, b"two\n")
+    assert [(r.level, r.text, r.device) for r in guest.kernel.log.records] == [
+        (5, "bus dev: five", "+bus:dev"),
+        (2, "two", "+bus:dev"),
+    ]
+
+
+def test_a_failed_probe_may_be_a_warning(guest: Guest) -> None:
+    assert guest.call_int("dev_warn_probe", _device(guest, b"dev", b"bus"), -5, b"no clock\n") == -5
+    assert (guest.kernel.log.records[-1].level, guest.kernel.log.lines[-1]) == (
+        4, "bus dev: error -EIO: no clock",
+    )  # fmt: skip
+
+
+def test_a_devices_driver_is_named_or_its_bus(guest: Guest) -> None:
+    k, device = guest.kernel, _device(guest, b"dev", b"bus")
+    assert guest.string(guest.pointer("dev_driver_string", device)) == b"bus"
+    driver = guest.put(b"", room=k.types.sizeof("device_driver"))
+    k.memory.set_u64(driver + k.types.offset("device_driver", "name"), guest.put(b"driver"))
+    k.memory.set_u64(device + k.types.offset("device", "driver"), driver)
+    assert guest.string(guest.pointer("dev_driver_string", device)) == b"driver"
+    k.memory.set_u64(device + k.types.offset("device", "driver"), 0)
+    k.memory.set_u64(device + k.types.offset("device", "bus"), 0)
+    assert guest.string(guest.pointer("dev_driver_string", device)) == b""

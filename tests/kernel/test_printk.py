@@ -100,3 +100,41 @@ def test_printk_from_a_module_names_its_task(guest: Guest, kernel: Core) -> None
     assert guest.call_int("_printk", SOH + b"5answer %d\n", 42) == 9
     record = kernel.log.records[-1]
     assert (record.level, record.text, record.comm) == (5, "answer 42", "test")
+
+
+@pytest.mark.parametrize("function", ["_printk", "printk", "_printk_deferred", "printk_deferred"])
+def test_each_name_of_printk_stores_the_message(guest: Guest, kernel: Core, function: str) -> None:
+    assert guest.call_int(function, SOH + b"2%s\n", b"name") == 4
+    assert [(record.level, record.text) for record in kernel.log.records] == [(2, "name")]
+
+
+def test_a_message_is_let_through_when_more_than_the_interval_has_passed(guest: Guest, kernel: Core) -> None:
+    """printk_timed_ratelimit(): its interval is rounded up to jiffies; the first message always passes."""
+    last = guest.words(0)
+    tick = 1 / kernel.clock.hz
+    interval = int(1500 * tick)
+    assert guest.call("printk_timed_ratelimit", last, interval) == 1
+    kernel.run(2 * tick)
+    assert guest.call("printk_timed_ratelimit", last, interval) == 0
+    kernel.run(tick)
+    assert guest.call("printk_timed_ratelimit", last, interval) == 1
+    assert kernel.memory.u64(last) == kernel.clock.jiffies
+    kernel.memory.set_u64(last, kernel.clock.jiffies + 1)
+    assert guest.call("printk_timed_ratelimit", last, interval) == 1, "a time to come is long ago"
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 15), (0, 0)])
+def test_a_verbose_console_shows_all_unless_it_is_silent(
+    guest: Guest, kernel: Core, before: int, after: int
+) -> None:
+    kernel.log.console_loglevel = before
+    guest.call("console_verbose")
+    assert kernel.log.console_loglevel == after
+
+
+def test_the_console_can_always_be_locked(guest: Guest, kernel: Core) -> None:
+    guest.call("console_lock")
+    assert guest.call_int("console_trylock") == 1
+    guest.call("console_unlock")
+    guest.call("console_conditional_schedule")
+    assert guest.call_int("_printk", b"within\n") == 6

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.vsprintf import Arguments, vformat
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
+from ukmod.kernel.time.time import msecs_to_jiffies
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, VaList, VarArgs
+from ukmod.machine.registers import MASK64
 from ukmod.record import mutable, record, replace
 
 if TYPE_CHECKING:
@@ -289,8 +291,8 @@ def vprintk_emit_export(k: Core, facility: Int, level: Int, dev_info: Ptr, fmt: 
 @export()
 def printk_timed_ratelimit(k: Core, last: Ptr, interval: UInt) -> Bool:
     """``bool printk_timed_ratelimit(unsigned long *caller_jiffies, unsigned int interval_msec)``."""
-    elapsed = k.clock.jiffies - k.memory.u64(last)
-    if k.memory.u64(last) and elapsed * 1000 <= interval * k.clock.hz:
+    elapsed = k.clock.jiffies - k.memory.u64(last) & MASK64
+    if k.memory.u64(last) and elapsed <= msecs_to_jiffies(k.clock.hz, interval):
         return False
     k.memory.set_u64(last, k.clock.jiffies)
     return True
@@ -312,8 +314,9 @@ def console_trylock(k: Core) -> Int:
 
 @export()
 def console_verbose(k: Core) -> None:
-    """``void console_verbose(void)``: let every message reach the console."""
-    k.log.console_loglevel = 15
+    """``void console_verbose(void)``: let every message reach the console, unless none may."""
+    if k.log.console_loglevel:
+        k.log.console_loglevel = 15
 
 
 @export()
