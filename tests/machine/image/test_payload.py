@@ -7,8 +7,10 @@ import lzma
 import shutil
 import struct
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -162,3 +164,20 @@ def test_damaged_headers(changes: dict[int, int]) -> None:
         data[at] = byte
     with contextlib.suppress(FormatError, LimitError):
         unpack(bytes(data), limit=100000)
+
+
+@pytest.mark.parametrize("library", [SimpleNamespace(), SimpleNamespace(decompress=1)])
+def test_a_damaged_lz4_library_is_not_needed(
+    monkeypatch: pytest.MonkeyPatch, library: SimpleNamespace
+) -> None:
+    monkeypatch.setitem(sys.modules, "lz4", SimpleNamespace(block=library))
+    monkeypatch.setitem(sys.modules, "lz4.block", library)
+    assert unpack(lz4(KERNEL)) == KERNEL
+
+
+@pytest.mark.parametrize(
+    "packed", [b"\x02\x21\x4c\x18" + bytes(1 << 20), b"\x02\x21\x4c\x18" + b"\x01\0\0\0\0" * 100_000]
+)
+def test_lz4_blocks_without_end_are_refused(packed: bytes) -> None:
+    with pytest.raises((LimitError, FormatError), match=r"more than 65536 lz4 blocks"):
+        unpack(packed)
