@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ukmod.errors import MachineError
 from ukmod.machine import stubs
-from ukmod.machine.cpu import Cpu
+from ukmod.machine.cpu import FORGOTTEN_PAGES, Cpu
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, Fault
 from ukmod.machine.registers import (
     DE_VECTOR,
@@ -146,6 +147,28 @@ class TestCode:
         cpu.memory.write(at, returns(3), force=True)
         cpu.flush_icache(at, len(returns(3)))
         assert cpu.call(at) == 3
+
+    @pytest.mark.skipif(
+        not Path("/proc/self/statm").exists(), reason="only Linux says how much memory is used"
+    )
+    def test_code_that_is_replaced_again_and_again_uses_up_no_memory(self, cpu: Cpu) -> None:
+        """Modules that are loaded and unloaded all day."""
+
+        def used() -> int:
+            return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_SIZE
+
+        def rewrite(times: int) -> None:
+            code = (mov("rax", 1) + b"\xeb\x00") * 50 + b"\xc3"  # 50 blocks, each ends in a jump to the next
+            for _ in range(times):
+                cpu.memory.write(CODE, code, force=True)
+                cpu.flush_icache(CODE, len(code))
+                cpu.call(CODE)
+
+        load(cpu, returns(1))
+        rewrite(2 * FORGOTTEN_PAGES)
+        before = used()
+        rewrite(8 * FORGOTTEN_PAGES)
+        assert used() - before < 8 << 20
 
     def test_what_cannot_be_executed_is_passed_over_without_a_fault(self, cpu: Cpu) -> None:
         cpu.memory.map(DATA, cpu.memory.alloc_frames(1), PAGE_SIZE, READ_ONLY)

@@ -45,7 +45,7 @@ class Request:
     """The pid of modprobe; 0 if none was started."""
 
 
-MAX_STEPS, MAX_REQUESTS = 100_000, 10_000
+MAX_STEPS, MAX_REQUESTS = 10_000, 10_000
 _ASKED, _LIVE = "finit_module", "live"
 """The steps of a helper that determine the result of its request."""
 

@@ -40,6 +40,8 @@ EXCEPTION_LAPS = 250
 """The number of kernel calls that a handled exception counts as, if the code continues after it."""
 _ENGINE = frozenset(("_uc", "_handle", "_frame", "_watchdog", "_ram", "_handlers"))
 """Attributes of Cpu that belong to this process alone."""
+FORGOTTEN_PAGES = 1_000
+"""So many pages of discarded translations take some 4 MB of the host's memory."""
 MAX_DEPTH = 64
 """The maximum nesting of guest-to-Python-to-guest calls in one task; the guest's stack usually ends first."""
 
@@ -83,6 +85,8 @@ class Cpu:
         """By physical address: the function that answers loads from that page."""
         self._ports: tuple[Callable[[int, int], int], Callable[[int, int, int], None]] | None = None
         self._vector = -1
+        self._forgotten = 0
+        """The number of pages whose translations were discarded since all were."""
         self._frame_at = self._map_stubs()
         self._start()
         self._clean: Any = self._uc.context_save()
@@ -198,8 +202,15 @@ class Cpu:
 
         Translations are keyed by physical frame. New code at an old place must therefore be flushed, but
         removed code need not be: an unmapped page cannot be executed.
+
+        The engine keeps the host's memory of a translation that it discards alone, so now and then all of
+        them are discarded.
         """
         end = address + size
+        self._forgotten += -(-size // PAGE_SIZE)
+        if self._forgotten > FORGOTTEN_PAGES:
+            self.flush_code()
+            return
         while address < end:
             below = min((address | (PAGE_SIZE - 1)) + 1, end)
             # The engine looks the page up like a fetch, and would remember the fault if it were missing.
@@ -209,6 +220,7 @@ class Cpu:
 
     def flush_code(self) -> None:
         """Discard all translated code."""
+        self._forgotten = 0
         self._uc.ctl_flush_tb()
 
     def map_io(self, address: int, read: Callable[[int, int], int]) -> None:
