@@ -228,8 +228,14 @@ class Slab:
         return item.size if item.kmem_cache else kmalloc_size_roundup(item.size)
 
     def _widen(self, item: Object, size: int) -> None:
-        if size > item.size and item.slot is not None:
+        """Make ``size`` bytes of an object usable, which its size class has."""
+        if size <= item.size:
+            return
+        if item.slot is not None:
             self.fence.widen(item, item.slot, size)
+        else:
+            self._k.memory.write(item.address + item.size, bytes(size - item.size))
+            item.size = size
 
     def krealloc(self, address: int, size: int, gfp: int) -> int:
         """krealloc(): an object that still fits its size class stays where it is."""
