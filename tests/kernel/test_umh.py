@@ -287,12 +287,12 @@ class TestArguments:
         world.run(world.setup(), UMH_WAIT_PROC)
         assert ran == [((HELPER, "first", "a second"), {"HOME": "/", "A": "b=c"}, "helper")]
 
-    def test_without_arguments_there_are_none(self, world: World, ran: Ran) -> None:
+    def test_a_variable_without_a_value_is_empty(self, world: World, ran: Ran) -> None:
         info = world.setup()
-        world.set_member(info, "argv", 0)
+        world.set_member(info, "argv", world.pointers(b"a"))
         world.set_member(info, "envp", world.pointers(b"EMPTY"))
         world.run(info, UMH_WAIT_PROC)
-        assert ran == [((), {"EMPTY": ""}, "helper")]
+        assert ran == [(("a",), {"EMPTY": ""}, "helper")]
 
     def test_there_may_be_thousands_and_they_need_not_be_text(self, world: World, ran: Ran) -> None:
         info = world.setup()
@@ -361,7 +361,7 @@ def test_each_step_is_traced(kernel: Core, world: World) -> None:
 def test_the_trace_knows_the_process_that_becomes_the_program(kernel: Core) -> None:
     pids: list[int] = []
     kernel.processes.programs.install(HELPER, lambda process: pids.append(process.sys.getpid()) or 0)
-    info = kernel.helpers.setup(HELPER, [], [])
+    info = kernel.helpers.setup(HELPER, [HELPER], [])
     start(kernel, "asker", lambda: kernel.helpers.exec(info, UMH_WAIT_PROC))
     kernel.run(1)
     assert pids == [info.pid]
@@ -568,3 +568,12 @@ class TestReaders:
     def test_none_are_left_when_nobody_enables_them(self, kernel: Core) -> None:
         kernel.run_task("pm", kernel.helpers.disable)
         assert self.wait(kernel, 3 * kernel.clock.hz) == 0
+
+
+def test_a_program_without_arguments_is_refused_with_a_warning(kernel: Core, world: World) -> None:
+    """kernel_execve() since v5.18: argv is NULL or empty."""
+    guest = world.guest
+    path, empty = guest.put(HELPER.encode()), guest.words(0)
+    for argv in (0, empty):
+        assert guest.call_int("call_usermodehelper", path, argv, 0, UMH_WAIT_PROC) == -EINVAL
+    assert [warning.file for warning in kernel.warnings] == ["fs/exec.c"]

@@ -13,6 +13,7 @@ from errno import E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.sched.core import (
     TASK_KILLABLE,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE = 0, 1, 2, 4
 """include/linux/umh.h"""
+_NO_ARGUMENTS: Final = Site("fs/exec.c", 1996, "kernel_execve")
 RUNNING_HELPERS_TIMEOUT: Final = 5
 """How long usermodehelper_disable() waits for running helpers, in seconds."""
 ARGUMENTS_LIMIT: Final = 2 << 20
@@ -237,6 +239,9 @@ class Helpers:
             info.path = _text(k, self._pointer(info, "path"))
             info.argv = _strings(k, self._pointer(info, "argv"))
             info.envp = _strings(k, self._pointer(info, "envp"))
+        if not info.argv:
+            warn_once(self._k, _NO_ARGUMENTS)
+            raise OSError(EINVAL, "a program has an argument, its own name")
         return self._k.processes.look_up(info.path)
 
     # -- enabling -------------------------------------------------------------------------------------
