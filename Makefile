@@ -25,8 +25,8 @@ real: $(DEV)             ## what compares with a real kernel and the C kmod; set
 	tools/debian.sh
 	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto --dist loadgroup -m real
 
-fuzz: $(DEV)             ## what any input may do to the parsers, at ten times the length
-	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image
+fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length
+	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/test_hostile_calls.py
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -1,0 +1,155 @@
+"""Calls one exported function with hostile arguments, in a fork: a program that tests ask.
+
+It reads lines of JSON, ``[function, [value, ...]]``, and answers each with a line: "" if the call ended as on
+a real kernel (it returned, oopsed, panicked or was reported), else the traceback or how the process ended.
+What the call did to the machine is gone with its fork.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Final, Self
+
+from tests.kernel.conftest import layouts
+
+from ukmod.errors import KernelPanic
+from ukmod.kernel.core import Core
+from ukmod.survey.survey import how_it_ended
+
+CPU_SECONDS: Final = 20
+"""What a call may take; a call that is longer under way has to be reported as a lockup."""
+HOST_BYTES: Final = 6 << 30
+"""Address space that a call may take."""
+FORMAT: Final = b"%s %n %pV %*d %pK\0"
+
+Values = dict[str, Callable[[Core], int]]
+
+
+def _object(fill: Callable[[int], bytes], size: int = 256) -> Callable[[Core], int]:
+    """A slab object; ``fill`` makes its contents from its address."""
+
+    def make(k: Core) -> int:
+        address = k.slab.kmalloc(size)
+        k.memory.write(address, fill(address))
+        return address
+
+    return make
+
+
+def _freed(k: Core) -> int:
+    address = k.slab.kmalloc(64)
+    k.slab.kfree(address)
+    return address
+
+
+def _number(value: int) -> Callable[[Core], int]:
+    return lambda _: value & (1 << 64) - 1
+
+
+VALUES: Final[Values] = {
+    **{
+        hex(value): _number(value)
+        for value in (0, 1, 2, 8, 64, 100, 4096, 1 << 20, 1 << 31, 1 << 32, 1 << 40, 1 << 63)
+    },
+    **{str(value): _number(value) for value in (-1, -22, -4095)},
+    "ZERO_SIZE_PTR": _number(16),
+    "GFP_KERNEL": _number(0xCC0),
+    "user memory": _number(0x1000),
+    "the end of user memory": _number(0x7FFF_FFFF_F000),
+    "LIST_POISON1": _number(0xDEAD_0000_0000_0100),
+    "not canonical": _number(0x8000_0000_0000_0000),
+    "the direct map's guard hole": _number(0xFFFF_8000_0000_0000),
+    "zeros": _object(lambda _: bytes(256)),
+    "ones": _object(lambda _: b"\xff" * 256),
+    "a list of itself": _object(lambda address: address.to_bytes(8, "little") * 32),
+    "a list that skips its head": _object(lambda address: (address + 16).to_bytes(8, "little") * 32),
+    "the end of an object": lambda k: _object(lambda _: bytes(256))(k) + 248,
+    "unaligned": lambda k: _object(lambda _: bytes(256))(k) + 1,
+    "a format": _object(lambda _: FORMAT, len(FORMAT)),
+    "freed": _freed,
+    "a function that returns 0": lambda k: k.cpu.add_function(lambda _: 0),
+    "a function that returns its argument": lambda k: k.cpu.add_function(lambda frame: frame[1]),
+    "kernel code": lambda k: k.symbols.address("_printk"),
+    "a task": lambda k: k.idle.address,
+}
+"""Hostile values by what they are."""
+
+
+def attempt(k: Core, name: str, values: Sequence[str]) -> None:
+    """Call the function in a task, and let a second pass. Raises what a user of the machine would see."""
+    arguments = [VALUES[value](k) for value in values]
+
+    def entry() -> int:
+        k.cpu.call(k.symbols.address(name), *arguments)
+        return 0
+
+    with suppress(KernelPanic):
+        k.run_task("hostile", entry)
+        k.sched.run(lambda: False, k.clock.now + 10**9)
+    for oops in k.oopses:
+        oops.text()
+
+
+def _in_fork(k: Core, name: str, values: Sequence[str]) -> str:
+    """What came of a call, as the answers say it."""
+    read, write = os.pipe()
+    if pid := os.fork():
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            text = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return text or (how_it_ended(status) if status else "")
+    k.cpu.after_fork()
+    limit = int(time.process_time()) + CPU_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (HOST_BYTES, HOST_BYTES))
+    try:
+        attempt(k, name, values)
+    except BaseException:  # noqa: BLE001 - whatever it is, it is the finding
+        os.write(write, traceback.format_exc().encode())
+    os._exit(0)
+
+
+def serve(lines: Iterable[str]) -> None:
+    """Answer questions until there are no more."""
+    with Core(layouts()) as k:
+        for line in lines:
+            name, values = json.loads(line)
+            print(json.dumps(_in_fork(k, name, values)), flush=True)
+
+
+class Attacker:
+    """The program under way."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def call(self, name: str, values: Sequence[str]) -> str:
+        """What is wrong with the way in which this call ended; "" if nothing is."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([name, list(values)]) + "\n")
+        self._process.stdin.flush()
+        answer: str = json.loads(self._process.stdout.readline())
+        return answer
+
+
+if __name__ == "__main__":
+    serve(sys.stdin)
