@@ -217,6 +217,20 @@ class TestKrealloc:
         assert not kernel.reports
 
     @EACH
+    @pytest.mark.parametrize("slots", [100, 0], ids=["fenced", "packed"])
+    def test_an_object_that_grows_byte_by_byte_keeps_its_contents(
+        self, kernel: Core, guest: Guest, function: str, slots: int
+    ) -> None:
+        kernel.slab.fence.limit = slots
+        address = alloc(guest, "__kmalloc", 1)
+        for size in range(1, 300):
+            address = guest.pointer(function, address, size, GFP_KERNEL)
+            assert kernel.memory.read(address, size) == b"x" * (size - 1) + b"\0"
+            kernel.memory.set_u8(address + size - 1, ord("x"))
+        guest.call("kfree", address)
+        assert not kernel.reports
+
+    @EACH
     def test_what_does_not_fit_moves_and_its_old_memory_is_freed(
         self, kernel: Core, guest: Guest, function: str
     ) -> None:
@@ -330,7 +344,7 @@ class TestFreeing:
         assert bytes(kernel.memory.view[frame : frame + 100]) == (b"s" if rest is None else b"\0") * 100
         assert not kernel.reports
 
-    def test_a_sensitive_area_too(self, kernel: Core, guest: Guest) -> None:
+    def test_an_area_of_secrets_is_cleared_before_it_is_freed(self, kernel: Core, guest: Guest) -> None:
         area = guest.pointer("vmalloc", PAGE_SIZE)
         frame = kernel.memory.translate(area)
         kernel.memory.write(area, b"s" * PAGE_SIZE)

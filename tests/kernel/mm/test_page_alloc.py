@@ -150,7 +150,7 @@ class TestCompoundPages:
         guest.call(function, page)
         assert not kernel.pages.live()
 
-    def test_its_pages_are_ordinary_ones_afterwards(self, guest: Guest, mm: Memory, page: int) -> None:
+    def test_pages_of_a_freed_block_are_ordinary_ones(self, guest: Guest, mm: Memory, page: int) -> None:
         guest.call("__free_pages", page, self.ORDER)
         again = mm.alloc("alloc_pages", self.ORDER)
         assert again == page

@@ -225,7 +225,11 @@ class Slab:
         """The size of an object in bytes, including slack."""
         if item.cache == _LARGE:
             return PAGE_SIZE << get_order(item.size)
-        return item.size if item.kmem_cache else kmalloc_size_roundup(item.size)
+        if item.kmem_cache:
+            return item.size
+        if item.slot is None:
+            return self._packed.room(item.size, item.align)
+        return kmalloc_size_roundup(item.size)
 
     def _widen(self, item: Object, size: int) -> None:
         """Make ``size`` bytes of an object usable, which its size class has."""
