@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from errno import EAGAIN, ENOMEM
+from os.path import dirname
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -25,8 +26,8 @@ from ukmod.machine.watchdog import Stalled
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_PACKAGE: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_LIBRARY: Final = os.path.dirname(os.__file__)
+_PACKAGE: Final = dirname(dirname(__file__)) + "/"
+_LIBRARY: Final = dirname(os.__file__)
 
 
 def failed(k: Core, error: BaseException, stub: int = 0) -> None:
