@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from tests.kernel.conftest import Guest, layouts
-from tests.kernel.tasks import start
+from tests.kernel.tasks import in_task, start
 
 from ukmod.errors import KernelPanic
+from ukmod.kernel.bug import Site
 from ukmod.kernel.core import Core
 
 
@@ -73,6 +74,15 @@ class TestWarnings:
             warn(kernel)
         assert "Kernel panic - not syncing: kernel: panic_on_warn set ..." in kernel.log.dmesg()
 
+    def test_of_many_the_first_are_kept_and_all_are_printed(
+        self, kernel: Core, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ukmod.kernel.panic.MAX_REPORTS", 2)
+        for words in (b"first\n", b"second\n", b"third\n"):
+            warn(kernel, words)
+        assert [report.message for report in kernel.warnings] == ["first", "second"]
+        assert "third\n" in kernel.log.dmesg()
+
 
 class TestPanic:
     def panic(self, k: Core) -> str:
@@ -90,6 +100,19 @@ class TestPanic:
     def test_an_oops_has_dumped_the_stack_already(self, kernel: Core) -> None:
         kernel.taint.add("D")
         assert "Comm: test " not in self.panic(kernel)
+
+    def test_so_many_oopses_are_one(self, kernel: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+        """oops_count_store(): kernel.oops_limit."""
+        monkeypatch.setattr("ukmod.kernel.panic.OOPS_LIMIT", 3)
+
+        def fails() -> None:
+            kernel.crash.bug(Site("kernel/test.c", 1, "fails"))
+
+        for _ in range(2):
+            in_task(kernel, fails)
+        with pytest.raises(KernelPanic, match=r"Oopsed too often \(kernel\.oops_limit is 3\)"):
+            in_task(kernel, fails)
+        assert len(kernel.oopses) == 3
 
     def test_nothing_runs_after_it(self, kernel: Core) -> None:
         ran: list[int] = []

@@ -80,12 +80,12 @@ class Rcu:
     def call(self, action: Callable[[], object]) -> None:
         """call_rcu(): call ``action`` in softirq context after a grace period."""
         admit(self._k, len(self._callbacks), "RCU callbacks")
-        self._waiting += 1
         callback = _Callback(action, self._readers())
-        self._callbacks.append(callback)
         clock = self._k.clock
         end = (clock.now // clock.tick + GRACE_PERIOD_TICKS) * clock.tick
         clock.at(end, partial(self._look, callback))
+        self._waiting += 1
+        self._callbacks.append(callback)
 
     def _look(self, callback: _Callback) -> None:
         callback.readers = [t for t in callback.readers if not t.exited and self.nesting(t) > 0]
@@ -140,8 +140,8 @@ class Rcu:
         memory = self._k.memory
         memory.set_u64(self.function_at(head), function)
         memory.set_u64(head + self._head.next, 0)
-        self.heads.add(head)
         self.call(partial(self._call_head, head))
+        self.heads.add(head)
 
     def function_at(self, head: int) -> int:
         """``&head->func``."""

@@ -81,10 +81,10 @@ class Srcu:
     def call(self, address: int, action: Callable[[], object]) -> None:
         """call_srcu(): call ``action`` after all present readers have left."""
         domain = self.domain(address)
+        self._k.clock.at(self._k.clock.now + self._k.clock.tick, partial(self._advance, domain))
         domain.grace_periods.append((domain.index, action))
         if len(domain.grace_periods) == 1:
             domain.index ^= 1
-        self._k.clock.at(self._k.clock.now + self._k.clock.tick, partial(self._advance, domain))
 
     def _advance(self, domain: Domain) -> None:
         while domain.grace_periods and not domain.readers[domain.grace_periods[0][0]]:
@@ -154,8 +154,8 @@ class Srcu:
     def call_head(self, address: int, head: int, function: int) -> None:
         """call_srcu() of a struct rcu_head in guest memory."""
         self._k.memory.set_u64(head + self._head.func, function)
-        self.heads.add(head)
         self.call(address, partial(self._call_head, head))
+        self.heads.add(head)
 
     def _call_head(self, head: int) -> None:
         self.heads.discard(head)

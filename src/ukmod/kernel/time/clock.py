@@ -95,8 +95,8 @@ class Clock:
         """Remove cancelled events, of which there may be any number: a timer may be set again and again."""
         self._events = [event for event in self._events if not event.cancelled]
         heapq.heapify(self._events)
-        self._sweep = max(2 * len(self._events), _SWEEP)
         self.admit(len(self._events))
+        self._sweep = max(2 * len(self._events), _SWEEP)
 
     def next_event(self) -> int | None:
         """The time of the next event in nanoseconds, or None if no event is queued."""
