@@ -80,3 +80,19 @@ def test_addresses_that_are_used_once_are_used_again_when_there_are_no_others(me
     assert area.alloc(PAGE_SIZE) == first
     with pytest.raises(LimitError):
         area.alloc(PAGE_SIZE)
+
+
+def test_freed_ranges_that_are_next_to_each_other_are_used_as_one(memory: Memory) -> None:
+    """A module that is larger than each that was unloaded finds room where they were."""
+    area = Area(memory, VMALLOC_START, 9 * PAGE_SIZE, once=True)
+    small = [area.alloc(PAGE_SIZE) for _ in range(4)]
+    for at in (small[2], small[0], small[1]):
+        area.free(at)
+    large = area.alloc(4 * PAGE_SIZE)
+    assert large == small[0]
+    assert memory.read(large, 4 * PAGE_SIZE) == bytes(4 * PAGE_SIZE)
+    area.free(large)
+    with pytest.raises(LimitError):
+        area.alloc(6 * PAGE_SIZE)
+    area.free(small[3])
+    assert area.alloc(8 * PAGE_SIZE) == area.base

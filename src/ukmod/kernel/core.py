@@ -63,7 +63,7 @@ from ukmod.kernel.workqueue.workqueue import Workqueues
 from ukmod.kernel.x86 import traps
 from ukmod.kernel.x86.unwind import capture
 from ukmod.kmod.elf import Elf
-from ukmod.machine.area import MODULES_VADDR, Area
+from ukmod.machine.area import MODULES_END, MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu
 from ukmod.machine.memory import Memory
 from ukmod.machine.watchdog import Stalled
@@ -78,9 +78,6 @@ if TYPE_CHECKING:
     from ukmod.machine.image.image import KernelImage
     from ukmod.machine.types import Types
     from ukmod.machine.types.lines import SourceLines
-
-MODULES_SIZE = 1520 << 20
-"""The size of the address space for modules in bytes, Documentation/x86/x86_64/mm.rst."""
 
 
 class Core:
@@ -158,7 +155,7 @@ class Core:
         self.caches = Caches(self)
         self.user = UserMemory(self)
         self.trace = Trace(self.clock)
-        self.module_area = Area(self.memory, MODULES_VADDR, MODULES_SIZE, once=True)
+        self.module_area = Area(self.memory, MODULES_VADDR, MODULES_END - MODULES_VADDR, once=True)
         self.modules = Modules(self)
         self.signals = Signals(self)
         self.pids = Pids(self)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from errno import ENOMEM
+
 from ukmod.errors import LimitError
 from ukmod.machine.memory import PAGE_SIZE, READ_WRITE, Memory, page_align
 from ukmod.record import mutable
 
 VMALLOC_START = 0xFFFF_C900_0000_0000
-MODULES_VADDR = 0xFFFF_FFFF_C000_0000
-"""Documentation/x86/x86_64/mm.rst."""
+MODULES_VADDR, MODULES_END = 0xFFFF_FFFF_C000_0000, 0xFFFF_FFFF_FF00_0000
+"""Documentation/x86/x86_64/mm.rst, arch/x86/include/asm/pgtable_64_types.h, with CONFIG_RANDOMIZE_BASE."""
 
 
 @mutable
@@ -28,10 +30,11 @@ class Area:
     def __init__(self, memory: Memory, base: int, size: int, *, once: bool = False) -> None:
         self.memory = memory
         self.base = base
-        self.end = base + size
-        self._next = base
+        self._next, self._end = base, base + size
+        """The gap from which new addresses are taken."""
         self.once = once
         self._free: dict[int, list[int]] = {}
+        """Freed addresses outside that gap, by size; a guard page follows each."""
         self._ranges: dict[int, _Range] = {}
 
     def reserve(self, size: int) -> int:
@@ -40,19 +43,37 @@ class Area:
         Raises LimitError if none are left.
         """
         size = page_align(size)
-        self._check_room(size)
-        if (free := self._free.get(size)) and (self._is_full(size) or not self.once):
+        self._make_room(size)
+        if (free := self._free.get(size)) and not (self.once and self._fits(size)):
             return free.pop()
         address = self._next
         self._next = address + size + PAGE_SIZE
         return address
 
-    def _is_full(self, size: int) -> bool:
-        return self._next + size + PAGE_SIZE > self.end
+    def _fits(self, size: int) -> bool:
+        return self._next + size + PAGE_SIZE <= self._end
 
-    def _check_room(self, size: int) -> None:
-        if not self._free.get(size) and self._is_full(size):
-            raise LimitError(f"no room for {size} bytes in the area at {self.base:#x}", errno=12)
+    def _make_room(self, size: int) -> None:
+        if self._fits(size) or self._free.get(size):
+            return
+        self._change_gap()
+        if not self._fits(size):
+            raise LimitError(f"no room for {size} bytes in the area at {self.base:#x}", errno=ENOMEM)
+
+    def _change_gap(self) -> None:
+        """Join freed ranges that are next to each other, and continue in the largest."""
+        freed = ((at, at + size + PAGE_SIZE) for size, places in self._free.items() for at in places)
+        gaps: list[tuple[int, int]] = []
+        for start, end in sorted([*freed, (self._next, self._end)]):
+            if gaps and gaps[-1][1] == start:
+                gaps[-1] = gaps[-1][0], end
+            else:
+                gaps.append((start, end))
+        self._next, self._end = max(gaps, key=lambda gap: gap[1] - gap[0])
+        self._free = {}
+        for start, end in gaps:
+            if start not in (self._next, end):
+                self._free.setdefault(end - start - PAGE_SIZE, []).append(start)
 
     def release(self, address: int, size: int) -> None:
         """Unmap the result of ``reserve`` and give the addresses back."""
@@ -66,7 +87,7 @@ class Area:
         Raises LimitError if the area or the machine's RAM is exhausted.
         """
         size = max(page_align(size), PAGE_SIZE)
-        self._check_room(size)
+        self._make_room(size)
         frame = self.memory.alloc_frames(size // PAGE_SIZE)
         address = self.reserve(size)
         self.memory.map(address, frame, size, prot)

@@ -19,7 +19,7 @@ from ukmod.kernel.mm.slab import kvfree
 from ukmod.kernel.oops import hashed
 from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import Bool, GfpT, Int, Ptr, UInt, ULong
-from ukmod.machine.area import VMALLOC_START, Area
+from ukmod.machine.area import MODULES_END, MODULES_VADDR, VMALLOC_START, Area
 from ukmod.machine.memory import NX, PAGE_SHIFT, PAGE_SIZE, PRESENT, WRITE, page_align
 from ukmod.record import record
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 VMALLOC_END: Final = 0xFFFF_E900_0000_0000
 _STACKS_END: Final = VMALLOC_START + 0x100_0000_0000
 """Task stacks are below this address: see task.py."""
-_MODULES: Final = 0xFFFF_FFFF_C000_0000
 VM_NO_GUARD: Final = 0x40
 VM_MAP_PUT_PAGES: Final = 0x200
 """Flags of vmap(), include/linux/vmalloc.h."""
@@ -243,7 +242,7 @@ def is_vmalloc_addr(k: Core, address: Ptr) -> Bool:
 @export()
 def is_vmalloc_or_module_addr(k: Core, address: Ptr) -> Int:
     """int is_vmalloc_or_module_addr(const void *x)."""
-    return k.vmalloc.contains(address) or address >= _MODULES
+    return k.vmalloc.contains(address) or MODULES_VADDR <= address < MODULES_END
 
 
 @export()
