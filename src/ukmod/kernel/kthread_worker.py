@@ -5,7 +5,7 @@ Lists, ``canceling`` and ``current_work`` are in guest memory, since inlined cod
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterable
 from errno import ENOMEM
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -47,8 +47,8 @@ class KthreadWorkers:
         self.worker = Layout(kernel.types, "kthread_worker")
         self.work = Layout(kernel.types, "kthread_work")
         self.delayed = Layout(kernel.types, "kthread_delayed_work")
-        self._done: Counter[int] = Counter()
-        """The number of finished queueings of each work, by the work's address."""
+        self._flushes: list[dict[int, int]] = []
+        """For each task that waits: how often each work, by its address, has yet to finish."""
         self._waiters = Waiters(kernel)
         self.queued: set[int] = set()
         """The addresses of the struct kthread_works on a worker's list that have not begun to run."""
@@ -93,7 +93,9 @@ class KthreadWorkers:
         self._finish(work)
 
     def _finish(self, work: int) -> None:
-        self._done[work] += 1
+        for left in self._flushes:
+            if left.get(work):
+                left[work] -= 1
         self._waiters.wake_all()
 
     # -- queueing -------------------------------------------------------------------------------------
@@ -154,23 +156,26 @@ class KthreadWorkers:
         worker = memory.u64(work + self.work.worker)
         return worker != 0 and memory.u64(worker + self.worker.current_work) == work
 
-    def _target(self, work: int) -> int:
-        """The value of ``_done`` once the work's latest queueing has finished."""
-        queued = not list_empty(self._k.memory, work + self.work.node)
-        return self._done[work] + queued + self._running(work)
+    def _wait_for(self, works: Iterable[int]) -> None:
+        """Wait until what is queued or running of these works now has finished."""
+        memory, node = self._k.memory, self.work.node
+        left = {work: (not list_empty(memory, work + node)) + self._running(work) for work in works}
+        self._flushes.append(left)
+        try:
+            self._waiters.wait_event(lambda: not any(left.values()))
+        finally:
+            self._flushes = [one for one in self._flushes if one is not left]
 
     def flush(self, work: int) -> None:
         """kthread_flush_work()."""
-        target = self._target(work)
-        self._waiters.wait_event(lambda: self._done[work] >= target)
+        self._wait_for([work])
 
     def flush_worker(self, worker: int) -> None:
         """kthread_flush_worker(): wait for all work that is queued now."""
         memory = self._k.memory
         works = [entry - self.work.node for entry in list_entries(memory, worker + self.worker.work_list)]
         current = memory.u64(worker + self.worker.current_work)
-        targets = {work: self._target(work) for work in (*works, current) if work}
-        self._waiters.wait_event(lambda: all(self._done[work] >= n for work, n in targets.items()))
+        self._wait_for(work for work in (*works, current) if work)
 
     def remove(self, work: int, timer: int = 0) -> bool:
         """__kthread_cancel_work(): remove it from its list; False if it was on none."""
