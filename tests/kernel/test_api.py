@@ -157,3 +157,13 @@ def test_a_mock_of_a_function_that_does_not_exist_is_an_error_unless_it_is_new()
 def test_a_clock_that_cannot_tick_is_an_error(hz: int) -> None:
     with pytest.raises(UsageError, match="CONFIG_HZ"):
         Kernel(hz=hz)
+
+
+def test_patience_may_change_while_the_machine_runs(machine: Kernel) -> None:
+    machine.patience = 7
+    machine.boot()
+    assert machine.core.patience == 7
+    machine.patience = 0.5
+    assert machine.core.patience == machine.patience == 0.5
+    with pytest.raises(UsageError, match="patience is a positive number"):
+        machine.patience = 0

@@ -176,7 +176,7 @@ def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) ->
             failures = live(unloaded)
             if k.leaks() or k.dangling:  # memory may still be freed, and what is pending happens
                 k.settle()
-        k.core.patience = max(k.patience - k.core.cpu.spent, 1)
+        k.patience = max(k.patience - k.core.cpu.spent, 1)
         leaks = recurring(k, lambda: live([]))
     except MachineError as error:
         failures.append(f"the machine stopped: {error}")

@@ -149,9 +149,11 @@ class Kernel:
             options={**options, "cmdline": cmdline},
             keep=snapshot,
         )
-        self._user: dict[str, Any] = {"realtime": realtime, "seed": seed}
-        self.patience = checked_patience(patience)
-        """The seconds of the host's CPU time that one call, such as insmod() or run(), may take."""
+        self._user: dict[str, Any] = {
+            "realtime": realtime,
+            "seed": seed,
+            "patience": checked_patience(patience),
+        }
         self.need: Need | None = None
         """Why the modules for which this kernel was booted need an image, and the image found, if any.
 
@@ -168,7 +170,7 @@ class Kernel:
         known = elves(file for one in modules for file in (*one.needs, one.file))
         booted = boot(self._wanted, known, lambda: self.tree, self._mocks)
         self.need, core = booted.need, booted.core
-        core.begin(self.programs, **self._user, patience=self.patience)
+        core.begin(self.programs, **self._user)
         self._core = core
         for name, value in self._sysctls.items():
             core.sysctl[name] = value
@@ -210,6 +212,18 @@ class Kernel:
     @tree.setter
     def tree(self, tree: Tree | None) -> None:
         self._tree = tree
+
+    @property
+    def patience(self) -> float:
+        """The seconds of the host's CPU time that one call, such as insmod() or run(), may take."""
+        patience: float = self._user["patience"]
+        return patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._user["patience"] = checked_patience(seconds)
+        if self._core is not None:
+            self._core.patience = seconds
 
     @property
     def core(self) -> Core:

@@ -169,8 +169,8 @@ def _verdicts(k: Kernel, settings: Settings, branch: Branch) -> Iterator[ModuleV
     def patiently(work: Callable[[], T]) -> T:
         nonlocal spent
         began = time.process_time()
-        k.core.patience = max(settings.patience - spent, _TICK)
-        signal.setitimer(signal.ITIMER_PROF, k.core.patience + _GRACE)
+        k.patience = max(settings.patience - spent, _TICK)
+        signal.setitimer(signal.ITIMER_PROF, k.patience + _GRACE)
         result = work()
         signal.setitimer(signal.ITIMER_PROF, 0)
         spent += time.process_time() - began
