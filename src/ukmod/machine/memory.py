@@ -19,6 +19,7 @@ from io import BufferedReader
 from typing import Any
 
 from ukmod.errors import LimitError, MachineError
+from ukmod.machine.pagemap import written
 from ukmod.machine.registers import MASK64
 from ukmod.record import record
 
@@ -145,6 +146,11 @@ class Memory:
             else:
                 runs.append(Run(frame, PAGE_SIZE))
         return runs
+
+    def written(self) -> bytes:
+        """A byte for each frame up to the last one allocated: 0 if it is as at the start, or as restored."""
+        count = self._next_free >> PAGE_SHIFT
+        return written(self.ram, count) if mmap.PAGESIZE == PAGE_SIZE else b"\1" * count
 
     def restore(self, file: BufferedReader, offset: int, runs: Iterable[Run]) -> None:
         """Fill zeroed RAM with runs that are stored consecutively at ``offset`` in a file.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.mm.slab import KERNEL_TRACE
 from ukmod.kernel.module.dangling import Dangling, memory_at
 from ukmod.kernel.x86.unwind import frame_of
-from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE
+from ukmod.machine.memory import PAGE_MASK, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     import mmap
@@ -92,26 +92,31 @@ def _is_table(k: Core, layout: ModuleLayout, value: int) -> bool:
 
 def _pointers(k: Core, module: Module) -> Iterator[tuple[int, int]]:
     """All pointers to a module's core outside of it: where each is, and its value."""
-    view, layout = k.memory.view, module.layout
+    memory, written, layout = k.memory, k.memory.written(), module.layout
     start, end = layout.core, layout.core + layout.core_size
     high = _high_bytes(start, end)
-    for address, size in _pieces(k, module):
+    for address, size in _pieces(k, module, written):
         physical = _physical(k, address)
-        for match in _matches(high, k.memory.ram, physical, physical + size):
+        for match in _matches(high, memory.ram, written, physical, physical + size):
             at = match.start() - _SHARED // 8
-            value = int.from_bytes(view[at : at + _ADDRESS_SIZE], "little")
+            value = int.from_bytes(memory.view[at : at + _ADDRESS_SIZE], "little")
             if not at % _ADDRESS_SIZE and physical <= at and start <= value < end:
                 yield address + at - physical, value
 
 
-def _matches(pattern: re.Pattern[bytes], ram: mmap.mmap, start: int, end: int) -> Iterator[re.Match[bytes]]:
-    """The matches in a piece of RAM. An image's variables are mostly zeros, which are faster to compare."""
+def _matches(
+    pattern: re.Pattern[bytes], ram: mmap.mmap, written: bytes, start: int, end: int
+) -> Iterator[re.Match[bytes]]:
+    """The matches in a piece of RAM, except in pages that nothing was written to.
+
+    An image's variables are mostly zeros, which are faster to compare.
+    """
     if end - start < PAGE_SIZE:
         yield from pattern.finditer(ram, start, end)
         return
-    for page in range(start, end, PAGE_SIZE):
-        if ram[page : page + PAGE_SIZE] != _ZEROS:
-            yield from pattern.finditer(ram, page, min(page + PAGE_SIZE, end))
+    for page in range(start & PAGE_MASK, end, PAGE_SIZE):
+        if written[page >> PAGE_SHIFT] and ram[page : page + PAGE_SIZE] != _ZEROS:
+            yield from pattern.finditer(ram, max(page, start), min(page + PAGE_SIZE, end))
 
 
 def _high_bytes(start: int, end: int) -> re.Pattern[bytes]:
@@ -130,12 +135,19 @@ def _physical(k: Core, address: int) -> int:
     )
 
 
-def _pieces(k: Core, module: Module) -> Iterator[_Piece]:
-    """All memory in use, except stacks, the module's own memory and struct module."""
+def _pieces(k: Core, module: Module, written: bytes) -> Iterator[_Piece]:
+    """All memory in use, except stacks, the module's own memory and struct module.
+
+    Small objects in pages that nothing was written to are left out: an image has thousands.
+    """
     yield from k.image.variables() if k.image is not None else k.symbols.variables()
     own = k.percpu.base + module.layout.percpu if module.layout.percpu_size else 0
     yield from (piece for piece in k.percpu.areas() if piece[0] != own)
-    yield from ((item.address, item.size) for item in k.slab.objects())
+    yield from (
+        (item.address, item.size)
+        for item in k.slab.objects()
+        if item.size > PAGE_SIZE or written[item.address - PAGE_OFFSET >> PAGE_SHIFT]
+    )
     yield from k.vmalloc.areas()
     yield from k.pages.blocks()
     for other in k.modules:
