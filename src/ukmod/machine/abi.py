@@ -1,6 +1,6 @@
 """The C ABI (System V x86-64): conversion between registers and a Python function's annotated types.
 
-A kernel function is written as ``def schedule_timeout(k: Kernel, timeout: Long) -> Long``; ``bind`` turns it
+A kernel function is written as ``def schedule_timeout(k: Core, timeout: Long) -> Long``; ``bind`` turns it
 into a handler that takes its arguments from the trap frame. To a type checker the types are plain ``int`` (or
 ``bytes``); their C properties are in the ``Annotated`` metadata.
 """

@@ -24,6 +24,7 @@ from ukmod.machine.memory import (
     READ_WRITE,
     Fault,
     Memory,
+    is_canonical,
     page_align,
 )
 from ukmod.machine.registers import GP_VECTOR, MASK64, PF_VECTOR, RFLAGS_IF, CpuException, Registers
@@ -472,7 +473,7 @@ class Cpu:
         page at the address: a load succeeds, a store faults again.
         """
         memory, page = self.memory, registers.cr2 & ~(PAGE_SIZE - 1)
-        if 0x7FFF_FFFF_FFFF < registers.cr2 < 0xFFFF_8000_0000_0000:
+        if not is_canonical(registers.cr2):
             return False
         try:
             scratch = memory.alloc_frames(1)

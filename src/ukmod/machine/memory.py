@@ -27,8 +27,8 @@ PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 PAGE_MASK = ~(PAGE_SIZE - 1)
 
-KERNEL_START = 0xFFFF_8000_0000_0000
-"""The lowest canonical address of the kernel half, with four-level page tables."""
+USER_HALF, KERNEL_START = 1 << 47, 0xFFFF_8000_0000_0000
+"""The size of the lower half of the canonical addresses, and where the upper half begins."""
 PAGE_OFFSET = 0xFFFF_8880_0000_0000
 """The start of the direct map of all RAM (Documentation/x86/x86_64/mm.rst)."""
 LOW_MEMORY = 1 << 20
@@ -86,6 +86,11 @@ class Run:
     def end(self) -> int:
         """The first physical address after it."""
         return self.frame + self.size
+
+
+def is_canonical(address: int) -> bool:
+    """True if four-level page tables can map an address."""
+    return 0 <= address < USER_HALF or KERNEL_START <= address <= MASK64
 
 
 def page_align(size: int) -> int:
@@ -348,7 +353,7 @@ class Memory:
         page = address >> PAGE_SHIFT
         index = self._ptes.get(page, 0)
         if not index:
-            if 0x7FFF_FFFF_FFFF < address < KERNEL_START or not 0 <= address <= MASK64:
+            if not is_canonical(address):
                 raise Fault(address & MASK64, write=write)
             if index := self._entry(address, create=False):
                 self._ptes[page] = index
@@ -462,8 +467,7 @@ class Memory:
 
         0 if there never were any, or if the address is not aligned.
         """
-        canonical = address <= 0x7FFF_FFFF_FFFF or 0xFFFF_8000_0000_0000 <= address <= MASK64
-        index = self._entry(address, create=False) if canonical and not address & 7 else 0
+        index = self._entry(address, create=False) if is_canonical(address) and not address & 7 else 0
         frame = self._words[index] & _FRAME if index else 0
         return self._words[(frame | address & PAGE_SIZE - 1) >> 3] if LOW_MEMORY <= frame < self.size else 0
 

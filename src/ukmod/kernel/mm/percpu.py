@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import ENOMEM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -114,7 +115,7 @@ class PerCpu:
                 return offset
         offset = -(-self._next // align) * align
         if offset + size > self._size:
-            raise LimitError("the per-CPU area is exhausted", errno=12)
+            raise LimitError("the per-CPU area is exhausted", errno=ENOMEM)
         self._next = offset + size
         return offset
 

@@ -6,6 +6,7 @@ address is -EFAULT, as in a process without a mapping there.
 
 from __future__ import annotations
 
+from errno import EFAULT, EINVAL, ENOMEM, ERANGE
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.bug import Site
@@ -22,7 +23,6 @@ from ukmod.record import record
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-EINVAL, EFAULT, ENOMEM, ERANGE = 22, 14, 12, 34
 USER_END: Final = 0x7FFF_FFFF_F000
 """TASK_SIZE_MAX, arch/x86/include/asm/page_64_types.h."""
 _VSYSCALL: Final = 0xFFFF_FFFF_FF60_0000
