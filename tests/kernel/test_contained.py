@@ -230,7 +230,7 @@ class TestFailures:
             "victim", lambda: kernel.cpu.call(kernel.symbols.address("cancel_work"), guest.put(b"", 64))
         )
         assert task.exit_code == 11
-        assert "kernel BUG at ukmod/kernel/workqueue/workqueue.py:" in title(kernel)
+        assert "kernel BUG at ukmod/kernel/workqueue/work.py:" in title(kernel)
         assert "AttributeError: 'NoneType' object has no attribute 'data'" in kernel.log.dmesg()
         assert survives(kernel)
 

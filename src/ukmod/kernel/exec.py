@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from errno import EINVAL
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.sched.core import Task, TaskExitError, Waiters
+from ukmod.kernel.sched.core import Task, TaskExitError
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.syscalls import KernelSyscalls
 from ukmod.kernel.time.clock import NSEC_PER_SEC

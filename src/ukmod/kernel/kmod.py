@@ -10,7 +10,8 @@ from ukmod.kernel.kern_levels import KERN_WARNING
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.ratelimit import RateLimit
 from ukmod.kernel.module.main import MODULE_NAME_LEN
-from ukmod.kernel.sched.core import TASK_KILLABLE, Waiters
+from ukmod.kernel.sched.core import TASK_KILLABLE
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.trace import Request
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_WAIT_EXEC, UMH_WAIT_PROC
 from ukmod.machine.abi import Bool, CStr, Int, VarArgs

@@ -17,9 +17,9 @@ from ukmod.kernel.sched.core import (
     TASK_UNINTERRUPTIBLE,
     Task,
     TaskExitError,
-    Waiters,
     block,
 )
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.task import TIF_NOTIFY_SIGNAL
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, VarArgs
 from ukmod.machine.memory import Fault

@@ -21,9 +21,9 @@ from ukmod.kernel.sched.core import (
     PF_NOFREEZE,
     TASK_INTERRUPTIBLE,
     TASK_RUNNING,
-    Waiters,
     cond_resched,
 )
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, ULong, VarArgs
 
 if TYPE_CHECKING:

@@ -15,11 +15,8 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
-from ukmod.kernel.sched.core import (
-    TASK_KILLABLE,
-    TASK_UNINTERRUPTIBLE,
-    Waiters,
-)
+from ukmod.kernel.sched.core import TASK_KILLABLE, TASK_UNINTERRUPTIBLE
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
 from ukmod.machine.memory import Fault

@@ -17,10 +17,10 @@ from ukmod.kernel.sched.core import (
     TASK_KILLABLE,
     TASK_NORMAL,
     TASK_UNINTERRUPTIBLE,
-    Waiters,
     block,
     cond_resched,
 )
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.signal_numbers import SIGSTOP
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC
 

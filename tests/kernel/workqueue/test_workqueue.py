@@ -13,7 +13,8 @@ from tests.kernel.tasks import call, in_task
 from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
-from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND, GuestWork, Work
+from ukmod.kernel.workqueue.work import GuestWork, Work
+from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
 from ukmod.machine.memory import Fault
 
 

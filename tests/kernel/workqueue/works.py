@@ -11,7 +11,7 @@ from tests.kernel.tasks import call
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.workqueue.api import WORK_STRUCT_NO_POOL
-from ukmod.kernel.workqueue.workqueue import WORK_STRUCT_PENDING
+from ukmod.kernel.workqueue.work import WORK_STRUCT_PENDING
 
 CPU: Final = 0
 

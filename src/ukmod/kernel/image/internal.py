@@ -17,7 +17,7 @@ from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue.api import DelayedWork
-from ukmod.kernel.workqueue.workqueue import GuestWork
+from ukmod.kernel.workqueue.work import GuestWork
 from ukmod.machine.abi import Bool, GfpT, Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import LOW_MEMORY, NX, PAGE_OFFSET, PAGE_SIZE, WRITE, page_align
 

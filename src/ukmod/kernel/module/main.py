@@ -12,7 +12,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.notifier import NotifierChain
 from ukmod.kernel.panic import TAINT_LETTERS
-from ukmod.kernel.sched.core import Waiters
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.machine.abi import Bool, CStr, Int, Ptr
 from ukmod.record import field, mutable
 

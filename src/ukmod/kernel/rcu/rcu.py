@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.account import admit
-from ukmod.kernel.sched.core import Task, Waiters
+from ukmod.kernel.sched.core import Task
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.softirq import RCU_SOFTIRQ, SOFTIRQ_MASK
 from ukmod.machine.abi import Bool, Int, Ptr, ULong
 from ukmod.record import mutable

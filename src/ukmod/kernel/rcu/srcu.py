@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.sched.core import Waiters
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
-from ukmod.kernel.workqueue.workqueue import WQ_MEM_RECLAIM, Work
+from ukmod.kernel.workqueue.work import Work
+from ukmod.kernel.workqueue.workqueue import WQ_MEM_RECLAIM
 from ukmod.machine.abi import Int, Ptr
 from ukmod.record import field, mutable
 

@@ -19,9 +19,9 @@ from ukmod.kernel.sched.core import (
     TASK_RUNNING,
     TASK_UNINTERRUPTIBLE,
     Task,
-    Waiters,
     cond_resched,
 )
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.machine.abi import Bool, Int, Long, Ptr, UInt, ULong
 
 if TYPE_CHECKING:

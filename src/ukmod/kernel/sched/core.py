@@ -17,7 +17,7 @@ from ukmod.errors import MachineError, MissingExtraError
 from ukmod.kernel.export import export
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.clock import Clock, Event
-from ukmod.machine.abi import Int, Long, Ptr, UInt
+from ukmod.machine.abi import Int, Ptr, UInt
 from ukmod.machine.watchdog import Stalled
 
 try:
@@ -410,82 +410,10 @@ def block(k: Core, state: int, timeout: int = MAX_SCHEDULE_TIMEOUT) -> int:
     return k.sched.schedule_timeout(timeout)
 
 
-class Waiters:
-    """A wait queue for kernel code written in Python: wait_event() and wake_up_all()."""
-
-    def __init__(self, kernel: Core) -> None:
-        self._k = kernel
-        self._tasks: list[Task] = []
-
-    def wait_event(
-        self,
-        condition: Callable[[], bool],
-        state: int = TASK_UNINTERRUPTIBLE,
-        timeout: int = MAX_SCHEDULE_TIMEOUT,
-    ) -> int:
-        """Sleep in ``state`` until ``condition()`` holds.
-
-        Returns the jiffies left of ``timeout`` (at least 1), 0 if it ran out, or -ERESTARTSYS if a signal
-        that ``state`` allows came first.
-        """
-        k = self._k
-        while not condition():
-            task = k.sched.task()
-            if k.tasks.signal_pending_state(state, task):
-                return -ERESTARTSYS
-            self._tasks.append(task)
-            try:
-                timeout = block(k, state, timeout)
-            finally:
-                self._tasks.remove(task)
-            if timeout == 0:
-                return int(condition())
-        return timeout
-
-    def wake_all(self) -> None:
-        """Wake all waiters, so that they check their conditions again."""
-        for task in self._tasks:
-            self._k.sched.wake(task, TASK_NORMAL | TASK_WAKEKILL)
-
-
 @export()
 def schedule(k: Core) -> None:
     """void schedule(void)."""
     k.sched.schedule(rest=int)  # int() is 0, and int(left) is left
-
-
-@export()
-def schedule_timeout(k: Core, timeout: Long) -> Long:
-    """``signed long schedule_timeout(signed long timeout)``."""
-    return k.sched.schedule_timeout(timeout, rest=int)
-
-
-@export()
-def schedule_timeout_interruptible(k: Core, timeout: Long) -> Long:
-    """``signed long schedule_timeout_interruptible(signed long timeout)``."""
-    k.tasks.set_state(k.sched.task(), TASK_INTERRUPTIBLE)
-    return schedule_timeout(k, timeout)
-
-
-@export()
-def schedule_timeout_uninterruptible(k: Core, timeout: Long) -> Long:
-    """``signed long schedule_timeout_uninterruptible(signed long timeout)``."""
-    k.tasks.set_state(k.sched.task(), TASK_UNINTERRUPTIBLE)
-    return schedule_timeout(k, timeout)
-
-
-@export()
-def schedule_timeout_killable(k: Core, timeout: Long) -> Long:
-    """``signed long schedule_timeout_killable(signed long timeout)``."""
-    k.tasks.set_state(k.sched.task(), TASK_KILLABLE)
-    return schedule_timeout(k, timeout)
-
-
-@export()
-def schedule_timeout_idle(k: Core, timeout: Long) -> Long:
-    """``signed long schedule_timeout_idle(signed long timeout)``."""
-    k.tasks.set_state(k.sched.task(), TASK_IDLE)
-    return schedule_timeout(k, timeout)
 
 
 @export("yield")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.sched.core import TASK_IDLE, TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.time.time import NSEC_PER_USEC, jiffies_to_msecs, msecs_to_jiffies
-from ukmod.machine.abi import UInt, ULong
+from ukmod.machine.abi import Long, UInt, ULong
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -45,6 +45,40 @@ def ndelay(k: Core, nsecs: ULong) -> None:
 def delay_loops(k: Core, loops: ULong) -> None:
     """void __delay(unsigned long loops): cycles of the time stamp counter, which runs at 1 GHz here."""
     delay(k, loops)
+
+
+@export()
+def schedule_timeout(k: Core, timeout: Long) -> Long:
+    """``signed long schedule_timeout(signed long timeout)``."""
+    return k.sched.schedule_timeout(timeout, rest=int)
+
+
+@export()
+def schedule_timeout_interruptible(k: Core, timeout: Long) -> Long:
+    """``signed long schedule_timeout_interruptible(signed long timeout)``."""
+    k.tasks.set_state(k.sched.task(), TASK_INTERRUPTIBLE)
+    return schedule_timeout(k, timeout)
+
+
+@export()
+def schedule_timeout_uninterruptible(k: Core, timeout: Long) -> Long:
+    """``signed long schedule_timeout_uninterruptible(signed long timeout)``."""
+    k.tasks.set_state(k.sched.task(), TASK_UNINTERRUPTIBLE)
+    return schedule_timeout(k, timeout)
+
+
+@export()
+def schedule_timeout_killable(k: Core, timeout: Long) -> Long:
+    """``signed long schedule_timeout_killable(signed long timeout)``."""
+    k.tasks.set_state(k.sched.task(), TASK_KILLABLE)
+    return schedule_timeout(k, timeout)
+
+
+@export()
+def schedule_timeout_idle(k: Core, timeout: Long) -> Long:
+    """``signed long schedule_timeout_idle(signed long timeout)``."""
+    k.tasks.set_state(k.sched.task(), TASK_IDLE)
+    return schedule_timeout(k, timeout)
 
 
 @export()

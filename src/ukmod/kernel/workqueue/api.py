@@ -9,7 +9,8 @@ from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.softirq import INTERRUPT_MASK
-from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, WQ_UNBOUND, GuestWork, Workqueue
+from ukmod.kernel.workqueue.work import GuestWork
+from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, WQ_UNBOUND, Workqueue
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VarArgs
 from ukmod.record import record
 
