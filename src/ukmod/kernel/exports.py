@@ -52,6 +52,7 @@ SUBSYSTEMS: Final = (
     "mm.percpu",
     "mm.slab",
     "mm.uaccess",
+    "mm.util",
     "mm.vmalloc",
     "module.inter_module",
     "module.main",

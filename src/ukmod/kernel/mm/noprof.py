@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.mm.gfp import GFP_NOWARN
-from ukmod.kernel.mm.slab import ZERO_SIZE_PTR, kvmalloc_node, kvrealloc
+from ukmod.kernel.mm.slab import ZERO_SIZE_PTR
+from ukmod.kernel.mm.util import kvmalloc_node, kvrealloc
 from ukmod.machine.abi import CStr, GfpT, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import PAGE_SIZE
 

@@ -11,9 +11,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
-from ukmod.kernel.bug import Site, warn_once
+from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
-from ukmod.kernel.lib.limits import INT_MAX, SIZE_MAX
+from ukmod.kernel.lib.limits import SIZE_MAX
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.account import RECORD
 from ukmod.kernel.mm.fence import Fence, Object, Slot
@@ -22,9 +22,7 @@ from ukmod.kernel.mm.gfp import (
     GFP_DMA32,
     GFP_HIGHMEM,
     GFP_KERNEL,
-    GFP_NOWARN,
     described,
-    may_sleep,
 )
 from ukmod.kernel.mm.packed import Packed
 from ukmod.kernel.mm.page_alloc import get_order
@@ -46,7 +44,6 @@ KMALLOC_MAX_CACHE_SIZE: Final = 8192
 _LARGE: Final = "kmalloc-large"
 _MINIMUM_ALIGN: Final = 8
 _DOUBLE_FREE: Final = Site("mm/slub.c", 419, "__kmem_cache_free")
-_CRAZY_SIZE: Final = Site("mm/util.c", 596, "kvmalloc_node")
 _BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, KMALLOC_MAX_CACHE_SIZE)
 
 
@@ -449,47 +446,3 @@ def size_roundup(k: Core, size: SizeT) -> SizeT:
     """size_t kmalloc_size_roundup(size_t size)."""
     del k
     return kmalloc_size_roundup(size)
-
-
-@export()
-def kvfree(k: Core, address: Ptr) -> None:
-    """void kvfree(const void *addr): frees the result of kmalloc() or vmalloc()."""
-    if k.vmalloc.contains(address):
-        k.vmalloc.free(address)
-    else:
-        k.slab.kfree(address)
-
-
-@export()
-def kvfree_sensitive(k: Core, address: Ptr, size: SizeT) -> None:
-    """void kvfree_sensitive(const void *addr, size_t len)."""
-    if address > ZERO_SIZE_PTR:
-        k.memory.fill(address, 0, size)
-    kvfree(k, address)
-
-
-@export("kvmalloc_node")
-def kvmalloc_node(k: Core, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
-    """void *kvmalloc_node(size_t size, gfp_t flags, int node): kmalloc(), or vmalloc() for a large size."""
-    del node
-    if size <= PAGE_SIZE:
-        return k.slab.kmalloc(size, gfp)
-    address = k.slab.kmalloc(size, gfp | GFP_NOWARN)
-    if address or not may_sleep(gfp):
-        return address
-    if size > INT_MAX:
-        if not gfp & GFP_NOWARN:
-            warn_once(k, _CRAZY_SIZE)
-        return 0
-    return k.vmalloc.alloc(size, gfp)
-
-
-@export()
-def kvrealloc(k: Core, address: Ptr, old: SizeT, size: SizeT, gfp: GfpT) -> Ptr:
-    """void *kvrealloc(const void *p, size_t oldsize, size_t newsize, gfp_t flags)."""
-    if old >= size:
-        return address
-    if new := kvmalloc_node(k, size, gfp, -1):
-        k.memory.write(new, k.memory.read(address, old) if old else b"")
-        kvfree(k, address)
-    return new

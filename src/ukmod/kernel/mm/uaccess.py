@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
 from ukmod.kernel.mm.gfp import GFP_NOWARN, GFP_USER
-from ukmod.kernel.mm.slab import ZERO_SIZE_PTR, kvfree, kvmalloc_node
+from ukmod.kernel.mm.slab import ZERO_SIZE_PTR
+from ukmod.kernel.mm.util import kvfree, kvmalloc_node
 from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.machine.area import Area
 from ukmod.machine.memory import KERNEL_START, PAGE_SIZE, Fault, Memory

@@ -15,7 +15,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.mm.account import RECORD
 from ukmod.kernel.mm.gfp import GFP_DMA32, GFP_KERNEL, GFP_ZERO
 from ukmod.kernel.mm.page_alloc import page_of
-from ukmod.kernel.mm.slab import kvfree
+from ukmod.kernel.mm.util import kvfree
 from ukmod.kernel.oops import hashed
 from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import Bool, GfpT, Int, Ptr, UInt, ULong
