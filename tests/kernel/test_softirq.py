@@ -332,7 +332,7 @@ class TestRunning:
         self.lock(tasklets, at)
         task = start(kernel, "spinner", lambda: guest.call("tasklet_unlock_spin_wait", at))
         kernel.run(30)
-        assert task.exited
+        assert (task.exited, task.exit_code) == (True, 9)
         assert any("soft lockup - CPU#0 stuck" in line for line in kernel.log.lines)
 
     def test_a_tasklet_that_kills_itself_sleeps_in_an_interrupt(

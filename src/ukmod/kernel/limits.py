@@ -1,4 +1,4 @@
-"""The limits of what a machine can be asked for, on the command line and in Python."""
+"""The limits of what a machine can be asked for, on the command line and in Python, and of what it keeps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ MAX_HZ = 10_000
 """Ticks a second; no kernel can be configured with more than 1,000."""
 MAX_REPORTS = 1_000
 """The number of warnings, and of reports of misused memory, that are kept; later ones are in the log only."""
+MAX_TRACE = 10_000
+"""The number of steps of usermode helpers, and of requests, that are kept: the latest."""
 OOPS_LIMIT = 10_000
 """kernel.oops_limit: after so many oopses the kernel panics."""
 PATIENCE = 300.0

@@ -16,7 +16,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.account import admit
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
-from ukmod.kernel.watchdog import soft_lockup
+from ukmod.kernel.watchdog import deadlock
 from ukmod.machine.abi import Ptr, UInt, ULong
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def tasklet_unlock_wait(k: Core, tasklet: Ptr) -> None:
 def tasklet_unlock_spin_wait(k: Core, tasklet: Ptr) -> None:
     """void tasklet_unlock_spin_wait(struct tasklet_struct *): spins for ever, as no other CPU unlocks it."""
     if k.tasklets.running(tasklet):
-        soft_lockup(k)
+        deadlock(k)
 
 
 @export(gpl=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from ukmod.kernel.limits import MAX_TRACE
 from ukmod.kernel.time.clock import Clock
 from ukmod.record import record, replace
 
@@ -45,7 +46,6 @@ class Request:
     """The pid of modprobe; 0 if none was started."""
 
 
-MAX_STEPS, MAX_REQUESTS = 10_000, 10_000
 _ASKED, _LIVE = "finit_module", "live"
 """The steps of a helper that determine the result of its request."""
 
@@ -59,8 +59,8 @@ class Trace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.steps: deque[TraceStep] = deque(maxlen=MAX_STEPS)
-        self._requests: deque[Request] = deque(maxlen=MAX_REQUESTS)
+        self.steps: deque[TraceStep] = deque(maxlen=MAX_TRACE)
+        self._requests: deque[Request] = deque(maxlen=MAX_TRACE)
         self._helper_of: dict[int, int] = {}
         """By pid: the pid of the usermode helper that the process is, or descends from."""
         self._deeds: dict[int, list[TraceStep]] = {}
