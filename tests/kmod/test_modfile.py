@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import lzma
 import os
 from pathlib import Path
@@ -63,6 +64,21 @@ def test_a_file_that_shrinks_while_it_is_open_is_damaged(path: str) -> None:
         os.truncate(path, 0)
         with pytest.raises(FormatError, match="shrunk"):
             elf.read(0, 1, "the first byte")
+
+
+def test_a_module_is_freed_without_the_garbage_collector(path: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for contents in (None, MODULE):
+            file = ModuleFile(path, contents=contents)
+            file.elf()
+            file.signature()
+            file.close()
+            del file
+            assert not [one for one in gc.get_objects() if type(one) is ModuleFile]
+    finally:
+        gc.enable()
 
 
 def test_a_module_in_memory_has_no_file() -> None:

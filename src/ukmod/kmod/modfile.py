@@ -89,6 +89,8 @@ class ModuleFile:
         """Return the ELF image; FormatError, LimitError or MissingExtraError if it cannot be unpacked."""
         if self._contents is None:
             self._contents = self._unpacked() if self.compression else self.raw()
+            if self._window is not None:
+                self._window.whole = self._contents
         return self._contents
 
     def _unpacked(self) -> bytes:
@@ -123,7 +125,7 @@ class ModuleFile:
         if self._contents is not None or self.compression:
             return self.contents()
         if self._window is None:
-            self._window = _Window(self)
+            self._window = _Window(self._fd)
         return self._window
 
     def close(self) -> None:
@@ -131,6 +133,8 @@ class ModuleFile:
         if self._fd != _CLOSED:
             os.close(self._fd)
             self._fd = _CLOSED
+            if self._window is not None:
+                self._window.fd = _CLOSED
 
     def __enter__(self) -> Self:
         return self
@@ -149,21 +153,23 @@ class _Window:
     whole file has been read, its contents are used, so that it can be closed.
     """
 
-    __slots__ = ("_file", "_size", "_tail", "_tail_at")
+    __slots__ = ("_size", "_tail", "_tail_at", "fd", "whole")
 
-    def __init__(self, file: ModuleFile) -> None:
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size
+    def __init__(self, fd: int) -> None:
+        # Not the ModuleFile, which leads here: its memory is to be free when the last user has gone.
+        self.fd = fd
+        self.whole: bytes | None = None
+        self._size = os.fstat(fd).st_size
         self._tail_at = max(self._size - _TAIL, 0)
-        self._tail = os.pread(file.fileno(), _TAIL, self._tail_at)
+        self._tail = os.pread(fd, _TAIL, self._tail_at)
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, span: slice) -> bytes:
-        if self._file.was_read:
-            return self._file.contents()[span]
+        if self.whole is not None:
+            return self.whole[span]
         start = span.start - self._tail_at
         if start >= 0:
             return self._tail[start : span.stop - self._tail_at]
-        return os.pread(self._file.fileno(), span.stop - span.start, span.start)
+        return os.pread(self.fd, span.stop - span.start, span.start)
