@@ -10,7 +10,7 @@
     ├── UsageError                  a command line or an argument makes no sense (EINVAL)
     ├── LoadError                   the kernel refused a module: the errno finit_module would give
     ├── LayoutError                 a struct's layout is not known: how to supply it
-    └── MachineError                the emulated machine cannot go on
+    └── MachineError                the emulated machine cannot continue
         ├── KernelPanic             BUG() outside any task, or panic()
         └── PatienceError           the guest has used the CPU time it was given (ETIMEDOUT)
 
@@ -125,7 +125,7 @@ class LayoutError(UkmodError):
 
 
 class MachineError(UkmodError):
-    """The emulated machine cannot go on."""
+    """The emulated machine cannot continue."""
 
     errno = _errno.EFAULT
 

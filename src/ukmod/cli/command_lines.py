@@ -60,7 +60,7 @@ def run() -> argparse.ArgumentParser:
     parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
     parse.add_argument(
         "--patience", metavar="SECONDS", type=_time, default=PATIENCE,
-        help=f"of CPU time for all of it, after which the machine stops; default {PATIENCE:g}",
+        help=f"the most CPU time that the run may take; default {PATIENCE:g}",
     )  # fmt: skip
     parse.add_argument(
         "--memory", metavar="SIZE", type=_size, default=1 << 30,
@@ -202,7 +202,7 @@ def survey() -> argparse.ArgumentParser:
                        help="processes; default one a CPU")  # fmt: skip
     parse.add_argument("--dask", metavar="ADDRESS", help="use the cluster of this Dask scheduler, not --jobs")
     parse.add_argument("--patience", type=_time, default=PATIENCE, metavar="SECONDS",
-                       help=f"of CPU time for one module; default {PATIENCE:g}")  # fmt: skip
+                       help=f"the most CPU time for one module; default {PATIENCE:g}")  # fmt: skip
     parse.add_argument(
         "--journal", metavar="FILE", help="append results here, and continue from those that it holds"
     )

@@ -271,7 +271,7 @@ class Tree:
             # depmod leaves an empty file where it had nothing to go by, a missing modules.builtin say.
             opened = Index(content, path) if len(content) >= _INDEX_HEADER else None
         except OSError:
-            pass  # not there: kmod goes on without it, in silence
+            pass  # not there: kmod continues without it, in silence
         except FormatError as error:
             log(LOG_ERR, "index_mm_open", error.message)
         self._indexes[name] = opened
