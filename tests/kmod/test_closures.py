@@ -6,6 +6,7 @@ from tests.kmod.fakehost import FakeHost
 from tests.kmod.moduletree import context, module
 
 from ukmod.kmod.closures import Closure, Missing, closure
+from ukmod.kmod.modfile import ModuleFile
 
 MODULES = {
     "base": module(name="base", exports=["base_fn"]),
@@ -73,6 +74,24 @@ def test_what_is_missing_is_listed_by_kind(tmp_path: Path) -> None:
     }
     assert {missing.kind for missing in found.missing if missing.is_fault} == {"module", "file"}
     assert str(found.missing[0]) == "module nothing is missing"
+
+
+def test_a_cycle_of_files_that_cannot_be_read_ends(tmp_path: Path) -> None:
+    opened: list[str] = []
+
+    class CountingHost(FakeHost):
+        def open_module(self, path: str) -> ModuleFile:
+            opened.append(path)
+            assert len(opened) < 10
+            return super().open_module(path)
+
+    found = context(tmp_path, "", **MODULES)
+    files = [tmp_path / f"lib/modules/4.4.4/kernel/{name}.ko" for name in ("loop_a", "loop_b")]
+    for file in files:
+        file.write_bytes(b"damaged file")
+    done = closure(found, ["loop_a"], CountingHost("/"))
+    assert opened == [one.name for one in done.missing] == list(map(str, files))
+    assert done.modules == ()
 
 
 def test_a_file_that_cannot_be_read_is_missing(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ class _Walk:
         self._host = host
         self._weakdeps = weakdeps
         self._directories = firmware_directories
+        self._looked_at: set[str] = set()
         self._todo: deque[tuple[Module, str, str]] = deque()
 
     def request(self, word: str) -> None:
@@ -150,15 +151,15 @@ class _Walk:
             self._add(module, reason, of)
 
     def _add(self, module: Module, reason: str, of: str) -> None:
-        if module.name in self.members:
+        if module.name in self._looked_at:
             return
         path = self._context.path_of(module)
         if path is None and not self._context.is_builtin(module):
             self.missing.append(Missing("module", module.name, of))
             return
-        self.members[module.name] = ClosureModule(module.name, path, reason, of)
-        if path is not None:
-            self._read(module.name, path)
+        self._looked_at.add(module.name)
+        if path is None or self._read(module.name, path):
+            self.members[module.name] = ClosureModule(module.name, path, reason, of)
         self._soft(module.name)
 
     def _soft(self, name: str) -> None:
@@ -178,8 +179,8 @@ class _Walk:
             self.missing.append(Missing(kind, word, needed_by))
         self._todo.extend((module, reason, of) for module in found)
 
-    def _read(self, name: str, path: str) -> None:
-        """Look into a module's file for the firmware it names."""
+    def _read(self, name: str, path: str) -> bool:
+        """Look into a module's file for the firmware it names; False if the file cannot be used."""
         try:
             with self._host.open_module(path) as file:
                 named = read_module(file, name).firmware
@@ -187,10 +188,10 @@ class _Walk:
             raise
         except (OSError, UkmodError) as error:
             self.missing.append(Missing("file", path, name, _fault(error)))
-            del self.members[name]
-            return
+            return False
         for firmware in named if self._directories else ():
             files = firmware_files(firmware, self._directories)
             if not files:
                 self.missing.append(Missing("firmware", firmware, name))
             self.firmware += [Firmware(one, name) for one in files]
+        return True
