@@ -144,10 +144,11 @@ class _Run:
                 error = self._print_symbols(module, what, module.name)
             return error
         try:
-            return self._print_symbols(self.context.by_path(word), what, word)
+            module = self.context.by_path(word)
         except OSError as missing:
             self.log.message(self.request.failure, f"Module {word} not found.")
             return missing.errno or errno.ENOENT
+        return self._print_symbols(module, what, word)
 
     def _print_symbols(self, module: Module, what: str, called: str) -> int:
         path = self.context.path_of(module)
