@@ -97,6 +97,22 @@ def test_unclosed_brackets_and_bytes_are_the_c_library_s(pattern: str, text: str
     assert fnmatch(pattern, text) is (libc.fnmatch(pattern.encode(), text.encode(), 0) == 0)
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="compares with glibc's fnmatch")
+@given(
+    st.text("0a", max_size=2),
+    st.sampled_from(["[:alfa:]", "[:z:]", "[:A:]", "[::]", "[.ab.]", "[:alpha"]),
+    st.sampled_from(["", "b", "[.b.]", "[:x:]", "[:digit:]", "]b", "\\]"]),
+    st.sampled_from("0abz[:]"),
+)
+def test_what_precedes_a_class_that_does_not_exist_matches(
+    before: str, malformed: str, after: str, text: str
+) -> None:
+    libc = ctypes.CDLL(None)
+    for negation in ("", "!"):
+        pattern = f"[{negation}{before}{malformed}{after}]"
+        assert fnmatch(pattern, text) is (libc.fnmatch(pattern.encode(), text.encode(), 0) == 0), pattern
+
+
 HOSTILE = [
     "*a",
     "*[[:alpha",

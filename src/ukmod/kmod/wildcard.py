@@ -162,8 +162,10 @@ class Matcher:
 def _bracket(pattern: str, at: int, dead: set[int]) -> tuple[int, int] | None:
     """Return the set of a bracket expression, as bits by character, and the place after it.
 
-    None if it is not closed. ``at`` is behind its ``[``. The set of a malformed one is empty, negated or not.
-    ``dead`` are the places from which an earlier bracket was searched for its end in vain; more are added.
+    None if it is not closed. ``at`` is behind its ``[``. The set of a malformed one has the elements before
+    the fault, as the C library looks no further once it has found the character; that of a negated one is
+    empty. ``dead`` are the places from which an earlier bracket was searched for its end in vain; more are
+    added.
     """
     negated = pattern.startswith(("!", "^"), at)
     at += negated
@@ -177,11 +179,41 @@ def _bracket(pattern: str, at: int, dead: set[int]) -> tuple[int, int] | None:
             tried.append(at)
         element = _element(pattern, at)
         if element is None:
-            return 0, len(pattern)
+            after = None if negated else _skip(pattern, at)
+            return (0, len(pattern)) if after is None else (members, after)
         members |= element[0]
         at = element[1]
     dead.update(tried)
     return None
+
+
+def _skip(pattern: str, at: int) -> int | None:
+    """Return the place after a bracket expression whose rest does not matter; None if it is not closed."""
+    while at < len(pattern):
+        char, kind = pattern[at], pattern[at : at + 2]
+        at += 1
+        if char == "]":
+            return at
+        if char == "\\":
+            at += 1
+        elif kind == "[:" and (close := pattern.find(":]", at + 1, at + 1 + _LONGEST_CLASS)) > 0:
+            if _could_be_class(pattern[at + 1 : close]):
+                at = close + 2
+        elif kind == "[.":
+            close = pattern.find(".]", at + 1)
+            if close < 0:
+                return None
+            at = close + 2
+        elif kind == "[=":
+            if pattern[at + 2 : at + 4] != "=]":
+                return None
+            at += 4
+    return None
+
+
+def _could_be_class(name: str) -> bool:
+    """Tell whether the C library takes this for a class's name, known or not. It has no "z" in names."""
+    return all("a" <= letter < "z" for letter in name)
 
 
 def _element(pattern: str, at: int) -> tuple[int, int] | None:
@@ -192,7 +224,7 @@ def _element(pattern: str, at: int) -> tuple[int, int] | None:
         name = pattern[at + 2 : close]
         if close > 0 and name in _CLASSES:
             return character_class(name), close + 2
-        if close > 0 and (not name or (name.isascii() and name.isalpha() and name.islower())):
+        if close > 0 and _could_be_class(name):
             return None
     if kind == "[=" and pattern[at + 3 : at + 5] == "=]":
         return character_range(pattern[at + 2], pattern[at + 2]), at + 5
