@@ -1,0 +1,31 @@
+"""The reference of the JSON documents names each of their members."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.golden import REPOSITORY
+
+from ukmod.cli.report import Outcome
+from ukmod.kernel.trace import Request
+from ukmod.survey.verdict import CLASSES, ModuleVerdict
+
+PAGE = (REPOSITORY / "docs/reference/json.md").read_text()
+
+
+def part(schema: str) -> set[str]:
+    """The words in backticks of the part about a schema."""
+    text = PAGE.partition(f"## {schema}:")[2].partition("\n## ")[0]
+    return set(re.findall("`([^`]+)`", text))
+
+
+@pytest.mark.parametrize(
+    ("schema", "members"),
+    [
+        ("ukmod.run/1", (*Outcome.__match_args__, *Request.__match_args__)),
+        ("ukmod.survey/1", (*ModuleVerdict.__match_args__, *CLASSES)),
+    ],
+)
+def test_each_member_of_a_document_is_explained(schema: str, members: tuple[str, ...]) -> None:
+    assert set(members) <= part(schema)
