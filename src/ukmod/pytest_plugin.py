@@ -56,7 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
-        "markers", "ukmod_allow(*kinds): ukmod_kernel may end with an oops, warning, misuse, leak or thread"
+        "markers",
+        "ukmod_allow(*kinds): ukmod_kernel may end with an oops, warning, misuse, leak, thread or dangling",
     )
 
 

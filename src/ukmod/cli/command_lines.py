@@ -12,7 +12,7 @@ import os
 import re
 
 from ukmod.cli.options import add_color, add_config, add_json, add_tree, command_parser
-from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MIN_MEMORY, PATIENCE
+from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MEMORY, MIN_MEMORY, PATIENCE
 
 _IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
 
@@ -63,7 +63,7 @@ def run() -> argparse.ArgumentParser:
         help=f"the most CPU time that the run may take; default {PATIENCE:g}",
     )  # fmt: skip
     parse.add_argument(
-        "--memory", metavar="SIZE", type=_size, default=1 << 30,
+        "--memory", metavar="SIZE", type=_size, default=MEMORY,
         help="the machine's RAM, in bytes or with K, M or G; default 1G",
     )  # fmt: skip
     add_json(parse)

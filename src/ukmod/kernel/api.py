@@ -33,7 +33,7 @@ from ukmod.kernel.core import Core
 from ukmod.kernel.failures import failed
 from ukmod.kernel.finished import Finished, modprobe_error
 from ukmod.kernel.image.choice import AUTO, Need, need_of_symbols
-from ukmod.kernel.limits import PATIENCE
+from ukmod.kernel.limits import MEMORY, PATIENCE
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.mocks import Mock, add, check, mock
@@ -121,7 +121,7 @@ class Kernel:
         types: Types | None = None,
         release: str = "",
         hz: int = 250,
-        memory: int = 1 << 30,
+        memory: int = MEMORY,
         realtime: bool = False,
         seed: int | None = None,
         cmdline: str = "",

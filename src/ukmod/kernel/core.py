@@ -22,7 +22,7 @@ from ukmod.kernel.kthread import Kthreads
 from ukmod.kernel.kthread_worker import KthreadWorkers
 from ukmod.kernel.lib.lib import Lib
 from ukmod.kernel.lib.random import Entropy
-from ukmod.kernel.limits import PATIENCE
+from ukmod.kernel.limits import MEMORY, PATIENCE
 from ukmod.kernel.locking.mutex import Mutexes
 from ukmod.kernel.locking.rwsem import RwSemaphores
 from ukmod.kernel.locking.semaphore import Semaphores
@@ -97,7 +97,7 @@ class Core:
         types: Types,
         *,
         hz: int = 250,
-        memory: int = 1 << 30,
+        memory: int = MEMORY,
         realtime: bool = False,
         seed: int | None = None,
         release: str = "",

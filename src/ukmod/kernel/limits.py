@@ -12,6 +12,8 @@ OOPS_LIMIT = 10_000
 """kernel.oops_limit: after so many oopses the kernel panics."""
 PATIENCE = 300.0
 """Seconds of the host's CPU time: the default for how long one call of a machine may take."""
+MEMORY = 1 << 30
+"""The default size of RAM in bytes."""
 MIN_MEMORY = 16 << 20
 """The minimum size of RAM in bytes: enough for a kernel without an image and a few modules."""
 MAX_MEMORY = 64 << 30
