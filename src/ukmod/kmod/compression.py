@@ -92,7 +92,10 @@ class PackedInput:
 
 def compression_of(head: bytes) -> str:
     """Name the compression a file's first bytes stand for, in the kernel's words; empty for none."""
-    return next((name for magic, name in _MAGICS if head.startswith(magic)), "")
+    for magic, name in _MAGICS:
+        if head.startswith(magic):
+            return name
+    return ""
 
 
 def decompress(data: bytes, *, path: str = "", limit: int = DEFAULT_LIMIT) -> bytes:

@@ -122,9 +122,9 @@ class ModuleFile:
         return self._signature[0]
 
     def _source(self) -> ByteSource:
-        if self._contents is not None or self.compression:
-            return self.contents()
         if self._window is None:
+            if self._contents is not None or self.compression:
+                return self.contents()
             self._window = _Window(self._fd)
         return self._window
 
