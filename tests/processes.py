@@ -46,5 +46,5 @@ def runs(pid: int) -> bool:
 
 
 def unmeasured() -> dict[str, str]:
-    """The environment of a process that coverage.py, which imports modules of its own, leaves alone."""
+    """The environment of a process that coverage.py leaves alone: it imports modules, and handles signals."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}

@@ -25,7 +25,7 @@ def test_hostile_arguments_end_as_on_a_real_kernel(attacker: Attacker, subsystem
     functions = kernel_functions()
     names = sorted(name for name in functions if functions[name][1].__module__ == f"ukmod.kernel.{subsystem}")
 
-    @settings(max_examples=settings().max_examples // 10)
+    @settings(max_examples=settings().max_examples // 20)
     @given(st.sampled_from(names), st.lists(st.sampled_from(sorted(VALUES)), min_size=8, max_size=8))
     def call(name: str, values: list[str]) -> None:
         assert attacker.call(name, values) == ""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.elfwriter import module
 from tests.kmod.depmod.trees import RELEASE, make_tree
+from tests.processes import unmeasured
 
 COMMAND = (sys.executable, "-c", "import sys; from ukmod.cli import main; sys.exit(main(sys.argv))", "depmod")
 
@@ -28,7 +29,7 @@ def tree(tmp_path: Path) -> Path:
 def start(root: Path, *words: str) -> subprocess.Popen[str]:
     """Start depmod on a tree, without configuration."""
     command = [*COMMAND, "--no-cache", "-b", str(root), "-C", str(root / "none"), *words, RELEASE]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=unmeasured())
 
 
 def finish(run: subprocess.Popen[str]) -> tuple[int, str]:
