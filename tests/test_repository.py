@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
@@ -49,6 +50,13 @@ def test_the_release_that_the_golden_data_belong_to_is_named_once() -> None:
     for path, tree in modules():
         for node in ast.walk(tree):
             assert not (isinstance(node, ast.Constant) and node.value == RELEASE), path
+
+
+def test_the_changelog_has_the_version_with_its_date() -> None:
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    headings = re.findall(r"^## (.+)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", headings[1])
 
 
 def test_what_continuous_integration_runs_are_targets_of_the_makefile() -> None:
