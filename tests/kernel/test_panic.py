@@ -101,7 +101,7 @@ class TestPanic:
         kernel.taint.add("D")
         assert "Comm: test " not in self.panic(kernel)
 
-    def test_so_many_oopses_are_one(self, kernel: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_too_many_oopses_are_a_panic(self, kernel: Core, monkeypatch: pytest.MonkeyPatch) -> None:
         """oops_count_store(): kernel.oops_limit."""
         monkeypatch.setattr("ukmod.kernel.panic.OOPS_LIMIT", 3)
 

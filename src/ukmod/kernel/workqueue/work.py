@@ -1,6 +1,6 @@
-"""Work items: struct work_struct, and their like of kernel code written in Python.
+"""Work items: struct work_struct in guest memory, and the work of kernel code that is written in Python.
 
-Both have the same methods, through which workqueue.py queues, cancels and runs them.
+Both have the methods by which workqueue.py queues, cancels and runs work.
 """
 
 from __future__ import annotations
