@@ -337,11 +337,12 @@ def strnstr(k: Core, text: Ptr, wanted: CStr, count: SizeT) -> Ptr:
     """``char *strnstr(const char *s1, const char *s2, size_t len)``; a NUL in ``s1`` does not end it."""
     if not wanted or count < len(wanted):
         return 0 if wanted else text
-    read = b""
+    here, left = text, b""
     for (piece,) in _pieces(k, count, text):  # beyond a NUL too: the length alone limits the search
-        start, read = max(len(read) - len(wanted) + 1, 0), read + piece
-        if (at := read.find(wanted, start)) >= 0:
-            return text + at
+        if (at := (left + piece).find(wanted)) >= 0:
+            return here - len(left) + at
+        here += len(piece)
+        left = (left + piece)[max(len(left) + len(piece) - len(wanted) + 1, 0) :]  # it may begin there
     return 0
 
 
