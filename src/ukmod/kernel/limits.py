@@ -5,7 +5,10 @@ from __future__ import annotations
 MAX_HZ = 10_000
 """Ticks a second; no kernel can be configured with more than 1,000."""
 MAX_REPORTS = 1_000
-"""The number of warnings, and of reports of misused memory, that are kept; later ones are in the log only."""
+"""The number of warnings, of reports of misused memory and of dangling references that are kept.
+
+Later warnings and reports are in the log only.
+"""
 MAX_TRACE = 10_000
 """The number of steps of usermode helpers, and of requests, that are kept: the latest."""
 OOPS_LIMIT = 10_000

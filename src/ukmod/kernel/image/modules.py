@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from errno import ENOMEM
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LoadError
 from ukmod.kernel.module.main import Module
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE
 from ukmod.kmod.elf import Elf
@@ -53,7 +55,9 @@ def _set_btf_data(k: Core, module: Module, elf: Elf) -> None:
     section = elf.section(".BTF")
     if section is None or not section.size or not k.types.has("module", "btf_data"):
         return
-    module.btf = k.vmalloc.alloc(section.size)
+    if not (address := k.vmalloc.alloc(section.size)):
+        raise LoadError("the machine has no memory for its BTF", errno=ENOMEM, subject=module.name)
+    module.btf = address
     k.memory.write(module.btf, elf.section_data(section))
     k.memory.set_u64(module.address + k.types.offset("module", "btf_data"), module.btf)
     k.memory.set_u32(module.address + k.types.offset("module", "btf_data_size"), section.size)

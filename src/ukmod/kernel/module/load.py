@@ -15,7 +15,7 @@ from ukmod.kernel.module import layout as module_layout
 from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, ModuleState
 from ukmod.kernel.module.pending import pending_in
 from ukmod.kernel.module.symbols import FoundSymbol
-from ukmod.kernel.module.unload import left_by
+from ukmod.kernel.module.unload import free_module, unlink
 from ukmod.kernel.notifier import NOTIFY_STOP_MASK
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
@@ -173,9 +173,7 @@ def _reserve_place(k: Core, module: Module) -> None:
 def _unlink(k: Core, module: Module) -> None:
     image_modules.free_btf_data(k, module)
     image_modules.free_modinfo(k, module)
-    k.modules.remove(module)
-    k.modules.waiters.wake_all()
-    module_layout.free(module.layout, k.module_area, k.percpu)
+    unlink(k, module)
 
 
 # -- linking --------------------------------------------------------------------------------------------
@@ -341,15 +339,7 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
         k.rcu.synchronize()  # wait for everyone who may have seen it live
         modules.put(module)
         modules.notify_going(module)
-        if k.image is not None:
-            image_modules.remove_from_sysfs(k, module)
-        modules.set_state(module, ModuleState.UNFORMED)
-        modules.drop_uses(module)
-        params.destroy_params(k, module)
-        k.rcu.synchronize()
-        k.slab.settle(module, gone=True)
-        k.dangling += left_by(k, module, pending)
-        _unlink(k, module)
+        free_module(k, module, pending)
         raise LoadError(f"its init function returned {result}", errno=-result, subject=module.name)
     if result > 0:
         text = f"'{module.name}'->init suspiciously returned {result}, it should follow 0/-E convention\n"

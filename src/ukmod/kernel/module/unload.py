@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LoadError
 from ukmod.kernel import params
 from ukmod.kernel.image import modules as image_modules
+from ukmod.kernel.limits import MAX_REPORTS
 from ukmod.kernel.module import layout as module_layout
 from ukmod.kernel.module.main import Module, ModuleState
 from ukmod.kernel.module.pending import pending_in, threads_in
@@ -69,22 +70,35 @@ def _finish(k: Core, module: Module) -> None:
             task.owner = before
     pending = pending_in(k, module)
     modules.notify_going(module)
+    modules.last_unloaded = module.name + module.flags(state=False)
+    free_module(k, module, pending)
+
+
+def free_module(k: Core, module: Module, pending: Sequence[Dangling]) -> None:
+    """free_module(): what is pending for it, and what still points to it, is recorded in ``k.dangling``."""
+    modules = k.modules
     if k.image is not None:
         image_modules.remove_from_sysfs(k, module)
-    modules.last_unloaded = module.name + module.flags(state=False)
     modules.set_state(module, ModuleState.UNFORMED)
     modules.drop_uses(module)
     params.destroy_params(k, module)
+    k.rcu.synchronize()
+    image_modules.free_btf_data(k, module)
     image_modules.free_modinfo(k, module)
-    k.rcu.synchronize()  # as free_module() does
     k.slab.settle(module, gone=True)
-    k.dangling += left_by(k, module, pending)
-    modules.remove(module)
+    k.dangling += _left_by(k, module, pending)
+    del k.dangling[MAX_REPORTS:]
+    unlink(k, module)
+
+
+def unlink(k: Core, module: Module) -> None:
+    """Remove a module from the list, free its memory, and wake tasks that wait to load it again."""
+    k.modules.remove(module)
     module_layout.free(module.layout, k.module_area, k.percpu)
-    modules.waiters.wake_all()
+    k.modules.waiters.wake_all()
 
 
-def left_by(k: Core, module: Module, pending: Sequence[Dangling]) -> list[Dangling]:
+def _left_by(k: Core, module: Module, pending: Sequence[Dangling]) -> list[Dangling]:
     """Everything that a module leaves behind that is about to be freed; ``pending`` is what its exit left."""
     # The object of a pending call points to the module, and the kernel's lists to the object.
     known = {call.target for call in pending} | {f"to {call.target}" for call in pending}
