@@ -58,8 +58,6 @@ class Watchdog:
         self._machine = 0
         """The identity of the thread that the machine runs in."""
         self._raised = False
-        self._lock = threading.Lock()
-        """Nothing is raised in a thread that has left ``begin`` and ``end`` meanwhile."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="ukmod-watchdog", daemon=True)
         self._thread.start()
@@ -73,10 +71,9 @@ class Watchdog:
 
     def end(self) -> None:
         """The machine has stopped running, and the thread does other work."""
-        with self._lock:
-            self.active = False
-            if self._raised:
-                self._raise(None)
+        self.active = False
+        if self._raised:
+            self._raise(None)
 
     def _watch(self) -> None:
         step = self.period / 8
@@ -100,9 +97,9 @@ class Watchdog:
                 self._uc.emu_stop()
                 guest = 0.0
             elif python >= (_GRACE if self.late else self.stall):
-                with self._lock:
-                    if self._works_in_python():
-                        self._raise(Stalled)
+                self._raise(Stalled)
+                if not self.active:  # it has returned to its caller meanwhile
+                    self._raise(None)
                 python = 0.0
             elif self.late or slow >= self.stall:
                 self.laps += _SLICE  # so that the slice ends after this call
