@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = ["HEAD", "MissingError", "Row", "line", "table"]
+
+# Each program that is measured has its bytecode beside it, as one that is installed has.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 class MissingError(Exception):

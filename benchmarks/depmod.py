@@ -24,7 +24,6 @@ _PACKERS = {"xz": ("xz", "-0"), "zst": ("zstd", "-q", "-3", "--rm")}
 
 def main() -> list[Row]:
     """Time both on the plain tree and on compressed ones."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode beside it
     with tree() as plain:
         rows = [_compare("plain tree", plain, _RUNS)]
         with _packed(plain, ()) as copied:
