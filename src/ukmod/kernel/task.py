@@ -7,12 +7,12 @@ modules: they access task_struct directly. Its fields are therefore authoritativ
 from __future__ import annotations
 
 import struct as struct_
-from collections import deque
 from collections.abc import Callable
 from errno import EAGAIN
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
+from ukmod.kernel.mm.quarantine import Quarantine
 from ukmod.kernel.sched.core import (
     DEFAULT_PRIO,
     PF_FORKNOEXEC,
@@ -26,7 +26,7 @@ from ukmod.kernel.sched.core import (
 )
 from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.machine.area import VMALLOC_START, Area
-from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault, page_align
+from ukmod.machine.memory import PAGE_SIZE, Fault, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -92,10 +92,8 @@ class Tasks:
         self._next_pid = 0
         self.on_create: list[Callable[[Task], object]] = []
         """Called with each new task, before it runs."""
-        self.quarantine = _QUARANTINE
-        """The number of freed task_structs whose memory is not reused yet: an access is a page fault."""
-        self._freed: deque[int] = deque()
-        """Their addresses, oldest first."""
+        self.quarantine = Quarantine(self._memory, _QUARANTINE, self._pages)
+        """The freed task_structs."""
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -189,10 +187,7 @@ class Tasks:
         """__put_task_struct(): free the memory; a later access to it is a page fault."""
         if self._by_address.pop(task.address, None) is None:
             return
-        self._memory.unmap(task.address, self._pages * PAGE_SIZE)
-        self._freed.append(task.address)
-        if len(self._freed) > self.quarantine:
-            self._memory.free_frames(self._freed.popleft() - PAGE_OFFSET, self._pages)
+        self.quarantine.add(task.address)
 
     def release(self, task: Task) -> None:
         """release_task(): free the pid and stack of a task that has exited."""

@@ -41,7 +41,7 @@ def parameters(module: str) -> list[str]:
 def machine() -> Kernel:
     """One that reuses at once what is freed, which is otherwise kept for a while so that misuse is seen."""
     k = Kernel(types=layouts())
-    k.core.slab.fence.quarantine = k.core.tasks.quarantine = k.core.workqueues.quarantine = 0
+    k.core.slab.fence.quarantine = k.core.tasks.quarantine.limit = k.core.workqueues.quarantine.limit = 0
     k.core.module_area.once = False
     return k
 

@@ -6,20 +6,21 @@ authoritative. A workqueue_struct is opaque to modules: its address is that of a
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.account import admit
+from ukmod.kernel.mm.quarantine import Quarantine
 from ukmod.kernel.sched.core import PF_MEMALLOC, TASK_UNINTERRUPTIBLE, Task, block, cond_resched
 from ukmod.kernel.sched.prio import MIN_NICE
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.watchdog import deadlock
 from ukmod.kernel.workqueue.pool import Worker, WorkerPool
 from ukmod.kernel.workqueue.work import GuestWork, Work
-from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, Fault
+from ukmod.machine.memory import PAGE_SIZE, Fault
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
@@ -139,10 +140,8 @@ class Workqueues:
         self._pending: dict[Work | GuestWork, Queued] = {}
         self._canceling: set[Work | GuestWork] = set()
         self._cancelers = Waiters(kernel)
-        self.quarantine = _QUARANTINE
-        """The number of destroyed workqueues whose memory is not reused yet: a use of one is a page fault."""
-        self._destroyed: deque[int] = deque()
-        """Their addresses, oldest first."""
+        self.quarantine = Quarantine(kernel.memory, _QUARANTINE)
+        """The destroyed workqueues."""
         self._normal = WorkerPool(kernel, "kworker/0:{}", managed=True)
         self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True, nice=MIN_NICE)
         self._unbound = WorkerPool(kernel, "kworker/u2:{}", managed=False)
@@ -202,12 +201,8 @@ class Workqueues:
     def destroy(self, wq: Workqueue) -> None:
         """destroy_workqueue(): finish queued work, then free the queue; a later use of it is a page fault."""
         self.drain(wq)
-        memory = self._k.memory
         del self._by_address[wq.address]
-        memory.unmap(wq.address, PAGE_SIZE)
-        self._destroyed.append(wq.address)
-        if len(self._destroyed) > self.quarantine:
-            memory.free_frames(self._destroyed.popleft() - PAGE_OFFSET, 1)
+        self.quarantine.add(wq.address)
         if wq.own_thread:
             wq.pool.stop()
 
