@@ -111,12 +111,7 @@ class Oops:
 
     def __str__(self) -> str:
         what = next((text for _, text in self.header if "cut here" not in text), self.title)
-        return f"{what.strip()} in {place(self.state.rip)}, task {self.state.comm} (pid {self.state.pid})"
-
-
-def place(frame: Frame) -> str:
-    """The place of a frame, with its source line if that is known."""
-    return f"{frame} ({frame.source})" if frame.source else str(frame)
+        return f"{what.strip()} in {self.state.rip.place()}, task {self.state.comm} (pid {self.state.pid})"
 
 
 @record
@@ -145,7 +140,7 @@ class Warn:
 
     def __str__(self) -> str:
         where = f" at {self.file}:{self.line}" if self.file else ""
-        return f"{self.message or 'WARN_ON()'}{where} in {place(self.state.rip)}"
+        return f"{self.message or 'WARN_ON()'}{where} in {self.state.rip.place()}"
 
 
 @record

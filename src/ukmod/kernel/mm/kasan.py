@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.limits import MAX_REPORTS
-from ukmod.kernel.oops import call_trace, place, task_line
+from ukmod.kernel.oops import call_trace, task_line
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import (
     Frame,
@@ -125,12 +125,12 @@ class Report:
             if "free" in self.kind and "use" not in self.kind
             else ("write" if self.write else "read") + size
         )
-        text = f"{self.kind}{': ' if access else ''}{access} in {place(self.rip)}"
+        text = f"{self.kind}{': ' if access else ''}{access} in {self.rip.place()}"
         if self.object_address:
             text += f", an object of {self.object_size} bytes"
         for verb, track in (("allocated", self.allocated), ("freed", self.freed)):
             if track is not None and track.where is not None:
-                text += f", {verb} in {place(track.where)}"
+                text += f", {verb} in {track.where.place()}"
         return text
 
 

@@ -62,7 +62,7 @@ class Leak:
 
     def __str__(self) -> str:
         frame = self.track.where
-        where = "the kernel" if frame is None else f"{frame} ({frame.source})" if frame.source else str(frame)
+        where = "the kernel" if frame is None else frame.place()
         objects = f"{self.count} objects" if self.count > 1 else "1 object"
         return f"{objects} of {self.kind}, {self.size} bytes, from {where}"
 

@@ -48,8 +48,7 @@ class Dangling:
         if self.due is not None:
             text += f", due at {self.due / NSEC_PER_SEC:.6f} s"
         if self.function is not None:
-            source = f" ({self.function.source})" if self.function.source else ""
-            text += f": {self.function}{source}"
+            text += f": {self.function.place()}"
         return text
 
 
@@ -77,5 +76,4 @@ def memory_at(k: Core, address: int) -> str:
     frame = kasan.track_of(k, item.allocated).where
     if frame is None:
         return f"an object of {item.cache}"
-    source = f" ({frame.source})" if frame.source else ""
-    return f"an object of {item.cache} from {frame}{source}"
+    return f"an object of {item.cache} from {frame.place()}"

@@ -89,8 +89,6 @@ def _calls(k: Core) -> Iterator[Call]:
 def _of_timer(k: Core, timer: int, due: int) -> Call:
     """The call of a timer, or of the delayed work that it is part of."""
     peek, function = k.memory.peek, k.memory.peek(k.timers.function_at(timer))
-    if not function:
-        return Call("timer", timer, 0, due)
     if k.symbols.is_function(function, "delayed_work_timer_fn"):
         work = timer - k.types.offset("delayed_work", "timer") + k.types.offset("delayed_work", "work")
         return Call("delayed work", work, peek(k.workqueues.function_at(work)), due)

@@ -74,6 +74,10 @@ class Frame:
         place = f"{self.symbol}+{self.offset:#x}/{self.size:#x}"
         return f"{place} [{self.module}]" if self.module else place
 
+    def place(self) -> str:
+        """The frame, with its source line if that is known."""
+        return f"{self} ({self.source})" if self.source else str(self)
+
     def text(self) -> str:
         """The frame as a line of a call trace."""
         return str(self) if self.reliable else f"? {self}"
