@@ -188,8 +188,7 @@ class Memory:
             return frame
         frame = self._next_free
         end = frame + count * PAGE_SIZE
-        if end > self.size or end - self._unused + self._charged > self.size:
-            raise self._exhausted()
+        self._check_room(end)
         self._next_free = end
         return frame
 
@@ -203,8 +202,7 @@ class Memory:
                 return frame
         skipped = -self._next_free % align
         end = self._next_free + skipped + count * PAGE_SIZE
-        if end > self.size or end - self._unused + self._charged > self.size:
-            raise self._exhausted()
+        self._check_room(end)
         if skipped:
             self._unused += skipped
             self._free.setdefault(1, []).extend(range(self._next_free, self._next_free + skipped, PAGE_SIZE))
@@ -212,6 +210,11 @@ class Memory:
         frame = self._next_free
         self._next_free += count * PAGE_SIZE
         return frame
+
+    def _check_room(self, end: int) -> None:
+        """Raises LimitError if frames up to ``end`` cannot be allocated."""
+        if end > self.size or end - self._unused + self._charged > self.size:
+            raise self._exhausted()
 
     def _exhausted(self) -> LimitError:
         return LimitError(f"the machine's memory of {self.size >> 20} MiB is exhausted", errno=ENOMEM)

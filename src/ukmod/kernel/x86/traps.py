@@ -19,7 +19,7 @@ from ukmod.kernel.x86 import extable
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import registers_at_trap, stack_bounds, walk, walk_trap
 from ukmod.machine.area import VMALLOC_START
-from ukmod.machine.memory import KERNEL_START, PAGE_SIZE, PRESENT, Fault
+from ukmod.machine.memory import PAGE_SIZE, PRESENT, USER_HALF, Fault, is_canonical
 from ukmod.machine.registers import (
     BP_VECTOR,
     DE_VECTOR,
@@ -36,7 +36,6 @@ from ukmod.record import record, replace
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-USER_END: Final = 0x0000_8000_0000_0000
 _UD2: Final = b"\x0f\x0b"
 _TITLES: Final = {
     DE_VECTOR: "divide error",
@@ -121,7 +120,7 @@ def gp_address(k: Core, registers: Registers) -> str:
     if operand is None or operand.address is None:
         return ""
     canonical = (
-        operand.address >= ~(USER_END - 1) & (1 << 64) - 1 or operand.address + operand.size <= USER_END
+        operand.address >= ~(USER_HALF - 1) & (1 << 64) - 1 or operand.address + operand.size <= USER_HALF
     )
     hint = "maybe for address" if canonical else "probably for non-canonical address"
     return f", {hint} {operand.address:#x}"
@@ -151,7 +150,7 @@ def page_fault(k: Core, raised: CpuException) -> Registers:
     header = page_fault_header(k, address, code)
     # Interrupts are enabled by now only if the fault was on a user address of a user process.
     task = k.sched.current
-    irqs_off = raised.fetch or address >= USER_END or task is None or task.is_kthread
+    irqs_off = raised.fetch or address >= USER_HALF or task is None or task.is_kthread
     die(k, raised, "page fault", f"Oops: {code:04x}", header, SIGKILL, address=address, irqs_off=irqs_off)
 
 
@@ -206,7 +205,7 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
     present = fault.write and bool(k.memory.prot(fault.address) & PRESENT)
     reserved = k.memory.corrupted(fault.address)
     code = error_code(write=fault.write, fetch=False, present=present, reserved=reserved)
-    if not USER_END <= fault.address < KERNEL_START:
+    if is_canonical(fault.address):
         header = page_fault_header(k, fault.address, code)
         kind, title, signal = "page fault", f"Oops: {code:04x}", SIGKILL
     else:
@@ -216,7 +215,7 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
     state = snapshot(k, registers, walk_trap(k))
     address = fault.address if kind == "page fault" else None
     task = k.sched.current
-    irqs_off = kind == "page fault" and (fault.address >= USER_END or task is None or task.is_kthread)
+    irqs_off = kind == "page fault" and (fault.address >= USER_HALF or task is None or task.is_kthread)
     k.crash.die(Oops(kind, title, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
 
 
