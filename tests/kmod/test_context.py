@@ -16,7 +16,7 @@ MODULES = {"top": ["middle", "base"], "middle": ["base"], "base": []}
 
 
 class Knowledge:
-    """A context and what it has logged."""
+    """A context, and the messages that it has logged."""
 
     def __init__(self, config: str = "", tree: Tree | None = None, cmdline: str = "") -> None:
         self.messages: list[str] = []

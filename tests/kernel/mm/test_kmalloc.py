@@ -380,16 +380,3 @@ class TestBuckets:
         assert not bucketed.kernel.warnings
         assert bucketed.pointer(function, large, GFP_NOWARN, GFP_KERNEL, NODE) == 0
         assert len(bucketed.kernel.warnings) == 1
-
-
-def test_what_an_object_without_a_fence_gained_is_kept_when_it_moves(kernel: Core) -> None:
-    """An image's own objects are packed together: they grow within their size class as others do."""
-    slab, memory = kernel.slab, kernel.memory
-    address = slab.alloc(20, 8, "kmalloc-32", fenced=False)
-    assert slab.krealloc(address, 32, GFP_KERNEL) == address
-    memory.write(address, b"abcdefgh" * 4)
-    moved = slab.krealloc(address, 100, GFP_KERNEL)
-    assert moved != address
-    assert memory.read(moved, 32) == b"abcdefgh" * 4
-    slab.kfree(moved)
-    assert not kernel.reports

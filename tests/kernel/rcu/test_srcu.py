@@ -181,7 +181,7 @@ class TestGracePeriods:
         assert domain.after() == [function]
 
     def test_of_an_index_the_lowest_bit_counts(self, domain: Domain) -> None:
-        """__srcu_read_unlock() is told an int; the kernel has two counters."""
+        """__srcu_read_unlock() takes any int; the kernel has two counters."""
         index = domain.enter()
         domain.begin("synchronize_srcu")
         domain.leave(index + 2)
