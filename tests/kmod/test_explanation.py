@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from tests import signing
-from tests.kmod.fakehost import FakeHost
 from tests.kmod.moduletree import VERMAGIC, context, module
 
 from ukmod.errors import NotFoundError
@@ -26,7 +25,7 @@ def account(
     root: Path, word: str, config: str = "", kernel: KernelFacts | None = None, **modules: bytes
 ) -> Explanation:
     everything = {"base": BASE, "user": USER, "soft": SOFT} | modules
-    return explain(context(root, config, **everything), word, FakeHost("/"), kernel or KernelFacts())
+    return explain(context(root, config, **everything), word, kernel or KernelFacts())
 
 
 def kinds(explanation: Explanation, step: int = -1) -> dict[str, str]:
@@ -102,13 +101,13 @@ def test_nothing_answers_but_something_is_near(tmp_path: Path) -> None:
 def test_a_tree_without_indexes_is_told(tmp_path: Path) -> None:
     (tmp_path / "lib/modules/6.1").mkdir(parents=True)
     with pytest.raises(NotFoundError, match=r"6\.1: has no modules\.dep\.bin: run depmod 6\.1"):
-        explain(Context(Tree.open(tmp_path, "6.1")), "user", FakeHost("/"), KernelFacts())
+        explain(Context(Tree.open(tmp_path, "6.1")), "user", KernelFacts())
 
 
 def test_a_file_that_is_no_module(tmp_path: Path) -> None:
     tree = context(tmp_path, base=BASE, user=USER)
     (tmp_path / "lib/modules/4.4.4/kernel/base.ko").write_bytes(b"not an ELF file")
-    found = explain(tree, "user", FakeHost("/"), KernelFacts())
+    found = explain(tree, "user", KernelFacts())
     assert outcome(found) == "fails"
     assert kinds(found, 0) == {"unreadable": "None"}
 
@@ -146,7 +145,7 @@ def test_a_proprietary_module_does_not_see_gpl_exports(tmp_path: Path) -> None:
 def test_a_file_outside_the_tree_brings_no_dependencies(tmp_path: Path) -> None:
     path = tmp_path / "stranger.ko"
     path.write_bytes(module(name="stranger", needs=["base_fn"]))
-    found = explain(context(tmp_path, base=BASE), str(path), FakeHost("/"), KernelFacts())
+    found = explain(context(tmp_path, base=BASE), str(path), KernelFacts())
     assert outcome(found) == "fails"
     assert "base_fn: exported by base, which would not be loaded before it" in as_text(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ukmod
-from ukmod.kmod import Context, KernelFacts, LinuxHost, Tree, closure, depmod, explain, plan
+from ukmod.kmod import Context, KernelFacts, Tree, closure, depmod, explain, plan
 
 
 def on_record(record: ukmod.Record) -> None:
@@ -40,7 +40,7 @@ def main() -> None:
 def kmod() -> None:
     indexed = depmod("/srv/image")
     context = Context.open(Tree.open("/srv/image", "6.1.0"))
-    files = closure(context, ["e1000e"], LinuxHost()).files
-    outcome = explain(context, "net-pf-38", LinuxHost(), KernelFacts()).is_loaded
+    files = closure(context, ["e1000e"]).files
+    outcome = explain(context, "net-pf-38", KernelFacts()).is_loaded
     print(indexed.modules, [step.module for target in plan(context, "x").targets for step in target.steps])
     print(files, outcome)

@@ -10,7 +10,6 @@ from ukmod.cli.terminal import escape, near, write
 from ukmod.kmod.closures import closure
 from ukmod.kmod.context import Context
 from ukmod.kmod.firmware import firmware_directories
-from ukmod.kmod.linux import LinuxHost
 from ukmod.kmod.tree import Tree
 
 TYPE_CHECKING = False
@@ -25,12 +24,10 @@ __all__ = ["main"]
 def main(argv: Sequence[str]) -> int:
     """Print the closure of the modules named; 1 if something required is missing and that is an error."""
     arguments = command_lines.closure().parse_args(argv)
-    host = LinuxHost()
-    tree = Tree.open(arguments.dirname, arguments.set_version)
+    tree = Tree.open(arguments.dirname, arguments.set_version, arguments.moduledir)
     found = closure(
         Context.open(tree, config_paths=arguments.config or None),
         arguments.name,
-        host,
         weakdeps=arguments.weakdeps,
         firmware_directories=()
         if arguments.no_firmware

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     """Explain each word; 1 if any of them would not be loaded."""
     arguments = command_lines.explain().parse_args(argv)
     host = LinuxHost()
-    tree = Tree.open(arguments.dirname, arguments.set_version)
+    tree = Tree.open(arguments.dirname, arguments.set_version, arguments.moduledir)
     is_live = arguments.dirname == "/" and tree.release == host.release()
     if is_live:
         context = Context.on(host, tree, arguments.config or None, lambda *_message: None)
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         context = Context.open(tree, config_paths=arguments.config or None)
     kernel = KernelFacts(
         exports=_exports(tree, arguments.symvers),
-        vermagic=_vermagic(context, host),
+        vermagic=_vermagic(tree),
         firmware_directories=firmware_directories(arguments.dirname, tree.release),
         certificates=_certificates(arguments.cert),
     )
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     for word in arguments.word:
         try:
             explanations.append(
-                explain(context, word, host, kernel, state=state, use_blacklist=arguments.use_blacklist)
+                explain(context, word, kernel, state=state, use_blacklist=arguments.use_blacklist)
             )
         except OSError as error:
             raise NotFoundError(error.strerror or str(error), subject=word) from error
@@ -73,14 +73,13 @@ def _exports(tree: Tree, symvers: str | None) -> dict[str, ExportedSymbol] | Non
         return None
 
 
-def _vermagic(context: Context, host: LinuxHost) -> str:
+def _vermagic(tree: Tree) -> str:
     """Return the vermagic of the kernel, as the first readable module that came with it has it."""
-    tree = context.tree
     for name in tree.module_names():
         path = (tree.dependency_line(name) or "").partition(":")[0]
         if path.startswith("kernel/"):
             try:
-                with host.open_module(tree.path(path)) as file:
+                with tree.open_module(path) as file:
                     return read_module(file, name).vermagic
             except (OSError, UkmodError):
                 continue

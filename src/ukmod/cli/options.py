@@ -49,7 +49,7 @@ def command_parser(
 def add_tree(
     parser: argparse.ArgumentParser, default: str | None, root: str, *, or_running: bool = False
 ) -> None:
-    """Add ``-d`` and ``-S``, which name a module tree as kmod's tools do.
+    """Add ``-d``, ``-S`` and ``-m``, which name a module tree as kmod's tools do.
 
     ``root``: what ROOT is. ``or_running``: the kernel that runs is a default as well.
     """
@@ -60,6 +60,12 @@ def add_tree(
         "--set-version",
         metavar="RELEASE",
         help=f"its kernel; default: the only one below ROOT{running}",
+    )
+    parser.add_argument(
+        "-m",
+        "--moduledir",
+        metavar="DIR",
+        help="where modules lie below ROOT; default lib/modules, or usr/lib/modules",
     )
 
 

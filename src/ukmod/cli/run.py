@@ -89,7 +89,8 @@ def _find(options: argparse.Namespace) -> tuple[Tree | None, list[tuple[str, str
     tree: Tree | None = None
     if options.dirname is not None or options.set_version is not None:
         with Progress(READING):
-            tree = open_tree(Tree.open(options.dirname or "/", options.set_version).dirname)
+            named = Tree.open(options.dirname or "/", options.set_version, options.moduledir)
+            tree = open_tree(named.dirname)
     found = []
     for name, params in _groups(options.words, tree):
         if _is_file(name):

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.survey().parse_args(argv)
     with Progress(READING):
-        tree = open_tree(Tree.open(options.dirname, options.set_version).dirname)
+        tree = open_tree(Tree.open(options.dirname, options.set_version, options.moduledir).dirname)
     names = _names(tree, options)
     image = kernel_image.image_of_tree(options.kernel, tree, options.dirname)
     few = len(names) <= _FEW * options.jobs

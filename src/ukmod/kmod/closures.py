@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ukmod.kmod.context import Context, Module
-    from ukmod.kmod.host import Host
 
 __all__ = ["Closure", "ClosureModule", "Firmware", "Missing", "closure"]
 
@@ -89,14 +88,13 @@ class Closure:
 def closure(
     context: Context,
     words: Iterable[str],
-    host: Host,
     *,
     weakdeps: bool = False,
     firmware_directories: Sequence[str] = (),
 ) -> Closure:
     """Return what the modules that ``words`` (names, aliases or paths) stand for need.
 
-    ``host`` opens the modules' files; without ``firmware_directories`` firmware is left out.
+    Without ``firmware_directories`` firmware is left out.
 
     Raises NotFoundError if the tree has no indexes, MissingExtraError for a module that is compressed with
     zstd, if this Python cannot unpack it.
@@ -104,7 +102,7 @@ def closure(
     words = list(words)
     if not all(map(is_path, words)):
         context.tree.require_indexes()
-    walk = _Walk(context, host, weakdeps=weakdeps, firmware_directories=firmware_directories)
+    walk = _Walk(context, weakdeps=weakdeps, firmware_directories=firmware_directories)
     for word in words:
         walk.request(word)
     walk.run()
@@ -119,14 +117,11 @@ def _fault(error: OSError | UkmodError) -> str:
 
 
 class _Walk:
-    def __init__(
-        self, context: Context, host: Host, *, weakdeps: bool, firmware_directories: Sequence[str]
-    ) -> None:
+    def __init__(self, context: Context, *, weakdeps: bool, firmware_directories: Sequence[str]) -> None:
         self.members: dict[str, ClosureModule] = {}
         self.firmware: list[Firmware] = []
         self.missing: list[Missing] = []
         self._context = context
-        self._host = host
         self._weakdeps = weakdeps
         self._directories = firmware_directories
         self._looked_at: set[str] = set()
@@ -182,7 +177,7 @@ class _Walk:
     def _read(self, name: str, path: str) -> bool:
         """Look into a module's file for the firmware it names; False if the file cannot be used."""
         try:
-            with self._host.open_module(path) as file:
+            with self._context.tree.open_module(path) as file:
                 named = read_module(file, name).firmware
         except MissingExtraError:
             raise
@@ -190,7 +185,7 @@ class _Walk:
             self.missing.append(Missing("file", path, name, _fault(error)))
             return False
         for firmware in named if self._directories else ():
-            files = firmware_files(firmware, self._directories)
+            files = firmware_files(firmware, self._directories, self._context.tree.files)
             if not files:
                 self.missing.append(Missing("firmware", firmware, name))
             self.firmware += [Firmware(one, name) for one in files]

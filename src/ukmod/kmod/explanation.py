@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.config import Command, Softdep
     from ukmod.kmod.context import Context
-    from ukmod.kmod.host import Host
     from ukmod.kmod.loaded import State
     from ukmod.kmod.plans import Step, Target
 
@@ -73,7 +72,6 @@ class Explanation:
 def explain(
     context: Context,
     word: str,
-    host: Host,
     kernel: KernelFacts,
     *,
     state: State | None = None,
@@ -81,10 +79,10 @@ def explain(
 ) -> Explanation:
     """Return the account of what ``modprobe WORD`` would do, and why; ``use_blacklist`` is its ``-b``.
 
-    ``host`` opens the modules' files. Raises what :func:`plan` raises.
+    Raises what :func:`plan` raises.
     """
     decided = plan(context, word, state=state, use_blacklist=use_blacklist)
-    inspector = Inspector(context, host, kernel)
+    inspector = Inspector(context, kernel)
     targets = tuple([_target(context, inspector, target) for target in decided.targets])
     return Explanation(word, targets, () if targets else tuple(_not_found(context, word)))
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import glob
-import os
 import re
+import stat
+
+from ukmod.kmod.directory import DirectoryFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+
+    from ukmod.kmod.host import Files
 
 __all__ = ["firmware_directories", "firmware_files"]
 
@@ -28,23 +32,31 @@ def firmware_directories(root: str, release: str) -> tuple[str, ...]:
     return tuple([root.rstrip("/") + directory.format(release=release) for directory in _DIRECTORIES])
 
 
-def firmware_files(name: str, directories: Iterable[str]) -> list[str]:
+def firmware_files(name: str, directories: Iterable[str], files: Files | None = None) -> list[str]:
     """Return the files that a ``firmware`` field names; none if nothing is installed.
 
     Of several with one name the kernel takes the first. A field may hold wildcards (since 6.14): then it
     names any number of files. One that leaves the directories (``../``) names nothing: so the kernel has it.
+    ``files`` are those that the directories are in: this machine's, by default.
     """
     if ".." in name.split("/"):
         return []
+    files = DirectoryFiles() if files is None else files
     if not _WILDCARD.search(name):
-        return _first(f"{directory}/{name}{suffix}" for directory in directories for suffix in _SUFFIXES)
+        paths = (f"{directory}/{name}{suffix}" for directory in directories for suffix in _SUFFIXES)
+        return next(([path] for path in paths if _is_file(files, path)), [])
     found: dict[str, str] = {}
     for directory in directories:
+        real = files.real(directory)
         for suffix in _SUFFIXES:
-            for path in sorted(glob.glob(f"{glob.escape(directory)}/{name}{suffix}")):
-                found.setdefault(path[len(directory) :].removesuffix(suffix), path)
-    return [path for path in found.values() if os.path.isfile(path)]
+            for path in sorted(glob.glob(f"{glob.escape(real)}/{name}{suffix}")):
+                field = path[len(real) :]
+                found.setdefault(field.removesuffix(suffix), directory + field)
+    return [path for path in found.values() if _is_file(files, path)]
 
 
-def _first(paths: Iterator[str]) -> list[str]:
-    return next(([path] for path in paths if os.path.isfile(path)), [])
+def _is_file(files: Files, path: str) -> bool:
+    try:
+        return stat.S_ISREG(files.stat(path).st_mode)
+    except OSError:
+        return False

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ukmod.kmod.config import Source
     from ukmod.kmod.context import Context
     from ukmod.kmod.elf import Elf
-    from ukmod.kmod.host import Host
     from ukmod.kmod.modfile import ModuleFile
 
 __all__ = ["Inspector", "KernelFacts", "Note"]
@@ -69,16 +68,15 @@ class KernelFacts:
 class Inspector:
     """Looks into the files of a tree's modules, for one kernel. Exports are read once a module."""
 
-    def __init__(self, context: Context, host: Host, kernel: KernelFacts) -> None:
+    def __init__(self, context: Context, kernel: KernelFacts) -> None:
         self._context = context
-        self._host = host
         self._kernel = kernel
         self._exports: dict[str, dict[str, ExportedSymbol]] = {}
 
     def notes(self, name: str, path: str, present: Collection[str]) -> Iterator[Note]:
         """Yield what there is to say about the file of a module; ``present`` are those loaded before it."""
         try:
-            with self._host.open_module(path) as file:
+            with self._context.tree.open_module(path) as file:
                 yield from self._file(name, file, present)
         except OSError as error:
             yield Note("unreadable", f"{path}: {error.strerror}", fatal=True)
@@ -134,7 +132,7 @@ class Inspector:
             path = self._context.path_of(self._context.by_name(name))
             if path is not None:
                 try:
-                    with self._host.open_module(path) as file:
+                    with self._context.tree.open_module(path) as file:
                         self._exports[name] = module_exports(file.elf(), name)
                 except (OSError, UkmodError):
                     pass  # the step that loads that module says why
@@ -153,8 +151,10 @@ class Inspector:
         return f"{text} by {export.owner}"
 
     def _firmware(self, info: ModuleInfo) -> Iterator[Note]:
-        directories = self._kernel.firmware_directories
-        missing = [name for name in info.firmware if directories and not firmware_files(name, directories)]
+        directories, files = self._kernel.firmware_directories, self._context.tree.files
+        missing = [
+            name for name in info.firmware if directories and not firmware_files(name, directories, files)
+        ]
         if missing:
             yield Note("firmware-missing", f"firmware it may ask for is not there: {', '.join(missing)}")
 

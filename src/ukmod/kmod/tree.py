@@ -7,12 +7,14 @@ order in which to ask is :mod:`ukmod.kmod.lookup`'s.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kmod.config import CONFIG_DIRECTORIES
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.host import LOG_ERR, silent
+from ukmod.kmod.rooted import files_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +49,14 @@ def releases(root: str | os.PathLike[str], moduledir: str = MODULE_DIRECTORY) ->
 
     A directory that holds but a link to a kernel's headers has none.
     """
-    directory = module_directory(os.fspath(root), "", moduledir)
+    root = os.path.abspath(os.fspath(root))
+    files = files_below(root)
+    directory = module_directory(root, "", moduledir)
     found = []
     with suppress(OSError):
-        for name in os.listdir(directory):
+        for name in files.listdir(directory):
             with suppress(OSError):
-                content = set(os.listdir(f"{directory}{name}"))
+                content = set(files.listdir(f"{directory}{name}"))
                 if not content or content - _OF_HEADERS:
                     found.append(name)
     return sorted(found)
@@ -68,6 +72,20 @@ def root_of(dirname: str) -> str | None:
         if above.endswith(directory):
             return above.removesuffix(directory) or "/"
     return None
+
+
+def _moduledir_of(root: str, release: str | None) -> str:
+    """Return where a root has its modules: of the two usual directories, the one that has what is asked for.
+
+    ``release`` is that of the modules; None if any will do.
+    """
+    files = files_below(root)
+    for wanted in (f"/{release}", "") if release else ("",):
+        for moduledir in (MODULE_DIRECTORY, _MERGED_DIRECTORY):
+            with suppress(OSError):
+                if stat.S_ISDIR(files.stat(root.rstrip("/") + moduledir + wanted).st_mode):
+                    return moduledir
+    return MODULE_DIRECTORY
 
 
 def _config_of(root: str) -> tuple[str, ...]:
@@ -123,18 +141,19 @@ class Tree:
 
         release: by default the only kernel that the root has modules of, and below / the running one's.
         moduledir: where they lie below the root: by default lib/modules, or usr/lib/modules if the former is
-        missing.
+        missing or has no such release.
         host_config: take this machine's modprobe.d, as ``modprobe -d`` does, not the root's own.
+
+        Symbolic links below the root are followed as in the system that it holds, see :class:`RootedFiles`.
 
         Raises NotFoundError if no release was named and there is none, UsageError if there are several.
         """
         root = os.path.abspath(os.fspath(root))
         if moduledir is None:
-            merged = not os.path.isdir(root + MODULE_DIRECTORY) and os.path.isdir(root + _MERGED_DIRECTORY)
-            moduledir = _MERGED_DIRECTORY if merged else MODULE_DIRECTORY
+            moduledir = _moduledir_of(root, release)
         moduledir = f"/{moduledir.strip('/')}"
         dirname = module_directory(root, release or _meant_release(root, moduledir), moduledir)
-        return cls(dirname, config_paths=_config_of("/" if host_config else root))
+        return cls(dirname, files_below(root), config_paths=_config_of("/" if host_config else root))
 
     @classmethod
     def at(cls, directory: str | os.PathLike[str]) -> Tree:
@@ -144,7 +163,9 @@ class Tree:
         """
         dirname = os.path.abspath(os.fspath(directory))
         root = root_of(dirname)
-        return cls(dirname, config_paths=() if root is None else _config_of(root))
+        if root is None:
+            return cls(dirname, config_paths=())
+        return cls(dirname, files_below(root), config_paths=_config_of(root))
 
     @classmethod
     def from_directory(
@@ -246,6 +267,13 @@ class Tree:
     def path(self, spelled: str) -> str:
         """Return a path of modules.dep in full: relative ones are below ``dirname``."""
         return spelled if spelled.startswith("/") else f"{self.dirname}/{spelled}"
+
+    def open_module(self, spelled: str) -> ModuleFile:
+        """Open a module's file by its path, see :meth:`path`. Raises OSError as :class:`ModuleFile` does."""
+        from ukmod.kmod.modfile import ModuleFile
+
+        path = self.path(spelled)
+        return ModuleFile(path, self.files.real(path))
 
     def _lookup(self, index: str, key: str) -> str | None:
         opened = self._index(index)

@@ -7,11 +7,13 @@ data: a path means a file of the tree that the user handed in, or no file at all
 from __future__ import annotations
 
 import os
-from errno import ELOOP, ENOENT
+from errno import ENOENT
 from typing import TYPE_CHECKING
 
 from ukmod.kmod.config import CONFIG_DIRECTORIES
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.names import is_module_file
+from ukmod.kmod.rooted import RootedFiles, resolve_in_root
 from ukmod.kmod.tree import root_of
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.host import Files
     from ukmod.kmod.tree import Tree
-
-_MOST_LINKS = 40
-"""As in the kernel (MAXSYMLINKS)."""
 
 
 class TreeFiles:
@@ -40,7 +39,9 @@ class TreeFiles:
     @classmethod
     def of(cls, tree: Tree) -> TreeFiles:
         """Return the files of a tree and of its configuration."""
-        return cls(tree.files, (tree.dirname, *tree.config_paths))
+        # Links are followed here: the root's own files would not show a link to a module elsewhere.
+        files = DirectoryFiles() if isinstance(tree.files, RootedFiles) else tree.files
+        return cls(files, (tree.dirname, *tree.config_paths))
 
     def read(self, path: str) -> bytes:
         """Return a file's content."""
@@ -64,7 +65,7 @@ class TreeFiles:
         directory = next((it for it in self._directories if clean == it or clean.startswith(f"{it}/")), None)
         if directory is None:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
-        resolved = self._resolve(clean, _root(directory).rstrip("/"))
+        resolved = resolve_in_root(clean, _root(directory).rstrip("/"), self._readlink)
         if os.path.realpath(self._files.real(clean)) == os.path.realpath(self._files.real(resolved)):
             return clean
         if os.path.exists(self._files.real(resolved)):
@@ -73,27 +74,8 @@ class TreeFiles:
             return clean
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
 
-    def _resolve(self, path: str, root: str) -> str:
-        """Follow all links of a path below a root, as after chroot(2)."""
-        current = root
-        todo = path.removeprefix(root).split("/")[::-1]
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part == "..":
-                current = current.rpartition("/")[0] if len(current) > len(root) else root
-            elif part not in ("", "."):
-                try:
-                    target = os.readlink(self._files.real(f"{current}/{part}"))
-                except OSError:
-                    current = f"{current}/{part}"  # it is no link
-                    continue
-                links += 1
-                if links > _MOST_LINKS:
-                    raise OSError(ELOOP, os.strerror(ELOOP), path)
-                current = root if target.startswith("/") else current
-                todo += target.split("/")[::-1]
-        return current or "/"
+    def _readlink(self, path: str) -> str:
+        return os.readlink(self._files.real(path))
 
 
 class NoFiles:

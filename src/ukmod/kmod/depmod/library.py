@@ -68,23 +68,25 @@ def depmod(
         messages.append(text)
 
     paths = [root.rstrip("/") + path for path in CONFIG_DIRECTORIES] if config_paths is None else config_paths
-    config = load_config(tree.release, paths, log)
     try:
-        found = scan_tree(tree.dirname, config, log)
+        config = load_config(tree.release, [tree.files.real(path) for path in paths], log)
+        found = scan_tree(tree.dirname, config, log, real=tree.files.real)
     except OSError as error:
         text = f"cannot search for modules: {error.strerror}"
         raise NotFoundError(text, errno=error.errno, subject=tree.dirname) from error
-    modules = module_order(found, tree.dirname, log)
+    place = tree.files.real(tree.dirname)
+    modules = module_order(found, place, log)
     facts = read_all(modules)
     for module, fact in zip(modules, facts, strict=True):
         if fact.failure:
             messages.append(f"failed to load symbols from {module.path}: {os.strerror(fact.failure)}")
     analysis = analyse(modules, facts)
     refuse_cycles(analysis, tree.dirname)
-    files = Output(analysis, tree.dirname, log=log).files()
+    files = Output(analysis, place, log=log).files()
     try:
-        make_directory(directory)
-        publish(directory, files)
+        to = tree.files.real(directory)
+        make_directory(to)
+        publish(to, files)
     except OSError as error:
         raise UkmodError(
             f"cannot be written: {error.strerror}", errno=error.errno, subject=directory

@@ -17,12 +17,14 @@ from ukmod.kmod.names import KO_SUFFIXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ukmod.kmod.depmod.log import DepmodLog
 
     _Level = tuple[str, Iterator[os.DirEntry[str]]]
     """A directory and what is still to be read of it."""
+    Real = Callable[[str], str]
+    """Returns where a path leads, as :meth:`ukmod.kmod.host.Files.real` does."""
 
 __all__ = ["Candidate", "scan_tree", "shown_path"]
 
@@ -46,8 +48,12 @@ else:
     Candidate = namedtuple("Candidate", "name path shown")  # noqa: PYI024
 
 
-def scan_tree(dirname: str, config: DepmodConfig = DEFAULT, log: DepmodLog = silent) -> list[Candidate]:
+def scan_tree(
+    dirname: str, config: DepmodConfig = DEFAULT, log: DepmodLog = silent, *, real: Real = str
+) -> list[Candidate]:
     """Return the modules below ``dirname`` and the external directories, in no particular order.
+
+    ``real`` says where symbolic links lead; by default they are left to the system.
 
     OSError if ``dirname`` cannot be read; all that is amiss below it is logged and passed over.
     """
@@ -56,7 +62,7 @@ def scan_tree(dirname: str, config: DepmodConfig = DEFAULT, log: DepmodLog = sil
     skip = _NEVER | config.excludes
     for directory in (dirname, *config.externals):
         try:
-            for where, files in _walk(directory, skip, log):
+            for where, files in _walk(directory, skip, log, real):
                 for file in files:
                     name = file.partition(".")[0].replace("-", "_")  # modname_from_path(), with no call
                     path = f"{where}/{file}"
@@ -68,7 +74,7 @@ def scan_tree(dirname: str, config: DepmodConfig = DEFAULT, log: DepmodLog = sil
                 raise
     inside, start = f"{dirname}/", len(dirname) + 1
     return [
-        Candidate(name, path, path[start:] if path.startswith(inside) else path)
+        Candidate(name, real(path), path[start:] if path.startswith(inside) else path)
         for name, path in chosen.items()
     ]
 
@@ -78,13 +84,13 @@ def shown_path(path: str, dirname: str) -> str:
     return path[len(dirname) + 1 :] if path.startswith(dirname + "/") else path
 
 
-def _walk(top: str, skip: frozenset[str], log: DepmodLog) -> Iterator[tuple[str, list[str]]]:
+def _walk(top: str, skip: frozenset[str], log: DepmodLog, real: Real) -> Iterator[tuple[str, list[str]]]:
     """Yield (directory, names of module files in it) from ``top`` down, in the order they are found.
 
     A directory comes again where there are files behind another one in it. OSError if ``top`` cannot be read.
     """
     # Directories still to be read are iterators on a stack, so that a deep tree needs no deep recursion.
-    levels: list[_Level] = [(top, os.scandir(top))]
+    levels: list[_Level] = [(top, os.scandir(real(top)))]
     while levels:
         directory, entries = levels[-1]
         files: list[str] = []
@@ -95,12 +101,12 @@ def _walk(top: str, skip: frozenset[str], log: DepmodLog) -> Iterator[tuple[str,
             if name.endswith(".ko") and name != ".ko" and entry.is_file(follow_symlinks=False):
                 files.append(name)  # most are such: no need to look closer
                 continue
-            kind = _kind(entry, f"{directory}/{name}", levels, log)
+            kind = _kind(entry, f"{directory}/{name}", levels, log, real)
             if kind == stat.S_IFREG and name.endswith(KO_SUFFIXES) and name not in KO_SUFFIXES:
                 files.append(name)
             elif kind == stat.S_IFDIR:
                 try:
-                    levels.append((f"{directory}/{name}", os.scandir(f"{directory}/{name}")))
+                    levels.append((f"{directory}/{name}", os.scandir(real(f"{directory}/{name}"))))
                 except OSError as error:
                     log(LOG_ERR, f"openat({_fd(levels)}, {name}, O_RDONLY): {error.strerror}")
                 else:
@@ -110,19 +116,19 @@ def _walk(top: str, skip: frozenset[str], log: DepmodLog) -> Iterator[tuple[str,
         yield directory, files
 
 
-def _kind(entry: os.DirEntry[str], path: str, levels: Sequence[_Level], log: DepmodLog) -> int:
+def _kind(entry: os.DirEntry[str], path: str, levels: Sequence[_Level], log: DepmodLog, real: Real) -> int:
     """Return S_IFREG or S_IFDIR for what is to be looked at, links followed; 0 for what is logged."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
     if entry.is_dir(follow_symlinks=False):
         return stat.S_IFDIR
     try:
-        status = os.stat(path)
+        status = os.stat(real(path))
     except OSError as error:
         log(LOG_ERR, f"fstatat({_fd(levels)}, {entry.name}): {error.strerror}")
         return 0
     kind = stat.S_IFMT(status.st_mode)
-    if kind == stat.S_IFDIR and _is_loop(status, levels):
+    if kind == stat.S_IFDIR and _is_loop(status, levels, real):
         log(LOG_ERR, f"{path} leads back to a directory it is in, and is passed over")
         return 0
     if kind not in (stat.S_IFREG, stat.S_IFDIR):
@@ -136,12 +142,12 @@ def _fd(levels: Sequence[_Level]) -> int:
     return 2 + len(levels)
 
 
-def _is_loop(status: os.stat_result, levels: Sequence[_Level]) -> bool:
+def _is_loop(status: os.stat_result, levels: Sequence[_Level], real: Real) -> bool:
     """Tell whether a symbolic link leads to a directory that is being read.
 
     kmod follows it again and again until descriptors or symbolic links run out, to find the same files.
     """
-    return any(os.path.samestat(status, os.stat(directory)) for directory, _entries in levels)
+    return any(os.path.samestat(status, os.stat(real(directory))) for directory, _entries in levels)
 
 
 class _Ranking:
