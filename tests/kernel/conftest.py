@@ -22,11 +22,18 @@ def layouts() -> Types:
     return types_for(Elf(path.read_bytes(), str(path)))
 
 
+def assert_own_code_is_sound(k: Core | Kernel) -> None:
+    """Fail if a kernel function raised an exception: ukmod makes an oops of it, which a test may overlook."""
+    reports = [oops.text() for oops in k.oopses]
+    assert [text for text in reports if "kernel BUG at ukmod/" in text] == []
+
+
 @pytest.fixture
 def kernel() -> Iterator[Core]:
     """A kernel that has just booted."""
     with Core(layouts()) as k:
         yield k
+        assert_own_code_is_sound(k)
 
 
 @pytest.fixture
@@ -34,6 +41,7 @@ def machine() -> Iterator[Kernel]:
     """A kernel as ukmod's users have it, without a module tree."""
     with Kernel(types=layouts()) as k:
         yield k
+        assert_own_code_is_sound(k)
 
 
 @pytest.fixture

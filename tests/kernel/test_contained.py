@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.kernel.conftest import Guest
+from tests.kernel.conftest import Guest, layouts
 from tests.kernel.machine_code import READ_RDI, Code
 
 from ukmod.errors import KernelPanic, PatienceError, UsageError
@@ -224,15 +224,16 @@ def _waiter(guest: Guest) -> int:
 class TestFailures:
     """An exception of Python in a kernel function."""
 
-    def test_a_fault_of_ukmods_own_is_a_bug_at_its_place(self, kernel: Core, guest: Guest) -> None:
-        kernel.workqueues.layout = None  # type: ignore[assignment]
-        task = kernel.run_task(
-            "victim", lambda: kernel.cpu.call(kernel.symbols.address("cancel_work"), guest.put(b"", 64))
-        )
-        assert task.exit_code == 11
-        assert "kernel BUG at ukmod/kernel/workqueue/work.py:" in title(kernel)
-        assert "AttributeError: 'NoneType' object has no attribute 'data'" in kernel.log.dmesg()
-        assert survives(kernel)
+    def test_a_fault_of_ukmods_own_is_a_bug_at_its_place(self) -> None:
+        with Core(layouts()) as kernel:  # the fixture fails for such a fault
+            kernel.workqueues.layout = None  # type: ignore[assignment]
+            work = Guest(kernel).put(b"", 64)
+            call = kernel.symbols.address("cancel_work")
+            task = kernel.run_task("victim", lambda: kernel.cpu.call(call, work))
+            assert task.exit_code == 11
+            assert "kernel BUG at ukmod/kernel/workqueue/work.py:" in title(kernel)
+            assert "AttributeError: 'NoneType' object has no attribute 'data'" in kernel.log.dmesg()
+            assert survives(kernel)
 
     def test_an_exception_of_the_callers_function_is_the_callers(self, kernel: Core) -> None:
         def fails(_: object) -> int:

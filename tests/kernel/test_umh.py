@@ -14,8 +14,9 @@ from ukmod.errors import LimitError
 from ukmod.kernel import umh
 from ukmod.kernel.core import Core
 from ukmod.kernel.export import exports_of
-from ukmod.kernel.sched.core import ERESTARTSYS
+from ukmod.kernel.sched.core import ERESTARTSYS, Task
 from ukmod.kernel.signal import SIG_KTHREAD
+from ukmod.kernel.trace import Request
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC
 from ukmod.machine.registers import MASK64
 from ukmod.userland import Process
@@ -138,6 +139,18 @@ class TestWhatCannotBeExecuted:
         assert world.run(info, UMH_WAIT_PROC) == 0
         assert world.events == ["cleanup", "returns"]
 
+    @pytest.mark.parametrize(("wait", "room"), [(UMH_WAIT_EXEC, 1), (UMH_WAIT_PROC, 1), (UMH_WAIT_PROC, 2)])
+    def test_without_room_for_another_task_the_errno_is_that_of_fork(
+        self, kernel: Core, world: World, wait: int, room: int
+    ) -> None:
+        """The caller is a task, and so is the thread that waits for the helper."""
+        world.run(world.setup(), UMH_WAIT_PROC)  # from here on there is a khelper
+        world.events.clear()
+        info = world.setup(cleanup=world.callback("cleanup"))
+        kernel.tasks.max_threads = len(kernel.tasks.all()) + room
+        assert world.run(info, wait) == -EAGAIN
+        assert world.events == ["cleanup", "returns"]
+
     @pytest.mark.parametrize("member", ["argv", "envp"])
     def test_more_arguments_than_fit_are_too_many(self, world: World, member: str) -> None:
         """bprm_stack_limits(): pointers and strings together may take 2 MiB."""
@@ -233,6 +246,21 @@ class TestCallbacks:
         world.run(world.setup(init=world.callback("init", look=look)), wait)
         generations = 3 if wait == UMH_WAIT_PROC else 2
         assert seen[:generations] == [("khelper", True)] * generations
+
+    @pytest.mark.parametrize("wait", [UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC])
+    def test_a_thread_that_became_no_program_ends_with_exit_code_0(
+        self, kernel: Core, world: World, wait: int
+    ) -> None:
+        """do_exit(0): the errno is in the struct. This also is how wait_for_helper() ends."""
+        tasks: list[Task] = []
+
+        def look(_: int) -> None:
+            helper = kernel.sched.task()
+            tasks.extend([helper, helper.parent] if wait == UMH_WAIT_PROC and helper.parent else [helper])
+
+        world.run(world.setup(b"/sbin/none", init=world.callback("init", look=look)), wait)
+        assert [(task.exited, task.exit_code) for task in tasks] == [(True, 0)] * len(tasks)
+        assert tasks
 
     @pytest.mark.parametrize("member", ["init", "cleanup"])
     def test_the_callbacks_may_be_changed_until_they_are_called(self, world: World, member: str) -> None:
@@ -359,12 +387,22 @@ def test_each_step_is_traced(kernel: Core, world: World) -> None:
 
 
 def test_the_trace_knows_the_process_that_becomes_the_program(kernel: Core) -> None:
+    """`ukmod demo` and Kernel.requests credit it, and no other helper, with the modules that it loads."""
     pids: list[int] = []
-    kernel.processes.programs.install(HELPER, lambda process: pids.append(process.sys.getpid()) or 0)
+
+    def program(process: Process) -> int:
+        pids.append(process.sys.getpid())
+        kernel.trace.step(pids[-1], "helper", "live", "a_module")
+        return 0
+
+    kernel.processes.programs.install(HELPER, program)
     info = kernel.helpers.setup(HELPER, [HELPER], [])
     start(kernel, "asker", lambda: kernel.helpers.exec(info, UMH_WAIT_PROC))
     kernel.run(1)
     assert pids == [info.pid]
+    for helper, loaded in ((info.pid, ("a_module",)), (info.pid + 1, ())):
+        kernel.trace.request(Request(0, 1, "asker", "", "name", wait=True, result=0, helper=helper))
+        assert kernel.trace.requests[-1].loaded == loaded
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -399,8 +437,9 @@ def test_the_struct_is_what_the_module_gave(kernel: Core, guest: Guest) -> None:
 
 
 def test_a_pointer_to_no_such_struct_is_an_oops(kernel: Core, world: World) -> None:
-    assert world.run(world.guest.put(b"", 512), UMH_WAIT_PROC) is None
-    assert len(kernel.oopses) == 1
+    no_such_struct = world.guest.put(b"", 512)
+    assert world.run(no_such_struct, UMH_WAIT_PROC) is None
+    assert [oops.address for oops in kernel.oopses] == [no_such_struct]
 
 
 def test_the_functions_that_gpl_modules_alone_may_use() -> None:

@@ -237,6 +237,22 @@ class TestCallbacks:
         domain.after()
         assert seen == [("kworker/0:0", SOFTIRQ_DISABLE_OFFSET)]
 
+    def test_a_report_about_a_callback_names_its_queue_and_srcus_function(
+        self, kernel: Core, guest: Guest, domain: Domain
+    ) -> None:
+        domain.queue("callback", lambda: guest.call("dump_stack"))
+        domain.after()
+        assert "Workqueue: rcu_gp srcu_invoke_callbacks" in kernel.log.lines
+
+    def test_only_a_callback_that_has_not_been_called_is_pending(self, kernel: Core, domain: Domain) -> None:
+        """The heads that an unloaded module must not leave."""
+        index = domain.enter()
+        heads = {domain.queue("first"), domain.queue("second")}
+        assert kernel.srcu.heads == heads
+        domain.leave(index)
+        domain.after()
+        assert kernel.srcu.heads == set()
+
     def test_softirqs_of_a_callback_run_before_the_next_callback(self, kernel: Core, domain: Domain) -> None:
         """local_bh_enable(), after each."""
         softirq = lambda: kernel.softirqs.raise_(TASKLET_SOFTIRQ, lambda: domain.seen.append("softirq"))  # noqa: E731

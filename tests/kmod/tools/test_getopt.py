@@ -64,6 +64,12 @@ class TestWords:
         found = options("-a", "one", "-b", "--", short=short, posix=posix)
         assert found == [("a", ""), ("", "one"), ("", "-b"), ("", "--")]
 
+    def test_options_may_follow_words_unless_the_caller_says_otherwise(self) -> None:
+        assert list(getopt(["tool", "one", "-a"], SHORT, LONG)) == [("a", ""), ("", "one")]
+
+    def test_words_on_both_sides_of_two_dashes_count(self) -> None:
+        assert options("one", "--", "-a", "two") == [("", "one"), ("", "-a"), ("", "two")]
+
     @pytest.mark.parametrize("posix", [False, True])
     def test_two_dashes_end_the_options_and_are_no_word(self, posix: bool) -> None:
         assert options("-a", "--", "-b", "--", posix=posix) == [("a", ""), ("", "-b"), ("", "--")]
@@ -78,11 +84,15 @@ class TestLetters:
 
     def test_the_rest_of_a_word_is_the_value_of_its_letter(self) -> None:
         assert options("-av1", "-b") == [("a", ""), ("v", "1"), ("b", "")]
-        assert options("-v=1") == [("v", "=1")]
+        assert options("-v=1", "-X2") == [("v", "=1"), ("X", "2")]
 
     def test_a_letter_at_the_end_takes_the_next_word_whatever_it_is(self) -> None:
         for word in ("one", "-a", "--", ""):
             assert options("-v", word, "-b") == [("v", word), ("b", "")]
+
+    def test_a_letter_that_is_listed_twice_is_what_its_first_place_says(self) -> None:
+        """strchr(3) finds it there."""
+        assert options("-a1", short="a:a") == [("a", "1")]
 
     def test_a_letter_without_its_value_is_a_mistake(self) -> None:
         assert parsed("-av") == ([("a", "")], "option requires an argument -- 'v'")
