@@ -14,7 +14,10 @@ from unicorn import x86_const as x86
 from benchmarks import Row, table
 from ukmod.kernel.api import Kernel
 from ukmod.machine.cpu import Cpu
+from ukmod.machine.engine import emu_start
 from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, Memory
+from ukmod.machine.stubs import REGISTERS
+from ukmod.record import replace
 
 _RUNS = 7
 _LAPS = 20_000_000
@@ -55,10 +58,12 @@ class _Ours:
         return self.cpu.call(_CODE, *arguments)
 
     def run_plainly(self, count: int, size: int) -> None:
-        uc = self.cpu._uc  # noqa: SLF001 - the engine without what is measured
-        uc.reg_write(x86.UC_X86_REG_RDI, count)
-        uc.reg_write(x86.UC_X86_REG_RSI, self.data)
-        uc.emu_start(_CODE, _CODE + size - 1)
+        engine = self.cpu._engine  # noqa: SLF001 - the engine without what is measured
+        now = engine.registers()
+        arguments = {"rdi": count, "rsi": self.data}
+        general = tuple(arguments.get(name, value) for name, value in zip(REGISTERS, now.gpr, strict=True))
+        engine.set_registers(replace(now, gpr=general), ())
+        emu_start(engine.handle, _CODE, _CODE + size - 1, 0, 0)
 
     def close(self) -> None:
         self.cpu.close()

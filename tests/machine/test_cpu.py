@@ -330,7 +330,7 @@ class TestRunningOn:
         """As one does that was begun by the engine itself, for a benchmark for example."""
         at = cpu.memory.map_direct(cpu.memory.alloc_frames(1), PAGE_SIZE)
         cpu.on_stuck = lambda _registers, _silent: cpu.memory.set_u8(at, 1)
-        cpu._interrupt(cpu._uc, 14, None)
+        cpu._interrupt(14)
         assert cpu.call(load(cpu, b"\x80\x3f\x00\x74\xfb\xb8\x05\x00\x00\x00\xc3"), at) == 5
 
     def test_a_loop_of_exceptions_uses_up_the_slice(self, cpu: Cpu) -> None:
@@ -351,3 +351,20 @@ class TestRunningOn:
 def test_an_exception_without_a_handler_is_a_machine_error(cpu: Cpu) -> None:
     with pytest.raises(MachineError, match="unhandled exception 6"):
         cpu.call(load(cpu, b"\x0f\x0b"))
+
+
+def test_what_a_port_raises_comes_out_of_the_call(cpu: Cpu) -> None:
+    def load_(port: int, size: int) -> int:
+        raise KeyboardInterrupt(port, size)
+
+    cpu.on_port_io(load_, lambda _port, _size, _value: None)
+    code = load(cpu, b"\x31\xc0\xe4\x42\xeb\xfe")  # xor %eax,%eax; in $0x42,%al; 1: jmp 1b
+    with pytest.raises(KeyboardInterrupt) as caught:
+        cpu.call(code)
+    assert caught.value.args == (0x42, 1)
+
+
+def test_a_state_of_another_size_is_refused(cpu: Cpu) -> None:
+    state = cpu._engine.save()
+    with pytest.raises(MachineError, match="version of the engine"):
+        cpu._engine.restore(state[:-8])

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ukmod.errors import LimitError, MachineError
-from ukmod.machine import engine, stubs
+from ukmod.machine import stubs
+from ukmod.machine.engine import MSR_GS_BASE, Engine, emu_start, vector_of
 from ukmod.machine.memory import (
     NX,
     PAGE_SIZE,
@@ -39,7 +40,7 @@ and make the next one a double fault.
 """
 EXCEPTION_LAPS = 250
 """The number of kernel calls that a handled exception counts as, if the code continues after it."""
-_ENGINE = frozenset(("_uc", "_handle", "_frame", "_watchdog", "_ram", "_handlers"))
+_ENGINE = frozenset(("_engine", "_frame", "_watchdog", "_handlers"))
 """Attributes of Cpu that belong to this process alone."""
 FORGOTTEN_PAGES = 1_000
 """So many pages of discarded translations take some 4 MB of the host's memory."""
@@ -90,18 +91,17 @@ class Cpu:
         """The number of pages whose translations were discarded since all were."""
         self._frame_at = self._map_stubs()
         self._start()
-        self._clean: Any = self._uc.context_save()
+        self._clean = self._engine.save()
         memory.on_unmap = self.flush_tlb
 
     def _start(self) -> None:
-        self._uc, self._ram = engine.start(self.memory, self._interrupt)
-        self._handle = self._uc._uch  # noqa: SLF001 - the raw call costs half of emu_start()'s
+        self._engine = Engine(self.memory, self._interrupt)
         self._frame = self.memory.view[self._frame_at : self._frame_at + PAGE_SIZE].cast("Q")
         for physical, read in self._devices.items():
-            engine.add_device(self._uc, physical, read)
+            self._engine.add_device(physical, read)
         if self._ports is not None:
-            engine.add_ports(self._uc, *self._ports)
-        self._watchdog = Watchdog(self._uc, self._period)
+            self._engine.add_ports(*self._ports)
+        self._watchdog = Watchdog(self._engine.stop, self._period)
 
     def _map_stubs(self) -> int:
         """Write the stubs into memory; returns the physical address of the trap frame."""
@@ -117,13 +117,7 @@ class Cpu:
         """Stop the watchdog and free the engine, which uses some 30 MB of the host's memory."""
         self._watchdog.close()
         self._frame.release()
-        self._clean = None
-        # The engine's hooks refer to it and would keep it, with a gigabyte of address space, until the next
-        # garbage collection; so its own finalizer is run now.
-        uc, self._uc = self._uc, None
-        if uc is not None:
-            uc._Uc__finalizer()  # noqa: SLF001
-        self._ram = None
+        self._engine.close()
 
     # -- snapshots ------------------------------------------------------------------------------------
 
@@ -135,7 +129,7 @@ class Cpu:
         """
         state = {name: value for name, value in vars(self).items() if name not in _ENGINE}
         left = self._slice_end - self._watchdog.laps
-        return state | {"_registers": self._uc.context_save(), "_slice_end": left}
+        return state | {"_registers": self._engine.save(), "_slice_end": left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -144,7 +138,7 @@ class Cpu:
     def resume(self) -> None:
         """Start the engine of a restored CPU, on memory with its former contents."""
         self._start()
-        self._uc.context_restore(vars(self).pop("_registers"))
+        self._engine.restore(vars(self).pop("_registers"))
 
     def set_function(self, address: int, handler: Handler) -> None:
         """Make the stub at an address returned by ``add_function`` call ``handler``."""
@@ -196,7 +190,7 @@ class Cpu:
 
     def flush_tlb(self) -> None:
         """Discard cached translations, after a page table entry was restricted."""
-        engine.flush_tlb(self._handle)
+        self._engine.flush_tlb()
 
     def flush_icache(self, address: int, size: int) -> None:
         """Discard translations of these bytes, after they were written and made executable.
@@ -216,56 +210,56 @@ class Cpu:
             below = min((address | (PAGE_SIZE - 1)) + 1, end)
             # The engine looks the page up like a fetch, and would remember the fault if it were missing.
             if self.memory.prot(address) & (PRESENT | NX) == PRESENT:
-                engine.forget_code(self._handle, address, below)
+                self._engine.forget_code(address, below)
             address = below
 
     def flush_code(self) -> None:
         """Discard all translated code."""
         self._forgotten = 0
-        self._uc.ctl_flush_tb()
+        self._engine.flush_code()
 
     def map_io(self, address: int, read: Callable[[int, int], int]) -> None:
         """Make the page at virtual ``address`` a device: each load from it calls ``read(offset, size)``."""
         physical = page_align(self.memory.size) + (address & 0xFFFF_F000)
         self._devices[physical] = read
-        engine.add_device(self._uc, physical, read)
+        self._engine.add_device(physical, read)
         self.memory.map(address, physical, PAGE_SIZE, READ_ONLY)
 
     def after_fork(self) -> None:
         """Start a watchdog in the child of a fork(2), which has none of its parent's threads."""
         laps = self._watchdog.laps
-        self._watchdog = Watchdog(self._uc, self._period)
+        self._watchdog = Watchdog(self._engine.stop, self._period)
         self._watchdog.laps = laps  # the current slice ends where it would have
 
     def on_port_io(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
         """Handle port I/O: ``load(port, size in bytes)`` for IN, ``store(port, size, value)`` for OUT."""
         self._ports = load, store
-        engine.add_ports(self._uc, load, store)
+        self._engine.add_ports(load, store)
 
     @contextmanager
     def interrupts_off(self) -> Iterator[None]:
         """Run the body with interrupts disabled, as in an interrupt handler."""
-        flags = self._uc.reg_read(engine.RFLAGS)
-        self._uc.reg_write(engine.RFLAGS, flags & ~RFLAGS_IF)
+        flags = self._engine.rflags
+        self._engine.rflags = flags & ~RFLAGS_IF
         try:
             yield
         finally:
-            self._uc.reg_write(engine.RFLAGS, flags)
+            self._engine.rflags = flags
 
     def interrupts_enabled(self) -> bool:
         """!irqs_disabled()."""
-        return bool(engine.flags(self._handle) & RFLAGS_IF)
+        return bool(self._engine.rflags & RFLAGS_IF)
 
     def enable_interrupts(self) -> None:
         """local_irq_enable()."""
-        flags = engine.flags(self._handle)
+        flags = self._engine.rflags
         if not flags & RFLAGS_IF:
-            self._uc.reg_write(engine.RFLAGS, flags | RFLAGS_IF)
+            self._engine.rflags = flags | RFLAGS_IF
 
     def set_gs(self, base: int) -> None:
         """Set the address of this CPU's per-CPU area."""
-        self._uc.msr_write(engine.MSR_GS_BASE, base)
-        self._clean = self._uc.context_save()
+        self._engine.write_msr(MSR_GS_BASE, base)
+        self._clean = self._engine.save()
 
     # -- running --------------------------------------------------------------------------------------
 
@@ -300,8 +294,8 @@ class Cpu:
         return int(self._frame[stubs.F_RESULT_HIGH])
 
     def _run(self, rip: int) -> int:
-        frame, handlers, handle = self._frame, self._handlers, self._handle
-        start, dog = engine.emu_start, self._watchdog
+        frame, handlers, handle = self._frame, self._handlers, self._engine.handle
+        start, dog = emu_start, self._watchdog
         dog.laps += 1
         self._vector = -1  # whatever another run of the engine may have left
         while True:
@@ -334,9 +328,15 @@ class Cpu:
                 rip = self._interrupted(error)
 
     def _interrupted(self, error: int) -> int:
-        """Handle the end of an emulation without a trap: a fault, or the watchdog. Returns the next RIP."""
+        """Handle the end of an emulation without a trap: a fault, or the watchdog. Returns the next RIP.
+
+        Raises what a device or a port raised.
+        """
+        raised, self._engine.raised = self._engine.raised, None
+        if raised is not None:
+            raise raised
         if error or self._vector >= 0:
-            vectors = engine.vector_registers(self._uc)
+            vectors = self._engine.vector_registers()
             return self._handle_exception(self._exception(error), vectors)
         return self._stuck()
 
@@ -347,9 +347,9 @@ class Cpu:
         executed.
         """
         raised = CpuException(GP_VECTOR, self.registers())
-        return self._handle_exception(raised, engine.vector_registers(self._uc))
+        return self._handle_exception(raised, self._engine.vector_registers())
 
-    def _handle_exception(self, raised: CpuException, vectors: list[tuple[int, int]]) -> int:
+    def _handle_exception(self, raised: CpuException, vectors: list[bytes]) -> int:
         sp, dog = self.sp, self._watchdog
         after = self.on_exception(raised)
         # A repaired fault is retried, and that is progress. One that was reported and skipped counts as many
@@ -364,22 +364,22 @@ class Cpu:
         """Handle guest code that has long not called the kernel, or halts the CPU. Returns the next RIP."""
         self._watchdog.laps += 1
         registers = self.registers()
-        context = self._uc.context_save()
+        context = self._engine.save()
         sp = self.sp
         self.sp = (registers["rsp"] - 128) & ~15
         self.on_stuck(registers, True)
-        self._uc.context_restore(context)
+        self._engine.restore(context)
         self.sp = sp
         return registers.rip
 
-    def _resume(self, registers: Registers, vectors: list[tuple[int, int]]) -> int:
+    def _resume(self, registers: Registers, vectors: list[bytes]) -> int:
         """Set all registers; returns RIP.
 
         Restoring the clean context also clears the engine's record of an exception, which would make the next
         one a double fault.
         """
-        self._uc.context_restore(self._clean)
-        engine.set_registers(self._uc, registers, vectors)
+        self._engine.restore(self._clean)
+        self._engine.set_registers(registers, vectors)
         return registers.rip
 
     def new_slice(self, calls: int) -> None:
@@ -434,7 +434,7 @@ class Cpu:
 
     def registers(self) -> Registers:
         """All registers at present."""
-        return engine.registers(self._uc)
+        return self._engine.registers()
 
     def arguments(self) -> list[int]:
         """The six argument registers of the guest's latest call."""
@@ -446,16 +446,16 @@ class Cpu:
 
     # -- exceptions -----------------------------------------------------------------------------------
 
-    def _interrupt(self, uc: Any, vector: int, _: object) -> None:
+    def _interrupt(self, vector: int) -> None:
         self._vector = vector
-        uc.emu_stop()
+        self._engine.stop()
 
     def _exception(self, error: int) -> CpuException:
         vector, self._vector = self._vector, -1
         registers = self.registers()
-        self._uc.context_restore(self._clean)
+        self._engine.restore(self._clean)
         if vector < 0:
-            vector = engine.vector_of(error)
+            vector = vector_of(error)
         if vector != PF_VECTOR:
             return CpuException(vector, registers)
         prot = self.memory.prot(registers.cr2)
@@ -485,14 +485,14 @@ class Cpu:
         dog.laps += 1
         dog.running = True
         self.flush_code()  # code translated earlier does not count instructions, and would run on
-        engine.emu_start(self._handle, registers.rip, _NOWHERE, 0, 1)
+        emu_start(self._engine.handle, registers.rip, _NOWHERE, 0, 1)
         self.flush_code()
         dog.running = False
-        write = self._vector == PF_VECTOR and engine.registers(self._uc).cr2 == registers.cr2
+        write = self._vector == PF_VECTOR and self._engine.registers().cr2 == registers.cr2
         self._vector = -1
         memory.swap_entry(page, before)
         memory.free_frames(scratch, 1)
-        self._uc.context_restore(self._clean)
+        self._engine.restore(self._clean)
         return write
 
 

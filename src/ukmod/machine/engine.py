@@ -1,4 +1,4 @@
-"""The part of Unicorn this machine uses: starting it, and calling its C functions."""
+"""The engine: one emulated CPU of Unicorn's, on a machine's memory."""
 
 from __future__ import annotations
 
@@ -13,119 +13,187 @@ from ukmod.machine.memory import PAGE_SIZE, Memory
 from ukmod.machine.registers import Registers
 
 try:
-    from unicorn import UC_ARCH_X86, UC_HOOK_INSN, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
-    from unicorn import x86_const as x86
-    from unicorn.unicorn_const import (
-        UC_CTL_IO_WRITE,
-        UC_CTL_TB_REMOVE_CACHE,
-        UC_CTL_TLB_FLUSH,
-        UC_ERR_FETCH_UNMAPPED,
-        UC_ERR_INSN_INVALID,
-        UC_ERR_READ_UNMAPPED,
-        UC_ERR_WRITE_UNMAPPED,
-    )
-    from unicorn.unicorn_py3.unicorn import uclib
+    from ukmod.machine import libunicorn as lib
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("The emulated machine", "machine", error) from error
 
-emu_start: Final = uclib.uc_emu_start
-"""The raw function; it takes half the time of Uc.emu_start()."""
-RFLAGS: Final = x86.UC_X86_REG_RFLAGS
+emu_start: Final = lib.uc_emu_start
+"""``emu_start(handle, rip, until, 0, instructions)`` runs guest code; returns the engine's error, or 0."""
 MSR_GS_BASE: Final = 0xC000_0101
 _MSR_EFER = 0xC000_0080
 _EFER_SCE, _EFER_LME, _EFER_LMA, _EFER_NX = 1 << 0, 1 << 8, 1 << 10, 1 << 11
-_TLB_FLUSH = UC_CTL_IO_WRITE << 30 | UC_CTL_TLB_FLUSH
-_TB_REMOVE = UC_CTL_IO_WRITE << 30 | 2 << 26 | UC_CTL_TB_REMOVE_CACHE
-"""uc_ctl()'s UC_CTL_WRITE(what, number of arguments)."""
-_REGISTERS = tuple(getattr(x86, f"UC_X86_REG_{name.upper()}") for name in stubs.REGISTERS)
-_VECTOR_REGISTERS = (*(getattr(x86, f"UC_X86_REG_XMM{n}") for n in range(16)), x86.UC_X86_REG_MXCSR)
+_CPU_MODEL = lib.control(lib.CTL_CPU_MODEL, 1)
+_TLB_FLUSH = lib.control(lib.CTL_TLB_FLUSH)
+_TB_FLUSH = lib.control(lib.CTL_TB_FLUSH)
+_TB_REMOVE = lib.control(lib.CTL_TB_REMOVE_CACHE, 2)
+_RIP, _RFLAGS, _CR2 = (lib.REGISTERS[name] for name in ("rip", "rflags", "cr2"))
+_GENERAL = tuple(lib.REGISTERS[name] for name in stubs.REGISTERS)
+_VECTORS = (*(lib.REGISTERS[f"xmm{n}"] for n in range(16)), lib.REGISTERS["mxcsr"])
+_VECTOR_SIZE = 16
 _VECTOR_OF_ERROR = {
-    UC_ERR_INSN_INVALID: values.UD_VECTOR,
+    lib.ERR_INSN_INVALID: values.UD_VECTOR,
     # Missing physical memory, because of page tables that the guest made itself, or has none.
-    UC_ERR_FETCH_UNMAPPED: values.MC_VECTOR,
-    UC_ERR_READ_UNMAPPED: values.MC_VECTOR,
-    UC_ERR_WRITE_UNMAPPED: values.MC_VECTOR,
+    lib.ERR_FETCH_UNMAPPED: values.MC_VECTOR,
+    lib.ERR_READ_UNMAPPED: values.MC_VECTOR,
+    lib.ERR_WRITE_UNMAPPED: values.MC_VECTOR,
 }
 """The exception that hardware would raise for each error that the engine reports as its own."""
 
 
-def start(memory: Memory, interrupt: Callable[[Any, int, object], None]) -> tuple[Any, object]:
-    """Start an engine in 64-bit mode on this memory; returns it and an object that must live as long.
+class Engine:
+    """An engine in 64-bit mode. It calls ``interrupt(vector)`` for exceptions.
 
-    The engine calls ``interrupt`` for exceptions.
+    Its methods raise MachineError if the engine refuses.
     """
-    uc = Uc(UC_ARCH_X86, UC_MODE_64)
-    uc.ctl_set_cpu_model(x86.UC_CPU_X86_QEMU64)  # as used by the real kernels we compare with
-    ram = (ctypes.c_char * memory.size).from_buffer(memory.ram)
-    uc.mem_map_ptr(0, memory.size, 7, ctypes.addressof(ram))
-    uc.reg_write(x86.UC_X86_REG_CR3, memory.root)
-    uc.reg_write(x86.UC_X86_REG_CR4, values.CR4)
-    uc.msr_write(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
-    uc.reg_write(x86.UC_X86_REG_CR0, values.CR0)
-    uc.reg_write(x86.UC_X86_REG_RFLAGS, values.RFLAGS)
-    uc.hook_add(UC_HOOK_INTR, interrupt)
-    return uc, ram
 
+    def __init__(self, memory: Memory, interrupt: Callable[[int], None]) -> None:
+        self.handle = ctypes.c_void_p()
+        """The engine's uc_engine *."""
+        self.raised: BaseException | None = None
+        """What a callback raised: no exception can pass through the engine, so it has stopped instead."""
+        lib.check(lib.uc_open(lib.ARCH_X86, lib.MODE_64, ctypes.byref(self.handle)))
+        self._callbacks: list[object] = []
+        """The engine does not keep them alive."""
+        # As used by the real kernels we compare with.
+        lib.check(lib.uc_ctl(self.handle, _CPU_MODEL, ctypes.c_int(lib.CPU_X86_QEMU64)))
+        self._ram: Any = (ctypes.c_char * memory.size).from_buffer(memory.ram)
+        lib.check(lib.uc_mem_map_ptr(self.handle, 0, memory.size, lib.PROT_ALL, ctypes.addressof(self._ram)))
+        self._write(lib.REGISTERS["cr3"], memory.root)
+        self._write(lib.REGISTERS["cr4"], values.CR4)
+        self.write_msr(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
+        self._write(lib.REGISTERS["cr0"], values.CR0)
+        self._write(_RFLAGS, values.RFLAGS)
+        self._hook(lib.HOOK_INTR, lib.INTERRUPT, lambda _uc, vector, _: interrupt(vector))
 
-def add_device(uc: Any, physical: int, read: Callable[[int, int], int]) -> None:
-    """Make ``read(offset, size)`` answer loads from a page that is not RAM."""
-    uc.mmio_map(physical, PAGE_SIZE, lambda _uc, offset, size, _: read(offset, size), None, None, None)
+    def close(self) -> None:
+        """Free the engine, which uses some 30 MB of the host's memory, and let go of the machine's.
 
+        It has no handle then: a later call is an error of Python's, and does not reach the library.
+        """
+        if handle := vars(self).pop("handle", None):
+            lib.uc_close(handle)
+        vars(self).clear()
 
-def add_ports(uc: Any, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
-    """Make ``load(port, size)`` answer IN, and ``store(port, size, value)`` take OUT."""
+    def __del__(self) -> None:
+        self.close()
 
-    def stored(_uc: Any, port: int, size: int, value: int, _: object) -> None:
-        store(port, size, value)
+    def stop(self) -> None:
+        """End the run that is in progress, from another thread or a callback."""
+        lib.uc_emu_stop(self.handle)
 
-    uc.hook_add(UC_HOOK_INSN, lambda _uc, port, size, _: load(port, size), None, 1, 0, x86.UC_X86_INS_IN)
-    uc.hook_add(UC_HOOK_INSN, stored, None, 1, 0, x86.UC_X86_INS_OUT)
+    # -- callbacks ------------------------------------------------------------------------------------
 
+    def add_device(self, physical: int, read: Callable[[int, int], int]) -> None:
+        """Make ``read(offset, size)`` answer loads from a page that is not RAM."""
+        answer = self._callback(lib.MMIO_READ, lambda _uc, offset, size, _: read(offset, size))
+        lib.check(lib.uc_mmio_map(self.handle, physical, PAGE_SIZE, answer, None, None, None))
 
-def flush_tlb(handle: Any) -> None:
-    """Discard cached address translations."""
-    uclib.uc_ctl(handle, _TLB_FLUSH)
+    def add_ports(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
+        """Make ``load(port, size)`` answer IN, and ``store(port, size, value)`` take OUT."""
+        self._hook(lib.HOOK_INSN, lib.IN, lambda _uc, port, size, _: load(port, size), lib.X86_INS_IN)
+        self._hook(
+            lib.HOOK_INSN,
+            lib.OUT,
+            lambda _uc, port, size, value, _: store(port, size, value),
+            lib.X86_INS_OUT,
+        )
 
+    def _hook(self, kind: int, form: Any, function: Callable[..., Any], *instruction: int) -> None:
+        place, more = ctypes.byref(ctypes.c_size_t()), map(ctypes.c_int, instruction)
+        callback = self._callback(form, function)
+        lib.check(lib.uc_hook_add(self.handle, place, kind, callback, None, 1, 0, *more))  # at any address
 
-def forget_code(handle: Any, start: int, end: int) -> None:
-    """Discard the code translated from these virtual addresses, which lie in one page."""
-    uclib.uc_ctl(handle, _TB_REMOVE, ctypes.c_uint64(start), ctypes.c_uint64(end))
+    def _callback(self, form: Any, function: Callable[..., Any]) -> Any:
+        def called(*arguments: int) -> Any:
+            try:
+                return function(*arguments)
+            except BaseException as error:  # noqa: BLE001 - the run's owner raises it
+                self.raised = self.raised or error
+                self.stop()
+                return 0
 
+        callback = form(called)
+        self._callbacks.append(callback)
+        return callback
 
-def flags(handle: Any) -> int:
-    """RFLAGS, read with the raw function because every task switch needs it."""
-    value = ctypes.c_uint64()
-    uclib.uc_reg_read(handle, RFLAGS, ctypes.byref(value))
-    return value.value
+    # -- registers ------------------------------------------------------------------------------------
 
+    def _read(self, register: int) -> int:
+        value = ctypes.c_uint64()
+        lib.uc_reg_read(self.handle, register, ctypes.byref(value))
+        return value.value
 
-def registers(uc: Any) -> Registers:
-    """All registers at present, except those of the FPU."""
-    read = uc.reg_read
-    return Registers(
-        tuple(read(number) for number in _REGISTERS),
-        read(x86.UC_X86_REG_RIP),
-        read(x86.UC_X86_REG_RFLAGS),
-        read(x86.UC_X86_REG_CR2),
-    )
+    def _write(self, register: int, value: int) -> None:
+        lib.uc_reg_write(self.handle, register, ctypes.byref(ctypes.c_uint64(value)))
 
+    @property
+    def rflags(self) -> int:
+        """RFLAGS."""
+        return self._read(_RFLAGS)
 
-def set_registers(uc: Any, registers: Registers, vectors: Iterable[tuple[int, int]]) -> None:
-    """Set all registers except RIP."""
-    for number, value in zip(_REGISTERS, registers.gpr, strict=True):
-        uc.reg_write(number, value)
-    uc.reg_write(x86.UC_X86_REG_RFLAGS, registers.rflags)
-    for number, value in vectors:
-        uc.reg_write(number, value)
+    @rflags.setter
+    def rflags(self, value: int) -> None:
+        self._write(_RFLAGS, value)
 
+    def write_msr(self, number: int, value: int) -> None:
+        """WRMSR."""
+        lib.check(lib.uc_reg_write(self.handle, lib.REGISTERS["msr"], ctypes.byref(lib.Msr(number, value))))
 
-def vector_registers(uc: Any) -> list[tuple[int, int]]:
-    """The SSE registers, which code between kernel_fpu_begin() and kernel_fpu_end() uses."""
-    return [(number, uc.reg_read(number)) for number in _VECTOR_REGISTERS]
+    def registers(self) -> Registers:
+        """All registers at present, except those of the FPU."""
+        read = self._read
+        return Registers(tuple(map(read, _GENERAL)), read(_RIP), read(_RFLAGS), read(_CR2))
+
+    def set_registers(self, registers: Registers, vectors: Iterable[bytes]) -> None:
+        """Set all registers except RIP; ``vectors`` are those of ``vector_registers``, or none of them."""
+        for number, value in zip(_GENERAL, registers.gpr, strict=True):
+            self._write(number, value)
+        self._write(_RFLAGS, registers.rflags)
+        for number, content in zip(_VECTORS, vectors, strict=False):
+            lib.uc_reg_write(self.handle, number, content)
+
+    def vector_registers(self) -> list[bytes]:
+        """The SSE registers, which code between kernel_fpu_begin() and kernel_fpu_end() uses."""
+        content = ctypes.create_string_buffer(_VECTOR_SIZE)
+        found = []
+        for number in _VECTORS:
+            lib.uc_reg_read(self.handle, number, content)
+            found.append(content.raw)
+        return found
+
+    def save(self) -> bytes:
+        """The state of the CPU, with what the engine knows of it apart from registers."""
+        context = ctypes.c_void_p()
+        lib.check(lib.uc_context_alloc(self.handle, ctypes.byref(context)))
+        try:
+            lib.check(lib.uc_context_save(self.handle, context))
+            return ctypes.string_at(context, lib.uc_context_size(self.handle))
+        finally:
+            lib.uc_context_free(context)
+
+    def restore(self, state: bytes) -> None:
+        """Restore a state that ``save`` has returned, in this process or another one."""
+        if len(state) != lib.uc_context_size(self.handle):
+            raise MachineError("the CPU's state is not of this version of the engine")
+        lib.check(lib.uc_context_restore(self.handle, state))
+
+    # -- translations ---------------------------------------------------------------------------------
+
+    def flush_tlb(self) -> None:
+        """Discard cached address translations."""
+        lib.uc_ctl(self.handle, _TLB_FLUSH)
+
+    def flush_code(self) -> None:
+        """Discard all translated code."""
+        lib.uc_ctl(self.handle, _TB_FLUSH)
+
+    def forget_code(self, start: int, end: int) -> None:
+        """Discard the code translated from these virtual addresses, which lie in one page."""
+        lib.uc_ctl(self.handle, _TB_REMOVE, ctypes.c_uint64(start), ctypes.c_uint64(end))
 
 
 def vector_of(error: int) -> int:
     """The exception for an error of the engine's own. Raises MachineError if there is none."""
     if error not in _VECTOR_OF_ERROR:
-        raise MachineError(f"the engine failed: {UcError(error)}")
+        lib.check(error)
     return _VECTOR_OF_ERROR[error]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 STALL: Final = 15.0
 """Seconds of CPU time that a kernel function in Python may take; the kernel's own take microseconds."""
@@ -34,7 +35,8 @@ class Watchdog:
     The CPU's cost is one addition per stretch.
     """
 
-    def __init__(self, uc: Any, period: float, stall: float = STALL) -> None:
+    def __init__(self, stop: Callable[[], None], period: float, stall: float = STALL) -> None:
+        """``stop()`` ends the run of guest code that is in progress."""
         self.laps = 0
         """The number of kernel calls so far, plus other signs of progress of the guest."""
         self.running = False
@@ -51,7 +53,7 @@ class Watchdog:
         """The number of time slices so far."""
         self.spent = 0.0
         """Seconds of CPU time since ``begin``."""
-        self._uc = uc
+        self._stop_guest = stop
         self.period = period
         self.stall = stall
         self._ends = self._look = 0.0
@@ -94,7 +96,7 @@ class Watchdog:
                     self._look = self.spent + LOOK
                     self.attention = True
             if self.running and (guest >= self.period or self.late):
-                self._uc.emu_stop()
+                self._stop_guest()
                 guest = 0.0
             elif python >= (_GRACE if self.late else self.stall):
                 self._raise(Stalled)
@@ -118,4 +120,3 @@ class Watchdog:
         """End the thread."""
         self._stop.set()
         self._thread.join()
-        self._uc = None

@@ -36,7 +36,7 @@ HOST_SIDE: Final = frozenset(
     (
         *("ukmod.kernel.api", "ukmod.kernel.checked", "ukmod.kernel.exports", "ukmod.kernel.trees"),
         *("ukmod.kernel.image.choice", "ukmod.kernel.image.pickled", "ukmod.kernel.image.snapshot"),
-        *("ukmod.machine.engine", "ukmod.machine.pagemap"),
+        *("ukmod.machine.engine", "ukmod.machine.libunicorn", "ukmod.machine.pagemap"),
         *("ukmod.machine.image.cache", "ukmod.machine.image.find", "ukmod.machine.image.image"),
         *("ukmod.machine.image.payload", "ukmod.machine.image.vmlinux"),
         *("ukmod.machine.types.profile", "ukmod.machine.types.select"),
@@ -50,7 +50,7 @@ PLAIN: Final = frozenset(
         "collections.OrderedDict",
         *("collections.deque", "functools.partial", "random.Random"),
         *("ukmod.kernel.image.pickled._method", "ukmod.kernel.image.pickled._read_only"),
-        *("ukmod.machine.types.select._needed_types", "unicorn.unicorn_py3.unicorn.UcContext"),
+        "ukmod.machine.types.select._needed_types",
     )
 )
 """Other permitted names: types without side effects, and functions that only read their arguments."""

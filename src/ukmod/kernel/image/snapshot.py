@@ -26,13 +26,12 @@ from functools import partial
 from io import BufferedReader
 from typing import Any, Final
 
-import unicorn
-
 from ukmod.errors import LimitError, MachineError
 from ukmod.kernel import IMPORTED
 from ukmod.kernel.core import Core
 from ukmod.kernel.image import pickled
 from ukmod.kernel.sched.core import Task
+from ukmod.machine import libunicorn
 from ukmod.machine.image.cache import MAC_SIZE, Cache
 from ukmod.machine.image.image import KernelImage
 from ukmod.machine.memory import Memory, Run, page_align
@@ -103,7 +102,7 @@ def _program() -> str | None:
     except OSError:
         return None
     machine = os.uname().machine if hasattr(os, "uname") else ""
-    parts = digest.hexdigest(), sys.version, unicorn.__version__, sys.platform, machine
+    parts = digest.hexdigest(), sys.version, str(libunicorn.version()), sys.platform, machine
     return "\n".join(parts) if sources else None
 
 
