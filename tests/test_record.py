@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ukmod.kmod.config import Source
-from ukmod.record import field, mutable, record
+from ukmod.record import asdict, field, mutable, record
 
 
 @record
@@ -111,3 +111,14 @@ def test_a_record_can_be_printed_prettily() -> None:
     """As pytest does where two of them differ."""
     point = Point(10**50, 10**50)
     assert pprint.pformat(point, width=60) == repr(point)
+
+
+def test_asdict_is_that_of_dataclasses() -> None:
+    @record
+    class Outer:
+        point: Point
+        points: tuple[Point, ...]
+        by_name: dict[str, list[Point]]
+
+    outer = Outer(Point(1), (Point(2), Point(3)), {"a": [Point(4)]})
+    assert asdict(outer) == dataclasses.asdict(outer)

@@ -22,7 +22,7 @@ else:
         return lambda decorated: decorated
 
 
-__all__ = ["field", "mutable", "record", "replace"]
+__all__ = ["asdict", "field", "mutable", "record", "replace"]
 
 _MISSING: Any = object()
 
@@ -76,6 +76,22 @@ def replace(value: T, /, **changes: Any) -> T:
     """Return a copy of a record with other values in some fields, as :func:`dataclasses.replace` does."""
     cls: Any = type(value)
     return cls(**{name: getattr(value, name) for name in cls._described} | changes)  # type: ignore[no-any-return]
+
+
+def asdict(value: Any) -> dict[str, Any]:
+    """Return a record's fields by their names, and so with records in them, as :func:`dataclasses.asdict`."""
+    cls: Any = type(value)
+    return {name: _plain(getattr(value, name)) for name in cls._described}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(type(value), "_described"):
+        return asdict(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
 
 
 def _made(cls: type[T], *, frozen: bool) -> type[T]:

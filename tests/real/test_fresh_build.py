@@ -67,7 +67,7 @@ def transcript(tree: Path) -> list[str]:
 
 
 def test_with_debugging_information_and_a_profile(built: Path) -> None:
-    assert transcript(built) == transcript(demo.modules())
+    assert transcript(built) == transcript(Path(demo.modules()))
 
 
 def test_with_debugging_information_alone(built: Path, no_profiles: None) -> None:
@@ -85,11 +85,11 @@ def transcript_of_shipped() -> list[str]:
 
         profiles = Path(types.__file__).parents[2] / "data" / "profiles"
         patch.setattr("ukmod.machine.types.select.SHIPPED_PROFILES", str(profiles))
-        return transcript(demo.modules())
+        return transcript(Path(demo.modules()))
 
 
 def test_without_debugging_information(stripped: Path) -> None:
-    assert transcript(stripped) == transcript(demo.modules())
+    assert transcript(stripped) == transcript(Path(demo.modules()))
 
 
 def test_without_btf_and_debugging_information_the_error_names_the_option(

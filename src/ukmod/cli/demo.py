@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from ukmod.cli import command_lines, examples
 from ukmod.cli.progress import Progress
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         if not options.json:
             sys.stdout.write("insmod signal_handling.ko; later rmmod send_signal, rmmod signal_handling\n\n")
             k.on_record(lambda record: print_record(record, progress))
-        k.insmod(directory / "signal_handling.ko")
+        k.insmod(os.path.join(directory, "signal_handling.ko"))
         k.run(SECONDS)
         for name in ("send_signal", "signal_handling"):
             k.rmmod(name)
@@ -52,9 +52,9 @@ def main(argv: Sequence[str]) -> int:
     return 0 if outcome.clean else 1
 
 
-def modules() -> Path:
+def modules() -> str:
     """The directory of the compiled pair."""
-    return examples.DATA / "demo" / examples.release()
+    return os.path.join(examples.DATA, "demo", examples.release())
 
 
 def path_taken(steps: Sequence[TraceStep]) -> str:

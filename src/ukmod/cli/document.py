@@ -6,7 +6,6 @@ changes its meaning, not when one is added.
 
 from __future__ import annotations
 
-import json
 import sys
 
 TYPE_CHECKING = False
@@ -21,6 +20,8 @@ SCHEMAS = {"run": 1, "survey": 1, "explain": 1, "closure": 1}
 
 def print_document(command: str, content: Mapping[str, object]) -> None:
     """Print one JSON document to standard output, headed by its schema and the version of ukmod."""
+    import json
+
     from ukmod import __version__
 
     head = {"schema": f"ukmod.{command}/{SCHEMAS[command]}", "ukmod": __version__}

@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
 
 from ukmod.cli import command_lines
 from ukmod.errors import UkmodError, UsageError
 
-DATA = Path(str(resources.files("ukmod"))) / "data"
+DATA = os.path.normpath(os.path.join(os.path.dirname(__file__), "../data"))
+"""The directory of the files that come with ukmod."""
 
 
 def release() -> str:
     """Return the kernel release that the shipped modules were compiled for: their directory's name."""
-    (directory,) = (DATA / "demo").iterdir()
-    return directory.name
+    (name,) = os.listdir(os.path.join(DATA, "demo"))
+    return name
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
-    for path in copy_examples(Path(command_lines.examples().parse_args(argv).directory)):
+    for path in copy_examples(command_lines.examples().parse_args(argv).directory):
         sys.stdout.write(f"{path}\n")
     return 0
 
 
-def copy_examples(directory: Path) -> list[Path]:
+def copy_examples(directory: str) -> list[str]:
     """Copy the examples into ``directory``, which is made if need be, and return the new files by name.
 
     Raises UsageError if one of the files exists there, before any is copied.
     """
-    wanted = {directory / file.name: file for file in example_files()}
+    from shutil import copyfile
+
+    wanted = {os.path.join(directory, os.path.basename(file)): file for file in example_files()}
     for path in wanted:
-        if path.exists():
-            raise UsageError("exists already; name another directory", subject=str(path))
+        if os.path.exists(path):
+            raise UsageError("exists already; name another directory", subject=path)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        os.makedirs(directory, exist_ok=True)
         for path, file in wanted.items():
-            shutil.copyfile(file, path)
+            copyfile(file, path)
     except OSError as error:
         text = f"cannot copy the examples: {error.strerror}"
-        raise UkmodError(text, errno=error.errno, subject=str(directory)) from error
+        raise UkmodError(text, errno=error.errno, subject=directory) from error
     return list(wanted)
 
 
-def example_files() -> list[Path]:
+def example_files() -> list[str]:
     """The files that come with ukmod: sources and a Makefile, and the modules compiled from them."""
-    places = (DATA / "examples", DATA / "examples" / release(), DATA / "demo" / release())
-    found = [path for place in places for path in place.iterdir() if path.is_file()]
-    return sorted(found, key=lambda path: path.name)
+    sources, compiled = os.path.join(DATA, "examples"), release()
+    places = (sources, os.path.join(sources, compiled), os.path.join(DATA, "demo", compiled))
+    found = [entry.path for place in places for entry in os.scandir(place) if entry.is_file()]
+    return sorted(found, key=os.path.basename)

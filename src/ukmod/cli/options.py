@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import argparse
-from shutil import get_terminal_size
-from textwrap import fill
+
+from ukmod.cli.terminal import columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def command_parser(
     ``statuses``: what each exit status means, besides 2 and 3, which mean the same in all commands.
     ``examples``: command lines without "ukmod COMMAND", and what they do.
     """
-    width = get_terminal_size().columns - 2
-    lines = [fill(notes, width) + "\n"] if notes else []
+    lines = [notes, ""] if notes else []
     lines += ["exit status:"]
     lines += [f"  {status:<4}{meaning}" for status, meaning in sorted({**_ALWAYS, **statuses}.items())]
     lines += ["", "examples:"]
@@ -40,10 +39,23 @@ def command_parser(
         lines += [f"  # {effect}", f"  {f'ukmod {command} {words}'.rstrip()}"]
     return argparse.ArgumentParser(
         prog=f"ukmod {command}",
-        description=fill(description, width),
+        description=description,
         epilog="\n".join(lines),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Fills each line of a text that is not indented: a paragraph is one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=columns() - 2)  # without a width it imports shutil, for each argument
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:  # noqa: ARG002 - argparse's
+        from textwrap import fill
+
+        lines = text.split("\n")
+        return "\n".join(line if line.startswith(" ") else fill(line, width) for line in lines)
 
 
 def add_tree(

@@ -12,8 +12,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from shutil import get_terminal_size
 from typing import Self, TextIO
+
+from ukmod.cli.terminal import columns
 
 READING = "reading the modules"
 """The first step for a tree without indexes."""
@@ -67,7 +68,7 @@ class Progress:
             return
         text = line(self._what, self._tallies, self._total, seconds)
         with self._writing:
-            self._stream.write(_CLEAR + text[: get_terminal_size().columns - 1])
+            self._stream.write(_CLEAR + text[: columns() - 1])
             self._stream.flush()
             self._shown = True
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from ukmod.cli.document import print_document
 from ukmod.cli.progress import Progress
@@ -16,7 +15,7 @@ from ukmod.kernel.module.pending import thread
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import Request
-from ukmod.record import record
+from ukmod.record import asdict, record
 
 _BAD = (
     *("failed", "requests that", "threads left", "left pending", "memory leaked", "memory misused"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 
 from ukmod.cli.document import print_document
 from ukmod.cli.terminal import write
 from ukmod.kmod.tree import Tree
+from ukmod.record import asdict
 from ukmod.survey.verdict import CLASSES, ModuleVerdict, Settings
 
 _CAUSES = 30

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GREEN",
     "RED",
+    "columns",
     "escape",
     "has_colour",
     "near",
@@ -74,6 +75,19 @@ def one_line_warnings(program: str) -> Iterator[None]:
         warnings.simplefilter("always", RuntimeWarning)
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+def columns() -> int:
+    """Return how many columns COLUMNS or the terminal has; 80 if neither says it.
+
+    shutil.get_terminal_size() says the same, but importing it loads the decoders of three archive formats.
+    """
+    with suppress(KeyError, ValueError):
+        if (given := int(os.environ["COLUMNS"])) > 0:
+            return given
+    with suppress(AttributeError, ValueError, OSError):  # it is closed, or no terminal
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    return 80
 
 
 def has_colour(stream: TextIO) -> bool:

@@ -5,7 +5,6 @@ Each report is first a value (see oops.py), kept in ``k.warnings`` or ``k.oopses
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import KernelPanic, PatienceError
@@ -215,6 +214,8 @@ class Crash:
     def check(self) -> None:
         """Raise the error that stopped the machine, if it was stopped: nothing may run then."""
         if self._end is not None:
+            from copy import copy
+
             raise copy(self._end)
 
 

@@ -12,11 +12,11 @@ import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import asdict
 from errno import ESPIPE
 from typing import BinaryIO, Self
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
+from ukmod.record import asdict
 from ukmod.survey.verdict import ModuleVerdict, Settings
 
 _JOURNAL_FORMAT = 1

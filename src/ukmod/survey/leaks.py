@@ -6,7 +6,6 @@ it; later users find it there. Only a second cycle distinguishes that from a lea
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -53,6 +52,8 @@ def recurring(k: Kernel, again: Callable[[], object]) -> Sequence[Leak]:
     found = k.leaks()
     if not found or k.core.image is None or not hasattr(os, "fork"):
         return found
+    import json
+
     reader, writer = os.pipe()
     if (pid := processes.fork()) == 0:
         try:

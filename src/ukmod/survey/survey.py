@@ -16,7 +16,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import asdict
 from errno import errorcode
 from functools import cache
 from typing import TypeVar
@@ -30,7 +29,7 @@ from ukmod.kernel.oops import Warn
 from ukmod.kernel.trees import load_order, open_tree
 from ukmod.kmod import processes
 from ukmod.kmod.tree import Tree
-from ukmod.record import field, mutable, replace
+from ukmod.record import asdict, field, mutable, replace
 from ukmod.survey.leaks import lost
 from ukmod.survey.verdict import ModuleVerdict, Settings
 

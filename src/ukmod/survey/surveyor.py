@@ -24,12 +24,11 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from typing import IO, Any
 
 from ukmod.errors import MachineError, UkmodError
-from ukmod.record import mutable
+from ukmod.record import asdict, mutable
 from ukmod.survey.survey import booted, how_it_ended, survey_each
 from ukmod.survey.verdict import ModuleVerdict, Settings
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
-import json
 import os
 import pickle
 import struct
@@ -64,7 +63,8 @@ def boot(
     program = _program() if kept is not None else None
     if kept is None or program is None:
         return _bring_up(image, types(), options)
-    name = _PREFIX + hashlib.sha256(json.dumps([program, options], sort_keys=True).encode()).hexdigest()
+    about = repr((program, sorted(options.items())))
+    name = _PREFIX + hashlib.sha256(about.encode()).hexdigest()
     if (k := load(kept, name, image)) is None:
         k = _bring_up(image, types(), options)
         if _program() == program:

@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import mmap
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -97,7 +96,7 @@ class Cache:
                 os.mkdir(self.directory, 0o700)
             with self._opened() as place:
                 if _read_key(place) is None:
-                    _write(place, _KEY, (secrets.token_bytes(_KEY_SIZE),))
+                    _write(place, _KEY, (os.urandom(_KEY_SIZE),))
             return True
         except OSError:
             return False
@@ -197,7 +196,7 @@ def _read_key(place: int) -> bytes | None:
 
 def _write(place: int, name: str, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file of the directory under a temporary name and rename it: it is complete or absent."""
-    temporary = f".{name}.{secrets.token_hex(8)}"
+    temporary = f".{name}.{os.urandom(8).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600, dir_fd=place)
     try:
