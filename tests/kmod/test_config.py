@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from errno import EACCES
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,6 @@ from hypothesis import strategies as st
 
 from ukmod.kmod.config import (
     CONFIG_DIRECTORIES,
-    CONFIG_LIMIT,
     Alias,
     Blacklist,
     Command,
@@ -24,12 +25,23 @@ from ukmod.kmod.config import (
     parse_config,
 )
 from ukmod.kmod.directory import DirectoryFiles
+from ukmod.kmod.host import LOG_ERR
+
+
+class Errors(list[tuple[str, str]]):
+    """What libkmod would log: the function that reports an error, and the message."""
+
+    def log(self, priority: int, function: str, message: str) -> None:
+        assert priority == LOG_ERR
+        self.append((function, message))
 
 
 def parsed(text: str) -> tuple[Config, list[str]]:
-    config, messages = Config(), []
-    parse_config(config, text, "a.conf", lambda _priority, _function, message: messages.append(message))
-    return config, messages
+    """A file's entries and the messages about it, which are all kmod_config_parse()'s."""
+    config, errors = Config(), Errors()
+    parse_config(config, text, "a.conf", errors.log)
+    assert {function for function, _ in errors} <= {"kmod_config_parse"}
+    return config, [message for _, message in errors]
 
 
 def line(number: int) -> Source:
@@ -126,9 +138,11 @@ class TestLines:
         assert messages == [f"a.conf line 1: ignoring bad line starting with '{bad.split(maxsplit=1)[0]}'"]
         assert config.blacklists == [Blacklist("b", line(2))]
 
-    def test_include_is_no_longer_a_directive(self) -> None:
-        _config, messages = parsed("include /etc/x\n")
-        assert messages == ["a.conf: command include is deprecated and not parsed anymore"]
+    @pytest.mark.parametrize("word", ["include", "config"])
+    def test_directives_of_old_kmods_are_reported(self, word: str) -> None:
+        config, messages = parsed(f"{word} /etc/x\nblacklist a\n")
+        assert messages == [f"a.conf: command {word} is deprecated and not parsed anymore"]
+        assert config.blacklists == [Blacklist("a", line(2))]
 
     def test_blanks_before_options_stay(self) -> None:
         assert parsed("options a   b=1")[0].options[0].text == "  b=1"
@@ -149,12 +163,34 @@ class TestLines:
     def test_words_of_a_softdep_before_pre_or_post_count_for_nothing(self) -> None:
         assert parsed("softdep a b post: c")[0].softdeps == [Softdep("a", (), ("c",), line(1))]
 
+    @pytest.mark.parametrize("blank", ["  ", "\t", "\v", "\f", "\r", " \t "])
+    def test_names_of_dependencies_are_set_apart_by_any_blanks(self, blank: str) -> None:
+        config, _messages = parsed(f"softdep a pre:{blank}b{blank}c{blank}\nweakdep a b{blank}c")
+        assert config.softdeps[0].pre == config.weakdeps[0].weak == ("b", "c")
+
+    @pytest.mark.parametrize("space", ["\xa0", "\u2003", "\x1c", "\x85"])
+    def test_what_only_unicode_calls_a_space_is_part_of_a_name(self, space: str) -> None:
+        """isspace(3) in the C locale."""
+        config, _messages = parsed(f"softdep a pre: b{space}c\nweakdep a {space}b")
+        assert config.softdeps[0].pre == (f"b{space}c",)
+        assert config.weakdeps[0].weak == (f"{space}b",)
+
     def test_shown_as_modprobe_shows_it(self) -> None:
-        config, _messages = parsed("softdep a pre: b c post: d\nweakdep a b c\nalias x-y z\nblacklist q")
+        config, _messages = parsed(
+            "weakdep a b c\n"
+            "softdep a pre: b c post: d\nsoftdep b pre: c\nsoftdep c post: d e\nsoftdep d pre:\n"
+            "options z   x=1\ty=2\nalias x-y z\nremove r-s /bin/false\ninstall i-* /bin/true  $X\nblacklist q"
+        )
         assert list(config.lines()) == [
             "blacklist q",
+            "install i_* /bin/true  $X",
+            "remove r_s /bin/false",
             "alias x_y z",
+            "options z   x=1 y=2",
             "softdep a pre: b cpost: d",
+            "softdep b pre: c",
+            "softdep c post: d e",
+            "softdep d ",
             "weakdep a b c",
         ]
 
@@ -211,28 +247,60 @@ class TestFiles:
         config = load_config("/m", [str(tmp_path / "mine")], DirectoryFiles())
         assert [entry.module for entry in config.blacklists] == ["a"]
 
-    def test_directories_inside_and_dangling_links_are_reported(self, tmp_path: Path) -> None:
+    def test_a_single_file_applies_where_its_name_belongs(self, tmp_path: Path) -> None:
+        for name in ("d/a.conf", "d/z.conf", "x/m"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        paths = [str(tmp_path / name) for name in ("missing", "x/m", "d")]
+        errors = Errors()
+        found = config_files("/m", paths, DirectoryFiles(), errors.log)
+        assert [path.rpartition("/")[2] for path in found] == [
+            *("a.conf", "m", "modules.softdep", "modules.weakdep", "z.conf")
+        ]
+        assert errors == []
+
+    def test_names_are_in_the_order_of_their_bytes(self, tmp_path: Path) -> None:
+        """strcmp(3). As text, an undecodable byte precedes a character beyond the first 65,536."""
+        names = ["a.conf", "\N{GRINNING FACE}.conf", "\udcff.conf"]
+        for name in names:
+            (tmp_path / name).touch()
+        found = config_files("/m", [str(tmp_path)], DirectoryFiles())
+        assert [path.rpartition("/")[2] for path in found if path.endswith(".conf")] == names
+
+    def test_directories_inside_and_dangling_links_are_reported_and_passed_over(self, tmp_path: Path) -> None:
         (tmp_path / "d.conf").mkdir()
         (tmp_path / "l.conf").symlink_to("nowhere")
-        messages: list[str] = []
-        config_files("/m", [str(tmp_path)], DirectoryFiles(), lambda _p, _f, text: messages.append(text))
-        assert sorted(messages) == [
-            f"Cannot stat directory entry: {tmp_path}/l.conf",
-            f"Directories inside directories are not supported: {tmp_path}/d.conf",
+        errors = Errors()
+        found = config_files("/m", [str(tmp_path)], DirectoryFiles(), errors.log)
+        assert found == ["/m/modules.softdep", "/m/modules.weakdep"]
+        assert sorted(errors) == [
+            ("conf_files_filter_out", f"Cannot stat directory entry: {tmp_path}/l.conf"),
+            ("conf_files_filter_out", f"Directories inside directories are not supported: {tmp_path}/d.conf"),
         ]
 
-    def test_a_file_that_is_too_large_is_reported_and_passed_over(self, tmp_path: Path) -> None:
-        (tmp_path / "a.conf").write_bytes(b"#" * (CONFIG_LIMIT + 1))
-        (tmp_path / "b.conf").write_text("blacklist b\n")
-        messages: list[str] = []
-        config = load_config(
-            "/nowhere",
-            [str(tmp_path)],
-            DirectoryFiles(),
-            log=lambda _p, _f, message: messages.append(message),
-        )
-        assert messages == [f"{tmp_path}/a.conf: larger than 16 MiB, passed over"]
-        assert [entry.module for entry in config.blacklists] == ["b"]
+    def test_a_directory_that_cannot_be_listed_is_reported_and_passed_over(self, tmp_path: Path) -> None:
+        class Closed(DirectoryFiles):
+            def listdir(self, path: str) -> list[str]:
+                if path.endswith("closed"):
+                    raise PermissionError(EACCES, os.strerror(EACCES), path)
+                return super().listdir(path)
+
+        for name in ("open", "closed"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "open/a.conf").touch()
+        errors = Errors()
+        paths = [f"{tmp_path}/open", f"{tmp_path}/closed"]
+        assert f"{tmp_path}/open/a.conf" in config_files("/m", paths, Closed(), errors.log)
+        assert errors == [("conf_files_list", f"opendir({tmp_path}/closed): Permission denied")]
+
+    def test_a_file_of_more_than_16_mib_is_reported_and_passed_over(self, tmp_path: Path) -> None:
+        for name, size in (("a", 16 << 20), ("b", (16 << 20) + 1)):
+            (tmp_path / f"{name}.conf").write_text(f"blacklist {name}\n".ljust(size, "#"))
+        (tmp_path / "c.conf").write_text("blacklist c\n")
+        errors = Errors()
+        config = load_config("/nowhere", [str(tmp_path)], DirectoryFiles(), log=errors.log)
+        assert errors == [("kmod_config_parse", f"{tmp_path}/b.conf: larger than 16 MiB, passed over")]
+        assert [entry.module for entry in config.blacklists] == ["a", "c"]
 
     def test_file_names_need_not_be_text(self, tmp_path: Path) -> None:
         with open(bytes(tmp_path) + b"/\xff.conf", "wb") as file:
@@ -269,10 +337,10 @@ class TestKernelCommandLine:
         ]
 
     def test_a_module_that_is_no_name_is_reported(self) -> None:
-        messages: list[str] = []
-        load_config("/m", [], DirectoryFiles(), kernel_cmdline=b"a[.b=1",
-                    log=lambda _priority, _function, text: messages.append(text))  # fmt: skip
-        assert messages == ["Ignoring bad option on kernel command line while parsing module name: 'a['"]
+        errors = Errors()
+        load_config("/m", [], DirectoryFiles(), kernel_cmdline=b"a[.b=1", log=errors.log)
+        message = "Ignoring bad option on kernel command line while parsing module name: 'a['"
+        assert errors == [("kcmdline_parse_result", message)]
 
     def test_a_source_without_lines_is_named_by_its_path_alone(self) -> None:
         assert [str(Source("/proc/cmdline")), str(Source("a.conf", 3))] == ["/proc/cmdline", "a.conf:3"]

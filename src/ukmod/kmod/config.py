@@ -51,6 +51,8 @@ CONFIG_LIMIT = 1 << 24
 """Bytes of a configuration file. Distributions' have some kilobytes; libkmod has no limit."""
 
 _ISSPACE = " \t\n\v\f\r"
+"""isspace(3) in the C locale. Python's str.split() also splits at a no-break space, which kmod does not."""
+_TO_BLANKS = str.maketrans(dict.fromkeys(_ISSPACE, " "))
 
 
 @record
@@ -358,7 +360,7 @@ def _dependency_words(text: str) -> Iterable[str]:
     So ``softdep a  pre: b`` (two blanks after the name) has no dependency at all, and with three it has.
     Trees and files in the wild have been tested against kmod, so that is how they are read here.
     """
-    words = text.split()
+    words = [word for word in text.translate(_TO_BLANKS).split(" ") if word]
     leading = len(text) - len(text.lstrip(_ISSPACE))
     if leading == 1 and words:
         words[0] = text[0] + words[0]

@@ -317,7 +317,7 @@ class Context:
         if module.path is None:
             module.path = self.tree.path(own)
         found: list[Module] = []
-        for word in rest.split():
+        for word in filter(None, rest.replace("\t", " ").split(" ")):
             path = self.tree.path(word)
             try:
                 found.append(self.by_path(path))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukmod.kernel.x86.insn_eval import memory_operand
+from ukmod.kernel.x86.insn_eval import Operand, memory_operand
 from ukmod.machine.registers import MASK64, Registers
 from ukmod.machine.stubs import REGISTERS
 
@@ -221,8 +221,9 @@ class TestSegments:
     def test_an_absolute_address_is_relative_to_gs(self, opcode: str) -> None:
         code = f"65{opcode}f0ffffffffffffff"
         operand = memory_operand(bytes.fromhex(code), REGS, gs=0x20)
-        assert operand is not None
-        assert (operand.address, operand.length) == (0x10, 10)
+        accumulator = 0
+        size = 1 if opcode in ("a0", "a2") else 4
+        assert operand == Operand(0x10, size, int(opcode, 16), accumulator, 10)
 
     def test_addresses_wrap_around(self) -> None:
         operand = memory_operand(bytes.fromhex("65488b4301"), REGS, gs=MASK64)  # mov %gs:1(%rbx),%rax
@@ -252,14 +253,15 @@ class TestStrings:
     def test_the_operand_is_where_rsi_or_rdi_points(self, code: str, address: int | None, size: int) -> None:
         """If both are operands, the instruction does not reveal which access failed."""
         operand = memory_operand(bytes.fromhex(code), REGS)
-        assert operand is not None
-        assert (operand.address, operand.size, operand.length) == (address, size, len(code) // 2)
+        opcode, no_register = int(code[-2:], 16), 0
+        assert operand == Operand(address, size, opcode, no_register, len(code) // 2)
 
 
 @pytest.mark.parametrize(
     ("code", "opcode", "register", "length"),
     [
         ("4c8b07", 0x8B, 8, 3),  # mov (%rdi),%r8
+        ("498b07", 0x8B, 0, 3),  # mov (%r15),%rax
         ("488b5f08", 0x8B, 3, 4),  # mov 8(%rdi),%rbx
         ("8b8700010000", 0x8B, 0, 6),  # mov 256(%rdi),%eax
         ("0fb606", 0xB6, 0, 3),  # movzbl (%rsi),%eax

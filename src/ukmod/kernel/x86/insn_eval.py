@@ -156,7 +156,7 @@ def _prefixes(code: bytes) -> tuple[_Prefixes, int]:
 def _number(code: bytes, at: int, width: int) -> int:
     """A signed number of ``width`` bytes. Raises IndexError if it is cut off."""
     if at + width > len(code):
-        raise IndexError(at)
+        raise IndexError
     return int.from_bytes(code[at : at + width], "little", signed=True)
 
 
@@ -192,8 +192,8 @@ def _size(opcode: int, number: int, usual: int) -> int:
     """The operand size in bytes of a one-byte opcode; ``number`` is that in its ModRM byte."""
     if opcode in _BYTE_OPCODES:
         return 1
-    if 0xD8 <= opcode <= 0xDF:
-        return _X87_SIZES[opcode - 0xD8][number]
+    if opcode & 0xF8 == 0xD8:
+        return _X87_SIZES[opcode & 7][number]
     if opcode in (0x8C, 0x8E):  # mov from and to a segment register
         return 2
     if opcode == 0x63:  # movsxd
