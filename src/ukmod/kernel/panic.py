@@ -12,6 +12,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
 from ukmod.kernel.oops import Oops, Warn, call_trace, modules_line, snapshot, task_line
+from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.sched.core import TaskExitError
 from ukmod.kernel.signal_numbers import SIGSEGV
 from ukmod.kernel.x86.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
@@ -61,10 +62,10 @@ class Crash:
 
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
-        boot = dict(word.partition("=")[::2] for word in kernel.cmdline.split())
+        boot = boot_parameters(kernel.cmdline)
         self.panic_on_oops = boot.get("oops") == "panic"
         self.panic_on_warn = "panic_on_warn" in boot
-        timeout = boot.get("panic", "0")
+        timeout = boot.get("panic") or "0"
         self.panic_timeout = int(timeout) if timeout.lstrip("-").isdigit() else 0
         """kernel.panic: after a panic, 0 halts the machine (and says so); other values restart it."""
         self._oopsing = False

@@ -118,6 +118,26 @@ def parse_args(k: Core, module_name: str, args: bytes, address: int, count: int)
     return error
 
 
+def boot_parameters(cmdline: str) -> dict[str, str | None]:
+    """The parameters of the kernel's own command line; of several with the same name, the last one.
+
+    Names have underscores. A parameter without an equals sign has the value None. "--" ends the parameters.
+    """
+    found: dict[str, str | None] = {}
+    rest = cmdline.encode("utf-8", "surrogateescape").lstrip(SPACES)
+    while rest:
+        arg = next_arg(rest)
+        rest = arg.rest
+        if arg.name == b"--" and arg.value is None:
+            break
+        name, value = (
+            None if text is None else text.decode("utf-8", "surrogateescape")
+            for text in (arg.name, arg.value)
+        )
+        found[_same(name or "")] = value
+    return found
+
+
 def _same(name: str) -> str:
     """The form in which names are compared: dashes and underscores are equivalent."""
     return name.replace("-", "_")

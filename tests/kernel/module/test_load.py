@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from errno import EPERM
 from typing import NoReturn
 
 import pytest
@@ -82,6 +83,52 @@ class TestMisbehaviour:
 def _for_ever(kernel: Core, function: int) -> NoReturn:
     while True:
         kernel.cpu.call(function)
+
+
+class TestForbidden:
+    """By the kernel's command line or a sysctl, whatever modprobe thinks of it."""
+
+    @pytest.mark.parametrize(
+        ("cmdline", "refused"),
+        [
+            ("module_blacklist=ok_dep", True),
+            ("quiet module-blacklist=other,ok_dep,third panic=1", True),
+            ("module_blacklist=other,ok_dep", True),
+            ('module_blacklist="ok_dep"', True),
+            ("module_blacklist=other module_blacklist=ok_dep", True),
+            ("module_blacklist=ok_dep module_blacklist=other", False),
+            ("module_blacklist=ok-dep", False),  # names are compared as they are
+            ("module_blacklist=ok,ok_,ok_depp, ok_dep", False),
+            ("module_blacklist=", False),
+            ("module_blacklist ok_dep", False),
+            ("-- module_blacklist=ok_dep", False),  # init's
+            ("modprobe.blacklist=ok_dep", False),  # modprobe's, and it does not concern names
+        ],
+    )
+    def test_a_module_of_the_kernels_blacklist_is_refused(self, cmdline: str, refused: bool) -> None:
+        with Kernel(types=layouts(), cmdline=cmdline) as k:
+            if not refused:
+                k.insmod(image("ok_dep"))
+                assert "blacklisted" not in k.dmesg()
+                return
+            with pytest.raises(LoadError, match="module_blacklist=") as error:
+                k.insmod(image("ok_dep"))
+            assert error.value.errno == EPERM
+            assert k.dmesg().endswith("Module ok_dep is blacklisted\n")
+            assert "ok_dep" not in k.modules
+            k.insmod(image("exporter"))
+
+    def test_a_module_cannot_do_without_a_blacklisted_dependency(self) -> None:
+        with Kernel(tree=compiled()["exporter"].parent, image=None, cmdline="module_blacklist=exporter") as k:
+            assert k.modprobe("uses_exporter", check=False).status == 1
+            assert "Module exporter is blacklisted" in k.dmesg()
+            assert not len(k.modules)
+
+    def test_no_module_is_loaded_once_modules_are_disabled(self, machine: Kernel) -> None:
+        machine.sysctl("kernel.modules_disabled", "1")
+        with pytest.raises(LoadError, match=r"kernel\.modules_disabled") as error:
+            machine.insmod(image("ok_dep"))
+        assert error.value.errno == EPERM
 
 
 class TestInterModule:

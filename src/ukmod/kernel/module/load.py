@@ -105,6 +105,9 @@ def _prepare(k: Core, elf: Elf, path: str, flags: int) -> Module:
     name = modinfo.get("name", [""])[0] or _name_in_struct(k, elf)
     if not name or len(name) >= MODULE_NAME_LEN:
         raise LoadError(f"'{name}' is not a valid module name", errno=ENOEXEC, subject=path)
+    if name in k.modules.blacklist:
+        k.printk(f"Module {name} is blacklisted\n", KERN_ERR)
+        raise LoadError("the kernel's command line forbids it: module_blacklist=", errno=EPERM, subject=name)
     module = Module(name, path, module_layout.ModuleLayout(), modinfo=modinfo, since=k.clock.now)
     module.has_versions = elf.section("__versions") is not None and not flags & INIT_IGNORE_MODVERSIONS
     module.versions = elf.versions() if module.has_versions else {}

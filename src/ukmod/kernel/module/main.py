@@ -12,6 +12,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.notifier import NotifierChain
 from ukmod.kernel.panic import TAINT_LETTERS
+from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.machine.abi import Bool, CStr, Int, Ptr
 from ukmod.record import field, mutable
@@ -94,6 +95,9 @@ class Modules:
         self.notifiers = NotifierChain(kernel, "module_notify_list")
         self.disabled = False
         """sysctl kernel.modules_disabled: modules can be neither loaded nor unloaded any more."""
+        blacklist = boot_parameters(kernel.cmdline).get("module_blacklist")
+        self.blacklist = frozenset(blacklist.split(",") if blacklist else ())
+        """The modules that the kernel's command line forbids to load, by name as /proc/modules has it."""
         self.last_unloaded = ""
         """The name and taints of the module unloaded last, for oops reports."""
         types = kernel.types
