@@ -50,7 +50,7 @@ class Engine:
         self.handle = ctypes.c_void_p()
         """The engine's uc_engine *."""
         self.raised: BaseException | None = None
-        """What a callback raised: no exception can pass through the engine, so it has stopped instead."""
+        """An exception of a callback: none can pass through the engine, so it has stopped instead."""
         lib.check(lib.uc_open(lib.ARCH_X86, lib.MODE_64, ctypes.byref(self.handle)))
         self._callbacks: list[object] = []
         """The engine does not keep them alive."""
