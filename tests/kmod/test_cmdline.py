@@ -35,6 +35,8 @@ from ukmod.kmod.cmdline import module_parameters
         ('a.b="c d" e.f', [("a", 'b="c d"'), ("e", "f")]),
         ('a.b=c="d e"', [("a", 'b=c="d e"')]),
         ("a.b", [("a", "b")]),
+        ("a.b=c.d=e", [("a", "b=c.d=e")]),
+        ('a.b="c d=e"', [("a", 'b="c d=e"')]),
     ],
 )
 def test_words(text: str, parameters: list[tuple[str, str]]) -> None:

@@ -88,9 +88,16 @@ class TestLines:
         assert [entry.module for entry in config.blacklists] == ["b", "a"]
         assert [entry.module for entry in config.options] == ["b", "a"]
 
-    def test_a_line_ends_at_a_nul(self) -> None:
-        for escaped in ("", "\\\n"):
-            assert parsed(f"{escaped}blacklist a\0b")[0].blacklists[0].module == "a"
+    @pytest.mark.parametrize("escaped", ["", "\\\n"])
+    @pytest.mark.parametrize("end", ["", "\n"])
+    def test_a_line_ends_at_a_nul(self, escaped: str, end: str) -> None:
+        assert parsed(f"{escaped}blacklist a\0b{end}")[0].blacklists[0].module == "a"
+
+    def test_only_blanks_and_tabs_set_words_apart(self) -> None:
+        """strtok_r(line, "\\t ")."""
+        config, messages = parsed("blacklist a\vb\n\vblacklist c\nblacklist XaXb\n")
+        assert [entry.module for entry in config.blacklists] == ["a\vb", "XaXb"]
+        assert messages == ["a.conf line 2: ignoring bad line starting with '\vblacklist'"]
 
     def test_escaped_characters_are_no_lines(self) -> None:
         config, _messages = parsed("install a \\x\\y\nblacklist \\\nb")
@@ -159,6 +166,10 @@ class TestLines:
     ) -> None:
         assert parsed(text)[0].softdeps[0].pre == pre
 
+    def test_a_single_extra_blank_sticks_to_the_first_name_of_a_weakdep(self) -> None:
+        config, _messages = parsed("weakdep a  b c\nweakdep a \tb c\nweakdep a   b c")
+        assert [entry.weak for entry in config.weakdeps] == [(" b", "c"), ("\tb", "c"), ("b", "c")]
+
     def test_a_softdep_may_name_its_parts_again_in_any_order(self) -> None:
         config, _messages = parsed("softdep a post: b pre: c post: d")
         assert config.softdeps == [Softdep("a", ("c",), ("b", "d"), line(1))]
@@ -203,6 +214,22 @@ class TestLines:
 
 
 class TestFiles:
+    def test_the_trees_own_dependencies_are_part_of_the_configuration(self, tmp_path: Path) -> None:
+        (tmp_path / "modules.softdep").write_text("# Soft dependencies\nsoftdep a pre: b\n")
+        (tmp_path / "modules.weakdep").write_text("weakdep a c\n")
+        config = load_config(str(tmp_path), [], DirectoryFiles())
+        assert [(entry.pattern, str(entry.source)) for entry in config.softdeps + config.weakdeps] == [
+            ("a", f"{tmp_path}/modules.softdep:2"),
+            ("a", f"{tmp_path}/modules.weakdep:1"),
+        ]
+
+    def test_what_is_wrong_with_files_and_in_them_is_logged(self, tmp_path: Path) -> None:
+        (tmp_path / "a.conf").write_text("nonsense\n")
+        (tmp_path / "b.conf").mkdir()
+        errors = Errors()
+        load_config("/m", [str(tmp_path)], DirectoryFiles(), log=errors.log)
+        assert [function for function, _ in errors] == ["conf_files_filter_out", "kmod_config_parse"]
+
     def test_configuration_of_the_administrator_comes_before_that_of_packages(self) -> None:
         """modprobe.d(5), which also has the order in which one file hides another."""
         parents = [path.removesuffix("/modprobe.d") for path in CONFIG_DIRECTORIES]
@@ -292,7 +319,7 @@ class TestFiles:
             (tmp_path / name).mkdir()
         (tmp_path / "open/a.conf").touch()
         errors = Errors()
-        paths = [f"{tmp_path}/open", f"{tmp_path}/closed"]
+        paths = [f"{tmp_path}/closed", f"{tmp_path}/open"]
         assert f"{tmp_path}/open/a.conf" in config_files("/m", paths, Closed(), errors.log)
         assert errors == [("conf_files_list", f"opendir({tmp_path}/closed): Permission denied")]
 
@@ -329,6 +356,14 @@ class TestKernelCommandLine:
         )
         assert [entry.module for entry in config.blacklists] == ["a", "b"]
         assert [entry.text for entry in config.options] == ["x=1", "x=2"]
+
+    def test_a_blacklist_begins_behind_the_first_equals_sign(self) -> None:
+        assert [entry.module for entry in self.config(b"modprobe.blacklist=a=b,,c").blacklists] == [
+            *("a=b", "", "c")
+        ]
+
+    def test_a_tab_in_a_quoted_option_becomes_a_blank(self) -> None:
+        assert self.config(b'a.b="c\td"').options[0].text == 'b="c d"'
 
     def test_blacklists_of_other_modules_are_their_options(self) -> None:
         config = self.config(b"other.blacklist=a modprobe.other=b module_blacklist=c modprobe.blacklist")
