@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from tests.golden import RELEASE, REPOSITORY
 
@@ -125,3 +128,22 @@ def test_a_public_type_shares_its_name_with_no_other() -> None:
                 homes.setdefault(name, set()).add(path)
     assert len(homes) > 300
     assert {name: paths for name, paths in homes.items() if len(paths) > 1}.keys() == SAME_NAME.keys()
+
+
+GROUPED = """
+import os, pathlib, pytest
+
+@pytest.mark.xdist_group("one")
+@pytest.mark.parametrize("number", range(12))
+def test_it(number):
+    pathlib.Path(f"ran-{os.getpid()}").touch()
+"""
+
+
+def test_the_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
+    """Such tests share what takes minutes to make. Not every pair of pytest and pytest-xdist heeds groups."""
+    (tmp_path / "test_it.py").write_text(GROUPED)
+    plugins = ("-pno:randomly", "-pno:cacheprovider")
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *plugins]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert len(list(tmp_path.glob("ran-*"))) == 1

@@ -18,7 +18,12 @@ from tests.real.debian import REPOSITORY
 
 from ukmod.cli.tools import link_tools
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("uml"),  # one process boots the guest for all of these tests
+]
 
 CONFIG = """\
 options dummy numdummies=2

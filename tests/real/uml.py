@@ -58,7 +58,7 @@ class Uml:
         config: Path,
         command_line: str = "",
         files: Mapping[str, str] | None = None,
-        seconds: float = 400,
+        seconds: float = 1500,
     ) -> Path:
         """Boot, run a shell script as root, and return the directory that is /mnt in the guest.
 
