@@ -7,7 +7,7 @@ DEV    := $(VENV)/.development
 # From Python 3.12 on, coverage.py measures at next to no cost, and greenlets need no care.
 MEASURED = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon COVERAGE_TASKS=thread" * (sys.version_info >= (3, 12)))')
 
-.PHONY: demo test coverage real fuzz lint docs dist bench mutants golden manual clean
+.PHONY: demo test coverage real kernels fuzz lint docs dist bench mutants golden manual clean
 
 demo: $(RUN)             ## the main job: request_module() end to end on two compiled modules
 	PYTHONPATH=src $(BIN)/python -m ukmod demo
@@ -24,6 +24,9 @@ coverage: $(DEV)         ## the suite as make test runs it; fails if it reaches 
 real: $(DEV)             ## what compares with a real kernel and the C kmod; sets those up first
 	tools/debian.sh
 	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto --dist loadgroup -m real
+
+kernels:                 ## more kernels to try, from 5.10 to the newest: tools/kernels lists them; 700 MB
+	tools/debian.sh kernels
 
 fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length
 	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/test_hostile_calls.py

@@ -2,15 +2,17 @@
 # Fetches what the tests marked "real" need from a Debian 12 mirror. Idempotent; at once when all is there.
 #
 #   .cache/debian/image   the kernel image package, unpacked, never installed (UKMOD_DEBIAN_CACHE: elsewhere)
-#   .cache/debian/other   the same of other kernels: 6.1's for clouds, and 6.12 from backports
+#   .cache/debian/other   the same of other kernels, which tools/kernels lists
 #   as root, installed    kmod, QEMU, user-mode-linux, a compiler, packers, and the kernel's headers (to rebuild modules)
 #
-# The mirror is the one that the system's own apt configuration names.
+# With the argument "kernels" it fetches only the kernels that are listed for "more": 100 MB each, from other suites.
+# The mirrors are those that the system's own apt configuration names.
 set -eu
 cd "$(dirname "$0")/.."
 
 release=$(cat tools/release)
-cache=${UKMOD_DEBIAN_CACHE:-.cache/debian}
+cache=$(realpath -m "${UKMOD_DEBIAN_CACHE:-.cache/debian}")
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2 gcc libc6-dev make binutils lzop lz4"
 
 say() { printf 'debian.sh: %s\n' "$*" >&2; }
@@ -20,8 +22,10 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
     exit 0
 fi
 
+options= # of apt, for the suites in use; none for the system's own
+
 # $1 = package: the version apt would fetch, or nothing.
-candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p'; }
+candidate() { apt-cache $options policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p'; }
 
 updated=
 update() {
@@ -75,48 +79,82 @@ unpack_image() {
     say "unpacked $package into $cache/image"
 }
 
-# $1 = package, as $2 of $cache/other, $3... = apt's options: unpacked, unless a kernel is there.
+# -- other kernels: tools/kernels lists them ----------------------------------------------------------------
+
+# $1 = suite: the address of the mirror that has it, as the system's apt knows it.
+mirror() {
+    case $1 in *-security) label=Debian-Security ;; *) label=Debian ;; esac
+    apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Identifier: Packages' | sed -n "s/^$label //p" | head -n 1
+}
+
+# $1 = suites, separated by commas: sets $options to those of an apt that knows only them.
+# Their lists are kept apart, so that the system's own sources stay as they are.
+use_suites() {
+    options=
+    [ "$1" != system ] || { update; return 0; }
+    state=$cache/apt/$1
+    options="-o Dir::Etc::SourceList=$state/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$state/lists
+        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
+    [ ! -e "$state" ] || return 0
+    mkdir -p "$state/lists/partial"
+    for suite in $(printf %s "$1" | tr , ' '); do
+        address=$(mirror "$suite")
+        if [ -n "$address" ]; then
+            echo "deb [signed-by=$keyring] $address $suite main"
+        else
+            say "apt has no mirror with suites like $suite"
+        fi
+    done >"$state/sources.list"
+    apt-get -qq $options update || say "could not read all lists of $1"
+}
+
+# $1 = flavour, $2 = version, a regular expression: the newest version of such an image, without its flavour.
+newest() {
+    apt-cache $options search --names-only "^linux-image-$2-$1(-unsigned)?\$" |
+        sed -E "s/^linux-image-(.*)-$1(-unsigned)? .*/\1/" | sort -V | tail -n 1
+}
+
+# $1 = name of a kernel: the packages with its image and its modules, which may be two.
+packages() {
+    for binary in "linux-binary-$1" "linux-binary-unsigned-$1" "linux-image-$1-unsigned" "linux-image-$1"; do
+        [ -n "$(candidate "$binary")" ] || continue
+        echo "$binary"
+        case $binary in linux-binary-*) echo "linux-modules-$1" ;; esac
+        return 0
+    done
+}
+
+# $1 = name, $2 = suites, $3 = flavour, $4 = version: unpacked, unless a kernel is there. Failing is not fatal.
 unpack_other() {
-    package=$1
-    place=$cache/other/$2
-    shift 2
-    mkdir -p "$cache/download"
-    (cd "$cache/download" && apt-get -qq "$@" download "$package") || { say "could not fetch $package"; return 0; }
-    dpkg-deb --extract "$cache/download/$package"_*.deb "$place.new"
-    rm -rf "$cache/download"
+    place=$cache/other/$1
+    [ ! -e "$place" ] || return 0
+    use_suites "$2"
+    version=$(newest "$3" "$4")
+    [ -n "$version" ] || { say "no kernel $1: $2 has no linux-image-$4-$3"; return 0; }
+    rm -rf "$place.new"
+    mkdir -p "$place.new/download"
+    for package in $(packages "$version-$3"); do
+        (cd "$place.new/download" && apt-get -qq $options download "$package") || { say "no kernel $1: cannot fetch $package"; return 0; }
+        dpkg-deb --extract "$place.new/download/$package"_*.deb "$place.new"
+        rm "$place.new/download/$package"_*.deb
+    done
+    rmdir "$place.new/download"
     mv "$place.new" "$place"
-    say "unpacked $package into $place"
+    say "unpacked $version-$3 into $place"
 }
 
-unpack_cloud() {
-    [ ! -e "$cache/other/cloud" ] || return 0
-    update
-    mkdir -p "$cache/other"
-    unpack_other "linux-image-$(printf %s "$release" | sed 's/-amd64$/-cloud-amd64/')-unsigned" cloud
+# $1 = real or more: the kernels that are listed as such.
+unpack_others() {
+    grep -v '^#' tools/kernels | while read -r name when suites flavour version _; do
+        [ "$when" != "$1" ] || unpack_other "$name" "$suites" "$flavour" "$(printf %s "$version" | sed "s/@release@/${release%-amd64}/")"
+    done
+    rm -rf "$cache/apt"
 }
 
-# The address of the mirror that the system's apt uses for the suite "bookworm".
-mirror() { apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Identifier: Packages' | sed -n 's/^bookworm //p' | head -n 1; }
-
-# Backports' lists are kept apart, so that the system's own sources stay as they are.
-unpack_backport() {
-    [ ! -e "$cache/other/backport" ] || return 0
-    lists=$(cd "$cache" && pwd)/lists
-    mkdir -p "$lists/partial" "$cache/other"
-    update
-    [ -n "$(mirror)" ] || { say "apt has no sources for bookworm: Linux 6.12 cannot be fetched"; return 0; }
-    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    echo "deb [signed-by=$keyring] $(mirror) bookworm-backports main" >"$lists.sources.list"
-    set -- -o "Dir::Etc::SourceList=$lists.sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$lists" \
-        -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache="
-    apt-get -qq "$@" update || { say "cannot reach bookworm-backports: Linux 6.12 cannot be fetched"; return 0; }
-    newest=$(apt-cache "$@" search --names-only '^linux-image-6\.12\.[0-9.]+\+deb12[.0-9]*-amd64-unsigned$' |
-        cut -d ' ' -f 1 | sort -V | tail -n 1)
-    [ -z "$newest" ] || unpack_other "$newest" backport "$@"
-    rm -rf "$lists" "$lists.sources.list"
-}
-
+if [ "${1-}" = kernels ]; then
+    unpack_others more
+    exit
+fi
 unpack_image
-unpack_cloud
-unpack_backport
+unpack_others real
 install_programs "$release"

@@ -19,6 +19,7 @@ __all__ = [
     "cache",
     "find",
     "missing",
+    "others",
     "require",
     "require_other",
 ]
@@ -30,7 +31,7 @@ PROGRAMS = ("depmod", "modinfo", "modprobe", "qemu-system-x86_64", "busybox", "c
 
 @dataclass(frozen=True, slots=True)
 class Debian:
-    """An unpacked linux-image package: ``image`` holds boot/ and lib/."""
+    """An unpacked kernel: ``image`` holds boot/ and lib/, or usr/lib/ where its packages are split."""
 
     image: Path
     release: str
@@ -38,12 +39,14 @@ class Debian:
     @property
     def vmlinuz(self) -> Path:
         """The compressed kernel."""
-        return self.image / "boot" / f"vmlinuz-{self.release}"
+        split = self.modules / "vmlinuz"
+        return split if split.is_file() else self.image / "boot" / f"vmlinuz-{self.release}"
 
     @property
     def modules(self) -> Path:
         """The tree of the kernel's own modules; depmod has not run on it."""
-        return self.image / "lib" / "modules" / self.release
+        merged = self.image / "usr" / "lib" / "modules" / self.release
+        return merged if merged.is_dir() else self.image / "lib" / "modules" / self.release
 
 
 def cache() -> Path:
@@ -73,13 +76,20 @@ def _absent(programs: Iterable[str]) -> list[str]:
     return [program for program in programs if shutil.which(program, path=path) is None]
 
 
+def others(when: str) -> list[str]:
+    """The names of the kernels that tools/kernels lists for ``when``."""
+    lines = (REPOSITORY / "tools" / "kernels").read_text().splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    return [row[0] for row in rows if row[1] == when]
+
+
 def require_other(name: str) -> Debian:
-    """Another kernel, ``cloud`` or ``backport``; skips the test, saying what to run, where it is absent."""
+    """Another kernel, by its name in tools/kernels; skips the test if it is absent."""
     image = cache() / "other" / name
-    found = sorted((image / "boot").glob("vmlinuz-*"))
+    found = sorted(image.glob("lib/modules/*")) or sorted(image.glob("usr/lib/modules/*"))
     if not found:
-        pytest.skip(f"no Debian kernel in {image}: run {SCRIPT}")
-    return Debian(image, found[-1].name.removeprefix("vmlinuz-"))
+        pytest.skip(f"no Debian kernel in {image}: run {SCRIPT}{' kernels' * (name in others('more'))}")
+    return Debian(image, found[-1].name)
 
 
 def require(*programs: str) -> Debian:

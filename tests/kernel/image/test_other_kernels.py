@@ -25,7 +25,7 @@ MODULES = (
 """Of many subsystems; those of them that a kernel has as modules."""
 
 
-@pytest.fixture(scope="module", params=["cloud", "backport"])
+@pytest.fixture(scope="module", params=debian.others("real"))
 def other(request: pytest.FixtureRequest) -> Iterator[Kernel]:
     """Another of Debian's kernels, up."""
     package = debian.require_other(request.param)
