@@ -615,4 +615,4 @@ def test_a_program_without_arguments_is_refused_with_a_warning(kernel: Core, wor
     path, empty = guest.put(HELPER.encode()), guest.words(0)
     for argv in (0, empty):
         assert guest.call_int("call_usermodehelper", path, argv, 0, UMH_WAIT_PROC) == -EINVAL
-    assert [warning.file for warning in kernel.warnings] == ["fs/exec.c"]
+    assert [(warning.file, warning.line) for warning in kernel.warnings] == [("fs/exec.c", 2024)]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE = 0, 1, 2, 4
 """include/linux/umh.h"""
-_NO_ARGUMENTS: Final = Site("fs/exec.c", 1996, "kernel_execve")
+_NO_ARGUMENTS: Final = Site("fs/exec.c", 2024, "kernel_execve")
 RUNNING_HELPERS_TIMEOUT: Final = 5
 """How long usermodehelper_disable() waits for running helpers, in seconds."""
 ARGUMENTS_LIMIT: Final = 2 << 20

@@ -51,3 +51,11 @@ def test_an_underflowing_count_is_saturated_and_warned_of_once(guest: Guest) -> 
         guest.call("refcount_warn_saturate", count, 3)
     assert guest.kernel.memory.u32(count) == 0xC0000000
     assert guest.kernel.log.lines.count("refcount_t: underflow; use-after-free.") == 1
+
+
+def test_a_count_of_0_is_not_decremented_and_warned_of(guest: Guest) -> None:
+    count = guest.words(0, size=4)
+    assert guest.call("refcount_dec_not_one", count)
+    assert guest.kernel.memory.u32(count) == 0
+    (warning,) = guest.kernel.warnings
+    assert (warning.file, warning.line) == ("lib/refcount.c", 87)

@@ -12,7 +12,7 @@ from ukmod.kernel.x86 import extable, orc
 from ukmod.kernel.x86.extable import ExceptionEntry, FixupType
 from ukmod.kernel.x86.orc import OrcEntry, Position
 from ukmod.machine.memory import Fault
-from ukmod.machine.registers import PF_VECTOR, CpuException, Registers
+from ukmod.machine.registers import GP_VECTOR, PF_VECTOR, CpuException, Registers
 from ukmod.machine.stubs import REGISTERS
 
 PREV_SP, BP, SP = 1, 4, 5
@@ -79,6 +79,20 @@ def test_fixups_set_what_their_type_says(kernel: Core) -> None:
     assert fixed(kernel, FixupType.IMM_REG | rcx | efault << 16)["rcx"] == -14 & (1 << 64) - 1
     assert fixed(kernel, FixupType.UCOPY_LEN | 2 << 8 | 8 << 16, rcx=3, rdx=4)["rcx"] == 28
     assert fixed(kernel, FixupType.UACCESS | 3 << 12, rax=5, rdx=6).gpr[:3] == (0, 0, 0)
+
+
+def test_an_address_that_no_user_can_have_is_warned_of_once_in_each_handler(kernel: Core) -> None:
+    """It raises a general protection fault instead of a page fault. UCOPY_LEN ends in UACCESS's handler."""
+    kinds = (FixupType.DEFAULT, FixupType.UACCESS, FixupType.UCOPY_LEN, FixupType.COPY, FixupType.COPY)
+    for vector in (PF_VECTOR, GP_VECTOR):
+        for kind in kinds:
+            raised = CpuException(vector, registers())
+            assert extable.apply(kernel, ExceptionEntry(0x100, 0x200, kind), raised)
+        assert vector == GP_VECTOR or not kernel.warnings
+    assert [(warning.file, warning.line) for warning in kernel.warnings] == [
+        ("arch/x86/mm/extable.c", 135),
+        ("arch/x86/mm/extable.c", 142),
+    ]
 
 
 def test_an_unknown_type_is_no_fixup(kernel: Core) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 REFCOUNT_SATURATED: Final = 0xC000_0000
-_UNDERFLOW = Site("lib/refcount.c", 88, "refcount_dec_not_one")
+_UNDERFLOW = Site("lib/refcount.c", 87, "refcount_dec_not_one")
 _UNKNOWN = (34, "unknown saturation event!?")
 _EVENTS = {
     0: (19, "saturated; leaking memory"),
@@ -50,9 +50,7 @@ def refcount_dec_not_one(k: Core, count: Ptr) -> Bool:
     if value == REFCOUNT_SATURATED:
         return True
     if not value:
-        warn_once(
-            k, Site("lib/refcount.c", 88, "refcount_dec_not_one"), "refcount_t: underflow; use-after-free.\n"
-        )
+        warn_once(k, _UNDERFLOW, "refcount_t: underflow; use-after-free.\n")
         return True
     k.memory.set_u32(count, value - 1)
     return True

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 EIO: Final = 5
 _ENTRY = struct.Struct("<iiI")
-_NON_CANONICAL: Final = Site("arch/x86/mm/extable.c", 126, "ex_handler_uaccess")
+_IN_UACCESS: Final = Site("arch/x86/mm/extable.c", 135, "ex_handler_uaccess")
+_IN_COPY: Final = Site("arch/x86/mm/extable.c", 142, "ex_handler_copy")
 _CLEAR_AX, _CLEAR_DX = 1 << 12, 2 << 12
 
 
@@ -113,7 +114,8 @@ def _changes(k: Core, entry: ExceptionEntry, raised: CpuException) -> dict[str, 
     """The registers that the entry's type sets, by name."""
     before, register = raised.registers, entry.register
     if raised.vector == GP_VECTOR and entry.type in (FixupType.UACCESS, FixupType.UCOPY_LEN, FixupType.COPY):
-        warn_once(k, _NON_CANONICAL, "General protection fault in user access. Non-canonical address?")
+        site = _IN_COPY if entry.type == FixupType.COPY else _IN_UACCESS
+        warn_once(k, site, "General protection fault in user access. Non-canonical address?")
     match entry.type:
         case (
             FixupType.DEFAULT
