@@ -172,10 +172,13 @@ class TestWhatCannotBeExecuted:
         assert [oops.address for oops in kernel.oopses] == [8]
 
     def test_no_path_is_invalid(self, world: World) -> None:
-        info = world.setup(cleanup=world.callback("cleanup"))
+        seen: list[int] = []
+        cleanup = world.callback("cleanup", look=lambda info: seen.append(world.retval(info)))
+        info = world.setup(cleanup=cleanup)
         world.set_member(info, "path", 0)
         assert world.run(info, UMH_WAIT_PROC) == -EINVAL
         assert world.events == ["cleanup", "returns"]
+        assert seen == [0], "no status: nothing ran"
 
 
 class TestCallbacks:
@@ -373,6 +376,26 @@ def test_without_memory_there_is_no_helper(
     assert results == [0, -ENOMEM]
 
 
+@pytest.mark.parametrize(("wait", "left_to_itself"), [(UMH_NO_WAIT, True), (UMH_WAIT_PROC, False)])
+@pytest.mark.parametrize("cleanup", [False, True])
+def test_a_helper_that_no_task_waits_for_will_call_its_module(
+    kernel: Core, world: World, wait: int, left_to_itself: bool, cleanup: bool
+) -> None:
+    """If the module is unloaded by then, that is reported: cleanup, the last one, or else init."""
+    init = world.guest.python(lambda *_: call(kernel, "msleep", 1000), 2)
+    last = world.callback("cleanup") if cleanup else 0
+    info = world.setup(init=init, cleanup=last)
+
+    def calls() -> list[tuple[int, int]]:
+        return [(helper.address, function) for helper, function in kernel.helpers.unwaited()]
+
+    assert calls() == [], "it has not been started"
+    world.run(info, wait, limit=0.5)
+    assert calls() == ([(info, last or init)] if left_to_itself else [])
+    kernel.run(5)
+    assert calls() == []
+
+
 def test_each_step_is_traced(kernel: Core, world: World) -> None:
     """`ukmod demo` shows them."""
     kernel.trace.clear()
@@ -531,6 +554,9 @@ class TestDisabled:
     def test_no_new_helper_may_start(self, kernel: Core, world: World) -> None:
         self.disable(kernel)
         kernel.run(0.1)
+        own = kernel.helpers.setup(HELPER, [HELPER], [])
+        kernel.run_task("asker", lambda: kernel.helpers.exec(own, UMH_WAIT_PROC))
+        assert own.pid == 0, "no process became the program"
         assert world.run(world.setup(cleanup=world.callback("cleanup")), UMH_WAIT_PROC) == -EBUSY
         assert world.events == ["cleanup", "returns"]
         assert world.guest.call("usermodehelper_read_trylock") == -EAGAIN
