@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from errno import EEXIST, ENOENT
+from pathlib import Path
 
 import pytest
 from tests.kmod.fakehost import AllFiles, FakeHost, memory_tree
 
-from ukmod.kmod.config import Config, parse_cmdline, parse_config
+from ukmod.kmod.config import Config, Softdep, Source, parse_cmdline, parse_config
 from ukmod.kmod.context import Context
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.tree import Tree
 
 HERE = "/lib/modules/4.4.4/kernel"
@@ -16,17 +19,17 @@ MODULES = {"top": ["middle", "base"], "middle": ["base"], "base": []}
 
 
 class Knowledge:
-    """A context, and the messages that it has logged."""
+    """A context, and what it has logged: libkmod's function, and the message."""
 
     def __init__(self, config: str = "", tree: Tree | None = None, cmdline: str = "") -> None:
-        self.messages: list[str] = []
+        self.messages: list[tuple[str, str]] = []
         parsed = Config()
         parse_config(parsed, config, "a.conf")
         parse_cmdline(parsed, cmdline)
         self.context = Context(
             tree or memory_tree(MODULES),
             parsed,
-            log=lambda _priority, _function, text: self.messages.append(text),
+            log=lambda _priority, function, text: self.messages.append((function, text)),
             getcwd=lambda: "/home",
         )
 
@@ -75,11 +78,64 @@ class TestPlaces:
         (module,) = Knowledge(tree=tree).context.lookup(word)
         assert module.builtin
 
+    @pytest.mark.parametrize(
+        ("word", "file"),
+        [
+            ("symbol:x", "modules.symbols.bin"),
+            ("alias", "modules.alias.bin"),
+            ("other", "modules.builtin.alias.bin"),
+        ],
+    )
+    def test_a_module_of_an_alias_knows_the_alias_and_the_index_that_has_it(
+        self, word: str, file: str
+    ) -> None:
+        tree = memory_tree(
+            {},
+            aliases={"alias": ["a"]},
+            symbols={"symbol:x": ["a"]},
+            builtin_aliases={"other": ["a"]},
+        )
+        (module,) = Knowledge(tree=tree).context.lookup(word)
+        assert (module.alias, str(module.origin)) == (word, f"/lib/modules/4.4.4/{file}")
+        assert repr(module) == f"<Module a alias {word}>"
+
+    def test_a_module_of_its_own_name_has_no_alias(self) -> None:
+        (module,) = Knowledge().context.lookup("base")
+        assert (module.alias, module.origin, repr(module)) == (None, None, "<Module base>")
+
+    def test_no_module_has_a_colon_in_its_name(self) -> None:
+        """kmod_lookup_alias_from_moddep_file() does not look for one."""
+        assert Knowledge(tree=memory_tree({"a:b": []})).names("a:b") == []
+
+    @pytest.mark.parametrize(
+        ("word", "name"),
+        [
+            ("a-b", "a_b"),
+            ("a-b.ko.xz", "a_b"),
+            ("built", "built"),
+            ("elsewhere", "of_builtin_alias"),
+            ("configured", None),
+            ("alias", None),
+            ("none", None),
+        ],
+    )
+    def test_a_name_is_looked_up_without_other_aliases(self, word: str, name: str | None) -> None:
+        """kmod_module_new_from_name_lookup()."""
+        tree = memory_tree(
+            {"a_b": []},
+            aliases={"alias": ["a_b"]},
+            builtin=("built",),
+            builtin_aliases={"elsewhere": ["of_builtin_alias", "another"]},
+        )
+        module = Knowledge("alias configured a_b", tree).context.lookup_name(word)
+        assert (module and module.name) == name
+
     def test_a_soft_dependency_that_is_no_name_is_reported(self) -> None:
         known = Knowledge("softdep base pre: x[ middle nobody")
         softdeps = known.context.softdeps(known.context.by_name("base"))
         assert [module.name for module in softdeps.pre] == ["middle"]
-        assert known.messages == ["failed to lookup dependency 'x[', continuing anyway."]
+        message = "failed to lookup dependency 'x[', continuing anyway."
+        assert known.messages == [("lookup_dep", message)]
 
 
 class TestPaths:
@@ -90,17 +146,18 @@ class TestPaths:
     def test_a_path_without_a_file_name_is_no_module(self) -> None:
         with pytest.raises(FileNotFoundError) as error:
             Knowledge().context.by_path("/tmp/")
-        assert error.value.errno == ENOENT
+        assert (error.value.errno, error.value.filename) == (ENOENT, "/tmp/")
+        assert error.value.strerror == os.strerror(ENOENT)
 
     def test_two_files_of_a_name_are_one_too_many(self) -> None:
         known = Knowledge()
         assert known.context.by_path("/a/x.ko") is known.context.by_path("/a/x.ko")
         with pytest.raises(FileExistsError) as error:
             known.context.by_path("/b/x.ko")
-        assert error.value.errno == EEXIST
-        assert known.messages == [
-            "kmod_module 'x' already exists with different path: new-path='/b/x.ko' old-path='/a/x.ko'"
-        ]
+        assert (error.value.errno, error.value.filename) == (EEXIST, "/b/x.ko")
+        assert error.value.strerror == os.strerror(EEXIST)
+        message = "kmod_module 'x' already exists with different path: new-path='/b/x.ko' old-path='/a/x.ko'"
+        assert known.messages == [("kmod_module_new_from_path", message)]
         known.context.forget()
         assert known.context.by_path("/b/x.ko").path == "/b/x.ko"
 
@@ -109,6 +166,13 @@ class TestPaths:
         assert known.context.is_builtin(known.context.by_name("unix"))
         known.context.forget()
         assert not known.context.is_builtin(known.context.by_path("/tmp/unix.ko"))
+
+    def test_a_name_leads_to_the_file_that_modules_dep_has(self) -> None:
+        known = Knowledge(tree=memory_tree(MODULES, builtin=("unix",))).context
+        paths = {name: known.path_of(known.by_name(name)) for name in ("base", "unix", "none")}
+        assert paths == {"base": f"{HERE}/base.ko", "unix": None, "none": None}
+        known.forget()
+        assert known.path_of(known.by_path("/tmp/base.ko")) == "/tmp/base.ko"
 
 
 class TestDependencies:
@@ -157,6 +221,48 @@ class TestLines:
         by_name = known.context.by_name("base")
         assert [line.text for line in known.context.options(by_alias)] == ["a=1", "b=2", "d=4"]
         assert [line.text for line in known.context.options(by_name)] == ["a=1", "d=4"]
+
+
+class TestConfiguration:
+    def root(self, directory: Path) -> Tree:
+        """A tree with a blacklist line in its own /etc/modprobe.d, and a soft dependency."""
+        for path, text in (
+            ("lib/modules/1/modules.softdep", "softdep a pre: b\n"),
+            ("etc/modprobe.d/a.conf", "blacklist a\nnonsense\n"),
+            ("given/b.conf", "blacklist b\nnonsense\n"),
+        ):
+            (directory / path).parent.mkdir(parents=True)
+            (directory / path).write_text(text)
+        return Tree("/lib/modules/1", DirectoryFiles(str(directory)))
+
+    @pytest.mark.parametrize(
+        ("paths", "blacklisted", "file"),
+        [(None, ["a"], "/etc/modprobe.d/a.conf"), (["/given"], ["b"], "/given/b.conf"), ([], [], "")],
+    )
+    def test_it_is_the_trees_own_unless_other_places_are_given(
+        self, tmp_path: Path, paths: list[str] | None, blacklisted: list[str], file: str
+    ) -> None:
+        messages: list[str] = []
+        log = lambda _priority, _function, text: messages.append(text)  # noqa: E731
+        known = [Context.open(self.root(tmp_path), config_paths=paths, log=log)]
+        known.append(Context.on(FakeHost(), known[0].tree, paths, log))
+        for context in known:
+            assert [entry.module for entry in context.config.blacklists] == blacklisted
+            assert [entry.pattern for entry in context.config.softdeps] == ["a"]
+            with pytest.raises(FileNotFoundError):
+                context.by_path("/none.ko")
+            assert context.softdeps(context.by_name("a")).pre == []
+        complaint = f"{file} line 2: ignoring bad line starting with 'nonsense'"
+        assert messages == ([complaint] * 2 if file else [])
+
+    def test_what_is_looked_up_later_is_logged_in_the_same_place(self, tmp_path: Path) -> None:
+        messages: list[str] = []
+        context = Context.open(
+            self.root(tmp_path), config_paths=[], log=lambda _p, _f, text: messages.append(text)
+        )
+        context.config.softdeps[0] = Softdep("a", ("x[",), (), Source("a.conf"))
+        context.softdeps(context.by_name("a"))
+        assert len(messages) == 1
 
 
 class TestHosts:
