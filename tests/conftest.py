@@ -49,6 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.fuzz)
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a file's content by its size: compressed data have the time in them, and workers must agree."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 20 else None
+
+
 # -- the real thing -----------------------------------------------------------------------------------------
 
 
