@@ -45,12 +45,78 @@ def test_a_name_is_loaded_all_the_same_but_for_b(root: Path, capsys: pytest.Capt
 
 
 def test_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert explain(root, "--json", "base", "nothing") == 1
+    assert explain(root, "--json", "base", "nothing") == 3
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "ukmod.explain/1"
     base, nothing = document["words"]
-    assert base["targets"][0]["outcome"] == "loads"
-    assert nothing["targets"] == []
+    assert (base["verdict"], base["targets"][0]["outcome"]) == ("loaded", "loads")
+    assert (nothing["verdict"], nothing["targets"]) == ("not found", [])
+
+
+def test_the_exit_status_tells_the_verdicts_apart(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "etc/modprobe.d/y.conf").write_text("install user /opt/nobody-knows\n")
+    assert explain(root, "base") == 0
+    assert explain(root, "base", "net-pf-9") == 1
+    assert explain(root, "net-pf-9", "user") == 2
+    assert explain(root, "user", "usr") == 3
+    assert "user: cannot tell\n  cannot tell: it runs /opt/nobody-knows\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-S", "4.4.5", "user"], ["--nosuch", "user"], [], ["--cmdline", "/no/such", "user"]],
+    ids=["release", "option", "no word", "file"],
+)
+def test_a_mistake_is_not_an_answer(
+    root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = cli.main(["ukmod", "explain", "-d", str(root), *arguments])
+    except SystemExit as done:
+        status = done.code  # type: ignore[assignment]
+    assert status == 3
+    assert "would" not in capsys.readouterr().out
+
+
+def test_several_kernels_are_not_an_answer(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "lib/modules/5.5.5/kernel").mkdir(parents=True)
+    assert cli.main(["ukmod", "explain", "-d", str(root), "user"]) == 3
+    assert "name one of 4.4.4, 5.5.5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "status", "said"),
+    [
+        ("module_blacklist=user", 1, "the kernel refuses user: module_blacklist= (--cmdline)"),
+        ("module_blacklist=base", 1, "modprobe has given up on user by then"),
+        ("module_blacklist=us,er", 0, "would be loaded"),
+        ("module_blacklist=user module_blacklist=other", 0, "would be loaded"),
+        ("module-blacklist=user", 1, "the kernel refuses user"),
+        ("-- module_blacklist=user", 0, "would be loaded"),
+        ("nomodule", 1, "the kernel loads no module at all: nomodule"),
+        ("nomodule nomodule=0", 0, "would be loaded"),
+        ("sysctl.kernel.modules_disabled=1", 1, "the kernel loads no module at all: sysctl"),
+        ("initcall_blacklist=x,init_module", 0, "would be loaded"),
+        ("module.sig_enforce=1", 1, "not signed, and the kernel wants that"),
+        ("user.debug=1", 0, "options debug=1 (--cmdline)"),
+    ],
+)
+def test_the_kernel_s_command_line(
+    root: Path, cmdline: str, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(root, "--cmdline", cmdline, "user") == status
+    assert said in capsys.readouterr().out
+    (root / "cmdline").write_text(cmdline + "\n")
+    assert explain(root, "--cmdline", str(root / "cmdline"), "user") == status
+
+
+def test_kernel_modules_disabled_of_sysctl_d_holds_from_its_time_on(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "etc/sysctl.d").mkdir()
+    (root / "etc/sysctl.d/a.conf").write_text("kernel.modules_disabled = 1\n")
+    assert explain(root, "user") == 2
+    assert "no module any more once kernel.modules_disabled=1 is applied" in capsys.readouterr().out
 
 
 def test_symvers_of_the_tree_or_by_option(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_nothing_answers_but_something_is_near(tmp_path: Path) -> None:
     found = account(tmp_path, "usr")
     assert found.targets == ()
     assert [note.kind for note in found.notes] == ["not-found", "similar"]
-    assert as_text(found).startswith("usr: nothing would be loaded\n  ! no module, alias")
+    assert as_text(found).startswith("usr: not found\n  ! no module, alias")
 
 
 def test_a_tree_without_indexes_is_told(tmp_path: Path) -> None:

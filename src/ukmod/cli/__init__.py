@@ -29,7 +29,7 @@ COMMANDS = {
 
 FAILED, MISUSED, NOT_RUN = 1, 2, 3
 """Exit statuses: a module misbehaved, or the answer is no; the command line makes no sense; the command could
-not do its work."""
+not do its work. ``ukmod explain`` has statuses of its own."""
 _INTERRUPTED = 130  # what a shell makes of SIGINT
 _USAGE = "usage: ukmod COMMAND [ARGUMENT...]\n\n"
 
@@ -54,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["help"] and len(arguments) > 1:
         return main([words[0], arguments[1], "--help"])
     if arguments and arguments[0] in COMMANDS:
-        status = _guarded(f"ukmod {arguments[0]}", lambda: _run_command(arguments[0], arguments[1:]))
+        status = _guarded(
+            f"ukmod {arguments[0]}",
+            lambda: _run_command(arguments[0], arguments[1:]),
+            lambda: _misused(arguments[0]),
+        )
         if ends:
             from ukmod.kmod.linux import end_process
 
@@ -128,8 +132,17 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     return status
 
 
-def _guarded(program: str, work: Callable[[], int]) -> int:
-    """Do a command's work; whatever the user or the system did wrong is one line, and the exit status."""
+def _misused(name: str) -> int:
+    from ukmod.cli.command_lines import command_line
+
+    return command_line(name).misused
+
+
+def _guarded(program: str, work: Callable[[], int], misused: Callable[[], int] = lambda: MISUSED) -> int:
+    """Do a command's work; whatever the user or the system did wrong is one line, and the exit status.
+
+    ``misused`` returns that of a command line that makes no sense.
+    """
     from ukmod.cli.terminal import escape, prepare_streams
     from ukmod.errors import UkmodError, UsageError
 
@@ -141,7 +154,7 @@ def _guarded(program: str, work: Callable[[], int]) -> int:
             sys.stdout.flush()
     except UkmodError as error:
         sys.stderr.write(escape(f"{program}: {error}") + "\n")
-        return MISUSED if isinstance(error, UsageError) else NOT_RUN
+        return misused() if isinstance(error, UsageError) else NOT_RUN
     except BrokenPipeError:
         _forget_output()  # the reader has gone, `head` for example: it knows
         return NOT_RUN

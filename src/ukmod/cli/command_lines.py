@@ -11,19 +11,19 @@ import math
 import os
 import re
 
-from ukmod.cli.options import add_color, add_config, add_json, add_tree, command_parser
+from ukmod.cli.options import CommandParser, add_color, add_config, add_json, add_tree, command_parser
 from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MEMORY, MIN_MEMORY, PATIENCE
 
 _IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
 
 
-def command_line(name: str) -> argparse.ArgumentParser:
+def command_line(name: str) -> CommandParser:
     """Return the parser of the command of that name."""
     parsers = (run, demo, examples, profile, explain, closure, survey, tools)
     return next(parser for parser in parsers if parser.__name__ == name)()
 
 
-def run() -> argparse.ArgumentParser:
+def run() -> CommandParser:
     """``ukmod run``."""
     parse = command_parser(
         "run",
@@ -71,7 +71,7 @@ def run() -> argparse.ArgumentParser:
     return parse
 
 
-def demo() -> argparse.ArgumentParser:
+def demo() -> CommandParser:
     """``ukmod demo``."""
     parse = command_parser(
         "demo",
@@ -85,7 +85,7 @@ def demo() -> argparse.ArgumentParser:
     return parse
 
 
-def examples() -> argparse.ArgumentParser:
+def examples() -> CommandParser:
     """``ukmod examples``."""
     parse = command_parser(
         "examples",
@@ -98,7 +98,7 @@ def examples() -> argparse.ArgumentParser:
     return parse
 
 
-def profile() -> argparse.ArgumentParser:
+def profile() -> CommandParser:
     """``ukmod profile``."""
     parse = command_parser(
         "profile",
@@ -117,16 +117,24 @@ def profile() -> argparse.ArgumentParser:
     return parse
 
 
-def explain() -> argparse.ArgumentParser:
+def explain() -> CommandParser:
     """``ukmod explain``."""
     parser = command_parser(
         "explain",
         "Say why modprobe would, or would not, load a module, and which line decides it.",
-        notes="A word is a path if it begins with / or ./, else a module's name or an alias.",
-        statuses={0: "all words would be loaded", 1: "one of them would not"},
+        notes="A word is a path if it begins with / or ./, else a module's name or an alias. Of a root, the"
+        " boot loader's entries say how its kernel is started.",
+        statuses={
+            0: "all words would be loaded, or are in the kernel",
+            1: "one of them would not",
+            2: "of one of them nobody can tell: it depends on a program, or on how the system is booted",
+            3: "there is no such module or alias, or the command could not do its work",
+        },
+        misused=3,
         examples={
             "-b pcspkr": "is it blacklisted here, and by which line?",
             "-d /srv/image pci:v00008086d0000100Esv00sd00bc02sc00i00": "what a device's alias loads there",
+            "--cmdline 'module_blacklist=dccp' dccp": "with another kernel command line",
             "./hello.ko --json": "a module file, for a program",
         },
     )
@@ -135,6 +143,11 @@ def explain() -> argparse.ArgumentParser:
     add_config(parser)
     parser.add_argument(
         "-b", "--use-blacklist", action="store_true", help="as modprobe -b: names are blacklisted too"
+    )
+    parser.add_argument(
+        "--cmdline",
+        metavar="FILE|TEXT",
+        help="the kernel's command line; default: the running one's, or those of ROOT's boot entries",
     )
     parser.add_argument(
         "--symvers", metavar="FILE", help="the kernel's Module.symvers, if not in the tree's build/"
@@ -146,7 +159,7 @@ def explain() -> argparse.ArgumentParser:
     return parser
 
 
-def closure() -> argparse.ArgumentParser:
+def closure() -> CommandParser:
     """``ukmod closure``."""
     parser = command_parser(
         "closure",
@@ -172,7 +185,7 @@ def closure() -> argparse.ArgumentParser:
     return parser
 
 
-def survey() -> argparse.ArgumentParser:
+def survey() -> CommandParser:
     """``ukmod survey``."""
     from ukmod.survey.verdict import PATIENCE
 
@@ -210,7 +223,7 @@ def survey() -> argparse.ArgumentParser:
     return parse
 
 
-def tools() -> argparse.ArgumentParser:
+def tools() -> CommandParser:
     """``ukmod tools``."""
     parse = command_parser(
         "tools",

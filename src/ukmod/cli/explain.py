@@ -8,16 +8,14 @@ from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
 from ukmod.cli.terminal import write
 from ukmod.errors import NotFoundError, UkmodError
-from ukmod.kmod.context import Context
-from ukmod.kmod.explanation import explain
+from ukmod.kmod.explanation import agreed
 from ukmod.kmod.explanation_report import as_object, as_text
 from ukmod.kmod.firmware import firmware_directories
 from ukmod.kmod.linkage import parse_symvers
-from ukmod.kmod.linux import LinuxHost
-from ukmod.kmod.loaded import NothingLoaded, SysModules
 from ukmod.kmod.modinfo import read_module
-from ukmod.kmod.objections import KernelFacts
+from ukmod.kmod.objections import Inspector, KernelFacts
 from ukmod.kmod.regular import read_regular
+from ukmod.kmod.system import System
 from ukmod.kmod.tree import Tree
 
 TYPE_CHECKING = False
@@ -28,39 +26,38 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.linkage import ExportedSymbol
 
-__all__ = ["main"]
+__all__ = ["STATUSES", "main"]
+
+STATUSES = {"loaded": 0, "not loaded": 1, "unknown": 2, "not found": 3}
+"""The exit status for each verdict; that of several words is the greatest."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Explain each word; 1 if any of them would not be loaded."""
+    """Explain each word."""
     arguments = command_lines.explain().parse_args(argv)
-    host = LinuxHost()
     tree = Tree.open(arguments.dirname, arguments.set_version, arguments.moduledir)
-    is_live = arguments.dirname == "/" and tree.release == host.release()
-    if is_live:
-        context = Context.on(host, tree, arguments.config or None, lambda *_message: None)
-    else:
-        context = Context.open(tree, config_paths=arguments.config or None)
     kernel = KernelFacts(
         exports=_exports(tree, arguments.symvers),
         vermagic=_vermagic(tree),
         firmware_directories=firmware_directories(arguments.dirname, tree.release),
         certificates=_certificates(arguments.cert),
     )
-    state = SysModules(host) if is_live else NothingLoaded()
+    system = System.of(tree, arguments.dirname, arguments.cmdline)
+    explainers = system.explainers(Inspector(tree, kernel), arguments.config)
     explanations = []
     for word in arguments.word:
         try:
-            explanations.append(
-                explain(context, word, kernel, state=state, use_blacklist=arguments.use_blacklist)
-            )
+            ways = [
+                (boot, one.explain(word, use_blacklist=arguments.use_blacklist)) for boot, one in explainers
+            ]
         except OSError as error:
             raise NotFoundError(error.strerror or str(error), subject=word) from error
+        explanations.append(agreed(ways))
     if arguments.json:
         print_document("explain", {"words": [as_object(one) for one in explanations]})
     else:
         write("".join(map(as_text, explanations)))
-    return int(not all(one.is_loaded for one in explanations))
+    return max(STATUSES[one.verdict] for one in explanations)
 
 
 def _exports(tree: Tree, symvers: str | None) -> dict[str, ExportedSymbol] | None:

@@ -12,10 +12,22 @@ from ukmod.cli.terminal import columns
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NoReturn
 
-__all__ = ["add_color", "add_config", "add_json", "add_tree", "command_parser"]
+__all__ = ["CommandParser", "add_color", "add_config", "add_json", "add_tree", "command_parser"]
 
-_ALWAYS = {2: "the command line makes no sense", 3: "the command could not do its work"}
+_MISUSED = "the command line makes no sense"
+_NOT_RUN = "the command could not do its work"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose ``misused`` is the exit status for a command line that makes no sense."""
+
+    misused = 2
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Leave, with the command's own status for a mistake."""
+        super().exit(self.misused if status == 2 else status, message)
 
 
 def command_parser(
@@ -25,24 +37,29 @@ def command_parser(
     statuses: Mapping[int, str],
     examples: Mapping[str, str],
     notes: str = "",
-) -> argparse.ArgumentParser:
+    misused: int = 2,
+) -> CommandParser:
     """Return the parser of ``ukmod COMMAND``, without arguments yet.
 
-    ``statuses``: what each exit status means, besides 2 and 3, which mean the same in all commands.
+    ``statuses``: what each exit status means, besides 2 and 3, which mean the same in most commands.
+    ``misused``: the status for a command line that makes no sense, where 2 has another meaning.
     ``examples``: command lines without "ukmod COMMAND", and what they do.
     """
     lines = [notes, ""] if notes else []
     lines += ["exit status:"]
-    lines += [f"  {status:<4}{meaning}" for status, meaning in sorted({**_ALWAYS, **statuses}.items())]
+    every = {misused: _MISUSED, 3: _NOT_RUN, **statuses}
+    lines += [f"  {status:<4}{meaning}" for status, meaning in sorted(every.items())]
     lines += ["", "examples:"]
     for words, effect in examples.items():
         lines += [f"  # {effect}", f"  {f'ukmod {command} {words}'.rstrip()}"]
-    return argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"ukmod {command}",
         description=description,
         epilog="\n".join(lines),
         formatter_class=_HelpFormatter,
     )
+    parser.misused = misused
+    return parser
 
 
 class _HelpFormatter(argparse.HelpFormatter):

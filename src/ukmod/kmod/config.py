@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIG_DIRECTORIES",
     "CONFIG_LIMIT",
+    "PROC_CMDLINE",
     "Alias",
     "Blacklist",
     "Command",
@@ -64,6 +65,10 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
+
+
+PROC_CMDLINE = Source("/proc/cmdline")
+"""The command line of the kernel that runs."""
 
 
 @record
@@ -158,6 +163,7 @@ def load_config(
     files: Files,
     *,
     kernel_cmdline: bytes = b"",
+    cmdline_source: Source = PROC_CMDLINE,
     log: LibraryLog = silent,
 ) -> Config:
     """Read the tree's soft and weak dependencies, ``paths`` (files or directories) and the command line.
@@ -174,7 +180,7 @@ def load_config(
             log(LOG_ERR, "kmod_config_parse", f"{path}: larger than 16 MiB, passed over")
             continue
         parse_config(config, os.fsdecode(content), path, log)
-    parse_cmdline(config, os.fsdecode(kernel_cmdline[: cmdline.READ_LIMIT]), log)
+    parse_cmdline(config, os.fsdecode(kernel_cmdline[: cmdline.READ_LIMIT]), log, cmdline_source)
     return config
 
 
@@ -232,9 +238,8 @@ def parse_config(config: Config, text: str, path: str, log: LibraryLog = silent)
             log(LOG_ERR, "kmod_config_parse", message)
 
 
-def parse_cmdline(config: Config, text: str, log: LibraryLog = silent) -> None:
+def parse_cmdline(config: Config, text: str, log: LibraryLog = silent, source: Source = PROC_CMDLINE) -> None:
     """Add what the kernel's command line says."""
-    source = Source("/proc/cmdline")
     for module, parameter in cmdline.module_parameters(text):
         if module == "modprobe" and parameter.startswith("blacklist="):
             # Not normalized: here, `foo-bar` matches no module, in kmod and so in ukmod.

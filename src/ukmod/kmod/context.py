@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ukmod.kmod.config import Config, Source, load_config
+from ukmod.kmod.config import PROC_CMDLINE, Config, Source, load_config
 from ukmod.kmod.host import LOG_ERR, silent
 from ukmod.kmod.names import modname_from_path, normalize_alias, normalize_modname
 from ukmod.kmod.wildcard import fnmatch
@@ -97,11 +97,22 @@ class Context:
         *,
         config_paths: Sequence[str] | None = None,
         kernel_cmdline: bytes = b"",
+        cmdline_source: Source = PROC_CMDLINE,
         log: LibraryLog = silent,
     ) -> Context:
-        """Read a tree's configuration, from ``config_paths`` instead of the usual places if given."""
+        """Read a tree's configuration, from ``config_paths`` instead of the usual places if given.
+
+        ``cmdline_source`` is where the kernel's command line was found.
+        """
         paths = tree.config_paths if config_paths is None else config_paths
-        config = load_config(tree.dirname, paths, tree.files, kernel_cmdline=kernel_cmdline, log=log)
+        config = load_config(
+            tree.dirname,
+            paths,
+            tree.files,
+            kernel_cmdline=kernel_cmdline,
+            cmdline_source=cmdline_source,
+            log=log,
+        )
         return cls(tree, config, log=log)
 
     @classmethod

@@ -14,6 +14,8 @@ __all__ = ["as_object", "as_text"]
 _OUTCOMES = {
     "loads": "would be loaded",
     "runs": "would not be loaded: a command runs in its stead",
+    "disabled": "is built in, and never initialised",
+    "unknown": "cannot tell",
     "fails": "would not be loaded: that fails",
     "blacklisted": "would not be loaded",
     "builtin": "needs no loading",
@@ -25,10 +27,15 @@ def as_text(explanation: Explanation) -> str:
     """Return the account as lines of text, steps numbered in the order they are taken."""
     lines: list[str] = []
     if not explanation.targets:
-        lines.append(f"{explanation.word}: nothing would be loaded")
-        lines += _notes(explanation.notes, "  ")
+        text = "not found" if explanation.verdict == "not found" else "cannot tell"
+        lines.append(f"{explanation.word}: {text}")
+    elif explanation.verdict == "unknown" and not any(
+        one.outcome == "unknown" for one in explanation.targets
+    ):
+        lines.append(f"{explanation.word}: cannot tell: it depends on how the system is booted")
     for target in explanation.targets:
         lines += _target(explanation.word, target)
+    lines += _notes(explanation.notes, "  ")
     return "\n".join(lines) + "\n"
 
 
@@ -62,6 +69,7 @@ def as_object(explanation: Explanation) -> dict[str, object]:
     """Return the account as a value for JSON."""
     return {
         "word": explanation.word,
+        "verdict": explanation.verdict,
         "notes": _note_objects(explanation.notes),
         "targets": [
             {

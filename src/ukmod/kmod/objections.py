@@ -1,10 +1,10 @@
-"""Notes on a module's file: the kernel's objections, and faults that it ignores."""
+"""Facts about a module's file, read once: the kernel's objections, and faults that it ignores."""
 
 from __future__ import annotations
 
 import difflib
 
-from ukmod.errors import UkmodError
+from ukmod.errors import MissingExtraError, UkmodError
 from ukmod.kmod.firmware import firmware_files
 from ukmod.kmod.linkage import (
     KERNEL,
@@ -16,20 +16,21 @@ from ukmod.kmod.linkage import (
     vermagic_difference,
 )
 from ukmod.kmod.modinfo import ModuleInfo, read_module
+from ukmod.kmod.parameters import init_function, module_parameters
 from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cryptography import x509
 
     from ukmod.kmod.config import Source
-    from ukmod.kmod.context import Context
     from ukmod.kmod.elf import Elf
     from ukmod.kmod.modfile import ModuleFile
+    from ukmod.kmod.tree import Tree
 
-__all__ = ["Inspector", "KernelFacts", "Note"]
+__all__ = ["Inspector", "KernelFacts", "ModuleFacts", "Note"]
 
 
 @record
@@ -54,9 +55,8 @@ class KernelFacts:
     """The known facts about the kernel that the modules are for.
 
     ``exports`` are the image's own symbols, None if they are unknown (no Module.symvers): then a symbol
-    that
-    no module exports counts as the image's. ``vermagic`` is empty if it is not known. ``certificates`` are
-    those that it trusts, if it enforces signatures; None if it does not.
+    that no module exports counts as the image's. ``vermagic`` is empty if it is not known. ``certificates``
+    are those that it trusts, if it enforces signatures; None if it does not.
     """
 
     exports: Mapping[str, ExportedSymbol] | None = None
@@ -65,32 +65,78 @@ class KernelFacts:
     certificates: Sequence[x509.Certificate] | None = None
 
 
-class Inspector:
-    """Looks into the files of a tree's modules, for one kernel. Exports are read once a module."""
+@record
+class ModuleFacts:
+    """Everything about a module's file that decides whether a kernel takes it.
 
-    def __init__(self, context: Context, kernel: KernelFacts) -> None:
-        self._context = context
+    ``name`` is the kernel's name for it, ``notes`` is all that holds whatever else is loaded, ``needs`` are
+    (symbol, module) pairs of what must be there before, ``parameters`` types by name (None where a type is
+    not known), ``init`` the name of its init function, if it has one. ``unread`` says why ukmod cannot read a
+    file that the kernel may well take.
+    """
+
+    name: str
+    notes: tuple[Note, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()
+    parameters: Mapping[str, str | None] | None = None
+    init: str = ""
+    signed: bool = False
+    unread: str = ""
+
+
+class Inspector:
+    """Looks into the files of a tree's modules, for one kernel; into each once."""
+
+    def __init__(self, tree: Tree, kernel: KernelFacts) -> None:
+        self._tree = tree
         self._kernel = kernel
+        self._facts: dict[str, ModuleFacts] = {}
         self._exports: dict[str, dict[str, ExportedSymbol]] = {}
 
-    def notes(self, name: str, path: str, present: Collection[str]) -> Iterator[Note]:
-        """Yield what there is to say about the file of a module; ``present`` are those loaded before it."""
-        try:
-            with self._context.tree.open_module(path) as file:
-                yield from self._file(name, file, present)
-        except OSError as error:
-            yield Note("unreadable", f"{path}: {error.strerror}", fatal=True)
-        except UkmodError as error:
-            yield Note("unreadable", str(error), fatal=True)
+    def facts(self, name: str, path: str) -> ModuleFacts:
+        """Return the facts about a module's file."""
+        if path not in self._facts:
+            self._facts[path] = self._read(name, path)
+        return self._facts[path]
 
-    def _file(self, name: str, file: ModuleFile, present: Collection[str]) -> Iterator[Note]:
+    def notes(self, facts: ModuleFacts, present: Callable[[str], bool]) -> list[Note]:
+        """Return all that is to be said of a module; ``present`` tells whether another is loaded by then."""
+        missing = [
+            Note(
+                "symbol-not-loaded",
+                f"{symbol}: exported by {owner}, which would not be loaded before it",
+                fatal=True,
+            )
+            for symbol, owner in facts.needs
+            if not present(owner)
+        ]
+        return [*facts.notes, *missing]
+
+    def _read(self, name: str, path: str) -> ModuleFacts:
+        try:
+            with self._tree.open_module(path) as file:
+                return self._file(name, file)
+        except MissingExtraError as error:
+            return ModuleFacts(name, (Note("unread", str(error)),), unread=str(error))
+        except OSError as error:
+            return ModuleFacts(name, (Note("unreadable", f"{path}: {error.strerror}", fatal=True),))
+        except UkmodError as error:
+            return ModuleFacts(name, (Note("unreadable", str(error), fatal=True),))
+
+    def _file(self, name: str, file: ModuleFile) -> ModuleFacts:
         info, elf = read_module(file, name), file.elf()
-        yield from self._vermagic(info, elf)
         self._exports.setdefault(name, module_exports(elf, name))
-        for binding in bind(elf, self._find, licenses=info.values("license"), imports=info.namespaces):
-            yield from self._binding(binding, present)
-        yield from self._firmware(info)
-        yield self._signature(info, file)
+        bindings = bind(elf, self._find, licenses=info.values("license"), imports=info.namespaces)
+        faults = [self._fault(one, one.fault) for one in bindings if one.fault is not None]
+        notes = [*self._vermagic(info, elf), *faults, *self._firmware(info), self._signature(info, file)]
+        return ModuleFacts(
+            info.first("name") or name,
+            tuple(notes),
+            tuple([need for one in bindings if (need := self._need(one)) is not None]),
+            module_parameters(elf, info),
+            init_function(elf),
+            signed=info.signature is not None,
+        )
 
     def _vermagic(self, info: ModuleInfo, elf: Elf) -> Iterator[Note]:
         if not self._kernel.vermagic or not info.vermagic:
@@ -102,24 +148,22 @@ class Inspector:
             text = f"built for another kernel: {' '.join(words)} (its vermagic: {info.vermagic.strip()})"
             yield Note("vermagic", text, fatal=True)
 
-    def _binding(self, binding: Binding, present: Collection[str]) -> Iterator[Note]:
+    def _need(self, binding: Binding) -> tuple[str, str] | None:
         export = binding.export
-        if binding.fault is not None:
-            kind = f"symbol-{binding.fault.name.lower().replace('_', '-')}"
-            yield Note(kind, self._fault_text(binding, binding.fault), fatal=True)
-        elif export is not None and not binding.weak and not self._is_present(export.owner, present):
-            text = f"{binding.symbol}: exported by {export.owner}, which would not be loaded before it"
-            yield Note("symbol-not-loaded", text, fatal=True)
+        if binding.fault is not None or export is None or binding.weak or export.owner == KERNEL:
+            return None
+        return None if self._tree.is_builtin(export.owner) else (binding.symbol, export.owner)
 
-    def _is_present(self, owner: str, present: Collection[str]) -> bool:
-        return owner == KERNEL or owner in present or self._context.tree.is_builtin(owner)
+    def _fault(self, binding: Binding, fault: SymbolFault) -> Note:
+        kind = f"symbol-{fault.name.lower().replace('_', '-')}"
+        return Note(kind, self._fault_text(binding, fault), fatal=True)
 
     def _find(self, symbol: str) -> ExportedSymbol | None:
         """Return who exports a symbol: the kernel image, else the module that modules.symbols names."""
         image = self._kernel.exports
         if image is not None and symbol in image and image[symbol].owner == KERNEL:
             return image[symbol]
-        for owner in self._context.tree.symbols(f"symbol:{symbol}"):
+        for owner in self._tree.symbols(f"symbol:{symbol}"):
             export = self._exports_of(owner).get(symbol)
             if export is not None:
                 return export
@@ -129,10 +173,10 @@ class Inspector:
     def _exports_of(self, name: str) -> dict[str, ExportedSymbol]:
         if name not in self._exports:
             self._exports[name] = {}
-            path = self._context.path_of(self._context.by_name(name))
-            if path is not None:
+            path = (self._tree.dependency_line(name) or "").partition(":")[0]
+            if path:
                 try:
-                    with self._context.tree.open_module(path) as file:
+                    with self._tree.open_module(path) as file:
                         self._exports[name] = module_exports(file.elf(), name)
                 except (OSError, UkmodError):
                     pass  # the step that loads that module says why
@@ -151,7 +195,7 @@ class Inspector:
         return f"{text} by {export.owner}"
 
     def _firmware(self, info: ModuleInfo) -> Iterator[Note]:
-        directories, files = self._kernel.firmware_directories, self._context.tree.files
+        directories, files = self._kernel.firmware_directories, self._tree.files
         missing = [
             name for name in info.firmware if directories and not firmware_files(name, directories, files)
         ]

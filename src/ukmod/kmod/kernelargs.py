@@ -1,0 +1,118 @@
+"""The kernel's parameters, as the kernel reads its command line, and what they say about loading modules.
+
+The rules are those of next_arg() and parse_args() in Linux's lib/cmdline.c and kernel/params.c, and of the
+parameters' own readers in kernel/module/main.c and init/main.c. modprobe reads the same line by other rules:
+see :mod:`ukmod.kmod.cmdline`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ukmod.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ukmod.kmod.config import Source
+
+__all__ = ["BootArguments", "KernelPolicy", "kernel_arguments", "place_of", "policy_of"]
+
+_SPACE = " \t\n\v\f\r\xa0"
+_LONGEST_VALUE = 1024
+"""param_set_charp() refuses a value that is longer."""
+_TRUE, _FALSE = frozenset("yYtT1"), frozenset("nNfF0")
+
+
+@record
+class BootArguments:
+    """A kernel command line, and where it is from."""
+
+    text: str
+    source: Source
+
+
+@record
+class KernelPolicy:
+    """The parameters that make a kernel refuse modules, each with the place that says so.
+
+    ``denied`` are names of module_blacklist=, ``initcalls`` functions of initcall_blacklist=; ``disabled`` is
+    set if no module can be loaded at all, ``later`` if that is so once the system has come up, and
+    ``enforced`` if unsigned modules are refused.
+    """
+
+    denied: tuple[tuple[str, Source], ...] = ()
+    initcalls: tuple[tuple[str, Source], ...] = ()
+    disabled: tuple[str, Source] | None = None
+    later: tuple[str, Source] | None = None
+    enforced: tuple[str, Source] | None = None
+
+
+def kernel_arguments(text: str) -> Iterator[tuple[str, str | None]]:
+    """Yield (name, value) of each parameter; the value is None without a ``=``.
+
+    A lone ``--`` ends them: what follows is for init.
+    """
+    rest = text.partition("\0")[0].lstrip(_SPACE)
+    while rest:
+        quoted = rest.startswith('"')
+        rest = rest[quoted:]
+        in_quotes, equals, at = quoted, 0, 0
+        while at < len(rest) and (in_quotes or rest[at] not in _SPACE):
+            if rest[at] == "=" and not equals:
+                equals = at
+            in_quotes ^= rest[at] == '"'
+            at += 1
+        word, rest = rest[:at], rest[at:].lstrip(_SPACE)
+        if quoted and word.endswith('"'):
+            word = word[:-1]
+        if not equals:
+            if word == "--":
+                return
+            yield word, None
+            continue
+        value = word[equals + 1 :]
+        if value.startswith('"'):
+            value = value[1:].removesuffix('"')
+        yield word[:equals], value
+
+
+def policy_of(arguments: BootArguments) -> KernelPolicy:
+    """Return what a command line says about loading modules."""
+    source = arguments.source
+    denied: list[str] = []
+    initcalls: list[str] = []
+    flags: dict[str, str] = {}
+    for name, value in kernel_arguments(arguments.text):
+        parameter = name.replace("-", "_")
+        if parameter == "module_blacklist" and value is not None and len(value) <= _LONGEST_VALUE:
+            denied = value.split(",")  # the last one counts
+        elif parameter == "initcall_blacklist" and value is not None:
+            initcalls += value.split(",")  # all count
+        elif parameter == "nomodule" and (is_set := _boolean(value)) is not None:
+            flags[parameter] = name if is_set else ""
+        elif parameter == "module.sig_enforce" and _boolean(value):
+            flags[parameter] = name  # it cannot be taken back
+        elif re.fullmatch("sysctl[./]kernel[./]modules_disabled", name) and value == "1":
+            flags["sysctl"] = name
+    disabled = flags.get("nomodule") or flags.get("sysctl")
+    enforced = flags.get("module.sig_enforce")
+    return KernelPolicy(
+        denied=tuple([(name, source) for name in denied if name]),
+        initcalls=tuple([(name, source) for name in initcalls if name]),
+        disabled=(disabled, source) if disabled else None,
+        enforced=(enforced, source) if enforced else None,
+    )
+
+
+def place_of(entries: Iterable[tuple[str, Source]], name: str) -> Source | None:
+    """Return where the first entry for a name is."""
+    return next((source for known, source in entries if known == name), None)
+
+
+def _boolean(value: str | None) -> bool | None:
+    """Read a flag as kstrtobool() does: without a value it is set. None for what is neither yes nor no."""
+    if value is None or value[:1] in _TRUE or value[:2].lower() == "on":
+        return True
+    return False if value[:1] in _FALSE or value[:2].lower() == "of" else None

@@ -1,0 +1,5 @@
+"""What modprobe would do, all told: its steps, the commands that it runs, and the kernel's answer to each.
+
+Where something cannot be known (a program of somebody's own, the exit status of grep) the prediction follows
+both ways: a :class:`World` for each. What is so in all of them is certain.
+"""

@@ -1,0 +1,168 @@
+"""The system that a module tree belongs to, as far as it decides what is loaded: its kernel's command line,
+what the kernel holds already, and its programs.
+
+It is the machine that this process runs on if the tree is the running kernel's, or else an image: of that
+one, the boot loader's entries say how the kernel will be started.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+
+from ukmod.errors import NotFoundError
+from ukmod.kmod.boot import boot_arguments
+from ukmod.kmod.config import Source
+from ukmod.kmod.context import Context
+from ukmod.kmod.explanation import Explainer
+from ukmod.kmod.kernelargs import BootArguments, policy_of
+from ukmod.kmod.linux import LinuxHost
+from ukmod.kmod.loaded import NothingLoaded, SysModules
+from ukmod.kmod.predict.programs import DIRECTORIES
+from ukmod.kmod.regular import read_regular
+from ukmod.kmod.sysctl import modules_disabled
+from ukmod.record import record, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ukmod.kmod.kernelargs import KernelPolicy
+    from ukmod.kmod.objections import Inspector
+    from ukmod.kmod.tree import Tree
+
+__all__ = ["System"]
+
+_INITCALL = "__initcall__kmod_"
+
+
+@record
+class System:
+    """A system. ``boots`` are the command lines that its kernel may be started with, at least one."""
+
+    tree: Tree
+    root: str
+    is_live: bool
+    boots: tuple[BootArguments, ...]
+
+    @classmethod
+    def of(cls, tree: Tree, root: str, cmdline: str | None = None) -> System:
+        """Return the system below a root; ``cmdline`` is its kernel's command line, or a file with it.
+
+        Raises NotFoundError if there is no such file.
+        """
+        root = os.path.abspath(root)
+        host = LinuxHost()
+        is_live = root == "/" and tree.release == host.release()
+        if cmdline is not None:
+            boots = [_named(cmdline)]
+        elif is_live:
+            boots = [BootArguments(_proc_cmdline(host), Source("/proc/cmdline"))]
+        else:
+            boots = boot_arguments(tree.files, root, tree.release)
+        return cls(tree, root, is_live, tuple(boots or [BootArguments("", Source("no boot entry"))]))
+
+    def explainers(
+        self, inspector: Inspector, config_paths: Sequence[str] | None = None
+    ) -> list[tuple[BootArguments, Explainer]]:
+        """Return an explainer for each command line; they share what the inspector has read."""
+        initcalls = self.initcalls()
+        state = SysModules(LinuxHost()) if self.is_live else NothingLoaded()
+        return [
+            (
+                boot,
+                Explainer(
+                    Context.open(
+                        self.tree,
+                        config_paths=config_paths or None,
+                        kernel_cmdline=os.fsencode(boot.text),
+                        cmdline_source=boot.source,
+                    ),
+                    inspector,
+                    policy=self.policy(boot),
+                    state=state,
+                    programs=self.has_program,
+                    initcalls=initcalls,
+                    config_paths=config_paths or (),
+                ),
+            )
+            for boot in self.boots
+        ]
+
+    def policy(self, boot: BootArguments) -> KernelPolicy:
+        """Return what makes the kernel refuse modules: its command line, and sysctl(8)."""
+        policy = policy_of(boot)
+        if self.is_live:
+            path = "/proc/sys/kernel/modules_disabled"
+            with suppress(OSError):
+                if read_regular(path).strip() == b"1":
+                    return replace(policy, disabled=("kernel.modules_disabled=1", Source(path)))
+            return policy
+        source = modules_disabled(self.tree.files, self.root.rstrip("/"))
+        return policy if source is None else replace(policy, later=("kernel.modules_disabled=1", source))
+
+    def has_program(self, path: str) -> bool | None:
+        """Tell whether the system has a program, by path or name; None if its programs are not at hand."""
+        if not any(self._is_file(shell) for shell in ("/bin/sh", "/usr/bin/sh")):
+            return None
+        if "/" not in path:
+            return any(self._is_file(f"{directory}/{path}") for directory in DIRECTORIES)
+        return self._is_file(path) if path.startswith("/") else None
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            return stat.S_ISREG(self.tree.files.stat(self.root.rstrip("/") + path).st_mode)
+        except OSError:
+            return False
+
+    def initcalls(self) -> dict[str, str] | None:
+        """Return the init functions of built-in modules, and the module of each, as System.map has them.
+
+        None without one. Since Linux 5.10 each has a symbol that says so.
+        """
+        root, release = self.root.rstrip("/"), self.tree.release
+        for path in (f"{root}/boot/System.map-{release}", f"{self.tree.dirname}/System.map"):
+            with suppress(OSError):
+                text = os.fsdecode(self.tree.files.read(path))
+                found = dict(filter(None, map(_initcall, text.splitlines())))
+                if found:
+                    return found
+        return None
+
+
+def _initcall(line: str) -> tuple[str, str] | None:
+    """Return the function and the module of ``__initcall__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL``."""
+    symbol = line.rpartition(" ")[2]
+    if not symbol.startswith(_INITCALL):
+        return None
+    module, _, rest = symbol.removeprefix(_INITCALL).rpartition("__")
+    words = rest.split("_", 2)
+    while module and not (len(words) == 3 and words[0].isdigit() and words[1].isdigit()):
+        module, _, more = module.rpartition("__")
+        rest = f"{more}__{rest}"
+        words = rest.split("_", 2)
+    if not module:
+        return None
+    function = words[2].removesuffix("s").rstrip("0123456789")
+    for ending in ("early", "rootfs", "con"):
+        function = function.removesuffix(ending) if words[2].endswith(ending) else function
+    return function, module
+
+
+def _proc_cmdline(host: LinuxHost) -> str:
+    try:
+        return os.fsdecode(host.cmdline())
+    except OSError:
+        return ""
+
+
+def _named(cmdline: str) -> BootArguments:
+    """Return a command line that was given as such, or in a file: a path has a slash, and no blank."""
+    is_path = "/" in cmdline.partition("=")[0] and not any(char.isspace() for char in cmdline)
+    if not is_path and not os.path.isfile(cmdline):
+        return BootArguments(cmdline, Source("--cmdline"))
+    try:
+        return BootArguments(os.fsdecode(read_regular(cmdline)), Source(cmdline))
+    except OSError as error:
+        raise NotFoundError(error.strerror or str(error), subject=cmdline) from error

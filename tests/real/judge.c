@@ -1,0 +1,94 @@
+/* A kernel for the C modprobe in a root of its own: it takes modules whose dependencies are there, and keeps
+ * /sys/module. Preloaded into modprobe and the shells that it starts. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* A command that calls itself would fill the machine: it ends here, as it would when no process is left. */
+__attribute__((constructor)) static void count_depth(void)
+{
+    char depth[16];
+    const char *before = getenv("JUDGE_DEPTH");
+    int now = before ? atoi(before) + 1 : 0;
+    if (now > 60)
+        _exit(1);
+    snprintf(depth, sizeof depth, "%d", now);
+    setenv("JUDGE_DEPTH", depth, 1);
+}
+
+static int is_loaded(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "/sys/module/%s/initstate", name);
+    return access(path, F_OK) == 0;
+}
+
+static const char *field(const char *image, size_t size, const char *key)
+{
+    const char *found = memmem(image, size, key, strlen(key));
+    return found ? found + strlen(key) : "";
+}
+
+static int load(const char *image, size_t size)
+{
+    char depends[256], path[256];
+    const char *name = field(image, size, "judged_name=");
+    snprintf(depends, sizeof depends, "%s", field(image, size, "judged_needs="));
+    for (char *one = strtok(depends, ","); one; one = strtok(NULL, ","))
+        if (!is_loaded(one)) {
+            errno = ENOENT;
+            return -1;
+        }
+    if (is_loaded(name)) {
+        errno = EEXIST;
+        return -1;
+    }
+    snprintf(path, sizeof path, "/sys/module/%s", name);
+    mkdir(path, 0755);
+    strcat(path, "/initstate");
+    int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0644);
+    write(fd, "live\n", 5);
+    close(fd);
+    return 0;
+}
+
+long init_module(const void *image, unsigned long size, const char *params)
+{
+    (void)params;
+    return load(image, size);
+}
+
+int finit_module(int fd, const char *params, int flags)
+{
+    static char image[1 << 16];
+    (void)params, (void)flags;
+    return load(image, pread(fd, image, sizeof image, 0));
+}
+
+long delete_module(const char *name, unsigned flags)
+{
+    char path[256];
+    (void)flags;
+    if (!is_loaded(name)) {
+        errno = ENOENT;
+        return -1;
+    }
+    snprintf(path, sizeof path, "/sys/module/%s/initstate", name);
+    unlink(path);
+    snprintf(path, sizeof path, "/sys/module/%s", name);
+    return rmdir(path);
+}
+
+int uname(struct utsname *name)
+{
+    memset(name, 0, sizeof *name);
+    strcpy(name->sysname, "Linux");
+    strcpy(name->release, "4.4.4");
+    return 0;
+}

@@ -1,0 +1,34 @@
+"""The scenarios, run by the C modprobe: each is what the table says, and explain is never wrong."""
+
+from __future__ import annotations
+
+import pytest
+from tests.kmod.predict.scenarios import BUILTIN, LOADED, MODULES, NOT_FOUND, SCENARIOS, UNKNOWN, Scenario
+from tests.real import judge
+from tests.real.judge import Judge
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def court(tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    judge.require()
+    return judge.make(tmp_path_factory.mktemp("court"), MODULES, BUILTIN)
+
+
+def truth(court: Judge, scenario: Scenario) -> str:
+    """Return what the C modprobe does: the modules that the word stands for are loaded, or are not."""
+    court.configure(scenario.files)
+    options = ["-b"] if scenario.use_blacklist else []
+    meant = court.meant(scenario.word, scenario.cmdline)
+    if not meant:
+        return NOT_FOUND
+    meant |= {scenario.word} & MODULES.keys()
+    there = court.loaded_by(*options, scenario.word, cmdline=scenario.cmdline) | set(BUILTIN)
+    return LOADED if meant <= there else "not loaded"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_scenario_is_what_the_table_says(court: Judge, scenario: Scenario) -> None:
+    if scenario.verdict != UNKNOWN:
+        assert truth(court, scenario) == scenario.verdict
