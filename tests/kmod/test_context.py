@@ -239,7 +239,7 @@ class TestConfiguration:
         ("paths", "blacklisted", "file"),
         [(None, ["a"], "/etc/modprobe.d/a.conf"), (["/given"], ["b"], "/given/b.conf"), ([], [], "")],
     )
-    def test_it_is_the_trees_own_unless_other_places_are_given(
+    def test_configuration_is_the_trees_own_unless_other_places_are_given(
         self, tmp_path: Path, paths: list[str] | None, blacklisted: list[str], file: str
     ) -> None:
         messages: list[str] = []

@@ -51,7 +51,7 @@ class Circumstances:
 
 @record
 class StepForecast:
-    """What becomes of a step, over all worlds: done, failed, unneeded (it is loaded by then).
+    """The fate of a step over all worlds: done, failed, unneeded (it is loaded by then).
 
     None of them: modprobe ends before it. ``notes`` are the kernel's answer to a module.
     """
@@ -65,7 +65,7 @@ class StepForecast:
 
 @record
 class TargetForecast:
-    """What becomes of one module that a word stands for: its steps, and the ways in which that may end."""
+    """The fate of one module that a word stands for: its steps, and the ways in which they may end."""
 
     target: Target
     steps: tuple[StepForecast, ...]

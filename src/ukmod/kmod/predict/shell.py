@@ -1,4 +1,4 @@
-"""What a command of modprobe.d does, as far as that can be known without running it.
+"""The effect of a command of modprobe.d, as far as it can be known without running it.
 
 Each command ends in one or more ways: a world, and an exit status. Programs are known by name: those that
 load or unload modules are predicted in their turn, harmless ones have a known or an unknown status, and of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.predict.world import World
 
     class Machine(Protocol):
-        """What the programs run on."""
+        """The machine that the programs run on."""
 
         def modprobe(self, arguments: Sequence[str], world: World) -> list[tuple[World, int]]:
             """Return the ways in which a modprobe with these arguments ends."""
