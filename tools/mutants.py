@@ -5,12 +5,13 @@
 mutmut makes the changes, in a copy of the working tree below .cache. A test is a file, a directory or
 one test's name; the default is the file below tests/ that has the same place and name. Each change that no
 test notices is printed as a diff. It asks for a test, for simpler code, or for a reason why it changes
-nothing. mutmut changes the bodies of functions; constants, and functions with a decorator, stay as they are.
-Comparisons with the real thing and tests with made-up input take no part.
+nothing. mutmut changes the bodies of functions and methods; constants, properties and class methods stay as
+they are. Comparisons with the real thing and tests with made-up input take no part.
 """
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def main(file: str, *tests: str) -> None:
     if missing := [test for test in selection if not (ROOT / test.partition("::")[0]).exists()]:
         sys.exit(f"{missing[0]}: no such test; name the tests of {file}: make mutants FILE=... TESTS=...")
     _copy()
+    _split_decorated(COPY / file)
     with (COPY / "pyproject.toml").open("a") as project:
         project.write(_settings(file, selection))
     _mutmut("run", "--max-children", "1")
@@ -49,6 +51,21 @@ def _copy() -> None:
         if (ROOT / name).is_file():
             (COPY / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, COPY / name)
+
+
+def _split_decorated(file: Path) -> None:
+    """Move the body of each decorated function into one of its own: mutmut passes over decorated ones."""
+    text = file.read_text()
+    lines = text.splitlines()
+    for function in reversed(ast.parse(text).body):
+        if isinstance(function, ast.FunctionDef) and function.decorator_list:
+            name, parameters = function.name, function.args
+            start, body, end = function.lineno - 1, function.body[0].lineno - 1, function.end_lineno
+            passed = [p.arg for p in (*parameters.posonlyargs, *parameters.args)]
+            passed += [f"{p.arg}={p.arg}" for p in parameters.kwonlyargs]
+            own = [lines[start].replace(f"def {name}(", f"def {name}_body(", 1), *lines[start + 1 : end]]
+            lines[body:end] = [f"    return {name}_body({', '.join(passed)})", "", "", *own]
+    file.write_text("\n".join(lines) + "\n")
 
 
 def _settings(file: str, tests: list[str]) -> str:

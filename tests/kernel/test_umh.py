@@ -443,6 +443,8 @@ def test_a_helper_runs_whether_or_not_the_layout_of_its_struct_is_known(
             )
     world.status = 3
     info = world.setup(HELPER.encode(), world.callback("init"), world.callback("cleanup"))
+    pointer, members = 8, 8
+    assert world.guest.call("ksize", info) >= pointer * members
     assert world.run(info, UMH_WAIT_PROC) == 3 << 8
     assert world.events == ["init", "begins", "ends", "cleanup", "returns"]
 

@@ -44,7 +44,7 @@ class Srcu:
         self._k = kernel
         self._head = Layout(kernel.types, "callback_head")
         self._domains: dict[int, Domain] = {}
-        self._wq = kernel.workqueues.alloc("rcu_gp", WQ_MEM_RECLAIM, 0)
+        self._wq = kernel.workqueues.alloc("rcu_gp", WQ_MEM_RECLAIM)
         """rcu_gp_wq: callbacks run in its workers, with softirqs disabled."""
         self.heads: set[int] = set()
         """The addresses of the struct rcu_heads whose functions have not been called."""

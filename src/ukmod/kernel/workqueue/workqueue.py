@@ -148,14 +148,14 @@ class Workqueues:
         self._unbound_highpri = WorkerPool(kernel, "kworker/u3:{}", managed=False, nice=MIN_NICE)
         self.system: dict[str, Workqueue] = {}
         for symbol, (name, flags) in _SYSTEM.items():
-            self.system[symbol] = wq = self.alloc(name, flags, 0)
+            self.system[symbol] = wq = self.alloc(name, flags)
             kernel.memory.set_u64(
                 kernel.symbols.add_variable(symbol, 8, gpl=symbol != "system_wq"), wq.address
             )
 
     # -- workqueues -----------------------------------------------------------------------------------
 
-    def alloc(self, name: str, flags: int, max_active: int, *, own_thread: bool = False) -> Workqueue:
+    def alloc(self, name: str, flags: int, max_active: int = 0, *, own_thread: bool = False) -> Workqueue:
         """alloc_workqueue().
 
         max_active: the maximum number of its work items in progress; 0 is the kernel's default. own_thread:
