@@ -144,7 +144,8 @@ def _file(sections: list[Section], target: Target, file_type: int) -> bytes:
     body = b""
     headers = target.pack("IIPPPPIIPP", *[0] * 10)
     for section in sections:
-        body += bytes(-(header_size + len(body)) % max(section.align, 1))
+        if section.type != SHT_NOBITS:
+            body += bytes(-(header_size + len(body)) % max(section.align, 1))
         size = len(section.data) if section.size is None else section.size
         offset = header_size + len(body)
         headers += target.pack(
