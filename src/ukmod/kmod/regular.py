@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-__all__ = ["MODULE_LIMIT", "TEXT_LIMIT", "open_regular", "read_regular"]
+__all__ = ["MODULE_LIMIT", "TEXT_LIMIT", "UNSETTLED", "identity", "open_regular", "read_regular"]
 
 TEXT_LIMIT = 1 << 28
 """Bytes of a configuration file, an index, or another file that depmod and modprobe read. The largest that
@@ -19,6 +19,10 @@ distributions ship, modules.alias.bin, has some 2 MB."""
 MODULE_LIMIT = 1 << 30
 """Bytes of a module's file, packed or not: ten times the largest with all their debug information."""
 
+UNSETTLED = (0,)
+"""An identity that equals no other, not even itself."""
+_SETTLED_NS = 2_000_000_000
+"""A file that changed less than this before it was read may change again without a newer time stamp."""
 _NULL_DEVICE = (1, 3)
 _PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 """Files that the caller's shell has opened already, as in ``modprobe -C <(echo options x y=1)``."""
@@ -67,6 +71,18 @@ def read_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = Non
     finally:
         os.close(descriptor)
     return b"".join(parts)
+
+
+def identity(status: os.stat_result, now: int) -> tuple[int, ...]:
+    """Return what is never the same for two files, or for one before and after a change.
+
+    ``now``: when the status was read, in ns since the epoch. It is UNSETTLED for a file that had only just
+    changed: its next change may leave it the same times.
+    """
+    modified, changed = status.st_mtime_ns, status.st_ctime_ns
+    if modified < now - _SETTLED_NS > changed:
+        return status.st_dev, status.st_ino, status.st_size, modified, changed
+    return UNSETTLED
 
 
 def _is_null(status: os.stat_result) -> bool:

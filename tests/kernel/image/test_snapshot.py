@@ -8,12 +8,14 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import normalise
@@ -239,6 +241,36 @@ def test_one_that_is_not_whole_counts_for_none(
     k = snapshot.load(cache.Cache(str(there.parent)), kept.name, image)
     assert k is not None
     k.close()
+
+
+def test_its_ram_is_checked_once_and_again_when_the_file_has_changed(
+    kernel_package: Debian, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / kept.parent.name / kept.name
+    shutil.copytree(kept.parent, there.parent)
+    now, checksum, checked = time.time_ns, snapshot._checksum, []
+
+    def counted(*arguments: Any) -> int:
+        checked.append(arguments)
+        return checksum(*arguments)
+
+    def is_valid() -> bool:
+        image = KernelImage(str(kernel_package.vmlinuz))
+        k = snapshot.load(cache.Cache(str(there.parent)), kept.name, image)
+        if k is not None:
+            k.close()
+        return k is not None
+
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10 * 10**9)  # the file has not just been written
+    monkeypatch.setattr(snapshot, "_checksum", counted)
+    assert [is_valid(), is_valid()] == [True, True]
+    assert len(checked) == 1
+    times = there.stat()
+    with there.open("r+b") as file:
+        file.seek(-20 << 20, os.SEEK_END)
+        file.write(b"\xa5" * 4096)
+    os.utime(there, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert [is_valid(), len(checked)] == [False, 2]
 
 
 @pytest.mark.parametrize("place", ["another image/{name}", "{image}/snapshot-of-other-options"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
+from ukmod.kmod.regular import UNSETTLED, identity
 from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
 
 
@@ -155,3 +157,49 @@ def test_the_users_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
     monkeypatch.setenv("HOME", "/home/me")
     assert default_directory() == "/home/me/.cache/ukmod"
+
+
+def of(path: Path, age: float = 10) -> tuple[int, ...]:
+    """The identity of a file that was last changed so many seconds ago."""
+    status = path.stat()
+    return identity(status, status.st_ctime_ns + int(age * 1e9))
+
+
+def test_what_was_remembered_of_a_file_is_recalled_until_the_file_changes(
+    place: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"one")
+    Cache(str(place)).remember("about", of(file), b"a\nfact")
+    assert Cache(str(place)).recall("about", of(file)) == b"a\nfact"
+    before = file.stat()
+    while file.stat().st_ctime_ns == before.st_ctime_ns:  # a tick of the host's clock takes milliseconds
+        file.write_bytes(b"two")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # which the time of its change gives away
+    assert Cache(str(place)).recall("about", of(file)) is None
+
+
+def test_a_file_that_replaces_another_is_not_known(place: Path, tmp_path: Path) -> None:
+    file, other = tmp_path / "file", tmp_path / "other"
+    file.write_bytes(b"one")
+    shutil.copy2(file, other)
+    Cache(str(place)).remember("about", of(file))
+    other.replace(file)
+    assert Cache(str(place)).recall("about", of(file)) is None
+
+
+def test_nothing_is_remembered_of_a_file_that_has_only_just_changed(place: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"one")
+    assert of(file, age=1) == UNSETTLED
+    Cache(str(place)).remember("about", of(file, age=1))
+    assert Cache(str(place)).recall("about", of(file, age=1)) is None
+    assert not (place / "about").exists()
+
+
+def test_a_planted_memory_is_not_believed(place: Path, tmp_path: Path) -> None:
+    file, planted = tmp_path / "file", tmp_path / "planted" / "cache"
+    file.write_bytes(b"one")
+    Cache(str(planted)).remember("about", of(file), b"a lie")
+    (planted / "about").replace(place / "about")
+    assert Cache(str(place)).recall("about", of(file)) is None

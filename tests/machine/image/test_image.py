@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from array import array
 from pathlib import Path
 
@@ -187,6 +188,59 @@ def test_an_image_that_is_replaced_stays_what_it_was(tmp_path: Path) -> None:
     assert KernelImage(path, cache=str(directory)).release == "6.6.6-evil"
 
 
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is ten seconds ahead, so that new files do not count as files that still change."""
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10 * 10**9)
+
+
+@pytest.mark.usefixtures("later")
+def test_an_image_is_read_again_only_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = packed(tmp_path), str(tmp_path / "cache")
+    image = KernelImage(path, cache=cache)
+    digest, _ = image.digest, image.vmlinux
+    with monkeypatch.context() as patch:
+        patch.setattr("ukmod.machine.image.image.is_packed", None)
+        again = KernelImage(path, cache=cache)
+        assert again.digest == digest
+    assert again.release == RELEASE
+    times = os.stat(path)
+    while os.stat(path).st_ctime_ns == times.st_ctime_ns:  # a tick of the host's clock takes milliseconds
+        with open(path, "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"!")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert KernelImage(path, cache=cache).digest != digest
+
+
+@pytest.mark.usefixtures("later")
+def test_forks_of_a_process_that_has_opened_an_image_can_each_read_it(tmp_path: Path) -> None:
+    path, cache = packed(tmp_path), str(tmp_path / "cache")
+    assert KernelImage(path, cache=cache).digest
+    image = KernelImage(path, cache=cache)
+    assert image.digest
+    for _ in range(2):
+        if (pid := os.fork()) == 0:
+            with contextlib.suppress(BaseException):
+                os._exit(0 if image.release == RELEASE else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.usefixtures("later")
+def test_an_image_that_is_replaced_before_it_is_read_stays_what_it_was(tmp_path: Path) -> None:
+    path, directory = packed(tmp_path), tmp_path / "cache"
+    assert KernelImage(path, cache=str(directory)).digest
+    image = KernelImage(path, cache=str(directory))
+    digest = image.digest
+    (tmp_path / "new").write_bytes(bzimage(gzip.compress(VMLINUX.replace(RELEASE.encode(), b"6.6.6-evil"))))
+    (tmp_path / "new").rename(path)
+    assert (image.release, image.digest) == (RELEASE, digest)
+
+
 def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert KernelImage(packed(tmp_path), cache=str(tmp_path / "file")).release == RELEASE
@@ -224,7 +278,7 @@ print(image.release, len(image.symbols))
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"text", VMLINUX[:60], VMLINUX[:3000], bzimage(gzip.compress(b"text"))]
+    "content", [b"", b"text", VMLINUX[:60], VMLINUX[:3000], bzimage(gzip.compress(b"text", mtime=0))]
 )
 def test_no_kernel(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "vmlinuz"

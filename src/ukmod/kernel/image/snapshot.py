@@ -19,8 +19,10 @@ import os
 import pickle
 import struct
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from io import BufferedReader
 from typing import Any, Final
@@ -30,6 +32,7 @@ from ukmod.kernel import IMPORTED
 from ukmod.kernel.core import Core
 from ukmod.kernel.image import pickled
 from ukmod.kernel.sched.core import Task
+from ukmod.kmod.regular import UNSETTLED, identity
 from ukmod.machine import libunicorn
 from ukmod.machine.image.cache import MAC_SIZE, Cache
 from ukmod.machine.image.image import KernelImage
@@ -41,6 +44,8 @@ from ukmod.userland import Programs
 KEPT: Final = 4
 """The number of snapshots kept per image: for other options, or from another Python or ukmod."""
 _PREFIX: Final = "snapshot-"
+_WHOLE: Final = "whole-"
+"""The name of an entry that says of a snapshot that its RAM has been checked."""
 _MAGIC: Final = b"ukmod snapshot\r\n"
 _HEAD: Final = struct.Struct("<16sQQQ")
 """The magic, the size of the state in bytes, the size of the file, and the CRC-32 of the RAM.
@@ -156,17 +161,29 @@ def _checksum(memory: Memory, runs: list[Run]) -> int:
 
 
 def load(kept: Cache, name: str, image: KernelImage) -> Core | None:
-    """Restore the kernel of a snapshot; None if there is none, or none that is valid."""
+    """Restore the kernel of a snapshot; None if there is none, or none that is valid.
+
+    The checksum of its RAM is computed once, and again when the file has changed.
+    """
     if (mac := kept.mac(name)) is None or (file := kept.open(name)) is None:
         return None
     with file:
         try:
-            return _load(file, mac, image)
+            about = identity(os.fstat(file.fileno()), time.time_ns())
+            is_whole = kept.recall(_WHOLE + name, about) is not None
+            k = _load(file, mac, image, check=not is_whole)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the image can be brought up instead
             return None
+        if k is not None and not is_whole and about != UNSETTLED:
+            with suppress(OSError):
+                os.fsync(file.fileno())  # a crash of the host could leave other content under these times
+                kept.remember(_WHOLE + name, about)
+                kept.trim(_WHOLE, KEPT)
+        return k
 
 
-def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage) -> Core | None:
+def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage, *, check: bool) -> Core | None:
+    """Restore the kernel of an open snapshot; None if it is not valid. ``check``: the RAM as well."""
     head, expected = file.read(_HEAD.size), file.read(MAC_SIZE)
     magic, size, end, crc = _HEAD.unpack(head)
     if magic != _MAGIC or os.fstat(file.fileno()).st_size != end or size > end:
@@ -180,7 +197,7 @@ def _load(file: BufferedReader, mac: hmac.HMAC, image: KernelImage) -> Core | No
     image.recall(facts)
     runs = [Run(*place) for place in places]
     k.memory.restore(file, page_align(_HEAD.size + MAC_SIZE + size), runs)
-    if _checksum(k.memory, runs) != crc:
+    if check and _checksum(k.memory, runs) != crc:
         k.memory.close()
         return None
     _restart_tasks(k)

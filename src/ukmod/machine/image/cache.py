@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 
+from ukmod.kmod.regular import UNSETTLED
+
 __all__ = ["MAC_SIZE", "Cache", "default_directory"]
 
 MAC_SIZE = 32
@@ -85,6 +87,20 @@ class Cache:
         if self.prepare() and (mac := self.mac(name)) is not None:
             mac.update(content)
             self.write(name, (content, mac.digest()))
+
+    # What was found out about a file holds until the file changes.
+
+    def remember(self, name: str, identity: tuple[int, ...], found: bytes = b"") -> None:
+        """Save what was found in a file; ``identity`` is ``identity()`` of it before it was read."""
+        if identity != UNSETTLED:
+            self.put(name, f"{identity}\n".encode() + found)
+
+    def recall(self, name: str, identity: tuple[int, ...]) -> bytes | None:
+        """Return what was remembered of a file, unless it has changed since."""
+        if identity == UNSETTLED or (entry := self.get(name)) is None:
+            return None
+        head, _, found = entry[:-MAC_SIZE].partition(b"\n")
+        return found if head == str(identity).encode() else None
 
     # An entry in a file has its own format.
 

@@ -6,10 +6,13 @@ import hashlib
 import mmap
 import os
 import stat
+import time
 from functools import cached_property
+from io import BufferedReader
 
 from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import STB_GLOBAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, Section
+from ukmod.kmod.regular import identity
 from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
 from ukmod.machine.image.ksymtab import Ksymtab, read_exports
 from ukmod.machine.image.payload import LIMIT, is_packed, unpack
@@ -21,6 +24,9 @@ __all__ = ["KernelImage"]
 _HEAD = 1024
 _LARGEST = 1 << 33
 """The maximum size of a file in bytes; a vmlinux with full debugging information has one or two GB."""
+_IMAGE = "image-"
+_DIGESTS = 64
+"""The number of images whose digests are remembered."""
 _CACHE_VERSION = 5
 """Increased whenever the format of the cache's entries changes."""
 
@@ -39,7 +45,7 @@ class KernelImage:
         self._limit = limit
 
     @cached_property
-    def _content(self) -> bytes | mmap.mmap:
+    def _file(self) -> BufferedReader:
         """The file, opened only once: a file that replaces it meanwhile is another image."""
         try:
             # Opening a FIFO would block until there is a writer, and a device may be endless.
@@ -49,21 +55,42 @@ class KernelImage:
             if status.st_size > _LARGEST:
                 text = f"not a kernel image: larger than {_LARGEST >> 30} GiB"
                 raise LimitError(text, subject=self.path)
-            with open(self.path, "rb") as file:
-                head = file.read(_HEAD)
-                if is_packed(head):
-                    file.seek(0)
-                    return file.read(LIMIT)
-                check_head(head, self.path)  # an empty file cannot be mapped
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return open(self.path, "rb")
+        except OSError as error:
+            text = f"cannot read: {error.strerror}"
+            raise NotFoundError(text, errno=error.errno, subject=self.path) from error
+
+    def __del__(self) -> None:
+        if "_file" in vars(self):
+            self._file.close()
+
+    @cached_property
+    def _content(self) -> bytes | mmap.mmap:
+        file = self._file
+        try:
+            head = _read(file, _HEAD)
+            if is_packed(head):
+                return _read(file, min(os.fstat(file.fileno()).st_size, LIMIT))
+            check_head(head, self.path)  # an empty file cannot be mapped
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             text = f"cannot read: {error.strerror}"
             raise NotFoundError(text, errno=error.errno, subject=self.path) from error
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the file in hexadecimal."""
-        return hashlib.sha256(self._content).hexdigest()
+        """The SHA-256 of the file in hexadecimal. It is remembered until the file changes."""
+        if not self._directory:
+            return hashlib.sha256(self._content).hexdigest()
+        digests = Cache(os.path.join(self._directory, "digests"))
+        status = os.fstat(self._file.fileno())
+        name, about = f"{_IMAGE}{status.st_dev}-{status.st_ino}", identity(status, time.time_ns())
+        if (known := digests.recall(name, about)) is not None:
+            return known.decode()
+        digest = hashlib.sha256(self._content).hexdigest()
+        digests.remember(name, about, digest.encode())
+        digests.trim(_IMAGE, _DIGESTS)
+        return digest
 
     @cached_property
     def cache(self) -> Cache | None:
@@ -178,6 +205,14 @@ class KernelImage:
         if self.cache is not None:
             self.cache.put("symbols", table.to_bytes())
         return table
+
+
+def _read(file: BufferedReader, size: int) -> bytes:
+    """The beginning of a file. Forks share the position in it, which therefore does not matter."""
+    if hasattr(os, "pread"):
+        return os.pread(file.fileno(), size, 0)
+    file.seek(0)
+    return file.read(size)
 
 
 def _linked_symbols(vmlinux: Vmlinux) -> list[ImageSymbol]:

@@ -36,7 +36,7 @@ def _private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ukmod.kmod.depmod.incremental.cache._SETTLED_NS", -(10**12))
+    monkeypatch.setattr("ukmod.kmod.regular._SETTLED_NS", -(10**12))
 
 
 def put(path: Path, data: bytes) -> None:

@@ -23,6 +23,7 @@ from ukmod.kmod.depmod.publish import (
     temporary_name,
     write,
 )
+from ukmod.kmod.regular import identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,17 +32,13 @@ if TYPE_CHECKING:
 
     Identity = tuple[int, ...]
 
-__all__ = ["UNSETTLED", "cache_path", "identities", "load", "prune", "store"]
+__all__ = ["cache_path", "identities", "load", "prune", "store"]
 
 # What marshal writes is for one version of Python.
 _MAGIC = f"ukmod depmod 4 {sys.implementation.cache_tag} {marshal.version}\n".encode()
 _LIMIT = 1 << 28
 """Bytes of a stored file; that of a distribution's tree has 6 MB."""
 _OWN_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_SETTLED_NS = 2_000_000_000
-"""A file that changed less than this before it was read may change again without a newer time stamp."""
-UNSETTLED = (0,)
-"""An identity that equals no other, not even itself."""
 _SYSTEM = "/var/cache"
 """A root without it is not to get it from us: it is an image that is being built, or a test's."""
 
@@ -56,25 +53,14 @@ def cache_path(dirname: str, environ: Mapping[str, str], *, privileged: bool) ->
 
 
 def identities(paths: Sequence[str]) -> dict[str, Identity]:
-    """Return for each file what is never the same for two files, or for one before and after a change.
-
-    It is () where there is no file, and UNSETTLED for one that has only just changed: its next change may
-    leave it the same times.
-    """
-    settled = time.time_ns() - _SETTLED_NS
+    """Return the identity of each file; () where there is no file."""
+    now = time.time_ns()
     found: dict[str, Identity] = {}
     for path in paths:
         try:
-            status = os.stat(path)
+            found[path] = identity(os.stat(path), now)
         except OSError:
             found[path] = ()
-            continue
-        modified, changed = status.st_mtime_ns, status.st_ctime_ns
-        found[path] = (
-            (status.st_dev, status.st_ino, status.st_size, modified, changed)
-            if modified < settled > changed
-            else UNSETTLED
-        )
     return found
 
 

@@ -24,10 +24,11 @@ from contextlib import suppress
 from ukmod.errors import FormatError, UkmodError
 from ukmod.kmod.depmod.analysis import Analysis, analyse
 from ukmod.kmod.depmod.incremental.archive import Archive, archive
-from ukmod.kmod.depmod.incremental.cache import UNSETTLED, identities, load, prune, store
+from ukmod.kmod.depmod.incremental.cache import identities, load, prune, store
 from ukmod.kmod.depmod.incremental.patch import Before, find_change, patch_aliases, patch_links
 from ukmod.kmod.depmod.order import module_order, module_order_after
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, NO_OTHERS, OTHERS, is_plain, pack, unpack
+from ukmod.kmod.regular import UNSETTLED
 from ukmod.record import record
 
 TYPE_CHECKING = False
