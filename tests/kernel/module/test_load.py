@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from errno import EPERM
+from errno import EBUSY, EINVAL, EPERM
 from typing import NoReturn
 
 import pytest
 from tests.golden import modules as compiled
-from tests.kernel.conftest import layouts
+from tests.kernel.conftest import Guest, layouts
 from tests.kernel.machine_code import RECURSE, Code
 
 from ukmod.errors import KernelPanic, LoadError, PatienceError
@@ -129,6 +129,98 @@ class TestForbidden:
         with pytest.raises(LoadError, match=r"kernel\.modules_disabled") as error:
             machine.insmod(image("ok_dep"))
         assert error.value.errno == EPERM
+
+
+class Watcher:
+    """A module notifier that writes down what it is told, and answers as it is told to."""
+
+    def __init__(self, machine: Kernel) -> None:
+        self.machine, self.answers = machine, dict[ModuleState, int]()
+        self.seen: list[tuple[str, ModuleState, ModuleState]] = []
+        """The module, what is said of it, and the state in its struct at that time."""
+        guest = Guest(machine.core)
+        block = guest.put(b"", machine.core.types.sizeof("notifier_block"))
+        at = block + machine.core.types.offset("notifier_block", "notifier_call")
+        machine.core.memory.set_u64(at, guest.python(self.call, 3))
+        guest.call("register_module_notifier", block)
+
+    def call(self, _block: int, event: int, address: int) -> int:
+        module = self.machine.core.modules.at(address)
+        assert module is not None
+        state = address + self.machine.core.types.offset("module", "state")
+        now = ModuleState(self.machine.core.memory.u32(state))
+        assert module.state is now
+        self.seen.append((module.name, ModuleState(event), now))
+        return self.answers.get(ModuleState(event), 0)
+
+
+class TestUndone:
+    """What was done for a module until it is refused is taken back: the error paths of load_module()."""
+
+    LIVE, COMING, GOING = ModuleState.LIVE, ModuleState.COMING, ModuleState.GOING
+
+    @pytest.fixture
+    def watcher(self, ok_dep: object, machine: Kernel) -> Watcher:
+        """In a machine in which a module has been loaded."""
+        del ok_dep
+        return Watcher(machine)
+
+    def refused(self, machine: Kernel, name: str, params: str = "") -> int | None:
+        with pytest.raises(LoadError) as error:
+            machine.insmod(image(name), params)
+        assert list(machine.modules) == ["ok_dep"]
+        assert not machine.leaks()
+        return error.value.errno
+
+    def test_notifiers_see_each_state_of_a_module_that_lives(self, machine: Kernel, watcher: Watcher) -> None:
+        machine.insmod(image("exporter"))
+        machine.rmmod("exporter")
+        assert watcher.seen == [("exporter", state, state) for state in (self.COMING, self.LIVE, self.GOING)]
+
+    def test_notifiers_hear_that_a_module_with_a_wrong_parameter_goes(
+        self, machine: Kernel, watcher: Watcher
+    ) -> None:
+        assert self.refused(machine, "params", "an_int=x") == EINVAL
+        assert watcher.seen == [("params", state, state) for state in (self.COMING, self.GOING)]
+
+    def test_a_string_parameter_is_freed_if_a_later_one_is_wrong(
+        self, machine: Kernel, watcher: Watcher
+    ) -> None:
+        del watcher
+        assert self.refused(machine, "params", "a_charp=kept an_int=x") == EINVAL
+
+    @pytest.mark.parametrize(("answer", "errno"), [(0x8000 | 1 + EPERM, EPERM), (0x8000 | 1 + EBUSY, EBUSY)])
+    def test_a_notifier_may_refuse_a_module_and_those_before_it_hear_of_that(
+        self, machine: Kernel, watcher: Watcher, answer: int, errno: int
+    ) -> None:
+        """notifier_from_errno()."""
+        late = Watcher(machine)
+        late.answers[self.COMING] = answer
+        assert self.refused(machine, "exporter") == errno
+        assert [event for _, event, _ in watcher.seen] == [self.COMING, self.GOING]
+        assert [event for _, event, _ in late.seen] == [self.COMING]
+
+    @pytest.mark.parametrize("answer", [0x8000, 0x8001, 1])
+    def test_a_notifier_that_reports_no_error_refuses_nothing(
+        self, machine: Kernel, watcher: Watcher, answer: int
+    ) -> None:
+        """NOTIFY_STOP and NOTIFY_OK."""
+        watcher.answers[self.COMING] = answer
+        assert machine.insmod(image("exporter")).state is self.LIVE
+
+    @pytest.mark.parametrize("answer", [0, 0x8000 | 1 + EPERM])
+    def test_a_refused_module_uses_no_other_any_more(
+        self, machine: Kernel, watcher: Watcher, answer: int
+    ) -> None:
+        exporter = machine.insmod(image("exporter"))
+        watcher.answers[self.COMING] = answer
+        if answer:
+            with pytest.raises(LoadError):
+                machine.insmod(image("uses_exporter"))
+        else:
+            machine.insmod(image("uses_exporter"))
+        assert [user.name for user in exporter.users] == ([] if answer else ["uses_exporter"])
+        assert machine.core.modules.refcount(exporter) == (0 if answer else 1)
 
 
 class TestInterModule:
