@@ -1,0 +1,98 @@
+"""The kernel command lines of an image, as its boot loader has them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ukmod.kmod.boot import boot_arguments
+from ukmod.kmod.rooted import files_below
+
+RELEASE = "6.1.0-9-amd64"
+GRUB = """\
+set default="0"
+set extra="module_blacklist=dccp"
+menuentry 'Debian' {
+	linux	/boot/vmlinuz-6.1.0-9-amd64 root=UUID=1 ro  quiet $extra
+	initrd	/boot/initrd.img-6.1.0-9-amd64
+}
+menuentry 'Debian (recovery)' {
+	linux	/boot/vmlinuz-6.1.0-9-amd64 root=UUID=1 ro single "a.b=c d" $unset
+}
+menuentry 'older' {
+	linux	/boot/vmlinuz-5.10.0-1-amd64 root=UUID=1 nomodule
+}
+"""
+
+
+def write(root: Path, files: Mapping[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return root
+
+
+def found(root: Path) -> list[tuple[str, str]]:
+    """Return (command line, file:line below the root) of each entry."""
+    entries = boot_arguments(files_below(str(root)), str(root), RELEASE)
+    return [(one.text, str(one.source).removeprefix(f"{root}/")) for one in entries]
+
+
+def unified(cmdline: str, release: str = RELEASE) -> bytes:
+    """Return a PE file with the two sections that a boot stub reads."""
+    texts = {b".uname": release.encode(), b".cmdline": cmdline.encode() + b"\n\0"}
+    head = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 64)
+    head += b"PE\0\0" + struct.pack("<HHIIIHH", 0x8664, len(texts), 0, 0, 0, 8, 0) + bytes(8)
+    at, table, body = 512, b"", b""
+    for name, text in texts.items():
+        table += name.ljust(8, b"\0") + struct.pack("<4I", len(text), 0, 64, at + len(body)) + bytes(16)
+        body += text.ljust(64, b"\0")
+    return (head + table).ljust(at, b"\0") + body
+
+
+def test_grub_s_entries_for_the_kernel_count_and_variables_are_replaced(tmp_path: Path) -> None:
+    write(tmp_path, {"boot/grub/grub.cfg": GRUB})
+    assert found(tmp_path) == [
+        ("root=UUID=1 ro quiet module_blacklist=dccp", "boot/grub/grub.cfg:4"),
+        ('root=UUID=1 ro single "a.b=c d" ', "boot/grub/grub.cfg:8"),
+    ]
+
+
+@pytest.mark.parametrize("linux", [f"/vmlinuz-{RELEASE}", f"/0123/{RELEASE}/linux"])
+def test_a_loader_entry_with_the_options_that_grub_keeps(tmp_path: Path, linux: str) -> None:
+    entry = f"title Fedora\nversion {RELEASE}\nlinux {linux}\noptions $kernelopts nomodule\noptions quiet\n"
+    grubenv = "# GRUB Environment Block\nkernelopts=root=/dev/sda ro\n####"
+    write(tmp_path, {"boot/loader/entries/a.conf": entry, "boot/grub2/grubenv": grubenv})
+    assert found(tmp_path) == [("root=/dev/sda ro nomodule quiet", "boot/loader/entries/a.conf:5")]
+
+
+def test_a_unified_kernel_image_with_an_addon(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "efi/EFI/Linux/debian.efi": unified("root=x module_blacklist=a"),
+            "efi/EFI/Linux/debian.efi.extra.d/b.addon.efi": unified("nomodule"),
+            "efi/EFI/Linux/other.efi": unified("quiet", release="5.5.5"),
+            "efi/EFI/Linux/damaged.efi": b"MZ" + bytes(58) + b"\xff\xff\xff\xff",
+        },
+    )
+    assert found(tmp_path) == [("root=x module_blacklist=a nomodule", "efi/EFI/Linux/debian.efi")]
+
+
+def test_a_link_to_the_kernel_is_followed_below_the_root(tmp_path: Path) -> None:
+    write(tmp_path, {f"boot/vmlinuz-{RELEASE}": b"", "boot/grub/grub.cfg": "linux /vmlinuz quiet\n"})
+    (tmp_path / "vmlinuz").symlink_to(f"/boot/vmlinuz-{RELEASE}")
+    assert found(tmp_path) == [("quiet", "boot/grub/grub.cfg:1")]
+
+
+def test_entries_that_name_no_release_count_if_no_other_does(tmp_path: Path) -> None:
+    write(tmp_path, {"boot/grub/grub.cfg": "linux /bzImage quiet\nlinux /vmlinuz-5.5.5 nomodule\n"})
+    assert found(tmp_path) == [("quiet", "boot/grub/grub.cfg:1")]
+
+
+def test_a_root_without_a_boot_loader_has_no_command_line(tmp_path: Path) -> None:
+    assert found(tmp_path) == []

@@ -1,0 +1,119 @@
+"""What an image's own files say of the kernel that it will run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.elfwriter import STB_LOCAL, STT_FUNC, Section, Symbol, elf, modinfo
+from tests.kmod import moduletree
+from tests.kmod.moduletree import module
+
+from ukmod.kmod import depmod
+from ukmod.kmod.explanation import Explanation, agreed
+from ukmod.kmod.objections import Inspector, KernelFacts
+from ukmod.kmod.system import System
+from ukmod.kmod.tree import Tree
+
+SYSTEM_MAP = """\
+ffffffff83000000 d __initcall__kmod_algif__283_42_algif_init6
+ffffffff83000004 d __initcall__kmod_two__parts__9_1_start_two6
+ffffffff83000008 d __initcall__kmod_early_one__1_2_early_oneearly
+ffffffff8300000c t algif_init
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root with two modules, of which one has a named init function, and three that are built in."""
+    sections = [Section(".init.text", b"\xc3"), Section(".modinfo", modinfo("license=GPL", "name=named"))]
+    named = elf(
+        sections,
+        [
+            Symbol("named_start", ".init.text", type=STT_FUNC, bind=STB_LOCAL),
+            Symbol("init_module", ".init.text", type=STT_FUNC),
+        ],
+    )
+    directory = moduletree.write(tmp_path, user=module(name="user"), named=named)
+    (directory / "modules.builtin").write_text("kernel/algif.ko\nkernel/two__parts.ko\nkernel/plain.ko\n")
+    depmod(tmp_path)
+    return tmp_path
+
+
+def explained(root: Path, word: str, cmdline: str | None = None) -> Explanation:
+    tree = Tree.open(root)
+    explainers = System.of(tree, str(root), cmdline).explainers(Inspector(tree, KernelFacts()))
+    return agreed([(boot, one.explain(word)) for boot, one in explainers])
+
+
+def grub(root: Path, *cmdlines: str) -> None:
+    (root / "boot/grub").mkdir(parents=True, exist_ok=True)
+    lines = [f"linux /boot/vmlinuz-4.4.4 {cmdline}\n" for cmdline in cmdlines]
+    (root / "boot/grub/grub.cfg").write_text("".join(lines))
+
+
+def test_what_all_boot_entries_say_is_certain(root: Path) -> None:
+    grub(root, "module_blacklist=user quiet", "module_blacklist=user single")
+    assert explained(root, "user").verdict == "not loaded"
+    assert explained(root, "named").verdict == "loaded"
+
+
+def test_boot_entries_that_disagree_are_named(root: Path) -> None:
+    grub(root, "quiet", "module_blacklist=user")
+    found = explained(root, "user")
+    assert found.verdict == "unknown"
+    told = [str(note).replace(f"{root}/", "") for note in found.notes]
+    assert told == [
+        "loaded, if it is booted by this entry (boot/grub/grub.cfg:1)",
+        "not loaded, if it is booted by this entry (boot/grub/grub.cfg:2)",
+    ]
+
+
+def test_a_command_line_that_is_given_is_taken_instead(root: Path) -> None:
+    grub(root, "module_blacklist=user")
+    assert explained(root, "user", "quiet").verdict == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("function", "verdict"),
+    [("named_start", "not loaded"), ("init_module", "loaded"), ("user_init", "loaded")],
+)
+def test_initcall_blacklist_names_the_function_that_kallsyms_shows(
+    root: Path, function: str, verdict: str
+) -> None:
+    assert explained(root, "named", f"initcall_blacklist={function}").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("word", "function", "verdict"),
+    [
+        ("algif", "algif_init", "not loaded"),
+        ("two__parts", "start_two", "not loaded"),
+        ("plain", "algif_init", "loaded"),
+        ("plain", "plain_init", "loaded"),
+    ],
+)
+def test_initcalls_of_built_in_modules_are_in_system_map(
+    root: Path, word: str, function: str, verdict: str
+) -> None:
+    (root / "boot").mkdir()
+    (root / "boot/System.map-4.4.4").write_text(SYSTEM_MAP)
+    assert explained(root, word, f"initcall_blacklist={function}").verdict == verdict
+
+
+def test_without_system_map_a_usual_name_is_a_doubt(root: Path) -> None:
+    assert explained(root, "algif", "initcall_blacklist=algif_init").verdict == "unknown"
+    assert explained(root, "algif", "initcall_blacklist=other_init").verdict == "loaded"
+
+
+def test_a_value_that_the_parameter_does_not_take(tmp_path: Path) -> None:
+    parameters = ("parmtype=n:int", "parmtype=on:bool", "parmtype=list:array of byte", "parmtype=s:charp")
+    moduletree.write(tmp_path, user=module(*parameters, name="user"))
+    depmod(tmp_path)
+    cases = {
+        "n=1": True, "n=0x10": True, "n=-7": True, "n=many": False, "n": False, "n=4294967295": False,
+        "on": True, "on=y": True, "on=maybe": False, "list=1,255": True, "list=1,256": False, "s=x": True,
+        "s": False, "other=x": True,
+    }  # fmt: skip
+    for option, is_taken in cases.items():
+        assert explained(tmp_path, "user", f"user.{option}").is_loaded == is_taken, option
