@@ -61,7 +61,7 @@ class Helpers:
 
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
-        self._khelper = kernel.workqueues.alloc("khelper", WQ_UNBOUND, 1, own_thread=True)
+        self._khelper = kernel.workqueues.alloc("khelper", WQ_UNBOUND, own_thread=True)
         self._infos: dict[int, SubprocessInfo] = {}
         self._running = 0
         self._running_waiters = Waiters(kernel)
@@ -238,7 +238,7 @@ class Helpers:
             info.envp = _strings(k, self._pointer(info, "envp"))
         if not info.argv:
             warn_once(self._k, _NO_ARGUMENTS)
-            raise OSError(EINVAL, "a program has an argument, its own name")
+            raise OSError(EINVAL, os.strerror(EINVAL))
         return self._k.processes.look_up(info.path)
 
     # -- enabling -------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from tests.elfwriter import (
 from ukmod.errors import FormatError, LimitError
 from ukmod.kernel.core import Core
 from ukmod.kernel.module import layout
-from ukmod.kernel.module.layout import Part, plan_part
+from ukmod.kernel.module.layout import ModuleLayout, Part, plan_part
 from ukmod.kmod.elf import Elf
 from ukmod.machine import memory
 from ukmod.machine.memory import PAGE_SIZE
@@ -236,6 +236,21 @@ class TestMemory:
             layout.free(made, kernel.module_area, kernel.percpu)  # there is nothing left to free
             left.append(kernel.memory.frames_left())
         assert left[0] == left[1]
+
+    def test_a_module_for_which_there_is_no_room_is_refused(self, kernel: Core) -> None:
+        text, large = (
+            Section(".text", b"t", flags=CODE),
+            Section(".bss", type=SHT_NOBITS, flags=DATA, size=LIMIT // 2),
+        )
+        fit = kernel.memory.size // (LIMIT // 2) - 1
+        for _ in range(fit):
+            layout.allocate(parsed([text, large]), kernel.module_area, kernel.percpu)
+        with pytest.raises(LimitError):
+            layout.allocate(parsed([text, large]), kernel.module_area, kernel.percpu)
+        layout.allocate(parsed([text]), kernel.module_area, kernel.percpu)
+
+    def test_what_has_not_been_loaded_has_no_addresses(self) -> None:
+        assert not any(ModuleLayout().contains(address) for address in (0, 1))
 
     def test_a_module_for_whose_per_cpu_variables_there_is_no_room_takes_no_memory(
         self, kernel: Core

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ukmod.kernel.mm.percpu import PerCpu
     from ukmod.kernel.x86.orc import OrcTable
 
-SHN_LORESERVE = 65280
 MAX_MODULE_SIZE: Final = 1 << 28
 """The maximum size of a module in memory, in bytes: a corrupt header must not exhaust the host's memory."""
 _UNLOADED = (".modinfo", "__versions", "__version_ext_crcs", "__version_ext_names")

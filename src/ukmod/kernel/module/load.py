@@ -55,8 +55,7 @@ def load_module(k: Core, file: ModuleFile, args: str, *, flags: int = 0) -> Modu
         undo.insert(0, lambda: _going(k, module))
         undo.insert(0, lambda: params.destroy_params(k, module))
         _parse_args(k, module, args)
-        if k.image is not None:
-            image_modules.add_to_sysfs(k, module)
+        image_modules.add_to_sysfs(k, module)
     except BaseException as error:
         if not isinstance(error, TaskExitError):  # after an oops the module stays as it is, as in the kernel
             for step in undo:
