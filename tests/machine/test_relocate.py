@@ -61,6 +61,13 @@ def test_an_addend_may_be_negative(kind: int) -> None:
     assert applied(rela(0, kind, addend=-1), value=value)[:4] == b"\xff\0\0\0"
 
 
+@pytest.mark.parametrize("kind", [R_64, R_PC64])
+def test_any_value_fits_into_64_bits(kind: int) -> None:
+    value = 0x0123_4567_89AB_CDEF
+    base = 0 if kind == R_64 else BASE
+    assert applied(rela(0, kind), value=base + value & MASK64)[:8] == value.to_bytes(8, "little")
+
+
 @pytest.mark.parametrize("kind", [R_32S, R_PC32, R_PLT32])
 @pytest.mark.parametrize("value", [-(1 << 31), -1, (1 << 31) - 1])
 def test_32_bits_with_a_sign(kind: int, value: int) -> None:
