@@ -41,16 +41,18 @@ prebuild_examples() {
 [ -d "$kdir" ] || { echo "prebuild.sh: no kernel headers in $kdir (KDIR names another place)" >&2; exit 1; }
 demo=src/ukmod/data/demo/$release
 cases=tests/data/cases/$release
+attacks=tests/data/attacks/$release
 examples=src/ukmod/data/examples/$release
 prebuild examples/request_module "$demo"
 prebuild examples/cases "$cases"
+prebuild examples/attacks "$attacks"
 prebuild_examples
 # Modules made for other kernels, by their version magic: another release, another configuration.
 number=$(echo "$release" | sed 's/^6\.1\.0-\([0-9]*\)-.*/\1/')
 sed "s/vermagic=6.1.0-$number/vermagic=6.1.0-$((number - 1))/" "$work/$cases/no_exit.ko" >"$work/$cases/other_release.ko"
 sed "s/\(vermagic=[^ ]*\) SMP preempt /\1 UP  preempt /" "$work/$cases/no_exit.ko" >"$work/$cases/other_config.ko"
 
-for directory in "$demo" "$cases" "$examples"; do
+for directory in "$demo" "$cases" "$attacks" "$examples"; do
     mkdir -p "$target/$directory"
     rm -f "$target/$directory"/*.ko
     cp "$work/$directory"/*.ko "$target/$directory"

@@ -297,6 +297,16 @@ class TestForgery:
     def test_ways_out_of_the_kernel(self, cpu: Cpu, code: bytes) -> None:
         raised_by(cpu, code)
 
+    @pytest.mark.parametrize("byte", [0, 0xFF])
+    def test_a_guest_that_is_its_own_hypervisor(self, cpu: Cpu, byte: int) -> None:
+        """Its virtual machine's state is nonsense; the engine alone would leave and fault for ever."""
+        block = cpu.memory.alloc_frames(1)
+        cpu.memory.view[block : block + PAGE_SIZE] = bytes([byte]) * PAGE_SIZE
+        # rdmsr EFER; or $SVME,%eax; wrmsr; vmrun
+        code = b"\xb9\x80\x00\x00\xc0\x0f\x32\x0d\x00\x10\x00\x00\x0f\x30" + mov("rax", block)
+        raised_by(cpu, code + b"\x0f\x01\xd8\xc3")
+        assert cpu.call(load(cpu, mov("rax", 42) + b"\xc3", CODE + PAGE_SIZE)) == 42
+
     def test_ports_lead_nowhere(self, cpu: Cpu) -> None:
         cpu.call(load(cpu, b"\xec\xee\xe4\x60\xc3"))
 

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
-from tests.golden import RELEASE, modules
+from tests.golden import RELEASE, REPOSITORY, modules
 from tests.kernel.conftest import Guest, layouts
+from tests.kernel.emulator import depmod
 
 from ukmod import Kernel
 from ukmod.errors import UkmodError
@@ -36,6 +38,51 @@ HOST_EVENTS = (
     "mmap.",
 )
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+CANARY = "canary-77aa"
+"""A text that is in files of the host outside of the tree."""
+OWN = tuple(
+    {str(REPOSITORY), *(str(Path(path).resolve()) for path in (sys.prefix, sys.base_prefix)), sys.prefix}
+)
+"""Where Python's own files are."""
+WRITTEN_PAGES = "/proc/self/pagemap"
+"""It says which pages of the guest's RAM, which is this process's memory, have been written to."""
+
+
+def make_host(path: Path) -> None:
+    """Make a host below ``path``: files outside of the tree in image/, and links in it that lead to them."""
+    (path / "secret.conf").write_text(
+        f"alias {CANARY} exporter\noptions exporter init_ms={CANARY}\n{CANARY}\n"
+    )
+    (path / "script.sh").write_text(f"#!/bin/sh\necho {CANARY} > {path}/made\n")
+    (path / "script.sh").chmod(0o755)
+    (path / "outside.ko").write_bytes(modules()["ok_dep"].read_bytes())
+    place = path / "image" / "lib" / "modules" / RELEASE
+    place.mkdir(parents=True)
+    for name in ("exporter", "uses_exporter"):
+        (place / f"{name}.ko").write_bytes(modules()[name].read_bytes())
+    depmod(path / "image")
+    (place / "linked_out.ko").symlink_to(path / "secret.conf")
+    (place / "modules.softdep").unlink(missing_ok=True)
+    (place / "modules.softdep").symlink_to(path / "secret.conf")
+    with (place / "modules.dep").open("a") as file:
+        file.write("linked_out.ko:\n")
+    configuration = path / "image" / "etc" / "modprobe.d"
+    configuration.mkdir(parents=True)
+    (configuration / "out.conf").symlink_to(path / "secret.conf")
+    (configuration / "up.conf").symlink_to("../../../secret.conf")
+    (configuration / "all").symlink_to("/")
+    (configuration / "dot.conf").symlink_to(".")
+
+
+def foreign(events: list[Event], image: str) -> list[tuple[str, str]]:
+    """The events that are no reading of a file below ``image``, nor of Python's own files."""
+    return [
+        (event, path)
+        for event, path, is_written in events
+        if is_written
+        or event not in ("open", "os.listdir", "os.scandir")
+        or not path.startswith((image, WRITTEN_PAGES, *OWN))
+    ]
 
 
 class Watch:

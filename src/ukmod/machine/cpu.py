@@ -87,6 +87,8 @@ class Cpu:
         """By physical address: the function that answers loads from that page."""
         self._ports: tuple[Callable[[int, int], int], Callable[[int, int, int], None]] | None = None
         self._vector = -1
+        self._last: Registers | None = None
+        """The registers at an exception that did not stop the engine."""
         self._forgotten = 0
         """The number of pages whose translations were discarded since all were."""
         self._frame_at = self._map_stubs()
@@ -447,12 +449,19 @@ class Cpu:
     # -- exceptions -----------------------------------------------------------------------------------
 
     def _interrupt(self, vector: int) -> None:
-        self._vector = vector
+        if self._vector < 0:
+            self._vector = vector
+        elif self._last is None:
+            # The engine has not stopped, but raised another exception: the guest is its own hypervisor (SVM).
+            # Without that state, and where emulation ends, it stops.
+            self._last = self.registers()
+            self._engine.restore(self._clean)
+            self._engine.jump(_NOWHERE)
         self._engine.stop()
 
     def _exception(self, error: int) -> CpuException:
         vector, self._vector = self._vector, -1
-        registers = self.registers()
+        registers, self._last = self._last or self.registers(), None
         self._engine.restore(self._clean)
         if vector < 0:
             vector = vector_of(error)
@@ -489,7 +498,7 @@ class Cpu:
         self.flush_code()
         dog.running = False
         write = self._vector == PF_VECTOR and self._engine.registers().cr2 == registers.cr2
-        self._vector = -1
+        self._vector, self._last = -1, None
         memory.swap_entry(page, before)
         memory.free_frames(scratch, 1)
         self._engine.restore(self._clean)

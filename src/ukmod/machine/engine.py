@@ -152,6 +152,10 @@ class Engine:
         for number, content in zip(_VECTORS, vectors, strict=False):
             lib.uc_reg_write(self.handle, number, content)
 
+    def jump(self, address: int) -> None:
+        """Set RIP, in a callback: the run in progress continues there."""
+        self._write(_RIP, address)
+
     def vector_registers(self) -> list[bytes]:
         """The SSE registers, which code between kernel_fpu_begin() and kernel_fpu_end() uses."""
         content = ctypes.create_string_buffer(_VECTOR_SIZE)

@@ -422,11 +422,11 @@ class Memory:
             left -= step
         return b"".join(parts)
 
-    def fill(self, address: int, byte: int, size: int) -> None:
+    def fill(self, address: int, byte: int, size: int, *, force: bool = False) -> None:
         """memset()."""
-        self.fill_with(address, bytes([byte]), size)
+        self.fill_with(address, bytes([byte]), size, force=force)
 
-    def fill_with(self, address: int, pattern: bytes, count: int) -> None:
+    def fill_with(self, address: int, pattern: bytes, count: int, *, force: bool = False) -> None:
         """Write ``pattern``, whose length divides a page's, ``count`` times; in pieces, as that may fault."""
         piece = pattern * (PAGE_SIZE // len(pattern))
         left = count * len(pattern)
@@ -434,7 +434,7 @@ class Memory:
             # Begin with a piece that ends with its page, so that all bytes before a faulting page are
             # written.
             step = min(left, PAGE_SIZE - (address & (PAGE_SIZE - 1)))
-            self.write(address, piece[:step])
+            self.write(address, piece[:step], force=force)
             piece = piece[step:] + piece[:step]
             address += step
             left -= step

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 _ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller")
-_NO_DEVICE: Final = b"\xff"
+_NO_DEVICE: Final = 0xFF
 """The byte that a bus returns if no device answers."""
 
 
@@ -47,7 +47,7 @@ def text_poke(k: Core, address: Ptr, opcode: Ptr, length: SizeT) -> Ptr:
 @export()
 def text_poke_set(k: Core, address: Ptr, byte: Int, length: SizeT) -> Ptr:
     """void *text_poke_set(void *addr, int c, size_t len)."""
-    k.memory.write(address, bytes([byte & 0xFF]) * length, force=True)
+    k.memory.fill(address, byte & 0xFF, length, force=True)
     k.cpu.flush_icache(address, length)
     return address
 
@@ -301,7 +301,7 @@ def _empty_memory(k: Core, physical: int, size: int) -> int:
     size = page_align((physical & PAGE_SIZE - 1) + size)
     if not (address := k.vmalloc.alloc(size)):
         return 0
-    k.memory.write(address, _NO_DEVICE * size)
+    k.memory.fill(address, _NO_DEVICE, size)
     return address + (physical & PAGE_SIZE - 1)
 
 

@@ -81,6 +81,8 @@ class Pages:
             ("phys_base", kernel.image.phys_base if kernel.image is not None else 0),
             ("max_pfn", kernel.memory.size >> PAGE_SHIFT),
             ("high_memory", PAGE_OFFSET + kernel.memory.size),
+            ("__default_kernel_pte_mask", MASK64),  # of PAGE_KERNEL; no memory is encrypted
+            ("sme_me_mask", 0),
         ):
             kernel.memory.set_u64(kernel.symbols.add_variable(name, 8), value)
         zero = kernel.symbols.add_variable("empty_zero_page", PAGE_SIZE, align=PAGE_SIZE)

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What only a kernel's own image has: files, firmware, sockets, mounts, hardware. value: a directory of the host. */
+#include "../attack.h"
+
+#include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/firmware.h>
+#include <linux/fs.h>
+#include <linux/in.h>
+#include <linux/io.h>
+#include <linux/kernel_read_file.h>
+#include <linux/kobject.h>
+#include <linux/kprobes.h>
+#include <linux/mount.h>
+#include <linux/namei.h>
+#include <linux/net.h>
+#include <linux/netlink.h>
+#include <linux/nsproxy.h>
+#include <linux/pci.h>
+#include <linux/platform_device.h>
+#include <linux/reboot.h>
+#include <linux/un.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+
+static noinline int alive(const char *what)
+{
+	pr_info("%s\n", what);
+	return 0;
+}
+
+/* -- files -- */
+
+static char contents[4096];
+
+static void read_and_write(const char *path, int flags)
+{
+	struct file *file = filp_open(path, flags, 0644);
+	loff_t at = 0;
+	ssize_t size;
+
+	if (IS_ERR(file)) {
+		pr_info("%s: %ld\n", path, PTR_ERR(file));
+		return;
+	}
+	size = kernel_read(file, contents, sizeof(contents) - 1, &at);
+	pr_info("%s: read %zd: %s\n", path, size, contents);
+	at = 0;
+	pr_info("%s: wrote %zd\n", path, kernel_write(file, "taken", 5, &at));
+	filp_close(file, NULL);
+}
+
+#define OPEN(name, format, ...)									\
+	ATTACK(name, "any")									\
+	{											\
+		char *path = kasprintf(GFP_KERNEL, format, ##__VA_ARGS__);			\
+		read_and_write(path, O_RDONLY);							\
+		read_and_write(path, O_RDWR | O_CREAT);						\
+		return alive(#name);								\
+	}
+
+OPEN(open_secret, "%s/secret.conf", value)
+OPEN(open_above, "/../../../..%s/secret.conf", value)
+OPEN(open_relative, "../../../../../../../../..%s/secret.conf", value)
+OPEN(open_by_proc, "/proc/self/root%s/secret.conf", value)
+OPEN(open_by_descriptor, "/dev/fd/0")
+OPEN(open_made, "%s/made", value)
+OPEN(open_passwd, "/etc/passwd")
+OPEN(open_memory, "/dev/mem")
+OPEN(open_disk, "/dev/sda")
+OPEN(open_long, "/%04090d", 1)
+OPEN(open_nothing, "%s", "")
+OPEN(open_directory, "/")
+
+ATTACK(open_bad_names, "any")
+{
+	read_and_write((char *)UNMAPPED, O_RDONLY);
+	return alive("opened");
+}
+
+ATTACK(open_not_canonical, "any")
+{
+	read_and_write((char *)NOT_CANONICAL, O_RDONLY);
+	return alive("opened");
+}
+
+#define READ_FILE(name, format, limit)								\
+	ATTACK(name, "any")									\
+	{											\
+		void *data = NULL;								\
+		char *path = kasprintf(GFP_KERNEL, format, value);				\
+		ssize_t size = kernel_read_file_from_path(path, 0, &data, limit, NULL, READING_MODULE); \
+		pr_info("%s: %zd %.64s\n", path, size, size > 0 ? (char *)data : "");		\
+		return alive(#name);								\
+	}
+
+READ_FILE(read_file_secret, "%s/secret.conf", 1 << 20)
+READ_FILE(read_file_module, "%s/outside.ko", 1 << 20)
+READ_FILE(read_file_without_limit, "%s/secret.conf", ~0UL)
+READ_FILE(read_file_directory, "%s", 1 << 20)
+
+ATTACK(paths_looked_up, "any")
+{
+	struct path path;
+	int ret = kern_path(value, LOOKUP_FOLLOW, &path);
+
+	pr_info("%d\n", ret);
+	if (!ret)
+		pr_info("%pd\n", path.dentry);
+	return alive("looked up");
+}
+
+/* -- firmware -- */
+
+static struct platform_device *device;
+
+#define FIRMWARE(name, call, format, ...)							\
+	ATTACK(name, "any")									\
+	{											\
+		const struct firmware *firmware = NULL;						\
+		char *file = kasprintf(GFP_KERNEL, format, ##__VA_ARGS__);			\
+		int ret;									\
+		device = platform_device_register_simple("attacker", -1, NULL, 0);		\
+		ret = call;									\
+		pr_info("%d\n", ret);								\
+		if (!ret && firmware)								\
+			pr_info("%zu %.64s\n", firmware->size, (char *)firmware->data);		\
+		return alive(#name);								\
+	}
+
+#define OF(request) request(&firmware, file, &device->dev)
+#define FIRMWARES(name, format, ...)								\
+	FIRMWARE(name, OF(request_firmware), format, ##__VA_ARGS__)				\
+	FIRMWARE(name##_directly, OF(request_firmware_direct), format, ##__VA_ARGS__)		\
+	FIRMWARE(name##_of_the_platform, OF(firmware_request_platform), format, ##__VA_ARGS__)	\
+	FIRMWARE(name##_without_warning, OF(firmware_request_nowarn), format, ##__VA_ARGS__)
+
+FIRMWARES(firmware_above, "../../../../../../..%s/secret.conf", value)
+FIRMWARES(firmware_absolute, "%s/secret.conf", value)
+FIRMWARES(firmware_dots, "a/../../../../../..%s/secret.conf", value)
+FIRMWARES(firmware_long, "%04096d", 1)
+FIRMWARES(firmware_empty, "%s", "")
+FIRMWARES(firmware_directory, "/")
+FIRMWARES(firmware_of_formats, "%s", "%s%n%p")
+
+ATTACK(firmware_into_a_buffer, "any")
+{
+	const struct firmware *firmware;
+	char *file = kasprintf(GFP_KERNEL, "../../../..%s/secret.conf", value);
+
+	device = platform_device_register_simple("attacker", -1, NULL, 0);
+	pr_info("%d\n", request_firmware_into_buf(&firmware, file, &device->dev, (void *)UNMAPPED, ~0UL));
+	pr_info("%d\n", request_partial_firmware_into_buf(&firmware, file, &device->dev, contents, 64, ~0UL));
+	pr_info("%.64s\n", contents);
+	return 0;
+}
+
+static void came(const struct firmware *firmware, void *context)
+{
+	pr_info("%.64s\n", firmware ? (char *)firmware->data : "nothing");
+}
+
+ATTACK(firmware_later, "any")
+{
+	char *file = kasprintf(GFP_KERNEL, "../../../..%s/secret.conf", value);
+
+	device = platform_device_register_simple("attacker", -1, NULL, 0);
+	pr_info("%d\n", request_firmware_nowait(THIS_MODULE, 1, file, &device->dev, GFP_KERNEL, NULL, came));
+	pr_info("%d\n", request_firmware_nowait(THIS_MODULE, 0, file, &device->dev, GFP_KERNEL, NULL, came));
+	msleep(100);
+	return 0;
+}
+
+/* -- sockets -- */
+
+#define SOCKET(name, family, type, protocol)							\
+	ATTACK(name, "any")									\
+	{											\
+		struct socket *sock;								\
+		struct sockaddr_storage address = { .ss_family = family };			\
+		struct sockaddr_in *in = (void *)&address;					\
+		struct msghdr message = {};							\
+		struct kvec vector = { "taken", 5 };						\
+		int ret = sock_create_kern(&init_net, family, type, protocol, &sock);		\
+		pr_info("socket: %d\n", ret);							\
+		if (ret)									\
+			return 0;								\
+		in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);					\
+		in->sin_port = htons(22);							\
+		pr_info("connect: %d\n", kernel_connect(sock, (void *)&address, sizeof(address), O_NONBLOCK)); \
+		pr_info("send: %d\n", kernel_sendmsg(sock, &message, &vector, 1, 5));		\
+		pr_info("bind: %d\n", kernel_bind(sock, (void *)&address, sizeof(address)));	\
+		pr_info("listen: %d\n", kernel_listen(sock, 5));				\
+		sock_release(sock);								\
+		return alive(#name);								\
+	}
+
+SOCKET(socket_tcp, AF_INET, SOCK_STREAM, IPPROTO_TCP)
+SOCKET(socket_udp, AF_INET, SOCK_DGRAM, IPPROTO_UDP)
+SOCKET(socket_raw, AF_INET, SOCK_RAW, IPPROTO_ICMP)
+SOCKET(socket_tcp6, AF_INET6, SOCK_STREAM, IPPROTO_TCP)
+SOCKET(socket_netlink, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
+SOCKET(socket_packet, AF_PACKET, SOCK_RAW, 0)
+SOCKET(socket_of_nothing, 77, 99, -1)
+
+ATTACK(socket_unix, "any")
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct socket *sock;
+	int ret = sock_create_kern(&init_net, AF_UNIX, SOCK_STREAM, 0, &sock);
+
+	pr_info("%d\n", ret);
+	if (ret)
+		return 0;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.80s/made", value);
+	pr_info("%d\n", kernel_bind(sock, (void *)&address, sizeof(address)));
+	pr_info("%d\n", kernel_connect(sock, (void *)&address, sizeof(address), 0));
+	return alive("unix");
+}
+
+/* -- functions that are not exported: value is an address, a space, and the directory -- */
+
+ATTACK(called, "any")
+{
+	static char *argv[] = { contents, "x", NULL };
+	unsigned long at = 0;
+	char *rest = strchr(value, ' ');
+	long (*function)(const char *, const char *, char **, char **, long, long);
+
+	if (!rest)
+		return -EINVAL;
+	*rest = 0;
+	if (kstrtoul(value, 0, &at))
+		return -EINVAL;
+	strscpy(contents, rest + 1, sizeof(contents));
+	function = (void *)at;
+	pr_info("%ld\n", function(contents, contents, argv, argv, 0, 0));
+	return 0;
+}
+
+ATTACK(called_with_ones, "any")
+{
+	unsigned long at = 0;
+	long (*function)(long, long, long, long, long, long);
+
+	if (kstrtoul(value, 0, &at))
+		return -EINVAL;
+	function = (void *)at;
+	pr_info("%ld\n", function(-1, -1, -1, -1, -1, -1));
+	return 0;
+}
+
+/* -- hardware -- */
+
+#define MAPPED(name, map, at, size)								\
+	ATTACK(name, "any")									\
+	{											\
+		void *mapped = (void *)map;							\
+		pr_info("%d\n", mapped != NULL);						\
+		if (mapped && (size) >= 8) {							\
+			(void)*(volatile u64 *)mapped;						\
+			*(volatile u64 *)mapped = ~0UL;						\
+			memset(mapped, 0x41, min((unsigned long)(size), 65536UL));		\
+		}										\
+		return alive(#name);								\
+	}
+
+#define MAPS(name, at, size)									\
+	MAPPED(ioremap_##name, ioremap(at, size), at, size)					\
+	MAPPED(memremap_##name, memremap(at, size, MEMREMAP_WB), at, size)
+
+MAPS(zero, 0, 4096)
+MAPS(low, 0x1000, 1 << 20)
+MAPS(bios, 0xf0000, 0x10000)
+MAPS(ram, 1 << 24, 4096)
+MAPS(all_of_ram, 0, 1UL << 30)
+MAPS(end_of_ram, (1UL << 30) - 4096, 1 << 20)
+MAPS(apic, 0xfee00000, 4096)
+MAPS(io_apic, 0xfec00000, 4096)
+MAPS(device, 0xfee00000UL + (1UL << 30), 4096)
+MAPS(everything, 0, ~0UL)
+MAPS(nothing, 1UL << 40, 0)
+MAPS(end, ~0UL - 4095, 4096)
+MAPS(around_the_end, ~0UL - 4095, 1 << 20)
+MAPS(host_sized, 1UL << 40, 1UL << 40)
+
+ATTACK(ports_read, "any")
+{
+	u32 port, sum = 0;
+
+	for (port = 0; port < 65536; port++)
+		sum += inb(port) + inw(port) + inl(port);
+	return alive(sum ? "read" : "zeros");
+}
+
+#define PORTS(name, value8) \
+	ATTACK(name, "any") { u32 p; for (p = 0; p < 65536; p++) { outb(value8, p); outw(value8 * 0x101, p); outl(value8 * 0x1010101, p); } \
+		return alive(#name); }
+
+PORTS(ports_zeros, 0)
+PORTS(ports_ones, 0xffu)
+PORTS(ports_letters, 0x41u)
+
+ATTACK(ports_in_strings, "any")
+{
+	insb(0x3f8, contents, 4096);
+	outsb(0x3f8, contents, 4096);
+	insl(0xcf8, contents, 1024);
+	insb(0x60, (void *)UNMAPPED, 1UL << 40);
+	return alive("strings");
+}
+
+ATTACK(ports_for_ever, "any")
+{
+	outsb(0x80, (void *)PAGE_OFFSET, 1UL << 28);
+	return alive("strings");
+}
+
+/* -- the end of the machine -- */
+
+#define CALL(name, call, ends) ATTACK(name, ends) { call; return alive(#name); }
+
+CALL(restart, kernel_restart("x"), "any")
+CALL(restart_emergency, emergency_restart(), "any")
+CALL(halts, kernel_halt(), "any")
+CALL(power_off, kernel_power_off(), "any")
+CALL(power_off_orderly, ({ orderly_poweroff(true); msleep(1000); }), "any")
+CALL(panics, panic("x"), "panic")
+CALL(uevents, kobject_uevent(&THIS_MODULE->mkobj.kobj, KOBJ_ADD), "any")
+CALL(uevents_of_nothing, kobject_uevent((void *)contents, KOBJ_ADD), "any")
+
+static struct kprobe probe = { .symbol_name = "_printk" };
+
+CALL(probe_of_printk, register_kprobe(&probe), "any")
