@@ -31,6 +31,81 @@ def test_an_empty_index_is_a_header() -> None:
     assert list(Index(write_index([])).items()) == []
 
 
+def number(value: int) -> bytes:
+    return struct.pack(">I", value)
+
+
+def entry(priority: int, value: bytes) -> bytes:
+    return number(priority) + value + b"\0"
+
+
+def test_the_format_is_libkmods() -> None:
+    """libkmod-index.c: numbers are big endian, and a node is referred to by its position and its parts."""
+    ab = number(2) + entry(1, b"x") + entry(2, b"y")
+    ac = number(1) + entry(3, b"z")
+    inner = b"bc" + number(VALUES | 12) + number(VALUES | (12 + len(ab)))
+    root = b"aa" + number(CHILDREN | (12 + len(ab + ac)))
+    nodes = ab + ac + inner + root
+    data = struct.pack(">3I", 0xB007F457, 0x00020001, CHILDREN | (12 + len(ab + ac + inner))) + nodes
+    assert write_index([("ab", 1, "x"), ("ab", 2, "y"), ("ac", 3, "z")]) == data
+    index = Index(data)
+    assert [*index.items()] == [("ab", "x"), ("ab", "y"), ("ac", "z")]
+    words = ("ab", "ac", "a", "abc", "b", "ad", "aa", "")
+    assert [index.lookup(word) for word in words] == ["x", "z", *[None] * 6]
+    assert [index.lookup_wild(word) for word in words] == [["x", "y"], ["z"], *[[]] * 6]
+
+
+@pytest.mark.parametrize("parts", [PREFIX | VALUES, PREFIX | VALUES | CHILDREN])
+def test_a_prefix_children_and_values_stand_in_this_order(parts: int) -> None:
+    children = b"ce" + number(0) * 3 if parts & CHILDREN else b""
+    index = Index(header(parts | 12) + b"pre\0" + children + number(1) + entry(0, b"v"))
+    assert [*index.items()] == [("pre", "v")]
+    assert [index.lookup(word) for word in ("pre", "pred", "pr", "prex")] == ["v", None, None, None]
+    assert index.lookup_wild("pre") == ["v"]
+
+
+@pytest.mark.parametrize("parts", [0, PREFIX, VALUES, CHILDREN])
+def test_an_index_whose_root_is_nowhere_is_empty(parts: int) -> None:
+    index = Index(header(parts) + bytes(100))
+    assert ([*index.items()], index.lookup(""), index.lookup_wild("")) == ([], None, [])
+
+
+def test_an_index_is_read_from_a_file_which_its_errors_name(tmp_path: Path) -> None:
+    path = tmp_path / "modules.dep.bin"
+    path.write_bytes(write_index([("k", 0, "v")]))
+    assert Index.open(str(path)).lookup("k") == "v"
+    path.write_bytes(header(CHILDREN | 99))
+    with pytest.raises(FormatError) as error:
+        Index.open(str(path)).lookup("k")
+    assert error.value.path == str(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        Index.open(str(path))
+
+
+def test_the_minor_version_is_not_looked_at() -> None:
+    for minor in (0, 1, 2, 0xFFFF):
+        assert [*Index(struct.pack(">3I", MAGIC, 0x20000 | minor, 12)).items()] == []
+
+
+def test_letters_have_seven_bits() -> None:
+    leaf = number(1) + entry(0, b"v")
+    for last in (0x7F, 0x80):
+        first = last - 1
+        index = Index(
+            header(CHILDREN | 23)
+            + leaf.ljust(11, b"\0")
+            + bytes((first, last))
+            + number(0)
+            + number(VALUES | 12)
+        )
+        if last == 0x7F:
+            assert [*index.items()] == [("\x7f", "v")]
+            continue
+        with pytest.raises(FormatError, match="children from 0x7f to 0x80 are impossible"):
+            list(index.items())
+
+
 def test_equal_priorities_stand_latest_first() -> None:
     index = Index(write_index([("k", 2, "c"), ("k", 1, "a"), ("k", 1, "b")]))
     assert [value for _key, value in index.items()] == ["b", "a", "c"]
@@ -152,6 +227,18 @@ class TestSize:
         with pytest.raises(FormatError, match=r"chain\.bin: .* larger than 64 MiB \(at offset 0x"):
             list(chain(b"a", 100_000, values=True).items())
 
+    @pytest.mark.parametrize(("values", "fits"), [(1024, True), (1025, False)])
+    def test_keys_of_64_mib_are_listed(self, values: int, fits: bool) -> None:
+        """A key counts for each of its values."""
+        content = b"k" * (1 << 16) + b"\0" + number(values) + entry(0, b"v") * values
+        items = Index(header(PREFIX | VALUES | 12) + content, "long.bin").items()
+        if fits:
+            assert sum(1 for _ in items) == values
+            return
+        with pytest.raises(FormatError, match="a list of its keys is larger than 64 MiB") as error:
+            list(items)
+        assert error.value.offset == 12
+
     def test_a_chain_of_patterns_with_open_brackets(self) -> None:
         with pytest.raises(
             FormatError, match=r"chain\.bin: patterns with unusual brackets, .* \(at offset 0x"
@@ -200,8 +287,32 @@ class TestLies:
         ],
     )
     def test_of_the_header(self, data: bytes, message: str) -> None:
-        with pytest.raises(FormatError, match=message):
+        with pytest.raises(FormatError, match=message) as error:
             Index(data, "modules.dep.bin")
+        assert error.value.path == "modules.dep.bin"
+
+    @pytest.mark.parametrize(
+        ("root", "content", "message", "offset"),
+        [
+            (PREFIX, b"prefix", "a string does not end", 12),
+            (CHILDREN, b"", "a node lies outside the file", 12),
+            (CHILDREN, b"a", "a node lies outside the file", 12),
+            (CHILDREN, b"ba" + number(0), "children from 0x62 to 0x61 are impossible", 12),
+            (CHILDREN, b"ab" + number(0) + b"\0\0\0", "children from 0x61 to 0x62 are impossible", 12),
+            (PREFIX | CHILDREN, b"p\0ba", "children from 0x62 to 0x61 are impossible", 14),
+            (VALUES, b"\0\0\0", "a number lies outside the file", 12),
+            (VALUES, number(1) + b"\0\0\0", "a number lies outside the file", 16),
+            (VALUES, number(1) + number(0) + b"v", "a string does not end", 20),
+            (VALUES, number(2) + entry(0, b"v"), "a number lies outside the file", 22),
+            (CHILDREN | VALUES, b"aa" + number(0) + b"\0", "a number lies outside the file", 18),
+        ],
+    )
+    def test_of_a_node(self, root: int, content: bytes, message: str, offset: int) -> None:
+        index = Index(header(root | 12) + content, "lying.bin")
+        for ask in (lambda: list(index.items()), lambda: index.lookup_wild("")):
+            with pytest.raises(FormatError, match=message) as error:
+                ask()
+            assert (error.value.path, error.value.offset) == ("lying.bin", offset)
 
     def test_a_node_that_is_its_own_child(self) -> None:
         itself = 12 | 0x20000000

@@ -201,9 +201,10 @@ class TestMemory:
         """layout_symtab(): 24 bytes, a type and the name for each symbol; the core keeps its own."""
         symbol_size, name = 24 + 1, "x" * 63
         count = PAGE_SIZE // (symbol_size + 64) + 1
-        symbols = [Symbol(name, ".init.text") for _ in range(count)]
-        made = Loaded(kernel, parsed(WHOLE, symbols)).layout
-        assert (made.core_size, made.init_size) == (5 * PAGE_SIZE, 5 * PAGE_SIZE)
+        for place in (".init.text", ".comment"):
+            symbols = [Symbol(name, place) for _ in range(count)]
+            made = Loaded(kernel, parsed([*WHOLE, Section(".comment", flags=0)], symbols)).layout
+            assert (made.core_size, made.init_size) == (5 * PAGE_SIZE, 5 * PAGE_SIZE)
         symbols = [Symbol(name, ".text") for _ in range(count)]
         made = Loaded(kernel, parsed(WHOLE, symbols)).layout
         assert (made.core_size, made.init_size) == (6 * PAGE_SIZE, 5 * PAGE_SIZE)
