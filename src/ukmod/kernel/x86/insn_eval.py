@@ -129,13 +129,13 @@ def _decode(code: bytes, registers: Registers, gs: int) -> Operand | None:
             at += 1
     if table == 0 and opcode in _MOFFS:
         address = _number(code, at, 8) + base & MASK64
-        return Operand(address, _size(opcode, 0, prefixes.usual), opcode, 0, at + 8)
+        return Operand(address, _size(opcode, prefixes.usual), opcode, 0, at + 8)
     if table == 0 and opcode in _STRING:
         ambiguous = opcode in _STRING_TO_RDI and opcode in _STRING_FROM_RSI
         where = registers["rdi" if opcode in _STRING_TO_RDI else "rsi"]
-        return Operand(None if ambiguous else where, _size(opcode, 0, prefixes.usual), opcode, 0, at)
+        return Operand(None if ambiguous else where, _size(opcode, prefixes.usual), opcode, 0, at)
     number = code[at] >> 3 & 7
-    size = _long_size(table, opcode, number, prefixes) if table else _size(opcode, number, prefixes.usual)
+    size = _long_size(table, opcode, number, prefixes) if table else _size(opcode, prefixes.usual, number)
     return _modrm(code, at, prefixes.rex, size, opcode, registers, base)
 
 
@@ -188,7 +188,7 @@ def _long_size(table: int, opcode: int, number: int, prefixes: _Prefixes) -> int
     return prefixes.usual
 
 
-def _size(opcode: int, number: int, usual: int) -> int:
+def _size(opcode: int, usual: int, number: int = 0) -> int:
     """The operand size in bytes of a one-byte opcode; ``number`` is that in its ModRM byte."""
     if opcode in _BYTE_OPCODES:
         return 1
