@@ -24,6 +24,7 @@ def part(schema: str) -> set[str]:
     ("schema", "members"),
     [
         ("ukmod.run/1", (*Outcome.__match_args__, *Request.__match_args__)),
+        ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
         ("ukmod.survey/1", (*ModuleVerdict.__match_args__, *CLASSES)),
     ],
 )

@@ -4,22 +4,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-/* A command that calls itself would fill the machine: it ends here, as it would when no process is left. */
-__attribute__((constructor)) static void count_depth(void)
+/* A command that calls itself would fill the machine: it ends here, as it would when no process is left.
+ * Soon: with -q, each modprobe doubles what it hands down in MODPROBE_OPTIONS. */
+__attribute__((constructor)) static void count_processes(void)
 {
-    char depth[16];
-    const char *before = getenv("JUDGE_DEPTH");
-    int now = before ? atoi(before) + 1 : 0;
-    if (now > 60)
+    struct stat status;
+    int fd = open("/processes", O_WRONLY | O_APPEND);
+    if (fd < 0 || fstat(fd, &status) || status.st_size >= 24)
         _exit(1);
-    snprintf(depth, sizeof depth, "%d", now);
-    setenv("JUDGE_DEPTH", depth, 1);
+    write(fd, ".", 1);
+    close(fd);
 }
 
 static int is_loaded(const char *name)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.kmod.predict.images import RELEASE
 
-RELEASE = "4.4.4"
 _SOURCE = Path(__file__).with_name("judge.c")
 _PROGRAMS = ("sh", "true", "false", "echo", "cat", "grep", "env", "nice", "test", "sleep", "logger", "printf")
 _KMOD = ("modprobe", "insmod", "rmmod", "depmod", "lsmod", "modinfo")
@@ -26,18 +26,6 @@ class Judge:
     """A root in which the C modprobe runs."""
 
     root: Path
-
-    def configure(self, files: Mapping[str, str]) -> None:
-        """Make these the only files of the configuration: paths below the root, and their texts."""
-        for directory in ("etc", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d"):
-            shutil.rmtree(self.root / directory, ignore_errors=True)
-        for name, text in files.items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if text.startswith("-> "):
-                path.symlink_to(text[3:])
-            else:
-                path.write_bytes(os.fsencode(text))
 
     def loaded_by(self, *words: str, cmdline: str = "") -> set[str]:
         """Return the modules that are loaded by ``modprobe WORD...``, from none."""
@@ -52,6 +40,7 @@ class Judge:
 
     def _modprobe(self, *words: str, cmdline: str) -> str:
         (self.root / "proc/cmdline").write_text(cmdline + "\n")
+        (self.root / "processes").write_text("")
         environment = ["PATH=/sbin:/usr/sbin:/bin:/usr/bin", "LD_PRELOAD=/judge.so"]
         return subprocess.run(
             ["chroot", self.root, "/bin/env", *environment, "/sbin/modprobe", *words],

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.kmod.predict import images
 from tests.kmod.predict.scenarios import (
     BLOCKED,
     BUILTIN,
@@ -32,7 +33,7 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Judge:
 
 def truth(court: Judge, scenario: Scenario) -> str:
     """Return what the C modprobe does: the modules that the word stands for are loaded, or are not."""
-    court.configure(scenario.files)
+    images.configure(court.root, scenario.files)
     options = ["-b"] if scenario.use_blacklist else []
     meant = court.meant(scenario.word, scenario.cmdline)
     if not meant:

@@ -21,6 +21,7 @@ COMMANDS = {
     "examples": "copy example modules and their sources into a directory",
     "profile": "make a profile of a kernel's struct layouts",
     "explain": "say why a module would, or would not, be loaded",
+    "lint": "find the lines of modprobe.d that do not do what they say",
     "closure": "list what a set of modules needs",
     "survey": "load every module of a tree and count what happens",
     "tools": "link kmod's tools into a directory",

@@ -11,7 +11,15 @@ import math
 import os
 import re
 
-from ukmod.cli.options import CommandParser, add_color, add_config, add_json, add_tree, command_parser
+from ukmod.cli.options import (
+    CommandParser,
+    add_cmdline,
+    add_color,
+    add_config,
+    add_json,
+    add_tree,
+    command_parser,
+)
 from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MEMORY, MIN_MEMORY, PATIENCE
 
 _IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
@@ -19,7 +27,7 @@ _IMAGE = "the image the modules were built for, or 'none'; default: found by the
 
 def command_line(name: str) -> CommandParser:
     """Return the parser of the command of that name."""
-    parsers = (run, demo, examples, profile, explain, closure, survey, tools)
+    parsers = (run, demo, examples, profile, explain, lint, closure, survey, tools)
     return next(parser for parser in parsers if parser.__name__ == name)()
 
 
@@ -144,17 +152,35 @@ def explain() -> CommandParser:
     parser.add_argument(
         "-b", "--use-blacklist", action="store_true", help="as modprobe -b: names are blacklisted too"
     )
-    parser.add_argument(
-        "--cmdline",
-        metavar="FILE|TEXT",
-        help="the kernel's command line; default: the running one's, or those of ROOT's boot entries",
-    )
+    add_cmdline(parser)
     parser.add_argument(
         "--symvers", metavar="FILE", help="the kernel's Module.symvers, if not in the tree's build/"
     )
     parser.add_argument(
         "--cert", metavar="FILE", action="append", help="X.509 certificates to check signatures by"
     )
+    add_json(parser)
+    return parser
+
+
+def lint() -> CommandParser:
+    """``ukmod lint``."""
+    parser = command_parser(
+        "lint",
+        "Find the lines of modprobe.d, and of the kernel's command line, that do not do what they say: those"
+        " that are not read, match nothing, or come too late; each with its mend.",
+        notes="A note is about a line that is of no use on this system, and may be right on another.",
+        statuses={0: "nothing is wrong", 1: "there are errors or warnings"},
+        examples={
+            "": "this system",
+            "-d /srv/image --notes": "an image; say also which lines are of no use in it",
+            "-d /srv/image --json": "for a program",
+        },
+    )
+    add_tree(parser, "/", "the system's root, its configuration included", or_running=True)
+    add_config(parser)
+    add_cmdline(parser)
+    parser.add_argument("--notes", action="store_true", help="show notes too")
     add_json(parser)
     return parser
 

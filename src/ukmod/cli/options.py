@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
-__all__ = ["CommandParser", "add_color", "add_config", "add_json", "add_tree", "command_parser"]
+__all__ = [
+    "CommandParser",
+    "add_cmdline",
+    "add_color",
+    "add_config",
+    "add_json",
+    "add_tree",
+    "command_parser",
+]
 
 _MISUSED = "the command line makes no sense"
 _NOT_RUN = "the command could not do its work"
@@ -102,6 +110,15 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     """Add ``-C``."""
     parser.add_argument(
         "-C", "--config", action="append", metavar="FILE|DIR", help="configuration instead of the root's"
+    )
+
+
+def add_cmdline(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cmdline``."""
+    parser.add_argument(
+        "--cmdline",
+        metavar="FILE|TEXT",
+        help="the kernel's command line; default: the running one's, or those of ROOT's boot entries",
     )
 
 

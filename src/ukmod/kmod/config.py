@@ -37,6 +37,7 @@ __all__ = [
     "logical_lines",
     "parse_cmdline",
     "parse_config",
+    "parse_line",
 ]
 
 CONFIG_DIRECTORIES = (
@@ -224,18 +225,24 @@ def _is_config_file(directory: str, name: str, files: Files, log: LibraryLog) ->
 def parse_config(config: Config, text: str, path: str, log: LibraryLog = silent) -> None:
     """Add the directives of one file's text."""
     for number, line in logical_lines(text):
-        if line.startswith("#"):
-            continue
-        word, rest = _token(line)
-        if not word:
-            continue
-        if word in {"include", "config"}:
-            log(LOG_ERR, "kmod_config_parse", f"{path}: command {word} is deprecated and not parsed anymore")
-            continue
-        add = _DIRECTIVES.get(word)
-        if add is None or not add(config, rest, Source(path, number)):
-            message = f"{path} line {number}: ignoring bad line starting with '{word}'"
-            log(LOG_ERR, "kmod_config_parse", message)
+        parse_line(config, line, Source(path, number), log)
+
+
+def parse_line(config: Config, line: str, source: Source, log: LibraryLog = silent) -> None:
+    """Add the directive of one line, continuations joined."""
+    if line.startswith("#"):
+        return
+    word, rest = _token(line)
+    if not word:
+        return
+    if word in {"include", "config"}:
+        message = f"{source.file}: command {word} is deprecated and not parsed anymore"
+        log(LOG_ERR, "kmod_config_parse", message)
+        return
+    add = _DIRECTIVES.get(word)
+    if add is None or not add(config, rest, source):
+        message = f"{source.file} line {source.line}: ignoring bad line starting with '{word}'"
+        log(LOG_ERR, "kmod_config_parse", message)
 
 
 def parse_cmdline(config: Config, text: str, log: LibraryLog = silent, source: Source = PROC_CMDLINE) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.config import Command, Softdep
     from ukmod.kmod.context import Context
     from ukmod.kmod.kernelargs import BootArguments
+    from ukmod.kmod.lint.finding import Finding
     from ukmod.kmod.loaded import State
     from ukmod.kmod.plans import Step, Target
     from ukmod.kmod.predict.modprobe import StepForecast, TargetForecast
@@ -127,7 +128,7 @@ class Explainer:
 
     ``policy`` is what the kernel's command line says, ``programs`` tells whether the system has a program of
     a path, ``initcalls`` are the init functions of built-in modules with their modules, if they are known,
-    and ``config_paths`` those of ``modprobe -C``.
+    ``config_paths`` those of ``modprobe -C``, and ``findings`` what is wrong with the configuration.
     """
 
     def __init__(
@@ -140,8 +141,10 @@ class Explainer:
         programs: Callable[[str], bool | None] | None = None,
         initcalls: Mapping[str, str] | None = None,
         config_paths: Sequence[str] = (),
+        findings: Sequence[Finding] = (),
     ) -> None:
         self._context = context
+        self._findings = findings
         self._policy = KernelPolicy() if policy is None else policy
         self._initcalls = None if initcalls is None else dict(initcalls)
         self._state = NothingLoaded() if state is None else state
@@ -161,11 +164,20 @@ class Explainer:
             text = "it depends on the exit status of too many programs"
             return Explanation(word, (), (Note("too-many-ways", text, fatal=True),), "unknown")
         if not forecasts:
-            return Explanation(word, (), tuple(self._not_found(word)))
+            notes = (*self._not_found(word), *self._amiss({normalize_modname(word)}))
+            return Explanation(word, (), notes)
         worlds = [world for world, _ in forecasts[-1].ways]
         targets = tuple([self._target(one, worlds, predictor) for one in forecasts])
         diverted = self._diverted(word, targets, worlds, predictor)
-        return Explanation(word, targets, diverted, _verdict(targets, diverted))
+        names = {normalize_modname(word), *(one.target.module for one in targets)}
+        notes = (*diverted, *self._amiss(names))
+        return Explanation(word, targets, notes, _verdict(targets, diverted))
+
+    def _amiss(self, names: set[str]) -> Iterator[Note]:
+        """Yield the findings about modules: lines that are meant for them, and do not do what they say."""
+        for one in self._findings:
+            if names & set(one.about):
+                yield Note(f"lint-{one.kind}", f"{one.text}; mend: {one.mend}", source=one.source)
 
     def _not_found(self, word: str) -> Iterator[Note]:
         text = f"no module, alias, built-in module or install line answers to {word}"

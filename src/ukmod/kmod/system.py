@@ -17,6 +17,7 @@ from ukmod.kmod.config import Source
 from ukmod.kmod.context import Context
 from ukmod.kmod.explanation import Explainer
 from ukmod.kmod.kernelargs import BootArguments, policy_of
+from ukmod.kmod.lint import lint
 from ukmod.kmod.linux import LinuxHost
 from ukmod.kmod.loaded import NothingLoaded, SysModules
 from ukmod.kmod.predict.programs import DIRECTORIES
@@ -29,12 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ukmod.kmod.kernelargs import KernelPolicy
+    from ukmod.kmod.lint import Finding
     from ukmod.kmod.objections import Inspector
     from ukmod.kmod.tree import Tree
 
 __all__ = ["System"]
 
 _INITCALL = "__initcall__kmod_"
+_EXPLAINED = frozenset(
+    ("built-in", "install-ignored", "shadowed", "diverted", "parameter-unknown", "parameter-value")
+)
+"""Kinds of findings of which an explanation has notes of its own."""
 
 
 @record
@@ -63,32 +69,49 @@ class System:
             boots = boot_arguments(tree.files, root, tree.release)
         return cls(tree, root, is_live, tuple(boots or [BootArguments("", Source("no boot entry"))]))
 
+    def context(
+        self, config_paths: Sequence[str] | None = None, boot: BootArguments | None = None
+    ) -> Context:
+        """Return the configuration as it applies with a command line; by default with the first."""
+        boot = self.boots[0] if boot is None else boot
+        return Context.open(
+            self.tree,
+            config_paths=config_paths or None,
+            kernel_cmdline=os.fsencode(boot.text),
+            cmdline_source=boot.source,
+        )
+
     def explainers(
         self, inspector: Inspector, config_paths: Sequence[str] | None = None
     ) -> list[tuple[BootArguments, Explainer]]:
         """Return an explainer for each command line; they share what the inspector has read."""
         initcalls = self.initcalls()
+        findings = self._findings(inspector, config_paths)
         state = SysModules(LinuxHost()) if self.is_live else NothingLoaded()
         return [
             (
                 boot,
                 Explainer(
-                    Context.open(
-                        self.tree,
-                        config_paths=config_paths or None,
-                        kernel_cmdline=os.fsencode(boot.text),
-                        cmdline_source=boot.source,
-                    ),
+                    self.context(config_paths, boot),
                     inspector,
                     policy=self.policy(boot),
                     state=state,
                     programs=self.has_program,
                     initcalls=initcalls,
                     config_paths=config_paths or (),
+                    findings=findings,
                 ),
             )
             for boot in self.boots
         ]
+
+    def _findings(self, inspector: Inspector, config_paths: Sequence[str] | None) -> list[Finding]:
+        """Return what is wrong with the configuration, as far as explain does not say it anyway."""
+        try:
+            found = lint(self.context(config_paths), inspector, boots=self.boots, config_paths=config_paths)
+        except NotFoundError:
+            return []  # without indexes there are no names, but there may be a file to explain
+        return [one for one in found if one.kind not in _EXPLAINED and one.severity != "note"]
 
     def policy(self, boot: BootArguments) -> KernelPolicy:
         """Return what makes the kernel refuse modules: its command line, and sysctl(8)."""

@@ -1,0 +1,35 @@
+"""A line, or a file, that does not do what it says."""
+
+from __future__ import annotations
+
+from ukmod.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ukmod.kmod.config import Source
+
+__all__ = ["Finding"]
+
+
+@record
+class Finding:
+    """Something that is wrong, where it is, and its mend.
+
+    ``severity`` is error (it has no effect, or another than it says), warning (most likely a mistake) or note
+    (it is of no use on this system). ``words`` is the line as written, ``about`` are the modules that it is,
+    or may have been meant to be, about.
+    """
+
+    kind: str
+    severity: str
+    source: Source
+    words: str
+    text: str
+    mend: str
+    about: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {self.severity}: {self.text}"]
+        if self.words:
+            lines.append(f"    {self.words}")
+        return "\n".join([*lines, f"  mend: {self.mend}"])

@@ -1,0 +1,209 @@
+"""Lines that modprobe reads, and that do nothing, or something else, on this system."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from ukmod.kmod.config import Alias, Blacklist, Command, Options, Softdep
+from ukmod.kmod.lint.finding import Finding
+from ukmod.kmod.names import is_module_file, normalize_modname
+from ukmod.kmod.predict.kernel import option_notes
+from ukmod.kmod.wildcard import fnmatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ukmod.kmod.context import Context
+    from ukmod.kmod.lint.lines import ConfigLine
+    from ukmod.kmod.objections import Inspector
+
+__all__ = ["MeaningLinter"]
+
+_PATTERN = re.compile(r"[*?\[]")
+
+
+class MeaningLinter:
+    """Compares lines with a tree of modules, and with the lines before them."""
+
+    def __init__(self, context: Context, inspector: Inspector) -> None:
+        self._context = context
+        self._inspector = inspector
+        self._names = tuple(context.tree.module_names())
+
+    def findings(self, line: ConfigLine) -> Iterator[Finding]:
+        """Yield what is wrong with a line."""
+        entry = line.entry
+        if isinstance(entry, Blacklist):
+            yield from self._denied(line, entry.module)
+        elif isinstance(entry, Command):
+            yield from self._command(line, entry)
+        elif isinstance(entry, Options):
+            yield from self._options(line, entry)
+        elif isinstance(entry, Alias):
+            yield from self._alias(line, entry)
+        elif isinstance(entry, Softdep):
+            yield from self._softdep(line, entry)
+
+    def name_findings(self, line: ConfigLine, name: str) -> Iterator[Finding]:
+        """Yield why a name is not that of a module which a deny list can keep out."""
+        yield from self._denied(line, name)
+
+    def knows(self, name: str) -> bool:
+        """Tell whether there is such a module, loadable or built in."""
+        tree = self._context.tree
+        return tree.dependency_line(name) is not None or tree.is_builtin(name)
+
+    # Names
+
+    def _denied(self, line: ConfigLine, name: str) -> Iterator[Finding]:
+        if self._context.tree.is_builtin(name):
+            yield self._builtin(line, name)
+        elif not self.knows(name):
+            yield self._unknown(line, name, is_pattern_allowed=False)
+
+    def _builtin(self, line: ConfigLine, name: str) -> Finding:
+        text = f"{name} is built into the kernel: no line of modprobe.d keeps it out"
+        mend = f"boot with initcall_blacklist= and the init function of {name}, or use a kernel without it"
+        if line.directive == "options":
+            text = f"{name} is built into the kernel: it takes its parameters from the kernel's command line"
+            mend = f"boot with {name}.PARAMETER=VALUE"
+        return Finding("built-in", "error", line.source, line.words, text, mend, (name,))
+
+    def _unknown(self, line: ConfigLine, name: str, *, is_pattern_allowed: bool) -> Finding:
+        """Say what a name that no module has may have been meant to be."""
+
+        def found(kind: str, severity: str, text: str, mend: str, *meant: str) -> Finding:
+            about = (*line.names, *meant)
+            return Finding(kind, severity, line.source, line.words, text, mend, about)
+
+        word = line.directive
+        plain = name.strip("\r")
+        if is_module_file(plain) or "/" in plain:
+            own = normalize_modname(plain.rpartition("/")[2])
+            return found("file-name", "error", f"{plain} is the name of a file", f"{word} {own}", own)
+        if _PATTERN.search(plain) and not is_pattern_allowed:
+            matching = [one for one in self._names if fnmatch(plain, one)]
+            several = "; ".join([f"{word} {one}" for one in matching[:20]])
+            text = f"{word} lines know no patterns: {plain} is taken for a name"
+            return found("pattern", "error", text, several or "name the modules", *matching)
+        modules = [module.name for module in self._context.lookup(plain)] if plain else []
+        modules = [one for one in modules if one != plain]
+        if modules:
+            several = "; ".join([f"{word} {one}" for one in dict.fromkeys(modules)])
+            text = f"{plain} is an alias of {', '.join(modules)}, not the name of a module"
+            return found("alias-name", "error", text, several, *modules)
+        near = difflib.get_close_matches(plain, self._names, n=1, cutoff=0.8)
+        if near:
+            text = f"there is no module {plain}; there is {near[0]}"
+            return found("unknown-module", "warning", text, f"{word} {near[0]}, if that is meant", near[0])
+        text = f"this kernel has no module {plain}"
+        return found("unknown-module", "note", text, "nothing is to be done, if the name is right")
+
+    # Directives
+
+    def _command(self, line: ConfigLine, entry: Command) -> Iterator[Finding]:
+        lines = self._context.config.install if line.directive == "install" else self._context.config.remove
+        if (first := self._shadowing(lines, entry)) is not None:
+            text = f"the first {line.directive} line for a module counts alone: {first.source} has one"
+            mend = f"remove one of them, or put this line into a file that comes before {first.source.file}"
+            yield Finding("shadowed", "error", line.source, line.words, text, mend, line.names)
+            return
+        if _PATTERN.search(entry.pattern):
+            if not any(fnmatch(entry.pattern, name) for name in self._names):
+                yield self._unknown(line, entry.pattern, is_pattern_allowed=True)
+            return
+        if self._context.tree.is_builtin(entry.pattern):
+            yield self._builtin(line, entry.pattern)
+        elif not self.knows(entry.pattern):
+            if not self._context.tree.aliases(entry.pattern):  # it closes, or serves, the way by an alias
+                yield self._unknown(line, entry.pattern, is_pattern_allowed=True)
+        elif line.directive == "install":
+            yield from self._void(line, entry)
+
+    def _shadowing(self, lines: list[Command], entry: Command) -> Command | None:
+        """Return an earlier line that takes all that a line is for."""
+        for other in lines:
+            if other.source == entry.source:
+                return None
+            if other.pattern == entry.pattern or fnmatch(other.pattern, entry.pattern):
+                return other
+        return None
+
+    def _void(self, line: ConfigLine, entry: Command) -> Iterator[Finding]:
+        module = self._context.by_name(entry.pattern)
+        softdeps = self._context.softdeps(module)
+        if softdeps:
+            name = entry.pattern
+            text = f"it is not run: {name} has soft dependencies ({softdeps.source}), and then has no command"
+            mend = f"put 'softdep {name} pre:' into a file that sorts before modules.softdep, such as a.conf"
+            yield Finding("install-ignored", "error", line.source, line.words, text, mend, (name,))
+
+    def _options(self, line: ConfigLine, entry: Options) -> Iterator[Finding]:
+        modules = self._context.lookup(entry.module)
+        if self._context.tree.is_builtin(entry.module):
+            yield self._builtin(line, entry.module)
+        elif not modules:
+            yield self._unknown(line, entry.module, is_pattern_allowed=False)
+        if "#" in entry.text.split():
+            text = "there are no comments behind options: the kernel is given these words too"
+            mend = f"options {entry.module} {entry.text.partition('#')[0].strip()}"
+            yield Finding("comment-in-options", "error", line.source, line.words, text, mend, line.names)
+        options = re.split(r"(?:^|\s)#", entry.text)[0]
+        for module in modules:
+            path = self._context.path_of(module)
+            if path is None:
+                continue
+            facts = self._inspector.facts(module.name, path)
+            for note in option_notes(facts, options):
+                severity = "error" if note.fatal else "warning"
+                mend = f"see modinfo -p {module.name}"
+                near = self._near_parameter(note.text, facts.parameters or {})
+                mend = f"{near} may be meant; {mend}" if near else mend
+                text = f"{module.name}: {note.text}"
+                yield Finding(note.kind, severity, line.source, line.words, text, mend, (module.name,))
+
+    def _near_parameter(self, text: str, parameters: object) -> str:
+        found = re.search(r"has no parameter (\S+?):", text)
+        near = difflib.get_close_matches(found[1], list(parameters), n=1) if found else []  # type: ignore[call-overload]
+        return str(near[0]) if near else ""
+
+    def _alias(self, line: ConfigLine, entry: Alias) -> Iterator[Finding]:
+        if self.knows(entry.pattern) and entry.module != entry.pattern:
+            text = (
+                f"the name of the module {entry.pattern} stands for {entry.module} now: modprobe loads that"
+            )
+            mend = f"remove the line, or use install {entry.pattern} /bin/false if it is to be kept out"
+            severity = "note" if entry.module == "off" else "warning"
+            yield Finding("diverted", severity, line.source, line.words, text, mend, line.names)
+        if entry.module == "off" or self.knows(entry.module):
+            return
+        if any(fnmatch(one.pattern, entry.module) for one in self._context.config.install):
+            return
+        if any(fnmatch(one.pattern, entry.module) for one in self._context.config.aliases):
+            text = f"{entry.module} is an alias itself, and aliases are not followed twice"
+            mend = "name the module"
+            yield Finding("alias-chain", "error", line.source, line.words, text, mend, line.names)
+            return
+        yield self._unknown(line, entry.module, is_pattern_allowed=False)
+
+    def _softdep(self, line: ConfigLine, entry: Softdep) -> Iterator[Finding]:
+        for other in self._context.config.softdeps:
+            if other.source == entry.source:
+                break
+            if other.pattern == entry.pattern or fnmatch(other.pattern, entry.pattern):
+                text = f"the first softdep line for a module counts alone: {other.source} has one"
+                mend = "put it into a file whose name sorts before that, with all dependencies in one line"
+                yield Finding("shadowed", "error", line.source, line.words, text, mend, line.names)
+                return
+        text = line.text.partition(entry.pattern)[2] or line.text
+        if not entry.pre and not entry.post and not re.fullmatch(r"\S+\s+\S+\s+(pre:|post:)\s*", line.text):
+            text = "no dependency is named behind pre: or post:, with one blank before it"
+            yield Finding("empty-softdep", "error", line.source, line.words, text,
+                          f"softdep {entry.pattern} pre: MODULE", line.names)  # fmt: skip
+        for name in (*entry.pre, *entry.post):
+            if not self._context.lookup(name):
+                text = f"its soft dependency {name} is unknown, and passed over"
+                mend = "nothing is to be done, if the name is right"
+                yield Finding("softdep-unknown", "note", line.source, line.words, text, mend, line.names)
