@@ -121,6 +121,19 @@ def test_patterns_in_the_index_match_the_text_looked_up() -> None:
     assert index.lookup("pci:v8") is None
 
 
+def test_a_bracket_that_is_never_closed_is_a_letter() -> None:
+    """As to fnmatch(3). kmod finds some patterns in two ways."""
+    index = Index(write_index([(pattern, 0, pattern) for pattern in ("[b", "[!b", "[b]", "[ab]c", "x[")]))
+    assert {text: set(index.lookup_wild(text)) for text in ("[b", "[!b", "b", "ac", "x[", "[")} == {
+        "[b": {"[b"},
+        "[!b": {"[!b"},
+        "b": {"[b]"},
+        "ac": {"[ab]c"},
+        "x[": {"x["},
+        "[": set(),
+    }
+
+
 @given(ENTRIES, st.booleans())
 def test_what_is_written_is_read(entries: list[tuple[str, int, str]], preorder: bool) -> None:
     index = Index(write_index(entries, preorder=preorder))

@@ -209,6 +209,14 @@ class TestMemory:
         made = Loaded(kernel, parsed(WHOLE, symbols)).layout
         assert (made.core_size, made.init_size) == (6 * PAGE_SIZE, 5 * PAGE_SIZE)
 
+    def test_a_symbol_table_may_fill_its_page(self, kernel: Core) -> None:
+        """Of the symbols there is one more, without a name."""
+        symbol_size, nul = 24 + 1, 1
+        room = PAGE_SIZE - 2 * symbol_size - 2 * nul
+        for length, pages in ((room, 2), (room + 1, 3)):
+            file = parsed([Section(".text", b"t", flags=CODE)], [Symbol("x" * length, ".text")])
+            assert layout.allocate(file, kernel.module_area, kernel.percpu).core_size == pages * PAGE_SIZE
+
     def test_freeing_the_init_part_leaves_the_core(self, kernel: Core) -> None:
         symbols = [
             Symbol("stays", ".text", 1),
