@@ -17,7 +17,7 @@ from ukmod.kmod.names import is_path, normalize_modname
 from ukmod.kmod.objections import Inspector, KernelFacts, Note
 from ukmod.kmod.predict.kernel import builtin_notes
 from ukmod.kmod.predict.modprobe import Circumstances, Predictor
-from ukmod.kmod.predict.world import TooManyWorldsError, World
+from ukmod.kmod.predict.world import UnpredictableError, World
 from ukmod.kmod.wildcard import fnmatch
 from ukmod.record import record, replace
 
@@ -160,9 +160,8 @@ class Explainer:
         predictor = Predictor(self._given)
         try:
             forecasts = predictor.targets(word, [World()], use_blacklist=use_blacklist)
-        except TooManyWorldsError:
-            text = "it depends on the exit status of too many programs"
-            return Explanation(word, (), (Note("too-many-ways", text, fatal=True),), "unknown")
+        except UnpredictableError as error:
+            return Explanation(word, (), (Note("unknown", f"cannot tell: {error}"),), "unknown")
         if not forecasts:
             notes = (*self._not_found(word), *self._amiss({normalize_modname(word)}))
             return Explanation(word, (), notes)

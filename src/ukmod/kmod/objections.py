@@ -92,6 +92,7 @@ class Inspector:
         self._kernel = kernel
         self._facts: dict[str, ModuleFacts] = {}
         self._exports: dict[str, dict[str, ExportedSymbol]] = {}
+        self._exporters: dict[str, ExportedSymbol | None] = {}
 
     def facts(self, name: str, path: str) -> ModuleFacts:
         """Return the facts about a module's file."""
@@ -160,6 +161,11 @@ class Inspector:
 
     def _find(self, symbol: str) -> ExportedSymbol | None:
         """Return who exports a symbol: the kernel image, else the module that modules.symbols names."""
+        if symbol not in self._exporters:
+            self._exporters[symbol] = self._look_up(symbol)
+        return self._exporters[symbol]
+
+    def _look_up(self, symbol: str) -> ExportedSymbol | None:
         image = self._kernel.exports
         if image is not None and symbol in image and image[symbol].owner == KERNEL:
             return image[symbol]

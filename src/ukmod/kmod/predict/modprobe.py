@@ -8,7 +8,7 @@ from ukmod.kmod.names import is_path
 from ukmod.kmod.plans import plan_target, resolve
 from ukmod.kmod.predict.kernel import option_notes, policy_notes
 from ukmod.kmod.predict.shell import run_command
-from ukmod.kmod.predict.world import WorldState, distinct
+from ukmod.kmod.predict.world import UnpredictableError, WorldState, distinct
 from ukmod.kmod.tools.common import options_text
 from ukmod.kmod.tools.log import ToolLog
 from ukmod.kmod.tools.modprobe_options import ModprobeRequest, parse_request
@@ -93,7 +93,7 @@ class Predictor:
     ) -> list[TargetForecast]:
         """Return what becomes of each module that a word stands for, one after the other.
 
-        Raises OSError if the word is a path to no file.
+        Raises OSError if the word is a path to no file, UnpredictableError if nothing can be said.
         """
         context = self._given.context
         if not is_path(word):
@@ -176,7 +176,7 @@ class Predictor:
             return [("unneeded", world)]
         if step.command is not None:
             command = step.command.replace("$CMDLINE_OPTS", step.options)
-            return self._command(command, step.module, world)
+            return self._command(step, command, world)
         if step.path is None:
             return [("failed", world)]
         return self._insmod(step, world, force=force)
@@ -199,12 +199,14 @@ class Predictor:
             return [("done", loaded.doubting(doubt)), ("failed", world.doubting(doubt))]
         return [("done", loaded)]
 
-    def _command(self, command: str, module: str, world: World) -> list[tuple[str, World]]:
+    def _command(self, step: Step, command: str, world: World) -> list[tuple[str, World]]:
+        module = step.module
         call = (command, module, world.loaded, world.unloaded)
         if call in self._calls or len(self._calls) >= _DEEPEST:
-            sentence = f"the command for {module} calls itself without end: {command}"
-            doubted = world.doubting(sentence, wild=True)
-            return [("done", doubted), ("failed", doubted)]
+            where = step.command_source
+            raise UnpredictableError(
+                f"the command for {module} calls itself without end: {command} ({where})"
+            )
         inner = Predictor(self._given, calls=(*self._calls, call))
         variables = (("MODPROBE_MODULE", module), ("MODPROBE_OPTIONS", ""))
         ways = run_command(command, world, inner, variables)

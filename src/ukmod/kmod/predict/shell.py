@@ -79,7 +79,7 @@ def run_command(
 ) -> list[tuple[World, int]]:
     """Return the ways in which ``sh -c COMMAND`` ends: worlds, and exit statuses.
 
-    ``variables`` are those of the environment whose values are known. Raises TooManyWorldsError.
+    ``variables`` are those of the environment whose values are known. Raises UnpredictableError.
     """
     try:
         node = parse(command)

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["MOST_WORLDS", "TooManyWorldsError", "World", "WorldState", "distinct"]
+__all__ = ["MOST_WORLDS", "UnpredictableError", "World", "WorldState", "distinct"]
 
 MOST_WORLDS = 64
 """Ways that are followed at once. Each program with an unknown exit status doubles them."""
 
 
-class TooManyWorldsError(Exception):
-    """There are more ways than are followed: nothing can be said."""
+class UnpredictableError(Exception):
+    """Nothing can be said: there are more ways than are followed, or a command calls itself without end."""
 
 
 @record
@@ -75,8 +75,8 @@ class WorldState:
 
 
 def distinct(ways: Iterable[T]) -> list[T]:
-    """Return each way once. Raises TooManyWorldsError if there are too many."""
+    """Return each way once. Raises UnpredictableError if there are too many."""
     found = list(dict.fromkeys(ways))
     if len(found) > MOST_WORLDS:
-        raise TooManyWorldsError
+        raise UnpredictableError("it depends on the exit status of too many programs")
     return found
