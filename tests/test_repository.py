@@ -66,7 +66,8 @@ def test_what_continuous_integration_runs_are_targets_of_the_makefile() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     for name in (".ci/run", ".github/workflows/ci.yml"):
         targets = set(re.findall(r"\bmake (\w+)$", (REPOSITORY / name).read_text(), re.MULTILINE))
-        assert {"lint", "test", "real", "fuzz"} <= targets
+        assert {"lint", "real", "fuzz"} <= targets
+        assert targets & {"test", "coverage"}, name  # the same tests
         assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE)), name
 
 

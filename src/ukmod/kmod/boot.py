@@ -27,7 +27,7 @@ __all__ = ["boot_arguments"]
 _BOOT = ("/boot", "/efi", "/boot/efi")
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub/grub.cfg", "/grub2/grub.cfg")
 _LINUX = frozenset(("linux", "linux16", "linuxefi"))
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_GRUB_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _LIMIT = 1 << 22
 """Bytes of a text that are looked at."""
 
@@ -126,7 +126,7 @@ def _environment(files: Files, path: str) -> dict[str, str]:
 
 def _expanded(text: str, variables: dict[str, str]) -> str:
     """Replace variables; one that is not set is empty, as in GRUB."""
-    return _VARIABLE.sub(lambda found: variables.get(found[1] or found[2], ""), text)
+    return _GRUB_VARIABLE.sub(lambda found: variables.get(found[1] or found[2], ""), text)
 
 
 # The Boot Loader Specification

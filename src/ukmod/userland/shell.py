@@ -13,12 +13,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ukmod.kmod.predict.shell_syntax import NOT_FOUND, SYNTAX_ERROR
+
 if TYPE_CHECKING:
     from ukmod.userland.process import Process, Syscalls
 
-SYNTAX_ERROR = 2
 NOT_EXECUTABLE = 126
-NOT_FOUND = 127
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _REDIRECTION = re.compile(r"\s*[012&]?>{1,2}\s*(/dev/null|&[012])|\s*0?<\s*/dev/null")
 _UNSUPPORTED = re.compile(r"[`|&<>(){}]|\$\(|\$[*@#?!]")

@@ -243,7 +243,7 @@ def test_one_that_is_not_whole_counts_for_none(
     k.close()
 
 
-def test_its_ram_is_checked_once_and_again_when_the_file_has_changed(
+def test_the_ram_is_checked_once_and_again_when_the_file_has_changed(
     kernel_package: Debian, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = tmp_path / kept.parent.name / kept.name

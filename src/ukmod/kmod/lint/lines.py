@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.config import Alias, Blacklist, Command, Options, Softdep, Weakdep
     from ukmod.kmod.host import Files
 
-    Entry = Alias | Blacklist | Command | Options | Softdep | Weakdep
+    LineEntry = Alias | Blacklist | Command | Options | Softdep | Weakdep
 
 __all__ = ["DIRECTIVES", "ConfigLine", "read_lines", "syntax_findings"]
 
@@ -46,7 +46,7 @@ class ConfigLine:
     raw: tuple[str, ...]
     text: str
     directive: str
-    entry: Entry | None
+    entry: LineEntry | None
 
     @property
     def words(self) -> str:
@@ -80,8 +80,8 @@ def read_lines(files: Files, path: str) -> list[ConfigLine]:
     return lines
 
 
-def _entry(config: Config) -> Entry | None:
-    every: list[Entry] = [
+def _entry(config: Config) -> LineEntry | None:
+    every: list[LineEntry] = [
         *config.aliases, *config.blacklists, *config.install, *config.options, *config.remove,
         *config.softdeps, *config.weakdeps,
     ]  # fmt: skip

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from ukmod.kmod.predict import programs
 from ukmod.kmod.predict.shell_syntax import (
+    NOT_FOUND,
+    SYNTAX_ERROR,
     Background,
     Chain,
     For,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Protocol
 
-    from ukmod.kmod.predict.shell_syntax import Node, Part, Word
+    from ukmod.kmod.predict.shell_syntax import ShellCommand, Word, WordPart
     from ukmod.kmod.predict.world import World
 
     class Machine(Protocol):
@@ -49,8 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_command"]
 
-SYNTAX_ERROR = 2
-NOT_FOUND = 127
 _GLOB = frozenset("*?[{")
 
 
@@ -104,7 +104,7 @@ class _Shell:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    def run(self, node: Node, way: _Way) -> list[_Way]:
+    def run(self, node: ShellCommand, way: _Way) -> list[_Way]:
         """Return the ways that a command leads to from one. Raises NotUnderstoodError."""
         if isinstance(node, Simple):
             return self._simple(node, way)
@@ -124,7 +124,7 @@ class _Shell:
         """Continue each way that has not ended."""
         return distinct(one for way in ways for one in ([way] if way.ended else do(way)))
 
-    def _apart(self, node: Node, way: _Way) -> list[_Way]:
+    def _apart(self, node: ShellCommand, way: _Way) -> list[_Way]:
         """Run a command in a shell of its own: it leaves a status, and no variables."""
         return [replace(way, world=one.world, status=one.status) for one in self.run(node, way)]
 
@@ -132,7 +132,7 @@ class _Shell:
         ways = [way.done(0)] if not node.items else [way]
         for operator, command in node.items:
 
-            def step(one: _Way, operator: str = operator, command: Node = command) -> list[_Way]:
+            def step(one: _Way, operator: str = operator, command: ShellCommand = command) -> list[_Way]:
                 skipped = (operator == "&&" and one.status) or (operator == "||" and not one.status)
                 return [one] if skipped else self.run(command, one)
 
@@ -337,7 +337,7 @@ def _is_test(value: str) -> bool:
     return value in {"[", "{"}
 
 
-def _value(part: Part, way: _Way) -> str | None:
+def _value(part: WordPart, way: _Way) -> str | None:
     if part.kind == "text":
         return part.text
     if part.kind != "variable":

@@ -16,20 +16,27 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 __all__ = [
+    "NOT_FOUND",
+    "SYNTAX_ERROR",
     "Background",
     "Chain",
     "For",
     "Group",
     "If",
-    "Node",
     "NotUnderstoodError",
-    "Part",
     "Pipeline",
+    "ShellCommand",
     "ShellSyntaxError",
     "Simple",
     "Word",
+    "WordPart",
     "parse",
 ]
+
+
+SYNTAX_ERROR = 2
+NOT_FOUND = 127
+"""The status of a shell that refuses the syntax, or does not find the program: POSIX XCU 2.8.2."""
 
 
 class NotUnderstoodError(Exception):
@@ -41,7 +48,7 @@ class ShellSyntaxError(Exception):
 
 
 @record
-class Part:
+class WordPart:
     """A piece of a word. ``kind`` is text, variable (``text`` is its name), command or unknown.
 
     A command substitution has its ``command``. What is ``quoted`` is not split into fields.
@@ -50,10 +57,10 @@ class Part:
     kind: str
     text: str
     quoted: bool
-    command: Node | None = None
+    command: ShellCommand | None = None
 
 
-Word = tuple[Part, ...]
+Word = tuple[WordPart, ...]
 
 
 @record
@@ -70,7 +77,7 @@ class Simple:
 class Pipeline:
     """Commands joined by ``|``, or one; ``negated`` by ``!``."""
 
-    commands: tuple[Node, ...]
+    commands: tuple[ShellCommand, ...]
     negated: bool
 
 
@@ -78,21 +85,21 @@ class Pipeline:
 class Chain:
     """Commands in their order, each with the operator before it: ``;``, ``&&`` or ``||``."""
 
-    items: tuple[tuple[str, Node], ...]
+    items: tuple[tuple[str, ShellCommand], ...]
 
 
 @record
 class Background:
     """A command that is not waited for."""
 
-    command: Node
+    command: ShellCommand
 
 
 @record
 class Group:
     """``{ list; }``, or ``( list )``, which is a shell of its own."""
 
-    body: Node
+    body: ShellCommand
     subshell: bool
 
 
@@ -100,8 +107,8 @@ class Group:
 class If:
     """``if``: (condition, body) pairs, and what is done otherwise."""
 
-    branches: tuple[tuple[Node, Node], ...]
-    otherwise: Node | None
+    branches: tuple[tuple[ShellCommand, ShellCommand], ...]
+    otherwise: ShellCommand | None
 
 
 @record
@@ -110,16 +117,16 @@ class For:
 
     name: str
     words: tuple[Word, ...]
-    body: Node
+    body: ShellCommand
 
 
-Node = Simple | Pipeline | Chain | Background | Group | If | For
+ShellCommand = Simple | Pipeline | Chain | Background | Group | If | For
 
 _OPERATOR = re.compile(r"&&|\|\||;;|[;&|()\n]")
 _REDIRECTION = re.compile(r"(\d*)(<<-?|<&|>&|<>|>>|>\||<|>)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
-_LONGEST = 1 << 14
+_LONGEST_LINE = 1 << 14
 _MOST_SUBSTITUTIONS = 8
 """Limits on hostile text: the end of a substitution is found by trying each parenthesis."""
 _CLOSING = frozenset(("}", "done", "elif", "else", "esac", "fi", "then", "do"))
@@ -137,13 +144,13 @@ class _Token:
     word: Word = ()
 
 
-def parse(text: str) -> Node:
+def parse(text: str) -> ShellCommand:
     """Return the command that a text is.
 
     Raises ShellSyntaxError if no shell would run it, NotUnderstoodError if one might do something else with
     it than this parser can say.
     """
-    if len(text) > _LONGEST or text.count("$(") > _MOST_SUBSTITUTIONS:
+    if len(text) > _LONGEST_LINE or text.count("$(") > _MOST_SUBSTITUTIONS:
         raise NotUnderstoodError(text)
     try:
         parser = _Parser(text)
@@ -207,9 +214,9 @@ class _Parser:
 
     # Grammar
 
-    def list_until(self, ends: frozenset[str]) -> Node:
+    def list_until(self, ends: frozenset[str]) -> ShellCommand:
         """Read a list; it ends at one of these words, and must not be empty if there are any."""
-        items: list[tuple[str, Node]] = []
+        items: list[tuple[str, ShellCommand]] = []
         operator = ";"
         self._skip_newlines()
         while self.token.kind != "end" and self.token.text not in ends:
@@ -236,7 +243,7 @@ class _Parser:
             self.refuse()
         return Chain(tuple(items))
 
-    def _pipeline(self) -> Node:
+    def _pipeline(self) -> ShellCommand:
         negated = self._is("!")
         if negated:
             self._advance()
@@ -247,7 +254,7 @@ class _Parser:
             commands.append(self._command())
         return Pipeline(tuple(commands), negated) if negated or len(commands) > 1 else commands[0]
 
-    def _command(self) -> Node:
+    def _command(self) -> ShellCommand:
         text = self.token.text
         if self.token.kind == "end" or text in _CLOSING or text in {";", "&", "&&", "||", "|", ")", ";;"}:
             self.refuse()
@@ -256,7 +263,7 @@ class _Parser:
         if text in {"{", "("}:
             self._advance()
             closing = "}" if text == "{" else ")"
-            body: Node = Group(self.list_until(frozenset((closing,))), subshell=text == "(")
+            body: ShellCommand = Group(self.list_until(frozenset((closing,))), subshell=text == "(")
             self._expect(closing)
         elif text == "if":
             body = self._if()
@@ -271,7 +278,7 @@ class _Parser:
             self.refuse()
         return body
 
-    def _if(self) -> Node:
+    def _if(self) -> ShellCommand:
         branches = []
         otherwise = None
         self._advance()
@@ -288,7 +295,7 @@ class _Parser:
         self._expect("fi")
         return If(tuple(branches), otherwise)
 
-    def _for(self) -> Node:
+    def _for(self) -> ShellCommand:
         self._advance()
         name = self._advance().text
         if not _NAME.fullmatch(name) or not self._is("in"):
@@ -306,7 +313,7 @@ class _Parser:
         self._expect("done")
         return For(name, tuple(words), body)
 
-    def _simple(self) -> Node:
+    def _simple(self) -> ShellCommand:
         start, end = self.token.start, self.token.end
         assignments: list[tuple[str, Word]] = []
         words: list[Word] = []
@@ -348,7 +355,7 @@ def _assignment(word: Word) -> tuple[str, Word] | None:
     found = None if first.kind != "text" or first.quoted else _ASSIGNMENT.match(first.text)
     if found is None:
         return None
-    rest = Part("text", first.text[found.end() :], quoted=False)
+    rest = WordPart("text", first.text[found.end() :], quoted=False)
     return found[1], (rest, *word[1:])
 
 
@@ -357,7 +364,7 @@ class _Words:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._parts: list[Part] = []
+        self._parts: list[WordPart] = []
 
     def read(self, at: int) -> tuple[Word, int]:
         """Return the word at an offset, and where it ends."""
@@ -409,7 +416,7 @@ class _Words:
             end = self._closing("`", at)
             if "\\" in text[at:end]:
                 raise NotUnderstoodError(text)
-            self._parts.append(Part("command", text[at : end + 1], quoted, parse(text[at + 1 : end])))
+            self._parts.append(WordPart("command", text[at : end + 1], quoted, parse(text[at + 1 : end])))
             return end + 1
         if text.startswith("$((", at):
             raise NotUnderstoodError(text)
@@ -421,17 +428,17 @@ class _Words:
             plain = _NAME.fullmatch(name) or (len(name) == 1 and name in "0123456789")
             if not plain and set(name) & set("$`\"'\\{"):
                 raise NotUnderstoodError(text)
-            self._parts.append(Part("variable" if plain else "unknown", name, quoted))
+            self._parts.append(WordPart("variable" if plain else "unknown", name, quoted))
             return end + 1
         name = text[at + 1 : at + 2]
         found = _NAME.match(text, at + 1)
         if found is not None:
-            self._parts.append(Part("variable", found[0], quoted))
+            self._parts.append(WordPart("variable", found[0], quoted))
             return found.end()
         if name and name in "0123456789?":
-            self._parts.append(Part("variable", name, quoted))
+            self._parts.append(WordPart("variable", name, quoted))
         elif name and name in "@*#$!-":
-            self._parts.append(Part("unknown", name, quoted))
+            self._parts.append(WordPart("unknown", name, quoted))
         elif name in {"'", '"'} and not quoted:
             raise NotUnderstoodError(text)  # $'...' is bash's
         else:
@@ -449,13 +456,13 @@ class _Words:
             except ShellSyntaxError:
                 end += 1
                 continue
-            self._parts.append(Part("command", self._text[at : end + 1], quoted, command))
+            self._parts.append(WordPart("command", self._text[at : end + 1], quoted, command))
             return end + 1
         raise ShellSyntaxError("no closing )")
 
     def _add(self, text: str, *, quoted: bool) -> None:
         last = self._parts[-1] if self._parts else None
         if last is not None and last.kind == "text" and last.quoted == quoted:
-            self._parts[-1] = Part("text", last.text + text, quoted)
+            self._parts[-1] = WordPart("text", last.text + text, quoted)
         else:
-            self._parts.append(Part("text", text, quoted))
+            self._parts.append(WordPart("text", text, quoted))
