@@ -9,7 +9,6 @@ import pytest
 from tests.elfwriter import (
     SHF_ALLOC,
     SHF_EXECINSTR,
-    SHF_WRITE,
     SHT_PROGBITS,
     SHT_SYMTAB,
     STB_WEAK,
@@ -20,7 +19,7 @@ from tests.elfwriter import (
     modinfo,
     versions,
 )
-from tests.kernel.conftest import layouts
+from tests.kernel.module.made import FIELDS, MAGIC, made, this_module
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
@@ -28,37 +27,8 @@ from ukmod.kernel.module.main import ModuleState
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
 from ukmod.machine.relocate import R_64, R_PC32
 
-MAGIC = "6.1.0 SMP preempt mod_unload modversions "
-FIELDS = ("license=GPL", f"vermagic={MAGIC}")
 SIGNATURE = struct.pack(">5B3xI", 0, 0, 2, 0, 0, 4) + b"~Module signature appended~\n"
 """The trailer of a PKCS#7 signature of 4 bytes."""
-THIS_MODULE = ".gnu.linkonce.this_module"
-
-
-def this_module(name: str = "m", *, flags: int = SHF_ALLOC | SHF_WRITE, size: int | None = None) -> Section:
-    """struct module, as modpost makes it: nothing but a name, since the module has no functions."""
-    at, whole = layouts().offset("module", "name"), layouts().sizeof("module")
-    data = (bytes(at) + name.encode().ljust(56, b"\0")).ljust(whole, b"\0")
-    return Section(THIS_MODULE, data[:size], flags=flags, align=64)
-
-
-def made(
-    *fields: str,
-    name: str = "m",
-    info: tuple[str, ...] = FIELDS,
-    needs: tuple[Symbol, ...] = (),
-    sections: tuple[Section, ...] = (),
-    relocations: tuple[Relocation, ...] = (),
-    file_type: int = 1,
-) -> bytes:
-    """A module without functions."""
-    words = [*fields, *info, f"name={name}"]
-    basic = [
-        Section(".text", bytes(16), flags=SHF_ALLOC | SHF_EXECINSTR),
-        Section(".modinfo", modinfo(*words)),
-    ]
-    symbols = [Symbol("own", ".text"), *needs]
-    return elf([*basic, this_module(name), *sections], symbols, relocations, file_type=file_type)
 
 
 def refused(machine: Kernel, data: bytes, errno: int = ENOEXEC, *, flags: int = 0) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from errno import EBUSY, EINVAL, EPERM
+from errno import EBUSY, EEXIST, EINVAL, EPERM
 from typing import NoReturn
 
 import pytest
+from tests.elfwriter import Relocation, Section, Symbol
 from tests.golden import modules as compiled
 from tests.kernel.conftest import Guest, layouts
 from tests.kernel.machine_code import RECURSE, Code
+from tests.kernel.module.made import made
 
 from ukmod.errors import KernelPanic, LoadError, PatienceError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
+from ukmod.kernel.module.load import load_module
 from ukmod.kernel.module.main import ModuleState
+from ukmod.kmod.modfile import ModuleFile
+from ukmod.machine.relocate import R_PC32
 from ukmod.userland import Process
 
 
@@ -221,6 +227,112 @@ class TestUndone:
             machine.insmod(image("uses_exporter"))
         assert [user.name for user in exporter.users] == ([] if answer else ["uses_exporter"])
         assert machine.core.modules.refcount(exporter) == (0 if answer else 1)
+
+
+def returning(result: int) -> bytes:
+    """mov $result,%eax; ret"""
+    return b"\xb8" + (result & 0xFFFF_FFFF).to_bytes(4, "little") + b"\xc3"
+
+
+class TestInit:
+    """do_init_module(), do_one_initcall()."""
+
+    @pytest.mark.parametrize("result", [-1, -EINVAL, -4095])
+    def test_a_negative_result_is_the_errno_and_the_end_of_the_module(
+        self, machine: Kernel, result: int
+    ) -> None:
+        machine.insmod(made(name="other"))
+        watcher = Watcher(machine)
+        with pytest.raises(LoadError) as error:
+            machine.insmod(made(init=returning(result)))
+        assert error.value.errno == -result
+        assert list(machine.modules) == ["other"]
+        assert [state for _, _, state in watcher.seen] == [ModuleState.COMING, ModuleState.GOING]
+        machine.insmod(made())
+
+    @pytest.mark.parametrize("result", [0, 1, 0x7FFF_FFFF])
+    def test_any_other_result_lets_the_module_live_but_only_0_is_right(
+        self, machine: Kernel, result: int
+    ) -> None:
+        assert machine.insmod(made(init=returning(result))).state is ModuleState.LIVE
+        text = f"do_init_module: 'm'->init suspiciously returned {result}, it should follow 0/-E convention"
+        assert (text in machine.dmesg()) == bool(result)
+        assert ("do_init_module: loading module anyway..." in machine.dmesg()) == bool(result)
+        assert ("Call Trace:" in machine.dmesg()) == bool(result)
+
+    def test_an_init_function_that_leaves_preemption_disabled_is_warned_of(self, machine: Kernel) -> None:
+        count_512 = b"\xbe" + (512).to_bytes(4, "little")  # mov $512,%esi
+        call = b"\xe8" + bytes(4)
+        data = made(init=count_512 + call + returning(0), calls=((6, "__local_bh_disable_ip"),))
+        assert machine.insmod(data).state is ModuleState.LIVE
+        (warning,) = machine.warnings
+        assert (warning.file, warning.line) == ("init/main.c", 1284)
+        assert str(warning.state.rip).startswith("do_one_initcall")
+        text = r"initcall init_module\+0x0/0x\w+ \[m\] returned with preemption imbalance"
+        assert re.fullmatch(text, warning.message.strip())
+        assert machine.core.percpu.preempt_count() == 0
+        machine.insmod(made(name="other"))
+        assert len(machine.warnings) == 1, "the count is right again"
+
+    def sleeping(self, milliseconds: int) -> bytes:
+        """The module ``e``, which exports ``f`` and whose init function sleeps before it returns 0."""
+        duration = b"\xbf" + milliseconds.to_bytes(4, "little")  # mov $milliseconds,%edi
+        call = b"\xe8" + bytes(4)
+        sections = (Section("__ksymtab", bytes(12), align=4), Section("__ksymtab_strings", b"f\0"))
+        return made(
+            name="e",
+            sections=sections,
+            needs=(Symbol("name", "__ksymtab_strings"),),
+            relocations=(
+                Relocation("__ksymtab", 0, "own", R_PC32),
+                Relocation("__ksymtab", 4, "name", R_PC32),
+            ),
+            init=duration + call + returning(0),
+            calls=((6, "msleep"),),
+        )
+
+    def load_later(self, machine: Kernel, data: bytes) -> list[int | None]:
+        """Have a process load a module; the list has the errno, or 0, when it has returned."""
+        results: list[int | None] = []
+
+        def work(core: Core) -> None:
+            try:
+                load_module(core, ModuleFile.of(data, "m.ko"), "")
+            except LoadError as error:
+                results.append(error.errno)
+            else:
+                results.append(0)
+
+        machine.start("insmod", work)
+        return results
+
+    @pytest.mark.parametrize(("seconds", "found"), [(29, True), (31, False)])
+    def test_a_symbol_of_a_module_that_is_coming_is_waited_for_for_half_a_minute(
+        self, machine: Kernel, seconds: int, found: bool
+    ) -> None:
+        """resolve_symbol_wait(): 30 s."""
+        machine.insmod(made(name="other"))
+        first = self.load_later(machine, self.sleeping(1000 * seconds))
+        user = self.load_later(machine, made(needs=(Symbol("f"),)))
+        machine.run(28.9)
+        assert (first, user) == ([], [])
+        machine.run(1)
+        assert user == ([0] if found else [])
+        machine.run(5)
+        assert user == [0 if found else EBUSY]
+        assert ("m: gave up waiting for init of module e." in machine.dmesg()) is not found
+
+    def test_a_module_of_the_same_name_waits_for_the_first(self, machine: Kernel) -> None:
+        machine.insmod(made(name="other"))
+        first, second = (self.load_later(machine, self.sleeping(2000)) for _ in range(2))
+        machine.run(1.9)
+        assert (first, second) == ([], [])
+        assert re.search(
+            r"^e \d+ 1 \[permanent\], Loading 0x", machine.read("/proc/modules"), re.MULTILINE
+        ), "init holds it"
+        machine.run(0.2)
+        assert (first, second) == ([0], [EEXIST])
+        assert re.search(r"^e \d+ 0 \[permanent\], Live 0x", machine.read("/proc/modules"), re.MULTILINE)
 
 
 class TestInterModule:
