@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.lib.walk import links, steps
 from ukmod.machine.abi import Int, Ptr, ULong
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-NOTIFY_STOP_MASK: Final = 0x8000
+NOTIFY_OK, NOTIFY_STOP_MASK = 0x1, 0x8000
 _REGISTER: Final = Site("kernel/notifier.c", 25, "notifier_chain_register")
 _UNREGISTER: Final = Site("kernel/notifier.c", 46, "notifier_chain_unregister")
 _CALL: Final = Site("kernel/notifier.c", 71, "notifier_call_chain")
@@ -28,6 +29,11 @@ class _Links:
         self.call = offset("notifier_block", "notifier_call")
         self.next = offset("notifier_block", "next")
         self.priority = offset("notifier_block", "priority")
+
+
+def notifier_to_errno(result: int) -> int:
+    """The errno, a positive number, that the int result of a chain stands for; 0 if it is no error."""
+    return max(signed(result & ~NOTIFY_STOP_MASK, 4) - NOTIFY_OK, 0)
 
 
 def chain_register(k: Core, head: int, block: int) -> int:

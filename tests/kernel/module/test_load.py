@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from errno import EBUSY, EEXIST, EINVAL, EPERM
+from errno import EBUSY, EEXIST, EINVAL, ENOENT, EPERM
 from typing import NoReturn
 
 import pytest
@@ -206,13 +206,31 @@ class TestUndone:
         assert [event for _, event, _ in watcher.seen] == [self.COMING, self.GOING]
         assert [event for _, event, _ in late.seen] == [self.COMING]
 
-    @pytest.mark.parametrize("answer", [0x8000, 0x8001, 1])
+    def test_an_error_without_the_flag_to_stop_refuses_the_module(
+        self, machine: Kernel, watcher: Watcher
+    ) -> None:
+        """notifier_to_errno() does not look at NOTIFY_STOP_MASK. The notifiers before hear of nothing."""
+        late = Watcher(machine)
+        late.answers[self.COMING] = 1 + EPERM
+        assert self.refused(machine, "exporter") == EPERM
+        assert [event for _, event, _ in watcher.seen] == [self.COMING]
+
+    @pytest.mark.parametrize("answer", [0x8000, 0x8001, 1, -EBUSY])
     def test_a_notifier_that_reports_no_error_refuses_nothing(
         self, machine: Kernel, watcher: Watcher, answer: int
     ) -> None:
-        """NOTIFY_STOP and NOTIFY_OK."""
+        """NOTIFY_STOP and NOTIFY_OK; and a bare errno is none, whatever its author meant."""
         watcher.answers[self.COMING] = answer
         assert machine.insmod(image("exporter")).state is self.LIVE
+
+    def test_a_module_cannot_use_one_that_is_going(self, machine: Kernel, watcher: Watcher) -> None:
+        del watcher
+        exporter = machine.insmod(image("exporter"))
+        machine.core.modules.set_state(exporter, self.GOING)
+        with pytest.raises(LoadError, match="unknown symbol") as error:
+            machine.insmod(image("uses_exporter"))
+        assert error.value.errno == ENOENT
+        assert "gave up waiting" not in machine.dmesg()
 
     @pytest.mark.parametrize("answer", [0, 0x8000 | 1 + EPERM])
     def test_a_refused_module_uses_no_other_any_more(

@@ -16,7 +16,7 @@ from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, M
 from ukmod.kernel.module.pending import pending_in
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.module.unload import free_module, unlink
-from ukmod.kernel.notifier import NOTIFY_STOP_MASK
+from ukmod.kernel.notifier import notifier_to_errno
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS
@@ -307,7 +307,7 @@ def _coming(k: Core, module: Module) -> None:
     answer = k.modules.notifiers.call_robust(
         ModuleState.COMING.value, ModuleState.GOING.value, module.address
     )
-    if answer & NOTIFY_STOP_MASK and (errno := (answer & ~NOTIFY_STOP_MASK) - 1) > 0:
+    if errno := notifier_to_errno(answer):
         k.srcu.module_going(module)
         raise LoadError("a module notifier refused it", errno=errno, subject=module.name)
 
