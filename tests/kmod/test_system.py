@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,30 @@ def test_a_value_that_the_parameter_does_not_take(tmp_path: Path) -> None:
     }  # fmt: skip
     for option, is_taken in cases.items():
         assert explained(tmp_path, "user", f"user.{option}").is_loaded == is_taken, option
+
+
+@pytest.mark.parametrize(
+    ("config", "verdict"),
+    [
+        ("CONFIG_MODULE_COMPRESS_XZ=y\nCONFIG_MODULE_DECOMPRESS=y\n", "unknown"),
+        ("CONFIG_MODULE_COMPRESS_ZSTD=y\nCONFIG_MODULE_DECOMPRESS=y\n", "loaded"),
+        ("CONFIG_MODULE_COMPRESS_XZ=y\n# CONFIG_MODULE_DECOMPRESS is not set\n", "loaded"),
+        ("", "unknown"),
+    ],
+)
+def test_a_file_that_the_kernel_cannot_unpack_is_a_doubt_if_it_may_be_asked_to(
+    tmp_path: Path, config: str, verdict: str
+) -> None:
+    directory = moduletree.write(tmp_path)
+    (directory / "kernel/user.ko.xz").write_bytes(lzma.compress(module(name="user"), check=lzma.CHECK_CRC64))
+    depmod(tmp_path)
+    (tmp_path / "boot").mkdir()
+    if config:
+        (tmp_path / "boot/config-4.4.4").write_text(config)
+    tree = Tree.open(tmp_path)
+    system = System.of(tree, str(tmp_path), "quiet")
+    inspector = Inspector(tree, KernelFacts(unpacks=system.unpacks()))
+    ((_boot, explainer),) = system.explainers(inspector)
+    found = explainer.explain("user")
+    assert found.verdict == verdict
+    assert "packing" in {note.kind for note in found.targets[0].steps[0].notes}

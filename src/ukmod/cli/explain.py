@@ -36,13 +36,14 @@ def main(argv: Sequence[str]) -> int:
     """Explain each word."""
     arguments = command_lines.explain().parse_args(argv)
     tree = Tree.open(arguments.dirname, arguments.set_version, arguments.moduledir)
+    system = System.of(tree, arguments.dirname, arguments.cmdline)
     kernel = KernelFacts(
         exports=_exports(tree, arguments.symvers),
         vermagic=_vermagic(tree),
         firmware_directories=firmware_directories(arguments.dirname, tree.release),
+        unpacks=system.unpacks(),
         certificates=_certificates(arguments.cert),
     )
-    system = System.of(tree, arguments.dirname, arguments.cmdline)
     explainers = system.explainers(Inspector(tree, kernel), arguments.config)
     explanations = []
     for word in arguments.word:

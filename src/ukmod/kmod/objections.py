@@ -16,6 +16,7 @@ from ukmod.kmod.linkage import (
     vermagic_difference,
 )
 from ukmod.kmod.modinfo import ModuleInfo, read_module
+from ukmod.kmod.packing import kernel_faults
 from ukmod.kmod.parameters import init_function, module_parameters
 from ukmod.record import record
 
@@ -55,13 +56,15 @@ class KernelFacts:
     """The known facts about the kernel that the modules are for.
 
     ``exports`` are the image's own symbols, None if they are unknown (no Module.symvers): then a symbol
-    that no module exports counts as the image's. ``vermagic`` is empty if it is not known. ``certificates``
-    are those that it trusts, if it enforces signatures; None if it does not.
+    that no module exports counts as the image's. ``vermagic`` is empty if it is not known. ``unpacks``
+    is the compression that it unpacks itself, empty if it does not, None if that is not known.
+    ``certificates`` are those that it trusts, if it enforces signatures; None if it does not.
     """
 
     exports: Mapping[str, ExportedSymbol] | None = None
     vermagic: str = ""
     firmware_directories: tuple[str, ...] = ()
+    unpacks: str | None = None
     certificates: Sequence[x509.Certificate] | None = None
 
 
@@ -71,8 +74,8 @@ class ModuleFacts:
 
     ``name`` is the kernel's name for it, ``notes`` is all that holds whatever else is loaded, ``needs`` are
     (symbol, module) pairs of what must be there before, ``parameters`` types by name (None where a type is
-    not known), ``init`` the name of its init function, if it has one. ``unread`` says why ukmod cannot read a
-    file that the kernel may well take.
+    not known), ``init`` the name of its init function, if it has one. ``doubt`` says why it is not known
+    whether the kernel takes it: ukmod cannot read it, or the kernel cannot unpack it.
     """
 
     name: str
@@ -81,7 +84,7 @@ class ModuleFacts:
     parameters: Mapping[str, str | None] | None = None
     init: str = ""
     signed: bool = False
-    unread: str = ""
+    doubt: str = ""
 
 
 class Inspector:
@@ -118,7 +121,7 @@ class Inspector:
             with self._tree.open_module(path) as file:
                 return self._file(name, file)
         except MissingExtraError as error:
-            return ModuleFacts(name, (Note("unread", str(error)),), unread=str(error))
+            return ModuleFacts(name, (Note("unread", str(error)),), doubt=str(error))
         except OSError as error:
             return ModuleFacts(name, (Note("unreadable", f"{path}: {error.strerror}", fatal=True),))
         except UkmodError as error:
@@ -129,7 +132,12 @@ class Inspector:
         self._exports.setdefault(name, module_exports(elf, name))
         bindings = bind(elf, self._find, licenses=info.values("license"), imports=info.namespaces)
         faults = [self._fault(one, one.fault) for one in bindings if one.fault is not None]
-        notes = [*self._vermagic(info, elf), *faults, *self._firmware(info), self._signature(info, file)]
+        packing = [
+            Note("packing", f"the kernel cannot unpack it itself: {text}") for text in kernel_faults(file)
+        ]
+        notes = [*self._vermagic(info, elf), *faults, *packing]
+        notes += [*self._firmware(info), self._signature(info, file)]
+        asked = self._kernel.unpacks in {None, file.compression}
         return ModuleFacts(
             info.first("name") or name,
             tuple(notes),
@@ -137,6 +145,9 @@ class Inspector:
             module_parameters(elf, info),
             init_function(elf),
             signed=info.signature is not None,
+            doubt=f"whether the kernel or kmod unpacks {name}: {packing[0].text}"
+            if packing and asked
+            else "",
         )
 
     def _vermagic(self, info: ModuleInfo, elf: Elf) -> Iterator[Note]:

@@ -125,6 +125,23 @@ class System:
         source = modules_disabled(self.tree.files, self.root.rstrip("/"))
         return policy if source is None else replace(policy, later=("kernel.modules_disabled=1", source))
 
+    def unpacks(self) -> str | None:
+        """Return the compression that the kernel unpacks itself; empty if it does not, None if unknown.
+
+        The kernel's configuration says so, or /sys/module/compression of the one that runs.
+        """
+        if self.is_live:
+            return LinuxHost().compression()
+        path = f"{self.root.rstrip('/')}/boot/config-{self.tree.release}"
+        try:
+            options = set(os.fsdecode(self.tree.files.read(path)).splitlines())
+        except OSError:
+            return None
+        if "CONFIG_MODULE_DECOMPRESS=y" not in options:
+            return ""
+        names = ("gzip", "xz", "zstd")
+        return next((name for name in names if f"CONFIG_MODULE_COMPRESS_{name.upper()}=y" in options), "")
+
     def has_program(self, path: str) -> bool | None:
         """Tell whether the system has a program, by path or name; None if its programs are not at hand."""
         if not any(self._is_file(shell) for shell in ("/bin/sh", "/usr/bin/sh")):

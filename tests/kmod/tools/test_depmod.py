@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.kmod.fakehost import FakeHost
 from ukmod.kmod.index import Index
 from ukmod.kmod.tools.depmod import main
 
+CHECKS = {"c32": lzma.CHECK_CRC32, "c64": lzma.CHECK_CRC64}
 INPUTS = {"modules.order", "modules.builtin", "modules.builtin.modinfo"}
 GONE = "No such file or directory"
 TEXTS = ("dep", "alias", "softdep", "weakdep", "symbols", "devname")
@@ -185,6 +187,18 @@ def test_verbose_says_who_needs_whom(tmp_path: Path) -> None:
         f'{directory}/kernel/top.ko needs "middle_do": {directory}/kernel/middle.ko\n'
         f'{directory}/kernel/middle.ko needs "base_do": {directory}/kernel/base-x.ko\n'
     )
+
+
+def test_modules_that_the_kernel_cannot_unpack(tmp_path: Path) -> None:
+    packed = {f"{name}.ko.xz": lzma.compress(module(name), check=check) for name, check in CHECKS.items()}
+    directory = make_tree(tmp_path, packed)
+    assert depmod(tmp_path) == ("", [])
+    (warning,) = depmod(tmp_path, "-w")[1]
+    start = (
+        f"depmod: WARNING: {directory}/c64.ko.xz: the kernel cannot unpack it itself: xz with the check CRC64"
+    )
+    assert warning.startswith(start)
+    assert warning.endswith(": compress it with xz --check=crc32 --lzma2=dict=2MiB")
 
 
 def test_duplicates_are_warned_of(tmp_path: Path) -> None:

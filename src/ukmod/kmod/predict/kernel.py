@@ -32,7 +32,7 @@ def policy_notes(facts: ModuleFacts, policy: KernelPolicy) -> Iterator[Note]:
     if source is not None:
         text = f"the kernel does not run its init function: initcall_blacklist={facts.init}"
         yield Note("initcall-blacklist", text, fatal=True, source=source)
-    if policy.enforced is not None and not facts.signed and not facts.unread:
+    if policy.enforced is not None and not facts.signed and facts.parameters is not None:
         what, where = policy.enforced
         yield Note("signature-enforced", f"not signed, and the kernel wants that: {what}", True, where)
 

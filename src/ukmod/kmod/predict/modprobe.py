@@ -191,7 +191,7 @@ class Predictor:
                 return [("failed", world)]
             sentence = f"whether the kernel lets {step.module} be forced is not known"
             return [("done", loaded.doubting(sentence)), ("failed", world.doubting(sentence))]
-        doubt = self._given.inspector.facts(step.module, step.path).unread
+        doubt = self._given.inspector.facts(step.module, step.path).doubt
         if later := self._given.policy.later:
             what, where = later
             doubt = f"the kernel loads no module any more once {what} is applied ({where})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+from contextlib import suppress
 
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.depmod.analysis import analyse
@@ -27,6 +28,7 @@ from ukmod.kmod.depmod.quick import is_up_to_date
 from ukmod.kmod.depmod.reader import read_all
 from ukmod.kmod.depmod.scan import Candidate, scan_tree, shown_path
 from ukmod.kmod.host import LOG_CRIT, LOG_ERR, LOG_WARNING
+from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.regular import read_regular
 from ukmod.kmod.tools import call
@@ -84,13 +86,14 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
         kernel = {}
     job = _Job(options, dirname, f"{out_root}/{options.module_directory}/{release}", kernel, host, log)
     if files and not options.flags & {"a", "A"}:
-        return _run(_named(files, dirname, log), job)
+        return _run(_warned_of(_named(files, dirname, log), job), job)
     config = load_config(release, options.config or CONFIG_DIRECTORIES, log.message)
     try:
         found = scan_tree(dirname, config, log.message)
     except OSError as error:
         log.message(LOG_CRIT, f"could not search modules: {error.strerror}")
         return 1
+    found = _warned_of(found, job)
     if "no-cache" in options:
         return _run(found, job)
     path = cache_path(f"{dirname}\0{job.directory}", host.environ, privileged=os.geteuid() == 0) + ".run"
@@ -98,6 +101,18 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
     if _may_remember(options, files):
         return _remembering(found, path, snapshot, config, job)
     return _run(found, job, recall(path, snapshot))
+
+
+def _warned_of(modules: list[Candidate], job: _Job) -> list[Candidate]:
+    """Return modules, after warnings of those that a kernel cannot unpack itself, if -w asks for them."""
+    packed = [module for module in modules if not module.path.endswith(".ko")] if "w" in job.options else ()
+    for module in packed:
+        from ukmod.kmod.packing import kernel_faults
+
+        with suppress(OSError), ModuleFile(module.path) as file:  # reading it as a module says why
+            for text in kernel_faults(file):
+                job.log.wrn(f"{module.path}: the kernel cannot unpack it itself: {text}")
+    return modules
 
 
 @record
