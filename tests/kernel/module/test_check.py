@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EBUSY, EEXIST, EINVAL, ENOENT, ENOEXEC
+from errno import EBUSY, EEXIST, EINVAL, EIO, ENOENT, ENOEXEC
 
 import pytest
 from tests.elfwriter import (
@@ -213,6 +213,27 @@ class TestNames:
         module = machine.insmod(made())
         machine.core.modules.set_state(module, ModuleState.GOING)
         refused(machine, made(), EBUSY)
+
+
+@pytest.mark.parametrize(
+    ("data", "errno"),
+    [
+        (made(info=("license=GPL", "vermagic=other ")), ENOEXEC),
+        (made(name="first"), EEXIST),
+        (made(needs=(Symbol("no_such"),)), ENOENT),
+        (made(init=b"\xb8\xfb\xff\xff\xff\xc3"), EIO),  # mov $-5,%eax; ret
+    ],
+    ids=["vermagic", "name", "symbol", "init"],
+)
+def test_a_module_that_is_refused_takes_no_memory(machine: Kernel, data: bytes, errno: int) -> None:
+    machine.insmod(made(name="first"))
+    frames_left = machine.core.memory.frames_left
+    refused(machine, data, errno)
+    at_first = frames_left()
+    machine.core.run_task("insmod", lambda: 0)
+    after_a_task = frames_left()
+    refused(machine, data, errno)
+    assert after_a_task - frames_left() == at_first - after_a_task, "nothing beyond what its task takes"
 
 
 class TestExports:
