@@ -39,7 +39,7 @@ def test_an_elf_file_that_was_not_read_needs_its_file_open(path: str) -> None:
         elf = file.elf()
         assert not file.was_read
     with pytest.raises(OSError, match="descriptor"):
-        elf.read(0, 64, "the header")
+        elf.read(64, 64, "the first section")
 
 
 def test_a_compressed_file_is_unpacked_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_a_file_that_shrinks_while_it_is_open_is_damaged(path: str) -> None:
         elf = file.elf()
         os.truncate(path, 0)
         with pytest.raises(FormatError, match="shrunk"):
-            elf.read(0, 1, "the first byte")
+            elf.read(64, 1, "the first section")
 
 
 def test_a_module_is_freed_without_the_garbage_collector(path: str) -> None:

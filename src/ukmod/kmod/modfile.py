@@ -11,7 +11,7 @@ import errno
 import os
 
 from ukmod.kmod.compression import PackedInput, compression_of, decompress_packed
-from ukmod.kmod.regular import MODULE_LIMIT, open_regular
+from ukmod.kmod.regular import MODULE_LIMIT, open_with_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ModuleFile"]
 
 _SHORTEST = 6  # kmod compares that many bytes before anything else
+_HEAD = 64  # an ELF header of 64 bits
 _TAIL = 1 << 13
 _CLOSED = -1
 
@@ -36,7 +37,7 @@ class ModuleFile:
     is closed.
     """
 
-    __slots__ = ("_contents", "_elf", "_fd", "_head", "_signature", "_window", "path", "real")
+    __slots__ = ("_contents", "_elf", "_fd", "_head", "_signature", "_size", "_window", "path", "real")
 
     def __init__(self, path: str, real: str | None = None, *, contents: bytes | None = None) -> None:
         """Open the file, unless its contents are given. OSError if that fails; EINVAL if it is too short to
@@ -49,12 +50,14 @@ class ModuleFile:
         self._signature: tuple[ModuleSignature | None] | None = None
         self._window: _Window | None = None
         self._head = b""
+        self._size = 0
         self._fd = _CLOSED
         if contents is not None:
             return
-        self._fd = open_regular(self.real, MODULE_LIMIT)
+        self._fd, status = open_with_status(self.real, MODULE_LIMIT)
+        self._size = status.st_size
         try:
-            self._head = os.pread(self._fd, _SHORTEST, 0)
+            self._head = os.pread(self._fd, _HEAD, 0)
             if len(self._head) < _SHORTEST:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
         except OSError:
@@ -77,10 +80,9 @@ class ModuleFile:
 
     def raw(self) -> bytes:
         """Return the file's bytes as they are."""
-        size = os.fstat(self._fd).st_size
         parts: list[bytes] = []
         offset = 0
-        while offset < size and (part := os.pread(self._fd, size - offset, offset)):
+        while offset < self._size and (part := os.pread(self._fd, self._size - offset, offset)):
             parts.append(part)
             offset += len(part)
         return b"".join(parts)
@@ -125,7 +127,7 @@ class ModuleFile:
         if self._window is None:
             if self._contents is not None or self.compression:
                 return self.contents()
-            self._window = _Window(self._fd)
+            self._window = _Window(self._fd, self._size, self._head)
         return self._window
 
     def close(self) -> None:
@@ -148,19 +150,21 @@ class ModuleFile:
 class _Window:
     """An open file's bytes, read as they are sliced: what is wanted is in a few places of a large file.
 
-    Half the time that mapping it would take, and a file that is cut meanwhile is no SIGBUS. Most of the
-    places are near its end, where the section headers are and the signature: that is read at once. Once the
-    whole file has been read, its contents are used, so that it can be closed.
+    Half the time that mapping it would take, and a file that is cut meanwhile is no SIGBUS. ``head`` is its
+    beginning, with the ELF header. Most of the places are near its end, where the section headers are and the
+    signature: that is read at once. Once the whole file has been read, its contents are used, so that it can
+    be closed.
     """
 
-    __slots__ = ("_size", "_tail", "_tail_at", "fd", "whole")
+    __slots__ = ("_head", "_size", "_tail", "_tail_at", "fd", "whole")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, size: int, head: bytes) -> None:
         # Not the ModuleFile, which leads here: its memory is to be free when the last user has gone.
         self.fd = fd
         self.whole: bytes | None = None
-        self._size = os.fstat(fd).st_size
-        self._tail_at = max(self._size - _TAIL, 0)
+        self._size = size
+        self._head = head
+        self._tail_at = max(size - _TAIL, 0)
         self._tail = os.pread(fd, _TAIL, self._tail_at)
 
     def __len__(self) -> int:
@@ -172,4 +176,6 @@ class _Window:
         start = span.start - self._tail_at
         if start >= 0:
             return self._tail[start : span.stop - self._tail_at]
+        if span.stop <= _HEAD:
+            return self._head[span]
         return os.pread(self.fd, span.stop - span.start, span.start)

@@ -10,7 +10,15 @@ import errno
 import os
 import stat
 
-__all__ = ["MODULE_LIMIT", "TEXT_LIMIT", "UNSETTLED", "identity", "open_regular", "read_regular"]
+__all__ = [
+    "MODULE_LIMIT",
+    "TEXT_LIMIT",
+    "UNSETTLED",
+    "identity",
+    "open_regular",
+    "open_with_status",
+    "read_regular",
+]
 
 TEXT_LIMIT = 1 << 28
 """Bytes of a configuration file, an index, or another file that depmod and modprobe read. The largest that
@@ -35,16 +43,21 @@ def open_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = Non
     open(2) gives; EISDIR for a directory; EINVAL for a FIFO, a socket or a device; EFBIG for a file that is
     too large.
     """
+    return open_with_status(path, limit, dir_fd=dir_fd)[0]
+
+
+def open_with_status(path: str, limit: int, *, dir_fd: int | None = None) -> tuple[int, os.stat_result]:
+    """Open a file as ``open_regular`` does; return its status, too, which has its size in bytes."""
     is_pipe = path.startswith(_PIPES)
     flags = os.O_RDONLY | os.O_CLOEXEC | (0 if is_pipe else getattr(os, "O_NONBLOCK", 0))
     descriptor = os.open(path, flags, dir_fd=dir_fd)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode):
         if status.st_size <= limit:
-            return descriptor
+            return descriptor, status
         error = OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     elif (is_pipe and stat.S_ISFIFO(status.st_mode)) or _is_null(status):
-        return descriptor
+        return descriptor, status
     elif stat.S_ISDIR(status.st_mode):
         error = OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     else:
@@ -57,10 +70,10 @@ def read_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = Non
     """Return the content of a regular file. Raises OSError as ``open_regular`` does, and what read(2)
     gives.
     """
-    descriptor = open_regular(path, limit, dir_fd=dir_fd)
+    descriptor, status = open_with_status(path, limit, dir_fd=dir_fd)
     try:
         # Files of /proc and /sys say that they are empty; others are read at one go, and may grow meanwhile.
-        size = max(os.fstat(descriptor).st_size + 1, 1 << 12)
+        size = max(status.st_size + 1, 1 << 12)
         parts: list[bytes] = []
         room = limit
         while part := os.read(descriptor, size):
