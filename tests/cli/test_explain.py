@@ -97,7 +97,7 @@ def test_several_kernels_are_not_an_answer(root: Path, capsys: pytest.CaptureFix
         ("nomodule nomodule=0", 0, "would be loaded"),
         ("sysctl.kernel.modules_disabled=1", 1, "the kernel loads no module at all: sysctl"),
         ("initcall_blacklist=x,init_module", 0, "would be loaded"),
-        ("module.sig_enforce=1", 1, "not signed, and the kernel wants that"),
+        ("module.sig_enforce=1", 2, "whether the kernel is built to refuse unsigned modules"),
         ("user.debug=1", 0, "options debug=1 (--cmdline)"),
     ],
 )

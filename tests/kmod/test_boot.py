@@ -96,3 +96,8 @@ def test_entries_that_name_no_release_count_if_no_other_does(tmp_path: Path) -> 
 
 def test_a_root_without_a_boot_loader_has_no_command_line(tmp_path: Path) -> None:
     assert found(tmp_path) == []
+
+
+def test_without_a_boot_loader_kernel_install_will_make_one(tmp_path: Path) -> None:
+    write(tmp_path, {"etc/kernel/cmdline": "root=x\nnomodule\n", "usr/lib/kernel/cmdline": "quiet\n"})
+    assert found(tmp_path) == [("root=x nomodule", "etc/kernel/cmdline")]

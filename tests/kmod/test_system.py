@@ -107,6 +107,25 @@ def test_without_system_map_a_usual_name_is_a_doubt(root: Path) -> None:
     assert explained(root, "algif", "initcall_blacklist=other_init").verdict == "loaded"
 
 
+@pytest.mark.parametrize(
+    ("config", "cmdline", "verdict"),
+    [
+        ("CONFIG_MODULE_SIG=y", "quiet", "loaded"),
+        ("CONFIG_MODULE_SIG=y", "module.sig_enforce", "not loaded"),
+        ("# CONFIG_MODULE_SIG is not set", "module.sig_enforce", "loaded"),
+        ("CONFIG_MODULE_SIG_FORCE=y", "quiet", "not loaded"),
+        ("CONFIG_SECURITY_LOCKDOWN_LSM=y", "lockdown=integrity", "not loaded"),
+        ("CONFIG_SECURITY_LOCKDOWN_LSM=y", "lockdown=none", "loaded"),
+    ],
+)
+def test_unsigned_modules_and_the_kernel_s_configuration(
+    root: Path, config: str, cmdline: str, verdict: str
+) -> None:
+    (root / "boot").mkdir()
+    (root / "boot/config-4.4.4").write_text(config + "\n")
+    assert explained(root, "user", cmdline).verdict == verdict
+
+
 def test_a_value_that_the_parameter_does_not_take(tmp_path: Path) -> None:
     parameters = ("parmtype=n:int", "parmtype=on:bool", "parmtype=list:array of byte", "parmtype=s:charp")
     moduletree.write(tmp_path, user=module(*parameters, name="user"))

@@ -2,7 +2,8 @@
 
 Read are GRUB's grub.cfg, the Boot Loader Specification's loader entries (also those that GRUB shows) and
 unified kernel images. Only what belongs to the kernel in question counts: an entry names its image, which
-has the release in its name, or lies in a directory of that name.
+has the release in its name, or lies in a directory of that name. Where no boot loader has been installed yet,
+the command line is that of which kernel-install(8) will make one.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def boot_arguments(files: Files, root: str, release: str) -> list[BootArguments]
     """
     root = root.rstrip("/")
     entries = [*_grub(files, root), *_loader_entries(files, root), *_unified_images(files, root)]
+    entries = entries or list(_kernel_install(files, root, release))
     fitting = [one for one in entries if _is_of(one[0], release, files, root)]
     if not fitting:
         fitting = [one for one in entries if not re.search(r"\d\.\d", one[0])]
@@ -156,6 +158,14 @@ def _loader_entries(files: Files, root: str) -> Iterator[tuple[str, BootArgument
                 for image in (kernel, version):
                     if image:
                         yield image, BootArguments(options, Source(path, where))
+
+
+def _kernel_install(files: Files, root: str, release: str) -> Iterator[tuple[str, BootArguments]]:
+    for path in ("/etc/kernel/cmdline", "/usr/lib/kernel/cmdline"):
+        text = _text(files, root + path).strip()
+        if text:
+            yield release, BootArguments(" ".join(text.split("\n")), Source(root + path))
+            return
 
 
 # Unified kernel images

@@ -38,8 +38,8 @@ class KernelPolicy:
     """The parameters that make a kernel refuse modules, each with the place that says so.
 
     ``denied`` are names of module_blacklist=, ``initcalls`` functions of initcall_blacklist=; ``disabled`` is
-    set if no module can be loaded at all, ``later`` if that is so once the system has come up, and
-    ``enforced`` if unsigned modules are refused.
+    set if no module can be loaded at all, ``later`` if that is so once the system has come up, ``enforced``
+    if unsigned modules are refused, and ``perhaps`` if they are by a kernel that is built for it.
     """
 
     denied: tuple[tuple[str, Source], ...] = ()
@@ -47,6 +47,7 @@ class KernelPolicy:
     disabled: tuple[str, Source] | None = None
     later: tuple[str, Source] | None = None
     enforced: tuple[str, Source] | None = None
+    perhaps: tuple[str, Source] | None = None
 
 
 def kernel_arguments(text: str) -> Iterator[tuple[str, str | None]]:
@@ -93,16 +94,18 @@ def policy_of(arguments: BootArguments) -> KernelPolicy:
         elif parameter == "nomodule" and (is_set := _boolean(value)) is not None:
             flags[parameter] = name if is_set else ""
         elif parameter == "module.sig_enforce" and _boolean(value):
-            flags[parameter] = name  # it cannot be taken back
+            flags["signed"] = name  # it cannot be taken back
+        elif parameter == "lockdown" and value in {"integrity", "confidentiality"}:
+            flags["signed"] = f"{name}={value}"
         elif re.fullmatch("sysctl[./]kernel[./]modules_disabled", name) and value == "1":
             flags["sysctl"] = name
     disabled = flags.get("nomodule") or flags.get("sysctl")
-    enforced = flags.get("module.sig_enforce")
+    signed = flags.get("signed")
     return KernelPolicy(
         denied=tuple([(name, source) for name in denied if name]),
         initcalls=tuple([(name, source) for name in initcalls if name]),
         disabled=(disabled, source) if disabled else None,
-        enforced=(enforced, source) if enforced else None,
+        perhaps=(signed, source) if signed else None,
     )
 
 

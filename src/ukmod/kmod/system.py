@@ -115,15 +115,42 @@ class System:
 
     def policy(self, boot: BootArguments) -> KernelPolicy:
         """Return what makes the kernel refuse modules: its command line, and sysctl(8)."""
-        policy = policy_of(boot)
+        policy = self._signing(policy_of(boot))
         if self.is_live:
             path = "/proc/sys/kernel/modules_disabled"
-            with suppress(OSError):
-                if read_regular(path).strip() == b"1":
-                    return replace(policy, disabled=("kernel.modules_disabled=1", Source(path)))
-            return policy
+            is_set = _first_byte(path) == b"1"
+            return replace(policy, disabled=("kernel.modules_disabled=1", Source(path))) if is_set else policy
         source = modules_disabled(self.tree.files, self.root.rstrip("/"))
         return policy if source is None else replace(policy, later=("kernel.modules_disabled=1", source))
+
+    def _signing(self, policy: KernelPolicy) -> KernelPolicy:
+        """Return a policy with what is known of the kernel's own will to refuse unsigned modules."""
+        path = "/sys/module/module/parameters/sig_enforce"
+        if self.is_live and _first_byte(path):
+            is_set = _first_byte(path) == b"Y"
+            return replace(
+                policy, enforced=("module.sig_enforce=Y", Source(path)) if is_set else None, perhaps=None
+            )
+        config = self._configuration()
+        if config is None:
+            return policy
+        if "CONFIG_MODULE_SIG_FORCE=y" in config:
+            return replace(
+                policy, enforced=("CONFIG_MODULE_SIG_FORCE=y", Source(self._config_path())), perhaps=None
+            )
+        is_lockdown = policy.perhaps is not None and policy.perhaps[0].startswith("lockdown")
+        needed = "CONFIG_SECURITY_LOCKDOWN_LSM=y" if is_lockdown else "CONFIG_MODULE_SIG=y"
+        return replace(policy, enforced=policy.perhaps if needed in config else None, perhaps=None)
+
+    def _config_path(self) -> str:
+        return f"{self.root.rstrip('/')}/boot/config-{self.tree.release}"
+
+    def _configuration(self) -> frozenset[str] | None:
+        """Return the lines of the kernel's configuration; None if it is not at hand."""
+        try:
+            return frozenset(os.fsdecode(self.tree.files.read(self._config_path())).splitlines())
+        except OSError:
+            return None
 
     def unpacks(self) -> str | None:
         """Return the compression that the kernel unpacks itself; empty if it does not, None if unknown.
@@ -132,10 +159,8 @@ class System:
         """
         if self.is_live:
             return LinuxHost().compression()
-        path = f"{self.root.rstrip('/')}/boot/config-{self.tree.release}"
-        try:
-            options = set(os.fsdecode(self.tree.files.read(path)).splitlines())
-        except OSError:
+        options = self._configuration()
+        if options is None:
             return None
         if "CONFIG_MODULE_DECOMPRESS=y" not in options:
             return ""
@@ -188,6 +213,14 @@ def _initcall(line: str) -> tuple[str, str] | None:
     for ending in ("early", "rootfs", "con"):
         function = function.removesuffix(ending) if words[2].endswith(ending) else function
     return function, module
+
+
+def _first_byte(path: str) -> bytes:
+    """Return the first byte of a file of /proc or /sys; nothing if it cannot be read."""
+    try:
+        return read_regular(path)[:1]
+    except OSError:
+        return b""
 
 
 def _proc_cmdline(host: LinuxHost) -> str:

@@ -8,7 +8,7 @@ from ukmod.kmod.names import is_path
 from ukmod.kmod.plans import plan_target, resolve
 from ukmod.kmod.predict.kernel import option_notes, policy_notes
 from ukmod.kmod.predict.shell import run_command
-from ukmod.kmod.predict.world import UnpredictableError, WorldState, distinct
+from ukmod.kmod.predict.world import Budget, UnpredictableError, WorldState, distinct
 from ukmod.kmod.tools.common import options_text
 from ukmod.kmod.tools.log import ToolLog
 from ukmod.kmod.tools.modprobe_options import ModprobeRequest, parse_request
@@ -75,9 +75,12 @@ class TargetForecast:
 class Predictor:
     """Predicts modprobe, and the programs that its commands run."""
 
-    def __init__(self, circumstances: Circumstances, *, calls: tuple[object, ...] = ()) -> None:
+    def __init__(
+        self, circumstances: Circumstances, *, calls: tuple[object, ...] = (), budget: Budget | None = None
+    ) -> None:
         self._given = circumstances
         self._calls = calls
+        self._budget = Budget() if budget is None else budget
 
     # A word, as modprobe takes it
 
@@ -191,7 +194,11 @@ class Predictor:
                 return [("failed", world)]
             sentence = f"whether the kernel lets {step.module} be forced is not known"
             return [("done", loaded.doubting(sentence)), ("failed", world.doubting(sentence))]
-        doubt = self._given.inspector.facts(step.module, step.path).doubt
+        facts = self._given.inspector.facts(step.module, step.path)
+        doubt = facts.doubt
+        if (perhaps := self._given.policy.perhaps) and not facts.signed:
+            what, where = perhaps
+            doubt = f"whether the kernel is built to refuse unsigned modules: {what} ({where})"
         if later := self._given.policy.later:
             what, where = later
             doubt = f"the kernel loads no module any more once {what} is applied ({where})"
@@ -207,12 +214,16 @@ class Predictor:
             raise UnpredictableError(
                 f"the command for {module} calls itself without end: {command} ({where})"
             )
-        inner = Predictor(self._given, calls=(*self._calls, call))
+        inner = Predictor(self._given, calls=(*self._calls, call), budget=self._budget)
         variables = (("MODPROBE_MODULE", module), ("MODPROBE_OPTIONS", ""))
         ways = run_command(command, world, inner, variables)
         return [("failed" if status else "done", then) for then, status in ways]
 
     # The programs that commands run: ukmod.kmod.predict.shell.Machine
+
+    def spend(self) -> None:
+        """Take note of a command that is followed. Raises UnpredictableError for one too many."""
+        self._budget.spend()
 
     def has_program(self, path: str) -> bool | None:
         """Tell whether the system has a program; None if that is not known."""
@@ -232,7 +243,8 @@ class Predictor:
         if request.flags & {"R", "c", "D", "n", "show-modversions", "show-exports"}:
             sentence = f"its exit status is not known: modprobe {' '.join(arguments)}"
             return [(world.doubting(sentence), status) for status in (0, 1)]
-        inner = Predictor(self._with_config(request.config_paths), calls=self._calls)
+        given = self._with_config(request.config_paths)
+        inner = Predictor(given, calls=self._calls, budget=self._budget)
         if "r" in request:
             return inner._remove_words(request, world, told)
         words = request.words if "a" in request else request.words[:1]

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
         def rmmod(self, arguments: Sequence[str], world: World) -> list[tuple[World, int]]:
             """Return the ways in which an rmmod ends."""
 
+        def spend(self) -> None:
+            """Take note of a command that is followed; UnpredictableError for one too many."""
+
         def has_program(self, path: str) -> bool | None:
             """Tell whether there is a program; None if the system's programs are not at hand."""
 
@@ -184,6 +187,7 @@ class _Shell:
         return ways
 
     def _simple(self, node: Simple, way: _Way) -> list[_Way]:
+        self._machine.spend()
         given = [(name, _text(word, way)) for name, word in node.assignments]
         fields = [field for word in node.words for field in _fields(word, way)]
         ways = self._substitute([*node.words, *(word for _, word in node.assignments)], way)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["MOST_WORLDS", "UnpredictableError", "World", "WorldState", "distinct"]
+__all__ = ["MOST_WORLDS", "Budget", "UnpredictableError", "World", "WorldState", "distinct"]
 
 MOST_WORLDS = 64
 """Ways that are followed at once. Each program with an unknown exit status doubles them."""
@@ -21,6 +21,21 @@ MOST_WORLDS = 64
 
 class UnpredictableError(Exception):
     """Nothing can be said: there are more ways than are followed, or a command calls itself without end."""
+
+
+class Budget:
+    """The number of commands that a prediction may still follow: a few lines can hold millions."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, commands: int = 20_000) -> None:
+        self._left = commands
+
+    def spend(self) -> None:
+        """Take note of a command. Raises UnpredictableError for one too many."""
+        self._left -= 1
+        if self._left < 0:
+            raise UnpredictableError("its commands are too many to follow")
 
 
 @record
