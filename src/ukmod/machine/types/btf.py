@@ -18,6 +18,8 @@ from ukmod.machine.types.graph import POINTER, Field, Node, Tag
 __all__ = ["Btf", "is_btf"]
 
 _MAGIC = 0xEB9F
+_LONGEST_NAME = 512
+"""KSYM_NAME_LEN, the limit of the kernel's own check."""
 
 
 class _Kind:
@@ -115,6 +117,7 @@ class Btf:
                 raise FormatError(f"the BTF {what} are beyond its end", path=path, offset=header + at)
         self._at = header + types
         self._types = data[self._at : self._at + types_size]
+        self._strings_at = header + strings
         self._strings = data[header + strings : header + strings + strings_size]
         if strings_size and self._strings[-1]:
             raise FormatError(
@@ -212,7 +215,13 @@ class Btf:
         if self._base is not None and offset < self._first_string:
             return self._base._bytes(offset)  # noqa: SLF001 - the same class
         start = offset - self._first_string
-        return self._strings[start : self._strings.find(0, start)] if start < len(self._strings) else b""
+        if start >= len(self._strings):
+            return b""
+        end = self._strings.find(0, start, start + _LONGEST_NAME)
+        if end < 0:
+            text = f"a BTF string of {_LONGEST_NAME} bytes or more"
+            raise FormatError(text, path=self.path, offset=self._strings_at + start)
+        return self._strings[start:end]
 
     def _kind(self, number: int) -> int:
         info: int = self._head.unpack_from(self._types, self._places[number - self._first])[1]

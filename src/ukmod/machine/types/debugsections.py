@@ -17,6 +17,13 @@ from ukmod.kmod.elf import ET_REL, SHT_RELA, Elf, Section
 __all__ = ["DebugSection", "read_debug_section", "read_unrelocated", "supports"]
 
 _LIMIT = 1 << 30
+_OVERLAP = 4
+"""How many times the size of a section its parts may have; a compiler's parts do not overlap."""
+_ROOM = 4096
+"""Bytes by which the parts of a small section may exceed that."""
+_RELA_SIZE = 24
+_LONGEST_NAME = 4096
+"""Bytes of a name or path, as PATH_MAX; the kernel's own names have at most 512."""
 _SHF_COMPRESSED = 0x800
 _COMPRESSION_HEADER = struct.Struct("<IIQQ")
 _ZLIB, _ZSTD = 1, 2
@@ -33,17 +40,31 @@ _WIDTHS = {
 class DebugSection:
     """A section's bytes and ``section_at``: the section index of each address, by the address's offset."""
 
-    __slots__ = ("data", "name", "path", "section_at")
+    __slots__ = ("_charged", "data", "name", "path", "section_at")
 
     def __init__(self, name: str, data: bytes = b"", path: str = "") -> None:
         self.name = name
         self.path = path
         self.data = data
         self.section_at: dict[int, int] = {}
+        self._charged = 0
 
     def error(self, message: str, offset: int) -> FormatError:
         """Make the exception for an error at an offset into the section."""
         return FormatError(f"{self.name}: {message}", path=self.path, offset=offset)
+
+    def charge(self, offset: int, size: int) -> None:
+        """Count a part of ``size`` bytes as read; FormatError if the parts are more than there can be.
+
+        Otherwise a small file, whose parts are the same bytes again and again, would take hours to read.
+        """
+        self._charged += size
+        if self._charged > _OVERLAP * (len(self.data) + _ROOM):
+            raise self.error("its parts overlap", offset)
+
+    def begin(self) -> None:
+        """Forget what was counted: the section is read anew."""
+        self._charged = 0
 
     def uint(self, offset: int, size: int) -> int:
         """Read a number of ``size`` bytes."""
@@ -52,10 +73,12 @@ class DebugSection:
         return int.from_bytes(self.data[offset : offset + size], "little")
 
     def string(self, offset: int) -> bytes:
-        """Read a NUL-terminated string."""
-        end = self.data.find(b"\0", offset) if 0 <= offset < len(self.data) else -1
+        """Read a NUL-terminated string of at most _LONGEST_NAME bytes."""
+        end = -1
+        if 0 <= offset < len(self.data):
+            end = self.data.find(b"\0", offset, offset + _LONGEST_NAME + 1)
         if end < 0:
-            raise self.error("no NUL-terminated string", offset)
+            raise self.error(f"no NUL-terminated string of at most {_LONGEST_NAME} bytes", offset)
         return self.data[offset:end]
 
     def uleb(self, offset: int) -> tuple[int, int]:
@@ -135,6 +158,7 @@ def _unpack(elf: Elf, section: Section, data: bytes) -> bytes:
 def _relocate(elf: Elf, section: DebugSection, relocations: Section) -> None:
     widths, symbols, data = _WIDTHS[elf.machine], elf.symbols, bytearray(section.data)
     values = [(symbol.value, symbol.shndx) for symbol in symbols]
+    section.charge(0, relocations.size // _RELA_SIZE)
     for offset, number, kind, addend in elf.relocations(relocations):
         width = widths.get(kind)
         if width is None:

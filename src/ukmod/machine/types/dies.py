@@ -191,11 +191,13 @@ class DebugInfo:
             return self._tables[at]
         table: dict[int, Abbreviation] = {}
         self._tables[at] = table
-        section = self._abbrev
+        section, start = self._abbrev, at
         while True:
             code, at = section.uleb(at)
+            section.charge(at, at - start)
             if not code:
                 return table
+            start = at
             tag, at = section.uleb(at)
             children, at = section.uint(at, 1), at + 1
             pairs: list[tuple[int, int, int]] = []

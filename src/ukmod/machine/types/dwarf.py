@@ -38,6 +38,8 @@ _TAGS = {
     DwTag.UNSPECIFIED_TYPE: Tag.VOID,
 }
 _INDEXED = frozenset({DwTag.BASE, DwTag.STRUCT, DwTag.UNION, DwTag.ENUM, DwTag.TYPEDEF, DwTag.SUBPROGRAM})
+_LONGEST_NAME = 512
+"""The kernel's own names are shorter (KSYM_NAME_LEN), and the ends of one long text are many names."""
 _FLOAT, _SIGNED = 0x04, (0x05, 0x06, 0x0D)  # DW_ATE_float; _signed, _signed_char, _signed_fixed
 
 
@@ -78,7 +80,9 @@ class Dwarf:
                     # Without DW_AT_prototyped (gcc -g1) no DW_AT_type does not mean void: types are left out.
                     needed = At.PROTOTYPED if die.tag == DwTag.SUBPROGRAM else None
                     if die.has(needed) if needed else not die.has(At.DECLARATION):
-                        found.setdefault((info.text(die, At.NAME), _TAGS[die.tag]), die.offset)
+                        name = info.text(die, At.NAME)
+                        if len(name) <= _LONGEST_NAME:
+                            found.setdefault((name, _TAGS[die.tag]), die.offset)
         return found
 
     def names(self) -> Iterator[tuple[str, str]]:

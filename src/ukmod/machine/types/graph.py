@@ -31,6 +31,8 @@ _DEPTH = 64
 """The maximum nesting of types; the kernel's own stay below 20, so deeper nesting is a loop."""
 _MEMBERS = 1 << 16
 """The maximum number of a struct's members, including those of anonymous structs inside it."""
+_ALL_MEMBERS = 1 << 20
+"""The same of all structs that are looked up."""
 
 
 class Tag:
@@ -133,6 +135,7 @@ class TypeSource:
         self._types: dict[str, Type | None] = {}
         self._described: dict[int, Type] = {}
         self._inside: dict[int, StructLayout] = {}
+        self._read_members = 0
 
     @property
     def path(self) -> str:
@@ -234,6 +237,8 @@ class TypeSource:
     def _array(self, node: Node, depth: int) -> Type:
         """Return an array; one with several dimensions is an array of arrays."""
         found = self._describe(node.target, depth + 1)
+        if len(node.counts) > _DEPTH:
+            raise FormatError(f"an array of {len(node.counts)} dimensions", path=self.path)
         for count in reversed(node.counts):
             size = count * found.size
             if not 0 <= size < 1 << 62:
@@ -261,6 +266,9 @@ class TypeSource:
             members.setdefault(member.name, member)
             if number >= _MEMBERS:
                 raise FormatError(f"struct {name} has more than {_MEMBERS} members", path=self.path)
+        self._read_members += len(members)
+        if self._read_members > _ALL_MEMBERS:
+            raise FormatError(f"its structs have more than {_ALL_MEMBERS} members", path=self.path)
         return StructLayout(name, node.size, MappingProxyType(members), union=node.tag == Tag.UNION)
 
     def _members(self, node: Node, base: int, depth: int) -> Iterator[Member]:

@@ -12,6 +12,8 @@ from ukmod.record import record
 
 __all__ = ["LineTable", "Row", "read_line_table"]
 
+_SHARED = 64
+"""So many units may name each file of a module, and the ends of one long text are many names."""
 _STRING, _BLOCK, _STRP, _UDATA, _LINE_STRP = 0x08, 0x09, 0x0E, 0x0F, 0x1F  # DW_FORM_*
 _FIXED = {0x0B: 1, 0x05: 2, 0x06: 4, 0x07: 8, 0x1E: 16}  # DW_FORM_data*
 _PATH, _DIRECTORY = 1, 2  # DW_LNCT_*
@@ -81,6 +83,7 @@ def read_line_table(
     cursor = _Cursor(section, offset)
     end = cursor.uint(4) + cursor.at
     version = cursor.uint(2)
+    section.charge(offset, end - offset)
     if not 2 <= version <= 5 or end > len(section.data):
         raise section.error(f"a line program of version {version} is unsupported or cut off", offset)
     if version >= 5:
@@ -175,7 +178,10 @@ def _value(cursor: _Cursor, form: int, strings: dict[int, DebugSection]) -> str 
     if form == _STRING:
         return cursor.string()
     if form in strings:
-        return strings[form].string(cursor.uint(4)).decode("utf-8", "replace")
+        at = cursor.uint(4)
+        text = strings[form].string(at)
+        strings[form].charge(at, len(text) // _SHARED)
+        return text.decode("utf-8", "replace")
     if form == _UDATA:
         return cursor.uleb()
     if form in _FIXED:

@@ -61,6 +61,8 @@ class SourceLines:
         info = self._info
         if info is None or not index:
             return None
+        for name in (".debug_ranges", ".debug_rnglists"):
+            info.section(name).begin()
         place = self._row_at(index, offset)
         if place is None:
             return None
@@ -188,6 +190,7 @@ def _base(info: DebugInfo, unit: Unit) -> tuple[int, int]:
 def _ranges_2(section: DebugSection, at: int, unit: Unit, info: DebugInfo) -> Iterator[_Range]:
     base = _base(info, unit)
     while True:
+        section.charge(at, 16)
         first, end, index = section.uint(at, 8), section.uint(at + 8, 8), section.section_at.get(at)
         if first == MASK64:
             base = section.section_at.get(at + 8, 0), end
@@ -203,6 +206,7 @@ def _ranges_2(section: DebugSection, at: int, unit: Unit, info: DebugInfo) -> It
 def _ranges_5(section: DebugSection, at: int, unit: Unit, info: DebugInfo) -> Iterator[_Range]:
     base = _base(info, unit)
     while kind := section.uint(at, 1):
+        section.charge(at, 1)
         at += 1
         if kind in (5, 6, 7):  # DW_RLE_base_address, _start_end, _start_length
             start = section.section_at.get(at, 0), section.uint(at, 8)
