@@ -29,7 +29,7 @@ kernels:                 ## more kernels to try, from 5.10 to the newest: tools/
 	tools/debian.sh kernels
 
 fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length
-	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/test_hostile_calls.py
+	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/test_hostile_calls.py tests/kernel/test_hostile_state.py
 
 lint: $(DEV)
 	$(BIN)/ruff check .

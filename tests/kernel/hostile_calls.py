@@ -1,8 +1,9 @@
-"""Calls one exported function with hostile arguments, in a fork: a program that tests ask.
+"""Calls one exported function with hostile arguments, or does worse, in a fork: a program that tests ask.
 
-It reads lines of JSON, ``[function, [value, ...]]``, and answers each with a line: "" if the call ended as on
-a real kernel (it returned, oopsed, panicked or was reported), else the traceback or how the process ended.
-What the call did to the machine is gone with its fork.
+It reads lines of JSON: ``[function, [value, ...]]``, or in hexadecimal digits ``[CODE, [machine code]]`` and
+``[ENTRY, [level, page table entry]]``. It answers each with a line: an empty text if the call ended as on a
+real kernel (it returned, oopsed, panicked or was reported), else the traceback or how the process ended. What
+the call did to the machine is gone with its fork.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, Self
 
-from tests.kernel.conftest import layouts
+from tests.kernel.conftest import Guest, layouts
+from tests.kernel.hostile_state import CODE, ENTRY, execute, forge
 
 from ukmod.errors import KernelPanic, LayoutError, PatienceError
 from ukmod.kernel.core import Core
@@ -87,13 +90,19 @@ VALUES: Final[Values] = {
 
 def attempt(k: Core, name: str, values: Sequence[str]) -> None:
     """Call the function in a task, and let a second pass. Raises what a user of the machine would see."""
-    arguments = [VALUES[value](k) for value in values]
+    k.patience = PATIENCE
+    work: Callable[[], object]
+    if name == CODE:
+        work = partial(execute, k, bytes.fromhex(values[0]))
+    elif name == ENTRY:
+        work = partial(forge, Guest(k), int(values[0]), int(values[1], 16))
+    else:
+        work = partial(k.cpu.call, k.symbols.address(name), *(VALUES[value](k) for value in values))
 
     def entry() -> int:
-        k.cpu.call(k.symbols.address(name), *arguments)
+        work()
         return 0
 
-    k.patience = PATIENCE
     # A function of a newer kernel may need a struct that this one does not have.
     with suppress(KernelPanic, PatienceError, LayoutError):
         k.run_task("hostile", entry)

@@ -13,13 +13,11 @@ from functools import cached_property, lru_cache
 from struct import Struct
 
 from ukmod.errors import FormatError
-from ukmod.machine.types.graph import POINTER, Field, Node, Tag
+from ukmod.machine.types.graph import LONGEST_NAME, POINTER, Field, Node, Tag
 
 __all__ = ["Btf", "is_btf"]
 
 _MAGIC = 0xEB9F
-_LONGEST_NAME = 512
-"""KSYM_NAME_LEN, the limit of the kernel's own check."""
 
 
 class _Kind:
@@ -217,9 +215,9 @@ class Btf:
         start = offset - self._first_string
         if start >= len(self._strings):
             return b""
-        end = self._strings.find(0, start, start + _LONGEST_NAME)
+        end = self._strings.find(0, start, start + LONGEST_NAME)
         if end < 0:
-            text = f"a BTF string of {_LONGEST_NAME} bytes or more"
+            text = f"a BTF string of {LONGEST_NAME} bytes or more"
             raise FormatError(text, path=self.path, offset=self._strings_at + start)
         return self._strings[start:end]
 

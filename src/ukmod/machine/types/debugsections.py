@@ -22,7 +22,7 @@ _OVERLAP = 4
 _ROOM = 4096
 """Bytes by which the parts of a small section may exceed that."""
 _RELA_SIZE = 24
-_LONGEST_NAME = 4096
+_LONGEST_TEXT = 4096
 """Bytes of a name or path, as PATH_MAX; the kernel's own names have at most 512."""
 _SHF_COMPRESSED = 0x800
 _COMPRESSION_HEADER = struct.Struct("<IIQQ")
@@ -73,12 +73,12 @@ class DebugSection:
         return int.from_bytes(self.data[offset : offset + size], "little")
 
     def string(self, offset: int) -> bytes:
-        """Read a NUL-terminated string of at most _LONGEST_NAME bytes."""
+        """Read a NUL-terminated string of at most _LONGEST_TEXT bytes."""
         end = -1
         if 0 <= offset < len(self.data):
-            end = self.data.find(b"\0", offset, offset + _LONGEST_NAME + 1)
+            end = self.data.find(b"\0", offset, offset + _LONGEST_TEXT + 1)
         if end < 0:
-            raise self.error(f"no NUL-terminated string of at most {_LONGEST_NAME} bytes", offset)
+            raise self.error(f"no NUL-terminated string of at most {_LONGEST_TEXT} bytes", offset)
         return self.data[offset:end]
 
     def uleb(self, offset: int) -> tuple[int, int]:

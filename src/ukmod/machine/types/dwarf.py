@@ -14,7 +14,7 @@ from ukmod.errors import FormatError
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.debugsections import read_unrelocated, supports
 from ukmod.machine.types.dies import At, DebugInfo, Die, DwTag
-from ukmod.machine.types.graph import POINTER, VOID, Field, Node, Tag
+from ukmod.machine.types.graph import LONGEST_NAME, POINTER, VOID, Field, Node, Tag
 
 __all__ = ["Dwarf"]
 
@@ -38,8 +38,6 @@ _TAGS = {
     DwTag.UNSPECIFIED_TYPE: Tag.VOID,
 }
 _INDEXED = frozenset({DwTag.BASE, DwTag.STRUCT, DwTag.UNION, DwTag.ENUM, DwTag.TYPEDEF, DwTag.SUBPROGRAM})
-_LONGEST_NAME = 512
-"""The kernel's own names are shorter (KSYM_NAME_LEN), and the ends of one long text are many names."""
 _FLOAT, _SIGNED = 0x04, (0x05, 0x06, 0x0D)  # DW_ATE_float; _signed, _signed_char, _signed_fixed
 
 
@@ -81,7 +79,7 @@ class Dwarf:
                     needed = At.PROTOTYPED if die.tag == DwTag.SUBPROGRAM else None
                     if die.has(needed) if needed else not die.has(At.DECLARATION):
                         name = info.text(die, At.NAME)
-                        if len(name) <= _LONGEST_NAME:
+                        if len(name) <= LONGEST_NAME:
                             found.setdefault((name, _TAGS[die.tag]), die.offset)
         return found
 

@@ -23,10 +23,23 @@ from ukmod.machine.types.layout import (
 )
 from ukmod.record import record, replace
 
-__all__ = ["AGGREGATES", "POINTER", "VOID", "Field", "Graph", "Later", "Node", "Tag", "TypeSource"]
+__all__ = [
+    "AGGREGATES",
+    "LONGEST_NAME",
+    "POINTER",
+    "VOID",
+    "Field",
+    "Graph",
+    "Later",
+    "Node",
+    "Tag",
+    "TypeSource",
+]
 
 POINTER = 8
 """The size of a pointer in bytes: modules are for x86-64."""
+LONGEST_NAME = 512
+"""KSYM_NAME_LEN. A text's ends could be as many names as it has bytes, and fill the memory."""
 _DEPTH = 64
 """The maximum nesting of types; the kernel's own stay below 20, so deeper nesting is a loop."""
 _MEMBERS = 1 << 16

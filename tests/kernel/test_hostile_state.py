@@ -1,0 +1,70 @@
+"""Whatever guest code sets its registers and page tables to, its task ends, and not in a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.kernel.hostile_calls import Attacker
+from tests.kernel.hostile_state import CODE, ENTRY, INSTRUCTIONS, NUMBERS, SHIFTS, mov
+
+from ukmod.machine import stubs
+
+pytestmark = pytest.mark.fuzz
+
+NUMBER = st.builds(
+    lambda number, near: number + near, st.sampled_from(NUMBERS), st.sampled_from((0, 0, 0, 1, -8))
+)
+SET = st.builds(mov, st.sampled_from(stubs.REGISTERS), NUMBER)
+ANYTHING = st.builds(lambda start, rest: start + rest, st.sampled_from(INSTRUCTIONS), st.binary(max_size=3))
+PROGRAM = st.lists(SET | SET | ANYTHING | st.binary(min_size=1, max_size=8), min_size=2, max_size=12).map(
+    b"".join
+)
+BITS = st.lists(st.integers(0, 63), max_size=5).map(lambda bits: sum({1 << bit for bit in bits}))
+FRAME = st.sampled_from((0, 1 << 20, 2 << 20, (1 << 30) - 4096, 1 << 30, 1 << 36, 0xF_FFFF_FFFF_F000))
+
+SVM = "b9800000c00f320d00100000" + "0f3048b80000200000000000" + "0f01d8"
+"""EFER.SVME is set, and a virtual machine of zeros entered: the engine used to fault for ever."""
+
+
+@pytest.fixture(scope="module")
+def attacker() -> Iterator[Attacker]:
+    with Attacker() as program:
+        yield program
+
+
+def test_machine_code_ends(attacker: Attacker) -> None:
+    @settings(max_examples=settings().max_examples // 2)
+    @example(bytes.fromhex(SVM))
+    @given(PROGRAM)
+    def run(code: bytes) -> None:
+        assert attacker.call(CODE, [code.hex()]) == ""
+
+    run()
+
+
+@pytest.mark.parametrize(
+    "start", [stubs.TRAP_AT, stubs.RESUME_AT, stubs.ENTER_AT, stubs.STUB_BASE + stubs.CODE_SIZE]
+)
+def test_the_stubs_entered_with_any_registers_end(attacker: Attacker, start: int) -> None:
+    registers = st.lists(SET, min_size=4, max_size=10).map(b"".join)
+
+    @settings(max_examples=settings().max_examples // 5)
+    @given(registers, NUMBER, st.integers(-16, 256))
+    def run(code: bytes, sp: int, offset: int) -> None:
+        jump = mov("rax", start + offset) + b"\xff\xe0"
+        assert attacker.call(CODE, [(code + mov("rsp", sp) + jump).hex()]) == ""
+
+    run()
+
+
+@pytest.mark.parametrize("level", range(len(SHIFTS)))
+def test_a_page_table_entry_of_any_bits_ends(attacker: Attacker, level: int) -> None:
+    @settings(max_examples=settings().max_examples // 5)
+    @given(FRAME, BITS)
+    def use(frame: int, bits: int) -> None:
+        assert attacker.call(ENTRY, [str(level), hex((frame | bits | 1) & (1 << 64) - 1)]) == ""
+
+    use()
