@@ -119,7 +119,7 @@ def check_licence(k: Core, module: Module, symbol: FoundSymbol) -> bool:
         return False
     if symbol.gpl:
         module.uses_gpl_only = True
-    owner = k.modules.find(symbol.owner) if symbol.owner else None
+    owner = k.modules.find(symbol.owner)
     if owner is None or "P" not in owner.taints:
         return True
     about = f"symbols {symbol.name} from proprietary module {owner.name}"

@@ -240,7 +240,7 @@ def _resolve_now(k: Core, module: Module, name: str) -> tuple[FoundSymbol | None
         module_check.check_namespace(k, module, symbol)
     except LoadError as error:
         return None, error.errno
-    owner = k.modules.find(symbol.owner) if symbol.owner else None
+    owner = k.modules.find(symbol.owner)
     if owner is not None and not k.modules.use(module, owner):
         return None, EBUSY if owner.state is ModuleState.COMING else ENOENT
     return symbol, 0
