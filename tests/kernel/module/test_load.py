@@ -171,8 +171,8 @@ class TestUndone:
         del ok_dep
         return Watcher(machine)
 
-    def refused(self, machine: Kernel, name: str, params: str = "") -> int | None:
-        with pytest.raises(LoadError) as error:
+    def refused(self, machine: Kernel, name: str, params: str = "", *, why: str = "") -> int | None:
+        with pytest.raises(LoadError, match=f"^{name}: {why}") as error:
             machine.insmod(image(name), params)
         assert list(machine.modules) == ["ok_dep"]
         assert not machine.leaks()
@@ -186,7 +186,7 @@ class TestUndone:
     def test_notifiers_hear_that_a_module_with_a_wrong_parameter_goes(
         self, machine: Kernel, watcher: Watcher
     ) -> None:
-        assert self.refused(machine, "params", "an_int=x") == EINVAL
+        assert self.refused(machine, "params", "an_int=x", why="invalid parameters 'an_int=x'") == EINVAL
         assert watcher.seen == [("params", state, state) for state in (self.COMING, self.GOING)]
 
     def test_a_string_parameter_is_freed_if_a_later_one_is_wrong(
@@ -202,7 +202,7 @@ class TestUndone:
         """notifier_from_errno()."""
         late = Watcher(machine)
         late.answers[self.COMING] = answer
-        assert self.refused(machine, "exporter") == errno
+        assert self.refused(machine, "exporter", why="a module notifier refused it") == errno
         assert [event for _, event, _ in watcher.seen] == [self.COMING, self.GOING]
         assert [event for _, event, _ in late.seen] == [self.COMING]
 
@@ -263,7 +263,8 @@ class TestInit:
         watcher = Watcher(machine)
         with pytest.raises(LoadError) as error:
             machine.insmod(made(init=returning(result)))
-        assert error.value.errno == -result
+        assert (error.value.errno, error.value.subject) == (-result, "m")
+        assert "init function" in error.value.message
         assert list(machine.modules) == ["other"]
         assert [state for _, _, state in watcher.seen] == [ModuleState.COMING, ModuleState.GOING]
         machine.insmod(made())
