@@ -293,6 +293,35 @@ class TestInit:
         machine.insmod(made(name="other"))
         assert len(machine.warnings) == 1, "the count is right again"
 
+    @pytest.mark.parametrize(
+        ("init", "detail"),
+        [(returning(0), "init_module+0x0/0x1000 [m]"), (b"", "none")],
+        ids=["init", "no init"],
+    )
+    def test_a_trace_has_the_init_function_and_that_the_module_lives(
+        self, machine: Kernel, init: bytes, detail: str
+    ) -> None:
+        machine.insmod(made(name="other"))
+        machine.core.trace.clear()
+        machine.insmod(made(init=init))
+        steps = [(step.comm, step.what, step.detail) for step in machine.core.trace.steps]
+        assert steps == [("insmod", "init", detail), ("insmod", "live", "m")]
+        assert len({step.pid for step in machine.core.trace.steps} - {0}) == 1
+
+    def test_the_task_is_the_modules_while_init_runs(self, machine: Kernel) -> None:
+        """What it allocates and starts is then the module's."""
+        machine.insmod(made(name="other"))
+        task = machine.start("insmod", lambda core: load_module(core, ModuleFile.of(self.sleeping(1000)), ""))
+        before = task.owner
+        machine.run(0.5)
+        assert task.owner == "e"
+        machine.run(1)
+        assert (task.exited, task.owner) == (True, before)
+
+    def test_a_parameter_need_not_be_text(self, machine: Kernel) -> None:
+        machine.insmod(image("params"), "a_charp=\udcff")
+        assert machine.read("/sys/module/params/parameters/a_charp") == "\udcff\n"
+
     def sleeping(self, milliseconds: int) -> bytes:
         """The module ``e``, which exports ``f`` and whose init function sleeps before it returns 0."""
         duration = b"\xbf" + milliseconds.to_bytes(4, "little")  # mov $milliseconds,%edi
