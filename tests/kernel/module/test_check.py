@@ -48,6 +48,7 @@ class TestFile:
     def test_a_module_needs_no_functions(self, machine: Kernel) -> None:
         assert machine.insmod(made()).state is ModuleState.LIVE
         assert machine.read("/proc/modules").startswith("m 12288 0 - Live 0x"), "text, data, symbols"
+        assert "suspiciously" not in machine.dmesg()
 
     @pytest.mark.parametrize("kind", [0, 2, 3])
     def test_only_relocatable_files_are_modules(self, machine: Kernel, kind: int) -> None:
