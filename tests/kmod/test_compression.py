@@ -112,6 +112,41 @@ def test_unpacking_needs_little_more_memory_than_the_limit(
     assert int(peak) < 1.2 * limit
 
 
+def hostile_dictionary(data: bytes, kind: int) -> bytes:
+    """Pack data as xz or lzma, with a dictionary in its header that is far larger than the one it needs."""
+    filters = [{"id": lzma.FILTER_LZMA1 if kind == lzma.FORMAT_ALONE else lzma.FILTER_LZMA2, "preset": 0}]
+    packed = bytearray(lzma.compress(data, kind, filters=filters))
+    if kind == lzma.FORMAT_ALONE:
+        packed[1:5] = (128 << 20).to_bytes(4, "little")
+        return bytes(packed)
+    header = packed[12 : 12 + 4 * (packed[12] + 1)]
+    header[header.index(b"\x21\x01") + 2] = 30  # 128 MiB
+    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    packed[12 : 12 + len(header)] = header
+    return bytes(packed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB, and /proc is there, on Linux")
+@pytest.mark.parametrize("kind", ["xz", "lzma", "zstd"])
+def test_a_dictionary_that_a_kernel_claims_counts_towards_its_limit(tmp_path: Path, kind: str) -> None:
+    limit = 1 << 28
+    data = bytes(limit)
+    if kind == "zstd":
+        options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.compression_level: 1}
+        packer = zstd.ZstdCompressor(options=options)
+        packed = packer.compress(data) + packer.flush()
+    else:
+        packed = hostile_dictionary(data, lzma.FORMAT_XZ if kind == "xz" else lzma.FORMAT_ALONE)
+    (tmp_path / "vmlinuz").write_bytes(packed)
+    arguments = ["image", str(tmp_path / "vmlinuz"), str(limit)]
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments], capture_output=True, text=True, check=True
+    )
+    message, peak = result.stdout.splitlines()
+    assert message.startswith("unpacks to more than the limit of ")
+    assert int(peak) < 1.2 * limit
+
+
 def test_no_memory_is_an_error_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     class Greedy:
         eof, needs_input, unused_data = False, True, b""
@@ -119,7 +154,7 @@ def test_no_memory_is_an_error_in_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
         def decompress(self, _data: bytes, _max_length: int) -> bytes:
             raise MemoryError
 
-    monkeypatch.setitem(compression._CODECS, "gzip", lambda: (Greedy, ValueError))
+    monkeypatch.setitem(compression._CODECS, "gzip", lambda _window: (Greedy, ValueError))
     with pytest.raises(LimitError, match=r"it\.ko: no memory is left after 0 unpacked bytes") as caught:
         decompress(gzip.compress(MODULE), path="it.ko")
     assert caught.value.errno == errno.ENOMEM
@@ -169,6 +204,10 @@ SKIPPABLE = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
         (zstd.compress(MODULE) + bytes(4), False),
         (zstd.compress(MODULE) + SKIPPABLE, True),
         (zstd.compress(MODULE) + SKIPPABLE + zstd.compress(b""), True),
+    ],
+    ids=[
+        *("gzip, text", "xz, text", "xz, 3 zeros", "xz, 4 zeros", "zstd, text", "zstd, 4 zeros"),
+        *("zstd, to be skipped", "zstd, to be skipped and another"),
     ],
 )
 def test_what_may_follow_is_as_libkmod_has_it(packed: bytes, is_accepted: bool) -> None:

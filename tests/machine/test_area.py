@@ -72,7 +72,7 @@ def test_a_thousand_rounds_use_no_more_than_one(memory: Memory, area: Area) -> N
 
 
 def test_addresses_that_are_used_once_are_used_again_when_there_are_no_others(memory: Memory) -> None:
-    area = Area(memory, VMALLOC_START, 6 * PAGE_SIZE, once=True)
+    area = Area(memory, VMALLOC_START, 6 * PAGE_SIZE, once=1 << 20)
     first = area.alloc(PAGE_SIZE)
     area.free(first)
     second, third = area.alloc(PAGE_SIZE), area.alloc(PAGE_SIZE)
@@ -84,7 +84,7 @@ def test_addresses_that_are_used_once_are_used_again_when_there_are_no_others(me
 
 def test_freed_ranges_that_are_next_to_each_other_are_used_as_one(memory: Memory) -> None:
     """A module that is larger than each that was unloaded finds room where they were."""
-    area = Area(memory, VMALLOC_START, 9 * PAGE_SIZE, once=True)
+    area = Area(memory, VMALLOC_START, 9 * PAGE_SIZE, once=1 << 20)
     small = [area.alloc(PAGE_SIZE) for _ in range(4)]
     for at in (small[2], small[0], small[1]):
         area.free(at)
@@ -96,3 +96,17 @@ def test_freed_ranges_that_are_next_to_each_other_are_used_as_one(memory: Memory
         area.alloc(6 * PAGE_SIZE)
     area.free(small[3])
     assert area.alloc(8 * PAGE_SIZE) == area.base
+
+
+def test_addresses_are_used_again_after_so_many_bytes_of_others(memory: Memory) -> None:
+    """Unloading modules for ever takes no more page tables; a module that stays is passed over."""
+    area = Area(memory, VMALLOC_START, 1 << 30, once=1 << 20)
+    stays = area.alloc(PAGE_SIZE)
+    places = []
+    for _ in range(3000):
+        places.append(area.alloc(5 * PAGE_SIZE))
+        area.free(places[-1])
+    assert max(places) < area.base + (1 << 20) + 16 * PAGE_SIZE
+    assert stays not in places
+    again = places.index(places[0], 1)
+    assert len(set(places[:again])) == again >= (1 << 20) // (6 * PAGE_SIZE)

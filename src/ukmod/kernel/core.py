@@ -63,7 +63,7 @@ from ukmod.kernel.workqueue.workqueue import Workqueues
 from ukmod.kernel.x86 import traps
 from ukmod.kernel.x86.unwind import capture
 from ukmod.kmod.elf import Elf
-from ukmod.machine.area import MODULES_END, MODULES_VADDR, Area
+from ukmod.machine.area import MODULES_END, MODULES_ONCE, MODULES_VADDR, Area
 from ukmod.machine.cpu import Cpu
 from ukmod.machine.memory import Memory
 from ukmod.machine.watchdog import Stalled
@@ -155,7 +155,7 @@ class Core:
         self.caches = Caches(self)
         self.user = UserMemory(self)
         self.trace = Trace(self.clock)
-        self.module_area = Area(self.memory, MODULES_VADDR, MODULES_END - MODULES_VADDR, once=True)
+        self.module_area = Area(self.memory, MODULES_VADDR, MODULES_END - MODULES_VADDR, once=MODULES_ONCE)
         self.modules = Modules(self)
         self.signals = Signals(self)
         self.pids = Pids(self)
@@ -233,7 +233,7 @@ class Core:
 
     def adopt(self, elf: Elf, module: Module) -> None:
         """Add a module's own type information before the module is loaded."""
-        self.types.add(elf)
+        self.types.add(elf, module.name)
         if elf.section(".debug_line") is not None:
             from ukmod.machine.types.lines import SourceLines
 

@@ -192,6 +192,7 @@ class Tasks:
     def release(self, task: Task) -> None:
         """release_task(): free the pid and stack of a task that has exited."""
         if self._by_pid.pop(task.pid, None) is not None:
+            self._k.trace.ended(task.pid)
             self._stacks.free(task.stack)
             self.put(task, _INITIAL_USAGE)
 

@@ -63,8 +63,8 @@ class Trace:
         self._requests: deque[Request] = deque(maxlen=MAX_TRACE)
         self._helper_of: dict[int, int] = {}
         """By pid: the pid of the usermode helper that the process is, or descends from."""
-        self._deeds: dict[int, list[TraceStep]] = {}
-        """By the helper's pid: its steps that concern loading."""
+        self._deeds: dict[int, deque[TraceStep]] = {}
+        """By the helper's pid: its steps that concern loading. The latest helpers come last."""
 
     def clear(self) -> None:
         """Discard all steps and requests."""
@@ -76,7 +76,9 @@ class Trace:
         step = TraceStep(self._clock.now, pid, comm, what, detail)
         self.steps.append(step)
         if what in (_ASKED, _LIVE) and (helper := self._helper_of.get(pid)) is not None:
-            self._deeds.setdefault(helper, []).append(step)
+            if helper not in self._deeds and len(self._deeds) == MAX_TRACE:
+                del self._deeds[next(iter(self._deeds))]
+            self._deeds.setdefault(helper, deque(maxlen=MAX_TRACE)).append(step)
 
     def helper(self, pid: int) -> None:
         """Record that a process is a usermode helper."""
@@ -87,6 +89,10 @@ class Trace:
         """Record that a process has started another one, on behalf of the same helper."""
         if (helper := self._helper_of.get(parent)) is not None:
             self._helper_of[child] = helper
+
+    def ended(self, pid: int) -> None:
+        """Record that a process has ended, so that its pid may become another's."""
+        self._helper_of.pop(pid, None)
 
     def request(self, request: Request) -> None:
         """Record a request that has returned."""

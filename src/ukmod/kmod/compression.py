@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_LIMIT",
+    "WINDOW",
     "Inflate",
     "PackedInput",
+    "WindowError",
     "compression_of",
     "decompress",
     "decompress_packed",
@@ -59,9 +61,16 @@ _PIECE = 1 << 16
 _UNPACKED_PIECE = 1 << 20
 _MOST_FRAMES = 1 << 16
 """Frames of a file. Parallel compressors make one of some megabytes each."""
-_WINDOW_LOG = 27
-_MEMORY = 1 << _WINDOW_LOG
+WINDOW = 1 << 27
 """Bytes that a decoder may allocate: twice what ``xz -9`` asks for, and what zstd allows by default."""
+
+
+class WindowError(LimitError):
+    """The decoder would need more than ``window`` bytes of memory."""
+
+    def __init__(self, window: int, error: Exception, path: str) -> None:
+        text = f"needs more than {window >> 20} MiB of memory to unpack: {error}"
+        super().__init__(text, errno=errno.EINVAL, subject=path)
 
 
 class PackedInput:
@@ -74,9 +83,10 @@ class PackedInput:
         """The bytes that have been read and not taken."""
 
     @classmethod
-    def of(cls, data: bytes, path: str = "") -> PackedInput:
-        """Return packed data that are in memory."""
-        return cls(BytesIO(data).read, path)
+    def of(cls, data: bytes | memoryview, path: str = "") -> PackedInput:
+        """Return packed data that are in memory, of which no second copy is made."""
+        parts = (bytes(data[at : at + _PIECE]) for at in range(0, len(data), _PIECE))
+        return cls(lambda _size: next(parts, b""), path)
 
     def take(self) -> bytes:
         """Return some bytes; none at the end."""
@@ -103,15 +113,17 @@ def decompress(data: bytes, *, path: str = "", limit: int = DEFAULT_LIMIT) -> by
     return decompress_packed(PackedInput.of(data, path), limit=limit) if compression_of(data) else data
 
 
-def decompress_packed(packed: PackedInput, *, limit: int = DEFAULT_LIMIT, followed: bool = False) -> bytes:
+def decompress_packed(
+    packed: PackedInput, *, limit: int = DEFAULT_LIMIT, window: int = WINDOW, followed: bool = False
+) -> bytes:
     """Return what a compressed file unpacks to. ``followed``: other data may follow, and are ignored.
 
     Raises FormatError if the data are damaged, cut off or followed by others; LimitError if the result is
-    larger than ``limit`` bytes, or the decoder would need more than 128 MiB; MissingExtraError if zstd is
-    asked of a Python that cannot do it.
+    larger than ``limit`` bytes, or WindowError if the decoder would need more than ``window``;
+    MissingExtraError if zstd is asked of a Python that cannot do it.
     """
     kind = compression_of(packed.peek())
-    decoder, failure = _CODECS[kind]()
+    decoder, failure = _CODECS[kind](window)
     out = BytesIO()
     frames = 0
     while _is_frame(kind, packed):
@@ -122,8 +134,7 @@ def decompress_packed(packed: PackedInput, *, limit: int = DEFAULT_LIMIT, follow
             complete = unpack_frame(decoder(), packed, out, limit)
         except failure as error:
             if "memory" in str(error).lower():
-                message = f"needs more than {_MEMORY >> 20} MiB of memory to unpack: {error}"
-                raise LimitError(message, errno=errno.EINVAL, subject=packed.path) from error
+                raise WindowError(window, error, packed.path) from error
             raise _damaged(f"damaged {kind} data: {error}", packed.path) from error
         if not complete:
             raise _damaged(f"{kind} data is cut off", packed.path)
@@ -203,28 +214,28 @@ def _damaged(message: str, path: str) -> FormatError:
     return error
 
 
-def _gzip() -> Codec:
+def _gzip(_window: int) -> Codec:
     import zlib
 
     return lambda: Inflate(31), zlib.error  # 31: zlib's notation for "a gzip header, and any window"
 
 
-def _xz() -> Codec:
+def _xz(window: int) -> Codec:
     import lzma
 
-    return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _MEMORY), lzma.LZMAError
+    return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, window), lzma.LZMAError
 
 
-def _zstd() -> Codec:
+def _zstd(window: int) -> Codec:
     try:
         try:
             from compression import zstd  # type: ignore[import-not-found, unused-ignore] # since Python 3.14
         except ModuleNotFoundError:
             from backports import zstd
-        options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+        options = {zstd.DecompressionParameter.window_log_max: window.bit_length() - 1}
         return lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError
     except Exception as error:
         raise MissingExtraError("unpacking zstd", "zstd", error) from error
 
 
-_CODECS: dict[str, Callable[[], Codec]] = {"gzip": _gzip, "xz": _xz, "zstd": _zstd}
+_CODECS: dict[str, Callable[[int], Codec]] = {"gzip": _gzip, "xz": _xz, "zstd": _zstd}

@@ -11,6 +11,8 @@ from ukmod.record import mutable
 VMALLOC_START = 0xFFFF_C900_0000_0000
 MODULES_VADDR, MODULES_END = 0xFFFF_FFFF_C000_0000, 0xFFFF_FFFF_FF00_0000
 """Documentation/x86/x86_64/mm.rst, arch/x86/include/asm/pgtable_64_types.h, with CONFIG_RANDOMIZE_BASE."""
+MODULES_ONCE = 64 << 20
+"""The bytes of module space that are used before freed ones are used again; each 2 MiB take a page table."""
 
 
 @mutable
@@ -23,16 +25,18 @@ class Area:
     """Addresses from ``base`` to ``base + size``.
 
     Each allocation is followed by a page that is never mapped, as in vmalloc space, so that running off its
-    end is a page fault. With ``once``, freed addresses are used again only when there are no others, so that
-    a pointer to what has been freed does not become one to something else.
+    end is a page fault. With ``once``, freed addresses are used again only after so many bytes of others, or
+    when there are no others, so that a pointer to what has been freed does not become one to something else.
     """
 
-    def __init__(self, memory: Memory, base: int, size: int, *, once: bool = False) -> None:
+    def __init__(self, memory: Memory, base: int, size: int, *, once: int = 0) -> None:
         self.memory = memory
         self.base = base
         self._next, self._end = base, base + size
         """The gap from which new addresses are taken."""
         self.once = once
+        self._turn = base + once
+        """The address from which on freed addresses are used again."""
         self._free: dict[int, list[int]] = {}
         """Freed addresses outside that gap, by size; a guard page follows each."""
         self._ranges: dict[int, _Range] = {}
@@ -54,6 +58,8 @@ class Area:
         return self._next + size + PAGE_SIZE <= self._end
 
     def _make_room(self, size: int) -> None:
+        if self.once and self._next >= self._turn:
+            self._change_gap()
         if self._fits(size) or self._free.get(size):
             return
         self._change_gap()
@@ -70,6 +76,7 @@ class Area:
             else:
                 gaps.append((start, end))
         self._next, self._end = max(gaps, key=lambda gap: gap[1] - gap[0])
+        self._turn = self._next + self.once
         self._free = {}
         for start, end in gaps:
             if start not in (self._next, end):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import struct
+from collections import Counter
 
 import pytest
+from benchmarks import cycles
 from tests.cases import CASES
 from tests.golden import modules
 from tests.kernel.conftest import layouts
@@ -41,9 +44,14 @@ def parameters(module: str) -> list[str]:
 def machine() -> Kernel:
     """One that reuses at once what is freed, which is otherwise kept for a while so that misuse is seen."""
     k = Kernel(types=layouts())
-    k.core.slab.fence.quarantine = k.core.tasks.quarantine.limit = k.core.workqueues.quarantine.limit = 0
-    k.core.module_area.once = False
+    at_once(k)
     return k
+
+
+def at_once(k: Kernel) -> None:
+    """Have a machine reuse at once what is freed."""
+    k.core.slab.fence.quarantine = k.core.tasks.quarantine.limit = k.core.workqueues.quarantine.limit = 0
+    k.core.module_area.once = 0
 
 
 Used = tuple[int, int]
@@ -79,6 +87,29 @@ def test_loads_and_unloads_cost_no_frame(module: str) -> None:
         leaks = k.leaks()
     assert [len(found) for found in used.values()] == [1] * len(words)
     assert not leaks
+
+
+def objects(k: Kernel) -> Counter[str]:
+    """ukmod's own objects, by type, except those in the log and the trace, which are rings."""
+    k.core.log.clear()
+    k.core.trace.clear()
+    gc.collect()
+    kinds = (type(one) for one in gc.get_objects())
+    return Counter(kind.__qualname__ for kind in kinds if kind.__module__.startswith("ukmod."))
+
+
+def test_loads_and_unloads_leave_no_object_of_python() -> None:
+    """With debug information and requests. The long version is ``python -m benchmarks.cycles``."""
+    contents = [path.read_bytes() for path in cycles.MODULES]
+    with Kernel(image="none") as k:
+        k.boot(contents)
+        at_once(k)
+        counts = []
+        for _ in range(3):
+            for _ in range(SETTLED):
+                cycles.cycle(k, contents)
+            counts.append(objects(k))
+    assert counts[1] - counts[0] == counts[2] - counts[1] == Counter()
 
 
 @pytest.mark.parametrize(("module", "params"), [("slab", "part=leak"), ("thread_left", "")])

@@ -66,6 +66,24 @@ def test_the_modules_own_debug_information_will_do(tmp_path: object) -> None:
     assert types_for(Elf(MODULE, "own.ko"), profiles_dir=str(tmp_path)).sources == ("own.ko",)
 
 
+def test_a_module_that_is_added_again_replaces_its_types() -> None:
+    """It may have been built anew; and types do not pile up."""
+    known = types()
+    assert known.offset("own", "count") == 0
+    older = MODULE.replace(b"count\0", b"total\0")
+    for _ in range(3):
+        known.add(Elf(older, "own.ko"))
+    assert known.sources == ("own.ko",)
+    assert known.offset("own", "total") == 0
+    assert not known.has("own", "count")
+
+
+def test_two_modules_add_to_each_other() -> None:
+    known = types()
+    known.add(Elf(MODULE, "other.ko"))
+    assert known.sources == ("own.ko", "other.ko")
+
+
 def test_several_modules_are_merged() -> None:
     merged = types()
     merged.add(Elf(elfwriter.elf([]), "stripped.ko"))

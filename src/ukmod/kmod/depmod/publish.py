@@ -75,7 +75,7 @@ def publish(directory: str, files: Iterable[tuple[str, bytes]]) -> None:
             _sync(unsynced)
             written.sort(key=lambda pair: _ORDER.index(pair[1]) if pair[1] in _ORDER else -1)
             for temporary, name in written:
-                os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
+                _about(name, _rename, where, temporary, name)
         except BaseException:
             for temporary, _name in written:
                 remove(temporary, where)
@@ -215,6 +215,10 @@ def _refuse_directory(where: int, name: str) -> None:
         return
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+
+
+def _rename(where: int, temporary: str, name: str) -> None:
+    os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
 
 
 def remove(name: str, where: int | None = None) -> None:

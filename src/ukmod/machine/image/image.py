@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
-import stat
+import sys
 import time
 from functools import cached_property
 from io import BufferedReader
 
 from ukmod.errors import FormatError, LimitError, NotFoundError
 from ukmod.kmod.elf import STB_GLOBAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, Section
-from ukmod.kmod.regular import identity
+from ukmod.kmod.regular import identity, open_regular
 from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
 from ukmod.machine.image.ksymtab import Ksymtab, read_exports
-from ukmod.machine.image.payload import LIMIT, is_packed, unpack
+from ukmod.machine.image.payload import LIMIT, PACKED_LIMIT, is_packed, unpack
 from ukmod.machine.image.symbols import ImageSymbol, ImageSymbols
 from ukmod.machine.image.vmlinux import Segment, Vmlinux, check_head
 
@@ -29,6 +30,24 @@ _DIGESTS = 64
 """The number of images whose digests are remembered."""
 _CACHE_VERSION = 5
 """Increased whenever the format of the cache's entries changes."""
+
+
+def _opened(path: str) -> int:
+    """Open a file for reading; raises OSError, and FormatError if it is not a regular one."""
+    try:
+        return open_regular(path, sys.maxsize)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise FormatError("not a kernel image: not a regular file", path=path) from error
+
+
+def _checked_size(file: BufferedReader, limit: int, path: str) -> int:
+    """Return the size of an open file in bytes; raises LimitError if it is larger than ``limit``."""
+    size = os.fstat(file.fileno()).st_size
+    if size > limit:
+        raise LimitError(f"not a kernel image: larger than {limit >> 20:,} MiB", subject=path)
+    return size
 
 
 class KernelImage:
@@ -48,14 +67,7 @@ class KernelImage:
     def _file(self) -> BufferedReader:
         """The file, opened only once: a file that replaces it meanwhile is another image."""
         try:
-            # Opening a FIFO would block until there is a writer, and a device may be endless.
-            status = os.stat(self.path)
-            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise FormatError("not a kernel image: not a regular file", path=self.path)
-            if status.st_size > _LARGEST:
-                text = f"not a kernel image: larger than {_LARGEST >> 30} GiB"
-                raise LimitError(text, subject=self.path)
-            return open(self.path, "rb")
+            return open(_opened(self.path), "rb")
         except OSError as error:
             text = f"cannot read: {error.strerror}"
             raise NotFoundError(text, errno=error.errno, subject=self.path) from error
@@ -70,7 +82,8 @@ class KernelImage:
         try:
             head = _read(file, _HEAD)
             if is_packed(head):
-                return _read(file, min(os.fstat(file.fileno()).st_size, LIMIT))
+                return _read(file, _checked_size(file, PACKED_LIMIT, self.path))
+            _checked_size(file, _LARGEST, self.path)
             check_head(head, self.path)  # an empty file cannot be mapped
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:

@@ -14,7 +14,7 @@ _MOST_BLOCKS = 1 << 16
 _MIN_MATCH = 4
 
 
-def unpack_lz4(data: bytes, *, limit: int, path: str = "") -> bytes:
+def unpack_lz4(data: memoryview, *, limit: int, path: str = "") -> bytes:
     """Unpack a legacy frame, ignoring data after it, such as the size the kernel's Makefile appends.
 
     Raises FormatError if it is damaged, LimitError if it is larger than ``limit`` bytes unpacked.
@@ -32,7 +32,7 @@ def unpack_lz4(data: bytes, *, limit: int, path: str = "") -> bytes:
         if at + size > len(data):
             raise FormatError("an lz4 block is cut off", path=path, offset=at)
         try:
-            out.write(_unpack(memoryview(data)[at : at + size], min(_BLOCK, limit - out.tell())))
+            out.write(_unpack(data[at : at + size], min(_BLOCK, limit - out.tell())))
         except (IndexError, ValueError) as error:
             raise FormatError(f"damaged lz4 block: {error}", path=path, offset=at) from error
         except OverflowError:

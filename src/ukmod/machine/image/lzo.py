@@ -11,7 +11,8 @@ from ukmod.machine.image.lz4 import copy_match
 __all__ = ["unpack_block", "unpack_lzo"]
 
 _MAGIC_SIZE = 9
-_BLOCK = 64 << 20
+_LZO_BLOCK = 8 << 20
+"""The maximum size of an unpacked block in bytes; the kernel accepts no more than 256 KiB."""
 _MOST_LZO_BLOCKS = 1 << 16
 _ADLER32_UNPACKED, _ADLER32_PACKED, _CRC32_UNPACKED, _CRC32_PACKED, _FILTER = 0x1, 0x2, 0x100, 0x200, 0x800
 _EXTENDED = 0x940  # headers have more fields since this version
@@ -20,10 +21,10 @@ _EXTENDED = 0x940  # headers have more fields since this version
 class _Reader:
     """Reads big-endian numbers from a file in sequence."""
 
-    def __init__(self, data: bytes, at: int, path: str) -> None:
+    def __init__(self, data: memoryview, at: int, path: str) -> None:
         self.data, self.at, self.path = data, at, path
 
-    def take(self, size: int) -> bytes:
+    def take(self, size: int) -> memoryview:
         if self.at + size > len(self.data):
             raise FormatError("the lzo file is cut off", path=self.path, offset=self.at)
         self.at += size
@@ -33,7 +34,7 @@ class _Reader:
         return int.from_bytes(self.take(size), "big")
 
 
-def unpack_lzo(data: bytes, *, limit: int, path: str = "") -> bytes:
+def unpack_lzo(data: memoryview, *, limit: int, path: str = "") -> bytes:
     """Unpack an lzop file, up to its end mark.
 
     Raises FormatError if it is damaged, LimitError if it is larger than ``limit`` bytes unpacked.
@@ -73,7 +74,7 @@ def _read_header(reader: _Reader) -> int:
 def _read_block(reader: _Reader, flags: int, size: int) -> bytearray:
     packed = reader.number(4)
     at = reader.at
-    if size > _BLOCK or packed > size:
+    if size > _LZO_BLOCK or packed > size:
         raise FormatError(
             f"a lzo block of {packed} bytes cannot unpack to {size}", path=reader.path, offset=at
         )
@@ -97,7 +98,7 @@ def _read_block(reader: _Reader, flags: int, size: int) -> bytearray:
     return part
 
 
-def unpack_block(block: bytes, out: bytearray, room: int) -> None:
+def unpack_block(block: bytes | memoryview, out: bytearray, room: int) -> None:
     """Append an unpacked LZO1X block to ``out``, which must be empty.
 
     Raises IndexError or ValueError for a damaged block or one larger than ``room`` bytes.
@@ -132,7 +133,9 @@ def unpack_block(block: bytes, out: bytearray, room: int) -> None:
             raise ValueError("larger than its header says")
 
 
-def _match(block: bytes, code: int, at: int, literals: int, room: int) -> tuple[int, int, int, int]:
+def _match(
+    block: bytes | memoryview, code: int, at: int, literals: int, room: int
+) -> tuple[int, int, int, int]:
     """Return (length, distance, number of literals after it, next offset); distance 0 ends the block."""
     if code >= 64:
         distance = (block[at] << 3) + (code >> 2 & 7) + 1
@@ -149,7 +152,7 @@ def _match(block: bytes, code: int, at: int, literals: int, room: int) -> tuple[
     return length, 0 if distance == 16384 and far else distance, low & 3, at + 2
 
 
-def _long(block: bytes, at: int, length: int, room: int) -> tuple[int, int]:
+def _long(block: bytes | memoryview, at: int, length: int, room: int) -> tuple[int, int]:
     """Read the rest of a length: zeros that count 255 each, and a final byte that is not zero.
 
     Raises ValueError as soon as the length exceeds ``room``.

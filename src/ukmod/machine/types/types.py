@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import NoReturn
 
 from ukmod.errors import LayoutError
@@ -25,12 +26,15 @@ _STEP = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)\Z")
 class Types:
     """The layouts from several sources, in order: what one lacks, the next may supply.
 
-    The first sources describe the kernel; each loaded module adds its own debugging information.
+    The first sources describe the kernel; each loaded module adds its own debugging information, which
+    replaces that of the module's previous load.
     """
 
     def __init__(self, sources: Iterable[TypeSource] = (), *, kernel: Btf | Later | None = None) -> None:
         """``kernel`` is the BTF that modules' own BTF extends; it need not be among the sources."""
-        self._sources = list(sources)
+        self._of_kernel = tuple(sources)
+        self._of_modules: dict[str, list[TypeSource]] = {}
+        self._sources = self._of_kernel
         self._kernel = kernel
         self._offsets: dict[tuple[str, str], tuple[int, Member]] = {}
 
@@ -39,20 +43,31 @@ class Types:
         """The files the types come from, in the order in which they are searched."""
         return tuple(source.path for source in self._sources)
 
-    def add(self, elf: Elf) -> None:
+    def add(self, elf: Elf, name: str = "") -> None:
         """Add a module's type information, if it has any: its BTF, then its DWARF, for what BTF lacks.
 
         Both are read when a look-up first reaches them, which then raises FormatError if they are damaged.
+        They replace what an earlier call added for a module of that ``name``, by default the one in its
+        modinfo: the module may have been built anew, and loading it often must not take ever more memory.
         """
+        name = name or dict(elf.modinfo()).get("name") or elf.path
+        if self._of_modules.get(name):
+            self._offsets = {key: found for key, found in self._offsets.items() if self._in_kernel(key[0])}
+        self._of_modules[name] = list(self._in_module(elf))
+        self._sources = (*self._of_kernel, *chain.from_iterable(self._of_modules.values()))
+
+    def _in_module(self, elf: Elf) -> Iterator[TypeSource]:
         split = elf.find(b".BTF")
         if split is not None and self._kernel is not None:
-            read = partial(_split, split[1], self._kernel, elf.path)
-            self._sources.append(TypeSource(Later(elf.path, read)))
+            yield TypeSource(Later(elf.path, partial(_split, split[1], self._kernel, elf.path)))
         if elf.section(".debug_info") is not None:
             from ukmod.machine.types.dwarf import Dwarf
 
             if Dwarf.is_in(elf):
-                self._sources.append(TypeSource(Dwarf(elf)))
+                yield TypeSource(Dwarf(elf))
+
+    def _in_kernel(self, struct: str) -> bool:
+        return any(source.struct(struct) is not None for source in self._of_kernel)
 
     def learn(self, names: Iterable[str]) -> None:
         """Look these types up now, so that later look-ups are fast."""
