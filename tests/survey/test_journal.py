@@ -116,6 +116,16 @@ def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
         Journal(tmp_path, SETTINGS)
     with pytest.raises(NotFoundError, match="cannot write: not a regular file"):
         Journal("/dev/full", SETTINGS)
+    with pytest.raises(NotFoundError, match="/proc/self/mem: cannot write: "):
+        Journal("/proc/self/mem", SETTINGS)
+
+
+def test_a_sparse_file_is_not_read(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(10 << 30)
+    with pytest.raises(FormatError, match="larger than 256 MiB"):
+        Journal(path, SETTINGS)
+    assert path.stat().st_size == 10 << 30
 
 
 def test_a_full_disk(path: Path) -> None:

@@ -21,6 +21,8 @@ from ukmod.survey.verdict import ModuleVerdict, Settings
 
 _JOURNAL_FORMAT = 1
 """Increased whenever the meaning of the lines changes."""
+_JOURNAL_LIMIT = 1 << 28
+"""Bytes; that of a distribution's 4,000 modules has 5 MB."""
 
 
 class Journal:
@@ -45,6 +47,9 @@ class Journal:
                 raise self._cannot_write("not a regular file", ESPIPE)
             self._lock()
             self._read()
+        except OSError as error:
+            self.close()
+            raise self._cannot_write(error.strerror, error.errno) from error
         except BaseException:
             self.close()
             raise
@@ -82,7 +87,10 @@ class Journal:
 
     def _read(self) -> None:
         self._file.seek(0)
-        content = self._file.read()
+        if os.fstat(self._file.fileno()).st_size > _JOURNAL_LIMIT:
+            text = f"not the journal of a survey: larger than {_JOURNAL_LIMIT >> 20} MiB"
+            raise FormatError(text, path=self.path)
+        content = self._file.read(_JOURNAL_LIMIT)
         # An incomplete last line, after a crash of the host, means that its module must be tried again.
         whole = content[: content.rfind(b"\n") + 1]
         if not whole:

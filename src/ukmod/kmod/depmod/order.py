@@ -188,9 +188,10 @@ def read_input(dirname: str, name: str, log: DepmodLog) -> bytes | None:
         log(LOG_WARNING, f"could not open directory {dirname}: {error.strerror}")
         return None
     try:
-        return read_regular(name, dir_fd=directory)
+        try:
+            return read_regular(name, dir_fd=directory)
+        finally:
+            os.close(directory)
     except OSError as error:
         log(LOG_WARNING, f"could not open {name} at {dirname}: {error.strerror}")
         return None
-    finally:
-        os.close(directory)

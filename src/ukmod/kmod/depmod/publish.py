@@ -97,7 +97,8 @@ def open_exclusively(directory: str, *, flags: int = 0) -> Iterator[tuple[int, b
     try:
         yield where, _lock(where)
     finally:
-        os.close(where)  # which ends the lock
+        with suppress(OSError):  # nothing has been written to it
+            os.close(where)  # which ends the lock
 
 
 def _lock(where: int) -> bool:
