@@ -29,7 +29,7 @@ from ukmod.kernel.module.layout import ModuleLayout, Part, plan_part
 from ukmod.kmod.elf import Elf
 from ukmod.machine import memory
 from ukmod.machine.memory import PAGE_SIZE
-from ukmod.machine.relocate import R_64
+from ukmod.machine.relocate import R_64, R_PC32
 
 CODE, READ_ONLY, DATA = SHF_ALLOC | SHF_EXECINSTR, SHF_ALLOC, SHF_ALLOC | SHF_WRITE
 STT_SECTION, STT_FILE = 3, 4
@@ -190,6 +190,18 @@ class TestMemory:
         layout.protect_after_init(loaded.file, loaded.layout, kernel.memory)
         own |= {".data..ro_after_init": memory.READ_ONLY}
         assert loaded.protections() == {section.name: memory.READ_WRITE for section in WHOLE} | own
+
+    def test_each_part_is_protected_as_its_own_sections_are(self, kernel: Core) -> None:
+        core = [Section(".text", bytes(PAGE_SIZE + 1), flags=CODE), Section(".rodata", b"r", flags=READ_ONLY)]
+        init = [Section(".init.text", b"i", flags=CODE), Section(".init.data", b"n", flags=DATA)]
+        loaded = Loaded(kernel, parsed([*core, *init]))
+        layout.protect(loaded.file, loaded.layout, kernel.memory)
+        assert loaded.protections() == {
+            ".text": memory.READ_EXEC,
+            ".rodata": memory.READ_ONLY,
+            ".init.text": memory.READ_EXEC,
+            ".init.data": memory.READ_WRITE,
+        }
 
     def test_a_module_without_such_data_keeps_all_of_its_data_writable_after_init(self, kernel: Core) -> None:
         loaded = Loaded(kernel, parsed([Section(".data", b"d", flags=DATA)]))
@@ -386,6 +398,13 @@ class TestRelocations:
         address, _ = loaded.layout.sections[".text"]
         assert loaded.content(".data") == address.to_bytes(8, "little") + (address + 5).to_bytes(8, "little")
         assert loaded.content(".text") == b"t"
+
+    def test_a_relative_relocation_counts_from_its_place(self, kernel: Core) -> None:
+        sections = [Section(".text", bytes(16), flags=CODE)]
+        loaded = Loaded(
+            kernel, parsed(sections, [Symbol("f", ".text", 12)], [Relocation(".text", 4, "f", R_PC32, -4)])
+        )
+        assert loaded.content(".text")[4:8] == (12 - 4 - 4).to_bytes(4, "little")
 
     def test_relocations_of_sections_that_are_not_loaded_are_passed_over(self, kernel: Core) -> None:
         sections = [Section(".debug_info", bytes(8), flags=0)]

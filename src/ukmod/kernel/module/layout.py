@@ -226,7 +226,7 @@ def fill(elf: Elf, layout: ModuleLayout, values: Sequence[int], memory: Memory, 
         for entries in relocations.get(index, ()):
             data = elf.section_data(entries)
             relocate.apply(content, address, data[: len(data) // 24 * 24], values, path=elf.path)
-        memory.write(percpu_base + address if section.name == _PERCPU else address, content, force=True)
+        memory.write(percpu_base + address if section.name == _PERCPU else address, content)
 
 
 def protect(elf: Elf, layout: ModuleLayout, memory: Memory) -> None:
