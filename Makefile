@@ -7,7 +7,7 @@ DEV    := $(VENV)/.development
 # From Python 3.12 on, coverage.py measures at next to no cost, and greenlets need no care; before, at twice the time.
 MEASURED = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon COVERAGE_TASKS=thread" * (sys.version_info >= (3, 12)))')
 
-.PHONY: demo test coverage real kernels fuzz lint docs dist bench mutants golden manual clean
+.PHONY: demo test coverage real kernels fuzz fuzz-coverage lint docs dist bench mutants golden manual clean
 
 demo: $(RUN)             ## the main job: request_module() end to end on two compiled modules
 	PYTHONPATH=src $(BIN)/python -m ukmod demo
@@ -30,6 +30,10 @@ kernels:                 ## more kernels to try, from 5.10 to the newest: tools/
 
 fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length
 	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/test_hostile_calls.py tests/kernel/test_hostile_state.py
+
+fuzz-coverage: $(DEV)    ## PARSER=elf|btf|dwarf [OPTIONS=-max_total_time=60]: fuzz it by atheris, guided by coverage
+	$(BIN)/python -m pip install -q --group coverage-fuzz
+	$(BIN)/python tools/coverage_fuzz.py $(PARSER) $(OPTIONS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
