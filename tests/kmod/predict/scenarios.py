@@ -157,6 +157,7 @@ SCENARIOS = (
     _install("nice", f"nice -n 5 {MODPROBE} -i user", LOADED),
     _install("env", f"env LANG=C {MODPROBE} -i user", LOADED),
     _install("not", f"! {MODPROBE} -i user", LOADED),
+    _install("in the background", f"{MODPROBE} -i user &", UNKNOWN),
     _install("a pipe", f"echo | {MODPROBE} -i user", LOADED),
     _install("output thrown away", f"{MODPROBE} -i user >/dev/null 2>&1", LOADED),
     _install("a command substitution", f"echo $({MODPROBE} -i user)", LOADED),

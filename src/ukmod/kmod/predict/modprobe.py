@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ukmod.errors import UsageError
+from ukmod.errors import NotFoundError, UsageError
 from ukmod.kmod.context import Context
 from ukmod.kmod.names import is_path
 from ukmod.kmod.plans import plan_target, resolve
@@ -12,6 +12,7 @@ from ukmod.kmod.predict.world import Budget, UnpredictableError, WorldState, dis
 from ukmod.kmod.tools.common import options_text
 from ukmod.kmod.tools.log import ToolLog
 from ukmod.kmod.tools.modprobe_options import ModprobeRequest, parse_request
+from ukmod.kmod.tree import root_of
 from ukmod.record import record, replace
 
 TYPE_CHECKING = False
@@ -279,7 +280,7 @@ class Predictor:
                 use_blacklist="b" in request,
                 force=bool(request.force),
             )
-        except OSError:
+        except (OSError, NotFoundError):
             return [(world, 1)]
         if not forecasts:
             return [(world, 1)]
@@ -292,11 +293,11 @@ class Predictor:
         """Return the ways in which an insmod ends."""
         files = [word for word in arguments if not word.startswith("-")]
         told = f"it runs insmod {' '.join(arguments)}"
-        if not files or not files[0].startswith("/"):
+        root = root_of(self._given.context.tree.dirname)
+        if not files or not files[0].startswith("/") or root is None:
             return _anything(world, told)
-        root = self._given.context.tree.dirname.partition("/lib/modules/")[0].removesuffix("/usr")
         try:
-            module = self._given.context.by_path(f"{root}{files[0]}")
+            module = self._given.context.by_path(root.rstrip("/") + files[0])
         except OSError:
             return [(world, 1)]
         target = self._plan(module, options_text(files[1:]), world, ignore_commands=True, use_blacklist=False)

@@ -11,7 +11,6 @@ from ukmod.kmod.predict import programs
 from ukmod.kmod.predict.shell_syntax import (
     NOT_FOUND,
     SYNTAX_ERROR,
-    Background,
     Chain,
     For,
     Group,
@@ -115,8 +114,6 @@ class _Shell:
             return self._chain(node, way)
         if isinstance(node, Pipeline):
             return self._pipeline(node, way)
-        if isinstance(node, Background):
-            return [replace(way, world=one.world, status=0) for one in self._apart(node.command, way)]
         if isinstance(node, Group):
             return self._apart(node.body, way) if node.subshell else self.run(node.body, way)
         if isinstance(node, If):

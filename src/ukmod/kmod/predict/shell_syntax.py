@@ -1,6 +1,6 @@
 """The syntax of sh -c, as far as lines of modprobe.d use it ("man sh(1)", POSIX XCU 2).
 
-Lists (``;``, ``&``, ``&&``, ``||``), pipelines, groups, subshells, ``if`` and ``for``; quotes, variables,
+Lists (``;``, ``&&``, ``||``), pipelines, groups, subshells, ``if`` and ``for``; quotes, variables,
 command substitutions and redirections. What is more is :class:`NotUnderstoodError`, so that nothing
 half-understood is ever taken for known.
 """
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_FOUND",
     "SYNTAX_ERROR",
-    "Background",
     "Chain",
     "For",
     "Group",
@@ -89,13 +88,6 @@ class Chain:
 
 
 @record
-class Background:
-    """A command that is not waited for."""
-
-    command: ShellCommand
-
-
-@record
 class Group:
     """``{ list; }``, or ``( list )``, which is a shell of its own."""
 
@@ -120,7 +112,7 @@ class For:
     body: ShellCommand
 
 
-ShellCommand = Simple | Pipeline | Chain | Background | Group | If | For
+ShellCommand = Simple | Pipeline | Chain | Group | If | For
 
 _OPERATOR = re.compile(r"&&|\|\||;;|[;&|()\n]")
 _REDIRECTION = re.compile(r"(\d*)(<<-?|<&|>&|<>|>>|>\||<|>)")
@@ -229,11 +221,8 @@ class _Parser:
                     self.refuse()
                 continue
             if self._is("&"):
-                if any(before != ";" for before, _ in items[-1:]):
-                    raise NotUnderstoodError(self._text)
-                items[-1] = (items[-1][0], Background(items[-1][1]))
-                self._advance()
-            elif self._is(";") or self._is("\n"):
+                raise NotUnderstoodError(self._text)  # what it does may come before or after the rest
+            if self._is(";") or self._is("\n"):
                 self._advance()
             else:
                 break
