@@ -86,7 +86,7 @@ class System:
     ) -> list[tuple[BootArguments, Explainer]]:
         """Return an explainer for each command line; they share what the inspector has read."""
         initcalls = self.initcalls()
-        findings = self._findings(inspector, config_paths)
+        findings = self._findings(config_paths)
         state = SysModules(LinuxHost()) if self.is_live else NothingLoaded()
         return [
             (
@@ -105,10 +105,10 @@ class System:
             for boot in self.boots
         ]
 
-    def _findings(self, inspector: Inspector, config_paths: Sequence[str] | None) -> list[Finding]:
+    def _findings(self, config_paths: Sequence[str] | None) -> list[Finding]:
         """Return what is wrong with the configuration, as far as explain does not say it anyway."""
         try:
-            found = lint(self.context(config_paths), inspector, boots=self.boots, config_paths=config_paths)
+            found = lint(self.context(config_paths), boots=self.boots, config_paths=config_paths)
         except NotFoundError:
             return []  # without indexes there are no names, but there may be a file to explain
         return [one for one in found if one.kind not in _EXPLAINED and one.severity != "note"]

@@ -163,7 +163,7 @@ def test_a_file_that_says_nothing_may_have_any_name(image: Path) -> None:
         ("module_blacklist=lone,dash-name", "spelling", "module_blacklist=lone,dash_name"),
         ("module_blacklist=usr", "unknown-module", "module_blacklist user, if that is meant"),
         ("module_blacklist=user module_blacklist=lone", "shadowed", "module_blacklist=user,lone"),
-        ("user.debg=1", "parameter-unknown", "see modinfo -p user"),
+        ("user.debg=1", "parameter-unknown", "debug may be meant; see modinfo -p user"),
         ("user.debug=x", "parameter-value", "see modinfo -p user"),
     ],
 )

@@ -24,13 +24,14 @@ __all__ = ["Finding", "lint"]
 
 def lint(
     context: Context,
-    inspector: Inspector,
+    inspector: Inspector | None = None,
     *,
     boots: Sequence[BootArguments] = (),
     config_paths: Sequence[str] | None = None,
 ) -> list[Finding]:
     """Return what is wrong with the configuration of a context, in the order in which modprobe reads it.
 
+    ``inspector`` looks into the modules that options are for; without it, parameters are not compared.
     ``boots`` are the kernel's command lines, ``config_paths`` the places of the configuration if they are not
     the tree's own. Raises NotFoundError if the tree has no indexes.
     """
@@ -48,5 +49,5 @@ def lint(
             found += linter.findings(line)
     found += place_findings(tree.files, tree.dirname, paths)
     for boot in boots:
-        found += argument_findings(boot, linter, inspector, context)
+        found += argument_findings(boot, linter)
     return list(dict.fromkeys(found))

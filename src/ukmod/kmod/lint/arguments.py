@@ -6,23 +6,18 @@ from ukmod.kmod.cmdline import module_parameters
 from ukmod.kmod.kernelargs import kernel_arguments
 from ukmod.kmod.lint.finding import Finding
 from ukmod.kmod.lint.lines import ConfigLine
-from ukmod.kmod.predict.kernel import option_notes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ukmod.kmod.context import Context
     from ukmod.kmod.kernelargs import BootArguments
     from ukmod.kmod.lint.meaning import MeaningLinter
-    from ukmod.kmod.objections import Inspector
 
 __all__ = ["argument_findings"]
 
 
-def argument_findings(
-    boot: BootArguments, linter: MeaningLinter, inspector: Inspector, context: Context
-) -> Iterator[Finding]:
+def argument_findings(boot: BootArguments, linter: MeaningLinter) -> Iterator[Finding]:
     """Yield what is wrong with a kernel command line, as far as it is about modules."""
     lists = [value for name, value in kernel_arguments(boot.text) if _is_list(name) and value is not None]
     for number, value in enumerate(lists):
@@ -39,14 +34,8 @@ def argument_findings(
         if module == "modprobe" and name == "blacklist":
             yield from _names(boot, "modprobe.blacklist", value, linter)
             continue
-        path = context.path_of(context.by_name(module))
-        if path is not None:
-            facts = inspector.facts(module.replace("-", "_"), path)
-            for note in option_notes(facts, parameter):
-                severity = "error" if note.fatal else "warning"
-                mend = f"see modinfo -p {module}"
-                words = f"{module}.{parameter}"
-                yield Finding(note.kind, severity, boot.source, words, note.text, mend, (facts.name,))
+        line = ConfigLine(boot.source, (f"{module}.{parameter}",), parameter, "", None)
+        yield from linter.option_findings(line, linter.module(module), parameter)
 
 
 def _is_list(name: str) -> bool:

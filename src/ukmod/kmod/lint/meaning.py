@@ -13,9 +13,9 @@ from ukmod.kmod.wildcard import fnmatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from ukmod.kmod.context import Context
+    from ukmod.kmod.context import Context, Module
     from ukmod.kmod.lint.lines import ConfigLine
     from ukmod.kmod.objections import Inspector
 
@@ -27,7 +27,7 @@ _PATTERN = re.compile(r"[*?\[]")
 class MeaningLinter:
     """Compares lines with a tree of modules, and with the lines before them."""
 
-    def __init__(self, context: Context, inspector: Inspector) -> None:
+    def __init__(self, context: Context, inspector: Inspector | None) -> None:
         self._context = context
         self._inspector = inspector
         self._names = tuple(context.tree.module_names())
@@ -152,22 +152,33 @@ class MeaningLinter:
             yield Finding("comment-in-options", "error", line.source, line.words, text, mend, line.names)
         options = re.split(r"(?:^|\s)#", entry.text)[0]
         for module in modules:
-            path = self._context.path_of(module)
-            if path is None:
-                continue
-            facts = self._inspector.facts(module.name, path)
-            for note in option_notes(facts, options):
-                severity = "error" if note.fatal else "warning"
-                mend = f"see modinfo -p {module.name}"
-                near = self._near_parameter(note.text, facts.parameters or {})
-                mend = f"{near} may be meant; {mend}" if near else mend
-                text = f"{module.name}: {note.text}"
-                yield Finding(note.kind, severity, line.source, line.words, text, mend, (module.name,))
+            yield from self.option_findings(line, module, options)
 
-    def _near_parameter(self, text: str, parameters: object) -> str:
+    def option_findings(self, line: ConfigLine, module: Module, options: str) -> Iterator[Finding]:
+        """Yield what the kernel will not make of a module's options."""
+        path = self._context.path_of(module)
+        if path is None or self._inspector is None:
+            return
+        facts = self._inspector.facts(module.name, path)
+        for note in option_notes(facts, options):
+            severity = "error" if note.fatal else "warning"
+            near = self._near_parameter(note.text, facts.parameters or {})
+            mend = (
+                f"{near} may be meant; see modinfo -p {module.name}"
+                if near
+                else f"see modinfo -p {module.name}"
+            )
+            text = f"{module.name}: {note.text}"
+            yield Finding(note.kind, severity, line.source, line.words, text, mend, (module.name,))
+
+    def module(self, name: str) -> Module:
+        """Return the module of a name."""
+        return self._context.by_name(name)
+
+    def _near_parameter(self, text: str, parameters: Iterable[str]) -> str:
         found = re.search(r"has no parameter (\S+?):", text)
-        near = difflib.get_close_matches(found[1], list(parameters), n=1) if found else []  # type: ignore[call-overload]
-        return str(near[0]) if near else ""
+        near = difflib.get_close_matches(found[1], list(parameters), n=1) if found else []
+        return near[0] if near else ""
 
     def _alias(self, line: ConfigLine, entry: Alias) -> Iterator[Finding]:
         if self.knows(entry.pattern) and entry.module != entry.pattern:
