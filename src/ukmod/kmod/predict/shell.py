@@ -58,12 +58,16 @@ _GLOB = frozenset("*?[{")
 
 @record
 class _Way:
-    """A shell in one world: its variables, and the status of the last command. ``ended``: it has exited."""
+    """A shell in one world: its variables, and the status of the last command. ``ended``: it has exited.
+
+    Of a variable that is not among the ``exported`` a program that it starts sees nothing.
+    """
 
     world: World
     variables: tuple[tuple[str, str | None], ...] = ()
     status: int = 0
     ended: bool = False
+    exported: frozenset[str] = frozenset()
 
     def get(self, name: str) -> str | None:
         return next((value for known, value in self.variables if known == name), None)
@@ -91,7 +95,8 @@ def run_command(
         return _anything(world, f"it runs {command}")
     shell = _Shell(machine)
     try:
-        ways = shell.run(node, _Way(world, tuple(variables)))
+        known = tuple(variables)
+        ways = shell.run(node, _Way(world, known, exported=frozenset(name for name, _ in known)))
     except NotUnderstoodError:
         return _anything(world, f"it runs {command}")
     return distinct((way.world, way.status) for way in ways)
@@ -188,13 +193,20 @@ class _Shell:
         given = [(name, _text(word, way)) for name, word in node.assignments]
         fields = [field for word in node.words for field in _fields(word, way)]
         ways = self._substitute([*node.words, *(word for _, word in node.assignments)], way)
-        if not fields:
-            for name, value in given:
-                ways = [one.set(name, value) for one in ways]
-            return ways
         if any(name in programs.MATTER for name, _ in given):
-            return _unknown(ways, node.text)
-        found = [end for one in ways for end in self._program(fields, one, node.text)]
+            raise NotUnderstoodError(node.text)
+        names = frozenset(name for name, _ in given)
+        assigned = ways
+        for name, value in given:
+            assigned = [one.set(name, value) for one in assigned]
+        if not fields:
+            return assigned
+        if given and fields[0] in {"eval", "export"}:
+            raise NotUnderstoodError(node.text)  # shells differ in what remains of the variables
+        started = [replace(one, exported=one.exported | names) for one in assigned]
+        found = [end for one in started for end in self._program(fields, one, node.text)]
+        if given:
+            found = [replace(one, variables=way.variables, exported=way.exported) for one in found]
         if not node.harmless:  # the file may be one that cannot be written: then the command does not run
             sentence = f"whether it can be redirected is not known: {node.text}"
             found += [replace(one, world=one.world.doubting(sentence), status=1) for one in ways]
@@ -264,7 +276,7 @@ class _Shell:
         if len(arguments) < 2 or arguments[0] != "-c":
             return _unknown([way], text)
         positional = tuple([(str(number), value) for number, value in enumerate(arguments[2:])])
-        kept = tuple([pair for pair in way.variables if not pair[0].isdecimal()])
+        kept = tuple([pair for pair in way.variables if pair[0] in way.exported])
         inner = replace(way, variables=(*kept, *positional))
         return [replace(way, world=one.world, status=one.status) for one in self._parsed(arguments[1], inner)]
 
@@ -285,6 +297,7 @@ class _Shell:
             if argument is None or argument.partition("=")[0] in programs.MATTER:
                 raise NotUnderstoodError("export")
             name, equals, value = argument.partition("=")
+            way = replace(way, exported=way.exported | {name})
             if equals:
                 way = way.set(name, value)
         return [way.done(0)]
