@@ -104,8 +104,8 @@ class TestLines:
         assert config.install == [Command("a", "xy", line(1))]
         assert config.blacklists == [Blacklist("b", line(3))]
 
-    def test_a_backslash_at_the_end_of_a_file_counts_for_nothing(self) -> None:
-        assert parsed("blacklist a\\")[0].blacklists == [Blacklist("a", line(1))]
+    def test_a_backslash_at_the_end_of_a_file_is_the_byte_that_eof_is_in_c(self) -> None:
+        assert parsed("blacklist a\\")[0].blacklists == [Blacklist("a\udcff", line(1))]
 
     def test_a_backslash_before_anything_else_vanishes(self) -> None:
         config, _messages = parsed(r"install a printf '\n\\'")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIG_DIRECTORIES",
     "CONFIG_LIMIT",
+    "END_ESCAPED",
     "PROC_CMDLINE",
     "Alias",
     "Blacklist",
@@ -51,6 +52,9 @@ CONFIG_DIRECTORIES = (
 
 CONFIG_LIMIT = 1 << 24
 """Bytes of a configuration file. Distributions' have some kilobytes; libkmod has no limit."""
+
+END_ESCAPED = os.fsdecode(b"\xff")
+"""The character that a backslash at the end of a file becomes."""
 
 _ISSPACE = " \t\n\v\f\r"
 """isspace(3) in the C locale. Python's str.split() also splits at a no-break space, which kmod does not."""
@@ -264,7 +268,8 @@ def parse_cmdline(config: Config, text: str, log: LibraryLog = silent, source: S
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Join continued lines of modprobe.d or depmod.d; yield the number of the last physical one with each.
 
-    A backslash vanishes before any character, not only before a newline; two stand for one.
+    A backslash vanishes before any character, not only before a newline; two stand for one. At the end of the
+    file it becomes the byte 255: libkmod takes getc(3)'s EOF for a character.
     """
     number = 1
     if "\\" not in text:
@@ -279,7 +284,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
             parts = []
             number += 1
         elif char == "\\":
-            char = next(characters, "")  # noqa: PLW2901 - the escaped character takes its place
+            char = next(characters, END_ESCAPED)  # noqa: PLW2901 - the escaped character takes its place
             number += char == "\n"
             parts.append("" if char == "\n" else char)
         else:

@@ -194,6 +194,7 @@ SCENARIOS = (
     _one("carriage returns, install true", "install base /bin/true\r\n", "user", BLOCKED),
     _one("a line that continues", "install user \\\n/bin/false\n", "user", BLOCKED),
     _one("a backslash at the end", "# see below \\\ninstall user /bin/false\n", "user", LOADED),
+    _one("a backslash at the end of the file", "blacklist user\\", "al-user", LOADED),
     _one("a backslash within", "blacklist us\\er\n", "al-user", BLOCKED),
     _one("a comment behind a name", "blacklist user # never\n", "al-user", BLOCKED),
     _one("a comment with a blank before", "  # x\nblacklist user\n", "al-user", BLOCKED),

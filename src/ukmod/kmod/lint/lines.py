@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 
-from ukmod.kmod.config import Config, Source, logical_lines, parse_line
+from ukmod.kmod.config import END_ESCAPED, Config, Source, logical_lines, parse_line
 from ukmod.kmod.lint.finding import Finding
 from ukmod.kmod.names import normalize_modname
 from ukmod.record import record
@@ -142,6 +142,9 @@ def _continued(line: ConfigLine) -> Finding | None:
 
 
 def _backslash(line: ConfigLine) -> Finding | None:
+    if line.entry is not None and line.text.endswith(END_ESCAPED):
+        text = "a backslash at the end of the file becomes a part of the last word"
+        return _found("backslash", line, text, line.words.rstrip("\\").rstrip())
     if line.entry is None or line.directive in {"install", "remove", "options"}:
         return None
     if not any("\\" in text.rstrip("\\") for text in line.raw):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from ukmod.kmod.config import Alias, Blacklist, Command, Options, Softdep
+from ukmod.kmod.config import END_ESCAPED, Alias, Blacklist, Command, Options, Softdep
 from ukmod.kmod.lint.finding import Finding
 from ukmod.kmod.names import is_module_file, normalize_modname
 from ukmod.kmod.predict.kernel import option_notes
@@ -35,6 +35,8 @@ class MeaningLinter:
     def findings(self, line: ConfigLine) -> Iterator[Finding]:
         """Yield what is wrong with a line."""
         entry = line.entry
+        if line.text.endswith((END_ESCAPED, "\r")) and isinstance(entry, Blacklist | Alias | Softdep):
+            return  # the last name is spoilt: that has been said
         if isinstance(entry, Blacklist):
             yield from self._denied(line, entry.module)
         elif isinstance(entry, Command):
