@@ -9,8 +9,13 @@ from tests.golden import REPOSITORY
 
 from ukmod.cli.report import Outcome
 from ukmod.kernel.trace import Request
+from ukmod.kmod.explanation_report import _OUTCOMES
 from ukmod.survey.verdict import CLASSES, ModuleVerdict
 
+EXPLAIN = (
+    *("word", "verdict", "notes", "targets", "module", "outcome", "reason", "steps", "action", "path"),
+    *("command", "options", "required", "kind", "text", "fatal", "source"),
+)
 PAGE = (REPOSITORY / "docs/reference/json.md").read_text()
 
 
@@ -24,6 +29,7 @@ def part(schema: str) -> set[str]:
     ("schema", "members"),
     [
         ("ukmod.run/1", (*Outcome.__match_args__, *Request.__match_args__)),
+        ("ukmod.explain/1", (*EXPLAIN, *_OUTCOMES)),
         ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
         ("ukmod.survey/1", (*ModuleVerdict.__match_args__, *CLASSES)),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ukmod.cli import command_lines
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         weakdeps=arguments.weakdeps,
         firmware_directories=()
         if arguments.no_firmware
-        else firmware_directories(arguments.dirname, tree.release),
+        else firmware_directories(os.path.abspath(arguments.dirname), tree.release),
     )
     if arguments.json:
         print_document("closure", _content(found))

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     kernel = KernelFacts(
         exports=_exports(tree, arguments.symvers),
         vermagic=_vermagic(tree),
-        firmware_directories=firmware_directories(arguments.dirname, tree.release),
+        firmware_directories=firmware_directories(os.path.abspath(arguments.dirname), tree.release),
         unpacks=system.unpacks(),
         certificates=_certificates(arguments.cert),
     )
