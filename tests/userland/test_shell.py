@@ -23,7 +23,7 @@ class Recorder:
     def spawn(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
         assert env is ENV
         directory, _, name = path.rpartition("/")
-        if directory != "/bin" or name == "none":
+        if directory != "/bin" or name in {"none", "[", "cd"}:
             raise FileNotFoundError(2, "no such program", path)
         if name == "data":
             raise PermissionError(13, "not executable", path)
@@ -53,8 +53,14 @@ def run(command: str, **statuses: int) -> tuple[int, list[tuple[str, ...]]]:
         ("true && a; false && b; : && c", [("a",), ("c",)]),
         ("exec a; b", [("a",)]),
         ("a; exit; b", [("a",)]),
+        ("if a; then b; else c; fi", [("a",), ("b",)]),
+        ("if false; then a; elif true; then { b; }; fi", [("b",)]),
+        ("for x in $MODULE 'y z'; do a $x \"$x\"; done", [("a", "loop", "loop"), ("a", "y", "z", "y z")]),
+        ("x='y z'; a $x \"$x\" '$x'", [("a", "y", "z", "y z", "$x")]),
+        ("! a || b", [("a",), ("b",)]),
+        ("a $EMPTY '' x\\ y", [("a", "", "x y")]),
+        ("a # b", [("a",)]),
         ("", []),
-        (" ; ", []),
     ],
 )
 def test_what_is_started(command: str, started: list[tuple[str, ...]]) -> None:
@@ -68,6 +74,10 @@ def test_what_is_started(command: str, started: list[tuple[str, ...]]) -> None:
         ("a && b", 3),
         ("a || b", 0),
         ("a; b", 0),
+        ("a; exit", 3),
+        ("! a", 0),
+        ("if a; then b; fi", 0),
+        ("for x in; do a; done", 0),
         ("b; exec a", 3),
         ("exit 7", 7),
         ("exit 256", 0),
@@ -97,12 +107,34 @@ def test_the_status_is_the_last_ones(command: str, status: int) -> None:
         "a 'open",
         'a "open',
         "exit many",
+        "a snd_*",
+        "false || { a; b | c; }",
+        "[ -e /b ] || b",
+        "cd /b && b",
+        "eval b",
+        " ; ",
     ],
 )
 def test_what_is_not_understood_is_not_run(command: str) -> None:
     status, started = run(command)
     assert status == 2
     assert ("b",) not in started
+
+
+def test_a_command_that_is_refused_is_so_before_any_of_it_runs() -> None:
+    assert run("a; b | c") == (2, [])
+
+
+def test_a_program_sees_the_variables_of_its_command_and_those_that_it_had_before() -> None:
+    seen: list[dict[str, str]] = []
+
+    class Environments:
+        def spawn(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
+            seen.append({name: env[name] for name in ("x", "MODULE") if name in env})
+            return 0
+
+    run_command("x=1 a; MODULE=other; y=2; a", ENV, cast("Syscalls", Environments()))
+    assert seen == [{"x": "1", "MODULE": "loop"}, {"MODULE": "other"}]
 
 
 def test_the_program() -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.kmod.predict.shell import run_command
-from ukmod.kmod.predict.shell_syntax import NotUnderstoodError, ShellSyntaxError, parse
 from ukmod.kmod.predict.world import Budget, UnpredictableError, World
+from ukmod.kmod.sh.parser import parse
+from ukmod.kmod.sh.syntax import NotUnderstoodError, ShellSyntaxError
 
 
 class Machine:

@@ -9,11 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "BUILTIN",
     "HARMLESS",
     "MATTER",
     "SHELLS",
-    "SHELL_CONTROL",
     "WRAPPERS",
     "plain_name",
     "status_of",
@@ -24,16 +22,6 @@ DIRECTORIES = ("/sbin", "/bin", "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/us
 """The directories of the system's own programs, and of those that an administrator put before them."""
 
 _SYSTEM = DIRECTORIES[:4]
-
-BUILTIN = frozenset((":", "true", "false", "echo", "printf", "test", "[", "cd", "umask", "wait", "command"))
-"""Commands that shells have built in: no program of the name is needed."""
-
-_CONTROL = """
-    set trap . source alias unalias ulimit kill getopts return break continue shift local readonly
-    declare typeset shopt let enable builtin times hash bg fg jobs unset read
-"""
-SHELL_CONTROL = frozenset(_CONTROL.split())
-"""Commands that change what a shell does with those after them."""
 
 SHELLS = frozenset(("sh", "dash", "ash", "bash", "ksh", "mksh", "zsh"))
 WRAPPERS = frozenset(("env", "nice", "ionice", "nohup", "setsid", "command", "stdbuf", "chrt", "taskset"))

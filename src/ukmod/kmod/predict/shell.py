@@ -8,7 +8,11 @@ any other it is not known what it loads.
 from __future__ import annotations
 
 from ukmod.kmod.predict import programs
-from ukmod.kmod.predict.shell_syntax import (
+from ukmod.kmod.predict.world import distinct
+from ukmod.kmod.sh.builtins import BUILTIN, CONTROL
+from ukmod.kmod.sh.expansion import fields_of, value_of
+from ukmod.kmod.sh.parser import parse
+from ukmod.kmod.sh.syntax import (
     NOT_FOUND,
     SYNTAX_ERROR,
     Chain,
@@ -19,18 +23,16 @@ from ukmod.kmod.predict.shell_syntax import (
     Pipeline,
     ShellSyntaxError,
     Simple,
-    parse,
 )
-from ukmod.kmod.predict.world import distinct
 from ukmod.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Protocol
 
-    from ukmod.kmod.predict.shell_syntax import ShellCommand, Word, WordPart
     from ukmod.kmod.predict.world import World
+    from ukmod.kmod.sh.syntax import ShellCommand, Word
 
     class Machine(Protocol):
         """The machine that the programs run on."""
@@ -53,8 +55,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_command"]
 
-_GLOB = frozenset("*?[{")
-
 
 @record
 class _Way:
@@ -70,6 +70,8 @@ class _Way:
     exported: frozenset[str] = frozenset()
 
     def get(self, name: str) -> str | None:
+        if name == "?":
+            return str(self.status)
         return next((value for known, value in self.variables if known == name), None)
 
     def set(self, name: str, value: str | None) -> _Way:
@@ -169,7 +171,7 @@ class _Shell:
         return distinct([*done, *self._each(pending, lambda one: self.run(otherwise, one))])
 
     def _for(self, node: For, way: _Way) -> list[_Way]:
-        fields = [field for word in node.words for field in _fields(word, way)]
+        fields = fields_of(node.words, way.get)
         ways = self._substitute(node.words, way)
         if None in fields:
             raise NotUnderstoodError(node.name)
@@ -190,8 +192,8 @@ class _Shell:
 
     def _simple(self, node: Simple, way: _Way) -> list[_Way]:
         self._machine.spend()
-        given = [(name, _text(word, way)) for name, word in node.assignments]
-        fields = [field for word in node.words for field in _fields(word, way)]
+        given = [(name, value_of(word, way.get)) for name, word in node.assignments]
+        fields = fields_of(node.words, way.get)
         ways = self._substitute([*node.words, *(word for _, word in node.assignments)], way)
         if any(name in programs.MATTER for name, _ in given):
             raise NotUnderstoodError(node.text)
@@ -217,7 +219,7 @@ class _Shell:
         name, *arguments = fields
         if name is None:
             return _unknown([way], text)
-        if name in programs.SHELL_CONTROL:
+        if name in CONTROL:
             raise NotUnderstoodError(text)
         if name == "exit":
             status = arguments[0] if arguments else str(way.status)
@@ -235,7 +237,7 @@ class _Shell:
         if name == "export":
             return self._export(arguments, way)
         plain = programs.plain_name(name)
-        if "/" in name or plain not in programs.BUILTIN:
+        if "/" in name or plain not in BUILTIN:
             if self._machine.has_program(name) is False:
                 return [way.done(NOT_FOUND)]
             if "/" in name and plain == name:  # a path of somebody's own
@@ -267,7 +269,7 @@ class _Shell:
 
     def _apart_program(self, fields: Sequence[str | None], way: _Way, text: str) -> list[_Way]:
         name = fields[0]
-        if name is None or name in {"exit", "exec", "eval", "export"} or name in programs.SHELL_CONTROL:
+        if name is None or name in {"exit", "exec", "eval", "export"} or name in CONTROL:
             return _unknown([way], text)
         return self._program(fields, way, text)
 
@@ -310,52 +312,3 @@ def _unknown(ways: Iterable[_Way], text: str) -> list[_Way]:
         for one in ways
         for status in (0, 1)
     ]
-
-
-def _text(word: Word, way: _Way) -> str | None:
-    """Return the value that an assignment gives: it is not split. None if it is not known."""
-    values = [_value(part, way) for part in word]
-    return None if None in values else "".join(map(str, values))
-
-
-def _fields(word: Word, way: _Way) -> Iterator[str | None]:
-    """Yield the fields that a word becomes, without file names for patterns; None if that is not known."""
-    texts: list[str] = [""]
-    is_field = False
-    for part in word:
-        value = _value(part, way)
-        if value is None:
-            yield None
-            return
-        if part.quoted:
-            is_field = True
-        elif _GLOB & set(value) and not _is_test(value):
-            yield None
-            return
-        if part.kind == "text" or part.quoted:
-            texts[-1] += value
-            continue
-        pieces = value.split()
-        if value[:1].isspace() and (texts[-1] or is_field):
-            texts.append("")
-        if pieces:
-            texts[-1] += pieces[0]
-            texts += pieces[1:]
-        if pieces and value[-1:].isspace():
-            texts.append("")
-    yield from [text for at, text in enumerate(texts) if text or (is_field and at == 0)]
-
-
-def _is_test(value: str) -> bool:
-    """Tell whether a text is a bracket or a brace that stands alone."""
-    return value in {"[", "{"}
-
-
-def _value(part: WordPart, way: _Way) -> str | None:
-    if part.kind == "text":
-        return part.text
-    if part.kind != "variable":
-        return None
-    if part.text == "?":
-        return str(way.status)
-    return way.get(part.text)

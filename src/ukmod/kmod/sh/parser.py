@@ -1,118 +1,33 @@
-"""The syntax of sh -c, as far as lines of modprobe.d use it ("man sh(1)", POSIX XCU 2).
+"""A parser of ``sh -c``: ``parse`` makes a tree of a text, or says that no shell would run it ("man sh(1)").
 
-Lists (``;``, ``&&``, ``||``), pipelines, groups, subshells, ``if`` and ``for``; quotes, variables,
-command substitutions and redirections. What is more is :class:`NotUnderstoodError`, so that nothing
-half-understood is ever taken for known.
+It does not guess: anything that it does not know is a :class:`NotUnderstoodError`, so that nothing
+half-understood is ever run, or taken for known.
 """
 
 from __future__ import annotations
 
 import re
 
+from ukmod.kmod.sh.syntax import (
+    Chain,
+    For,
+    Group,
+    If,
+    NotUnderstoodError,
+    Pipeline,
+    ShellSyntaxError,
+    Simple,
+    WordPart,
+)
 from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = [
-    "NOT_FOUND",
-    "SYNTAX_ERROR",
-    "Chain",
-    "For",
-    "Group",
-    "If",
-    "NotUnderstoodError",
-    "Pipeline",
-    "ShellCommand",
-    "ShellSyntaxError",
-    "Simple",
-    "Word",
-    "WordPart",
-    "parse",
-]
+    from ukmod.kmod.sh.syntax import ShellCommand, Word
 
-
-SYNTAX_ERROR = 2
-NOT_FOUND = 127
-"""The status of a shell that refuses the syntax, or does not find the program: POSIX XCU 2.8.2."""
-
-
-class NotUnderstoodError(Exception):
-    """The text is, or may be, a command that this parser does not know."""
-
-
-class ShellSyntaxError(Exception):
-    """The text is a command of no shell: sh runs nothing of it, and exits with 2."""
-
-
-@record
-class WordPart:
-    """A piece of a word. ``kind`` is text, variable (``text`` is its name), command or unknown.
-
-    A command substitution has its ``command``. What is ``quoted`` is not split into fields.
-    """
-
-    kind: str
-    text: str
-    quoted: bool
-    command: ShellCommand | None = None
-
-
-Word = tuple[WordPart, ...]
-
-
-@record
-class Simple:
-    """A simple command. ``harmless``: its redirections, if any, cannot fail."""
-
-    assignments: tuple[tuple[str, Word], ...]
-    words: tuple[Word, ...]
-    harmless: bool
-    text: str
-
-
-@record
-class Pipeline:
-    """Commands joined by ``|``, or one; ``negated`` by ``!``."""
-
-    commands: tuple[ShellCommand, ...]
-    negated: bool
-
-
-@record
-class Chain:
-    """Commands in their order, each with the operator before it: ``;``, ``&&`` or ``||``."""
-
-    items: tuple[tuple[str, ShellCommand], ...]
-
-
-@record
-class Group:
-    """``{ list; }``, or ``( list )``, which is a shell of its own."""
-
-    body: ShellCommand
-    subshell: bool
-
-
-@record
-class If:
-    """``if``: (condition, body) pairs, and what is done otherwise."""
-
-    branches: tuple[tuple[ShellCommand, ShellCommand], ...]
-    otherwise: ShellCommand | None
-
-
-@record
-class For:
-    """``for NAME in WORD...; do list; done``."""
-
-    name: str
-    words: tuple[Word, ...]
-    body: ShellCommand
-
-
-ShellCommand = Simple | Pipeline | Chain | Group | If | For
+__all__ = ["parse"]
 
 _OPERATOR = re.compile(r"&&|\|\||;;|[;&|()\n]")
 _REDIRECTION = re.compile(r"(\d*)(<<-?|<&|>&|<>|>>|>\||<|>)")

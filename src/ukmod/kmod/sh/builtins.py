@@ -1,0 +1,15 @@
+"""The commands that a shell has built in (POSIX XCU 1.4, 2.14; dash(1))."""
+
+from __future__ import annotations
+
+__all__ = ["BUILTIN", "CONTROL"]
+
+BUILTIN = frozenset((":", "true", "false", "echo", "printf", "test", "[", "cd", "umask", "wait", "command"))
+"""Commands that shells have built in: no program of the name is needed."""
+
+_CONTROL_NAMES = """
+    set trap . source alias unalias ulimit kill getopts return break continue shift local readonly
+    declare typeset shopt let enable builtin times hash bg fg jobs unset read
+"""
+CONTROL = frozenset(_CONTROL_NAMES.split())
+"""Commands that change what a shell does with those after them."""
