@@ -68,9 +68,12 @@ def bytewise(text: str) -> str:
 
 def fnmatch(pattern: str, text: str) -> bool:
     """Tell whether the whole text matches the pattern (``*``, ``?``, ``[...]``, backslash)."""
-    plain = min((at for char in _SPECIAL if (at := pattern.find(char)) >= 0), default=-1)
-    if plain < 0:
-        return pattern == text
+    for char in _SPECIAL:
+        if char in pattern:
+            break
+    else:
+        return pattern == text  # as most patterns of modprobe.d, of which there may be thousands
+    plain = min(at for char in _SPECIAL if (at := pattern.find(char)) >= 0)
     return text.startswith(pattern[:plain]) and Matcher(bytewise(text)).matches(bytewise(pattern))
 
 

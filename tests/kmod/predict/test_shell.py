@@ -98,6 +98,8 @@ def test_too_many_commands_or_worlds_are_no_answer(command: str) -> None:
         "modprobe a?",
         "/opt/program",
         "modprobe $unknown",
+        "(true;" * 150 + "modprobe a" + ")" * 150,
+        "(true;" * 300 + "modprobe a" + ")" * 300,
     ],
 )
 def test_a_command_that_is_not_understood_may_load_anything(command: str) -> None:

@@ -126,8 +126,9 @@ class MeaningLinter:
 
     def _shadowing(self, lines: list[Command], entry: Command) -> Command | None:
         """Return an earlier line that takes all that a line is for."""
+        file, line = entry.source.file, entry.source.line
         for other in lines:
-            if other.source == entry.source:
+            if other.source.line == line and other.source.file == file:
                 return None
             if other.pattern == entry.pattern or fnmatch(other.pattern, entry.pattern):
                 return other
