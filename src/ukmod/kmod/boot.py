@@ -135,29 +135,31 @@ def _expanded(text: str, variables: dict[str, str]) -> str:
 
 
 def _loader_entries(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
+    variables = _environment(files, f"{root}/boot/grub2/grubenv")
+    variables = variables or _environment(files, f"{root}/boot/grub/grubenv")
     for boot in _BOOT:
         directory = f"{root}{boot}/loader/entries"
         for name in _names(files, directory):
-            if not name.endswith(".conf"):
-                continue
-            path = f"{directory}/{name}"
-            fields: dict[str, list[str]] = {}
-            where = 0
-            for number, line in enumerate(_text(files, path).splitlines(), 1):
-                key, _, value = line.strip().partition(" ")
-                if key and not key.startswith("#"):
-                    key, _, value = line.strip().replace("\t", " ").partition(" ")
-                    fields.setdefault(key, []).append(value.strip())
-                    where = number if key == "options" else where
-            variables = _environment(files, f"{root}/boot/grub2/grubenv")
-            variables |= _environment(files, f"{root}/boot/grub/grubenv") if not variables else {}
-            options = _expanded(" ".join(fields.get("options", [])), variables)
-            kernel = " ".join(fields.get("linux") or fields.get("efi") or fields.get("uki") or [""])
-            version = " ".join(fields.get("version", []))
-            if kernel or version:
-                for image in (kernel, version):
-                    if image:
-                        yield image, BootArguments(options, Source(path, where))
+            if name.endswith(".conf"):
+                yield from _loader_entry(
+                    _text(files, f"{directory}/{name}"), f"{directory}/{name}", variables
+                )
+
+
+def _loader_entry(text: str, path: str, variables: dict[str, str]) -> Iterator[tuple[str, BootArguments]]:
+    """Yield the options of an entry for its image, and for its version."""
+    fields: dict[str, list[str]] = {}
+    where = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        key, _, value = line.strip().replace("\t", " ").partition(" ")
+        if key and not key.startswith("#"):
+            fields.setdefault(key, []).append(value.strip())
+            where = number if key == "options" else where
+    options = _expanded(" ".join(fields.get("options", [])), variables)
+    image = fields.get("linux") or fields.get("efi") or fields.get("uki") or []
+    for words in (image, fields.get("version", [])):
+        if kernel := " ".join(words):
+            yield kernel, BootArguments(options, Source(path, where))
 
 
 def _kernel_install(files: Files, root: str, release: str) -> Iterator[tuple[str, BootArguments]]:

@@ -38,16 +38,17 @@ class KernelPolicy:
     """The parameters that make a kernel refuse modules, each with the place that says so.
 
     ``denied`` are names of module_blacklist=, ``initcalls`` functions of initcall_blacklist=; ``disabled`` is
-    set if no module can be loaded at all, ``later`` if that is so once the system has come up, ``enforced``
-    if unsigned modules are refused, and ``perhaps`` if they are by a kernel that is built for it.
+    set if no module can be loaded at all, ``disabled_later`` if that is so once the system has come up,
+    ``enforced`` if unsigned modules are refused, and ``enforced_if_built`` if they are by a kernel that is
+    built for it.
     """
 
     denied: tuple[tuple[str, Source], ...] = ()
     initcalls: tuple[tuple[str, Source], ...] = ()
     disabled: tuple[str, Source] | None = None
-    later: tuple[str, Source] | None = None
+    disabled_later: tuple[str, Source] | None = None
     enforced: tuple[str, Source] | None = None
-    perhaps: tuple[str, Source] | None = None
+    enforced_if_built: tuple[str, Source] | None = None
 
 
 def kernel_arguments(text: str) -> Iterator[tuple[str, str | None]]:
@@ -105,7 +106,7 @@ def policy_of(arguments: BootArguments) -> KernelPolicy:
         denied=tuple([(name, source) for name in denied if name]),
         initcalls=tuple([(name, source) for name in initcalls if name]),
         disabled=(disabled, source) if disabled else None,
-        perhaps=(signed, source) if signed else None,
+        enforced_if_built=(signed, source) if signed else None,
     )
 
 

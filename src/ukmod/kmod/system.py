@@ -1,21 +1,21 @@
-"""The system that a module tree belongs to, as far as it decides what is loaded: its kernel's command line,
-what the kernel holds already, and its programs.
+"""The system that a module tree belongs to: what it holds, apart from modules, that decides what is loaded.
 
-It is the machine that this process runs on if the tree is the running kernel's, or else an image: of that
-one, the boot loader's entries say how the kernel will be started.
+That is its kernel's command line and configuration, its sysctl settings and its programs. The system is the
+one that this process runs on if the tree is the running kernel's. Otherwise it is an image, and its boot
+loader's entries say how the kernel will be started.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 
 from ukmod.errors import NotFoundError
 from ukmod.kmod.boot import boot_arguments
 from ukmod.kmod.config import Source
 from ukmod.kmod.context import Context
 from ukmod.kmod.explanation import Explainer
+from ukmod.kmod.initcalls import builtin_initcalls
 from ukmod.kmod.kernelargs import BootArguments, policy_of
 from ukmod.kmod.lint import lint
 from ukmod.kmod.linux import LinuxHost
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["System"]
 
-_INITCALL = "__initcall__kmod_"
 _EXPLAINED = frozenset(
     ("built-in", "install-ignored", "shadowed", "diverted", "parameter-unknown", "parameter-value")
 )
@@ -85,7 +84,9 @@ class System:
         self, inspector: Inspector, config_paths: Sequence[str] | None = None
     ) -> list[tuple[BootArguments, Explainer]]:
         """Return an explainer for each command line; they share what the inspector has read."""
-        initcalls = self.initcalls()
+        root = self.root.rstrip("/")
+        maps = (f"{root}/boot/System.map-{self.tree.release}", f"{self.tree.dirname}/System.map")
+        initcalls = builtin_initcalls(self.tree.files, maps)
         findings = self._findings(config_paths)
         state = SysModules(LinuxHost()) if self.is_live else NothingLoaded()
         return [
@@ -121,26 +122,28 @@ class System:
             is_set = _first_byte(path) == b"1"
             return replace(policy, disabled=("kernel.modules_disabled=1", Source(path))) if is_set else policy
         source = modules_disabled(self.tree.files, self.root.rstrip("/"))
-        return policy if source is None else replace(policy, later=("kernel.modules_disabled=1", source))
+        return (
+            policy
+            if source is None
+            else replace(policy, disabled_later=("kernel.modules_disabled=1", source))
+        )
 
     def _signing(self, policy: KernelPolicy) -> KernelPolicy:
-        """Return a policy with what is known of the kernel's own will to refuse unsigned modules."""
+        """Return a policy with what is known of how the kernel was built."""
         path = "/sys/module/module/parameters/sig_enforce"
-        if self.is_live and _first_byte(path):
-            is_set = _first_byte(path) == b"Y"
-            return replace(
-                policy, enforced=("module.sig_enforce=Y", Source(path)) if is_set else None, perhaps=None
-            )
+        if self.is_live and (first := _first_byte(path)):
+            enforced = ("module.sig_enforce=Y", Source(path)) if first == b"Y" else None
+            return replace(policy, enforced=enforced, enforced_if_built=None)
         config = self._configuration()
         if config is None:
             return policy
-        if "CONFIG_MODULE_SIG_FORCE=y" in config:
-            return replace(
-                policy, enforced=("CONFIG_MODULE_SIG_FORCE=y", Source(self._config_path())), perhaps=None
-            )
-        is_lockdown = policy.perhaps is not None and policy.perhaps[0].startswith("lockdown")
+        asked = policy.enforced_if_built
+        is_lockdown = asked is not None and asked[0].startswith("lockdown")
         needed = "CONFIG_SECURITY_LOCKDOWN_LSM=y" if is_lockdown else "CONFIG_MODULE_SIG=y"
-        return replace(policy, enforced=policy.perhaps if needed in config else None, perhaps=None)
+        enforced = asked if needed in config else None
+        if "CONFIG_MODULE_SIG_FORCE=y" in config:
+            enforced = ("CONFIG_MODULE_SIG_FORCE=y", Source(self._config_path()))
+        return replace(policy, enforced=enforced, enforced_if_built=None)
 
     def _config_path(self) -> str:
         return f"{self.root.rstrip('/')}/boot/config-{self.tree.release}"
@@ -180,39 +183,6 @@ class System:
             return stat.S_ISREG(self.tree.files.stat(self.root.rstrip("/") + path).st_mode)
         except OSError:
             return False
-
-    def initcalls(self) -> dict[str, str] | None:
-        """Return the init functions of built-in modules, and the module of each, as System.map has them.
-
-        None without one. Since Linux 5.10 each has a symbol that says so.
-        """
-        root, release = self.root.rstrip("/"), self.tree.release
-        for path in (f"{root}/boot/System.map-{release}", f"{self.tree.dirname}/System.map"):
-            with suppress(OSError):
-                text = os.fsdecode(self.tree.files.read(path))
-                found = dict(filter(None, map(_initcall, text.splitlines())))
-                if found:
-                    return found
-        return None
-
-
-def _initcall(line: str) -> tuple[str, str] | None:
-    """Return the function and the module of ``__initcall__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL``."""
-    symbol = line.rpartition(" ")[2]
-    if not symbol.startswith(_INITCALL):
-        return None
-    module, _, rest = symbol.removeprefix(_INITCALL).rpartition("__")
-    words = rest.split("_", 2)
-    while module and not (len(words) == 3 and words[0].isdigit() and words[1].isdigit()):
-        module, _, more = module.rpartition("__")
-        rest = f"{more}__{rest}"
-        words = rest.split("_", 2)
-    if not module:
-        return None
-    function = words[2].removesuffix("s").rstrip("0123456789")
-    for ending in ("early", "rootfs", "con"):
-        function = function.removesuffix(ending) if words[2].endswith(ending) else function
-    return function, module
 
 
 def _first_byte(path: str) -> bytes:

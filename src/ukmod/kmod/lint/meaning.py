@@ -6,14 +6,15 @@ import difflib
 import re
 
 from ukmod.kmod.config import END_ESCAPED, Alias, Blacklist, Command, Options, Softdep
+from ukmod.kmod.kernelargs import kernel_arguments
 from ukmod.kmod.lint.finding import Finding
 from ukmod.kmod.names import is_module_file, normalize_modname
-from ukmod.kmod.predict.kernel import option_notes
+from ukmod.kmod.predict.kernel import option_note
 from ukmod.kmod.wildcard import fnmatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ukmod.kmod.context import Context, Module
     from ukmod.kmod.lint.lines import ConfigLine
@@ -158,30 +159,23 @@ class MeaningLinter:
             yield from self.option_findings(line, module, options)
 
     def option_findings(self, line: ConfigLine, module: Module, options: str) -> Iterator[Finding]:
-        """Yield what the kernel will not make of a module's options."""
+        """Yield the options of a module that the kernel ignores or refuses."""
         path = self._context.path_of(module)
         if path is None or self._inspector is None:
             return
         facts = self._inspector.facts(module.name, path)
-        for note in option_notes(facts, options):
+        for name, value in kernel_arguments(options):
+            if (note := option_note(facts, name, value)) is None:
+                continue
             severity = "error" if note.fatal else "warning"
-            near = self._near_parameter(note.text, facts.parameters or {})
-            mend = (
-                f"{near} may be meant; see modinfo -p {module.name}"
-                if near
-                else f"see modinfo -p {module.name}"
-            )
+            near = [] if note.fatal else difflib.get_close_matches(name, facts.parameters or (), n=1)
+            mend = "".join([f"{one} may be meant; " for one in near]) + f"see modinfo -p {module.name}"
             text = f"{module.name}: {note.text}"
             yield Finding(note.kind, severity, line.source, line.words, text, mend, (module.name,))
 
     def module(self, name: str) -> Module:
         """Return the module of a name."""
         return self._context.by_name(name)
-
-    def _near_parameter(self, text: str, parameters: Iterable[str]) -> str:
-        found = re.search(r"has no parameter (\S+?):", text)
-        near = difflib.get_close_matches(found[1], list(parameters), n=1) if found else []
-        return near[0] if near else ""
 
     def _alias(self, line: ConfigLine, entry: Alias) -> Iterator[Finding]:
         if self.knows(entry.pattern) and entry.module != entry.pattern:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.kernelargs import KernelPolicy
     from ukmod.kmod.objections import ModuleFacts
 
-__all__ = ["builtin_notes", "option_notes", "policy_notes"]
+__all__ = ["builtin_notes", "option_note", "option_notes", "policy_notes"]
 
 _USUAL_NAMES = ("{}_init", "init_{}", "{}_module_init", "{}_mod_init", "{}_driver_init", "{}_init_module")
 """Names that init functions usually have, for the module of a name."""
@@ -38,19 +38,30 @@ def policy_notes(facts: ModuleFacts, policy: KernelPolicy) -> Iterator[Note]:
 
 
 def option_notes(facts: ModuleFacts, options: str) -> Iterator[Note]:
-    """Yield what the kernel makes of a module's options."""
-    if facts.parameters is None:
-        return
+    """Yield the options of a module that the kernel ignores or refuses, with the reason."""
     for name, value in kernel_arguments(options):
-        parameter = name.replace("-", "_")
-        if parameter not in facts.parameters:
-            if parameter not in EVERY_MODULE:
-                yield Note("parameter-unknown", f"it has no parameter {name}: the kernel ignores that")
-        elif is_bad_value(facts.parameters[parameter], value):
-            given = name if value is None else f"{name}={value}"
-            kind = facts.parameters[parameter]
-            text = f"the kernel refuses the option {given}: the parameter is of the type {kind}"
-            yield Note("parameter-value", text, fatal=True)
+        if (note := option_note(facts, name, value)) is not None:
+            yield note
+
+
+def option_note(facts: ModuleFacts, name: str, value: str | None) -> Note | None:
+    """Return why the kernel ignores or refuses an option; None if it takes it, or if that is not known.
+
+    ``value`` is None for an option without a ``=``.
+    """
+    parameter = name.replace("-", "_")
+    if facts.parameters is None:
+        return None
+    if parameter not in facts.parameters:
+        if parameter in EVERY_MODULE:
+            return None
+        return Note("parameter-unknown", f"it has no parameter {name}: the kernel ignores that")
+    kind = facts.parameters[parameter]
+    if not is_bad_value(kind, value):
+        return None
+    given = name if value is None else f"{name}={value}"
+    text = f"the kernel refuses the option {given}: the parameter is of the type {kind}"
+    return Note("parameter-value", text, fatal=True)
 
 
 def builtin_notes(name: str, policy: KernelPolicy, functions: dict[str, str] | None) -> Iterator[Note]:

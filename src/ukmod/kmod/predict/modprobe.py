@@ -197,10 +197,10 @@ class Predictor:
             return [("done", loaded.doubting(sentence)), ("failed", world.doubting(sentence))]
         facts = self._given.inspector.facts(step.module, step.path)
         doubt = facts.doubt
-        if (perhaps := self._given.policy.perhaps) and not facts.signed:
-            what, where = perhaps
+        if (enforced := self._given.policy.enforced_if_built) and not facts.signed:
+            what, where = enforced
             doubt = f"whether the kernel is built to refuse unsigned modules: {what} ({where})"
-        if later := self._given.policy.later:
+        if later := self._given.policy.disabled_later:
             what, where = later
             doubt = f"the kernel loads no module any more once {what} is applied ({where})"
         if doubt:
