@@ -57,6 +57,9 @@ WRONG = {
     "blacklist us\\er\n": ("backslash", 1, "blacklist user"),
     "alias x user\nblacklist user\\": ("backslash", 2, "blacklist user"),
     "blacklist user other\n": ("extra-words", 1, "blacklist user; blacklist other"),
+    "install user other /bin/false\n": (
+        "extra-words", 1, "install user /bin/false; install other /bin/false",
+    ),
     "alias x user other\n": ("extra-words", 1, "alias x user"),
     # what matches nothing
     "blacklist usr\n": ("unknown-module", 1, "blacklist user, if that is meant"),

@@ -113,6 +113,13 @@ class MeaningLinter:
             mend = f"remove one of them, or put this line into a file that comes before {first.source.file}"
             yield Finding("shadowed", "error", line.source, line.words, text, mend, line.names)
             return
+        program, *others = entry.command.split() or [""]
+        if others and self.knows(normalize_modname(program)):
+            text = f"only {entry.pattern} counts: {program} is taken for the command"
+            mend = "; ".join(
+                [f"{line.directive} {one} {' '.join(others)}" for one in (entry.pattern, program)]
+            )
+            yield Finding("extra-words", "error", line.source, line.words, text, mend, line.names)
         if _PATTERN.search(entry.pattern):
             if not any(fnmatch(entry.pattern, name) for name in self._names):
                 yield self._unknown(line, entry.pattern, is_pattern_allowed=True)
