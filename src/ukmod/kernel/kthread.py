@@ -211,6 +211,14 @@ def kthread_stop(k: Core, task: Ptr) -> Int:
 
 
 @export()
+def kthread_stop_put(k: Core, task: Ptr) -> Int:
+    """``int kthread_stop_put(struct task_struct *k)``: kthread_stop(), and drop the caller's reference."""
+    result = kthread_stop(k, task)
+    k.tasks.put(k.tasks.at(task))
+    return result
+
+
+@export()
 def kthread_should_stop(k: Core) -> Bool:
     """``bool kthread_should_stop(void)``."""
     return k.kthreads.current().should_stop
@@ -280,7 +288,7 @@ def kthread_exit(k: Core, result: Long) -> None:
     k.kthreads.exit(result)
 
 
-@export()
+@export("kthread_complete_and_exit", "complete_and_exit")
 def kthread_complete_and_exit(k: Core, completion: Ptr, code: Long) -> None:
     """void __noreturn kthread_complete_and_exit(struct completion *comp, long code)."""
     if completion:

@@ -86,12 +86,13 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("vfs_caches_init_early"),
     _ours("mm_init", "pages, kmalloc() and vmalloc() are Python's"),
     BootStep("acpi_boot_table_init"),
+    BootStep("sfi_init"),
     _without("ftrace_init", "calls of __fentry__ return at once; nothing traces"),
     _ours("sched_init", "tasks are Python's"),
     BootStep("radix_tree_init"),
     BootStep("maple_tree_init"),
     BootStep("wait_bit_init"),
-    _ours("workqueue_init_early", "workqueues are Python's"),
+    BootStep("workqueue_init_early"),
     _ours("rcu_init", "RCU is Python's"),
     BootStep("early_irq_init"),
     _ours("init_IRQ", "interrupts are the clock's events; those of ISA devices exist, but never come"),
@@ -144,6 +145,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
 
 LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
     "do_init_real_mode": "no CPU has to be woken from real mode",
+    "init_real_mode": "no CPU has to be woken from real mode",
     "spawn_ksoftirqd": "softirqs run at the end of interrupts",
     "migration_init": "one CPU",
     "cpu_stop_init": "one CPU",
@@ -298,12 +300,18 @@ def _cpu_maps(k: Core, image: MappedImage) -> None:
 
 
 def _calls(image: MappedImage) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
-    """The name, address, level and arguments of each call, in order."""
+    """The name, address, level and arguments of each call, in order.
+
+    A step that is an initcall of this image, as net_ns_init() until v5.13, is called when its turn comes.
+    """
+    later = list(initcalls(image))
+    addresses = {address for _, address in later}
     for step in STEPS:
         inlined = not step.unless or image.get(step.unless) is None
-        if step.how is How.RUN and inlined and (address := image.get(step.name)) is not None:
+        address = image.get(step.name)
+        if step.how is How.RUN and inlined and address is not None and address not in addresses:
             yield step.name, address, "start", (image.address(step.argument),) if step.argument else ()
-    for level, address in initcalls(image):
+    for level, address in later:
         symbol = image.symbols.at(address)
         name = symbol.name if symbol is not None else f"{address:#x}"
         if name not in LEFT_OUT_INITCALLS:

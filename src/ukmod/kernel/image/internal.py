@@ -84,6 +84,18 @@ def is_module_address(k: Core, address: ULong) -> Bool:
     return k.modules.of_code(address) is not None
 
 
+# -- time -----------------------------------------------------------------------------------------------
+
+
+@export("mach_get_cmos_time")
+def mach_get_cmos_time(k: Core, now: Ptr) -> None:
+    """void mach_get_cmos_time(struct timespec64 *now): 0, as there is no clock to ask.
+
+    v5.10 would wait for ever until an absent clock has finished its update.
+    """
+    k.memory.write(now, bytes(k.types.sizeof("timespec64")))
+
+
 # -- one CPU, and Python's tasks ------------------------------------------------------------------------
 
 

@@ -160,7 +160,8 @@ class MappedImage:
         """The image's exception table, by the address of the instruction."""
         start, size = self._table("__ex_table")
         table = self._k.memory.read(start, size) if size else b""
-        return {entry.insn: entry for entry in extable.entries(table, start)}
+        found = extable.entries(table, start, extable.handlers(self._k))
+        return {entry.insn: entry for entry in found}
 
     @cached_property
     def orc(self) -> OrcTable:

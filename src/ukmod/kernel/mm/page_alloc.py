@@ -310,14 +310,14 @@ def _virtual(frame: int) -> int:
     return PAGE_OFFSET + frame if frame else 0
 
 
-@export("alloc_pages", "alloc_pages_noprof")
+@export("alloc_pages", "alloc_pages_noprof", "alloc_pages_current")
 def alloc_pages(k: Core, gfp: GfpT, order: UInt) -> Ptr:
     """struct page *alloc_pages(gfp_t gfp, unsigned int order)."""
     frame = k.pages.alloc(order, gfp)
     return k.pages.page(frame) if frame else 0
 
 
-@export("__alloc_pages", "__alloc_pages_noprof")
+@export("__alloc_pages", "__alloc_pages_noprof", "__alloc_pages_nodemask")
 def alloc_pages_node(k: Core, gfp: GfpT, order: UInt, node: Int, nodes: Ptr) -> Ptr:
     """struct page *__alloc_pages(gfp_t gfp, unsigned int order, int preferred_nid, nodemask_t *nodemask)."""
     del node, nodes

@@ -373,7 +373,7 @@ def kmalloc(k: Core, size: SizeT, gfp: GfpT) -> Ptr:
     return k.slab.kmalloc(size, gfp)
 
 
-@export("kmalloc_large", "__kmalloc_large_noprof")
+@export("kmalloc_large", "__kmalloc_large_noprof", "kmalloc_order", "kmalloc_order_trace")
 def kmalloc_large(k: Core, size: SizeT, gfp: GfpT) -> Ptr:
     """``void *kmalloc_large(size_t size, gfp_t flags)``."""
     return k.slab.kmalloc_large(size, gfp)

@@ -190,7 +190,7 @@ def timer_reduce(k: Core, timer: Ptr, expires: ULong) -> Int:
     return k.timers.mod(timer, expires, reduce=True)
 
 
-@export()
+@export("add_timer", "add_timer_local", "add_timer_global")
 def add_timer(k: Core, timer: Ptr) -> None:
     """void add_timer(struct timer_list *)."""
     k.timers.add(timer)

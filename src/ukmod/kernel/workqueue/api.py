@@ -279,7 +279,7 @@ def execute_in_process_context(k: Core, function: Ptr, ew: Ptr) -> Int:
     memory.set_u64(ew + queues.layout.data, WORK_STRUCT_NO_POOL)
     init_list_head(memory, ew + queues.layout.entry)
     memory.set_u64(ew + queues.layout.func, function)
-    queues.queue(queues.system["system_wq"], GuestWork(k, ew))
+    queues.queue(queues.events, GuestWork(k, ew))
     return 1
 
 
@@ -289,5 +289,5 @@ def work_on_cpu(k: Core, cpu: Int, function: Ptr, argument: Ptr, key: Ptr) -> Lo
     del cpu, key
     results: list[int] = []
     queues = k.workqueues
-    queues.call(queues.system["system_wq"], lambda: results.append(k.cpu.call(function, argument)))
+    queues.call(queues.events, lambda: results.append(k.cpu.call(function, argument)))
     return results[0] if results else 0  # empty if the function ended in an oops

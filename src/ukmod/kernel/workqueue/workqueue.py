@@ -146,12 +146,10 @@ class Workqueues:
         self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True, nice=MIN_NICE)
         self._unbound = WorkerPool(kernel, "kworker/u2:{}", managed=False)
         self._unbound_highpri = WorkerPool(kernel, "kworker/u3:{}", managed=False, nice=MIN_NICE)
-        self.system: dict[str, Workqueue] = {}
-        for symbol, (name, flags) in _SYSTEM.items():
-            self.system[symbol] = wq = self.alloc(name, flags)
-            kernel.memory.set_u64(
-                kernel.symbols.add_variable(symbol, 8, gpl=symbol != "system_wq"), wq.address
-            )
+        if kernel.image is None:  # an image makes its own, in workqueue_init_early()
+            for symbol, (name, flags) in _SYSTEM.items():
+                variable = kernel.symbols.add_variable(symbol, 8, gpl=symbol != "system_wq")
+                kernel.memory.set_u64(variable, self.alloc(name, flags).address)
 
     # -- workqueues -----------------------------------------------------------------------------------
 
@@ -182,6 +180,13 @@ class Workqueues:
             text = f"workqueue: max_active {max_active} requested for {name} is out of range"
             self._k.printk(f"{text}, clamping between 1 and {WQ_MAX_ACTIVE}\n", level=4)
         return max(1, min(max_active, WQ_MAX_ACTIVE))
+
+    @property
+    def events(self) -> Workqueue:
+        """The workqueue of schedule_work()."""
+        found = (self._k.symbols.find(name) for name in ("system_wq", "system_percpu_wq"))
+        variable = next(symbol for symbol in found if symbol is not None)
+        return self.at(self._k.memory.u64(variable.address))
 
     def at(self, address: int) -> Workqueue:
         """The workqueue whose struct is at ``address``. Raises Fault if there is none (any more)."""

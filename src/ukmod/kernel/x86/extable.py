@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EIO: Final = 5
 _ENTRY = struct.Struct("<iiI")
+_SIGN: Final = 1 << 31
 _IN_UACCESS: Final = Site("arch/x86/mm/extable.c", 135, "ex_handler_uaccess")
 _IN_COPY: Final = Site("arch/x86/mm/extable.c", 142, "ex_handler_copy")
 _CLEAR_AX, _CLEAR_DX = 1 << 12, 2 << 12
@@ -69,10 +70,38 @@ class ExceptionEntry:
         return value - (1 << 16) if value >> 15 else value
 
 
-def entries(table: bytes, address: int) -> Iterator[ExceptionEntry]:
-    """The entries of a table at ``address`` in memory; an incomplete last one is ignored."""
+HANDLERS: Final = {
+    "ex_handler_default": FixupType.DEFAULT,
+    "ex_handler_fault": FixupType.FAULT,
+    "ex_handler_uaccess": FixupType.UACCESS,
+    "ex_handler_copy": FixupType.COPY,
+    "ex_handler_clear_fs": FixupType.CLEAR_FS,
+    "ex_handler_wrmsr_unsafe": FixupType.WRMSR,
+    "ex_handler_rdmsr_unsafe": FixupType.RDMSR,
+}
+"""Until v5.15 an entry names the function that handles it; the types that replaced these functions."""
+
+
+def handlers(k: Core) -> dict[int, FixupType] | None:
+    """The types of the image's handlers, by their addresses; None if its entries have types themselves."""
+    if k.image is None or not k.types.has("exception_table_entry", "handler"):
+        return None
+    found = ((k.image.get(name), kind) for name, kind in HANDLERS.items())
+    return {address: kind for address, kind in found if address is not None}
+
+
+def entries(
+    table: bytes, address: int, handlers: Mapping[int, FixupType] | None = None
+) -> Iterator[ExceptionEntry]:
+    """The entries of a table at ``address`` in memory; an incomplete last one is ignored.
+
+    ``handlers``: the types of handlers by address, for tables whose entries name one.
+    """
     for n, (insn, fixup, data) in enumerate(_ENTRY.iter_unpack(table[: len(table) // 12 * 12])):
         at = address + 12 * n
+        if handlers is not None:
+            handler = at + 8 + (data ^ _SIGN) - _SIGN
+            data = handlers.get(handler & MASK64, 0)  # noqa: PLW2901
         yield ExceptionEntry((at + insn) & MASK64, (at + 4 + fixup) & MASK64, data)
 
 
@@ -86,9 +115,8 @@ def search(k: Core, rip: int) -> ExceptionEntry | None:
     if module is None or (section := module.layout.sections.get("__ex_table")) is None:
         return None
     address, size = section
-    return next(
-        (entry for entry in entries(k.memory.read(address, size), address) if entry.insn == rip), None
-    )
+    found = entries(k.memory.read(address, size), address, handlers(k))
+    return next((entry for entry in found if entry.insn == rip), None)
 
 
 def fixup(k: Core, raised: CpuException) -> Registers | None:
