@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched.preempt import current_name_and_pid, lockup
+from ukmod.kernel.sched.preempt import current_name_and_pid, is_counted, lockup
 from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 from ukmod.machine.abi import Ptr, UInt
 from ukmod.machine.stubs import RET
@@ -26,9 +26,6 @@ _RETURN_FLAGS: Final = b"\x4c\x89\xc0\xc3"  # mov %r8,%rax; ret
 _RESTORE_FLAGS: Final = b"\xf7\xc6\x00\x02\x00\x00\x74\x01\xfb"  # test $IF,%esi; jz 1f; sti; 1:
 _TRUE: Final = b"\xb8\x01\x00\x00\x00\xc3"  # mov $1,%eax; ret
 _FALSE: Final = b"\x31\xc0\xc3"  # xor %eax,%eax; ret
-
-BH_LOCK: Final = SOFTIRQ_DISABLE_OFFSET + 1
-"""SOFTIRQ_LOCK_OFFSET: softirqs and preemption disabled."""
 
 _CMPXCHG: Final = b"\x31\xc0\xba%b\xf0\x0f\xb1\x17"  # xor %eax,%eax; mov $n,%edx; lock cmpxchg %edx,(%rdi)
 _TRY: Final = {
@@ -65,26 +62,30 @@ class SpinLocks:
         self._add = b"\x65\x81\x04\x25" + at  # addl $imm32,%gs:preempt_count
         self._sub = b"\x65\x81\x2c\x25" + at
         self._spin = _jump(kernel.symbols.address("queued_spin_lock_slowpath"))
+        self._one = 1 if is_counted(kernel) else 0
+        """PREEMPT_LOCK_OFFSET: how much a lock adds to the count."""
+        self._bh = SOFTIRQ_DISABLE_OFFSET + self._one
+        """SOFTIRQ_LOCK_OFFSET: softirqs and preemption disabled."""
         self._bh_enable = (
             b"\x31\xff\xbe"
-            + struct.pack("<I", BH_LOCK)
+            + struct.pack("<I", self._bh)
             + _jump(kernel.symbols.address("__local_bh_enable_ip"))
         )
         for kind in ("spin", "read", "write"):
             self._export(kind)
-        kernel.symbols.add_native("_raw_spin_trylock_bh", self._try("spin", BH_LOCK))
+        kernel.symbols.add_native("_raw_spin_trylock_bh", self._try("spin", self._bh))
 
     def _export(self, kind: str) -> None:
-        lock, unlock = self._lock(kind, 1), self._unlock(kind, 1)
+        lock, unlock = self._lock(kind, self._one), self._unlock(kind, self._one)
         functions = {
             "lock": lock + RET,
             "lock_irq": _CLI + lock + RET,
             "lock_irqsave": _SAVE_FLAGS + lock + _RETURN_FLAGS,
-            "lock_bh": self._lock(kind, BH_LOCK) + RET,
-            "trylock": self._try(kind, 1),
+            "lock_bh": self._lock(kind, self._bh) + RET,
+            "trylock": self._try(kind, self._one),
             "unlock": unlock + RET,
-            "unlock_irq": _RELEASE[kind] + _STI + self._count(-1) + RET,
-            "unlock_irqrestore": _RELEASE[kind] + _RESTORE_FLAGS + self._count(-1) + RET,
+            "unlock_irq": _RELEASE[kind] + _STI + self._count(-self._one) + RET,
+            "unlock_irqrestore": _RELEASE[kind] + _RESTORE_FLAGS + self._count(-self._one) + RET,
             "unlock_bh": _RELEASE[kind] + self._bh_enable,
             # The _nested variants differ only with lockdep.
             "lock_nested": lock + RET,
@@ -95,7 +96,7 @@ class SpinLocks:
             self._k.symbols.add_native(f"_raw_{kind}_{name}", code)
 
     def _count(self, value: int) -> bytes:
-        return (self._add if value > 0 else self._sub) + struct.pack("<I", abs(value))
+        return (self._add if value > 0 else self._sub) + struct.pack("<I", abs(value)) if value else b""
 
     def _lock(self, kind: str, count: int) -> bytes:
         # jz over the jump to the slow path, which never returns.
