@@ -24,7 +24,11 @@ class Export:
     detects misuse.
     """
     image_first: bool = False
-    """With an image, modules get the image's function too; it knows the image's own data or consoles."""
+    """With an image, modules get the image's function too.
+
+    It knows the image's own data or consoles, or which text this version of the kernel takes: a bool spelt
+    "T", a list of bits that is "all".
+    """
 
 
 def export(

@@ -215,7 +215,7 @@ def _bool(k: Core, value: int) -> bool | None:
         return None
 
 
-@export(native=True)
+@export(image_first=True)
 def param_set_bool(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bool(const char *val, const struct kernel_param *kp)``."""
     if (flag := _bool(k, value)) is None:
@@ -230,7 +230,7 @@ def param_get_bool(k: Core, buffer: Ptr, param: Ptr) -> Int:
     return _put(k, buffer, b"Y\n" if k.memory.u8(_arg(k, param)) else b"N\n")
 
 
-@export(gpl=True, native=True)
+@export(gpl=True, image_first=True)
 def param_set_bool_enable_only(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bool_enable_only(const char *, const struct kernel_param *)``: cannot be cleared."""
     if (flag := _bool(k, value)) is None:
@@ -242,7 +242,7 @@ def param_set_bool_enable_only(k: Core, value: Ptr, param: Ptr) -> Int:
     return 0
 
 
-@export(native=True)
+@export(image_first=True)
 def param_set_invbool(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_invbool(const char *val, const struct kernel_param *kp)``: stores the opposite."""
     if (flag := _bool(k, value)) is None:
@@ -257,7 +257,7 @@ def param_get_invbool(k: Core, buffer: Ptr, param: Ptr) -> Int:
     return _put(k, buffer, b"N\n" if k.memory.u8(_arg(k, param)) else b"Y\n")
 
 
-@export(native=True)
+@export(image_first=True)
 def param_set_bint(k: Core, value: Ptr, param: Ptr) -> Int:
     """``int param_set_bint(const char *val, const struct kernel_param *kp)``: a boolean stored as int."""
     if (flag := _bool(k, value)) is None:

@@ -240,13 +240,21 @@ def recalc_sigpending(k: Core) -> None:
 
 
 @export(gpl=True)
-def dequeue_signal(k: Core, task: Ptr, mask: Ptr, info: Ptr, kind: Ptr) -> Int:
-    """``int dequeue_signal(struct task_struct *, sigset_t *mask, kernel_siginfo_t *, enum pid_type *)``."""
-    found = k.signals.dequeue(k.tasks.at(task), k.memory.u64(mask))
-    if found is None:
+def dequeue_signal(k: Core, first: Ptr, second: Ptr, third: Ptr, fourth: Ptr) -> Int:
+    """``int dequeue_signal([struct task_struct *,] sigset_t *mask, kernel_siginfo_t *[, enum pid_type *])``.
+
+    v5.10 has no type, v6.12 no task; v6.1 has both.
+    """
+    prototype = k.types.prototype("dequeue_signal")
+    of_task = prototype is None or str(prototype.parameters[0].type) == "struct task_struct *"
+    has_type = prototype is None or len(prototype.parameters) == 3 + of_task
+    task = k.tasks.at(first) if of_task else k.sched.task()
+    mask, info, kind = (second, third, fourth) if of_task else (first, second, third)
+    if (found := k.signals.dequeue(task, k.memory.u64(mask))) is None:
         return 0
     k.memory.write(info, found[1])
-    k.memory.set_u32(kind, 0)
+    if has_type:
+        k.memory.set_u32(kind, 0)
     return found[0]
 
 

@@ -65,7 +65,7 @@ class TestMembers:
         prios: list[list[int]] = []
         queues = kernel.workqueues
         queues.queue(
-            queues.system[name], lambda: prios.append(seen(kernel, kernel.sched.task(), "static_prio"))
+            queues.system(name), lambda: prios.append(seen(kernel, kernel.sched.task(), "static_prio"))
         )
         kernel.run(0.01)
         assert prios == [[prio]]

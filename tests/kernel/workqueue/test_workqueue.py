@@ -40,7 +40,7 @@ def comm(k: Core) -> str:
 def test_one_worker_does_all_that_does_not_sleep(kernel: Core) -> None:
     seen: list[tuple[int, str]] = []
     queues = kernel.workqueues
-    events = queues.system["system_wq"]
+    events = queues.events
 
     def body() -> None:
         for n in range(3):
@@ -54,7 +54,7 @@ def test_one_worker_does_all_that_does_not_sleep(kernel: Core) -> None:
 def test_another_worker_goes_on_when_one_sleeps(kernel: Core) -> None:
     seen: list[str] = []
     queues = kernel.workqueues
-    events = queues.system["system_wq"]
+    events = queues.events
 
     def body() -> None:
         for n in range(3):
@@ -100,7 +100,7 @@ def test_a_queue_with_a_thread_of_its_own_ends_it(kernel: Core) -> None:
 
 def test_pending_work_is_not_queued_again_but_running_work_is(kernel: Core) -> None:
     queues, results = kernel.workqueues, []
-    wq = queues.system["system_wq"]
+    wq = queues.events
     work = guest_work(kernel, lambda: None)
 
     def body() -> None:
@@ -171,7 +171,7 @@ def test_max_active_out_of_range_is_clamped(kernel: Core) -> None:
 
 def test_work_that_leaves_a_lock_held_is_reported(kernel: Core) -> None:
     queues = kernel.workqueues
-    wq = queues.system["system_wq"]
+    wq = queues.events
 
     def leak() -> None:
         kernel.percpu.add_preempt(1)

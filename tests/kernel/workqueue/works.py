@@ -24,7 +24,7 @@ class Works:
 
     def __init__(self, guest: Guest) -> None:
         self.guest, self.kernel = guest, guest.kernel
-        self.events = guest.kernel.workqueues.system["system_wq"].address
+        self.events = guest.kernel.workqueues.events.address
         self.ran: list[str] = []
 
     def init(self, address: int, name: str, body: Callable[[], object] = bool) -> int:

@@ -302,19 +302,18 @@ def _cpu_maps(k: Core, image: MappedImage) -> None:
 def _calls(image: MappedImage) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
     """The name, address, level and arguments of each call, in order.
 
-    A step that is an initcall of this image, as net_ns_init() until v5.13, is called when its turn comes.
+    A step that is an initcall too, as net_ns_init() until v5.13, is called once.
     """
-    later = list(initcalls(image))
-    addresses = {address for _, address in later}
+    called = set()
     for step in STEPS:
         inlined = not step.unless or image.get(step.unless) is None
-        address = image.get(step.name)
-        if step.how is How.RUN and inlined and address is not None and address not in addresses:
+        if step.how is How.RUN and inlined and (address := image.get(step.name)) is not None:
+            called.add(address)
             yield step.name, address, "start", (image.address(step.argument),) if step.argument else ()
-    for level, address in later:
+    for level, address in initcalls(image):
         symbol = image.symbols.at(address)
         name = symbol.name if symbol is not None else f"{address:#x}"
-        if name not in LEFT_OUT_INITCALLS:
+        if name not in LEFT_OUT_INITCALLS and address not in called:
             yield name, address, level, ()
 
 

@@ -247,8 +247,10 @@ def memblock_alloc(k: Core, size: SizeT) -> Ptr:
 
 @export("free_unref_page", "__free_pages_ok")
 def free_unref_page(k: Core, page: Ptr, order: UInt) -> None:
-    """void free_unref_page(struct page *page, unsigned int order)."""
-    k.pages.free(k.pages.frame_of(page), 1 << order)
+    """void free_unref_page(struct page *page[, unsigned int order]): one page until v5.13."""
+    prototype = k.types.prototype("free_unref_page")
+    single = prototype is not None and len(prototype.parameters) == 1
+    k.pages.free(k.pages.frame_of(page), 1 if single else 1 << order)
 
 
 @export()

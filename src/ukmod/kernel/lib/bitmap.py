@@ -323,7 +323,7 @@ def bitmap_print_to_pagebuf(k: Core, as_list: Bool, buffer: Ptr, bitmap: Ptr, bi
     return min(len(text), room - 1)
 
 
-@export(native=True)
+@export(image_first=True)
 def bitmap_parselist(k: Core, text: CStr, bitmap: Ptr, bits: Int) -> Int:
     """``int bitmap_parselist(const char *buf, unsigned long *, int nmaskbits)``: 0 or a negative errno.
 

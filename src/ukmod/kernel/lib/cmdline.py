@@ -146,7 +146,7 @@ def parse_option(text: bytes) -> OptionNumber:
             return OptionNumber(number, Found.LAST, length)
 
 
-@export(native=True)
+@export(image_first=True)
 def get_option(k: Core, at: Ptr, result: Ptr) -> Int:
     """``int get_option(char **str, int *pint)``: 0 no number, 1 the last, 2 a comma follows, 3 a range."""
     memory = k.memory
@@ -197,7 +197,7 @@ def parse_options(text: bytes, room: int | None) -> OptionNumbers:
     return OptionNumbers(stored, count, at)
 
 
-@export(native=True)
+@export(image_first=True)
 def get_options(k: Core, text: Ptr, room: Int, ints: Ptr) -> Ptr:
     """``char *get_options(const char *str, int nints, int *ints)``: ``ints[0]`` is the count."""
     options = parse_options(k.memory.cstring(text), room - 1 if room else None)

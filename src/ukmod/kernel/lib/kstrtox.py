@@ -147,7 +147,7 @@ kstrtou8_from_user = _from_user("kstrtou8_from_user", U8)
 kstrtos8_from_user = _from_user("kstrtos8_from_user", S8)
 
 
-@export(native=True)
+@export(image_first=True)
 def kstrtobool(k: Core, text: Ptr, result: Ptr) -> Int:
     """``int kstrtobool(const char *s, bool *res)``: 0 or -EINVAL."""
     try:
@@ -160,7 +160,7 @@ def kstrtobool(k: Core, text: Ptr, result: Ptr) -> Int:
     return 0
 
 
-@export(native=True)
+@export(image_first=True)
 def kstrtobool_from_user(k: Core, text: Ptr, count: SizeT, result: Ptr) -> Int:
     """``int kstrtobool_from_user(const char __user *s, size_t count, bool *res)``."""
     if (given := copied_string(k, text, min(count, 3))) is None:

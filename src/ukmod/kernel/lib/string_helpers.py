@@ -67,7 +67,7 @@ def sysfs_match_string(k: Core, array: Ptr, count: SizeT, wanted: CStr) -> Int:
     return _match(k, array, count, lambda item: streq(item, wanted))
 
 
-@export(native=True)
+@export(image_first=True)
 def string_escape_mem(k: Core, src: Ptr, size: SizeT, dst: Ptr, room: SizeT, flags: UInt, only: Ptr) -> Int:
     """``int string_escape_mem(const char *, size_t isz, char *, size_t osz, unsigned, const char *)``."""
     text = escape(k.memory.read(src, size), flags, k.memory.cstring(only) if only else b"")

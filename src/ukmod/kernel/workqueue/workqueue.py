@@ -181,12 +181,16 @@ class Workqueues:
             self._k.printk(f"{text}, clamping between 1 and {WQ_MAX_ACTIVE}\n", level=4)
         return max(1, min(max_active, WQ_MAX_ACTIVE))
 
+    def system(self, *names: str) -> Workqueue:
+        """The workqueue that the first of these variables points to, of those that the kernel has."""
+        found = map(self._k.symbols.find, names)
+        variable = next(symbol for symbol in found if symbol is not None)
+        return self.at(self._k.memory.u64(variable.address))
+
     @property
     def events(self) -> Workqueue:
         """The workqueue of schedule_work()."""
-        found = (self._k.symbols.find(name) for name in ("system_wq", "system_percpu_wq"))
-        variable = next(symbol for symbol in found if symbol is not None)
-        return self.at(self._k.memory.u64(variable.address))
+        return self.system("system_wq", "system_percpu_wq")
 
     def at(self, address: int) -> Workqueue:
         """The workqueue whose struct is at ``address``. Raises Fault if there is none (any more)."""
