@@ -156,7 +156,7 @@ class TestFlags:
         """As in /proc/PID/stat: 69238880."""
         flags: list[int] = []
         queues = kernel.workqueues
-        queues.queue(queues.system["system_wq"], lambda: flags.append(kernel.tasks.pf(kernel.sched.task())))
+        queues.queue(queues.events, lambda: flags.append(kernel.tasks.pf(kernel.sched.task())))
         kernel.run(0.01)
         assert flags == [69238880]
 
