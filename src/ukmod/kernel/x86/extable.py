@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 EIO: Final = 5
 _ENTRY = struct.Struct("<iiI")
-_SIGN: Final = 1 << 31
 _IN_UACCESS: Final = Site("arch/x86/mm/extable.c", 135, "ex_handler_uaccess")
 _IN_COPY: Final = Site("arch/x86/mm/extable.c", 142, "ex_handler_copy")
 _CLEAR_AX, _CLEAR_DX = 1 << 12, 2 << 12
@@ -100,7 +99,7 @@ def entries(
     for n, (insn, fixup, data) in enumerate(_ENTRY.iter_unpack(table[: len(table) // 12 * 12])):
         at = address + 12 * n
         if handlers is not None:
-            handler = at + 8 + (data ^ _SIGN) - _SIGN
+            handler = at + 8 + data - (data >> 31 << 32)  # it is signed
             data = handlers.get(handler & MASK64, 0)  # noqa: PLW2901
         yield ExceptionEntry((at + insn) & MASK64, (at + 4 + fixup) & MASK64, data)
 
