@@ -33,6 +33,7 @@ SUBSYSTEMS: Final = (
     "lib.list_debug",
     "lib.math",
     "lib.random",
+    "lib.random32",
     "lib.ratelimit",
     "lib.rbtree",
     "lib.refcount",

@@ -148,8 +148,6 @@ class Log:
         self.on_record: list[Callable[[Record], None]] = []
         """Called with each record when it is complete."""
         self.console_loglevel = CONSOLE_LOGLEVEL
-        self.no_hash_pointers = False
-        """The boot parameter no_hash_pointers: ``%p`` prints addresses."""
 
     # -- writing --------------------------------------------------------------------------------------
 

@@ -49,8 +49,8 @@ def test_a_negative_width_argument_means_left_justified() -> None:
     assert (spec.width, spec.flags & LEFT) == (6, LEFT)
 
 
-def test_a_negative_precision_argument_counts_as_none() -> None:
-    assert _one(b"%.*s").with_precision(-1).precision == -1
+def test_a_negative_precision_argument_counts_as_zero() -> None:
+    assert _one(b"%.*s").with_precision(-1).precision == 0
     assert _one(b"%.*s").with_precision(1 << 20).precision == PRECISION_MAX
 
 

@@ -110,3 +110,89 @@ class TestAllocated:
             guest.string(guest.call("kvasprintf", GFP_KERNEL, b"%s", self.va_list(guest, 0)) & MASK64)
             == b"(null)"
         )
+
+
+@pytest.mark.parametrize("precision", [-1, -5, -(1 << 31)])
+def test_a_negative_precision_prints_nothing_of_a_string(guest: Guest, precision: int) -> None:
+    buffer = guest.put(b"", room=16)
+    assert guest.call_int("sprintf", buffer, b"%4.*s|%.*d", precision, b"123456", precision, 7) == 6
+    assert guest.string(buffer) == b"    |7"
+
+
+@pytest.mark.parametrize(
+    ("fmt", "args", "text"),
+    [
+        (b"%*d", (1 << 23, 1), "field width 8388608 too large"),
+        (b"%.*d", (1 << 15, 1), "precision 32768 too large"),
+        (b"%.*d", (-(1 << 15) - 1, 1), "precision -32769 too large"),
+    ],
+)
+def test_a_width_or_precision_that_does_not_fit_is_warned_of_once(
+    kernel: Core, fmt: bytes, args: tuple[int, ...], text: str
+) -> None:
+    for _ in range(2):
+        vformat(kernel, fmt, Args(*args))
+    assert [warning.message for warning in kernel.warnings] == [text]
+
+
+def test_a_width_in_the_format_keeps_the_bits_that_the_kernel_stores(kernel: Core) -> None:
+    assert vformat(kernel, b"%16777219d|%.65538d|%.40000s", Args(1, 2, kernel.lib.empty_string)) == b"  1|02|"
+
+
+def test_page_flags_without_a_name_are_left_out(guest: Guest, kernel: Core) -> None:
+    flags = guest.put((0x200_0000 | 1 << 4).to_bytes(8, "little"))
+    assert vformat(kernel, b"%pGp", Args(flags)) == b"0x2000010(lru|node=0|zone=0|lastcpupid=0x0)"
+
+
+def test_pointers_are_not_hashed_if_the_kernel_says_so(kernel: Core) -> None:
+    variable = kernel.symbols.find("no_hash_pointers")
+    assert variable is not None
+    kernel.memory.set_u8(variable.address, 1)
+    assert vformat(kernel, b"%p", Args(0xFFFF_8880_0000_1234)) == b"ffff888000001234"
+
+
+@pytest.fixture
+def nodes(guest: Guest) -> tuple[int, int]:
+    """Two struct fwnode_handles, the second of which is the parent of the first."""
+    k = guest.kernel
+    at, size = k.types.offset, k.types.sizeof
+    parent, child = guest.put(b"", room=size("fwnode_handle")), guest.put(b"", room=size("fwnode_handle"))
+    names = {child: guest.put(b"port@1"), parent: guest.put(b"soc")}
+    separator, nothing = guest.put(b"/"), guest.put(b"")
+    functions = {
+        "get_parent": lambda node: parent if node == child else 0,
+        "get_name": lambda node: names[node],
+        "get_name_prefix": lambda node: separator if node == child else nothing,
+    }
+    ops = guest.put(b"", room=size("fwnode_operations"))
+    k.memory.write(ops, bytes(size("fwnode_operations")))
+    for name, function in functions.items():
+        k.memory.set_u64(ops + at("fwnode_operations", name), guest.python(function, 1))
+    for node in (parent, child):
+        k.memory.set_u64(node + at("fwnode_handle", "ops"), ops)
+    return child, parent
+
+
+@pytest.mark.parametrize(
+    ("fmt", "text"),
+    [
+        (b"%pfw", b"soc/port@1"),
+        (b"%pfwf", b"soc/port@1"),
+        (b"%-12pfw|", b"soc/port@1  |"),
+        (b"%pfwP", b"port@1"),
+        (b"%8pfwP", b"  port@1"),
+        (b"%pfx", b"(%pf?)"),
+    ],
+)
+def test_a_firmware_node_is_named_by_its_own_functions(
+    guest: Guest, nodes: tuple[int, int], fmt: bytes, text: bytes
+) -> None:
+    buffer = guest.put(b"", room=32)
+    guest.call("sprintf", buffer, fmt, nodes[0])
+    assert guest.string(buffer) == text
+
+
+def test_a_firmware_node_without_functions_has_no_name(guest: Guest) -> None:
+    node, buffer = guest.put(bytes(64)), guest.put(b"", room=32)
+    guest.call("sprintf", buffer, b"%pfwP", node)
+    assert guest.string(buffer) == b"(null)"

@@ -23,3 +23,10 @@ class Lib:
         """The address of ``""``."""
         self.printk_limit = RateLimit(kernel, "printk")
         """printk_ratelimit_state."""
+        self._memory = kernel.memory
+        self._no_hash_pointers = kernel.symbols.add_variable("no_hash_pointers", 1, gpl=True, align=1)
+
+    @property
+    def no_hash_pointers(self) -> bool:
+        """True if ``%p`` prints addresses: the boot parameter no_hash_pointers."""
+        return bool(self._memory.u8(self._no_hash_pointers))

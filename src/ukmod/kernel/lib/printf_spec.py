@@ -59,14 +59,18 @@ class Spec:
     star_precision: bool = False
 
     def with_width(self, width: int) -> Spec:
-        """The spec with a width given as an argument; a negative one means left-justified."""
+        """The spec with a width given as an argument; a negative one means left-justified.
+
+        One that does not fit into the kernel's 24 bits is cut to the largest that does.
+        """
         left = LEFT if width < 0 else 0
         return replace(self, width=min(abs(width), FIELD_WIDTH_MAX), flags=self.flags | left)
 
     def with_precision(self, precision: int) -> Spec:
-        """The spec with a precision given as an argument; a negative one counts as not given."""
-        if -PRECISION_MAX - 1 <= precision <= PRECISION_MAX:
-            return replace(self, precision=precision)
+        """The spec with a precision given as an argument; a negative one counts as 0, unlike in C.
+
+        One that does not fit into the kernel's 16 bits is cut to the largest that does.
+        """
         return replace(self, precision=min(max(precision, 0), PRECISION_MAX))
 
 
@@ -144,12 +148,12 @@ def _conversion(cursor: _Cursor) -> Spec:
     width = precision = -1
     star_width = star_precision = False
     if cursor.starts_number():
-        width = min(cursor.number(), FIELD_WIDTH_MAX)
+        width = signed(cursor.number(), 3)  # a bit field, which keeps the low bits without a warning
     else:
         star_width = cursor.take(ord("*"))
     if cursor.take(ord(".")):
         if cursor.starts_number():
-            precision = min(cursor.number(), PRECISION_MAX)
+            precision = max(signed(cursor.number(), 2), 0)
         else:
             star_precision = cursor.take(ord("*"))
     qualifier = _qualifier(cursor)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Protocol
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.limits import INT_MAX
-from ukmod.kernel.lib.printf_spec import SIGN, FormatType, Spec, number, pad, parse, signed
+from ukmod.kernel.lib.printf_spec import (
+    FIELD_WIDTH_MAX,
+    PRECISION_MAX,
+    SIGN,
+    FormatType,
+    Spec,
+    number,
+    pad,
+    parse,
+    signed,
+)
 from ukmod.kernel.lib.vsprintf_pointer import pointer
 from ukmod.kernel.lib.vsprintf_text import string
 from ukmod.machine.abi import CStr, GfpT, Int, Ptr, SizeT, VaList, VarArgs
@@ -16,6 +26,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 _UNSUPPORTED = Site("lib/vsprintf.c", 2661, "format_decode")
+_WIDTH = Site("lib/vsprintf.c", 2693, "set_field_width")
+_PRECISION = Site("lib/vsprintf.c", 2702, "set_precision")
 _TOO_LARGE = Site("lib/vsprintf.c", 2743, "vsnprintf")
 
 _MOST = 1 << 24
@@ -47,16 +59,28 @@ def vformat(k: Core, fmt: bytes, args: Arguments, depth: int = 0) -> bytes:
             continue
         if out and (room := room - len(out[-1])) <= 0:
             break
-        if piece.star_width:
-            piece = piece.with_width(signed(args.next(), 4))  # noqa: PLW2901 - the spec is completed
-        if piece.star_precision:
-            piece = piece.with_precision(signed(args.next(), 4))  # noqa: PLW2901 - likewise
+        piece = _completed(k, piece, args)  # noqa: PLW2901 - the spec is completed
         if piece.kind is FormatType.INVALID:
             letter = piece.extension.decode("latin-1")
             warn_once(k, _UNSUPPORTED, f"Please remove unsupported %{letter} in format string\n")
             break
         out.append(_convert(k, piece, args, depth))
     return b"".join(out)
+
+
+def _completed(k: Core, spec: Spec, args: Arguments) -> Spec:
+    """The spec with the width and the precision that are arguments, one too large with its warning."""
+    if spec.star_width:
+        width = signed(args.next(), 4)
+        if not -FIELD_WIDTH_MAX - 1 <= width <= FIELD_WIDTH_MAX:
+            warn_once(k, _WIDTH, f"field width {width} too large")
+        spec = spec.with_width(width)
+    if spec.star_precision:
+        precision = signed(args.next(), 4)
+        if not -PRECISION_MAX - 1 <= precision <= PRECISION_MAX:
+            warn_once(k, _PRECISION, f"precision {precision} too large")
+        spec = spec.with_precision(precision)
+    return spec
 
 
 def _convert(k: Core, spec: Spec, args: Arguments, depth: int) -> bytes:

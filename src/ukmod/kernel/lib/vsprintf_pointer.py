@@ -19,6 +19,7 @@ from ukmod.kernel.lib.escape import (
     escape,
 )
 from ukmod.kernel.lib.printf_spec import SIGN, SMALL, ZEROPAD, Spec, cut, number
+from ukmod.kernel.lib.vsprintf_fwnode import fwnode_string
 from ukmod.kernel.lib.vsprintf_net import ip_addr_string, mac_address_string, netdev_bits, uuid_string
 from ukmod.kernel.lib.vsprintf_struct import (
     bdev_name,
@@ -52,7 +53,7 @@ def pointer_string(k: Core, value: int, spec: Spec) -> bytes:
 
 def default_pointer(k: Core, value: int, spec: Spec) -> bytes:
     """``%p``: a number that identifies the address without revealing it. NULL and errors are not hashed."""
-    if not value or is_err(value) or k.log.no_hash_pointers:
+    if not value or is_err(value) or k.lib.no_hash_pointers:
         return pointer_string(k, value, spec)
     return pointer_string(k, ptr_to_hashval(value), spec)
 
@@ -181,15 +182,6 @@ def _device_node(k: Core, value: int, spec: Spec) -> bytes:
     return error_string(b"(%pOF?)" if spec.extension[1:2] == b"F" else b"(%pO?)", spec)
 
 
-def _fwnode(k: Core, value: int, spec: Spec) -> bytes:
-    """``%pfw``: there is no firmware, so there are no nodes whose names could be printed."""
-    if spec.extension[1:2] != b"w":
-        return error_string(b"(%pf?)", spec)
-    if (bad := bad_pointer(value, spec)) is not None:
-        return bad
-    return default_pointer(k, value, spec)
-
-
 _EXTENSIONS: dict[bytes, Extension] = {
     b"S": _symbol, b"s": _symbol, b"B": _symbol,
     b"R": resource_string, b"r": resource_string,
@@ -201,5 +193,5 @@ _EXTENSIONS: dict[bytes, Extension] = {
     b"4": _fourcc, b"a": _address, b"k": _traced_string, b"u": _traced_string,
     b"d": dentry_name, b"D": file_dentry_name, b"g": bdev_name,
     b"t": time_and_date, b"G": flags_string,
-    b"C": _clock, b"O": _device_node, b"f": _fwnode,
+    b"C": _clock, b"O": _device_node, b"f": fwnode_string,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.printf_spec import PLAIN, SMALL, SPECIAL, ZEROPAD, FormatType, Spec, cut, number, signed
@@ -167,16 +168,16 @@ _VMA_BITS = (
     (22, "hugetlb"), (23, "sync"), (24, "pat"), (25, "wipeonfork"), (26, "dontdump"), (27, "softdirty"),
     (28, "mixedmap"), (29, "hugepage"), (30, "nohugepage"), (31, "mergeable"),
 )  # fmt: skip
+# The bits are those of a kernel whose enum pageflags is unknown.
 _PAGE_BITS = (
     (0, "locked"), (7, "waiters"), (8, "error"), (1, "referenced"), (2, "uptodate"), (3, "dirty"),
     (4, "lru"), (5, "active"), (6, "workingset"), (9, "slab"), (10, "owner_priv_1"), (11, "arch_1"),
     (12, "reserved"), (13, "private"), (14, "private_2"), (15, "writeback"), (16, "head"),
     (17, "mappedtodisk"), (18, "reclaim"), (19, "swapbacked"), (20, "unevictable"), (21, "mlocked"),
-    (22, "uncached"), (23, "hwpoison"), (24, "young"), (25, "idle"), (26, "arch_2"),
+    (22, "uncached"), (23, "hwpoison"),
 )  # fmt: skip
 _VMA_NAMES = tuple((1 << bit, name) for bit, name in _VMA_BITS)
-_PAGE_NAMES = tuple((1 << bit, name) for bit, name in _PAGE_BITS)
-_PAGE_MASK = (1 << 27) - 1
+_OPTIONAL_PAGE_FLAGS = ("young", "idle", "arch_2", "arch_3", "skip_kasan_poison")
 # include/linux/page-flags-layout.h for NODES_SHIFT 10, five zones and 8192 CPUs: name, shift, width, spec.
 _PAGE_FIELDS = (("node", 54, 10, PLAIN), ("zone", 51, 3, PLAIN), ("lastcpupid", 30, 21, _FLAG_SPEC))
 
@@ -191,7 +192,7 @@ def flags_string(k: Core, value: int, spec: Spec) -> bytes:
         case b"v":
             return _named(k.memory.u64(value), _VMA_NAMES)
         case b"p":
-            return _page_flags(k.memory.u64(value))
+            return _page_flags(k, k.memory.u64(value))
         case _:
             return error_string(b"(%pG?)", spec)
 
@@ -212,8 +213,22 @@ def _named(flags: int, names: tuple[tuple[int, str], ...]) -> bytes:
     return b"|".join(words)
 
 
-def _page_flags(flags: int) -> bytes:
-    words = [_named(flags & _PAGE_MASK, _PAGE_NAMES)] if flags & _PAGE_MASK else []
+def _page_flags(k: Core, flags: int) -> bytes:
+    main = flags & (1 << _page_bits(k)["__NR_PAGEFLAGS"]) - 1
+    words = [_named(main, _page_names(k))] if main else []
     for name, shift, width, form in _PAGE_FIELDS:
         words.append(name.encode() + b"=" + number(flags >> shift & ((1 << width) - 1), form))
     return number(flags, _FLAG_SPEC) + b"(" + b"|".join(words) + b")"
+
+
+def _page_bits(k: Core) -> Mapping[str, int]:
+    """The numbers of the page flags, which depend on the kernel and on its configuration."""
+    if k.types.has("pageflags"):
+        return k.types.enum("pageflags").values
+    return {**{f"PG_{name}": bit for bit, name in _PAGE_BITS}, "__NR_PAGEFLAGS": len(_PAGE_BITS)}
+
+
+def _page_names(k: Core) -> tuple[tuple[int, str], ...]:
+    bits = _page_bits(k)
+    known = (*(name for _, name in _PAGE_BITS), *_OPTIONAL_PAGE_FLAGS)
+    return tuple((1 << bits[f"PG_{name}"], name) for name in known if f"PG_{name}" in bits)

@@ -36,12 +36,13 @@ WANTED: tuple[str, ...] = tuple(
     file_system_type super_operations address_space address_space_operations kiocb iov_iter iovec kvec
     seq_file seq_operations proc_ops proc_dir_entry poll_table_struct ctl_table ctl_table_header
     miscdevice cdev device device_driver bus_type class device_attribute device_type driver_attribute
-    platform_device platform_driver block_device gendisk clk fwnode_handle device_node property
-    kernel_cap_t kernel_cap_struct kuid_t kgid_t uuid_t
+    platform_device platform_driver block_device gendisk clk fwnode_handle fwnode_operations device_node
+    property kernel_cap_t kernel_cap_struct kuid_t kgid_t uuid_t
 
-    kmem_cache kmalloc_cache_type page folio vm_area_struct vm_struct scatterlist sg_table idr xarray ida
-    radix_tree_root rhashtable hlist_bl_head crypto_alg crypto_tfm shash_desc shash_alg crypto_shash sk_buff
-    net_device pt_regs tm rtc_time in6_addr sockaddr sockaddr_in sockaddr_in6 sockaddr_storage kernfs_node
+    kmem_cache kmalloc_cache_type page pageflags folio vm_area_struct vm_struct scatterlist sg_table
+    idr xarray ida radix_tree_root rhashtable hlist_bl_head crypto_alg crypto_tfm shash_desc shash_alg
+    crypto_shash sk_buff net_device pt_regs tm rtc_time in6_addr sockaddr sockaddr_in sockaddr_in6
+    sockaddr_storage kernfs_node
     blk_plug io_context user_struct user_namespace uts_namespace new_utsname pid_type module_state
 
     __kfifo _ddebug clk_core kmem_cache_args kthread_work kthread_worker kthread_delayed_work
