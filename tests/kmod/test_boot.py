@@ -70,6 +70,13 @@ def test_a_loader_entry_with_the_options_that_grub_keeps(tmp_path: Path, linux: 
     assert found(tmp_path) == [("root=/dev/sda ro nomodule quiet", "boot/loader/entries/a.conf:5")]
 
 
+def test_a_loader_entry_with_the_options_that_grub_cfg_sets(tmp_path: Path) -> None:
+    entry = f"linux /vmlinuz-{RELEASE}\noptions $kernelopts $tuned_params quiet\n"
+    grub = 'set kernelopts="root=/dev/sda \\\nnomodule"\nblscfg\n'
+    write(tmp_path, {"boot/loader/entries/a.conf": entry, "boot/efi/EFI/fedora/grub.cfg": grub})
+    assert [text.split() for text, _ in found(tmp_path)] == [["root=/dev/sda", "nomodule", "quiet"]]
+
+
 def test_a_unified_kernel_image_with_an_addon(tmp_path: Path) -> None:
     write(
         tmp_path,

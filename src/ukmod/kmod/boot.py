@@ -90,22 +90,46 @@ def _names(files: Files, directory: str) -> list[str]:
 # GRUB
 
 
+def _grub_configurations(files: Files, root: str) -> list[str]:
+    """Return the paths of GRUB's configuration files, those of EFI systems included."""
+    vendors = _names(files, f"{root}/boot/efi/EFI")
+    paths = [*_GRUB, *(f"/boot/efi/EFI/{vendor}/grub.cfg" for vendor in vendors)]
+    return [root + path for path in paths if _text(files, root + path)]
+
+
 def _grub(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
-    for path in _GRUB:
-        text = _text(files, root + path)
-        if not text:
-            continue
-        variables = _environment(files, f"{root}{os.path.dirname(path)}/grubenv")
-        number = 0
-        for line in text.replace("\\\n", "\0").split("\n"):
-            number += 1 + line.count("\0")
-            words = _grub_words(line.replace("\0", " "))
-            if len(words) == 2 and words[0] == "set" and "=" in words[1]:
-                name, _, value = words[1].partition("=")
-                variables[name] = _expanded(value, variables)
-            elif len(words) > 1 and words[0] in _LINUX:
+    for path in _grub_configurations(files, root):
+        variables = _environment(files, f"{os.path.dirname(path)}/grubenv")
+        for number, words in _grub_commands(_text(files, path)):
+            _set_variable(words, variables)
+            if len(words) > 1 and words[0] in _LINUX:
                 given = [_expanded(word, variables) for word in words[2:]]
-                yield words[1], BootArguments(" ".join(map(_quoted, given)), Source(root + path, number))
+                yield words[1], BootArguments(" ".join(map(_quoted, given)), Source(path, number))
+
+
+def _grub_variables(files: Files, root: str) -> dict[str, str]:
+    """Return the variables that loader entries may name: GRUB's environment counts more than its commands."""
+    variables: dict[str, str] = {}
+    for path in _grub_configurations(files, root):
+        for _number, words in _grub_commands(_text(files, path)):
+            _set_variable(words, variables)
+    for directory in ("/boot/grub", "/boot/grub2"):
+        variables |= _environment(files, f"{root}{directory}/grubenv")
+    return variables
+
+
+def _grub_commands(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the last line and the words of each command."""
+    number = 0
+    for line in text.replace("\\\n", "\0").split("\n"):
+        number += 1 + line.count("\0")
+        yield number, _grub_words(line.replace("\0", " "))
+
+
+def _set_variable(words: list[str], variables: dict[str, str]) -> None:
+    if len(words) == 2 and words[0] == "set" and "=" in words[1]:
+        name, _, value = words[1].partition("=")
+        variables[name] = _expanded(value, variables)
 
 
 def _grub_words(line: str) -> list[str]:
@@ -135,8 +159,7 @@ def _expanded(text: str, variables: dict[str, str]) -> str:
 
 
 def _loader_entries(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
-    variables = _environment(files, f"{root}/boot/grub2/grubenv")
-    variables = variables or _environment(files, f"{root}/boot/grub/grubenv")
+    variables = _grub_variables(files, root)
     for boot in _BOOT:
         directory = f"{root}{boot}/loader/entries"
         for name in _names(files, directory):
