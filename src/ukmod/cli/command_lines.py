@@ -136,7 +136,7 @@ def explain() -> CommandParser:
             0: "all words would be loaded, or are in the kernel",
             1: "one of them would not",
             2: "of one of them nobody can tell: it depends on a program, or on how the system is booted",
-            3: "there is no such module or alias, or the command could not do its work",
+            3: "no module or alias has this name, the command line makes no sense, or it could not be done",
         },
         misused=3,
         examples={
