@@ -181,6 +181,17 @@ def test_help_and_the_option_say_the_same(name: str, capsys: pytest.CaptureFixtu
     assert f"\n  ukmod {name}" in shown[0].partition("examples:\n")[2]
 
 
+def test_too_little_memory_is_a_line_and_a_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def explain(_arguments: list[str]) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr("ukmod.cli.explain.main", explain)
+    assert cli.main(["ukmod", "explain", "loop"]) == cli.NOT_RUN
+    assert capsys.readouterr().err == "ukmod explain: out of memory\n"
+
+
 def test_every_json_document_names_its_schema_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     from ukmod import __version__
 

@@ -164,6 +164,9 @@ def _guarded(program: str, work: Callable[[], int], misused: Callable[[], int] =
         where = f"{error.filename}: " if error.filename else "cannot write: " if _is_output(error) else ""
         sys.stderr.write(escape(f"{program}: {where}{error.strerror or error}") + "\n")
         return NOT_RUN
+    except MemoryError:
+        sys.stderr.write(f"{program}: out of memory\n")
+        return NOT_RUN
     except KeyboardInterrupt:
         return _INTERRUPTED
 

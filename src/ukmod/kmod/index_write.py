@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["write_index", "write_trie"]
 
 CHILD_MARK, PRIORITY_MARK = 1, 2
+_SHARED = 128
+"""Bytes of a value that may be that of many keys, as a module's name is."""
 _CHILD_MARK, _NO_MARK = bytes((0, 0, 0, CHILD_MARK)), bytes(4)
 
 
@@ -60,12 +62,16 @@ def _group(entries: Iterable[Entry]) -> list[Pair]:
     # A module has many aliases: what stands for it is packed once.
     packed: dict[tuple[int, str], bytes] = {}
     result: list[Pair] = []
-    for key, values in grouped.items():
+    while grouped:  # the text of an entry is dropped once its bytes are made
+        key, values = grouped.popitem()
         if len(values) == 1:
             pair = values[0]
-            if pair not in packed:
-                packed[pair] = pack_values(values)
-            result.append((ascii_bytes(key), packed[pair], []))
+            content = packed.get(pair)
+            if content is None:
+                content = pack_values(values)
+                if len(content) <= _SHARED:
+                    packed[pair] = content
+            result.append((ascii_bytes(key), content, []))
         else:
             values.reverse()
             values.sort(key=lambda pair: pair[0])
@@ -215,7 +221,7 @@ def pack_node(node: NewNode, references: list[int]) -> bytes:
 def check_position(end: int) -> None:
     """Raise LimitError for a file that positions cannot reach the end of."""
     if end > POSITION:
-        raise LimitError(f"an index of {end} bytes: its positions have 28 bits")
+        raise LimitError("an index of 256 MiB or more: its positions have 28 bits")
 
 
 def ascii_bytes(text: str) -> bytes:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,17 @@ def test_users_come_before_what_they_use() -> None:
     order, users = topological_order([[1], [2], [], [2]])
     assert (order, users) == ([3, 0, 1, 2], [0, 0, 0, 0])
     assert closures([[1], [2], [], [2]], order) == [[1, 2], [2], [], [2]]
+
+
+def test_a_long_chain_takes_the_memory_of_its_lists() -> None:
+    chain = [[module + 1] for module in range(999)] + [[]]
+    order, _users = topological_order(chain)
+    tracemalloc.start()
+    needed = closures(chain, order)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert needed[0] == list(range(1, 1000))
+    assert peak < 8 * 1.2 * sum(map(len, needed)), "eight bytes a place; all sets at once would take 32 more"
 
 
 def test_a_cycle_is_a_path_back_to_its_start() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import lzma
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from tests.elfwriter import TARGETS, Section, Target, elf, module
 from tests.kmod.depmod.trees import CHAIN, RELEASE, make_tree
 from tests.kmod.fakehost import FakeHost
 
+from ukmod.kmod import index_write
 from ukmod.kmod.index import Index
 from ukmod.kmod.tools.depmod import main
 
@@ -326,3 +329,54 @@ class TestDifferencesFromKmod:
         message = "depmod: ERROR: Could not create index 'modules.alias': Is a directory"
         assert depmod(tmp_path, status=1)[1] == [message]
         assert not (directory / "modules.dep").exists()
+
+
+def chain(tmp_path: Path, length: int) -> Path:
+    """Write modules each of which needs the next; modules.dep has nearly the square of that in long paths."""
+    directory = "d" * 200
+    return make_tree(
+        tmp_path,
+        {f"{directory}/m{n}.ko": ([f"s{n}"], [f"s{n + 1}"] if n + 1 < length else []) for n in range(length)},
+    )
+
+
+def test_an_index_that_positions_cannot_reach_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = chain(tmp_path, 10)
+    before = sorted(directory.iterdir())
+    monkeypatch.setattr(index_write, "POSITION", 1 << 12)
+    host = FakeHost()
+    assert main(["depmod", "-b", str(tmp_path), RELEASE], host) == 1
+    assert host.stderr.text == "depmod: ERROR: an index of 256 MiB or more: its positions have 28 bits\n"
+    assert sorted(directory.iterdir()) == before
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from ukmod.cli import run_tool
+
+run_tool("depmod", ["depmod", "-n", "-b", sys.argv[2], "6.1"])  # what it imports is imported
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[1]), -1))
+sys.exit(run_tool("depmod", ["depmod", "--no-cache", "-b", sys.argv[3], "6.1"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is there, and memory is limited, on Linux")
+@pytest.mark.parametrize("mebibytes", [1, 8, 16, 256])
+def test_too_little_memory_is_a_line_and_nothing_is_written(tmp_path: Path, mebibytes: int) -> None:
+    make_tree(tmp_path / "small", CHAIN)
+    directory = chain(tmp_path / "large", 300)
+    before = sorted(directory.iterdir())
+    words = [str(mebibytes << 20), str(tmp_path / "small"), str(tmp_path / "large")]
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY, *words], capture_output=True, text=True, check=False
+    )
+    if mebibytes == 256:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (directory / "modules.dep.bin").stat().st_size > 1 << 23
+    else:
+        assert (done.returncode, done.stderr) == (1, "depmod: ERROR: out of memory\n")
+        assert sorted(directory.iterdir()) == before

@@ -6,12 +6,14 @@ modules have them in the one, and normalized in the other.
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from ukmod.errors import UsageError
 from ukmod.kmod.depmod.forks import Fork
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.depmod.order import read_input, read_lines
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
-from ukmod.kmod.index_write import write_index, write_trie
+from ukmod.kmod.index_write import check_position, write_index, write_trie
 from ukmod.kmod.names import modname_from_path, normalize_alias
 from ukmod.record import record
 
@@ -117,25 +119,30 @@ def _collect(messages: list[tuple[int, str]]) -> DepmodLog:
     return lambda priority, text: messages.append((priority, text))
 
 
-def dependency_lines(modules: Sequence[Candidate], needs: Sequence[Sequence[int]]) -> list[str]:
-    """Return the lines of modules.dep; ``needs`` are the places of all modules that each one needs."""
+def dependency_lines(modules: Sequence[Candidate], needs: Sequence[Sequence[int]]) -> Iterator[str]:
+    """Yield the lines of modules.dep; ``needs`` are the places of all modules that each one needs.
+
+    All of them together are as long as the square of the longest chain of modules.
+    """
     shown = [module.shown for module in modules]
-    return [
-        f"{own}: {' '.join([shown[index] for index in needed])}" if needed else f"{own}:"
-        for own, needed in zip(shown, needs, strict=True)
-    ]
+    for own, needed in zip(shown, needs, strict=True):
+        yield f"{own}: {' '.join([shown[index] for index in needed])}" if needed else f"{own}:"
 
 
 def _dep(output: Output) -> bytes:
-    return _encode(dependency_lines(output.analysis.modules, output.analysis.needs))
+    content = BytesIO()
+    for line in dependency_lines(output.analysis.modules, output.analysis.needs):
+        content.write(f"{line}\n".encode("utf-8", "surrogateescape"))
+    return content.getvalue()
 
 
-def _dep_entries(output: Output) -> list[Entry]:
+def _dep_entries(output: Output) -> Iterator[Entry]:
+    size = 0
     lines = dependency_lines(output.analysis.modules, output.analysis.needs)
-    return [
-        (module.name, index, line)
-        for index, (module, line) in enumerate(zip(output.analysis.modules, lines, strict=True))
-    ]
+    for index, (module, line) in enumerate(zip(output.analysis.modules, lines, strict=True)):
+        size += len(line)
+        check_position(size)  # before there are gigabytes of them
+        yield module.name, index, line
 
 
 def _alias(output: Output) -> bytes:
@@ -259,7 +266,7 @@ def _encode(lines: list[str]) -> bytes:
 
 
 def _index(
-    entries: Callable[[Output], list[Entry] | None], what: str = ""
+    entries: Callable[[Output], Iterable[Entry] | None], what: str = ""
 ) -> Callable[[Output], bytes | Trie]:
     """Return what makes an index of entries: no bytes at all if their source is missing.
 
@@ -271,6 +278,7 @@ def _index(
         if made is None:
             return b""
         if what and output.warn_duplicates:
+            made = list(made)
             _warn_duplicates(made, what, output.log)
         return write_trie(made) if output.marks else write_index(made, preorder=output.preorder)
 

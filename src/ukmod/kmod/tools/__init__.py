@@ -35,5 +35,8 @@ def call(body: Callable[[Sequence[str], Host], int], argv: Sequence[str], host: 
     except UkmodError as error:
         host.stderr.write(f"{program_name(argv[0])}: ERROR: {error}\n")
         return 1
+    except MemoryError:
+        host.stderr.write(f"{program_name(argv[0])}: ERROR: out of memory\n")
+        return 1
     finally:
         host.stdout.flush()

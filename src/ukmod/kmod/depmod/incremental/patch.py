@@ -282,7 +282,7 @@ def _patch_dependencies(before: Before, change: Change, direct: Direct) -> Conte
     was = before.files["modules.dep"].decode("utf-8", "surrogateescape").split("\n")
     if len(order) < len(direct) or was.pop() or len(was) != len(before.order):
         return None
-    lines = dependency_lines(change.modules, closures(direct, order))
+    lines = list(dependency_lines(change.modules, closures(direct, order)))
     stay = {new: old for old, new in enumerate(change.place) if new >= 0 and was[old] == lines[new]}
     kept = set(stay.values())
     removed = [
