@@ -55,6 +55,15 @@ def test_explain_says_what_is_wrong_with_lines_about_the_module(
     assert "usr" not in capsys.readouterr().out.replace("/usr/", "/")
 
 
+def test_explain_warns_of_a_link_to_nothing_that_may_hide_the_line(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"usr/lib/modprobe.d/x.conf": "install user /bin/false\n", "etc/modprobe.d/x.conf": "-> /nowhere"}
+    images.configure(root, files)
+    assert cli.main(["ukmod", "explain", "-d", str(root), "user"]) == 1
+    assert "old versions of kmod let it hide files of its name" in capsys.readouterr().out
+
+
 def test_a_release_that_is_not_there_is_no_answer(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lint(root, "-S", "5.5.5") == cli.NOT_RUN
     assert "kernels there: 4.4.4" in capsys.readouterr().err

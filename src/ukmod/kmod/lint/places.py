@@ -61,9 +61,10 @@ def _passed_over(files: Files, path: str, hidden_by: str | None) -> Iterator[Fin
     except OSError as error:
         if name.endswith(".conf"):
             text = f"it cannot be read: {error.strerror}; old versions of kmod let it hide files of its name"
-            yield Finding(
-                "unreadable", "error", Source(path), "", text, "remove it, or make it lead to a file"
-            )
+            mend = "remove it, or make it lead to a file"
+            lines = [] if hidden_by is None else read_lines(files, hidden_by)
+            about = tuple([word for line in lines for word in line.names])
+            yield Finding("unreadable", "error", Source(path), "", text, mend, about)
         return
     if stat.S_ISDIR(mode):
         if name.endswith(".d") or _has_conf(files, path):
