@@ -10,32 +10,44 @@ Python reads and writes the same RAM directly, without copies through the engine
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import struct
 from collections.abc import Callable, Iterable
-from errno import ENOMEM
 from io import BufferedReader
 from typing import Any
 
-from ukmod.errors import LimitError, MachineError
+from ukmod.errors import MachineError
+from ukmod.machine.frames import LOW_MEMORY, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Frames, page_align
 from ukmod.machine.pagemap import written
 from ukmod.machine.registers import MASK64
-from ukmod.record import record
+from ukmod.machine.runs import PRIVATE, Run, restore_runs, runs_of
 
-PAGE_SHIFT = 12
-PAGE_SIZE = 1 << PAGE_SHIFT
-PAGE_MASK = ~(PAGE_SIZE - 1)
+__all__ = [
+    "KERNEL_START",
+    "LARGE",
+    "LOW_MEMORY",
+    "NX",
+    "PAGE_MASK",
+    "PAGE_OFFSET",
+    "PAGE_SHIFT",
+    "PAGE_SIZE",
+    "PRESENT",
+    "READ_EXEC",
+    "READ_ONLY",
+    "READ_WRITE",
+    "USER_HALF",
+    "WRITE",
+    "Fault",
+    "Memory",
+    "Run",
+    "is_canonical",
+    "page_align",
+]
 
 USER_HALF, KERNEL_START = 1 << 47, 0xFFFF_8000_0000_0000
 """The size of the lower half of the canonical addresses, and where the upper half begins."""
 PAGE_OFFSET = 0xFFFF_8880_0000_0000
 """The start of the direct map of all RAM (Documentation/x86/x86_64/mm.rst)."""
-LOW_MEMORY = 1 << 20
-"""Bytes at the start of RAM that are never allocated: on a PC they are for real mode, display and BIOS.
-
-Physical address 0 is therefore never a valid result.
-"""
 
 # Page table entry bits (Intel SDM vol. 3, 4.5).
 PRESENT = 1 << 0
@@ -54,16 +66,8 @@ READ_EXEC = PRESENT
 
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _S32, _S64 = struct.Struct("<i"), struct.Struct("<q")
-_PRIVATE: dict[str, int] = (
-    {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
-)
-"""On hosts with fork(2), a child gets its own copy of the machine."""
 _PLUGGED = frozenset(("ram", "view", "_words", "_ptes"))
 """Attributes of Memory that belong to this process alone."""
-_GAP = 16 << PAGE_SHIFT
-"""Runs of zeros up to this size do not justify a separate mapping: the host's read-ahead covers them."""
-_MAP_FIXED = 0x10
-"""For mmap(2), missing in Python's mmap; the same value on Linux, the BSDs and macOS."""
 
 
 class Fault(MachineError):  # noqa: N818 - the CPU's own word
@@ -75,27 +79,9 @@ class Fault(MachineError):  # noqa: N818 - the CPU's own word
         self.write = write
 
 
-@record
-class Run:
-    """A contiguous piece of RAM: the physical address of its first frame, and its size in bytes."""
-
-    frame: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        """The first physical address after it."""
-        return self.frame + self.size
-
-
 def is_canonical(address: int) -> bool:
     """True if four-level page tables can map an address."""
     return 0 <= address < USER_HALF or KERNEL_START <= address <= MASK64
-
-
-def page_align(size: int) -> int:
-    """``size`` rounded up to whole pages, in bytes."""
-    return (size + PAGE_SIZE - 1) & PAGE_MASK
 
 
 class Memory:
@@ -104,12 +90,7 @@ class Memory:
     def __init__(self, size: int = 1 << 30) -> None:
         self.size = size
         self._plug_in()
-        self._next_free = LOW_MEMORY
-        self._free: dict[int, list[int]] = {}
-        self._unused = 0
-        """Bytes of the frames in ``_free``."""
-        self._charged = 0
-        """Bytes of RAM that stand for what the host keeps for the guest."""
+        self._frames = Frames(size)
         self.on_unmap: Callable[[], None] = _no_engine
         """Called after an entry was removed or restricted: the engine must flush its TLB."""
         self.resolve: Callable[[int, bool], bool] = _unresolved
@@ -117,7 +98,7 @@ class Memory:
         self.root = self.alloc_frames(1)
 
     def _plug_in(self) -> None:
-        self.ram = mmap.mmap(-1, self.size, **_PRIVATE)
+        self.ram = mmap.mmap(-1, self.size, **PRIVATE)
         self.view = memoryview(self.ram)
         self._words = self.view.cast("Q")
         self._ptes: dict[int, int] = {}
@@ -141,20 +122,11 @@ class Memory:
 
     def content(self) -> list[Run]:
         """The pieces of RAM that are not all zeros, in order."""
-        runs: list[Run] = []
-        nothing = bytes(PAGE_SIZE)
-        for frame in range(0, self._next_free, PAGE_SIZE):
-            if self.view[frame : frame + PAGE_SIZE] == nothing:
-                continue
-            if runs and frame - runs[-1].end < _GAP:
-                runs[-1] = Run(runs[-1].frame, frame + PAGE_SIZE - runs[-1].frame)
-            else:
-                runs.append(Run(frame, PAGE_SIZE))
-        return runs
+        return runs_of(self.view[: self._frames.end])
 
     def written(self) -> bytes:
         """A byte for each frame up to the last one allocated: 0 if it is as at the start, or as restored."""
-        count = self._next_free >> PAGE_SHIFT
+        count = self._frames.end >> PAGE_SHIFT
         return written(self.ram, count) if mmap.PAGESIZE == PAGE_SIZE else b"\1" * count
 
     def restore(self, file: BufferedReader, offset: int, runs: Iterable[Run]) -> None:
@@ -163,14 +135,7 @@ class Memory:
         They are mapped copy-on-write if the host supports that at these addresses, and otherwise read. The
         file must not change afterwards. Raises OSError, and ValueError for runs outside RAM.
         """
-        for run in runs:
-            if not (0 <= run.frame < run.end <= self.size) or run.frame % PAGE_SIZE:
-                raise ValueError("a run outside RAM")
-            if not _map_over(self.ram, run, file.fileno(), offset):
-                file.seek(offset)
-                if file.readinto(self.view[run.frame : run.end]) != run.size:
-                    raise ValueError("the file is too short")
-            offset += run.size
+        restore_runs(self.ram, self.view, runs, file, offset)
 
     # -- frames ---------------------------------------------------------------------------------------
 
@@ -179,64 +144,26 @@ class Memory:
 
         Raises LimitError if the machine's RAM is exhausted.
         """
-        if align > PAGE_SIZE:
-            return self._alloc_aligned(count, align)
-        if free := self._free.get(count):
-            frame = free.pop()
-            self._unused -= count * PAGE_SIZE
+        used = self._frames.end
+        frame = self._frames.alloc(count, align)
+        if frame < used:
             self.view[frame : frame + count * PAGE_SIZE] = bytes(count * PAGE_SIZE)
-            return frame
-        frame = self._next_free
-        end = frame + count * PAGE_SIZE
-        self._check_room(end)
-        self._next_free = end
         return frame
 
-    def _alloc_aligned(self, count: int, align: int) -> int:
-        """Allocate frames at a multiple of ``align`` bytes; skipped frames serve smaller requests."""
-        for n, frame in enumerate(self._free.get(count, ())):
-            if not frame % align:
-                del self._free[count][n]
-                self._unused -= count * PAGE_SIZE
-                self.view[frame : frame + count * PAGE_SIZE] = bytes(count * PAGE_SIZE)
-                return frame
-        skipped = -self._next_free % align
-        end = self._next_free + skipped + count * PAGE_SIZE
-        self._check_room(end)
-        if skipped:
-            self._unused += skipped
-            self._free.setdefault(1, []).extend(range(self._next_free, self._next_free + skipped, PAGE_SIZE))
-            self._next_free += skipped
-        frame = self._next_free
-        self._next_free += count * PAGE_SIZE
-        return frame
-
-    def _check_room(self, end: int) -> None:
-        """Raises LimitError if frames up to ``end`` cannot be allocated."""
-        if end > self.size or end - self._unused + self._charged > self.size:
-            raise self._exhausted()
-
-    def _exhausted(self) -> LimitError:
-        return LimitError(f"the machine's memory of {self.size >> 20} MiB is exhausted", errno=ENOMEM)
+    def free_frames(self, frame: int, count: int) -> None:
+        """Free the result of ``alloc_frames(count)``."""
+        self._frames.free(frame, count)
 
     def frames_left(self) -> int:
         """The number of frames never allocated, as far as there is RAM for them."""
-        return (self.size - self._next_free - max(self._charged - self._unused, 0)) >> PAGE_SHIFT
+        return self._frames.left()
 
     def charge(self, size: int, *, force: bool = False) -> None:
         """Take ``size`` bytes of RAM for what the host keeps for the guest; negative ones are given back.
 
         Raises LimitError if the machine's RAM is exhausted, unless ``force``: the next allocation then does.
         """
-        charged = self._charged + size
-        if size > 0 and not force and self._next_free - self._unused + charged > self.size:
-            raise self._exhausted()
-        self._charged = charged
-
-    def free_frames(self, frame: int, count: int) -> None:
-        """Free the result of ``alloc_frames(count)``."""
-        self._free.setdefault(count, []).append(frame)
-        self._unused += count * PAGE_SIZE
+        self._frames.charge(size, force=force)
 
     # -- page tables ----------------------------------------------------------------------------------
 
@@ -383,7 +310,7 @@ class Memory:
         if size > self.size:
             for here in range(address, address + self.size, PAGE_SIZE):
                 self.translate(here)
-            raise self._exhausted()
+            raise self._frames.exhausted()
         parts = []
         while size > 0:
             at = self.translate(address)
@@ -514,18 +441,3 @@ def _no_engine() -> None:
 def _unresolved(address: int, write: bool) -> bool:  # noqa: FBT001 - see Memory.resolve
     del address, write
     return False
-
-
-def _map_over(ram: mmap.mmap, run: Run, descriptor: int, offset: int) -> bool:
-    """Map a piece of a file over a piece of ``ram``, copy-on-write; False if the host cannot."""
-    granule = mmap.ALLOCATIONGRANULARITY
-    if not _PRIVATE or run.frame % granule or offset % granule:
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = (
-        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_ssize_t
-    )  # fmt: skip
-    at = ctypes.addressof(ctypes.c_char.from_buffer(ram)) + run.frame
-    prot, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _MAP_FIXED
-    return bool(libc.mmap(at, run.size, prot, flags, descriptor, offset) == at)

@@ -61,8 +61,8 @@ charged for what the host keeps."""
 
 def used_now(k: Kernel) -> Used:
     memory = k.core.memory
-    frames = memory._next_free - memory._unused >> PAGE_SHIFT
-    return frames - 2 * len(k.core.slab.fence._fresh), memory._charged
+    frames = memory._frames.allocated >> PAGE_SHIFT
+    return frames - 2 * len(k.core.slab.fence._fresh), memory._frames.charged
 
 
 def cycle(k: Kernel, module: str, params: str) -> Used:
