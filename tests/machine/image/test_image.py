@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from array import array
+from io import BufferedReader
 from pathlib import Path
 
 import pytest
@@ -337,7 +338,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("head", "size"),
-    [(VMLINUX, "8,192"), (gzip.compress(VMLINUX)[:500], "64")],
+    [(VMLINUX, "2,048"), (gzip.compress(VMLINUX)[:500], "64")],
     ids=["vmlinux", "packed"],
 )
 def test_a_file_without_end_is_not_read(tmp_path: Path, head: bytes, size: str) -> None:
@@ -347,6 +348,32 @@ def test_a_file_without_end_is_not_read(tmp_path: Path, head: bytes, size: str) 
     for what in ("vmlinux", "digest"):
         with pytest.raises(LimitError, match=f"larger than {size} MiB"):
             getattr(KernelImage(str(path)), what)
+
+
+def test_a_vmlinux_that_is_truncated_later_is_the_same_image(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(VMLINUX)
+    image = KernelImage(str(path), cache="")
+    content = image.vmlinux.data
+    os.truncate(path, 0)  # a page of a mapped file that is no longer there is a SIGBUS
+    assert content[:] == VMLINUX
+    assert image.banner == BANNER
+
+
+def test_a_vmlinux_that_is_truncated_while_it_is_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(VMLINUX)
+
+    def read_a_little(file: BufferedReader, view: memoryview, at: int) -> int:
+        count = os.preadv(file.fileno(), [view[:100]], at)
+        os.truncate(path, 150)
+        return count
+
+    monkeypatch.setattr("ukmod.machine.image.image._read_into", read_a_little)
+    with pytest.raises(FormatError, match=r"vmlinux: was truncated while it was read \(at offset 0x96\)"):
+        _ = KernelImage(str(path), cache="").vmlinux
 
 
 @pytest.mark.parametrize("size", [*range(0, 0x260, 7), 0x400, 0x500, 0x900])

@@ -23,8 +23,8 @@ from ukmod.machine.image.vmlinux import Segment, Vmlinux, check_head
 __all__ = ["KernelImage"]
 
 _HEAD = 1024
-_LARGEST = 1 << 33
-"""The maximum size of a file in bytes; a vmlinux with full debugging information has one or two GB."""
+_LARGEST = 1 << 31
+"""The maximum size of a vmlinux in bytes; one with full debugging information has some 800 MB."""
 _IMAGE = "image-"
 _DIGESTS = 64
 """The number of images whose digests are remembered."""
@@ -83,12 +83,23 @@ class KernelImage:
             head = _read(file, _HEAD)
             if is_packed(head):
                 return _read(file, _checked_size(file, PACKED_LIMIT, self.path))
-            _checked_size(file, _LARGEST, self.path)
             check_head(head, self.path)  # an empty file cannot be mapped
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return self._copy(file)
         except OSError as error:
             text = f"cannot read: {error.strerror}"
             raise NotFoundError(text, errno=error.errno, subject=self.path) from error
+
+    def _copy(self, file: BufferedReader) -> mmap.mmap:
+        """Read a vmlinux. Were it mapped, another process that truncates it would end this one by SIGBUS."""
+        size = _checked_size(file, _LARGEST, self.path)
+        content = mmap.mmap(-1, size)
+        with memoryview(content) as view:
+            at = 0
+            while at < size and (count := _read_into(file, view[at:], at)):
+                at += count
+        if at < size:
+            raise FormatError("was truncated while it was read", path=self.path, offset=at)
+        return content
 
     @cached_property
     def digest(self) -> str:
@@ -226,6 +237,14 @@ def _read(file: BufferedReader, size: int) -> bytes:
         return os.pread(file.fileno(), size, 0)
     file.seek(0)
     return file.read(size)
+
+
+def _read_into(file: BufferedReader, view: memoryview, at: int) -> int:
+    """Read the part of a file that begins at ``at``; returns the number of bytes. As ``_read``."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [view], at)
+    file.seek(at)
+    return file.readinto(view)
 
 
 def _linked_symbols(vmlinux: Vmlinux) -> list[ImageSymbol]:
