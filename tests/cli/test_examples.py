@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from ukmod.cli import main
+from ukmod.cli import NOT_RUN, main
 
 
 def test_the_examples_are_copied_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,6 +30,27 @@ def test_no_file_is_overwritten_and_none_is_left_half_way(
     assert "ticker.c: exists already" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["ticker.c"]
     assert mine.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("good", [0, 1, 5])
+def test_if_one_file_cannot_be_copied_none_is_left(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: int,
+    good: int,
+) -> None:
+    def copy_half(source: str, to: str) -> None:
+        Path(to).write_bytes(Path(source).read_bytes()[:100])
+        if len(list(tmp_path.iterdir())) > good:
+            raise OSError(error, os.strerror(error), to)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_half)
+    assert main(["ukmod", "examples", str(tmp_path)]) == NOT_RUN
+    said = f"ukmod examples: {tmp_path}: cannot copy the examples: {os.strerror(error)}\n"
+    assert capsys.readouterr().err == said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(

@@ -29,19 +29,28 @@ def main(argv: Sequence[str]) -> int:
 def copy_examples(directory: str) -> list[str]:
     """Copy the examples into ``directory``, which is made if need be, and return the new files by name.
 
-    Raises UsageError if one of the files exists there, before any is copied.
+    Raises UsageError if one of the files exists there, before any is copied; UkmodError if one cannot be
+    copied, of which none is left then.
     """
+    from contextlib import suppress
     from shutil import copyfile
 
     wanted = {os.path.join(directory, os.path.basename(file)): file for file in example_files()}
     for path in wanted:
         if os.path.exists(path):
             raise UsageError("exists already; name another directory", subject=path)
+    begun: list[str] = []
     try:
         os.makedirs(directory, exist_ok=True)
         for path, file in wanted.items():
+            begun.append(path)
             copyfile(file, path)
-    except OSError as error:
+    except BaseException as error:
+        for path in begun:
+            with suppress(OSError):
+                os.unlink(path)
+        if not isinstance(error, OSError):
+            raise
         text = f"cannot copy the examples: {error.strerror}"
         raise UkmodError(text, errno=error.errno, subject=directory) from error
     return list(wanted)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,22 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, name: str) -> None:
         assert kept.struct(wanted) == kernel.struct(wanted)
         assert kept.type(wanted) == kernel.type(wanted)
         assert kept.enum(wanted) == kernel.enum(wanted)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
+def test_a_profile_that_cannot_be_renamed_leaves_the_old_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    path = tmp_path / "6.1.0.json"
+    path.write_text("old")
+
+    def fail(_source: str, _target: str) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(LayoutError, match=f"json: cannot write: {os.strerror(error)}$"):
+        write_profile(profile(), str(path))
+    assert [(left.name, left.read_text()) for left in tmp_path.iterdir()] == [("6.1.0.json", "old")]
 
 
 def test_a_profile_is_small() -> None:

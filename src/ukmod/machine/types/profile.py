@@ -11,6 +11,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from ukmod.errors import FormatError, LayoutError
@@ -163,7 +164,11 @@ def write_profile(profile: Profile, path: str) -> None:
         with open(temporary, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
         raise LayoutError(f"cannot write: {error.strerror}", errno=error.errno, subject=path) from error
 
 
