@@ -27,7 +27,7 @@ _IMAGE = "the image the modules were built for, or 'none'; default: found by the
 
 def command_line(name: str) -> CommandParser:
     """Return the parser of the command of that name."""
-    parsers = (run, demo, examples, profile, explain, lint, closure, survey, tools)
+    parsers = (run, demo, examples, profile, explain, lint, closure, survey, kernel, tools)
     return next(parser for parser in parsers if parser.__name__ == name)()
 
 
@@ -245,6 +245,27 @@ def survey() -> CommandParser:
     parse.add_argument(
         "--journal", metavar="FILE", help="append results here, and continue from those that it holds"
     )
+    add_json(parse)
+    return parse
+
+
+def kernel() -> CommandParser:
+    """``ukmod kernel``."""
+    parse = command_parser(
+        "kernel",
+        "Check what ukmod takes for granted about a kernel image: the parameters of each function that it"
+        " replaces, the code at its entry, the calls that would bypass it, the sizes of variables. Then bring"
+        " the image up.",
+        statuses={0: "every assumption holds, and every step returns", 1: "something does not"},
+        examples={
+            "check /boot/vmlinuz-6.12.1": "what does not hold, and which steps fail",
+            "check --all vmlinux": "every assumption",
+        },
+    )
+    parse.add_argument("check", choices=("check",), help="check an image")
+    parse.add_argument("image", metavar="IMAGE", help="a vmlinuz or a vmlinux")
+    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for an image without")
+    parse.add_argument("--all", action="store_true", help="list what holds, and what is not needed, too")
     add_json(parse)
     return parse
 

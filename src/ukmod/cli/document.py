@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMAS", "print_document"]
 
-SCHEMAS = {"run": 1, "survey": 1, "explain": 1, "lint": 1, "closure": 1}
+SCHEMAS = {"run": 1, "survey": 1, "explain": 1, "lint": 1, "closure": 1, "kernel": 1}
 """The number of each command's schema; ``ukmod demo`` follows that of run."""
 
 

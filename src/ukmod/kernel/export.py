@@ -29,10 +29,17 @@ class Export:
     It knows the image's own data or consoles, or which text this version of the kernel takes: a bool spelt
     "T", a list of bits that is "all".
     """
+    adapts: bool = False
+    """Python's function asks for the image's prototype itself, where versions of the kernel differ."""
 
 
 def export(
-    *names: str, gpl: bool = False, namespace: str = "", native: bool = False, image_first: bool = False
+    *names: str,
+    gpl: bool = False,
+    namespace: str = "",
+    native: bool = False,
+    image_first: bool = False,
+    adapts: bool = False,
 ) -> Callable[[F], F]:
     """Export the decorated function to modules, under its own name unless ``names`` are given.
 
@@ -43,7 +50,8 @@ def export(
 
     def mark(function: F) -> F:
         exports = tuple(
-            Export(name, gpl, namespace, native, image_first) for name in names or (function.__name__,)
+            Export(name, gpl, namespace, native, image_first, adapts)
+            for name in names or (function.__name__,)
         )
         function.__kexports__ = exports + getattr(function, "__kexports__", ())  # type: ignore[attr-defined]
         return function

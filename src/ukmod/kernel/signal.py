@@ -239,7 +239,7 @@ def recalc_sigpending(k: Core) -> None:
     k.signals.recalc(k.sched.task())
 
 
-@export(gpl=True)
+@export(gpl=True, adapts=True)
 def dequeue_signal(k: Core, first: Ptr, second: Ptr, third: Ptr, fourth: Ptr) -> Int:
     """``int dequeue_signal([struct task_struct *,] sigset_t *mask, kernel_siginfo_t *[, enum pid_type *])``.
 

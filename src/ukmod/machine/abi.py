@@ -32,6 +32,11 @@ class CType:
     convert: str = ""
     """'cstring': the value is a ``char *`` and is read as bytes; 'bool': it becomes a bool."""
 
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return struct.calcsize(self.code[0])
+
 
 Int = Annotated[int, CType("int", "i4x")]
 UInt = Annotated[int, CType("unsigned int", "I4x")]
@@ -169,6 +174,20 @@ def _ctype_of(function: FunctionType, name: str, hint: Any) -> CType:
         what = "the result" if name == "return" else f"the parameter '{name}'"
         text = f"{what} has no C type: {error.message}"
         raise UsageError(text, subject=function.__name__) from error
+
+
+def parameters(function: Callable[..., Any]) -> tuple[list[tuple[str, CType]], bool]:
+    """The C parameters of a kernel function, and whether ``...`` follows; the kernel itself is left aside."""
+    names = function.__code__.co_varnames[1 : function.__code__.co_argcount]
+    hints = [(name, _hint(function, name)) for name in names]
+    variadic = bool(hints) and hints[-1][1] is VarArgs
+    return [(name, ctype(hint)) for name, hint in (hints[:-1] if variadic else hints)], variadic
+
+
+def result(function: Callable[..., Any]) -> CType | None:
+    """The C type of a kernel function's result; None for void."""
+    hint = function.__annotations__.get("return")
+    return None if hint in (None, "None", "NoReturn") else ctype(_hint(function, "return"))
 
 
 def bind(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.kernel.conftest import Guest
+from tests.kernel.conftest import Guest, layouts
 from tests.kernel.tasks import call
 
 from ukmod.kernel.core import Core
@@ -34,6 +34,23 @@ def test_a_spinlock_counts_as_preemption_disabled(
 
     kernel.run_task("t", body)
     assert counts == [count, 0]
+
+
+@pytest.mark.parametrize(("lock", "count"), [("", 0), ("_bh", 0x200)])
+def test_a_kernel_that_is_not_preemptible_counts_no_spinlock(lock: str, count: int) -> None:
+    """Its modules unlock inline, without counting down. Its vermagic says so."""
+    with Core(layouts(), vermagic="5.10.0 SMP mod_unload modversions ") as k:
+        at, counts = made(k, "spinlock"), []
+
+        def body() -> int:
+            call(k, f"_raw_spin_lock{lock}", at)
+            counts.append(k.percpu.preempt_count())
+            call(k, f"_raw_spin_unlock{lock}", at)
+            counts.append(k.percpu.preempt_count())
+            return 0
+
+        k.run_task("t", body)
+        assert counts == [count, 0]
     assert kernel.memory.u32(at) == 0
 
 

@@ -108,3 +108,12 @@ def test_entries_are_relative_to_themselves() -> None:
 @given(st.binary(max_size=100))
 def test_any_table_is_read(table: bytes) -> None:
     assert len(list(extable.entries(table, 0x1000))) == len(table) // 12
+
+
+def test_entries_that_name_a_handler_have_the_type_that_replaced_it() -> None:
+    """Until v5.15 the third word is a signed distance to a function, not a type."""
+    handlers = {0x800: FixupType.FAULT, 0x2000: FixupType.UACCESS}
+    table = struct.pack("<iii", 0x10, 0x20, 0x800 - 0x1008) + struct.pack("<iii", 0, 0, 0x2000 - 0x1014)
+    unknown = struct.pack("<iii", 0, 0, 4)
+    found = [entry.data for entry in extable.entries(table + unknown, 0x1000, handlers)]
+    assert found == [FixupType.FAULT, FixupType.UACCESS, 0]

@@ -191,6 +191,8 @@ class Boot:
 
     done: tuple[Done, ...]
     log: tuple[Record, ...]
+    unfit: tuple[str, ...] = ()
+    """The functions that Python implements with other parameters, and so does not replace: one line each."""
 
     @property
     def failed(self) -> tuple[Done, ...]:
@@ -199,17 +201,18 @@ class Boot:
 
     @property
     def damage(self) -> str:
-        """A summary of the failed steps; empty for an intact kernel."""
-        if not (failed := self.failed):
-            return ""
-        count = f"{len(failed)} of {len(self.done)} steps of its initialisation failed"
-        return f"{count}, first {failed[0].name}: {failed[0].outcome}"
+        """A summary of what is amiss; empty for an intact kernel."""
+        texts = [f"it has other prototypes than are known: {'; '.join(self.unfit)}"] if self.unfit else []
+        if failed := self.failed:
+            count = f"{len(failed)} of {len(self.done)} steps of its initialisation failed"
+            texts.append(f"{count}, first {failed[0].name}: {failed[0].outcome}")
+        return "; ".join(texts)
 
 
 def bring_up(k: Core, image: MappedImage) -> Boot:
     """Initialise the image so that modules can be loaded."""
     hardware.wire(k)
-    interpose(k, image)
+    unfit = interpose(k, image)
     k.clock.now = -BOOT_SECONDS * NSEC_PER_SEC
     _set_variables(k, image)
     _keep_jiffies(k, image)
@@ -220,7 +223,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
     image.mark_rodata_ro()
-    boot = Boot(tuple(done), tuple(k.log.records))
+    boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
     return boot
 

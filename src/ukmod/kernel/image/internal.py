@@ -53,9 +53,8 @@ def text_poke_set(k: Core, address: Ptr, byte: Int, length: SizeT) -> Ptr:
 
 
 @export("text_poke_bp", "text_poke_queue", "text_poke_early")
-def text_poke_bp(k: Core, address: Ptr, opcode: Ptr, length: SizeT, emulate: Ptr) -> None:
-    """void text_poke_bp(void *addr, const void *opcode, size_t len, const void *emulate)."""
-    del emulate
+def text_poke_bp(k: Core, address: Ptr, opcode: Ptr, length: SizeT) -> None:
+    """void text_poke_bp(void *addr, const void *opcode, size_t len[, const void *emulate])."""
     _poke(k, address, opcode, length)
 
 
@@ -245,12 +244,18 @@ def memblock_alloc(k: Core, size: SizeT) -> Ptr:
     return k.slab.kernel_object(size)
 
 
-@export("free_unref_page", "__free_pages_ok")
+@export("__free_pages_ok")
+def free_pages_ok(k: Core, page: Ptr, order: UInt) -> None:
+    """void __free_pages_ok(struct page *page, unsigned int order, ...)."""
+    k.pages.free(k.pages.frame_of(page), 1 << order)
+
+
+@export(adapts=True)
 def free_unref_page(k: Core, page: Ptr, order: UInt) -> None:
     """void free_unref_page(struct page *page[, unsigned int order]): one page until v5.13."""
     prototype = k.types.prototype("free_unref_page")
     single = prototype is not None and len(prototype.parameters) == 1
-    k.pages.free(k.pages.frame_of(page), 1 if single else 1 << order)
+    free_pages_ok(k, page, 0 if single else order)
 
 
 @export()

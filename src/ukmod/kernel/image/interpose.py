@@ -8,17 +8,22 @@ nothing jumps into. A five-byte jump is therefore safe if the function is long e
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LimitError
 from ukmod.kernel.export import Export, exports_of
+from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import internal
 from ukmod.kernel.image.map import MappedImage
+from ukmod.machine.abi import parameters, result
 from ukmod.machine.stubs import RET
+from ukmod.machine.types.layout import Kind, Prototype
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.machine.types.types import Types
 
 SAME_AS: Final = {
     "native_queued_spin_lock_slowpath": "queued_spin_lock_slowpath",
@@ -58,17 +63,78 @@ RETURNS: Final = {
 }
 """Functions patched to return at once, and why that is correct."""
 
-_JUMP_SIZE = 5
+JUMP_SIZE: Final = 5
+"""The bytes of a jump to anywhere near."""
 
 
-def interpose(k: Core, image: MappedImage) -> None:
-    """Patch the entry of every function of the image that Python implements."""
+@record
+class Replacement:
+    """A function of images, by name, and the Python function that replaces it; None if it only returns."""
+
+    name: str
+    function: Callable[..., Any] | None
+    adapts: bool = False
+    """Python's function reads the image's prototype itself."""
+
+
+def replacements() -> tuple[Replacement, ...]:
+    """All functions that are replaced in an image that has them, each name once; internal.py goes first."""
+    ours = kernel_functions()
+    found = {name: Replacement(name, None) for name in RETURNS}
+    for name, other in SAME_AS.items():
+        exported, function = ours[other]
+        found[name] = Replacement(name, function, exported.adapts)
+    for name, (exported, function) in ours.items():
+        if not (exported.native or exported.image_first or name in SAME_AS):
+            found[name] = Replacement(name, function, exported.adapts)
+    for name, (exported, function) in exports_of(internal).items():
+        found[name] = Replacement(name, function, exported.adapts)
+    return tuple(found.values())
+
+
+def misfit(replacement: Replacement, types: Types) -> str:
+    """How the image's prototype differs from what Python's function reads; empty if it does not.
+
+    A static function may have no prototype in BTF; it is taken to fit.
+    """
+    prototype = types.prototype(replacement.name)
+    if prototype is None or replacement.function is None or replacement.adapts:
+        return ""
+    why = difference(replacement.function, prototype)
+    return f"{prototype}: {why}" if why else ""
+
+
+def difference(function: Callable[..., Any], prototype: Prototype) -> str:
+    """How a prototype differs from the types of a Python function; empty if it passes what is read."""
+    mine, variadic = parameters(function)
+    theirs = prototype.parameters
+    if len(mine) > len(theirs):
+        return f"{len(mine)} parameters are read"
+    if variadic and not prototype.variadic:
+        return "it is not variadic"
+    for (name, kind), parameter in zip(mine, theirs, strict=False):
+        if kind.size != parameter.type.size:
+            return f"{name} is read as {kind.name}"
+    if result(function) is None and prototype.returns.kind is not Kind.VOID:
+        return "its result is not given"
+    return ""
+
+
+def interpose(k: Core, image: MappedImage) -> tuple[str, ...]:
+    """Patch the entry of every function of the image that Python implements.
+
+    A function that Python would read the wrong arguments of stays as it is. Returns what is wrong with each.
+    """
+    there = (function for function in replacements() if image.get(function.name) is not None)
+    unfit = {function.name: why for function in there if (why := misfit(function, k.types))}
     for name, address in _targets(k, image):
-        _jump(k, image, name, address)
+        if name not in unfit:
+            _jump(k, image, name, address)
     for name in RETURNS:
         if (at := image.get(name)) is not None:
             k.memory.write(at, RET, force=True)
     k.cpu.flush_code()
+    return tuple(unfit.values())
 
 
 def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
@@ -88,6 +154,6 @@ def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
 def _jump(k: Core, image: MappedImage, name: str, target: int) -> None:
     at = image.address(name)
     found = image.lookup(at)
-    if found is None or found[1] < _JUMP_SIZE:
+    if found is None or found[1] < JUMP_SIZE:
         raise LimitError(f"the function {name} is too short to be replaced", subject=image.image.path)
-    k.memory.write(at, b"\xe9" + struct.pack("<i", target - (at + _JUMP_SIZE)), force=True)
+    k.memory.write(at, b"\xe9" + struct.pack("<i", target - (at + JUMP_SIZE)), force=True)

@@ -107,8 +107,7 @@ class MappedImage:
 
     def get(self, name: str) -> int | None:
         """The address of a symbol of the image, exported or not; a per-CPU symbol's offset; or None."""
-        export = self.image.exports.get(name)
-        return export.address if export is not None else self.symbols.get(name)
+        return self.image.address(name)
 
     def address(self, name: str) -> int:
         """The address of a symbol. Raises LayoutError if the image has no such symbol."""

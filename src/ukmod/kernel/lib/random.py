@@ -35,11 +35,18 @@ class Entropy:
         return self._random.randrange(ceiling)
 
 
-@export("get_random_bytes", "get_random_bytes_arch")
+@export()
 def get_random_bytes(k: Core, buffer: Ptr, count: SizeT) -> None:
     """``void get_random_bytes(void *buf, size_t len)``."""
     for done in range(0, count, PAGE_SIZE):  # an absurd size ends in a page fault
         k.memory.write(buffer + done, k.entropy.bytes(min(count - done, PAGE_SIZE)))
+
+
+@export()
+def get_random_bytes_arch(k: Core, buffer: Ptr, count: SizeT) -> SizeT:
+    """``size_t get_random_bytes_arch(void *buf, size_t len)``: the bytes that the CPU could give, all."""
+    get_random_bytes(k, buffer, count)
+    return count
 
 
 @export()

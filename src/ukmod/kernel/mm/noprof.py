@@ -29,13 +29,13 @@ def _flags(k: Core, second: int, third: int) -> int:
     return (third if buckets else second) & 0xFFFF_FFFF
 
 
-@export("__kmalloc_node_noprof", "__kmalloc_node_track_caller_noprof")
+@export("__kmalloc_node_noprof", "__kmalloc_node_track_caller_noprof", adapts=True)
 def kmalloc_node_noprof(k: Core, size: SizeT, second: ULong, third: ULong) -> Ptr:
     """void *__kmalloc_node_noprof(size_t size, [kmem_buckets *b,] gfp_t flags, int node)."""
     return k.slab.kmalloc(size, _flags(k, second, third))
 
 
-@export("__kvmalloc_node_noprof")
+@export("__kvmalloc_node_noprof", adapts=True)
 def kvmalloc_node_noprof(k: Core, size: SizeT, second: ULong, third: ULong) -> Ptr:
     """void *__kvmalloc_node_noprof(size_t size, [kmem_buckets *b,] gfp_t flags, int node)."""
     return kvmalloc_node(k, size, _flags(k, second, third), -1)

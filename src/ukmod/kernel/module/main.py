@@ -14,7 +14,7 @@ from ukmod.kernel.notifier import NotifierChain
 from ukmod.kernel.panic import TAINT_LETTERS
 from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.sched.waiters import Waiters
-from ukmod.machine.abi import Bool, CStr, Int, Ptr
+from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def module_refcount(k: Core, module: Ptr) -> Int:
 
 
 @export("__module_put_and_kthread_exit")
-def module_put_and_kthread_exit(k: Core, module: Ptr, code: Int) -> None:
+def module_put_and_kthread_exit(k: Core, module: Ptr, code: Long) -> None:
     """void __noreturn __module_put_and_kthread_exit(struct module *mod, long code)."""
     module_put(k, module)
     k.kthreads.exit(code)

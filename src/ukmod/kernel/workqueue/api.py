@@ -284,9 +284,9 @@ def execute_in_process_context(k: Core, function: Ptr, ew: Ptr) -> Int:
 
 
 @export("work_on_cpu_key", "work_on_cpu_safe_key", "work_on_cpu", "work_on_cpu_safe", gpl=True)
-def work_on_cpu(k: Core, cpu: Int, function: Ptr, argument: Ptr, key: Ptr) -> Long:
-    """``long work_on_cpu_key(int cpu, long (*fn)(void *), void *arg, struct lock_class_key *)``."""
-    del cpu, key
+def work_on_cpu(k: Core, cpu: Int, function: Ptr, argument: Ptr) -> Long:
+    """``long work_on_cpu_key(int cpu, long (*fn)(void *), void *arg[, struct lock_class_key *])``."""
+    del cpu
     results: list[int] = []
     queues = k.workqueues
     queues.call(queues.events, lambda: results.append(k.cpu.call(function, argument)))

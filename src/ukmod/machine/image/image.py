@@ -210,6 +210,11 @@ class KernelImage:
         """The exported symbols by name."""
         return Ksymtab.of(read_exports(self.vmlinux).values())
 
+    def address(self, name: str) -> int | None:
+        """The address of a symbol, exported or not; a per-CPU symbol's offset; None if there is none."""
+        export = self.exports.get(name)
+        return export.address if export is not None else self.symbols.get(name)
+
     @cached_property
     def symbols(self) -> ImageSymbols:
         """All symbols, from kallsyms or else from the ELF file; FormatError if it has neither."""

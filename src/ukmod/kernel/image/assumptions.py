@@ -1,0 +1,141 @@
+"""What Python's half takes for granted about an image, and whether it holds there.
+
+Each function of an image that is replaced makes three assumptions: Python reads its arguments as the image
+passes them; no code is patched within the jump at its entry; no call of the image bypasses the entry. Each
+variable that is set has the size that is written. Nothing is listed by hand: the types of Python's functions,
+``interpose.SAME_AS`` and ``hardware.VARIABLES`` say what is assumed, the image's BTF, symbols and tables what
+there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.image import hardware
+from ukmod.kernel.image.interpose import JUMP_SIZE, misfit, replacements
+from ukmod.record import record
+
+if TYPE_CHECKING:
+    from ukmod.machine.image.image import KernelImage
+    from ukmod.machine.types.types import Types
+
+JUMP_ENTRY_SIZE: Final = 16
+"""struct jump_entry, of which the first four bytes say where the code is."""
+_CALL: Final = re.compile(b"[\xe8\xe9]")
+"""The opcodes of call and jmp with a 32-bit offset."""
+
+
+class State(Enum):
+    """Whether an assumption is true of an image."""
+
+    HOLDS = "holds"
+    UNMET = "does not hold"
+    NOT_NEEDED = "not needed"
+
+
+@record
+class Finding:
+    """An assumption about the symbol ``subject``, and what an image makes of it."""
+
+    subject: str
+    assumed: str
+    """What is assumed of it, in a few words."""
+    state: State
+    detail: str = ""
+    """What is so instead, or why it is not needed."""
+
+    def __str__(self) -> str:
+        """One line, for a person."""
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{self.subject}: {self.state.value}: {self.assumed}{detail}"
+
+
+ARGUMENTS: Final = "Python reads its arguments as they are passed"
+ENTRY: Final = "nothing patches the code at its entry"
+CALLS: Final = "every call goes through its entry"
+SIZE: Final = "it has the size that is written"
+
+
+def check(image: KernelImage, types: Types) -> tuple[Finding, ...]:
+    """All assumptions about an image, by subject."""
+    found = [*_of_functions(image, types), *_of_variables(image)]
+    return tuple(sorted(found, key=lambda finding: (finding.subject, finding.assumed)))
+
+
+def _of_functions(image: KernelImage, types: Types) -> Iterator[Finding]:
+    functions = replacements()
+    sites, bypassed = _patched(image), _bypassed(image, {function.name for function in functions})
+    for replacement in functions:
+        name = replacement.name
+        at = image.address(name)
+        if at is None:
+            yield Finding(name, ARGUMENTS, State.NOT_NEEDED, "the image has no such function")
+            continue
+        if replacement.function is not None:
+            yield _finding(name, ARGUMENTS, misfit(replacement, types))
+        inside = sorted(site - at for site in sites.intersection(range(at, at + JUMP_SIZE)))
+        yield _finding(name, ENTRY, f"a static key changes {name}+{inside[0]:#x}" if inside else "")
+        yield _finding(name, CALLS, bypassed.get(name, ""))
+
+
+def _of_variables(image: KernelImage) -> Iterator[Finding]:
+    for name, (_, size) in hardware.VARIABLES.items():
+        if (at := image.address(name)) is None:
+            yield Finding(name, SIZE, State.NOT_NEEDED, "the image has no such variable")
+            continue
+        room = image.symbols.size_at(at)
+        yield _finding(name, SIZE, f"it has {room} bytes, not {size}" if 0 < room < size else "")
+
+
+def _finding(name: str, assumed: str, detail: str) -> Finding:
+    return Finding(name, assumed, State.UNMET if detail else State.HOLDS, detail)
+
+
+def _patched(image: KernelImage) -> frozenset[int]:
+    """The addresses of the instructions that static keys change, __jump_table."""
+    start, stop = (image.symbols.get(f"__{end}___jump_table") for end in ("start", "stop"))
+    if start is None or stop is None or stop < start:
+        return frozenset()
+    table = image.read(start, stop - start)
+    places = range(0, len(table) - JUMP_ENTRY_SIZE + 1, JUMP_ENTRY_SIZE)
+    offsets = ((at, int.from_bytes(table[at : at + 4], "little", signed=True)) for at in places)
+    return frozenset(start + at + offset for at, offset in offsets)
+
+
+def _bypassed(image: KernelImage, replaced: set[str]) -> dict[str, str]:
+    """The replaced functions of which code that is not replaced calls a part, and which code that is.
+
+    The compiler moves the larger part of a function out of it (``.part.0``), or copies it for some callers.
+    """
+    parts = {
+        symbol.address: symbol.name
+        for symbol in image.symbols
+        if symbol.name.partition(".")[0] in replaced and _is_part(symbol.name)
+    }
+    found: dict[str, str] = {}
+    for at, target in _calls(image, parts):
+        caller = image.symbols.at(at)
+        if caller is not None and (whole := caller.name.partition(".")[0]) not in replaced:
+            found.setdefault(parts[target].partition(".")[0], f"{whole}() calls {parts[target]}()")
+    return found
+
+
+def _is_part(name: str) -> bool:
+    words = name.split(".")
+    return words[-1] != "cold" and any(word in ("part", "constprop", "isra") for word in words[1:])
+
+
+def _calls(image: KernelImage, targets: Mapping[int, str]) -> Iterator[tuple[int, int]]:
+    """Each call of, or jump to, one of these addresses in the image's text, and its target."""
+    text = image.section(".text")
+    if text is None or not targets:
+        return
+    code = image.read(text.addr, text.size)
+    for match in _CALL.finditer(code, 0, max(0, len(code) - 4)):
+        end = match.start() + 5
+        target = text.addr + end + int.from_bytes(code[end - 4 : end], "little", signed=True)
+        if target in targets:
+            yield text.addr + match.start(), target
