@@ -10,7 +10,7 @@ from ukmod.cli.document import print_document
 from ukmod.cli.terminal import write
 from ukmod.errors import UkmodError
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.image.assumptions import Finding, State, check
+from ukmod.kernel.image.assumptions import Assumption, Standing, check
 from ukmod.machine.image.image import KernelImage
 from ukmod.machine.types.select import types_for
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
         print_document("kernel", _content(image, found, steps, failed))
     else:
         write("".join(f"{line}\n" for line in _lines(image, found, steps, failed, everything=options.all)))
-    return int(bool(failed) or any(finding.state is State.UNMET for finding in found))
+    return int(bool(failed) or any(finding.state is Standing.UNMET for finding in found))
 
 
 def _brought_up(image: str, btf: str | None) -> tuple[int, list[str]]:
@@ -41,17 +41,17 @@ def _brought_up(image: str, btf: str | None) -> tuple[int, list[str]]:
 
 
 def _lines(
-    image: KernelImage, found: Sequence[Finding], steps: int, failed: Sequence[str], *, everything: bool
+    image: KernelImage, found: Sequence[Assumption], steps: int, failed: Sequence[str], *, everything: bool
 ) -> list[str]:
     count = Counter(finding.state for finding in found)
-    states = ", ".join(f"{count[state]} {state.value}" for state in State)
+    states = ", ".join(f"{count[state]} {state.value}" for state in Standing)
     head = f"{image.release}: assumptions: {states}; steps: {steps}, {len(failed)} failed"
-    shown = [finding for finding in found if everything or finding.state is State.UNMET]
+    shown = [finding for finding in found if everything or finding.state is Standing.UNMET]
     return [head, *map(str, shown), *failed]
 
 
 def _content(
-    image: KernelImage, found: Sequence[Finding], steps: int, failed: Sequence[str]
+    image: KernelImage, found: Sequence[Assumption], steps: int, failed: Sequence[str]
 ) -> dict[str, object]:
     return {
         "image": image.path,

@@ -10,7 +10,7 @@ from tests.real import debian
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
-from ukmod.kernel.image.assumptions import ARGUMENTS, CALLS, ENTRY, Finding, State, check
+from ukmod.kernel.image.assumptions import ARGUMENTS, CALLS, ENTRY, Assumption, Standing, check
 from ukmod.kernel.image.interpose import difference
 from ukmod.machine.abi import CStr, Int, Long, Ptr, ULong, VarArgs
 from ukmod.machine.image.image import KernelImage
@@ -70,7 +70,7 @@ def unmet(release: KernelImage, assumed: str) -> dict[str, str]:
     return {
         one.subject: one.detail
         for one in check(release, types_for((), kernel=release))
-        if one.assumed == assumed and one.state is State.UNMET
+        if one.assumed == assumed and one.state is Standing.UNMET
     }
 
 
@@ -78,13 +78,13 @@ def unmet(release: KernelImage, assumed: str) -> dict[str, str]:
 def test_static_keys_and_parts_of_functions_are_found() -> None:
     image = KernelImage(str(debian.require().vmlinuz))
     found = check(image, types_for((), kernel=image))
-    assert Finding("kfree", ARGUMENTS, State.HOLDS) in found
+    assert Assumption("kfree", ARGUMENTS, Standing.HOLDS) in found
     detail = "a static key changes raise_softirq_irqoff+0x3"
-    assert Finding("raise_softirq_irqoff", ENTRY, State.UNMET, detail) in found
+    assert Assumption("raise_softirq_irqoff", ENTRY, Standing.UNMET, detail) in found
     detail = "pidfd_get_task() calls put_pid.part.0()"
-    assert Finding("put_pid", CALLS, State.UNMET, detail) in found
+    assert Assumption("put_pid", CALLS, Standing.UNMET, detail) in found
     detail = "the image has no such function"
-    assert Finding("kmalloc_order", ARGUMENTS, State.NOT_NEEDED, detail) in found
+    assert Assumption("kmalloc_order", ARGUMENTS, Standing.NOT_NEEDED, detail) in found
 
 
 @pytest.mark.real

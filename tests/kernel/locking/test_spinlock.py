@@ -34,6 +34,7 @@ def test_a_spinlock_counts_as_preemption_disabled(
 
     kernel.run_task("t", body)
     assert counts == [count, 0]
+    assert kernel.memory.u32(at) == 0
 
 
 @pytest.mark.parametrize(("lock", "count"), [("", 0), ("_bh", 0x200)])
@@ -51,7 +52,6 @@ def test_a_kernel_that_is_not_preemptible_counts_no_spinlock(lock: str, count: i
 
         k.run_task("t", body)
         assert counts == [count, 0]
-    assert kernel.memory.u32(at) == 0
 
 
 def test_irqsave_gives_the_flags_back(kernel: Core) -> None:

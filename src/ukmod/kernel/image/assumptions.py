@@ -28,7 +28,7 @@ _CALL: Final = re.compile(b"[\xe8\xe9]")
 """The opcodes of call and jmp with a 32-bit offset."""
 
 
-class State(Enum):
+class Standing(Enum):
     """Whether an assumption is true of an image."""
 
     HOLDS = "holds"
@@ -37,13 +37,13 @@ class State(Enum):
 
 
 @record
-class Finding:
+class Assumption:
     """An assumption about the symbol ``subject``, and what an image makes of it."""
 
     subject: str
     assumed: str
     """What is assumed of it, in a few words."""
-    state: State
+    state: Standing
     detail: str = ""
     """What is so instead, or why it is not needed."""
 
@@ -59,20 +59,20 @@ CALLS: Final = "every call goes through its entry"
 SIZE: Final = "it has the size that is written"
 
 
-def check(image: KernelImage, types: Types) -> tuple[Finding, ...]:
+def check(image: KernelImage, types: Types) -> tuple[Assumption, ...]:
     """All assumptions about an image, by subject."""
     found = [*_of_functions(image, types), *_of_variables(image)]
     return tuple(sorted(found, key=lambda finding: (finding.subject, finding.assumed)))
 
 
-def _of_functions(image: KernelImage, types: Types) -> Iterator[Finding]:
+def _of_functions(image: KernelImage, types: Types) -> Iterator[Assumption]:
     functions = replacements()
     sites, bypassed = _patched(image), _bypassed(image, {function.name for function in functions})
     for replacement in functions:
         name = replacement.name
         at = image.address(name)
         if at is None:
-            yield Finding(name, ARGUMENTS, State.NOT_NEEDED, "the image has no such function")
+            yield Assumption(name, ARGUMENTS, Standing.NOT_NEEDED, "the image has no such function")
             continue
         if replacement.function is not None:
             yield _finding(name, ARGUMENTS, misfit(replacement, types))
@@ -81,17 +81,17 @@ def _of_functions(image: KernelImage, types: Types) -> Iterator[Finding]:
         yield _finding(name, CALLS, bypassed.get(name, ""))
 
 
-def _of_variables(image: KernelImage) -> Iterator[Finding]:
+def _of_variables(image: KernelImage) -> Iterator[Assumption]:
     for name, (_, size) in hardware.VARIABLES.items():
         if (at := image.address(name)) is None:
-            yield Finding(name, SIZE, State.NOT_NEEDED, "the image has no such variable")
+            yield Assumption(name, SIZE, Standing.NOT_NEEDED, "the image has no such variable")
             continue
         room = image.symbols.size_at(at)
         yield _finding(name, SIZE, f"it has {room} bytes, not {size}" if 0 < room < size else "")
 
 
-def _finding(name: str, assumed: str, detail: str) -> Finding:
-    return Finding(name, assumed, State.UNMET if detail else State.HOLDS, detail)
+def _finding(name: str, assumed: str, detail: str) -> Assumption:
+    return Assumption(name, assumed, Standing.UNMET if detail else Standing.HOLDS, detail)
 
 
 def _patched(image: KernelImage) -> frozenset[int]:
