@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.steps import Case, Insmod, Rmmod
+from tests.steps import Case, Insmod, Rmmod, Sleep
 
 CONCURRENCY = (
     *(
@@ -25,6 +25,14 @@ CONCURRENCY = (
     ),
     Case(
         "signals", "signals to kernel threads that allow none, or some", (Insmod("signals"), Rmmod("signals"))
+    ),
+    *(
+        Case(
+            f"async_{what}",
+            f"asynchronous function calls: {what.replace('_', ' ')}",
+            (Insmod("async_calls", f"what={what}"), Sleep(0.5), Rmmod("async_calls")),
+        )
+        for what in ("order", "domain", "init", "request", "request_nowait")
     ),
     Case(
         "srcu",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ukmod.errors import LimitError
 from ukmod.kernel import watchdog
+from ukmod.kernel.async_ import AsyncCalls
 from ukmod.kernel.bug import Site
 from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
@@ -179,6 +180,7 @@ class Core:
         self.rcu = Rcu(self)
         self.kthread_workers = KthreadWorkers(self)
         self.workqueues = Workqueues(self)
+        self.async_calls = AsyncCalls(self)
         self.srcu = Srcu(self)
         self.helpers = Helpers(self)
         self.requests = Requests(self)

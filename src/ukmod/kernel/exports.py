@@ -10,6 +10,7 @@ from typing import Any, Final
 from ukmod.kernel.export import Export, exports_of
 
 SUBSYSTEMS: Final = (
+    "async_",
     "dev_printk",
     "kallsyms",
     "kmod",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import ENAMETOOLONG, ENOENT, ETIME
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_WARNING
 from ukmod.kernel.lib import vsprintf
@@ -24,6 +25,7 @@ MAX_KMOD_CONCURRENT: Final = 50
 MAX_KMOD_ALL_BUSY_TIMEOUT: Final = 5
 """How long a further request waits for one of them, in seconds."""
 KMOD_PATH_LEN: Final = 256
+_FROM_ASYNC: Final = Site("kernel/kmod.c", 136, "__request_module")
 ENVIRONMENT: Final = ("HOME=/", "TERM=linux", "PATH=/sbin:/usr/sbin:/bin:/usr/bin")
 
 
@@ -58,6 +60,10 @@ class Requests:
 
     def _request(self, name: str, *, wait: bool) -> tuple[int, int]:
         """Make the request; returns the result and the pid of modprobe."""
+        if wait and self._k.async_calls.current_is_async():
+            warn_once(
+                self._k, _FROM_ASYNC
+            )  # the module may wait for this call, as each module's loading does
         if not self.modprobe_path:
             return -ENOENT, 0
         if len(name.encode("utf-8", "surrogateescape")) >= MODULE_NAME_LEN:

@@ -15,6 +15,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.lib.cmdline import next_arg
 from ukmod.kernel.lib.ctype import SPACES
+from ukmod.kernel.lib.kstrtox import parse_bool
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.machine.abi import Ptr
 from ukmod.machine.memory import PAGE_SIZE, page_align
@@ -106,7 +107,7 @@ def parse_args(k: Core, module_name: str, args: bytes, address: int, count: int)
             name = arg.name.decode("utf-8", "surrogateescape")
             param = params.get(_same(name))
             if param is None:
-                _unknown(k, module_name, name)
+                _unknown(k, module_name, name, arg.value)
                 continue
             value = texts.put(arg.value)
             if result := _parse_one(k, param, value):
@@ -143,12 +144,29 @@ def _same(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _unknown(k: Core, module_name: str, name: str) -> None:
+def _unknown(k: Core, module_name: str, name: str, value: bytes | None) -> None:
     """unknown_module_param_cb(): an unknown parameter is reported, but the module is not refused."""
+    if name == "async_probe":
+        _request_async_probe(k, module_name, value)
+        return
     # The search for "dyndbg" cuts the name at its first dot, so the message has only that part.
     owner, dot, local = name.partition(".")
-    if name != "async_probe" and (local if dot else name) != "dyndbg":
+    if (local if dot else name) != "dyndbg":
         k.printk(f"{module_name}: unknown parameter '{owner}' ignored\n", KERN_WARNING)
+
+
+def _request_async_probe(k: Core, module_name: str, value: bytes | None) -> None:
+    """``mod->async_probe_requested``: loading such a module does not wait for its asynchronous calls."""
+    if (module := k.modules.find(module_name)) is not None and k.types.has("module", "async_probe_requested"):
+        k.memory.set_u8(module.address + k.types.offset("module", "async_probe_requested"), _requested(value))
+
+
+def _requested(value: bytes | None) -> bool:
+    """A value that is no bool asks for it too."""
+    try:
+        return value is None or parse_bool(value)
+    except ValueError:
+        return True
 
 
 def _complain(k: Core, module_name: str, name: str, value: bytes, error: int) -> None:

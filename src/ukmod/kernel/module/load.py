@@ -350,6 +350,8 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
     modules.set_state(module, ModuleState.LIVE)
     k.trace.step(owner.pid, k.tasks.comm(owner), "live", module.name)
     modules.notifiers.call(ModuleState.LIVE.value, module.address)
+    if not _async_probe_requested(k, module):
+        k.async_calls.synchronize()
     modules.put(module)
     module_layout.protect_after_init(elf, module.layout, k.memory)
     k.slab.settle(module)
@@ -357,6 +359,12 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
     if k.image is not None:
         image_modules.init_freed(k, module)
     modules.waiters.wake_all()
+
+
+def _async_probe_requested(k: Core, module: Module) -> bool:
+    if not k.types.has("module", "async_probe_requested"):
+        return False
+    return bool(k.memory.u8(module.address + k.types.offset("module", "async_probe_requested")))
 
 
 def _do_one_initcall(k: Core, module: Module) -> int:

@@ -82,6 +82,10 @@ def _calls(k: Core) -> Iterator[Call]:
         yield Call("RCU callback", head, peek(k.rcu.function_at(head)))
     for head in k.srcu.heads:
         yield Call("SRCU callback", head, peek(k.rcu.function_at(head)))  # the same struct
+    for entry in k.async_calls.unwaited():
+        yield Call(
+            "async call", entry.data, entry.function, name=k.kallsyms.sprint(entry.function, offset=False)
+        )
     for helper, function in k.helpers.unwaited():
         yield Call("usermode helper", helper.address, function, name=helper.path)
 

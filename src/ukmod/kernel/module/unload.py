@@ -70,6 +70,7 @@ def _finish(k: Core, module: Module) -> None:
             task.owner = before
     pending = pending_in(k, module)
     modules.notify_going(module)
+    k.async_calls.synchronize()
     modules.last_unloaded = module.name + module.flags(state=False)
     free_module(k, module, pending)
 
