@@ -1,4 +1,4 @@
-"""What Python's half takes for granted about an image, and whether it holds there.
+"""Assumptions that Python's half makes about an image, and whether they hold there.
 
 Each function of an image that is replaced makes three assumptions: Python reads its arguments as the image
 passes them; no code is patched within the jump at its entry; no call of the image bypasses the entry. Each
@@ -42,10 +42,10 @@ class Assumption:
 
     subject: str
     assumed: str
-    """What is assumed of it, in a few words."""
+    """The assumption, in a few words."""
     state: Standing
     detail: str = ""
-    """What is so instead, or why it is not needed."""
+    """The fact that contradicts it, or the reason why it is not needed."""
 
     def __str__(self) -> str:
         """One line, for a person."""
