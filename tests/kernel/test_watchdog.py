@@ -149,6 +149,20 @@ class TestSoftLockup:
         assert [w.message for w in kernel.warnings] == ["soft lockup in waiter"]
 
 
+class TestProgress:
+    @pytest.mark.parametrize(("seconds", "what"), [(1, "lockup suspected"), (10, "still running")])
+    def test_a_long_call_says_which_task_ran_last(
+        self, kernel: Core, monkeypatch: pytest.MonkeyPatch, seconds: int, what: str
+    ) -> None:
+        began = kernel.clock.now
+        task = start(kernel, "busy", lambda: None)
+        kernel.run(seconds)
+        monkeypatch.setattr(kernel.cpu._watchdog, "spent", 20.0)
+        watchdog.progress(kernel, began)
+        line = f"watchdog: {what} - 20 s of CPU time for {seconds}.0 s [{kernel.tasks.comm(task)}:{task.pid}]"
+        assert kernel.log.dmesg().rstrip().endswith(line)
+
+
 class TestPatience:
     def test_a_kernel_function_that_never_returns_ends_with_the_callers_patience(self, kernel: Core) -> None:
         kernel.patience = 0.1

@@ -122,15 +122,16 @@ def progress(k: Core, began: int) -> None:
     """Look at how far the machine has come since ``began``, in nanoseconds of virtual time.
 
     Tasks that sleep again and again, and achieve nothing but that, are no soft lockup; it is said that the
-    host has long worked for them. Raises PatienceError if the machine has no time left.
+    host has long worked for them, and which task ran last. If time passes, as in a flood of requests, this is
+    for information only. Raises PatienceError if the machine has no time left.
     """
     if k.cpu.late:
         out_of_patience(k)
     seconds = (k.clock.now - began) / NSEC_PER_SEC
-    if seconds < k.cpu.spent / SLOWEST:
-        task = k.sched.last or k.idle
-        text = f"{k.cpu.spent:.0f} s of CPU time for {seconds:.1f} s"
-        k.printk(f"watchdog: lockup suspected - {text} [{k.tasks.comm(task)}:{task.pid}]\n", 4)
+    what, level = ("lockup suspected", 4) if seconds < k.cpu.spent / SLOWEST else ("still running", 6)
+    task = k.sched.last or k.idle
+    text = f"{k.cpu.spent:.0f} s of CPU time for {seconds:.1f} s"
+    k.printk(f"watchdog: {what} - {text} [{k.tasks.comm(task)}:{task.pid}]\n", level)
 
 
 def out_of_patience(k: Core, registers: Registers | None = None) -> NoReturn:
