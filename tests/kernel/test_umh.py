@@ -14,8 +14,9 @@ from ukmod.errors import LimitError
 from ukmod.kernel import umh
 from ukmod.kernel.core import Core
 from ukmod.kernel.export import exports_of
-from ukmod.kernel.sched.core import ERESTARTSYS, Task
+from ukmod.kernel.sched.core import ERESTARTSYS, PF_FORKNOEXEC, PF_NOFREEZE, Task
 from ukmod.kernel.signal import SIG_KTHREAD
+from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.trace import Request
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC
 from ukmod.machine.registers import MASK64
@@ -222,11 +223,27 @@ class TestCallbacks:
 
         def init(info: int, cred: int) -> int:
             offset = kernel.types.offset("subprocess_info", "wait")
-            seen.append((kernel.memory.u32(info + offset), cred == kernel.tasks.cred(kernel.sched.task())))
+            task = kernel.sched.task()
+            seen.append((kernel.memory.u32(info + offset), cred != kernel.tasks.cred(task)))
+            usage = kernel.memory.u32(cred + kernel.types.offset("cred", "usage"))
+            signal = kernel.memory.u32(task.address + kernel.types.offset("task_struct", "exit_signal"))
+            assert (usage, kernel.tasks.pf(task), signal) == (1, PF_NOFREEZE | PF_FORKNOEXEC, SIGCHLD)
+            kernel.memory.set_u32(cred + kernel.types.offset("cred", "uid"), 7)
             return 0
 
         world.run(world.setup(init=world.guest.python(init, 2)), wait)
         assert seen == [(wait, True)]
+
+    def test_committed_credentials_are_the_tasks_own_until_it_is_freed(self, kernel: Core) -> None:
+        task, before = kernel.tasks.create("helper", int), len(list(kernel.slab.objects()))
+        shared, new = kernel.tasks.cred(task), kernel.tasks.prepare_cred(task)
+        kernel.tasks.commit_cred(task, new)
+        members = [kernel.types.offset("task_struct", name) for name in ("cred", "real_cred")]
+        assert [kernel.memory.u64(task.address + member) for member in members] == [new, new]
+        assert kernel.tasks.cred(task) == new != shared
+        kernel.tasks.put(task, 2)
+        assert kernel.tasks.cred(task) == shared
+        assert len(list(kernel.slab.objects())) == before
 
     def test_the_struct_says_how_the_caller_waits_while_it_does(self, kernel: Core, world: World) -> None:
         info = world.setup()

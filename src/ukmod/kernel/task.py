@@ -24,7 +24,7 @@ from ukmod.kernel.sched.core import (
     TASK_WAKEKILL,
     Task,
 )
-from ukmod.kernel.signal_numbers import SIGKILL
+from ukmod.kernel.signal_numbers import SIGCHLD, SIGKILL
 from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_SIZE, Fault, page_align
 
@@ -84,6 +84,8 @@ class Tasks:
         self._comm = types.offset("task_struct", "comm")
         self._flags = types.offset("task_struct", "flags")
         self._pending = types.offset("task_struct", "pending.signal")
+        self._creds: dict[int, int] = {}
+        """By address of a task: the credentials that are its own."""
         self._by_address: dict[int, Task] = {}
         self._by_pid: dict[int, Task] = {}
         threads = max(kernel.memory.size // (8 * THREAD_SIZE), MIN_THREADS)
@@ -130,6 +132,8 @@ class Tasks:
         for name in ("prio", "static_prio", "normal_prio"):
             if k.types.has("task_struct", name):
                 memory.set_u32(address + offset("task_struct", name), DEFAULT_PRIO)
+        if k.types.has("task_struct", "exit_signal"):
+            memory.set_u32(address + offset("task_struct", "exit_signal"), SIGCHLD)
         self.set_comm(task, comm)
         for callback in self.on_create:
             callback(task)
@@ -166,9 +170,29 @@ class Tasks:
 
     def cred(self, task: Task) -> int:
         """The address of its struct cred, root's, which is all zeros; 0 if the layout is unknown."""
+        if own := self._creds.get(task.address):
+            return own
         if self._init_task:
             return self._init_cred
         return task.address + self._parts["cred"] if "cred" in self._parts else 0
+
+    def prepare_cred(self, task: Task) -> int:
+        """prepare_kernel_cred(): a copy of a task's credentials, with one reference, or 0."""
+        types, memory = self._k.types, self._memory
+        if not (old := self.cred(task)) or not types.has("cred", "usage"):
+            return 0
+        size = types.sizeof("cred")
+        new = self._k.slab.kernel_object(size)
+        memory.write(new, memory.read(old, size))
+        memory.set_u32(new + types.offset("cred", "usage"), 1)
+        return new
+
+    def commit_cred(self, task: Task, cred: int) -> None:
+        """commit_creds(): from now on these are the task's credentials; they are freed with it."""
+        for member in ("cred", "real_cred"):
+            if self._k.types.has("task_struct", member):
+                self._memory.set_u64(task.address + self._k.types.offset("task_struct", member), cred)
+        self._creds[task.address] = cred
 
     def get(self, task: Task) -> None:
         """get_task_struct()."""
@@ -187,14 +211,16 @@ class Tasks:
         """__put_task_struct(): free the memory; a later access to it is a page fault."""
         if self._by_address.pop(task.address, None) is None:
             return
+        if cred := self._creds.pop(task.address, 0):
+            self._k.slab.kfree(cred)
         self.quarantine.add(task.address)
 
     def release(self, task: Task) -> None:
         """release_task(): free the pid and stack of a task that has exited."""
         if self._by_pid.pop(task.pid, None) is not None:
             self._k.trace.ended(task.pid)
+            self.put(task, _INITIAL_USAGE)  # may run on this stack
             self._stacks.free(task.stack)
-            self.put(task, _INITIAL_USAGE)
 
     def become_process(self, task: Task) -> None:
         """Turn a kernel thread that has executed a program into a user process."""

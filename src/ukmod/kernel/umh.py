@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
-from ukmod.kernel.sched.core import TASK_KILLABLE, TASK_UNINTERRUPTIBLE
+from ukmod.kernel.lib.printf_spec import signed
+from ukmod.kernel.sched.core import PF_KTHREAD, TASK_KILLABLE, TASK_UNINTERRUPTIBLE
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
@@ -205,7 +206,9 @@ class Helpers:
     def _helper(self, info: SubprocessInfo) -> int:
         """____call_usermodehelper(): become the program."""
         k = self._k
-        info.pid = k.sched.task().pid
+        task = k.sched.task()
+        k.tasks.set_pf(task, PF_KTHREAD, to=False)  # user_mode_thread()
+        info.pid = task.pid
         k.trace.helper(info.pid)
         program = None
         info.retval = self._prepare(info)
@@ -222,12 +225,18 @@ class Helpers:
         return k.processes.execve(program, path, argv, env)
 
     def _prepare(self, info: SubprocessInfo) -> int:
-        """Call the module's init function, if there is one; returns what it returns."""
+        """Call the module's init function, if any, with the program's credentials; returns its result."""
         k = self._k
         if not (init := self._pointer(info, "init")):
             return 0
-        result = k.cpu.call(init, info.address, k.tasks.cred(k.sched.task())) & 0xFFFF_FFFF
-        return result - (1 << 32) if result >> 31 else result
+        task = k.sched.task()
+        cred = k.tasks.prepare_cred(task)
+        result = signed(k.cpu.call(init, info.address, cred), 4)
+        if not result and cred:
+            k.tasks.commit_cred(task, cred)
+        elif cred:
+            k.slab.kfree(cred)
+        return result
 
     def _program(self, info: SubprocessInfo) -> Program:
         """The program to become, with the arguments as they are now. Raises OSError with execve()'s errno."""
