@@ -11,16 +11,15 @@ import json
 import os
 import re
 import resource
-import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
+from tests.answering import Answering
 from tests.golden import RELEASE, REPOSITORY, modules
 from tests.kernel.conftest import layouts
 from tests.userland.attacks import CANARY, Watch, foreign
@@ -145,31 +144,9 @@ def main(host: str, image: str | None = None) -> None:
             print(json.dumps(in_fork(k, watch, host, tuple(json.loads(line)))), flush=True)
 
 
-class Attacker:
-    """The program under way, on ``host`` and with ``image``."""
-
-    def __init__(self, host: Path, image: Path | None = None) -> None:
-        arguments = [str(path) for path in (host, image) if path is not None]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def attack(self, question: Sequence[str]) -> Answer:
-        """How an attack ended, and what is wrong with that; "" if nothing is."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(list(question)) + "\n")
-        self._process.stdin.flush()
-        how, wrong = json.loads(self._process.stdout.readline())
-        return how, wrong
+def attacker(host: Path, image: Path | None = None) -> Answering:
+    """This program under way, on ``host`` and with ``image``: it is asked a Question, and gives an Answer."""
+    return Answering(__name__, *[str(path) for path in (host, image) if path is not None])
 
 
 if __name__ == "__main__":

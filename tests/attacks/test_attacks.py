@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.attacks.attempt import NEEDS_IMAGE, Attacker, attacks
+from tests.answering import Answering
+from tests.attacks import attempt
+from tests.attacks.attempt import NEEDS_IMAGE, attacks
 from tests.real import debian
 from tests.userland.attacks import make_host
 
@@ -39,9 +41,9 @@ ATTACKS = [
 Attack = tuple[str, str, str]
 
 
-def check(attacker: Attacker, host: Path, attack: Attack) -> None:
+def check(attacker: Answering, host: Path, attack: Attack) -> None:
     module, name, value = attack
-    ended, wrong = attacker.attack((module, name, value.replace("{host}", str(host))))
+    ended, wrong = attacker.ask(module, name, value.replace("{host}", str(host)))
     assert wrong == "", ended
     assert attacks()[module, name] in ("any", ended)
 
@@ -60,25 +62,25 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def attacker(host: Path) -> Iterator[Attacker]:
+def attacker(host: Path) -> Iterator[Answering]:
     """A kernel all of whose functions Python implements."""
-    with Attacker(host) as program:
+    with attempt.attacker(host) as program:
         yield program
 
 
 @pytest.fixture(scope="module")
-def attacker_of_an_image(host: Path) -> Iterator[Attacker]:
+def attacker_of_an_image(host: Path) -> Iterator[Answering]:
     """A kernel whose image does what Python does not: it has file systems, sockets and drivers."""
-    with Attacker(host, debian.require().vmlinuz) as program:
+    with attempt.attacker(host, debian.require().vmlinuz) as program:
         yield program
 
 
 @pytest.mark.parametrize("attack", [one for one in ATTACKS if one[0] != NEEDS_IMAGE], ids=identity)
-def test_an_attack_ends(attacker: Attacker, host: Path, attack: Attack) -> None:
+def test_an_attack_ends(attacker: Answering, host: Path, attack: Attack) -> None:
     check(attacker, host, attack)
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("attack", ATTACKS, ids=identity)
-def test_an_attack_on_an_image_ends(attacker_of_an_image: Attacker, host: Path, attack: Attack) -> None:
+def test_an_attack_on_an_image_ends(attacker_of_an_image: Answering, host: Path, attack: Attack) -> None:
     check(attacker_of_an_image, host, attack)

@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 from tests.kernel.conftest import Guest, layouts
 from tests.kernel.hostile_state import CODE, ENTRY, execute, forge
@@ -137,31 +136,6 @@ def serve(lines: Iterable[str]) -> None:
         for line in lines:
             name, values = json.loads(line)
             print(json.dumps(_in_fork(k, name, values)), flush=True)
-
-
-class Attacker:
-    """The program under way."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def call(self, name: str, values: Sequence[str]) -> str:
-        """What is wrong with the way in which this call ended; "" if nothing is."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([name, list(values)]) + "\n")
-        self._process.stdin.flush()
-        answer: str = json.loads(self._process.stdout.readline())
-        return answer
 
 
 if __name__ == "__main__":

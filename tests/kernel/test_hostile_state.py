@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.kernel.hostile_calls import Attacker
+from tests.answering import Answering
 from tests.kernel.hostile_state import CODE, ENTRY, INSTRUCTIONS, NUMBERS, SHIFTS, mov
 
 from ukmod.machine import stubs
@@ -30,17 +30,17 @@ SVM = "b9800000c00f320d00100000" + "0f3048b80000200000000000" + "0f01d8"
 
 
 @pytest.fixture(scope="module")
-def attacker() -> Iterator[Attacker]:
-    with Attacker() as program:
+def attacker() -> Iterator[Answering]:
+    with Answering("tests.kernel.hostile_calls") as program:
         yield program
 
 
-def test_machine_code_ends(attacker: Attacker) -> None:
+def test_machine_code_ends(attacker: Answering) -> None:
     @settings(max_examples=settings().max_examples // 2)
     @example(bytes.fromhex(SVM))
     @given(PROGRAM)
     def run(code: bytes) -> None:
-        assert attacker.call(CODE, [code.hex()]) == ""
+        assert attacker.ask(CODE, [code.hex()]) == ""
 
     run()
 
@@ -48,23 +48,23 @@ def test_machine_code_ends(attacker: Attacker) -> None:
 @pytest.mark.parametrize(
     "start", [stubs.TRAP_AT, stubs.RESUME_AT, stubs.ENTER_AT, stubs.STUB_BASE + stubs.CODE_SIZE]
 )
-def test_the_stubs_entered_with_any_registers_end(attacker: Attacker, start: int) -> None:
+def test_the_stubs_entered_with_any_registers_end(attacker: Answering, start: int) -> None:
     registers = st.lists(SET, min_size=4, max_size=10).map(b"".join)
 
     @settings(max_examples=settings().max_examples // 5)
     @given(registers, NUMBER, st.integers(-16, 256))
     def run(code: bytes, sp: int, offset: int) -> None:
         jump = mov("rax", start + offset) + b"\xff\xe0"
-        assert attacker.call(CODE, [(code + mov("rsp", sp) + jump).hex()]) == ""
+        assert attacker.ask(CODE, [(code + mov("rsp", sp) + jump).hex()]) == ""
 
     run()
 
 
 @pytest.mark.parametrize("level", range(len(SHIFTS)))
-def test_a_page_table_entry_of_any_bits_ends(attacker: Attacker, level: int) -> None:
+def test_a_page_table_entry_of_any_bits_ends(attacker: Answering, level: int) -> None:
     @settings(max_examples=settings().max_examples // 5)
     @given(FRAME, BITS)
     def use(frame: int, bits: int) -> None:
-        assert attacker.call(ENTRY, [str(level), hex((frame | bits | 1) & (1 << 64) - 1)]) == ""
+        assert attacker.ask(ENTRY, [str(level), hex((frame | bits | 1) & (1 << 64) - 1)]) == ""
 
     use()
