@@ -15,8 +15,12 @@ def align(data: bytes, to: int = 8) -> bytes:
     return data + bytes(-len(data) % to)
 
 
-def kallsyms(symbols: Mapping[str, tuple[str, int]], *, after: bool = False) -> bytes:
+def kallsyms(
+    symbols: Mapping[str, tuple[str, int]], *, after: bool = False, relative_at: int | None = None
+) -> bytes:
     """The tables as scripts/kallsyms.c lays them out, with the addresses before, or since 6.4 after the rest.
+
+    ``relative_at``: the address of the tables if each address is relative to its own place, as since 7.0.
 
     Each token but "x9" is one character, and that stands for itself but for a name's.
     """
@@ -35,6 +39,22 @@ def kallsyms(symbols: Mapping[str, tuple[str, int]], *, after: bool = False) -> 
     for token in tokens:
         index += struct.pack("<H", len(table))
         table += token + b"\0"
+    if relative_at is not None:
+        core = b"".join(
+            align(part, 4)
+            for part in (
+                struct.pack("<I", len(symbols)),
+                names,
+                struct.pack(f"<{len(markers)}I", *markers),
+                table,
+                index,
+            )
+        )
+        places = range(relative_at + len(core), relative_at + len(core) + 4 * len(symbols), 4)
+        return core + b"".join(
+            struct.pack("<i", address - place)
+            for place, (_, address) in zip(places, symbols.values(), strict=True)
+        )
     offsets = [a if a < 1 << 31 else BASE - 1 - a for _, a in symbols.values()]
     addresses = align(struct.pack(f"<{len(offsets)}i", *offsets)) + struct.pack("<Q", BASE)
     core = struct.pack("<Q", len(symbols)) + align(names)
@@ -64,14 +84,26 @@ def exports(at: int, strings_at: int, entries: Mapping[str, tuple[int, str]]) ->
 
 
 def vmlinux(
-    *, btf: bytes = b"", symbols: Mapping[str, tuple[str, int]] | None = None, after: bool = False
+    *,
+    btf: bytes = b"",
+    symbols: Mapping[str, tuple[str, int]] | None = None,
+    after: bool = False,
+    relative: bool = False,
+    flags: bytes = b"",
 ) -> bytes:
-    """An ELF file with one segment that is all of it, mapped at BASE; without kallsyms for no ``symbols``."""
+    """An ELF file with one segment that is all of it, mapped at BASE; without kallsyms for no ``symbols``.
+
+    ``after``, ``relative``: the newer layouts of kallsyms. ``flags``: __kflagstab.
+    """
     if symbols is None:
         symbols = many_symbols()
-    tables = kallsyms(symbols, after=after) if symbols else b""
-    rodata = align(f"{BANNER}\n\0".encode() + f"{VERMAGIC}\0".encode()) + tables
+    head = align(f"{BANNER}\n\0".encode() + f"{VERMAGIC}\0".encode()) + bytes(4 * relative)
+    place = BASE + 64 + 56 + len(head)
+    tables = kallsyms(symbols, after=after, relative_at=place if relative else None) if symbols else b""
+    rodata = head + tables
     sections = {".rodata": rodata, ".BTF": btf, "__kcrctab": struct.pack("<II", 0x11, 0x22)}
+    if flags:
+        sections["__kflagstab"] = flags
     places: dict[str, tuple[int, bytes]] = {}
     at = 64 + 56
     for name, data in sections.items():

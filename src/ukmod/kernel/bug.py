@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
-
-BUG_ENTRY: Final = Struct("<iiHH")
-"""struct bug_entry (include/asm-generic/bug.h): relative pointers to code and file name, the line, flags."""
 
 
 @record

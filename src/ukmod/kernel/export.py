@@ -31,6 +31,8 @@ class Export:
     """
     adapts: bool = False
     """Python's function asks for the image's prototype itself, where versions of the kernel differ."""
+    unless: str = ""
+    """A struct's member, "struct.member": an image that has it keeps the state itself (``image_first``)."""
 
 
 def export(
@@ -40,6 +42,7 @@ def export(
     native: bool = False,
     image_first: bool = False,
     adapts: bool = False,
+    unless: str = "",
 ) -> Callable[[F], F]:
     """Export the decorated function to modules, under its own name unless ``names`` are given.
 
@@ -50,7 +53,7 @@ def export(
 
     def mark(function: F) -> F:
         exports = tuple(
-            Export(name, gpl, namespace, native, image_first, adapts)
+            Export(name, gpl, namespace, native, image_first, adapts, unless)
             for name in names or (function.__name__,)
         )
         function.__kexports__ = exports + getattr(function, "__kexports__", ())  # type: ignore[attr-defined]

@@ -52,6 +52,7 @@ SUBSYSTEMS: Final = (
     "mm.noprof",
     "mm.page_alloc",
     "mm.percpu",
+    "mm.sheaf",
     "mm.slab",
     "mm.uaccess",
     "mm.util",

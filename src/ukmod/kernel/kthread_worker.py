@@ -214,6 +214,17 @@ def kthread_worker_fn(k: Core, worker: Ptr) -> Int:
     return k.kthread_workers.run(worker)
 
 
+class _Cpu:
+    """The number of a CPU as the arguments of a format."""
+
+    def __init__(self, cpu: int) -> None:
+        self._cpu = cpu
+
+    def next(self) -> int:
+        """The next argument."""
+        return self._cpu
+
+
 def _create(k: Core, name: str, flags: int, *, bind: bool = False) -> int:
     worker, layout = k.slab.kmalloc(k.types.sizeof("kthread_worker")), k.kthread_workers.worker
     if not worker:
@@ -240,9 +251,21 @@ def kthread_create_worker(k: Core, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr
 
 
 @export()
+def kthread_create_worker_on_node(k: Core, flags: UInt, node: Int, fmt: CStr, args: VarArgs) -> Ptr:
+    """``struct kthread_worker *kthread_create_worker_on_node(unsigned flags, int node, namefmt, ...)``."""
+    del node
+    return kthread_create_worker(k, flags, fmt, args)
+
+
+@export(adapts=True)
 def kthread_create_worker_on_cpu(k: Core, cpu: Int, flags: UInt, fmt: CStr, args: VarArgs) -> Ptr:
-    """``struct kthread_worker *kthread_create_worker_on_cpu(int cpu, unsigned int flags, namefmt, ...)``."""
-    return _create(k, vsprintf.vformat(k, fmt, args).decode("latin-1"), flags, bind=cpu >= 0)
+    """``struct kthread_worker *kthread_create_worker_on_cpu(int cpu, unsigned int flags, namefmt, ...)``.
+
+    Since v6.14 the only argument of the format is the CPU.
+    """
+    prototype = k.types.prototype("kthread_create_worker_on_cpu")
+    given = args if prototype is None or prototype.variadic else _Cpu(cpu)
+    return _create(k, vsprintf.vformat(k, fmt, given).decode("latin-1"), flags, bind=cpu >= 0)
 
 
 @export()

@@ -13,7 +13,7 @@ from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.sched.core import PF_WQ_WORKER
 from ukmod.kernel.x86.unwind import Frame, frame_of
 from ukmod.machine.memory import Fault
-from ukmod.machine.registers import CR0, CR4, Registers
+from ukmod.machine.registers import CR0, CR4, MASK64, Registers
 from ukmod.record import record
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def snapshot(
         rip=rip or frame_of(k, registers.rip),
         registers=registers,
         code=code_bytes(k, registers.rip),
-        gs=k.percpu.base,
+        gs=k.percpu.base & MASK64,
         cr3=k.memory.root,
         frames=frames,
         interrupt=k.sched.in_interrupt,

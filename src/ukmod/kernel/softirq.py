@@ -87,12 +87,21 @@ class SoftIrqs:
             if not self.pending():
                 return
             for action in self._take():
-                k.percpu.add_preempt(SOFTIRQ_OFFSET)
+                self.count(SOFTIRQ_OFFSET)
                 try:
                     action()
                 finally:
-                    k.percpu.add_preempt(-SOFTIRQ_OFFSET)
+                    self.count(-SOFTIRQ_OFFSET)
         self.leave_to_tick()
+
+    def count(self, value: int) -> None:
+        """softirq_count() += ``value``. With PREEMPT_RT, inlined code reads it from the task."""
+        k = self._k
+        k.percpu.add_preempt(value)
+        if k.types.has("task_struct", "softirq_disable_cnt"):
+            task = k.sched.current or k.idle
+            at = task.address + k.types.offset("task_struct", "softirq_disable_cnt")
+            k.memory.set_u32(at, k.memory.u32(at) + value)
 
     def leave_to_tick(self) -> None:
         """Leave what is pending to the next timer interrupt."""
@@ -183,7 +192,7 @@ class Tasklets:
 def local_bh_disable_ip(k: Core, ip: ULong, count: UInt) -> None:
     """void __local_bh_disable_ip(unsigned long ip, unsigned int cnt)."""
     del ip
-    k.percpu.add_preempt(count)
+    k.softirqs.count(count)
 
 
 @export("__local_bh_enable_ip")
@@ -192,7 +201,7 @@ def local_bh_enable_ip(k: Core, ip: ULong, count: UInt) -> None:
     del ip
     if k.percpu.preempt_count() & HARDIRQ_MASK:
         warn_once(k, _ENABLED_IN_INTERRUPT)
-    k.percpu.add_preempt(-count)
+    k.softirqs.count(-count)
     k.softirqs.run()
 
 
@@ -201,7 +210,7 @@ def local_bh_enable(k: Core) -> None:
     """void _local_bh_enable(void): the next interrupt runs what is pending."""
     if k.percpu.preempt_count() & HARDIRQ_MASK:
         warn_once(k, _ENABLED_RAW_IN_INTERRUPT)
-    k.percpu.add_preempt(-SOFTIRQ_DISABLE_OFFSET)
+    k.softirqs.count(-SOFTIRQ_DISABLE_OFFSET)
     k.softirqs.leave_to_tick()
 
 

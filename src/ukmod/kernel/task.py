@@ -97,6 +97,14 @@ class Tasks:
         self.quarantine = Quarantine(self._memory, _QUARANTINE, self._pages)
         """The freed task_structs."""
 
+    def wake_saved_state(self, task: Task, states: int) -> None:
+        """ttwu_state_match(): the state that a task had before it began to wait for a sleeping spinlock."""
+        if not self._k.types.has("task_struct", "saved_state"):
+            return
+        at = task.address + self._k.types.offset("task_struct", "saved_state")
+        if self._memory.u32(at) & states:
+            self._memory.set_u32(at, TASK_RUNNING)
+
     # -- life -----------------------------------------------------------------------------------------
 
     def create(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
@@ -129,6 +137,9 @@ class Tasks:
                 head = address + offset("task_struct", name)
                 memory.set_u64(head, head)
                 memory.set_u64(head + 8, head)
+        if k.types.has("task_struct", "cpus_ptr"):
+            mask = address + offset("task_struct", "cpus_mask")
+            memory.set_u64(address + offset("task_struct", "cpus_ptr"), mask)
         for name in ("prio", "static_prio", "normal_prio"):
             if k.types.has("task_struct", name):
                 memory.set_u32(address + offset("task_struct", name), DEFAULT_PRIO)

@@ -37,7 +37,11 @@ GPL_COMPATIBLE = frozenset(
 )
 """Licences that may use what EXPORT_SYMBOL_GPL() exports: include/linux/license.h."""
 
+KFLAGSTAB = "__kflagstab"
+"""A byte for each symbol of __ksymtab: since v7.1, in place of a table of the symbols that are GPL only."""
+KSYM_FLAG_GPL_ONLY = 1
 _KSYMTAB = "__ksymtab_"
+_FLAGS = "__flags_"
 
 
 class SymbolFault(enum.StrEnum):
@@ -74,7 +78,7 @@ class Binding:
 def module_exports(elf: Elf, owner: str) -> dict[str, ExportedSymbol]:
     """Return what the module ``owner`` exports, by name; nothing for one without a symbol table.
 
-    EXPORT_SYMBOL_GPL() shows in the section its ``__ksymtab_NAME`` is in.
+    EXPORT_SYMBOL_GPL() shows in the section its ``__ksymtab_NAME`` is in, or in the byte at ``__flags_NAME``.
     """
     gpl_only: set[str] = set()
     names: set[str] = set()
@@ -84,6 +88,11 @@ def module_exports(elf: Elf, owner: str) -> dict[str, ExportedSymbol]:
             names.add(name)
             if "_gpl" in elf.sections[symbol.shndx].name:
                 gpl_only.add(name)
+        elif symbol.name.startswith(_FLAGS) and 0 < symbol.shndx < len(elf.sections):
+            section = elf.sections[symbol.shndx]
+            flags = elf.section_data(section)[symbol.value : symbol.value + 1]
+            if section.name == KFLAGSTAB and flags and flags[0] & KSYM_FLAG_GPL_ONLY:
+                gpl_only.add(symbol.name.removeprefix(_FLAGS))
     crcs = _crcs(elf)
     spaces = namespaces(elf)
     return {

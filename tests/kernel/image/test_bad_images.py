@@ -12,6 +12,7 @@ from tests.real.debian import Debian
 from ukmod import cli
 from ukmod.errors import FormatError, LayoutError, MachineError
 from ukmod.kernel.api import Kernel
+from ukmod.kmod.elf import SHF_EXECINSTR
 from ukmod.machine.image.image import KernelImage
 from ukmod.machine.image.symbols import ImageSymbol
 
@@ -153,11 +154,14 @@ def test_an_export_that_lies(good: KernelImage, bad: Callable[..., Path]) -> Non
 
 
 def test_code_that_cannot_be_run(good: KernelImage, tmp_path: Path) -> None:
-    """No segment is marked executable."""
+    """No segment and no section is marked executable."""
     data = bytearray(good.data)
     (count,) = struct.unpack_from("<H", data, 56)
     for at in range(64, 64 + 56 * count, 56):
         data[at + 4] &= ~1
+    ((headers,), (count,)) = struct.unpack_from("<Q", data, 40), struct.unpack_from("<H", data, 60)
+    for at in range(headers, headers + 64 * count, 64):
+        data[at + 8] &= ~SHF_EXECINSTR
     (tmp_path / "vmlinux").write_bytes(data)
     text = r"vmlinux: cannot be brought up: (\d+) of \1 steps of its initialisation failed, first .*: oops: "
     with Kernel(image=tmp_path / "vmlinux") as k, pytest.raises(MachineError, match=text):

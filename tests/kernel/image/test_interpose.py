@@ -10,7 +10,7 @@ from ukmod.kernel.image.interpose import RETURNS, SAME_AS
 
 pytestmark = pytest.mark.real
 
-JUMP, RET = 0xE9, 0xC3
+JUMP, SHORT_JUMP, RET = 0xE9, 0xEB, 0xC3
 
 
 def leads_to(k: Kernel, name: str) -> int | None:
@@ -18,6 +18,8 @@ def leads_to(k: Kernel, name: str) -> int | None:
     image, memory = k.core.image, k.core.memory
     assert image is not None
     at = image.address(name)
+    if memory.u8(at) == SHORT_JUMP:
+        at += 2 + memory.u8(at + 1)
     if memory.u8(at) != JUMP:
         return None
     return at + 5 + memory.s32(at + 1)

@@ -56,5 +56,5 @@ def test_any_segments(file: Path, headers: list[tuple[int, ...]]) -> None:
     with contextlib.suppress(UkmodError):
         image = MappedImage(k, KernelImage(str(file), cache=""))
         image.mark_rodata_ro()
-        image.percpu_template()
+        image.percpu_section()
     memory.close()

@@ -359,7 +359,8 @@ def bucketed() -> Iterator[Guest]:
     btf = BtfWriter()
     number = btf.integer("unsigned int", 4)
     names = ("size", "b", "flags", "node")
-    btf.add(FUNC, "__kmalloc_node_noprof", btf.prototype(number, *((name, number) for name in names)))
+    for function in ("__kmalloc_node_noprof", "__kvmalloc_node_noprof"):
+        btf.add(FUNC, function, btf.prototype(number, *((name, number) for name in names)))
     with Core(Types([*layouts()._sources, TypeSource(Btf(btf.data()))])) as k:
         yield Guest(k)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from tests.kernel import machine_code
 from tests.kernel.machine_code import CODE, Code
@@ -9,6 +11,7 @@ from tests.kernel.machine_code import CODE, Code
 from ukmod.errors import KernelPanic, PatienceError
 from ukmod.kernel import watchdog
 from ukmod.kernel.core import Core
+from ukmod.kernel.x86.bugs import BUGFLAG_ARGS, BUGFLAG_ONCE, BUGFLAG_WARNING, BugLayout
 
 SIGKILL, SIGSEGV = 9, 11
 
@@ -56,6 +59,46 @@ def test_each_exception_has_its_title(
     code.run(instructions, *arguments)
     assert kernel.oopses[0].title == title
     assert title.startswith("Oops") == (kernel.oopses[0].address is not None)
+
+
+class TestWarnings:
+    """WARN() of Linux 6.19: a format in the entry, and arguments in registers and on the stack."""
+
+    LAYOUT = BugLayout(size=16, address=0, file=8, line=12, flags=14, format=4)
+
+    @pytest.fixture
+    def entry(self, kernel: Core, monkeypatch: pytest.MonkeyPatch) -> int:
+        monkeypatch.setattr("ukmod.kernel.x86.bugs.bug_layout", lambda types: self.LAYOUT)
+        return kernel.slab.kernel_object(256)
+
+    def fill(self, kernel: Core, at: int, words: bytes, flags: int) -> None:
+        kernel.memory.write(at + 32, b"drivers/a.c\0")
+        kernel.memory.write(at + 64, words + b"\0")
+        kernel.memory.write(at, struct.pack("<iiiHH", 0, 60, 24, 7, flags | 9 << 8))
+
+    def warn(self, code: Code, at: int, *more: int) -> tuple[int, int | None]:
+        pushed = b"".join(b"\x6a" + bytes([value]) for value in reversed(more))
+        undone = b"\x48\x83\xc4" + bytes([8 * len(more)])  # add $n,%rsp
+        arguments = b"\xbe\x01\0\0\0\xba\x02\0\0\0\xb9\x03\0\0\0\x41\xb8\x04\0\0\0\x41\xb9\x05\0\0\0"
+        ud1 = b"\x67\x48\x0f\xb9\x3a"
+        return code.run(arguments + pushed + ud1 + undone + b"\xb8\x2a\0\0\0\xc3", at)
+
+    def test_the_message_has_its_arguments(self, kernel: Core, code: Code, entry: int) -> None:
+        self.fill(kernel, entry, b"%d %d %d %d %d %d %d", BUGFLAG_WARNING | BUGFLAG_ARGS)
+        assert self.warn(code, entry, 6, 7) == (0, 42)
+        (warning,) = kernel.warnings
+        assert (warning.message, warning.file, warning.line) == ("1 2 3 4 5 6 7", "drivers/a.c", 7)
+        assert kernel.taint.has("W")
+
+    def test_a_format_without_arguments_is_the_message(self, kernel: Core, code: Code, entry: int) -> None:
+        self.fill(kernel, entry, b"100%", BUGFLAG_WARNING)
+        self.warn(code, entry)
+        assert kernel.warnings[0].message == "100%"
+
+    def test_once_is_once(self, kernel: Core, code: Code, entry: int) -> None:
+        self.fill(kernel, entry, b"again", BUGFLAG_WARNING | BUGFLAG_ONCE | BUGFLAG_ARGS)
+        assert [self.warn(code, entry)[0] for _ in range(2)] == [0, 0]
+        assert len(kernel.warnings) == 1
 
 
 def test_a_fault_after_many_kernel_calls_is_still_seen(kernel: Core, code: Code) -> None:

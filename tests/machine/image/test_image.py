@@ -75,6 +75,12 @@ def test_exports(image: KernelImage) -> None:
     assert (hidden.address, hidden.crc, hidden.namespace) == (BASE + 32, 0x22, "SECRET")
 
 
+def test_a_flag_says_that_an_export_is_for_gpl_modules() -> None:
+    """Linux 7.1 has one table of symbols, and a byte for each."""
+    exports = read_exports(Vmlinux(vmlinux(flags=b"\0\1")))
+    assert {name: export.gpl for name, export in exports.items()} == {"_printk": False, "hidden": True}
+
+
 def test_symbols(image: KernelImage) -> None:
     expected = [ImageSymbol(name, letter, address) for name, (letter, address) in many_symbols().items()]
     assert list(image.symbols) == expected
@@ -89,6 +95,13 @@ def test_symbols_with_the_addresses_last() -> None:
     found = read_kallsyms(Vmlinux(vmlinux(after=True)))
     assert [symbol.name for symbol in found] == list(many_symbols())
     assert found[-2].address == BASE + 16 * 1500
+
+
+def test_symbols_whose_addresses_are_relative_to_themselves() -> None:
+    """Linux 7.0: there is no base, tables are aligned to 4 bytes, and per-CPU symbols lie in the image."""
+    symbols = {name: found for name, found in many_symbols().items() if found[1] >= BASE}
+    found = read_kallsyms(Vmlinux(vmlinux(symbols=symbols, relative=True)))
+    assert found == [ImageSymbol(name, letter, address) for name, (letter, address) in symbols.items()]
 
 
 def test_of_several_symbols_at_an_address_the_first_counts() -> None:

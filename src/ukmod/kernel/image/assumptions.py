@@ -15,15 +15,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.image import hardware
-from ukmod.kernel.image.interpose import JUMP_SIZE, misfit, replacements
+from ukmod.kernel.image.interpose import jump_place, misfit, replacements
+from ukmod.kernel.image.sites import patched_sites
 from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.machine.image.image import KernelImage
     from ukmod.machine.types.types import Types
 
-JUMP_ENTRY_SIZE: Final = 16
-"""struct jump_entry, of which the first four bytes say where the code is."""
 _CALL: Final = re.compile(b"[\xe8\xe9]")
 """The opcodes of call and jmp with a 32-bit offset."""
 
@@ -54,7 +53,7 @@ class Assumption:
 
 
 ARGUMENTS: Final = "Python reads its arguments as they are passed"
-ENTRY: Final = "nothing patches the code at its entry"
+ENTRY: Final = "nothing patches the code that the jump at its entry takes"
 CALLS: Final = "every call goes through its entry"
 SIZE: Final = "it has the size that is written"
 
@@ -67,7 +66,7 @@ def check(image: KernelImage, types: Types) -> tuple[Assumption, ...]:
 
 def _of_functions(image: KernelImage, types: Types) -> Iterator[Assumption]:
     functions = replacements()
-    sites, bypassed = _patched(image), _bypassed(image, {function.name for function in functions})
+    sites, bypassed = patched_sites(image), _bypassed(image, {function.name for function in functions})
     for replacement in functions:
         name = replacement.name
         at = image.address(name)
@@ -76,8 +75,8 @@ def _of_functions(image: KernelImage, types: Types) -> Iterator[Assumption]:
             continue
         if replacement.function is not None:
             yield _finding(name, ARGUMENTS, misfit(replacement, types))
-        inside = sorted(site - at for site in sites.intersection(range(at, at + JUMP_SIZE)))
-        yield _finding(name, ENTRY, f"a static key changes {name}+{inside[0]:#x}" if inside else "")
+        place = jump_place(sites, at, image.symbols.size_at(at))
+        yield _finding(name, ENTRY, "" if place is not None else "a static key changes its first instruction")
         yield _finding(name, CALLS, bypassed.get(name, ""))
 
 
@@ -92,17 +91,6 @@ def _of_variables(image: KernelImage) -> Iterator[Assumption]:
 
 def _finding(name: str, assumed: str, detail: str) -> Assumption:
     return Assumption(name, assumed, Standing.UNMET if detail else Standing.HOLDS, detail)
-
-
-def _patched(image: KernelImage) -> frozenset[int]:
-    """The addresses of the instructions that static keys change, __jump_table."""
-    start, stop = (image.symbols.get(f"__{end}___jump_table") for end in ("start", "stop"))
-    if start is None or stop is None or stop < start:
-        return frozenset()
-    table = image.read(start, stop - start)
-    places = range(0, len(table) - JUMP_ENTRY_SIZE + 1, JUMP_ENTRY_SIZE)
-    offsets = ((at, int.from_bytes(table[at : at + 4], "little", signed=True)) for at in places)
-    return frozenset(start + at + offset for at, offset in offsets)
 
 
 def _bypassed(image: KernelImage, replaced: set[str]) -> dict[str, str]:

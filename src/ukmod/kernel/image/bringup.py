@@ -7,7 +7,7 @@ call in a task of its own; if it faults, that is recorded and the next step runs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -62,6 +62,8 @@ class BootStep:
     """The variable of the image whose address is its argument."""
     unless: str = ""
     """The function that contains this step; the step is called only if that one has been inlined."""
+    or_initcall: bool = False
+    """Some kernels do not call it here, but as one of their initcalls."""
 
 
 def _ours(name: str, reason: str) -> BootStep:
@@ -126,6 +128,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("nsfs_init"),
     BootStep("pidfs_init"),
     BootStep("cpuset_init"),
+    BootStep("mem_cgroup_init", or_initcall=True),
     BootStep("cgroup_init"),
     BootStep("taskstats_init_early"),
     BootStep("delayacct_init"),
@@ -139,9 +142,17 @@ STEPS: Final[tuple[BootStep, ...]] = (
     _without("smp_init", "one CPU"),
     BootStep("async_init"),
     BootStep("padata_init"),
+    BootStep("static_key_disable", argument="deferred_pages"),
+    BootStep("ksysfs_init", or_initcall=True),
     BootStep("driver_init"),
     BootStep("init_irq_proc"),
 )
+
+LAST_STEPS: Final = (
+    _without("free_initmem", "nothing needs its memory, and symbols of it may still be asked for"),
+    BootStep("jump_label_init_ro"),
+)
+"""The calls of kernel_init() after the initcalls."""
 
 LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
     "do_init_real_mode": "no CPU has to be woken from real mode",
@@ -249,6 +260,7 @@ def _set_variables(k: Core, image: MappedImage) -> None:
     order = k.slab.kernel_object(len(LSM_ORDER) + 1)
     k.memory.write(order, LSM_ORDER + b"\0")
     image.set("chosen_lsm_order", order)
+    image.set("lsm_order_cmdline", order)  # since v6.19
     if (masks := image.get("cpu_bit_bitmap")) is not None:
         del masks
     if (states := image.get("node_states")) is not None:
@@ -277,10 +289,23 @@ def _one_node(k: Core, image: MappedImage, nodes: int) -> None:
     for n in range(types.enum("zone_type").values["__MAX_NR_ZONES"]):
         zone = zones + n * types.sizeof("zone")
         memory.set_u64(zone + types.offset("zone", "zone_pgdat"), node)
+        _set_boot_percpu(k, image, zone, "zone")
+    _set_boot_percpu(k, image, node, "pglist_data")
     if (init := image.get("lru_gen_init_pgdat")) is not None:
         k.run_task("swapper/0", partial(_run, k, init, [], node), limit=_STEP_PATIENCE)  # since v6.3
     _cpu_maps(k, image)
     image.set("vm_zone_stat", memory.size >> PAGE_SHIFT)
+
+
+def _set_boot_percpu(k: Core, image: MappedImage, at: int, struct: str) -> None:
+    """zone_pcp_init(): per-CPU counters and lists of pages are those that are used while memory is set up."""
+    for member, variable in (
+        ("per_cpu_pageset", "boot_pageset"),
+        ("per_cpu_zonestats", "boot_zonestats"),
+        ("per_cpu_nodestats", "boot_nodestats"),
+    ):
+        if k.types.has(struct, member) and (offset := image.get(variable)) is not None:
+            k.memory.set_u64(at + k.types.offset(struct, member), offset)
 
 
 def _cpu_maps(k: Core, image: MappedImage) -> None:
@@ -307,17 +332,31 @@ def _calls(image: MappedImage) -> Iterator[tuple[str, int, str, tuple[int, ...]]
 
     A step that is an initcall too, as net_ns_init() until v5.13, is called once.
     """
+    calls = tuple(initcalls(image))
+    later = {address for _, address in calls}
     called = set()
-    for step in STEPS:
-        inlined = not step.unless or image.get(step.unless) is None
-        if step.how is How.RUN and inlined and (address := image.get(step.name)) is not None:
-            called.add(address)
-            yield step.name, address, "start", (image.address(step.argument),) if step.argument else ()
-    for level, address in initcalls(image):
+    for call in _steps(image, STEPS, "start", later):
+        called.add(call[1])
+        yield call
+    for level, address in calls:
         symbol = image.symbols.at(address)
         name = symbol.name if symbol is not None else f"{address:#x}"
         if name not in LEFT_OUT_INITCALLS and address not in called:
             yield name, address, level, ()
+    yield from _steps(image, LAST_STEPS, "end", later)
+
+
+def _steps(
+    image: MappedImage, steps: Iterable[BootStep], level: str, initcalls: Container[int]
+) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
+    """The calls of those steps that this image has, and that are not done otherwise."""
+    for step in steps:
+        address = image.get(step.name)
+        argument = image.get(step.argument) if step.argument else None
+        wanted = step.how is How.RUN and (not step.unless or image.get(step.unless) is None)
+        known = address is not None and (not step.argument or argument is not None)
+        if wanted and known and not (step.or_initcall and address in initcalls):
+            yield step.name, address or 0, level, () if argument is None else (argument,)
 
 
 def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
@@ -348,7 +387,7 @@ def _call(k: Core, name: str, address: int, level: str, arguments: tuple[int, ..
         return Done(name, level, f"oops: {k.oopses[-1]}")
     if not results:
         return Done(name, level, "waits" if not task.exited else "ended")
-    value = results[0] if level != "start" else 0
+    value = results[0] if level not in ("start", "end") else 0
     return Done(name, level, str(value - (1 << 32) if value >> 31 else value))
 
 

@@ -29,6 +29,8 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "__cpu_online_mask": (1, 8),
     "__cpu_active_mask": (1, 8),
     "__num_online_cpus": (1, 4),
+    "__num_possible_cpus": (1, 4),
+    "nr_node_ids": (1, 4),
     "acpi_noirq": (1, 4),
     "disable_apic": (1, 4),
     "apic_is_disabled": (1, 1),

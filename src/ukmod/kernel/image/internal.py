@@ -14,6 +14,7 @@ from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.image.firmware import BIOS
 from ukmod.kernel.lib.list import list_entries
+from ukmod.kernel.mm.page_alloc import alloc_pages
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue.api import DelayedWork
@@ -52,13 +53,17 @@ def text_poke_set(k: Core, address: Ptr, byte: Int, length: SizeT) -> Ptr:
     return address
 
 
-@export("text_poke_bp", "text_poke_queue", "text_poke_early")
+@export("text_poke_bp", "text_poke_queue", "text_poke_early", "smp_text_poke_single",
+        "smp_text_poke_batch_add")  # fmt: skip
 def text_poke_bp(k: Core, address: Ptr, opcode: Ptr, length: SizeT) -> None:
-    """void text_poke_bp(void *addr, const void *opcode, size_t len[, const void *emulate])."""
+    """void text_poke_bp(void *addr, const void *opcode, size_t len[, const void *emulate]).
+
+    Since v6.16 they are named after all CPUs, which have to agree.
+    """
     _poke(k, address, opcode, length)
 
 
-@export("text_poke_finish", "text_poke_sync")
+@export("text_poke_finish", "text_poke_sync", "smp_text_poke_batch_finish", "smp_text_poke_sync_each_cpu")
 def text_poke_finish(k: Core) -> None:
     """void text_poke_finish(void)."""
     del k
@@ -119,7 +124,7 @@ def try_to_wake_up(k: Core, task: Ptr, state: UInt, flags: Int) -> Int:
     return k.sched.wake(k.tasks.at(task), state)
 
 
-@export("io_schedule", "schedule_preempt_disabled", "schedule_rtlock")
+@export("io_schedule", "schedule_preempt_disabled", "schedule_rtlock", "rt_mutex_schedule")
 def io_schedule(k: Core) -> None:
     """void io_schedule(void)."""
     count = k.percpu.preempt_count()
@@ -186,7 +191,7 @@ def module_alloc(k: Core, size: ULong) -> Ptr:
     return k.module_area.alloc(size)
 
 
-@export()
+@export("execmem_alloc", "execmem_alloc_rw")
 def execmem_alloc(k: Core, kind: UInt, size: SizeT) -> Ptr:
     """void *execmem_alloc(enum execmem_type type, size_t size): replaced module_alloc() in v6.10."""
     del kind
@@ -244,9 +249,9 @@ def memblock_alloc(k: Core, size: SizeT) -> Ptr:
     return k.slab.kernel_object(size)
 
 
-@export("__free_pages_ok")
+@export("free_frozen_pages", "__free_frozen_pages", "__free_pages_ok")
 def free_pages_ok(k: Core, page: Ptr, order: UInt) -> None:
-    """void __free_pages_ok(struct page *page, unsigned int order, ...)."""
+    """void free_frozen_pages(struct page *page, unsigned int order, ...): pages without references."""
     k.pages.free(k.pages.frame_of(page), 1 << order)
 
 
@@ -292,7 +297,7 @@ def free_resource(k: Core, resource: Ptr) -> None:
 
 
 @export("__alloc_pages_bulk", "alloc_pages_bulk_array_mempolicy", "alloc_pages_bulk_noprof",
-        "alloc_pages_bulk_array_mempolicy_noprof")  # fmt: skip
+        "alloc_pages_bulk_array_mempolicy_noprof", "alloc_pages_bulk_mempolicy_noprof")  # fmt: skip
 def alloc_pages_bulk(k: Core) -> ULong:
     """unsigned long __alloc_pages_bulk(...): 0 pages, so that callers allocate them singly."""
     del k
@@ -311,6 +316,28 @@ def vmalloc_node_range(k: Core, size: ULong, align: ULong, start: ULong, end: UL
     """void *__vmalloc_node_range(size, align, start, end, gfp_t gfp_mask, ...)."""
     del align, start, end
     return k.vmalloc.alloc(size, gfp)
+
+
+@export("__alloc_frozen_pages_noprof")
+def alloc_frozen_pages_node(k: Core, gfp: GfpT, order: UInt, node: Int, nodes: Ptr) -> Ptr:
+    """struct page *__alloc_frozen_pages_noprof(gfp_t gfp, unsigned int order, int nid, nodemask_t *)."""
+    del node, nodes
+    return alloc_frozen_pages(k, gfp, order)
+
+
+@export("alloc_frozen_pages_noprof")
+def alloc_frozen_pages(k: Core, gfp: GfpT, order: UInt) -> Ptr:
+    """struct page *alloc_frozen_pages_noprof(gfp_t gfp, unsigned int order): pages without a reference."""
+    if page := alloc_pages(k, gfp, order):
+        k.pages.freeze(page)
+    return page
+
+
+@export("alloc_frozen_pages_nolock_noprof")
+def alloc_frozen_pages_nolock(k: Core, gfp: GfpT, node: Int, order: UInt) -> Ptr:
+    """struct page *alloc_frozen_pages_nolock_noprof(gfp_t gfp_flags, int nid, unsigned int order)."""
+    del node
+    return alloc_frozen_pages(k, gfp, order)
 
 
 def _empty_memory(k: Core, physical: int, size: int) -> int:
@@ -382,7 +409,8 @@ def call_rcu_tasks(k: Core, head: Ptr, function: Ptr) -> None:
 
 
 @export("synchronize_rcu_tasks_rude", "synchronize_rcu_tasks_trace", "rcu_barrier_tasks",
-        "rcu_barrier_tasks_rude", "rcu_barrier_tasks_trace", "kvfree_rcu_barrier")  # fmt: skip
+        "rcu_barrier_tasks_rude", "rcu_barrier_tasks_trace", "kvfree_rcu_barrier", "__kvfree_rcu_barrier",
+        "kvfree_rcu_barrier_on_cache")  # fmt: skip
 def synchronize_rcu_tasks(k: Core) -> None:
     """void synchronize_rcu_tasks_rude(void)."""
     synchronize_rcu(k)

@@ -2,13 +2,15 @@
 
 Image code that allocates, sleeps, queues work or prints thus does so in this kernel, as a module does. A
 function begins with ``call __fentry__``, five bytes that ftrace would patch, or with other instructions that
-nothing jumps into. A five-byte jump is therefore safe if the function is long enough.
+nothing jumps into. A five-byte jump is therefore safe if the function is long enough. It never overwrites an
+instruction that the kernel itself patches (``sites``): if there is one, the jump lies behind it, and two
+bytes at the entry lead there. What it overwrites in the function's body is no longer executed.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LimitError
@@ -16,6 +18,7 @@ from ukmod.kernel.export import Export, exports_of
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import internal
 from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.image.sites import free_place, patched_sites
 from ukmod.machine.abi import parameters, result
 from ukmod.machine.stubs import RET
 from ukmod.machine.types.layout import Kind, Prototype
@@ -39,6 +42,9 @@ RETURNS: Final = {
     "kernel_fpu_begin_mask": "no task's FPU state has to be saved: they all share the CPU's",
     "kernel_fpu_end": "the same",
     "fpregs_assert_state_consistent": "the same",
+    "rt_mutex_setprio": "tasks have no priorities",
+    "rt_mutex_pre_schedule": "workers are Python's, and need not be told that one of them sleeps",
+    "rt_mutex_post_schedule": "the same",
     "preempt_schedule": "tasks are switched when they call the kernel, never elsewhere",
     "preempt_schedule_notrace": "the same",
     "rcu_read_unlock_special": "grace periods look for readers themselves; readers need not report",
@@ -65,6 +71,8 @@ RETURNS: Final = {
 
 JUMP_SIZE: Final = 5
 """The bytes of a jump to anywhere near."""
+_SHORT_JUMP_SIZE: Final = 2
+_SHORT_JUMP_RANGE: Final = 127
 
 
 @record
@@ -127,9 +135,10 @@ def interpose(k: Core, image: MappedImage) -> tuple[str, ...]:
     """
     there = (function for function in replacements() if image.get(function.name) is not None)
     unfit = {function.name: why for function in there if (why := misfit(function, k.types))}
+    sites = patched_sites(image.image)
     for name, address in _targets(k, image):
         if name not in unfit:
-            _jump(k, image, name, address)
+            _jump(k, image, sites, name, address)
     for name in RETURNS:
         if (at := image.get(name)) is not None:
             k.memory.write(at, RET, force=True)
@@ -143,7 +152,7 @@ def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
         if image.get(name) is not None:
             yield name, k.symbols.add_function(Export(exported.name, exported.gpl), function).address
     for name, (exported, _) in k.symbols.functions().items():
-        own = exported.native or exported.image_first or name in SAME_AS
+        own = exported.native or k.symbols.is_images(exported) or name in SAME_AS
         if not own and image.get(name) is not None:
             yield name, k.symbols.address(name)
     for name, other in SAME_AS.items():
@@ -151,9 +160,28 @@ def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
             yield name, k.symbols.address(other)
 
 
-def _jump(k: Core, image: MappedImage, name: str, target: int) -> None:
+def jump_place(sites: Container[int], function: int, size: int) -> int | None:
+    """The offset of the jump in a function of ``size`` bytes: 0, or one that two bytes at the entry reach.
+
+    None if the kernel patches an instruction that each of them would overwrite.
+    """
+    room = min(size, _SHORT_JUMP_SIZE + _SHORT_JUMP_RANGE + JUMP_SIZE)
+    place = free_place(sites, function, room, JUMP_SIZE)
+    if not place:
+        return place
+    short = free_place(sites, function, _SHORT_JUMP_SIZE, _SHORT_JUMP_SIZE)
+    return None if short is None else max(place, _SHORT_JUMP_SIZE)
+
+
+def _jump(k: Core, image: MappedImage, sites: Container[int], name: str, target: int) -> None:
     at = image.address(name)
     found = image.lookup(at)
     if found is None or found[1] < JUMP_SIZE:
         raise LimitError(f"the function {name} is too short to be replaced", subject=image.image.path)
-    k.memory.write(at, b"\xe9" + struct.pack("<i", target - (at + JUMP_SIZE)), force=True)
+    if (place := jump_place(sites, at, found[1])) is None:
+        text = f"the function {name} cannot be replaced: the kernel patches its first instruction"
+        raise LimitError(text, subject=image.image.path)
+    if place:
+        k.memory.write(at, bytes((0xEB, place - _SHORT_JUMP_SIZE)), force=True)
+    jump = at + place
+    k.memory.write(jump, b"\xe9" + struct.pack("<i", target - (jump + JUMP_SIZE)), force=True)

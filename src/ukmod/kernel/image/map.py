@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError, LimitError
-from ukmod.kernel.bug import BUG_ENTRY
-from ukmod.kernel.mm.percpu import AREA_SIZE
+from ukmod.kernel.mm.percpu import AREA_SIZE, PerCpuSection
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.x86 import extable, orc
+from ukmod.kernel.x86.bugs import bug_layout
 from ukmod.kernel.x86.orc import OrcTable
+from ukmod.kmod.elf import SHF_EXECINSTR
 from ukmod.machine.image.image import KernelImage
 from ukmod.machine.image.symbols import ImageSymbol, ImageSymbols
 from ukmod.machine.image.vmlinux import Segment
@@ -38,8 +39,6 @@ class MappedImage:
         loaded = [segment for segment in image.segments if segment.vaddr >= START_KERNEL_MAP]
         if not loaded:
             raise LayoutError("has no segments at kernel addresses", subject=image.path)
-        if "preempt_rt" in image.vermagic.split():
-            raise LimitError("is a PREEMPT_RT kernel, whose locks are not supported", subject=image.path)
         self.start = min(segment.vaddr for segment in loaded)
         self.end = page_align(max(segment.vaddr + segment.size for segment in loaded))
         self._tables = {section.name: (section.addr, section.size) for section in image.sections}
@@ -68,9 +67,12 @@ class MappedImage:
         if segment.vaddr < text_end:
             memory.map(segment.vaddr, frame, text_end - segment.vaddr, READ_WRITE & ~NX)
         start = max(segment.vaddr, text_end)
-        # The last segment holds init code among init data, and is therefore marked RWX by the linker.
-        prot = READ_WRITE & ~NX if segment.flags == 7 else READ_WRITE
-        memory.map(start, frame + start - segment.vaddr, end - start, prot)
+        memory.map(start, frame + start - segment.vaddr, end - start, READ_WRITE)
+        # The last segment holds init code among init data. Not every linker marks it as executable.
+        for section in self.image.sections:
+            first, last = section.addr & -PAGE_SIZE, page_align(section.addr + section.size)
+            if section.flags & SHF_EXECINSTR and start <= first < last <= end:
+                memory.protect(first, last - first, READ_WRITE & ~NX)
 
     def mark_rodata_ro(self) -> None:
         """mark_rodata_ro(): write-protect text and data that is constant after initialisation."""
@@ -83,16 +85,13 @@ class MappedImage:
         """The sections with the image's variables: address and size in bytes."""
         return (self._tables[name] for name in (".data", ".bss") if name in self._tables)
 
-    def percpu_template(self) -> bytes:
-        """The initial contents of each per-CPU area, .data..percpu. Raises LimitError if it is too large."""
-        template = next((s for s in self.image.segments if s.vaddr == 0), None)
-        if template is None:
-            return b""
-        if template.size > AREA_SIZE:
-            text = f"has {template.size} bytes of per-CPU variables, there is room for {AREA_SIZE}"
+    def percpu_section(self) -> PerCpuSection:
+        """The initial contents of each per-CPU area. Raises LimitError if they are too large."""
+        address, size = self._table(".data..percpu")
+        if size > AREA_SIZE:
+            text = f"has {size} bytes of per-CPU variables, there is room for {AREA_SIZE}"
             raise LimitError(text, subject=self.image.path)
-        stored = bytes(self.image.data[template.offset : template.offset + template.file_size])
-        return stored.ljust(template.size, b"\0")
+        return PerCpuSection(address, self.image.read(address, size) if size else b"")
 
     # -- symbols --------------------------------------------------------------------------------------
 
@@ -147,12 +146,8 @@ class MappedImage:
     def bugs(self) -> dict[int, int]:
         """The address of the ``__bug_table`` entry, by the address of its ud2."""
         start, size = self._table("__bug_table")
-        raw = self._k.memory.read(start, size // BUG_ENTRY.size * BUG_ENTRY.size) if size else b""
-        places = range(start, start + size, BUG_ENTRY.size)
-        return {
-            at + address: at
-            for at, (address, _, _, _) in zip(places, BUG_ENTRY.iter_unpack(raw), strict=False)
-        }
+        table = self._k.memory.read(start, size) if size else b""
+        return {address: at for at, address in bug_layout(self._k.types).addresses(table, start)}
 
     @cached_property
     def fixups(self) -> dict[int, extable.ExceptionEntry]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from errno import EINTR
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
@@ -44,7 +45,8 @@ class Mutexes:
         """__mutex_init()."""
         memory = self._k.memory
         memory.fill(lock, 0, self._k.types.sizeof("mutex"))
-        init_list_head(memory, lock + self._layout.wait_list)
+        if self._layout.has("wait_list"):
+            init_list_head(memory, lock + self._layout.wait_list)
 
     def owner(self, lock: int) -> int:
         """``lock->owner``: the address of a task_struct, or 0, and flags."""
@@ -106,50 +108,60 @@ class Mutexes:
             self._k.sched.wake(following)
 
 
-@export("__mutex_init", native=True)
+_export = partial(export, unless="mutex.rtmutex")
+"""With PREEMPT_RT, mutexes are rt_mutexes: the image's own, which sleep in schedule()."""
+
+
+@_export("__mutex_init", native=True)
 def mutex_init(k: Core, lock: Ptr, name: Ptr, key: Ptr) -> None:
     """void __mutex_init(struct mutex *, const char *name, struct lock_class_key *)."""
     del name, key
     k.mutexes.init(lock)
 
 
-@export(native=True)
+@_export(native=True)
+def mutex_init_generic(k: Core, lock: Ptr) -> None:
+    """void mutex_init_generic(struct mutex *): __mutex_init() without lockdep, since v7.0."""
+    k.mutexes.init(lock)
+
+
+@_export(native=True)
 def mutex_is_locked(k: Core, lock: Ptr) -> Bool:
     """``bool mutex_is_locked(struct mutex *)``."""
     return bool(k.mutexes.owner(lock) & ~FLAGS)
 
 
-@export("mutex_lock", "mutex_lock_io", "mutex_lock_nested")
+@_export("mutex_lock", "mutex_lock_io", "mutex_lock_nested")
 def mutex_lock(k: Core, lock: Ptr) -> None:
     """void mutex_lock(struct mutex *)."""
     k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)
 
 
-@export("mutex_lock_interruptible", "mutex_lock_interruptible_nested")
+@_export("mutex_lock_interruptible", "mutex_lock_interruptible_nested")
 def mutex_lock_interruptible(k: Core, lock: Ptr) -> Int:
     """``int mutex_lock_interruptible(struct mutex *)``: 0 or -EINTR."""
     return k.mutexes.lock(lock, TASK_INTERRUPTIBLE)
 
 
-@export("mutex_lock_killable", "mutex_lock_killable_nested")
+@_export("mutex_lock_killable", "mutex_lock_killable_nested")
 def mutex_lock_killable(k: Core, lock: Ptr) -> Int:
     """``int mutex_lock_killable(struct mutex *)``: 0 or -EINTR."""
     return k.mutexes.lock(lock, TASK_KILLABLE)
 
 
-@export()
+@_export()
 def mutex_trylock(k: Core, lock: Ptr) -> Int:
     """``int mutex_trylock(struct mutex *)``: 1 if it was taken."""
     return k.mutexes.trylock(lock)
 
 
-@export()
+@_export()
 def mutex_unlock(k: Core, lock: Ptr) -> None:
     """void mutex_unlock(struct mutex *)."""
     k.mutexes.unlock(lock)
 
 
-@export()
+@_export()
 def atomic_dec_and_mutex_lock(k: Core, count: Ptr, lock: Ptr) -> Int:
     """``int atomic_dec_and_mutex_lock(atomic_t *, struct mutex *)``: 1, with it held, if the count is 0."""
     if k.memory.u32(count) != 1:

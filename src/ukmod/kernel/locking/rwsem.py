@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from errno import EINTR
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
@@ -57,7 +58,8 @@ class RwSemaphores:
     def init(self, sem: int) -> None:
         """__init_rwsem()."""
         self._k.memory.fill(sem, 0, self._k.types.sizeof("rw_semaphore"))
-        init_list_head(self._k.memory, sem + self._layout.wait_list)
+        if self._layout.has("wait_list"):
+            init_list_head(self._k.memory, sem + self._layout.wait_list)
 
     def _count(self, sem: int) -> int:
         return self._k.memory.s64(sem + self._layout.count)
@@ -200,68 +202,72 @@ class RwSemaphores:
             self._wake(sem, only_readers=True)
 
 
-@export("__init_rwsem", native=True)
+_export = partial(export, unless="mutex.rtmutex")
+"""With PREEMPT_RT, rw_semaphores are rt_mutexes: the image's own, which sleep in schedule()."""
+
+
+@_export("__init_rwsem", native=True)
 def init_rwsem(k: Core, sem: Ptr, name: Ptr, key: Ptr) -> None:
     """void __init_rwsem(struct rw_semaphore *, const char *name, struct lock_class_key *)."""
     del name, key
     k.rwsems.init(sem)
 
 
-@export("down_read", "down_read_nested", "down_read_non_owner")
+@_export("down_read", "down_read_nested", "down_read_non_owner")
 def down_read(k: Core, sem: Ptr) -> None:
     """void down_read(struct rw_semaphore *)."""
     k.rwsems.read(sem, TASK_UNINTERRUPTIBLE)
 
 
-@export()
+@_export()
 def down_read_interruptible(k: Core, sem: Ptr) -> Int:
     """``int down_read_interruptible(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.read(sem, TASK_INTERRUPTIBLE)
 
 
-@export("down_read_killable", "down_read_killable_nested")
+@_export("down_read_killable", "down_read_killable_nested")
 def down_read_killable(k: Core, sem: Ptr) -> Int:
     """``int down_read_killable(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.read(sem, TASK_KILLABLE)
 
 
-@export()
+@_export()
 def down_read_trylock(k: Core, sem: Ptr) -> Int:
     """``int down_read_trylock(struct rw_semaphore *)``: 1 if it was taken."""
     return k.rwsems.try_read(sem)
 
 
-@export("down_write", "down_write_nested")
+@_export("down_write", "down_write_nested")
 def down_write(k: Core, sem: Ptr) -> None:
     """void down_write(struct rw_semaphore *)."""
     k.rwsems.write(sem, TASK_UNINTERRUPTIBLE)
 
 
-@export("down_write_killable", "down_write_killable_nested")
+@_export("down_write_killable", "down_write_killable_nested")
 def down_write_killable(k: Core, sem: Ptr) -> Int:
     """``int down_write_killable(struct rw_semaphore *)``: 0 or -EINTR."""
     return k.rwsems.write(sem, TASK_KILLABLE)
 
 
-@export()
+@_export()
 def down_write_trylock(k: Core, sem: Ptr) -> Int:
     """``int down_write_trylock(struct rw_semaphore *)``: 1 if it was taken."""
     return k.rwsems.try_write(sem)
 
 
-@export("up_read", "up_read_non_owner")
+@_export("up_read", "up_read_non_owner")
 def up_read(k: Core, sem: Ptr) -> None:
     """void up_read(struct rw_semaphore *)."""
     k.rwsems.up_read(sem)
 
 
-@export()
+@_export()
 def up_write(k: Core, sem: Ptr) -> None:
     """void up_write(struct rw_semaphore *)."""
     k.rwsems.up_write(sem)
 
 
-@export()
+@_export()
 def downgrade_write(k: Core, sem: Ptr) -> None:
     """void downgrade_write(struct rw_semaphore *)."""
     k.rwsems.downgrade(sem)

@@ -58,7 +58,7 @@ class SpinLocks:
 
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
-        at = struct.pack("<I", kernel.percpu.preempt_offset)
+        at = struct.pack("<I", kernel.percpu.preempt_offset & 0xFFFF_FFFF)
         self._add = b"\x65\x81\x04\x25" + at  # addl $imm32,%gs:preempt_count
         self._sub = b"\x65\x81\x2c\x25" + at
         self._spin = _jump(kernel.symbols.address("queued_spin_lock_slowpath"))

@@ -22,8 +22,8 @@ SLAB_HWCACHE_ALIGN: Final = 0x2000
 SLAB_PANIC: Final = 0x40000
 SLAB_TYPESAFE_BY_RCU: Final = 0x80000
 """include/linux/slab.h"""
-_CACHE_LINE: Final = 64
-_POINTER_SIZE: Final = 8
+CACHE_LINE: Final = 64
+POINTER_SIZE: Final = 8
 _STRUCT_SIZE: Final = 256
 """The size of a struct kmem_cache in bytes if its layout is unknown: modules only pass its address on."""
 _NOTHING: Final = range(0)
@@ -69,14 +69,14 @@ class Caches:
         types = KMALLOC_TYPES
         if k.types.has("kmalloc_cache_type"):
             types = k.types.enum("kmalloc_cache_type").values["NR_KMALLOC_TYPES"]
-        array = k.symbols.add_variable("kmalloc_caches", _POINTER_SIZE * row * types)
+        array = k.symbols.add_variable("kmalloc_caches", POINTER_SIZE * row * types)
         made: dict[int, int] = {}
         for index in range(row * types):
             shift = index % row
             size = _ODD_CACHES.get(shift, 1 << shift)
             if size not in made:
-                made[size] = self._create(f"kmalloc-{size}", size, _POINTER_SIZE, 0, 0).address
-            k.memory.set_u64(array + _POINTER_SIZE * index, made[size])
+                made[size] = self._create(f"kmalloc-{size}", size, POINTER_SIZE, 0, 0).address
+            k.memory.set_u64(array + POINTER_SIZE * index, made[size])
 
     def user_range(self, item: Object) -> range:
         """The offsets within an object that may be copied to and from user space: all of kmalloc()'s."""
@@ -95,11 +95,11 @@ class Caches:
             user = _NOTHING
         if flags & SLAB_HWCACHE_ALIGN:
             # No larger than useful: small objects share a cache line, as in calculate_alignment().
-            line = _CACHE_LINE
-            while line > _POINTER_SIZE and size <= line // 2:
+            line = CACHE_LINE
+            while line > POINTER_SIZE and size <= line // 2:
                 line //= 2
             align = max(align, line)
-        cache = self._create(name, size, max(align, _POINTER_SIZE), flags, ctor)
+        cache = self._create(name, size, max(align, POINTER_SIZE), flags, ctor)
         cache.user = user
         return cache
 
@@ -107,7 +107,7 @@ class Caches:
         k, types = self._k, self._k.types
         known = types.has("kmem_cache", "object_size")
         length = types.sizeof("kmem_cache") if known else _STRUCT_SIZE
-        address = k.slab.alloc(length, _POINTER_SIZE, "kmem_cache")
+        address = k.slab.alloc(length, POINTER_SIZE, "kmem_cache")
         if known:
             for member, value in (
                 ("object_size", size),
@@ -234,7 +234,10 @@ def kmem_cache_alloc_node(k: Core, cache: Ptr, gfp: GfpT, node: Int) -> Ptr:
 
 @export("kmem_cache_alloc_bulk", "kmem_cache_alloc_bulk_noprof")
 def kmem_cache_alloc_bulk(k: Core, cache: Ptr, gfp: GfpT, count: SizeT, array: Ptr) -> Int:
-    """int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t size, void **p): all or 0."""
+    """int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t size, void **p): all or 0.
+
+    A bool since v7.0.
+    """
     del gfp
     made: list[int] = []
     while len(made) < count:
@@ -243,8 +246,10 @@ def kmem_cache_alloc_bulk(k: Core, cache: Ptr, gfp: GfpT, count: SizeT, array: P
                 k.caches.free(cache, done)
             return 0
         made.append(address)
-        k.memory.set_u64(array + _POINTER_SIZE * (len(made) - 1), address)
-    return count
+        k.memory.set_u64(array + POINTER_SIZE * (len(made) - 1), address)
+    prototype = k.types.prototype("kmem_cache_alloc_bulk_noprof")
+    succeeded_only = prototype is not None and prototype.returns.size == 1
+    return 1 if succeeded_only else count
 
 
 @export()
@@ -257,7 +262,7 @@ def kmem_cache_free(k: Core, cache: Ptr, address: Ptr) -> None:
 def kmem_cache_free_bulk(k: Core, cache: Ptr, count: SizeT, array: Ptr) -> None:
     """void kmem_cache_free_bulk(struct kmem_cache *s, size_t size, void **p); NULL for kmalloc()."""
     for n in range(count):
-        address = k.memory.u64(array + _POINTER_SIZE * n)
+        address = k.memory.u64(array + POINTER_SIZE * n)
         if cache:
             k.caches.free(cache, address)
         else:

@@ -244,6 +244,10 @@ class Pages:
         self._k.memory.set_u32(at, count)
         return not count
 
+    def freeze(self, page: int) -> None:
+        """set_page_count(page, 0): the caller owns the pages without a reference."""
+        self._k.memory.set_u32(page + self._refcount, 0)
+
     def free_pages(self, page: int, order: int) -> None:
         """__free_pages(): drop a reference to 2 ** ``order`` pages, and free them if it was the last one.
 
@@ -324,6 +328,13 @@ def alloc_pages_node(k: Core, gfp: GfpT, order: UInt, node: Int, nodes: Ptr) -> 
     return alloc_pages(k, gfp, order)
 
 
+@export("alloc_pages_nolock_noprof")
+def alloc_pages_nolock(k: Core, gfp: GfpT, node: Int, order: UInt) -> Ptr:
+    """struct page *alloc_pages_nolock_noprof(gfp_t gfp_flags, int nid, unsigned int order)."""
+    del node
+    return alloc_pages(k, gfp, order)
+
+
 @export("__folio_alloc", "__folio_alloc_noprof")
 def folio_alloc_node(k: Core, gfp: GfpT, order: UInt, node: Int, nodes: Ptr) -> Ptr:
     """struct folio *__folio_alloc(gfp_t gfp, unsigned int order, int preferred_nid, nodemask_t *nodemask)."""
@@ -369,7 +380,7 @@ def free_pages_exact(k: Core, address: Ptr, size: SizeT) -> None:
         free_pages(k, at, 0)
 
 
-@export("__free_pages")
+@export("__free_pages", "___free_pages", "free_pages_nolock")
 def free_page_struct(k: Core, page: Ptr, order: UInt) -> None:
     """void __free_pages(struct page *page, unsigned int order)."""
     k.pages.free_pages(page, order)

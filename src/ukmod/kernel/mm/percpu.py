@@ -14,6 +14,7 @@ from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN, may_sleep
 from ukmod.machine.abi import Bool, GfpT, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 from ukmod.machine.registers import MASK64
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -22,7 +23,8 @@ AREA_SIZE: Final = 1 << 20
 PERCPU_DYNAMIC: Final = 8 << 20
 """Additional bytes for the code of a kernel image, which uses many per-CPU counters."""
 STACK_CANARY: Final = 0x28
-"""The offset from GS at which compilers expect the stack protector's canary."""
+"""The offset from GS of the stack protector's canary, if no symbol says where compilers expect it."""
+CANARY: Final = 0x5AFE_C0DE_CA7A_2100
 _FIRST = 0x1000
 MIN_UNIT_SIZE: Final = 32 << 10
 """PCPU_MIN_UNIT_SIZE in bytes: the largest allocation."""
@@ -33,8 +35,21 @@ PREEMPT_NEED_RESCHED: Final = 0x8000_0000
 """Bit 31 of __preempt_count is inverted: if it is set, no reschedule has been requested."""
 
 
+@record
+class PerCpuSection:
+    """The image's per-CPU variables as it was linked: .data..percpu."""
+
+    address: int
+    """The value of the first per-CPU symbol: 0, or the section's place in the image."""
+    content: bytes
+
+
 class PerCpu:
-    """The per-CPU area and its allocations. The value of a per-CPU symbol is its offset from GS."""
+    """The per-CPU area and its allocations.
+
+    The value of a per-CPU symbol is its offset from GS. The first one is 0, or (since v6.15) the address of
+    .data..percpu in the image. Then ``base`` is negative, as an area in the direct map lies below the image.
+    """
 
     def __init__(self, kernel: Core) -> None:
         memory = kernel.memory
@@ -44,14 +59,17 @@ class PerCpu:
         self._size = AREA_SIZE
         self._next = _FIRST
         image = kernel.image
-        template = image.percpu_template() if image is not None else b""
-        if template:
+        section = image.percpu_section() if image is not None else PerCpuSection(0, b"")
+        self._start = section.address
+        """The offset of the area's first byte."""
+        if section.content:
             self._size += PERCPU_DYNAMIC
-            self._next = max(_FIRST, page_align(len(template)))
+            self._next = max(_FIRST, page_align(len(section.content)))
         self._static = self._next
         """The size of the part with the image's own variables, in bytes."""
-        self.base = memory.map_direct(memory.alloc_frames(self._size >> 12), self._size)
-        memory.write(self.base, template)
+        area = memory.map_direct(memory.alloc_frames(self._size >> 12), self._size)
+        memory.write(area, section.content)
+        self.base = area - self._start
         self._sizes: dict[int, int] = {}
         """Reserved ranges: size in bytes by offset."""
         self._names: dict[int, str] = {}
@@ -59,8 +77,9 @@ class PerCpu:
         self._image = image
         self._free: list[tuple[int, int]] = []
         """Released ranges: offset and size in bytes."""
-        memory.set_u64(self.base + STACK_CANARY, 0x5AFE_C0DE_CA7A_2100)
-        kernel.cpu.set_gs(self.base)
+        guard = image.get("__stack_chk_guard") if image is not None else None
+        memory.set_u64(self.base + (STACK_CANARY if guard is None else guard), CANARY)
+        kernel.cpu.set_gs(self.base & MASK64)
         types = kernel.types
         # Since v6.2 (commit 64701838bf05) the hottest variables share one struct.
         if types.has("pcpu_hot", "current_task"):
@@ -92,7 +111,7 @@ class PerCpu:
             return name
         if (
             self._image is None
-            or not 0 <= offset < self._static
+            or not 0 <= offset - self._start < self._static
             or not (found := self._image.symbols.at(offset))
         ):
             return ""
@@ -113,11 +132,11 @@ class PerCpu:
                 del self._free[n]
                 self._memory.write(self.base + offset, bytes(size))
                 return offset
-        offset = -(-self._next // align) * align
-        if offset + size > self._size:
+        place = -(-self._next // align) * align
+        if place + size > self._size:
             raise LimitError("the per-CPU area is exhausted", errno=ENOMEM)
-        self._next = offset + size
-        return offset
+        self._next = place + size
+        return self._start + place
 
     def release(self, offset: int) -> bool:
         """Release the result of ``reserve``; False for any other offset."""
@@ -140,7 +159,7 @@ class PerCpu:
 
     def areas(self) -> Iterator[tuple[int, int]]:
         """All per-CPU variables in use: address and size in bytes."""
-        yield self.base, self._static
+        yield self.base + self._start, self._static
         for offset, size in self._sizes.items():
             yield self.base + offset, size
 

@@ -27,7 +27,7 @@ from ukmod.kernel.mm.gfp import (
 from ukmod.kernel.mm.packed import Packed
 from ukmod.kernel.mm.page_alloc import get_order
 from ukmod.kernel.x86.unwind import Frame, StackTrace, capture, frames_of, may_name
-from ukmod.machine.abi import GfpT, Int, Ptr, SizeT
+from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import PAGE_SHIFT, PAGE_SIZE, page_align
 from ukmod.record import record, replace
 
@@ -400,6 +400,20 @@ def kmalloc_track_caller(k: Core, size: SizeT, gfp: GfpT, caller: Ptr) -> Ptr:
     return k.slab.kmalloc(size, gfp)
 
 
+@export("_kmalloc_nolock_noprof")
+def kmalloc_nolock(k: Core, size: SizeT, gfp: GfpT, node: Int) -> Ptr:
+    """``void *_kmalloc_nolock_noprof(size_t size, gfp_t gfp_flags, int node)``: from any context."""
+    del node
+    return k.slab.kmalloc(size, gfp)
+
+
+@export("__kmalloc_flags_noprof")
+def kmalloc_flags(k: Core, size: SizeT, gfp: GfpT, alloc_flags: UInt, node: Int) -> Ptr:
+    """``void *__kmalloc_flags_noprof(size_t size, gfp_t flags, unsigned int alloc_flags, int node)``."""
+    del alloc_flags, node
+    return k.slab.kmalloc(size, gfp)
+
+
 @export("kmalloc_trace", "kmem_cache_alloc_trace", "__kmalloc_cache_noprof")
 def kmalloc_trace(k: Core, cache: Ptr, gfp: GfpT, size: SizeT) -> Ptr:
     """``void *kmalloc_trace(struct kmem_cache *, gfp_t, size_t)``: kmalloc() of a constant size."""
@@ -415,7 +429,7 @@ def kmalloc_node_trace(k: Core, cache: Ptr, gfp: GfpT, node: Int, size: SizeT) -
 
 
 @export("kfree_const", image_first=True)
-@export()
+@export("kfree", "kfree_nolock")
 def kfree(k: Core, address: Ptr) -> None:
     """``void kfree(const void *object)``."""
     k.slab.kfree(address)
@@ -432,6 +446,13 @@ def kfree_sensitive(k: Core, address: Ptr) -> None:
 @export("krealloc", "krealloc_noprof")
 def krealloc(k: Core, address: Ptr, size: SizeT, gfp: GfpT) -> Ptr:
     """``void *krealloc(const void *p, size_t new_size, gfp_t flags)``."""
+    return k.slab.krealloc(address, size, gfp)
+
+
+@export("krealloc_node_align_noprof")
+def krealloc_node_align(k: Core, address: Ptr, size: SizeT, align: ULong, gfp: GfpT, node: Int) -> Ptr:
+    """``void *krealloc_node_align_noprof(const void *p, size_t new_size, align, gfp_t flags, int nid)``."""
+    del align, node
     return k.slab.krealloc(address, size, gfp)
 
 

@@ -227,6 +227,13 @@ def vmalloc_gfp(k: Core, size: ULong, gfp: GfpT) -> Ptr:
     return k.vmalloc.alloc(size, gfp)
 
 
+@export("vmalloc_huge_node_noprof")
+def vmalloc_huge_node(k: Core, size: ULong, gfp: GfpT, node: Int) -> Ptr:
+    """void *vmalloc_huge_node_noprof(unsigned long size, gfp_t gfp_mask, int node)."""
+    del node
+    return k.vmalloc.alloc(size, gfp)
+
+
 @export("vfree", "vfree_atomic")
 def vfree(k: Core, address: Ptr) -> None:
     """void vfree(const void *addr)."""

@@ -20,6 +20,7 @@ from ukmod.kernel.notifier import notifier_to_errno
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS
+from ukmod.kmod.linkage import KFLAGSTAB, KSYM_FLAG_GPL_ONLY
 from ukmod.machine.relocate import RelocationOverflowError
 
 if TYPE_CHECKING:
@@ -274,13 +275,15 @@ def _exports(k: Core, module: Module, suffix: str, *, gpl: bool) -> dict[str, Fo
     memory, sections = k.memory, module.layout.sections
     start, size = sections.get("__ksymtab" + suffix, (0, 0))
     crcs, crcs_size = sections.get("__kcrctab" + suffix, (0, 0))
+    flags, flags_size = sections.get(KFLAGSTAB + suffix, (0, 0))
     found = {}
     for n in range(size // 12):
         value, name, namespace = (at + memory.s32(at) for at in range(start + 12 * n, start + 12 * n + 12, 4))
         text = memory.cstring(name).decode("latin-1")
         space = memory.cstring(namespace).decode("latin-1") if namespace != start + 12 * n + 8 else ""
         crc = memory.u32(crcs + 4 * n) if 4 * n < crcs_size else None
-        found[text] = FoundSymbol(text, value & (1 << 64) - 1, gpl, space, crc, module.name)
+        gpl_only = gpl or (n < flags_size and bool(memory.u8(flags + n) & KSYM_FLAG_GPL_ONLY))
+        found[text] = FoundSymbol(text, value & (1 << 64) - 1, gpl_only, space, crc, module.name)
     return found
 
 

@@ -74,7 +74,12 @@ class SymbolTable:
         if name.startswith("__SCT__") or name in ("jiffies", "jiffies_64"):
             return True
         found = self._functions.get(name)
-        return found is not None and found[0].image_first
+        return found is not None and self.is_images(found[0])
+
+    def is_images(self, exported: Export) -> bool:
+        """True if an image's own function serves modules and the image, not Python's."""
+        struct, _, member = exported.unless.partition(".")
+        return exported.image_first or (bool(struct) and self._k.types.has(struct, member))
 
     def _own(self, name: str) -> FoundSymbol | None:
         """The symbol that Python implements under this name, exported or not."""

@@ -1,4 +1,9 @@
-"""Sleepable RCU: kernel/rcu/srcutree.c. Readers are counted here, since all access is through functions."""
+"""Sleepable RCU: kernel/rcu/srcutree.c.
+
+Modules' readers are counted here. Those of an image's own code count themselves in the per-CPU srcu_data, as
+do those whose srcu_read_lock_fast() is inlined (v6.15). Such readers say nothing when they leave: they are
+looked for at every tick while a grace period waits.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,13 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
+from ukmod.kernel.mm.kmem_cache import CACHE_LINE
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 from ukmod.kernel.workqueue.work import Work
 from ukmod.kernel.workqueue.workqueue import WQ_MEM_RECLAIM
 from ukmod.machine.abi import Int, Ptr
+from ukmod.machine.registers import MASK64
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
@@ -35,6 +42,10 @@ class Domain:
     """In order: the index whose readers must have left, and the function to call then."""
     ready: int = 0
     """Callbacks whose grace period has ended, and that have not run yet."""
+    percpu: int | None = None
+    """The struct srcu_data that init_srcu_struct() has allocated."""
+    polled: bool = False
+    """True if the next tick looks for readers again."""
 
 
 class Srcu:
@@ -43,6 +54,8 @@ class Srcu:
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._head = Layout(kernel.types, "callback_head")
+        self._layout = Layout(kernel.types, "srcu_struct")
+        self._data = Layout(kernel.types, "srcu_data")
         self._domains: dict[int, Domain] = {}
         self._wq = kernel.workqueues.alloc("rcu_gp", WQ_MEM_RECLAIM)
         """rcu_gp_wq: callbacks run in its workers, with softirqs disabled."""
@@ -50,8 +63,53 @@ class Srcu:
         """The addresses of the struct rcu_heads whose functions have not been called."""
 
     def init(self, address: int) -> None:
-        """init_srcu_struct()."""
+        """Forget what is known of a domain: nobody uses it yet."""
         self._domains[address] = Domain()
+
+    def init_dynamic(self, address: int) -> None:
+        """init_srcu_struct(): also allocates the counters, which a static domain has already."""
+        self.init(address)
+        if self._k.image is None or not self._layout.has("sda"):
+            return
+        domain, memory = self._domains[address], self._k.memory
+        domain.percpu = self._k.percpu.reserve(self._k.types.sizeof("srcu_data"), CACHE_LINE)
+        memory.set_u64(address + self._layout.sda, domain.percpu & MASK64)
+        self._set_index(address, domain)
+
+    def _set_index(self, address: int, domain: Domain) -> None:
+        """Tell readers that count themselves which counter to use."""
+        memory, layout = self._k.memory, self._layout
+        if self._k.image is None:
+            return
+        if layout.has("srcu_ctrp"):
+            counter = self._data.srcu_ctrs + domain.index * self._k.types.sizeof("srcu_ctr")
+            memory.set_u64(address + layout.srcu_ctrp, memory.u64(address + layout.sda) + counter)
+        elif layout.has("srcu_idx"):
+            memory.set_u32(address + layout.srcu_idx, domain.index)
+
+    def _counted(self, address: int, index: int) -> int:
+        """The number of readers that count themselves."""
+        k, memory = self._k, self._k.memory
+        if (
+            k.image is None
+            or not self._layout.has("sda")
+            or not (data := memory.s64(address + self._layout.sda))
+        ):
+            return 0
+        data += k.percpu.base
+        if self._data.has("srcu_ctrs"):
+            counter = Layout(k.types, "srcu_ctr")
+            at = data + self._data.srcu_ctrs + index * k.types.sizeof("srcu_ctr")
+            locks, unlocks = at + counter.srcu_locks, at + counter.srcu_unlocks
+        else:
+            locks, unlocks = (
+                data + self._data.srcu_lock_count + 8 * index,
+                data + self._data.srcu_unlock_count + 8 * index,
+            )
+        return memory.s64(locks) - memory.s64(unlocks)
+
+    def _readers(self, address: int, index: int) -> int:
+        return self.domain(address).readers[index] + self._counted(address, index)
 
     def domain(self, address: int) -> Domain:
         """The domain of a srcu_struct; created on first use, as DEFINE_SRCU() of the image calls no init."""
@@ -61,11 +119,13 @@ class Srcu:
 
     def cleanup(self, address: int) -> None:
         """cleanup_srcu_struct()."""
-        if any(self.domain(address).readers):
+        if any(self._readers(address, index) for index in (0, 1)):
             warn(self._k, READERS_LEFT)
             return
         self.barrier(address)  # flush_delayed_work(), flush_work(): callbacks still run
-        del self._domains[address]
+        if (percpu := self._domains.pop(address).percpu) is not None:
+            self._k.percpu.release(percpu)
+            self._k.memory.set_u64(address + self._layout.sda, 0)
 
     def enter(self, address: int) -> int:
         """__srcu_read_lock(): returns the index to pass to ``leave``."""
@@ -77,22 +137,33 @@ class Srcu:
         """__srcu_read_unlock()."""
         domain = self.domain(address)
         domain.readers[index & 1] -= 1
-        self._advance(domain)
+        self._advance(address, domain)
 
     def call(self, address: int, action: Callable[[], object]) -> None:
         """call_srcu(): call ``action`` after all present readers have left."""
         domain = self.domain(address)
-        self._k.clock.at(self._k.clock.now + self._k.clock.tick, partial(self._advance, domain))
+        self._k.clock.at(self._k.clock.now + self._k.clock.tick, partial(self._advance, address, domain))
         domain.grace_periods.append((domain.index, action))
         if len(domain.grace_periods) == 1:
             domain.index ^= 1
+            self._set_index(address, domain)
 
-    def _advance(self, domain: Domain) -> None:
-        while domain.grace_periods and not domain.readers[domain.grace_periods[0][0]]:
+    def _advance(self, address: int, domain: Domain) -> None:
+        if self._domains.get(address) is not domain:
+            return
+        while domain.grace_periods and not self._readers(address, domain.grace_periods[0][0]):
             _, action = domain.grace_periods.pop(0)
             self._invoke(domain, action)
             if domain.grace_periods:
                 domain.index = domain.grace_periods[0][0] ^ 1
+                self._set_index(address, domain)
+        if domain.grace_periods and not domain.polled and self._counted(address, domain.grace_periods[0][0]):
+            domain.polled = True
+            self._k.clock.at(self._k.clock.now + self._k.clock.tick, partial(self._poll, address, domain))
+
+    def _poll(self, address: int, domain: Domain) -> None:
+        domain.polled = False
+        self._advance(address, domain)
 
     def _invoke(self, domain: Domain, action: Callable[[], object]) -> None:
         """Have ``action`` called by a worker, after those before it: srcu_invoke_callbacks()."""
@@ -163,10 +234,10 @@ class Srcu:
         self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
 
 
-@export("init_srcu_struct", gpl=True)
+@export("init_srcu_struct", "init_srcu_struct_fast", "init_srcu_struct_fast_updown", gpl=True)
 def init_srcu_struct(k: Core, ssp: Ptr) -> Int:
-    """``int init_srcu_struct(struct srcu_struct *)``."""
-    k.srcu.init(ssp)
+    """``int init_srcu_struct(struct srcu_struct *)``. The others, since v6.19, declare a kind of reader."""
+    k.srcu.init_dynamic(ssp)
     return 0
 
 

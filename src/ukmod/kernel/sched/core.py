@@ -338,7 +338,10 @@ class Scheduler:
 
     def wake(self, task: Task, states: int = TASK_NORMAL) -> bool:
         """try_to_wake_up(): make ``task`` runnable if its state is one of ``states``; True if it was."""
-        if task.exited or not self._k.tasks.state(task) & states:
+        if task.exited:
+            return False
+        if not self._k.tasks.state(task) & states:
+            self._k.tasks.wake_saved_state(task, states)
             return False
         self._k.tasks.set_state(task, TASK_RUNNING)
         self._enqueue(task, woken=True)

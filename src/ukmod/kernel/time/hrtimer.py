@@ -56,6 +56,8 @@ class HrTimers:
         self._k = kernel
         self._layout = Layout(kernel.types, "hrtimer")
         self._base = Layout(kernel.types, "hrtimer_clock_base")
+        self._state = "state" if self._layout.has("state") else "is_queued"
+        """The byte that says whether a timer is enqueued: a bool since v7.0."""
         self._events: dict[int, Event] = {}
         self._bases: dict[int, int] = {}
         self._running = 0
@@ -63,7 +65,7 @@ class HrTimers:
     # -- clock bases ----------------------------------------------------------------------------------
 
     def _make_bases(self) -> None:
-        """Create each clock's struct hrtimer_clock_base, which inlined hrtimer_cb_get_time() uses."""
+        """Create each clock's struct hrtimer_clock_base, which an inlined hrtimer_cb_get_time() uses."""
         k, memory, base = self._k, self._k.memory, self._base
         size = k.types.sizeof("hrtimer_clock_base")
         at = memory.map_direct(memory.alloc_frames(-(-4 * size // PAGE_SIZE)), 4 * size)
@@ -71,7 +73,8 @@ class HrTimers:
             address = at + index * size
             memory.set_u32(address + base.index, index)
             memory.set_u32(address + base.clockid, clock)
-            memory.set_u64(address + base.get_time, k.symbols.address(get_time))
+            if base.has("get_time"):
+                memory.set_u64(address + base.get_time, k.symbols.address(get_time))
             self._bases[clock] = address
 
     def _offset(self, timer: int) -> int:
@@ -120,7 +123,7 @@ class HrTimers:
 
     def enqueued(self, timer: int) -> bool:
         """hrtimer_is_queued()."""
-        return bool(self._k.memory.u8(timer + self._layout.state) & STATE_ENQUEUED)
+        return bool(self._k.memory.u8(timer + self._layout[self._state]) & STATE_ENQUEUED)
 
     def active(self, timer: int) -> bool:
         """hrtimer_active(): True if it is enqueued or its function is running."""
@@ -137,7 +140,7 @@ class HrTimers:
 
     def _enqueue(self, timer: int) -> None:
         k = self._k
-        k.memory.set_u8(timer + self._layout.state, STATE_ENQUEUED)
+        k.memory.set_u8(timer + self._layout[self._state], STATE_ENQUEUED)
         when = k.memory.s64(timer + self._layout["_softexpires"]) - self._offset(timer)
         soonest = k.clock.now + (INTERRUPT_NS if k.sched.in_interrupt else 0)
         self._events[timer] = k.clock.at(max(when, soonest), partial(self._expired, timer))
@@ -154,7 +157,7 @@ class HrTimers:
             event.cancelled = True
         if not self.enqueued(timer):
             return False
-        self._k.memory.set_u8(timer + self._layout.state, STATE_INACTIVE)
+        self._k.memory.set_u8(timer + self._layout[self._state], STATE_INACTIVE)
         return True
 
     def _expired(self, timer: int) -> None:
@@ -224,11 +227,17 @@ def hrtimer_init(k: Core, timer: Ptr, clock: Int, mode: UInt) -> None:
     k.hrtimers.init(timer, clock, mode)
 
 
-@export(gpl=True)
+@export("hrtimer_setup", "hrtimer_setup_on_stack", gpl=True)
 def hrtimer_setup(k: Core, timer: Ptr, function: Ptr, clock: Int, mode: UInt) -> None:
     """void hrtimer_setup(struct hrtimer *, function, clockid_t, enum hrtimer_mode): since v6.13."""
     k.hrtimers.init(timer, clock, mode)
     k.hrtimers.set_function(timer, function)
+
+
+@export(gpl=True)
+def hrtimer_cb_get_time(k: Core, timer: Ptr) -> S64:
+    """ktime_t hrtimer_cb_get_time(const struct hrtimer *): inlined before v6.18."""
+    return k.hrtimers.now(timer)
 
 
 @export(gpl=True)

@@ -153,9 +153,9 @@ class Timers:
             k.percpu.set_preempt(count)
 
 
-@export()
+@export("init_timer_key", "timer_init_key")
 def init_timer_key(k: Core, timer: Ptr, function: Ptr, flags: UInt, name: Ptr, key: Ptr) -> None:
-    """void init_timer_key(struct timer_list *, void (*func)(), unsigned int flags, name, key)."""
+    """void timer_init_key(struct timer_list *, void (*func)(), unsigned int flags, name, key)."""
     del name, key
     k.timers.init(timer, function, flags)
 
@@ -227,7 +227,7 @@ def timer_shutdown_sync(k: Core, timer: Ptr) -> Int:
     return k.timers.delete_sync(timer, shutdown=True)
 
 
-@export("try_to_del_timer_sync")
+@export("try_to_del_timer_sync", "timer_delete_sync_try")
 def try_to_del_timer_sync(k: Core, timer: Ptr) -> Int:
     """``int try_to_del_timer_sync(struct timer_list *)``: -1 if its function is running."""
     return k.timers.try_delete_sync(timer)

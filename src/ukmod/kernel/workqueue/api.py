@@ -11,7 +11,7 @@ from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.softirq import INTERRUPT_MASK
 from ukmod.kernel.workqueue.work import GuestWork
 from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, WQ_UNBOUND, Workqueue
-from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VarArgs
+from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VaList, VarArgs
 from ukmod.record import record
 
 if TYPE_CHECKING:
@@ -74,10 +74,17 @@ class DelayedWork:
         return 1 if self.k.timers.delete(self.timer) else self.k.workqueues.grab(self.work)
 
 
-@export(gpl=True)
+@export("alloc_workqueue", "alloc_workqueue_noprof", gpl=True)
 def alloc_workqueue(k: Core, fmt: CStr, flags: UInt, max_active: Int, args: VarArgs) -> Ptr:
     """``struct workqueue_struct *alloc_workqueue(const char *fmt, unsigned flags, int max_active, ...)``"""
     name = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
+    return k.workqueues.alloc(name, flags, max_active).address
+
+
+@export("__alloc_workqueue")
+def alloc_workqueue_va(k: Core, fmt: CStr, flags: UInt, max_active: Int, args: Ptr) -> Ptr:
+    """``struct workqueue_struct *__alloc_workqueue(const char *fmt, unsigned flags, int, va_list)``"""
+    name = vsprintf.vformat(k, fmt, VaList(k.memory, args))[: WQ_NAME_LEN - 1].decode("latin-1")
     return k.workqueues.alloc(name, flags, max_active).address
 
 

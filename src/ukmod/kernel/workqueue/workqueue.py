@@ -44,7 +44,7 @@ WQ_ORDERED: Final = 1 << 17
 WQ_LEGACY: Final = 1 << 18
 WQ_ORDERED_EXPLICIT: Final = 1 << 19
 WQ_MAX_ACTIVE: Final = 512
-WQ_DFL_ACTIVE: Final = WQ_MAX_ACTIVE // 2
+"""enum wq_consts; 2048 since v6.16. Half of it is the default."""
 WQ_NAME_LEN: Final = 24
 _QUARANTINE: Final = 64
 
@@ -59,7 +59,11 @@ _SYSTEM: Final = {
         "events_freezable_power_efficient",
         WQ_FREEZABLE | WQ_POWER_EFFICIENT,
     ),
+    "system_percpu_wq": ("events", 0),
+    "system_dfl_wq": ("events_unbound", WQ_UNBOUND),
+    "system_dfl_long_wq": ("events_dfl_long", WQ_UNBOUND),
 }
+"""The kernel's own workqueues by variable: name and flags. The last three exist since v6.17."""
 
 
 @mutable
@@ -136,6 +140,8 @@ class Workqueues:
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self.layout = Layout(kernel.types, "work_struct")
+        consts = kernel.types.enum("wq_consts").values if kernel.types.has("wq_consts") else {}
+        self._max_active = consts.get("WQ_MAX_ACTIVE", WQ_MAX_ACTIVE)
         self._by_address: dict[int, Workqueue] = {}
         self._pending: dict[Work | GuestWork, Queued] = {}
         self._canceling: set[Work | GuestWork] = set()
@@ -162,7 +168,7 @@ class Workqueues:
         """
         if flags & WQ_UNBOUND and max_active == 1:
             flags |= WQ_ORDERED
-        max_active = self._clamp(max_active or WQ_DFL_ACTIVE, name)
+        max_active = self._clamp(max_active or self._max_active // 2, name)
         if own_thread:
             pool = WorkerPool(self._k, name, managed=False, single=True)
         elif flags & WQ_UNBOUND:
@@ -176,10 +182,10 @@ class Workqueues:
         return wq
 
     def _clamp(self, max_active: int, name: str) -> int:
-        if not 1 <= max_active <= WQ_MAX_ACTIVE:
+        if not 1 <= max_active <= self._max_active:
             text = f"workqueue: max_active {max_active} requested for {name} is out of range"
-            self._k.printk(f"{text}, clamping between 1 and {WQ_MAX_ACTIVE}\n", level=4)
-        return max(1, min(max_active, WQ_MAX_ACTIVE))
+            self._k.printk(f"{text}, clamping between 1 and {self._max_active}\n", level=4)
+        return max(1, min(max_active, self._max_active))
 
     def system(self, *names: str) -> Workqueue:
         """The workqueue that the first of these variables points to, of those that the kernel has."""

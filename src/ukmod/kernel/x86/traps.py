@@ -9,13 +9,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ukmod.kernel.bug import BUG_ENTRY
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.vmalloc import VMALLOC_END
 from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
-from ukmod.kernel.panic import CUT_HERE, TAINT_LETTERS, UD2_LENGTH
 from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
 from ukmod.kernel.x86 import extable
+from ukmod.kernel.x86.bugs import Bug, report_bug
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import registers_at_trap, stack_bounds, walk, walk_trap
 from ukmod.machine.area import VMALLOC_START
@@ -31,12 +30,11 @@ from ukmod.machine.registers import (
     CpuException,
     Registers,
 )
-from ukmod.record import record, replace
+from ukmod.record import replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_UD2: Final = b"\x0f\x0b"
 _TITLES: Final = {
     DE_VECTOR: "divide error",
     1: "debug",
@@ -56,23 +54,6 @@ _TITLES: Final = {
     19: "simd exception",
 }
 """The title passed to die(), by vector."""
-
-# include/asm-generic/bug.h
-BUGFLAG_WARNING: Final = 1 << 0
-BUGFLAG_ONCE: Final = 1 << 1
-BUGFLAG_DONE: Final = 1 << 2
-BUGFLAG_NO_CUT_HERE: Final = 1 << 3
-
-
-@record
-class BugEntry:
-    """struct bug_entry, with its relative addresses made absolute; ``at`` is its own address."""
-
-    at: int
-    address: int
-    file: int
-    line: int
-    flags: int
 
 
 def wire(k: Core) -> None:
@@ -101,6 +82,8 @@ def exception(k: Core, raised: CpuException) -> Registers:
     if raised.vector == PF_VECTOR:
         return page_fault(k, raised)
     if raised.vector in (UD_VECTOR, BP_VECTOR) and (after := report_bug(k, raised.registers)) is not None:
+        if isinstance(after, Bug):
+            die(k, raised, "BUG", "invalid opcode: 0000", after.header, SIGSEGV)
         return after
     if (fixed := extable.fixup(k, raised)) is not None:
         return fixed
@@ -234,49 +217,3 @@ def divide_error(k: Core) -> NoReturn:
     title = "divide error: 0000"
     state = snapshot(k, registers_at_trap(k), walk_trap(k))
     k.crash.die(Oops("divide error", title, None, (), state, modules_line(k)), SIGFPE)
-
-
-# -- BUG and WARN -------------------------------------------------------------------------------------
-
-
-def find_bug(k: Core, rip: int) -> BugEntry | None:
-    """find_bug(): the entry of the ud2 at ``rip`` in the image's or its module's __bug_table."""
-    if k.image is not None and (at := k.image.bugs.get(rip)):
-        address, file, line, flags = BUG_ENTRY.unpack(k.memory.read(at, BUG_ENTRY.size))
-        return BugEntry(at, rip, at + 4 + file, line, flags)
-    module = k.modules.of_code(rip)
-    if module is None or (section := module.layout.sections.get("__bug_table")) is None:
-        return None
-    start, size = section
-    table = k.memory.read(start, size // BUG_ENTRY.size * BUG_ENTRY.size)
-    for n, (address, file, line, flags) in enumerate(BUG_ENTRY.iter_unpack(table)):
-        at = start + n * BUG_ENTRY.size
-        if at + address == rip:
-            return BugEntry(at, rip, at + 4 + file, line, flags)
-    return None
-
-
-def report_bug(k: Core, registers: Registers) -> Registers | None:
-    """report_bug(): print a warning and continue after it, or end the task for a BUG(). None if neither."""
-    try:
-        if k.memory.read(registers.rip, UD2_LENGTH) != _UD2 or (bug := find_bug(k, registers.rip)) is None:
-            return None
-    except Fault:
-        return None
-    behind = replace(registers, rip=registers.rip + UD2_LENGTH)
-    once = BUGFLAG_WARNING | BUGFLAG_ONCE
-    if bug.flags & once == once:
-        if bug.flags & BUGFLAG_DONE:
-            return behind
-        k.memory.set_u16(bug.at + 10, bug.flags | BUGFLAG_DONE)
-    file = k.memory.cstring(bug.file, 4096).decode("utf-8", "replace")
-    cut_here = not bug.flags & BUGFLAG_NO_CUT_HERE
-    if bug.flags & BUGFLAG_WARNING:
-        taint = bug.flags >> 8
-        letter = TAINT_LETTERS[taint] if taint < len(TAINT_LETTERS) else "W"
-        k.crash.warn("", file, bug.line, registers=registers, cut_here=cut_here, taint=letter)
-        return behind
-    header: tuple[Line, ...] = ((4, CUT_HERE.rstrip("\n")),) if cut_here else ()
-    header += ((2, f"kernel BUG at {file}:{bug.line}!"),)
-    raised = CpuException(UD_VECTOR, registers)
-    die(k, raised, "BUG", "invalid opcode: 0000", header, SIGSEGV)

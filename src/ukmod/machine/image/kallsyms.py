@@ -1,8 +1,9 @@
 """The kernel's own symbol table, as scripts/kallsyms.c packs it into .rodata.
 
 In a kernel without an ELF symbol table, the tables have no names, so they are recognised by their contents.
-They are: the 256 tokens, the index of the tokens, the markers (offsets of every 256th name), the names, the
-number of names, and the addresses before or (since Linux 6.4) after all of these.
+They are: the number of names, the names, the markers (offsets of every 256th name), the 256 tokens, the index
+of the tokens, and the addresses before or (since Linux 6.4) after all of these. Tables are aligned to 8
+bytes, or (since Linux 7.0, where each address is stored relative to its own place) to 4.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _SYMBOLS = 1 << 20
 _TRIES = 256
 """The maximum number of candidate places for the token table."""
 _KERNEL = 0xFFFFFFFF80000000
+_ALIGNMENTS = (8, 4)
 
 
 @record
@@ -38,19 +40,28 @@ class _Tokens:
     end: int
 
 
+@record
+class _Names:
+    """Where the names lie, and their number, which precedes them."""
+
+    count_at: int
+    count: int
+    start: int
+    end: int
+
+
 def read_kallsyms(vmlinux: Vmlinux) -> list[ImageSymbol]:
     """Return all symbols in order of address; none for a kernel without kallsyms.
 
     Raises FormatError if some of the tables exist and others do not.
     """
-    data = _data(vmlinux)
+    address, data = _data(vmlinux)
     tokens = _find_tokens(data)
     if tokens is None:
         return []
-    markers_at, markers = _find_markers(vmlinux, data, tokens.start)
-    count_at, count = _find_count(vmlinux, data, markers_at, markers)
-    addresses = _find_addresses(vmlinux, data, count_at, tokens.end, count)
-    names = _names(vmlinux, data, count_at + WORD, markers_at, count, tokens.tokens)
+    table = _find_names(vmlinux, data, tokens.start)
+    addresses = _find_addresses(vmlinux, address, data, table, tokens.end)
+    names = _names(vmlinux, data, table, tokens.tokens)
     return [ImageSymbol(name[1:], name[:1], address) for name, address in zip(names, addresses, strict=True)]
 
 
@@ -58,11 +69,11 @@ def _incomplete(vmlinux: Vmlinux, has: str, lacks: str) -> FormatError:
     return FormatError(f"damaged: kallsyms has {has} but no {lacks}", path=vmlinux.path)
 
 
-def _data(vmlinux: Vmlinux) -> bytes:
+def _data(vmlinux: Vmlinux) -> tuple[int, bytes]:
     section = vmlinux.section(".rodata")
     if section is None:
         raise FormatError("has no section .rodata", path=vmlinux.path)
-    return vmlinux.elf.section_data(section)
+    return section.addr, vmlinux.elf.section_data(section)
 
 
 def _find_tokens(data: bytes) -> _Tokens | None:
@@ -76,7 +87,7 @@ def _find_tokens(data: bytes) -> _Tokens | None:
             end = data.find(b"\0", end) + 1
             if not end:
                 return None
-        for alignment in (8, 4):
+        for alignment in _ALIGNMENTS:
             index_at = -(-end // alignment) * alignment
             raw = data[index_at : index_at + 2 * _TOKENS]
             if len(raw) == 2 * _TOKENS:
@@ -98,33 +109,40 @@ def _split_tokens(table: bytes, index: tuple[int, ...]) -> list[bytes] | None:
     return tokens if len(tokens) == _TOKENS else None
 
 
-def _find_markers(vmlinux: Vmlinux, data: bytes, end: int) -> tuple[int, array[int]]:
-    """Find the markers: the last table before ``end`` whose numbers grow from zero like offsets of names."""
+def _find_names(vmlinux: Vmlinux, data: bytes, end: int) -> _Names:
+    """Find the names before the last table that may be their markers and lies before ``end``."""
+    found = False
+    for markers_at, markers in _markers(data, end):
+        found = True
+        if (names := _names_before(data, markers_at, markers)) is not None:
+            return names
+    raise _incomplete(vmlinux, "markers", "names") if found else _incomplete(vmlinux, "tokens", "markers")
+
+
+def _markers(data: bytes, end: int) -> Iterator[tuple[int, array[int]]]:
+    """The tables before ``end`` whose numbers grow from zero like offsets of names, the last one first."""
     words = array("I", data[: end // 4 * 4])
     for at in range(len(words) - 2, 0, -1):
         if words[at] == 0 and 2 * _MARKED <= words[at + 1] <= _LONGEST * _MARKED:
             stop = at + 1
             while stop < len(words) and 2 * _MARKED <= words[stop] - words[stop - 1] <= _LONGEST * _MARKED:
                 stop += 1
-            if stop - at >= 4 and at % 2 == 0:
-                return 4 * at, words[at:stop]
-    raise _incomplete(vmlinux, "tokens", "markers")
+            if stop - at >= 4:
+                yield 4 * at, words[at:stop]
 
 
-def _find_count(vmlinux: Vmlinux, data: bytes, markers_at: int, markers: array[int]) -> tuple[int, int]:
+def _names_before(data: bytes, end: int, markers: array[int]) -> _Names | None:
     """Find the number of names, which precedes them: the first 256 names must end at the first marker."""
-    highest = markers_at - markers[-1] - WORD
+    highest = end - markers[-1] - _ALIGNMENTS[-1]
     lowest = max(highest - _MARKED * _LONGEST, 0)
-    for at in range(highest // WORD * WORD, lowest - 1, -WORD):
-        if highest < 0:
-            break
-        count = int.from_bytes(data[at : at + WORD], "little")
-        if (
-            _MARKED * (len(markers) - 1) < count <= min(_MARKED * len(markers), _SYMBOLS)
-            and _skip(data, at + WORD, _MARKED) == at + WORD + markers[1]
-        ):
-            return at, count
-    raise _incomplete(vmlinux, "markers", "names")
+    for at in range(highest // 4 * 4, lowest - 1, -4):
+        count = int.from_bytes(data[at : at + 4], "little")
+        if _MARKED * (len(markers) - 1) < count <= min(_MARKED * len(markers), _SYMBOLS):
+            for alignment in _ALIGNMENTS:
+                start = at + alignment
+                if not at % alignment and _skip(data, start, _MARKED) == start + markers[1]:
+                    return _Names(at, count, start, end)
+    return None
 
 
 def _skip(data: bytes, at: int, count: int) -> int:
@@ -140,18 +158,16 @@ def _skip(data: bytes, at: int, count: int) -> int:
     return at
 
 
-def _names(
-    vmlinux: Vmlinux, data: bytes, at: int, end: int, count: int, tokens: list[bytes]
-) -> Iterator[str]:
-    expand = tokens.__getitem__
-    for number in range(count):
+def _names(vmlinux: Vmlinux, data: bytes, table: _Names, tokens: list[bytes]) -> Iterator[str]:
+    expand, at, end = tokens.__getitem__, table.start, table.end
+    for number in range(table.count):
         length = data[at]
         at += 1
         if length >= 0x80:
             length = length & 0x7F | data[at] << 7
             at += 1
         if at + length > end:
-            raise FormatError(f"kallsyms has only {number} of {count} names", path=vmlinux.path)
+            raise FormatError(f"kallsyms has only {number} of {table.count} names", path=vmlinux.path)
         name = b"".join(map(expand, data[at : at + length]))
         if len(name) > LONGEST_NAME:
             raise FormatError(f"kallsyms has a name of {len(name)} bytes", path=vmlinux.path)
@@ -159,20 +175,35 @@ def _names(
         at += length
 
 
-def _find_addresses(vmlinux: Vmlinux, data: bytes, count_at: int, end: int, count: int) -> list[int]:
-    """Decode the addresses: 32-bit offsets from a base that follows them, or whole addresses."""
+def _find_addresses(vmlinux: Vmlinux, address: int, data: bytes, table: _Names, end: int) -> list[int]:
+    """Decode the addresses: offsets from a base that follows them, whole ones, or offsets from themselves.
+
+    ``address`` is that of ``data``.
+    """
+    count, count_at = table.count, table.count_at
     offsets_size = -(-4 * count // WORD) * WORD
     after = -(-end // WORD) * WORD
     for offsets_at in (count_at - WORD - offsets_size, after):
         base = _base(data, offsets_at + offsets_size)
         if offsets_at >= 0 and base is not None:
-            found = _decode(array("i", data[offsets_at : offsets_at + 4 * count]), base)
+            found = _decode(_numbers(data, offsets_at, count), base)
             if _is_plausible(found, count):
                 return found
-    whole = array("Q", data[max(count_at - WORD * count, 0) : count_at]).tolist()
-    if _is_plausible(whole, count):
-        return whole
+    if count_at >= WORD * count:
+        whole = array("Q", data[count_at - WORD * count : count_at]).tolist()
+        if _is_plausible(whole, count):
+            return whole
+    places = range(address + end, address + end + 4 * count, 4)
+    own = [place + offset for place, offset in zip(places, _numbers(data, end, count), strict=False)]
+    if _is_plausible(own, count):
+        return own
     raise _incomplete(vmlinux, "names", "addresses")
+
+
+def _numbers(data: bytes, at: int, count: int) -> array[int]:
+    """The signed 32-bit numbers at an offset; fewer where the data end."""
+    raw = data[at : at + 4 * count]
+    return array("i", raw[: len(raw) // 4 * 4])
 
 
 def _base(data: bytes, at: int) -> int | None:

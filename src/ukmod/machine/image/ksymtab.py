@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import Section, string_at
+from ukmod.kmod.linkage import KFLAGSTAB, KSYM_FLAG_GPL_ONLY
 from ukmod.machine.image.symbols import LONGEST_NAME
 from ukmod.machine.image.vmlinux import Vmlinux
 from ukmod.machine.registers import MASK64
@@ -91,8 +92,11 @@ def read_exports(vmlinux: Vmlinux) -> dict[str, KernelSymbol]:
     for table, crcs, gpl in _TABLES:
         section = vmlinux.section(table)
         if section is not None:
-            for export in _read_table(vmlinux, section, vmlinux.content(crcs), (strings.addr, text), gpl):
-                exports.setdefault(export.name, export)
+            flags = b"" if gpl else vmlinux.content(KFLAGSTAB)
+            found = _read_table(vmlinux, section, vmlinux.content(crcs), (strings.addr, text), gpl)
+            for index, export in enumerate(found):
+                flagged = index < len(flags) and bool(flags[index] & KSYM_FLAG_GPL_ONLY)
+                exports.setdefault(export.name, export._replace(gpl=True) if flagged else export)
     return exports
 
 
