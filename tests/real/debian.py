@@ -23,6 +23,7 @@ __all__ = [
     "others",
     "require",
     "require_other",
+    "require_release",
 ]
 
 SCRIPT = "tools/debian.sh"
@@ -96,6 +97,14 @@ def require_other(name: str) -> Debian:
     if not found:
         pytest.skip(f"no Debian kernel in {image}: run {SCRIPT}{' kernels' * (name in others('more'))}")
     return Debian(image, found[-1].name)
+
+
+def require_release(release: str) -> Debian:
+    """The kernel with this release among those of tools/kernels; skips the test if it is absent."""
+    for root in sorted((cache() / "other").glob("*")):
+        if (found := Debian(root, release)).modules.is_dir():
+            return found
+    pytest.skip(f"no Debian kernel {release} in {cache()}: run {SCRIPT} kernels")
 
 
 def require(*programs: str) -> Debian:

@@ -1,5 +1,7 @@
 """Remakes what a real kernel makes of each Debian module: ``python -m tests.real.verdicts [NAME...]``.
 
+Of another kernel of tools/kernels it is a sample: ``--kernel testing --sample 30``.
+
 One machine tries many modules, one after the other: each is loaded with what it needs, a second passes, and
 all is taken out again. As soon as anything of it is left (a module that stays, a warning that is given once
 only), the next one finds a fresh copy of the machine, and so it does where the machine died or hung. What is
@@ -9,7 +11,9 @@ found is stored at once, so that a run that was broken off goes on where it was.
 from __future__ import annotations
 
 import argparse
+import random
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,6 +28,7 @@ from tests.real import debian, qemu
 from tests.verdicts import Verdict
 
 from ukmod.kernel.trees import open_tree
+from ukmod.kmod.compression import decompress
 
 PATIENCE = 240.0
 """Wall seconds that a module may take; QEMU without KVM is some ten times slower than the machine."""
@@ -35,27 +40,47 @@ _WARNED, _DIED = 1 << 9, 1 << 7
 """Documentation/admin-guide/tainted-kernels.rst."""
 
 
-def prepare(kernel: debian.Debian) -> qemu.Guest:
-    """The guest with the whole tree and the program that tries a module."""
+def prepare(kernel: debian.Debian, files: Iterable[str] | None = None) -> qemu.Guest:
+    """The guest with the whole tree, or with these files of it, and the program that tries a module."""
     _HOME.mkdir(parents=True, exist_ok=True)
+    tree = kernel.modules if files is None else _part(kernel, files)
     program = _HOME / "verdict"
     source = Path(__file__).with_name("verdict.c")
     subprocess.run(["gcc", "-O2", "-static", "-o", program, source], check=True)
-    return qemu.boot(kernel, [kernel.modules], _HOME / "guests", programs=[program], memory=MEMORY)
+    return qemu.boot(kernel, [tree], _HOME / "guests", programs=[program], memory=MEMORY)
+
+
+def _part(kernel: debian.Debian, files: Iterable[str]) -> Path:
+    """A part of a kernel's tree, its files unpacked: not every kernel unpacks them itself."""
+    part = _HOME / "parts" / kernel.release
+    shutil.rmtree(part, ignore_errors=True)
+    for file in sorted(set(files)):
+        target = part / _unpacked(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(decompress((kernel.modules / file).read_bytes()))
+    for index in ("modules.builtin", "modules.order"):
+        if (kernel.modules / index).is_file():
+            shutil.copy(kernel.modules / index, part)
+    return part
+
+
+def _unpacked(file: str) -> str:
+    return file.partition(".ko")[0] + ".ko"
 
 
 class Trials:
     """One machine after the other, each used for as long as it is as fresh as it was."""
 
-    def __init__(self, guest: qemu.Guest) -> None:
+    def __init__(self, guest: qemu.Guest, release: str) -> None:
         self._guest = guest
+        self._release = release
         self._stack = ExitStack()
         self._machine: qemu.Machine | None = None
 
     def attempt(self, name: str, paths: Iterable[str]) -> Verdict:
         """Have the machine try a module; ``paths`` end with the module's own, relative to the tree."""
         machine = self._machine or self._fresh()
-        machine.send(" ".join(f"/lib/modules/{golden.RELEASE}/{path}" for path in paths) + "\n")
+        machine.send(" ".join(f"/lib/modules/{self._release}/{path}" for path in paths) + "\n")
         text, answered = machine.receive("@answered\n", PATIENCE)
         if not answered:
             verdict = _dead(name, machine)
@@ -102,14 +127,14 @@ def _verdict(name: str, answer: str, log: tuple[str, ...]) -> Verdict:
     return Verdict(name, result, removal if result == "loads" else "", " ".join(notes), log)
 
 
-def run(guest: qemu.Guest, todo: dict[str, list[str]], jobs: int) -> Iterator[Verdict]:
-    """Try all these modules (name to paths); the verdicts as they come."""
+def run(guest: qemu.Guest, release: str, todo: dict[str, list[str]], jobs: int) -> Iterator[Verdict]:
+    """Try all these modules of a kernel (name to paths); the verdicts as they come."""
     here = threading.local()
     everyone: list[Trials] = []
 
     def attempt(name: str) -> Verdict:
         if not hasattr(here, "trials"):
-            here.trials = Trials(guest)
+            here.trials = Trials(guest, release)
             everyone.append(here.trials)
         trials: Trials = here.trials
         return trials.attempt(name, todo[name])
@@ -134,18 +159,24 @@ def main(argv: list[str]) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.real.verdicts", description=__doc__)
     parser.add_argument("names", nargs="*", help="try these again; without any, what is not known yet")
+    parser.add_argument("--kernel", help="another kernel of tools/kernels")
+    parser.add_argument("--sample", type=int, help="so many of its modules, always the same ones")
     parser.add_argument("--jobs", type=int, default=1, help="machines at a time")
     options = parser.parse_args(argv)
-    kernel = debian.find()
+    kernel = debian.require_other(options.kernel) if options.kernel else debian.find()
     if kernel is None:
         raise SystemExit(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
-    steps = plan(kernel)
-    known = verdicts.load() if verdicts.PATH.exists() else {}
+    steps, files = plan(kernel), None
+    if options.sample is not None:
+        steps = {name: steps[name] for name in sorted(random.Random(1).sample(sorted(steps), options.sample))}
+        files = [path for paths in steps.values() for path in paths]
+        steps = {name: [*map(_unpacked, paths)] for name, paths in steps.items()}
+    known = verdicts.load(kernel.release) if verdicts.path(kernel.release).exists() else {}
     todo = {name: steps[name] for name in options.names or steps if options.names or name not in known}
-    guest = prepare(kernel)
-    for count, verdict in enumerate(run(guest, todo, options.jobs), 1):
+    guest = prepare(kernel, files)
+    for count, verdict in enumerate(run(guest, kernel.release, todo, options.jobs), 1):
         known[verdict.name] = verdict
-        verdicts.store(known.values())
+        verdicts.store(known.values(), kernel.release)
         sys.stdout.write(f"{count}/{len(todo)} {verdict.row()}\n")
         sys.stdout.flush()
 

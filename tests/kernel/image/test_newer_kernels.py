@@ -1,0 +1,106 @@
+"""What the newest kernels and PREEMPT_RT have otherwise, where ``make kernels`` has fetched them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from tests.kernel.image.conftest import in_a_copy
+from tests.real import debian
+
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.trees import open_tree
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+MODULES = (
+    "ext4",
+    "overlay",
+    "fuse",
+    "loop",
+    "dm_mod",
+    "dummy",
+    "veth",
+    "nf_conntrack",
+    "vxlan",
+    "scsi_debug",
+)
+TASK_RTLOCK_WAIT = 0x1000
+
+
+def fetched(name: str) -> bool:
+    return (debian.cache() / "other" / name).is_dir()
+
+
+def up(name: str) -> Iterator[Kernel]:
+    package = debian.require_other(name)
+    with Kernel(tree=open_tree(package.modules), image=package.vmlinuz) as k:
+        k.boot()
+        yield k
+
+
+@pytest.fixture(scope="module", params=[*filter(fetched, ("testing", "sid", "trixie-rt"))])
+def newer(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    yield from up(request.param)
+
+
+@pytest.fixture(scope="module")
+def rt() -> Iterator[Kernel]:
+    yield from up("trixie-rt")
+
+
+def test_every_step_returns_without_a_warning(newer: Kernel) -> None:
+    boot = newer.core.boot
+    assert boot is not None
+    assert len(boot.done) > 500
+    assert boot.failed == ()
+    assert [record.text for record in boot.log if re.search(r"cut here|BUG|Firmware Bug", record.text)] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_load(newer: Kernel, name: str) -> None:
+    def load() -> list[str]:
+        assert newer.modprobe(name).status == 0
+        return [*map(str, newer.oopses), *map(str, newer.warnings)]
+
+    assert in_a_copy(newer, load) == []
+
+
+def test_a_contended_sleeping_lock_is_handed_over(rt: Kernel) -> None:
+    """A mutex is an rt_mutex of the image: its waiter sleeps in schedule(), and unlocking wakes it."""
+
+    def contend() -> list[str]:
+        core, order = rt.core, []
+        image = core.image
+        assert image is not None
+        lock = core.slab.kernel_object(core.types.sizeof("mutex"))
+        rt.call("__mutex_rt_init", lock, 0, 0)
+
+        def take(name: str) -> int:
+            core.cpu.call(image.address("mutex_lock"), lock)
+            order.append(f"{name} has it")
+            block(core, TASK_UNINTERRUPTIBLE, 2)
+            order.append(f"{name} leaves")
+            core.cpu.call(image.address("mutex_unlock"), lock)
+            return 0
+
+        tasks = [core.start(name, lambda name=name: take(name)) for name in ("first", "second")]
+        core.sched.run(lambda: all(task.exited for task in tasks), core.clock.now + 10**9)
+        return order
+
+    assert in_a_copy(rt, contend) == ["first has it", "first leaves", "second has it", "second leaves"]
+
+
+def test_a_wake_up_while_a_task_waits_for_a_spinlock_is_not_lost(rt: Kernel) -> None:
+    def wake() -> list[int]:
+        core = rt.core
+        task = core.start("waiter", lambda: 0)
+        saved = task.address + core.types.offset("task_struct", "saved_state")
+        core.memory.set_u32(saved, TASK_INTERRUPTIBLE)
+        core.tasks.set_state(task, TASK_RTLOCK_WAIT)
+        woken = core.sched.wake(task)
+        return [int(woken), core.memory.u32(saved), core.tasks.state(task)]
+
+    assert in_a_copy(rt, wake) == [0, 0, TASK_RTLOCK_WAIT]

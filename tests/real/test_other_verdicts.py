@@ -1,0 +1,45 @@
+"""A sample of the modules of other kernels, in the emulated kernel and in the real one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+from tests import verdicts
+from tests.real import debian
+from tests.real.test_survey import gist, in_words_of_the_table
+from tests.verdicts import Verdict
+
+from ukmod.survey.survey import survey
+from ukmod.survey.verdict import Settings
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module", params=verdicts.others())
+def compared(request: pytest.FixtureRequest) -> dict[str, tuple[Verdict, Verdict]]:
+    """By module: the real kernel's verdict, and ours."""
+    kernel = debian.require_release(request.param)
+    stored = verdicts.load(kernel.release)
+    settings = Settings(str(kernel.modules), str(kernel.vmlinuz))
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        found = map(in_words_of_the_table, survey(executor, settings, sorted(stored)))
+        return {verdict.name: (stored[verdict.name], verdict) for verdict in found}
+
+
+def test_each_loads_or_refuses_as_on_the_real_kernel(compared: dict[str, tuple[Verdict, Verdict]]) -> None:
+    loads = {name: (real.load, found.load) for name, (real, found) in compared.items()}
+    assert {name: pair for name, pair in loads.items() if pair[0] != pair[1]} == {}
+
+
+def test_each_can_be_unloaded_where_the_real_kernel_can(
+    compared: dict[str, tuple[Verdict, Verdict]],
+) -> None:
+    removals = {name: (real.unload, found.unload) for name, (real, found) in compared.items()}
+    assert {name: pair for name, pair in removals.items() if pair[0] != pair[1]} == {}
+
+
+def test_each_logs_what_it_logs_on_the_real_kernel(compared: dict[str, tuple[Verdict, Verdict]]) -> None:
+    logs = {name: (gist(real.log), gist(found.log)) for name, (real, found) in compared.items()}
+    assert {name: pair for name, pair in logs.items() if pair[0] != pair[1]} == {}
