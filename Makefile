@@ -23,10 +23,12 @@ coverage: $(DEV)         ## the suite as make test runs it; fails if it reaches 
 
 real: $(DEV)             ## what compares with a real kernel and the C kmod; sets those up first
 	tools/debian.sh
-	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto --dist loadgroup -m real
+	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto --dist loadgroup -m "real and not kernels"
 
-kernels:                 ## more kernels to try, from 5.10 to the newest: tools/kernels lists them; 700 MB
+kernels: $(DEV)          ## fetches more kernels, from 5.10 to the newest (tools/kernels; 700 MB), and tests with them
+	tools/debian.sh
 	tools/debian.sh kernels
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m kernels
 
 fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length
 	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/test_hostile_calls.py tests/kernel/test_hostile_state.py

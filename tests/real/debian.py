@@ -17,7 +17,6 @@ __all__ = [
     "SCRIPT",
     "Debian",
     "cache",
-    "fetched",
     "find",
     "missing",
     "others",
@@ -83,11 +82,6 @@ def others(when: str) -> list[str]:
     lines = (REPOSITORY / "tools" / "kernels").read_text().splitlines()
     rows = [line.split() for line in lines if not line.startswith("#")]
     return [row[0] for row in rows if row[1] == when]
-
-
-def fetched(name: str) -> bool:
-    """True if ``make kernels`` has unpacked this kernel."""
-    return (cache() / "other" / name).is_dir()
 
 
 def require_other(name: str) -> Debian:

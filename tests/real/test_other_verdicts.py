@@ -14,7 +14,7 @@ from tests.verdicts import Verdict
 from ukmod.survey.survey import survey
 from ukmod.survey.verdict import Settings
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.real, pytest.mark.kernels, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module", params=verdicts.others())

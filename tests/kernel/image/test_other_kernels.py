@@ -26,13 +26,12 @@ MODULES = (
 """Of many subsystems; those of them that a kernel has as modules."""
 
 
-MORE = ("bullseye", "trixie", "trixie-cloud")
-"""Kernels that are tried where ``make kernels`` has fetched them."""
+MORE = [pytest.param(name, marks=pytest.mark.kernels) for name in ("bullseye", "trixie", "trixie-cloud")]
 CHANGED = {"5": {"snprintf-pointers": "v5.10 has neither %p4cc nor %ptTs"}, "6": {}}
 """Functions in Python that can do more than those of this kernel, by its version."""
 
 
-@pytest.fixture(scope="module", params=[*debian.others("real"), *filter(debian.fetched, MORE)])
+@pytest.fixture(scope="module", params=[*debian.others("real"), *MORE])
 def other(request: pytest.FixtureRequest) -> Iterator[Kernel]:
     """Another of Debian's kernels, up."""
     package = debian.require_other(request.param)
