@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-time
 DEV    := $(VENV)/.development
-# From Python 3.12 on, coverage.py measures at next to no cost, and greenlets need no care; before, at twice the time.
+# From Python 3.12 on, coverage.py measures at next to no cost, and greenlets need no care.
 MEASURED = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon COVERAGE_TASKS=thread" * (sys.version_info >= (3, 12)))')
 
 .PHONY: demo test coverage real kernels fuzz fuzz-coverage lint docs dist bench mutants golden manual clean
