@@ -21,7 +21,7 @@ from tests.real.debian import RELEASE
 from ukmod import cli
 from ukmod.kmod import depmod, modfile
 from ukmod.kmod.elf import Elf
-from ukmod.kmod.regular import open_regular
+from ukmod.kmod.regular import open_with_status
 from ukmod.kmod.tree import Tree
 
 if TYPE_CHECKING:
@@ -229,15 +229,15 @@ def test_each_file_of_a_tree_is_opened_and_parsed_once(
     parsed: list[str] = []
     parse = Elf.__init__
 
-    def counted_open(path: str, limit: int) -> int:
+    def counted_open(path: str, limit: int) -> tuple[int, os.stat_result]:
         opened.append(os.path.basename(path))
-        return open_regular(path, limit)
+        return open_with_status(path, limit)
 
     def counted_parse(elf: Elf, data: ByteSource, path: str = "") -> None:
         parsed.append(os.path.basename(path))
         parse(elf, data, path)
 
-    monkeypatch.setattr(modfile, "open_regular", counted_open)
+    monkeypatch.setattr(modfile, "open_with_status", counted_open)
     monkeypatch.setattr(Elf, "__init__", counted_parse)
     assert run("-d", tmp_path / "root", "--kernel", "none", "exporter", "uses_exporter", "ok_dep") == 0
     assert sorted(opened) == sorted(parsed) == ["exporter.ko", "ok_dep.ko", "uses_exporter.ko"]

@@ -73,7 +73,8 @@ def functions() -> list[Function]:
 
 _SAME: Final = (
     "__memcpy", "__memmove", "__memset", "bin2hex", "kmemdup", "kmemdup_noprof", "krealloc",
-    "krealloc_noprof", "kvrealloc", "kvrealloc_noprof", "memcpy", "memdup_user", "memdup_user_noprof",
+    "krealloc_noprof", "krealloc_node_align_noprof", "kvrealloc", "kvrealloc_noprof",
+    "kvrealloc_node_align_noprof", "memcpy", "memdup_user", "memdup_user_noprof",
     "memmove", "memscan", "memset", "memset16", "memset32", "memset64", "strncat", "strncpy", "strnstr",
     "vmemdup_user", "vmemdup_user_noprof",
 )  # fmt: skip
@@ -128,6 +129,11 @@ LEFT_OUT: Final[Mapping[str, str]] = {
         "its pointer is the cache of the size's class, and 0 has no class",
     ),
     "__kmalloc_track_caller": "its pointer is the caller's address",
+    **dict.fromkeys(
+        ("kmem_cache_prefill_sheaf", "kmem_cache_refill_sheaf"),
+        "its pointers are structures, of kernels that have struct slab_sheaf",
+    ),
+    "vrealloc_node_align_noprof": "vfree() warns of a pointer that vmalloc() did not return",
     **dict.fromkeys(
         (
             "__kmem_cache_create_args",
