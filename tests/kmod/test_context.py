@@ -19,7 +19,7 @@ MODULES = {"top": ["middle", "base"], "middle": ["base"], "base": []}
 
 
 class Knowledge:
-    """A context, and what it has logged: libkmod's function, and the message."""
+    """A context, and its log: pairs of a function of libkmod and its message."""
 
     def __init__(self, config: str = "", tree: Tree | None = None, cmdline: str = "") -> None:
         self.messages: list[tuple[str, str]] = []

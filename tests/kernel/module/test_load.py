@@ -138,7 +138,7 @@ class TestForbidden:
 
 
 class Watcher:
-    """A module notifier that writes down what it is told, and answers as it is told to."""
+    """A module notifier that records each call, and returns the answer that the test gives it."""
 
     def __init__(self, machine: Kernel) -> None:
         self.machine, self.answers = machine, dict[ModuleState, int]()

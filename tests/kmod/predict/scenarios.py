@@ -176,7 +176,7 @@ SCENARIOS = (
     _install("set -e", f"set -e; false; {MODPROBE} -i user", UNKNOWN),
     _one("itself without -i", f"install user {MODPROBE} user\n", "user", UNKNOWN, "unknown"),
     _one("in a circle", f"install user {MODPROBE} lone\ninstall lone {MODPROBE} user\n", "user", UNKNOWN),
-    _install("an option that is none", f"{MODPROBE} --nosuch -i user", BLOCKED),
+    _install("an option that modprobe does not have", f"{MODPROBE} --nosuch -i user", BLOCKED),
     _install("by an alias", f"{MODPROBE} -i user", LOADED, word="al-user"),
     _install("for a modprobe -b that it starts", f"{MODPROBE} -b -i user", LOADED),
     _one("both lines, -b", f"blacklist user\ninstall user {MODPROBE} -b -i user\n", "user", BLOCKED),
@@ -250,8 +250,8 @@ SCENARIOS = (
         LOADED,
     ),
     # Names that nothing answers to
-    _one("a name that is none", "", "usr", NOT_FOUND, "not-found", "similar"),
-    _one("a blacklisted name that is none", "blacklist usr\n", "usr", NOT_FOUND),
-    _one("an install line for a name that is none", "install ghost /bin/false\n", "ghost", BLOCKED),
+    _one("a name that no module has", "", "usr", NOT_FOUND, "not-found", "similar"),
+    _one("a blacklisted name that no module has", "blacklist usr\n", "usr", NOT_FOUND),
+    _one("an install line for a name that no module has", "install ghost /bin/false\n", "ghost", BLOCKED),
 )  # fmt: skip
 """All scenarios."""

@@ -136,7 +136,9 @@ class _Parser:
                     self.refuse()
                 continue
             if self._is("&"):
-                raise NotUnderstoodError(self._text)  # what it does may come before or after the rest
+                raise NotUnderstoodError(
+                    self._text
+                )  # a background command: its effects may precede or follow those of the rest
             if self._is(";") or self._is("\n"):
                 self._advance()
             else:
