@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LoadError, NotFoundError
 from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
-from ukmod.kernel.lib.cmdline import next_arg
-from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.kstrtox import parse_bool
 from ukmod.kernel.lib.printf_spec import signed
+from ukmod.kmod.kernelargs import kernel_arguments
+from ukmod.kmod.nextarg import SPACES, next_arg
 from ukmod.machine.abi import Ptr
 from ukmod.machine.memory import PAGE_SIZE, page_align
 from ukmod.record import record
@@ -124,19 +124,7 @@ def boot_parameters(cmdline: str) -> dict[str, str | None]:
 
     Names have underscores. A parameter without an equals sign has the value None. "--" ends the parameters.
     """
-    found: dict[str, str | None] = {}
-    rest = cmdline.encode("utf-8", "surrogateescape").lstrip(SPACES)
-    while rest:
-        arg = next_arg(rest)
-        rest = arg.rest
-        if arg.name == b"--" and arg.value is None:
-            break
-        name, value = (
-            None if text is None else text.decode("utf-8", "surrogateescape")
-            for text in (arg.name, arg.value)
-        )
-        found[_same(name or "")] = value
-    return found
+    return {_same(name): value for name, value in kernel_arguments(cmdline)}
 
 
 def _same(name: str) -> str:

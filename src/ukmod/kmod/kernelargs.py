@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from ukmod.kmod.nextarg import SPACES, next_arg
 from ukmod.record import record
 
 TYPE_CHECKING = False
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BootArguments", "KernelPolicy", "kernel_arguments", "place_of", "policy_of"]
 
-_SPACE = " \t\n\v\f\r\xa0"
 _LONGEST_VALUE = 1024
 """param_set_charp() refuses a value that is longer."""
 _TRUE, _FALSE = frozenset("yYtT1"), frozenset("nNfF0")
@@ -56,28 +56,17 @@ def kernel_arguments(text: str) -> Iterator[tuple[str, str | None]]:
 
     A lone ``--`` ends them: what follows is for init.
     """
-    rest = text.partition("\0")[0].lstrip(_SPACE)
+    rest = text.partition("\0")[0].encode("utf-8", "surrogateescape").lstrip(SPACES)
     while rest:
-        quoted = rest.startswith('"')
-        rest = rest[quoted:]
-        in_quotes, equals, at = quoted, 0, 0
-        while at < len(rest) and (in_quotes or rest[at] not in _SPACE):
-            if rest[at] == "=" and not equals:
-                equals = at
-            in_quotes ^= rest[at] == '"'
-            at += 1
-        word, rest = rest[:at], rest[at:].lstrip(_SPACE)
-        if quoted and word.endswith('"'):
-            word = word[:-1]
-        if not equals:
-            if word == "--":
-                return
-            yield word, None
-            continue
-        value = word[equals + 1 :]
-        if value.startswith('"'):
-            value = value[1:].removesuffix('"')
-        yield word[:equals], value
+        arg = next_arg(rest)
+        rest = arg.rest
+        if arg.name == b"--" and arg.value is None:
+            return
+        yield _text(arg.name), None if arg.value is None else _text(arg.value)
+
+
+def _text(part: bytes) -> str:
+    return part.decode("utf-8", "surrogateescape")
 
 
 def policy_of(arguments: BootArguments) -> KernelPolicy:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.kernel.conftest import Guest
 
-from ukmod.kernel.lib.cmdline import next_arg, parse_memory, parse_options
+from ukmod.kernel.lib.cmdline import parse_memory, parse_options
+from ukmod.kmod.nextarg import next_arg
 
 
 @pytest.mark.parametrize(

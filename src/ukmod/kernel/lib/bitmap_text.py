@@ -9,9 +9,9 @@ from functools import reduce
 from operator import or_
 from typing import Final
 
-from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.hexdump import from_hex_digit
 from ukmod.kernel.lib.kstrtox import parse_integer
+from ukmod.kmod.nextarg import SPACES
 from ukmod.record import mutable
 
 _SEPARATORS: Final = SPACES + b","

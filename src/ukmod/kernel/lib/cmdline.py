@@ -6,9 +6,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
-from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.kstrtox import fixup_radix, parse_integer
 from ukmod.kernel.lib.printf_spec import signed
+from ukmod.kmod.nextarg import cut
 from ukmod.machine.abi import Int, Ptr, ULongLong
 from ukmod.record import record
 
@@ -16,76 +16,6 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 _SUFFIXES = {b"K": 10, b"M": 20, b"G": 30, b"T": 40, b"P": 50, b"E": 60}
-
-
-@record
-class Arg:
-    """One parameter of a command line; ``value`` is None if there is no equals sign."""
-
-    name: bytes
-    value: bytes | None
-    rest: bytes
-    """The rest of the line, without leading spaces."""
-
-
-@record
-class _Cuts:
-    """The offsets at which the parts of a line begin, and those (``ends``) that NULs must overwrite."""
-
-    name: int
-    value: int | None
-    rest: int
-    ends: tuple[int, ...]
-
-
-def next_arg(line: bytes) -> Arg:
-    """Take the first parameter off a line: next_arg().
-
-    Quotes protect spaces anywhere, but only quotes around the whole parameter or around its value are
-    removed.
-    """
-    cuts = _cut(line)
-    text = bytearray(line + b"\0")
-    for end in cuts.ends:
-        text[end] = 0
-
-    def string(start: int) -> bytes:
-        return bytes(text[start : text.index(0, start)])
-
-    return Arg(string(cuts.name), None if cuts.value is None else string(cuts.value), line[cuts.rest :])
-
-
-def _cut(line: bytes) -> _Cuts:
-    quoted = line[:1] == b'"'
-    start = 1 if quoted else 0
-    end, equals = (start + at for at in _scan(line[start:], in_quote=quoted))
-    ends, value = [], None
-    last_quote = [end - 1] if end > start and line[end - 1 : end] == b'"' else []
-    if equals > start:
-        ends.append(equals)
-        value = equals + 1
-        if line[value : value + 1] == b'"':
-            value += 1
-            ends += last_quote
-    if quoted:
-        ends += last_quote
-    rest = line[end:]
-    if rest:
-        ends.append(end)
-    return _Cuts(start, value, len(line) - len(rest[1:].lstrip(SPACES)), tuple(ends))
-
-
-def _scan(text: bytes, *, in_quote: bool) -> tuple[int, int]:
-    """The offsets of the parameter's end and its first equals sign (0 if none; a leading one is ignored)."""
-    equals = 0
-    for at, byte in enumerate(text):
-        if byte in SPACES and not in_quote:
-            return at, equals
-        if byte == ord("=") and not equals:
-            equals = at
-        if byte == ord('"'):
-            in_quote = not in_quote
-    return len(text), equals
 
 
 def parse_memory(text: bytes) -> tuple[int, int]:
@@ -210,7 +140,7 @@ def get_options(k: Core, text: Ptr, room: Int, ints: Ptr) -> Ptr:
 @export("next_arg", native=True)
 def next_arg_export(k: Core, line: Ptr, name: Ptr, value: Ptr) -> Ptr:
     """``char *next_arg(char *args, char **param, char **val)``: splits the line in place."""
-    cuts = _cut(k.memory.cstring(line))
+    cuts = cut(k.memory.cstring(line))
     for end in cuts.ends:
         k.memory.set_u8(line + end, 0)
     k.memory.set_u64(name, line + cuts.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kmod.nextarg import SPACES
+
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-SPACES: Final = b" \t\n\v\f\r\xa0"
-"""The characters for which isspace() is true; the table is that of Latin-1."""
 UPPER, LOWER, DIGIT, CONTROL, PUNCTUATION, SPACE, HEX, BLANK = (1 << bit for bit in range(8))
 """include/linux/ctype.h: _U _L _D _C _P _S _X _SP"""
 _MULTIPLICATION, _DIVISION = 0xD7, 0xF7

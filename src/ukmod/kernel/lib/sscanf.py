@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.kstrtox import fixup_radix, parse_integer
 from ukmod.kernel.lib.limits import INT_MAX
 from ukmod.kernel.lib.vsprintf import Arguments
+from ukmod.kmod.nextarg import SPACES
 from ukmod.machine.abi import CStr, Int, Ptr, VaList, VarArgs
 from ukmod.record import mutable
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
-from ukmod.kernel.lib.ctype import SPACES
 from ukmod.kernel.lib.escape import escape, unescape
+from ukmod.kmod.nextarg import SPACES
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, SizeT, UInt, ULong
 
 if TYPE_CHECKING:
