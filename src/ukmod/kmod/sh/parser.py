@@ -36,6 +36,8 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 _LONGEST_LINE = 1 << 14
 _MOST_SUBSTITUTIONS = 8
 """Limits on hostile text: the end of a substitution is found by trying each parenthesis."""
+_DEEPEST = 50
+"""So many commands may be nested: what is understood must not depend on the room on Python's stack."""
 _CLOSING = frozenset(("}", "done", "elif", "else", "esac", "fi", "then", "do"))
 _UNKNOWN_FORMS = frozenset(("case", "until", "while", "function", "[["))
 
@@ -73,6 +75,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._depth = 0
         self.token = self._next()
 
     def refuse(self) -> NoReturn:
@@ -123,6 +126,9 @@ class _Parser:
 
     def list_until(self, ends: frozenset[str]) -> ShellCommand:
         """Read a list; it ends at one of these words, and must not be empty if there are any."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise NotUnderstoodError(self._text)
         items: list[tuple[str, ShellCommand]] = []
         operator = ";"
         self._skip_newlines()
@@ -136,9 +142,8 @@ class _Parser:
                     self.refuse()
                 continue
             if self._is("&"):
-                raise NotUnderstoodError(
-                    self._text
-                )  # a background command: its effects may precede or follow those of the rest
+                # It runs beside the rest: nobody knows which of them is done first.
+                raise NotUnderstoodError(self._text)
             if self._is(";") or self._is("\n"):
                 self._advance()
             else:
@@ -147,6 +152,7 @@ class _Parser:
             self._skip_newlines()
         if ends and not items:
             self.refuse()
+        self._depth -= 1
         return Chain(tuple(items))
 
     def _pipeline(self) -> ShellCommand:
