@@ -20,6 +20,13 @@ def mutex(k: Core) -> int:
     return at
 
 
+def test_a_mutex_that_lockdep_does_not_know_is_free_as_well(kernel: Core, guest: Guest) -> None:
+    at = guest.put(b"\xff" * kernel.types.sizeof("mutex"))
+    guest.call("mutex_init_generic", at)
+    assert guest.call_int("mutex_trylock", at) == 1
+    assert guest.call_int("mutex_is_locked", at) == 1
+
+
 def test_a_new_mutex_is_free_and_nobody_waits(kernel: Core, guest: Guest) -> None:
     at = mutex(kernel)
     assert guest.call_int("mutex_is_locked", at) == 0

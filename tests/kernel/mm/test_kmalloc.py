@@ -32,12 +32,16 @@ SMALL: dict[str, tuple[int | str, ...]] = {
     "kmalloc_node_trace": (NONE, GFP, NODE, SIZE),
     "kmem_cache_alloc_node_trace": (NONE, GFP, NODE, SIZE),
     "__kmalloc_cache_node_noprof": (NONE, GFP, NODE, SIZE),
+    "__kmalloc_flags_noprof": (SIZE, GFP, NONE, NODE),
+    "_kmalloc_nolock_noprof": (SIZE, GFP, NODE),
     "kvmalloc_node": (SIZE, GFP, NODE),
     "__kvmalloc_node_noprof": (SIZE, GFP, NODE),
 }
 LARGE: dict[str, tuple[int | str, ...]] = {
     "kmalloc_large": (SIZE, GFP),
     "__kmalloc_large_noprof": (SIZE, GFP),
+    "kmalloc_order": (SIZE, GFP, NONE),
+    "kmalloc_order_trace": (SIZE, GFP, NONE),
     "kmalloc_large_node": (SIZE, GFP, NODE),
     "__kmalloc_large_node_noprof": (SIZE, GFP, NODE),
 }
@@ -74,7 +78,7 @@ class TestAllocation:
     def test_no_bytes_are_a_pointer_of_their_own(self, kernel: Core, guest: Guest, function: str) -> None:
         """ZERO_SIZE_PTR is no error, may not be followed, and may be freed by each kind of kfree()."""
         assert alloc(guest, function, 0) == ZERO_SIZE_PTR
-        for free in ("kfree", "kfree_const", "kfree_sensitive", "kvfree"):
+        for free in ("kfree", "kfree_nolock", "kfree_const", "kfree_sensitive", "kvfree"):
             guest.call(free, ZERO_SIZE_PTR)
         guest.call("kvfree_sensitive", ZERO_SIZE_PTR, 0)
         assert not kernel.reports
@@ -301,6 +305,14 @@ class TestKvrealloc:
         assert kernel.slab.object_at(address) is None
         assert not kernel.warnings
 
+    def test_an_area_that_grows_moves_and_keeps_its_contents(self, kernel: Core, guest: Guest) -> None:
+        area = guest.pointer("vmalloc", PAGE_SIZE)
+        kernel.memory.write(area, b"x" * PAGE_SIZE)
+        more = (2 * PAGE_SIZE, 1, GFP_KERNEL, NODE)
+        larger = guest.pointer("vrealloc_node_align_noprof", area, *more)
+        assert kernel.memory.read(larger, 2 * PAGE_SIZE) == b"x" * PAGE_SIZE + bytes(PAGE_SIZE)
+        assert [(address, size) for address, size, _ in kernel.vmalloc.live()] == [(larger, 2 * PAGE_SIZE)]
+
     def test_vmallocs_area(self, kernel: Core, guest: Guest) -> None:
         """It stays while its pages suffice; a new one has the old one's content; 0 frees it."""
         area = guest.pointer("vmalloc", PAGE_SIZE)
@@ -316,7 +328,7 @@ class TestKvrealloc:
 
 class TestFreeing:
     @pytest.mark.parametrize(
-        "function", ["kfree", "kfree_const", "kfree_sensitive", "kvfree", "kvfree_sensitive"]
+        "function", ["kfree", "kfree_nolock", "kfree_const", "kfree_sensitive", "kvfree", "kvfree_sensitive"]
     )
     def test_a_second_time_is_reported(self, kernel: Core, guest: Guest, function: str) -> None:
         first, last = alloc(guest, "__kmalloc", 64), alloc(guest, "__kmalloc", 64)

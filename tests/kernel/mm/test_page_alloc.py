@@ -14,7 +14,8 @@ PG_HEAD = 1 << 16
 """enum pageflags of v6.1."""
 STRUCT_PAGES = {"alloc_pages": (), "__alloc_pages": (0, 0)}
 FOLIOS = {"folio_alloc": (), "__folio_alloc": (0, 0)}
-"""What each takes behind the flags and the order."""
+OLDER = {"alloc_pages_current": (), "__alloc_pages_nodemask": (0, 0)}
+"""What each takes behind the flags and the order. The last ones are names of kernels before v5.14."""
 
 
 def with_noprof(*names: str) -> list[str]:
@@ -30,7 +31,7 @@ class Memory:
 
     def alloc(self, function: str, order: int = 0, gfp: int = GFP_KERNEL) -> int:
         """The struct page that a function allocates, or 0."""
-        rest = {**STRUCT_PAGES, **FOLIOS}[function.removesuffix("_noprof")]
+        rest = {**STRUCT_PAGES, **FOLIOS, **OLDER}[function.removesuffix("_noprof")]
         return self.guest.pointer(function, gfp, order, *rest)
 
     def address(self, page: int) -> int:
@@ -63,7 +64,7 @@ def mm(guest: Guest) -> Memory:
 
 
 class TestAllocation:
-    @pytest.mark.parametrize("function", with_noprof(*STRUCT_PAGES, *FOLIOS))
+    @pytest.mark.parametrize("function", [*with_noprof(*STRUCT_PAGES, *FOLIOS), *OLDER])
     @pytest.mark.parametrize("order", [0, 1, 3, MAX_ORDER - 1])
     def test_pages_are_zeroed_contiguous_and_aligned_to_their_order(
         self, kernel: Core, mm: Memory, function: str, order: int
@@ -170,6 +171,16 @@ class TestFreeing:
         guest.call("__free_pages", page, 2)
         assert not any(kernel.memory.prot(address + n * PAGE_SIZE) for n in range(4))
         assert mm.member(page, "_refcount") == 0
+
+    @pytest.mark.parametrize("free", ["__free_pages", "___free_pages", "free_pages_nolock"])
+    def test_pages_that_were_taken_without_locks_are_ordinary_ones(
+        self, kernel: Core, guest: Guest, mm: Memory, free: str
+    ) -> None:
+        page = guest.pointer("alloc_pages_nolock_noprof", GFP_KERNEL, -1, 2)
+        assert kernel.memory.read(mm.address(page), PAGE_SIZE << 2) == bytes(PAGE_SIZE << 2)
+        guest.call(free, page, 2)
+        assert not kernel.pages.live()
+        assert not kernel.reports
 
     def test_no_address_is_freed_in_silence(self, kernel: Core, guest: Guest) -> None:
         guest.call("free_pages", 0, 0)

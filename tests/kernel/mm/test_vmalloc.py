@@ -22,6 +22,7 @@ ALLOCATORS = {
 }
 """What each takes behind the size, and the gfp_t that it allocates with, in %pGg's words."""
 ALL = {f"{name}{suffix}": spec for name, spec in ALLOCATORS.items() for suffix in ("", "_noprof")}
+ALL["vmalloc_huge_node_noprof"] = ((GFP_KERNEL, -1), "0xcc0(GFP_KERNEL)")
 EACH = pytest.mark.parametrize(("function", "rest"), [(name, rest) for name, (rest, _) in ALL.items()])
 VM_MAP, VM_MAP_PUT_PAGES, VM_NO_GUARD = 0x4, 0x200, 0x40
 TOO_LARGE = 1 << 40

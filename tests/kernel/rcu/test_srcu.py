@@ -26,11 +26,11 @@ SIZE = 4096
 class Domain:
     """A struct srcu_struct, and what was seen to happen around it."""
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: Guest, init: str = "init_srcu_struct") -> None:
         self.guest, self.kernel = guest, guest.kernel
         self.address = guest.put(b"", SIZE)
         self.seen: list[str] = []
-        assert guest.call_int("init_srcu_struct", self.address) == 0
+        assert guest.call_int(init, self.address) == 0
 
     def enter(self) -> int:
         """srcu_read_lock(): the index to leave with."""
@@ -204,6 +204,15 @@ class TestGracePeriods:
     def test_domains_do_not_wait_for_each_others_readers(self, guest: Guest, domain: Domain) -> None:
         Domain(guest).enter()
         domain.begin("synchronize_srcu")
+        assert domain.after() == ["synchronize_srcu"]
+
+    @pytest.mark.parametrize("init", ["init_srcu_struct_fast", "init_srcu_struct_fast_updown"])
+    def test_a_domain_for_fast_readers_waits_for_its_readers(self, guest: Guest, init: str) -> None:
+        domain = Domain(guest, init)
+        index = domain.enter()
+        domain.begin("synchronize_srcu")
+        assert domain.after() == []
+        domain.leave(index)
         assert domain.after() == ["synchronize_srcu"]
 
     def test_a_static_domain_needs_no_initialisation(self, guest: Guest) -> None:

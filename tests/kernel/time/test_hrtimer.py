@@ -209,6 +209,22 @@ class TestCancel:
         guest.kernel.run(0.5)
         assert timer.do("__hrtimer_get_remaining", 0) < 0
 
+    def test_a_timer_that_is_set_up_on_the_stack_works_like_another(self, guest: Guest) -> None:
+        timer = HrTimer(guest)
+        function = guest.kernel.memory.u64(timer.address + guest.kernel.types.offset("hrtimer", "function"))
+        timer.do("hrtimer_setup_on_stack", function, CLOCK_MONOTONIC, MODE_REL)
+        due = timer.start(MS)
+        guest.kernel.run(0.01)
+        assert timer.fired == [due]
+
+    def test_the_time_in_a_callback_is_that_of_the_timers_clock(self, guest: Guest) -> None:
+        timer = HrTimer(guest)
+        seen: list[int] = []
+        timer.then = lambda: seen.append(timer.do("hrtimer_cb_get_time")) or NORESTART
+        due = timer.start(MS)
+        guest.kernel.run(0.01)
+        assert seen == [due]
+
     def test_a_timer_on_the_stack_works_like_another(self, guest: Guest) -> None:
         timer = HrTimer(guest)
         function = guest.kernel.memory.u64(timer.address + guest.kernel.types.offset("hrtimer", "function"))

@@ -58,7 +58,7 @@ SHUTDOWNS = pytest.mark.parametrize("function", ["timer_shutdown", "timer_shutdo
 
 
 class TestFiring:
-    @pytest.mark.parametrize("init", ["init_timer_key", "init_timer_on_stack_key"])
+    @pytest.mark.parametrize("init", ["init_timer_key", "timer_init_key", "init_timer_on_stack_key"])
     def test_a_timer_fires_once_at_its_tick_in_softirq_context(self, guest: Guest, init: str) -> None:
         timer, due = Timer(guest, init), guest.kernel.clock.jiffies + 10
         assert timer.do("mod_timer", due) == 0
@@ -68,7 +68,9 @@ class TestFiring:
         assert not guest.kernel.timers.pending(timer.address)
         timer.do("destroy_timer_on_stack")
 
-    @pytest.mark.parametrize("add", [("add_timer",), ("add_timer_on", 0)])
+    @pytest.mark.parametrize(
+        "add", [("add_timer",), ("add_timer_local",), ("add_timer_global",), ("add_timer_on", 0)]
+    )
     def test_an_added_timer_fires_when_its_field_says(
         self, kernel: Core, timer: Timer, add: tuple[str, *tuple[int, ...]]
     ) -> None:
@@ -181,9 +183,12 @@ class TestDeleting:
         kernel.run(1)
         assert len(timer.fired) == 1
 
-    def test_try_to_del_timer_sync_fails_while_the_function_runs(self, kernel: Core, timer: Timer) -> None:
+    @pytest.mark.parametrize("function", ["try_to_del_timer_sync", "timer_delete_sync_try"])
+    def test_try_to_del_timer_sync_fails_while_the_function_runs(
+        self, kernel: Core, timer: Timer, function: str
+    ) -> None:
         seen: list[int] = []
-        timer.then = lambda: seen.append(call(kernel, "try_to_del_timer_sync", timer.address))
+        timer.then = lambda: seen.append(call(kernel, function, timer.address))
         timer.mod(1)
         kernel.run(1)
         assert seen == [-1]
