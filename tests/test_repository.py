@@ -97,6 +97,14 @@ def assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
                 yield from ((name.id, value) for name, value in pairs if isinstance(name, ast.Name))
 
 
+def test_the_size_of_files_is_limited_where_no_bytecode_can_be_cut_short() -> None:
+    """See tests/limits.py."""
+    limiting = [
+        path for path in (REPOSITORY / "tests").rglob("*.py") if "RLIMIT_" + "FSIZE" in path.read_text()
+    ]
+    assert limiting == [REPOSITORY / "tests/limits.py"]
+
+
 def test_a_constant_is_defined_once() -> None:
     """Two that have the same value by chance have names of their own; the others share one home."""
     homes: dict[tuple[str, str], list[str]] = {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.limits import largest_file
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kernel.trace import Request
@@ -129,12 +129,10 @@ def test_a_sparse_file_is_not_read(path: Path) -> None:
 
 
 def test_a_full_disk(path: Path) -> None:
-    with Journal(path, SETTINGS) as journal:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
-        try:
-            with pytest.raises(NotFoundError, match="cannot write: File too large"):
-                journal.add(VERDICT)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        Journal(path, SETTINGS) as journal,
+        largest_file(path.stat().st_size + 10),
+        pytest.raises(NotFoundError, match="cannot write: File too large"),
+    ):
+        journal.add(VERDICT)
     assert known(path) == {}

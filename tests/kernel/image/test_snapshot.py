@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pytest
 from tests import normalise
 from tests.cases import CASES
 from tests.kernel import emulator
+from tests.limits import largest_file
 from tests.real.debian import Debian
 from tests.steps import Case
 
@@ -365,8 +365,8 @@ def test_a_disk_that_is_full_keeps_nothing(fresh: Kernel, kept: Path) -> None:
     there = cache.Cache(str(kept.parent / "full"))
 
     def keep(k: Kernel) -> object:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-        return snapshot.save(k.core, there, "snapshot-x")
+        with largest_file(1 << 20):
+            return snapshot.save(k.core, there, "snapshot-x")
 
     assert in_copy(fresh, keep) is False
     assert os.listdir(there.directory) == ["key"]

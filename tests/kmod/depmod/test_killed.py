@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 from tests.elfwriter import module
 from tests.kmod.depmod.trees import RELEASE, make_tree
+from tests.limits import largest_file
 
 from ukmod.errors import UkmodError
 from ukmod.kmod import Context, Tree, plan
@@ -186,9 +186,9 @@ def test_files_that_may_not_grow_leave_the_old_set(place: Place, size: int) -> N
     before = place.files()
 
     def work() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-        if place.run("--no-cache") != 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with largest_file(size):
+            if place.run("--no-cache") != 1:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     assert max(map(len, before.values())) > size
     assert not kill_at(-1, work)

@@ -276,11 +276,13 @@ def test_a_cache_on_a_read_only_file_system(
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """Nothing is left of what did not fit, and the rest of the work is done."""
     script = """
-import resource, sys
+import sys
+from tests.limits import largest_file
 from ukmod.machine.image.image import KernelImage
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
-image = KernelImage(sys.argv[1], cache=sys.argv[2])
-print(image.release, len(image.symbols))
+with largest_file(1 << 14):
+    image = KernelImage(sys.argv[1], cache=sys.argv[2])
+    said = f"{image.release} {len(image.symbols)}"
+print(said)
 """
     command = [sys.executable, "-c", script, packed(tmp_path), str(tmp_path / "cache")]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
