@@ -86,9 +86,13 @@ def foreign(events: list[Event], image: str) -> list[tuple[str, str]]:
 
 
 class Watch:
-    """The events of this process that concern the host, while ``is_on``."""
+    """The events of this process that concern the host, while ``is_on``.
+
+    Python writes no bytecode from now on: in a new checkout, each first import would be such an event.
+    """
 
     def __init__(self) -> None:
+        sys.dont_write_bytecode = True
         self.events: list[Event] = []
         self.is_on = False
         sys.addaudithook(self._hear)

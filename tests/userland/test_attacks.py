@@ -28,11 +28,7 @@ def host(tmp_path: Path) -> Path:
 
 def run(host: Path, *before: str) -> dict[str, Any]:
     """Run the attacks, by another program if that is given."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{REPOSITORY}/src:{REPOSITORY}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}/src:{REPOSITORY}"}
     command = [*before, sys.executable, "-m", "tests.userland.attacks", str(host)]
     result = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=REPOSITORY, env=environment

@@ -117,6 +117,7 @@ from ukmod import Kernel
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.tree import Tree
 
+sys.dont_write_bytecode = True  # an event of this process, in a new checkout
 host = sys.argv[1]
 root = f"{host}/image"
 tree = Tree(f"{root}/lib/modules/{RELEASE}", DirectoryFiles(), config_paths=(f"{root}/etc/modprobe.d",))
