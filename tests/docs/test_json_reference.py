@@ -10,6 +10,7 @@ from tests.golden import REPOSITORY
 from ukmod.cli.report import Outcome
 from ukmod.kernel.trace import Request
 from ukmod.kmod.explanation_report import _OUTCOMES
+from ukmod.machine.image.installed import Installed
 from ukmod.survey.verdict import CLASSES, ModuleVerdict
 
 EXPLAIN = (
@@ -31,6 +32,7 @@ def part(schema: str) -> set[str]:
         ("ukmod.run/1", (*Outcome.__match_args__, *Request.__match_args__)),
         ("ukmod.explain/1", (*EXPLAIN, *_OUTCOMES)),
         ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
+        ("ukmod.kernels/1", ("kernels", *Installed.__match_args__)),
         ("ukmod.survey/1", (*ModuleVerdict.__match_args__, *CLASSES)),
     ],
 )

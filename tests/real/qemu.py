@@ -189,7 +189,7 @@ class Machine:
             self.serial.settimeout(remaining)
             try:
                 piece = self.serial.recv(65536)
-            except TimeoutError:
+            except (TimeoutError, ConnectionResetError):  # reset: it died with a request unread
                 piece = b""
             if not piece:
                 return data.decode(errors="replace"), False

@@ -32,7 +32,7 @@ from ukmod.kmod.compression import decompress
 
 PATIENCE = 240.0
 """Wall seconds that a module may take; QEMU without KVM is some ten times slower than the machine."""
-MEMORY = 1536
+MEMORY = 2560
 """MiB: the tree lies in the guest's root."""
 _HOME = golden.REPOSITORY / ".cache" / "verdicts"
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
@@ -40,28 +40,27 @@ _WARNED, _DIED = 1 << 9, 1 << 7
 """Documentation/admin-guide/tainted-kernels.rst."""
 
 
-def prepare(kernel: debian.Debian, files: Iterable[str] | None = None) -> qemu.Guest:
-    """The guest with the whole tree, or with these files of it, and the program that tries a module."""
+def prepare(kernel: debian.Debian) -> qemu.Guest:
+    """The guest with the whole tree, as a module may request any other one, and the program that tries it."""
     _HOME.mkdir(parents=True, exist_ok=True)
-    tree = kernel.modules if files is None else _part(kernel, files)
     program = _HOME / "verdict"
     source = Path(__file__).with_name("verdict.c")
     subprocess.run(["gcc", "-O2", "-static", "-o", program, source], check=True)
-    return qemu.boot(kernel, [tree], _HOME / "guests", programs=[program], memory=MEMORY)
+    return qemu.boot(kernel, [_unpacked_tree(kernel)], _HOME / "guests", programs=[program], memory=MEMORY)
 
 
-def _part(kernel: debian.Debian, files: Iterable[str]) -> Path:
-    """A part of a kernel's tree, its files unpacked: not every kernel unpacks them itself."""
-    part = _HOME / "parts" / kernel.release
-    shutil.rmtree(part, ignore_errors=True)
-    for file in sorted(set(files)):
-        target = part / _unpacked(file)
+def _unpacked_tree(kernel: debian.Debian) -> Path:
+    """A kernel's tree, its files unpacked: not every kernel unpacks them itself."""
+    tree = _HOME / "trees" / kernel.release
+    shutil.rmtree(tree.parent, ignore_errors=True)
+    for file in kernel.modules.rglob("*.ko*"):
+        target = tree / _unpacked(str(file.relative_to(kernel.modules)))
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(decompress((kernel.modules / file).read_bytes()))
+        target.write_bytes(decompress(file.read_bytes()))
     for index in ("modules.builtin", "modules.order"):
         if (kernel.modules / index).is_file():
-            shutil.copy(kernel.modules / index, part)
-    return part
+            shutil.copy(kernel.modules / index, tree)
+    return tree
 
 
 def _unpacked(file: str) -> str:
@@ -151,7 +150,7 @@ def plan(kernel: debian.Debian) -> dict[str, list[str]]:
     steps = {}
     for name in sorted(tree.module_names()):
         target, _, needed = (tree.dependency_line(name) or "").partition(":")
-        steps[name.replace("-", "_")] = [*reversed(needed.split()), target]
+        steps[name.replace("-", "_")] = [*map(_unpacked, reversed(needed.split())), _unpacked(target)]
     return steps
 
 
@@ -166,14 +165,12 @@ def main(argv: list[str]) -> None:
     kernel = debian.require_other(options.kernel) if options.kernel else debian.find()
     if kernel is None:
         raise SystemExit(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
-    steps, files = plan(kernel), None
+    steps = plan(kernel)
     if options.sample is not None:
         steps = {name: steps[name] for name in sorted(random.Random(1).sample(sorted(steps), options.sample))}
-        files = [path for paths in steps.values() for path in paths]
-        steps = {name: [*map(_unpacked, paths)] for name, paths in steps.items()}
     known = verdicts.load(kernel.release) if verdicts.path(kernel.release).exists() else {}
     todo = {name: steps[name] for name in options.names or steps if options.names or name not in known}
-    guest = prepare(kernel, files)
+    guest = prepare(kernel)
     for count, verdict in enumerate(run(guest, kernel.release, todo, options.jobs), 1):
         known[verdict.name] = verdict
         verdicts.store(known.values(), kernel.release)

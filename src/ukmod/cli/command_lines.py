@@ -22,7 +22,7 @@ from ukmod.cli.options import (
 )
 from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MEMORY, MIN_MEMORY, PATIENCE
 
-_IMAGE = "the image the modules were built for, or 'none'; default: found by their vermagic"
+_IMAGE = "the image the modules were built for, or a kernel such as 6.12, or 'none'; default: by vermagic"
 
 
 def command_line(name: str) -> CommandParser:
@@ -253,19 +253,37 @@ def kernel() -> CommandParser:
     """``ukmod kernel``."""
     parse = command_parser(
         "kernel",
-        "Check what ukmod takes for granted about a kernel image: the parameters of each function that it"
-        " replaces, the code at its entry, the calls that would bypass it, the sizes of variables. Then bring"
-        " the image up.",
-        statuses={0: "every assumption holds, and every step returns", 1: "something does not"},
+        "Check a kernel image, or fetch kernels, or list those on this machine.",
+        notes="check: check what ukmod takes for granted about an image: the parameters of each function that"
+        " it replaces, the code at its entry, the calls that would bypass it, the sizes of variables. Then"
+        " bring the image up.\n\n"
+        "fetch: fetch kernels of Debian or Ubuntu by apt, without root: image and modules, into the user's"
+        " cache. A kernel is named by its release, or by the beginning of its version, perhaps with a"
+        " flavour: 6.12, 6.12-rt, newest-cloud. Of those that fit, it is the newest one of the usual flavour."
+        " It is looked for in the system's own sources, then, of Debian, in those of other releases.\n\n"
+        "list: list the kernels that --kernel NAME finds, the newest first.",
+        statuses={
+            0: "every assumption holds, and every step returns; the kernels are here",
+            1: "an assumption does not hold, or a step fails",
+        },
         examples={
             "check /boot/vmlinuz-6.12.1": "what does not hold, and which steps fail",
-            "check --all vmlinux": "every assumption",
+            "check --all 6.12": "every assumption, about a kernel that was fetched",
+            "fetch 5.10 6.1 6.12 --headers": "three kernels, and what modules for them are built with",
+            "fetch newest --suite sid": "the newest kernel of a suite",
+            "list --json": "for a program",
         },
     )
-    parse.add_argument("check", choices=("check",), help="check an image")
-    parse.add_argument("image", metavar="IMAGE", help="a vmlinuz or a vmlinux")
-    parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for an image without")
-    parse.add_argument("--all", action="store_true", help="list what holds, and what is not needed, too")
+    parse.intermixed = True
+    parse.add_argument("action", choices=("check", "fetch", "list"), help="what to do")
+    parse.add_argument("kernels", metavar="IMAGE|KERNEL", nargs="*",
+                       help="a vmlinuz or a vmlinux to check, or a kernel to check or to fetch")  # fmt: skip
+    parse.add_argument("--btf", metavar="FILE", help="check: the kernel's BTF, for an image without")
+    parse.add_argument("--all", action="store_true", help="check: list all assumptions")
+    parse.add_argument("--headers", action="store_true", help="fetch: what modules are built with, too")
+    parse.add_argument("--suite", action="append", metavar="SUITE", default=[],
+                       help="fetch: only from this suite, or these, separated by commas")  # fmt: skip
+    parse.add_argument("--into", metavar="DIRECTORY", help="fetch: into a new directory, not into the cache")
     add_json(parse)
     return parse
 

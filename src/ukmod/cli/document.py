@@ -14,8 +14,19 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMAS", "print_document"]
 
-SCHEMAS = {"run": 1, "survey": 1, "explain": 1, "lint": 1, "closure": 1, "kernel": 1}
-"""The number of each command's schema; ``ukmod demo`` follows that of run."""
+SCHEMAS = {
+    "run": 1,
+    "survey": 1,
+    "explain": 1,
+    "lint": 1,
+    "closure": 1,
+    "kernel": 1,
+    "kernels": 1,
+    "matrix": 1,
+}
+"""The number of each document's schema: of a command's, of ``ukmod kernel list`` and ``fetch``, of
+``ukmod run`` on several kernels. ``ukmod demo`` follows that of run.
+"""
 
 
 def print_document(command: str, content: Mapping[str, object]) -> None:

@@ -1,26 +1,39 @@
-"""``ukmod kernel``: what ukmod takes for granted about a kernel image, and whether it holds there."""
+"""``ukmod kernel``: check an image, fetch kernels, list those on this machine."""
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Sequence
 
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
 from ukmod.cli.terminal import write
-from ukmod.errors import UkmodError
+from ukmod.errors import UkmodError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.assumptions import Assumption, Standing, check
 from ukmod.machine.image.image import KernelImage
+from ukmod.machine.image.installed import image_at
 from ukmod.machine.types.select import types_for
 
 
 def main(argv: Sequence[str]) -> int:
-    """Check an image, and bring it up; 1 if an assumption does not hold or a step fails."""
+    """Run the action; its exit status."""
     options = command_lines.kernel().parse_args(argv)
-    image = KernelImage(options.image)
+    if options.action == "check":
+        return _check(options)
+    from ukmod.cli import kernels
+
+    return kernels.main(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Check an image, and bring it up; 1 if an assumption does not hold or a step fails."""
+    if len(options.kernels) != 1:
+        raise UsageError("check takes one image, or one kernel that was fetched")
+    image = KernelImage(image_at(options.kernels[0]))
     found = check(image, types_for((), btf=options.btf, kernel=image))
-    steps, failed = _brought_up(options.image, options.btf)
+    steps, failed = _brought_up(image.path, options.btf)
     if options.json:
         print_document("kernel", _content(image, found, steps, failed))
     else:

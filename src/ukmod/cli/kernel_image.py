@@ -12,12 +12,14 @@ from ukmod.kernel.trees import modules_of
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
 from ukmod.machine.image.find import find_image
+from ukmod.machine.image.installed import image_at
 
 
 def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
     """The image to survey a tree with; empty for none.
 
-    Raises UsageError if it is not the tree's kernel, or if none is found.
+    Raises UsageError if it is not the tree's kernel, or if none is found; NotFoundError for a kernel that is
+    not on this machine.
     """
     if option == NONE:
         return ""
@@ -25,17 +27,17 @@ def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
         raise UsageError("no module that can be read", subject=tree.dirname)
     vermagic = choice.vermagic_of(module)
     if option is None:
-        search = find_image(vermagic, root, "/")
+        search = find_image(vermagic, root, *choice.roots())
         if search.path is None:
             raise UsageError(f"{search}: name it with --kernel IMAGE, or do without it: --kernel {NONE}")
         return search.path
     from ukmod.machine.image.image import KernelImage
 
-    path = os.path.abspath(option)
+    path = os.path.abspath(image_at(option))
     image = KernelImage(path)
     if vermagic.split() != image.vermagic.split():
         text = f'it has vermagic "{image.vermagic.strip()}", the modules "{vermagic.strip()}"'
-        raise UsageError(f"{text}; {find_image(vermagic, root, '/')}", subject=path)
+        raise UsageError(f"{text}; {find_image(vermagic, root, *choice.roots())}", subject=path)
     return path
 
 

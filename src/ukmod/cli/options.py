@@ -11,7 +11,7 @@ from ukmod.cli.terminal import columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
 __all__ = [
@@ -29,9 +29,20 @@ _NOT_RUN = "the command could not do its work"
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose ``misused`` is the exit status for a command line that makes no sense."""
+    """A parser whose ``misused`` is the exit status for a command line that makes no sense.
+
+    ``intermixed``: options may stand between operands, of which there may be any number.
+    """
 
     misused = 2
+    intermixed = False
+
+    def parse_args(  # type: ignore[override] # argparse's own has overloads
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse a command line."""
+        parse = self.parse_intermixed_args if self.intermixed else super().parse_args
+        return parse(args, namespace)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Leave, with the command's own status for a mistake."""

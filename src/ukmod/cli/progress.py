@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self, TextIO
 
@@ -25,9 +25,12 @@ _CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """Shows what is being done and, of many things, how many are done. A context manager."""
+    """Shows what is being done and, of many things, how many are done. A context manager.
 
-    def __init__(self, what: str, total: int = 0, stream: TextIO | None = None) -> None:
+    ``what`` may be a function, which is asked each time: for work in several steps.
+    """
+
+    def __init__(self, what: str | Callable[[], str], total: int = 0, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._what = what
         self._total = total
@@ -66,7 +69,8 @@ class Progress:
         seconds = time.monotonic() - self._began
         if seconds < _FIRST:
             return
-        text = line(self._what, self._tallies, self._total, seconds)
+        what = self._what if isinstance(self._what, str) else self._what()
+        text = line(what, self._tallies, self._total, seconds)
         with self._writing:
             self._stream.write(_CLEAR + text[: columns() - 1])
             self._stream.flush()

@@ -90,12 +90,14 @@ class Kernel:
     files. By default it is the tree of the first module loaded from a file: the indexed lib/modules/<release>
     that contains it, or else its directory.
     btf: a file with the kernel's BTF (/sys/kernel/btf/vmlinux).
-    image: its vmlinuz, whose code runs what Python does not implement; "none" or None for no image. With
-    "auto", the default, an image is used only if a module needs one. It is found by vermagic below the root
-    of the module's tree, in /boot and in /lib/modules. This is decided once, at boot, from the modules passed
-    to insmod(), modprobe() or boot() and their dependencies; without any, the image of the tree's kernel is
-    used if there is one. ``need`` tells the decision. An image takes seconds to bring up for the first time,
-    and a tenth of a second from its snapshot.
+    image: its vmlinuz, whose code runs what Python does not implement, or the name of a kernel on this
+    machine, such as "6.12" or "6.12-rt" (see ``ukmod kernel list``); "none" or None for no image. With
+    "auto", the default, an image is used only if a module needs one. It is found by vermagic below the
+    root of the module's tree, in /boot and in /lib/modules, and among the kernels that ``ukmod kernel
+    fetch`` got. This is decided once, at boot, from the modules passed to insmod(), modprobe() or boot()
+    and their dependencies; without any, the image of the tree's kernel is used if there is one. ``need``
+    tells the decision. An image takes seconds to bring up for the first time, and a tenth of a second
+    from its snapshot.
     release: ``uname -r``; by default that of the kernel the first module was built for.
     hz: CONFIG_HZ of that kernel, 1 to 10,000.
     memory: the size of RAM in bytes.
@@ -108,8 +110,8 @@ class Kernel:
     as in request_module("send_signal level=3").
     snapshot: save the initialised image in the user's cache, and start from it the next time.
 
-    Raises UsageError for an invalid value, NotFoundError for a tree that does not exist, and FormatError for
-    an image that is not a kernel.
+    Raises UsageError for an invalid value, NotFoundError for a tree or a kernel that does not exist, and
+    FormatError for an image that is not a kernel.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from ukmod.kernel.mocks import Mock, add, check
 from ukmod.kernel.trees import modules_of
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.tree import Tree
+from ukmod.machine.image.installed import image_at
 from ukmod.machine.types import Types, types_for
 from ukmod.record import field, record
 
@@ -49,9 +50,15 @@ class Booted:
 
 
 def image_named(image: str | os.PathLike[str] | None) -> KernelImage | str | None:
-    """The image of a Configuration. Raises the errors of KernelImage for a file that is not an image."""
+    """The image of a Configuration: that of a file, or of a kernel on this machine, "6.12" for example.
+
+    Raises the errors of KernelImage for a file that is not an image, NotFoundError for a kernel that is not
+    here.
+    """
     name = None if image is None else os.fspath(image)
-    return name if name is None or name == AUTO else None if name == NONE else _image(name)
+    if name is None or name == NONE:
+        return None
+    return name if name == AUTO else _image(image_at(name))
 
 
 def _image(path: str) -> KernelImage:

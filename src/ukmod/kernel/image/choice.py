@@ -15,6 +15,7 @@ from ukmod.kmod.elf import SHN_UNDEF, Elf
 from ukmod.kmod.linkage import module_exports
 from ukmod.kmod.tree import MODULE_DIRECTORY, Tree
 from ukmod.machine.image.find import Search, find_image
+from ukmod.machine.image.installed import fetched_roots
 from ukmod.record import record
 
 if TYPE_CHECKING:
@@ -93,9 +94,11 @@ def vermagic_of(module: Elf) -> str:
 
 
 def roots(*paths: str) -> tuple[str, ...]:
-    """The roots of the search for images: that of each path within a module tree, then this machine's."""
+    """The roots of the search for images: those of the paths within a module tree, this machine's, and
+    those of fetched kernels.
+    """
     found = [above.removesuffix("/usr") or "/" for path in paths for above in _roots_above(path)]
-    return tuple(dict.fromkeys((*found, "/")))
+    return tuple(dict.fromkeys((*found, "/", *fetched_roots())))
 
 
 def _roots_above(path: str) -> Iterable[str]:
