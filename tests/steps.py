@@ -78,6 +78,13 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class List:
+    """List a directory of /proc or /sys. Result: ``0`` or the errno's name; its entries are the output."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """Send a signal to every process that runs the program of this name, ``modprobe``. Result: ``0``."""
 
@@ -97,7 +104,7 @@ class Join:
     """Wait for every started step. Result: theirs, in the order they were started, spaces between."""
 
 
-Step: TypeAlias = Insmod | Rmmod | Modprobe | Sleep | Sysctl | Write | Read | Kill | Start | Join
+Step: TypeAlias = Insmod | Rmmod | Modprobe | Sleep | Sysctl | Write | Read | List | Kill | Start | Join
 
 
 @dataclass(frozen=True, slots=True)

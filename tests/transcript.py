@@ -22,6 +22,7 @@ from tests.steps import (
     Insmod,
     Join,
     Kill,
+    List,
     LogLine,
     Modprobe,
     Outcome,
@@ -54,6 +55,8 @@ def describe(step: Step) -> str:
             return f"write {path} {text}".rstrip()
         case Read(path):
             return f"read {path}"
+        case List(path):
+            return f"list {path}"
         case Kill(program, signal):
             return f"kill -{signal} {program}"
         case Start(inner):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.steps import Case, Insmod, Join, Modprobe, Read, Rmmod, Sleep, Start, Sysctl, Write
+from tests.steps import Case, Insmod, Join, Kill, List, Modprobe, Read, Rmmod, Sleep, Start, Sysctl, Write
 
 LOADING = (
     Case(
@@ -177,6 +177,100 @@ LOADING = (
             Modprobe(("-q", "nobody")),
             Modprobe(("needs_missing_symbol",)),
             Modprobe(("--show-depends", "uses_exporter")),
+        ),
+    ),
+    Case(
+        "modules_disabled_values",
+        "what kernel.modules_disabled takes for 1",
+        (
+            *(
+                Sysctl("kernel.modules_disabled", text)
+                for text in ("0", "2", "", "x", "-1", "0x0", "1x", "1,", "1 2")
+            ),
+            Read("/proc/sys/kernel/modules_disabled"),
+            Insmod("ok_dep"),
+            Sysctl("kernel.modules_disabled", " 01 "),
+            Read("/proc/sys/kernel/modules_disabled"),
+            *(Sysctl("kernel.modules_disabled", text) for text in ("1", "0x1", "0", "")),
+            Rmmod("ok_dep"),
+        ),
+    ),
+    Case(
+        "symbols_by_name",
+        "symbol_get() and symbol_put(): a module is held, the kernel's own symbols are not",
+        (
+            Insmod("symbol_user"),
+            Write("/sys/module/symbol_user/parameters/get", "exporter_gpl"),
+            Insmod("exporter"),
+            Write("/sys/module/symbol_user/parameters/get", "exporter_gpl"),
+            Write("/sys/module/symbol_user/parameters/get", "exporter_gpl"),
+            Read("/sys/module/exporter/refcnt"),
+            List("/sys/module/exporter/holders"),
+            Rmmod("exporter"),
+            Write("/sys/module/symbol_user/parameters/put", "exporter_gpl"),
+            Write("/sys/module/symbol_user/parameters/put_address", "exporter_gpl"),
+            Read("/sys/module/exporter/refcnt"),
+            Write("/sys/module/symbol_user/parameters/put", "exporter_gpl"),
+            Write("/sys/module/symbol_user/parameters/get", "exporter_unlisted"),
+            Write("/sys/module/symbol_user/parameters/get", "schedule"),
+            Write("/sys/module/symbol_user/parameters/put", "schedule"),
+            Write("/sys/module/symbol_user/parameters/get", "nonesuch"),
+            Rmmod("exporter"),
+        ),
+    ),
+    Case(
+        "loaded_twice_at_once",
+        "the same module, twice at the same time: the second waits for the first one's init",
+        (
+            Start(Insmod("exporter", "init_ms=1000")),
+            Start(Insmod("exporter", "init_ms=1000")),
+            Join(),
+            Rmmod("exporter"),
+            Start(Insmod("exporter", "init_ms=1000 ret=-5")),
+            Sleep(0.1),
+            Start(Insmod("exporter", "init_ms=500")),
+            Join(),
+            Read("/proc/modules"),
+        ),
+    ),
+    Case(
+        "removed_while_coming",
+        "rmmod of a module whose init is under way, and of one that a coming module needs",
+        (
+            Start(Insmod("exporter", "init_ms=1000")),
+            Sleep(0.2),
+            Rmmod("exporter"),
+            Modprobe(("-r", "exporter")),
+            Join(),
+            Rmmod("exporter"),
+        ),
+    ),
+    Case(
+        "waiter_killed",
+        "an insmod that waits for another module's init is killed",
+        (
+            Start(Insmod("exporter", "init_ms=3000")),
+            Sleep(0.2),
+            Start(Modprobe(("uses_exporter",))),
+            Sleep(0.2),
+            Kill("modprobe", 9),
+            Join(),
+            Read("/proc/modules"),
+        ),
+    ),
+    Case(
+        "forced",
+        "modprobe --force: version magic and symbol versions are ignored, and the kernel is tainted",
+        (
+            Modprobe(("ok_dep",)),
+            Modprobe(("other_config",)),
+            Modprobe(("--force-vermagic", "other_config")),
+            Read("/sys/module/no_exit/taint"),
+            Read("/proc/sys/kernel/tainted"),
+            Modprobe(("exporter",)),
+            Modprobe(("--force-modversion", "unversioned")),
+            Read("/proc/modules"),
+            Read("/proc/sys/kernel/tainted"),
         ),
     ),
 )

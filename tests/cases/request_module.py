@@ -232,4 +232,170 @@ REQUEST_MODULE = (
             Insmod("try_then", "symbol=exporter_plain"),
         ),
     ),
+    Case(
+        "request_module_path",
+        "kernel.modprobe need not be a clean path, but it has to lead to modprobe from /",
+        (
+            *(
+                step
+                for path in (
+                    "sbin/modprobe",
+                    "modprobe",
+                    "./sbin/modprobe",
+                    "/sbin/../sbin/modprobe",
+                    "//sbin//modprobe",
+                    "/sbin/modprobe/",
+                    " /sbin/modprobe",
+                    "/sbin/modprobe ",
+                    "/" * 242 + "sbin/modprobe",
+                    "/" * 243 + "sbin/modprobe",
+                )
+                for step in (
+                    Sysctl("kernel.modprobe", path),
+                    Insmod("rm_call", "name=ok_dep"),
+                    Rmmod("rm_call"),
+                    Rmmod("ok_dep"),
+                )
+            ),
+            Read("/proc/sys/kernel/modprobe"),
+        ),
+    ),
+    Case(
+        "request_module_path_changes",
+        "kernel.modprobe changes while a helper runs, and while requests wait for one",
+        (
+            Sysctl("kernel.modprobe", "/sbin/slow"),
+            Start(Insmod("rm_call", "name=ok_dep")),
+            Sleep(0.5),
+            Sysctl("kernel.modprobe", "/sbin/quick"),
+            Join(),
+            Sysctl("kernel.modprobe", "/sbin/slow"),
+            Start(Insmod("rm_flood")),
+            Sleep(0.5),
+            Sysctl("kernel.modprobe", ""),
+            Join(),
+        ),
+        programs=(Program("/sbin/slow", sleep=1, log="ends"), Program("/sbin/quick", log="runs")),
+    ),
+    Case(
+        "request_module_names",
+        "names that modprobe, or a shell, might take for something else",
+        (
+            *(
+                step
+                for name in (
+                    "ok_dep.ko",
+                    "ok/dep",
+                    "*",
+                    "ok[_-]dep",
+                    "-r",
+                    "--",
+                    "..",
+                    "%s",
+                    "$HOME",
+                    "ok_dep;",
+                    "OK_DEP",
+                )
+                for step in (Insmod("rm_call", f"name={name}"), Rmmod("rm_call"))
+            ),
+            Read("/proc/modules"),
+        ),
+    ),
+    Case(
+        "request_module_fails_below",
+        "a module whose dependency fails, returns more than 0, or is there only on second thought",
+        (
+            Insmod("rm_call", "name=uses_exporter"),
+            Rmmod("rm_call"),
+            Read("/proc/modules"),
+            Insmod("exporter"),
+            Insmod("rm_call", "name=uses_exporter"),
+            Read("/proc/modules"),
+        ),
+        config="options exporter ret=-5\n",
+    ),
+    Case(
+        "request_module_positive",
+        "an init that returns more than 0, as a dependency",
+        (Insmod("rm_call", "name=uses_exporter"), Read("/proc/modules")),
+        config="options exporter ret=7\n",
+    ),
+    Case(
+        "request_module_rules",
+        "blacklists by name and by alias, soft dependencies of soft dependencies, install commands",
+        (
+            *(
+                step
+                for name in ("ok-alias-7", "first", "black", "exporter", "no_exit", "own")
+                for step in (Insmod("rm_call", f"name={name}"), Read("/proc/modules"), Rmmod("rm_call"))
+            ),
+        ),
+        config=(
+            "alias first uses_exporter\nalias black refs\nblacklist refs\nblacklist black\n"
+            "blacklist exporter\nblacklist ok-alias-7\n"
+            "softdep uses_exporter pre: no_exit\nsoftdep no_exit pre: ok_dep post: refs\n"
+            "install own /sbin/modprobe --ignore-install slab $CMDLINE_OPTS && /sbin/modprobe -q nonesuch\n"
+        ),
+    ),
+    Case(
+        "request_module_recursion",
+        "a helper loads a module that, in its init, requests another, and so starts the same helper again",
+        (
+            Sysctl("kernel.modprobe", "/sbin/again"),
+            Start(Insmod("rm_call", "name=x")),
+            Sleep(5),
+            Read("/proc/modules"),
+        ),
+        programs=(Program("/sbin/again", load=("ring_b",), log="is back"),),
+    ),
+    *(
+        Case(
+            f"request_module_from_{place}",
+            f"request_module() from: {place.replace('_', ' ')}",
+            (
+                Insmod("contexts", f"from={place}"),
+                Sleep(0.5),
+                Insmod("ret_enodev"),
+                Rmmod("contexts"),
+                Sleep(0.5),
+                Read("/proc/modules"),
+            ),
+            programs=(Program("/sbin/helper", log="runs"),),
+        )
+        for place in (
+            "thread",
+            "system_wq",
+            "unbound",
+            "ordered",
+            "reclaim",
+            "delayed",
+            "notifier",
+            "helper",
+            "exit",
+        )
+    ),
+    Case(
+        "request_module_from_its_own_exit",
+        "a module requests itself in its exit: while it is going it is neither there nor not",
+        (
+            Insmod("contexts", "from=exit name=contexts"),
+            Start(Rmmod("contexts")),
+            Sleep(5),
+            Read("/proc/modules"),
+            Join(),
+            Read("/proc/modules"),
+        ),
+    ),
+    Case(
+        "request_module_from_an_exit_for_a_user",
+        "a module requests, in its exit, one that needs a module whose init is under way",
+        (
+            Insmod("contexts", "from=exit name=uses_exporter"),
+            Start(Insmod("exporter", "init_ms=2000")),
+            Sleep(0.2),
+            Start(Rmmod("contexts")),
+            Join(),
+            Read("/proc/modules"),
+        ),
+    ),
 )

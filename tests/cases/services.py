@@ -51,11 +51,13 @@ PRINTING = (
     Case("strings", "kstrto*, sscanf, strscpy and their like", (Insmod("strings"),)),
 )
 
-MEMORY = tuple(
-    Case(
-        f"slab_{part}",
-        f"the allocator: {part.replace('_', ' ')}",
-        (Insmod("slab", f"part={part}"), Rmmod("slab")),
-    )
-    for part in ("good", "leak", "double_free", "use_after_free", "overflow", "cache_busy", "too_large")
+MEMORY = (
+    *(
+        Case(
+            f"slab_{part}",
+            f"the allocator: {part.replace('_', ' ')}",
+            (Insmod("slab", f"part={part}"), Rmmod("slab")),
+        )
+        for part in ("good", "leak", "double_free", "use_after_free", "overflow", "cache_busy", "too_large")
+    ),
 )

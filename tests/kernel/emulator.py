@@ -16,6 +16,7 @@ from tests.steps import (
     Insmod,
     Join,
     Kill,
+    List,
     LogLine,
     Modprobe,
     Outcome,
@@ -48,14 +49,15 @@ _NOT_FOUND = 127
 class Job:
     """A step under way: the process that does it, and what it came to."""
 
+    step: Step
     task: Task
     result: str = ""
     output: list[str] = field(default_factory=list)
 
     def outcome(self) -> str:
-        """The result; the signal's name if the process died of one."""
+        """The result; if the process died of a signal, its name, or modprobe's status as a shell has it."""
         if self.task.exited and (died := self.task.exit_code & 0x7F):
-            return signal.Signals(died).name
+            return str(128 + died) if isinstance(self.step, Modprobe) else signal.Signals(died).name
         return self.result
 
 
@@ -123,7 +125,9 @@ def _do(k: Kernel, step: Step, jobs: list[Job]) -> tuple[str, tuple[str, ...]]:
             return "0", ()
         case Join():
             k.core.sched.run(lambda: all(job.task.exited for job in jobs))
-            return " ".join(job.outcome() for job in jobs), ()
+            result = " ".join(job.outcome() for job in jobs)
+            jobs.clear()
+            return result, ()
     job = _begin(k, step)
     k.core.sched.run(lambda: job.task.exited, k.core.clock.now + 200 * 10**9)
     return job.outcome(), tuple(job.output)
@@ -156,6 +160,10 @@ def _begin(k: Kernel, step: Step) -> Job:
             works[Write] = write
         case Read(path):
             works[Read] = lambda p: _none(p.output.append(p.sys.read_proc(path)))
+        case List(path):
+            works[List] = lambda p: _none(
+                p.output.extend(f"{name}\n" for name in sorted(p.sys.list_proc(path)))
+            )
         case Modprobe(args):
             main = k.programs.exec("/sbin/modprobe")
 
@@ -182,7 +190,7 @@ def _begin(k: Kernel, step: Step) -> Job:
 
     environment = {"PATH": "/sbin:/usr/sbin:/bin:/usr/bin"}
     task = core.processes.fork(comm, lambda: core.processes.execve(program, comm, (comm,), environment))
-    job = Job(task)
+    job = Job(step, task)
     return job
 
 

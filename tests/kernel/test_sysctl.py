@@ -12,7 +12,17 @@ from ukmod.kernel.core import Core
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("5", 5), ("-1", -1), ("0x10\n", 16), ("010", 8), (" 7 ", 7), ("0", 0), ("2147483647", 2**31 - 1)],
+    [
+        ("5 6", 5),
+        ("5\t\n7", 5),
+        ("5", 5),
+        ("-1", -1),
+        ("0x10\n", 16),
+        ("010", 8),
+        (" 7 ", 7),
+        ("0", 0),
+        ("2147483647", 2**31 - 1),
+    ],
 )
 def test_numbers_are_read_as_in_c(kernel: Core, text: str, value: int) -> None:
     kernel.procfs.write("/proc/sys/kernel/panic", text)

@@ -140,15 +140,15 @@ class TestWhatCannotBeExecuted:
         assert world.run(info, UMH_WAIT_PROC) == 0
         assert world.events == ["cleanup", "returns"]
 
-    @pytest.mark.parametrize(("wait", "room"), [(UMH_WAIT_EXEC, 1), (UMH_WAIT_PROC, 1), (UMH_WAIT_PROC, 2)])
+    @pytest.mark.parametrize("wait", [UMH_WAIT_EXEC, UMH_WAIT_PROC])
     def test_without_room_for_another_task_the_errno_is_that_of_fork(
-        self, kernel: Core, world: World, wait: int, room: int
+        self, kernel: Core, world: World, wait: int
     ) -> None:
-        """The caller is a task, and so is the thread that waits for the helper."""
-        world.run(world.setup(), UMH_WAIT_PROC)  # from here on there is a khelper
+        """There is room for the caller alone."""
+        world.run(world.setup(), UMH_WAIT_PROC)  # from here on there is a worker
         world.events.clear()
         info = world.setup(cleanup=world.callback("cleanup"))
-        kernel.tasks.max_threads = len(kernel.tasks.all()) + room
+        kernel.tasks.max_threads = len(kernel.tasks.all()) + 1
         assert world.run(info, wait) == -EAGAIN
         assert world.events == ["cleanup", "returns"]
 
@@ -224,7 +224,7 @@ class TestCallbacks:
         def init(info: int, cred: int) -> int:
             offset = kernel.types.offset("subprocess_info", "wait")
             task = kernel.sched.task()
-            seen.append((kernel.memory.u32(info + offset), cred != kernel.tasks.cred(task)))
+            seen.append((kernel.memory.u32(info + offset), cred != kernel.creds.of(task)))
             usage = kernel.memory.u32(cred + kernel.types.offset("cred", "usage"))
             signal = kernel.memory.u32(task.address + kernel.types.offset("task_struct", "exit_signal"))
             assert (usage, kernel.tasks.pf(task), signal) == (1, PF_NOFREEZE | PF_FORKNOEXEC, SIGCHLD)
@@ -236,13 +236,13 @@ class TestCallbacks:
 
     def test_committed_credentials_are_the_tasks_own_until_it_is_freed(self, kernel: Core) -> None:
         task, before = kernel.tasks.create("helper", int), len(list(kernel.slab.objects()))
-        shared, new = kernel.tasks.cred(task), kernel.tasks.prepare_cred(task)
-        kernel.tasks.commit_cred(task, new)
+        shared, new = kernel.creds.of(task), kernel.creds.prepare(task)
+        kernel.creds.commit(task, new)
         members = [kernel.types.offset("task_struct", name) for name in ("cred", "real_cred")]
         assert [kernel.memory.u64(task.address + member) for member in members] == [new, new]
-        assert kernel.tasks.cred(task) == new != shared
+        assert kernel.creds.of(task) == new != shared
         kernel.tasks.put(task, 2)
-        assert kernel.tasks.cred(task) == shared
+        assert kernel.creds.of(task) == shared
         assert len(list(kernel.slab.objects())) == before
 
     def test_the_struct_says_how_the_caller_waits_while_it_does(self, kernel: Core, world: World) -> None:
@@ -250,33 +250,39 @@ class TestCallbacks:
         assert world.run(info, UMH_WAIT_PROC, limit=1) is None
         assert kernel.memory.u32(info + kernel.types.offset("subprocess_info", "wait")) == UMH_WAIT_PROC
 
-    @pytest.mark.parametrize("wait", [UMH_WAIT_EXEC, UMH_WAIT_PROC])
-    def test_init_runs_in_a_kernel_thread_that_khelper_started(
-        self, kernel: Core, world: World, wait: int
+    @pytest.mark.parametrize(
+        ("wait", "ancestors"),
+        [
+            (UMH_NO_WAIT, ["kthreadd", "swapper/0"]),
+            (UMH_WAIT_EXEC, ["kthreadd", "swapper/0"]),
+            (UMH_WAIT_PROC, ["kworker/u2:0", "kthreadd", "swapper/0"]),
+        ],
+    )
+    def test_a_worker_is_the_parent_only_of_a_helper_whose_end_it_waits_for(
+        self, kernel: Core, world: World, wait: int, ancestors: list[str]
     ) -> None:
-        """With UMH_WAIT_PROC there is another one between, which waits for it: wait_for_helper()."""
-        seen: list[tuple[str, bool]] = []
+        """The others have CLONE_PARENT: kthreadd reaps them."""
+        seen: list[str] = []
 
         def look(_: int) -> None:
             task = kernel.sched.current
             while task is not None:
-                seen.append((kernel.tasks.comm(task), task.is_kthread))
+                seen.append(kernel.tasks.comm(task))
                 task = task.parent
 
         world.run(world.setup(init=world.callback("init", look=look)), wait)
-        generations = 3 if wait == UMH_WAIT_PROC else 2
-        assert seen[:generations] == [("khelper", True)] * generations
+        assert seen == ["kworker/u2:0", *ancestors]
 
     @pytest.mark.parametrize("wait", [UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC])
     def test_a_thread_that_became_no_program_ends_with_exit_code_0(
         self, kernel: Core, world: World, wait: int
     ) -> None:
-        """do_exit(0): the errno is in the struct. This also is how wait_for_helper() ends."""
+        """do_exit(0): the errno is in the struct."""
         tasks: list[Task] = []
 
         def look(_: int) -> None:
             helper = kernel.sched.task()
-            tasks.extend([helper, helper.parent] if wait == UMH_WAIT_PROC and helper.parent else [helper])
+            tasks.append(helper)
 
         world.run(world.setup(b"/sbin/none", init=world.callback("init", look=look)), wait)
         assert [(task.exited, task.exit_code) for task in tasks] == [(True, 0)] * len(tasks)
@@ -419,11 +425,11 @@ def test_each_step_is_traced(kernel: Core, world: World) -> None:
     world.run(world.setup(), UMH_WAIT_PROC)
     assert [(step.comm, step.what, step.detail) for step in kernel.trace.steps] == [
         ("asker", "queue_work", "khelper"),
-        ("khelper", "kernel_thread", HELPER),
+        ("kworker/u2:0", "kernel_thread", HELPER),
         ("helper", "execve", f"{HELPER} first a second"),
     ]
-    asker, khelper, helper = (step.pid for step in kernel.trace.steps)
-    assert asker < khelper < helper, "khelper's thread begins with its first work"
+    asker, worker, helper = (step.pid for step in kernel.trace.steps)
+    assert asker < worker < helper, "a worker begins with its first work"
 
 
 def test_the_trace_knows_the_process_that_becomes_the_program(kernel: Core) -> None:

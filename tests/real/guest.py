@@ -17,6 +17,7 @@ from tests.steps import (
     Insmod,
     Join,
     Kill,
+    List,
     LogLine,
     Modprobe,
     Outcome,
@@ -106,6 +107,8 @@ def _command(step: Step) -> str:
             return f"killall -{number} {shlex.quote(program)}"
         case Read(path):
             return f"cat {shlex.quote(path)}"
+        case List(path):
+            return f"ls {shlex.quote(path)}"
     raise TypeError(f"{step} has no command of its own")
 
 
@@ -143,7 +146,7 @@ def _outcomes(case: Case, output: Output) -> Iterator[Outcome]:
                 jobs = (job.split(" ", 1) for job in said["@job"])
                 result = " ".join(_result(inner, *job) for inner, job in zip(started, jobs, strict=True))
                 started.clear()
-        if not isinstance(step, Modprobe | Read) or (isinstance(step, Read) and status != "0"):
+        if not isinstance(step, Modprobe | Read | List) or (isinstance(step, Read | List) and status != "0"):
             lines = []
         log = [_log_line(text) for text in said["@log"]]
         if "@end" not in said:

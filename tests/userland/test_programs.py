@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, ENOENT
+from errno import EACCES, ENAMETOOLONG, ENOENT, ENOTDIR
 
 import pytest
 
@@ -22,8 +22,22 @@ def programs() -> Programs:
     return made
 
 
-def test_a_program_is_found_by_its_exact_path(programs: Programs) -> None:
-    assert programs.exec("/bin/true") is true
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/bin/true",
+        "bin/true",
+        "./bin/true",
+        "//bin///true",
+        "/bin/./true",
+        "/bin/../etc/../bin/true",
+        "/../bin/true",
+    ],
+)
+def test_a_program_is_found_by_each_path_that_leads_to_it_from_the_root(
+    programs: Programs, path: str
+) -> None:
+    assert programs.exec(path) is true
 
 
 @pytest.mark.parametrize(
@@ -31,6 +45,14 @@ def test_a_program_is_found_by_its_exact_path(programs: Programs) -> None:
     [
         ("/bin/false", ENOENT),
         ("true", ENOENT),
+        ("/bin/true/", ENOTDIR),
+        ("/bin/true/x", ENOTDIR),
+        ("/bin/true/..", ENOTDIR),
+        ("/nowhere/../bin/true", ENOENT),
+        (f"/{'n' * 255}", ENOENT),
+        (f"/{'n' * 256}", ENAMETOOLONG),
+        ("/" * 4095, EACCES),
+        ("/" * 4096, ENAMETOOLONG),
         ("", ENOENT),
         ("/bi", ENOENT),
         ("/etc/passwd", EACCES),

@@ -14,6 +14,8 @@ from ukmod.errors import LimitError
 from ukmod.kernel import watchdog
 from ukmod.kernel.async_ import AsyncCalls
 from ukmod.kernel.bug import Site
+from ukmod.kernel.coredump import CoreDump
+from ukmod.kernel.cred import Creds
 from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.failures import failed
@@ -42,6 +44,7 @@ from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller
+from ukmod.kernel.process_lists import ProcessLists
 from ukmod.kernel.procfs import ProcFs
 from ukmod.kernel.rcu.rcu import Rcu
 from ukmod.kernel.rcu.srcu import Srcu
@@ -141,8 +144,11 @@ class Core:
         self.symbols = SymbolTable(self, kernel_functions())
         for name, offset in self.percpu.symbols().items():
             self.symbols.add_data(name, offset)
+        self.creds = Creds(self)
+        self.process_lists = ProcessLists(self)
         self.idle = self.tasks.create("swapper/0", int)
         """Pid 0: the current task when no other one is."""
+        self.tasks.create_first()
         self.percpu.set_current(self.idle.address)
         self.log.caller = partial(current_caller, self)
         self.kallsyms = Kallsyms(self)
@@ -183,6 +189,7 @@ class Core:
         self.async_calls = AsyncCalls(self)
         self.srcu = Srcu(self)
         self.helpers = Helpers(self)
+        self.core_dump = CoreDump(self)
         self.requests = Requests(self)
         self.inter_module = InterModule(self)
         self.sysctl = Sysctl(self)

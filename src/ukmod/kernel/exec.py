@@ -33,11 +33,16 @@ class Processes:
         self.programs = programs
         self._waiters = Waiters(kernel)
 
-    def fork(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
-        """Create and wake a child task that runs ``entry``, whose result is its wait status."""
+    def fork(
+        self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None
+    ) -> Task:
+        """Create and wake a child task that runs ``entry``, whose result is its wait status.
+
+        It is the current task's child, or that of ``parent``, as with CLONE_PARENT.
+        """
         k = self._k
-        task = k.tasks.create(comm, entry, kthread=kthread)
-        parent = k.sched.current
+        parent = parent or k.sched.current
+        task = k.tasks.create(comm, entry, kthread=kthread, parent=parent)
         if parent is not None:
             task.owner = parent.owner
             k.trace.forked(parent.pid, task.pid)
@@ -69,6 +74,7 @@ class Processes:
         comm = path.rpartition("/")[2]
         k.tasks.set_comm(task, comm)
         k.tasks.become_process(task)
+        k.creds.exec(task)
         k.trace.step(task.pid, comm, "execve", " ".join(argv))
         process = Process(tuple(argv), dict(env), KernelSyscalls(k))
         k.sched.sleep(EXEC_TIME)

@@ -11,6 +11,7 @@ from ukmod.kernel.export import Export, exports_of
 
 SUBSYSTEMS: Final = (
     "async_",
+    "cred",
     "dev_printk",
     "kallsyms",
     "kmod",

@@ -7,3 +7,4 @@ from typing import Final
 KERN_ERR: Final = 3
 KERN_WARNING: Final = 4
 KERN_NOTICE: Final = 5
+KERN_INFO: Final = 6

@@ -63,7 +63,7 @@ class Kthreads:
     def create(self, name: str, run: Callable[[], int], *, function: int = 0, data: int = 0) -> Task:
         """A new kernel thread, which calls ``run`` once it is woken, unless it is stopped before."""
         k = self._k
-        task = k.tasks.create(name, partial(self._body, run), kthread=True)
+        task = k.tasks.create(name, partial(self._body, run), kthread=True, parent=k.tasks.kthreadd)
         task.kthread = thread = Kthread(task, function, data, waiters=Waiters(k))
         task.on_exit.append(thread.ended)
         if k.sched.current is not None:

@@ -25,7 +25,7 @@ from ukmod.kernel.signal_numbers import (
     SIGURG,
     SIGWINCH,
 )
-from ukmod.kernel.task import TIF_SIGPENDING
+from ukmod.kernel.task import INIT_PID, TIF_SIGPENDING
 from ukmod.machine.abi import Int, Ptr
 from ukmod.record import field, mutable
 
@@ -103,6 +103,8 @@ class Signals:
         if self.blocked(task) >> (signal - 1) & 1:
             return False
         handler = self.handler(task, signal)
+        if task.pid == INIT_PID and handler == SIG_DFL:
+            return True  # SIGNAL_UNKILLABLE
         if task.is_kthread and handler == SIG_KTHREAD_KERNEL and not force:
             return True
         return handler == SIG_IGN or (handler == SIG_DFL and bool(_IGNORED & sigmask(signal)))
@@ -183,7 +185,7 @@ class Signals:
         """Handle the return to user space, where a fatal signal ends the process."""
         task = self._k.sched.task()
         if signal := self.of(task).fatal:
-            raise TaskExitError(signal)
+            raise TaskExitError(self._k.core_dump.dump(task, signal))
 
 
 @export()

@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from errno import EINVAL
+from errno import EINVAL, EPERM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import UsageError
+from ukmod.kernel.coredump import CORENAME_MAX_SIZE
+from ukmod.kernel.cred import CAP_SETPCAP, CAP_SYS_MODULE
 from ukmod.kernel.kmod import KMOD_PATH_LEN
+from ukmod.kmod.nextarg import SPACES
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_NUMBER: Final = re.compile(r"\s*-?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\s*", re.ASCII)
+_NUMBER: Final = re.compile(rb"-?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(?=[ \t\n]|$)")
+_DIGITS: Final = 20
+"""proc_get_long() refuses a number that takes more characters than this."""
+
+
+def _numbers(text: str, count: int) -> list[int]:
+    """The numbers that a vector of ``count`` takes from a text, in C's notation: do_proc_dointvec().
+
+    There may be fewer, but at least one; what follows them is ignored. Raises ValueError.
+    """
+    left, found = text.encode("utf-8", "surrogateescape").lstrip(SPACES), list[int]()
+    while left and len(found) < count:
+        match = _NUMBER.match(left)
+        if match is None or len(match[0]) > _DIGITS:
+            raise ValueError(f"'{left.decode('utf-8', 'replace')}' is not a number")
+        digits = match[1]
+        base = 16 if digits[1:2] in (b"x", b"X") else 8 if digits[:1] == b"0" else 10
+        found.append(int(digits, base) * (-1 if match[0].startswith(b"-") else 1))
+        left = left[match.end() :].lstrip(SPACES)
+    if not found:
+        raise ValueError("there is no number")
+    return found
 
 
 def _int(text: str) -> int:
-    """An int in C's notation and of 32 bits, as accepted by proc_dointvec(). Raises ValueError."""
-    if (match := _NUMBER.fullmatch(text)) is None:
-        raise ValueError(f"'{text}' is not a number")
-    digits = match[1]
-    value = int(digits, 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10)
-    value = -value if "-" in text else value
+    """An int of 32 bits: proc_dointvec(). Raises ValueError."""
+    value = _numbers(text, 1)[0]
     if not -(1 << 31) <= value < 1 << 31:
         raise ValueError(f"'{text}' is out of range")
     return value
@@ -38,12 +58,15 @@ class Sysctl:
         k = self._k
         return {
             "kernel.modprobe": lambda: k.requests.modprobe_path,
+            "kernel.core_pattern": lambda: k.core_dump.pattern,
             "kernel.tainted": lambda: str(k.taint.mask),
             "kernel.modules_disabled": lambda: str(int(k.modules.disabled)),
             "kernel.osrelease": lambda: k.release,
             "kernel.panic": lambda: str(k.crash.panic_timeout),
             "kernel.panic_on_oops": lambda: str(int(k.crash.panic_on_oops)),
             "kernel.panic_on_warn": lambda: str(int(k.crash.panic_on_warn)),
+            "kernel.usermodehelper.bset": lambda: _words(k.helpers.bset),
+            "kernel.usermodehelper.inheritable": lambda: _words(k.helpers.inheritable),
             "kernel.printk": lambda: f"{k.log.console_loglevel}\t4\t1\t7",
         }
 
@@ -51,10 +74,13 @@ class Sysctl:
         k = self._k
         return {
             "kernel.modprobe": self._set_modprobe,
+            "kernel.core_pattern": self._set_core_pattern,
             "kernel.modules_disabled": self._set_modules_disabled,
             "kernel.panic": lambda value: setattr(k.crash, "panic_timeout", _int(value)),
             "kernel.panic_on_oops": lambda value: setattr(k.crash, "panic_on_oops", bool(_int(value))),
             "kernel.panic_on_warn": lambda value: setattr(k.crash, "panic_on_warn", bool(_int(value))),
+            "kernel.usermodehelper.bset": lambda value: self._drop("bset", value),
+            "kernel.usermodehelper.inheritable": lambda value: self._drop("inheritable", value),
             "kernel.printk": self._set_printk,
         }
 
@@ -89,10 +115,36 @@ class Sysctl:
     def _set_modprobe(self, value: str) -> None:
         self._k.requests.modprobe_path = value[: KMOD_PATH_LEN - 1]
 
+    def _set_core_pattern(self, value: str) -> None:
+        self._k.core_dump.pattern = value[: CORENAME_MAX_SIZE - 1]
+
     def _set_modules_disabled(self, value: str) -> None:
         if _int(value) != 1:
             raise ValueError("once set it cannot be cleared")
         self._k.modules.disabled = True
 
     def _set_printk(self, value: str) -> None:
-        self._k.log.console_loglevel = _int((value.split(maxsplit=1) or [""])[0])
+        self._k.log.console_loglevel = _numbers(value, 4)[0]
+
+    def _drop(self, name: str, value: str) -> None:
+        """proc_cap_handler(): take capabilities from helpers. No write gives any back.
+
+        A word that is missing stays as it is. Raises OSError (EPERM), ValueError.
+        """
+        k = self._k
+        if not (k.creds.capable(CAP_SETPCAP) and k.creds.capable(CAP_SYS_MODULE)):
+            raise OSError(EPERM, "the writer lacks CAP_SETPCAP or CAP_SYS_MODULE", name)
+        old = getattr(k.helpers, name)
+        kept = 0
+        words = _numbers(value, 2)
+        if min(words) < 0:
+            raise ValueError("a negative number is no set of capabilities")
+        for n, shift in enumerate((0, 32)):
+            word = words[n] if n < len(words) else old >> shift
+            kept |= (word & 0xFFFF_FFFF) << shift
+        setattr(k.helpers, name, old & kept)
+
+
+def _words(capabilities: int) -> str:
+    """A set of capabilities as two numbers of 32 bits, the low one first."""
+    return f"{capabilities & 0xFFFF_FFFF}\t{capabilities >> 32}"

@@ -23,10 +23,11 @@ from ukmod.kernel.sched.core import (
     TASK_RUNNING,
     TASK_WAKEKILL,
     Task,
+    block,
 )
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGKILL
 from ukmod.machine.area import VMALLOC_START, Area
-from ukmod.machine.memory import PAGE_SIZE, Fault, page_align
+from ukmod.machine.memory import PAGE_SIZE, Fault, Memory, page_align
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -46,6 +47,8 @@ PID_MAX: Final = 0x8000
 """kernel.pid_max, include/linux/threads.h: the first number that is no pid."""
 RESERVED_PIDS: Final = 300
 """kernel/pid.c: after the highest pid, numbering continues with this one."""
+INIT_PID: Final = 1
+KTHREADD_PID: Final = 2
 FIRST_PID: Final = 3
 """The pids before it are those of the idle task, init and kthreadd."""
 _INITIAL_USAGE = 2
@@ -67,15 +70,14 @@ class Tasks:
         # The structs that a task_struct points to, and that inlined code accesses, are placed after it.
         self._parts: dict[str, int] = {}
         size = types.sizeof("task_struct")
-        for member, struct in (("signal", "signal_struct"), ("sighand", "sighand_struct"), ("cred", "cred")):
+        for member, struct in (("signal", "signal_struct"), ("sighand", "sighand_struct")):
             if types.has("task_struct", member) and types.has(struct):
                 self._parts[member] = size = (size + 63) & ~63
                 size += types.sizeof(struct)
         self._pages = page_align(size) // PAGE_SIZE
         image = kernel.image
         self._init_task = image.address("init_task") if image is not None else 0
-        self._words = struct_.Struct(f"<{types.sizeof('task_struct') // 8}Q")
-        self._init_cred = image.address("init_cred") if image is not None else 0
+        self._init_signals = image.address("init_signals") if image is not None else 0
         self._usage = types.offset("task_struct", "usage")
         self._state = types.offset(
             "task_struct", "__state" if types.has("task_struct", "__state") else "state"
@@ -84,8 +86,6 @@ class Tasks:
         self._comm = types.offset("task_struct", "comm")
         self._flags = types.offset("task_struct", "flags")
         self._pending = types.offset("task_struct", "pending.signal")
-        self._creds: dict[int, int] = {}
-        """By address of a task: the credentials that are its own."""
         self._by_address: dict[int, Task] = {}
         self._by_pid: dict[int, Task] = {}
         threads = max(kernel.memory.size // (8 * THREAD_SIZE), MIN_THREADS)
@@ -107,10 +107,28 @@ class Tasks:
 
     # -- life -----------------------------------------------------------------------------------------
 
-    def create(self, comm: str, entry: Callable[[], int], *, kthread: bool = False) -> Task:
+    def create_first(self) -> None:
+        """rest_init(): create init and kthreadd, which every machine has."""
+        for comm, kthread in (("init", False), ("kthreadd", True)):
+            task = self.create(comm, self._wait_for_ever, kthread=kthread, parent=self._by_pid[0])
+            self.set_state(task, TASK_INTERRUPTIBLE)
+
+    def _wait_for_ever(self) -> int:
+        while True:
+            block(self._k, TASK_INTERRUPTIBLE)
+
+    @property
+    def kthreadd(self) -> Task:
+        """The parent of all kernel threads."""
+        return self._by_pid[KTHREADD_PID]
+
+    def create(
+        self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None
+    ) -> Task:
         """A new task, not yet running, which will run ``entry`` and end with the exit code it returns.
 
-        Raises LimitError: EAGAIN if there are too many tasks, ENOMEM without memory.
+        Its parent, if none is given, is the current task, or init if no task is. Raises LimitError: EAGAIN if
+        there are too many tasks, ENOMEM without memory.
         """
         k, memory, offset = self._k, self._memory, self._k.types.offset
         if len(self._by_pid) >= self.max_threads:
@@ -121,22 +139,16 @@ class Tasks:
         pid = self._next_free_pid()
         task = Task(pid, address, stack, THREAD_SIZE, entry)
         task.is_kthread = kthread
-        task.parent = k.sched.current
+        task.parent = parent or k.sched.current or self._by_pid.get(INIT_PID)
         memory.set_u32(address + self._usage, _INITIAL_USAGE)
         memory.set_u32(address + offset("task_struct", "pid"), pid)
         memory.set_u32(address + offset("task_struct", "tgid"), pid)
         memory.set_u32(address + self._flags, _KTHREAD if kthread else 0)
         memory.set_u64(address + offset("task_struct", "stack"), stack)
-        for member, place in self._parts.items() if not self._init_task else ():
-            memory.set_u64(address + offset("task_struct", member), address + place)
-        for name in ("group_leader", "real_parent", "parent"):
-            leader = address if name == "group_leader" or task.parent is None else task.parent.address
-            memory.set_u64(address + offset("task_struct", name), leader)
-        for name in ("children", "sibling", "tasks", "thread_group", "pending.list"):
-            if k.types.has("task_struct", name):
-                head = address + offset("task_struct", name)
-                memory.set_u64(head, head)
-                memory.set_u64(head + 8, head)
+        self._set_parts(address)
+        memory.set_u64(address + offset("task_struct", "group_leader"), address)
+        k.process_lists.link(task)
+        k.creds.begin(task)
         if k.types.has("task_struct", "cpus_ptr"):
             mask = address + offset("task_struct", "cpus_mask")
             memory.set_u64(address + offset("task_struct", "cpus_ptr"), mask)
@@ -151,11 +163,23 @@ class Tasks:
         self._by_address[address] = self._by_pid[pid] = task
         return task
 
+    def _set_parts(self, address: int) -> None:
+        """Have a new task_struct point to its parts; init_task of an image already points to its own."""
+        if address == self._init_task:
+            return
+        for member, place in self._parts.items():
+            if not self._init_task:
+                self._memory.set_u64(address + self._k.types.offset("task_struct", member), address + place)
+            elif member == "signal":
+                size = self._k.types.sizeof("signal_struct")
+                _copy_relocated(self._memory, self._init_signals, address + place, size)
+                self._memory.set_u64(address + self._k.types.offset("task_struct", member), address + place)
+
     def _next_free_pid(self) -> int:
         """alloc_pid()."""
         while (pid := self._next_pid) in self._by_pid:
             self._next_pid = pid + 1 if pid + 1 < PID_MAX else RESERVED_PIDS
-        self._next_pid = max(pid + 1, FIRST_PID) if pid + 1 < PID_MAX else RESERVED_PIDS
+        self._next_pid = pid + 1 if pid + 1 < PID_MAX else RESERVED_PIDS
         return pid
 
     def restart_pids(self) -> None:
@@ -165,45 +189,15 @@ class Tasks:
     def _new_struct(self) -> int:
         """dup_task_struct(): a new task_struct; with an image, a copy of its ``init_task``."""
         memory, init, first = self._memory, self._init_task, not self._by_pid
-        if init and first:
-            return init
+        if first:
+            return init or self._k.symbols.add_variable("init_task", self._pages * PAGE_SIZE, align=64)
         address = memory.map_direct(memory.alloc_frames(self._pages), self._pages * PAGE_SIZE)
         if init:
-            size = self._words.size
-            template = self._words.unpack(memory.read(init, size))
-            # Its lists are empty, so they contain pointers to themselves.
-            words = (word + address - init if init <= word < init + size else word for word in template)
-            memory.write(address, self._words.pack(*words))
+            _copy_relocated(memory, init, address, self._k.types.sizeof("task_struct"))
             if self._k.types.has("task_struct", "rcu_read_lock_nesting"):
                 # The idle task may be in an interrupt that is a reader.
                 memory.set_u32(address + self._k.types.offset("task_struct", "rcu_read_lock_nesting"), 0)
         return address
-
-    def cred(self, task: Task) -> int:
-        """The address of its struct cred, root's, which is all zeros; 0 if the layout is unknown."""
-        if own := self._creds.get(task.address):
-            return own
-        if self._init_task:
-            return self._init_cred
-        return task.address + self._parts["cred"] if "cred" in self._parts else 0
-
-    def prepare_cred(self, task: Task) -> int:
-        """prepare_kernel_cred(): a copy of a task's credentials, with one reference, or 0."""
-        types, memory = self._k.types, self._memory
-        if not (old := self.cred(task)) or not types.has("cred", "usage"):
-            return 0
-        size = types.sizeof("cred")
-        new = self._k.slab.kernel_object(size)
-        memory.write(new, memory.read(old, size))
-        memory.set_u32(new + types.offset("cred", "usage"), 1)
-        return new
-
-    def commit_cred(self, task: Task, cred: int) -> None:
-        """commit_creds(): from now on these are the task's credentials; they are freed with it."""
-        for member in ("cred", "real_cred"):
-            if self._k.types.has("task_struct", member):
-                self._memory.set_u64(task.address + self._k.types.offset("task_struct", member), cred)
-        self._creds[task.address] = cred
 
     def get(self, task: Task) -> None:
         """get_task_struct()."""
@@ -222,14 +216,14 @@ class Tasks:
         """__put_task_struct(): free the memory; a later access to it is a page fault."""
         if self._by_address.pop(task.address, None) is None:
             return
-        if cred := self._creds.pop(task.address, 0):
-            self._k.slab.kfree(cred)
+        self._k.creds.forget(task)
         self.quarantine.add(task.address)
 
     def release(self, task: Task) -> None:
         """release_task(): free the pid and stack of a task that has exited."""
         if self._by_pid.pop(task.pid, None) is not None:
             self._k.trace.ended(task.pid)
+            self._k.process_lists.unlink(task, self._by_pid[INIT_PID])
             self.put(task, _INITIAL_USAGE)  # may run on this stack
             self._stacks.free(task.stack)
 
@@ -317,3 +311,11 @@ class Tasks:
     def running(self, task: Task) -> bool:
         """True if its state is TASK_RUNNING."""
         return self.state(task) == TASK_RUNNING
+
+
+def _copy_relocated(memory: Memory, source: int, target: int, size: int) -> None:
+    """Copy a struct whose empty lists point to themselves: the copy's point to the copy."""
+    words = struct_.Struct(f"<{size // 8}Q")
+    template = words.unpack(memory.read(source, words.size))
+    moved = (word + target - source if source <= word < source + size else word for word in template)
+    memory.write(target, words.pack(*moved))

@@ -1,24 +1,25 @@
-"""Usermode helpers: kernel/umh.c, with the khelper workqueue of earlier kernels.
+"""Usermode helpers: kernel/umh.c.
 
-call_usermodehelper_exec() queues work for khelper, which must not block; so the work only starts a kernel
-thread. If nobody waits for the helper's end, that thread becomes the helper. Otherwise it runs
-``wait_for_helper``, whose child is the helper.
+call_usermodehelper_exec() queues work on system_unbound_wq, whose workers have done since Linux 4.4 what
+khelper did before. The worker starts the task that becomes the helper. It waits for the helper's end if the
+caller does; otherwise kthreadd is the helper's parent.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from errno import E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
+from ukmod.kernel.cred import CAP_FULL_SET
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.sched.core import PF_KTHREAD, TASK_KILLABLE, TASK_UNINTERRUPTIBLE
 from ukmod.kernel.sched.waiters import Waiters
-from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
+from ukmod.kernel.workqueue.work import Work
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
 from ukmod.machine.memory import Fault
 from ukmod.record import field, mutable
@@ -28,12 +29,17 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE = 0, 1, 2, 4
-"""include/linux/umh.h"""
+"""include/linux/umh.h. UMH_FREEZABLE, 8, changes only how a waiter is frozen, and no task is ever frozen."""
+KHELPER: Final = "khelper"
+"""The oldest name of the workqueue that runs helpers, under which a trace names it."""
+_WORK: Final = "call_usermodehelper_exec_work"
 _NO_ARGUMENTS: Final = Site("fs/exec.c", 2024, "kernel_execve")
 RUNNING_HELPERS_TIMEOUT: Final = 5
 """How long usermodehelper_disable() waits for running helpers, in seconds."""
 ARGUMENTS_LIMIT: Final = 2 << 20
 """Bytes of arguments and environment, pointers included: a quarter of the stack's 8 MiB, fs/exec.c."""
+ARGUMENT_LIMIT: Final = 32 << 12
+"""Bytes of a single one, its end included: MAX_ARG_STRLEN."""
 
 
 @mutable
@@ -62,7 +68,8 @@ class Helpers:
 
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
-        self._khelper = kernel.workqueues.alloc("khelper", WQ_UNBOUND, own_thread=True)
+        self.bset = self.inheritable = CAP_FULL_SET
+        """kernel.usermodehelper.bset and inheritable: the capabilities that a helper may have, or inherit."""
         self._infos: dict[int, SubprocessInfo] = {}
         self._running = 0
         self._running_waiters = Waiters(kernel)
@@ -148,8 +155,9 @@ class Helpers:
             info.wait, info.abandoned = wait, wait == UMH_NO_WAIT
             self._publish(info)
             task = k.sched.task()
-            k.trace.step(task.pid, k.tasks.comm(task), "queue_work", "khelper")
-            k.workqueues.queue(self._khelper, lambda: self._work(info))
+            k.trace.step(task.pid, k.tasks.comm(task), "queue_work", KHELPER)
+            unbound = k.workqueues.system("system_unbound_wq", "system_dfl_wq")
+            k.workqueues.queue(unbound, Work(lambda: self._work(info), _WORK))
             return self._wait(info) if wait != UMH_NO_WAIT else 0
         finally:
             self._running -= 1
@@ -175,36 +183,27 @@ class Helpers:
             info.waiters.wake_all()
 
     def _work(self, info: SubprocessInfo) -> None:
-        """__call_usermodehelper(), run by khelper."""
+        """call_usermodehelper_exec_work(), run by a worker."""
         k = self._k
-        khelper = k.sched.task()
-        k.trace.step(khelper.pid, k.tasks.comm(khelper), "kernel_thread", info.path)
-        entry: Callable[[SubprocessInfo], int] = self._helper
-        if info.wait & UMH_WAIT_PROC:
-            entry = self._wait_for_helper
+        worker = k.sched.task()
+        comm = k.tasks.comm(worker)
+        k.trace.step(worker.pid, comm, "kernel_thread", info.path)
+        waits = bool(info.wait & UMH_WAIT_PROC)
+        parent = worker if waits else worker.parent  # CLONE_PARENT
         try:
-            k.processes.fork(k.tasks.comm(khelper), lambda: entry(info), kthread=True)
+            helper = k.processes.fork(comm, lambda: self._helper(info), kthread=True, parent=parent)
         except LimitError as error:
             info.retval = -error.errno
             self._complete(info)
-
-    def _wait_for_helper(self, info: SubprocessInfo) -> int:
-        """wait_for_helper(): the helper's parent, which collects its status."""
-        k = self._k
-        comm = k.tasks.comm(k.sched.task())
-        try:
-            child = k.processes.fork(comm, lambda: self._helper(info), kthread=True)
-        except LimitError as error:
-            info.retval = -error.errno
-        else:
-            status = k.processes.wait(child)
+            return
+        if waits:
+            status = k.processes.wait(helper)
             if not info.retval:
                 info.retval = status
-        self._complete(info)
-        return 0
+            self._complete(info)
 
     def _helper(self, info: SubprocessInfo) -> int:
-        """____call_usermodehelper(): become the program."""
+        """call_usermodehelper_exec_async(): become the program."""
         k = self._k
         task = k.sched.task()
         k.tasks.set_pf(task, PF_KTHREAD, to=False)  # user_mode_thread()
@@ -225,17 +224,22 @@ class Helpers:
         return k.processes.execve(program, path, argv, env)
 
     def _prepare(self, info: SubprocessInfo) -> int:
-        """Call the module's init function, if any, with the program's credentials; returns its result."""
+        """Make the program's credentials, which the module's init function may change; returns its result."""
         k = self._k
-        if not (init := self._pointer(info, "init")):
-            return 0
         task = k.sched.task()
-        cred = k.tasks.prepare_cred(task)
-        result = signed(k.cpu.call(init, info.address, cred), 4)
-        if not result and cred:
-            k.tasks.commit_cred(task, cred)
-        elif cred:
-            k.slab.kfree(cred)
+        try:
+            cred = k.creds.prepare(task)
+        except LimitError:
+            return -ENOMEM
+        if cred:
+            bset, inheritable = k.creds.caps(cred, "cap_bset"), k.creds.caps(cred, "cap_inheritable")
+            k.creds.set_caps(cred, cap_bset=bset & self.bset, cap_inheritable=inheritable & self.inheritable)
+        init = self._pointer(info, "init")
+        result = signed(k.cpu.call(init, info.address, cred), 4) if init else 0
+        if result:
+            k.creds.abort(cred)
+        else:
+            k.creds.commit(task, cred)
         return result
 
     def _program(self, info: SubprocessInfo) -> Program:
@@ -286,9 +290,9 @@ def _strings(k: Core, array: int) -> tuple[str, ...]:
     found: list[str] = []
     room = ARGUMENTS_LIMIT
     while array and (pointer := k.memory.u64(array + 8 * len(found))):
-        text = k.memory.cstring(pointer)
+        text = k.memory.cstring(pointer, ARGUMENT_LIMIT)
         room -= 8 + len(text) + 1
-        if room < 0:
+        if room < 0 or len(text) >= ARGUMENT_LIMIT:
             raise OSError(E2BIG, os.strerror(E2BIG))
         found.append(text.decode("utf-8", "surrogateescape"))
     return tuple(found)

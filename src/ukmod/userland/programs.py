@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from errno import EACCES, ENOENT
+import os
+from errno import EACCES, ENAMETOOLONG, ENOENT, ENOTDIR
+from typing import Final
 
 from ukmod.userland.process import Program
+
+_PATH_MAX: Final = 4096
+_NAME_MAX: Final = 255
+"""The limits in bytes of a path, with its end, and of a name: include/uapi/linux/limits.h."""
 
 
 class Programs:
@@ -22,13 +28,36 @@ class Programs:
         del self._programs[path]
 
     def exec(self, path: str) -> Program:
-        """The program at ``path``. Raises FileNotFoundError, or PermissionError for what is no program."""
-        if path in self._programs:
-            program = self._programs[path]
-            if program is None:
-                raise PermissionError(EACCES, "not executable", path)
-            return program
-        directory = path.rstrip("/") + "/"
-        if path and any(name.startswith(directory) for name in self._programs):
-            raise PermissionError(EACCES, "is a directory", path)
-        raise FileNotFoundError(ENOENT, "no such program", path)
+        """The program that a path leads to, from / if it is relative: every process here is in /.
+
+        Raises OSError: ENOENT, EACCES (a directory, or not executable), ENOTDIR, ENAMETOOLONG.
+        """
+        if len(path.encode("utf-8", "surrogateescape")) >= _PATH_MAX:
+            raise _error(ENAMETOOLONG, path)
+        if not path:
+            raise _error(ENOENT, path)
+        place = ""
+        for name in path.split("/"):
+            if place in self._programs:
+                raise _error(ENOTDIR, path)
+            if name == "..":
+                place = place.rpartition("/")[0]
+            elif name not in ("", "."):
+                place = self._enter(place, name, path)
+        program = self._programs.get(place)
+        if program is None:  # a directory, or a file without permission
+            raise _error(EACCES, path)
+        return program
+
+    def _enter(self, directory: str, name: str, path: str) -> str:
+        """The place of a name in a directory. Raises OSError if it has no such name."""
+        if len(name.encode("utf-8", "surrogateescape")) > _NAME_MAX:
+            raise _error(ENAMETOOLONG, path)
+        place = f"{directory}/{name}"
+        if place not in self._programs and not any(it.startswith(place + "/") for it in self._programs):
+            raise _error(ENOENT, path)
+        return place
+
+
+def _error(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)

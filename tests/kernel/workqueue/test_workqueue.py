@@ -74,28 +74,15 @@ def test_another_worker_goes_on_when_one_sleeps(kernel: Core) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "own_thread", "name"),
-    [
-        (0, False, "kworker/0:0"),
-        (WQ_UNBOUND, False, "kworker/u2:0"),
-        (1 << 4, False, "kworker/0:0H"),
-        (0, True, "q"),
-    ],
+    ("flags", "name"),
+    [(0, "kworker/0:0"), (WQ_UNBOUND, "kworker/u2:0"), (1 << 4, "kworker/0:0H")],
 )
-def test_workers_have_the_kernels_names(kernel: Core, flags: int, own_thread: bool, name: str) -> None:
+def test_workers_have_the_kernels_names(kernel: Core, flags: int, name: str) -> None:
     seen: list[str] = []
     queues = kernel.workqueues
-    wq = queues.alloc("q", flags, 1, own_thread=own_thread)
+    wq = queues.alloc("q", flags, 1)
     in_task(kernel, lambda: (queues.queue(wq, lambda: seen.append(comm(kernel))), queues.destroy(wq)))
     assert seen == [name]
-
-
-def test_a_queue_with_a_thread_of_its_own_ends_it(kernel: Core) -> None:
-    queues = kernel.workqueues
-    wq = queues.alloc("khelper", 0, 1, own_thread=True)
-    in_task(kernel, lambda: (queues.queue(wq, lambda: None), queues.destroy(wq)))
-    kernel.run(0.1)
-    assert "khelper" not in {kernel.tasks.comm(task) for task in kernel.kthreads.running()} - {"khelper/umh"}
 
 
 def test_pending_work_is_not_queued_again_but_running_work_is(kernel: Core) -> None:

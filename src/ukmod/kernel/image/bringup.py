@@ -234,6 +234,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
     image.mark_rodata_ro()
+    k.process_lists.publish(k.tasks.all())
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
     return boot

@@ -63,6 +63,12 @@ def list_del_init(memory: Memory, entry: int) -> None:
     init_list_head(memory, entry)
 
 
+def list_del_rcu(memory: Memory, entry: int) -> None:
+    """list_del_rcu(): remove ``entry``, from which readers can still continue."""
+    _unlink(memory, entry)
+    memory.set_u64(entry + _PREV, LIST_POISON2)
+
+
 def list_entries(memory: Memory, head: int) -> Iterator[int]:
     """list_for_each_safe(): the entries in order; the caller may remove the entry just yielded.
 

@@ -37,10 +37,7 @@ def load_module(k: Core, file: ModuleFile, args: str, *, flags: int = 0) -> Modu
     ``args`` holds its parameters as one string. Raises LoadError with the errno of finit_module(2); the
     kernel's own message is in the log.
     """
-    if k.modules.disabled:
-        raise LoadError(
-            "modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=file.path
-        )
+    k.modules.check_permission(file.path)
     elf, signed = _open(k, file)
     module = _prepare(k, elf, file.path, flags)
     # The keys this kernel trusts are not known, so signatures of in-tree modules are assumed to be valid. A

@@ -5,9 +5,12 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator
 from enum import Enum
+from errno import EPERM
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LoadError
 from ukmod.kernel.bug import Site, warn
+from ukmod.kernel.cred import CAP_SYS_MODULE
 from ukmod.kernel.export import export
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.notifier import NotifierChain
@@ -117,6 +120,16 @@ class Modules:
 
     def __len__(self) -> int:
         return len(self._list)
+
+    def check_permission(self, subject: str) -> None:
+        """may_init_module(). Raises LoadError (EPERM) if they are disabled, or the process may not."""
+        if self.disabled:
+            reason = "modules are disabled (sysctl kernel.modules_disabled)"
+        elif not self._k.creds.capable(CAP_SYS_MODULE):
+            reason = "the process lacks CAP_SYS_MODULE"
+        else:
+            return
+        raise LoadError(reason, errno=EPERM, subject=subject)
 
     def find(self, name: str) -> Module | None:
         """find_module_all(): the module with exactly this name, in any state, or None."""

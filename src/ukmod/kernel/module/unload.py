@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, EBUSY, ENOENT, EPERM
+from errno import EAGAIN, EBUSY, ENOENT
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError
@@ -30,8 +30,7 @@ def delete_module(k: Core, name: str, flags: int = 0) -> None:
     Raises LoadError with the errno of delete_module(2): ENOENT (not loaded), EAGAIN (in use; the kernel calls
     it EWOULDBLOCK), EBUSY (still initialising, already unloading, or without an exit function).
     """
-    if k.modules.disabled:
-        raise LoadError("modules are disabled (sysctl kernel.modules_disabled)", errno=EPERM, subject=name)
+    k.modules.check_permission(name)
     module = k.modules.find(name)
     if module is None:
         raise LoadError("not loaded", errno=ENOENT, subject=name)

@@ -59,17 +59,13 @@ class Worker:
 class WorkerPool:
     """struct worker_pool. ``name`` is the name of its workers, with {} for a worker's number."""
 
-    def __init__(
-        self, kernel: Core, name: str, *, managed: bool, single: bool = False, nice: int = 0
-    ) -> None:
+    def __init__(self, kernel: Core, name: str, *, managed: bool, nice: int = 0) -> None:
         self._k = kernel
         self._name = name
         self._nice = nice
         """The nice value of its workers: ``pool->attrs->nice``."""
         self._managed = managed
         """True if concurrency is managed: one running worker at a time, as in per-CPU pools."""
-        self._single = single
-        """True if it never has more than one worker, as for a workqueue with its own thread."""
         self.worklist: OrderedDict[Item, None] = OrderedDict()
         self._idle: list[Worker] = []
         self._busy: list[Worker] = []
@@ -107,21 +103,14 @@ class WorkerPool:
         """The worker that runs as this task, or None."""
         return self._by_task.get(task)
 
-    def stop(self) -> None:
-        """End the workers, all of which are idle."""
-        for worker in self._idle:
-            worker.number = -1
-            self._k.sched.wake(worker.task, TASK_IDLE)
-
     # -- workers --------------------------------------------------------------------------------------
 
     def _create(self) -> Worker:
         number, self._count = self._count, self._count + 1
         task = self._k.kthreads.create(self._name.replace("{}", str(number)), self._main)
         task.owner = ""
-        if not self._single:
-            self._k.tasks.set_pf(task, PF_WQ_WORKER | PF_NO_SETAFFINITY)
-            set_nice(self._k, task, self._nice)
+        self._k.tasks.set_pf(task, PF_WQ_WORKER | PF_NO_SETAFFINITY)
+        set_nice(self._k, task, self._nice)
         worker = Worker(task, number)
         self._by_task[task] = worker
         self._idle.append(worker)
@@ -142,8 +131,7 @@ class WorkerPool:
             self._busy.remove(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        if worker.number >= 0:
-            self._wake_another()
+        self._wake_another()
 
     def _running(self) -> bool:
         """True if a worker is executing work without sleeping; always False for an unmanaged pool."""
@@ -164,18 +152,18 @@ class WorkerPool:
     def _wake_another(self) -> None:
         """wq_worker_sleeping(): a worker sleeps or ends, so another one continues with the list."""
         if self.worklist and not self._running():
-            if not self._idle and not self._single and (worker := self._one_more()) is not None:
+            if not self._idle and (worker := self._one_more()) is not None:
                 self._k.sched.wake(worker.task)
             self._wake_idle()
 
     def _main(self) -> int:
         """worker_thread()."""
         worker = self._by_task[self._k.sched.task()]
-        while worker.number >= 0:
+        while True:
             if self.worklist and not self._running():
                 self._idle.remove(worker)
                 self._busy.append(worker)
-                if not self._idle and not self._single and (other := self._one_more()) is not None:
+                if not self._idle and (other := self._one_more()) is not None:
                     self._k.sched.wake_new(other.task)
                 self._work(worker)
                 self._busy.remove(worker)
@@ -183,7 +171,6 @@ class WorkerPool:
                 continue
             self._k.tasks.set_state(worker.task, TASK_IDLE)
             self._k.sched.schedule(rest=self._main)
-        return 0
 
     def _work(self, worker: Worker) -> None:
         while self.worklist:

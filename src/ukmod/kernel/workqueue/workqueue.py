@@ -77,7 +77,6 @@ class Workqueue:
     address: int
     waiters: Waiters
     """Tasks that wait for work on this queue to finish."""
-    own_thread: bool = False
     drainers: int = 0
     nr_active: int = 0
     inactive: OrderedDict[Queued, None] = field(default_factory=OrderedDict)
@@ -159,25 +158,21 @@ class Workqueues:
 
     # -- workqueues -----------------------------------------------------------------------------------
 
-    def alloc(self, name: str, flags: int, max_active: int = 0, *, own_thread: bool = False) -> Workqueue:
+    def alloc(self, name: str, flags: int, max_active: int = 0) -> Workqueue:
         """alloc_workqueue().
 
-        max_active: the maximum number of its work items in progress; 0 is the kernel's default. own_thread:
-        execute the work in one thread named like the queue, as create_singlethread_workqueue() did before
-        v2.6.36, instead of in a kworker.
+        max_active: the maximum number of its work items in progress; 0 is the kernel's default.
         """
         if flags & WQ_UNBOUND and max_active == 1:
             flags |= WQ_ORDERED
         max_active = self._clamp(max_active or self._max_active // 2, name)
-        if own_thread:
-            pool = WorkerPool(self._k, name, managed=False, single=True)
-        elif flags & WQ_UNBOUND:
+        if flags & WQ_UNBOUND:
             pool = self._unbound_highpri if flags & WQ_HIGHPRI else self._unbound
         else:
             pool = self._highpri if flags & WQ_HIGHPRI else self._normal
         memory = self._k.memory
         address = memory.map_direct(memory.alloc_frames(1), PAGE_SIZE)
-        wq = Workqueue(name, flags, max_active, pool, address, Waiters(self._k), own_thread)
+        wq = Workqueue(name, flags, max_active, pool, address, Waiters(self._k))
         self._by_address[address] = wq
         return wq
 
@@ -218,8 +213,6 @@ class Workqueues:
         self.drain(wq)
         del self._by_address[wq.address]
         self.quarantine.add(wq.address)
-        if wq.own_thread:
-            wq.pool.stop()
 
     # -- queueing -------------------------------------------------------------------------------------
 
