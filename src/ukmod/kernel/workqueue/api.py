@@ -121,10 +121,10 @@ def destroy_work_on_stack(k: Core, work: Ptr) -> None:
 
 @export()
 def queue_work_on(k: Core, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
-    """``bool queue_work_on(int cpu, wq, struct work_struct *)``: false if it was already pending."""
+    """``bool queue_work_on(int cpu, wq, struct work_struct *)``: false if it was already pending, or is disabled."""
     del cpu
     item = GuestWork(k, work)
-    if item.test_and_set_pending():
+    if not k.workqueues.claim(item):
         return False
     k.workqueues.insert(k.workqueues.at(wq), item)
     return True
@@ -150,7 +150,7 @@ def queue_delayed_work_on(k: Core, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) 
     """``bool queue_delayed_work_on(int cpu, wq, struct delayed_work *, unsigned long delay)``."""
     del cpu
     delayed = DelayedWork(k, dwork)
-    if delayed.work.test_and_set_pending():
+    if not k.workqueues.claim(delayed.work):
         return False
     delayed.start(k.workqueues.at(wq), delay)
     return True
@@ -163,7 +163,9 @@ def mod_delayed_work_on(k: Core, cpu: Int, wq: Ptr, dwork: Ptr, delay: ULong) ->
     delayed = DelayedWork(k, dwork)
     grabbed = k.workqueues.busy_grab(delayed.work, delayed.grab)
     if grabbed >= 0:
-        delayed.start(k.workqueues.at(wq), delay)
+        delayed.work.clear_pending()
+        if k.workqueues.claim(delayed.work):
+            delayed.start(k.workqueues.at(wq), delay)
     return grabbed != 0
 
 
@@ -194,6 +196,45 @@ def cancel_delayed_work_sync(k: Core, dwork: Ptr) -> Bool:
 
 
 @export(gpl=True)
+def disable_work(k: Core, work: Ptr) -> Bool:
+    """``bool disable_work(struct work_struct *)``: cancel it, and refuse to queue it; since v6.10."""
+    return k.workqueues.disable(GuestWork(k, work))
+
+
+@export(gpl=True)
+def disable_work_sync(k: Core, work: Ptr) -> Bool:
+    """``bool disable_work_sync(struct work_struct *)``: the same, and wait until it is not running."""
+    return k.workqueues.disable_sync(GuestWork(k, work))
+
+
+@export(gpl=True)
+def enable_work(k: Core, work: Ptr) -> Bool:
+    """``bool enable_work(struct work_struct *)``: true if it can be queued again."""
+    return k.workqueues.enable(GuestWork(k, work))
+
+
+@export(gpl=True)
+def disable_delayed_work(k: Core, dwork: Ptr) -> Bool:
+    """``bool disable_delayed_work(struct delayed_work *)``."""
+    delayed = DelayedWork(k, dwork)
+    return k.workqueues.disable(delayed.work, delayed.grab)
+
+
+@export(gpl=True)
+def disable_delayed_work_sync(k: Core, dwork: Ptr) -> Bool:
+    """``bool disable_delayed_work_sync(struct delayed_work *)``."""
+    delayed = DelayedWork(k, dwork)
+    return k.workqueues.disable_sync(delayed.work, delayed.grab)
+
+
+@export(gpl=True)
+def enable_delayed_work(k: Core, dwork: Ptr) -> Bool:
+    """``bool enable_delayed_work(struct delayed_work *)``."""
+    delayed = DelayedWork(k, dwork)
+    return k.workqueues.enable(delayed.work, delayed.grab)
+
+
+@export(gpl=True)
 def flush_work(k: Core, work: Ptr) -> Bool:
     """``bool flush_work(struct work_struct *)``: false if it was idle."""
     item = GuestWork(k, work)
@@ -217,7 +258,7 @@ def queue_rcu_work(k: Core, wq: Ptr, rwork: Ptr) -> Bool:
     """``bool queue_rcu_work(wq, struct rcu_work *)``: queue it after a grace period; false if pending."""
     work = GuestWork(k, rwork + k.types.offset("rcu_work", "work"))
     at = rwork + k.types.offset("rcu_work", "wq")
-    if work.test_and_set_pending():
+    if not k.workqueues.claim(work):
         return False
     k.memory.set_u64(at, wq)
     k.rcu.call(lambda: k.workqueues.insert(k.workqueues.at(k.memory.u64(at)), work))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.record import record
 
 if TYPE_CHECKING:
@@ -15,6 +16,29 @@ if TYPE_CHECKING:
 
 WORK_STRUCT_PENDING: Final = 1 << 0
 """include/linux/workqueue.h"""
+OVERFLOW: Final = Site("kernel/workqueue.c", 4307, "work_offqd_disable")
+UNDERFLOW: Final = Site("kernel/workqueue.c", 4317, "work_offqd_enable")
+
+
+@record
+class DisableBits:
+    """The bits of ``work->data`` that count how often a work item has been disabled: enum work_bits."""
+
+    shift: int = 5
+    width: int = 16
+
+    @property
+    def most(self) -> int:
+        """The largest count."""
+        return (1 << self.width) - 1
+
+    def of(self, data: int) -> int:
+        """The count."""
+        return data >> self.shift & self.most
+
+    def put(self, data: int, count: int) -> int:
+        """``work->data`` with another count."""
+        return data & ~(self.most << self.shift) | count << self.shift
 
 
 class Work:
@@ -38,6 +62,11 @@ class Work:
         """True if its state allows queueing."""
         return True
 
+    @property
+    def disabled(self) -> int:
+        """The number of times that it has been disabled: it never is."""
+        return 0
+
     def identity(self) -> object:
         """A value that identifies the work item as long as it does not change."""
         return self
@@ -54,22 +83,47 @@ class GuestWork:
     k: Core
     address: int
 
+    @property
+    def _data(self) -> int:
+        return self.address + self.k.workqueues.layout.data
+
     def test_and_set_pending(self) -> bool:
         """test_and_set_bit(WORK_STRUCT_PENDING_BIT, work_data_bits(work))."""
-        at = self.address + self.k.workqueues.layout.data
-        data = self.k.memory.u64(at)
-        self.k.memory.set_u64(at, data | WORK_STRUCT_PENDING)
+        data = self.k.memory.u64(self._data)
+        self.k.memory.set_u64(self._data, data | WORK_STRUCT_PENDING)
         return bool(data & WORK_STRUCT_PENDING)
 
     @property
     def pending(self) -> bool:
         """work_pending()."""
-        return bool(self.k.memory.u64(self.address + self.k.workqueues.layout.data) & WORK_STRUCT_PENDING)
+        return bool(self.k.memory.u64(self._data) & WORK_STRUCT_PENDING)
 
     def clear_pending(self) -> None:
-        """Clear only this bit; the others record where it was queued last, which nothing reads."""
-        at = self.address + self.k.workqueues.layout.data
-        self.k.memory.set_u64(at, self.k.memory.u64(at) & ~WORK_STRUCT_PENDING)
+        """Clear only this bit; the others are the disable count, and where it was queued last."""
+        self.k.memory.set_u64(self._data, self.k.memory.u64(self._data) & ~WORK_STRUCT_PENDING)
+
+    @property
+    def disabled(self) -> int:
+        """How often it has been disabled and not enabled since: a count in ``work->data`` (v6.10)."""
+        return self.k.workqueues.disable_bits.of(self.k.memory.u64(self._data))
+
+    def disable(self) -> None:
+        """work_offqd_disable(): it cannot be queued until it is enabled as often."""
+        if self.disabled == self.k.workqueues.disable_bits.most:
+            warn_once(self.k, OVERFLOW, "workqueue: work disable count overflowed\n")
+        else:
+            self._count(self.disabled + 1)
+
+    def enable(self) -> None:
+        """work_offqd_enable()."""
+        if not self.disabled:
+            warn_once(self.k, UNDERFLOW, "workqueue: work disable count underflowed\n")
+        else:
+            self._count(self.disabled - 1)
+
+    def _count(self, disabled: int) -> None:
+        data = self.k.memory.u64(self._data)
+        self.k.memory.set_u64(self._data, self.k.workqueues.disable_bits.put(data, disabled))
 
     def may_queue(self) -> bool:
         """list_empty(&work->entry): false if INIT_WORK() is missing."""

@@ -19,7 +19,7 @@ from ukmod.kernel.sched.prio import MIN_NICE
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.watchdog import deadlock
 from ukmod.kernel.workqueue.pool import Worker, WorkerPool
-from ukmod.kernel.workqueue.work import GuestWork, Work
+from ukmod.kernel.workqueue.work import DisableBits, GuestWork, Work
 from ukmod.machine.memory import PAGE_SIZE, Fault
 from ukmod.record import field, mutable
 
@@ -141,6 +141,13 @@ class Workqueues:
         self.layout = Layout(kernel.types, "work_struct")
         consts = kernel.types.enum("wq_consts").values if kernel.types.has("wq_consts") else {}
         self._max_active = consts.get("WQ_MAX_ACTIVE", WQ_MAX_ACTIVE)
+        bits = kernel.types.enum("work_bits").values if kernel.types.has("work_bits") else {}
+        self._disables = "WORK_OFFQ_DISABLE_SHIFT" in bits
+        """True if work items can be disabled, as they are while they are cancelled (v6.10)."""
+        self.disable_bits = DisableBits()
+        if self._disables:
+            shift, width = bits["WORK_OFFQ_DISABLE_SHIFT"], bits["WORK_OFFQ_DISABLE_BITS"]
+            self.disable_bits = DisableBits(shift, width)
         self._by_address: dict[int, Workqueue] = {}
         self._pending: dict[Work | GuestWork, Queued] = {}
         self._canceling: set[Work | GuestWork] = set()
@@ -224,11 +231,20 @@ class Workqueues:
         """``&work->func``."""
         return work + self.layout.func
 
+    def claim(self, work: Work | GuestWork) -> bool:
+        """Mark work pending in order to queue it; False if it already is, or is disabled."""
+        if work.test_and_set_pending():
+            return False
+        if work.disabled:
+            work.clear_pending()
+            return False
+        return True
+
     def queue(self, wq: Workqueue, work: Work | GuestWork | Callable[[], object]) -> bool:
-        """queue_work(): False if it is already pending. A bare function is wrapped in a new ``Work``."""
+        """queue_work(): False if it is pending or disabled. A bare function is wrapped in a new ``Work``."""
         if not isinstance(work, Work | GuestWork):
             work = Work(work)
-        if work.test_and_set_pending():
+        if not self.claim(work):
             return False
         self.insert(wq, work)
         return True
@@ -342,8 +358,34 @@ class Workqueues:
         work.clear_pending()
         return grabbed > 0
 
+    def disable(self, work: GuestWork, grab: Callable[[], int] | None = None) -> bool:
+        """disable_work(): cancel it, and let it be queued again after as many enable(); True if pending."""
+        grabbed = self.busy_grab(work, grab or (lambda: self.grab(work)))
+        work.disable()
+        if grabbed >= 0:
+            work.clear_pending()
+        return grabbed > 0
+
+    def disable_sync(self, work: GuestWork, grab: Callable[[], int] | None = None) -> bool:
+        """disable_work_sync(): the same, and wait until it is not running."""
+        pending = self.disable(work, grab)
+        self.flush(work, cancel=True)
+        return pending
+
+    def enable(self, work: GuestWork, grab: Callable[[], int] | None = None) -> bool:
+        """enable_work(): True if it can be queued again."""
+        grabbed = self.busy_grab(work, grab or (lambda: self.grab(work)))
+        work.enable()
+        if grabbed >= 0:
+            work.clear_pending()
+        return not work.disabled
+
     def cancel_sync(self, work: Work | GuestWork, grab: Callable[[], int] | None = None) -> bool:
         """cancel_work_sync(): cancel it and wait until it is not running; True if it was pending."""
+        if self._disables and isinstance(work, GuestWork):
+            pending = self.disable_sync(work, grab)
+            self.enable(work, grab)
+            return pending
         grab = grab or (lambda: self.grab(work))
         while (grabbed := self.busy_grab(work, grab)) < 0:
             self._cancelers.wait_event(lambda: work not in self._canceling)
