@@ -24,6 +24,13 @@ def test_a_process_is_found_by_its_number(kernel: Core, guest: Guest) -> None:
     assert guest.call("find_get_pid", 30000) == 0
 
 
+def test_processes_are_enumerated_by_the_next_number(kernel: Core, guest: Guest) -> None:
+    numbers = sorted(task.pid for task in (sleeper(kernel, 1000), sleeper(kernel, 1000)))
+    pid = guest.pointer("find_ge_pid", numbers[0] + 1, 0)
+    assert guest.call("pid_vnr", pid) == numbers[1]
+    assert guest.call("find_ge_pid", 1 << 20, 0) == 0
+
+
 def test_a_reference_outlives_the_process_and_then_names_no_task(kernel: Core, guest: Guest) -> None:
     task = sleeper(kernel, 10)
     pid = guest.call("find_get_pid", task.pid) & (1 << 64) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from errno import EINVAL, ESRCH
 
@@ -250,3 +251,31 @@ def test_signal_pending_follows_the_pending_set_when_it_is_computed_again(kernel
 
     in_thread(kernel, body)
     assert seen == [False, True]
+
+
+class TestOtherSenders:
+    """Functions that send a signal with its cause."""
+
+    SIGBUS, BUS_MCEERR_AO, SI_ASYNCIO = 7, 5, -4
+
+    def test_a_process_group_has_one_process(self, kernel: Core, guest: Guest) -> None:
+        task = sleeper(kernel)
+        assert guest.call_int("kill_pgrp", kernel.pids.of(task), SIGUSR1, 0) == 0
+        assert kernel.tasks.pending(task) & sigmask(SIGUSR1)
+        assert guest.call_int("kill_pgrp", 0, SIGUSR1, 0) == -ESRCH
+
+    def test_a_memory_error_names_its_address(self, kernel: Core, guest: Guest) -> None:
+        task = sleeper(kernel)
+        assert guest.call_int("send_sig_mceerr", self.BUS_MCEERR_AO, 0x7F00_1000, 12, task.address) == 0
+        signal, info = kernel.signals.of(task).queue[-1]
+        assert signal == self.SIGBUS
+        assert info[:26] == struct.pack("<iiixxxxQH", self.SIGBUS, 0, self.BUS_MCEERR_AO, 0x7F00_1000, 12)
+
+    def test_the_end_of_a_usb_transfer_passes_its_error_and_a_value(self, kernel: Core, guest: Guest) -> None:
+        task = sleeper(kernel)
+        pid = kernel.pids.of(task)
+        assert guest.call_int("kill_pid_usb_asyncio", SIGUSR1, 71, 0x1234, pid, 0) == 0
+        info = kernel.signals.of(task).queue[-1][1]
+        assert info[:24] == struct.pack("<iiixxxxQ", SIGUSR1, 71, self.SI_ASYNCIO, 0x1234)
+        assert guest.call_int("kill_pid_usb_asyncio", 65, 0, 0, pid, 0) == -EINVAL
+        assert guest.call_int("kill_pid_usb_asyncio", SIGUSR1, 0, 0, 0, 0) == -ESRCH

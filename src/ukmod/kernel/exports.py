@@ -13,6 +13,7 @@ SUBSYSTEMS: Final = (
     "async_",
     "cred",
     "dev_printk",
+    "irq_work",
     "kallsyms",
     "kmod",
     "kthread",

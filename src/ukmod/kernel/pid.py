@@ -112,6 +112,14 @@ def find_pid_ns(k: Core, number: Int, namespace: Ptr) -> Ptr:
     return find_vpid(k, number)
 
 
+@export(gpl=True)
+def find_ge_pid(k: Core, number: Int, namespace: Ptr) -> Ptr:
+    """``struct pid *find_ge_pid(int nr, struct pid_namespace *ns)``: the first from this number on."""
+    del namespace
+    tasks = [task for task in k.tasks.all() if task.pid >= max(number, 1)]
+    return k.pids.of(min(tasks, key=lambda task: task.pid)) if tasks else 0
+
+
 @export()
 def pid_task(k: Core, pid: Ptr, kind: UInt) -> Ptr:
     """``struct task_struct *pid_task(struct pid *pid, enum pid_type type)``."""

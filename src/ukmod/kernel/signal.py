@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,7 @@ from ukmod.kernel.signal_numbers import (
     SIGWINCH,
 )
 from ukmod.kernel.task import INIT_PID, TIF_SIGPENDING
-from ukmod.machine.abi import Int, Ptr
+from ukmod.machine.abi import Int, Ptr, Short, ULong
 from ukmod.record import field, mutable
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ SIG_DFL, SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL = 0, 1, 2, 3
 """include/linux/signal.h: the last two are a kernel thread's allow_signal() and allow_kernel_signal()."""
 SEND_SIG_NOINFO, SEND_SIG_PRIV = 0, 1
 """Special values of a struct kernel_siginfo * that are not pointers."""
-SI_USER, SI_KERNEL = 0, 0x80
+SI_USER, SI_KERNEL, SI_ASYNCIO = 0, 0x80, -4
+_SIGINFO: Final = struct.Struct("<iiixxxxQH")
+"""The first members of struct kernel_siginfo: si_signo, si_errno, si_code, si_addr, si_addr_lsb."""
 
 
 def sigmask(*signals: int) -> int:
@@ -124,7 +127,7 @@ class Signals:
         if signal < SIGRTMIN and pending >> (signal - 1) & 1:
             return
         if signal != SIGKILL and not task.is_kthread:
-            self.of(task).queue.append((signal, info or self._info(signal, SI_USER)))
+            self.of(task).queue.append((signal, info or self.info(signal, SI_USER)))
         elif info is not None and signal != SIGKILL:
             self.of(task).queue.append((signal, info))
         k.tasks.set_pending(task, pending | sigmask(signal))
@@ -137,9 +140,9 @@ class Signals:
             k.tasks.set_flag(task, TIF_SIGPENDING)
             k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
 
-    def _info(self, signal: int, code: int) -> bytes:
-        head = signal.to_bytes(4, "little") + bytes(4) + code.to_bytes(4, "little")
-        return head.ljust(self._info_size, b"\0")
+    def info(self, signal: int, code: int, *, error: int = 0, address: int = 0, lsb: int = 0) -> bytes:
+        """A struct kernel_siginfo; ``address`` and ``lsb`` are a fault's si_addr and si_addr_lsb."""
+        return _SIGINFO.pack(signal, error, code, address, lsb & 0xFFFF).ljust(self._info_size, b"\0")
 
     def send_info(self, task: Task, signal: int, info: int) -> int:
         """send_sig_info() with a guest's siginfo pointer, SEND_SIG_NOINFO or SEND_SIG_PRIV; 0 or -EINVAL."""
@@ -148,7 +151,7 @@ class Signals:
         if signal:
             if info in (SEND_SIG_NOINFO, SEND_SIG_PRIV):
                 code = SI_KERNEL if info == SEND_SIG_PRIV else SI_USER
-                self.send(task, signal, self._info(signal, code), force=info == SEND_SIG_PRIV)
+                self.send(task, signal, self.info(signal, code), force=info == SEND_SIG_PRIV)
             else:
                 self.send(task, signal, self._k.memory.read(info, self._info_size))
         return 0
@@ -175,7 +178,7 @@ class Signals:
         signal = (ready & -ready).bit_length()
         mine = self.of(task)
         index = next((n for n, (queued, _) in enumerate(mine.queue) if queued == signal), None)
-        info = mine.queue.pop(index)[1] if index is not None else self._info(signal, SI_USER)
+        info = mine.queue.pop(index)[1] if index is not None else self.info(signal, SI_USER)
         if all(queued != signal for queued, _ in mine.queue):
             k.tasks.set_pending(task, k.tasks.pending(task) & ~sigmask(signal))
         self.recalc(task)
@@ -225,6 +228,33 @@ def kill_pid(k: Core, pid: Ptr, signal: Int, priv: Int) -> Int:
     if task is None:
         return -ESRCH
     return k.signals.send_info(task, signal, SEND_SIG_PRIV if priv else SEND_SIG_NOINFO)
+
+
+@export()
+def kill_pgrp(k: Core, pid: Ptr, signal: Int, priv: Int) -> Int:
+    """``int kill_pgrp(struct pid *pid, int sig, int priv)``: a process group has one process here."""
+    return kill_pid(k, pid, signal, priv)
+
+
+@export()
+def send_sig_mceerr(k: Core, code: Int, address: Ptr, lsb: Short, task: Ptr) -> Int:
+    """``int send_sig_mceerr(int code, void __user *addr, short lsb, struct task_struct *t)``: SIGBUS."""
+    found = k.tasks.at(task)
+    k.signals.send(found, SIGBUS, k.signals.info(SIGBUS, code, address=address, lsb=lsb))
+    return 0
+
+
+@export(gpl=True)
+def kill_pid_usb_asyncio(k: Core, signal: Int, error: Int, value: ULong, pid: Ptr, cred: Ptr) -> Int:
+    """``int kill_pid_usb_asyncio(int sig, int errno, sigval_t addr, struct pid *, const struct cred *)``."""
+    del cred
+    if not 0 <= signal <= NSIG:
+        return -EINVAL
+    if (task := k.pids.task(pid)) is None:
+        return -ESRCH
+    if signal:
+        k.signals.send(task, signal, k.signals.info(signal, SI_ASYNCIO, error=error, address=value))
+    return 0
 
 
 @export()

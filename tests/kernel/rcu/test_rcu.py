@@ -268,6 +268,43 @@ class TestPolling:
         return k.cpu.call(k.symbols.address("start_poll_synchronize_rcu"))
 
 
+class TestFullCookies:
+    """The same with a struct rcu_gp_oldstate: one cookie for normal grace periods, one for expedited ones."""
+
+    @pytest.mark.parametrize("kind", ["", "expedited_"])
+    def test_it_is_over_when_its_grace_period_is(self, kernel: Core, guest: Guest, kind: str) -> None:
+        cookies, reader = guest.words(0, 0), Reader(kernel)
+        guest.call(f"start_poll_synchronize_rcu_{kind}full", cookies)
+        kernel.run(1)
+        assert not guest.call("poll_state_synchronize_rcu_full", cookies)
+        reader.leave()
+        kernel.run(1)
+        assert guest.call("poll_state_synchronize_rcu_full", cookies)
+
+    def test_a_state_starts_no_grace_period_and_a_conditional_wait_does(
+        self, kernel: Core, guest: Guest
+    ) -> None:
+        cookies = guest.words(0, 0)
+        guest.call("get_state_synchronize_rcu_full", cookies)
+        kernel.run(1)
+        assert not guest.call("poll_state_synchronize_rcu_full", cookies)
+        guest.call("cond_synchronize_rcu_full", cookies)
+        assert guest.call("poll_state_synchronize_rcu_full", cookies)
+
+    def test_either_cookie_is_enough(self, guest: Guest) -> None:
+        fresh, completed = (
+            guest.call("get_state_synchronize_rcu"),
+            guest.call("get_completed_synchronize_rcu"),
+        )
+        assert guest.call("poll_state_synchronize_rcu_full", guest.words(fresh, completed))
+        assert not guest.call("poll_state_synchronize_rcu_full", guest.words(fresh, fresh))
+
+    def test_the_completed_state_is_old_from_the_beginning(self, guest: Guest) -> None:
+        cookies = guest.words(0, 0)
+        guest.call("get_completed_synchronize_rcu_full", cookies)
+        assert guest.call("poll_state_synchronize_rcu_full", cookies)
+
+
 class TestKfree:
     """kfree_rcu(): its head's offset in the object is what it passes for a function, before v6.2."""
 

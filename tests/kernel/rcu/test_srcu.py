@@ -463,3 +463,43 @@ def test_readers_of_an_image_run_its_own_code() -> None:
     """They only count in guest memory."""
     native = {name for name in FUNCTIONS if kernel_functions()[name][0].native}
     assert native == {"__srcu_read_lock", "__srcu_read_unlock"}
+
+
+class TestPolling:
+    """get_state_synchronize_srcu() and its kin: has a grace period of this domain ended since?"""
+
+    def test_it_ends_when_the_readers_have_left(self, kernel: Core, guest: Guest) -> None:
+        domain = Domain(guest)
+        reader = domain.enter()
+        cookie = guest.call("start_poll_synchronize_srcu", domain.address)
+        kernel.run(0.1)
+        assert not guest.call("poll_state_synchronize_srcu", domain.address, cookie)
+        domain.leave(reader)
+        kernel.run(0.1)
+        assert guest.call("poll_state_synchronize_srcu", domain.address, cookie)
+
+    def test_a_state_starts_no_grace_period(self, kernel: Core, guest: Guest) -> None:
+        domain = Domain(guest)
+        cookie = guest.call("get_state_synchronize_srcu", domain.address)
+        kernel.run(0.1)
+        assert not guest.call("poll_state_synchronize_srcu", domain.address, cookie)
+        guest.call("synchronize_srcu", domain.address)
+        assert guest.call("poll_state_synchronize_srcu", domain.address, cookie)
+
+    def test_a_grace_period_that_had_begun_does_not_count(self, kernel: Core, guest: Guest) -> None:
+        domain = Domain(guest)
+        reader = domain.enter()
+        domain.begin("synchronize_srcu")
+        kernel.run(0.1)
+        cookie = guest.call("get_state_synchronize_srcu", domain.address)
+        domain.leave(reader)
+        kernel.run(0.1)
+        assert domain.seen == ["synchronize_srcu"]
+        assert not guest.call("poll_state_synchronize_srcu", domain.address, cookie)
+
+    def test_grace_periods_are_counted(self, guest: Guest) -> None:
+        domain = Domain(guest)
+        before = guest.call("srcu_batches_completed", domain.address)
+        guest.call("synchronize_srcu", domain.address)
+        guest.call("srcu_expedite_current", domain.address)
+        assert guest.call("srcu_batches_completed", domain.address) == before + 1

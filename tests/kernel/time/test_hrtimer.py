@@ -308,3 +308,21 @@ class TestSleep:
         ((result, took),) = results
         assert result == 0
         assert took == pytest.approx(30 * MS, abs=MS)
+
+
+class TestUserTimers:
+    """hrtimer_start_range_ns_user(), v7.2: the caller itself acts if the time has come already."""
+
+    def test_a_time_to_come_is_waited_for(self, guest: Guest) -> None:
+        timer = HrTimer(guest)
+        assert timer.do("hrtimer_start_range_ns_user", MS, 0, MODE_REL)
+        guest.kernel.run(1)
+        assert len(timer.fired) == 1
+
+    def test_a_time_that_has_come_is_said_and_the_timer_is_not_started(self, guest: Guest) -> None:
+        timer = HrTimer(guest, mode=MODE_ABS)
+        guest.kernel.run(0.1)
+        assert not timer.do("hrtimer_start_range_ns_user", MS, 0, MODE_ABS)
+        assert not timer.do("hrtimer_active")
+        guest.kernel.run(1)
+        assert timer.fired == []

@@ -36,11 +36,11 @@ def test_disabled_work_is_not_queued(kernel: Core, works: Works) -> None:
 
 
 def test_each_disabling_needs_an_enabling(kernel: Core, works: Works) -> None:
-    work, seen = works.work("a"), []
+    work, seen = works.work("a"), list[tuple[int, int]]()
 
     def body() -> None:
-        for function in ("disable_work", "disable_work_sync", "enable_work", "enable_work"):
-            seen.append((works.call(function, work), disabled(kernel, work)))
+        calls = ("disable_work", "disable_work_sync", "enable_work", "enable_work")
+        seen.extend((works.call(function, work), disabled(kernel, work)) for function in calls)
 
     in_task(kernel, body)
     assert seen == [(0, 1), (0, 2), (0, 1), (1, 0)]

@@ -1,10 +1,11 @@
 """Assumptions that Python's half makes about an image, and whether they hold there.
 
 Each function of an image that is replaced makes three assumptions: Python reads its arguments as the image
-passes them; no code is patched within the jump at its entry; no call of the image bypasses the entry. Each
-variable that is set has the size that is written. Nothing is listed by hand: the types of Python's functions,
-``interpose.SAME_AS`` and ``hardware.VARIABLES`` say what is assumed, the image's BTF, symbols and tables what
-there is.
+passes them; no code is patched within the jump at its entry; no call of the image bypasses the entry. A
+function among them that is not replaced looks for no state that Python keeps. Each variable that is set has
+the size that is written. The types of Python's functions, ``interpose.SAME_AS`` and ``hardware.VARIABLES``
+say what is assumed, the image's BTF, symbols and tables what there is. Only ``natives.LEFT_NATIVE`` is a list
+of reasons, by hand.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.image import hardware
-from ukmod.kernel.image.interpose import jump_place, misfit, replacements
+from ukmod.kernel.image.interpose import Replacement, jump_place, misfit, parts, replacements
+from ukmod.kernel.image.natives import LEFT_NATIVE, unclaimed
 from ukmod.kernel.image.sites import patched_sites
 from ukmod.record import record
 
@@ -55,18 +57,19 @@ class Assumption:
 ARGUMENTS: Final = "Python reads its arguments as they are passed"
 ENTRY: Final = "nothing patches the code that the jump at its entry takes"
 CALLS: Final = "every call goes through its entry"
+STATE: Final = "it looks for no state that Python keeps"
 SIZE: Final = "it has the size that is written"
 
 
 def check(image: KernelImage, types: Types) -> tuple[Assumption, ...]:
     """All assumptions about an image, by subject."""
-    found = [*_of_functions(image, types), *_of_variables(image)]
+    found = [*_of_functions(image, types), *_of_natives(image, types), *_of_variables(image)]
     return tuple(sorted(found, key=lambda finding: (finding.subject, finding.assumed)))
 
 
 def _of_functions(image: KernelImage, types: Types) -> Iterator[Assumption]:
     functions = replacements()
-    sites, bypassed = patched_sites(image), _bypassed(image, {function.name for function in functions})
+    sites, bypassed = patched_sites(image), _bypassed(image, functions)
     for replacement in functions:
         name = replacement.name
         at = image.address(name)
@@ -78,6 +81,14 @@ def _of_functions(image: KernelImage, types: Types) -> Iterator[Assumption]:
         place = jump_place(sites, at, image.symbols.size_at(at))
         yield _finding(name, ENTRY, "" if place is not None else "a static key changes its first instruction")
         yield _finding(name, CALLS, bypassed.get(name, ""))
+
+
+def _of_natives(image: KernelImage, types: Types) -> Iterator[Assumption]:
+    for name, neighbour in unclaimed(image, types, replacements()).items():
+        if reason := LEFT_NATIVE.get(name):
+            yield Assumption(name, STATE, Standing.NOT_NEEDED, reason)
+        else:
+            yield _finding(name, STATE, f"{neighbour}(), next to it, is Python's, and it is not")
 
 
 def _of_variables(image: KernelImage) -> Iterator[Assumption]:
@@ -93,21 +104,23 @@ def _finding(name: str, assumed: str, detail: str) -> Assumption:
     return Assumption(name, assumed, Standing.UNMET if detail else Standing.HOLDS, detail)
 
 
-def _bypassed(image: KernelImage, replaced: set[str]) -> dict[str, str]:
+def _bypassed(image: KernelImage, functions: tuple[Replacement, ...]) -> dict[str, str]:
     """The replaced functions of which code that is not replaced calls a part, and which code that is.
 
     The compiler moves the larger part of a function out of it (``.part.0``), or copies it for some callers.
     """
-    parts = {
+    replaced = {function.name for function in functions}
+    known = replaced | parts(image.symbols, functions).keys()
+    left = {
         symbol.address: symbol.name
         for symbol in image.symbols
-        if symbol.name.partition(".")[0] in replaced and _is_part(symbol.name)
+        if symbol.name.partition(".")[0] in replaced and symbol.name not in known and _is_part(symbol.name)
     }
     found: dict[str, str] = {}
-    for at, target in _calls(image, parts):
+    for at, target in _calls(image, left):
         caller = image.symbols.at(at)
         if caller is not None and (whole := caller.name.partition(".")[0]) not in replaced:
-            found.setdefault(parts[target].partition(".")[0], f"{whole}() calls {parts[target]}()")
+            found.setdefault(left[target].partition(".")[0], f"{whole}() calls {left[target]}()")
     return found
 
 

@@ -7,7 +7,7 @@ lacks is ignored.
 
 from __future__ import annotations
 
-from errno import EAGAIN
+from errno import EAGAIN, EBUSY
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn_once
@@ -142,7 +142,8 @@ def io_schedule_timeout(k: Core, timeout: Long) -> Long:
 @export("set_cpus_allowed_ptr", "sched_setscheduler", "sched_setscheduler_nocheck", "sched_setattr",
         "sched_setattr_nocheck", "smpboot_register_percpu_thread", "set_cpus_allowed_common",
         "apply_workqueue_attrs", "workqueue_sysfs_register", "workqueue_set_unbound_cpumask",
-        "kthread_blkcg", "kthread_associate_blkcg", "smpboot_unregister_percpu_thread",
+        "kthread_blkcg", "kthread_associate_blkcg", "kthread_affine_preferred", "yield_to",
+        "smpboot_unregister_percpu_thread",
         "numa_set_distance", "devtmpfs_init", "set_memory_uc", "set_memory_wc", "set_memory_wb",
         "set_pages_uc", "set_pages_wb", "set_pages_array_uc", "set_pages_array_wc", "set_pages_array_wb",
         "set_direct_map_invalid_noflush", "set_direct_map_default_noflush")  # fmt: skip
@@ -157,18 +158,6 @@ def kernel_clone(k: Core) -> Long:
     """pid_t kernel_clone(struct kernel_clone_args *args): fails, as tasks are created by Python."""
     del k
     return -EAGAIN
-
-
-@export("irq_work_queue", "irq_work_queue_on")
-def irq_work_queue(k: Core, work: Ptr) -> Int:
-    """bool irq_work_queue(struct irq_work *work): call it in the next interrupt."""
-    function = k.memory.u64(work + k.types.offset("irq_work", "func"))
-
-    def run() -> None:
-        k.cpu.call(function, work)
-
-    k.clock.at(k.clock.now, run)
-    return 1
 
 
 # -- softirqs -------------------------------------------------------------------------------------------
@@ -289,7 +278,7 @@ def ksize(k: Core, address: Ptr) -> SizeT:
     return k.slab.ksize(address)
 
 
-@export("free_resource", "free_resource.part.0")
+@export()
 def free_resource(k: Core, resource: Ptr) -> None:
     """static void free_resource(struct resource *res): struct pages are not marked here either."""
     if k.slab.object_at(resource) is not None:
@@ -302,6 +291,20 @@ def alloc_pages_bulk(k: Core) -> ULong:
     """unsigned long __alloc_pages_bulk(...): 0 pages, so that callers allocate them singly."""
     del k
     return 0
+
+
+@export("alloc_contig_range", "alloc_contig_range_noprof")
+def alloc_contig_range(k: Core) -> Int:
+    """int alloc_contig_range(unsigned long start, unsigned long end, ...): no page is ever migrated."""
+    del k
+    return -EBUSY
+
+
+@export()
+def validate_slab_cache(k: Core, cache: Ptr) -> Long:
+    """long validate_slab_cache(struct kmem_cache *s): the number of damaged objects, which are reported."""
+    del cache
+    return len(k.reports)
 
 
 @export("__vmalloc_node", "__vmalloc_node_noprof")

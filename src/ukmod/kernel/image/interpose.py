@@ -9,8 +9,9 @@ bytes at the entry lead there. What it overwrites in the function's body is no l
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LimitError
@@ -20,6 +21,7 @@ from ukmod.kernel.image import internal
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.image.sites import free_place, patched_sites
 from ukmod.machine.abi import parameters, result
+from ukmod.machine.image.symbols import ImageSymbol
 from ukmod.machine.stubs import RET
 from ukmod.machine.types.layout import Kind, Prototype
 from ukmod.record import record
@@ -69,6 +71,8 @@ RETURNS: Final = {
 }
 """Functions patched to return at once, and why that is correct."""
 
+_PART: Final = re.compile(r"(.+)\.part\.\d+")
+"""A part that the compiler has moved out of a function."""
 JUMP_SIZE: Final = 5
 """The bytes of a jump to anywhere near."""
 _SHORT_JUMP_SIZE: Final = 2
@@ -98,6 +102,21 @@ def replacements() -> tuple[Replacement, ...]:
     for name, (exported, function) in exports_of(internal).items():
         found[name] = Replacement(name, function, exported.adapts)
     return tuple(found.values())
+
+
+def parts(symbols: Iterable[ImageSymbol], functions: Iterable[Replacement]) -> dict[str, str]:
+    """The parts of functions that are replaced along with them: the names of both.
+
+    The compiler moves the larger part of a function out of it, and callers that have inlined the rest call
+    that part. It has the function's parameter if there is no more than one; of several, some may be left out.
+    """
+    whole = {
+        function.name
+        for function in functions
+        if function.function is not None and len(parameters(function.function)[0]) <= 1
+    }
+    found = ((symbol.name, _PART.fullmatch(symbol.name)) for symbol in symbols)
+    return {name: match[1] for name, match in found if match is not None and match[1] in whole}
 
 
 def misfit(replacement: Replacement, types: Types) -> str:
@@ -137,7 +156,7 @@ def interpose(k: Core, image: MappedImage) -> tuple[str, ...]:
     unfit = {function.name: why for function in there if (why := misfit(function, k.types))}
     sites = patched_sites(image.image)
     for name, address in _targets(k, image):
-        if name not in unfit:
+        if name.partition(".")[0] not in unfit:
             _jump(k, image, sites, name, address)
     for name in RETURNS:
         if (at := image.get(name)) is not None:
@@ -148,16 +167,28 @@ def interpose(k: Core, image: MappedImage) -> tuple[str, ...]:
 
 def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
     """The functions to patch, and the addresses of the stubs that replace them."""
-    for name, (exported, function) in exports_of(internal).items():
-        if image.get(name) is not None:
-            yield name, k.symbols.add_function(Export(exported.name, exported.gpl), function).address
+    wholes = parts(image.symbols, replacements())
+    there = {name: [name] if image.get(name) is not None else [] for name in _names(k)}
+    for part, whole in wholes.items():
+        if whole in there:
+            there[whole].append(part)
+    inside = exports_of(internal)
+    for name, found in there.items():
+        if found and name in inside:
+            exported, function = inside[name]
+            address = k.symbols.add_function(Export(name, exported.gpl), function).address
+        elif found:
+            address = k.symbols.address(SAME_AS.get(name, name))
+        yield from ((other, address) for other in found)
+
+
+def _names(k: Core) -> Iterator[str]:
+    """The functions that are replaced in this machine's image, if it has them."""
+    yield from exports_of(internal)
     for name, (exported, _) in k.symbols.functions().items():
-        own = exported.native or k.symbols.is_images(exported) or name in SAME_AS
-        if not own and image.get(name) is not None:
-            yield name, k.symbols.address(name)
-    for name, other in SAME_AS.items():
-        if image.get(name) is not None:
-            yield name, k.symbols.address(other)
+        if not (exported.native or k.symbols.is_images(exported) or name in SAME_AS):
+            yield name
+    yield from SAME_AS
 
 
 def jump_place(sites: Container[int], function: int, size: int) -> int | None:

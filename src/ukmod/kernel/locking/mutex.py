@@ -1,7 +1,7 @@
 """Mutexes: kernel/locking/mutex.c.
 
 ``lock->owner``, a task and flag bits, is in guest memory. The waiters are kept here, as no inlined code needs
-them.
+them; only ww_mutex_lock(), which is the image's, puts its waiters on the lock's own list.
 """
 
 from __future__ import annotations
@@ -93,19 +93,34 @@ class Mutexes:
             k.tasks.set_state(task, TASK_RUNNING)
             if not waiters:
                 self._waiters.pop(lock, None)
-                self._set_owner(lock, self.owner(lock) & ~(WAITERS | HANDOFF))
+                if self._images_waiter(lock) is None:
+                    self._set_owner(lock, self.owner(lock) & ~(WAITERS | HANDOFF))
         return 0
 
     def unlock(self, lock: int) -> None:
         """Release the mutex, whichever task holds it, and wake the task that has waited longest."""
         owner, waiters = self.owner(lock), self._waiters.get(lock)
-        following = waiters[0] if waiters else None
+        following = waiters[0] if waiters else self._images_waiter(lock)
         if owner & HANDOFF and following is not None:
             self._set_owner(lock, following.address | PICKUP | WAITERS)
         else:
             self._set_owner(lock, owner & WAITERS)
         if following is not None:
             self._k.sched.wake(following)
+
+    def _images_waiter(self, lock: int) -> Task | None:
+        """The task that has waited longest in ww_mutex_lock(), which is the image's."""
+        k, layout = self._k, self._layout
+        if k.image is None or not self.owner(lock) & WAITERS:
+            return None
+        if layout.has("first_waiter"):  # since v7.1
+            waiter = k.memory.u64(lock + layout.first_waiter)
+        else:
+            head = lock + layout.wait_list
+            first = k.memory.u64(head)
+            waiter = first - k.types.offset("mutex_waiter", "list") if first != head else 0
+        task = k.memory.u64(waiter + k.types.offset("mutex_waiter", "task")) if waiter else 0
+        return k.tasks.at(task) if task else None
 
 
 _export = partial(export, unless="mutex.rtmutex")
@@ -158,6 +173,17 @@ def mutex_trylock(k: Core, lock: Ptr) -> Int:
 @_export()
 def mutex_unlock(k: Core, lock: Ptr) -> None:
     """void mutex_unlock(struct mutex *)."""
+    k.mutexes.unlock(lock)
+
+
+@_export()
+def ww_mutex_unlock(k: Core, lock: Ptr) -> None:
+    """void ww_mutex_unlock(struct ww_mutex *): it has been taken by mutex_lock() or by the image."""
+    at = lock + k.types.offset("ww_mutex", "ctx")
+    if context := k.memory.u64(at):
+        acquired = context + k.types.offset("ww_acquire_ctx", "acquired")
+        k.memory.set_u32(acquired, k.memory.u32(acquired) - 1 & 0xFFFF_FFFF)
+        k.memory.set_u64(at, 0)
     k.mutexes.unlock(lock)
 
 

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 GRACE_PERIOD_TICKS: Final = 3
 """The minimum length of a grace period in ticks. On an idle kernel it takes about as long."""
-_SEQ_CTR_SHIFT: Final = 2
-"""RCU_SEQ_CTR_SHIFT: a cookie's lowest bits are no part of its number. RCU_GET_STATE_COMPLETED, 1, has 0."""
+SEQ_CTR_SHIFT: Final = 2
+"""RCU_SEQ_CTR_SHIFT: a cookie's lowest bits are no part of its number."""
+COMPLETED: Final = 1
+"""RCU_GET_STATE_COMPLETED: the cookie of a grace period that is over."""
 _OFFSETS: Final = 4096
 """Before v6.2, kvfree_call_rcu()'s second argument was the offset of the rcu_head, always less than this."""
 
@@ -124,7 +126,7 @@ class Rcu:
 
     def state(self) -> int:
         """get_state_synchronize_rcu(): a cookie for the next grace period that anything starts."""
-        return self._last() + 1 << _SEQ_CTR_SHIFT
+        return self._last() + 1 << SEQ_CTR_SHIFT
 
     def poll_start(self) -> int:
         """start_poll_synchronize_rcu(): start a grace period; returns its cookie."""
@@ -134,7 +136,7 @@ class Rcu:
 
     def poll(self, cookie: int) -> bool:
         """poll_state_synchronize_rcu(): true if the cookie's grace period is over."""
-        return self._completed >= cookie >> _SEQ_CTR_SHIFT
+        return self._completed >= cookie >> SEQ_CTR_SHIFT
 
     def call_head(self, head: int, function: int) -> None:
         """call_rcu() of a struct rcu_head in guest memory."""
@@ -196,6 +198,13 @@ def get_state_synchronize_rcu(k: Core) -> ULong:
 
 
 @export(gpl=True)
+def get_completed_synchronize_rcu(k: Core) -> ULong:
+    """``unsigned long get_completed_synchronize_rcu(void)``: the cookie of a grace period that is over."""
+    del k
+    return COMPLETED
+
+
+@export("start_poll_synchronize_rcu", "start_poll_synchronize_rcu_expedited", gpl=True)
 def start_poll_synchronize_rcu(k: Core) -> ULong:
     """``unsigned long start_poll_synchronize_rcu(void)``: a cookie for poll_state_synchronize_rcu()."""
     return k.rcu.poll_start()
@@ -207,10 +216,47 @@ def poll_state_synchronize_rcu(k: Core, cookie: ULong) -> Bool:
     return k.rcu.poll(cookie)
 
 
-@export(gpl=True)
+@export("cond_synchronize_rcu", "cond_synchronize_rcu_expedited", gpl=True)
 def cond_synchronize_rcu(k: Core, cookie: ULong) -> None:
     """void cond_synchronize_rcu(unsigned long): wait for a grace period unless one has passed."""
     if not k.rcu.poll(cookie):
+        k.rcu.synchronize()
+
+
+def _store_full(k: Core, cookies: int, cookie: int) -> None:
+    """Fill a struct rcu_gp_oldstate, v6.1: the cookies of normal and of expedited grace periods."""
+    k.memory.set_u64(cookies, cookie)
+    k.memory.set_u64(cookies + 8, cookie)
+
+
+@export(gpl=True)
+def get_completed_synchronize_rcu_full(k: Core, cookies: Ptr) -> None:
+    """void get_completed_synchronize_rcu_full(struct rcu_gp_oldstate *)."""
+    _store_full(k, cookies, COMPLETED)
+
+
+@export(gpl=True)
+def get_state_synchronize_rcu_full(k: Core, cookies: Ptr) -> None:
+    """void get_state_synchronize_rcu_full(struct rcu_gp_oldstate *): starts no grace period."""
+    _store_full(k, cookies, k.rcu.state())
+
+
+@export("start_poll_synchronize_rcu_full", "start_poll_synchronize_rcu_expedited_full", gpl=True)
+def start_poll_synchronize_rcu_full(k: Core, cookies: Ptr) -> None:
+    """void start_poll_synchronize_rcu_full(struct rcu_gp_oldstate *)."""
+    _store_full(k, cookies, k.rcu.poll_start())
+
+
+@export(gpl=True)
+def poll_state_synchronize_rcu_full(k: Core, cookies: Ptr) -> Bool:
+    """``bool poll_state_synchronize_rcu_full(struct rcu_gp_oldstate *)``: true if either cookie's is over."""
+    return k.rcu.poll(k.memory.u64(cookies)) or k.rcu.poll(k.memory.u64(cookies + 8))
+
+
+@export("cond_synchronize_rcu_full", "cond_synchronize_rcu_expedited_full", gpl=True)
+def cond_synchronize_rcu_full(k: Core, cookies: Ptr) -> None:
+    """void cond_synchronize_rcu_full(struct rcu_gp_oldstate *)."""
+    if not poll_state_synchronize_rcu_full(k, cookies):
         k.rcu.synchronize()
 
 

@@ -16,11 +16,12 @@ from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.kmem_cache import CACHE_LINE
+from ukmod.kernel.rcu.rcu import SEQ_CTR_SHIFT
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 from ukmod.kernel.workqueue.work import Work
 from ukmod.kernel.workqueue.workqueue import WQ_MEM_RECLAIM
-from ukmod.machine.abi import Int, Ptr
+from ukmod.machine.abi import Bool, Int, Ptr, ULong
 from ukmod.machine.registers import MASK64
 from ukmod.record import field, mutable
 
@@ -40,6 +41,8 @@ class Domain:
     index: int = 0
     grace_periods: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
     """In order: the index whose readers must have left, and the function to call then."""
+    completed: int = 0
+    """The number of grace periods that have ended."""
     ready: int = 0
     """Callbacks whose grace period has ended, and that have not run yet."""
     percpu: int | None = None
@@ -153,6 +156,7 @@ class Srcu:
             return
         while domain.grace_periods and not self._readers(address, domain.grace_periods[0][0]):
             _, action = domain.grace_periods.pop(0)
+            domain.completed += 1
             self._invoke(domain, action)
             if domain.grace_periods:
                 domain.index = domain.grace_periods[0][0] ^ 1
@@ -178,6 +182,21 @@ class Srcu:
 
         domain.ready += 1
         k.workqueues.queue(self._wq, Work(invoke, "srcu_invoke_callbacks"))
+
+    def state(self, address: int) -> int:
+        """get_state_synchronize_srcu(): a cookie for the next grace period that anything starts."""
+        domain = self.domain(address)
+        return domain.completed + len(domain.grace_periods) + 1 << SEQ_CTR_SHIFT
+
+    def poll_start(self, address: int) -> int:
+        """start_poll_synchronize_srcu(): start a grace period; returns its cookie."""
+        cookie = self.state(address)
+        self.call(address, int)
+        return cookie
+
+    def poll(self, address: int, cookie: int) -> bool:
+        """poll_state_synchronize_srcu(): true if the cookie's grace period is over."""
+        return self.domain(address).completed >= cookie >> SEQ_CTR_SHIFT
 
     def synchronize(self, address: int) -> None:
         """synchronize_srcu()."""
@@ -275,3 +294,33 @@ def srcu_barrier(k: Core, ssp: Ptr) -> None:
 def call_srcu(k: Core, ssp: Ptr, head: Ptr, function: Ptr) -> None:
     """void call_srcu(struct srcu_struct *, struct rcu_head *, rcu_callback_t)."""
     k.srcu.call_head(ssp, head, function)
+
+
+@export(gpl=True)
+def get_state_synchronize_srcu(k: Core, ssp: Ptr) -> ULong:
+    """``unsigned long get_state_synchronize_srcu(struct srcu_struct *)``: starts no grace period."""
+    return k.srcu.state(ssp)
+
+
+@export(gpl=True)
+def start_poll_synchronize_srcu(k: Core, ssp: Ptr) -> ULong:
+    """``unsigned long start_poll_synchronize_srcu(struct srcu_struct *)``."""
+    return k.srcu.poll_start(ssp)
+
+
+@export(gpl=True)
+def poll_state_synchronize_srcu(k: Core, ssp: Ptr, cookie: ULong) -> Bool:
+    """``bool poll_state_synchronize_srcu(struct srcu_struct *, unsigned long cookie)``."""
+    return k.srcu.poll(ssp, cookie)
+
+
+@export(gpl=True)
+def srcu_batches_completed(k: Core, ssp: Ptr) -> ULong:
+    """``unsigned long srcu_batches_completed(struct srcu_struct *)``: how many grace periods have ended."""
+    return k.srcu.domain(ssp).completed
+
+
+@export(gpl=True)
+def srcu_expedite_current(k: Core, ssp: Ptr) -> None:
+    """void srcu_expedite_current(struct srcu_struct *): a grace period never waits for more than readers."""
+    del k, ssp

@@ -50,7 +50,7 @@ def _set_prio(k: Core, task: Task, prio: int) -> None:
     k.sched.requeue(task)
 
 
-@export()
+@export("set_user_nice", "set_user_nice.part.0")
 def set_user_nice(k: Core, task: Ptr, nice: Long) -> None:
     """void set_user_nice(struct task_struct *p, long nice)."""
     set_nice(k, k.tasks.at(task), nice)

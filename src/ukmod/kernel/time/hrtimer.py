@@ -138,6 +138,11 @@ class HrTimers:
         self.set_expires(timer, time + self.now(timer) if mode & MODE_REL else time, slack)
         self._enqueue(timer)
 
+    def restart(self, timer: int, mode: int) -> None:
+        """hrtimer_start_expires(): start it with the times that are set in it."""
+        soft = self._k.memory.s64(timer + self._layout["_softexpires"])
+        self.start(timer, soft, self.expires(timer) - soft, mode)
+
     def _enqueue(self, timer: int) -> None:
         k = self._k
         k.memory.set_u8(timer + self._layout[self._state], STATE_ENQUEUED)
@@ -250,6 +255,44 @@ def destroy_hrtimer_on_stack(k: Core, timer: Ptr) -> None:
 def hrtimer_start_range_ns(k: Core, timer: Ptr, time: S64, slack: ULong, mode: UInt) -> None:
     """void hrtimer_start_range_ns(struct hrtimer *, ktime_t tim, u64 delta_ns, const enum hrtimer_mode)."""
     k.hrtimers.start(timer, time, slack, mode)
+
+
+@export(gpl=True)
+def hrtimer_start_range_ns_user(k: Core, timer: Ptr, time: S64, slack: ULong, mode: UInt) -> Bool:
+    """``bool hrtimer_start_range_ns_user(timer, ktime_t, u64, mode)``: false if its time has come (v7.2).
+
+    Then the timer is not enqueued, and the caller does what its function would do.
+    """
+    k.hrtimers.start(timer, time, slack, mode)
+    if k.hrtimers.expires(timer) > k.hrtimers.now(timer):
+        return True
+    k.hrtimers.try_cancel(timer)
+    return False
+
+
+@export()
+def hrtimer_wakeup(k: Core, timer: Ptr) -> Int:
+    """``enum hrtimer_restart hrtimer_wakeup(struct hrtimer *)``: wake a struct hrtimer_sleeper's task."""
+    at = timer - k.types.offset("hrtimer_sleeper", "timer") + k.types.offset("hrtimer_sleeper", "task")
+    if task := k.memory.u64(at):
+        k.memory.set_u64(at, 0)
+        k.sched.wake(k.tasks.at(task))
+    return 0
+
+
+@export("hrtimer_init_sleeper", "hrtimer_setup_sleeper_on_stack", "hrtimer_init_sleeper_on_stack", gpl=True)
+def hrtimer_init_sleeper(k: Core, sleeper: Ptr, clock: Int, mode: UInt) -> None:
+    """void hrtimer_init_sleeper(struct hrtimer_sleeper *, clockid_t, enum hrtimer_mode)."""
+    timer = sleeper + k.types.offset("hrtimer_sleeper", "timer")
+    hrtimer_setup(k, timer, k.symbols.address("hrtimer_wakeup"), clock, mode)
+    task = sleeper + k.types.offset("hrtimer_sleeper", "task")
+    k.memory.set_u64(task, k.sched.task().address)
+
+
+@export(gpl=True)
+def hrtimer_sleeper_start_expires(k: Core, sleeper: Ptr, mode: UInt) -> None:
+    """void hrtimer_sleeper_start_expires(struct hrtimer_sleeper *, enum hrtimer_mode)."""
+    k.hrtimers.restart(sleeper + k.types.offset("hrtimer_sleeper", "timer"), mode)
 
 
 @export(gpl=True)

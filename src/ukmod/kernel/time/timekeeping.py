@@ -28,6 +28,8 @@ _SETTOD_SEC_MAX: Final = KTIME_MAX // NSEC_PER_SEC - 30 * 365 * 24 * 3600
 """TIME_SETTOD_SEC_MAX, include/linux/time64.h: 30 years before CLOCK_REALTIME overflows."""
 
 # enum tk_offsets, include/linux/timekeeping.h
+_REAL_CLOCKS: Final = (0, 11)
+"""CLOCK_REALTIME and CLOCK_TAI."""
 _TK_OFFS_REAL, _TK_OFFS_BOOT, _TK_OFFS_TAI = 0, 1, 2
 
 
@@ -150,6 +152,24 @@ def ktime_get_coarse_ts64(k: Core, ts: Ptr) -> None:
 def ktime_get_coarse_real_ts64(k: Core, ts: Ptr) -> None:
     """void ktime_get_coarse_real_ts64(struct timespec64 *)."""
     store_timespec(k, ts, k.timekeeping.coarse() + k.timekeeping.real_offset)
+
+
+@export("ktime_get_clock_ts64", gpl=True)
+def ktime_get_clock_ts64(k: Core, clock: Int, ts: Ptr) -> None:
+    """void ktime_get_clock_ts64(clockid_t, struct timespec64 *): a clock of the kernel's own (v7.0)."""
+    now = k.clock.read()
+    store_timespec(k, ts, now + (k.timekeeping.real_offset if clock in _REAL_CLOCKS else 0))
+
+
+@export(gpl=True)
+def ktime_get_snapshot(k: Core, snapshot: Ptr) -> None:
+    """void ktime_get_snapshot(struct system_time_snapshot *): the clocks at one moment; a cycle is 1 ns."""
+    now = k.clock.read()
+    times = {"cycles": now, "raw": now, "boot": now, "real": now + k.timekeeping.real_offset}
+    k.memory.fill(snapshot, 0, k.types.sizeof("system_time_snapshot"))
+    for member, time in times.items():
+        if k.types.has("system_time_snapshot", member):
+            k.memory.set_u64(snapshot + k.types.offset("system_time_snapshot", member), time)
 
 
 @export(gpl=True)

@@ -121,7 +121,7 @@ def destroy_work_on_stack(k: Core, work: Ptr) -> None:
 
 @export()
 def queue_work_on(k: Core, cpu: Int, wq: Ptr, work: Ptr) -> Bool:
-    """``bool queue_work_on(int cpu, wq, struct work_struct *)``: false if it was already pending, or is disabled."""
+    """``bool queue_work_on(int cpu, wq, struct work_struct *)``: false if pending or disabled."""
     del cpu
     item = GuestWork(k, work)
     if not k.workqueues.claim(item):
