@@ -272,7 +272,7 @@ class TestFullCookies:
     """The same with a struct rcu_gp_oldstate: one cookie for normal grace periods, one for expedited ones."""
 
     @pytest.mark.parametrize("kind", ["", "expedited_"])
-    def test_it_is_over_when_its_grace_period_is(self, kernel: Core, guest: Guest, kind: str) -> None:
+    def test_full_cookies_are_old_when_their_grace_period_is_over(self, kernel: Core, guest: Guest, kind: str) -> None:
         cookies, reader = guest.words(0, 0), Reader(kernel)
         guest.call(f"start_poll_synchronize_rcu_{kind}full", cookies)
         kernel.run(1)
@@ -291,7 +291,7 @@ class TestFullCookies:
         guest.call("cond_synchronize_rcu_full", cookies)
         assert guest.call("poll_state_synchronize_rcu_full", cookies)
 
-    def test_either_cookie_is_enough(self, guest: Guest) -> None:
+    def test_one_old_cookie_of_the_two_is_enough(self, guest: Guest) -> None:
         fresh, completed = (
             guest.call("get_state_synchronize_rcu"),
             guest.call("get_completed_synchronize_rcu"),

@@ -468,7 +468,7 @@ def test_readers_of_an_image_run_its_own_code() -> None:
 class TestPolling:
     """get_state_synchronize_srcu() and its kin: has a grace period of this domain ended since?"""
 
-    def test_it_ends_when_the_readers_have_left(self, kernel: Core, guest: Guest) -> None:
+    def test_a_polled_grace_period_ends_when_the_readers_have_left(self, kernel: Core, guest: Guest) -> None:
         domain = Domain(guest)
         reader = domain.enter()
         cookie = guest.call("start_poll_synchronize_srcu", domain.address)

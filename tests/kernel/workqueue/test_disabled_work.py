@@ -111,7 +111,7 @@ class TestDelayed:
         assert results == [1, 0, 0, False, 1]
         assert works.ran == []
 
-    def test_it_runs_again_after_it_is_enabled(self, kernel: Core, works: Works) -> None:
+    def test_delayed_work_runs_again_after_it_is_enabled(self, kernel: Core, works: Works) -> None:
         dwork = works.delayed("a")
 
         def body() -> None:
