@@ -272,7 +272,9 @@ class TestFullCookies:
     """The same with a struct rcu_gp_oldstate: one cookie for normal grace periods, one for expedited ones."""
 
     @pytest.mark.parametrize("kind", ["", "expedited_"])
-    def test_full_cookies_are_old_when_their_grace_period_is_over(self, kernel: Core, guest: Guest, kind: str) -> None:
+    def test_full_cookies_are_old_when_their_grace_period_is_over(
+        self, kernel: Core, guest: Guest, kind: str
+    ) -> None:
         cookies, reader = guest.words(0, 0), Reader(kernel)
         guest.call(f"start_poll_synchronize_rcu_{kind}full", cookies)
         kernel.run(1)
