@@ -7,6 +7,8 @@ import re
 import pytest
 from tests.golden import REPOSITORY
 
+from ukmod.cli.faults import VERDICTS
+from ukmod.cli.matrix_report import Cell
 from ukmod.cli.report import Outcome
 from ukmod.kernel.trace import Request
 from ukmod.kmod.explanation_report import _OUTCOMES
@@ -33,6 +35,20 @@ def part(schema: str) -> set[str]:
         ("ukmod.explain/1", (*EXPLAIN, *_OUTCOMES)),
         ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
         ("ukmod.kernels/1", ("kernels", *Installed.__match_args__)),
+        (
+            "ukmod.matrix/1",
+            (
+                "clean",
+                "modules",
+                "kernels",
+                "results",
+                "runs",
+                "name",
+                "image",
+                *Cell.__match_args__,
+                *VERDICTS,
+            ),
+        ),
         ("ukmod.survey/1", (*ModuleVerdict.__match_args__, *CLASSES)),
     ],
 )

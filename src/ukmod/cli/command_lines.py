@@ -43,6 +43,7 @@ def run() -> CommandParser:
             "hello.ko": "load it, wait for 5 virtual seconds, unload it",
             "hello.ko level=3 user.ko --for 60": "two modules, the first with a parameter, for a minute",
             "-d /srv/image loop max_loop=4": "a module of a tree, by name, on that tree's own kernel",
+            "--kernel 6.1 --kernel 6.12 6.1/x.ko 6.12/x.ko": "a module on two kernels, built for each",
         },
     )
     parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="+",
@@ -60,7 +61,9 @@ def run() -> CommandParser:
         "--hz", metavar="HZ", type=_hz, default=250, help="the kernel's CONFIG_HZ; default 250"
     )
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
-    parse.add_argument("--kernel", metavar="IMAGE", help=f"{_IMAGE} if the module needs one")
+    parse.add_argument("--kernel", action="append", metavar="IMAGE",
+                       help=f"{_IMAGE} if need be; several times: a run on each")  # fmt: skip
+    parse.add_argument("--junit", metavar="FILE", help="write the results as JUnit's XML, too")
     parse.add_argument(
         "--snapshot", action=argparse.BooleanOptionalAction, default=True,
         help="keep an image that was brought up, for next time",

@@ -53,7 +53,7 @@ def print_record(record: Record, progress: Progress) -> None:
         sys.stdout.flush()
 
 
-def outcome_of(k: Kernel, failures: list[str], unloaded: list[str], lost: Sequence[Leak]) -> Outcome:
+def outcome_of(k: Kernel, failures: Sequence[str], unloaded: Sequence[str], lost: Sequence[Leak]) -> Outcome:
     """Gather what is to be said of a run before its machine is taken down."""
     core = k.core
     core.log.flush()  # no more of a last line without a newline will come

@@ -9,16 +9,19 @@ import sys
 from collections.abc import Sequence
 
 from ukmod.cli import command_lines, kernel_image
+from ukmod.cli.faults import Flaw
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
 from ukmod.cli.terminal import escape, near, one_line_warnings
-from ukmod.errors import LoadError, MachineError, NotFoundError, UsageError
+from ukmod.errors import LoadError, MachineError, NotFoundError, PatienceError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.trees import Loadable, open_tree
-from ukmod.kmod.names import is_module_file
+from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
+from ukmod.machine.image.installed import kernel_named
+from ukmod.machine.image.releases import is_word
 from ukmod.record import record
 from ukmod.survey.leaks import recurring
 
@@ -34,8 +37,13 @@ class Wanted:
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.run().parse_args(argv)
+    if options.junit is not None or len(options.kernel or ()) > 1:
+        from ukmod.cli import matrix
+
+        return matrix.main(options)
     tree, named = _find(options)
-    with one_line_warnings("ukmod run"), _kernel(options, tree) as k:
+    image = options.kernel[0] if options.kernel else AUTO
+    with one_line_warnings("ukmod run"), kernel_of(options, image, tree) as k:
         wanted = _boot(k, options, named)
         with Progress("running") as progress:
             if not options.json:
@@ -52,11 +60,12 @@ def main(argv: Sequence[str]) -> int:
     return 0 if outcome.clean else 1
 
 
-def _kernel(options: argparse.Namespace, tree: Tree | None) -> Kernel:
+def kernel_of(options: argparse.Namespace, image: str, tree: Tree | None) -> Kernel:
+    """The kernel that the options describe, with this image and this tree."""
     return Kernel(
         tree=tree,
         btf=options.btf,
-        image=options.kernel or AUTO,
+        image=image,
         hz=options.hz,
         realtime=options.realtime,
         seed=options.seed,
@@ -91,45 +100,56 @@ def _find(options: argparse.Namespace) -> tuple[Tree | None, list[tuple[str, str
         with Progress(READING):
             named = Tree.open(options.dirname or "/", options.set_version, options.moduledir)
             tree = open_tree(named.dirname)
+    elif options.kernel and not all(map(is_file, options.words[:1])):
+        with Progress(READING):
+            tree = own_tree(options.kernel[0])
     found = []
-    for name, params in _groups(options.words, tree):
-        if _is_file(name):
-            _check_file(name)
+    for name, params in groups(options.words, (tree,)):
+        if is_file(name):
+            check_file(name)
             file = name
         elif tree is None:
-            raise UsageError("name a .ko file, or with -d ROOT a module of a tree", subject=name)
+            text = "name a .ko file, or with -d ROOT, or with the --kernel that it is of, a module of a tree"
+            raise UsageError(text, subject=name)
         else:
             file = _of_tree(tree, name)
-        found.append((file, " ".join(map(_quote, params))))
+        found.append((file, params))
     return tree, found
 
 
-def _groups(words: Sequence[str], tree: Tree | None) -> list[tuple[str, list[str]]]:
+def groups(words: Sequence[str], trees: Sequence[Tree | None]) -> list[tuple[str, str]]:
     """Each module with the parameters that follow it. Raises UsageError if the first word is a parameter.
 
-    A file, or a name that the tree knows, begins the next module. Any other word is a parameter: NAME=VALUE,
+    A file, or a name that a tree knows, begins the next module. Any other word is a parameter: NAME=VALUE,
     or NAME alone, which switches something on.
     """
-    groups: list[tuple[str, list[str]]] = []
+    found: list[tuple[str, list[str]]] = []
     for word in words:
         name, equals, _ = word.partition("=")
-        is_module = _is_file(name) or (
-            not equals and tree is not None and tree.dependency_line(word.replace("-", "_")) is not None
-        )
-        if is_module or not (groups or equals):
-            groups.append((word, []))
-        elif not groups:
+        known = is_file(name) or (not equals and any(file_in(tree, word) for tree in trees))
+        if known or not (found or equals):
+            found.append((word, []))
+        elif not found:
             raise UsageError("is a parameter: the module precedes it", subject=word)
         else:
-            groups[-1][1].append(word)
-    return groups
+            found[-1][1].append(_quote(word))
+    return [(name, " ".join(params)) for name, params in found]
 
 
-def _is_file(name: str) -> bool:
+def is_file(name: str) -> bool:
+    """True for a word that names a file, not a module of a tree."""
     return is_module_file(name) or "/" in name
 
 
-def _check_file(name: str) -> None:
+def file_in(tree: Tree | None, name: str) -> str | None:
+    """The file of a module of a tree; None if the tree has none of that name."""
+    line = tree.dependency_line(name.replace("-", "_")) if tree is not None else None
+    return (
+        tree.files.real(tree.path(line.partition(":")[0])) if tree is not None and line is not None else None
+    )
+
+
+def check_file(name: str) -> None:
     """Raise NotFoundError unless there is such a file, or what a link leads to is one."""
     try:
         found = os.stat(name)
@@ -153,20 +173,45 @@ def _listed(directory: str) -> list[str]:
 
 def _of_tree(tree: Tree, name: str) -> str:
     """The file of a module of the tree. NotFoundError if it has none of that name."""
-    line = tree.dependency_line(name.replace("-", "_"))
-    if line is None:
+    file = file_in(tree, name)
+    if file is None:
         hint = near(name.replace("-", "_"), tree.module_names())
         raise NotFoundError(f"there is no module of that name in {tree.dirname}{hint}", subject=name)
-    return tree.files.real(tree.path(line.partition(":")[0]))
+    return file
+
+
+def own_tree(kernel: str) -> Tree | None:
+    """The modules of a kernel that is named by its release; None for an image that is a file."""
+    if not is_word(kernel) or os.path.exists(kernel):
+        return None
+    modules = kernel_named(kernel).modules
+    return open_tree(modules) if modules else None
+
+
+@record
+class Watched:
+    """A run: the modules that were tried, the failures, the modules that were unloaded, the memory lost."""
+
+    tried: tuple[str, ...]
+    failures: tuple[Flaw, ...]
+    unloaded: tuple[str, ...]
+    leaks: tuple[Leak, ...]
 
 
 def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) -> Outcome:
     """Load the modules and their dependencies, wait, and unload them. Returns the outcome."""
-    failures: list[str] = []
+    found = watch(k, wanted, seconds, unload=unload)
+    return outcome_of(k, [one.text for one in found.failures], found.unloaded, found.leaks)
+
+
+def watch(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) -> Watched:
+    """Load the modules and their dependencies, wait, and unload them. The machine stays for questions."""
+    failures: list[Flaw] = []
+    tried: list[str] = []
     unloaded: list[str] = []
 
-    def live(unloaded: list[str]) -> list[str]:
-        failures = _load(k, wanted)
+    def live(tried: list[str], unloaded: list[str]) -> list[Flaw]:
+        failures = _load(k, wanted, tried)
         if k.modules or not failures:
             k.run(seconds)
         return failures + (_unload(k, unloaded) if unload else [])
@@ -174,28 +219,31 @@ def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) ->
     leaks: Sequence[Leak] = ()
     try:
         with k.core.cpu.at_most(k.patience):  # for all of it together
-            failures = live(unloaded)
+            failures = live(tried, unloaded)
             if k.leaks() or k.dangling:  # memory may still be freed, and what is pending happens
                 k.settle()
         k.patience = max(k.patience - k.core.cpu.spent, 1)
-        leaks = recurring(k, lambda: live([]))
+        leaks = recurring(k, lambda: live([], []))
     except MachineError as error:
-        failures.append(f"the machine stopped: {error}")
+        kind = "timeout" if isinstance(error, PatienceError) else "oops"
+        failures.append(Flaw(kind, "", f"the machine stopped: {error}"))
         leaks = k.leaks()
-    return outcome_of(k, failures, unloaded, leaks)
+    return Watched(tuple(tried), tuple(failures), tuple(unloaded), tuple(leaks))
 
 
-def _load(k: Kernel, wanted: Sequence[Wanted]) -> list[str]:
+def _load(k: Kernel, wanted: Sequence[Wanted], tried: list[str]) -> list[Flaw]:
     """Load each module after its dependencies. Returns the first failure; later modules are not tried."""
-    try:
-        for one in wanted:
+    for one in wanted:
+        name = modname_from_path(one.module.path)
+        tried.append(name)
+        try:
             k.insmod(one.module, one.params)
-    except LoadError as error:
-        return [f"insmod: {error}"]
+        except LoadError as error:
+            return [Flaw("fails", name, f"insmod: {error}")]
     return []
 
 
-def _unload(k: Kernel, unloaded: list[str]) -> list[str]:
+def _unload(k: Kernel, unloaded: list[str]) -> list[Flaw]:
     """Unload all modules, the latest first, and again while that helps; why the rest stays."""
     while k.modules:
         failures, before = [], len(k.modules)
@@ -204,7 +252,7 @@ def _unload(k: Kernel, unloaded: list[str]) -> list[str]:
                 k.rmmod(name)
                 unloaded.append(name)
             except LoadError as error:
-                failures.append(f"rmmod: {error}")
+                failures.append(Flaw("stays", name, f"rmmod: {error}"))
         if len(k.modules) == before:
             return failures
     return []

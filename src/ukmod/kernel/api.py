@@ -27,6 +27,7 @@ from ukmod.kernel.boot import (
     checked_patience,
     checked_seconds,
     image_named,
+    modules_of_image,
 )
 from ukmod.kernel.calling import INFER, Argument, call, signature_of
 from ukmod.kernel.core import Core
@@ -50,6 +51,7 @@ from ukmod.kernel.trace import Request
 from ukmod.kernel.trees import (
     Loadable,
     ModuleSource,
+    completed,
     depends,
     elves,
     module_files,
@@ -88,7 +90,8 @@ class Kernel:
 
     tree: the modules for modprobe: a ``Tree``, a /lib/modules/<release> directory, or any directory of .ko
     files. By default it is the tree of the first module loaded from a file: the indexed lib/modules/<release>
-    that contains it, or else its directory.
+    that contains it, or else its directory. What that lacks comes from the modules of ``image``, if that is
+    named by its release.
     btf: a file with the kernel's BTF (/sys/kernel/btf/vmlinux).
     image: its vmlinuz, whose code runs what Python does not implement, or the name of a kernel on this
     machine, such as "6.12" or "6.12-rt" (see ``ukmod kernel list``); "none" or None for no image. With
@@ -138,12 +141,15 @@ class Kernel:
         """The first module loaded from a file; its tree is used if none was given."""
         self.programs = Programs()
         """The programs that usermode helpers can execute, by path."""
-        program = modprobe(lambda: self.tree, parameters=not strict_modprobe)
+        program = modprobe(self._tree_for, parameters=not strict_modprobe)
         for path in ("/sbin/modprobe", "/usr/sbin/modprobe"):
             self.programs.install(path, program)
         for path in ("/bin/sh", "/usr/bin/sh"):
             self.programs.install(path, _sh)
         options = {"hz": checked_hz(hz), "memory": checked_memory(memory), "release": release}
+        modules = modules_of_image(image) if tree is None else ""
+        self._own = open_tree(modules) if modules else None
+        """The modules of the kernel that the image is named by: for what the tree beside a module lacks."""
         self._wanted = Configuration(
             image=image_named(image),
             btf=os.fspath(btf) if btf is not None else None,
@@ -287,7 +293,15 @@ class Kernel:
         if elf is None or set(depends(elf)) <= self.modules.keys():
             return ()
         tree = self._tree or (self._tree_beside(module.path, (module,)) if module.path else self.tree)
-        return needed_files(tree, elf) if tree is not None else ()
+        found = needed_files(tree, elf) if tree is not None else ()
+        return found if self._own is None else completed(found, elf, self._own)
+
+    def _tree_for(self, words: Sequence[str]) -> Tree | None:
+        """The tree for modprobe with these arguments: the kernel's own if the other has no such module."""
+        tree = self.tree
+        if self._own is None or (tree is not None and any(module_files(tree, word) for word in words)):
+            return tree
+        return self._own
 
     def _tree_beside(self, module: str, opened: Iterable[ModuleFile] = ()) -> Tree | None:
         """The tree that contains a module's file; None, after a warning, if it cannot be read as one."""

@@ -17,7 +17,8 @@ from ukmod.kernel.mocks import Mock, add, check
 from ukmod.kernel.trees import modules_of
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.tree import Tree
-from ukmod.machine.image.installed import image_at
+from ukmod.machine.image.installed import image_at, kernel_named
+from ukmod.machine.image.releases import is_word
 from ukmod.machine.types import Types, types_for
 from ukmod.record import field, record
 
@@ -59,6 +60,12 @@ def image_named(image: str | os.PathLike[str] | None) -> KernelImage | str | Non
     if name is None or name == NONE:
         return None
     return name if name == AUTO else _image(image_at(name))
+
+
+def modules_of_image(image: str | os.PathLike[str] | None) -> str:
+    """The module tree of an image that is named by its kernel's release; empty if it is not, or has none."""
+    name = "" if image is None else os.fspath(image)
+    return kernel_named(name).modules if is_word(name) and not os.path.exists(name) else ""
 
 
 def _image(path: str) -> KernelImage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from errno import EINVAL
 
@@ -91,6 +91,20 @@ def needed_files(tree: Tree, module: Elf) -> tuple[str, ...]:
         return _files(tree, reversed(own.partition(":")[2].split()))
     known = [name for name in depends(module) if tree.dependency_line(name) is not None]
     return _files(tree, (file for name in known for file in load_order(tree, name)))
+
+
+def completed(files: Sequence[str], module: Elf, tree: Tree) -> tuple[str, ...]:
+    """A module's dependencies from elsewhere, preceded by those that they and it lack, from another tree."""
+    known = {modname_from_path(file) for file in files}
+    wanted = (name for elf in (*_elves_of(files), module) for name in depends(elf) if name not in known)
+    lacking = [name for name in dict.fromkeys(wanted) if tree.dependency_line(name) is not None]
+    return (*_files(tree, (file for name in lacking for file in load_order(tree, name))), *files)
+
+
+def _elves_of(files: Iterable[str]) -> list[Elf]:
+    with suppress(UkmodError):  # the loader is to say so
+        return elves(map(read_module_file, files))
+    return []
 
 
 def module_files(tree: Tree, word: str) -> tuple[str, ...]:

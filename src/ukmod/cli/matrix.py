@@ -1,0 +1,120 @@
+"""``ukmod run`` on several kernels: one run on each, and what each module came to on each kernel."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ukmod.cli import matrix_plan, matrix_report
+from ukmod.cli.faults import Flaw, blamed, faults, verdict
+from ukmod.cli.matrix_plan import Runs, Subject
+from ukmod.cli.matrix_report import Cell, Column, Matrix
+from ukmod.cli.progress import READING, Progress
+from ukmod.cli.report import outcome_of
+from ukmod.cli.run import Wanted, check_file, file_in, groups, is_file, kernel_of, own_tree, watch
+from ukmod.cli.terminal import one_line_warnings
+from ukmod.errors import UkmodError, UsageError
+from ukmod.kernel.image.choice import AUTO, NONE
+from ukmod.kernel.trees import open_tree
+from ukmod.kmod.tree import Tree
+from ukmod.machine.image.installed import image_at
+from ukmod.record import record
+
+
+@record
+class NamedKernel:
+    """A kernel to run on: as it was named, and its release, which is empty if the modules decide it."""
+
+    name: str
+    release: str
+    image: str
+    tree: Tree | None
+    """The tree that was named; or else, for modules that are given by name, the kernel's own."""
+
+
+def main(options: argparse.Namespace) -> int:
+    """Runs the modules on each kernel; 0 if each of them was clean on each kernel."""
+    with Progress(READING):
+        kernels = _kernels(options)
+        wanted = _subjects(options, kernels)
+    trees = {kernel.release: kernel.tree for kernel in kernels}
+    runs = matrix_plan.plan(wanted, trees, lambda release, name: file_in(trees[release], name))
+    names = [one.name for one in wanted]
+    doing = ""
+    columns = []
+    with one_line_warnings("ukmod run"), Progress(lambda: doing):
+        for number, (kernel, run) in enumerate(zip(kernels, runs, strict=True)):
+            doing = f"running on {kernel.release or kernel.name} ({number + 1} of {len(runs)})"
+            columns.append(_column(options, kernel, run, names))
+    matrix = Matrix(tuple(names), tuple(columns))
+    if options.junit is not None:
+        matrix_report.write_junit(matrix, options.junit)
+    if options.json:
+        matrix_report.print_json(matrix)
+    else:
+        matrix_report.print_table(matrix)
+    return 0 if matrix.clean else 1
+
+
+def _kernels(options: argparse.Namespace) -> list[NamedKernel]:
+    """The kernels to run on, each once. Raises NotFoundError for one that is not here."""
+    names = options.kernel or [AUTO]
+    if options.set_version is not None and len(names) > 1:
+        raise UsageError(
+            "-S names the modules of one kernel, and there are several", subject=options.set_version
+        )
+    found: dict[str, NamedKernel] = {}
+    for name in names:
+        kernel = _kernel(options, name)
+        found.setdefault(kernel.image, kernel)
+    return list(found.values())
+
+
+def _kernel(options: argparse.Namespace, name: str) -> NamedKernel:
+    from ukmod.machine.image.image import KernelImage
+
+    image, release = name, ""
+    if name not in (AUTO, NONE):
+        image = image_at(name)
+        release = KernelImage(image).release
+    if options.dirname is None and options.set_version is None:
+        return NamedKernel(name, release, image, own_tree(name))
+    version = options.set_version or release or None
+    return NamedKernel(
+        name, release, image, open_tree(Tree.open(options.dirname or "/", version, options.moduledir).dirname)
+    )
+
+
+def _subjects(options: argparse.Namespace, kernels: Sequence[NamedKernel]) -> list[Subject]:
+    named = groups(options.words, [kernel.tree for kernel in kernels])
+    for word, _ in named:
+        if is_file(word):
+            check_file(word)
+    return matrix_plan.subjects(named, is_file)
+
+
+def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: Sequence[str]) -> Column:
+    """The verdicts about the modules on a kernel."""
+    cells = {name: Cell(name, "no build", "", (why,)) for name, why in run.missing.items()}
+    outcome = None
+    if run.files:
+        tree = kernel.tree if options.dirname is not None or options.set_version is not None else None
+        try:
+            with kernel_of(options, kernel.name, tree) as k:
+                opened = k.open(file for file, _ in run.files.values())
+                k.boot(opened if kernel.name == AUTO else opened[:1])
+                params = [params for _, params in run.files.values()]
+                wanted = [Wanted(module, text) for module, text in zip(opened, params, strict=True)]
+                watched = watch(k, wanted, options.seconds, unload=options.unload)
+                outcome = outcome_of(
+                    k, [one.text for one in watched.failures], watched.unloaded, watched.leaks
+                )
+                found = [*watched.failures, *faults(k, watched.leaks, outcome.unanswered)]
+            blame = blamed(found, watched.tried)
+        except UkmodError as error:
+            blame = {name: [Flaw("no boot", name, str(error))] for name in run.files}
+        for name, (file, _) in run.files.items():
+            mine = blame.get(name, [Flaw("not tried", name, "a module before it failed")])
+            cells[name] = Cell(name, verdict(mine), file, tuple(one.text for one in mine))
+    label = kernel.release or kernel.name
+    return Column(label, kernel.name, kernel.image, tuple(cells[name] for name in names), outcome)

@@ -1,0 +1,54 @@
+"""What a module's tree lacks comes from its kernel's own modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.elfwriter import module
+
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.trees import completed, needed_files, open_tree, read_module_file, tree_beside
+
+
+def write(directory: Path, name: str, depends: str = "", needs: str = "") -> Path:
+    directory.mkdir(exist_ok=True)
+    file = directory / f"{name}.ko"
+    file.write_bytes(module(name, f"depends={depends}", exports=[f"{name}_f"], needs=needs.split()))
+    return file
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Path:
+    """A driver and its library, built elsewhere, on top of two modules of the kernel's; all need another."""
+    own = tmp_path / "own"
+    write(own, "bus")
+    write(own, "core", "bus", "bus_f")
+    write(own, "library", "bus", "bus_f")  # an older one
+    write(tmp_path / "build", "library", "core", "core_f")
+    return write(tmp_path / "build", "driver", "library,absent", "library_f")
+
+
+def test_dependencies_are_taken_from_beside_the_module_first(driver: Path, tmp_path: Path) -> None:
+    elf = read_module_file(str(driver)).elf()
+    beside = needed_files(tree_beside(str(driver)), elf)
+    files = completed(beside, elf, open_tree(tmp_path / "own"))
+    assert [Path(file).relative_to(tmp_path).as_posix() for file in files] == [
+        "own/bus.ko",
+        "own/core.ko",
+        "build/library.ko",
+    ]
+
+
+def test_a_kernel_named_by_its_release_lends_its_modules(
+    driver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ukmod.kernel.api.modules_of_image", lambda _: str(tmp_path / "own"))
+    with Kernel(image=None) as k:
+        (one,) = k.open([str(driver)])
+        assert [Path(file.path).stem for file in one.needs] == ["bus", "core", "library"]
+        tree = k._tree_for(["-q", "--", "bus"])
+        assert tree is not None
+        assert tree.dirname == str(tmp_path / "own")
+        assert k._tree_for(["-q", "--", "library"]) is k.tree
+        assert k._tree_for(["-q", "--", "nonesuch"]) is k._own
