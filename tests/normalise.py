@@ -47,10 +47,15 @@ def log(lines: Iterable[LogLine]) -> Iterator[LogLine]:
     """A kernel log without numbers that vary; of an oops, its kind, culprit and the modules' own frames stay.
 
     Registers, page tables, code bytes and the kernel's own frames say how the machine is built, not what the
-    module did, and go.
+    module did, and go. So does the state of memory, which the emulated machine does not tell.
     """
     repeated = previous = ""
+    memory = False
     for entry in lines:
+        memory = memory or entry.text == "Mem-Info:"
+        if memory:
+            memory = not entry.text.endswith(" pages hwpoisoned")
+            continue
         if entry.text.startswith("---[ end trace"):
             repeated = "RIP: "  # an oops ends with the registers again
         elif repeated and entry.text.startswith(repeated):

@@ -71,4 +71,39 @@ PARAMETERS = (
             Insmod("params", "dyndbg=+p"),
         ),
     ),
+    Case(
+        "params_odd",
+        "parameters whose operations return more than 0, or are missing",
+        (
+            *(
+                step
+                for text in (
+                    "result=1",
+                    "result=4095 value=3",
+                    "result=-5",
+                    "result=-22 value",
+                    "value=x",
+                )
+                for step in (Insmod("odd_params", text), Rmmod("odd_params"))
+            ),
+            Insmod("odd_params", "value"),
+            *(Write("/sys/module/odd_params/parameters/result", text) for text in ("1", "2", "4", "-5", "x")),
+            Write("/sys/module/odd_params/parameters/no_set", "1"),
+            Read("/sys/module/odd_params/parameters/no_get"),
+            *(
+                step
+                for text in ("0", "-5")
+                for step in (
+                    Write("/sys/module/odd_params/parameters/value", text),
+                    Read("/sys/module/odd_params/parameters/value"),
+                    Read("/sys/module/odd_params/parameters/result"),
+                )
+            ),
+        ),
+    ),
+    Case(
+        "params_without_set",
+        "a parameter that has no set operation, on the command line: the kernel calls a null pointer",
+        (Insmod("odd_params", "no_set=1"), Read("/proc/modules")),
+    ),
 )

@@ -60,4 +60,12 @@ MEMORY = (
         )
         for part in ("good", "leak", "double_free", "use_after_free", "overflow", "cache_busy", "too_large")
     ),
+    *(
+        Case(
+            f"refused_{part}",
+            f"{part} with sizes that are refused",
+            (Insmod("refused", f"part={part}"), Rmmod("refused")),
+        )
+        for part in ("vmalloc", "pages")
+    ),
 )

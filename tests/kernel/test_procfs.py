@@ -25,7 +25,8 @@ def test_a_modules_directory(machine: Kernel) -> None:
     files = machine.core.procfs
     assert "params" in files.list("/sys/module")
     assert files.list("/sys/module/params/") == [
-        *("coresize", "holders", "initsize", "initstate", "parameters", "refcnt", "sections", "taint")
+        *("coresize", "holders", "initsize", "initstate", "notes", "parameters", "refcnt", "sections"),
+        *("taint", "uevent"),
     ]
     assert files.read("/sys/module/params/initstate") == "live\n"
     assert files.read("/sys/module/params/refcnt") == "0\n"
@@ -113,12 +114,63 @@ class TestParameters:
         with pytest.raises(PermissionError):
             machine.core.procfs.write(f"{self.DIRECTORY}/other_name", "1")
 
-    @pytest.mark.parametrize("name", ["hidden", "none", "an_int/more", ""])
+    @pytest.mark.parametrize("name", ["hidden", "none", "an_int/more"])
     def test_one_without_permissions_has_no_file(self, machine: Kernel, name: str) -> None:
         files = machine.core.procfs
         assert name not in files.list(self.DIRECTORY)
         with pytest.raises(FileNotFoundError):
             files.read(f"{self.DIRECTORY}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/sys/module", "EISDIR"),
+        ("/sys/module/params/parameters/", "EISDIR"),
+        ("/sys/module/params/uevent", "EACCES"),
+        ("/sys/module/params/notes/.text", "ENOENT"),
+    ],
+)
+def test_what_cannot_be_read(machine: Kernel, path: str, error: str) -> None:
+    with pytest.raises(OSError) as raised:  # noqa: PT011  errno is looked at
+        machine.core.procfs.read(path)
+    assert errorcode[raised.value.errno or 0] == error
+
+
+def test_notes_are_the_files_own_bytes(machine: Kernel) -> None:
+    assert machine.core.procfs.list("/sys/module/params/notes") == [".note.gnu.build-id", ".note.Linux"]
+    note = machine.core.procfs.read("/sys/module/params/notes/.note.gnu.build-id").encode("latin-1")
+    assert note in compiled()["params"].read_bytes()
+    assert note[12:16] == b"GNU\0"
+
+
+_ID = "fe4d7c9d-b8c6-4a70-9ef1-3d8a58d18eed"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("add", ""),
+        ("unbind\n", ""),
+        (f"change {_ID}\n", ""),
+        (f"change {_ID} A=1 B=2", ""),
+        ("removed", "unknown uevent action string"),
+        ("change x", "incorrect uevent action arguments"),
+        (f"change {_ID} A", "incorrect uevent action arguments"),
+        (f"change {_ID} ", "incorrect uevent action arguments"),
+    ],
+)
+def test_a_uevent_is_an_action_and_perhaps_arguments(machine: Kernel, text: str, message: str) -> None:
+    k = machine.core
+    try:
+        k.procfs.write("/sys/module/params/uevent", text)
+        refused = False
+    except OSError as error:
+        refused = errorcode[error.errno or 0] == "EINVAL"
+    lines = [line for record in k.log.records for line in record.lines if "synth uevent" in line]
+    assert (refused, lines) == (
+        (True, [f"synth uevent: /module/params: {message}"]) if message else (False, [])
+    )
 
 
 def test_holders_are_the_modules_that_use_it(machine: Kernel) -> None:

@@ -72,7 +72,7 @@ def test_printk_takes_its_first_number(kernel: Core) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/proc/none", "/proc/sys/kernel/none", "/sys/module/none/refcnt", "/sys/module"]
+    "path", ["/proc/none", "/proc/sys/kernel/none", "/sys/module/none/refcnt", "/sys/module/none"]
 )
 def test_what_is_not_there(kernel: Core, path: str) -> None:
     with pytest.raises(FileNotFoundError) as error:

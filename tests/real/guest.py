@@ -108,7 +108,7 @@ def _command(step: Step) -> str:
         case Read(path):
             return f"cat {shlex.quote(path)}"
         case List(path):
-            return f"ls {shlex.quote(path)}"
+            return f"ls -A {shlex.quote(path)}"
     raise TypeError(f"{step} has no command of its own")
 
 

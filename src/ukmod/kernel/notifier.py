@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from errno import EEXIST, ENOENT
+from errno import EBUSY, EEXIST, ENOENT
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.bug import Site
+from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.lib.walk import links, steps
@@ -36,17 +36,28 @@ def notifier_to_errno(result: int) -> int:
     return max(signed(result & ~NOTIFY_STOP_MASK, 4) - NOTIFY_OK, 0)
 
 
-def chain_register(k: Core, head: int, block: int) -> int:
-    """Insert ``block`` by priority into the list whose first pointer is at ``head``; 0 or -EEXIST."""
+def chain_register(
+    k: Core, head: int, block: int, *, within: str = "notifier_chain_register", unique: bool = False
+) -> int:
+    """Insert ``block`` by priority into the list whose first pointer is at ``head``.
+
+    ``within``: the function that a warning names, into which compilers put this one. Returns 0; -EEXIST, with
+    a warning, if it is on the list already; -EBUSY if another block has a ``unique`` priority.
+    """
     memory, layout = k.memory, _Links(k)
     at, priority = head, memory.s32(block + layout.priority)
     count = steps(_REGISTER, _CHAIN, head)
     while (current := memory.u64(at)) != 0:
         next(count)
         if current == block:
+            callback = k.kallsyms.sprint(memory.u64(block + layout.call), offset=False)
+            site = Site("kernel/notifier.c", 28, within)
+            warn(k, site, f"notifier callback {callback} already registered\n")
             return -EEXIST
         if priority > memory.s32(current + layout.priority):
             break
+        if unique and priority == memory.s32(current + layout.priority):
+            return -EBUSY
         at = current + layout.next
     memory.set_u64(block + layout.next, current)
     memory.set_u64(at, block)
@@ -129,6 +140,12 @@ def blocking_notifier_chain_register(k: Core, chain: Ptr, block: Ptr) -> Int:
 
 
 @export(gpl=True, native=True)
+def blocking_notifier_chain_register_unique_prio(k: Core, chain: Ptr, block: Ptr) -> Int:
+    """``int blocking_notifier_chain_register_unique_prio(blocking_notifier_head *, notifier_block *)``."""
+    return chain_register(k, _head(k, "blocking_notifier_head", chain), block, unique=True)
+
+
+@export(gpl=True, native=True)
 def blocking_notifier_chain_unregister(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int blocking_notifier_chain_unregister(struct blocking_notifier_head *, struct notifier_block *)``"""
     return chain_unregister(k, _head(k, "blocking_notifier_head", chain), block)
@@ -143,7 +160,15 @@ def blocking_notifier_call_chain(k: Core, chain: Ptr, value: ULong, data: Ptr) -
 @export(gpl=True, native=True)
 def atomic_notifier_chain_register(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int atomic_notifier_chain_register(struct atomic_notifier_head *, struct notifier_block *)``."""
-    return chain_register(k, _head(k, "atomic_notifier_head", chain), block)
+    name = "atomic_notifier_chain_register"
+    return chain_register(k, _head(k, "atomic_notifier_head", chain), block, within=name)
+
+
+@export(gpl=True, native=True)
+def atomic_notifier_chain_register_unique_prio(k: Core, chain: Ptr, block: Ptr) -> Int:
+    """``int atomic_notifier_chain_register_unique_prio(atomic_notifier_head *, struct notifier_block *)``."""
+    name = "atomic_notifier_chain_register_unique_prio"
+    return chain_register(k, _head(k, "atomic_notifier_head", chain), block, within=name, unique=True)
 
 
 @export(gpl=True, native=True)
@@ -161,7 +186,8 @@ def atomic_notifier_call_chain(k: Core, chain: Ptr, value: ULong, data: Ptr) -> 
 @export(gpl=True, native=True)
 def raw_notifier_chain_register(k: Core, chain: Ptr, block: Ptr) -> Int:
     """``int raw_notifier_chain_register(struct raw_notifier_head *, struct notifier_block *)``."""
-    return chain_register(k, _head(k, "raw_notifier_head", chain), block)
+    name = "raw_notifier_chain_register"
+    return chain_register(k, _head(k, "raw_notifier_head", chain), block, within=name)
 
 
 @export(gpl=True, native=True)

@@ -14,7 +14,8 @@ from ukmod.errors import LoadError, NotFoundError
 from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.lib.kstrtox import parse_bool
-from ukmod.kernel.lib.printf_spec import signed
+from ukmod.kernel.lib.printf_spec import FormatType, Spec, signed
+from ukmod.kernel.lib.vsprintf_text import string
 from ukmod.kmod.kernelargs import kernel_arguments
 from ukmod.kmod.nextarg import SPACES, next_arg
 from ukmod.machine.abi import Ptr
@@ -86,7 +87,10 @@ def params_at(k: Core, address: int, count: int) -> Iterator[KernelParam]:
 
 
 def parse_args(k: Core, module_name: str, args: bytes, address: int, count: int) -> int:
-    """Set a module's parameters from its arguments; returns 0, or the negative errno of the last refusal.
+    """Set a module's parameters from its arguments; returns 0, or the errno of the last refusal.
+
+    A set function that returns more than 0 refuses the parameter, but not the module: the kernel takes the
+    number for a pointer to the arguments after "--", and prints those.
 
     Like the kernel, it continues after a refused parameter. It calls the module's functions, so it needs a
     current task.
@@ -101,8 +105,7 @@ def parse_args(k: Core, module_name: str, args: bytes, address: int, count: int)
             rest = arg.rest
             if arg.name == b"--" and arg.value is None:
                 if not error:
-                    after = rest.decode("utf-8", "replace")
-                    k.printk(f"{module_name}: parameters '{after}' after `--' ignored\n", KERN_WARNING)
+                    _ignored(k, module_name, rest.decode("utf-8", "replace"))
                 break
             name = arg.name.decode("utf-8", "surrogateescape")
             param = params.get(_same(name))
@@ -116,7 +119,13 @@ def parse_args(k: Core, module_name: str, args: bytes, address: int, count: int)
                 error = result
     finally:
         texts.close()
-    return error
+    if error > 0:
+        _ignored(k, module_name, string(k, error, Spec(FormatType.STR)).decode("utf-8", "replace"))
+    return min(error, 0)
+
+
+def _ignored(k: Core, module_name: str, arguments: str) -> None:
+    k.printk(f"{module_name}: parameters '{arguments}' after `--' ignored\n", KERN_WARNING)
 
 
 def boot_parameters(cmdline: str) -> dict[str, str | None]:
@@ -177,8 +186,6 @@ def _parse_one(k: Core, param: KernelParam, value: int) -> int:
 
 
 def _set(k: Core, param: KernelParam, ops: Ops, value: int) -> int:
-    if not ops.set:
-        return -EPERM
     if param.flags & FL_UNSAFE:
         k.printk(f"Setting dangerous option {param.name} - tainting kernel\n", KERN_NOTICE)
         k.taint.add("U")
@@ -250,17 +257,22 @@ def read(k: Core, module: Module, name: str) -> str:
 
 
 def write(k: Core, module: Module, name: str, text: str) -> int:
-    """Write a parameter's file; returns 0 or the negative errno of ``set``. Raises NotFoundError.
+    """Write a parameter's file once: param_attr_store(). Raises NotFoundError.
+
+    Returns 0, the negative errno of ``set``, or, if that is more than 0, the bytes that it says it has taken.
 
     A file without write permission is -EACCES even for root: see kernfs_fop_open().
     """
     param = _find(k, module, name)
     if not param.perm & _WRITABLE:
         return -EACCES
+    ops = read_ops(k, param.ops)
+    if not ops.set:
+        return -EPERM
     value = text.encode("utf-8", "surrogateescape")
     texts = _Texts(k, value)
     try:
-        return _set(k, param, read_ops(k, param.ops), texts.put(value))
+        return _set(k, param, ops, texts.put(value))
     finally:
         texts.close()
 

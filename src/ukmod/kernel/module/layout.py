@@ -17,6 +17,7 @@ from ukmod.kmod.elf import (
     SHN_COMMON,
     SHN_UNDEF,
     SHT_NOBITS,
+    SHT_NOTE,
     SHT_RELA,
     STT_FILE,
     STT_SECTION,
@@ -75,6 +76,8 @@ class ModuleLayout:
     """Virtual addresses by section index."""
     sections: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Address and size in bytes by section name."""
+    notes: list[str] = field(default_factory=list)
+    """The names of the sections of notes, which have files in sysfs."""
     core_text_end: int = 0
     init_text_end: int = 0
     symbol_starts: list[int] = field(default_factory=list)
@@ -167,6 +170,8 @@ def allocate(elf: Elf, area: Area, percpu: PerCpu) -> ModuleLayout:
         address = (layout.init if placed.init else layout.core) + placed.offset
         layout.addresses[placed.section.index] = address
         layout.sections.setdefault(placed.section.name, (address, placed.section.size))
+        if placed.section.type == SHT_NOTE and placed.section.size:
+            layout.notes.append(placed.section.name)
     return layout
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MODULE_NAME_LEN: Final = 64 - 8
 """The size of a module's name in bytes with its NUL, include/linux/moduleparam.h."""
 MODULE_REF_BASE: Final = 1
+_NO_SYMBOL: Final = Site("kernel/module/main.c", 784, "__symbol_put")
 _NO_MODULE: Final = Site("kernel/module/main.c", 805, "symbol_put_addr")
 _PUT_TOO_OFTEN: Final = Site("kernel/module/main.c", 857, "module_put")
 
@@ -309,10 +310,14 @@ def symbol_get(k: Core, name: CStr) -> Ptr:
 
 @export("__symbol_put")
 def symbol_put(k: Core, name: CStr) -> None:
-    """void __symbol_put(const char *symbol)."""
+    """void __symbol_put(const char *symbol): a symbol that no one exports is a bug."""
     symbol = k.modules.find_symbol(name.decode("latin-1"))
-    if symbol is not None and symbol.owner:
+    k.percpu.add_preempt(1)
+    if symbol is None:
+        k.crash.bug(_NO_SYMBOL)
+    if symbol.owner:
         k.modules.put(k.modules[symbol.owner])
+    k.percpu.add_preempt(-1)
 
 
 @export(gpl=True)
