@@ -143,7 +143,10 @@ class Workqueues:
         self._max_active = consts.get("WQ_MAX_ACTIVE", WQ_MAX_ACTIVE)
         bits = kernel.types.enum("work_bits").values if kernel.types.has("work_bits") else {}
         self._disables = "WORK_OFFQ_DISABLE_SHIFT" in bits
-        """True if work items can be disabled, as they are while they are cancelled (v6.10)."""
+        """True if work items can be disabled, as they are while they are cancelled (v6.10).
+
+        Before, the bits of the count had another meaning. Without an image, the first disabled item tells.
+        """
         self.disable_bits = DisableBits()
         if self._disables:
             shift, width = bits["WORK_OFFQ_DISABLE_SHIFT"], bits["WORK_OFFQ_DISABLE_BITS"]
@@ -235,7 +238,7 @@ class Workqueues:
         """Mark work pending in order to queue it; False if it already is, or is disabled."""
         if work.test_and_set_pending():
             return False
-        if work.disabled:
+        if self._disables and work.disabled:
             work.clear_pending()
             return False
         return True
@@ -360,6 +363,7 @@ class Workqueues:
 
     def disable(self, work: GuestWork, grab: Callable[[], int] | None = None) -> bool:
         """disable_work(): cancel it, and let it be queued again after as many enable(); True if pending."""
+        self._disables = True
         grabbed = self.busy_grab(work, grab or (lambda: self.grab(work)))
         work.disable()
         if grabbed >= 0:
