@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from tests.golden import modules
 from tests.processes import unmeasured
+from tests.real import debian
 
 pytest_plugins = ["pytester"]
 
@@ -320,3 +321,72 @@ def test_it(broken):
 """,
     )
     result.assert_outcomes(passed=1, errors=1)
+
+
+# -- several kernels ---------------------------------------------------------------------------------------
+
+ON_EACH = """
+def test_it(ukmod_kernel, ukmod_image):
+    print("on", ukmod_image)
+    ukmod_kernel.insmod("ok_dep.ko")
+"""
+
+
+def test_each_test_runs_on_each_image(author: pytest.Pytester) -> None:
+    author.makeini("[pytest]\nukmod_images = none auto none\n")
+    result = run(author, ON_EACH, "-v", "-s")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*::test_it[[]none] on none", "*::test_it[[]auto] on auto"])
+
+
+def test_images_on_the_command_line_are_those_of_all_tests(author: pytest.Pytester) -> None:
+    author.makeini("[pytest]\nukmod_images = auto\n")
+    marked = ON_EACH + '\n@pytest.mark.ukmod_images("9.99")\ndef test_marked(ukmod_kernel): pass\n'
+    result = run(author, marked, "-v", "--ukmod-images", "none,auto")
+    result.assert_outcomes(passed=4)
+
+
+def test_a_marker_chooses_the_images_of_a_test(author: pytest.Pytester) -> None:
+    author.makeini("[pytest]\nukmod_images = 9.99\n")
+    result = run(author, '@pytest.mark.ukmod_images("none", "auto")' + ON_EACH, "-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_it[[]none]*", "*test_it[[]auto]*"])
+
+
+def test_one_image_on_the_command_line_leaves_one_test(author: pytest.Pytester) -> None:
+    author.makeini("[pytest]\nukmod_images = 9.98 9.99\n")
+    result = run(author, ON_EACH, "-v", "-s", "--ukmod-image", "none")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*::test_it on none"])
+
+
+def test_a_kernel_that_is_not_here_says_how_to_get_it(author: pytest.Pytester) -> None:
+    author.makeini("[pytest]\nukmod_images = none 9.99 boot/vmlinuz\n")
+    result = run(author, ON_EACH)
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*ukmod_kernel: 9.99: there is no such kernel on this machine: ukmod kernel fetch 9.99*",
+            f"*ukmod_kernel: {author.path}/boot/vmlinuz: there is no such image; *",
+        ]
+    )
+
+
+def test_a_test_that_asks_too_late_is_told_so(author: pytest.Pytester) -> None:
+    author.makeini("[pytest]\nukmod_images = none auto\n")
+    result = run(author, 'def test_it(request):\n    request.getfixturevalue("ukmod_kernel")\n')
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*ukmod_image: has several images (none, auto), so a test names it*"])
+
+
+@pytest.mark.real
+def test_a_module_runs_on_a_fetched_kernel(author: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = debian.require()
+    store = author.path / "cache/ukmod/kernels"
+    store.mkdir(parents=True)
+    (store / kernel.release).symlink_to(kernel.image)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(author.path / "cache"))
+    author.makeini("[pytest]\nukmod_images = 6.1\n")
+    result = run(author, ON_EACH + "    assert ukmod_kernel.core.image is not None\n", "-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_it[[]6.1]*"])

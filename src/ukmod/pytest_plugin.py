@@ -13,6 +13,9 @@ or memory, threads, timers or registrations that an unloaded module left, unless
 ``ukmod_kernel.allow("leak")`` or ``@pytest.mark.ukmod_allow("oops", "leak")``. The kernel log is part of the
 report of a test that failed. A test is one result, whatever fails while its fixtures are torn down.
 
+With several images, ``ukmod_images = 5.10 6.1 6.12`` in the ini file, each test runs on each of them, and the
+fixture ``ukmod_image`` is the one of the test: ``ukmod_kernel.insmod(f"build/{ukmod_image}/frob.ko")``.
+
 pytest imports this file at each start, so it imports nothing of ukmod before a test asks for a machine.
 """
 
@@ -28,9 +31,10 @@ from _pytest.runner import runtestprotocol  # what other plugins that change rep
 if TYPE_CHECKING:
     from ukmod.kernel.checked import CheckedKernel
 
-__all__ = ["ukmod_kernel"]
+__all__ = ["ukmod_image", "ukmod_kernel"]
 
 _FIXTURE = "ukmod_kernel"
+_IMAGE = "ukmod_image"
 _MACHINE: pytest.StashKey[CheckedKernel] = pytest.StashKey()
 _LOG: pytest.StashKey[str] = pytest.StashKey()
 """The kernel log of a machine that has been shut down."""
@@ -38,7 +42,8 @@ _LATE: pytest.StashKey[list[str]] = pytest.StashKey()
 """The problems found when the machine was shut down, unless that itself is what fails the test."""
 _OPTIONS = {
     "tree": "what modprobe loads from: a /lib/modules/RELEASE, or any directory of .ko files",
-    "image": "the kernel's image, 'none', or 'auto' (the default): the one found by vermagic, if needed",
+    "image": "the kernel's image, a kernel such as 6.12, 'none', or 'auto' (the default): if needed",
+    "images": "several of these, separated by spaces or commas: each test runs on each of them",
     "btf": "a file with the kernel's BTF, for modules without debug information",
     "seed": "runnable tasks take turns at random, reproducibly, by this number",
     "patience": "the seconds of CPU time that one call of the machine may take (300 by default)",
@@ -59,20 +64,59 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "ukmod_allow(*kinds): ukmod_kernel may end with an oops, warning, misuse, leak, thread or dangling",
     )
+    config.addinivalue_line(
+        "markers", "ukmod_images(*images): the test runs on each of these, not on those of the ini file"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test that uses the fixture one test for each image."""
+    if _IMAGE in metafunc.fixturenames and (images := _images(metafunc.config, metafunc.definition)):
+        metafunc.parametrize(_IMAGE, images, indirect=True)
+
+
+def _images(config: pytest.Config, node: pytest.Item) -> list[str]:
+    """The images of a test, each once; empty if it has the one that is the default."""
+    if given := config.getoption("--ukmod-images"):
+        return _listed(given)
+    if config.getoption("--ukmod-image"):
+        return []
+    if (mark := node.get_closest_marker("ukmod_images")) is not None:
+        return list(dict.fromkeys(map(str, mark.args)))
+    return _listed(config.getini("ukmod_images"))
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(text.replace(",", " ").split()))
 
 
 @pytest.fixture
-def ukmod_kernel(request: pytest.FixtureRequest) -> Iterator[CheckedKernel]:
+def ukmod_image(request: pytest.FixtureRequest) -> str:
+    """The image of the test's ``ukmod_kernel``, as it is written in the setting, the option or the marker.
+
+    With --ukmod-images, ukmod_images in the ini file, or the marker ukmod_images, a test runs once for each.
+    """
+    if hasattr(request, "param"):
+        return str(request.param)
+    images = _images(request.config, request.node)
+    if len(images) > 1:  # it was asked for by getfixturevalue(), too late to make several tests of one
+        text = f"has several images ({', '.join(images)}), so a test names it, or {_FIXTURE}, as an argument"
+        pytest.fail(f"{_IMAGE}: {text}", pytrace=False)
+    return images[0] if images else _setting(request.config, "image") or "auto"
+
+
+@pytest.fixture
+def ukmod_kernel(request: pytest.FixtureRequest, ukmod_image: str) -> Iterator[CheckedKernel]:
     """A ``ukmod.Kernel`` that fails its test if it ends badly; ``allow(*kinds)`` says what is expected.
 
-    Options: --ukmod-tree, --ukmod-image, --ukmod-btf, --ukmod-seed, --ukmod-patience, or ukmod_tree,
-    ukmod_image, ukmod_btf, ukmod_seed, ukmod_patience in the ini file.
+    Options: --ukmod-tree, --ukmod-image, --ukmod-images, --ukmod-btf, --ukmod-seed, --ukmod-patience, or
+    ukmod_tree, ukmod_image, ukmod_images, ukmod_btf, ukmod_seed, ukmod_patience in the ini file.
     """
     from ukmod.errors import UkmodError
 
     node = request.node
     try:
-        kernel = _make(request.config)
+        kernel = _make(request.config, ukmod_image)
         for mark in node.iter_markers("ukmod_allow"):
             kernel.allow(*mark.args)
     except UkmodError as error:
@@ -90,7 +134,7 @@ def ukmod_kernel(request: pytest.FixtureRequest) -> Iterator[CheckedKernel]:
             pytest.fail(text, pytrace=False)
 
 
-def _make(config: pytest.Config) -> CheckedKernel:
+def _make(config: pytest.Config, image: str) -> CheckedKernel:
     from ukmod.errors import UsageError
     from ukmod.kernel.checked import CheckedKernel
     from ukmod.kernel.limits import PATIENCE
@@ -104,11 +148,10 @@ def _make(config: pytest.Config) -> CheckedKernel:
         seconds = float(patience or PATIENCE)
     except ValueError:
         raise UsageError("the patience is not a number", subject=patience) from None
-    image = _setting(config, "image") or "auto"
     return CheckedKernel(
         tree=_path(config, "tree"),
         btf=_path(config, "btf"),
-        image=image if image in ("auto", "none") else _path(config, "image"),
+        image=_image(config, image),
         seed=number,
         patience=seconds,
     )
@@ -124,6 +167,23 @@ def _path(config: pytest.Config, name: str) -> str | None:
         return os.path.join(config.invocation_params.dir, given)
     written = config.getini(f"ukmod_{name}")
     return os.path.join(config.rootpath, written) if written else None
+
+
+def _image(config: pytest.Config, image: str) -> str:
+    """An image as a Kernel takes it: "auto", "none", a kernel's release, or else a path.
+
+    Raises NotFoundError if there is no such file.
+    """
+    from ukmod.errors import NotFoundError
+    from ukmod.machine.image.releases import is_word
+
+    options = (config.getoption("--ukmod-image"), config.getoption("--ukmod-images"))
+    path = os.path.join(config.invocation_params.dir if any(options) else config.rootpath, image)
+    if os.path.exists(path):
+        return path
+    if image in ("auto", "none") or is_word(image):
+        return image
+    raise NotFoundError("there is no such image; a kernel may be named by its release, as 6.12", subject=path)
 
 
 def _problems(kernel: CheckedKernel) -> str:

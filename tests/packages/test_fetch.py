@@ -223,3 +223,16 @@ def test_kernels_are_listed_for_people_and_for_programs(capsys: pytest.CaptureFi
     ]
     assert cli.main(["ukmod", "kernel", "list", "--json"]) == 0
     assert RELEASE in {one["release"] for one in json.loads(capsys.readouterr().out)["kernels"]}
+
+
+def test_the_headers_of_a_kernel_are_printed_for_make(capsys: pytest.CaptureFixture[str]) -> None:
+    kernel = Path(store(), RELEASE, "boot")
+    kernel.mkdir(parents=True)
+    (kernel / f"vmlinuz-{RELEASE}").touch()
+    assert cli.main(["ukmod", "kernel", "headers", "6.8"]) == cli.NOT_RUN
+    assert "ukmod kernel fetch 6.8 --headers" in capsys.readouterr().err
+    build = Path(headers_store(), RELEASE, f"usr/src/linux-headers-{RELEASE}")
+    build.mkdir(parents=True)
+    (build / "Makefile").touch()
+    assert cli.main(["ukmod", "kernel", "headers", "6.8"]) == 0
+    assert capsys.readouterr().out == f"{build}\n"

@@ -264,6 +264,7 @@ def kernel() -> CommandParser:
         " cache. A kernel is named by its release, or by the beginning of its version, perhaps with a"
         " flavour: 6.12, 6.12-rt, newest-cloud. Of those that fit, it is the newest one of the usual flavour."
         " It is looked for in the system's own sources, then, of Debian, in those of other releases.\n\n"
+        'headers: print where a kernel\'s headers are: make -C "$(ukmod kernel headers 6.12)" M=$PWD.\n\n'
         "list: list the kernels that --kernel NAME finds, the newest first.",
         statuses={
             0: "every assumption holds, and every step returns; the kernels are here",
@@ -278,7 +279,7 @@ def kernel() -> CommandParser:
         },
     )
     parse.intermixed = True
-    parse.add_argument("action", choices=("check", "fetch", "list"), help="what to do")
+    parse.add_argument("action", choices=("check", "fetch", "headers", "list"), help="what to do")
     parse.add_argument("kernels", metavar="IMAGE|KERNEL", nargs="*",
                        help="a vmlinuz or a vmlinux to check, or a kernel to check or to fetch")  # fmt: skip
     parse.add_argument("--btf", metavar="FILE", help="check: the kernel's BTF, for an image without")

@@ -1,4 +1,4 @@
-"""``ukmod kernel fetch`` and ``ukmod kernel list``: the kernels on this machine."""
+"""``ukmod kernel fetch``, ``headers`` and ``list``: the kernels on this machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from ukmod.cli.document import print_document
 from ukmod.cli.progress import Progress
 from ukmod.cli.terminal import write
 from ukmod.errors import NotFoundError, UsageError
-from ukmod.machine.image.installed import Installed, installed, store
+from ukmod.machine.image.installed import Installed, installed, kernel_named, store
 from ukmod.packages import fetch
 from ukmod.record import asdict
 
 
 def main(options: argparse.Namespace) -> int:
     """Do what was asked for; the exit status."""
+    if options.action == "headers":
+        write(f"{_headers(options.kernels)}\n")
+        return 0
     kernels = _fetched(options) if options.action == "fetch" else _listed(options)
     if options.json:
         print_document("kernels", {"kernels": [asdict(one) for one in kernels]})
@@ -28,6 +31,17 @@ def _listed(options: argparse.Namespace) -> list[Installed]:
     if options.kernels:
         raise UsageError("list takes no kernel", subject=options.kernels[0])
     return installed()
+
+
+def _headers(words: list[str]) -> str:
+    """The directory of a kernel's headers. Raises NotFoundError if they are not on this machine."""
+    if len(words) != 1:
+        raise UsageError("headers takes one kernel, 6.12 for example")
+    kernel = kernel_named(words[0])
+    if not kernel.headers:
+        text = f"its headers are not on this machine: ukmod kernel fetch {words[0]} --headers"
+        raise NotFoundError(text, subject=kernel.release)
+    return kernel.headers
 
 
 def _fetched(options: argparse.Namespace) -> list[Installed]:
