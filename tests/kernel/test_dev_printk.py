@@ -25,6 +25,47 @@ def test_a_message_names_the_driver_and_the_device(guest: Guest) -> None:
     assert (record.subsystem, record.device) == ("pci", "+pci:0000:00:02.0")
 
 
+@pytest.mark.parametrize(
+    ("bus", "devt", "name"),
+    [
+        (b"pci", 0, "+pci:eth0"),
+        (b"pci", 8 << 20 | 3, "c8:3"),
+        (b"block", 8 << 20 | 3, "b8:3"),
+        (b"pci", 3, "+pci:eth0"),  # no major number
+        (b"a_very_long_subsystem", 0, "+a_very_long_subsystem:eth0"),
+        (b"b" * 60, 0, "+" + "b" * 46),
+    ],
+)
+def test_a_record_identifies_the_device(guest: Guest, bus: bytes, devt: int, name: str) -> None:
+    k = guest.kernel
+    device = _device(guest, b"eth0", bus)
+    k.memory.set_u32(device + k.types.offset("device", "devt"), devt)
+    guest.call("_dev_err", device, b"text\n")
+    record = k.log.records[-1]
+    assert (record.subsystem, record.device) == (bus.decode()[:15], name)
+
+
+def test_a_record_of_a_network_interface_has_its_index(guest: Guest) -> None:
+    k, offset = guest.kernel, guest.kernel.types.offset
+    interface = guest.put(b"", room=k.types.sizeof("net_device"))
+    k.memory.write(interface, bytes(k.types.sizeof("net_device")))
+    k.memory.set_u32(interface + offset("net_device", "ifindex"), 8)
+    owner = guest.put(b"", room=k.types.sizeof("class"))
+    k.memory.set_u64(owner + offset("class", "name"), guest.put(b"net"))
+    device = interface + offset("net_device", "dev")
+    k.memory.set_u64(device + offset("device", "class"), owner)
+    guest.call("_dev_err", device, b"text\n")
+    assert k.log.records[-1].device == "n8"
+
+
+def test_a_record_of_a_device_without_bus_and_class_names_none(guest: Guest) -> None:
+    device = _device(guest, b"thing", b"none")
+    guest.kernel.memory.set_u64(device + guest.kernel.types.offset("device", "bus"), 0)
+    guest.call("_dev_err", device, b"text\n")
+    record = guest.kernel.log.records[-1]
+    assert (record.text, record.subsystem, record.device) == (" thing: text", "", "")
+
+
 def test_a_message_about_no_device_says_so(guest: Guest) -> None:
     guest.call("_dev_info", 0, b"hello\n")
     assert guest.kernel.log.lines[-1] == "(NULL device *): hello"

@@ -138,7 +138,10 @@ class TestPanic:
     [
         ("", ("0", "0", "0")),
         ("oops=panic panic=-1 quiet", ("1", "0", "-1")),
-        ("panic_on_warn panic=30", ("0", "1", "30")),
+        ("panic_on_warn=1 panic=30", ("0", "1", "30")),
+        ("panic_on_warn=0 panic=0x10", ("0", "0", "16")),
+        ("panic_on_warn panic=3000000000", ("0", "0", "0")),  # an int needs a value, of 32 bits
+        ("panic_on_warn=-1 panic_on_warn=0", ("0", "0", "0")),
         ("oops=other panic=x", ("0", "0", "0")),
     ],
 )

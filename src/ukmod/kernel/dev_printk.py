@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 EPROBE_DEFER: Final = 517
+PRINTK_INFO_SUBSYSTEM_LEN, PRINTK_INFO_DEVICE_LEN = 16, 48
+"""Sizes in bytes, ends included, include/linux/dev_printk.h."""
 _PLAIN = Spec(FormatType.PTR)
 
 
@@ -56,16 +58,23 @@ def _subsystem(k: Core, device: int) -> str:
     return ""
 
 
-def emit(k: Core, level: int, device: int, text: bytes) -> int:
-    """dev_printk_emit(): store a separate record with the device's name."""
-    subsystem = _subsystem(k, device)
+def _identifier(k: Core, device: int, subsystem: str) -> str:
+    """DEVICE= of a record: b12:8, c127:3, n8 for a network interface, or +sound:card0."""
     number = k.memory.u32(device + k.types.offset("device", "devt"))
-    if number:
-        kind = "b" if subsystem == "block" else "c"
-        name = f"{kind}{number >> 20}:{number & 0xFFFFF}"
-    else:
-        name = f"+{subsystem}:{dev_name(k, device)}"
-    return k.log.store(text, level, subsystem=subsystem, device=name)
+    if major := number >> 20:
+        return f"{'b' if subsystem == 'block' else 'c'}{major}:{number & 0xFFFFF}"
+    if subsystem == "net" and k.types.has("net_device", "ifindex"):
+        interface = device - k.types.offset("net_device", "dev")
+        return f"n{k.memory.u32(interface + k.types.offset('net_device', 'ifindex'))}"
+    return f"+{subsystem}:{dev_name(k, device)}"
+
+
+def emit(k: Core, level: int, device: int, text: bytes) -> int:
+    """dev_printk_emit(): store a separate record, which identifies a device that has a class or bus."""
+    subsystem = _subsystem(k, device)
+    name = _identifier(k, device, subsystem) if subsystem else ""
+    limits = PRINTK_INFO_SUBSYSTEM_LEN - 1, PRINTK_INFO_DEVICE_LEN - 1
+    return k.log.store(text, level, subsystem=subsystem[: limits[0]], device=name[: limits[1]])
 
 
 def _message(k: Core, level: int, device: int, text: bytes, prefix: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import KernelPanic, PatienceError
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.kstrtox import S32, parse
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
 from ukmod.kernel.oops import Oops, Warn, call_trace, modules_line, snapshot, task_line
@@ -57,6 +58,14 @@ class Taint:
         return "Tainted: " + "".join(flags)
 
 
+def _int(value: str | None) -> int:
+    """A parameter of type int, as the kernel's command line has it; 0 if it is missing or refused."""
+    try:
+        return parse((value or "").encode("utf-8", "surrogateescape"), 0, S32)
+    except (ValueError, OverflowError):
+        return 0
+
+
 class Crash:
     """The handling of errors, and the sysctls that control it."""
 
@@ -64,9 +73,8 @@ class Crash:
         self._k = kernel
         boot = boot_parameters(kernel.cmdline)
         self.panic_on_oops = boot.get("oops") == "panic"
-        self.panic_on_warn = "panic_on_warn" in boot
-        timeout = boot.get("panic") or "0"
-        self.panic_timeout = int(timeout) if timeout.lstrip("-").isdigit() else 0
+        self.panic_on_warn = _int(boot.get("panic_on_warn")) != 0
+        self.panic_timeout = _int(boot.get("panic"))
         """kernel.panic: after a panic, 0 halts the machine (and says so); other values restart it."""
         self._oopsing = False
         self._end: KernelPanic | PatienceError | None = None

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from errno import ENODEV
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
+from ukmod.kernel.kern_levels import KERN_INFO
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.lib.vsprintf import Arguments, vformat
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
 from ukmod.kernel.time.time import msecs_to_jiffies
@@ -38,6 +42,7 @@ LOG_BUF_LEN: Final = 1 << 17
 _RECORD_COST = 88
 """The bytes of a record in addition to its text: its descriptor and struct printk_info."""
 CON_ENABLED: Final = 4
+_REGISTERED: Final = Site("kernel/printk/printk.c", 3172, "register_console")
 CONSOLE_NAME_LEN: Final = 16
 """In bytes, include/linux/console.h."""
 
@@ -148,6 +153,8 @@ class Log:
         self.on_record: list[Callable[[Record], None]] = []
         """Called with each record when it is complete."""
         self.console_loglevel = CONSOLE_LOGLEVEL
+        self.consoles: list[int] = []
+        """The addresses of the struct consoles that are registered and enabled."""
 
     # -- writing --------------------------------------------------------------------------------------
 
@@ -325,19 +332,32 @@ def register_console(k: Core, console: Ptr) -> None:
     """
     if not k.types.has("console", "flags"):
         return
-    if k.memory.u16(console + k.types.offset("console", "flags")) & CON_ENABLED:
+    if console in k.log.consoles:
+        warn(k, _REGISTERED, f"console '{_console_name(k, console)}' already registered\n")
+    elif k.memory.u16(console + k.types.offset("console", "flags")) & CON_ENABLED:
+        k.log.consoles.append(console)
         _announce_console(k, console, "enabled")
 
 
 @export()
 def unregister_console(k: Core, console: Ptr) -> Int:
-    """``int unregister_console(struct console *)``."""
-    if k.types.has("console", "flags"):
-        _announce_console(k, console, "disabled")
+    """``int unregister_console(struct console *)``: 0, or -ENODEV if it is not registered."""
+    if not k.types.has("console", "flags"):
+        return 0
+    _announce_console(k, console, "disabled")
+    flags = console + k.types.offset("console", "flags")
+    k.memory.set_u16(flags, k.memory.u16(flags) & ~CON_ENABLED)
+    if console not in k.log.consoles:
+        return -ENODEV
+    k.log.consoles.remove(console)
     return 0
 
 
-def _announce_console(k: Core, console: int, what: str) -> None:
+def _console_name(k: Core, console: int) -> str:
     name = k.memory.read(console + k.types.offset("console", "name"), CONSOLE_NAME_LEN).split(b"\0")[0]
-    index = k.memory.u16(console + k.types.offset("console", "index"))
-    k.printk(f"printk: console [{name.decode('latin-1')}{index}] {what}\n", level=6)
+    index = signed(k.memory.u16(console + k.types.offset("console", "index")), 2)
+    return f"{name.decode('latin-1')}{index}"
+
+
+def _announce_console(k: Core, console: int, what: str) -> None:
+    k.printk(f"printk: console [{_console_name(k, console)}] {what}\n", level=KERN_INFO)

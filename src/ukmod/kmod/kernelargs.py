@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.config import Source
 
-__all__ = ["BootArguments", "KernelPolicy", "kernel_arguments", "place_of", "policy_of"]
+__all__ = ["BootArguments", "KernelPolicy", "kernel_arguments", "kstrtobool", "place_of", "policy_of"]
 
 _LONGEST_VALUE = 1024
 """param_set_charp() refuses a value that is longer."""
@@ -104,8 +104,13 @@ def place_of(entries: Iterable[tuple[str, Source]], name: str) -> Source | None:
     return next((source for known, source in entries if known == name), None)
 
 
-def _boolean(value: str | None) -> bool | None:
-    """Read a flag as kstrtobool() does: without a value it is set. None for what is neither yes nor no."""
-    if value is None or value[:1] in _TRUE or value[:2].lower() == "on":
+def kstrtobool(value: str) -> bool | None:
+    """Read a flag: its first letter decides, or the first two of "on" and "off". None if it is neither."""
+    if value[:1] in _TRUE or value[:2].lower() == "on":
         return True
     return False if value[:1] in _FALSE or value[:2].lower() == "of" else None
+
+
+def _boolean(value: str | None) -> bool | None:
+    """Read a parameter of type bool, which is set if it has no value."""
+    return True if value is None else kstrtobool(value)

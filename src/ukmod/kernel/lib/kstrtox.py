@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.mm.uaccess import copied_string
+from ukmod.kmod import kernelargs
 from ukmod.machine.abi import Int, Long, Ptr, SizeT, UInt, ULong
 from ukmod.record import record
 
@@ -85,13 +86,10 @@ def parse(text: bytes, base: int, kind: IntType) -> int:
 
 
 def parse_bool(text: bytes) -> bool:
-    """kstrtobool(): decided by the first letter, or the first two for "on" and "off". Raises ValueError."""
-    first = text[:1].lower()
-    if first in {b"y", b"t", b"1"} or text[:2].lower() == b"on":
-        return True
-    if first in {b"n", b"f", b"0"} or text[:2].lower() == b"of":
-        return False
-    raise ValueError("EINVAL")
+    """kstrtobool(). Raises ValueError."""
+    if (value := kernelargs.kstrtobool(text.decode("latin-1"))) is None:
+        raise ValueError("EINVAL")
+    return value
 
 
 def kstrto(k: Core, text: bytes, base: int, result: int, kind: IntType) -> int:
