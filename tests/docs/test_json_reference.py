@@ -11,6 +11,8 @@ from ukmod.cli.faults import VERDICTS
 from ukmod.cli.matrix_report import Cell
 from ukmod.cli.report import Outcome
 from ukmod.kernel.trace import Request
+from ukmod.kmod.audit import AuditFinding, ModuleAudit, Route
+from ukmod.kmod.audit.routes import KINDS
 from ukmod.kmod.explanation_report import _OUTCOMES
 from ukmod.machine.image.installed import Installed
 from ukmod.survey.verdict import CLASSES, ModuleVerdict
@@ -18,6 +20,11 @@ from ukmod.survey.verdict import CLASSES, ModuleVerdict
 EXPLAIN = (
     *("word", "verdict", "notes", "targets", "module", "outcome", "reason", "steps", "action", "path"),
     *("command", "options", "required", "kind", "text", "fatal", "source"),
+)
+AUDIT = (
+    *("root", "release", "boots", "counts", "modules", "findings", "routes", "remedy", "arguments", "proven"),
+    *(*ModuleAudit.__match_args__, *Route.__match_args__, *AuditFinding.__match_args__, "path", "lines"),
+    *("open", "blocked", "unknown", *KINDS),
 )
 PAGE = (REPOSITORY / "docs/reference/json.md").read_text()
 
@@ -33,6 +40,7 @@ def part(schema: str) -> set[str]:
     [
         ("ukmod.run/1", (*Outcome.__match_args__, *Request.__match_args__)),
         ("ukmod.explain/1", (*EXPLAIN, *_OUTCOMES)),
+        ("ukmod.audit/1", AUDIT),
         ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
         ("ukmod.kernels/1", ("kernels", *Installed.__match_args__)),
         (

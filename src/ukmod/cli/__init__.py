@@ -21,6 +21,7 @@ COMMANDS = {
     "examples": "copy example modules and their sources into a directory",
     "profile": "make a profile of a kernel's struct layouts",
     "explain": "say why a module would, or would not, be loaded",
+    "audit": "say by which routes modules can get into the kernel, and prove that they are blocked",
     "lint": "find the lines of modprobe.d that do not do what they say",
     "closure": "list what a set of modules needs",
     "survey": "load every module of a tree and count what happens",
@@ -31,7 +32,7 @@ COMMANDS = {
 
 FAILED, MISUSED, NOT_RUN = 1, 2, 3
 """Exit statuses: a module misbehaved, or the answer is no; the command line makes no sense; the command could
-not do its work. ``ukmod explain`` has statuses of its own."""
+not do its work. ``ukmod explain`` and ``ukmod audit`` have statuses of their own."""
 _INTERRUPTED = 130  # what a shell makes of SIGINT
 _USAGE = "usage: ukmod COMMAND [ARGUMENT...]\n\n"
 

@@ -16,7 +16,9 @@ from ukmod.cli.options import (
     add_cmdline,
     add_color,
     add_config,
+    add_formats,
     add_json,
+    add_kernel_facts,
     add_tree,
     command_parser,
 )
@@ -27,7 +29,7 @@ _IMAGE = "the image the modules were built for, or a kernel such as 6.12, or 'no
 
 def command_line(name: str) -> CommandParser:
     """Return the parser of the command of that name."""
-    parsers = (run, demo, examples, profile, explain, lint, closure, survey, kernel, tools)
+    parsers = (run, demo, examples, profile, explain, audit, lint, closure, survey, kernel, tools)
     return next(parser for parser in parsers if parser.__name__ == name)()
 
 
@@ -156,13 +158,44 @@ def explain() -> CommandParser:
         "-b", "--use-blacklist", action="store_true", help="as modprobe -b: names are blacklisted too"
     )
     add_cmdline(parser)
-    parser.add_argument(
-        "--symvers", metavar="FILE", help="the kernel's Module.symvers, if not in the tree's build/"
-    )
-    parser.add_argument(
-        "--cert", metavar="FILE", action="append", help="X.509 certificates to check signatures by"
-    )
+    add_kernel_facts(parser)
     add_json(parser)
+    return parser
+
+
+def audit() -> CommandParser:
+    """``ukmod audit``."""
+    parser = command_parser(
+        "audit",
+        "Say for modules, by default for all of a tree, whether they can get into the kernel, by each route:"
+        " by name, by each alias, with a module that needs them, by another's install command, built in."
+        " Lines that deny a module which is loaded all the same are errors.",
+        notes="audit block NAME...: prove that modules are blocked by every route. If one is not, the lines"
+        " that block it are printed; they have been applied in memory, and the proof was run again.",
+        statuses={
+            0: "no denial fails; with block: all are blocked",
+            1: "a module is loaded that is denied, or that was to be blocked",
+            2: "of such a module nobody can tell: it depends on a program, or on how the system is booted",
+            3: "no module has this name, the command line makes no sense, or it could not be done",
+        },
+        misused=3,
+        examples={
+            "": "do the deny lists of this system keep out what they deny?",
+            "-d /srv/image dccp": "each route to a module",
+            "block -d /srv/image dccp sctp": "is it proven that these are blocked? what would do it?",
+            "-d /srv/image --sarif": "for a code scanning service; --junit is for a test report",
+        },
+    )
+    parser.intermixed = True
+    parser.add_argument(
+        "words", nargs="*", metavar="[block] NAME", help="modules; default: all, built-in ones included"
+    )
+    add_tree(parser, "/", "the system's root, its configuration included", or_running=True)
+    add_config(parser)
+    add_cmdline(parser)
+    add_kernel_facts(parser)
+    parser.add_argument("--notes", action="store_true", help="show notes about a whole tree, too")
+    add_formats(parser)
     return parser
 
 

@@ -12,12 +12,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SCHEMAS", "print_document"]
+__all__ = ["SCHEMAS", "print_document", "print_json"]
 
 SCHEMAS = {
     "run": 1,
     "survey": 1,
     "explain": 1,
+    "audit": 1,
     "lint": 1,
     "closure": 1,
     "kernel": 1,
@@ -31,9 +32,14 @@ SCHEMAS = {
 
 def print_document(command: str, content: Mapping[str, object]) -> None:
     """Print one JSON document to standard output, headed by its schema and the version of ukmod."""
-    import json
-
     from ukmod import __version__
 
     head = {"schema": f"ukmod.{command}/{SCHEMAS[command]}", "ukmod": __version__}
-    sys.stdout.write(json.dumps({**head, **content}, indent=1) + "\n")
+    print_json({**head, **content})
+
+
+def print_json(content: Mapping[str, object]) -> None:
+    """Print a value as JSON, and nothing else."""
+    import json
+
+    sys.stdout.write(json.dumps(content, indent=1) + "\n")

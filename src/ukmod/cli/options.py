@@ -19,7 +19,9 @@ __all__ = [
     "add_cmdline",
     "add_color",
     "add_config",
+    "add_formats",
     "add_json",
+    "add_kernel_facts",
     "add_tree",
     "command_parser",
 ]
@@ -131,6 +133,24 @@ def add_cmdline(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|TEXT",
         help="the kernel's command line; default: the running one's, or those of ROOT's boot entries",
     )
+
+
+def add_kernel_facts(parser: argparse.ArgumentParser) -> None:
+    """Add ``--symvers`` and ``--cert``."""
+    parser.add_argument(
+        "--symvers", metavar="FILE", help="the kernel's Module.symvers, if not in the tree's build/"
+    )
+    parser.add_argument(
+        "--cert", metavar="FILE", action="append", help="X.509 certificates to check signatures by"
+    )
+
+
+def add_formats(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``, ``--sarif`` and ``--junit``, of which one may be given."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
+    group.add_argument("--sarif", action="store_true", help="print a SARIF 2.1.0 log, nothing else")
+    group.add_argument("--junit", action="store_true", help="print JUnit's XML, nothing else")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

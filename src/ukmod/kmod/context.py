@@ -188,6 +188,10 @@ class Context:
                 return found[0]
         return None
 
+    def named_by_command(self, name: str) -> Module | None:
+        """Return the module of a name that an install or a remove line has, as it stands there."""
+        return next(iter(self._from_commands(name)), None)
+
     # What is known of a module
 
     def path_of(self, module: Module) -> str | None:

@@ -151,6 +151,16 @@ class Explainer:
         given = Circumstances(context, inspector, self._policy, self._state, config_paths=tuple(config_paths))
         self._given = given if programs is None else replace(given, programs=programs)
 
+    @property
+    def circumstances(self) -> Circumstances:
+        """Everything that an answer rests on."""
+        return self._given
+
+    @property
+    def initcalls(self) -> Mapping[str, str] | None:
+        """The init functions of built-in modules with their modules, if they are known."""
+        return self._initcalls
+
     def explain(self, word: str, *, use_blacklist: bool = False) -> Explanation:
         """Return the account of what ``modprobe WORD`` would do; ``use_blacklist`` is its ``-b``.
 

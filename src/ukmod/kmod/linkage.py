@@ -80,6 +80,8 @@ def module_exports(elf: Elf, owner: str) -> dict[str, ExportedSymbol]:
 
     EXPORT_SYMBOL_GPL() shows in the section its ``__ksymtab_NAME`` is in, or in the byte at ``__flags_NAME``.
     """
+    if not _may_export(elf):
+        return {}
     gpl_only: set[str] = set()
     names: set[str] = set()
     for symbol in elf.symbols:
@@ -99,6 +101,17 @@ def module_exports(elf: Elf, owner: str) -> dict[str, ExportedSymbol]:
         name: ExportedSymbol(name, owner, crcs.get(name) or None, name in gpl_only, spaces.get(name, ""))
         for name in sorted(names or crcs)
     }
+
+
+def _may_export(elf: Elf) -> bool:
+    """Tell whether names are exported, by a glance at the strings: few modules export any."""
+    strings = elf.find(b".strtab")
+    marks = (_KSYMTAB.encode(), b"__crc_")
+    return (
+        strings is None
+        or any(mark in strings[1] for mark in marks)
+        or elf.find(b"__ksymtab_strings") is not None
+    )
 
 
 def _crcs(elf: Elf) -> dict[str, int]:

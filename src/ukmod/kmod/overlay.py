@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,16 +29,34 @@ class OverlayFiles:
         return self._contents[path] if path in self._contents else self._base.read(path)
 
     def listdir(self, path: str) -> list[str]:
-        """Return a directory's entries in the file system."""
-        return self._base.listdir(path)
+        """Return a directory's entries, those that are in memory included."""
+        added = [os.path.basename(one) for one in self._contents if os.path.dirname(one) == path]
+        try:
+            there = self._base.listdir(path)
+        except FileNotFoundError:
+            if not added:
+                raise
+            there = []
+        return [*there, *(name for name in added if name not in there)]
 
     def stat(self, path: str) -> os.stat_result:
-        """Return the status of a file in the file system."""
-        return self._base.stat(path)
+        """Return the status of a file; of one in memory it says the type and the size."""
+        if path in self._contents:
+            return _status(stat.S_IFREG | 0o644, len(self._contents[path]))
+        try:
+            return self._base.stat(path)
+        except FileNotFoundError:
+            if not any(one.startswith(f"{path}/") for one in self._contents):
+                raise
+            return _status(stat.S_IFDIR | 0o755, 0)
 
     def real(self, path: str) -> str:
         """Return where a path of the file system lies."""
         return self._base.real(path)
+
+
+def _status(mode: int, size: int) -> os.stat_result:
+    return os.stat_result((mode, 0, 0, 1, 0, 0, size, 0, 0, 0))
 
 
 def index_directory(

@@ -84,9 +84,7 @@ class System:
         self, inspector: Inspector, config_paths: Sequence[str] | None = None
     ) -> list[tuple[BootArguments, Explainer]]:
         """Return an explainer for each command line; they share what the inspector has read."""
-        root = self.root.rstrip("/")
-        maps = (f"{root}/boot/System.map-{self.tree.release}", f"{self.tree.dirname}/System.map")
-        initcalls = builtin_initcalls(self.tree.files, maps)
+        initcalls = self.initcalls()
         findings = self._findings(config_paths)
         state = SysModules(LinuxHost()) if self.is_live else NothingLoaded()
         return [
@@ -105,6 +103,12 @@ class System:
             )
             for boot in self.boots
         ]
+
+    def initcalls(self) -> dict[str, str] | None:
+        """Return the module of each built-in init function, by System.map; None if there is no such file."""
+        root = self.root.rstrip("/")
+        maps = (f"{root}/boot/System.map-{self.tree.release}", f"{self.tree.dirname}/System.map")
+        return builtin_initcalls(self.tree.files, maps)
 
     def _findings(self, config_paths: Sequence[str] | None) -> list[Finding]:
         """Return what is wrong with the configuration, as far as explain does not say it anyway."""

@@ -264,6 +264,11 @@ class Tree:
         for name, _line in self._items("modules.dep"):
             yield name
 
+    def builtin_names(self) -> Iterator[str]:
+        """Yield the name of every module in the kernel image, sorted."""
+        for name, _value in self._items("modules.builtin"):
+            yield name
+
     def path(self, spelled: str) -> str:
         """Return a path of modules.dep in full: relative ones are below ``dirname``."""
         return spelled if spelled.startswith("/") else f"{self.dirname}/{spelled}"

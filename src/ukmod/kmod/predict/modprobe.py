@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ukmod.kmod.config import Source
     from ukmod.kmod.context import Module
     from ukmod.kmod.host import Host
     from ukmod.kmod.kernelargs import KernelPolicy
@@ -106,22 +107,41 @@ class Predictor:
         forecasts: list[TargetForecast] = []
         now = list(worlds)
         for module in resolve(context, word):
-            planned: dict[Target, list[World]] = {}
-            for world in now:
-                target = self._plan(
-                    module, options, world, ignore_commands=ignore_commands, use_blacklist=use_blacklist
-                )
-                planned.setdefault(target, []).append(world)
-            ways: list[tuple[World, int]] = []
-            first: TargetForecast | None = None
-            for target, those in planned.items():
-                forecast = self._carry_out(target, those, force=force)
-                ways += forecast.ways
-                first = forecast if first is None else first
-            if first is not None:
-                forecasts.append(replace(first, ways=tuple(distinct(ways))))
-            now = distinct(world for world, _ in ways)
+            forecast = self.target(
+                module,
+                now,
+                options=options,
+                ignore_commands=ignore_commands,
+                use_blacklist=use_blacklist,
+                force=force,
+            )
+            forecasts.append(forecast)
+            now = distinct(world for world, _ in forecast.ways)
         return forecasts
+
+    def target(
+        self,
+        module: Module,
+        worlds: Sequence[World],
+        *,
+        options: str | None = None,
+        ignore_commands: bool = False,
+        use_blacklist: bool = False,
+        force: bool = False,
+    ) -> TargetForecast:
+        """Return what becomes of one module of the context, in at least one world.
+
+        The steps are those of the first world. Raises UnpredictableError if nothing can be said.
+        """
+        planned: dict[Target, list[World]] = {}
+        for world in worlds:
+            target = self._plan(
+                module, options, world, ignore_commands=ignore_commands, use_blacklist=use_blacklist
+            )
+            planned.setdefault(target, []).append(world)
+        forecasts = [self._carry_out(target, those, force=force) for target, those in planned.items()]
+        ways = distinct(way for one in forecasts for way in one.ways)
+        return replace(forecasts[0], ways=tuple(ways))
 
     def _plan(
         self, module: Module, options: str | None, world: World, *, ignore_commands: bool, use_blacklist: bool
@@ -208,17 +228,23 @@ class Predictor:
         return [("done", loaded)]
 
     def _command(self, step: Step, command: str, world: World) -> list[tuple[str, World]]:
-        module = step.module
+        ways = self.run(command, step.module, world, step.command_source)
+        return [("failed" if status else "done", then) for then, status in ways]
+
+    def run(
+        self, command: str, module: str, world: World, source: Source | None = None
+    ) -> list[tuple[World, int]]:
+        """Return the ways in which a module's install command ends, which stands at ``source``.
+
+        Raises UnpredictableError if nothing can be said.
+        """
         call = (command, module, world.loaded, world.unloaded)
         if call in self._calls or len(self._calls) >= _DEEPEST:
-            where = step.command_source
-            raise UnpredictableError(
-                f"the command for {module} calls itself without end: {command} ({where})"
-            )
+            where = "" if source is None else f" ({source})"
+            raise UnpredictableError(f"the command for {module} calls itself without end: {command}{where}")
         inner = Predictor(self._given, calls=(*self._calls, call), budget=self._budget)
         variables = (("MODPROBE_MODULE", module), ("MODPROBE_OPTIONS", ""))
-        ways = run_command(command, world, inner, variables)
-        return [("failed" if status else "done", then) for then, status in ways]
+        return run_command(command, world, inner, variables)
 
     # The programs that commands run: ukmod.kmod.predict.shell.Machine
 

@@ -1,0 +1,129 @@
+"""``ukmod audit``: which modules can get into the kernel, and by which routes."""
+
+from __future__ import annotations
+
+from ukmod import __version__
+from ukmod.cli import command_lines
+from ukmod.cli.document import print_document, print_json
+from ukmod.cli.inspection import inspection
+from ukmod.cli.terminal import write
+from ukmod.errors import UsageError
+from ukmod.kmod.audit import audit
+from ukmod.kmod.audit.block import prove
+from ukmod.kmod.audit.junit import cases_of, junit_document
+from ukmod.kmod.audit.report import counted, finding_object, module_object, module_text, summary
+from ukmod.kmod.audit.sarif import sarif_log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ukmod.kmod.audit import AuditFinding, ModuleAudit
+    from ukmod.kmod.audit.block import Proof
+    from ukmod.kmod.system import System
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the first word says; without such a word, audit the modules that are named."""
+    arguments = command_lines.audit().parse_args(argv)
+    action, *words = arguments.words or [""]
+    if action in _ACTIONS:
+        return _ACTIONS[action](arguments, words)
+    return _audit(arguments, arguments.words)
+
+
+def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
+    found = inspection(arguments)
+    result = audit(found.system.explainers(found.inspector, arguments.config), names or None)
+    content = {
+        "counts": counted(result.modules),
+        "modules": [module_object(one) for one in result.modules],
+    }
+    text = "".join(map(module_text, result.modules)) if names else summary(result.modules) + "\n"
+    shown = [one for one in result.findings if one.level != "note" or names or arguments.notes]
+    text += "".join(f"{one}\n" for one in shown)
+    _report(arguments, found.system, result.modules, result.findings, content, text)
+    return _status(result.findings)
+
+
+def _block(arguments: argparse.Namespace, names: Sequence[str]) -> int:
+    if not names:
+        raise UsageError("audit block: name the modules that are to be blocked")
+    found = inspection(arguments)
+    proofs = prove(found.system, found.inspector, names, arguments.config)
+    findings = [finding for one in proofs for finding in one.findings()]
+    content = {"modules": [_proof_object(one) for one in proofs]}
+    text = "".join(map(_proof_text, proofs))
+    _report(arguments, found.system, [one.audit for one in proofs], findings, content, text)
+    return _status(findings)
+
+
+_ACTIONS: Mapping[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {"block": _block}
+
+
+def _status(findings: Sequence[AuditFinding]) -> int:
+    """Return 1 if a denial fails, 2 if nobody can tell of one, else 0."""
+    if any(one.level == "error" for one in findings):
+        return 1
+    return 2 if any(one.verdict == "unknown" for one in findings) else 0
+
+
+def _report(
+    arguments: argparse.Namespace,
+    system: System,
+    modules: Sequence[ModuleAudit],
+    findings: Sequence[AuditFinding],
+    content: Mapping[str, object],
+    text: str,
+) -> None:
+    """Print a result in the form that was asked for."""
+    if arguments.json:
+        head = {
+            "root": system.root,
+            "release": system.tree.release,
+            "boots": [str(boot.source) for boot in system.boots],
+        }
+        print_document("audit", {**head, **content, "findings": [finding_object(one) for one in findings]})
+    elif arguments.sarif:
+        print_json(sarif_log(findings, system.root, __version__))
+    elif arguments.junit:
+        write(junit_document("ukmod.audit", cases_of(modules, findings)))
+    else:
+        write(text)
+
+
+# Proofs
+
+
+def _proof_text(proof: Proof) -> str:
+    name = proof.audit.module
+    if proof.is_proven:
+        return f"{name}: blocked by each of its {len(proof.audit.routes)} routes\n"
+    text = module_text(proof.audit)
+    if proof.remedy is None or not proof.remedy.is_proven:
+        return f"{text}  no line of modprobe.d or of the kernel's command line is known to block it\n"
+    lines = [f"  with this it is blocked by every route, at the head of {proof.remedy.path}:"]
+    if proof.remedy.arguments:
+        lines = ["  with this it is blocked by every route, on the kernel's command line:"]
+    lines += [f"    {line}" for line in (*proof.remedy.lines, *proof.remedy.arguments)]
+    if any(route.kind == "live" for route in proof.audit.routes):
+        lines.append(f"  and, as it is loaded already: rmmod {name}")
+    return text + "\n".join(lines) + "\n"
+
+
+def _proof_object(proof: Proof) -> dict[str, object]:
+    remedy = proof.remedy
+    return {
+        **module_object(proof.audit),
+        "remedy": None
+        if remedy is None
+        else {
+            "path": remedy.path,
+            "lines": list(remedy.lines),
+            "arguments": list(remedy.arguments),
+            "proven": remedy.is_proven,
+        },
+    }

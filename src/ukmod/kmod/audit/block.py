@@ -1,0 +1,199 @@
+"""A proof that modules are blocked, by every route; or the lines that would make it so, proven as well."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ukmod.kmod.audit.audits import audit
+from ukmod.kmod.audit.denials import AuditFinding, routes_text
+from ukmod.kmod.audit.routes import BLOCKED, OPEN, UNKNOWN, combined
+from ukmod.kmod.config import config_files
+from ukmod.kmod.kernelargs import kernel_arguments
+from ukmod.kmod.overlay import OverlayFiles
+from ukmod.kmod.wildcard import fnmatch
+from ukmod.record import record, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ukmod.kmod.audit.routes import ModuleAudit
+    from ukmod.kmod.kernelargs import BootArguments
+    from ukmod.kmod.objections import Inspector
+    from ukmod.kmod.system import System
+
+__all__ = ["Proof", "Remedy", "prove", "with_arguments", "with_lines"]
+
+_DIRECTORY = "/etc/modprobe.d"
+_FILES = ("00-block.conf", "0-block.conf", "+block.conf", "!block.conf")
+"""Names for a file that is read before all others, so that its lines count: one that sorts before them."""
+
+
+@record
+class Remedy:
+    """Lines that block a module, for the file ``path``, or words for the kernel's command line.
+
+    ``is_proven`` tells whether the module is blocked by every route with them: they have been applied in
+    memory, and the proof was run again.
+    """
+
+    path: str
+    lines: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    is_proven: bool = False
+
+
+@record
+class Proof:
+    """A module with the verdicts for its routes; ``remedy`` is None if it is blocked, or nothing helps."""
+
+    audit: ModuleAudit
+    remedy: Remedy | None = None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the module is blocked by every route."""
+        return self.audit.verdict == BLOCKED
+
+    def findings(self) -> list[AuditFinding]:
+        """Return a finding for what is open, and one for what nobody can tell."""
+        found = []
+        for verdict, rule, words in (
+            (OPEN, "route-open", "gets into the kernel"),
+            (UNKNOWN, "route-unknown", "may get into the kernel, as far as anybody can tell"),
+        ):
+            routes = [route for route in self.audit.routes if route.verdict == verdict]
+            if routes:
+                text = f"{self.audit.module} {words}: {routes_text(routes)}"
+                source = next((route.source for route in routes if route.source is not None), None)
+                level = "error" if verdict == OPEN else "warning"
+                found.append(AuditFinding(rule, level, self.audit.module, verdict, text, source))
+        return found
+
+
+def prove(
+    system: System,
+    inspector: Inspector,
+    names: Iterable[str],
+    config_paths: Sequence[str] | None = None,
+) -> tuple[Proof, ...]:
+    """Return for each module whether it is blocked by every route, and if it is not, what blocks it.
+
+    ``config_paths`` are those of ``modprobe -C``. Raises NotFoundError for a name that no module has.
+    """
+    first = audit(system.explainers(inspector, config_paths), names).modules
+    remedies: dict[str, Remedy] = {}
+    for make in (_by_lines, _by_arguments):
+        todo = [one for one in first if one.verdict != BLOCKED and not _is_proven(remedies.get(one.module))]
+        made = {one.module: make(system, one, config_paths) for one in todo}
+        wanted = {name: remedy for name, remedy in made.items() if remedy is not None}
+        if wanted:
+            remedies |= _tried(system, inspector, wanted, config_paths)
+    return tuple([Proof(one, remedies.get(one.module)) for one in first])
+
+
+def _is_proven(remedy: Remedy | None) -> bool:
+    return remedy is not None and remedy.is_proven
+
+
+def _tried(
+    system: System, inspector: Inspector, remedies: dict[str, Remedy], config_paths: Sequence[str] | None
+) -> dict[str, Remedy]:
+    """Apply remedies in memory, all at once, and run the proof again."""
+    changed = system
+    for remedy in remedies.values():
+        changed = with_arguments(changed, remedy.arguments)
+    path = next(iter(remedies.values())).path
+    changed = with_lines(changed, path, [line for one in remedies.values() for line in one.lines])
+    after = audit(changed.explainers(inspector, config_paths), remedies).modules
+    return {one.module: replace(remedies[one.module], is_proven=_is_shut(one)) for one in after}
+
+
+def _is_shut(module: ModuleAudit) -> bool:
+    """Tell whether a module stays out from the next start on, loaded or not at present."""
+    return combined(route.verdict for route in module.routes if route.kind != "live") == BLOCKED
+
+
+# Remedies
+
+
+def _by_lines(system: System, module: ModuleAudit, config_paths: Sequence[str] | None) -> Remedy | None:
+    """Return the lines of modprobe.d that stop modprobe; None for a built-in module."""
+    if module.path is None:
+        return None
+    name = module.module
+    lines = [f"install {name} /bin/false"]
+    softdeps = system.context(config_paths).config.softdeps
+    if any(fnmatch(line.pattern, name) for line in softdeps):
+        # An install line is not run for a module with soft dependencies, and the first softdep line counts.
+        lines.append(f"softdep {name} pre:")
+    return Remedy(_path(system, config_paths), tuple(lines))
+
+
+def _by_arguments(system: System, module: ModuleAudit, config_paths: Sequence[str] | None) -> Remedy | None:
+    """Return the words of the kernel's command line that make the kernel itself refuse the module."""
+    path = _path(system, config_paths)
+    if module.path is not None:
+        return Remedy(path, arguments=(f"module_blacklist={module.module}",))
+    functions = [name for name, owner in (system.initcalls() or {}).items() if owner == module.module]
+    return Remedy(path, arguments=(f"initcall_blacklist={','.join(functions)}",)) if functions else None
+
+
+def _path(system: System, config_paths: Sequence[str] | None) -> str:
+    """Return the file for lines that are to count before all others."""
+    files = system.tree.files
+    directory = system.root.rstrip("/") + _DIRECTORY
+    if config_paths:
+        directory = next((path for path in config_paths if _is_directory(system, path)), "")
+        if not directory:
+            return config_paths[0]  # they are put before its own
+    paths = list(config_paths or system.tree.config_paths)
+    there = [os.path.basename(path) for path in config_files(system.tree.dirname, paths, files)]
+    first = min(there, key=os.fsencode, default="~")
+    name = next((name for name in _FILES if os.fsencode(name) < os.fsencode(first)), _FILES[-1])
+    return f"{directory}/{name}"
+
+
+def _is_directory(system: System, path: str) -> bool:
+    try:
+        return stat.S_ISDIR(system.tree.files.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+# Changes in memory
+
+
+def with_lines(system: System, path: str, lines: Sequence[str]) -> System:
+    """Return a system with lines at the head of a file of modprobe.d, which may be a new one; in memory."""
+    if not lines:
+        return system
+    files = system.tree.files
+    try:
+        old = files.read(path)
+    except OSError:
+        old = b""
+    text = "".join([f"{line}\n" for line in lines])
+    overlay = OverlayFiles(files, {path: text.encode() + old})
+    return replace(system, tree=system.tree.through(overlay))
+
+
+def with_arguments(system: System, arguments: Sequence[str]) -> System:
+    """Return a system whose kernel is given more parameters, whichever way it is booted; in memory."""
+    if not arguments:
+        return system
+    boots = tuple([replace(boot, text=_extended(boot, arguments)) for boot in system.boots])
+    return replace(system, boots=boots)
+
+
+def _extended(boot: BootArguments, arguments: Sequence[str]) -> str:
+    """Return a command line with more parameters; as the last module_blacklist= counts, it is extended."""
+    text = boot.text
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        before = [known for key, known in kernel_arguments(text) if key.replace("-", "_") == name and known]
+        merged = f"{before[-1]},{value}" if before and name == "module_blacklist" else value
+        head, ends, rest = f" {text} ".partition(" -- ")
+        text = f"{head} {name}={merged}{ends}{rest}".strip()
+    return text

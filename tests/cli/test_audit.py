@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import junitparser
+import pytest
+from sarif_pydantic import Sarif
+from tests.kmod.predict import images
+
+from ukmod import cli
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    images.make(tmp_path)
+    text = "blacklist lone\ninstall soft /bin/false\ninstall base /bin/false\n"
+    images.configure(tmp_path, {"etc/modprobe.d/x.conf": text})
+    return tmp_path
+
+
+def audit(root: Path, *arguments: str) -> int:
+    return cli.main(["ukmod", "audit", *arguments, "-d", str(root)])
+
+
+def test_a_tree_is_summed_up_with_the_denials_that_fail(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit(root) == 1
+    assert capsys.readouterr().out == (
+        "9 modules: 6 open, 3 blocked, 0 unknown\n"
+        f"{root}/etc/modprobe.d/x.conf:2: error: install soft /bin/false: soft is loaded all the same:"
+        " by its name, alias al_soft\n"
+    )
+    assert audit(root, "--notes") == 1
+    assert "x.conf:1: note: blacklist lone closes its aliases" in capsys.readouterr().out
+
+
+def test_each_route_of_a_module_that_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit(root, "lone", "base") == 0
+    lines = capsys.readouterr().out.splitlines()
+    where = f"({root}/etc/modprobe.d/x.conf"
+    assert lines[0] == "base: blocked"
+    assert lines[5:8] == [
+        "lone: open",
+        "  open    name: lone",
+        f"  blocked alias: al_lone, net_pf_9: it is blacklisted {where}:1)",
+    ]
+
+
+def test_block_proves_or_says_what_blocks(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit(root, "block", "base") == 0
+    assert capsys.readouterr().out == "base: blocked by each of its 5 routes\n"
+    assert audit(root, "block", "base", "soft", "bi") == 1
+    output = capsys.readouterr().out
+    assert f"at the head of {root}/etc/modprobe.d/00-block.conf:\n    softdep soft pre:\n" not in output
+    assert "    install soft /bin/false\n    softdep soft pre:\n" in output
+    assert "no line of modprobe.d or of the kernel's command line is known to block it" in output
+
+
+def test_json_follows_its_schema(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit(root, "--json") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "ukmod.audit/1"
+    assert (document["root"], document["release"]) == (str(root), "4.4.4")
+    assert document["counts"] == {"open": 6, "blocked": 3, "unknown": 0}
+    base = document["modules"][0]
+    assert (base["module"], base["verdict"], len(base["routes"])) == ("base", "blocked", 5)
+    assert [one["rule"] for one in document["findings"]] == ["blacklist-by-name", "denied-open"]
+    assert audit(root, "block", "soft", "--json") == 1
+    (soft,) = json.loads(capsys.readouterr().out)["modules"]
+    assert soft["remedy"]["lines"] == ["install soft /bin/false", "softdep soft pre:"]
+    assert soft["remedy"]["proven"] is True
+
+
+def test_the_order_is_the_same_each_time(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = set()
+    for _ in range(2):
+        audit(root, "--json")
+        outputs.add(capsys.readouterr().out)
+    assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["block", "soft", "lone"]])
+def test_sarif_is_what_its_library_takes(
+    root: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit(root, *words, "--sarif") == 1
+    text = capsys.readouterr().out
+    run = Sarif.model_validate_json(text).runs[0]
+    assert run.results is not None
+    rules = [rule.id for rule in run.tool.driver.rules or []]
+    assert {one.rule_id for one in run.results} == set(rules)
+    if not words:
+        (error,) = [one for one in json.loads(text)["runs"][0]["results"] if one["level"] == "error"]
+        place = error["locations"][0]["physicalLocation"]
+        assert place["artifactLocation"] == {"uri": "etc/modprobe.d/x.conf", "uriBaseId": "ROOT"}
+        assert place["region"] == {"startLine": 2}
+
+
+def test_junit_is_what_its_library_takes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit(root, "--junit") == 1
+    document = junitparser.JUnitXml.fromfile(io.StringIO(capsys.readouterr().out))
+    (suite,) = document
+    assert (suite.tests, suite.failures, suite.skipped) == (9, 1, 0)
+    (failed,) = [case for case in suite if case.result]
+    assert failed.name == "soft"
+    assert isinstance(failed.result[0], junitparser.Failure)
+
+
+def test_what_nobody_can_tell_has_a_status_and_is_skipped(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "bin/tool").touch()
+    text = "install lone /bin/false\ninstall other /bin/tool\n"
+    images.configure(root, {"etc/modprobe.d/x.conf": text})
+    assert audit(root) == 2
+    assert audit(root, "block", "lone") == 2
+    capsys.readouterr()
+    assert audit(root, "--junit") == 2
+    (suite,) = junitparser.JUnitXml.fromfile(io.StringIO(capsys.readouterr().out))
+    assert (suite.failures, suite.skipped) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["usr"], ["block"], ["block", "usr"], ["--nosuch"], ["-S", "5.5.5"], ["--json", "--sarif"]]
+)
+def test_a_mistake_is_not_an_answer(
+    root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = audit(root, *arguments)
+    except SystemExit as done:
+        status = done.code  # type: ignore[assignment]
+    assert status == 3
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,166 @@
+"""The verdict for each route to a module; tests/real/test_audit.py compares them with the C modprobe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from tests.kmod.predict import images
+from tests.kmod.predict.images import RELEASE
+
+from ukmod.errors import NotFoundError
+from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, Audit, audit
+from ukmod.kmod.objections import Inspector, KernelFacts
+from ukmod.kmod.system import System
+from ukmod.kmod.tree import Tree
+
+DENY_BASE = "install base /bin/false\n"
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image without a configuration, and with a program that nobody knows."""
+    root = images.make(tmp_path_factory.mktemp("image"))
+    (root / "bin/tool").touch()
+    return root
+
+
+def audited(image: Path, text: str = "", *names: str, cmdline: str = "quiet") -> Audit:
+    images.configure(image, {"etc/modprobe.d/x.conf": text})
+    tree = Tree.open(image, RELEASE)
+    system = System.of(tree, str(image), cmdline)
+    return audit(system.explainers(Inspector(tree, KernelFacts())), names or None)
+
+
+def routes(found: Audit, name: str) -> Mapping[tuple[str, str], str]:
+    module = next(one for one in found.modules if one.module == name)
+    return {(route.kind, route.via): route.verdict for route in module.routes}
+
+
+def verdicts(found: Audit) -> dict[str, str]:
+    return {one.module: one.verdict for one in found.modules}
+
+
+def rules(found: Audit) -> set[tuple[str, str, str]]:
+    return {(one.rule, one.level, one.module) for one in found.findings}
+
+
+def test_all_modules_are_there_sorted_with_every_route(image: Path) -> None:
+    found = audited(image)
+    assert list(verdicts(found)) == [
+        "base", "bi", "bi_two", "dash_name", "lone", "mid", "other", "soft", "user",
+    ]  # fmt: skip
+    assert set(verdicts(found).values()) == {OPEN}
+    assert routes(found, "base") == {
+        ("name", "base"): OPEN,
+        ("alias", "al_base"): OPEN,
+        ("symbol", "symbol:base_fn"): OPEN,
+        ("dependency", "mid"): OPEN,
+        ("dependency", "user"): OPEN,
+    }
+    assert routes(found, "other") == {
+        ("name", "other"): OPEN,
+        ("alias", "al_other"): OPEN,
+        ("softdep", "soft"): OPEN,
+    }
+    assert routes(found, "bi") == {("builtin", "bi"): OPEN}
+    assert found.findings == ()
+
+
+def test_a_blacklist_closes_the_aliases_and_nothing_else(image: Path) -> None:
+    found = audited(image, "blacklist base\nblacklist other\nblacklist lone\n")
+    assert routes(found, "base") == {
+        ("name", "base"): OPEN,
+        ("alias", "al_base"): BLOCKED,
+        ("symbol", "symbol:base_fn"): BLOCKED,
+        ("dependency", "mid"): OPEN,
+        ("dependency", "user"): OPEN,
+    }
+    assert rules(found) == {
+        ("blacklist-passed", "warning", "base"),
+        ("blacklist-passed", "warning", "other"),
+        ("blacklist-by-name", "note", "lone"),
+    }
+
+
+def test_an_install_line_closes_a_module_and_all_that_need_it(image: Path) -> None:
+    found = audited(image, DENY_BASE)
+    assert {name for name, verdict in verdicts(found).items() if verdict == BLOCKED} == {
+        "base",
+        "mid",
+        "user",
+    }
+    (route,) = [one for one in found.modules[-1].routes if one.kind == "name"]
+    assert route.why == "it needs base: a command runs in its stead: /bin/false"
+    assert str(route.source).endswith("x.conf:1")
+
+
+def test_an_install_line_that_is_not_run_is_a_denial_that_fails(image: Path) -> None:
+    found = audited(image, "install soft /bin/false\n")
+    assert rules(found) == {("denied-open", "error", "soft")}
+
+
+def test_another_s_install_line_is_a_route(image: Path) -> None:
+    found = audited(image, "install lone /sbin/modprobe other\ninstall new /sbin/modprobe -i mid\n")
+    assert routes(found, "other")["install", "lone"] == OPEN
+    assert routes(found, "mid")["install", "new"] == OPEN
+    assert routes(found, "lone")["name", "lone"] == BLOCKED
+
+
+def test_a_dependency_that_comes_in_by_another_way_opens_its_users_later(image: Path) -> None:
+    found = audited(image, f"{DENY_BASE}install lone /sbin/modprobe -i base\n")
+    assert routes(found, "user")["name", "user"] == OPEN
+    (route,) = [one for one in found.modules[-1].routes if one.kind == "name"]
+    assert route.why == "once other modules are loaded"
+
+
+def test_a_command_that_nobody_knows_may_load_what_is_blocked(image: Path) -> None:
+    found = audited(image, f"{DENY_BASE}install lone /bin/tool\n")
+    assert routes(found, "base")["install", "lone"] == UNKNOWN
+    assert rules(found) == {("denied-unknown", "warning", "base")}
+    found = audited(image, "install lone /bin/tool\n", cmdline="module_blacklist=base")
+    assert verdicts(found)["base"] == BLOCKED
+
+
+def test_aliases_of_the_configuration_are_routes_and_divert(image: Path) -> None:
+    found = audited(image, "alias new lone\nalias al-user off\nalias mid lone\nalias al-b* other\n")
+    assert routes(found, "lone")["alias", "new"] == OPEN
+    assert routes(found, "lone")["alias", "mid"] == OPEN
+    assert routes(found, "user")["alias", "al_user"] == BLOCKED
+    assert routes(found, "mid")["name", "mid"] == BLOCKED
+    assert routes(found, "base")["alias", "al_base"] == BLOCKED
+    assert verdicts(found)["mid"] == OPEN  # as a dependency
+
+
+def test_options_of_an_alias_may_make_the_kernel_refuse(image: Path) -> None:
+    found = audited(image, "options al-user debug=much\n")
+    assert routes(found, "user")["alias", "al_user"] == BLOCKED
+    assert routes(found, "user")["alias", "net_pf_9"] == OPEN
+
+
+def test_the_kernel_s_own_lists_count(image: Path) -> None:
+    found = audited(image, cmdline="module_blacklist=base initcall_blacklist=bi_init")
+    assert verdicts(found)["base"] == BLOCKED
+    assert verdicts(found)["bi"] == UNKNOWN
+    assert set(verdicts(audited(image, cmdline="nomodule")).values()) == {OPEN, BLOCKED}
+
+
+def test_boot_entries_that_disagree_are_no_answer(image: Path) -> None:
+    images.configure(image, {})
+    entries = image / "boot/loader/entries"
+    entries.mkdir(parents=True)
+    for name, options in (("a", "quiet"), ("b", "module_blacklist=lone")):
+        (entries / f"{name}.conf").write_text(f"linux /vmlinuz-{RELEASE}\noptions {options}\n")
+    tree = Tree.open(image, RELEASE)
+    system = System.of(tree, str(image))
+    found = audit(system.explainers(Inspector(tree, KernelFacts())), ["lone", "other"])
+    (image / "boot/loader/entries/b.conf").unlink()
+    (image / "boot/loader/entries/a.conf").unlink()
+    assert verdicts(found) == {"lone": UNKNOWN, "other": OPEN}
+    assert "open with" in found.modules[0].routes[0].why
+
+
+def test_a_name_that_no_module_has_is_an_error(image: Path) -> None:
+    with pytest.raises(NotFoundError, match="usr: no module of the tree has this name"):
+        audited(image, "", "usr")

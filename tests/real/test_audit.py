@@ -1,0 +1,109 @@
+"""audit against the C modprobe: each route of configurations by chance, and the lines that block."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.kmod.predict import images
+from tests.kmod.predict.images import RELEASE
+from tests.kmod.predict.scenarios import BUILTIN, MODULES, Scenario
+from tests.real import configurations, judge
+from tests.real.judge import Judge
+
+from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, ModuleAudit, audit
+from ukmod.kmod.audit.block import Proof, prove
+from ukmod.kmod.objections import Inspector, KernelFacts
+from ukmod.kmod.system import System
+from ukmod.kmod.tree import Tree
+
+pytestmark = pytest.mark.real
+
+ALIASES = (*(f"al-{name.partition('_')[0]}" for name in MODULES), "net-pf-9", "symbol:base_fn")
+WORDS = (*MODULES, *ALIASES, "ghost", "new")
+"""All words that lead to a module in the configurations that are made."""
+
+
+@pytest.fixture(scope="module")
+def court(tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    judge.require()
+    return judge.make(tmp_path_factory.mktemp("court"), MODULES, BUILTIN)
+
+
+def system(court: Judge, scenario: Scenario) -> tuple[System, Inspector]:
+    images.configure(court.root, scenario.files)
+    tree = Tree.open(court.root, RELEASE)
+    return System.of(tree, str(court.root), scenario.cmdline or "quiet"), Inspector(tree, KernelFacts())
+
+
+def audited(court: Judge, scenario: Scenario) -> dict[str, ModuleAudit]:
+    given, inspector = system(court, scenario)
+    return {one.module: one for one in audit(given.explainers(inspector)).modules if one.path}
+
+
+def normalized(word: str) -> str:
+    return word.replace("-", "_")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(seed=st.integers(0, 1 << 32))
+def test_no_route_is_other_than_the_c_modprobe_has_it(court: Judge, seed: int) -> None:
+    """``--hypothesis-profile=fuzz`` tries a thousand configurations."""
+    scenario = configurations.scenario(Random(seed))
+    found = audited(court, scenario)
+    loaded = {normalized(word): court.loaded_by(word, cmdline=scenario.cmdline) for word in WORDS}
+    for name, one in found.items():
+        for route in one.routes:
+            there = loaded.get(normalized(route.via.partition(" ")[0]))
+            if there is None or route.verdict == UNKNOWN:
+                continue
+            # What is open once something else is loaded is not open at first.
+            is_open = route.verdict == OPEN and not route.why
+            if route.kind != "alias" or len([m for m in found if route.via in vias(found[m])]) == 1:
+                assert (name in there) == is_open, (name, route, scenario.files)
+        if one.verdict == BLOCKED:
+            assert not [word for word, there in loaded.items() if name in there], (name, scenario.files)
+            everything = court.loaded_by("-a", *WORDS, *WORDS, cmdline=scenario.cmdline)
+            assert name not in everything, (name, scenario.files)
+
+
+def vias(one: ModuleAudit) -> set[str]:
+    return {route.via for route in one.routes if route.kind == "alias"}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(seed=st.integers(0, 1 << 32))
+def test_the_lines_that_are_to_block_a_module_do(court: Judge, seed: int) -> None:
+    scenario = configurations.scenario(Random(seed))
+    name = Random(seed).choice(sorted(MODULES))
+    given, inspector = system(court, scenario)
+    (proof,) = prove(given, inspector, [name])
+    if proof.remedy is not None and proof.remedy.is_proven and proof.remedy.lines:
+        apply(proof, court.root)
+        assert name not in court.loaded_by("-a", *WORDS, cmdline=scenario.cmdline), scenario.files
+        for word in WORDS:
+            assert name not in court.loaded_by(word, cmdline=scenario.cmdline), (word, scenario.files)
+
+
+def apply(proof: Proof, root: Path) -> None:
+    assert proof.remedy is not None
+    path = Path(proof.remedy.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in proof.remedy.lines))
+    assert path.is_relative_to(root)
+
+
+def test_each_module_can_be_blocked_by_a_line_or_two(court: Judge) -> None:
+    for name in MODULES:
+        given, inspector = system(court, Scenario("nothing", {}, name, ""))
+        (proof,) = prove(given, inspector, [name])
+        assert proof.audit.verdict == OPEN
+        assert proof.remedy is not None
+        assert proof.remedy.is_proven
+        apply(proof, court.root)
+        assert all(name not in court.loaded_by(word) for word in WORDS)
+        shutil.rmtree(court.root / "etc/modprobe.d")
