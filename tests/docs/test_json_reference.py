@@ -10,6 +10,7 @@ from tests.golden import REPOSITORY
 from ukmod.cli.faults import VERDICTS
 from ukmod.cli.matrix_report import Cell
 from ukmod.cli.report import Outcome
+from ukmod.kernel.image.assumptions import Assumption, Standing
 from ukmod.kernel.trace import Request
 from ukmod.kmod.audit import AuditFinding, ModuleAudit, Route
 from ukmod.kmod.audit.routes import KINDS
@@ -42,6 +43,8 @@ def part(schema: str) -> set[str]:
         ("ukmod.explain/1", (*EXPLAIN, *_OUTCOMES)),
         ("ukmod.audit/1", AUDIT),
         ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
+        ("ukmod.kernel/1", ("image", "release", "assumptions", "steps", "failed")),
+        ("ukmod.kernel/1", ("symbol", *Assumption.__match_args__[1:], *(state.value for state in Standing))),
         ("ukmod.kernels/1", ("kernels", *Installed.__match_args__)),
         (
             "ukmod.matrix/1",

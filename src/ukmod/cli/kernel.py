@@ -75,6 +75,7 @@ def _content(
                 "assumed": finding.assumed,
                 "state": finding.state.value,
                 "detail": finding.detail,
+                "endangers": finding.endangers,
             }
             for finding in found
         ],

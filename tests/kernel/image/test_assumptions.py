@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from tests.real import debian
 
+from ukmod.errors import LayoutError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.image import assumptions, hardware, interpose
 from ukmod.kernel.image.assumptions import ARGUMENTS, CALLS, ENTRY, STATE, Assumption, Standing, check
 from ukmod.kernel.image.interpose import difference, parts, replacements
+from ukmod.kernel.image.members import Reader, uses
 from ukmod.kernel.image.natives import LEFT_NATIVE, unclaimed
 from ukmod.machine.abi import CStr, Int, Long, Ptr, ULong, VarArgs
 from ukmod.machine.image.image import KernelImage
@@ -107,12 +110,11 @@ def test_each_kind_is_looked_for(found: tuple[Assumption, ...]) -> None:
 @pytest.mark.parametrize(
     "name", ["queue_work_on", "call_rcu", "mutex_lock", "hrtimer_try_to_cancel", "down_read"]
 )
-def test_a_function_that_is_not_replaced_is_noticed(name: str) -> None:
-    image = KernelImage(str(debian.require().vmlinuz))
+def test_a_function_that_is_not_replaced_is_noticed(release: KernelImage, name: str) -> None:
     functions = tuple(function for function in replacements() if function.name != name)
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(kernel_functions(), name)
-        assert name in unclaimed(image, types_for((), kernel=image), functions)
+        assert name in unclaimed(release, types_for((), kernel=release), functions)
 
 
 def test_a_part_is_replaced_that_has_all_of_its_functions_parameters() -> None:
@@ -120,6 +122,63 @@ def test_a_part_is_replaced_that_has_all_of_its_functions_parameters() -> None:
     names = ("kfree.part.0", "krealloc.part.0", "kfree.constprop.0", "no_such_function.part.0")
     symbols = [ImageSymbol(name, "t", 0) for name in names]
     assert parts(symbols, replacements()) == {"kfree.part.0": "kfree"}
+
+
+def started(image: KernelImage) -> None:
+    """Bring an image up, without a snapshot of an earlier time."""
+    with Kernel(image=image.path, snapshot=False) as k:
+        k.boot()
+
+
+@pytest.fixture
+def release() -> KernelImage:
+    """The image of tools/release."""
+    return KernelImage(str(debian.require().vmlinuz))
+
+
+@pytest.mark.real
+def test_a_function_that_does_not_fit_is_named_before_init_code_calls_it(
+    release: KernelImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfit = {"__kmalloc": "void *__kmalloc(u128 size): size is read as unsigned long"}
+    monkeypatch.setattr(interpose, "misfit", lambda function, types: unfit.get(function.name, ""))
+    with pytest.raises(
+        LayoutError, match=r"__kmalloc\(u128 size\).*\(\) calls it, so that the"
+    ):
+        started(release)
+
+
+@pytest.mark.real
+def test_a_variable_that_is_too_small_is_not_written(
+    release: KernelImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(hardware.VARIABLES, "nr_cpu_ids", (1, 64))
+    found = check(release, types_for((), kernel=release))
+    (unmet,) = (one for one in found if one.state is Standing.UNMET)
+    assert (unmet.subject, unmet.endangers) == ("nr_cpu_ids", "the bring-up")
+    with pytest.raises(LayoutError, match="nr_cpu_ids has 4 bytes, and 64 would be set"):
+        started(release)
+
+
+@pytest.mark.real
+def test_a_member_that_vanished_is_named_with_its_readers(
+    release: KernelImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = {("timer_list", "no_such_member"): (Reader("time/timer.py", "f"),)}
+    monkeypatch.setattr(assumptions, "uses", lambda: read)
+    (unmet,) = (one for one in check(release, types_for((), kernel=release)) if one.state is Standing.UNMET)
+    assert str(unmet) == (
+        "struct timer_list: does not hold: it has the member no_such_member: there is no such member: "
+        "modules that lead to f() of time/timer.py"
+    )
+
+
+def test_the_members_that_are_read_are_found_in_the_source() -> None:
+    found = uses()
+    assert Reader("time/hrtimer.py", "expires") in found["hrtimer", "node.expires"]  # Layout(...)[...]
+    assert Reader("workqueue/api.py", "_at") not in found.get(("delayed_work", "member"), ())
+    assert Reader("irq_work.py", "_run") in found["irq_work", "func"]  # types.offset(...)
+    assert ("irq_work", "flags") not in found, "_flags() asks first"
 
 
 @pytest.mark.real

@@ -10,23 +10,22 @@ of reasons, by hand.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import hardware
+from ukmod.kernel.image.callers import brings_up, callers, calls
 from ukmod.kernel.image.interpose import Replacement, jump_place, misfit, parts, replacements
+from ukmod.kernel.image.members import uses
 from ukmod.kernel.image.natives import LEFT_NATIVE, unclaimed
 from ukmod.kernel.image.sites import patched_sites
-from ukmod.record import record
+from ukmod.record import record, replace
 
 if TYPE_CHECKING:
     from ukmod.machine.image.image import KernelImage
     from ukmod.machine.types.types import Types
-
-_CALL: Final = re.compile(b"[\xe8\xe9]")
-"""The opcodes of call and jmp with a 32-bit offset."""
 
 
 class Standing(Enum):
@@ -47,13 +46,17 @@ class Assumption:
     state: Standing
     detail: str = ""
     """The fact that contradicts it, or the reason why it is not needed."""
+    endangers: str = ""
+    """The steps of the bring-up, code of the image, or modules that may fail, if it does not hold."""
 
     def __str__(self) -> str:
         """One line, for a person."""
-        detail = f": {self.detail}" if self.detail else ""
-        return f"{self.subject}: {self.state.value}: {self.assumed}{detail}"
+        words = (self.subject, self.state.value, self.assumed, self.detail, self.endangers)
+        return ": ".join(word for word in words if word)
 
 
+_CALLERS: Final = 3
+"""At most this many callers are named."""
 ARGUMENTS: Final = "Python reads its arguments as they are passed"
 ENTRY: Final = "nothing patches the code that the jump at its entry takes"
 CALLS: Final = "every call goes through its entry"
@@ -63,7 +66,11 @@ SIZE: Final = "it has the size that is written"
 
 def check(image: KernelImage, types: Types) -> tuple[Assumption, ...]:
     """All assumptions about an image, by subject."""
-    found = [*_of_functions(image, types), *_of_natives(image, types), *_of_variables(image)]
+    found = [
+        *_endangering(image, (*_of_functions(image, types), *_of_natives(image, types))),
+        *_of_variables(image),
+        *_of_members(types),
+    ]
     return tuple(sorted(found, key=lambda finding: (finding.subject, finding.assumed)))
 
 
@@ -97,11 +104,56 @@ def _of_variables(image: KernelImage) -> Iterator[Assumption]:
             yield Assumption(name, SIZE, Standing.NOT_NEEDED, "the image has no such variable")
             continue
         room = image.symbols.size_at(at)
-        yield _finding(name, SIZE, f"it has {room} bytes, not {size}" if 0 < room < size else "")
+        detail = f"it has {room} bytes, not {size}" if 0 < room < size else ""
+        yield _finding(name, SIZE, detail, "the bring-up" if detail else "")
 
 
-def _finding(name: str, assumed: str, detail: str) -> Assumption:
-    return Assumption(name, assumed, Standing.UNMET if detail else Standing.HOLDS, detail)
+def _of_members(types: Types) -> Iterator[Assumption]:
+    """Each member that is read. Where the image's own functions keep a struct, no member of it is."""
+    images = _files_of_the_image(types)
+    for (struct, member), readers in uses().items():
+        subject, assumed = f"struct {struct}", f"it has the member {member}"
+        needed = [reader for reader in readers if reader.file not in images]
+        if not types.has(struct):
+            yield Assumption(subject, assumed, Standing.NOT_NEEDED, "the image has no such struct")
+        elif not needed:
+            yield Assumption(subject, assumed, Standing.NOT_NEEDED, "the image's own functions read it")
+        elif types.has(struct, member):
+            yield Assumption(subject, assumed, Standing.HOLDS)
+        else:
+            functions = ", ".join(f"{reader.function}() of {reader.file}" for reader in needed[:_CALLERS])
+            detail = "there is no such member"
+            yield _finding(subject, assumed, detail, f"modules that lead to {functions}")
+
+
+def _files_of_the_image(types: Types) -> set[str]:
+    """The files of Python whose functions are all the image's own there: ``Export.unless``."""
+    found: dict[str, bool] = {}
+    for exported, function in kernel_functions().values():
+        struct, _, member = exported.unless.partition(".")
+        file = function.__module__.removeprefix("ukmod.kernel.").replace(".", "/") + ".py"
+        found[file] = found.get(file, True) and bool(struct) and types.has(struct, member)
+    return {file for file, images in found.items() if images}
+
+
+def _finding(name: str, assumed: str, detail: str, endangers: str = "") -> Assumption:
+    return Assumption(name, assumed, Standing.UNMET if detail else Standing.HOLDS, detail, endangers)
+
+
+def _endangering(image: KernelImage, found: Iterable[Assumption]) -> Iterator[Assumption]:
+    """The findings about functions, with the callers that each unmet one endangers."""
+    found = tuple(found)
+    unmet = {image.address(one.subject) or 0: one.subject for one in found if one.state is Standing.UNMET}
+    init, text = brings_up(image, unmet), callers(image, unmet)
+    for one in found:
+        if one.state is not Standing.UNMET:
+            yield one
+        elif one.subject in init:
+            yield replace(one, endangers=f"the bring-up, in {init[one.subject]}()")
+        else:
+            code = [f"{name}()" for name in text.get(one.subject, ())[:_CALLERS]]
+            modules = [f"modules that call {one.subject}()"] if one.subject in image.exports else []
+            yield replace(one, endangers=", ".join((*code, *modules)))
 
 
 def _bypassed(image: KernelImage, functions: tuple[Replacement, ...]) -> dict[str, str]:
@@ -117,7 +169,7 @@ def _bypassed(image: KernelImage, functions: tuple[Replacement, ...]) -> dict[st
         if symbol.name.partition(".")[0] in replaced and symbol.name not in known and _is_part(symbol.name)
     }
     found: dict[str, str] = {}
-    for at, target in _calls(image, left):
+    for at, target in calls(image, left):
         caller = image.symbols.at(at)
         if caller is not None and (whole := caller.name.partition(".")[0]) not in replaced:
             found.setdefault(left[target].partition(".")[0], f"{whole}() calls {left[target]}()")
@@ -127,16 +179,3 @@ def _bypassed(image: KernelImage, functions: tuple[Replacement, ...]) -> dict[st
 def _is_part(name: str) -> bool:
     words = name.split(".")
     return words[-1] != "cold" and any(word in ("part", "constprop", "isra") for word in words[1:])
-
-
-def _calls(image: KernelImage, targets: Mapping[int, str]) -> Iterator[tuple[int, int]]:
-    """Each call of, or jump to, one of these addresses in the image's text, and its target."""
-    text = image.section(".text")
-    if text is None or not targets:
-        return
-    code = image.read(text.addr, text.size)
-    for match in _CALL.finditer(code, 0, max(0, len(code) - 4)):
-        end = match.start() + 5
-        target = text.addr + end + int.from_bytes(code[end - 4 : end], "little", signed=True)
-        if target in targets:
-            yield text.addr + match.start(), target

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LayoutError
 from ukmod.kernel.image.fdc import CMOS, FDC1, FDC_IRQ, DriveTypes, Fdc
 from ukmod.kernel.image.pci import PciConfig
 from ukmod.kernel.image.ports import InterruptMask, Ports
@@ -72,7 +73,15 @@ def _handle(k: Core, irq: int) -> None:
 
 
 def set_variables(k: Core, image: MappedImage) -> None:
-    """Set the image's variables as early boot code, which is not run, would set them."""
+    """Set the image's variables as early boot code, which is not run, would set them.
+
+    Raises LayoutError if one of them is smaller than what would be written.
+    """
+    for name, (_, size) in VARIABLES.items():
+        at = image.get(name)
+        if at is not None and 0 < (room := image.symbols.size_at(at)) < size:
+            text = f"the variable {name} has {room} bytes, and {size} would be set"
+            raise LayoutError(text, subject=image.image.path)
     k.memory.map_direct(0, LOW_MEMORY)  # scans for BIOS tables expect this range to be mapped
     pages = k.memory.size >> 12
     small = SMALL_MACHINE >> 12

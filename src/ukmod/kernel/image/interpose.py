@@ -14,10 +14,11 @@ import struct
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from ukmod.errors import LimitError
+from ukmod.errors import LayoutError, LimitError
 from ukmod.kernel.export import Export, exports_of
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import internal
+from ukmod.kernel.image.callers import brings_up
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.image.sites import free_place, patched_sites
 from ukmod.machine.abi import parameters, result
@@ -151,9 +152,13 @@ def interpose(k: Core, image: MappedImage) -> tuple[str, ...]:
     """Patch the entry of every function of the image that Python implements.
 
     A function that Python would read the wrong arguments of stays as it is. Returns what is wrong with each.
+    Raises LayoutError if the image's init code calls one.
     """
     there = (function for function in replacements() if image.get(function.name) is not None)
     unfit = {function.name: why for function in there if (why := misfit(function, k.types))}
+    for name, caller in brings_up(image.image, {image.address(name): name for name in unfit}).items():
+        text = f"{unfit[name]}: {caller}() calls it, so that the kernel cannot be brought up"
+        raise LayoutError(text, subject=image.image.path)
     sites = patched_sites(image.image)
     for name, address in _targets(k, image):
         if name.partition(".")[0] not in unfit:

@@ -65,7 +65,7 @@ def _set_btf_data(k: Core, module: Module, elf: Elf) -> None:
 
 def free_btf_data(k: Core, module: Module) -> None:
     """Free the BTF after the module was loaded or failed to load."""
-    if module.btf:
+    if module.btf and k.types.has("module", "btf_data"):
         k.memory.set_u64(module.address + k.types.offset("module", "btf_data"), 0)
         k.vmalloc.free(module.btf)
         module.btf = 0

@@ -90,7 +90,9 @@ def bdev_name(k: Core, value: int, spec: Spec) -> bytes:
     disk = k.memory.u64(value + k.types.offset("block_device", "bd_disk"))
     name_at = disk + k.types.offset("gendisk", "disk_name")
     text = string(k, name_at, spec)
-    partition = k.memory.u8(value + k.types.offset("block_device", "bd_partno"))
+    # Since v6.10 the number is the first byte of the flags.
+    member = "bd_partno" if k.types.has("block_device", "bd_partno") else "__bd_flags"
+    partition = k.memory.u8(value + k.types.offset("block_device", member))
     if partition:
         text += b"p" if k.memory.cstring(name_at, 32)[-1:].isdigit() else b""
         text += number(partition, spec)
