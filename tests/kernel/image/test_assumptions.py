@@ -142,9 +142,7 @@ def test_a_function_that_does_not_fit_is_named_before_init_code_calls_it(
 ) -> None:
     unfit = {"__kmalloc": "void *__kmalloc(u128 size): size is read as unsigned long"}
     monkeypatch.setattr(interpose, "misfit", lambda function, types: unfit.get(function.name, ""))
-    with pytest.raises(
-        LayoutError, match=r"__kmalloc\(u128 size\).*\(\) calls it, so that the"
-    ):
+    with pytest.raises(LayoutError, match=r"__kmalloc\(u128 size\).*\(\) calls it, so that the"):
         started(release)
 
 
