@@ -15,7 +15,7 @@ from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import assumptions, hardware, interpose
 from ukmod.kernel.image.assumptions import ARGUMENTS, CALLS, ENTRY, STATE, Assumption, Standing, check
 from ukmod.kernel.image.interpose import difference, parts, replacements
-from ukmod.kernel.image.members import Reader, uses
+from ukmod.kernel.image.members import MemberUse, uses
 from ukmod.kernel.image.natives import LEFT_NATIVE, unclaimed
 from ukmod.machine.abi import CStr, Int, Long, Ptr, ULong, VarArgs
 from ukmod.machine.image.image import KernelImage
@@ -162,7 +162,7 @@ def test_a_variable_that_is_too_small_is_not_written(
 def test_a_member_that_vanished_is_named_with_its_readers(
     release: KernelImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = {("timer_list", "no_such_member"): (Reader("time/timer.py", "f"),)}
+    read = {("timer_list", "no_such_member"): (MemberUse("time/timer.py", "f"),)}
     monkeypatch.setattr(assumptions, "uses", lambda: read)
     (unmet,) = (one for one in check(release, types_for((), kernel=release)) if one.state is Standing.UNMET)
     assert str(unmet) == (
@@ -173,9 +173,9 @@ def test_a_member_that_vanished_is_named_with_its_readers(
 
 def test_the_members_that_are_read_are_found_in_the_source() -> None:
     found = uses()
-    assert Reader("time/hrtimer.py", "expires") in found["hrtimer", "node.expires"]  # Layout(...)[...]
-    assert Reader("workqueue/api.py", "_at") not in found.get(("delayed_work", "member"), ())
-    assert Reader("irq_work.py", "_run") in found["irq_work", "func"]  # types.offset(...)
+    assert MemberUse("time/hrtimer.py", "expires") in found["hrtimer", "node.expires"]  # Layout(...)[...]
+    assert MemberUse("workqueue/api.py", "_at") not in found.get(("delayed_work", "member"), ())
+    assert MemberUse("irq_work.py", "_run") in found["irq_work", "func"]  # types.offset(...)
     assert ("irq_work", "flags") not in found, "_flags() asks first"
 
 

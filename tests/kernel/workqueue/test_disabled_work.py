@@ -8,10 +8,22 @@ from tests.kernel.tasks import in_task
 from tests.kernel.workqueue.works import CPU, Works
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.workqueue.work import DisableBits
+from ukmod.kernel.workqueue.workqueue import WORK_OFFQ_POOL_NONE
 
-COUNT = 1 << 5
-"""One disabling in ``work->data``: WORK_OFFQ_DISABLE_SHIFT."""
-MOST = 0xFFFF
+SHIFT, WIDTH = 5, 16
+"""WORK_OFFQ_DISABLE_SHIFT and WORK_OFFQ_DISABLE_BITS of v6.12."""
+COUNT, MOST = 1 << SHIFT, (1 << WIDTH) - 1
+OLD_NO_POOL = WORK_OFFQ_POOL_NONE << SHIFT
+"""``work->data`` as INIT_WORK() leaves it before v6.10: the pool's number lies in the same bits."""
+
+
+@pytest.fixture
+def kernel(kernel: Core) -> Core:
+    """A kernel whose work items can be disabled."""
+    kernel.workqueues.disable_bits = DisableBits(SHIFT, WIDTH)
+    kernel.workqueues.no_pool = WORK_OFFQ_POOL_NONE << SHIFT + WIDTH
+    return kernel
 
 
 def disabled(kernel: Core, work: int) -> int:
@@ -139,3 +151,11 @@ def test_the_count_does_not_overflow(kernel: Core, guest: Guest, works: Works) -
     assert disabled(kernel, work) == MOST
     assert ["work disable count overflowed" in str(warning) for warning in kernel.warnings] == [True]
     kernel.warnings.clear()
+
+
+def test_no_bit_of_an_old_work_item_disables_it(kernel: Core, works: Works) -> None:
+    kernel.workqueues.disable_bits = DisableBits()
+    work = works.work("a")
+    kernel.memory.set_u64(work + kernel.workqueues.layout.data, OLD_NO_POOL)
+    in_task(kernel, lambda: (works.queue(work), works.call("flush_work", work)))
+    assert works.ran == ["a"]

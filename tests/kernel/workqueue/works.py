@@ -10,7 +10,6 @@ from tests.kernel.tasks import call
 
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
-from ukmod.kernel.workqueue.api import WORK_STRUCT_NO_POOL
 from ukmod.kernel.workqueue.work import WORK_STRUCT_PENDING
 
 CPU: Final = 0
@@ -37,7 +36,7 @@ class Works:
             body()
             return 0
 
-        k.memory.set_u64(address + layout.data, WORK_STRUCT_NO_POOL)
+        k.memory.set_u64(address + layout.data, k.workqueues.no_pool)
         init_list_head(k.memory, address + layout.entry)
         k.memory.set_u64(address + layout.func, self.guest.python(function, 1))
         return address

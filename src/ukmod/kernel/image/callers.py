@@ -1,4 +1,4 @@
-"""Who calls a function of an image: direct calls and jumps in its text, found without a disassembler."""
+"""The callers of an image's functions: direct calls and jumps in its text, found without a disassembler."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def callers(image: KernelImage, functions: Mapping[int, str], section: str = TEX
 
 
 def brings_up(image: KernelImage, functions: Mapping[int, str]) -> dict[str, str]:
-    """Those of the functions that init code calls, each with such a caller: the bring-up needs them."""
+    """Find the functions that init code calls, each with one of its callers. The bring-up needs them."""
     return {name: found[0] for name, found in callers(image, functions, INIT_TEXT).items() if found}

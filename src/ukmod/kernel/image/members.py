@@ -20,7 +20,7 @@ _READS: Final = ("offset", "member")
 
 
 @record
-class Reader:
+class MemberUse:
     """A function that reads a member, and its file below ukmod/kernel."""
 
     file: str
@@ -28,16 +28,16 @@ class Reader:
 
 
 @cache
-def uses() -> dict[tuple[str, str], tuple[Reader, ...]]:
+def uses() -> dict[tuple[str, str], tuple[MemberUse, ...]]:
     """The functions that read a struct's member and ask for nothing first, by struct and member."""
-    found: dict[tuple[str, str], dict[Reader, None]] = {}
+    found: dict[tuple[str, str], dict[MemberUse, None]] = {}
     for path in sorted(_KERNEL.rglob("*.py")):
-        for read, reader in _in_file(path):
-            found.setdefault(read, {})[reader] = None
-    return {read: tuple(readers) for read, readers in found.items()}
+        for member, use in _in_file(path):
+            found.setdefault(member, {})[use] = None
+    return {member: tuple(by) for member, by in found.items()}
 
 
-def _in_file(path: Path) -> Iterator[tuple[tuple[str, str], Reader]]:
+def _in_file(path: Path) -> Iterator[tuple[tuple[str, str], MemberUse]]:
     source = path.read_text(encoding="utf-8")
     if "Layout(" not in source and ".offset(" not in source:
         return
@@ -47,7 +47,7 @@ def _in_file(path: Path) -> Iterator[tuple[tuple[str, str], Reader]]:
         if isinstance(function, ast.FunctionDef) and not any(map(_asks, ast.walk(function))):
             for node in ast.walk(function):
                 if (read := _call(node) or _attribute(node, layouts)) is not None:
-                    yield read, Reader(file, function.name)
+                    yield read, MemberUse(file, function.name)
 
 
 def _layouts(tree: ast.AST) -> Iterator[tuple[str, str]]:

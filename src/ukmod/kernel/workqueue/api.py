@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 WORK_BUSY_PENDING: Final = 1 << 0
 WORK_BUSY_RUNNING: Final = 1 << 1
-WORK_STRUCT_NO_POOL: Final = 0xFFFF_FFFE_0000_0000
-"""``work->data`` of a work item that was never queued, as INIT_WORK() writes it (v6.1)."""
 
 NOT_UNBOUND: Final = Site("kernel/workqueue.c", 1625, "queue_work_node")
 WRONG_FUNCTION: Final = Site("kernel/workqueue.c", 1657, "__queue_delayed_work")
@@ -324,7 +322,7 @@ def execute_in_process_context(k: Core, function: Ptr, ew: Ptr) -> Int:
         k.cpu.call(function, ew)
         return 0
     queues, memory = k.workqueues, k.memory
-    memory.set_u64(ew + queues.layout.data, WORK_STRUCT_NO_POOL)
+    memory.set_u64(ew + queues.layout.data, queues.no_pool)
     init_list_head(memory, ew + queues.layout.entry)
     memory.set_u64(ew + queues.layout.func, function)
     queues.queue(queues.events, GuestWork(k, ew))

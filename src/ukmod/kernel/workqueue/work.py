@@ -22,10 +22,13 @@ UNDERFLOW: Final = Site("kernel/workqueue.c", 4317, "work_offqd_enable")
 
 @record
 class DisableBits:
-    """The bits of ``work->data`` that count how often a work item has been disabled: enum work_bits."""
+    """The bits of ``work->data`` that count how often a work item has been disabled: enum work_bits.
 
-    shift: int = 5
-    width: int = 16
+    Before v6.10 there are none: those bits are the number of the pool that ran the work last.
+    """
+
+    shift: int = 0
+    width: int = 0
 
     @property
     def most(self) -> int:

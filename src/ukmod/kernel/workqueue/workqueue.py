@@ -46,6 +46,7 @@ WQ_ORDERED_EXPLICIT: Final = 1 << 19
 WQ_MAX_ACTIVE: Final = 512
 """enum wq_consts; 2048 since v6.16. Half of it is the default."""
 WQ_NAME_LEN: Final = 24
+WORK_OFFQ_POOL_NONE: Final = (1 << 31) - 1
 _QUARANTINE: Final = 64
 
 _SYSTEM: Final = {
@@ -142,15 +143,10 @@ class Workqueues:
         consts = kernel.types.enum("wq_consts").values if kernel.types.has("wq_consts") else {}
         self._max_active = consts.get("WQ_MAX_ACTIVE", WQ_MAX_ACTIVE)
         bits = kernel.types.enum("work_bits").values if kernel.types.has("work_bits") else {}
-        self._disables = "WORK_OFFQ_DISABLE_SHIFT" in bits
-        """True if work items can be disabled, as they are while they are cancelled (v6.10).
-
-        Before, the bits of the count had another meaning. Without an image, the first disabled item tells.
-        """
-        self.disable_bits = DisableBits()
-        if self._disables:
-            shift, width = bits["WORK_OFFQ_DISABLE_SHIFT"], bits["WORK_OFFQ_DISABLE_BITS"]
-            self.disable_bits = DisableBits(shift, width)
+        shift, width = bits.get("WORK_OFFQ_DISABLE_SHIFT", 0), bits.get("WORK_OFFQ_DISABLE_BITS", 0)
+        self.disable_bits = DisableBits(shift, width)
+        self.no_pool = WORK_OFFQ_POOL_NONE << bits.get("WORK_OFFQ_POOL_SHIFT", 5)
+        """WORK_STRUCT_NO_POOL: ``work->data`` of an item that was never queued, as INIT_WORK() writes it."""
         self._by_address: dict[int, Workqueue] = {}
         self._pending: dict[Work | GuestWork, Queued] = {}
         self._canceling: set[Work | GuestWork] = set()
@@ -238,7 +234,7 @@ class Workqueues:
         """Mark work pending in order to queue it; False if it already is, or is disabled."""
         if work.test_and_set_pending():
             return False
-        if self._disables and work.disabled:
+        if work.disabled:
             work.clear_pending()
             return False
         return True
@@ -362,8 +358,12 @@ class Workqueues:
         return grabbed > 0
 
     def disable(self, work: GuestWork, grab: Callable[[], int] | None = None) -> bool:
-        """disable_work(): cancel it, and let it be queued again after as many enable(); True if pending."""
-        self._disables = True
+        """disable_work(): cancel it, and let it be queued again after as many enable(); True if pending.
+
+        Raises LayoutError if the bits that count are not known.
+        """
+        if not self.disable_bits.width:
+            self._k.types.enum("work_bits")
         grabbed = self.busy_grab(work, grab or (lambda: self.grab(work)))
         work.disable()
         if grabbed >= 0:
@@ -386,7 +386,7 @@ class Workqueues:
 
     def cancel_sync(self, work: Work | GuestWork, grab: Callable[[], int] | None = None) -> bool:
         """cancel_work_sync(): cancel it and wait until it is not running; True if it was pending."""
-        if self._disables and isinstance(work, GuestWork):
+        if self.disable_bits.width and isinstance(work, GuestWork):
             pending = self.disable_sync(work, grab)
             self.enable(work, grab)
             return pending
