@@ -184,6 +184,9 @@ class AllFiles:
     def real(self, path: str) -> str:
         return path
 
+    def follow(self, path: str) -> tuple[list[tuple[str, str]], str]:
+        return [], path
+
     def read(self, path: str) -> bytes:
         if path not in self.contents:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))

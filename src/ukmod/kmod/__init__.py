@@ -14,6 +14,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ukmod.kmod.closures import Closure as Closure
+    from ukmod.kmod.closures import ClosureModule as ClosureModule
     from ukmod.kmod.closures import closure as closure
     from ukmod.kmod.config import Alias as Alias
     from ukmod.kmod.config import Blacklist as Blacklist
@@ -72,6 +73,7 @@ _HOMES = {
     "Alias": "config",
     "Blacklist": "config",
     "Closure": "closures",
+    "ClosureModule": "closures",
     "Command": "config",
     "Config": "config",
     "Context": "context",

@@ -6,6 +6,10 @@ import os
 
 from ukmod.kmod.regular import read_regular
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ukmod.kmod.host import Followed
+
 __all__ = ["DirectoryFiles"]
 
 
@@ -32,3 +36,12 @@ class DirectoryFiles:
     def stat(self, path: str) -> os.stat_result:
         """Return a file's status, symbolic links followed."""
         return os.stat(self.real(path))
+
+    def follow(self, path: str) -> Followed:
+        """Return the links on the way that a path takes, and where it ends."""
+        from ukmod.kmod.rooted import resolve_in_root
+
+        links: list[tuple[str, str]] = []
+        skip = len(self._root)
+        end = resolve_in_root(self.real(path), self._root, passed=links)
+        return [(where[skip:], target) for where, target in links], end[skip:]

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     LibraryLog = Callable[[int, str, str], None]
     """``log(priority, function, text)``: how the library half reports; ``function`` is libkmod's name for the
     place, which its default format shows. ``text`` has no newline at its end."""
+    Followed = tuple[list[tuple[str, str]], str]
+    """The symbolic links that a path leads through, as (where it is, its target as written), and its end."""
 else:
     LibraryLog = object
 
@@ -86,6 +88,9 @@ class Files(Protocol):
 
     def real(self, path: str) -> str:
         """Return where a path lies on the machine this process runs on."""
+
+    def follow(self, path: str) -> Followed:
+        """Return the symbolic links on the way that an absolute path takes, and where it ends."""
 
 
 class Host(Protocol):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
+from ukmod.errors import NotFoundError
 from ukmod.kmod.host import LOG_ERR, silent
+from ukmod.kmod.regular import read_regular
 from ukmod.record import record
 
 TYPE_CHECKING = False
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
             """Return the modules that use it."""
 
 
-__all__ = ["LoadedModule", "NothingLoaded", "SysModules", "loaded_modules"]
+__all__ = ["LoadedModule", "NothingLoaded", "SysModules", "listed_modules", "loaded_modules"]
 
 
 @record
@@ -191,3 +193,19 @@ def _c_long(text: str) -> int:
     if not following.isspace():
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return number
+
+
+def listed_modules(path: str) -> list[str]:
+    """Return the names in a listing of a machine's modules: /proc/modules, lsmod's output, or /sys/module.
+
+    NotFoundError if it cannot be read.
+    """
+    try:
+        if os.path.isdir(path):
+            names = sorted(os.listdir(path))
+            return [name for name in names if os.path.exists(f"{path}/{name}/initstate")]
+        lines = os.fsdecode(read_regular(path)).splitlines()
+    except OSError as error:
+        raise NotFoundError(error.strerror or str(error), subject=path) from error
+    header = ["Module", "Size", "Used"]
+    return [words[0] for line in lines if (words := line.split()) and words[:3] != header]

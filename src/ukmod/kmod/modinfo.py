@@ -21,6 +21,7 @@ __all__ = [
     "ModuleInfo",
     "Parameter",
     "builtin_fields",
+    "builtin_modules",
     "invalid_parameters",
     "merge_parameters",
     "parse_fields",
@@ -136,6 +137,16 @@ def builtin_fields(modinfo: bytes, name: str) -> tuple[tuple[str, str], ...]:
     prefix = name.encode("utf-8", "surrogateescape") + b"."
     own = [line[len(prefix) :] for line in modinfo.split(b"\0") if line.startswith(prefix)]
     return parse_fields(b"\0".join(own))
+
+
+def builtin_modules(modinfo: bytes) -> dict[str, ModuleInfo]:
+    """Return what modules.builtin.modinfo says, by the names of the built-in modules."""
+    fields: dict[str, list[bytes]] = {}
+    for line in modinfo.split(b"\0"):
+        name, dot, field = line.partition(b".")
+        if dot:
+            fields.setdefault(name.decode("utf-8", "surrogateescape"), []).append(field)
+    return {name: ModuleInfo(name, None, parse_fields(b"\0".join(own))) for name, own in fields.items()}
 
 
 def read_module(file: ModuleFile, name: str, *, signature: bool = True, build_id: bool = True) -> ModuleInfo:

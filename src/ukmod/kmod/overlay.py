@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ukmod.kmod.host import Files
+    from ukmod.kmod.host import Files, Followed
     from ukmod.kmod.modfile import ModuleFile
 
 __all__ = ["OverlayFiles", "index_directory"]
@@ -53,6 +53,10 @@ class OverlayFiles:
     def real(self, path: str) -> str:
         """Return where a path of the file system lies."""
         return self._base.real(path)
+
+    def follow(self, path: str) -> Followed:
+        """Return the links of a path in the file system."""
+        return self._base.follow(path)
 
 
 def _status(mode: int, size: int) -> os.stat_result:

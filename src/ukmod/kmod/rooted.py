@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ukmod.kmod.host import Files
+    from ukmod.kmod.host import Files, Followed
 
 __all__ = ["RootedFiles", "files_below", "resolve_in_root"]
 
@@ -26,11 +26,17 @@ MOST_LINKS = 40
 _NULL = "/dev/null"
 
 
-def resolve_in_root(path: str, root: str, readlink: Callable[[str], str] = os.readlink) -> str:
+def resolve_in_root(
+    path: str,
+    root: str,
+    readlink: Callable[[str], str] = os.readlink,
+    passed: list[tuple[str, str]] | None = None,
+) -> str:
     """Follow all links of a path below a root, as after chroot(2).
 
     ``root`` has no slash at its end: it is empty for this machine's own. What does not exist is left as it is
-    spelled. Raises OSError with ELOOP for a path of more than 40 links.
+    spelled. ``passed`` is given the links on the way: where each one is, and its target as it is written.
+    Raises OSError with ELOOP for a path of more than 40 links.
     """
     current = root
     todo = path.removeprefix(root).split("/")[::-1]
@@ -50,6 +56,8 @@ def resolve_in_root(path: str, root: str, readlink: Callable[[str], str] = os.re
             links += 1
             if links > MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            if passed is not None:
+                passed.append((f"{current}/{part}", target))
             current = root if target.startswith("/") else current
             todo += target.split("/")[::-1]
     return current or "/"
@@ -70,6 +78,13 @@ class RootedFiles(DirectoryFiles):
             return path
         resolved = resolve_in_root(path, self._root)
         return _NULL if resolved == self._root + _NULL else resolved
+
+    def follow(self, path: str) -> Followed:
+        """Return the links on the way that a path takes, and where it ends."""
+        links: list[tuple[str, str]] = []
+        inside = path.startswith(f"{self._root}/")
+        end = resolve_in_root(path, self._root if inside else "", passed=links)
+        return links, end
 
 
 def files_below(root: str) -> Files:

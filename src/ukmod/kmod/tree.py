@@ -211,11 +211,13 @@ class Tree:
         """
         if self._index("modules.dep") is not None:
             return
+        root = root_of(self.dirname)
         if os.path.isdir(self.files.real(self.dirname)):
-            text = f"has no modules.dep.bin: run depmod {self.release}, or ukmod.kmod.depmod(), on it"
+            where = f" -b {self.files.real(root)}" if root is not None and root != "/" else ""
+            text = f"has no modules.dep.bin: run depmod {self.release}{where}, or ukmod.kmod.depmod(), on it"
         else:
             text = "there is no such directory of modules"
-            if (root := root_of(self.dirname)) is not None:
+            if root is not None:
                 moduledir = os.path.dirname(self.dirname).removeprefix(root.rstrip("/"))
                 there = releases(self.files.real(root), moduledir)
                 text += f" (kernels there: {', '.join(there) or 'none'})"
@@ -259,9 +261,18 @@ class Tree:
         """Yield (``symbol:NAME``, module) of modules.symbols in key order."""
         yield from self._items("modules.symbols")
 
+    def builtin_alias_items(self) -> Iterator[tuple[str, str]]:
+        """Yield (pattern, module) of modules.builtin.alias in key order."""
+        yield from self._items("modules.builtin.alias")
+
+    def modules(self) -> Iterator[tuple[str, str]]:
+        """Yield the name of every loadable module, sorted, and its path as modules.dep has it."""
+        for name, line in self._items("modules.dep"):
+            yield name, line.partition(":")[0]
+
     def module_names(self) -> Iterator[str]:
         """Yield the name of every loadable module, sorted."""
-        for name, _line in self._items("modules.dep"):
+        for name, _path in self.modules():
             yield name
 
     def builtin_names(self) -> Iterator[str]:

@@ -19,7 +19,7 @@ from ukmod.kmod.tree import root_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ukmod.kmod.host import Files
+    from ukmod.kmod.host import Files, Followed
     from ukmod.kmod.tree import Tree
 
 
@@ -59,6 +59,10 @@ class TreeFiles:
         """Return where a file lies on the host."""
         return self._files.real(self._inside(path))
 
+    def follow(self, path: str) -> Followed:
+        """Return where a path leads. Links are not shown: a module may be a link to anywhere."""
+        return [], self._inside(path)
+
     def _inside(self, path: str) -> str:
         """The path, if it leads to a file below the directories. FileNotFoundError if not."""
         clean = os.path.normpath(os.path.join("/", path))
@@ -96,6 +100,10 @@ class NoFiles:
     def real(self, path: str) -> str:
         """There is no file on the host either."""
         return os.devnull + path
+
+    def follow(self, path: str) -> Followed:
+        """There are no links."""
+        return [], path
 
 
 def _root(directory: str) -> str:

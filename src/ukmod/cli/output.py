@@ -1,0 +1,53 @@
+"""Files that commands write: whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from ukmod.errors import UkmodError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["write_bytes"]
+
+
+def write_bytes(pieces: Iterable[bytes], path: str | None) -> None:
+    """Write a file, or standard output if ``path`` is None. A file that is there is replaced at the end.
+
+    Raises UkmodError if the file cannot be written; then nothing has changed. A device or a pipe is written
+    to as it is.
+    """
+    if path is None:
+        sys.stdout.flush()
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as file:
+                file.writelines(pieces)
+        else:
+            _replace(os.path.realpath(path), pieces)
+    except OSError as error:
+        raise UkmodError(
+            f"cannot be written: {error.strerror or error}", errno=error.errno, subject=path
+        ) from error
+
+
+def _replace(path: str, pieces: Iterable[bytes]) -> None:
+    temporary = f"{os.path.dirname(path)}/.{os.path.basename(path)}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
