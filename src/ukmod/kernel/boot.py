@@ -17,8 +17,6 @@ from ukmod.kernel.mocks import Mock, add, check
 from ukmod.kernel.trees import modules_of
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.tree import Tree
-from ukmod.machine.image.installed import image_at, kernel_named
-from ukmod.machine.image.releases import is_word
 from ukmod.machine.types import Types, types_for
 from ukmod.record import field, record
 
@@ -59,12 +57,21 @@ def image_named(image: str | os.PathLike[str] | None) -> KernelImage | str | Non
     name = None if image is None else os.fspath(image)
     if name is None or name == NONE:
         return None
-    return name if name == AUTO else _image(image_at(name))
+    if name == AUTO:
+        return AUTO
+    from ukmod.machine.image.installed import image_at  # few runs name one
+
+    return _image(image_at(name))
 
 
 def modules_of_image(image: str | os.PathLike[str] | None) -> str:
     """The module tree of an image that is named by its kernel's release; empty if it is not, or has none."""
-    name = "" if image is None else os.fspath(image)
+    name = NONE if image is None else os.fspath(image)
+    if name in (AUTO, NONE):
+        return ""
+    from ukmod.machine.image.installed import kernel_named
+    from ukmod.machine.image.releases import is_word
+
     return kernel_named(name).modules if is_word(name) and not os.path.exists(name) else ""
 
 

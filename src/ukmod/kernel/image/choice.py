@@ -15,7 +15,6 @@ from ukmod.kmod.elf import SHN_UNDEF, Elf
 from ukmod.kmod.linkage import module_exports
 from ukmod.kmod.tree import MODULE_DIRECTORY, Tree
 from ukmod.machine.image.find import Search, find_image
-from ukmod.machine.image.installed import fetched_roots
 from ukmod.record import record
 
 if TYPE_CHECKING:
@@ -97,6 +96,8 @@ def roots(*paths: str) -> tuple[str, ...]:
     """The roots of the search for images: those of the paths within a module tree, this machine's, and
     those of fetched kernels.
     """
+    from ukmod.machine.image.installed import fetched_roots  # for few runs: a module that needs an image
+
     found = [above.removesuffix("/usr") or "/" for path in paths for above in _roots_above(path)]
     return tuple(dict.fromkeys((*found, "/", *fetched_roots())))
 
