@@ -36,7 +36,8 @@ HOST_SIDE: Final = frozenset(
     (
         *("ukmod.kernel.api", "ukmod.kernel.boot", "ukmod.kernel.checked", "ukmod.kernel.exports"),
         "ukmod.kernel.trees",
-        *("ukmod.kernel.image.choice", "ukmod.kernel.image.pickled", "ukmod.kernel.image.snapshot"),
+        *("ukmod.kernel.image.choice", "ukmod.kernel.image.members", "ukmod.kernel.image.pickled"),
+        "ukmod.kernel.image.snapshot",
         *("ukmod.machine.engine", "ukmod.machine.libunicorn", "ukmod.machine.pagemap"),
         *("ukmod.machine.image.cache", "ukmod.machine.image.find", "ukmod.machine.image.image"),
         *("ukmod.machine.image.installed", "ukmod.machine.image.payload", "ukmod.machine.image.vmlinux"),
