@@ -42,17 +42,19 @@ prebuild_examples() {
 demo=src/ukmod/data/demo/$release
 cases=tests/data/cases/$release
 attacks=tests/data/attacks/$release
+devices=tests/data/devices/$release
 examples=src/ukmod/data/examples/$release
 prebuild examples/request_module "$demo"
 prebuild examples/cases "$cases"
 prebuild examples/attacks "$attacks"
+prebuild examples/devices "$devices"
 prebuild_examples
 # Modules made for other kernels, by their version magic: another release, another configuration.
 number=$(echo "$release" | sed 's/^6\.1\.0-\([0-9]*\)-.*/\1/')
 sed "s/vermagic=6.1.0-$number/vermagic=6.1.0-$((number - 1))/" "$work/$cases/no_exit.ko" >"$work/$cases/other_release.ko"
 sed "s/\(vermagic=[^ ]*\) SMP preempt /\1 UP  preempt /" "$work/$cases/no_exit.ko" >"$work/$cases/other_config.ko"
 
-for directory in "$demo" "$cases" "$attacks" "$examples"; do
+for directory in "$demo" "$cases" "$attacks" "$devices" "$examples"; do
     mkdir -p "$target/$directory"
     rm -f "$target/$directory"/*.ko
     cp "$work/$directory"/*.ko "$target/$directory"

@@ -91,7 +91,7 @@ def test_dependencies_are_loaded_first_unless_they_are_not_wanted() -> None:
 
 def test_modules_that_are_opened_together_share_their_files() -> None:
     with Kernel(image=None) as k:
-        uses, exporter = k.open([modules()["uses_exporter"], modules()["exporter"]])
+        uses, exporter = k.open_modules([modules()["uses_exporter"], modules()["exporter"]])
         assert uses.needs == (exporter.file,)
         k.boot([uses, exporter])
         k.insmod(uses)
@@ -116,7 +116,7 @@ def test_modprobe_loads_the_file_as_it_is_when_it_runs(tmp_path: Path) -> None:
     path = tmp_path / "ok_dep.ko"
     shutil.copy(modules()["ok_dep"], path)
     with Kernel(tree=tmp_path, image=None) as k:
-        k.boot(k.open([path]))
+        k.boot(k.open_modules([path]))
         shutil.copy(modules()["params"], path)
         k.modprobe("ok_dep")
         assert list(k.modules) == ["params"]

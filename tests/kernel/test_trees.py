@@ -45,7 +45,7 @@ def test_a_kernel_named_by_its_release_lends_its_modules(
 ) -> None:
     monkeypatch.setattr("ukmod.kernel.api.modules_of_image", lambda _: str(tmp_path / "own"))
     with Kernel(image=None) as k:
-        (one,) = k.open([str(driver)])
+        (one,) = k.open_modules([str(driver)])
         assert [Path(file.path).stem for file in one.needs] == ["bus", "core", "library"]
         tree = k._tree_for(["-q", "--", "bus"])
         assert tree is not None

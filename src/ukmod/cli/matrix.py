@@ -101,7 +101,7 @@ def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: 
         tree = kernel.tree if options.dirname is not None or options.set_version is not None else None
         try:
             with kernel_of(options, kernel.name, tree) as k:
-                opened = k.open(file for file, _ in run.files.values())
+                opened = k.open_modules(file for file, _ in run.files.values())
                 k.boot(opened if kernel.name == AUTO else opened[:1])
                 params = [params for _, params in run.files.values()]
                 wanted = [Wanted(module, text) for module, text in zip(opened, params, strict=True)]

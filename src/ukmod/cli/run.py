@@ -78,7 +78,7 @@ def kernel_of(options: argparse.Namespace, image: str, tree: Tree | None) -> Ker
 
 def _boot(k: Kernel, options: argparse.Namespace, named: Sequence[tuple[str, str]]) -> list[Wanted]:
     """Read the modules, and boot with the image that is named, or that is found and needed."""
-    opened = k.open(file for file, _ in named)
+    opened = k.open_modules(file for file, _ in named)
     with Progress("bringing up the kernel image"):
         k.boot(opened if options.kernel is None else opened[:1])
     if k.need is not None:

@@ -16,7 +16,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import EFAULT, ENOENT, ETIMEDOUT
-from typing import Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from ukmod.errors import LoadError, NotFoundError, UkmodError
 from ukmod.kernel.boot import (
@@ -34,7 +34,7 @@ from ukmod.kernel.core import Core
 from ukmod.kernel.failures import failed
 from ukmod.kernel.finished import Finished, modprobe_error
 from ukmod.kernel.image.choice import AUTO, Need, need_of_symbols
-from ukmod.kernel.limits import MEMORY, PATIENCE
+from ukmod.kernel.limits import MEMORY, PATIENCE, WAIT
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.mocks import Mock, add, check, mock
@@ -69,14 +69,16 @@ from ukmod.machine.types import Types
 from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
 
+if TYPE_CHECKING:
+    from ukmod.kernel.user.file import UserFile
+    from ukmod.kernel.user.process import UserProcess
+
 DEFERRED: Final = 400.0
 """Virtual seconds after which no deferred work is left.
 
 The longest known delay is IMA's: for five minutes after boot it keeps keys for a policy that may still be
 loaded.
 """
-WAIT: Final = 300.0
-"""Virtual seconds after which insmod(), rmmod() and call() do not wait any more for what does not happen."""
 T = TypeVar("T")
 _OOPSED: Final = "the call ended in an oops: see dmesg"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -168,6 +170,7 @@ class Kernel:
         None if they need none, or if ``image`` is not "auto".
         """
         self._core: Core | None = None
+        self._process: UserProcess | None = None
         self._mocks: list[Mock] = []
         self._sysctls: dict[str, str] = {}
         self._listeners: list[Callable[[Record], None]] = []
@@ -194,12 +197,12 @@ class Kernel:
         """
         if self._core is not None:
             return self._core
-        opened = self.open(modules)
+        opened = self.open_modules(modules)
         for one in opened:
             one.file.elf()  # what is not a module does not tell which kernel this is to be
         return self._boot(opened)
 
-    def open(
+    def open_modules(
         self, modules: Iterable[ModuleSource | Loadable], *, dependencies: bool = True
     ) -> list[Loadable]:
         """Read modules and their dependencies, each file once; boot() and insmod() take the results.
@@ -240,6 +243,7 @@ class Kernel:
 
     def close(self) -> None:
         """Shut the machine down. A last log line without a newline is first passed to the log's listeners."""
+        self._process = None
         if self._core is not None:
             self._core.log.flush()
             self._core.close()
@@ -256,7 +260,7 @@ class Kernel:
     def insmod(
         self, module: ModuleSource | Loadable, params: str = "", *, flags: int = 0, dependencies: bool = True
     ) -> Module:
-        """Load a module: its path, its bytes, its open ``kmod.ModuleFile``, or what ``open`` returned for it.
+        """Load a module: its path, its bytes, its open ``ModuleFile``, or what ``open_modules`` returned.
 
         Dependencies that are not loaded yet are loaded first, from the tree or, if none was given, from the
         file's directory. ``dependencies=False`` loads only the module itself, like insmod(8). ``flags`` are
@@ -265,7 +269,7 @@ class Kernel:
         Raises NotFoundError for a file that cannot be read, LoadError with the kernel's errno if the module
         or a dependency is refused; the kernel's own message is in ``dmesg()``.
         """
-        (one,) = self.open([module], dependencies=dependencies)
+        (one,) = self.open_modules([module], dependencies=dependencies)
         if self._core is None and self._wanted.image in (AUTO, None):
             one.file.elf()  # if it is not one, nothing tells which kernel this is to be: that is why
         core = self._core or self._boot([one])
@@ -464,8 +468,18 @@ class Kernel:
 
         Memory whose freeing was left to a work queue or timer needs time: see ``settle``. Memory that a
         kernel allocates once, for its first user, looks like a leak too; a second cycle would not add to it.
+        What the file systems remember of files that were used is dropped first.
         """
+        if self._process is not None:
+            self._drop_dentries()
         return tuple(self._core.slab.left_behind()) if self._core else ()
+
+    def _drop_dentries(self) -> None:
+        from ukmod.kernel.user.caches import drop_dentries
+
+        core = self.core
+        if (image := core.image) is not None:
+            self._in_task("sh", lambda: drop_dentries(core, image), died=_OOPSED, subject="drop_caches")
 
     @property
     def dangling(self) -> Sequence[Dangling]:
@@ -506,12 +520,25 @@ class Kernel:
         return tuple(task for task in self._core.kthreads.running() if task.owner) if self._core else ()
 
     def read(self, path: str) -> str:
-        """Read a file of /proc or /sys. Raises OSError, and LoadError if that ended in an oops."""
-        return self._in_task("cat", lambda: self.core.procfs.read(path), died=_OOPSED, subject=path)
+        """Read a file. Raises OSError, and LoadError if that ended in an oops.
+
+        Files of /proc and /sys that this kernel keeps itself, as those of modules, need no image.
+        """
+        if self._is_own(path):
+            return self._in_task("cat", lambda: self.core.procfs.read(path), died=_OOPSED, subject=path)
+        return self.process.read(path).decode("utf-8", "surrogateescape")
 
     def write(self, path: str, text: str) -> None:
-        """Write to a file of /proc or /sys. Raises OSError, and LoadError if that ended in an oops."""
-        self._in_task("sh", lambda: self.core.procfs.write(path, text), died=_OOPSED, subject=path)
+        """Write to a file: see ``read``."""
+        if self._is_own(path):
+            self._in_task("sh", lambda: self.core.procfs.write(path, text), died=_OOPSED, subject=path)
+            return
+        self.process.write(path, text.encode("utf-8", "surrogateescape"))
+
+    def _is_own(self, path: str) -> bool:
+        """True for a file that Python serves: with an image, only what it keeps itself."""
+        core = self.core
+        return core.procfs.has(path) or (core.image is None and path.startswith(("/proc/", "/sys/")))
 
     def sysctl(self, name: str, value: str | None = None) -> str:
         """Return a sysctl's value, after setting it to ``value`` if given:
@@ -524,6 +551,36 @@ class Kernel:
                 return value
             self._core.sysctl[name] = value
         return self.core.sysctl[name]
+
+    # -- the user's side ------------------------------------------------------------------------------
+
+    @property
+    def process(self) -> UserProcess:
+        """The process that makes this object's system calls, root's; a new one if the last one was killed.
+
+        The first one finds /dev, /proc, /sys and others mounted. Raises UsageError without an image.
+        """
+        if self._process is None or self._process.ended:
+            from ukmod.kernel.user.process import first_process, process
+
+            self._process = (process if self._process else first_process)(self.core)
+        return self._process
+
+    def open(self, path: str, mode: str = "rb", *, flags: int = 0) -> UserFile:
+        """Open a file of the emulated machine, such as a module's device; it is not buffered.
+
+        ``mode`` is one of ``open``, with b; ``flags`` are further O_ flags. Raises OSError, and UsageError
+        without an image.
+        """
+        return self.process.open(path, mode, flags=flags)
+
+    def listdir(self, path: str) -> list[str]:
+        """Return the names in a directory of the emulated machine. Raises OSError."""
+        return self.process.listdir(path)
+
+    def stat(self, path: str) -> os.stat_result:
+        """Return the status of a file of the emulated machine. Raises OSError."""
+        return self.process.stat(path)
 
     # -- functions ------------------------------------------------------------------------------------
 

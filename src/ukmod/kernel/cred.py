@@ -67,7 +67,10 @@ class Creds:
 
     def of(self, task: Task) -> int:
         """The address of a task's struct cred; 0 if the layout is unknown."""
-        return self._own.get(task.address, self._shared)
+        if self._k.image is None or task.address in self._own:
+            return self._own.get(task.address, self._shared)
+        # A process's own may have been made by the image.
+        return self._k.memory.u64(task.address + self._k.types.offset("task_struct", "cred"))
 
     def prepare(self, task: Task) -> int:
         """prepare_kernel_cred(): a copy of a task's credentials, with one reference; 0 without a layout.

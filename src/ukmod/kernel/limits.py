@@ -23,3 +23,5 @@ MAX_MEMORY = 64 << 30
 """The maximum size of RAM in bytes that the command line takes: what the direct map's page tables allow."""
 MAX_SECONDS = 10**9
 """Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""
+WAIT = 300.0
+"""Virtual seconds after which insmod(), rmmod(), call() and the like wait no longer."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _OPAQUE: Final = 128
 """The size of a struct pid in bytes if its layout is unknown, as no loaded module accesses one."""
+PIDTYPE_PID, PIDTYPE_TGID = 0, 1
+"""enum pid_type, include/linux/pid.h"""
 
 
 class Pids:
@@ -30,6 +32,7 @@ class Pids:
         self._count = types.offset("pid", "count") if known else 0
         self._level = types.offset("pid", "level") if known else None
         self._numbers = types.offset("pid", "numbers") if known else None
+        self._links = types.has("pid", "tasks") and types.has("task_struct", "pid_links")
         self._of_task: dict[Task, int] = {}
         self._tasks: dict[int, Task | None] = {}
         self._numbers_of: dict[int, int] = {}
@@ -49,8 +52,11 @@ class Pids:
         k.memory.set_u32(address + self._count, 1)
         if self._numbers is not None:
             k.memory.set_u32(address + self._numbers, task.pid)
+            if k.image is not None:
+                k.memory.set_u64(address + self._numbers + 8, k.image.address("init_pid_ns"))
         self._of_task[task], self._tasks[address], self._numbers_of[address] = address, task, task.pid
         self._set_thread_pid(task, address)
+        self._link(task, address)
         task.on_exit.append(self._detach)
         return address
 
@@ -58,9 +64,25 @@ class Pids:
         if self._k.types.has("task_struct", "thread_pid"):
             self._k.memory.set_u64(task.address + self._k.types.offset("task_struct", "thread_pid"), address)
 
+    def _link(self, task: Task, address: int) -> None:
+        """attach_pid(): as the only one of its hlists, for its pid and its thread group."""
+        memory, types = self._k.memory, self._k.types
+        for kind in (PIDTYPE_PID, PIDTYPE_TGID) if self._links else ():
+            head = address + types.offset("pid", "tasks") + 8 * kind
+            node = task.address + types.offset("task_struct", "pid_links") + 16 * kind
+            memory.set_u64(head, node)
+            memory.set_u64(node, 0)
+            memory.set_u64(node + 8, head)
+
+    def _unlink(self, address: int) -> None:
+        """detach_pid()."""
+        for kind in (PIDTYPE_PID, PIDTYPE_TGID) if self._links else ():
+            self._k.memory.set_u64(address + self._k.types.offset("pid", "tasks") + 8 * kind, 0)
+
     def _detach(self, task: Task) -> None:
         address = self._of_task.pop(task)
         self._set_thread_pid(task, 0)
+        self._unlink(address)
         self._tasks[address] = None
         self.put(address)
 

@@ -122,6 +122,14 @@ class ProcFs:
             self._k.printk(f"synth uevent: /module/{module.name}: {reason}\n", KERN_WARNING)
             refuse(-EINVAL, path)
 
+    def has(self, path: str) -> bool:
+        """True if there is such a file."""
+        try:
+            self._file(path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def read(self, path: str) -> str:
         """A file's contents. Raises OSError: ENOENT, EACCES, EISDIR."""
         try:

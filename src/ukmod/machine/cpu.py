@@ -23,6 +23,7 @@ from ukmod.machine.memory import (
     READ_EXEC,
     READ_ONLY,
     READ_WRITE,
+    USER_HALF,
     Fault,
     Memory,
     is_canonical,
@@ -258,6 +259,17 @@ class Cpu:
         if not flags & RFLAGS_IF:
             self._engine.rflags = flags | RFLAGS_IF
 
+    def set_root(self, root: int) -> None:
+        """Use the page table at physical address ``root``: load_new_mm_cr3()."""
+        self.memory.root = root
+        self._engine.set_root(root)
+
+    def _restore_clean(self) -> None:
+        """Restore the clean context, in the address space that is in use."""
+        self._engine.restore(self._clean)
+        if self.memory.root != self.memory.kernel_root:
+            self._engine.set_root(self.memory.root)
+
     def set_gs(self, base: int) -> None:
         """Set the address of this CPU's per-CPU area."""
         self._engine.write_msr(MSR_GS_BASE, base)
@@ -380,7 +392,7 @@ class Cpu:
         Restoring the clean context also clears the engine's record of an exception, which would make the next
         one a double fault.
         """
-        self._engine.restore(self._clean)
+        self._restore_clean()
         self._engine.set_registers(registers, vectors)
         return registers.rip
 
@@ -455,14 +467,14 @@ class Cpu:
             # The engine has not stopped, but raised another exception: the guest is its own hypervisor (SVM).
             # Without that state, and where emulation ends, it stops.
             self._last = self.registers()
-            self._engine.restore(self._clean)
+            self._restore_clean()
             self._engine.jump(_NOWHERE)
         self._engine.stop()
 
     def _exception(self, error: int) -> CpuException:
         vector, self._vector = self._vector, -1
         registers, self._last = self._last or self.registers(), None
-        self._engine.restore(self._clean)
+        self._restore_clean()
         if vector < 0:
             vector = vector_of(error)
         if vector != PF_VECTOR:
@@ -484,6 +496,9 @@ class Cpu:
         memory, page = self.memory, registers.cr2 & ~(PAGE_SIZE - 1)
         if not is_canonical(registers.cr2):
             return False
+        if registers.cr2 < USER_HALF and memory.root != memory.kernel_root:
+            # A process's page tables are the guest's own. What a load brings in, a store then faults on.
+            return False
         try:
             scratch = memory.alloc_frames(1)
             before = memory.swap_entry(page, scratch | READ_ONLY)
@@ -501,7 +516,7 @@ class Cpu:
         self._vector, self._last = -1, None
         memory.swap_entry(page, before)
         memory.free_frames(scratch, 1)
-        self._engine.restore(self._clean)
+        self._restore_clean()
         return write
 
 

@@ -26,7 +26,7 @@ _CPU_MODEL = lib.control(lib.CTL_CPU_MODEL, 1)
 _TLB_FLUSH = lib.control(lib.CTL_TLB_FLUSH)
 _TB_FLUSH = lib.control(lib.CTL_TB_FLUSH)
 _TB_REMOVE = lib.control(lib.CTL_TB_REMOVE_CACHE, 2)
-_RIP, _RFLAGS, _CR2 = (lib.REGISTERS[name] for name in ("rip", "rflags", "cr2"))
+_RIP, _RFLAGS, _CR2, _CR3 = (lib.REGISTERS[name] for name in ("rip", "rflags", "cr2", "cr3"))
 _GENERAL = tuple(lib.REGISTERS[name] for name in stubs.REGISTERS)
 _VECTORS = (*(lib.REGISTERS[f"xmm{n}"] for n in range(16)), lib.REGISTERS["mxcsr"])
 _VECTOR_SIZE = 16
@@ -58,7 +58,7 @@ class Engine:
         lib.check(lib.uc_ctl(self.handle, _CPU_MODEL, ctypes.c_int(lib.CPU_X86_QEMU64)))
         self._ram: Any = (ctypes.c_char * memory.size).from_buffer(memory.ram)
         lib.check(lib.uc_mem_map_ptr(self.handle, 0, memory.size, lib.PROT_ALL, ctypes.addressof(self._ram)))
-        self._write(lib.REGISTERS["cr3"], memory.root)
+        self.set_root(memory.root)
         self._write(lib.REGISTERS["cr4"], values.CR4)
         self.write_msr(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
         self._write(lib.REGISTERS["cr0"], values.CR0)
@@ -134,6 +134,10 @@ class Engine:
     @rflags.setter
     def rflags(self, value: int) -> None:
         self._write(_RFLAGS, value)
+
+    def set_root(self, root: int) -> None:
+        """Use the page table at a physical address: MOV to CR3, which also discards cached translations."""
+        self._write(_CR3, root)
 
     def write_msr(self, number: int, value: int) -> None:
         """WRMSR."""

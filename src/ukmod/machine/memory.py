@@ -57,6 +57,8 @@ LARGE = 1 << 7
 NX = 1 << 63
 _FRAME = 0x000F_FFFF_FFFF_F000
 _SHIFTS = (39, 30, 21, PAGE_SHIFT)
+_ENTRIES = 512
+"""The number of entries of a page table."""
 _RESERVED = 0x000F_FF00_0000_0000
 """The bits beyond the physical addresses of the emulated CPU model, which has 40 (CPUID 0x80000008)."""
 
@@ -95,14 +97,20 @@ class Memory:
         """Called after an entry was removed or restricted: the engine must flush its TLB."""
         self.resolve: Callable[[int, bool], bool] = _unresolved
         """Called before an access from Python faults, with address and write; True to retry the access."""
-        self.root = self.alloc_frames(1)
+        self.kernel_root = self.alloc_frames(1)
+        """The physical address of the kernel's own top-level page table."""
+        self.root = self.kernel_root
+        """The physical address of the page table in use. A process's own shares the upper half."""
 
     def _plug_in(self) -> None:
         self.ram = mmap.mmap(-1, self.size, **PRIVATE)
         self.view = memoryview(self.ram)
         self._words = self.view.cast("Q")
         self._ptes: dict[int, int] = {}
-        """Indices in ``_words`` of entries found before, by page number; page tables are never moved."""
+        """Indices in ``_words`` of entries found before, by page number of the kernel's half.
+
+        Its page tables are never moved; those of processes come and go.
+        """
 
     def close(self) -> None:
         """Return the RAM to the host. The engine that maps it must have been freed."""
@@ -225,6 +233,17 @@ class Memory:
                 self._words[index] = (self._words[index] & _FRAME) | prot
         self.on_unmap()
 
+    def kernel_half(self) -> bytes:
+        """The upper half of the kernel's top-level page table, for that of a process.
+
+        All 256 entries exist from now on, so that what the kernel maps later appears in every process.
+        """
+        first = self.kernel_root // 8 + _ENTRIES // 2
+        for index in range(first, first + _ENTRIES // 2):
+            if not self._words[index] & PRESENT:
+                self._words[index] = self.alloc_frames(1) | PRESENT | WRITE
+        return bytes(self.view[8 * first : 8 * first + PAGE_SIZE // 2])
+
     def swap_entry(self, address: int, entry: int) -> int:
         """Replace the page table entry for ``address``; returns the old one."""
         index = self._entry(address, create=True)
@@ -285,7 +304,7 @@ class Memory:
         if not index:
             if not is_canonical(address):
                 raise Fault(address & MASK64, write=write)
-            if index := self._entry(address, create=False):
+            if (index := self._entry(address, create=False)) and address >= KERNEL_START:
                 self._ptes[page] = index
         entry = self._words[index] if index else 0
         if not entry & PRESENT or (write and not entry & WRITE):

@@ -87,6 +87,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("static_call_init"),
     BootStep("vfs_caches_init_early"),
     _ours("mm_init", "pages, kmalloc() and vmalloc() are Python's"),
+    BootStep("mm_cache_init"),
     BootStep("acpi_boot_table_init"),
     BootStep("sfi_init"),
     _without("ftrace_init", "calls of __fentry__ return at once; nothing traces"),
@@ -267,7 +268,9 @@ def _set_variables(k: Core, image: MappedImage) -> None:
     if (states := image.get("node_states")) is not None:
         # Initially all nodes are possible. nodemask_t has no name that struct layouts could look up.
         mask = image.symbols.size_at(states) // NR_NODE_STATES
-        k.memory.write(states, (1).to_bytes(mask, "little"))
+        names = k.types.enum("node_states").values
+        for name in ("N_POSSIBLE", "N_NORMAL_MEMORY", "N_MEMORY"):
+            k.memory.write(states + names[name] * mask, (1).to_bytes(mask, "little"))
     if (trace := image.get("global_trace")) is not None and k.types.has("trace_array", "events"):
         # tracer_alloc_buffers(): nothing is traced, so there are no events and no CPUs with buffers. If all
         # of it and trace_init() ran, creating the event files would make mac80211 load four times as slowly.

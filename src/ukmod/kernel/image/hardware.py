@@ -85,7 +85,7 @@ def set_variables(k: Core, image: MappedImage) -> None:
     k.memory.map_direct(0, LOW_MEMORY)  # scans for BIOS tables expect this range to be mapped
     pages = k.memory.size >> 12
     small = SMALL_MACHINE >> 12
-    sizes = {"max_pfn": pages, "max_low_pfn": pages, "_totalram_pages": pages}
+    sizes = {"max_pfn": pages, "highest_memmap_pfn": pages, "max_low_pfn": pages, "_totalram_pages": pages}
     sizes |= {"nr_kernel_pages": small, "nr_all_pages": small}
     for name, (value, size) in (VARIABLES | {name: (value, 8) for name, value in sizes.items()}).items():
         image.set(name, value, size)

@@ -15,6 +15,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.image.firmware import BIOS
 from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.mm.page_alloc import alloc_pages
+from ukmod.kernel.mm.switch import use_mm
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue.api import DelayedWork
@@ -144,7 +145,7 @@ def io_schedule_timeout(k: Core, timeout: Long) -> Long:
         "apply_workqueue_attrs", "workqueue_sysfs_register", "workqueue_set_unbound_cpumask",
         "kthread_blkcg", "kthread_associate_blkcg", "kthread_affine_preferred", "yield_to",
         "smpboot_unregister_percpu_thread",
-        "numa_set_distance", "devtmpfs_init", "set_memory_uc", "set_memory_wc", "set_memory_wb",
+        "numa_set_distance", "set_memory_uc", "set_memory_wc", "set_memory_wb",
         "set_pages_uc", "set_pages_wb", "set_pages_array_uc", "set_pages_array_wc", "set_pages_array_wb",
         "set_direct_map_invalid_noflush", "set_direct_map_default_noflush")  # fmt: skip
 def nothing_to_do(k: Core) -> Int:
@@ -158,6 +159,29 @@ def kernel_clone(k: Core) -> Long:
     """pid_t kernel_clone(struct kernel_clone_args *args): fails, as tasks are created by Python."""
     del k
     return -EAGAIN
+
+
+# -- address spaces -------------------------------------------------------------------------------------
+
+
+@export("flush_tlb_mm_range")
+def flush_tlb_mm_range(k: Core) -> None:
+    """void flush_tlb_mm_range(struct mm_struct *mm, unsigned long start, unsigned long end, ...)."""
+    k.cpu.flush_tlb()
+
+
+@export("switch_mm", "switch_mm_irqs_off")
+def switch_mm_irqs_off(k: Core, before: Ptr, after: Ptr, task: Ptr) -> None:
+    """void switch_mm_irqs_off(struct mm_struct *prev, struct mm_struct *next, struct task_struct *tsk)."""
+    del before, task
+    use_mm(k, k.sched.task(), after)
+
+
+@export()
+def enter_lazy_tlb(k: Core, mm: Ptr, task: Ptr) -> None:
+    """void enter_lazy_tlb(struct mm_struct *mm, struct task_struct *tsk): it has no mm of its own."""
+    del mm
+    use_mm(k, k.tasks.at(task), 0)
 
 
 # -- softirqs -------------------------------------------------------------------------------------------

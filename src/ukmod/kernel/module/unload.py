@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from errno import EAGAIN, EBUSY, ENOENT
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ukmod.errors import LoadError
 from ukmod.kernel import params
@@ -13,15 +13,13 @@ from ukmod.kernel.module import layout as module_layout
 from ukmod.kernel.module.main import Module, ModuleState
 from ukmod.kernel.module.pending import pending_in, threads_in
 from ukmod.kernel.module.pointers import pointers_to
+from ukmod.kernel.uapi import O_TRUNC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ukmod.kernel.core import Core
     from ukmod.kernel.module.dangling import Dangling
-
-O_TRUNC: Final = 0o1000
-"""delete_module(2): unload the module even if it is in use, if the kernel was built to allow that."""
 
 
 def delete_module(k: Core, name: str, flags: int = 0) -> None:
@@ -51,7 +49,10 @@ def delete_module(k: Core, name: str, flags: int = 0) -> None:
 
 
 def _force(k: Core, flags: int) -> bool:
-    """try_force_unload(): called only where the module would be refused, so that only force taints."""
+    """try_force_unload(): O_TRUNC unloads a module in use, if the kernel was built to allow that.
+
+    It is called only where the module would be refused, so that only force taints.
+    """
     if not (flags & O_TRUNC and k.force_unload):
         return False
     k.crash.debug_locks_off()

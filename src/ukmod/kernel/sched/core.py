@@ -94,6 +94,8 @@ class Task:
         self.is_kthread = False
         self.kthread: Kthread | None = None
         """Its struct kthread, which lives as long as its task_struct."""
+        self.leaving: list[Callable[[], int]] = []
+        """Called in the task itself when its work has ended: it gives back what it has, and may sleep."""
         self.on_exit: list[Callable[[Task], None]] = []
         self.on_sleep: Callable[[], None] | None = None
         """Called before the task sleeps; a worker pool then starts another worker."""
@@ -101,6 +103,8 @@ class Task:
         """The number of time slices used since the task last slept or called cond_resched()."""
         self.busy_since = 0.0
         """When that happened or it was last reported, in seconds of the host's CPU time."""
+        self.root = 0
+        """The physical address of its mm's page table; 0 for the kernel's own."""
         self.greenlet: greenlet | None = None
         self.rest: Callable[[], int] | None = None
         """The rest of the function in which it sleeps, as in a restart_block; None if it has none."""
@@ -209,6 +213,7 @@ class Scheduler:
         self.current = self.last = task
         self._k.percpu.set_current(task.address)
         cpu.sp, cpu.depth = task.sp, task.depth
+        self.switch_mm(task)
         cpu.new_slice(SLICE_CALLS)
         if not task.slices:
             task.busy_since = cpu.spent
@@ -220,14 +225,24 @@ class Scheduler:
             task.greenlet.switch()
         finally:
             self.current = None
+            if task.root:
+                cpu.set_root(self._k.memory.kernel_root)
             # The next task, and any interrupt, must find interrupts enabled: raw_spin_rq_unlock_irq(), the
             # idle loop.
             cpu.enable_interrupts()
+
+    def switch_mm(self, task: Task) -> None:
+        """switch_mm(): use the address space of ``task``, the current or next one."""
+        root = task.root or self._k.memory.kernel_root
+        if root != self._k.memory.root:
+            self._k.cpu.set_root(root)
 
     def _body(self) -> None:
         task = self._running()
         try:
             task.exit_code = self._until_exit(task.entry)
+            for part in task.leaving:
+                self._until_exit(part)
             self._until_exit(self._exit_task_work)
         except GreenletExit:
             return

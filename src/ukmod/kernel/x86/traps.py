@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.mm import kasan
+from ukmod.kernel.mm.fault import user_fault
 from ukmod.kernel.mm.vmalloc import VMALLOC_END
 from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
 from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
@@ -63,7 +64,9 @@ def wire(k: Core) -> None:
 
 
 def _resolve(k: Core, address: int, write: bool) -> bool:  # noqa: FBT001 - an access, as Memory tells it
-    return k.pages.populate(address) or kasan.report_access(k, address, write=write)
+    if k.pages.populate(address) or user_fault(k, address, write=write):
+        return True
+    return kasan.report_access(k, address, write=write)
 
 
 def die(
@@ -116,6 +119,8 @@ def page_fault(k: Core, raised: CpuException) -> Registers:
     """exc_page_fault()."""
     registers, address = raised.registers, raised.address
     if not raised.present and k.pages.populate(address):
+        return registers
+    if user_fault(k, address, write=raised.write, fetch=raised.fetch, present=raised.present):
         return registers
     if (
         not raised.present

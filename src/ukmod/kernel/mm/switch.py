@@ -1,0 +1,19 @@
+"""Which page tables a task runs on: load_new_mm_cr3() of arch/x86/mm/tlb.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ukmod.machine.memory import PAGE_OFFSET
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Core
+    from ukmod.kernel.sched.core import Task
+
+
+def use_mm(k: Core, task: Task, mm: int) -> None:
+    """Have the current task run on the page tables of a struct mm_struct; 0 and init_mm are the kernel's."""
+    is_own = mm and (k.image is None or mm != k.image.address("init_mm"))
+    pgd = k.memory.u64(mm + k.types.offset("mm_struct", "pgd")) if is_own else PAGE_OFFSET
+    task.root = pgd - PAGE_OFFSET
+    k.sched.switch_mm(task)

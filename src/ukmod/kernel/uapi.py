@@ -1,0 +1,18 @@
+"""Numbers of the system call interface of Linux on x86-64, whatever the host's own are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+AT_FDCWD: Final = -100
+O_RDONLY, O_WRONLY, O_RDWR = 0, 1, 2
+O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NONBLOCK = 0o100, 0o200, 0o1000, 0o2000, 0o4000
+O_DIRECTORY, O_CLOEXEC = 0o200000, 0o2000000
+"""include/uapi/asm-generic/fcntl.h"""
+POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 1, 2, 4, 8, 16, 32
+"""include/uapi/asm-generic/poll.h"""
+S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG = 0o010000, 0o020000, 0o040000, 0o060000, 0o100000
+"""include/uapi/linux/stat.h"""
+MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 0x20
+PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
+"""include/uapi/asm-generic/mman-common.h"""

@@ -1,0 +1,139 @@
+"""The address space, open files, directories and credentials of a process.
+
+A task begins with those of init, as a kernel thread does. ``enter`` has the image make copies for the current
+task, as copy_process() and execve() would, and ``leave`` gives them back, as do_exit() does.
+"""
+
+from __future__ import annotations
+
+from errno import ENOMEM
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ukmod.errors import LimitError
+from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.mm.gfp import GFP_KERNEL
+from ukmod.kernel.mm.switch import use_mm
+from ukmod.kernel.task_work import task_work_run
+from ukmod.machine.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Core
+    from ukmod.kernel.sched.core import Task
+
+PF_EXITING: Final = 0x0000_0004
+NR_OPEN_MAX: Final = 0xFFFF_FFFF
+STACK_LIMIT: Final = 8 << 20
+"""RLIMIT_STACK in bytes, for which room is left below the highest user address."""
+RLIM_INFINITY: Final = (1 << 64) - 1
+_ERRORS: Final = (1 << 64) - 4095
+
+
+def enter(k: Core, image: MappedImage) -> None:
+    """Give the current task an mm, files, fs and credentials of its own, until it ends.
+
+    Raises LimitError without memory for them.
+    """
+    task = k.sched.task()
+    task.leaving.append(partial(_leave, k, image, task))
+    _publish_pid(k, image, task)
+    if k.cpu.call(image.address("copy_creds"), task.address, 0) & 0xFFFF_FFFF:
+        raise _no_memory("credentials")
+    _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, task, "fs"))))
+    _set(k, task, "files", _made("files", _copied_files(k, image, _get(k, task, "files"))))
+    _set_mm(k, image, task, _new_mm(k, image))
+
+
+def _leave(k: Core, image: MappedImage, task: Task) -> int:
+    """exit_mm(), exit_files(), exit_fs() and, after the task's last work, exit_creds()."""
+    own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs", "cred")}
+    k.tasks.set_pf(task, PF_EXITING)
+    k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
+    if mm := _get(k, task, "mm"):
+        if (sync := image.get("sync_mm_rss")) is not None:  # until v6.1, tasks count their pages apart
+            k.cpu.call(sync, mm)
+        _set_mm(k, image, task, 0)
+        k.cpu.call(image.address("mmput"), mm)
+    for name in ("files", "fs"):
+        if own[name]:
+            k.cpu.call(image.address(f"exit_{name}"), task.address)
+    task_work_run(k)
+    if own["cred"]:
+        k.cpu.call(image.address("exit_creds"), task.address)
+        for name in ("cred", "real_cred"):
+            _set(k, task, name, image.address("init_cred"))
+    return 0
+
+
+def _idr(k: Core, image: MappedImage) -> int:
+    return image.address("init_pid_ns") + k.types.offset("pid_namespace", "idr")
+
+
+def _publish_pid(k: Core, image: MappedImage, task: Task) -> None:
+    """The part of alloc_pid() after which the process can be found by its number, as in /proc."""
+    pid = k.pids.of(task)
+    if k.types.has("pid", "wait_pidfd"):
+        init_list_head(k.memory, pid + k.types.offset("pid", "wait_pidfd.head"))
+    number = k.slab.kernel_object(4)
+    k.memory.set_u32(number, task.pid)
+    failed = k.cpu.call(image.address("idr_alloc_u32"), _idr(k, image), pid, number, task.pid, GFP_KERNEL)
+    k.slab.kfree(number)
+    if failed:
+        raise _no_memory("pid")
+
+
+def _get(k: Core, task: Task, member: str) -> int:
+    return k.memory.u64(task.address + k.types.offset("task_struct", member))
+
+
+def _set(k: Core, task: Task, member: str, value: int) -> None:
+    k.memory.set_u64(task.address + k.types.offset("task_struct", member), value)
+
+
+def _no_memory(what: str) -> LimitError:
+    return LimitError(f"the machine has no memory for a process's {what}", errno=ENOMEM)
+
+
+def _made(what: str, pointer: int) -> int:
+    """Return ``pointer``. Raises LimitError if it is NULL or an ERR_PTR()."""
+    if not pointer or pointer >= _ERRORS:
+        raise _no_memory(what)
+    return pointer
+
+
+# -- files ----------------------------------------------------------------------------------------------
+
+
+def _copied_files(k: Core, image: MappedImage, files: int) -> int:
+    """dup_fd(): a copy of a table of open files. Until v6.12 it gives its error apart."""
+    prototype = k.types.prototype("dup_fd")
+    if prototype is not None and len(prototype.parameters) == 2:
+        return k.cpu.call(image.address("dup_fd"), files, 0)
+    error = k.slab.kernel_object(8)
+    try:
+        return k.cpu.call(image.address("dup_fd"), files, NR_OPEN_MAX, error)
+    finally:
+        k.slab.kfree(error)
+
+
+# -- the address space ------------------------------------------------------------------------------------
+
+
+def _new_mm(k: Core, image: MappedImage) -> int:
+    """mm_alloc() and arch_pick_mmap_layout(): an empty address space that shares the kernel's half."""
+    template = k.memory.u64(image.address("init_mm") + k.types.offset("mm_struct", "pgd"))
+    k.memory.write(template + PAGE_SIZE // 2, k.memory.kernel_half(), force=True)
+    mm = _made("address space", k.cpu.call(image.address("mm_alloc")))
+    limit = k.slab.kernel_object(16)
+    k.memory.write(limit, STACK_LIMIT.to_bytes(8, "little") + RLIM_INFINITY.to_bytes(8, "little"))
+    k.cpu.call(image.address("arch_pick_mmap_layout"), mm, limit)
+    k.slab.kfree(limit)
+    return mm
+
+
+def _set_mm(k: Core, image: MappedImage, task: Task, mm: int) -> None:
+    """Make ``mm`` the current task's address space; 0 for that of the kernel."""
+    _set(k, task, "mm", mm)
+    _set(k, task, "active_mm", mm or image.address("init_mm"))
+    use_mm(k, task, mm)

@@ -1,0 +1,246 @@
+"""Devices and files of modules, used from Python as a program would use them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import io
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.golden import modules
+from tests.kernel.user.conftest import device
+
+from ukmod.errors import LoadError, UsageError
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.uapi import O_APPEND, POLLIN, POLLOUT
+
+pytestmark = pytest.mark.real
+
+InMachine = Callable[[Callable[[Kernel], Any]], Any]
+QUANTA_SET, QUANTA_TELL, QUANTA_GET, QUANTA_QUERY, QUANTA_EXCHANGE = (
+    0x4004_7101, 0x7102, 0x8004_7103, 0x7104, 0xC004_7105,
+)  # fmt: skip
+
+
+def test_a_device_is_read_and_written(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("quanta"))
+        with k.open("/dev/quanta0", "r+b") as f:
+            assert f.write(b"a sentence of its words") == 16  # no more than a quantum
+            assert f.tell() == 16
+            assert f.write(b"ny words") == 8
+            f.seek(0)
+            assert f.read(10) == b"a sentence"
+            assert f.readall() == b" of itny words"
+            assert f.seek(-5, io.SEEK_END) == 19
+            assert f.read(100) == b"words"
+            assert f.pread(4, 2) == b"sent"
+        assert k.read("/dev/quanta1") == ""
+        k.rmmod("quanta")
+        assert not k.listdir("/dev").count("quanta0")
+        assert not k.leaks()
+        assert not k.dangling
+
+    in_machine(work)
+
+
+def test_an_open_device_keeps_its_module(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("quanta"))
+        f = k.open("/dev/quanta0")
+        with pytest.raises(LoadError) as caught:
+            k.rmmod("quanta")
+        assert caught.value.errno == errno.EAGAIN
+        f.close()
+        k.rmmod("quanta")
+        with pytest.raises(ValueError, match="closed"):
+            f.read(1)
+
+    in_machine(work)
+
+
+def test_ioctl_takes_numbers_and_buffers(in_machine: InMachine) -> None:
+    class Size(ctypes.Structure):
+        _fields_ = (("bytes", ctypes.c_int),)
+
+    def work(k: Kernel) -> None:
+        k.insmod(device("quanta"), "quantum=100")
+        with k.open("/dev/quanta0", "r+b") as f:
+            assert f.ioctl(QUANTA_QUERY) == 100
+            size = Size(1000)
+            assert f.ioctl(QUANTA_EXCHANGE, size) == 0
+            assert size.bytes == 100
+            word = bytearray(4)
+            f.ioctl(QUANTA_GET, word)
+            assert int.from_bytes(word, "little") == 1000
+            f.ioctl(QUANTA_TELL, 5)
+            assert f.ioctl(QUANTA_QUERY) == 5
+            for request, argument, error in (
+                (QUANTA_SET, (-1).to_bytes(4, "little", signed=True), errno.EINVAL),
+                (QUANTA_SET, 0, errno.EFAULT),
+                (QUANTA_SET, 0xFFFF_8880_0000_0000, errno.EFAULT),
+                (0x1234, 0, errno.ENOTTY),
+            ):
+                with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+                    f.ioctl(request, argument)
+                assert caught.value.errno == error
+
+    in_machine(work)
+
+
+def test_bad_addresses_are_errors_and_no_oops(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("quanta"))
+        with k.open("/dev/quanta0", "r+b") as f:
+            f.write(b"x")
+            f.seek(0)
+            for address in (0, 8, 0x7FFF_FFFF_F000, 0xFFFF_8880_0000_0000, 1 << 63, (1 << 64) - 1):
+                for call in ("read", "write"):
+                    with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+                        k.process.syscall(call, f.fileno(), address, 1)
+                    assert caught.value.errno == errno.EFAULT
+        assert not k.oopses
+
+    in_machine(work)
+
+
+def test_files_of_proc_sysfs_and_debugfs(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("shelf"))
+        for title in ("The Trial\n", "Ulysses\n"):
+            k.write("/proc/shelf", title)
+        assert k.read("/proc/shelf") == "books:\n- The Trial\n- Ulysses\n"
+        assert k.read("/sys/kernel/shelf/count") == k.read("/sys/kernel/debug/shelf/count") == "2\n"
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+            k.write("/sys/kernel/shelf/count", "7")
+        assert caught.value.errno == errno.EINVAL
+        k.write("/sys/kernel/shelf/count", "0")
+        assert k.read("/proc/shelf") == "books:\n"
+        k.rmmod("shelf")
+        with pytest.raises(FileNotFoundError):
+            k.read("/proc/shelf")
+        assert not k.leaks()
+        assert not k.dangling
+
+    in_machine(work)
+
+
+def test_what_python_keeps_itself_is_read_as_before(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("quanta"), "quantum=7")
+        assert k.read("/proc/modules").startswith("quanta ")
+        assert k.read("/sys/module/quanta/parameters/quantum") == "7\n"
+
+    in_machine(work)
+
+
+def test_the_file_system_has_directories_links_and_nodes(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        p = k.process
+        p.mkdir("/tmp/d")
+        p.write("/tmp/d/file", b"text")
+        p.symlink("d/file", "/tmp/link")
+        assert p.readlink("/tmp/link") == "d/file"
+        assert k.read("/tmp/link") == "text"
+        with p.open("/tmp/d/file", "ab") as f:
+            f.write(b" and more")
+        assert k.stat("/tmp/d/file").st_size == 13
+        p.mknod("/tmp/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        assert k.stat("/tmp/null").st_rdev == os.makedev(1, 3)
+        assert p.read("/tmp/null") == b""
+        assert sorted(k.listdir("/tmp")) == ["d", "link", "null"]
+        p.mkdir("/tmp/mnt")
+        p.mount("none", "/tmp/mnt", "tmpfs", options="size=64k")
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+            p.write("/tmp/mnt/large", bytes(100_000))
+        assert caught.value.errno == errno.ENOSPC
+        p.umount("/tmp/mnt")
+        p.unlink("/tmp/d/file")
+        p.rmdir("/tmp/d")
+        assert {"null", "zero", "random", "pts"} <= set(k.listdir("/dev"))
+        assert k.read("/proc/self/comm") == "python\n"
+        assert "devtmpfs /dev" in k.read("/proc/self/mounts")
+
+    in_machine(work)
+
+
+def test_nothing_of_the_host_is_in_sight(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        assert not {"home", "etc", "usr"} & set(k.listdir("/"))
+        with pytest.raises(FileNotFoundError):
+            k.open(__file__)
+
+    in_machine(work)
+
+
+def test_a_pipe_blocks_until_somebody_writes(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("conduit"))
+        with k.open("/dev/conduit", "r+b") as f:
+            assert f.poll(POLLIN | POLLOUT) == POLLOUT
+            before = k.core.clock.now
+            assert f.poll(POLLIN, timeout=2) == 0
+            assert 2e9 <= k.core.clock.now - before < 2.1e9
+            f.set_blocking(False)
+            with pytest.raises(BlockingIOError):
+                f.read(1)
+            f.set_blocking(True)
+            with pytest.raises(TimeoutError, match="still blocks"):
+                f.read(1)
+            f.write(b"abc")  # the process is at hand again
+            assert f.poll(POLLIN) == POLLIN
+            assert f.read(10) == b"abc"
+        k.rmmod("conduit")
+        assert not k.leaks()
+
+    in_machine(work)
+
+
+def test_modes_are_those_of_open(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        for mode in ("r", "b", "rwb", "r++b", "q"):
+            with pytest.raises(UsageError, match="mode"):
+                k.open("/dev/null", mode)
+        k.insmod(device("quanta"))
+        k.write("/dev/quanta0", "one")
+        with k.open("/dev/quanta0", "wb", flags=O_APPEND) as f:
+            assert not f.readable()
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+                f.read(1)
+            assert caught.value.errno == errno.EBADF
+        assert k.read("/dev/quanta0") == "one"
+        k.open("/dev/quanta0", "wb").close()  # as the device has it, this empties it
+        assert k.read("/dev/quanta0") == ""
+
+    in_machine(work)
+
+
+def test_system_calls_by_name_and_by_number(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        p = k.process
+        assert p.syscall("getpid") == p.syscall(39) == p.pid
+        names = bytearray(6 * 65)
+        p.syscall("uname", names)
+        assert names.startswith(b"Linux\0")
+        with pytest.raises(UsageError, match="no such system call"):
+            p.syscall("frobnicate")
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+            p.syscall("close", 99)
+        assert caught.value.errno == errno.EBADF
+
+    in_machine(work)
+
+
+def test_without_an_image_the_error_says_what_to_give() -> None:
+    with Kernel(image=None) as k:
+        k.insmod(str(modules()["exporter"]))
+        for use in (k.open, k.listdir, k.stat, k.read):
+            with pytest.raises(UsageError, match=r"Kernel\(image=\.\.\.\), the vmlinuz of 6\.1\.0-"):
+                use("/dev/null")
+        assert k.read("/proc/modules").startswith("exporter ")
+        with pytest.raises(FileNotFoundError):
+            k.read("/proc/none")
