@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.faults import ERRORS, failing, killed_at, racing
 from tests.limits import largest_file
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
@@ -136,3 +144,103 @@ def test_a_full_disk(path: Path) -> None:
     ):
         journal.add(VERDICT)
     assert known(path) == {}
+
+
+OTHER = replace(VERDICT, name="b")
+
+
+def begin(path: Path) -> None:
+    keep(path)
+
+
+def resume(path: Path) -> None:
+    keep(path, OTHER)
+
+
+@pytest.mark.parametrize("work", [begin, resume])
+def test_whatever_call_fails_the_verdicts_before_it_survive(path: Path, work: Callable[[Path], None]) -> None:
+    failed = set()
+    for number in itertools.count():
+        path.unlink(missing_ok=True)
+        if work is resume:
+            keep(path, VERDICT)
+        error = ERRORS[number % len(ERRORS)]
+        said = ""
+        with failing(number, error) as calls:
+            try:
+                work(path)
+            except NotFoundError as found:
+                said = str(found)
+        if not calls:
+            break
+        failed |= {*calls}
+        assert said == ("" if calls == ["close"] else f"{path}: cannot write: {os.strerror(error)}")
+        assert not path.exists() or path.read_bytes()[-1:] in (b"", b"\n"), "no half a line"
+        if work is resume:
+            assert {name: one for name, one in known(path).items() if name != "b"} == {"a": VERDICT}
+        resume(path)
+        assert known(path)["b"] == OTHER
+    assert failed >= {"open", "fstat", "read", "lseek", "write", "ftruncate", "close"}
+
+
+def test_a_verdict_that_was_cut_short_is_taken_back_so_that_others_may_follow(path: Path) -> None:
+    with Journal(path, SETTINGS) as journal:
+        journal.add(VERDICT)
+        with largest_file(path.stat().st_size + 10), pytest.raises(NotFoundError):
+            journal.add(OTHER)
+        assert journal.done == {"a": VERDICT}
+        journal.add(replace(VERDICT, name="c"))
+    assert known(path).keys() == {"a", "c"}
+
+
+def test_whenever_it_is_killed_the_verdicts_before_it_survive(path: Path) -> None:
+    keep(path, VERDICT)
+    for number in itertools.count():
+        was_killed = killed_at(number, lambda: resume(path))
+        assert known(path)["a"] == VERDICT
+        if not was_killed:
+            break
+    assert number > 8
+    assert known(path) == {"a": VERDICT, "b": OTHER}
+
+
+def test_twenty_writers_of_which_fifty_are_killed_lose_and_double_nothing(path: Path) -> None:
+    """The one that has the lock writes; when it is killed, another continues."""
+
+    def write(_number: int) -> None:
+        try:
+            with Journal(path, SETTINGS) as journal:
+                for number in itertools.count(len(journal.done)):
+                    journal.add(replace(VERDICT, name=str(number)))
+                    time.sleep(0.001)
+        except UsageError:  # another writes
+            time.sleep(0.005)
+
+    seen = 0
+    for _killed in racing(write):
+        lines = path.read_bytes().rpartition(b"\n")[0].splitlines()[1:] if path.exists() else []
+        assert [json.loads(line)["name"] for line in lines] == [str(number) for number in range(len(lines))]
+        assert len(lines) >= seen, "what was saved stays"
+        seen = len(lines)
+    assert seen > 10
+    assert len(known(path)) >= seen
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("call", ["openat", "flock", "read", "write", "ftruncate"])
+def test_a_system_call_that_is_interrupted_is_made_again(path: Path, call: str) -> None:
+    """As by a signal, at each call in turn: strace has the kernel return EINTR for it."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("apt-get install strace")
+    script = "import sys; from tests.survey.test_journal import *; resume(Path(sys.argv[1]))"
+    trace = Path(f"{path}.trace")
+    for number in itertools.count(1):
+        path.unlink(missing_ok=True)
+        keep(path, VERDICT)
+        traced = [strace, "-o", str(trace), "-P", str(path), "-e", f"inject={call}:error=EINTR:when={number}"]
+        subprocess.run([*traced, sys.executable, "-c", script, str(path)], check=True)
+        assert known(path) == {"a": VERDICT, "b": OTHER}
+        if "INJECTED" not in trace.read_text():
+            break
+    assert number > 1

@@ -17,7 +17,9 @@ __all__ = [
     "identity",
     "open_regular",
     "open_with_status",
+    "read_all",
     "read_regular",
+    "write_all",
 ]
 
 TEXT_LIMIT = 1 << 28
@@ -73,17 +75,31 @@ def read_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = Non
     descriptor, status = open_with_status(path, limit, dir_fd=dir_fd)
     try:
         # Files of /proc and /sys say that they are empty; others are read at one go, and may grow meanwhile.
-        size = max(status.st_size + 1, 1 << 12)
-        parts: list[bytes] = []
-        room = limit
-        while part := os.read(descriptor, size):
-            parts.append(part)
-            room -= len(part)
-            if room < 0:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return read_all(descriptor, limit, max(status.st_size + 1, 1 << 12), path)
     finally:
         os.close(descriptor)
+
+
+def read_all(descriptor: int, limit: int, size: int = 1 << 20, path: str | None = None) -> bytes:
+    """Read a file from where it stands to its end, ``size`` bytes at a time.
+
+    Raises OSError: EFBIG, about ``path``, if that is more than ``limit`` bytes, and what read(2) gives.
+    """
+    parts: list[bytes] = []
+    room = limit
+    while part := os.read(descriptor, size):
+        parts.append(part)
+        room -= len(part)
+        if room < 0:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     return b"".join(parts)
+
+
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
+    """Write all of the content, in the parts that write(2) takes. Raises OSError, when some are written."""
+    view = memoryview(content).cast("B")
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def identity(status: os.stat_result, now: int) -> tuple[int, ...]:

@@ -13,14 +13,16 @@ import os
 import stat
 from contextlib import suppress
 from errno import ESPIPE
-from typing import BinaryIO, Self
+from typing import Self
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
+from ukmod.kmod.regular import read_all, write_all
 from ukmod.record import asdict
 from ukmod.survey.verdict import ModuleVerdict, Settings
 
 _JOURNAL_FORMAT = 1
 """Increased whenever the meaning of the lines changes."""
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
 _JOURNAL_LIMIT = 1 << 28
 """Bytes; that of a distribution's 4,000 modules has 5 MB."""
 
@@ -39,11 +41,11 @@ class Journal:
         self.done: dict[str, ModuleVerdict] = {}
         """The known verdicts by module."""
         try:
-            self._file: BinaryIO = open(self.path, "a+b", buffering=0)  # noqa: SIM115 - close() does
+            self._file = os.open(self.path, _FLAGS, 0o666)
         except OSError as error:
             raise self._cannot_write(error.strerror, error.errno) from error
         try:
-            if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise self._cannot_write("not a regular file", ESPIPE)
             self._lock()
             self._read()
@@ -61,18 +63,25 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close the file, which unlocks it."""
-        self._file.close()
+        """Close the file, which unlocks it. Each verdict in it was written when it was added."""
+        with suppress(OSError):
+            os.close(self._file)
 
     def add(self, verdict: ModuleVerdict) -> None:
-        """Save a verdict. Raises NotFoundError if that fails, for example on a full disk."""
-        self.done[verdict.name] = verdict
+        """Save a verdict. Raises NotFoundError, and saves nothing, if that fails: the disk may be full."""
         self._append(asdict(verdict))
+        self.done[verdict.name] = verdict
 
     def _append(self, line: object) -> None:
         try:
-            with open(self._file.fileno(), "ab", closefd=False) as file:
-                file.write(json.dumps(line).encode() + b"\n")
+            end = os.lseek(self._file, 0, os.SEEK_END)
+            try:
+                write_all(self._file, json.dumps(line).encode() + b"\n")
+            except OSError:
+                # Part of a line may be there. If it stays, the next run takes it for that of a crash.
+                with suppress(OSError):
+                    os.ftruncate(self._file, end)
+                raise
         except OSError as error:
             raise self._cannot_write(error.strerror, error.errno) from error
 
@@ -86,11 +95,10 @@ class Journal:
         raise UsageError("another survey is writing it", subject=self.path)
 
     def _read(self) -> None:
-        self._file.seek(0)
-        if os.fstat(self._file.fileno()).st_size > _JOURNAL_LIMIT:
+        if os.fstat(self._file).st_size > _JOURNAL_LIMIT:
             text = f"not the journal of a survey: larger than {_JOURNAL_LIMIT >> 20} MiB"
             raise FormatError(text, path=self.path)
-        content = self._file.read(_JOURNAL_LIMIT)
+        content = read_all(self._file, _JOURNAL_LIMIT)
         # An incomplete last line, after a crash of the host, means that its module must be tried again.
         whole = content[: content.rfind(b"\n") + 1]
         if not whole:
@@ -104,13 +112,13 @@ class Journal:
             self.done = {line["name"]: ModuleVerdict.of(line) for line in lines}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FormatError(f"not the journal of a survey: {error}", path=self.path) from error
-        self._file.truncate(len(whole))
+        os.ftruncate(self._file, len(whole))
 
     def _begin(self, torn: bytes) -> None:
         """Write the first line to a file that holds at most a part of it."""
         if not json.dumps(self._head).encode().startswith(torn):
             raise FormatError("not the journal of a survey", path=self.path)
-        self._file.truncate(0)
+        os.ftruncate(self._file, 0)
         self._append(self._head)
 
     def _compare(self, head: dict[str, object]) -> None:

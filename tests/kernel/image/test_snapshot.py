@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 from tests import normalise
 from tests.cases import CASES
+from tests.faults import ERRORS, failing
 from tests.kernel import emulator
 from tests.limits import largest_file
 from tests.real.debian import Debian
@@ -370,6 +372,57 @@ def test_a_disk_that_is_full_keeps_nothing(fresh: Kernel, kept: Path) -> None:
 
     assert in_copy(fresh, keep) is False
     assert os.listdir(there.directory) == ["key"]
+
+
+def test_whatever_call_fails_a_snapshot_is_whole_or_not_there(
+    fresh: Kernel, kernel_package: Debian, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is not there is made again; the machine that was to be saved is none the worse."""
+    parts = snapshot._parts
+    written: list[list[bytes]] = []
+
+    def same_parts(*arguments: Any) -> Iterator[bytes | memoryview]:
+        """The RAM in one part: there are hundreds, whose writes are all alike."""
+        head, mac, state, gap, *ram = parts(*arguments)
+        written.append([bytes(head), bytes(mac), bytes(state), bytes(gap), b"".join(ram)])
+        return iter(written[-1])
+
+    monkeypatch.setattr(snapshot, "_parts", same_parts)
+    image = KernelImage(str(kernel_package.vmlinuz))
+    failed = set()
+    for number in itertools.count():
+        there = cache.Cache(str(kept.parent / "failing"))
+        with failing(number, ERRORS[number % len(ERRORS)]) as calls:
+            done = snapshot.save(fresh.core, there, "snapshot-x")
+        failed |= {*calls}
+        assert not [name for name in os.listdir(kept.parent) if name.startswith(".")]
+        found = Path(there.directory, "snapshot-x")
+        assert done is found.exists() or calls, calls
+        if found.exists() and (k := snapshot.load(there, found.name, image)) is not None:
+            k.close()
+        else:
+            assert not done
+        if not calls:
+            break
+        shutil.rmtree(there.directory, ignore_errors=True)
+    assert failed >= {"open", "fstat", "write", "close", "rename"}
+
+
+def test_whatever_call_fails_a_machine_is_taken_up_or_not(
+    kernel_package: Debian, kept: Path, tmp_path: Path
+) -> None:
+    image, there = KernelImage(str(kernel_package.vmlinuz)), cache.Cache(str(tmp_path / kept.parent.name))
+    shutil.copytree(kept.parent, there.directory)
+    for number in itertools.count():
+        with failing(number, ERRORS[number % len(ERRORS)]) as calls:
+            k = snapshot.load(there, kept.name, image)
+        if k is not None:
+            k.close()
+        if not calls:
+            break
+        shutil.copy2(kept.parent / "key", Path(there.directory, "key"))
+    assert k is not None
+    assert number > 8
 
 
 def test_a_cache_that_cannot_be_made_is_done_without(fresh: Kernel, tmp_path: Path) -> None:

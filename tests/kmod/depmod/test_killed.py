@@ -11,12 +11,12 @@ import os
 import shutil
 import signal
 import subprocess
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.elfwriter import module
+from tests.faults import killed_at
 from tests.kmod.depmod.trees import RELEASE, make_tree
 from tests.limits import largest_file
 
@@ -111,35 +111,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 def kill_at(number: int, work: Callable[[], object]) -> bool:
     """Do some work in a child that is killed before its change of that number; False if it has fewer."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork() beside the threads of xdist
-        pid = os.fork()
-    if pid == 0:
-        try:
-            _count(number)
-            work()
-        finally:
-            os._exit(0)
-    _pid, status = os.waitpid(pid, 0)
-    assert status in (0, signal.SIGKILL)
-    return status == signal.SIGKILL
 
+    def counted() -> None:
+        publish._datasync = os.fdatasync
+        work()
 
-def _count(number: int) -> None:
-    """Kill this process before a change to the file system."""
-    calls = itertools.count()
-
-    def counted(call: Callable[..., object]) -> Callable[..., object]:
-        def wrapper(*arguments: object, **keywords: object) -> object:
-            if next(calls) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*arguments, **keywords)
-
-        return wrapper
-
-    for name in CHANGES:
-        setattr(os, name, counted(getattr(os, name)))
-    publish._datasync = os.fdatasync
+    return killed_at(number, counted, CHANGES)
 
 
 def killed(place: Place, *words: str) -> Iterator[int]:

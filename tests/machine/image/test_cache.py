@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
+from tests.faults import ERRORS, failing, killed_at, racing
 
 from ukmod.kmod.regular import UNSETTLED, identity
 from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
@@ -148,6 +150,60 @@ def test_a_writer_that_fails_half_way_leaves_nothing(place: Path) -> None:
         raise OSError("the disk is full")
 
     assert not Cache(str(place)).write("other", (parts() for _ in range(1)))
+    assert sorted(os.listdir(place)) == ["entry", "key"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_whatever_call_fails_an_entry_is_whole_and_nothing_else_is_left(tmp_path: Path, begun: bool) -> None:
+    place, failed = tmp_path / "cache", set()
+    for number in itertools.count():
+        shutil.rmtree(place, ignore_errors=True)
+        if begun:
+            Cache(str(place)).put("entry", b"old")
+        with failing(number, ERRORS[number % len(ERRORS)]) as calls:
+            cache = Cache(str(place))
+            cache.put("entry", b"new")
+            cache.get("entry")
+            cache.trim("entry", 1)
+        if not calls:
+            break
+        failed |= {*calls}
+        found = kept(place)
+        # A key that cannot be read is replaced, after which what it signed is not believed.
+        assert found in (b"old", b"new", None), calls
+        assert begun is False or found is not None or calls[0] in ("open", "fstat", "read", "close")
+        Cache(str(place)).put("entry", b"third")
+        assert kept(place) == b"third"
+        if calls != ["unlink"]:
+            assert sorted(os.listdir(place)) == ["entry", "key"], calls
+    assert failed >= {"open", "fstat", "read", "write", "close", "rename", "listdir"}
+
+
+def test_whenever_a_writer_is_killed_an_entry_is_old_or_new(place: Path) -> None:
+    for number in itertools.count():
+        Cache(str(place)).put("entry", b"old")
+        was_killed = killed_at(number, lambda: Cache(str(place)).put("entry", b"new"))
+        assert kept(place) in (b"old", b"new")
+        for left in place.glob(".*"):
+            os.utime(left, (0, 0))
+        Cache(str(place)).trim("entry", 1)
+        assert sorted(os.listdir(place)) == ["entry", "key"]
+        if not was_killed:
+            break
+    assert number > 8
+    assert kept(place) == b"new"
+
+
+def test_twenty_writers_of_which_fifty_are_killed_leave_a_whole_entry(place: Path) -> None:
+    def write(number: int) -> None:
+        Cache(str(place)).put("entry", bytes([number]) * 100_000)
+
+    whole = {b"content", *(bytes([number]) * 100_000 for number in range(70))}
+    for _killed in racing(write):
+        assert kept(place) in whole
+    for left in place.glob(".*"):
+        os.utime(left, (0, 0))
+    Cache(str(place)).trim("entry", 1)
     assert sorted(os.listdir(place)) == ["entry", "key"]
 
 

@@ -14,6 +14,8 @@ import stat
 import time
 from contextlib import contextmanager, suppress
 
+from ukmod.kmod.regular import write_all
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -177,9 +179,7 @@ def write(where: int, temporary: str, content: bytes, mode: int = _MODE) -> int:
     fd = os.open(temporary, flags, mode, dir_fd=where)
     try:
         os.fchmod(fd, mode)
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, content)
     except BaseException:
         os.close(fd)
         raise

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 
-from ukmod.kmod.regular import UNSETTLED
+from ukmod.kmod.regular import UNSETTLED, write_all
 
 __all__ = ["MAC_SIZE", "Cache", "default_directory"]
 
@@ -158,7 +158,8 @@ class Cache:
             _make_private(place)
             yield place
         finally:
-            os.close(place)
+            with contextlib.suppress(OSError):
+                os.close(place)
 
 
 def _make_private(place: int) -> None:
@@ -183,16 +184,19 @@ def _open_private(place: int, name: str) -> int:
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(name, flags, dir_fd=place)
-    status = os.fstat(descriptor)
-    if (
-        stat.S_ISREG(status.st_mode)
-        and status.st_uid == os.geteuid()
-        and status.st_nlink == 1
-        and not status.st_mode & 0o022
-    ):
-        return descriptor
-    os.close(descriptor)
-    raise PermissionError(f"{name} is not a regular file that only this user can write")
+    try:
+        status = os.fstat(descriptor)
+        if (
+            stat.S_ISREG(status.st_mode)
+            and status.st_uid == os.geteuid()
+            and status.st_nlink == 1
+            and not status.st_mode & 0o022
+        ):
+            return descriptor
+        raise PermissionError(f"{name} is not a regular file that only this user can write")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _read_key(place: int) -> bytes | None:
@@ -216,9 +220,11 @@ def _write(place: int, name: str, parts: Iterable[bytes | memoryview]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600, dir_fd=place)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        try:
             for part in parts:
-                file.write(part)
+                write_all(descriptor, part)
+        finally:
+            os.close(descriptor)  # where some file systems report that the disk is full
         os.rename(temporary, name, src_dir_fd=place, dst_dir_fd=place)
     except BaseException:
         _remove(place, temporary)
