@@ -22,14 +22,31 @@ from ukmod.cli.options import (
     add_tree,
     command_parser,
 )
+from ukmod.cli.tree_command_lines import closure, fits
 from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MEMORY, MIN_MEMORY, PATIENCE
+
+__all__ = [
+    "audit",
+    "closure",
+    "command_line",
+    "demo",
+    "examples",
+    "explain",
+    "fits",
+    "kernel",
+    "lint",
+    "profile",
+    "run",
+    "survey",
+    "tools",
+]
 
 _IMAGE = "the image the modules were built for, or a kernel such as 6.12, or 'none'; default: by vermagic"
 
 
 def command_line(name: str) -> CommandParser:
     """Return the parser of the command of that name."""
-    parsers = (run, demo, examples, profile, explain, audit, lint, closure, survey, kernel, tools)
+    parsers = (run, demo, examples, profile, explain, audit, lint, closure, fits, survey, kernel, tools)
     return next(parser for parser in parsers if parser.__name__ == name)()
 
 
@@ -217,62 +234,6 @@ def lint() -> CommandParser:
     add_config(parser)
     add_cmdline(parser)
     parser.add_argument("--notes", action="store_true", help="show notes too")
-    add_json(parser)
-    return parser
-
-
-def closure() -> CommandParser:
-    """``ukmod closure``."""
-    parser = command_parser(
-        "closure",
-        "List the files that modules need: dependencies, hard and soft, and firmware, of built-in modules"
-        " too. As an archive, a manifest or a copy they come with depmod's indexes.",
-        notes="A NAME may also be a pattern: a glob ('snd-*', 'drivers/hid/*'), a directory of the tree"
-        " ('=drivers/hid', as dracut has it), or a regular expression that is searched for in the path"
-        " ('re:hyperv', as mkosi does it). A filesystem is 'fs-NAME'. lspci and lsusb show less than sysfs:"
-        " of a device in their output, all modules are taken that may be meant for it.",
-        statuses={0: "all files are there", 1: "a module is missing, or the one of --why is not needed"},
-        examples={
-            "-d /srv/image ext4 nvme": "what an initramfs with these two needs",
-            "-d /srv/image --on-missing warn iwlwifi": "take what is there",
-            "-d /srv/image --host --format cpio -o modules.cpio": "an archive of all this machine has loaded",
-            "=drivers/net --exclude 're:wireless' --copy /srv/initrd": "drivers for wires, in a root",
-            "ext4 --why crc16": "the chain of dependencies",
-        },
-    )  # fmt: skip
-    parser.add_argument("name", nargs="*", metavar="NAME|ALIAS|FILE|PATTERN", help="what to begin with")
-    add_tree(parser, "/", "the root of the system to take them from", or_running=True)
-    add_config(parser)
-    parser.add_argument(
-        "--host", action="store_true", help="begin with the modules that this machine has loaded"
-    )
-    parser.add_argument("--loaded", action="append", default=[], metavar="FILE|DIR",
-                        help="the same, of a machine's /proc/modules, lsmod or /sys/module")  # fmt: skip
-    parser.add_argument("--modalias", action="append", default=[], metavar="FILE|DIR",
-                        help="begin with the modules of devices: the output of lspci -n, lspci -mmn or lsusb,"
-                        " modaliases one a line, or a directory as /sys/devices is one")  # fmt: skip
-    parser.add_argument("--exclude", action="append", default=[], metavar="NAME|PATTERN",
-                        help="leave out these, unless they are named, and what depends on them")  # fmt: skip
-    parser.add_argument("--weakdeps", action="store_true", help="follow weak dependencies too")
-    parser.add_argument("--no-firmware", action="store_true", help="leave out firmware")
-    parser.add_argument(
-        "--on-missing",
-        choices=("error", "warn"),
-        default="error",
-        help="what a missing module is; soft dependencies and firmware are only warned of",
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no warnings")
-    parser.add_argument("--why", metavar="NAME", help="say why a module or firmware file is needed")
-    parser.add_argument(
-        "--format",
-        choices=("list", "manifest", "cpio"),
-        default="list",
-        help="paths; an mtree(5) with sizes and SHA-256; or an archive, the same bytes each time",
-    )
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to write it; default: standard output")
-    parser.add_argument("--copy", metavar="ROOT", help="copy the files below ROOT, and index its modules")
-    parser.add_argument("--indexes", action=argparse.BooleanOptionalAction, default=True,
-                        help="with modules.dep and the others in archive, manifest or copy")  # fmt: skip
     add_json(parser)
     return parser
 

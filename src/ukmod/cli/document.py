@@ -21,6 +21,7 @@ SCHEMAS = {
     "audit": 1,
     "lint": 1,
     "closure": 1,
+    "fits": 1,
     "kernel": 1,
     "kernels": 1,
     "matrix": 1,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.linkage import ExportedSymbol
 
-__all__ = ["Inspection", "inspection"]
+__all__ = ["Inspection", "inspection", "vermagic_of"]
 
 
 @record
@@ -45,7 +45,7 @@ def inspection(arguments: argparse.Namespace, root: str | None = None) -> Inspec
     system = System.of(tree, root, arguments.cmdline)
     kernel = KernelFacts(
         exports=_exports(tree, arguments.symvers),
-        vermagic=_vermagic(tree),
+        vermagic=vermagic_of(tree),
         firmware_directories=firmware_directories(os.path.abspath(root), tree.release),
         unpacks=system.unpacks(),
         certificates=_certificates(arguments.cert),
@@ -63,7 +63,7 @@ def _exports(tree: Tree, symvers: str | None) -> dict[str, ExportedSymbol] | Non
         return None
 
 
-def _vermagic(tree: Tree) -> str:
+def vermagic_of(tree: Tree) -> str:
     """Return the vermagic of the kernel, as the first readable module that came with it has it."""
     for name in tree.module_names():
         path = (tree.dependency_line(name) or "").partition(":")[0]
