@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name in TOOLS:
         return run_tool(name, words, ends=ends)
     arguments = words[1:]
+    if arguments[:1] == ["depmod"] and any(word.startswith(("--strict", "--overlay")) for word in arguments):
+        return _guarded("ukmod depmod", lambda: _strict_depmod(arguments[1:]), lambda: FAILED)
     if arguments and arguments[0] in TOOLS:
         return run_tool(arguments[0], arguments, ends=ends)
     if arguments and arguments[0] in OF_KMOD:
@@ -134,6 +136,12 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     gc.enable()
     status: int = command(arguments)
     return status
+
+
+def _strict_depmod(arguments: Sequence[str]) -> int:
+    from ukmod.cli.depmod import main
+
+    return main(arguments)
 
 
 def _misused(name: str) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 from io import BytesIO
 
-from ukmod.errors import FormatError, LimitError, MissingExtraError
+from ukmod.errors import FormatError, LimitError, MissingExtraError, UkmodError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,15 +214,24 @@ def _damaged(message: str, path: str) -> FormatError:
     return error
 
 
-def _gzip(_window: int) -> Codec:
-    import zlib
+def _lacking(kind: str, library: str, error: ImportError) -> UkmodError:
+    text = f"this Python was built without {library} and cannot unpack {kind}"
+    return UkmodError(f"{text}: {error}", errno=errno.ENOSYS)
 
+
+def _gzip(_window: int) -> Codec:
+    try:
+        import zlib
+    except ImportError as error:
+        raise _lacking("gzip", "zlib", error) from error
     return lambda: Inflate(31), zlib.error  # 31: zlib's notation for "a gzip header, and any window"
 
 
 def _xz(window: int) -> Codec:
-    import lzma
-
+    try:
+        import lzma
+    except ImportError as error:
+        raise _lacking("xz", "lzma", error) from error
     return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, window), lzma.LZMAError
 
 
