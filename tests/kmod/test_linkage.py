@@ -11,6 +11,7 @@ from ukmod.kmod.linkage import (
     ExportedSymbol,
     SymbolFault,
     bind,
+    is_for,
     module_exports,
     parse_symvers,
     vermagic_difference,
@@ -21,7 +22,7 @@ def faults(
     user: bytes, *exports: ExportedSymbol, licenses: tuple[str, ...] = ("GPL",), imports: tuple[str, ...] = ()
 ) -> list[SymbolFault | None]:
     known = {export.name: export for export in exports}
-    return [one.fault for one in bind(Elf(user), known.get, licenses=licenses, imports=imports)]
+    return [one.fault for one in bind(Elf(user), known.get, module="m", licenses=licenses, imports=imports)]
 
 
 USER = elfwriter.module("user", needs=["f"], crcs={"module_layout": 1, "f": 7})
@@ -29,7 +30,7 @@ USER = elfwriter.module("user", needs=["f"], crcs={"module_layout": 1, "f": 7})
 
 def test_an_answered_symbol_names_who_answers() -> None:
     export = ExportedSymbol("f", "base", 7)
-    assert bind(Elf(USER), {"f": export}.get, licenses=["GPL"], imports=[]) == [
+    assert bind(Elf(USER), {"f": export}.get, module="m", licenses=["GPL"], imports=[]) == [
         Binding("f", False, 7, export, None)
     ]
 
@@ -73,6 +74,21 @@ def test_a_namespace_has_to_be_imported() -> None:
     export = ExportedSymbol("f", "base", 7, namespace="DMA_BUF")
     assert faults(USER, export) == [SymbolFault.NAMESPACE]
     assert faults(USER, export, imports=("DMA_BUF",)) == [None]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "module", "may"),
+    [
+        ("module:kvm", "kvm", True),
+        ("module:kvm", "kvm_intel", False),
+        ("module:vhost,kvm-*", "kvm_intel", True),
+        ("module:snd-pcm", "snd_pcm", True),
+        ("module:*", "anything", True),
+        ("kvm", "kvm", False),
+    ],
+)
+def test_a_namespace_may_name_the_modules_that_use_it(namespace: str, module: str, may: bool) -> None:
+    assert is_for(namespace, module) is may
 
 
 def test_the_exports_of_a_module() -> None:

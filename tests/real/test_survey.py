@@ -69,7 +69,8 @@ NUMBER = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+")
 LEFT_OUT = re.compile(
     r"firmware_class: See "  # said once, and modules before this one have asked for firmware too
     r"|jitterentropy: Init|DRBG: Continuing without"  # QEMU's clock counts instructions
-    r"|-sse +:|generic_sse|xor: using function"  # a race, won by the faster
+    r"|sse +:|generic_sse|xor: using function"  # a race, won by the faster
+    r"|tsc: Refined TSC|clocksource: (?:tsc: mask|Switched to)"  # no module's
 )
 
 

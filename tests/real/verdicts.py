@@ -1,6 +1,6 @@
 """Remakes what a real kernel makes of each Debian module: ``python -m tests.real.verdicts [NAME...]``.
 
-Of another kernel of tools/kernels it is a sample: ``--kernel testing --sample 30``.
+Of another kernel of tools/kernels it is a sample: ``--kernel testing --sample 300``, some minutes.
 
 One machine tries many modules, one after the other: each is loaded with what it needs, a second passes, and
 all is taken out again. As soon as anything of it is left (a module that stays, a warning that is given once

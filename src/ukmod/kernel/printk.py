@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_INFO
+from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.lib.vsprintf import Arguments, vformat
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
@@ -42,6 +43,7 @@ LOG_BUF_LEN: Final = 1 << 17
 _RECORD_COST = 88
 """The bytes of a record in addition to its text: its descriptor and struct printk_info."""
 CON_ENABLED: Final = 4
+CON_NBCON: Final = 1 << 8
 _REGISTERED: Final = Site("kernel/printk/printk.c", 3172, "register_console")
 CONSOLE_NAME_LEN: Final = 16
 """In bytes, include/linux/console.h."""
@@ -360,4 +362,7 @@ def _console_name(k: Core, console: int) -> str:
 
 
 def _announce_console(k: Core, console: int, what: str) -> None:
-    k.printk(f"printk: console [{_console_name(k, console)}] {what}\n", level=KERN_INFO)
+    """con_printk(): a kernel that knows consoles with threads of their own calls others legacy (v6.7)."""
+    layout = Layout(k.types, "console")
+    legacy = layout.has("nbcon_state") and not k.memory.u16(console + layout.flags) & CON_NBCON
+    k.printk(f"printk: {'legacy ' * legacy}console [{_console_name(k, console)}] {what}\n", level=KERN_INFO)

@@ -77,7 +77,7 @@ def fit(file: ModuleFile, kernel: KernelOffer) -> Fit:
     info, elf = read_module(file, name, signature=False, build_id=False), file.elf()
     versions = elf.versions()
     licenses = info.values("license")[:1] or ("unspecified",)  # the kernel reads the first
-    bindings = bind(elf, kernel.find, licenses=licenses, imports=info.namespaces)
+    bindings = bind(elf, kernel.find, module=name, licenses=licenses, imports=info.namespaces)
     symbols = tuple(_judge(one, kernel, has_versions=bool(versions)) for one in bindings)
     objections, doubts = [], []
     if not info.vermagic:

@@ -145,20 +145,42 @@ def parse_symvers(text: str) -> dict[str, ExportedSymbol]:
     return found
 
 
+_FOR_MODULES = "module:"
+
+
+def is_for(namespace: str, module: str) -> bool:
+    """True if a namespace names the modules that may use its symbols, and this is one of them (v6.16).
+
+    "module:kvm-*,vhost" is such a namespace: names separated by commas, each perhaps the beginning of a name.
+    """
+    if not namespace.startswith(_FOR_MODULES):
+        return False
+    name = module.replace("-", "_")
+    patterns = namespace.removeprefix(_FOR_MODULES).replace("-", "_").split(",")
+    return any(
+        name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns
+    )
+
+
 def bind(
     elf: Elf,
     find: Callable[[str], ExportedSymbol | None],
     *,
+    module: str,
     licenses: Iterable[str],
     imports: Iterable[str],
 ) -> list[Binding]:
     """Return how each symbol that ``elf`` needs is answered; ``find`` looks an export up by its name.
 
-    ``licenses`` and ``imports`` are the module's ``license`` and ``import_ns`` fields. FormatError if
-    the file has no symbol table.
+    ``module`` is its name, ``licenses`` and ``imports`` are its ``license`` and ``import_ns`` fields.
+    FormatError if the file has no symbol table.
     """
     is_gpl = all(license_ in GPL_COMPATIBLE for license_ in licenses)
     imported = frozenset(imports)
+
+    def may_use(namespace: str) -> bool:
+        return not namespace or namespace in imported or is_for(namespace, module)
+
     crcs: Mapping[str, int] = elf.versions()
     bindings = []
     for name, weak, _crc in needed_symbols(elf):
@@ -166,7 +188,7 @@ def bind(
             continue  # a version without a symbol: it stands for the layout of struct module
         export = find(name)
         crc = crcs.get(name)
-        fault = _fault(export, crc, imported, is_gpl=is_gpl)
+        fault = _fault(export, crc, may_use, is_gpl=is_gpl)
         if weak and fault in (SymbolFault.UNKNOWN, SymbolFault.GPL_ONLY):
             fault = None  # a weak symbol that is not there is 0
         bindings.append(Binding(name, weak, crc, export, fault))
@@ -174,7 +196,7 @@ def bind(
 
 
 def _fault(
-    export: ExportedSymbol | None, crc: int | None, imported: frozenset[str], *, is_gpl: bool
+    export: ExportedSymbol | None, crc: int | None, may_use: Callable[[str], bool], *, is_gpl: bool
 ) -> SymbolFault | None:
     if export is None:
         return SymbolFault.UNKNOWN
@@ -182,7 +204,7 @@ def _fault(
         return SymbolFault.GPL_ONLY
     if None not in (crc, export.crc) and crc != export.crc:
         return SymbolFault.VERSION
-    if export.namespace and export.namespace not in imported:
+    if not may_use(export.namespace):
         return SymbolFault.NAMESPACE
     return None
 

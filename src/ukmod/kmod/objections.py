@@ -130,7 +130,9 @@ class Inspector:
     def _file(self, name: str, file: ModuleFile) -> ModuleFacts:
         info, elf = read_module(file, name), file.elf()
         self._exports.setdefault(name, module_exports(elf, name))
-        bindings = bind(elf, self._find, licenses=info.values("license"), imports=info.namespaces)
+        bindings = bind(
+            elf, self._find, module=name, licenses=info.values("license"), imports=info.namespaces
+        )
         faults = [self._fault(one, one.fault) for one in bindings if one.fault is not None]
         packing = [
             Note("packing", f"the kernel cannot unpack it itself: {text}") for text in kernel_faults(file)

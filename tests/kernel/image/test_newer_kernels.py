@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.real, pytest.mark.kernels, pytest.mark.slow]
 MODULES = (
     "ext4",
     "overlay",
-    "fuse",
     "loop",
     "dm_mod",
     "dummy",
@@ -26,6 +25,8 @@ MODULES = (
     "nf_conntrack",
     "vxlan",
     "scsi_debug",
+    "macvtap",
+    "cxl_mem",
 )
 TASK_RTLOCK_WAIT = 0x1000
 
@@ -56,9 +57,11 @@ def test_every_step_returns_without_a_warning(newer: Kernel) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_modules_load(newer: Kernel, name: str) -> None:
+def test_modules_load_and_unload(newer: Kernel, name: str) -> None:
     def load() -> list[str]:
         assert newer.modprobe(name).status == 0
+        assert newer.modprobe("-r", name).status == 0
+        newer.run(1)
         return [*map(str, newer.oopses), *map(str, newer.warnings)]
 
     assert in_a_copy(newer, load) == []

@@ -284,6 +284,16 @@ class TestExports:
         assert log.splitlines()[-2:] == [f"m: {message}", "m: Unknown symbol f (err -22)"]
         machine.insmod(made("import_ns=SPACE", needs=(Symbol("f"),)))
 
+    def test_a_namespace_may_name_the_modules_that_use_it(self, machine: Kernel) -> None:
+        """EXPORT_SYMBOL_FOR_MODULES() of v6.16."""
+        machine.insmod(self.exporting("f", namespace="module:other,m"))
+        machine.insmod(made(needs=(Symbol("f"),)))
+
+    def test_a_namespace_that_names_other_modules_is_closed(self, machine: Kernel) -> None:
+        machine.insmod(self.exporting("f", namespace="module:other,mm"))
+        log = refused(machine, made(needs=(Symbol("f"),)), EINVAL)
+        assert "m: module uses symbol (f) from namespace module:other,mm, but does not import it." in log
+
     @pytest.mark.parametrize(
         ("crcs", "complaint"),
         [({"f": 2}, "m: disagrees about version of symbol f"), ({"g": 1}, "m: no symbol version for f")],

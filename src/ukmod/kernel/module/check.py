@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ukmod.errors import LoadError
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_WARNING
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
-from ukmod.kmod.linkage import GPL_COMPATIBLE
+from ukmod.kmod.linkage import GPL_COMPATIBLE, is_for
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -151,7 +151,8 @@ def check_version(k: Core, module: Module, symbol: FoundSymbol) -> None:
 
 def check_namespace(k: Core, module: Module, symbol: FoundSymbol) -> None:
     """verify_namespace_is_imported(). Raises LoadError (EINVAL)."""
-    if not symbol.namespace or symbol.namespace in module.namespaces:
+    space = symbol.namespace
+    if not space or space in module.namespaces or is_for(space, module.name):
         return
     text = f"module uses symbol ({symbol.name}) from namespace {symbol.namespace}, but does not import it."
     k.printk(f"{module.name}: {text}\n", KERN_ERR)

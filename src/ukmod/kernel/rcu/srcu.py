@@ -99,7 +99,7 @@ class Srcu:
             or not (data := memory.s64(address + self._layout.sda))
         ):
             return 0
-        data += k.percpu.base
+        data = data + k.percpu.base & MASK64  # since v6.15, the address of a variable is no offset
         if self._data.has("srcu_ctrs"):
             counter = Layout(k.types, "srcu_ctr")
             at = data + self._data.srcu_ctrs + index * k.types.sizeof("srcu_ctr")
