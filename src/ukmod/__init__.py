@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ukmod.errors import MachineError as MachineError
     from ukmod.errors import MissingExtraError as MissingExtraError
     from ukmod.errors import NotFoundError as NotFoundError
+    from ukmod.errors import ProcessError as ProcessError
     from ukmod.errors import UkmodError as UkmodError
     from ukmod.errors import UsageError as UsageError
     from ukmod.kernel.api import Kernel as Kernel
@@ -79,6 +80,7 @@ __all__ = [
     "NotFoundError",
     "Oops",
     "Process",
+    "ProcessError",
     "Program",
     "Ptr",
     "Record",
@@ -126,6 +128,7 @@ _HOMES = {
     "Module": "ukmod.kernel.module.main",
     "Need": "ukmod.kernel.image.choice",
     "NotFoundError": "ukmod.errors",
+    "ProcessError": "ukmod.errors",
     "Oops": "ukmod.kernel.oops",
     "Process": "ukmod.userland.process",
     "Program": "ukmod.userland.process",

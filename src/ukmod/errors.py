@@ -9,6 +9,7 @@
     ├── MissingExtraError           an optional dependency is not installed: what to install
     ├── UsageError                  a command line or an argument makes no sense (EINVAL)
     ├── LoadError                   the kernel refused a module: the errno finit_module would give
+    ├── ProcessError                a process of the machine was killed, or is no more: its wait status
     ├── LayoutError                 a struct's layout is not known: how to supply it
     └── MachineError                the emulated machine cannot continue
         ├── KernelPanic             BUG() outside any task, or panic()
@@ -32,6 +33,7 @@ __all__ = [
     "MissingExtraError",
     "NotFoundError",
     "PatienceError",
+    "ProcessError",
     "UkmodError",
     "UsageError",
 ]
@@ -116,6 +118,16 @@ class LoadError(UkmodError):
 
     def __str__(self) -> str:
         return f"{super().__str__()} ({os.strerror(self.errno)})"
+
+
+class ProcessError(UkmodError):
+    """A process of the emulated machine was killed, or has ended. ``status`` is its wait status."""
+
+    errno = _errno.ESRCH
+
+    def __init__(self, message: str, *, errno: int | None = None, subject: str = "", status: int = 0) -> None:
+        super().__init__(message, errno=errno, subject=subject)
+        self.status = status
 
 
 class LayoutError(UkmodError):

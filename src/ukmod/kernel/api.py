@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from errno import EFAULT, ENOENT, ETIMEDOUT
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
@@ -563,8 +563,27 @@ class Kernel:
         if self._process is None or self._process.ended:
             from ukmod.kernel.user.process import first_process, process
 
-            self._process = (process if self._process else first_process)(self.core)
+            self._process = process(self.core) if self._process else first_process(self.core)
         return self._process
+
+    def spawn(
+        self,
+        work: Callable[[UserProcess], Any],
+        *,
+        uid: int = 0,
+        gid: int | None = None,
+        caps: Collection[int] | None = None,
+    ) -> UserProcess:
+        """Start a process that runs ``work(process)``; it runs when the machine next runs.
+
+        uid, gid: its user and group; the group is by default that of the user's number. caps: the numbers of
+        its capabilities; by default root has all and others have none. Raises UsageError without an image.
+        """
+        from ukmod.kernel.user.identity import ProcessIdentity
+        from ukmod.kernel.user.process import process
+
+        core = self.process.core  # once there was one, what programs expect to find is mounted
+        return process(core, work, ProcessIdentity(uid, uid if gid is None else gid, caps))
 
     def open(self, path: str, mode: str = "rb", *, flags: int = 0) -> UserFile:
         """Open a file of the emulated machine, such as a module's device; it is not buffered.

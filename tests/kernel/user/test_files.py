@@ -200,6 +200,74 @@ def test_a_pipe_blocks_until_somebody_writes(in_machine: InMachine) -> None:
     in_machine(work)
 
 
+def test_pages_of_a_device_are_mapped(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("window"))
+        with k.open("/dev/window", "r+b") as f:
+            with f.mmap(2 * 4096) as m:  # at once, by remap_pfn_range()
+                assert m[:6] == b"kernel"
+                m[4096:4100] = b"user"
+                assert len(m) == 8192
+            f.seek(4096)
+            assert f.read(4) == b"user"
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+                f.mmap(5 * 4096)
+            assert caught.value.errno == errno.EINVAL
+        assert k.dmesg().count("window: mapped, 2 pages\n") == k.dmesg().count("window: unmapped\n") == 1
+        assert "fault" not in k.dmesg()
+        k.rmmod("window")
+        assert not k.leaks()
+        assert not k.reports
+
+    in_machine(work)
+
+
+def test_pages_of_a_device_come_in_by_faults(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("window"))
+        with k.open("/dev/window", "r+b") as f:
+            m = f.mmap(6 * 4096, 4096)
+            assert m[:6] == b"kernel"
+            m[3 * 4096 : 3 * 4096 + 4] = b"last"
+            assert m[3 * 4096 : 3 * 4096 + 4] == b"last"
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+                m[4 * 4096 :]
+            assert caught.value.errno == errno.EFAULT
+            faults = [line.partition("window: ")[2] for line in k.dmesg().splitlines() if " fault " in line]
+            assert faults == ["fault on page 0, read", "fault on page 3, write", "fault on page 4, read"]
+            # The kernel's own accesses take the same path.
+            assert f.pread(4, 3 * 4096) == b"last"
+            assert k.process.syscall("read", f.fileno(), m.address + 4096, 6) == 6
+            assert m[4096 : 4096 + 6] == b"kernel"
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+                k.process.syscall("read", f.fileno(), m.address + 5 * 4096, 6)
+            assert caught.value.errno == errno.EFAULT
+            m.close()
+        k.rmmod("window")
+        assert not k.leaks()
+        assert not k.oopses
+
+    in_machine(work)
+
+
+def test_a_mapping_keeps_its_module_after_the_file_is_closed(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("window"))
+        f = k.open("/dev/window", "r+b")
+        m = f.mmap(4096)
+        f.close()
+        with pytest.raises(LoadError):
+            k.rmmod("window")
+        with pytest.raises(ValueError, match="step"):
+            m[::2]
+        with pytest.raises(ValueError, match="hold"):
+            m[:2] = b"three"
+        m.close()
+        k.rmmod("window")
+
+    in_machine(work)
+
+
 def test_modes_are_those_of_open(in_machine: InMachine) -> None:
     def work(k: Kernel) -> None:
         for mode in ("r", "b", "rwb", "r++b", "q"):

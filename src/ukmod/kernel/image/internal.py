@@ -161,6 +161,16 @@ def kernel_clone(k: Core) -> Long:
     return -EAGAIN
 
 
+# -- signals --------------------------------------------------------------------------------------------
+
+
+@export()
+def do_send_sig_info(k: Core, signal: Int, info: Ptr, task: Ptr, kind: UInt) -> Int:
+    """int do_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p, enum pid_type)."""
+    del kind
+    return k.signals.send_info(k.tasks.at(task), signal, info)
+
+
 # -- address spaces -------------------------------------------------------------------------------------
 
 

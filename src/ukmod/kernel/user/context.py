@@ -48,7 +48,6 @@ def enter(k: Core, image: MappedImage) -> None:
 def _leave(k: Core, image: MappedImage, task: Task) -> int:
     """exit_mm(), exit_files(), exit_fs() and, after the task's last work, exit_creds()."""
     own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs", "cred")}
-    k.tasks.set_pf(task, PF_EXITING)
     k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
     if mm := _get(k, task, "mm"):
         if (sync := image.get("sync_mm_rss")) is not None:  # until v6.1, tasks count their pages apart
@@ -59,6 +58,7 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
         if own[name]:
             k.cpu.call(image.address(f"exit_{name}"), task.address)
     task_work_run(k)
+    k.tasks.set_pf(task, PF_EXITING)  # from here on, no more work is taken
     if own["cred"]:
         k.cpu.call(image.address("exit_creds"), task.address)
         for name in ("cred", "real_cred"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import UsageError
 from ukmod.kernel import uapi as c
+from ukmod.kernel.user.mapping import Mapping
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -129,6 +130,12 @@ class UserFile(io.RawIOBase):
         self._process.syscall("poll", entry, 1, wait)
         ready: int = _POLLFD.unpack(entry)[2]
         return ready
+
+    def mmap(self, size: int, offset: int = 0, *, write: bool = True) -> Mapping:
+        """mmap(2), shared, of ``size`` bytes at ``offset``. Raises OSError."""
+        access = c.PROT_READ | (c.PROT_WRITE if write else 0)
+        arguments = 0, size, access, c.MAP_SHARED, self.fileno(), offset
+        return Mapping(self._process, self._process.syscall("mmap", *arguments), size)
 
     def close(self) -> None:
         """close(2)."""

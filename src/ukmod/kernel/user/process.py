@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
-from errno import EFAULT, EINTR, ETIMEDOUT
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from errno import EINTR, ETIMEDOUT
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from ukmod.errors import LoadError, UsageError
+from ukmod.errors import ProcessError, UsageError
 from ukmod.kernel import uapi as c
 from ukmod.kernel.failures import failed
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.limits import WAIT
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, Task
+from ukmod.kernel.signal import NSIG
 from ukmod.kernel.task import TIF_SIGPENDING
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.user.context import enter
 from ukmod.kernel.user.file import UserFile, flags_of
+from ukmod.kernel.user.identity import ProcessIdentity
 from ukmod.kernel.user.rootfs import furnish
 from ukmod.kernel.user.syscall import SyscallArgument, SyscallTable, SystemCalls
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 T = TypeVar("T")
+_CAUGHT: Final = 0x1000
+"""The address of a signal handler, which here is a Python function."""
 _STAT: Final = struct.Struct("<QQQIIIIQqqqqqqqqq24x")
 """struct stat, arch/x86/include/uapi/asm/stat.h."""
 _DIRENT: Final = struct.Struct("<QqHB")
@@ -34,16 +38,31 @@ _DIRENTS: Final = 1 << 15
 class UserProcess:
     """A process of the emulated kernel, which does what Python has it do.
 
+    With ``work`` it is a program that ends with that function; without, it waits for what it is asked for.
+
     From outside of the machine, each method runs the machine until the process has done it. In a function
     that runs in the process itself, it blocks that process only.
     """
 
-    def __init__(self, k: Core, image: MappedImage, table: SyscallTable, comm: str = "python") -> None:
-        self._k = k
+    def __init__(
+        self,
+        k: Core,
+        image: MappedImage,
+        *,
+        work: Callable[[UserProcess], Any] | None = None,
+        identity: ProcessIdentity | None = None,
+        comm: str = "python",
+    ) -> None:
+        self.core = self._k = k
         self._image = image
-        self._caller = SystemCalls(k, table)
+        self._calls = SystemCalls(k, SyscallTable(k, image), self._handle_signals)
+        self._work = work or UserProcess._serve
+        self._identity = identity
         self._jobs: list[Callable[[], None]] = []
-        self._is_ready = False
+        self._handlers: dict[int, Callable[[int], object]] = {}
+        self._results: list[Any] = []
+        self._failures: list[Exception] = []
+        self._is_stuck = False
         self.task: Task = k.processes.fork(comm, self._main)
 
     def __repr__(self) -> str:
@@ -56,30 +75,49 @@ class UserProcess:
 
     @property
     def ended(self) -> bool:
-        """True if it has exited, or was killed."""
-        return self.task.exited
+        """True if it has exited or was killed, or sleeps for ever in a call that no signal interrupts."""
+        return self.task.exited or self._is_stuck
+
+    @property
+    def blocked(self) -> str:
+        """The system call in which it sleeps; empty if it does not."""
+        asleep = not self.task.exited and not self.task.queued and self._k.sched.current is not self.task
+        return self._calls.running if asleep else ""
 
     def _main(self) -> int:
-        """Do what is asked for until the end."""
         enter(self._k, self._image)
-        tasks, sched = self._k.tasks, self._k.sched
+        try:
+            if self._identity is not None:
+                self._identity.assume(self._calls)
+            self._results.append(self._work(self))
+        except Exception as error:  # noqa: BLE001 - raised again, in the stack of result()
+            failed(self._k, error)  # raises, if it is the end of the process
+            self._failures.append(error)
+            return 1 << 8
+        return 0
+
+    def _serve(self) -> NoReturn:
+        """Do what is asked for until the end."""
         while True:
             while self._jobs:
                 self._jobs.pop(0)()
-            tasks.set_state(self.task, TASK_INTERRUPTIBLE)
-            sched.schedule()
+            self._k.tasks.set_state(self.task, TASK_INTERRUPTIBLE)
+            self._k.sched.schedule()
             self._k.signals.deliver()
+            self._handle_signals()
 
     def run(self, work: Callable[[], T]) -> T:
         """Run ``work`` in the process and return its result; its exceptions are raised here.
 
-        Raises TimeoutError if it still blocks after 300 virtual seconds, and LoadError if the process died.
+        Raises TimeoutError if it still blocks after 300 virtual seconds, and ProcessError if it was killed.
         """
         sched = self._k.sched
         if sched.current is self.task:
             return work()
-        if sched.current is not None:
-            raise UsageError("only the process itself can do this here", subject=repr(self))
+        if sched.current is not None or self._work is not UserProcess._serve:
+            raise UsageError("only the process itself can do this", subject=repr(self))
+        if self.ended:
+            raise ProcessError("the process has ended", subject=repr(self), status=self.task.exit_code)
         done: list[T] = []
         failures: list[Exception] = []
 
@@ -90,32 +128,82 @@ class UserProcess:
                 failed(self._k, error)  # raises, if it is the end of the process
                 failures.append(error)
 
-        self._check_alive()
         self._jobs.append(job)
         sched.wake(self.task, TASK_INTERRUPTIBLE)
-        self._wait(lambda: bool(done or failures) or self.task.exited)
-        if not (done or failures or self.task.exited):
-            self._interrupt()
-            self._wait(lambda: bool(done or failures) or self.task.exited)
-            text = "still blocks after 300 virtual seconds: nothing in the machine wakes it"
-            raise TimeoutError(ETIMEDOUT, text, self._caller.running or None)
+        if not self._wait(lambda: bool(done or failures) or self.task.exited):
+            self._give_up(lambda: bool(done or failures) or self.task.exited)
         if failures:
             raise failures[0]
         if not done:
-            raise LoadError("the process was killed: see dmesg", errno=EFAULT, subject=repr(self))
+            raise self._killed()
         return done[0]
 
-    def _wait(self, until: Callable[[], bool]) -> None:
-        self._k.sched.run(until, self._k.clock.now + round(WAIT * NSEC_PER_SEC))
+    def _wait(self, until: Callable[[], bool]) -> bool:
+        return self._k.sched.run(until, self._k.clock.now + round(WAIT * NSEC_PER_SEC))
 
-    def _check_alive(self) -> None:
-        if self.task.exited:
-            raise LoadError("the process has ended", errno=EINTR, subject=repr(self))
-
-    def _interrupt(self) -> None:
-        """Have the system call in progress return as for a signal with a handler: EINTR."""
+    def _give_up(self, until: Callable[[], bool]) -> NoReturn:
+        """Have the system call in progress return as for a caught signal, and raise TimeoutError."""
+        call = self._calls.running or None
+        self._calls.is_interrupted = True
         self._k.tasks.set_flag(self.task, TIF_SIGPENDING)
         self._k.sched.wake(self.task, TASK_INTERRUPTIBLE)
+        self._is_stuck = not self._wait(until)
+        text = f"still blocks after {WAIT:g} virtual seconds: nothing in the machine wakes it"
+        raise TimeoutError(ETIMEDOUT, text, call)
+
+    def _killed(self) -> ProcessError:
+        signal = self.task.exit_code & 0x7F
+        text = f"the process was killed by signal {signal}: see dmesg"
+        return ProcessError(text, errno=EINTR, subject=repr(self), status=self.task.exit_code)
+
+    def result(self) -> Any:
+        """Run the machine until the process has ended; returns what its function returned, or raises that.
+
+        Raises ProcessError if it was killed, and TimeoutError if it has not ended after 300 virtual seconds.
+        """
+        if not self._wait(lambda: self.task.exited):
+            text = f"has not ended after {WAIT:g} virtual seconds"
+            raise TimeoutError(ETIMEDOUT, text, self.blocked or None)
+        if self._failures:
+            raise self._failures[0]
+        if not self._results:
+            raise self._killed()
+        return self._results[0]
+
+    # -- signals ----------------------------------------------------------------------------------------
+
+    @property
+    def signals(self) -> tuple[int, ...]:
+        """The numbers of its pending signals."""
+        pending = 0 if self.task.exited else self._k.tasks.pending(self.task)
+        return tuple(number for number in range(1, NSIG + 1) if pending >> (number - 1) & 1)
+
+    def kill(self, signal: int) -> None:
+        """kill(2), from a process of root's."""
+        if not self.task.exited:
+            self._k.signals.send(self.task, signal)
+
+    def signal(self, number: int, handler: Callable[[int], object] | None) -> None:
+        """signal(2): ``handler(number)`` is called on the way back from a system call; None is the default.
+
+        The call that it interrupted raises InterruptedError.
+        """
+        actions = self._k.signals.of(self.task).handlers
+        if handler is None:
+            self._handlers.pop(number, None)
+            actions.pop(number, None)
+        else:
+            self._handlers[number] = handler
+            actions[number] = _CAUGHT
+
+    def _handle_signals(self) -> bool:
+        """Call the handlers of pending signals; True if there were any."""
+        signals, called = self._k.signals, False
+        while (found := signals.dequeue(self.task, signals.blocked(self.task))) is not None:
+            if (handler := self._handlers.get(found[0])) is not None:
+                called = True
+                handler(found[0])
+        return called
 
     # -- system calls -----------------------------------------------------------------------------------
 
@@ -127,7 +215,7 @@ class UserProcess:
 
         Raises OSError with the kernel's errno, and UsageError if there is no such system call.
         """
-        return self.run(lambda: self._caller(call, *arguments))
+        return self.run(lambda: self._calls(call, *arguments))
 
     def open(self, path: str, mode: str = "rb", *, flags: int = 0, permissions: int = 0o666) -> UserFile:
         """open(2): an unbuffered file, of binary mode such as "r+b". ``flags`` are further O_ flags.
@@ -207,12 +295,14 @@ class UserProcess:
 _AT_REMOVEDIR: Final = 0x200
 
 
-def process(k: Core) -> UserProcess:
-    """A new process of root's. Raises UsageError if the machine has no image."""
+def process(
+    k: Core, work: Callable[[UserProcess], Any] | None = None, identity: ProcessIdentity | None = None
+) -> UserProcess:
+    """A new process. Raises UsageError if the machine has no image."""
     if k.image is None:
         vmlinuz = f"the vmlinuz of {k.release}" if k.release else "a vmlinuz"
         raise UsageError(f"files and processes need the kernel's own code: give Kernel(image=...), {vmlinuz}")
-    return UserProcess(k, k.image, SyscallTable(k, k.image))
+    return UserProcess(k, k.image, work=work, identity=identity)
 
 
 def first_process(k: Core) -> UserProcess:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
@@ -67,14 +67,17 @@ class SyscallTable:
 class SystemCalls:
     """Makes the system calls of one process, which must be the current task."""
 
-    def __init__(self, k: Core, table: SyscallTable) -> None:
+    def __init__(self, k: Core, table: SyscallTable, handle_signals: Callable[[], bool]) -> None:
         self._k = k
         self._table = table
+        self._handle_signals = handle_signals
         self._registers = [k.types.offset("pt_regs", name) for name in _REGISTERS]
         self._size = k.types.sizeof("pt_regs")
         self._arena = self._end = 0
         self.running = ""
         """The system call in progress."""
+        self.is_interrupted = False
+        """Its caller no longer waits for it: it returns as if a signal had been caught."""
 
     def __call__(self, call: str | int, *arguments: SyscallArgument) -> int:
         """Make a system call; returns its result. Raises OSError with the errno that it returned.
@@ -99,10 +102,12 @@ class SystemCalls:
             result = self._once(entry, words)
             task_work_run(k)
             k.signals.deliver()
+            caught = self._handle_signals()
+            k.signals.recalc(k.sched.task())
             if -result not in _RESTARTS:
                 return result
-            if k.tasks.signal_pending(k.sched.task()):
-                k.signals.recalc(k.sched.task())
+            if caught or self.is_interrupted:
+                self.is_interrupted = False
                 return -EINTR
 
     def _once(self, entry: int, words: Sequence[int]) -> int:
