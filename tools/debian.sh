@@ -6,13 +6,14 @@
 #   as root, installed    kmod, QEMU, user-mode-linux, a compiler, packers, and the kernel's headers (to rebuild modules)
 #
 # With the argument "kernels" it fetches only the kernels that are listed for "more": 100 MB each, from other suites.
-# The mirrors are those that the system's own apt configuration names.
+# ukmod kernel fetch fetches those. The mirrors are those that the system's own apt configuration names.
 set -eu
 cd "$(dirname "$0")/.."
 
 release=$(cat tools/release)
 cache=$(realpath -m "${UKMOD_DEBIAN_CACHE:-.cache/debian}")
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+python=.venv/bin/python
+[ -x "$python" ] || python=${PYTHON:-python3}
 programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2 gcc libc6-dev make binutils lzop lz4"
 
 say() { printf 'debian.sh: %s\n' "$*" >&2; }
@@ -22,10 +23,8 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
     exit 0
 fi
 
-options= # of apt, for the suites in use; none for the system's own
-
 # $1 = package: the version apt would fetch, or nothing.
-candidate() { apt-cache $options policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p'; }
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p'; }
 
 updated=
 update() {
@@ -81,74 +80,20 @@ unpack_image() {
 
 # -- other kernels: tools/kernels lists them ----------------------------------------------------------------
 
-# $1 = suite: the address of the mirror that has it, as the system's apt knows it.
-mirror() {
-    case $1 in *-security) label=Debian-Security ;; *) label=Debian ;; esac
-    apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Identifier: Packages' | sed -n "s/^$label //p" | head -n 1
-}
-
-# $1 = suites, separated by commas: sets $options to those of an apt that knows only them.
-# Their lists are kept apart, so that the system's own sources stay as they are.
-use_suites() {
-    options=
-    [ "$1" != system ] || { update; return 0; }
-    state=$cache/apt/$1
-    options="-o Dir::Etc::SourceList=$state/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$state/lists
-        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
-    [ ! -e "$state" ] || return 0
-    mkdir -p "$state/lists/partial"
-    for suite in $(printf %s "$1" | tr , ' '); do
-        address=$(mirror "$suite")
-        if [ -n "$address" ]; then
-            echo "deb [signed-by=$keyring] $address $suite main"
-        else
-            say "apt has no mirror with suites like $suite"
-        fi
-    done >"$state/sources.list"
-    apt-get -qq $options update || say "could not read all lists of $1"
-}
-
-# $1 = flavour, $2 = version, a regular expression: the newest version of such an image, without its flavour.
-newest() {
-    apt-cache $options search --names-only "^linux-image-$2-$1(-unsigned)?\$" |
-        sed -E "s/^linux-image-(.*)-$1(-unsigned)? .*/\1/" | sort -V | tail -n 1
-}
-
-# $1 = name of a kernel: the packages with its image and its modules, which may be two.
-packages() {
-    for binary in "linux-binary-$1" "linux-binary-unsigned-$1" "linux-image-$1-unsigned" "linux-image-$1"; do
-        [ -n "$(candidate "$binary")" ] || continue
-        echo "$binary"
-        case $binary in linux-binary-*) echo "linux-modules-$1" ;; esac
-        return 0
-    done
-}
-
-# $1 = name, $2 = suites, $3 = flavour, $4 = version: unpacked, unless a kernel is there. Failing is not fatal.
+# $1 = name, $2 = suites, $3 = kernel: unpacked, unless one is there. Failing is not fatal.
 unpack_other() {
     place=$cache/other/$1
     [ ! -e "$place" ] || return 0
-    use_suites "$2"
-    version=$(newest "$3" "$4")
-    [ -n "$version" ] || { say "no kernel $1: $2 has no linux-image-$4-$3"; return 0; }
-    rm -rf "$place.new"
-    mkdir -p "$place.new/download"
-    for package in $(packages "$version-$3"); do
-        (cd "$place.new/download" && apt-get -qq $options download "$package") || { say "no kernel $1: cannot fetch $package"; return 0; }
-        dpkg-deb --extract "$place.new/download/$package"_*.deb "$place.new"
-        rm "$place.new/download/$package"_*.deb
-    done
-    rmdir "$place.new/download"
-    mv "$place.new" "$place"
-    say "unpacked $version-$3 into $place"
+    suite=
+    [ "$2" = system ] || suite="--suite $2"
+    PYTHONPATH=src "$python" -m ukmod kernel fetch "$3" $suite --into "$place" >&2 || say "no kernel $1"
 }
 
 # $1 = real or more: the kernels that are listed as such.
 unpack_others() {
-    grep -v '^#' tools/kernels | while read -r name when suites flavour version _; do
-        [ "$when" != "$1" ] || unpack_other "$name" "$suites" "$flavour" "$(printf %s "$version" | sed "s/@release@/${release%-amd64}/")"
+    grep -v '^#' tools/kernels | while read -r name when suites kernel _; do
+        [ "$when" != "$1" ] || unpack_other "$name" "$suites" "$(printf %s "$kernel" | sed "s/@release@/${release%-amd64}/")"
     done
-    rm -rf "$cache/apt"
 }
 
 if [ "${1-}" = kernels ]; then
