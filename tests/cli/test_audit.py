@@ -135,3 +135,18 @@ def test_a_mistake_is_not_an_answer(
         status = done.code  # type: ignore[assignment]
     assert status == 3
     assert capsys.readouterr().out == ""
+
+
+def test_surface_lists_families_and_their_modules(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit(root, "surface", "--kernel", "none") == 0
+    output = capsys.readouterr().out
+    assert output.startswith("image: none: the families that only its code asks for are missing\n")
+    assert audit(root, "surface", "--kernel", "none", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["image"]) == ("ukmod.surface/1", None)
+    (other,) = document["families"]
+    assert (other["name"], other["requests"], other["counts"]["open"]) == ("other", [], 3)
+    assert audit(root, "surface", "--kernel", "none", "other") == 0
+    assert "  blocked lone: net_pf_9: it is blacklisted\n" in capsys.readouterr().out
+    assert audit(root, "surface", "--kernel", "none", "nosuch") == 3
+    assert audit(root, "surface", "--kernel", "none", "--sarif") == 3

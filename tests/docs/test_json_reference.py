@@ -14,6 +14,7 @@ from ukmod.kernel.image.assumptions import Assumption, Standing
 from ukmod.kernel.trace import Request
 from ukmod.kmod.audit import AuditFinding, ModuleAudit, Route
 from ukmod.kmod.audit.routes import KINDS
+from ukmod.kmod.audit.surface import NEEDS, Asker, FamilyMember
 from ukmod.kmod.explanation_report import _OUTCOMES
 from ukmod.machine.image.installed import Installed
 from ukmod.survey.verdict import CLASSES, ModuleVerdict
@@ -21,6 +22,10 @@ from ukmod.survey.verdict import CLASSES, ModuleVerdict
 EXPLAIN = (
     *("word", "verdict", "notes", "targets", "module", "outcome", "reason", "steps", "action", "path"),
     *("command", "options", "required", "kind", "text", "fatal", "source"),
+)
+SURFACE = (
+    *("name", "needs", "counts", "requests", "askers", "members", "function", "owner", "image"),
+    *(*Asker.__match_args__, *FamilyMember.__match_args__, *NEEDS),
 )
 AUDIT = (
     *("root", "release", "boots", "counts", "modules", "findings", "routes", "remedy", "arguments", "proven"),
@@ -42,6 +47,7 @@ def part(schema: str) -> set[str]:
         ("ukmod.run/1", (*Outcome.__match_args__, *Request.__match_args__)),
         ("ukmod.explain/1", (*EXPLAIN, *_OUTCOMES)),
         ("ukmod.audit/1", AUDIT),
+        ("ukmod.surface/1", ("families", "unresolved", *SURFACE)),
         ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
         ("ukmod.kernel/1", ("image", "release", "assumptions", "steps", "failed")),
         ("ukmod.kernel/1", ("symbol", *Assumption.__match_args__[1:], *(state.value for state in Standing))),

@@ -61,7 +61,16 @@ def _block(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     return _status(findings)
 
 
-_ACTIONS: Mapping[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {"block": _block}
+def _surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
+    from ukmod.cli.audit_surface import surface  # with an image, it needs what reads one
+
+    return surface(arguments, names)
+
+
+_ACTIONS: Mapping[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {
+    "block": _block,
+    "surface": _surface,
+}
 
 
 def _status(findings: Sequence[AuditFinding]) -> int:

@@ -188,7 +188,9 @@ def audit() -> CommandParser:
         " by name, by each alias, with a module that needs them, by another's install command, built in."
         " Lines that deny a module which is loaded all the same are errors.",
         notes="audit block NAME...: prove that modules are blocked by every route. If one is not, the lines"
-        " that block it are printed; they have been applied in memory, and the proof was run again.",
+        " that block it are printed; they have been applied in memory, and the proof was run again.\n"
+        "audit surface [FAMILY...]: list the families of names that the kernel itself asks for, by the calls"
+        " of request_module() in the image and in the modules, with the system call that makes it ask.",
         statuses={
             0: "no denial fails; with block: all are blocked",
             1: "a module is loaded that is denied, or that was to be blocked",
@@ -200,18 +202,27 @@ def audit() -> CommandParser:
             "": "do the deny lists of this system keep out what they deny?",
             "-d /srv/image dccp": "each route to a module",
             "block -d /srv/image dccp sctp": "is it proven that these are blocked? what would do it?",
+            "surface -d /srv/image": "what can a user make the kernel load?",
             "-d /srv/image --sarif": "for a code scanning service; --junit is for a test report",
         },
     )
     parser.intermixed = True
     parser.add_argument(
-        "words", nargs="*", metavar="[block] NAME", help="modules; default: all, built-in ones included"
+        "words",
+        nargs="*",
+        metavar="[block|surface] NAME",
+        help="modules; default: all, built-in ones included",
     )
     add_tree(parser, "/", "the system's root, its configuration included", or_running=True)
     add_config(parser)
     add_cmdline(parser)
     add_kernel_facts(parser)
     parser.add_argument("--notes", action="store_true", help="show notes about a whole tree, too")
+    parser.add_argument(
+        "--kernel",
+        metavar="IMAGE",
+        help="surface: the image, or 'none'; default: the one below ROOT that fits",
+    )
     add_formats(parser)
     return parser
 

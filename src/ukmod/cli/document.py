@@ -19,6 +19,7 @@ SCHEMAS = {
     "survey": 1,
     "explain": 1,
     "audit": 1,
+    "surface": 1,
     "lint": 1,
     "closure": 1,
     "fits": 1,

@@ -28,10 +28,11 @@ __all__ = ["Inspection", "inspection", "vermagic_of"]
 
 @record
 class Inspection:
-    """A system, and what looks into the modules of its tree."""
+    """A system, what looks into the modules of its tree, and the vermagic of its kernel, if it is known."""
 
     system: System
     inspector: Inspector
+    vermagic: str
 
 
 def inspection(arguments: argparse.Namespace, root: str | None = None) -> Inspection:
@@ -43,14 +44,15 @@ def inspection(arguments: argparse.Namespace, root: str | None = None) -> Inspec
     assert root is not None
     tree = Tree.open(root, arguments.set_version, arguments.moduledir)
     system = System.of(tree, root, arguments.cmdline)
+    vermagic = vermagic_of(tree)
     kernel = KernelFacts(
         exports=_exports(tree, arguments.symvers),
-        vermagic=vermagic_of(tree),
+        vermagic=vermagic,
         firmware_directories=firmware_directories(os.path.abspath(root), tree.release),
         unpacks=system.unpacks(),
         certificates=_certificates(arguments.cert),
     )
-    return Inspection(system, Inspector(tree, kernel))
+    return Inspection(system, Inspector(tree, kernel), vermagic)
 
 
 def _exports(tree: Tree, symvers: str | None) -> dict[str, ExportedSymbol] | None:

@@ -1,0 +1,138 @@
+"""``ukmod audit surface``: the families of names that the kernel can be made to ask for."""
+
+from __future__ import annotations
+
+from ukmod.cli.document import print_document
+from ukmod.cli.inspection import inspection
+from ukmod.cli.terminal import write
+from ukmod.errors import UkmodError, UsageError
+from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, audit
+from ukmod.kmod.audit.requests import module_requests
+from ukmod.kmod.audit.surface import ANYBODY, DEVICE, NAMESPACE, ROOT, families
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from ukmod.kmod.audit.requests import ModuleRequest
+    from ukmod.kmod.audit.surface import Family
+    from ukmod.kmod.tree import Tree
+
+__all__ = ["surface"]
+
+_NO_IMAGE = "none"
+_HEADS = {
+    ANYBODY: "any user may ask",
+    NAMESPACE: "root in a user namespace may ask",
+    DEVICE: "with access to a device's file",
+    ROOT: "root may ask",
+    "": "other code of the kernel asks",
+}
+
+
+def surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
+    """Print the families, or the modules of those that are named.
+
+    Raises UsageError for a family that does not exist, and for a form that has no room for families.
+    """
+    if arguments.sarif or arguments.junit:
+        raise UsageError("audit surface: there are no findings here: use --json")
+    found = inspection(arguments)
+    tree = found.system.tree
+    image, requests = _image_requests(arguments.kernel, found.vermagic, found.system.root)
+    requests += _module_requests(tree)
+    result = audit(found.system.explainers(found.inspector, arguments.config))
+    every = families(requests, result.modules)
+    if missing := set(names) - {one.name for one in every}:
+        raise UsageError("audit surface: there is no such family", subject=", ".join(sorted(missing)))
+    unresolved = [one for one in requests if one.format is None]
+    if arguments.json:
+        content = {
+            "root": found.system.root,
+            "release": tree.release,
+            "image": image,
+            "families": [_object(one) for one in every if not names or one.name in names],
+            "unresolved": [{"function": one.function, "owner": one.owner} for one in unresolved],
+        }
+        print_document("surface", content)
+        return 0
+    lines = _named(every, names) if names else _all(every, image, len(requests), len(unresolved))
+    write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+def _image_requests(option: str | None, vermagic: str, root: str) -> tuple[str | None, list[ModuleRequest]]:
+    """Return the image's path, and its requests; None and nothing without an image."""
+    if option == _NO_IMAGE:
+        return None, []
+    from ukmod.machine.image.find import find_image
+    from ukmod.machine.image.image import KernelImage
+    from ukmod.machine.image.installed import image_at
+    from ukmod.machine.image.requests import image_requests
+
+    path = find_image(vermagic, root).path if option is None else image_at(option)
+    return path, [] if path is None else image_requests(KernelImage(path))
+
+
+def _module_requests(tree: Tree) -> list[ModuleRequest]:
+    found: list[ModuleRequest] = []
+    for name in tree.module_names():
+        path = (tree.dependency_line(name) or "").partition(":")[0]
+        try:
+            with tree.open_module(path) as file:
+                found += module_requests(file.elf(), name)
+        except (OSError, UkmodError):
+            continue  # the audit of that module says why it cannot be read
+    return found
+
+
+def _all(every: Sequence[Family], image: str | None, requests: int, unresolved: int) -> Iterator[str]:
+    yield f"image: {image or 'none: the families that only its code asks for are missing'}"
+    yield f"calls of request_module(): {requests}, of which {unresolved} with a name given at run time"
+    width = max((len(one.name) for one in every if len(one.name) <= 32), default=0)
+    groups = [
+        (head, [one for one in every if one.requests and one.needs == need]) for need, head in _HEADS.items()
+    ]
+    groups.append(("udev asks, for a device", [one for one in every if not one.requests]))
+    for head, members in groups:
+        shown = [one for one in members if one.members]
+        if shown:
+            yield f"\n{head:<{width}}  {OPEN:>7} {BLOCKED:>7} {UNKNOWN:>7}"
+        for one in shown:
+            counts = " ".join([f"{one.counts[verdict]:>7}" for verdict in (OPEN, BLOCKED, UNKNOWN)])
+            calls = "; ".join([asker.call for asker in one.askers]) or _functions(one)
+            yield f"  {one.name:<{width}}{counts}  {calls}".rstrip()
+
+
+def _functions(family: Family) -> str:
+    names = list(dict.fromkeys(f"{function}()" for function, _ in family.requests))
+    return ", ".join(names[:2]) + (", ..." if names[2:] else "")
+
+
+def _named(every: Sequence[Family], names: Sequence[str]) -> Iterator[str]:
+    for one in every:
+        if one.name not in names:
+            continue
+        yield f"{one.name}:"
+        for function, owner in one.requests:
+            yield f"  requested by {function}() of {owner}"
+        for asker in one.askers:
+            yield f"  reached by {asker.call}: {asker.needs}"
+        for member in one.members:
+            why = f": {member.why}" if member.why else ""
+            yield f"  {member.verdict:<8}{member.module}: {member.word}{why}"
+
+
+def _object(family: Family) -> dict[str, object]:
+    return {
+        "name": family.name,
+        "needs": family.needs,
+        "counts": family.counts,
+        "requests": [{"function": function, "owner": owner} for function, owner in family.requests],
+        "askers": [{"call": one.call, "needs": one.needs} for one in family.askers],
+        "members": [
+            {"module": one.module, "word": one.word, "verdict": one.verdict, "why": one.why}
+            for one in family.members
+        ],
+    }

@@ -1,0 +1,81 @@
+"""The families of names that Debian's kernel asks for, as its image and its modules have them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import capstone
+import pytest
+from tests.real import debian
+
+from ukmod.kmod.audit.requests import FUNCTION
+from ukmod.machine.image.image import KernelImage
+from ukmod.machine.image.requests import image_requests
+
+pytestmark = pytest.mark.real
+
+KNOWN = {
+    ("net-pf-%d", "__sock_create"),
+    ("net-pf-%d-proto-%d-type-%d", "inet_create"),
+    ("crypto-%s", "crypto_alg_mod_lookup"),
+    ("fs-%.*s", "get_fs_type"),
+    ("rtnl-link-%s", "__rtnl_newlink"),
+    ("sch_%s", "qdisc_create"),
+    ("cls_%s", "tcf_proto_lookup_ops"),
+    ("act_%s", "tc_action_load_ops"),
+    ("char-major-%d-%d", "base_probe"),
+    ("block-major-%d-%d", "blk_request_module"),
+    ("binfmt-%04x", "bprm_execve"),
+    ("%s-iosched", "elevator_get"),
+    ("tcp-ulp-%s", "tcp_set_ulp"),
+}
+"""Formats and functions of net/, fs/, block/ and crypto/ in Linux 6.1's sources."""
+
+
+@pytest.fixture(scope="module")
+def image() -> KernelImage:
+    return KernelImage(str(debian.require().vmlinuz))
+
+
+def test_the_families_that_its_sources_have_are_found(image: KernelImage) -> None:
+    found = {(one.format, one.function) for one in image_requests(image)}
+    assert found >= KNOWN
+
+
+def test_every_call_that_a_disassembler_sees_is_found(image: KernelImage) -> None:
+    target = image.symbols.get(FUNCTION)
+    found = image_requests(image)
+    machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    for name in {one.function for one in found}:
+        start = image.symbols.get(name)
+        assert start is not None
+        code = image.read(start, image.symbols.size_at(start))
+        calls = [one for one in machine.disasm(code, start) if one.mnemonic in {"call", "jmp"}]
+        expected = sum(one.op_str == hex(target or 0) for one in calls)
+        assert sum(one.function == name for one in found) == expected, name
+
+
+def test_the_command_counts_modules_by_family(tmp_path: Path) -> None:
+    kernel = debian.require("depmod")
+    directory = tmp_path / "lib/modules" / kernel.release
+    for name in ("net/unix/unix_diag", "net/packet/af_packet_diag"):
+        (file,) = [*kernel.modules.glob(f"kernel/{name}.ko*")]
+        target = directory / file.relative_to(kernel.modules)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    subprocess.run(["depmod", "-b", tmp_path, kernel.release], check=True, capture_output=True)
+    words: list[str | Path] = [
+        "audit",
+        "surface",
+        "-d",
+        tmp_path,
+        "--kernel",
+        kernel.vmlinuz,
+        "net-pf-%d-proto-%d-type-%d",
+    ]
+    done = subprocess.run([sys.executable, "-m", "ukmod", *words], capture_output=True, text=True, check=True)
+    assert "requested by inet_create() of vmlinux" in done.stdout
+    assert "reached by socket(2): any user" in done.stdout
+    assert "open    unix_diag: net_pf_16_proto_4_type_1" in done.stdout
