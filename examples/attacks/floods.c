@@ -5,12 +5,14 @@
 #include <linux/delay.h>
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
+#include <linux/kfifo.h>
 #include <linux/kmod.h>
 #include <linux/kthread.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
+#include <linux/srcu.h>
 #include <linux/umh.h>
 #include <linux/workqueue.h>
 
@@ -22,6 +24,22 @@ static noinline int alive(const char *what)
 
 static char *argv[] = { "/sbin/modprobe", "nothing", NULL }, *no_argv[] = { NULL };
 static char *envp[] = { "HOME=/", "PATH=/sbin:/bin", NULL };
+
+static struct kmem_cache *a_cache(void)
+{
+	static struct kmem_cache *cache;
+
+	return cache ? cache : (cache = kmem_cache_create("flooded", 1000, 0, 0, NULL));
+}
+
+static void *grown(void)
+{
+	static size_t size = 1;
+	static void *memory;
+	void *larger = krealloc(memory, size += 4096, GFP_KERNEL);
+
+	return larger ? (memory = larger) : NULL;
+}
 
 /* Until it fails, or for ever. */
 #define UNTIL(name, call, ends) ATTACK(name, ends) { while (call) ; return alive(#name); }
@@ -37,6 +55,17 @@ UNTIL(memory_of_a_cpu, __alloc_percpu(4096, 8), "any")
 UNTIL(memory_without_fail, kmalloc(1 << 20, GFP_KERNEL | __GFP_NOFAIL), "any")
 UNTIL(memory_in_strings, kasprintf(GFP_KERNEL, "%4000d", 1), "any")
 UNTIL(memory_of_nothing, ZERO_OR_NULL_PTR(kmalloc(0, GFP_KERNEL)), "lockup")
+UNTIL(memory_of_either_kind, kvmalloc(1 << 14, GFP_KERNEL), "any")
+UNTIL(memory_exact, alloc_pages_exact(12288, GFP_KERNEL), "any")
+UNTIL(memory_of_a_cache, kmem_cache_alloc(a_cache(), GFP_KERNEL), "any")
+UNTIL(memory_zeroed, vzalloc(1 << 16), "any")
+UNTIL(memory_atomic, kmalloc(128, GFP_ATOMIC), "any")
+UNTIL(memory_of_user_s, vmalloc_user(1 << 16), "any")
+UNTIL(memory_of_bits, bitmap_zalloc(1 << 16, GFP_KERNEL), "any")
+UNTIL(memory_of_strings, kstrdup("a string that nobody frees", GFP_KERNEL), "any")
+UNTIL(memory_of_queues, !kfifo_alloc((struct kfifo *)kmalloc(sizeof(struct kfifo), GFP_KERNEL), 4096, GFP_KERNEL), "any")
+UNTIL(memory_of_srcu, !init_srcu_struct((void *)kmalloc(sizeof(struct srcu_struct), GFP_KERNEL)), "any")
+UNTIL(memory_that_grows, grown(), "any")
 UNTIL(caches, kmem_cache_create("x", 64, 0, 0, NULL), "any")
 UNTIL(workqueues, alloc_workqueue("x", WQ_MEM_RECLAIM, 0), "any")
 UNTIL(threads_not_woken, !IS_ERR(kthread_create((void *)alive, "x", "x")), "any")
@@ -61,6 +90,9 @@ EVER(flushes, flush_scheduled_work(), "any")
 EVER(grace_periods, synchronize_rcu(), "any")
 EVER(allocations_freed, kfree(kmalloc(64, GFP_KERNEL)), "lockup")
 EVER(allocations_freed_by_rcu, ({ struct { struct rcu_head r; } *p = kmalloc(64, GFP_KERNEL); if (p) kfree_rcu(p, r); }), "any")
+EVER(lines, pr_info("a line of the log, which has no end\n"), "lockup")
+EVER(lines_unfinished, pr_cont("a part of a line that has no end"), "lockup")
+EVER(requests_of_long_names, request_module("%054d", 1), "lockup")
 EVER(modules_taken, __module_get(THIS_MODULE), "lockup")
 EVER(interrupts_on_and_off, asm volatile("cli; sti"), "lockup")
 EVER(preemption_off, preempt_disable(), "lockup")

@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable
 
 import pytest
+from tests.attacks import attempt
+from tests.kernel.conftest import layouts
 from tests.kernel.tasks import call, start
 
 from ukmod.errors import KernelPanic, PatienceError
 from ukmod.kernel import watchdog
+from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, Task, cond_resched, sched_yield
 from ukmod.kernel.time.clock import NSEC_PER_SEC
@@ -161,6 +164,14 @@ class TestProgress:
         watchdog.progress(kernel, began)
         line = f"watchdog: {what} - 20 s of CPU time for {seconds}.0 s [{kernel.tasks.comm(task)}:{task.pid}]"
         assert kernel.log.dmesg().rstrip().endswith(line)
+
+    def test_a_task_that_waits_in_a_modules_code_is_named_with_the_function(self) -> None:
+        """Workers and helpers run meanwhile, and know nothing of the module that keeps them busy."""
+        with Kernel(types=layouts()) as k:
+            k.insmod(attempt.DIRECTORY / "floods.ko")
+            k.patience = 0.2
+            with pytest.raises(PatienceError, match=r"was in requests_not_waited_for\+0x.* \[floods\]"):
+                k.call(k.address("floods:requests_not_waited_for"), "", None)
 
 
 class TestPatience:

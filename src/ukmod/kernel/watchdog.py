@@ -10,7 +10,10 @@ the caller of the machine is willing to wait.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import PatienceError
@@ -18,7 +21,8 @@ from ukmod.kernel.oops import OopsState, Warn, modules_line, snapshot
 from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, Task, TaskExitError
 from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.kernel.time.clock import NSEC_PER_SEC
-from ukmod.kernel.x86.unwind import registers_at_trap, walk, walk_trap
+from ukmod.kernel.x86.unwind import Frame, registers_at_trap, walk, walk_trap
+from ukmod.machine.memory import Fault
 from ukmod.machine.registers import Registers
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ LOCKUP_CPU: Final = 15.0
 """The same in seconds of the host's CPU time, for code whose slices take long."""
 SLOWEST: Final = 4
 """Seconds of CPU time for one of virtual time; more, for long, are suspicious."""
+LOOKED_AT: Final = 100
+"""The tasks that are searched for one in a module's code: the oldest, as a flood's cause is older than it."""
 SILENT_SLICES: Final = 3
 """The slices that one report by the CPU's watchdog counts as: code that calls nothing is slow to emulate."""
 
@@ -121,23 +127,55 @@ def deadlock(k: Core) -> NoReturn:
 def progress(k: Core, began: int) -> None:
     """Look at how far the machine has come since ``began``, in nanoseconds of virtual time.
 
-    Tasks that sleep again and again, and achieve nothing but that, are no soft lockup; it is said that the
-    host has long worked for them, and which task ran last. If time passes, as in a flood of requests, this is
-    for information only. Raises PatienceError if the machine has no time left.
+    Tasks that sleep again and again, and achieve nothing but that, are no soft lockup. It is said that the
+    host has long worked for them, for which task and in which function. If time passes, as in a flood of
+    requests, this is for information only. Raises PatienceError if the machine has no time left.
     """
     if k.cpu.late:
         out_of_patience(k)
     seconds = (k.clock.now - began) / NSEC_PER_SEC
     what, level = ("lockup suspected", 4) if seconds < k.cpu.spent / SLOWEST else ("still running", 6)
-    task = k.sched.last or k.idle
+    task = _busy(k)
+    place = _module_frame(k, task)
+    where = f" in {place.place()}" if place is not None else ""
     text = f"{k.cpu.spent:.0f} s of CPU time for {seconds:.1f} s"
-    k.printk(f"watchdog: {what} - {text} [{k.tasks.comm(task)}:{task.pid}]\n", level)
+    k.printk(f"watchdog: {what} - {text} [{k.tasks.comm(task)}:{task.pid}]{where}\n", level)
+
+
+def _busy(k: Core) -> Task:
+    """The task to report when none runs: the last one, unless another waits in a module's code.
+
+    Workers and helpers are kept busy by a module; the task that is in the module says by which.
+    """
+    last = k.sched.last or k.idle
+    candidates = (last, *islice(k.tasks.all(), LOOKED_AT))
+    return next((task for task in candidates if _module_frame(k, task) is not None), last)
+
+
+def _module_frame(k: Core, task: Task) -> Frame | None:
+    """The innermost certain frame of a module's code on the stack of a task that does not run."""
+    if task.exited or not task.started:
+        return None
+    with _as_current(k, task), suppress(Fault):
+        return next((frame for frame in walk_trap(k) if frame.module and frame.reliable), None)
+    return None
+
+
+@contextmanager
+def _as_current(k: Core, task: Task) -> Iterator[None]:
+    """Within this, a task that does not run is the current one, for those who look at its stack."""
+    current, sp = k.sched.current, k.cpu.sp
+    k.sched.current, k.cpu.sp = task, task.sp
+    try:
+        yield
+    finally:
+        k.sched.current, k.cpu.sp = current, sp
 
 
 def out_of_patience(k: Core, registers: Registers | None = None) -> NoReturn:
     """Report where the guest is, and stop the machine: it has used the CPU time that it was given."""
-    if k.sched.current is None and (last := k.sched.last) is not None and not last.exited:
-        k.sched.current, k.cpu.sp = last, last.sp  # it was the task that ran last
+    if k.sched.current is None and not (busy := _busy(k)).exited:
+        k.sched.current, k.cpu.sp = busy, busy.sp
     task = k.sched.current or k.idle
     who = f"{k.tasks.comm(task)}:{task.pid}"
     text = f"the guest has used {k.patience:g} s of CPU time and has not finished"
@@ -146,5 +184,5 @@ def out_of_patience(k: Core, registers: Registers | None = None) -> NoReturn:
     for line in (modules_line(k), *state.lines()):
         k.printk(line + "\n", 4)
     frame = next((frame for frame in (state.rip, *state.frames) if frame.symbol and frame.reliable), None)
-    where = f"{who} was in {frame or 'the kernel'}"
+    where = f"{who} was in {frame.place() if frame is not None else 'the kernel'}"
     k.crash.stop(PatienceError(f"{text}: {where}", function=frame.symbol if frame is not None else ""))

@@ -195,7 +195,8 @@ class TestGoing:
     def test_an_exit_function_that_oopses_leaves_it_going_for_ever(self, machine: Kernel) -> None:
         load(machine, "ok_dep")
         module = machine.modules["ok_dep"]
-        module.exit = 0x10
+        exit_function = module.address + machine.core.types.offset("module", "exit")
+        machine.core.memory.set_u64(exit_function, 0x10)
         with pytest.raises(LoadError, match="its exit function did not return"):
             machine.rmmod("ok_dep")
         assert len(machine.oopses) == 1

@@ -249,7 +249,6 @@ def _read_struct(k: Core, module: Module, elf: Elf) -> None:
     memory, offset, layout = k.memory, k.types.offset, module.layout
     module.address, _ = layout.sections[".gnu.linkonce.this_module"]
     module.init = memory.u64(module.address + offset("module", "init"))
-    module.exit = memory.u64(module.address + offset("module", "exit"))
     for head in ("list", "source_list", "target_list"):
         at = module.address + offset("module", head)
         memory.set_u64(at, at)

@@ -64,7 +64,6 @@ class Module:
     """The modules that use its symbols, latest first."""
     uses: list[Module] = field(default_factory=list)
     init: int = 0
-    exit: int = 0
     params: int = 0
     """The address of its array of struct kernel_param."""
     param_count: int = 0
@@ -174,6 +173,10 @@ class Modules:
 
     # -- references -----------------------------------------------------------------------------------
 
+    def exit_function(self, module: Module) -> int:
+        """The address of its exit function, 0 if it has none: a loaded module may replace it."""
+        return self._k.memory.u64(module.address + self._k.types.offset("module", "exit"))
+
     def refcount(self, module: Module) -> int:
         """module_refcount(): references without MODULE_REF_BASE; -1 while it is being unloaded."""
         return self._k.memory.s32(module.address + self._refcnt) - MODULE_REF_BASE
@@ -241,7 +244,7 @@ class Modules:
             if module.state is ModuleState.UNFORMED:
                 continue
             used_by = "".join(f"{user.name}," for user in module.users)
-            if module.init and not module.exit:
+            if module.init and not self.exit_function(module):
                 used_by += "[permanent],"
             size = module.layout.core_size + module.layout.init_size
             line = f"{module.name} {size} {self.refcount(module)} {used_by or '-'} {words[module.state]}"

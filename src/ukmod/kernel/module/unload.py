@@ -37,7 +37,7 @@ def delete_module(k: Core, name: str, flags: int = 0) -> None:
         raise LoadError(f"in use by {users}", errno=EAGAIN, subject=name)
     if module.state is not ModuleState.LIVE:
         raise LoadError(f"its state is {module.state.name}", errno=EBUSY, subject=name)
-    if module.init and not module.exit and not _force(k, flags):
+    if module.init and not k.modules.exit_function(module) and not _force(k, flags):
         raise LoadError("it has no exit function and cannot be unloaded", errno=EBUSY, subject=name)
     count = k.modules.refcount(module)
     if count > 0 and not _force(k, flags):
@@ -62,10 +62,10 @@ def _force(k: Core, flags: int) -> bool:
 
 def _finish(k: Core, module: Module) -> None:
     modules, task = k.modules, k.sched.task()
-    if module.exit:
+    if exit_function := modules.exit_function(module):
         task.owner, before = module.name, task.owner
         try:
-            k.cpu.call(module.exit)
+            k.cpu.call(exit_function)
         finally:
             task.owner = before
     pending = pending_in(k, module)
