@@ -187,6 +187,9 @@ class AllFiles:
     def follow(self, path: str) -> tuple[list[tuple[str, str]], str]:
         return [], path
 
+    def open_module(self, path: str) -> ModuleFile:
+        return ModuleFile(path)
+
     def read(self, path: str) -> bytes:
         if path not in self.contents:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))

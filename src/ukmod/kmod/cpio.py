@@ -14,11 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["ArchiveFile", "newc"]
+__all__ = ["DIRECTORY", "TRAILER", "ArchiveFile", "newc"]
+
+DIRECTORY = stat.S_IFDIR | 0o755
+"""The mode of a directory that somebody has to make."""
 
 _LARGEST = (1 << 32) - 1
 _BLOCK = 512
-_TRAILER = "TRAILER!!!"
+TRAILER = "TRAILER!!!"
 
 
 @record
@@ -49,7 +52,7 @@ def newc(entries: Iterable[ArchiveFile], mtime: int = 0) -> Iterator[bytes]:
         yield head
         yield entry.content
         yield pad
-    trailer = _header(ArchiveFile(_TRAILER, 0), 0, 0)
+    trailer = _header(ArchiveFile(TRAILER, 0), 0, 0)
     yield trailer
     yield _padding(size + len(trailer), _BLOCK)
 

@@ -9,6 +9,7 @@ from ukmod.kmod.regular import read_regular
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ukmod.kmod.host import Followed
+    from ukmod.kmod.modfile import ModuleFile
 
 __all__ = ["DirectoryFiles"]
 
@@ -45,3 +46,9 @@ class DirectoryFiles:
         skip = len(self._root)
         end = resolve_in_root(self.real(path), self._root, passed=links)
         return [(where[skip:], target) for where, target in links], end[skip:]
+
+    def open_module(self, path: str) -> ModuleFile:
+        """Open a module's file. OSError as :class:`ukmod.kmod.modfile.ModuleFile` raises it."""
+        from ukmod.kmod.modfile import ModuleFile
+
+        return ModuleFile(path, self.real(path))

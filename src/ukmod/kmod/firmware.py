@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import re
 import stat
+from fnmatch import fnmatchcase
 
 from ukmod.kmod.directory import DirectoryFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ukmod.kmod.host import Files
 
@@ -47,12 +47,25 @@ def firmware_files(name: str, directories: Iterable[str], files: Files | None = 
         return next(([path] for path in paths if _is_file(files, path)), [])
     found: dict[str, str] = {}
     for directory in directories:
-        real = files.real(directory)
         for suffix in _SUFFIXES:
-            for path in sorted(glob.glob(f"{glob.escape(real)}/{name}{suffix}")):
-                field = path[len(real) :]
-                found.setdefault(field.removesuffix(suffix), directory + field)
+            for field in sorted(_matching(files, directory, "", f"{name}{suffix}".split("/"))):
+                found.setdefault(field.removesuffix(suffix), f"{directory}/{field}")
     return [path for path in found.values() if _is_file(files, path)]
+
+
+def _matching(files: Files, directory: str, above: str, parts: Sequence[str]) -> Iterator[str]:
+    """Yield the paths below a directory that match a pattern, part by part; none begins with a dot."""
+    part, *rest = parts
+    try:
+        names = files.listdir(f"{directory}/{above}") if _WILDCARD.search(part) else [part]
+    except OSError:
+        return
+    for name in names:
+        if fnmatchcase(name, part) and (not name.startswith(".") or part.startswith(".")):
+            if rest:
+                yield from _matching(files, directory, f"{above}{name}/", rest)
+            else:
+                yield f"{above}{name}"
 
 
 def _is_file(files: Files, path: str) -> bool:

@@ -92,6 +92,9 @@ class Files(Protocol):
     def follow(self, path: str) -> Followed:
         """Return the symbolic links on the way that an absolute path takes, and where it ends."""
 
+    def open_module(self, path: str) -> ModuleFile:
+        """Open a module's file. OSError as ModuleFile raises it."""
+
 
 class Host(Protocol):
     """A running Linux, as modprobe sees it."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import NoReturn
 
+    from ukmod.kmod.host import Files
+
 __all__ = ["LinuxHost", "Stream", "end_process"]
 
 # The C library has no function for finit_module(2), only syscall(2) with a number: that of asm-generic,
@@ -85,13 +87,14 @@ def _die_of_sigpipe() -> None:
 class LinuxHost:
     """The real thing: see :class:`ukmod.kmod.host.Host` for what each method promises."""
 
-    __slots__ = ("_ends", "environ", "files", "stderr", "stdout")
+    __slots__ = ("_archives", "_ends", "environ", "files", "stderr", "stdout")
 
     def __init__(self, *, ends: bool = False) -> None:
         """``ends`` says that this process has nothing to do but the tool."""
         self._ends = ends
         self.environ: MutableMapping[str, str] = os.environ
         self.files = DirectoryFiles()
+        self._archives: dict[str, Files] = {}
         self.stdout = Stream(1, ends=ends)
         self.stderr = Stream(2, unbuffered=True, ends=ends)
 
@@ -162,11 +165,26 @@ class LinuxHost:
 
     def open_tree(self, dirname: str) -> Tree:
         """Read the tree below this machine's files."""
-        return Tree(dirname, self.files)
+        archive = None if os.path.isdir(dirname) else self._archive(dirname)
+        return Tree(dirname, self.files if archive is None else archive)
 
     def open_module(self, path: str) -> ModuleFile:
-        """Open a file of this machine."""
-        return ModuleFile(path, self.files.real(path))
+        """Open a file of this machine, or one in an archive."""
+        try:
+            return ModuleFile(path, self.files.real(path))
+        except NotADirectoryError:
+            if (archive := self._archive(path)) is None:
+                raise
+            return archive.open_module(path)
+
+    def _archive(self, path: str) -> Files | None:
+        """Return the files of the archive that a path leads into; None if it leads into no regular file."""
+        root = _archive_above(path)
+        if root and root not in self._archives:
+            from ukmod.kmod.archives import open_archive
+
+            self._archives[root] = open_archive(root)
+        return self._archives.get(root)
 
     def finit_module(self, file: ModuleFile, params: str, flags: int) -> None:
         """Load a file; ENOSYS if the file is compressed otherwise than the kernel wants."""
@@ -246,3 +264,12 @@ def _check(result: int) -> None:
 
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
+
+
+def _archive_above(path: str) -> str:
+    """Return the regular file that a path leads through, as if it were a directory; empty without one."""
+    while path.strip("/"):
+        path = path.rstrip("/").rpartition("/")[0]
+        if os.path.exists(path):
+            return path if os.path.isfile(path) else ""
+    return ""

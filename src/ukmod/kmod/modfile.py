@@ -37,11 +37,25 @@ class ModuleFile:
     is closed.
     """
 
-    __slots__ = ("_contents", "_elf", "_fd", "_head", "_signature", "_size", "_window", "path", "real")
+    __slots__ = (
+        "_contents",
+        "_elf",
+        "_fd",
+        "_head",
+        "_packed",
+        "_signature",
+        "_size",
+        "_window",
+        "path",
+        "real",
+    )
 
-    def __init__(self, path: str, real: str | None = None, *, contents: bytes | None = None) -> None:
-        """Open the file, unless its contents are given. OSError if that fails; EINVAL if it is too short to
-        be a module, or not a regular file.
+    def __init__(
+        self, path: str, real: str | None = None, *, contents: bytes | None = None, opens: bool = True
+    ) -> None:
+        """Open the file, unless its contents are given, or will be.
+
+        OSError if that fails; EINVAL if it is too short to be a module, or not a regular file.
         """
         self.path = path
         self.real = path if real is None else real
@@ -52,7 +66,8 @@ class ModuleFile:
         self._head = b""
         self._size = 0
         self._fd = _CLOSED
-        if contents is not None:
+        self._packed: bytes | memoryview | None = None
+        if contents is not None or not opens:
             return
         self._fd, status = open_with_status(self.real, MODULE_LIMIT)
         self._size = status.st_size
@@ -69,6 +84,16 @@ class ModuleFile:
         """Return a module that is in memory, as init_module(2) takes one: it needs no unpacking."""
         return cls(path, contents=contents)
 
+    @classmethod
+    def packed(cls, data: bytes | memoryview, path: str) -> ModuleFile:
+        """Return a module's file whose bytes are in memory. OSError as for a file that is too short."""
+        if len(data) < _SHORTEST:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        head = bytes(data[:_HEAD])
+        file = cls(path, contents=None if compression_of(head) else bytes(data), opens=False)
+        file._packed, file._head = data, head
+        return file
+
     @property
     def compression(self) -> str:
         """Say how the file is compressed: gzip, xz, zstd or empty."""
@@ -80,6 +105,8 @@ class ModuleFile:
 
     def raw(self) -> bytes:
         """Return the file's bytes as they are."""
+        if self._packed is not None:
+            return bytes(self._packed)
         parts: list[bytes] = []
         offset = 0
         while offset < self._size and (part := os.pread(self._fd, self._size - offset, offset)):
@@ -96,6 +123,8 @@ class ModuleFile:
         return self._contents
 
     def _unpacked(self) -> bytes:
+        if self._packed is not None:
+            return decompress_packed(PackedInput.of(self._packed, self.path))
         os.lseek(self._fd, 0, os.SEEK_SET)
         return decompress_packed(PackedInput(lambda size: os.read(self._fd, size), self.path))
 

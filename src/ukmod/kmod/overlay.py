@@ -58,6 +58,10 @@ class OverlayFiles:
         """Return the links of a path in the file system."""
         return self._base.follow(path)
 
+    def open_module(self, path: str) -> ModuleFile:
+        """Open a module's file in the file system."""
+        return self._base.open_module(path)
+
 
 def _status(mode: int, size: int) -> os.stat_result:
     return os.stat_result((mode, 0, 0, 1, 0, 0, size, 0, 0, 0))

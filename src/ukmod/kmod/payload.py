@@ -8,30 +8,26 @@ of the closure alone.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
 
 from ukmod.errors import NotFoundError
-from ukmod.kmod.cpio import ArchiveFile
+from ukmod.kmod.cpio import DIRECTORY, ArchiveFile
+from ukmod.kmod.indexing import LISTS, index_modules
 from ukmod.kmod.names import is_module_file
 from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ukmod.kmod.closures import Closure
     from ukmod.kmod.tree import Tree
 
-__all__ = ["LISTS", "ImageFile", "entry_of", "manifest", "payload"]
-
-LISTS = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
-"""The files that kbuild leaves in a tree for depmod."""
+__all__ = ["ImageFile", "entry_of", "manifest", "payload"]
 
 _FILE = stat.S_IFREG | 0o644
-_DIRECTORY = stat.S_IFDIR | 0o755
 _LINK = stat.S_IFLNK | 0o777
 
 
@@ -75,7 +71,7 @@ def payload(
         for name in LISTS:
             place.add_list(f"{tree.dirname}/{name}")
     if indexes and shown:
-        for name, content in _indexes(shown, tree):
+        for name, content in index_modules(shown, tree):
             place.add(f"{tree.dirname}/{name}", content=content)
     return place.items()
 
@@ -103,30 +99,6 @@ def _content(item: ImageFile, tree: Tree) -> bytes:
         return tree.files.read(item.source)
     except OSError as error:
         raise NotFoundError(error.strerror or str(error), errno=error.errno, subject=item.source) from error
-
-
-def _indexes(shown: Mapping[str, tuple[str, str]], tree: Tree) -> list[tuple[str, bytes]]:
-    """Return depmod's files for some modules, given by name as (file, path in the tree)."""
-    from ukmod.kmod.depmod.analysis import analyse
-    from ukmod.kmod.depmod.facts import Facts, facts_of
-    from ukmod.kmod.depmod.library import refuse_cycles
-    from ukmod.kmod.depmod.order import module_order
-    from ukmod.kmod.depmod.output import Output
-    from ukmod.kmod.depmod.scan import Candidate
-
-    def read(path: str) -> Facts:
-        try:
-            with tree.open_module(path) as file:
-                return facts_of(file)
-        except OSError as error:
-            return Facts(failure=error.errno or errno.EIO)
-
-    place = tree.files.real(tree.dirname)
-    candidates = [Candidate(name, path, spelled) for name, (path, spelled) in shown.items()]
-    modules = module_order(candidates, place)
-    analysis = analyse(modules, [read(module.path) for module in modules])
-    refuse_cycles(analysis, tree.dirname)
-    return Output(analysis, place).files()
 
 
 class _Placing:
@@ -168,5 +140,5 @@ class _Placing:
         self._items.setdefault(item.path, item)
         above = item.path.rpartition("/")[0]
         while above and above not in self._items:
-            self._items[above] = ImageFile(above, _DIRECTORY)
+            self._items[above] = ImageFile(above, DIRECTORY)
             above = above.rpartition("/")[0]

@@ -50,8 +50,10 @@ def releases(root: str | os.PathLike[str], moduledir: str = MODULE_DIRECTORY) ->
     A directory that holds but a link to a kernel's headers has none.
     """
     root = os.path.abspath(os.fspath(root))
-    files = files_below(root)
-    directory = module_directory(root, "", moduledir)
+    return _releases(files_below(root), module_directory(root, "", moduledir))
+
+
+def _releases(files: Files, directory: str) -> list[str]:
     found = []
     with suppress(OSError):
         for name in files.listdir(directory):
@@ -74,12 +76,11 @@ def root_of(dirname: str) -> str | None:
     return None
 
 
-def _moduledir_of(root: str, release: str | None) -> str:
+def _moduledir_of(files: Files, root: str, release: str | None) -> str:
     """Return where a root has its modules: of the two usual directories, the one that has what is asked for.
 
     ``release`` is that of the modules; None if any will do.
     """
-    files = files_below(root)
     for wanted in (f"/{release}", "") if release else ("",):
         for moduledir in (MODULE_DIRECTORY, _MERGED_DIRECTORY):
             with suppress(OSError):
@@ -92,19 +93,52 @@ def _config_of(root: str) -> tuple[str, ...]:
     return tuple(root.rstrip("/") + path for path in CONFIG_DIRECTORIES)
 
 
-def _meant_release(root: str, moduledir: str) -> str:
+def _meant_release(files: Files, root: str, moduledir: str) -> str:
     """Return the release that is meant where none is named: below / the running one, else the only one."""
-    there = releases(root, moduledir)
+    directory = module_directory(root, "", moduledir)
+    there = _releases(files, directory)
     running = os.uname().release
     if root == "/" and (running in there or not there):
         return running
     if len(there) == 1:
         return there[0]
-    directory = module_directory(root, "", moduledir)
     if not there:
         raise NotFoundError("there are no modules of any kernel here", subject=directory)
     text = f"there are modules of several kernels here: name one of {', '.join(there)}"
     raise UsageError(text, subject=directory)
+
+
+def _is_directory(files: Files, path: str) -> bool:
+    try:
+        return stat.S_ISDIR(files.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def files_of(root: str) -> Files:
+    """Return the files of a root: a directory, or an archive, which is read. What that raises, is raised."""
+    if os.path.isfile(root):
+        from ukmod.kmod.archives import open_archive
+
+        return open_archive(root)
+    return files_below(root)
+
+
+def _indexed(tree: Tree) -> Tree:
+    """Return a tree in an archive with indexes: its own, or such as depmod would make."""
+    try:
+        tree.files.stat(f"{tree.dirname}/modules.dep.bin")
+    except OSError:
+        pass
+    else:
+        return tree
+    if not _is_directory(tree.files, tree.dirname):
+        return tree
+    from ukmod.kmod.indexing import index_files
+    from ukmod.kmod.overlay import OverlayFiles
+
+    files = OverlayFiles(tree.files, index_files(tree))
+    return Tree(tree.dirname, files, config_paths=tree.config_paths)
 
 
 class Tree:
@@ -145,15 +179,19 @@ class Tree:
         host_config: take this machine's modprobe.d, as ``modprobe -d`` does, not the root's own.
 
         Symbolic links below the root are followed as in the system that it holds, see :class:`RootedFiles`.
+        The root may be an archive, see :func:`ukmod.kmod.archives.open_archive`. If its modules have no
+        indexes, those are made in memory.
 
         Raises NotFoundError if no release was named and there is none, UsageError if there are several.
         """
         root = os.path.abspath(os.fspath(root))
+        files = files_of(root)
         if moduledir is None:
-            moduledir = _moduledir_of(root, release)
+            moduledir = _moduledir_of(files, root, release)
         moduledir = f"/{moduledir.strip('/')}"
-        dirname = module_directory(root, release or _meant_release(root, moduledir), moduledir)
-        return cls(dirname, files_below(root), config_paths=_config_of("/" if host_config else root))
+        dirname = module_directory(root, release or _meant_release(files, root, moduledir), moduledir)
+        tree = cls(dirname, files, config_paths=_config_of("/" if host_config else root))
+        return tree if os.path.isdir(root) else _indexed(tree)
 
     @classmethod
     def at(cls, directory: str | os.PathLike[str]) -> Tree:
@@ -212,14 +250,14 @@ class Tree:
         if self._index("modules.dep") is not None:
             return
         root = root_of(self.dirname)
-        if os.path.isdir(self.files.real(self.dirname)):
+        if _is_directory(self.files, self.dirname):
             where = f" -b {self.files.real(root)}" if root is not None and root != "/" else ""
             text = f"has no modules.dep.bin: run depmod {self.release}{where}, or ukmod.kmod.depmod(), on it"
         else:
             text = "there is no such directory of modules"
             if root is not None:
                 moduledir = os.path.dirname(self.dirname).removeprefix(root.rstrip("/"))
-                there = releases(self.files.real(root), moduledir)
+                there = _releases(self.files, module_directory(root, "", moduledir))
                 text += f" (kernels there: {', '.join(there) or 'none'})"
         raise NotFoundError(text, subject=self.dirname)
 
@@ -286,10 +324,7 @@ class Tree:
 
     def open_module(self, spelled: str) -> ModuleFile:
         """Open a module's file by its path, see :meth:`path`. Raises OSError as :class:`ModuleFile` does."""
-        from ukmod.kmod.modfile import ModuleFile
-
-        path = self.path(spelled)
-        return ModuleFile(path, self.files.real(path))
+        return self.files.open_module(self.path(spelled))
 
     def _lookup(self, index: str, key: str) -> str | None:
         opened = self._index(index)

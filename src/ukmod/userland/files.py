@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.kmod.config import CONFIG_DIRECTORIES
 from ukmod.kmod.directory import DirectoryFiles
+from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import is_module_file
 from ukmod.kmod.rooted import RootedFiles, resolve_in_root
 from ukmod.kmod.tree import root_of
@@ -63,6 +64,10 @@ class TreeFiles:
         """Return where a path leads. Links are not shown: a module may be a link to anywhere."""
         return [], self._inside(path)
 
+    def open_module(self, path: str) -> ModuleFile:
+        """Open a module's file on the host."""
+        return ModuleFile(path, self.real(path))
+
     def _inside(self, path: str) -> str:
         """The path, if it leads to a file below the directories. FileNotFoundError if not."""
         clean = os.path.normpath(os.path.join("/", path))
@@ -104,6 +109,10 @@ class NoFiles:
     def follow(self, path: str) -> Followed:
         """There are no links."""
         return [], path
+
+    def open_module(self, path: str) -> ModuleFile:
+        """There is no module."""
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
 
 
 def _root(directory: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from tests.kernel.image.computing import Image, Run
 from tests.zstandard import zstd
 
-from ukmod.machine.image.lz4 import unpack_block as lz4_unpack
+from ukmod.kmod.lz4 import unpack_block as lz4_unpack
 from ukmod.machine.image.lzo import unpack_block as lzo_unpack
 
 pytestmark = pytest.mark.real

@@ -6,7 +6,7 @@ import zlib
 from io import BytesIO
 
 from ukmod.errors import FormatError, LimitError
-from ukmod.machine.image.lz4 import copy_match
+from ukmod.kmod.lz4 import copy_match
 
 __all__ = ["unpack_block", "unpack_lzo"]
 

@@ -136,7 +136,7 @@ def _zstd(payload: memoryview, limit: int, path: str) -> bytes:
 
 
 def _lz4(payload: memoryview, limit: int, path: str) -> bytes:
-    from ukmod.machine.image.lz4 import unpack_lz4
+    from ukmod.kmod.lz4 import unpack_lz4
 
     return unpack_lz4(payload, limit=limit, path=path)
 

@@ -6,7 +6,7 @@ from io import BytesIO
 
 from ukmod.errors import FormatError, LimitError
 
-__all__ = ["unpack_block", "unpack_lz4"]
+__all__ = ["copy_match", "unpack_block", "unpack_lz4", "unpack_quickly"]
 
 _BLOCK = 8 << 20
 """The maximum size of an unpacked block in bytes."""
@@ -32,7 +32,7 @@ def unpack_lz4(data: memoryview, *, limit: int, path: str = "") -> bytes:
         if at + size > len(data):
             raise FormatError("an lz4 block is cut off", path=path, offset=at)
         try:
-            out.write(_unpack(data[at : at + size], min(_BLOCK, limit - out.tell())))
+            out.write(unpack_quickly(data[at : at + size], min(_BLOCK, limit - out.tell())))
         except (IndexError, ValueError) as error:
             raise FormatError(f"damaged lz4 block: {error}", path=path, offset=at) from error
         except OverflowError:
@@ -43,7 +43,7 @@ def unpack_lz4(data: memoryview, *, limit: int, path: str = "") -> bytes:
     return out.getvalue()
 
 
-def _unpack(block: memoryview, room: int) -> bytes | bytearray:
+def unpack_quickly(block: memoryview, room: int) -> bytes | bytearray:
     """Return an unpacked block, by the library lz4 if it is installed: it is 80 times as fast.
 
     The library does not say what is wrong with a block; our own decoder does, and it decodes if the library

@@ -1,0 +1,161 @@
+"""Kinds of archives: tar, .deb, .rpm and unified kernel images; any other is taken for an initramfs."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from io import BytesIO
+
+from ukmod.errors import FormatError
+from ukmod.kmod.archives.files import ArchiveEntry
+from ukmod.kmod.archives.initramfs import initramfs_entries
+from ukmod.kmod.archives.packing import packing_of, unpack_part
+from ukmod.kmod.compression import DEFAULT_LIMIT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["entries_of"]
+
+_AR = b"!<arch>\n"
+_RPM = b"\xed\xab\xee\xdb"
+_RPM_HEADER = b"\x8e\xad\xe8\x01"
+_USTAR = slice(257, 262)
+_IMAGES = ((b"hsqs", "a squashfs"), (b"sqsh", "a squashfs"))
+_EROFS = slice(1024, 1028)
+_EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
+_MOST_SECTIONS = 96
+"""Sections of a PE file, as Windows has it; a UKI has some ten."""
+
+
+def entries_of(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
+    """Yield the files in an archive of any kind that we read; FormatError, LimitError if it is damaged."""
+    head = bytes(data[:8])
+    if head == _AR:
+        return _deb(data, path)
+    if head.startswith(_RPM):
+        return _rpm(data, path)
+    if head.startswith(b"MZ"):
+        return _unified_image(data, path)
+    if bytes(data[_USTAR]) == b"ustar":
+        return _tar(data, path)
+    for magic, name in (*_IMAGES, (_EROFS_MAGIC, "an erofs")):
+        place = _EROFS if magic == _EROFS_MAGIC else slice(0, 4)
+        if data[place] == magic:
+            raise FormatError(f"is {name}: mount it, and name the directory", path=path)
+    if packing_of(bytes(data[:16])):
+        unpacked, _used = unpack_part(data, path, DEFAULT_LIMIT)
+        if unpacked[_USTAR] == b"ustar":
+            return _tar(memoryview(unpacked), path)
+    return initramfs_entries(data, path)
+
+
+def _tar(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
+    """The members of a tar archive; a member that is cut off, or sparse, is an error."""
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=BytesIO(data), mode="r:") as archive:
+            names: dict[str, memoryview] = {}
+            for member in archive:
+                end = member.offset_data + member.size
+                if member.isreg():
+                    if member.issparse() or end > len(data):
+                        raise FormatError("a file is cut off, or sparse", path=path, offset=member.offset)
+                    names[member.name] = data[member.offset_data : end]
+                    yield ArchiveEntry(member.name, stat.S_IFREG | member.mode & 0o7777, names[member.name])
+                elif member.issym():
+                    yield ArchiveEntry(member.name, stat.S_IFLNK | 0o777, os.fsencode(member.linkname))
+                elif member.islnk():
+                    yield ArchiveEntry(member.name, stat.S_IFREG | 0o644, names.get(member.linkname, b""))
+                elif member.isdir():
+                    yield ArchiveEntry(member.name, stat.S_IFDIR | 0o755)
+            if any(data[archive.offset : archive.offset + tarfile.BLOCKSIZE]):
+                raise FormatError("a tar header is damaged", path=path, offset=archive.offset)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
+        raise FormatError(f"a damaged tar archive: {error}", path=path) from error
+
+
+def _deb(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
+    """The files in the member data.tar of a Debian package: deb(5), ar(5)."""
+    at = len(_AR)
+    while at + 60 <= len(data):
+        header = bytes(data[at : at + 60])
+        digits = header[48:58].strip()
+        if header[58:60] != b"`\n" or not digits.isdigit():
+            raise FormatError("no header of an ar archive", path=path, offset=at)
+        size = int(digits)
+        member = data[at + 60 : at + 60 + size]
+        if len(member) < size:
+            raise FormatError(f"a member of {size} bytes is cut off", path=path, offset=at)
+        if header[:16].startswith(b"data.tar"):
+            if packing_of(bytes(member[:16])):
+                member = memoryview(unpack_part(member, path, DEFAULT_LIMIT)[0])
+            yield from _tar(member, path)
+            return
+        at += 60 + size + (size & 1)
+    raise FormatError("is an ar archive without data.tar: no Debian package", path=path)
+
+
+def _rpm(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
+    """The payload of an RPM package: after the lead, the signature and the header, a packed cpio archive."""
+    at = 96
+    for is_signature in (True, False):
+        if data[at : at + 4] != _RPM_HEADER:
+            raise FormatError("no header of an RPM package", path=path, offset=at)
+        entries, size = _sizes(data, at, path)
+        at += 16 + 16 * entries + size
+        if is_signature:
+            at = at + 7 & ~7
+    if at >= len(data):
+        raise FormatError("an RPM package without its payload", path=path, offset=len(data))
+    return initramfs_entries(data[at:], path, at)
+
+
+def _sizes(data: memoryview, at: int, path: str) -> tuple[int, int]:
+    if at + 16 > len(data):
+        raise FormatError("the header of an RPM package is cut off", path=path, offset=at)
+    entries, size = struct.unpack(">II", data[at + 8 : at + 16])
+    return entries, size
+
+
+def _unified_image(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
+    """The initrds of a unified kernel image; its kernel and command line are files where boot loaders look.
+
+    The specification is UAPI.5; PE sections are named .initrd, .ucode, .linux, .cmdline and .uname.
+    """
+    sections = list(_sections(data, path))
+    if not any(name in (".initrd", ".linux") for name, _at, _content in sections):
+        raise FormatError("is a PE file without .initrd or .linux: no unified kernel image", path=path)
+    by_name = {name: bytes(content[: 1 << 16]).partition(b"\0")[0] for name, _at, content in sections}
+    for name, at, content in sections:
+        if name in (".ucode", ".initrd"):
+            yield from initramfs_entries(content, path, at)
+    release = by_name.get(".uname", b"").decode("utf-8", "surrogateescape").strip()
+    if ".cmdline" in by_name:
+        yield ArchiveEntry("etc/kernel/cmdline", stat.S_IFREG | 0o644, by_name[".cmdline"])
+    for name, _at, content in sections:
+        if name == ".linux" and release and "/" not in release:
+            yield ArchiveEntry(f"boot/vmlinuz-{release}", stat.S_IFREG | 0o644, content)
+
+
+def _sections(data: memoryview, path: str) -> Iterator[tuple[str, int, memoryview]]:
+    """Yield the sections of a PE file: name, offset, content."""
+    at = int.from_bytes(data[0x3C:0x40], "little")
+    if bytes(data[at : at + 4]) != b"PE\0\0":
+        raise FormatError("is neither an initramfs nor a unified kernel image", path=path, offset=at)
+    count = int.from_bytes(data[at + 6 : at + 8], "little")
+    table = at + 24 + int.from_bytes(data[at + 20 : at + 22], "little")
+    if count > _MOST_SECTIONS:
+        raise FormatError(f"a PE file of {count} sections", path=path, offset=at + 6)
+    for start in range(table, table + 40 * count, 40):
+        entry = bytes(data[start : start + 40])
+        if len(entry) < 40:
+            raise FormatError("the sections of a PE file are cut off", path=path, offset=start)
+        virtual, _, size, offset = struct.unpack_from("<4I", entry, 8)
+        size = min(virtual, size) if virtual else size
+        if offset + size > len(data):
+            raise FormatError("a section of a PE file is cut off", path=path, offset=start)
+        yield entry[:8].rstrip(b"\0").decode("ascii", "replace"), offset, data[offset : offset + size]

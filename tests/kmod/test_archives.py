@@ -1,0 +1,302 @@
+"""Archives as roots: whatever works on a directory works on an initramfs, a package or a kernel image."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import stat
+import struct
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.kmod.moduletree import module
+
+from ukmod import cli
+from ukmod.errors import FormatError, LimitError, UkmodError
+from ukmod.kmod import Context, Tree, closure, plan
+from ukmod.kmod.archives import files as archive_files
+from ukmod.kmod.archives import open_archive
+from ukmod.kmod.archives.containers import entries_of
+from ukmod.kmod.archives.files import ArchiveFiles
+from ukmod.kmod.cpio import ArchiveFile, newc
+
+RELEASE = "6.1.0"
+BASE = module(name="base", exports=["base_fn"])
+USER = module("alias=fs-user", "firmware=u.bin", "firmware=x*.bin", name="user", needs=["base_fn"])
+FILE, DIRECTORY, LINK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
+CONTENT = [
+    ArchiveFile("lib", LINK, b"usr/lib"),
+    ArchiveFile(f"usr/lib/modules/{RELEASE}/kernel/base.ko", FILE, BASE),
+    ArchiveFile(
+        f"usr/lib/modules/{RELEASE}/kernel/user.ko.xz", FILE, lzma.compress(USER, check=lzma.CHECK_CRC32)
+    ),
+    ArchiveFile("usr/lib/firmware/u.bin", LINK, b"/usr/lib/firmware/x1.bin"),
+    ArchiveFile("usr/lib/firmware/x1.bin", FILE, b"firmware"),
+    ArchiveFile("etc/modprobe.d/a.conf", FILE, b"options user x=1\n"),
+]
+
+
+def cpio(*files: ArchiveFile) -> bytes:
+    return b"".join(newc(files))
+
+
+def tar(*files: ArchiveFile) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for file in files:
+            info = tarfile.TarInfo(f"./{file.path}")
+            if stat.S_ISLNK(file.mode):
+                info.type, info.linkname = tarfile.SYMTYPE, file.content.decode()
+            else:
+                info.size = len(file.content)
+            archive.addfile(info, io.BytesIO(file.content) if info.size else None)
+    return out.getvalue()
+
+
+def ar(*members: tuple[str, bytes]) -> bytes:
+    parts = [b"!<arch>\n"]
+    for name, data in members:
+        parts.append(f"{name:16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode() + data)
+        parts.append(b"\n" * (len(data) & 1))
+    return b"".join(parts)
+
+
+def deb(*files: ArchiveFile) -> bytes:
+    return ar(
+        ("debian-binary", b"2.0\n"), ("control.tar.xz", b"x"), ("data.tar.xz", lzma.compress(tar(*files)))
+    )
+
+
+def rpm(*files: ArchiveFile) -> bytes:
+    def header(size: int) -> bytes:
+        return b"\x8e\xad\xe8\x01" + bytes(4) + struct.pack(">II", 1, size) + bytes(16 + size)
+
+    signature = header(5)
+    lead = b"\xed\xab\xee\xdb" + bytes(92)
+    return lead + signature + bytes(-len(signature) % 8) + header(3) + gzip.compress(cpio(*files))
+
+
+def uki(*files: ArchiveFile) -> bytes:
+    sections = {
+        ".linux": b"kernel image",
+        ".cmdline": b"quiet module_blacklist=base\0",
+        ".uname": RELEASE.encode(),
+        ".initrd": gzip.compress(cpio(*files)),
+    }
+    head = b"MZ" + bytes(0x3A) + (0x40).to_bytes(4, "little")
+    table, data, at = b"", b"", 0x400
+    for name, content in sections.items():
+        table += (
+            name.encode().ljust(8, b"\0") + struct.pack("<4I", len(content), 0, len(content), at) + bytes(16)
+        )
+        data += content
+        at += len(content)
+    pe = b"PE\0\0" + struct.pack("<HH12xHH", 0x8664, len(sections), 0, 0) + table
+    return (head + pe).ljust(0x400, b"\0") + data
+
+
+def lz4(data: bytes) -> bytes:
+    """A legacy frame with a block of literals alone."""
+    length, extra = len(data), b""
+    assert length >= 15
+    rest = length - 15
+    extra = b"\xff" * (rest // 255) + bytes([rest % 255])
+    block = b"\xf0" + extra + data
+    return b"\x02\x21\x4c\x18" + struct.pack("<I", len(block)) + block
+
+
+KINDS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "xz": lambda data: lzma.compress(data, check=lzma.CHECK_CRC32),
+    "bzip2": bz2.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "lz4": lz4,
+}
+MICROCODE = cpio(ArchiveFile("kernel/x86/microcode/AuthenticAMD.bin", FILE, b"microcode"))
+ARCHIVES: dict[str, bytes] = {
+    **{name: pack(cpio(*CONTENT)) for name, pack in KINDS.items()},
+    **{
+        f"microcode, then {name}": MICROCODE + bytes(512) + pack(cpio(*CONTENT))
+        for name, pack in KINDS.items()
+    },
+    "two packed parts": gzip.compress(cpio(*CONTENT[:2])) + bytes(7) + lzma.compress(cpio(*CONTENT[2:])),
+    "lz4 and another": lz4(cpio(*CONTENT[:2])) + bytes(4) + gzip.compress(cpio(*CONTENT[2:])),
+    "tar": tar(*CONTENT),
+    "tar.xz": lzma.compress(tar(*CONTENT)),
+    "deb": deb(*CONTENT),
+    "rpm": rpm(*CONTENT),
+    "uki": uki(*CONTENT),
+}
+
+
+@pytest.fixture(params=ARCHIVES)
+def archive(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    path = tmp_path / "archive"
+    path.write_bytes(ARCHIVES[request.param])
+    return str(path)
+
+
+def test_an_archive_is_a_root(archive: str) -> None:
+    tree = Tree.open(archive)
+    assert tree.dirname == f"{archive}/lib/modules/{RELEASE}"
+    context = Context.open(tree)
+    steps = str(plan(context, "fs-user")).split()
+    kernel = f"{tree.dirname}/kernel"
+    assert steps == ["insmod", f"{kernel}/base.ko", "insmod", f"{kernel}/user.ko.xz", "x=1"]
+    found = closure(context, ["user"], firmware_directories=[f"{archive}/lib/firmware"])
+    assert found.missing == ()
+    assert found.files[2:] == (f"{archive}/lib/firmware/u.bin", f"{archive}/lib/firmware/x1.bin")
+
+
+def test_every_command_takes_it(archive: str, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tree = ["-d", archive, "-S", RELEASE]
+    assert cli.main(["ukmod", "explain", *tree, "user"]) in (0, 1)
+    assert "user" in capfd.readouterr().out
+    assert cli.main(["ukmod", "lint", *tree]) in (0, 1)
+    assert (
+        cli.main(["ukmod", "closure", *tree, "user", "--format", "cpio", "-o", f"{tmp_path}/out.cpio"]) == 0
+    )
+    assert "modules.dep" in open_archive(f"{tmp_path}/out.cpio").listdir(
+        f"{tmp_path}/out.cpio/lib/modules/{RELEASE}"
+    )
+    assert cli.main(["ukmod", "audit", *tree, "user"]) in (0, 1)
+    modules = f"{archive}/usr/lib/modules/{RELEASE}/kernel"
+    assert cli.main(["ukmod", "fits", *tree, "/dev/null"]) == 3
+    assert Tree.open(archive).open_module(f"{modules}/user.ko.xz").elf().sections
+    capfd.readouterr()
+
+
+def test_modprobe_and_modinfo_read_an_archive_with_indexes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "first"
+    first.write_bytes(cpio(*CONTENT[1:]))
+    path = str(tmp_path / "second")
+    assert cli.main(["ukmod", "closure", "-d", str(first), "user", "--format", "cpio", "-o", path]) == 0
+    capfd.readouterr()
+    tree = ["-d", path, "-S", RELEASE]
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(cpio(ArchiveFile("lib", LINK, b"usr/lib")) + data)
+    assert cli.main(["ukmod", "modprobe", *tree, "-D", "user"]) == 0
+    out = capfd.readouterr().out
+    assert out.split()[:2] == ["insmod", f"{path}/lib/modules/{RELEASE}/kernel/base.ko"]
+    assert cli.main(["ukmod", "modinfo", "-b", path, "-k", RELEASE, "-F", "firmware", "user"]) == 0
+    assert capfd.readouterr().out == "u.bin\nx*.bin\n"
+
+
+def test_the_command_line_of_a_unified_image_counts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "linux.efi"
+    path.write_bytes(uki(*CONTENT))
+    assert cli.main(["ukmod", "explain", "-d", str(path), "base"]) == 1
+    assert "module_blacklist" in capfd.readouterr().out
+
+
+def test_links_lead_nowhere_outside(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    links = [
+        ArchiveFile("up", LINK, b"../../../../../../etc"),
+        ArchiveFile("absolute", LINK, b"/etc"),
+        ArchiveFile("loop", LINK, b"loop"),
+        ArchiveFile("up/inside", FILE, b"put in etc"),
+        ArchiveFile("../outside", FILE, b"nowhere"),
+        ArchiveFile("null", LINK, b"/dev/null"),
+    ]
+    path.write_bytes(cpio(*links))
+    files = open_archive(str(path))
+    assert files.read(f"{path}/etc/inside") == b"put in etc"
+    assert files.listdir(f"{path}/up") == files.listdir(f"{path}/absolute") == ["inside"]
+    assert sorted(files.listdir(str(path))) == ["absolute", "etc", "loop", "null", "up"]
+    assert files.read(f"{path}/null") == b""
+    for name in ("loop", "etc/passwd", "../outside"):
+        with pytest.raises(OSError, match=r".*"):
+            files.read(f"{path}/{name}")
+    with pytest.raises(FileNotFoundError):
+        files.read("/etc/passwd")
+
+
+def test_a_hard_link_has_the_content_of_the_last(tmp_path: Path) -> None:
+    first, last = (
+        bytearray(cpio(ArchiveFile(name, FILE, text))) for name, text in (("a", b""), ("b", b"text"))
+    )
+    for archive in (first, last):
+        archive[6 + 4 * 8 : 6 + 5 * 8] = b"00000002"  # links
+        archive[6:14] = b"00000007"
+    path = tmp_path / "archive"
+    path.write_bytes(bytes(first[: bytes(first).index(b"070701", 6)] + last))
+    files = open_archive(str(path))
+    assert files.read(f"{path}/a") == files.read(f"{path}/b") == b"text"
+
+
+def header(name: bytes, size: int, length: int | None = None) -> bytes:
+    fields = (1, FILE, 0, 0, 1, 0, size, 0, 0, 0, 0, len(name) + 1 if length is None else length, 0)
+    return b"070701" + b"".join(b"%08X" % field for field in fields) + name + b"\0"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"hello, world", "neither a cpio archive"),
+        (header(b"a", 0xFFFFFFFF), "is cut off .at offset 0x0"),
+        (header(b"a", 0, 0xFFFFFFFF), "a name of 4294967295 bytes"),
+        (cpio(*CONTENT)[:-600], "(no header|cut off)"),
+        (MICROCODE + b"\x1f\x8b" + bytes(20), "at offset 0x200"),
+        (header(b"a", 0).replace(b"0000", b"00zz", 1), "header is damaged"),
+        (gzip.compress(cpio(*CONTENT))[:-20], "cut off"),
+        (ar(("debian-binary", b"2.0\n")), "without data.tar"),
+        (b"!<arch>\n" + b"x" * 70, "no header of an ar archive"),
+        (rpm()[:110], "(RPM package|no header)"),
+        (uki(*CONTENT)[:0x420], "cut off"),
+        (b"MZ" + bytes(100), "neither an initramfs nor a unified kernel image"),
+        (b"hsqs" + bytes(96), "is a squashfs: mount it"),
+        (tar(*CONTENT)[:700], "(cut off|damaged)"),
+    ],
+)
+def test_a_damaged_archive_is_an_error_with_file_and_offset(tmp_path: Path, data: bytes, text: str) -> None:
+    path = tmp_path / "archive"
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=text) as caught:
+        open_archive(str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert cli.main(["ukmod", "closure", "-d", str(path), "user"]) == 3
+
+
+def test_bombs_and_endless_archives_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "archive"
+    part = gzip.compress(b"", mtime=0)
+    path.write_bytes((part + bz2.compress(b"")) * 2000)
+    with pytest.raises(LimitError, match="packed parts"):
+        open_archive(str(path))
+    monkeypatch.setattr("ukmod.kmod.archives.initramfs.DEFAULT_LIMIT", 1 << 20)
+    bomb = lzma.compress(bytes(1 << 21))
+    path.write_bytes(MICROCODE + bomb)
+    with pytest.raises(LimitError, match=r"offset 0x200"):
+        open_archive(str(path))
+    path.write_bytes(lzma.compress(bytes(600 << 10)) + bytes(4) + gzip.compress(bytes(600 << 10)))
+    with pytest.raises(LimitError):
+        open_archive(str(path))
+    monkeypatch.setattr(archive_files, "MOST_ENTRIES", 10)
+    path.write_bytes(cpio(*(ArchiveFile(f"d/{number}", FILE) for number in range(20))))
+    with pytest.raises(LimitError, match="more than 10 files"):
+        open_archive(str(path))
+
+
+@pytest.mark.fuzz
+@given(st.sampled_from(sorted(ARCHIVES)), st.binary(min_size=1, max_size=8), st.integers(0, 1 << 14))
+def test_any_bytes_give_files_or_an_error_of_ours(name: str, noise: bytes, at: int) -> None:
+    data = ARCHIVES[name]
+    at %= len(data)
+    damaged = data[:at] + noise + data[at + len(noise) :]
+    try:
+        files = ArchiveFiles("/a", entries_of(memoryview(damaged), "/a"))
+    except UkmodError:
+        return
+    assert files.listdir("/a") is not None
