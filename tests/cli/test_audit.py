@@ -150,3 +150,43 @@ def test_surface_lists_families_and_their_modules(root: Path, capsys: pytest.Cap
     assert "  blocked lone: net_pf_9: it is blacklisted\n" in capsys.readouterr().out
     assert audit(root, "surface", "--kernel", "none", "nosuch") == 3
     assert audit(root, "surface", "--kernel", "none", "--sarif") == 3
+
+
+def test_diff_of_two_roots(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = images.make(tmp_path / "other")
+    images.configure(other, {"etc/modprobe.d/x.conf": "blacklist lone\n"})
+    assert cli.main(["ukmod", "audit", "diff", str(root), str(root)]) == 0
+    assert capsys.readouterr().out == ""
+    assert cli.main(["ukmod", "audit", "diff", str(root), str(other)]) == 1
+    assert "base: blocked -> open\n  name base: blocked -> open\n" in capsys.readouterr().out
+    assert cli.main(["ukmod", "audit", "diff", str(root), str(other), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["against"]["root"] == str(other)
+    assert [one["module"] for one in document["changes"]] == ["base", "mid", "user"]
+    assert cli.main(["ukmod", "audit", "diff", "-d", str(root), "4.4.4", "4.4.4"]) == 0
+    assert cli.main(["ukmod", "audit", "diff", str(root)]) == 3
+
+
+def test_policy_is_printed_if_it_is_proven_and_can_be_checked(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep = root / "keep"
+    keep.write_text("lone # always\nal-other\n")
+    words = ["--keep", str(keep), "-d", str(root)]
+    assert cli.main(["ukmod", "policy", "check", *words]) == 1
+    assert "soft is not kept, and gets in: by its name" in capsys.readouterr().out
+    assert cli.main(["ukmod", "policy", "generate", *words]) == 0
+    (root / "etc/modprobe.d/00-block.conf").write_text(capsys.readouterr().out)
+    assert cli.main(["ukmod", "policy", "check", *words]) == 0
+    capsys.readouterr()
+    assert cli.main(["ukmod", "policy", "check", *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["findings"] == []
+    keep.write_text("base\n")
+    assert cli.main(["ukmod", "policy", "check", *words, "--sarif"]) == 1
+    Sarif.model_validate_json(capsys.readouterr().out)
+    assert cli.main(["ukmod", "policy", "check", *words, "--junit"]) == 1
+    (suite,) = junitparser.JUnitXml.fromfile(io.StringIO(capsys.readouterr().out))
+    assert (suite.tests, suite.failures) == (1, 1)
+    keep.write_text("nosuch\n")
+    assert cli.main(["ukmod", "policy", "generate", *words]) == 3
+    assert capsys.readouterr().out == ""

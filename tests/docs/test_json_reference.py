@@ -13,6 +13,7 @@ from ukmod.cli.report import Outcome
 from ukmod.kernel.image.assumptions import Assumption, Standing
 from ukmod.kernel.trace import Request
 from ukmod.kmod.audit import AuditFinding, ModuleAudit, Route
+from ukmod.kmod.audit.diff import ABSENT, ModuleChange
 from ukmod.kmod.audit.routes import KINDS
 from ukmod.kmod.audit.surface import NEEDS, Asker, FamilyMember
 from ukmod.kmod.explanation_report import _OUTCOMES
@@ -30,6 +31,7 @@ SURFACE = (
 AUDIT = (
     *("root", "release", "boots", "counts", "modules", "findings", "routes", "remedy", "arguments", "proven"),
     *(*ModuleAudit.__match_args__, *Route.__match_args__, *AuditFinding.__match_args__, "path", "lines"),
+    *("against", "changes", *ModuleChange.__match_args__, ABSENT),
     *("open", "blocked", "unknown", *KINDS),
 )
 PAGE = (REPOSITORY / "docs/reference/json.md").read_text()
@@ -47,6 +49,7 @@ def part(schema: str) -> set[str]:
         ("ukmod.run/1", (*Outcome.__match_args__, *Request.__match_args__)),
         ("ukmod.explain/1", (*EXPLAIN, *_OUTCOMES)),
         ("ukmod.audit/1", AUDIT),
+        ("ukmod.policy/1", ("root", "release", "findings", "path", "lines", "kept")),
         ("ukmod.surface/1", ("families", "unresolved", *SURFACE)),
         ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
         ("ukmod.kernel/1", ("image", "release", "assumptions", "steps", "failed")),

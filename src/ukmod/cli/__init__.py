@@ -22,6 +22,7 @@ COMMANDS = {
     "profile": "make a profile of a kernel's struct layouts",
     "explain": "say why a module would, or would not, be loaded",
     "audit": "say by which routes modules can get into the kernel, and prove that they are blocked",
+    "policy": "make, or check, a deny list of all modules except some",
     "lint": "find the lines of modprobe.d that do not do what they say",
     "closure": "list what a set of modules needs",
     "fits": "say whether module files fit a kernel, symbol by symbol",

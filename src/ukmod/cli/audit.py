@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ukmod import __version__
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document, print_json
@@ -10,20 +12,24 @@ from ukmod.cli.terminal import write
 from ukmod.errors import UsageError
 from ukmod.kmod.audit import audit
 from ukmod.kmod.audit.block import prove
+from ukmod.kmod.audit.diff import changes
 from ukmod.kmod.audit.junit import cases_of, junit_document
 from ukmod.kmod.audit.report import counted, finding_object, module_object, module_text, summary
 from ukmod.kmod.audit.sarif import sarif_log
+from ukmod.record import asdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
+    from ukmod.cli.inspection import Inspection
     from ukmod.kmod.audit import AuditFinding, ModuleAudit
     from ukmod.kmod.audit.block import Proof
+    from ukmod.kmod.audit.diff import ModuleChange
     from ukmod.kmod.system import System
 
-__all__ = ["main"]
+__all__ = ["main", "status_of"]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,7 +52,7 @@ def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     shown = [one for one in result.findings if one.level != "note" or names or arguments.notes]
     text += "".join(f"{one}\n" for one in shown)
     _report(arguments, found.system, result.modules, result.findings, content, text)
-    return _status(result.findings)
+    return status_of(result.findings)
 
 
 def _block(arguments: argparse.Namespace, names: Sequence[str]) -> int:
@@ -58,7 +64,7 @@ def _block(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     content = {"modules": [_proof_object(one) for one in proofs]}
     text = "".join(map(_proof_text, proofs))
     _report(arguments, found.system, [one.audit for one in proofs], findings, content, text)
-    return _status(findings)
+    return status_of(findings)
 
 
 def _surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
@@ -67,13 +73,44 @@ def _surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     return surface(arguments, names)
 
 
+def _diff(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    if len(words) != 2:
+        raise UsageError("audit diff: name two roots, or two kernels below the root of -d")
+    systems = [_side(arguments, word) for word in words]
+    both = [audit(one.system.explainers(one.inspector, arguments.config)).modules for one in systems]
+    found = changes(*both)
+    findings = [one.finding() for one in found]
+    content = {
+        "against": {"root": systems[1].system.root, "release": systems[1].system.tree.release},
+        "changes": [asdict(one) for one in found],
+    }
+    text = "".join(map(_change_text, found))
+    _report(arguments, systems[0].system, both[1], findings, content, text)
+    return int(bool(found))
+
+
+def _side(arguments: argparse.Namespace, word: str) -> Inspection:
+    """Return the system of a root, which has a slash or is a directory, or of a release below -d."""
+    if "/" in word or os.path.isdir(word):
+        return inspection(arguments, word)
+    given = vars(arguments) | {"set_version": word}
+    return inspection(type(arguments)(**given))
+
+
+def _change_text(change: ModuleChange) -> str:
+    lines = [f"{change.module}: {change.before} -> {change.after}"]
+    lines += [f"  {one.kind} {one.via}: {one.before} -> {one.after}" for one in change.routes]
+    return "\n".join(lines) + "\n"
+
+
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {
     "block": _block,
+    "diff": _diff,
     "surface": _surface,
 }
 
 
-def _status(findings: Sequence[AuditFinding]) -> int:
+def status_of(findings: Sequence[AuditFinding]) -> int:
     """Return 1 if a denial fails, 2 if nobody can tell of one, else 0."""
     if any(one.level == "error" for one in findings):
         return 1

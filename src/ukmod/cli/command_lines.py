@@ -46,7 +46,21 @@ _IMAGE = "the image the modules were built for, or a kernel such as 6.12, or 'no
 
 def command_line(name: str) -> CommandParser:
     """Return the parser of the command of that name."""
-    parsers = (run, demo, examples, profile, explain, audit, lint, closure, fits, survey, kernel, tools)
+    parsers = (
+        run,
+        demo,
+        examples,
+        profile,
+        explain,
+        audit,
+        policy,
+        lint,
+        closure,
+        fits,
+        survey,
+        kernel,
+        tools,
+    )
     return next(parser for parser in parsers if parser.__name__ == name)()
 
 
@@ -190,10 +204,12 @@ def audit() -> CommandParser:
         notes="audit block NAME...: prove that modules are blocked by every route. If one is not, the lines"
         " that block it are printed; they have been applied in memory, and the proof was run again.\n"
         "audit surface [FAMILY...]: list the families of names that the kernel itself asks for, by the calls"
-        " of request_module() in the image and in the modules, with the system call that makes it ask.",
+        " of request_module() in the image and in the modules, with the system call that makes it ask.\n"
+        "audit diff A B: list the modules, and the routes, whose verdict is another one in B; both are roots,"
+        " or both are releases below the root of -d.",
         statuses={
-            0: "no denial fails; with block: all are blocked",
-            1: "a module is loaded that is denied, or that was to be blocked",
+            0: "no denial fails; with block: all are blocked; with diff: nothing differs",
+            1: "a module is loaded that is denied, or that was to be blocked; something differs",
             2: "of such a module nobody can tell: it depends on a program, or on how the system is booted",
             3: "no module has this name, the command line makes no sense, or it could not be done",
         },
@@ -202,6 +218,7 @@ def audit() -> CommandParser:
             "": "do the deny lists of this system keep out what they deny?",
             "-d /srv/image dccp": "each route to a module",
             "block -d /srv/image dccp sctp": "is it proven that these are blocked? what would do it?",
+            "diff /srv/old /srv/new": "what can be loaded in the one and not in the other?",
             "surface -d /srv/image": "what can a user make the kernel load?",
             "-d /srv/image --sarif": "for a code scanning service; --junit is for a test report",
         },
@@ -210,7 +227,7 @@ def audit() -> CommandParser:
     parser.add_argument(
         "words",
         nargs="*",
-        metavar="[block|surface] NAME",
+        metavar="[block|surface|diff] NAME",
         help="modules; default: all, built-in ones included",
     )
     add_tree(parser, "/", "the system's root, its configuration included", or_running=True)
@@ -223,6 +240,37 @@ def audit() -> CommandParser:
         metavar="IMAGE",
         help="surface: the image, or 'none'; default: the one below ROOT that fits",
     )
+    add_formats(parser)
+    return parser
+
+
+def policy() -> CommandParser:
+    """``ukmod policy``."""
+    parser = command_parser(
+        "policy",
+        "Print a deny list of all modules except those that are to be kept and all that they need, after a"
+        " proof that it does this. Or check whether a system has such a list. Built-in modules do not count.",
+        statuses={
+            0: "proven: what is kept can be loaded, and nothing else",
+            1: "a module is loaded that is not kept, or one that is kept is not",
+            2: "of a module nobody can tell: it depends on a program, or on how the system is booted",
+            3: "no module has this name, the command line makes no sense, or it could not be done",
+        },
+        misused=3,
+        examples={
+            "generate --keep modules.keep -d /srv/image >00-block.conf": "a file for modprobe.d",
+            "check --keep modules.keep -d /srv/image": "is it in force?",
+        },
+    )
+    parser.intermixed = True
+    parser.add_argument("action", choices=("generate", "check"), help="print a deny list; check a system")
+    parser.add_argument(
+        "--keep", metavar="FILE", required=True, help="names or aliases, one a line; # begins a comment"
+    )
+    add_tree(parser, "/", "the system's root, its configuration included", or_running=True)
+    add_config(parser)
+    add_cmdline(parser)
+    add_kernel_facts(parser)
     add_formats(parser)
     return parser
 

@@ -20,6 +20,7 @@ SCHEMAS = {
     "explain": 1,
     "audit": 1,
     "surface": 1,
+    "policy": 1,
     "lint": 1,
     "closure": 1,
     "fits": 1,

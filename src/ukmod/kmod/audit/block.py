@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ukmod.kmod.audit.routes import ModuleAudit
+    from ukmod.kmod.config import Softdep
     from ukmod.kmod.kernelargs import BootArguments
     from ukmod.kmod.objections import Inspector
     from ukmod.kmod.system import System
 
-__all__ = ["Proof", "Remedy", "prove", "with_arguments", "with_lines"]
+__all__ = ["Proof", "Remedy", "deny_lines", "lines_path", "prove", "with_arguments", "with_lines"]
 
 _DIRECTORY = "/etc/modprobe.d"
 _FILES = ("00-block.conf", "0-block.conf", "+block.conf", "!block.conf")
@@ -122,25 +123,30 @@ def _by_lines(system: System, module: ModuleAudit, config_paths: Sequence[str] |
     """Return the lines of modprobe.d that stop modprobe; None for a built-in module."""
     if module.path is None:
         return None
-    name = module.module
-    lines = [f"install {name} /bin/false"]
     softdeps = system.context(config_paths).config.softdeps
-    if any(fnmatch(line.pattern, name) for line in softdeps):
-        # An install line is not run for a module with soft dependencies, and the first softdep line counts.
-        lines.append(f"softdep {name} pre:")
-    return Remedy(_path(system, config_paths), tuple(lines))
+    return Remedy(lines_path(system, config_paths), tuple(deny_lines(module.module, softdeps)))
+
+
+def deny_lines(name: str, softdeps: Iterable[Softdep]) -> list[str]:
+    """Return the lines that deny a module, if they come before all others.
+
+    An install line is not run for a module with soft dependencies. As the first softdep line counts, one
+    without any takes them from it.
+    """
+    has_softdeps = any(fnmatch(line.pattern, name) for line in softdeps)
+    return [f"install {name} /bin/false", *([f"softdep {name} pre:"] if has_softdeps else [])]
 
 
 def _by_arguments(system: System, module: ModuleAudit, config_paths: Sequence[str] | None) -> Remedy | None:
     """Return the words of the kernel's command line that make the kernel itself refuse the module."""
-    path = _path(system, config_paths)
+    path = lines_path(system, config_paths)
     if module.path is not None:
         return Remedy(path, arguments=(f"module_blacklist={module.module}",))
     functions = [name for name, owner in (system.initcalls() or {}).items() if owner == module.module]
     return Remedy(path, arguments=(f"initcall_blacklist={','.join(functions)}",)) if functions else None
 
 
-def _path(system: System, config_paths: Sequence[str] | None) -> str:
+def lines_path(system: System, config_paths: Sequence[str] | None) -> str:
     """Return the file for lines that are to count before all others."""
     files = system.tree.files
     directory = system.root.rstrip("/") + _DIRECTORY
