@@ -19,6 +19,7 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.panic import Taint
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.kernel.x86.tsc import wire_image
 from ukmod.machine.memory import PAGE_SHIFT
 from ukmod.record import record
 
@@ -224,6 +225,7 @@ class Boot:
 def bring_up(k: Core, image: MappedImage) -> Boot:
     """Initialise the image so that modules can be loaded."""
     hardware.wire(k)
+    wire_image(k, image)
     unfit = interpose(k, image)
     k.clock.now = -BOOT_SECONDS * NSEC_PER_SEC
     _set_variables(k, image)

@@ -10,6 +10,7 @@ from ukmod.kernel.image.fdc import CMOS, FDC1, FDC_IRQ, DriveTypes, Fdc
 from ukmod.kernel.image.pci import PciConfig
 from ukmod.kernel.image.ports import InterruptMask, Ports
 from ukmod.kernel.image.uart import COM1, COM1_IRQ, Uart
+from ukmod.kernel.x86.tsc import TSC_KHZ
 from ukmod.machine.memory import LOW_MEMORY
 from ukmod.machine.registers import CR4
 
@@ -38,8 +39,8 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "slab_state": (4, 4),
     "hrtimer_resolution": (1, 4),
     "hashdist": (0, 4),
-    "tsc_khz": (2_000_000, 4),
-    "cpu_khz": (2_000_000, 4),
+    "tsc_khz": (TSC_KHZ, 4),
+    "cpu_khz": (TSC_KHZ, 4),
     "loops_per_jiffy": (4_000_000, 8),
 }
 """Variables that setup_arch(), setup_nr_cpu_ids() and the like would set: value and size in bytes.

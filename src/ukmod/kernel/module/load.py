@@ -18,6 +18,7 @@ from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.module.unload import free_module, unlink
 from ukmod.kernel.notifier import notifier_to_errno
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
+from ukmod.kernel.x86.tsc import wire_module
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS
 from ukmod.kmod.linkage import KFLAGSTAB, KSYM_FLAG_GPL_ONLY
@@ -294,6 +295,7 @@ def _form(k: Core, module: Module, elf: Elf) -> None:
             k.printk(f"{module.name}: {text}\n", KERN_ERR)
             raise LoadError(text, errno=ENOEXEC, subject=module.name)
     layout = module.layout
+    wire_module(k, module, elf)
     module_layout.protect(elf, layout, k.memory)
     k.cpu.flush_icache(layout.core, layout.core_text_end - layout.core)
     k.cpu.flush_icache(layout.init, layout.init_text_end - layout.init)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from ukmod.kernel.x86.insn import PREFIXES
 from ukmod.machine.registers import MASK64, Registers
 from ukmod.machine.stubs import REGISTERS
 from ukmod.record import record
 
-_PREFIXES: Final = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 _STRING_FROM_RSI: Final = frozenset((0x6E, 0x6F, 0xA4, 0xA5, 0xA6, 0xA7, 0xAC, 0xAD))
 _STRING_TO_RDI: Final = frozenset((0x6C, 0x6D, 0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAE, 0xAF))
 _STRING: Final = _STRING_FROM_RSI | _STRING_TO_RDI
@@ -142,7 +142,7 @@ def _decode(code: bytes, registers: Registers, gs: int) -> Operand | None:
 def _prefixes(code: bytes) -> tuple[_Prefixes, int]:
     """The prefixes, and where the opcode is. Raises IndexError if there is none."""
     found, at = _Prefixes(), 0
-    while (byte := code[at]) in _PREFIXES or byte & 0xF0 == 0x40:
+    while (byte := code[at]) in PREFIXES or byte & 0xF0 == 0x40:
         found = _Prefixes(
             operand16=found.operand16 or byte == 0x66,
             repeat=byte if byte in (0xF2, 0xF3) else found.repeat,

@@ -14,7 +14,7 @@ from ukmod.kernel.mm.fault import user_fault
 from ukmod.kernel.mm.vmalloc import VMALLOC_END
 from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
 from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
-from ukmod.kernel.x86 import extable
+from ukmod.kernel.x86 import extable, tsc
 from ukmod.kernel.x86.bugs import Bug, report_bug
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import registers_at_trap, stack_bounds, walk, walk_trap
@@ -84,6 +84,8 @@ def exception(k: Core, raised: CpuException) -> Registers:
     k.cpu.sp = (raised.registers["rsp"] - 128) & ~15  # below the guest's red zone: reports may call the guest
     if raised.vector == PF_VECTOR:
         return page_fault(k, raised)
+    if raised.vector in (tsc.RDTSC_VECTOR, tsc.RDTSCP_VECTOR):
+        return tsc.read_counter(k, raised)
     if raised.vector in (UD_VECTOR, BP_VECTOR) and (after := report_bug(k, raised.registers)) is not None:
         if isinstance(after, Bug):
             die(k, raised, "BUG", "invalid opcode: 0000", after.header, SIGSEGV)
