@@ -39,6 +39,11 @@ CONCURRENCY = (
         "a static SRCU domain: readers, grace periods, callbacks; loaded twice",
         2 * (Insmod("srcu"), Rmmod("srcu")),
     ),
+    Case(
+        "traces",
+        "call traces that a module saves: stack_trace_save() and stack_trace_print()",
+        (Insmod("traces"), Rmmod("traces")),
+    ),
     Case("timers", "timers, hrtimers, and the ways to sleep", (Insmod("timers"), Rmmod("timers"))),
 )
 

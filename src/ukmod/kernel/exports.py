@@ -26,6 +26,7 @@ SUBSYSTEMS: Final = (
     "printk",
     "signal",
     "softirq",
+    "stacktrace",
     "umh",
     "lib.bitmap",
     "lib.cmdline",
