@@ -44,7 +44,6 @@ def fill_struct(k: Core, module: Module, elf: Elf) -> None:
             memory.set_u64(module.address + types.offset("module", word), at)
             module.strings.append(at)
     _set_btf_data(k, module, elf)
-    _fill_layout(k, module)
 
 
 def _set_btf_data(k: Core, module: Module, elf: Elf) -> None:
@@ -69,25 +68,6 @@ def free_btf_data(k: Core, module: Module) -> None:
         k.memory.set_u64(module.address + k.types.offset("module", "btf_data"), 0)
         k.vmalloc.free(module.btf)
         module.btf = 0
-
-
-def _fill_layout(k: Core, module: Module) -> None:
-    """Fill in what within_module() reads: two parts, or since v6.4 one per kind of memory."""
-    layout = module.layout
-    for old, new, base, size in (
-        ("core_layout", "mem[0]", layout.core, layout.core_size),
-        ("init_layout", "mem[4]", layout.init, layout.init_size),
-    ):
-        member = old if k.types.has("module", old) else new
-        if k.types.has("module", member):
-            k.memory.set_u64(module.address + k.types.offset("module", f"{member}.base"), base)
-            k.memory.set_u32(module.address + k.types.offset("module", f"{member}.size"), size)
-
-
-def init_freed(k: Core, module: Module) -> None:
-    """do_init_module(): the init part has been freed, and so is the data needed only for loading."""
-    free_btf_data(k, module)
-    _fill_layout(k, module)
 
 
 def add_to_sysfs(k: Core, module: Module) -> None:

@@ -32,6 +32,7 @@ from ukmod.record import field, mutable, record
 if TYPE_CHECKING:
     from ukmod.kernel.mm.percpu import PerCpu
     from ukmod.kernel.x86.orc import OrcTable
+    from ukmod.machine.types import Types
 
 MAX_MODULE_SIZE: Final = 1 << 28
 """The maximum size of a module in memory, in bytes: a corrupt header must not exhaust the host's memory."""
@@ -232,6 +233,18 @@ def fill(elf: Elf, layout: ModuleLayout, values: Sequence[int], memory: Memory, 
             data = elf.section_data(entries)
             relocate.apply(content, address, data[: len(data) // 24 * 24], values, path=elf.path)
         memory.write(percpu_base + address if section.name == _PERCPU else address, content)
+
+
+def fill_struct(types: Types, layout: ModuleLayout, address: int, memory: Memory) -> None:
+    """Fill in what within_module() reads: two parts, or since v6.4 one per kind of memory."""
+    for old, new, base, size in (
+        ("core_layout", "mem[0]", layout.core, layout.core_size),
+        ("init_layout", "mem[4]", layout.init, layout.init_size),
+    ):
+        member = old if types.has("module", old) else new
+        if types.has("module", member):
+            memory.set_u64(address + types.offset("module", f"{member}.base"), base)
+            memory.set_u32(address + types.offset("module", f"{member}.size"), size)
 
 
 def protect(elf: Elf, layout: ModuleLayout, memory: Memory) -> None:

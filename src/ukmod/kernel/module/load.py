@@ -261,6 +261,7 @@ def _read_struct(k: Core, module: Module, elf: Elf) -> None:
     # One reference while init runs, in addition to MODULE_REF_BASE.
     k.modules.set_refcount(module, MODULE_REF_BASE + 1)
     k.modules.set_state(module, ModuleState.UNFORMED)
+    module_layout.fill_struct(k.types, layout, module.address, memory)
     if k.image is not None:
         image_modules.fill_struct(k, module, elf)
     for suffix, gpl in (("", False), ("_gpl", True)):
@@ -357,8 +358,8 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
     module_layout.protect_after_init(elf, module.layout, k.memory)
     k.slab.settle(module)
     module_layout.free_init(module.layout, k.module_area)
-    if k.image is not None:
-        image_modules.init_freed(k, module)
+    module_layout.fill_struct(k.types, module.layout, module.address, k.memory)
+    image_modules.free_btf_data(k, module)
     modules.waiters.wake_all()
 
 
