@@ -26,6 +26,7 @@ COMMANDS = {
     "lint": "find the lines of modprobe.d that do not do what they say",
     "closure": "list what a set of modules needs",
     "fits": "say whether module files fit a kernel, symbol by symbol",
+    "graph": "draw what modules need: DOT, Mermaid, HTML",
     "survey": "load every module of a tree and count what happens",
     "kernel": "check what is taken for granted about a kernel image",
     "tools": "link kmod's tools into a directory",

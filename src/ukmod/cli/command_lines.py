@@ -22,7 +22,7 @@ from ukmod.cli.options import (
     add_tree,
     command_parser,
 )
-from ukmod.cli.tree_command_lines import closure, fits
+from ukmod.cli.tree_command_lines import closure, fits, graph
 from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MEMORY, MIN_MEMORY, PATIENCE
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "examples",
     "explain",
     "fits",
+    "graph",
     "kernel",
     "lint",
     "profile",
@@ -57,6 +58,7 @@ def command_line(name: str) -> CommandParser:
         lint,
         closure,
         fits,
+        graph,
         survey,
         kernel,
         tools,

@@ -6,7 +6,7 @@ import argparse
 
 from ukmod.cli.options import CommandParser, add_config, add_json, add_tree, command_parser
 
-__all__ = ["closure", "fits"]
+__all__ = ["closure", "fits", "graph"]
 
 
 def closure() -> CommandParser:
@@ -89,4 +89,25 @@ def fits() -> CommandParser:
     parser.add_argument("--vermagic", metavar="TEXT", help="the kernel's vermagic")
     parser.add_argument("--all", action="store_true", help="list symbols without objections, too")
     add_json(parser)
+    return parser
+
+
+def graph() -> CommandParser:
+    """``ukmod graph``."""
+    parser = command_parser(
+        "graph",
+        "Draw what modules need: hard dependencies, soft ones, and weak ones if asked for.",
+        statuses={0: "done", 1: "a module is missing"},
+        examples={
+            "ext4 | dot -Tsvg >ext4.svg": "by Graphviz",
+            "--format html -o nvme.html nvme": "a page that asks the network for nothing",
+            "--format mermaid '=fs/nfs'": "for Markdown",
+        },
+    )
+    parser.add_argument("name", nargs="+", metavar="NAME|ALIAS|FILE|PATTERN", help="as for ukmod closure")
+    add_tree(parser, "/", "the root of the system, or an archive", or_running=True)
+    add_config(parser)
+    parser.add_argument("--weakdeps", action="store_true", help="draw weak dependencies too")
+    parser.add_argument("--format", choices=("dot", "mermaid", "html"), default="dot", help="default dot")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write it; default: standard output")
     return parser

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from tests.kmod import moduletree
+from tests.kmod.moduletree import module
+
+from ukmod import cli
+from ukmod.kmod import depmod
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A chain of three modules, one of which softly needs a fourth, and a fifth beside them."""
+    moduletree.write(
+        tmp_path,
+        base=module(name="base", exports=["base_fn"]),
+        middle=module(name="middle", needs=["base_fn"], exports=["middle_fn"]),
+        user=module("softdep=post: soft", name="user", needs=["middle_fn", "base_fn"]),
+        soft=module("softdep=pre: user", name="soft"),
+        other=module(name="other"),
+    )
+    depmod(tmp_path)
+    return tmp_path
+
+
+def graph(root: Path, *arguments: str) -> int:
+    return cli.main(["ukmod", "graph", "-d", str(root), *arguments])
+
+
+def test_dot_has_direct_dependencies_and_soft_ones(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert graph(root, "user") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if "->" in line] == [
+        '"middle" -> "base";',
+        '"user" -> "middle";',
+        '"user" -> "soft" [style=dashed];',
+        '"soft" -> "user" [style=dashed];',
+    ]
+    assert '  "user" [style="bold"];' in lines
+    assert "other" not in "".join(lines)
+
+
+def test_mermaid_has_the_same(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert graph(root, "--format", "mermaid", "middle") == 0
+    expected = ["flowchart LR", '  m0["base"]', '  m1["middle"]', "  m1 --> m0"]
+    assert capsys.readouterr().out.splitlines()[:4] == expected
+
+
+def test_a_page_is_whole_and_asks_the_network_for_nothing(root: Path) -> None:
+    path = root / "page.html"
+    assert graph(root, "--format", "html", "-o", str(path), "user") == 0
+    text = path.read_text()
+    opened: list[str] = []
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag not in ("meta", "rect", "path") and not (self.get_starttag_text() or "").endswith("/>"):
+                opened.append(tag)
+            assert not {name for name, _value in attrs} & {"src", "href", "onload"}
+
+        def handle_endtag(self, tag: str) -> None:
+            if tag not in ("rect", "path"):
+                assert opened.pop() == tag
+
+    Checker().feed(text)
+    assert opened == []
+    assert "http" not in text
+    assert 'name="viewport"' in text
+    assert len(re.findall("<rect ", text)) == 4
+    assert "<li><code>user</code>: needs middle; softly soft</li>" in text
+
+
+def test_a_missing_module_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert graph(root, "nothing", "base") == 1
+    found = capsys.readouterr()
+    assert found.err == "ukmod graph: module nothing is missing\n"
+    assert '"base"' in found.out
