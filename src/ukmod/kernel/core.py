@@ -19,6 +19,7 @@ from ukmod.kernel.cred import Creds
 from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.failures import failed
+from ukmod.kernel.ftrace import Ftrace
 from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
@@ -188,6 +189,7 @@ class Core:
         self.workqueues = Workqueues(self)
         self.async_calls = AsyncCalls(self)
         self.srcu = Srcu(self)
+        self.ftrace = Ftrace(self)
         self.helpers = Helpers(self)
         self.core_dump = CoreDump(self)
         self.requests = Requests(self)

@@ -13,6 +13,7 @@ SUBSYSTEMS: Final = (
     "async_",
     "cred",
     "dev_printk",
+    "ftrace",
     "irq_work",
     "kallsyms",
     "kmod",

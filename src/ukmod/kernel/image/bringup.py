@@ -255,6 +255,9 @@ def _update_jiffies(k: Core, at: int) -> None:
 
 def _set_variables(k: Core, image: MappedImage) -> None:
     hardware.set_variables(k, image)
+    if (queues := image.get("runqueues")) is not None and k.types.has("rq", "idle"):
+        idle = k.percpu.base + queues + k.types.offset("rq", "idle")
+        k.memory.set_u64(idle, image.address("init_task"))  # init_idle()
     image.firmware = firmware.install(k, image)
     image.set("__per_cpu_offset", k.percpu.base)
     line = k.slab.kernel_object(len(k.cmdline) + 1)

@@ -89,6 +89,17 @@ def is_module_address(k: Core, address: ULong) -> Bool:
     return k.modules.of_code(address) is not None
 
 
+@export()
+def stack_trace_save_tsk_reliable(k: Core, task: Ptr, store: Ptr, size: UInt) -> Int:
+    """int stack_trace_save_tsk_reliable(struct task_struct *, unsigned long *store, unsigned int size).
+
+    Tasks are switched only where they call the kernel, and its functions are Python's: no stack is in the way
+    of a live patch.
+    """
+    del k, task, store, size
+    return 0
+
+
 # -- time -----------------------------------------------------------------------------------------------
 
 
@@ -216,9 +227,14 @@ def module_alloc(k: Core, size: ULong) -> Ptr:
 
 @export("execmem_alloc", "execmem_alloc_rw")
 def execmem_alloc(k: Core, kind: UInt, size: SizeT) -> Ptr:
-    """void *execmem_alloc(enum execmem_type type, size_t size): replaced module_alloc() in v6.10."""
-    del kind
-    return k.module_area.alloc(size)
+    """void *execmem_alloc(enum execmem_type type, size_t size): replaced module_alloc() in v6.10.
+
+    The slots of kprobes are read-only and executable from the beginning: nothing makes them so later (v6.16).
+    """
+    address = k.module_area.alloc(size)
+    if address and kind == k.types.enum("execmem_type").values.get("EXECMEM_KPROBES"):
+        _protect(k, address, page_align(size) // PAGE_SIZE, remove=WRITE | NX)
+    return address
 
 
 @export("module_memfree", "execmem_free")
@@ -430,6 +446,12 @@ def queue_work(k: Core, cpu: Int, wq: Ptr, work: Ptr) -> None:
     """void __queue_work(int cpu, struct workqueue_struct *wq, struct work_struct *work)."""
     del cpu
     k.workqueues.insert(k.workqueues.at(wq), GuestWork(k, work))
+
+
+@export("__flush_work")
+def flush_work(k: Core, work: Ptr, from_cancel: Bool) -> Bool:
+    """bool __flush_work(struct work_struct *work, bool from_cancel)."""
+    return k.workqueues.flush(GuestWork(k, work), cancel=from_cancel)
 
 
 @export("__queue_delayed_work")

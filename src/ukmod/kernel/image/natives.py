@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.image import internal
 from ukmod.machine.types.layout import Kind
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             console_start console_resume console_force_preferred_locked
             match_devname_and_update_preferred_console kmsg_dump_get_buffer""",
         "no task has user memory of its own": "kthread_use_mm kthread_unuse_mm",
+        "functions are hooked by name, one by one: none has to be left out": """
+            ftrace_set_notrace ftrace_set_global_filter ftrace_set_global_notrace
+            ftrace_ops_set_global_filter""",
         "it describes an object only to a person": "kmem_dump_obj mem_dump_obj",
         "it maps pages of devices, and there are none": "vmap_pfn",
     }.items()
@@ -104,7 +108,7 @@ def _places(image: KernelImage, replaced: tuple[Replacement, ...]) -> Iterator[t
     """The address, the Python file and the name of each replaced function that is Python's counterpart."""
     for replacement in replaced:
         function, at = replacement.function, image.address(replacement.name)
-        if function is not None and at is not None and not function.__module__.endswith(".internal"):
+        if function is not None and at is not None and function.__module__ != internal.__name__:
             yield at, function.__module__, replacement.name
 
 
@@ -122,11 +126,9 @@ def _by_struct(
 ) -> dict[str, list[tuple[int, str]]]:
     """The addresses and names of replaced functions that take a struct, by the struct's name."""
     found: dict[str, list[tuple[int, str]]] = {}
-    for replacement in replaced:
-        at = image.address(replacement.name)
-        if replacement.function is not None and at is not None:
-            for struct in _structs(types, replacement.name):
-                found.setdefault(struct, []).append((at, replacement.name))
+    for at, _, name in _places(image, replaced):
+        for struct in _structs(types, name):
+            found.setdefault(struct, []).append((at, name))
     return found
 
 

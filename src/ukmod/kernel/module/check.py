@@ -9,7 +9,7 @@ from errno import EINVAL, ENOEXEC
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import LoadError
-from ukmod.kernel.kern_levels import KERN_ERR, KERN_WARNING
+from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
 from ukmod.kmod.linkage import GPL_COMPATIBLE, is_for
 
@@ -85,6 +85,8 @@ def check_modinfo(k: Core, module: Module, flags: int) -> None:
         taint(k, module, "C")
         text = "module is from the staging directory, the quality is unknown, you have been warned."
         k.printk(f"{name}: {text}\n", KERN_WARNING)
+    if "livepatch" in info and k.image is not None:
+        _check_livepatch(k, module)
     licence = info.get("license", ["unspecified"])[0]
     if licence not in GPL_COMPATIBLE:
         if not k.taint.has("P"):
@@ -94,6 +96,16 @@ def check_modinfo(k: Core, module: Module, flags: int) -> None:
         if not k.taint.has("N"):
             k.printk(f"{name}: loading test module taints kernel.\n", KERN_WARNING)
         taint(k, module, "N")
+
+
+def _check_livepatch(k: Core, module: Module) -> None:
+    """check_modinfo_livepatch(). Raises LoadError (ENOEXEC)."""
+    if not k.types.has("module", "klp"):
+        text = "module is marked as livepatch module, but livepatch support is disabled"
+        k.printk(f"{module.name}: {text}\n", KERN_ERR)
+        raise LoadError("is a live patch; livepatch support is disabled", errno=ENOEXEC, subject=module.name)
+    taint(k, module, "K")
+    k.printk(f"{module.name}: tainting kernel with TAINT_LIVEPATCH\n", KERN_NOTICE)
 
 
 def taint(k: Core, module: Module, letter: str) -> None:

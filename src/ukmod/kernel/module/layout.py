@@ -12,9 +12,11 @@ from ukmod.errors import FormatError, LimitError
 from ukmod.kmod.elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,
+    SHF_RELA_LIVEPATCH,
     SHF_WRITE,
     SHN_ABS,
     SHN_COMMON,
+    SHN_LIVEPATCH,
     SHN_UNDEF,
     SHT_NOBITS,
     SHT_NOTE,
@@ -200,7 +202,7 @@ def symbol_values(
             values.append(0)
         elif shndx == SHN_UNDEF:
             values.append(resolve(symbol.name, symbol.weak) if symbol.name else 0)
-        elif shndx == SHN_ABS:
+        elif shndx in (SHN_ABS, SHN_LIVEPATCH):  # livepatch resolves the latter when it is enabled
             values.append(symbol.value)
         elif shndx == SHN_COMMON:
             if not symbol.name.startswith("__gnu_lto"):
@@ -222,7 +224,8 @@ def fill(elf: Elf, layout: ModuleLayout, values: Sequence[int], memory: Memory, 
     """Write every section, relocated, to its address. Raises FormatError for an invalid relocation."""
     relocations: dict[int, list[Section]] = {}
     for section in elf.sections:
-        if section.type == SHT_RELA and section.info in layout.addresses:
+        applies = section.type == SHT_RELA and not section.flags & SHF_RELA_LIVEPATCH
+        if applies and section.info in layout.addresses:
             relocations.setdefault(section.info, []).append(section)
     for index, address in layout.addresses.items():
         section = elf.sections[index]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.errors import FormatError, LimitError, LoadError
 from ukmod.kernel import params
+from ukmod.kernel.image import mod_kallsyms
 from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.module import check as module_check
@@ -172,6 +173,7 @@ def _reserve_place(k: Core, module: Module) -> None:
 
 
 def _unlink(k: Core, module: Module) -> None:
+    mod_kallsyms.unlist_module(k, module)
     image_modules.free_btf_data(k, module)
     image_modules.free_modinfo(k, module)
     unlink(k, module)
@@ -211,6 +213,11 @@ def _link_in(k: Core, module: Module, elf: Elf) -> None:
         raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
     module_layout.index_symbols(elf, module.layout, values)
     _read_struct(k, module, elf)
+    if k.image is not None:
+        mod_kallsyms.list_module(k, module)
+        mod_kallsyms.add_kallsyms(k, module, elf, values)
+        if "livepatch" in module.modinfo and k.types.has("module", "klp_info"):
+            mod_kallsyms.copy_module_elf(k, module, elf)
 
 
 def _resolve(k: Core, module: Module, name: str) -> tuple[FoundSymbol | None, int]:

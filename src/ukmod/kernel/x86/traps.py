@@ -14,7 +14,7 @@ from ukmod.kernel.mm.fault import user_fault
 from ukmod.kernel.mm.vmalloc import VMALLOC_END
 from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
 from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
-from ukmod.kernel.x86 import extable, tsc
+from ukmod.kernel.x86 import extable, kprobes, tsc
 from ukmod.kernel.x86.bugs import Bug, report_bug
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import registers_at_trap, stack_bounds, walk, walk_trap
@@ -90,6 +90,8 @@ def exception(k: Core, raised: CpuException) -> Registers:
         if isinstance(after, Bug):
             die(k, raised, "BUG", "invalid opcode: 0000", after.header, SIGSEGV)
         return after
+    if raised.vector == BP_VECTOR and (after := _breakpoint(k, raised.registers)) is not None:
+        return after
     if (fixed := extable.fixup(k, raised)) is not None:
         return fixed
     title = _TITLES.get(raised.vector, f"exception {raised.vector}")
@@ -97,6 +99,11 @@ def exception(k: Core, raised: CpuException) -> Registers:
     if raised.vector == GP_VECTOR:
         title += gp_address(k, raised.registers)
     die(k, raised, kind, f"{title}: 0000", (), SIGSEGV)
+
+
+def _breakpoint(k: Core, registers: Registers) -> Registers | None:
+    """exc_int3(): a hooked or probed function; None if the breakpoint is neither's."""
+    return k.ftrace.hit(registers) or kprobes.int3(k, registers)
 
 
 def gp_address(k: Core, registers: Registers) -> str:
