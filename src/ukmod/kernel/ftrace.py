@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MCOUNT_INSN_SIZE: Final = 5
 _ENDBR64: Final = b"\xf3\x0f\x1e\xfa"
 _INT3: Final = b"\xcc"
-_CALL, _JUMP, _SHORT_JUMP = 0xE8, 0xE9, 0xEB
+_CALL_REL32, _JUMP_REL32, _JUMP_REL8 = 0xE8, 0xE9, 0xEB
 
 
 class Ftrace:
@@ -48,7 +48,7 @@ class Ftrace:
         start = address - found.offset
         place = start + len(_ENDBR64) * (self._code(start, len(_ENDBR64)) == _ENDBR64)
         code = self._code(place, MCOUNT_INSN_SIZE)
-        if address not in (start, place) or code[:1] != bytes((_CALL,)):
+        if address not in (start, place) or code[:1] != bytes((_CALL_REL32,)):
             return 0
         target = place + MCOUNT_INSN_SIZE + int.from_bytes(code[1:], "little", signed=True)
         return place if target & MASK64 in self._fentry() else 0
@@ -142,9 +142,9 @@ class Ftrace:
     def _next(self, place: int) -> int:
         """Where the instruction below a breakpoint leads: behind the call, or to Python's function."""
         opcode = self._replaced[place][0]
-        if opcode == _SHORT_JUMP:
+        if opcode == _JUMP_REL8:
             return place + 2 + self._k.memory.u8(place + 1)
-        distance = self._k.memory.s32(place + 1) if opcode == _JUMP else 0
+        distance = self._k.memory.s32(place + 1) if opcode == _JUMP_REL32 else 0
         return place + MCOUNT_INSN_SIZE + distance & MASK64
 
 
