@@ -130,7 +130,7 @@ def started(root: Path, *words: object) -> subprocess.Popen[str]:
     inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         command = [sys.executable, "-m", *arguments(root, *words)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:
         signal.signal(signal.SIGINT, inherited)
 
@@ -168,8 +168,9 @@ class TestJournal:
             time.sleep(0.02)
         workers = descendants(process.pid)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
+        out, err = process.communicate()
         assert process.returncode == 130
+        assert "clean" in out  # the table of what is done
         text = f"interrupted: 1 of 2 are done; --journal {journal} continues from there"
         assert err == f"ukmod survey: {text}\n"
         assert [line["name"] for line in lines(journal)[1:]] == ["ok_dep"]

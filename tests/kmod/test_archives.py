@@ -191,6 +191,24 @@ def test_modprobe_and_modinfo_read_an_archive_with_indexes(
     assert capfd.readouterr().out == "u.bin\nx*.bin\n"
 
 
+def test_modinfo_reads_a_package_without_indexes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.deb"
+    path.write_bytes(ARCHIVES["deb"])
+    assert cli.main(["ukmod", "modinfo", "-b", str(path), "-k", RELEASE, "-F", "license", "user"]) == 0
+    assert capfd.readouterr().out == "GPL\n"
+
+
+def test_the_machine_says_that_it_needs_a_directory(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.deb"
+    path.write_bytes(ARCHIVES["deb"])
+    assert cli.main(["ukmod", "survey", "-d", str(path), "--kernel", "none"]) == 2
+    assert capfd.readouterr().err == (
+        f"ukmod survey: {path}: the machine's modules have to be in a directory: unpack the archive\n"
+    )
+
+
 def test_the_command_line_of_a_unified_image_counts(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,8 +45,12 @@ def main(argv: Sequence[str]) -> int:
         try:
             _survey(options, settings, [name for name in names if name not in found], found, journal)
         except KeyboardInterrupt:
-            kept = f"; --journal {options.journal} continues from there" if journal else ""
+            kept = f"; --journal {options.journal} continues from there"
+            if journal is None:
+                kept = "; with --journal FILE, a later survey would continue from there"
             sys.stderr.write(f"ukmod survey: interrupted: {len(found)} of {len(names)} are done{kept}\n")
+            if found and not options.json:
+                print_tables(tree, [found[name] for name in names if name in found])
             raise
     verdicts = [found[name] for name in names]
     if options.json:

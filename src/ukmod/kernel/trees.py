@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from errno import EINVAL
 
-from ukmod.errors import FormatError, NotFoundError, UkmodError
+from ukmod.errors import FormatError, NotFoundError, UkmodError, UsageError
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path, normalize_alias
-from ukmod.kmod.tree import MODULE_DIRECTORY, Tree
+from ukmod.kmod.tree import MODULE_DIRECTORY, Tree, archive_above
 from ukmod.record import record
 
 ModuleSource = str | os.PathLike[str] | bytes | ModuleFile
@@ -35,10 +35,14 @@ class Loadable:
 def open_tree(path: str | os.PathLike[str]) -> Tree:
     """The module tree in a directory: one indexed by depmod, or any directory of .ko files.
 
-    Raises NotFoundError if it is not a directory.
+    Raises NotFoundError if it is not a directory, UsageError if it is in an archive.
     """
     tree = Tree.at(path)
     if not os.path.isdir(tree.dirname):
+        if archive := archive_above(tree.dirname):
+            raise UsageError(
+                "the machine's modules have to be in a directory: unpack the archive", subject=archive
+            )
         tree.require_indexes()
     indexed = os.path.exists(f"{tree.dirname}/{_INDEX}")
     return tree if indexed else Tree.from_directory(tree.dirname, config_paths=tree.config_paths)

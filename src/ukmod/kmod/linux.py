@@ -166,7 +166,11 @@ class LinuxHost:
     def open_tree(self, dirname: str) -> Tree:
         """Read the tree below this machine's files."""
         archive = None if os.path.isdir(dirname) else self._archive(dirname)
-        return Tree(dirname, self.files if archive is None else archive)
+        if archive is None:
+            return Tree(dirname, self.files)
+        from ukmod.kmod.tree import with_indexes
+
+        return with_indexes(Tree(dirname, archive))
 
     def open_module(self, path: str) -> ModuleFile:
         """Open a file of this machine, or one in an archive."""
@@ -179,7 +183,9 @@ class LinuxHost:
 
     def _archive(self, path: str) -> Files | None:
         """Return the files of the archive that a path leads into; None if it leads into no regular file."""
-        root = _archive_above(path)
+        from ukmod.kmod.tree import archive_above
+
+        root = archive_above(path)
         if root and root not in self._archives:
             from ukmod.kmod.archives import open_archive
 
@@ -264,12 +270,3 @@ def _check(result: int) -> None:
 
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
-
-
-def _archive_above(path: str) -> str:
-    """Return the regular file that a path leads through, as if it were a directory; empty without one."""
-    while path.strip("/"):
-        path = path.rstrip("/").rpartition("/")[0]
-        if os.path.exists(path):
-            return path if os.path.isfile(path) else ""
-    return ""

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from ukmod.kmod.index import Index
     from ukmod.kmod.modfile import ModuleFile
 
-__all__ = ["INDEXES", "MODULE_DIRECTORY", "Tree", "module_directory", "releases", "root_of"]
+__all__ = [
+    "INDEXES",
+    "MODULE_DIRECTORY",
+    "Tree",
+    "archive_above",
+    "files_of",
+    "module_directory",
+    "releases",
+    "root_of",
+    "with_indexes",
+]
 
 MODULE_DIRECTORY = "/lib/modules"
 _MERGED_DIRECTORY = "/usr/lib/modules"
@@ -115,6 +125,15 @@ def _is_directory(files: Files, path: str) -> bool:
         return False
 
 
+def archive_above(path: str) -> str:
+    """Return the regular file that a path leads through, as if it were a directory; empty without one."""
+    while path.strip("/"):
+        path = path.rstrip("/").rpartition("/")[0]
+        if os.path.exists(path):
+            return path if os.path.isfile(path) else ""
+    return ""
+
+
 def files_of(root: str) -> Files:
     """Return the files of a root: a directory, or an archive, which is read. What that raises, is raised."""
     if os.path.isfile(root):
@@ -124,7 +143,7 @@ def files_of(root: str) -> Files:
     return files_below(root)
 
 
-def _indexed(tree: Tree) -> Tree:
+def with_indexes(tree: Tree) -> Tree:
     """Return a tree in an archive with indexes: its own, or such as depmod would make."""
     try:
         tree.files.stat(f"{tree.dirname}/modules.dep.bin")
@@ -191,7 +210,7 @@ class Tree:
         moduledir = f"/{moduledir.strip('/')}"
         dirname = module_directory(root, release or _meant_release(files, root, moduledir), moduledir)
         tree = cls(dirname, files, config_paths=_config_of("/" if host_config else root))
-        return tree if os.path.isdir(root) else _indexed(tree)
+        return tree if os.path.isdir(root) else with_indexes(tree)
 
     @classmethod
     def at(cls, directory: str | os.PathLike[str]) -> Tree:
