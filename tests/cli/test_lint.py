@@ -49,7 +49,7 @@ def test_explain_says_what_is_wrong_with_lines_about_the_module(
     )
     assert cli.main(["ukmod", "explain", "-d", str(root), "user"]) == 0
     output = capsys.readouterr().out
-    assert "there is no module usr; there is user; mend: blacklist user, if that is meant (" in output
+    assert "there is no module usr; there is user; fix: blacklist user, if that is meant (" in output
     assert "only names that end in .conf are read" in output
     assert cli.main(["ukmod", "explain", "-d", str(root), "lone"]) == 0
     assert "usr" not in capsys.readouterr().out.replace("/usr/", "/")

@@ -51,7 +51,7 @@ def part(schema: str) -> set[str]:
         ("ukmod.audit/1", AUDIT),
         ("ukmod.policy/1", ("root", "release", "findings", "path", "lines", "kept")),
         ("ukmod.surface/1", ("families", "unresolved", *SURFACE)),
-        ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "mend", "about")),
+        ("ukmod.lint/1", ("kind", "severity", "file", "line", "words", "text", "fix", "about")),
         ("ukmod.kernel/1", ("image", "release", "assumptions", "steps", "failed")),
         ("ukmod.kernel/1", ("symbol", *Assumption.__match_args__[1:], *(state.value for state in Standing))),
         ("ukmod.kernels/1", ("kernels", *Installed.__match_args__)),

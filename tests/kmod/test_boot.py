@@ -90,6 +90,22 @@ def test_a_unified_kernel_image_with_an_addon(tmp_path: Path) -> None:
     assert found(tmp_path) == [("root=x module_blacklist=a nomodule", "efi/EFI/Linux/debian.efi")]
 
 
+def test_labels_of_extlinux_have_their_own_line_or_the_common_one(tmp_path: Path) -> None:
+    text = (
+        "DEFAULT a\nAPPEND ro nomodule\n\n"
+        f"LABEL a\n\tMENU LABEL Debian\n\tLINUX ../vmlinuz-{RELEASE}\n\tappend root=/dev/sda quiet\n"
+        f"label b\n  kernel /boot/vmlinuz-{RELEASE}\n"
+        f"label c\n  kernel /boot/vmlinuz-{RELEASE}\n  append -\n"
+        "label d\n  kernel /boot/vmlinuz-5.5.5\n  append other\n"
+    )
+    write(tmp_path, {"boot/extlinux/extlinux.conf": text})
+    assert found(tmp_path) == [
+        ("root=/dev/sda quiet", "boot/extlinux/extlinux.conf:7"),
+        ("ro nomodule", "boot/extlinux/extlinux.conf:8"),
+        ("", "boot/extlinux/extlinux.conf:12"),
+    ]
+
+
 def test_a_link_to_the_kernel_is_followed_below_the_root(tmp_path: Path) -> None:
     write(tmp_path, {f"boot/vmlinuz-{RELEASE}": b"", "boot/grub/grub.cfg": "linux /vmlinuz quiet\n"})
     (tmp_path / "vmlinuz").symlink_to(f"/boot/vmlinuz-{RELEASE}")

@@ -282,7 +282,7 @@ def lint() -> CommandParser:
     parser = command_parser(
         "lint",
         "Find the lines of modprobe.d, and of the kernel's command line, that do not do what they say: those"
-        " that are not read, match nothing, or come too late; each with its mend.",
+        " that are not read, match nothing, or come too late; each with its fix.",
         notes="A note is about a line that is of no use on this system, and may be right on another.",
         statuses={0: "nothing is wrong", 1: "there are errors or warnings"},
         examples={

@@ -1,4 +1,4 @@
-"""``ukmod lint``: the lines of modprobe.d that do not do what they say, each with its mend."""
+"""``ukmod lint``: the lines of modprobe.d that do not do what they say, each with its fix."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def _object(one: Finding) -> dict[str, object]:
         "line": one.source.line or None,
         "words": one.words,
         "text": one.text,
-        "mend": one.mend,
+        "fix": one.fix,
         "about": list(dict.fromkeys(one.about)),
     }

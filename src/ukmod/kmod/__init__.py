@@ -13,6 +13,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ukmod.kmod.audit.audits import Audit as Audit
+    from ukmod.kmod.audit.block import Proof as Proof
+    from ukmod.kmod.audit.block import Remedy as Remedy
+    from ukmod.kmod.audit.block import prove as prove
+    from ukmod.kmod.audit.denials import AuditFinding as AuditFinding
+    from ukmod.kmod.audit.policy import Policy as Policy
+    from ukmod.kmod.audit.policy import check_policy as check_policy
+    from ukmod.kmod.audit.policy import generate_policy as generate_policy
+    from ukmod.kmod.audit.routes import ModuleAudit as ModuleAudit
+    from ukmod.kmod.audit.routes import Route as Route
     from ukmod.kmod.closures import Closure as Closure
     from ukmod.kmod.closures import ClosureModule as ClosureModule
     from ukmod.kmod.closures import closure as closure
@@ -33,7 +43,10 @@ if TYPE_CHECKING:
     from ukmod.kmod.elf import Elf as Elf
     from ukmod.kmod.elf import Section as Section
     from ukmod.kmod.elf import Symbol as Symbol
+    from ukmod.kmod.explanation import Explainer as Explainer
     from ukmod.kmod.explanation import Explanation as Explanation
+    from ukmod.kmod.explanation import StepNotes as StepNotes
+    from ukmod.kmod.explanation import TargetNotes as TargetNotes
     from ukmod.kmod.explanation import explain as explain
     from ukmod.kmod.freshness import Freshness as Freshness
     from ukmod.kmod.host import Files as Files
@@ -43,6 +56,10 @@ if TYPE_CHECKING:
     from ukmod.kmod.index_write import write_index as write_index
     from ukmod.kmod.insert import carry_out as carry_out
     from ukmod.kmod.insert import insert_file as insert_file
+    from ukmod.kmod.kernelargs import BootArguments as BootArguments
+    from ukmod.kmod.kernelargs import KernelPolicy as KernelPolicy
+    from ukmod.kmod.linkage import ExportedSymbol as ExportedSymbol
+    from ukmod.kmod.lint.finding import Finding as Finding
     from ukmod.kmod.linux import LinuxHost as LinuxHost
     from ukmod.kmod.loaded import LoadedModule as LoadedModule
     from ukmod.kmod.loaded import SysModules as SysModules
@@ -53,12 +70,16 @@ if TYPE_CHECKING:
     from ukmod.kmod.modinfo import read_module as read_module
     from ukmod.kmod.names import normalize_alias as normalize_alias
     from ukmod.kmod.names import normalize_modname as normalize_modname
+    from ukmod.kmod.objections import Inspector as Inspector
     from ukmod.kmod.objections import KernelFacts as KernelFacts
+    from ukmod.kmod.objections import ModuleFacts as ModuleFacts
+    from ukmod.kmod.objections import Note as Note
     from ukmod.kmod.plans import Plan as Plan
     from ukmod.kmod.plans import Reason as Reason
     from ukmod.kmod.plans import Step as Step
     from ukmod.kmod.plans import Target as Target
     from ukmod.kmod.plans import plan as plan
+    from ukmod.kmod.predict.modprobe import Circumstances as Circumstances
     from ukmod.kmod.remove import RemovalPlan as RemovalPlan
     from ukmod.kmod.remove import RemovalStep as RemovalStep
     from ukmod.kmod.remove import plan_removal as plan_removal
@@ -66,54 +87,76 @@ if TYPE_CHECKING:
     from ukmod.kmod.signature import parse_signature as parse_signature
     from ukmod.kmod.symbols import exported_symbols as exported_symbols
     from ukmod.kmod.symbols import needed_symbols as needed_symbols
+    from ukmod.kmod.system import System as System
     from ukmod.kmod.tree import Tree as Tree
     from ukmod.kmod.verify import Verdict as Verdict
 
 _HOMES = {
     "Alias": "config",
+    "Audit": "audit.audits",
+    "AuditFinding": "audit.denials",
     "Blacklist": "config",
+    "BootArguments": "kernelargs",
+    "Circumstances": "predict.modprobe",
     "Closure": "closures",
     "ClosureModule": "closures",
     "Command": "config",
     "Config": "config",
     "Context": "context",
     "Elf": "elf",
+    "Explainer": "explanation",
     "Explanation": "explanation",
+    "ExportedSymbol": "linkage",
     "Files": "host",
+    "Finding": "lint.finding",
     "Freshness": "freshness",
     "Host": "host",
     "Index": "index",
     "Indexed": "depmod.library",
+    "Inspector": "objections",
     "KernelFacts": "objections",
+    "KernelPolicy": "kernelargs",
     "LinuxHost": "linux",
     "LoadedModule": "loaded",
     "Module": "context",
+    "ModuleAudit": "audit.routes",
+    "ModuleFacts": "objections",
     "ModuleFile": "modfile",
     "ModuleInfo": "modinfo",
     "ModuleSignature": "signature",
+    "Note": "objections",
     "Options": "config",
     "Parameter": "modinfo",
     "Plan": "plans",
+    "Policy": "audit.policy",
+    "Proof": "audit.block",
     "Reason": "plans",
+    "Remedy": "audit.block",
     "RemovalPlan": "remove",
     "RemovalStep": "remove",
+    "Route": "audit.routes",
     "Section": "elf",
     "Softdep": "config",
     "Softdeps": "context",
     "Source": "config",
     "Step": "plans",
+    "StepNotes": "explanation",
     "Symbol": "elf",
     "SysModules": "loaded",
+    "System": "system",
     "Target": "plans",
+    "TargetNotes": "explanation",
     "Tree": "tree",
     "Verdict": "verify",
     "Weakdep": "config",
     "Writer": "host",
     "carry_out": "insert",
+    "check_policy": "audit.policy",
     "closure": "closures",
     "depmod": "depmod.library",
     "explain": "explanation",
     "exported_symbols": "symbols",
+    "generate_policy": "audit.policy",
     "insert_file": "insert",
     "load_config": "config",
     "loaded_modules": "loaded",
@@ -123,6 +166,7 @@ _HOMES = {
     "parse_signature": "signature",
     "plan": "plans",
     "plan_removal": "remove",
+    "prove": "audit.block",
     "read_module": "modinfo",
     "write_index": "index_write",
 }

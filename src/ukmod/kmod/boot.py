@@ -1,9 +1,9 @@
 """The kernel command lines that a system may boot with, from its boot loader's files.
 
-Read are GRUB's grub.cfg, the Boot Loader Specification's loader entries (also those that GRUB shows) and
-unified kernel images. Only what belongs to the kernel in question counts: an entry names its image, which
-has the release in its name, or lies in a directory of that name. Where no boot loader has been installed yet,
-the command line is that of which kernel-install(8) will make one.
+Read are GRUB's grub.cfg, the Boot Loader Specification's loader entries (also those that GRUB shows), unified
+kernel images, and the labels of EXTLINUX, SYSLINUX and U-Boot. Only what belongs to the kernel in question
+counts: an entry names its image, which has the release in its name, or lies in a directory of that name.
+Where no boot loader is installed yet, the command line is the one that kernel-install(8) will use.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ __all__ = ["boot_arguments"]
 
 _BOOT = ("/boot", "/efi", "/boot/efi")
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub/grub.cfg", "/grub2/grub.cfg")
+_EXTLINUX = (
+    *("/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf", "/boot/extlinux.conf"),
+    *("/boot/syslinux/syslinux.cfg", "/syslinux/syslinux.cfg", "/boot/isolinux/isolinux.cfg"),
+)
 _LINUX = frozenset(("linux", "linux16", "linuxefi"))
 _GRUB_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _LIMIT = 1 << 22
@@ -40,6 +44,7 @@ def boot_arguments(files: Files, root: str, release: str) -> list[BootArguments]
     """
     root = root.rstrip("/")
     entries = [*_grub(files, root), *_loader_entries(files, root), *_unified_images(files, root)]
+    entries += _extlinux(files, root)
     entries = entries or list(_kernel_install(files, root, release))
     fitting = [one for one in entries if _is_of(one[0], release, files, root)]
     if not fitting:
@@ -153,6 +158,31 @@ def _environment(files: Files, path: str) -> dict[str, str]:
 def _expanded(text: str, variables: dict[str, str]) -> str:
     """Replace variables; one that is not set is empty, as in GRUB."""
     return _GRUB_VARIABLE.sub(lambda found: variables.get(found[1] or found[2], ""), text)
+
+
+# EXTLINUX, SYSLINUX, and U-Boot, which reads the same file
+
+
+def _extlinux(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
+    """Yield each label's kernel with its command line: its own APPEND, or the one before all labels."""
+    for path in _EXTLINUX:
+        common, kernel, given = "", "", BootArguments("", Source(root + path))
+        in_label = False
+        for number, line in enumerate(_text(files, root + path).splitlines(), 1):
+            keyword, _, value = line.strip().replace("\t", " ").partition(" ")
+            word, value = keyword.lower(), value.strip()
+            if word == "label":
+                if kernel:
+                    yield kernel, given
+                kernel, given, in_label = "", BootArguments(common, Source(root + path, number)), True
+            elif word == "append":
+                text = "" if value == "-" else value
+                common = common if in_label else text
+                given = BootArguments(text, Source(root + path, number))
+            elif word in {"kernel", "linux"} and in_label:
+                kernel = value
+        if kernel:
+            yield kernel, given
 
 
 # The Boot Loader Specification

@@ -186,7 +186,7 @@ class Explainer:
         """Yield the findings about modules: lines that are meant for them, and do not do what they say."""
         for one in self._findings:
             if names & set(one.about):
-                yield Note(f"lint-{one.kind}", f"{one.text}; mend: {one.mend}", source=one.source)
+                yield Note(f"lint-{one.kind}", f"{one.text}; fix: {one.fix}", source=one.source)
 
     def _not_found(self, word: str) -> Iterator[Note]:
         text = f"no module, alias, built-in module or install line answers to {word}"

@@ -1,4 +1,4 @@
-"""Each line that does not do what it says is found, with its place and its mend; good lines are not."""
+"""Each line that does not do what it says is found, with its place and its fix; good lines are not."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def found(image: Path, files: Mapping[str, str], cmdline: str = "quiet") -> list
 
 
 def in_file(image: Path, text: str) -> list[tuple[str, int, str]]:
-    """Return (kind, line, mend) of what is wrong with one file."""
+    """Return (kind, line, fix) of what is wrong with one file."""
     findings = found(image, {"etc/modprobe.d/x.conf": text})
     assert {one.source.file for one in findings} <= {f"{image}/etc/modprobe.d/x.conf"}
-    return [(one.kind, one.source.line, one.mend.replace(str(image), "")) for one in findings]
+    return [(one.kind, one.source.line, one.fix.replace(str(image), "")) for one in findings]
 
 
 CONF = "/etc/modprobe.d/x.conf"
@@ -161,7 +161,7 @@ def test_a_file_that_says_nothing_may_have_any_name(image: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cmdline", "kind", "mend"),
+    ("cmdline", "kind", "fix"),
     [
         ("modprobe.blacklist=dash-name", "spelling", "modprobe.blacklist=dash_name"),
         ("module_blacklist=lone,dash-name", "spelling", "module_blacklist=lone,dash_name"),
@@ -171,9 +171,9 @@ def test_a_file_that_says_nothing_may_have_any_name(image: Path) -> None:
         ("user.debug=x", "parameter-value", "see modinfo -p user"),
     ],
 )
-def test_the_kernel_s_command_line_is_looked_at(image: Path, cmdline: str, kind: str, mend: str) -> None:
+def test_the_kernel_s_command_line_is_looked_at(image: Path, cmdline: str, kind: str, fix: str) -> None:
     (finding,) = found(image, {}, f"quiet {cmdline} splash")
-    assert (finding.kind, finding.mend, str(finding.source)) == (kind, mend, "--cmdline")
+    assert (finding.kind, finding.fix, str(finding.source)) == (kind, fix, "--cmdline")
 
 
 def test_a_finding_as_text(image: Path) -> None:
@@ -181,5 +181,5 @@ def test_a_finding_as_text(image: Path) -> None:
     assert str(finding) == (
         f"{image}/etc/modprobe.d/x.conf:1: error: there is no directive Blacklist: small letters are meant\n"
         "    Blacklist  user\n"
-        "  mend: blacklist  user"
+        "  fix: blacklist  user"
     )

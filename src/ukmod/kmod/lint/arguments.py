@@ -25,8 +25,8 @@ def argument_findings(boot: BootArguments, linter: MeaningLinter) -> Iterator[Fi
         if number < len(lists) - 1:
             text = "the last module_blacklist= counts alone"
             about = tuple(value.split(","))
-            mend = f"module_blacklist={','.join(lists)}"
-            yield Finding("shadowed", "error", boot.source, words, text, mend, about)
+            fix = f"module_blacklist={','.join(lists)}"
+            yield Finding("shadowed", "error", boot.source, words, text, fix, about)
         else:
             yield from _names(boot, "module_blacklist", value, linter)
     for module, parameter in module_parameters(boot.text):

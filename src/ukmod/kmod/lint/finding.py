@@ -13,7 +13,7 @@ __all__ = ["Finding"]
 
 @record
 class Finding:
-    """Something that is wrong, where it is, and its mend.
+    """Something that is wrong, where it is, and its fix.
 
     ``severity`` is error (it has no effect, or another than it says), warning (most likely a mistake) or note
     (it is of no use on this system). ``words`` is the line as written, ``about`` are the modules that it is,
@@ -25,11 +25,11 @@ class Finding:
     source: Source
     words: str
     text: str
-    mend: str
+    fix: str
     about: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.severity}: {self.text}"]
         if self.words:
             lines.append(f"    {self.words}")
-        return "\n".join([*lines, f"  mend: {self.mend}"])
+        return "\n".join([*lines, f"  fix: {self.fix}"])

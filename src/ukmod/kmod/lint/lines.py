@@ -93,9 +93,9 @@ def syntax_findings(lines: list[ConfigLine]) -> Iterator[Finding]:
     returns = next((line for line in lines if line.entry is not None and line.raw[-1].endswith("\r")), None)
     if returns is not None:
         text = "lines end with a carriage return, which becomes a part of the last word"
-        mend = f"sed -i 's/\\r$//' {returns.source.file}"
+        fix = f"sed -i 's/\\r$//' {returns.source.file}"
         about = tuple([name for line in lines for name in line.names])
-        yield Finding("carriage-return", "error", returns.source, returns.words, text, mend, about)
+        yield Finding("carriage-return", "error", returns.source, returns.words, text, fix, about)
     for line in lines:
         finding = _refused(line) if line.directive and line.entry is None else None
         finding = finding or _continued(line) or _backslash(line) or _extra_words(line)
@@ -103,8 +103,8 @@ def syntax_findings(lines: list[ConfigLine]) -> Iterator[Finding]:
             yield finding
 
 
-def _found(kind: str, line: ConfigLine, text: str, mend: str, severity: str = "error") -> Finding:
-    return Finding(kind, severity, line.source, line.words, text, mend, line.names)
+def _found(kind: str, line: ConfigLine, text: str, fix: str, severity: str = "error") -> Finding:
+    return Finding(kind, severity, line.source, line.words, text, fix, line.names)
 
 
 def _refused(line: ConfigLine) -> Finding | None:
@@ -127,8 +127,8 @@ def _refused(line: ConfigLine) -> Finding | None:
         text = f"there is no directive {plain}: small letters are meant"
         return _found("letter-case", line, text, f"{plain.lower()}{line.text.strip()[len(word) :]}")
     near = difflib.get_close_matches(plain.lower(), DIRECTIVES, n=1)
-    mend = f"write {near[0]}" if near else "make it a comment, with # in the first column"
-    return _found("unknown-directive", line, f"there is no directive {plain}: the line is not read", mend)
+    fix = f"write {near[0]}" if near else "make it a comment, with # in the first column"
+    return _found("unknown-directive", line, f"there is no directive {plain}: the line is not read", fix)
 
 
 def _continued(line: ConfigLine) -> Finding | None:

@@ -68,18 +68,18 @@ class MeaningLinter:
 
     def _builtin(self, line: ConfigLine, name: str) -> Finding:
         text = f"{name} is built into the kernel: no line of modprobe.d keeps it out"
-        mend = f"boot with initcall_blacklist= and the init function of {name}, or use a kernel without it"
+        fix = f"boot with initcall_blacklist= and the init function of {name}, or use a kernel without it"
         if line.directive == "options":
             text = f"{name} is built into the kernel: it takes its parameters from the kernel's command line"
-            mend = f"boot with {name}.PARAMETER=VALUE"
-        return Finding("built-in", "error", line.source, line.words, text, mend, (name,))
+            fix = f"boot with {name}.PARAMETER=VALUE"
+        return Finding("built-in", "error", line.source, line.words, text, fix, (name,))
 
     def _unknown(self, line: ConfigLine, name: str, *, is_pattern_allowed: bool) -> Finding:
         """Say what a name that no module has may have been meant to be."""
 
-        def found(kind: str, severity: str, text: str, mend: str, *meant: str) -> Finding:
+        def found(kind: str, severity: str, text: str, fix: str, *meant: str) -> Finding:
             about = (*line.names, *meant)
-            return Finding(kind, severity, line.source, line.words, text, mend, about)
+            return Finding(kind, severity, line.source, line.words, text, fix, about)
 
         word = line.directive
         plain = name.strip("\r")
@@ -110,16 +110,16 @@ class MeaningLinter:
         lines = self._context.config.install if line.directive == "install" else self._context.config.remove
         if (first := self._shadowing(lines, entry)) is not None:
             text = f"the first {line.directive} line for a module counts alone: {first.source} has one"
-            mend = f"remove one of them, or put this line into a file that comes before {first.source.file}"
-            yield Finding("shadowed", "error", line.source, line.words, text, mend, line.names)
+            fix = f"remove one of them, or put this line into a file that comes before {first.source.file}"
+            yield Finding("shadowed", "error", line.source, line.words, text, fix, line.names)
             return
         program, *others = entry.command.split() or [""]
         if others and self.knows(normalize_modname(program)):
             text = f"only {entry.pattern} counts: {program} is taken for the command"
-            mend = "; ".join(
+            fix = "; ".join(
                 [f"{line.directive} {one} {' '.join(others)}" for one in (entry.pattern, program)]
             )
-            yield Finding("extra-words", "error", line.source, line.words, text, mend, line.names)
+            yield Finding("extra-words", "error", line.source, line.words, text, fix, line.names)
         if _PATTERN.search(entry.pattern):
             if not any(fnmatch(entry.pattern, name) for name in self._names):
                 yield self._unknown(line, entry.pattern, is_pattern_allowed=True)
@@ -148,8 +148,8 @@ class MeaningLinter:
         if softdeps:
             name = entry.pattern
             text = f"it is not run: {name} has soft dependencies ({softdeps.source}), and then has no command"
-            mend = f"put 'softdep {name} pre:' into a file that sorts before modules.softdep, such as a.conf"
-            yield Finding("install-ignored", "error", line.source, line.words, text, mend, (name,))
+            fix = f"put 'softdep {name} pre:' into a file that sorts before modules.softdep, such as a.conf"
+            yield Finding("install-ignored", "error", line.source, line.words, text, fix, (name,))
 
     def _options(self, line: ConfigLine, entry: Options) -> Iterator[Finding]:
         modules = self._context.lookup(entry.module)
@@ -159,8 +159,8 @@ class MeaningLinter:
             yield self._unknown(line, entry.module, is_pattern_allowed=False)
         if "#" in entry.text.split():
             text = "there are no comments behind options: the kernel is given these words too"
-            mend = f"options {entry.module} {entry.text.partition('#')[0].strip()}"
-            yield Finding("comment-in-options", "error", line.source, line.words, text, mend, line.names)
+            fix = f"options {entry.module} {entry.text.partition('#')[0].strip()}"
+            yield Finding("comment-in-options", "error", line.source, line.words, text, fix, line.names)
         options = re.split(r"(?:^|\s)#", entry.text)[0]
         for module in modules:
             yield from self.option_findings(line, module, options)
@@ -176,9 +176,9 @@ class MeaningLinter:
                 continue
             severity = "error" if note.fatal else "warning"
             near = [] if note.fatal else difflib.get_close_matches(name, facts.parameters or (), n=1)
-            mend = "".join([f"{one} may be meant; " for one in near]) + f"see modinfo -p {module.name}"
+            fix = "".join([f"{one} may be meant; " for one in near]) + f"see modinfo -p {module.name}"
             text = f"{module.name}: {note.text}"
-            yield Finding(note.kind, severity, line.source, line.words, text, mend, (module.name,))
+            yield Finding(note.kind, severity, line.source, line.words, text, fix, (module.name,))
 
     def module(self, name: str) -> Module:
         """Return the module of a name."""
@@ -189,17 +189,17 @@ class MeaningLinter:
             text = (
                 f"the name of the module {entry.pattern} stands for {entry.module} now: modprobe loads that"
             )
-            mend = f"remove the line, or use install {entry.pattern} /bin/false if it is to be kept out"
+            fix = f"remove the line, or use install {entry.pattern} /bin/false if it is to be kept out"
             severity = "note" if entry.module == "off" else "warning"
-            yield Finding("diverted", severity, line.source, line.words, text, mend, line.names)
+            yield Finding("diverted", severity, line.source, line.words, text, fix, line.names)
         if entry.module == "off" or self.knows(entry.module):
             return
         if any(fnmatch(one.pattern, entry.module) for one in self._context.config.install):
             return
         if any(fnmatch(one.pattern, entry.module) for one in self._context.config.aliases):
             text = f"{entry.module} is an alias itself, and aliases are not followed twice"
-            mend = "name the module"
-            yield Finding("alias-chain", "error", line.source, line.words, text, mend, line.names)
+            fix = "name the module"
+            yield Finding("alias-chain", "error", line.source, line.words, text, fix, line.names)
             return
         yield self._unknown(line, entry.module, is_pattern_allowed=False)
 
@@ -209,8 +209,8 @@ class MeaningLinter:
                 break
             if other.pattern == entry.pattern or fnmatch(other.pattern, entry.pattern):
                 text = f"the first softdep line for a module counts alone: {other.source} has one"
-                mend = "put it into a file whose name sorts before that, with all dependencies in one line"
-                yield Finding("shadowed", "error", line.source, line.words, text, mend, line.names)
+                fix = "put it into a file whose name sorts before that, with all dependencies in one line"
+                yield Finding("shadowed", "error", line.source, line.words, text, fix, line.names)
                 return
         text = line.text.partition(entry.pattern)[2] or line.text
         if not entry.pre and not entry.post and not re.fullmatch(r"\S+\s+\S+\s+(pre:|post:)\s*", line.text):
@@ -220,5 +220,5 @@ class MeaningLinter:
         for name in (*entry.pre, *entry.post):
             if not self._context.lookup(name):
                 text = f"its soft dependency {name} is unknown, and passed over"
-                mend = "nothing is to be done, if the name is right"
-                yield Finding("softdep-unknown", "note", line.source, line.words, text, mend, line.names)
+                fix = "nothing is to be done, if the name is right"
+                yield Finding("softdep-unknown", "note", line.source, line.words, text, fix, line.names)

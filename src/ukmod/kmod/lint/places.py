@@ -61,20 +61,20 @@ def _passed_over(files: Files, path: str, hidden_by: str | None) -> Iterator[Fin
     except OSError as error:
         if name.endswith(".conf"):
             text = f"it cannot be read: {error.strerror}; old versions of kmod let it hide files of its name"
-            mend = "remove it, or make it lead to a file"
+            fix = "remove it, or make it lead to a file"
             lines = [] if hidden_by is None else read_lines(files, hidden_by)
             about = tuple([word for line in lines for word in line.names])
-            yield Finding("unreadable", "error", Source(path), "", text, mend, about)
+            yield Finding("unreadable", "error", Source(path), "", text, fix, about)
         return
     if stat.S_ISDIR(mode):
         if name.endswith(".d") or _has_conf(files, path):
             text = "directories inside of it are not read"
-            mend = f"mv {path}/*.conf {os.path.dirname(path)}/"
-            yield Finding("directory", "error", Source(path), "", text, mend)
+            fix = f"mv {path}/*.conf {os.path.dirname(path)}/"
+            yield Finding("directory", "error", Source(path), "", text, fix)
     elif hidden_by is not None:
         text = f"it is not read: {hidden_by} has the same name and comes first"
-        mend = f"give it another name, or put its lines into {hidden_by}"
-        yield from _unread(files, path, "hidden", text, mend)
+        fix = f"give it another name, or put its lines into {hidden_by}"
+        yield from _unread(files, path, "hidden", text, fix)
     elif name.startswith("."):
         yield from _unread(
             files, path, "hidden-name", "a name with a dot in front is not read", f"rename {path}"
@@ -93,11 +93,11 @@ def _has_conf(files: Files, path: str) -> bool:
 
 
 def _unread(
-    files: Files, path: str, kind: str, text: str, mend: str, *, is_old: bool = False
+    files: Files, path: str, kind: str, text: str, fix: str, *, is_old: bool = False
 ) -> Iterator[Finding]:
     """Yield a finding if a file has any line that modprobe would take."""
     lines = [line for line in read_lines(files, path) if line.entry is not None]
     if lines:
         about = tuple([name for line in lines for name in line.names])
         severity = "note" if is_old else "warning"
-        yield Finding(kind, severity, Source(path), lines[0].words, text, mend, about)
+        yield Finding(kind, severity, Source(path), lines[0].words, text, fix, about)
