@@ -1,0 +1,145 @@
+"""The kernel's own test modules, under QEMU and here: ``python -m tests.real.kernel_tests LINUX [NAME...]``.
+
+LINUX is the source tree of the kernel that tools/release names, as linux-source-6.1 unpacks it. Every test
+and sample that builds against the kernel's headers is loaded with modprobe, runs for two virtual seconds and
+is unloaded: by a real kernel, whose transcripts are kept in .cache/kernel_tests, and by ukmod with the same
+image. Their differences after normalisation are printed, and a table at the end.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests import golden, normalise
+from tests.kernel import emulator
+from tests.kernel.image.conftest import in_a_copy
+from tests.real import debian, guest, qemu
+from tests.steps import Case, Modprobe, Sleep
+from tests.transcript import parse, render
+
+from ukmod.kernel.api import Kernel
+from ukmod.kmod.directory import DirectoryFiles
+from ukmod.kmod.tree import Tree
+
+CACHE = golden.REPOSITORY / ".cache" / "kernel_tests"
+SOURCES = (
+    *("lib/test_*.c", "lib/*_test.c", "kernel/backtracetest.c", "kernel/locking/test-ww_mutex.c"),
+    *("kernel/locking/locktorture.c", "kernel/scftorture.c", "kernel/time/test_udelay.c"),
+    *("kernel/trace/preemptirq_delay_test.c", "kernel/trace/ring_buffer_benchmark.c"),
+    *(f"samples/{name}/*.c" for name in ("kfifo", "kobject", "kprobes", "fprobe", "ftrace", "workqueue")),
+    *(f"samples/{name}/*.c" for name in ("trace_printk", "trace_events", "hw_breakpoint", "connector")),
+    *(f"samples/{name}/*.c" for name in ("configfs", "livepatch", "kmemleak", "rpmsg")),
+)
+"""Below the source tree. KUnit's suites need a kernel with CONFIG_KUNIT, which Debian's are not."""
+HEADERS = ("lib/*.h", "samples/*/*.h")
+KSELFTEST = "tools/testing/selftests/kselftest_module.h"
+MAKEFILE = "obj-m := {}\nccflags-y := -I$(src)\n"
+
+
+_MEASURED = re.compile(
+    r"\d+(?= cycles)|(?<=Time: )\d+|(?<=took )\d+(?= ns)|(?<=expires @ )\w+|(?<=expired = )\w+"
+    r"|(?<=offset )0x\w+|(?<=PA: )0x\w+"
+)
+"""How long something took, when it ends, and where it lies: no two machines agree on these."""
+_OURS = re.compile(r"<\d>watchdog: still running - .*\n")
+"""What a long call of ours adds for its user."""
+
+
+def build(linux: Path, directory: Path) -> list[Path]:
+    """Compile what compiles, in ``directory``/src; returns the modules."""
+    sources = directory / "src"
+    shutil.rmtree(directory, ignore_errors=True)
+    sources.mkdir(parents=True)
+    (directory / KSELFTEST).parent.mkdir(parents=True)
+    shutil.copy(linux / KSELFTEST, directory / KSELFTEST)
+    for pattern in (*SOURCES, *HEADERS):
+        for file in sorted(linux.glob(pattern)):
+            shutil.copy(file, sources)
+    names = sorted(file.stem for file in sources.glob("*.c") if "MODULE_LICENSE" in file.read_text())
+    for _ in range(2):  # the linking of modules needs all objects: those that do not compile are left out
+        objects = " ".join(f"{name}.o" for name in names)
+        (sources / "Makefile").write_text(MAKEFILE.format(objects))
+        headers = f"/usr/src/linux-headers-{golden.RELEASE}"
+        make = ["make", "-sk", "KBUILD_MODPOST_WARN=1", "-C", headers, f"M={sources}", "modules"]
+        subprocess.run(make, check=False, capture_output=True)
+        names = [name for name in names if (sources / f"{name}.o").exists()]
+    return sorted(sources.glob("*.ko"))
+
+
+def case_of(file: Path) -> Case:
+    """A module's life: loaded by modprobe, with what it needs, for two seconds."""
+    name = file.stem
+    return Case(name, "", (Modprobe((name,)), Sleep(2), Modprobe(("-r", name))))
+
+
+def real(machine: qemu.Guest, case: Case) -> str:
+    """What a real kernel does with a case; asked once."""
+    kept = CACHE / f"{case.name}.txt"
+    if not kept.exists():
+        kept.write_text(render(guest.run(machine, case)))
+    return normalise.text(case, parse(kept.read_text()))
+
+
+def ours(k: Kernel, case: Case) -> str:
+    """What ukmod does with it, or how it failed."""
+    try:
+        return str(in_a_copy(k, lambda: normalise.text(case, tuple(emulator._outcomes(k, case)))))
+    except Exception as error:  # noqa: BLE001 - the other modules are to be tried too
+        return f"{type(error).__name__}: {error}"
+
+
+def _lines(text: str) -> list[str]:
+    """A transcript's lines, without what is measured."""
+    return _MEASURED.sub("<n>", _OURS.sub("", text)).splitlines()
+
+
+def tree(directory: Path, files: Sequence[Path]) -> Tree:
+    """A module tree with these files."""
+    extra = directory / "lib/modules" / golden.RELEASE / "extra"
+    shutil.rmtree(directory, ignore_errors=True)
+    extra.mkdir(parents=True)
+    for file in files:
+        (extra / file.name).symlink_to(file)
+    emulator.depmod(directory)
+    return Tree(f"/lib/modules/{golden.RELEASE}", DirectoryFiles(str(directory)), config_paths=())
+
+
+def differences(files: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each module's name and the lines in which the two kernels differ."""
+    kernel = debian.find()
+    if kernel is None:
+        raise FileNotFoundError(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
+    machine = qemu.boot(kernel, list(files), CACHE / "guests")
+    with Kernel(image=kernel.vmlinuz, strict_modprobe=True) as k:
+        k.boot()
+        k.tree = tree(CACHE / "root", files)
+        for file in files:
+            if names and file.stem not in names:
+                continue
+            case = case_of(file)
+            expected, found = map(_lines, (real(machine, case), ours(k, case)))
+            yield file.stem, list(difflib.unified_diff(expected, found, "real", "ukmod", "", "", 1, ""))
+
+
+def main(linux: str, *names: str) -> None:
+    """Build, unless that has been done, and compare."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    directory = CACHE / "build"
+    files = sorted((directory / "src").glob("*.ko")) or build(Path(linux), directory)
+    table: list[str] = []
+    for name, lines in differences(files, names):
+        sys.stdout.write("".join(f"{line}\n" for line in (f"== {name}", *lines)))
+        sys.stdout.flush()
+        table.append(f"{name:32} {'differs' if lines else 'same'}")
+    same = sum(line.endswith("same") for line in table)
+    sys.stdout.write("\n".join((*table, f"{same} of {len(table)} are the same", "")))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
