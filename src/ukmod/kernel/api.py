@@ -72,6 +72,7 @@ from ukmod.userland.modprobe import modprobe
 if TYPE_CHECKING:
     from ukmod.kernel.user.file import UserFile
     from ukmod.kernel.user.process import UserProcess
+    from ukmod.kernel.user.socket import UserSocket
 
 DEFERRED: Final = 400.0
 """Virtual seconds after which no deferred work is left.
@@ -592,6 +593,10 @@ class Kernel:
         without an image.
         """
         return self.process.open(path, mode, flags=flags)
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> UserSocket:
+        """Open a socket of the emulated machine, which may load modules for it: see UserProcess.socket."""
+        return self.process.socket(family, kind, protocol)
 
     def listdir(self, path: str) -> list[str]:
         """Return the names in a directory of the emulated machine. Raises OSError."""

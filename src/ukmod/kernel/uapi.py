@@ -16,3 +16,7 @@ S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG = 0o010000, 0o020000, 0o040000, 0o06
 MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 0x20
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 """include/uapi/asm-generic/mman-common.h"""
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_ALG = 1, 2, 10, 16, 17, 38
+"""include/linux/socket.h"""
+SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
+"""include/linux/net.h"""

@@ -102,3 +102,17 @@ def test_bpf(other: Kernel) -> None:
         return other.dmesg().splitlines()[-1]
 
     assert re.search(r"test_bpf: Summary: 301 PASSED, 0 FAILED", in_a_copy(other, load))
+
+
+def test_processes_use_files_and_mapped_memory(other: Kernel) -> None:
+    def work() -> None:
+        p = other.process
+        p.write("/tmp/file", b"text")
+        with other.open("/tmp/file", "r+b") as f, f.mmap(4096) as m:
+            m[:1] = b"n"
+            assert f.read(4) == b"next"
+        assert other.spawn(lambda p: p.syscall("getuid"), uid=1000).result() == 1000
+        assert "null" in other.listdir("/dev")
+        assert not other.oopses
+
+    in_a_copy(other, work)

@@ -88,6 +88,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("static_call_init"),
     BootStep("vfs_caches_init_early"),
     _ours("mm_init", "pages, kmalloc() and vmalloc() are Python's"),
+    BootStep("ptlock_cache_init"),
     BootStep("mm_cache_init"),
     BootStep("acpi_boot_table_init"),
     BootStep("sfi_init"),

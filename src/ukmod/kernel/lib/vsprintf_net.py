@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.lib.printf_spec import Spec, cut, number
 from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, special_hex
+from ukmod.kernel.uapi import AF_INET, AF_INET6
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-AF_INET, AF_INET6 = 2, 10
 _GUID_ORDER = (3, 2, 1, 0, 5, 4, 7, 6, *range(8, 16))
 _FLOWINFO_MASK = 0x0FFF_FFFF
 

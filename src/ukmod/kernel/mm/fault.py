@@ -12,6 +12,7 @@ from ukmod.machine.memory import USER_HALF
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.kernel.image.map import MappedImage
 
 VM_READ, VM_WRITE, VM_EXEC = 1 << 0, 1 << 1, 1 << 2
 """include/linux/mm.h"""
@@ -34,16 +35,16 @@ def user_fault(k: Core, address: int, *, write: bool, fetch: bool = False, prese
     mm = k.memory.u64(task.address + k.types.offset("task_struct", "mm"))
     flags = FLAG_ALLOW_RETRY | FLAG_KILLABLE | FLAG_INTERRUPTIBLE
     flags |= (FLAG_WRITE if write else 0) | (FLAG_INSTRUCTION if fetch else 0)
-    while vma := _locked_vma(k, mm, address):
+    while vma := _locked_vma(k, image, mm, address):
         allowed = k.memory.u64(vma + k.types.offset("vm_area_struct", "vm_flags"))
         if not _is_allowed(allowed, write=write, fetch=fetch, present=present):
-            _unlock(k, mm)
+            _unlock(k, image, mm)
             return False
         result = k.cpu.call(image.address("handle_mm_fault"), vma, address, flags, 0)
         if result & _COMPLETED:
             return True
         if not result & _RETRY:
-            _unlock(k, mm)
+            _unlock(k, image, mm)
             return not result & _ERROR
         if k.signals.of(task).fatal:
             return False
@@ -66,20 +67,18 @@ def _is_allowed(flags: int, *, write: bool, fetch: bool, present: bool) -> bool:
     return not present and bool(flags & (VM_EXEC if fetch else VM_READ | VM_WRITE | VM_EXEC))
 
 
-def _locked_vma(k: Core, mm: int, address: int) -> int:
+def _locked_vma(k: Core, image: MappedImage, mm: int, address: int) -> int:
     """lock_mm_and_find_vma(): the vma of an address, with the lock held for reading; 0 without the lock."""
-    image = k.image
-    assert image is not None
     if (find := image.get("lock_mm_and_find_vma")) is not None:  # since v6.5, and in stable kernels
         return k.cpu.call(find, mm, address, 0)
-    k.cpu.call(k.symbols.address("down_read"), _lock(k, mm))
+    k.cpu.call(image.address("down_read"), _lock(k, mm))
     vma = k.cpu.call(image.address("find_vma"), mm, address)
     if vma and address < k.memory.u64(vma + k.types.offset("vm_area_struct", "vm_start")):
         grows = k.memory.u64(vma + k.types.offset("vm_area_struct", "vm_flags")) & _VM_GROWSDOWN
         if not grows or k.cpu.call(image.address("expand_stack"), vma, address):
             vma = 0
     if not vma:
-        _unlock(k, mm)
+        _unlock(k, image, mm)
     return vma
 
 
@@ -90,6 +89,6 @@ def _lock(k: Core, mm: int) -> int:
     return mm + k.types.offset("mm_struct", "mmap_lock")
 
 
-def _unlock(k: Core, mm: int) -> None:
-    """mmap_read_unlock()."""
-    k.cpu.call(k.symbols.address("up_read"), _lock(k, mm))
+def _unlock(k: Core, image: MappedImage, mm: int) -> None:
+    """mmap_read_unlock(), of the image's own locks: those of PREEMPT_RT are not Python's."""
+    k.cpu.call(image.address("up_read"), _lock(k, mm))

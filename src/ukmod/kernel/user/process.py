@@ -21,6 +21,7 @@ from ukmod.kernel.user.context import enter
 from ukmod.kernel.user.file import UserFile, flags_of
 from ukmod.kernel.user.identity import ProcessIdentity
 from ukmod.kernel.user.rootfs import furnish
+from ukmod.kernel.user.socket import UserSocket
 from ukmod.kernel.user.syscall import SyscallArgument, SyscallTable, SystemCalls
 
 if TYPE_CHECKING:
@@ -226,6 +227,10 @@ class UserProcess:
         return UserFile(
             self, self.syscall("openat", c.AT_FDCWD, path, flags, permissions), path, access=flags
         )
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> UserSocket:
+        """socket(2): AF_INET and SOCK_DGRAM, for example, by number. Raises OSError."""
+        return UserSocket(self, self.syscall("socket", family, kind | c.O_CLOEXEC, protocol), family)
 
     def read(self, path: str) -> bytes:
         """Read a whole file. Raises OSError."""

@@ -1,0 +1,136 @@
+"""A socket of a process, as in Python's ``socket``. The kernel requests the modules that it needs."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ukmod.errors import UsageError
+from ukmod.kernel.uapi import AF_ALG, AF_INET, AF_NETLINK, AF_UNIX, O_RDWR
+from ukmod.kernel.user.file import UserFile
+
+if TYPE_CHECKING:
+    from ukmod.kernel.user.process import UserProcess
+
+_ADDRESS_SIZE: Final = 128
+"""struct sockaddr_storage."""
+_INET: Final = struct.Struct("!H4s8x")
+_NETLINK: Final = struct.Struct("<2xII")
+_ALG: Final = struct.Struct("<14sII64s")
+_FAMILY: Final = struct.Struct("<H")
+
+
+def _inet(address: tuple[str, int]) -> bytes:
+    host, port = address
+    return _INET.pack(port, bytes(map(int, host.split("."))))
+
+
+_PACK: Final[dict[int, Callable[[Any], bytes]]] = {
+    AF_UNIX: lambda path: os.fsencode(path) + (b"" if path.startswith("\0") else b"\0"),
+    AF_INET: _inet,
+    AF_NETLINK: lambda address: _NETLINK.pack(*address),
+    AF_ALG: lambda address: _ALG.pack(address[0].encode(), 0, 0, address[1].encode()),
+}
+"""By family: what follows the family in a struct sockaddr."""
+
+
+def packed(family: int, address: object) -> bytes:
+    """A struct sockaddr; bytes are one already. Raises UsageError for an address that the family lacks."""
+    if isinstance(address, bytes):
+        return address
+    try:
+        return _FAMILY.pack(family) + _PACK[family](address)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, struct.error) as error:
+        text = f"{address!r} is no address of family {family}; give its struct sockaddr as bytes"
+        raise UsageError(text) from error
+
+
+def unpacked(data: bytes) -> Any:
+    """The address in a struct sockaddr: a path, or a tuple; the bytes themselves of another family."""
+    family, rest = int.from_bytes(data[:2], "little"), data[2:]
+    if family == AF_UNIX:
+        return os.fsdecode(rest if rest.startswith(b"\0") else rest.partition(b"\0")[0])
+    if family == AF_INET:
+        port, host = _INET.unpack_from(rest)
+        return ".".join(map(str, host)), port
+    if family == AF_NETLINK:
+        return _NETLINK.unpack_from(rest)
+    return data
+
+
+class UserSocket(UserFile):
+    """A socket that is open at a descriptor of a process. Each operation is one system call.
+
+    Addresses are those of Python's ``socket``: a path for AF_UNIX, ("127.0.0.1", port) for AF_INET,
+    (pid, groups) for AF_NETLINK, (type, name) for AF_ALG. For other families they are a struct sockaddr as
+    bytes.
+    """
+
+    def __init__(self, process: UserProcess, descriptor: int, family: int) -> None:
+        super().__init__(process, descriptor, f"socket:{family}", access=O_RDWR)
+        self.family = family
+
+    def bind(self, address: object) -> None:
+        """bind(2)."""
+        data = packed(self.family, address)
+        self._call("bind", data, len(data))
+
+    def connect(self, address: object) -> None:
+        """connect(2)."""
+        data = packed(self.family, address)
+        self._call("connect", data, len(data))
+
+    def listen(self, backlog: int = 128) -> None:
+        """listen(2)."""
+        self._call("listen", backlog)
+
+    def accept(self) -> UserSocket:
+        """accept(2): the socket of a new connection."""
+        return UserSocket(self._process, self._call("accept", None, None), self.family)
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """send(2): the number of bytes sent."""
+        return self._call("sendto", data, len(data), flags, None, 0)
+
+    def sendto(self, data: bytes, address: object, flags: int = 0) -> int:
+        """sendto(2): the number of bytes sent."""
+        to = packed(self.family, address)
+        return self._call("sendto", data, len(data), flags, to, len(to))
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """recv(2)."""
+        data = bytearray(size)
+        return bytes(data[: self._call("recvfrom", data, size, flags, None, None)])
+
+    def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Any]:
+        """recvfrom(2): what was received, and the address that it comes from."""
+        data, address, length = bytearray(size), bytearray(_ADDRESS_SIZE), _length()
+        count = self._call("recvfrom", data, size, flags, address, length)
+        return bytes(data[:count]), unpacked(_cut(address, length))
+
+    def getsockname(self) -> Any:
+        """getsockname(2)."""
+        address, length = bytearray(_ADDRESS_SIZE), _length()
+        self._call("getsockname", address, length)
+        return unpacked(_cut(address, length))
+
+    def setsockopt(self, level: int, option: int, value: int | bytes | None) -> None:
+        """setsockopt(2); an integer is passed as an int."""
+        data = value.to_bytes(4, "little", signed=True) if isinstance(value, int) else value
+        self._call("setsockopt", level, option, data, len(data or b""))
+
+    def getsockopt(self, level: int, option: int, size: int = 4) -> bytes:
+        """getsockopt(2)."""
+        data, length = bytearray(size), bytearray(size.to_bytes(4, "little"))
+        self._call("getsockopt", level, option, data, length)
+        return _cut(data, length)
+
+
+def _length() -> bytearray:
+    return bytearray(_ADDRESS_SIZE.to_bytes(4, "little"))
+
+
+def _cut(data: bytearray, length: bytearray) -> bytes:
+    return bytes(data[: int.from_bytes(length, "little")])

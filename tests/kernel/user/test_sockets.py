@@ -1,0 +1,139 @@
+"""Sockets, and the modules that the kernel requests for them."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ukmod.errors import UsageError
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.uapi import (
+    AF_ALG,
+    AF_INET,
+    AF_NETLINK,
+    AF_PACKET,
+    AF_UNIX,
+    SOCK_DGRAM,
+    SOCK_RAW,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+)
+from ukmod.kernel.user.process import UserProcess
+from ukmod.kernel.user.socket import packed, unpacked
+
+pytestmark = pytest.mark.real
+
+InMachine = Callable[[Callable[[Kernel], Any]], Any]
+SIOCSIFFLAGS, IFF_UP, NETLINK_ROUTE = 0x8914, 1, 0
+RTM_NEWLINK, RTM_GETLINK, NLM_F_REQUEST, NLM_F_DUMP = 16, 18, 1, 0x300
+SOL_SOCKET, SO_TYPE, SO_RCVBUF = 1, 3, 8
+
+
+def sha1(p: UserProcess) -> bytes:
+    with p.socket(AF_ALG, SOCK_SEQPACKET) as s:
+        s.bind(("hash", "sha1"))
+        with s.accept() as operation:
+            operation.send(b"abc")
+            return operation.recv(20)
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_a_socket_loads_its_family_and_algorithm_for_any_user(in_machine: InMachine, uid: int) -> None:
+    def work(k: Kernel) -> None:
+        assert k.spawn(sha1, uid=uid).result() == hashlib.sha1(b"abc").digest()
+        assert [(request.name, request.result) for request in k.requests] == [
+            ("net-pf-38", 0),
+            ("algif-hash", 0),
+        ]
+        assert set(k.modules) == {"af_alg", "algif_hash"}
+        k.rmmod("algif_hash")
+        k.rmmod("af_alg")
+        assert not k.leaks()
+
+    in_machine(work)
+
+
+def test_an_unknown_family_is_requested_and_then_refused(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        with pytest.raises(OSError, match="not supported") as caught:
+            k.socket(12, SOCK_DGRAM)  # DECnet, which this kernel has not
+        assert caught.value.errno == 97
+        assert [request.name for request in k.requests] == ["net-pf-12"]
+
+    in_machine(work)
+
+
+def test_datagrams_pass_the_loopback_device(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        with k.socket(AF_INET, SOCK_DGRAM) as a, k.socket(AF_INET, SOCK_DGRAM) as b:
+            a.ioctl(SIOCSIFFLAGS, bytearray(struct.pack("16sh14x", b"lo", IFF_UP)))
+            b.bind(("127.0.0.1", 7000))
+            assert a.sendto(b"hello", ("127.0.0.1", 7000)) == 5
+            data, address = b.recvfrom(100)
+            assert data == b"hello"
+            b.sendto(b"back", address)
+            assert a.recv(100) == b"back"
+            assert a.getsockname()[1] == address[1]
+            assert a.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_DGRAM.to_bytes(4, "little")
+            a.setsockopt(SOL_SOCKET, SO_RCVBUF, 8192)
+            assert a.getsockopt(SOL_SOCKET, SO_RCVBUF) == (2 * 8192).to_bytes(4, "little")
+
+    in_machine(work)
+
+
+def test_a_server_accepts_a_connection(in_machine: InMachine) -> None:
+    def serve(p: UserProcess) -> bytes:
+        with p.socket(AF_UNIX, SOCK_STREAM) as s:
+            s.bind("/tmp/socket")
+            s.listen()
+            with s.accept() as connection:
+                return connection.recv(100)
+
+    def work(k: Kernel) -> None:
+        server = k.spawn(serve)
+        k.run(0.1)
+        assert server.blocked == "accept"
+        with k.socket(AF_UNIX, SOCK_STREAM) as s:
+            s.connect("/tmp/socket")
+            s.send(b"hello")
+        assert server.result() == b"hello"
+
+    in_machine(work)
+
+
+def test_netlink_lists_the_loopback_device(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        with k.socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE) as s:
+            s.bind((0, 0))
+            s.send(struct.pack("<IHHII16x", 32, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0))
+            answer = s.recv(8192)
+        assert struct.unpack_from("<H", answer, 4)[0] == RTM_NEWLINK
+        assert b"lo\0" in answer
+
+    in_machine(work)
+
+
+def test_raw_sockets_are_for_privileged_processes(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        with pytest.raises(PermissionError):
+            k.spawn(lambda p: p.socket(AF_INET, SOCK_RAW, 1), uid=1000).result()
+        k.socket(AF_INET, SOCK_RAW, 1).close()
+
+    in_machine(work)
+
+
+@pytest.mark.parametrize(
+    ("family", "address"), [(AF_UNIX, "/x"), (AF_INET, ("10.0.0.1", 80)), (AF_NETLINK, (7, 3))]
+)
+def test_an_address_is_packed_and_unpacked(family: int, address: object) -> None:
+    assert unpacked(packed(family, address)) == address
+
+
+@pytest.mark.parametrize(("family", "address"), [(AF_INET, "10.0.0.1"), (AF_INET, ("x", 1)), (AF_PACKET, 5)])
+def test_an_address_of_another_form_is_an_error(family: int, address: object) -> None:
+    with pytest.raises(UsageError, match="no address"):
+        packed(family, address)
