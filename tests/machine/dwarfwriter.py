@@ -7,6 +7,9 @@ import struct
 from tests import elfwriter
 from tests.elfwriter import Relocation, Section, Symbol
 
+from ukmod.kmod.elf import Elf
+from ukmod.machine.types.debugsections import read_debug_section
+
 STRP, DATA1, DATA2, REF4, ADDR, SEC_OFFSET, DATA4, EXPRLOC, FLAG, SDATA = (
     0x0E,
     0x0B,
@@ -152,3 +155,10 @@ def small_module(*extra: Section) -> bytes:
         [Symbol(".text", ".text"), Symbol(".debug_str", ".debug_str")],
         [*dw.relocations, *relocations],
     )
+
+
+def linked() -> dict[str, bytes]:
+    """The types of ``small_module`` as a linker leaves them, without relocations: sections by name."""
+    module = Elf(small_module(), "own.ko")
+    names = (".debug_info", ".debug_abbrev", ".debug_str")
+    return {name: read_debug_section(module, name).data for name in names}

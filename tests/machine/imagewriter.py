@@ -90,10 +90,11 @@ def vmlinux(
     after: bool = False,
     relative: bool = False,
     flags: bytes = b"",
+    debug: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """An ELF file with one segment that is all of it, mapped at BASE; without kallsyms for no ``symbols``.
 
-    ``after``, ``relative``: the newer layouts of kallsyms. ``flags``: __kflagstab.
+    ``after``, ``relative``: the newer layouts of kallsyms. ``flags``: __kflagstab. ``debug``: its DWARF.
     """
     if symbols is None:
         symbols = many_symbols()
@@ -104,6 +105,7 @@ def vmlinux(
     sections = {".rodata": rodata, ".BTF": btf, "__kcrctab": struct.pack("<II", 0x11, 0x22)}
     if flags:
         sections["__kflagstab"] = flags
+    sections |= debug or {}
     places: dict[str, tuple[int, bytes]] = {}
     at = 64 + 56
     for name, data in sections.items():

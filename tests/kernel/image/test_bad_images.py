@@ -84,7 +84,10 @@ class TestWithoutBtf:
         words += ["--kernel", without_btf]
         assert cli.main(["ukmod", *map(str, words)]) == 3
         out, err = capsys.readouterr()
-        text = "has no BTF (CONFIG_DEBUG_INFO_BTF): name a file that has it with --btf"
+        text = (
+            "has no BTF (CONFIG_DEBUG_INFO_BTF): name a file that has it with --btf, or the kernel's vmlinux "
+            "with debugging information"
+        )
         assert (out, err.splitlines()[-1]) == ("", f"ukmod survey: {without_btf}: {text}")
         assert cli.main(["ukmod", *map(str, words), "--btf", str(without_btf.parent / "btf")]) == 0
 

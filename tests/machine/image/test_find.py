@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
-from tests.machine.imagewriter import RELEASE, VERMAGIC, vmlinux
+from tests.machine.dwarfwriter import linked
+from tests.machine.imagewriter import BANNER, RELEASE, VERMAGIC, bzimage, vmlinux
 
-from ukmod.machine.image.find import PLACES, find_image
+from ukmod.errors import FormatError
+from ukmod.machine.image.find import LINKED_PLACES, PLACES, find_image, find_linked
+from ukmod.machine.image.image import KernelImage
+from ukmod.machine.types import types_for
 
 
 def install(root: Path, place: str, content: bytes) -> str:
@@ -65,3 +70,45 @@ def test_a_module_without_a_vermagic(tmp_path: Path) -> None:
 @pytest.mark.parametrize("release", ["../../etc", "/etc", "a\0b", "."])
 def test_a_release_that_is_no_name(tmp_path: Path, release: str) -> None:
     assert find_image(f"{release} SMP", str(tmp_path)).looked_at == ()
+
+
+class TestAnImageWithoutBtf:
+    """Its types are in the DWARF of the vmlinux that it was made from."""
+
+    @pytest.fixture
+    def packed(self, tmp_path: Path) -> KernelImage:
+        path = install(tmp_path, "boot/vmlinuz-{release}", bzimage(gzip.compress(vmlinux())))
+        return KernelImage(path, cache="")
+
+    @pytest.mark.parametrize("place", LINKED_PLACES)
+    def test_a_vmlinux_is_found_where_builds_and_packages_put_it(
+        self, packed: KernelImage, tmp_path: Path, place: str
+    ) -> None:
+        path = install(tmp_path, place, vmlinux(debug=linked()))
+        found = find_linked(packed)
+        assert found is not None
+        assert found.path == path
+        assert types_for((), kernel=packed).offset("own", "word") == 4
+
+    @pytest.mark.parametrize("content", [vmlinux(), b"no kernel", b""], ids=["no DWARF", "text", "empty"])
+    def test_what_says_nothing_of_types_is_passed_over(
+        self, packed: KernelImage, tmp_path: Path, content: bytes
+    ) -> None:
+        install(tmp_path, LINKED_PLACES[0], content)
+        path = install(tmp_path, LINKED_PLACES[1], vmlinux(debug=linked()))
+        found = find_linked(packed)
+        assert found is not None
+        assert found.path == path
+
+    def test_the_vmlinux_of_another_build_is_not_taken(self, packed: KernelImage, tmp_path: Path) -> None:
+        other = vmlinux(debug=linked()).replace(BANNER.encode(), BANNER.replace("#1", "#2").encode())
+        assert other != vmlinux(debug=linked())
+        install(tmp_path, LINKED_PLACES[0], other)
+        assert find_linked(packed) is None
+        with pytest.raises(FormatError, match="or the kernel's vmlinux with debugging information"):
+            types_for((), kernel=packed).sizeof("own")
+
+    def test_a_vmlinux_with_dwarf_needs_no_other_file(self, tmp_path: Path) -> None:
+        path = install(tmp_path, "vmlinux", vmlinux(debug=linked()))
+        assert types_for((), kernel=KernelImage(path)).sizeof("own") == 40
+        assert types_for((), btf=path).sizeof("own") == 40

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ukmod.errors import UkmodError
 from ukmod.record import record
 
-__all__ = ["PLACES", "Search", "find_image"]
+if TYPE_CHECKING:
+    from ukmod.machine.image.image import KernelImage
+
+__all__ = ["LINKED_PLACES", "PLACES", "Search", "find_image", "find_linked"]
 
 PLACES = (
     "boot/vmlinuz-{release}",
@@ -18,6 +24,14 @@ PLACES = (
     "usr/lib/debug/boot/vmlinux-{release}",
 )
 """Paths below a root, in order: Debian's, Fedora's and Arch's; local builds; with debugging information."""
+
+LINKED_PLACES = (
+    "lib/modules/{release}/build/vmlinux",
+    "usr/lib/modules/{release}/build/vmlinux",
+    "usr/lib/debug/boot/vmlinux-{release}",
+    "usr/lib/debug/lib/modules/{release}/vmlinux",
+)
+"""Where a kernel's vmlinux with debugging information is: local builds, Debian's and Fedora's packages."""
 
 _SHOWN = 2
 
@@ -69,6 +83,34 @@ def find_image(vermagic: str, *roots: str) -> Search:
             return Search(vermagic, path, tuple(refused), tuple(missing))
         refused.append(f'{path} has vermagic "{found.strip()}", the module "{vermagic.strip()}"')
     return Search(vermagic, None, tuple(refused), tuple(missing))
+
+
+def find_linked(image: KernelImage) -> KernelImage | None:
+    """The vmlinux with DWARF that an image was made from: itself, or one below the same root; None if absent.
+
+    It has the image's banner, in which the time and number of the build are.
+    """
+    from ukmod.machine.image.image import KernelImage
+
+    if image.has_dwarf:
+        return image
+    for root in _roots_of(os.path.abspath(image.path), image.release):
+        for path in (os.path.join(root, place.format(release=image.release)) for place in LINKED_PLACES):
+            if os.path.exists(path):
+                linked = KernelImage(path)
+                with suppress(UkmodError):  # what is no kernel is not this one
+                    if linked.banner == image.banner and linked.has_dwarf:
+                        return linked
+    return None
+
+
+def _roots_of(path: str, release: str) -> Iterator[str]:
+    """The directory in which ``path`` is one of PLACES, if there is one, and this machine's root."""
+    for place in PLACES:
+        root = path.removesuffix("/" + place.format(release=release))
+        if root != path:
+            yield root or "/"
+    yield "/"
 
 
 def _release(vermagic: str) -> str:

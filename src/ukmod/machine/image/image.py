@@ -198,6 +198,12 @@ class KernelImage:
         return section is not None and section.size > 0
 
     @property
+    def has_dwarf(self) -> bool:
+        """True for a vmlinux with its debugging information, which no packed image has."""
+        section = self.vmlinux.section(".debug_info")
+        return section is not None and section.size > 0
+
+    @property
     def btf(self) -> bytes:
         """The raw BTF; FormatError for a kernel built without CONFIG_DEBUG_INFO_BTF."""
         content = self.vmlinux.content(".BTF")

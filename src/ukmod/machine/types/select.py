@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from ukmod.errors import FormatError, LayoutError
 from ukmod.kmod.elf import ET_REL, Elf
@@ -37,10 +37,11 @@ def types_for(
 ) -> Types:
     """Return the known types of these modules' kernel.
 
-    ``btf`` is a BTF file, an ELF file with BTF, or a profile. ``kernel`` is a vmlinuz or vmlinux, which then
-    needs no BTF. Without both, the profile in ``profiles_dir`` (None: ukmod's own) that matches the first
-    module is used. Each module's own debugging information is added. Raises LayoutError, saying what to
-    supply, if nothing is known, and FormatError for damaged files.
+    ``btf`` is a BTF file, an ELF file with BTF or DWARF, or a profile. ``kernel`` is a vmlinuz or vmlinux; if
+    it has no BTF, its types are in the DWARF of the vmlinux that it was made from (see find_linked). Without
+    both, the profile in ``profiles_dir`` (None: ukmod's own) that matches the first module is used. Each
+    module's own debugging information is added. Raises LayoutError, saying what to supply, if nothing is
+    known, and FormatError for damaged files.
     """
     elves = [modules] if isinstance(modules, Elf) else list(modules)
     graphs: list[Graph] = [] if btf is None else [read_types(btf)]
@@ -49,7 +50,7 @@ def types_for(
     if not graphs and elves:
         profile = find_profile(elves[0], profiles_dir)
         graphs += [] if profile is None else [profile]
-    base = next((graph for graph in graphs if isinstance(graph, Btf | Later)), None)
+    base = next((graph for graph in graphs if isinstance(graph, Btf) or _is_btf_of(graph, kernel)), None)
     types = Types(map(TypeSource, graphs), kernel=base)
     for elf in elves:
         types.add(elf)
@@ -93,16 +94,36 @@ def _of_kernel(kernel: str | KernelImage, *, needed: bool) -> list[Graph]:
     return [Later(kernel.path, partial(_needed_types, kernel))] if needed or kernel.has_btf else []
 
 
-def _needed_types(image: KernelImage) -> Btf:
-    if not image.has_btf:
-        text = "has no BTF (CONFIG_DEBUG_INFO_BTF): name a file that has it with --btf"
+def _is_btf_of(graph: Graph, kernel: str | KernelImage | None) -> TypeGuard[Later]:
+    """True if the types are the BTF of this image, not yet read: only BTF is extended by that of modules."""
+    return isinstance(graph, Later) and (kernel is None or isinstance(kernel, str) or kernel.has_btf)
+
+
+def _needed_types(image: KernelImage) -> Btf | Dwarf:
+    if image.has_btf:
+        return kernel_types(image)
+    from ukmod.machine.image.find import find_linked  # few kernels have no BTF
+
+    linked = find_linked(image)
+    if linked is None:
+        text = (
+            "has no BTF (CONFIG_DEBUG_INFO_BTF): name a file that has it with --btf, or the kernel's vmlinux "
+            "with debugging information"
+        )
         raise FormatError(text, path=image.path)
-    return kernel_types(image)
+    return kernel_types(linked)
 
 
-def kernel_types(image: KernelImage) -> Btf:
-    """Return the types of a kernel image."""
-    return Btf(image.btf, path=image.path)
+def kernel_types(image: KernelImage) -> Btf | Dwarf:
+    """Return the types of a kernel image: those of its BTF, or else of its DWARF.
+
+    Raises FormatError if it has neither.
+    """
+    if image.has_btf or not image.has_dwarf:
+        return Btf(image.btf, path=image.path)
+    from ukmod.machine.types.dwarf import Dwarf
+
+    return Dwarf(image.vmlinux.elf)
 
 
 def read_file(path: str) -> bytes:
