@@ -282,3 +282,19 @@ class TestHosts:
 
         known = Context.on(Bare(), memory_tree(MODULES), [], lambda *_: None)
         assert known.config.options == []
+
+
+def test_the_first_line_that_matches_counts_be_it_a_name_or_a_pattern() -> None:
+    text = (
+        "install b* one\ninstall base two\ninstall top three\ninstall t?p four\n"
+        "softdep m[i]ddle pre: base\nsoftdep middle pre: top\n"
+    )
+    context = Knowledge(text).context
+    commands = {name: context.install_command(context.by_name(name)) for name in MODULES}
+    assert {name: line and line.command for name, line in commands.items()} == {
+        "base": "one",
+        "top": "three",
+        "middle": None,
+    }
+    assert [one.name for one in context.softdeps(context.by_name("middle")).pre] == ["base"]
+    assert not context.softdeps(context.by_name("top"))

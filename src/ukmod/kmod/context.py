@@ -18,12 +18,16 @@ from ukmod.kmod.wildcard import fnmatch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from ukmod.kmod.config import Blacklist, Command, Options, Softdep
     from ukmod.kmod.host import Host, LibraryLog
     from ukmod.kmod.tree import Tree
 
 __all__ = ["Context", "Module", "Softdeps"]
+
+_SPECIAL = frozenset("*?[\\")
+"""Characters of a pattern that stand for anything but themselves."""
 
 
 class Module:
@@ -73,7 +77,7 @@ class Softdeps:
 class Context:
     """A tree, a configuration, and the modules named so far."""
 
-    __slots__ = ("_modules", "config", "getcwd", "log", "tree")
+    __slots__ = ("_matches", "_modules", "config", "getcwd", "log", "tree")
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Context:
         self.log = log
         self.getcwd = getcwd
         self._modules: dict[tuple[str, str | None], Module] = {}
+        self._matches: dict[str, _FirstMatch] = {}
 
     @classmethod
     def open(
@@ -219,30 +224,28 @@ class Context:
     def install_command(self, module: Module) -> Command | None:
         """Return the first install line that matches."""
         if module.install is None:
-            module.install = _first_command(self.config.install, module.name)
+            module.install = self._first("install", module.name)
         return module.install
 
     def remove_command(self, module: Module) -> Command | None:
         """Return the first remove line that matches."""
         if module.remove is None:
-            module.remove = _first_command(self.config.remove, module.name)
+            module.remove = self._first("remove", module.name)
         return module.remove
 
     def softdeps(self, module: Module) -> Softdeps:
         """Return what the first matching softdep line asks for; names nobody knows are passed over."""
-        for line in self.config.softdeps:
-            if fnmatch(line.pattern, module.name):
-                return Softdeps(self._lookup_all(line.pre), self._lookup_all(line.post), line)
-        return Softdeps()
+        line = self._first("softdeps", module.name)
+        if line is None:
+            return Softdeps()
+        return Softdeps(self._lookup_all(line.pre), self._lookup_all(line.post), line)
 
     def weakdeps(self, module: Module) -> list[Module]:
         """Return what the first matching weakdep line names: modules it may use later, and nobody loads for
         it.
         """
-        for line in self.config.weakdeps:
-            if fnmatch(line.pattern, module.name):
-                return self._lookup_all(line.weak)
-        return []
+        line = self._first("weakdeps", module.name)
+        return [] if line is None else self._lookup_all(line.weak)
 
     def blacklist(self, module: Module) -> Blacklist | None:
         """Return the line that blacklists the module, whether or not it will be heeded."""
@@ -349,9 +352,43 @@ class Context:
             self._modules[key] = Module(name, alias, origin)
         return self._modules[key]
 
+    def _first(self, kind: str, name: str) -> Any:
+        """Return the first line of a kind, as the configuration calls it, whose pattern a name matches."""
+        lines = getattr(self.config, kind)
+        known = self._matches.get(kind)
+        if known is None or known.count != len(lines):
+            known = self._matches[kind] = _FirstMatch(lines)
+        return known.of(name)
+
     def _error(self, function: str, text: str) -> None:
         self.log(LOG_ERR, function, text)
 
 
-def _first_command(commands: list[Command], name: str) -> Command | None:
-    return next((line for line in commands if fnmatch(line.pattern, name)), None)
+class _FirstMatch:
+    """Finds the first of some lines whose pattern a name matches.
+
+    Most patterns are plain names: thousands of lines cost no more than a few, if all modules are asked for.
+    """
+
+    __slots__ = ("_exact", "_lines", "_wild", "count")
+
+    def __init__(self, lines: Sequence[Any]) -> None:
+        self.count = len(lines)
+        self._lines = lines
+        self._exact: dict[str, int] = {}
+        self._wild: list[int] = []
+        for number, line in enumerate(lines):
+            if set(line.pattern) & _SPECIAL:
+                self._wild.append(number)
+            else:
+                self._exact.setdefault(line.pattern, number)
+
+    def of(self, name: str) -> Any:
+        """Return the line; None if no pattern matches."""
+        found = self._exact.get(name)
+        for number in self._wild:
+            if found is not None and number > found:
+                break
+            if fnmatch(self._lines[number].pattern, name):
+                return self._lines[number]
+        return None if found is None else self._lines[found]
