@@ -31,7 +31,7 @@ kernels: $(DEV)          ## fetches more kernels, from 5.10 to the newest (tools
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m kernels
 
 fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length
-	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/test_hostile_calls.py tests/kernel/test_hostile_state.py
+	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/module/test_large.py tests/kernel/test_hostile_calls.py tests/kernel/test_hostile_state.py
 
 fuzz-coverage: $(DEV)    ## PARSER=elf|btf|dwarf [OPTIONS=-max_total_time=60]: fuzz it by atheris, guided by coverage
 	$(BIN)/python -m pip install -q --group coverage-fuzz

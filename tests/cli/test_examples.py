@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+from tests.faults import ERRORS, failing
 
 from ukmod.cli import NOT_RUN, main
 
@@ -32,25 +31,27 @@ def test_no_file_is_overwritten_and_none_is_left_half_way(
     assert mine.read_text() == "mine\n"
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
-@pytest.mark.parametrize("good", [0, 1, 5])
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("call", ["write", "close"])
+@pytest.mark.parametrize("number", [0, 1, 5])
 def test_if_one_file_cannot_be_copied_none_is_left(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    error: int,
-    good: int,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: int, call: str, number: int
 ) -> None:
-    def copy_half(source: str, to: str) -> None:
-        Path(to).write_bytes(Path(source).read_bytes()[:100])
-        if len(list(tmp_path.iterdir())) > good:
-            raise OSError(error, os.strerror(error), to)
-
-    monkeypatch.setattr(shutil, "copyfile", copy_half)
-    assert main(["ukmod", "examples", str(tmp_path)]) == NOT_RUN
+    with failing(number, error, [call]):
+        assert main(["ukmod", "examples", str(tmp_path)]) == NOT_RUN
     said = f"ukmod examples: {tmp_path}: cannot copy the examples: {os.strerror(error)}\n"
     assert capsys.readouterr().err == said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_nothing_is_not_written_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "ticker.c").symlink_to(tmp_path / "elsewhere")
+    assert main(["ukmod", "examples", str(place)]) != 0
+    assert "ticker.c: exists already" in capsys.readouterr().err
+    assert not (tmp_path / "elsewhere").exists()
+    assert [path.name for path in place.iterdir()] == ["ticker.c"]
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(

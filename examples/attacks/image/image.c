@@ -2,15 +2,20 @@
 /* What only a kernel's own image has: files, firmware, sockets, mounts, hardware. value: a directory of the host. */
 #include "../attack.h"
 
+#include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/firmware.h>
 #include <linux/fs.h>
+#include <linux/idr.h>
 #include <linux/in.h>
 #include <linux/io.h>
 #include <linux/kernel_read_file.h>
+#include <linux/klist.h>
 #include <linux/kobject.h>
 #include <linux/kprobes.h>
+#include <linux/mempool.h>
+#include <linux/miscdevice.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
 #include <linux/net.h>
@@ -18,8 +23,14 @@
 #include <linux/nsproxy.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
+#include <linux/proc_fs.h>
+#include <linux/radix-tree.h>
 #include <linux/reboot.h>
+#include <linux/scatterlist.h>
+#include <linux/seq_file.h>
+#include <linux/uio.h>
 #include <linux/un.h>
+#include <linux/xarray.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
@@ -332,3 +343,205 @@ CALL(uevents_of_nothing, kobject_uevent((void *)contents, KOBJ_ADD), "any")
 static struct kprobe probe = { .symbol_name = "_printk" };
 
 CALL(probe_of_printk, register_kprobe(&probe), "any")
+
+/* -- floods of what only an image has, and its structures linked to themselves -- */
+
+static char *numbered(void)
+{
+	static int number;
+
+	return kasprintf(GFP_KERNEL, "flood%d", number++);
+}
+
+#define NEW(type) ((type *)kzalloc(sizeof(type), GFP_KERNEL))
+#define UNTIL(name, call, ends) ATTACK(name, ends) { while (call) ; return alive(#name); }
+#define EVER(name, call, ends) ATTACK(name, ends) { for (;;) call; return alive(#name); }
+
+static DEFINE_IDR(idr);
+static DEFINE_IDA(ida);
+static DEFINE_XARRAY(array);
+static RADIX_TREE(tree, GFP_KERNEL);
+static unsigned long at;
+static dev_t region;
+
+static int misc_registered(void)
+{
+	struct miscdevice *device = NEW(struct miscdevice);
+
+	if (!device)
+		return -ENOMEM;
+	device->minor = MISC_DYNAMIC_MINOR;
+	device->name = numbered();
+	return misc_register(device);
+}
+
+static int driver_registered(void)
+{
+	struct platform_driver *driver = NEW(struct platform_driver);
+
+	if (!driver)
+		return -ENOMEM;
+	driver->driver.name = numbered();
+	return platform_driver_register(driver);
+}
+
+static int handles_nothing(struct notifier_block *block, unsigned long value, void *data) { return 0; }
+
+static int notifier_registered(void)
+{
+	struct notifier_block *block = NEW(struct notifier_block);
+
+	if (!block)
+		return -ENOMEM;
+	block->notifier_call = handles_nothing;
+	return register_reboot_notifier(block);
+}
+
+UNTIL(flood_of_kobjects, kobject_create_and_add(numbered(), NULL), "any")
+EVER(flood_of_kobjects_of_one_name, kobject_create_and_add("same", NULL), "any")
+UNTIL(flood_of_ksets, kset_create_and_add(numbered(), NULL, NULL), "any")
+UNTIL(flood_of_classes, !IS_ERR(class_create(THIS_MODULE, numbered())), "any")
+UNTIL(flood_of_devices, !IS_ERR(root_device_register(numbered())), "any")
+UNTIL(flood_of_platform_devices, !IS_ERR(platform_device_register_simple(numbered(), -1, NULL, 0)), "any")
+UNTIL(flood_of_drivers, !driver_registered(), "any")
+UNTIL(flood_of_misc_devices, !misc_registered(), "any")
+UNTIL(flood_of_regions, !alloc_chrdev_region(&region, 0, 1, "flood"), "any")
+UNTIL(flood_of_proc_directories, proc_mkdir(numbered(), NULL), "any")
+UNTIL(flood_of_debug_directories, !IS_ERR(debugfs_create_dir(numbered(), NULL)), "any")
+UNTIL(flood_of_numbers, idr_alloc(&idr, &idr, 0, 0, GFP_KERNEL) >= 0, "any")
+UNTIL(flood_of_ids, ida_alloc(&ida, GFP_KERNEL) >= 0, "any")
+UNTIL(flood_of_array_entries, !xa_is_err(xa_store(&array, at += 4099, &array, GFP_KERNEL)), "any")
+UNTIL(flood_of_tree_entries, !radix_tree_insert(&tree, at += 4099, &tree), "any")
+UNTIL(flood_of_pools, mempool_create_kmalloc_pool(64, 64), "any")
+UNTIL(flood_of_tables, !sg_alloc_table(NEW(struct sg_table), 1000, GFP_KERNEL), "any")
+UNTIL(flood_of_reboot_notifiers, !notifier_registered(), "any")
+UNTIL(flood_of_sockets, !sock_create_kern(&init_net, AF_UNIX, SOCK_STREAM, 0, (struct socket **)&at), "any")
+UNTIL(flood_of_uevents, !kobject_uevent(&THIS_MODULE->mkobj.kobj, KOBJ_CHANGE), "any")
+
+ATTACK(kobject_that_is_its_parent, "any")
+{
+	struct kobject *object = kobject_create_and_add("parent", NULL);
+
+	object->parent = object;
+	kobject_uevent(object, KOBJ_ADD);
+	kobject_get_path(object, GFP_KERNEL);
+	kobject_put(object);
+	return alive("parent");
+}
+
+ATTACK(kobject_in_a_kset_of_itself, "any")
+{
+	struct kset *set = kset_create_and_add("set", NULL, NULL);
+
+	set->kobj.kset = set;
+	kobject_uevent(&set->kobj, KOBJ_ADD);
+	set->list.next = set->list.prev = (void *)UNMAPPED;
+	kset_unregister(set);
+	return alive("kset");
+}
+
+ATTACK(klist_of_itself, "any")
+{
+	static DEFINE_KLIST(list, NULL, NULL);
+	static struct klist_node node;
+	struct klist_iter iterator;
+
+	klist_add_tail(&node, &list);
+	node.n_node.next = &node.n_node;
+	klist_iter_init(&list, &iterator);
+	while (klist_next(&iterator))
+		;
+	return alive("klist");
+}
+
+static int counts(int id, void *pointer, void *data) { return 0; }
+
+ATTACK(idr_of_itself, "any")
+{
+	idr.idr_rt.xa_head = (void *)((unsigned long)&idr | 2);
+	idr_for_each(&idr, counts, NULL);
+	idr_destroy(&idr);
+	return alive("idr");
+}
+
+ATTACK(array_of_itself, "any")
+{
+	struct xa_node *node;
+	unsigned long index;
+	void *entry;
+	int i;
+
+	xa_store(&array, 100, &array, GFP_KERNEL);
+	node = (void *)((unsigned long)array.xa_head & ~3UL);
+	for (i = 0; i < XA_CHUNK_SIZE; i++)
+		node->slots[i] = array.xa_head;
+	xa_for_each(&array, index, entry)
+		;
+	xa_destroy(&array);
+	return alive("array");
+}
+
+/* -- a driver core whose callbacks recurse, never return, or destroy what called them -- */
+
+static int probes_never(struct platform_device *device) { for (;;) cpu_relax(); }
+static int probes_badly(struct platform_device *device) { return *(volatile int *)8; }
+static int probes_deep(struct platform_device *device)
+{
+	return PTR_ERR_OR_ZERO(platform_device_register_simple("deep", PLATFORM_DEVID_AUTO, NULL, 0));
+}
+static int probes_and_removes(struct platform_device *device) { platform_device_unregister(device); return 0; }
+static int probes_oddly(struct platform_device *device) { return 12345; }
+static int probes_and_frees(struct platform_device *device) { kfree(device); return 0; }
+static int probes_later(struct platform_device *device) { return -EPROBE_DEFER; }
+
+#define PROBE(name_, callback, ends)										\
+	ATTACK(name_, ends)											\
+	{													\
+		static struct platform_driver driver = { .driver = { .name = "deep" }, .probe = callback };	\
+		platform_driver_register(&driver);								\
+		platform_device_register_simple("deep", PLATFORM_DEVID_AUTO, NULL, 0);				\
+		msleep(100);											\
+		return alive(#name_);										\
+	}
+
+PROBE(probe_that_never_returns, probes_never, "lockup")
+PROBE(probe_that_oopses, probes_badly, "any")
+PROBE(probe_that_registers_more, probes_deep, "any")
+PROBE(probe_that_removes_its_device, probes_and_removes, "any")
+PROBE(probe_that_frees_its_device, probes_and_frees, "any")
+PROBE(probe_that_returns_oddly, probes_oddly, "any")
+PROBE(probe_that_is_deferred, probes_later, "any")
+PROBE(probe_that_is_wild, (void *)NOT_CANONICAL, "any")
+
+/* -- files whose contents never end -- */
+
+static void *starts(struct seq_file *file, loff_t *at) { return file; }
+static void *nexts(struct seq_file *file, void *now, loff_t *at) { return file; }
+static void stops(struct seq_file *file, void *now) { }
+static int shows(struct seq_file *file, void *now) { seq_puts(file, "again\n"); return 0; }
+static int shows_nothing(struct seq_file *file, void *now) { return 0; }
+static int shows_too_much(struct seq_file *file, void *now) { file->count = file->size + 1; return 0; }
+static int shows_never(struct seq_file *file, void *now) { for (;;) cpu_relax(); }
+
+#define SEQUENCE(name, callback, ends)										\
+	ATTACK(name, ends)											\
+	{													\
+		static const struct seq_operations ops = { starts, stops, nexts, callback };			\
+		static struct file file;									\
+		struct kvec vector = { contents, sizeof(contents) };						\
+		struct kiocb request = { .ki_filp = &file };							\
+		struct iov_iter iterator;									\
+		int i;												\
+		seq_open(&file, &ops);										\
+		for (i = 0; i < 100; i++) {									\
+			iov_iter_kvec(&iterator, READ, &vector, 1, sizeof(contents));				\
+			pr_info_once("%zd\n", seq_read_iter(&request, &iterator));				\
+		}												\
+		return alive(#name);										\
+	}
+
+SEQUENCE(sequence_without_an_end, shows, "any")
+SEQUENCE(sequence_of_nothing, shows_nothing, "any")
+SEQUENCE(sequence_larger_than_its_buffer, shows_too_much, "any")
+SEQUENCE(sequence_that_never_returns, shows_never, "lockup")
+SEQUENCE(sequence_that_is_wild, (void *)UNMAPPED, "any")

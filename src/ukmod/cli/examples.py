@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ukmod.cli import command_lines
 from ukmod.errors import UkmodError, UsageError
+from ukmod.kmod.regular import write_all
 
 DATA = os.path.normpath(os.path.join(os.path.dirname(__file__), "../data"))
 """The directory of the files that come with ukmod."""
@@ -33,18 +34,16 @@ def copy_examples(directory: str) -> list[str]:
     copied, of which none is left then.
     """
     from contextlib import suppress
-    from shutil import copyfile
 
     wanted = {os.path.join(directory, os.path.basename(file)): file for file in example_files()}
     for path in wanted:
-        if os.path.exists(path):
+        if os.path.lexists(path):  # a link to nothing, too: the file would be made where it leads
             raise UsageError("exists already; name another directory", subject=path)
     begun: list[str] = []
     try:
         os.makedirs(directory, exist_ok=True)
         for path, file in wanted.items():
-            begun.append(path)
-            copyfile(file, path)
+            _copy(file, path, begun)
     except BaseException as error:
         for path in begun:
             with suppress(OSError):
@@ -54,6 +53,18 @@ def copy_examples(directory: str) -> list[str]:
         text = f"cannot copy the examples: {error.strerror}"
         raise UkmodError(text, errno=error.errno, subject=directory) from error
     return list(wanted)
+
+
+def _copy(file: str, path: str, begun: list[str]) -> None:
+    """Copy a file to a new one, which is then in ``begun``. OSError if that name has been taken meanwhile."""
+    with open(file, "rb") as source:
+        content = source.read()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        begun.append(path)
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
 
 
 def example_files() -> list[str]:

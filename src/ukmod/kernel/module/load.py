@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kmod.modfile import ModuleFile
 
+_NAMED = 20
+"""How many unknown symbols an error names. The log has all of them, as the kernel's."""
 _SYMBOL_WAIT = 30
 """How long to wait for a symbol of a module that is still being initialised, in seconds."""
 
@@ -202,7 +204,9 @@ def _link_in(k: Core, module: Module, elf: Elf) -> None:
     try:
         values = module_layout.symbol_values(elf, module.layout, resolve, warn)
         if missing:
-            names = ", ".join(name for name, _ in missing)
+            names = ", ".join(name for name, _ in missing[:_NAMED])
+            if len(missing) > _NAMED:
+                names += f" and {len(missing) - _NAMED} more"
             raise LoadError(f"unknown symbol {names}", errno=missing[-1][1], subject=module.name)
         module_layout.fill(elf, module.layout, values, k.memory, k.percpu.base)
     except RelocationOverflowError as error:
