@@ -144,7 +144,10 @@ def _static_nodes(argv: Sequence[str], host: Host) -> int:
 
 
 def _write(host: Host, path: str, text: str) -> int:
-    """Write a file and make its directories; 1, with a message, if that fails."""
+    """Write a file and make its directories; 1, with a message, if that fails.
+
+    The file is written in place, as by kmod: its name may be a link or a device.
+    """
     real = host.files.real(path)
     try:
         os.makedirs(os.path.dirname(real) or ".", mode=0o755, exist_ok=True)
