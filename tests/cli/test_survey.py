@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,17 @@ class TestOutcome:
         assert (request["name"], request["result"], request["loaded"]) == ("exporter", 0, ["exporter"])
         assert request["caller"].startswith("try_then_init+0x")
         assert request["resolved"] == [f"{root}/lib/modules/{RELEASE}/updates/dkms/exporter.ko"]
+
+    def test_junit(self, root: Path, tmp_path: Path) -> None:
+        path = tmp_path / "survey.xml"
+        assert survey(root, "--junit", path, "ok_dep", "ret-enodev", "oops") == 1
+        cases = {case.attrib["name"]: case for case in ET.parse(path).iter("testcase")}
+        assert set(cases) == {"ok_dep", "ret_enodev", "oops"}
+        failures = {
+            name: one.attrib["message"] for name, case in cases.items() for one in case.findall("failure")
+        }
+        assert set(failures) == {"oops"}
+        assert failures["oops"].startswith("oops")
 
     def test_a_sample_is_always_the_same(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         survey(root, "--json", "--sample", "2")

@@ -333,6 +333,7 @@ def survey() -> CommandParser:
     parse.add_argument(
         "--journal", metavar="FILE", help="append results here, and continue from those that it holds"
     )
+    parse.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit's XML, too")
     add_json(parse)
     return parse
 
