@@ -251,3 +251,48 @@ def test_modules_by_name_are_each_kernels_own(
     assert run("--kernel", "5.10", "--kernel", "6.12", "--json", "dummy", "loop", "max_loop=2") == 0
     assert len(verdicts(capsys)) == 4
     assert run("--kernel", "5.10", "--json", "loop") == 0
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A cache with the kernel of tools/release, and its headers; the kernel's name."""
+    kernel, headers = debian.require(), Path(f"/usr/src/linux-headers-{debian.RELEASE}")
+    if not headers.is_dir():
+        pytest.skip(f"no {headers}: run {debian.SCRIPT}")
+    cache = tmp_path / "cache/ukmod"
+    for directory, target in (("kernels", kernel.image), (f"headers/{debian.RELEASE}/usr", Path("/usr/src"))):
+        (cache / directory).mkdir(parents=True)
+        (cache / directory / (debian.RELEASE if directory == "kernels" else "src")).symlink_to(target)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return debian.RELEASE
+
+
+@pytest.mark.real
+def test_modules_are_built_from_their_source(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("exporter", "uses_exporter"):
+        shutil.copy(debian.REPOSITORY / f"examples/cases/{name}.c", source)
+    (source / "Makefile").write_text("obj-m := uses_exporter.o exporter.o\n")
+    assert run("--kernel", store, "--build", source, "--json") == 0
+    assert verdicts(capsys) == {("exporter", store): "clean", ("uses_exporter", store): "clean"}
+    (source / "exporter.c").write_text("#include <linux/nonesuch.h>\n")
+    assert run("--kernel", store, "--build", source, "exporter", "x=3") == 1
+    out = capsys.readouterr().out
+    assert "exporter.c:1:10: fatal error: linux/nonesuch.h" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--build", "nowhere", "--kernel", "none"], "nowhere: there is no such directory to build"),
+        (["--build", "."], "--build takes kernels that were fetched, by name: --kernel 6.12"),
+    ],
+)
+def test_what_cannot_be_built_is_said(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) in (cli.MISUSED, cli.NOT_RUN)
+    assert complaint in capsys.readouterr().err

@@ -79,9 +79,10 @@ def run() -> CommandParser:
             "hello.ko level=3 user.ko --for 60": "two modules, the first with a parameter, for a minute",
             "-d /srv/image loop max_loop=4": "a module of a tree, by name, on that tree's own kernel",
             "--kernel 6.1 --kernel 6.12 6.1/x.ko 6.12/x.ko": "a module on two kernels, built for each",
+            "--kernel 6.1 --kernel 6.12 --build . x level=3": "the same from its source, with a parameter",
         },
     )
-    parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="+",
+    parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="*",
                        help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
     add_tree(parse, None, "modules are below ROOT/lib/modules")
     parse.add_argument(
@@ -98,6 +99,8 @@ def run() -> CommandParser:
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
     parse.add_argument("--kernel", action="append", metavar="IMAGE",
                        help=f"{_IMAGE} if need be; several times: a run on each")  # fmt: skip
+    parse.add_argument("--build", metavar="DIRECTORY",
+                       help="build modules from this source, for each --kernel by its headers")  # fmt: skip
     parse.add_argument("--junit", metavar="FILE", help="write the results as JUnit's XML, too")
     parse.add_argument(
         "--snapshot", action=argparse.BooleanOptionalAction, default=True,

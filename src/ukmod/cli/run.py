@@ -6,7 +6,7 @@ import argparse
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ukmod.cli import command_lines, kernel_image
 from ukmod.cli.faults import Flaw
@@ -36,8 +36,11 @@ class Wanted:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
-    options = command_lines.run().parse_args(argv)
-    if options.junit is not None or len(options.kernel or ()) > 1:
+    parser = command_lines.run()
+    options = parser.parse_args(argv)
+    if not options.words and options.build is None:
+        parser.error("name a module")
+    if options.junit is not None or options.build is not None or len(options.kernel or ()) > 1:
         from ukmod.cli import matrix
 
         return matrix.main(options)
@@ -117,16 +120,19 @@ def _find(options: argparse.Namespace) -> tuple[Tree | None, list[tuple[str, str
     return tree, found
 
 
-def groups(words: Sequence[str], trees: Sequence[Tree | None]) -> list[tuple[str, str]]:
+def groups(
+    words: Sequence[str], trees: Sequence[Tree | None], built: Collection[str] = ()
+) -> list[tuple[str, str]]:
     """Each module with the parameters that follow it. Raises UsageError if the first word is a parameter.
 
-    A file, or a name that a tree knows, begins the next module. Any other word is a parameter: NAME=VALUE,
-    or NAME alone, which switches something on.
+    A file, or a name that a tree knows or that is ``built``, begins the next module. Any other word is a
+    parameter: NAME=VALUE, or NAME alone, which switches something on.
     """
     found: list[tuple[str, list[str]]] = []
     for word in words:
         name, equals, _ = word.partition("=")
-        known = is_file(name) or (not equals and any(file_in(tree, word) for tree in trees))
+        known = is_file(name) or word.replace("-", "_") in built
+        known = known or (not equals and any(file_in(tree, word) for tree in trees))
         if known or not (found or equals):
             found.append((word, []))
         elif not found:
