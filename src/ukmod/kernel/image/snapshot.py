@@ -31,6 +31,7 @@ from ukmod.errors import LimitError, MachineError
 from ukmod.kernel import IMPORTED
 from ukmod.kernel.core import Core
 from ukmod.kernel.image import pickled
+from ukmod.kernel.image.sanitizers import refuse
 from ukmod.kernel.sched.core import Task
 from ukmod.kmod.regular import UNSETTLED, identity
 from ukmod.machine import libunicorn
@@ -78,6 +79,7 @@ def boot(
 
 
 def _bring_up(image: KernelImage, types: Types, options: Mapping[str, Any]) -> Core:
+    refuse(image)
     try:
         k = Core(types, image=image, **options)
     except (MachineError, LimitError) as error:  # its data are wrong: a fault, or absurd sizes
