@@ -7,7 +7,7 @@ DEV    := $(VENV)/.development
 # From Python 3.12 on, coverage.py measures at next to no cost, and greenlets need no care.
 MEASURED = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon COVERAGE_TASKS=thread" * (sys.version_info >= (3, 12)))')
 
-.PHONY: demo test coverage real kernels fuzz fuzz-coverage lint docs dist bench mutants golden manual clean
+.PHONY: demo test coverage real kernels built-kernels fuzz fuzz-coverage lint docs dist bench mutants golden manual clean
 
 demo: $(RUN)             ## the main job: request_module() end to end on two compiled modules
 	PYTHONPATH=src $(BIN)/python -m ukmod demo
@@ -29,6 +29,10 @@ kernels: $(DEV)          ## fetches more kernels, from 5.10 to the newest (tools
 	tools/debian.sh
 	tools/debian.sh kernels
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m kernels
+
+built-kernels: $(DEV)    ## builds kernels with other options than Debian's (tools/configurations), and tests with them
+	tools/built-kernels.sh
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m kernels tests/real/test_built_kernels.py
 
 fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length
 	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/module/test_large.py tests/kernel/test_hostile_calls.py tests/kernel/test_hostile_state.py
