@@ -82,6 +82,7 @@ def run() -> CommandParser:
             "--kernel 6.1 --kernel 6.12 --build . x level=3": "the same from its source, with a parameter",
         },
     )
+    parse.refuse = lambda options: "" if options.words or options.build is not None else "name a module"
     parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="*",
                        help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
     add_tree(parse, None, "modules are below ROOT/lib/modules")

@@ -11,7 +11,7 @@ from ukmod.cli.terminal import columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
 __all__ = [
@@ -34,17 +34,22 @@ class CommandParser(argparse.ArgumentParser):
     """A parser whose ``misused`` is the exit status for a command line that makes no sense.
 
     ``intermixed``: options may stand between operands, of which there may be any number.
+    ``refuse``: says what is wrong with the options and operands together; empty if nothing is.
     """
 
     misused = 2
     intermixed = False
+    refuse: Callable[[argparse.Namespace], str] | None = None
 
     def parse_args(  # type: ignore[override] # argparse's own has overloads
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """Parse a command line."""
         parse = self.parse_intermixed_args if self.intermixed else super().parse_args
-        return parse(args, namespace)
+        options = parse(args, namespace)
+        if self.refuse is not None and (text := self.refuse(options)):
+            self.error(text)
+        return options
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Leave, with the command's own status for a mistake."""

@@ -36,10 +36,7 @@ class Wanted:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
-    parser = command_lines.run()
-    options = parser.parse_args(argv)
-    if not options.words and options.build is None:
-        parser.error("name a module")
+    options = command_lines.run().parse_args(argv)
     if options.junit is not None or options.build is not None or len(options.kernel or ()) > 1:
         from ukmod.cli import matrix
 

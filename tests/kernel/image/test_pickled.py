@@ -14,7 +14,7 @@ import ukmod
 from ukmod.kernel.image import pickled
 
 SOURCES = Path(ukmod.__file__).parent
-HARMLESS = {"strerror", "fspath", "PathLike", "cpu_count", "__file__"}
+HARMLESS = {"strerror", "fspath", "fsencode", "fsdecode", "stat_result", "PathLike", "cpu_count", "__file__"}
 """What modules of the machine may use of os."""
 
 

@@ -30,8 +30,11 @@ NEVER_END = {
     "thread_left": "it leaves a thread each time",
 }
 """The modules that keep what they were given, and why."""
-KEEP = ("part=double_free", "part=leak", "part=cache_busy", "part=use_after_free", "init_ms=40000")
-"""The parameters with which others do, or take too long."""
+KEEP = (
+    *("part=double_free", "part=leak", "part=cache_busy", "part=use_after_free", "init_ms=40000"),
+    *("put=nonesuch", "no_set=1"),
+)
+"""The parameters with which others do, by an oops for example, or take too long."""
 
 
 def parameters(module: str) -> list[str]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ukmod.errors import FormatError, LimitError, LoadError
 from ukmod.kernel import params
-from ukmod.kernel.image import mod_kallsyms
 from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.module import check as module_check
+from ukmod.kernel.module import kallsyms
 from ukmod.kernel.module import layout as module_layout
 from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, ModuleState
 from ukmod.kernel.module.pending import pending_in
@@ -175,7 +175,7 @@ def _reserve_place(k: Core, module: Module) -> None:
 
 
 def _unlink(k: Core, module: Module) -> None:
-    mod_kallsyms.unlist_module(k, module)
+    kallsyms.unlist_module(k, module)
     image_modules.free_btf_data(k, module)
     image_modules.free_modinfo(k, module)
     unlink(k, module)
@@ -218,10 +218,10 @@ def _link_in(k: Core, module: Module, elf: Elf) -> None:
     module_layout.index_symbols(elf, module.layout, values)
     _read_struct(k, module, elf)
     if k.image is not None:
-        mod_kallsyms.list_module(k, module)
-        mod_kallsyms.add_kallsyms(k, module, elf, values)
+        kallsyms.list_module(k, module)
+        kallsyms.add_kallsyms(k, module, elf, values)
         if "livepatch" in module.modinfo and k.types.has("module", "klp_info"):
-            mod_kallsyms.copy_module_elf(k, module, elf)
+            kallsyms.copy_module_elf(k, module, elf)
 
 
 def _resolve(k: Core, module: Module, name: str) -> tuple[FoundSymbol | None, int]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from ukmod.errors import LoadError
 from ukmod.kernel import params
-from ukmod.kernel.image import mod_kallsyms
 from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.limits import MAX_REPORTS
+from ukmod.kernel.module import kallsyms
 from ukmod.kernel.module import layout as module_layout
 from ukmod.kernel.module.main import Module, ModuleState
 from ukmod.kernel.module.pending import pending_in, threads_in
@@ -84,7 +84,7 @@ def free_module(k: Core, module: Module, pending: Sequence[Dangling]) -> None:
     modules.set_state(module, ModuleState.UNFORMED)
     modules.drop_uses(module)
     params.destroy_params(k, module)
-    mod_kallsyms.unlist_module(k, module)
+    kallsyms.unlist_module(k, module)
     k.rcu.synchronize()
     image_modules.free_btf_data(k, module)
     image_modules.free_modinfo(k, module)
