@@ -21,6 +21,7 @@ import pytest
 from tests import normalise
 from tests.cases import CASES
 from tests.faults import ERRORS, failing
+from tests.golden import modules
 from tests.kernel import emulator
 from tests.limits import largest_file
 from tests.real.debian import Debian
@@ -150,6 +151,22 @@ def test_modules_do_the_same_in_it(fresh: Kernel, taken_up: Kernel, tree: Tree) 
     assert len(names) > 30
     for name in names:
         assert in_copy(taken_up, partial(use, name)) == in_copy(fresh, partial(use, name)), name
+
+
+@pytest.mark.parametrize("name", ["ok_dep", "slab", "work"])
+def test_a_module_is_loaded_and_unloaded_without_a_look_into_the_image(
+    kernel_package: Debian, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Unpacking it and reading its types would take longer than all the rest."""
+
+    def refuse(_: KernelImage) -> None:
+        raise AssertionError("the image is read")
+
+    monkeypatch.setattr(KernelImage, "vmlinux", property(refuse))
+    with Kernel(image=kernel_package.vmlinuz) as k, nothing_is_brought_up():
+        k.insmod(modules()[name])
+        k.rmmod(name)
+        assert k.core.image is not None
 
 
 @pytest.mark.parametrize("case", CASES[::4], ids=lambda case: case.name)
