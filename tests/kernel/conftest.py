@@ -67,6 +67,12 @@ class Guest:
         """The address of an array of unsigned integers."""
         return self.put(b"".join((value & (1 << 8 * size) - 1).to_bytes(size, "little") for value in values))
 
+    def va_list(self, *values: int | bytes) -> int:
+        """The address of a va_list whose arguments all are on the stack; bytes are passed as a string."""
+        numbers = [self.put(value) if isinstance(value, bytes) else value for value in values]
+        used_up = 48 | 304 << 32  # gp_offset and fp_offset: behind the last of the registers
+        return self.words(used_up, self.words(*numbers), 0)
+
     def string(self, address: int) -> bytes:
         """The string at an address."""
         return self.kernel.memory.cstring(address)

@@ -54,3 +54,32 @@ def test_loading_waits_for_asynchronous_calls_unless_the_module_is_to_probe_asyn
 def test_a_domain_in_no_memory_is_a_fault(guest: Guest) -> None:
     with pytest.raises(Fault):
         guest.kernel.async_calls.schedule(0, 0, 0x10)
+
+
+def test_waiting_for_a_domains_cookie_is_waiting_for_its_calls_before_it(guest: Guest) -> None:
+    k, seen = guest.kernel, list[tuple[int, int]]()
+    call, domains = _call(guest, seen), [guest.words(0, 0, 1) for _ in range(2)]
+    first = k.async_calls.schedule(call, 1000, domains[0])
+    k.async_calls.schedule(call, 10**6, domains[1])
+    last = k.async_calls.schedule(call, 10**6 + 1, domains[0])
+    guest.call("async_synchronize_cookie_domain", last, domains[0])
+    assert seen[:1] == [(1000, first)]
+    assert last in k.async_calls._pending
+
+
+def test_a_call_that_the_caller_must_not_make_is_refused_if_too_many_are_pending(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """async_schedule_dev_nocall(): it is passed the device, and made in the default domain."""
+    monkeypatch.setattr("ukmod.kernel.async_.MAX_WORK", 1)
+    seen: list[tuple[int, int]] = []
+    call, answers = _call(guest, seen), list[int]()
+
+    def schedule() -> int:
+        answers.extend(guest.call("async_schedule_dev_nocall", call, 10**6 + n) & 0xFF for n in range(3))
+        return 0
+
+    guest.kernel.run_task("schedules", schedule)
+    guest.call("async_synchronize_full")
+    assert answers == [1, 1, 0]
+    assert [data for data, _ in seen] == [10**6, 10**6 + 1]

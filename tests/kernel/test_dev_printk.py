@@ -116,3 +116,59 @@ def test_a_devices_driver_is_named_or_its_bus(guest: Guest) -> None:
     k.memory.set_u64(device + k.types.offset("device", "driver"), 0)
     k.memory.set_u64(device + k.types.offset("device", "bus"), 0)
     assert guest.string(guest.pointer("dev_driver_string", device)) == b""
+
+
+class TestDynamicDebug:
+    """Documentation/admin-guide/dynamic-debug-howto.rst: flags m, f, l and t of a call site."""
+
+    FLAGS = pytest.mark.parametrize(
+        ("flags", "prefix"),
+        [
+            ("", ""),
+            ("m", "mod: "),
+            ("f", "fn: "),
+            ("l", "42: "),
+            ("mfl", "mod:fn:42: "),
+            ("t", "[{pid}] "),
+            ("tl", "[{pid}] 42: "),
+        ],
+    )
+
+    def site(self, guest: Guest, flags: str) -> int:
+        """A struct _ddebug of function fn in module mod, at line 42."""
+        k, offset = guest.kernel, guest.kernel.types.offset
+        at = guest.put(bytes(k.types.sizeof("_ddebug")))
+        for member, text in (("modname", b"mod"), ("function", b"fn"), ("format", b"")):
+            k.memory.set_u64(at + offset("_ddebug", member), guest.put(text))
+        bits = 1 | sum(1 << 1 + "mflt".index(flag) for flag in flags)
+        k.memory.set_u32(at + offset("_ddebug", "format") + 8, 42 | bits << 24)
+        return at
+
+    @FLAGS
+    def test_a_debug_message_begins_as_the_flags_of_its_site_say(
+        self, guest: Guest, flags: str, prefix: str
+    ) -> None:
+        guest.call("__dynamic_pr_debug", self.site(guest, flags), b"%d left\n", 5)
+        record = guest.kernel.log.records[-1]
+        assert (record.level, record.text) == (7, prefix.format(pid=record.pid) + "5 left")
+
+    @FLAGS
+    def test_a_debug_message_about_a_device_names_it_behind_the_prefix(
+        self, guest: Guest, flags: str, prefix: str
+    ) -> None:
+        device = _device(guest, b"dev", b"bus")
+        guest.call("__dynamic_dev_dbg", self.site(guest, flags), device, b"%d left\n", 5)
+        record = guest.kernel.log.records[-1]
+        assert (record.level, record.text) == (7, prefix.format(pid=record.pid) + "bus dev: 5 left")
+        assert record.device == "+bus:dev"
+
+    def test_a_debug_message_about_no_device_has_no_prefix(self, guest: Guest) -> None:
+        guest.call("__dynamic_dev_dbg", self.site(guest, "mflt"), 0, b"text\n")
+        record = guest.kernel.log.records[-1]
+        assert (record.level, record.text) == (7, "(NULL device *): text")
+
+    def test_an_interrupt_has_no_task_to_name(self, guest: Guest) -> None:
+        k, site = guest.kernel, self.site(guest, "tm")
+        k.clock.at(k.clock.now, lambda: guest.call("__dynamic_pr_debug", site, b"text\n"))
+        k.run(0.01)
+        assert k.log.lines[-1] == "<intr> mod: text"

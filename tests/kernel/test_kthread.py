@@ -278,3 +278,38 @@ class TestEnds:
         guest.call("kthread_unpark", task.address)
         kernel.run(0.1)
         assert ran == [1]
+
+
+@pytest.mark.parametrize("function", ["kthread_complete_and_exit", "complete_and_exit"])
+@pytest.mark.parametrize("waited", [True, False])
+def test_a_thread_may_complete_something_as_its_last_act(
+    kernel: Core, guest: Guest, function: str, waited: bool
+) -> None:
+    """complete_and_exit(), the name before v5.17: without a completion, it is kthread_exit()."""
+    done = guest.put(bytes(kernel.types.sizeof("completion")))
+    seen: list[str] = []
+    start(kernel, "waiter", lambda: (call(kernel, "wait_for_completion", done), seen.append("complete")))
+
+    def body() -> int:
+        call(kernel, function, done if waited else 0, -3)
+        raise AssertionError("it does not return")
+
+    task = kernel.kthreads.create("t", body)
+    kernel.tasks.get(task)
+    kernel.sched.wake(task)
+    kernel.run(0.01)
+    assert task.exited
+    assert thread_of(task).result == -3
+    assert seen == ["complete"] * waited
+
+
+def test_kthread_stop_put_drops_the_callers_reference(kernel: Core) -> None:
+    task = kernel.kthreads.run("t", lambda: until_stopped(kernel, 7))
+    kernel.tasks.get(task)
+    kernel.run(0.01)
+    results: list[int] = []
+    start(kernel, "stopper", lambda: results.append(call(kernel, "kthread_stop_put", task.address)))
+    kernel.run(0.1)
+    assert results == [7]
+    with pytest.raises(Fault):
+        kernel.tasks.at(task.address)

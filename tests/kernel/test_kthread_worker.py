@@ -197,6 +197,12 @@ class TestWorkers:
         assert kernel.tasks.comm(task) == "w/9"
         assert bool(kernel.tasks.pf(task) & PF_NO_SETAFFINITY) == bound
 
+    def test_a_worker_on_a_node_may_run_anywhere(self, kernel: Core, guest: Guest) -> None:
+        at = guest.pointer("kthread_create_worker_on_node", 0, -1, b"w/%s", guest.put(b"x"))
+        task = self.task(kernel, at)
+        assert kernel.tasks.comm(task) == "w/x"
+        assert not kernel.tasks.pf(task) & PF_NO_SETAFFINITY
+
     def test_destroying_a_worker_does_its_work_and_frees_it(
         self, kernel: Core, guest: Guest, worker: Worker, created: int
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EEXIST, ENOENT
+from errno import EBUSY, EEXIST, ENOENT
 
 import pytest
 from tests.kernel.conftest import Guest
@@ -115,3 +115,13 @@ def test_a_robust_call_takes_back_what_those_before_the_objector_did(
     kernel.run_task("t", lambda: results.append(own.call_robust(1, 2, 0)) or 0)
     assert results == [NOTIFY_BAD]
     assert chain.seen == [("a", 1, 0), ("b", 1, 0), ("a", 2, 0)]
+
+
+@pytest.mark.parametrize("kind", ["atomic", "blocking"])
+def test_a_unique_priority_is_taken_by_one_block_alone(kernel: Core, guest: Guest, kind: str) -> None:
+    chain = Chain(kernel, guest, kind)
+    register = f"{kind}_notifier_chain_register_unique_prio"
+    blocks = [chain.block(name, priority) for name, priority in (("a", 7), ("b", 7), ("c", 5))]
+    assert [guest.call_int(register, chain.head, block) for block in blocks] == [0, -EBUSY, 0]
+    chain.call()
+    assert [name for name, *_ in chain.seen] == ["a", "c"]

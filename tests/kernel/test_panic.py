@@ -150,3 +150,11 @@ def test_the_kernel_command_line(cmdline: str, expected: tuple[str, str, str]) -
     with Core(layouts(), cmdline=cmdline) as k:
         names = ("panic_on_oops", "panic_on_warn", "panic")
         assert tuple(k.procfs.read(f"/proc/sys/kernel/{name}").strip() for name in names) == expected
+
+
+@pytest.mark.parametrize(("prefix", "level"), [(b"\x013", 3), (b"\x016", 6), (b"", 4)])
+def test_a_stack_is_dumped_at_the_given_level(kernel: Core, guest: Guest, prefix: bytes, level: int) -> None:
+    guest.call("dump_stack_lvl", prefix)
+    assert kernel.log.lines[0].startswith("CPU: 0 PID: ")
+    assert "Call Trace:" in kernel.log.lines
+    assert {record.level for record in kernel.log.records} == {level}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from errno import ENODEV
+from typing import ClassVar
+
 import pytest
 from tests.kernel.conftest import Guest
+from tests.kernel.structs import kernel_with
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.printk import LOG_LINE_MAX, Caller, Log, Record, parse_prefix
@@ -138,3 +143,71 @@ def test_the_console_can_always_be_locked(guest: Guest, kernel: Core) -> None:
     guest.call("console_unlock")
     guest.call("console_conditional_schedule")
     assert guest.call_int("_printk", b"within\n") == 6
+
+
+@pytest.mark.parametrize("function", ["vprintk", "vprintk_default"])
+def test_a_message_may_have_its_arguments_in_a_va_list(guest: Guest, kernel: Core, function: str) -> None:
+    stored = guest.call_int(function, b"\x013%s: %d left\n", guest.va_list(b"disk", -2))
+    assert stored == len("disk: -2 left"), "without the prefix and the newline"
+    assert [(record.level, record.text) for record in kernel.log.records] == [(3, "disk: -2 left")]
+
+
+def test_a_message_of_the_kernels_facility_may_have_a_level_of_its_own(guest: Guest, kernel: Core) -> None:
+    """vprintk_emit(): the level that is passed is stronger than the prefix; -1 is none."""
+    for level in (2, -1):
+        guest.call("vprintk_emit", 0, level, 0, b"\x015%d\n", guest.va_list(level))
+    assert [(record.level, record.text) for record in kernel.log.records] == [(2, "2"), (5, "-1")]
+
+
+def test_a_message_of_another_facility_has_no_prefix(guest: Guest, kernel: Core) -> None:
+    guest.call("vprintk_emit", 3, 6, 0, b"\x015%s\n", guest.va_list(b"text"))
+    record = kernel.log.records[-1]
+    assert (record.facility, record.level, record.text) == (3, 6, "\x015text")
+
+
+def test_a_message_about_a_device_is_a_record_of_its_own(guest: Guest, kernel: Core) -> None:
+    info = guest.put(b"pci".ljust(16, b"\0") + b"+pci:eth0".ljust(48, b"\0"))
+    for n in range(2):
+        guest.call("vprintk_emit", 0, 6, info, b"%d", guest.va_list(n))
+    assert [(record.text, record.subsystem, record.device) for record in kernel.log.records] == [
+        (text, "pci", "+pci:eth0") for text in ("0", "1")
+    ]
+
+
+class TestConsoles:
+    """register_console() and its opposite, as struct console is until v6.6."""
+
+    CONSOLE: ClassVar = {"name": 16, "operations": 56, "flags": 2, "index": 2}
+    ENABLED = 1 << 2
+
+    @pytest.fixture
+    def kernel(self) -> Iterator[Core]:
+        with kernel_with(console=self.CONSOLE) as k:
+            yield k
+
+    def console(self, guest: Guest, flags: int) -> int:
+        return guest.put(b"foo".ljust(72, b"\0") + flags.to_bytes(2, "little") + b"\2\0")
+
+    def test_an_enabled_console_is_announced_until_it_is_unregistered(
+        self, guest: Guest, kernel: Core
+    ) -> None:
+        console = self.console(guest, self.ENABLED | 1)
+        guest.call("register_console", console)
+        assert guest.call_int("unregister_console", console) == 0
+        assert kernel.log.lines == ["printk: console [foo2] enabled", "printk: console [foo2] disabled"]
+        assert kernel.memory.u16(console + 72) == 1, "CON_ENABLED is clear"
+
+    def test_a_console_that_is_not_enabled_waits_for_the_command_line(
+        self, guest: Guest, kernel: Core
+    ) -> None:
+        console = self.console(guest, 0)
+        guest.call("register_console", console)
+        assert kernel.log.lines == []
+        assert guest.call_int("unregister_console", console) == -ENODEV
+
+    def test_registering_a_console_twice_is_warned_of(self, guest: Guest, kernel: Core) -> None:
+        console = self.console(guest, self.ENABLED)
+        for _ in range(2):
+            guest.call("register_console", console)
+        assert [w.message for w in kernel.warnings] == ["console 'foo2' already registered"]
+        assert [guest.call_int("unregister_console", console) for _ in range(2)] == [0, -ENODEV]

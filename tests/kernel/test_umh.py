@@ -589,6 +589,15 @@ class TestDisabled:
         assert world.run(world.setup(), UMH_WAIT_PROC) == 0
         assert world.guest.call("usermodehelper_read_trylock") == 0
 
+    def test_a_reader_that_is_done_does_not_keep_helpers_from_being_disabled(
+        self, kernel: Core, world: World
+    ) -> None:
+        assert world.guest.call_int("usermodehelper_read_trylock") == 0
+        world.guest.call("usermodehelper_read_unlock")
+        results = self.disable(kernel)
+        kernel.run(0.1)
+        assert (results, kernel.helpers.disabled) == ([0], True)
+
     def test_disabling_waits_for_helpers_under_way(self, kernel: Core, world: World) -> None:
         world.run(world.setup(), UMH_WAIT_PROC, limit=0.1)
         results = self.disable(kernel)

@@ -78,9 +78,12 @@ def emit(k: Core, level: int, device: int, text: bytes) -> int:
 
 
 def _message(k: Core, level: int, device: int, text: bytes, prefix: str = "") -> None:
-    """__dev_printk(): print with the driver's and the device's name in front."""
+    """__dev_printk(): print with the driver's and the device's name in front.
+
+    The prefix of a dynamic debug message is left out if there is no device.
+    """
     if not device:
-        k.log.store(f"{prefix}(NULL device *): ".encode("utf-8", "surrogateescape") + text, level)
+        k.log.store(b"(NULL device *): " + text, level)
         return
     driver = driver_string(k, device)
     who = f"{prefix}{_text(k, driver) if driver else ''} {dev_name(k, device)}: "
@@ -153,7 +156,8 @@ def _prefix(k: Core, descriptor: int) -> str:
     bits = k.memory.u32(descriptor + k.types.offset("_ddebug", "format") + 8)
     line = bits & 0x3_FFFF
     flags = bits >> (24 if k.types.has("_ddebug", "class_id") else 18) & 0xFF
-    tid = f"[{k.log.caller().pid}] " if flags & _INCL_TID else ""
+    who = "<intr>" if k.sched.in_interrupt else f"[{k.log.caller().pid}]"
+    tid = f"{who} " if flags & _INCL_TID else ""
     words = ""
     if flags & _INCL_MODNAME:
         words += _text(k, _member(k, descriptor, "_ddebug", "modname")) + ":"

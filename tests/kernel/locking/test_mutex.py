@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.kernel.conftest import Guest, layouts
+from tests.kernel.structs import kernel_with
 from tests.kernel.tasks import call, in_task, start
 
 from ukmod.kernel.core import Core
@@ -64,6 +65,31 @@ def test_a_trylock_takes_a_free_mutex(kernel: Core, guest: Guest) -> None:
     at = mutex(kernel)
     assert guest.call_int("mutex_trylock", at) == 1
     assert guest.call_int("mutex_trylock", at) == 0
+
+
+@pytest.mark.parametrize("acquired", [0, 2])
+def test_unlocking_a_ww_mutex_leaves_one_less_to_its_context(acquired: int) -> None:
+    """struct ww_acquire_ctx counts the mutexes that it has; one locked without a context has none."""
+    context = {"task": 8, "stamp": 8, "acquired": 4, "wounded": 2, "is_wait_die": 2}
+    size = layouts().sizeof("mutex")
+    with kernel_with(ww_mutex={"base": size, "ctx": 8}, ww_acquire_ctx=context) as k:
+        guest, lock, seen = Guest(k), Guest(k).put(bytes(size + 8)), list[str]()
+        guest.call("__mutex_init", lock, b"lock", 0)
+        at = guest.words(0, 0, acquired)
+
+        def owner() -> None:
+            guest.call("mutex_lock", lock)
+            k.memory.set_u64(lock + size, at if acquired else 0)
+            block(k, TASK_UNINTERRUPTIBLE, 10)
+            seen.append("unlock")
+            guest.call("ww_mutex_unlock", lock)
+
+        start(k, "owner", owner)
+        start(k, "waiter", lambda: (guest.call("mutex_lock", lock), seen.append("locked")))
+        k.run(1)
+        assert seen == ["unlock", "locked"]
+        assert k.memory.u32(at + 16) == max(acquired - 1, 0)
+        assert k.memory.u64(lock + size) == 0, "the next owner has no context yet"
 
 
 class TestLastReference:

@@ -213,8 +213,10 @@ class TestBarrier:
 class TestPolling:
     """get_state_synchronize_rcu() and its kin: to know whether a grace period has passed since."""
 
-    def cookie(self, guest: Guest) -> int:
-        return guest.call("start_poll_synchronize_rcu")
+    KINDS = pytest.mark.parametrize("kind", ["", "_expedited"])
+
+    def cookie(self, guest: Guest, kind: str = "") -> int:
+        return guest.call(f"start_poll_synchronize_rcu{kind}")
 
     def test_none_has_at_once_one_has_later(self, kernel: Core, guest: Guest) -> None:
         cookie = self.cookie(guest)
@@ -222,9 +224,10 @@ class TestPolling:
         kernel.run(1)
         assert guest.call("poll_state_synchronize_rcu", cookie) == 1
 
-    def test_none_has_while_a_reader_stays(self, kernel: Core, guest: Guest) -> None:
+    @KINDS
+    def test_none_has_while_a_reader_stays(self, kernel: Core, guest: Guest, kind: str) -> None:
         reader = Reader(kernel)
-        cookie = self.cookie(guest)
+        cookie = self.cookie(guest, kind)
         kernel.run(1)
         assert guest.call("poll_state_synchronize_rcu", cookie) == 0
         reader.leave()
@@ -254,13 +257,14 @@ class TestPolling:
         """RCU_GET_STATE_COMPLETED."""
         assert guest.call("poll_state_synchronize_rcu", 1) == 1
 
-    def test_cond_synchronize_rcu_waits_only_if_none_has(self, kernel: Core, guest: Guest) -> None:
+    @KINDS
+    def test_cond_synchronize_rcu_waits_only_if_none_has(self, kernel: Core, guest: Guest, kind: str) -> None:
         cookie = self.cookie(guest)
         kernel.run(1)
         Reader(kernel)
         done: list[str] = []
-        after(kernel, lambda: call(kernel, "cond_synchronize_rcu", cookie), done, "old")
-        after(kernel, lambda: call(kernel, "cond_synchronize_rcu", self.fresh(kernel)), done, "new")
+        after(kernel, lambda: call(kernel, f"cond_synchronize_rcu{kind}", cookie), done, "old")
+        after(kernel, lambda: call(kernel, f"cond_synchronize_rcu{kind}", self.fresh(kernel)), done, "new")
         kernel.run(1)
         assert done == ["old"]
 
@@ -283,14 +287,15 @@ class TestFullCookies:
         kernel.run(1)
         assert guest.call("poll_state_synchronize_rcu_full", cookies)
 
+    @pytest.mark.parametrize("kind", ["", "expedited_"])
     def test_a_state_starts_no_grace_period_and_a_conditional_wait_does(
-        self, kernel: Core, guest: Guest
+        self, kernel: Core, guest: Guest, kind: str
     ) -> None:
         cookies = guest.words(0, 0)
         guest.call("get_state_synchronize_rcu_full", cookies)
         kernel.run(1)
         assert not guest.call("poll_state_synchronize_rcu_full", cookies)
-        guest.call("cond_synchronize_rcu_full", cookies)
+        guest.call(f"cond_synchronize_rcu_{kind}full", cookies)
         assert guest.call("poll_state_synchronize_rcu_full", cookies)
 
     def test_one_old_cookie_of_the_two_is_enough(self, guest: Guest) -> None:

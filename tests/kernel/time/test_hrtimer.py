@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import EINTR
 
 import pytest
-from tests.kernel.conftest import Guest
+from tests.kernel.conftest import Guest, layouts
+from tests.kernel.structs import kernel_with
 from tests.kernel.tasks import call, kill, start
 
 from ukmod.errors import KernelPanic
@@ -326,3 +327,60 @@ class TestUserTimers:
         assert not timer.do("hrtimer_active")
         guest.kernel.run(1)
         assert timer.fired == []
+
+
+class Sleeper:
+    """A struct hrtimer_sleeper, and a task that sleeps until its timer wakes it."""
+
+    def __init__(self, guest: Guest, init: str, clock: int = CLOCK_MONOTONIC) -> None:
+        self.k, self.init, self.clock = guest.kernel, init, clock
+        self.address = guest.put(b"\xff" * self.k.types.sizeof("hrtimer_sleeper"))
+        self.task_at = self.address + self.k.types.offset("hrtimer_sleeper", "task")
+        self.woken: list[int] = []
+
+    def sleep(self, ns: int) -> None:
+        """do_nanosleep(): in the current task."""
+        k = self.k
+        call(k, self.init, self.address, self.clock, MODE_ABS)
+        assert k.memory.u64(self.task_at) == k.sched.task().address
+        k.hrtimers.set_expires(self.address, k.hrtimers.now(self.address) + ns)
+        k.tasks.set_state(k.sched.task(), TASK_INTERRUPTIBLE)
+        call(k, "hrtimer_sleeper_start_expires", self.address, MODE_ABS)
+        k.sched.schedule()
+        self.woken.append(k.clock.now)
+
+
+class TestSleepers:
+    @pytest.fixture
+    def kernel(self) -> Iterator[Core]:
+        size = layouts().sizeof("hrtimer")
+        with kernel_with(hrtimer_sleeper={"timer": size, "task": 8}) as k:
+            yield k
+
+    @pytest.mark.parametrize("clock", [CLOCK_MONOTONIC, CLOCK_REALTIME])
+    @pytest.mark.parametrize(
+        "init",
+        ["hrtimer_init_sleeper", "hrtimer_init_sleeper_on_stack", "hrtimer_setup_sleeper_on_stack"],
+    )
+    def test_a_sleepers_timer_wakes_its_task_and_forgets_it(
+        self, kernel: Core, guest: Guest, init: str, clock: int
+    ) -> None:
+        sleeper, begun = Sleeper(guest, init, clock), kernel.clock.now
+        start(kernel, "sleeper", lambda: sleeper.sleep(20 * MS))
+        kernel.run(0.019)
+        assert sleeper.woken == []
+        kernel.run(0.1)
+        assert sleeper.woken == [pytest.approx(begun + 20 * MS, abs=MS)]
+        assert kernel.memory.u64(sleeper.task_at) == 0, "so that it is known to have been the timer"
+
+    def test_what_another_has_woken_is_woken_by_the_timer_no_more(self, kernel: Core, guest: Guest) -> None:
+        sleeper = Sleeper(guest, "hrtimer_init_sleeper")
+        task = start(kernel, "sleeper", lambda: (sleeper.sleep(20 * MS), kernel.sched.schedule()))
+        kernel.run(0.01)
+        kernel.memory.set_u64(sleeper.task_at, 0)
+        assert guest.call_int("hrtimer_wakeup", sleeper.address) == NORESTART
+        kernel.run(0.1)
+        assert sleeper.woken == []
+        kernel.sched.wake(task)
+        kernel.run(0.1)
+        assert len(sleeper.woken) == 1

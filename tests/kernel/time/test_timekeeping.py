@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.kernel.conftest import Guest
+from tests.kernel.structs import kernel_with
 from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.softirq import HARDIRQ_OFFSET
+from ukmod.kernel.time.hrtimer import CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_TAI
 from ukmod.kernel.time.time import KTIME_MAX, civil_from_days, days_from_civil, load_timespec
 from ukmod.kernel.time.timekeeping import BOOT_TIME
 
@@ -161,6 +163,29 @@ class TestClocks:
         now, tick = guest.kernel.clock.now, guest.kernel.clock.tick
         expected = (now // tick * tick if coarse else now) + ahead * 10**9
         assert Timespec(guest).filled_by(function) == pytest.approx(expected, abs=NEAR)
+
+    @pytest.mark.parametrize(
+        ("clock", "ahead"),
+        [(CLOCK_REALTIME, BOOT_TIME), (CLOCK_TAI, BOOT_TIME), (CLOCK_MONOTONIC, 0), (CLOCK_BOOTTIME, 0)],
+    )
+    def test_a_timespec_is_filled_from_the_clock_with_a_number(
+        self, guest: Guest, clock: int, ahead: int
+    ) -> None:
+        now, ts = guest.kernel.clock.now, Timespec(guest)
+        guest.call("ktime_get_clock_ts64", clock, ts.address)
+        assert ts.ns() == pytest.approx(now + ahead * 10**9, abs=NEAR)
+
+    def test_a_snapshot_holds_the_clocks_at_one_moment(self) -> None:
+        """struct system_time_snapshot, with the time since boot from v6.8 on."""
+        members = {"cycles": 8, "real": 8, "boot": 8, "raw": 8, "cs_id": 4, "clock_was_set_seq": 4}
+        with kernel_with(system_time_snapshot=members) as k:
+            k.run(12.345)
+            guest = Guest(k)
+            at, now = guest.put(b"\xff" * 40), k.clock.now
+            guest.call("ktime_get_snapshot", at)
+            cycles, real, boot, raw, rest = (k.memory.u64(at + 8 * n) for n in range(5))
+        assert raw == pytest.approx(now, abs=NEAR)
+        assert (cycles, boot, real, rest) == (raw, raw, raw + BOOT_TIME * 10**9, 0)
 
     def test_seconds_are_rounded_down(self, guest: Guest) -> None:
         assert guest.call("ktime_get_seconds") == 12

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.kernel.conftest import layouts
+from tests.kernel.conftest import Guest, layouts
 from tests.kernel.tasks import call, in_task
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.workqueue.work import GuestWork, Work
-from ukmod.kernel.workqueue.workqueue import WQ_UNBOUND
+from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, WQ_UNBOUND
 from ukmod.machine.memory import Fault
 
 
@@ -201,3 +201,16 @@ def test_never_more_than_max_active_and_all_are_done(
     assert most <= max_active
     assert begun == list(range(len(jobs))), "work begins in the order it was queued"
     assert active == 0
+
+
+@pytest.mark.parametrize("function", ["alloc_workqueue", "alloc_workqueue_noprof", "__alloc_workqueue"])
+def test_a_workqueue_has_a_formatted_name_that_is_cut_where_it_is_too_long(
+    kernel: Core, guest: Guest, function: str
+) -> None:
+    """__alloc_workqueue(), since v6.11, has the arguments of the format in a va_list."""
+    for text, name in ((b"disk", "disk-7"), (b"x" * 40, "x" * (WQ_NAME_LEN - 1))):
+        words = (guest.put(text), 7)
+        arguments = (guest.va_list(*words),) if function == "__alloc_workqueue" else words
+        at = guest.pointer(function, b"%s-%d", WQ_UNBOUND, 3, *arguments)
+        queue = kernel.workqueues.at(at)
+        assert (queue.name, queue.flags & WQ_UNBOUND, queue.max_active) == (name, WQ_UNBOUND, 3)
