@@ -8,12 +8,12 @@ from ukmod import __version__
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document, print_json
 from ukmod.cli.inspection import inspection
+from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
 from ukmod.cli.terminal import write
 from ukmod.errors import UsageError
 from ukmod.kmod.audit import audit
 from ukmod.kmod.audit.block import prove
 from ukmod.kmod.audit.diff import changes
-from ukmod.kmod.audit.junit import cases_of, junit_document
 from ukmod.kmod.audit.report import counted, finding_object, module_object, module_text, summary
 from ukmod.kmod.audit.sarif import sarif_log
 from ukmod.record import asdict
@@ -21,7 +21,7 @@ from ukmod.record import asdict
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ukmod.cli.inspection import Inspection
     from ukmod.kmod.audit import AuditFinding, ModuleAudit
@@ -136,9 +136,21 @@ def _report(
     elif arguments.sarif:
         print_json(sarif_log(findings, system.root, __version__))
     elif arguments.junit:
-        write(junit_document("ukmod.audit", cases_of(modules, findings)))
+        write(junit_document([Suite("ukmod.audit", tuple(_cases(modules, findings)))]))
     else:
         write(text)
+
+
+def _cases(modules: Iterable[ModuleAudit], findings: Iterable[AuditFinding]) -> Iterator[Case]:
+    """Return a case for each module: errors fail it, what nobody can tell skips it."""
+    about: dict[str, list[AuditFinding]] = {}
+    for finding in findings:
+        about.setdefault(finding.module, []).append(finding)
+    for module in modules:
+        own = about.get(module.module, [])
+        errors = [CaseProblem("failure", str(one)) for one in own if one.level == "error"]
+        doubts = [CaseProblem("skipped", str(one)) for one in own if one.verdict == "unknown"]
+        yield Case(module.module, tuple(errors or doubts[:1]))
 
 
 # Proofs

@@ -9,8 +9,10 @@ from tempfile import TemporaryDirectory
 
 from ukmod.cli import matrix_plan, matrix_report
 from ukmod.cli.faults import Flaw, blamed, faults, verdict
+from ukmod.cli.junit import junit_document
 from ukmod.cli.matrix_plan import Build, Runs, Subject
 from ukmod.cli.matrix_report import Cell, Column, Matrix
+from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import outcome_of
 from ukmod.cli.run import Wanted, check_file, file_in, groups, is_file, kernel_of, own_tree, watch
@@ -66,7 +68,8 @@ def _run(
             columns.append(_column(options, kernel, _explained(run, failed), names))
     matrix = Matrix(tuple(names), tuple(columns))
     if options.junit is not None:
-        matrix_report.write_junit(matrix, options.junit)
+        document = junit_document(matrix_report.junit_suites(matrix))
+        write_bytes([document.encode()], options.junit)
     if options.json:
         matrix_report.print_json(matrix)
     else:

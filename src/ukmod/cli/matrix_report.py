@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from xml.etree import ElementTree as ET
 
 from ukmod.cli.document import print_document
+from ukmod.cli.junit import Case, CaseProblem, Suite
 from ukmod.cli.report import Outcome
-from ukmod.cli.terminal import escape, write
+from ukmod.cli.terminal import write
 from ukmod.record import asdict, record
 
-__all__ = ["Cell", "Column", "Matrix", "print_json", "print_table", "write_junit"]
+__all__ = ["Cell", "Column", "Matrix", "junit_suites", "print_json", "print_table"]
 
 _NOT_RUN = ("no build", "no boot", "not tried")
-_NOT_IN_XML = dict.fromkeys((0xFFFE, 0xFFFF), "�")
 
 
 @record
@@ -99,31 +98,20 @@ def print_json(matrix: Matrix) -> None:
     )
 
 
-def write_junit(matrix: Matrix, path: str) -> None:
-    """Write JUnit's XML: a test suite for each kernel, a test for each module. Raises OSError."""
-    suites = ET.Element("testsuites", name="ukmod run")
-    for column in matrix.columns:
-        bad = [cell for cell in column.cells if cell.verdict != "clean"]
-        errors = sum(cell.verdict in _NOT_RUN for cell in bad)
-        attributes = {
-            "name": column.kernel,
-            "tests": str(len(column.cells)),
-            "failures": str(len(bad) - errors),
-            "errors": str(errors),
-            "skipped": "0",
-        }
-        suite = ET.SubElement(suites, "testsuite", attributes)
-        for cell in column.cells:
-            case = ET.SubElement(suite, "testcase", classname=column.kernel, name=cell.module)
-            if cell.verdict != "clean":
-                kind = "error" if cell.verdict in _NOT_RUN else "failure"
-                ET.SubElement(case, kind, message=cell.verdict).text = _text("\n".join(cell.details))
-        if column.outcome is not None:
-            ET.SubElement(suite, "system-out").text = _text("\n".join(_log(column.outcome)))
-    ET.indent(suites)
-    ET.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
+def junit_suites(matrix: Matrix) -> list[Suite]:
+    """Return a test suite for each kernel, with a case for each module."""
+    return [
+        Suite(
+            column.kernel,
+            tuple(Case(cell.module, _problems(cell)) for cell in column.cells),
+            "\n".join(_log(column.outcome)) if column.outcome is not None else "",
+        )
+        for column in matrix.columns
+    ]
 
 
-def _text(text: str) -> str:
-    """Text that XML can hold: without control characters and halves of characters."""
-    return escape(text).translate(_NOT_IN_XML).encode(errors="backslashreplace").decode()
+def _problems(cell: Cell) -> tuple[CaseProblem, ...]:
+    if cell.verdict == "clean":
+        return ()
+    kind = "error" if cell.verdict in _NOT_RUN else "failure"
+    return (CaseProblem(kind, cell.verdict, "\n".join(cell.details)),)

@@ -10,9 +10,9 @@ from ukmod.cli import command_lines
 from ukmod.cli.audit import status_of
 from ukmod.cli.document import print_document, print_json
 from ukmod.cli.inspection import inspection
+from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
 from ukmod.cli.terminal import escape, write
 from ukmod.errors import NotFoundError
-from ukmod.kmod.audit.junit import Case, junit_document
 from ukmod.kmod.audit.policy import check_policy, generate_policy
 from ukmod.kmod.audit.report import finding_object
 from ukmod.kmod.audit.sarif import sarif_log
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     elif arguments.sarif:
         print_json(sarif_log(findings, found.system.root, __version__))
     elif arguments.junit:
-        write(junit_document("ukmod.policy", _cases(findings)))
+        write(junit_document([Suite("ukmod.policy", (_case(findings),))]))
     else:
         status = status_of(findings)
         write("".join(f"{line}\n" for line in lines) if not status else "")
@@ -54,11 +54,11 @@ def main(argv: Sequence[str]) -> int:
     return status_of(findings)
 
 
-def _cases(findings: Sequence[AuditFinding]) -> list[Case]:
-    """Return one case for the policy: each error fails it."""
-    errors = tuple([str(one) for one in findings if one.level == "error"])
-    doubts = [str(one) for one in findings if one.level != "error"]
-    return [Case("nothing is loaded but what is kept", errors, "" if errors or not doubts else doubts[0])]
+def _case(findings: Sequence[AuditFinding]) -> Case:
+    """Return the one case of a policy: each error fails it, else the first doubt skips it."""
+    errors = [CaseProblem("failure", str(one)) for one in findings if one.level == "error"]
+    doubts = [CaseProblem("skipped", str(one)) for one in findings if one.level != "error"]
+    return Case("nothing is loaded but what is kept", tuple(errors or doubts[:1]))
 
 
 def _names(path: str) -> list[str]:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from ukmod.cli import command_lines, executors, kernel_image
+from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
 from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.survey_report import print_json, print_tables
 from ukmod.cli.terminal import near
 from ukmod.errors import NotFoundError
 from ukmod.kernel.trees import open_tree
-from ukmod.kmod.audit.junit import Case, junit_document
 from ukmod.kmod.tree import Tree
 from ukmod.survey.journal import Journal
 from ukmod.survey.survey import survey
@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
             raise
     verdicts = [found[name] for name in names]
     if options.junit is not None:
-        document = junit_document("ukmod.survey", [_case(verdict) for verdict in verdicts])
-        write_bytes([os.fsencode(document)], options.junit)
+        document = junit_document([Suite("ukmod.survey", tuple(map(_case, verdicts)))])
+        write_bytes([document.encode()], options.junit)
     if options.json:
         print_json(tree, settings, verdicts)
     else:
@@ -68,7 +68,9 @@ def main(argv: Sequence[str]) -> int:
 def _case(verdict: ModuleVerdict) -> Case:
     """Return a module's test case: it passes if the module is clean, or refuses as without its hardware."""
     about = verdict.blemish or verdict.cause
-    return Case(verdict.name, () if verdict.fine else (f"{verdict.classification}: {about}".rstrip(": "),))
+    if verdict.fine:
+        return Case(verdict.name)
+    return Case(verdict.name, (CaseProblem("failure", f"{verdict.classification}: {about}".rstrip(": ")),))
 
 
 def _survey(
