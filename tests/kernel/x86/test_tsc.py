@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from tests.kernel.conftest import layouts
 from tests.kernel.machine_code import Code
 
 from ukmod.kernel.core import Core
@@ -33,12 +36,16 @@ def test_a_replacement_has_the_same_length() -> None:
     assert (one, len(other[1])) == ((0, INT), 3)
 
 
+def counter(k: Core, vector: int = tsc.RDTSC_VECTOR) -> int:
+    after = tsc.read_counter(k, CpuException(vector, k.cpu.registers()))
+    assert vector != tsc.RDTSCP_VECTOR or after["rcx"] == 0
+    return after["rdx"] << 32 | after["rax"]
+
+
 @pytest.mark.parametrize("vector", [tsc.RDTSC_VECTOR, tsc.RDTSCP_VECTOR])
 def test_the_counter_is_virtual_time(kernel: Core, vector: int) -> None:
     def read() -> int:
-        after = tsc.read_counter(kernel, CpuException(vector, kernel.cpu.registers()))
-        assert vector != tsc.RDTSCP_VECTOR or after["rcx"] == 0
-        return after["rdx"] << 32 | after["rax"]
+        return counter(kernel, vector)
 
     kernel.clock.now = -5 * 10**9
     first = read()
@@ -48,6 +55,18 @@ def test_the_counter_is_virtual_time(kernel: Core, vector: int) -> None:
     third = read()
     assert 0 < first < second < third
     assert third - first == pytest.approx(8 * tsc.TSC_KHZ * 1000, rel=1e-3)
+
+
+def test_readings_are_not_equally_far_apart_and_the_same_each_time() -> None:
+    """jitterentropy of Linux 6.12 gathers for ever if their distance never changes."""
+    values = []
+    for _ in range(2):
+        with Core(layouts()) as k:
+            values.append([counter(k) for _ in range(50)])
+    distances = [after - before for before, after in pairwise(values[0])]
+    assert min(distances) > 0
+    assert len(set(distances)) > 10
+    assert values[0] == values[1]
 
 
 def test_guest_code_that_reads_it_continues_behind(kernel: Core) -> None:
