@@ -149,6 +149,8 @@ def test_surface_lists_families_and_their_modules(root: Path, capsys: pytest.Cap
     assert audit(root, "surface", "--kernel", "none", "other") == 0
     assert "  blocked lone: net_pf_9: it is blacklisted\n" in capsys.readouterr().out
     assert audit(root, "surface", "--kernel", "none", "nosuch") == 3
+    assert audit(root, "surface", "--kernel", "none", "othr") == 3
+    assert "there is no such family; did you mean other" in capsys.readouterr().err
     assert audit(root, "surface", "--kernel", "none", "--sarif") == 3
 
 

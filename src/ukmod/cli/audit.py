@@ -9,6 +9,7 @@ from ukmod.cli import command_lines
 from ukmod.cli.document import print_document, print_json
 from ukmod.cli.inspection import inspection
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
+from ukmod.cli.progress import AUDITING, Progress
 from ukmod.cli.terminal import write
 from ukmod.errors import UsageError
 from ukmod.kmod.audit import audit
@@ -42,8 +43,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
-    found = inspection(arguments)
-    result = audit(found.system.explainers(found.inspector, arguments.config), names or None)
+    with Progress(AUDITING):
+        found = inspection(arguments)
+        result = audit(found.system.explainers(found.inspector, arguments.config), names or None)
     content = {
         "counts": counted(result.modules),
         "modules": [module_object(one) for one in result.modules],
@@ -58,8 +60,9 @@ def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
 def _block(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     if not names:
         raise UsageError("audit block: name the modules that are to be blocked")
-    found = inspection(arguments)
-    proofs = prove(found.system, found.inspector, names, arguments.config)
+    with Progress(AUDITING):
+        found = inspection(arguments)
+        proofs = prove(found.system, found.inspector, names, arguments.config)
     findings = [finding for one in proofs for finding in one.findings()]
     content = {"modules": [_proof_object(one) for one in proofs]}
     text = "".join(map(_proof_text, proofs))
@@ -76,8 +79,9 @@ def _surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
 def _diff(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     if len(words) != 2:
         raise UsageError("audit diff: name two roots, or two kernels below the root of -d")
-    systems = [_side(arguments, word) for word in words]
-    both = [audit(one.system.explainers(one.inspector, arguments.config)).modules for one in systems]
+    with Progress(AUDITING):
+        systems = [_side(arguments, word) for word in words]
+        both = [audit(one.system.explainers(one.inspector, arguments.config)).modules for one in systems]
     found = changes(*both)
     findings = [one.finding() for one in found]
     content = {

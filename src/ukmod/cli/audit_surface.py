@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ukmod.cli.document import print_document
 from ukmod.cli.inspection import inspection
-from ukmod.cli.terminal import write
+from ukmod.cli.progress import AUDITING, Progress
+from ukmod.cli.terminal import near, write
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, audit
 from ukmod.kmod.audit.requests import module_requests
@@ -38,28 +39,40 @@ def surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     """
     if arguments.sarif or arguments.junit:
         raise UsageError("audit surface: there are no findings here: use --json")
-    found = inspection(arguments)
-    tree = found.system.tree
-    image, requests = _image_requests(arguments.kernel, found.vermagic, found.system.root)
-    requests += _module_requests(tree)
-    result = audit(found.system.explainers(found.inspector, arguments.config))
+    with Progress(AUDITING):
+        found = inspection(arguments)
+        tree = found.system.tree
+        image, requests = _image_requests(arguments.kernel, found.vermagic, found.system.root)
+        requests += _module_requests(tree)
+        result = audit(found.system.explainers(found.inspector, arguments.config))
     every = families(requests, result.modules)
-    if missing := set(names) - {one.name for one in every}:
-        raise UsageError("audit surface: there is no such family", subject=", ".join(sorted(missing)))
+    named = [one for one in every if any(_means(word, one.name) for word in names)]
+    if missing := [word for word in names if not any(_means(word, one.name) for one in every)]:
+        hint = near(missing[0], {word for one in every for word in (one.name, _beginning(one.name))})
+        raise UsageError(f"audit surface: there is no such family{hint}", subject=", ".join(missing))
     unresolved = [one for one in requests if one.format is None]
     if arguments.json:
         content = {
             "root": found.system.root,
             "release": tree.release,
             "image": image,
-            "families": [_object(one) for one in every if not names or one.name in names],
+            "families": [_object(one) for one in (named if names else every)],
             "unresolved": [{"function": one.function, "owner": one.owner} for one in unresolved],
         }
         print_document("surface", content)
         return 0
-    lines = _named(every, names) if names else _all(every, image, len(requests), len(unresolved))
+    lines = _named(named) if names else _all(every, image, len(requests), len(unresolved))
     write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+def _means(word: str, family: str) -> bool:
+    """True if the word is a family's name, or what all names in it begin with: net-pf for net-pf-%d."""
+    return word in (family, _beginning(family))
+
+
+def _beginning(family: str) -> str:
+    return family.partition("%")[0].rstrip("-_")
 
 
 def _image_requests(option: str | None, vermagic: str, root: str) -> tuple[str | None, list[ModuleRequest]]:
@@ -110,10 +123,8 @@ def _functions(family: Family) -> str:
     return ", ".join(names[:2]) + (", ..." if names[2:] else "")
 
 
-def _named(every: Sequence[Family], names: Sequence[str]) -> Iterator[str]:
-    for one in every:
-        if one.name not in names:
-            continue
+def _named(named: Sequence[Family]) -> Iterator[str]:
+    for one in named:
         yield f"{one.name}:"
         for function, owner in one.requests:
             yield f"  requested by {function}() of {owner}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
 from ukmod.cli.inspection import inspection
+from ukmod.cli.progress import AUDITING, Progress
 from ukmod.cli.terminal import write
 from ukmod.errors import NotFoundError
 from ukmod.kmod.explanation import agreed
@@ -12,7 +13,10 @@ from ukmod.kmod.explanation_report import as_object, as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+
+    from ukmod.kmod.explanation import Explanation
 
 __all__ = ["STATUSES", "main"]
 
@@ -23,6 +27,16 @@ STATUSES = {"loaded": 0, "not loaded": 1, "unknown": 2, "not found": 3}
 def main(argv: Sequence[str]) -> int:
     """Explain each word."""
     arguments = command_lines.explain().parse_args(argv)
+    with Progress(AUDITING):
+        explanations = _explanations(arguments)
+    if arguments.json:
+        print_document("explain", {"words": [as_object(one) for one in explanations]})
+    else:
+        write("".join(map(as_text, explanations)))
+    return max(STATUSES[one.verdict] for one in explanations)
+
+
+def _explanations(arguments: argparse.Namespace) -> list[Explanation]:
     found = inspection(arguments)
     explainers = found.system.explainers(found.inspector, arguments.config)
     explanations = []
@@ -34,8 +48,4 @@ def main(argv: Sequence[str]) -> int:
         except OSError as error:
             raise NotFoundError(error.strerror or str(error), subject=word) from error
         explanations.append(agreed(ways))
-    if arguments.json:
-        print_document("explain", {"words": [as_object(one) for one in explanations]})
-    else:
-        write("".join(map(as_text, explanations)))
-    return max(STATUSES[one.verdict] for one in explanations)
+    return explanations

@@ -11,6 +11,7 @@ from ukmod.cli.audit import status_of
 from ukmod.cli.document import print_document, print_json
 from ukmod.cli.inspection import inspection
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
+from ukmod.cli.progress import AUDITING, Progress
 from ukmod.cli.terminal import escape, write
 from ukmod.errors import NotFoundError
 from ukmod.kmod.audit.policy import check_policy, generate_policy
@@ -31,17 +32,19 @@ def main(argv: Sequence[str]) -> int:
     """Print the lines if they are proven, or the modules of which the policy is not true."""
     arguments = command_lines.policy().parse_args(argv)
     keep = _names(arguments.keep)
-    found = inspection(arguments)
-    content: dict[str, object] = {"root": found.system.root, "release": found.system.tree.release}
+    content: dict[str, object] = {}
     lines: tuple[str, ...] = ()
-    if arguments.action == "generate":
-        policy = generate_policy(found.system, found.inspector, keep, arguments.config)
-        findings, lines = policy.findings, policy.lines
-        content |= {"path": policy.path, "kept": list(policy.kept), "lines": list(lines)}
-    else:
-        findings = check_policy(found.system, found.inspector, keep, arguments.config)
+    with Progress(AUDITING):
+        found = inspection(arguments)
+        if arguments.action == "generate":
+            policy = generate_policy(found.system, found.inspector, keep, arguments.config)
+            findings, lines = policy.findings, policy.lines
+            content = {"path": policy.path, "kept": list(policy.kept), "lines": list(lines)}
+        else:
+            findings = check_policy(found.system, found.inspector, keep, arguments.config)
+    head = {"root": found.system.root, "release": found.system.tree.release}
     if arguments.json:
-        print_document("policy", {**content, "findings": [finding_object(one) for one in findings]})
+        print_document("policy", {**head, **content, "findings": [finding_object(one) for one in findings]})
     elif arguments.sarif:
         print_json(sarif_log(findings, found.system.root, __version__))
     elif arguments.junit:

@@ -18,6 +18,7 @@ from ukmod.cli.terminal import columns
 
 READING = "reading the modules"
 """The first step for a tree without indexes."""
+AUDITING = "following each route to each module"
 _FIRST = 1.0
 """Seconds that work may take without a word."""
 _PERIOD = 0.2
