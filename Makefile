@@ -23,7 +23,7 @@ coverage: $(DEV)         ## the suite as make test runs it; fails if it reaches 
 
 real: $(DEV)             ## what compares with a real kernel and the C kmod; sets those up first
 	tools/debian.sh
-	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto --dist loadgroup -m "real and not kernels"
+	UKMOD_REQUIRE=real $(BIN)/python -m pytest -n auto --dist loadgroup --durations=25 --durations-min=5 -m "real and not kernels"
 
 kernels: $(DEV)          ## fetches more kernels, from 5.10 to the newest (tools/kernels; 700 MB), and tests with them
 	tools/debian.sh
