@@ -137,7 +137,7 @@ class _Auditor:
         lines = self._config_aliases(name)
         if not lines or name in {line.module for line in lines}:
             return self._route("name", name, name, name)
-        return self._diverted("name", name, lines)
+        return self._diverted("name", name, lines, name)
 
     def _by_alias(self, name: str) -> Iterator[Route]:
         denied = self._denied(name)
@@ -177,7 +177,7 @@ class _Auditor:
         """Return the route by an alias of modules.alias, which other places may have given a meaning."""
         lines = self._config_aliases(pattern)
         if lines and name not in {line.module for line in lines}:
-            return self._diverted("alias", pattern, lines)
+            return self._diverted("alias", pattern, lines, name)
         if not set(pattern) & set(_WILD) and not lines and ":" not in pattern:
             named = self._named(pattern)
             if named not in {None, name}:
@@ -204,7 +204,13 @@ class _Auditor:
             if fnmatch(line.pattern, pattern) and not (is_wild and set(line.pattern) & set("?[\\"))
         ]
 
-    def _diverted(self, kind: str, word: str, lines: Sequence[Alias]) -> Route:
+    def _diverted(self, kind: str, word: str, lines: Sequence[Alias], name: str) -> Route:
+        """Return the route by a word that stands for other modules here, which may need this one."""
+        for line in lines:
+            if line.module in self._outcomes.first and (kind == "name" or self._denied(line.module) is None):
+                route = self._route(kind, word, line.module, name)
+                if route.verdict != BLOCKED:
+                    return replace(route, source=line.source)
         others = ", ".join([line.module for line in lines])
         return Route(kind, word, BLOCKED, f"here this is an alias of {others}", lines[0].source)
 
