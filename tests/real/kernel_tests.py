@@ -73,7 +73,7 @@ def build(linux: Path, directory: Path) -> list[Path]:
 
 
 def case_of(file: Path) -> Case:
-    """A module's life: loaded by modprobe, with what it needs, for two seconds."""
+    """modprobe loads a module with its dependencies, and removes it after two seconds."""
     name = file.stem
     return Case(name, "", (Modprobe((name,)), Sleep(2), Modprobe(("-r", name))))
 

@@ -95,7 +95,7 @@ class Task:
         self.kthread: Kthread | None = None
         """Its struct kthread, which lives as long as its task_struct."""
         self.leaving: list[Callable[[], int]] = []
-        """Called in the task itself when its work has ended: it gives back what it has, and may sleep."""
+        """Called in the task itself after its work: each gives something of the task back, and may sleep."""
         self.on_exit: list[Callable[[Task], None]] = []
         self.on_sleep: Callable[[], None] | None = None
         """Called before the task sleeps; a worker pool then starts another worker."""

@@ -39,7 +39,7 @@ _DIRENTS: Final = 1 << 15
 class UserProcess:
     """A process of the emulated kernel, which does what Python has it do.
 
-    With ``work`` it is a program that ends with that function; without, it waits for what it is asked for.
+    With ``work`` the process runs that function and exits. Without it, the process waits for calls.
 
     From outside of the machine, each method runs the machine until the process has done it. In a function
     that runs in the process itself, it blocks that process only.

@@ -90,6 +90,9 @@ class _Auditor:
         self._loadable = tuple(tree.module_names())
         self.names = sorted({*self._loadable, *self._builtin})
         config = self._context.config
+        self._commands = frozenset([line.pattern for line in (*config.install, *config.remove)])
+        self._optioned = frozenset([line.module for line in config.options])
+        self._denials = {line.module: line.source for line in reversed(config.blacklists)}
         self._outcomes = Outcomes(self._given)
         named = [line.module for line in config.aliases]
         named += [line.pattern for line in config.install]
@@ -170,8 +173,8 @@ class _Auditor:
     # Aliases
 
     def _denied(self, name: str) -> Route | None:
-        line = next((one for one in self._context.config.blacklists if one.module == name), None)
-        return None if line is None else Route("alias", "", BLOCKED, "it is blacklisted", line.source)
+        source = self._denials.get(name)
+        return None if source is None else Route("alias", "", BLOCKED, "it is blacklisted", source)
 
     def _alias(self, name: str, pattern: str, denied: Route | None) -> Route:
         """Return the route by an alias of modules.alias, which other places may have given a meaning."""
@@ -189,11 +192,6 @@ class _Auditor:
         if self._context.tree.dependency_line(word) is not None or word in self._commands:
             return word
         return None
-
-    @property
-    def _commands(self) -> frozenset[str]:
-        config = self._context.config
-        return frozenset([line.pattern for line in (*config.install, *config.remove)])
 
     def _config_aliases(self, pattern: str) -> list[Alias]:
         """Return the aliases of the configuration that stand for all words of a pattern."""
@@ -218,7 +216,7 @@ class _Auditor:
         """Return the route by an alias that stands for a module."""
         if denied is not None:
             return replace(denied, via=alias)
-        if any(line.module == normalize_alias(alias) for line in self._context.config.options):
+        if normalize_alias(alias) in self._optioned:
             self._context.forget()
             found = next((one for one in self._context.lookup(alias) if one.name == name), None)
             if found is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 
 from ukmod.kmod.audit.audits import audit
 from ukmod.kmod.audit.denials import AuditFinding, routes_text
@@ -16,7 +17,7 @@ from ukmod.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ukmod.kmod.audit.routes import ModuleAudit
     from ukmod.kmod.config import Softdep
@@ -85,9 +86,12 @@ def prove(
     """
     first = audit(system.explainers(inspector, config_paths), names).modules
     remedies: dict[str, Remedy] = {}
-    for make in (_by_lines, _by_arguments):
+    path = lines_path(system, config_paths)
+    softdeps = system.context(config_paths).config.softdeps
+    initcalls = system.initcalls() or {}
+    for make in (partial(_by_lines, path, softdeps), partial(_by_arguments, path, initcalls)):
         todo = [one for one in first if one.verdict != BLOCKED and not _is_proven(remedies.get(one.module))]
-        made = {one.module: make(system, one, config_paths) for one in todo}
+        made = {one.module: make(one) for one in todo}
         wanted = {name: remedy for name, remedy in made.items() if remedy is not None}
         if wanted:
             remedies |= _tried(system, inspector, wanted, config_paths)
@@ -119,12 +123,11 @@ def _is_shut(module: ModuleAudit) -> bool:
 # Remedies
 
 
-def _by_lines(system: System, module: ModuleAudit, config_paths: Sequence[str] | None) -> Remedy | None:
+def _by_lines(path: str, softdeps: Iterable[Softdep], module: ModuleAudit) -> Remedy | None:
     """Return the lines of modprobe.d that stop modprobe; None for a built-in module."""
     if module.path is None:
         return None
-    softdeps = system.context(config_paths).config.softdeps
-    return Remedy(lines_path(system, config_paths), tuple(deny_lines(module.module, softdeps)))
+    return Remedy(path, tuple(deny_lines(module.module, softdeps)))
 
 
 def deny_lines(name: str, softdeps: Iterable[Softdep]) -> list[str]:
@@ -137,12 +140,11 @@ def deny_lines(name: str, softdeps: Iterable[Softdep]) -> list[str]:
     return [f"install {name} /bin/false", *([f"softdep {name} pre:"] if has_softdeps else [])]
 
 
-def _by_arguments(system: System, module: ModuleAudit, config_paths: Sequence[str] | None) -> Remedy | None:
+def _by_arguments(path: str, initcalls: Mapping[str, str], module: ModuleAudit) -> Remedy | None:
     """Return the words of the kernel's command line that make the kernel itself refuse the module."""
-    path = lines_path(system, config_paths)
     if module.path is not None:
         return Remedy(path, arguments=(f"module_blacklist={module.module}",))
-    functions = [name for name, owner in (system.initcalls() or {}).items() if owner == module.module]
+    functions = [name for name, owner in initcalls.items() if owner == module.module]
     return Remedy(path, arguments=(f"initcall_blacklist={','.join(functions)}",)) if functions else None
 
 

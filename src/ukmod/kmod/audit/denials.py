@@ -38,7 +38,7 @@ class AuditFinding:
     """A module that gets into the kernel although a line, or a request, denies it.
 
     ``rule`` is a word for programs; ``level`` is error (the denial fails), warning (in part, or nobody can
-    tell) or note (it does what it does, which is less than it may seem). ``verdict`` is open or unknown.
+    tell) or note (the line works, but denies less than it seems to). ``verdict`` is open or unknown.
     ``source`` is the line; None if no line is to blame.
     """
 
@@ -64,7 +64,7 @@ def findings_of(modules: Sequence[ModuleAudit], explainers: Sequence[Explainer])
 
 def routes_text(routes: Sequence[Route]) -> str:
     """Return a few routes in words."""
-    words = [f"{route.kind} {route.via}" if route.kind == "alias" else _words(route) for route in routes]
+    words = [_words(route) for route in routes]
     more = f", and {len(words) - _NAMED} more" if words[_NAMED:] else ""
     return ", ".join(words[:_NAMED]) + more
 
@@ -104,16 +104,11 @@ def _findings(module: ModuleAudit, denial: Denial) -> Iterator[AuditFinding]:
     name = module.module
     ways = [route for route in module.routes if route.verdict == OPEN]
     doubtful = [route for route in module.routes if route.verdict == UNKNOWN]
-    if not denial.is_blacklist:
-        if ways:
-            text = f"{denial.text}: {name} is loaded all the same: {routes_text(ways)}"
-            yield AuditFinding("denied-open", "error", name, OPEN, text, denial.source)
-        elif doubtful:
-            text = f"{denial.text}: nobody can tell about {name}: {routes_text(doubtful)}: {doubtful[0].why}"
-            yield AuditFinding("denied-unknown", "warning", name, UNKNOWN, text, denial.source)
-        return
     others = [route for route in ways if route.kind != "name"]
-    if others:
+    if ways and not denial.is_blacklist:
+        text = f"{denial.text}: {name} is loaded all the same: {routes_text(ways)}"
+        yield AuditFinding("denied-open", "error", name, OPEN, text, denial.source)
+    elif others:
         level = "error" if {route.kind for route in others} & {"alias", "builtin"} else "warning"
         text = f"{denial.text} does not keep {name} out: {routes_text(others)}"
         yield AuditFinding("blacklist-passed", level, name, OPEN, text, denial.source)
