@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.printf_spec import FormatType, Spec, pad
-from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, is_err, string
+from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, string
 from ukmod.record import replace
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.errname import errname
 from ukmod.kernel.lib.escape import (
     ESCAPE_ANY,
@@ -29,7 +30,7 @@ from ukmod.kernel.lib.vsprintf_struct import (
     resource_string,
     time_and_date,
 )
-from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, is_err, special_hex, string
+from ukmod.kernel.lib.vsprintf_text import bad_pointer, error_string, special_hex, string
 from ukmod.record import replace
 
 if TYPE_CHECKING:

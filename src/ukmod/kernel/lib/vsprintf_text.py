@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.printf_spec import SMALL, SPECIAL, ZEROPAD, FormatType, Spec, cut, number
 from ukmod.record import replace
 
@@ -11,13 +12,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 PAGE_SIZE: Final = 4096
-MAX_ERRNO: Final = 4095
 _CSTRING_LIMIT = 1 << 20
-
-
-def is_err(pointer: int) -> bool:
-    """IS_ERR(): True if the pointer is an encoded error number."""
-    return pointer >= (1 << 64) - MAX_ERRNO
 
 
 def error_string(message: bytes, spec: Spec) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
 from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.gfp import GFP_KERNEL
 from ukmod.kernel.mm.switch import use_mm
@@ -27,7 +28,6 @@ NR_OPEN_MAX: Final = 0xFFFF_FFFF
 STACK_LIMIT: Final = 8 << 20
 """RLIMIT_STACK in bytes, for which room is left below the highest user address."""
 RLIM_INFINITY: Final = (1 << 64) - 1
-_ERRORS: Final = (1 << 64) - 4095
 
 
 def enter(k: Core, image: MappedImage) -> None:
@@ -97,7 +97,7 @@ def _no_memory(what: str) -> LimitError:
 
 def _made(what: str, pointer: int) -> int:
     """Return ``pointer``. Raises LimitError if it is NULL or an ERR_PTR()."""
-    if not pointer or pointer >= _ERRORS:
+    if not pointer or is_err(pointer):
         raise _no_memory(what)
     return pointer
 

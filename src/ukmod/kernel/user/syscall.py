@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import UsageError
 from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.lib.err import MAX_ERRNO
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.uapi import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE
 from ukmod.machine.memory import page_align
@@ -30,7 +31,6 @@ SyscallArgument = (
 
 PREFIX: Final = "__x64_sys_"
 _REGISTERS: Final = ("di", "si", "dx", "r10", "r8", "r9")
-_ERRORS: Final = 4095
 _RESTARTS: Final = range(512, 517)
 """ERESTARTSYS to ERESTART_RESTARTBLOCK, include/linux/errno.h: the call is made again after a signal."""
 EINTR: Final = 4
@@ -91,7 +91,7 @@ class SystemCalls:
                 result = self._restarted(entry, words)
             finally:
                 self.running = before
-        if -_ERRORS <= result < 0:
+        if -MAX_ERRNO <= result < 0:
             path = next((one for one in arguments if isinstance(one, str)), None)
             raise OSError(-result, os.strerror(-result), path)
         return result
