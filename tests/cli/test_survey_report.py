@@ -13,8 +13,8 @@ class Files:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def dependency_line(self, _name: str) -> str:
-        return f"{self._path}: other.ko"
+    def module_path(self, _name: str) -> str:
+        return self._path
 
 
 def directory(path: str) -> str:

@@ -91,7 +91,7 @@ def _image_requests(option: str | None, vermagic: str, root: str) -> tuple[str |
 def _module_requests(tree: Tree) -> list[ModuleRequest]:
     found: list[ModuleRequest] = []
     for name in tree.module_names():
-        path = (tree.dependency_line(name) or "").partition(":")[0]
+        path = tree.module_path(name)
         try:
             with tree.open_module(path) as file:
                 found += module_requests(file.elf(), name)

@@ -152,7 +152,7 @@ class _TreeExports:
 
     def _read(self, owner: str) -> Exports:
         assert self._tree is not None
-        path = (self._tree.dependency_line(owner) or "").partition(":")[0]
+        path = self._tree.module_path(owner)
         try:
             with self._tree.open_module(path) as file:
                 return module_exports(file.elf(), owner)

@@ -68,7 +68,7 @@ def _exports(tree: Tree, symvers: str | None) -> dict[str, ExportedSymbol] | Non
 def vermagic_of(tree: Tree) -> str:
     """Return the vermagic of the kernel, as the first readable module that came with it has it."""
     for name in tree.module_names():
-        path = (tree.dependency_line(name) or "").partition(":")[0]
+        path = tree.module_path(name)
         if path.startswith("kernel/"):
             try:
                 with tree.open_module(path) as file:

@@ -19,7 +19,7 @@ _CAUSE_WIDTH = 96
 
 def subsystem(tree: Tree, name: str) -> str:
     """The directory that a module is in: two levels of drivers/, one of all else."""
-    directories = (tree.dependency_line(name) or "").partition(":")[0].split("/")[:-1]
+    directories = tree.module_path(name).split("/")[:-1]
     inside = directories[1:] if directories[:1] == ["kernel"] else directories
     return "/".join(inside[: 2 if inside[:1] == ["drivers"] else 1]) or "."
 

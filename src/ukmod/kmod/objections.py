@@ -192,7 +192,7 @@ class Inspector:
     def _exports_of(self, name: str) -> dict[str, ExportedSymbol]:
         if name not in self._exports:
             self._exports[name] = {}
-            path = (self._tree.dependency_line(name) or "").partition(":")[0]
+            path = self._tree.module_path(name)
             if path:
                 try:
                     with self._tree.open_module(path) as file:

@@ -294,6 +294,10 @@ class Tree:
         """Return the line of modules.dep for a module: ``path: dep dep``; None if there is none."""
         return self._lookup("modules.dep", module)
 
+    def module_path(self, module: str) -> str:
+        """Return the path of a module's file as modules.dep spells it; empty if it names no such module."""
+        return (self.dependency_line(module) or "").partition(":")[0]
+
     def is_builtin(self, name: str) -> bool:
         """Tell whether the kernel image holds the module."""
         return self._lookup("modules.builtin", name) is not None

@@ -115,8 +115,7 @@ class _Auditor:
             return ModuleAudit(name, None, (self._builtin_route(name),))
         line = self._context.tree.dependency_line(name)
         if line is None:
-            text = "no module of the tree has this name"
-            raise NotFoundError(text, subject=name)
+            raise NotFoundError("no module of the tree has this name", subject=name)
         routes = [self._by_name(name), *self._by_alias(name), *self._by_symbol(name), *self._by_users(name)]
         if self._state.initstate(name) is not None:
             routes.append(Route("live", name, OPEN, "it is in the kernel already"))
@@ -249,6 +248,6 @@ class _Auditor:
 
     def _is_refused(self, name: str) -> bool:
         """Tell whether the kernel refuses the module, whoever hands it over."""
-        line = self._context.tree.dependency_line(name) or ""
-        facts = self._given.inspector.facts(name, self._context.tree.path(line.partition(":")[0]))
+        tree = self._context.tree
+        facts = self._given.inspector.facts(name, tree.path(tree.module_path(name)))
         return any(note.fatal for note in policy_notes(facts, self._given.policy))
