@@ -31,7 +31,7 @@ from ukmod.kernel.boot import (
 )
 from ukmod.kernel.calling import INFER, Argument, call, signature_of
 from ukmod.kernel.core import Core
-from ukmod.kernel.failures import failed
+from ukmod.kernel.failures import Attempt
 from ukmod.kernel.finished import Finished, modprobe_error
 from ukmod.kernel.image.choice import AUTO, Need, need_of_symbols
 from ukmod.kernel.limits import MEMORY, PATIENCE, WAIT
@@ -403,27 +403,14 @@ class Kernel:
 
         Raises LoadError with the text ``died`` if the process ended in an oops or by a signal.
         """
-        results: list[T] = []
-        failures: list[Exception] = []
-
-        def entry() -> int:
-            try:
-                results.append(work())
-            except Exception as error:  # noqa: BLE001 - raised again, in the caller's stack
-                failed(self.core, error)  # raises, if it is the end of the task
-                failures.append(error)
-                return 1 << 8
-            return 0
-
-        task = self.core.run_task(comm, entry, limit=WAIT)
-        if failures:
-            raise failures[0]
-        if not task.exited:
+        attempt = Attempt(self.core, work)
+        task = self.core.run_task(comm, attempt, limit=WAIT)
+        if not task.exited and not attempt.has_failed:
             text = f"{comm} has not returned: it waits for something that does not happen"
             raise LoadError(text, errno=ETIMEDOUT, subject=subject)
-        if not results:
+        if not attempt.ended:
             raise LoadError(died, errno=EFAULT, subject=subject)
-        return results[0]
+        return attempt.result()
 
     @property
     def modules(self) -> dict[str, Module]:

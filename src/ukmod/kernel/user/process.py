@@ -6,11 +6,12 @@ import os
 import struct
 from collections.abc import Callable
 from errno import EINTR, ETIMEDOUT
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from ukmod.errors import ProcessError, UsageError
 from ukmod.kernel import uapi as c
-from ukmod.kernel.failures import failed
+from ukmod.kernel.failures import Attempt
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.limits import WAIT
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, Task
@@ -57,12 +58,11 @@ class UserProcess:
         self.core = self._k = k
         self._image = image
         self._calls = SystemCalls(k, SyscallTable(k, image), self._handle_signals)
-        self._work = work or UserProcess._serve
+        self._serves = work is None
+        self._attempt = Attempt(k, partial(self._live, work or UserProcess._serve))
         self._identity = identity
-        self._jobs: list[Callable[[], None]] = []
+        self._jobs: list[Callable[[], int]] = []
         self._handlers: dict[int, Callable[[int], object]] = {}
-        self._results: list[Any] = []
-        self._failures: list[Exception] = []
         self._is_stuck = False
         self.task: Task = k.processes.fork(comm, self._main)
 
@@ -87,15 +87,12 @@ class UserProcess:
 
     def _main(self) -> int:
         enter(self._k, self._image)
-        try:
-            if self._identity is not None:
-                self._identity.assume(self._calls)
-            self._results.append(self._work(self))
-        except Exception as error:  # noqa: BLE001 - raised again, in the stack of result()
-            failed(self._k, error)  # raises, if it is the end of the process
-            self._failures.append(error)
-            return 1 << 8
-        return 0
+        return self._attempt()
+
+    def _live(self, work: Callable[[UserProcess], Any]) -> Any:
+        if self._identity is not None:
+            self._identity.assume(self._calls)
+        return work(self)
 
     def _serve(self) -> NoReturn:
         """Do what is asked for until the end."""
@@ -115,29 +112,22 @@ class UserProcess:
         sched = self._k.sched
         if sched.current is self.task:
             return work()
-        if sched.current is not None or self._work is not UserProcess._serve:
+        if sched.current is not None or not self._serves:
             raise UsageError("only the process itself can do this", subject=repr(self))
         if self.ended:
             raise ProcessError("the process has ended", subject=repr(self), status=self.task.exit_code)
-        done: list[T] = []
-        failures: list[Exception] = []
-
-        def job() -> None:
-            try:
-                done.append(work())
-            except Exception as error:  # noqa: BLE001 - raised again, in the caller's stack
-                failed(self._k, error)  # raises, if it is the end of the process
-                failures.append(error)
-
-        self._jobs.append(job)
+        attempt = Attempt(self._k, work)
+        self._jobs.append(attempt)
         sched.wake(self.task, TASK_INTERRUPTIBLE)
-        if not self._wait(lambda: bool(done or failures) or self.task.exited):
-            self._give_up(lambda: bool(done or failures) or self.task.exited)
-        if failures:
-            raise failures[0]
-        if not done:
+
+        def over() -> bool:
+            return attempt.ended or self.task.exited
+
+        if not self._wait(over):
+            self._give_up(over)
+        if not attempt.ended:
             raise self._killed()
-        return done[0]
+        return attempt.result()
 
     def _wait(self, until: Callable[[], bool]) -> bool:
         return self._k.sched.run(until, self._k.clock.now + round(WAIT * NSEC_PER_SEC))
@@ -165,11 +155,9 @@ class UserProcess:
         if not self._wait(lambda: self.task.exited):
             text = f"has not ended after {WAIT:g} virtual seconds"
             raise TimeoutError(ETIMEDOUT, text, self.blocked or None)
-        if self._failures:
-            raise self._failures[0]
-        if not self._results:
+        if not self._attempt.ended:
             raise self._killed()
-        return self._results[0]
+        return self._attempt.result()
 
     # -- signals ----------------------------------------------------------------------------------------
 
