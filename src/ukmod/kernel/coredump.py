@@ -1,8 +1,8 @@
 """Core dumps that a program receives through a pipe: fs/coredump.c.
 
-A process of the emulated machine has no user memory, so the program reads nothing. But it is started as a
-usermode helper, and its start decides whether the wait status says "core dumped". A core_pattern that names
-a file writes none: RLIMIT_CORE is 0, as in a kernel thread's children.
+No process's memory is written, so the program reads nothing. But it is started as a usermode helper, and its
+start decides whether the wait status says "core dumped". A core_pattern that names a file writes none:
+RLIMIT_CORE is 0, as in a kernel thread's children.
 """
 
 from __future__ import annotations

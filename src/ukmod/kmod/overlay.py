@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from ukmod.kmod.regular import status_in_memory
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,13 +44,13 @@ class OverlayFiles:
     def stat(self, path: str) -> os.stat_result:
         """Return the status of a file; of one in memory it says the type and the size."""
         if path in self._contents:
-            return _status(stat.S_IFREG | 0o644, len(self._contents[path]))
+            return status_in_memory(stat.S_IFREG | 0o644, len(self._contents[path]))
         try:
             return self._base.stat(path)
         except FileNotFoundError:
             if not any(one.startswith(f"{path}/") for one in self._contents):
                 raise
-            return _status(stat.S_IFDIR | 0o755, 0)
+            return status_in_memory(stat.S_IFDIR | 0o755, 0)
 
     def real(self, path: str) -> str:
         """Return where a path of the file system lies."""
@@ -61,10 +63,6 @@ class OverlayFiles:
     def open_module(self, path: str) -> ModuleFile:
         """Open a module's file in the file system."""
         return self._base.open_module(path)
-
-
-def _status(mode: int, size: int) -> os.stat_result:
-    return os.stat_result((mode, 0, 0, 1, 0, 0, size, 0, 0, 0))
 
 
 def index_directory(

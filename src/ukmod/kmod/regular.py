@@ -19,6 +19,7 @@ __all__ = [
     "open_with_status",
     "read_all",
     "read_regular",
+    "status_in_memory",
     "write_all",
 ]
 
@@ -100,6 +101,11 @@ def write_all(descriptor: int, content: bytes | memoryview) -> None:
     view = memoryview(content).cast("B")
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def status_in_memory(mode: int, size: int) -> os.stat_result:
+    """Return the status of a file that is only in memory: its type and permissions, and its size in bytes."""
+    return os.stat_result((mode, 0, 0, 1, 0, 0, size, 0, 0, 0))
 
 
 def identity(status: os.stat_result, now: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import stat
 from ukmod.errors import LimitError
 from ukmod.kmod.cpio import DIRECTORY
 from ukmod.kmod.modfile import ModuleFile
-from ukmod.kmod.regular import TEXT_LIMIT
+from ukmod.kmod.regular import TEXT_LIMIT, status_in_memory
 from ukmod.kmod.rooted import resolve_in_root
 from ukmod.record import record
 
@@ -70,7 +70,7 @@ class ArchiveFiles:
     def stat(self, path: str) -> os.stat_result:
         """Return what the archive says of a file: its mode and its size."""
         entry = self._find(path)
-        return os.stat_result((entry.mode, 0, 0, 1, 0, 0, len(entry.content), 0, 0, 0))
+        return status_in_memory(entry.mode, len(entry.content))
 
     def real(self, path: str) -> str:
         """Return where a path leads in the archive: no place of this machine."""
