@@ -185,8 +185,7 @@ if not TYPE_CHECKING:  # a type checker is to know a name that does not exist
         from importlib import import_module
 
         value: object = getattr(import_module(f"{__name__}.{home}"), name)
-        globals()[name] = value
-        return value
+        return globals().setdefault(name, value)  # the import has put the package depmod there
 
 
 def __dir__() -> list[str]:
