@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import hardware
-from ukmod.kernel.image.callers import brings_up, callers, calls
 from ukmod.kernel.image.interpose import Replacement, jump_place, misfit, parts, replacements
 from ukmod.kernel.image.members import uses
 from ukmod.kernel.image.natives import LEFT_NATIVE, unclaimed
 from ukmod.kernel.image.sites import patched_sites
+from ukmod.machine.image.callers import brings_up, callers, calls
 from ukmod.record import record, replace
 
 if TYPE_CHECKING:

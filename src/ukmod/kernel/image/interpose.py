@@ -18,10 +18,10 @@ from ukmod.errors import LayoutError, LimitError
 from ukmod.kernel.export import Export, exports_of
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import internal
-from ukmod.kernel.image.callers import brings_up
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.image.sites import free_place, patched_sites
 from ukmod.machine.abi import parameters, result
+from ukmod.machine.image.callers import brings_up
 from ukmod.machine.image.symbols import ImageSymbol
 from ukmod.machine.stubs import RET
 from ukmod.machine.types.layout import Kind, Prototype

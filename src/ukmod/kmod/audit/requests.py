@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ukmod.kmod.elf import Section, Symbol
 
 __all__ = [
-    "BRANCH",
     "CALLS",
     "FUNCTION",
     "OPERAND",
@@ -41,7 +40,7 @@ REACH = 192
 
 _MOV, _LEA = b"\x48\xc7\xc6", b"\x48\x8d\x35"
 """``mov $imm32, %rsi`` and ``lea rel32(%rip), %rsi``, without their operands."""
-BRANCH = re.compile(rb"[\xe8\xe9]")
+_BRANCH = re.compile(rb"[\xe8\xe9]")
 OPERAND = 4
 """The size of an operand that is an address, or a distance, in bytes."""
 _EXECUTABLE = 4
@@ -104,7 +103,7 @@ class _Code:
                 yield request
                 if request.format == "%s" and function is not None:
                     forwarding.add(function.value)
-        for found in BRANCH.finditer(self._data) if forwarding else ():
+        for found in _BRANCH.finditer(self._data) if forwarding else ():
             if self._target(found.start()) in forwarding:
                 request = self._request(found.start(), self._function(found.start()))
                 if request.format is not None:

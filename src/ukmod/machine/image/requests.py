@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ukmod.errors import FormatError
 from ukmod.kmod.audit.requests import (
-    BRANCH,
     FUNCTION,
     OPERAND,
     REACH,
@@ -15,6 +14,7 @@ from ukmod.kmod.audit.requests import (
     format_of_call,
     format_text,
 )
+from ukmod.machine.image.callers import calls
 from ukmod.machine.registers import MASK64
 
 if TYPE_CHECKING:
@@ -38,11 +38,8 @@ def _calls(image: KernelImage, target: int) -> Iterator[ModuleRequest]:
         if not section.name.startswith((".text", ".init.text")):
             continue
         code = image.vmlinux.elf.section_data(section)
-        # An operand is the distance from the end of its instruction: as bytes, it differs at each place.
-        for found in BRANCH.finditer(code):
-            at = found.start()
-            if section.addr + at + _SIZE + _signed(code, at + 1) & MASK64 == target:
-                yield _request(image, code, section.addr, at)
+        for address, _ in calls(image, (target,), section.name):
+            yield _request(image, code, section.addr, address - section.addr)
 
 
 def _request(image: KernelImage, code: bytes, base: int, at: int) -> ModuleRequest:
