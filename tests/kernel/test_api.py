@@ -14,11 +14,12 @@ from tests.golden import modules
 from ukmod.errors import LayoutError, LoadError, NotFoundError, UsageError
 from ukmod.kernel.api import DEFERRED, Kernel
 from ukmod.kernel.printk import Record
+from ukmod.kernel.task import THREAD_SIZE
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.machine.abi import CStr, Int
-from ukmod.machine.memory import Fault
+from ukmod.machine.memory import PAGE_SIZE, Fault
 
 
 def test_without_a_module_or_a_tree_no_types_are_known() -> None:
@@ -53,6 +54,27 @@ def test_a_module_whose_exit_function_oopses_is_not_unloaded() -> None:
         assert caught.value.errno == errno.EFAULT
         assert list(k.modules) == ["exporter"]
         assert len(k.oopses) == 1
+
+
+@pytest.mark.parametrize("left", range(6))
+def test_without_memory_for_a_process_the_errno_is_that_of_fork(left: int) -> None:
+    """What there was memory for is given back."""
+    with Kernel() as k:
+        k.insmod(modules()["exporter"])
+        k.core.memory.alloc_frames(THREAD_SIZE // PAGE_SIZE)  # insmod's stack
+        k.core.memory.alloc_frames(k.core.memory.frames_left() - left)
+        before = free_frames(k)
+        with pytest.raises(LoadError, match=r"rmmod cannot be started: .* exhausted") as caught:
+            k.rmmod("exporter")
+        assert caught.value.errno == errno.ENOMEM
+        assert list(k.modules) == ["exporter"]
+        assert free_frames(k) == before
+
+
+def free_frames(k: Kernel) -> int:
+    """The frames of RAM that nothing uses."""
+    frames = k.core.memory._frames
+    return frames.left() + frames._unused // PAGE_SIZE
 
 
 def test_a_last_line_without_a_newline_is_in_dmesg_and_can_still_be_continued() -> None:

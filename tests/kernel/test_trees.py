@@ -47,8 +47,8 @@ def test_a_kernel_named_by_its_release_lends_its_modules(
     with Kernel(image=None) as k:
         (one,) = k.open_modules([str(driver)])
         assert [Path(file.path).stem for file in one.needs] == ["bus", "core", "library"]
-        tree = k._tree_for(["-q", "--", "bus"])
+        tree = k._search.tree_for(["-q", "--", "bus"])
         assert tree is not None
         assert tree.dirname == str(tmp_path / "own")
-        assert k._tree_for(["-q", "--", "library"]) is k.tree
-        assert k._tree_for(["-q", "--", "nonesuch"]) is k._own
+        assert k._search.tree_for(["-q", "--", "library"]) is k.tree
+        assert k._search.tree_for(["-q", "--", "nonesuch"]) is tree

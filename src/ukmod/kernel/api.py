@@ -13,12 +13,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from errno import EFAULT, ENOENT, ETIMEDOUT
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
-from ukmod.errors import LoadError, NotFoundError, UkmodError
+from ukmod.errors import LimitError, LoadError, NotFoundError
 from ukmod.kernel.boot import (
     Configuration,
     boot,
@@ -47,20 +46,15 @@ from ukmod.kernel.module.unload import delete_module
 from ukmod.kernel.oops import Oops, Warn
 from ukmod.kernel.printk import Record
 from ukmod.kernel.sched.core import Task
+from ukmod.kernel.search import ModuleSearch
 from ukmod.kernel.trace import Request
 from ukmod.kernel.trees import (
     Loadable,
     ModuleSource,
-    completed,
-    depends,
     elves,
     module_files,
     modules_of,
-    needed_files,
-    open_tree,
     read_module_file,
-    read_modules,
-    tree_beside,
 )
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
@@ -137,22 +131,16 @@ class Kernel:
         strict_modprobe: bool = False,
         snapshot: bool = True,
     ) -> None:
-        self._tree = tree if isinstance(tree, Tree) or tree is None else open_tree(tree)
-        self._trees: dict[str, Tree | None] = {}
-        """The trees that contain modules' files, by directory."""
-        self._beside: str | None = None
-        """The first module loaded from a file; its tree is used if none was given."""
+        modules = modules_of_image(image) if tree is None else ""
+        self._search = ModuleSearch(tree, modules, lambda: self.modules)
         self.programs = Programs()
         """The programs that usermode helpers can execute, by path."""
-        program = modprobe(self._tree_for, parameters=not strict_modprobe)
+        program = modprobe(self._search.tree_for, parameters=not strict_modprobe)
         for path in ("/sbin/modprobe", "/usr/sbin/modprobe"):
             self.programs.install(path, program)
         for path in ("/bin/sh", "/usr/bin/sh"):
             self.programs.install(path, _sh)
         options = {"hz": checked_hz(hz), "memory": checked_memory(memory), "release": release}
-        modules = modules_of_image(image) if tree is None else ""
-        self._own = open_tree(modules) if modules else None
-        """The modules of the kernel that the image is named by: for what the tree beside a module lacks."""
         self._wanted = Configuration(
             image=image_named(image),
             btf=os.fspath(btf) if btf is not None else None,
@@ -210,20 +198,16 @@ class Kernel:
 
         ``dependencies=False`` leaves dependencies out. Raises NotFoundError for a file that cannot be read.
         """
-        found = read_modules(modules, self._dependencies if dependencies else lambda _: ())
-        self._beside = self._beside or next((one.path for one in found if one.path), None)
-        return found
+        return self._search.open(modules, dependencies=dependencies)
 
     @property
     def tree(self) -> Tree | None:
         """The tree for modprobe; None if none was given and no module has been loaded from a file."""
-        if self._tree is None and self._beside is not None:
-            self._tree = self._tree_beside(self._beside)
-        return self._tree
+        return self._search.tree
 
     @tree.setter
     def tree(self, tree: Tree | None) -> None:
-        self._tree = tree
+        self._search.tree = tree
 
     @property
     def patience(self) -> float:
@@ -292,34 +276,6 @@ class Kernel:
             subject=file.path,
         )
 
-    def _dependencies(self, module: ModuleFile) -> tuple[str, ...]:
-        """The paths of a module's dependencies, in loading order; none if all are loaded."""
-        (elf,) = elves([module]) or (None,)
-        if elf is None or set(depends(elf)) <= self.modules.keys():
-            return ()
-        tree = self._tree or (self._tree_beside(module.path, (module,)) if module.path else self.tree)
-        found = needed_files(tree, elf) if tree is not None else ()
-        return found if self._own is None else completed(found, elf, self._own)
-
-    def _tree_for(self, words: Sequence[str]) -> Tree | None:
-        """The tree for modprobe with these arguments: the kernel's own if the other has no such module."""
-        tree = self.tree
-        if self._own is None or (tree is not None and any(module_files(tree, word) for word in words)):
-            return tree
-        return self._own
-
-    def _tree_beside(self, module: str, opened: Iterable[ModuleFile] = ()) -> Tree | None:
-        """The tree that contains a module's file; None, after a warning, if it cannot be read as one."""
-        directory = os.path.dirname(os.path.abspath(module))
-        if directory not in self._trees:
-            try:
-                self._trees[directory] = tree_beside(module, opened)
-            except (UkmodError, OSError) as error:
-                text = f"no module can be loaded from beside {module}: {error}"
-                warnings.warn(text, RuntimeWarning, stacklevel=4)
-                self._trees[directory] = None
-        return self._trees[directory]
-
     def _hint(self, module: ModuleFile) -> str:
         """A hint on how to resolve a missing symbol; empty if none is known."""
         core = self.core
@@ -364,7 +320,8 @@ class Kernel:
     def execute(self, path: str, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
         """Run one of the machine's programs as a process; the caller must check its status.
 
-        Raises NotFoundError if there is no such program, LoadError with ETIMEDOUT if it does not end.
+        Raises NotFoundError if there is no such program; LoadError with ETIMEDOUT if it does not end, with
+        ENOMEM or EAGAIN if the machine can have no further process.
         """
         core = self.core
         output: list[str] = []
@@ -378,10 +335,10 @@ class Kernel:
             return program(process)
 
         environment = {"HOME": "/", "PATH": "/sbin:/usr/sbin:/bin:/usr/bin", **(env or {})}
-        task = core.run_task(
+        task = self._run_task(
             path.rpartition("/")[2],
             lambda: core.processes.execve(main, path, (path, *arguments), environment),
-            limit=WAIT,
+            subject=path,
         )
         if not task.exited:
             raise LoadError(f"has not ended after {WAIT:g} seconds", errno=ETIMEDOUT, subject=path)
@@ -404,13 +361,26 @@ class Kernel:
         Raises LoadError with the text ``died`` if the process ended in an oops or by a signal.
         """
         attempt = Attempt(self.core, work)
-        task = self.core.run_task(comm, attempt, limit=WAIT)
+        task = self._run_task(comm, attempt, subject=subject)
         if not task.exited and not attempt.has_failed:
             text = f"{comm} has not returned: it waits for something that does not happen"
             raise LoadError(text, errno=ETIMEDOUT, subject=subject)
         if not attempt.ended:
             raise LoadError(died, errno=EFAULT, subject=subject)
         return attempt.result()
+
+    def _run_task(self, comm: str, entry: Callable[[], int], *, subject: str) -> Task:
+        """Run ``entry`` in a new process, which is left as it is if it does not end.
+
+        Raises LoadError with fork()'s errno if the machine can have no further process.
+        """
+        try:
+            task = self.core.start(comm, entry)
+        except LimitError as error:
+            text = f"{comm} cannot be started: {error}"
+            raise LoadError(text, errno=error.errno, subject=subject) from error
+        self.core.wait_for(task, limit=WAIT)
+        return task
 
     @property
     def modules(self) -> dict[str, Module]:

@@ -266,9 +266,13 @@ class Core:
         After ``limit`` virtual seconds, or when nothing can ever wake it, it is left as it is.
         """
         task = self.start(comm, entry)
+        self.wait_for(task, limit=limit)
+        return task
+
+    def wait_for(self, task: Task, *, limit: float | None = None) -> None:
+        """Let time pass until ``task`` has ended, at most ``limit`` virtual seconds."""
         deadline = None if limit is None else self.clock.now + round(limit * NSEC_PER_SEC)
         self.sched.run(lambda: task.exited, deadline)
-        return task
 
     def start(self, comm: str, entry: Callable[[], int]) -> Task:
         """Create and wake a process named ``comm`` that will run ``entry``. Raises LimitError: see create."""

@@ -133,9 +133,13 @@ class Tasks:
         k, memory, offset = self._k, self._memory, self._k.types.offset
         if len(self._by_pid) >= self.max_threads:
             raise LimitError(f"there are {self.max_threads} tasks: kernel.threads-max", errno=EAGAIN)
-        address = self._new_struct()
         stack = self._stacks.alloc(THREAD_SIZE)
         memory.set_u64(stack, STACK_END_MAGIC)
+        try:
+            address = self._new_struct()
+        except LimitError:
+            self._stacks.free(stack)
+            raise
         pid = self._next_free_pid()
         task = Task(pid, address, stack, THREAD_SIZE, entry)
         task.is_kthread = kthread
@@ -147,8 +151,13 @@ class Tasks:
         memory.set_u64(address + offset("task_struct", "stack"), stack)
         self._set_parts(address)
         memory.set_u64(address + offset("task_struct", "group_leader"), address)
+        try:
+            k.creds.begin(task)
+        except LimitError:
+            self.quarantine.add(address)
+            self._stacks.free(stack)
+            raise
         k.process_lists.link(task)
-        k.creds.begin(task)
         if k.types.has("task_struct", "cpus_ptr"):
             mask = address + offset("task_struct", "cpus_mask")
             memory.set_u64(address + offset("task_struct", "cpus_ptr"), mask)

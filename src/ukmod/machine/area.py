@@ -97,8 +97,12 @@ class Area:
         self._make_room(size)
         frame = self.memory.alloc_frames(size // PAGE_SIZE)
         address = self.reserve(size)
-        self.memory.map(address, frame, size, prot)
         self._ranges[address] = _Range(frame, size)
+        try:
+            self.memory.map(address, frame, size, prot)
+        except LimitError:  # for a page table
+            self.free(address)
+            raise
         return address
 
     def free(self, address: int) -> None:
