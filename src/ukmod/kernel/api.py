@@ -555,6 +555,30 @@ class Kernel:
         """Open a socket of the emulated machine, which may load modules for it: see UserProcess.socket."""
         return self.process.socket(family, kind, protocol)
 
+    def put(self, host: str | os.PathLike[str], guest: str) -> None:
+        """Copy a file, or a directory with all that is in it, from the host into the emulated machine.
+
+        As with ``cp -r host/. guest``, a directory's files come to lie in ``guest``, itself or new; a file
+        whose target is a directory goes into it. Modes are kept, all becomes root's, and directories that are
+        missing above ``guest`` are made. Symbolic links in a directory are copied as links.
+
+        Raises OSError of either side, LimitError for more than 1 GiB or 262,144 files, and UsageError without
+        an image.
+        """
+        from ukmod.kernel.user.put import put
+
+        put(self.process, os.fspath(host), guest)
+
+    def get(self, guest: str, host: str | os.PathLike[str]) -> None:
+        """Copy a file, or a directory with all that is in it, from the emulated machine to the host.
+
+        Targets are as in ``put``. Of the modes, the permissions of user, group and others are kept. Devices,
+        pipes and sockets in a directory are left out. Raises the same errors.
+        """
+        from ukmod.kernel.user.get import get
+
+        get(self.process, guest, os.fspath(host))
+
     def listdir(self, path: str) -> list[str]:
         """Return the names in a directory of the emulated machine. Raises OSError."""
         return self.process.listdir(path)

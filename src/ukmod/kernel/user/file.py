@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
     from ukmod.kernel.user.syscall import SyscallArgument
 
+PIECE: Final = 60_000
+"""Bytes of a read(2) or write(2) of many: with a path, they fit in a process's memory for arguments."""
 _POLLFD: Final = struct.Struct("<ihh")
 _MODES: Final = {"r": 0, "w": c.O_CREAT | c.O_TRUNC, "a": c.O_CREAT | c.O_APPEND, "x": c.O_CREAT | c.O_EXCL}
 

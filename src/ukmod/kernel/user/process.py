@@ -9,7 +9,7 @@ from errno import EINTR, ETIMEDOUT
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from ukmod.errors import ProcessError, UsageError
+from ukmod.errors import LimitError, ProcessError, UsageError
 from ukmod.kernel import uapi as c
 from ukmod.kernel.failures import Attempt
 from ukmod.kernel.image.map import MappedImage
@@ -35,6 +35,7 @@ _STAT: Final = struct.Struct("<QQQIIIIQqqqqqqqqq24x")
 """struct stat, arch/x86/include/uapi/asm/stat.h."""
 _DIRENT: Final = struct.Struct("<QqHB")
 _DIRENTS: Final = 1 << 15
+_MOST_NAMES: Final = 1 << 20
 
 
 class UserProcess:
@@ -232,7 +233,10 @@ class UserProcess:
                 data = data[file.write(data) :]
 
     def listdir(self, path: str = ".") -> list[str]:
-        """The names in a directory, by getdents64(2). Raises OSError."""
+        """The names in a directory, by getdents64(2).
+
+        Raises OSError, and LimitError for a directory that does not end.
+        """
         names: list[str] = []
         with self.open(path, flags=c.O_DIRECTORY) as directory:
             buffer = bytearray(_DIRENTS)
@@ -243,12 +247,20 @@ class UserProcess:
                     name = bytes(buffer[at + _DIRENT.size : at + length]).partition(b"\0")[0]
                     names.append(os.fsdecode(name))
                     at += length
+                if len(names) > _MOST_NAMES:
+                    raise LimitError(f"a directory of more than {_MOST_NAMES} files", subject=path)
         return [name for name in names if name not in (".", "..")]
 
     def stat(self, path: str) -> os.stat_result:
         """stat(2). Raises OSError."""
         buffer = bytearray(_STAT.size)
         self.syscall("newfstatat", c.AT_FDCWD, path, buffer, 0)
+        return stat_result(buffer)
+
+    def lstat(self, path: str) -> os.stat_result:
+        """lstat(2). Raises OSError."""
+        buffer = bytearray(_STAT.size)
+        self.syscall("newfstatat", c.AT_FDCWD, path, buffer, c.AT_SYMLINK_NOFOLLOW)
         return stat_result(buffer)
 
     def mknod(self, path: str, mode: int, device: int = 0) -> None:
@@ -258,6 +270,10 @@ class UserProcess:
     def mkdir(self, path: str, permissions: int = 0o777) -> None:
         """mkdir(2). Raises OSError."""
         self.syscall("mkdirat", c.AT_FDCWD, path, permissions)
+
+    def link(self, target: str, path: str) -> None:
+        """link(2). Raises OSError."""
+        self.syscall("linkat", c.AT_FDCWD, target, c.AT_FDCWD, path, 0)
 
     def symlink(self, target: str, path: str) -> None:
         """symlink(2). Raises OSError."""
@@ -274,7 +290,7 @@ class UserProcess:
 
     def rmdir(self, path: str) -> None:
         """rmdir(2). Raises OSError."""
-        self.syscall("unlinkat", c.AT_FDCWD, path, _AT_REMOVEDIR)
+        self.syscall("unlinkat", c.AT_FDCWD, path, c.AT_REMOVEDIR)
 
     def mount(self, source: str, target: str, filesystem: str, *, flags: int = 0, options: str = "") -> None:
         """mount(2). Raises OSError."""
@@ -283,9 +299,6 @@ class UserProcess:
     def umount(self, target: str, *, flags: int = 0) -> None:
         """umount2(2). Raises OSError."""
         self.syscall("umount", target, flags)
-
-
-_AT_REMOVEDIR: Final = 0x200
 
 
 def process(

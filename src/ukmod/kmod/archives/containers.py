@@ -15,6 +15,7 @@ from ukmod.kmod.compression import DEFAULT_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import tarfile
     from collections.abc import Iterator
 
 __all__ = ["entries_of"]
@@ -58,24 +59,37 @@ def _tar(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
 
     try:
         with tarfile.open(fileobj=BytesIO(data), mode="r:") as archive:
-            names: dict[str, memoryview] = {}
+            files: dict[str, ArchiveEntry] = {}
             for member in archive:
                 end = member.offset_data + member.size
-                if member.isreg():
-                    if member.issparse() or end > len(data):
-                        raise FormatError("a file is cut off, or sparse", path=path, offset=member.offset)
-                    names[member.name] = data[member.offset_data : end]
-                    yield ArchiveEntry(member.name, stat.S_IFREG | member.mode & 0o7777, names[member.name])
-                elif member.issym():
-                    yield ArchiveEntry(member.name, stat.S_IFLNK | 0o777, os.fsencode(member.linkname))
-                elif member.islnk():
-                    yield ArchiveEntry(member.name, stat.S_IFREG | 0o644, names.get(member.linkname, b""))
-                elif member.isdir():
-                    yield ArchiveEntry(member.name, stat.S_IFDIR | 0o755)
+                if member.isreg() and (member.issparse() or end > len(data)):
+                    raise FormatError("a file is cut off, or sparse", path=path, offset=member.offset)
+                if member.islnk() and (one := files.get(member.linkname)) is not None:
+                    entry = ArchiveEntry(member.name, one.mode, one.content, one.owner, file=one.file)
+                else:
+                    entry = _tar_entry(member, data[member.offset_data : end])
+                if stat.S_ISREG(entry.mode):
+                    files[member.name] = entry
+                yield entry
             if any(data[archive.offset : archive.offset + tarfile.BLOCKSIZE]):
                 raise FormatError("a tar header is damaged", path=path, offset=archive.offset)
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise FormatError(f"a damaged tar archive: {error}", path=path) from error
+
+
+def _tar_entry(member: tarfile.TarInfo, content: memoryview) -> ArchiveEntry:
+    """The entry of a member that is not a link to an earlier one; of a link to nothing, an empty file."""
+    mode, owner = member.mode & 0o7777, (member.uid, member.gid)
+    if member.isreg():
+        return ArchiveEntry(member.name, stat.S_IFREG | mode, content, owner, file=object())
+    if member.issym():
+        return ArchiveEntry(member.name, stat.S_IFLNK | 0o777, os.fsencode(member.linkname), owner)
+    if member.isdir():
+        return ArchiveEntry(member.name, stat.S_IFDIR | mode, b"", owner)
+    if member.isdev():
+        kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK if member.isblk() else stat.S_IFIFO
+        return ArchiveEntry(member.name, kind | mode, b"", owner, (member.devmajor, member.devminor))
+    return ArchiveEntry(member.name, stat.S_IFREG | 0o644)
 
 
 def _deb(data: memoryview, path: str) -> Iterator[ArchiveEntry]:

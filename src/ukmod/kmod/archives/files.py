@@ -15,7 +15,7 @@ from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable, Iterator
 
     from ukmod.kmod.host import Followed
 
@@ -29,12 +29,16 @@ _LONGEST_PATH = 4096
 class ArchiveEntry:
     """A file of an archive: its path as it is written there, its mode with the type, and its content.
 
-    The content of a link is its target.
+    The content of a symbolic link is its target. owner: user and group. device: major and minor number of a
+    device node. file: entries with the same one, which is not None, are hard links of one file.
     """
 
     path: str
     mode: int
     content: memoryview | bytes = b""
+    owner: tuple[int, ...] = (0, 0)
+    device: tuple[int, ...] = (0, 0)
+    file: Hashable = None
 
 
 class ArchiveFiles:
@@ -59,6 +63,12 @@ class ArchiveFiles:
         if len(entry.content) > TEXT_LIMIT:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return bytes(entry.content)
+
+    def walk(self) -> Iterator[tuple[str, ArchiveEntry]]:
+        """Yield each file but the root: its path below the root, and its entry; directories come first."""
+        for path, entry in self._entries.items():
+            if path != self._root:
+                yield path[len(self._root) + 1 :], entry
 
     def listdir(self, path: str) -> list[str]:
         """Return a directory's entries, in the order of the archive."""
@@ -92,7 +102,7 @@ class ArchiveFiles:
         entry = self._find(path)
         if stat.S_ISDIR(entry.mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        if not stat.S_ISREG(entry.mode) and entry.path != "dev/null":
+        if not stat.S_ISREG(entry.mode) and self.real(path) != f"{self._root}/dev/null":
             raise OSError(errno.EINVAL, "Not a regular file", path)
         return entry
 

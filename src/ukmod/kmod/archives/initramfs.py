@@ -78,23 +78,26 @@ def _skip_zeros(data: memoryview, at: int) -> int:
 
 def _archive(data: memoryview, at: int, path: str, offset: int) -> Generator[ArchiveEntry, None, int]:
     """Yield the entries of one archive, and return where it ends."""
-    waiting: dict[tuple[int, ...], list[ArchiveEntry]] = {}
+    waiting: dict[tuple[int, ...], list[str]] = {}
     known: dict[tuple[int, ...], memoryview] = {}
+    links: dict[tuple[int, ...], object] = {}
     while True:
         fields, name, content, end = _entry(data, at, path, offset)
         if name == TRAILER:
             return end
         mode, inode = fields[1], (fields[0], fields[7], fields[8])
-        entry = ArchiveEntry(name, mode, content)
+        owner, device = fields[2:4], fields[9:11]
         if stat.S_ISREG(mode) and fields[4] > 1:  # of several hard links the last one has the content
+            file = links.setdefault(inode, object())
             if content:
                 known[inode] = content
-                yield from (ArchiveEntry(one.path, mode, content) for one in waiting.pop(inode, ()))
+                earlier = waiting.pop(inode, ())
+                yield from (ArchiveEntry(one, mode, content, owner, file=file) for one in earlier)
             elif inode not in known:
-                waiting.setdefault(inode, []).append(entry)
-            yield ArchiveEntry(name, mode, known.get(inode, content))
+                waiting.setdefault(inode, []).append(name)
+            yield ArchiveEntry(name, mode, known.get(inode, content), owner, file=file)
         else:
-            yield entry
+            yield ArchiveEntry(name, mode, content, owner, device)
         at = end
 
 
