@@ -66,6 +66,66 @@ def scenario(dice: Random) -> Scenario:
     return Scenario("by chance", files, _word(dice, files), "", **options)  # type: ignore[arg-type]
 
 
+def of_seed(seed: int) -> Scenario:
+    """Return the configuration of a seed: of one kind or of the other."""
+    return denials(Random(seed)) if seed % 5 in {1, 3} else scenario(Random(seed))
+
+
+def denials(dice: Random) -> Scenario:
+    """Return a configuration of lines that deny modules, and of lines that undo it."""
+    files: dict[str, str] = {}
+    for _ in range(dice.choice([1, 1, 2, 3])):
+        directory = dice.choice(["etc"] * 4 + ["run", "usr/lib", "usr/local/lib"])
+        name = dice.choice(["00.conf", "a.conf", "b.conf", "modules.softdep.conf", "zz.conf"])
+        lines = [_denial(dice) if dice.random() < 0.6 else _undoing(dice) for _ in range(dice.randint(1, 6))]
+        files[f"{directory}/modprobe.d/{name}"] = "".join(f"{line}\n" for line in lines)
+    cmdline = dice.choice(("",) * 6 + ("modprobe.blacklist=user,lone", "module_blacklist=base,other"))
+    return Scenario("denials by chance", files, _word(dice, files), "", cmdline=cmdline)
+
+
+def _denial(dice: Random) -> str:
+    name = dice.choice(_EVERY)
+    spelled = dice.choice([name, name, name.replace("_", "-"), f"{name[:2]}*", f"[{name[0]}x]{name[1:]}"])
+    return dice.choice(
+        [
+            *[f"blacklist {name}", f"blacklist {name.replace('_', '-')}"],
+            *[
+                f"install {spelled} {command}"
+                for command in ("/bin/false", "/bin/true", "exit 1", "true; false")
+            ],
+            *[f"alias {word} off" for word in (name, f"al-{name}", "al-*", "net-pf-*", "al-[b-m]*", "*")],
+            *[f"alias {word} ghost" for word in (name, "symbol:*", "symbol:mid_fn")],
+            *[f"softdep {name} pre:", f"softdep {spelled} post:", "options al-user debug=much"],
+        ]
+    )
+
+
+def _undoing(dice: Random) -> str:
+    name, other = dice.choice(_EVERY), dice.choice(_EVERY)
+    word = dice.choice([other, f"al-{other.partition('_')[0]}", "new", "newer", "net-pf-9", "symbol:base_fn"])
+    first = dice.choice(["", "true && ", "false || ", f"/sbin/modprobe {word} && ", f"modprobe -q {word}; "])
+    load = f"{first}/sbin/modprobe {dice.choice(['-i', '--ignore-install', '-q -i', '', '-b'])} {other}"
+    return dice.choice(
+        [
+            *[f"alias {word} {name}", f"alias new {name}", "alias newer new", f"alias al-* {name}"],
+            *[f"alias {name} {word}", f"alias {name} {name}", f"alias net-pf-* {name}", "alias al-m?d lone"],
+            *[
+                f"install {name} {load}",
+                f"install {word} {load}",
+                f"install new {load}",
+                f"install al-* {load}",
+            ],
+            *[
+                f"install {name} /sbin/modprobe -i {name}{end}"
+                for end in ("", " && true", " $CMDLINE_OPTS; false")
+            ],
+            *[f"softdep {name} pre: {word} {other} post: new", f"softdep {name[:2]}* post: {word}"],
+            *[f"softdep {name} pre: {word}", f"weakdep {name} {other}", f"options {name} debug=1 x"],
+            *[f"remove {name} /bin/true", f"remove new {load}", f"options {word} $(modprobe {other})"],
+        ]
+    )
+
+
 def _word(dice: Random, files: dict[str, str]) -> str:
     text = "".join(files.values())
     named = [

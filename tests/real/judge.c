@@ -1,6 +1,8 @@
-/* A kernel for the C modprobe in a root of its own: it takes modules whose dependencies are there, and keeps
- * /sys/module. Preloaded into modprobe and the shells that it starts. */
+/* A kernel for the C modprobe in a root of its own: it takes modules whose dependencies are there, unless
+ * module_blacklist= has them or their int is not one, and keeps /sys/module. Preloaded into modprobe and the
+ * shells that it starts. */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,10 +36,38 @@ static const char *field(const char *image, size_t size, const char *key)
     return found ? found + strlen(key) : "";
 }
 
-static int load(const char *image, size_t size)
+static int is_denied(const char *name)
+{
+    char line[4096] = "";
+    int fd = open("/proc/cmdline", O_RDONLY);
+    if (fd < 0 || read(fd, line, sizeof line - 1) < 0)
+        return 0;
+    close(fd);
+    char *list = strstr(line, "module_blacklist=");
+    if (!list)
+        return 0;
+    list += strlen("module_blacklist=");
+    list[strcspn(list, " \n")] = 0;
+    for (char *one = strtok(list, ","); one; one = strtok(NULL, ","))
+        if (!strcmp(one, name))
+            return 1;
+    return 0;
+}
+
+static int load(const char *image, size_t size, const char *params)
 {
     char depends[256], path[256];
     const char *name = field(image, size, "judged_name=");
+    if (is_denied(name)) {
+        errno = EPERM;
+        return -1;
+    }
+    int has_debug = memmem(image, size, "parmtype=debug:int", strlen("parmtype=debug:int")) != NULL;
+    const char *debug = has_debug ? strstr(params, "debug=") : NULL;
+    if (debug && !isdigit(debug[strlen("debug=")])) {
+        errno = EINVAL;
+        return -1;
+    }
     snprintf(depends, sizeof depends, "%s", field(image, size, "judged_needs="));
     for (char *one = strtok(depends, ","); one; one = strtok(NULL, ","))
         if (!is_loaded(one)) {
@@ -59,15 +89,14 @@ static int load(const char *image, size_t size)
 
 long init_module(const void *image, unsigned long size, const char *params)
 {
-    (void)params;
-    return load(image, size);
+    return load(image, size, params);
 }
 
 int finit_module(int fd, const char *params, int flags)
 {
     static char image[1 << 16];
-    (void)params, (void)flags;
-    return load(image, pread(fd, image, sizeof image, 0));
+    (void)flags;
+    return load(image, pread(fd, image, sizeof image, 0), params);
 }
 
 long delete_module(const char *name, unsigned flags)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -55,6 +53,6 @@ def test_a_scenario_is_what_the_table_says(court: Judge, scenario: Scenario) -> 
 @example(seed=927)
 def test_explain_is_never_wrong_about_a_configuration_by_chance(court: Judge, seed: int) -> None:
     """``--hypothesis-profile=fuzz`` tries a thousand."""
-    chosen = configurations.scenario(Random(seed))
+    chosen = configurations.of_seed(seed)
     expected = truth(court, chosen)
     assert explained(court.root, chosen).verdict in {expected, UNKNOWN}

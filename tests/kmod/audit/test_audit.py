@@ -10,7 +10,7 @@ from tests.kmod.predict import images
 from tests.kmod.predict.images import RELEASE
 
 from ukmod.errors import NotFoundError
-from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, Audit, audit
+from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, Audit, ModuleAudit, audit
 from ukmod.kmod.objections import Inspector, KernelFacts
 from ukmod.kmod.system import System
 from ukmod.kmod.tree import Tree
@@ -33,9 +33,12 @@ def audited(image: Path, text: str = "", *names: str, cmdline: str = "quiet") ->
     return audit(system.explainers(Inspector(tree, KernelFacts())), names or None)
 
 
+def module(found: Audit, name: str) -> ModuleAudit:
+    return next(one for one in found.modules if one.module == name)
+
+
 def routes(found: Audit, name: str) -> Mapping[tuple[str, str], str]:
-    module = next(one for one in found.modules if one.module == name)
-    return {(route.kind, route.via): route.verdict for route in module.routes}
+    return {(route.kind, route.via): route.verdict for route in module(found, name).routes}
 
 
 def verdicts(found: Audit) -> dict[str, str]:
@@ -131,6 +134,38 @@ def test_aliases_of_the_configuration_are_routes_and_divert(image: Path) -> None
     assert routes(found, "mid")["name", "mid"] == BLOCKED
     assert routes(found, "base")["alias", "al_base"] == BLOCKED
     assert verdicts(found)["mid"] == OPEN  # as a dependency
+
+
+def test_a_name_that_stands_for_another_module_brings_nothing_along(image: Path) -> None:
+    found = audited(image, "alias soft bi_two\nalias al-soft off\n")
+    assert routes(found, "other")["softdep", "soft"] == BLOCKED
+    found = audited(image, "alias soft bi_two\n")
+    assert routes(found, "other")["softdep", "soft"] == OPEN
+    (route,) = [one for one in module(found, "other").routes if one.kind == "softdep"]
+    assert route.why == "soft is asked for by al_soft"
+    found = audited(image, "alias soft bi_two\nblacklist soft\ninstall other /bin/false\n")
+    assert verdicts(found)["other"] == BLOCKED
+
+
+def test_a_word_for_a_name_without_a_module_has_its_soft_dependencies(image: Path) -> None:
+    found = audited(image, "softdep ghost pre: other\n")
+    assert ("softdep", "ghost") not in routes(found, "other")
+    found = audited(image, "softdep ghost pre: other\nalias new ghost\n")
+    (route,) = [one for one in module(found, "other").routes if one.via == "ghost"]
+    assert (route.verdict, route.why) == (OPEN, "ghost is asked for by new")
+
+
+def test_an_alias_of_two_modules_is_a_route_to_what_either_needs(image: Path) -> None:
+    found = audited(image, "blacklist lone\nsoftdep user post: lone\n")
+    assert routes(found, "lone")["alias", "net_pf_9"] == OPEN
+    assert routes(found, "lone")["alias", "al_lone"] == BLOCKED
+
+
+def test_a_dependency_that_comes_in_by_another_way_opens_what_is_loaded_before_its_user(image: Path) -> None:
+    text = "install base /bin/false\nalias mid off\nalias al-mid off\nalias symbol:mid_fn off\n"
+    assert verdicts(audited(image, text))["mid"] == BLOCKED
+    found = audited(image, f"{text}install lone /sbin/modprobe -i base\n")
+    assert routes(found, "mid")["dependency", "user"] == OPEN
 
 
 def test_options_of_an_alias_may_make_the_kernel_refuse(image: Path) -> None:

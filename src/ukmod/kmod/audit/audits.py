@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ukmod.errors import NotFoundError
 from ukmod.kmod.audit.denials import findings_of
-from ukmod.kmod.audit.outcomes import Outcomes
+from ukmod.kmod.audit.outcomes import Asked, Outcomes
 from ukmod.kmod.audit.routes import BLOCKED, KINDS, OPEN, UNKNOWN, ModuleAudit, Route
 from ukmod.kmod.loaded import NothingLoaded
 from ukmod.kmod.names import normalize_alias, normalize_modname
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ukmod.kmod.audit.denials import AuditFinding
-    from ukmod.kmod.audit.outcomes import RequestOutcome
     from ukmod.kmod.config import Alias, Source
+    from ukmod.kmod.context import Module
     from ukmod.kmod.explanation import Explainer
     from ukmod.kmod.kernelargs import BootArguments
 
 __all__ = ["Audit", "audit"]
 
-_WILD = "*?["
+_WILD = frozenset("*?[")
 _ORDER = {kind: number for number, kind in enumerate(KINDS)}
 
 
@@ -90,24 +90,25 @@ class _Auditor:
         self._loadable = tuple(tree.module_names())
         self.names = sorted({*self._loadable, *self._builtin})
         config = self._context.config
-        self._commands = frozenset([line.pattern for line in (*config.install, *config.remove)])
         self._optioned = frozenset([line.module for line in config.options])
         self._denials = {line.module: line.source for line in reversed(config.blacklists)}
-        self._outcomes = Outcomes(self._given)
-        named = [line.module for line in config.aliases]
-        named += [line.pattern for line in config.install]
-        self._outcomes.look(sorted({*self._loadable, *named} - self._builtin))
         self._aliases: dict[str, list[str]] = {}
         for pattern, module in tree.alias_items():
             self._aliases.setdefault(module, []).append(pattern)
         self._symbols: dict[str, list[str]] = {}
         for symbol, module in tree.symbol_items():
             self._symbols.setdefault(module, []).append(symbol)
+        named = [line.module for line in config.aliases] + [line.pattern for line in config.install]
+        users = [Asked(name) for name in sorted({*self._loadable, *named} - self._builtin)]
+        self._words = {one.text: self._word_for(one.text) for one in users}
+        reached = [one for one in users if self._words[one.text] is not None]
+        self._outcomes = Outcomes(self._given)
+        self._outcomes.look(reached)
         self._users: dict[str, list[tuple[str, str]]] = {}
-        for outcome in self._outcomes.first.values():
-            for module, kind in outcome.brought:
-                self._users.setdefault(module, []).append((outcome.module, kind))
-        self._wild = [one for one in self._outcomes.first.values() if one.wild]
+        for user in users:
+            for module, kind in self._outcomes.first(user).brought:
+                self._users.setdefault(module, []).append((user.text, kind))
+        self._wild = [one for one in reached if self._outcomes.first(one).wild]
 
     def module(self, name: str) -> ModuleAudit:
         """Return the audit of one module. Raises NotFoundError for a name that no module has."""
@@ -136,106 +137,128 @@ class _Auditor:
         return Route("builtin", name, OPEN)
 
     def _by_name(self, name: str) -> Route:
-        lines = self._config_aliases(name)
-        if not lines or name in {line.module for line in lines}:
-            return self._route("name", name, name, name)
-        return self._diverted("name", name, lines, name)
+        if self._config_aliases(name):
+            return self._by_word("name", name, name)
+        return self._plain("name", name, name)
 
     def _by_alias(self, name: str) -> Iterator[Route]:
-        denied = self._denied(name)
         for pattern in self._aliases.get(name, ()):
-            yield self._alias(name, pattern, denied)
+            yield self._alias(name, pattern)
         for line in self._context.config.aliases:
             if line.module == name:
-                route = self._asked(name, line.pattern, denied)
+                route = self._alias(name, line.pattern, is_configured=True)
                 yield replace(route, source=route.source or line.source)
 
     def _by_symbol(self, name: str) -> Iterator[Route]:
         symbols = self._symbols.get(name)
         if symbols:
             more = f" and {len(symbols) - 1} more" if symbols[1:] else ""
-            yield replace(
-                self._asked(name, symbols[0], self._denied(name)), kind="symbol", via=symbols[0] + more
-            )
+            yield replace(self._alias(name, symbols[0]), kind="symbol", via=symbols[0] + more)
 
     def _by_users(self, name: str) -> Iterator[Route]:
         for user, kind in self._users.get(name, ()):
-            yield self._route(kind, user, user, name)
+            word = self._words[user]
+            route = self._plain(kind, user, name) if word == user else self._by_word(kind, user, name)
+            if route.verdict == BLOCKED and word not in {user, None}:
+                route = self._plain(kind, user, name)
+                why = "; ".join(filter(None, (route.why, f"{user} is asked for by {word}")))
+                route = route if route.verdict == BLOCKED else replace(route, why=why)
+            yield route
 
     def _by_anything(self, name: str) -> Iterator[Route]:
         """Yield commands that nobody knows: they may load a module that is blocked otherwise."""
-        for outcome in self._wild:
-            if outcome.module != name and not self._is_refused(name):
-                text = f"cannot tell: {'; '.join(outcome.wild)}"
-                yield Route("install", outcome.module, UNKNOWN, text)
+        for asked in self._wild:
+            if asked.text != name and not self._is_refused(name):
+                text = f"cannot tell: {'; '.join(self._outcomes.first(asked).wild)}"
+                yield Route("install", asked.text, UNKNOWN, text)
 
-    # Aliases
-
-    def _denied(self, name: str) -> Route | None:
-        source = self._denials.get(name)
-        return None if source is None else Route("alias", "", BLOCKED, "it is blacklisted", source)
-
-    def _alias(self, name: str, pattern: str, denied: Route | None) -> Route:
-        """Return the route by an alias of modules.alias, which other places may have given a meaning."""
-        lines = self._config_aliases(pattern)
-        if lines and name not in {line.module for line in lines}:
-            return self._diverted("alias", pattern, lines, name)
-        if not set(pattern) & set(_WILD) and not lines and ":" not in pattern:
-            named = self._named(pattern)
-            if named not in {None, name}:
-                return Route("alias", pattern, BLOCKED, f"the name stands for {named}")
-        return self._asked(name, pattern, denied)
-
-    def _named(self, word: str) -> str | None:
-        """Return the module that a word names, before it is looked up as an alias."""
-        if self._context.tree.dependency_line(word) is not None or word in self._commands:
-            return word
-        return None
+    # Words
 
     def _config_aliases(self, pattern: str) -> list[Alias]:
         """Return the aliases of the configuration that stand for all words of a pattern."""
-        is_wild = bool(set(pattern) & set(_WILD))
+        is_wild = _is_wild(pattern)
         return [
             line
             for line in self._context.config.aliases
             if fnmatch(line.pattern, pattern) and not (is_wild and set(line.pattern) & set("?[\\"))
         ]
 
-    def _diverted(self, kind: str, word: str, lines: Sequence[Alias], name: str) -> Route:
-        """Return the route by a word that stands for other modules here, which may need this one."""
-        for line in lines:
-            if line.module in self._outcomes.first and (kind == "name" or self._denied(line.module) is None):
-                route = self._route(kind, word, line.module, name)
-                if route.verdict != BLOCKED:
-                    return replace(route, source=line.source)
-        others = ", ".join([line.module for line in lines])
-        return Route(kind, word, BLOCKED, f"here this is an alias of {others}", lines[0].source)
+    def _word_for(self, name: str) -> str | None:
+        """Return a word by which a module is asked for: its name, unless that has another meaning here.
 
-    def _asked(self, name: str, alias: str, denied: Route | None) -> Route:
-        """Return the route by an alias that stands for a module."""
-        if denied is not None:
-            return replace(denied, via=alias)
-        if normalize_alias(alias) in self._optioned:
-            self._context.forget()
-            found = next((one for one in self._context.lookup(alias) if one.name == name), None)
-            if found is not None:
-                verdict, why, source = self._judged(self._outcomes.of(found), None, name)
-                return Route("alias", alias, verdict, why, source)
-        return self._route("alias", alias, name, name)
+        None: no word stands for the module. Others may bring it along all the same.
+        """
+        if not self._config_aliases(name) and self._stands_for(name, name):
+            return name
+        if name in self._denials:
+            return None
+        own = next((line.pattern for line in self._context.config.aliases if line.module == name), None)
+        if own is not None:  # all lines for a word count
+            return own
+        words = (*self._aliases.get(name, ()), *self._symbols.get(name, ()))
+        return next((word for word in words if self._stands_for(word, name)), None)
+
+    def _stands_for(self, word: str, name: str) -> bool:
+        if not _is_wild(word):
+            return name in [one.name for one in self._lookup(word)]
+        return not self._config_aliases(word)
+
+    def _lookup(self, word: str) -> list[Module]:
+        self._context.forget()
+        return self._context.lookup(word)
 
     # Verdicts
 
-    def _route(self, kind: str, via: str, asked: str, name: str) -> Route:
-        first = self._outcomes.first[asked]
-        verdict, why, source = self._judged(first, self._outcomes.later.get(asked), name)
+    def _alias(self, name: str, alias: str, *, is_configured: bool = False) -> Route:
+        """Return the route by an alias of a module; the configuration may have given it another meaning.
+
+        ``is_configured``: it is the configuration's own, whose lines for a word all count.
+        """
+        if _is_wild(alias):
+            lines = () if is_configured else self._config_aliases(alias)
+            if lines and name not in {line.module for line in lines}:
+                return self._diverted(alias, lines, name)
+        else:
+            found = self._lookup(alias)
+            is_plain = len(found) == 1 and found[0].name == name and found[0].alias is not None
+            if not is_plain or normalize_alias(alias) in self._optioned:
+                return self._by_word("alias", alias, name)
+        source = self._denials.get(name)
+        if source is not None:
+            return Route("alias", alias, BLOCKED, "it is blacklisted", source)
+        return self._plain("alias", alias, name, name)
+
+    def _diverted(self, pattern: str, lines: Sequence[Alias], name: str) -> Route:
+        """Return the route by words that stand for other modules here, which may need this one."""
+        for line in lines:
+            if line.module in self._words and line.module not in self._denials:
+                route = self._plain("alias", pattern, name, line.module)
+                if route.verdict != BLOCKED:
+                    return replace(route, source=line.source)
+        others = ", ".join([line.module for line in lines])
+        return Route("alias", pattern, BLOCKED, f"here this is an alias of {others}", lines[0].source)
+
+    def _by_word(self, kind: str, word: str, name: str) -> Route:
+        """Return the route by a word, with everything that it stands for."""
+        verdict, why, source = self._judged(Asked(word, is_word=True), name)
+        found = self._lookup(word)
+        if name not in [one.name for one in found]:
+            source = source or next((one.origin for one in found if one.origin is not None), None)
+            if verdict == BLOCKED and not why:
+                why = f"here this is an alias of {', '.join([one.name for one in found])}"
+        return Route(kind, word, verdict, why, source)
+
+    def _plain(self, kind: str, via: str, name: str, asked: str | None = None) -> Route:
+        """Return the route by a module that is asked for as such, by default the one of the name ``via``."""
+        verdict, why, source = self._judged(Asked(via if asked is None else asked), name)
         return Route(kind, via, verdict, why, source)
 
-    def _judged(
-        self, first: RequestOutcome, later: RequestOutcome | None, name: str
-    ) -> tuple[str, str, Source | None]:
+    def _judged(self, asked: Asked, name: str) -> tuple[str, str, Source | None]:
         """Return whether an outcome holds a module, and why not, or on which condition."""
+        first = self._outcomes.first(asked)
         if name in first.certain:
             return OPEN, "", None
+        later = self._outcomes.later(asked, name)
         possible = first.possible | (frozenset() if later is None else later.possible)
         if later is not None and name in later.certain and self._outcomes.is_sure:
             return OPEN, "once other modules are loaded", None
@@ -251,3 +274,8 @@ class _Auditor:
         tree = self._context.tree
         facts = self._given.inspector.facts(name, tree.path(tree.module_path(name)))
         return any(note.fatal for note in policy_notes(facts, self._given.policy))
+
+
+def _is_wild(alias: str) -> bool:
+    """Tell whether an alias is a pattern, which stands for many words."""
+    return not _WILD.isdisjoint(alias)

@@ -1,4 +1,4 @@
-"""The outcome of asking modprobe for each module of a tree, once."""
+"""The outcome of asking modprobe for each module of a tree, or for a word, once."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from ukmod.kmod.config import Source
     from ukmod.kmod.context import Module
     from ukmod.kmod.plans import Step
     from ukmod.kmod.predict.modprobe import Circumstances, StepForecast, TargetForecast
 
-__all__ = ["Obstacle", "Outcomes", "RequestOutcome"]
+__all__ = ["Asked", "Obstacle", "Outcomes", "RequestOutcome"]
 
-_ROUNDS = 16
-"""The times that outcomes are looked at anew because more modules turned out to be loaded."""
+
+@record
+class Asked:
+    """A request to modprobe: a module as such, or a word, with everything that it may stand for."""
+
+    text: str
+    is_word: bool = False
 
 
 @record
@@ -31,14 +36,15 @@ class Obstacle:
 
 @record
 class RequestOutcome:
-    """The outcome of ``modprobe MODULE``.
+    """The outcome of ``modprobe WORD``.
 
-    ``certain`` are the modules that it loads in any case, ``possible`` those that it may load, ``brought``
-    the modules of its plan with their kinds of routes, and ``obstacles`` what is in the way of a module.
-    ``wild`` says which command was run that may load anything, ``doubts`` what nobody can tell.
+    ``targets`` are the modules that the word stands for. ``certain`` are the modules that it loads in any
+    case, ``possible`` those that it may load, ``brought`` the other modules of its plan with their kinds of
+    routes, and ``obstacles`` what is in the way of a module. ``wild`` says which command was run that may
+    load anything, ``doubts`` what nobody can tell.
     """
 
-    module: str
+    targets: tuple[str, ...]
     certain: frozenset[str] = frozenset()
     possible: frozenset[str] = frozenset()
     brought: tuple[tuple[str, str], ...] = ()
@@ -58,79 +64,95 @@ class RequestOutcome:
 
 
 class Outcomes:
-    """Outcomes by module, each of them made once.
+    """Outcomes by what is asked for, each of them made once.
 
     With nothing loaded a module may be blocked, and be open later: its dependency has come in by another
-    way. ``later`` holds outcomes with all that can be loaded in the kernel.
+    way. So there are a first outcome, and one with all that can be loaded in the kernel.
     """
 
     def __init__(self, given: Circumstances) -> None:
         self._given = given
-        self.first: dict[str, RequestOutcome] = {}
-        self.later: dict[str, RequestOutcome] = {}
+        self._first: dict[Asked, RequestOutcome] = {}
+        self._later: dict[tuple[Asked, str], RequestOutcome] = {}
+        self._loadable: frozenset[str] = frozenset()
+        self._certain: frozenset[str] = frozenset()
 
-    def look(self, names: Iterable[str]) -> None:
-        """Find the outcome for each name: a module's, or one that only an install line knows."""
-        for name in names:
-            self.first[name] = self._of(name, World())
-        loadable = self._loadable()
-        suspects = [name for name, one in self.first.items() if not one.is_plain]
-        for _round in range(_ROUNDS):
-            for name in suspects:
-                self.later[name] = self._of(name, World(loaded=loadable - {name}))
-            more = self._loadable()
-            if more == loadable:
-                return
-            loadable = more
+    def look(self, every: Sequence[Asked]) -> None:
+        """Find out what can be loaded, if all of these are asked for, again and again."""
+        for asked in every:
+            self._add(self.first(asked))
+        suspects = [asked for asked in every if not self.first(asked).is_plain]
+        before: frozenset[str] | None = None
+        while before != self._loadable:
+            before = self._loadable
+            for asked in suspects:
+                self._add(self._of(asked, World(loaded=before.difference(self.first(asked).targets))))
 
-    def of(self, module: Module) -> RequestOutcome:
-        """Return the outcome for a module that was asked for by an alias with options of its own."""
-        return self._of(module.name, World(), module)
+    def first(self, asked: Asked) -> RequestOutcome:
+        """Return the outcome with nothing loaded."""
+        if asked not in self._first:
+            self._first[asked] = self._of(asked, World())
+        return self._first[asked]
+
+    def later(self, asked: Asked, name: str) -> RequestOutcome | None:
+        """Return the outcome for a module with all others loaded; None if it is the first one."""
+        first = self.first(asked)
+        if first.is_plain:
+            return None
+        if (asked, name) not in self._later:
+            world = World(loaded=self._loadable.difference(first.targets, (name,)))
+            self._later[asked, name] = self._of(asked, world)
+        return self._later[asked, name]
 
     @property
     def is_sure(self) -> bool:
         """Whether all that can be loaded is loaded in some way for certain."""
-        every = [*self.first.values(), *self.later.values()]
-        return self._loadable() <= frozenset().union(*(one.certain for one in every))
+        return self._loadable <= self._certain
 
-    def _loadable(self) -> frozenset[str]:
-        every = [*self.first.values(), *self.later.values()]
-        return frozenset().union(*(one.possible for one in every))
+    def _add(self, outcome: RequestOutcome) -> None:
+        self._loadable |= outcome.possible
+        self._certain |= outcome.certain
 
-    def _of(self, name: str, world: World, module: Module | None = None) -> RequestOutcome:
-        context = self._given.context
-        if module is None:
-            context.forget()
-            is_module = context.tree.dependency_line(name) is not None
-            # Of a name that only a command has, that command counts, whatever patterns stand before it.
-            named = None if is_module else context.named_by_command(name)
-            module = context.by_name(name) if named is None else named
+    def _of(self, asked: Asked, world: World) -> RequestOutcome:
+        predictor = Predictor(self._given)
         try:
-            forecast = Predictor(self._given).target(module, [world])
+            if asked.is_word:
+                forecasts = predictor.targets(asked.text, [world])
+            else:
+                forecasts = [predictor.target(self._module(asked.text), [world])]
         except UnpredictableError as error:
-            return RequestOutcome(name, doubts=(str(error),), wild=(str(error),), has_commands=True)
-        return _outcome(name, forecast, world)
+            return RequestOutcome((asked.text,), doubts=(str(error),), wild=(str(error),), has_commands=True)
+        return _outcome(forecasts, world)
+
+    def _module(self, name: str) -> Module:
+        context = self._given.context
+        context.forget()
+        is_module = context.tree.dependency_line(name) is not None
+        # Of a name that only a command has, that command counts, whatever patterns stand before it.
+        named = None if is_module else context.named_by_command(name)
+        return context.by_name(name) if named is None else named
 
 
-def _outcome(name: str, forecast: TargetForecast, before: World) -> RequestOutcome:
-    worlds = [world for world, _ in forecast.ways]
+def _outcome(forecasts: Sequence[TargetForecast], before: World) -> RequestOutcome:
+    """Return the outcome of the forecasts for one word, each of which continues the one before."""
+    worlds = [world for world, _ in forecasts[-1].ways] if forecasts else [before]
     loaded = [world.loaded - before.loaded for world in worlds]
     wild = [doubt for world in worlds if world.wild for doubt in world.doubts]
     doubts = [doubt for world in worlds for doubt in world.doubts]
     return RequestOutcome(
-        name,
+        tuple([one.target.module for one in forecasts]),
         frozenset.intersection(*loaded),
         frozenset().union(*loaded),
-        tuple(_brought(forecast, name)),
-        tuple(_obstacles(forecast)),
+        tuple([pair for one in forecasts for pair in _brought(one)]),
+        tuple([pair for one in forecasts for pair in _obstacles(one)]),
         tuple(dict.fromkeys(doubts)),
         tuple(dict.fromkeys(wild)),
-        any(one.step.action == "install" for one in forecast.steps),
+        any(step.step.action == "install" for one in forecasts for step in one.steps),
     )
 
 
-def _brought(forecast: TargetForecast, name: str) -> Iterator[tuple[str, str]]:
-    planned = {name}
+def _brought(forecast: TargetForecast) -> Iterator[tuple[str, str]]:
+    planned = {forecast.target.module}
     for one in forecast.steps:
         if one.step.module not in planned:
             planned.add(one.step.module)
@@ -143,6 +165,8 @@ def _brought(forecast: TargetForecast, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _obstacles(forecast: TargetForecast) -> Iterator[tuple[str, Obstacle]]:
+    if forecast.target.blacklisted is not None:
+        yield forecast.target.module, Obstacle("it is blacklisted", forecast.target.blacklisted)
     stopped: Obstacle | None = None
     for one in forecast.steps:
         found = stopped if not one.fates else _obstacle(one) if "unneeded" not in one.fates else None
