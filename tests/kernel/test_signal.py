@@ -12,7 +12,8 @@ from tests.kernel.tasks import call, in_task, start
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
-from ukmod.kernel.signal import SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL, sigmask
+from ukmod.kernel.sighand import SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL
+from ukmod.kernel.signal import sigmask
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGSTOP
 
 SIGUSR1, SIGTERM, SIGKILL, SIGSEGV, SIGRT = 10, 15, 9, 11, 40
@@ -61,7 +62,7 @@ def test_allow_kernel_signal_lets_only_the_kernels_own_through(
     kernel: Core, action: int, priv: int, arrives: bool
 ) -> None:
     task = kthread(kernel)
-    kernel.signals.of(task).handlers[SIGTERM] = action
+    kernel.sighands.set_handler(task, SIGTERM, action)
     kernel.signals.send_info(task, SIGTERM, priv)
     assert bool(kernel.tasks.pending(task) & sigmask(SIGTERM)) == arrives
 
@@ -176,7 +177,7 @@ def test_force_sig_gets_through_to_who_blocks_or_ignores_it(kernel: Core) -> Non
     def body(ignore: bool) -> None:
         task = kernel.sched.task()
         if ignore:
-            kernel.signals.of(task).handlers[SIGSEGV] = SIG_IGN
+            kernel.sighands.set_handler(task, SIGSEGV, SIG_IGN)
         else:
             call(kernel, "sigprocmask", BLOCK, mask, 0)
         call(kernel, "force_sig", SIGSEGV)
@@ -194,7 +195,7 @@ def test_force_sig_leaves_a_handler_that_would_get_it_alone(kernel: Core) -> Non
     def body() -> None:
         call(kernel, "kernel_sigaction", SIGUSR1, SIG_KTHREAD)
         call(kernel, "force_sig", SIGUSR1)
-        seen.append(kernel.signals.handler(kernel.sched.task(), SIGUSR1))
+        seen.append(kernel.sighands.handler(kernel.sched.task(), SIGUSR1))
         seen.append(kernel.tasks.pending(kernel.sched.task()))
 
     in_thread(kernel, body)

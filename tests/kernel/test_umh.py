@@ -15,7 +15,7 @@ from ukmod.kernel import umh
 from ukmod.kernel.core import Core
 from ukmod.kernel.export import exports_of
 from ukmod.kernel.sched.core import ERESTARTSYS, PF_FORKNOEXEC, PF_NOFREEZE, Task
-from ukmod.kernel.signal import SIG_KTHREAD
+from ukmod.kernel.sighand import SIG_KTHREAD
 from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.trace import Request
 from ukmod.kernel.umh import UMH_KILLABLE, UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC

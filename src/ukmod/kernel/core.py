@@ -54,6 +54,7 @@ from ukmod.kernel.sched.core import Scheduler, Task
 from ukmod.kernel.sched.swait import SwaitQueues
 from ukmod.kernel.sched.wait import WaitQueues
 from ukmod.kernel.sched.wait_bit import WaitBits
+from ukmod.kernel.sighand import Sighands
 from ukmod.kernel.signal import Signals
 from ukmod.kernel.softirq import HARDIRQ_OFFSET, SoftIrqs, Tasklets
 from ukmod.kernel.sysctl import Sysctl
@@ -142,6 +143,7 @@ class Core:
         self.percpu = PerCpu(self)
         self.sched = Scheduler(self, self.clock)
         self.tasks = Tasks(self)
+        self.sighands = Sighands(self)
         self.symbols = SymbolTable(self, kernel_functions())
         for name, offset in self.percpu.symbols().items():
             self.symbols.add_data(name, offset)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_WAKEKILL, Task, TaskExitError
+from ukmod.kernel.sighand import NSIG, SIG_DFL, SIG_IGN, SIG_KTHREAD_KERNEL
 from ukmod.kernel.signal_numbers import (
     SIGBUS,
     SIGCHLD,
@@ -33,9 +34,6 @@ from ukmod.record import field, mutable
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-NSIG: Final = 64
-SIG_DFL, SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL = 0, 1, 2, 3
-"""include/linux/signal.h: the last two are a kernel thread's allow_signal() and allow_kernel_signal()."""
 SEND_SIG_NOINFO, SEND_SIG_PRIV = 0, 1
 """Special values of a struct kernel_siginfo * that are not pointers."""
 SI_USER, SI_KERNEL, SI_ASYNCIO = 0, 0x80, -4
@@ -55,10 +53,8 @@ _STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
 
 @mutable
 class _Signals:
-    """The state of a task's signals outside its task_struct."""
+    """The state of a task's signals outside its task_struct and sighand_struct."""
 
-    handlers: dict[int, int] = field(default_factory=dict)
-    default: int = SIG_DFL
     queue: list[tuple[int, bytes]] = field(default_factory=list)
     """Each signal with its kernel_siginfo, oldest first."""
     fatal: int = 0
@@ -76,19 +72,14 @@ class Signals:
         self._info_size = types.sizeof("kernel_siginfo") if types.has("kernel_siginfo", "si_signo") else 48
 
     def of(self, task: Task) -> _Signals:
-        """A task's signals. Kernel threads ignore every signal until they allow it."""
+        """A task's signals."""
         if (found := self._tasks.get(task)) is None:
-            found = self._tasks[task] = _Signals(default=SIG_IGN if task.is_kthread else SIG_DFL)
+            found = self._tasks[task] = _Signals()
             task.on_exit.append(self._forget)
         return found
 
     def _forget(self, task: Task) -> None:
         self._tasks.pop(task, None)
-
-    def handler(self, task: Task, signal: int) -> int:
-        """The signal's disposition: SIG_DFL, SIG_IGN, SIG_KTHREAD or SIG_KTHREAD_KERNEL."""
-        signals = self.of(task)
-        return signals.handlers.get(signal, signals.default)
 
     def blocked(self, task: Task) -> int:
         """The set ``task->blocked``."""
@@ -97,15 +88,15 @@ class Signals:
     def unblock(self, task: Task, signal: int) -> None:
         """force_sig_info_to_task(): reset a blocked or ignored signal to its default action."""
         blocked = self.blocked(task)
-        if blocked & sigmask(signal) or self.handler(task, signal) == SIG_IGN:
-            self.of(task).handlers[signal] = SIG_DFL
+        if blocked & sigmask(signal) or self._k.sighands.handler(task, signal) == SIG_IGN:
+            self._k.sighands.set_handler(task, signal, SIG_DFL)
             self._k.memory.set_u64(task.address + self._blocked, blocked & ~sigmask(signal))
             self.recalc(task)
 
     def _ignored(self, task: Task, signal: int, *, force: bool) -> bool:
         if self.blocked(task) >> (signal - 1) & 1:
             return False
-        handler = self.handler(task, signal)
+        handler = self._k.sighands.handler(task, signal)
         if task.pid == INIT_PID and handler == SIG_DFL:
             return True  # SIGNAL_UNKILLABLE
         if task.is_kthread and handler == SIG_KTHREAD_KERNEL and not force:
@@ -132,7 +123,9 @@ class Signals:
             self.of(task).queue.append((signal, info))
         k.tasks.set_pending(task, pending | sigmask(signal))
         fatal = signal == SIGKILL
-        if self.handler(task, signal) == SIG_DFL and not sigmask(signal) & (_STOP | self.blocked(task)):
+        if self._k.sighands.handler(task, signal) == SIG_DFL and not sigmask(signal) & (
+            _STOP | self.blocked(task)
+        ):
             k.tasks.set_pending(task, pending | sigmask(signal, SIGKILL))
             fatal = True
             self.of(task).fatal = self.of(task).fatal or signal
@@ -195,7 +188,7 @@ class Signals:
 def kernel_sigaction(k: Core, signal: Int, action: Ptr) -> None:
     """void kernel_sigaction(int sig, __sighandler_t action): allow_signal() and disallow_signal()."""
     task = k.sched.task()
-    k.signals.of(task).handlers[signal] = action
+    k.sighands.set_handler(task, signal, action)
     if action == SIG_IGN:
         k.signals.discard(task, sigmask(signal))
         k.signals.recalc(task)

@@ -25,6 +25,7 @@ from ukmod.kernel.sched.core import (
     Task,
     block,
 )
+from ukmod.kernel.sighand import SIG_DFL, SIG_IGN
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGKILL
 from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_SIZE, Fault, Memory, page_align
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 THREAD_SIZE: Final = 16384
 """The size of a task's kernel stack in bytes, arch/x86/include/asm/page_64_types.h."""
 TASK_COMM_LEN: Final = 16
+SIGHAND_SIZE: Final = 64 * 32
+"""The size of the actions in a struct sighand_struct."""
 STACK_END_MAGIC: Final = 0x57AC6E9D
 TIF_SIGPENDING: Final = 1 << 2
 TIF_NOTIFY_SIGNAL: Final = 1 << 17
@@ -74,10 +77,13 @@ class Tasks:
             if types.has("task_struct", member) and types.has(struct):
                 self._parts[member] = size = (size + 63) & ~63
                 size += types.sizeof(struct)
+        self._own_sighand = 0
+        if "sighand" not in self._parts:  # no guest code can look for it
+            self._own_sighand = size = (size + 63) & ~63
+            size += SIGHAND_SIZE
         self._pages = page_align(size) // PAGE_SIZE
         image = kernel.image
         self._init_task = image.address("init_task") if image is not None else 0
-        self._init_signals = image.address("init_signals") if image is not None else 0
         self._usage = types.offset("task_struct", "usage")
         self._state = types.offset(
             "task_struct", "__state" if types.has("task_struct", "__state") else "state"
@@ -166,6 +172,8 @@ class Tasks:
                 memory.set_u32(address + offset("task_struct", name), DEFAULT_PRIO)
         if k.types.has("task_struct", "exit_signal"):
             memory.set_u32(address + offset("task_struct", "exit_signal"), SIGCHLD)
+        if kthread:
+            k.sighands.fill(task, SIG_IGN)
         self.set_comm(task, comm)
         for callback in self.on_create:
             callback(task)
@@ -177,12 +185,18 @@ class Tasks:
         if address == self._init_task:
             return
         for member, place in self._parts.items():
-            if not self._init_task:
-                self._memory.set_u64(address + self._k.types.offset("task_struct", member), address + place)
-            elif member == "signal":
-                size = self._k.types.sizeof("signal_struct")
-                _copy_relocated(self._memory, self._init_signals, address + place, size)
-                self._memory.set_u64(address + self._k.types.offset("task_struct", member), address + place)
+            pointer = self._k.types.offset("task_struct", member)
+            if self._init_task:
+                first = self._memory.u64(self._init_task + pointer)
+                size = self._k.types.sizeof(f"{member}_struct")
+                _copy_relocated(self._memory, first, address + place, size)
+            self._memory.set_u64(address + pointer, address + place)
+
+    def sighand(self, task: Task) -> int:
+        """``task->sighand``, or the place of one if no guest code knows that member."""
+        if self._own_sighand:
+            return task.address + self._own_sighand
+        return self._memory.u64(task.address + self._k.types.offset("task_struct", "sighand"))
 
     def _next_free_pid(self) -> int:
         """alloc_pid()."""
@@ -239,6 +253,7 @@ class Tasks:
     def become_process(self, task: Task) -> None:
         """Turn a kernel thread that has executed a program into a user process."""
         self.set_pf(task, _KTHREAD | PF_NO_SETAFFINITY, to=False)
+        self._k.sighands.fill(task, SIG_DFL)
         task.is_kthread = False
 
     # -- finding --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.kernel.user.conftest import device
 
 from ukmod.errors import ProcessError
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.sighand import SIG_DFL, SIG_IGN
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGKILL
 from ukmod.kernel.user.process import UserProcess
 
@@ -215,5 +217,32 @@ def test_a_process_that_an_oops_kills_gives_its_files_back(in_machine: InMachine
             p.result()
         assert k.oopses
         k.rmmod("conduit")
+
+    in_machine(work)
+
+
+def test_each_process_has_signal_actions_of_its_own(in_machine: InMachine) -> None:
+    def action(handler: int) -> bytes:
+        return struct.pack("<4Q", handler, 0, 0, 0)
+
+    def work(k: Kernel) -> None:
+        before = bytearray(32)
+        k.process.syscall("rt_sigaction", SIGINT, action(SIG_IGN), before, 8)
+        assert before == action(SIG_DFL)
+
+        def wait(p: UserProcess) -> int:
+            mine = bytearray(32)
+            p.syscall("rt_sigaction", SIGINT, None, mine, 8)
+            assert mine == action(SIG_DFL)
+            return p.syscall("pause")
+
+        p = k.spawn(wait)
+        k.run(0.1)
+        k.process.kill(SIGINT)
+        assert k.process.syscall("getpid")  # it ignores the signal
+        p.kill(SIGINT)
+        with pytest.raises(ProcessError, match="signal 2"):
+            p.result()
+        assert k.core.sighands.handler(k.core.tasks.kthreadd, SIGINT) == SIG_IGN
 
     in_machine(work)

@@ -15,7 +15,7 @@ from ukmod.kernel.failures import Attempt
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.limits import WAIT
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, Task
-from ukmod.kernel.signal import NSIG
+from ukmod.kernel.sighand import NSIG, SIG_DFL
 from ukmod.kernel.task import TIF_SIGPENDING
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.user.context import enter
@@ -178,13 +178,11 @@ class UserProcess:
 
         The call that it interrupted raises InterruptedError.
         """
-        actions = self._k.signals.of(self.task).handlers
         if handler is None:
             self._handlers.pop(number, None)
-            actions.pop(number, None)
         else:
             self._handlers[number] = handler
-            actions[number] = _CAUGHT
+        self._k.sighands.set_handler(self.task, number, _CAUGHT if handler is not None else SIG_DFL)
 
     def _handle_signals(self) -> bool:
         """Call the handlers of pending signals; True if there were any."""
