@@ -19,7 +19,7 @@ from functools import partial
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EINTR)
 CALLS = (
     *("open", "read", "write", "lseek", "ftruncate", "fstat", "fchmod", "fsync", "close"),
-    *("rename", "unlink", "mkdir", "listdir", "stat"),
+    *("rename", "replace", "unlink", "mkdir", "listdir", "stat"),
 )
 
 Wrapper = Callable[[str, Callable[..., object]], Callable[..., object]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,15 @@ def test_symvers_of_the_tree_or_by_option(root: Path, capsys: pytest.CaptureFixt
     assert "printk: nobody exports it; there is _printk" in capsys.readouterr().out
     (root / "symvers").write_text("0x1\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n")
     assert explain(root, "--symvers", str(root / "symvers"), "user") == 0
+
+
+def test_symvers_may_lie_beside_an_archive(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    with tarfile.open(outside / "root.tar", "w") as archive:
+        archive.add(root, ".")
+    for symbol, status in (("printk", 0), ("_printk", 1)):
+        (outside / "symvers").write_text(f"0x1\t{symbol}\tvmlinux\tEXPORT_SYMBOL\t\n")
+        assert explain(outside / "root.tar", "--symvers", str(outside / "symvers"), "user") == status
 
 
 def test_certificates(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,18 @@ def test_without_the_kernel_s_exports_nobody_can_tell(root: Path, capsys: pytest
     assert "the kernel's exports are not known" in capsys.readouterr().out
 
 
+def test_a_doubt_about_many_symbols_is_said_once(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "lib/modules/4.4.4/build/Module.symvers").unlink()
+    names = ("a", "b", "c", "d", "e", "base_fn")
+    own = written(root / "own.ko", dict.fromkeys(names, 51), names)
+    assert fits("-d", str(root), own) == 2
+    out = capsys.readouterr().out
+    assert out.count("the kernel's exports are not known") == 1
+    assert "  a, b, c and 2 more: exported by no module" in out
+    assert fits("-d", str(root), "--all", own) == 2
+    assert capsys.readouterr().out.count("the kernel's exports are not known") == 5
+
+
 def test_symvers_alone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = written(root / "own.ko", {"f": 0x22}, ("f",))
     (root / "symvers").write_text(SYMVERS)

@@ -24,35 +24,35 @@ from ukmod.kmod.archives import files as archive_files
 from ukmod.kmod.archives import open_archive
 from ukmod.kmod.archives.containers import entries_of
 from ukmod.kmod.archives.files import ArchiveFiles
-from ukmod.kmod.cpio import ArchiveFile, newc
+from ukmod.kmod.cpio import ArchiveEntry, newc
 
 RELEASE = "6.1.0"
 BASE = module(name="base", exports=["base_fn"])
 USER = module("alias=fs-user", "firmware=u.bin", "firmware=x*.bin", name="user", needs=["base_fn"])
 FILE, DIRECTORY, LINK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
 CONTENT = [
-    ArchiveFile("lib", LINK, b"usr/lib"),
-    ArchiveFile(f"usr/lib/modules/{RELEASE}/kernel/base.ko", FILE, BASE),
-    ArchiveFile(
+    ArchiveEntry("lib", LINK, b"usr/lib"),
+    ArchiveEntry(f"usr/lib/modules/{RELEASE}/kernel/base.ko", FILE, BASE),
+    ArchiveEntry(
         f"usr/lib/modules/{RELEASE}/kernel/user.ko.xz", FILE, lzma.compress(USER, check=lzma.CHECK_CRC32)
     ),
-    ArchiveFile("usr/lib/firmware/u.bin", LINK, b"/usr/lib/firmware/x1.bin"),
-    ArchiveFile("usr/lib/firmware/x1.bin", FILE, b"firmware"),
-    ArchiveFile("etc/modprobe.d/a.conf", FILE, b"options user x=1\n"),
+    ArchiveEntry("usr/lib/firmware/u.bin", LINK, b"/usr/lib/firmware/x1.bin"),
+    ArchiveEntry("usr/lib/firmware/x1.bin", FILE, b"firmware"),
+    ArchiveEntry("etc/modprobe.d/a.conf", FILE, b"options user x=1\n"),
 ]
 
 
-def cpio(*files: ArchiveFile) -> bytes:
+def cpio(*files: ArchiveEntry) -> bytes:
     return b"".join(newc(files))
 
 
-def tar(*files: ArchiveFile) -> bytes:
+def tar(*files: ArchiveEntry) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for file in files:
             info = tarfile.TarInfo(f"./{file.path}")
             if stat.S_ISLNK(file.mode):
-                info.type, info.linkname = tarfile.SYMTYPE, file.content.decode()
+                info.type, info.linkname = tarfile.SYMTYPE, bytes(file.content).decode()
             else:
                 info.size = len(file.content)
             archive.addfile(info, io.BytesIO(file.content) if info.size else None)
@@ -67,13 +67,13 @@ def ar(*members: tuple[str, bytes]) -> bytes:
     return b"".join(parts)
 
 
-def deb(*files: ArchiveFile) -> bytes:
+def deb(*files: ArchiveEntry) -> bytes:
     return ar(
         ("debian-binary", b"2.0\n"), ("control.tar.xz", b"x"), ("data.tar.xz", lzma.compress(tar(*files)))
     )
 
 
-def rpm(*files: ArchiveFile) -> bytes:
+def rpm(*files: ArchiveEntry) -> bytes:
     def header(size: int) -> bytes:
         return b"\x8e\xad\xe8\x01" + bytes(4) + struct.pack(">II", 1, size) + bytes(16 + size)
 
@@ -82,7 +82,7 @@ def rpm(*files: ArchiveFile) -> bytes:
     return lead + signature + bytes(-len(signature) % 8) + header(3) + gzip.compress(cpio(*files))
 
 
-def uki(*files: ArchiveFile) -> bytes:
+def uki(*files: ArchiveEntry) -> bytes:
     sections = {
         ".linux": b"kernel image",
         ".cmdline": b"quiet module_blacklist=base\0",
@@ -119,7 +119,7 @@ KINDS: dict[str, Callable[[bytes], bytes]] = {
     "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
     "lz4": lz4,
 }
-MICROCODE = cpio(ArchiveFile("kernel/x86/microcode/AuthenticAMD.bin", FILE, b"microcode"))
+MICROCODE = cpio(ArchiveEntry("kernel/x86/microcode/AuthenticAMD.bin", FILE, b"microcode"))
 ARCHIVES: dict[str, bytes] = {
     **{name: pack(cpio(*CONTENT)) for name, pack in KINDS.items()},
     **{
@@ -183,7 +183,7 @@ def test_modprobe_and_modinfo_read_an_archive_with_indexes(
     capfd.readouterr()
     tree = ["-d", path, "-S", RELEASE]
     data = Path(path).read_bytes()
-    Path(path).write_bytes(cpio(ArchiveFile("lib", LINK, b"usr/lib")) + data)
+    Path(path).write_bytes(cpio(ArchiveEntry("lib", LINK, b"usr/lib")) + data)
     assert cli.main(["ukmod", "modprobe", *tree, "-D", "user"]) == 0
     out = capfd.readouterr().out
     assert out.split()[:2] == ["insmod", f"{path}/lib/modules/{RELEASE}/kernel/base.ko"]
@@ -221,12 +221,12 @@ def test_the_command_line_of_a_unified_image_counts(
 def test_links_lead_nowhere_outside(tmp_path: Path) -> None:
     path = tmp_path / "archive"
     links = [
-        ArchiveFile("up", LINK, b"../../../../../../etc"),
-        ArchiveFile("absolute", LINK, b"/etc"),
-        ArchiveFile("loop", LINK, b"loop"),
-        ArchiveFile("up/inside", FILE, b"put in etc"),
-        ArchiveFile("../outside", FILE, b"nowhere"),
-        ArchiveFile("null", LINK, b"/dev/null"),
+        ArchiveEntry("up", LINK, b"../../../../../../etc"),
+        ArchiveEntry("absolute", LINK, b"/etc"),
+        ArchiveEntry("loop", LINK, b"loop"),
+        ArchiveEntry("up/inside", FILE, b"put in etc"),
+        ArchiveEntry("../outside", FILE, b"nowhere"),
+        ArchiveEntry("null", LINK, b"/dev/null"),
     ]
     path.write_bytes(cpio(*links))
     files = open_archive(str(path))
@@ -243,7 +243,7 @@ def test_links_lead_nowhere_outside(tmp_path: Path) -> None:
 
 def test_a_hard_link_has_the_content_of_the_last(tmp_path: Path) -> None:
     first, last = (
-        bytearray(cpio(ArchiveFile(name, FILE, text))) for name, text in (("a", b""), ("b", b"text"))
+        bytearray(cpio(ArchiveEntry(name, FILE, text))) for name, text in (("a", b""), ("b", b"text"))
     )
     for archive in (first, last):
         archive[6 + 4 * 8 : 6 + 5 * 8] = b"00000002"  # links
@@ -302,7 +302,7 @@ def test_bombs_and_endless_archives_end(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(LimitError):
         open_archive(str(path))
     monkeypatch.setattr(archive_files, "MOST_ENTRIES", 10)
-    path.write_bytes(cpio(*(ArchiveFile(f"d/{number}", FILE) for number in range(20))))
+    path.write_bytes(cpio(*(ArchiveEntry(f"d/{number}", FILE) for number in range(20))))
     with pytest.raises(LimitError, match="more than 10 files"):
         open_archive(str(path))
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ukmod.errors import LimitError
-from ukmod.kmod.cpio import ArchiveFile, newc
+from ukmod.kmod.cpio import ArchiveEntry, newc
 
 ENTRIES = [
-    ArchiveFile("lib", stat.S_IFDIR | 0o755),
-    ArchiveFile("lib/a.ko", stat.S_IFREG | 0o644, b"module"),
-    ArchiveFile("lib/b", stat.S_IFLNK | 0o777, b"a.ko"),
+    ArchiveEntry("lib", stat.S_IFDIR | 0o755),
+    ArchiveEntry("lib/a.ko", stat.S_IFREG | 0o644, b"module"),
+    ArchiveEntry("lib/b", stat.S_IFLNK | 0o777, b"a.ko"),
 ]
 
 

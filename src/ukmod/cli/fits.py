@@ -6,20 +6,19 @@ import os
 
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
-from ukmod.cli.inspection import vermagic_of
+from ukmod.cli.inspection import exports_beside, exports_listed, vermagic_of
 from ukmod.cli.terminal import write
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kmod.fits import KernelOffer, fit
-from ukmod.kmod.linkage import KERNEL, ExportedSymbol, module_exports, parse_symvers
+from ukmod.kmod.linkage import KERNEL, ExportedSymbol, module_exports
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
-from ukmod.kmod.regular import read_regular
 from ukmod.kmod.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ukmod.kmod.fits import Fit, NeededSymbol
 
@@ -29,6 +28,10 @@ __all__ = ["STATUSES", "main"]
 
 STATUSES = {"fits": 0, "does not fit": 1, "unknown": 2}
 """The exit status for each verdict; that of several files is the greatest, but 1 wins."""
+
+
+_EXAMPLES = 3
+"""Symbols that are named of those with the same doubt; --all lists each."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,7 +69,7 @@ def _offer(options: Namespace, files: Sequence[ModuleFile]) -> KernelOffer:
     kernel: Exports | None = None
     vermagic = options.vermagic or ""
     if options.symvers is not None:
-        kernel = _symvers(options.symvers)
+        kernel = exports_listed(options.symvers)
     elif options.kernel is not None:
         kernel, of_image = _image(options.kernel)
         vermagic = vermagic or of_image
@@ -75,7 +78,7 @@ def _offer(options: Namespace, files: Sequence[ModuleFile]) -> KernelOffer:
         tree = Tree.open(options.dirname, options.set_version, options.moduledir)
         tree.require_indexes()
         vermagic = vermagic or vermagic_of(tree)
-        kernel = _symvers_of(tree) if kernel is None else kernel
+        kernel = exports_beside(tree) if kernel is None else kernel
         if kernel is None:
             kernel, of_image = _image_of(tree, os.path.abspath(options.dirname))
             vermagic = vermagic or of_image
@@ -90,24 +93,10 @@ def _offer(options: Namespace, files: Sequence[ModuleFile]) -> KernelOffer:
     versions = None if kernel is None else any(one.crc is not None for one in kernel.values())
     gap = ""
     if kernel is None:
-        gap = "no module exports it, and the kernel's exports are not known"
+        gap = "exported by no module, and the kernel's exports are not known"
     elif tree is None and options.symvers is None:
-        gap = "the image does not export it; name the tree of its modules with -d"
+        gap = "not exported by the image; name the tree of its modules with -d"
     return KernelOffer(find, gap, vermagic, versions)
-
-
-def _symvers(path: str) -> Exports:
-    try:
-        return parse_symvers(os.fsdecode(read_regular(path)))
-    except OSError as error:
-        raise NotFoundError(error.strerror or str(error), subject=path) from error
-
-
-def _symvers_of(tree: Tree) -> Exports | None:
-    try:
-        return parse_symvers(os.fsdecode(tree.files.read(f"{tree.dirname}/build/Module.symvers")))
-    except OSError:
-        return None
 
 
 def _image(name: str) -> tuple[Exports, str]:
@@ -162,9 +151,23 @@ class _TreeExports:
 
 def _text(path: str, one: Fit, *, everything: bool) -> str:
     lines = [f"{path}: {one.verdict}", *(f"  {text}" for text in (*one.objections, *one.doubts))]
-    shown = [symbol for symbol in one.symbols if everything or symbol.objection or symbol.doubt]
-    lines += [f"  {_symbol_text(symbol)}" for symbol in shown]
+    if everything:
+        lines += [f"  {_symbol_text(symbol)}" for symbol in one.symbols]
+    else:
+        lines += [f"  {_symbol_text(symbol)}" for symbol in one.symbols if symbol.objection]
+        lines += [f"  {text}" for text in _doubts(one.symbols)]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _doubts(symbols: Iterable[NeededSymbol]) -> Iterator[str]:
+    """Say each doubt once, with the symbols that it is about."""
+    about: dict[str, list[str]] = {}
+    for symbol in symbols:
+        if symbol.doubt:
+            about.setdefault(symbol.doubt, []).append(symbol.binding.symbol)
+    for doubt, names in about.items():
+        more = f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else ""
+        yield f"{', '.join(names[:_EXAMPLES])}{more}: {doubt}"
 
 
 def _symbol_text(symbol: NeededSymbol) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.linkage import ExportedSymbol
 
-__all__ = ["Inspection", "inspection", "vermagic_of"]
+__all__ = ["Inspection", "exports_beside", "exports_listed", "inspection", "vermagic_of"]
 
 
 @record
@@ -46,7 +46,7 @@ def inspection(arguments: argparse.Namespace, root: str | None = None) -> Inspec
     system = System.of(tree, root, arguments.cmdline)
     vermagic = vermagic_of(tree)
     kernel = KernelFacts(
-        exports=_exports(tree, arguments.symvers),
+        exports=exports_beside(tree) if arguments.symvers is None else exports_listed(arguments.symvers),
         vermagic=vermagic,
         firmware_directories=firmware_directories(os.path.abspath(root), tree.release),
         unpacks=system.unpacks(),
@@ -55,13 +55,16 @@ def inspection(arguments: argparse.Namespace, root: str | None = None) -> Inspec
     return Inspection(system, Inspector(tree, kernel), vermagic)
 
 
-def _exports(tree: Tree, symvers: str | None) -> dict[str, ExportedSymbol] | None:
-    """Return what the kernel's Module.symvers lists; None if there is none."""
+def exports_listed(path: str) -> dict[str, ExportedSymbol]:
+    """Return what a Module.symvers lists. NotFoundError if it cannot be read."""
+    return parse_symvers(os.fsdecode(_content(path)))
+
+
+def exports_beside(tree: Tree) -> dict[str, ExportedSymbol] | None:
+    """Return what the Module.symvers of a tree's build directory lists; None if there is none."""
     try:
-        return parse_symvers(os.fsdecode(tree.files.read(symvers or f"{tree.dirname}/build/Module.symvers")))
-    except OSError as error:
-        if symvers is not None:
-            raise NotFoundError(error.strerror or str(error), subject=symvers) from error
+        return parse_symvers(os.fsdecode(tree.files.read(f"{tree.dirname}/build/Module.symvers")))
+    except OSError:
         return None
 
 
@@ -84,10 +87,12 @@ def _certificates(paths: Sequence[str] | None) -> list[x509.Certificate] | None:
         return None
     from ukmod.kmod.verify import load_certificates
 
-    found: list[x509.Certificate] = []
-    for path in paths:
-        try:
-            found += load_certificates(read_regular(path), path=path)
-        except OSError as error:
-            raise NotFoundError(error.strerror or str(error), subject=path) from error
-    return found
+    return [one for path in paths for one in load_certificates(_content(path), path=path)]
+
+
+def _content(path: str) -> bytes:
+    """Return the content of a file of this machine's, which a command line names."""
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise NotFoundError(error.strerror or str(error), errno=error.errno, subject=path) from error

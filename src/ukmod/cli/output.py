@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 from ukmod.errors import UkmodError
+from ukmod.kmod.temporary import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["write_bytes"]
 
 
-def write_bytes(pieces: Iterable[bytes], path: str | None) -> None:
+def write_bytes(pieces: Iterable[bytes | memoryview], path: str | None) -> None:
     """Write a file, or standard output if ``path`` is None. A file that is there is replaced at the end.
 
     Raises UkmodError if the file cannot be written; then nothing has changed. A device or a pipe is written
@@ -32,22 +32,8 @@ def write_bytes(pieces: Iterable[bytes], path: str | None) -> None:
             with open(path, "wb") as file:
                 file.writelines(pieces)
         else:
-            _replace(os.path.realpath(path), pieces)
+            replace_file(os.path.realpath(path), pieces, sync=True)
     except OSError as error:
         raise UkmodError(
             f"cannot be written: {error.strerror or error}", errno=error.errno, subject=path
         ) from error
-
-
-def _replace(path: str, pieces: Iterable[bytes]) -> None:
-    temporary = f"{os.path.dirname(path)}/.{os.path.basename(path)}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

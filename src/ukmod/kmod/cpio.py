@@ -12,9 +12,9 @@ from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
 
-__all__ = ["DIRECTORY", "TRAILER", "ArchiveFile", "newc"]
+__all__ = ["DIRECTORY", "TRAILER", "ArchiveEntry", "newc"]
 
 DIRECTORY = stat.S_IFDIR | 0o755
 """The mode of a directory that somebody has to make."""
@@ -25,18 +25,23 @@ TRAILER = "TRAILER!!!"
 
 
 @record
-class ArchiveFile:
-    """A file of an archive. ``path`` has no slash at its beginning; ``mode`` has the type, as st_mode.
+class ArchiveEntry:
+    """A file of an archive: its path as it is written there, its mode with the type, as st_mode, its content.
 
-    ``content`` is a link's target, a regular file's bytes, or nothing.
+    The content of a symbolic link is its target. owner: user and group. device: major and minor number of a
+    device node. file: entries with the same one, which is not None, are hard links of one file. A path
+    that is to be written to an archive has no slash at its beginning.
     """
 
     path: str
     mode: int
-    content: bytes = b""
+    content: bytes | memoryview = b""
+    owner: tuple[int, ...] = (0, 0)
+    device: tuple[int, ...] = (0, 0)
+    file: Hashable = None
 
 
-def newc(entries: Iterable[ArchiveFile], mtime: int = 0) -> Iterator[bytes]:
+def newc(entries: Iterable[ArchiveEntry], mtime: int = 0) -> Iterator[bytes | memoryview]:
     """Yield an archive, piece by piece: the same bytes for the same entries.
 
     Owner and group are 0, inodes are numbered in order, and ``mtime``, in seconds, is every file's.
@@ -52,12 +57,12 @@ def newc(entries: Iterable[ArchiveFile], mtime: int = 0) -> Iterator[bytes]:
         yield head
         yield entry.content
         yield pad
-    trailer = _header(ArchiveFile(TRAILER, 0), 0, 0)
+    trailer = _header(ArchiveEntry(TRAILER, 0), 0, 0)
     yield trailer
     yield _padding(size + len(trailer), _BLOCK)
 
 
-def _header(entry: ArchiveFile, number: int, mtime: int) -> bytes:
+def _header(entry: ArchiveEntry, number: int, mtime: int) -> bytes:
     name = entry.path.encode("utf-8", "surrogateescape") + b"\0"
     if len(entry.content) > _LARGEST:
         raise LimitError("is too large for a cpio archive", subject=entry.path)

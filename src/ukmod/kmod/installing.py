@@ -7,15 +7,16 @@ import os
 import stat
 
 from ukmod.errors import UkmodError
-from ukmod.kmod.depmod.publish import make_directory, remove, temporary_name, write
+from ukmod.kmod.depmod.publish import make_directory
 from ukmod.kmod.payload import entry_of
 from ukmod.kmod.rooted import resolve_in_root
+from ukmod.kmod.temporary import remove, temporary_name, write_new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ukmod.kmod.cpio import ArchiveFile
+    from ukmod.kmod.cpio import ArchiveEntry
     from ukmod.kmod.payload import ImageFile
     from ukmod.kmod.tree import Tree
 
@@ -39,21 +40,22 @@ def install(items: Iterable[ImageFile], tree: Tree, root: str, mtime: int | None
             raise UkmodError(text, errno=error.errno, subject=f"{root}/{item.path}") from error
 
 
-def _install(entry: ArchiveFile, root: str, mtime: int | None) -> None:
+def _install(entry: ArchiveEntry, root: str, mtime: int | None) -> None:
     directory, _, name = f"/{entry.path}".rpartition("/")
     above = resolve_in_root(f"{root}{directory}", root)
     if stat.S_ISDIR(entry.mode):
         make_directory(resolve_in_root(f"{above}/{name}", root))
         return
     if stat.S_ISLNK(entry.mode):
-        _install_link(above, name, os.fsdecode(entry.content), root)
+        _install_link(above, name, os.fsdecode(bytes(entry.content)), root)
         return
     real = resolve_in_root(f"{above}/{name}", root)
     make_directory(os.path.dirname(real))
     where = os.open(os.path.dirname(real), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     temporary = temporary_name(name)
     try:
-        descriptor = write(where, temporary, entry.content, stat.S_IMODE(entry.mode))
+        mode = stat.S_IMODE(entry.mode)
+        descriptor = write_new(temporary, (entry.content,), mode, where=where, masked=False)
         try:
             if mtime is not None:
                 os.utime(descriptor, (mtime, mtime))

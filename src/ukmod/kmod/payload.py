@@ -13,7 +13,7 @@ import os
 import stat
 
 from ukmod.errors import NotFoundError
-from ukmod.kmod.cpio import DIRECTORY, ArchiveFile
+from ukmod.kmod.cpio import DIRECTORY, ArchiveEntry
 from ukmod.kmod.indexing import LISTS, index_modules
 from ukmod.kmod.names import is_module_file
 from ukmod.record import record
@@ -76,9 +76,9 @@ def payload(
     return place.items()
 
 
-def entry_of(item: ImageFile, tree: Tree) -> ArchiveFile:
+def entry_of(item: ImageFile, tree: Tree) -> ArchiveEntry:
     """Return an item with its content. NotFoundError if the file cannot be read."""
-    return ArchiveFile(item.path, item.mode, _content(item, tree))
+    return ArchiveEntry(item.path, item.mode, _content(item, tree))
 
 
 def manifest(items: Sequence[ImageFile], tree: Tree) -> Iterator[tuple[ImageFile, int, str]]:

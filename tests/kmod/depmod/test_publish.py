@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ukmod.kmod.depmod.publish import make_directory, open_exclusively, publish, write
+from ukmod.kmod.depmod.publish import make_directory, open_exclusively, publish
+from ukmod.kmod.temporary import write_new
 
 
 def test_files_replace_those_of_the_same_names_and_all_may_read_them(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_run_waits_for_another_and_the_sets_are_not_mixed(tmp_path: Path) -> N
     (tmp_path / "a").write_bytes(b"old")
     with open_exclusively(str(tmp_path)) as (where, is_exclusive):
         assert is_exclusive
-        os.close(write(where, ".modules.a.1.2.tmp", b"the other's"))
+        os.close(write_new(".modules.a.1.2.tmp", (b"the other's",), 0o644, where=where))
         other = threading.Thread(target=publish, args=(str(tmp_path), [("a", b"new")]))
         other.start()
         other.join(0.1)
@@ -140,7 +141,7 @@ def test_a_run_that_was_stopped_is_not_waited_for_forever(
 ) -> None:
     monkeypatch.setattr("ukmod.kmod.depmod.publish._PATIENCE", 0.05)
     with open_exclusively(str(tmp_path)) as (where, _is_exclusive):
-        os.close(write(where, ".modules.a.1.2.tmp", b"the other's"))
+        os.close(write_new(".modules.a.1.2.tmp", (b"the other's",), 0o644, where=where))
         publish(str(tmp_path), [("a", b"new")])
     assert {path.name for path in tmp_path.iterdir()} == {"a", ".modules.a.1.2.tmp"}
 

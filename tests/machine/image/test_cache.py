@@ -176,7 +176,7 @@ def test_whatever_call_fails_an_entry_is_whole_and_nothing_else_is_left(tmp_path
         assert kept(place) == b"third"
         if calls != ["unlink"]:
             assert sorted(os.listdir(place)) == ["entry", "key"], calls
-    assert failed >= {"open", "fstat", "read", "write", "close", "rename", "listdir"}
+    assert failed >= {"open", "fstat", "read", "write", "close", "replace", "listdir"}
 
 
 def test_whenever_a_writer_is_killed_an_entry_is_old_or_new(place: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ukmod.kernel.uapi import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from ukmod.kernel.user.file import PIECE, UserFile
 from ukmod.kmod.archives.directories import directory_entries, file_entry
-from ukmod.kmod.archives.files import ArchiveEntry
+from ukmod.kmod.cpio import ArchiveEntry
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess

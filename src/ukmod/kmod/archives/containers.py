@@ -8,10 +8,10 @@ import struct
 from io import BytesIO
 
 from ukmod.errors import FormatError
-from ukmod.kmod.archives.files import ArchiveEntry
 from ukmod.kmod.archives.initramfs import initramfs_entries
 from ukmod.kmod.archives.packing import packing_of, unpack_part
 from ukmod.kmod.compression import DEFAULT_LIMIT
+from ukmod.kmod.cpio import ArchiveEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import os
 import stat
 
 from ukmod.errors import LimitError
-from ukmod.kmod.archives.files import MOST_ENTRIES, ArchiveEntry
+from ukmod.kmod.archives.files import MOST_ENTRIES
+from ukmod.kmod.cpio import ArchiveEntry
 from ukmod.kmod.regular import MODULE_LIMIT, read_regular
 
 TYPE_CHECKING = False

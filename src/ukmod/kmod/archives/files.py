@@ -7,38 +7,21 @@ import os
 import stat
 
 from ukmod.errors import LimitError
-from ukmod.kmod.cpio import DIRECTORY
+from ukmod.kmod.cpio import DIRECTORY, ArchiveEntry
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.regular import TEXT_LIMIT, status_in_memory
 from ukmod.kmod.rooted import resolve_in_root
-from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from ukmod.kmod.host import Followed
 
-__all__ = ["ArchiveEntry", "ArchiveFiles"]
+__all__ = ["ArchiveFiles"]
 
 MOST_ENTRIES = 1 << 18
 _LONGEST_PATH = 4096
-
-
-@record
-class ArchiveEntry:
-    """A file of an archive: its path as it is written there, its mode with the type, and its content.
-
-    The content of a symbolic link is its target. owner: user and group. device: major and minor number of a
-    device node. file: entries with the same one, which is not None, are hard links of one file.
-    """
-
-    path: str
-    mode: int
-    content: memoryview | bytes = b""
-    owner: tuple[int, ...] = (0, 0)
-    device: tuple[int, ...] = (0, 0)
-    file: Hashable = None
 
 
 class ArchiveFiles:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import stat
 
 from ukmod.errors import FormatError, LimitError
-from ukmod.kmod.archives.files import ArchiveEntry
 from ukmod.kmod.archives.packing import packing_of, unpack_part
 from ukmod.kmod.compression import DEFAULT_LIMIT
-from ukmod.kmod.cpio import TRAILER
+from ukmod.kmod.cpio import TRAILER, ArchiveEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import stat
 import time
 from contextlib import contextmanager, suppress
 
-from ukmod.kmod.regular import write_all
+from ukmod.kmod.temporary import remove, temporary_name, write_new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +28,7 @@ __all__ = [
     "make_directory",
     "open_exclusively",
     "publish",
-    "remove",
-    "temporary_name",
     "touch",
-    "write",
 ]
 
 _ORDER = (
@@ -73,7 +70,7 @@ def publish(directory: str, files: Iterable[tuple[str, bytes]]) -> None:
             for name, content in files:
                 _refuse_directory(where, name)
                 written.append((temporary_name(name), name))
-                unsynced.append((_about(name, write, where, written[-1][0], content), name))
+                unsynced.append((_about(name, _write, where, written[-1][0], content), name))
             _sync(unsynced)
             written.sort(key=lambda pair: _ORDER.index(pair[1]) if pair[1] in _ORDER else -1)
             for temporary, name in written:
@@ -167,23 +164,8 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def temporary_name(name: str) -> str:
-    """Return a new name for a file that is to have another name later on."""
-    return f".{name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
-
-
-def write(where: int, temporary: str, content: bytes, mode: int = _MODE) -> int:
-    """Write a file of a directory that is open; return its descriptor. OSError if that fails."""
-    # Neither through a link that someone else put there, nor into another run's file.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, mode, dir_fd=where)
-    try:
-        os.fchmod(fd, mode)
-        write_all(fd, content)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+def _write(where: int, temporary: str, content: bytes) -> int:
+    return write_new(temporary, (content,), _MODE, where=where, masked=False)
 
 
 def _sync(files: list[tuple[int, str]]) -> None:
@@ -220,12 +202,6 @@ def _refuse_directory(where: int, name: str) -> None:
 
 def _rename(where: int, temporary: str, name: str) -> None:
     os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
-
-
-def remove(name: str, where: int | None = None) -> None:
-    """Remove a temporary file, in a directory that is open; it may be renamed by now, or never made."""
-    with suppress(OSError):
-        os.unlink(name, dir_fd=where)
 
 
 def make_directory(path: str) -> None:

@@ -19,7 +19,8 @@ import time
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 
-from ukmod.kmod.regular import UNSETTLED, write_all
+from ukmod.kmod.regular import UNSETTLED
+from ukmod.kmod.temporary import remove, replace_file
 
 __all__ = ["MAC_SIZE", "Cache", "default_directory"]
 
@@ -112,7 +113,7 @@ class Cache:
                 os.mkdir(self.directory, 0o700)
             with self._opened() as place:
                 if _read_key(place) is None:
-                    _write(place, _KEY, (os.urandom(_KEY_SIZE),))
+                    replace_file(_KEY, (os.urandom(_KEY_SIZE),), mode=0o600, where=place)
             return True
         except OSError:
             return False
@@ -132,7 +133,7 @@ class Cache:
         """
         try:
             with self._opened() as place:
-                _write(place, name, parts)
+                replace_file(name, parts, mode=0o600, where=place)
         except OSError:
             return False
         return True
@@ -143,10 +144,10 @@ class Cache:
             written = {name: _written(place, name) for name in os.listdir(place)}
             entries = [name for name in written if name.startswith(prefix)]
             for name in sorted(entries, key=written.__getitem__, reverse=True)[count:]:
-                _remove(place, name)
+                remove(name, place)
             for name, when in written.items():
                 if name.startswith(f".{prefix}") and when < time.time() - _ABANDONED:
-                    _remove(place, name)
+                    remove(name, place)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
@@ -174,7 +175,7 @@ def _make_private(place: int) -> None:
     if status.st_mode & 0o077:
         os.fchmod(place, 0o700)
         if status.st_mode & 0o022:
-            _remove(place, _KEY)
+            remove(_KEY, place)
 
 
 def _open_private(place: int, name: str) -> int:
@@ -214,31 +215,9 @@ def _read_key(place: int) -> bytes | None:
     return key if len(key) == _KEY_SIZE else None
 
 
-def _write(place: int, name: str, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a file of the directory under a temporary name and rename it: it is complete or absent."""
-    temporary = f".{name}.{os.urandom(8).hex()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600, dir_fd=place)
-    try:
-        try:
-            for part in parts:
-                write_all(descriptor, part)
-        finally:
-            os.close(descriptor)  # where some file systems report that the disk is full
-        os.rename(temporary, name, src_dir_fd=place, dst_dir_fd=place)
-    except BaseException:
-        _remove(place, temporary)
-        raise
-
-
 def _written(place: int, name: str) -> float:
     """When a file was written, in seconds since the epoch; 0 if it is gone."""
     try:
         return os.stat(name, dir_fd=place, follow_symlinks=False).st_mtime
     except OSError:
         return 0
-
-
-def _remove(place: int, name: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(name, dir_fd=place)

@@ -8,14 +8,13 @@ release and vermagic and the size of struct module, to be compared with a module
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 from ukmod.errors import FormatError, LayoutError
 from ukmod.kmod.regular import read_regular
+from ukmod.kmod.temporary import replace_file
 from ukmod.machine.types.graph import AGGREGATES, VOID, Field, Graph, Node, Tag
 from ukmod.machine.types.wanted import WANTED
 from ukmod.record import record, replace
@@ -159,16 +158,9 @@ def write_profile(profile: Profile, path: str) -> None:
     data = f'{json.dumps(head, indent=1)[:-2]},\n "types": [\n{lines}\n]}}\n'.encode()
     if path.endswith(".gz"):
         data = gzip.compress(data, mtime=0)
-    temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        if not isinstance(error, OSError):
-            raise
+        replace_file(path, (data,))
+    except OSError as error:
         raise LayoutError(f"cannot write: {error.strerror}", errno=error.errno, subject=path) from error
 
 

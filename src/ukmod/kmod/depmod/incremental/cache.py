@@ -15,15 +15,9 @@ import time
 import zlib
 from contextlib import suppress
 
-from ukmod.kmod.depmod.publish import (
-    leave_no_leftovers,
-    make_directory,
-    open_exclusively,
-    remove,
-    temporary_name,
-    write,
-)
+from ukmod.kmod.depmod.publish import leave_no_leftovers, make_directory, open_exclusively
 from ukmod.kmod.regular import identity
+from ukmod.kmod.temporary import remove, replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,14 +97,8 @@ def store(path: str, entries: dict[str, Any]) -> None:
             if not _is_ours(where):
                 return
             leave_no_leftovers(where, "depmod-", is_exclusive=is_exclusive)
-            temporary = temporary_name(name)
-            try:
-                checksum = zlib.crc32(data).to_bytes(4, "big")
-                os.close(write(where, temporary, _MAGIC + checksum + data, 0o600))
-                os.rename(temporary, name, src_dir_fd=where, dst_dir_fd=where)
-            except BaseException:
-                remove(temporary, where)
-                raise
+            checksum = zlib.crc32(data).to_bytes(4, "big")
+            replace_file(name, (_MAGIC, checksum, data), mode=0o600, where=where)
 
 
 def _is_ours(fd: int) -> bool:
