@@ -113,7 +113,7 @@ def test_a_missing_decompressor_leaves_the_old_index(
         path = root / f"lib/modules/4.4.4/kernel/{name}.ko"
         path.unlink()
         path.with_suffix(f".ko.{suffix}").write_bytes(magic + bytes(100))
-    for missing in (library, "compression.zstd", "backports.zstd"):
+    for missing in (library, "compression", "backports"):  # both have zstd, the former since Python 3.14
         monkeypatch.setitem(sys.modules, missing, None)
     assert depmod(root, "--no-cache") == 1
     assert "depmod: ERROR: " in capfd.readouterr().err
