@@ -7,12 +7,12 @@ import os
 from ukmod import __version__
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document, print_json
-from ukmod.cli.inspection import inspection
+from ukmod.cli.inspection import inspection, with_initramfs
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
 from ukmod.cli.progress import AUDITING, Progress
 from ukmod.cli.terminal import write
 from ukmod.errors import UsageError
-from ukmod.kmod.audit import audit
+from ukmod.kmod.audit import audit, audit_system
 from ukmod.kmod.audit.block import prove
 from ukmod.kmod.audit.diff import changes
 from ukmod.kmod.audit.report import counted, finding_object, module_object, module_text, summary
@@ -44,8 +44,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     with Progress(AUDITING):
-        found = inspection(arguments)
-        result = audit(found.system.explainers(found.inspector, arguments.config), names or None)
+        found = with_initramfs(inspection(arguments), arguments.initramfs)
+        result = audit_system(found.system, found.inspector, names or None, arguments.config)
     content = {
         "counts": counted(result.modules),
         "modules": [module_object(one) for one in result.modules],
@@ -61,7 +61,7 @@ def _block(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     if not names:
         raise UsageError("audit block: name the modules that are to be blocked")
     with Progress(AUDITING):
-        found = inspection(arguments)
+        found = with_initramfs(inspection(arguments), arguments.initramfs)
         proofs = prove(found.system, found.inspector, names, arguments.config)
     findings = [finding for one in proofs for finding in one.findings()]
     content = {"modules": [_proof_object(one) for one in proofs]}
@@ -94,8 +94,8 @@ def _diff(arguments: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _side(arguments: argparse.Namespace, word: str) -> Inspection:
-    """Return the system of a root, which has a slash or is a directory, or of a release below -d."""
-    if "/" in word or os.path.isdir(word):
+    """Return the system of a root, which has a slash or is a file, or of a release below -d."""
+    if "/" in word or os.path.exists(word):
         return inspection(arguments, word)
     given = vars(arguments) | {"set_version": word}
     return inspection(type(arguments)(**given))
@@ -135,6 +135,7 @@ def _report(
             "root": system.root,
             "release": system.tree.release,
             "boots": [str(boot.source) for boot in system.boots],
+            "initramfs": [one.path for one in system.initramfs],
         }
         print_document("audit", {**head, **content, "findings": [finding_object(one) for one in findings]})
     elif arguments.sarif:
@@ -161,16 +162,19 @@ def _cases(modules: Iterable[ModuleAudit], findings: Iterable[AuditFinding]) -> 
 
 
 def _proof_text(proof: Proof) -> str:
-    name = proof.audit.module
+    name, remedy = proof.audit.module, proof.remedy
     if proof.is_proven:
         return f"{name}: blocked by each of its {len(proof.audit.routes)} routes\n"
     text = module_text(proof.audit)
-    if proof.remedy is None or not proof.remedy.is_proven:
+    if remedy is None or not remedy.is_proven:
         return f"{text}  no line of modprobe.d or of the kernel's command line is known to block it\n"
-    lines = [f"  with this it is blocked by every route, at the head of {proof.remedy.path}:"]
-    if proof.remedy.arguments:
+    lines = [f"  with this it is blocked by every route, at the head of {remedy.path}:"]
+    if remedy.arguments:
         lines = ["  with this it is blocked by every route, on the kernel's command line:"]
-    lines += [f"    {line}" for line in (*proof.remedy.lines, *proof.remedy.arguments)]
+    lines += [f"    {line}" for line in (*remedy.lines, *remedy.arguments)]
+    if remedy.initramfs:
+        lines.append("  and in the initramfs, which has to be made anew:")
+        lines += [f"    {path}" for path in remedy.initramfs]
     if any(route.kind == "live" for route in proof.audit.routes):
         lines.append(f"  and, as it is loaded already: rmmod {name}")
     return text + "\n".join(lines) + "\n"
@@ -187,5 +191,6 @@ def _proof_object(proof: Proof) -> dict[str, object]:
             "lines": list(remedy.lines),
             "arguments": list(remedy.arguments),
             "proven": remedy.is_proven,
+            "initramfs": list(remedy.initramfs),
         },
     }

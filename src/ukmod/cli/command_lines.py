@@ -17,6 +17,7 @@ from ukmod.cli.options import (
     add_color,
     add_config,
     add_formats,
+    add_initramfs,
     add_json,
     add_kernel_facts,
     add_tree,
@@ -205,7 +206,8 @@ def audit() -> CommandParser:
     parser = command_parser(
         "audit",
         "Say for modules, by default for all of a tree, whether they can get into the kernel, by each route:"
-        " by name, by each alias, with a module that needs them, by another's install command, built in."
+        " by name, by each alias, with a module that needs them, by another's install command, built in, and"
+        " by the same ones inside of the initramfs, which has a configuration of its own."
         " Lines that deny a module which is loaded all the same are errors.",
         notes="audit block NAME...: prove that modules are blocked by every route. If one is not, the lines"
         " that block it are printed; they have been applied in memory, and the proof was run again.\n"
@@ -239,6 +241,7 @@ def audit() -> CommandParser:
     add_tree(parser, "/", "the system's root, its configuration included", or_running=True)
     add_config(parser)
     add_cmdline(parser)
+    add_initramfs(parser)
     add_kernel_facts(parser)
     parser.add_argument("--notes", action="store_true", help="show notes about a whole tree, too")
     parser.add_argument(
@@ -276,6 +279,7 @@ def policy() -> CommandParser:
     add_tree(parser, "/", "the system's root, its configuration included", or_running=True)
     add_config(parser)
     add_cmdline(parser)
+    add_initramfs(parser)
     add_kernel_facts(parser)
     add_formats(parser)
     return parser

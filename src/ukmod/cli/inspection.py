@@ -6,13 +6,14 @@ import os
 
 from ukmod.errors import NotFoundError, UkmodError
 from ukmod.kmod.firmware import firmware_directories
+from ukmod.kmod.initramfs import initramfs_paths, open_initramfs
 from ukmod.kmod.linkage import parse_symvers
 from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.objections import Inspector, KernelFacts
 from ukmod.kmod.regular import read_regular
 from ukmod.kmod.system import System
 from ukmod.kmod.tree import Tree
-from ukmod.record import record
+from ukmod.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.linkage import ExportedSymbol
 
-__all__ = ["Inspection", "exports_beside", "exports_listed", "inspection", "vermagic_of"]
+__all__ = ["Inspection", "exports_beside", "exports_listed", "inspection", "vermagic_of", "with_initramfs"]
 
 
 @record
@@ -53,6 +54,25 @@ def inspection(arguments: argparse.Namespace, root: str | None = None) -> Inspec
         certificates=_certificates(arguments.cert),
     )
     return Inspection(system, Inspector(tree, kernel), vermagic)
+
+
+def with_initramfs(found: Inspection, option: str | None) -> Inspection:
+    """Return the same system with the initramfs that its kernel boots with, as far as it holds modules.
+
+    ``option`` is a path, or "none"; by default they are those below the root. Raises NotFoundError for a path
+    that leads to no file.
+    """
+    if option == "none":
+        return found
+    system = found.system
+    if option is not None and not os.path.isfile(option):
+        raise NotFoundError("no such initramfs", subject=option)
+    paths = (
+        initramfs_paths(system.tree.files, system.root, system.tree.release) if option is None else [option]
+    )
+    opened = [open_initramfs(path, system, found.inspector) for path in paths]
+    there = tuple([one for one in opened if one is not None])
+    return replace(found, system=replace(system, initramfs=there))
 
 
 def exports_listed(path: str) -> dict[str, ExportedSymbol]:

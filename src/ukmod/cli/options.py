@@ -20,6 +20,7 @@ __all__ = [
     "add_color",
     "add_config",
     "add_formats",
+    "add_initramfs",
     "add_json",
     "add_kernel_facts",
     "add_tree",
@@ -137,6 +138,15 @@ def add_cmdline(parser: argparse.ArgumentParser) -> None:
         "--cmdline",
         metavar="FILE|TEXT",
         help="the kernel's command line; default: the running one's, or those of ROOT's boot entries",
+    )
+
+
+def add_initramfs(parser: argparse.ArgumentParser) -> None:
+    """Add ``--initramfs``."""
+    parser.add_argument(
+        "--initramfs",
+        metavar="FILE",
+        help="the initramfs that the kernel boots with, or 'none'; default: those below ROOT",
     )
 
 

@@ -9,7 +9,7 @@ from ukmod import __version__
 from ukmod.cli import command_lines
 from ukmod.cli.audit import status_of
 from ukmod.cli.document import print_document, print_json
-from ukmod.cli.inspection import inspection
+from ukmod.cli.inspection import inspection, with_initramfs
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
 from ukmod.cli.progress import AUDITING, Progress
 from ukmod.cli.terminal import escape, write
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     content: dict[str, object] = {}
     lines: tuple[str, ...] = ()
     with Progress(AUDITING):
-        found = inspection(arguments)
+        found = with_initramfs(inspection(arguments), arguments.initramfs)
         if arguments.action == "generate":
             policy = generate_policy(found.system, found.inspector, keep, arguments.config)
             findings, lines = policy.findings, policy.lines

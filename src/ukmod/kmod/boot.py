@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.host import Files
 
-__all__ = ["boot_arguments"]
+__all__ = ["BOOT_DIRECTORIES", "boot_arguments"]
 
-_BOOT = ("/boot", "/efi", "/boot/efi")
+BOOT_DIRECTORIES = ("/boot", "/efi", "/boot/efi")
+"""The places of the boot partition, and of the EFI system partition."""
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub/grub.cfg", "/grub2/grub.cfg")
 _EXTLINUX = (
     *("/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf", "/boot/extlinux.conf"),
@@ -190,7 +191,7 @@ def _extlinux(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
 
 def _loader_entries(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
     variables = _grub_variables(files, root)
-    for boot in _BOOT:
+    for boot in BOOT_DIRECTORIES:
         directory = f"{root}{boot}/loader/entries"
         for name in _names(files, directory):
             if name.endswith(".conf"):
@@ -227,7 +228,7 @@ def _kernel_install(files: Files, root: str, release: str) -> Iterator[tuple[str
 
 
 def _unified_images(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
-    for boot in _BOOT:
+    for boot in BOOT_DIRECTORIES:
         directory = f"{root}{boot}/EFI/Linux"
         for name in _names(files, directory):
             if not name.lower().endswith(".efi"):

@@ -97,6 +97,11 @@ class Inspector:
         self._exports: dict[str, dict[str, ExportedSymbol]] = {}
         self._exporters: dict[str, ExportedSymbol | None] = {}
 
+    @property
+    def kernel(self) -> KernelFacts:
+        """The facts about the kernel that the modules are for."""
+        return self._kernel
+
     def facts(self, name: str, path: str) -> ModuleFacts:
         """Return the facts about a module's file."""
         if path not in self._facts:

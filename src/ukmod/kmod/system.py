@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ukmod.kmod.initramfs import Initramfs
     from ukmod.kmod.kernelargs import KernelPolicy
     from ukmod.kmod.lint import Finding
     from ukmod.kmod.objections import Inspector
@@ -44,12 +45,16 @@ _EXPLAINED = frozenset(
 
 @record
 class System:
-    """A system. ``boots`` are the command lines that its kernel may be started with, at least one."""
+    """A system. ``boots`` are the command lines that its kernel may be started with, at least one.
+
+    ``initramfs`` are those that its kernel may be started with; none if they do not matter.
+    """
 
     tree: Tree
     root: str
     is_live: bool
     boots: tuple[BootArguments, ...]
+    initramfs: tuple[Initramfs, ...] = ()
 
     @classmethod
     def of(cls, tree: Tree, root: str, cmdline: str | None = None) -> System:

@@ -9,7 +9,8 @@ from tests.kmod.predict import images
 from tests.kmod.predict.images import RELEASE
 
 from ukmod.kmod.audit import BLOCKED, OPEN
-from ukmod.kmod.audit.block import Proof, Remedy, prove, with_arguments
+from ukmod.kmod.audit.amended import with_arguments
+from ukmod.kmod.audit.block import Proof, Remedy, prove
 from ukmod.kmod.config import Source
 from ukmod.kmod.kernelargs import BootArguments
 from ukmod.kmod.objections import Inspector, KernelFacts

@@ -8,6 +8,17 @@ from __future__ import annotations
 
 from ukmod.kmod.audit.audits import Audit, audit
 from ukmod.kmod.audit.denials import AuditFinding
+from ukmod.kmod.audit.early import audit_system
 from ukmod.kmod.audit.routes import BLOCKED, OPEN, UNKNOWN, ModuleAudit, Route
 
-__all__ = ["BLOCKED", "OPEN", "UNKNOWN", "Audit", "AuditFinding", "ModuleAudit", "Route", "audit"]
+__all__ = [
+    "BLOCKED",
+    "OPEN",
+    "UNKNOWN",
+    "Audit",
+    "AuditFinding",
+    "ModuleAudit",
+    "Route",
+    "audit",
+    "audit_system",
+]

@@ -14,7 +14,7 @@ from ukmod.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ukmod.kmod.audit.denials import AuditFinding
     from ukmod.kmod.config import Alias, Source
@@ -36,18 +36,28 @@ class Audit:
     findings: tuple[AuditFinding, ...]
 
 
-def audit(ways: Sequence[tuple[BootArguments, Explainer]], names: Iterable[str] | None = None) -> Audit:
+def audit(
+    ways: Sequence[tuple[BootArguments, Explainer]],
+    names: Iterable[str] | None = None,
+    early: Mapping[str, Sequence[Route]] = {},
+) -> Audit:
     """Return the verdicts for some modules, by default for all of the tree, built-in ones included.
 
     ``ways`` are the command lines that the system may be booted with, each with its explainer
     (:meth:`ukmod.kmod.system.System.explainers`). If they do not agree on a route, its verdict is unknown.
+    ``early`` are more routes, by module: those through an initramfs.
 
     Raises NotFoundError for a name that no module has, or if the tree has no indexes.
     """
     auditors = [_Auditor(explainer) for _, explainer in ways]
     wanted = auditors[0].names if names is None else sorted({normalize_modname(name) for name in names})
     boots = [boot for boot, _ in ways]
-    modules = tuple([_agreed(boots, [one.module(name) for one in auditors]) for name in wanted])
+    modules = tuple(
+        [
+            _with(_agreed(boots, [one.module(name) for one in auditors]), early.get(name, ()))
+            for name in wanted
+        ]
+    )
     return Audit(modules, findings_of(modules, [explainer for _, explainer in ways]))
 
 
@@ -69,6 +79,12 @@ def _agreed_route(ways: Sequence[tuple[BootArguments, Route]], boots: int) -> Ro
         return first
     text = "; ".join([f"{route.verdict} with {boot.source}" for boot, route in ways])
     return replace(first, verdict=UNKNOWN, why=f"it depends on how the system is booted: {text}")
+
+
+def _with(module: ModuleAudit, routes: Sequence[Route]) -> ModuleAudit:
+    if not routes or module.path is None:
+        return module
+    return replace(module, routes=tuple(sorted((*module.routes, *routes), key=_place)))
 
 
 def _place(route: Route) -> tuple[int, str]:

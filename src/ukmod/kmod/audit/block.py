@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from functools import partial
 
-from ukmod.kmod.audit.audits import audit
+from ukmod.kmod.audit.amended import lines_path, with_arguments, with_lines
 from ukmod.kmod.audit.denials import AuditFinding, routes_text
-from ukmod.kmod.audit.routes import BLOCKED, OPEN, UNKNOWN, combined
-from ukmod.kmod.config import config_files
-from ukmod.kmod.kernelargs import kernel_arguments
-from ukmod.kmod.overlay import OverlayFiles
+from ukmod.kmod.audit.early import audit_system
+from ukmod.kmod.audit.routes import BLOCKED, EARLY, OPEN, UNKNOWN, combined
 from ukmod.kmod.wildcard import fnmatch
 from ukmod.record import record, replace
 
@@ -21,15 +17,10 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.audit.routes import ModuleAudit
     from ukmod.kmod.config import Softdep
-    from ukmod.kmod.kernelargs import BootArguments
     from ukmod.kmod.objections import Inspector
     from ukmod.kmod.system import System
 
-__all__ = ["Proof", "Remedy", "deny_lines", "lines_path", "prove", "with_arguments", "with_lines"]
-
-_DIRECTORY = "/etc/modprobe.d"
-_FILES = ("00-block.conf", "0-block.conf", "+block.conf", "!block.conf")
-"""Names for a file that is read before all others, so that its lines count: one that sorts before them."""
+__all__ = ["Proof", "Remedy", "deny_lines", "prove"]
 
 
 @record
@@ -37,13 +28,15 @@ class Remedy:
     """Lines that block a module, for the file ``path``, or words for the kernel's command line.
 
     ``is_proven`` tells whether the module is blocked by every route with them: they have been applied in
-    memory, and the proof was run again.
+    memory, and the proof was run again. ``initramfs`` are the paths of those that have to be made anew, with
+    the lines in them.
     """
 
     path: str
     lines: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     is_proven: bool = False
+    initramfs: tuple[str, ...] = ()
 
 
 @record
@@ -84,12 +77,16 @@ def prove(
 
     ``config_paths`` are those of ``modprobe -C``. Raises NotFoundError for a name that no module has.
     """
-    first = audit(system.explainers(inspector, config_paths), names).modules
+    first = audit_system(system, inspector, names, config_paths).modules
     remedies: dict[str, Remedy] = {}
     path = lines_path(system, config_paths)
     softdeps = system.context(config_paths).config.softdeps
     initcalls = system.initcalls() or {}
-    for make in (partial(_by_lines, path, softdeps), partial(_by_arguments, path, initcalls)):
+    for make in (
+        partial(_by_lines, path, softdeps),
+        partial(_by_lines_in_initramfs, path, softdeps),
+        partial(_by_arguments, path, initcalls),
+    ):
         todo = [one for one in first if one.verdict != BLOCKED and not _is_proven(remedies.get(one.module))]
         made = {one.module: make(one) for one in todo}
         wanted = {name: remedy for name, remedy in made.items() if remedy is not None}
@@ -110,8 +107,10 @@ def _tried(
     for remedy in remedies.values():
         changed = with_arguments(changed, remedy.arguments)
     path = next(iter(remedies.values())).path
-    changed = with_lines(changed, path, [line for one in remedies.values() for line in one.lines])
-    after = audit(changed.explainers(inspector, config_paths), remedies).modules
+    lines = [line for one in remedies.values() for line in one.lines]
+    in_initramfs = any(one.initramfs for one in remedies.values())
+    changed = with_lines(changed, path, lines, in_initramfs=in_initramfs)
+    after = audit_system(changed, inspector, remedies, config_paths).modules
     return {one.module: replace(remedies[one.module], is_proven=_is_shut(one)) for one in after}
 
 
@@ -130,6 +129,15 @@ def _by_lines(path: str, softdeps: Iterable[Softdep], module: ModuleAudit) -> Re
     return Remedy(path, tuple(deny_lines(module.module, softdeps)))
 
 
+def _by_lines_in_initramfs(path: str, softdeps: Iterable[Softdep], module: ModuleAudit) -> Remedy | None:
+    """Return the same lines, for the files of initramfs, too, through which the module gets in."""
+    remedy = _by_lines(path, softdeps, module)
+    through = [
+        route.via for route in module.routes if route.kind.startswith(EARLY) and route.verdict != BLOCKED
+    ]
+    return None if remedy is None or not through else replace(remedy, initramfs=tuple(dict.fromkeys(through)))
+
+
 def deny_lines(name: str, softdeps: Iterable[Softdep]) -> list[str]:
     """Return the lines that deny a module, if they come before all others.
 
@@ -146,62 +154,3 @@ def _by_arguments(path: str, initcalls: Mapping[str, str], module: ModuleAudit) 
         return Remedy(path, arguments=(f"module_blacklist={module.module}",))
     functions = [name for name, owner in initcalls.items() if owner == module.module]
     return Remedy(path, arguments=(f"initcall_blacklist={','.join(functions)}",)) if functions else None
-
-
-def lines_path(system: System, config_paths: Sequence[str] | None) -> str:
-    """Return the file for lines that are to count before all others."""
-    files = system.tree.files
-    directory = system.root.rstrip("/") + _DIRECTORY
-    if config_paths:
-        directory = next((path for path in config_paths if _is_directory(system, path)), "")
-        if not directory:
-            return config_paths[0]  # they are put before its own
-    paths = list(config_paths or system.tree.config_paths)
-    there = [os.path.basename(path) for path in config_files(system.tree.dirname, paths, files)]
-    first = min(there, key=os.fsencode, default="~")
-    name = next((name for name in _FILES if os.fsencode(name) < os.fsencode(first)), _FILES[-1])
-    return f"{directory}/{name}"
-
-
-def _is_directory(system: System, path: str) -> bool:
-    try:
-        return stat.S_ISDIR(system.tree.files.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-# Changes in memory
-
-
-def with_lines(system: System, path: str, lines: Sequence[str]) -> System:
-    """Return a system with lines at the head of a file of modprobe.d, which may be a new one; in memory."""
-    if not lines:
-        return system
-    files = system.tree.files
-    try:
-        old = files.read(path)
-    except OSError:
-        old = b""
-    text = "".join([f"{line}\n" for line in lines])
-    overlay = OverlayFiles(files, {path: text.encode() + old})
-    return replace(system, tree=system.tree.through(overlay))
-
-
-def with_arguments(system: System, arguments: Sequence[str]) -> System:
-    """Return a system whose kernel is given more parameters, whichever way it is booted; in memory."""
-    if not arguments:
-        return system
-    boots = tuple([replace(boot, text=_extended(boot, arguments)) for boot in system.boots])
-    return replace(system, boots=boots)
-
-
-def _extended(boot: BootArguments, arguments: Sequence[str]) -> str:
-    """Return a command line with more parameters; as the last module_blacklist= counts, it is extended."""
-    text = boot.text
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        before = [known for key, known in kernel_arguments(text) if key.replace("-", "_") == name and known]
-        merged = f"{before[-1]},{value}" if before and name == "module_blacklist" else value
-        head, ends, rest = f" {text} ".partition(" -- ")
-        text = f"{head} {name}={merged}{ends}{rest}".strip()
-    return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ukmod.kmod.audit.routes import OPEN, UNKNOWN
+from ukmod.kmod.audit.routes import EARLY, OPEN, UNKNOWN
 from ukmod.kmod.predict.modprobe import Predictor
 from ukmod.kmod.predict.world import UnpredictableError, World
 from ukmod.kmod.wildcard import fnmatch
@@ -64,12 +64,19 @@ def findings_of(modules: Sequence[ModuleAudit], explainers: Sequence[Explainer])
 
 def routes_text(routes: Sequence[Route]) -> str:
     """Return a few routes in words."""
-    words = [_words(route) for route in routes]
+    words = list(dict.fromkeys(_words(route) for route in routes))
     more = f", and {len(words) - _NAMED} more" if words[_NAMED:] else ""
     return ", ".join(words[:_NAMED]) + more
 
 
+def _way(route: Route) -> str:
+    """Return the kind of a route; of one inside of an initramfs that which it has there."""
+    return route.kind.removeprefix(f"{EARLY} ")
+
+
 def _words(route: Route) -> str:
+    if route.kind != _way(route):
+        return f"in the initramfs {route.via}"
     of = {"dependency": "dependency of", "softdep": "soft dependency of", "install": "install command of"}
     if route.kind in of:
         return f"{of[route.kind]} {route.via}"
@@ -104,12 +111,12 @@ def _findings(module: ModuleAudit, denial: Denial) -> Iterator[AuditFinding]:
     name = module.module
     ways = [route for route in module.routes if route.verdict == OPEN]
     doubtful = [route for route in module.routes if route.verdict == UNKNOWN]
-    others = [route for route in ways if route.kind != "name"]
+    others = [route for route in ways if _way(route) != "name"]
     if ways and not denial.is_blacklist:
         text = f"{denial.text}: {name} is loaded all the same: {routes_text(ways)}"
         yield AuditFinding("denied-open", "error", name, OPEN, text, denial.source)
     elif others:
-        level = "error" if {route.kind for route in others} & {"alias", "builtin"} else "warning"
+        level = "error" if {_way(route) for route in others} & {"alias", "builtin"} else "warning"
         text = f"{denial.text} does not keep {name} out: {routes_text(others)}"
         yield AuditFinding("blacklist-passed", level, name, OPEN, text, denial.source)
     elif ways:

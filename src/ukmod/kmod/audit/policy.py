@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ukmod.errors import NotFoundError
-from ukmod.kmod.audit.audits import audit
-from ukmod.kmod.audit.block import deny_lines, lines_path, with_lines
+from ukmod.kmod.audit.amended import lines_path, with_lines
+from ukmod.kmod.audit.block import deny_lines
 from ukmod.kmod.audit.denials import AuditFinding, routes_text
+from ukmod.kmod.audit.early import audit_system
 from ukmod.kmod.audit.routes import BLOCKED, OPEN, UNKNOWN
 from ukmod.kmod.closures import closure
 from ukmod.record import record
@@ -25,6 +26,7 @@ __all__ = ["Policy", "check_policy", "generate_policy"]
 class Policy:
     """Lines for the file ``path`` of modprobe.d, which deny all modules except the ``kept`` ones.
 
+    They are meant for the system's initramfs, too, which has to be made anew with them.
     ``findings`` are the modules of which that is not so, with the lines applied in memory: none if the policy
     is proven. Built-in modules are in the kernel whatever a line says: they are no part of it.
     """
@@ -47,7 +49,7 @@ def generate_policy(
     softdeps = system.context(config_paths).config.softdeps
     lines = [line for name in names for line in deny_lines(name, softdeps)]
     path = lines_path(system, config_paths)
-    changed = with_lines(system, path, lines)
+    changed = with_lines(system, path, lines, in_initramfs=True)
     return Policy(path, tuple(lines), tuple(sorted(kept)), _findings(changed, inspector, kept, config_paths))
 
 
@@ -72,7 +74,7 @@ def _kept(system: System, keep: Iterable[str], config_paths: Sequence[str] | Non
 def _findings(
     system: System, inspector: Inspector, kept: frozenset[str], config_paths: Sequence[str] | None
 ) -> tuple[AuditFinding, ...]:
-    modules = audit(system.explainers(inspector, config_paths)).modules
+    modules = audit_system(system, inspector, config_paths=config_paths).modules
     found = [_finding(one, is_kept=one.module in kept) for one in modules if one.path is not None]
     return tuple([one for one in found if one is not None])
 
