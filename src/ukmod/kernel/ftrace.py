@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MCOUNT_INSN_SIZE: Final = 5
 _ENDBR64: Final = b"\xf3\x0f\x1e\xfa"
-_INT3: Final = b"\xcc"
 _CALL_REL32, _JUMP_REL32, _JUMP_REL8 = 0xE8, 0xE9, 0xEB
 
 
@@ -102,7 +101,7 @@ class Ftrace:
         wanted = {place for ops in self._registered for place in self._filters.get(ops, ())}
         for place in wanted - self._replaced.keys():
             self._replaced[place] = self._k.memory.read(place, 1)
-            self._write(place, _INT3)
+            self._write(place, kprobes.INT3)
         for place in self._replaced.keys() - wanted:
             self._write(place, self._replaced.pop(place))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.kernel.image.conftest import in_a_copy
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.image.interpose import RETURNS, SAME_AS
+from ukmod.kernel.image.interpose import RETURNS, SAME_AS, entry_code
+from ukmod.kernel.x86.kprobes import INT3
 
 pytestmark = pytest.mark.real
 
@@ -75,3 +77,39 @@ def test_what_has_nothing_to_do_here_returns_at_once(booted: Kernel) -> None:
     there = [address for name in RETURNS if (address := image.get(name)) is not None]
     assert there
     assert {booted.core.memory.u8(address) for address in there} == {RET}
+
+
+AT, STUB = 0x1000, 0x9000
+
+
+@pytest.mark.parametrize(
+    ("sites", "size", "code"),
+    [
+        ((), 5, {AT: b"\xe9\xfb\x7f\0\0"}),
+        ((3,), 20, {AT: b"\xeb\x06", AT + 8: b"\xe9\xf3\x7f\0\0"}),
+        ((), 4, {AT: INT3}),
+        ((1,), 6, {AT: INT3}),
+        ((0,), 5, None),
+    ],
+)
+def test_a_function_too_short_for_a_jump_begins_with_a_breakpoint(
+    sites: tuple[int, ...], size: int, code: dict[int, bytes] | None
+) -> None:
+    assert entry_code({AT + site for site in sites}, AT, size, STUB) == code
+
+
+@pytest.mark.real
+def test_a_breakpoint_at_the_entry_leads_to_pythons_function(booted: Kernel) -> None:
+    """As the jump that lies there now does."""
+
+    def work() -> int:
+        image, at = booted.core.image, leads_to(booted, "jiffies_to_msecs")
+        assert image is not None
+        assert at is None  # native
+        entry = image.address("jiffies_to_msecs")
+        image.breakpoints[entry] = booted.core.symbols.address("jiffies_to_usecs")
+        booted.core.memory.write(entry, INT3, force=True)
+        booted.core.cpu.flush_code()
+        return booted.core.cpu.call(entry, 1)
+
+    assert in_a_copy(booted, work) == 4000

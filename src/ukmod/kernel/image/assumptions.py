@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import hardware
-from ukmod.kernel.image.interpose import Replacement, jump_place, misfit, parts, replacements
+from ukmod.kernel.image.interpose import Replacement, entry_code, misfit, parts, replacements
 from ukmod.kernel.image.members import uses
 from ukmod.kernel.image.natives import LEFT_NATIVE, unclaimed
 from ukmod.kernel.image.sites import patched_sites
@@ -85,8 +85,8 @@ def _of_functions(image: KernelImage, types: Types) -> Iterator[Assumption]:
             continue
         if replacement.function is not None:
             yield _finding(name, ARGUMENTS, misfit(replacement, types))
-        place = jump_place(sites, at, image.symbols.size_at(at))
-        yield _finding(name, ENTRY, "" if place is not None else "a static key changes its first instruction")
+        code = entry_code(sites, at, image.symbols.size_at(at), target=at)
+        yield _finding(name, ENTRY, "a static key changes its first instruction" if code is None else "")
         yield _finding(name, CALLS, bypassed.get(name, ""))
 
 

@@ -269,8 +269,8 @@ def _set_variables(k: Core, image: MappedImage) -> None:
     k.memory.write(order, LSM_ORDER + b"\0")
     image.set("chosen_lsm_order", order)
     image.set("lsm_order_cmdline", order)  # since v6.19
-    if (masks := image.get("cpu_bit_bitmap")) is not None:
-        del masks
+    if image.get("jump_label_init") is None:
+        image.set("static_key_initialized", 1, 1)  # without CONFIG_JUMP_LABEL that is all it does
     if (states := image.get("node_states")) is not None:
         # Initially all nodes are possible. nodemask_t has no name that struct layouts could look up.
         mask = image.symbols.size_at(states) // NR_NODE_STATES

@@ -4,7 +4,8 @@ Image code that allocates, sleeps, queues work or prints thus does so in this ke
 function begins with ``call __fentry__``, five bytes that ftrace would patch, or with other instructions that
 nothing jumps into. A five-byte jump is therefore safe if the function is long enough. It never overwrites an
 instruction that the kernel itself patches (``sites``): if there is one, the jump lies behind it, and two
-bytes at the entry lead there. What it overwrites in the function's body is no longer executed.
+bytes at the entry lead there. What it overwrites in the function's body is no longer executed. A function
+without room for a jump, as a kernel built for size has some, begins with a breakpoint instead.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.image import internal
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.image.sites import free_place, patched_sites
+from ukmod.kernel.x86.kprobes import INT3
 from ukmod.machine.abi import parameters, result
 from ukmod.machine.image.callers import brings_up
 from ukmod.machine.image.symbols import ImageSymbol
@@ -162,7 +164,7 @@ def interpose(k: Core, image: MappedImage) -> tuple[str, ...]:
     sites = patched_sites(image.image)
     for name, address in _targets(k, image):
         if name.partition(".")[0] not in unfit:
-            _jump(k, image, sites, name, address)
+            _lead(k, image, sites, name, address)
     for name in RETURNS:
         if (at := image.get(name)) is not None:
             k.memory.write(at, RET, force=True)
@@ -199,7 +201,7 @@ def _names(k: Core) -> Iterator[str]:
 def jump_place(sites: Container[int], function: int, size: int) -> int | None:
     """The offset of the jump in a function of ``size`` bytes: 0, or one that two bytes at the entry reach.
 
-    None if the kernel patches an instruction that each of them would overwrite.
+    None if there is no room for one, or if the kernel patches an instruction that each would overwrite.
     """
     room = min(size, _SHORT_JUMP_SIZE + _SHORT_JUMP_RANGE + JUMP_SIZE)
     place = free_place(sites, function, room, JUMP_SIZE)
@@ -209,15 +211,26 @@ def jump_place(sites: Container[int], function: int, size: int) -> int | None:
     return None if short is None else max(place, _SHORT_JUMP_SIZE)
 
 
-def _jump(k: Core, image: MappedImage, sites: Container[int], name: str, target: int) -> None:
+def entry_code(sites: Container[int], function: int, size: int, target: int) -> dict[int, bytes] | None:
+    """The code that leads from a function's entry to ``target``, by address: jumps, or else a breakpoint.
+
+    None if the kernel patches the function's first instruction.
+    """
+    if (place := jump_place(sites, function, size)) is None:
+        return None if free_place(sites, function, len(INT3), len(INT3)) is None else {function: INT3}
+    jump = function + place
+    code = {jump: b"\xe9" + struct.pack("<i", target - (jump + JUMP_SIZE))}
+    return code | {function: bytes((0xEB, place - _SHORT_JUMP_SIZE))} if place else code
+
+
+def _lead(k: Core, image: MappedImage, sites: Container[int], name: str, target: int) -> None:
+    """Have a function of the image begin with a way to the stub of the Python function that replaces it."""
     at = image.address(name)
-    found = image.lookup(at)
-    if found is None or found[1] < JUMP_SIZE:
-        raise LimitError(f"the function {name} is too short to be replaced", subject=image.image.path)
-    if (place := jump_place(sites, at, found[1])) is None:
+    code = entry_code(sites, at, image.symbols.size_at(at), target)
+    if code is None:
         text = f"the function {name} cannot be replaced: the kernel patches its first instruction"
         raise LimitError(text, subject=image.image.path)
-    if place:
-        k.memory.write(at, bytes((0xEB, place - _SHORT_JUMP_SIZE)), force=True)
-    jump = at + place
-    k.memory.write(jump, b"\xe9" + struct.pack("<i", target - (jump + JUMP_SIZE)), force=True)
+    if code.get(at) == INT3:
+        image.breakpoints[at] = target
+    for address, instruction in code.items():
+        k.memory.write(address, instruction, force=True)

@@ -49,6 +49,9 @@ class MappedImage:
         kernel.memory.map_direct(self.frame, self.end - self.start)
         self.firmware = range(0)
         """The physical addresses of tables that the machine's firmware has left in RAM."""
+        self.breakpoints: dict[int, int] = {}
+        """Where the functions that begin with a breakpoint lead to, by their addresses: those that Python
+        replaces and that are too short for a jump."""
         self.phys_base = self.frame - (self.start - START_KERNEL_MAP)
         """The number that code adds to an offset in the image for a physical address; may be negative."""
 

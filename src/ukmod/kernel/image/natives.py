@@ -45,6 +45,7 @@ LEFT_NATIVE: Final[dict[str, str]] = {
         "it only calls functions that are replaced": """
             async_unregister_domain mutex_trylock_recursive kill_cad_pid nmi_panic kvmemdup vcalloc __vcalloc
             vmalloc_array __vmalloc_array vma_alloc_folio_noprof free_contig_range free_vm_area
+            page_frag_alloc_align page_frag_free __page_frag_cache_drain
             __cond_resched_lock woken_wake_bit_function sched_autogroup_create_attach sched_autogroup_detach
             wakeme_after_rcu finish_rcuwait __wait_rcu_gp free_reserved_page
             put_devmap_managed_page free_task""",
@@ -52,6 +53,8 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             add_wait_queue_priority_exclusive ww_mutex_lock ww_mutex_lock_interruptible rt_mutex_unlock
             task_work_add task_active_pid_ns get_task_mm get_task_exe_file folio_mapped folio_mapping
             page_mapped __page_mapcount account_locked_vm module_layout kmsg_dump_unregister
+            kmsg_dump_register kmsg_dump_rewind kmsg_dump_get_line __printk_cpu_sync_put
+            cpufreq_add_update_util_hook cpufreq_remove_update_util_hook can_nice vma_set_file
             register_random_vmfork_notifier unregister_random_vmfork_notifier
             __rcu_read_lock __rcu_read_unlock""",
         "it feeds or asks an entropy pool that Python does not need": """
@@ -62,9 +65,9 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             rcu_async_should_hurry rcu_expedite_gp rcu_unexpedite_gp rcu_inkernel_boot_has_ended
             rcu_jiffies_till_stall_check rcu_exp_jiffies_till_stall_check rcu_get_jiffies_lazy_flush
             rcu_set_jiffies_lazy_flush rcu_bind_current_to_nocb rcu_momentary_eqs rcu_force_quiescent_state
-            rcu_nocb_cpu_offload rcu_nocb_cpu_deoffload rcu_nocb_flush_deferred_wakeup
-            housekeeping_affine housekeeping_cpumask housekeeping_test_cpu sched_numa_find_nth_cpu
-            sched_clock_cpu sched_clock_idle_sleep_event __srcu_check_read_flavor
+            rcu_read_unlock_strict rcu_nocb_cpu_offload rcu_nocb_cpu_deoffload rcu_nocb_flush_deferred_wakeup
+            housekeeping_enabled housekeeping_affine housekeeping_cpumask housekeeping_test_cpu
+            sched_numa_find_nth_cpu sched_clock_cpu sched_clock_idle_sleep_event __srcu_check_read_flavor
             rcu_tasks_trace_qs_blkd rcu_trc_cmpxchg_need_qs irq_work_run""",
         "only rcutorture, which tests RCU's own insides, calls it": """
             do_trace_rcu_torture_read rcu_check_boost_fail rcu_gp_slow_register rcu_gp_slow_unregister
@@ -73,14 +76,15 @@ LEFT_NATIVE: Final[dict[str, str]] = {
         "no device measures the time": """
             get_device_system_crosststamp ktime_real_to_base_clock timekeeping_clocksource_has_base
             pvclock_gtod_register_notifier pvclock_gtod_unregister_notifier""",
+        "there is one CPU": "kick_process",
         "consoles are the image's own": """
-            console_start console_resume console_force_preferred_locked
+            console_start console_stop console_resume console_force_preferred_locked
             match_devname_and_update_preferred_console kmsg_dump_get_buffer""",
         "no kernel thread is known to use a process's memory: untried": "kthread_use_mm kthread_unuse_mm",
         "functions are hooked by name, one by one: none has to be left out": """
             ftrace_set_notrace ftrace_set_global_filter ftrace_set_global_notrace
             ftrace_ops_set_global_filter""",
-        "it describes an object only to a person": "kmem_dump_obj mem_dump_obj",
+        "it describes an object only to a person": "kmem_dump_obj mem_dump_obj sched_show_task",
         "it maps pages of devices, and there are none": "vmap_pfn",
     }.items()
     for name in names.split()

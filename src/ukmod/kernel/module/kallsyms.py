@@ -78,7 +78,12 @@ def _types(elf: Elf) -> bytes:
 
 
 def copy_module_elf(k: Core, module: Module, elf: Elf) -> None:
-    """Keep what a live patch needs of its file to relocate itself when it is enabled: struct klp_modinfo."""
+    """Keep what a live patch needs of its file to relocate itself when it is enabled: struct klp_modinfo.
+
+    A kernel without live patches keeps nothing.
+    """
+    if not k.types.has("module", "klp_info"):
+        return
     info = k.slab.kernel_object(k.types.sizeof("klp_modinfo"))
     module.strings.append(info)
     symtab = elf.section(".symtab")

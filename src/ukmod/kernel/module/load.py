@@ -167,7 +167,7 @@ def _reserve_place(k: Core, module: Module) -> None:
         )
         raise LoadError(message, errno=EEXIST if live else EBUSY, subject=module.name)
     modules.add(module)
-    if not module.signed:
+    if not module.signed and k.types.has("module", "sig_ok"):  # CONFIG_MODULE_SIG
         if not k.taint.has("E"):
             text = "module verification failed: signature and/or required key missing - tainting kernel"
             k.printk(f"{module.name}: {text}\n", KERN_NOTICE)
@@ -220,7 +220,7 @@ def _link_in(k: Core, module: Module, elf: Elf) -> None:
     if k.image is not None:
         kallsyms.list_module(k, module)
         kallsyms.add_kallsyms(k, module, elf, values)
-        if "livepatch" in module.modinfo and k.types.has("module", "klp_info"):
+        if "livepatch" in module.modinfo:
             kallsyms.copy_module_elf(k, module, elf)
 
 

@@ -21,6 +21,7 @@ _SAVED: Final = (
     "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
 )  # fmt: skip
 """The registers at the beginning of a struct pt_regs; orig_ax, ip, cs, flags, sp and ss follow."""
+INT3: Final = b"\xcc"
 PT_REGS: Final = struct.Struct("<21Q")
 _NO_SYSCALL: Final = (1 << 64) - 1
 _KERNEL_CS, _KERNEL_DS = 0x10, 0x18

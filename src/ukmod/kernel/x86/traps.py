@@ -102,7 +102,9 @@ def exception(k: Core, raised: CpuException) -> Registers:
 
 
 def _breakpoint(k: Core, registers: Registers) -> Registers | None:
-    """exc_int3(): a hooked or probed function; None if the breakpoint is neither's."""
+    """exc_int3(): a replaced, hooked or probed function; None if the breakpoint is not of these."""
+    if k.image is not None and (stub := k.image.breakpoints.get(registers.rip - 1)) is not None:
+        return replace(registers, rip=stub)
     return k.ftrace.hit(registers) or kprobes.int3(k, registers)
 
 
