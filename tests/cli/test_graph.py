@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from tests.kmod import moduletree
 from tests.kmod.moduletree import module
+from tests.pages import whole
 
 from ukmod import cli
 from ukmod.kmod import depmod
@@ -54,22 +54,7 @@ def test_a_page_is_whole_and_asks_the_network_for_nothing(root: Path) -> None:
     path = root / "page.html"
     assert graph(root, "--format", "html", "-o", str(path), "user") == 0
     text = path.read_text()
-    opened: list[str] = []
-
-    class Checker(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            if tag not in ("meta", "rect", "path") and not (self.get_starttag_text() or "").endswith("/>"):
-                opened.append(tag)
-            assert not {name for name, _value in attrs} & {"src", "href", "onload"}
-
-        def handle_endtag(self, tag: str) -> None:
-            if tag not in ("rect", "path"):
-                assert opened.pop() == tag
-
-    Checker().feed(text)
-    assert opened == []
-    assert "http" not in text
-    assert 'name="viewport"' in text
+    whole(text)
     assert len(re.findall("<rect ", text)) == 4
     assert "<li><code>user</code>: needs middle; softly soft</li>" in text
 

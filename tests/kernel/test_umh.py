@@ -427,9 +427,11 @@ def test_each_step_is_traced(kernel: Core, world: World) -> None:
         ("asker", "queue_work", "khelper"),
         ("kworker/u2:0", "kernel_thread", HELPER),
         ("helper", "execve", f"{HELPER} first a second"),
+        ("helper", "exit", ""),
     ]
-    asker, worker, helper = (step.pid for step in kernel.trace.steps)
+    asker, worker, helper, _ = (step.pid for step in kernel.trace.steps)
     assert asker < worker < helper, "a worker begins with its first work"
+    assert (kernel.trace.steps[1].caller, kernel.trace.steps[1].child) == (asker, helper)
 
 
 def test_the_trace_knows_the_process_that_becomes_the_program(kernel: Core) -> None:

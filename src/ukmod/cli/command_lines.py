@@ -83,7 +83,7 @@ def run() -> CommandParser:
             "--kernel 6.1 --kernel 6.12 --build . x level=3": "the same from its source, with a parameter",
         },
     )
-    parse.refuse = lambda options: "" if options.words or options.build is not None else "name a module"
+    parse.refuse = _run_refused
     parse.add_argument("words", metavar="MODULE [param=value ...]", nargs="*",
                        help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
     add_tree(parse, None, "modules are below ROOT/lib/modules")
@@ -104,6 +104,11 @@ def run() -> CommandParser:
     parse.add_argument("--build", metavar="DIRECTORY",
                        help="build modules from this source, for each --kernel by its headers")  # fmt: skip
     parse.add_argument("--junit", metavar="FILE", help="write the results as JUnit's XML, too")
+    parse.add_argument("--trace", metavar="FILE",
+                       help="write the path of each request, in the format of FILE's suffix: .json for Chrome"
+                       " or Perfetto, .mmd for Mermaid, .html; else text")  # fmt: skip
+    parse.add_argument("--trace-format", choices=("text", "chrome", "mermaid", "html"),
+                       help="the format of --trace, whatever the suffix")  # fmt: skip
     parse.add_argument(
         "--snapshot", action=argparse.BooleanOptionalAction, default=True,
         help="keep an image that was brought up, for next time",
@@ -120,6 +125,15 @@ def run() -> CommandParser:
     add_json(parse)
     add_color(parse)
     return parse
+
+
+def _run_refused(options: argparse.Namespace) -> str:
+    """Why a command line of ``ukmod run`` makes no sense; empty if it does."""
+    if not options.words and options.build is None:
+        return "name a module"
+    if options.trace is not None and len(options.kernel or ()) > 1:
+        return "--trace: name one kernel"
+    return "--trace-format: name a file with --trace" if options.trace_format and not options.trace else ""
 
 
 def demo() -> CommandParser:

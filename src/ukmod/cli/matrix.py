@@ -15,7 +15,7 @@ from ukmod.cli.matrix_report import Cell, Column, Matrix
 from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import outcome_of
-from ukmod.cli.run import Wanted, check_file, file_in, groups, is_file, kernel_of, own_tree, watch
+from ukmod.cli.run import Wanted, check_file, file_in, groups, is_file, kernel_of, own_tree, trace_of, watch
 from ukmod.cli.terminal import one_line_warnings
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kernel.image.choice import AUTO, NONE
@@ -173,6 +173,8 @@ def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: 
                 outcome = outcome_of(
                     k, [one.text for one in watched.failures], watched.unloaded, watched.leaks
                 )
+                if (trace := trace_of(k, options)) is not None:
+                    write_bytes([trace], options.trace)
                 found = [*watched.failures, *faults(k, watched.leaks, outcome.unanswered)]
             blame = blamed(found, watched.tried)
         except UkmodError as error:

@@ -10,13 +10,16 @@ from collections.abc import Collection, Sequence
 
 from ukmod.cli import command_lines, kernel_image
 from ukmod.cli.faults import Flaw
+from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
 from ukmod.cli.terminal import escape, near, one_line_warnings
+from ukmod.cli.trace import format_of, trace_text
 from ukmod.errors import LoadError, MachineError, NotFoundError, PatienceError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
+from ukmod.kernel.timeline import timeline
 from ukmod.kernel.trees import Loadable, open_tree
 from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
@@ -51,13 +54,24 @@ def main(argv: Sequence[str]) -> int:
             outcome = run(k, wanted, options.seconds, unload=options.unload)
             misfits = (kernel_image.misfit(k, one.module.file, options.dirname) for one in wanted)
             hints = [kernel_image.damage(k), *misfits]
+        trace = trace_of(k, options)
     if options.json:
         print_json(outcome)
     else:
         print_report(outcome, options.color)
     for hint in filter(None, hints):
         sys.stderr.write(escape(f"ukmod run: {hint}") + "\n")
+    if trace is not None:
+        write_bytes([trace], options.trace)
     return 0 if outcome.clean else 1
+
+
+def trace_of(k: Kernel, options: argparse.Namespace) -> bytes | None:
+    """The path of each request, for --trace, in the form that is asked for; None if it is not."""
+    if options.trace is None:
+        return None
+    kind = options.trace_format or format_of(options.trace)
+    return trace_text(timeline(k.core.trace.steps), kind).encode(errors="backslashreplace")
 
 
 def kernel_of(options: argparse.Namespace, image: str, tree: Tree | None) -> Kernel:

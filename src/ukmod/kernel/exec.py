@@ -82,6 +82,8 @@ class Processes:
             status = program(process)
         except OSError as error:
             status = error.errno or EINVAL
+        finally:
+            k.trace.step(task.pid, k.tasks.comm(task), "exit")
         k.signals.deliver()
         return (status & 0xFF) << 8
 

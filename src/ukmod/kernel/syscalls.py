@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from errno import ENOENT, ESRCH
+from errno import EINVAL, ENOENT, ESRCH
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ukmod.errors import MachineError, UkmodError
@@ -54,7 +54,15 @@ class KernelSyscalls:
         k = self._k
         task = k.sched.task()
         k.trace.step(task.pid, k.tasks.comm(task), "finit_module", path)
-        self._call(lambda: load_module(k, ModuleFile.of(image, path), params, flags=flags))
+        result = ""
+        try:
+            self._call(lambda: load_module(k, ModuleFile.of(image, path), params, flags=flags))
+            result = "0"
+        except OSError as error:
+            result = str(-(error.errno or EINVAL))
+            raise
+        finally:
+            k.trace.step(task.pid, k.tasks.comm(task), "finit_module returns", result)
 
     def delete_module(self, name: str, flags: int) -> None:
         """delete_module(2)."""

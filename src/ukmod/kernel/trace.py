@@ -11,13 +11,30 @@ from ukmod.record import record, replace
 
 @record
 class TraceStep:
-    """One step: at ``time`` (nanoseconds since boot), task ``pid`` named ``comm`` did ``what``."""
+    """One step: at ``time`` (nanoseconds since boot), task ``pid`` named ``comm`` did ``what``.
+
+    ``what`` is one of STEPS. What takes time begins with one step and ends with another.
+    """
 
     time: int
     pid: int
     comm: str
     what: str
     detail: str = ""
+    caller: int = 0
+    """The pid of the task on whose behalf a worker starts a helper; 0 in other steps."""
+    child: int = 0
+    """The pid of the task that a worker starts, and that becomes the helper; 0 in other steps."""
+
+
+ENDS = {
+    "request_module": "request_module returns",
+    "execve": "exit",
+    "finit_module": "finit_module returns",
+    "init": "init returns",
+}
+"""Steps that take time, and the step that ends each. Its detail is the result, empty after a crash."""
+STEPS = (*ENDS, *ENDS.values(), "queue_work", "kernel_thread", "live")
 
 
 @record
@@ -71,9 +88,11 @@ class Trace:
         for kept in (self.steps, self._requests, self._helper_of, self._deeds):
             kept.clear()
 
-    def step(self, pid: int, comm: str, what: str, detail: str = "") -> None:
-        """Record a step at the current time."""
-        step = TraceStep(self._clock.now, pid, comm, what, detail)
+    def step(
+        self, pid: int, comm: str, what: str, detail: str = "", *, caller: int = 0, child: int = 0
+    ) -> None:
+        """Record a step at the current time; see TraceStep."""
+        step = TraceStep(self._clock.now, pid, comm, what, detail, caller, child)
         self.steps.append(step)
         if what in (_ASKED, _LIVE) and (helper := self._helper_of.get(pid)) is not None:
             if helper not in self._deeds and len(self._deeds) == MAX_TRACE:

@@ -58,6 +58,8 @@ class SubprocessInfo:
     done: bool = False
     abandoned: bool = False
     """No task waits for it any more: completing it frees it."""
+    caller: int = 0
+    """The pid of the task that asked for the helper."""
     pid: int = 0
     """The pid of the process that becomes the program."""
     waiters: Waiters = field(kw_only=True)
@@ -155,6 +157,7 @@ class Helpers:
             info.wait, info.abandoned = wait, wait == UMH_NO_WAIT
             self._publish(info)
             task = k.sched.task()
+            info.caller = task.pid
             k.trace.step(task.pid, k.tasks.comm(task), "queue_work", KHELPER)
             unbound = k.workqueues.system("system_unbound_wq", "system_dfl_wq")
             k.workqueues.queue(unbound, Work(lambda: self._work(info), _WORK))
@@ -187,7 +190,6 @@ class Helpers:
         k = self._k
         worker = k.sched.task()
         comm = k.tasks.comm(worker)
-        k.trace.step(worker.pid, comm, "kernel_thread", info.path)
         waits = bool(info.wait & UMH_WAIT_PROC)
         parent = worker if waits else worker.parent  # CLONE_PARENT
         try:
@@ -196,6 +198,7 @@ class Helpers:
             info.retval = -error.errno
             self._complete(info)
             return
+        k.trace.step(worker.pid, comm, "kernel_thread", info.path, caller=info.caller, child=helper.pid)
         if waits:
             status = k.processes.wait(helper)
             if not info.retval:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from ukmod.kmod.closures import closure
+from ukmod.kmod.page import escaped, page
 from ukmod.record import record
 
 TYPE_CHECKING = False
@@ -101,16 +102,14 @@ def to_mermaid(graph: ModuleGraph) -> str:
 _COLUMN, _ROW, _HEIGHT, _LETTER = 40, 44, 28, 8
 """Pixels between columns, from row to row, of a box's height, and of a letter's width."""
 _STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;margin:1rem;color:#222;background:#fff}
 .picture{overflow:auto}
-svg text{font:13px ui-monospace,monospace;fill:#222}
-rect{fill:#eef3fb;stroke:#4a6ea9}
+svg text{font:13px ui-monospace,monospace;fill:var(--ink)}
+rect{fill:var(--soft);stroke:var(--link)}
 .requested rect{stroke-width:3}
 .builtin rect{stroke-dasharray:5 3}
-path{fill:none;stroke:#4a6ea9}
+path{fill:none;stroke:var(--link)}
 .softdep{stroke-dasharray:6 4}
 .weakdep{stroke-dasharray:2 4}
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#111}svg text{fill:#ddd}rect{fill:#223}}
 """
 
 
@@ -133,15 +132,13 @@ def to_html(graph: ModuleGraph, title: str) -> str:
     of: dict[str, list[ModuleEdge]] = {name: [] for name in graph.modules}
     for edge in graph.edges:
         of[edge.user].append(edge)
-    rows = [f"<li><code>{escape(name)}</code>{_words(graph, name, of[name])}</li>" for name in graph.modules]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
-        f'<div class="picture"><svg role="img" aria-label="{escape(title)}" width="{left}" height="{height}" '
-        f'viewBox="0 0 {left} {height}">\n' + "\n".join(shapes) + "\n</svg></div>\n"
-        "<ul>\n" + "\n".join(rows) + "\n</ul></body></html>\n"
+    rows = [f"<li><code>{escaped(name)}</code>{_words(graph, name, of[name])}</li>" for name in graph.modules]
+    picture = (
+        f'<div class="picture"><svg role="img" aria-label="{escaped(title)}" width="{left}" '
+        f'height="{height}" viewBox="0 0 {left} {height}">\n'
     )
+    body = [picture, "\n".join(shapes), "\n</svg></div>\n<ul>\n", "\n".join(rows), "\n</ul>\n"]
+    return page(title, body, _STYLE)
 
 
 def _levels(graph: ModuleGraph) -> dict[str, int]:
@@ -166,7 +163,7 @@ def _box(graph: ModuleGraph, name: str, place: tuple[int, int, int]) -> str:
     kinds = " ".join(["requested"] * (name in graph.requested) + ["builtin"] * (name in graph.builtin))
     return (
         f'<g class="{kinds}"><rect x="{x}" y="{y}" width="{width}" height="{_HEIGHT}" rx="4"/>'
-        f'<text x="{x + 10}" y="{y + 18}">{escape(name)}</text></g>'
+        f'<text x="{x + 10}" y="{y + 18}">{escaped(name)}</text></g>'
     )
 
 
@@ -186,7 +183,7 @@ def _words(graph: ModuleGraph, name: str, edges: Sequence[ModuleEdge]) -> str:
     kinds = {"dependency": "needs", "softdep": "softly", "weakdep": "weakly"}
     used: dict[str, list[str]] = {}
     for edge in edges:
-        used.setdefault(kinds[edge.kind], []).append(escape(edge.used))
+        used.setdefault(kinds[edge.kind], []).append(escaped(edge.used))
     parts = ["built in"] if name in graph.builtin else []
     parts += [f"{word} {', '.join(names)}" for word, names in used.items()]
     return f": {'; '.join(parts)}" if parts else ""

@@ -305,7 +305,7 @@ class TestInit:
         machine.core.trace.clear()
         machine.insmod(made(init=init))
         steps = [(step.comm, step.what, step.detail) for step in machine.core.trace.steps]
-        assert steps == [("insmod", "init", detail), ("insmod", "live", "m")]
+        assert steps == [("insmod", "init", detail), ("insmod", "init returns", "0"), ("insmod", "live", "m")]
         assert len({step.pid for step in machine.core.trace.steps} - {0}) == 1
 
     def test_the_task_is_the_modules_while_init_runs(self, machine: Kernel) -> None:

@@ -348,6 +348,7 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
         result = _do_one_initcall(k, module) if module.init else 0
     finally:
         owner.owner = before
+    k.trace.step(owner.pid, k.tasks.comm(owner), "init returns", str(result))
     if result < 0:
         pending = pending_in(k, module)
         modules.set_state(module, ModuleState.GOING)
