@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from errno import EINVAL, EOPNOTSUPP
+from errno import EBUSY, EINVAL, ENODEV, EOPNOTSUPP
 
 import pytest
 from tests import golden
@@ -126,9 +126,56 @@ class TestHooks:
         assert hook("register_ftrace_function") == 0, "the filter is as before"
 
 
-@pytest.mark.parametrize("suffix", ["", "_multi"])
-@pytest.mark.parametrize("verb", ["register", "unregister", "modify", "modify_nolock"])
-def test_direct_calls_are_not_supported(guest: Guest, verb: str, suffix: str) -> None:
-    """As where CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS is not set."""
-    name = f"{verb.removesuffix('_nolock')}_ftrace_direct{suffix}{'_nolock' * verb.endswith('_nolock')}"
-    assert guest.call_int(name, guest.words(0), guest.words(0)) == -EOPNOTSUPP
+class TestDirectCalls:
+    """A direct call needs no struct ftrace_ops's function: the hooked function calls a trampoline itself."""
+
+    def trampoline(self, hook: Hook) -> int:
+        def body() -> int:
+            hook.seen.append(hook.guest.pointer("ftrace_location", hook.function))
+            return 0
+
+        return hook.guest.python(body, 0)
+
+    def bare(self, hook: Hook) -> Hook:
+        """The hook, without a function of its own."""
+        hook.k.memory.set_u64(hook.address, 0)
+        return hook
+
+    def test_one_function_calls_a_trampoline(self, hook: Hook) -> None:
+        """register_ftrace_direct(ip, addr), until v6.4."""
+        call, first, second = hook.guest.call_int, self.trampoline(hook), self.trampoline(hook)
+        assert call("modify_ftrace_direct", hook.function, first, second) == -ENODEV
+        assert call("register_ftrace_direct", hook.function + 9, first) == -ENODEV
+        assert [call("register_ftrace_direct", hook.function, first) for _ in range(2)] == [0, -EBUSY]
+        assert hook.hits() == 1
+        assert call("modify_ftrace_direct", hook.function, second, first) == -EINVAL
+        assert call("modify_ftrace_direct", hook.function, first, second) == 0
+        assert hook.hits() == 1
+        assert [call("unregister_ftrace_direct", hook.function, second) for _ in range(2)] == [0, -ENODEV]
+        assert hook.hits() == 0
+
+    @pytest.mark.parametrize("suffix", ["", "_multi"])
+    def test_the_functions_of_a_filter_call_a_trampoline(self, hook: Hook, suffix: str) -> None:
+        """register_ftrace_direct(ops, addr), which had another name until v6.4."""
+        ops, trampoline = self.bare(hook), self.trampoline(hook)
+        assert ops("register_ftrace_direct_multi", trampoline) == -EINVAL, "it has no filter"
+        ops.filter()
+        assert ops(f"register_ftrace_direct{suffix}", trampoline) == 0
+        assert ops("register_ftrace_direct_multi", trampoline) == -EINVAL
+        assert ops.hits() == 1
+        assert ops(f"modify_ftrace_direct{suffix}", self.trampoline(hook)) == 0
+        assert ops.hits() == 1
+        assert ops(f"unregister_ftrace_direct{suffix}", trampoline, 1) == 0
+        assert ops("unregister_ftrace_direct_multi", trampoline) == -EINVAL
+        assert ops.hits() == 0
+
+    def test_a_function_calls_one_trampoline(self, hook: Hook) -> None:
+        self.bare(hook).filter()
+        assert hook.guest.call_int("register_ftrace_direct", hook.function, self.trampoline(hook)) == 0
+        assert hook("register_ftrace_direct_multi", self.trampoline(hook)) == -EBUSY
+
+    def test_hooks_are_called_before_the_trampoline(self, hook: Hook) -> None:
+        hook.filter()
+        hook("register_ftrace_function")
+        assert hook.guest.call_int("register_ftrace_direct", hook.function, self.trampoline(hook)) == 0
+        assert hook.hits() == 2

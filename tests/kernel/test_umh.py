@@ -591,6 +591,20 @@ class TestDisabled:
         assert world.run(world.setup(), UMH_WAIT_PROC) == 0
         assert world.guest.call("usermodehelper_read_trylock") == 0
 
+    def test_disabling_waits_for_readers_and_readers_to_come_wait_for_it(
+        self, kernel: Core, world: World
+    ) -> None:
+        """umhelper_sem: a device driver that loads firmware holds it."""
+        assert world.guest.call_int("usermodehelper_read_trylock") == 0
+        results, late = self.disable(kernel), []
+        kernel.run(1)
+        start(kernel, "late", lambda: late.append(world.guest.call_int("usermodehelper_read_trylock")))
+        kernel.run(1)
+        assert (results, late, kernel.helpers.disabled) == ([], [], False)
+        world.guest.call("usermodehelper_read_unlock")
+        kernel.run(1)
+        assert (results, late, kernel.helpers.disabled) == ([0], [-EAGAIN], True)
+
     def test_a_reader_that_is_done_does_not_keep_helpers_from_being_disabled(
         self, kernel: Core, world: World
     ) -> None:
@@ -650,7 +664,7 @@ class TestReaders:
         address = kernel.symbols.address("usermodehelper_read_lock_wait")
         start(kernel, "reader", lambda: results.append(kernel.cpu.call(address, timeout)))
         kernel.run(enabled_after)
-        kernel.helpers.enable()
+        start(kernel, "pm", kernel.helpers.enable)
         kernel.run(1)
         (result,) = results
         return result - (1 << 64) if result >> 63 else result

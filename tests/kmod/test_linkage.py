@@ -64,10 +64,25 @@ def test_long_names_have_their_versions_in_the_extended_sections() -> None:
         ("Dual MIT/GPL", None),
         ("GPL v3", SymbolFault.GPL_ONLY),
         ("Proprietary", SymbolFault.GPL_ONLY),
+        ("", SymbolFault.GPL_ONLY),
     ],
 )
 def test_some_exports_are_for_gpl_compatible_modules(license_: str, fault: SymbolFault | None) -> None:
     assert faults(USER, ExportedSymbol("f", "base", 7, gpl_only=True), licenses=(license_,)) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("licenses", "fault"),
+    [
+        ((), SymbolFault.GPL_ONLY),
+        (("GPL", "Proprietary"), None),
+        (("Proprietary", "GPL"), SymbolFault.GPL_ONLY),
+    ],
+)
+def test_the_first_license_field_counts_and_without_one_a_module_is_not_gpl_compatible(
+    licenses: tuple[str, ...], fault: SymbolFault | None
+) -> None:
+    assert faults(USER, ExportedSymbol("f", "base", 7, gpl_only=True), licenses=licenses) == [fault]
 
 
 def test_a_namespace_has_to_be_imported() -> None:

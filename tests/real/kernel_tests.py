@@ -47,7 +47,7 @@ _MEASURED = re.compile(
     r"|(?<=offset )0x\w+|(?<=PA: )0x\w+"
 )
 """How long something took, when it ends, and where it lies: no two machines agree on these."""
-_OURS = re.compile(r"<\d>watchdog: still running - .*\n")
+_OURS = re.compile(r"<\d>watchdog: (?:still running|lockup suspected) - .*\n")
 """What a long call of ours adds for its user."""
 
 

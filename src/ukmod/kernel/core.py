@@ -20,6 +20,7 @@ from ukmod.kernel.exec import Processes
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.failures import failed
 from ukmod.kernel.ftrace import Ftrace
+from ukmod.kernel.ftrace_direct import DirectCalls
 from ukmod.kernel.kallsyms import Kallsyms
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
@@ -192,6 +193,7 @@ class Core:
         self.async_calls = AsyncCalls(self)
         self.srcu = Srcu(self)
         self.ftrace = Ftrace(self)
+        self.direct_calls = DirectCalls(self)
         self.helpers = Helpers(self)
         self.core_dump = CoreDump(self)
         self.requests = Requests(self)

@@ -27,7 +27,8 @@ class Export:
     """With an image, modules get the image's function too.
 
     It knows the image's own data or consoles, or which text this version of the kernel takes: a bool spelt
-    "T", a list of bits that is "all".
+    "T", a list of bits that is "all". Or modules call it a million times, and its state is in their memory:
+    a red-black tree's.
     """
     adapts: bool = False
     """Python's function asks for the image's prototype itself, where versions of the kernel differ."""

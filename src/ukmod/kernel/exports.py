@@ -14,6 +14,7 @@ SUBSYSTEMS: Final = (
     "cred",
     "dev_printk",
     "ftrace",
+    "ftrace_direct",
     "irq_work",
     "kallsyms",
     "kmod",

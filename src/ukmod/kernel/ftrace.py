@@ -2,11 +2,13 @@
 
 A function that can be hooked begins with ``call __fentry__``. While an ftrace_ops hooks it, that call is a
 breakpoint, at which the callbacks are called with the registers; execution continues where they leave the
-instruction pointer. Only functions that a filter names can be hooked, not all of the kernel's at once.
+instruction pointer. There it also continues in a direct trampoline, as if the function had called that.
+Only functions that a filter names can be hooked, not all of the kernel's at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from errno import EINVAL, EOPNOTSUPP
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +17,7 @@ from ukmod.kernel.x86 import kprobes
 from ukmod.machine.abi import Int, Ptr, UInt, ULong
 from ukmod.machine.memory import PRESENT
 from ukmod.machine.registers import MASK64, Registers
+from ukmod.machine.stubs import REGISTERS
 from ukmod.record import replace
 
 if TYPE_CHECKING:
@@ -33,14 +36,22 @@ class Ftrace:
         self._filters: dict[int, set[int]] = {}
         """The places that each struct ftrace_ops hooks, registered or not."""
         self._registered: list[int] = []
+        self._direct: dict[int, int] = {}
+        """The trampoline that a place calls directly."""
         self._replaced: dict[int, bytes] = {}
-        """The first bytes of the instruction below each breakpoint."""
+        """The first byte of the instruction below each breakpoint."""
+        self._places: dict[int, int] = {}
+        """The hooked place of each breakpoint."""
         self._busy = False
 
     # -- places ---------------------------------------------------------------------------------------
 
     def location(self, address: int) -> int:
-        """ftrace_location(): where a function calls __fentry__, by either address; 0 if nowhere."""
+        """ftrace_location(): where a function calls __fentry__, by either address; 0 if nowhere.
+
+        A function that Python replaces is hooked in the image.
+        """
+        address = self._linked(address)
         found = self._k.kallsyms.lookup(address)
         if found is None:
             return 0
@@ -51,6 +62,13 @@ class Ftrace:
             return 0
         target = place + MCOUNT_INSN_SIZE + int.from_bytes(code[1:], "little", signed=True)
         return place if target & MASK64 in self._fentry() else 0
+
+    def _linked(self, address: int) -> int:
+        """Where the image has the function that Python replaces by the one at ``address``, if it does."""
+        image, known = self._k.image, self._k.symbols.name_at(address)
+        if image is None or known is None or known[1]:
+            return address
+        return image.get(known[0]) or address
 
     def _fentry(self) -> set[int]:
         """The addresses of __fentry__: the image's, and the one that modules call."""
@@ -96,14 +114,43 @@ class Ftrace:
         if ops not in self._registered:
             self._filters.pop(ops, None)
 
+    def filter(self, ops: int) -> frozenset[int]:
+        """The places that a struct ftrace_ops hooks, registered or not."""
+        return frozenset(self._filters.get(ops, ()))
+
+    def direct(self, place: int) -> int:
+        """The trampoline that a place calls directly, or 0."""
+        return self._direct.get(place, 0)
+
+    def set_direct(self, places: Iterable[int], trampoline: int) -> None:
+        """Have places call ``trampoline`` directly; 0: none."""
+        for place in places:
+            if trampoline:
+                self._direct[place] = trampoline
+            else:
+                self._direct.pop(place, None)
+        self._update()
+
     def _update(self) -> None:
         """Set and remove breakpoints, so that there is one at each hooked place."""
         wanted = {place for ops in self._registered for place in self._filters.get(ops, ())}
-        for place in wanted - self._replaced.keys():
-            self._replaced[place] = self._k.memory.read(place, 1)
-            self._write(place, kprobes.INT3)
-        for place in self._replaced.keys() - wanted:
-            self._write(place, self._replaced.pop(place))
+        wanted |= self._direct.keys()
+        for place in wanted - set(self._places.values()):
+            at = self._breakpoint(place)
+            self._places[at] = place
+            self._replaced[at] = self._k.memory.read(at, 1)
+            self._write(at, kprobes.INT3)
+        for at, place in tuple(self._places.items()):
+            if place not in wanted:
+                del self._places[at]
+                self._write(at, self._replaced.pop(at))
+
+    def _breakpoint(self, place: int) -> int:
+        """Where to set a place's breakpoint: at the entry, if a jump to Python's function begins there."""
+        entry, size, image = place - len(_ENDBR64), len(_ENDBR64), self._k.image
+        if image is None or not image.contains(entry) or self._code(entry, size) != _ENDBR64:
+            return place
+        return place if self._k.memory.read(entry, size) == _ENDBR64 else entry
 
     def _write(self, place: int, code: bytes) -> None:
         if self._k.memory.prot(place) & PRESENT:  # the module may have gone
@@ -117,9 +164,10 @@ class Ftrace:
 
         A function that a callback calls is not traced.
         """
-        place = registers.rip - 1
-        if place not in self._replaced:
+        place = self._places.get(registers.rip - 1)
+        if place is None:
             return None
+        target, trampoline = self._next(registers.rip - 1), self._direct.get(place)
         behind = replace(registers, rip=place + MCOUNT_INSN_SIZE)
         if not self._busy:
             self._busy = True
@@ -127,7 +175,18 @@ class Ftrace:
                 behind = self._call(place, behind)
             finally:
                 self._busy = False
-        return behind if behind.rip != place + MCOUNT_INSN_SIZE else replace(behind, rip=self._next(place))
+        if behind.rip != place + MCOUNT_INSN_SIZE:
+            return behind
+        return self._called(behind, trampoline, target) if trampoline else replace(behind, rip=target)
+
+    def _called(self, registers: Registers, function: int, back: int) -> Registers:
+        """The registers after a call of ``function`` that returns to ``back``."""
+        rsp = registers["rsp"] - 8
+        self._k.memory.set_u64(rsp, back)
+        gpr = tuple(
+            rsp if name == "rsp" else value for name, value in zip(REGISTERS, registers.gpr, strict=True)
+        )
+        return replace(registers, gpr=gpr, rip=function)
 
     def _call(self, place: int, registers: Registers) -> Registers:
         k = self._k
@@ -138,13 +197,13 @@ class Ftrace:
                 k.cpu.call(k.memory.u64(ops + k.types.offset("ftrace_ops", "func")), place, parent, ops, at)
         return kprobes.load(k, at, registers)
 
-    def _next(self, place: int) -> int:
+    def _next(self, at: int) -> int:
         """Where the instruction below a breakpoint leads: behind the call, or to Python's function."""
-        opcode = self._replaced[place][0]
+        opcode = self._replaced[at][0]
         if opcode == _JUMP_REL8:
-            return place + 2 + self._k.memory.u8(place + 1)
-        distance = self._k.memory.s32(place + 1) if opcode == _JUMP_REL32 else 0
-        return place + MCOUNT_INSN_SIZE + distance & MASK64
+            return at + 2 + self._k.memory.u8(at + 1)
+        distance = self._k.memory.s32(at + 1) if opcode == _JUMP_REL32 else 0
+        return at + MCOUNT_INSN_SIZE + distance & MASK64
 
 
 @export("ftrace_location")
@@ -206,12 +265,3 @@ def register_ftrace_function(k: Core, ops: Ptr) -> Int:
 def unregister_ftrace_function(k: Core, ops: Ptr) -> Int:
     """``int unregister_ftrace_function(struct ftrace_ops *)``."""
     return k.ftrace.unregister(ops)
-
-
-@export("register_ftrace_direct", "unregister_ftrace_direct", "modify_ftrace_direct",
-        "modify_ftrace_direct_nolock", "register_ftrace_direct_multi", "unregister_ftrace_direct_multi",
-        "modify_ftrace_direct_multi", "modify_ftrace_direct_multi_nolock", gpl=True)  # fmt: skip
-def ftrace_direct(k: Core) -> Int:
-    """``int register_ftrace_direct(...)``: -EOPNOTSUPP, as hooks are breakpoints here, not calls."""
-    del k
-    return -EOPNOTSUPP

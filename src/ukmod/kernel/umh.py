@@ -76,6 +76,9 @@ class Helpers:
         self._running = 0
         self._running_waiters = Waiters(kernel)
         self._disabled_waiters = Waiters(kernel)
+        self._readers = self._writers = 0
+        """Tasks that hold umhelper_sem for reading, and those that wait for it to write."""
+        self._sem_waiters = Waiters(kernel)
         self.disabled = False
 
     # -- setting up -----------------------------------------------------------------------------------
@@ -261,7 +264,7 @@ class Helpers:
 
     def disable(self) -> int:
         """usermodehelper_disable(): forbid new helpers; 0, or -EAGAIN if running ones do not end in 5 s."""
-        self.disabled = True
+        self._set_disabled(disabled=True)
         timeout = RUNNING_HELPERS_TIMEOUT * self._k.clock.hz
         if self._running_waiters.wait_event(lambda: not self._running, TASK_UNINTERRUPTIBLE, timeout):
             return 0
@@ -270,18 +273,51 @@ class Helpers:
 
     def enable(self) -> None:
         """usermodehelper_enable()."""
-        self.disabled = False
+        self._set_disabled(disabled=False)
+
+    def _set_disabled(self, *, disabled: bool) -> None:
+        """__usermodehelper_set_disable_depth(): wait for the readers; readers to come wait for this."""
+        self._writers += 1
+        self._sem_waiters.wait_event(lambda: not self._readers)
+        self._writers -= 1
+        self.disabled = disabled
+        self._sem_waiters.wake_all()
         self._disabled_waiters.wake_all()
 
+    def _down_read(self) -> None:
+        self._sem_waiters.wait_event(lambda: not self._writers)
+        self._readers += 1
+
+    def read_unlock(self) -> None:
+        """usermodehelper_read_unlock()."""
+        self._readers -= 1
+        self._sem_waiters.wake_all()
+
     def read_trylock(self) -> int:
-        """usermodehelper_read_trylock(): 0, or -EAGAIN while helpers are disabled."""
-        return -EAGAIN if self.disabled else 0
+        """usermodehelper_read_trylock(): 0 and a reader, or -EAGAIN while helpers are disabled."""
+        self._down_read()
+        if not self.disabled:
+            return 0
+        self.read_unlock()
+        return -EAGAIN
 
     def read_lock_wait(self, timeout: int) -> int:
-        """usermodehelper_read_lock_wait(): the jiffies left, or 0 if helpers are still disabled."""
+        """usermodehelper_read_lock_wait(): a reader and the jiffies left, or 0 if helpers stay disabled.
+
+        If helpers are enabled, a ``timeout`` of 0 makes a reader, too.
+        """
         if timeout < 0:
             return -EINVAL
-        return self._disabled_waiters.wait_event(lambda: not self.disabled, TASK_UNINTERRUPTIBLE, timeout)
+        self._down_read()
+        while self.disabled:
+            self.read_unlock()
+            timeout = self._disabled_waiters.wait_event(
+                lambda: not self.disabled, TASK_UNINTERRUPTIBLE, timeout
+            )
+            if not timeout:
+                break
+            self._down_read()
+        return timeout
 
 
 def _text(k: Core, address: int) -> str:
@@ -345,5 +381,5 @@ def usermodehelper_read_lock_wait(k: Core, timeout: Long) -> Long:
 
 @export(gpl=True)
 def usermodehelper_read_unlock(k: Core) -> None:
-    """void usermodehelper_read_unlock(void): readers are not counted."""
-    del k
+    """void usermodehelper_read_unlock(void)."""
+    k.helpers.read_unlock()

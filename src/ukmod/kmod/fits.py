@@ -76,7 +76,7 @@ def fit(file: ModuleFile, kernel: KernelOffer) -> Fit:
     name = modname_from_path(file.path)
     info, elf = read_module(file, name, signature=False, build_id=False), file.elf()
     versions = elf.versions()
-    licenses = info.values("license")[:1] or ("unspecified",)  # the kernel reads the first
+    licenses = info.values("license")
     bindings = bind(elf, kernel.find, module=name, licenses=licenses, imports=info.namespaces)
     symbols = tuple(_judge(one, kernel, has_versions=bool(versions)) for one in bindings)
     objections, doubts = [], []

@@ -24,6 +24,7 @@ __all__ = [
     "ExportedSymbol",
     "SymbolFault",
     "bind",
+    "licence",
     "module_exports",
     "parse_symvers",
     "vermagic_difference",
@@ -145,6 +146,11 @@ def parse_symvers(text: str) -> dict[str, ExportedSymbol]:
     return found
 
 
+def licence(fields: Iterable[str]) -> str:
+    """Return the licence that counts among a module's ``license`` fields: the first; set_license()."""
+    return next(iter(fields), "unspecified")
+
+
 _FOR_MODULES = "module:"
 
 
@@ -175,7 +181,7 @@ def bind(
     ``module`` is its name, ``licenses`` and ``imports`` are its ``license`` and ``import_ns`` fields.
     FormatError if the file has no symbol table.
     """
-    is_gpl = all(license_ in GPL_COMPATIBLE for license_ in licenses)
+    is_gpl = licence(licenses) in GPL_COMPATIBLE
     imported = frozenset(imports)
 
     def may_use(namespace: str) -> bool:

@@ -15,6 +15,7 @@ from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
 from ukmod.kernel.trees import open_tree
 from ukmod.kernel.x86.kprobes import PT_REGS
+from ukmod.machine.types.layout import Kind
 
 pytestmark = pytest.mark.real
 
@@ -119,6 +120,34 @@ def test_a_hook_leads_to_another_function(probed: Kernel) -> None:
         return [*results, len(ops.seen)]
 
     assert in_a_copy(probed, hook) == [0, 0, 4711, 0, 1, 1]
+
+
+@pytest.mark.parametrize("name", [HOOKED, REPLACED])
+def test_a_function_calls_a_trampoline_directly(probed: Kernel, name: str) -> None:
+    """It may be named by the address that modules have of a function in Python."""
+
+    def hook() -> list[object]:
+        k, seen = probed.core, list[object]()
+        assert k.image is not None
+        guest, known = Guest(k), k.symbols.find(name)
+        trampoline = guest.python(lambda: seen.append(1) or 0, 0)
+        ops, place = guest.put(bytes(k.types.sizeof("ftrace_ops"))), k.image.address(name)
+        suffix = "_multi" if k.image.get("register_ftrace_direct_multi") else ""
+        prototype = k.types.prototype(f"register_ftrace_direct{suffix}")
+        assert prototype is not None
+        subject = ops if prototype.parameters[0].type.kind is Kind.POINTER else place
+
+        def body() -> None:
+            of_image(k, "ftrace_set_filter_ip", ops, known.address if known is not None else place, 0, 0)
+            seen.append(signed(of_image(k, f"register_ftrace_direct{suffix}", subject, trampoline)))
+            of_image(k, name, 0)
+            seen.append(signed(of_image(k, f"unregister_ftrace_direct{suffix}", subject, trampoline)))
+            of_image(k, name, 0)
+
+        in_task(k, body)
+        return [*seen, *map(str, probed.oopses)]
+
+    assert in_a_copy(probed, hook) == [0, 1, 0]
 
 
 def test_all_functions_at_once_cannot_be_hooked(booted: Kernel) -> None:

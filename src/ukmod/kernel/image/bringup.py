@@ -38,8 +38,8 @@ _STEP_PATIENCE: Final = 60.0
 """The maximum duration of a step in virtual seconds."""
 CPUMASK_BYTES: Final = 8192 // 8
 """The greatest CONFIG_NR_CPUS of any kernel, in bytes of a CPU mask."""
-TRACE_ARRAY_FL_GLOBAL: Final = 1
-"""kernel/trace/trace.h: the trace array of tracefs's top directory; others are below instances/."""
+EVENT_CACHES: Final = {"field_cachep": "ftrace_event_field", "file_cachep": "trace_event_file"}
+"""The caches of a module's own events, which event_trace_memsetup(), a part of trace_init(), makes."""
 NR_NODE_STATES: Final = 6
 """include/linux/nodemask.h, without CONFIG_HIGHMEM."""
 
@@ -92,13 +92,15 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("mm_cache_init"),
     BootStep("acpi_boot_table_init"),
     BootStep("sfi_init"),
-    _without("ftrace_init", "calls of __fentry__ return at once; nothing traces"),
+    _without("ftrace_init", "calls of __fentry__ return at once; ftrace.py hooks functions"),
+    BootStep("early_trace_init"),
     _ours("sched_init", "tasks are Python's"),
     BootStep("radix_tree_init"),
     BootStep("maple_tree_init"),
     BootStep("wait_bit_init"),
     BootStep("workqueue_init_early"),
     _ours("rcu_init", "RCU is Python's"),
+    _without("trace_init", "the kernel's own events would take a third of the time of all steps"),
     BootStep("early_irq_init"),
     _ours("init_IRQ", "interrupts are the clock's events; those of ISA devices exist, but never come"),
     BootStep("init_ISA_irqs"),
@@ -182,10 +184,10 @@ LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
     "hugepage_init": "memory is not reclaimed",
     "oom_init": "memory is not reclaimed",
     "init_per_zone_wmark_min": "memory is not reclaimed",
-    "event_trace_init": "nothing traces",
-    "event_trace_init_fields": "nothing traces",
-    "trace_init_flags_sys_enter": "nothing traces",
-    "init_trace_selftests": "nothing traces",
+    "event_trace_init": "events have no files",
+    "event_trace_init_fields": "events have no files",
+    "trace_init_flags_sys_enter": "events have no files",
+    "init_trace_selftests": "events have no files",
 }
 
 
@@ -277,15 +279,9 @@ def _set_variables(k: Core, image: MappedImage) -> None:
         names = k.types.enum("node_states").values
         for name in ("N_POSSIBLE", "N_NORMAL_MEMORY", "N_MEMORY"):
             k.memory.write(states + names[name] * mask, (1).to_bytes(mask, "little"))
-    if (trace := image.get("global_trace")) is not None and k.types.has("trace_array", "events"):
-        # tracer_alloc_buffers(): nothing is traced, so there are no events and no CPUs with buffers. If all
-        # of it and trace_init() ran, creating the event files would make mac80211 load four times as slowly.
-        k.memory.set_u32(trace + k.types.offset("trace_array", "flags"), TRACE_ARRAY_FL_GLOBAL)
-        events = trace + k.types.offset("trace_array", "events")
-        k.memory.write(events, events.to_bytes(8, "little") * 2)
-        mask = trace + k.types.offset("trace_array", "tracing_cpumask")
-        k.memory.set_u64(mask, empty := k.slab.kernel_object(CPUMASK_BYTES))
-        image.set("tracing_buffer_mask", empty)
+    for variable, struct in EVENT_CACHES.items():
+        if image.get(variable) is not None and k.types.has(struct):
+            image.set(variable, k.caches.create(struct, k.types.sizeof(struct), 0, 0, 0).address)
     if k.types.has("pglist_data") and (nodes := image.get("node_data")) is not None:
         _one_node(k, image, nodes)
 

@@ -215,25 +215,25 @@ class RbTree:
         return node
 
 
-@export(native=True)
+@export(image_first=True)
 def rb_insert_color(k: Core, node: Ptr, root: Ptr) -> None:
     """``void rb_insert_color(struct rb_node *node, struct rb_root *root)``."""
     RbTree(k.memory, root).insert_color(node)
 
 
-@export(native=True)
+@export(image_first=True)
 def rb_erase(k: Core, node: Ptr, root: Ptr) -> None:
     """``void rb_erase(struct rb_node *node, struct rb_root *root)``."""
     RbTree(k.memory, root).erase(node)
 
 
-@export("__rb_insert_augmented", native=True)
+@export("__rb_insert_augmented", image_first=True)
 def rb_insert_augmented(k: Core, node: Ptr, root: Ptr, rotate: Ptr) -> None:
     """``void __rb_insert_augmented(node, root, void (*augment_rotate)(old, new))``."""
     RbTree(k.memory, root, lambda old, new: _call(k, rotate, old, new)).insert_color(node)
 
 
-@export("__rb_erase_color", native=True)
+@export("__rb_erase_color", image_first=True)
 def rb_erase_color(k: Core, parent: Ptr, root: Ptr, rotate: Ptr) -> None:
     """``void __rb_erase_color(parent, root, void (*augment_rotate)(old, new))``."""
     RbTree(k.memory, root, lambda old, new: _call(k, rotate, old, new)).erase_color(parent)
@@ -243,37 +243,37 @@ def _call(k: Core, function: int, old: int, new: int) -> None:
     k.cpu.call(function, old, new)
 
 
-@export(native=True)
+@export(image_first=True)
 def rb_first(k: Core, root: Ptr) -> Ptr:
     """``struct rb_node *rb_first(const struct rb_root *)``."""
     return RbTree(k.memory, root).end(LEFT)
 
 
-@export(native=True)
+@export(image_first=True)
 def rb_last(k: Core, root: Ptr) -> Ptr:
     """``struct rb_node *rb_last(const struct rb_root *)``."""
     return RbTree(k.memory, root).end(RIGHT)
 
 
-@export(native=True)
+@export(image_first=True)
 def rb_next(k: Core, node: Ptr) -> Ptr:
     """``struct rb_node *rb_next(const struct rb_node *)``."""
     return RbTree(k.memory, 0).neighbour(node, RIGHT)
 
 
-@export(native=True)
+@export(image_first=True)
 def rb_prev(k: Core, node: Ptr) -> Ptr:
     """``struct rb_node *rb_prev(const struct rb_node *)``."""
     return RbTree(k.memory, 0).neighbour(node, LEFT)
 
 
-@export(native=True)
+@export(image_first=True)
 def rb_first_postorder(k: Core, root: Ptr) -> Ptr:
     """``struct rb_node *rb_first_postorder(const struct rb_root *)``."""
     return RbTree(k.memory, root).deepest(k.memory.u64(root))
 
 
-@export(native=True)
+@export(image_first=True)
 def rb_next_postorder(k: Core, node: Ptr) -> Ptr:
     """``struct rb_node *rb_next_postorder(const struct rb_node *)``: children before parents."""
     if not node:
@@ -285,7 +285,7 @@ def rb_next_postorder(k: Core, node: Ptr) -> Ptr:
     return parent
 
 
-@export("rb_replace_node", "rb_replace_node_rcu", native=True)
+@export("rb_replace_node", "rb_replace_node_rcu", image_first=True)
 def rb_replace_node(k: Core, victim: Ptr, new: Ptr, root: Ptr) -> None:
     """``void rb_replace_node(struct rb_node *victim, struct rb_node *new, struct rb_root *root)``."""
     memory, tree = k.memory, RbTree(k.memory, root)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ukmod.errors import LoadError
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
-from ukmod.kmod.linkage import GPL_COMPATIBLE, is_for
+from ukmod.kmod.linkage import GPL_COMPATIBLE, is_for, licence
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -87,10 +87,10 @@ def check_modinfo(k: Core, module: Module, flags: int) -> None:
         k.printk(f"{name}: {text}\n", KERN_WARNING)
     if "livepatch" in info and k.image is not None:
         _check_livepatch(k, module)
-    licence = info.get("license", ["unspecified"])[0]
-    if licence not in GPL_COMPATIBLE:
+    terms = licence(info.get("license", ()))
+    if terms not in GPL_COMPATIBLE:
         if not k.taint.has("P"):
-            k.printk(f"{name}: module license '{licence}' taints kernel.\n", KERN_WARNING)
+            k.printk(f"{name}: module license '{terms}' taints kernel.\n", KERN_WARNING)
         taint(k, module, "P")
     if "test" in info:
         if not k.taint.has("N"):
