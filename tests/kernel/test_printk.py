@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import pytest
 from tests.kernel.conftest import Guest
-from tests.kernel.structs import kernel_with
+from tests.kernel.structs import kernel_with, layouts_with
 
 from ukmod.kernel.core import Core
-from ukmod.kernel.printk import LOG_LINE_MAX, Caller, Log, Record, parse_prefix
+from ukmod.kernel.printk import LOG_LINE_MAX, Caller, Log, Record, log_size, parse_prefix
 from ukmod.kernel.time.clock import Clock
 
 SOH = b"\x01"
@@ -81,6 +81,23 @@ def test_the_oldest_records_make_room() -> None:
     assert log.lines[-1] == "line 49"
     assert log.dropped == 50 - len(log.records) > 0
     assert log.records[0].seq == log.dropped
+
+
+@pytest.mark.parametrize(
+    ("option", "size"),
+    [(None, 1 << 17), ("", 1 << 17), ("64K", 1 << 17), ("1M", 1 << 20), ("200000", 1 << 18), ("4G", 1 << 31)],
+)
+def test_a_parameter_makes_the_ring_buffer_larger(option: str | None, size: int) -> None:
+    """log_buf_len=, rounded up to a power of two."""
+    assert log_size(option) == size
+    assert log_size("x") == log_size("-1") == log_size(None)
+
+
+def test_a_machine_has_the_ring_buffer_of_its_command_line() -> None:
+    with Core(layouts_with(), cmdline="log_buf_len=1M") as kernel:
+        for n in range(5000):
+            kernel.printk(f"line {n}\n")
+        assert kernel.log.dropped == 0
 
 
 def test_listeners_hear_of_complete_lines_alone(log: Log) -> None:

@@ -10,7 +10,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.real.qemu import Guest, Output
+from tests.real.qemu import SCRIPT_SECONDS, Guest, Output
 from tests.steps import (
     SETTLE,
     Case,
@@ -58,9 +58,12 @@ _OTHER_WORDS = {
 _ERRORS = {os.strerror(number): number for number in errno.errorcode} | _OTHER_WORDS
 
 
-def run(guest: Guest, case: Case) -> tuple[Outcome, ...]:
-    """Execute a case and return its outcomes, as many as there were before the machine died, if it did."""
-    return tuple(_outcomes(case, guest.run(script(case))))
+def run(guest: Guest, case: Case, *, seconds: float = SCRIPT_SECONDS) -> tuple[Outcome, ...]:
+    """Execute a case and return its outcomes, as many as there were before the machine died, if it did.
+
+    A machine that has not finished after ``seconds`` of wall time is ended.
+    """
+    return tuple(_outcomes(case, guest.run(script(case), seconds=seconds)))
 
 
 def script(case: Case) -> str:

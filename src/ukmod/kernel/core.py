@@ -43,9 +43,10 @@ from ukmod.kernel.module.inter_module import InterModule
 from ukmod.kernel.module.main import Module, Modules
 from ukmod.kernel.module.symbols import SymbolTable
 from ukmod.kernel.panic import Crash, Taint
+from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.pid import Pids
-from ukmod.kernel.printk import Log, current_caller
+from ukmod.kernel.printk import Log, current_caller, log_size
 from ukmod.kernel.process_lists import ProcessLists
 from ukmod.kernel.procfs import ProcFs
 from ukmod.kernel.rcu.rcu import Rcu
@@ -140,7 +141,7 @@ class Core:
         self.image = _mapped(self, image) if image is not None else None
         """The real kernel image that runs what Python does not implement."""
         self.clock = Clock(hz)
-        self.log = Log(self.clock)
+        self.log = Log(self.clock, log_size(boot_parameters(cmdline).get("log_buf_len")))
         self.percpu = PerCpu(self)
         self.sched = Scheduler(self, self.clock)
         self.tasks = Tasks(self)

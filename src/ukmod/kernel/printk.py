@@ -16,6 +16,7 @@ from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_INFO
 from ukmod.kernel.layout import Layout
+from ukmod.kernel.lib.cmdline import parse_memory
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.lib.vsprintf import Arguments, vformat
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
@@ -40,6 +41,7 @@ LOG_LINE_MAX: Final = 992
 """The maximum size of a record's text in bytes, plus one: 1024 less the prefix."""
 LOG_BUF_LEN: Final = 1 << 17
 """The size of the ring buffer in bytes, CONFIG_LOG_BUF_SHIFT."""
+LOG_BUF_LEN_MAX: Final = 1 << 31
 _RECORD_COST = 88
 """The bytes of a record in addition to its text: its descriptor and struct printk_info."""
 CON_ENABLED: Final = 4
@@ -136,6 +138,12 @@ class _Open:
 
     record: Record
     text: bytes
+
+
+def log_size(option: str | None) -> int:
+    """The bytes of the ring buffer with ``log_buf_len=``: a power of two, not less than without it."""
+    wanted = min(parse_memory((option or "").encode())[0], LOG_BUF_LEN_MAX)
+    return max(1 << (wanted - 1).bit_length() if wanted else 0, LOG_BUF_LEN)
 
 
 class Log:
