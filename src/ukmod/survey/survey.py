@@ -1,4 +1,4 @@
-"""A survey of a tree: each module is loaded, with its dependencies, into a freshly initialised kernel.
+"""A survey of a tree: each module is loaded, with its dependencies, into a kernel that has just come up.
 
 A kernel with an image takes seconds to bring up, trying a module milliseconds. So a worker process brings one
 up and then forks for each module: fork(2) is the snapshot, and memory is copied only when written. Modules
@@ -32,6 +32,7 @@ from ukmod.kmod.tree import Tree
 from ukmod.record import asdict, field, mutable, replace
 from ukmod.survey.leaks import lost
 from ukmod.survey.verdict import ModuleVerdict, Settings
+from ukmod.survey.warm import warm
 
 # -- planning ---------------------------------------------------------------------------------------------
 
@@ -88,6 +89,7 @@ def booted(settings: Settings) -> Kernel:
         # Names of symbols and types are indexed on first use: do it once here, and not in each copy.
         core.image.get("")
         core.types.has("")
+        warm(k, lambda name: next(survey_from(k, settings, [name])))
     gc.collect()
     gc.freeze()
     return k
@@ -101,7 +103,11 @@ def survey_batch(settings: Settings, names: Sequence[str]) -> list[ModuleVerdict
 
 def survey_each(settings: Settings, names: Iterable[str]) -> Iterator[ModuleVerdict]:
     """Try these modules, and yield each verdict as soon as it is known."""
-    k = booted(settings)
+    return survey_from(booted(settings), settings, names)
+
+
+def survey_from(k: Kernel, settings: Settings, names: Iterable[str]) -> Iterator[ModuleVerdict]:
+    """Try these modules, each in a copy of this kernel."""
     assert k.tree is not None
     for branch in plan(k.tree, names).above.values():
         yield from _in_copy(k, settings, branch)
