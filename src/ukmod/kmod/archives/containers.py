@@ -7,8 +7,9 @@ import stat
 import struct
 from io import BytesIO
 
-from ukmod.errors import FormatError
-from ukmod.kmod.archives.initramfs import initramfs_entries
+from ukmod.errors import FormatError, LimitError
+from ukmod.kmod.archives.files import MOST_ENTRIES
+from ukmod.kmod.archives.initramfs import UnpackingBudget, initramfs_entries
 from ukmod.kmod.archives.packing import packing_of, unpack_part
 from ukmod.kmod.compression import DEFAULT_LIMIT
 from ukmod.kmod.cpio import ArchiveEntry
@@ -27,6 +28,8 @@ _USTAR = slice(257, 262)
 _IMAGES = ((b"hsqs", "a squashfs"), (b"sqsh", "a squashfs"))
 _EROFS = slice(1024, 1028)
 _EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
+_MOST_MEMBERS = 64
+"""Members of an ar archive; a Debian package has three."""
 _MOST_SECTIONS = 96
 """Sections of a PE file, as Windows has it; a UKI has some ten."""
 
@@ -58,9 +61,13 @@ def _tar(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
     import tarfile
 
     try:
-        with tarfile.open(fileobj=BytesIO(data), mode="r:") as archive:
+        with tarfile.open(fileobj=BytesIO(_whole(data)), mode="r:") as archive:
             files: dict[str, ArchiveEntry] = {}
-            for member in archive:
+            for number, member in enumerate(archive):
+                if number >= MOST_ENTRIES:
+                    raise LimitError(f"has more than {MOST_ENTRIES} entries", subject=path)
+                if member.size < 0:  # tarfile would read the same member again and again
+                    raise FormatError("a file of a negative size", path=path, offset=member.offset)
                 end = member.offset_data + member.size
                 if member.isreg() and (member.issparse() or end > len(data)):
                     raise FormatError("a file is cut off, or sparse", path=path, offset=member.offset)
@@ -92,10 +99,17 @@ def _tar_entry(member: tarfile.TarInfo, content: memoryview) -> ArchiveEntry:
     return ArchiveEntry(member.name, stat.S_IFREG | 0o644)
 
 
+def _whole(data: memoryview) -> bytes:
+    """The bytes of a view: without a copy if it shows all of an object."""
+    return data.obj if isinstance(data.obj, bytes) and len(data.obj) == len(data) else bytes(data)
+
+
 def _deb(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
     """The files in the member data.tar of a Debian package: deb(5), ar(5)."""
     at = len(_AR)
-    while at + 60 <= len(data):
+    for _ in range(_MOST_MEMBERS):
+        if at + 60 > len(data):
+            break
         header = bytes(data[at : at + 60])
         digits = header[48:58].strip()
         if header[58:60] != b"`\n" or not digits.isdigit():
@@ -144,9 +158,10 @@ def _unified_image(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
     if not any(name in (".initrd", ".linux") for name, _at, _content in sections):
         raise FormatError("is a PE file without .initrd or .linux: no unified kernel image", path=path)
     by_name = {name: bytes(content[: 1 << 16]).partition(b"\0")[0] for name, _at, content in sections}
+    budget = UnpackingBudget()
     for name, at, content in sections:
         if name in (".ucode", ".initrd"):
-            yield from initramfs_entries(content, path, at)
+            yield from initramfs_entries(content, path, at, budget)
     release = by_name.get(".uname", b"").decode("utf-8", "surrogateescape").strip()
     if ".cmdline" in by_name:
         yield ArchiveEntry("etc/kernel/cmdline", stat.S_IFREG | 0o644, by_name[".cmdline"])

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["ArchiveFiles"]
 
 MOST_ENTRIES = 1 << 18
+"""The entries of an archive, counting those that replace each other, and its files with all directories."""
+_MOST_BYTES = 1 << 28
+"""Bytes of all paths that are looked for, and of directories that are made, to put entries in place."""
 _LONGEST_PATH = 4096
+"""Bytes of a path, of a link's target, and of the path that they lead to."""
 
 
 class ArchiveFiles:
@@ -30,14 +34,17 @@ class ArchiveFiles:
     Links are followed as in the system that the archive holds: none leads out of it.
     """
 
-    __slots__ = ("_below", "_entries", "_root")
+    __slots__ = ("_below", "_entries", "_room", "_root")
 
     def __init__(self, root: str, entries: Iterable[ArchiveEntry]) -> None:
-        """LimitError if there are too many entries."""
+        """LimitError if there are too many entries, or paths of too many parts."""
         self._root = root.rstrip("/")
         self._entries: dict[str, ArchiveEntry] = {self._root: ArchiveEntry("", DIRECTORY)}
         self._below: dict[str, dict[str, None]] = {self._root: {}}
-        for entry in entries:
+        self._room = _MOST_BYTES
+        for number, entry in enumerate(entries):
+            if number >= MOST_ENTRIES:
+                raise LimitError(f"has more than {MOST_ENTRIES} entries", subject=self._root)
             self._add(entry)
 
     def read(self, path: str) -> bytes:
@@ -106,11 +113,23 @@ class ArchiveFiles:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
         return os.fsdecode(bytes(entry.content))
 
+    def _next_link(self, path: str) -> str:
+        """The same, within the limit on all entries' paths."""
+        self._pay(len(path))
+        return self._readlink(path)
+
+    def _pay(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise LimitError("has too many files in directories too deep", subject=self._root)
+
     def _add(self, entry: ArchiveEntry) -> None:
         """Put an entry in its place: where its directory's links lead, as unpacking it would."""
         parts = [part for part in entry.path.split("/") if part not in ("", ".")]
         if not parts or ".." in parts or len(entry.path) > _LONGEST_PATH or "\0" in entry.path:
             return  # the root itself, or a path that no system unpacks
+        if stat.S_ISLNK(entry.mode) and len(entry.content) > _LONGEST_PATH:
+            return  # such a link cannot be made
         above = self._directory("/".join(parts[:-1]))
         if above is None:
             return  # something else than a directory is in the way: it cannot be unpacked there
@@ -126,11 +145,14 @@ class ArchiveFiles:
     def _directory(self, inside: str) -> str | None:
         """Return where a directory really is, and make those that are missing; None if that cannot be."""
         try:
-            real = resolve_in_root(f"{self._root}/{inside}", self._root, self._readlink).rstrip("/")
+            real = resolve_in_root(f"{self._root}/{inside}", self._root, self._next_link).rstrip("/")
         except OSError:
+            return None
+        if len(real) > len(self._root) + _LONGEST_PATH:
             return None
         missing: list[str] = []
         while real not in self._entries:
+            self._pay(len(real))
             missing.append(real)
             real = real.rpartition("/")[0]
         if not stat.S_ISDIR(self._entries[real].mode):

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["MAGICS", "initramfs_entries"]
+__all__ = ["MAGICS", "UnpackingBudget", "initramfs_entries"]
 
 MAGICS = (b"070701", b"070702")
 _HEADER = 110
@@ -27,7 +27,7 @@ _DEEPEST = 3
 """Packed parts within packed parts: there is no reason for more than one."""
 
 
-class _Budget:
+class UnpackingBudget:
     """The unpacked bytes and packed parts that an archive may still have, all in all."""
 
     def __init__(self) -> None:
@@ -36,13 +36,13 @@ class _Budget:
 
 
 def initramfs_entries(
-    data: memoryview, path: str, offset: int = 0, budget: _Budget | None = None, depth: int = 0
+    data: memoryview, path: str, offset: int = 0, budget: UnpackingBudget | None = None, depth: int = 0
 ) -> Iterator[ArchiveEntry]:
     """Yield the files of an initramfs; ``offset`` is where ``data`` begins in the file.
 
     Raises FormatError if it is damaged, LimitError if it unpacks to too much.
     """
-    budget = _Budget() if budget is None else budget
+    budget = UnpackingBudget() if budget is None else budget
     at = 0
     while (at := _skip_zeros(data, at)) < len(data):
         head = bytes(data[at : at + 6])

@@ -13,6 +13,8 @@ __all__ = ["packing_of", "unpack_part"]
 _LZ4 = b"\x02\x21\x4c\x18"
 _LZ4_BLOCK = 8 << 20
 _LZ4_LARGEST = _LZ4_BLOCK + _LZ4_BLOCK // 255 + 16
+_LZ4_FRAMES = 1 << 10
+"""Frames in a part: the last block of each may be shorter than the others."""
 _LZMA = b"\x5d\x00\x00"
 
 
@@ -71,7 +73,11 @@ def _lz4(data: memoryview, path: str, limit: int) -> tuple[bytes, int]:
     """A legacy frame has no end mark: it ends where there is no size of a block."""
     out = BytesIO()
     at = len(_LZ4)
+    blocks = limit // _LZ4_BLOCK + _LZ4_FRAMES
     while at + 4 <= len(data):
+        blocks -= 1
+        if blocks < 0:
+            raise LimitError("has too many lz4 blocks that are not full", subject=path)
         if data[at : at + 4] == _LZ4:
             at += 4
             continue
