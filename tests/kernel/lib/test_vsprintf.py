@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.kernel.conftest import Guest
 
+from ukmod.errors import KernelPanic
 from ukmod.kernel.core import Core
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.mm.gfp import GFP_KERNEL
@@ -196,3 +197,29 @@ def test_a_firmware_node_without_functions_has_no_name(guest: Guest) -> None:
     node, buffer = guest.put(bytes(64)), guest.put(b"", room=32)
     guest.call("sprintf", buffer, b"%pfwP", node)
     assert guest.string(buffer) == b"(null)"
+
+
+def va_format(guest: Guest, fmt: bytes, *values: int) -> int:
+    """The address of a struct va_format."""
+    return guest.words(guest.put(fmt), guest.va_list(*values))
+
+
+def test_formats_are_nested_as_deep_as_the_stack_has_room(guest: Guest) -> None:
+    innermost = va_format(guest, b"in%d", 7)
+    nested = innermost
+    for _ in range(100):
+        nested = va_format(guest, b"(%pV)", nested)
+    buffer = guest.put(b"", room=512)
+    assert guest.call_int("snprintf", buffer, 512, b"%pV", nested) == 203
+    assert guest.string(buffer) == b"(" * 100 + b"in7" + b")" * 100
+
+
+def test_a_format_of_itself_panics_as_the_real_kernel_does(guest: Guest) -> None:
+    arguments = guest.va_list(0)
+    itself = guest.words(guest.put(b"%pV"), arguments)
+    memory = guest.kernel.memory
+    memory.set_u64(memory.u64(arguments + 8), itself)
+    with pytest.raises(KernelPanic, match="Fatal exception in interrupt"):
+        guest.call("snprintf", guest.put(b"", room=8), 8, b"%pV", itself)
+    (oops,) = guest.kernel.oopses
+    assert oops.text().startswith("BUG: TASK stack guard page was hit at ")

@@ -20,6 +20,7 @@ from ukmod.kernel.lib.printf_spec import (
 )
 from ukmod.kernel.lib.vsprintf_pointer import pointer
 from ukmod.kernel.lib.vsprintf_text import string
+from ukmod.kernel.x86.unwind import stack_bounds
 from ukmod.machine.abi import CStr, GfpT, Int, Ptr, SizeT, VaList, VarArgs
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _PRECISION = Site("lib/vsprintf.c", 2702, "set_precision")
 _TOO_LARGE = Site("lib/vsprintf.c", 2743, "vsnprintf")
 
 _MOST = 1 << 24
-_NESTED = 32
-"""vsnprintf(), pointer() and va_format() take some 450 bytes of a stack of 16 KiB together."""
+_FRAMES = 138
+"""The bytes of stack that vsnprintf() and va_format() of v6.1 take together."""
 
 
 class Arguments(Protocol):
@@ -49,7 +50,7 @@ def vformat(k: Core, fmt: bytes, args: Arguments, depth: int = 0) -> bytes:
     Raises Fault for a bad pointer on which the kernel faults too. Those that the kernel recognises are
     printed as (null) or (efault). The text ends at 16 MiB, more than any buffer of the kernel's. ``depth`` is
     the number of formats that this one is within, by ``%pV``; raises RecursionError for one more than the
-    kernel's stack has room for.
+    current stack has room for, as nothing else ends a format within itself.
     """
     out: list[bytes] = []
     room = _MOST
@@ -113,7 +114,7 @@ def va_format(k: Core, address: int, spec: Spec, depth: int) -> bytes:
         return string(k, address, spec)
     fmt = memory.u64(address + k.types.offset("va_format", "fmt"))
     args = memory.u64(address + k.types.offset("va_format", "va"))
-    if depth == _NESTED:
+    if depth and depth * _FRAMES > k.cpu.sp - stack_bounds(k)[0]:
         raise RecursionError("%pV of itself")
     return vformat(k, memory.cstring(fmt), CopiedVaList(k, args), depth + 1)
 
