@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-time
 DEV    := $(VENV)/.development
+PROFILE ?= fuzz
 # From Python 3.12 on, coverage.py measures at next to no cost, and greenlets need no care.
 MEASURED = $(shell $(BIN)/python -c 'import sys; print("COVERAGE_CORE=sysmon COVERAGE_TASKS=thread" * (sys.version_info >= (3, 12)))')
 
@@ -34,8 +35,8 @@ built-kernels: $(DEV)    ## builds kernels with other options than Debian's (too
 	tools/built-kernels.sh
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m kernels tests/real/test_built_kernels.py
 
-fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length
-	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=fuzz tests/kmod tests/machine tests/kernel/image tests/kernel/module/test_large.py tests/kernel/test_hostile_calls.py tests/kernel/test_hostile_state.py
+fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length; PROFILE=night: at a hundred times
+	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=$(PROFILE) $(if $(filter night,$(PROFILE)),--timeout=0) tests/kmod tests/machine tests/kernel/image tests/kernel/module/test_large.py tests/kernel/test_hostile_calls.py tests/kernel/test_hostile_state.py
 
 fuzz-coverage: $(DEV)    ## PARSER=elf|btf|dwarf [OPTIONS=-max_total_time=60]: fuzz it by atheris, guided by coverage
 	$(BIN)/python -m pip install -q --group coverage-fuzz

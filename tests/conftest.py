@@ -5,7 +5,8 @@ them. With UKMOD_REQUIRE=real, as in CI, a run without them ends at once, and a 
 its reason.
 
 Parsers must take any bytes. The tests that throw them at one are marked ``fuzz``: every hypothesis test below
-the directories of parsers. Each is quick by default; ``--hypothesis-profile=fuzz`` tries ten times as much.
+the directories of parsers. Each is quick by default; ``--hypothesis-profile=fuzz`` tries ten times as much,
+and ``night`` a hundred times.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ LEFT_OUT = pytest.StashKey[int]()
 # A loaded machine is slow, and that is no fault of the code under test.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=1000)
+settings.register_profile("night", settings.get_profile("default"), max_examples=10_000)
 settings.load_profile("default")
 
 

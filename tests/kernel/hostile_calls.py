@@ -1,9 +1,9 @@
-"""Calls one exported function with hostile arguments, or does worse, in a fork: a program that tests ask.
+"""Calls a function that Python implements with hostile arguments, or does worse, in a fork: tests ask it.
 
-It reads lines of JSON: ``[function, [value, ...]]``, or in hexadecimal digits ``[CODE, [machine code]]`` and
-``[ENTRY, [level, page table entry]]``. It answers each with a line: an empty text if the call ended as on a
-real kernel (it returned, oopsed, panicked or was reported), else the traceback or how the process ended. What
-the call did to the machine is gone with its fork.
+``python -m tests.kernel.hostile_calls [VMLINUZ]`` reads lines of JSON: ``[function, [value, ...]]``, or in
+hexadecimal digits ``[CODE, [machine code]]`` and ``[ENTRY, [level, page table entry]]``. It answers each with
+a line: an empty text if the call ended as on a real kernel (it returned, oopsed, panicked or was reported),
+else the traceback or how the process ended. What the call did to the machine is gone with its fork.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests.kernel.conftest import Guest, layouts
 from tests.kernel.hostile_state import CODE, ENTRY, execute, forge
 
 from ukmod.errors import KernelPanic, LayoutError, PatienceError
+from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
 from ukmod.survey.survey import how_it_ended
 
@@ -89,29 +90,44 @@ VALUES: Final[Values] = {
 
 def attempt(k: Core, name: str, values: Sequence[str]) -> None:
     """Call the function in a task, and let a second pass. Raises what a user of the machine would see."""
-    k.patience = PATIENCE
     work: Callable[[], object]
     if name == CODE:
         work = partial(execute, k, bytes.fromhex(values[0]))
     elif name == ENTRY:
         work = partial(forge, Guest(k), int(values[0]), int(values[1], 16))
+    elif (address := _address(k, name)) is not None:
+        work = partial(k.cpu.call, address, *(VALUES[value](k) for value in values))
     else:
-        work = partial(k.cpu.call, k.symbols.address(name), *(VALUES[value](k) for value in values))
+        return
 
     def entry() -> int:
         work()
         return 0
 
     # A function of a newer kernel may need a struct that this one does not have.
-    with suppress(KernelPanic, PatienceError, LayoutError):
-        k.run_task("hostile", entry)
+    with suppress(LayoutError):
+        end(k, lambda: k.run_task("hostile", entry))
+
+
+def end(k: Core, work: Callable[[], object]) -> None:
+    """Do something, and let a second pass. Raises what neither a panic nor a lockup is."""
+    k.patience = PATIENCE
+    with suppress(KernelPanic, PatienceError):
+        work()
         k.sched.run(lambda: False, k.clock.now + 10**9)
     for oops in k.oopses:
         oops.text()
 
 
-def _in_fork(k: Core, name: str, values: Sequence[str]) -> str:
-    """What came of a call, as the answers say it."""
+def _address(k: Core, name: str) -> int | None:
+    """The address of a function that Python implements, for modules or for the image alone."""
+    if name in k.symbols.functions():
+        return k.symbols.address(name)
+    return k.image.get(name) if k.image is not None else None
+
+
+def in_fork(k: Core, work: Callable[[], object]) -> str:
+    """Do something in a fork of the machine: what came of it, as the answers say it."""
     read, write = os.pipe()
     if pid := os.fork():
         os.close(write)
@@ -124,19 +140,23 @@ def _in_fork(k: Core, name: str, values: Sequence[str]) -> str:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     resource.setrlimit(resource.RLIMIT_AS, (HOST_BYTES, HOST_BYTES))
     try:
-        attempt(k, name, values)
+        work()
     except BaseException:  # noqa: BLE001 - whatever it is, it is the finding
         os.write(write, traceback.format_exc().encode())
     os._exit(0)
 
 
-def serve(lines: Iterable[str]) -> None:
+def serve(k: Core, lines: Iterable[str]) -> None:
     """Answer questions until there are no more."""
-    with Core(layouts()) as k:
-        for line in lines:
-            name, values = json.loads(line)
-            print(json.dumps(_in_fork(k, name, values)), flush=True)
+    for line in lines:
+        name, values = json.loads(line)
+        print(json.dumps(in_fork(k, partial(attempt, k, name, values))), flush=True)
 
 
 if __name__ == "__main__":
-    serve(sys.stdin)
+    if sys.argv[1:]:
+        with Kernel(image=sys.argv[1]) as machine:
+            serve(machine.core, sys.stdin)
+    else:
+        with Core(layouts()) as kernel:
+            serve(kernel, sys.stdin)
