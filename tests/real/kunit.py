@@ -2,9 +2,9 @@
 
 LINUX is the source tree of the kernel that tools/release names, as linux-source-6.1 unpacks it. Debian's
 kernels have no CONFIG_KUNIT, so kunit.ko is built beside the suites, without what needs members that only
-such a kernel has: ``current->kunit_test`` and ``mod->kunit_suites``. A header in front of kunit/test.h makes
-kunit_test_suites() a module's init and exit function, as it was before v6.0. Each suite is loaded, its TAP is
-compared, and it is unloaded; :mod:`tests.real.kernel_tests` does that.
+such a kernel has: ``current->kunit_test`` and ``mod->kunit_suites``. A header that each source includes first
+makes kunit_test_suites() a module's init and exit function, as it was before v6.0. Each suite is loaded, its
+TAP is compared, and it is unloaded; :mod:`tests.real.kernel_tests` does that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ukmod.kmod.elf import Elf
 
 CACHE = golden.REPOSITORY / ".cache" / "kunit"
 SHIM = """\
-#include_next <kunit/test.h>
+#include <kunit/test.h>
 #undef kunit_test_suites
 #define kunit_test_suites(suites...) \\
 	static struct kunit_suite *these_suites[] = { suites }; \\
@@ -40,7 +40,7 @@ SHIM = """\
 	module_exit(exit_suites);
 """
 LICENCE = '\nMODULE_LICENSE("GPL");\n'
-FLAGS = "-I$(src)/shim -DCONFIG_KUNIT_DEFAULT_ENABLED=1 -DCONFIG_KUNIT_DEBUGFS=1"
+FLAGS = "-g0 -include $(src)/shim.h -DCONFIG_KUNIT_DEFAULT_ENABLED=1 -DCONFIG_KUNIT_DEBUGFS=1"
 CORE = ("test", "resource", "string-stream", "assert", "try-catch", "executor", "debugfs")
 """The sources of kunit.ko, in lib/kunit."""
 ELSEWHERE = ("arch/", "tools/", "scripts/", "mm/k")
@@ -58,8 +58,8 @@ REASONS: dict[str, str] = {}
 def build(linux: Path, directory: Path) -> list[Path]:
     """Compile kunit.ko and the suites that compile; returns the suites' modules."""
     shutil.rmtree(directory, ignore_errors=True)
-    (directory / "shim/kunit").mkdir(parents=True)
-    (directory / "shim/kunit/test.h").write_text(SHIM)
+    directory.mkdir(parents=True)
+    (directory / "shim.h").write_text(SHIM)
     for header in (linux / "lib/kunit").glob("*.h"):
         shutil.copy(header, directory)
     for name in CORE:

@@ -40,10 +40,8 @@ OTHER_WORDS = {
     "pata_legacy": "the PC that QEMU emulates has an IDE controller, which ata_piix drives",
     "powernow_k8": "the engine's qemu64 is of an older family than QEMU's",
     "psmouse": "the PC that QEMU emulates has a mouse",
-    "qla2xxx": "nothing can be traced here",
     "serial_ir": "COM1 is QEMU's console",
     "speakup_ltlk": "it prints bytes that are no text",
-    "tcm_qla2xxx": "it needs qla2xxx",
     "test_bpf": "it logs more than a log buffer of the usual size holds; QEMU's has a larger one",
     "test_user_copy": "see above",
 }
