@@ -120,10 +120,19 @@ class Creds:
             self._k.memory.set_u64(cred + self._offset(member), value)
 
     def capable(self, capability: int) -> bool:
-        """capable(): True if the current task has this capability, or if no task runs."""
+        """capable(): True if the current task has this capability, or if no task runs.
+
+        The capabilities of a user namespace of one's own are none over the kernel.
+        """
         task = self._k.sched.current
         cred = self.of(task) if task is not None else 0
+        if cred and self._namespace(cred) != self._namespace(self._shared):
+            return False
         return not cred or bool(self.caps(cred, "cap_effective") >> capability & 1)
+
+    def _namespace(self, cred: int) -> int:
+        """The address of a struct cred's user namespace."""
+        return self._k.memory.u64(cred + self._offset("user_ns"))
 
     def exec(self, task: Task) -> None:
         """cap_bprm_creds_from_file(): the capabilities of a task that executes a program without its own.
@@ -142,14 +151,14 @@ class Creds:
         self.set_caps(cred, cap_permitted=permitted, cap_effective=effective)
 
 
-@export(native=True)
+@export(image_first=True)
 def capable(k: Core, capability: Int) -> Bool:
     """``bool capable(int cap)``."""
     return k.creds.capable(capability)
 
 
-@export(native=True)
+@export(image_first=True)
 def ns_capable(k: Core, namespace: Ptr, capability: Int) -> Bool:
-    """``bool ns_capable(struct user_namespace *ns, int cap)``: there is only the initial namespace."""
+    """``bool ns_capable(struct user_namespace *ns, int cap)``; without an image there is only one."""
     del namespace
     return k.creds.capable(capability)

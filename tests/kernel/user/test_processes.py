@@ -22,6 +22,7 @@ InMachine = Callable[[Callable[[Kernel], Any]], Any]
 F_SETOWN, F_SETFL, FASYNC, O_RDWR = 8, 4, 0o20000, 2
 SIGINT, SIGUSR1, SIGIO = 2, 10, 29
 CAP_SYS_ADMIN = 21
+CLONE_NEWUSER, OVERFLOW_UID = 0x1000_0000, 65534
 
 
 def test_a_reader_is_woken_by_another_process(in_machine: InMachine) -> None:
@@ -171,6 +172,14 @@ def test_an_unprivileged_process_lacks_capabilities(in_machine: InMachine) -> No
         assert k.spawn(use).result() == (0, 0)
         with pytest.raises(PermissionError):
             k.spawn(lambda p: p.open("/dev/quanta1"), uid=1000).result()
+
+        def use_as_its_own_root(p: UserProcess) -> object:
+            p.syscall("unshare", CLONE_NEWUSER)
+            with pytest.raises(PermissionError):
+                p.syscall("delete_module", b"quanta\0", 0)
+            return use(p)
+
+        assert k.spawn(use_as_its_own_root, uid=1000).result() == (OVERFLOW_UID, errno.EPERM)
 
     in_machine(work)
 
