@@ -9,7 +9,8 @@ from ukmod.cli.terminal import near, write
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, audit
 from ukmod.kmod.audit.requests import module_requests
-from ukmod.kmod.audit.surface import ANYBODY, DEVICE, NAMESPACE, ROOT, families
+from ukmod.kmod.audit.surface import ANYBODY, DEVICE, NAMESPACE, ROOT, families, with_proofs
+from ukmod.record import asdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ukmod.kmod.audit.requests import ModuleRequest
-    from ukmod.kmod.audit.surface import Family
+    from ukmod.kmod.audit.surface import AskedName, Family
     from ukmod.kmod.tree import Tree
 
 __all__ = ["surface"]
@@ -46,11 +47,14 @@ def surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
         requests += _module_requests(tree)
         result = audit(found.system.explainers(found.inspector, arguments.config))
     every = families(requests, result.modules)
+    asked = _asked(image, tree) if arguments.prove else None
+    every, unmade = with_proofs(every, asked or ())
+    unmade = tuple([one for one in unmade if not any(_is_call_of(call, one) for call in requests)])
     named = [one for one in every if any(_means(word, one.name) for word in names)]
     if missing := [word for word in names if not any(_means(word, one.name) for one in every)]:
         hint = near(missing[0], {word for one in every for word in (one.name, _beginning(one.name))})
         raise UsageError(f"audit surface: there is no such family{hint}", subject=", ".join(missing))
-    unresolved = [one for one in requests if one.format is None]
+    unresolved = [one for one in requests if not one.formats]
     if arguments.json:
         content = {
             "root": found.system.root,
@@ -59,11 +63,39 @@ def surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
             "families": [_object(one) for one in (named if names else every)],
             "unresolved": [{"function": one.function, "owner": one.owner} for one in unresolved],
         }
+        if asked is not None:
+            content["unmade"] = [asdict(one) for one in unmade]
         print_document("surface", content)
         return 0
-    lines = _named(named) if names else _all(every, image, len(requests), len(unresolved))
+    lines = list(_named(named) if names else _all(every, image, len(requests), len(unresolved)))
+    if asked is not None and not names:
+        lines += ["", *_proof_summary(every, asked, unmade)]
     write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+def _asked(image: str | None, tree: Tree) -> tuple[AskedName, ...]:
+    """Return what the kernel asks for if it is asked. Raises UsageError without an image."""
+    if image is None:
+        raise UsageError("audit surface: --prove needs the kernel's image: name it by --kernel")
+    from ukmod.survey.surface import prove
+
+    with Progress("proving"):
+        return prove(image, tree)
+
+
+def _is_call_of(call: ModuleRequest, asked: AskedName) -> bool:
+    """Tell whether a call whose name is made at run time may be the one that asked."""
+    return not call.formats and (call.function, call.owner) == (asked.function, asked.owner)
+
+
+def _proof_summary(
+    every: Sequence[Family], asked: Sequence[AskedName], unmade: Sequence[AskedName]
+) -> Iterator[str]:
+    proven = [one for one in every if one.proofs]
+    yield f"proven: the kernel asked for {len(asked)} names, of {len(proven)} families"
+    for one in unmade:
+        yield f"  of no family: {one.name}, by {one.function}() of {one.owner}: {one.call}"
 
 
 def _means(word: str, family: str) -> bool:
@@ -114,8 +146,13 @@ def _all(every: Sequence[Family], image: str | None, requests: int, unresolved: 
             yield f"\n{head:<{width}}  {OPEN:>7} {BLOCKED:>7} {UNKNOWN:>7}"
         for one in shown:
             counts = " ".join([f"{one.counts[verdict]:>7}" for verdict in (OPEN, BLOCKED, UNKNOWN)])
-            calls = "; ".join([asker.call for asker in one.askers]) or _functions(one)
+            calls = _proven(one) or "; ".join([asker.call for asker in one.askers]) or _functions(one)
             yield f"  {one.name:<{width}}{counts}  {calls}".rstrip()
+
+
+def _proven(family: Family) -> str:
+    calls = dict.fromkeys(one.call for one in family.proofs)
+    return f"proven: {'; '.join(calls)}" if calls else ""
 
 
 def _functions(family: Family) -> str:
@@ -130,6 +167,8 @@ def _named(named: Sequence[Family]) -> Iterator[str]:
             yield f"  requested by {function}() of {owner}"
         for asker in one.askers:
             yield f"  reached by {asker.call}: {asker.needs}"
+        for proof in one.proofs:
+            yield f"  proven: {proof.call} by {proof.needs} asks for {proof.name}"
         for member in one.members:
             why = f": {member.why}" if member.why else ""
             yield f"  {member.verdict:<8}{member.module}: {member.word}{why}"
@@ -142,6 +181,7 @@ def _object(family: Family) -> dict[str, object]:
         "counts": family.counts,
         "requests": [{"function": function, "owner": owner} for function, owner in family.requests],
         "askers": [{"call": one.call, "needs": one.needs} for one in family.askers],
+        "proofs": [asdict(one) for one in family.proofs],
         "members": [
             {"module": one.module, "word": one.word, "verdict": one.verdict, "why": one.why}
             for one in family.members

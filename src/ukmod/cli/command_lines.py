@@ -242,6 +242,7 @@ def audit() -> CommandParser:
             "block -d /srv/image dccp sctp": "is it proven that these are blocked? what would do it?",
             "diff /srv/old /srv/new": "what can be loaded in the one and not in the other?",
             "surface -d /srv/image": "what can a user make the kernel load?",
+            "surface --prove -d /srv/image": "and is it so? Try it in the emulated kernel",
             "-d /srv/image --sarif": "for a code scanning service; --junit is for a test report",
         },
     )
@@ -262,6 +263,11 @@ def audit() -> CommandParser:
         "--kernel",
         metavar="IMAGE",
         help="surface: the image, or 'none'; default: the one below ROOT that fits",
+    )
+    parser.add_argument(
+        "--prove",
+        action="store_true",
+        help="surface: make the system calls in the emulated kernel, and note what it asks for",
     )
     add_formats(parser)
     return parser

@@ -8,7 +8,7 @@ from tests.elfwriter import SHF_ALLOC, STB_LOCAL, Relocation, Section, Symbol
 from tests.golden import modules
 
 from ukmod.kmod.audit import ModuleAudit, Route
-from ukmod.kmod.audit.requests import ModuleRequest, format_of_call, module_requests
+from ukmod.kmod.audit.requests import ModuleRequest, formats_of_call, module_requests
 from ukmod.kmod.audit.surface import ANYBODY, families
 from ukmod.kmod.elf import Elf
 
@@ -19,7 +19,7 @@ def test_calls_are_found_with_function_and_format(compiled: dict[str, list[Modul
     every = [one for found in compiled.values() for one in found]
     assert len(every) > 5
     assert all(one.function for one in every)
-    assert any(one.format and "%" in one.format for one in every)
+    assert any("%" in "".join(one.formats) for one in every)
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +36,34 @@ def compiled() -> dict[str, list[ModuleRequest]]:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        (MOV + b"AAAA", "A"),
-        (MOV + b"AAAA" + MOV + b"BBBB", "B"),
-        (MOV + b"AAAA" + b"\x31\xc0\x40\xb7\x01", "A"),
-        (MOV + b"AAAA" + CALL + b"0000", None),
-        (b"\x48\x89\xde", None),
-        (LEA + b"AAAA", "A relative"),
+        (MOV + b"AAAA", ["A"]),
+        (MOV + b"AAAA" + MOV + b"BBBB", ["B"]),
+        (MOV + b"AAAA" + b"\x31\xc0\x40\xb7\x01", ["A"]),
+        (MOV + b"AAAA" + CALL + b"0000", []),
+        (b"\x48\x89\xde", []),
+        (LEA + b"AAAA", ["A relative"]),
+        (MOV + b"AAAA" + b"\xeb\x07" + MOV + b"BBBB" + b"\x31\xc0", ["B", "A"]),
+        (MOV + b"AAAA" + b"\xe9\x09\0\0\0" + MOV + b"BBBB" + b"\x31\xc0", ["B", "A"]),
+        (MOV + b"AAAA" + b"\xeb\x05" + MOV + b"BBBB" + b"\x31\xc0", ["B"]),
     ],
-    ids=["set", "set twice", "other instructions behind", "another call between", "a register", "lea"],
+    ids=[
+        "set",
+        "set twice",
+        "other instructions behind",
+        "another call between",
+        "a register",
+        "lea",
+        "a jump behind",
+        "a jump to the call",
+        "a jump elsewhere",
+    ],
 )
-def test_the_last_instruction_that_sets_the_register_counts(code: bytes, expected: str | None) -> None:
+def test_the_last_instruction_that_sets_the_register_counts(code: bytes, expected: list[str]) -> None:
     def text(at: int, is_relative: bool) -> str | None:
         return chr(code[at]) + (" relative" if is_relative else "")
 
-    assert format_of_call(code, 0, len(code), text, lambda at: code[at : at + 1] == CALL) == expected
+    found = formats_of_call(code, range(len(code)), len(code), text, lambda at: code[at : at + 1] == CALL)
+    assert list(found) == expected
 
 
 def test_a_function_that_passes_a_name_on_is_followed() -> None:
@@ -73,7 +87,7 @@ def test_a_function_that_passes_a_name_on_is_followed() -> None:
         Relocation(".text", len(inner) + 3, "strings", 11, 3),
     ]
     found = module_requests(Elf(elfwriter.elf(sections, symbols, relocations)), "m")
-    assert found == [ModuleRequest("%s", "passes_on", "m"), ModuleRequest("nft-expr-%s", "asks", "m")]
+    assert found == [ModuleRequest(("%s",), "passes_on", "m"), ModuleRequest(("nft-expr-%s",), "asks", "m")]
 
 
 def test_a_module_of_another_architecture_has_no_calls() -> None:
@@ -92,8 +106,10 @@ def test_an_alias_belongs_to_the_most_telling_format_that_makes_it() -> None:
         "odd": ("mystery", "other"),
     }
     formats = {name for _, name in words.values() if "%" in name}
-    requests = [ModuleRequest(name, "inet_create" if "net" in name else "f", "vmlinux") for name in formats]
-    requests += [ModuleRequest("%s", "f", "vmlinux"), ModuleRequest(None, "g", "vmlinux")]
+    requests = [
+        ModuleRequest((name,), "inet_create" if "net" in name else "f", "vmlinux") for name in formats
+    ]
+    requests += [ModuleRequest(("%s",), "f", "vmlinux"), ModuleRequest((), "g", "vmlinux")]
     audits = [
         ModuleAudit(module, "/x.ko", (Route("alias", word, "open"),)) for module, (word, _) in words.items()
     ]
@@ -108,6 +124,6 @@ def test_an_alias_belongs_to_the_most_telling_format_that_makes_it() -> None:
 
 def test_a_format_of_many_numbers_is_matched_in_no_time() -> None:
     audits = [ModuleAudit("m", "/x.ko", (Route("alias", f"mdio:{'0?' * 40}x", "open"),))]
-    requests = [ModuleRequest("mdio:" + "%u" * 60, "f", "m"), ModuleRequest("%s-" * 40, "f", "m")]
+    requests = [ModuleRequest(("mdio:" + "%u" * 60, "%s-" * 40), "f", "m")]
     found = families(requests, audits)
     assert sum(len(one.members) for one in found) == 1

@@ -22,10 +22,9 @@ __all__ = [
     "CALLS",
     "FUNCTION",
     "OPERAND",
-    "REACH",
     "ModuleRequest",
-    "format_of_call",
     "format_text",
+    "formats_of_call",
     "module_requests",
 ]
 
@@ -35,14 +34,18 @@ _FORWARDING = "request_module"
 _CALL = 0xE8
 CALLS = frozenset((_CALL, 0xE9))
 """The opcodes of a call, and of a jump that takes its place at the end of a function."""
-REACH = 192
+_REACH = 192
 """Bytes before a call in which its format is looked for."""
+_TAIL, _AHEAD = 16, 12
+"""Bytes before a call to which jumps may lead, and bytes behind a format in which such a jump is found."""
 
 _MOV, _LEA = b"\x48\xc7\xc6", b"\x48\x8d\x35"
 """``mov $imm32, %rsi`` and ``lea rel32(%rip), %rsi``, without their operands."""
+_SETS = re.compile(rb"\x48(?:\xc7\xc6|\x8d\x35)")
 _BRANCH = re.compile(rb"[\xe8\xe9]")
 OPERAND = 4
 """The size of an operand that is an address, or a distance, in bytes."""
+_SETTING = len(_MOV) + OPERAND
 _EXECUTABLE = 4
 _RELA = 4
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}\0")
@@ -52,11 +55,11 @@ _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}\0")
 class ModuleRequest:
     """A call of request_module().
 
-    ``format`` is None if it is no constant, or is not found in the code. ``function`` makes the call;
-    ``owner`` is its module, or vmlinux.
+    ``formats`` are the constants that it may be given; there are none if its name is made at run time, or is
+    not found in the code. ``function`` makes the call; ``owner`` is its module, or vmlinux.
     """
 
-    format: str | None
+    formats: tuple[str, ...]
     function: str
     owner: str
 
@@ -101,18 +104,19 @@ class _Code:
                 function = self._function(at)
                 request = self._request(at - 1, function)
                 yield request
-                if request.format == "%s" and function is not None:
+                if request.formats == ("%s",) and function is not None:
                     forwarding.add(function.value)
         for found in _BRANCH.finditer(self._data) if forwarding else ():
             if self._target(found.start()) in forwarding:
                 request = self._request(found.start(), self._function(found.start()))
-                if request.format is not None:
+                if request.formats:
                     yield request
 
     def _request(self, call: int, function: Symbol | None) -> ModuleRequest:
-        start = max(0 if function is None else function.value, call - REACH)
-        text = format_of_call(self._data, start, call, self._text, self._is_call)
-        return ModuleRequest(text, "" if function is None else function.name, self._owner)
+        start = max(0, call - _REACH) if function is None else function.value
+        stop = call if function is None else function.value + function.size
+        formats = formats_of_call(self._data, range(start, stop), call, self._text, self._is_call)
+        return ModuleRequest(formats, "" if function is None else function.name, self._owner)
 
     def _function(self, offset: int) -> Symbol | None:
         inside = (one for one in self._functions if one.value <= offset < one.value + one.size)
@@ -146,30 +150,57 @@ class _Code:
         return format_text(elf.section_data(elf.sections[symbol.shndx])[at : at + 256]) if at >= 0 else None
 
 
-def format_of_call(
+def formats_of_call(
     code: bytes,
-    start: int,
+    function: range,
     call: int,
     text: Callable[[int, bool], str | None],
     is_call: Callable[[int], bool],
-) -> str | None:
-    """Return the constant string that rsi holds at a call, by the last instruction that sets it.
+) -> tuple[str, ...]:
+    """Return the constant strings that rsi may hold at a call, which a function of these offsets makes.
 
-    ``text`` returns the string that the operand at an offset into the code stands for, None if it is not one;
-    its second argument says whether the operand is relative to the next instruction. ``is_call`` tells
-    whether there is a call at an offset: what is set before another call is that call's.
+    They are that of the last instruction that sets it, and those of others that jump to a place between the
+    two: several calls that a compiler has made one. ``text`` returns the string that the operand at an offset
+    into the code stands for, None if it is not one; its second argument says whether the operand is relative
+    to the next instruction. ``is_call`` tells whether there is a call at an offset: what is set before
+    another call is that call's.
     """
-    for at in range(call - 1, start - 1, -1):
+    found: dict[str, None] = {}
+    tail = max(function.start, call - _TAIL)
+    for at in range(call - 1, max(function.start, call - _REACH) - 1, -1):
         if is_call(at):
-            return None
-        opcode = code[at : at + len(_MOV)]
+            break
+        if at + _SETTING <= call and (constant := _constant(code, at, text)) is not None:
+            found[constant] = None
+            tail = at + _SETTING
+            break
+    for setting in _SETS.finditer(code, function.start, function.stop):
+        behind = setting.start() + _SETTING
+        if behind != tail and _jumps_into(code, behind, range(tail, call + 1)):
+            constant = _constant(code, setting.start(), text)
+            if constant is not None:
+                found[constant] = None
+    return tuple(found)
+
+
+def _constant(code: bytes, at: int, text: Callable[[int, bool], str | None]) -> str | None:
+    opcode = code[at : at + len(_MOV)]
+    return text(at + len(_MOV), opcode == _LEA) if opcode in (_MOV, _LEA) else None
+
+
+def _jumps_into(code: bytes, at: int, place: range) -> bool:
+    """Tell whether one of the instructions at an offset is a jump to such a place."""
+    for start in range(at, at + _AHEAD):
+        opcode = code[start : start + 1]
         if (
-            at + len(_MOV) + OPERAND <= call
-            and opcode in (_MOV, _LEA)
-            and (found := text(at + len(_MOV), opcode == _LEA)) is not None
+            opcode == b"\xeb"
+            and start + 2 + int.from_bytes(code[start + 1 : start + 2], "little", signed=True) in place
         ):
-            return found
-    return None
+            return True
+        distance = int.from_bytes(code[start + 1 : start + 1 + OPERAND], "little", signed=True)
+        if opcode == b"\xe9" and start + 1 + OPERAND + distance in place:
+            return True
+    return False
 
 
 def format_text(data: bytes) -> str | None:

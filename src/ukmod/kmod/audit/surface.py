@@ -1,7 +1,8 @@
 """The attack surface of on-demand loading: families of names, by the format strings of request_module().
 
 The families come from the code of the image and of the modules (:mod:`ukmod.kmod.audit.requests`). A table
-says of some functions which system call leads to them, and what it takes.
+says of some functions which system call leads to them, and what it takes. Names that an emulated kernel
+asked for (:mod:`ukmod.survey.surface`) prove it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 
 from ukmod.kmod.audit.routes import BLOCKED, OPEN, UNKNOWN, combined
 from ukmod.kmod.wildcard import fnmatch
-from ukmod.record import record
+from ukmod.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ __all__ = [
     "NAMESPACE",
     "NEEDS",
     "ROOT",
+    "AskedName",
     "Asker",
     "Family",
     "FamilyMember",
     "families",
+    "with_proofs",
 ]
 
 ANYBODY = "any user"
@@ -53,7 +56,7 @@ ASKED_BY: Mapping[str, Asker] = {
     "inet_create": Asker("socket(2)", ANYBODY),
     "inet6_create": Asker("socket(2)", ANYBODY),
     "netlink_create": Asker("socket(2) of AF_NETLINK", ANYBODY),
-    "pn_socket_create": Asker("socket(2) of AF_PHONET", ANYBODY),
+    "pn_socket_create": Asker("socket(2) of AF_PHONET", ROOT),
     "can_create": Asker("socket(2) of AF_CAN", ANYBODY),
     "bt_sock_create": Asker("socket(2) of AF_BLUETOOTH", ANYBODY),
     "alg_bind": Asker("bind(2) of AF_ALG", ANYBODY),
@@ -76,7 +79,7 @@ ASKED_BY: Mapping[str, Asker] = {
     "lwtunnel_valid_encap_type": Asker("rtnetlink, RTM_NEWROUTE", NAMESPACE),
     "qdisc_create": Asker("rtnetlink, RTM_NEWQDISC", NAMESPACE),
     "tcf_proto_lookup_ops": Asker("rtnetlink, RTM_NEWTFILTER", NAMESPACE),
-    "tc_action_load_ops": Asker("rtnetlink, RTM_NEWACTION", NAMESPACE),
+    "tc_action_load_ops": Asker("rtnetlink, RTM_NEWTFILTER, RTM_NEWACTION", NAMESPACE),
     "tcf_em_tree_validate": Asker("rtnetlink, RTM_NEWTFILTER", NAMESPACE),
     "tcf_ife_init": Asker("rtnetlink, RTM_NEWACTION", NAMESPACE),
     "__xfrm_init_state": Asker("NETLINK_XFRM", NAMESPACE),
@@ -133,6 +136,20 @@ _WORTH = 3
 
 
 @record
+class AskedName:
+    """A name that a kernel asked for, as ``function`` of ``owner`` (a module or vmlinux) called it.
+
+    ``call`` are the system calls that led there, ``needs`` the least privilege with which they did.
+    """
+
+    name: str
+    function: str
+    owner: str
+    call: str
+    needs: str
+
+
+@record
 class FamilyMember:
     """A module that a family's name stands for, the name or alias, and the verdict for that route."""
 
@@ -146,14 +163,15 @@ class FamilyMember:
 class Family:
     """The names that one format makes, or, without requests, those of one kind that udev asks for.
 
-    ``requests`` are the calls, (function, module) each; ``askers`` the known ways to them. A family without
-    ``members`` names nothing in this tree.
+    ``requests`` are the calls, (function, module) each; ``askers`` the known ways to them; ``proofs`` are
+    names of it that a kernel has asked for. A family without ``members`` names nothing in this tree.
     """
 
     name: str
     requests: tuple[tuple[str, str], ...]
     askers: tuple[Asker, ...]
     members: tuple[FamilyMember, ...]
+    proofs: tuple[AskedName, ...] = ()
 
     def count(self, verdict: str) -> int:
         """Return the number of modules with a verdict for all their names in the family together."""
@@ -164,8 +182,11 @@ class Family:
 
     @property
     def needs(self) -> str:
-        """The least that it takes to ask for a name of the family, of the known ways; empty without any."""
-        needs = {one.needs for one in self.askers}
+        """The least that it takes to ask for a name of the family, as proven, or else by the known ways.
+
+        Empty without any.
+        """
+        needs = {one.needs for one in self.proofs or self.askers}
         return next((one for one in NEEDS if one in needs), "")
 
     @property
@@ -181,8 +202,8 @@ def families(requests: Iterable[ModuleRequest], modules: Sequence[ModuleAudit]) 
     """
     callers: dict[str, dict[tuple[str, str], None]] = {}
     for one in requests:
-        if one.format is not None:
-            name = f"{_SYMBOL}NAME" if one.format.startswith(_SYMBOL) else one.format
+        for text in one.formats:
+            name = f"{_SYMBOL}NAME" if text.startswith(_SYMBOL) else text
             callers.setdefault(name, {})[one.function, one.owner] = None
     matcher = _Matcher(name for name in callers if not name.startswith(_SYMBOL))
     members: dict[str, list[FamilyMember]] = {name: [] for name in callers}
@@ -203,6 +224,34 @@ def families(requests: Iterable[ModuleRequest], modules: Sequence[ModuleAudit]) 
     return (*asked, *others)
 
 
+def with_proofs(
+    every: Sequence[Family], asked: Iterable[AskedName]
+) -> tuple[tuple[Family, ...], tuple[AskedName, ...]]:
+    """Return the families with the names that were asked for, and the names that no format makes.
+
+    A name belongs to a format of the function that asked for it; else to any that makes it: a call at the end
+    of a function seems to be its caller's. Last come those of the same module that make almost any name.
+    """
+    matcher = _Matcher(one.name for one in every if one.requests)
+    by_call: dict[tuple[str, str], list[str]] = {}
+    for family in every:
+        for call in family.requests:
+            by_call.setdefault(call, []).append(family.name)
+    vague = {owner: one.name for one in every for _, owner in one.requests if _own_letters(one.name) < _WORTH}
+    proofs: dict[str, list[AskedName]] = {}
+    rest: list[AskedName] = []
+    for one in asked:
+        word = one.name.replace("-", "_")
+        own = [name for name in by_call.get((one.function, one.owner), ()) if _makes(name, _glob(name), word)]
+        found = max(own, key=_own_letters, default=None) or matcher.family(word) or vague.get(one.owner)
+        (rest if found is None else proofs.setdefault(found, [])).append(one)
+    return tuple([replace(one, proofs=tuple(proofs.get(one.name, ()))) for one in every]), tuple(rest)
+
+
+def _own_letters(text: str) -> int:
+    return len(_CONVERSION.sub("", text))
+
+
 def _family(name: str, calls: tuple[tuple[str, str], ...], members: list[FamilyMember]) -> Family:
     askers = [ASKED_BY.get(_CLONE.sub("", function)) for function, _ in calls]
     return Family(name, calls, tuple(dict.fromkeys(filter(None, askers))), tuple(members))
@@ -220,7 +269,7 @@ class _Matcher:
     def __init__(self, formats: Iterable[str]) -> None:
         self._by_start: dict[str, list[tuple[int, str, str]]] = {}
         for one in formats:
-            own = len(_CONVERSION.sub("", one))
+            own = _own_letters(one)
             if own >= _WORTH:
                 start = one.partition("%")[0].replace("-", "_")[:2]
                 self._by_start.setdefault(start, []).append((own, one, _glob(one)))

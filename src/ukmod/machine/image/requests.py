@@ -9,10 +9,9 @@ from ukmod.errors import FormatError
 from ukmod.kmod.audit.requests import (
     FUNCTION,
     OPERAND,
-    REACH,
     ModuleRequest,
-    format_of_call,
     format_text,
+    formats_of_call,
 )
 from ukmod.machine.image.callers import calls
 from ukmod.machine.registers import MASK64
@@ -44,10 +43,12 @@ def _calls(image: KernelImage, target: int) -> Iterator[ModuleRequest]:
 
 def _request(image: KernelImage, code: bytes, base: int, at: int) -> ModuleRequest:
     function = image.symbols.at(base + at)
-    start = at - REACH if function is None else max(function.address - base, at - REACH)
+    start = at if function is None else function.address - base
+    stop = at if function is None else start + image.symbols.size_at(function.address)
     name = "" if function is None else function.name
     text, is_call = partial(_text, image, code, base), partial(_is_call, image, code, base)
-    return ModuleRequest(format_of_call(code, max(start, 0), at, text, is_call), name, "vmlinux")
+    formats = formats_of_call(code, range(max(start, 0), stop), at, text, is_call)
+    return ModuleRequest(formats, name, "vmlinux")
 
 
 def _text(image: KernelImage, code: bytes, base: int, at: int, is_relative: bool) -> str | None:  # noqa: FBT001 - the decoder's answer
