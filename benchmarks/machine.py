@@ -62,7 +62,7 @@ class _Ours:
         now = engine.registers()
         arguments = {"rdi": count, "rsi": self.data}
         general = tuple(arguments.get(name, value) for name, value in zip(REGISTERS, now.gpr, strict=True))
-        engine.set_registers(replace(now, gpr=general), ())
+        engine.set_registers(replace(now, gpr=general), b"")
         emu_start(engine.handle, _CODE, _CODE + size - 1, 0, 0)
 
     def close(self) -> None:

@@ -65,7 +65,9 @@ from ukmod.userland.modprobe import modprobe
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.file import UserFile
+    from ukmod.kernel.user.identity import ProcessIdentity
     from ukmod.kernel.user.process import UserProcess
+    from ukmod.kernel.user.program import Completed
     from ukmod.kernel.user.socket import UserSocket
 
 DEFERRED: Final = 400.0
@@ -537,11 +539,41 @@ class Kernel:
         uid, gid: its user and group; the group is by default that of the user's number. caps: the numbers of
         its capabilities; by default root has all and others have none. Raises UsageError without an image.
         """
-        from ukmod.kernel.user.identity import ProcessIdentity
         from ukmod.kernel.user.process import process
 
         core = self.process.core  # once there was one, what programs expect to find is mounted
-        return process(core, work, ProcessIdentity(uid, uid if gid is None else gid, caps))
+        return process(core, work, self._identity(uid, gid, caps))
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        timeout: float = WAIT,
+        uid: int = 0,
+        gid: int | None = None,
+        caps: Collection[int] | None = None,
+    ) -> Completed:
+        """Run a program of the emulated machine, as subprocess.run() does, and return its status and output.
+
+        ``argv[0]`` is its path in the machine, where ``put`` can have placed it. It runs in ring 3 of the
+        emulated CPU; nothing of the host is in its sight. env: by default that of init; timeout: virtual
+        seconds; uid, gid, caps: as in ``spawn``.
+
+        Raises OSError if it cannot be executed, TimeoutError if it has not ended in time and was killed, and
+        UsageError without an image.
+        """
+        from ukmod.kernel.user.program import run_program
+
+        core, identity = self.process.core, self._identity(uid, gid, caps)
+        return run_program(core, argv, stdin=stdin, env=env, timeout=timeout, identity=identity)
+
+    @staticmethod
+    def _identity(uid: int, gid: int | None, caps: Collection[int] | None) -> ProcessIdentity:
+        from ukmod.kernel.user.identity import ProcessIdentity
+
+        return ProcessIdentity(uid, uid if gid is None else gid, caps)
 
     def open(self, path: str, mode: str = "rb", *, flags: int = 0) -> UserFile:
         """Open a file of the emulated machine, such as a module's device; it is not buffered.

@@ -47,6 +47,8 @@ class Attempt(Generic[T]):
         """Do the work, in the current task; returns the exit status of a process that does no more."""
         try:
             self._results.append(self._work())
+        except (KernelPanic, PatienceError):
+            raise  # the machine has stopped, and with it the task
         except Exception as error:  # noqa: BLE001 - raised again, in the caller's stack
             failed(self._k, error)  # raises, if it is the end of the task
             self._failure = error

@@ -7,15 +7,17 @@ from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_WAKEKILL, Task, TaskExitError
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_WAKEKILL, Task, TaskExitError
 from ukmod.kernel.sighand import NSIG, SIG_DFL, SIG_IGN, SIG_KTHREAD_KERNEL
 from ukmod.kernel.signal_numbers import (
+    SIGABRT,
     SIGBUS,
     SIGCHLD,
     SIGCONT,
     SIGFPE,
     SIGILL,
     SIGKILL,
+    SIGQUIT,
     SIGRTMIN,
     SIGSEGV,
     SIGSTOP,
@@ -26,6 +28,8 @@ from ukmod.kernel.signal_numbers import (
     SIGTTOU,
     SIGURG,
     SIGWINCH,
+    SIGXCPU,
+    SIGXFSZ,
 )
 from ukmod.kernel.task import INIT_PID, TIF_SIGPENDING
 from ukmod.machine.abi import Int, Ptr, Short, ULong
@@ -47,6 +51,12 @@ def sigmask(*signals: int) -> int:
 
 
 _SYNCHRONOUS = sigmask(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
+_COREDUMP = sigmask(SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS)
+_JOBCTL_STOP_DEQUEUED: Final = 1 << 16
+_JOBCTL: Final = _JOBCTL_STOP_DEQUEUED | 1 << 17 | 1 << 18 | 1 << 26
+"""The bits of a process that is stopped or about to be, include/linux/sched/jobctl.h."""
+_SIGNAL_GROUP_EXIT: Final = 0x4
+"""include/linux/sched/signal.h"""
 _IGNORED = sigmask(SIGCONT, SIGCHLD, SIGWINCH, SIGURG)
 _STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
 
@@ -112,6 +122,7 @@ class Signals:
         pending = k.tasks.pending(task)
         if signal == SIGCONT:
             pending &= ~_STOP
+            self._continue(task)
         if task.exited or self._ignored(task, signal, force=force):
             k.tasks.set_pending(task, pending)
             return
@@ -126,12 +137,35 @@ class Signals:
         if self._k.sighands.handler(task, signal) == SIG_DFL and not sigmask(signal) & (
             _STOP | self.blocked(task)
         ):
-            k.tasks.set_pending(task, pending | sigmask(signal, SIGKILL))
-            fatal = True
-            self.of(task).fatal = self.of(task).fatal or signal
+            fatal = self._end_process(task, signal)
         if not self.blocked(task) >> (signal - 1) & 1 or fatal:
             k.tasks.set_flag(task, TIF_SIGPENDING)
             k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
+
+    def _continue(self, task: Task) -> None:
+        """prepare_signal(): a process that a signal has stopped runs again."""
+        if task.thread is not None:
+            at = task.address + self._k.types.offset("task_struct", "jobctl")
+            self._k.memory.set_u64(at, self._k.memory.u64(at) & ~_JOBCTL)
+            self._k.sched.wake(task, TASK_STOPPED)
+
+    def _end_process(self, task: Task, signal: int) -> bool:
+        """complete_signal(), for a signal that ends a process; True if its sleep ends even if only that may.
+
+        A program in ring 3 leaves by the image's get_signal(). That looks for the signal in guest memory, and
+        one after which memory is dumped is just pending.
+        """
+        k = self._k
+        if task.thread is not None:
+            if sigmask(signal) & _COREDUMP:
+                return False
+            shared = k.memory.u64(task.address + k.types.offset("task_struct", "signal"))
+            for member, value in (("flags", _SIGNAL_GROUP_EXIT), ("group_exit_code", signal)):
+                k.memory.set_u32(shared + k.types.offset("signal_struct", member), value)
+        else:
+            self.of(task).fatal = self.of(task).fatal or signal
+        k.tasks.set_pending(task, k.tasks.pending(task) | sigmask(SIGKILL))
+        return True
 
     def info(self, signal: int, code: int, *, error: int = 0, address: int = 0, lsb: int = 0) -> bytes:
         """A struct kernel_siginfo; ``address`` and ``lsb`` are a fault's si_addr and si_addr_lsb."""
@@ -278,6 +312,9 @@ def dequeue_signal(k: Core, first: Ptr, second: Ptr, third: Ptr, fourth: Ptr) ->
     if (found := k.signals.dequeue(task, k.memory.u64(mask))) is None:
         return 0
     k.memory.write(info, found[1])
+    if task.thread is not None and sigmask(found[0]) & _STOP:
+        at = task.address + k.types.offset("task_struct", "jobctl")
+        k.memory.set_u64(at, k.memory.u64(at) | _JOBCTL_STOP_DEQUEUED)
     if has_type:
         k.memory.set_u32(kind, 0)
     return found[0]

@@ -22,7 +22,7 @@ from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, Task, TaskExitError
 from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.x86.unwind import Frame, registers_at_trap, walk, walk_trap
-from ukmod.machine.memory import Fault
+from ukmod.machine.memory import USER_HALF, Fault
 from ukmod.machine.registers import Registers
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
             k.crash.panic("Hard LOCKUP")
         k.clock.advance_to(k.clock.now + slices * SLICE_NS)
         return
+    if k.cpu.was_in_user_mode:  # a program may run for as long as it likes
+        k.cpu.was_in_user_mode = False
+        task.slices, task.busy_since = 0, k.cpu.spent
     before, task.slices = task.slices, task.slices + slices
     k.clock.advance_to(k.clock.now + slices * SLICE_NS)
     if task.slices // LOCKUP_SLICES > before // LOCKUP_SLICES or _hogs_the_host(k, task):
@@ -184,5 +187,8 @@ def out_of_patience(k: Core, registers: Registers | None = None) -> NoReturn:
     for line in (modules_line(k), *state.lines()):
         k.printk(line + "\n", 4)
     frame = next((frame for frame in (state.rip, *state.frames) if frame.symbol and frame.reliable), None)
-    where = f"{who} was in {frame.place() if frame is not None else 'the kernel'}"
+    place = frame.place() if frame is not None else "the kernel"
+    if registers is not None and registers.rip < USER_HALF:
+        place = f"its own code at {registers.rip:#x}"
+    where = f"{who} was in {place}"
     k.crash.stop(PatienceError(f"{text}: {where}", function=frame.symbol if frame is not None else ""))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from ukmod.errors import LimitError, MachineError
 from ukmod.machine import stubs
@@ -29,8 +29,17 @@ from ukmod.machine.memory import (
     is_canonical,
     page_align,
 )
-from ukmod.machine.registers import GP_VECTOR, MASK64, PF_VECTOR, RFLAGS_IF, CpuException, Registers
+from ukmod.machine.registers import (
+    GP_VECTOR,
+    MASK64,
+    PF_VECTOR,
+    RFLAGS_IF,
+    UD_VECTOR,
+    CpuException,
+    Registers,
+)
 from ukmod.machine.stubs import ID_NONE, ID_RETURN
+from ukmod.machine.usermode import NOWHERE, UserGates, UserMode
 from ukmod.machine.watchdog import Stalled, Watchdog
 
 _NOWHERE = stubs.PADDING_AT
@@ -92,6 +101,11 @@ class Cpu:
         """The registers at an exception that did not stop the engine."""
         self._forgotten = 0
         """The number of pages whose translations were discarded since all were."""
+        self._nowhere = _NOWHERE
+        self._user: UserMode | None = None
+        """The way to ring 3 and back, once ``let_users_in`` has made it."""
+        self.was_in_user_mode = False
+        """User code has run since this was last reset."""
         self._frame_at = self._map_stubs()
         self._start()
         self._clean = self._engine.save()
@@ -275,6 +289,72 @@ class Cpu:
         self._engine.write_msr(MSR_GS_BASE, base)
         self._clean = self._engine.save()
 
+    # -- user mode ------------------------------------------------------------------------------------
+
+    def let_users_in(self, gates: UserGates) -> None:
+        """Prepare the CPU to run code in ring 3. Raises MachineError if the engine cannot."""
+        root, memory = self.memory.root, self.memory
+        self.set_root(memory.kernel_root)
+        self._user = UserMode(self, self._engine, self._frame, gates)
+        self._clean = self._engine.save()
+        self._nowhere = NOWHERE
+        self._user.learn(self._probe)
+        self.set_root(root)
+
+    def _probe(self, code: int, address: int) -> bytes:
+        """The engine's state after an instruction at ``code`` that faults on ``address``, in RDI."""
+        self._engine.set_rdi(address)
+        emu_start(self._engine.handle, code, self._nowhere, 0, 0)
+        state = self._engine.save()
+        self._vector = -1
+        self._restore_clean()
+        return state
+
+    @property
+    def has_user_mode(self) -> bool:
+        """True after ``let_users_in``."""
+        return self._user is not None
+
+    def user_bases(self) -> tuple[int, int]:
+        """The bases of FS and GS of the user code that the current task has left, in the kernel."""
+        return self._engine.user_bases()
+
+    def set_user_bases(self, fs: int, gs: int) -> None:
+        """Set what ``user_bases`` returns."""
+        self._engine.set_user_bases(fs, gs)
+
+    def run_user(self, regs: int, leave: int) -> NoReturn:
+        """Run the user code whose struct pt_regs is at ``regs``, after a call of ``leave(regs)``.
+
+        It returns only by an exception, such as that of a task that exits.
+        """
+        if self._user is None:
+            raise MachineError("the CPU has no user mode")
+        self.depth += 1
+        try:
+            self._run(self._user.leave(regs, leave))
+        finally:
+            self.depth -= 1
+        raise MachineError("user code has returned to where nobody called it")
+
+    def _left_user_mode(self, user: UserMode, error: int) -> int:
+        """Handle the end of an emulation in ring 3. Returns the next RIP."""
+        self.was_in_user_mode = True
+        if user.stopped:
+            return user.syscall()
+        dog = self._watchdog
+        dog.laps += 1
+        if error or self._vector >= 0:
+            return user.exception(self._taken_vector(error), self._restore_clean)
+        registers = user.interrupt(self._restore_clean)
+        self.sp = user.interrupted
+        self.on_stuck(registers, True)
+        return user.leave(user.interrupted)
+
+    def _taken_vector(self, error: int) -> int:
+        vector, self._vector, self._last = self._vector, -1, None
+        return vector if vector >= 0 else vector_of(error)
+
     # -- running --------------------------------------------------------------------------------------
 
     def call(self, function: int, *arguments: int) -> int:
@@ -309,13 +389,13 @@ class Cpu:
 
     def _run(self, rip: int) -> int:
         frame, handlers, handle = self._frame, self._handlers, self._engine.handle
-        start, dog = emu_start, self._watchdog
+        start, dog, nowhere = emu_start, self._watchdog, self._nowhere
         dog.laps += 1
         self._vector = -1  # whatever another run of the engine may have left
         while True:
             frame[0] = ID_NONE
             dog.running = True
-            error = start(handle, rip, _NOWHERE, 0, 0)
+            error = start(handle, rip, nowhere, 0, 0)
             dog.running = False
             number = frame[0]
             if number > ID_RETURN:
@@ -346,12 +426,21 @@ class Cpu:
 
         Raises what a device or a port raised.
         """
-        raised, self._engine.raised = self._engine.raised, None
-        if raised is not None:
-            raise raised
+        failure, self._engine.raised = self._engine.raised, None
+        if failure is not None:
+            raise failure
+        if (user := self._user) is not None:
+            if self._engine.privilege:
+                return self._left_user_mode(user, error)
+            if self._vector >= 0 and user.returns():
+                return user.bad_return(self._taken_vector(error), self._restore_clean)
+            if user.stopped:  # SYSCALL in the kernel, whose entry code is not prepared for that
+                user.stopped = False
+                raised = CpuException(UD_VECTOR, self.registers())
+                return self._handle_exception(raised, self._engine.extended_registers())
         if error or self._vector >= 0:
-            vectors = self._engine.vector_registers()
-            return self._handle_exception(self._exception(error), vectors)
+            extended = self._engine.extended_registers()
+            return self._handle_exception(self._exception(error), extended)
         return self._stuck()
 
     def _wild_trap(self) -> int:
@@ -361,9 +450,9 @@ class Cpu:
         executed.
         """
         raised = CpuException(GP_VECTOR, self.registers())
-        return self._handle_exception(raised, self._engine.vector_registers())
+        return self._handle_exception(raised, self._engine.extended_registers())
 
-    def _handle_exception(self, raised: CpuException, vectors: list[bytes]) -> int:
+    def _handle_exception(self, raised: CpuException, extended: bytes) -> int:
         sp, dog = self.sp, self._watchdog
         after = self.on_exception(raised)
         # A repaired fault is retried, and that is progress. One that was reported and skipped counts as many
@@ -372,7 +461,7 @@ class Cpu:
         if dog.laps >= self._slice_end:
             self.on_stuck(after, False)
         self.sp = sp
-        return self._resume(after, vectors)
+        return self._resume(after, extended)
 
     def _stuck(self) -> int:
         """Handle guest code that has long not called the kernel, or halts the CPU. Returns the next RIP."""
@@ -386,14 +475,14 @@ class Cpu:
         self.sp = sp
         return registers.rip
 
-    def _resume(self, registers: Registers, vectors: list[bytes]) -> int:
+    def _resume(self, registers: Registers, extended: bytes) -> int:
         """Set all registers; returns RIP.
 
         Restoring the clean context also clears the engine's record of an exception, which would make the next
         one a double fault.
         """
         self._restore_clean()
-        self._engine.set_registers(registers, vectors)
+        self._engine.set_registers(registers, extended)
         return registers.rip
 
     def new_slice(self, calls: int) -> None:
@@ -468,7 +557,7 @@ class Cpu:
             # Without that state, and where emulation ends, it stops.
             self._last = self.registers()
             self._restore_clean()
-            self._engine.jump(_NOWHERE)
+            self._engine.jump(self._nowhere)
         self._engine.stop()
 
     def _exception(self, error: int) -> CpuException:
@@ -504,12 +593,12 @@ class Cpu:
             before = memory.swap_entry(page, scratch | READ_ONLY)
         except (Fault, LimitError):  # the guest has destroyed its page tables, or filled its memory
             return False
-        self._resume(registers, [])
+        self._resume(registers, b"")
         dog = self._watchdog  # a single instruction may run for ever: rep movs
         dog.laps += 1
         dog.running = True
         self.flush_code()  # code translated earlier does not count instructions, and would run on
-        emu_start(self._engine.handle, registers.rip, _NOWHERE, 0, 1)
+        emu_start(self._engine.handle, registers.rip, self._nowhere, 0, 1)
         self.flush_code()
         dog.running = False
         write = self._vector == PF_VECTOR and self._engine.registers().cr2 == registers.cr2

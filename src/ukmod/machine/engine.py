@@ -19,17 +19,24 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 emu_start: Final = lib.uc_emu_start
 """``emu_start(handle, rip, until, 0, instructions)`` runs guest code; returns the engine's error, or 0."""
+MSR_STAR: Final = 0xC000_0081
 MSR_GS_BASE: Final = 0xC000_0101
+MSR_KERNEL_GS_BASE: Final = 0xC000_0102
 _MSR_EFER = 0xC000_0080
 _EFER_SCE, _EFER_LME, _EFER_LMA, _EFER_NX = 1 << 0, 1 << 8, 1 << 10, 1 << 11
 _CPU_MODEL = lib.control(lib.CTL_CPU_MODEL, 1)
 _TLB_FLUSH = lib.control(lib.CTL_TLB_FLUSH)
 _TB_FLUSH = lib.control(lib.CTL_TB_FLUSH)
 _TB_REMOVE = lib.control(lib.CTL_TB_REMOVE_CACHE, 2)
-_RIP, _RFLAGS, _CR2, _CR3 = (lib.REGISTERS[name] for name in ("rip", "rflags", "cr2", "cr3"))
-_GENERAL = tuple(lib.REGISTERS[name] for name in stubs.REGISTERS)
-_VECTORS = (*(lib.REGISTERS[f"xmm{n}"] for n in range(16)), lib.REGISTERS["mxcsr"])
-_VECTOR_SIZE = 16
+_RIP, _RFLAGS, _CR3, _CR4 = (lib.REGISTERS[name] for name in ("rip", "rflags", "cr3", "cr4"))
+_FS, _GS = lib.REGISTERS["fs_base"], lib.REGISTERS["gs_base"]
+_EXTENDED: Final = (
+    *(f"xmm{n}" for n in range(16)), "mxcsr",
+    *(f"fp{n}" for n in range(8)), "fpcw", "fpsw", "fptag",
+    "fs_base", "gs_base", "msr",
+)  # fmt: skip
+_SLOT: Final = 16
+"""The bytes that a block has for each register: what the largest needs."""
 _VECTOR_OF_ERROR = {
     lib.ERR_INSN_INVALID: values.UD_VECTOR,
     # Missing physical memory, because of page tables that the guest made itself, or has none.
@@ -38,6 +45,50 @@ _VECTOR_OF_ERROR = {
     lib.ERR_WRITE_UNMAPPED: values.MC_VECTOR,
 }
 """The exception that hardware would raise for each error that the engine reports as its own."""
+
+
+class RegisterBlock:
+    """Some registers, read and written by one call of the library; "msr" is MSR_KERNEL_GS_BASE."""
+
+    def __init__(self, handle: ctypes.c_void_p, *names: str) -> None:
+        self._handle = handle
+        self._count = len(names)
+        self._numbers = (ctypes.c_int * self._count)(*(lib.REGISTERS[name] for name in names))
+        self._buffer = (ctypes.c_char * (_SLOT * self._count))()
+        base = ctypes.addressof(self._buffer)
+        self._places = (ctypes.c_void_p * self._count)(*(base + _SLOT * n for n in range(self._count)))
+        if "msr" in names:
+            lib.Msr.from_buffer(self._buffer, _SLOT * names.index("msr")).rid = MSR_KERNEL_GS_BASE
+        self._words = memoryview(self._buffer).cast("B").cast("Q")
+
+    def read(self) -> None:
+        """Read all of them from the CPU."""
+        lib.uc_reg_read_batch(self._handle, self._numbers, self._places, self._count)
+
+    def write(self) -> None:
+        """Set all of them in the CPU."""
+        lib.uc_reg_write_batch(self._handle, self._numbers, self._places, self._count)
+
+    def save(self) -> bytes:
+        """Their values, for ``restore``."""
+        self.read()
+        return self._buffer.raw
+
+    def restore(self, values: bytes) -> None:
+        """Set all of them to values that ``save`` has returned."""
+        self._buffer.raw = values
+        self.write()
+
+    def values(self) -> list[int]:
+        """The low 8 bytes of each register, in their order."""
+        self.read()
+        return self._words.tolist()[::2]
+
+    def assign(self, values: Iterable[int]) -> None:
+        """Set all of them, in their order."""
+        for n, value in enumerate(values):
+            self._words[2 * n] = value
+        self.write()
 
 
 class Engine:
@@ -59,11 +110,14 @@ class Engine:
         self._ram: Any = (ctypes.c_char * memory.size).from_buffer(memory.ram)
         lib.check(lib.uc_mem_map_ptr(self.handle, 0, memory.size, lib.PROT_ALL, ctypes.addressof(self._ram)))
         self.set_root(memory.root)
-        self._write(lib.REGISTERS["cr4"], values.CR4)
+        self.set_cr4(values.CR4)
         self.write_msr(_MSR_EFER, _EFER_SCE | _EFER_LME | _EFER_LMA | _EFER_NX)
         self._write(lib.REGISTERS["cr0"], values.CR0)
         self._write(_RFLAGS, values.RFLAGS)
         self._hook(lib.HOOK_INTR, lib.INTERRUPT, lambda _uc, vector, _: interrupt(vector))
+        self._extended = self.block(*_EXTENDED)
+        self._settable = self.block(*stubs.REGISTERS, "rflags")
+        self._all = self.block(*stubs.REGISTERS, "rip", "rflags", "cr2")
 
     def close(self) -> None:
         """Free the engine, which uses some 30 MB of the host's memory, and let go of the machine's.
@@ -97,6 +151,10 @@ class Engine:
             lambda _uc, port, size, value, _: store(port, size, value),
             lib.X86_INS_OUT,
         )
+
+    def on_syscall(self, function: Callable[[], None]) -> None:
+        """Call ``function`` at each SYSCALL, which otherwise does nothing."""
+        self._hook(lib.HOOK_INSN, lib.SYSCALL, lambda _uc, _: function(), lib.X86_INS_SYSCALL)
 
     def _hook(self, kind: int, form: Any, function: Callable[..., Any], *instruction: int) -> None:
         place, more = ctypes.byref(ctypes.c_size_t()), map(ctypes.c_int, instruction)
@@ -145,29 +203,69 @@ class Engine:
 
     def registers(self) -> Registers:
         """All registers at present, except those of the FPU."""
-        read = self._read
-        return Registers(tuple(map(read, _GENERAL)), read(_RIP), read(_RFLAGS), read(_CR2))
+        *general, rip, rflags, cr2 = self._all.values()
+        return Registers(tuple(general), rip, rflags, cr2)
 
-    def set_registers(self, registers: Registers, vectors: Iterable[bytes]) -> None:
-        """Set all registers except RIP; ``vectors`` are those of ``vector_registers``, or none of them."""
-        for number, value in zip(_GENERAL, registers.gpr, strict=True):
-            self._write(number, value)
-        self._write(_RFLAGS, registers.rflags)
-        for number, content in zip(_VECTORS, vectors, strict=False):
-            lib.uc_reg_write(self.handle, number, content)
+    def set_registers(self, registers: Registers, extended: bytes) -> None:
+        """Set all registers except RIP; ``extended`` are those of ``extended_registers``, or empty."""
+        self._settable.assign((*registers.gpr, registers.rflags))
+        if extended:
+            self._extended.restore(extended)
+
+    def block(self, *names: str) -> RegisterBlock:
+        """These registers, to be read and written together."""
+        return RegisterBlock(self.handle, *names)
+
+    def set_table(self, register: str, base: int, limit: int, *, selector: int = 0, flags: int = 0) -> None:
+        """LGDT or LTR: "gdtr" or "tr"."""
+        table = lib.Table(selector, base, limit, flags)
+        lib.check(lib.uc_reg_write(self.handle, lib.REGISTERS[register], ctypes.byref(table)))
+
+    def set_cr4(self, value: int) -> None:
+        """MOV to CR4."""
+        self._write(_CR4, value)
+
+    def set_rdi(self, value: int) -> None:
+        """Set RDI."""
+        self._write(lib.REGISTERS["rdi"], value)
+
+    @property
+    def privilege(self) -> int:
+        """The current privilege level, 0 to 3."""
+        return self._read(lib.REGISTERS["cs"]) & 3
 
     def jump(self, address: int) -> None:
         """Set RIP, in a callback: the run in progress continues there."""
         self._write(_RIP, address)
 
-    def vector_registers(self) -> list[bytes]:
-        """The SSE registers, which code between kernel_fpu_begin() and kernel_fpu_end() uses."""
-        content = ctypes.create_string_buffer(_VECTOR_SIZE)
-        found = []
-        for number in _VECTORS:
-            lib.uc_reg_read(self.handle, number, content)
-            found.append(content.raw)
-        return found
+    def extended_registers(self) -> bytes:
+        """The registers of the FPU and of SSE, and the bases of FS and GS."""
+        return self._extended.save()
+
+    def restore_extended(self, values: bytes) -> None:
+        """Set the registers that ``extended_registers`` has returned."""
+        self._extended.restore(values)
+
+    def swap_gs(self) -> None:
+        """SWAPGS."""
+        own, other = self._read(_GS), self._read_msr(MSR_KERNEL_GS_BASE)
+        self._write(_GS, other)
+        self.write_msr(MSR_KERNEL_GS_BASE, own)
+
+    def user_bases(self) -> tuple[int, int]:
+        """In ring 0: the bases of FS, and of the GS that SWAPGS would set."""
+        return self._read(_FS), self._read_msr(MSR_KERNEL_GS_BASE)
+
+    def set_user_bases(self, fs: int, gs: int) -> None:
+        """Set what ``user_bases`` returns."""
+        self._write(_FS, fs)
+        self.write_msr(MSR_KERNEL_GS_BASE, gs)
+
+    def _read_msr(self, number: int) -> int:
+        msr = lib.Msr(number, 0)
+        lib.check(lib.uc_reg_read(self.handle, lib.REGISTERS["msr"], ctypes.byref(msr)))
+        value: int = msr.value
+        return value
 
     def save(self) -> bytes:
         """The state of the CPU, with what the engine knows of it apart from registers."""

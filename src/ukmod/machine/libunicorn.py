@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from ctypes import POINTER, c_int, c_int32, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_int, c_int32, c_size_t, c_uint, c_uint16, c_uint32, c_uint64, c_void_p
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ HOOK_INTR: Final = 1
 HOOK_INSN: Final = 2
 X86_INS_IN: Final = 218
 X86_INS_OUT: Final = 500
+X86_INS_SYSCALL: Final = 699
 CPU_X86_QEMU64: Final = 0
 ERR_READ_UNMAPPED: Final = 6
 ERR_WRITE_UNMAPPED: Final = 7
@@ -36,6 +37,9 @@ _CTL_IO_WRITE = 1
 REGISTERS: Final = (
     {"rax": 35, "rbp": 36, "rbx": 37, "rcx": 38, "rdi": 39, "rdx": 40, "rip": 41, "rsi": 43, "rsp": 44}
     | {"cr0": 50, "cr2": 52, "cr3": 53, "cr4": 54, "msr": 248, "mxcsr": 249, "rflags": 253}
+    | {"cs": 11, "ss": 49, "gdtr": 243, "tr": 245, "fs_base": 250, "gs_base": 251}
+    | {"fpsw": 31, "fpcw": 246, "fptag": 247}
+    | {f"fp{n}": 82 + n for n in range(8)}
     | {f"r{n}": 98 + n for n in range(8, 16)}
     | {f"xmm{n}": 122 + n for n in range(16)}
 )
@@ -48,10 +52,17 @@ class Msr(ctypes.Structure):
     _fields_ = (("rid", c_uint32), ("value", c_uint64))
 
 
+class Table(ctypes.Structure):
+    """uc_x86_mmr: a descriptor table's or task state segment's register."""
+
+    _fields_ = (("selector", c_uint16), ("base", c_uint64), ("limit", c_uint32), ("flags", c_uint32))
+
+
 # Callbacks. The first argument is the engine, the last one what was given along with the callback.
 INTERRUPT: Final = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 IN: Final = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p)
 OUT: Final = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_int, c_uint32, c_void_p)
+SYSCALL: Final = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
 MMIO_READ: Final = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint, c_void_p)
 
 _NAMES = {"win32": "unicorn.dll", "darwin": "libunicorn.2.dylib"}
@@ -116,6 +127,8 @@ uc_mmio_map: Final = _function(
 )
 uc_open: Final = _function("uc_open", c_uint32, c_uint32, POINTER(c_void_p))
 uc_reg_read: Final = _function("uc_reg_read", c_void_p, c_int32, c_void_p)
+uc_reg_read_batch: Final = _function("uc_reg_read_batch", c_void_p, c_void_p, c_void_p, c_int)
+uc_reg_write_batch: Final = _function("uc_reg_write_batch", c_void_p, c_void_p, c_void_p, c_int)
 uc_reg_write: Final = _function("uc_reg_write", c_void_p, c_int32, c_void_p)
 uc_strerror: Final = _function("uc_strerror", c_int, returns=ctypes.c_char_p)
 uc_version: Final = _function("uc_version", POINTER(c_int), POINTER(c_int), returns=c_uint32)

@@ -35,6 +35,7 @@ __all__ = [
     "READ_EXEC",
     "READ_ONLY",
     "READ_WRITE",
+    "USER",
     "USER_HALF",
     "WRITE",
     "Fault",
@@ -52,6 +53,8 @@ PAGE_OFFSET = 0xFFFF_8880_0000_0000
 # Page table entry bits (Intel SDM vol. 3, 4.5).
 PRESENT = 1 << 0
 WRITE = 1 << 1
+USER = 1 << 2
+"""Ring 3 may access the page. All entries above its own must say so, too."""
 LARGE = 1 << 7
 """In an entry above the last level: it maps a page of 2 MiB or 1 GiB and is no table."""
 NX = 1 << 63
@@ -251,6 +254,14 @@ class Memory:
         self._words[index] = entry
         self.on_unmap()
         return before
+
+    def let_users_in(self, address: int) -> None:
+        """Mark the entries above the page at ``address``, which decide together with its own."""
+        table = self.root >> 3
+        for shift in _SHIFTS[:-1]:
+            index = table + ((address >> shift) & 511)
+            self._words[index] |= USER
+            table = (self._words[index] & _FRAME) >> 3
 
     def pte(self, address: int) -> int:
         """The place of the page table entry for ``address``, for ``set_pte``; creates missing tables."""

@@ -8,8 +8,12 @@ from ukmod.machine import stubs
 from ukmod.record import record
 
 MASK64: Final = (1 << 64) - 1
+KERNEL_CS, KERNEL_DS, USER32_CS = 0x10, 0x18, 0x23
+"""Selectors of Linux's GDT, arch/x86/include/asm/segment.h."""
 CR0: Final = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
 CR4: Final = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT, without PSE
+CR4_TSD: Final = 1 << 2
+"""Ring 3 may not read the time-stamp counter."""
 RFLAGS_IF: Final = 1 << 9
 RFLAGS: Final = 1 << 1 | RFLAGS_IF  # bit 1 is always set; a task begins with interrupts enabled
 DE_VECTOR, BP_VECTOR, UD_VECTOR, DF_VECTOR, GP_VECTOR, PF_VECTOR, MC_VECTOR = 0, 3, 6, 8, 13, 14, 18

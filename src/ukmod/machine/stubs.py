@@ -52,8 +52,14 @@ def _store(register: str, word: int) -> bytes:
     return _move(0x89, register, word)
 
 
-def _load(register: str, word: int) -> bytes:
+def load(register: str, word: int) -> bytes:
+    """The instruction that loads a register from a word of the trap frame."""
     return _move(0x8B, register, word)
+
+
+def call(word: int) -> bytes:
+    """The instruction that calls the function whose address is in a word of the trap frame."""
+    return b"\xff\x14\x25" + _slot(word)
 
 
 def _push(register: str) -> bytes:
@@ -80,14 +86,14 @@ TRAP = b"".join(
     )
 )
 """The code that every stub jumps to, with the function's number in r11."""
-RESUME = b"".join((_load("rsp", F_SP), *map(_pop, reversed(_CALLEE_SAVED)), _load("rax", F_RESULT), RET))
+RESUME = b"".join((load("rsp", F_SP), *map(_pop, reversed(_CALLEE_SAVED)), load("rax", F_RESULT), RET))
 """The code with which the CPU continues after Python has executed a function."""
 ENTER = b"".join(
     (
-        *(_load(register, F_ARGS + n) for n, register in enumerate(_ARGUMENTS)),
-        _load("rsp", F_SP),
+        *(load(register, F_ARGS + n) for n, register in enumerate(_ARGUMENTS)),
+        load("rsp", F_SP),
         b"\x31\xc0",  # xor %eax,%eax: no vector registers in a variadic call
-        b"\xff\x14\x25" + _slot(F_FUNCTION),  # call *function
+        call(F_FUNCTION),
         _store("rax", F_RESULT),
         _store("rdx", F_RESULT_HIGH),
         _set_id(ID_RETURN),

@@ -148,6 +148,8 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("async_init"),
     BootStep("padata_init"),
     BootStep("static_key_disable", argument="deferred_pages"),
+    # It costs each system call a look at the time-stamp counter.
+    BootStep("static_key_disable", argument="randomize_kstack_offset"),
     BootStep("ksysfs_init", or_initcall=True),
     BootStep("driver_init"),
     BootStep("init_irq_proc"),

@@ -155,7 +155,7 @@ def io_schedule_timeout(k: Core, timeout: Long) -> Long:
         "sched_setattr_nocheck", "smpboot_register_percpu_thread", "set_cpus_allowed_common",
         "apply_workqueue_attrs", "workqueue_sysfs_register", "workqueue_set_unbound_cpumask",
         "kthread_blkcg", "kthread_associate_blkcg", "kthread_affine_preferred", "yield_to",
-        "smpboot_unregister_percpu_thread",
+        "smpboot_unregister_percpu_thread", "sched_exec",
         "numa_set_distance", "set_memory_uc", "set_memory_wc", "set_memory_wb",
         "set_pages_uc", "set_pages_wb", "set_pages_array_uc", "set_pages_array_wc", "set_pages_array_wb",
         "set_direct_map_invalid_noflush", "set_direct_map_default_noflush")  # fmt: skip
@@ -179,6 +179,16 @@ def kernel_clone(k: Core) -> Long:
 def do_send_sig_info(k: Core, signal: Int, info: Ptr, task: Ptr, kind: UInt) -> Int:
     """int do_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p, enum pid_type)."""
     del kind
+    return k.signals.send_info(k.tasks.at(task), signal, info)
+
+
+@export("__send_signal_locked", "__send_signal")
+def send_signal_locked(k: Core, signal: Int, info: Ptr, task: Ptr, kind: UInt, force: Bool) -> Int:
+    """int __send_signal_locked(int sig, siginfo *, struct task_struct *, enum pid_type, bool force).
+
+    Whether a signal is forced follows from its siginfo.
+    """
+    del kind, force
     return k.signals.send_info(k.tasks.at(task), signal, info)
 
 

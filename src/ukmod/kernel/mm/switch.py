@@ -16,4 +16,13 @@ def use_mm(k: Core, task: Task, mm: int) -> None:
     is_own = mm and (k.image is None or mm != k.image.address("init_mm"))
     pgd = k.memory.u64(mm + k.types.offset("mm_struct", "pgd")) if is_own else PAGE_OFFSET
     task.root = pgd - PAGE_OFFSET
+    set_loaded_mm(k, mm)
     k.sched.switch_mm(task)
+
+
+def set_loaded_mm(k: Core, mm: int) -> None:
+    """Have the image know whose page tables are in use: nmi_uaccess_okay() asks for it."""
+    if k.image is None or (state := k.image.get("cpu_tlbstate")) is None:
+        return
+    at = k.percpu.base + state + k.types.offset("tlb_state", "loaded_mm")
+    k.memory.set_u64(at, mm or k.image.address("init_mm"))

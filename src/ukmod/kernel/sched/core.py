@@ -28,11 +28,14 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.kthread import Kthread
+    from ukmod.kernel.x86.entry import UserThread
 
 # include/linux/sched.h
 TASK_RUNNING: Final = 0x0
 TASK_INTERRUPTIBLE: Final = 0x1
 TASK_UNINTERRUPTIBLE: Final = 0x2
+TASK_STOPPED: Final = 0x4
+"""__TASK_STOPPED, without the bit that lets SIGKILL end it."""
 TASK_DEAD: Final = 0x80
 TASK_WAKEKILL: Final = 0x100
 TASK_NOLOAD: Final = 0x400
@@ -105,6 +108,8 @@ class Task:
         """When that happened or it was last reported, in seconds of the host's CPU time."""
         self.root = 0
         """The physical address of its mm's page table; 0 for the kernel's own."""
+        self.thread: UserThread | None = None
+        """Its state in the CPU, if it runs in ring 3."""
         self.greenlet: greenlet | None = None
         self.rest: Callable[[], int] | None = None
         """The rest of the function in which it sleeps, as in a restart_block; None if it has none."""
@@ -325,8 +330,12 @@ class Scheduler:
 
     def _leave(self, task: Task) -> None:
         cpu = self._k.cpu
+        if task.thread is not None:
+            task.thread.leave()
         task.sp, task.depth = cpu.sp, cpu.depth
         self._hub.switch()
+        if task.thread is not None:
+            task.thread.resume()
 
     def preempt(self) -> None:
         """Let other tasks run; as in the kernel, the preempted task stays runnable in any state."""

@@ -17,6 +17,7 @@ from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.gfp import GFP_KERNEL
 from ukmod.kernel.mm.switch import use_mm
 from ukmod.kernel.task_work import task_work_run
+from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_setup
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -37,12 +38,27 @@ def enter(k: Core, image: MappedImage) -> None:
     """
     task = k.sched.task()
     task.leaving.append(partial(_leave, k, image, task))
+    _init(k, image, task)
     _publish_pid(k, image, task)
     if k.cpu.call(image.address("copy_creds"), task.address, 0) & 0xFFFF_FFFF:
         raise _no_memory("credentials")
     _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, task, "fs"))))
     _set(k, task, "files", _made("files", _copied_files(k, image, _get(k, task, "files"))))
     _set_mm(k, image, task, _new_mm(k, image))
+
+
+def _init(k: Core, image: MappedImage, task: Task) -> None:
+    """Set what copy_process() does not copy: futex_init_task(), the pids, and the timer for setitimer(2).
+
+    A process begins as the leader of a group and a session of its own, as after setsid(2).
+    """
+    init_list_head(k.memory, task.address + k.types.offset("task_struct", "pi_state_list"))
+    signal, pids = _get(k, task, "signal"), k.types.enum("pid_type").values
+    for kind in ("PIDTYPE_TGID", "PIDTYPE_PGID", "PIDTYPE_SID"):
+        place = signal + k.types.offset("signal_struct", "pids") + 8 * pids[kind]
+        k.memory.set_u64(place, k.pids.of(task))
+    timer = signal + k.types.offset("signal_struct", "real_timer")
+    hrtimer_setup(k, timer, image.address("it_real_fn"), CLOCK_MONOTONIC, MODE_REL)
 
 
 def _leave(k: Core, image: MappedImage, task: Task) -> int:

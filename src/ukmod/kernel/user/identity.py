@@ -11,8 +11,10 @@ from ukmod.record import record
 if TYPE_CHECKING:
     from ukmod.kernel.user.syscall import SystemCalls
 
-PR_SET_KEEPCAPS: Final = 8
+PR_SET_SECUREBITS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 28, 47, 2
 """include/uapi/linux/prctl.h"""
+_NOROOT, _KEEP_CAPS = 1 << 0, 1 << 4
+"""include/uapi/linux/securebits.h: root's execve() gives no capabilities, and setuid() takes none."""
 LINUX_CAPABILITY_VERSION_3: Final = 0x2008_0522
 _HEADER: Final = struct.Struct("<Ii")
 _DATA: Final = struct.Struct("<6I")
@@ -28,9 +30,9 @@ class ProcessIdentity:
     caps: Collection[int] | None = None
 
     def assume(self, call: SystemCalls) -> None:
-        """Become this user, for good. Raises OSError."""
+        """Become this user, for good. A program that is executed keeps the capabilities. Raises OSError."""
         if self.caps is not None:
-            call("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0)
+            call("prctl", PR_SET_SECUREBITS, _NOROOT | _KEEP_CAPS, 0, 0, 0)
         if self.gid:
             call("setgroups", 0, None)
             call("setresgid", self.gid, self.gid, self.gid)
@@ -40,4 +42,6 @@ class ProcessIdentity:
             sets = sum(1 << number for number in set(self.caps))
             low, high = sets & _WORD, sets >> 32
             header = _HEADER.pack(LINUX_CAPABILITY_VERSION_3, 0)
-            call("capset", header, _DATA.pack(low, low, 0, high, high, 0))
+            call("capset", header, _DATA.pack(low, low, low, high, high, high))
+            for number in set(self.caps):
+                call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)

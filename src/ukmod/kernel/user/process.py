@@ -303,10 +303,15 @@ def process(
     k: Core, work: Callable[[UserProcess], Any] | None = None, identity: ProcessIdentity | None = None
 ) -> UserProcess:
     """A new process. Raises UsageError if the machine has no image."""
+    return UserProcess(k, image_of(k), work=work, identity=identity)
+
+
+def image_of(k: Core) -> MappedImage:
+    """The image that makes processes possible. Raises UsageError if the machine has none."""
     if k.image is None:
         vmlinuz = f"the vmlinuz of {k.release}" if k.release else "a vmlinuz"
         raise UsageError(f"files and processes need the kernel's own code: give Kernel(image=...), {vmlinuz}")
-    return UserProcess(k, k.image, work=work, identity=identity)
+    return k.image
 
 
 def first_process(k: Core) -> UserProcess:

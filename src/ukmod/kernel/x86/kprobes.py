@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from ukmod.machine.registers import Registers
+from ukmod.machine.registers import KERNEL_CS, KERNEL_DS, Registers
 from ukmod.machine.stubs import REGISTERS
 from ukmod.record import replace
 
@@ -24,7 +24,6 @@ _SAVED: Final = (
 INT3: Final = b"\xcc"
 PT_REGS: Final = struct.Struct("<21Q")
 _NO_SYSCALL: Final = (1 << 64) - 1
-_KERNEL_CS, _KERNEL_DS = 0x10, 0x18
 
 
 def int3(k: Core, registers: Registers) -> Registers | None:
@@ -42,7 +41,7 @@ def push(k: Core, registers: Registers) -> int:
     """Store a struct pt_regs on the stack; its address."""
     at = k.cpu.sp = k.cpu.sp - PT_REGS.size & ~15
     saved = (registers[name] for name in _SAVED)
-    rest = (_NO_SYSCALL, registers.rip, _KERNEL_CS, registers.rflags, registers["rsp"], _KERNEL_DS)
+    rest = (_NO_SYSCALL, registers.rip, KERNEL_CS, registers.rflags, registers["rsp"], KERNEL_DS)
     k.memory.write(at, PT_REGS.pack(*saved, *rest))
     return at
 

@@ -80,10 +80,15 @@ def _jitter(now: int) -> int:
     return ((mixed ^ mixed >> 32) * 0xBF58_476D_1CE4_E5B9 & MASK64) >> 59
 
 
+def counter(k: Core) -> int:
+    """The time-stamp counter at this moment."""
+    now = k.clock.read()
+    return (now + _RESET) * TSC_KHZ // 1_000_000 - _jitter(now) & MASK64
+
+
 def read_counter(k: Core, raised: CpuException) -> Registers:
     """Carry out RDTSC or RDTSCP: EDX:EAX is the counter, ECX the number of the CPU."""
-    now = k.clock.read()
-    value = (now + _RESET) * TSC_KHZ // 1_000_000 - _jitter(now) & MASK64
+    value = counter(k)
     changed = {"rax": value & 0xFFFF_FFFF, "rdx": value >> 32}
     if raised.vector == RDTSCP_VECTOR:
         changed["rcx"] = 0

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a program asks of its kernel, one subject a word: trial signals, trial memory, ... Build it with -static. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static sigjmp_buf again;
+static volatile sig_atomic_t caught;
+static char *base; /* of the addresses that are shown */
+
+static void note(int signal)
+{
+	caught = signal;
+}
+
+static void leap(int signal, siginfo_t *info, void *context)
+{
+	printf("signal %d, code %d, address %p\n", signal, info->si_code, (void *)((char *)info->si_addr - (unsigned long)base));
+	siglongjmp(again, 1);
+}
+
+static void on(int signal, void (*handler)(int, siginfo_t *, void *))
+{
+	struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
+
+	sigaction(signal, &action, NULL);
+}
+
+#define FAULTS(what, statement) \
+	do { \
+		printf("%s: ", what); \
+		if (!sigsetjmp(again, 1)) { \
+			statement; \
+			puts("nothing"); \
+		} \
+	} while (0)
+
+/* A call, its result and its errno. */
+#define TRY(what, call) \
+	do { \
+		long result; \
+		errno = 0; \
+		result = (long)(call); \
+		printf("%s %ld, %s\n", what, result, strerror(errno)); \
+	} while (0)
+
+static int faults(char **words)
+{
+	static const char text[] = "constant";
+	int signals[] = { SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGBUS };
+	volatile double kept = 1.25;
+	unsigned n;
+
+	for (n = 0; n < sizeof(signals) / sizeof(*signals); n++)
+		on(signals[n], leap);
+	FAULTS("load", (void)*(volatile int *)16);
+	FAULTS("store", *(volatile int *)24 = 1);
+	FAULTS("constant", *(volatile char *)0x400000 = 1);
+	FAULTS("kernel", (void)*(volatile char *)0xffffffff81000000);
+	FAULTS("jump", ((void (*)(void))0xffff888000000000)());
+	FAULTS("division", __asm__ volatile("xor %%ecx, %%ecx\n\tdiv %%ecx" ::: "eax", "ecx", "edx"));
+	FAULTS("ud2", __asm__ volatile("ud2"));
+	FAULTS("int3", __asm__ volatile("int3"));
+	FAULTS("hlt", __asm__ volatile("hlt"));
+	FAULTS("cli", __asm__ volatile("cli"));
+	FAULTS("int 14", __asm__ volatile("int $14"));
+	FAULTS("int 32", __asm__ volatile("int $32"));
+	FAULTS("far call", __asm__ volatile("lcall *%0" ::"m"(*(char(*)[6]) "\0\0\0\0\x83")));
+	FAULTS("not canonical", (void)*(volatile char *)0x1234567890abcdef);
+	printf("%s %.2f\n", text, kept * 3);
+	return 0;
+}
+
+static int signals(char **words)
+{
+	sigset_t set;
+	stack_t stack = { .ss_sp = malloc(65536), .ss_size = 65536 };
+
+	signal(SIGUSR1, note);
+	kill(getpid(), SIGUSR1);
+	printf("caught %d\n", caught);
+	signal(SIGALRM, note);
+	alarm(1);
+	TRY("pause", pause());
+	printf("caught %d\n", caught);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGUSR2, note);
+	raise(SIGUSR2);
+	printf("blocked, caught %d\n", caught);
+	sigpending(&set);
+	printf("pending %d\n", sigismember(&set, SIGUSR2));
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	printf("unblocked, caught %d\n", caught);
+	signal(SIGUSR1, SIG_IGN);
+	raise(SIGUSR1);
+	sigaltstack(&stack, NULL);
+	struct sigaction action = { .sa_sigaction = leap, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	sigaction(SIGSEGV, &action, NULL);
+	FAULTS("without a stack", __asm__ volatile("xor %%esp, %%esp\n\tpush %%rax" ::: "memory"));
+	return 0;
+}
+
+static int memory(char **words)
+{
+	char *map = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *top = sbrk(0), line[256];
+	volatile unsigned lines = 0;
+	unsigned n, sum = 0;
+	FILE *maps;
+
+	on(SIGSEGV, leap);
+	memset(map, 7, 1 << 20);
+	for (n = 0; n < 1 << 20; n += 4096)
+		sum += map[n];
+	printf("sum %u\n", sum);
+	printf("mprotect %d: ", mprotect(map, 4096, PROT_READ));
+	base = map;
+	FAULTS("a store", map[100] = 1);
+	munmap(map, 1 << 20);
+	printf("brk grows %d: ", sbrk(3 << 20) == top);
+	memset(top, 1, 3 << 20);
+	printf("%d\n", top[(3 << 20) - 1]);
+	TRY("mmap of nothing", mmap(NULL, 0, 0, 0, -1, 0));
+	maps = fopen("/proc/self/maps", "r");
+	while (fgets(line, sizeof(line), maps))
+		lines = lines + !!strstr(line, "[heap]") + !!strstr(line, "[stack]");
+	printf("heap and stack: %u\n", lines);
+	return 0;
+}
+
+static int files(char **words)
+{
+	char buffer[64];
+	int file = open("/tmp/trial", O_CREAT | O_RDWR, 0600), ends[2];
+	ssize_t count = read(0, buffer, sizeof(buffer));
+
+	printf("read %zd: %.*s\n", count, (int)count, buffer);
+	TRY("write", write(file, "abcdef", 6));
+	TRY("lseek", lseek(file, 2, SEEK_SET));
+	printf("read %zd %.3s\n", read(file, buffer, 3), buffer);
+	unlink("/tmp/trial");
+	TRY("write", syscall(SYS_write, file, 8L, 10L));
+	TRY("read", read(file, (void *)0xffff888000000000, 3));
+	TRY("open", open("/nowhere/x", O_RDONLY));
+	pipe(ends);
+	close(ends[0]);
+	signal(SIGPIPE, SIG_IGN);
+	TRY("pipe", write(ends[1], "x", 1));
+	TRY("syscall", syscall(1000));
+	fprintf(stderr, "an error\n");
+	return 0;
+}
+
+static int clocks(char **words)
+{
+	struct timespec before, after, nap = { .tv_nsec = 50000000 };
+	long passed;
+
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	printf("nanosleep %d\n", nanosleep(&nap, NULL));
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	passed = (after.tv_sec - before.tv_sec) * 1000000000L + after.tv_nsec - before.tv_nsec;
+	printf("slept %s\n", passed >= nap.tv_nsec && passed < 20 * nap.tv_nsec ? "long enough" : "amiss");
+	return 0;
+}
+
+static int identity(char **words)
+{
+	struct rlimit limit;
+
+	printf("uid %d %d gid %d %d\n", getuid(), geteuid(), getgid(), getegid());
+	printf("argument %s, PATH %s\n", words[0] ? words[0] : "none", getenv("PATH"));
+	getrlimit(RLIMIT_STACK, &limit);
+	printf("stack %ld\n", (long)limit.rlim_cur);
+	TRY("sethostname", syscall(SYS_sethostname, "", -1L));
+	return 0;
+}
+
+/* -- with modules of examples/devices -- */
+
+static int quanta(char **words)
+{
+	int file = open("/dev/quanta0", O_RDWR), size = 0;
+	char buffer[64];
+	ssize_t count;
+
+	TRY("write", write(file, "a sentence of its words", 23));
+	TRY("lseek", lseek(file, 2, SEEK_SET));
+	count = read(file, buffer, sizeof(buffer));
+	printf("read %zd %.*s\n", count, (int)count, buffer);
+	TRY("ioctl", ioctl(file, _IOR('q', 3, int), &size));
+	printf("size %d\n", size);
+	TRY("ioctl", ioctl(file, _IO('q', 4)));
+	TRY("ioctl", ioctl(file, _IO('x', 1)));
+	TRY("ioctl", ioctl(file, _IOR('q', 3, int), 8L));
+	return 0;
+}
+
+static int conduit(char **words)
+{
+	int file = open("/dev/conduit", O_RDWR | O_NONBLOCK);
+	struct pollfd wait = { .fd = file, .events = POLLIN };
+	char buffer[16];
+
+	TRY("read", read(file, buffer, 4));
+	printf("poll %d\n", poll(&wait, 1, 10));
+	signal(SIGIO, note);
+	fcntl(file, F_SETOWN, getpid());
+	fcntl(file, F_SETFL, O_NONBLOCK | FASYNC);
+	TRY("write", write(file, "four", 4));
+	printf("caught %d\n", caught);
+	TRY("poll", poll(&wait, 1, 10));
+	printf("ready for reading: %d\n", !!(wait.revents & POLLIN));
+	printf("read %zd %.4s\n", read(file, buffer, 16), buffer);
+	fcntl(file, F_SETFL, 0);
+	sigaction(SIGALRM, &(struct sigaction){ .sa_handler = note }, NULL);
+	alarm(1);
+	TRY("read", read(file, buffer, 4));
+	return 0;
+}
+
+static int window(char **words)
+{
+	int file = open("/dev/window", O_RDWR);
+	char *map = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+
+	if (map == MAP_FAILED) {
+		printf("mmap: %s\n", strerror(errno));
+		return 1;
+	}
+	map[4096] = 'x';
+	strcpy(map, "through the window");
+	printf("%s %c\n", map, map[4096]);
+	return 0;
+}
+
+/* -- ends -- */
+
+static int status(char **words)
+{
+	return atoi(words[0]);
+}
+
+static int die(char **words)
+{
+	kill(getpid(), atoi(words[0]));
+	return 0;
+}
+
+static int crash(char **words)
+{
+	*(volatile int *)8 = 1;
+	return 0;
+}
+
+static int spin(char **words)
+{
+	for (;;)
+		__asm__ volatile("");
+	return 0;
+}
+
+static int wait_for_ever(char **words)
+{
+	for (;;)
+		pause();
+	return 0;
+}
+
+/* Leave with a stack pointer, flags and an address that no kernel may trust. */
+static int forge(char **words)
+{
+	__asm__ volatile("mov $0xffff888000001000, %rsp\n\t"
+			 "movl $39, %eax\n\t"
+			 "syscall\n\t" /* getpid() */
+			 "pushq $-1\n\t"
+			 "popfq\n\t");
+	return 0;
+}
+
+static int nested(char **words)
+{
+	__asm__ volatile("mov $0x1234, %rsp\n\t"
+			 "mov $60, %eax\n\t"
+			 "mov $7, %edi\n\t"
+			 "syscall"); /* exit(7) */
+	return 0;
+}
+
+static int frame(char **words)
+{
+	/* rt_sigreturn() to the kernel's code, with the kernel's selectors. */
+	unsigned long *context = calloc(1, 4096);
+
+	context[5 + 16] = 0xffffffff81000000; /* rip */
+	context[5 + 17] = 0x3246; /* flags with IOPL 3 */
+	context[5 + 18] = 0x10; /* cs */
+	__asm__ volatile("mov %0, %%rsp\n\t"
+			 "mov $15, %%eax\n\t"
+			 "syscall" ::"r"(context));
+	return 0;
+}
+
+static int flags(char **words)
+{
+	unsigned long value;
+
+	__asm__ volatile("pushfq\n\torq $0x4000, (%%rsp)\n\tpopfq\n\t" /* NT */
+			 "movl $39, %%eax\n\tsyscall\n\tpushfq\n\tpopq %0" : "=r"(value)::"rax", "rcx", "r11");
+	printf("flags %#lx\n", value & 0x4000);
+	return 0;
+}
+
+static int times(char **words)
+{
+	long n, count = atol(words[0]);
+
+	for (n = 0; n < count; n++)
+		syscall(SYS_getpid);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(char **words);
+} trials[] = {
+	{ "faults", faults }, { "signals", signals }, { "memory", memory }, { "files", files },
+	{ "clocks", clocks }, { "identity", identity }, { "quanta", quanta }, { "conduit", conduit },
+	{ "window", window }, { "status", status }, { "die", die }, { "crash", crash }, { "spin", spin },
+	{ "wait", wait_for_ever }, { "forge", forge }, { "nested", nested }, { "frame", frame },
+	{ "flags", flags }, { "times", times },
+};
+
+int main(int count, char **words)
+{
+	unsigned n;
+
+	setvbuf(stdout, NULL, _IONBF, 0);
+	for (n = 0; count > 1 && n < sizeof(trials) / sizeof(*trials); n++)
+		if (!strcmp(words[1], trials[n].name))
+			return trials[n].run(words + 2);
+	fprintf(stderr, "no such trial\n");
+	return 2;
+}

@@ -1,0 +1,114 @@
+"""Ring 3: where user code enters an image's kernel, and what of a task's is kept in the CPU.
+
+arch/x86/entry/entry_64.S and the rest of the image's entry code run unchanged. This is what trap_init(),
+syscall_init() and __switch_to() would do for them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ukmod.kernel.mm.switch import set_loaded_mm
+from ukmod.kernel.x86 import tsc
+from ukmod.machine.usermode import PT_REGS_SIZE, UserGates
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Core
+    from ukmod.kernel.image.map import MappedImage
+    from ukmod.kernel.sched.core import Task
+
+_ENTRIES: Final = {
+    0: "asm_exc_divide_error",
+    1: "asm_exc_debug",
+    3: "asm_exc_int3",
+    4: "asm_exc_overflow",
+    5: "asm_exc_bounds",
+    6: "asm_exc_invalid_op",
+    7: "asm_exc_device_not_available",
+    10: "asm_exc_invalid_tss",
+    11: "asm_exc_segment_not_present",
+    12: "asm_exc_stack_segment",
+    13: "asm_exc_general_protection",
+    14: "asm_exc_page_fault",
+    16: "asm_exc_coprocessor_error",
+    17: "asm_exc_alignment_check",
+    19: "asm_exc_simd_coprocessor_error",
+}
+"""By vector: the code at which the IDT points, arch/x86/kernel/idt.c."""
+_TIF_NEED_FPU_LOAD: Final = 1 << 14
+"""arch/x86/include/asm/thread_info.h"""
+
+
+def let_users_in(k: Core, image: MappedImage) -> None:
+    """Prepare the machine's CPU for ring 3, once. Raises LayoutError if the image lacks what that takes."""
+    if k.cpu.has_user_mode:
+        return
+    entries = {vector: address for vector, name in _ENTRIES.items() if (address := image.get(name))}
+    gates = UserGates(
+        syscall=image.address("entry_SYSCALL_64"),
+        exceptions=entries,
+        leave=image.address("irqentry_exit_to_user_mode"),
+        resume=image.address("swapgs_restore_regs_and_return_to_usermode"),
+        iret=image.address("native_irq_return_iret"),
+        gdt=k.percpu.base + image.address("gdt_page"),
+        tss=k.percpu.base + image.address("cpu_tss_rw"),
+        stack_top=_stack_top(k, image),
+        counter=partial(tsc.counter, k),
+    )
+    k.cpu.let_users_in(gates)
+    image.set("vdso64_enabled", 0, 4)  # the vDSO reads clocks that are Python's
+
+
+def _stack_top(k: Core, image: MappedImage) -> int:
+    """The address of the per-CPU variable with the upper end of the current task's stack."""
+    if (hot := image.get("pcpu_hot")) is not None:  # v6.2 to v6.14
+        return k.percpu.base + hot + k.types.offset("pcpu_hot", "top_of_stack")
+    return k.percpu.base + image.address("cpu_current_top_of_stack")
+
+
+class UserThread:
+    """The state in the CPU of a task that runs in ring 3: struct thread_struct and __switch_to()."""
+
+    def __init__(self, k: Core, image: MappedImage, task: Task) -> None:
+        self._k = k
+        self._task = task
+        self._top = task.stack + task.stack_size
+        self._top_at = _stack_top(k, image)
+        self._save_fpu = image.address("save_fpregs_to_fpstate")
+        self._reset_fpu = image.get("fpstate_reset")  # since v5.16
+        self._fpu = task.address + k.types.offset("task_struct", "thread.fpu")
+        self._leave_at = image.address("syscall_exit_to_user_mode")
+        self._bases = 0, 0
+        self.regs = self._top - PT_REGS_SIZE
+        """task_pt_regs(): the address of its struct pt_regs."""
+
+    def leave(self) -> None:
+        """Save what the CPU has of this task: another one will run."""
+        k, task = self._k, self._task
+        if not k.tasks.flags(task) & _TIF_NEED_FPU_LOAD:
+            k.cpu.call(self._save_fpu, self._fpu)
+            k.tasks.set_flag(task, _TIF_NEED_FPU_LOAD)  # on its way back to user code it loads them
+        self._bases = k.cpu.user_bases()
+
+    def resume(self) -> None:
+        """Load it again: the task is the current one."""
+        k = self._k
+        k.memory.set_u64(self._top_at, self._top)
+        set_loaded_mm(k, k.memory.u64(self._task.address + k.types.offset("task_struct", "mm")))
+        k.cpu.set_user_bases(*self._bases)
+
+    def begin(self) -> None:
+        """Make room for the struct pt_regs on the current task's stack, which is to execute a program."""
+        k = self._k
+        k.memory.write(self.regs, bytes(PT_REGS_SIZE))
+        k.cpu.sp = self.regs & ~15
+        if self._reset_fpu is not None:
+            k.cpu.call(self._reset_fpu, self._fpu)
+        k.tasks.set_flag(self._task, _TIF_NEED_FPU_LOAD)  # fpu_clone()
+        self._task.thread = self
+        self.resume()
+
+    def run(self) -> NoReturn:
+        """Run the user code of ``regs`` in the current task, to its end."""
+        self._k.cpu.run_user(self.regs, self._leave_at)

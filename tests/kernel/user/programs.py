@@ -1,0 +1,42 @@
+"""The program of examples/programs, and what becomes of it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[3] / "examples/programs/trial.c"
+SUBJECTS = (
+    "faults", "signals", "memory", "files", "clocks", "status 3", "status 256", "die 15",
+    "die 6", "die 9", "crash", "forge", "nested", "frame", "flags", "no-such",
+)  # fmt: skip
+"""Trials that need no module, each with its arguments."""
+DEVICES = ("quanta", "conduit", "window")
+"""Trials that need the module of the same name."""
+PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
+STDIN = b"some input"
+
+Outcome = tuple[int, str, str]
+"""A program's status, as a shell's $?, and what it wrote to stdout and stderr."""
+
+
+def build(directory: Path) -> Path:
+    """Compile the program, without libraries that are loaded later."""
+    program = directory / "trial"
+    options = ("-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-result", "-static")
+    subprocess.run(["gcc", *options, "-o", program, SOURCE], check=True)
+    return program
+
+
+def natively(program: Path, subject: str) -> Outcome:
+    """What the program does on the host."""
+    done = subprocess.run(
+        [program, *subject.split()],
+        input=STDIN,
+        capture_output=True,
+        env={"PATH": PATH},
+        check=False,
+        timeout=60,
+    )
+    code = done.returncode
+    return 128 - code if code < 0 else code, done.stdout.decode(), done.stderr.decode()
