@@ -8,6 +8,7 @@ import junitparser
 import pytest
 from sarif_pydantic import Sarif
 from tests.kmod.predict import images
+from tests.pages import whole
 
 from ukmod import cli
 
@@ -57,6 +58,27 @@ def test_block_proves_or_says_what_blocks(root: Path, capsys: pytest.CaptureFixt
     assert f"at the head of {root}/etc/modprobe.d/00-block.conf:\n    softdep soft pre:\n" not in output
     assert "    install soft /bin/false\n    softdep soft pre:\n" in output
     assert "no line of modprobe.d or of the kernel's command line is known to block it" in output
+
+
+def test_a_page_has_the_findings_and_each_route(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit(root, "--html") == 1
+    found = whole(capsys.readouterr().out)
+    text = "".join(found.text)
+    assert "9 modules: 6 open, 3 blocked, 0 unknown" in text
+    assert "install soft /bin/false: soft is loaded all the same" in text
+    assert "blocked alias net_pf_9: it is blacklisted" in text
+    assert found.counts["table"] == 2
+    assert audit(root, "--html", "block", "base") == 0
+    whole(capsys.readouterr().out)
+
+
+def test_hostile_names_are_text_in_a_page(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = 'install lone </code></table><script>alert(1)</script> \x1b[2J &amp; "\n'
+    (root / "etc/modprobe.d/y.conf").write_text(line)
+    audit(root, "--html")
+    page = capsys.readouterr().out
+    whole(page)
+    assert "<script>alert" not in page
 
 
 def test_json_follows_its_schema(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

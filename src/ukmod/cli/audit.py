@@ -142,6 +142,10 @@ def _report(
         print_json(sarif_log(findings, system.root, __version__))
     elif arguments.junit:
         write(junit_document([Suite("ukmod.audit", tuple(_cases(modules, findings)))]))
+    elif arguments.html:
+        from ukmod.cli.audit_page import audit_page  # it is for few
+
+        write(audit_page(system, modules, findings))
     else:
         write(text)
 

@@ -38,7 +38,7 @@ def surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
 
     Raises UsageError for a family that does not exist, and for a form that has no room for families.
     """
-    if arguments.sarif or arguments.junit:
+    if arguments.sarif or arguments.junit or arguments.html:
         raise UsageError("audit surface: there are no findings here: use --json")
     with Progress(AUDITING):
         found = inspection(arguments)

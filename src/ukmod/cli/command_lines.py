@@ -243,6 +243,7 @@ def audit() -> CommandParser:
             "diff /srv/old /srv/new": "what can be loaded in the one and not in the other?",
             "surface -d /srv/image": "what can a user make the kernel load?",
             "surface --prove -d /srv/image": "and is it so? Try it in the emulated kernel",
+            "-d /srv/image --html >audit.html": "a page to search in, which asks the network for nothing",
             "-d /srv/image --sarif": "for a code scanning service; --junit is for a test report",
         },
     )
@@ -269,7 +270,7 @@ def audit() -> CommandParser:
         action="store_true",
         help="surface: make the system calls in the emulated kernel, and note what it asks for",
     )
-    add_formats(parser)
+    add_formats(parser, html=True)
     return parser
 
 

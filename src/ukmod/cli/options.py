@@ -160,12 +160,14 @@ def add_kernel_facts(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_formats(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json``, ``--sarif`` and ``--junit``, of which one may be given."""
+def add_formats(parser: argparse.ArgumentParser, *, html: bool = False) -> None:
+    """Add ``--json``, ``--sarif`` and ``--junit``, of which one may be given; and ``--html``."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--json", action="store_true", help="print one JSON document, nothing else")
     group.add_argument("--sarif", action="store_true", help="print a SARIF 2.1.0 log, nothing else")
     group.add_argument("--junit", action="store_true", help="print JUnit's XML, nothing else")
+    if html:
+        group.add_argument("--html", action="store_true", help="print an HTML page, nothing else")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,7 @@ pre{white-space:pre-wrap;margin:.3rem 0}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid var(--line)}
 thead th{background:var(--soft)}
+thead .number{text-align:right}
 caption{text-align:left;font-weight:600;padding:.5rem 0}
 .number{text-align:right;font-variant-numeric:tabular-nums}
 .good{color:var(--good)}
@@ -48,7 +49,7 @@ background:var(--soft);border:1px solid var(--line);border-radius:.3rem}
 summary{cursor:pointer;padding:.2rem 0}
 @media(max-width:40rem){
 .stack thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-.stack,.stack tbody,.stack tr,.stack th,.stack td{display:block;width:100%}
+.stack,.stack caption,.stack tbody,.stack tr,.stack th,.stack td{display:block;width:100%}
 .stack tr{padding:.5rem 0;border-bottom:1px solid var(--line)}
 .stack tr[hidden]{display:none}
 .stack th,.stack td{border:0;padding:.1rem 0;text-align:left;overflow-wrap:anywhere}
@@ -138,7 +139,13 @@ def table(
             options = "".join(f"<option>{escaped(kind)}</option>" for kind in kinds)
             yield f'<label>Show<select><option value="">all</option>{options}</select></label>'
         yield f'<output aria-live="polite">{len(rows)}</output></form>\n'
-    heads = "".join(f'<th scope="col">{escaped(column)}</th>' for column in columns)
+    numeric = [
+        all(row.cells[at].style == "number" for row in rows) and bool(rows) for at in range(len(columns))
+    ]
+    heads = "".join(
+        f'<th scope="col"{" class=number" * is_number}>{escaped(column)}</th>'
+        for column, is_number in zip(columns, numeric, strict=True)
+    )
     yield f'<div class="scroll"><table id="{name}" class="stack"><caption>{escaped(caption)}</caption>\n'
     yield f"<thead><tr>{heads}</tr></thead>\n<tbody>\n"
     for row in rows:
@@ -147,7 +154,7 @@ def table(
             style = f' class="{cell.style}"' if cell.style else ""
             inner = escaped(cell.text) + cell.more
             if at:
-                label = f' data-label="{escaped(column)}"' if inner else ""
+                label = f' data-label="{escaped(column)}"' if str(cell.text) else ""
                 yield f"<td{label}{style}>{inner}</td>"
             else:
                 yield f'<th scope="row"{style}>{inner}</th>'
