@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.golden import modules
+from tests.golden import REPOSITORY, modules
 from tests.machine.imagewriter import vmlinux
+from tests.pages import whole
 from tests.processes import all_end, descendants
 from tests.real import debian
 from tests.real.debian import RELEASE
@@ -58,6 +59,63 @@ def survey(root: Path, *more: object) -> int:
 def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
+
+
+class TestDiff:
+    """What changed between two surveys, whichever way they were kept."""
+
+    @pytest.fixture
+    def both(self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+        """A journal of four modules; a document of others, in which one is missing and one has come."""
+        journal = tmp_path / "before.journal"
+        survey(root, "--journal", journal, "ok_dep", "ret_enodev", "exporter", "oops")
+        line = journal.read_text().replace(
+            '"name": "exporter", "kind": "loads"', '"name": "exporter", "kind": "oops"'
+        )
+        journal.write_text(line.replace('"cause": "ENODEV"', '"cause": "EIO"'))
+        capsys.readouterr()
+        survey(root, "--json", "ok_dep", "ret_enodev", "exporter", "needs_missing_symbol")
+        (tmp_path / "after.json").write_text(capsys.readouterr().out)
+        return str(journal), str(tmp_path / "after.json")
+
+    def test_text_and_status(self, both: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["ukmod", "survey", "diff", *both]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(":")[0].split() for line in lines] == [
+            ["new", "needs_missing_symbol"],
+            ["changed", "ret_enodev"],
+            ["better", "exporter"],
+            ["gone", "oops"],
+            ["4", "modules"],
+        ]
+        assert lines[1] == "changed  ret_enodev: refused (EIO) -> refused (ENODEV)"
+        assert cli.main(["ukmod", "survey", "diff", *reversed(both)]) == 1
+        assert capsys.readouterr().out.startswith("worse    exporter: clean -> oops")
+        assert cli.main(["ukmod", "survey", "diff", both[0], both[0]]) == 0
+        assert capsys.readouterr().out == "4 modules: nothing differs\n"
+
+    def test_json_follows_its_schema(
+        self, both: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["ukmod", "survey", "diff", *both, "--json"]) == 1
+        found = document(capsys)
+        assert found["schema"] == "ukmod.survey-diff/1"
+        assert found["counts"] == {"worse": 0, "new": 1, "changed": 1, "better": 1, "gone": 1}
+        assert (found["worse"], found["before"]["total"]) == (["needs_missing_symbol"], 4)
+        page = (REPOSITORY / "docs/reference/json.md").read_text()
+        part = page.partition("## ukmod.survey-diff/1")[2].partition("\n## ")[0]
+        members = {*found, *found["before"], *found["changes"][0], *found["counts"]} - {"schema"}
+        assert {name for name in members if f"`{name}`" not in part} == set()
+
+    def test_what_is_expected_is_not_worse(self, both: tuple[str, str], tmp_path: Path) -> None:
+        expect = tmp_path / "expect"
+        expect.write_text("needs_missing_symbol unsupported nobody exports it\n")
+        assert cli.main(["ukmod", "survey", "diff", "--expect", str(expect), *both]) == 0
+
+    def test_two_files_are_named(self, both: tuple[str, str]) -> None:
+        assert cli.main(["ukmod", "survey", "diff", both[0]]) == 2
+        assert cli.main(["ukmod", "survey", "diff", both[0], "/nowhere"]) == 3
+        assert cli.main(["ukmod", "survey", "diff", both[0], __file__]) == 3
 
 
 class TestOutcome:
@@ -115,6 +173,34 @@ class TestOutcome:
         assert set(failures) == {"oops"}
         assert failures["oops"].startswith("oops")
 
+    def test_a_page_has_each_module_with_what_it_logged(self, root: Path, tmp_path: Path) -> None:
+        path = tmp_path / "survey.html"
+        assert survey(root, "--html", path) == 1
+        text = "".join(whole(path.read_text()).text)
+        for name in TREE:
+            assert name in text
+        assert "6 modules without a kernel image: 4 are as they should be" in text
+        assert "ok_dep: init" in text
+
+    def test_expected_failures_are_no_failures_and_one_that_passes_is_said(
+        self, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "expect").write_text("oops oops it is made to\nok-dep leak it did once\n")
+        words = ["--expect", tmp_path / "expect", "oops", "ok_dep"]
+        assert survey(root, *words, "--junit", tmp_path / "junit.xml") == 0
+        out = capsys.readouterr().out
+        assert out.endswith("\nexpected to fail: 1\nok_dep: clean; leak was expected: it did once\n")
+        (skipped,) = ET.parse(tmp_path / "junit.xml").iter("skipped")
+        assert skipped.attrib["message"] == "expected to fail: it is made to"
+        assert survey(root, *words, "--json") == 0
+        found = document(capsys)
+        assert {one["name"]: one["expected"] for one in found["modules"]} == {
+            "oops": "it is made to",
+            "ok_dep": "",
+        }
+        assert found["unexpectedly_fine"] == ["ok_dep"]
+        assert survey(root, *words, "needs_missing_symbol") == 1
+
     def test_a_sample_is_always_the_same(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         survey(root, "--json", "--sample", "2")
         first = [one["name"] for one in document(capsys)["modules"]]
@@ -126,6 +212,7 @@ class TestOutcome:
 def lines(journal: Path) -> list[dict[str, Any]]:
     """A journal's lines as they are the same for two surveys."""
     found = [json.loads(line) for line in journal.read_text().splitlines()]
+    del found[0]["date"]
     for line in found[1:]:
         del line["seconds"]
     return found[:1] + sorted(found[1:], key=lambda line: str(line["name"]))

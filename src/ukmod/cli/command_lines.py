@@ -336,18 +336,24 @@ def survey() -> CommandParser:
         "survey",
         "Load each module of a tree, with its dependencies, into a fresh copy of its kernel, let it run,"
         " unload it, and sum up what happened.",
+        notes="survey diff A B: list what became worse, better, new or gone between two surveys; both are"
+        " journals, or documents of --json.\n"
+        "A line of --expect's FILE has a module, its verdict, and why: test_bpf timeout it takes minutes.",
         statuses={
-            0: "every module is clean, or refuses as it does without its hardware",
-            1: "anything else came of a module",
+            0: "every module is clean, or refuses as it does without its hardware, or fails as expected;"
+            " with diff: none became worse",
+            1: "anything else came of a module; with diff: one became worse, or a new one fails",
             130: "interrupted; with --journal, a later survey continues from there",
         },
         examples={
             "-d /srv/image --sample 60": "sixty modules of an image, always the same ones",
             "-d /srv/image --journal all.journal": "all modules; what is done already is not done again",
             "-d /srv/image loop nbd --json": "two modules, for a program",
+            "diff old.journal new.journal": "what has changed?",
         },
     )
-    parse.add_argument("names", metavar="NAME", nargs="*", help="only these modules")
+    parse.intermixed = True
+    parse.add_argument("names", metavar="[diff] NAME", nargs="*", help="only these modules")
     add_tree(parse, "/", "modules are below ROOT/lib/modules")
     parse.add_argument("--kernel", metavar="IMAGE", help=_IMAGE)
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for an image without")
@@ -362,6 +368,8 @@ def survey() -> CommandParser:
     parse.add_argument(
         "--journal", metavar="FILE", help="append results here, and continue from those that it holds"
     )
+    parse.add_argument("--expect", metavar="FILE", help="modules that are expected to fail, and why")
+    parse.add_argument("--html", metavar="FILE", help="write the verdicts as an HTML page, too")
     parse.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit's XML, too")
     add_json(parse)
     return parse

@@ -17,6 +17,7 @@ __all__ = ["SCHEMAS", "print_document", "print_json"]
 SCHEMAS = {
     "run": 1,
     "survey": 1,
+    "survey-diff": 1,
     "explain": 1,
     "audit": 1,
     "surface": 1,

@@ -14,11 +14,14 @@ from ukmod.cli import command_lines, executors, kernel_image
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
 from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
-from ukmod.cli.survey_report import print_json, print_tables
+from ukmod.cli.survey_diff import diff
+from ukmod.cli.survey_page import survey_page
+from ukmod.cli.survey_report import print_expected, print_json, print_tables, subsystem
 from ukmod.cli.terminal import near
 from ukmod.errors import NotFoundError
 from ukmod.kernel.trees import open_tree
 from ukmod.kmod.tree import Tree
+from ukmod.survey.expected import ExpectedFailure, is_expected, read_expected
 from ukmod.survey.journal import Journal
 from ukmod.survey.survey import survey
 from ukmod.survey.verdict import ModuleVerdict, Settings
@@ -34,6 +37,9 @@ _FEW = 200
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.survey().parse_args(argv)
+    if options.names[:1] == ["diff"]:
+        return diff(options, options.names[1:])
+    expected = read_expected(options.expect) if options.expect is not None else ()
     with Progress(READING):
         tree = open_tree(Tree.open(options.dirname, options.set_version, options.moduledir).dirname)
     names = _names(tree, options)
@@ -56,20 +62,26 @@ def main(argv: Sequence[str]) -> int:
             raise
     verdicts = [found[name] for name in names]
     if options.junit is not None:
-        document = junit_document([Suite("ukmod.survey", tuple(map(_case, verdicts)))])
+        document = junit_document([Suite("ukmod.survey", tuple(_case(one, expected) for one in verdicts))])
         write_bytes([document.encode()], options.junit)
+    if options.html is not None:
+        subsystems = {name: subsystem(tree, name) for name in names}
+        write_bytes([survey_page(settings, subsystems, verdicts, expected).encode()], options.html)
     if options.json:
-        print_json(tree, settings, verdicts)
+        print_json(tree, settings, verdicts, expected)
     else:
         print_tables(tree, verdicts)
-    return 0 if all(verdict.fine for verdict in verdicts) else 1
+        print_expected(verdicts, expected)
+    return 0 if all(verdict.fine or is_expected(verdict, expected) for verdict in verdicts) else 1
 
 
-def _case(verdict: ModuleVerdict) -> Case:
+def _case(verdict: ModuleVerdict, expected: Sequence[ExpectedFailure]) -> Case:
     """Return a module's test case: it passes if the module is clean, or refuses as without its hardware."""
     about = verdict.blemish or verdict.cause
     if verdict.fine:
         return Case(verdict.name)
+    if (known := is_expected(verdict, expected)) is not None:
+        return Case(verdict.name, (CaseProblem("skipped", f"expected to fail: {known.reason}"),))
     return Case(verdict.name, (CaseProblem("failure", f"{verdict.classification}: {about}".rstrip(": ")),))
 
 

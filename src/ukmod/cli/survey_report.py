@@ -9,6 +9,7 @@ from ukmod.cli.document import print_document
 from ukmod.cli.terminal import write
 from ukmod.kmod.tree import Tree
 from ukmod.record import asdict
+from ukmod.survey.expected import ExpectedFailure, is_expected, passing
 from ukmod.survey.verdict import CLASSES, ModuleVerdict, Settings
 
 _CAUSES = 30
@@ -24,18 +25,29 @@ def subsystem(tree: Tree, name: str) -> str:
     return "/".join(inside[: 2 if inside[:1] == ["drivers"] else 1]) or "."
 
 
-def print_json(tree: Tree, settings: Settings, verdicts: Iterable[ModuleVerdict]) -> None:
+def print_json(
+    tree: Tree,
+    settings: Settings,
+    verdicts: Sequence[ModuleVerdict],
+    expected: Sequence[ExpectedFailure] = (),
+) -> None:
     """One document: the settings, the tallies, and each verdict with its class and its subsystem."""
-    modules = [
-        asdict(verdict)
-        | {"class": verdict.classification, "subsystem": subsystem(tree, verdict.name), "fine": verdict.fine}
-        for verdict in verdicts
-    ]
+    modules = []
+    for verdict in verdicts:
+        known = is_expected(verdict, expected)
+        about = {
+            "class": verdict.classification,
+            "subsystem": subsystem(tree, verdict.name),
+            "fine": verdict.fine,
+            "expected": "" if known is None else known.reason,
+        }
+        modules.append(asdict(verdict) | about)
     document = {
         "settings": asdict(settings),
         "total": len(modules),
         "classes": Counter(str(module["class"]) for module in modules),
         "modules": modules,
+        "unexpectedly_fine": [one.module for one, _ in passing(verdicts, expected)],
     }
     print_document("survey", document)
 
@@ -53,6 +65,18 @@ def print_tables(tree: Tree, verdicts: Sequence[ModuleVerdict]) -> None:
             if part
         )
     )
+
+
+def print_expected(verdicts: Sequence[ModuleVerdict], expected: Sequence[ExpectedFailure]) -> None:
+    """Say how many failures are expected, and which expected ones did not happen."""
+    known = sum(is_expected(verdict, expected) is not None for verdict in verdicts)
+    lines = [f"expected to fail: {known}\n"] if known else []
+    lines += [
+        f"{one.module}: {verdict.classification}; {one.classification} was expected: {one.reason}\n"
+        for one, verdict in passing(verdicts, expected)
+    ]
+    if lines:
+        write("\n" + "".join(lines))
 
 
 def by_subsystem(subsystems: Mapping[str, str], verdicts: Sequence[ModuleVerdict]) -> str:
@@ -77,7 +101,7 @@ def by_subsystem(subsystems: Mapping[str, str], verdicts: Sequence[ModuleVerdict
 
 def by_cause(verdicts: Iterable[ModuleVerdict]) -> str:
     """How often each cause occurs, the most frequent first."""
-    causes = Counter((verdict.classification, cause(verdict)) for verdict in verdicts)
+    causes = Counter((verdict.classification, verdict.reason) for verdict in verdicts)
     counted = sorted(
         ((count, *key) for key, count in causes.items() if key[1]), key=lambda row: (-row[0], row[1:])
     )
@@ -86,15 +110,6 @@ def by_cause(verdicts: Iterable[ModuleVerdict]) -> str:
         others = sum(count for count, _, _ in counted[_CAUSES:])
         lines.append(f"{others:6}  {len(counted) - _CAUSES} more causes: see --json\n")
     return "".join([" count  class        cause\n", *lines]) if lines else ""
-
-
-def cause(verdict: ModuleVerdict) -> str:
-    """Why a module is in its class; empty for what is clean."""
-    if verdict.classification in ("leak", "dangling", "misuse", "warning"):
-        return verdict.blemish
-    if verdict.classification == "stays":
-        return verdict.unload
-    return f"needs {verdict.cause}" if verdict.kind == "dependency" else verdict.cause
 
 
 def slowest(verdicts: Iterable[ModuleVerdict]) -> str:

@@ -1,30 +1,68 @@
 """The journal of a survey, from which an interrupted survey is resumed.
 
-Each line is a JSON object. The first identifies the survey, all others are verdicts, in the order in which
-they arrived. Two journals of the same survey are equal when sorted and without timings. Timings are
-``seconds``, and the speeds that a module such as raid6_pq measures and logs.
+Each line is a JSON object. The first identifies the survey: its settings, and what it was made with. All
+others are verdicts, in the order in which they arrived. Two journals of the same survey are equal when
+sorted and without their dates and timings. Timings are ``seconds``, and the speeds that a module such as
+raid6_pq measures and logs.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import stat
 from contextlib import suppress
+from datetime import UTC, datetime
 from errno import ESPIPE
-from typing import Self
+from typing import Any, Self
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kmod.regular import read_all, write_all
 from ukmod.record import asdict
-from ukmod.survey.verdict import ModuleVerdict, Settings
+from ukmod.survey.verdict import MEANINGS, ModuleVerdict, Settings
 
 _JOURNAL_FORMAT = 1
 """Increased whenever the meaning of the lines changes."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
 _JOURNAL_LIMIT = 1 << 28
 """Bytes; that of a distribution's 4,000 modules has 5 MB."""
+
+
+def journal_head(settings: Settings) -> dict[str, Any]:
+    """Return the first line of a new journal: settings, ukmod's version, the date, the image's SHA-256 (empty
+    without an image), and the words for the verdicts.
+    """
+    from ukmod import __version__
+
+    return {
+        "survey": _JOURNAL_FORMAT,
+        **asdict(settings),
+        "ukmod": __version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "image_sha256": _digest(settings.image),
+        "classes": MEANINGS,
+    }
+
+
+def _digest(image: str) -> str:
+    """Return the SHA-256 of an image; empty if it cannot be read, which the survey finds out."""
+    with suppress(OSError), open(image, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ""
+
+
+def read_journal(content: bytes) -> tuple[dict[str, Any], dict[str, ModuleVerdict]]:
+    """Return a journal's first line, and its verdicts by module.
+
+    Raises ValueError, TypeError, KeyError or AttributeError if it is not one. A last line without its end is
+    passed over.
+    """
+    head, *lines = map(json.loads, content[: content.rfind(b"\n") + 1].splitlines())
+    if not isinstance(head, dict) or "survey" not in head:
+        raise ValueError("its first line does not identify a survey")
+    return head, {line["name"]: ModuleVerdict.of(line) for line in lines}
 
 
 class Journal:
@@ -37,7 +75,8 @@ class Journal:
         this survey, UsageError for one that another survey is writing.
         """
         self.path = os.fspath(path)
-        self._head = {"survey": _JOURNAL_FORMAT, **asdict(settings)}
+        self._settings = {"survey": _JOURNAL_FORMAT, **asdict(settings)}
+        self._head = journal_head(settings)
         self.done: dict[str, ModuleVerdict] = {}
         """The known verdicts by module."""
         try:
@@ -105,24 +144,25 @@ class Journal:
             self._begin(content)
             return
         try:
-            head, *lines = map(json.loads, whole.splitlines())
-            if not isinstance(head, dict) or "survey" not in head:
-                raise ValueError("its first line does not identify a survey")
+            head, done = read_journal(whole)
             self._compare(head)
-            self.done = {line["name"]: ModuleVerdict.of(line) for line in lines}
+            self.done = done
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FormatError(f"not the journal of a survey: {error}", path=self.path) from error
         os.ftruncate(self._file, len(whole))
 
     def _begin(self, torn: bytes) -> None:
         """Write the first line to a file that holds at most a part of it."""
-        if not json.dumps(self._head).encode().startswith(torn):
+        known = json.dumps(self._settings).encode()[:-1]
+        if torn[: len(known)] != known[: len(torn)]:
             raise FormatError("not the journal of a survey", path=self.path)
         os.ftruncate(self._file, 0)
         self._append(self._head)
 
     def _compare(self, head: dict[str, object]) -> None:
-        differs = [name for name in self._head if head.get(name) != self._head[name]]
+        differs = [name for name in self._settings if head.get(name) != self._settings[name]]
+        if not differs and head.get("image_sha256", self._head["image_sha256"]) != self._head["image_sha256"]:
+            differs = ["image_sha256"]
         if differs:
             name = differs[0]
             text = f"the journal of another survey: its {name} is {head.get(name)}, not {self._head[name]}"

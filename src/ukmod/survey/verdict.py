@@ -12,11 +12,23 @@ PATIENCE = 60.0
 """Seconds of host CPU time: enough for all modules that do not hang. Debian's slowest, test_bpf, takes 28."""
 KINDS = ("loads", "refuses", "rejected", "dependency", "unknown symbol", "oops", "stuck", "panic", "emulator")
 """The possible outcomes of trying a module, best first."""
-CLASSES = (
-    *("clean", "refused", "dangling", "leak", "misuse", "warning", "stays", "rejected"),
-    *("unsupported", "timeout", "oops", "emulator"),
-)
-"""The classes that a survey counts, best first: see ModuleVerdict.classification."""
+MEANINGS = {
+    "clean": "loaded, ran and unloaded",
+    "refused": "its init function returned an error, as most drivers' do without their hardware",
+    "dangling": "something was still pending or registered after unloading",
+    "leak": "memory was lost each time",
+    "misuse": "memory was misused",
+    "warning": "the kernel warned",
+    "stays": "it cannot be unloaded",
+    "rejected": "the kernel refused the file",
+    "unsupported": "a symbol is missing",
+    "timeout": "it did not end",
+    "oops": "it crashed",
+    "emulator": "the emulator failed",
+}
+"""The words of a survey's table, and what they mean, best first: see ModuleVerdict.classification."""
+CLASSES = tuple(MEANINGS)
+"""The classes that a survey counts, best first."""
 _CLASS_OF_KIND = {
     "refuses": "refused",
     "dependency": "refused",
@@ -29,6 +41,12 @@ _CLASS_OF_KIND = {
 }
 PERMANENT = "it has no exit function and cannot be unloaded"
 """The error of delete_module() for a module that was not made to be unloaded."""
+
+
+FINE = ("clean", "refused")
+"""The classes of a module that behaves as it should without its hardware."""
+_TEXTS = ("warnings", "leaks", "reports", "log", "dangling")
+"""The members of a verdict that are lines of text."""
 
 
 @record
@@ -82,13 +100,16 @@ class ModuleVerdict:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ModuleVerdict:
-        """The verdict from its asdict() or JSON. Raises TypeError or KeyError for other values."""
-        texts = {
-            name: tuple(values[name])
-            for name in ("warnings", "leaks", "reports", "log", "dangling")
-            if name in values
-        }
-        return cls(**{**values, **texts, "requests": tuple(map(_request, values["requests"]))})
+        """The verdict from its asdict() or JSON. TypeError, ValueError or KeyError for other values."""
+        texts = {name: tuple(values[name]) for name in _TEXTS if name in values}
+        found = cls(**{**values, **texts, "requests": tuple(map(_request, values["requests"]))})
+        lines = [line for name in texts for line in texts[name]]
+        strings = [found.name, found.kind, found.cause, found.blemish, found.unload, *lines]
+        if not all(isinstance(one, str) for one in strings):
+            raise TypeError("a text is not one")
+        if found.kind not in KINDS or not isinstance(found.seconds, (int, float)):
+            raise ValueError("there is no such outcome")
+        return found
 
     @property
     def classification(self) -> str:
@@ -112,9 +133,18 @@ class ModuleVerdict:
         return _CLASS_OF_KIND[self.kind]
 
     @property
+    def reason(self) -> str:
+        """Why it is in its class, worded equally for all modules of one reason; empty if it is clean."""
+        if self.classification in ("leak", "dangling", "misuse", "warning"):
+            return self.blemish
+        if self.classification == "stays":
+            return self.unload
+        return f"needs {self.cause}" if self.kind == "dependency" else self.cause
+
+    @property
     def fine(self) -> bool:
         """True if it behaved as it should without its hardware."""
-        return self.classification in ("clean", "refused")
+        return self.classification in FINE
 
 
 def _request(values: Mapping[str, Any]) -> Request:
