@@ -14,7 +14,7 @@ release=$(cat tools/release)
 cache=$(realpath -m "${UKMOD_DEBIAN_CACHE:-.cache/debian}")
 python=.venv/bin/python
 [ -x "$python" ] || python=${PYTHON:-python3}
-programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2 gcc libc6-dev make binutils lzop lz4"
+programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2 gcc libc6-dev make binutils lzop lz4 squashfs-tools"
 
 say() { printf 'debian.sh: %s\n' "$*" >&2; }
 

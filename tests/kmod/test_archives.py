@@ -6,16 +6,22 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import stat
 import struct
+import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.kmod.moduletree import module
+from tests.kmod.squashfswriter import BLOCK, squashfs
+from tests.real import debian
 
 from ukmod import cli
 from ukmod.errors import FormatError, LimitError, UkmodError
@@ -55,7 +61,7 @@ def tar(*files: ArchiveEntry) -> bytes:
                 info.type, info.linkname = tarfile.SYMTYPE, bytes(file.content).decode()
             else:
                 info.size = len(file.content)
-            archive.addfile(info, io.BytesIO(file.content) if info.size else None)
+            archive.addfile(info, io.BytesIO(bytes(file.content)) if info.size else None)
     return out.getvalue()
 
 
@@ -103,12 +109,16 @@ def uki(*files: ArchiveEntry) -> bytes:
 
 def lz4(data: bytes) -> bytes:
     """A legacy frame with a block of literals alone."""
-    length, extra = len(data), b""
-    assert length >= 15
-    rest = length - 15
-    extra = b"\xff" * (rest // 255) + bytes([rest % 255])
-    block = b"\xf0" + extra + data
+    block = literals(data)
     return b"\x02\x21\x4c\x18" + struct.pack("<I", len(block)) + block
+
+
+def literals(data: bytes) -> bytes:
+    """A block of lz4 of literals alone."""
+    rest = len(data) - 15
+    if rest < 0:
+        return bytes([len(data) << 4]) + data
+    return b"\xf0" + b"\xff" * (rest // 255) + bytes([rest % 255]) + data
 
 
 KINDS: dict[str, Callable[[bytes], bytes]] = {
@@ -133,6 +143,10 @@ ARCHIVES: dict[str, bytes] = {
     "deb": deb(*CONTENT),
     "rpm": rpm(*CONTENT),
     "uki": uki(*CONTENT),
+    "squashfs": squashfs(CONTENT),
+    "squashfs gzip": squashfs(CONTENT, zlib.compress),
+    "squashfs xz": squashfs(CONTENT, lambda data: lzma.compress(data, check=lzma.CHECK_CRC32), 4),
+    "squashfs lz4": squashfs(CONTENT, literals, 5),
 }
 
 
@@ -274,7 +288,13 @@ def header(name: bytes, size: int, length: int | None = None) -> bytes:
         (rpm()[:110], "(RPM package|no header)"),
         (uki(*CONTENT)[:0x420], "cut off"),
         (b"MZ" + bytes(100), "neither an initramfs nor a unified kernel image"),
-        (b"hsqs" + bytes(96), "is a squashfs: mount it"),
+        (b"hsqs" + bytes(96), "is a squashfs 0.0: mount it"),
+        (b"sqsh" + bytes(96), "is a squashfs of big-endian machines: mount it"),
+        (b"hsqs" + bytes(8), "superblock is cut off"),
+        (squashfs(CONTENT)[:-500], "damaged squashfs.*offset 0x"),
+        (squashfs(CONTENT, lambda data: zlib.compress(data)[:-3]), "damaged squashfs.*cut off"),
+        (squashfs(CONTENT, zlib.compress, 3), "packed with lzo: mount it"),
+        (squashfs(CONTENT, zlib.compress, 4), "not packed with xz"),
         (tar(*CONTENT)[:700], "(cut off|damaged)"),
     ],
 )
@@ -318,3 +338,70 @@ def test_any_bytes_give_files_or_an_error_of_ours(name: str, noise: bytes, at: i
     except UkmodError:
         return
     assert files.listdir("/a") is not None
+    for _path, entry in files.walk():
+        with suppress(UkmodError):
+            bytes(entry.content)
+
+
+def test_each_file_of_a_squashfs_is_read_whole(tmp_path: Path) -> None:
+    """Files of a block, of several, with holes, with an end in a fragment; several metadata blocks."""
+    sizes = (0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 5 * BLOCK + 77)
+    contents = [bytes([at]) * size for at, size in enumerate(sizes, 1)]
+    contents.append(bytes(2 * BLOCK) + b"after a hole")
+    entries = [
+        ArchiveEntry(f"{name}{at}", FILE, content)
+        for name in ("", *(f"directory-{number}/" for number in range(150)))
+        for at, content in enumerate(contents)
+    ]
+    path = tmp_path / "archive"
+    path.write_bytes(squashfs(entries))
+    files = open_archive(str(path))
+    assert {inside: bytes(one.content) for inside, one in files.walk() if stat.S_ISREG(one.mode)} == {
+        one.path: one.content for one in entries
+    }
+
+
+def test_a_squashfs_that_lies_about_sizes_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "archive"
+    bomb = squashfs([ArchiveEntry("a", FILE, b"x")], lambda data: zlib.compress(data + bytes(1 << 24)))
+    path.write_bytes(bomb)
+    with pytest.raises(FormatError, match="unpacks to more than the limit of 8192 bytes"):
+        open_archive(str(path))
+    large = bytearray(squashfs([ArchiveEntry("a", FILE, b"y" * BLOCK)]))
+    at = bytes(large).index(struct.pack("<QQ", 96, BLOCK))
+    large[at + 8 : at + 16] = (1 << 60).to_bytes(8, "little")
+    path.write_bytes(bytes(large))
+    files = open_archive(str(path))
+    assert files.stat(f"{path}/a").st_size == 1 << 60
+    with pytest.raises(OSError, match="File too large"):
+        files.read(f"{path}/a")
+    with pytest.raises(LimitError, match="larger than the limit"):
+        files.open_module(f"{path}/a")
+    monkeypatch.setattr("ukmod.kmod.archives.squashfs.MOST_ENTRIES", 10)
+    path.write_bytes(squashfs(ArchiveEntry(f"{number}", FILE) for number in range(20)))
+    with pytest.raises(LimitError, match="more than 10 files"):
+        open_archive(str(path))
+
+
+def test_a_directory_of_a_squashfs_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    inner = ArchiveEntry("d/e/f", FILE, b"x")
+    image = bytearray(squashfs([inner]))
+    # The inode of e, named in the listing of d, becomes that of d.
+    places = [match.start() for match in re.finditer(rb"\x00\x00\x01\x00\x00\x00[de]", bytes(image))]
+    first, second = (at - 2 for at in places)
+    image[first : first + 2] = image[second : second + 2]
+    path.write_bytes(bytes(image))
+    with pytest.raises(FormatError, match="a directory is in two places"):
+        open_archive(str(path))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("packing", ["gzip", "xz", "lz4", "zstd"])
+def test_what_mksquashfs_makes_is_read(tmp_path: Path, packing: str) -> None:
+    kernel = debian.require()
+    source = kernel.image / "lib/modules" / kernel.release / "kernel/fs/ext4"
+    path = tmp_path / "image"
+    subprocess.run(["mksquashfs", source, path, "-comp", packing, "-quiet"], check=True, capture_output=True)
+    files = open_archive(str(path))
+    assert files.read(f"{path}/ext4.ko") == (source / "ext4.ko").read_bytes()

@@ -86,7 +86,7 @@ def test_a_module_from_elsewhere_goes_to_updates(root: Path, tmp_path: Path) -> 
         f"{RELEASE}/updates/base.ko",
     ]
     dep = next(entry_of(item, tree).content for item in found if item.path.endswith("modules.dep"))
-    assert b"kernel/user.ko: updates/base.ko\n" in dep
+    assert b"kernel/user.ko: updates/base.ko\n" in bytes(dep)
 
 
 def test_a_manifest_has_sizes_and_digests(root: Path) -> None:

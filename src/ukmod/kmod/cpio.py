@@ -13,6 +13,17 @@ from ukmod.record import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
+    from typing import Protocol
+
+    class LazyContent(Protocol):
+        """Bytes that are read when bytes() asks for them."""
+
+        def __len__(self) -> int:
+            """How many bytes they are."""
+
+        def __bytes__(self) -> bytes:
+            """Read them."""
+
 
 __all__ = ["DIRECTORY", "TRAILER", "ArchiveEntry", "newc"]
 
@@ -35,7 +46,7 @@ class ArchiveEntry:
 
     path: str
     mode: int
-    content: bytes | memoryview = b""
+    content: bytes | memoryview | LazyContent = b""
     owner: tuple[int, ...] = (0, 0)
     device: tuple[int, ...] = (0, 0)
     file: Hashable = None
@@ -55,7 +66,7 @@ def newc(entries: Iterable[ArchiveEntry], mtime: int = 0) -> Iterator[bytes | me
         head = _header(entry, number, mtime)
         size += len(head) + len(entry.content) + len(pad := _padding(len(entry.content), 4))
         yield head
-        yield entry.content
+        yield bytes(entry.content)
         yield pad
     trailer = _header(ArchiveEntry(TRAILER, 0), 0, 0)
     yield trailer

@@ -55,7 +55,7 @@ def _install(entry: ArchiveEntry, root: str, mtime: int | None) -> None:
     temporary = temporary_name(name)
     try:
         mode = stat.S_IMODE(entry.mode)
-        descriptor = write_new(temporary, (entry.content,), mode, where=where, masked=False)
+        descriptor = write_new(temporary, (bytes(entry.content),), mode, where=where, masked=False)
         try:
             if mtime is not None:
                 os.utime(descriptor, (mtime, mtime))

@@ -63,7 +63,7 @@ def _make(process: UserProcess, path: str, entry: ArchiveEntry) -> None:
         _replacing(process, path, lambda: process.symlink(target, path))
     elif stat.S_ISREG(entry.mode):
         with process.open(path, "wb") as file:
-            _write(file, memoryview(entry.content))
+            _write(file, memoryview(bytes(entry.content)))
     else:
         _replacing(process, path, lambda: process.mknod(path, entry.mode, _encoded(*entry.device)))
     if any(entry.owner):

@@ -18,7 +18,7 @@ def open_archive(path: str) -> ArchiveFiles:
     """Return the files in an archive, below the archive's own path.
 
     It is a cpio archive (newc), or several one after another, each packed or not; a tar archive; a unified
-    kernel image; a .deb or a .rpm.
+    kernel image; a .deb or a .rpm; a squashfs, whose files are unpacked when they are read.
 
     Raises FormatError, with the offset, if it is damaged or of another kind; LimitError if it unpacks to more
     than 1 GiB or has too many files; MissingExtraError for zstd, if this Python cannot unpack it;

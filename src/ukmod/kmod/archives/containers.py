@@ -1,4 +1,4 @@
-"""Kinds of archives: tar, .deb, .rpm and unified kernel images; any other is taken for an initramfs."""
+"""Kinds of archives: tar, .deb, .rpm, squashfs, unified kernel images; any other counts as an initramfs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ukmod.errors import FormatError, LimitError
 from ukmod.kmod.archives.files import MOST_ENTRIES
 from ukmod.kmod.archives.initramfs import UnpackingBudget, initramfs_entries
 from ukmod.kmod.archives.packing import packing_of, unpack_part
+from ukmod.kmod.archives.squashfs import MAGIC as SQUASHFS
+from ukmod.kmod.archives.squashfs import squashfs_entries
 from ukmod.kmod.compression import DEFAULT_LIMIT
 from ukmod.kmod.cpio import ArchiveEntry
 
@@ -25,7 +27,7 @@ _AR = b"!<arch>\n"
 _RPM = b"\xed\xab\xee\xdb"
 _RPM_HEADER = b"\x8e\xad\xe8\x01"
 _USTAR = slice(257, 262)
-_IMAGES = ((b"hsqs", "a squashfs"), (b"sqsh", "a squashfs"))
+_IMAGES = ((b"sqsh", "a squashfs of big-endian machines"),)
 _EROFS = slice(1024, 1028)
 _EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
 _MOST_MEMBERS = 64
@@ -45,6 +47,8 @@ def entries_of(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
         return _unified_image(data, path)
     if bytes(data[_USTAR]) == b"ustar":
         return _tar(data, path)
+    if head.startswith(SQUASHFS):
+        return squashfs_entries(data, path)
     for magic, name in (*_IMAGES, (_EROFS_MAGIC, "an erofs")):
         place = _EROFS if magic == _EROFS_MAGIC else slice(0, 4)
         if data[place] == magic:

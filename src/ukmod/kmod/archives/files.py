@@ -86,7 +86,8 @@ class ArchiveFiles:
 
     def open_module(self, path: str) -> ModuleFile:
         """Open a module's file. OSError as :class:`ModuleFile` raises it."""
-        return ModuleFile.packed(self._regular(path).content, path)
+        content = self._regular(path).content
+        return ModuleFile.packed(content if isinstance(content, memoryview) else bytes(content), path)
 
     def _regular(self, path: str) -> ArchiveEntry:
         entry = self._find(path)
