@@ -134,7 +134,7 @@ def to_html(graph: ModuleGraph, title: str) -> str:
         of[edge.user].append(edge)
     rows = [f"<li><code>{escaped(name)}</code>{_words(graph, name, of[name])}</li>" for name in graph.modules]
     picture = (
-        f'<div class="picture"><svg role="img" aria-label="{escaped(title)}" width="{left}" '
+        f'<div class="picture" tabindex="0"><svg role="img" aria-label="{escaped(title)}" width="{left}" '
         f'height="{height}" viewBox="0 0 {left} {height}">\n'
     )
     body = [picture, "\n".join(shapes), "\n</svg></div>\n<ul>\n", "\n".join(rows), "\n</ul>\n"]

@@ -146,7 +146,8 @@ def table(
         f'<th scope="col"{" class=number" * is_number}>{escaped(column)}</th>'
         for column, is_number in zip(columns, numeric, strict=True)
     )
-    yield f'<div class="scroll"><table id="{name}" class="stack"><caption>{escaped(caption)}</caption>\n'
+    yield f'<div class="scroll" tabindex="0" role="group" aria-label="{escaped(caption)}">'
+    yield f'<table id="{name}" class="stack"><caption>{escaped(caption)}</caption>\n'
     yield f"<thead><tr>{heads}</tr></thead>\n<tbody>\n"
     for row in rows:
         yield f'<tr data-kind="{escaped(row.kind)}">' if row.kind else "<tr>"
