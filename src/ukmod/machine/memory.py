@@ -61,6 +61,7 @@ NX = 1 << 63
 _FRAME = 0x000F_FFFF_FFFF_F000
 _SHIFTS = (39, 30, 21, PAGE_SHIFT)
 _ENTRIES = 512
+_TRIES = 64
 """The number of entries of a page table."""
 _RESERVED = 0x000F_FF00_0000_0000
 """The bits beyond the physical addresses of the emulated CPU model, which has 40 (CPUID 0x80000008)."""
@@ -308,8 +309,12 @@ class Memory:
         outside = len(entries) < len(_SHIFTS) and last & PRESENT and not last & LARGE
         return bool(outside) or any(entry & PRESENT and entry & _RESERVED for entry in entries)
 
-    def translate(self, address: int, *, write: bool = False) -> int:
-        """The physical address for a virtual one. Raises Fault if hardware would."""
+    def translate(self, address: int, *, write: bool = False, tries: int = _TRIES) -> int:
+        """The physical address for a virtual one. Raises Fault if hardware would.
+
+        A page may still be absent when ``resolve`` says that it has brought it in: after ``tries`` times
+        this is a Fault, too, where hardware would fault for ever.
+        """
         page = address >> PAGE_SHIFT
         index = self._ptes.get(page, 0)
         if not index:
@@ -319,8 +324,10 @@ class Memory:
                 self._ptes[page] = index
         entry = self._words[index] if index else 0
         if not entry & PRESENT or (write and not entry & WRITE):
-            if (physical := self._large(address, write=write)) or self.resolve(address, write):
-                return physical or self.translate(address, write=write)
+            if physical := self._large(address, write=write):
+                return physical
+            if tries and self.resolve(address, write):
+                return self.translate(address, write=write, tries=tries - 1)
             raise Fault(address, write=write)
         if entry & _FRAME >= self.size:  # a device's page is not memory: Python cannot access it
             raise Fault(address, write=write)

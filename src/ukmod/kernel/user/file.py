@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+from errno import EIO
 from typing import TYPE_CHECKING, Final
 
-from ukmod.errors import UsageError
+from ukmod.errors import LimitError, UsageError
 from ukmod.kernel import uapi as c
 from ukmod.kernel.user.mapping import Mapping
+from ukmod.machine.registers import MASK64
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -53,6 +55,17 @@ class UserFile(io.RawIOBase):
     def _call(self, call: str, *arguments: SyscallArgument) -> int:
         return self._process.syscall(call, self.fileno(), *arguments)
 
+    def _transfer(self, size: int, call: str, *arguments: SyscallArgument) -> int:
+        """Make a call that transfers at most ``size`` bytes; returns how many.
+
+        Nothing checks what a driver returns, and Python's own files rely on it. Raises OSError with EIO for
+        a number of bytes that was not asked for.
+        """
+        count = self._call(call, *arguments)
+        if not 0 <= count <= size:
+            raise OSError(EIO, f"{call} of {size} bytes is said to have transferred {count}", self.name)
+        return count
+
     def fileno(self) -> int:
         """The descriptor in its process. Raises ValueError if the file is closed."""
         if self.closed:
@@ -78,21 +91,49 @@ class UserFile(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         """read(2): the number of bytes read."""
         view = memoryview(buffer).cast("B")
-        return self._call("read", view, len(view))
+        return self._transfer(len(view), "read", view, len(view))
+
+    def readall(self) -> bytes:
+        """Read to the end. Raises LimitError for more bytes than the machine has RAM."""
+        return self._process.run(self._read_all)
+
+    def _read_all(self) -> bytes:
+        parts: list[bytes] = []
+        room = self._process.core.memory.size
+        while part := self.read(io.DEFAULT_BUFFER_SIZE):
+            room -= len(part)
+            if room < 0:
+                raise LimitError(
+                    "the file has no end, or more bytes than the machine has RAM", subject=self.name
+                )
+            parts.append(part)
+        return b"".join(parts)
 
     def write(self, data: ReadableBuffer) -> int:
         """write(2): the number of bytes written."""
         content = bytes(data)
-        return self._call("write", content, len(content))
+        return self._transfer(len(content), "write", content, len(content))
+
+    def write_all(self, data: ReadableBuffer) -> None:
+        """Write all bytes, by as many calls as it takes. Raises OSError, with EIO if one writes nothing."""
+
+        def write() -> None:
+            view = memoryview(data).cast("B")
+            while view:
+                if not (count := self.write(view[:PIECE])):
+                    raise OSError(EIO, "a write of nothing: the driver takes no more", self.name)
+                view = view[count:]
+
+        self._process.run(write)
 
     def pread(self, size: int, offset: int) -> bytes:
         """pread(2)."""
         data = bytearray(size)
-        return bytes(data[: self._call("pread64", data, size, offset)])
+        return bytes(data[: self._transfer(size, "pread64", data, size, offset)])
 
     def pwrite(self, data: bytes, offset: int) -> int:
         """pwrite(2): the number of bytes written."""
-        return self._call("pwrite64", data, len(data), offset)
+        return self._transfer(len(data), "pwrite64", data, len(data), offset)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """lseek(2): the new position."""
@@ -137,7 +178,7 @@ class UserFile(io.RawIOBase):
         """mmap(2), shared, of ``size`` bytes at ``offset``. Raises OSError."""
         access = c.PROT_READ | (c.PROT_WRITE if write else 0)
         arguments = 0, size, access, c.MAP_SHARED, self.fileno(), offset
-        return Mapping(self._process, self._process.syscall("mmap", *arguments), size)
+        return Mapping(self._process, self._process.syscall("mmap", *arguments) & MASK64, size)
 
     def close(self) -> None:
         """close(2)."""

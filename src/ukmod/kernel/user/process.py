@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
-from errno import EINTR, ETIMEDOUT
+from errno import EINTR, EIO, ETIMEDOUT
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -222,32 +222,29 @@ class UserProcess:
     def read(self, path: str) -> bytes:
         """Read a whole file. Raises OSError."""
         with self.open(path) as file:
-            return file.readall() or b""
+            return file.readall()
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file, by one write(2) as far as the file takes it. Raises OSError."""
         with self.open(path, "wb") as file:
-            while data:
-                data = data[file.write(data) :]
+            file.write_all(data)
 
     def listdir(self, path: str = ".") -> list[str]:
         """The names in a directory, by getdents64(2).
 
         Raises OSError, and LimitError for a directory that does not end.
         """
+        return self.run(lambda: [name for name in self._names(path) if name not in (".", "..")])
+
+    def _names(self, path: str) -> list[str]:
         names: list[str] = []
         with self.open(path, flags=c.O_DIRECTORY) as directory:
             buffer = bytearray(_DIRENTS)
             while size := self.syscall("getdents64", directory.fileno(), buffer, len(buffer)):
-                at = 0
-                while at < size:
-                    _, _, length, _ = _DIRENT.unpack_from(buffer, at)
-                    name = bytes(buffer[at + _DIRENT.size : at + length]).partition(b"\0")[0]
-                    names.append(os.fsdecode(name))
-                    at += length
+                names += _names_in(bytes(buffer[:size]))
                 if len(names) > _MOST_NAMES:
                     raise LimitError(f"a directory of more than {_MOST_NAMES} files", subject=path)
-        return [name for name in names if name not in (".", "..")]
+        return names
 
     def stat(self, path: str) -> os.stat_result:
         """stat(2). Raises OSError."""
@@ -319,6 +316,19 @@ def first_process(k: Core) -> UserProcess:
     first = process(k)
     first.run(lambda: furnish(first))
     return first
+
+
+def _names_in(entries: bytes) -> list[str]:
+    """The names in an array of struct linux_dirent64. Raises OSError with EIO if it is not one."""
+    names: list[str] = []
+    at = 0
+    while at < len(entries):
+        length = _DIRENT.unpack_from(entries, at)[2] if at + _DIRENT.size <= len(entries) else 0
+        if not _DIRENT.size < length <= len(entries) - at:
+            raise OSError(EIO, "the entries of the directory are damaged")
+        names.append(os.fsdecode(entries[at + _DIRENT.size : at + length].partition(b"\0")[0]))
+        at += length
+    return names
 
 
 def stat_result(buffer: bytes | bytearray) -> os.stat_result:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.uapi import AT_FDCWD, AT_SYMLINK_NOFOLLOW
-from ukmod.kernel.user.file import PIECE, UserFile
 from ukmod.kmod.archives.directories import directory_entries, file_entry
 from ukmod.kmod.cpio import ArchiveEntry
 
@@ -63,18 +62,13 @@ def _make(process: UserProcess, path: str, entry: ArchiveEntry) -> None:
         _replacing(process, path, lambda: process.symlink(target, path))
     elif stat.S_ISREG(entry.mode):
         with process.open(path, "wb") as file:
-            _write(file, memoryview(bytes(entry.content)))
+            file.write_all(bytes(entry.content))
     else:
         _replacing(process, path, lambda: process.mknod(path, entry.mode, _encoded(*entry.device)))
     if any(entry.owner):
         process.syscall("fchownat", AT_FDCWD, path, *entry.owner, AT_SYMLINK_NOFOLLOW if is_link else 0)
     if not is_link:
         process.syscall("chmod", path, mode)  # the umask, and chown(2), have taken bits away
-
-
-def _write(file: UserFile, content: memoryview) -> None:
-    while content:
-        content = content[file.write(content[:PIECE]) :]
 
 
 def _replacing(process: UserProcess, path: str, make: Callable[[], object]) -> None:

@@ -48,14 +48,14 @@ def packed(family: int, address: object) -> bytes:
 
 
 def unpacked(data: bytes) -> Any:
-    """The address in a struct sockaddr: a path, or a tuple; the bytes themselves of another family."""
+    """The address in a struct sockaddr: a path, or a tuple; the bytes themselves of another, or too short."""
     family, rest = int.from_bytes(data[:2], "little"), data[2:]
     if family == AF_UNIX:
         return os.fsdecode(rest if rest.startswith(b"\0") else rest.partition(b"\0")[0])
-    if family == AF_INET:
+    if family == AF_INET and len(rest) >= _INET.size:
         port, host = _INET.unpack_from(rest)
         return ".".join(map(str, host)), port
-    if family == AF_NETLINK:
+    if family == AF_NETLINK and len(rest) >= _NETLINK.size:
         return _NETLINK.unpack_from(rest)
     return data
 

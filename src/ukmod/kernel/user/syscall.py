@@ -100,12 +100,13 @@ class SystemCalls:
         k = self._k
         while True:
             result = self._once(entry, words)
+            is_signalled = k.tasks.signal_pending(k.sched.task())
             task_work_run(k)
             k.signals.deliver()
             caught = self._handle_signals()
             k.signals.recalc(k.sched.task())
-            if -result not in _RESTARTS:
-                return result
+            if -result not in _RESTARTS or not is_signalled:
+                return result  # without a signal, it is for the caller to see, as arch_do_signal_or_restart()
             if caught or self.is_interrupted:
                 self.is_interrupted = False
                 return -EINTR
