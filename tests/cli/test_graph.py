@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from tests.golden import REPOSITORY
 from tests.kmod import moduletree
 from tests.kmod.moduletree import module
 from tests.pages import whole
@@ -57,6 +59,19 @@ def test_a_page_is_whole_and_asks_the_network_for_nothing(root: Path) -> None:
     whole(text)
     assert len(re.findall("<rect ", text)) == 4
     assert "<li><code>user</code>: needs middle; softly soft</li>" in text
+
+
+def test_json_follows_its_schema(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert graph(root, "--json", "user", "nothing") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == "ukmod.graph/1"
+    assert {"user": "user", "used": "middle", "kind": "dependency"} in found["edges"]
+    assert [one["name"] for one in found["missing"]] == ["nothing"]
+    assert {one["module"]: one["requested"] for one in found["modules"]}["user"]
+    page = (REPOSITORY / "docs/reference/json.md").read_text()
+    part = page.partition("## ukmod.graph/1")[2].partition("\n## ")[0]
+    members = {*found, *found["modules"][0], *found["edges"][0], *found["missing"][0]} - {"schema", "ukmod"}
+    assert {name for name in members if f"`{name}`" not in part} == set()
 
 
 def test_a_missing_module_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

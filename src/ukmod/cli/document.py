@@ -25,6 +25,7 @@ SCHEMAS = {
     "lint": 1,
     "closure": 1,
     "fits": 1,
+    "graph": 1,
     "kernel": 1,
     "kernels": 1,
     "matrix": 1,

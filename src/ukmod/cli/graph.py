@@ -6,15 +6,20 @@ import os
 import sys
 
 from ukmod.cli import command_lines
+from ukmod.cli.document import print_document
 from ukmod.cli.output import write_bytes
 from ukmod.cli.terminal import escape, write
 from ukmod.kmod.context import Context
 from ukmod.kmod.graphs import module_graph, to_dot, to_html, to_mermaid
 from ukmod.kmod.tree import Tree
+from ukmod.record import asdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ukmod.kmod.closures import Closure
+    from ukmod.kmod.graphs import ModuleGraph
 
 __all__ = ["main"]
 
@@ -27,6 +32,9 @@ def main(argv: Sequence[str]) -> int:
     graph, found = module_graph(context, options.name, weakdeps=options.weakdeps)
     faults = [one for one in found.missing if one.is_fault]
     sys.stderr.write("".join(escape(f"ukmod graph: {one}") + "\n" for one in faults))
+    if options.json:
+        print_document("graph", _content(graph, found))
+        return int(bool(faults))
     if options.format == "html":
         text = to_html(graph, f"{' '.join(options.name)}, {tree.release}")
     else:
@@ -36,3 +44,15 @@ def main(argv: Sequence[str]) -> int:
     else:
         write_bytes([os.fsencode(text)], options.output)
     return int(bool(faults))
+
+
+def _content(graph: ModuleGraph, found: Closure) -> dict[str, object]:
+    """Return the graph as a value for JSON."""
+    return {
+        "modules": [
+            {"module": name, "requested": name in graph.requested, "builtin": name in graph.builtin}
+            for name in graph.modules
+        ],
+        "edges": [asdict(edge) for edge in graph.edges],
+        "missing": [asdict(one) for one in found.missing],
+    }

@@ -110,4 +110,8 @@ def graph() -> CommandParser:
     parser.add_argument("--weakdeps", action="store_true", help="draw weak dependencies too")
     parser.add_argument("--format", choices=("dot", "mermaid", "html"), default="dot", help="default dot")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write it; default: standard output")
+    add_json(parser)
+    parser.refuse = lambda options: (
+        "--json goes to standard output" if options.json and options.output else ""
+    )
     return parser
