@@ -121,3 +121,5 @@ def test_a_trace_goes_with_junit_and_a_format_that_is_named(here: Path) -> None:
     words = ["--trace", str(to), "--trace-format", "chrome", "--junit", str(here / "junit.xml")]
     assert cli.main(["ukmod", "run", str(here / "ok_dep.ko"), *words]) == 0
     check(json.loads(to.read_text()))
+    words[1] = f"{to}/nowhere"
+    assert cli.main(["ukmod", "run", str(here / "ok_dep.ko"), *words]) == 3

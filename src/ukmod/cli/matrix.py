@@ -158,7 +158,7 @@ def _in_order(modules: Sequence[Loadable]) -> list[Loadable]:
 def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: Sequence[str]) -> Column:
     """The verdicts about the modules on a kernel."""
     cells = {name: Cell(name, "no build", "", (why,)) for name, why in run.missing.items()}
-    outcome = None
+    outcome = trace = None
     if run.files:
         tree = kernel.tree if options.dirname is not None or options.set_version is not None else None
         try:
@@ -173,8 +173,7 @@ def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: 
                 outcome = outcome_of(
                     k, [one.text for one in watched.failures], watched.unloaded, watched.leaks
                 )
-                if (trace := trace_of(k, options)) is not None:
-                    write_bytes([trace], options.trace)
+                trace = trace_of(k, options)
                 found = [*watched.failures, *faults(k, watched.leaks, outcome.unanswered)]
             blame = blamed(found, watched.tried)
         except UkmodError as error:
@@ -182,5 +181,7 @@ def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: 
         for name, (file, _) in run.files.items():
             mine = blame.get(name, [Flaw("not tried", name, "a module before it failed")])
             cells[name] = Cell(name, verdict(mine), file, tuple(one.text for one in mine))
+    if trace is not None:
+        write_bytes([trace], options.trace)
     label = kernel.release or kernel.name
     return Column(label, kernel.name, kernel.image, tuple(cells[name] for name in names), outcome)
