@@ -15,6 +15,7 @@ import pytest
 from tests.cli.hostile import assert_sound, in_child, said_by
 from tests.elfwriter import module
 from tests.kmod.depmod.trees import RELEASE
+from tests.kmod.squashfswriter import squashfs
 from tests.kmod.test_archives import DIRECTORY, FILE, LINK, ar, cpio, header, tar, uki
 
 from ukmod.kmod.archives.files import MOST_ENTRIES
@@ -70,6 +71,12 @@ def _hard_link(target: str) -> bytes:
         info.type, info.linkname = tarfile.LNKTYPE, target
         archive.addfile(info)
     return out.getvalue()
+
+
+def _huge_modules() -> bytes:
+    """A squashfs with 1,000 modules that claim 1 GiB each."""
+    modules = [ArchiveEntry(f"{MODULES}/kernel/m{n}.ko", FILE, b"y" * 4096) for n in range(1000)]
+    return squashfs(modules).replace(struct.pack("<QQ", 4096, 0), struct.pack("<QQ", 1 << 30, 0))
 
 
 def _overlapping() -> bytes:
@@ -134,10 +141,14 @@ ARCHIVES: dict[str, Callable[[Path], bytes]] = {
     ),
     "lz4 blocks of nothing": lambda _: b"\x02\x21\x4c\x18" * 1_000_000,
     "lz4 blocks of a byte": lambda _: b"\x02\x21\x4c\x18" + struct.pack("<IH", 2, 0x4110) * 200_000,
+    "modules of a squashfs that claim to be huge": lambda _: _huge_modules(),
     "a truncated package": lambda _: lzma.compress(tar(MODULE))[:-30],
     **{
         f"{name} cut off at {part}/8": lambda _, data=data, part=part: data[: len(data) * part // 8]
-        for name, data in (("cpio", cpio(MODULE)), ("tar", tar(MODULE)), ("uki", uki(MODULE)))
+        for name, data in (
+            ("cpio", cpio(MODULE)), ("tar", tar(MODULE)), ("uki", uki(MODULE)),
+            ("squashfs", squashfs([MODULE])),
+        )
         for part in range(1, 8)
     },
 }  # fmt: skip

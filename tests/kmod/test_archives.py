@@ -383,6 +383,19 @@ def test_a_squashfs_that_lies_about_sizes_ends(tmp_path: Path, monkeypatch: pyte
         open_archive(str(path))
 
 
+def test_the_files_of_a_squashfs_have_a_limit_all_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ukmod.kmod.archives.squashfs._MOST_CONTENT", 10 * BLOCK)
+    path = tmp_path / "archive"
+    path.write_bytes(squashfs(ArchiveEntry(f"{number}", FILE, bytes(BLOCK)) for number in range(20)))
+    files = open_archive(str(path))
+    for number in range(10):
+        assert files.read(f"{path}/{number}") == bytes(BLOCK)
+    with pytest.raises(LimitError, match="all in all"):
+        files.read(f"{path}/10")
+
+
 def test_a_directory_of_a_squashfs_that_holds_itself_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "archive"
     inner = ArchiveEntry("d/e/f", FILE, b"x")

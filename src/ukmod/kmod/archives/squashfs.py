@@ -47,6 +47,8 @@ _TYPES = (
     *(stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK, stat.S_IFBLK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK),
 )
 """The types of inodes 1 to 7; those with more members follow in the same order."""
+_MOST_CONTENT = 4 * DEFAULT_LIMIT
+"""Bytes of all contents that are asked for, sparse ones too, each as often as it is."""
 _CACHED = 512
 """Unpacked metadata blocks, and a few data blocks, that are kept."""
 
@@ -110,6 +112,7 @@ class _Squashfs:
             )
             raise FormatError(text, path=path)
         self._root = _Place(self._inodes + (root >> 16), root & 0xFFFF)
+        self._room = _MOST_CONTENT
         self._metadata = lru_cache(_CACHED)(self._read_metadata)
         self._fragment = lru_cache(8)(self._read_fragment)
 
@@ -260,24 +263,28 @@ class _Squashfs:
         if size > DEFAULT_LIMIT:
             text = f"a file of {size} bytes is larger than the limit of {DEFAULT_LIMIT} bytes"
             raise LimitError(text, subject=self._path)
+        self._room -= size
+        if self._room < 0:
+            text = f"its files have more than the limit of {_MOST_CONTENT} bytes, all in all"
+            raise LimitError(text, subject=self._path)
         number, rest = divmod(size, self._block_size)
         index, offset = fragment
         if index == _NO_FRAGMENT and rest:
             number += 1
         sizes = struct.unpack(f"<{number}I", self._take(place, 4 * number)[0])
-        parts: list[bytes] = []
+        out = BytesIO()  # not a list: its parts and the whole would take twice the memory
         left = size
         for packed in sizes:
             wanted = min(left, self._block_size)
-            parts.append(self._block(start, packed, wanted))
+            out.write(self._block(start, packed, wanted))
             start += packed & ~_PLAIN_DATA
             left -= wanted
         if left:
             part = self._fragment(index)[offset : offset + left]
             if len(part) < left:
                 raise self._damaged("the end of a file is cut off", start)
-            parts.append(part)
-        return b"".join(parts)
+            out.write(part)
+        return out.getvalue()
 
     def _block(self, start: int, packed: int, wanted: int) -> bytes:
         if not packed:
