@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -189,6 +190,60 @@ static int identity(char **words)
 	return 0;
 }
 
+static int children(char **words)
+{
+	int *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int own = 1, status, ends[2], n;
+	volatile int sum = 0;
+	volatile double kept = 1.5;
+	char buffer[16] = "";
+	pid_t child;
+
+	child = fork();
+	if (!child) {
+		own = *shared = 7;
+		kept *= 3;
+		printf("child: %d %.2f\n", own, kept);
+		_exit(5);
+	}
+	TRY("its pid", waitpid(child, &status, 0) == child);
+	printf("status %#x, own %d, shared %d, %.2f\n", status, own, *shared, kept);
+	if (!fork())
+		abort();
+	wait(&status);
+	printf("status %#x\n", status & 0x7f);
+	TRY("no child", waitpid(-1, &status, 0));
+	pipe(ends);
+	child = fork();
+	if (!child) {
+		close(ends[1]);
+		n = read(ends[0], buffer, sizeof(buffer));
+		printf("from the pipe: %d %.7s\n", n, buffer);
+		pause();
+	}
+	write(ends[1], "through", 7);
+	TRY("not yet", waitpid(child, &status, WNOHANG));
+	usleep(10000);
+	kill(child, SIGTERM);
+	waitpid(child, &status, 0);
+	printf("status %#x\n", status);
+	child = vfork();
+	if (!child) {
+		execl("/proc/self/exe", "trial", "status", "9", NULL);
+		_exit(1);
+	}
+	waitpid(child, &status, 0);
+	printf("status %#x\n", status);
+	for (n = 0; n < 20; n++)
+		if (!fork())
+			_exit(n);
+	while (wait(&status) > 0)
+		sum = sum + WEXITSTATUS(status);
+	printf("sum %d\n", sum);
+	execl("/proc/self/exe", "trial", "status", "6", NULL);
+	return 1;
+}
+
 /* -- with modules of examples/devices -- */
 
 static int quanta(char **words)
@@ -341,7 +396,7 @@ static const struct {
 	{ "clocks", clocks }, { "identity", identity }, { "quanta", quanta }, { "conduit", conduit },
 	{ "window", window }, { "status", status }, { "die", die }, { "crash", crash }, { "spin", spin },
 	{ "wait", wait_for_ever }, { "forge", forge }, { "nested", nested }, { "frame", frame },
-	{ "flags", flags }, { "times", times },
+	{ "flags", flags }, { "times", times }, { "children", children },
 };
 
 int main(int count, char **words)

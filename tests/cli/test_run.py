@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.elfwriter import module
 from tests.golden import modules
+from tests.kernel.user import programs
+from tests.kernel.user.conftest import device
 from tests.machine.imagewriter import vmlinux
 from tests.real import debian
 from tests.real.debian import RELEASE
@@ -357,6 +359,32 @@ class TestKernel:
         out, err = capsys.readouterr()
         assert f"unloaded: {name}\n" in out
         assert err.startswith(f"ukmod run: using {kernel.vmlinuz}: Python ")
+
+    @pytest.mark.real
+    def test_a_program_tests_the_module(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        kernel, program = debian.require().vmlinuz, programs.build(tmp_path)
+        words = (device("quanta"), "--kernel", kernel, "--exec", program)
+        assert run(*words, "quanta") == 0
+        out = capsys.readouterr().out
+        assert "\nwrite 16, Success\n" in out
+        assert "\nunloaded: quanta\n" in out
+        assert run(*words, "no-such") == 1
+        out, err = capsys.readouterr()
+        assert err.endswith("no such trial\n")
+        assert "\nfailed:\n  trial: exit status 2\n" in out
+        assert run("--json", *words, "crash", "-x") == 1
+        document = json.loads(capsys.readouterr().out)
+        assert document["failures"] == ["trial: killed by signal 11"]
+        assert document["program"]["argv"] == ["/bin/trial", "crash", "-x"]
+        assert (document["program"]["status"], document["program"]["signal"]) == (139, 11)
+
+    def test_a_program_is_a_file_and_needs_an_image(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(here / "ok_dep.ko", "--exec", "./absent") == cli.NOT_RUN
+        assert capsys.readouterr().err == "ukmod run: ./absent: there is no such file\n"
+        assert run("--kernel", "none", here / "ok_dep.ko", "--exec", here / "params.ko") == 2
+        assert "files and processes need the kernel's own code" in capsys.readouterr().err
 
     @pytest.mark.real
     def test_what_it_makes_once_and_keeps_is_no_leak(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,7 @@ def run() -> CommandParser:
             "-d /srv/image loop max_loop=4": "a module of a tree, by name, on that tree's own kernel",
             "--kernel 6.1 --kernel 6.12 6.1/x.ko 6.12/x.ko": "a module on two kernels, built for each",
             "--kernel 6.1 --kernel 6.12 --build . x level=3": "the same from its source, with a parameter",
+            "x.ko --exec ./test_x -v": "a module, and a program that tests it",
         },
     )
     parse.refuse = _run_refused
@@ -103,6 +104,9 @@ def run() -> CommandParser:
                        help=f"{_IMAGE} if need be; several times: a run on each")  # fmt: skip
     parse.add_argument("--build", metavar="DIRECTORY",
                        help="build modules from this source, for each --kernel by its headers")  # fmt: skip
+    parse.add_argument("--exec", dest="program", nargs=argparse.REMAINDER, metavar="PROGRAM",
+                       help="once the modules are loaded, run this program, linked statically, with the words"
+                       " that follow; the run fails if it does not exit with 0")  # fmt: skip
     parse.add_argument("--junit", metavar="FILE", help="write the results as JUnit's XML, too")
     parse.add_argument("--trace", metavar="FILE",
                        help="write the path of each request, in the format of FILE's suffix: .json for Chrome"
@@ -131,6 +135,8 @@ def _run_refused(options: argparse.Namespace) -> str:
     """Why a command line of ``ukmod run`` makes no sense; empty if it does."""
     if not options.words and options.build is None:
         return "name a module"
+    if options.program == []:
+        return "--exec: name a program"
     if options.trace is not None and len(options.kernel or ()) > 1:
         return "--trace: name one kernel"
     return "--trace-format: name a file with --trace" if options.trace_format and not options.trace else ""

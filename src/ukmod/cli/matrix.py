@@ -15,7 +15,18 @@ from ukmod.cli.matrix_report import Cell, Column, Matrix
 from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import outcome_of
-from ukmod.cli.run import Wanted, check_file, file_in, groups, is_file, kernel_of, own_tree, trace_of, watch
+from ukmod.cli.run import (
+    Exec,
+    Wanted,
+    check_file,
+    file_in,
+    groups,
+    is_file,
+    kernel_of,
+    own_tree,
+    trace_of,
+    watch,
+)
 from ukmod.cli.terminal import one_line_warnings
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kernel.image.choice import AUTO, NONE
@@ -164,15 +175,16 @@ def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: 
         try:
             with kernel_of(options, kernel.name, tree) as k:
                 opened = k.open_modules(file for file, _ in run.files.values())
-                k.boot(opened if kernel.name == AUTO else opened[:1])
+                modules = opened if kernel.name == AUTO else opened[:1]
+                k.boot(modules, programs=options.program is not None)
                 params = {
                     module.path: text for module, (_, text) in zip(opened, run.files.values(), strict=True)
                 }
                 wanted = [Wanted(module, params[module.path]) for module in _in_order(opened)]
-                watched = watch(k, wanted, options.seconds, unload=options.unload)
-                outcome = outcome_of(
-                    k, [one.text for one in watched.failures], watched.unloaded, watched.leaks
-                )
+                program = Exec.of(options, show=None)
+                watched = watch(k, wanted, options.seconds, unload=options.unload, program=program)
+                failures = [one.text for one in watched.failures]
+                outcome = outcome_of(k, failures, watched.unloaded, watched.leaks, watched.program)
                 trace = trace_of(k, options)
                 found = [*watched.failures, *faults(k, watched.leaks, outcome.unanswered)]
             blame = blamed(found, watched.tried)

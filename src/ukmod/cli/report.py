@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ukmod.cli.document import print_document
 from ukmod.cli.progress import Progress
@@ -16,6 +17,9 @@ from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import Request
 from ukmod.record import asdict, record
+
+if TYPE_CHECKING:
+    from ukmod.kernel.user.program import Completed
 
 _BAD = (
     *("failed", "requests that", "threads left", "left pending", "memory leaked", "memory misused"),
@@ -44,6 +48,8 @@ class Outcome:
     unanswered: tuple[str, ...]
     """Requests that came to nothing: modprobe failed, or could not be started."""
     dmesg: tuple[dict[str, object], ...]
+    program: dict[str, object] | None = None
+    """The result of --exec's program."""
 
 
 def print_record(record: Record, progress: Progress) -> None:
@@ -53,7 +59,10 @@ def print_record(record: Record, progress: Progress) -> None:
         sys.stdout.flush()
 
 
-def outcome_of(k: Kernel, failures: Sequence[str], unloaded: Sequence[str], lost: Sequence[Leak]) -> Outcome:
+def outcome_of(
+    k: Kernel, failures: Sequence[str], unloaded: Sequence[str], lost: Sequence[Leak],
+    program: Completed | None = None,
+) -> Outcome:  # fmt: skip
     """Gather what is to be said of a run before its machine is taken down."""
     core = k.core
     core.log.flush()  # no more of a last line without a newline will come
@@ -84,7 +93,14 @@ def outcome_of(k: Kernel, failures: Sequence[str], unloaded: Sequence[str], lost
         dmesg=tuple(
             {"time": record.time, "level": record.level, "text": record.text} for record in core.log.records
         ),
+        program=_completed(program) if program is not None else None,
     )
+
+
+def _completed(program: Completed) -> dict[str, object]:
+    out, err = (text.decode(errors="backslashreplace") for text in (program.stdout, program.stderr))
+    ends = {"status": program.status, "signal": program.signal}
+    return {"argv": program.argv, **ends, "stdout": out, "stderr": err}
 
 
 def print_json(outcome: Outcome) -> None:

@@ -7,13 +7,14 @@ import os
 import stat
 import sys
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from ukmod.cli import command_lines, kernel_image
 from ukmod.cli.faults import Flaw
 from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
-from ukmod.cli.terminal import escape, near, one_line_warnings
+from ukmod.cli.terminal import escape, near, one_line_warnings, write
 from ukmod.cli.trace import format_of, trace_text
 from ukmod.errors import LoadError, MachineError, NotFoundError, PatienceError, UsageError
 from ukmod.kernel.api import Kernel
@@ -28,6 +29,9 @@ from ukmod.machine.image.releases import is_word
 from ukmod.record import record
 from ukmod.survey.leaks import recurring
 
+if TYPE_CHECKING:
+    from ukmod.kernel.user.program import Completed
+
 
 @record
 class Wanted:
@@ -40,6 +44,8 @@ class Wanted:
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.run().parse_args(argv)
+    if options.program is not None:
+        check_file(options.program[0])
     if options.junit is not None or options.build is not None or len(options.kernel or ()) > 1:
         from ukmod.cli import matrix
 
@@ -51,7 +57,8 @@ def main(argv: Sequence[str]) -> int:
         with Progress("running") as progress:
             if not options.json:
                 k.on_record(lambda record: print_record(record, progress))
-            outcome = run(k, wanted, options.seconds, unload=options.unload)
+            program = Exec.of(options, show=None if options.json else progress)
+            outcome = run(k, wanted, options.seconds, unload=options.unload, program=program)
             misfits = (kernel_image.misfit(k, one.module.file, options.dirname) for one in wanted)
             hints = [kernel_image.damage(k), *misfits]
         trace = trace_of(k, options)
@@ -64,6 +71,39 @@ def main(argv: Sequence[str]) -> int:
     if trace is not None:
         write_bytes([trace], options.trace)
     return 0 if outcome.clean else 1
+
+
+@record
+class Exec:
+    """A program to be run once the modules are loaded, a file of the host with its arguments."""
+
+    argv: tuple[str, ...]
+    progress: Progress | None
+    """The line on the terminal where the program's output is shown; None if the output is not shown."""
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, show: Progress | None) -> Exec | None:
+        """The program of --exec, or None."""
+        return cls(tuple(options.program), show) if options.program is not None else None
+
+    def run(self, k: Kernel) -> tuple[Completed | None, list[Flaw]]:
+        """Run it; the result, and what is wrong with it."""
+        name = os.path.basename(self.argv[0])
+        path = f"/bin/{name}"
+        k.put(self.argv[0], path)
+        try:
+            done = k.exec([path, *self.argv[1:]])
+        except TimeoutError as error:
+            return None, [Flaw("timeout", "", f"{name}: {error.strerror}")]
+        except OSError as error:
+            return None, [Flaw("fails", "", f"{name}: {error.strerror}")]
+        if self.progress is not None:
+            with self.progress.aside():
+                write(done.stdout.decode(errors="backslashreplace"))
+                sys.stdout.flush()
+                sys.stderr.write(escape(done.stderr.decode(errors="backslashreplace")))
+        why = f"killed by signal {done.signal}" if done.signal else f"exit status {done.status}"
+        return done, [Flaw("fails", "", f"{name}: {why}")] if done.status else []
 
 
 def trace_of(k: Kernel, options: argparse.Namespace) -> bytes | None:
@@ -94,7 +134,8 @@ def _boot(k: Kernel, options: argparse.Namespace, named: Sequence[tuple[str, str
     """Read the modules, and boot with the image that is named, or that is found and needed."""
     opened = k.open_modules(file for file, _ in named)
     with Progress("bringing up the kernel image"):
-        k.boot(opened if options.kernel is None else opened[:1])
+        modules = opened if options.kernel is None else opened[:1]
+        k.boot(modules, programs=options.program is not None)
     if k.need is not None:
         advice = "" if k.need.image is not None else ": name it with --kernel IMAGE"
         sys.stderr.write(escape(f"ukmod run: {k.need}{advice}") + "\n")
@@ -213,22 +254,36 @@ class Watched:
     failures: tuple[Flaw, ...]
     unloaded: tuple[str, ...]
     leaks: tuple[Leak, ...]
+    program: Completed | None
+    """The result of the program, if one was run."""
 
 
-def run(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) -> Outcome:
+def run(
+    k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool, program: Exec | None = None
+) -> Outcome:
     """Load the modules and their dependencies, wait, and unload them. Returns the outcome."""
-    found = watch(k, wanted, seconds, unload=unload)
-    return outcome_of(k, [one.text for one in found.failures], found.unloaded, found.leaks)
+    found = watch(k, wanted, seconds, unload=unload, program=program)
+    failures = [one.text for one in found.failures]
+    return outcome_of(k, failures, found.unloaded, found.leaks, found.program)
 
 
-def watch(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) -> Watched:
-    """Load the modules and their dependencies, wait, and unload them. The machine stays for questions."""
+def watch(
+    k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool, program: Exec | None = None
+) -> Watched:
+    """Load the modules and their dependencies, wait, and unload them. The machine stays for questions.
+
+    A program runs once they are loaded.
+    """
     failures: list[Flaw] = []
     tried: list[str] = []
     unloaded: list[str] = []
+    done: list[Completed] = []
 
     def live(tried: list[str], unloaded: list[str]) -> list[Flaw]:
         failures = _load(k, wanted, tried)
+        if program is not None and not failures and not done:
+            completed, failures = program.run(k)
+            done.extend(filter(None, (completed,)))
         if k.modules or not failures:
             k.run(seconds)
         return failures + (_unload(k, unloaded) if unload else [])
@@ -245,7 +300,7 @@ def watch(k: Kernel, wanted: Sequence[Wanted], seconds: float, *, unload: bool) 
         kind = "timeout" if isinstance(error, PatienceError) else "oops"
         failures.append(Flaw(kind, "", f"the machine stopped: {error}"))
         leaks = k.leaks()
-    return Watched(tuple(tried), tuple(failures), tuple(unloaded), tuple(leaks))
+    return Watched(tuple(tried), tuple(failures), tuple(unloaded), tuple(leaks), next(iter(done), None))
 
 
 def _load(k: Kernel, wanted: Sequence[Wanted], tried: list[str]) -> list[Flaw]:

@@ -168,9 +168,9 @@ class Kernel:
 
     # -- life -----------------------------------------------------------------------------------------
 
-    def _boot(self, modules: Sequence[Loadable]) -> Core:
+    def _boot(self, modules: Sequence[Loadable], *, programs: bool = False) -> Core:
         known = elves(file for one in modules for file in (*one.needs, one.file))
-        booted = boot(self._wanted, known, lambda: self.tree, self._mocks)
+        booted = boot(self._wanted, known, lambda: self.tree, self._mocks, programs=programs)
         self.need, core = booted.need, booted.core
         core.begin(self.programs, **self._user)
         self._core = core
@@ -180,18 +180,19 @@ class Kernel:
             core.log.on_record.append(listener)
         return core
 
-    def boot(self, modules: Iterable[ModuleSource | Loadable] = ()) -> Core:
+    def boot(self, modules: Iterable[ModuleSource | Loadable] = (), *, programs: bool = False) -> Core:
         """Boot now, as the kernel for which these modules (or the tree's) were built.
 
-        It boots with their image if they or their dependencies need one. Raises LayoutError if that kernel's
-        struct layouts are not known, FormatError for a file that is not an ELF file.
+        It boots with their image if they or their dependencies need one, or if ``programs`` are to run.
+        Raises LayoutError if that kernel's struct layouts are not known, FormatError for a file that is not
+        an ELF file.
         """
         if self._core is not None:
             return self._core
         opened = self.open_modules(modules)
         for one in opened:
             one.file.elf()  # what is not a module does not tell which kernel this is to be
-        return self._boot(opened)
+        return self._boot(opened, programs=programs)
 
     def open_modules(
         self, modules: Iterable[ModuleSource | Loadable], *, dependencies: bool = True

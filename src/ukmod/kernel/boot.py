@@ -110,14 +110,17 @@ def checked_seconds(seconds: float) -> float:
 
 
 def boot(
-    wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock]
-) -> Booted:
+    wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock],
+    *, programs: bool = False,
+) -> Booted:  # fmt: skip
     """Boot the kernel for these modules, which are given in the order of loading.
+
+    programs: it is to run some, which needs an image.
 
     Without modules it is the kernel of the tree, with its image if one is found. Raises LayoutError if the
     struct layouts are not known, NotFoundError for a mock of a function that neither kernel nor modules have.
     """
-    found = _chosen(wanted, modules, tree, mocks)
+    found = _chosen(wanted, modules, tree, mocks, programs=programs)
     try:
         check(found.core, mocks, lambda: chain(modules, modules_of(tree())))
     except NotFoundError:
@@ -128,8 +131,9 @@ def boot(
 
 
 def _chosen(
-    wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock]
-) -> Booted:
+    wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock],
+    *, programs: bool,
+) -> Booted:  # fmt: skip
     def booted(image: KernelImage | str | None) -> Core:
         return _booted(wanted, modules, image)
 
@@ -151,6 +155,8 @@ def _chosen(
             raise LayoutError(f"{error.message}; {need.search}", subject=error.subject) from error
     else:
         lack = choice.need_of_symbols(core.symbols, modules, tree, {mock.name for mock in mocks})
+        if lack is None and programs:
+            lack = choice.need_of_programs(modules, tree())
         if lack is None or lack.image is None:
             return Booted(core, lack)
         core.close()

@@ -34,11 +34,13 @@ class Processes:
         self._waiters = Waiters(kernel)
 
     def fork(
-        self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None
-    ) -> Task:
-        """Create and wake a child task that runs ``entry``, whose result is its wait status.
+        self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None,
+        wake: bool = True,
+    ) -> Task:  # fmt: skip
+        """Create a child task that runs ``entry``, whose result is its wait status, and wake it.
 
-        It is the current task's child, or that of ``parent``, as with CLONE_PARENT.
+        It is the current task's child, or that of ``parent``, as with CLONE_PARENT. Without ``wake``, it runs
+        when the caller has the scheduler wake it.
         """
         k = self._k
         parent = parent or k.sched.current
@@ -47,7 +49,8 @@ class Processes:
             task.owner = parent.owner
             k.trace.forked(parent.pid, task.pid)
         task.on_exit.append(lambda _: self._ended(parent))
-        k.sched.wake_new(task)
+        if wake:
+            k.sched.wake_new(task)
         return task
 
     def _ended(self, parent: Task | None) -> None:

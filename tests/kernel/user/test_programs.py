@@ -172,6 +172,35 @@ def test_much_input_and_output_pass_through_the_pipes(in_machine: InMachine, tri
     in_machine(work)
 
 
+def test_a_shell_runs_commands(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.put("/bin/busybox", "/bin/busybox")
+        k.process.symlink("busybox", "/bin/sh")
+        script = "echo a; busybox cat /proc/version | busybox wc -l; (exit 3) || echo $?; busybox ps; exit 4"
+        done = k.exec(["/bin/sh", "-c", script])
+        assert done.status == 4
+        assert done.stderr == b""
+        lines = done.stdout.decode().splitlines()
+        assert lines[:3] == ["a", "1", "3"]
+        assert any(line.endswith(" busybox ps") for line in lines)
+        assert not k.leaks()
+        assert not k.core.oopses
+        assert len(k.core.tasks.all()) < 20
+
+    in_machine(work)
+
+
+def test_what_a_killed_program_has_started_is_killed(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.put("/bin/busybox", "/bin/busybox")
+        k.process.symlink("busybox", "/bin/sh")
+        with pytest.raises(TimeoutError):
+            k.exec(["/bin/sh", "-c", "busybox sleep 1000 & busybox sleep 1000"], timeout=1)
+        assert not [task for task in k.core.tasks.all() if k.core.tasks.comm(task) in ("sh", "busybox")]
+
+    in_machine(work)
+
+
 def test_programs_need_an_image(trial: Path) -> None:
     with Kernel(image=None) as k:
         k.insmod(str(modules()["exporter"]))

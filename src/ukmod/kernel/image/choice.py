@@ -52,6 +52,11 @@ def need_of_layouts(modules: Sequence[Elf], tree: Tree | None) -> Need:
     return Need("no layouts of its kernel's structs are known", _search(modules, tree))
 
 
+def need_of_programs(modules: Sequence[Elf], tree: Tree | None) -> Need:
+    """The need of programs, which run in their kernel's own code."""
+    return Need("programs run in the kernel's own code", _search(modules, tree))
+
+
 def need_of_symbols(
     symbols: SymbolTable, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Collection[str]
 ) -> Need | None:

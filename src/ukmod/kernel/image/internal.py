@@ -165,11 +165,52 @@ def nothing_to_do(k: Core) -> Int:
     return 0
 
 
-@export("kernel_clone", "kernel_thread", "user_mode_thread", "create_io_thread")
-def kernel_clone(k: Core) -> Long:
-    """pid_t kernel_clone(struct kernel_clone_args *args): fails, as tasks are created by Python."""
+@export("kernel_thread", "user_mode_thread", "create_io_thread")
+def kernel_thread(k: Core) -> Long:
+    """pid_t kernel_thread(int (*fn)(void *), void *arg, ...): fails, as tasks are created by Python."""
     del k
     return -EAGAIN
+
+
+@export()
+def kernel_clone(k: Core, arguments: Ptr) -> Long:
+    """pid_t kernel_clone(struct kernel_clone_args *args): fails, except for programs in ring 3."""
+    thread = k.sched.task().thread
+    if thread is None or k.image is None:
+        return -EAGAIN
+    from ukmod.kernel.user.fork import clone
+
+    return clone(k, k.image, thread, arguments)
+
+
+@export()
+def kernel_wait4(k: Core, pid: Int, status: Ptr, options: Int, usage: Ptr) -> Long:
+    """long kernel_wait4(pid_t upid, int __user *stat_addr, int options, struct rusage *ru)."""
+    from ukmod.kernel.user.fork import wait4
+
+    _no_usage(k, usage)
+    return wait4(k, k.sched.task().thread, pid, status, options)
+
+
+@export()
+def kernel_waitid(k: Core, which: Int, pid: Int, info: Ptr, options: Int, usage: Ptr) -> Long:
+    """long kernel_waitid(int which, pid_t upid, struct waitid_info *, int options, struct rusage *ru)."""
+    from ukmod.kernel.user.fork import waitid
+
+    _no_usage(k, usage)
+    return waitid(k, k.sched.task().thread, which, pid, info, options)
+
+
+def _no_usage(k: Core, usage: int) -> None:
+    if usage:
+        k.memory.write(usage, bytes(k.types.sizeof("rusage")))
+
+
+@export()
+def wq_worker_comm(k: Core, buffer: Ptr, size: SizeT, task: Ptr) -> None:
+    """void wq_worker_comm(char *buf, size_t size, struct task_struct *task): a worker's comm, as in /proc."""
+    name = k.tasks.comm(k.tasks.at(task)).encode("latin-1")[: size - 1]
+    k.memory.write(buffer, name + b"\0")
 
 
 # -- signals --------------------------------------------------------------------------------------------

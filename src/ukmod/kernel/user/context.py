@@ -18,7 +18,7 @@ from ukmod.kernel.mm.gfp import GFP_KERNEL
 from ukmod.kernel.mm.switch import use_mm
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_setup
-from ukmod.machine.memory import PAGE_SIZE
+from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -47,6 +47,81 @@ def enter(k: Core, image: MappedImage) -> None:
     _set_mm(k, image, task, _new_mm(k, image))
 
 
+def inherit(k: Core, image: MappedImage, child: Task, *, shares_mm: bool) -> None:
+    """copy_process(): give a new task copies of what the current one has, until it ends.
+
+    Raises LimitError without memory for them; the child then has a part of it, and gives that back.
+    """
+    parent = k.sched.task()
+    child.leaving.append(partial(_leave, k, image, child))
+    _init(k, image, child)
+    _copy_members(k, parent, child)
+    _publish_pid(k, image, child)
+    if k.cpu.call(image.address("copy_creds"), child.address, 0) & 0xFFFF_FFFF:
+        raise _no_memory("credentials")
+    _set(k, child, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, parent, "fs"))))
+    _set(k, child, "files", _made("files", _copied_files(k, image, _get(k, parent, "files"))))
+    mm = _shared_mm(k, parent) if shares_mm else _copied_mm(k, image, parent)
+    for member in ("mm", "active_mm"):
+        _set(k, child, member, mm)
+    child.root = k.memory.u64(mm + k.types.offset("mm_struct", "pgd")) - PAGE_OFFSET
+
+
+_INHERITED: Final = {
+    "task_struct": (
+        "blocked", "personality", "atomic_flags", "timer_slack_ns", "sas_ss_sp", "sas_ss_size",
+        "sas_ss_flags", "thread.fsbase", "thread.gsbase", "thread.fsindex", "thread.gsindex",
+        "thread.ds", "thread.es",
+    ),
+    "signal_struct": ("rlim", "oom_score_adj"),
+    "sighand_struct": ("action",),
+    "mm_struct": (
+        "get_unmapped_area", "mmap_base", "mmap_legacy_base", "mmap_compat_base", "mmap_compat_legacy_base",
+        "task_size", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack",
+        "arg_start", "arg_end", "env_start", "env_end", "saved_auxv", "binfmt",
+    ),
+}  # fmt: skip
+"""The members that a child has from its parent, by struct, beyond what the image's functions copy."""
+
+
+def _copy_members(k: Core, parent: Task, child: Task) -> None:
+    _copy(k, "task_struct", parent.address, child.address)
+    _copy(k, "sighand_struct", _get(k, parent, "sighand"), _get(k, child, "sighand"))
+    old, new = _get(k, parent, "signal"), _get(k, child, "signal")
+    _copy(k, "signal_struct", old, new)
+    pids = k.types.enum("pid_type").values
+    for kind in ("PIDTYPE_PGID", "PIDTYPE_SID"):
+        offset = k.types.offset("signal_struct", "pids") + 8 * pids[kind]
+        k.memory.set_u64(new + offset, k.memory.u64(old + offset))
+
+
+def _copy(k: Core, struct: str, source: int, target: int) -> None:
+    for name in _INHERITED[struct]:
+        if k.types.has(struct, name):
+            offset, size = k.types.offset(struct, name), k.types.member(struct, name).size
+            k.memory.write(target + offset, k.memory.read(source + offset, size))
+
+
+def _shared_mm(k: Core, parent: Task) -> int:
+    """mmget()."""
+    mm = _get(k, parent, "mm")
+    at = mm + k.types.offset("mm_struct", "mm_users")
+    k.memory.set_u32(at, k.memory.u32(at) + 1)
+    return mm
+
+
+def _copied_mm(k: Core, image: MappedImage, parent: Task) -> int:
+    """dup_mm(): a copy of the current task's address space, whose pages both share until one writes."""
+    old, new = _get(k, parent, "mm"), _new_mm(k, image)
+    _copy(k, "mm_struct", old, new)
+    if (sync := image.get("sync_mm_rss")) is not None:
+        k.cpu.call(sync, old)
+    if k.cpu.call(image.address("dup_mmap"), new, old) & 0xFFFF_FFFF:
+        k.cpu.call(image.address("mmput"), new)
+        raise _no_memory("address space")
+    return new
+
+
 def _init(k: Core, image: MappedImage, task: Task) -> None:
     """Set what copy_process() does not copy: futex_init_task(), the pids, and the timer for setitimer(2).
 
@@ -66,6 +141,7 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
     own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs", "cred")}
     k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
     if mm := _get(k, task, "mm"):
+        k.cpu.call(image.address("exit_mm_release"), task.address, mm)
         if (sync := image.get("sync_mm_rss")) is not None:  # until v6.1, tasks count their pages apart
             k.cpu.call(sync, mm)
         _set_mm(k, image, task, 0)

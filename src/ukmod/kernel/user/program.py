@@ -151,7 +151,7 @@ class RunningProgram:
         """Run the machine until the program has ended. Raises OSError, and TimeoutError after ``timeout``."""
         k, task = self._k, self._process.task
         end = k.clock.now + round(timeout * NSEC_PER_SEC)
-        alarm = k.clock.at(end, partial(k.signals.send, task, SIGKILL))
+        alarm = k.clock.at(end, partial(_kill, k, task))
         k.sched.run(lambda: task.exited, end + _LAST_WORDS)
         in_time, alarm.cancelled = k.clock.now < end, True
         k.sched.run(self._is_over, k.clock.now + _LAST_WORDS)
@@ -165,6 +165,13 @@ class RunningProgram:
 
     def _is_over(self) -> bool:
         return self._process.task.exited and all(one.exited for one in self._collectors)
+
+
+def _kill(k: Core, task: Task) -> None:
+    """Kill a process and all that descend from it."""
+    for child in task.thread.children if task.thread is not None else ():
+        _kill(k, child)
+    k.signals.send(task, SIGKILL)
 
 
 def execve(k: Core, image: MappedImage, argv: Sequence[str], env: Mapping[str, str]) -> None:

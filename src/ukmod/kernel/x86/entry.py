@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.mm.switch import set_loaded_mm
+from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.x86 import tsc
 from ukmod.machine.usermode import PT_REGS_SIZE, UserGates
 
@@ -67,12 +68,20 @@ def _stack_top(k: Core, image: MappedImage) -> int:
     return k.percpu.base + image.address("cpu_current_top_of_stack")
 
 
-class UserThread:
-    """The state in the CPU of a task that runs in ring 3: struct thread_struct and __switch_to()."""
+class UserThread(Waiters):
+    """The state in the CPU of a task that runs in ring 3: struct thread_struct and __switch_to().
 
-    def __init__(self, k: Core, image: MappedImage, task: Task) -> None:
+    It is also the wait queue for the ends of its children.
+    """
+
+    def __init__(self, k: Core, image: MappedImage, task: Task, *, parent: UserThread | None = None) -> None:
+        """With ``parent``, the current task's, it is a copy of that: copy_thread()."""
+        super().__init__(k)
         self._k = k
         self._task = task
+        self.children: list[Task] = []
+        self.zombies: list[tuple[int, int]] = []
+        """The pid and wait status of each child that has ended and was not waited for."""
         self._top = task.stack + task.stack_size
         self._top_at = _stack_top(k, image)
         self._save_fpu = image.address("save_fpregs_to_fpstate")
@@ -82,14 +91,33 @@ class UserThread:
         self._bases = 0, 0
         self.regs = self._top - PT_REGS_SIZE
         """task_pt_regs(): the address of its struct pt_regs."""
+        if parent is not None:
+            self._copy(parent)
+
+    def _copy(self, parent: UserThread) -> None:
+        k = self._k
+        parent.save_fpu()
+        k.memory.write(self.regs, k.memory.read(parent.regs, PT_REGS_SIZE))
+        k.memory.set_u64(self.regs + k.types.offset("pt_regs", "ax"), 0)
+        if self._reset_fpu is not None:
+            k.cpu.call(self._reset_fpu, self._fpu)
+        member = k.types.member("fpu", "__fpstate" if k.types.has("fpu", "__fpstate") else "state")
+        state = k.memory.read(parent._fpu + member.offset, member.size)
+        k.memory.write(self._fpu + member.offset, state)
+        k.tasks.set_flag(self._task, _TIF_NEED_FPU_LOAD)
+        self._bases = k.cpu.user_bases()
 
     def leave(self) -> None:
         """Save what the CPU has of this task: another one will run."""
+        self.save_fpu()
+        self._bases = self._k.cpu.user_bases()
+
+    def save_fpu(self) -> None:
+        """Have the task's FPU registers in memory; on its way back to user code it loads them."""
         k, task = self._k, self._task
         if not k.tasks.flags(task) & _TIF_NEED_FPU_LOAD:
             k.cpu.call(self._save_fpu, self._fpu)
-            k.tasks.set_flag(task, _TIF_NEED_FPU_LOAD)  # on its way back to user code it loads them
-        self._bases = k.cpu.user_bases()
+            k.tasks.set_flag(task, _TIF_NEED_FPU_LOAD)
 
     def resume(self) -> None:
         """Load it again: the task is the current one."""
@@ -108,6 +136,20 @@ class UserThread:
         k.tasks.set_flag(self._task, _TIF_NEED_FPU_LOAD)  # fpu_clone()
         self._task.thread = self
         self.resume()
+
+    def begin_child(self, stack: int) -> None:
+        """Load what the CPU has of the current task, a copy; with ``stack``, its stack pointer is that."""
+        if stack:
+            self._k.memory.set_u64(self.regs + self._k.types.offset("pt_regs", "sp"), stack)
+        self._k.cpu.sp = self.regs & ~15
+        self._task.thread = self
+        self.resume()
+
+    def set_tls(self, base: int) -> None:
+        """CLONE_SETTLS, before ``begin_child``."""
+        self._bases = base, self._bases[1]
+        at = self._task.address + self._k.types.offset("task_struct", "thread.fsbase")
+        self._k.memory.set_u64(at, base)
 
     def run(self) -> NoReturn:
         """Run the user code of ``regs`` in the current task, to its end."""
