@@ -10,6 +10,7 @@ from ukmod.errors import FormatError, LimitError, LoadError
 from ukmod.kernel import params
 from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
+from ukmod.kernel.livepatch import klp_module_coming, klp_module_going
 from ukmod.kernel.module import check as module_check
 from ukmod.kernel.module import kallsyms
 from ukmod.kernel.module import layout as module_layout
@@ -315,13 +316,16 @@ def _form(k: Core, module: Module, elf: Elf) -> None:
 
 
 def _coming(k: Core, module: Module) -> None:
-    """prepare_coming_module(): call the notifiers; one of them may refuse the module."""
+    """prepare_coming_module(): apply live patches, call the notifiers; each of them may refuse the module."""
+    if error := klp_module_coming(k, module):
+        raise LoadError("a live patch of it refused it", errno=-error, subject=module.name)
     k.srcu.module_coming(module)
     answer = k.modules.notifiers.call_robust(
         ModuleState.COMING.value, ModuleState.GOING.value, module.address
     )
     if errno := notifier_to_errno(answer):
         k.srcu.module_going(module)
+        klp_module_going(k, module)
         raise LoadError("a module notifier refused it", errno=errno, subject=module.name)
 
 

@@ -12,6 +12,7 @@ from ukmod.errors import LoadError
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.cred import CAP_SYS_MODULE
 from ukmod.kernel.export import export
+from ukmod.kernel.livepatch import klp_module_going
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.notifier import NotifierChain
 from ukmod.kernel.panic import TAINT_LETTERS
@@ -167,9 +168,10 @@ class Modules:
             self._k.memory.set_u32(module.address + self._state, state.value)
 
     def notify_going(self, module: Module) -> None:
-        """Call the module notifiers for a module that goes, the kernel's own first."""
+        """Call the module notifiers for a module that goes, the kernel's own first; then undo live patches."""
         self._k.srcu.module_going(module)
         self.notifiers.call(ModuleState.GOING.value, module.address)
+        klp_module_going(self._k, module)
 
     # -- references -----------------------------------------------------------------------------------
 
