@@ -20,6 +20,7 @@ from ukmod.cli.junit import junit_document
 from ukmod.cli.matrix_plan import Build, Runs, Subject, plan, subjects
 from ukmod.cli.matrix_report import Cell, Column, Matrix, junit_suites, print_json, print_table
 from ukmod.errors import UsageError
+from ukmod.machine.image import installed
 
 OLD, NEW = "6.1.0-56-amd64", "6.12.118+deb13-amd64"
 
@@ -243,11 +244,10 @@ def test_modules_by_name_are_each_kernels_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernels: Sequence[debian.Debian] = [debian.require_other(name) for name in ("bullseye", "trixie")]
-    store = tmp_path / "ukmod/kernels"
-    store.mkdir(parents=True)
     for kernel in kernels:
-        (store / kernel.release).symlink_to(kernel.image)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        (tmp_path / kernel.release).symlink_to(kernel.image)
+    # Not by $XDG_CACHE_HOME: there are snapshots of these kernels in the cache.
+    monkeypatch.setattr(installed, "store", lambda: str(tmp_path))
     assert run("--kernel", "5.10", "--kernel", "6.12", "--json", "dummy", "loop", "max_loop=2") == 0
     assert len(verdicts(capsys)) == 4
     assert run("--kernel", "5.10", "--json", "loop") == 0
