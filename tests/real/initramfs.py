@@ -20,7 +20,7 @@ INIT = """\
 # Mounts what the steps need, then takes one script from the second serial port and runs it there.
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox mount -t devtmpfs dev /dev 2>/dev/null || /bin/busybox mdev -s
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
 /bin/busybox stty raw -echo
 echo @ready

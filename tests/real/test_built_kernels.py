@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.golden import REPOSITORY
-from tests.real import built
+from tests.real import built, guest, qemu
 from tests.real.debian import Debian
+from tests.steps import Case, Insmod, Rmmod
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.assumptions import Standing, check
@@ -18,7 +20,7 @@ from ukmod.machine.types.select import types_for
 
 pytestmark = [pytest.mark.real, pytest.mark.kernels, pytest.mark.slow]
 
-WORKING = ("no-btf",)
+WORKING = ("no-btf", "debug")
 """The kernels that come up, by their names in tools/configurations."""
 MODULES = ("work", "timers", "threads", "slab", "waits", "srcu", "exporter", "uses_exporter")
 """Of examples/cases: they need nothing but a kernel."""
@@ -28,6 +30,16 @@ MODULES = ("work", "timers", "threads", "slab", "waits", "srcu", "exporter", "us
 def kernel(request: pytest.FixtureRequest) -> Debian:
     """A kernel that was built here."""
     return built.require(request.param)
+
+
+def compile_for(kernel: Debian, directory: Path, *sources: Path) -> None:
+    """Build modules of one file each for a kernel."""
+    for source in sources:
+        shutil.copy(source, directory)
+    objects = " ".join(f"{source.stem}.o" for source in sources)
+    (directory / "Makefile").write_text(f"obj-m := {objects}\n")
+    make = ["make", "-s", "-C", str(kernel.modules / "build"), f"M={directory}", "modules"]
+    subprocess.run(make, check=True, capture_output=True)
 
 
 def test_a_kernel_without_btf_has_the_types_of_a_vmlinux_beside_it() -> None:
@@ -47,12 +59,7 @@ def test_what_is_assumed_of_a_built_kernel_holds(kernel: Debian) -> None:
 
 
 def test_a_built_kernel_runs_modules_that_were_built_for_it(kernel: Debian, tmp_path: Path) -> None:
-    for name in MODULES:
-        shutil.copy(REPOSITORY / f"examples/cases/{name}.c", tmp_path)
-    objects = " ".join(f"{name}.o" for name in MODULES)
-    (tmp_path / "Makefile").write_text(f"obj-m := {objects}\n")
-    make = ["make", "-s", "-C", str(kernel.modules / "build"), f"M={tmp_path}", "modules"]
-    subprocess.run(make, check=True, capture_output=True)
+    compile_for(kernel, tmp_path, *(REPOSITORY / f"examples/cases/{name}.c" for name in MODULES))
     with Kernel(image=kernel.vmlinuz, snapshot=False) as k:
         k.boot()
         assert k.core.boot is not None
@@ -67,3 +74,77 @@ def test_a_built_kernel_runs_modules_that_were_built_for_it(kernel: Debian, tmp_
         assert [*k.oopses, *k.warnings, *k.reports] == []
         assert not k.leaks()
         assert "verification failed" not in k.dmesg()  # CONFIG_MODULE_SIG is off
+
+
+REPORTS = {
+    "abba": "WARNING: possible circular locking dependency detected",
+    "recursion": "WARNING: possible recursive locking detected",
+    "atomic_sleep": "BUG: sleeping function called from invalid context at kernel/locking/mutex.c",
+    "atomic_schedule": "returned with preemption imbalance",
+    "rcu": "WARNING: suspicious RCU usage",
+    "list_twice": "at lib/list_debug.c",
+    "use_after_free": "use-after-free",
+    "leak": "kmalloc-128",
+}
+"""What is reported of each fault of examples/checkers."""
+
+
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The module of examples/checkers, for the debugging kernel."""
+    directory = tmp_path_factory.mktemp("checks")
+    compile_for(built.require("debug"), directory, REPOSITORY / "examples/checkers/checks.c")
+    return directory / "checks.ko"
+
+
+@pytest.mark.parametrize("fault", REPORTS)
+def test_the_debugging_kernels_checkers_report_a_module(checks: Path, fault: str) -> None:
+    """To the log, and as a value that fails a test."""
+    with Kernel(image=built.require("debug").vmlinuz) as k:
+        k.insmod(checks, f"fault={fault}")
+        k.rmmod("checks")
+        assert REPORTS[fault] in "\n".join(map(str, (*k.warnings, *k.reports, *k.leaks())))
+        assert not k.oopses
+
+
+def test_the_debugging_kernel_reports_no_fault_where_there_is_none(checks: Path) -> None:
+    with Kernel(image=built.require("debug").vmlinuz) as k:
+        k.insmod(checks)
+        k.rmmod("checks")
+        assert [*k.oopses, *k.warnings, *k.reports, *k.leaks()] == []
+
+
+OWN = re.compile(
+    # Frames of the module loader and of the system call, which are Python's here; dump_stack() itself.
+    r" *\??(?: do_one_initcall| do_init_module| __do_sys_| do_syscall_64| entry_SYSCALL| dump_stack_lvl"
+    r"| __schedule| schedule| 0xffffffff| checks_init.*\?)"
+    # Values of registers, and of the process.
+    r"|R[A-Z0-9]{2}: |FS: |CS: |CR2: |Code: |(?:hard|soft)irqs last|irq event stamp| \? "
+)
+"""The lines of a report that tell of one machine alone."""
+
+
+@pytest.fixture(scope="module")
+def machine(checks: Path, tmp_path_factory: pytest.TempPathFactory) -> qemu.Guest:
+    """The debugging kernel under QEMU, with the module of examples/checkers."""
+    return qemu.boot(built.require("debug"), [checks], tmp_path_factory.mktemp("guests"))
+
+
+def of_any_machine(lines: list[str]) -> list[str]:
+    """The lines of a report without the values that differ from one machine to another."""
+    masked = (
+        re.sub(r"\b(?:0x)?[0-9a-f]{16}\b|(?<=insmod/)\d+|(?<=PID: )\d+|(?<=pid: )\d+", "N", line)
+        for line in lines
+    )
+    return [line.rstrip() for line in masked if not OWN.match(line)]
+
+
+@pytest.mark.parametrize("fault", ["abba", "recursion", "atomic_sleep", "rcu", "list_twice"])
+def test_the_checkers_report_as_under_qemu(checks: Path, machine: qemu.Guest, fault: str) -> None:
+    case = Case(fault, "a fault", (Insmod("checks", f"fault={fault}"), Rmmod("checks")))
+    expected = of_any_machine([line.text for one in guest.run(machine, case) for line in one.log])
+    with Kernel(image=built.require("debug").vmlinuz) as k:
+        k.insmod(checks, f"fault={fault}")
+        found = of_any_machine([line for record in k.core.log.records for line in record.lines])
+    assert len(expected) > 10
+    assert found == expected

@@ -28,6 +28,7 @@ from ukmod.kernel.kthread_worker import KthreadWorkers
 from ukmod.kernel.lib.lib import Lib
 from ukmod.kernel.lib.random import Entropy
 from ukmod.kernel.limits import MEMORY, PATIENCE
+from ukmod.kernel.locking.lockdep import Lockdep
 from ukmod.kernel.locking.mutex import Mutexes
 from ukmod.kernel.locking.rwsem import RwSemaphores
 from ukmod.kernel.locking.semaphore import Semaphores
@@ -131,7 +132,7 @@ class Core:
         """Everything that unloaded modules have left behind for the kernel to use, in order."""
         self.oopses: list[Oops] = []
         self.warnings: list[Warn] = []
-        self.taint = Taint()
+        self.taint = Taint(self)
         self.sources: dict[str, SourceLines] = {}
         """By module: the source lines of its code, if it has debugging information."""
         self.patience = PATIENCE
@@ -143,6 +144,7 @@ class Core:
         self.clock = Clock(hz)
         self.log = Log(self.clock, log_size(boot_parameters(cmdline).get("log_buf_len")))
         self.percpu = PerCpu(self)
+        self.lockdep = Lockdep(self)
         self.sched = Scheduler(self, self.clock)
         self.tasks = Tasks(self)
         self.sighands = Sighands(self)
@@ -315,6 +317,7 @@ class Core:
         finally:
             sched.in_interrupt = False
             cpu.sp, cpu.depth = sp, depth
+            self.lockdep.follow_interrupts()
 
 
 # Only a kernel with an image imports the code for images.

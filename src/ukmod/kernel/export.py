@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ukmod.record import record
+
+if TYPE_CHECKING:
+    from ukmod.machine.types.types import Types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,8 +35,12 @@ class Export:
     """
     adapts: bool = False
     """Python's function asks for the image's prototype itself, where versions of the kernel differ."""
-    unless: str = ""
-    """A struct's member, "struct.member": an image that has it keeps the state itself (``image_first``)."""
+    unless: tuple[str, ...] = ()
+    """Members of structs, "struct.member": an image with one keeps the state itself (``image_first``)."""
+
+    def left_to(self, types: Types) -> bool:
+        """True if an image with these types keeps the state itself."""
+        return any(types.has(*member.split(".")) for member in self.unless)
 
 
 def export(
@@ -43,7 +50,7 @@ def export(
     native: bool = False,
     image_first: bool = False,
     adapts: bool = False,
-    unless: str = "",
+    unless: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Export the decorated function to modules, under its own name unless ``names`` are given.
 

@@ -166,7 +166,8 @@ def task_line(k: Core) -> str:
     task = k.sched.current or k.idle
     who = f"CPU: 0 PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
     work = k.workqueues.worker_info(task) if k.tasks.pf(task) & PF_WQ_WORKER else ""
-    return "\n".join(filter(None, (who, f"Hardware name: {HARDWARE}", work)))
+    knows = k.image is None or k.image.get("dmi_available") is not None  # CONFIG_DMI
+    return "\n".join(filter(None, (who, f"Hardware name: {HARDWARE}" if knows else "", work)))
 
 
 def modules_line(k: Core) -> str:

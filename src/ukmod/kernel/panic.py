@@ -12,7 +12,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.lib.kstrtox import S32, parse
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
-from ukmod.kernel.oops import Oops, Warn, call_trace, modules_line, snapshot, task_line
+from ukmod.kernel.oops import END_TRACE, Oops, Warn, call_trace, modules_line, snapshot, task_line
 from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.sched.core import TaskExitError
 from ukmod.kernel.signal_numbers import SIGSEGV
@@ -31,14 +31,25 @@ UD2_LENGTH: Final = 2
 
 
 class Taint:
-    """The kernel's taint flags, by their letters."""
+    """The kernel's taint flags, by their letters; an image's ``tainted_mask`` has them, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: Core) -> None:
+        self._k = kernel
         self._letters: set[str] = set()
 
     def add(self, letter: str) -> None:
         """add_taint()."""
         self._letters.add(letter)
+        self._publish()
+
+    def clear(self) -> None:
+        """Forget all flags, as when the kernel starts."""
+        self._letters.clear()
+        self._publish()
+
+    def _publish(self) -> None:
+        if self._k.image is not None:
+            self._k.image.set("tainted_mask", self.mask)
 
     def has(self, letter: str) -> bool:
         """test_taint()."""
@@ -111,6 +122,8 @@ class Crash:
         report = Warn(message.rstrip("\n"), file, line, state, modules_line(k))
         self.keep(report)
         for level, text in report.lines():
+            if text == END_TRACE:
+                k.lockdep.show_interrupts(k.sched.task().address)
             k.printk(text + "\n", level)
         k.taint.add(taint)
         if self.panic_on_warn:
@@ -120,6 +133,12 @@ class Crash:
         """Keep a warning as a value, unless there are already too many."""
         if len(self._k.warnings) < MAX_REPORTS:
             self._k.warnings.append(report)
+
+    def checker_report(self, text: str) -> None:
+        """Keep the first line of a report that a checker of the image has begun to log, such as lockdep."""
+        k, frames = self._k, walk_trap(self._k)
+        code = next((frame for frame in frames if frame.module and frame.reliable), frames[0])
+        self.keep(Warn(text, "", 0, snapshot(k, registers_at_trap(k), frames, rip=code), modules_line(k)))
 
     def dump_stack(self, level: int = 4) -> None:
         """dump_stack_lvl()."""
@@ -136,6 +155,7 @@ class Crash:
         name = k.tasks.comm(task)
         # The scheduler itself holds one more preempt count when it checks.
         k.printk(f"BUG: scheduling while atomic: {name}/{task.pid}/0x{count + 1:08x}\n", 3)
+        k.lockdep.show_held_locks(task.address)
         k.printk(modules_line(k) + "\n")
         self.dump_stack()
         k.taint.add("W")

@@ -7,6 +7,7 @@ visible, once it is closed.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from errno import ENODEV
@@ -46,6 +47,8 @@ _RECORD_COST = 88
 """The bytes of a record in addition to its text: its descriptor and struct printk_info."""
 CON_ENABLED: Final = 4
 CON_NBCON: Final = 1 << 8
+_REPORT: Final = re.compile(rb"(?:\x01.)?(?P<text>(?:WARNING: |BUG: |\[ BUG: )[^\n]*)")
+"""How the reports of lockdep and of other checkers begin."""
 _REGISTERED: Final = Site("kernel/printk/printk.c", 3172, "register_console")
 CONSOLE_NAME_LEN: Final = 16
 """In bytes, include/linux/console.h."""
@@ -265,8 +268,14 @@ class Log:
 
 
 def vprintk_emit(k: Core, level: int, fmt: bytes, args: Arguments, *, facility: int = 0) -> int:
-    """Format and store a message; returns the bytes stored."""
-    return k.log.store(vformat(k, fmt, args), level, facility=facility)
+    """Format and store a message; returns the bytes stored.
+
+    If it begins a report of one of an image's own checkers, the report is kept among the warnings, too.
+    """
+    text = vformat(k, fmt, args)
+    if k.image is not None and (begin := _REPORT.match(text)) is not None and k.lockdep.reports():
+        k.crash.checker_report(begin["text"].decode("utf-8", "replace"))
+    return k.log.store(text, level, facility=facility)
 
 
 @export("_printk", "printk", "_printk_deferred", "printk_deferred")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_WARNING
-from ukmod.kernel.x86.unwind import capture, frames_of
+from ukmod.kernel.x86.unwind import callers, is_text
 from ukmod.machine.abi import Int, Ptr, UInt
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def stack_trace_save(k: Core, store: Ptr, size: UInt, skip: UInt) -> UInt:
 
     The first address stored is that of the caller, unless ``skip`` leaves it out. Returns how many there are.
     """
-    frames = [frame.address for frame in frames_of(k, capture(k)) if frame.reliable and frame.address]
-    saved = frames[skip : skip + size]
+    found = [position.ip for position in callers(k) if is_text(k, position.ip)]
+    saved = found[skip : skip + size]
     k.memory.write(store, b"".join(address.to_bytes(8, "little") for address in saved))
     return len(saved)
 

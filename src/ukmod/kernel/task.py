@@ -217,6 +217,7 @@ class Tasks:
         address = memory.map_direct(memory.alloc_frames(self._pages), self._pages * PAGE_SIZE)
         if init:
             _copy_relocated(memory, init, address, self._k.types.sizeof("task_struct"))
+            self._k.lockdep.init_task(address)
             if self._k.types.has("task_struct", "rcu_read_lock_nesting"):
                 # The idle task may be in an interrupt that is a reader.
                 memory.set_u32(address + self._k.types.offset("task_struct", "rcu_read_lock_nesting"), 0)

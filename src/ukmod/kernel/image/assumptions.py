@@ -130,9 +130,8 @@ def _files_of_the_image(types: Types) -> set[str]:
     """The files of Python whose functions are all the image's own there: ``Export.unless``."""
     found: dict[str, bool] = {}
     for exported, function in kernel_functions().values():
-        struct, _, member = exported.unless.partition(".")
         file = function.__module__.removeprefix("ukmod.kernel.").replace(".", "/") + ".py"
-        found[file] = found.get(file, True) and bool(struct) and types.has(struct, member)
+        found[file] = found.get(file, True) and exported.left_to(types)
     return {file for file, images in found.items() if images}
 
 

@@ -16,7 +16,6 @@ from ukmod.errors import KernelPanic, LayoutError
 from ukmod.kernel.image import firmware, hardware
 from ukmod.kernel.image.interpose import interpose
 from ukmod.kernel.image.map import MappedImage
-from ukmod.kernel.panic import Taint
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.x86.tsc import wire_image
@@ -82,6 +81,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("reserve_standard_io_resources"),
     BootStep("dmi_setup"),
     _ours("setup_per_cpu_areas", "the area is made from .data..percpu when the kernel is put together"),
+    BootStep("debug_objects_early_init"),
     BootStep("cgroup_init_early"),
     BootStep("boot_cpu_hotplug_init"),
     BootStep("jump_label_init"),
@@ -112,6 +112,10 @@ STEPS: Final[tuple[BootStep, ...]] = (
     _ours("random_init", "random numbers are Python's, reproducible"),
     BootStep("perf_event_init"),
     BootStep("console_init"),
+    BootStep("lockdep_init"),
+    _without("locking_selftest", "its locks deadlock on purpose, hundreds of times"),
+    _without("kmemleak_init", "ukmod itself finds leaks: allocation is Python's"),
+    BootStep("debug_objects_mem_init"),
     BootStep("numa_policy_init"),
     BootStep("acpi_early_init"),
     BootStep("pid_idr_init"),
@@ -170,6 +174,8 @@ LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
     "rcu_spawn_gp_kthread": "RCU is Python's",
     "check_cpu_stall_init": "RCU is Python's",
     "rcu_sysrq_init": "RCU is Python's",
+    "rcu_tasks_verify_schedule_work": "RCU is Python's",
+    "kmemleak_late_init": "ukmod itself finds leaks",
     "init_workqueues": "workqueues are Python's",
     "wq_sysfs_init": "workqueues are Python's",
     "init_hw_perf_events": "no performance counters",
@@ -232,6 +238,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     hardware.wire(k)
     wire_image(k, image)
     unfit = interpose(k, image)
+    k.lockdep.follow_interrupts()
     k.clock.now = -BOOT_SECONDS * NSEC_PER_SEC
     _set_variables(k, image)
     _keep_jiffies(k, image)
@@ -265,6 +272,8 @@ def _set_variables(k: Core, image: MappedImage) -> None:
         k.memory.set_u64(idle, image.address("init_task"))  # init_idle()
     image.firmware = firmware.install(k, image)
     image.set("__per_cpu_offset", k.percpu.base)
+    for name in ("kmemleak_enabled", "kmemleak_free_enabled"):
+        image.set(name, 0, 4)  # as with kmemleak=off
     line = k.slab.kernel_object(len(k.cmdline) + 1)
     k.memory.write(line, k.cmdline.encode("latin-1", "replace") + b"\0")
     for name in ("saved_command_line", "static_command_line", "initcall_command_line"):
@@ -413,5 +422,5 @@ def _forget(k: Core) -> None:
     k.warnings.clear()
     k.reports.clear()
     k.warned.clear()
-    k.taint = Taint()
+    k.taint.clear()
     k.trace.clear()

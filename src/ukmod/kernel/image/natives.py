@@ -66,17 +66,17 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             rcu_jiffies_till_stall_check rcu_exp_jiffies_till_stall_check rcu_get_jiffies_lazy_flush
             rcu_set_jiffies_lazy_flush rcu_bind_current_to_nocb rcu_momentary_eqs rcu_force_quiescent_state
             rcu_read_unlock_strict rcu_nocb_cpu_offload rcu_nocb_cpu_deoffload rcu_nocb_flush_deferred_wakeup
-            housekeeping_enabled housekeeping_affine housekeeping_cpumask housekeeping_test_cpu
-            sched_numa_find_nth_cpu sched_clock_cpu sched_clock_idle_sleep_event __srcu_check_read_flavor
-            rcu_tasks_trace_qs_blkd rcu_trc_cmpxchg_need_qs irq_work_run""",
+            housekeeping_enabled housekeeping_any_cpu housekeeping_affine housekeeping_cpumask
+            housekeeping_test_cpu sched_numa_find_nth_cpu sched_clock_cpu sched_clock_idle_sleep_event
+            __srcu_check_read_flavor rcu_tasks_trace_qs_blkd rcu_trc_cmpxchg_need_qs irq_work_run""",
         "only rcutorture, which tests RCU's own insides, calls it": """
             do_trace_rcu_torture_read rcu_check_boost_fail rcu_gp_slow_register rcu_gp_slow_unregister
-            rcutorture_get_gp_data rcutorture_format_gp_seqs show_rcu_gp_kthreads srcutorture_get_gp_data
-            srcu_torture_stats_print""",
+            rcutorture_get_gp_data rcutorture_format_gp_seqs show_rcu_gp_kthreads
+            srcutorture_get_gp_data srcu_torture_stats_print show_rcu_tasks_classic_gp_kthread""",
         "no device measures the time": """
             get_device_system_crosststamp ktime_real_to_base_clock timekeeping_clocksource_has_base
             pvclock_gtod_register_notifier pvclock_gtod_unregister_notifier""",
-        "there is one CPU": "kick_process",
+        "there is one CPU": "kick_process rcu_lockdep_current_cpu_online",
         "consoles are the image's own": """
             console_start console_stop console_resume console_force_preferred_locked
             match_devname_and_update_preferred_console kmsg_dump_get_buffer""",

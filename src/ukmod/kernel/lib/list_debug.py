@@ -22,7 +22,7 @@ def _corrupted(k: Core, line: int, function: str, text: str) -> NoReturn:
     k.crash.bug(Site("lib/list_debug.c", line, function))
 
 
-@export("__list_add_valid", "__list_add_valid_or_report", native=True)
+@export("__list_add_valid", "__list_add_valid_or_report", image_first=True)
 def list_add_valid(k: Core, new: Ptr, before: Ptr, after: Ptr) -> Bool:
     """``bool __list_add_valid(struct list_head *new, struct list_head *prev, struct list_head *next)``."""
     if not before:
@@ -54,7 +54,7 @@ def list_add_valid(k: Core, new: Ptr, before: Ptr, after: Ptr) -> Bool:
     return True
 
 
-@export("__list_del_entry_valid", "__list_del_entry_valid_or_report", native=True)
+@export("__list_del_entry_valid", "__list_del_entry_valid_or_report", image_first=True)
 def list_del_entry_valid(k: Core, entry: Ptr) -> Bool:
     """``bool __list_del_entry_valid(struct list_head *entry)``."""
     after, before = k.memory.u64(entry), k.memory.u64(entry + 8)

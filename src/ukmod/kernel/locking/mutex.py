@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.locking.lockdep import CHECKED_LOCKS
 from ukmod.kernel.sched.core import (
     TASK_INTERRUPTIBLE,
     TASK_KILLABLE,
@@ -123,8 +124,9 @@ class Mutexes:
         return k.tasks.at(task) if task else None
 
 
-_export = partial(export, unless="mutex.rtmutex")
-"""With PREEMPT_RT, mutexes are rt_mutexes: the image's own, which sleep in schedule()."""
+_export = partial(export, unless=("mutex.rtmutex", *CHECKED_LOCKS))
+"""With PREEMPT_RT, mutexes are rt_mutexes, and in a debugging kernel they check themselves: they are the
+image's own, which sleep in schedule()."""
 
 
 @_export("__mutex_init", native=True)
@@ -146,7 +148,7 @@ def mutex_is_locked(k: Core, lock: Ptr) -> Bool:
     return bool(k.mutexes.owner(lock) & ~FLAGS)
 
 
-@_export("mutex_lock", "mutex_lock_io", "mutex_lock_nested")
+@_export("mutex_lock", "mutex_lock_io", "mutex_lock_nested", "mutex_lock_io_nested", "_mutex_lock_nest_lock")
 def mutex_lock(k: Core, lock: Ptr) -> None:
     """void mutex_lock(struct mutex *)."""
     k.mutexes.lock(lock, TASK_UNINTERRUPTIBLE)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.locking.lockdep import CHECKED_LOCKS
 from ukmod.kernel.sched.core import (
     TASK_INTERRUPTIBLE,
     TASK_KILLABLE,
@@ -202,8 +203,9 @@ class RwSemaphores:
             self._wake(sem, only_readers=True)
 
 
-_export = partial(export, unless="mutex.rtmutex")
-"""With PREEMPT_RT, rw_semaphores are rt_mutexes: the image's own, which sleep in schedule()."""
+_export = partial(export, unless=("mutex.rtmutex", *CHECKED_LOCKS))
+"""With PREEMPT_RT, rw_semaphores are rt_mutexes, and in a debugging kernel they check themselves: they are
+the image's own, which sleep in schedule()."""
 
 
 @_export("__init_rwsem", native=True)
@@ -237,7 +239,7 @@ def down_read_trylock(k: Core, sem: Ptr) -> Int:
     return k.rwsems.try_read(sem)
 
 
-@_export("down_write", "down_write_nested")
+@_export("down_write", "down_write_nested", "_down_write_nest_lock")
 def down_write(k: Core, sem: Ptr) -> None:
     """void down_write(struct rw_semaphore *)."""
     k.rwsems.write(sem, TASK_UNINTERRUPTIBLE)

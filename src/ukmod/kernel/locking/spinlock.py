@@ -11,6 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.locking.lockdep import checks_locks
 from ukmod.kernel.sched.preempt import current_name_and_pid, is_counted, lockup
 from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 from ukmod.machine.abi import Ptr, UInt
@@ -71,6 +72,8 @@ class SpinLocks:
             + struct.pack("<I", self._bh)
             + _jump(kernel.symbols.address("__local_bh_enable_ip"))
         )
+        if kernel.image is not None and checks_locks(kernel):
+            return  # the image's own report to its lockdep
         for kind in ("spin", "read", "write"):
             self._export(kind)
         kernel.symbols.add_native("_raw_spin_trylock_bh", self._try("spin", self._bh))

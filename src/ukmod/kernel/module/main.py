@@ -168,7 +168,7 @@ class Modules:
             self._k.memory.set_u32(module.address + self._state, state.value)
 
     def notify_going(self, module: Module) -> None:
-        """Call the module notifiers for a module that goes, the kernel's own first; then undo live patches."""
+        """Call the module notifiers for a module that goes, the kernel's own first; undo its patches."""
         self._k.srcu.module_going(module)
         self.notifiers.call(ModuleState.GOING.value, module.address)
         klp_module_going(self._k, module)

@@ -78,8 +78,7 @@ class SymbolTable:
 
     def is_images(self, exported: Export) -> bool:
         """True if an image's own function serves modules and the image, not Python's."""
-        struct, _, member = exported.unless.partition(".")
-        return exported.image_first or (bool(struct) and self._k.types.has(struct, member))
+        return exported.image_first or exported.left_to(self._k.types)
 
     def _own(self, name: str) -> FoundSymbol | None:
         """The symbol that Python implements under this name, exported or not."""

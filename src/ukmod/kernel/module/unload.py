@@ -97,6 +97,7 @@ def free_module(k: Core, module: Module, pending: Sequence[Dangling]) -> None:
 def unlink(k: Core, module: Module) -> None:
     """Remove a module from the list, free its memory, and wake tasks that wait to load it again."""
     k.modules.remove(module)
+    k.lockdep.forget(module.layout.core, module.layout.core_size)
     module_layout.free(module.layout, k.module_area, k.percpu)
     k.modules.waiters.wake_all()
 

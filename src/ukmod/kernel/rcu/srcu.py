@@ -260,6 +260,14 @@ def init_srcu_struct(k: Core, ssp: Ptr) -> Int:
     return 0
 
 
+@export("__init_srcu_struct", gpl=True)
+def init_srcu_struct_with_key(k: Core, ssp: Ptr, name: Ptr, key: Ptr) -> Int:
+    """``int __init_srcu_struct(struct srcu_struct *, const char *name, struct lock_class_key *)``."""
+    if k.types.has("srcu_struct", "dep_map"):
+        k.lockdep.init_map(ssp + k.types.offset("srcu_struct", "dep_map"), name, key)
+    return init_srcu_struct(k, ssp)
+
+
 @export(gpl=True)
 def cleanup_srcu_struct(k: Core, ssp: Ptr) -> None:
     """void cleanup_srcu_struct(struct srcu_struct *)."""

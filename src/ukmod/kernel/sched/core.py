@@ -235,6 +235,7 @@ class Scheduler:
             # The next task, and any interrupt, must find interrupts enabled: raw_spin_rq_unlock_irq(), the
             # idle loop.
             cpu.enable_interrupts()
+            self._k.lockdep.follow_interrupts()
 
     def switch_mm(self, task: Task) -> None:
         """switch_mm(): use the address space of ``task``, the current or next one."""

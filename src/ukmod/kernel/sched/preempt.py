@@ -50,13 +50,13 @@ def in_atomic(k: Core) -> bool:
     return k.percpu.preempt_count() != 0
 
 
-@export("__might_sleep", native=True)
+@export("__might_sleep", image_first=True)
 def might_sleep(k: Core, file: CStr, line: Int) -> None:
     """void __might_sleep(const char *file, int line): called by modules built with DEBUG_ATOMIC_SLEEP."""
     might_resched(k, file, line, 0)
 
 
-@export("__might_resched", native=True)
+@export("__might_resched", image_first=True)
 def might_resched(k: Core, file: CStr, line: Int, offsets: UInt) -> None:
     """void __might_resched(const char *file, int line, unsigned int offsets): at most a report a second.
 

@@ -9,6 +9,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib.list import init_list_head, list_add_tail, list_del_init, list_empty
 from ukmod.kernel.lib.walk import steps
+from ukmod.kernel.locking.lockdep import CHECKED_LOCKS
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_RUNNING
 from ukmod.machine.abi import Int, Long, Ptr
 
@@ -46,7 +47,7 @@ class SwaitQueues:
         return True
 
 
-@export("__init_swait_queue_head")
+@export("__init_swait_queue_head", unless=CHECKED_LOCKS)
 def init_swait_queue_head(k: Core, queue: Ptr, name: Ptr, key: Ptr) -> None:
     """void __init_swait_queue_head(struct swait_queue_head *, const char *name, struct lock_class_key *)."""
     del name, key

@@ -24,6 +24,7 @@ from ukmod.kernel.lib.list import (
     list_empty,
     list_entries,
 )
+from ukmod.kernel.locking.lockdep import CHECKED_LOCKS
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, TASK_NORMAL, TASK_RUNNING
 from ukmod.machine.abi import Bool, Int, Long, Ptr, UInt
 
@@ -102,7 +103,7 @@ class WaitQueues:
             yield entry - self.waiter.entry
 
 
-@export(native=True)
+@export(native=True, unless=CHECKED_LOCKS)
 def __init_waitqueue_head(k: Core, queue: Ptr, name: Ptr, key: Ptr) -> None:
     """void __init_waitqueue_head(struct wait_queue_head *, const char *name, struct lock_class_key *)."""
     del name, key

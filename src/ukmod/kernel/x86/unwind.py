@@ -232,20 +232,25 @@ def walk(k: Core, registers: Registers) -> tuple[Frame, ...]:
         # A null pointer was called: its return address is at the top of the stack.
         start = Position(k.memory.u64(sp), sp + 8, registers["rbp"], sp)
         known[sp] = start.ip
-    callers = Unwinder(k, k.memory, high).callers(start, returned=bool(known))
-    known |= {position.at: position.ip for position in callers}
+    found = Unwinder(k, k.memory, high).callers(start, returned=bool(known))
+    known |= {position.at: position.ip for position in found}
     return _scan(k, max(sp, low), high, known)
 
 
-def walk_trap(k: Core) -> tuple[Frame, ...]:
-    """The call trace of the current kernel function: its callers, innermost first."""
+def callers(k: Core) -> tuple[Position, ...]:
+    """The certain callers of the current kernel function, innermost first."""
     low, high = stack_bounds(k)
     at = k.cpu.sp + stubs.SAVED_BYTES
     if not low <= at < high:
         return ()
     start = Position(k.memory.u64(at), at + 8, k.memory.u64(at - 16), at)
-    callers = Unwinder(k, k.memory, high).callers(start, returned=True)
-    return _scan(k, at, high, {at: start.ip} | {p.at: p.ip for p in callers})
+    return (start, *Unwinder(k, k.memory, high).callers(start, returned=True))
+
+
+def walk_trap(k: Core) -> tuple[Frame, ...]:
+    """The call trace of the current kernel function: its callers, innermost first."""
+    known = {position.at: position.ip for position in callers(k)}
+    return _scan(k, min(known), stack_bounds(k)[1], known) if known else ()
 
 
 def _scan(k: Core, low: int, high: int, known: dict[int, int]) -> tuple[Frame, ...]:
@@ -282,8 +287,8 @@ def frames_of(k: Core, trace: StackTrace) -> tuple[Frame, ...]:
     if not is_text(k, trace.caller):
         return ()
     start = Position(trace.caller, trace.sp + 8, trace.bp, trace.sp)
-    callers = Unwinder(k, _Kept(trace), trace.sp + len(trace.stack)).callers(start, returned=True)
-    return tuple(frame_of(k, p.ip, call=True) for p in (start, *callers) if is_text(k, p.ip))
+    found = Unwinder(k, _Kept(trace), trace.sp + len(trace.stack)).callers(start, returned=True)
+    return tuple(frame_of(k, p.ip, call=True) for p in (start, *found) if is_text(k, p.ip))
 
 
 def may_name(trace: StackTrace, module: Module) -> bool:

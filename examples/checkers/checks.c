@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mistakes that the checkers of a debugging kernel find: fault=abba, recursion, atomic_sleep, atomic_schedule,
+ * rcu, list_twice, use_after_free or leak.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/delay.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("mistakes for the checkers of a debugging kernel");
+
+static char *fault = "";
+module_param(fault, charp, 0444);
+
+static DEFINE_MUTEX(first);
+static DEFINE_MUTEX(second);
+static DEFINE_SPINLOCK(spin);
+static LIST_HEAD(list);
+static struct list_head entry;
+static int __rcu *pointer;
+
+/* Each order by itself is right; together they can deadlock. */
+static void abba(void)
+{
+	mutex_lock(&first);
+	mutex_lock(&second);
+	mutex_unlock(&second);
+	mutex_unlock(&first);
+
+	mutex_lock(&second);
+	mutex_lock(&first);
+	mutex_unlock(&first);
+	mutex_unlock(&second);
+}
+
+static void lock_in_turn(struct mutex *lock)
+{
+	mutex_lock(lock);
+}
+
+/* Two mutexes of one class: the checker cannot tell that their order is always the same. */
+static void recursion(void)
+{
+	static struct mutex two[2];
+	int i;
+
+	for (i = 0; i < 2; i++)
+		mutex_init(&two[i]);
+	lock_in_turn(&two[0]);
+	lock_in_turn(&two[1]);
+	mutex_unlock(&two[1]);
+	mutex_unlock(&two[0]);
+}
+
+static void atomic_sleep(void)
+{
+	spin_lock(&spin);
+	mutex_lock(&first);
+	mutex_unlock(&first);
+	spin_unlock(&spin);
+}
+
+static void atomic_schedule(void)
+{
+	spin_lock(&spin);
+	schedule();
+	spin_unlock(&spin);
+}
+
+static void list_twice(void)
+{
+	list_add(&entry, &list);
+	list_add(&entry, &list);
+}
+
+static void use_after_free(void)
+{
+	char *volatile p = kmalloc(100, GFP_KERNEL);
+
+	kfree(p);
+	if (p)
+		p[8] = 1;
+}
+
+static void leak(void)
+{
+	void *volatile p = kmalloc(100, GFP_KERNEL);
+
+	p = NULL;
+}
+
+static int __init checks_init(void)
+{
+	pr_info("%s\n", fault);
+	if (!strcmp(fault, "abba"))
+		abba();
+	if (!strcmp(fault, "recursion"))
+		recursion();
+	if (!strcmp(fault, "atomic_sleep"))
+		atomic_sleep();
+	if (!strcmp(fault, "atomic_schedule"))
+		atomic_schedule();
+	if (!strcmp(fault, "rcu"))
+		pr_info("%p\n", rcu_dereference(pointer));
+	if (!strcmp(fault, "list_twice"))
+		list_twice();
+	if (!strcmp(fault, "use_after_free"))
+		use_after_free();
+	if (!strcmp(fault, "leak"))
+		leak();
+	pr_info("done\n");
+	return 0;
+}
+
+static void __exit checks_exit(void)
+{
+}
+
+module_init(checks_init);
+module_exit(checks_exit);
