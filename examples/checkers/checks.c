@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Mistakes that the checkers of a debugging kernel find: fault=abba, recursion, atomic_sleep, atomic_schedule,
- * rcu, list_twice, use_after_free or leak.
+ * softirq, hardirq, rcu, list_twice, use_after_free or leak.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/delay.h>
+#include <linux/hrtimer.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -13,6 +14,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/timer.h>
 
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("mistakes for the checkers of a debugging kernel");
@@ -75,6 +77,44 @@ static void atomic_schedule(void)
 	spin_unlock(&spin);
 }
 
+static void ring(struct timer_list *unused)
+{
+	spin_lock(&spin);
+	spin_unlock(&spin);
+}
+static DEFINE_TIMER(bell, ring);
+
+/* The timer may interrupt a task that holds the lock, and would then spin for ever. */
+static void softirq(void)
+{
+	mod_timer(&bell, jiffies + 1);
+	msleep(100);
+	spin_lock(&spin);
+	spin_unlock(&spin);
+}
+
+static enum hrtimer_restart ring_at_once(struct hrtimer *unused)
+{
+	pr_info("interrupts are disabled: %d\n", irqs_disabled());
+	spin_lock(&spin);
+	spin_unlock(&spin);
+	return HRTIMER_NORESTART;
+}
+
+/* The same of a hard interrupt; softirqs are disabled, which is not enough. */
+static void hardirq(void)
+{
+	static struct hrtimer timer;
+
+	hrtimer_init(&timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	timer.function = ring_at_once;
+	spin_lock_bh(&spin);
+	spin_unlock_bh(&spin);
+	hrtimer_start(&timer, ms_to_ktime(1), HRTIMER_MODE_REL);
+	msleep(100);
+	hrtimer_cancel(&timer);
+}
+
 static void list_twice(void)
 {
 	list_add(&entry, &list);
@@ -108,6 +148,10 @@ static int __init checks_init(void)
 		atomic_sleep();
 	if (!strcmp(fault, "atomic_schedule"))
 		atomic_schedule();
+	if (!strcmp(fault, "softirq"))
+		softirq();
+	if (!strcmp(fault, "hardirq"))
+		hardirq();
 	if (!strcmp(fault, "rcu"))
 		pr_info("%p\n", rcu_dereference(pointer));
 	if (!strcmp(fault, "list_twice"))

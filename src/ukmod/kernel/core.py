@@ -308,7 +308,11 @@ class Core:
         self.idle.slices = 0
         try:
             self.percpu.add_preempt(HARDIRQ_OFFSET)
-            action()
+            with self.cpu.interrupts_off():
+                self.lockdep.hardirq(entered=True)
+                action()
+                self.lockdep.hardirq(entered=False)
+            self.lockdep.follow_interrupts()
             self.percpu.add_preempt(-HARDIRQ_OFFSET)
             self.softirqs.run()
         except (Exception, Stalled) as error:

@@ -88,9 +88,11 @@ class SoftIrqs:
                 return
             for action in self._take():
                 self.count(SOFTIRQ_OFFSET)
+                k.lockdep.softirq(entered=True)
                 try:
                     action()
                 finally:
+                    k.lockdep.softirq(entered=False)
                     self.count(-SOFTIRQ_OFFSET)
         self.leave_to_tick()
 
@@ -102,6 +104,7 @@ class SoftIrqs:
             task = k.sched.current or k.idle
             at = task.address + k.types.offset("task_struct", "softirq_disable_cnt")
             k.memory.set_u32(at, k.memory.u32(at) + value)
+        k.lockdep.follow_softirqs(enabled=not k.percpu.preempt_count() & SOFTIRQ_MASK)
 
     def leave_to_tick(self) -> None:
         """Leave what is pending to the next timer interrupt."""

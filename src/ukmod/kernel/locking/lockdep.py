@@ -35,6 +35,9 @@ class Lockdep:
         enabled = image.get("hardirqs_enabled") if image is not None else None
         self._enabled = kernel.percpu.base + enabled if enabled is not None else 0
         """The address of the CPU's own word for whether interrupts are enabled; 0 without lockdep."""
+        context = image.get("hardirq_context") if image is not None else None
+        self._context = kernel.percpu.base + context if context is not None else 0
+        """The address of the CPU's own word for whether it is in a hard interrupt."""
 
     def reports(self) -> bool:
         """Whether the current kernel function was called by the image, of a kernel that checks its locks."""
@@ -46,6 +49,26 @@ class Lockdep:
         if self._enabled:
             self._k.memory.set_u32(self._enabled, self._k.cpu.interrupts_enabled())
 
+    def hardirq(self, *, entered: bool) -> None:
+        """lockdep_hardirq_enter(), lockdep_hardirq_exit(): a hard interrupt begins or ends."""
+        if self._context:
+            self._k.memory.set_u32(self._context, entered)
+            self.follow_interrupts()
+
+    def softirq(self, *, entered: bool) -> None:
+        """lockdep_softirq_enter(), lockdep_softirq_exit(): a soft interrupt begins or ends."""
+        self._set("softirq_context", entered)
+
+    def follow_softirqs(self, *, enabled: bool) -> None:
+        """lockdep_softirqs_on(), lockdep_softirqs_off()."""
+        self._set("softirqs_enabled", enabled)
+
+    def _set(self, member: str, value: int) -> None:
+        """Set a member of the current task, for a kernel that traces interrupts."""
+        if self._context and self._k.types.has("task_struct", member):
+            task = self._k.sched.current or self._k.idle
+            self._k.memory.set_u32(task.address + self._k.types.offset("task_struct", member), value)
+
     def init_task(self, task: int) -> None:
         """lockdep_init_task(): the task, a copy of another one, holds no lock."""
         if self._k.types.has("task_struct", "lockdep_depth"):
@@ -53,6 +76,9 @@ class Lockdep:
             chain = task + self._k.types.offset("task_struct", "curr_chain_key")
             self._k.memory.set_u64(chain, INITIAL_CHAIN_KEY)
             self._k.memory.set_u32(task + self._k.types.offset("task_struct", "lockdep_recursion"), 0)
+        if self._k.types.has("task_struct", "softirqs_enabled"):
+            self._k.memory.set_u32(task + self._k.types.offset("task_struct", "softirqs_enabled"), 1)
+            self._k.memory.set_u32(task + self._k.types.offset("task_struct", "softirq_context"), 0)
 
     def init_map(self, lock: int, name: int, key: int) -> None:
         """lockdep_init_map(): a lock's struct lockdep_map begins. Without lockdep, nothing."""
