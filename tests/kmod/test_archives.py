@@ -377,6 +377,16 @@ def test_a_squashfs_that_lies_about_sizes_ends(tmp_path: Path, monkeypatch: pyte
         files.read(f"{path}/a")
     with pytest.raises(LimitError, match="larger than the limit"):
         files.open_module(f"{path}/a")
+    path.write_bytes(squashfs([ArchiveEntry("/".join(["d" * 200] * 30), FILE)]))
+    with pytest.raises(FormatError, match="a path of 4220 characters"):
+        open_archive(str(path))
+    path.write_bytes(squashfs([ArchiveEntry("n" * 300, FILE)]))
+    with pytest.raises(FormatError, match="a name of 300 bytes"):
+        open_archive(str(path))
+    monkeypatch.setattr("ukmod.kmod.archives.squashfs._LINKS", 1 << 20)
+    path.write_bytes(squashfs(ArchiveEntry(f"{number}", LINK, b"t" * 4096) for number in range(300)))
+    with pytest.raises(LimitError, match="links of more than"):
+        open_archive(str(path))
     monkeypatch.setattr("ukmod.kmod.archives.squashfs.MOST_ENTRIES", 10)
     path.write_bytes(squashfs(ArchiveEntry(f"{number}", FILE) for number in range(20)))
     with pytest.raises(LimitError, match="more than 10 files"):

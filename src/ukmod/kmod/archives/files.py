@@ -24,7 +24,7 @@ MOST_ENTRIES = 1 << 18
 """The entries of an archive, counting those that replace each other, and its files with all directories."""
 _MOST_BYTES = 1 << 28
 """Bytes of all paths that are looked for, and of directories that are made, to put entries in place."""
-_LONGEST_PATH = 4096
+LONGEST_PATH = 4096
 """Bytes of a path, of a link's target, and of the path that they lead to."""
 
 
@@ -127,9 +127,9 @@ class ArchiveFiles:
     def _add(self, entry: ArchiveEntry) -> None:
         """Put an entry in its place: where its directory's links lead, as unpacking it would."""
         parts = [part for part in entry.path.split("/") if part not in ("", ".")]
-        if not parts or ".." in parts or len(entry.path) > _LONGEST_PATH or "\0" in entry.path:
+        if not parts or ".." in parts or len(entry.path) > LONGEST_PATH or "\0" in entry.path:
             return  # the root itself, or a path that no system unpacks
-        if stat.S_ISLNK(entry.mode) and len(entry.content) > _LONGEST_PATH:
+        if stat.S_ISLNK(entry.mode) and len(entry.content) > LONGEST_PATH:
             return  # such a link cannot be made
         above = self._directory("/".join(parts[:-1]))
         if above is None:
@@ -149,7 +149,7 @@ class ArchiveFiles:
             real = resolve_in_root(f"{self._root}/{inside}", self._root, self._next_link).rstrip("/")
         except OSError:
             return None
-        if len(real) > len(self._root) + _LONGEST_PATH:
+        if len(real) > len(self._root) + LONGEST_PATH:
             return None
         missing: list[str] = []
         while real not in self._entries:

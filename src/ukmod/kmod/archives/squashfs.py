@@ -12,7 +12,7 @@ from functools import lru_cache
 from io import BytesIO
 
 from ukmod.errors import FormatError, LimitError
-from ukmod.kmod.archives.files import MOST_ENTRIES
+from ukmod.kmod.archives.files import LONGEST_PATH, MOST_ENTRIES
 from ukmod.kmod.compression import (
     DEFAULT_LIMIT,
     Inflate,
@@ -41,7 +41,9 @@ _PLAIN = 1 << 15
 _PLAIN_DATA = 1 << 24
 _LARGEST_BLOCK = 1 << 20
 _NO_FRAGMENT = 0xFFFFFFFF
-_LONGEST_LINK = 4096
+_MOST_NAME_BYTES = 256
+_LINKS = 1 << 26
+"""Bytes of the targets of all links."""
 _HEAD = struct.Struct("<HHHHII")
 _TYPES = (
     *(stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK, stat.S_IFBLK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK),
@@ -188,7 +190,7 @@ class _Squashfs:
         """Yield the files, those of a directory after it."""
         waiting = [("", self._root)]
         visited: set[_Place] = set()
-        count = 0
+        count = links = 0
         while waiting:
             above, place = waiting.pop()
             if place in visited:
@@ -199,7 +201,11 @@ class _Squashfs:
                 if count > MOST_ENTRIES:
                     raise LimitError(f"has more than {MOST_ENTRIES} files", subject=self._path)
                 path = f"{above}/{name}".lstrip("/")
+                if len(path) > LONGEST_PATH:
+                    raise self._damaged(f"a path of {len(path)} characters", inode.block)
                 entry = self._entry(path, inode)
+                if stat.S_ISLNK(entry.mode) and (links := links + len(entry.content)) > _LINKS:
+                    raise LimitError(f"has links of more than {_LINKS >> 20} MiB in all", subject=self._path)
                 yield entry
                 if stat.S_ISDIR(entry.mode):
                     waiting.append((path, inode))
@@ -227,7 +233,7 @@ class _Squashfs:
         if stat.S_ISLNK(mode):
             fields, target = self._take(body, 8)
             size = int.from_bytes(fields[4:], "little")
-            if size > _LONGEST_LINK:
+            if size > LONGEST_PATH:
                 raise self._damaged(f"a link of {size} bytes", place.block)
             return ArchiveEntry(path, mode, self._take(target, size)[0])
         return ArchiveEntry(path, mode)
@@ -250,6 +256,8 @@ class _Squashfs:
             for _ in range(count + 1):
                 fields, at = self._take(at, 8)
                 inode_offset, _number, _kind, length = struct.unpack("<HhHH", fields)
+                if length >= _MOST_NAME_BYTES:
+                    raise self._damaged(f"a name of {length + 1} bytes", at.block)
                 name, at = self._take(at, length + 1)
                 left -= 8 + length + 1
                 if left < 0:
