@@ -40,6 +40,7 @@ SOURCES = (
 REASONS = {
     "backtracetest": "softirqs that a task raises run at the end of an interrupt, not in ksoftirqd",
     "test_meminit": "millions of calls without a pause are reported as a soft lockup",
+    "test_user_copy": "it maps memory into its process, which has no address space here",
     "kprobe_example": "the guest's shell makes processes; here no code of the image does, so none is seen",
     "kretprobe_example": "the same",
 }
@@ -54,8 +55,9 @@ MAKEFILE = "obj-m := {}\nccflags-y := -I$(src)\n"
 
 
 _MEASURED = re.compile(
-    r"\d+(?= cycles)|(?<=Time: )\d+|(?<=took )\d+(?= ns)|(?<= in )\d+(?= ns)|(?<=expires @ )\w+"
-    r"|(?<=expired = )\w+|(?<=offset )0x\w+|(?<=PA: )0x\w+"
+    r"\d+(?= cycles)|(?<=Time: )\d+|(?<=Duration of test: )\d+|(?<=Average test time: )\d+"
+    r"|(?<=took )\d+(?= ns)|(?<= in )\d+(?= ns)|(?<=expires @ )\w+|(?<=expired = )\w+"
+    r"|(?<=offset )0x\w+|(?<=PA: )0x\w+"
 )
 """How long something took, when it ends, and where it lies: no two machines agree on these."""
 _OURS = re.compile(r"<\d>watchdog: (?:still running|lockup suspected) - .*\n")

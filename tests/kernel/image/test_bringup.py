@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -78,3 +79,14 @@ def test_every_step_that_is_not_run_says_why() -> None:
 
     assert all(step.reason for step in STEPS if step.how is not How.RUN)
     assert all(LEFT_OUT_INITCALLS.values())
+
+
+def test_what_modules_trace_is_read_from_tracefs(kernel_package: Debian) -> None:
+    """trace_printk() of a text is __trace_puts()."""
+    with Kernel(image=kernel_package.vmlinuz) as traced:
+        traced.run(1.5)
+        assert traced.core.image is not None
+        caller = traced.core.image.address("schedule")
+        assert traced.call("__trace_puts", caller, "a tick\n", 7) == 7
+        *_, line = traced.read("/sys/kernel/tracing/trace").splitlines()
+        assert re.search(r" 1\.5\d+: schedule: a tick$", line)
