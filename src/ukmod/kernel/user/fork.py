@@ -57,6 +57,8 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     flags = arguments.flags
     if flags & ~_KNOWN or bool(flags & CLONE_VM) != bool(flags & CLONE_VFORK):
         return -EAGAIN
+    if not flags & CLONE_VM and image.get("dup_mmap") is None:
+        return -EAGAIN  # it is a part of copy_process() there
     parent = k.sched.task()
     ready: list[UserThread] = []
     try:

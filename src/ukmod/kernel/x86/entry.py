@@ -65,7 +65,10 @@ def _stack_top(k: Core, image: MappedImage) -> int:
     """The address of the per-CPU variable with the upper end of the current task's stack."""
     if (hot := image.get("pcpu_hot")) is not None:  # v6.2 to v6.14
         return k.percpu.base + hot + k.types.offset("pcpu_hot", "top_of_stack")
-    return k.percpu.base + image.address("cpu_current_top_of_stack")
+    if (own := image.get("cpu_current_top_of_stack")) is not None:
+        return k.percpu.base + own
+    # Until v5.15 it is a member of the TSS that the CPU does not use.
+    return k.percpu.base + image.address("cpu_tss_rw") + k.types.offset("tss_struct", "x86_tss.sp1")
 
 
 class UserThread(Waiters):
@@ -84,7 +87,7 @@ class UserThread(Waiters):
         """The pid and wait status of each child that has ended and was not waited for."""
         self._top = task.stack + task.stack_size
         self._top_at = _stack_top(k, image)
-        self._save_fpu = image.address("save_fpregs_to_fpstate")
+        self._save_fpu = image.get("copy_fpregs_to_fpstate") or image.address("save_fpregs_to_fpstate")
         self._reset_fpu = image.get("fpstate_reset")  # since v5.16
         self._fpu = task.address + k.types.offset("task_struct", "thread.fpu")
         self._leave_at = image.address("syscall_exit_to_user_mode")
