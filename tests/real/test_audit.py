@@ -77,10 +77,11 @@ def test_no_route_is_other_than_the_c_modprobe_has_it(court: Judge, seed: int) -
             # What is open once something else is loaded is not open at first.
             is_open = route.verdict == OPEN and not route.why
             assert (name in there) == is_open, (name, route, scenario.files)
-        if one.verdict == BLOCKED:
-            assert not [word for word, there in loaded.items() if name in there], (name, scenario.files)
-            everything = court.loaded_by("-a", *words_of(scenario) * 2, cmdline=scenario.cmdline)
-            assert name not in everything, (name, scenario.files)
+    blocked = {name for name, one in found.items() if one.verdict == BLOCKED}
+    assert not blocked & set().union(*loaded.values()), (blocked, scenario.files)
+    if blocked:
+        everything = court.loaded_by_all(words, scenario.cmdline)
+        assert not blocked & everything, (blocked & everything, scenario.files)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -92,9 +93,7 @@ def test_the_lines_that_are_to_block_a_module_do(court: Judge, seed: int) -> Non
     (proof,) = prove(given, inspector, [name])
     if proof.remedy is not None and proof.remedy.is_proven and proof.remedy.lines:
         apply(proof, court.root)
-        assert name not in court.loaded_by("-a", *words_of(scenario) * 2, cmdline=scenario.cmdline), (
-            scenario.files
-        )
+        assert name not in court.loaded_by_all(words_of(scenario), scenario.cmdline), scenario.files
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -108,7 +107,7 @@ def test_a_policy_that_is_proven_holds(court: Judge, seed: int) -> None:
     except NotFoundError:  # its name stands for nothing here
         return
     write(Path(policy.path), policy.lines, court.root)
-    everything = court.loaded_by("-a", *words_of(scenario) * 2, cmdline=scenario.cmdline)
+    everything = court.loaded_by_all(words_of(scenario), scenario.cmdline)
     wrong = {one.module for one in policy.findings}
     assert everything <= {*policy.kept, *wrong}, (keep, scenario.files)
     assert set(policy.kept) <= {*everything, *wrong, *BUILTIN}, (keep, scenario.files)

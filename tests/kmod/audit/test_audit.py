@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.kmod.predict import images
 from tests.kmod.predict.images import RELEASE
+from tests.kmod.predict.scenarios import TREE
 
 from ukmod.errors import NotFoundError
 from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, Audit, ModuleAudit, audit
@@ -109,6 +110,14 @@ def test_another_s_install_line_is_a_route(image: Path) -> None:
     assert routes(found, "other")["install", "lone"] == OPEN
     assert routes(found, "mid")["install", "new"] == OPEN
     assert routes(found, "lone")["name", "lone"] == BLOCKED
+
+
+def test_a_command_may_load_another_once_its_dependency_is_there(image: Path) -> None:
+    text = "install mid /bin/false\n"
+    assert verdicts(audited(image, text))["mid"] == BLOCKED
+    found = audited(image, f"{text}install lone insmod {TREE}/mid.ko\n")
+    (route,) = [one for one in module(found, "mid").routes if one.kind == "install"]
+    assert (route.via, route.verdict, route.why) == ("lone", OPEN, "once other modules are loaded")
 
 
 def test_a_dependency_that_comes_in_by_another_way_opens_its_users_later(image: Path) -> None:

@@ -122,7 +122,7 @@ class _Auditor:
         self._outcomes.look(reached)
         self._users: dict[str, list[tuple[str, str]]] = {}
         for user in users:
-            for module, kind in self._outcomes.first(user).brought:
+            for module, kind in self._outcomes.brought(user).items():
                 self._users.setdefault(module, []).append((user.text, kind))
         self._wild = [one for one in reached if self._outcomes.first(one).wild]
 

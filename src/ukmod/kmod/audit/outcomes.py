@@ -8,7 +8,7 @@ from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ukmod.kmod.config import Source
     from ukmod.kmod.context import Module
@@ -76,17 +76,19 @@ class Outcomes:
         self._later: dict[tuple[Asked, str], RequestOutcome] = {}
         self._loadable: frozenset[str] = frozenset()
         self._certain: frozenset[str] = frozenset()
+        self._brought: dict[Asked, dict[str, str]] = {}
 
     def look(self, every: Sequence[Asked]) -> None:
         """Find out what can be loaded, if all of these are asked for, again and again."""
         for asked in every:
-            self._add(self.first(asked))
+            self._add(asked, self.first(asked))
         suspects = [asked for asked in every if not self.first(asked).is_plain]
         before: frozenset[str] | None = None
         while before != self._loadable:
             before = self._loadable
             for asked in suspects:
-                self._add(self._of(asked, World(loaded=before.difference(self.first(asked).targets))))
+                world = World(loaded=before.difference(self.first(asked).targets))
+                self._add(asked, self._of(asked, world))
 
     def first(self, asked: Asked) -> RequestOutcome:
         """Return the outcome with nothing loaded."""
@@ -109,7 +111,12 @@ class Outcomes:
         """Whether all that can be loaded is loaded in some way for certain."""
         return self._loadable <= self._certain
 
-    def _add(self, outcome: RequestOutcome) -> None:
+    def brought(self, asked: Asked) -> Mapping[str, str]:
+        """Return the modules that come along, at first or later, with their kinds of routes."""
+        return self._brought.get(asked) or dict(self.first(asked).brought)
+
+    def _add(self, asked: Asked, outcome: RequestOutcome) -> None:
+        self._brought[asked] = dict(outcome.brought) | self._brought.get(asked, {})
         self._loadable |= outcome.possible
         self._certain |= outcome.certain
 
