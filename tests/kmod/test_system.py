@@ -70,6 +70,17 @@ def test_boot_entries_that_disagree_are_named(root: Path) -> None:
     ]
 
 
+def test_a_link_to_nothing_that_old_versions_take_for_a_file_is_no_certain_answer(root: Path) -> None:
+    (root / "usr/lib/modprobe.d").mkdir(parents=True)
+    (root / "usr/lib/modprobe.d/a.conf").write_text("install user /bin/false\n")
+    (root / "etc/modprobe.d").mkdir(parents=True, exist_ok=True)
+    (root / "etc/modprobe.d/a.conf").symlink_to("nowhere")
+    found = explained(root, "user")
+    assert found.verdict == "unknown"
+    assert any("loaded, if modprobe is of an old version" in str(note) for note in found.notes)
+    assert explained(root, "named").verdict == "loaded"
+
+
 def test_a_command_line_that_is_given_is_taken_instead(root: Path) -> None:
     grub(root, "module_blacklist=user")
     assert explained(root, "user", "quiet").verdict == "loaded"

@@ -96,7 +96,10 @@ def test_the_lines_that_are_to_block_a_module_do(court: Judge, seed: int) -> Non
         assert name not in court.loaded_by_all(words_of(scenario), scenario.cmdline), scenario.files
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=settings().max_examples // 2,
+)
 @given(seed=st.integers(0, 1 << 32))
 def test_a_policy_that_is_proven_holds(court: Judge, seed: int) -> None:
     scenario = configurations.of_seed(seed)

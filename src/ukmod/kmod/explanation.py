@@ -116,10 +116,7 @@ def agreed(ways: Sequence[tuple[BootArguments, Explanation]]) -> Explanation:
     first = ways[0][1]
     if len({one.verdict for _, one in ways}) == 1:
         return first
-    notes = [
-        Note("boot", f"{one.verdict}, if it is booted by this entry", source=boot.source)
-        for boot, one in ways
-    ]
+    notes = [Note("boot", f"{one.verdict}, {boot.condition}", source=boot.source) for boot, one in ways]
     return replace(first, notes=(*first.notes, *notes), verdict="unknown")
 
 

@@ -32,7 +32,7 @@ def as_text(explanation: Explanation) -> str:
     elif explanation.verdict == "unknown" and not any(
         one.outcome == "unknown" for one in explanation.targets
     ):
-        lines.append(f"{explanation.word}: cannot tell: it depends on how the system is booted")
+        lines.append(f"{explanation.word}: cannot tell: it depends")
     for target in explanation.targets:
         lines += _target(explanation.word, target)
     lines += _notes(explanation.notes, "  ")

@@ -27,10 +27,14 @@ _TRUE, _FALSE = frozenset("yYtT1"), frozenset("nNfF0")
 
 @record
 class BootArguments:
-    """A kernel command line, and where it is from."""
+    """A kernel command line, and where it is from.
+
+    ``condition`` says in which case it is to be considered, at ``source``.
+    """
 
     text: str
     source: Source
+    condition: str = "if it is booted by this entry"
 
 
 @record

@@ -20,6 +20,7 @@ from ukmod.kmod.kernelargs import BootArguments, policy_of
 from ukmod.kmod.lint import lint
 from ukmod.kmod.linux import LinuxHost
 from ukmod.kmod.loaded import NothingLoaded, SysModules
+from ukmod.kmod.overlay import OverlayFiles
 from ukmod.kmod.predict.programs import DIRECTORIES
 from ukmod.kmod.regular import read_regular
 from ukmod.kmod.sysctl import modules_disabled
@@ -27,7 +28,7 @@ from ukmod.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ukmod.kmod.initramfs import Initramfs
     from ukmod.kmod.kernelargs import KernelPolicy
@@ -88,7 +89,10 @@ class System:
     def explainers(
         self, inspector: Inspector, config_paths: Sequence[str] | None = None
     ) -> list[tuple[BootArguments, Explainer]]:
-        """Return an explainer for each command line; they share what the inspector has read."""
+        """Return an explainer for each command line; they share what the inspector has read.
+
+        Where the configuration depends on kmod's version, there is one for each way to read it.
+        """
         initcalls = self.initcalls()
         findings = self._findings(config_paths)
         state = SysModules(LinuxHost()) if self.is_live else NothingLoaded()
@@ -96,7 +100,7 @@ class System:
             (
                 boot,
                 Explainer(
-                    self.context(config_paths, boot),
+                    system.context(config_paths, boot),
                     inspector,
                     policy=self.policy(boot),
                     state=state,
@@ -106,8 +110,21 @@ class System:
                     findings=findings,
                 ),
             )
-            for boot in self.boots
+            for system in (self, *self._as_old_versions_read_it(findings))
+            for boot in system.boots
         ]
+
+    def _as_old_versions_read_it(self, findings: Sequence[Finding]) -> Iterator[System]:
+        """Yield the system with a file that cannot be read in the place of others of its name.
+
+        kmod passes over a link that leads nowhere; in old versions it hides other files all the same.
+        """
+        hiding = [one.source for one in findings if one.kind == "unreadable" and one.about]
+        if hiding:
+            files = OverlayFiles(self.tree.files, {source.file: b"" for source in hiding})
+            condition = "if modprobe is of an old version, for which this file hides others of its name"
+            boots = [replace(boot, source=hiding[0], condition=condition) for boot in self.boots]
+            yield replace(self, tree=self.tree.through(files), boots=tuple(boots))
 
     def initcalls(self) -> dict[str, str] | None:
         """Return the module of each built-in init function, by System.map; None if there is no such file."""

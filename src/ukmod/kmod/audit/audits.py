@@ -77,8 +77,8 @@ def _agreed_route(ways: Sequence[tuple[BootArguments, Route]], boots: int) -> Ro
     first = ways[0][1]
     if len({route.verdict for _, route in ways}) == 1 and len(ways) == boots:
         return first
-    text = "; ".join([f"{route.verdict} with {boot.source}" for boot, route in ways])
-    return replace(first, verdict=UNKNOWN, why=f"it depends on how the system is booted: {text}")
+    text = "; ".join([f"{route.verdict}, {boot.condition} ({boot.source})" for boot, route in ways])
+    return replace(first, verdict=UNKNOWN, why=f"it depends: {text}")
 
 
 def _with(module: ModuleAudit, routes: Sequence[Route]) -> ModuleAudit:
