@@ -422,7 +422,7 @@ def test_whatever_call_fails_a_snapshot_is_whole_or_not_there(
         if not calls:
             break
         shutil.rmtree(there.directory, ignore_errors=True)
-    assert failed >= {"open", "fstat", "write", "close", "rename"}
+    assert failed >= {"open", "fstat", "write", "close", "replace"}
 
 
 def test_whatever_call_fails_a_machine_is_taken_up_or_not(
