@@ -77,6 +77,13 @@ ROLES: dict[str, tuple[str, list[str]]] = {
     "an archive as the root of modprobe": ("x", ["modprobe", "-d", "x", "-S", RELEASE, "-D", "m"]),
     "an archive as the root of modinfo": ("x", ["modinfo", "-b", "x", "-k", RELEASE, "m"]),
     "a module, for fits": ("x.ko", ["fits", *AT, "x.ko"]),
+    "policy --keep": ("x", ["policy", "generate", *AT, "--keep", "x"]),
+    "survey --expect": ("x", ["survey", *AT, "--kernel", "none", "--expect", "x", "m"]),
+    "the first of survey diff": ("x", ["survey", "diff", "x", "exporter.ko"]),
+    "an image of a survey with a journal": ("x", ["survey", *AT, "--kernel", "x", "--journal", "j", "m"]),
+    "kernel check --btf": ("x", ["kernel", "check", "--btf", "x", "exporter.ko"]),
+    "fits --symvers": ("x", ["fits", *AT, "--symvers", "x", "exporter.ko"]),
+    "an image of fits": ("x", ["fits", "--kernel", "x", "exporter.ko"]),
     "a journal": ("x", ["survey", *AT, "--kernel", "none", "--journal", "x", "m"]),
 }  # fmt: skip
 """Where the file is, and the command that reads it."""
