@@ -7,6 +7,7 @@
 #include <linux/device.h>
 #include <linux/firmware.h>
 #include <linux/fs.h>
+#include <linux/ftrace.h>
 #include <linux/idr.h>
 #include <linux/in.h>
 #include <linux/io.h>
@@ -21,6 +22,7 @@
 #include <linux/net.h>
 #include <linux/netlink.h>
 #include <linux/nsproxy.h>
+#include <linux/parser.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/proc_fs.h>
@@ -545,3 +547,106 @@ SEQUENCE(sequence_of_nothing, shows_nothing, "any")
 SEQUENCE(sequence_larger_than_its_buffer, shows_too_much, "any")
 SEQUENCE(sequence_that_never_returns, shows_never, "lockup")
 SEQUENCE(sequence_that_is_wild, (void *)UNMAPPED, "any")
+
+/* -- probes and hooks of functions: handlers that recurse, sleep, oops, never return, or go elsewhere -- */
+
+__attribute__((noipa)) static int probed(int number) { barrier(); return number + 1; }
+static char digits[] = "42";
+
+static int uses(void)
+{
+	substring_t text = { digits, digits + 2 };
+	int number = probed(1);
+
+	match_int(&text, &number);
+	kfree(kmalloc(8, GFP_KERNEL));
+	pr_info("used\n");
+	schedule();
+	return number;
+}
+
+static int handler_uses(struct kprobe *probe, struct pt_regs *regs) { uses(); return 0; }
+static int handler_sleeps(struct kprobe *probe, struct pt_regs *regs) { msleep(10); return 0; }
+static int handler_oopses(struct kprobe *probe, struct pt_regs *regs) { return *(volatile int *)8; }
+static int handler_never_returns(struct kprobe *probe, struct pt_regs *regs) { for (;;) cpu_relax(); }
+static int handler_goes_astray(struct kprobe *probe, struct pt_regs *regs) { regs->ip = UNMAPPED; return 1; }
+static int handler_goes_back(struct kprobe *probe, struct pt_regs *regs) { return 1; }
+static int handler_takes_the_stack(struct kprobe *probe, struct pt_regs *regs) { regs->sp = NOT_CANONICAL; return 0; }
+static int handler_unregisters(struct kprobe *probe, struct pt_regs *regs) { unregister_kprobe(probe); return 0; }
+
+static void probe_of(const char *name, unsigned int offset, kprobe_pre_handler_t handler)
+{
+	static struct kprobe probe;
+
+	memset(&probe, 0, sizeof(probe));
+	probe.symbol_name = name;
+	probe.offset = offset;
+	probe.pre_handler = handler;
+	pr_info("%d\n", register_kprobe(&probe));
+	uses();
+}
+
+#define HANDLER(name, ends)									\
+	ATTACK(probe_whose_##name, ends) { probe_of("probed", 0, name); return alive(#name); }	\
+	ATTACK(probe_of_the_image_whose_##name, ends) { probe_of("match_int", 0, name); return alive(#name); }
+
+HANDLER(handler_uses, "any")
+HANDLER(handler_sleeps, "any")
+HANDLER(handler_oopses, "any")
+HANDLER(handler_never_returns, "any")
+HANDLER(handler_goes_astray, "any")
+HANDLER(handler_goes_back, "any")
+HANDLER(handler_takes_the_stack, "any")
+HANDLER(handler_unregisters, "any")
+
+ATTACK(probes_within_functions, "any")
+{
+	static const char *const names[] = { "match_int", "schedule", "_printk", "__kmalloc", "kfree", "msleep", "kstrtoint",
+					     "do_int3", "exc_page_fault", "kprobe_int3_handler", "asm_exc_int3" };
+	int i, offset;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		for (offset = 0; offset < 12; offset++)
+			probe_of(names[i], offset, NULL);
+	return alive("within");
+}
+
+static int returns_wild(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	regs->ax = UNMAPPED;
+	regs->sp = 8;
+	return 0;
+}
+
+ATTACK(return_probe_that_is_wild, "any")
+{
+	static struct kretprobe probe = { .kp.symbol_name = "probed", .handler = returns_wild, .maxactive = 1 };
+
+	pr_info("%d\n", register_kretprobe(&probe));
+	uses();
+	return alive("return");
+}
+
+static void hook_uses(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *regs)
+{
+	uses();
+}
+
+static void hook_oopses(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *regs)
+{
+	*(volatile int *)8 = 1;
+}
+
+#define HOOK(name, function)									\
+	ATTACK(name, "any")									\
+	{											\
+		static struct ftrace_ops ops = { .func = function };				\
+		pr_info("%d\n", ftrace_set_filter_ip(&ops, (unsigned long)probed, 0, 0));	\
+		pr_info("%d\n", register_ftrace_function(&ops));				\
+		uses();										\
+		return alive(#name);								\
+	}
+
+HOOK(hook_that_recurses, hook_uses)
+HOOK(hook_that_oopses, hook_oopses)
+HOOK(hook_that_is_wild, (void *)NOT_CANONICAL)
