@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -213,6 +214,7 @@ static int children(char **words)
 	wait(&status);
 	printf("status %#x\n", status & 0x7f);
 	TRY("no child", waitpid(-1, &status, 0));
+	TRY("yield", sched_yield());
 	pipe(ends);
 	child = fork();
 	if (!child) {

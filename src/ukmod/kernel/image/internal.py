@@ -146,6 +146,12 @@ def io_schedule(k: Core) -> None:
 
 
 @export()
+def do_sched_yield(k: Core) -> None:
+    """static void do_sched_yield(void): sched_yield(2)."""
+    k.sched.schedule()
+
+
+@export()
 def io_schedule_timeout(k: Core, timeout: Long) -> Long:
     """long io_schedule_timeout(long timeout)."""
     return k.sched.schedule_timeout(min(max(timeout, 0), MAX_SCHEDULE_TIMEOUT))
