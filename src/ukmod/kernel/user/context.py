@@ -123,11 +123,13 @@ def _copied_mm(k: Core, image: MappedImage, parent: Task) -> int:
 
 
 def _init(k: Core, image: MappedImage, task: Task) -> None:
-    """Set what copy_process() does not copy: futex_init_task(), the pids, and the timer for setitimer(2).
+    """Set what copy_process() does not copy: lists of futexes and shared memory, pids, setitimer(2)'s timer.
 
     A process begins as the leader of a group and a session of its own, as after setsid(2).
     """
-    init_list_head(k.memory, task.address + k.types.offset("task_struct", "pi_state_list"))
+    for head in ("pi_state_list", "sysvshm.shm_clist"):
+        if k.types.has("task_struct", head):
+            init_list_head(k.memory, task.address + k.types.offset("task_struct", head))
     signal, pids = _get(k, task, "signal"), k.types.enum("pid_type").values
     for kind in ("PIDTYPE_TGID", "PIDTYPE_PGID", "PIDTYPE_SID"):
         place = signal + k.types.offset("signal_struct", "pids") + 8 * pids[kind]
