@@ -363,7 +363,12 @@ class Kernel:
 
         Raises LoadError with the text ``died`` if the process ended in an oops or by a signal.
         """
-        attempt = Attempt(self.core, work)
+
+        def program() -> T:
+            self.core.processes.enter_mm()
+            return work()
+
+        attempt = Attempt(self.core, program)
         task = self._run_task(comm, attempt, subject=subject)
         if not task.exited and not attempt.has_failed:
             text = f"{comm} has not returned: it waits for something that does not happen"

@@ -66,6 +66,16 @@ class Processes:
         self._waiters.wait_event(lambda: child.exited)
         return child.exit_code
 
+    def enter_mm(self) -> None:
+        """exec_mmap(): give the current task an address space of its own, if there is an image to make one.
+
+        Raises LimitError without memory for it.
+        """
+        if (image := self._k.image) is not None:
+            from ukmod.kernel.user.context import enter_mm
+
+            enter_mm(self._k, image)
+
     def look_up(self, path: str) -> Program:
         """The program that do_execve() would start. Raises OSError with the errno it would return."""
         return self.programs.exec(path)
@@ -77,6 +87,7 @@ class Processes:
         comm = path.rpartition("/")[2]
         k.tasks.set_comm(task, comm)
         k.tasks.become_process(task)
+        self.enter_mm()
         k.creds.exec(task)
         k.trace.step(task.pid, comm, "execve", " ".join(argv))
         process = Process(tuple(argv), dict(env), KernelSyscalls(k))

@@ -32,7 +32,10 @@ from ukmod.machine.memory import (
 from ukmod.machine.registers import (
     GP_VECTOR,
     MASK64,
+    PF_INSTR,
+    PF_PROT,
     PF_VECTOR,
+    PF_WRITE,
     RFLAGS_IF,
     UD_VECTOR,
     CpuException,
@@ -562,31 +565,28 @@ class Cpu:
 
     def _exception(self, error: int) -> CpuException:
         vector, self._vector = self._vector, -1
+        code = self._engine.error_code() if vector == PF_VECTOR else 0
         registers, self._last = self._last or self.registers(), None
         self._restore_clean()
         if vector < 0:
             vector = vector_of(error)
         if vector != PF_VECTOR:
             return CpuException(vector, registers)
-        prot = self.memory.prot(registers.cr2)
-        present = bool(prot)
-        behind = (registers.rip | (PAGE_SIZE - 1)) + 1
-        fetch = registers.cr2 == registers.rip or registers.cr2 == behind < registers.rip + 15
-        fetch = fetch and (not present or bool(prot & NX))
-        write = not fetch and (present or self._is_write(registers))
+        write, fetch, present = bool(code & PF_WRITE), bool(code & PF_INSTR), bool(code & PF_PROT)
+        write = write or (not present and not fetch and self._is_write(registers))
         return CpuException(vector, registers, registers.cr2, write, fetch, present)
 
     def _is_write(self, registers: Registers) -> bool:
-        """True if the access that faulted on an absent page was a store.
+        """True if a load that faulted on an absent page is that of an instruction which stores there, too.
 
-        The engine does not provide the error code. So the instruction is executed once more with a read-only
-        page at the address: a load succeeds, a store faults again.
+        Hardware calls that a write, the engine a read. So the instruction is executed once more with a
+        read-only page at the address: a load succeeds, a store faults again.
         """
         memory, page = self.memory, registers.cr2 & ~(PAGE_SIZE - 1)
         if not is_canonical(registers.cr2):
             return False
         if registers.cr2 < USER_HALF and memory.root != memory.kernel_root:
-            # A process's page tables are the guest's own. What a load brings in, a store then faults on.
+            # A process's page tables are the guest's own. The store faults when the load has brought it in.
             return False
         try:
             scratch = memory.alloc_frames(1)

@@ -37,6 +37,11 @@ _EXTENDED: Final = (
 )  # fmt: skip
 _SLOT: Final = 16
 """The bytes that a block has for each register: what the largest needs."""
+_BEFORE_DR0: Final = 16
+"""The distance in the engine's CPU state from the error code of the last exception to DR0."""
+_PF_BITS: Final = values.PF_PROT | values.PF_WRITE | values.PF_USER | values.PF_RSVD | values.PF_INSTR
+_MARK: Final = 0x5DEE_CE66_D123_4567
+"""A value of DR0 that the CPU state has nowhere else."""
 _VECTOR_OF_ERROR = {
     lib.ERR_INSN_INVALID: values.UD_VECTOR,
     # Missing physical memory, because of page tables that the guest made itself, or has none.
@@ -118,12 +123,17 @@ class Engine:
         self._extended = self.block(*_EXTENDED)
         self._settable = self.block(*stubs.REGISTERS, "rflags")
         self._all = self.block(*stubs.REGISTERS, "rip", "rflags", "cr2")
+        self._context = ctypes.c_void_p()
+        lib.check(lib.uc_context_alloc(self.handle, ctypes.byref(self._context)))
+        self._error_code = self._find_error_code()
 
     def close(self) -> None:
         """Free the engine, which uses some 30 MB of the host's memory, and let go of the machine's.
 
         It has no handle then: a later call is an error of Python's, and does not reach the library.
         """
+        if context := vars(self).pop("_context", None):
+            lib.uc_context_free(context)
         if handle := vars(self).pop("handle", None):
             lib.uc_close(handle)
         vars(self).clear()
@@ -269,13 +279,29 @@ class Engine:
 
     def save(self) -> bytes:
         """The state of the CPU, with what the engine knows of it apart from registers."""
-        context = ctypes.c_void_p()
-        lib.check(lib.uc_context_alloc(self.handle, ctypes.byref(context)))
-        try:
-            lib.check(lib.uc_context_save(self.handle, context))
-            return ctypes.string_at(context, lib.uc_context_size(self.handle))
-        finally:
-            lib.uc_context_free(context)
+        lib.check(lib.uc_context_save(self.handle, self._context))
+        return ctypes.string_at(self._context, lib.uc_context_size(self.handle))
+
+    def error_code(self) -> int:
+        """The error code of the last page fault, which the engine keeps but gives no name to.
+
+        Raises MachineError if it is not one: another version of the engine.
+        """
+        lib.uc_context_save(self.handle, self._context)
+        if (code := self._error_code.value) & ~_PF_BITS:
+            raise MachineError(
+                f"the engine keeps no error code of a page fault where it is known to: {code:#x}"
+            )
+        return code
+
+    def _find_error_code(self) -> ctypes.c_uint32:
+        """The error code in the saved state, which lies at a known distance from a register."""
+        self._write(lib.REGISTERS["dr0"], _MARK)
+        at = self.save().find(_MARK.to_bytes(8, "little"))
+        self._write(lib.REGISTERS["dr0"], 0)
+        if at < 0:
+            raise MachineError("the engine's state does not have DR0 where it is known to")
+        return ctypes.c_uint32.from_address((self._context.value or 0) + at - _BEFORE_DR0)
 
     def restore(self, state: bytes) -> None:
         """Restore a state that ``save`` has returned, in this process or another one."""

@@ -36,7 +36,7 @@ CTL_TLB_FLUSH: Final = 11
 _CTL_IO_WRITE = 1
 REGISTERS: Final = (
     {"rax": 35, "rbp": 36, "rbx": 37, "rcx": 38, "rdi": 39, "rdx": 40, "rip": 41, "rsi": 43, "rsp": 44}
-    | {"cr0": 50, "cr2": 52, "cr3": 53, "cr4": 54, "msr": 248, "mxcsr": 249, "rflags": 253}
+    | {"cr0": 50, "cr2": 52, "cr3": 53, "cr4": 54, "dr0": 66, "msr": 248, "mxcsr": 249, "rflags": 253}
     | {"cs": 11, "ss": 49, "gdtr": 243, "tr": 245, "fs_base": 250, "gs_base": 251}
     | {"fpsw": 31, "fpcw": 246, "fptag": 247}
     | {f"fp{n}": 82 + n for n in range(8)}

@@ -17,6 +17,8 @@ CR4_TSD: Final = 1 << 2
 RFLAGS_IF: Final = 1 << 9
 RFLAGS: Final = 1 << 1 | RFLAGS_IF  # bit 1 is always set; a task begins with interrupts enabled
 DE_VECTOR, BP_VECTOR, UD_VECTOR, DF_VECTOR, GP_VECTOR, PF_VECTOR, MC_VECTOR = 0, 3, 6, 8, 13, 14, 18
+PF_PROT, PF_WRITE, PF_USER, PF_RSVD, PF_INSTR = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4
+"""Bits of a page fault's error code: a page that is present, a store, user mode, reserved bits, a fetch."""
 
 
 @record

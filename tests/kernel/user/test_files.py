@@ -238,6 +238,7 @@ def test_pages_of_a_device_come_in_by_faults(in_machine: InMachine) -> None:
             # The kernel's own accesses take the same path.
             assert f.pread(4, 3 * 4096) == b"last"
             assert k.process.syscall("read", f.fileno(), m.address + 4096, 6) == 6
+            assert k.dmesg().endswith("window: fault on page 1, write\n")
             assert m[4096 : 4096 + 6] == b"kernel"
             with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
                 k.process.syscall("read", f.fileno(), m.address + 5 * 4096, 6)

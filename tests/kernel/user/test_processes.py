@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from ukmod.errors import ProcessError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.sighand import SIG_DFL, SIG_IGN
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGKILL
+from ukmod.kernel.uapi import MAP_ANONYMOUS, MAP_PRIVATE
 from ukmod.kernel.user.process import UserProcess
 
 pytestmark = pytest.mark.real
@@ -253,5 +255,52 @@ def test_each_process_has_signal_actions_of_its_own(in_machine: InMachine) -> No
         with pytest.raises(ProcessError, match="signal 2"):
             p.result()
         assert k.core.sighands.handler(k.core.tasks.kthreadd, SIGINT) == SIG_IGN
+
+    in_machine(work)
+
+
+def test_a_kernel_thread_works_in_the_memory_of_a_process(in_machine: InMachine) -> None:
+    double = 0x6500
+
+    def work(k: Kernel) -> None:
+        k.insmod(device("errand"))
+        assert k.dmesg().endswith("errand: insmod has its own memory\n")
+        with k.open("/dev/errand") as f:
+            number = bytearray((21).to_bytes(4, "little"))
+            assert f.ioctl(double, number) == 21
+            assert int.from_bytes(number, "little") == 42
+            fresh = k.process.syscall("mmap", 0, 4096, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+            assert f.ioctl(double, fresh) == 0  # the page comes in while the thread works
+            with pytest.raises(OSError, match="Bad address"):
+                f.ioctl(double, 16)
+        lines = [line.partition("] ")[2] for line in k.dmesg().splitlines()][-3:]
+        assert lines == [
+            "errand: errand has no memory",
+            "errand: now it has the sender's",
+            "errand: then none",
+        ]
+        k.rmmod("errand")
+        assert k.dmesg().endswith("errand: rmmod has its own memory\n")
+        assert not k.leaks()
+        assert not k.oopses
+
+    in_machine(work)
+
+
+def test_all_of_proc_can_be_read(in_machine: InMachine) -> None:
+    endless = {"kmsg", "kcore", "kpagecount", "kpageflags", "kpagecgroup"}
+
+    def work(k: Kernel) -> None:
+        for directory in ("/proc", "/proc/self", "/proc/sys/kernel", "/proc/net", "/proc/1"):
+            for name in set(k.listdir(directory)) - endless:
+                path = f"{directory}/{name}"
+                try:
+                    if stat.S_ISREG(k.stat(path).st_mode):
+                        k.process.read(path)
+                except OSError:
+                    continue
+        assert not k.oopses
+        assert not k.warnings
+        assert k.read("/proc/self/autogroup") == ""
 
     in_machine(work)

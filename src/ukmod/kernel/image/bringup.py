@@ -95,6 +95,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     _without("ftrace_init", "calls of __fentry__ return at once; ftrace.py hooks functions"),
     BootStep("early_trace_init"),
     _ours("sched_init", "tasks are Python's"),
+    BootStep("autogroup_init", argument="init_task"),
     BootStep("radix_tree_init"),
     BootStep("maple_tree_init"),
     BootStep("wait_bit_init"),
@@ -107,6 +108,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     _ours("tick_init", "time is virtual"),
     _ours("init_timers", "timers are Python's"),
     _ours("hrtimers_init", "timers are Python's"),
+    BootStep("hrtimers_prepare_cpu"),  # so that /proc/timer_list finds no timers
     _ours("softirq_init", "softirqs are Python's"),
     BootStep("timekeeping_init"),
     _ours("random_init", "random numbers are Python's, reproducible"),
@@ -409,7 +411,7 @@ def _call(k: Core, name: str, address: int, level: str, arguments: tuple[int, ..
 
 
 def _run(k: Core, address: int, results: list[int], *arguments: int) -> int:
-    results.append(k.cpu.call(address, *arguments) & 0xFFFF_FFFF)
+    results.append(k.cpu.call(address, *arguments or (0,)) & 0xFFFF_FFFF)  # 0: the number of the CPU
     return 0
 
 

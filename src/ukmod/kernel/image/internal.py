@@ -15,7 +15,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.image.firmware import BIOS
 from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.mm.page_alloc import alloc_pages
-from ukmod.kernel.mm.switch import use_mm
+from ukmod.kernel.mm.switch import count_pages, mm_of, set_mm, use_mm
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue.api import DelayedWork
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 _ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller")
+_USE_MM: Final = tuple(Site("kernel/kthread.c", line, "kthread_use_mm") for line in (1420, 1421))
+_UNUSE_MM: Final = tuple(Site("kernel/kthread.c", line, "kthread_unuse_mm") for line in (1464, 1465))
 _NO_DEVICE: Final = 0xFF
 """The byte that a bus returns if no device answers."""
 
@@ -260,6 +262,37 @@ def enter_lazy_tlb(k: Core, mm: Ptr, task: Ptr) -> None:
     """void enter_lazy_tlb(struct mm_struct *mm, struct task_struct *tsk): it has no mm of its own."""
     del mm
     use_mm(k, k.tasks.at(task), 0)
+
+
+@export()
+def kthread_use_mm(k: Core, mm: Ptr) -> None:
+    """void kthread_use_mm(struct mm_struct *mm).
+
+    The image's own would drop a reference to init_mm, which its scheduler would have taken.
+    """
+    task = k.sched.task()
+    for site, is_wrong in zip(_USE_MM, (not task.is_kthread, bool(mm_of(k, task))), strict=True):
+        if is_wrong:
+            warn_once(k, site)
+    count = mm + k.types.offset("mm_struct", "mm_count")
+    k.memory.set_u32(count, k.memory.u32(count) + 1)
+    set_mm(k, task, mm)
+
+
+@export()
+def kthread_unuse_mm(k: Core, mm: Ptr) -> None:
+    """void kthread_unuse_mm(struct mm_struct *mm)."""
+    task = k.sched.task()
+    for site, is_wrong in zip(_UNUSE_MM, (not task.is_kthread, not mm_of(k, task)), strict=True):
+        if is_wrong:
+            warn_once(k, site)
+    count_pages(k, mm)
+    set_mm(k, task, 0)
+    count = mm + k.types.offset("mm_struct", "mm_count")
+    left = k.memory.u32(count) - 1
+    k.memory.set_u32(count, left & 0xFFFF_FFFF)
+    if not left and k.image is not None:
+        k.cpu.call(k.image.address("__mmdrop"), mm)
 
 
 # -- softirqs -------------------------------------------------------------------------------------------

@@ -80,7 +80,6 @@ LEFT_NATIVE: Final[dict[str, str]] = {
         "consoles are the image's own": """
             console_start console_stop console_resume console_force_preferred_locked
             match_devname_and_update_preferred_console kmsg_dump_get_buffer""",
-        "no kernel thread is known to use a process's memory: untried": "kthread_use_mm kthread_unuse_mm",
         "functions are hooked by name, one by one: none has to be left out": """
             ftrace_set_notrace ftrace_set_global_filter ftrace_set_global_notrace
             ftrace_ops_set_global_filter""",

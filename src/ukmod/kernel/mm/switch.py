@@ -1,4 +1,4 @@
-"""Which page tables a task runs on: load_new_mm_cr3() of arch/x86/mm/tlb.c."""
+"""A task's address space, and the page tables that it runs on: load_new_mm_cr3() of arch/x86/mm/tlb.c."""
 
 from __future__ import annotations
 
@@ -26,3 +26,22 @@ def set_loaded_mm(k: Core, mm: int) -> None:
         return
     at = k.percpu.base + state + k.types.offset("tlb_state", "loaded_mm")
     k.memory.set_u64(at, mm or k.image.address("init_mm"))
+
+
+def mm_of(k: Core, task: Task) -> int:
+    """``task->mm``."""
+    return k.memory.u64(task.address + k.types.offset("task_struct", "mm"))
+
+
+def set_mm(k: Core, task: Task, mm: int) -> None:
+    """Make ``mm`` the current task's address space, which the caller has taken; 0 for the kernel's."""
+    at, active = (task.address + k.types.offset("task_struct", name) for name in ("mm", "active_mm"))
+    k.memory.set_u64(at, mm)
+    k.memory.set_u64(active, mm or (k.image.address("init_mm") if k.image is not None else 0))
+    use_mm(k, task, mm)
+
+
+def count_pages(k: Core, mm: int) -> None:
+    """sync_mm_rss(): until v6.1, a task counts its pages by itself first."""
+    if k.image is not None and (sync := k.image.get("sync_mm_rss")) is not None:
+        k.cpu.call(sync, mm)

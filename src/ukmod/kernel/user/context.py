@@ -15,7 +15,7 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.gfp import GFP_KERNEL
-from ukmod.kernel.mm.switch import use_mm
+from ukmod.kernel.mm.switch import count_pages, mm_of, set_mm
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_setup
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE
@@ -44,7 +44,23 @@ def enter(k: Core, image: MappedImage) -> None:
         raise _no_memory("credentials")
     _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, task, "fs"))))
     _set(k, task, "files", _made("files", _copied_files(k, image, _get(k, task, "files"))))
-    _set_mm(k, image, task, _new_mm(k, image))
+    set_mm(k, task, _new_mm(k, image))
+
+
+def enter_mm(k: Core, image: MappedImage) -> None:
+    """Give the current task an mm of its own, until it ends. Raises LimitError without memory for it."""
+    task = k.sched.task()
+    set_mm(k, task, _new_mm(k, image))
+    task.leaving.append(partial(_exit_mm, k, image, task))
+
+
+def _exit_mm(k: Core, image: MappedImage, task: Task) -> int:
+    """exit_mm(), without futexes."""
+    if mm := mm_of(k, task):
+        count_pages(k, mm)
+        set_mm(k, task, 0)
+        k.cpu.call(image.address("mmput"), mm)
+    return 0
 
 
 def inherit(k: Core, image: MappedImage, child: Task, *, shares_mm: bool) -> None:
@@ -114,8 +130,7 @@ def _copied_mm(k: Core, image: MappedImage, parent: Task) -> int:
     """dup_mm(): a copy of the current task's address space, whose pages both share until one writes."""
     old, new = _get(k, parent, "mm"), _new_mm(k, image)
     _copy(k, "mm_struct", old, new)
-    if (sync := image.get("sync_mm_rss")) is not None:
-        k.cpu.call(sync, old)
+    count_pages(k, old)
     if k.cpu.call(image.address("dup_mmap"), new, old) & 0xFFFF_FFFF:
         k.cpu.call(image.address("mmput"), new)
         raise _no_memory("address space")
@@ -142,12 +157,9 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
     """exit_mm(), exit_files(), exit_fs() and, after the task's last work, exit_creds()."""
     own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs", "cred")}
     k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
-    if mm := _get(k, task, "mm"):
+    if mm := mm_of(k, task):
         k.cpu.call(image.address("exit_mm_release"), task.address, mm)
-        if (sync := image.get("sync_mm_rss")) is not None:  # until v6.1, tasks count their pages apart
-            k.cpu.call(sync, mm)
-        _set_mm(k, image, task, 0)
-        k.cpu.call(image.address("mmput"), mm)
+        _exit_mm(k, image, task)
     for name in ("files", "fs"):
         if own[name]:
             k.cpu.call(image.address(f"exit_{name}"), task.address)
@@ -224,10 +236,3 @@ def _new_mm(k: Core, image: MappedImage) -> int:
     k.cpu.call(image.address("arch_pick_mmap_layout"), mm, limit)
     k.slab.kfree(limit)
     return mm
-
-
-def _set_mm(k: Core, image: MappedImage, task: Task, mm: int) -> None:
-    """Make ``mm`` the current task's address space; 0 for that of the kernel."""
-    _set(k, task, "mm", mm)
-    _set(k, task, "active_mm", mm or image.address("init_mm"))
-    use_mm(k, task, mm)

@@ -26,7 +26,11 @@ from ukmod.machine.registers import (
     DF_VECTOR,
     GP_VECTOR,
     MC_VECTOR,
+    PF_INSTR,
+    PF_PROT,
+    PF_RSVD,
     PF_VECTOR,
+    PF_WRITE,
     UD_VECTOR,
     CpuException,
     Registers,
@@ -151,13 +155,6 @@ def page_fault(k: Core, raised: CpuException) -> Registers:
     task = k.sched.current
     irqs_off = raised.fetch or address >= USER_HALF or task is None or task.is_kthread
     die(k, raised, "page fault", f"Oops: {code:04x}", header, SIGKILL, address=address, irqs_off=irqs_off)
-
-
-PF_PROT: Final = 1 << 0
-PF_WRITE: Final = 1 << 1
-PF_RSVD: Final = 1 << 3
-PF_INSTR: Final = 1 << 4
-"""enum x86_pf_error_code, arch/x86/include/asm/trap_pf.h."""
 
 
 def error_code(*, write: bool, fetch: bool, present: bool, reserved: bool) -> int:
