@@ -27,7 +27,6 @@ pytestmark = [
 
 DIFFERENT = {
     "jitterentropy_rng": "QEMU's clock counts instructions, which has no jitter; without -icount it loads",
-    "test_user_copy": "it maps memory into its process, which has no address space here",
 }
 """Modules that need not do the same, and why."""
 OTHER_WORDS = {
@@ -43,7 +42,6 @@ OTHER_WORDS = {
     "serial_ir": "COM1 is QEMU's console",
     "speakup_ltlk": "it prints bytes that are no text",
     "test_bpf": "it logs more than a log buffer of the usual size holds; QEMU's has a larger one",
-    "test_user_copy": "see above",
 }
 """Modules that need not log the same, and why."""
 _PROC_ROOT = (

@@ -102,6 +102,8 @@ def run() -> CommandParser:
     parse.add_argument("--btf", metavar="FILE", help="the kernel's BTF, for a stripped module")
     parse.add_argument("--kernel", action="append", metavar="IMAGE",
                        help=f"{_IMAGE} if need be; several times: a run on each")  # fmt: skip
+    parse.add_argument("--root", metavar="PATH",
+                       help="the machine's root file system: a directory, a cpio or a tar")  # fmt: skip
     parse.add_argument("--build", metavar="DIRECTORY",
                        help="build modules from this source, for each --kernel by its headers")  # fmt: skip
     parse.add_argument("--exec", dest="program", nargs=argparse.REMAINDER, metavar="PROGRAM",

@@ -127,6 +127,7 @@ def kernel_of(options: argparse.Namespace, image: str, tree: Tree | None) -> Ker
         snapshot=options.snapshot,
         memory=options.memory,
         patience=options.patience,
+        root=options.root,
     )
 
 

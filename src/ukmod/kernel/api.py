@@ -24,6 +24,7 @@ from ukmod.kernel.boot import (
     checked_hz,
     checked_memory,
     checked_patience,
+    checked_root,
     checked_seconds,
     image_named,
     modules_of_image,
@@ -55,6 +56,7 @@ from ukmod.kernel.trees import (
     module_files,
     modules_of,
     read_module_file,
+    tree_of_root,
 )
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
@@ -111,6 +113,9 @@ class Kernel:
     strict_modprobe: /sbin/modprobe behaves exactly like kmod's; by default a request may contain parameters,
     as in request_module("send_signal level=3").
     snapshot: save the initialised image in the user's cache, and start from it the next time.
+    root: the files that the root file system begins with: a directory, or an archive (cpio, packed or not,
+    tar, a unified kernel image, .deb, .rpm). They are copied into the machine, which writes to its own memory
+    only. The modules in a directory are the tree, if none is given. A root needs an image.
 
     Raises UsageError for an invalid value, NotFoundError for a tree or a kernel that does not exist, and
     FormatError for an image that is not a kernel.
@@ -132,7 +137,11 @@ class Kernel:
         patience: float = PATIENCE,
         strict_modprobe: bool = False,
         snapshot: bool = True,
+        root: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._root = checked_root(root, image)
+        if tree is None and self._root is not None:
+            tree = tree_of_root(self._root)
         modules = modules_of_image(image) if tree is None else ""
         self._search = ModuleSearch(tree, modules, lambda: self.modules)
         self.programs = Programs()
@@ -149,6 +158,7 @@ class Kernel:
             types=types,
             options={**options, "cmdline": cmdline},
             keep=snapshot,
+            root=root is not None,
         )
         self._user: dict[str, Any] = {
             "realtime": realtime,
@@ -178,6 +188,8 @@ class Kernel:
             core.sysctl[name] = value
         for listener in self._listeners:
             core.log.on_record.append(listener)
+        if self._root is not None:
+            self._begin_processes(core)
         return core
 
     def boot(self, modules: Iterable[ModuleSource | Loadable] = (), *, programs: bool = False) -> Core:
@@ -526,10 +538,19 @@ class Kernel:
 
         The first one finds /dev, /proc, /sys and others mounted. Raises UsageError without an image.
         """
-        if self._process is None or self._process.ended:
-            from ukmod.kernel.user.process import first_process, process
+        core = self.core  # a machine with a root has a process as soon as it has booted
+        if self._process is None:
+            return self._begin_processes(core)
+        if self._process.ended:
+            from ukmod.kernel.user.process import process
 
-            self._process = process(self.core) if self._process else first_process(self.core)
+            self._process = process(core)
+        return self._process
+
+    def _begin_processes(self, core: Core) -> UserProcess:
+        from ukmod.kernel.user.process import first_process
+
+        self._process = first_process(core, self._root)
         return self._process
 
     def spawn(

@@ -31,6 +31,7 @@ class Configuration:
     image: the given image, None for no image, or AUTO for the one that the modules need.
     options: the parameters of Core that affect bringing up an image, by name.
     keep: use snapshots of an initialised image, and save one.
+    root: the machine has a root file system, which needs an image.
     """
 
     image: KernelImage | str | None
@@ -38,6 +39,7 @@ class Configuration:
     types: Types | None = None
     options: dict[str, Any] = field(default_factory=dict)
     keep: bool = True
+    root: bool = False
 
 
 @record
@@ -102,6 +104,19 @@ def checked_patience(seconds: float) -> float:
     return seconds
 
 
+def checked_root(root: str | os.PathLike[str] | None, image: str | os.PathLike[str] | None) -> str | None:
+    """Return the path of a root file system. Raises NotFoundError, and UsageError without an image."""
+    if root is None:
+        return None
+    if image is None or os.fspath(image) == NONE:
+        raise UsageError(
+            "a root file system needs the kernel's own code: give an image", subject=os.fspath(root)
+        )
+    if not os.path.exists(root):
+        raise NotFoundError("there is no such root: name a directory or an archive", subject=os.fspath(root))
+    return os.fspath(root)
+
+
 def checked_seconds(seconds: float) -> float:
     """Return ``seconds``. Raises UsageError if it is negative, too large or not a number."""
     if not isfinite(seconds) or not 0 <= seconds <= MAX_SECONDS:
@@ -155,7 +170,7 @@ def _chosen(
             raise LayoutError(f"{error.message}; {need.search}", subject=error.subject) from error
     else:
         lack = choice.need_of_symbols(core.symbols, modules, tree, {mock.name for mock in mocks})
-        if lack is None and programs:
+        if lack is None and (programs or (wanted.root and modules)):
             lack = choice.need_of_programs(modules, tree())
         if lack is None or lack.image is None:
             return Booted(core, lack)

@@ -48,6 +48,16 @@ def open_tree(path: str | os.PathLike[str]) -> Tree:
     return tree if indexed else Tree.from_directory(tree.dirname, config_paths=tree.config_paths)
 
 
+def tree_of_root(root: str) -> Tree | None:
+    """The modules in a root file system; None for an archive, and without those of exactly one kernel."""
+    if not os.path.isdir(root):
+        return None
+    try:
+        return open_tree(Tree.open(root).dirname)
+    except (NotFoundError, UsageError):
+        return None
+
+
 def tree_beside(module: str, opened: Iterable[ModuleFile] = ()) -> Tree:
     """The tree that contains a module's file.
 

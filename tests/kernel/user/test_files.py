@@ -269,6 +269,24 @@ def test_a_mapping_keeps_its_module_after_the_file_is_closed(in_machine: InMachi
     in_machine(work)
 
 
+def test_memory_of_vmalloc_is_copied_and_mapped(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("mirror"))
+        with k.open("/dev/mirror", "r+b") as f:
+            f.write(b"text")
+            with f.mmap(3 * 4096) as m:
+                assert m[:5] == b"text\0"
+                m[8190:8194] = b"over"
+            assert f.pread(4, 8190) == b"over"
+            with pytest.raises(OSError, match="Invalid argument"):
+                f.mmap(4 * 4096)
+        k.rmmod("mirror")
+        assert not k.leaks()
+        assert not k.oopses
+
+    in_machine(work)
+
+
 def test_modes_are_those_of_open(in_machine: InMachine) -> None:
     def work(k: Kernel) -> None:
         for mode in ("r", "b", "rwb", "r++b", "q"):

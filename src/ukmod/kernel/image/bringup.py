@@ -252,9 +252,29 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
     image.mark_rodata_ro()
     k.process_lists.publish(k.tasks.all())
+    _complete_first_tasks(k, image)
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
     return boot
+
+
+def _complete_first_tasks(k: Core, image: MappedImage) -> None:
+    """The tasks that were made before there were control groups and autogroups are in those of init_task."""
+    has, offset, memory = k.types.has, k.types.offset, k.memory
+    init = image.address("init_task")
+    for task in k.tasks.all():
+        if has("task_struct", "cgroups"):
+            _inherit(k, init, task.address, offset("task_struct", "cgroups"))
+        if has("signal_struct", "autogroup"):
+            signal = offset("task_struct", "signal")
+            of_init, own = (memory.u64(at + signal) for at in (init, task.address))
+            _inherit(k, of_init, own, offset("signal_struct", "autogroup"))
+
+
+def _inherit(k: Core, source: int, target: int, offset: int) -> None:
+    """Copy a pointer that is NULL."""
+    if not k.memory.u64(target + offset):
+        k.memory.set_u64(target + offset, k.memory.u64(source + offset))
 
 
 def _keep_jiffies(k: Core, image: MappedImage) -> None:

@@ -7,7 +7,7 @@ lacks is ignored.
 
 from __future__ import annotations
 
-from errno import EAGAIN, EBUSY
+from errno import EAGAIN, EBUSY, EINVAL
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn_once
@@ -16,6 +16,7 @@ from ukmod.kernel.image.firmware import BIOS
 from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.mm.page_alloc import alloc_pages
 from ukmod.kernel.mm.switch import count_pages, mm_of, set_mm, use_mm
+from ukmod.kernel.mm.vmalloc import VM_USERMAP, vmalloc_to_page
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.workqueue.api import DelayedWork
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller")
 _USE_MM: Final = tuple(Site("kernel/kthread.c", line, "kthread_use_mm") for line in (1420, 1421))
 _UNUSE_MM: Final = tuple(Site("kernel/kthread.c", line, "kthread_unuse_mm") for line in (1464, 1465))
+_VM_DONTEXPAND, _VM_DONTDUMP = 0x4_0000, 0x400_0000
+"""include/linux/mm.h"""
 _NO_DEVICE: Final = 0xFF
 """The byte that a bus returns if no device answers."""
 
@@ -325,6 +328,68 @@ def execmem_alloc(k: Core, kind: UInt, size: SizeT) -> Ptr:
     if address and kind == k.types.enum("execmem_type").values.get("EXECMEM_KPROBES"):
         _protect(k, address, page_align(size) // PAGE_SIZE, remove=WRITE | NX)
     return address
+
+
+@export()
+def find_vmap_area(k: Core, address: ULong) -> Ptr:
+    """struct vmap_area *find_vmap_area(unsigned long addr): for usercopy and remap_vmalloc_range().
+
+    Its callers only read it, and at once, so there is one, which every call fills in.
+    """
+    if (area := k.vmalloc.area_of(address)) is None:
+        return 0
+    types, size = k.types, k.types.sizeof("vmap_area")
+    if not k.vmalloc.found:
+        k.vmalloc.found = k.slab.kernel_object(size + types.sizeof("vm_struct"))
+    found = k.vmalloc.found
+    vm = found + size
+    for at, struct, member, value in (
+        (found, "vmap_area", "va_start", area.address),
+        (found, "vmap_area", "va_end", area.address + area.size),
+        (found, "vmap_area", "vm", vm),
+        (vm, "vm_struct", "addr", area.address),
+        (vm, "vm_struct", "size", area.size + PAGE_SIZE),  # with the guard page
+        (vm, "vm_struct", "flags", area.flags),
+    ):
+        k.memory.set_u64(at + types.offset(struct, member), value)
+    return found
+
+
+@export()
+def find_vm_area(k: Core, address: Ptr) -> Ptr:
+    """struct vm_struct *find_vm_area(const void *addr)."""
+    found = find_vmap_area(k, address)
+    return k.memory.u64(found + k.types.offset("vmap_area", "vm")) if found else 0
+
+
+@export()
+def remap_vmalloc_range_partial(
+    k: Core, vma: Ptr, user: ULong, address: Ptr, first: ULong, size: ULong
+) -> Int:
+    """int remap_vmalloc_range_partial(struct vm_area_struct *, unsigned long uaddr, void *kaddr, ...).
+
+    ``first`` is the number of the page of the area with which the mapping begins.
+    """
+    size, offset = page_align(size), first * PAGE_SIZE
+    area = k.vmalloc.area_of(address)
+    if (user | address) % PAGE_SIZE or area is None or not area.flags & VM_USERMAP:
+        return -EINVAL
+    if k.image is None or offset + size > area.size:
+        return -EINVAL
+    for done in range(0, size, PAGE_SIZE):
+        page = vmalloc_to_page(k, address + offset + done)
+        if failed := k.cpu.call(k.image.address("vm_insert_page"), vma, user + done, page) & 0xFFFF_FFFF:
+            return failed
+    flags = vma + k.types.offset("vm_area_struct", "vm_flags")
+    k.memory.set_u64(flags, k.memory.u64(flags) | _VM_DONTEXPAND | _VM_DONTDUMP)
+    return 0
+
+
+@export()
+def remap_vmalloc_range(k: Core, vma: Ptr, address: Ptr, first: ULong) -> Int:
+    """int remap_vmalloc_range(struct vm_area_struct *vma, void *addr, unsigned long pgoff)."""
+    start, end = (k.memory.u64(vma + k.types.offset("vm_area_struct", it)) for it in ("vm_start", "vm_end"))
+    return remap_vmalloc_range_partial(k, vma, start, address, first, end - start)
 
 
 @export("module_memfree", "execmem_free")

@@ -244,6 +244,12 @@ class Pages:
         self._k.memory.set_u32(at, count)
         return not count
 
+    def hold(self, page: int) -> None:
+        """Give a page that is in use, but was not handed out as one, the reference of its owner."""
+        at = page + self._refcount
+        if not self._k.memory.u32(at):
+            self._k.memory.set_u32(at, 1)
+
     def freeze(self, page: int) -> None:
         """set_page_count(page, 0): the caller owns the pages without a reference."""
         self._k.memory.set_u32(page + self._refcount, 0)

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 VMALLOC_END: Final = 0xFFFF_E900_0000_0000
 _STACKS_END: Final = VMALLOC_START + 0x100_0000_0000
 """Task stacks are below this address: see task.py."""
+VM_ALLOC, VM_MAP, VM_USERMAP = 0x2, 0x4, 0x8
 VM_NO_GUARD: Final = 0x40
 VM_MAP_PUT_PAGES: Final = 0x200
-"""Flags of vmap(), include/linux/vmalloc.h."""
+"""Flags of a vm_struct and of vmap(), include/linux/vmalloc.h."""
 _NO_PAGE: Final = Site("mm/vmalloc.c", 545, "vmap_pages_pte_range")
 _BAD_ADDRESS: Final = Site("mm/vmalloc.c", 2752, "__vunmap")
 _NO_AREA: Final = Site("mm/vmalloc.c", 2758, "__vunmap")
@@ -49,6 +50,15 @@ class PageMapping:
     """The address of the array of struct page pointers that vfree() frees, with the pages, or 0."""
 
 
+@record
+class VmArea:
+    """An area of the vmalloc space: its address, its size in bytes, and the flags of its vm_struct."""
+
+    address: int
+    size: int
+    flags: int
+
+
 class Vmalloc:
     """The vmalloc space and the allocations in it."""
 
@@ -58,9 +68,13 @@ class Vmalloc:
         self._live: dict[int, tuple[int, StackTrace]] = {}
         self._own: set[int] = set()
         """The allocations that belong to the kernel itself."""
+        self._for_users: set[int] = set()
+        """The allocations that user space may map: those of vmalloc_user()."""
         self._mappings: dict[int, PageMapping] = {}
         self._unmapped: set[int] = set()
         """The allocations that vunmap() has unmapped: their memory can no longer be freed."""
+        self.found = 0
+        """The struct vmap_area in which an image's code is told of one: see image/internal.py."""
         kernel.memory.set_u64(kernel.symbols.add_variable("vmalloc_base", 8), VMALLOC_START)
 
     def alloc(self, size: int, gfp: int = GFP_KERNEL) -> int:
@@ -82,6 +96,12 @@ class Vmalloc:
         self._live[address] = (page_align(size), capture(k))
         return address
 
+    def alloc_for_users(self, size: int, gfp: int) -> int:
+        """vmalloc_user(): memory that remap_vmalloc_range() may map into a process."""
+        if address := self.alloc(size, gfp):
+            self._for_users.add(address)
+        return address
+
     def free(self, address: int) -> None:
         """vfree(): of what vmap() mapped it frees the pages only if VM_MAP_PUT_PAGES gave them away."""
         if not self._exists(address):
@@ -93,6 +113,7 @@ class Vmalloc:
         del self._live[address]
         self._k.memory.charge(-RECORD)
         self._own.discard(address)
+        self._for_users.discard(address)
         self._area.free(address)
 
     def _exists(self, address: int) -> bool:
@@ -116,6 +137,15 @@ class Vmalloc:
             for n in range(mapping.size >> PAGE_SHIFT):
                 k.pages.free_pages(k.memory.u64(mapping.pages + 8 * n), 0)
             kvfree(k, mapping.pages)
+
+    def area_of(self, address: int) -> VmArea | None:
+        """find_vmap_area(): the area in use that contains an address."""
+        mapped = ((start, mapping.size, VM_MAP) for start, mapping in self._mappings.items())
+        allocated = ((start, size, VM_ALLOC) for start, size in self.areas())
+        for start, size, flags in (*mapped, *allocated):
+            if start <= address < start + size:
+                return VmArea(start, size, flags | (VM_USERMAP if start in self._for_users else 0))
+        return None
 
     def contains(self, address: int) -> bool:
         """is_vmalloc_addr()."""
@@ -189,10 +219,16 @@ def vmalloc(k: Core, size: ULong) -> Ptr:
     return k.vmalloc.alloc(size)
 
 
-@export("vzalloc", "vmalloc_user", "vzalloc_noprof", "vmalloc_user_noprof")
+@export("vzalloc", "vzalloc_noprof")
 def vzalloc(k: Core, size: ULong) -> Ptr:
     """void *vzalloc(unsigned long size)."""
     return k.vmalloc.alloc(size, GFP_KERNEL | GFP_ZERO)
+
+
+@export("vmalloc_user", "vmalloc_user_noprof")
+def vmalloc_user(k: Core, size: ULong) -> Ptr:
+    """void *vmalloc_user(unsigned long size)."""
+    return k.vmalloc.alloc_for_users(size, GFP_KERNEL | GFP_ZERO)
 
 
 @export("vmalloc_32", "vmalloc_32_noprof")
@@ -204,7 +240,7 @@ def vmalloc_32(k: Core, size: ULong) -> Ptr:
 @export("vmalloc_32_user", "vmalloc_32_user_noprof")
 def vmalloc_32_user(k: Core, size: ULong) -> Ptr:
     """void *vmalloc_32_user(unsigned long size)."""
-    return k.vmalloc.alloc(size, _VMALLOC32 | GFP_ZERO)
+    return k.vmalloc.alloc_for_users(size, _VMALLOC32 | GFP_ZERO)
 
 
 @export("vmalloc_node", "vmalloc_node_noprof")
@@ -255,7 +291,11 @@ def is_vmalloc_or_module_addr(k: Core, address: Ptr) -> Int:
 @export()
 def vmalloc_to_page(k: Core, address: Ptr) -> Ptr:
     """struct page *vmalloc_to_page(const void *addr): 0 if the address is not mapped."""
-    return page_of(k, k.memory.translate(address)) if k.memory.prot(address) else 0
+    if not k.memory.prot(address):
+        return 0
+    page = page_of(k, k.memory.translate(address))
+    k.pages.hold(page)
+    return page
 
 
 @export()

@@ -21,6 +21,7 @@ from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.user.context import enter
 from ukmod.kernel.user.file import UserFile, flags_of
 from ukmod.kernel.user.identity import ProcessIdentity
+from ukmod.kernel.user.put import fill_root
 from ukmod.kernel.user.rootfs import furnish
 from ukmod.kernel.user.socket import UserSocket
 from ukmod.kernel.user.syscall import SyscallArgument, SyscallTable, SystemCalls
@@ -311,9 +312,15 @@ def image_of(k: Core) -> MappedImage:
     return k.image
 
 
-def first_process(k: Core) -> UserProcess:
-    """The first process, which mounts /dev, /proc and others. Raises UsageError without an image."""
+def first_process(k: Core, root: str | None = None) -> UserProcess:
+    """The first process, which mounts /dev, /proc and others.
+
+    root: the directory or the archive whose files the root file system has. Raises UsageError without an
+    image, and what ``fill_root`` raises.
+    """
     first = process(k)
+    if root is not None:
+        fill_root(first, root)
     first.run(lambda: furnish(first))
     return first
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Hashable, Iterable
+from errno import ENOMEM, ENOSPC
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ukmod.errors import LimitError
 from ukmod.kernel.uapi import AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from ukmod.kmod.archives import open_archive
 from ukmod.kmod.archives.directories import directory_entries, file_entry
 from ukmod.kmod.cpio import ArchiveEntry
 
@@ -30,6 +33,25 @@ def put(process: UserProcess, host: str, guest: str) -> None:
     fill(process, [top], guest)
     if is_directory:
         fill(process, directory_entries(host), guest)
+
+
+def root_entries(path: str) -> Iterable[ArchiveEntry]:
+    """The files of a root: those below a directory, or in an archive (kmod.archives.open_archive).
+
+    Raises NotFoundError if there is no such file, FormatError if it is not an archive, LimitError.
+    """
+    return directory_entries(path) if os.path.isdir(path) else open_archive(path).walk()
+
+
+def fill_root(process: UserProcess, path: str) -> None:
+    """Fill the root file system. Raises LimitError if the machine's memory is too small for it."""
+    try:
+        fill(process, root_entries(path), "/")
+    except OSError as error:
+        if error.errno not in (ENOSPC, ENOMEM):
+            raise
+        text = "does not fit into the machine, half of whose memory files may take: give it more"
+        raise LimitError(text, errno=error.errno, subject=path) from error
 
 
 def fill(process: UserProcess, entries: Iterable[ArchiveEntry], guest: str) -> None:

@@ -59,7 +59,7 @@ FIRST: tuple[str, ...] = tuple(
     hlist_node device kernfs_node va_format resource rcu_head srcu_struct notifier_block
     timer_list hrtimer work_struct delayed_work kthread_work kthread_delayed_work kthread_worker
     tasklet_struct completion wait_queue_head wait_queue_entry mutex semaphore rw_semaphore spinlock
-    irq_work seq_file file kmem_cache page percpu_counter ratelimit_state
+    irq_work seq_file file kmem_cache page percpu_counter ratelimit_state mm_struct
     """.split()  # noqa: SIM905 - as above
 )
 """The types that the kernel half needs for nearly every module it loads."""
