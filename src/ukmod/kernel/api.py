@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from errno import EFAULT, ENOENT, ETIMEDOUT
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
-from ukmod.errors import LimitError, LoadError, NotFoundError
+from ukmod.errors import LimitError, LoadError, NotFoundError, UsageError
 from ukmod.kernel.boot import (
     Configuration,
     boot,
@@ -68,6 +68,7 @@ from ukmod.userland.modprobe import modprobe
 if TYPE_CHECKING:
     from ukmod.kernel.user.file import UserFile
     from ukmod.kernel.user.identity import ProcessIdentity
+    from ukmod.kernel.user.netdev import UserNetDevice
     from ukmod.kernel.user.process import UserProcess
     from ukmod.kernel.user.program import Completed
     from ukmod.kernel.user.socket import UserSocket
@@ -79,6 +80,7 @@ The longest known delay is IMA's: for five minutes after boot it keeps keys for 
 loaded.
 """
 T = TypeVar("T")
+_SYSCTL: Final = str.maketrans("./", "/.")
 _OOPSED: Final = "the call ended in an oops: see dmesg"
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -185,7 +187,7 @@ class Kernel:
         core.begin(self.programs, **self._user)
         self._core = core
         for name, value in self._sysctls.items():
-            core.sysctl[name] = value
+            self._sysctl(core, name, value)
         for listener in self._listeners:
             core.log.on_record.append(listener)
         if self._root is not None:
@@ -521,14 +523,28 @@ class Kernel:
     def sysctl(self, name: str, value: str | None = None) -> str:
         """Return a sysctl's value, after setting it to ``value`` if given:
 
-        ``k.sysctl("kernel.modprobe", "")``.
+        ``k.sysctl("kernel.modprobe", "")``. With an image, all files of /proc/sys are sysctls. As with
+        sysctl(8), a dot in a file's name is written as a slash.
+
+        Raises UsageError if there is none of that name, and OSError if the kernel refuses a value.
         """
-        if value is not None:
-            if self._core is None:
-                self._sysctls[name] = value
-                return value
-            self._core.sysctl[name] = value
-        return self.core.sysctl[name]
+        if value is not None and self._core is None:
+            self._sysctls[name] = value
+            return value
+        return self._sysctl(self.core, name, value)
+
+    def _sysctl(self, core: Core, name: str, value: str | None = None) -> str:
+        if core.image is None or name in core.sysctl:
+            if value is not None:
+                core.sysctl[name] = value
+            return core.sysctl[name]
+        path = f"/proc/sys/{name.translate(_SYSCTL)}"
+        try:
+            if value is not None:
+                self.process.write(path, value.encode())
+            return self.process.read(path).decode("utf-8", "surrogateescape").rstrip("\n")
+        except FileNotFoundError as error:
+            raise UsageError("no such sysctl", subject=name) from error
 
     # -- the user's side ------------------------------------------------------------------------------
 
@@ -613,6 +629,35 @@ class Kernel:
     def socket(self, family: int, kind: int, protocol: int = 0) -> UserSocket:
         """Open a socket of the emulated machine, which may load modules for it: see UserProcess.socket."""
         return self.process.socket(family, kind, protocol)
+
+    def netdev(self, name: str) -> UserNetDevice:
+        """Return a network device, for frames that it receives and sends: see UserNetDevice.
+
+        Raises OSError: ENODEV if there is none of that name; UsageError without an image.
+        """
+        from ukmod.kernel.user.netdev import UserNetDevice
+
+        return UserNetDevice(self.process, name)
+
+    def mknod(self, path: str, mode: int, device: int = 0) -> None:
+        """mknod(2), by root: see UserProcess.mknod. Raises OSError."""
+        self.process.mknod(path, mode, device)
+
+    def mkdir(self, path: str, permissions: int = 0o777) -> None:
+        """mkdir(2), by root. Raises OSError."""
+        self.process.mkdir(path, permissions)
+
+    def symlink(self, target: str, path: str) -> None:
+        """symlink(2), by root. Raises OSError."""
+        self.process.symlink(target, path)
+
+    def mount(self, source: str, target: str, filesystem: str, *, flags: int = 0, options: str = "") -> None:
+        """mount(2), by root: see UserProcess.mount. The kernel may load a module for it. Raises OSError."""
+        self.process.mount(source, target, filesystem, flags=flags, options=options)
+
+    def umount(self, target: str, *, flags: int = 0) -> None:
+        """umount2(2), by root. Raises OSError."""
+        self.process.umount(target, flags=flags)
 
     def put(self, host: str | os.PathLike[str], guest: str) -> None:
         """Copy a file, or a directory with all that is in it, from the host into the emulated machine.

@@ -21,3 +21,9 @@ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_ALG = 1, 2, 10, 16, 17, 38
 """include/linux/socket.h"""
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
 """include/linux/net.h"""
+MSG_DONTWAIT: Final = 0x40
+"""include/linux/socket.h"""
+ETH_P_ALL, ETH_HLEN = 0x0003, 14
+PACKET_HOST, PACKET_OUTGOING = 0, 4
+IFF_UP: Final = 1
+"""include/uapi/linux/if_ether.h, if_packet.h, if.h"""

@@ -168,6 +168,20 @@ def test_the_file_system_has_directories_links_and_nodes(in_machine: InMachine) 
     in_machine(work)
 
 
+def test_sysctls_are_the_files_of_proc(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        assert k.sysctl("net.ipv4.ip_forward") == "0"
+        assert k.sysctl("net.ipv4.ip_forward", "1") == "1"
+        assert k.read("/proc/sys/net/ipv4/ip_forward") == "1\n"
+        assert k.sysctl("kernel.modprobe") == "/sbin/modprobe"
+        with pytest.raises(UsageError, match="no such sysctl"):
+            k.sysctl("net.ipv4.none")
+        with pytest.raises(OSError, match="Invalid argument"):
+            k.sysctl("kernel.pid_max", "words")
+
+    in_machine(work)
+
+
 def test_nothing_of_the_host_is_in_sight(in_machine: InMachine) -> None:
     def work(k: Kernel) -> None:
         assert not {"home", "etc", "usr"} & set(k.listdir("/"))

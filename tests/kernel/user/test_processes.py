@@ -33,11 +33,15 @@ def test_a_reader_is_woken_by_another_process(in_machine: InMachine) -> None:
         reader = k.spawn(lambda p: p.open("/dev/conduit").read(10))
         k.run(0.1)
         assert reader.blocked == "read"
+        names = [line.partition("+")[0] for line in reader.stack()]
+        assert names == ["conduit_read", "vfs_read", "ksys_read"]
+        assert reader.stack()[0].endswith(" [conduit]")
         assert not reader.ended
         writer = k.spawn(lambda p: p.open("/dev/conduit", "wb").write(b"abc"))
         assert writer.result() == 3
         assert reader.result() == b"abc"
         assert reader.blocked == ""
+        assert reader.stack() == ()
         k.rmmod("conduit")
         assert not k.leaks()
         assert not k.dangling

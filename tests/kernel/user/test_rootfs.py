@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -102,8 +103,10 @@ def test_a_root_that_does_not_do_is_an_error(
         k.boot()
     with pytest.raises(UsageError, match="give an image"):
         Kernel(image="none", root=tmp_path)
-    many = [ArchiveEntry(f"f{n}", stat.S_IFREG | 0o644, bytes(1 << 20)) for n in range(40)]
-    monkeypatch.setattr(put, "root_entries", lambda _: many)
-    small = Kernel(image=package.vmlinuz, root=tmp_path, memory=96 << 20)
-    with small as k, pytest.raises(LimitError, match="does not fit into the machine"):
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(put, "fill", full)
+    with Kernel(image=package.vmlinuz, root=tmp_path) as k, pytest.raises(LimitError, match="does not fit"):
         k.boot()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import struct
 from collections.abc import Callable
@@ -126,8 +127,49 @@ def test_raw_sockets_are_for_privileged_processes(in_machine: InMachine) -> None
     in_machine(work)
 
 
+def test_a_network_device_receives_and_sends_frames(in_machine: InMachine) -> None:
+    frame = b"\xff" * 6 + b"\2\0\0\0\0\1" + b"\x88\xb5" + bytes(range(50))
+
+    def work(k: Kernel) -> None:
+        k.modprobe("dummy", "numdummies=1")
+        device = k.netdev("dummy0")
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+            device.inject(frame)
+        assert caught.value.errno == errno.ENETDOWN
+        device.up()
+        device.capture()  # the kernel looks for routers
+        with k.socket(AF_PACKET, SOCK_RAW, 0x0300) as s:
+            s.bind(("dummy0", 3))
+            assert s.getsockname()[:2] == ("dummy0", 3)
+            device.inject(frame)
+            data, (name, protocol, _, _, source) = s.recvfrom(2000)
+            assert (data, name, protocol, source) == (frame, "dummy0", 0x88B5, frame[6:12])
+            assert device.capture() == []
+            s.send(frame)
+        assert device.capture() == [frame]
+        assert (
+            k.read("/sys/class/net/dummy0/statistics/rx_packets") == "0\n"
+        )  # its driver counts its own alone
+        with pytest.raises(UsageError, match="14 to"):
+            device.inject(b"short")
+        device.down()
+        device.close()
+        k.rmmod("dummy")
+        assert not k.oopses
+        with pytest.raises(OSError, match="No such device"):
+            k.netdev("dummy0")
+
+    in_machine(work)
+
+
 @pytest.mark.parametrize(
-    ("family", "address"), [(AF_UNIX, "/x"), (AF_INET, ("10.0.0.1", 80)), (AF_NETLINK, (7, 3))]
+    ("family", "address"),
+    [
+        (AF_UNIX, "/x"),
+        (AF_INET, ("10.0.0.1", 80)),
+        (AF_NETLINK, (7, 3)),
+        (AF_PACKET, (2, 3, 0, 1, b"abcdef")),
+    ],
 )
 def test_an_address_is_packed_and_unpacked(family: int, address: object) -> None:
     assert unpacked(packed(family, address)) == address

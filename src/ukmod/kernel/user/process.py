@@ -25,6 +25,7 @@ from ukmod.kernel.user.put import fill_root
 from ukmod.kernel.user.rootfs import furnish
 from ukmod.kernel.user.socket import UserSocket
 from ukmod.kernel.user.syscall import SyscallArgument, SyscallTable, SystemCalls
+from ukmod.kernel.x86.unwind import callers_asleep
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -86,6 +87,15 @@ class UserProcess:
         """The system call in which it sleeps; empty if it does not."""
         asleep = not self.task.exited and not self.task.queued and self._k.sched.current is not self.task
         return self._calls.running if asleep else ""
+
+    def stack(self) -> tuple[str, ...]:
+        """The functions in which it sleeps, innermost first as in /proc/PID/stack: "name+0x10/0x20 [module]".
+
+        Empty if it does not sleep in a system call.
+        """
+        if not self.blocked:
+            return ()
+        return tuple(str(frame) for frame in callers_asleep(self._k, self.task))
 
     def _main(self) -> int:
         enter(self._k, self._image)

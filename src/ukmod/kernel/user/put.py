@@ -14,6 +14,7 @@ from ukmod.kernel.uapi import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from ukmod.kmod.archives import open_archive
 from ukmod.kmod.archives.directories import directory_entries, file_entry
 from ukmod.kmod.cpio import ArchiveEntry
+from ukmod.record import replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
@@ -40,7 +41,9 @@ def root_entries(path: str) -> Iterable[ArchiveEntry]:
 
     Raises NotFoundError if there is no such file, FormatError if it is not an archive, LimitError.
     """
-    return directory_entries(path) if os.path.isdir(path) else open_archive(path).walk()
+    if os.path.isdir(path):
+        return directory_entries(path)
+    return (replace(entry, path=inside) for inside, entry in open_archive(path).walk())
 
 
 def fill_root(process: UserProcess, path: str) -> None:

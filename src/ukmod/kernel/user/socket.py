@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import UsageError
-from ukmod.kernel.uapi import AF_ALG, AF_INET, AF_NETLINK, AF_UNIX, O_RDWR
+from ukmod.kernel.uapi import AF_ALG, AF_INET, AF_NETLINK, AF_PACKET, AF_UNIX, O_RDWR
 from ukmod.kernel.user.file import UserFile
 
 if TYPE_CHECKING:
@@ -19,7 +19,12 @@ _ADDRESS_SIZE: Final = 128
 _INET: Final = struct.Struct("!H4s8x")
 _NETLINK: Final = struct.Struct("<2xII")
 _ALG: Final = struct.Struct("<14sII64s")
+_LINK: Final = struct.Struct("<2siHBB8s")
 _FAMILY: Final = struct.Struct("<H")
+SIOCGIFNAME, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFINDEX = 0x8910, 0x8913, 0x8914, 0x8933
+"""include/uapi/linux/sockios.h"""
+IFREQ: Final = struct.Struct("<16si20x")
+"""struct ifreq: a device's name, and a number."""
 
 
 def _inet(address: tuple[str, int]) -> bytes:
@@ -27,10 +32,18 @@ def _inet(address: tuple[str, int]) -> bytes:
     return _INET.pack(port, bytes(map(int, host.split("."))))
 
 
+def _link(address: tuple[Any, ...]) -> bytes:
+    """The rest of a struct sockaddr_ll, of a tuple that begins with a device's number and a protocol."""
+    rest: tuple[Any, ...] = (0, 0, b"")
+    device, protocol, kind, hardware, place = address + rest[len(address) - 2 :]
+    return _LINK.pack(protocol.to_bytes(2, "big"), device, hardware, kind, len(place), place)
+
+
 _PACK: Final[dict[int, Callable[[Any], bytes]]] = {
     AF_UNIX: lambda path: os.fsencode(path) + (b"" if path.startswith("\0") else b"\0"),
     AF_INET: _inet,
     AF_NETLINK: lambda address: _NETLINK.pack(*address),
+    AF_PACKET: _link,
     AF_ALG: lambda address: _ALG.pack(address[0].encode(), 0, 0, address[1].encode()),
 }
 """By family: what follows the family in a struct sockaddr."""
@@ -57,6 +70,11 @@ def unpacked(data: bytes) -> Any:
         return ".".join(map(str, host)), port
     if family == AF_NETLINK and len(rest) >= _NETLINK.size:
         return _NETLINK.unpack_from(rest)
+    if family == AF_PACKET:
+        protocol, device, hardware, kind, size, place = _LINK.unpack(
+            rest[: _LINK.size].ljust(_LINK.size, b"\0")
+        )
+        return device, int.from_bytes(protocol, "big"), kind, hardware, place[:size]
     return data
 
 
@@ -64,22 +82,42 @@ class UserSocket(UserFile):
     """A socket that is open at a descriptor of a process. Each operation is one system call.
 
     Addresses are those of Python's ``socket``: a path for AF_UNIX, ("127.0.0.1", port) for AF_INET,
-    (pid, groups) for AF_NETLINK, (type, name) for AF_ALG. For other families they are a struct sockaddr as
-    bytes.
+    (pid, groups) for AF_NETLINK, (type, name) for AF_ALG, (device, protocol[, packet type[, hardware type[,
+    hardware address]]]) for AF_PACKET. For other families they are a struct sockaddr as bytes.
     """
 
     def __init__(self, process: UserProcess, descriptor: int, family: int) -> None:
         super().__init__(process, descriptor, f"socket:{family}", access=O_RDWR)
         self.family = family
 
+    def _packed(self, address: object) -> bytes:
+        if self.family == AF_PACKET and isinstance(address, tuple) and isinstance(address[0], str):
+            address = (self.device_number(address[0]), *address[1:])
+        return packed(self.family, address)
+
+    def _unpacked(self, data: bytes) -> Any:
+        address = unpacked(data)
+        if data and self.family == AF_PACKET:
+            request = bytearray(IFREQ.pack(b"", address[0]))
+            self.ioctl(SIOCGIFNAME, request)
+            address = (os.fsdecode(IFREQ.unpack(request)[0].rstrip(b"\0")), *address[1:])
+        return address
+
+    def device_number(self, name: str) -> int:
+        """The number of a network device, by SIOCGIFINDEX. Raises OSError: ENODEV if there is none."""
+        request = bytearray(IFREQ.pack(os.fsencode(name), 0))
+        self.ioctl(SIOCGIFINDEX, request)
+        number: int = IFREQ.unpack(request)[1]
+        return number
+
     def bind(self, address: object) -> None:
         """bind(2)."""
-        data = packed(self.family, address)
+        data = self._packed(address)
         self._call("bind", data, len(data))
 
     def connect(self, address: object) -> None:
         """connect(2)."""
-        data = packed(self.family, address)
+        data = self._packed(address)
         self._call("connect", data, len(data))
 
     def listen(self, backlog: int = 128) -> None:
@@ -96,7 +134,7 @@ class UserSocket(UserFile):
 
     def sendto(self, data: bytes, address: object, flags: int = 0) -> int:
         """sendto(2): the number of bytes sent."""
-        to = packed(self.family, address)
+        to = self._packed(address)
         return self._call("sendto", data, len(data), flags, to, len(to))
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -108,13 +146,13 @@ class UserSocket(UserFile):
         """recvfrom(2): what was received, and the address that it comes from."""
         data, address, length = bytearray(size), bytearray(_ADDRESS_SIZE), _length()
         count = self._call("recvfrom", data, size, flags, address, length)
-        return bytes(data[:count]), unpacked(_cut(address, length))
+        return bytes(data[:count]), self._unpacked(_cut(address, length))
 
     def getsockname(self) -> Any:
         """getsockname(2)."""
         address, length = bytearray(_ADDRESS_SIZE), _length()
         self._call("getsockname", address, length)
-        return unpacked(_cut(address, length))
+        return self._unpacked(_cut(address, length))
 
     def setsockopt(self, level: int, option: int, value: int | bytes | None) -> None:
         """setsockopt(2); an integer is passed as an int."""

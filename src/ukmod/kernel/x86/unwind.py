@@ -21,6 +21,7 @@ from ukmod.record import record, replace
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.module.main import Module
+    from ukmod.kernel.sched.core import Task
 
 TRACE_BYTES: Final = 512
 """The maximum number of stack bytes that a StackTrace keeps."""
@@ -239,8 +240,12 @@ def walk(k: Core, registers: Registers) -> tuple[Frame, ...]:
 
 def callers(k: Core) -> tuple[Position, ...]:
     """The certain callers of the current kernel function, innermost first."""
-    low, high = stack_bounds(k)
-    at = k.cpu.sp + stubs.SAVED_BYTES
+    return _callers_at(k, k.cpu.sp, *stack_bounds(k))
+
+
+def _callers_at(k: Core, sp: int, low: int, high: int) -> tuple[Position, ...]:
+    """The certain callers of the kernel function whose stub has this stack pointer."""
+    at = sp + stubs.SAVED_BYTES
     if not low <= at < high:
         return ()
     start = Position(k.memory.u64(at), at + 8, k.memory.u64(at - 16), at)
@@ -251,6 +256,13 @@ def walk_trap(k: Core) -> tuple[Frame, ...]:
     """The call trace of the current kernel function: its callers, innermost first."""
     known = {position.at: position.ip for position in callers(k)}
     return _scan(k, min(known), stack_bounds(k)[1], known) if known else ()
+
+
+def callers_asleep(k: Core, task: Task) -> tuple[Frame, ...]:
+    """The certain callers of the function in which a task sleeps, innermost first."""
+    found = _callers_at(k, task.sp, task.stack, task.stack + task.stack_size)
+    frames = (frame_of(k, position.ip, call=True) for position in found)
+    return tuple(frame for frame in frames if is_text(k, frame.address))
 
 
 def _scan(k: Core, low: int, high: int, known: dict[int, int]) -> tuple[Frame, ...]:

@@ -11,7 +11,6 @@ from ukmod.kmod.cpio import DIRECTORY, ArchiveEntry
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.regular import TEXT_LIMIT, status_in_memory
 from ukmod.kmod.rooted import resolve_in_root
-from ukmod.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,11 +54,11 @@ class ArchiveFiles:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return bytes(entry.content)
 
-    def walk(self) -> Iterator[ArchiveEntry]:
-        """Yield each file below the root, with the path at which it really lies; directories come first."""
+    def walk(self) -> Iterator[tuple[str, ArchiveEntry]]:
+        """Yield each file but the root: its path below the root, and its entry; directories come first."""
         for path, entry in self._entries.items():
             if path != self._root:
-                yield replace(entry, path=path[len(self._root) + 1 :])
+                yield path[len(self._root) + 1 :], entry
 
     def listdir(self, path: str) -> list[str]:
         """Return a directory's entries, in the order of the archive."""
