@@ -35,4 +35,5 @@ if [ ! -e "$profile" ]; then
 fi
 "$python" -m tests.real.golden
 "$python" -m tests.real.computed
+"$python" -m tests.real.devices
 "$python" -m tests.real.verdicts --jobs 2

@@ -27,3 +27,5 @@ ETH_P_ALL, ETH_HLEN = 0x0003, 14
 PACKET_HOST, PACKET_OUTGOING = 0, 4
 IFF_UP: Final = 1
 """include/uapi/linux/if_ether.h, if_packet.h, if.h"""
+SIOCGIFNAME, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFINDEX = 0x8910, 0x8913, 0x8914, 0x8933
+"""include/uapi/linux/sockios.h"""

@@ -15,9 +15,11 @@ from ukmod.kernel.uapi import (
     IFF_UP,
     MSG_DONTWAIT,
     PACKET_OUTGOING,
+    SIOCGIFFLAGS,
+    SIOCSIFFLAGS,
     SOCK_RAW,
 )
-from ukmod.kernel.user.socket import IFREQ, SIOCGIFFLAGS, SIOCSIFFLAGS
+from ukmod.kernel.user.socket import IFREQ
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import UsageError
-from ukmod.kernel.uapi import AF_ALG, AF_INET, AF_NETLINK, AF_PACKET, AF_UNIX, O_RDWR
+from ukmod.kernel.uapi import (
+    AF_ALG,
+    AF_INET,
+    AF_NETLINK,
+    AF_PACKET,
+    AF_UNIX,
+    O_RDWR,
+    SIOCGIFINDEX,
+    SIOCGIFNAME,
+)
 from ukmod.kernel.user.file import UserFile
 
 if TYPE_CHECKING:
@@ -21,8 +30,6 @@ _NETLINK: Final = struct.Struct("<2xII")
 _ALG: Final = struct.Struct("<14sII64s")
 _LINK: Final = struct.Struct("<2siHBB8s")
 _FAMILY: Final = struct.Struct("<H")
-SIOCGIFNAME, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFINDEX = 0x8910, 0x8913, 0x8914, 0x8933
-"""include/uapi/linux/sockios.h"""
 IFREQ: Final = struct.Struct("<16si20x")
 """struct ifreq: a device's name, and a number."""
 

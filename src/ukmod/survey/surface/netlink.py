@@ -6,7 +6,7 @@ import struct
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.uapi import AF_NETLINK, SOCK_RAW
+from ukmod.kernel.uapi import AF_NETLINK, MSG_DONTWAIT, SOCK_RAW
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
@@ -22,7 +22,6 @@ _HEAD: Final = struct.Struct("<IHHII")
 _ATTRIBUTE: Final = struct.Struct("<HH")
 _NFGEN: Final = struct.Struct(">BBH")
 _ANSWER: Final = 1 << 13
-_MSG_DONTWAIT: Final = 0x40
 
 
 def attribute(kind: int, *content: bytes) -> bytes:
@@ -55,4 +54,4 @@ def send(process: UserProcess, protocol: int, *messages: bytes) -> None:
         for one in messages:
             with suppress(OSError):
                 channel.sendto(one, (0, 0))
-                channel.recv(_ANSWER, _MSG_DONTWAIT)
+                channel.recv(_ANSWER, MSG_DONTWAIT)
