@@ -40,7 +40,6 @@ SOURCES = (
 REASONS = {
     "backtracetest": "softirqs that a task raises run at the end of an interrupt, not in ksoftirqd",
     "test_meminit": "millions of calls without a pause are reported as a soft lockup",
-    "test_user_copy": "it maps memory into its process, which has no address space here",
     "kprobe_example": "the guest's shell makes processes; here no code of the image does, so none is seen",
     "kretprobe_example": "the same",
 }
