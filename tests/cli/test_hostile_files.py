@@ -78,7 +78,7 @@ ROLES: dict[str, tuple[str, list[str]]] = {
     "an archive as the root of modinfo": ("x", ["modinfo", "-b", "x", "-k", RELEASE, "m"]),
     "a module, for fits": ("x.ko", ["fits", *AT, "x.ko"]),
     "policy --keep": ("x", ["policy", "generate", *AT, "--keep", "x"]),
-    "survey --expect": ("x", ["survey", *AT, "--kernel", "none", "--expect", "x", "m"]),
+    "survey --expect": ("x", ["survey", *AT, "--kernel", "none", "--expect", "x", "nobody"]),
     "the first of survey diff": ("x", ["survey", "diff", "x", "exporter.ko"]),
     "an image of a survey with a journal": ("x", ["survey", *AT, "--kernel", "x", "--journal", "j", "m"]),
     "kernel check --btf": ("x", ["kernel", "check", "--btf", "x", "exporter.ko"]),

@@ -14,8 +14,9 @@ class Canned:
     def __init__(self, output: Output) -> None:
         self.output = output
 
-    def run(self, script: str) -> Output:
+    def run(self, script: str, *, seconds: float) -> Output:
         assert "dmesg" in script
+        assert seconds > 0
         return self.output
 
 

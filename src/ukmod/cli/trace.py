@@ -10,7 +10,6 @@ from ukmod.cli.terminal import escape
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.timeline import Span, Timeline
 from ukmod.kernel.trace import TraceStep
-from ukmod.kmod.page import TableCell, TableRow, page, table
 
 __all__ = ["FORMATS", "format_of", "to_chrome", "to_html", "to_mermaid", "to_text", "trace_text"]
 
@@ -134,6 +133,8 @@ def _plain(text: str) -> str:
 
 def to_html(timeline: Timeline) -> str:
     """Return a page with a table of the steps."""
+    from ukmod.kmod.page import TableCell, TableRow, page, table
+
     rows = [
         TableRow(
             (

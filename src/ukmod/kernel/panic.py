@@ -123,7 +123,7 @@ class Crash:
         self.keep(report)
         for level, text in report.lines():
             if text == END_TRACE:
-                k.lockdep.show_interrupts(k.sched.task().address)
+                k.lockdep.show_interrupts((k.sched.current or k.idle).address)
             k.printk(text + "\n", level)
         k.taint.add(taint)
         if self.panic_on_warn:

@@ -73,6 +73,8 @@ class Tasks:
         # The structs that a task_struct points to, and that inlined code accesses, are placed after it.
         self._parts: dict[str, int] = {}
         size = types.sizeof("task_struct")
+        if not types.has("task_struct", "thread.fpu") and types.has("fpu"):
+            size += types.sizeof("fpu")
         for member, struct in (("signal", "signal_struct"), ("sighand", "sighand_struct")):
             if types.has("task_struct", member) and types.has(struct):
                 self._parts[member] = size = (size + 63) & ~63
@@ -191,6 +193,14 @@ class Tasks:
                 size = self._k.types.sizeof(f"{member}_struct")
                 _copy_relocated(self._memory, first, address + place, size)
             self._memory.set_u64(address + pointer, address + place)
+
+    def fpu(self, task: Task) -> int:
+        """x86_task_fpu(): a task's struct fpu, which is in its task_struct or, since v6.16, behind it."""
+        types = self._k.types
+        is_member = types.has("task_struct", "thread.fpu")
+        return task.address + (
+            types.offset("task_struct", "thread.fpu") if is_member else types.sizeof("task_struct")
+        )
 
     def sighand(self, task: Task) -> int:
         """``task->sighand``, or the place of one if no guest code knows that member."""

@@ -260,7 +260,7 @@ def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:
     assert KernelImage(packed(tmp_path), cache=str(tmp_path / "file")).release == RELEASE
 
 
-@pytest.mark.parametrize("what", ["os.makedirs", "os.mkdir", "os.rename"])
+@pytest.mark.parametrize("what", ["os.makedirs", "os.mkdir", "os.replace"])
 def test_a_cache_on_a_read_only_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:

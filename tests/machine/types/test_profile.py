@@ -60,7 +60,7 @@ def test_a_profile_that_cannot_be_renamed_leaves_the_old_one_alone(
     path = tmp_path / "6.1.0.json"
     path.write_text("old")
 
-    def fail(_source: str, _target: str) -> None:
+    def fail(_source: str, _target: str, **_where: object) -> None:
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr(os, "replace", fail)

@@ -142,7 +142,7 @@ def _init(k: Core, image: MappedImage, task: Task) -> None:
 
     A process begins as the leader of a group and a session of its own, as after setsid(2).
     """
-    for head in ("pi_state_list", "sysvshm.shm_clist"):
+    for head in ("pi_state_list", "futex.pi_state_list", "sysvshm.shm_clist"):
         if k.types.has("task_struct", head):
             init_list_head(k.memory, task.address + k.types.offset("task_struct", head))
     signal, pids = _get(k, task, "signal"), k.types.enum("pid_type").values

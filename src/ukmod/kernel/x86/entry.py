@@ -49,7 +49,7 @@ def let_users_in(k: Core, image: MappedImage) -> None:
     gates = UserGates(
         syscall=image.address("entry_SYSCALL_64"),
         exceptions=entries,
-        leave=image.address("irqentry_exit_to_user_mode"),
+        leave=_to_user_mode(image, "irqentry_exit_to_user_mode"),
         resume=image.address("swapgs_restore_regs_and_return_to_usermode"),
         iret=image.address("native_irq_return_iret"),
         gdt=k.percpu.base + image.address("gdt_page"),
@@ -59,6 +59,15 @@ def let_users_in(k: Core, image: MappedImage) -> None:
     )
     k.cpu.let_users_in(gates)
     image.set("vdso64_enabled", 0, 4)  # the vDSO reads clocks that are Python's
+
+
+def _to_user_mode(image: MappedImage, name: str) -> int:
+    """The address of ``void name(struct pt_regs *)``, which does the work before user code continues.
+
+    Since v6.18 such functions are parts of their callers. One of those does for both: with the registers of
+    user code, it does not look at its other argument.
+    """
+    return image.get(name) or image.address("irqentry_exit")
 
 
 def _stack_top(k: Core, image: MappedImage) -> int:
@@ -85,12 +94,15 @@ class UserThread(Waiters):
         self.children: list[Task] = []
         self.zombies: list[tuple[int, int]] = []
         """The pid and wait status of each child that has ended and was not waited for."""
-        self._top = task.stack + task.stack_size
+        # TOP_OF_KERNEL_STACK_PADDING: what CPUs with FRED push below a struct pt_regs is two words longer.
+        padding = 16 if image.get("asm_fred_entrypoint_user") else 0
+        self._top = task.stack + task.stack_size - padding
         self._top_at = _stack_top(k, image)
         self._save_fpu = image.get("copy_fpregs_to_fpstate") or image.address("save_fpregs_to_fpstate")
-        self._reset_fpu = image.get("fpstate_reset")  # since v5.16
-        self._fpu = task.address + k.types.offset("task_struct", "thread.fpu")
-        self._leave_at = image.address("syscall_exit_to_user_mode")
+        self._fpu = k.tasks.fpu(task)
+        if (reset := image.get("fpstate_reset")) is not None:  # since v5.16
+            k.cpu.call(reset, self._fpu)
+        self._leave_at = _to_user_mode(image, "syscall_exit_to_user_mode")
         self._bases = 0, 0
         self.regs = self._top - PT_REGS_SIZE
         """task_pt_regs(): the address of its struct pt_regs."""
@@ -102,8 +114,6 @@ class UserThread(Waiters):
         parent.save_fpu()
         k.memory.write(self.regs, k.memory.read(parent.regs, PT_REGS_SIZE))
         k.memory.set_u64(self.regs + k.types.offset("pt_regs", "ax"), 0)
-        if self._reset_fpu is not None:
-            k.cpu.call(self._reset_fpu, self._fpu)
         member = k.types.member("fpu", "__fpstate" if k.types.has("fpu", "__fpstate") else "state")
         state = k.memory.read(parent._fpu + member.offset, member.size)
         k.memory.write(self._fpu + member.offset, state)
@@ -134,8 +144,6 @@ class UserThread(Waiters):
         k = self._k
         k.memory.write(self.regs, bytes(PT_REGS_SIZE))
         k.cpu.sp = self.regs & ~15
-        if self._reset_fpu is not None:
-            k.cpu.call(self._reset_fpu, self._fpu)
         k.tasks.set_flag(self._task, _TIF_NEED_FPU_LOAD)  # fpu_clone()
         self._task.thread = self
         self.resume()

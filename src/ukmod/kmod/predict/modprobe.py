@@ -270,7 +270,11 @@ class Predictor:
         if request.flags & {"R", "c", "D", "n", "show-modversions", "show-exports"}:
             sentence = f"its exit status is not known: modprobe {' '.join(arguments)}"
             return [(world.doubting(sentence), status) for status in (0, 1)]
-        given = self._with_config(request.config_paths)
+        root = root_of(tree.dirname)
+        paths = [f"{(root or '').rstrip('/')}{path}" for path in request.config_paths if path.startswith("/")]
+        if request.config_paths and (root is None or len(paths) < len(request.config_paths)):
+            return _anything(world, told)  # where it is read from depends on the directory of the process
+        given = self._with_config(paths)
         inner = Predictor(given, calls=self._calls, budget=self._budget)
         if "r" in request:
             return inner._remove_words(request, world, told)
