@@ -33,6 +33,8 @@ def user_fault(k: Core, address: int, *, write: bool, fetch: bool = False, prese
     if _disabled(k, task.address):
         return False
     mm = k.memory.u64(task.address + k.types.offset("task_struct", "mm"))
+    if mm < USER_HALF:  # it is NULL, or a module has written over the task: to look there is to fault again
+        return False
     flags = FLAG_ALLOW_RETRY | FLAG_KILLABLE | FLAG_INTERRUPTIBLE
     flags |= (FLAG_WRITE if write else 0) | (FLAG_INSTRUCTION if fetch else 0)
     while vma := _locked_vma(k, image, mm, address):
