@@ -64,6 +64,21 @@ def test_an_entry_with_a_second_link_is_not_read(place: Path, tmp_path: Path) ->
     assert kept(place) is None
 
 
+def test_an_entry_that_is_replaced_while_it_is_opened_is_still_read(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = os.fstat
+
+    def replaced(descriptor: int) -> os.stat_result:
+        if os.readlink(f"/proc/self/fd/{descriptor}") == str(place / "entry"):
+            (place / "new").write_bytes(b"of another process")
+            (place / "new").replace(place / "entry")
+        return status(descriptor)
+
+    monkeypatch.setattr(os, "fstat", replaced)
+    assert kept(place) == b"content"
+
+
 def test_a_link_to_an_entry_is_not_followed(place: Path, tmp_path: Path) -> None:
     (place / "entry").rename(tmp_path / "entry")
     (place / "entry").symlink_to(tmp_path / "entry")

@@ -190,7 +190,7 @@ def _open_private(place: int, name: str) -> int:
         if (
             stat.S_ISREG(status.st_mode)
             and status.st_uid == os.geteuid()
-            and status.st_nlink == 1
+            and status.st_nlink <= 1  # 0: it has been replaced since it was opened
             and not status.st_mode & 0o022
         ):
             return descriptor
