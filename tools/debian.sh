@@ -3,7 +3,8 @@
 #
 #   .cache/debian/image   the kernel image package, unpacked, never installed (UKMOD_DEBIAN_CACHE: elsewhere)
 #   .cache/debian/other   the same of other kernels, which tools/kernels lists
-#   as root, installed    kmod, QEMU, user-mode-linux, a compiler, packers, and the kernel's headers (to rebuild modules)
+#   as root, installed    kmod, QEMU, user-mode-linux, a compiler, packers, a browser, and the kernel's headers
+#                         (to rebuild modules)
 #
 # With the argument "kernels" it fetches only the kernels that are listed for "more": 100 MB each, from other suites.
 # ukmod kernel fetch fetches those. The mirrors are those that the system's own apt configuration names.
@@ -14,7 +15,8 @@ release=$(cat tools/release)
 cache=$(realpath -m "${UKMOD_DEBIAN_CACHE:-.cache/debian}")
 python=.venv/bin/python
 [ -x "$python" ] || python=${PYTHON:-python3}
-programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2 gcc libc6-dev make binutils lzop lz4 squashfs-tools"
+programs="kmod qemu-system-x86 busybox-static cpio user-mode-linux iproute2 gcc libc6-dev make binutils lzop lz4 squashfs-tools
+chromium"
 
 say() { printf 'debian.sh: %s\n' "$*" >&2; }
 

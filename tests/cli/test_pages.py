@@ -55,6 +55,7 @@ def test_no_character_makes_a_page_that_cannot_be_read() -> None:
     whole(page("any", [escaped(every)])).text[0].encode()
 
 
+@pytest.mark.real
 @pytest.mark.skipif(not CHROMIUM, reason="apt-get install chromium")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_page_fits_the_screen_and_its_rows_can_be_found(tmp_path: Path, width: int) -> None:
@@ -89,6 +90,7 @@ def asked(text: str, directory: Path, width: int) -> dict[str, Any]:
     return answers
 
 
+@pytest.mark.real
 @pytest.mark.skipif(not CHROMIUM, reason="apt-get install chromium")
 def test_the_policy_lets_the_page_s_own_script_run_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
