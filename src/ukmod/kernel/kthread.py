@@ -20,7 +20,6 @@ from ukmod.kernel.sched.core import (
     block,
 )
 from ukmod.kernel.sched.waiters import Waiters
-from ukmod.kernel.task import TIF_NOTIFY_SIGNAL
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, VarArgs
 from ukmod.machine.memory import Fault
 from ukmod.record import field, mutable
@@ -128,7 +127,7 @@ class Kthreads:
         thread.should_stop = True
         self.unpark(thread)
         # Since v6.1 (commit a7c01fa93aeb) the thread sees a pending signal, so that it leaves its sleep.
-        k.tasks.set_flag(task, TIF_NOTIFY_SIGNAL)
+        k.tasks.set_flag(task, k.tasks.tif.notify_signal)
         k.sched.wake(task)
         thread.waiters.wait_event(lambda: task.exited)
         k.tasks.put(task)

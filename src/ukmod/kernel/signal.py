@@ -31,7 +31,7 @@ from ukmod.kernel.signal_numbers import (
     SIGXCPU,
     SIGXFSZ,
 )
-from ukmod.kernel.task import INIT_PID, TIF_SIGPENDING
+from ukmod.kernel.task import INIT_PID
 from ukmod.machine.abi import Int, Ptr, Short, ULong
 from ukmod.record import field, mutable
 
@@ -139,7 +139,7 @@ class Signals:
         ):
             fatal = self._end_process(task, signal)
         if not self.blocked(task) >> (signal - 1) & 1 or fatal:
-            k.tasks.set_flag(task, TIF_SIGPENDING)
+            k.tasks.set_flag(task, k.tasks.tif.sigpending)
             k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
 
     def _continue(self, task: Task) -> None:
@@ -186,7 +186,7 @@ class Signals:
     def recalc(self, task: Task) -> None:
         """recalc_sigpending()."""
         pending = bool(self._k.tasks.pending(task) & ~self.blocked(task))
-        self._k.tasks.set_flag(task, TIF_SIGPENDING, to=pending)
+        self._k.tasks.set_flag(task, self._k.tasks.tif.sigpending, to=pending)
 
     def discard(self, task: Task, signals: int) -> None:
         """flush_sigqueue_mask(): discard pending signals of a set."""
@@ -288,7 +288,7 @@ def kill_pid_usb_asyncio(k: Core, signal: Int, error: Int, value: ULong, pid: Pt
 def flush_signals(k: Core, task: Ptr) -> None:
     """void flush_signals(struct task_struct *t)."""
     found = k.tasks.at(task)
-    k.tasks.set_flag(found, TIF_SIGPENDING, to=False)
+    k.tasks.set_flag(found, k.tasks.tif.sigpending, to=False)
     k.signals.discard(found, (1 << NSIG) - 1)
 
 

@@ -27,6 +27,7 @@ from ukmod.kernel.sched.core import (
 )
 from ukmod.kernel.sighand import SIG_DFL, SIG_IGN
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGKILL
+from ukmod.kernel.x86 import thread_flags
 from ukmod.machine.area import VMALLOC_START, Area
 from ukmod.machine.memory import PAGE_SIZE, Fault, Memory, page_align
 
@@ -39,9 +40,6 @@ TASK_COMM_LEN: Final = 16
 SIGHAND_SIZE: Final = 64 * 32
 """The size of the actions in a struct sighand_struct."""
 STACK_END_MAGIC: Final = 0x57AC6E9D
-TIF_SIGPENDING: Final = 1 << 2
-TIF_NOTIFY_SIGNAL: Final = 1 << 17
-"""Bits of thread_info.flags, arch/x86/include/asm/thread_info.h."""
 _STACKS = 0x100_0000_0000
 """The size of the vmalloc space for stacks, in bytes."""
 MIN_THREADS: Final = 20
@@ -86,6 +84,8 @@ class Tasks:
         self._pages = page_align(size) // PAGE_SIZE
         image = kernel.image
         self._init_task = image.address("init_task") if image is not None else 0
+        self.tif = thread_flags.of_types(types) if image is None else thread_flags.of_image(image.image)
+        """The bits of thread_info.flags."""
         self._usage = types.offset("task_struct", "usage")
         self._state = types.offset(
             "task_struct", "__state" if types.has("task_struct", "__state") else "state"
@@ -335,7 +335,7 @@ class Tasks:
 
     def signal_pending(self, task: Task) -> bool:
         """signal_pending(): a signal is pending, or TIF_NOTIFY_SIGNAL requests the same treatment."""
-        return bool(self.flags(task) & (TIF_SIGPENDING | TIF_NOTIFY_SIGNAL))
+        return bool(self.flags(task) & (self.tif.sigpending | self.tif.notify_signal))
 
     def signal_pending_state(self, state: int, task: Task) -> bool:
         """signal_pending_state(): True if a pending signal would wake a task in ``state``."""

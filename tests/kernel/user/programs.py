@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from ukmod.kernel.api import Kernel
+
 SOURCE = Path(__file__).parents[3] / "examples/programs/trial.c"
 SUBJECTS = (
     "faults", "signals", "memory", "files", "clocks", "children", "status 3", "status 256", "die 15",
@@ -26,6 +28,12 @@ def build(directory: Path) -> Path:
     options = ("-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-result", "-static")
     subprocess.run(["gcc", *options, "-o", program, SOURCE], check=True)
     return program
+
+
+def outcome(k: Kernel, subject: str) -> Outcome:
+    """What the program, at /bin/trial, does in the emulated machine."""
+    done = k.exec(["/bin/trial", *subject.split()], stdin=STDIN, timeout=30)
+    return done.status, done.stdout.decode(), done.stderr.decode()
 
 
 def natively(program: Path, subject: str) -> Outcome:

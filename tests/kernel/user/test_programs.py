@@ -29,16 +29,11 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs.build(tmp_path_factory.mktemp("programs"))
 
 
-def outcome(k: Kernel, subject: str) -> programs.Outcome:
-    done = k.exec(["/bin/trial", *subject.split()], stdin=programs.STDIN, timeout=30)
-    return done.status, done.stdout.decode(), done.stderr.decode()
-
-
 def test_a_program_does_what_it_does_on_the_host(in_machine: InMachine, trial: Path) -> None:
     def work(k: Kernel) -> None:
         k.put(trial, "/bin/trial")
         for subject in programs.SUBJECTS:
-            assert outcome(k, subject) == programs.natively(trial, subject), subject
+            assert programs.outcome(k, subject) == programs.natively(trial, subject), subject
         assert not k.core.oopses
         assert not k.core.warnings
         assert not k.leaks()
@@ -51,7 +46,7 @@ def test_a_program_uses_devices_of_modules(in_machine: InMachine, trial: Path) -
         k.put(trial, "/bin/trial")
         for name in programs.DEVICES:
             k.insmod(device(name))
-            status, output, _ = outcome(k, name)
+            status, output, _ = programs.outcome(k, name)
             assert status == 0
             assert output
             k.rmmod(name)

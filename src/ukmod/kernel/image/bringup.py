@@ -296,6 +296,7 @@ def _set_variables(k: Core, image: MappedImage) -> None:
     image.set("__per_cpu_offset", k.percpu.base)
     for name in ("kmemleak_enabled", "kmemleak_free_enabled"):
         image.set(name, 0, 4)  # as with kmemleak=off
+    image.set("preempt_dynamic_mode", 0, 4)  # preempt=none: to ask while it is unknown is a WARN
     line = k.slab.kernel_object(len(k.cmdline) + 1)
     k.memory.write(line, k.cmdline.encode("latin-1", "replace") + b"\0")
     for name in ("saved_command_line", "static_command_line", "initcall_command_line"):

@@ -151,6 +151,9 @@ def _init(k: Core, image: MappedImage, task: Task) -> None:
         k.memory.set_u64(place, k.pids.of(task))
     timer = signal + k.types.offset("signal_struct", "real_timer")
     hrtimer_setup(k, timer, image.address("it_real_fn"), CLOCK_MONOTONIC, MODE_REL)
+    if k.types.has("task_struct", "exec_state"):  # since v7.2: init's, until the task executes a program
+        count = _get(k, task, "exec_state") + k.types.offset("task_exec_state", "count")
+        k.memory.set_u32(count, k.memory.u32(count) + 1)
 
 
 def _leave(k: Core, image: MappedImage, task: Task) -> int:
@@ -169,6 +172,8 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
         k.cpu.call(image.address("exit_creds"), task.address)
         for name in ("cred", "real_cred"):
             _set(k, task, name, image.address("init_cred"))
+    if k.types.has("task_struct", "exec_state"):
+        k.cpu.call(image.address("put_task_exec_state"), _get(k, task, "exec_state"))
     return 0
 
 

@@ -16,7 +16,6 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.limits import WAIT
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, Task
 from ukmod.kernel.sighand import NSIG, SIG_DFL
-from ukmod.kernel.task import TIF_SIGPENDING
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.user.context import enter
 from ukmod.kernel.user.file import UserFile, flags_of
@@ -148,7 +147,7 @@ class UserProcess:
         """Have the system call in progress return as for a caught signal, and raise TimeoutError."""
         call = self._calls.running or None
         self._calls.is_interrupted = True
-        self._k.tasks.set_flag(self.task, TIF_SIGPENDING)
+        self._k.tasks.set_flag(self.task, self._k.tasks.tif.sigpending)
         self._k.sched.wake(self.task, TASK_INTERRUPTIBLE)
         self._is_stuck = not self._wait(until)
         text = f"still blocks after {WAIT:g} virtual seconds: nothing in the machine wakes it"

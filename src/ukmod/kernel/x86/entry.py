@@ -37,8 +37,6 @@ _ENTRIES: Final = {
     19: "asm_exc_simd_coprocessor_error",
 }
 """By vector: the code at which the IDT points, arch/x86/kernel/idt.c."""
-_TIF_NEED_FPU_LOAD: Final = 1 << 14
-"""arch/x86/include/asm/thread_info.h"""
 
 
 def let_users_in(k: Core, image: MappedImage) -> None:
@@ -117,7 +115,7 @@ class UserThread(Waiters):
         member = k.types.member("fpu", "__fpstate" if k.types.has("fpu", "__fpstate") else "state")
         state = k.memory.read(parent._fpu + member.offset, member.size)
         k.memory.write(self._fpu + member.offset, state)
-        k.tasks.set_flag(self._task, _TIF_NEED_FPU_LOAD)
+        k.tasks.set_flag(self._task, k.tasks.tif.need_fpu_load)
         self._bases = k.cpu.user_bases()
 
     def leave(self) -> None:
@@ -128,9 +126,9 @@ class UserThread(Waiters):
     def save_fpu(self) -> None:
         """Have the task's FPU registers in memory; on its way back to user code it loads them."""
         k, task = self._k, self._task
-        if not k.tasks.flags(task) & _TIF_NEED_FPU_LOAD:
+        if not k.tasks.flags(task) & k.tasks.tif.need_fpu_load:
             k.cpu.call(self._save_fpu, self._fpu)
-            k.tasks.set_flag(task, _TIF_NEED_FPU_LOAD)
+            k.tasks.set_flag(task, k.tasks.tif.need_fpu_load)
 
     def resume(self) -> None:
         """Load it again: the task is the current one."""
@@ -144,7 +142,7 @@ class UserThread(Waiters):
         k = self._k
         k.memory.write(self.regs, bytes(PT_REGS_SIZE))
         k.cpu.sp = self.regs & ~15
-        k.tasks.set_flag(self._task, _TIF_NEED_FPU_LOAD)  # fpu_clone()
+        k.tasks.set_flag(self._task, k.tasks.tif.need_fpu_load)  # fpu_clone()
         self._task.thread = self
         self.resume()
 
