@@ -392,9 +392,12 @@ def free_page_struct(k: Core, page: Ptr, order: UInt) -> None:
     k.pages.free_pages(page, order)
 
 
-@export("__put_page", "__folio_put")
+@export("__put_page", "__folio_put", native=True)
 def put_page_last(k: Core, page: Ptr) -> None:
-    """void __folio_put(struct folio *folio): called by inlined code after it dropped the last reference."""
+    """void __folio_put(struct folio *folio): called by inlined code after it dropped the last reference.
+
+    An image's own also takes a page of a process off its LRU list.
+    """
     k.pages.free_folio(page)
 
 
