@@ -301,17 +301,7 @@ class Cpu:
         self._user = UserMode(self, self._engine, self._frame, gates)
         self._clean = self._engine.save()
         self._nowhere = NOWHERE
-        self._user.learn(self._probe)
         self.set_root(root)
-
-    def _probe(self, code: int, address: int) -> bytes:
-        """The engine's state after an instruction at ``code`` that faults on ``address``, in RDI."""
-        self._engine.set_rdi(address)
-        emu_start(self._engine.handle, code, self._nowhere, 0, 0)
-        state = self._engine.save()
-        self._vector = -1
-        self._restore_clean()
-        return state
 
     @property
     def has_user_mode(self) -> bool:

@@ -125,7 +125,7 @@ class Engine:
         self._all = self.block(*stubs.REGISTERS, "rip", "rflags", "cr2")
         self._context = ctypes.c_void_p()
         lib.check(lib.uc_context_alloc(self.handle, ctypes.byref(self._context)))
-        self._error_code = self._find_error_code()
+        self._exception = self._find_exception()
 
     def close(self) -> None:
         """Free the engine, which uses some 30 MB of the host's memory, and let go of the machine's.
@@ -235,10 +235,6 @@ class Engine:
         """MOV to CR4."""
         self._write(_CR4, value)
 
-    def set_rdi(self, value: int) -> None:
-        """Set RDI."""
-        self._write(lib.REGISTERS["rdi"], value)
-
     @property
     def privilege(self) -> int:
         """The current privilege level, 0 to 3."""
@@ -287,21 +283,27 @@ class Engine:
 
         Raises MachineError if it is not one: another version of the engine.
         """
-        lib.uc_context_save(self.handle, self._context)
-        if (code := self._error_code.value) & ~_PF_BITS:
+        code, _ = self.exception_state()
+        if code & ~_PF_BITS:
             raise MachineError(
                 f"the engine keeps no error code of a page fault where it is known to: {code:#x}"
             )
         return code
 
-    def _find_error_code(self) -> ctypes.c_uint32:
-        """The error code in the saved state, which lies at a known distance from a register."""
+    def exception_state(self) -> tuple[int, bool]:
+        """The error code of the last exception, and whether INT n has raised it."""
+        lib.uc_context_save(self.handle, self._context)
+        code, software = self._exception
+        return code, bool(software)
+
+    def _find_exception(self) -> ctypes.Array[ctypes.c_uint32]:
+        """These two words in the saved state, which lie at a known distance from a register."""
         self._write(lib.REGISTERS["dr0"], _MARK)
         at = self.save().find(_MARK.to_bytes(8, "little"))
         self._write(lib.REGISTERS["dr0"], 0)
         if at < 0:
             raise MachineError("the engine's state does not have DR0 where it is known to")
-        return ctypes.c_uint32.from_address((self._context.value or 0) + at - _BEFORE_DR0)
+        return (ctypes.c_uint32 * 2).from_address((self._context.value or 0) + at - _BEFORE_DR0)
 
     def restore(self, state: bytes) -> None:
         """Restore a state that ``save`` has returned, in this process or another one."""

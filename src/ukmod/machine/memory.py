@@ -61,8 +61,9 @@ NX = 1 << 63
 _FRAME = 0x000F_FFFF_FFFF_F000
 _SHIFTS = (39, 30, 21, PAGE_SHIFT)
 _ENTRIES = 512
-_TRIES = 64
 """The number of entries of a page table."""
+_TRIES = 64
+"""The times that an access is made again after ``resolve`` says that it has brought the page in."""
 _RESERVED = 0x000F_FF00_0000_0000
 """The bits beyond the physical addresses of the emulated CPU model, which has 40 (CPUID 0x80000008)."""
 

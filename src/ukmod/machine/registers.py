@@ -10,6 +10,11 @@ from ukmod.record import record
 MASK64: Final = (1 << 64) - 1
 KERNEL_CS, KERNEL_DS, USER32_CS = 0x10, 0x18, 0x23
 """Selectors of Linux's GDT, arch/x86/include/asm/segment.h."""
+PT_REGS_ORDER: Final = (
+    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
+    "", "rip", "cs", "rflags", "rsp", "ss",
+)  # fmt: skip
+"""struct pt_regs: the registers in their order; orig_ax has no name."""
 CR0: Final = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
 CR4: Final = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT, without PSE
 CR4_TSD: Final = 1 << 2

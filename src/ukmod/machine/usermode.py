@@ -17,8 +17,17 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import MachineError
 from ukmod.machine import stubs
 from ukmod.machine.engine import MSR_STAR, Engine
-from ukmod.machine.memory import PAGE_SIZE, PRESENT, READ_WRITE, USER, USER_HALF, Memory
-from ukmod.machine.registers import CR4, CR4_TSD, GP_VECTOR, KERNEL_CS, MASK64, USER32_CS, Registers
+from ukmod.machine.memory import PAGE_SIZE, PRESENT, READ_WRITE, USER, Memory
+from ukmod.machine.registers import (
+    CR4,
+    CR4_TSD,
+    GP_VECTOR,
+    KERNEL_CS,
+    MASK64,
+    PT_REGS_ORDER,
+    USER32_CS,
+    Registers,
+)
 from ukmod.record import record
 
 if TYPE_CHECKING:
@@ -40,12 +49,7 @@ ENTRY_STACK: Final = _STACK_AT + PAGE_SIZE
 _FAR_CALL: Final = b"\xff\x1d\0\0\0\0" + struct.pack("<IH", 0, _GATE | 3)  # lcall *(%rip)
 _CLEARED_FLAGS: Final = 2
 """RFLAGS in which no bit is set that could be: what entry code begins with."""
-_PT_REGS: Final = (
-    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
-    "", "rip", "cs", "rflags", "rsp", "ss",
-)  # fmt: skip
-"""struct pt_regs: the registers in their order; orig_ax has no name."""
-PT_REGS_SIZE: Final = 8 * len(_PT_REGS)
+PT_REGS_SIZE: Final = 8 * len(PT_REGS_ORDER)
 _STATE: Final = (*stubs.REGISTERS, "rip", "rflags", "cr2", "cs", "ss")
 _RESTORED: Final = (*stubs.REGISTERS, "rflags", "cr2")
 _WITH_CODE: Final = frozenset((8, 10, 11, 12, 13, 14, 17))
@@ -111,7 +115,7 @@ class UserMode:
         memory.write(gates.tss + 4, ENTRY_STACK.to_bytes(8, "little"))
 
     def _load(self) -> None:
-        """Load the registers that user mode needs, and learn where the engine keeps an exception."""
+        """Load the registers that user mode needs."""
         engine = self._engine
         engine.set_table("gdtr", GDT_AT, _GATE + _GATE_SIZE - 1)
         engine.set_table("tr", self._gates.tss, _TSS_LIMIT, flags=_TSS_FLAGS)
@@ -122,20 +126,6 @@ class UserMode:
         self._state = engine.block(*_STATE)
         self._restored = engine.block(*_RESTORED)
         engine.on_syscall(self._stop)
-
-    def learn(self, probe: Callable[[int, int], bytes]) -> None:
-        """Find the error code in the engine's state; see ``exception_offset``.
-
-        ``probe(code, address)`` gives the state after an instruction at ``code`` has faulted on an address.
-        """
-        load, store = self._cpu.add_native(_LOAD), self._cpu.add_native(_STORE)
-        absent = USER_HALF - PAGE_SIZE
-        self._code_at = exception_offset((probe(load, absent), probe(store, absent), probe(store, CALL_AT)))
-
-    def _exception_state(self) -> tuple[int, bool]:
-        """The error code of the exception that has stopped the engine, and whether INT n has raised it."""
-        code, software = struct.unpack_from("<II", self._engine.save(), self._code_at)
-        return code, bool(software)
 
     def _stop(self) -> None:
         self.stopped = True
@@ -154,7 +144,7 @@ class UserMode:
 
     def exception(self, vector: int, restore_clean: Callable[[], None]) -> int:
         """Deliver an exception that user code has raised; returns the address at which the CPU continues."""
-        code, software = self._exception_state()
+        code, software = self._engine.exception_state()
         extended, values = self._engine.extended_registers(), self._read_state()
         restore_clean()
         if software and vector not in _USERS_OWN:
@@ -171,7 +161,7 @@ class UserMode:
 
         Returns the address at which the CPU continues.
         """
-        code, _ = self._exception_state()
+        code, _ = self._engine.exception_state()
         extended, values = self._engine.extended_registers(), self._read_state()
         restore_clean()
         return self._deliver(vector, code, values | {"cs": KERNEL_CS, "ss": 0}, extended, values["rsp"] & ~15)
@@ -226,8 +216,8 @@ class UserMode:
     def _interrupted(self, values: dict[str, int], extended: bytes) -> None:
         self._engine.restore_extended(extended)
         self._engine.swap_gs()
-        words = (values.get(name, MASK64) for name in _PT_REGS)  # orig_ax is -1: this is no system call
-        self._memory.write(self.interrupted, struct.pack(f"<{len(_PT_REGS)}Q", *words))
+        words = (values.get(name, MASK64) for name in PT_REGS_ORDER)  # orig_ax is -1: this is no system call
+        self._memory.write(self.interrupted, struct.pack(f"<{len(PT_REGS_ORDER)}Q", *words))
 
     def _counted(self, values: dict[str, int], extended: bytes, size: int) -> int:
         """RDTSC, or RDTSCP if ``size`` is 3: user code continues behind it."""
@@ -279,23 +269,3 @@ def _gate_descriptor(target: int) -> tuple[bytes, bytes]:
     present, ring3, kind = 0x80, 0x60, 0x0C
     low = struct.pack("<HHBBH", target & 0xFFFF, KERNEL_CS, 0, present | ring3 | kind, target >> 16 & 0xFFFF)
     return low, struct.pack("<II", target >> 32, 0)
-
-
-# -- what the engine does not tell ----------------------------------------------------------------------
-
-_LOAD, _STORE = b"\x8a\x07", b"\x88\x07"  # mov (%rdi), %al; mov %al, (%rdi)
-
-
-def exception_offset(states: tuple[bytes, bytes, bytes]) -> int:
-    """Where the engine's state has the error code, which its interface does not offer.
-
-    ``states`` are those after page faults with the error codes 0 (a load from an absent page), 2 (a store
-    there) and 3 (a store to a read-only page). Behind the error code is a word that is 1 after INT n.
-
-    Raises MachineError if it cannot be found.
-    """
-    columns = [memoryview(state[: len(state) & ~3]).cast("I") for state in states]
-    found = [n for n, codes in enumerate(zip(*columns, strict=True)) if codes == (0, 2, 3)]
-    if len(found) != 1:
-        raise MachineError(f"the engine's error code is at {len(found)} places of its state")
-    return 4 * found[0]

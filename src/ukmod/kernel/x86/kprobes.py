@@ -10,19 +10,17 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from ukmod.machine.registers import KERNEL_CS, KERNEL_DS, Registers
+from ukmod.machine.registers import KERNEL_CS, KERNEL_DS, PT_REGS_ORDER, Registers
 from ukmod.machine.stubs import REGISTERS
 from ukmod.record import replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_SAVED: Final = (
-    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
-)  # fmt: skip
+_SAVED: Final = PT_REGS_ORDER[:15]
 """The registers at the beginning of a struct pt_regs; orig_ax, ip, cs, flags, sp and ss follow."""
 INT3: Final = b"\xcc"
-PT_REGS: Final = struct.Struct("<21Q")
+PT_REGS: Final = struct.Struct(f"<{len(PT_REGS_ORDER)}Q")
 _NO_SYSCALL: Final = (1 << 64) - 1
 
 
