@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.mm.switch import mm_of
 from ukmod.machine.memory import USER_HALF
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def user_fault(k: Core, address: int, *, write: bool, fetch: bool = False, prese
         return False
     if _disabled(k, task.address):
         return False
-    mm = k.memory.u64(task.address + k.types.offset("task_struct", "mm"))
+    mm = mm_of(k, task)
     if mm < USER_HALF:  # it is NULL, or a module has written over the task: to look there is to fault again
         return False
     flags = FLAG_ALLOW_RETRY | FLAG_KILLABLE | FLAG_INTERRUPTIBLE

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 def use_mm(k: Core, task: Task, mm: int) -> None:
     """Have the current task run on the page tables of a struct mm_struct; 0 and init_mm are the kernel's."""
     is_own = mm and (k.image is None or mm != k.image.address("init_mm"))
-    pgd = k.memory.u64(mm + k.types.offset("mm_struct", "pgd")) if is_own else PAGE_OFFSET
-    task.root = pgd - PAGE_OFFSET
+    task.root = root_of(k, mm) if is_own else 0
     set_loaded_mm(k, mm)
     k.sched.switch_mm(task)
+
+
+def root_of(k: Core, mm: int) -> int:
+    """The physical address of an mm's page table."""
+    return k.memory.u64(mm + k.types.offset("mm_struct", "pgd")) - PAGE_OFFSET
 
 
 def set_loaded_mm(k: Core, mm: int) -> None:

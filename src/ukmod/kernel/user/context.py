@@ -15,10 +15,10 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.gfp import GFP_KERNEL
-from ukmod.kernel.mm.switch import count_pages, mm_of, set_mm
+from ukmod.kernel.mm.switch import count_pages, mm_of, root_of, set_mm
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_setup
-from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE
+from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -39,11 +39,7 @@ def enter(k: Core, image: MappedImage) -> None:
     task = k.sched.task()
     task.leaving.append(partial(_leave, k, image, task))
     _init(k, image, task)
-    _publish_pid(k, image, task)
-    if k.cpu.call(image.address("copy_creds"), task.address, 0) & 0xFFFF_FFFF:
-        raise _no_memory("credentials")
-    _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, task, "fs"))))
-    _set(k, task, "files", _made("files", _copied_files(k, image, _get(k, task, "files"))))
+    _copy_context(k, image, task, task)
     set_mm(k, task, _new_mm(k, image))
 
 
@@ -72,15 +68,20 @@ def inherit(k: Core, image: MappedImage, child: Task, *, shares_mm: bool) -> Non
     child.leaving.append(partial(_leave, k, image, child))
     _init(k, image, child)
     _copy_members(k, parent, child)
-    _publish_pid(k, image, child)
-    if k.cpu.call(image.address("copy_creds"), child.address, 0) & 0xFFFF_FFFF:
-        raise _no_memory("credentials")
-    _set(k, child, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, parent, "fs"))))
-    _set(k, child, "files", _made("files", _copied_files(k, image, _get(k, parent, "files"))))
+    _copy_context(k, image, parent, child)
     mm = _shared_mm(k, parent) if shares_mm else _copied_mm(k, image, parent)
     for member in ("mm", "active_mm"):
         _set(k, child, member, mm)
-    child.root = k.memory.u64(mm + k.types.offset("mm_struct", "pgd")) - PAGE_OFFSET
+    child.root = root_of(k, mm)
+
+
+def _copy_context(k: Core, image: MappedImage, source: Task, task: Task) -> None:
+    """Give a task that can be found by its pid a copy of another's credentials, directory and files."""
+    _publish_pid(k, image, task)
+    if k.cpu.call(image.address("copy_creds"), task.address, 0) & 0xFFFF_FFFF:
+        raise _no_memory("credentials")
+    _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, source, "fs"))))
+    _set(k, task, "files", _made("files", _copied_files(k, image, _get(k, source, "files"))))
 
 
 _INHERITED: Final = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.coredump import DUMPED
 from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, TASK_KILLABLE, Task
 from ukmod.kernel.user.context import inherit
 from ukmod.kernel.x86.entry import UserThread
@@ -81,13 +82,9 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
             k.memory.set_u32(arguments.parent_tid, child.pid)
     k.sched.wake_new(child)
     if flags & CLONE_VFORK:
-        mm = k.memory.u64(child.address + k.types.offset("task_struct", "mm"))
-        thread.wait_event(lambda: child.exited or _mm(k, child) != mm, TASK_KILLABLE)
+        mm = mm_of(k, child)
+        thread.wait_event(lambda: child.exited or mm_of(k, child) != mm, TASK_KILLABLE)
     return child.pid
-
-
-def _mm(k: Core, task: Task) -> int:
-    return k.memory.u64(task.address + k.types.offset("task_struct", "mm"))
 
 
 def _live(k: Core, ready: list[UserThread], arguments: _Arguments) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ukmod.kernel.mm.switch import set_loaded_mm
+from ukmod.kernel.mm.switch import mm_of, set_loaded_mm
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.x86 import tsc
 from ukmod.machine.usermode import PT_REGS_SIZE, UserGates
@@ -134,7 +134,7 @@ class UserThread(Waiters):
         """Load it again: the task is the current one."""
         k = self._k
         k.memory.set_u64(self._top_at, self._top)
-        set_loaded_mm(k, k.memory.u64(self._task.address + k.types.offset("task_struct", "mm")))
+        set_loaded_mm(k, mm_of(k, self._task))
         k.cpu.set_user_bases(*self._bases)
 
     def begin(self) -> None:
