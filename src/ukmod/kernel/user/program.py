@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from errno import ETIMEDOUT
 from functools import partial
 from itertools import accumulate
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import ProcessError, UsageError
 from ukmod.kernel.lib.err import MAX_ERRNO
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.limits import WAIT
 from ukmod.kernel.sched.core import Task
 from ukmod.kernel.signal_numbers import SIGKILL
@@ -81,31 +82,36 @@ class _Pipe:
 
     def feed(self, data: bytes) -> int:
         """Write ``data`` as far as it is read, and close the pipe; the main function of a kernel thread."""
-        self._pass_on("kernel_write", self.write_end, data)
+        with self._buffer(self.write_end) as buffer:
+            rest = memoryview(data)
+            while rest:
+                piece = bytes(rest[:_CHUNK])
+                self._k.memory.write(buffer, piece)
+                if (count := self._call("kernel_write", self.write_end, buffer, len(piece))) <= 0:
+                    break
+                rest = rest[count:]
         return 0
 
     def collect(self, into: bytearray) -> int:
-        """Read all that comes; the main function of a kernel thread."""
-        self._pass_on("kernel_read", self.read_end, into)
+        """Read all that comes, up to OUTPUT_LIMIT; the main function of a kernel thread."""
+        with self._buffer(self.read_end) as buffer:
+            while len(into) < OUTPUT_LIMIT:
+                if (count := self._call("kernel_read", self.read_end, buffer, _CHUNK)) <= 0:
+                    break
+                into += self._k.memory.read(buffer, count)
         return 0
 
-    def _pass_on(self, function: str, end: int, data: bytes | bytearray) -> None:
-        k, buffer = self._k, self._k.slab.kernel_object(_CHUNK)
-        done = 0
-        while done < (len(data) if isinstance(data, bytes) else OUTPUT_LIMIT):
-            size = _CHUNK
-            if isinstance(data, bytes):
-                piece = data[done : done + _CHUNK]
-                k.memory.write(buffer, piece)
-                size = len(piece)
-            count = _signed(k.cpu.call(self._image.address(function), end, buffer, size, 0))
-            if count <= 0:
-                break
-            if isinstance(data, bytearray):
-                data += k.memory.read(buffer, count)
-            done += count
-        k.slab.kfree(buffer)
+    @contextmanager
+    def _buffer(self, end: int) -> Iterator[int]:
+        """A buffer of ``_CHUNK`` bytes; afterwards it is freed, and this end closed."""
+        buffer = self._k.slab.kernel_object(_CHUNK)
+        yield buffer
+        self._k.slab.kfree(buffer)
         self.close(end)
+
+    def _call(self, function: str, end: int, buffer: int, size: int) -> int:
+        """The number of bytes that were transferred; 0 at the end, or a negative errno."""
+        return signed(self._k.cpu.call(self._image.address(function), end, buffer, size, 0), 8)
 
 
 class RunningProgram:
@@ -179,7 +185,7 @@ def execve(k: Core, image: MappedImage, argv: Sequence[str], env: Mapping[str, s
     variables = [f"{name}={value}" for name, value in env.items()]
     path, block, envp = _arguments(k, argv, variables)
     try:
-        result = _signed(k.cpu.call(image.address("kernel_execve"), path, block, envp), 32)
+        result = signed(k.cpu.call(image.address("kernel_execve"), path, block, envp), 4)
     finally:
         k.slab.kfree(block)
     if -MAX_ERRNO <= result < 0:
@@ -195,11 +201,6 @@ def _arguments(k: Core, argv: Sequence[str], variables: Sequence[str]) -> tuple[
     arrays = [*places[: len(argv)], 0, *places[len(argv) :], 0]
     k.memory.write(block, struct.pack(f"<{words}Q", *arrays) + b"".join(strings))
     return places[0], block, block + 8 * (len(argv) + 1)
-
-
-def _signed(value: int, bits: int = 64) -> int:
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> bits - 1 else value
 
 
 def run_program(
