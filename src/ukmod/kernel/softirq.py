@@ -104,7 +104,7 @@ class SoftIrqs:
             task = k.sched.current or k.idle
             at = task.address + k.types.offset("task_struct", "softirq_disable_cnt")
             k.memory.set_u32(at, k.memory.u32(at) + value)
-        k.lockdep.follow_softirqs(enabled=not k.percpu.preempt_count() & SOFTIRQ_MASK)
+        k.lockdep.follow_softirqs()
 
     def leave_to_tick(self) -> None:
         """Leave what is pending to the next timer interrupt."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.softirq import SOFTIRQ_MASK
 from ukmod.kernel.x86.unwind import registers_at_trap
 from ukmod.machine.registers import MASK64
 
@@ -59,9 +60,10 @@ class Lockdep:
         """lockdep_softirq_enter(), lockdep_softirq_exit(): a soft interrupt begins or ends."""
         self._set("softirq_context", entered)
 
-    def follow_softirqs(self, *, enabled: bool) -> None:
-        """lockdep_softirqs_on(), lockdep_softirqs_off()."""
-        self._set("softirqs_enabled", enabled)
+    def follow_softirqs(self) -> None:
+        """lockdep_softirqs_on(), lockdep_softirqs_off(): the preempt count has changed."""
+        if self._context:
+            self._set("softirqs_enabled", not self._k.percpu.preempt_count() & SOFTIRQ_MASK)
 
     def _set(self, member: str, value: int) -> None:
         """Set a member of the current task, for a kernel that traces interrupts."""
