@@ -10,7 +10,7 @@ from ukmod.kmod.initramfs import initramfs_paths, open_initramfs
 from ukmod.kmod.linkage import parse_symvers
 from ukmod.kmod.modinfo import read_module
 from ukmod.kmod.objections import Inspector, KernelFacts
-from ukmod.kmod.regular import read_regular
+from ukmod.kmod.regular import read_named
 from ukmod.kmod.system import System
 from ukmod.kmod.tree import Tree
 from ukmod.record import record, replace
@@ -77,7 +77,7 @@ def with_initramfs(found: Inspection, option: str | None) -> Inspection:
 
 def exports_listed(path: str) -> dict[str, ExportedSymbol]:
     """Return what a Module.symvers lists. NotFoundError if it cannot be read."""
-    return parse_symvers(os.fsdecode(_content(path)))
+    return parse_symvers(os.fsdecode(read_named(path)))
 
 
 def exports_beside(tree: Tree) -> dict[str, ExportedSymbol] | None:
@@ -107,12 +107,4 @@ def _certificates(paths: Sequence[str] | None) -> list[x509.Certificate] | None:
         return None
     from ukmod.kmod.verify import load_certificates
 
-    return [one for path in paths for one in load_certificates(_content(path), path=path)]
-
-
-def _content(path: str) -> bytes:
-    """Return the content of a file of this machine's, which a command line names."""
-    try:
-        return read_regular(path)
-    except OSError as error:
-        raise NotFoundError(error.strerror or str(error), errno=error.errno, subject=path) from error
+    return [one for path in paths for one in load_certificates(read_named(path), path=path)]

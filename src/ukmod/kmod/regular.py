@@ -10,6 +10,8 @@ import errno
 import os
 import stat
 
+from ukmod.errors import NotFoundError
+
 __all__ = [
     "MODULE_LIMIT",
     "TEXT_LIMIT",
@@ -18,6 +20,7 @@ __all__ = [
     "open_regular",
     "open_with_status",
     "read_all",
+    "read_named",
     "read_regular",
     "status_in_memory",
     "write_all",
@@ -79,6 +82,14 @@ def read_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = Non
         return read_all(descriptor, limit, max(status.st_size + 1, 1 << 12), path)
     finally:
         os.close(descriptor)
+
+
+def read_named(path: str) -> bytes:
+    """Return the content of a regular file that a user has named. NotFoundError if it cannot be read."""
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise NotFoundError(error.strerror or str(error), errno=error.errno, subject=path) from error
 
 
 def read_all(descriptor: int, limit: int, size: int = 1 << 20, path: str | None = None) -> bytes:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from ukmod.errors import FormatError, NotFoundError
-from ukmod.kmod.regular import read_regular
+from ukmod.errors import FormatError
+from ukmod.kmod.regular import read_named
 from ukmod.record import record
 from ukmod.survey.verdict import CLASSES, FINE, ModuleVerdict
 
@@ -34,12 +34,8 @@ class ExpectedFailure:
 
 def read_expected(path: str) -> tuple[ExpectedFailure, ...]:
     """Return the lines of a file. Raises NotFoundError if it cannot be read, FormatError for a bad line."""
-    try:
-        lines = os.fsdecode(read_regular(path)).splitlines()
-    except OSError as error:
-        raise NotFoundError(error.strerror or str(error), errno=error.errno, subject=path) from error
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(os.fsdecode(read_named(path)).splitlines(), 1):
         words = line.partition("#")[0].split(None, 2)
         if not words:
             continue

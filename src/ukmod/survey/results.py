@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from ukmod.errors import FormatError, NotFoundError
-from ukmod.kmod.regular import read_regular
+from ukmod.errors import FormatError
+from ukmod.kmod.regular import read_named
 from ukmod.record import record
 from ukmod.survey.journal import read_journal
 from ukmod.survey.verdict import CLASSES, ModuleVerdict
@@ -55,10 +55,7 @@ def read_results(path: str) -> Results:
 
     Raises NotFoundError if it cannot be read, FormatError if it is neither.
     """
-    try:
-        content = read_regular(path)
-    except OSError as error:
-        raise NotFoundError(error.strerror or str(error), errno=error.errno, subject=path) from error
+    content = read_named(path)
     try:
         if content.startswith(b'{"survey"'):
             head, found = read_journal(content)
