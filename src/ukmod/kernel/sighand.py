@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.sched.core import Task
 
 NSIG: Final = 64
+SIGACTION_SIZE: Final = 32
+"""The size of a struct k_sigaction in bytes."""
 SIG_DFL, SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL = 0, 1, 2, 3
 """include/linux/signal.h: the last two are a kernel thread's allow_signal() and allow_kernel_signal()."""
 
@@ -24,7 +26,7 @@ class Sighands:
         self._memory = kernel.memory
         self._tasks = kernel.tasks
         self._actions = types.offset("sighand_struct", "action") if types.has("sighand_struct") else 0
-        self._size = types.sizeof("k_sigaction") if types.has("k_sigaction") else 32
+        self._size = types.sizeof("k_sigaction") if types.has("k_sigaction") else SIGACTION_SIZE
 
     def _at(self, task: Task, signal: int) -> int:
         return self._tasks.sighand(task) + self._actions + (signal - 1) * self._size

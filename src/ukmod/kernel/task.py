@@ -25,7 +25,7 @@ from ukmod.kernel.sched.core import (
     Task,
     block,
 )
-from ukmod.kernel.sighand import SIG_DFL, SIG_IGN
+from ukmod.kernel.sighand import NSIG, SIG_DFL, SIG_IGN, SIGACTION_SIZE
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGKILL
 from ukmod.kernel.x86 import thread_flags
 from ukmod.machine.area import VMALLOC_START, Area
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 THREAD_SIZE: Final = 16384
 """The size of a task's kernel stack in bytes, arch/x86/include/asm/page_64_types.h."""
 TASK_COMM_LEN: Final = 16
-SIGHAND_SIZE: Final = 64 * 32
-"""The size of the actions in a struct sighand_struct."""
 STACK_END_MAGIC: Final = 0x57AC6E9D
 _STACKS = 0x100_0000_0000
 """The size of the vmalloc space for stacks, in bytes."""
@@ -80,7 +78,7 @@ class Tasks:
         self._own_sighand = 0
         if "sighand" not in self._parts:  # no guest code can look for it
             self._own_sighand = size = (size + 63) & ~63
-            size += SIGHAND_SIZE
+            size += NSIG * SIGACTION_SIZE
         self._pages = page_align(size) // PAGE_SIZE
         image = kernel.image
         self._init_task = image.address("init_task") if image is not None else 0

@@ -7,6 +7,7 @@ area, or using it after vfree(), is therefore an oops, as on hardware.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -142,7 +143,7 @@ class Vmalloc:
         """find_vmap_area(): the area in use that contains an address."""
         mapped = ((start, mapping.size, VM_MAP) for start, mapping in self._mappings.items())
         allocated = ((start, size, VM_ALLOC) for start, size in self.areas())
-        for start, size, flags in (*mapped, *allocated):
+        for start, size, flags in chain(mapped, allocated):
             if start <= address < start + size:
                 return VmArea(start, size, flags | (VM_USERMAP if start in self._for_users else 0))
         return None

@@ -55,12 +55,13 @@ class UserNetDevice:
 
     def up(self) -> None:
         """ip link set NAME up: its driver's ndo_open() is called."""
-        flags = self.flags | IFF_UP
-        self._socket.ioctl(SIOCSIFFLAGS, bytearray(IFREQ.pack(os.fsencode(self.name), flags)))
+        self._set_flags(self.flags | IFF_UP)
 
     def down(self) -> None:
         """ip link set NAME down."""
-        flags = self.flags & ~IFF_UP
+        self._set_flags(self.flags & ~IFF_UP)
+
+    def _set_flags(self, flags: int) -> None:
         self._socket.ioctl(SIOCSIFFLAGS, bytearray(IFREQ.pack(os.fsencode(self.name), flags)))
 
     def inject(self, frame: bytes) -> None:
