@@ -6,6 +6,7 @@ from pathlib import Path
 
 import ukmod.kernel
 from ukmod.kernel.exports import SUBSYSTEMS, kernel_functions
+from ukmod.kernel.image.internal import PARTS
 
 HERE = Path(ukmod.kernel.__file__).parent
 
@@ -16,7 +17,9 @@ def test_every_file_that_exports_functions_is_named() -> None:
         for path in HERE.rglob("*.py")
         if any(line.startswith("@export(") for line in path.read_text().splitlines())
     }
-    assert marked - {"image.internal"} <= set(SUBSYSTEMS)
+    of_images = {name for name in marked if name.startswith("image.internal.")}
+    assert marked - of_images <= set(SUBSYSTEMS)
+    assert len(of_images) == len(PARTS)
 
 
 def test_a_name_may_be_exported_otherwise_than_its_twin() -> None:

@@ -11,9 +11,8 @@ from tests.answering import Answering
 from tests.kernel.hostile_calls import VALUES
 from tests.real import debian
 
-from ukmod.kernel.export import exports_of
 from ukmod.kernel.exports import SUBSYSTEMS, kernel_functions
-from ukmod.kernel.image import internal
+from ukmod.kernel.image.internal import internal_functions
 from ukmod.kernel.image.interpose import SAME_AS
 
 pytestmark = pytest.mark.fuzz
@@ -49,7 +48,7 @@ def test_hostile_arguments_end_as_on_a_real_kernel(attacker: Answering, subsyste
 
 @pytest.mark.real
 def test_hostile_arguments_end_on_an_image(attacker_of_an_image: Answering) -> None:
-    names = sorted({*kernel_functions(), *exports_of(internal), *SAME_AS})
+    names = sorted({*kernel_functions(), *internal_functions(), *SAME_AS})
 
     @settings(max_examples=settings().max_examples // 2)
     @given(st.sampled_from(names), ARGUMENTS)

@@ -13,11 +13,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from errno import EFAULT, ENOENT, ETIMEDOUT
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from errno import ENOENT
+from typing import Any, Final, Self, TypeVar, overload
 
-from ukmod.errors import LimitError, LoadError, NotFoundError, UsageError
+from ukmod.errors import LoadError, UsageError
+from ukmod.kernel.attempt import execute, in_process
 from ukmod.kernel.boot import (
     Configuration,
     boot,
@@ -29,12 +30,11 @@ from ukmod.kernel.boot import (
     image_named,
     modules_of_image,
 )
-from ukmod.kernel.calling import INFER, Argument, call, signature_of
+from ukmod.kernel.calling import INFER, Argument, address_of, call, signature_of
 from ukmod.kernel.core import Core
-from ukmod.kernel.failures import Attempt
 from ukmod.kernel.finished import Finished, modprobe_error
 from ukmod.kernel.image.choice import AUTO, Need, need_of_symbols
-from ukmod.kernel.limits import MEMORY, PATIENCE, WAIT
+from ukmod.kernel.limits import MEMORY, PATIENCE
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.mocks import Mock, add, check, mock
@@ -58,20 +58,13 @@ from ukmod.kernel.trees import (
     read_module_file,
     tree_of_root,
 )
+from ukmod.kernel.user.side import UserSide
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.tree import Tree
 from ukmod.machine.types import Types
 from ukmod.userland import Process, Program, Programs
 from ukmod.userland.modprobe import modprobe
-
-if TYPE_CHECKING:
-    from ukmod.kernel.user.file import UserFile
-    from ukmod.kernel.user.identity import ProcessIdentity
-    from ukmod.kernel.user.netdev import UserNetDevice
-    from ukmod.kernel.user.process import UserProcess
-    from ukmod.kernel.user.program import Completed
-    from ukmod.kernel.user.socket import UserSocket
 
 DEFERRED: Final = 400.0
 """Virtual seconds after which no deferred work is left.
@@ -81,11 +74,10 @@ loaded.
 """
 T = TypeVar("T")
 _SYSCTL: Final = str.maketrans("./", "/.")
-_OOPSED: Final = "the call ended in an oops: see dmesg"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Kernel:
+class Kernel(UserSide):
     """A kernel to load modules into, which boots when the first module is known.
 
     That module determines the kernel: struct layouts come from ``btf`` or ``image``, from a shipped profile
@@ -141,7 +133,7 @@ class Kernel:
         snapshot: bool = True,
         root: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._root = checked_root(root, image)
+        super().__init__(checked_root(root, image))
         if tree is None and self._root is not None:
             tree = tree_of_root(self._root)
         modules = modules_of_image(image) if tree is None else ""
@@ -173,7 +165,6 @@ class Kernel:
         None if they need none, or if ``image`` is not "auto".
         """
         self._core: Core | None = None
-        self._process: UserProcess | None = None
         self._mocks: list[Mock] = []
         self._sysctls: dict[str, str] = {}
         self._listeners: list[Callable[[Record], None]] = []
@@ -286,7 +277,8 @@ class Kernel:
             raise
 
     def _load(self, core: Core, file: ModuleFile, params: str, flags: int) -> Module:
-        return self._in_task(
+        return in_process(
+            core,
             "insmod",
             lambda: load_module(core, file, params, flags=flags),
             died="its init function did not return: see dmesg",
@@ -313,7 +305,8 @@ class Kernel:
         the module remains.
         """
         name = name.replace("-", "_")
-        self._in_task(
+        in_process(
+            self.core,
             "rmmod",
             lambda: delete_module(self.core, name, flags),
             died="its exit function did not return: see dmesg",
@@ -340,27 +333,7 @@ class Kernel:
         Raises NotFoundError if there is no such program; LoadError with ETIMEDOUT if it does not end, with
         ENOMEM or EAGAIN if the machine can have no further process.
         """
-        core = self.core
-        output: list[str] = []
-        try:
-            program = self.programs.exec(path)
-        except OSError as error:
-            raise NotFoundError("no such program in the machine", subject=path) from error
-
-        def main(process: Process) -> int:
-            process.output = output
-            return program(process)
-
-        environment = {"HOME": "/", "PATH": "/sbin:/usr/sbin:/bin:/usr/bin", **(env or {})}
-        task = self._run_task(
-            path.rpartition("/")[2],
-            lambda: core.processes.execve(main, path, (path, *arguments), environment),
-            subject=path,
-        )
-        if not task.exited:
-            raise LoadError(f"has not ended after {WAIT:g} seconds", errno=ETIMEDOUT, subject=path)
-        signal = task.exit_code & 0x7F
-        return Finished(128 + signal if signal else task.exit_code >> 8, "".join(output))
+        return execute(self.core, self.programs, path, arguments, env)
 
     def start(self, comm: str, work: Callable[[Core], object]) -> Task:
         """Start a process that runs ``work`` and return at once; it runs when the machine next runs."""
@@ -371,38 +344,6 @@ class Kernel:
             return 0
 
         return core.processes.fork(comm, entry)
-
-    def _in_task(self, comm: str, work: Callable[[], T], *, died: str, subject: str) -> T:
-        """Run ``work`` in a process and return its result; its exceptions are raised here.
-
-        Raises LoadError with the text ``died`` if the process ended in an oops or by a signal.
-        """
-
-        def program() -> T:
-            self.core.processes.enter_mm()
-            return work()
-
-        attempt = Attempt(self.core, program)
-        task = self._run_task(comm, attempt, subject=subject)
-        if not task.exited and not attempt.has_failed:
-            text = f"{comm} has not returned: it waits for something that does not happen"
-            raise LoadError(text, errno=ETIMEDOUT, subject=subject)
-        if not attempt.ended:
-            raise LoadError(died, errno=EFAULT, subject=subject)
-        return attempt.result()
-
-    def _run_task(self, comm: str, entry: Callable[[], int], *, subject: str) -> Task:
-        """Run ``entry`` in a new process, which is left as it is if it does not end.
-
-        Raises LoadError with fork()'s errno if the machine can have no further process.
-        """
-        try:
-            task = self.core.start(comm, entry)
-        except LimitError as error:
-            text = f"{comm} cannot be started: {error}"
-            raise LoadError(text, errno=error.errno, subject=subject) from error
-        self.core.wait_for(task, limit=WAIT)
-        return task
 
     @property
     def modules(self) -> dict[str, Module]:
@@ -459,7 +400,7 @@ class Kernel:
 
         core = self.core
         if (image := core.image) is not None:
-            self._in_task("sh", lambda: drop_dentries(core, image), died=_OOPSED, subject="drop_caches")
+            in_process(core, "sh", lambda: drop_dentries(core, image), subject="drop_caches")
 
     @property
     def dangling(self) -> Sequence[Dangling]:
@@ -505,13 +446,13 @@ class Kernel:
         Files of /proc and /sys that this kernel keeps itself, as those of modules, need no image.
         """
         if self._is_own(path):
-            return self._in_task("cat", lambda: self.core.procfs.read(path), died=_OOPSED, subject=path)
+            return in_process(self.core, "cat", lambda: self.core.procfs.read(path), subject=path)
         return self.process.read(path).decode("utf-8", "surrogateescape")
 
     def write(self, path: str, text: str) -> None:
         """Write to a file: see ``read``."""
         if self._is_own(path):
-            self._in_task("sh", lambda: self.core.procfs.write(path, text), died=_OOPSED, subject=path)
+            in_process(self.core, "sh", lambda: self.core.procfs.write(path, text), subject=path)
             return
         self.process.write(path, text.encode("utf-8", "surrogateescape"))
 
@@ -545,151 +486,6 @@ class Kernel:
             return self.process.read(path).decode("utf-8", "surrogateescape").rstrip("\n")
         except FileNotFoundError as error:
             raise UsageError("no such sysctl", subject=name) from error
-
-    # -- the user's side ------------------------------------------------------------------------------
-
-    @property
-    def process(self) -> UserProcess:
-        """The process that makes this object's system calls, root's; a new one if the last one was killed.
-
-        The first one finds /dev, /proc, /sys and others mounted. Raises UsageError without an image.
-        """
-        core = self.core  # a machine with a root has a process as soon as it has booted
-        if self._process is None:
-            return self._begin_processes(core)
-        if self._process.ended:
-            from ukmod.kernel.user.process import process
-
-            self._process = process(core)
-        return self._process
-
-    def _begin_processes(self, core: Core) -> UserProcess:
-        from ukmod.kernel.user.process import first_process
-
-        self._process = first_process(core, self._root)
-        return self._process
-
-    def spawn(
-        self,
-        work: Callable[[UserProcess], Any],
-        *,
-        uid: int = 0,
-        gid: int | None = None,
-        caps: Collection[int] | None = None,
-    ) -> UserProcess:
-        """Start a process that runs ``work(process)``; it runs when the machine next runs.
-
-        uid, gid: its user and group; the group is by default that of the user's number. caps: the numbers of
-        its capabilities; by default root has all and others have none. Raises UsageError without an image.
-        """
-        from ukmod.kernel.user.process import process
-
-        core = self.process.core  # once there was one, what programs expect to find is mounted
-        return process(core, work, self._identity(uid, gid, caps))
-
-    def exec(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-        timeout: float = WAIT,
-        uid: int = 0,
-        gid: int | None = None,
-        caps: Collection[int] | None = None,
-    ) -> Completed:
-        """Run a program of the emulated machine, as subprocess.run() does, and return its status and output.
-
-        ``argv[0]`` is its path in the machine, where ``put`` can have placed it. It runs in ring 3 of the
-        emulated CPU; nothing of the host is in its sight. env: by default that of init; timeout: virtual
-        seconds; uid, gid, caps: as in ``spawn``.
-
-        Raises OSError if it cannot be executed, TimeoutError if it has not ended in time and was killed, and
-        UsageError without an image.
-        """
-        from ukmod.kernel.user.program import run_program
-
-        core, identity = self.process.core, self._identity(uid, gid, caps)
-        return run_program(core, argv, stdin=stdin, env=env, timeout=timeout, identity=identity)
-
-    @staticmethod
-    def _identity(uid: int, gid: int | None, caps: Collection[int] | None) -> ProcessIdentity:
-        from ukmod.kernel.user.identity import ProcessIdentity
-
-        return ProcessIdentity(uid, uid if gid is None else gid, caps)
-
-    def open(self, path: str, mode: str = "rb", *, flags: int = 0) -> UserFile:
-        """Open a file of the emulated machine, such as a module's device; it is not buffered.
-
-        ``mode`` is one of ``open``, with b; ``flags`` are further O_ flags. Raises OSError, and UsageError
-        without an image.
-        """
-        return self.process.open(path, mode, flags=flags)
-
-    def socket(self, family: int, kind: int, protocol: int = 0) -> UserSocket:
-        """Open a socket of the emulated machine, which may load modules for it: see UserProcess.socket."""
-        return self.process.socket(family, kind, protocol)
-
-    def netdev(self, name: str) -> UserNetDevice:
-        """Return a network device, for frames that it receives and sends: see UserNetDevice.
-
-        Raises OSError: ENODEV if there is none of that name; UsageError without an image.
-        """
-        from ukmod.kernel.user.netdev import UserNetDevice
-
-        return UserNetDevice(self.process, name)
-
-    def mknod(self, path: str, mode: int, device: int = 0) -> None:
-        """mknod(2), by root: see UserProcess.mknod. Raises OSError."""
-        self.process.mknod(path, mode, device)
-
-    def mkdir(self, path: str, permissions: int = 0o777) -> None:
-        """mkdir(2), by root. Raises OSError."""
-        self.process.mkdir(path, permissions)
-
-    def symlink(self, target: str, path: str) -> None:
-        """symlink(2), by root. Raises OSError."""
-        self.process.symlink(target, path)
-
-    def mount(self, source: str, target: str, filesystem: str, *, flags: int = 0, options: str = "") -> None:
-        """mount(2), by root: see UserProcess.mount. The kernel may load a module for it. Raises OSError."""
-        self.process.mount(source, target, filesystem, flags=flags, options=options)
-
-    def umount(self, target: str, *, flags: int = 0) -> None:
-        """umount2(2), by root. Raises OSError."""
-        self.process.umount(target, flags=flags)
-
-    def put(self, host: str | os.PathLike[str], guest: str) -> None:
-        """Copy a file, or a directory with all that is in it, from the host into the emulated machine.
-
-        As with ``cp -r host/. guest``, a directory's files come to lie in ``guest``, itself or new; a file
-        whose target is a directory goes into it. Modes are kept, all becomes root's, and directories that are
-        missing above ``guest`` are made. Symbolic links in a directory are copied as links.
-
-        Raises OSError of either side, LimitError for more than 1 GiB or 262,144 files, and UsageError without
-        an image.
-        """
-        from ukmod.kernel.user.put import put
-
-        put(self.process, os.fspath(host), guest)
-
-    def get(self, guest: str, host: str | os.PathLike[str]) -> None:
-        """Copy a file, or a directory with all that is in it, from the emulated machine to the host.
-
-        Targets are as in ``put``. Of the modes, the permissions of user, group and others are kept. Devices,
-        pipes and sockets in a directory are left out. Raises the same errors.
-        """
-        from ukmod.kernel.user.get import get
-
-        get(self.process, guest, os.fspath(host))
-
-    def listdir(self, path: str) -> list[str]:
-        """Return the names in a directory of the emulated machine. Raises OSError."""
-        return self.process.listdir(path)
-
-    def stat(self, path: str) -> os.stat_result:
-        """Return the status of a file of the emulated machine. Raises OSError."""
-        return self.process.stat(path)
 
     # -- functions ------------------------------------------------------------------------------------
 
@@ -743,10 +539,10 @@ class Kernel:
         address = self.address(symbol) if isinstance(symbol, str) else symbol
         name = symbol.rpartition(":")[2] if isinstance(symbol, str) else hex(symbol)
         signature = signature_of(core, name, returns)
-        return self._in_task(
+        return in_process(
+            core,
             "python",
             lambda: call(core, name, address, signature, arguments),
-            died=_OOPSED,
             subject=str(symbol),
         )
 
@@ -755,17 +551,7 @@ class Kernel:
 
         ``module:function`` names a function that is not exported. Raises NotFoundError.
         """
-        core = self.core
-        module_name, _, name = symbol.rpartition(":")
-        if not module_name and (found := core.modules.find_symbol(name)) is not None:
-            return found.address
-        for module in core.modules:
-            if module_name in ("", module.name):
-                names = module.layout.symbol_names
-                if name in names:
-                    return module.layout.symbol_starts[names.index(name)]
-        text = "no such symbol in the kernel or in any loaded module"
-        raise NotFoundError(text, subject=symbol)
+        return address_of(self.core, symbol)
 
 
 def _sh(process: Process) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from ukmod.errors import UsageError
+from ukmod.errors import NotFoundError, UsageError
 from ukmod.kernel.core import Core
 from ukmod.machine import abi
 from ukmod.machine.types import Kind, Prototype, Type
@@ -35,6 +35,22 @@ class Signature:
 
     returns: Any
     prototype: Prototype | None = None
+
+
+def address_of(k: Core, symbol: str) -> int:
+    """The address of an exported symbol, or of any function of a module: ``function`` or ``module:function``.
+
+    Raises NotFoundError if there is none.
+    """
+    module_name, _, name = symbol.rpartition(":")
+    if not module_name and (found := k.modules.find_symbol(name)) is not None:
+        return found.address
+    for module in k.modules:
+        if module_name in ("", module.name):
+            names = module.layout.symbol_names
+            if name in names:
+                return module.layout.symbol_starts[names.index(name)]
+    raise NotFoundError("no such symbol in the kernel or in any loaded module", subject=symbol)
 
 
 def call(k: Core, name: str, address: int, signature: Signature, arguments: Sequence[Argument]) -> Any:

@@ -7,11 +7,11 @@ ends the task that called it, and never the program that runs the machine.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from errno import EAGAIN, ENOMEM
 from os.path import dirname
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import KernelPanic, LimitError, PatienceError, UkmodError
 from ukmod.kernel.bug import Site
@@ -26,50 +26,8 @@ from ukmod.machine.watchdog import Stalled
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-T = TypeVar("T")
 _PACKAGE: Final = dirname(dirname(__file__)) + "/"
 _LIBRARY: Final = dirname(os.__file__)
-
-
-class Attempt(Generic[T]):
-    """Work that a task does for a caller elsewhere, who gets its result, or its exception, from here.
-
-    Neither comes if the work is the end of its task.
-    """
-
-    def __init__(self, k: Core, work: Callable[[], T]) -> None:
-        self._k = k
-        self._work = work
-        self._results: list[T] = []
-        self._failure: Exception | None = None
-
-    def __call__(self) -> int:
-        """Do the work, in the current task; returns the exit status of a process that does no more."""
-        try:
-            self._results.append(self._work())
-        except (KernelPanic, PatienceError):
-            raise  # the machine has stopped, and with it the task
-        except Exception as error:  # noqa: BLE001 - raised again, in the caller's stack
-            failed(self._k, error)  # raises, if it is the end of the task
-            self._failure = error
-            return 1 << 8
-        return 0
-
-    @property
-    def ended(self) -> bool:
-        """True if there is a result or an exception."""
-        return bool(self._results) or self.has_failed
-
-    @property
-    def has_failed(self) -> bool:
-        """True if there is an exception."""
-        return self._failure is not None
-
-    def result(self) -> T:
-        """The result of work that has ended; its exception is raised here."""
-        if self._failure is not None:
-            raise self._failure
-        return self._results[0]
 
 
 def failed(k: Core, error: BaseException, stub: int = 0) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import LayoutError, LimitError
-from ukmod.kernel.export import Export, exports_of
+from ukmod.kernel.export import Export
 from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.image import internal
+from ukmod.kernel.image.internal import internal_functions
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.image.sites import free_place, patched_sites
 from ukmod.kernel.x86.kprobes import INT3
@@ -93,7 +93,7 @@ class Replacement:
 
 
 def replacements() -> tuple[Replacement, ...]:
-    """All functions that are replaced in an image that has them, each name once; internal.py goes first."""
+    """All functions that are replaced in an image that has them, each name once; internal/ goes first."""
     ours = kernel_functions()
     found = {name: Replacement(name, None) for name in RETURNS}
     for name, other in SAME_AS.items():
@@ -102,7 +102,7 @@ def replacements() -> tuple[Replacement, ...]:
     for name, (exported, function) in ours.items():
         if not (exported.native or exported.image_first or name in SAME_AS):
             found[name] = Replacement(name, function, exported.adapts)
-    for name, (exported, function) in exports_of(internal).items():
+    for name, (exported, function) in internal_functions().items():
         found[name] = Replacement(name, function, exported.adapts)
     return tuple(found.values())
 
@@ -179,7 +179,7 @@ def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
     for part, whole in wholes.items():
         if whole in there:
             there[whole].append(part)
-    inside = exports_of(internal)
+    inside = internal_functions()
     for name, found in there.items():
         if found and name in inside:
             exported, function = inside[name]
@@ -191,7 +191,7 @@ def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
 
 def _names(k: Core) -> Iterator[str]:
     """The functions that are replaced in this machine's image, if it has them."""
-    yield from exports_of(internal)
+    yield from internal_functions()
     for name, (exported, _) in k.symbols.functions().items():
         if not (exported.native or k.symbols.is_images(exported) or name in SAME_AS):
             yield name

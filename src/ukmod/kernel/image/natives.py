@@ -111,7 +111,7 @@ def _places(image: KernelImage, replaced: tuple[Replacement, ...]) -> Iterator[t
     """The address, the Python file and the name of each replaced function that is Python's counterpart."""
     for replacement in replaced:
         function, at = replacement.function, image.address(replacement.name)
-        if function is not None and at is not None and function.__module__ != internal.__name__:
+        if function is not None and at is not None and not function.__module__.startswith(internal.__name__):
             yield at, function.__module__, replacement.name
 
 

@@ -24,9 +24,8 @@ from typing import Any, Final
 from greenlet import greenlet
 
 from ukmod.kernel.core import Core
-from ukmod.kernel.export import exports_of
 from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.image import internal
+from ukmod.kernel.image.internal import internal_functions
 from ukmod.kernel.mm.fence import Object
 
 MACHINE: Final = ("ukmod.kernel.", "ukmod.machine.")
@@ -90,7 +89,7 @@ def is_allowed(module: str, name: str) -> bool:
 @cache
 def _functions() -> dict[Callable[..., Any], tuple[str, str]]:
     """The exported functions and their names. Some are made by factories, so pickle could not name them."""
-    tables = {"kernel": kernel_functions(), "internal": exports_of(internal)}
+    tables = {"kernel": kernel_functions(), "internal": internal_functions()}
     return {
         function: (table, name) for table, found in tables.items() for name, (_, function) in found.items()
     }
@@ -165,5 +164,5 @@ class _Reader(pickle.Unpickler):
         """The object with the name that ``_Writer`` gave it."""
         if isinstance(pid, tuple):
             table, name = pid
-            return (kernel_functions() if table == "kernel" else exports_of(internal))[name][1]
+            return (kernel_functions() if table == "kernel" else internal_functions())[name][1]
         return self._shared[pid]

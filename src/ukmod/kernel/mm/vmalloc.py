@@ -75,7 +75,7 @@ class Vmalloc:
         self._unmapped: set[int] = set()
         """The allocations that vunmap() has unmapped: their memory can no longer be freed."""
         self.found = 0
-        """The struct vmap_area that an image's code gets: see image/internal.py."""
+        """The struct vmap_area that an image's code gets: see image/internal/vmalloc.py."""
         kernel.memory.set_u64(kernel.symbols.add_variable("vmalloc_base", 8), VMALLOC_START)
 
     def alloc(self, size: int, gfp: int = GFP_KERNEL) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from ukmod.errors import LimitError, ProcessError, UsageError
 from ukmod.kernel import uapi as c
-from ukmod.kernel.failures import Attempt
+from ukmod.kernel.attempt import Attempt
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.limits import WAIT
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, Task
