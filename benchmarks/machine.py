@@ -117,7 +117,7 @@ def _calls() -> list[Row]:
     bare, ours = _Bare(_CALL), _Ours(_CALL)
     bare.uc.mem_write(_FLAT_HOOKED, b"\xc3")
     bare.uc.hook_add(UC_HOOK_CODE, lambda *_: None, begin=_FLAT_HOOKED, end=_FLAT_HOOKED)
-    function = ours.cpu.add_function(lambda _frame: 0)
+    function = ours.cpu.stubs.add_function(lambda _frame: 0)
     with Kernel() as k:
         core = k.boot([golden.modules()["ok_dep"]])
         core.memory.map(_CODE, core.memory.alloc_frames(1), PAGE_SIZE, READ_EXEC)

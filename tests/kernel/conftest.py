@@ -118,7 +118,7 @@ class Guest:
 
     def python(self, function: Callable[..., int], count: int) -> int:
         """The address of a callback of ``count`` arguments that the test supplies."""
-        return self.kernel.cpu.add_function(lambda frame: function(*frame[1 : 1 + count].tolist()))
+        return self.kernel.cpu.stubs.add_function(lambda frame: function(*frame[1 : 1 + count].tolist()))
 
 
 @pytest.fixture

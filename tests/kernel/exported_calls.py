@@ -34,10 +34,10 @@ def noted(called: set[str]) -> Iterator[None]:
 
             def first(frame: memoryview) -> int:
                 called.add(exported.name)
-                self._k.cpu.set_function(symbol.address, handler)
+                self._k.cpu.stubs.set_function(symbol.address, handler)
                 return handler(frame)
 
-            self._k.cpu.set_function(symbol.address, first)
+            self._k.cpu.stubs.set_function(symbol.address, first)
         return symbol
 
     SymbolTable.add_function = noting  # type: ignore[method-assign]

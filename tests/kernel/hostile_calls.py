@@ -80,8 +80,8 @@ VALUES: Final[Values] = {
     "unaligned": lambda k: _object(lambda _: bytes(256))(k) + 1,
     "a format": _object(lambda _: FORMAT, len(FORMAT)),
     "freed": _freed,
-    "a function that returns 0": lambda k: k.cpu.add_function(lambda _: 0),
-    "a function that returns its argument": lambda k: k.cpu.add_function(lambda frame: frame[1]),
+    "a function that returns 0": lambda k: k.cpu.stubs.add_function(lambda _: 0),
+    "a function that returns its argument": lambda k: k.cpu.stubs.add_function(lambda frame: frame[1]),
     "kernel code": lambda k: k.symbols.address("_printk"),
     "a task": lambda k: k.idle.address,
 }

@@ -239,7 +239,7 @@ class TestFailures:
         def fails(_: object) -> int:
             raise ValueError("my own")
 
-        stub = kernel.cpu.add_function(fails)
+        stub = kernel.cpu.stubs.add_function(fails)
         with pytest.raises(ValueError, match="my own"):
             kernel.run_task("victim", lambda: kernel.cpu.call(stub))
 
@@ -247,7 +247,7 @@ class TestFailures:
         def misused(_: object) -> int:
             raise UsageError("do it otherwise")
 
-        stub = kernel.cpu.add_function(misused)
+        stub = kernel.cpu.stubs.add_function(misused)
         with pytest.raises(UsageError):
             kernel.run_task("victim", lambda: kernel.cpu.call(stub))
 

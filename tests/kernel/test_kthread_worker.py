@@ -43,7 +43,7 @@ class Worker:
 
         address = k.slab.kmalloc(k.types.sizeof("kthread_work"))
         init_list_head(k.memory, address + layout.node)
-        k.memory.set_u64(address + layout.func, k.cpu.add_function(handler))
+        k.memory.set_u64(address + layout.func, k.cpu.stubs.add_function(handler))
         return address
 
     def queue(self, work: int) -> int:

@@ -160,7 +160,7 @@ class TestProgress:
         began = kernel.clock.now
         task = start(kernel, "busy", lambda: None)
         kernel.run(seconds)
-        monkeypatch.setattr(kernel.cpu._watchdog, "spent", 20.0)
+        monkeypatch.setattr(kernel.cpu.watchdog, "spent", 20.0)
         watchdog.progress(kernel, began)
         line = f"watchdog: {what} - 20 s of CPU time for {seconds}.0 s [{kernel.tasks.comm(task)}:{task.pid}]"
         assert kernel.log.dmesg().rstrip().endswith(line)
@@ -208,5 +208,5 @@ class TestPatience:
                 start(kernel, "busy", lambda: poll(kernel, lambda: False, calls=1000))
                 kernel.run(1)
 
-        with kernel.cpu.at_most(0.2), pytest.raises(PatienceError):
+        with kernel.cpu.watchdog.at_most(0.2), pytest.raises(PatienceError):
             busy()

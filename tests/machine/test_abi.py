@@ -134,7 +134,7 @@ class TestBind:
         handler = abi.bind(_eight, cpu.memory)
         text = cpu.memory.map_direct(cpu.memory.alloc_frames(1), PAGE_SIZE)
         cpu.memory.write(text, b"on the stack\0")
-        cpu.call(cpu.add_function(handler), 1, 2, 3, 4, 5, 6, 7, text)
+        cpu.call(cpu.stubs.add_function(handler), 1, 2, 3, 4, 5, 6, 7, text)
         assert got == [(1, 2, 3, 4, 5, 6, 7, b"on the stack")]
 
 

@@ -73,15 +73,15 @@ class TestCalls:
         assert cpu.call(code, 5, 6, 12) == (1 << 64) - 1
 
     def test_python_function(self, cpu: Cpu) -> None:
-        stub = cpu.add_function(lambda frame: frame[stubs.F_ARGS] * 2 + frame[stubs.F_ARGS + 5])
+        stub = cpu.stubs.add_function(lambda frame: frame[stubs.F_ARGS] * 2 + frame[stubs.F_ARGS + 5])
         assert cpu.call(load(cpu, call(stub) + b"\xc3"), 20, 0, 0, 0, 0, 2) == 42
 
     def test_a_negative_result_is_sign_extended(self, cpu: Cpu) -> None:
-        assert cpu.call(cpu.add_function(lambda _: -22)) == (1 << 64) - 22
+        assert cpu.call(cpu.stubs.add_function(lambda _: -22)) == (1 << 64) - 22
 
     def test_what_a_c_function_preserves_is_preserved(self, cpu: Cpu) -> None:
         # push %rbx; mov %rdi,%rbx; call; mov %rbx,%rax; pop %rbx; ret
-        stub = cpu.add_function(lambda frame: cpu.call(CODE + 64))
+        stub = cpu.stubs.add_function(lambda frame: cpu.call(CODE + 64))
         load(cpu, b"\x53\x48\x89\xfb" + mov("rax", stub) + b"\xff\xd0\x48\x89\xd8\x5b\xc3")
         cpu.memory.write(CODE + 64, mov("rax", 7) + b"\xc3", force=True)
         assert cpu.call(CODE, 0x1234) == 0x1234
@@ -91,12 +91,12 @@ class TestCalls:
             n = frame[stubs.F_ARGS]
             return n * cpu.call(CODE, n - 1) if n > 1 else 1
 
-        load(cpu, call(cpu.add_function(factorial)) + b"\xc3")
+        load(cpu, call(cpu.stubs.add_function(factorial)) + b"\xc3")
         assert cpu.call(CODE, 10) == 3628800
         assert cpu.depth == 0
 
     def test_without_end_they_fault(self, cpu: Cpu) -> None:
-        load(cpu, call(cpu.add_function(lambda _: cpu.call(CODE))) + b"\xc3")
+        load(cpu, call(cpu.stubs.add_function(lambda _: cpu.call(CODE))) + b"\xc3")
         with pytest.raises(Fault):
             cpu.call(CODE)
         assert cpu.depth == 0
@@ -105,16 +105,16 @@ class TestCalls:
         told: list[int] = []
 
         def on_error(_error: BaseException, number: int) -> None:
-            told.append(cpu.stub_at(number))
+            told.append(cpu.stubs.address(number))
 
         cpu.on_error = on_error
-        stub = cpu.add_function(lambda _: cpu.memory.u8(0))
+        stub = cpu.stubs.add_function(lambda _: cpu.memory.u8(0))
         with pytest.raises(Fault):
             cpu.call(stub)
         assert told == [stub]
 
     def test_more_functions_than_the_first_pages_hold(self, cpu: Cpu) -> None:
-        stubs_ = [cpu.add_function(lambda _, n=n: n) for n in range(10_000)]
+        stubs_ = [cpu.stubs.add_function(lambda _, n=n: n) for n in range(10_000)]
         assert [cpu.call(stubs_[n]) for n in (0, 4095, 9_999)] == [0, 4095, 9_999]
 
 
@@ -242,7 +242,7 @@ class TestExceptions:
         assert cpu.call(load(cpu, mov("rax", 3) + b"\x0f\x0b\xc3")) == 3
 
     def test_many_calls_do_not_change_what_a_fault_is(self, cpu: Cpu) -> None:
-        stub = cpu.add_function(lambda _: 0)
+        stub = cpu.stubs.add_function(lambda _: 0)
         # mov $2000,%ebx; call; dec %ebx; jnz; mov (0),%eax
         loop = b"\xbb\xd0\x07\x00\x00" + call(stub) + b"\xff\xcb\x75\xee"
         raised = raised_by(cpu, b"\x53" + loop + b"\x8b\x04\x25\0\0\0\0")
@@ -265,12 +265,12 @@ class TestForgery:
 
     @pytest.mark.parametrize("sp", [0, 8, 1 << 63, stubs.STUB_BASE, (1 << 64) - 8])
     def test_a_trap_without_a_stack(self, cpu: Cpu, sp: int) -> None:
-        stub = cpu.add_function(lambda _: 0)
+        stub = cpu.stubs.add_function(lambda _: 0)
         raised = raised_by(cpu, mov("rsp", sp) + mov("rax", stub) + b"\xff\xe0")
         assert raised.vector in (PF_VECTOR, GP_VECTOR)
 
     def test_stubs_cannot_be_written(self, cpu: Cpu) -> None:
-        raised = raised_by(cpu, b"\xc6\x07\x90\xc3", cpu.add_function(lambda _: 0))
+        raised = raised_by(cpu, b"\xc6\x07\x90\xc3", cpu.stubs.add_function(lambda _: 0))
         assert (raised.write, raised.present) == (True, True)
 
     def test_the_trap_frame_is_not_executed(self, cpu: Cpu) -> None:

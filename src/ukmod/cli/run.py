@@ -291,11 +291,11 @@ def watch(
 
     leaks: Sequence[Leak] = ()
     try:
-        with k.core.cpu.at_most(k.patience):  # for all of it together
+        with k.core.cpu.watchdog.at_most(k.patience):  # for all of it together
             failures = live(tried, unloaded)
             if k.leaks() or k.dangling:  # memory may still be freed, and what is pending happens
                 k.settle()
-        k.patience = max(k.patience - k.core.cpu.spent, 1)
+        k.patience = max(k.patience - k.core.cpu.watchdog.spent, 1)
         leaks = recurring(k, lambda: live([], []))
     except MachineError as error:
         kind = "timeout" if isinstance(error, PatienceError) else "oops"

@@ -62,7 +62,7 @@ def _report(k: Core, error: BaseException, stub: int) -> None:
 
 
 def _stalled(k: Core) -> NoReturn:
-    if k.cpu.late:
+    if k.cpu.watchdog.late:
         out_of_patience(k)
     deadlock(k)
 

@@ -59,7 +59,7 @@ def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
     Raises PatienceError if the machine has no time left, KernelPanic for an interrupt that does not end.
     """
     k.cpu.new_slice(SLICE_CALLS)
-    if k.cpu.late:
+    if k.cpu.watchdog.late:
         out_of_patience(k, registers)
     task = k.sched.current
     if task is None or k.sched.in_interrupt:
@@ -70,7 +70,7 @@ def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
         return
     if k.cpu.was_in_user_mode:  # a program may run for as long as it likes
         k.cpu.was_in_user_mode = False
-        task.slices, task.busy_since = 0, k.cpu.spent
+        task.slices, task.busy_since = 0, k.cpu.watchdog.spent
     before, task.slices = task.slices, task.slices + slices
     k.clock.advance_to(k.clock.now + slices * SLICE_NS)
     if task.slices // LOCKUP_SLICES > before // LOCKUP_SLICES or _hogs_the_host(k, task):
@@ -85,9 +85,9 @@ def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
 
 def _hogs_the_host(k: Core, task: Task) -> bool:
     """True if the host has worked for the task for so long that it is to be reported, again."""
-    if k.cpu.spent - task.busy_since < LOCKUP_CPU:
+    if k.cpu.watchdog.spent - task.busy_since < LOCKUP_CPU:
         return False
-    task.busy_since = k.cpu.spent
+    task.busy_since = k.cpu.watchdog.spent
     return True
 
 
@@ -134,14 +134,15 @@ def progress(k: Core, began: int) -> None:
     host has long worked for them, for which task and in which function. If time passes, as in a flood of
     requests, this is for information only. Raises PatienceError if the machine has no time left.
     """
-    if k.cpu.late:
+    if k.cpu.watchdog.late:
         out_of_patience(k)
     seconds = (k.clock.now - began) / NSEC_PER_SEC
-    what, level = ("lockup suspected", 4) if seconds < k.cpu.spent / SLOWEST else ("still running", 6)
+    spent = k.cpu.watchdog.spent
+    what, level = ("lockup suspected", 4) if seconds < spent / SLOWEST else ("still running", 6)
     task = _busy(k)
     place = _module_frame(k, task)
     where = f" in {place.place()}" if place is not None else ""
-    text = f"{k.cpu.spent:.0f} s of CPU time for {seconds:.1f} s"
+    text = f"{spent:.0f} s of CPU time for {seconds:.1f} s"
     k.printk(f"watchdog: {what} - {text} [{k.tasks.comm(task)}:{task.pid}]{where}\n", level)
 
 

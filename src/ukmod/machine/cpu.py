@@ -8,7 +8,6 @@ cost less than a microsecond, no more than a callback from within the emulation 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -20,7 +19,6 @@ from ukmod.machine.memory import (
     NX,
     PAGE_SIZE,
     PRESENT,
-    READ_EXEC,
     READ_ONLY,
     READ_WRITE,
     USER_HALF,
@@ -41,6 +39,7 @@ from ukmod.machine.registers import (
     CpuException,
     Registers,
 )
+from ukmod.machine.stub_area import StubArea
 from ukmod.machine.stubs import ID_NONE, ID_RETURN
 from ukmod.machine.usermode import NOWHERE, UserGates, UserMode
 from ukmod.machine.watchdog import Stalled, Watchdog
@@ -53,7 +52,7 @@ and make the next one a double fault.
 """
 EXCEPTION_LAPS = 250
 """The number of kernel calls that a handled exception counts as, if the code continues after it."""
-_ENGINE = frozenset(("_engine", "_frame", "_watchdog", "_handlers"))
+_ENGINE = frozenset(("_engine", "_frame", "watchdog"))
 """Attributes of Cpu that belong to this process alone."""
 FORGOTTEN_PAGES = 1_000
 """So many pages of discarded translations take some 4 MB of the host's memory."""
@@ -61,20 +60,11 @@ MAX_DEPTH = 64
 """The maximum nesting of guest-to-Python-to-guest calls in one task; the guest's stack usually ends first."""
 
 
-Handler = Callable[[memoryview], int]
-"""A kernel function behind a stub: given the trap frame in 8-byte words, it returns RAX (any sign)."""
-
-
 class Cpu:
     """One emulated x86-64 CPU in kernel mode, on ``memory``."""
 
     def __init__(self, memory: Memory, *, watchdog: float = 0.2) -> None:
         self.memory = memory
-        self._handlers: list[Handler] = [_no_handler, _no_handler]
-        self._stubs = [0, 0]
-        """Stub addresses, parallel to ``_handlers``."""
-        self._next_stub = stubs.STUB_BASE + stubs.CODE_SIZE
-        self._stub_end = stubs.STUB_BASE
         self.sp = 0
         """The stack pointer below which the current task's next guest function may run."""
         self.depth = 0
@@ -109,7 +99,9 @@ class Cpu:
         """The way to ring 3 and back, once ``let_users_in`` has made it."""
         self.was_in_user_mode = False
         """User code has run since this was last reset."""
-        self._frame_at = self._map_stubs()
+        self._frame_at = memory.alloc_frames(1)
+        memory.map(stubs.FRAME_BASE, self._frame_at, PAGE_SIZE, READ_WRITE)
+        self.stubs = StubArea(memory)
         self._start()
         self._clean = self._engine.save()
         memory.on_unmap = self.flush_tlb
@@ -121,21 +113,11 @@ class Cpu:
             self._engine.add_device(physical, read)
         if self._ports is not None:
             self._engine.add_ports(*self._ports)
-        self._watchdog = Watchdog(self._engine.stop, self._period)
-
-    def _map_stubs(self) -> int:
-        """Write the stubs into memory; returns the physical address of the trap frame."""
-        memory = self.memory
-        frame = memory.alloc_frames(1)
-        memory.map(stubs.FRAME_BASE, frame, PAGE_SIZE, READ_WRITE)
-        code = stubs.shared_code()
-        self._grow_stubs()
-        memory.write(stubs.STUB_BASE, code, force=True)
-        return frame
+        self.watchdog = Watchdog(self._engine.stop, self._period)
 
     def close(self) -> None:
         """Stop the watchdog and free the engine, which uses some 30 MB of the host's memory."""
-        self._watchdog.close()
+        self.watchdog.close()
         self._frame.release()
         self._engine.close()
 
@@ -144,25 +126,16 @@ class Cpu:
     def __getstate__(self) -> dict[str, Any]:
         """The state of a CPU that runs nothing, for a snapshot.
 
-        It includes the engine's registers but not the engine, nor the functions behind the stubs; the owner
-        restores those with ``set_function``.
+        It includes the engine's registers but not the engine.
         """
         state = {name: value for name, value in vars(self).items() if name not in _ENGINE}
-        left = self._slice_end - self._watchdog.laps
+        left = self._slice_end - self.watchdog.laps
         return state | {"_registers": self._engine.save(), "_slice_end": left}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._handlers = [_no_handler] * len(self._stubs)
 
     def resume(self) -> None:
         """Start the engine of a restored CPU, on memory with its former contents."""
         self._start()
         self._engine.restore(vars(self).pop("_registers"))
-
-    def set_function(self, address: int, handler: Handler) -> None:
-        """Make the stub at an address returned by ``add_function`` call ``handler``."""
-        self._handlers[bisect_left(self._stubs, address)] = handler
 
     def finish_call(self, rest: Callable[[], int], below: int) -> int:
         """Finish a ``call`` whose guest code was in a kernel function when the CPU was saved; returns RAX.
@@ -181,32 +154,6 @@ class Cpu:
             self.sp = below
 
     # -- code -----------------------------------------------------------------------------------------
-
-    def _grow_stubs(self) -> None:
-        size = 16 * PAGE_SIZE
-        self.memory.map(self._stub_end, self.memory.alloc_frames(16), size, READ_EXEC)
-        self._stub_end += size
-
-    def _room(self, size: int) -> int:
-        address = self._next_stub
-        self._next_stub = address + ((size + 15) & ~15)
-        while self._next_stub > self._stub_end:
-            self._grow_stubs()
-        return address
-
-    def add_function(self, handler: Handler) -> int:
-        """Give ``handler`` an address that guest code can call; returns the address."""
-        address = self._room(stubs.STUB_SIZE)
-        self.memory.write(address, stubs.stub(address, len(self._handlers)), force=True)
-        self._handlers.append(handler)
-        self._stubs.append(address)
-        return address
-
-    def add_native(self, code: bytes) -> int:
-        """Write machine code to where guest code can call it; returns the address."""
-        address = self._room(len(code))
-        self.memory.write(address, code, force=True)
-        return address
 
     def flush_tlb(self) -> None:
         """Discard cached translations, after a page table entry was restricted."""
@@ -247,9 +194,9 @@ class Cpu:
 
     def after_fork(self) -> None:
         """Start a watchdog in the child of a fork(2), which has none of its parent's threads."""
-        laps = self._watchdog.laps
-        self._watchdog = Watchdog(self._engine.stop, self._period)
-        self._watchdog.laps = laps  # the current slice ends where it would have
+        laps = self.watchdog.laps
+        self.watchdog = Watchdog(self._engine.stop, self._period)
+        self.watchdog.laps = laps  # the current slice ends where it would have
 
     def on_port_io(self, load: Callable[[int, int], int], store: Callable[[int, int, int], None]) -> None:
         """Handle port I/O: ``load(port, size in bytes)`` for IN, ``store(port, size, value)`` for OUT."""
@@ -335,7 +282,7 @@ class Cpu:
         self.was_in_user_mode = True
         if user.stopped:
             return user.syscall()
-        dog = self._watchdog
+        dog = self.watchdog
         dog.laps += 1
         if error or self._vector >= 0:
             return user.exception(self._taken_vector(error), self._restore_clean)
@@ -381,8 +328,8 @@ class Cpu:
         return int(self._frame[stubs.F_RESULT_HIGH])
 
     def _run(self, rip: int) -> int:
-        frame, handlers, handle = self._frame, self._handlers, self._engine.handle
-        start, dog, nowhere = emu_start, self._watchdog, self._nowhere
+        frame, handlers, handle = self._frame, self.stubs.handlers, self._engine.handle
+        start, dog, nowhere = emu_start, self.watchdog, self._nowhere
         dog.laps += 1
         self._vector = -1  # whatever another run of the engine may have left
         while True:
@@ -446,7 +393,7 @@ class Cpu:
         return self._handle_exception(raised, self._engine.extended_registers())
 
     def _handle_exception(self, raised: CpuException, extended: bytes) -> int:
-        sp, dog = self.sp, self._watchdog
+        sp, dog = self.sp, self.watchdog
         after = self.on_exception(raised)
         # A repaired fault is retried, and that is progress. One that was reported and skipped counts as many
         # calls; otherwise a loop around a WARN() would report for hours before it ends.
@@ -458,7 +405,7 @@ class Cpu:
 
     def _stuck(self) -> int:
         """Handle guest code that has long not called the kernel, or halts the CPU. Returns the next RIP."""
-        self._watchdog.laps += 1
+        self.watchdog.laps += 1
         registers = self.registers()
         context = self._engine.save()
         sp = self.sp
@@ -480,53 +427,9 @@ class Cpu:
 
     def new_slice(self, calls: int) -> None:
         """Call ``on_slice`` after this many more kernel calls."""
-        dog = self._watchdog
+        dog = self.watchdog
         dog.slices += 1
         self._slice_end = dog.laps + calls
-
-    @contextmanager
-    def at_most(self, seconds: float) -> Iterator[None]:
-        """Give the body that many seconds of CPU time, after which ``late`` holds and ``on_slice`` is called.
-
-        Within such a body, this changes nothing.
-        """
-        dog = self._watchdog
-        if dog.active:
-            yield
-            return
-        dog.begin(seconds)
-        try:
-            yield
-        finally:
-            dog.end()
-
-    @contextmanager
-    def host_code(self) -> Iterator[None]:
-        """Run a body that is the user's own Python code, which may take as long as it likes."""
-        dog = self._watchdog
-        before, dog.host = dog.host, True
-        try:
-            yield
-        finally:
-            dog.host = before
-
-    @property
-    def late(self) -> bool:
-        """The time given by ``at_most`` is used up."""
-        return self._watchdog.late
-
-    def attention(self) -> bool:
-        """True if the owner should look at ``late`` and ``spent``; False until there is something new."""
-        dog = self._watchdog
-        if not dog.attention:
-            return False
-        dog.attention = dog.late
-        return True
-
-    @property
-    def spent(self) -> float:
-        """The seconds of CPU time used in ``at_most``, as of some milliseconds ago."""
-        return self._watchdog.spent
 
     def registers(self) -> Registers:
         """All registers at present."""
@@ -535,10 +438,6 @@ class Cpu:
     def arguments(self) -> list[int]:
         """The six argument registers of the guest's latest call."""
         return self._frame[stubs.F_ARGS : stubs.F_ARGS + 6].tolist()
-
-    def stub_at(self, number: int) -> int:
-        """The address of the stub with this number, for reports."""
-        return self._stubs[number]
 
     # -- exceptions -----------------------------------------------------------------------------------
 
@@ -584,7 +483,7 @@ class Cpu:
         except (Fault, LimitError):  # the guest has destroyed its page tables, or filled its memory
             return False
         self._resume(registers, b"")
-        dog = self._watchdog  # a single instruction may run for ever: rep movs
+        dog = self.watchdog  # a single instruction may run for ever: rep movs
         dog.laps += 1
         dog.running = True
         self.flush_code()  # code translated earlier does not count instructions, and would run on
@@ -601,10 +500,6 @@ class Cpu:
 
 def _ignore(*_: object) -> None:
     pass
-
-
-def _no_handler(frame: memoryview) -> int:
-    raise MachineError(f"trap {frame[0]} has no function")
 
 
 def _unhandled(raised: CpuException) -> Registers:

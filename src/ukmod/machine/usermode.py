@@ -240,7 +240,7 @@ class UserMode:
 
 def _with_jump(cpu: Cpu, code: bytes, target: int) -> int:
     """Write code, and a jump behind it to ``target``; returns its address."""
-    address = cpu.add_native(code + bytes(5))
+    address = cpu.stubs.add_native(code + bytes(5))
     behind = address + len(code)
     jump = b"\xe9" + struct.pack("<i", target - behind - 5)
     cpu.memory.write(behind, jump, force=True)

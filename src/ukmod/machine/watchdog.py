@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 STALL: Final = 15.0
@@ -76,6 +77,37 @@ class Watchdog:
         self.active = False
         if self._raised:
             self._raise(None)
+
+    @contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Give the body that many seconds of CPU time, after which ``late`` holds and the slice ends.
+
+        Within such a body, this changes nothing.
+        """
+        if self.active:
+            yield
+            return
+        self.begin(seconds)
+        try:
+            yield
+        finally:
+            self.end()
+
+    @contextmanager
+    def host_code(self) -> Iterator[None]:
+        """Run a body that is the user's own Python code, which may take as long as it likes."""
+        before, self.host = self.host, True
+        try:
+            yield
+        finally:
+            self.host = before
+
+    def is_asking(self) -> bool:
+        """True if the machine's loop should look at the time; False until there is something new."""
+        if not self.attention:
+            return False
+        self.attention = self.late
+        return True
 
     def _watch(self) -> None:
         step = self.period / 8

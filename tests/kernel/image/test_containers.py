@@ -58,7 +58,7 @@ def test_sort(run: Run, count: int, size: int) -> None:
     items = [struct.pack("<I", dice.randrange(60)) + dice.randbytes(size - 4) for _ in range(count)]
 
     def sort(image: Image) -> list[str]:
-        compare = image.k.core.cpu.add_native(COMPARE_U32)
+        compare = image.k.core.cpu.stubs.add_native(COMPARE_U32)
         tables = []
         for function in twins(image, "sort"):
             table = image.put(b"".join(items))
@@ -76,7 +76,7 @@ def test_bsearch(run: Run) -> None:
     numbers = sorted(random.Random(1).sample(range(1000), 200))
 
     def search(image: Image) -> list[list[int]]:
-        compare = image.k.core.cpu.add_native(COMPARE_U32)
+        compare = image.k.core.cpu.stubs.add_native(COMPARE_U32)
         table, key = image.put(struct.pack("<200I", *numbers)), image.put(bytes(4))
         found: list[list[int]] = [[], []]
         for answers, function in zip(found, twins(image, "bsearch"), strict=True):
@@ -95,7 +95,7 @@ def test_list_sort_is_stable(run: Run) -> None:
 
     def sort(image: Image) -> list[list[int]]:
         u64, set_u64 = image.k.core.memory.u64, image.k.core.memory.set_u64
-        compare = image.k.core.cpu.add_native(COMPARE_NODES)
+        compare = image.k.core.cpu.stubs.add_native(COMPARE_NODES)
         orders = []
         for function in twins(image, "list_sort"):
             nodes = [image.put(struct.pack("<QQI", 0, 0, key)) for key in keys]

@@ -80,7 +80,7 @@ class TestMisbehaviour:
             kernel.run(1)  # nothing runs any more
 
     def test_polling_without_end_lets_time_pass(self, kernel: Core) -> None:
-        poll = kernel.cpu.add_function(lambda _: kernel.sched.schedule() or 0)
+        poll = kernel.cpu.stubs.add_function(lambda _: kernel.sched.schedule() or 0)
         task = kernel.run_task("poller", lambda: _for_ever(kernel, poll), limit=60)
         assert not task.exited
         assert kernel.run_task("other", lambda: 0).exited

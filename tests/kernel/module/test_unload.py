@@ -149,7 +149,7 @@ def watch(machine: Kernel, look: Callable[[], object]) -> None:
 
     block = k.slab.kmalloc(k.types.sizeof("notifier_block"))
     k.memory.write(block, bytes(k.types.sizeof("notifier_block")))
-    function = k.cpu.add_function(lambda frame: notified(*frame[1:4].tolist()))
+    function = k.cpu.stubs.add_function(lambda frame: notified(*frame[1:4].tolist()))
     k.memory.set_u64(block + k.types.offset("notifier_block", "notifier_call"), function)
     machine.call("register_module_notifier", block)
 

@@ -50,7 +50,7 @@ def test_conversions_at_250_hz(guest: Guest, function: str, argument: int, resul
 
 def test_polling_jiffies_ends(kernel: Core) -> None:
     address = kernel.symbols.address("jiffies") & 0xFFFF_FFFF
-    load = kernel.cpu.add_native(_LOAD_JIFFIES + address.to_bytes(4, "little") + b"\xc3")
+    load = kernel.cpu.stubs.add_native(_LOAD_JIFFIES + address.to_bytes(4, "little") + b"\xc3")
     seen: list[int] = []
 
     def body() -> int:

@@ -29,7 +29,7 @@ def guest_work(k: Core, function: Callable[[], object]) -> GuestWork:
 
     k.memory.set_u64(address + layout.data, 0xFFFF_FFFE_0000_0000)
     init_list_head(k.memory, address + layout.entry)
-    k.memory.set_u64(address + layout.func, k.cpu.add_function(handler))
+    k.memory.set_u64(address + layout.func, k.cpu.stubs.add_function(handler))
     return GuestWork(k, address)
 
 

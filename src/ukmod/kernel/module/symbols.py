@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ukmod.errors import LayoutError, UsageError
 from ukmod.kernel.export import Export
 from ukmod.machine.abi import bind
-from ukmod.machine.cpu import Handler
 from ukmod.machine.memory import PAGE_SIZE, READ_WRITE
+from ukmod.machine.stub_area import Handler
 from ukmod.machine.stubs import NATIVE, STUB_BASE
 from ukmod.record import record
 
@@ -87,7 +87,7 @@ class SymbolTable:
         if (found := self._functions.get(name)) is not None:
             return self.add_function(found[0], found[1])
         if (code := NATIVE.get(name)) is not None:
-            return self._add(Export(name), self._k.cpu.add_native(code))
+            return self._add(Export(name), self._k.cpu.stubs.add_native(code))
         return self._k.image.find(name) if self._k.image is not None else None
 
     def address(self, name: str) -> int:
@@ -110,7 +110,7 @@ class SymbolTable:
         """
         if not kernel:
             self._added.add(exported.name)
-        address = self._k.cpu.add_function(self._bind(function, kernel=kernel))
+        address = self._k.cpu.stubs.add_function(self._bind(function, kernel=kernel))
         self._bound[address] = function, kernel
         return self._add(exported, address)
 
@@ -120,7 +120,7 @@ class SymbolTable:
         handler = bind(function, self._k.memory)
 
         def checked(frame: memoryview) -> int:
-            with self._k.cpu.host_code():
+            with self._k.cpu.watchdog.host_code():
                 result = handler(frame)
             if not isinstance(result, int):
                 text = f"returned {result!r}, which is not an integer"
@@ -135,7 +135,7 @@ class SymbolTable:
         There are hundreds, of which a run calls some dozens: each is bound when it is first called.
         """
         for address, (function, kernel) in self._bound.items():
-            self._k.cpu.set_function(address, partial(self._first_call, address, function, kernel))
+            self._k.cpu.stubs.set_function(address, partial(self._first_call, address, function, kernel))
 
     def _first_call(
         self,
@@ -145,12 +145,12 @@ class SymbolTable:
         frame: memoryview,
     ) -> int:
         handler = self._bind(function, kernel=kernel)
-        self._k.cpu.set_function(address, handler)
+        self._k.cpu.stubs.set_function(address, handler)
         return handler(frame)
 
     def add_native(self, name: str, code: bytes, *, gpl: bool = False) -> FoundSymbol:
         """Export a function in machine code."""
-        return self._add(Export(name, gpl), self._k.cpu.add_native(code))
+        return self._add(Export(name, gpl), self._k.cpu.stubs.add_native(code))
 
     def add_data(self, name: str, address: int, *, gpl: bool = False) -> FoundSymbol:
         """Export a variable at ``address`` (for a per-CPU variable, its offset)."""

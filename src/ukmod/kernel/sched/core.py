@@ -163,7 +163,7 @@ class Scheduler:
         self._hub = getcurrent()
         self._until = deadline if until is None else None
         try:
-            with self._k.cpu.at_most(self._k.patience):
+            with self._k.cpu.watchdog.at_most(self._k.patience):
                 return self._run(until or (lambda: False), deadline)
         except (Exception, Stalled) as error:
             self._k.cpu.on_error(error, 0)  # the scheduler's own, or what a task has for the caller
@@ -176,7 +176,7 @@ class Scheduler:
     def _run(self, until: Callable[[], bool], deadline: int | None) -> bool:
         began = self.clock.now
         while not until():
-            if self._k.cpu.attention():
+            if self._k.cpu.watchdog.is_asking():
                 self._k.look_at_the_time(began)
             if deadline is not None and self.clock.now >= deadline + self._due_now():
                 return until()
@@ -221,7 +221,7 @@ class Scheduler:
         self.switch_mm(task)
         cpu.new_slice(SLICE_CALLS)
         if not task.slices:
-            task.busy_since = cpu.spent
+            task.busy_since = cpu.watchdog.spent
         if task.greenlet is None:
             task.greenlet = greenlet(self._body)
             task.started = True
@@ -457,7 +457,7 @@ def cond_resched(k: Core) -> Int:
     if k.percpu.preempt_count():
         return 0
     task = k.sched.task()
-    task.slices, task.busy_since = 0, k.cpu.spent  # the watchdog's own thread runs here
+    task.slices, task.busy_since = 0, k.cpu.watchdog.spent  # the watchdog's own thread runs here
     if not k.sched.need_resched():
         return 0
     k.sched.preempt()

@@ -197,7 +197,7 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
 
     ``stub`` is the function's number; 0 for code that no guest code called: an event's or a task's.
     """
-    registers = replace(registers_at_trap(k), rip=k.cpu.stub_at(stub), cr2=fault.address)
+    registers = replace(registers_at_trap(k), rip=k.cpu.stubs.address(stub), cr2=fault.address)
     present = fault.write and bool(k.memory.prot(fault.address) & PRESENT)
     reserved = k.memory.corrupted(fault.address)
     code = error_code(write=fault.write, fetch=False, present=present, reserved=reserved)
