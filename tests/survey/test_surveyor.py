@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from tests.golden import modules
-from tests.processes import all_end, children
+from tests.processes import all_end, children, descendants
 
 from ukmod.errors import MachineError, UkmodError
-from ukmod.survey.surveyor import Surveyors, survey_apart
+from ukmod.survey.surveyor import Surveyors
 from ukmod.survey.verdict import Settings
 
 
@@ -103,6 +105,42 @@ def test_what_cannot_be_surveyed(surveyors: Surveyors) -> None:
         surveyors.batch(Settings("/nowhere"), ["ok_dep"])
 
 
-def test_a_cluster_s_worker_keeps_processes_of_its_own(settings: Settings) -> None:
-    (verdict,) = survey_apart(settings, ["ok_dep"])
-    assert verdict.kind == "loads"
+WORKER = """
+import sys
+from ukmod.survey.surveyor import survey_apart
+from ukmod.survey.verdict import Settings
+for name in sys.argv[2:]:
+    (verdict,) = survey_apart(Settings(sys.argv[1], patience=100), [name])
+    print(verdict.kind, flush=True)
+"""
+"""What a cluster's worker does; it ends when all is done."""
+
+
+def worker(settings: Settings, *names: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-X", "dev", "-c", WORKER, settings.tree, *names]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_a_cluster_s_worker_keeps_processes_of_its_own_and_leaves_none(settings: Settings) -> None:
+    with worker(settings, "ok_dep", "ret_enodev") as process:
+        out, _ = process.communicate()
+    assert (out, process.returncode) == ("loads\nrefuses\n", 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_is_killed_in_the_midst_of_a_module_leaves_no_process(
+    settings: Settings, number: int
+) -> None:
+    with worker(settings, "ok_dep", "endless") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loads\n"
+        while len(started := descendants(process.pid)) < 2:  # what tries modules, and its copy
+            time.sleep(0.01)
+        process.send_signal(number)
+    assert all_end(started)
+
+
+def test_a_process_whose_parent_ended_before_it_could_ask_ends() -> None:
+    command = [sys.executable, "-m", "ukmod.survey.surveyor", str(os.getppid())]
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode == 1

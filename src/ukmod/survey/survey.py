@@ -31,6 +31,7 @@ from ukmod.kmod import processes
 from ukmod.kmod.tree import Tree
 from ukmod.record import asdict, field, mutable, replace
 from ukmod.survey.leaks import lost
+from ukmod.survey.orphans import end_with
 from ukmod.survey.verdict import ModuleVerdict, Settings
 from ukmod.survey.warm import warm
 
@@ -117,8 +118,10 @@ def _in_copy(k: Kernel, settings: Settings, branch: Branch) -> Iterator[ModuleVe
     """Try a module, and all modules above it, in a copy of this process."""
     began = time.monotonic()
     reader, writer = os.pipe()
+    parent = os.getpid()
     if (pid := processes.fork()) == 0:
         try:
+            end_with(parent)
             os.close(reader)
             k.core.cpu.after_fork()
             for verdict in _verdicts(k, settings, branch):

@@ -11,11 +11,13 @@ seconds. The two exchange lines of JSON::
     < {"done": true}, or {"error": "..."}
 
 If the process is killed, for example because memory is exhausted, the modules it had not finished are tried
-again, each alone. This shows which one is the cause.
+again, each alone. This shows which one is the cause. If the client ends, its process and the copies of that
+end too, in the midst of a module.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -29,6 +31,7 @@ from typing import IO, Any
 
 from ukmod.errors import MachineError, UkmodError
 from ukmod.record import asdict, mutable
+from ukmod.survey.orphans import end_with
 from ukmod.survey.survey import booted, how_it_ended, survey_each
 from ukmod.survey.verdict import ModuleVerdict, Settings
 
@@ -132,7 +135,7 @@ class Surveyors:
 def _start() -> Child:
     """Start this file as a program with the same ukmod, detached from our terminal's signals."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__],
+        [sys.executable, "-P", "-m", __name__, str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -149,7 +152,9 @@ def _line(message: object) -> bytes:
 
 @cache
 def _here() -> Surveyors:
-    return Surveyors()
+    surveyors = Surveyors()
+    atexit.register(surveyors.close)
+    return surveyors
 
 
 def survey_apart(settings: Settings, names: Sequence[str]) -> list[ModuleVerdict]:
@@ -180,8 +185,9 @@ def serve(asked: Iterable[bytes], answers: IO[bytes]) -> None:
             answer(error=str(error))
 
 
-def main() -> None:
-    """Serve the process that started this one; other output goes to standard error."""
+def main(client: int) -> None:
+    """Serve the process that started this one, and end with it; other output goes to standard error."""
+    end_with(client)
     number = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     held = [number]
@@ -192,4 +198,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))
