@@ -96,17 +96,23 @@ def _answer(arguments: Sequence[str], tools: Sequence[str]) -> int:
 def run_tool(name: str, argv: Sequence[str], *, ends: bool = False) -> int:
     """Run one of kmod's tools on this machine; ``argv[0]`` is the name in its messages.
 
-    With ``ends`` the process may end with it.
+    With ``ends`` the process ends with it.
     """
-    from importlib import import_module
+    if ends:
+        import gc
 
-    from ukmod.kmod.linux import LinuxHost
+        gc.disable()  # a tool makes no cycles of objects that would be worth the search
+    from ukmod.kmod.linux import LinuxHost, end_process
 
+    module = f"ukmod.kmod.tools.{name}"
     try:
-        status: int = import_module(f"ukmod.kmod.tools.{name}").main(argv, LinuxHost(ends=ends))
+        __import__(module)  # importlib.import_module() would cost modprobe a millisecond, for importlib
+        status: int = sys.modules[module].main(argv, LinuxHost(ends=ends))
     except KeyboardInterrupt:
         _die_of_interrupt()
         return _INTERRUPTED
+    if ends:
+        end_process(status)
     return status
 
 

@@ -12,11 +12,9 @@ import errno
 import os
 import sys
 import time
-from contextlib import suppress
 
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.host import INIT_COMPRESSED_FILE
-from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
 
 TYPE_CHECKING = False
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ukmod.kmod.host import Files
+    from ukmod.kmod.modfile import ModuleFile
 
 __all__ = ["LinuxHost", "Stream", "end_process"]
 
@@ -175,7 +174,7 @@ class LinuxHost:
     def open_module(self, path: str) -> ModuleFile:
         """Open a file of this machine, or one in an archive."""
         try:
-            return ModuleFile(path, self.files.real(path))
+            return self.files.open_module(path)
         except NotADirectoryError:
             if (archive := self._archive(path)) is None:
                 raise
@@ -250,8 +249,10 @@ def end_process(status: int) -> NoReturn:
     """
     atexit._run_exitfuncs()  # noqa: SLF001 - there is no public name
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # full, closed, or None
+        try:
             stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue  # full, closed, or None
     os._exit(status)
 
 

@@ -31,7 +31,7 @@ def modname_from_path(path: str) -> str:
 
 def is_module_file(name: str) -> bool:
     """Tell whether a file name is that of a module; a bare ``.ko`` is not."""
-    return any(len(name) > len(suffix) and name.endswith(suffix) for suffix in KO_SUFFIXES)
+    return name.endswith(KO_SUFFIXES) and name not in KO_SUFFIXES
 
 
 def is_path(word: str) -> bool:

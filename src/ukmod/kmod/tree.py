@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kmod.config import CONFIG_DIRECTORIES
@@ -65,13 +64,19 @@ def releases(root: str | os.PathLike[str], moduledir: str = MODULE_DIRECTORY) ->
 
 def _releases(files: Files, directory: str) -> list[str]:
     found = []
-    with suppress(OSError):
-        for name in files.listdir(directory):
-            with suppress(OSError):
-                content = set(files.listdir(f"{directory}{name}"))
-                if not content or content - _OF_HEADERS:
-                    found.append(name)
+    for name in _listed(files, directory) or ():
+        content = _listed(files, f"{directory}{name}")
+        if content is not None and (not content or set(content) - _OF_HEADERS):
+            found.append(name)
     return sorted(found)
+
+
+def _listed(files: Files, directory: str) -> list[str] | None:
+    """Return a directory's entries; None if it cannot be read."""
+    try:
+        return files.listdir(directory)
+    except OSError:
+        return None
 
 
 def root_of(dirname: str) -> str | None:
@@ -93,9 +98,8 @@ def _moduledir_of(files: Files, root: str, release: str | None) -> str:
     """
     for wanted in (f"/{release}", "") if release else ("",):
         for moduledir in (MODULE_DIRECTORY, _MERGED_DIRECTORY):
-            with suppress(OSError):
-                if stat.S_ISDIR(files.stat(root.rstrip("/") + moduledir + wanted).st_mode):
-                    return moduledir
+            if _is_directory(files, root.rstrip("/") + moduledir + wanted):
+                return moduledir
     return MODULE_DIRECTORY
 
 
