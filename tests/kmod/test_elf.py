@@ -93,6 +93,13 @@ def test_the_first_section_of_a_name_counts() -> None:
     assert elf.find(b".a") == (1, b"one")
 
 
+@targets
+def test_a_section_is_found_where_other_fields_hold_the_place_of_its_name(target: Target) -> None:
+    for number in range(64):  # one of them is where ".b" is among the names
+        sections = [Section(".a", b"one", link=number, info=number), Section(".b", b"two")]
+        assert Elf(elfwriter.elf(sections, [], [], target)).find(b".b") == (2, b"two")
+
+
 def test_a_section_that_lies_about_its_place() -> None:
     data = bytearray(written())
     section = Elf(bytes(data)).section(".modinfo")

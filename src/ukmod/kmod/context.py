@@ -141,10 +141,14 @@ class Context:
         """Return the module of a name; whether it exists is another question."""
         return self._named(normalize_modname(name), None, None)
 
-    def by_path(self, path: str) -> Module:
-        """Return the module of a file; OSError if there is none, or a namesake elsewhere was named before."""
+    def by_path(self, path: str, *, is_there: bool = False) -> Module:
+        """Return the module of a file; OSError if there is none, or a namesake elsewhere was named before.
+
+        ``is_there`` says that the caller has just looked.
+        """
         absolute = path if path.startswith("/") else f"{self.getcwd()}/{path}"
-        self.tree.files.stat(absolute)
+        if not is_there:
+            self.tree.files.stat(absolute)
         name = modname_from_path(path)
         if not path.rpartition("/")[2]:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)

@@ -86,7 +86,7 @@ _IDENTIFICATION = 16
 
 class _Layout:
     """The structs of a class and byte order; ``brief`` is a symbol's st_name, st_info and st_shndx alone,
-    ``name`` its st_name, ``place`` a section's sh_name, sh_offset and sh_size, ``section_name`` its sh_name.
+    ``name`` its st_name, ``place`` a section's sh_name, sh_offset and sh_size.
     """
 
     __slots__ = (
@@ -98,7 +98,6 @@ class _Layout:
         "rel",
         "rela",
         "section",
-        "section_name",
         "symbol",
         "version",
     )
@@ -109,7 +108,6 @@ class _Layout:
             self.header = Struct(order + "16xHHIQQQIHHHHHH")
             self.section = Struct(order + "IIQQQQIIQQ")
             self.place = Struct(order + "I20xQQ24x")
-            self.section_name = Struct(order + "I60x")
             self.symbol = Struct(order + "IBBHQQ")
             self.brief = Struct(order + "IBxH16x")
             self.name = Struct(order + "I20x")
@@ -120,7 +118,6 @@ class _Layout:
             self.header = Struct(order + "16xHHIIIIIHHHHHH")
             self.section = Struct(order + "IIIIIIIIII")
             self.place = Struct(order + "I12xII16x")
-            self.section_name = Struct(order + "I36x")
             self.symbol = Struct(order + "IIIBBH")
             self.brief = Struct(order + "I8xBxH")
             self.name = Struct(order + "I12x")
@@ -181,7 +178,6 @@ class Elf:
     __slots__ = (
         "_data",
         "_found",
-        "_name_offsets",
         "_names",
         "_sections",
         "_size",
@@ -226,7 +222,6 @@ class Elf:
         self._table = self.read(offset, count * entry_size, "the table of sections")
         self._table_end = offset + count * entry_size
         self._found: dict[bytes, tuple[int, bytes] | None] = {}
-        self._name_offsets: list[int] = []
         if not 0 < names < count:
             raise self.error(f"the section of section names, {names}, does not exist", 0)
         name, at, size = layout.place.unpack_from(self._table, names * entry_size)
@@ -305,8 +300,6 @@ class Elf:
         """Return the sections of a name, its NUL included, that lie within the file: the first for each place
         where the name is. No Section is made.
         """
-        if not self._name_offsets:
-            self._name_offsets = [at for (at,) in self.layout.section_name.iter_unpack(self._table)]
         found = []
         at = self._names.find(name)
         while at >= 0:
@@ -317,12 +310,14 @@ class Elf:
 
     def _first_named_at(self, at: int) -> int:
         """Return the first section with its name at a place that lies within the file; 0 for none."""
-        offsets = self._name_offsets
-        index = -1
-        while at in (offsets[index + 1 :] if index >= 0 else offsets):
-            index = offsets.index(at, index + 1)
-            if self.extent(index):
+        header_size = self.layout.section.size
+        number = at.to_bytes(4, self.order)
+        where = self._table.find(number)
+        while where >= 0:
+            index, within = divmod(where, header_size)
+            if within == 0 and self.extent(index):  # sh_name comes first; the number may stand elsewhere, too
                 return index
+            where = self._table.find(number, (index + 1) * header_size)
         return 0
 
     def extent(self, index: int) -> tuple[int, int] | None:

@@ -158,7 +158,7 @@ class _Run:
             return [] if module is None else [module]
         if self._is_module_file(word):
             try:
-                return [self.context.by_path(word)]
+                return [self.context.by_path(word, is_there=True)]
             except OSError:
                 self.log.err(f"Module file {word} not found.")
                 return []
