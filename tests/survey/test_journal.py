@@ -20,7 +20,7 @@ from tests.limits import largest_file
 
 from ukmod.errors import FormatError, NotFoundError, UsageError
 from ukmod.kernel.trace import Request
-from ukmod.survey.journal import Journal
+from ukmod.survey.journal import Journal, journal_head
 from ukmod.survey.verdict import ModuleVerdict, Settings
 
 SETTINGS = Settings("/tree", "/boot/vmlinuz")
@@ -112,6 +112,15 @@ def test_a_damaged_verdict(path: Path) -> None:
         file.write('{"name": "a", "what": 1}\n')
     with pytest.raises(FormatError, match="not the journal of a survey"):
         Journal(path, SETTINGS)
+
+
+@pytest.mark.parametrize("head", [b"", json.dumps(journal_head(SETTINGS)).encode() + b"\n"])
+@pytest.mark.parametrize("text", [b"[", b'{"name":'])
+def test_a_line_that_is_nested_without_end_is_refused(path: Path, head: bytes, text: bytes) -> None:
+    path.write_bytes(head + text * 100_000 + b"\n")
+    with pytest.raises(FormatError, match="not the journal of a survey: "):
+        Journal(path, SETTINGS)
+    assert path.read_bytes().startswith(head + text), "it is left alone"
 
 
 def test_two_surveys_do_not_write_the_same_journal(path: Path) -> None:

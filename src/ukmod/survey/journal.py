@@ -56,8 +56,8 @@ def _digest(image: str) -> str:
 def read_journal(content: bytes) -> tuple[dict[str, Any], dict[str, ModuleVerdict]]:
     """Return a journal's first line, and its verdicts by module.
 
-    Raises ValueError, TypeError, KeyError or AttributeError if it is not one. A last line without its end is
-    passed over.
+    Raises ValueError, TypeError, KeyError or AttributeError if it is not one, RecursionError if it is nested
+    too deeply. A last line without its end is passed over.
     """
     head, *lines = map(json.loads, content[: content.rfind(b"\n") + 1].splitlines())
     if not isinstance(head, dict) or "survey" not in head:
@@ -147,7 +147,7 @@ class Journal:
             head, done = read_journal(whole)
             self._compare(head)
             self.done = done
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FormatError(f"not the journal of a survey: {error}", path=self.path) from error
         os.ftruncate(self._file, len(whole))
 
