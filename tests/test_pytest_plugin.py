@@ -135,6 +135,7 @@ def test_modprobe(ukmod_kernel):
     [
         ("--ukmod-seed=often", "*often: the seed is not a number*"),
         ("--ukmod-tree=nowhere", "*nowhere: there is no such directory*"),
+        ("--ukmod-root=nowhere", "*nowhere: there is no such root: name a directory or an archive*"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_one_line(author: pytest.Pytester, option: str, says: str) -> None:
@@ -390,3 +391,34 @@ def test_a_module_runs_on_a_fetched_kernel(author: pytest.Pytester, monkeypatch:
     result = run(author, ON_EACH + "    assert ukmod_kernel.core.image is not None\n", "-v")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_it[[]6.1]*"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("way", ["option", "ini"])
+def test_the_root_file_system_is_an_option_or_a_setting(author: pytest.Pytester, way: str) -> None:
+    kernel = debian.require()
+    author.mkdir("rootfs")
+    author.path.joinpath("rootfs/motd").write_text("hello\n")
+    settings = {"root": "rootfs", "image": str(kernel.vmlinuz)}
+    if way == "ini":
+        author.makeini("\n".join(["[pytest]", *(f"ukmod_{name} = {it}" for name, it in settings.items())]))
+    result = run(
+        author,
+        """
+def test_first(ukmod_kernel):
+    ukmod_kernel.write("/motd", "changed")
+
+def test_second_has_a_machine_of_its_own(ukmod_kernel):
+    assert ukmod_kernel.read("/motd") == "hello\\n"
+""",
+        *(f"--ukmod-{name}={it}" for name, it in settings.items() if way == "option"),
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_a_root_without_an_image_is_one_line(author: pytest.Pytester) -> None:
+    author.mkdir("rootfs")
+    test = "def test_it(ukmod_kernel):\n    pass\n"
+    result = run(author, test, "--ukmod-root=rootfs", "--ukmod-image=none")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*rootfs: a root file system needs the kernel's own code: give an image*"])

@@ -45,6 +45,7 @@ _OPTIONS = {
     "image": "the kernel's image, a kernel such as 6.12, 'none', or 'auto' (the default): if needed",
     "images": "several of these, separated by spaces or commas: each test runs on each of them",
     "btf": "a file with the kernel's BTF, for modules without debug information",
+    "root": "the files that the root file system begins with: a directory or an archive; it needs an image",
     "seed": "runnable tasks take turns at random, reproducibly, by this number",
     "patience": "the seconds of CPU time that one call of the machine may take (300 by default)",
 }
@@ -109,8 +110,8 @@ def ukmod_image(request: pytest.FixtureRequest) -> str:
 def ukmod_kernel(request: pytest.FixtureRequest, ukmod_image: str) -> Iterator[CheckedKernel]:
     """A ``ukmod.Kernel`` that fails its test if it ends badly; ``allow(*kinds)`` says what is expected.
 
-    Options: --ukmod-tree, --ukmod-image, --ukmod-images, --ukmod-btf, --ukmod-seed, --ukmod-patience, or
-    ukmod_tree, ukmod_image, ukmod_images, ukmod_btf, ukmod_seed, ukmod_patience in the ini file.
+    Options: --ukmod-tree, --ukmod-image, --ukmod-images, --ukmod-btf, --ukmod-root, --ukmod-seed,
+    --ukmod-patience, or ukmod_tree, ukmod_image and so on in the ini file.
     """
     from ukmod.errors import UkmodError
 
@@ -152,6 +153,7 @@ def _make(config: pytest.Config, image: str) -> CheckedKernel:
         tree=_path(config, "tree"),
         btf=_path(config, "btf"),
         image=_image(config, image),
+        root=_path(config, "root"),
         seed=number,
         patience=seconds,
     )
