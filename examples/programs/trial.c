@@ -194,7 +194,7 @@ static int identity(char **words)
 static int children(char **words)
 {
 	int *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int own = 1, status, ends[2], n;
+	int own = 1, status, ends[2], back[2], n;
 	volatile int sum = 0;
 	volatile double kept = 1.5;
 	char buffer[16] = "";
@@ -216,16 +216,18 @@ static int children(char **words)
 	TRY("no child", waitpid(-1, &status, 0));
 	TRY("yield", sched_yield());
 	pipe(ends);
+	pipe(back);
 	child = fork();
 	if (!child) {
 		close(ends[1]);
 		n = read(ends[0], buffer, sizeof(buffer));
 		printf("from the pipe: %d %.7s\n", n, buffer);
+		write(back[1], "", 1);
 		pause();
 	}
-	write(ends[1], "through", 7);
 	TRY("not yet", waitpid(child, &status, WNOHANG));
-	usleep(10000);
+	write(ends[1], "through", 7);
+	read(back[0], buffer, 1);
 	kill(child, SIGTERM);
 	waitpid(child, &status, 0);
 	printf("status %#x\n", status);
@@ -244,6 +246,58 @@ static int children(char **words)
 	printf("sum %d\n", sum);
 	execl("/proc/self/exe", "trial", "status", "6", NULL);
 	return 1;
+}
+
+static int groups(char **words)
+{
+	pid_t first, second, child, session;
+	int status, ends[2], n;
+	char end;
+
+	first = fork();
+	if (!first)
+		pause();
+	second = fork();
+	if (!second)
+		pause();
+	printf("with its parent %d\n", getpgid(first) == getpgrp());
+	TRY("a group of its own", setpgid(first, first));
+	TRY("which another joins", setpgid(second, first));
+	printf("together %d %d\n", getpgid(first) == first, getpgid(second) == first);
+	TRY("no such group", setpgid(second, 999999));
+	TRY("none in the own group", waitpid(0, &status, WNOHANG));
+	TRY("none has ended", waitpid(-first, &status, WNOHANG));
+	TRY("kill the group", kill(-first, SIGTERM));
+	for (n = 0; n < 2; n++) {
+		child = waitpid(-first, &status, 0);
+		printf("one of them %d, status %#x\n", child == first || child == second, status);
+	}
+	TRY("no group is left", kill(-first, SIGTERM));
+	TRY("nor a child", waitpid(-first, &status, 0));
+	pipe(ends);
+	child = fork();
+	if (!child) {
+		session = setsid();
+		printf("leader %d %d %d\n", session == getpid(), getsid(0) == session, getpgrp() == session);
+		TRY("twice", setsid());
+		TRY("its own group", setpgid(0, 0));
+		second = fork();
+		if (!second) {
+			while (getppid() == session)
+				usleep(1000);
+			/* the leader has exited, its session and its group are still there */
+			printf("left alone %d %d\n", getsid(0) == session, getpgrp() == session);
+			signal(SIGUSR1, SIG_IGN);
+			TRY("the group", kill(-session, SIGUSR1));
+			_exit(0);
+		}
+		_exit(3);
+	}
+	waitpid(child, &status, 0);
+	close(ends[1]);
+	read(ends[0], &end, 1); /* until the last of them has ended */
+	printf("status %#x\n", status);
+	return 0;
 }
 
 /* -- with modules of examples/devices -- */
@@ -399,6 +453,7 @@ static const struct {
 	{ "window", window }, { "status", status }, { "die", die }, { "crash", crash }, { "spin", spin },
 	{ "wait", wait_for_ever }, { "forge", forge }, { "nested", nested }, { "frame", frame },
 	{ "flags", flags }, { "times", times }, { "children", children },
+	{ "groups", groups },
 };
 
 int main(int count, char **words)

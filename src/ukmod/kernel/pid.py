@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.list import hlist_add_head, hlist_del, hlist_nodes
 from ukmod.kernel.sched.core import Task
 from ukmod.machine.abi import Int, PidT, Ptr, UInt
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 _OPAQUE: Final = 128
 """The size of a struct pid in bytes if its layout is unknown, as no loaded module accesses one."""
-PIDTYPE_PID, PIDTYPE_TGID = 0, 1
+PIDTYPE_PID, PIDTYPE_TGID, PIDTYPE_PGID, PIDTYPE_SID = range(4)
 """enum pid_type, include/linux/pid.h"""
 
 
@@ -66,25 +67,82 @@ class Pids:
 
     def _link(self, task: Task, address: int) -> None:
         """attach_pid(): as the only one of its hlists, for its pid and its thread group."""
-        memory, types = self._k.memory, self._k.types
         for kind in (PIDTYPE_PID, PIDTYPE_TGID) if self._links else ():
-            head = address + types.offset("pid", "tasks") + 8 * kind
-            node = task.address + types.offset("task_struct", "pid_links") + 16 * kind
-            memory.set_u64(head, node)
-            memory.set_u64(node, 0)
-            memory.set_u64(node + 8, head)
+            self._k.memory.set_u64(self._head(address, kind), 0)
+            hlist_add_head(self._k.memory, self._node(task, kind), self._head(address, kind))
 
-    def _unlink(self, address: int) -> None:
-        """detach_pid()."""
-        for kind in (PIDTYPE_PID, PIDTYPE_TGID) if self._links else ():
-            self._k.memory.set_u64(address + self._k.types.offset("pid", "tasks") + 8 * kind, 0)
+    def _head(self, address: int, kind: int) -> int:
+        return address + self._k.types.offset("pid", "tasks") + 8 * kind
+
+    def _node(self, task: Task, kind: int) -> int:
+        return task.address + self._k.types.offset("task_struct", "pid_links") + 16 * kind
 
     def _detach(self, task: Task) -> None:
+        """__unhash_process(): the struct pid stays as long as a process group or a session has its number."""
         address = self._of_task.pop(task)
         self._set_thread_pid(task, 0)
-        self._unlink(address)
+        for kind in (PIDTYPE_PID, PIDTYPE_TGID) if self._links else ():
+            self._k.memory.set_u64(self._head(address, kind), 0)
         self._tasks[address] = None
-        self.put(address)
+        for kind in (PIDTYPE_PGID, PIDTYPE_SID):
+            if (group := self._leave(task, kind)) not in (0, address):
+                self.release(group)
+        self.release(address)
+
+    # -- process groups and sessions --------------------------------------------------------------------
+
+    def join(self, task: Task, kind: int, pid: int) -> None:
+        """attach_pid(), after detach_pid(): a process becomes a member of a group or a session."""
+        self._leave(task, kind)
+        self._k.memory.set_u64(self._group_at(task, kind), pid)
+        if self._links:
+            hlist_add_head(self._k.memory, self._node(task, kind), self._head(pid, kind))
+
+    def _leave(self, task: Task, kind: int) -> int:
+        """The struct pid of the group of which the process was a member until now, or 0."""
+        if not self._links or not self._k.memory.u64((node := self._node(task, kind)) + 8):
+            return 0
+        hlist_del(self._k.memory, node)
+        return self.group(task, kind)
+
+    def _group_at(self, task: Task, kind: int) -> int:
+        types = self._k.types
+        signal = self._k.memory.u64(task.address + types.offset("task_struct", "signal"))
+        return signal + types.offset("signal_struct", "pids") + 8 * kind
+
+    def group(self, task: Task, kind: int) -> int:
+        """task_pid_type(): the struct pid of a task's group or session; its own if it is in no other."""
+        own = self.of(task)
+        if kind in (PIDTYPE_PID, PIDTYPE_TGID) or not self._k.types.has("signal_struct", "pids"):
+            return own
+        return self._k.memory.u64(self._group_at(task, kind)) or own
+
+    def members(self, pid: int, kind: int) -> list[Task]:
+        """do_each_pid_task(): the tasks that have this struct pid as theirs, or as their group's."""
+        if not pid or not self._links or kind in (PIDTYPE_PID, PIDTYPE_TGID):
+            return [task] if (task := self.task(pid)) is not None else []
+        offset = self._k.types.offset("task_struct", "pid_links") + 16 * kind
+        nodes = hlist_nodes(self._k.memory, self._head(pid, kind))
+        found = [self._k.tasks.at(node - offset) for node in nodes]
+        if not found and (own := self.task(pid)) is not None and self.group(own, kind) == pid:
+            return [own]  # a task that has joined no group, such as a kernel thread
+        return found
+
+    def find(self, number: int) -> int:
+        """find_vpid(): the struct pid of a task, or of a group whose leader has exited; 0 without one."""
+        if (task := self._k.tasks.by_pid(number)) is not None:
+            return self.of(task)
+        left = (pid for pid, own in self._numbers_of.items() if own == number)
+        return next(filter(self._is_named, left), 0)
+
+    def _is_named(self, pid: int) -> bool:
+        heads = (self._head(pid, kind) for kind in (PIDTYPE_PGID, PIDTYPE_SID)) if self._links else ()
+        return any(self._k.memory.u64(head) for head in heads)
+
+    def release(self, pid: int) -> None:
+        """free_pid(): drop a task's own reference once it has exited and no group has its number."""
+        if pid in self._tasks and self._tasks[pid] is None and not self._is_named(pid):
+            self.put(pid)
 
     def task(self, address: int) -> Task | None:
         """The task of a struct pid; None for a null pointer, or if the task has exited."""
@@ -116,15 +174,13 @@ class Pids:
 @export(gpl=True)
 def find_get_pid(k: Core, number: PidT) -> Ptr:
     """``struct pid *find_get_pid(pid_t nr)``: with a reference, or NULL if there is no such process."""
-    task = k.tasks.by_pid(number)
-    return k.pids.get(k.pids.of(task)) if task is not None else 0
+    return k.pids.get(k.pids.find(number))
 
 
 @export("find_vpid", gpl=True)
 def find_vpid(k: Core, number: Int) -> Ptr:
     """``struct pid *find_vpid(int nr)``."""
-    task = k.tasks.by_pid(number)
-    return k.pids.of(task) if task is not None else 0
+    return k.pids.find(number)
 
 
 @export(gpl=True)
@@ -144,34 +200,37 @@ def find_ge_pid(k: Core, number: Int, namespace: Ptr) -> Ptr:
 
 @export()
 def pid_task(k: Core, pid: Ptr, kind: UInt) -> Ptr:
-    """``struct task_struct *pid_task(struct pid *pid, enum pid_type type)``."""
-    del kind
-    task = k.pids.task(pid)
-    return task.address if task is not None else 0
+    """``struct task_struct *pid_task(struct pid *pid, enum pid_type type)``: the first of them, or NULL."""
+    members = k.pids.members(pid, kind)
+    return members[0].address if members else 0
 
 
 @export(gpl=True)
 def get_pid_task(k: Core, pid: Ptr, kind: UInt) -> Ptr:
     """``struct task_struct *get_pid_task(struct pid *pid, enum pid_type type)``: with a reference."""
-    del kind
-    task = k.pids.task(pid)
-    if task is None:
+    members = k.pids.members(pid, kind)
+    if not members:
         return 0
-    k.tasks.get(task)
-    return task.address
+    k.tasks.get(members[0])
+    return members[0].address
 
 
 @export(gpl=True)
 def get_task_pid(k: Core, task: Ptr, kind: UInt) -> Ptr:
     """``struct pid *get_task_pid(struct task_struct *task, enum pid_type type)``: with a reference."""
-    del kind
-    return k.pids.get(k.pids.of(k.tasks.at(task)))
+    return k.pids.get(k.pids.group(k.tasks.at(task), kind))
 
 
 @export(gpl=True)
 def put_pid(k: Core, pid: Ptr) -> None:
     """void put_pid(struct pid *pid)."""
     k.pids.put(pid)
+
+
+@export()
+def free_pid(k: Core, pid: Ptr) -> None:
+    """``void free_pid(struct pid *pid)``: the last member has left a group whose leader has exited."""
+    k.pids.release(pid)
 
 
 @export(gpl=True)
@@ -190,5 +249,5 @@ def pid_vnr(k: Core, pid: Ptr) -> PidT:
 @export("__task_pid_nr_ns")
 def task_pid_nr_ns(k: Core, task: Ptr, kind: UInt, namespace: Ptr) -> PidT:
     """pid_t __task_pid_nr_ns(struct task_struct *task, enum pid_type type, struct pid_namespace *ns)."""
-    del kind, namespace
-    return k.tasks.at(task or k.sched.task().address).pid
+    del namespace
+    return k.pids.number(k.pids.group(k.tasks.at(task or k.sched.task().address), kind))

@@ -7,6 +7,7 @@ from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_WAKEKILL, Task, TaskExitError
 from ukmod.kernel.sighand import NSIG, SIG_DFL, SIG_IGN, SIG_KTHREAD_KERNEL
 from ukmod.kernel.signal_numbers import (
@@ -259,8 +260,10 @@ def kill_pid(k: Core, pid: Ptr, signal: Int, priv: Int) -> Int:
 
 @export()
 def kill_pgrp(k: Core, pid: Ptr, signal: Int, priv: Int) -> Int:
-    """``int kill_pgrp(struct pid *pid, int sig, int priv)``: a process group has one process here."""
-    return kill_pid(k, pid, signal, priv)
+    """``int kill_pgrp(struct pid *pid, int sig, int priv)``: 0 if one of its processes took it."""
+    info = SEND_SIG_PRIV if priv else SEND_SIG_NOINFO
+    results = [k.signals.send_info(task, signal, info) for task in k.pids.members(pid, PIDTYPE_PGID)]
+    return 0 if 0 in results else results[-1] if results else -ESRCH
 
 
 @export()

@@ -1,4 +1,4 @@
-"""Doubly linked lists in guest memory: struct list_head, include/linux/list.h."""
+"""Lists in guest memory: struct list_head and struct hlist_head, include/linux/list.h."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ukmod.kernel.bug import Site
-from ukmod.kernel.lib.walk import steps
+from ukmod.kernel.lib.walk import links, steps
 from ukmod.machine.memory import Memory
 
 LIST_POISON1: Final = 0xDEAD_0000_0000_0100
@@ -80,3 +80,28 @@ def list_entries(memory: Memory, head: int) -> Iterator[int]:
         after = memory.u64(entry)
         yield entry
         entry = after
+
+
+def hlist_add_head(memory: Memory, node: int, head: int) -> None:
+    """void hlist_add_head(struct hlist_node *n, struct hlist_head *h)."""
+    first = memory.u64(head)
+    memory.set_u64(node, first)
+    memory.set_u64(node + 8, head)
+    if first:
+        memory.set_u64(first + 8, node)
+    memory.set_u64(head, node)
+
+
+def hlist_del(memory: Memory, node: int) -> None:
+    """void hlist_del_init(struct hlist_node *n)."""
+    following, pprev = memory.u64(node), memory.u64(node + 8)
+    memory.set_u64(pprev, following)
+    if following:
+        memory.set_u64(following + 8, pprev)
+    memory.set_u64(node, 0)
+    memory.set_u64(node + 8, 0)
+
+
+def hlist_nodes(memory: Memory, head: int) -> Iterator[int]:
+    """hlist_for_each_safe(): the nodes in order. Raises EndlessError if the list has no end."""
+    return links(memory.u64(head), memory.u64, _WALK, "list")

@@ -16,6 +16,8 @@ from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.gfp import GFP_KERNEL
 from ukmod.kernel.mm.switch import count_pages, mm_of, root_of, set_mm
+from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_TGID
+from ukmod.kernel.sched.core import PF_FORKNOEXEC
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_setup
 from ukmod.machine.memory import PAGE_SIZE
@@ -67,9 +69,10 @@ def inherit(k: Core, image: MappedImage, child: Task, *, shares_mm: bool) -> Non
     parent = k.sched.task()
     child.leaving.append(partial(_leave, k, image, child))
     _init(k, image, child)
+    k.tasks.set_pf(child, PF_FORKNOEXEC)
     _copy_members(k, parent, child)
     _copy_context(k, image, parent, child)
-    mm = _shared_mm(k, parent) if shares_mm else _copied_mm(k, image, parent)
+    mm = _shared_mm(k, parent) if shares_mm else _copied_mm(k, image, parent, child)
     for member in ("mm", "active_mm"):
         _set(k, child, member, mm)
     child.root = root_of(k, mm)
@@ -104,12 +107,9 @@ _INHERITED: Final = {
 def _copy_members(k: Core, parent: Task, child: Task) -> None:
     _copy(k, "task_struct", parent.address, child.address)
     _copy(k, "sighand_struct", _get(k, parent, "sighand"), _get(k, child, "sighand"))
-    old, new = _get(k, parent, "signal"), _get(k, child, "signal")
-    _copy(k, "signal_struct", old, new)
-    pids = k.types.enum("pid_type").values
-    for kind in ("PIDTYPE_PGID", "PIDTYPE_SID"):
-        offset = k.types.offset("signal_struct", "pids") + 8 * pids[kind]
-        k.memory.set_u64(new + offset, k.memory.u64(old + offset))
+    _copy(k, "signal_struct", _get(k, parent, "signal"), _get(k, child, "signal"))
+    for kind in (PIDTYPE_PGID, PIDTYPE_SID):
+        k.pids.join(child, kind, k.pids.group(parent, kind))
 
 
 def _copy(k: Core, struct: str, source: int, target: int) -> None:
@@ -127,9 +127,11 @@ def _shared_mm(k: Core, parent: Task) -> int:
     return mm
 
 
-def _copied_mm(k: Core, image: MappedImage, parent: Task) -> int:
+def _copied_mm(k: Core, image: MappedImage, parent: Task, child: Task) -> int:
     """dup_mm(): a copy of the current task's address space, whose pages both share until one writes."""
     old, new = _get(k, parent, "mm"), _new_mm(k, image)
+    if k.types.has("mm_struct", "owner"):  # mm_alloc() has made it the current task
+        k.memory.set_u64(new + k.types.offset("mm_struct", "owner"), child.address)
     _copy(k, "mm_struct", old, new)
     count_pages(k, old)
     if k.cpu.call(image.address("dup_mmap"), new, old) & 0xFFFF_FFFF:
@@ -146,10 +148,10 @@ def _init(k: Core, image: MappedImage, task: Task) -> None:
     for head in ("pi_state_list", "futex.pi_state_list", "sysvshm.shm_clist"):
         if k.types.has("task_struct", head):
             init_list_head(k.memory, task.address + k.types.offset("task_struct", head))
-    signal, pids = _get(k, task, "signal"), k.types.enum("pid_type").values
-    for kind in ("PIDTYPE_TGID", "PIDTYPE_PGID", "PIDTYPE_SID"):
-        place = signal + k.types.offset("signal_struct", "pids") + 8 * pids[kind]
-        k.memory.set_u64(place, k.pids.of(task))
+    signal, own = _get(k, task, "signal"), k.pids.of(task)
+    k.memory.set_u64(signal + k.types.offset("signal_struct", "pids") + 8 * PIDTYPE_TGID, own)
+    for kind in (PIDTYPE_PGID, PIDTYPE_SID):
+        k.pids.join(task, kind, own)
     timer = signal + k.types.offset("signal_struct", "real_timer")
     hrtimer_setup(k, timer, image.address("it_real_fn"), CLOCK_MONOTONIC, MODE_REL)
     if k.types.has("task_struct", "exec_state"):  # since v7.2: init's, until the task executes a program

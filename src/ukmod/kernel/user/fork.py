@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EAGAIN, ECHILD, EFAULT, EINVAL, ENOMEM
+from errno import EAGAIN, ECHILD, EFAULT, EINVAL, ENOMEM, ESRCH
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
 from ukmod.kernel.coredump import DUMPED
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.mm.switch import mm_of
+from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, TASK_KILLABLE, Task
 from ukmod.kernel.user.context import inherit
-from ukmod.kernel.x86.entry import UserThread
+from ukmod.kernel.x86.entry import UserThread, Zombie
 from ukmod.machine.memory import Fault
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ P_ALL, P_PID, P_PGID = 0, 1, 2
 """include/uapi/linux/wait.h"""
 CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 """si_code of SIGCHLD, include/uapi/asm-generic/siginfo.h."""
+_Wanted = Callable[[int, int], bool]
+"""Whether a child of this pid and process group is one that its parent waits for."""
 
 
 class _Arguments:
@@ -61,9 +64,8 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     if not flags & CLONE_VM and image.get("dup_mmap") is None:
         return -EAGAIN  # it is a part of copy_process() there
     parent = k.sched.task()
-    ready: list[UserThread] = []
     try:
-        child = k.processes.fork(k.tasks.comm(parent), lambda: _live(k, ready, arguments), wake=False)
+        child = k.processes.fork(k.tasks.comm(parent), lambda: _live(k, arguments), wake=False)
     except LimitError as error:
         return -(error.errno or ENOMEM)
     try:
@@ -72,8 +74,8 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
         k.sched.wake_new(child)  # to its end
         return -(error.errno or ENOMEM)
     thread.children.append(child)
-    child.on_exit.append(lambda _: _ended(thread, child))
-    ready.append(UserThread(k, image, child, parent=thread))
+    child.on_exit.insert(0, lambda _: _ended(k, thread, child))  # before the child leaves its group
+    child.thread = UserThread(k, image, child, parent=thread)  # from here on, a signal ends it as a program
     if flags & CLONE_CHILD_CLEARTID:
         at = child.address + k.types.offset("task_struct", "clear_child_tid")
         k.memory.set_u64(at, arguments.child_tid)
@@ -87,11 +89,10 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     return child.pid
 
 
-def _live(k: Core, ready: list[UserThread], arguments: _Arguments) -> int:
+def _live(k: Core, arguments: _Arguments) -> int:
     """The main function of a child: ret_from_fork(), unless there was no memory for all that it needs."""
-    if not ready:
+    if (thread := k.sched.task().thread) is None:
         return 0
-    thread = ready[0]
     if arguments.flags & CLONE_SETTLS:
         thread.set_tls(arguments.tls)
     thread.begin_child(arguments.stack)
@@ -102,34 +103,37 @@ def _live(k: Core, ready: list[UserThread], arguments: _Arguments) -> int:
     return 0
 
 
-def _ended(parent: UserThread, child: Task) -> None:
+def _ended(k: Core, parent: UserThread, child: Task) -> None:
     parent.children.remove(child)
-    parent.zombies.append((child.pid, child.exit_code))
+    parent.zombies.append(Zombie(child.pid, _group_of(k, child), child.exit_code))
     parent.wake_all()
 
 
 def wait4(k: Core, thread: UserThread | None, upid: int, status: int, options: int) -> int:
     """kernel_wait4(), of the current task: the child's pid, 0 with WNOHANG, or a negative errno."""
-    found = _reap(thread, _named(upid), options)
+    if upid == -(1 << 31):
+        return -ESRCH
+    kind = P_PID if upid > 0 else P_ALL if upid == -1 else P_PGID
+    found = _reap(k, thread, _wanted(k, kind, abs(upid)), options)
     if isinstance(found, int):
         return found
-    pid, code = found
     try:
         if status:
-            k.memory.set_u32(status, code)
+            k.memory.set_u32(status, found.wait_status)
     except Fault:
         return -EFAULT
-    return pid
+    return found.pid
 
 
 def waitid(k: Core, thread: UserThread | None, which: int, upid: int, info: int, options: int) -> int:
     """kernel_waitid(), of the current task; ``info`` is a struct waitid_info of the kernel's."""
-    if which not in (P_ALL, P_PID, P_PGID) or (which == P_PID and upid <= 0):
+    lowest = {P_ALL: upid, P_PID: 1, P_PGID: 0}.get(which)
+    if lowest is None or upid < lowest:
         return -EINVAL
-    found = _reap(thread, _named(upid if which == P_PID else -1), options)
+    found = _reap(k, thread, _wanted(k, which, upid), options)
     if isinstance(found, int):
         return found
-    pid, code = found
+    pid, code = found.pid, found.wait_status
     if info:
         signal = code & 0x7F
         cause = CLD_DUMPED if code & DUMPED else CLD_KILLED if signal else CLD_EXITED
@@ -138,20 +142,31 @@ def waitid(k: Core, thread: UserThread | None, which: int, upid: int, info: int,
     return pid
 
 
-def _named(upid: int) -> Callable[[int], bool]:
-    """Which of its children a process waits for: one, or any; groups are not told apart."""
-    return lambda pid: upid <= 0 or pid == upid
+def _group_of(k: Core, task: Task) -> int:
+    return k.pids.number(k.pids.group(task, PIDTYPE_PGID))
 
 
-def _reap(thread: UserThread | None, wanted: Callable[[int], bool], options: int) -> tuple[int, int] | int:
-    """do_wait(): a child's pid and wait status, 0 with WNOHANG, or a negative errno."""
+def _wanted(k: Core, kind: int, number: int) -> _Wanted:
+    """eligible_pid(), of a child's pid and group: with P_PGID, 0 is the group that the caller is in now."""
+    if kind == P_PGID:
+        group = number or _group_of(k, k.sched.task())
+        return lambda _, pgrp: pgrp == group
+    return lambda pid, _: kind == P_ALL or pid == number
 
-    def found() -> tuple[int, int] | None:
+
+def _reap(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> Zombie | int:
+    """do_wait(): the child that has ended, 0 with WNOHANG, or a negative errno."""
+
+    def found() -> Zombie | None:
         zombies = thread.zombies if thread is not None else []
-        return next((zombie for zombie in zombies if wanted(zombie[0])), None)
+        return next((zombie for zombie in zombies if wanted(zombie.pid, zombie.pgrp)), None)
 
     def is_over() -> bool:
-        return found() is not None or thread is None or not any(wanted(one.pid) for one in thread.children)
+        return (
+            found() is not None
+            or thread is None
+            or not any(wanted(one.pid, _group_of(k, one)) for one in thread.children)
+        )
 
     if thread is not None and not options & WNOHANG and thread.wait_event(is_over, TASK_INTERRUPTIBLE) < 0:
         return -ERESTARTSYS

@@ -13,6 +13,7 @@ from ukmod.kernel.mm.switch import mm_of, set_loaded_mm
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.x86 import tsc
 from ukmod.machine.usermode import PT_REGS_SIZE, UserGates
+from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -78,6 +79,16 @@ def _stack_top(k: Core, image: MappedImage) -> int:
     return k.percpu.base + image.address("cpu_tss_rw") + k.types.offset("tss_struct", "x86_tss.sp1")
 
 
+@record
+class Zombie:
+    """A child that has ended and was not waited for."""
+
+    pid: int
+    pgrp: int
+    """The number of the process group in which it was."""
+    wait_status: int
+
+
 class UserThread(Waiters):
     """The state in the CPU of a task that runs in ring 3: struct thread_struct and __switch_to().
 
@@ -90,8 +101,7 @@ class UserThread(Waiters):
         self._k = k
         self._task = task
         self.children: list[Task] = []
-        self.zombies: list[tuple[int, int]] = []
-        """The pid and wait status of each child that has ended and was not waited for."""
+        self.zombies: list[Zombie] = []
         # TOP_OF_KERNEL_STACK_PADDING: what CPUs with FRED push below a struct pt_regs is two words longer.
         padding = 16 if image.get("asm_fred_entrypoint_user") else 0
         self._top = task.stack + task.stack_size - padding
@@ -151,7 +161,6 @@ class UserThread(Waiters):
         if stack:
             self._k.memory.set_u64(self.regs + self._k.types.offset("pt_regs", "sp"), stack)
         self._k.cpu.sp = self.regs & ~15
-        self._task.thread = self
         self.resume()
 
     def set_tls(self, base: int) -> None:

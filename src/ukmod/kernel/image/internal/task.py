@@ -72,6 +72,7 @@ def io_schedule_timeout(k: Core, timeout: Long) -> Long:
         "apply_workqueue_attrs", "workqueue_sysfs_register", "workqueue_set_unbound_cpumask",
         "kthread_blkcg", "kthread_associate_blkcg", "kthread_affine_preferred", "yield_to",
         "smpboot_unregister_percpu_thread", "sched_exec",
+        "sched_autogroup_create_attach",
         "numa_set_distance", "set_memory_uc", "set_memory_wc", "set_memory_wb",
         "set_pages_uc", "set_pages_wb", "set_pages_array_uc", "set_pages_array_wc", "set_pages_array_wb",
         "set_direct_map_invalid_noflush", "set_direct_map_default_noflush")  # fmt: skip
