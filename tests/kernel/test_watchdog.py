@@ -169,7 +169,7 @@ class TestProgress:
         """Workers and helpers run meanwhile, and know nothing of the module that keeps them busy."""
         with Kernel(types=layouts()) as k:
             k.insmod(attempt.DIRECTORY / "floods.ko")
-            k.patience = 0.2
+            k.patience = 1  # more than a loaded machine needs until the module runs
             with pytest.raises(PatienceError, match=r"was in requests_not_waited_for\+0x.* \[floods\]"):
                 k.call(k.address("floods:requests_not_waited_for"), "", None)
 

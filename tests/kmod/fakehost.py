@@ -195,6 +195,8 @@ class AllFiles:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return os.fsencode(self.contents[path])
 
+    paged = read
+
     def listdir(self, path: str) -> list[str]:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 

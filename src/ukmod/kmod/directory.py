@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from ukmod.kmod.paged import open_paged
 from ukmod.kmod.regular import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ukmod.kmod.host import Followed
     from ukmod.kmod.modfile import ModuleFile
+    from ukmod.kmod.paged import PagedFile
 
 __all__ = ["DirectoryFiles"]
 
@@ -29,6 +31,10 @@ class DirectoryFiles:
     def read(self, path: str) -> bytes:
         """Return the content of a regular file of at most TEXT_LIMIT bytes."""
         return read_regular(self.real(path))
+
+    def paged(self, path: str) -> bytes | PagedFile:
+        """Return a file of at most TEXT_LIMIT bytes, of which a few places are to be read."""
+        return open_paged(self.real(path), path)
 
     def listdir(self, path: str) -> list[str]:
         """Return a directory's entries."""

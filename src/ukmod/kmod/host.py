@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from ukmod.kmod.modfile import ModuleFile
+    from ukmod.kmod.paged import PagedFile
     from ukmod.kmod.tree import Tree
 else:
     Protocol = object  # typing costs 8 ms of start-up, and nothing here is checked at run time
@@ -79,6 +80,9 @@ class Files(Protocol):
 
     def read(self, path: str) -> bytes:
         """Return a file's content."""
+
+    def paged(self, path: str) -> bytes | PagedFile:
+        """Return a file's content, or what reads a few places of it."""
 
     def listdir(self, path: str) -> list[str]:
         """Return a directory's entries, in the order the file system gives them."""

@@ -15,15 +15,15 @@ A key may be a pattern for fnmatch(3): then it is the lookup that supplies the t
 
 from __future__ import annotations
 
-from struct import Struct, unpack_from
-
 from ukmod.errors import FormatError
-from ukmod.kmod.regular import read_regular
+from ukmod.kmod.paged import open_paged
 from ukmod.kmod.wildcard import Matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ukmod.kmod.paged import PagedFile
 
     _Path = tuple["_Path | None", str, int]
     """The pattern of a node: its parent's, the text after that, and the length of both."""
@@ -45,8 +45,7 @@ as long together as the square of the file's size; modules.alias.bin of a distri
 _WHOLE_PATTERNS = 1 << 22
 """Bytes of patterns that are matched as a whole. Only those with unusual brackets need that."""
 
-HEADER = Struct(">3I")
-U32 = Struct(">I")
+HEADER_SIZE = 12
 _WILD = b"*?["
 _LETTERS = 128
 
@@ -65,11 +64,11 @@ class Index:
 
     __slots__ = ("_data", "_path", "_root")
 
-    def __init__(self, data: bytes, path: str = "") -> None:
+    def __init__(self, data: bytes | PagedFile, path: str = "") -> None:
         """Check the header; nothing else is looked at before it is asked for."""
-        if len(data) < HEADER.size:
+        if len(data) < HEADER_SIZE:
             raise FormatError(f"{len(data)} bytes are too few for an index", path=path)
-        magic, version, root = HEADER.unpack_from(data)
+        magic, version, root = (int.from_bytes(data[at : at + 4], "big") for at in (0, 4, 8))
         if magic != MAGIC:
             raise FormatError(f"magic check fail: {magic:x} instead of {MAGIC:x}", path=path)
         if version >> 16 != VERSION >> 16:
@@ -82,12 +81,8 @@ class Index:
 
     @classmethod
     def open(cls, path: str) -> Index:
-        """Read an index from a file; OSError if that fails.
-
-        The file is read rather than mapped: it is a millisecond at most, and a file that shrinks meanwhile
-        cannot kill the process with SIGBUS.
-        """
-        return cls(read_regular(path), path)
+        """Open an index in a file; OSError if that fails."""
+        return cls(open_paged(path), path)
 
     def lookup(self, key: str) -> str | None:
         """Return the value of exactly this key (the first, if it has several), or None."""
@@ -144,6 +139,7 @@ class Index:
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield all (key, value) pairs in key order, as ``modprobe --show-config`` lists them."""
+        self._data = self._data[:]  # all of it is needed
         walk = _Walk(len(self._data))
         room = LISTING_LIMIT
         key = bytearray()
@@ -226,7 +222,8 @@ class Index:
         _prefix, first, last, at = node
         if first > last:
             return []
-        references = unpack_from(f">{last - first + 1}I", self._data, at)
+        table = self._data[at : at + 4 * (last - first + 1)]
+        references = [int.from_bytes(table[n : n + 4], "big") for n in range(0, len(table), 4)]
         children = [
             (bytes((letter,)), reference)
             for letter, reference in enumerate(references, first)
@@ -257,7 +254,7 @@ class Index:
         _prefix, first, last, at = node
         if not first <= letter <= last:
             return 0
-        reference: int = U32.unpack_from(self._data, at + 4 * (letter - first))[0]
+        reference = self._u32(at + 4 * (letter - first))
         return reference if reference & POSITION else 0
 
     def _entries(
@@ -281,8 +278,7 @@ class Index:
     def _u32(self, at: int) -> int:
         if at + 4 > len(self._data):
             raise self._error("a number lies outside the file", at)
-        number: int = U32.unpack_from(self._data, at)[0]
-        return number
+        return int.from_bytes(self._data[at : at + 4], "big")
 
     def _string(self, at: int) -> bytes:
         end = self._data.find(b"\0", at)

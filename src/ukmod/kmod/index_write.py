@@ -7,10 +7,10 @@ part can be moved at once (:mod:`index_edit`), by arithmetic on one long integer
 
 from __future__ import annotations
 
-from struct import pack
+from struct import Struct, pack
 
 from ukmod.errors import LimitError, UsageError
-from ukmod.kmod.index import CHILDREN, HEADER, MAGIC, POSITION, PREFIX, U32, VALUES, VERSION, Entry
+from ukmod.kmod.index import CHILDREN, MAGIC, POSITION, PREFIX, VALUES, VERSION, Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["write_index", "write_trie"]
 
+HEADER = Struct(">3I")
+U32 = Struct(">I")
 CHILD_MARK, PRIORITY_MARK = 1, 2
 _SHARED = 128
 """Bytes of a value that may be that of many keys, as a module's name is."""

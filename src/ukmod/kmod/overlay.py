@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ukmod.kmod.host import Files, Followed
     from ukmod.kmod.modfile import ModuleFile
+    from ukmod.kmod.paged import PagedFile
 
 __all__ = ["OverlayFiles", "index_directory"]
 
@@ -29,6 +30,10 @@ class OverlayFiles:
     def read(self, path: str) -> bytes:
         """Return a file's content."""
         return self._contents[path] if path in self._contents else self._base.read(path)
+
+    def paged(self, path: str) -> bytes | PagedFile:
+        """Return a file's content, or what reads a few places of it."""
+        return self._contents[path] if path in self._contents else self._base.paged(path)
 
     def listdir(self, path: str) -> list[str]:
         """Return a directory's entries, those that are in memory included."""

@@ -373,7 +373,7 @@ class Tree:
         opened: Index | None = None
         path = f"{self.dirname}/{name}.bin"
         try:
-            content = self.files.read(path)
+            content = self.files.paged(path)
             # depmod leaves an empty file where it had nothing to go by, a missing modules.builtin say.
             opened = Index(content, path) if len(content) >= _INDEX_HEADER else None
         except OSError:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ukmod.kmod.host import Files, Followed
+    from ukmod.kmod.paged import PagedFile
     from ukmod.kmod.tree import Tree
 
 
@@ -47,6 +48,10 @@ class TreeFiles:
     def read(self, path: str) -> bytes:
         """Return a file's content."""
         return self._files.read(self._inside(path))
+
+    def paged(self, path: str) -> bytes | PagedFile:
+        """Return a file's content, or what reads a few places of it."""
+        return self._files.paged(self._inside(path))
 
     def listdir(self, path: str) -> list[str]:
         """Return a directory's entries."""
@@ -93,6 +98,8 @@ class NoFiles:
     def read(self, path: str) -> bytes:
         """There is nothing to read."""
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+
+    paged = read
 
     def listdir(self, path: str) -> list[str]:
         """There is nothing to list."""

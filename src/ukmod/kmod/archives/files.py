@@ -54,6 +54,8 @@ class ArchiveFiles:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return bytes(entry.content)
 
+    paged = read
+
     def walk(self) -> Iterator[tuple[str, ArchiveEntry]]:
         """Yield each file but the root: its path below the root, and its entry; directories come first."""
         for path, entry in self._entries.items():

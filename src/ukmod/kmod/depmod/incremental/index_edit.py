@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from struct import unpack_from
 
-from ukmod.kmod.index import CHILDREN, HEADER, MAGIC, POSITION, PREFIX, U32, VALUES, VERSION
+from ukmod.kmod.index import CHILDREN, MAGIC, POSITION, PREFIX, VALUES, VERSION
 from ukmod.kmod.index_write import (
     CHILD_MARK,
+    HEADER,
     PRIORITY_MARK,
+    U32,
     ascii_bytes,
     build,
     check_position,
