@@ -22,6 +22,7 @@ from ukmod.machine.image.image import KernelImage
 from ukmod.machine.image.symbols import ImageSymbol
 from ukmod.machine.types.layout import FormalParameter, Kind, Prototype, Type
 from ukmod.machine.types.select import types_for
+from ukmod.machine.types.types import Types
 
 INT, LONG = Type(Kind.INT, 4, "int", signed=True), Type(Kind.INT, 8, "long int", signed=True)
 POINTER, VOID = Type(Kind.POINTER, 8, target=Type(Kind.VOID, 0)), Type(Kind.VOID, 0)
@@ -111,17 +112,28 @@ def test_each_kind_is_looked_for(found: tuple[Assumption, ...]) -> None:
     "name", ["queue_work_on", "call_rcu", "mutex_lock", "hrtimer_try_to_cancel", "down_read"]
 )
 def test_a_function_that_is_not_replaced_is_noticed(release: KernelImage, name: str) -> None:
-    functions = tuple(function for function in replacements() if function.name != name)
+    types = types_for((), kernel=release)
+    functions = tuple(function for function in replacements(types) if function.name != name)
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(kernel_functions(), name)
-        assert name in unclaimed(release, types_for((), kernel=release), functions)
+        assert name in unclaimed(release, types, functions)
 
 
 def test_a_part_is_replaced_that_has_all_of_its_functions_parameters() -> None:
     """Of several, it may lack some; a copy for constant arguments (constprop) lacks the only one."""
     names = ("kfree.part.0", "krealloc.part.0", "kfree.constprop.0", "no_such_function.part.0")
     symbols = [ImageSymbol(name, "t", 0) for name in names]
-    assert parts(symbols, replacements()) == {"kfree.part.0": "kfree"}
+    assert parts(symbols, replacements(Types())) == {"kfree.part.0": "kfree"}
+
+
+def test_what_an_image_keeps_itself_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PREEMPT_RT, mutexes and rw_semaphores are rt_mutexes, which are the image's own."""
+    names = {"mutex_lock", "down_read", "kfree"}
+    assert {one.name for one in replacements(Types())} >= names
+    monkeypatch.setattr(
+        Types, "has", lambda self, struct, member="": (struct, member) == ("mutex", "rtmutex")
+    )
+    assert {one.name for one in replacements(Types())} & names == {"kfree"}
 
 
 def started(image: KernelImage) -> None:

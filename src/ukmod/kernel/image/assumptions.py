@@ -75,7 +75,7 @@ def check(image: KernelImage, types: Types) -> tuple[Assumption, ...]:
 
 
 def _of_functions(image: KernelImage, types: Types) -> Iterator[Assumption]:
-    functions = replacements()
+    functions = replacements(types)
     sites, bypassed = patched_sites(image), _bypassed(image, functions)
     for replacement in functions:
         name = replacement.name
@@ -91,7 +91,7 @@ def _of_functions(image: KernelImage, types: Types) -> Iterator[Assumption]:
 
 
 def _of_natives(image: KernelImage, types: Types) -> Iterator[Assumption]:
-    for name, neighbour in unclaimed(image, types, replacements()).items():
+    for name, neighbour in unclaimed(image, types, replacements(types)).items():
         if reason := LEFT_NATIVE.get(name):
             yield Assumption(name, STATE, Standing.NOT_NEEDED, reason)
         else:

@@ -92,15 +92,18 @@ class Replacement:
     """Python's function reads the image's prototype itself."""
 
 
-def replacements() -> tuple[Replacement, ...]:
-    """All functions that are replaced in an image that has them, each name once; internal/ goes first."""
+def replacements(types: Types) -> tuple[Replacement, ...]:
+    """All functions that are replaced in an image that has them, each name once; internal/ goes first.
+
+    An image with these types keeps the others, such as the mutexes of PREEMPT_RT (``Export.unless``).
+    """
     ours = kernel_functions()
     found = {name: Replacement(name, None) for name in RETURNS}
     for name, other in SAME_AS.items():
         exported, function = ours[other]
         found[name] = Replacement(name, function, exported.adapts)
     for name, (exported, function) in ours.items():
-        if not (exported.native or exported.image_first or name in SAME_AS):
+        if not (exported.native or exported.image_first or exported.left_to(types) or name in SAME_AS):
             found[name] = Replacement(name, function, exported.adapts)
     for name, (exported, function) in internal_functions().items():
         found[name] = Replacement(name, function, exported.adapts)
@@ -156,7 +159,7 @@ def interpose(k: Core, image: MappedImage) -> tuple[str, ...]:
     A function that Python would read the wrong arguments of stays as it is. Returns what is wrong with each.
     Raises LayoutError if the image's init code calls one.
     """
-    there = (function for function in replacements() if image.get(function.name) is not None)
+    there = (function for function in replacements(k.types) if image.get(function.name) is not None)
     unfit = {function.name: why for function in there if (why := misfit(function, k.types))}
     for name, caller in brings_up(image.image, {image.address(name): name for name in unfit}).items():
         text = f"{unfit[name]}: {caller}() calls it, so that the kernel cannot be brought up"
@@ -174,7 +177,7 @@ def interpose(k: Core, image: MappedImage) -> tuple[str, ...]:
 
 def _targets(k: Core, image: MappedImage) -> Iterator[tuple[str, int]]:
     """The functions to patch, and the addresses of the stubs that replace them."""
-    wholes = parts(image.symbols, replacements())
+    wholes = parts(image.symbols, replacements(k.types))
     there = {name: [name] if image.get(name) is not None else [] for name in _names(k)}
     for part, whole in wholes.items():
         if whole in there:

@@ -64,11 +64,12 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             adjust_managed_page_count si_meminfo vm_memory_committed rcu_async_hurry rcu_async_relax
             rcu_async_should_hurry rcu_expedite_gp rcu_unexpedite_gp rcu_inkernel_boot_has_ended
             rcu_jiffies_till_stall_check rcu_exp_jiffies_till_stall_check rcu_get_jiffies_lazy_flush
-            rcu_set_jiffies_lazy_flush rcu_bind_current_to_nocb rcu_momentary_eqs rcu_force_quiescent_state
-            rcu_read_unlock_strict rcu_nocb_cpu_offload rcu_nocb_cpu_deoffload rcu_nocb_flush_deferred_wakeup
-            housekeeping_enabled housekeeping_any_cpu housekeeping_affine housekeeping_cpumask
-            housekeeping_test_cpu sched_numa_find_nth_cpu sched_clock_cpu sched_clock_idle_sleep_event
-            __srcu_check_read_flavor rcu_tasks_trace_qs_blkd rcu_trc_cmpxchg_need_qs irq_work_run""",
+            rcu_set_jiffies_lazy_flush rcu_bind_current_to_nocb rcu_momentary_eqs rcu_momentary_dyntick_idle
+            rcu_force_quiescent_state rcu_read_unlock_strict rcu_nocb_cpu_offload rcu_nocb_cpu_deoffload
+            rcu_nocb_flush_deferred_wakeup housekeeping_enabled housekeeping_any_cpu housekeeping_affine
+            housekeeping_cpumask housekeeping_test_cpu sched_numa_find_nth_cpu sched_clock_cpu
+            sched_clock_idle_sleep_event __srcu_check_read_flavor rcu_tasks_trace_qs_blkd
+            rcu_trc_cmpxchg_need_qs irq_work_run""",
         "only rcutorture, which tests RCU's own insides, calls it": """
             do_trace_rcu_torture_read rcu_check_boost_fail rcu_gp_slow_register rcu_gp_slow_unregister
             rcutorture_get_gp_data rcutorture_format_gp_seqs show_rcu_gp_kthreads
