@@ -23,6 +23,10 @@ CODE_BYTES: Final = 64
 PROLOGUE_BYTES: Final = CODE_BYTES * 2 // 3
 """The number of code bytes shown, and how many of them precede RIP: arch/x86/kernel/dumpstack.c."""
 HARDWARE: Final = "ukmod emulated PC"
+OPTIONS: Final = ("PREEMPT_RT", "PREEMPT", "SMP", "KASAN", "NOPTI")
+"""The words of __die_header() for a kernel's options, in its order. DEBUG_PAGEALLOC is never on."""
+UNKNOWN: Final = "PREEMPT SMP NOPTI"
+"""The words where there is no image: those of Debian's 6.1."""
 END_TRACE: Final = "---[ end trace 0000000000000000 ]---"
 Line = tuple[int, str]
 """A level of the kernel log, and a line of text without its newline."""
@@ -90,13 +94,15 @@ class Oops:
     state: OopsState
     modules: str
     """The line "Modules linked in: ..."."""
+    options: str
+    """The words after the oops's number: "PREEMPT SMP NOPTI"."""
     fatal: bool = False
     """True if the machine cannot continue because the stack itself is unusable."""
 
     def lines(self, *, number: int = 1, first: OopsState | None = None) -> Iterator[Line]:
         """The lines of the ``number``-th oops's report, which ends in the registers of the ``first`` oops."""
         yield from self.header
-        yield 4, f"{self.title} [#{number}] PREEMPT SMP NOPTI"
+        yield 4, f"{self.title} [#{number}] {self.options}".rstrip()
         for text in (*self.state.lines(), self.modules):
             yield 4, text
         if self.address is not None:
@@ -175,6 +181,14 @@ def modules_line(k: Core) -> str:
     listed = "".join(f" {module.name}{module.flags()}" for module in k.modules)
     last = f" [last unloaded: {k.modules.last_unloaded}]" if k.modules.last_unloaded else ""
     return f"Modules linked in:{listed}{last}"
+
+
+def options(k: Core) -> str:
+    """The words that __die_header() of the kernel's image has for its options: it has no others."""
+    if k.image is None:
+        return UNKNOWN
+    image = k.image.image
+    return " ".join(word for word in OPTIONS if image.has_text(f" {word}\0"))
 
 
 def call_trace(frames: tuple[Frame, ...], *, interrupt: bool) -> Iterator[str]:
