@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
+import io
 import lzma
 import os
 import subprocess
@@ -158,6 +159,17 @@ def test_no_memory_is_an_error_in_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(LimitError, match=r"it\.ko: no memory is left after 0 unpacked bytes") as caught:
         decompress(gzip.compress(MODULE), path="it.ko")
     assert caught.value.errno == errno.ENOMEM
+
+
+def test_a_result_that_cannot_grow_is_an_error_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            self.close()  # what it does when there is no memory
+            raise MemoryError
+
+    monkeypatch.setattr(compression, "BytesIO", Full)
+    with pytest.raises(LimitError, match=r"it\.ko: no memory is left after 0 unpacked bytes"):
+        decompress(gzip.compress(MODULE), path="it.ko")
 
 
 def test_a_zstd_window_of_two_gigabytes_is_refused() -> None:

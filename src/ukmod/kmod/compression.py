@@ -148,17 +148,19 @@ def unpack_frame(decoder: Decoder, packed: PackedInput, out: BytesIO, limit: int
 
     Raises LimitError if ``out`` would become larger than ``limit`` bytes, and what the decoder raises.
     """
+    size = out.tell()
     try:
         while not decoder.eof:
             piece = packed.take() if decoder.needs_input else b""
             if not piece and decoder.needs_input:
                 return False
-            part = decoder.decompress(piece, min(_UNPACKED_PIECE, limit - out.tell() + 1))
-            if out.tell() + len(part) > limit:
+            part = decoder.decompress(piece, min(_UNPACKED_PIECE, limit - size + 1))
+            if size + len(part) > limit:
                 raise LimitError(f"unpacks to more than the limit of {limit} bytes", subject=packed.path)
             out.write(part)
-    except MemoryError as error:
-        message = f"no memory is left after {out.tell()} unpacked bytes"
+            size += len(part)
+    except MemoryError as error:  # `out` counts as closed then
+        message = f"no memory is left after {size} unpacked bytes"
         raise LimitError(message, errno=errno.ENOMEM, subject=packed.path) from error
     packed.rest = decoder.unused_data + packed.rest
     return True
