@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.golden import REPOSITORY
+from tests.machine.btfwriter import small_kernel
 
+import ukmod
 from ukmod import cli
 from ukmod.cli import tools
 from ukmod.errors import UsageError
+from ukmod.kmod.tools import TOOLS
+from ukmod.machine.types import read_profile
 
 
 def test_by_the_name_it_is_called(capfd: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +72,53 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert result.stderr.startswith("ukmod run: ")
     assert result.stderr.endswith("pip install 'ukmod[machine]'\n")
     assert result.stderr.count("\n") == 1
+
+
+class TestDocuments:
+    """Commands that make files list them for programs, too."""
+
+    def test_tools(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = tmp_path / "bin/ukmod"
+        program.parent.mkdir()
+        program.touch(0o755)
+        monkeypatch.setenv("PATH", str(program.parent))
+        assert cli.main(["ukmod", "tools", "--json"]) == 0
+        listed = document(capsys, "tools")
+        assert (listed["tools"], listed["links"]) == (list(TOOLS), [])
+        assert cli.main(["ukmod", "tools", "--json", "link", str(tmp_path / "sbin")]) == 0
+        made = document(capsys, "tools")["links"]
+        assert made == [str(tmp_path / "sbin" / name) for name in TOOLS]
+        assert all(map(os.path.islink, made))
+
+    def test_examples(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["ukmod", "examples", "--json", str(tmp_path / "new")]) == 0
+        files = document(capsys, "examples")["files"]
+        assert sorted(files) == sorted(str(path) for path in (tmp_path / "new").iterdir())
+
+    def test_profile(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "vmlinux").write_bytes(small_kernel().data())
+        output = str(tmp_path / "profile.json")
+        words = [str(tmp_path / "vmlinux"), "-o", output, "--vermagic", "6.2 SMP "]
+        assert cli.main(["ukmod", "profile", "--json", *words]) == 0
+        found = document(capsys, "profile")
+        stamp = read_profile(output).stamp
+        assert found["profile"] == output
+        assert (found["release"], found["vermagic"]) == (stamp.release, stamp.vermagic) == ("6.2", "6.2 SMP ")
+        assert found["digest"] == stamp.digest == hashlib.sha256(small_kernel().data()).hexdigest()
+
+
+def document(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
+    """The document that was printed. Its members are those that the reference has for its schema."""
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert found.pop("schema") == f"ukmod.{command}/1"
+    assert found.pop("ukmod") == ukmod.__version__
+    page = (REPOSITORY / "docs/reference/json.md").read_text()
+    part = page.partition(f"## ukmod.{command}/1")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+    assert set(found) == set(re.findall("`([^`]+)`", "".join(rows)))
+    return found
 
 
 class TestLinks:

@@ -112,6 +112,17 @@ class TestDiff:
         expect.write_text("needs_missing_symbol unsupported nobody exports it\n")
         assert cli.main(["ukmod", "survey", "diff", "--expect", str(expect), *both]) == 0
 
+    def test_alone_or_behind_another_name_it_is_the_name_of_a_module(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert survey(root, "diff") == 2
+        assert "name two journals" in capsys.readouterr().err
+        there = root / "lib/modules" / RELEASE / "kernel"
+        shutil.copy(modules()["ok_dep"], there / "diff.ko")
+        for words in (["diff"], ["ok_dep", "diff"]):
+            survey(root, "--json", *words)
+            assert [one["name"] for one in document(capsys)["modules"]] == sorted(words)
+
     def test_two_files_are_named(self, both: tuple[str, str]) -> None:
         assert cli.main(["ukmod", "survey", "diff", both[0]]) == 2
         assert cli.main(["ukmod", "survey", "diff", both[0], "/nowhere"]) == 3

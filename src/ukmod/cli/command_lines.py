@@ -168,6 +168,7 @@ def examples() -> CommandParser:
         examples={"playground && ukmod run playground/ticker.ko": "copy them, and run one"},
     )
     parse.add_argument("directory", metavar="DIRECTORY", help="made if need be; no file in it is replaced")
+    add_json(parse)
     return parse
 
 
@@ -187,6 +188,7 @@ def profile() -> CommandParser:
     parse.add_argument(
         "--vermagic", metavar="TEXT", help="of the kernel's modules, where FILE does not say it"
     )
+    add_json(parse)
     return parse
 
 
@@ -345,7 +347,7 @@ def survey() -> CommandParser:
         "Load each module of a tree, with its dependencies, into a fresh copy of its kernel, let it run,"
         " unload it, and sum up what happened.",
         notes="survey diff A B: list what became worse, better, new or gone between two surveys; both are"
-        " journals, or documents of --json.\n"
+        " journals, or documents of --json. The word diff alone, or behind another name, is a module.\n"
         "A line of --expect's FILE has a module, its verdict, and why: test_bpf timeout it takes minutes.",
         statuses={
             0: "every module is clean, or refuses as it does without its hardware, or fails as expected;"
@@ -433,6 +435,7 @@ def tools() -> CommandParser:
     )
     parse.add_argument("link", nargs="?", choices=("link",), help="make links")
     parse.add_argument("directory", metavar="DIRECTORY", nargs="?", help="where; made if need be")
+    add_json(parse)
     return parse
 
 

@@ -29,6 +29,9 @@ SCHEMAS = {
     "kernel": 1,
     "kernels": 1,
     "matrix": 1,
+    "profile": 1,
+    "examples": 1,
+    "tools": 1,
 }
 """The number of each document's schema: of a command's, of ``ukmod kernel list`` and ``fetch``, of
 ``ukmod run`` on several kernels. ``ukmod demo`` follows that of run.

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ukmod.cli import command_lines
+from ukmod.cli.document import print_document
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.regular import write_all
 
@@ -22,8 +23,12 @@ def release() -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
-    for path in copy_examples(command_lines.examples().parse_args(argv).directory):
-        sys.stdout.write(f"{path}\n")
+    options = command_lines.examples().parse_args(argv)
+    copied = copy_examples(options.directory)
+    if options.json:
+        print_document("examples", {"files": copied})
+    else:
+        sys.stdout.write("".join(f"{path}\n" for path in copied))
     return 0
 
 

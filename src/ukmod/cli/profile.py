@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from ukmod.cli import command_lines
+from ukmod.cli.document import print_document
 from ukmod.errors import UsageError
 from ukmod.kmod.elf import Elf
 from ukmod.machine.types.btf import Btf
@@ -26,7 +27,12 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("does not say its vermagic: give it with --vermagic", subject=options.file)
     release = vermagic.partition(" ")[0]
     digest = hashlib.sha256(graph.raw if isinstance(graph, Btf) else data).hexdigest()
-    write_profile(cut(graph, release=release, vermagic=vermagic, digest=digest), options.output)
+    made = cut(graph, release=release, vermagic=vermagic, digest=digest)
+    write_profile(made, options.output)
+    if options.json:
+        stamp = made.stamp
+        about = {"release": stamp.release, "vermagic": stamp.vermagic, "digest": stamp.digest}
+        print_document("profile", {"profile": options.output, **about})
     return 0
 
 

@@ -37,11 +37,14 @@ _FEW = 200
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.survey().parse_args(argv)
-    if options.names[:1] == ["diff"]:
-        return diff(options, options.names[1:])
+    action, *words = options.names or [""]
+    if action == "diff" and words:
+        return diff(options, words)
     expected = read_expected(options.expect) if options.expect is not None else ()
     with Progress(READING):
         tree = open_tree(Tree.open(options.dirname, options.set_version, options.moduledir).dirname)
+    if action == "diff" and tree.dependency_line(action) is None:  # alone, it may be a module's name
+        return diff(options, words)
     names = _names(tree, options)
     image = kernel_image.image_of_tree(options.kernel, tree, options.dirname)
     few = len(names) <= _FEW * options.jobs

@@ -7,6 +7,7 @@ import shutil
 import sys
 
 from ukmod.cli import command_lines
+from ukmod.cli.document import print_document
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kmod.tools import TOOLS
 
@@ -22,8 +23,11 @@ def main(argv: Sequence[str]) -> int:
     options = command_lines.tools().parse_args(argv)
     if (options.link is None) != (options.directory is None):
         raise UsageError("name a directory to link them in")
-    names = TOOLS if options.directory is None else link_tools(options.directory)
-    sys.stdout.write("".join(f"{name}\n" for name in names))
+    links = [] if options.directory is None else link_tools(options.directory)
+    if options.json:
+        print_document("tools", {"tools": list(TOOLS), "links": links})
+    else:
+        sys.stdout.write("".join(f"{name}\n" for name in links or TOOLS))
     return 0
 
 
