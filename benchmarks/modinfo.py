@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from benchmarks import Row, table
-from benchmarks.programs import UKMOD, best, tree
+from benchmarks.programs import UKMOD, in_turn, tree
+
+_RUNS = 9
 
 
 def main() -> list[Row]:
@@ -12,9 +14,10 @@ def main() -> list[Row]:
     with tree() as modules:
         files = modules.files
         for name, options in (("modinfo", ()), ("modinfo -F depends", ("-F", "depends"))):
-            ours = best([*UKMOD, "modinfo", *options, *files], runs=5)
-            theirs = best(["/sbin/modinfo", *options, *files], runs=5)
-            rows.append(Row(name, ours, theirs, "s", f"{len(files)} modules of {modules.release}"))
+            arguments = ["modinfo", *options, *files]
+            ours, theirs = in_turn([*UKMOD, *arguments], ["/sbin/modinfo", *arguments[1:]], runs=_RUNS)
+            note = f"CPU time, {len(files)} modules of {modules.release}"
+            rows.append(Row(name, ours, theirs, "s", note))
     return rows
 
 

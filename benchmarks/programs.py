@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import MissingError
 
-__all__ = ["UKMOD", "Tree", "best", "tree"]
+__all__ = ["UKMOD", "Tree", "in_turn", "tree"]
 
 UKMOD = (sys.executable, "-c", "import sys; from ukmod.cli import main; sys.exit(main())")
 """Starts ukmod as its script does; what follows is its command line."""
@@ -58,11 +59,23 @@ def tree() -> Iterator[Tree]:
         yield Tree(Path(directory), source.name)
 
 
-def best(command: Sequence[str], *, runs: int) -> float:
-    """Return the shortest of ``runs`` times, in seconds, that a program takes from start to end."""
-    times = []
+def in_turn(*commands: Sequence[str], runs: int, status: int = 0) -> list[float]:
+    """Return the median of the CPU time, in seconds, that each of some programs takes from start to end.
+
+    They run in turn, ``runs`` times each. CalledProcessError if one ends with another status.
+    """
+    times: list[list[float]] = [[] for _ in commands]
     for _ in range(runs):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - start)
-    return min(times)
+        for command, taken in zip(commands, times, strict=True):
+            start = _cpu_time()
+            code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+            taken.append(_cpu_time() - start)
+            if code != status:
+                raise subprocess.CalledProcessError(code, command)
+    return [statistics.median(taken) for taken in times]
+
+
+def _cpu_time() -> float:
+    """Return the CPU time, in seconds, of all children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
