@@ -9,6 +9,8 @@ from tests.kernel.tasks import in_task, start
 from ukmod.errors import KernelPanic
 from ukmod.kernel.bug import Site
 from ukmod.kernel.core import Core
+from ukmod.kernel.oops import Wording
+from ukmod.record import replace
 
 
 class TestTaint:
@@ -62,6 +64,14 @@ class TestWarnings:
         warn(kernel)
         lines = [line.partition("] ")[2] for line in kernel.log.dmesg().splitlines()]
         assert lines[1].startswith("WARNING: CPU: 0 PID: ")
+
+    def test_newer_kernels_name_the_place_first_and_the_task_last(self, kernel: Core) -> None:
+        warn(kernel, b"odd\n")
+        (report,) = kernel.warnings
+        newer = replace(report, state=replace(report.state, wording=Wording(warns_by_place=True)))
+        (_, first), *_ = newer.lines()
+        comm, pid = report.state.comm, report.state.pid
+        assert first == f"WARNING: drivers/x.c:7 at {report.state.rip}, CPU#0: {comm}/{pid}"
 
     def test_whoever_warns_goes_on(self, kernel: Core) -> None:
         warn(kernel)

@@ -25,11 +25,33 @@ PROLOGUE_BYTES: Final = CODE_BYTES * 2 // 3
 HARDWARE: Final = "ukmod emulated PC"
 OPTIONS: Final = ("PREEMPT_RT", "PREEMPT", "SMP", "KASAN", "NOPTI")
 """The words of __die_header() for a kernel's options, in its order. DEBUG_PAGEALLOC is never on."""
-UNKNOWN: Final = "PREEMPT SMP NOPTI"
-"""The words where there is no image: those of Debian's 6.1."""
 END_TRACE: Final = "---[ end trace 0000000000000000 ]---"
 Line = tuple[int, str]
 """A level of the kernel log, and a line of text without its newline."""
+
+
+@record
+class Wording:
+    """How a kernel words its reports. It is read from the format strings of its image."""
+
+    options: str = "PREEMPT SMP NOPTI"
+    """The words after an oops's number, for the options that the kernel was built with."""
+    names_user: bool = False
+    """The line of the task has its user: "CPU: 0 UID: 0 PID: ..."."""
+    warns_by_place: bool = False
+    """A warning begins with its place, and ends in the task."""
+
+    @classmethod
+    def of(cls, k: Core) -> Wording:
+        """The wording of a machine's kernel; without an image, that of Debian's 6.1."""
+        if k.image is None:
+            return cls()
+        has_text = k.image.image.has_text
+        return cls(
+            " ".join(word for word in OPTIONS if has_text(f" {word}\0")),
+            names_user=has_text("CPU: %d UID: %u PID: %d Comm: "),
+            warns_by_place=has_text("WARNING: %s:%d at %pS, CPU#%d: %s/%d"),
+        )
 
 
 @record
@@ -50,6 +72,7 @@ class OopsState:
     frames: tuple[Frame, ...]
     """The call trace, innermost caller first, without RIP itself."""
     interrupt: bool
+    wording: Wording
 
     def registers_lines(self) -> Iterator[str]:
         """__show_regs()."""
@@ -94,15 +117,13 @@ class Oops:
     state: OopsState
     modules: str
     """The line "Modules linked in: ..."."""
-    options: str
-    """The words after the oops's number: "PREEMPT SMP NOPTI"."""
     fatal: bool = False
     """True if the machine cannot continue because the stack itself is unusable."""
 
     def lines(self, *, number: int = 1, first: OopsState | None = None) -> Iterator[Line]:
         """The lines of the ``number``-th oops's report, which ends in the registers of the ``first`` oops."""
         yield from self.header
-        yield 4, f"{self.title} [#{number}] {self.options}".rstrip()
+        yield 4, f"{self.title} [#{number}] {self.state.wording.options}".rstrip()
         for text in (*self.state.lines(), self.modules):
             yield 4, text
         if self.address is not None:
@@ -133,12 +154,18 @@ class Warn:
 
     def lines(self) -> Iterator[Line]:
         """The report's lines, without "cut here" and the message."""
-        place = f" at {self.file}:{self.line}" if self.file else " at"
-        yield 4, f"WARNING: CPU: 0 PID: {self.state.pid}{place} {self.state.rip}".rstrip()
+        yield 4, self._first_line()
         yield 4, self.modules
         for text in self.state.lines():
             yield 4, text
         yield 4, END_TRACE
+
+    def _first_line(self) -> str:
+        state = self.state
+        place = f"{self.file}:{self.line} " if self.file else ""
+        if state.wording.warns_by_place:
+            return f"WARNING: {place}at {state.rip}, CPU#0: {state.comm}/{state.pid}"
+        return f"WARNING: CPU: 0 PID: {state.pid} at {place}{state.rip}".rstrip()
 
     def text(self) -> str:
         """The report as dmesg shows it."""
@@ -170,7 +197,8 @@ def hashed(k: Core, address: int) -> str:
 def task_line(k: Core) -> str:
     """dump_stack_print_info(): the current task, the machine, and what a worker is executing."""
     task = k.sched.current or k.idle
-    who = f"CPU: 0 PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
+    user = f"UID: {k.creds.uid(task, 'euid')} " if Wording.of(k).names_user else ""
+    who = f"CPU: 0 {user}PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
     work = k.workqueues.worker_info(task) if k.tasks.pf(task) & PF_WQ_WORKER else ""
     knows = k.image is None or k.image.get("dmi_available") is not None  # CONFIG_DMI
     return "\n".join(filter(None, (who, f"Hardware name: {HARDWARE}" if knows else "", work)))
@@ -181,14 +209,6 @@ def modules_line(k: Core) -> str:
     listed = "".join(f" {module.name}{module.flags()}" for module in k.modules)
     last = f" [last unloaded: {k.modules.last_unloaded}]" if k.modules.last_unloaded else ""
     return f"Modules linked in:{listed}{last}"
-
-
-def options(k: Core) -> str:
-    """The words that __die_header() of the kernel's image has for its options: it has no others."""
-    if k.image is None:
-        return UNKNOWN
-    image = k.image.image
-    return " ".join(word for word in OPTIONS if image.has_text(f" {word}\0"))
 
 
 def call_trace(frames: tuple[Frame, ...], *, interrupt: bool) -> Iterator[str]:
@@ -228,6 +248,7 @@ def snapshot(
         cr3=k.memory.root,
         frames=frames,
         interrupt=k.sched.in_interrupt,
+        wording=Wording.of(k),
     )
 
 

@@ -12,7 +12,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.lib.kstrtox import S32, parse
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
-from ukmod.kernel.oops import END_TRACE, Oops, Warn, call_trace, modules_line, options, snapshot, task_line
+from ukmod.kernel.oops import END_TRACE, Oops, Warn, call_trace, modules_line, snapshot, task_line
 from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.sched.core import TaskExitError
 from ukmod.kernel.signal_numbers import SIGSEGV
@@ -178,9 +178,7 @@ class Crash:
         k = self._k
         header = ((4, CUT_HERE.rstrip("\n")), (2, f"kernel BUG at {site.file}:{site.line}!"))
         state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, site.function))
-        self.die(
-            Oops("BUG", "invalid opcode: 0000", None, header, state, modules_line(k), options(k)), SIGSEGV
-        )
+        self.die(Oops("BUG", "invalid opcode: 0000", None, header, state, modules_line(k)), SIGSEGV)
 
     def die(self, oops: Oops, signal: int, *, irqs_off: bool = False) -> NoReturn:
         """die(): print an oops and end the task with ``signal``, or panic if there is no task to end.

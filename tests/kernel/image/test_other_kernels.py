@@ -14,6 +14,7 @@ from tests.real import debian
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.oops import Wording
 from ukmod.kernel.trees import open_tree
 
 pytestmark = pytest.mark.real
@@ -51,6 +52,16 @@ def test_nothing_is_warned_of(other: Kernel) -> None:
     boot = other.core.boot
     assert boot is not None
     assert [record.text for record in boot.log if re.search(r"cut here|BUG|Firmware Bug", record.text)] == []
+
+
+def test_reports_are_worded_as_this_kernel_words_them(other: Kernel) -> None:
+    """With the user since v6.11, and with a warning's place first in v7."""
+    core = other.core
+    wording = Wording.of(core)
+    major, minor = map(int, core.release.split(".")[:2])
+    assert wording.names_user == ((major, minor) >= (6, 11))
+    assert wording.warns_by_place == (major >= 7)
+    assert "SMP" in wording.options.split()
 
 
 def test_the_cpu_is_identified(other: Kernel) -> None:

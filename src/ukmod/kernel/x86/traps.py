@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.fault import user_fault
 from ukmod.kernel.mm.vmalloc import VMALLOC_END
-from ukmod.kernel.oops import Line, Oops, hashed, modules_line, options, page_table_walk, snapshot
+from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
 from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
 from ukmod.kernel.x86 import extable, kprobes, tsc
 from ukmod.kernel.x86.bugs import Bug, report_bug
@@ -79,7 +79,7 @@ def die(
 ) -> NoReturn:  # fmt: skip
     """die(): report an oops with the registers of the exception."""
     state = snapshot(k, raised.registers, walk(k, raised.registers))
-    oops = Oops(kind, title, address, header, state, modules_line(k), options(k), fatal)
+    oops = Oops(kind, title, address, header, state, modules_line(k), fatal)
     k.crash.die(oops, signal, irqs_off=irqs_off)
 
 
@@ -212,9 +212,7 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
     address = fault.address if kind == "page fault" else None
     task = k.sched.current
     irqs_off = kind == "page fault" and (fault.address >= USER_HALF or task is None or task.is_kthread)
-    k.crash.die(
-        Oops(kind, title, address, header, state, modules_line(k), options(k)), signal, irqs_off=irqs_off
-    )
+    k.crash.die(Oops(kind, title, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
 
 
 def stack_overflow(k: Core) -> NoReturn:
@@ -224,13 +222,11 @@ def stack_overflow(k: Core) -> NoReturn:
     header = stack_guard(k, low - 8) or ((0, "BUG: IRQ stack guard page was hit"),)
     state = snapshot(k, replace(registers, cr2=low - 8), walk_trap(k))
     title = "stack guard page: 0000"
-    k.crash.die(
-        Oops("stack overflow", title, None, header, state, modules_line(k), options(k), fatal=True), SIGSEGV
-    )
+    k.crash.die(Oops("stack overflow", title, None, header, state, modules_line(k), fatal=True), SIGSEGV)
 
 
 def divide_error(k: Core) -> NoReturn:
     """Report a division by zero in a kernel function written in Python: exc_divide_error()."""
     title = "divide error: 0000"
     state = snapshot(k, registers_at_trap(k), walk_trap(k))
-    k.crash.die(Oops("divide error", title, None, (), state, modules_line(k), options(k)), SIGFPE)
+    k.crash.die(Oops("divide error", title, None, (), state, modules_line(k)), SIGFPE)
