@@ -74,11 +74,11 @@ def tree(root: Path, config: str) -> Tree:
     return Tree(directory, DirectoryFiles(str(root)), config_paths=("/modprobe.d",))
 
 
-def depmod(root: Path) -> None:
+def depmod(root: Path, release: str = RELEASE) -> None:
     """Index the tree below ``root``. It has no modules.order and modules.builtin, of which depmod warns."""
     host = LinuxHost()
     host.stderr = Stream(os.open(os.devnull, os.O_WRONLY))
-    if tools_depmod.main(["depmod", "-b", str(root), RELEASE], host):
+    if tools_depmod.main(["depmod", "-b", str(root), release], host):
         raise AssertionError("depmod failed")
 
 

@@ -4,16 +4,21 @@ LINUX is the source tree of the kernel that tools/release names, as linux-source
 and sample that builds against the kernel's headers is loaded with modprobe, runs for two virtual seconds and
 is unloaded: by a real kernel, whose transcripts are kept in .cache/kernel_tests, and by ukmod with the same
 image. Their differences after normalisation are printed, and a table with the reasons at the end.
+
+``--kernel 6.12`` takes another kernel, which ``ukmod kernel fetch 6.12 --headers`` has fetched; LINUX is its
+source tree, then.
 """
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests import golden, normalise
@@ -26,6 +31,7 @@ from tests.transcript import parse, render
 from ukmod.kernel.api import Kernel
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.tree import Tree
+from ukmod.machine.image.installed import kernel_named
 
 CACHE = golden.REPOSITORY / ".cache" / "kernel_tests"
 SOURCES = (
@@ -65,7 +71,34 @@ _PLACE = re.compile(r"\S*libkmod-module\.c:\d+ \w+\(\) ")
 """Where in its source the guest's kmod, 30, reports an error; ukmod's tools are kmod 34's, which does not."""
 
 
-def build(linux: Path, directory: Path) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A kernel whose tests are run: with what they are built, and where its transcripts are kept."""
+
+    kernel: debian.Debian
+    headers: Path
+    cache: Path
+
+
+def subject(name: str = "", cache: Path = CACHE) -> Subject:
+    """The kernel of tools/release or, with a ``name``, one that ``ukmod kernel fetch --headers`` fetched.
+
+    Raises FileNotFoundError if there is none, NotFoundError if there is none of that name.
+    """
+    if name:
+        found = kernel_named(name)
+        if not found.headers:
+            raise FileNotFoundError(f"no headers of {found.release}: ukmod kernel fetch {name} --headers")
+        root = Path(found.image).parent.parent
+        kernel = debian.Debian(root, found.release)
+        return Subject(kernel, Path(found.headers), cache / found.release)
+    default = debian.find()
+    if default is None:
+        raise FileNotFoundError(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
+    return Subject(default, Path(f"/usr/src/linux-headers-{default.release}"), cache)
+
+
+def build(linux: Path, headers: Path, directory: Path) -> list[Path]:
     """Compile what compiles, in ``directory``/src; returns the modules."""
     sources = directory / "src"
     shutil.rmtree(directory, ignore_errors=True)
@@ -79,8 +112,7 @@ def build(linux: Path, directory: Path) -> list[Path]:
     for _ in range(2):  # the linking of modules needs all objects: those that do not compile are left out
         objects = " ".join(f"{name}.o" for name in names)
         (sources / "Makefile").write_text(MAKEFILE.format(objects))
-        headers = f"/usr/src/linux-headers-{golden.RELEASE}"
-        make = ["make", "-sk", "KBUILD_MODPOST_WARN=1", "-C", headers, f"M={sources}", "modules"]
+        make = ["make", "-sk", "KBUILD_MODPOST_WARN=1", "-C", str(headers), f"M={sources}", "modules"]
         subprocess.run(make, check=False, capture_output=True)
         names = [name for name in names if (sources / f"{name}.o").exists()]
     return sorted(sources.glob("*.ko"))
@@ -116,33 +148,30 @@ def _lines(text: str) -> list[str]:
     return _MEASURED.sub("<n>", _PLACE.sub("", _OURS.sub("", text))).splitlines()
 
 
-def tree(directory: Path, files: Sequence[Path]) -> Tree:
+def tree(directory: Path, files: Sequence[Path], release: str) -> Tree:
     """A module tree with these files."""
-    extra = directory / "lib/modules" / golden.RELEASE / "extra"
+    extra = directory / "lib/modules" / release / "extra"
     shutil.rmtree(directory, ignore_errors=True)
     extra.mkdir(parents=True)
     for file in files:
         (extra / file.name).symlink_to(file)
-    emulator.depmod(directory)
-    return Tree(f"/lib/modules/{golden.RELEASE}", DirectoryFiles(str(directory)), config_paths=())
+    emulator.depmod(directory, release)
+    return Tree(f"/lib/modules/{release}", DirectoryFiles(str(directory)), config_paths=())
 
 
 def differences(
-    files: Sequence[Path], names: Sequence[str], cache: Path = CACHE, needed: Sequence[Path] = ()
+    of: Subject, files: Sequence[Path], names: Sequence[str], needed: Sequence[Path] = ()
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield each module's name and the lines in which the kernels differ; ``needed`` are other modules."""
-    kernel = debian.find()
-    if kernel is None:
-        raise FileNotFoundError(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
-    machine = qemu.boot(kernel, [*files, *needed], cache / "guests")
-    with Kernel(image=kernel.vmlinuz, strict_modprobe=True, cmdline=LOG) as k:
+    machine = qemu.boot(of.kernel, [*files, *needed], of.cache / "guests")
+    with Kernel(image=of.kernel.vmlinuz, strict_modprobe=True, cmdline=LOG) as k:
         k.boot()
-        k.tree = tree(cache / "root", [*files, *needed])
+        k.tree = tree(of.cache / "root", [*files, *needed], of.kernel.release)
         for file in files:
             if names and file.stem not in names:
                 continue
             case = case_of(file)
-            expected, found = _lines(real(machine, case, cache)), _lines(ours(k, case))
+            expected, found = _lines(real(machine, case, of.cache)), _lines(ours(k, case))
             yield file.stem, list(difflib.unified_diff(expected, found, "real", "ukmod", "", "", 1, ""))
 
 
@@ -159,13 +188,19 @@ def report(found: Iterable[tuple[str, list[str]]], reasons: Mapping[str, str]) -
     sys.stdout.write(f"{sum(same for _, same in table)} of {len(table)} are the same\n")
 
 
-def main(linux: str, *names: str) -> None:
+def main(argv: Sequence[str]) -> None:
     """Build, unless that has been done, and compare."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    directory = CACHE / "build"
-    files = sorted((directory / "src").glob("*.ko")) or build(Path(linux), directory)
-    report(differences(files, names), REASONS)
+    parser = argparse.ArgumentParser(prog="python -m tests.real.kernel_tests", description=__doc__)
+    parser.add_argument("linux", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--kernel", default="")
+    options = parser.parse_intermixed_args(argv)
+    of = subject(options.kernel)
+    of.cache.mkdir(parents=True, exist_ok=True)
+    directory = of.cache / "build"
+    files = sorted((directory / "src").glob("*.ko")) or build(options.linux, of.headers, directory)
+    report(differences(of, files, options.names), REASONS)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

@@ -17,8 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests import golden
-from tests.real import debian
-from tests.real.kernel_tests import differences, report
+from tests.real.kernel_tests import differences, report, subject
 
 from ukmod.kmod.elf import Elf
 
@@ -120,10 +119,10 @@ def needed(suites: Iterable[Path], kernel: Path) -> list[Path]:
 def main(linux: str, *names: str) -> None:
     """Build, unless that has been done, and compare."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    directory, kernel = CACHE / "build", debian.require()
+    directory, of = CACHE / "build", subject(cache=CACHE)
     suites = built(directory) or build(Path(linux), directory)
-    others = [directory / "kunit.ko", *needed(suites, kernel.modules)]
-    report(differences(suites, names, CACHE, others), REASONS)
+    others = [directory / "kunit.ko", *needed(suites, of.kernel.modules)]
+    report(differences(of, suites, names, others), REASONS)
 
 
 if __name__ == "__main__":
