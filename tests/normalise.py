@@ -33,7 +33,9 @@ _OOPS_NOISE = re.compile(
 )
 _FRAME = re.compile(r" \? | [\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+")
 _MODULE_FRAME = re.compile(r" [\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\]")
-_VERSION = re.compile(r"(CPU: \d+ PID: <pid> Comm: \S+ (?:Tainted: [A-Z ]*[A-Z]|Not tainted)).*")
+_VERSION = re.compile(
+    r"(CPU: \d+ (?:UID: \d+ )?PID: <pid> Comm: \S+ (?:Tainted: [A-Z ]*[A-Z]|Not tainted)).*"
+)
 
 
 def line(text: str) -> str:

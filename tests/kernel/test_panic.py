@@ -32,6 +32,13 @@ class TestTaint:
             kernel.taint.add(letter)
         assert str(kernel.taint) == text
 
+    def test_by_name(self, kernel: Core) -> None:
+        """print_tainted_verbose(): each flag with its name, in the order of the letters."""
+        assert kernel.taint.verbose() == ""
+        kernel.taint.add("E")
+        kernel.taint.add("O")
+        assert kernel.taint.verbose() == "Tainted: [O]=OOT_MODULE, [E]=UNSIGNED_MODULE"
+
     @pytest.mark.parametrize(
         ("letter", "bit"), [("P", 0), ("R", 3), ("D", 7), ("W", 9), ("O", 12), ("E", 13), ("N", 18)]
     )

@@ -61,6 +61,7 @@ MAKEFILE = "obj-m := {}\nccflags-y := -I$(src)\n"
 
 _MEASURED = re.compile(
     r"\d+(?= cycles)|(?<=Time: )\d+|(?<=Duration of test: )\d+|(?<=Average test time: )\d+"
+    r"|(?<=_perf:\t)\d+|(?<=fns: ) *\d+(?= ns)"
     r"|(?<=took )\d+(?= ns)|(?<= in )\d+(?= ns)|(?<=expires @ )\w+|(?<=expired = )\w+"
     r"|(?<=offset )0x\w+|(?<=PA: )0x\w+"
 )

@@ -38,6 +38,8 @@ class Wording:
     """The words after an oops's number, for the options that the kernel was built with."""
     names_user: bool = False
     """The line of the task has its user: "CPU: 0 UID: 0 PID: ..."."""
+    names_taint: bool = False
+    """A line below it has the names of the taint flags: "Tainted: [O]=OOT_MODULE"."""
     warns_by_place: bool = False
     """A warning begins with its place, and ends in the task."""
 
@@ -50,6 +52,7 @@ class Wording:
         return cls(
             " ".join(word for word in OPTIONS if has_text(f" {word}\0")),
             names_user=has_text("CPU: %d UID: %u PID: %d Comm: "),
+            names_taint=has_text("PROPRIETARY_MODULE\0"),
             warns_by_place=has_text("WARNING: %s:%d at %pS, CPU#%d: %s/%d"),
         )
 
@@ -197,11 +200,13 @@ def hashed(k: Core, address: int) -> str:
 def task_line(k: Core) -> str:
     """dump_stack_print_info(): the current task, the machine, and what a worker is executing."""
     task = k.sched.current or k.idle
-    user = f"UID: {k.creds.uid(task, 'euid')} " if Wording.of(k).names_user else ""
+    wording = Wording.of(k)
+    user = f"UID: {k.creds.uid(task, 'euid')} " if wording.names_user else ""
+    taint = k.taint.verbose() if wording.names_taint else ""
     who = f"CPU: 0 {user}PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
     work = k.workqueues.worker_info(task) if k.tasks.pf(task) & PF_WQ_WORKER else ""
     knows = k.image is None or k.image.get("dmi_available") is not None  # CONFIG_DMI
-    return "\n".join(filter(None, (who, f"Hardware name: {HARDWARE}" if knows else "", work)))
+    return "\n".join(filter(None, (who, taint, f"Hardware name: {HARDWARE}" if knows else "", work)))
 
 
 def modules_line(k: Core) -> str:

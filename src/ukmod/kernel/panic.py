@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from ukmod.machine.registers import Registers
 
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
+TAINT_NAMES: Final = (
+    *("PROPRIETARY_MODULE", "FORCED_MODULE", "CPU_OUT_OF_SPEC", "FORCED_RMMOD", "MACHINE_CHECK", "BAD_PAGE"),
+    *("USER", "DIE", "OVERRIDDEN_ACPI_TABLE", "WARN", "CRAP", "FIRMWARE_WORKAROUND", "OOT_MODULE"),
+    *("UNSIGNED_MODULE", "SOFTLOCKUP", "LIVEPATCH", "AUX", "RANDSTRUCT", "TEST"),
+)
+"""The flags' names, in the order of their letters."""
 """In the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""
 CUT_HERE: Final = "------------[ cut here ]------------\n"
 UD2_LENGTH: Final = 2
@@ -67,6 +73,12 @@ class Taint:
         # G means that P is absent; other absent flags are blanks.
         flags = (c if c in self._letters else "G" if c == "P" else " " for c in TAINT_LETTERS)
         return "Tainted: " + "".join(flags)
+
+    def verbose(self) -> str:
+        """print_tainted_verbose(), since v6.11: each flag with its name; empty without any."""
+        named = zip(TAINT_LETTERS, TAINT_NAMES, strict=True)
+        flags = ", ".join(f"[{letter}]={name}" for letter, name in named if letter in self._letters)
+        return f"Tainted: {flags}" if flags else ""
 
 
 def _int(value: str | None) -> int:
