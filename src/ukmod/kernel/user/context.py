@@ -20,6 +20,7 @@ from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_TGID
 from ukmod.kernel.sched.core import PF_FORKNOEXEC
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_setup
+from ukmod.kernel.user.dup_mmap import dup_mmap
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _copied_mm(k: Core, image: MappedImage, parent: Task, child: Task) -> int:
         k.memory.set_u64(new + k.types.offset("mm_struct", "owner"), child.address)
     _copy(k, "mm_struct", old, new)
     count_pages(k, old)
-    if k.cpu.call(image.address("dup_mmap"), new, old) & 0xFFFF_FFFF:
+    if dup_mmap(k, image, new, old):
         k.cpu.call(image.address("mmput"), new)
         raise _no_memory("address space")
     return new

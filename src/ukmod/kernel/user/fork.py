@@ -61,8 +61,6 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     flags = arguments.flags
     if flags & ~_KNOWN or bool(flags & CLONE_VM) != bool(flags & CLONE_VFORK):
         return -EAGAIN
-    if not flags & CLONE_VM and image.get("dup_mmap") is None:
-        return -EAGAIN  # it is a part of copy_process() there
     parent = k.sched.task()
     try:
         child = k.processes.fork(k.tasks.comm(parent), lambda: _live(k, arguments), wake=False)
