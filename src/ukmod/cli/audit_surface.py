@@ -94,6 +94,12 @@ def _proof_summary(
 ) -> Iterator[str]:
     proven = [one for one in every if one.proofs]
     yield f"proven: the kernel asked for {len(asked)} names, of {len(proven)} families"
+    rest = [one for one in every if one.requests and one.members and not one.proofs]
+    for family in rest:
+        if family.untried:
+            yield f"  not proven: {family.name}: {family.untried}"
+    if others := sum(not family.untried for family in rest):
+        yield f"  not proven: {others} others, which other code asks for, most of it drivers with a device"
     for one in unmade:
         yield f"  of no family: {one.name}, by {one.function}() of {one.owner}: {one.call}"
 
@@ -180,6 +186,7 @@ def _object(family: Family) -> dict[str, object]:
         "needs": family.needs,
         "counts": family.counts,
         "requests": [{"function": function, "owner": owner} for function, owner in family.requests],
+        "untried": family.untried,
         "askers": [{"call": one.call, "needs": one.needs} for one in family.askers],
         "proofs": [asdict(one) for one in family.proofs],
         "members": [

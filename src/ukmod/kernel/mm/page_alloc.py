@@ -408,3 +408,9 @@ def put_pages_list(k: Core, pages: Ptr) -> None:
     for entry in list_entries(memory, pages):
         k.pages.put(entry - lru)
     init_list_head(memory, pages)
+
+
+@export("nr_free_buffer_pages")
+def nr_free_buffer_pages(k: Core) -> ULong:
+    """unsigned long nr_free_buffer_pages(void): all of RAM, of which the zones of an image know nothing."""
+    return k.memory.size >> PAGE_SHIFT

@@ -27,6 +27,7 @@ __all__ = [
     "NAMESPACE",
     "NEEDS",
     "ROOT",
+    "UNTRIED",
     "AskedName",
     "Asker",
     "Family",
@@ -99,7 +100,7 @@ ASKED_BY: Mapping[str, Asker] = {
     "ctnetlink_parse_nat_setup": Asker("NETLINK_NETFILTER, conntrack", NAMESPACE),
     "nf_conntrack_helper_try_module_get": Asker("NETLINK_NETFILTER, conntrack", NAMESPACE),
     "ip_vs_scheduler_get": Asker("setsockopt(2), IP_VS_SO_SET_ADD", NAMESPACE),
-    "ip_vs_pe_getbyname": Asker("generic netlink, IPVS", NAMESPACE),
+    "ip_vs_pe_getbyname": Asker("generic netlink, IPVS", ROOT),
     "ovs_vport_add": Asker("generic netlink, openvswitch", NAMESPACE),
     "l2tp_nl_cmd_session_create": Asker("generic netlink, l2tp", NAMESPACE),
     "dev_load": Asker("ioctl(2) of an interface's name", ROOT),
@@ -122,6 +123,18 @@ ASKED_BY: Mapping[str, Asker] = {
 """Of functions that call request_module(), by their names in Linux 5.10 to 6.12, the way that leads there.
 
 A family whose functions are not listed is shown without one: the table adds words, never a family."""
+
+UNTRIED: Mapping[str, str] = {
+    "store_scaling_governor": "it needs a driver of cpufreq, which needs its hardware",
+    "try_then_request_governor": "it needs a device with a governor of devfreq",
+    "soundcore_open": "it needs a sound card",
+    "snd_request_card": "it needs a sound card",
+    "md_run": "it needs disks for an array",
+    "level_store": "it needs a running array of disks",
+    "do_vcc_ioctl": "it needs a device of ATM",
+    "vcc_connect": "it needs a device of ATM",
+}
+"""Of functions that call request_module(), why no system call leads there in a machine without devices."""
 
 _CONVERSION = re.compile(r"%(?P<flags>[-+ #0]*)(?P<width>\d*)(?P<precision>\.(?:\d+|\*)?)?"
                          r"(?:hh|h|ll|l|z)?(?P<kind>[a-zA-Z%])")  # fmt: skip
@@ -188,6 +201,12 @@ class Family:
         """
         needs = {one.needs for one in self.proofs or self.askers}
         return next((one for one in NEEDS if one in needs), "")
+
+    @property
+    def untried(self) -> str:
+        """Why no system call can prove it in a machine without devices; empty if that is not known."""
+        reasons = [UNTRIED.get(_CLONE.sub("", function), "") for function, _ in self.requests]
+        return reasons[0] if all(reasons) and reasons and not self.proofs else ""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -22,6 +22,8 @@ from ukmod.kernel.uapi import (
     SOCK_STREAM,
 )
 from ukmod.record import record
+from ukmod.survey.surface.drivers import compressors, device_mapper, program, sound
+from ukmod.survey.surface.generic import sessions, virtual_ports, virtual_servers
 from ukmod.survey.surface.netlink import NESTED, attribute, message, nfnetlink, send, transaction
 
 if TYPE_CHECKING:
@@ -159,6 +161,8 @@ _ROOT, _ALL_PROTOCOLS = 0xFFFF_FFFF, 0x0300
 """TC_H_ROOT, and ETH_P_ALL in the network's order."""
 _NEWLINK, _NEWROUTE, _NEWQDISC, _NEWTFILTER, _NEWACTION = 16, 24, 36, 44, 48
 _LOOPBACK: Final = 1
+_METADATA: Final = (1, 3, 5)
+"""IFE_META_SKBMARK, IFE_META_PRIO and IFE_META_TCINDEX: each is a module's."""
 
 
 def _links(p: UserProcess) -> None:
@@ -172,7 +176,8 @@ def _traffic_control(p: UserProcess) -> None:
     qdisc = partial(message, _NEWQDISC, _TCM.pack(0, _LOOPBACK, 0x10000, _ROOT, 0))
     tfilter = partial(message, _NEWTFILTER, _TCM.pack(0, _LOOPBACK, 0, 0x10000, _ALL_PROTOCOLS))
     ematch = attribute(2, attribute(1, struct.pack("<HH", 1, 0)), attribute(2, _ematch()))
-    ife = attribute(2, attribute(1, bytes(20) + struct.pack("<HH", 1, 0)), attribute(6, attribute(99, b"")))
+    metadata = attribute(6, *(attribute(number) for number in _METADATA))
+    ife = attribute(2, attribute(1, bytes(20) + struct.pack("<HH", 1, 0)), metadata)
     send(
         p,
         NETLINK_ROUTE,
@@ -314,7 +319,14 @@ ATTEMPTS: Final[Sequence[SystemCallAttempt]] = (
     SystemCallAttempt("NETLINK_NETFILTER, ipset", _sets),
     SystemCallAttempt("NETLINK_NETFILTER, conntrack", _connections),
     SystemCallAttempt("NETLINK_XFRM", _xfrm),
+    SystemCallAttempt("generic netlink, IPVS", virtual_servers),
+    SystemCallAttempt("generic netlink, l2tp", sessions),
+    SystemCallAttempt("generic netlink, openvswitch", virtual_ports),
+    SystemCallAttempt("execve(2)", program),
+    SystemCallAttempt("ioctl(2), DM_TABLE_LOAD", device_mapper),
+    SystemCallAttempt("ioctl(2), PPPIOCSCOMPRESS", compressors),
     SystemCallAttempt("open(2) of a device", _open_devices, has_device=True),
+    SystemCallAttempt("ioctl(2) of a sound device", sound, has_device=True),
     SystemCallAttempt("write(2) to queue/scheduler in /sys", _schedulers),
 )
 """Of each system call that asks for a family of names, one that does."""

@@ -11,7 +11,7 @@ from ukmod.kernel.uapi import AF_NETLINK, MSG_DONTWAIT, SOCK_RAW
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
 
-__all__ = ["NESTED", "attribute", "message", "nfnetlink", "send", "transaction"]
+__all__ = ["ANSWER", "NESTED", "attribute", "attributes", "message", "nfnetlink", "send", "transaction"]
 
 NESTED: Final = 0x8000
 """NLA_F_NESTED, include/uapi/linux/netlink.h."""
@@ -21,13 +21,25 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _HEAD: Final = struct.Struct("<IHHII")
 _ATTRIBUTE: Final = struct.Struct("<HH")
 _NFGEN: Final = struct.Struct(">BBH")
-_ANSWER: Final = 1 << 13
+ANSWER: Final = 1 << 13
+"""Room for an answer, in bytes."""
 
 
 def attribute(kind: int, *content: bytes) -> bytes:
     """A struct nlattr with its content, padded."""
     data = b"".join(content)
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Return the contents of attributes by their kinds, as an answer has them."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        size, kind = _ATTRIBUTE.unpack_from(data, at)
+        found[kind] = data[at + _ATTRIBUTE.size : at + size]
+        at += max(size + -size % 4, _ATTRIBUTE.size)
+    return found
 
 
 def message(kind: int, *content: bytes, flags: int = _CREATE, number: int = 1) -> bytes:
@@ -54,4 +66,4 @@ def send(process: UserProcess, protocol: int, *messages: bytes) -> None:
         for one in messages:
             with suppress(OSError):
                 channel.sendto(one, (0, 0))
-                channel.recv(_ANSWER, MSG_DONTWAIT)
+                channel.recv(ANSWER, MSG_DONTWAIT)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import ProcessError
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.uapi import S_IFCHR
 from ukmod.kmod.audit.surface import ANYBODY, DEVICE, NAMESPACE, ROOT, AskedName
 from ukmod.survey.surface.attempts import ATTEMPTS, DEVICES, NAME
+from ukmod.survey.surface.drivers import MAGIC, PROGRAM, SOUND_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,10 +58,14 @@ def asked_by(kernel: Kernel, attempts: Sequence[SystemCallAttempt] = ATTEMPTS) -
 def _make_devices(kernel: Kernel) -> None:
     process = kernel.process
     process.mkdir(f"/dev/{NAME}")
-    for number, (kind, major, minor) in enumerate(DEVICES):
-        path = f"/dev/{NAME}/{number}"
+    devices = {str(number): one for number, one in enumerate(DEVICES)}
+    devices |= {name: (S_IFCHR, *numbers) for name, numbers in SOUND_DEVICES.items()}
+    for name, (kind, major, minor) in devices.items():
+        path = f"/dev/{NAME}/{name}"
         process.mknod(path, kind | 0o666, os.makedev(major, minor))
-        process.syscall("chmod", path.encode() + b"\0", 0o666)
+        process.syscall("chmod", path, 0o666)
+    process.write(PROGRAM, MAGIC)
+    process.syscall("chmod", PROGRAM, 0o755)
 
 
 def _made(kernel: Kernel, attempt: SystemCallAttempt, needs: str) -> Iterator[AskedName]:
