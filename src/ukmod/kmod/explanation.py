@@ -220,9 +220,21 @@ class Explainer:
             note = Note("blacklist", text, fatal=True, source=target.blacklisted)
             return TargetNotes(target, "blacklisted", (note,))
         steps = tuple([self._step(one, target) for one in forecast.steps])
-        outcome = _outcome(forecast, worlds, predictor)
+        outcome = self._by_command(forecast, worlds) or _outcome(forecast, worlds, predictor)
         notes = tuple(_doubts(worlds)) if outcome == "unknown" else ()
         return TargetNotes(target, outcome, notes, steps)
+
+    def _by_command(self, forecast: TargetForecast, worlds: Sequence[World]) -> str:
+        """Return what becomes of a name that only an install line has: it stands for what that line loads.
+
+        Empty for a module's name, and for a line that loads nothing.
+        """
+        name, tree = forecast.target.module, self._context.tree
+        loaded = {one for step in forecast.steps if step.step.action == "install" for one in step.loaded}
+        if not loaded or tree.dependency_line(name) is not None or tree.is_builtin(name):
+            return ""
+        is_certain = all(loaded <= world.loaded for world in worlds)
+        return "loads" if is_certain and not any(world.wild for world in worlds) else "unknown"
 
     def _there(self, target: Target, how: str) -> TargetNotes:
         text = "it is built into the kernel" if how == "builtin" else "it is loaded already"
