@@ -70,20 +70,20 @@ def test_an_install_line_takes_the_place_of_the_module(tmp_path: Path) -> None:
     assert "a command runs in its stead: /bin/false" in as_text(found)
 
 
-def test_a_name_that_only_an_install_line_has_stands_for_what_it_loads(tmp_path: Path) -> None:
-    found = account(tmp_path, "al-user", "install al-user /sbin/modprobe -i user\nblacklist user\n")
+def test_an_alias_with_an_install_line_stands_for_its_modules(tmp_path: Path) -> None:
+    found = account(tmp_path, "net-pf-9", "install net-pf-9 /sbin/modprobe -i user\nblacklist user\n")
     assert (outcome(found), found.verdict) == ("loads", "loaded")
     assert "it loads base, user" in as_text(found)
 
 
-def test_a_name_that_only_an_install_line_has_is_blocked_if_it_loads_nothing(tmp_path: Path) -> None:
-    found = account(tmp_path, "al-user", "install al-user /bin/true\n")
+def test_an_alias_with_an_install_line_is_blocked_if_that_loads_nothing(tmp_path: Path) -> None:
+    found = account(tmp_path, "net-pf-9", "install net-pf-9 /bin/true\n")
     assert (outcome(found), found.verdict) == ("runs", "not loaded")
 
 
-def test_a_name_that_only_an_install_line_has_is_unknown_if_it_may_load_something(tmp_path: Path) -> None:
-    line = "install al-user test -f /run/anything && /sbin/modprobe user\n"
-    assert account(tmp_path, "al-user", line).verdict == "unknown"
+def test_an_alias_with_an_install_line_is_unknown_if_that_may_load_its_module(tmp_path: Path) -> None:
+    line = "install net-pf-9 test -f /run/anything && /sbin/modprobe user\n"
+    assert account(tmp_path, "net-pf-9", line).verdict == "unknown"
 
 
 def test_an_install_line_is_void_for_a_module_with_soft_dependencies(tmp_path: Path) -> None:

@@ -51,8 +51,12 @@ class Judge:
         return {entry.name for entry in (self.root / "sys/module").iterdir()}
 
     def meant(self, word: str, cmdline: str = "") -> set[str]:
-        """Return the modules that a word stands for."""
-        return set(self._modprobe("-R", word, cmdline=cmdline).split())
+        """Return the modules that a word stands for, also where an install line has the name of an alias."""
+        names = self._modprobe("-R", word, cmdline=cmdline).split()
+        aliased = (
+            (name, self._modprobe("-C", "/dev/null", "-R", name, cmdline="").split()) for name in names
+        )
+        return {one for name, modules in aliased for one in modules or [name]}
 
     def _modprobe(self, *words: str, cmdline: str) -> str:
         (self.root / "proc/cmdline").write_text(cmdline + "\n")

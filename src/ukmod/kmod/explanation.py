@@ -220,21 +220,23 @@ class Explainer:
             note = Note("blacklist", text, fatal=True, source=target.blacklisted)
             return TargetNotes(target, "blacklisted", (note,))
         steps = tuple([self._step(one, target) for one in forecast.steps])
-        outcome = self._by_command(forecast, worlds) or _outcome(forecast, worlds, predictor)
+        outcome = self._of_alias(forecast, worlds) or _outcome(forecast, worlds, predictor)
         notes = tuple(_doubts(worlds)) if outcome == "unknown" else ()
         return TargetNotes(target, outcome, notes, steps)
 
-    def _by_command(self, forecast: TargetForecast, worlds: Sequence[World]) -> str:
-        """Return what becomes of a name that only an install line has: it stands for what that line loads.
+    def _of_alias(self, forecast: TargetForecast, worlds: Sequence[World]) -> str:
+        """Return what becomes of an alias that an install line names: it stands for its modules still.
 
-        Empty for a module's name, and for a line that loads nothing.
+        Empty for any other name, and for a line that loads none of them.
         """
         name, tree = forecast.target.module, self._context.tree
-        loaded = {one for step in forecast.steps if step.step.action == "install" for one in step.loaded}
-        if not loaded or tree.dependency_line(name) is not None or tree.is_builtin(name):
+        if tree.dependency_line(name) is not None or tree.is_builtin(name):
             return ""
-        is_certain = all(loaded <= world.loaded for world in worlds)
-        return "loads" if is_certain and not any(world.wild for world in worlds) else "unknown"
+        modules = set(tree.aliases(name))
+        there = {bool(modules) and modules <= world.loaded for world in worlds}
+        if there == {False}:
+            return ""
+        return "loads" if there == {True} and not any(world.wild for world in worlds) else "unknown"
 
     def _there(self, target: Target, how: str) -> TargetNotes:
         text = "it is built into the kernel" if how == "builtin" else "it is loaded already"

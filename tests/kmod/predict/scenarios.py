@@ -183,6 +183,8 @@ SCENARIOS = (
     _one("the first of two lines", f"{LOADS_USER}install user false\n", "user", LOADED, "install-shadowed"),
     _one("the other way", f"install user false\n{LOADS_USER}", "user", BLOCKED, "install-shadowed"),
     _one("two lines, the second for all", f"{LOADS_USER}install * /bin/false\n", "user", BLOCKED),
+    _one("a line for an alias", f"install al-user {MODPROBE} -i user\nblacklist user\n", "al-user", LOADED),
+    _one("a line for an alias that loads another", f"install al-user {MODPROBE} lone\n", "al-user", BLOCKED),
     _one("a command for a group", f"install both {MODPROBE} -a other lone\n", "both", BLOCKED),
     _one("a remove command", "remove user /bin/false\n", "user", LOADED),
     _one("a remove command for nothing", "remove ghost /bin/true\n", "ghost", BLOCKED, "missing"),
