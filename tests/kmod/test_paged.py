@@ -84,6 +84,14 @@ def test_an_index_that_is_replaced_meanwhile_still_answers(tmp_path: Path) -> No
     assert len(list(index.items())) == 3000
 
 
+def test_an_index_answers_the_same_however_much_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "modules.alias.bin"
+    path.write_bytes(write_index([(f"alias-{n}-*", 0, f"m{n}") for n in range(3000)]))
+    index = Index.open(str(path))
+    assert [index.lookup_wild(f"alias-{n}-x") for n in range(100)] == [[f"m{n}"] for n in range(100)]
+    assert [index.lookup(f"alias-{n}-*") for n in range(100)] == [f"m{n}" for n in range(100)]
+
+
 def test_the_file_is_closed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(CONTENT)

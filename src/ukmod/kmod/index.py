@@ -21,7 +21,7 @@ from ukmod.kmod.wildcard import Matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ukmod.kmod.paged import PagedFile
 
@@ -46,6 +46,8 @@ _WHOLE_PATTERNS = 1 << 22
 """Bytes of patterns that are matched as a whole. Only those with unusual brackets need that."""
 
 HEADER_SIZE = 12
+_MANY = 20
+"""Lookups after which the whole file is read."""
 _WILD = b"*?["
 _LETTERS = 128
 
@@ -62,7 +64,7 @@ else:
 class Index:
     """An index in memory. Every method raises FormatError, with the offset, where the file lies."""
 
-    __slots__ = ("_data", "_path", "_root")
+    __slots__ = ("_asked", "_data", "_path", "_root", "_unpack")
 
     def __init__(self, data: bytes | PagedFile, path: str = "") -> None:
         """Check the header; nothing else is looked at before it is asked for."""
@@ -77,6 +79,8 @@ class Index:
             )
         self._data = data
         self._path = path
+        self._asked = 0
+        self._unpack: Callable[[str, bytes, int], tuple[int, ...]] | None = None
         self._root: int = root if root & POSITION else 0
 
     @classmethod
@@ -84,8 +88,18 @@ class Index:
         """Open an index in a file; OSError if that fails."""
         return cls(open_paged(path), path)
 
+    def _count(self) -> None:
+        """Read the whole file for somebody who looks up much in it: that is faster then."""
+        self._asked += 1
+        if self._asked == _MANY:
+            from struct import unpack_from
+
+            self._data = self._data[:]
+            self._unpack = unpack_from
+
     def lookup(self, key: str) -> str | None:
         """Return the value of exactly this key (the first, if it has several), or None."""
+        self._count()
         text = _encode(key)
         reference, at = self._root, 0
         while True:
@@ -103,6 +117,7 @@ class Index:
 
     def lookup_wild(self, key: str) -> list[str]:
         """Return the values of all keys that match as patterns, by priority, in kmod's order among equals."""
+        self._count()
         text = _encode(key)
         found: list[tuple[int, str]] = []
         walk = _Walk(len(self._data))
@@ -222,8 +237,12 @@ class Index:
         _prefix, first, last, at = node
         if first > last:
             return []
-        table = self._data[at : at + 4 * (last - first + 1)]
-        references = [int.from_bytes(table[n : n + 4], "big") for n in range(0, len(table), 4)]
+        references: Iterable[int]
+        if self._unpack is not None:
+            references = self._unpack(f">{last - first + 1}I", self._data[:], at)
+        else:
+            table = self._data[at : at + 4 * (last - first + 1)]
+            references = [int.from_bytes(table[n : n + 4], "big") for n in range(0, len(table), 4)]
         children = [
             (bytes((letter,)), reference)
             for letter, reference in enumerate(references, first)
