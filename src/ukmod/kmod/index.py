@@ -21,7 +21,7 @@ from ukmod.kmod.wildcard import Matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ukmod.kmod.paged import PagedFile
 
@@ -64,7 +64,7 @@ else:
 class Index:
     """An index in memory. Every method raises FormatError, with the offset, where the file lies."""
 
-    __slots__ = ("_asked", "_data", "_path", "_root", "_unpack")
+    __slots__ = ("_asked", "_data", "_path", "_references", "_root")
 
     def __init__(self, data: bytes | PagedFile, path: str = "") -> None:
         """Check the header; nothing else is looked at before it is asked for."""
@@ -80,7 +80,9 @@ class Index:
         self._data = data
         self._path = path
         self._asked = 0
-        self._unpack: Callable[[str, bytes, int], tuple[int, ...]] | None = None
+        # Not a method: the index would refer to itself, and its file would stay open.
+        self._references: Callable[[int, int], Sequence[int]]
+        self._references = lambda at, count: _few_references(data, at, count)
         self._root: int = root if root & POSITION else 0
 
     @classmethod
@@ -89,13 +91,17 @@ class Index:
         return cls(open_paged(path), path)
 
     def _count(self) -> None:
-        """Read the whole file for somebody who looks up much in it: that is faster then."""
+        """Count a lookup. A caller that makes many of them has the whole file read."""
         self._asked += 1
         if self._asked == _MANY:
-            from struct import unpack_from
+            self._read_whole()
 
-            self._data = self._data[:]
-            self._unpack = unpack_from
+    def _read_whole(self) -> None:
+        """Read the whole file: that is faster for a caller that asks for much of it."""
+        from struct import unpack_from  # modprobe does without it
+
+        self._data = whole = self._data[:]
+        self._references = lambda at, count: unpack_from(f">{count}I", whole, at)
 
     def lookup(self, key: str) -> str | None:
         """Return the value of exactly this key (the first, if it has several), or None."""
@@ -154,7 +160,7 @@ class Index:
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield all (key, value) pairs in key order, as ``modprobe --show-config`` lists them."""
-        self._data = self._data[:]  # all of it is needed
+        self._read_whole()
         walk = _Walk(len(self._data))
         room = LISTING_LIMIT
         key = bytearray()
@@ -237,15 +243,9 @@ class Index:
         _prefix, first, last, at = node
         if first > last:
             return []
-        references: Iterable[int]
-        if self._unpack is not None:
-            references = self._unpack(f">{last - first + 1}I", self._data[:], at)
-        else:
-            table = self._data[at : at + 4 * (last - first + 1)]
-            references = [int.from_bytes(table[n : n + 4], "big") for n in range(0, len(table), 4)]
         children = [
             (bytes((letter,)), reference)
-            for letter, reference in enumerate(references, first)
+            for letter, reference in enumerate(self._references(at, last - first + 1), first)
             if reference & POSITION
         ]
         children.reverse()
@@ -322,6 +322,11 @@ class _Walk:
         self.seen: set[int] = set()
         self.room = size
         self.room_for_patterns = _WHOLE_PATTERNS
+
+
+def _few_references(data: bytes | PagedFile, at: int, count: int) -> Sequence[int]:
+    table = data[at : at + 4 * count]
+    return [int.from_bytes(table[n : n + 4], "big") for n in range(0, len(table), 4)]
 
 
 def _spelled(path: _Path) -> str:
