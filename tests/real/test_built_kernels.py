@@ -15,7 +15,6 @@ from tests.steps import Case, Insmod, Rmmod
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.assumptions import Standing, check
-from ukmod.kernel.oops import Wording
 from ukmod.machine.image.image import KernelImage
 from ukmod.machine.types.select import types_for
 
@@ -80,7 +79,7 @@ def test_a_built_kernel_runs_modules_that_were_built_for_it(kernel: Debian, tmp_
 @pytest.mark.parametrize(("name", "words"), [("no-btf", "SMP"), ("debug", "PREEMPT SMP")])
 def test_an_oops_names_the_options_of_its_kernel(name: str, words: str) -> None:
     with Kernel(image=built.require(name).vmlinuz) as k:
-        assert Wording.of(k.core).options == words
+        assert k.core.wording.options == words
 
 
 REPORTS = {

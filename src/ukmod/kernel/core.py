@@ -43,6 +43,7 @@ from ukmod.kernel.mm.vmalloc import Vmalloc
 from ukmod.kernel.module.inter_module import InterModule
 from ukmod.kernel.module.main import Module, Modules
 from ukmod.kernel.module.symbols import SymbolTable
+from ukmod.kernel.oops import Wording
 from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.params_ops import ParamOps
@@ -141,6 +142,8 @@ class Core:
         self.cpu = Cpu(self.memory)
         self.image = _mapped(self, image) if image is not None else None
         """The real kernel image that runs what Python does not implement."""
+        self.wording = Wording.of(image)
+        """How its reports are worded."""
         self.clock = Clock(hz)
         self.log = Log(self.clock, log_size(boot_parameters(cmdline).get("log_buf_len")))
         self.percpu = PerCpu(self)

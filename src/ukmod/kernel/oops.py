@@ -18,6 +18,7 @@ from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.machine.image.image import KernelImage
 
 CODE_BYTES: Final = 64
 PROLOGUE_BYTES: Final = CODE_BYTES * 2 // 3
@@ -44,11 +45,11 @@ class Wording:
     """A warning begins with its place, and ends in the task."""
 
     @classmethod
-    def of(cls, k: Core) -> Wording:
-        """The wording of a machine's kernel; without an image, that of Debian's 6.1."""
-        if k.image is None:
+    def of(cls, image: KernelImage | None) -> Wording:
+        """The wording of an image, all of which is searched; without one, that of Debian's 6.1."""
+        if image is None:
             return cls()
-        has_text = k.image.image.has_text
+        has_text = image.has_text
         return cls(
             " ".join(word for word in OPTIONS if has_text(f" {word}\0")),
             names_user=has_text("CPU: %d UID: %u PID: %d Comm: "),
@@ -200,9 +201,8 @@ def hashed(k: Core, address: int) -> str:
 def task_line(k: Core) -> str:
     """dump_stack_print_info(): the current task, the machine, and what a worker is executing."""
     task = k.sched.current or k.idle
-    wording = Wording.of(k)
-    user = f"UID: {k.creds.uid(task, 'euid')} " if wording.names_user else ""
-    taint = k.taint.verbose() if wording.names_taint else ""
+    user = f"UID: {k.creds.uid(task, 'euid')} " if k.wording.names_user else ""
+    taint = k.taint.verbose() if k.wording.names_taint else ""
     who = f"CPU: 0 {user}PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
     work = k.workqueues.worker_info(task) if k.tasks.pf(task) & PF_WQ_WORKER else ""
     knows = k.image is None or k.image.get("dmi_available") is not None  # CONFIG_DMI
@@ -253,7 +253,7 @@ def snapshot(
         cr3=k.memory.root,
         frames=frames,
         interrupt=k.sched.in_interrupt,
-        wording=Wording.of(k),
+        wording=k.wording,
     )
 
 

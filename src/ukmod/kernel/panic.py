@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from ukmod.machine.registers import Registers
 
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
+"""In the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""
 TAINT_NAMES: Final = (
     *("PROPRIETARY_MODULE", "FORCED_MODULE", "CPU_OUT_OF_SPEC", "FORCED_RMMOD", "MACHINE_CHECK", "BAD_PAGE"),
     *("USER", "DIE", "OVERRIDDEN_ACPI_TABLE", "WARN", "CRAP", "FIRMWARE_WORKAROUND", "OOT_MODULE"),
     *("UNSIGNED_MODULE", "SOFTLOCKUP", "LIVEPATCH", "AUX", "RANDSTRUCT", "TEST"),
 )
 """The flags' names, in the order of their letters."""
-"""In the order of their bits, Documentation/admin-guide/tainted-kernels.rst."""
 CUT_HERE: Final = "------------[ cut here ]------------\n"
 UD2_LENGTH: Final = 2
 

@@ -14,7 +14,6 @@ from tests.real import debian
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.oops import Wording
 from ukmod.kernel.trees import open_tree
 
 pytestmark = pytest.mark.real
@@ -57,7 +56,7 @@ def test_nothing_is_warned_of(other: Kernel) -> None:
 def test_reports_are_worded_as_this_kernel_words_them(other: Kernel) -> None:
     """With the user and the taint flags' names since v6.11, and with a warning's place first in v7."""
     core = other.core
-    wording = Wording.of(core)
+    wording = core.wording
     major, minor = map(int, core.release.split(".")[:2])
     assert wording.names_user == wording.names_taint == ((major, minor) >= (6, 11))
     assert wording.warns_by_place == (major >= 7)

@@ -62,8 +62,6 @@ class KernelImage:
         self.path = path
         self._directory = default_directory() if cache is None else cache
         self._limit = limit
-        self._has_text: dict[str, bool] = {}
-        """Texts that were looked for in the whole image."""
 
     @cached_property
     def _file(self) -> BufferedReader:
@@ -174,9 +172,7 @@ class KernelImage:
 
     def has_text(self, text: str) -> bool:
         """True if the image contains this text, such as a message of code that may be configured out."""
-        if text not in self._has_text:
-            self._has_text[text] = self.data.find(text.encode()) >= 0
-        return self._has_text[text]
+        return self.data.find(text.encode()) >= 0
 
     # Properties
 
