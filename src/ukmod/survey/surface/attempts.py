@@ -23,8 +23,17 @@ from ukmod.kernel.uapi import (
 )
 from ukmod.record import record
 from ukmod.survey.surface.drivers import compressors, device_mapper, program, sound
-from ukmod.survey.surface.generic import sessions, virtual_ports, virtual_servers
-from ukmod.survey.surface.netlink import NESTED, attribute, message, nfnetlink, send, transaction
+from ukmod.survey.surface.generic import family_request, sessions, virtual_ports, virtual_servers
+from ukmod.survey.surface.netlink import (
+    NESTED,
+    NETLINK_GENERIC,
+    NETLINK_NETFILTER,
+    attribute,
+    message,
+    nfnetlink,
+    send,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
@@ -37,7 +46,7 @@ _NAME: Final = NAME.encode() + b"\0"
 
 AF_PHONET, AF_CAN, AF_BLUETOOTH, AF_ATMSVC, _AF_MAX = 35, 29, 31, 20, 46
 IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_SCTP, IPPROTO_RAW = 1, 6, 132, 255
-NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_XFRM, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 4, 6, 12, 16
+NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_XFRM = 0, 4, 6
 _PROTOCOLS: Final = range(8)
 """Protocols of Bluetooth, CAN and Phonet."""
 
@@ -218,7 +227,7 @@ def _sock_diag(p: UserProcess) -> None:
 
 def _generic(p: UserProcess) -> None:
     """Ask for a family by its name: CTRL_CMD_GETFAMILY of the family nlctrl."""
-    send(p, NETLINK_GENERIC, message(16, struct.pack("<BBH", 3, 1, 0), attribute(2, _NAME), flags=0))
+    send(p, NETLINK_GENERIC, family_request(_NAME))
 
 
 def _xfrm(p: UserProcess) -> None:

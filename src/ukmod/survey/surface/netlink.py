@@ -11,8 +11,21 @@ from ukmod.kernel.uapi import AF_NETLINK, MSG_DONTWAIT, SOCK_RAW
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
 
-__all__ = ["ANSWER", "NESTED", "attribute", "attributes", "message", "nfnetlink", "send", "transaction"]
+__all__ = [
+    "ANSWER",
+    "NESTED",
+    "NETLINK_GENERIC",
+    "NETLINK_NETFILTER",
+    "attribute",
+    "attributes",
+    "message",
+    "nfnetlink",
+    "send",
+    "transaction",
+]
 
+NETLINK_NETFILTER, NETLINK_GENERIC = 12, 16
+"""include/uapi/linux/netlink.h"""
 NESTED: Final = 0x8000
 """NLA_F_NESTED, include/uapi/linux/netlink.h."""
 _REQUEST_ACK, _CREATE = 0x5, 0x400
