@@ -164,7 +164,7 @@ def test_no_memory_is_an_error_in_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_result_that_cannot_grow_is_an_error_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.BytesIO):
         def write(self, _data: object) -> int:
-            self.close()  # what it does when there is no memory
+            self.close()  # as BytesIO does where there is no memory to grow
             raise MemoryError
 
     monkeypatch.setattr(compression, "BytesIO", Full)

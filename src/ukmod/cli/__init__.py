@@ -102,17 +102,17 @@ def run_tool(name: str, argv: Sequence[str], *, ends: bool = False) -> int:
         import gc
 
         gc.disable()  # a tool makes no cycles of objects that would be worth the search
-    from ukmod.kmod.linux import LinuxHost, end_process
+    from ukmod.kmod.linux import LinuxHost
 
+    host = LinuxHost(ends=ends)
     module = f"ukmod.kmod.tools.{name}"
     try:
         __import__(module)  # importlib.import_module() would cost modprobe a millisecond, for importlib
-        status: int = sys.modules[module].main(argv, LinuxHost(ends=ends))
+        status: int = sys.modules[module].main(argv, host)
     except KeyboardInterrupt:
         _die_of_interrupt()
         return _INTERRUPTED
-    if ends:
-        end_process(status)
+    host.leave(status)
     return status
 
 

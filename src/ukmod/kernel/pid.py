@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.lib.list import hlist_add_head, hlist_del, hlist_nodes
+from ukmod.kernel.lib.list import hlist_add_head, hlist_del_init, hlist_nodes
 from ukmod.kernel.sched.core import Task
 from ukmod.machine.abi import Int, PidT, Ptr, UInt
 
@@ -102,7 +102,7 @@ class Pids:
         """The struct pid of the group of which the process was a member until now, or 0."""
         if not self._links or not self._k.memory.u64((node := self._node(task, kind)) + 8):
             return 0
-        hlist_del(self._k.memory, node)
+        hlist_del_init(self._k.memory, node)
         return self.group(task, kind)
 
     def _group_at(self, task: Task, kind: int) -> int:

@@ -92,7 +92,7 @@ def hlist_add_head(memory: Memory, node: int, head: int) -> None:
     memory.set_u64(head, node)
 
 
-def hlist_del(memory: Memory, node: int) -> None:
+def hlist_del_init(memory: Memory, node: int) -> None:
     """void hlist_del_init(struct hlist_node *n)."""
     following, pprev = memory.u64(node), memory.u64(node + 8)
     memory.set_u64(pprev, following)
