@@ -10,6 +10,7 @@ from tests.kernel.image.conftest import in_a_copy
 from tests.real import debian
 
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.lib.vsprintf_flags import gfp_names
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.trees import open_tree
 
@@ -54,6 +55,11 @@ def test_every_step_returns_without_a_warning(newer: Kernel) -> None:
     assert len(boot.done) > 500
     assert boot.failed == ()
     assert [record.text for record in boot.log if re.search(r"cut here|BUG|Firmware Bug", record.text)] == []
+
+
+def test_flags_are_named_as_this_kernel_names_them(newer: Kernel) -> None:
+    """GFP_ATOMIC lost a bit in v6.3."""
+    assert gfp_names(newer.core, 0x821) == "GFP_ATOMIC|GFP_DMA"
 
 
 @pytest.mark.parametrize("name", MODULES)

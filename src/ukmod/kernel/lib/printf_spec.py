@@ -78,6 +78,8 @@ Piece = bytes | Spec
 """A part of a format: literal text, or a conversion."""
 
 PLAIN: Final = Spec(FormatType.NUMBER)
+FLAG_SPEC: Final = Spec(FormatType.NUMBER, SPECIAL | SMALL, width=0, base=16)
+"""default_flag_spec: bits without a name."""
 _SIZES = {
     b"hh": 1,
     b"h": 2,

@@ -20,13 +20,13 @@ from ukmod.kernel.lib.escape import (
     escape,
 )
 from ukmod.kernel.lib.printf_spec import SIGN, SMALL, ZEROPAD, Spec, cut, number
+from ukmod.kernel.lib.vsprintf_flags import flags_string
 from ukmod.kernel.lib.vsprintf_fwnode import fwnode_string
 from ukmod.kernel.lib.vsprintf_net import ip_addr_string, mac_address_string, netdev_bits, uuid_string
 from ukmod.kernel.lib.vsprintf_struct import (
     bdev_name,
     dentry_name,
     file_dentry_name,
-    flags_string,
     resource_string,
     time_and_date,
 )

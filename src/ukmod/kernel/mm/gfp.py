@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.lib.vsprintf_struct import gfp_names
+from ukmod.kernel.lib.vsprintf_flags import gfp_names
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Core
 
 GFP_HIGHMEM: Final = 0x2
 GFP_DMA32: Final = 0x4
@@ -19,9 +22,9 @@ GFP_KERNEL: Final = 0xCC0
 GFP_USER: Final = GFP_KERNEL | GFP_HARDWALL
 
 
-def described(gfp: int) -> str:
+def described(k: Core, gfp: int) -> str:
     """The flags as messages of the allocators have them: "%#x(%pGg)"."""
-    return f"{gfp:#x}({gfp_names(gfp)})"
+    return f"{gfp:#x}({gfp_names(k, gfp)})"
 
 
 def may_sleep(gfp: int) -> bool:

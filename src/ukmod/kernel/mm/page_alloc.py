@@ -206,7 +206,7 @@ class Pages:
         k = self._k
         if gfp & GFP_NOWARN or not self._failures.allow():
             return
-        k.printk(f"{k.log.caller().comm}: {message}, mode:{described(gfp)}, {_ANYWHERE}\n")
+        k.printk(f"{k.log.caller().comm}: {message}, mode:{described(k, gfp)}, {_ANYWHERE}\n")
         k.crash.dump_stack()
 
     def _block_of(self, frame: int) -> PageBlock | None:

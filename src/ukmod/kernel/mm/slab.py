@@ -106,9 +106,8 @@ class Slab:
         pages = self._k.pages
         if wrong := gfp & (GFP_HIGHMEM | GFP_DMA32):
             gfp &= ~wrong
-            self._k.printk(
-                f"Unexpected gfp: {described(wrong)}. Fixing up to gfp: {described(gfp)}. Fix your code!\n"
-            )
+            bad, good = described(self._k, wrong), described(self._k, gfp)
+            self._k.printk(f"Unexpected gfp: {bad}. Fixing up to gfp: {good}. Fix your code!\n")
             self._k.crash.dump_stack()
         gfp |= GFP_COMP
         order = get_order(size)
