@@ -117,21 +117,23 @@ static int signals(char **words)
 
 static int memory(char **words)
 {
-	char *map = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* Wherever it lies, there is a whole huge page in it. */
+	const size_t size = 4 << 20;
+	char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *top = sbrk(0), line[256];
 	volatile unsigned lines = 0;
 	unsigned n, sum = 0;
 	FILE *maps;
 
 	on(SIGSEGV, leap);
-	memset(map, 7, 1 << 20);
-	for (n = 0; n < 1 << 20; n += 4096)
+	memset(map, 7, size);
+	for (n = 0; n < size; n += 4096)
 		sum += map[n];
 	printf("sum %u\n", sum);
 	printf("mprotect %d: ", mprotect(map, 4096, PROT_READ));
 	base = map;
 	FAULTS("a store", map[100] = 1);
-	munmap(map, 1 << 20);
+	munmap(map, size);
 	printf("brk grows %d: ", sbrk(3 << 20) == top);
 	memset(top, 1, 3 << 20);
 	printf("%d\n", top[(3 << 20) - 1]);

@@ -296,6 +296,8 @@ def _set_variables(k: Core, image: MappedImage) -> None:
     image.set("__per_cpu_offset", k.percpu.base)
     for name in ("kmemleak_enabled", "kmemleak_free_enabled"):
         image.set(name, 0, 4)  # as with kmemleak=off
+    # As with transparent_hugepage=never: without hugepage_init(), a fault that wants one may find no memory.
+    image.set("transparent_hugepage_flags", 0)
     image.set("preempt_dynamic_mode", 0, 4)  # preempt=none: to ask while it is unknown is a WARN
     line = k.slab.kernel_object(len(k.cmdline) + 1)
     k.memory.write(line, k.cmdline.encode("latin-1", "replace") + b"\0")
