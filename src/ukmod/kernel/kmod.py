@@ -34,13 +34,27 @@ class Requests:
 
     def __init__(self, kernel: Core, modprobe_path: str = "/sbin/modprobe") -> None:
         self._k = kernel
-        self.modprobe_path = modprobe_path
-        """sysctl kernel.modprobe; if empty, modules are never loaded on request."""
+        self._modprobe_path = modprobe_path
         self._free = MAX_KMOD_CONCURRENT
         self._waiters = Waiters(kernel)
         self._throttled = RateLimit(kernel, "__request_module")
         self._refused = RateLimit(kernel, "__request_module")
         self._killed = RateLimit(kernel, "__request_module")
+
+    @property
+    def modprobe_path(self) -> str:
+        """sysctl kernel.modprobe, up to KMOD_PATH_LEN bytes; if empty, no module is loaded on request."""
+        at = self._k.image.get("modprobe_path") if self._k.image is not None else None
+        if at is None:
+            return self._modprobe_path
+        return self._k.memory.cstring(at, KMOD_PATH_LEN).decode("utf-8", "surrogateescape")
+
+    @modprobe_path.setter
+    def modprobe_path(self, path: str) -> None:
+        text = path.encode("utf-8", "surrogateescape")[: KMOD_PATH_LEN - 1]
+        self._modprobe_path = text.decode("utf-8", "surrogateescape")
+        if self._k.image is not None and (at := self._k.image.get("modprobe_path")) is not None:
+            self._k.memory.write(at, text + b"\0")
 
     def request(self, name: str, *, wait: bool = True, caller: str = "") -> int:
         """__request_module(): have modprobe load ``name``.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from errno import EINVAL, ENOENT, ESRCH
+from errno import ENOENT, ESRCH
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ukmod.errors import MachineError, UkmodError
-from ukmod.kernel.module.load import load_module
+from ukmod.kernel.module.load import ModuleArguments, load_module
 from ukmod.kernel.module.unload import delete_module
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, block
 from ukmod.kernel.task_work import task_work_run
@@ -51,18 +51,7 @@ class KernelSyscalls:
 
     def finit_module(self, path: str, image: bytes, params: str, flags: int) -> None:
         """finit_module(2)."""
-        k = self._k
-        task = k.sched.task()
-        k.trace.step(task.pid, k.tasks.comm(task), "finit_module", path)
-        result = ""
-        try:
-            self._call(lambda: load_module(k, ModuleFile.of(image, path), params, flags=flags))
-            result = "0"
-        except OSError as error:
-            result = str(-(error.errno or EINVAL))
-            raise
-        finally:
-            k.trace.step(task.pid, k.tasks.comm(task), "finit_module returns", result)
+        self._call(lambda: finit_module(self._k, ModuleFile.of(image, path), params, flags))
 
     def delete_module(self, name: str, flags: int) -> None:
         """delete_module(2)."""
@@ -117,6 +106,21 @@ class KernelSyscalls:
             level, facility = priority & 7, priority >> 3 or LOG_USER
             text = text[match.end() :]
         self._k.log.store(text.encode("utf-8", "surrogateescape") + b"\n", level, facility=facility)
+
+
+def finit_module(k: Core, file: ModuleFile, params: ModuleArguments, flags: int) -> None:
+    """Load a module for a process, and record it in the trace. Raises UkmodError with the errno."""
+    task = k.sched.task()
+    k.trace.step(task.pid, k.tasks.comm(task), "finit_module", file.path)
+    result = ""
+    try:
+        load_module(k, file, params, flags=flags)
+        result = "0"
+    except UkmodError as error:
+        result = "" if isinstance(error, MachineError) else str(-error.errno)
+        raise
+    finally:
+        k.trace.step(task.pid, k.tasks.comm(task), "finit_module returns", result)
 
 
 def missing(path: str) -> FileNotFoundError:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import UsageError
 from ukmod.kernel.coredump import CORENAME_MAX_SIZE
 from ukmod.kernel.cred import CAP_SETPCAP, CAP_SYS_MODULE
-from ukmod.kernel.kmod import KMOD_PATH_LEN
 from ukmod.kmod.nextarg import SPACES
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class Sysctl:
             raise OSError(EINVAL, error.message, name) from error
 
     def _set_modprobe(self, value: str) -> None:
-        self._k.requests.modprobe_path = value[: KMOD_PATH_LEN - 1]
+        self._k.requests.modprobe_path = value
 
     def _set_core_pattern(self, value: str) -> None:
         self._k.core_dump.pattern = value[: CORENAME_MAX_SIZE - 1]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "ELFMAG",
     "EM_SPARC",
     "EM_SPARCV9",
     "EM_X86_64",
@@ -80,7 +81,7 @@ SHN_UNDEF, SHN_ABS, SHN_COMMON, SHN_LIVEPATCH = 0, 0xFFF1, 0xFFF2, 0xFF20
 STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_SPARC_REGISTER = 0, 1, 2, 3, 4, 13
 
-_MAGIC = b"\x7fELF"
+ELFMAG = b"\x7fELF"
 _IDENTIFICATION = 16
 
 
@@ -204,7 +205,7 @@ class Elf:
         self._symbols: list[Symbol] | None = None
         self._sections: tuple[Section, ...] | None = None
         head = data[0:64]
-        if len(head) <= _IDENTIFICATION or not head.startswith(_MAGIC):
+        if len(head) <= _IDENTIFICATION or not head.startswith(ELFMAG):
             raise self.error("not an ELF file", 0, errno.ENOEXEC)
         layout = _LAYOUTS.get((head[4], head[5]))
         if layout is None:

@@ -11,6 +11,7 @@ from tests.real import debian
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.trees import open_tree
+from ukmod.kmod.host import INIT_COMPRESSED_FILE
 
 pytestmark = [pytest.mark.real, pytest.mark.kernels, pytest.mark.slow]
 
@@ -33,3 +34,23 @@ def test_a_program_does_what_it_does_on_the_host(other: Kernel, trial: Path) -> 
         assert programs.outcome(other, subject) == programs.natively(trial, subject), subject
     assert not other.core.oopses
     assert not other.core.warnings
+
+
+def test_a_process_loads_a_module_as_it_is_packed(other: Kernel) -> None:
+    """Debian packs modules since trixie, whose kernel unpacks them."""
+    tree = other.tree
+    assert tree is not None
+    (file,) = Path(tree.dirname).glob("kernel/drivers/net/dummy.ko*")
+    other.put(file, f"/{file.name}")
+    flags = INIT_COMPRESSED_FILE if file.suffix == ".xz" else 0
+    descriptor = other.process.syscall("open", f"/{file.name}", 0, 0)
+    other.process.syscall("finit_module", descriptor, "numdummies=2", flags)
+    other.process.syscall("close", descriptor)
+    assert "dummy" in other.modules
+    assert other.read("/proc/modules").startswith("dummy ")
+    assert other.read("/sys/module/dummy/initstate") == "live\n"
+    assert "dummy1" in other.listdir("/sys/class/net")
+    other.process.syscall("delete_module", "dummy", 0)
+    assert "dummy" not in other.listdir("/sys/module")
+    assert not other.modules
+    assert not other.core.oopses

@@ -1,4 +1,4 @@
-"""The parts of a module that only an image needs: find_module_sections() and sysfs."""
+"""The parts of a struct module that only an image's code looks at: find_module_sections() and others."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from errno import ENOMEM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError
-from ukmod.kernel.module.main import Module
-from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE
-from ukmod.kmod.elf import Elf
+from ukmod.kernel.lib.list import list_add, list_del
+from ukmod.kernel.panic import TAINT_LETTERS
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.kernel.module.main import Module
+    from ukmod.kmod.elf import Elf
 
 SECTIONS: Final = (
     # section, member that points to it, member that counts its entries, bytes per entry
@@ -34,6 +35,8 @@ SECTIONS: Final = (
     ("___srcu_struct_ptrs", "srcu_struct_ptrs", "num_srcu_structs", 8),
     (".data..percpu", "percpu", "percpu_size", 1),
 )
+MODINFO: Final = ("version", "srcversion")
+"""The fields of .modinfo that struct module points to."""
 
 
 def fill_struct(k: Core, module: Module, elf: Elf) -> None:
@@ -44,13 +47,36 @@ def fill_struct(k: Core, module: Module, elf: Elf) -> None:
         if start and types.has("module", pointer) and types.has("module", count):
             memory.set_u64(module.address + types.offset("module", pointer), start)
             memory.set_u32(module.address + types.offset("module", count), length // size)
-    for word in ("version", "srcversion"):
+    for word in MODINFO:
         if word in module.modinfo and types.has("module", word):
             text = module.modinfo[word][0].encode("utf-8", "surrogateescape") + b"\0"
             memory.write(at := k.slab.kernel_object(len(text)), text)
             memory.set_u64(module.address + types.offset("module", word), at)
-            module.strings.append(at)
+    taints = sum(1 << TAINT_LETTERS.index(letter) for letter in module.taints)
+    memory.set_u64(module.address + types.offset("module", "taints"), taints)
+    for owner in reversed(module.uses):
+        _add_module_usage(k, module, owner)
     _set_btf_data(k, module, elf)
+
+
+def _add_module_usage(k: Core, user: Module, owner: Module) -> None:
+    """add_module_usage(): a struct module_use, which /proc/modules and /sys/module go through."""
+    at = k.types.offset
+    use = k.slab.kernel_object(k.types.sizeof("module_use"))
+    for member, address in (("source", user.address), ("target", owner.address)):
+        k.memory.set_u64(use + at("module_use", member), address)
+    for link, end in (("source_list", owner), ("target_list", user)):
+        list_add(k.memory, use + at("module_use", link), end.address + at("module", link))
+    user.usages.append(use)
+
+
+def free_module_usages(k: Core, module: Module) -> None:
+    """module_unload_free(), of the lists in guest memory."""
+    while module.usages:
+        use = module.usages.pop()
+        for link in ("source_list", "target_list"):
+            list_del(k.memory, use + k.types.offset("module_use", link))
+        k.slab.kfree(use)
 
 
 def _set_btf_data(k: Core, module: Module, elf: Elf) -> None:
@@ -77,41 +103,12 @@ def free_btf_data(k: Core, module: Module) -> None:
         module.btf = 0
 
 
-def add_to_sysfs(k: Core, module: Module) -> None:
-    """mod_sysfs_init(): create /sys/module/NAME, which drivers link to."""
-    image = k.image
-    if image is None or (kset := image.get("module_kset")) is None or not k.memory.u64(kset):
-        return
-    mkobj = module.address + k.types.offset("module", "mkobj")
-    kobj = mkobj + k.types.offset("module_kobject", "kobj")
-    k.memory.fill(mkobj, 0, k.types.sizeof("module_kobject"))
-    k.memory.set_u64(mkobj + k.types.offset("module_kobject", "mod"), module.address)
-    k.memory.set_u64(kobj + k.types.offset("kobject", "kset"), k.memory.u64(kset))
-    name = module.address + k.types.offset("module", "name")
-    fmt = k.slab.kernel_object(8)
-    k.memory.write(fmt, b"%s\0")
-    k.cpu.call(image.address("kobject_init_and_add"), kobj, image.address("module_ktype"), 0, fmt, name)
-    k.slab.kfree(fmt)
-
-
-def remove_from_sysfs(k: Core, module: Module) -> None:
-    """mod_sysfs_teardown(): remove the directory of its drivers, and its own."""
-    image = k.image
-    mkobj = module.address + k.types.offset("module", "mkobj")
-    kobj = mkobj + k.types.offset("module_kobject", "kobj")
-    if image is None or not k.memory.u64(kobj + k.types.offset("kobject", "kset")):
-        return
-    drivers = k.memory.u64(mkobj + k.types.offset("module_kobject", "drivers_dir"))
-    k.cpu.call(image.address("kobject_put"), drivers)
-    # mod_kobject_put(): wait for everyone who has a file of it open.
-    released = k.slab.kernel_object(k.types.sizeof("completion"))
-    k.memory.set_u64(mkobj + k.types.offset("module_kobject", "kobj_completion"), released)
-    k.cpu.call(image.address("kobject_put"), kobj)
-    k.completions.wait(released, MAX_SCHEDULE_TIMEOUT, TASK_UNINTERRUPTIBLE)
-    k.slab.kfree(released)
-
-
 def free_modinfo(k: Core, module: Module) -> None:
-    """free_modinfo(): free the strings that ``fill_struct`` allocated."""
+    """free_modinfo(): free what ``fill_struct`` allocated and sysfs has not freed, and the symbol table."""
+    for word in MODINFO if k.image is not None and module.address else ():
+        if k.types.has("module", word):
+            at = module.address + k.types.offset("module", word)
+            k.slab.kfree(k.memory.u64(at))
+            k.memory.set_u64(at, 0)
     while module.strings:
         k.slab.kfree(module.strings.pop())

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 _SYM_SIZE, _ST_VALUE = 24, 8
 """An Elf64_Sym in bytes, and the offset of its value."""
-_SHDR: Final = struct.Struct("<IIQQQQIIQQ")
-_E_SHNUM: Final = 60
+SHDR: Final = struct.Struct("<IIQQQQIIQQ")
+"""An Elf64_Shdr."""
+E_SHNUM: Final = 60
 """The number of sections in an Elf64_Ehdr."""
 
 
@@ -94,12 +95,12 @@ def copy_module_elf(k: Core, module: Module, elf: Elf) -> None:
     headers, names = bytearray(), bytearray()
     for section in elf.sections:
         start = module.layout.addresses.get(section.index, 0)
-        headers += _SHDR.pack(
+        headers += SHDR.pack(
             len(names), section.type, section.flags, symbols if section is symtab else start, section.offset,
             section.size, section.link, section.info, section.align, section.entsize,
         )  # fmt: skip
         names += section.name.encode("utf-8", "surrogateescape") + b"\0"
-    k.memory.set_u16(info + k.types.offset("klp_modinfo", "hdr") + _E_SHNUM, len(elf.sections))
+    k.memory.set_u16(info + k.types.offset("klp_modinfo", "hdr") + E_SHNUM, len(elf.sections))
     k.memory.set_u64(info + k.types.offset("klp_modinfo", "sechdrs"), _copy(k, module, bytes(headers)))
     k.memory.set_u64(info + k.types.offset("klp_modinfo", "secstrings"), _copy(k, module, bytes(names)))
     symndx = symtab.index if symtab is not None else 0

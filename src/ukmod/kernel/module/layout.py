@@ -96,6 +96,10 @@ class ModuleLayout:
             or self.init <= address < self.init + self.init_size
         )
 
+    def returns_to(self, address: int) -> bool:
+        """True if a function may return to ``address`` in the module: in its code, or right behind it."""
+        return self.core < address <= self.core_text_end or self.init < address <= self.init_text_end
+
 
 def _group(section: Section) -> int:
     if section.flags & SHF_EXECINSTR:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ukmod.errors import FormatError, LimitError, LoadError
 from ukmod.kernel import params
 from ukmod.kernel.image import modules as image_modules
+from ukmod.kernel.image.sysfs import mod_sysfs_setup
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.livepatch import klp_module_coming, klp_module_going
 from ukmod.kernel.module import check as module_check
@@ -36,10 +37,17 @@ _SYMBOL_WAIT = 30
 """How long to wait for a symbol of a module that is still being initialised, in seconds."""
 
 
-def load_module(k: Core, file: ModuleFile, args: str, *, flags: int = 0) -> Module:
+ModuleArguments = str | Callable[[], str]
+"""The parameters of a module as one string, or a function that reads them when their turn has come.
+
+The function raises LoadError if it cannot.
+"""
+
+
+def load_module(k: Core, file: ModuleFile, args: ModuleArguments, *, flags: int = 0) -> Module:
     """Load a module from its file, run its init function, and make it live.
 
-    ``args`` holds its parameters as one string. Raises LoadError with the errno of finit_module(2); the
+    Raises LoadError with the errno of finit_module(2); the
     kernel's own message is in the log.
     """
     k.modules.check_permission(file.path)
@@ -52,13 +60,14 @@ def load_module(k: Core, file: ModuleFile, args: str, *, flags: int = 0) -> Modu
     undo: list[Callable[[], None]] = [lambda: k.modules.drop_uses(module), lambda: _unlink(k, module)]
     try:
         _link_in(k, module, elf)
+        text = args if isinstance(args, str) else args()
         _form(k, module, elf)
         undo.insert(0, lambda: k.modules.set_state(module, ModuleState.GOING))
         _coming(k, module)
         undo.insert(0, lambda: _going(k, module))
         undo.insert(0, lambda: params.destroy_params(k, module))
-        _parse_args(k, module, args)
-        image_modules.add_to_sysfs(k, module)
+        _parse_args(k, module, text)
+        mod_sysfs_setup(k, module)
     except BaseException as error:
         if not isinstance(error, TaskExitError):  # after an oops the module stays as it is, as in the kernel
             for step in undo:

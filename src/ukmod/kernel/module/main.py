@@ -12,6 +12,7 @@ from ukmod.errors import LoadError
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.cred import CAP_SYS_MODULE
 from ukmod.kernel.export import export
+from ukmod.kernel.image.modules import free_module_usages
 from ukmod.kernel.livepatch import klp_module_going
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.notifier import NotifierChain
@@ -71,7 +72,9 @@ class Module:
     btf: int = 0
     """The address of its BTF while it is being loaded into a kernel with an image."""
     strings: list[int] = field(default_factory=list)
-    """The addresses of .modinfo strings copied for its struct module, in a kernel with an image."""
+    """The addresses of what was copied for its symbol table, in a kernel with an image."""
+    usages: list[int] = field(default_factory=list)
+    """The addresses of its structs module_use, one for each of ``uses``, in a kernel with an image."""
     since: int = 0
     """When it was loaded, in virtual nanoseconds since boot."""
     uses_gpl_only: bool = False
@@ -97,8 +100,7 @@ class Modules:
         self.waiters = Waiters(kernel)
         """module_wq: woken when a module becomes live or is unloaded."""
         self.notifiers = NotifierChain(kernel, "module_notify_list")
-        self.disabled = False
-        """sysctl kernel.modules_disabled: modules can be neither loaded nor unloaded any more."""
+        self._disabled = False
         blacklist = boot_parameters(kernel.cmdline).get("module_blacklist")
         self.blacklist = frozenset(blacklist.split(",") if blacklist else ())
         """The modules that the kernel's command line forbids to load, by name as /proc/modules has it."""
@@ -121,6 +123,18 @@ class Modules:
 
     def __len__(self) -> int:
         return len(self._list)
+
+    @property
+    def disabled(self) -> bool:
+        """sysctl kernel.modules_disabled: modules can be neither loaded nor unloaded any more."""
+        at = self._k.image.get("modules_disabled") if self._k.image is not None else None
+        return self._disabled if at is None else bool(self._k.memory.u32(at))
+
+    @disabled.setter
+    def disabled(self, to: bool) -> None:
+        self._disabled = to
+        if self._k.image is not None:
+            self._k.image.set("modules_disabled", to, 4)
 
     def check_permission(self, subject: str) -> None:
         """may_init_module(). Raises LoadError (EPERM) if they are disabled, or the process may not."""
@@ -215,6 +229,7 @@ class Modules:
 
     def drop_uses(self, module: Module) -> None:
         """module_unload_free(): drop all dependencies of the module."""
+        free_module_usages(self._k, module)
         for owner in module.uses:
             owner.users.remove(module)
             self.put(owner)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ukmod.errors import LoadError
 from ukmod.kernel import params
 from ukmod.kernel.image import modules as image_modules
+from ukmod.kernel.image.sysfs import mod_sysfs_teardown
 from ukmod.kernel.limits import MAX_REPORTS
 from ukmod.kernel.module import kallsyms
 from ukmod.kernel.module import layout as module_layout
@@ -79,8 +80,7 @@ def _finish(k: Core, module: Module) -> None:
 def free_module(k: Core, module: Module, pending: Sequence[Dangling]) -> None:
     """free_module(): what is pending for it, and what still points to it, is recorded in ``k.dangling``."""
     modules = k.modules
-    if k.image is not None:
-        image_modules.remove_from_sysfs(k, module)
+    mod_sysfs_teardown(k, module)
     modules.set_state(module, ModuleState.UNFORMED)
     modules.drop_uses(module)
     params.destroy_params(k, module)

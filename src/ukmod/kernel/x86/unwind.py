@@ -308,7 +308,7 @@ def may_name(trace: StackTrace, module: Module) -> bool:
     if trace.frames is not None:
         return any(frame.module == module.name for frame in trace.frames)
     words = memoryview(trace.stack)[: len(trace.stack) & ~7].cast("Q")
-    return any(map(module.layout.contains, words))
+    return any(map(module.layout.returns_to, words))
 
 
 def module_frame(k: Core, trace: StackTrace) -> Frame | None:
