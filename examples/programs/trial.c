@@ -446,6 +446,23 @@ static int times(char **words)
 	return 0;
 }
 
+/* Ends while its timers run: by itself, or with a word by a signal. */
+static int timers(char **words)
+{
+	struct itimerspec period = { { 1, 0 }, { 1, 0 } };
+	timer_t timer;
+	int n;
+
+	alarm(1);
+	for (n = 0; n < 3; n++) {
+		timer_create(CLOCK_MONOTONIC, NULL, &timer);
+		timer_settime(timer, 0, &period, NULL);
+	}
+	if (words[0])
+		kill(getpid(), SIGKILL);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(char **words);
@@ -455,7 +472,7 @@ static const struct {
 	{ "window", window }, { "status", status }, { "die", die }, { "crash", crash }, { "spin", spin },
 	{ "wait", wait_for_ever }, { "forge", forge }, { "nested", nested }, { "frame", frame },
 	{ "flags", flags }, { "times", times }, { "children", children },
-	{ "groups", groups },
+	{ "groups", groups }, { "timers", timers },
 };
 
 int main(int count, char **words)

@@ -74,6 +74,12 @@ def test_what_makes_no_sense_is_refused_before_anything_is_fetched(word: str, in
         fetch.fetch(word, into=into, tell=nothing)
 
 
+@pytest.mark.parametrize("suite", ["sid main\ndeb [trusted=yes] http://127.0.0.1 x", "a b", "-x", "", "[x]"])
+def test_what_is_no_suite_is_refused_before_anything_is_fetched(suite: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a suite"):
+        fetch.fetch("6.12", suites=["sid", suite], tell=nothing)
+
+
 def test_links_and_makefiles_work_where_they_were_unpacked_to(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "usr/src/linux-headers-6.1-amd64").mkdir(parents=True)

@@ -82,6 +82,11 @@ def test_headers_bring_what_is_common_to_flavours_and_kbuild() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["6.1/../../x", "6.1\x1b[2J", "6.1 x", "6.1\n", "٣", ".."])
+def test_what_is_no_name_of_a_package_is_no_kernel(name: str) -> None:
+    assert releases([f"linux-image-{name}", f"linux-binary-unsigned-{name}"]) == set()
+
+
 def test_a_kernel_without_headers_is_an_error() -> None:
     with pytest.raises(NotFoundError, match=r"linux-headers-7\.2\.13\+deb14-amd64: there are no headers"):
         headers_of("7.2.13+deb14-amd64", SID, lambda _: [])

@@ -17,10 +17,13 @@ __all__ = ["remove", "replace_file", "temporary_name", "write_new"]
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
+_SHOWN = 40
+"""Characters of the other name, which may itself be as long as a name can be: 255 bytes."""
+
 
 def temporary_name(name: str) -> str:
     """Return a new name for a file that is to have another name later on."""
-    return f".{name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
+    return f".{name[:_SHOWN]}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
 
 
 def write_new(
@@ -54,17 +57,18 @@ def replace_file(
     *,
     mode: int = 0o666,
     where: int | None = None,
+    masked: bool = True,
     sync: bool = False,
 ) -> None:
     """Write a file that takes the place of the one of that name: whole, or not at all.
 
-    OSError if that fails; then nothing has changed. ``mode`` and ``where`` are as for :func:`write_new`.
-    ``sync``: not even a power cut leaves a part of it.
+    OSError if that fails; then nothing has changed. ``mode``, ``where`` and ``masked`` are as for
+    :func:`write_new`. ``sync``: not even a power cut leaves a part of it.
     """
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, temporary_name(name))
     try:
-        descriptor = write_new(temporary, parts, mode, where=where)
+        descriptor = write_new(temporary, parts, mode, where=where, masked=masked)
         try:
             if sync:
                 os.fsync(descriptor)

@@ -12,14 +12,25 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 
-from ukmod.errors import NotFoundError, UkmodError
+from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.record import record
 
-__all__ = ["Apt", "Mirrors", "configuration", "mirrors_of", "require_programs", "sources_of"]
+__all__ = [
+    "Apt",
+    "Mirrors",
+    "check_suites",
+    "configuration",
+    "mirrors_of",
+    "require_programs",
+    "sources_of",
+]
 
 _PROGRAMS = ("apt-get", "apt-cache", "apt-config", "dpkg-deb")
 _KEPT = re.compile(r"Acquire::(?!IndexTargets|Languages|GzipIndexes)|APT::Authentication|Dir::Etc\b")
 """The settings of the system's that are used: where its sources are, how they are reached and trusted."""
+_SUITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
+"""A word of a sources.list, and no more than one."""
+_SIZE = re.compile(r"Size: ([0-9]{1,15})")
 _KEYRINGS = {
     "Debian": "/usr/share/keyrings/debian-archive-keyring.gpg",
     "Ubuntu": "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
@@ -86,6 +97,13 @@ def configuration(system: Iterable[str], state: str, *, sources: str | None) -> 
     return "\n".join([*kept, *own, 'APT::Architectures { "amd64"; };', ""])
 
 
+def check_suites(suites: Iterable[str]) -> None:
+    """Raise UsageError for text that is not the name of a suite: it would be more than a word to apt."""
+    for suite in suites:
+        if _SUITE.fullmatch(suite) is None:
+            raise UsageError("is not the name of a suite, such as bookworm-backports", subject=suite)
+
+
 def require_programs() -> None:
     """Raise NotFoundError if this is neither Debian nor Ubuntu, nor like them."""
     if missing := [name for name in _PROGRAMS if shutil.which(name) is None]:
@@ -134,7 +152,7 @@ class Apt:
     def size(self, package: str) -> int:
         """The size of a package's file in bytes; 0 if apt does not say."""
         lines = self._output("apt-cache", "show", "--no-all-versions", package)
-        return next((int(line.split()[1]) for line in lines if line.startswith("Size:")), 0)
+        return next((int(found[1]) for line in lines if (found := _SIZE.fullmatch(line))), 0)
 
     def download(self, package: str, directory: str) -> str:
         """Fetch a package's file into a directory, which is empty; its path."""

@@ -16,7 +16,7 @@ from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kmod.depmod.library import depmod
 from ukmod.machine.image.installed import Installed, headers_store, installed, modules_below, store
 from ukmod.machine.image.releases import chosen, is_word
-from ukmod.packages.apt import Apt, require_programs
+from ukmod.packages.apt import Apt, check_suites, require_programs
 from ukmod.packages.names import headers_of, packages_of, releases
 from ukmod.packages.relocation import relocate
 from ukmod.record import record
@@ -91,11 +91,12 @@ def fetch(
     """Fetch the kernel that a word means, unless it is here; the kernel, and what was done.
 
     suites: where to look, instead of the system's own sources and, of Debian, then those of other releases.
-    Raises UsageError for a word that is no release, NotFoundError if there is no apt or no such kernel,
-    UkmodError with what apt says if a package cannot be fetched.
+    Raises UsageError for a word that is no release or no suite, NotFoundError if there is no apt or no such
+    kernel, UkmodError with what apt says if a package cannot be fetched.
     """
     if not is_word(word):
         raise UsageError("is not a kernel's version, such as 6.12 or 6.12-rt", subject=word)
+    check_suites(suites)
     if into is not None and os.path.exists(into):
         raise UsageError("it exists: a kernel is unpacked into a new directory", subject=into)
     if into is None and (found := _here(word, headers=headers)) is not None:

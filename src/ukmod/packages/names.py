@@ -9,7 +9,8 @@ from ukmod.errors import NotFoundError
 
 __all__ = ["headers_of", "packages_of", "releases"]
 
-_IMAGE = re.compile(r"linux-(?:image|binary)-(?:unsigned-)?(\d.*?)(?:-unsigned)?")
+_IMAGE = re.compile(r"linux-(?:image|binary)-(?:unsigned-)?([0-9][a-z0-9.+~_-]*?)(?:-unsigned)?")
+"""With the characters of a package's name, Debian Policy 5.6.7: a release becomes the name of a directory."""
 _LEFT_OUT = ("-dbg", "-dbgsym", "-template", "-extra")
 _IMAGES = (
     "linux-binary-{}",

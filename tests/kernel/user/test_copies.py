@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from ukmod.errors import LimitError, PatienceError
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.user import get
 
 pytestmark = pytest.mark.real
 
@@ -140,3 +142,71 @@ def test_a_name_that_no_file_can_have_is_refused(in_machine: InMachine, tmp_path
 
     in_machine(work)
     assert os.listdir(tmp_path / "target") == []
+
+
+def test_a_link_that_another_copy_has_left_is_replaced_and_not_followed(
+    in_machine: InMachine, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+
+    def work(k: Kernel) -> None:
+        k.process.mkdir("/tmp/t")
+        k.symlink(str(victim), "/tmp/t/f")
+        k.get("/tmp/t", tmp_path / "target")
+        k.write("/tmp/f", "the guest's")
+        k.get("/tmp/f", tmp_path / "target")
+
+    in_machine(work)
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "target/f").read_text() == "the guest's"
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(
+    in_machine: InMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get, "MODULE_LIMIT", 100_000)
+    name = "n" * 255
+    (tmp_path / name).write_text("before")
+    os.mkfifo(tmp_path / "pipe")
+
+    def work(k: Kernel) -> None:
+        k.write(f"/tmp/{name}", "x" * 200_000)
+        k.write("/tmp/small", "text")
+        with pytest.raises(LimitError):
+            k.get(f"/tmp/{name}", tmp_path)
+        with pytest.raises(OSError, match="Not a regular file"):
+            k.get("/tmp/small", tmp_path / "pipe")
+        assert (tmp_path / name).read_text() == "before"
+        k.get("/tmp/small", tmp_path / name)
+
+    in_machine(work)
+    assert (tmp_path / name).read_text() == "text"
+    assert {*os.listdir(tmp_path)} == {name, "pipe"}
+
+
+def test_a_link_to_what_no_name_can_be_is_refused(in_machine: InMachine, tmp_path: Path) -> None:
+    def work(k: Kernel) -> None:
+        k.process.mkdir("/tmp/t")
+        k.symlink("x", "/tmp/t/link")
+        for target in ("a\0b", "\0" * 4096, ""):
+            setattr(k.process, "readlink", lambda _, target=target: target)  # noqa: B010 - a hostile file system
+            with pytest.raises(OSError):  # noqa: PT011 - of either side
+                k.get("/tmp/t", tmp_path / "target")
+
+    in_machine(work)
+    assert os.listdir(tmp_path / "target") == []
+
+
+def test_directories_without_end_take_one_patience(in_machine: InMachine, tmp_path: Path) -> None:
+    def work(k: Kernel) -> None:
+        for n in range(8):
+            k.process.mkdir(f"/tmp/{n}")
+        directory = k.process.lstat("/tmp")
+        for name, answer in {"lstat": directory, "stat": directory, "listdir": list("01234567")}.items():
+            setattr(k.process, name, lambda _, answer=answer: k.process.syscall("getpid") and answer)
+        k.patience = 0.5
+        with pytest.raises(PatienceError):
+            k.get("/tmp", tmp_path / "target")
+
+    in_machine(work)

@@ -130,6 +130,18 @@ def test_a_program_that_does_not_end_is_killed_in_time(in_machine: InMachine, tr
     in_machine(work)
 
 
+def test_the_timers_of_a_program_end_with_it(in_machine: InMachine, trial: Path) -> None:
+    def work(k: Kernel) -> None:
+        k.put(trial, "/bin/trial")
+        for subject in ("timers", "timers killed"):
+            k.exec(["/bin/trial", *subject.split()])
+            k.run(3)
+        assert not k.core.oopses
+        assert not k.leaks()
+
+    in_machine(work)
+
+
 def test_patience_ends_with_where_the_program_was(in_machine: InMachine, trial: Path) -> None:
     def work(k: Kernel) -> None:
         k.put(trial, "/bin/trial")

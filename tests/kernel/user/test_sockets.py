@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ukmod.errors import UsageError
+from ukmod.errors import LimitError, PatienceError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.uapi import (
     AF_ALG,
@@ -158,6 +158,37 @@ def test_a_network_device_receives_and_sends_frames(in_machine: InMachine) -> No
         assert not k.oopses
         with pytest.raises(OSError, match="No such device"):
             k.netdev("dummy0")
+
+    in_machine(work)
+
+
+def test_frames_that_lie_or_do_not_end_are_errors(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        device = k.netdev("lo")
+        socket = device._socket
+        syscall = k.process.syscall
+
+        def lies(text: bytes) -> None:
+            """Have recvfrom(2) give this address, as a driver that writes to its frames may."""
+
+            def receive(call: str, *arguments: Any) -> Any:
+                if call != "recvfrom":
+                    return syscall(call, *arguments)
+                size, place, length = arguments[2], *arguments[4:]
+                place[: len(text)], length[:] = text, len(text).to_bytes(4, "little")
+                return size
+
+            setattr(k.process, "syscall", receive)  # noqa: B010 - a driver that lies
+
+        for text in (b"", b"\x11", b"\x01\0x\0", b"\x02\0" * 4, b"\xff" * 128):
+            lies(text)
+            with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno tells
+                device.capture()
+            assert caught.value.errno in (errno.EIO, errno.ENODEV)
+        lies(packed(AF_PACKET, (socket.device_number("lo"), 3, 4, 1, b"")))
+        k.patience = 0.5
+        with pytest.raises((LimitError, PatienceError)):
+            device.capture()
 
     in_machine(work)
 

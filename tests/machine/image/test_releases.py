@@ -84,3 +84,13 @@ def test_releases_are_ordered_by_their_numbers() -> None:
         "7.3",
     ]
     assert sorted(sorted(releases), key=order) == releases
+
+
+@pytest.mark.parametrize("text", ["1." * 60_000 + "\n", "6.12-" + "x" * 300, "1" + "-1" * 60_000 + "\n"])
+def test_a_hostile_word_is_no_release_and_found_to_be_none_at_once(text: str) -> None:
+    assert not is_word(text)
+
+
+@pytest.mark.parametrize("release", ["6.1.²", "6.1.٣", "6.1\n9", "6." + "9" * 200, "-", "", "~rc~rc"])
+def test_any_name_of_a_file_has_a_place_among_the_releases(release: str) -> None:
+    assert sorted([release, "6.12", "6.1"], key=order)

@@ -19,7 +19,7 @@ from ukmod.kernel.mm.switch import count_pages, mm_of, root_of, set_mm
 from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_TGID
 from ukmod.kernel.sched.core import PF_FORKNOEXEC
 from ukmod.kernel.task_work import task_work_run
-from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_setup
+from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_cancel, hrtimer_setup
 from ukmod.kernel.user.dup_mmap import dup_mmap
 from ukmod.machine.memory import PAGE_SIZE
 
@@ -153,15 +153,29 @@ def _init(k: Core, image: MappedImage, task: Task) -> None:
     k.memory.set_u64(signal + k.types.offset("signal_struct", "pids") + 8 * PIDTYPE_TGID, own)
     for kind in (PIDTYPE_PGID, PIDTYPE_SID):
         k.pids.join(task, kind, own)
-    timer = signal + k.types.offset("signal_struct", "real_timer")
-    hrtimer_setup(k, timer, image.address("it_real_fn"), CLOCK_MONOTONIC, MODE_REL)
+    hrtimer_setup(k, _real_timer(k, task), image.address("it_real_fn"), CLOCK_MONOTONIC, MODE_REL)
     if k.types.has("task_struct", "exec_state"):  # since v7.2: init's, until the task executes a program
         count = _get(k, task, "exec_state") + k.types.offset("task_exec_state", "count")
         k.memory.set_u32(count, k.memory.u32(count) + 1)
 
 
+def _real_timer(k: Core, task: Task) -> int:
+    """The hrtimer of alarm(2) and setitimer(2)."""
+    return _get(k, task, "signal") + k.types.offset("signal_struct", "real_timer")
+
+
+def _exit_timers(k: Core, image: MappedImage, task: Task) -> None:
+    """Part of do_exit(): the timers of a process do not fire when it is gone."""
+    hrtimer_cancel(k, _real_timer(k, task))
+    timers = _get(k, task, "signal") + k.types.offset("signal_struct", "posix_timers")
+    if k.memory.u64(timers) not in (0, timers):
+        takes_signal = "signal_struct" in str(k.types.prototype("exit_itimers"))  # before v5.19
+        k.cpu.call(image.address("exit_itimers"), _get(k, task, "signal") if takes_signal else task.address)
+
+
 def _leave(k: Core, image: MappedImage, task: Task) -> int:
-    """exit_mm(), exit_files(), exit_fs() and, after the task's last work, exit_creds()."""
+    """exit_itimers(), exit_mm(), exit_files(), exit_fs() and, after the task's last work, exit_creds()."""
+    _exit_timers(k, image, task)
     own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs", "cred")}
     k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
     if mm := mm_of(k, task):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from errno import EINVAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.user.file import PIECE
 from ukmod.kmod.archives.files import MOST_ENTRIES
-from ukmod.kmod.regular import MODULE_LIMIT, write_all
+from ukmod.kmod.regular import MODULE_LIMIT
+from ukmod.kmod.temporary import replace_file
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
@@ -30,16 +32,22 @@ def get(process: UserProcess, guest: str, host: str) -> None:
     """Copy a file, or a directory with the files, directories and links in it, to the path ``host``.
 
     Permissions are kept. A file goes into a directory that is there already. Nodes of devices, pipes and
-    sockets in a directory are left out. Raises OSError of either side: EINVAL for a single file that is not a
-    regular one; LimitError for more than 1 GiB or 262,144 files.
+    sockets in a directory are left out. Each file appears on the host when it is whole.
+
+    Raises OSError of either side: EINVAL for a single file that is not a regular one, or that would replace
+    one that is not; LimitError for more than 1 GiB or 262,144 files.
     """
+    process.run(lambda: _get(process, guest, host))  # as one call of the machine, with one patience
+
+
+def _get(process: UserProcess, guest: str, host: str) -> None:
     mode = process.stat(guest).st_mode
     copy = _Copy(process)
     if stat.S_ISDIR(mode):
         copy.directory(guest, host)
     elif stat.S_ISREG(mode):
-        inside = os.path.join(host, os.path.basename(guest)) if os.path.isdir(host) else host
-        copy.file(guest, inside, mode)
+        inside = os.path.isdir(host)  # a link of that name in there may be the guest's, from another copy
+        copy.file(guest, os.path.join(host, os.path.basename(guest)) if inside else _target(host), mode)
     else:
         raise OSError(EINVAL, "Not a regular file", guest)
 
@@ -74,26 +82,34 @@ class _Copy:
         if stat.S_ISDIR(mode):
             return [(guest, host)]
         if stat.S_ISLNK(mode):
+            target = self._process.readlink(guest)
+            if "\0" in target:
+                raise OSError(EINVAL, "the link leads to a name that no file can have", guest)
             _remove(host)
-            Path(host).symlink_to(self._process.readlink(guest))
+            Path(host).symlink_to(target)
         elif stat.S_ISREG(mode):
-            _remove(host)
             self.file(guest, host, mode)
         return []
 
     def file(self, guest: str, host: str, mode: int) -> None:
-        """Copy the content and the permissions of a regular file."""
-        descriptor = os.open(host, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            with self._process.open(guest) as file:
-                while part := file.read(PIECE):
-                    self._bytes -= len(part)
-                    if self._bytes < 0:
-                        raise LimitError(f"more than {MODULE_LIMIT} bytes", subject=guest)
-                    write_all(descriptor, part)
-            os.fchmod(descriptor, mode & _HARMLESS)
-        finally:
-            os.close(descriptor)
+        """Copy the content and the permissions of a regular file, in the place of a file or a link."""
+        replace_file(host, self._parts(guest), mode=mode & _HARMLESS, masked=False)
+
+    def _parts(self, guest: str) -> Iterator[bytes]:
+        with self._process.open(guest) as file:
+            while part := file.read(PIECE):
+                self._bytes -= len(part)
+                if self._bytes < 0:
+                    raise LimitError(f"more than {MODULE_LIMIT} bytes", subject=guest)
+                yield part
+
+
+def _target(host: str) -> str:
+    """Where a file is written that the caller names: where a link of the caller's leads. Raises OSError."""
+    path = os.path.realpath(host)
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise OSError(EINVAL, "Not a regular file", host)
+    return path
 
 
 def _checked(path: str, name: str) -> str:

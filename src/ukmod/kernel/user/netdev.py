@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from errno import ENETDOWN, ENOBUFS
+from errno import EIO, ENETDOWN, ENOBUFS
 from typing import TYPE_CHECKING, Final
 
-from ukmod.errors import UsageError
+from ukmod.errors import LimitError, UsageError
 from ukmod.kernel.mm.gfp import GFP_ATOMIC
 from ukmod.kernel.uapi import (
     AF_PACKET,
@@ -92,18 +92,30 @@ class UserNetDevice:
         return call("netif_rx", buffer) & 0xFFFF_FFFF
 
     def capture(self) -> list[bytes]:
-        """The frames that the device was given to send since the last call, or since this object was made."""
+        """The frames that the device was given to send since the last call, or since this object was made.
+
+        Raises OSError, and LimitError for more bytes than the machine has RAM.
+        """
+        return self._process.run(self._sent)
+
+    def _sent(self) -> list[bytes]:
         frames: list[bytes] = []
+        room = self._process.core.memory.size
         while True:
             try:
-                frame, (_, _, kind, *_) = self._socket.recvfrom(_LARGEST, MSG_DONTWAIT)
+                frame, address = self._socket.recvfrom(_LARGEST, MSG_DONTWAIT)
             except BlockingIOError:
                 return frames
             except OSError as error:
                 if error.errno != ENETDOWN:  # it is reported once
                     raise
                 continue
-            if kind == PACKET_OUTGOING:
+            if not isinstance(address, tuple):  # whatever the driver has done to its frame
+                raise OSError(EIO, "a frame is said to come from no device", self.name)
+            room -= len(frame)
+            if room < 0:
+                raise LimitError("frames without an end, or more than the machine has RAM", subject=self.name)
+            if address[2] == PACKET_OUTGOING:
                 frames.append(frame)
 
     def close(self) -> None:

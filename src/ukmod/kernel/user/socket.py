@@ -104,7 +104,7 @@ class UserSocket(UserFile):
 
     def _unpacked(self, data: bytes) -> Any:
         address = unpacked(data)
-        if data and self.family == AF_PACKET:
+        if isinstance(address, tuple) and self.family == AF_PACKET:
             request = bytearray(IFREQ.pack(b"", address[0]))
             self.ioctl(SIOCGIFNAME, request)
             address = (os.fsdecode(IFREQ.unpack(request)[0].rstrip(b"\0")), *address[1:])

@@ -11,8 +11,11 @@ NEWEST = "newest"
 """The word for the newest kernel of any version."""
 _RELEASE = re.compile(
     r"(?P<version>\d+(?:\.\d+)*(?:[+~][^-]*)?(?:-rc\d+)?(?:-\d+(?:\.deb\d+)?(?:\.\d+)*)?)"
-    r"(?:[-.](?P<flavour>.*))?"
+    r"(?:[-.](?P<flavour>.*))?",
+    re.ASCII,
 )
+_LONGEST = 255
+"""The characters of a release: it is the name of a file, and of utsname's 64 in the kernel itself."""
 _PLAIN = ("", "amd64", "generic")
 """The flavours that a distribution's users have unless they choose another: of none, Debian's, Ubuntu's."""
 
@@ -27,7 +30,8 @@ def is_word(text: str) -> bool:
     """True for what can choose a release: a version, perhaps with a flavour, or "newest"."""
     word = text.removeprefix(NEWEST)
     return (
-        "/" not in text
+        len(text) <= _LONGEST
+        and "/" not in text
         and (word == "" or (word != text and word[0] == "-") or "." in text)
         and (text.startswith(NEWEST) or _RELEASE.fullmatch(text) is not None)
     )
@@ -65,7 +69,7 @@ def _preference(release: str) -> tuple[bool, int, list[tuple[int, int, str]]]:
 def order(release: str) -> list[tuple[int, int, str]]:
     """A key that sorts releases by age: numbers by value, and 7.3~rc1 and 7.3-rc1 before 7.3."""
     key = []
-    for part in re.findall(r"\d+|[~-]rc|.", release):
+    for part in re.findall(r"[0-9]+|[~-]rc|.", release):
         early = part in ("~rc", "-rc", "~")
-        key.append((3, int(part), "") if part.isdigit() else (0, 0, "") if early else (2, 0, part))
+        key.append((3, int(part), "") if "0" <= part[0] <= "9" else (0, 0, "") if early else (2, 0, part))
     return [*key, (1, 0, "")]
