@@ -45,7 +45,6 @@ SOURCES = (
 """Below the source tree. KUnit's suites need a kernel with CONFIG_KUNIT, which Debian's are not."""
 REASONS = {
     "backtracetest": "softirqs that a task raises run at the end of an interrupt, not in ksoftirqd",
-    "test_meminit": "millions of calls without a pause are reported as a soft lockup",
     "kprobe_example": "the guest's shell makes processes; here no code of the image does, so none is seen",
     "kretprobe_example": "the same",
 }

@@ -262,9 +262,9 @@ class Core:
         if not self.release:
             self.release = module.modinfo.get("vermagic", [""])[0].partition(" ")[0]
 
-    def look_at_the_time(self, began: int) -> None:
-        """Have the watchdog look at how far the machine has come since ``began``: see watchdog.progress."""
-        watchdog.progress(self, began)
+    def look_at_the_time(self) -> None:
+        """Have the watchdog look at how far the machine has come: see watchdog.progress."""
+        watchdog.progress(self)
 
     def run(self, seconds: float) -> None:
         """Let ``seconds`` of virtual time pass; tasks, timers and work run when they are due."""

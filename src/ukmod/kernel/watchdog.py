@@ -5,7 +5,7 @@ therefore never end. So when it has used up a slice, time passes, events fire, a
 be preempted.
 
 A lockup is reported, and the code continues: it may be a long computation. What ends it is the CPU time that
-the caller of the machine is willing to wait.
+the caller of the machine is willing to wait. The log says now and then that it still runs.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ if TYPE_CHECKING:
 
 LOCKUP_SECONDS: Final = 22
 """Virtual seconds without sleep: slightly more than twice watchdog_thresh, as in the kernel."""
-LOCKUP_SLICES: Final = LOCKUP_SECONDS * 10
-HARD_LOCKUP_SLICES: Final = 100
-"""Slices of one interrupt: 10 virtual seconds, watchdog_thresh."""
-LOCKUP_CPU: Final = 15.0
-"""The same in seconds of the host's CPU time, for code whose slices take long."""
+HARD_LOCKUP_SECONDS: Final = 10
+"""The same for one interrupt: watchdog_thresh."""
+LOCKUP_SLICES: Final = LOCKUP_SECONDS * NSEC_PER_SEC // SLICE_NS
+HARD_LOCKUP_SLICES: Final = HARD_LOCKUP_SECONDS * NSEC_PER_SEC // SLICE_NS
 SLOWEST: Final = 4
 """Seconds of CPU time for one of virtual time; more, for long, are suspicious."""
 LOOKED_AT: Final = 100
 """The tasks that are searched for one in a module's code: the oldest, as a flood's cause is older than it."""
-SILENT_SLICES: Final = 3
-"""The slices that one report by the CPU's watchdog counts as: code that calls nothing is slow to emulate."""
+SILENT_SLICES: Final = 8
+"""The slices that one report by the CPU's watchdog counts as: 0.2 s, like the CPU time that has passed."""
 
 
 def wire(k: Core) -> None:
@@ -70,25 +69,19 @@ def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
         return
     if k.cpu.was_in_user_mode:  # a program may run for as long as it likes
         k.cpu.was_in_user_mode = False
-        task.slices, task.busy_since = 0, k.cpu.watchdog.spent
+        task.slices = 0
     before, task.slices = task.slices, task.slices + slices
     k.clock.advance_to(k.clock.now + slices * SLICE_NS)
-    if task.slices // LOCKUP_SLICES > before // LOCKUP_SLICES or _hogs_the_host(k, task):
+    if task.slices // LOCKUP_SLICES > before // LOCKUP_SLICES:
         soft_lockup(k, registers)
+    if k.cpu.watchdog.is_asking():
+        progress(k, registers)
     while event := k.clock.due():
         k.interrupt(event.action)
     k.percpu.set_current(task.address)
     wanted = k.sched.runnable() or k.sched.overdue()
     if wanted and k.percpu.preempt_count() == 0 and k.cpu.interrupts_enabled():
         k.sched.preempt()
-
-
-def _hogs_the_host(k: Core, task: Task) -> bool:
-    """True if the host has worked for the task for so long that it is to be reported, again."""
-    if k.cpu.watchdog.spent - task.busy_since < LOCKUP_CPU:
-        return False
-    task.busy_since = k.cpu.watchdog.spent
-    return True
 
 
 def _state(k: Core, registers: Registers | None) -> OopsState:
@@ -127,20 +120,21 @@ def deadlock(k: Core) -> NoReturn:
     raise TaskExitError(SIGKILL)
 
 
-def progress(k: Core, began: int) -> None:
-    """Look at how far the machine has come since ``began``, in nanoseconds of virtual time.
+def progress(k: Core, registers: Registers | None = None) -> None:
+    """Look at how far the machine has come since it was asked to run.
 
-    Tasks that sleep again and again, and achieve nothing but that, are no soft lockup. It is said that the
-    host has long worked for them, for which task and in which function. If time passes, as in a flood of
+    Tasks that sleep again and again, and achieve nothing but that, are no soft lockup, nor is a computation
+    that takes the host longer than a real machine. It is said that the host has long worked, for which task
+    and in which function: its code has ``registers``, if they are given. If time passes, as in a flood of
     requests, this is for information only. Raises PatienceError if the machine has no time left.
     """
     if k.cpu.watchdog.late:
-        out_of_patience(k)
-    seconds = (k.clock.now - began) / NSEC_PER_SEC
+        out_of_patience(k, registers)
+    seconds = (k.clock.now - k.sched.began) / NSEC_PER_SEC
     spent = k.cpu.watchdog.spent
     what, level = ("lockup suspected", 4) if seconds < spent / SLOWEST else ("still running", 6)
-    task = _busy(k)
-    place = _module_frame(k, task)
+    task = k.sched.current or _busy(k)
+    place = _module_frame(k, task, registers)
     where = f" in {place.place()}" if place is not None else ""
     text = f"{spent:.0f} s of CPU time for {seconds:.1f} s"
     k.printk(f"watchdog: {what} - {text} [{k.tasks.comm(task)}:{task.pid}]{where}\n", level)
@@ -156,18 +150,25 @@ def _busy(k: Core) -> Task:
     return next((task for task in candidates if _module_frame(k, task) is not None), last)
 
 
-def _module_frame(k: Core, task: Task) -> Frame | None:
-    """The innermost certain frame of a module's code on the stack of a task that does not run."""
+def _module_frame(k: Core, task: Task, registers: Registers | None = None) -> Frame | None:
+    """The innermost certain frame of a module's code on the stack of a task.
+
+    The current task is in a kernel function, or its code has ``registers``.
+    """
     if task.exited or not task.started:
         return None
     with _as_current(k, task), suppress(Fault):
-        return next((frame for frame in walk_trap(k) if frame.module and frame.reliable), None)
+        frames = walk_trap(k) if registers is None else walk(k, registers)
+        return next((frame for frame in frames if frame.module and frame.reliable), None)
     return None
 
 
 @contextmanager
 def _as_current(k: Core, task: Task) -> Iterator[None]:
-    """Within this, a task that does not run is the current one, for those who look at its stack."""
+    """Within this, ``task`` is the current one, for a reader of its stack."""
+    if task is k.sched.current:
+        yield
+        return
     current, sp = k.sched.current, k.cpu.sp
     k.sched.current, k.cpu.sp = task, task.sp
     try:

@@ -28,6 +28,7 @@ from ukmod.machine.memory import (
     page_align,
 )
 from ukmod.machine.registers import (
+    BP_VECTOR,
     GP_VECTOR,
     MASK64,
     PF_INSTR,
@@ -50,8 +51,8 @@ _NOWHERE = stubs.PADDING_AT
 The engine looks this address up at every start. If there were no code at it, that would count as an exception
 and make the next one a double fault.
 """
-EXCEPTION_LAPS = 250
-"""The number of kernel calls that a handled exception counts as, if the code continues after it."""
+EXCEPTION_LAPS = 1000
+"""The number of kernel calls that a reported exception counts as, if the code continues after it."""
 _ENGINE = frozenset(("_engine", "_frame", "watchdog"))
 """Attributes of Cpu that belong to this process alone."""
 FORGOTTEN_PAGES = 1_000
@@ -395,9 +396,10 @@ class Cpu:
     def _handle_exception(self, raised: CpuException, extended: bytes) -> int:
         sp, dog = self.sp, self.watchdog
         after = self.on_exception(raised)
-        # A repaired fault is retried, and that is progress. One that was reported and skipped counts as many
-        # calls; otherwise a loop around a WARN() would report for hours before it ends.
-        dog.laps += 1 if after.rip == raised.registers.rip else EXCEPTION_LAPS
+        # A repaired fault is retried, and that is progress, as is a probe's breakpoint. One that was reported
+        # and skipped counts as many calls; otherwise a loop around a WARN() would report for hours.
+        progress = after.rip == raised.registers.rip or raised.vector == BP_VECTOR
+        dog.laps += 1 if progress else EXCEPTION_LAPS
         if dog.laps >= self._slice_end:
             self.on_stuck(after, False)
         self.sp = sp

@@ -146,7 +146,7 @@ def test_vector_registers_survive_an_exception(kernel: Core, code: Code) -> None
 def test_code_that_never_ends_is_a_soft_lockup_and_goes_on(
     kernel: Core, code: Code, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "LOCKUP_SLICES", 2)
+    monkeypatch.setattr(watchdog, "LOCKUP_SLICES", 8)
     polls = machine_code.call(kernel.symbols.address("rcu_is_watching"))
     code.start(polls + b"\xeb\xf0")
     kernel.run(0.45)

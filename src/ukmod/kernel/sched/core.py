@@ -61,8 +61,8 @@ POLLS = 1_000
 """After this many calls of schedule(), the only runnable task is considered to be polling."""
 SLICE_CALLS = 10_000
 """After this many kernel calls, a task that never sleeps must let time pass and other tasks run."""
-SLICE_NS = 100_000_000
-"""The virtual duration of such a slice."""
+SLICE_NS = 25_000_000
+"""The virtual duration of such a slice: more than a real machine takes, so that polling ends soon."""
 
 
 class TaskExitError(BaseException):
@@ -104,8 +104,6 @@ class Task:
         """Called before the task sleeps; a worker pool then starts another worker."""
         self.slices = 0
         """The number of time slices used since the task last slept or called cond_resched()."""
-        self.busy_since = 0.0
-        """When that happened or it was last reported, in seconds of the host's CPU time."""
         self.root = 0
         """The physical address of its mm's page table; 0 for the kernel's own."""
         self.thread: UserThread | None = None
@@ -138,6 +136,8 @@ class Scheduler:
         self._random: random.Random | None = None
         self._hub = getcurrent()
         self.in_interrupt = False
+        self.began = 0
+        """When the machine was last asked to run, in nanoseconds."""
         self.report_again = 0
         """From when, in jiffies, __might_sleep() may report again."""
         self._polls = 0
@@ -174,10 +174,10 @@ class Scheduler:
         return self._until is not None and self.clock.now >= self._until
 
     def _run(self, until: Callable[[], bool], deadline: int | None) -> bool:
-        began = self.clock.now
+        self.began = self.clock.now
         while not until():
             if self._k.cpu.watchdog.is_asking():
-                self._k.look_at_the_time(began)
+                self._k.look_at_the_time()
             if deadline is not None and self.clock.now >= deadline + self._due_now():
                 return until()
             self.fire_due()
@@ -220,8 +220,6 @@ class Scheduler:
         cpu.sp, cpu.depth = task.sp, task.depth
         self.switch_mm(task)
         cpu.new_slice(SLICE_CALLS)
-        if not task.slices:
-            task.busy_since = cpu.watchdog.spent
         if task.greenlet is None:
             task.greenlet = greenlet(self._body)
             task.started = True
@@ -456,8 +454,7 @@ def cond_resched(k: Core) -> Int:
     """``int __cond_resched(void)``: 1 if another task ran."""
     if k.percpu.preempt_count():
         return 0
-    task = k.sched.task()
-    task.slices, task.busy_since = 0, k.cpu.watchdog.spent  # the watchdog's own thread runs here
+    k.sched.task().slices = 0  # the watchdog's own thread runs here
     if not k.sched.need_resched():
         return 0
     k.sched.preempt()
