@@ -12,6 +12,7 @@ from tests.pages import whole
 
 from ukmod import cli
 from ukmod.kmod import depmod
+from ukmod.kmod.graphs import ModuleGraph, to_dot, to_mermaid
 
 
 @pytest.fixture
@@ -50,6 +51,19 @@ def test_mermaid_has_the_same(root: Path, capsys: pytest.CaptureFixture[str]) ->
     assert graph(root, "--format", "mermaid", "middle") == 0
     expected = ["flowchart LR", '  m0["base"]', '  m1["middle"]', "  m1 --> m0"]
     assert capsys.readouterr().out.splitlines()[:4] == expected
+
+
+def test_no_name_is_syntax_of_a_drawing() -> None:
+    names = ('"]; click m0 "javascript:x', "a\n  m0 --> m0", "<b>", "`*a*`", "a\\", '"; evil -> "x', "é")
+    drawn = ModuleGraph(names, (), frozenset(names), frozenset())
+    lines = to_mermaid(drawn).splitlines()
+    assert len(lines) == len(names) + 3
+    for line in lines[1:-2]:
+        assert re.fullmatch(r"  m\d+\[\"[\w .,/()'=+:#;-]*\"\]", line)
+    for number, line in enumerate(to_dot(drawn).replace("\n  m0 -->", " m0 -->").splitlines()[3:-1]):
+        text = re.fullmatch(r'  "((?:[^"\\]|\\.)*)" \[style="bold"\];', line)
+        assert text is not None
+        assert re.sub(r"\\(.)", r"\1", text[1]) == names[number].replace("\n  ", " ")
 
 
 def test_a_page_is_whole_and_asks_the_network_for_nothing(root: Path) -> None:

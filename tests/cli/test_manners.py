@@ -15,6 +15,7 @@ from tests.golden import modules
 
 from ukmod import cli
 from ukmod.cli import terminal
+from ukmod.cli.report import Outcome, print_report
 from ukmod.errors import MissingExtraError
 
 COMMANDS = {
@@ -95,6 +96,34 @@ def test_control_characters_are_shown_not_obeyed() -> None:
     assert (
         terminal.escape("a\x1b[2Jb\x07\x9b\x7f\ttab\nline\r") == "a\\x1b[2Jb\\x07\\x9b\\x7f\ttab\nline\\x0d"
     )
+
+
+def test_directions_are_shown_not_obeyed() -> None:
+    assert terminal.escape("a\u202eb\u2066\u2028c") == "a\\u202eb\\u2066\\u2028c"
+    assert terminal.escape("Ωא中é") == "Ωא中é"
+
+
+def test_a_name_with_a_newline_forges_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["ukmod", "run", "a\nclean: no failure.ko"]) == 3
+    assert capsys.readouterr().err.startswith("ukmod run: a\\x0aclean: no failure.ko: ")
+
+
+def test_what_a_module_calls_its_request_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    forged = "x\nclean: no failure"
+    request = {
+        "time": 1, "wait": True, "name": forged, "result": 256, "loaded": (forged,), "comm": forged, "pid": 1,
+        "caller": "f",
+    }  # fmt: skip
+    texts = (forged,)
+    print_report(
+        Outcome(False, texts, (request,), texts, texts, texts, texts, texts, texts, texts, texts, texts, ())
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if line.lstrip().startswith("clean")]
+    assert len([line for line in lines if "x\\x0aclean" in line]) == 12
 
 
 class Terminal(io.StringIO):

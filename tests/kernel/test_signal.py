@@ -170,6 +170,18 @@ def test_dequeue_takes_synchronous_signals_first_then_the_lowest_and_minds_the_m
     assert taken == [SIGSEGV, 2, sigmask(SIGUSR1)]
 
 
+def test_dequeue_of_nothing_forgets_that_there_was_something(kernel: Core) -> None:
+    """get_signal() is called again and again for as long as TIF_SIGPENDING is set."""
+
+    def body() -> None:
+        task = kernel.sched.task()
+        kernel.tasks.set_flag(task, kernel.tasks.tif.sigpending)  # as the freezer sets it
+        assert kernel.signals.dequeue(task, 0) is None
+        assert not kernel.tasks.signal_pending(task)
+
+    in_thread(kernel, body)
+
+
 def test_force_sig_gets_through_to_who_blocks_or_ignores_it(kernel: Core) -> None:
     mask, seen = kernel.slab.kmalloc(8), []
     kernel.memory.set_u64(mask, sigmask(SIGSEGV))

@@ -163,7 +163,7 @@ def _guarded(program: str, work: Callable[[], int], misused: Callable[[], int] =
 
     ``misused`` returns that of a command line that makes no sense.
     """
-    from ukmod.cli.terminal import escape, prepare_streams
+    from ukmod.cli.terminal import escape, one_line, prepare_streams
     from ukmod.errors import UkmodError, UsageError
 
     prepare_streams()
@@ -173,14 +173,21 @@ def _guarded(program: str, work: Callable[[], int], misused: Callable[[], int] =
         finally:
             sys.stdout.flush()
     except UkmodError as error:
-        sys.stderr.write(escape(f"{program}: {error}") + "\n")
+        about = f"{one_line(error.subject)}: " if error.subject else ""
+        sys.stderr.write(escape(f"{program}: {about}{error.message}") + "\n")
         return misused() if isinstance(error, UsageError) else NOT_RUN
     except BrokenPipeError:
         _forget_output()  # the reader has gone, `head` for example: it knows
         return NOT_RUN
     except OSError as error:
         _forget_output()
-        where = f"{error.filename}: " if error.filename else "cannot write: " if _is_output(error) else ""
+        where = (
+            f"{one_line(str(error.filename))}: "
+            if error.filename
+            else "cannot write: "
+            if _is_output(error)
+            else ""
+        )
         sys.stderr.write(escape(f"{program}: {where}{error.strerror or error}") + "\n")
         return NOT_RUN
     except MemoryError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.cli.document import print_document
 from ukmod.cli.progress import Progress
-from ukmod.cli.terminal import GREEN, RED, write
+from ukmod.cli.terminal import GREEN, RED, one_line, write
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.module.pending import thread
@@ -119,26 +119,30 @@ def _unanswered(request: Request) -> str:
 
 
 def _section(title: str, lines: tuple[str, ...]) -> str:
-    return f"{title}:\n" + "".join(f"  {line}\n" for line in lines) if lines else ""
+    return f"{title}:\n" + "".join(f"  {one_line(line)}\n" for line in lines) if lines else ""
 
 
-def _request(request: dict[str, object]) -> str:
+def _names(title: str, names: tuple[str, ...]) -> str:
+    return f"{title}: {one_line(', '.join(names))}\n" if names else ""
+
+
+def _request(request: dict[str, object]) -> tuple[str, str]:
     time = int(str(request["time"])) / NSEC_PER_SEC
     loaded = request["loaded"]
     names = ", ".join(loaded) if isinstance(loaded, tuple) and loaded else "nothing new"
     call = "request_module" if request["wait"] else "request_module_nowait"
     return (
-        f'{time:.6f}  {call}("{request["name"]}") = {request["result"]}: loaded {names}\n'
-        f"            by {request['comm']} (pid {request['pid']}) in {request['caller']}"
+        f'{time:.6f}  {call}("{request["name"]}") = {request["result"]}: loaded {names}',
+        f"          by {request['comm']} (pid {request['pid']}) in {request['caller']}",
     )
 
 
 def print_report(outcome: Outcome, colour: str = "auto") -> None:
     """The report for people. ``colour``: when verdicts are coloured, see ``terminal.write``."""
     parts = (
-        _section("modules requested", tuple(map(_request, outcome.requests))),
-        f"unloaded: {', '.join(outcome.unloaded)}\n" if outcome.unloaded else "",
-        f"still loaded: {', '.join(outcome.loaded)}\n" if outcome.loaded else "",
+        _section("modules requested", tuple(line for one in outcome.requests for line in _request(one))),
+        _names("unloaded", outcome.unloaded),
+        _names("still loaded", outcome.loaded),
         _section("failed", outcome.failures),
         _section("requests that failed", outcome.unanswered),
         _section("threads left running", outcome.threads),

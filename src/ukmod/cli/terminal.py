@@ -22,6 +22,7 @@ __all__ = [
     "escape",
     "has_colour",
     "near",
+    "one_line",
     "one_line_warnings",
     "painted",
     "prepare_streams",
@@ -32,6 +33,10 @@ RED, GREEN = "31", "32"
 """SGR parameters of ECMA-48."""
 _KEPT = "\n\t"
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in _KEPT}
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""Characters that a terminal may obey: they write text backwards, or end a line."""
+_ESCAPES |= {code: f"\\u{code:04x}" for code in _DIRECTIONS}
+_NO_NEWLINES = _ESCAPES | {ord("\n"): "\\x0a"}
 
 
 def prepare_streams() -> None:
@@ -46,11 +51,16 @@ def prepare_streams() -> None:
 
 
 def escape(text: str) -> str:
-    r"""Show control characters as ``\x1b``, as dmesg(1) does; lines and tabs stay.
+    r"""Show control characters as ``\x1b``, as dmesg(1) does, directions as ``\u202e``. Lines and tabs stay.
 
     Modules choose what they log: it must not move the reader's cursor, or pass for something else.
     """
     return text.translate(_ESCAPES)
+
+
+def one_line(text: str) -> str:
+    """Text as ``escape`` gives it, its newlines included: a name cannot pass for a line of ours."""
+    return text.translate(_NO_NEWLINES)
 
 
 def write(text: str, colours: Mapping[str, str] | None = None, *, when: str = "auto") -> None:

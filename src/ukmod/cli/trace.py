@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 
 from ukmod.cli.terminal import escape
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.timeline import Span, Timeline
 from ukmod.kernel.trace import TraceStep
+from ukmod.kmod.graphs import mermaid_text
 
 __all__ = ["FORMATS", "format_of", "to_chrome", "to_html", "to_mermaid", "to_text", "trace_text"]
 
@@ -113,19 +113,16 @@ def _slice(span: Span) -> dict[str, object]:
 def to_mermaid(timeline: Timeline) -> str:
     """Return a sequence diagram of Mermaid."""
     lines = ["sequenceDiagram"]
-    lines += [f"  participant t{pid} as {_plain(f'{name} ({pid})')}" for pid, name in timeline.tasks.items()]
+    lines += [
+        f"  participant t{pid} as {mermaid_text(f'{name} ({pid})')}" for pid, name in timeline.tasks.items()
+    ]
     led = {(arrow.what, arrow.to_pid, arrow.to_time): arrow.pid for arrow in timeline.arrows}
     for step, _depth in _shown(timeline):
         leader = led.get((_LED.get(step.what, ""), step.pid, step.time), step.pid)
         line = "-->>" if step.what == "request_module returns" else "->>"
-        text = f"{step.time / NSEC_PER_SEC:.6f} {_plain(sentence(step))}"
+        text = f"{step.time / NSEC_PER_SEC:.6f} {mermaid_text(sentence(step))}"
         lines.append(f"  t{leader}{line}t{step.pid}: {text}")
     return "\n".join([*lines, ""])
-
-
-def _plain(text: str) -> str:
-    """Text in which Mermaid finds no syntax of its own."""
-    return re.sub(r"[^\w .,/()'=+:-]", lambda match: f"#{ord(match[0])};", text)
 
 
 # HTML

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
+import re
 
 from ukmod.kmod.closures import closure
 from ukmod.kmod.page import escaped, page
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.closures import Closure
     from ukmod.kmod.context import Context
 
-__all__ = ["ModuleEdge", "ModuleGraph", "module_graph", "to_dot", "to_html", "to_mermaid"]
+__all__ = ["ModuleEdge", "ModuleGraph", "mermaid_text", "module_graph", "to_dot", "to_html", "to_mermaid"]
 
 
 @record
@@ -86,9 +86,7 @@ def to_mermaid(graph: ModuleGraph) -> str:
     """Return the graph as a flowchart of Mermaid."""
     number = {name: f"m{at}" for at, name in enumerate(graph.modules)}
     lines = ["flowchart LR"]
-    for name in graph.modules:
-        text = escape(name, quote=True).replace("&quot;", "#quot;")
-        lines.append(f'  {number[name]}["{text}"]')
+    lines += [f'  {number[name]}["{mermaid_text(name)}"]' for name in graph.modules]
     arrows = {"dependency": "-->", "softdep": "-.->", "weakdep": "-. weak .->"}
     lines += [f"  {number[edge.user]} {arrows[edge.kind]} {number[edge.used]}" for edge in graph.edges]
     if graph.requested:
@@ -97,6 +95,11 @@ def to_mermaid(graph: ModuleGraph) -> str:
             f"  class {','.join(number[name] for name in graph.modules if name in graph.requested)} requested"
         )
     return "\n".join([*lines, ""])
+
+
+def mermaid_text(text: str) -> str:
+    """Text in which Mermaid finds no syntax of its own."""
+    return re.sub(r"[^\w .,/()'=+:-]", lambda match: f"#{ord(match[0])};", text)
 
 
 _COLUMN, _ROW, _HEIGHT, _LETTER = 40, 44, 28, 8

@@ -9,10 +9,15 @@ import pytest
 from tests.kmod.predict import images
 from tests.kmod.predict.scenarios import MODPROBE
 
-from ukmod.kmod.lint import Finding, lint
+from ukmod.errors import LimitError
+from ukmod.kmod import lint as kmod_lint
+from ukmod.kmod.config import Alias, Source
+from ukmod.kmod.lint import Finding, lint, patterns
+from ukmod.kmod.lint.patterns import PatternLines
 from ukmod.kmod.objections import Inspector, KernelFacts
 from ukmod.kmod.system import System
 from ukmod.kmod.tree import Tree
+from ukmod.kmod.wildcard import fnmatch
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +188,35 @@ def test_a_finding_as_text(image: Path) -> None:
         "    Blacklist  user\n"
         "  fix: blacklist  user"
     )
+
+
+@pytest.mark.parametrize("name", ["a", "ab", "b", "c*", "c1", "xyz", "", "[ab]", "\\a"])
+def test_the_first_line_is_the_one_that_a_look_at_each_would_find(name: str) -> None:
+    patterns = ["ab", "a*", "b", "c*", "[ab]", "c1", "x?z", "xyz", "b", "\\a"]
+    lines = [Alias(one, "m", Source("f", number)) for number, one in enumerate(patterns)]
+    naive = next((one.source for one in lines if one.pattern == name or fnmatch(one.pattern, name)), None)
+    assert PatternLines(lines).first(name) == naive
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "options user x=1\n" * 1001,
+        "".join(f"alias *{n}q m{n}\n" for n in range(100)),
+        "".join(f"install *z{n}q /bin/true\n" for n in range(100)),
+        "".join(f"softdep ?{n} pre: m{n}\n" for n in range(100)),
+    ],
+    ids=["lines", "aliases", "commands", "soft dependencies"],
+)
+def test_a_configuration_without_end_is_refused(
+    image: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns, "MOST_COMPARISONS", 1000)
+    monkeypatch.setattr(kmod_lint, "MOST_LINES", 1000)
+    with pytest.raises(LimitError, match="more than"):
+        found(image, {"etc/modprobe.d/x.conf": text})
+
+
+def test_a_deny_list_of_all_modules_is_none(image: Path) -> None:
+    text = "".join(f"install m{n} /bin/false\nblacklist m{n}\n" for n in range(1500))
+    assert {one.kind for one in found(image, {"etc/modprobe.d/x.conf": text})} == {"unknown-module"}

@@ -4,6 +4,7 @@ not read. modprobe says a word about the first kind only.
 
 from __future__ import annotations
 
+from ukmod.errors import LimitError
 from ukmod.kmod.config import config_files
 from ukmod.kmod.lint.arguments import argument_findings
 from ukmod.kmod.lint.finding import Finding
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from ukmod.kmod.kernelargs import BootArguments
     from ukmod.kmod.objections import Inspector
 
-__all__ = ["Finding", "lint"]
+__all__ = ["MOST_LINES", "Finding", "lint"]
+
+MOST_LINES = 1 << 15
+"""Lines of all files of a configuration. A deny list of all modules of a distribution has half as many."""
 
 
 def lint(
@@ -33,17 +37,20 @@ def lint(
 
     ``inspector`` looks into the modules that options are for; without it, parameters are not compared.
     ``boots`` are the kernel's command lines, ``config_paths`` the places of the configuration if they are not
-    the tree's own. Raises NotFoundError if the tree has no indexes.
+    the tree's own. Raises NotFoundError if the tree has no indexes, LimitError for too long a configuration.
     """
     tree = context.tree
     tree.require_indexes()
     paths = tree.config_paths if config_paths is None else config_paths
     linter = MeaningLinter(context, inspector)
     found: list[Finding] = []
+    room = MOST_LINES
     for path in config_files(tree.dirname, paths, tree.files):
         if path.startswith(f"{tree.dirname}/modules."):
             continue  # depmod has made it
         lines = read_lines(tree.files, path)
+        if (room := room - len(lines)) < 0:
+            raise LimitError(f"with it, the configuration has more than {MOST_LINES} lines", subject=path)
         found += syntax_findings(lines)
         for line in lines:
             found += linter.findings(line)

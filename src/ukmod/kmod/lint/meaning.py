@@ -8,13 +8,14 @@ import re
 from ukmod.kmod.config import END_ESCAPED, Alias, Blacklist, Command, Options, Softdep
 from ukmod.kmod.kernelargs import kernel_arguments
 from ukmod.kmod.lint.finding import Finding
+from ukmod.kmod.lint.patterns import PatternLines
 from ukmod.kmod.names import is_module_file, normalize_modname
 from ukmod.kmod.predict.kernel import option_note
 from ukmod.kmod.wildcard import fnmatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from ukmod.kmod.context import Context, Module
     from ukmod.kmod.lint.lines import ConfigLine
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["MeaningLinter"]
 
 _PATTERN = re.compile(r"[*?\[]")
+_MOST_SIMILAR = 2_000_000
+"""Names that are looked at for one that is like an unknown name: some microseconds each."""
 
 
 class MeaningLinter:
@@ -32,6 +35,11 @@ class MeaningLinter:
         self._context = context
         self._inspector = inspector
         self._names = tuple(context.tree.module_names())
+        self._aliases = PatternLines(context.config.aliases)
+        self._installs = PatternLines(context.config.install)
+        self._removes = PatternLines(context.config.remove)
+        self._softdeps = PatternLines(context.config.softdeps)
+        self._similar = _MOST_SIMILAR
 
     def findings(self, line: ConfigLine) -> Iterator[Finding]:
         """Yield what is wrong with a line."""
@@ -97,20 +105,24 @@ class MeaningLinter:
             several = "; ".join([f"{word} {one}" for one in dict.fromkeys(modules)])
             text = f"{plain} is an alias of {', '.join(modules)}, not the name of a module"
             return found("alias-name", "error", text, several, *modules)
-        near = difflib.get_close_matches(plain, self._names, n=1, cutoff=0.8)
-        if near:
+        if near := self._near(plain, self._names):
             text = f"there is no module {plain}; there is {near[0]}"
             return found("unknown-module", "warning", text, f"{word} {near[0]}, if that is meant", near[0])
         text = f"this kernel has no module {plain}"
         return found("unknown-module", "note", text, "nothing is to be done, if the name is right")
 
+    def _near(self, name: str, known: Collection[str]) -> list[str]:
+        """The known name that is most like this one. After long searches no more is looked for."""
+        self._similar -= len(known)
+        return difflib.get_close_matches(name, known, n=1, cutoff=0.8) if self._similar >= 0 else []
+
     # Directives
 
     def _command(self, line: ConfigLine, entry: Command) -> Iterator[Finding]:
-        lines = self._context.config.install if line.directive == "install" else self._context.config.remove
-        if (first := self._shadowing(lines, entry)) is not None:
-            text = f"the first {line.directive} line for a module counts alone: {first.source} has one"
-            fix = f"remove one of them, or put this line into a file that comes before {first.source.file}"
+        lines = self._installs if line.directive == "install" else self._removes
+        if (first := lines.first(entry.pattern)) not in (None, entry.source):
+            text = f"the first {line.directive} line for a module counts alone: {first} has one"
+            fix = f"remove one of them, or put this line into a file that comes before {first.file}"
             yield Finding("shadowed", "error", line.source, line.words, text, fix, line.names)
             return
         program, *others = entry.command.split() or [""]
@@ -131,16 +143,6 @@ class MeaningLinter:
                 yield self._unknown(line, entry.pattern, is_pattern_allowed=True)
         elif line.directive == "install":
             yield from self._void(line, entry)
-
-    def _shadowing(self, lines: list[Command], entry: Command) -> Command | None:
-        """Return an earlier line that takes all that a line is for."""
-        file, line = entry.source.file, entry.source.line
-        for other in lines:
-            if other.source.line == line and other.source.file == file:
-                return None
-            if other.pattern == entry.pattern or fnmatch(other.pattern, entry.pattern):
-                return other
-        return None
 
     def _void(self, line: ConfigLine, entry: Command) -> Iterator[Finding]:
         module = self._context.by_name(entry.pattern)
@@ -175,7 +177,7 @@ class MeaningLinter:
             if (note := option_note(facts, name, value)) is None:
                 continue
             severity = "error" if note.fatal else "warning"
-            near = [] if note.fatal else difflib.get_close_matches(name, facts.parameters or (), n=1)
+            near = [] if note.fatal else self._near(name, facts.parameters or ())
             fix = "".join([f"{one} may be meant; " for one in near]) + f"see modinfo -p {module.name}"
             text = f"{module.name}: {note.text}"
             yield Finding(note.kind, severity, line.source, line.words, text, fix, (module.name,))
@@ -194,9 +196,9 @@ class MeaningLinter:
             yield Finding("diverted", severity, line.source, line.words, text, fix, line.names)
         if entry.module == "off" or self.knows(entry.module):
             return
-        if any(fnmatch(one.pattern, entry.module) for one in self._context.config.install):
+        if self._installs.first(entry.module) is not None:
             return
-        if any(fnmatch(one.pattern, entry.module) for one in self._context.config.aliases):
+        if self._aliases.first(entry.module) is not None:
             text = f"{entry.module} is an alias itself, and aliases are not followed twice"
             fix = "name the module"
             yield Finding("alias-chain", "error", line.source, line.words, text, fix, line.names)
@@ -204,14 +206,11 @@ class MeaningLinter:
         yield self._unknown(line, entry.module, is_pattern_allowed=False)
 
     def _softdep(self, line: ConfigLine, entry: Softdep) -> Iterator[Finding]:
-        for other in self._context.config.softdeps:
-            if other.source == entry.source:
-                break
-            if other.pattern == entry.pattern or fnmatch(other.pattern, entry.pattern):
-                text = f"the first softdep line for a module counts alone: {other.source} has one"
-                fix = "put it into a file whose name sorts before that, with all dependencies in one line"
-                yield Finding("shadowed", "error", line.source, line.words, text, fix, line.names)
-                return
+        if (other := self._softdeps.first(entry.pattern)) not in (None, entry.source):
+            text = f"the first softdep line for a module counts alone: {other} has one"
+            fix = "put it into a file whose name sorts before that, with all dependencies in one line"
+            yield Finding("shadowed", "error", line.source, line.words, text, fix, line.names)
+            return
         text = line.text.partition(entry.pattern)[2] or line.text
         if not entry.pre and not entry.post and not re.fullmatch(r"\S+\s+\S+\s+(pre:|post:)\s*", line.text):
             text = "no dependency is named behind pre: or post:, with one blank before it"
