@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "FAILED", "MISUSED", "NOT_RUN", "main", "run_tool"]
 
 COMMANDS = {
     "run": "load modules into an emulated kernel and watch them",
+    "shell": "use modules in an emulated kernel, from a shell",
     "demo": "see request_module() at work, from the module's call to modprobe and back",
     "examples": "copy example modules and their sources into a directory",
     "profile": "make a profile of a kernel's struct layouts",

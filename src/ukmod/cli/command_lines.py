@@ -39,6 +39,7 @@ __all__ = [
     "lint",
     "profile",
     "run",
+    "shell",
     "survey",
     "tools",
 ]
@@ -50,6 +51,7 @@ def command_line(name: str) -> CommandParser:
     """Return the parser of the command of that name."""
     parsers = (
         run,
+        shell,
         demo,
         examples,
         profile,
@@ -115,19 +117,8 @@ def run() -> CommandParser:
                        " or Perfetto, .mmd for Mermaid, .html; else text")  # fmt: skip
     parse.add_argument("--trace-format", choices=("text", "chrome", "mermaid", "html"),
                        help="the format of --trace, whatever the suffix")  # fmt: skip
-    parse.add_argument(
-        "--snapshot", action=argparse.BooleanOptionalAction, default=True,
-        help="keep an image that was brought up, for next time",
-    )  # fmt: skip
     parse.add_argument("--strict-modprobe", action="store_true", help="requests carry no parameters")
-    parse.add_argument(
-        "--patience", metavar="SECONDS", type=_time, default=PATIENCE,
-        help=f"the most CPU time that the run may take; default {PATIENCE:g}",
-    )  # fmt: skip
-    parse.add_argument(
-        "--memory", metavar="SIZE", type=_size, default=MEMORY,
-        help="the machine's RAM, in bytes or with K, M or G; default 1G",
-    )  # fmt: skip
+    _add_machine(parse, PATIENCE, f"the most CPU time that the run may take; default {PATIENCE:g}")
     add_json(parse)
     add_color(parse)
     return parse
@@ -142,6 +133,48 @@ def _run_refused(options: argparse.Namespace) -> str:
     if options.trace is not None and len(options.kernel or ()) > 1:
         return "--trace: name one kernel"
     return "--trace-format: name a file with --trace" if options.trace_format and not options.trace else ""
+
+
+def shell() -> CommandParser:
+    """``ukmod shell``."""
+    parse = command_parser(
+        "shell",
+        "Start a shell in an emulated kernel. The modules, and what they need, are in its /lib/modules, where"
+        " insmod and modprobe find them; none is loaded. On a terminal the shell is interactive, with job"
+        " control, and time passes as on the host. Otherwise it reads a script from standard input, at whose"
+        " end time becomes virtual.",
+        statuses={0: "the shell's own exit status, whichever it is"},
+        examples={
+            "hello.ko": "a shell, on the kernel for which the module was built",
+            "hello.ko -c 'insmod hello.ko; dmesg'": "one command",
+            "--kernel 6.12 loop < test.sh": "a script, on a kernel that was fetched, with its module",
+            "--kernel 6.1 --root initrd.img": "the shell of another root file system",
+        },
+    )
+    parse.add_argument("words", metavar="MODULE", nargs="*", help="a .ko file or a module of the tree")
+    add_tree(parse, None, "modules are below ROOT/lib/modules")
+    parse.add_argument("-c", dest="command", metavar="COMMAND", help="run this command instead")
+    parse.add_argument("--kernel", metavar="IMAGE",
+                       help="an image, or a kernel such as 6.12; default: by the first module's vermagic,"
+                       " else the newest kernel of this machine")  # fmt: skip
+    parse.add_argument("--root", metavar="PATH",
+                       help="the machine's root file system: a directory, a cpio or a tar; default: a busybox"
+                       " that is linked statically")  # fmt: skip
+    _add_machine(parse, MAX_SECONDS, "the most CPU time that the machine may take; default: any")
+    return parse
+
+
+def _add_machine(parse: CommandParser, patience: float, help_of_patience: str) -> None:
+    """Add ``--snapshot``, ``--patience`` and ``--memory``."""
+    parse.add_argument(
+        "--snapshot", action=argparse.BooleanOptionalAction, default=True,
+        help="keep an image that was brought up, for next time",
+    )  # fmt: skip
+    parse.add_argument("--patience", metavar="SECONDS", type=_time, default=patience, help=help_of_patience)
+    parse.add_argument(
+        "--memory", metavar="SIZE", type=_size, default=MEMORY,
+        help="the machine's RAM, in bytes or with K, M or G; default 1G",
+    )  # fmt: skip
 
 
 def demo() -> CommandParser:

@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         from ukmod.cli import matrix
 
         return matrix.main(options)
-    tree, named = _find(options)
+    tree, named = find_modules(options, options.kernel[0] if options.kernel else None)
     image = options.kernel[0] if options.kernel else AUTO
     with one_line_warnings("ukmod run"), kernel_of(options, image, tree) as k:
         wanted = _boot(k, options, named)
@@ -149,16 +149,18 @@ def _quote(param: str) -> str:
     return f'{name}="{value}"' if equals and " " in value and not value.startswith('"') else param
 
 
-def _find(options: argparse.Namespace) -> tuple[Tree | None, list[tuple[str, str]]]:
+def find_modules(
+    options: argparse.Namespace, kernel: str | None
+) -> tuple[Tree | None, list[tuple[str, str]]]:
     """The module tree that is named, if one is, and the files to load, each with its parameters."""
     tree: Tree | None = None
     if options.dirname is not None or options.set_version is not None:
         with Progress(READING):
             named = Tree.open(options.dirname or "/", options.set_version, options.moduledir)
             tree = open_tree(named.dirname)
-    elif options.kernel and not all(map(is_file, options.words[:1])):
+    elif kernel is not None and not all(map(is_file, options.words[:1])):
         with Progress(READING):
-            tree = own_tree(options.kernel[0])
+            tree = own_tree(kernel)
     found = []
     for name, params in groups(options.words, (tree,)):
         if is_file(name):

@@ -54,7 +54,7 @@ class Processes:
         return task
 
     def _ended(self, parent: Task | None) -> None:
-        if parent is not None and not parent.exited:
+        if parent is not None and not parent.exited and parent.thread is None:  # see user/wait.py
             self._k.signals.send(parent, SIGCHLD)
         self._waiters.wake_all()
 

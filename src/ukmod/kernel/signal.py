@@ -6,9 +6,10 @@ import struct
 from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel import jobctl
 from ukmod.kernel.export import export
 from ukmod.kernel.pid import PIDTYPE_PGID
-from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_WAKEKILL, Task, TaskExitError
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_WAKEKILL, Task, TaskExitError
 from ukmod.kernel.sighand import NSIG, SIG_DFL, SIG_IGN, SIG_KTHREAD_KERNEL
 from ukmod.kernel.signal_numbers import (
     SIGABRT,
@@ -53,9 +54,6 @@ def sigmask(*signals: int) -> int:
 
 _SYNCHRONOUS = sigmask(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
 _COREDUMP = sigmask(SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS)
-_JOBCTL_STOP_DEQUEUED: Final = 1 << 16
-_JOBCTL: Final = _JOBCTL_STOP_DEQUEUED | 1 << 17 | 1 << 18 | 1 << 26
-"""The bits of a process that is stopped or about to be, include/linux/sched/jobctl.h."""
 _SIGNAL_GROUP_EXIT: Final = 0x4
 """include/linux/sched/signal.h"""
 _IGNORED = sigmask(SIGCONT, SIGCHLD, SIGWINCH, SIGURG)
@@ -120,12 +118,11 @@ class Signals:
         ``info`` is a struct kernel_siginfo or None; ``force``: the signal comes from the kernel itself.
         """
         k = self._k
+        if task.exited:
+            return
+        self._prepare(task, signal)
         pending = k.tasks.pending(task)
-        if signal == SIGCONT:
-            pending &= ~_STOP
-            self._continue(task)
-        if task.exited or self._ignored(task, signal, force=force):
-            k.tasks.set_pending(task, pending)
+        if self._ignored(task, signal, force=force):
             return
         if signal < SIGRTMIN and pending >> (signal - 1) & 1:
             return
@@ -143,12 +140,14 @@ class Signals:
             k.tasks.set_flag(task, k.tasks.tif.sigpending)
             k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
 
-    def _continue(self, task: Task) -> None:
-        """prepare_signal(): a process that a signal has stopped runs again."""
-        if task.thread is not None:
-            at = task.address + self._k.types.offset("task_struct", "jobctl")
-            self._k.memory.set_u64(at, self._k.memory.u64(at) & ~_JOBCTL)
-            self._k.sched.wake(task, TASK_STOPPED)
+    def _prepare(self, task: Task, signal: int) -> None:
+        """prepare_signal(): a process that a signal has stopped runs again by SIGCONT."""
+        if sigmask(signal) & _STOP:
+            self.discard(task, sigmask(SIGCONT))
+        elif signal == SIGCONT:
+            self.discard(task, _STOP)
+            if task.thread is not None:
+                jobctl.resume(self._k, task)
 
     def _end_process(self, task: Task, signal: int) -> bool:
         """complete_signal(), for a signal that ends a process; True if its sleep ends even if only that may.
@@ -319,8 +318,7 @@ def dequeue_signal(k: Core, first: Ptr, second: Ptr, third: Ptr, fourth: Ptr) ->
         return 0
     k.memory.write(info, found[1])
     if task.thread is not None and sigmask(found[0]) & _STOP:
-        at = task.address + k.types.offset("task_struct", "jobctl")
-        k.memory.set_u64(at, k.memory.u64(at) | _JOBCTL_STOP_DEQUEUED)
+        jobctl.set_dequeued(k, task)
     if has_type:
         k.memory.set_u32(kind, 0)
     return found[0]

@@ -79,6 +79,7 @@ def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
     while event := k.clock.due():
         k.interrupt(event.action)
     k.percpu.set_current(task.address)
+    k.sched.look_outside()
     wanted = k.sched.runnable() or k.sched.overdue()
     if wanted and k.percpu.preempt_count() == 0 and k.cpu.interrupts_enabled():
         k.sched.preempt()

@@ -8,15 +8,16 @@ if one is given, produces an equal run.
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ukmod.errors import MachineError, MissingExtraError
 from ukmod.kernel.export import export
 from ukmod.kernel.task_work import task_work_run
-from ukmod.kernel.time.clock import Clock, Event
+from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock, Event
 from ukmod.machine.abi import Int, Ptr, UInt
 from ukmod.machine.watchdog import Stalled
 
@@ -90,6 +91,8 @@ class Task:
         """Copies of its task_struct's, which only the scheduler changes: see sched/prio.py."""
         self.started = False
         self.exited = False
+        self.is_zombie = False
+        """It ends or has ended, and its parent has not waited for it."""
         self.exit_code = 0
         self.parent: Task | None = None
         self.owner = ""
@@ -121,6 +124,16 @@ class Task:
         return self.stack + self.stack_size - 64
 
 
+class Outside(Protocol):
+    """Something outside of the machine that wakes its tasks, as a device does by an interrupt."""
+
+    def look(self, timeout: float | None) -> bool:
+        """Wake a task if something has come, or does so within ``timeout`` seconds; True if it has.
+
+        Without a timeout there is nothing else to wait for.
+        """
+
+
 class Scheduler:
     """The scheduler: the run queue and the current task."""
 
@@ -134,6 +147,8 @@ class Scheduler:
         """When the machine is to stop, in nanoseconds, even if a task does not sleep."""
         self._queue: deque[Task] = deque()
         self._random: random.Random | None = None
+        self.outside: Outside | None = None
+        """If there is one, time passes as on the host while every task sleeps."""
         self._hub = getcurrent()
         self.in_interrupt = False
         self.began = 0
@@ -181,17 +196,38 @@ class Scheduler:
             if deadline is not None and self.clock.now >= deadline + self._due_now():
                 return until()
             self.fire_due()
+            self.look_outside()
             if self._queue:
                 task = self._pick()
                 if not task.exited:
                     self._switch_to(task)
                 continue
             when = self.clock.next_event()
+            if self._woken_from_outside(when, deadline):
+                continue
             if when is None or (deadline is not None and when > deadline):
                 if deadline is not None:
                     self.clock.advance_to(deadline)
                 return until()
             self.clock.advance_to(when)
+        return True
+
+    def look_outside(self) -> None:
+        """Wake the task for which something has come from outside of the machine."""
+        if self.outside is not None:
+            self.outside.look(0)
+
+    def _woken_from_outside(self, when: int | None, deadline: int | None) -> bool:
+        """Wait, as long as it takes on the host, for the time of the next event, or for what comes first."""
+        if self.outside is None:
+            return False
+        ends = [one for one in (when, deadline) if one is not None]
+        left = min(ends) - self.clock.now if ends else None
+        began = time.monotonic_ns()
+        if not self.outside.look(left / NSEC_PER_SEC if left is not None else None):
+            return False
+        passed = time.monotonic_ns() - began
+        self.clock.advance_to(self.clock.now + (passed if left is None else min(passed, left)))
         return True
 
     def _due_now(self) -> bool:
@@ -251,9 +287,16 @@ class Scheduler:
         except GreenletExit:
             return
         task.exited = True
-        for callback in task.on_exit:
-            callback(task)
-        self._k.tasks.release(task)
+        if not task.is_zombie:
+            self.release_task(task)
+
+    def release_task(self, task: Task) -> None:
+        """release_task(): nobody waits for a task any longer, which ends or has done so."""
+        task.is_zombie = False
+        if task.exited:
+            for callback in task.on_exit:
+                callback(task)
+            self._k.tasks.release(task)
 
     def _until_exit(self, work: Callable[[], int]) -> int:
         """Run ``work`` in the current task; returns its result, or the exit code if the task was ended."""

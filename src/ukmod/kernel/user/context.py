@@ -41,6 +41,7 @@ def enter(k: Core, image: MappedImage) -> None:
     """
     task = k.sched.task()
     task.leaving.append(partial(_leave, k, image, task))
+    task.on_exit.append(partial(_exit_creds, k, image))
     _init(k, image, task)
     _copy_context(k, image, task, task)
     set_mm(k, task, _new_mm(k, image))
@@ -69,14 +70,34 @@ def inherit(k: Core, image: MappedImage, child: Task, *, shares_mm: bool) -> Non
     """
     parent = k.sched.task()
     child.leaving.append(partial(_leave, k, image, child))
+    child.on_exit.append(partial(_exit_creds, k, image))
     _init(k, image, child)
     k.tasks.set_pf(child, PF_FORKNOEXEC)
     _copy_members(k, parent, child)
+    _share_tty(k, parent, child)
     _copy_context(k, image, parent, child)
     mm = _shared_mm(k, parent) if shares_mm else _copied_mm(k, image, parent, child)
     for member in ("mm", "active_mm"):
         _set(k, child, member, mm)
     child.root = root_of(k, mm)
+
+
+def _share_tty(k: Core, parent: Task, child: Task) -> None:
+    """copy_signal(): the controlling terminal is the parent's, by tty_kref_get()."""
+    signal, at = _get(k, parent, "signal"), k.types.offset("signal_struct", "tty")
+    if tty := k.memory.u64(signal + at):
+        count = tty + k.types.offset("tty_struct", "kref")
+        k.memory.set_u32(count, k.memory.u32(count) + 1)
+        k.memory.set_u64(_get(k, child, "signal") + at, tty)
+
+
+def _leave_tty(k: Core, image: MappedImage, task: Task) -> None:
+    """disassociate_ctty(), which concerns a session's leader, and the end of __exit_signal()."""
+    k.cpu.call(image.address("disassociate_ctty"), 1)
+    at = _get(k, task, "signal") + k.types.offset("signal_struct", "tty")
+    if tty := k.memory.u64(at):
+        k.memory.set_u64(at, 0)
+        k.cpu.call(image.address("tty_kref_put"), tty)
 
 
 def _copy_context(k: Core, image: MappedImage, source: Task, task: Task) -> None:
@@ -174,9 +195,9 @@ def _exit_timers(k: Core, image: MappedImage, task: Task) -> None:
 
 
 def _leave(k: Core, image: MappedImage, task: Task) -> int:
-    """exit_itimers(), exit_mm(), exit_files(), exit_fs() and, after the task's last work, exit_creds()."""
+    """exit_itimers(), exit_mm(), exit_files(), exit_fs() and the task's last work."""
     _exit_timers(k, image, task)
-    own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs", "cred")}
+    own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs")}
     k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
     if mm := mm_of(k, task):
         k.cpu.call(image.address("exit_mm_release"), task.address, mm)
@@ -184,15 +205,20 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
     for name in ("files", "fs"):
         if own[name]:
             k.cpu.call(image.address(f"exit_{name}"), task.address)
+    _leave_tty(k, image, task)
     task_work_run(k)
     k.tasks.set_pf(task, PF_EXITING)  # from here on, no more work is taken
-    if own["cred"]:
-        k.cpu.call(image.address("exit_creds"), task.address)
-        for name in ("cred", "real_cred"):
-            _set(k, task, name, image.address("init_cred"))
     if k.types.has("task_struct", "exec_state"):
         k.cpu.call(image.address("put_task_exec_state"), _get(k, task, "exec_state"))
     return 0
+
+
+def _exit_creds(k: Core, image: MappedImage, task: Task) -> None:
+    """exit_creds(), when the task is released."""
+    if _get(k, task, "cred") != image.address("init_cred"):
+        k.cpu.call(image.address("exit_creds"), task.address)
+        for name in ("cred", "real_cred"):
+            _set(k, task, name, image.address("init_cred"))
 
 
 def _idr(k: Core, image: MappedImage) -> int:

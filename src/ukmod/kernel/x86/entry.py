@@ -13,7 +13,6 @@ from ukmod.kernel.mm.switch import mm_of, set_loaded_mm
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.x86 import tsc
 from ukmod.machine.usermode import PT_REGS_SIZE, UserGates
-from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -79,29 +78,19 @@ def _stack_top(k: Core, image: MappedImage) -> int:
     return k.percpu.base + image.address("cpu_tss_rw") + k.types.offset("tss_struct", "x86_tss.sp1")
 
 
-@record
-class Zombie:
-    """A child that has ended and was not waited for."""
-
-    pid: int
-    pgrp: int
-    """The number of the process group in which it was."""
-    wait_status: int
-
-
 class UserThread(Waiters):
     """The state in the CPU of a task that runs in ring 3: struct thread_struct and __switch_to().
 
-    It is also the wait queue for the ends of its children.
+    It is also the wait queue for what becomes of its children.
     """
 
     def __init__(self, k: Core, image: MappedImage, task: Task, *, parent: UserThread | None = None) -> None:
         """With ``parent``, the current task's, it is a copy of that: copy_thread()."""
         super().__init__(k)
         self._k = k
-        self._task = task
+        self.task = self._task = task
         self.children: list[Task] = []
-        self.zombies: list[Zombie] = []
+        """The processes that it can wait for, zombies among them."""
         # TOP_OF_KERNEL_STACK_PADDING: what CPUs with FRED push below a struct pt_regs is two words longer.
         padding = 16 if image.get("asm_fred_entrypoint_user") else 0
         self._top = task.stack + task.stack_size - padding

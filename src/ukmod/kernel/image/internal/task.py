@@ -103,7 +103,7 @@ def kernel_clone(k: Core, arguments: Ptr) -> Long:
 @export()
 def kernel_wait4(k: Core, pid: Int, status: Ptr, options: Int, usage: Ptr) -> Long:
     """long kernel_wait4(pid_t upid, int __user *stat_addr, int options, struct rusage *ru)."""
-    from ukmod.kernel.user.fork import wait4
+    from ukmod.kernel.user.wait import wait4
 
     _no_usage(k, usage)
     return wait4(k, k.sched.task().thread, pid, status, options)
@@ -112,10 +112,18 @@ def kernel_wait4(k: Core, pid: Int, status: Ptr, options: Int, usage: Ptr) -> Lo
 @export()
 def kernel_waitid(k: Core, which: Int, pid: Int, info: Ptr, options: Int, usage: Ptr) -> Long:
     """long kernel_waitid(int which, pid_t upid, struct waitid_info *, int options, struct rusage *ru)."""
-    from ukmod.kernel.user.fork import waitid
+    from ukmod.kernel.user.wait import waitid
 
     _no_usage(k, usage)
     return waitid(k, k.sched.task().thread, which, pid, info, options)
+
+
+@export("__wake_up_parent")
+def wake_up_parent(k: Core, child: Ptr, parent: Ptr) -> None:
+    """void __wake_up_parent(struct task_struct *p, struct task_struct *parent): from wait4() and waitid()."""
+    del child
+    if (thread := k.tasks.at(parent).thread) is not None:
+        thread.wake_all()
 
 
 def _no_usage(k: Core, usage: int) -> None:

@@ -1,0 +1,99 @@
+"""Processes that a signal has stopped: the bits of kernel/signal.c and include/linux/sched/jobctl.h.
+
+The image's get_signal() stops a process; here it is continued, and looked at by those that wait for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID
+from ukmod.kernel.sched.core import TASK_STOPPED, Task
+from ukmod.kernel.signal_numbers import SIGCONT, SIGHUP
+from ukmod.kernel.task import INIT_PID
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Core
+
+JOBCTL_STOP_DEQUEUED: Final = 1 << 16
+_JOBCTL: Final = JOBCTL_STOP_DEQUEUED | 1 << 17 | 1 << 18 | 1 << 26
+"""The bits of a process that is stopped or about to be, include/linux/sched/jobctl.h."""
+_STOP_STOPPED, _STOP_CONTINUED, _CLD_STOPPED, _CLD_CONTINUED = 0x1, 0x2, 0x10, 0x20
+_STOP_MASK: Final = _STOP_STOPPED | _STOP_CONTINUED | _CLD_STOPPED | _CLD_CONTINUED
+"""signal_struct.flags, include/linux/sched/signal.h."""
+
+
+def set_dequeued(k: Core, task: Task) -> None:
+    """A stop signal was taken from the queue: the process is about to stop."""
+    at = task.address + k.types.offset("task_struct", "jobctl")
+    k.memory.set_u64(at, k.memory.u64(at) | JOBCTL_STOP_DEQUEUED)
+
+
+def resume(k: Core, task: Task) -> None:
+    """prepare_signal(), of SIGCONT: the process runs again, and will say so to its parent."""
+    at = task.address + k.types.offset("task_struct", "jobctl")
+    k.memory.set_u64(at, k.memory.u64(at) & ~_JOBCTL)
+    k.sched.wake(task, TASK_STOPPED)
+    flags, count = _signal(k, task, "flags"), _signal(k, task, "group_stop_count")
+    before = k.memory.u32(flags)
+    if before & _STOP_STOPPED or k.memory.u32(count):
+        why = _CLD_CONTINUED if before & _STOP_STOPPED else _CLD_STOPPED
+        k.memory.set_u32(flags, before & ~_STOP_MASK | why | _STOP_CONTINUED)
+        k.memory.set_u32(count, 0)
+        k.memory.set_u32(_signal(k, task, "group_exit_code"), 0)
+
+
+def is_stopped(k: Core, task: Task) -> bool:
+    """SIGNAL_STOP_STOPPED."""
+    return bool(k.memory.u32(_signal(k, task, "flags")) & _STOP_STOPPED)
+
+
+def stopped_by(k: Core, task: Task, *, take: bool) -> int:
+    """wait_task_stopped(): the signal that has stopped it, once if it is to be taken; or 0."""
+    at = _signal(k, task, "group_exit_code")
+    signal = k.memory.u32(at) if is_stopped(k, task) else 0
+    if signal and take:
+        k.memory.set_u32(at, 0)
+    return signal
+
+
+def was_continued(k: Core, task: Task, *, take: bool) -> bool:
+    """wait_task_continued(): true, once if it is to be taken, after SIGCONT."""
+    at = _signal(k, task, "flags")
+    flags = k.memory.u32(at)
+    if flags & _STOP_CONTINUED and take:
+        k.memory.set_u32(at, flags & ~_STOP_CONTINUED)
+    return bool(flags & _STOP_CONTINUED)
+
+
+def _signal(k: Core, task: Task, member: str) -> int:
+    """The address of a member of a task's signal_struct."""
+    signal = k.memory.u64(task.address + k.types.offset("task_struct", "signal"))
+    return signal + k.types.offset("signal_struct", member)
+
+
+def kill_orphaned_pgrp(k: Core, task: Task, parent: Task | None, gone: Task) -> None:
+    """End the stopped jobs of a process group that nobody of its session can continue, once ``gone`` exits.
+
+    ``task`` is in that group, and its parent is outside of it, as far as that matters.
+    """
+    if parent is None or not _controls(k, parent, task):
+        return
+    members = k.pids.members(k.pids.group(task, PIDTYPE_PGID), PIDTYPE_PGID)
+    left = [one for one in members if one is not gone and not one.exited]
+    if any(one.parent not in (None, gone) and _controls(k, one.parent, one) for one in left):
+        return
+    if any(is_stopped(k, one) for one in left):
+        for signal in (SIGHUP, SIGCONT):
+            for one in left:
+                k.signals.send(one, signal)
+
+
+def _controls(k: Core, parent: Task | None, task: Task) -> bool:
+    """True if a parent is in another process group of its child's session."""
+    if parent is None or parent.pid == INIT_PID:
+        return False
+    pairs = {
+        kind: [k.pids.group(one, kind) for one in (parent, task)] for kind in (PIDTYPE_PGID, PIDTYPE_SID)
+    }
+    return pairs[PIDTYPE_PGID][0] != pairs[PIDTYPE_PGID][1] and pairs[PIDTYPE_SID][0] == pairs[PIDTYPE_SID][1]

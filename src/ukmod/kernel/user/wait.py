@@ -1,0 +1,168 @@
+"""wait4(2) and waitid(2) of programs, and how a child's end reaches its parent: kernel/exit.c."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import ECHILD, EFAULT, EINVAL, ESRCH
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel import jobctl
+from ukmod.kernel.coredump import DUMPED
+from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.pid import PIDTYPE_PGID
+from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, Task
+from ukmod.kernel.signal_numbers import SIGCONT
+from ukmod.kernel.x86.entry import UserThread
+from ukmod.machine.memory import Fault
+from ukmod.record import record
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Core
+
+WNOHANG, WSTOPPED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x100_0000
+_OF_ANY_KIND: Final = 0xE000_0000
+"""__WNOTHREAD, __WALL and __WCLONE: there are no other threads, whose children these would be."""
+P_ALL, P_PID, P_PGID = 0, 1, 2
+"""include/uapi/linux/wait.h"""
+CLD_EXITED, CLD_KILLED, CLD_DUMPED, CLD_STOPPED, CLD_CONTINUED = 1, 2, 3, 5, 6
+"""si_code of SIGCHLD, include/uapi/asm-generic/siginfo.h."""
+_EXIT_ZOMBIE: Final = 0x20
+_STOPPED, _CONTINUED = 0x7F, 0xFFFF
+"""Wait statuses: of a process that a signal has stopped, without its number; of one that continues."""
+_Wanted = Callable[[Task], bool]
+"""Whether a child is one that its parent waits for."""
+
+
+@record
+class _Change:
+    """A change of a child, as waitid(2) reports it."""
+
+    child: Task
+    cause: int
+    status: int
+    wait_status: int
+    """The same for wait4(2)."""
+
+
+def exit_notify(k: Core, image: MappedImage, parent: UserThread, child: Task, signal: int) -> int:
+    """Tell a parent that the current task, its child, ends; the last of its life, except its credentials.
+
+    It stays a zombie until its parent waits for it, unless that does not want to know.
+    """
+    jobctl.kill_orphaned_pgrp(k, child, child.parent, gone=child)
+    if parent.task.exited:
+        return 0
+    k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_code"), child.exit_code)
+    k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_state"), _EXIT_ZOMBIE)
+    child.is_zombie = True
+    if k.cpu.call(image.address("do_notify_parent"), child.address, signal) & 0xFF:
+        _release(k, parent, child)
+    parent.wake_all()
+    return 0
+
+
+def abandon_children(k: Core, thread: UserThread) -> int:
+    """forget_original_parent(): init would wait for the children of the current task, which ends."""
+    for child in list(thread.children):
+        if child.is_zombie:
+            _release(k, thread, child)
+        else:
+            jobctl.kill_orphaned_pgrp(k, child, thread.task, gone=thread.task)
+    return 0
+
+
+def _release(k: Core, thread: UserThread, child: Task) -> None:
+    thread.children.remove(child)
+    k.sched.release_task(child)
+
+
+def wait4(k: Core, thread: UserThread | None, upid: int, status: int, options: int) -> int:
+    """kernel_wait4(), of the current task: the child's pid, 0 with WNOHANG, or a negative errno."""
+    if options & ~(WNOHANG | WSTOPPED | WCONTINUED | _OF_ANY_KIND):
+        return -EINVAL
+    if upid == -(1 << 31):
+        return -ESRCH
+    kind = P_PID if upid > 0 else P_ALL if upid == -1 else P_PGID
+    found = _wait(k, thread, _wanted(k, kind, abs(upid)), options | WEXITED)
+    if isinstance(found, int):
+        return found
+    try:
+        if status:
+            k.memory.set_u32(status, found.wait_status)
+    except Fault:
+        return -EFAULT
+    return found.child.pid
+
+
+def waitid(k: Core, thread: UserThread | None, which: int, upid: int, info: int, options: int) -> int:
+    """kernel_waitid(), of the current task; ``info`` is a struct waitid_info of the kernel's."""
+    wanted = WEXITED | WSTOPPED | WCONTINUED
+    if options & ~(WNOHANG | WNOWAIT | wanted | _OF_ANY_KIND) or not options & wanted:
+        return -EINVAL
+    lowest = {P_ALL: upid, P_PID: 1, P_PGID: 0}.get(which)
+    if lowest is None or upid < lowest:
+        return -EINVAL
+    found = _wait(k, thread, _wanted(k, which, upid), options)
+    if isinstance(found, int):
+        return found
+    if info:
+        cred = k.memory.u64(found.child.address + k.types.offset("task_struct", "real_cred"))
+        uid = k.memory.u32(cred + k.types.offset("cred", "uid"))
+        members = {"pid": found.child.pid, "status": found.status, "cause": found.cause, "uid": uid}
+        for member, value in members.items():
+            k.memory.set_u32(info + k.types.offset("waitid_info", member), value)
+    return found.child.pid
+
+
+def _group_of(k: Core, task: Task) -> int:
+    return k.pids.number(k.pids.group(task, PIDTYPE_PGID))
+
+
+def _wanted(k: Core, kind: int, number: int) -> _Wanted:
+    """eligible_pid(): with P_PGID, 0 is the group that the caller is in now."""
+    if kind == P_PGID:
+        group = number or _group_of(k, k.sched.task())
+        return lambda child: _group_of(k, child) == group
+    return lambda child: kind == P_ALL or child.pid == number
+
+
+def _wait(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> _Change | int:
+    """do_wait(): what has become of a child, 0 with WNOHANG, or a negative errno."""
+    if thread is None:
+        return -ECHILD
+
+    def children() -> list[Task]:
+        return [child for child in thread.children if wanted(child)]
+
+    def is_over() -> bool:
+        mine = children()
+        return not mine or any(_change(k, child, options | WNOWAIT) is not None for child in mine)
+
+    if not options & WNOHANG and thread.wait_event(is_over, TASK_INTERRUPTIBLE) < 0:
+        return -ERESTARTSYS
+    mine = children()
+    found = next(filter(None, (_change(k, child, options) for child in mine)), None)
+    if found is None:
+        return 0 if mine else -ECHILD
+    if found.child.is_zombie and not options & WNOWAIT:
+        _release(k, thread, found.child)
+    return found
+
+
+def _change(k: Core, child: Task, options: int) -> _Change | None:
+    """wait_consider_task(): a change that the options ask for, reported once without WNOWAIT."""
+    take = not options & WNOWAIT
+    if child.is_zombie:
+        return _end(child) if options & WEXITED else None
+    if options & WSTOPPED and (signal := jobctl.stopped_by(k, child, take=take)):
+        return _Change(child, CLD_STOPPED, signal, signal << 8 | _STOPPED)
+    if options & WCONTINUED and jobctl.was_continued(k, child, take=take):
+        return _Change(child, CLD_CONTINUED, SIGCONT, _CONTINUED)
+    return None
+
+
+def _end(child: Task) -> _Change:
+    code = child.exit_code
+    signal = code & 0x7F
+    cause = CLD_DUMPED if code & DUMPED else CLD_KILLED if signal else CLD_EXITED
+    return _Change(child, cause, signal or code >> 8, code)
