@@ -392,15 +392,15 @@ class Kernel(UserSide):
         What the file systems remember of files that were used is dropped first.
         """
         if self._process is not None:
-            self._drop_dentries()
+            self._drop_caches()
         return tuple(self._core.slab.left_behind()) if self._core else ()
 
-    def _drop_dentries(self) -> None:
-        from ukmod.kernel.user.caches import drop_dentries
+    def _drop_caches(self) -> None:
+        from ukmod.kernel.user.caches import drop_caches
 
         core = self.core
         if (image := core.image) is not None:
-            in_process(core, "sh", lambda: drop_dentries(core, image), subject="drop_caches")
+            in_process(core, "sh", lambda: drop_caches(core, image), subject="drop_caches")
 
     @property
     def dangling(self) -> Sequence[Dangling]:

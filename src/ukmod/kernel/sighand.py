@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.sched.core import TASK_NORMAL
+
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.sched.core import Task
@@ -23,9 +25,12 @@ class Sighands:
 
     def __init__(self, kernel: Core) -> None:
         types = kernel.types
+        self._k = kernel
         self._memory = kernel.memory
         self._tasks = kernel.tasks
         self._actions = types.offset("sighand_struct", "action") if types.has("sighand_struct") else 0
+        has_queue = types.has("sighand_struct", "signalfd_wqh")
+        self._queue = types.offset("sighand_struct", "signalfd_wqh") if has_queue else None
         self._size = types.sizeof("k_sigaction") if types.has("k_sigaction") else SIGACTION_SIZE
 
     def _at(self, task: Task, signal: int) -> int:
@@ -43,3 +48,13 @@ class Sighands:
         """Give every signal this handler, without flags: ignore_signals(), flush_signal_handlers()."""
         action = handler.to_bytes(8, "little").ljust(self._size, b"\0")
         self._memory.write(self._at(task, 1), action * NSIG)
+
+    def notify(self, task: Task) -> None:
+        """signalfd_notify(): wake those that wait for a signal of the task at a signalfd."""
+        if self._k.image is not None and self._queue is not None:
+            self._k.waitqueues.wake(self._tasks.sighand(task) + self._queue, TASK_NORMAL, 1)
+
+    def free(self, task: Task) -> None:
+        """signalfd_cleanup(): take those that wait at a signalfd off the queue of a task that ends."""
+        if self._k.image is not None and (cleanup := self._k.image.get("signalfd_cleanup")) is not None:
+            self._k.cpu.call(cleanup, self._tasks.sighand(task))

@@ -130,6 +130,7 @@ class Signals:
             self.of(task).queue.append((signal, info or self.info(signal, SI_USER)))
         elif info is not None and signal != SIGKILL:
             self.of(task).queue.append((signal, info))
+        k.sighands.notify(task)
         k.tasks.set_pending(task, pending | sigmask(signal))
         fatal = signal == SIGKILL
         if self._k.sighands.handler(task, signal) == SIG_DFL and not sigmask(signal) & (

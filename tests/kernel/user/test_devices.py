@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.real import devices
+from tests.real import debian, devices
 
 from ukmod.kernel.api import Kernel
 
@@ -17,13 +17,15 @@ InMachine = Callable[[Callable[[Kernel], Any]], Any]
 
 
 def test_a_program_finds_the_devices_of_the_real_kernel(in_machine: InMachine, tmp_path: Path) -> None:
-    program = devices.build(tmp_path)
+    programs = devices.build(tmp_path)
 
-    def work(k: Kernel) -> str:
-        text = devices.here(k, program)
+    def work(k: Kernel) -> dict[str, str]:
+        devices.prepare(k, programs, debian.require())
+        found = {name: devices.here(k, name) for name in devices.NAMES}
+        k.settle()
         assert not k.leaks()
         assert not k.dangling
         assert not k.reports
-        return text
+        return found
 
     assert in_machine(work) == devices.stored()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ukmod.errors import MachineError, MissingExtraError
 from ukmod.kernel.export import export
+from ukmod.kernel.sched.plug import flush_plug
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock, Event
 from ukmod.machine.abi import Int, Ptr, UInt
@@ -344,6 +345,8 @@ class Scheduler:
                 self._k.crash.panic("Fatal exception in interrupt")
             self._k.percpu.set_preempt(0)
         task = self._running()
+        if self._k.tasks.state(task) != TASK_RUNNING:
+            flush_plug(self._k, task)
         state = self._k.tasks.state(task)
         if state != TASK_RUNNING and not self._k.tasks.signal_pending_state(state, task):
             task.slices = 0

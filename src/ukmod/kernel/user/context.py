@@ -206,6 +206,7 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
         if own[name]:
             k.cpu.call(image.address(f"exit_{name}"), task.address)
     _leave_tty(k, image, task)
+    k.sighands.free(task)
     task_work_run(k)
     k.tasks.set_pf(task, PF_EXITING)  # from here on, no more work is taken
     if k.types.has("task_struct", "exec_state"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ukmod.kernel.export import export
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
+from ukmod.kernel.sched.plug import flush_plug
 from ukmod.kernel.workqueue.api import DelayedWork
 from ukmod.kernel.workqueue.work import GuestWork
 from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
@@ -49,6 +50,7 @@ def try_to_wake_up(k: Core, task: Ptr, state: UInt, flags: Int) -> Int:
 @export("io_schedule", "schedule_preempt_disabled", "schedule_rtlock", "rt_mutex_schedule")
 def io_schedule(k: Core) -> None:
     """void io_schedule(void)."""
+    flush_plug(k, k.sched.task())
     count = k.percpu.preempt_count()
     k.percpu.set_preempt(0)
     k.sched.schedule()
@@ -64,6 +66,7 @@ def do_sched_yield(k: Core) -> None:
 @export()
 def io_schedule_timeout(k: Core, timeout: Long) -> Long:
     """long io_schedule_timeout(long timeout)."""
+    flush_plug(k, k.sched.task())
     return k.sched.schedule_timeout(min(max(timeout, 0), MAX_SCHEDULE_TIMEOUT))
 
 

@@ -1,59 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* devices NAME: use the devices and files of a module of examples/devices, and print what each operation returned. */
-#include <errno.h>
-#include <fcntl.h>
+/* Character devices that are read, written and mapped, and files with a list. */
+#include "devices.h"
+
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static volatile sig_atomic_t caught;
 
-/* Print an operation's name, and its result or errno. */
-static long show(const char *name, long result)
-{
-	if (result < 0)
-		printf("%s: -%s\n", name, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", name, result);
-	return result;
-}
-
-static void show_read(int file, size_t size)
-{
-	char text[256];
-	ssize_t done = read(file, text, size);
-
-	if (show("read", done) > 0)
-		printf("  \"%.*s\"\n", (int)done, text);
-}
-
-static void show_file(const char *path)
-{
-	char text[256];
-	int file = open(path, O_RDONLY);
-	ssize_t done = file < 0 ? -1 : read(file, text, sizeof(text));
-
-	show(path, done);
-	if (done > 0)
-		printf("%.*s", (int)done, text);
-	close(file);
-}
-
-static void put(const char *path, const char *text)
-{
-	int file = open(path, O_WRONLY);
-
-	show(path, file < 0 ? -1 : write(file, text, strlen(text)));
-	close(file);
-}
-
-static void quanta(void)
+void quanta(void)
 {
 	char *volatile nowhere = (char *)8, *volatile kernel = (char *)0xffff888000000000;
 	int file = open("/dev/quanta0", O_RDWR), value = 100;
@@ -95,7 +52,7 @@ static void note(int signal)
 	caught = signal;
 }
 
-static void conduit(void)
+void conduit(void)
 {
 	int file = open("/dev/conduit", O_RDWR), status;
 	struct pollfd ready = { file, POLLIN | POLLOUT, 0 };
@@ -138,7 +95,7 @@ static void conduit(void)
 	close(file);
 }
 
-static void window(void)
+void window(void)
 {
 	int file = open("/dev/window", O_RDWR);
 	char *map = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -164,7 +121,7 @@ static void window(void)
 	show("the child's signal", WTERMSIG(file));
 }
 
-static void shelf(void)
+void shelf(void)
 {
 	put("/proc/shelf", "The Trial\n");
 	put("/proc/shelf", "Ulysses\n");
@@ -176,7 +133,7 @@ static void shelf(void)
 	show_file("/proc/shelf/none");
 }
 
-static void errand(void)
+void errand(void)
 {
 	int file = open("/dev/errand", O_RDWR), value = 21;
 	int *fresh = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -189,7 +146,7 @@ static void errand(void)
 	show("ioctl of a page that is read-only", ioctl(file, _IO('e', 0), fresh));
 }
 
-static void mirror(void)
+void mirror(void)
 {
 	int file = open("/dev/mirror", O_RDWR);
 	char *map;
@@ -203,25 +160,4 @@ static void mirror(void)
 	show_read(file, 4);
 	show("mmap of too much", mmap(NULL, 4 * 4096, PROT_READ, MAP_SHARED, file, 0) == MAP_FAILED ? -1 : 0);
 	show("mmap of the end", mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 8192) == MAP_FAILED ? -1 : 0);
-}
-
-static const struct {
-	const char *name;
-	void (*run)(void);
-} modules[] = {
-	{ "quanta", quanta }, { "conduit", conduit }, { "window", window }, { "shelf", shelf },
-	{ "errand", errand }, { "mirror", mirror },
-};
-
-int main(int count, char **words)
-{
-	unsigned n;
-
-	setvbuf(stdout, NULL, _IONBF, 0);
-	for (n = 0; count > 1 && n < sizeof(modules) / sizeof(*modules); n++)
-		if (!strcmp(words[1], modules[n].name)) {
-			modules[n].run();
-			return 0;
-		}
-	return 2;
 }
