@@ -8,9 +8,11 @@ import junitparser
 import pytest
 from sarif_pydantic import Sarif
 from tests.kmod.predict import images
+from tests.kmod.predict.scenarios import MODULES
 from tests.pages import whole
 
 from ukmod import cli
+from ukmod.kmod import depmod
 
 
 @pytest.fixture
@@ -189,6 +191,19 @@ def test_diff_of_two_roots(root: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert [one["module"] for one in document["changes"]] == ["base", "mid", "user"]
     assert cli.main(["ukmod", "audit", "diff", "-d", str(root), "4.4.4", "4.4.4"]) == 0
     assert cli.main(["ukmod", "audit", "diff", str(root)]) == 3
+
+
+@pytest.mark.parametrize("name", ["block", "surface", "diff"])
+def test_behind_two_dashes_a_word_is_the_name_of_a_module(
+    root: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "lib/modules" / images.RELEASE / f"kernel/{name}.ko").write_bytes(MODULES["lone"])
+    depmod(root, images.RELEASE)
+    assert cli.main(["ukmod", "audit", "-d", str(root), "--json", "--", name, "lone"]) in {0, 1, 2}
+    document = json.loads(capsys.readouterr().out)
+    assert [one["module"] for one in document["modules"]] == sorted([name, "lone"])
+    cli.main(["ukmod", "audit", "block", "-d", str(root), "--json", "--", name])
+    assert [one["module"] for one in json.loads(capsys.readouterr().out)["modules"]] == [name]
 
 
 def test_policy_is_printed_if_it_is_proven_and_can_be_checked(

@@ -42,23 +42,27 @@ def found(root: Path) -> list[tuple[str, str]]:
     return [(one.text, str(one.source).removeprefix(f"{root}/")) for one in entries]
 
 
-def unified(cmdline: str, release: str = RELEASE) -> bytes:
-    """Return a PE file with the two sections that a boot stub reads."""
-    texts = {b".uname": release.encode(), b".cmdline": cmdline.encode() + b"\n\0"}
+def unified(*sections: tuple[str, str]) -> bytes:
+    """Return a PE file with the sections that a boot stub reads."""
     head = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 64)
-    head += b"PE\0\0" + struct.pack("<HHIIIHH", 0x8664, len(texts), 0, 0, 0, 8, 0) + bytes(8)
+    head += b"PE\0\0" + struct.pack("<HHIIIHH", 0x8664, len(sections), 0, 0, 0, 8, 0) + bytes(8)
     at, table, body = 512, b"", b""
-    for name, text in texts.items():
-        table += name.ljust(8, b"\0") + struct.pack("<4I", len(text), 0, 64, at + len(body)) + bytes(16)
+    for name, content in sections:
+        text = content.encode() + b"\n\0"
+        table += name.encode().ljust(8, b"\0")
+        table += struct.pack("<4I", len(text), 0, 64, at + len(body)) + bytes(16)
         body += text.ljust(64, b"\0")
     return (head + table).ljust(at, b"\0") + body
+
+
+UNAME = (".uname", RELEASE)
 
 
 def test_grub_s_entries_for_the_kernel_count_and_variables_are_replaced(tmp_path: Path) -> None:
     write(tmp_path, {"boot/grub/grub.cfg": GRUB})
     assert found(tmp_path) == [
         ("root=UUID=1 ro quiet module_blacklist=dccp", "boot/grub/grub.cfg:4"),
-        ('root=UUID=1 ro single "a.b=c d" ', "boot/grub/grub.cfg:8"),
+        ('root=UUID=1 ro single "a.b=c d"', "boot/grub/grub.cfg:8"),
     ]
 
 
@@ -77,17 +81,43 @@ def test_a_loader_entry_with_the_options_that_grub_cfg_sets(tmp_path: Path) -> N
     assert [text.split() for text, _ in found(tmp_path)] == [["root=/dev/sda", "nomodule", "quiet"]]
 
 
-def test_a_unified_kernel_image_with_an_addon(tmp_path: Path) -> None:
+def test_a_unified_kernel_image_with_addons(tmp_path: Path) -> None:
+    addons = "efi/EFI/Linux/debian.efi.extra.d"
     write(
         tmp_path,
         {
-            "efi/EFI/Linux/debian.efi": unified("root=x module_blacklist=a"),
-            "efi/EFI/Linux/debian.efi.extra.d/b.addon.efi": unified("nomodule"),
-            "efi/EFI/Linux/other.efi": unified("quiet", release="5.5.5"),
+            "efi/EFI/Linux/debian.efi": unified(UNAME, (".cmdline", "root=x module_blacklist=a")),
+            f"{addons}/b.addon.efi": unified((".cmdline", "nomodule")),
+            f"{addons}/c.addon.efi": unified((".cmdline", "other"), (".uname", "5.5.5")),
+            f"{addons}/c.efi": unified((".cmdline", "no-addon")),
+            "efi/loader/addons/d.addon.efi": unified((".cmdline", "for-all")),
+            "boot/loader/addons/e.addon.efi": unified((".cmdline", "of-another-partition")),
+            "efi/EFI/Linux/other.efi": unified((".uname", "5.5.5"), (".cmdline", "quiet")),
             "efi/EFI/Linux/damaged.efi": b"MZ" + bytes(58) + b"\xff\xff\xff\xff",
         },
     )
-    assert found(tmp_path) == [("root=x module_blacklist=a nomodule", "efi/EFI/Linux/debian.efi")]
+    line = "root=x module_blacklist=a nomodule for-all"
+    assert found(tmp_path) == [(line, "efi/EFI/Linux/debian.efi")]
+
+
+def test_each_profile_of_a_unified_kernel_image(tmp_path: Path) -> None:
+    profiles = [(".profile", "ID=a"), (".profile", "ID=b"), (".cmdline", "nomodule")]
+    write(tmp_path, {"efi/EFI/Linux/a.efi": unified(UNAME, (".cmdline", "quiet"), *profiles)})
+    assert [text for text, _ in found(tmp_path)] == ["quiet", "nomodule"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "lines"),
+    [
+        ("uki /own.efi\n", ["quiet"]),
+        ("efi /own.efi\noptions nomodule\n", ["quiet", "nomodule"]),
+    ],
+)
+def test_a_loader_entry_for_a_unified_kernel_image(tmp_path: Path, entry: str, lines: list[str]) -> None:
+    image = unified(UNAME, (".cmdline", "quiet"))
+    write(tmp_path, {"efi/loader/entries/a.conf": entry, "efi/own.efi": image})
+    write(tmp_path, {"efi/EFI/Linux/other.efi": unified((".uname", "5.5.5"))})
+    assert [text for text, _ in found(tmp_path)] == lines
 
 
 def test_labels_of_extlinux_have_their_own_line_or_the_common_one(tmp_path: Path) -> None:
@@ -124,3 +154,5 @@ def test_a_root_without_a_boot_loader_has_no_command_line(tmp_path: Path) -> Non
 def test_without_a_boot_loader_kernel_install_will_make_one(tmp_path: Path) -> None:
     write(tmp_path, {"etc/kernel/cmdline": "root=x\nnomodule\n", "usr/lib/kernel/cmdline": "quiet\n"})
     assert found(tmp_path) == [("root=x nomodule", "etc/kernel/cmdline")]
+    write(tmp_path, {"etc/kernel/cmdline": "root=x\n#nomodule\n"})
+    assert [text for text, _ in found(tmp_path)] == ["root=x #nomodule", "root=x"]

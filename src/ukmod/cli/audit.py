@@ -9,6 +9,7 @@ from ukmod.cli import command_lines
 from ukmod.cli.document import print_document, print_json
 from ukmod.cli.inspection import inspection, with_initramfs
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
+from ukmod.cli.options import action_of
 from ukmod.cli.progress import AUDITING, Progress
 from ukmod.cli.terminal import write
 from ukmod.errors import UsageError
@@ -36,10 +37,8 @@ __all__ = ["main", "status_of"]
 def main(argv: Sequence[str]) -> int:
     """Do what the first word says; without such a word, audit the modules that are named."""
     arguments = command_lines.audit().parse_args(argv)
-    action, *words = arguments.words or [""]
-    if action in _ACTIONS:
-        return _ACTIONS[action](arguments, words)
-    return _audit(arguments, arguments.words)
+    action, words = action_of(argv, arguments.words, _ACTIONS)
+    return _ACTIONS[action](arguments, words)
 
 
 def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
@@ -59,7 +58,9 @@ def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
 
 def _block(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     if not names:
-        raise UsageError("audit block: name the modules that are to be blocked")
+        raise UsageError(
+            "audit block: name the modules that are to be blocked; for a module of this name: -- block"
+        )
     with Progress(AUDITING):
         found = with_initramfs(inspection(arguments), arguments.initramfs)
         proofs = prove(found.system, found.inspector, names, arguments.config)
@@ -78,7 +79,9 @@ def _surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
 
 def _diff(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     if len(words) != 2:
-        raise UsageError("audit diff: name two roots, or two kernels below the root of -d")
+        raise UsageError(
+            "audit diff: name two roots, or two kernels below -d; for a module of this name: -- diff"
+        )
     with Progress(AUDITING):
         systems = [_side(arguments, word) for word in words]
         both = [audit(one.system.explainers(one.inspector, arguments.config)).modules for one in systems]
@@ -108,6 +111,7 @@ def _change_text(change: ModuleChange) -> str:
 
 
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {
+    "": _audit,
     "block": _block,
     "diff": _diff,
     "surface": _surface,

@@ -271,7 +271,8 @@ def audit() -> CommandParser:
         "audit surface [FAMILY...]: list the families of names that the kernel itself asks for, by the calls"
         " of request_module() in the image and in the modules, with the system call that makes it ask.\n"
         "audit diff A B: list the modules, and the routes, whose verdict is another one in B; both are roots,"
-        " or both are releases below the root of -d.",
+        " or both are releases below the root of -d.\n"
+        "Behind -- each word is a module's name: audit -- block.",
         statuses={
             0: "no denial fails; with block: all are blocked; with diff: nothing differs",
             1: "a module is loaded that is denied, or that was to be blocked; something differs",
@@ -380,7 +381,7 @@ def survey() -> CommandParser:
         "Load each module of a tree, with its dependencies, into a fresh copy of its kernel, let it run,"
         " unload it, and sum up what happened.",
         notes="survey diff A B: list what became worse, better, new or gone between two surveys; both are"
-        " journals, or documents of --json. The word diff alone, or behind another name, is a module.\n"
+        " journals, or documents of --json. The word diff alone, or behind -- or another name, is a module.\n"
         "A line of --expect's FILE has a module, its verdict, and why: test_bpf timeout it takes minutes.",
         statuses={
             0: "every module is clean, or refuses as it does without its hardware, or fails as expected;"

@@ -11,11 +11,12 @@ from ukmod.cli.terminal import columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from typing import NoReturn
 
 __all__ = [
     "CommandParser",
+    "action_of",
     "add_cmdline",
     "add_color",
     "add_config",
@@ -87,6 +88,17 @@ def command_parser(
     )
     parser.misused = misused
     return parser
+
+
+def action_of(argv: Sequence[str], words: Sequence[str], actions: Container[str]) -> tuple[str, list[str]]:
+    """Return the action that the first of a command line's operands is, and the others.
+
+    Without an action it is empty, and all operands are names, as those behind a ``--`` always are.
+    """
+    behind = argv[argv.index("--") + 1 :] if "--" in argv else ()
+    if len(words) == len(behind) or words[0] not in actions:
+        return "", list(words)
+    return words[0], list(words[1:])
 
 
 class _HelpFormatter(argparse.HelpFormatter):

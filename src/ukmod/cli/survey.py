@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 from ukmod.cli import command_lines, executors, kernel_image
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
+from ukmod.cli.options import action_of
 from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.survey_diff import diff
@@ -37,7 +38,7 @@ _FEW = 200
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.survey().parse_args(argv)
-    action, *words = options.names or [""]
+    action, words = action_of(argv, options.names, {"diff"})
     if action == "diff" and words:
         return diff(options, words)
     expected = read_expected(options.expect) if options.expect is not None else ()

@@ -10,32 +10,29 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import struct
+from itertools import product
 
+from ukmod.kmod.bootfiles import BOOT_DIRECTORIES, names_in, text_of
 from ukmod.kmod.config import Source
+from ukmod.kmod.grub.execution import execute
+from ukmod.kmod.grub.variables import ScriptVariables, environment_block, kernel_line
 from ukmod.kmod.kernelargs import BootArguments
-from ukmod.kmod.regular import MODULE_LIMIT, open_regular
+from ukmod.kmod.unified import unified_image, unified_images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ukmod.kmod.host import Files
 
-__all__ = ["BOOT_DIRECTORIES", "boot_arguments"]
+__all__ = ["boot_arguments"]
 
-BOOT_DIRECTORIES = ("/boot", "/efi", "/boot/efi")
-"""The places of the boot partition, and of the EFI system partition."""
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub/grub.cfg", "/grub2/grub.cfg")
 _EXTLINUX = (
     *("/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf", "/boot/extlinux.conf"),
     *("/boot/syslinux/syslinux.cfg", "/syslinux/syslinux.cfg", "/boot/isolinux/isolinux.cfg"),
 )
-_LINUX = frozenset(("linux", "linux16", "linuxefi"))
-_GRUB_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_LIMIT = 1 << 22
-"""Bytes of a text that are looked at."""
+_LOADER_VARIABLE = re.compile(r"(?<!\\)\$(\w*) ?")
 
 
 def boot_arguments(files: Files, root: str, release: str) -> list[BootArguments]:
@@ -44,8 +41,7 @@ def boot_arguments(files: Files, root: str, release: str) -> list[BootArguments]
     ``root`` is the system's. If no entry names the release, those count that name no release at all.
     """
     root = root.rstrip("/")
-    entries = [*_grub(files, root), *_loader_entries(files, root), *_unified_images(files, root)]
-    entries += _extlinux(files, root)
+    entries = [*_grub(files, root), *unified_images(files, root), *_extlinux(files, root)]
     entries = entries or list(_kernel_install(files, root, release))
     fitting = [one for one in entries if _is_of(one[0], release, files, root)]
     if not fitting:
@@ -79,86 +75,25 @@ def _target(kernel: str, files: Files, root: str) -> str:
     return kernel
 
 
-def _text(files: Files, path: str) -> str:
-    try:
-        return os.fsdecode(files.read(path)[:_LIMIT])
-    except OSError:
-        return ""
-
-
-def _names(files: Files, directory: str) -> list[str]:
-    try:
-        return sorted(files.listdir(directory))
-    except OSError:
-        return []
-
-
 # GRUB
 
 
 def _grub_configurations(files: Files, root: str) -> list[str]:
     """Return the paths of GRUB's configuration files, those of EFI systems included."""
-    vendors = _names(files, f"{root}/boot/efi/EFI")
+    vendors = names_in(files, f"{root}/boot/efi/EFI")
     paths = [*_GRUB, *(f"/boot/efi/EFI/{vendor}/grub.cfg" for vendor in vendors)]
-    return [root + path for path in paths if _text(files, root + path)]
+    return [root + path for path in paths if text_of(files, root + path)]
 
 
 def _grub(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
+    """Yield what GRUB's configuration starts, and then the loader entries that it shows."""
+    environments = []
     for path in _grub_configurations(files, root):
-        variables = _environment(files, f"{os.path.dirname(path)}/grubenv")
-        for number, words in _grub_commands(_text(files, path)):
-            _set_variable(words, variables)
-            if len(words) > 1 and words[0] in _LINUX:
-                given = [_expanded(word, variables) for word in words[2:]]
-                yield words[1], BootArguments(" ".join(map(_quoted, given)), Source(path, number))
-
-
-def _grub_variables(files: Files, root: str) -> dict[str, str]:
-    """Return the variables that loader entries may name: GRUB's environment counts more than its commands."""
-    variables: dict[str, str] = {}
-    for path in _grub_configurations(files, root):
-        for _number, words in _grub_commands(_text(files, path)):
-            _set_variable(words, variables)
-    for directory in ("/boot/grub", "/boot/grub2"):
-        variables |= _environment(files, f"{root}{directory}/grubenv")
-    return variables
-
-
-def _grub_commands(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of the last line and the words of each command."""
-    number = 0
-    for line in text.replace("\\\n", "\0").split("\n"):
-        number += 1 + line.count("\0")
-        yield number, _grub_words(line.replace("\0", " "))
-
-
-def _set_variable(words: list[str], variables: dict[str, str]) -> None:
-    if len(words) == 2 and words[0] == "set" and "=" in words[1]:
-        name, _, value = words[1].partition("=")
-        variables[name] = _expanded(value, variables)
-
-
-def _grub_words(line: str) -> list[str]:
-    try:
-        return shlex.split(line, comments=True)
-    except ValueError:
-        return line.split()
-
-
-def _quoted(word: str) -> str:
-    """Return a word as GRUB hands it on: in quotes if it has a blank, but not if it is several parameters."""
-    is_one = "=" in word.partition(" ")[0] and word.count("=") == 1
-    return f'"{word}"' if " " in word and is_one else word
-
-
-def _environment(files: Files, path: str) -> dict[str, str]:
-    pairs = [line.partition("=") for line in _text(files, path).splitlines() if not line.startswith("#")]
-    return {name: value for name, equals, value in pairs if equals}
-
-
-def _expanded(text: str, variables: dict[str, str]) -> str:
-    """Replace variables; one that is not set is empty, as in GRUB."""
-    return _GRUB_VARIABLE.sub(lambda found: variables.get(found[1] or found[2], ""), text)
+        starts, shown = execute(files, root, path)
+        environments += shown
+        for one in starts:
+            yield one.kernel, BootArguments(one.text, Source(path, one.line))
+    yield from _loader_entries(files, root, environments)
 
 
 # EXTLINUX, SYSLINUX, and U-Boot, which reads the same file
@@ -169,7 +104,7 @@ def _extlinux(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
     for path in _EXTLINUX:
         common, kernel, given = "", "", BootArguments("", Source(root + path))
         in_label = False
-        for number, line in enumerate(_text(files, root + path).splitlines(), 1):
+        for number, line in enumerate(text_of(files, root + path).splitlines(), 1):
             keyword, _, value = line.strip().replace("\t", " ").partition(" ")
             word, value = keyword.lower(), value.strip()
             if word == "label":
@@ -189,19 +124,35 @@ def _extlinux(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
 # The Boot Loader Specification
 
 
-def _loader_entries(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
-    variables = _grub_variables(files, root)
+def _loader_entries(
+    files: Files, root: str, shown_by_grub: Sequence[ScriptVariables]
+) -> Iterator[tuple[str, BootArguments]]:
+    """Yield the entries, with GRUB's variables replaced as they are where it shows them.
+
+    Without a configuration of GRUB that shows them, another loader does, as zipl: the variables are those of
+    GRUB's environment.
+    """
+    environments = shown_by_grub or [_environment(files, root)]
     for boot in BOOT_DIRECTORIES:
         directory = f"{root}{boot}/loader/entries"
-        for name in _names(files, directory):
+        for name in names_in(files, directory):
             if name.endswith(".conf"):
-                yield from _loader_entry(
-                    _text(files, f"{directory}/{name}"), f"{directory}/{name}", variables
-                )
+                path = f"{directory}/{name}"
+                fields, line = _fields(text_of(files, path))
+                texts = [*_options(fields.get("options", []), environments, is_grub=bool(shown_by_grub))]
+                for kernel, given in _kernels(files, root + boot, fields, texts):
+                    yield kernel, BootArguments(given, Source(path, line))
 
 
-def _loader_entry(text: str, path: str, variables: dict[str, str]) -> Iterator[tuple[str, BootArguments]]:
-    """Yield the options of an entry for its image, and for its version."""
+def _environment(files: Files, root: str) -> ScriptVariables:
+    block: dict[str, str] = {}
+    for directory in ("/boot/grub", "/boot/grub2"):
+        block |= environment_block(files, f"{root}{directory}/grubenv")
+    return ScriptVariables({name: (value,) for name, value in block.items()})
+
+
+def _fields(text: str) -> tuple[dict[str, list[str]], int]:
+    """Return the values of each key of an entry, and the number of the last line with options."""
     fields: dict[str, list[str]] = {}
     where = 0
     for number, line in enumerate(text.splitlines(), 1):
@@ -209,67 +160,48 @@ def _loader_entry(text: str, path: str, variables: dict[str, str]) -> Iterator[t
         if key and not key.startswith("#"):
             fields.setdefault(key, []).append(value.strip())
             where = number if key == "options" else where
-    options = _expanded(" ".join(fields.get("options", [])), variables)
-    image = fields.get("linux") or fields.get("efi") or fields.get("uki") or []
-    for words in (image, fields.get("version", [])):
+    return fields, where
+
+
+def _kernels(
+    files: Files, boot: str, fields: Mapping[str, Sequence[str]], texts: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield what an entry names its kernel by, its image and its version, with each command line.
+
+    A unified image has a command line too: it counts without options, and, with Secure Boot, instead of them.
+    """
+    for key in ("efi", "uki"):
+        for path in fields.get(key, []):
+            if (image := unified_image(files, boot, boot + path)) is not None:
+                release, own = image
+                texts = [*own, *(texts if any(texts) else ())]
+                yield from product((release,), texts)
+    image_path = fields.get("linux") or fields.get("efi") or fields.get("uki") or []
+    for words in (image_path, fields.get("version", [])):
         if kernel := " ".join(words):
-            yield kernel, BootArguments(options, Source(path, where))
+            yield from product((kernel,), texts)
+
+
+def _options(
+    given: Sequence[str], environments: Sequence[ScriptVariables], *, is_grub: bool
+) -> Iterator[str]:
+    """Yield the command lines that an entry may come to.
+
+    systemd-boot joins all lines with options. Fedora's GRUB takes the first one, or, of an entry without,
+    the variable default_kernelopts; and it reads the result as its own words.
+    """
+    lines = dict.fromkeys((" ".join(given), *given[:1]) if is_grub else (" ".join(given),))
+    for variables in environments:
+        for line in lines if given or not is_grub else variables.of("default_kernelopts"):
+            for text in variables.replaced(line, _LOADER_VARIABLE):
+                yield kernel_line(text) if is_grub else text
 
 
 def _kernel_install(files: Files, root: str, release: str) -> Iterator[tuple[str, BootArguments]]:
+    """Yield what kernel-install(8) will use, with the lines that are comments to some versions of it."""
     for path in ("/etc/kernel/cmdline", "/usr/lib/kernel/cmdline"):
-        text = _text(files, root + path).strip()
-        if text:
-            yield release, BootArguments(" ".join(text.split("\n")), Source(root + path))
+        lines = text_of(files, root + path).strip().split("\n")
+        if any(lines):
+            for text in (lines, [line for line in lines if not line.startswith("#")]):
+                yield release, BootArguments(" ".join(text), Source(root + path))
             return
-
-
-# Unified kernel images
-
-
-def _unified_images(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
-    for boot in BOOT_DIRECTORIES:
-        directory = f"{root}{boot}/EFI/Linux"
-        for name in _names(files, directory):
-            if not name.lower().endswith(".efi"):
-                continue
-            path = f"{directory}/{name}"
-            sections = _sections(files, path)
-            release = sections.get(".uname", "").strip() or name
-            parts = [sections.get(".cmdline", "")]
-            parts += [
-                _sections(files, f"{path}.extra.d/{addon}").get(".cmdline", "")
-                for addon in _names(files, f"{path}.extra.d")
-                if addon.endswith(".addon.efi")
-            ]
-            text = " ".join([part.strip("\0 \n\t") for part in parts if part])
-            yield release, BootArguments(text, Source(path))
-
-
-def _sections(files: Files, path: str) -> dict[str, str]:
-    """Return the text sections of a PE file that a boot stub reads; nothing of what is not one."""
-    try:
-        descriptor = open_regular(files.real(path), MODULE_LIMIT)
-    except OSError:
-        return {}
-    try:
-        head = os.pread(descriptor, 4096, 0)
-        at = int.from_bytes(head[0x3C:0x40], "little")
-        if head[:2] != b"MZ" or head[at : at + 4] != b"PE\0\0":
-            return {}
-        count = int.from_bytes(head[at + 6 : at + 8], "little")
-        table = at + 24 + int.from_bytes(head[at + 20 : at + 22], "little")
-        found: dict[str, str] = {}
-        for start in range(table, table + 40 * count, 40):
-            entry = head[start : start + 40]
-            name = entry[:8].rstrip(b"\0").decode("ascii", "replace")
-            if name in {".cmdline", ".uname"} and name not in found:
-                virtual, _, size, offset = struct.unpack_from("<4I", entry, 8)
-                data = os.pread(descriptor, min(virtual, size, 1 << 16), offset)
-                found[name] = os.fsdecode(data).partition("\0")[0]
-    except (OSError, struct.error):
-        return {}
-    else:
-        return found
-    finally:
-        os.close(descriptor)

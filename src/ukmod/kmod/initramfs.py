@@ -10,7 +10,7 @@ import os
 import stat
 
 from ukmod.errors import NotFoundError, UkmodError
-from ukmod.kmod.boot import BOOT_DIRECTORIES
+from ukmod.kmod.bootfiles import BOOT_DIRECTORIES, names_in
 from ukmod.kmod.objections import Inspector
 from ukmod.kmod.overlay import OverlayFiles
 from ukmod.kmod.system import System
@@ -42,8 +42,8 @@ def initramfs_paths(files: Files, root: str, release: str) -> list[str]:
     root = root.rstrip("/")
     paths = [f"{root}{boot}/{name}" for boot in BOOT_DIRECTORIES for name in _names(release)]
     for boot in BOOT_DIRECTORIES:
-        paths += [f"{root}{boot}/{token}/{release}" for token in _entries(files, f"{root}{boot}")]
-        images = _entries(files, f"{root}{boot}/EFI/Linux")
+        paths += [f"{root}{boot}/{token}/{release}" for token in names_in(files, f"{root}{boot}")]
+        images = names_in(files, f"{root}{boot}/EFI/Linux")
         paths += [f"{root}{boot}/EFI/Linux/{name}" for name in images if release in name]
     paths += [f"{root}{base}/modules/{release}" for base in ("/lib", "/usr/lib")]
     found: dict[str, str] = {}
@@ -57,13 +57,6 @@ def _names(release: str) -> tuple[str, ...]:
     return (f"initrd.img-{release}", f"initramfs-{release}.img", f"initrd-{release}", f"initrd-{release}.img")
 
 
-def _entries(files: Files, directory: str) -> list[str]:
-    try:
-        return sorted(files.listdir(directory))
-    except OSError:
-        return []
-
-
 def _initrds(files: Files, path: str) -> list[str]:
     """Return a path if it is a file; of a directory, the files in it whose names begin with initrd."""
     try:
@@ -72,7 +65,7 @@ def _initrds(files: Files, path: str) -> list[str]:
         return []
     if stat.S_ISREG(mode):
         return [path]
-    return [f"{path}/{name}" for name in _entries(files, path) if name.startswith("initrd")]
+    return [f"{path}/{name}" for name in names_in(files, path) if name.startswith("initrd")]
 
 
 def open_initramfs(path: str, system: System, inspector: Inspector) -> Initramfs | None:
