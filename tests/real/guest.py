@@ -70,8 +70,7 @@ def script(case: Case) -> str:
     """The case in the guest's shell."""
     lines = [PRELUDE]
     lines += ["dmesg -n 8"] if case.dies else []  # everything to the console
-    lines += [_file("/etc/modprobe.d/case.conf", case.config)] if case.config else []
-    lines += [_install(program) for program in case.programs]
+    lines += setting(case)
     jobs = 0
     for step in case.steps:
         lines.append("echo @step; : >/tmp/output")
@@ -90,6 +89,12 @@ def script(case: Case) -> str:
             case _:
                 lines.append(f"{{ {_command(step)}; }} >/tmp/output 2>&1; end $?")
     return "\n".join(lines)
+
+
+def setting(case: Case) -> list[str]:
+    """Commands that make a case's configuration and its programs."""
+    config = [_file("/etc/modprobe.d/case.conf", case.config)] if case.config else []
+    return config + [_install(program) for program in case.programs]
 
 
 def _command(step: Step) -> str:

@@ -106,6 +106,8 @@ def run() -> CommandParser:
                        help=f"{_IMAGE} if need be; several times: a run on each")  # fmt: skip
     parse.add_argument("--root", metavar="PATH",
                        help="the machine's root file system: a directory, a cpio or a tar")  # fmt: skip
+    parse.add_argument("--root-helpers", action="store_true",
+                       help="the kernel starts the root's own programs, its modprobe among them")  # fmt: skip
     parse.add_argument("--build", metavar="DIRECTORY",
                        help="build modules from this source, for each --kernel by its headers")  # fmt: skip
     parse.add_argument("--exec", dest="program", nargs=argparse.REMAINDER, metavar="PROGRAM",

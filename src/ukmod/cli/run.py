@@ -128,6 +128,7 @@ def kernel_of(options: argparse.Namespace, image: str, tree: Tree | None) -> Ker
         memory=options.memory,
         patience=options.patience,
         root=options.root,
+        root_helpers=options.root_helpers,
     )
 
 

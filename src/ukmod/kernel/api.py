@@ -22,6 +22,7 @@ from ukmod.kernel.attempt import execute, in_process
 from ukmod.kernel.boot import (
     Configuration,
     boot,
+    checked_helpers,
     checked_hz,
     checked_memory,
     checked_patience,
@@ -110,6 +111,8 @@ class Kernel(UserSide):
     root: the files that the root file system begins with: a directory, or an archive (cpio, packed or not,
     tar, a unified kernel image, .deb, .rpm). They are copied into the machine, which writes to its own memory
     only. The modules in a directory are the tree, if none is given. A root needs an image.
+    root_helpers: the programs that the kernel starts, /sbin/modprobe among them, are the root's own, in ring
+    3. By default modprobe and sh are ours. In either case, ``install`` puts a program before the root's.
 
     Raises UsageError for an invalid value, NotFoundError for a tree or a kernel that does not exist, and
     FormatError for an image that is not a kernel.
@@ -132,6 +135,7 @@ class Kernel(UserSide):
         strict_modprobe: bool = False,
         snapshot: bool = True,
         root: str | os.PathLike[str] | None = None,
+        root_helpers: bool = False,
     ) -> None:
         super().__init__(checked_root(root, image))
         if tree is None and self._root is not None:
@@ -140,11 +144,12 @@ class Kernel(UserSide):
         self._search = ModuleSearch(tree, modules, lambda: self.modules)
         self.programs = Programs()
         """The programs that usermode helpers can execute, by path."""
-        program = modprobe(self._search.tree_for, parameters=not strict_modprobe)
-        for path in ("/sbin/modprobe", "/usr/sbin/modprobe"):
-            self.programs.install(path, program)
-        for path in ("/bin/sh", "/usr/bin/sh"):
-            self.programs.install(path, _sh)
+        if not checked_helpers(self._root, of_root=root_helpers):
+            program = modprobe(self._search.tree_for, parameters=not strict_modprobe)
+            for path in ("/sbin/modprobe", "/usr/sbin/modprobe"):
+                self.programs.install(path, program)
+            for path in ("/bin/sh", "/usr/bin/sh"):
+                self.programs.install(path, _sh)
         options = {"hz": checked_hz(hz), "memory": checked_memory(memory), "release": release}
         self._wanted = Configuration(
             image=image_named(image),
@@ -330,10 +335,14 @@ class Kernel(UserSide):
     def execute(self, path: str, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
         """Run one of the machine's programs as a process; the caller must check its status.
 
-        Raises NotFoundError if there is no such program; LoadError with ETIMEDOUT if it does not end, with
-        ENOMEM or EAGAIN if the machine can have no further process.
+        The program is one that was installed, or else one of the root file system. Raises NotFoundError if
+        there is none; LoadError with ETIMEDOUT if it does not end, with ENOMEM or EAGAIN if the machine can
+        have no further process.
         """
-        return execute(self.core, self.programs, path, arguments, env)
+        core = self.core
+        if core.processes.has_files and not self.programs.has(path):
+            return self._execute_file(path, arguments, env)
+        return execute(core, self.programs, path, arguments, env)
 
     def start(self, comm: str, work: Callable[[Core], object]) -> Task:
         """Start a process that runs ``work`` and return at once; it runs when the machine next runs."""

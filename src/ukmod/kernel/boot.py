@@ -117,6 +117,13 @@ def checked_root(root: str | os.PathLike[str] | None, image: str | os.PathLike[s
     return os.fspath(root)
 
 
+def checked_helpers(root: str | None, *, of_root: bool) -> bool:
+    """Return whether helpers are the root's programs. Raises UsageError if there is no root."""
+    if of_root and root is None:
+        raise UsageError("helpers of a root file system need one: give a root")
+    return of_root
+
+
 def checked_seconds(seconds: float) -> float:
     """Return ``seconds``. Raises UsageError if it is negative, too large or not a number."""
     if not isfinite(seconds) or not 0 <= seconds <= MAX_SECONDS:

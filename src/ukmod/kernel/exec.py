@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from errno import EINVAL
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LimitError
 from ukmod.kernel.sched.core import Task, TaskExitError
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.signal_numbers import SIGCHLD
@@ -15,6 +17,7 @@ from ukmod.userland import Process, Program, Programs
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.kernel.image.map import MappedImage
 
 
 EXEC_TIME: Final = NSEC_PER_SEC // 2000
@@ -31,6 +34,8 @@ class Processes:
     def __init__(self, kernel: Core, programs: Programs) -> None:
         self._k = kernel
         self.programs = programs
+        self.has_files = False
+        """The machine has a root file system whose programs can be executed, too."""
         self._waiters = Waiters(kernel)
 
     def fork(
@@ -80,6 +85,39 @@ class Processes:
         """The program that do_execve() would start. Raises OSError with the errno it would return."""
         return self.programs.exec(path)
 
+    def begin(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> Callable[[], int]:
+        """do_execve(): have the current task execute what is at ``path``: a Python program, or else a file.
+
+        Returns the function that runs it to its end; the result is its wait status. Raises OSError.
+        """
+        if self.has_files and self._k.image is not None and not self.programs.has(path):
+            return self._begin_file(self._k.image, path, argv, env)
+        program = self.look_up(path)
+        return lambda: self.execve(program, path, argv, env)
+
+    def _begin_file(
+        self, image: MappedImage, path: str, argv: Sequence[str], env: Mapping[str, str]
+    ) -> Callable[[], int]:
+        from ukmod.kernel.user.program import become_program
+
+        k = self._k
+        task = k.sched.task()
+        k.tasks.become_process(task)
+        try:
+            thread = become_program(k, image, path, argv, env)
+        except LimitError as error:
+            raise OSError(error.errno, os.strerror(error.errno), path) from error
+        k.trace.step(task.pid, k.tasks.comm(task), "execve", " ".join(argv))
+
+        def run() -> int:
+            k.sched.sleep(EXEC_TIME)
+            try:
+                thread.run()
+            finally:
+                k.trace.step(task.pid, k.tasks.comm(task), "exit")
+
+        return run
+
     def execve(self, program: Program, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
         """Run ``program`` in the current task, as a user process; returns its wait status."""
         k = self._k
@@ -106,9 +144,20 @@ class Processes:
 
         Raises OSError if there is no such program.
         """
-        program = self.look_up(path)
-        child = self.fork(path.rpartition("/")[2], lambda: self.execve(program, path, argv, env))
-        return self.wait(child)
+        failures: list[OSError] = []
+
+        def main() -> int:
+            try:
+                program = self.begin(path, argv, env)
+            except OSError as error:
+                failures.append(error)
+                return 0
+            return program()
+
+        status = self.wait(self.fork(path.rpartition("/")[2], main))
+        if failures:
+            raise failures[0]
+        return status
 
     def exit(self, status: int) -> None:
         """exit(2)."""

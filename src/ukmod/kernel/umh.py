@@ -8,7 +8,7 @@ caller does; otherwise kthreadd is the helper's parent.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from errno import E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,6 @@ from ukmod.kernel.workqueue.work import Work
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
 from ukmod.machine.memory import Fault
 from ukmod.record import field, mutable
-from ukmod.userland import Program
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -219,15 +218,12 @@ class Helpers:
         info.retval = self._prepare(info)
         if not info.retval:
             try:
-                program = self._program(info)
+                program = self._execve(info)
             except OSError as failure:
                 info.retval = -(failure.errno or EINVAL)
-        path, argv, env = info.path, info.argv, dict(_variable(text) for text in info.envp)
         if not info.wait & UMH_WAIT_PROC:
             self._complete(info)
-        if program is None:
-            return 0
-        return k.processes.execve(program, path, argv, env)
+        return program() if program is not None else 0
 
     def _prepare(self, info: SubprocessInfo) -> int:
         """Make the program's credentials, which the module's init function may change; returns its result."""
@@ -248,8 +244,8 @@ class Helpers:
             k.creds.commit(task, cred)
         return result
 
-    def _program(self, info: SubprocessInfo) -> Program:
-        """The program to become, with the arguments as they are now. Raises OSError with execve()'s errno."""
+    def _execve(self, info: SubprocessInfo) -> Callable[[], int]:
+        """Execute the program, with the arguments as they are now. Raises OSError with execve()'s errno."""
         if info.address:
             k = self._k
             info.path = _text(k, self._pointer(info, "path"))
@@ -258,7 +254,7 @@ class Helpers:
         if not info.argv:
             warn_once(self._k, _NO_ARGUMENTS)
             raise OSError(EINVAL, os.strerror(EINVAL))
-        return self._k.processes.look_up(info.path)
+        return self._k.processes.begin(info.path, info.argv, dict(_variable(text) for text in info.envp))
 
     # -- enabling -------------------------------------------------------------------------------------
 

@@ -27,6 +27,16 @@ class Programs:
         """Take away what is at ``path``."""
         del self._programs[path]
 
+    def has(self, path: str) -> bool:
+        """False if nothing is at ``path``, not even something that may not be executed."""
+        try:
+            self.exec(path)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def exec(self, path: str) -> Program:
         """The program that a path leads to, from / if it is relative: every process here is in /.
 

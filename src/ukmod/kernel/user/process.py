@@ -331,6 +331,7 @@ def first_process(k: Core, root: str | None = None) -> UserProcess:
     if root is not None:
         fill_root(first, root)
     first.run(lambda: furnish(first))
+    k.processes.has_files = True
     return first
 
 

@@ -18,6 +18,7 @@ from ukmod.kernel.limits import WAIT
 from ukmod.kernel.sched.core import Task
 from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.kernel.user.context import enter
 from ukmod.kernel.user.process import UserProcess, image_of
 from ukmod.kernel.user.stdio import Captured, Stdio
 from ukmod.kernel.user.wait import abandon_children
@@ -87,7 +88,7 @@ class RunningProgram:
         thread = UserThread(self._k, self._image, process.task)
         thread.begin()
         process.task.leaving.append(partial(abandon_children, self._k, thread))
-        execve(self._k, self._image, self._argv, self._env)
+        _execve(self._k, self._image, self._argv[0], self._argv, self._env)
         thread.run()
 
     def wait(self, timeout: float | None) -> int:
@@ -128,27 +129,47 @@ def _kill(k: Core, task: Task) -> None:
     k.signals.send(task, SIGKILL)
 
 
-def execve(k: Core, image: MappedImage, argv: Sequence[str], env: Mapping[str, str]) -> None:
+def become_program(
+    k: Core, image: MappedImage, path: str, argv: Sequence[str], env: Mapping[str, str]
+) -> UserThread:
+    """Have the current task, which has only what it shares with init, execute a program; runs nothing yet.
+
+    It keeps the credentials that it has been given. Raises OSError.
+    """
+    let_users_in(k, image)
+    task = k.sched.task()
+    enter(k, image)
+    k.creds.forget(task)  # enter() has made a copy
+    thread = UserThread(k, image, task)
+    thread.begin()
+    task.leaving.append(partial(abandon_children, k, thread))
+    _execve(k, image, path, argv, env)
+    return thread
+
+
+def _execve(k: Core, image: MappedImage, path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     """kernel_execve(): have the current process execute a program. Raises OSError."""
     variables = [f"{name}={value}" for name, value in env.items()]
-    path, block, envp = _arguments(k, argv, variables)
+    block = _arguments(k, path, argv, variables)
+    envp = block + 8 * (len(argv) + 1)
+    name = k.memory.u64(envp + 8 * (len(variables) + 1))
     try:
-        result = signed(k.cpu.call(image.address("kernel_execve"), path, block, envp), 4)
+        result = signed(k.cpu.call(image.address("kernel_execve"), name, block, envp), 4)
     finally:
         k.slab.kfree(block)
     if -MAX_ERRNO <= result < 0:
-        raise OSError(-result, os.strerror(-result), argv[0])
+        raise OSError(-result, os.strerror(-result), path)
 
 
-def _arguments(k: Core, argv: Sequence[str], variables: Sequence[str]) -> tuple[int, int, int]:
-    """Strings in guest memory: the addresses of the first one, of their block, which is argv, and of envp."""
-    strings = [os.fsencode(text) + b"\0" for text in (*argv, *variables)]
+def _arguments(k: Core, path: str, argv: Sequence[str], variables: Sequence[str]) -> int:
+    """A block in guest memory, by its address: argv, envp, a pointer to the path, and the strings."""
+    strings = [os.fsencode(text) + b"\0" for text in (*argv, *variables, path)]
     words = len(strings) + 2
     block = k.slab.kernel_object(8 * words + sum(map(len, strings)))
     places = list(accumulate(map(len, strings), initial=block + 8 * words))[:-1]
-    arrays = [*places[: len(argv)], 0, *places[len(argv) :], 0]
+    arrays = [*places[: len(argv)], 0, *places[len(argv) : -1], 0, places[-1]]
     k.memory.write(block, struct.pack(f"<{words}Q", *arrays) + b"".join(strings))
-    return places[0], block, block + 8 * (len(argv) + 1)
+    return block
 
 
 def run_program(

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from errno import ETIMEDOUT
 from typing import TYPE_CHECKING, Any
 
+from ukmod.errors import LoadError, NotFoundError
+from ukmod.kernel.finished import Finished
 from ukmod.kernel.limits import WAIT
 
 if TYPE_CHECKING:
@@ -97,6 +100,18 @@ class UserSide:
 
         core, identity = self.process.core, _identity(uid, gid, caps)
         return run_program(core, argv, stdin=stdin, env=env, timeout=timeout, identity=identity)
+
+    def _execute_file(self, path: str, arguments: Sequence[str], env: Mapping[str, str] | None) -> Finished:
+        """Run a program of the root file system. Raises NotFoundError, LoadError: see ``Kernel.execute``."""
+        from ukmod.kernel.user.program import ENVIRONMENT
+
+        try:
+            done = self.exec([path, *arguments], env={**ENVIRONMENT, **(env or {})})
+        except TimeoutError as error:
+            raise LoadError(f"has not ended after {WAIT:g} seconds", errno=ETIMEDOUT, subject=path) from error
+        except OSError as error:
+            raise NotFoundError("no such program in the machine", subject=path) from error
+        return Finished(done.status, (done.stdout + done.stderr).decode("utf-8", "surrogateescape"))
 
     def open(self, path: str, mode: str = "rb", *, flags: int = 0) -> UserFile:
         """Open a file of the emulated machine, such as a module's device; it is not buffered.
