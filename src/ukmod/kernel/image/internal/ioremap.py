@@ -53,7 +53,17 @@ def ioremap(k: Core, physical: ULong, size: ULong) -> Ptr:
     if LOW_MEMORY <= physical < k.memory.size and size:
         warn_once(k, _ON_RAM, f"ioremap on RAM at {physical:#018x} - {physical + size - 1:#018x}\n")
         return 0
-    return _empty_memory(k, physical, size)
+    address = _empty_memory(k, physical, size)
+    if address:
+        _check_sanity(k, physical, size)
+    return address
+
+
+def _check_sanity(k: Core, physical: int, size: int) -> None:
+    """Warn, as the image does, of a mapping that begins within a resource of the bus and spans more."""
+    check = k.image.get("iomem_map_sanity_check") if k.image is not None else None
+    if check is not None and k.cpu.call(check, physical, size):
+        k.printk(f"caller {k.caller()} mapping multiple BARs\n")
 
 
 @export("iounmap", "memunmap", "early_iounmap", "early_memunmap")
