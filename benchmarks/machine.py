@@ -20,13 +20,13 @@ from ukmod.machine.stubs import REGISTERS
 from ukmod.record import replace
 
 _RUNS = 7
-_LAPS = 20_000_000
+LAPS = 20_000_000
 _CALLS = 200_000
 _CODE = 0xFFFF_FFFF_C000_0000
 _FLAT_CODE, _FLAT_STACK, _FLAT_DATA, _FLAT_HOOKED = 0x10_0000, 0x21_0000, 0x32_3000, 0x43_5000
 
 # %rax += %rdi and two increments, %rdi times
-_ARITHMETIC = bytes.fromhex("31c0 4801f8 48ffc0 48ffcf 75f5 c3")
+ARITHMETIC = bytes.fromhex("31c0 4801f8 48ffc0 48ffcf 75f5 c3")
 # %rax = *%rsi += %rdi, %rdi times
 _LOAD_STORE = bytes.fromhex("31c0 488906 488b06 4801f8 488906 48ffcf 75f2 c3")
 # the function at %rsi called %rdi times
@@ -36,7 +36,7 @@ _CALL = bytes.fromhex("53 55 4154 4889fb 4989f4 31ff 41ffd4 48ffcb 75f6 415c 5d 
 def main() -> list[Row]:
     """Time both in turn."""
     return [
-        *_rate("arithmetic loop", _ARITHMETIC, 4),
+        *_rate("arithmetic loop", ARITHMETIC, 4),
         *_rate("load and store loop", _LOAD_STORE, 5),
         *_calls(),
     ]
@@ -70,7 +70,7 @@ class _Ours:
         self.cpu.memory.close()
 
 
-class _Bare:
+class Bare:
     """The same in Unicorn alone: page tables that map each address to itself, nothing hooked."""
 
     def __init__(self, code: bytes) -> None:
@@ -87,6 +87,7 @@ class _Bare:
         self.end = _FLAT_CODE + len(code) - 1
 
     def run(self, count: int, pointer: int) -> int:
+        """Run the code with these in %rdi and %rsi; returns what is in %rax."""
         self.uc.reg_write(x86.UC_X86_REG_RSP, _FLAT_STACK + 0x8008)
         self.uc.reg_write(x86.UC_X86_REG_RDI, count)
         self.uc.reg_write(x86.UC_X86_REG_RSI, pointer)
@@ -98,15 +99,15 @@ def _rate(name: str, code: bytes, instructions: int) -> list[Row]:
     """Two rows: beside an engine that is set up by the book, and beside our own engine without our loop
     around it. The second one says what our loop costs; the first also has what the set-up makes of it.
     """
-    ours, bare = _Ours(code), _Bare(code)
-    assert ours.run(_LAPS, ours.data) == bare.run(_LAPS, _FLAT_DATA)
+    ours, bare = _Ours(code), Bare(code)
+    assert ours.run(LAPS, ours.data) == bare.run(LAPS, _FLAT_DATA)
     times = _in_turn(
-        lambda: ours.run(_LAPS, ours.data),
-        lambda: ours.run_plainly(_LAPS, len(code)),
-        lambda: bare.run(_LAPS, _FLAT_DATA),
+        lambda: ours.run(LAPS, ours.data),
+        lambda: ours.run_plainly(LAPS, len(code)),
+        lambda: bare.run(LAPS, _FLAT_DATA),
     )
     ours.close()
-    rate, plain, theirs = (instructions * _LAPS / 1e6 / taken for taken in times)
+    rate, plain, theirs = (instructions * LAPS / 1e6 / taken for taken in times)
     return [
         Row(name, rate, plain, "M instr/s", "other: the same engine, by a plain emu_start()"),
         Row(name, rate, theirs, "M instr/s", "other: a bare Unicorn of its own"),
@@ -114,7 +115,7 @@ def _rate(name: str, code: bytes, instructions: int) -> list[Row]:
 
 
 def _calls() -> list[Row]:
-    bare, ours = _Bare(_CALL), _Ours(_CALL)
+    bare, ours = Bare(_CALL), _Ours(_CALL)
     bare.uc.mem_write(_FLAT_HOOKED, b"\xc3")
     bare.uc.hook_add(UC_HOOK_CODE, lambda *_: None, begin=_FLAT_HOOKED, end=_FLAT_HOOKED)
     function = ours.cpu.stubs.add_function(lambda _frame: 0)
