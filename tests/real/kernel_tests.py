@@ -123,6 +123,12 @@ def build(linux: Path, headers: Path, directory: Path) -> list[Path]:
     return sorted(sources.glob("*.ko"))
 
 
+def built(of: Subject, linux: Path) -> list[Path]:
+    """The modules of the kernel's tests, which are compiled the first time."""
+    directory = of.cache / "build"
+    return sorted((directory / "src").glob("*.ko")) or build(linux, of.headers, directory)
+
+
 def case_of(file: Path) -> Case:
     """modprobe loads a module with its dependencies, and removes it after two seconds."""
     name = file.stem
@@ -205,9 +211,7 @@ def main(argv: Sequence[str]) -> None:
     options = parser.parse_intermixed_args(argv)
     of = subject(options.kernel)
     of.cache.mkdir(parents=True, exist_ok=True)
-    directory = of.cache / "build"
-    files = sorted((directory / "src").glob("*.ko")) or build(options.linux, of.headers, directory)
-    report(differences(of, files, options.names), REASONS)
+    report(differences(of, built(of, options.linux), options.names), REASONS)
 
 
 if __name__ == "__main__":

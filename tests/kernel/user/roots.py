@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.golden import RELEASE, modules
@@ -32,14 +32,25 @@ def copy(source: str, target: Path) -> None:
 
 def with_kmod(root: Path) -> Path:
     """A root with the C kmod, busybox's sh and every compiled module of the cases, indexed."""
+    add_kmod(root)
+    add_modules(root, RELEASE, modules().values())
+    return root
+
+
+def add_kmod(root: Path) -> None:
+    """Add the C kmod under the names of its tools, and busybox's sh."""
     add_programs(root, {"bin/kmod": shutil.which("kmod") or "/bin/kmod", "bin/busybox": "/bin/busybox"})
     (root / "sbin").mkdir()
     for name in KMOD:
         (root / "sbin" / name).symlink_to("/bin/kmod")
     (root / "bin/sh").symlink_to("busybox")
-    for name, file in modules().items():
-        copy(str(file), root / MODULES / f"extra/{name}.ko")
+
+
+def add_modules(root: Path, release: str, files: Iterable[Path]) -> None:
+    """Add modules, and index them."""
+    directory = root / "lib/modules" / release
+    for file in files:
+        copy(str(file), directory / "extra" / file.name)
     for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
-        (root / MODULES / name).touch()
-    subprocess.run(["depmod", "-b", root, RELEASE], check=True)
-    return root
+        (directory / name).touch()
+    subprocess.run(["depmod", "-b", root, release], check=True)
