@@ -1,4 +1,4 @@
-"""The program of examples/programs, and what becomes of it."""
+"""The programs of examples/programs, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ukmod.kernel.api import Kernel
 
-SOURCE = Path(__file__).parents[3] / "examples/programs/trial.c"
+SOURCES = Path(__file__).parents[3] / "examples/programs"
 SUBJECTS = (
     "faults", "signals", "memory", "files", "clocks", "children", "status 3", "status 256", "die 15",
     "die 6", "die 9", "crash", "forge", "nested", "frame", "flags", "no-such",
@@ -23,11 +23,11 @@ Outcome = tuple[int, str, str]
 """A program's status, as a shell's $?, and what it wrote to stdout and stderr."""
 
 
-def build(directory: Path) -> Path:
-    """Compile the program, without libraries that are loaded later."""
-    program = directory / "trial"
+def build(directory: Path, name: str = "trial") -> Path:
+    """Compile a program, without libraries that are loaded later."""
+    program = directory / name
     options = ("-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-result", "-static")
-    subprocess.run(["gcc", *options, "-o", program, SOURCE], check=True)
+    subprocess.run(["gcc", *options, "-o", program, SOURCES / f"{name}.c"], check=True)
     return program
 
 
