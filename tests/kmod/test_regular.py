@@ -75,3 +75,9 @@ def test_a_pipe_that_the_shell_has_opened_is_read() -> None:
     assert read_regular(f"/dev/fd/{reader}") == b"options x y=1\n"
     thread.join()
     os.close(reader)
+
+
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match="/proc/self/mem") as caught:
+        read_regular("/proc/self/mem")
+    assert caught.value.errno == errno.EIO

@@ -99,11 +99,15 @@ def read_all(descriptor: int, limit: int, size: int = 1 << 20, path: str | None 
     """
     parts: list[bytes] = []
     room = limit
-    while part := os.read(descriptor, size):
-        parts.append(part)
-        room -= len(part)
-        if room < 0:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    try:
+        while part := os.read(descriptor, size):
+            parts.append(part)
+            room -= len(part)
+            if room < 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    except OSError as error:
+        error.filename = path
+        raise
     return b"".join(parts)
 
 
