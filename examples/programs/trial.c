@@ -446,6 +446,95 @@ static int times(char **words)
 	return 0;
 }
 
+static siginfo_t last; /* of SIGCHLD */
+
+static void told(int signal, siginfo_t *info, void *context)
+{
+	last = *info;
+}
+
+static void child_is(const char *what, pid_t child, int code)
+{
+	while (last.si_code != code)
+		usleep(1000);
+	printf("%s: status %#x, of the child %d, uid %d\n", what, last.si_status, last.si_pid == child, last.si_uid == getuid());
+}
+
+/* Children that stop, continue and end, and how their parent hears of it. */
+static int jobs(char **words)
+{
+	char *kernel = (char *)0xffff888000001000;
+	siginfo_t info;
+	int status = 0;
+	pid_t child, parent;
+
+	on(SIGCHLD, told);
+	child = fork();
+	if (!child) {
+		raise(SIGSTOP);
+		while (1)
+			pause();
+	}
+	printf("stopped %d", waitpid(child, &status, WUNTRACED) == child);
+	printf(" %#x\n", status);
+	child_is("stopped", child, CLD_STOPPED);
+	TRY("reported once", waitpid(child, &status, WUNTRACED | WNOHANG));
+	kill(child, SIGCONT);
+	printf("continued %d", waitpid(child, &status, WCONTINUED) == child);
+	printf(" %#x\n", status);
+	child_is("continued", child, CLD_CONTINUED);
+	TRY("reported once", waitpid(child, &status, WCONTINUED | WNOHANG));
+	kill(child, SIGSTOP);
+	memset(&info, 0, sizeof(info));
+	TRY("stopped again", waitid(P_PID, child, &info, WSTOPPED));
+	printf("code %d, status %d\n", info.si_code, info.si_status);
+	TRY("unknown options", waitid(P_PID, child, &info, 0x40000000));
+	TRY("no options", waitid(P_PID, child, &info, 0));
+	TRY("unknown options", waitpid(child, &status, WEXITED));
+	kill(child, SIGKILL);
+	memset(&info, 0, sizeof(info));
+	TRY("killed", waitid(P_PID, child, &info, WEXITED | WNOWAIT));
+	printf("code %d, status %d, uid %d\n", info.si_code, info.si_status, info.si_uid == getuid());
+	child_is("killed", child, CLD_KILLED);
+	TRY("a zombie", kill(child, 0));
+	printf("in its group %d\n", getpgid(child) == getpgrp());
+	TRY("joins another", setpgid(child, child));
+	printf("waited for %d", waitpid(child, &status, 0) == child);
+	printf(" %#x\n", status);
+	TRY("gone", kill(child, 0));
+	signal(SIGCHLD, SIG_IGN);
+	child = fork();
+	if (!child)
+		_exit(1);
+	TRY("nobody wants to know", waitpid(child, &status, 0));
+	signal(SIGCHLD, SIG_DFL);
+	child = fork();
+	if (!child)
+		_exit(1);
+	TRY("a status for the kernel", waitpid(child, (int *)kernel, 0));
+	TRY("is lost", waitpid(child, &status, 0));
+	child = syscall(SYS_clone, 0x00100000 /* CLONE_PARENT_SETTID */ | SIGCHLD, 0, kernel, 0, 0);
+	if (!child)
+		_exit(2);
+	printf("a pid for the kernel %d", waitpid(child, &status, 0) == child);
+	printf(" %#x\n", status);
+	child = fork();
+	if (!child) {
+		parent = getpid();
+		child = fork();
+		if (!child) {
+			while (getppid() == parent)
+				usleep(1000);
+			_exit(0);
+		}
+		_exit(3);
+	}
+	usleep(100000); /* it is a zombie, and its child has another parent */
+	printf("a parent %d", waitpid(child, &status, 0) == child);
+	printf(" %#x\n", status);
+	return 0;
+}
+
 /* Ends while its timers run: by itself, or with a word by a signal. */
 static int timers(char **words)
 {
@@ -472,7 +561,7 @@ static const struct {
 	{ "window", window }, { "status", status }, { "die", die }, { "crash", crash }, { "spin", spin },
 	{ "wait", wait_for_ever }, { "forge", forge }, { "nested", nested }, { "frame", frame },
 	{ "flags", flags }, { "times", times }, { "children", children },
-	{ "groups", groups }, { "timers", timers },
+	{ "groups", groups }, { "timers", timers }, { "jobs", jobs },
 };
 
 int main(int count, char **words)

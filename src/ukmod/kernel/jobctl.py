@@ -29,10 +29,15 @@ def set_dequeued(k: Core, task: Task) -> None:
     k.memory.set_u64(at, k.memory.u64(at) | JOBCTL_STOP_DEQUEUED)
 
 
-def resume(k: Core, task: Task) -> None:
-    """prepare_signal(), of SIGCONT: the process runs again, and will say so to its parent."""
+def clear_stop(k: Core, task: Task) -> None:
+    """signal_wake_up_state(): the process is no longer stopped, nor about to be."""
     at = task.address + k.types.offset("task_struct", "jobctl")
     k.memory.set_u64(at, k.memory.u64(at) & ~_JOBCTL)
+
+
+def resume(k: Core, task: Task) -> None:
+    """prepare_signal(), of SIGCONT: the process runs again, and will say so to its parent."""
+    clear_stop(k, task)
     k.sched.wake(task, TASK_STOPPED)
     flags, count = _signal(k, task, "flags"), _signal(k, task, "group_stop_count")
     before = k.memory.u32(flags)

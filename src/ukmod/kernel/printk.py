@@ -28,6 +28,7 @@ from ukmod.record import mutable, record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.kernel.image.internal.syslog import LogReader
 
 # include/linux/kern_levels.h
 LOGLEVEL_DEFAULT: Final = -1
@@ -154,7 +155,7 @@ class Log:
 
     def __init__(self, clock: Clock, size: int = LOG_BUF_LEN) -> None:
         self._clock = clock
-        self._size = size
+        self.size = size
         self._used = 0
         self._seq = 0
         self._records: deque[Record] = deque()
@@ -166,6 +167,8 @@ class Log:
         self.on_record: list[Callable[[Record], None]] = []
         """Called with each record when it is complete."""
         self.console_loglevel = CONSOLE_LOGLEVEL
+        self.reader: LogReader | None = None
+        """The readers by syslog(2), once there were some."""
         self.consoles: list[int] = []
         """The addresses of the struct consoles that are registered and enabled."""
 
@@ -222,7 +225,7 @@ class Log:
     def _append(self, record: Record) -> None:
         self._records.append(record)
         self._used += _RECORD_COST + len(record.text)
-        while self._used > self._size and len(self._records) > 1:
+        while self._used > self.size and len(self._records) > 1:
             self._used -= _RECORD_COST + len(self._records.popleft().text)
             self.dropped += 1
         for listener in self.on_record:

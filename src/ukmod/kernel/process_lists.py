@@ -75,8 +75,8 @@ class ProcessLists:
         if "sibling" in self._offsets:
             list_add_tail(self._k.memory, self._head(task, "sibling"), self._head(parent, "children"))
 
-    def unlink(self, task: Task, reaper: Task) -> None:
-        """release_task(): take a task off all lists; its children become the reaper's.
+    def reparent(self, task: Task, reaper: Task) -> None:
+        """forget_original_parent(): the children of a task that ends become the reaper's.
 
         Nothing happens to lists that the guest has destroyed.
         """
@@ -84,6 +84,11 @@ class ProcessLists:
             for child in self._children.pop(task, ()):
                 list_del_init(self._k.memory, self._head(child, "sibling"))
                 self._adopt(child, reaper)
+
+    def unlink(self, task: Task, reaper: Task) -> None:
+        """release_task(): take a task off all lists; see ``reparent``."""
+        self.reparent(task, reaper)
+        with contextlib.suppress(Fault):
             if task.parent is not None:
                 self._children.get(task.parent, {}).pop(task, None)
                 list_del_init(self._k.memory, self._head(task, "sibling"))

@@ -139,6 +139,8 @@ class Signals:
             fatal = self._end_process(task, signal)
         if not self.blocked(task) >> (signal - 1) & 1 or fatal:
             k.tasks.set_flag(task, k.tasks.tif.sigpending)
+            if fatal and task.thread is not None:
+                jobctl.clear_stop(k, task)
             k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
 
     def _prepare(self, task: Task, signal: int) -> None:

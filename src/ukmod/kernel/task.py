@@ -124,6 +124,11 @@ class Tasks:
             block(self._k, TASK_INTERRUPTIBLE)
 
     @property
+    def init(self) -> Task:
+        """The parent of those whose own has ended."""
+        return self._by_pid[INIT_PID]
+
+    @property
     def kthreadd(self) -> Task:
         """The parent of all kernel threads."""
         return self._by_pid[KTHREADD_PID]
@@ -255,7 +260,7 @@ class Tasks:
         """release_task(): free the pid and stack of a task that has exited."""
         if self._by_pid.pop(task.pid, None) is not None:
             self._k.trace.ended(task.pid)
-            self._k.process_lists.unlink(task, self._by_pid[INIT_PID])
+            self._k.process_lists.unlink(task, self.init)
             self.put(task, _INITIAL_USAGE)  # may run on this stack
             self._stacks.free(task.stack)
 

@@ -129,6 +129,17 @@ def copy(k: Core, to: int, source: int, size: int, *, to_user: bool) -> int:
     return size - length
 
 
+def put_user(k: Core, address: int, value: int) -> bool:
+    """put_user() of an int: False for -EFAULT."""
+    if not access_ok(address, 4):
+        return False
+    try:
+        k.memory.set_u32(address, value)
+    except Fault:
+        return False
+    return True
+
+
 def user_string(k: Core, address: int, limit: int) -> bytes | None:
     """A user string without its NUL, cut to ``limit`` bytes; None if a fault precedes its end."""
     length = mapped(k.memory, address, min(limit, USER_END - address)) if access_ok(address, 1) else 0

@@ -41,7 +41,7 @@ def enter(k: Core, image: MappedImage) -> None:
     """
     task = k.sched.task()
     task.leaving.append(partial(_leave, k, image, task))
-    task.on_exit.append(partial(_exit_creds, k, image))
+    task.on_exit.insert(0, partial(_release, k, image))
     _init(k, image, task)
     _copy_context(k, image, task, task)
     set_mm(k, task, _new_mm(k, image))
@@ -70,7 +70,7 @@ def inherit(k: Core, image: MappedImage, child: Task, *, shares_mm: bool) -> Non
     """
     parent = k.sched.task()
     child.leaving.append(partial(_leave, k, image, child))
-    child.on_exit.append(partial(_exit_creds, k, image))
+    child.on_exit.insert(0, partial(_release, k, image))
     _init(k, image, child)
     k.tasks.set_pf(child, PF_FORKNOEXEC)
     _copy_members(k, parent, child)
@@ -198,7 +198,6 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
     """exit_itimers(), exit_mm(), exit_files(), exit_fs() and the task's last work."""
     _exit_timers(k, image, task)
     own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs")}
-    k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
     if mm := mm_of(k, task):
         k.cpu.call(image.address("exit_mm_release"), task.address, mm)
         _exit_mm(k, image, task)
@@ -214,8 +213,9 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
     return 0
 
 
-def _exit_creds(k: Core, image: MappedImage, task: Task) -> None:
-    """exit_creds(), when the task is released."""
+def _release(k: Core, image: MappedImage, task: Task) -> None:
+    """release_task(): it can no longer be found by its pid, and exit_creds()."""
+    k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
     if _get(k, task, "cred") != image.address("init_cred"):
         k.cpu.call(image.address("exit_creds"), task.address)
         for name in ("cred", "real_cred"):

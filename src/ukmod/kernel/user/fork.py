@@ -7,7 +7,6 @@ are not made: EAGAIN.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from errno import EAGAIN, ENOMEM
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.mm.switch import mm_of
+from ukmod.kernel.mm.uaccess import put_user
 from ukmod.kernel.sched.core import TASK_KILLABLE
 from ukmod.kernel.user.context import inherit
 from ukmod.kernel.user.wait import abandon_children, exit_notify
 from ukmod.kernel.x86.entry import UserThread
-from ukmod.machine.memory import Fault
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -70,8 +69,7 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
         at = child.address + k.types.offset("task_struct", "clear_child_tid")
         k.memory.set_u64(at, arguments.child_tid)
     if flags & CLONE_PARENT_SETTID:
-        with suppress(Fault):  # the result of put_user() in kernel_clone() is not looked at
-            k.memory.set_u32(arguments.parent_tid, child.pid)
+        put_user(k, arguments.parent_tid, child.pid)  # whose result kernel_clone() does not look at
     k.sched.wake_new(child)
     if flags & CLONE_VFORK:
         mm = mm_of(k, child)
@@ -87,7 +85,6 @@ def _live(k: Core, arguments: _Arguments) -> int:
         thread.set_tls(arguments.tls)
     thread.begin_child(arguments.stack)
     if arguments.flags & CLONE_CHILD_SETTID:
-        with suppress(Fault):  # as in schedule_tail()
-            k.memory.set_u32(arguments.child_tid, k.sched.task().pid)
+        put_user(k, arguments.child_tid, k.sched.task().pid)  # as in schedule_tail()
     thread.run()
     return 0

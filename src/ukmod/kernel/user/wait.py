@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel import jobctl
 from ukmod.kernel.coredump import DUMPED
 from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.mm.uaccess import put_user
 from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, Task
 from ukmod.kernel.signal_numbers import SIGCONT
 from ukmod.kernel.x86.entry import UserThread
-from ukmod.machine.memory import Fault
 from ukmod.record import record
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def exit_notify(k: Core, image: MappedImage, parent: UserThread, child: Task, si
     It stays a zombie until its parent waits for it, unless that does not want to know.
     """
     jobctl.kill_orphaned_pgrp(k, child, child.parent, gone=child)
-    if parent.task.exited:
+    if child not in parent.children:
         return 0
     k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_code"), child.exit_code)
     k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_state"), _EXIT_ZOMBIE)
@@ -66,8 +66,10 @@ def abandon_children(k: Core, thread: UserThread) -> int:
     for child in list(thread.children):
         if child.is_zombie:
             _release(k, thread, child)
-        else:
-            jobctl.kill_orphaned_pgrp(k, child, thread.task, gone=thread.task)
+    left, thread.children = thread.children, []
+    k.process_lists.reparent(thread.task, k.tasks.init)
+    for child in left:
+        jobctl.kill_orphaned_pgrp(k, child, thread.task, gone=thread.task)
     return 0
 
 
@@ -86,10 +88,7 @@ def wait4(k: Core, thread: UserThread | None, upid: int, status: int, options: i
     found = _wait(k, thread, _wanted(k, kind, abs(upid)), options | WEXITED)
     if isinstance(found, int):
         return found
-    try:
-        if status:
-            k.memory.set_u32(status, found.wait_status)
-    except Fault:
+    if status and not put_user(k, status, found.wait_status):
         return -EFAULT
     return found.child.pid
 

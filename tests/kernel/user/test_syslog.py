@@ -1,0 +1,95 @@
+"""The kernel log, as programs of the emulated machine read it by syslog(2)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.image.internal import syslog
+
+pytestmark = pytest.mark.real
+
+InMachine = Callable[[Callable[[Kernel], Any]], Any]
+
+
+def test_dmesg_of_a_program_shows_the_log(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.put("/bin/busybox", "/bin/busybox")
+        k.core.printk("a line\nand another\n", 6)
+        dmesg = ["/bin/busybox", "dmesg"]
+        assert k.exec([*dmesg, "-r"]).stdout.decode() == k.dmesg(raw=True)
+        assert k.exec(dmesg).stdout.decode() == k.dmesg()
+        assert k.exec([*dmesg, "-c"]).stdout.decode() == k.dmesg()
+        assert k.exec(dmesg).stdout == b""
+        k.core.printk("later\n", 6)
+        assert k.exec(dmesg).stdout.endswith(b"] later\n")
+        assert k.exec([*dmesg, "-n", "3"]).status == 0
+        assert k.core.log.console_loglevel == 3
+
+    in_machine(work)
+
+
+def test_a_small_buffer_gets_the_latest_records_that_fit(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        for text in ("first", "second"):
+            k.core.printk(f"{text}\n", 6)
+        buffer = bytearray(40)
+        size = k.process.syscall("syslog", syslog.READ_ALL, buffer, len(buffer))
+        assert bytes(buffer[:size]).endswith(b"] second\n")
+        assert b"first" not in buffer
+
+    in_machine(work)
+
+
+def test_a_reader_sleeps_until_something_is_printed(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.core.printk("before\n", 6)
+        k.process.syscall("syslog", syslog.READ, bytearray(1 << 20), 1 << 20)
+        assert k.process.syscall("syslog", syslog.SIZE_UNREAD, None, 0) == 0
+        buffer = bytearray(8)
+        reader = k.spawn(lambda p: p.syscall("syslog", syslog.READ, buffer, len(buffer)))
+        k.run(0.1)
+        assert reader.blocked == "syslog"
+        k.core.printk("text\n", 6)
+        assert reader.result() == len(buffer)  # a part of it
+        rest = bytearray(100)
+        size = k.process.syscall("syslog", syslog.READ, rest, len(rest))
+        assert bytes(buffer) + bytes(rest[:size]) == k.core.log.records[-1].dmesg(raw=True).encode() + b"\n"
+
+    in_machine(work)
+
+
+def test_what_syslog_refuses_is_an_errno(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        def error(*arguments: Any, uid: int = 0) -> str:
+            def call(p: Any) -> str:
+                try:
+                    p.syscall("syslog", *arguments)
+                except OSError as refused:
+                    return errno.errorcode[refused.errno or 0]
+                return ""
+
+            found: str = k.spawn(call, uid=uid).result()
+            return found
+
+        k.core.printk("text\n", 6)
+        everyone = (syslog.READ_ALL, bytearray(100), 100)
+        k.sysctl("kernel.dmesg_restrict", "0")
+        assert error(*everyone, uid=1000) == ""
+        k.sysctl("kernel.dmesg_restrict", "1")
+        assert error(*everyone, uid=1000) == "EPERM"
+        assert error(syslog.CLEAR, None, 0, uid=1000) == "EPERM"
+        assert error(*everyone) == ""
+        assert error(syslog.READ_ALL, None, 100) == "EINVAL"
+        assert error(syslog.READ_ALL, bytearray(1), -1) == "EINVAL"
+        assert error(syslog.READ_ALL, 0xFFFF_8880_0000_1000, 100) == "EFAULT"
+        assert error(syslog.READ_ALL, 0x1000, 100) == "EFAULT"
+        assert error(syslog.CONSOLE_LEVEL, None, 9) == "EINVAL"
+        assert error(11, None, 0) == "EINVAL"
+        assert not k.oopses
+
+    in_machine(work)
