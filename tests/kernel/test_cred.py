@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EPERM
 
 import pytest
+from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, in_task, start
 
 from ukmod.errors import LoadError
@@ -30,6 +31,17 @@ def test_a_task_may_do_what_its_effective_set_has(kernel: Core, effective: int, 
 
     in_task(kernel, body)
     assert seen == [able, able]
+
+
+@pytest.mark.parametrize("capability", [41, 64, 1 << 31, -1])
+@pytest.mark.parametrize(("name", "before"), [("capable", ()), ("ns_capable", (0,))])
+def test_what_is_no_capability_is_a_bug(
+    guest: Guest, name: str, before: tuple[int, ...], capability: int
+) -> None:
+    lines = guest.oops(name, *before, capability)
+    assert lines[0] == f"capable() called with invalid cap={capability & 0xFFFF_FFFF}"
+    assert "kernel BUG at kernel/capability.c:373!" in lines
+    assert any(line.startswith(f"RIP: 0010:{name}") for line in lines)
 
 
 def test_without_cap_sys_module_no_module_is_loaded_or_unloaded(kernel: Core) -> None:

@@ -40,7 +40,7 @@ def test_machine_code_ends(attacker: Answering) -> None:
     @example(bytes.fromhex(SVM))
     @given(PROGRAM)
     def run(code: bytes) -> None:
-        assert attacker.ask(CODE, [code.hex()]) == ""
+        assert attacker.ask([CODE, [code.hex()]]) == ""
 
     run()
 
@@ -55,7 +55,7 @@ def test_the_stubs_entered_with_any_registers_end(attacker: Answering, start: in
     @given(registers, NUMBER, st.integers(-16, 256))
     def run(code: bytes, sp: int, offset: int) -> None:
         jump = mov("rax", start + offset) + b"\xff\xe0"
-        assert attacker.ask(CODE, [(code + mov("rsp", sp) + jump).hex()]) == ""
+        assert attacker.ask([CODE, [(code + mov("rsp", sp) + jump).hex()]]) == ""
 
     run()
 
@@ -65,6 +65,6 @@ def test_a_page_table_entry_of_any_bits_ends(attacker: Answering, level: int) ->
     @settings(max_examples=settings().max_examples // 5)
     @given(FRAME, BITS)
     def use(frame: int, bits: int) -> None:
-        assert attacker.ask(ENTRY, [str(level), hex((frame | bits | 1) & (1 << 64) - 1)]) == ""
+        assert attacker.ask([ENTRY, [str(level), hex((frame | bits | 1) & (1 << 64) - 1)]]) == ""
 
     use()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site
 from ukmod.kernel.export import export
 from ukmod.kernel.sched.core import Task
 from ukmod.machine.abi import Bool, Int, Ptr
@@ -151,14 +152,22 @@ class Creds:
         self.set_caps(cred, cap_permitted=permitted, cap_effective=effective)
 
 
+def _capable_common(k: Core, capability: int, within: str) -> bool:
+    """ns_capable_common(), which compilers put into its callers: BUG() for what is no capability."""
+    if not CAP_FULL_SET >> (capability & 0xFFFF_FFFF) & 1:
+        k.printk(f"capable() called with invalid cap={capability & 0xFFFF_FFFF}\n", 2)
+        k.crash.bug(Site("kernel/capability.c", 373, within))
+    return k.creds.capable(capability)
+
+
 @export(image_first=True)
 def capable(k: Core, capability: Int) -> Bool:
     """``bool capable(int cap)``."""
-    return k.creds.capable(capability)
+    return _capable_common(k, capability, "capable")
 
 
 @export(image_first=True)
 def ns_capable(k: Core, namespace: Ptr, capability: Int) -> Bool:
     """``bool ns_capable(struct user_namespace *ns, int cap)``; without an image there is only one."""
     del namespace
-    return k.creds.capable(capability)
+    return _capable_common(k, capability, "ns_capable")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.kern_levels import KERN_WARNING
+from ukmod.kernel.lib.printf_spec import signed
+from ukmod.kernel.printk import LOG_LINE_MAX
 from ukmod.kernel.x86.unwind import callers, is_text
 from ukmod.machine.abi import Int, Ptr, UInt
 
@@ -28,6 +30,7 @@ def stack_trace_save(k: Core, store: Ptr, size: UInt, skip: UInt) -> UInt:
 @export(gpl=True, image_first=True)
 def stack_trace_print(k: Core, entries: Ptr, count: UInt, spaces: Int) -> None:
     """``void stack_trace_print(const unsigned long *entries, unsigned int nr_entries, int spaces)``."""
+    width = min(abs(signed(1 + spaces, 4)), LOG_LINE_MAX)  # of "%*c": a negative one fills up on the right
     for n in range(count):
         name = k.kallsyms.sprint(k.memory.u64(entries + 8 * n))
-        k.printk(f"{' ':>{1 + spaces}}{name}\n", KERN_WARNING)
+        k.printk(f"{'':{max(width, 1)}}{name}\n", KERN_WARNING)

@@ -88,6 +88,15 @@ def test_a_map_that_is_read_is_cleared_behind_its_words(guest: Guest) -> None:
     assert guest.call_int("bitmap_parse", b"10", 2, bitmap, 4) == -EOVERFLOW
 
 
+@pytest.mark.parametrize("bits", [-1, -64, -(1 << 31)])
+def test_a_map_of_a_negative_size(guest: Guest, bits: int) -> None:
+    bitmap = guest.words(0, 0)
+    assert guest.call_int("bitmap_parse", b"", 0, bitmap, bits) == 0
+    assert any(
+        "#PF" in line or "page fault" in line for line in guest.oops("bitmap_parselist", b"1", bitmap, bits)
+    )
+
+
 def test_a_range_across_words_is_set_found_and_cleared(guest: Guest) -> None:
     bitmap = guest.words(0, 0, 1 << 63)
     guest.call("__bitmap_set", bitmap, 60, 8)

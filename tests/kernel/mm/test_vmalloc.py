@@ -6,6 +6,7 @@ import pytest
 from tests.kernel.conftest import Guest
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.image.internal.vmalloc import module_memfree
 from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, READ_ONLY, READ_WRITE
 
@@ -130,6 +131,18 @@ class TestFreeing:
         guest.call("vfree", area)
         assert kernel.warnings[0].message.startswith("Trying to vfree() nonexistent vm area (")
         assert guest.pointer("vmalloc", PAGE_SIZE) != area
+
+    def test_module_memfree_reports_what_is_no_allocation(self, kernel: Core) -> None:
+        code = kernel.module_area.alloc(PAGE_SIZE)
+
+        def free() -> int:
+            for address in (0, code, code):
+                module_memfree(kernel, address)
+            return 0
+
+        kernel.run_task("free", free)
+        (warning,) = kernel.warnings
+        assert warning.message.startswith("Trying to vfree() nonexistent vm area (")
 
 
 class TestAddresses:

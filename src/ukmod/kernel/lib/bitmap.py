@@ -329,13 +329,15 @@ def bitmap_parselist(k: Core, text: CStr, bitmap: Ptr, bits: Int) -> Int:
 
     After an error the map holds the regions that precede it.
     """
+    bits &= 0xFFFF_FFFF  # struct region has an unsigned number
+    k.memory.fill(bitmap, 0, _size(bits))
     value = error = 0
     try:
         for region in list_regions(text, bits):
             value |= region
     except OSError as problem:
         error = problem.errno or EINVAL
-    store(k, bitmap, bits, value)
+    store(k, bitmap, value.bit_length(), value)
     return -error
 
 
@@ -349,7 +351,7 @@ def _parse(k: Core, text: bytes, bitmap: int, bits: int) -> int:
         return -(problem.errno or EINVAL)
     if end < bits:
         _change(k, bitmap, end, bits - end, to=False)
-    elif load(k, bitmap, end) >> bits:
+    elif bits > 0 and load(k, bitmap, end) >> bits:  # find_next_bit() finds nothing from a negative bit on
         return -EOVERFLOW
     return 0
 

@@ -99,9 +99,11 @@ def remap_vmalloc_range(k: Core, vma: Ptr, address: Ptr, first: ULong) -> Int:
 
 @export("module_memfree", "execmem_free")
 def module_memfree(k: Core, address: Ptr) -> None:
-    """void module_memfree(void *module_region)."""
-    if address:
+    """void module_memfree(void *module_region): vfree(), which reports what is no allocation."""
+    if k.module_area.size_of(address):
         k.module_area.free(address)
+    else:
+        k.vmalloc.free(address)
 
 
 def _protect(k: Core, address: int, pages: int, *, add: int = 0, remove: int = 0) -> int:
