@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Mistakes that the checkers of a debugging kernel find: fault=abba, recursion, atomic_sleep, atomic_schedule,
- * softirq, hardirq, rcu, list_twice, use_after_free or leak.
+ * softirq, hardirq, rcu, list_twice, use_after_free or leak; and those that only KASAN's find: slab_bounds,
+ * stack_bounds, global_bounds or double_free.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -130,6 +131,40 @@ static void use_after_free(void)
 		p[8] = 1;
 }
 
+static void double_free(void)
+{
+	void *volatile p = kmalloc(100, GFP_KERNEL);
+
+	kfree(p);
+	kfree(p);
+}
+
+/* One byte behind an object, in memory that the allocator has given to nobody. */
+static void slab_bounds(void)
+{
+	char *volatile p = kmalloc(100, GFP_KERNEL);
+
+	if (p)
+		p[100] = 1;
+	kfree(p);
+}
+
+static void stack_bounds(void)
+{
+	volatile char bytes[10];
+	volatile char *volatile p = bytes;
+
+	p[10] = 1;
+}
+
+static void global_bounds(void)
+{
+	static char bytes[10];
+	char *volatile p = bytes;
+
+	p[10] = 1;
+}
+
 static void leak(void)
 {
 	void *volatile p = kmalloc(100, GFP_KERNEL);
@@ -158,6 +193,14 @@ static int __init checks_init(void)
 		list_twice();
 	if (!strcmp(fault, "use_after_free"))
 		use_after_free();
+	if (!strcmp(fault, "double_free"))
+		double_free();
+	if (!strcmp(fault, "slab_bounds"))
+		slab_bounds();
+	if (!strcmp(fault, "stack_bounds"))
+		stack_bounds();
+	if (!strcmp(fault, "global_bounds"))
+		global_bounds();
 	if (!strcmp(fault, "leak"))
 		leak();
 	pr_info("done\n");

@@ -20,7 +20,7 @@ from ukmod.machine.types.select import types_for
 
 pytestmark = [pytest.mark.real, pytest.mark.kernels, pytest.mark.slow]
 
-WORKING = ("no-btf", "debug")
+WORKING = ("no-btf", "debug", "kasan", "preempt")
 """The kernels that come up, by their names in tools/configurations."""
 MODULES = ("work", "timers", "threads", "slab", "waits", "srcu", "exporter", "uses_exporter")
 """Of examples/cases: they need nothing but a kernel."""
@@ -76,7 +76,10 @@ def test_a_built_kernel_runs_modules_that_were_built_for_it(kernel: Debian, tmp_
         assert "verification failed" not in k.dmesg()  # CONFIG_MODULE_SIG is off
 
 
-@pytest.mark.parametrize(("name", "words"), [("no-btf", "SMP"), ("debug", "PREEMPT SMP")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("no-btf", "SMP"), ("debug", "PREEMPT SMP"), ("kasan", "PREEMPT SMP KASAN"), ("preempt", "PREEMPT SMP")],
+)
 def test_an_oops_names_the_options_of_its_kernel(name: str, words: str) -> None:
     with Kernel(image=built.require(name).vmlinuz) as k:
         assert k.core.wording.options == words
@@ -125,6 +128,8 @@ def test_the_debugging_kernel_reports_no_fault_where_there_is_none(checks: Path)
 OWN = re.compile(
     # Callers outside of the module: the module loader and interrupts are Python's here. Hints among callers.
     r" *[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+$| *\? | <"
+    # Where memory lies, and what lies beside it.
+    r"|The buggy address belongs to the physical page|page:|flags:|raw:|page dumped|[ >]N: |\s*\^?$"
     # Values of registers, and of the process.
     r"|R[A-Z0-9]{2}: |FS: |CS: |CR2: |Code: |(?:hard|soft)irqs last|irq event stamp"
 )
@@ -140,7 +145,9 @@ def machine(checks: Path, tmp_path_factory: pytest.TempPathFactory) -> qemu.Gues
 def of_any_machine(lines: list[str]) -> list[str]:
     """The lines of a report without the values that differ from one machine to another."""
     masked = (
-        re.sub(r"\b(?:0x)?[0-9a-f]{16}\b|(?<=insmod/)\d+|(?<=PID: )\d+|(?<=pid: )\d+", "N", line)
+        re.sub(
+            r"\b(?:0x)?[0-9a-f]{16}\b|(?<=insmod/)\d+|(?<=PID: )\d+|(?<=pid: )\d+|(?<=by task )\d+", "N", line
+        )
         for line in lines
     )
     return [line.rstrip() for line in masked if not OWN.match(line)]
@@ -157,3 +164,46 @@ def test_the_checkers_report_as_under_qemu(checks: Path, machine: qemu.Guest, fa
         found = of_any_machine([line for record in k.core.log.records for line in record.lines])
     assert len(expected) > 10
     assert found == expected
+
+
+SHADOWED = {
+    "use_after_free": "use-after-free: write of 1 bytes",
+    "double_free": "double-free",
+    "slab_bounds": "slab-out-of-bounds: write of 1 bytes",
+    "stack_bounds": "stack-out-of-bounds: write of 1 bytes",
+    "global_bounds": "global-out-of-bounds: write of 1 bytes",
+}
+"""What a kernel with KASAN reports of each fault of examples/checkers."""
+
+
+@pytest.fixture(scope="module")
+def shadowed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, qemu.Guest]:
+    """The module of examples/checkers, for the kernel with KASAN; and that kernel under QEMU."""
+    kernel = built.require("kasan")
+    directory = tmp_path_factory.mktemp("shadowed")
+    compile_for(kernel, directory, REPOSITORY / "examples/checkers/checks.c")
+    module = directory / "checks.ko"
+    return module, qemu.boot(kernel, [module], tmp_path_factory.mktemp("guests"))
+
+
+@pytest.mark.parametrize("fault", SHADOWED)
+def test_kasan_reports_as_under_qemu(shadowed: tuple[Path, qemu.Guest], fault: str) -> None:
+    module, machine = shadowed
+    case = Case(fault, "a fault", (Insmod("checks", f"fault={fault}"), Rmmod("checks")))
+    expected = of_any_machine([line.text for one in guest.run(machine, case) for line in one.log])
+    with Kernel(image=built.require("kasan").vmlinuz) as k:
+        k.insmod(module, f"fault={fault}")
+        k.rmmod("checks")
+        found = of_any_machine([line for record in k.core.log.records for line in record.lines])
+        assert [str(report).startswith(SHADOWED[fault]) for report in k.reports] == [True]
+        assert not k.oopses
+    assert any("BUG: KASAN" in line for line in expected)
+    assert found == expected
+
+
+def test_kasan_reports_nothing_where_there_is_no_fault(shadowed: tuple[Path, qemu.Guest]) -> None:
+    with Kernel(image=built.require("kasan").vmlinuz) as k:
+        k.insmod(shadowed[0])
+        k.rmmod("checks")
+        assert [*k.oopses, *k.warnings, *k.reports, *k.leaks()] == []
+        assert "KASAN" not in k.dmesg()

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.image.bringup import Boot
     from ukmod.kernel.image.map import MappedImage
     from ukmod.kernel.mm.kasan import Report
+    from ukmod.kernel.mm.shadow import Shadow
     from ukmod.kernel.module.dangling import Dangling
     from ukmod.kernel.oops import Oops, Warn
     from ukmod.machine.image.image import KernelImage
@@ -142,6 +143,8 @@ class Core:
         self.cpu = Cpu(self.memory)
         self.image = _mapped(self, image) if image is not None else None
         """The real kernel image that runs what Python does not implement."""
+        self.shadow = _shadow(self) if image is not None else None
+        """The memory at which code of an image with KASAN looks before each access; None without KASAN."""
         self.wording = Wording.of(image)
         """How its reports are worded."""
         self.clock = Clock(hz)
@@ -334,6 +337,12 @@ def _mapped(k: Core, image: KernelImage) -> MappedImage:
     from ukmod.kernel.image.map import MappedImage
 
     return MappedImage(k, image)
+
+
+def _shadow(k: Core) -> Shadow | None:
+    from ukmod.kernel.mm.shadow import shadow_for
+
+    return shadow_for(k)
 
 
 def _brought_up(k: Core, image: MappedImage) -> Boot:

@@ -146,6 +146,8 @@ class Tasks:
             raise LimitError(f"there are {self.max_threads} tasks: kernel.threads-max", errno=EAGAIN)
         stack = self._stacks.alloc(THREAD_SIZE)
         memory.set_u64(stack, STACK_END_MAGIC)
+        if k.shadow is not None:
+            k.shadow.allow(stack, THREAD_SIZE)  # another task's frames may have been marked there
         try:
             address = self._new_struct()
         except LimitError:

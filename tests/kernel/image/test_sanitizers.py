@@ -23,19 +23,17 @@ def image(directory: Path, *functions: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("function", "checker"),
-    [
-        ("__asan_load8", r"KASAN \(CONFIG_KASAN_GENERIC\)"),
-        ("__msan_metadata_ptr_for_load_8", r"KMSAN \(CONFIG_KMSAN\)"),
-    ],
-)
-def test_an_image_with_shadow_memory_is_refused_by_name(tmp_path: Path, function: str, checker: str) -> None:
-    path = image(tmp_path, function)
-    with Kernel(image=path) as k, pytest.raises(MachineError, match=f"was built with {checker}") as error:
+def test_an_image_whose_shadow_memory_is_unknown_is_refused_by_name(tmp_path: Path) -> None:
+    path = image(tmp_path, "__msan_metadata_ptr_for_load_8")
+    expected = r"was built with KMSAN \(CONFIG_KMSAN\)"
+    with Kernel(image=path) as k, pytest.raises(MachineError, match=expected) as error:
         k.boot()
     assert error.value.subject == str(path)
 
 
 def test_an_image_with_other_checkers_is_not_refused(tmp_path: Path) -> None:
-    refuse(KernelImage(str(image(tmp_path, "lock_acquire", "kmemleak_alloc", "debug_object_init"))))
+    refuse(
+        KernelImage(
+            str(image(tmp_path, "lock_acquire", "__asan_load8", "kmemleak_alloc", "debug_object_init"))
+        )
+    )

@@ -251,6 +251,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
     image.mark_rodata_ro()
+    k.slab.kasan = k.shadow is not None
     k.process_lists.publish(k.tasks.all())
     _complete_first_tasks(k, image)
     boot = Boot(tuple(done), tuple(k.log.records), unfit)

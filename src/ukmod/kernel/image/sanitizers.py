@@ -1,7 +1,7 @@
 """Checkers that an image was built with, and that need memory which this machine does not have.
 
-KASAN and KMSAN keep a shadow of all memory, which the code of each function reads. Without it the first
-function to run would fault, in a place that says nothing of the reason.
+KMSAN keeps a shadow of all memory, which the code of each function reads. Without it the first function to
+run would fault, in a place that says nothing of the reason. KASAN's shadow is in mm/shadow.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ukmod.machine.image.image import KernelImage
 
 SHADOWED: Final[dict[str, str]] = {
-    "__asan_load8": "KASAN (CONFIG_KASAN_GENERIC)",
     "__msan_metadata_ptr_for_load_8": "KMSAN (CONFIG_KMSAN)",
 }
 """The checkers with a shadow, by a function that every kernel with it has: compiled code calls it."""

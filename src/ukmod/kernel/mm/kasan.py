@@ -1,17 +1,20 @@
 """Detecting and reporting misuse of kernel memory: mm/kasan/report.c.
 
-A report is a value in ``k.reports``. It is also printed to the kernel log only if ``k.slab.kasan`` is set. By
-default the log is that of a kernel without KASAN, like those of distributions, so that the two can be
-compared. As with KASAN, the access then succeeds and the code continues.
+A report is a value in ``k.reports``. It is also printed to the kernel log only if ``k.slab.kasan`` is set,
+as it is with an image that was built with KASAN. Otherwise the log is that of a kernel without it, like
+those of distributions, so that the two can be compared. As with KASAN, the access then succeeds and the code
+continues.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.limits import MAX_REPORTS
+from ukmod.kernel.mm.kasan_checks import kind_of, place_lines, shadow_lines
 from ukmod.kernel.oops import call_trace, task_line
+from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import (
     Frame,
@@ -76,6 +79,10 @@ class Report:
     cache: str = ""
     allocated: Track | None = None
     freed: Track | None = None
+    room: int = 0
+    """The size of the objects of its cache; 0 if it is that of the object."""
+    around: tuple[str, ...] = ()
+    """The lines about the address that a kernel with KASAN has."""
 
     def lines(self) -> Iterator[str]:
         """The lines of the report, worded as KASAN does."""
@@ -99,10 +106,11 @@ class Report:
         if self.object_address:
             yield ""
             yield from self._object_lines()
+        yield from self.around
         yield RULE
 
     def _object_lines(self) -> Iterator[str]:
-        start, size = self.object_address, self.object_size
+        start, size = self.object_address, self.room or self.object_size
         yield f"The buggy address belongs to the object at {start:016x}"
         yield f" which belongs to the cache {self.cache} of size {size}"
         if self.address < start:
@@ -155,6 +163,21 @@ def report_access(k: Core, address: int, *, write: bool, registers: Registers | 
     return True
 
 
+def report_check(k: Core, address: int, size: int, *, write: bool, ip: int) -> bool:
+    """Report an access that the checks of an image with KASAN do not allow; False if it is known already."""
+    shadow = k.shadow
+    assert shadow is not None
+    kind = kind_of(shadow, address, size)
+    item = k.slab.fence.object_near(address)
+    if (kind, ip) in shadow.reported or (item is not None and item.reported == kind):
+        return False
+    shadow.reported.add((kind, ip))
+    if item is not None:
+        item.reported = kind
+    _keep(k, kind, address, item, size, frame_of(k, ip), walk_trap(k), write=write)
+    return True
+
+
 def report_bad_free(k: Core, address: int) -> None:
     """Report a kfree() of an address that is no object in use; nothing else happens."""
     item = k.slab.fence.object_near(address)
@@ -202,12 +225,21 @@ def _record(
     write: bool = False,
     registers: Registers | None = None,
 ) -> None:
-    trace = capture(k)
     if registers is not None:
         rip, frames = frame_of(k, registers.rip), walk(k, registers)
         address, size = _access(k, registers, address)
     else:
         rip, frames, size = frame_of(k, registers_at_trap(k).rip, call=True), walk_trap(k), 0
+    _keep(k, kind, address, item, size, rip, frames, write=write)
+
+
+def _keep(
+    k: Core, kind: str, address: int, item: Object | None, size: int, rip: Frame,
+    frames: Iterable[Frame],
+    *, write: bool,
+) -> None:  # fmt: skip
+    """Keep a report, and log it if it is to be logged."""
+    trace = capture(k)
     report = Report(
         kind=kind,
         address=address,
@@ -221,9 +253,26 @@ def _record(
         cache=item.cache if item else "",
         allocated=track_of(k, item.allocated) if item else None,
         freed=track_of(k, item.freed) if item and item.freed else None,
+        room=k.slab.room(item) if item else 0,
+        around=_around(k, address, size, item),
     )
     if len(k.reports) < MAX_REPORTS:
         k.reports.append(report)
     if k.slab.kasan:
-        for line in report.lines():
-            k.printk(line + "\n", 3)
+        _log(k, report)
+
+
+def _around(k: Core, address: int, size: int, item: Object | None) -> tuple[str, ...]:
+    """The lines that print_address_description() and print_memory_metadata() have about an address."""
+    if (shadow := k.shadow) is None:
+        return ()
+    place = () if item is not None else place_lines(k, address)
+    return ("", *place, *shadow_lines(shadow, shadow.first_bad(address, size)))
+
+
+def _log(k: Core, report: Report) -> None:
+    for line in report.lines():
+        k.printk(line + "\n", 3)
+    if k.shadow is not None:  # end_report(); without kasan_multi_shot, the first report is the only one
+        k.crash.bad_page_taint()
+        k.slab.kasan = "kasan_multi_shot" in boot_parameters(k.cmdline)

@@ -163,6 +163,8 @@ class Slab:
             self._owned[address] = item
         if slot is not None:
             self.fence.keep(item, slot)
+        if (shadow := self._k.shadow) is not None:
+            shadow.allocated(item, 0 if slot is not None else self._packed.room(size, align))
         return address
 
     def _alloc_packed(self, size: int, align: int) -> int:
@@ -188,13 +190,15 @@ class Slab:
         self._owned.pop(address, None)
         if item is None:
             kasan.report_bad_free(self._k, address)
-            if address in self._last_freed.values():
+            if self._k.shadow is None and address in self._last_freed.values():
                 self._k.crash.bug(_DOUBLE_FREE)
             return
         self._k.memory.charge(-RECORD)
         if damage := self._damage(item):
             kasan.report_damage(self._k, item, damage)
         item.freed = capture(self._k)
+        if self._k.shadow is not None:
+            self._k.shadow.freed(item)
         self._last_freed[item.cache] = address
         if item.slot is not None:
             self.fence.retire(item.slot)
@@ -236,6 +240,8 @@ class Slab:
         else:
             self._k.memory.write(item.address + item.size, bytes(size - item.size))
             item.size = size
+        if self._k.shadow is not None:
+            self._k.shadow.allow(item.address, size)
 
     def krealloc(self, address: int, size: int, gfp: int) -> int:
         """krealloc(): an object that still fits its size class stays where it is."""

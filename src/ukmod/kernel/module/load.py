@@ -127,6 +127,9 @@ def _prepare(k: Core, elf: Elf, path: str, flags: int) -> Module:
     k.adopt(elf, module)
     try:
         module.layout = module_layout.allocate(elf, k.module_area, k.percpu)
+        if k.shadow is not None:
+            k.shadow.allow(module.layout.core, module.layout.core_size)
+            k.shadow.allow(module.layout.init, module.layout.init_size)
         module_check.check_modinfo(k, module, flags)
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=name) from error
@@ -358,6 +361,7 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
         owner.pid, k.tasks.comm(owner), "init", k.kallsyms.sprint(module.init) if module.init else "none"
     )
     try:
+        _construct(k, module)
         result = _do_one_initcall(k, module) if module.init else 0
     finally:
         owner.owner = before
@@ -386,6 +390,15 @@ def _initialise(k: Core, module: Module, elf: Elf) -> None:
     module_layout.fill_struct(k.types, module.layout, module.address, k.memory)
     image_modules.free_btf_data(k, module)
     modules.waiters.wake_all()
+
+
+def _construct(k: Core, module: Module) -> None:
+    """do_mod_ctors(): with CONFIG_CONSTRUCTORS, as KASAN's checks of variables need it."""
+    if not k.types.has("module", "ctors"):
+        return
+    start, size = module.layout.sections.get(".ctors") or module.layout.sections.get(".init_array", (0, 0))
+    for at in range(start, start + size, 8):
+        k.cpu.call(k.memory.u64(at))
 
 
 def _async_probe_requested(k: Core, module: Module) -> bool:

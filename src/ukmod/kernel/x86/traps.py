@@ -135,6 +135,8 @@ def page_fault(k: Core, raised: CpuException) -> Registers:
     registers, address = raised.registers, raised.address
     if not raised.present and k.pages.populate(address):
         return registers
+    if raised.write and k.shadow is not None and k.shadow.populate(address):
+        return registers
     if user_fault(k, address, write=raised.write, fetch=raised.fetch, present=raised.present):
         return registers
     if (
