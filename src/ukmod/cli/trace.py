@@ -9,7 +9,7 @@ from ukmod.cli.terminal import escape
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.timeline import Span, Timeline
 from ukmod.kernel.trace import TraceStep
-from ukmod.kmod.graphs import mermaid_text
+from ukmod.kmod.mermaid import mermaid_text
 
 __all__ = ["FORMATS", "format_of", "to_chrome", "to_html", "to_mermaid", "to_text", "trace_text"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ukmod.kmod.closures import closure
+from ukmod.kmod.mermaid import mermaid_text
 from ukmod.kmod.page import escaped, page
 from ukmod.record import record
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.closures import Closure
     from ukmod.kmod.context import Context
 
-__all__ = ["ModuleEdge", "ModuleGraph", "mermaid_text", "module_graph", "to_dot", "to_html", "to_mermaid"]
+__all__ = ["ModuleEdge", "ModuleGraph", "module_graph", "to_dot", "to_html", "to_mermaid"]
 
 
 @record
@@ -95,11 +94,6 @@ def to_mermaid(graph: ModuleGraph) -> str:
             f"  class {','.join(number[name] for name in graph.modules if name in graph.requested)} requested"
         )
     return "\n".join([*lines, ""])
-
-
-def mermaid_text(text: str) -> str:
-    """Text in which Mermaid finds no syntax of its own."""
-    return re.sub(r"[^\w .,/()'=+:-]", lambda match: f"#{ord(match[0])};", text)
 
 
 _COLUMN, _ROW, _HEIGHT, _LETTER = 40, 44, 28, 8
