@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ukmod.errors import LimitError
 from ukmod.kernel import watchdog
 from ukmod.kernel.async_ import AsyncCalls
+from ukmod.kernel.boot_parameters import boot_parameters
 from ukmod.kernel.bug import Site
 from ukmod.kernel.coredump import CoreDump
 from ukmod.kernel.cred import Creds
@@ -45,7 +46,6 @@ from ukmod.kernel.module.main import Module, Modules
 from ukmod.kernel.module.symbols import SymbolTable
 from ukmod.kernel.oops import Wording
 from ukmod.kernel.panic import Crash, Taint
-from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller, log_size

@@ -16,7 +16,6 @@ from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
 from ukmod.kernel.lib.kstrtox import parse_bool
 from ukmod.kernel.lib.printf_spec import FormatType, Spec, signed
 from ukmod.kernel.lib.vsprintf_text import string
-from ukmod.kmod.kernelargs import kernel_arguments
 from ukmod.kmod.nextarg import SPACES, next_arg
 from ukmod.machine.abi import Ptr
 from ukmod.machine.memory import PAGE_SIZE, page_align
@@ -126,14 +125,6 @@ def parse_args(k: Core, module_name: str, args: bytes, address: int, count: int)
 
 def _ignored(k: Core, module_name: str, arguments: str) -> None:
     k.printk(f"{module_name}: parameters '{arguments}' after `--' ignored\n", KERN_WARNING)
-
-
-def boot_parameters(cmdline: str) -> dict[str, str | None]:
-    """The parameters of the kernel's own command line; of several with the same name, the last one.
-
-    Names have underscores. A parameter without an equals sign has the value None. "--" ends the parameters.
-    """
-    return {_same(name): value for name, value in kernel_arguments(cmdline)}
 
 
 def _same(name: str) -> str:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.boot_parameters import boot_parameters
 from ukmod.kernel.limits import MAX_REPORTS
 from ukmod.kernel.mm.kasan_checks import kind_of, place_lines, shadow_lines
 from ukmod.kernel.oops import call_trace, task_line
-from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import (
     Frame,

@@ -9,6 +9,7 @@ from errno import EPERM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LoadError
+from ukmod.kernel.boot_parameters import boot_parameters
 from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.cred import CAP_SYS_MODULE
 from ukmod.kernel.export import export
@@ -17,7 +18,6 @@ from ukmod.kernel.livepatch import klp_module_going
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.notifier import NotifierChain
 from ukmod.kernel.panic import TAINT_LETTERS
-from ukmod.kernel.params import boot_parameters
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr
 from ukmod.record import field, mutable
