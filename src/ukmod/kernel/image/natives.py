@@ -46,9 +46,9 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             async_unregister_domain mutex_trylock_recursive kill_cad_pid nmi_panic kvmemdup vcalloc __vcalloc
             vmalloc_array __vmalloc_array vma_alloc_folio_noprof free_contig_range free_vm_area
             page_frag_alloc_align page_frag_free __page_frag_cache_drain
-            __cond_resched_lock woken_wake_bit_function sched_autogroup_create_attach sched_autogroup_detach
-            wakeme_after_rcu finish_rcuwait __wait_rcu_gp free_reserved_page
-            put_devmap_managed_page free_task""",
+            __cond_resched_lock __cond_resched_rwlock_read __cond_resched_rwlock_write woken_wake_bit_function
+            sched_autogroup_create_attach sched_autogroup_detach wakeme_after_rcu finish_rcuwait __wait_rcu_gp
+            free_reserved_page put_devmap_managed_page free_task""",
         "its state is in guest memory alone": """
             add_wait_queue_priority_exclusive ww_mutex_lock ww_mutex_lock_interruptible rt_mutex_unlock
             task_work_add task_active_pid_ns get_task_mm get_task_exe_file folio_mapped folio_mapping
@@ -65,10 +65,10 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             rcu_async_should_hurry rcu_expedite_gp rcu_unexpedite_gp rcu_inkernel_boot_has_ended
             rcu_jiffies_till_stall_check rcu_exp_jiffies_till_stall_check rcu_get_jiffies_lazy_flush
             rcu_set_jiffies_lazy_flush rcu_bind_current_to_nocb rcu_momentary_eqs rcu_momentary_dyntick_idle
-            rcu_force_quiescent_state rcu_read_unlock_strict rcu_nocb_cpu_offload rcu_nocb_cpu_deoffload
-            rcu_nocb_flush_deferred_wakeup housekeeping_enabled housekeeping_any_cpu housekeeping_affine
-            housekeeping_cpumask housekeeping_test_cpu sched_numa_find_nth_cpu sched_clock_cpu
-            sched_clock_idle_sleep_event __srcu_check_read_flavor rcu_tasks_trace_qs_blkd
+            rcu_force_quiescent_state rcu_read_unlock_strict rcu_all_qs rcu_nocb_cpu_offload
+            rcu_nocb_cpu_deoffload rcu_nocb_flush_deferred_wakeup housekeeping_enabled housekeeping_any_cpu
+            housekeeping_affine housekeeping_cpumask housekeeping_test_cpu sched_numa_find_nth_cpu
+            sched_clock_cpu sched_clock_idle_sleep_event __srcu_check_read_flavor rcu_tasks_trace_qs_blkd
             rcu_trc_cmpxchg_need_qs irq_work_run""",
         "only rcutorture, which tests RCU's own insides, calls it": """
             do_trace_rcu_torture_read rcu_check_boost_fail rcu_gp_slow_register rcu_gp_slow_unregister
