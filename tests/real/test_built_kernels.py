@@ -20,7 +20,7 @@ from ukmod.machine.types.select import types_for
 
 pytestmark = [pytest.mark.real, pytest.mark.kernels, pytest.mark.slow]
 
-WORKING = ("no-btf", "plain", "frame-pointer", "preempt", "debug", "kasan")
+WORKING = ("no-btf", "plain", "frame-pointer", "no-kallsyms-all", "preempt", "debug", "kasan")
 """The kernels that come up, by their names in tools/configurations."""
 MODULES = ("work", "timers", "threads", "slab", "waits", "srcu", "exporter", "uses_exporter")
 """Of examples/cases: they need nothing but a kernel."""

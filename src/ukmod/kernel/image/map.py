@@ -114,7 +114,10 @@ class MappedImage:
     def address(self, name: str) -> int:
         """The address of a symbol. Raises LayoutError if the image has no such symbol."""
         if (found := self.get(name)) is None:
-            text = f"has no symbol {name} (CONFIG_KALLSYMS_ALL)"
+            text = (
+                f"has no symbol {name}: without CONFIG_KALLSYMS_ALL, a kernel needs its System.map or "
+                "vmlinux, in boot or lib/modules/RELEASE/build"
+            )
             raise LayoutError(text, subject=self.image.path)
         return found
 

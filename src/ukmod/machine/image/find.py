@@ -13,7 +13,7 @@ from ukmod.record import record
 if TYPE_CHECKING:
     from ukmod.machine.image.image import KernelImage
 
-__all__ = ["LINKED_PLACES", "PLACES", "Search", "find_image", "find_linked"]
+__all__ = ["LINKED_PLACES", "PLACES", "Search", "find_image", "find_linked", "roots_of"]
 
 PLACES = (
     "boot/vmlinuz-{release}",
@@ -94,7 +94,7 @@ def find_linked(image: KernelImage) -> KernelImage | None:
 
     if image.has_dwarf:
         return image
-    for root in _roots_of(os.path.abspath(image.path), image.release):
+    for root in roots_of(os.path.abspath(image.path), image.release):
         for path in (os.path.join(root, place.format(release=image.release)) for place in LINKED_PLACES):
             if os.path.exists(path):
                 linked = KernelImage(path)
@@ -104,7 +104,7 @@ def find_linked(image: KernelImage) -> KernelImage | None:
     return None
 
 
-def _roots_of(path: str, release: str) -> Iterator[str]:
+def roots_of(path: str, release: str) -> Iterator[str]:
     """The directory in which ``path`` is one of PLACES, if there is one, and this machine's root."""
     for place in PLACES:
         root = path.removesuffix("/" + place.format(release=release))

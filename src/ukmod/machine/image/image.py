@@ -28,7 +28,7 @@ _LARGEST = 1 << 31
 _IMAGE = "image-"
 _DIGESTS = 64
 """The number of images whose digests are remembered."""
-_CACHE_VERSION = 5
+_CACHE_VERSION = 6
 """Increased whenever the format of the cache's entries changes."""
 
 
@@ -231,13 +231,17 @@ class KernelImage:
             except ValueError:
                 pass  # written on another kind of machine that shares the home directory
         from ukmod.machine.image.kallsyms import read_kallsyms  # once for each image
+        from ukmod.machine.image.variables import names_variables, symbols_beside, unnamed
 
         found = read_kallsyms(self.vmlinux) or _linked_symbols(self.vmlinux)
         if not found:
             text = "has no symbols (CONFIG_KALLSYMS): name its vmlinux, with a symbol table"
             raise FormatError(text, path=self.path)
+        is_whole = names_variables(found)
+        if not is_whole:
+            found += unnamed(found, _linked_symbols(self.vmlinux) or symbols_beside(self, found))
         table = ImageSymbols.of(found)
-        if self.cache is not None:
+        if self.cache is not None and (is_whole or names_variables(found)):
             self.cache.put("symbols", table.to_bytes())
         return table
 
