@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import termios
 from collections.abc import Callable, Iterable
@@ -25,6 +26,8 @@ class Dialogue:
         if pid == 0:
             status = 255
             try:
+                for number in (signal.SIGINT, signal.SIGQUIT):  # a job in the background ignores them
+                    signal.signal(number, signal.SIG_DFL)
                 resize(0, 24, 80)
                 status = live()
             except SystemExit as end:

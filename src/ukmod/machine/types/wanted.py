@@ -53,7 +53,7 @@ WANTED: tuple[str, ...] = tuple(
 FIRST: tuple[str, ...] = tuple(
     """
     module module_kobject module_attribute module_layout module_memory module_state mod_arch_specific
-    mod_kallsyms
+    mod_kallsyms module_use load_info
     kernel_param kernel_param_ops kparam_array kparam_string kernel_symbol bug_entry
     exception_table_entry orc_entry jump_entry static_call_site tracepoint kobject kset list_head
     hlist_node device kernfs_node va_format resource rcu_head srcu_struct notifier_block
