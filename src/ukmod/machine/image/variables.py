@@ -38,7 +38,7 @@ def names_variables(symbols: Iterable[ImageSymbol]) -> bool:
 
 
 def unnamed(functions: Sequence[ImageSymbol], symbols: Iterable[ImageSymbol]) -> list[ImageSymbol]:
-    """Those of ``symbols`` that ``functions`` lacks."""
+    """The ``symbols`` that are not among ``functions``."""
     known = _pairs(functions)
     return [symbol for symbol in symbols if (symbol.name, symbol.address) not in known]
 
