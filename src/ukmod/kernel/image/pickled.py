@@ -40,7 +40,8 @@ HOST_SIDE: Final = frozenset(
         "ukmod.kernel.image.snapshot",
         *("ukmod.machine.engine", "ukmod.machine.libunicorn", "ukmod.machine.pagemap"),
         *("ukmod.machine.image.cache", "ukmod.machine.image.find", "ukmod.machine.image.image"),
-        *("ukmod.machine.image.installed", "ukmod.machine.image.payload", "ukmod.machine.image.vmlinux"),
+        *("ukmod.machine.image.installed", "ukmod.machine.image.payload", "ukmod.machine.image.variables"),
+        "ukmod.machine.image.vmlinux",
         *("ukmod.machine.types.profile", "ukmod.machine.types.select"),
     )
 )

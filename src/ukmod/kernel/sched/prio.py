@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MIN_NICE: Final = -20
 MAX_NICE: Final = 19
-SCHED_NORMAL: Final = 0
-SCHED_FIFO: Final = 1
+SCHED_NORMAL, SCHED_FIFO, SCHED_RR, SCHED_BATCH, SCHED_IDLE, SCHED_DEADLINE = 0, 1, 2, 3, 5, 6
+"""Policies, include/uapi/linux/sched.h."""
 
 
 def _set(k: Core, task: Task, **members: int) -> None:

@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any, Final
 
 from ukmod.kernel.export import Export, exports_of
-from ukmod.kernel.image.internal import ioremap, kasan, mm, module, syslog, task, text, vmalloc
+from ukmod.kernel.image.internal import ioremap, kasan, mm, module, sched, syslog, task, text, vmalloc
 
-PARTS: Final = (text, task, mm, module, syslog, vmalloc, ioremap, kasan)
+PARTS: Final = (text, task, sched, mm, module, syslog, vmalloc, ioremap, kasan)
 """The files that implement them."""
 
 
