@@ -182,13 +182,9 @@ def _guarded(program: str, work: Callable[[], int], misused: Callable[[], int] =
         return NOT_RUN
     except OSError as error:
         _forget_output()
-        where = (
-            f"{one_line(str(error.filename))}: "
-            if error.filename
-            else "cannot write: "
-            if _is_output(error)
-            else ""
-        )
+        where = f"{one_line(str(error.filename))}: " if error.filename else ""
+        if _is_output(error):
+            where = "cannot write: "
         sys.stderr.write(escape(f"{program}: {where}{error.strerror or error}") + "\n")
         return NOT_RUN
     except MemoryError:

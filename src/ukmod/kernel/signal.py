@@ -203,9 +203,8 @@ class Signals:
         k = self._k
         ready = k.tasks.pending(task) & ~mask
         if not ready:
-            self.recalc(
-                task
-            )  # another cause may have set TIF_SIGPENDING: get_signal() would be called for ever
+            # Another cause may have set TIF_SIGPENDING: get_signal() would be called for ever.
+            self.recalc(task)
             return None
         ready = ready & _SYNCHRONOUS or ready
         signal = (ready & -ready).bit_length()
