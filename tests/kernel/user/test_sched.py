@@ -66,6 +66,24 @@ def test_a_policy_and_a_priority_are_set_and_read(in_machine: InMachine) -> None
     in_machine(work)
 
 
+def test_flags_keep_the_policy_or_the_parameters_and_are_seen(in_machine: InMachine) -> None:
+    keep_policy, keep_params, reset_on_fork = 0x08, 0x10, 0x4000_0000
+
+    def work(k: Kernel) -> None:
+        p = k.process
+        assert attempted(p, "sched_setscheduler", 0, SCHED_BATCH | reset_on_fork, priority(0)) == 0
+        assert p.syscall("sched_getscheduler", 0) == SCHED_BATCH | reset_on_fork
+        assert attempted(p, "sched_setattr", 0, attributes(SCHED_NORMAL, nice=3, flags=keep_policy), 0) == 0
+        assert p.syscall("sched_getscheduler", 0) == SCHED_BATCH | reset_on_fork
+        assert p.syscall("getpriority", 0, 0) == 20 - 3
+        assert attempted(p, "sched_setattr", 0, attributes(SCHED_NORMAL, nice=9, flags=keep_params), 0) == 0
+        assert p.syscall("sched_getscheduler", 0) == SCHED_BATCH
+        assert p.syscall("getpriority", 0, 0) == 20 - 3
+        assert not k.oopses
+
+    in_machine(work)
+
+
 def test_what_makes_no_sense_is_refused(in_machine: InMachine) -> None:
     def work(k: Kernel) -> None:
         p = k.process

@@ -39,7 +39,7 @@ def set_nice(k: Core, task: Task, nice: int) -> None:
 
 
 def set_policy(k: Core, task: Task, policy: int, rt_priority: int = 0) -> None:
-    """sched_setscheduler_nocheck(): SCHED_NORMAL, or SCHED_FIFO with ``rt_priority`` from 1 to 99."""
+    """sched_setscheduler_nocheck(): a policy; those of real time with ``rt_priority`` from 1 to 99."""
     _set(k, task, policy=policy, rt_priority=rt_priority)
     _set_prio(k, task, MAX_RT_PRIO - 1 - rt_priority if rt_priority else task.static_prio)
 

@@ -30,7 +30,8 @@ _ATTR: Final = struct.Struct("<IIQiI")
 """The beginning of struct sched_attr, include/uapi/linux/sched/types.h."""
 _SAME_POLICY: Final = 0xFFFF_FFFF
 """SETPARAM_POLICY: sched_setparam(2) leaves it as it is."""
-_RESET_ON_FORK, _FLAGS = 0x01, 0x7F
+_RESET_ON_FORK, _KEEP_PARAMS, _FLAGS = 0x01, 0x10, 0x7F
+"""SCHED_FLAG_, include/uapi/linux/sched.h"""
 _CAP_SYS_NICE: Final = 23
 _RLIMIT_NICE, _RLIMIT_RTPRIO = 13, 14
 _RR_TIMESLICE: Final = 100_000_000
@@ -48,20 +49,27 @@ def sched_setscheduler(k: Core, task: Ptr, attr: Ptr, user: Bool, pi: Bool) -> I
         return -EINVAL
     if (policy in _REAL_TIME) != (priority != 0):
         return -EINVAL
-    if user and not _may(k, found, policy, nice, priority):
+    was_reset = _resets(k, found)
+    reset = was_reset if wanted == _SAME_POLICY else bool(flags & _RESET_ON_FORK)
+    if user and not _may(k, found, policy, nice, priority, stays=was_reset and not reset):
         return -EPERM
     if policy == SCHED_DEADLINE:
         return -EBUSY  # no part of the CPU's time can be set aside
-    if policy in _FAIR and wanted != _SAME_POLICY:
-        set_nice(k, found, nice)
-    set_policy(k, found, policy, priority)
+    _set_resets(k, found, to=reset)
+    if not flags & _KEEP_PARAMS:
+        if policy in _FAIR:
+            set_nice(k, found, nice)
+        set_policy(k, found, policy, priority)
     return 0
 
 
-def _may(k: Core, task: Task, policy: int, nice: int, priority: int) -> bool:
-    """user_check_sched_setscheduler(): what sched(7) says under "Privileges and resource limits"."""
+def _may(k: Core, task: Task, policy: int, nice: int, priority: int, *, stays: bool) -> bool:
+    """user_check_sched_setscheduler(): what sched(7) says under "Privileges and resource limits".
+
+    ``stays``: the children would keep what this task has, which they do not now.
+    """
     before = _member(k, task, "policy")
-    needed = not _is_own(k, task) or policy == SCHED_DEADLINE
+    needed = stays or not _is_own(k, task) or policy == SCHED_DEADLINE
     if policy in _FAIR:
         needed |= nice < task.static_prio - DEFAULT_PRIO and 20 - nice > _limit(k, task, _RLIMIT_NICE)
     if policy in _REAL_TIME:
@@ -71,6 +79,18 @@ def _may(k: Core, task: Task, policy: int, nice: int, priority: int) -> bool:
     if before == SCHED_IDLE and policy != SCHED_IDLE:
         needed |= 20 - (task.static_prio - DEFAULT_PRIO) > _limit(k, task, _RLIMIT_NICE)
     return not needed or k.creds.capable(_CAP_SYS_NICE)
+
+
+def _resets(k: Core, task: Task) -> bool:
+    """``sched_reset_on_fork``, a bit of task_struct."""
+    member = k.types.member("task_struct", "sched_reset_on_fork")
+    return bool(k.memory.u8(task.address + member.offset) >> member.bit_offset & 1)
+
+
+def _set_resets(k: Core, task: Task, *, to: bool) -> None:
+    member = k.types.member("task_struct", "sched_reset_on_fork")
+    at = task.address + member.offset
+    k.memory.write(at, bytes((k.memory.u8(at) & ~(1 << member.bit_offset) | to << member.bit_offset,)))
 
 
 def _is_own(k: Core, task: Task) -> bool:
