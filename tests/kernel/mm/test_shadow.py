@@ -95,3 +95,14 @@ def test_a_report_points_at_the_granule(shadow: Shadow) -> None:
     row = lines.index(f">{PLACE:016x}: 00 00 00 fb " + " ".join(["00"] * 12))
     assert lines[row + 1].index("^") == lines[row].index("fb")
     assert len(lines) == 7
+
+
+@pytest.mark.parametrize("size", [100, 1 << 40, (1 << 64) - 1])
+def test_the_first_bad_byte_of_an_access_of_any_size_is_found(shadow: Shadow, size: int) -> None:
+    """A search of all granules of such a size would not end."""
+    shadow.fill(PLACE + 64, 8, SLAB_FREE)
+    assert shadow.first_bad(PLACE, size) == PLACE + 64
+    assert shadow.first_bad(PLACE + 3, size) == PLACE + 3 + 64
+    assert shadow.first_bad(PLACE + 72, size) == PLACE + 72
+    assert shadow.first_bad(PLACE, 0) == PLACE
+    assert shadow.first_bad(PLACE + 57, 8) == PLACE + 64  # only its last byte is bad

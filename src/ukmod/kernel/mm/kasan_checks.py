@@ -6,6 +6,7 @@ kasan_report() for one that is not allowed. Which object it concerns only Python
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,8 @@ ROW: Final = 16
 ROWS_AROUND: Final = 2
 _FRAME_MAGIC: Final = 0x41B5_8AB3
 """The first word of a stack frame whose variables are checked; a description and a code address follow."""
+_VARIABLE: Final = re.compile(r" (\d{1,9}) (\d{1,9}) \d+ ([^ :]+)", re.ASCII)
+"""A variable in a frame's description: its offset, its size, and its name behind the length of that."""
 _USER_END: Final = 1 << 47
 
 
@@ -75,19 +78,17 @@ def _frame_lines(k: Core, address: int, bottom: int) -> Iterator[str]:
     frame = bottom + start * GRANULE
     try:
         magic, description, code = (k.memory.u64(frame + 8 * n) for n in range(3))
-        words = k.memory.cstring(description).decode("utf-8", "replace").split(" ")
+        variables = _VARIABLE.findall(k.memory.cstring(description).decode("utf-8", "replace"))
     except Fault:
         return
     if not end or magic != _FRAME_MAGIC:
         return
     yield f" and is located at offset {address - frame} in frame:"
     yield f" {k.kallsyms.sprint(code)}"
-    count = len(words) // 4
     yield ""
-    yield f"This frame has {count} {'object' if count == 1 else 'objects'}:"
-    for n in range(count):
-        offset, size, _, name = words[1 + 4 * n : 5 + 4 * n]
-        yield f" [{offset}, {int(offset) + int(size)}) '{name.partition(':')[0]}'"
+    yield f"This frame has {len(variables)} {'object' if len(variables) == 1 else 'objects'}:"
+    for offset, size, name in variables:
+        yield f" [{offset}, {int(offset) + int(size)}) '{name}'"
 
 
 def shadow_lines(shadow: Shadow, address: int) -> Iterator[str]:

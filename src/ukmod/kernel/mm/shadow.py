@@ -158,10 +158,20 @@ class Shadow:
 
     def first_bad(self, address: int, size: int) -> int:
         """kasan_find_first_bad_addr(): the first address of an access whose granule is not all accessible."""
-        for at in range(address, address + size, GRANULE):
-            if self.read(at, 1) != b"\0":
-                return at
-        return address + max(size - 1, 0) if size and self.read(address + size - 1, 1) != b"\0" else address
+        if not size:
+            return address
+        end = min(address + size - 1, MASK)
+        first, last = shadow_of(address), shadow_of(end)
+        for page in sorted(
+            self._frames
+        ):  # the others are zeros, which a size that a guest forges has many of
+            start, stop = max(first, page << PAGE_SHIFT), min(last + 1, (page + 1) << PAGE_SHIFT)
+            if start < stop:
+                at = self._frames[page] + start % PAGE_SIZE
+                bad = bytes(self._memory.view[at : at + stop - start]).lstrip(b"\0")
+                if bad:
+                    return min(address + GRANULE * (stop - len(bad) - first), end)
+        return address
 
 
 def depth_at(k: Core, task: int) -> int:
