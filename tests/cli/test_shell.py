@@ -1,4 +1,4 @@
-"""``ukmod shell``: what it needs, and scripts; its terminal is in tests/kernel/user/test_terminal.py."""
+"""``ukmod shell``: its requirements and its scripts. tests/kernel/user/test_terminal.py has its terminal."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from ukmod.kernel.user.line import WindowSize
+from ukmod.kmod.regular import write_all
 
 __all__ = ["HostInput", "raw_terminal", "shown_at", "size_of"]
 
@@ -57,10 +58,8 @@ class HostInput:
 
 def shown_at(descriptor: int, data: bytes) -> bool:
     """Write output to a descriptor; False if nobody reads it."""
-    rest = memoryview(data)
     try:
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        write_all(descriptor, data)
     except OSError:
         return False
     return True

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CAP_SETPCAP: Final = 8
 CAP_SYS_MODULE: Final = 16
+CAP_SYS_ADMIN: Final = 21
+CAP_SYS_NICE: Final = 23
+CAP_SYSLOG: Final = 34
 """include/uapi/linux/capability.h"""
 CAP_FULL_SET: Final = (1 << 41) - 1
 """Every capability since v5.9, up to CAP_CHECKPOINT_RESTORE."""

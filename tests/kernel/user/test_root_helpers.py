@@ -1,4 +1,4 @@
-"""Helpers of the root file system: the C modprobe does for request_module() what it does on a real kernel."""
+"""Helpers of the root file system: the C modprobe answers request_module() as on a real kernel."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_what_makes_no_sense_is_refused(in_machine: InMachine) -> None:
             "no such process": (ESRCH, ("sched_setscheduler", 9999, SCHED_NORMAL, priority(0))),
             "unknown flags": (EINVAL, ("sched_setattr", 0, attributes(SCHED_NORMAL, flags=1 << 20), 0)),
             "a negative pid": (EINVAL, ("sched_rr_get_interval", -1, bytearray(16))),
-            "nobody's time slice": (ESRCH, ("sched_rr_get_interval", 9999, bytearray(16))),
+            "the time slice of no process": (ESRCH, ("sched_rr_get_interval", 9999, bytearray(16))),
             "time that cannot be set aside": (
                 EBUSY,
                 ("sched_setattr", 0, attributes(SCHED_DEADLINE, runtime=10_000_000), 0),

@@ -6,6 +6,7 @@ import struct
 from errno import EBUSY, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.cred import CAP_SYS_NICE
 from ukmod.kernel.export import export
 from ukmod.kernel.sched.core import DEFAULT_PRIO, MAX_RT_PRIO, Task
 from ukmod.kernel.sched.prio import (
@@ -32,7 +33,6 @@ _SAME_POLICY: Final = 0xFFFF_FFFF
 """SETPARAM_POLICY: sched_setparam(2) leaves it as it is."""
 _RESET_ON_FORK, _KEEP_PARAMS, _FLAGS = 0x01, 0x10, 0x7F
 """SCHED_FLAG_, include/uapi/linux/sched.h"""
-_CAP_SYS_NICE: Final = 23
 _RLIMIT_NICE, _RLIMIT_RTPRIO = 13, 14
 _RR_TIMESLICE: Final = 100_000_000
 """sched_rr_timeslice, in nanoseconds."""
@@ -78,7 +78,7 @@ def _may(k: Core, task: Task, policy: int, nice: int, priority: int, *, stays: b
         needed |= priority > _member(k, task, "rt_priority") and priority > limit
     if before == SCHED_IDLE and policy != SCHED_IDLE:
         needed |= 20 - (task.static_prio - DEFAULT_PRIO) > _limit(k, task, _RLIMIT_NICE)
-    return not needed or k.creds.capable(_CAP_SYS_NICE)
+    return not needed or k.creds.capable(CAP_SYS_NICE)
 
 
 def _resets(k: Core, task: Task) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from errno import EFAULT, EINVAL, EPERM
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.cred import CAP_SYS_ADMIN, CAP_SYSLOG
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.mm.uaccess import access_ok
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
  SIZE_BUFFER) = range(11)  # fmt: skip
 """SYSLOG_ACTION_, include/linux/syslog.h"""
 _FROM_PROC: Final = 1
-_CAP_SYS_ADMIN, _CAP_SYSLOG = 21, 34
 _MINIMUM_LOGLEVEL, _HIGHEST_LOGLEVEL = 1, 8
 
 
@@ -130,7 +130,6 @@ def _refused(k: Core, action: int, source: int) -> int:
         return 0
     restrict = image.get("dmesg_restrict")
     is_open_to_all = action in (READ_ALL, SIZE_BUFFER) and not (restrict and k.memory.u32(restrict))
-    capable = image.address("capable")
-    if is_open_to_all or any(k.cpu.call(capable, cap) & 0xFF for cap in (_CAP_SYSLOG, _CAP_SYS_ADMIN)):
+    if is_open_to_all or k.creds.capable(CAP_SYSLOG) or k.creds.capable(CAP_SYS_ADMIN):
         return signed(k.cpu.call(image.address("security_syslog"), action), 4)
     return -EPERM
