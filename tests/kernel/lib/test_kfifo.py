@@ -59,6 +59,14 @@ class TestSize:
         assert fifo.guest.call_int("__kfifo_init", fifo.address, fifo.guest.put(bytes(8)), 7, 4) == -EINVAL
         assert fifo.member("mask") == 0
 
+    def test_more_than_half_of_an_unsigned_int_is_no_size(self, fifo: Fifo) -> None:
+        assert fifo.alloc((1 << 31) + 1) == -EINVAL
+
+    def test_elements_of_0_bytes_divide_by_0(self, fifo: Fifo) -> None:
+        assert fifo.guest.oops("__kfifo_init", fifo.address, fifo.guest.put(bytes(8)), 8, 0)[0].startswith(
+            "divide error: 0000"
+        )
+
     def test_freeing_it_frees_the_buffer_and_leaves_nothing(self, fifo: Fifo) -> None:
         fifo.alloc(8)
         fifo.put(b"abc")

@@ -59,6 +59,11 @@ def begin(command: str) -> Step:
     return f"sh -c 'echo be\"\"gun; exec {command}'\r", "begun\r\n"
 
 
+def lives(trap: str) -> str:
+    """A job that says something when it is continued: then it has the terminal, if ``fg`` did it."""
+    return f"sleep 1000 | sh -c \"trap '{trap}' CONT; echo be''gun; while ! read x; do :; done\""
+
+
 CTRL_C, CTRL_Z, CTRL_D, CTRL_BACKSLASH = "\x03", "\x1a", "\x04", "\x1c"
 BACK = f"\n{PROMPT}"
 DIALOGUES: dict[str, list[Step]] = {
@@ -67,8 +72,9 @@ DIALOGUES: dict[str, list[Step]] = {
         begin("sleep 1000"), (CTRL_BACKSLASH, BACK), line("echo $?"),
     ],
     "a job is stopped, continued in the background and in the foreground": [
-        begin("sleep 1000"), (CTRL_Z, BACK), line("echo $?; jobs"),
-        line("bg"), line("jobs"), ("fg\r", '1000"\r\n'), (CTRL_C, BACK), line("jobs; echo $?"),
+        (lives("[ \\$((n+=1)) = 1 ] || echo resumed") + "\r", "begun\r\n"),
+        (CTRL_Z, BACK), line("echo $?; jobs"),
+        line("bg"), line("sleep 0.1; jobs"), ("fg\r", "\nresumed\r\n"), (CTRL_C, BACK), line("jobs; echo $?"),
     ],
     "reading stops a job in the background": [
         line("cat & wait"), line("jobs"), ("fg\r", "cat\r\n"), ("typed\r", "typed\r\ntyped\r\n"),
@@ -78,13 +84,13 @@ DIALOGUES: dict[str, list[Step]] = {
         line("stty tostop"), line("echo text & wait"), line("jobs"), line("stty -tostop"), line("fg"),
     ],
     "a pipeline is one job": [
-        line("true | sleep 1000 | cat & sleep 0.1"), line("jobs"), ("fg\r", "cat\r\n"),
-        (CTRL_C, BACK), line("jobs; echo $?"),
+        (lives("echo resumed") + " &\r", "begun\r\n"), line("sleep 0.1"), line("jobs"),
+        ("fg\r", "\nresumed\r\n"), (CTRL_C, BACK), line("jobs; echo $?"),
         line("echo a | cat | tr a b"),
     ],
     "a signal stops and continues a child": [
         line("sleep 1000 & kill -STOP $!; sleep 0.1; jobs"), line("kill -CONT %1; sleep 0.1; jobs"),
-        line("kill %1; wait"), line("jobs"),
+        line("kill %1; sleep 0.1; wait"), line("jobs"),
     ],
     "lines are edited": [
         line("echo xyz\x7f\x7f\x7fabc"), line("echo \x01\x0becho 1"), line("\x1b[A"),

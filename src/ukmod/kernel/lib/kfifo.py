@@ -6,6 +6,7 @@ from errno import EINVAL, ENOMEM
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
+from ukmod.kernel.x86.traps import divide_error
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Fifo:
 def kfifo_alloc(k: Core, fifo: Ptr, size: UInt, esize: SizeT, gfp: GfpT) -> Int:
     """``int __kfifo_alloc(struct __kfifo *fifo, unsigned int size, size_t esize, gfp_t gfp_mask)``."""
     ring = Fifo(k, fifo)
-    room = 1 << max(size - 1, 0).bit_length()
+    room = 1 << max(size - 1, 0).bit_length() & _U32  # an unsigned int: more than half of them is none
     ring.set(**{"in": 0, "out": 0, "esize": esize, "data": 0, "mask": 0})
     if room < 2:
         return -EINVAL
@@ -81,6 +82,8 @@ def kfifo_alloc(k: Core, fifo: Ptr, size: UInt, esize: SizeT, gfp: GfpT) -> Int:
 @export("__kfifo_init", native=True)
 def kfifo_init(k: Core, fifo: Ptr, buffer: Ptr, size: UInt, esize: SizeT) -> Int:
     """``int __kfifo_init(struct __kfifo *fifo, void *buffer, unsigned int size, size_t esize)``."""
+    if not esize:
+        divide_error(k)
     count = size // esize
     room = 1 << (count.bit_length() - 1) if count else 0
     ring = Fifo(k, fifo)
