@@ -84,7 +84,7 @@ DIALOGUES: dict[str, list[Step]] = {
         line("stty tostop"), line("echo text & wait"), line("jobs"), line("stty -tostop"), line("fg"),
     ],
     "a pipeline is one job": [
-        (lives("echo resumed") + " &\r", "begun\r\n"), line("sleep 0.1"), line("jobs"),
+        line(lives("echo resumed") + " & sleep 0.1"), line("jobs"),
         ("fg\r", "\nresumed\r\n"), (CTRL_C, BACK), line("jobs; echo $?"),
         line("echo a | cat | tr a b"),
     ],
