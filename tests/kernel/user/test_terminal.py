@@ -55,24 +55,24 @@ def line(command: str) -> Step:
 
 
 def begin(command: str) -> Step:
-    """Type a command, and wait until it is about to run."""
+    """Type a command, and wait until it is about to run: the terminal has the modes of a program."""
     return f"sh -c 'echo be\"\"gun; exec {command}'\r", "begun\r\n"
 
 
-def lives(trap: str) -> str:
-    """A job that says something when it is continued: then it has the terminal, if ``fg`` did it."""
-    return f"sleep 1000 | sh -c \"trap '{trap}' CONT; echo be''gun; while ! read x; do :; done\""
+def job(trap: str) -> str:
+    """A job that executes something when it is continued: ``fg`` gives it the terminal before."""
+    return f"sh -c \"trap '{trap}' CONT; echo be''gun; while :; do sleep 0.1; done\""
 
 
 CTRL_C, CTRL_Z, CTRL_D, CTRL_BACKSLASH = "\x03", "\x1a", "\x04", "\x1c"
 BACK = f"\n{PROMPT}"
 DIALOGUES: dict[str, list[Step]] = {
     "a key ends the job in the foreground": [
-        begin("sleep 1000"), (CTRL_C, BACK), line("echo $?"),
-        begin("sleep 1000"), (CTRL_BACKSLASH, BACK), line("echo $?"),
+        begin("cat"), ("typed\r", "typed\r\ntyped\r\n"), (CTRL_C, BACK), line("echo $?"),
+        begin("cat"), ("typed\r", "typed\r\ntyped\r\n"), (CTRL_BACKSLASH, BACK), line("echo $?"),
     ],
     "a job is stopped, continued in the background and in the foreground": [
-        (lives("[ \\$((n+=1)) = 1 ] || echo resumed") + "\r", "begun\r\n"),
+        (job("[ \\$((n+=1)) = 1 ] || echo resumed") + "\r", "begun\r\n"),
         (CTRL_Z, BACK), line("echo $?; jobs"),
         line("bg"), line("sleep 0.1; jobs"), ("fg\r", "\nresumed\r\n"), (CTRL_C, BACK), line("jobs; echo $?"),
     ],
@@ -84,7 +84,7 @@ DIALOGUES: dict[str, list[Step]] = {
         line("stty tostop"), line("echo text & wait"), line("jobs"), line("stty -tostop"), line("fg"),
     ],
     "a pipeline is one job": [
-        line(lives("echo resumed") + " & sleep 0.1"), line("jobs"),
+        line("true | sleep 1000 | " + job("echo resumed") + " & sleep 0.1"), line("jobs"),
         ("fg\r", "\nresumed\r\n"), (CTRL_C, BACK), line("jobs; echo $?"),
         line("echo a | cat | tr a b"),
     ],
