@@ -72,6 +72,16 @@ def test_all_modules_are_there_sorted_with_every_route(image: Path) -> None:
     assert found.findings == ()
 
 
+def test_what_comes_before_a_command_without_end_is_loaded_and_what_follows_may_not_be(image: Path) -> None:
+    found = audited(image, "install mid modprobe mid\n")
+    (before,) = [one for one in module(found, "base").routes if one.via == "user"]
+    assert (before.verdict, before.why) == (OPEN, "")
+    (after,) = [one for one in module(found, "lone").routes if one.via == "net_pf_9"]
+    assert after.verdict == UNKNOWN
+    assert "calls itself without end" in after.why
+    assert routes(found, "lone")["name", "lone"] == OPEN
+
+
 def test_a_blacklist_closes_the_aliases_and_nothing_else(image: Path) -> None:
     found = audited(image, "blacklist base\nblacklist other\nblacklist lone\n")
     assert routes(found, "base") == {

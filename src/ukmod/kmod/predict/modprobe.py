@@ -106,6 +106,7 @@ class Predictor:
         context.forget()
         forecasts: list[TargetForecast] = []
         now = list(worlds)
+        stuck: list[tuple[World, int]] = []
         for module in resolve(context, word):
             forecast = self.target(
                 module,
@@ -115,8 +116,9 @@ class Predictor:
                 use_blacklist=use_blacklist,
                 force=force,
             )
-            forecasts.append(forecast)
-            now = distinct(world for world, _ in forecast.ways)
+            forecasts.append(replace(forecast, ways=tuple(distinct([*forecast.ways, *stuck]))))
+            stuck = [way for way in forecasts[-1].ways if way[0].endless]
+            now = distinct(world for world, _ in forecast.ways if not world.endless)
         return forecasts
 
     def target(
@@ -169,7 +171,7 @@ class Predictor:
                 for fate, then in self._step(step, world, force=force):
                     fates.add(fate)
                     new |= then.loaded - world.loaded
-                    if fate == "failed" and step.required:
+                    if then.endless or (fate == "failed" and step.required):
                         ended.append((then, 1))
                     else:
                         after.append(then)
@@ -228,7 +230,13 @@ class Predictor:
         return [("done", loaded)]
 
     def _command(self, step: Step, command: str, world: World) -> list[tuple[str, World]]:
-        ways = self.run(command, step.module, world, step.command_source)
+        try:
+            ways = self.run(command, step.module, world, step.command_source)
+        except UnpredictableError as error:
+            if self._calls:
+                raise
+            # What was loaded before this command is known; what it does is not, nor whether it ends.
+            ways = [(replace(world.doubting(str(error)), endless=True), 1), *_anything(world, str(error))]
         return [("failed" if status else "done", then) for then, status in ways]
 
     def run(

@@ -43,13 +43,15 @@ class World:
     """The modules that have been loaded and unloaded, and what this way depends on.
 
     ``doubts`` are sentences, each about something that is not known and was taken to go one way here. In a
-    ``wild`` world a program has run that may have loaded anything.
+    ``wild`` world a program has run that may have loaded anything; in an ``endless`` one a command never
+    ends, so nothing that would follow it happens.
     """
 
     loaded: frozenset[str] = frozenset()
     unloaded: frozenset[str] = frozenset()
     doubts: tuple[str, ...] = ()
     wild: bool = False
+    endless: bool = False
 
     def with_module(self, name: str) -> World:
         """Return this world with one module more."""
