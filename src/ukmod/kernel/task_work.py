@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 
+def has_task_work(k: Core) -> bool:
+    """task_work_pending(), for the current task."""
+    task = k.sched.task().address
+    return k.image is not None and k.memory.u64(task + k.types.offset("task_struct", "task_works")) != 0
+
+
 def task_work_run(k: Core) -> None:
     """task_work_run(), for the current task."""
-    if k.image is None or (run := k.image.get("task_work_run")) is None:
-        return
-    if k.memory.u64(k.sched.task().address + k.types.offset("task_struct", "task_works")):
+    if has_task_work(k) and k.image is not None and (run := k.image.get("task_work_run")) is not None:
         k.cpu.call(run)

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.real import debian
 from ukmod.errors import FormatError, LimitError, NotFoundError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.user import put
+from ukmod.kernel.user.syscall import SyscallArgument, SystemCalls
 from ukmod.kmod.cpio import ArchiveEntry, newc
 
 pytestmark = pytest.mark.real
@@ -110,3 +112,67 @@ def test_a_root_that_does_not_do_is_an_error(
     monkeypatch.setattr(put, "fill", full)
     with Kernel(image=package.vmlinuz, root=tmp_path) as k, pytest.raises(LimitError, match="does not fit"):
         k.boot()
+
+
+def test_what_lies_in_a_setgid_directory_keeps_its_own_group(package: debian.Debian, tmp_path: Path) -> None:
+    packed = tmp_path / "root.tar"
+    shared = {"type": tarfile.DIRTYPE, "mode": 0o2775, "gid": 50}
+    members = (
+        ("shared", shared),
+        ("shared/below", {"type": tarfile.DIRTYPE, "mode": 0o777}),
+        ("shared/file", {"mode": 0o666, "size": 1}),
+        ("shared/empty", {"mode": 0o4711}),
+        ("shared/link", {"type": tarfile.SYMTYPE, "linkname": "file"}),
+        ("shared/twice", {"mode": 0o600, "size": 1}),
+        ("shared/twice", {"mode": 0o644}),
+    )
+    with tarfile.open(packed, "w") as archive:
+        for name, fields in members:
+            member = tarfile.TarInfo(name)
+            for field, value in fields.items():
+                setattr(member, field, value)
+            archive.addfile(member, io.BytesIO(b"x"))
+    with Kernel(image=package.vmlinuz, root=packed) as k:
+        found = {path: k.process.lstat(path) for path in ("/shared", *(f"/{name}" for name, _ in members))}
+        modes = {path[7:]: (stat.S_IMODE(status.st_mode), status.st_gid) for path, status in found.items()}
+        assert modes == {
+            "": (0o2775, 50),
+            "/below": (0o777, 0),
+            "/file": (0o666, 0),
+            "/empty": (0o4711, 0),
+            "/link": (0o777, 0),
+            "/twice": (0o644, 0),
+        }
+        assert k.read("/shared/twice") == ""
+        (tmp_path / "late").write_text("")
+        k.put(tmp_path / "late", "/shared/late")  # into a directory that is there
+        assert k.stat("/shared/late").st_gid == 0
+        k.mkdir("/made", 0o777)
+        assert stat.S_IMODE(k.stat("/made").st_mode) == 0o755  # the umask is what it was
+
+
+def test_a_link_and_a_directory_are_one_system_call(
+    package: debian.Debian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str | int] = []
+    make = SystemCalls.__call__
+
+    def counted(self: SystemCalls, call: str | int, *arguments: SyscallArgument) -> int:
+        calls.append(call)
+        return make(self, call, *arguments)
+
+    for number in range(20):
+        (tmp_path / f"d{number}").mkdir()
+        (tmp_path / f"l{number}").symlink_to("target")
+        (tmp_path / f"f{number}").write_text("content")
+    with Kernel(image=package.vmlinuz) as k:
+        first = k.process
+        owned, before = k.core.slab.in_use(), len(list(k.core.slab.objects()))
+        monkeypatch.setattr(SystemCalls, "__call__", counted)
+        put.fill_root(first, str(tmp_path))
+        counts = Counter(calls)
+        assert len(list(k.core.slab.objects())) - before > 3 * 20
+        assert len(k.core.slab.in_use() - owned) <= 20  # the pages of files: objects are the kernel's own
+    assert counts == {
+        "umask": 2, "newfstatat": 1, "mkdirat": 20, "symlinkat": 20, "openat": 20, "write": 20, "close": 20,
+    }  # fmt: skip

@@ -7,6 +7,7 @@ is reused or freed.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from ukmod.machine.memory import PAGE_SIZE, READ_WRITE, Memory
@@ -39,7 +40,7 @@ class Packed:
 
     def room(self, size: int, align: int) -> int:
         """The size class for objects of ``size`` bytes."""
-        return next(room for room in _CLASSES if room >= size and not room % align)
+        return _room(size, align)
 
     def damage(self, address: int, size: int, align: int) -> int:
         """The address of the first overwritten byte after the object, or 0."""
@@ -52,3 +53,8 @@ class Packed:
         room = self.room(size, align)
         self._memory.write(address, bytes([POISON_FREE]) * (room - 1) + bytes([POISON_END]))
         self._free[room].append(address)
+
+
+@lru_cache
+def _room(size: int, align: int) -> int:
+    return next(room for room in _CLASSES if room >= size and not room % align)

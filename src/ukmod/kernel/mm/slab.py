@@ -6,6 +6,7 @@ Every object records who allocated it, and every misuse of an object is detected
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from errno import ENOMEM
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -85,6 +86,7 @@ class Slab:
         self._live: dict[int, Object] = {}
         self._owned: dict[int, Object] = {}
         """The objects that are not the kernel's own: few, compared with those an image has in use."""
+        self._is_kernels = False
         self._last_freed: dict[str, int] = {}
         """The last object freed, by cache: CONFIG_SLAB_FREELIST_HARDENED itself detects freeing it again."""
 
@@ -150,13 +152,13 @@ class Slab:
         except LimitError:
             return 0
         large = size > PAGE_SIZE or cache == _LARGE
-        slot = self._take(size, cache, large=large) if large or fenced else None
+        slot = self._take(size, cache, large=large) if large or (fenced and not self._is_kernels) else None
         if slot is not None:
             address = self.fence.place(slot, size, align)
         elif not (address := 0 if large else self._alloc_packed(size, align)):
             memory.charge(-RECORD)
             return 0
-        trace = trace or capture(self._k)
+        trace = trace or self._capture()
         item = Object(address, size, align, cache, trace, kmem_cache=kmem_cache, slot=slot)
         self._live[address] = item
         if trace is not KERNEL_TRACE:
@@ -196,7 +198,7 @@ class Slab:
         self._k.memory.charge(-RECORD)
         if damage := self._damage(item):
             kasan.report_damage(self._k, item, damage)
-        item.freed = capture(self._k)
+        item.freed = self._capture()
         if self._k.shadow is not None:
             self._k.shadow.freed(item)
         self._last_freed[item.cache] = address
@@ -204,6 +206,21 @@ class Slab:
             self.fence.retire(item.slot)
         else:
             self._packed.free(item.address, item.size, item.align)
+
+    def _capture(self) -> StackTrace:
+        return KERNEL_TRACE if self._is_kernels else capture(self._k)
+
+    @contextmanager
+    def as_kernel(self) -> Iterator[None]:
+        """Whatever is allocated meanwhile belongs to the kernel itself, without a fence.
+
+        It is for work before any module runs that leaves many objects behind.
+        """
+        before, self._is_kernels = self._is_kernels, True
+        try:
+            yield
+        finally:
+            self._is_kernels = before
 
     def _damage(self, item: Object) -> int:
         if item.slot is not None:

@@ -49,7 +49,8 @@ def root_entries(path: str) -> Iterable[ArchiveEntry]:
 def fill_root(process: UserProcess, path: str) -> None:
     """Fill the root file system. Raises LimitError if the machine's memory is too small for it."""
     try:
-        fill(process, root_entries(path), "/")
+        with process.core.slab.as_kernel():
+            fill(process, root_entries(path), "/")
     except OSError as error:
         if error.errno not in (ENOSPC, ENOMEM):
             raise
@@ -62,38 +63,95 @@ def fill(process: UserProcess, entries: Iterable[ArchiveEntry], guest: str) -> N
 
     A directory that is there already keeps its mode, and a file is written over. Raises OSError.
     """
-    first: dict[Hashable, str] = {}
-
-    def make() -> None:
-        for entry in entries:
-            path = os.path.join(guest, entry.path) if entry.path else guest
-            is_linked = stat.S_ISREG(entry.mode) and entry.file is not None
-            other = first.setdefault(entry.file, path) if is_linked else path
-            if other == path:
-                _make(process, path, entry)
-            else:
-                _replacing(process, path, partial(process.link, other, path))
-
-    process.run(make)
+    process.run(lambda: _Filling(process).fill(entries, guest))
 
 
-def _make(process: UserProcess, path: str, entry: ArchiveEntry) -> None:
-    mode, is_link = stat.S_IMODE(entry.mode), stat.S_ISLNK(entry.mode)
-    if stat.S_ISDIR(entry.mode):
-        if not _made_directory(process, path):
+class _Filling:
+    """Files being made, by few system calls each: their modes are those that they are made with."""
+
+    def __init__(self, process: UserProcess) -> None:
+        self._process = process
+        self._first: dict[Hashable, str] = {}
+        """Where the first of several hard links lies."""
+        self._is_setgid: dict[str, bool] = {}
+        """The directories in which something was made: whether it has inherited their group."""
+        self._special: list[tuple[str, int]] = []
+        """Directories made, and their modes, whose further bits what is made in them would inherit."""
+
+    def fill(self, entries: Iterable[ArchiveEntry], guest: str) -> None:
+        umask = self._process.syscall("umask", 0)
+        try:
+            for entry in entries:
+                self._add(os.path.join(guest, entry.path) if entry.path else guest, entry)
+            for path, mode in self._special:
+                self._process.syscall("chmod", path, mode)
+        finally:
+            self._process.syscall("umask", umask)
+
+    def _add(self, path: str, entry: ArchiveEntry) -> None:
+        is_linked = stat.S_ISREG(entry.mode) and entry.file is not None
+        other = self._first.setdefault(entry.file, path) if is_linked else path
+        if other != path:
+            _replacing(self._process, path, partial(self._process.link, other, path))
+        elif stat.S_ISDIR(entry.mode):
+            self._make_directory(path, entry)
+        else:
+            is_new = self._make(path, entry)
+            self._finish(path, entry, is_new=is_new)
+
+    def _make_directory(self, path: str, entry: ArchiveEntry) -> None:
+        plain = entry.mode & ~(stat.S_ISUID | stat.S_ISGID)
+        if not _made_directory(self._process, path, stat.S_IMODE(plain)):
             return
-    elif is_link:
-        target = os.fsdecode(bytes(entry.content))
-        _replacing(process, path, lambda: process.symlink(target, path))
-    elif stat.S_ISREG(entry.mode):
-        with process.open(path, "wb") as file:
-            file.write_all(bytes(entry.content))
-    else:
-        _replacing(process, path, lambda: process.mknod(path, entry.mode, _encoded(*entry.device)))
-    if any(entry.owner):
-        process.syscall("fchownat", AT_FDCWD, path, *entry.owner, AT_SYMLINK_NOFOLLOW if is_link else 0)
-    if not is_link:
-        process.syscall("chmod", path, mode)  # the umask, and chown(2), have taken bits away
+        self._finish(path, replace(entry, mode=plain), is_new=True)
+        self._is_setgid[path] = False  # until all is in it
+        if plain != entry.mode:
+            self._special.append((path, stat.S_IMODE(entry.mode)))
+
+    def _make(self, path: str, entry: ArchiveEntry) -> bool:
+        """Make what is not a directory; False if it was a file already, whose mode stays for now."""
+        process = self._process
+        if stat.S_ISLNK(entry.mode):
+            target = os.fsdecode(bytes(entry.content))
+            _replacing(process, path, lambda: process.symlink(target, path))
+        elif stat.S_ISREG(entry.mode):
+            return self._write(path, entry)
+        else:
+            number = _encoded(*entry.device)
+            _replacing(process, path, lambda: process.mknod(path, entry.mode, number))
+        return True
+
+    def _write(self, path: str, entry: ArchiveEntry) -> bool:
+        process, content = self._process, bytes(entry.content)
+        is_new = True
+        try:
+            if not content:
+                process.mknod(path, entry.mode)
+                return True
+            file = process.open(path, "xb", permissions=stat.S_IMODE(entry.mode))
+        except FileExistsError:
+            file, is_new = process.open(path, "wb"), False
+        with file:
+            file.write_all(content)
+        return is_new
+
+    def _finish(self, path: str, entry: ArchiveEntry, *, is_new: bool) -> None:
+        """Give a file its owner, and the mode that it may not have, or may have lost."""
+        inherits = self._inherits(os.path.dirname(path))
+        is_link = stat.S_ISLNK(entry.mode)
+        changes_owner = inherits or any(entry.owner)
+        if changes_owner:
+            flags = AT_SYMLINK_NOFOLLOW if is_link else 0
+            self._process.syscall("fchownat", AT_FDCWD, path, *entry.owner, flags)
+        if not is_link and (changes_owner or not is_new):
+            self._process.syscall("chmod", path, stat.S_IMODE(entry.mode))
+
+    def _inherits(self, directory: str) -> bool:
+        """True if a directory's group, and that bit of its mode, are passed on to what is made in it."""
+        if directory not in self._is_setgid:
+            mode = self._process.stat(directory or ".").st_mode
+            self._is_setgid[directory] = bool(mode & stat.S_ISGID)
+        return self._is_setgid[directory]
 
 
 def _replacing(process: UserProcess, path: str, make: Callable[[], object]) -> None:
@@ -113,10 +171,10 @@ def _make_above(process: UserProcess, path: str) -> None:
         process.mkdir(above, 0o755)
 
 
-def _made_directory(process: UserProcess, path: str) -> bool:
+def _made_directory(process: UserProcess, path: str, mode: int) -> bool:
     """Make a directory; False if it is there. Raises OSError."""
     try:
-        process.mkdir(path)
+        process.mkdir(path, mode)
     except FileExistsError:
         if not _is_directory(process, path):
             raise

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import accumulate
+import struct
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import UsageError
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.err import MAX_ERRNO
-from ukmod.kernel.task_work import task_work_run
+from ukmod.kernel.task_work import has_task_work, task_work_run
 from ukmod.kernel.uapi import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE
 from ukmod.machine.memory import page_align
 from ukmod.machine.registers import MASK64
@@ -34,6 +33,7 @@ _REGISTERS: Final = ("di", "si", "dx", "r10", "r8", "r9")
 _RESTARTS: Final = range(512, 517)
 """ERESTARTSYS to ERESTART_RESTARTBLOCK, include/linux/errno.h: the call is made again after a signal."""
 EINTR: Final = 4
+_WORD: Final = struct.Struct("<Q")
 ARENA: Final = 1 << 16
 """The bytes of a process's memory for arguments; a call with more gets memory of its own."""
 
@@ -46,6 +46,7 @@ class SyscallTable:
         size = image.symbols.size_at(table) // 8 * 8
         self._image = image
         self._entries = memoryview(k.memory.read(table, size)).cast("Q").tolist()
+        self._known: dict[str, int | None] = {}
 
     def entry(self, call: str | int) -> int:
         """The address of a system call's function. Raises UsageError for a name or number without one."""
@@ -59,9 +60,12 @@ class SyscallTable:
 
     def _named(self, name: str) -> int | None:
         """The function of a call, whose name in C may differ from that in user space."""
+        if name in self._known:
+            return self._known[name]
         names = (name, f"new{name}", f"{name}64", name.removesuffix("2"))
         found = (self._image.get(PREFIX + one) for one in names)
-        return next((address for address in found if address is not None), None)
+        address = self._known[name] = next((one for one in found if one is not None), None)
+        return address
 
 
 class SystemCalls:
@@ -85,12 +89,22 @@ class SystemCalls:
         What is written to a bytearray, a memoryview or a ctypes object arrives in it.
         """
         entry = self._table.entry(call)
-        with self._placed(arguments) as words:
-            before, self.running = self.running, str(call)
-            try:
-                result = self._restarted(entry, words)
-            finally:
-                self.running = before
+        contents = [_content(argument) for argument in arguments]
+        size = sum(_size(content) for content in contents)
+        if size and not self._arena:
+            self._arena = self.map(ARENA)
+            self._end = self._arena + ARENA
+        is_large = size > self._end - self._arena
+        before, arena, self.running = self.running, self._arena, str(call)
+        try:
+            room = self.map(size) if is_large else arena
+            self._arena += 0 if is_large else size
+            result = self._restarted(entry, self._place(room, arguments, contents))
+            self._write_back(room, arguments, contents)
+            if is_large:
+                self._once(self._table.entry("munmap"), (room, page_align(size)))
+        finally:
+            self.running, self._arena = before, arena
         if -MAX_ERRNO <= result < 0:
             path = next((one for one in arguments if isinstance(one, str)), None)
             raise OSError(-result, os.strerror(-result), path)
@@ -100,6 +114,8 @@ class SystemCalls:
         k = self._k
         while True:
             result = self._once(entry, words)
+            if not self._has_work():
+                return result
             is_signalled = k.tasks.signal_pending(k.sched.task())
             task_work_run(k)
             k.signals.deliver()
@@ -111,14 +127,21 @@ class SystemCalls:
                 self.is_interrupted = False
                 return -EINTR
 
+    def _has_work(self) -> bool:
+        """True if exit_to_user_mode_loop() would have something to do."""
+        k, task = self._k, self._k.sched.task()
+        signals = k.tasks.signal_pending(task) or k.tasks.pending(task) or k.signals.of(task).fatal
+        return bool(signals) or has_task_work(k)
+
     def _once(self, entry: int, words: Sequence[int]) -> int:
         """Call the function with a struct pt_regs below the stack pointer."""
         k = self._k
         sp = k.cpu.sp
         regs = k.cpu.sp = (sp - self._size) & ~15
-        k.memory.write(regs, bytes(self._size))
+        frame = bytearray(self._size)
         for offset, word in zip(self._registers, words, strict=False):
-            k.memory.set_u64(regs + offset, word & MASK64)
+            _WORD.pack_into(frame, offset, word & MASK64)
+        k.memory.write(regs, frame)
         try:
             result = k.cpu.call(entry, regs)
         finally:
@@ -127,39 +150,29 @@ class SystemCalls:
 
     # -- the memory of arguments ------------------------------------------------------------------------
 
-    @contextmanager
-    def _placed(self, arguments: Sequence[SyscallArgument]) -> Iterator[list[int]]:
-        """The arguments as words; their contents lie in the process's memory meanwhile."""
-        contents = [_content(argument) for argument in arguments]
-        sizes = [16 + len(content) & ~15 if content is not None else 0 for content in contents]
-        with self._room(sum(sizes)) as start:
-            places = [start + offset for offset in accumulate(sizes, initial=0)]
-            words = []
-            for argument, content, place in zip(arguments, contents, places, strict=False):
-                if content is not None:
-                    self._k.memory.write(place, content)
-                words.append(place if content is not None else int(argument or 0))
-            yield words
-            for argument, content, place in zip(arguments, contents, places, strict=False):
-                if content and not isinstance(argument, str | bytes):
-                    _write_back(argument, self._k.memory.read(place, len(content)))
+    def _place(
+        self, room: int, arguments: Sequence[SyscallArgument], contents: Sequence[bytes | None]
+    ) -> list[int]:
+        """The arguments as words; their contents lie one after the other at ``room``."""
+        words, place = [], room
+        for argument, content in zip(arguments, contents, strict=True):
+            words.append(int(argument or 0) if content is None else place)
+            place += _size(content)
+        if any(content is not None for content in contents):
+            parts = (content.ljust(_size(content), b"\0") for content in contents if content is not None)
+            self._k.memory.write(room, b"".join(parts))
+        return words
 
-    @contextmanager
-    def _room(self, size: int) -> Iterator[int]:
-        """The address of ``size`` bytes of the process's memory."""
-        if not self._arena and size:
-            self._arena = self.map(ARENA)
-            self._end = self._arena + ARENA
-        if size > self._end - self._arena:
-            address = self.map(size)
-            yield address
-            self._once(self._table.entry("munmap"), (address, page_align(size)))
-            return
-        address, self._arena = self._arena, self._arena + size
-        try:
-            yield address
-        finally:
-            self._arena = address
+    def _write_back(
+        self, room: int, arguments: Sequence[SyscallArgument], contents: Sequence[bytes | None]
+    ) -> None:
+        """Copy what lies in the process's memory to the buffers that were passed."""
+        place = room
+        for argument, content in zip(arguments, contents, strict=True):
+            is_buffer = not isinstance(argument, str | bytes)
+            if content and is_buffer and not (view := _view(argument)).readonly:
+                view[:] = self._k.memory.read(place, len(content))
+            place += _size(content)
 
     def map(self, size: int) -> int:
         """mmap(2) of anonymous memory. Raises OSError."""
@@ -181,9 +194,9 @@ def _content(argument: SyscallArgument) -> bytes | None:
     return bytes(_view(argument))
 
 
-def _write_back(argument: SyscallArgument, content: bytes) -> None:
-    if not (view := _view(argument)).readonly:
-        view[:] = content
+def _size(content: bytes | None) -> int:
+    """The bytes of memory that an argument's content gets."""
+    return 16 + len(content) & ~15 if content is not None else 0
 
 
 def _view(argument: SyscallArgument) -> memoryview:
