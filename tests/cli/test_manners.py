@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -219,20 +218,6 @@ def test_too_little_memory_is_a_line_and_a_status(
     monkeypatch.setattr("ukmod.cli.explain.main", explain)
     assert cli.main(["ukmod", "explain", "loop"]) == cli.NOT_RUN
     assert capsys.readouterr().err == "ukmod explain: out of memory\n"
-
-
-def test_every_json_document_names_its_schema_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    from ukmod import __version__
-
-    for name, words in (
-        ("run", ["run", "--json", "--for", "0.01", str(modules()["ok_dep"])]),
-        ("run", ["demo", "--json"]),
-        ("explain", ["explain", "--json", str(modules()["ok_dep"])]),
-        ("closure", ["closure", "--json", "--no-firmware", str(modules()["ok_dep"])]),
-    ):
-        cli.main(["ukmod", *words])
-        document = json.loads(capsys.readouterr().out)
-        assert (document["schema"], document["ukmod"]) == (f"ukmod.{name}/1", __version__)
 
 
 def test_a_library_that_is_there_but_broken_says_itself_what_is_wrong() -> None:
