@@ -54,6 +54,14 @@ class Area:
         self._next = address + size + PAGE_SIZE
         return address
 
+    def has_room(self, size: int) -> bool:
+        """True if there are addresses for ``size`` bytes; there may be no memory for them."""
+        try:
+            self._make_room(page_align(size))
+        except LimitError:
+            return False
+        return True
+
     def _fits(self, size: int) -> bool:
         return self._next + size + PAGE_SIZE <= self._end
 

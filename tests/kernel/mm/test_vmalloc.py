@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from tests.kernel.conftest import Guest
+from tests.kernel.conftest import Guest, layouts
 
 from ukmod.kernel.core import Core
-from ukmod.kernel.image.internal.vmalloc import module_memfree
+from ukmod.kernel.image.internal.vmalloc import execmem_alloc, module_alloc, module_memfree
 from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN
+from ukmod.machine.area import MODULES_END, MODULES_VADDR
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SIZE, READ_ONLY, READ_WRITE
 
 ALLOCATORS = {
@@ -95,6 +98,62 @@ class TestAllocation:
         assert guest.pointer("vmalloc", kernel.memory.size) == 0
         assert f"size {kernel.memory.size}, page order 0, failed to allocate pages" in kernel.log.lines[0]
         assert guest.pointer("vmalloc", PAGE_SIZE)
+
+
+class TestCode:
+    """What holds code: module_alloc() until v6.9, execmem_alloc() since."""
+
+    @staticmethod
+    def allocated(kernel: Core, size: int, allocate: Callable[[Core, int], int] = module_alloc) -> int:
+        found: list[int] = []
+
+        def work() -> int:
+            found.append(allocate(kernel, size))
+            return 0
+
+        kernel.run_task("test", work)
+        return found[0]
+
+    def test_more_than_the_area_is_null_in_silence(self, kernel: Core) -> None:
+        assert self.allocated(kernel, MODULES_END - MODULES_VADDR + 1) == 0
+        assert kernel.log.lines == []
+
+    @pytest.mark.parametrize(
+        ("size", "error"),
+        [
+            ((1 << 64) - 1, f"size {(1 << 64) - 1}, exceeds total pages"),  # it wraps when it is rounded up
+            (130 << 20, f"size {130 << 20}, exceeds total pages"),
+            (127 << 20, f"size {127 << 20}, page order 0, failed to allocate pages"),
+        ],
+    )
+    def test_more_than_the_memory_is_null(self, size: int, error: str) -> None:
+        with Core(layouts(), memory=128 << 20) as kernel:
+            assert self.allocated(kernel, size) == 0
+            assert kernel.log.lines[0].startswith(f"test: vmalloc error: {error}, mode:0xcc0(GFP_KERNEL),")
+            assert self.allocated(kernel, PAGE_SIZE)
+
+    def test_an_area_that_is_full_has_no_addresses_left(self, kernel: Core) -> None:
+        size = PAGE_SIZE
+        while kernel.module_area.has_room(2 * size):
+            size *= 2
+        kernel.module_area.reserve(size)
+        while kernel.module_area.has_room(PAGE_SIZE):
+            kernel.module_area.reserve(PAGE_SIZE)
+        assert self.allocated(kernel, PAGE_SIZE) == 0
+        assert "vmalloc error: size 4096, vm_struct allocation failed, mode:0xcc0" in kernel.log.lines[0]
+
+    def test_nothing_is_warned_of(self, kernel: Core) -> None:
+        assert self.allocated(kernel, 0) == 0
+        assert [(w.file, w.line) for w in kernel.warnings] == [("mm/vmalloc.c", 3227)]
+
+    def test_its_successor_has_one_line_for_whatever_there_is_too_little_of(self, kernel: Core) -> None:
+        def allocate(k: Core, size: int) -> int:
+            return execmem_alloc(k, 0, size)
+
+        for _ in range(20):
+            assert self.allocated(kernel, TOO_LARGE, allocate) == 0
+        assert kernel.log.lines == ["execmem: unable to allocate memory"] * 10  # printk_ratelimited()
+        assert kernel.memory.frames_left() > 0
 
 
 class TestFreeing:
@@ -247,6 +306,10 @@ class TestVmap:
         assert [(w.file, w.line) for w in kernel.warnings] == [("mm/vmalloc.c", 545)]
         kernel.memory.set_u64(pages.array + 8, pages.all[1])
         assert pages.map()
+
+    def test_without_memory_for_page_tables_nothing_is_mapped(self, kernel: Core, pages: Pages) -> None:
+        kernel.memory.alloc_frames(kernel.memory.frames_left())
+        assert kernel.vmalloc.map_pages(pages.array, 3, VM_MAP, READ_WRITE) == 0
 
     def test_each_mapping_has_its_guard_page(self, kernel: Core, pages: Pages) -> None:
         assert pages.map(VM_MAP | VM_NO_GUARD)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
+from ukmod.kernel.lib.ratelimit import RateLimit
 from ukmod.kernel.mm.account import RECORD
 from ukmod.kernel.mm.gfp import GFP_DMA32, GFP_KERNEL, GFP_ZERO
 from ukmod.kernel.mm.page_alloc import page_of
@@ -74,6 +75,7 @@ class Vmalloc:
         self._mappings: dict[int, PageMapping] = {}
         self._unmapped: set[int] = set()
         """The allocations that vunmap() has unmapped: their memory can no longer be freed."""
+        self.refused = RateLimit(kernel, "__execmem_alloc")
         self.found = 0
         """The struct vmap_area that an image's code gets: see image/internal/vmalloc.py."""
         kernel.memory.set_u64(kernel.symbols.add_variable("vmalloc_base", 8), VMALLOC_START)
@@ -81,21 +83,30 @@ class Vmalloc:
     def alloc(self, size: int, gfp: int = GFP_KERNEL) -> int:
         """vzalloc(): the address of ``size`` zero bytes, or 0, and a report, if it cannot have them."""
         k = self._k
+        if not (address := self.alloc_in(self._area, size, gfp)):
+            return 0
+        k.memory.charge(RECORD, force=True)
+        self._live[address] = (page_align(size), capture(k))
+        return address
+
+    def alloc_in(self, area: Area, size: int, gfp: int) -> int:
+        """__vmalloc_node_range(): zero bytes in ``area``, which frees them, or 0, and a report."""
+        k = self._k
         if not size:
             warn_once(k, _NO_SIZE)
             return 0
         if size >> PAGE_SHIFT > k.memory.size >> PAGE_SHIFT:
             k.pages.warn_alloc(gfp, f"vmalloc error: size {size}, exceeds total pages")
             return 0
+        if not area.has_room(size):
+            k.pages.warn_alloc(gfp, f"vmalloc error: size {size}, vm_struct allocation failed")
+            return 0
         try:
-            address = self._area.alloc(size)
+            return area.alloc(size)
         except LimitError:
             whole = page_align(size)
             k.pages.warn_alloc(gfp, f"vmalloc error: size {whole}, page order 0, failed to allocate pages")
             return 0
-        k.memory.charge(RECORD, force=True)
-        self._live[address] = (page_align(size), capture(k))
-        return address
 
     def alloc_for_users(self, size: int, gfp: int) -> int:
         """vmalloc_user(): memory that remap_vmalloc_range() may map into a process."""
@@ -187,17 +198,28 @@ class Vmalloc:
         if not 0 < count <= k.memory.size >> PAGE_SHIFT:
             return 0
         mapping = PageMapping(count << PAGE_SHIFT, pages if flags & VM_MAP_PUT_PAGES else 0)
+        if not self._area.has_room(mapping.size):
+            return 0
         address = self._area.reserve(mapping.size)
-        for n in range(count):
-            if not (page := k.memory.u64(pages + 8 * n)):
-                warn(k, _NO_PAGE)
-                self._area.release(address, mapping.size)
-                return 0
-            at = address + (n << PAGE_SHIFT)
-            k.memory.map(at, k.pages.frame_of(page), PAGE_SIZE, prot & (PRESENT | WRITE) | NX)
+        if not self._map_each(address, pages, count, prot & (PRESENT | WRITE) | NX):
+            self._area.release(address, mapping.size)
+            return 0
         k.memory.charge(RECORD, force=True)
         self._mappings[address] = mapping
         return address
+
+    def _map_each(self, address: int, pages: int, count: int, prot: int) -> bool:
+        """vmap_pages_range(): False without a page, or without memory for a page table."""
+        k = self._k
+        for n in range(count):
+            if not (page := k.memory.u64(pages + 8 * n)):
+                warn(k, _NO_PAGE)
+                return False
+            try:
+                k.memory.map(address + (n << PAGE_SHIFT), k.pages.frame_of(page), PAGE_SIZE, prot)
+            except LimitError:
+                return False
+        return True
 
     def unmap_pages(self, address: int) -> None:
         """vunmap(): the memory itself is not freed."""
