@@ -55,3 +55,15 @@ def test_a_program_does_what_it_does_on_the_real_kernel(tmp_path: Path) -> None:
         assert not k.core.oopses
     found = [(one.status, one.stdout.decode(), one.stderr.decode()) for one in done]
     assert dict(zip(SUBJECTS, found, strict=True)) == dict(zip(SUBJECTS, expected, strict=True))
+
+
+def test_dev_kmsg_gives_the_real_kernels_answers(tmp_path: Path) -> None:
+    program = programs.build(tmp_path, "kmsg")
+    kernel = debian.require("qemu-system-x86_64", "busybox", "cpio")
+    real = qemu.boot(kernel, [], tmp_path / "guests", programs=[program])
+    expected = real.run(guest.PRELUDE + "/bin/kmsg\n").text
+    with Kernel(image=kernel.vmlinuz) as k:
+        k.put(program, "/bin/kmsg")
+        k.sysctl("kernel.printk_devkmsg", "on")  # as the real one is booted
+        assert k.exec(["/bin/kmsg"]).stdout.decode() == expected
+        assert not k.core.oopses

@@ -491,7 +491,7 @@ class Kernel(UserSide):
         path = f"/proc/sys/{name.translate(_SYSCTL)}"
         try:
             if value is not None:
-                self.process.write(path, value.encode())
+                self.process.write(path, f"{value}\n".encode())
             return self.process.read(path).decode("utf-8", "surrogateescape").rstrip("\n")
         except FileNotFoundError as error:
             raise UsageError("no such sysctl", subject=name) from error

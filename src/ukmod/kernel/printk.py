@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from errno import ENODEV
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,6 @@ from ukmod.record import mutable, record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
-    from ukmod.kernel.image.internal.syslog import LogReader
 
 # include/linux/kern_levels.h
 LOGLEVEL_DEFAULT: Final = -1
@@ -66,13 +65,21 @@ class Record:
     seq: int
     time: int
     level: int
-    text: str
+    data: bytes
+    """Its text as it was printed."""
     facility: int = 0
     pid: int = 0
     comm: str = ""
     subsystem: str = ""
     device: str = ""
     """SUBSYSTEM= and DEVICE= of a message from dev_printk()."""
+    cont: bool = False
+    """True for a KERN_CONT message that found nothing to continue."""
+
+    @property
+    def text(self) -> str:
+        r"""The text; a byte that is not UTF-8 is shown as ``\xff``."""
+        return self.data.decode("utf-8", "backslashreplace")
 
     @property
     def lines(self) -> list[str]:
@@ -167,8 +174,6 @@ class Log:
         self.on_record: list[Callable[[Record], None]] = []
         """Called with each record when it is complete."""
         self.console_loglevel = CONSOLE_LOGLEVEL
-        self.reader: LogReader | None = None
-        """The readers by syslog(2), once there were some."""
         self.consoles: list[int] = []
         """The addresses of the struct consoles that are registered and enabled."""
 
@@ -199,9 +204,8 @@ class Log:
         size = min(len(text) + 1, LOG_LINE_MAX)
         if not (prefix.cont and self._continue(body, size, caller)):
             self.flush()
-            record = Record(
-                self._seq, self._clock.now, level, "", facility, caller.pid, caller.comm, subsystem, device
-            )
+            who = facility, caller.pid, caller.comm, subsystem, device
+            record = Record(self._seq, self._clock.now, level, b"", *who, prefix.cont)
             self._seq += 1
             self._open = _Open(record, body)
         if ended:
@@ -224,9 +228,9 @@ class Log:
 
     def _append(self, record: Record) -> None:
         self._records.append(record)
-        self._used += _RECORD_COST + len(record.text)
+        self._used += _RECORD_COST + len(record.data)
         while self._used > self.size and len(self._records) > 1:
-            self._used -= _RECORD_COST + len(self._records.popleft().text)
+            self._used -= _RECORD_COST + len(self._records.popleft().data)
             self.dropped += 1
         for listener in self.on_record:
             listener(record)
@@ -243,16 +247,23 @@ class Log:
         """The record that waits for its newline, or None; the kernel's own buffer hides it from readers."""
         if (last := self._open) is None:
             return None
-        return replace(last.record, text=last.text.decode("utf-8", "backslashreplace"))
+        return replace(last.record, data=last.text)
 
     @property
     def lines(self) -> list[str]:
         """The text of all records, line by line."""
         return [line for record in self._records for line in record.lines]
 
-    def since(self, seq: int) -> Iterator[Record]:
-        """The records from number ``seq`` onwards."""
-        return (record for record in self._records if record.seq >= seq)
+    @property
+    def next_seq(self) -> int:
+        """The number that follows that of the latest complete record."""
+        return self._seq if self._open is None else self._open.record.seq
+
+    def record_from(self, seq: int) -> Record | None:
+        """The complete record of number ``seq``, or else the first later one; None if there is neither."""
+        records = self._records  # their numbers have no gap
+        index = max(seq - records[0].seq, 0) if records else 0
+        return records[index] if index < len(records) else None
 
     def clear(self) -> None:
         """``dmesg -C``."""
@@ -264,10 +275,6 @@ class Log:
         last = self.unfinished
         records = self._records if last is None else (*self._records, last)
         return "".join(record.dmesg(raw=raw) + "\n" for record in records)
-
-    def on_console(self, record: Record) -> bool:
-        """True if the record's level lets it reach the console."""
-        return record.level < self.console_loglevel
 
 
 def vprintk_emit(k: Core, level: int, fmt: bytes, args: Arguments, *, facility: int = 0) -> int:
@@ -339,7 +346,7 @@ def console_trylock(k: Core) -> Int:
     return 1
 
 
-@export()
+@export(image_first=True)
 def console_verbose(k: Core) -> None:
     """``void console_verbose(void)``: let every message reach the console, unless none may."""
     if k.log.console_loglevel:

@@ -55,7 +55,7 @@ class Sysctl:
 
     def _get(self) -> dict[str, Callable[[], str]]:
         k = self._k
-        return {
+        names = {
             "kernel.modprobe": lambda: k.requests.modprobe_path,
             "kernel.core_pattern": lambda: k.core_dump.pattern,
             "kernel.tainted": lambda: str(k.taint.mask),
@@ -66,8 +66,10 @@ class Sysctl:
             "kernel.panic_on_warn": lambda: str(int(k.crash.panic_on_warn)),
             "kernel.usermodehelper.bset": lambda: _words(k.helpers.bset),
             "kernel.usermodehelper.inheritable": lambda: _words(k.helpers.inheritable),
-            "kernel.printk": lambda: f"{k.log.console_loglevel}\t4\t1\t7",
         }
+        if k.image is None:  # an image has the levels itself, for its syslog(2)
+            names["kernel.printk"] = lambda: f"{k.log.console_loglevel}\t4\t1\t7"
+        return names
 
     def _set(self) -> dict[str, Callable[[str], None]]:
         k = self._k

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import KernelPanic, LayoutError
 from ukmod.kernel.image import firmware, hardware
+from ukmod.kernel.image.internal import printk_ringbuffer
 from ukmod.kernel.image.interpose import interpose
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.printk import Record
@@ -256,6 +257,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     _complete_first_tasks(k, image)
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
+    printk_ringbuffer.attach(k, image)
     return boot
 
 

@@ -12,9 +12,19 @@ from functools import cache
 from typing import Any, Final
 
 from ukmod.kernel.export import Export, exports_of
-from ukmod.kernel.image.internal import ioremap, kasan, mm, module, sched, syslog, task, text, vmalloc
+from ukmod.kernel.image.internal import (
+    ioremap,
+    kasan,
+    mm,
+    module,
+    printk_ringbuffer,
+    sched,
+    task,
+    text,
+    vmalloc,
+)
 
-PARTS: Final = (text, task, sched, mm, module, syslog, vmalloc, ioremap, kasan)
+PARTS: Final = (text, task, sched, mm, module, printk_ringbuffer, vmalloc, ioremap, kasan)
 """The files that implement them."""
 
 
