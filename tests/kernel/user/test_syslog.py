@@ -102,10 +102,11 @@ def test_a_record_of_dev_kmsg_names_its_device(in_machine: InMachine) -> None:
         k.core.log.store(b"\x016one \\ \xff\n", subsystem="pci", device="+pci:0000:00:01.0")
         k.core.log.store(b"\x01cnothing to continue\n")
         first, second = k.core.log.records[-2:]
+        names = " SUBSYSTEM=pci\n DEVICE=+pci:0000:00:01.0\n"
         with k.open("/dev/kmsg") as f:
             records = [f.read(8192).decode() for _ in k.core.log.records]
         assert records[-2:] == [
-            f"6,{first.seq},{first.time // 1000},-;one \\x5c \\xff\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:01.0\n",
+            f"6,{first.seq},{first.time // 1000},-;one \\x5c \\xff\n{names}",
             f"4,{second.seq},{second.time // 1000},c;nothing to continue\n",
         ]
 
