@@ -13,7 +13,8 @@
     ├── LayoutError                 a struct's layout is not known: how to supply it
     └── MachineError                the emulated machine cannot continue
         ├── KernelPanic             BUG() outside any task, or panic()
-        └── PatienceError           the guest has used the CPU time it was given (ETIMEDOUT)
+        ├── PatienceError           the guest has used the CPU time it was given (ETIMEDOUT)
+        └── Reboot                  it was halted, powered off or restarted
 
 They are kept apart from the code that raises them so that every layer can import them without loops.
 """
@@ -34,6 +35,7 @@ __all__ = [
     "NotFoundError",
     "PatienceError",
     "ProcessError",
+    "Reboot",
     "UkmodError",
     "UsageError",
 ]
@@ -144,6 +146,10 @@ class MachineError(UkmodError):
 
 class KernelPanic(MachineError):  # noqa: N818 - the kernel's own word
     """panic(), or an oops where no task can be blamed."""
+
+
+class Reboot(MachineError):  # noqa: N818 - the system call's own word
+    """The machine was halted, powered off or restarted, as by reboot(2); nothing runs in it any more."""
 
 
 class PatienceError(MachineError):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.lib.list import hlist_add_head, hlist_del_init, hlist_nodes
+from ukmod.kernel.lib.list import hlist_add_head, hlist_del_init, hlist_nodes, init_list_head
+from ukmod.kernel.mm.gfp import GFP_KERNEL
 from ukmod.kernel.sched.core import Task
 from ukmod.machine.abi import Int, PidT, Ptr, UInt
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
+    from ukmod.kernel.image.map import MappedImage
 
 _OPAQUE: Final = 128
 """The size of a struct pid in bytes if its layout is unknown, as no loaded module accesses one."""
@@ -56,6 +58,8 @@ class Pids:
             if k.image is not None:
                 k.memory.set_u64(address + self._numbers + 8, k.image.address("init_pid_ns"))
         self._of_task[task], self._tasks[address], self._numbers_of[address] = address, task, task.pid
+        if k.types.has("pid", "wait_pidfd"):
+            init_list_head(k.memory, address + k.types.offset("pid", "wait_pidfd.head"))
         self._set_thread_pid(task, address)
         self._link(task, address)
         task.on_exit.append(self._detach)
@@ -88,6 +92,28 @@ class Pids:
             if (group := self._leave(task, kind)) not in (0, address):
                 self.release(group)
         self.release(address)
+
+    # -- the image's tree of numbers ----------------------------------------------------------------------
+
+    def publish(self, image: MappedImage, task: Task) -> bool:
+        """The part of alloc_pid() after which the image's own pidfd_open(2) finds the task; False for ENOMEM.
+
+        Only in a task. All other look-ups are Python's, and find kernel threads of modules, too.
+        """
+        k = self._k
+        number = k.slab.kernel_object(4)
+        k.memory.set_u32(number, task.pid)
+        tree = self._tree(image)
+        failed = k.cpu.call(image.address("idr_alloc_u32"), tree, self.of(task), number, task.pid, GFP_KERNEL)
+        k.slab.kfree(number)
+        return not failed
+
+    def withdraw(self, image: MappedImage, task: Task) -> None:
+        """The part of free_pid() after which it is no longer found there."""
+        self._k.cpu.call(image.address("idr_remove"), self._tree(image), task.pid)
+
+    def _tree(self, image: MappedImage) -> int:
+        return image.address("init_pid_ns") + self._k.types.offset("pid_namespace", "idr")
 
     # -- process groups and sessions --------------------------------------------------------------------
 

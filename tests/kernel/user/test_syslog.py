@@ -113,7 +113,7 @@ def test_a_record_of_dev_kmsg_names_its_device(in_machine: InMachine) -> None:
     in_machine(work)
 
 
-def test_other_bytes_than_text_reach_a_reader_unchanged(in_machine: InMachine) -> None:
+def test_a_reader_gets_bytes_that_are_not_text_unchanged(in_machine: InMachine) -> None:
     def work(k: Kernel) -> None:
         k.core.log.store(b"\x016caf\xe9 \xff\n")
         buffer = bytearray(1 << 17)

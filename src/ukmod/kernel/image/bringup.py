@@ -255,10 +255,20 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     k.slab.kasan = k.shadow is not None
     k.process_lists.publish(k.tasks.all())
     _complete_first_tasks(k, image)
+    first = partial(_publish_pids, k, image)
+    k.run_task("swapper/0", first, limit=_STEP_PATIENCE)
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
     printk_ringbuffer.attach(k, image)
     return boot
+
+
+def _publish_pids(k: Core, image: MappedImage) -> int:
+    """Have the image find init and the kernel's own threads by their numbers."""
+    for task in k.tasks.all():
+        if task not in (k.idle, k.sched.current):
+            k.pids.publish(image, task)
+    return 0
 
 
 def _complete_first_tasks(k: Core, image: MappedImage) -> None:
@@ -268,6 +278,8 @@ def _complete_first_tasks(k: Core, image: MappedImage) -> None:
     for task in k.tasks.all():
         if has("task_struct", "cgroups"):
             _inherit(k, init, task.address, offset("task_struct", "cgroups"))
+        if has("task_struct", "mems_allowed"):
+            memory.set_u64(task.address + offset("task_struct", "mems_allowed"), 1)  # kernel_init_freeable()
         if has("signal_struct", "autogroup"):
             signal = offset("task_struct", "signal")
             of_init, own = (memory.u64(at + signal) for at in (init, task.address))

@@ -60,6 +60,7 @@ RETURNS: Final = {
     "folio_add_lru_vma": "the same",
     "lru_add_drain": "the same",
     "lru_add_drain_all": "the same",
+    "__lru_add_drain_all": "the same",
     "folio_mark_accessed": "the same",
     "vm_unmap_aliases": "the MMU's TLB is flushed whenever a mapping goes",
     "flush_tlb_all": "the same",

@@ -14,7 +14,6 @@ from ukmod.errors import LimitError
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.list import init_list_head
-from ukmod.kernel.mm.gfp import GFP_KERNEL
 from ukmod.kernel.mm.switch import count_pages, mm_of, root_of, set_mm
 from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_TGID
 from ukmod.kernel.sched.core import PF_FORKNOEXEC
@@ -102,7 +101,8 @@ def _leave_tty(k: Core, image: MappedImage, task: Task) -> None:
 
 def _copy_context(k: Core, image: MappedImage, source: Task, task: Task) -> None:
     """Give a task that can be found by its pid a copy of another's credentials, directory and files."""
-    _publish_pid(k, image, task)
+    if not k.pids.publish(image, task):
+        raise _no_memory("pid")
     if k.cpu.call(image.address("copy_creds"), task.address, 0) & 0xFFFF_FFFF:
         raise _no_memory("credentials")
     _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, source, "fs"))))
@@ -215,28 +215,11 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
 
 def _release(k: Core, image: MappedImage, task: Task) -> None:
     """release_task(): it can no longer be found by its pid, and exit_creds()."""
-    k.cpu.call(image.address("idr_remove"), _idr(k, image), task.pid)
+    k.pids.withdraw(image, task)
     if _get(k, task, "cred") != image.address("init_cred"):
         k.cpu.call(image.address("exit_creds"), task.address)
         for name in ("cred", "real_cred"):
             _set(k, task, name, image.address("init_cred"))
-
-
-def _idr(k: Core, image: MappedImage) -> int:
-    return image.address("init_pid_ns") + k.types.offset("pid_namespace", "idr")
-
-
-def _publish_pid(k: Core, image: MappedImage, task: Task) -> None:
-    """The part of alloc_pid() after which the process can be found by its number, as in /proc."""
-    pid = k.pids.of(task)
-    if k.types.has("pid", "wait_pidfd"):
-        init_list_head(k.memory, pid + k.types.offset("pid", "wait_pidfd.head"))
-    number = k.slab.kernel_object(4)
-    k.memory.set_u32(number, task.pid)
-    failed = k.cpu.call(image.address("idr_alloc_u32"), _idr(k, image), pid, number, task.pid, GFP_KERNEL)
-    k.slab.kfree(number)
-    if failed:
-        raise _no_memory("pid")
 
 
 def _get(k: Core, task: Task, member: str) -> int:

@@ -18,13 +18,14 @@ from ukmod.kernel.image.internal import (
     mm,
     module,
     printk_ringbuffer,
+    reboot,
     sched,
     task,
     text,
     vmalloc,
 )
 
-PARTS: Final = (text, task, sched, mm, module, printk_ringbuffer, vmalloc, ioremap, kasan)
+PARTS: Final = (text, task, sched, mm, module, printk_ringbuffer, reboot, vmalloc, ioremap, kasan)
 """The files that implement them."""
 
 

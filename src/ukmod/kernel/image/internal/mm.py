@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EBUSY
+from errno import EBUSY, EIO
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.bug import Site, warn_once
@@ -11,10 +11,12 @@ from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.mm.page_alloc import alloc_pages
 from ukmod.kernel.mm.switch import count_pages, mm_of, set_mm, use_mm
 from ukmod.machine.abi import GfpT, Int, Long, Ptr, SizeT, UInt, ULong
+from ukmod.machine.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
+_MF_COUNT_INCREASED: Final = 1
 _USE_MM: Final = tuple(Site("kernel/kthread.c", line, "kthread_use_mm") for line in (1420, 1421))
 _UNUSE_MM: Final = tuple(Site("kernel/kthread.c", line, "kthread_unuse_mm") for line in (1464, 1465))
 
@@ -158,3 +160,14 @@ def alloc_frozen_pages_nolock(k: Core, gfp: GfpT, node: Int, order: UInt) -> Ptr
     """struct page *alloc_frozen_pages_nolock_noprof(gfp_t gfp_flags, int nid, unsigned int order)."""
     del node
     return alloc_frozen_pages(k, gfp, order)
+
+
+@export()
+def soft_offline_page(k: Core, pfn: ULong, flags: Int) -> Int:
+    """int soft_offline_page(unsigned long pfn, int flags): -EIO, as of a page that is not online.
+
+    There are no sections of memory, by which the image would look for one.
+    """
+    if flags & _MF_COUNT_INCREASED:
+        k.pages.put(k.pages.page(pfn << PAGE_SHIFT))
+    return -EIO

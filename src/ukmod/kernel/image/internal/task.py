@@ -103,6 +103,23 @@ def kernel_clone(k: Core, arguments: Ptr) -> Long:
     return clone(k, k.image, thread, arguments)
 
 
+@export("find_task_by_vpid", "find_task_by_pid_ns")
+def find_task_by_vpid(k: Core, number: Int) -> Ptr:
+    """struct task_struct *find_task_by_vpid(pid_t nr)."""
+    task = k.tasks.by_pid(number)
+    return task.address if task is not None else 0
+
+
+@export()
+def find_get_task_by_vpid(k: Core, number: Int) -> Ptr:
+    """struct task_struct *find_get_task_by_vpid(pid_t nr): with a reference."""
+    task = k.tasks.by_pid(number)
+    if task is None:
+        return 0
+    k.tasks.get(task)
+    return task.address
+
+
 @export()
 def kernel_wait4(k: Core, pid: Int, status: Ptr, options: Int, usage: Ptr) -> Long:
     """long kernel_wait4(pid_t upid, int __user *stat_addr, int options, struct rusage *ru)."""
