@@ -15,11 +15,16 @@ from ukmod.kernel.api import Kernel
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 SUBJECTS = (*programs.SUBJECTS, *programs.DEVICES)
+RUNS = (
+    *(f"trial {subject}" for subject in SUBJECTS),
+    *(f"threads {subject}" for subject in (*programs.THREADS, "conduit")),
+)
+"""Each program, in /bin, with its arguments."""
 PRELUDE = f"""\
 cd /lib/modules/{RELEASE}/extra
 for module in {" ".join(programs.DEVICES)}; do insmod $module.ko; done
 run() {{
-    printf '{programs.STDIN.decode()}' | PATH={programs.PATH} /bin/trial "$@" >/tmp/out 2>/tmp/err
+    printf '{programs.STDIN.decode()}' | PATH={programs.PATH} /bin/"$@" >/tmp/out 2>/tmp/err
     echo "@status $?"
     sed 's/^/@out /' /tmp/out
     sed 's/^/@err /' /tmp/err
@@ -41,20 +46,21 @@ def outcomes(text: str) -> list[programs.Outcome]:
 
 
 def test_a_program_does_what_it_does_on_the_real_kernel(tmp_path: Path) -> None:
-    trial = programs.build(tmp_path)
+    built = [programs.build(tmp_path, name) for name in ("trial", "threads")]
     modules = [Path(device(name)) for name in programs.DEVICES]
     kernel = debian.require("qemu-system-x86_64", "busybox", "cpio")
-    real = qemu.boot(kernel, modules, tmp_path / "guests", programs=[trial])
-    script = guest.PRELUDE + PRELUDE + "".join(f"run {subject}\n" for subject in SUBJECTS)
+    real = qemu.boot(kernel, modules, tmp_path / "guests", programs=built)
+    script = guest.PRELUDE + PRELUDE + "".join(f"run {one}\n" for one in RUNS)
     expected = outcomes(real.run(script).text)
     with Kernel(image=kernel.vmlinuz) as k:
-        k.put(trial, "/bin/trial")
+        for program in built:
+            k.put(program, f"/bin/{program.name}")
         for module in modules:
             k.insmod(str(module))
-        done = [k.exec(["/bin/trial", *subject.split()], stdin=programs.STDIN) for subject in SUBJECTS]
+        done = [k.exec(f"/bin/{one}".split(), stdin=programs.STDIN) for one in RUNS]
         assert not k.core.oopses
     found = [(one.status, one.stdout.decode(), one.stderr.decode()) for one in done]
-    assert dict(zip(SUBJECTS, found, strict=True)) == dict(zip(SUBJECTS, expected, strict=True))
+    assert dict(zip(RUNS, found, strict=True)) == dict(zip(RUNS, expected, strict=True))
 
 
 def test_dev_kmsg_gives_the_real_kernels_answers(tmp_path: Path) -> None:

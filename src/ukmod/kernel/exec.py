@@ -8,7 +8,7 @@ from errno import EINVAL
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
-from ukmod.kernel.sched.core import Task, TaskExitError
+from ukmod.kernel.sched.core import Task, TaskExitError, ThreadGroup
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.syscalls import KernelSyscalls
@@ -40,25 +40,26 @@ class Processes:
 
     def fork(
         self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None,
-        wake: bool = True,
+        wake: bool = True, group: ThreadGroup | None = None,
     ) -> Task:  # fmt: skip
         """Create a child task that runs ``entry``, whose result is its wait status, and wake it.
 
-        It is the current task's child, or that of ``parent``, as with CLONE_PARENT. Without ``wake``, it runs
-        when the caller has the scheduler wake it.
+        It is the current task's child, or that of ``parent``, as with CLONE_PARENT, and a thread of ``group``
+        if there is one. Without ``wake``, it runs when the caller has the scheduler wake it.
         """
         k = self._k
         parent = parent or k.sched.current
-        task = k.tasks.create(comm, entry, kthread=kthread, parent=parent)
+        task = k.tasks.create(comm, entry, kthread=kthread, parent=parent, group=group)
         if parent is not None:
             task.owner = parent.owner
             k.trace.forked(parent.pid, task.pid)
-        task.on_exit.append(lambda _: self._ended(parent))
+        task.on_exit.append(self._ended)
         if wake:
             k.sched.wake_new(task)
         return task
 
-    def _ended(self, parent: Task | None) -> None:
+    def _ended(self, task: Task) -> None:
+        parent = task.parent if task.group.leader is task else None
         if parent is not None and not parent.exited and parent.thread is None:  # see user/wait.py
             self._k.signals.send(parent, SIGCHLD)
         self._waiters.wake_all()
@@ -68,8 +69,9 @@ class Processes:
 
         Children are reaped when they end.
         """
-        self._waiters.wait_event(lambda: child.exited)
-        return child.exit_code
+        group = child.group
+        self._waiters.wait_event(lambda: group.leader.exited)
+        return group.leader.exit_code
 
     def enter_mm(self) -> None:
         """exec_mmap(): give the current task an address space of its own, if there is an image to make one.

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 JOBCTL_STOP_DEQUEUED: Final = 1 << 16
-_JOBCTL: Final = JOBCTL_STOP_DEQUEUED | 1 << 17 | 1 << 18 | 1 << 26
+_STOP_PENDING: Final = 1 << 17
+_JOBCTL: Final = JOBCTL_STOP_DEQUEUED | _STOP_PENDING | 1 << 18 | 1 << 26
 """The bits of a process that is stopped or about to be, include/linux/sched/jobctl.h."""
 _STOP_STOPPED, _STOP_CONTINUED, _CLD_STOPPED, _CLD_CONTINUED = 0x1, 0x2, 0x10, 0x20
 _STOP_MASK: Final = _STOP_STOPPED | _STOP_CONTINUED | _CLD_STOPPED | _CLD_CONTINUED
@@ -29,6 +30,12 @@ def set_dequeued(k: Core, task: Task) -> None:
     k.memory.set_u64(at, k.memory.u64(at) | JOBCTL_STOP_DEQUEUED)
 
 
+def is_to_stop(k: Core, task: Task) -> bool:
+    """JOBCTL_STOP_PENDING: another thread of the process has taken a stop signal."""
+    at = task.address + k.types.offset("task_struct", "jobctl")
+    return bool(k.memory.u64(at) & _STOP_PENDING)
+
+
 def clear_stop(k: Core, task: Task) -> None:
     """signal_wake_up_state(): the process is no longer stopped, nor about to be."""
     at = task.address + k.types.offset("task_struct", "jobctl")
@@ -37,8 +44,9 @@ def clear_stop(k: Core, task: Task) -> None:
 
 def resume(k: Core, task: Task) -> None:
     """prepare_signal(), of SIGCONT: the process runs again, and will say so to its parent."""
-    clear_stop(k, task)
-    k.sched.wake(task, TASK_STOPPED)
+    for thread in task.group.threads:
+        clear_stop(k, thread)
+        k.sched.wake(thread, TASK_STOPPED)
     flags, count = _signal(k, task, "flags"), _signal(k, task, "group_stop_count")
     before = k.memory.u32(flags)
     if before & _STOP_STOPPED or k.memory.u32(count):

@@ -70,10 +70,11 @@ class Pids:
             self._k.memory.set_u64(task.address + self._k.types.offset("task_struct", "thread_pid"), address)
 
     def _link(self, task: Task, address: int) -> None:
-        """attach_pid(): as the only one of its hlists, for its pid and its thread group."""
+        """attach_pid(): as the only one of its hlists, for its pid and, as a leader, its thread group."""
         for kind in (PIDTYPE_PID, PIDTYPE_TGID) if self._links else ():
             self._k.memory.set_u64(self._head(address, kind), 0)
-            hlist_add_head(self._k.memory, self._node(task, kind), self._head(address, kind))
+            if kind == PIDTYPE_PID or task.group.leader is task:
+                hlist_add_head(self._k.memory, self._node(task, kind), self._head(address, kind))
 
     def _head(self, address: int, kind: int) -> int:
         return address + self._k.types.offset("pid", "tasks") + 8 * kind
@@ -138,21 +139,42 @@ class Pids:
 
     def group(self, task: Task, kind: int) -> int:
         """task_pid_type(): the struct pid of a task's group or session; its own if it is in no other."""
-        own = self.of(task)
-        if kind in (PIDTYPE_PID, PIDTYPE_TGID) or not self._k.types.has("signal_struct", "pids"):
-            return own
-        return self._k.memory.u64(self._group_at(task, kind)) or own
+        if kind == PIDTYPE_PID:
+            return self.of(task)
+        leader = task.group.leader
+        if kind == PIDTYPE_TGID or not self._k.types.has("signal_struct", "pids"):
+            return self.of(leader)
+        return self._k.memory.u64(self._group_at(task, kind)) or self.of(leader)
 
     def members(self, pid: int, kind: int) -> list[Task]:
         """do_each_pid_task(): the tasks that have this struct pid as theirs, or as their group's."""
         if not pid or not self._links or kind in (PIDTYPE_PID, PIDTYPE_TGID):
-            return [task] if (task := self.task(pid)) is not None else []
+            task = self.task(pid)
+            is_member = task is not None and (kind == PIDTYPE_PID or task.group.leader is task)
+            return [task] if task is not None and is_member else []
         offset = self._k.types.offset("task_struct", "pid_links") + 16 * kind
         nodes = hlist_nodes(self._k.memory, self._head(pid, kind))
         found = [self._k.tasks.at(node - offset) for node in nodes]
         if not found and (own := self.task(pid)) is not None and self.group(own, kind) == pid:
             return [own]  # a task that has joined no group, such as a kernel thread
         return found
+
+    def exchange(self, left: Task, right: Task) -> None:
+        """exchange_tids(): give each of two tasks the struct pid of the other."""
+        for task, address in ((left, self.of(right)), (right, self.of(left))):
+            self._of_task[task], self._tasks[address] = address, task
+            self._set_thread_pid(task, address)
+            if self._links:
+                self._k.memory.set_u64(self._head(address, PIDTYPE_PID), 0)
+                hlist_add_head(
+                    self._k.memory, self._node(task, PIDTYPE_PID), self._head(address, PIDTYPE_PID)
+                )
+
+    def transfer(self, old: Task, new: Task, kind: int) -> None:
+        """transfer_pid(): a task takes the place of another in a group."""
+        pid = self.group(old, kind)
+        hlist_del_init(self._k.memory, self._node(old, kind))
+        hlist_add_head(self._k.memory, self._node(new, kind), self._head(pid, kind))
 
     def find(self, number: int) -> int:
         """find_vpid(): the struct pid of a task, or of a group whose leader has exited; 0 without one."""
@@ -257,6 +279,20 @@ def put_pid(k: Core, pid: Ptr) -> None:
 def free_pid(k: Core, pid: Ptr) -> None:
     """``void free_pid(struct pid *pid)``: the last member has left a group whose leader has exited."""
     k.pids.release(pid)
+
+
+@export()
+def exchange_tids(k: Core, left: Ptr, right: Ptr) -> None:
+    """void exchange_tids(struct task_struct *left, struct task_struct *right): from de_thread()."""
+    tasks = k.tasks.at(left), k.tasks.at(right)
+    k.pids.exchange(*tasks)
+    k.tasks.exchange_pids(*tasks)
+
+
+@export()
+def transfer_pid(k: Core, old: Ptr, new: Ptr, kind: UInt) -> None:
+    """void transfer_pid(struct task_struct *old, struct task_struct *new, enum pid_type type)."""
+    k.pids.transfer(k.tasks.at(old), k.tasks.at(new), kind)
 
 
 @export(gpl=True)

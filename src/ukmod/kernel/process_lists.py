@@ -1,7 +1,7 @@
 """The lists that hold processes together, as modules walk them: for_each_process(), children, threads.
 
-copy_process() of kernel/fork.c links a new task, release_task() of kernel/exit.c unlinks it. A process is
-one thread here, so each list of threads has one entry.
+copy_process() of kernel/fork.c links a new task, release_task() of kernel/exit.c unlinks it. Only the leader
+of a group of threads is on the list of processes, and a child of its parent.
 """
 
 from __future__ import annotations
@@ -42,10 +42,19 @@ class ProcessLists:
         k, memory = self._k, self._k.memory
         for offset in self._offsets.values():
             init_list_head(memory, task.address + offset)
+        is_leader = task.group.leader is task
         if self._threads is not None:
             signal = memory.u64(task.address + k.types.offset("task_struct", "signal"))
-            init_list_head(memory, signal + self._threads)
+            if is_leader:
+                init_list_head(memory, signal + self._threads)
             list_add_tail(memory, self._head(task, "thread_node"), signal + self._threads)
+        if not is_leader:
+            if "thread_group" in self._offsets:  # until v6.6
+                leader = self._head(task.group.leader, "thread_group")
+                list_add_tail(memory, self._head(task, "thread_group"), leader)
+            if task.parent is not None:
+                self._set_parent(task, task.parent)
+            return
         if task.parent is None:
             self._set_parent(task, task)
             return
@@ -85,9 +94,25 @@ class ProcessLists:
                 list_del_init(self._k.memory, self._head(child, "sibling"))
                 self._adopt(child, reaper)
 
+    def lead(self, task: Task, before: Task) -> None:
+        """de_thread(): a thread takes the place of the group's leader. The image has changed the lists."""
+        task.parent = before.parent
+        if before.parent is not None:
+            children = self._children.setdefault(before.parent, {})
+            children.pop(before, None)
+            children[task] = None
+
+    def unlink_thread(self, task: Task) -> None:
+        """__unhash_process(): take a task off the lists of its group's threads."""
+        for name in ("thread_group", "thread_node"):
+            if name in self._offsets:
+                list_del_rcu(self._k.memory, self._head(task, name))
+
     def unlink(self, task: Task, reaper: Task) -> None:
         """release_task(): take a task off all lists; see ``reparent``."""
         self.reparent(task, reaper)
+        if task.group.leader is not task:
+            return
         with contextlib.suppress(Fault):
             if task.parent is not None:
                 self._children.get(task.parent, {}).pop(task, None)

@@ -1,15 +1,23 @@
-"""Signals: kernel/signal.c. Pending sets are in task_structs; siginfo is kept here until dequeued."""
+"""Signals: kernel/signal.c. Pending sets are in guest memory; siginfo is kept here until dequeued."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel import jobctl
 from ukmod.kernel.export import export
 from ukmod.kernel.pid import PIDTYPE_PGID
-from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_WAKEKILL, Task, TaskExitError
+from ukmod.kernel.sched.core import (
+    PF_EXITING,
+    TASK_INTERRUPTIBLE,
+    TASK_WAKEKILL,
+    Task,
+    TaskExitError,
+    ThreadGroup,
+)
 from ukmod.kernel.sighand import NSIG, SIG_DFL, SIG_IGN, SIG_KTHREAD_KERNEL
 from ukmod.kernel.signal_numbers import (
     SIGABRT,
@@ -54,7 +62,7 @@ def sigmask(*signals: int) -> int:
 
 _SYNCHRONOUS = sigmask(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
 _COREDUMP = sigmask(SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS)
-_SIGNAL_GROUP_EXIT: Final = 0x4
+SIGNAL_GROUP_EXIT: Final = 0x4
 """include/linux/sched/signal.h"""
 _IGNORED = sigmask(SIGCONT, SIGCHLD, SIGWINCH, SIGURG)
 _STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
@@ -76,6 +84,8 @@ class Signals:
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._tasks: dict[Task, _Signals] = {}
+        self._shared: dict[ThreadGroup, list[tuple[int, bytes]]] = {}
+        """The queues of signals that any thread of a group takes."""
         types = kernel.types
         self._blocked = types.offset("task_struct", "blocked")
         self._info_size = types.sizeof("kernel_siginfo") if types.has("kernel_siginfo", "si_signo") else 48
@@ -89,6 +99,21 @@ class Signals:
 
     def _forget(self, task: Task) -> None:
         self._tasks.pop(task, None)
+        if task.group.leader is task:
+            self._shared.pop(task.group, None)
+
+    def _queue(self, task: Task, *, shared: bool) -> list[tuple[int, bytes]]:
+        """The queue of a task's own signals, or that of its group."""
+        own = self.of(task)
+        return self._shared.setdefault(task.group, []) if shared else own.queue
+
+    def pending(self, task: Task) -> int:
+        """The set of signals that a task may take: its own, and those of its group."""
+        return self._k.tasks.pending(task) | (self._k.tasks.shared_pending(task) if self._shares(task) else 0)
+
+    def _shares(self, task: Task) -> bool:
+        """True for a thread of a program; another task has one set of signals."""
+        return task.thread is not None and self._k.types.has("signal_struct", "shared_pending")
 
     def blocked(self, task: Task) -> int:
         """The set ``task->blocked``."""
@@ -112,43 +137,95 @@ class Signals:
             return True
         return handler == SIG_IGN or (handler == SIG_DFL and bool(_IGNORED & sigmask(signal)))
 
-    def send(self, task: Task, signal: int, info: bytes | None = None, *, force: bool = False) -> None:
+    def send(
+        self, task: Task, signal: int, info: bytes | None = None, *, force: bool = False,
+        to_thread: bool = False,
+    ) -> None:  # fmt: skip
         """send_signal_locked(): make ``signal`` pending and wake the task if needed.
 
-        ``info`` is a struct kernel_siginfo or None; ``force``: the signal comes from the kernel itself.
+        ``info`` is a struct kernel_siginfo or None; ``force``: the signal comes from the kernel itself. Any
+        thread of the task's process may take it, unless it is sent ``to_thread``.
         """
         k = self._k
         if task.exited:
             return
         self._prepare(task, signal)
-        pending = k.tasks.pending(task)
+        shared = not to_thread and self._shares(task)
+        pending = k.tasks.shared_pending(task) if shared else k.tasks.pending(task)
         if self._ignored(task, signal, force=force):
             return
         if signal < SIGRTMIN and pending >> (signal - 1) & 1:
             return
         if signal != SIGKILL and not task.is_kthread:
-            self.of(task).queue.append((signal, info or self.info(signal, SI_USER)))
+            self._queue(task, shared=shared).append((signal, info or self.info(signal, SI_USER)))
         elif info is not None and signal != SIGKILL:
-            self.of(task).queue.append((signal, info))
+            self._queue(task, shared=shared).append((signal, info))
         k.sighands.notify(task)
-        k.tasks.set_pending(task, pending | sigmask(signal))
+        (k.tasks.set_shared_pending if shared else k.tasks.set_pending)(task, pending | sigmask(signal))
+        if (target := self._target(task, signal, shared=shared)) is not None:
+            self._complete(target, signal)
+
+    def _target(self, task: Task, signal: int, *, shared: bool) -> Task | None:
+        """complete_signal(): the thread that shall take a signal; None if each one blocks it."""
+        threads = [task, *(one for one in task.group.threads if one is not task)] if shared else [task]
+        able = [one for one in threads if self._wants(one, signal)]
+        idle = (one for one in able if not self._k.tasks.signal_pending(one))
+        return next(idle, able[0] if able else None)
+
+    def _wants(self, task: Task, signal: int) -> bool:
+        """wants_signal(): it does not block the signal, and does not end."""
+        if len(task.group.threads) > 1 and self._k.tasks.pf(task) & PF_EXITING:
+            return False
+        return signal == SIGKILL or not self.blocked(task) >> (signal - 1) & 1
+
+    def _complete(self, task: Task, signal: int) -> None:
+        """The rest of complete_signal(): wake the thread that takes a signal, or all if the process ends."""
         fatal = signal == SIGKILL
-        if self._k.sighands.handler(task, signal) == SIG_DFL and not sigmask(signal) & (
-            _STOP | self.blocked(task)
-        ):
+        spared = _STOP | self._waits_for(task)
+        if self._k.sighands.handler(task, signal) == SIG_DFL and not sigmask(signal) & spared:
             fatal = self._end_process(task, signal)
-        if not self.blocked(task) >> (signal - 1) & 1 or fatal:
-            k.tasks.set_flag(task, k.tasks.tif.sigpending)
-            if fatal and task.thread is not None:
-                jobctl.clear_stop(k, task)
-            k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
+        if not fatal or task.thread is None:
+            self._wake(task, fatal=fatal)
+            return
+        for thread in task.group.threads:
+            jobctl.clear_stop(self._k, thread)
+            self._wake(thread, fatal=True)
+
+    def _waits_for(self, task: Task) -> int:
+        """``task->real_blocked``: the signals that sigtimedwait(2) takes, which the task blocks otherwise."""
+        if task.thread is None:
+            return 0
+        return self._k.memory.u64(task.address + self._k.types.offset("task_struct", "real_blocked"))
+
+    def _wake(self, task: Task, *, fatal: bool) -> None:
+        """signal_wake_up()."""
+        self._k.tasks.set_flag(task, self._k.tasks.tif.sigpending)
+        self._k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
+
+    def set_blocked(self, task: Task, blocked: int) -> None:
+        """__set_task_blocked(): what it takes no longer, other threads of its process shall take."""
+        newly = blocked & ~self.blocked(task)
+        self._k.memory.set_u64(task.address + self._blocked, blocked)
+        self.retarget(task, newly)
+        self.recalc(task)
+
+    def retarget(self, task: Task, signals: int) -> None:
+        """retarget_shared_pending(): have other threads take pending signals that a task does not."""
+        others = [one for one in task.group.threads if one is not task]
+        left = self._k.tasks.shared_pending(task) & signals if others and self._shares(task) else 0
+        for signal in range(1, NSIG + 1):
+            if left >> (signal - 1) & 1 and (found := next(self._able(others, signal), None)) is not None:
+                self._wake(found, fatal=False)
+
+    def _able(self, threads: list[Task], signal: int) -> Iterator[Task]:
+        return (one for one in threads if self._wants(one, signal))
 
     def _prepare(self, task: Task, signal: int) -> None:
         """prepare_signal(): a process that a signal has stopped runs again by SIGCONT."""
         if sigmask(signal) & _STOP:
-            self.discard(task, sigmask(SIGCONT))
+            self._discard_of_group(task, sigmask(SIGCONT))
         elif signal == SIGCONT:
-            self.discard(task, _STOP)
+            self._discard_of_group(task, _STOP)
             if task.thread is not None:
                 jobctl.resume(self._k, task)
 
@@ -163,57 +240,77 @@ class Signals:
             if sigmask(signal) & _COREDUMP:
                 return False
             shared = k.memory.u64(task.address + k.types.offset("task_struct", "signal"))
-            for member, value in (("flags", _SIGNAL_GROUP_EXIT), ("group_exit_code", signal)):
+            if k.memory.u32(shared + k.types.offset("signal_struct", "flags")) & SIGNAL_GROUP_EXIT:
+                return signal == SIGKILL
+            for member, value in (("flags", SIGNAL_GROUP_EXIT), ("group_exit_code", signal)):
                 k.memory.set_u32(shared + k.types.offset("signal_struct", member), value)
         else:
             self.of(task).fatal = self.of(task).fatal or signal
-        k.tasks.set_pending(task, k.tasks.pending(task) | sigmask(SIGKILL))
+        for thread in task.group.threads:
+            k.tasks.set_pending(thread, k.tasks.pending(thread) | sigmask(SIGKILL))
         return True
 
     def info(self, signal: int, code: int, *, error: int = 0, address: int = 0, lsb: int = 0) -> bytes:
         """A struct kernel_siginfo; ``address`` and ``lsb`` are a fault's si_addr and si_addr_lsb."""
         return _SIGINFO.pack(signal, error, code, address, lsb & 0xFFFF).ljust(self._info_size, b"\0")
 
-    def send_info(self, task: Task, signal: int, info: int) -> int:
+    def send_info(self, task: Task, signal: int, info: int, *, to_thread: bool = False) -> int:
         """send_sig_info() with a guest's siginfo pointer, SEND_SIG_NOINFO or SEND_SIG_PRIV; 0 or -EINVAL."""
         if not 0 <= signal <= NSIG:
             return -EINVAL
         if signal:
             if info in (SEND_SIG_NOINFO, SEND_SIG_PRIV):
                 code = SI_KERNEL if info == SEND_SIG_PRIV else SI_USER
-                self.send(task, signal, self.info(signal, code), force=info == SEND_SIG_PRIV)
+                content = self.info(signal, code)
+                self.send(task, signal, content, force=info == SEND_SIG_PRIV, to_thread=to_thread)
             else:
-                self.send(task, signal, self._k.memory.read(info, self._info_size))
+                self.send(task, signal, self._k.memory.read(info, self._info_size), to_thread=to_thread)
         return 0
 
     def recalc(self, task: Task) -> None:
         """recalc_sigpending()."""
-        pending = bool(self._k.tasks.pending(task) & ~self.blocked(task))
+        pending = bool(self.pending(task) & ~self.blocked(task))
+        pending |= task.thread is not None and jobctl.is_to_stop(self._k, task)
         self._k.tasks.set_flag(task, self._k.tasks.tif.sigpending, to=pending)
 
     def discard(self, task: Task, signals: int) -> None:
-        """flush_sigqueue_mask(): discard pending signals of a set."""
+        """flush_sigqueue_mask(): discard pending signals of a set, the task's own and its group's."""
         k = self._k
         k.tasks.set_pending(task, k.tasks.pending(task) & ~signals)
-        mine = self.of(task)
-        mine.queue = [(signal, info) for signal, info in mine.queue if not sigmask(signal) & signals]
+        queues = [self._queue(task, shared=False)]
+        if self._shares(task):
+            k.tasks.set_shared_pending(task, k.tasks.shared_pending(task) & ~signals)
+            queues.append(self._queue(task, shared=True))
+        for queue in queues:
+            queue[:] = [(signal, info) for signal, info in queue if not sigmask(signal) & signals]
+
+    def _discard_of_group(self, task: Task, signals: int) -> None:
+        for thread in task.group.threads:
+            self.discard(thread, signals)
 
     def dequeue(self, task: Task, mask: int) -> tuple[int, bytes] | None:
         """dequeue_signal(): remove and return the next signal not in ``mask``, with its siginfo."""
-        k = self._k
-        ready = k.tasks.pending(task) & ~mask
-        if not ready:
-            # Another cause may have set TIF_SIGPENDING: get_signal() would be called for ever.
-            self.recalc(task)
+        found = self._take(task, mask, shared=False)
+        if found is None and self._shares(task):
+            found = self._take(task, mask, shared=True)
+        # Another cause may have set TIF_SIGPENDING: get_signal() would be called for ever.
+        self.recalc(task)
+        return found
+
+    def _take(self, task: Task, mask: int, *, shared: bool) -> tuple[int, bytes] | None:
+        """__dequeue_signal(), of a task's own signals or of its group's."""
+        tasks = self._k.tasks
+        pending = tasks.shared_pending(task) if shared else tasks.pending(task)
+        if not (ready := pending & ~mask):
             return None
         ready = ready & _SYNCHRONOUS or ready
         signal = (ready & -ready).bit_length()
-        mine = self.of(task)
-        index = next((n for n, (queued, _) in enumerate(mine.queue) if queued == signal), None)
-        info = mine.queue.pop(index)[1] if index is not None else self.info(signal, SI_USER)
-        if all(queued != signal for queued, _ in mine.queue):
-            k.tasks.set_pending(task, k.tasks.pending(task) & ~sigmask(signal))
-        self.recalc(task)
+        queue = self._queue(task, shared=shared)
+        index = next((n for n, (queued, _) in enumerate(queue) if queued == signal), None)
+        info = queue.pop(index)[1] if index is not None else self.info(signal, SI_USER)
+        if all(queued != signal for queued, _ in queue):
+            store = tasks.set_shared_pending if shared else tasks.set_pending
+            store(task, pending & ~sigmask(signal))
         return signal, info
 
     def deliver(self) -> None:
@@ -236,13 +333,14 @@ def kernel_sigaction(k: Core, signal: Int, action: Ptr) -> None:
 @export()
 def send_sig_info(k: Core, signal: Int, info: Ptr, task: Ptr) -> Int:
     """``int send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p)``."""
-    return k.signals.send_info(k.tasks.at(task), signal, info)
+    return k.signals.send_info(k.tasks.at(task), signal, info, to_thread=True)
 
 
 @export()
 def send_sig(k: Core, signal: Int, task: Ptr, priv: Int) -> Int:
     """``int send_sig(int sig, struct task_struct *p, int priv)``."""
-    return k.signals.send_info(k.tasks.at(task), signal, SEND_SIG_PRIV if priv else SEND_SIG_NOINFO)
+    info = Ptr(SEND_SIG_PRIV if priv else SEND_SIG_NOINFO)
+    return send_sig_info(k, signal, info, task)
 
 
 @export()
@@ -250,7 +348,7 @@ def force_sig(k: Core, signal: Int) -> None:
     """void force_sig(int sig): send to the current task, which can neither ignore nor block it."""
     task = k.sched.task()
     k.signals.unblock(task, signal)
-    k.signals.send_info(task, signal, SEND_SIG_PRIV)
+    k.signals.send_info(task, signal, SEND_SIG_PRIV, to_thread=True)
 
 
 @export()
@@ -274,7 +372,7 @@ def kill_pgrp(k: Core, pid: Ptr, signal: Int, priv: Int) -> Int:
 def send_sig_mceerr(k: Core, code: Int, address: Ptr, lsb: Short, task: Ptr) -> Int:
     """``int send_sig_mceerr(int code, void __user *addr, short lsb, struct task_struct *t)``: SIGBUS."""
     found = k.tasks.at(task)
-    k.signals.send(found, SIGBUS, k.signals.info(SIGBUS, code, address=address, lsb=lsb))
+    k.signals.send(found, SIGBUS, k.signals.info(SIGBUS, code, address=address, lsb=lsb), to_thread=True)
     return 0
 
 
@@ -336,6 +434,5 @@ def sigprocmask(k: Core, how: Int, new: Ptr, old: Ptr) -> Int:
     actions = {0: blocked | mask, 1: blocked & ~mask, 2: mask}
     if how not in actions:
         return -EINVAL
-    memory.set_u64(task.address + k.types.offset("task_struct", "blocked"), actions[how])
-    k.signals.recalc(task)
+    k.signals.set_blocked(task, actions[how])
     return 0

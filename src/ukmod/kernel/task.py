@@ -23,6 +23,7 @@ from ukmod.kernel.sched.core import (
     TASK_RUNNING,
     TASK_WAKEKILL,
     Task,
+    ThreadGroup,
     block,
 )
 from ukmod.kernel.sighand import NSIG, SIG_DFL, SIG_IGN, SIGACTION_SIZE
@@ -134,12 +135,14 @@ class Tasks:
         return self._by_pid[KTHREADD_PID]
 
     def create(
-        self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None
-    ) -> Task:
+        self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None,
+        group: ThreadGroup | None = None,
+    ) -> Task:  # fmt: skip
         """A new task, not yet running, which will run ``entry`` and end with the exit code it returns.
 
-        Its parent, if none is given, is the current task, or init if no task is. Raises LimitError: EAGAIN if
-        there are too many tasks, ENOMEM without memory.
+        Its parent, if none is given, is the current task, or init if no task is. It is a process, unless it
+        becomes a thread of a ``group``. Raises LimitError: EAGAIN if there are too many tasks, ENOMEM without
+        memory.
         """
         k, memory, offset = self._k, self._memory, self._k.types.offset
         if len(self._by_pid) >= self.max_threads:
@@ -157,13 +160,14 @@ class Tasks:
         task = Task(pid, address, stack, THREAD_SIZE, entry)
         task.is_kthread = kthread
         task.parent = parent or k.sched.current or self._by_pid.get(INIT_PID)
+        task.group = group or task.group
         memory.set_u32(address + self._usage, _INITIAL_USAGE)
         memory.set_u32(address + offset("task_struct", "pid"), pid)
-        memory.set_u32(address + offset("task_struct", "tgid"), pid)
+        memory.set_u32(address + offset("task_struct", "tgid"), task.group.leader.pid)
         memory.set_u32(address + self._flags, _KTHREAD if kthread else 0)
         memory.set_u64(address + offset("task_struct", "stack"), stack)
-        self._set_parts(address)
-        memory.set_u64(address + offset("task_struct", "group_leader"), address)
+        self._set_parts(address, task.group.owner.address)
+        memory.set_u64(address + offset("task_struct", "group_leader"), task.group.leader.address)
         try:
             k.creds.begin(task)
         except LimitError:
@@ -185,19 +189,31 @@ class Tasks:
         for callback in self.on_create:
             callback(task)
         self._by_address[address] = self._by_pid[pid] = task
+        if group is not None:
+            self._join(task, group)
         return task
 
-    def _set_parts(self, address: int) -> None:
-        """Have a new task_struct point to its parts; init_task of an image already points to its own."""
+    def _join(self, task: Task, group: ThreadGroup) -> None:
+        """The part of copy_process() for a thread: it has no parent to tell of its end."""
+        at = task.address + self._k.types.offset("task_struct", "exit_signal")
+        self._memory.set_u32(at, -1 & 0xFFFF_FFFF)
+        self.get(group.owner)  # until this one is freed
+        group.threads.append(task)
+
+    def _set_parts(self, address: int, owner: int) -> None:
+        """Have a new task_struct point to its parts, or to those of the thread that has its group's.
+
+        init_task of an image already points to its own.
+        """
         if address == self._init_task:
             return
         for member, place in self._parts.items():
             pointer = self._k.types.offset("task_struct", member)
-            if self._init_task:
+            if self._init_task and owner == address:
                 first = self._memory.u64(self._init_task + pointer)
                 size = self._k.types.sizeof(f"{member}_struct")
                 _copy_relocated(self._memory, first, address + place, size)
-            self._memory.set_u64(address + pointer, address + place)
+            self._memory.set_u64(address + pointer, owner + place)
 
     def fpu(self, task: Task) -> int:
         """x86_task_fpu(): a task's struct fpu, which is in its task_struct or, since v6.16, behind it."""
@@ -257,6 +273,8 @@ class Tasks:
             return
         self._k.creds.forget(task)
         self.quarantine.add(task.address)
+        if task.group.owner is not task:
+            self.put(task.group.owner)
 
     def release(self, task: Task) -> None:
         """release_task(): free the pid and stack of a task that has exited."""
@@ -279,6 +297,13 @@ class Tasks:
         if (task := self._by_address.get(address)) is None:
             raise Fault(address)
         return task
+
+    def exchange_pids(self, left: Task, right: Task) -> None:
+        """Give each of two tasks the pid of the other."""
+        left.pid, right.pid = right.pid, left.pid
+        for task in (left, right):
+            self._by_pid[task.pid] = task
+            self._memory.set_u32(task.address + self._k.types.offset("task_struct", "pid"), task.pid)
 
     def by_pid(self, pid: int) -> Task | None:
         """The task with this process id, or None."""
@@ -337,6 +362,20 @@ class Tasks:
     def set_pending(self, task: Task, signals: int) -> None:
         """Store ``task->pending.signal``."""
         self._memory.set_u64(task.address + self._pending, signals)
+
+    def shared_pending(self, task: Task) -> int:
+        """The set of signals in ``task->signal->shared_pending.signal``, for any thread of a process."""
+        at = self._shared_pending(task)
+        return self._memory.u64(at) if at else 0
+
+    def set_shared_pending(self, task: Task, signals: int) -> None:
+        """Store ``task->signal->shared_pending.signal``."""
+        self._memory.set_u64(self._shared_pending(task), signals)
+
+    def _shared_pending(self, task: Task) -> int:
+        types = self._k.types
+        signal = self._memory.u64(task.address + types.offset("task_struct", "signal"))
+        return signal + types.offset("signal_struct", "shared_pending.signal")
 
     def signal_pending(self, task: Task) -> bool:
         """signal_pending(): a signal is pending, or TIF_NOTIFY_SIGNAL requests the same treatment."""

@@ -16,6 +16,8 @@ SUBJECTS = (
 """Trials that need no module, each with its arguments."""
 DEVICES = ("quanta", "conduit", "window")
 """Trials that need the module of the same name."""
+THREADS = ("locks", "shares", "signals", "ends", "one-by-one", "end exec-by-other", "end crash")
+"""Trials of the program "threads", each with its arguments."""
 PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
 STDIN = b"some input"
 
@@ -26,14 +28,23 @@ Outcome = tuple[int, str, str]
 def build(directory: Path, name: str = "trial") -> Path:
     """Compile a program, without libraries that are loaded later."""
     program = directory / name
-    options = ("-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-result", "-static")
+    options = (
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unused-parameter",
+        "-Wno-unused-result",
+        "-static",
+        "-pthread",
+    )
     subprocess.run(["gcc", *options, "-o", program, SOURCES / f"{name}.c"], check=True)
     return program
 
 
-def outcome(k: Kernel, subject: str) -> Outcome:
-    """What the program, at /bin/trial, does in the emulated machine."""
-    done = k.exec(["/bin/trial", *subject.split()], stdin=STDIN, timeout=30)
+def outcome(k: Kernel, subject: str, name: str = "trial") -> Outcome:
+    """What the program, in /bin, does in the emulated machine."""
+    done = k.exec([f"/bin/{name}", *subject.split()], stdin=STDIN, timeout=30)
     return done.status, done.stdout.decode(), done.stderr.decode()
 
 

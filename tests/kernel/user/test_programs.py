@@ -41,6 +41,36 @@ def test_a_program_does_what_it_does_on_the_host(in_machine: InMachine, trial: P
     in_machine(work)
 
 
+def test_threads_do_what_they_do_on_the_host(in_machine: InMachine, tmp_path: Path) -> None:
+    threads = programs.build(tmp_path, "threads")
+
+    def work(k: Kernel) -> None:
+        k.put(threads, "/bin/threads")
+        for subject in programs.THREADS:
+            found, expected = programs.outcome(k, subject, "threads"), programs.natively(threads, subject)
+            assert found == expected, subject
+        assert not [task for task in k.core.tasks.all() if k.core.tasks.comm(task) == "threads"]
+        assert not k.core.oopses
+        assert not k.core.warnings
+        assert not k.leaks()
+
+    in_machine(work)
+
+
+def test_threads_share_the_device_of_a_module(in_machine: InMachine, tmp_path: Path) -> None:
+    threads = programs.build(tmp_path, "threads")
+
+    def work(k: Kernel) -> None:
+        k.put(threads, "/bin/threads")
+        k.insmod(device("conduit"))
+        expected = "written 11\nread 11: to a thread\npolled 1: 0x1\nleft 5\n"
+        assert programs.outcome(k, "conduit", "threads") == (0, expected, "")
+        k.rmmod("conduit")
+        assert not k.leaks()
+
+    in_machine(work)
+
+
 def test_a_program_uses_devices_of_modules(in_machine: InMachine, trial: Path) -> None:
     def work(k: Kernel) -> None:
         k.put(trial, "/bin/trial")

@@ -45,6 +45,7 @@ TASK_NORMAL: Final = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE
 TASK_KILLABLE: Final = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE
 TASK_IDLE: Final = TASK_UNINTERRUPTIBLE | TASK_NOLOAD
 MAX_SCHEDULE_TIMEOUT: Final = (1 << 63) - 1
+PF_EXITING: Final = 0x0000_0004
 PF_WQ_WORKER: Final = 0x0000_0020
 PF_FORKNOEXEC: Final = 0x0000_0040
 PF_MEMALLOC: Final = 0x0000_0800
@@ -54,8 +55,8 @@ PF_NO_SETAFFINITY: Final = 0x0400_0000
 MAX_RT_PRIO: Final = 100
 """Priorities below this are real-time tasks', include/linux/sched/prio.h; a lower number goes first."""
 DEFAULT_PRIO: Final = 120
-ERESTARTSYS: Final = 512
-"""Not an errno visible to user space: the system call is to be restarted, include/linux/errno.h."""
+ERESTARTSYS, ERESTARTNOINTR = 512, 513
+"""Not errnos visible to user space: the system call is to be restarted, include/linux/errno.h."""
 
 SWITCH_COST_NS = 1_000
 """The time a context switch takes, so that tasks that only yield to one another do not stop the clock."""
@@ -75,11 +76,24 @@ class TaskExitError(BaseException):
         self.code = code
 
 
+class ThreadGroup:
+    """The threads of a process, which share a signal_struct and a sighand_struct."""
+
+    def __init__(self, leader: Task) -> None:
+        self.leader = leader
+        """The thread whose pid is the process's: the first, or the one that has executed a program."""
+        self.owner = leader
+        """The thread with whose task_struct the shared structs lie."""
+        self.threads = [leader]
+        """Those that have not been released, oldest first."""
+
+
 class Task:
     """A struct task_struct: one half is in guest memory (see kernel/task.py), the other is here."""
 
     def __init__(self, pid: int, address: int, stack: int, stack_size: int, entry: Callable[[], int]) -> None:
         self.pid = pid
+        self.group = ThreadGroup(self)
         self.address = address
         """The address of its task_struct."""
         self.stack = stack
@@ -94,6 +108,8 @@ class Task:
         self.exited = False
         self.is_zombie = False
         """It ends or has ended, and its parent has not waited for it."""
+        self.is_leaving = False
+        """Its work is done, and it gives back what it has."""
         self.exit_code = 0
         self.parent: Task | None = None
         self.owner = ""
@@ -282,6 +298,7 @@ class Scheduler:
         task = self._running()
         try:
             task.exit_code = self._until_exit(task.entry)
+            task.is_leaving = True
             for part in task.leaving:
                 self._until_exit(part)
             self._until_exit(self._exit_task_work)

@@ -16,17 +16,18 @@ from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.switch import count_pages, mm_of, root_of, set_mm
 from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_TGID
-from ukmod.kernel.sched.core import PF_FORKNOEXEC
+from ukmod.kernel.sched.core import PF_EXITING, PF_FORKNOEXEC
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_cancel, hrtimer_setup
+from ukmod.kernel.uapi import CLONE_FILES, CLONE_FS, CLONE_THREAD, CLONE_VM
 from ukmod.kernel.user.dup_mmap import dup_mmap
+from ukmod.kernel.user.exit import coredump_task_exit, is_last, note_exit
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.sched.core import Task
 
-PF_EXITING: Final = 0x0000_0004
 NR_OPEN_MAX: Final = 0xFFFF_FFFF
 STACK_LIMIT: Final = 8 << 20
 """RLIMIT_STACK in bytes, for which room is left below the highest user address."""
@@ -62,8 +63,8 @@ def _exit_mm(k: Core, image: MappedImage, task: Task) -> int:
     return 0
 
 
-def inherit(k: Core, image: MappedImage, child: Task, *, shares_mm: bool) -> None:
-    """copy_process(): give a new task copies of what the current one has, until it ends.
+def inherit(k: Core, image: MappedImage, child: Task, flags: int) -> None:
+    """copy_process(): give a new task copies of what the current one has, or shares of it, until it ends.
 
     Raises LimitError without memory for them; the child then has a part of it, and gives that back.
     """
@@ -72,10 +73,13 @@ def inherit(k: Core, image: MappedImage, child: Task, *, shares_mm: bool) -> Non
     child.on_exit.insert(0, partial(_release, k, image))
     _init(k, image, child)
     k.tasks.set_pf(child, PF_FORKNOEXEC)
-    _copy_members(k, parent, child)
-    _share_tty(k, parent, child)
-    _copy_context(k, image, parent, child)
-    mm = _shared_mm(k, parent) if shares_mm else _copied_mm(k, image, parent, child)
+    _copy(k, "task_struct", parent.address, child.address)
+    if not flags & CLONE_THREAD:
+        _copy_shared(k, parent, child)
+        _share_tty(k, parent, child)
+    _copy_context(k, image, parent, child, flags)
+    k.cpu.call(image.address("copy_semundo"), flags, child.address)
+    mm = _shared_mm(k, parent) if flags & CLONE_VM else _copied_mm(k, image, parent, child)
     for member in ("mm", "active_mm"):
         _set(k, child, member, mm)
     child.root = root_of(k, mm)
@@ -99,14 +103,34 @@ def _leave_tty(k: Core, image: MappedImage, task: Task) -> None:
         k.cpu.call(image.address("tty_kref_put"), tty)
 
 
-def _copy_context(k: Core, image: MappedImage, source: Task, task: Task) -> None:
-    """Give a task that can be found by its pid a copy of another's credentials, directory and files."""
+def _copy_context(k: Core, image: MappedImage, source: Task, task: Task, flags: int = 0) -> None:
+    """Give a task that can be found by its pid another's credentials, directory and files.
+
+    They are copies, unless flags of clone(2) say otherwise.
+    """
     if not k.pids.publish(image, task):
         raise _no_memory("pid")
-    if k.cpu.call(image.address("copy_creds"), task.address, 0) & 0xFFFF_FFFF:
+    if flags & CLONE_THREAD:  # copy_creds() looks at what dup_task_struct() has copied
+        for name in ("cred", "real_cred"):
+            _set(k, task, name, _get(k, source, name))
+    if k.cpu.call(image.address("copy_creds"), task.address, flags) & 0xFFFF_FFFF:
         raise _no_memory("credentials")
-    _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), _get(k, source, "fs"))))
-    _set(k, task, "files", _made("files", _copied_files(k, image, _get(k, source, "files"))))
+    fs, files = _get(k, source, "fs"), _get(k, source, "files")
+    if flags & CLONE_FS:
+        _share(k, task, "fs", fs, "users")
+    else:
+        _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), fs)))
+    if flags & CLONE_FILES:
+        _share(k, task, "files", files, "count")
+    else:
+        _set(k, task, "files", _made("files", _copied_files(k, image, files)))
+
+
+def _share(k: Core, task: Task, member: str, shared: int, count: str) -> None:
+    """Give a task a struct that another one has, too."""
+    at = shared + k.types.offset(f"{member}_struct", count)
+    k.memory.set_u32(at, k.memory.u32(at) + 1)
+    _set(k, task, member, shared)
 
 
 _INHERITED: Final = {
@@ -126,8 +150,8 @@ _INHERITED: Final = {
 """The members that a child has from its parent, by struct, beyond what the image's functions copy."""
 
 
-def _copy_members(k: Core, parent: Task, child: Task) -> None:
-    _copy(k, "task_struct", parent.address, child.address)
+def _copy_shared(k: Core, parent: Task, child: Task) -> None:
+    """Copy what threads of a process share."""
     _copy(k, "sighand_struct", _get(k, parent, "sighand"), _get(k, child, "sighand"))
     _copy(k, "signal_struct", _get(k, parent, "signal"), _get(k, child, "signal"))
     for kind in (PIDTYPE_PGID, PIDTYPE_SID):
@@ -170,14 +194,21 @@ def _init(k: Core, image: MappedImage, task: Task) -> None:
     for head in ("pi_state_list", "futex.pi_state_list", "sysvshm.shm_clist"):
         if k.types.has("task_struct", head):
             init_list_head(k.memory, task.address + k.types.offset("task_struct", head))
+    if k.types.has("task_struct", "exec_state"):  # since v7.2: init's, until the task executes a program
+        count = _get(k, task, "exec_state") + k.types.offset("task_exec_state", "count")
+        k.memory.set_u32(count, k.memory.u32(count) + 1)
+    if task.group.leader is task:
+        _init_shared(k, image, task)
+
+
+def _init_shared(k: Core, image: MappedImage, task: Task) -> None:
+    """Set what threads of a process share."""
     signal, own = _get(k, task, "signal"), k.pids.of(task)
+    k.memory.set_u32(signal + k.types.offset("signal_struct", "live"), 1)
     k.memory.set_u64(signal + k.types.offset("signal_struct", "pids") + 8 * PIDTYPE_TGID, own)
     for kind in (PIDTYPE_PGID, PIDTYPE_SID):
         k.pids.join(task, kind, own)
     hrtimer_setup(k, _real_timer(k, task), image.address("it_real_fn"), CLOCK_MONOTONIC, MODE_REL)
-    if k.types.has("task_struct", "exec_state"):  # since v7.2: init's, until the task executes a program
-        count = _get(k, task, "exec_state") + k.types.offset("task_exec_state", "count")
-        k.memory.set_u32(count, k.memory.u32(count) + 1)
 
 
 def _real_timer(k: Core, task: Task) -> int:
@@ -195,19 +226,26 @@ def _exit_timers(k: Core, image: MappedImage, task: Task) -> None:
 
 
 def _leave(k: Core, image: MappedImage, task: Task) -> int:
-    """exit_itimers(), exit_mm(), exit_files(), exit_fs() and the task's last work."""
-    _exit_timers(k, image, task)
+    """exit_itimers(), exit_mm(), exit_sem(), exit_files(), exit_fs() and the task's last work."""
+    coredump_task_exit(k, task)
+    note_exit(k, task, task.exit_code)
+    ends_process = is_last(k, task)
+    if ends_process:
+        _exit_timers(k, image, task)
     own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs")}
     if mm := mm_of(k, task):
         k.cpu.call(image.address("exit_mm_release"), task.address, mm)
         _exit_mm(k, image, task)
+    k.cpu.call(image.address("exit_sem"), task.address)
     for name in ("files", "fs"):
         if own[name]:
             k.cpu.call(image.address(f"exit_{name}"), task.address)
-    _leave_tty(k, image, task)
-    k.sighands.free(task)
+    if ends_process:
+        _leave_tty(k, image, task)
+        k.sighands.free(task)
     task_work_run(k)
     k.tasks.set_pf(task, PF_EXITING)  # from here on, no more work is taken
+    k.signals.retarget(task, ~k.signals.blocked(task))
     if k.types.has("task_struct", "exec_state"):
         k.cpu.call(image.address("put_task_exec_state"), _get(k, task, "exec_state"))
     return 0

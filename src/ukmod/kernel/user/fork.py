@@ -1,13 +1,13 @@
-"""fork(2) and vfork(2) of programs: kernel/fork.c.
+"""fork(2), vfork(2) and clone(2) of programs: kernel/fork.c.
 
 The image's copy_process() makes tasks of its own, and tasks are Python's here. So a child is a task like any
-other, for which the image's functions copy what its parent has: dup_mmap(), dup_fd(), copy_creds(). Threads
-are not made: EAGAIN.
+other, for which the image's functions copy what its parent has: dup_mmap(), dup_fd(), copy_creds(). A thread
+shares that instead.
 """
 
 from __future__ import annotations
 
-from errno import EAGAIN, ENOMEM
+from errno import EAGAIN, EINVAL, ENOMEM
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,19 +15,31 @@ from ukmod.errors import LimitError
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.mm.uaccess import put_user
-from ukmod.kernel.sched.core import TASK_KILLABLE
+from ukmod.kernel.sched.core import ERESTARTNOINTR, TASK_KILLABLE, Task
+from ukmod.kernel.uapi import (
+    CLONE_CHILD_CLEARTID,
+    CLONE_CHILD_SETTID,
+    CLONE_DETACHED,
+    CLONE_FILES,
+    CLONE_FS,
+    CLONE_PARENT_SETTID,
+    CLONE_SETTLS,
+    CLONE_SIGHAND,
+    CLONE_SYSVSEM,
+    CLONE_THREAD,
+    CLONE_VFORK,
+    CLONE_VM,
+)
 from ukmod.kernel.user.context import inherit
-from ukmod.kernel.user.wait import abandon_children, exit_notify
+from ukmod.kernel.user.exit import count_thread, exit_notify, release_thread
 from ukmod.kernel.x86.entry import UserThread
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-CLONE_VM, CLONE_VFORK, CLONE_SETTLS = 0x100, 0x4000, 0x8_0000
-CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x10_0000, 0x20_0000, 0x100_0000
-"""include/uapi/linux/sched.h"""
 _KNOWN: Final = (
-    CLONE_VM | CLONE_VFORK | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID
+    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK | CLONE_THREAD | CLONE_SYSVSEM
+    | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED
 )  # fmt: skip
 
 
@@ -45,36 +57,61 @@ class _Arguments:
         self.tls = word("tls")
 
 
+def _refused(k: Core, task: Task, flags: int) -> int:
+    """copy_process(): a negative errno for flags that do not fit together, or are not known here; or 0."""
+    needed = {CLONE_THREAD: CLONE_SIGHAND, CLONE_SIGHAND: CLONE_VM}
+    if any(flags & one and not flags & other for one, other in needed.items()):
+        return -EINVAL
+    if flags & ~_KNOWN or bool(flags & CLONE_SIGHAND) != bool(flags & CLONE_THREAD):
+        return -EAGAIN
+    k.signals.recalc(task)
+    return -ERESTARTNOINTR if k.tasks.flags(task) & k.tasks.tif.sigpending else 0
+
+
 def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     """kernel_clone(), of the current task: the child's pid, or a negative errno."""
     arguments = _Arguments(k, address)
-    flags = arguments.flags
-    if flags & ~_KNOWN or bool(flags & CLONE_VM) != bool(flags & CLONE_VFORK):
-        return -EAGAIN
-    parent = k.sched.task()
+    flags, parent = arguments.flags, k.sched.task()
+    if refusal := _refused(k, parent, flags):
+        return refusal
+    is_thread = bool(flags & CLONE_THREAD)
     try:
-        child = k.processes.fork(k.tasks.comm(parent), lambda: _live(k, arguments), wake=False)
+        child = k.processes.fork(
+            k.tasks.comm(parent), lambda: _live(k, arguments), wake=False,
+            parent=parent.parent if is_thread else parent, group=parent.group if is_thread else None,
+        )  # fmt: skip
     except LimitError as error:
         return -(error.errno or ENOMEM)
+    if is_thread:
+        count_thread(k, child)
+        child.on_exit.insert(0, partial(release_thread, k))
     try:
-        inherit(k, image, child, shares_mm=bool(flags & CLONE_VM))
+        inherit(k, image, child, flags)
     except LimitError as error:
         k.sched.wake_new(child)  # to its end
         return -(error.errno or ENOMEM)
-    thread.children.append(child)
     child.thread = UserThread(k, image, child, parent=thread)  # from here on, a signal ends it as a program
-    child.leaving.append(partial(abandon_children, k, child.thread))
-    child.leaving.append(partial(exit_notify, k, image, thread, child, arguments.exit_signal))
-    if flags & CLONE_CHILD_CLEARTID:
-        at = child.address + k.types.offset("task_struct", "clear_child_tid")
-        k.memory.set_u64(at, arguments.child_tid)
+    child.leaving.append(partial(exit_notify, k, image, child))
+    _set_members(k, child, arguments)
+    if not is_thread:
+        thread.children.tasks.append(child)
     if flags & CLONE_PARENT_SETTID:
         put_user(k, arguments.parent_tid, child.pid)  # whose result kernel_clone() does not look at
     k.sched.wake_new(child)
     if flags & CLONE_VFORK:
         mm = mm_of(k, child)
-        thread.wait_event(lambda: child.exited or mm_of(k, child) != mm, TASK_KILLABLE)
+        thread.children.wait_event(lambda: child.exited or mm_of(k, child) != mm, TASK_KILLABLE)
     return child.pid
+
+
+def _set_members(k: Core, child: Task, arguments: _Arguments) -> None:
+    """Store the arguments that belong into a child's task_struct."""
+    if arguments.flags & CLONE_CHILD_CLEARTID:
+        at = child.address + k.types.offset("task_struct", "clear_child_tid")
+        k.memory.set_u64(at, arguments.child_tid)
+    if not arguments.flags & CLONE_THREAD:
+        at = child.address + k.types.offset("task_struct", "exit_signal")
+        k.memory.set_u32(at, arguments.exit_signal)
 
 
 def _live(k: Core, arguments: _Arguments) -> int:

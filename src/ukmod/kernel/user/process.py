@@ -66,10 +66,15 @@ class UserProcess:
         self._jobs: list[Callable[[], int]] = []
         self._handlers: dict[int, Callable[[int], object]] = {}
         self._is_stuck = False
-        self.task: Task = k.processes.fork(comm, self._main)
+        self._group = k.processes.fork(comm, self._main).group
 
     def __repr__(self) -> str:
         return f"<UserProcess {self.pid}>"
+
+    @property
+    def task(self) -> Task:
+        """Its only thread, or the one that leads the others."""
+        return self._group.leader
 
     @property
     def pid(self) -> int:

@@ -19,9 +19,9 @@ from ukmod.kernel.sched.core import Task
 from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.user.context import enter
+from ukmod.kernel.user.exit import exit_notify
 from ukmod.kernel.user.process import UserProcess, image_of
 from ukmod.kernel.user.stdio import Captured, Stdio
-from ukmod.kernel.user.wait import abandon_children
 from ukmod.kernel.x86.entry import UserThread, let_users_in
 from ukmod.record import record
 
@@ -87,7 +87,7 @@ class RunningProgram:
         process.syscall("chdir", self._directory)
         thread = UserThread(self._k, self._image, process.task)
         thread.begin()
-        process.task.leaving.append(partial(abandon_children, self._k, thread))
+        process.task.leaving.append(partial(exit_notify, self._k, self._image, process.task))
         _execve(self._k, self._image, self._argv[0], self._argv, self._env)
         thread.run()
 
@@ -96,35 +96,38 @@ class RunningProgram:
 
         Raises OSError if it could not be executed, and TimeoutError after ``timeout`` virtual seconds.
         """
-        k, task = self._k, self._process.task
+        k = self._k
         if timeout is None:
-            k.sched.run(lambda: task.exited)
+            k.sched.run(self._has_exited)
         elif not self._ends_within(round(timeout * NSEC_PER_SEC)):
             text = f"has not ended after {timeout:g} virtual seconds"
             raise TimeoutError(ETIMEDOUT, text, self._argv[0])
         k.sched.run(self._is_over, k.clock.now + _LAST_WORDS)
         with suppress(ProcessError):
             self._process.result()
-        return task.exit_code
+        return self._process.task.exit_code
 
     def _ends_within(self, time: int) -> bool:
         """Run the machine until the program has ended; if that takes longer, kill it."""
-        k, task = self._k, self._process.task
+        k = self._k
         end = k.clock.now + time
-        alarm = k.clock.at(end, partial(_kill, k, task))
-        k.sched.run(lambda: task.exited, end + _LAST_WORDS)
+        alarm = k.clock.at(end, lambda: _kill(k, self._process.task))
+        k.sched.run(self._has_exited, end + _LAST_WORDS)
         in_time, alarm.cancelled = k.clock.now < end, True
         if not in_time:
             k.sched.run(self._is_over, k.clock.now + _LAST_WORDS)
         return in_time
 
+    def _has_exited(self) -> bool:
+        return self._process.task.exited
+
     def _is_over(self) -> bool:
-        return self._process.task.exited and all(one.exited for one in self._collectors)
+        return self._has_exited() and all(one.exited for one in self._collectors)
 
 
 def _kill(k: Core, task: Task) -> None:
     """Kill a process and all that descend from it."""
-    for child in task.thread.children if task.thread is not None else ():
+    for child in task.thread.children.tasks if task.thread is not None else ():
         _kill(k, child)
     k.signals.send(task, SIGKILL)
 
@@ -142,7 +145,7 @@ def become_program(
     k.creds.forget(task)  # enter() has made a copy
     thread = UserThread(k, image, task)
     thread.begin()
-    task.leaving.append(partial(abandon_children, k, thread))
+    task.leaving.append(partial(exit_notify, k, image, task))
     _execve(k, image, path, argv, env)
     return thread
 

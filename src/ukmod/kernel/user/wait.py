@@ -1,4 +1,4 @@
-"""wait4(2) and waitid(2) of programs, and how a child's end reaches its parent: kernel/exit.c."""
+"""wait4(2) and waitid(2) of programs: kernel/exit.c."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel import jobctl
 from ukmod.kernel.coredump import DUMPED
-from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.mm.uaccess import put_user
 from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, Task
 from ukmod.kernel.signal_numbers import SIGCONT
+from ukmod.kernel.user.exit import release
 from ukmod.kernel.x86.entry import UserThread
 from ukmod.record import record
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 WNOHANG, WSTOPPED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x100_0000
 _OF_ANY_KIND: Final = 0xE000_0000
-"""__WNOTHREAD, __WALL and __WCLONE: there are no other threads, whose children these would be."""
+"""__WNOTHREAD, __WALL and __WCLONE: a thread can wait for any child of its process."""
 P_ALL, P_PID, P_PGID = 0, 1, 2
 """include/uapi/linux/wait.h"""
 CLD_EXITED, CLD_KILLED, CLD_DUMPED, CLD_STOPPED, CLD_CONTINUED = 1, 2, 3, 5, 6
 """si_code of SIGCHLD, include/uapi/asm-generic/siginfo.h."""
-_EXIT_ZOMBIE: Final = 0x20
 _STOPPED, _CONTINUED = 0x7F, 0xFFFF
 """Wait statuses: of a process that a signal has stopped, without its number; of one that continues."""
 _Wanted = Callable[[Task], bool]
@@ -42,40 +41,6 @@ class _Change:
     status: int
     wait_status: int
     """The same for wait4(2)."""
-
-
-def exit_notify(k: Core, image: MappedImage, parent: UserThread, child: Task, signal: int) -> int:
-    """Tell a parent that the current task, its child, ends; the last of its life, except its credentials.
-
-    It stays a zombie until its parent waits for it, unless that does not want to know.
-    """
-    jobctl.kill_orphaned_pgrp(k, child, child.parent, gone=child)
-    if child not in parent.children:
-        return 0
-    k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_code"), child.exit_code)
-    k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_state"), _EXIT_ZOMBIE)
-    child.is_zombie = True
-    if k.cpu.call(image.address("do_notify_parent"), child.address, signal) & 0xFF:
-        _release(k, parent, child)
-    parent.wake_all()
-    return 0
-
-
-def abandon_children(k: Core, thread: UserThread) -> int:
-    """forget_original_parent(): init would wait for the children of the current task, which ends."""
-    for child in list(thread.children):
-        if child.is_zombie:
-            _release(k, thread, child)
-    left, thread.children = thread.children, []
-    k.process_lists.reparent(thread.task, k.tasks.init)
-    for child in left:
-        jobctl.kill_orphaned_pgrp(k, child, thread.task, gone=thread.task)
-    return 0
-
-
-def _release(k: Core, thread: UserThread, child: Task) -> None:
-    thread.children.remove(child)
-    k.sched.release_task(child)
 
 
 def wait4(k: Core, thread: UserThread | None, upid: int, status: int, options: int) -> int:
@@ -131,20 +96,20 @@ def _wait(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> 
         return -ECHILD
 
     def children() -> list[Task]:
-        return [child for child in thread.children if wanted(child)]
+        return [child for child in thread.children.tasks if wanted(child)]
 
     def is_over() -> bool:
         mine = children()
         return not mine or any(_change(k, child, options | WNOWAIT) is not None for child in mine)
 
-    if not options & WNOHANG and thread.wait_event(is_over, TASK_INTERRUPTIBLE) < 0:
+    if not options & WNOHANG and thread.children.wait_event(is_over, TASK_INTERRUPTIBLE) < 0:
         return -ERESTARTSYS
     mine = children()
     found = next(filter(None, (_change(k, child, options) for child in mine)), None)
     if found is None:
         return 0 if mine else -ECHILD
     if found.child.is_zombie and not options & WNOWAIT:
-        _release(k, thread, found.child)
+        release(k, thread.children.tasks, found.child)
     return found
 
 

@@ -78,19 +78,23 @@ def _stack_top(k: Core, image: MappedImage) -> int:
     return k.percpu.base + image.address("cpu_tss_rw") + k.types.offset("tss_struct", "x86_tss.sp1")
 
 
-class UserThread(Waiters):
-    """The state in the CPU of a task that runs in ring 3: struct thread_struct and __switch_to().
+class Children(Waiters):
+    """The children of a process, and the wait queue for what becomes of them and of its threads."""
 
-    It is also the wait queue for what becomes of its children.
-    """
+    def __init__(self, k: Core) -> None:
+        super().__init__(k)
+        self.tasks: list[Task] = []
+        """The processes that it can wait for, zombies among them."""
+
+
+class UserThread:
+    """The state in the CPU of a task that runs in ring 3: struct thread_struct and __switch_to()."""
 
     def __init__(self, k: Core, image: MappedImage, task: Task, *, parent: UserThread | None = None) -> None:
         """With ``parent``, the current task's, it is a copy of that: copy_thread()."""
-        super().__init__(k)
         self._k = k
-        self.task = self._task = task
-        self.children: list[Task] = []
-        """The processes that it can wait for, zombies among them."""
+        self._task = task
+        self.children = Children(k)
         # TOP_OF_KERNEL_STACK_PADDING: what CPUs with FRED push below a struct pt_regs is two words longer.
         padding = 16 if image.get("asm_fred_entrypoint_user") else 0
         self._top = task.stack + task.stack_size - padding
@@ -108,6 +112,8 @@ class UserThread(Waiters):
 
     def _copy(self, parent: UserThread) -> None:
         k = self._k
+        if parent._task.group is self._task.group:
+            self.children = parent.children
         parent.save_fpu()
         k.memory.write(self.regs, k.memory.read(parent.regs, PT_REGS_SIZE))
         k.memory.set_u64(self.regs + k.types.offset("pt_regs", "ax"), 0)

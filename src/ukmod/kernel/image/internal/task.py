@@ -6,6 +6,7 @@ from errno import EAGAIN
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
+from ukmod.kernel.pid import PIDTYPE_PID
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.sched.plug import flush_plug
@@ -143,7 +144,15 @@ def wake_up_parent(k: Core, child: Ptr, parent: Ptr) -> None:
     """void __wake_up_parent(struct task_struct *p, struct task_struct *parent): from wait4() and waitid()."""
     del child
     if (thread := k.tasks.at(parent).thread) is not None:
-        thread.wake_all()
+        thread.children.wake_all()
+
+
+@export("release_task")
+def release_task(k: Core, task: Ptr) -> None:
+    """void release_task(struct task_struct *p): of a leader, one of whose threads executes a program."""
+    from ukmod.kernel.user.exit import release_leader
+
+    release_leader(k, k.tasks.at(task))
 
 
 def _no_usage(k: Core, usage: int) -> None:
@@ -161,8 +170,7 @@ def wq_worker_comm(k: Core, buffer: Ptr, size: SizeT, task: Ptr) -> None:
 @export()
 def do_send_sig_info(k: Core, signal: Int, info: Ptr, task: Ptr, kind: UInt) -> Int:
     """int do_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p, enum pid_type)."""
-    del kind
-    return k.signals.send_info(k.tasks.at(task), signal, info)
+    return k.signals.send_info(k.tasks.at(task), signal, info, to_thread=kind == PIDTYPE_PID)
 
 
 @export("__send_signal_locked", "__send_signal")
@@ -171,8 +179,8 @@ def send_signal_locked(k: Core, signal: Int, info: Ptr, task: Ptr, kind: UInt, f
 
     Whether a signal is forced follows from its siginfo.
     """
-    del kind, force
-    return k.signals.send_info(k.tasks.at(task), signal, info)
+    del force
+    return k.signals.send_info(k.tasks.at(task), signal, info, to_thread=kind == PIDTYPE_PID)
 
 
 @export("raise_softirq", "raise_softirq_irqoff", "__raise_softirq_irqoff")

@@ -1,0 +1,195 @@
+"""How the threads of a program end, and how its process reaches its parent then: kernel/exit.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ukmod.kernel import jobctl
+from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.sched.core import PF_EXITING, TASK_NOLOAD, TASK_UNINTERRUPTIBLE, Task
+from ukmod.kernel.signal import SIGNAL_GROUP_EXIT
+
+if TYPE_CHECKING:
+    from ukmod.kernel.core import Core
+
+_EXIT_ZOMBIE: Final = 0x20
+_PF_SIGNALED: Final = 0x400
+_EXECUTING: Final = ("group_exec_task", "group_exit_task")
+"""signal_struct: the thread that waits in execve() for the end of the others; the second until v5.15."""
+
+
+def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
+    """Tell the parent that the current task ends; the last of its life, except its credentials.
+
+    A leader waits for the other threads first. It stays a zombie until its parent waits for it, unless that
+    does not want to know.
+    """
+    _forget_children(k, task)
+    k.memory.set_u32(task.address + k.types.offset("task_struct", "exit_code"), task.exit_code)
+    if len(task.group.threads) > 1:
+        _wait_for_threads(k, task)
+    if task.group.leader is not task:
+        return 0
+    task.exit_code = _status(k, task)
+    jobctl.kill_orphaned_pgrp(k, task, task.parent, gone=task)
+    parent = task.parent.thread if task.parent is not None else None
+    if parent is None or task not in parent.children.tasks:
+        return 0
+    k.memory.set_u32(task.address + k.types.offset("task_struct", "exit_code"), task.exit_code)
+    _become_zombie(k, task)
+    task.is_zombie = True
+    signal = k.memory.u32(task.address + k.types.offset("task_struct", "exit_signal"))
+    if k.cpu.call(image.address("do_notify_parent"), task.address, signal) & 0xFF:
+        release(k, parent.children.tasks, task)
+    parent.children.wake_all()
+    return 0
+
+
+def _become_zombie(k: Core, task: Task) -> None:
+    k.memory.set_u32(task.address + k.types.offset("task_struct", "exit_state"), _EXIT_ZOMBIE)
+
+
+def _wait_for_threads(k: Core, task: Task) -> None:
+    """delay_group_leader(): a leader is a zombie that nobody can wait for, as long as there are others.
+
+    It is no leader any longer if one of them executes a program: see ``release_leader``.
+    """
+    _become_zombie(k, task)
+    group = task.group
+    if group.leader is not task or task.thread is None:
+        return
+    if k.memory.u32(_shared(k, task, "notify_count")) >> 31:
+        _wake_executing(k, task)
+    task.thread.children.wait_event(
+        lambda: group.leader is not task or group.threads == [task], TASK_UNINTERRUPTIBLE | TASK_NOLOAD
+    )
+
+
+def _status(k: Core, leader: Task) -> int:
+    """The wait status of a process: the one with which all its threads were ended, or the last one's."""
+    if k.memory.u32(_shared(k, leader, "flags")) & SIGNAL_GROUP_EXIT:
+        return k.memory.u32(_shared(k, leader, "group_exit_code"))
+    return leader.exit_code
+
+
+def _shared(k: Core, task: Task, member: str) -> int:
+    """The address of a member of a task's signal_struct."""
+    signal = k.memory.u64(task.address + k.types.offset("task_struct", "signal"))
+    return signal + k.types.offset("signal_struct", member)
+
+
+def _forget_children(k: Core, task: Task) -> None:
+    """forget_original_parent(): another thread, or else init, would wait for the children of a task."""
+    thread = task.thread
+    if thread is None:
+        return
+    alive = [one for one in task.group.threads if one is not task and not k.tasks.pf(one) & PF_EXITING]
+    if alive:
+        k.process_lists.reparent(task, alive[0])
+        return
+    for child in [child for child in thread.children.tasks if child.is_zombie]:
+        release(k, thread.children.tasks, child)
+    left = list(thread.children.tasks)
+    thread.children.tasks.clear()
+    k.process_lists.reparent(task, k.tasks.init)
+    for child in left:
+        jobctl.kill_orphaned_pgrp(k, child, task, gone=task)
+
+
+def release(k: Core, children: list[Task], child: Task) -> None:
+    """wait_task_zombie(): the parent of a process knows that it has ended."""
+    children.remove(child)
+    k.sched.release_task(child)
+
+
+# -- threads ----------------------------------------------------------------------------------------------
+
+
+def count_thread(k: Core, task: Task) -> None:
+    """copy_process(): one more thread shares the structs of its group."""
+    for member in ("nr_threads", "live", "quick_threads"):
+        _count(k, task, "signal", member, 1)
+    _count(k, task, "sighand", "count", 1)
+
+
+def _count(k: Core, task: Task, struct: str, member: str, change: int) -> int:
+    """Change a count in a struct that threads share, if there is one; returns it."""
+    if not k.types.has(f"{struct}_struct", member):
+        return 0
+    shared = k.memory.u64(task.address + k.types.offset("task_struct", struct))
+    at = shared + k.types.offset(f"{struct}_struct", member)
+    count = (k.memory.u32(at) + change) & 0xFFFF_FFFF
+    k.memory.set_u32(at, count)
+    return count
+
+
+def is_last(k: Core, task: Task) -> bool:
+    """do_exit(): count a thread that ends; true if all others of its group have ended, or do."""
+    return _count(k, task, "signal", "live", -1) == 0
+
+
+def note_exit(k: Core, task: Task, code: int) -> None:
+    """synchronize_group_exit(): the last thread that ends by itself has the exit code of all."""
+    flags = _shared(k, task, "flags")
+    others = [one for one in task.group.threads if one is not task]
+    if not k.memory.u32(flags) & SIGNAL_GROUP_EXIT and all(one.is_leaving for one in others):
+        k.memory.set_u32(flags, SIGNAL_GROUP_EXIT)
+        k.memory.set_u32(_shared(k, task, "group_exit_code"), code)
+
+
+def release_thread(k: Core, task: Task) -> None:
+    """__exit_signal(): a thread has left its group, for which its leader and execve() may wait."""
+    group = task.group
+    if group.leader is task or task not in group.threads:
+        return
+    group.threads.remove(task)
+    k.process_lists.unlink_thread(task)
+    _count(k, task, "signal", "nr_threads", -1)
+    _count(k, task, "sighand", "count", -1)
+    awaited = k.memory.u32(_shared(k, task, "notify_count"))
+    if awaited and not awaited >> 31 and not _count(k, task, "signal", "notify_count", -1):
+        _wake_executing(k, task)
+    if task.thread is not None:
+        task.thread.children.wake_all()
+
+
+def _wake_executing(k: Core, task: Task) -> None:
+    member = next(name for name in _EXECUTING if k.types.has("signal_struct", name))
+    if address := k.memory.u64(_shared(k, task, member)):
+        k.sched.wake(k.tasks.at(address))
+
+
+def release_leader(k: Core, before: Task) -> None:
+    """release_task(), of de_thread(): the current thread, which executes a program, leads its group now."""
+    task = k.sched.task()
+    group = task.group
+    group.leader = task
+    k.process_lists.lead(task, before)
+    parent = task.parent.thread if task.parent is not None else None
+    if parent is not None and before in parent.children.tasks:
+        parent.children.tasks[parent.children.tasks.index(before)] = task
+    release_thread(k, before)
+
+
+def coredump_task_exit(k: Core, task: Task) -> None:
+    """Wait until a thread that writes a core dump has read what it needs of this one."""
+    if not k.types.has("signal_struct", "core_state"):
+        return
+    if not (state := k.memory.u64(_shared(k, task, "core_state"))):
+        return
+    dumper = state + k.types.offset("core_state", "dumper")
+    entry = k.slab.kernel_object(k.types.sizeof("core_thread"))
+    of_task, of_next = (entry + k.types.offset("core_thread", name) for name in ("task", "next"))
+    if k.tasks.pf(task) & _PF_SIGNALED:
+        k.memory.set_u64(of_task, task.address)
+        following = dumper + k.types.offset("core_thread", "next")
+        k.memory.set_u64(of_next, k.memory.u64(following))
+        k.memory.set_u64(following, entry)
+    threads = state + k.types.offset("core_state", "nr_threads")
+    k.memory.set_u32(threads, k.memory.u32(threads) - 1 & 0xFFFF_FFFF)
+    if not k.memory.u32(threads):
+        k.cpu.call(k.symbols.address("complete"), state + k.types.offset("core_state", "startup"))
+    while k.memory.u64(of_task):
+        k.tasks.set_state(task, TASK_UNINTERRUPTIBLE | TASK_NOLOAD)
+        k.sched.schedule()
+    k.slab.kfree(entry)
