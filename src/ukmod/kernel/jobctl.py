@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID
-from ukmod.kernel.sched.core import TASK_STOPPED, Task
+from ukmod.kernel.sched.core import TASK_STOPPED, TASK_TRACED, Task
 from ukmod.kernel.signal_numbers import SIGCONT, SIGHUP
 from ukmod.kernel.task import INIT_PID
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 JOBCTL_STOP_DEQUEUED: Final = 1 << 16
 _STOP_PENDING: Final = 1 << 17
-_JOBCTL: Final = JOBCTL_STOP_DEQUEUED | _STOP_PENDING | 1 << 18 | 1 << 26
-"""The bits of a process that is stopped or about to be, include/linux/sched/jobctl.h."""
+_JOBCTL: Final = JOBCTL_STOP_DEQUEUED | _STOP_PENDING | 1 << 18 | 1 << 26 | 1 << 27
+"""The bits of a process that is stopped, traced or about to be, include/linux/sched/jobctl.h."""
 _STOP_STOPPED, _STOP_CONTINUED, _CLD_STOPPED, _CLD_CONTINUED = 0x1, 0x2, 0x10, 0x20
 _STOP_MASK: Final = _STOP_STOPPED | _STOP_CONTINUED | _CLD_STOPPED | _CLD_CONTINUED
 """signal_struct.flags, include/linux/sched/signal.h."""
@@ -37,7 +38,7 @@ def is_to_stop(k: Core, task: Task) -> bool:
 
 
 def clear_stop(k: Core, task: Task) -> None:
-    """signal_wake_up_state(): the process is no longer stopped, nor about to be."""
+    """signal_wake_up_state(): the process is no longer stopped or traced, nor about to be."""
     at = task.address + k.types.offset("task_struct", "jobctl")
     k.memory.set_u64(at, k.memory.u64(at) & ~_JOBCTL)
 
@@ -68,6 +69,29 @@ def stopped_by(k: Core, task: Task, *, take: bool) -> int:
     if signal and take:
         k.memory.set_u32(at, 0)
     return signal
+
+
+def is_ptraced(k: Core, task: Task) -> bool:
+    """``task->ptrace``: true if another process traces it by ptrace(2)."""
+    return k.types.has("task_struct", "ptrace") and bool(
+        k.memory.u32(task.address + k.types.offset("task_struct", "ptrace"))
+    )
+
+
+def trapped_by(k: Core, task: Task, *, take: bool) -> int:
+    """wait_task_stopped(), of a traced process: the signal and event that it stands at, once; or 0."""
+    at = task.address + k.types.offset("task_struct", "exit_code")
+    code = k.memory.u32(at) if k.tasks.state(task) & TASK_TRACED else 0
+    if code and take:
+        k.memory.set_u32(at, 0)
+    return code
+
+
+def tracees(k: Core, tracer: Task) -> list[Task]:
+    """``task->ptraced``: the processes that it traces."""
+    head = tracer.address + k.types.offset("task_struct", "ptraced")
+    entry = k.types.offset("task_struct", "ptrace_entry")
+    return [k.tasks.at(at - entry) for at in list_entries(k.memory, head)]
 
 
 def was_continued(k: Core, task: Task, *, take: bool) -> bool:

@@ -13,6 +13,7 @@ from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import (
     PF_EXITING,
     TASK_INTERRUPTIBLE,
+    TASK_TRACED,
     TASK_WAKEKILL,
     Task,
     TaskExitError,
@@ -130,6 +131,8 @@ class Signals:
     def _ignored(self, task: Task, signal: int, *, force: bool) -> bool:
         if self.blocked(task) >> (signal - 1) & 1:
             return False
+        if task.thread is not None and signal != SIGKILL and jobctl.is_ptraced(self._k, task):
+            return False  # the tracer decides
         handler = self._k.sighands.handler(task, signal)
         if task.pid == INIT_PID and handler == SIG_DFL:
             return True  # SIGNAL_UNKILLABLE
@@ -200,7 +203,7 @@ class Signals:
     def _wake(self, task: Task, *, fatal: bool) -> None:
         """signal_wake_up()."""
         self._k.tasks.set_flag(task, self._k.tasks.tif.sigpending)
-        self._k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL if fatal else 0))
+        self._k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_WAKEKILL | TASK_TRACED if fatal else 0))
 
     def set_blocked(self, task: Task, blocked: int) -> None:
         """__set_task_blocked(): what it takes no longer, other threads of its process shall take."""
@@ -237,7 +240,7 @@ class Signals:
         """
         k = self._k
         if task.thread is not None:
-            if sigmask(signal) & _COREDUMP:
+            if sigmask(signal) & _COREDUMP or (signal != SIGKILL and jobctl.is_ptraced(k, task)):
                 return False
             shared = k.memory.u64(task.address + k.types.offset("task_struct", "signal"))
             if k.memory.u32(shared + k.types.offset("signal_struct", "flags")) & SIGNAL_GROUP_EXIT:

@@ -41,6 +41,20 @@ def test_a_program_does_what_it_does_on_the_host(in_machine: InMachine, trial: P
     in_machine(work)
 
 
+def test_a_tracer_sees_what_it_sees_on_the_host(in_machine: InMachine, tmp_path: Path) -> None:
+    tracer = programs.build(tmp_path, "tracer")
+
+    def work(k: Kernel) -> None:
+        k.put(tracer, "/bin/tracer")
+        done = k.exec(["/bin/tracer"], timeout=30)
+        assert (done.status, done.stdout.decode()) == programs.natively(tracer, "")[:2]
+        assert not k.core.oopses
+        assert not k.core.warnings
+        assert not k.leaks()
+
+    in_machine(work)
+
+
 def test_threads_do_what_they_do_on_the_host(in_machine: InMachine, tmp_path: Path) -> None:
     threads = programs.build(tmp_path, "threads")
 

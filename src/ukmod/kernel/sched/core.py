@@ -38,6 +38,8 @@ TASK_INTERRUPTIBLE: Final = 0x1
 TASK_UNINTERRUPTIBLE: Final = 0x2
 TASK_STOPPED: Final = 0x4
 """__TASK_STOPPED, without the bit that lets SIGKILL end it."""
+TASK_TRACED: Final = 0x8
+"""__TASK_TRACED, likewise."""
 TASK_DEAD: Final = 0x80
 TASK_WAKEKILL: Final = 0x100
 TASK_NOLOAD: Final = 0x400

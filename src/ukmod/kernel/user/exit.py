@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel import jobctl
 from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import PF_EXITING, TASK_NOLOAD, TASK_UNINTERRUPTIBLE, Task
 from ukmod.kernel.signal import SIGNAL_GROUP_EXIT
 
@@ -24,6 +25,7 @@ def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
     A leader waits for the other threads first. It stays a zombie until its parent waits for it, unless that
     does not want to know.
     """
+    _exit_ptrace(k, task)
     _forget_children(k, task)
     k.memory.set_u32(task.address + k.types.offset("task_struct", "exit_code"), task.exit_code)
     if len(task.group.threads) > 1:
@@ -43,6 +45,21 @@ def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
         release(k, parent.children.tasks, task)
     parent.children.wake_all()
     return 0
+
+
+def _exit_ptrace(k: Core, task: Task) -> None:
+    """exit_ptrace(): the tracees of a task that ends run on without it, or are killed (PTRACE_O_EXITKILL)."""
+    if k.image is not None and jobctl.tracees(k, task):
+        dead = k.slab.kernel_object(16)  # a list of those that nobody would wait for
+        init_list_head(k.memory, dead)
+        k.cpu.call(k.image.address("exit_ptrace"), task.address, dead)
+        k.slab.kfree(dead)
+
+
+def _ptrace_release_task(k: Core, task: Task) -> None:
+    """ptrace_release_task(): its tracer no longer has it on its list."""
+    if k.image is not None and jobctl.is_ptraced(k, task):
+        k.cpu.call(k.image.address("__ptrace_unlink"), task.address)
 
 
 def _become_zombie(k: Core, task: Task) -> None:
@@ -98,6 +115,7 @@ def _forget_children(k: Core, task: Task) -> None:
 
 def release(k: Core, children: list[Task], child: Task) -> None:
     """wait_task_zombie(): the parent of a process knows that it has ended."""
+    _ptrace_release_task(k, child)
     children.remove(child)
     k.sched.release_task(child)
 
@@ -142,6 +160,7 @@ def release_thread(k: Core, task: Task) -> None:
     group = task.group
     if group.leader is task or task not in group.threads:
         return
+    _ptrace_release_task(k, task)
     group.threads.remove(task)
     k.process_lists.unlink_thread(task)
     _count(k, task, "signal", "nr_threads", -1)

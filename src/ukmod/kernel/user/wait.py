@@ -24,7 +24,7 @@ _OF_ANY_KIND: Final = 0xE000_0000
 """__WNOTHREAD, __WALL and __WCLONE: a thread can wait for any child of its process."""
 P_ALL, P_PID, P_PGID = 0, 1, 2
 """include/uapi/linux/wait.h"""
-CLD_EXITED, CLD_KILLED, CLD_DUMPED, CLD_STOPPED, CLD_CONTINUED = 1, 2, 3, 5, 6
+CLD_EXITED, CLD_KILLED, CLD_DUMPED, CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED = range(1, 7)
 """si_code of SIGCHLD, include/uapi/asm-generic/siginfo.h."""
 _STOPPED, _CONTINUED = 0x7F, 0xFFFF
 """Wait statuses: of a process that a signal has stopped, without its number; of one that continues."""
@@ -96,7 +96,9 @@ def _wait(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> 
         return -ECHILD
 
     def children() -> list[Task]:
-        return [child for child in thread.children.tasks if wanted(child)]
+        traced = (one for each in k.sched.task().group.threads for one in jobctl.tracees(k, each))
+        mine = dict.fromkeys((*thread.children.tasks, *traced))
+        return [child for child in mine if wanted(child)]
 
     def is_over() -> bool:
         mine = children()
@@ -118,6 +120,9 @@ def _change(k: Core, child: Task, options: int) -> _Change | None:
     take = not options & WNOWAIT
     if child.is_zombie:
         return _end(child) if options & WEXITED else None
+    if jobctl.is_ptraced(k, child):
+        code = jobctl.trapped_by(k, child, take=take)
+        return _Change(child, CLD_TRAPPED, code, code << 8 | _STOPPED) if code else None
     if options & WSTOPPED and (signal := jobctl.stopped_by(k, child, take=take)):
         return _Change(child, CLD_STOPPED, signal, signal << 8 | _STOPPED)
     if options & WCONTINUED and jobctl.was_continued(k, child, take=take):
