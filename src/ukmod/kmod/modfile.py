@@ -141,7 +141,7 @@ class ModuleFile:
         if self._elf is None:
             from ukmod.kmod.elf import Elf  # modprobe never looks into a module
 
-            self._elf = Elf(self._source(), self.path)
+            self._elf = Elf(self.source(), self.path)
         return self._elf
 
     def signature(self) -> ModuleSignature | None:
@@ -149,10 +149,11 @@ class ModuleFile:
         if self._signature is None:
             from ukmod.kmod.signature import parse_signature
 
-            self._signature = (parse_signature(self._source(), path=self.path),)
+            self._signature = (parse_signature(self.source(), path=self.path),)
         return self._signature[0]
 
-    def _source(self) -> ByteSource:
+    def source(self) -> ByteSource:
+        """Return the module's bytes, to be sliced; of a plain file, those that are asked for are read."""
         if self._window is None:
             if self._contents is not None or self.compression:
                 return self.contents()

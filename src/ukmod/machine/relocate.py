@@ -30,13 +30,23 @@ class RelocationOverflowError(FormatError):
         self.value = value
 
 
+class RelocationRefusedError(FormatError):
+    """A relocation that no kernel applies. ``log`` is its message, with {module} and {loc}, the place."""
+
+    def __init__(self, message: str, log: str, place: int = 0, *, path: str, offset: int) -> None:
+        super().__init__(message, path=path, offset=offset)
+        self.log = log
+        self.place = place
+        """The address of the place."""
+
+
 def apply(
     section: bytearray, address: int, entries: bytes | memoryview, symbols: Sequence[int], *, path: str
 ) -> None:
     """Apply SHT_RELA ``entries`` to the bytes of a section that will be at virtual ``address``.
 
     ``symbols`` are the values of the symbol table's entries. Raises FormatError for an unknown type, a place
-    outside the section, a symbol that is not in the table, or a value that does not fit.
+    outside the section or not empty, a symbol that is not in the table, or a value that does not fit.
     """
     size, count = len(section), len(symbols)
     for offset, info, addend in _RELA.iter_unpack(entries):
@@ -45,7 +55,8 @@ def apply(
         if rule is None:
             if kind == R_NONE:
                 continue
-            raise FormatError(f"unknown relocation type {kind}", path=path, offset=offset)
+            log = f"module: {{module}}: Unknown rela relocation: {kind}"
+            raise RelocationRefusedError(f"unknown relocation type {kind}", log, path=path, offset=offset)
         width, relative, load, store = rule
         if offset + width > size:
             raise FormatError(
@@ -65,8 +76,11 @@ def apply(
         if not fits:
             raise RelocationOverflowError(kind, value, path=path, offset=offset)
         if load(section, offset)[0]:
-            raise FormatError(
-                f"invalid relocation target, existing value is nonzero for type {kind}, val {value:x}",
+            wrong = f"invalid relocation target, existing value is nonzero for type {kind}"
+            raise RelocationRefusedError(
+                f"{wrong}, val {value:x}",
+                f"module: x86/modules: Skipping {wrong}, loc {{loc}}, val {value:x}",
+                address + offset,
                 path=path,
                 offset=offset,
             )

@@ -146,7 +146,7 @@ class TestCode:
         assert self.allocated(kernel, 0) == 0
         assert [(w.file, w.line) for w in kernel.warnings] == [("mm/vmalloc.c", 3227)]
 
-    def test_its_successor_has_one_line_for_whatever_there_is_too_little_of(self, kernel: Core) -> None:
+    def test_execmem_alloc_reports_each_failure_in_one_line(self, kernel: Core) -> None:
         def allocate(k: Core, size: int) -> int:
             return execmem_alloc(k, 0, size)
 

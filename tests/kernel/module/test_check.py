@@ -193,8 +193,8 @@ class TestSymbols:
         far = Symbol("far", 0xFFF1, 0x1234_5678_0000)
         log = refused(machine, made(needs=(far,), relocations=(Relocation(".text", 0, "far", R_PC32),)))
         overflow, advice = log.splitlines()[-2:]
-        assert overflow.startswith("overflow in relocation type 2 val ")
-        assert advice == "`m' likely not compiled with -mcmodel=kernel"
+        assert overflow.startswith("module: overflow in relocation type 2 val ")
+        assert advice == "module: `m' likely not compiled with -mcmodel=kernel"
 
     def test_a_module_that_was_refused_can_be_loaded_later(self, machine: Kernel) -> None:
         refused(machine, made(needs=(Symbol("no_such"),)), ENOENT)

@@ -37,7 +37,7 @@ def check_struct_module(k: Core, module: Module, size: int) -> None:
     checked here too.
     """
     is_right = size == k.types.sizeof("module")
-    if not is_right and _has_text(k, _WRONG_SIZE):
+    if not is_right and has_text(k, _WRONG_SIZE):
         _refuse_size(k, module, size)
     if (layout := k.symbols.find("module_layout")) is not None:
         try:
@@ -54,7 +54,7 @@ def _refuse_size(k: Core, module: Module, size: int) -> NoReturn:
     raise LoadError(text, errno=ENOEXEC, subject=module.name)
 
 
-def _has_text(k: Core, text: str) -> bool:
+def has_text(k: Core, text: str) -> bool:
     """True if this kernel has the message ``text``; without an image, it has those of every version."""
     return k.image is None or k.image.image.has_text(text)
 
@@ -118,7 +118,7 @@ def taint(k: Core, module: Module, letter: str) -> None:
 
 def force(k: Core, module: Module, reason: str) -> None:
     """try_to_force_load(): refused without CONFIG_MODULE_FORCE_LOAD. Debian sets it."""
-    if not (k.force_load and _has_text(k, _FORCED)):
+    if not (k.force_load and has_text(k, _FORCED)):
         raise LoadError(f"{reason}; forced loading is off", errno=ENOEXEC, subject=module.name)
     if not k.taint.has("F"):
         k.printk(_FORCED % (module.name, reason), KERN_WARNING)

@@ -20,6 +20,7 @@ from ukmod.kmod.elf import (
     SHN_UNDEF,
     SHT_NOBITS,
     SHT_NOTE,
+    SHT_REL,
     SHT_RELA,
     STT_FILE,
     STT_SECTION,
@@ -229,6 +230,11 @@ def fill(elf: Elf, layout: ModuleLayout, values: Sequence[int], memory: Memory, 
     relocations: dict[int, list[Section]] = {}
     for section in elf.sections:
         applies = section.type == SHT_RELA and not section.flags & SHF_RELA_LIVEPATCH
+        if section.type == SHT_REL and section.info in layout.addresses:
+            text = "REL relocation unsupported"
+            raise relocate.RelocationRefusedError(
+                text, f"module {{module}}: {text}", path=elf.path, offset=section.offset
+            )
         if applies and section.info in layout.addresses:
             relocations.setdefault(section.info, []).append(section)
     for index, address in layout.addresses.items():

@@ -19,13 +19,15 @@ from ukmod.kernel.module.main import MODULE_NAME_LEN, MODULE_REF_BASE, Module, M
 from ukmod.kernel.module.pending import pending_in
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.module.unload import free_module, unlink
+from ukmod.kernel.module.validity import complaint
 from ukmod.kernel.notifier import notifier_to_errno
+from ukmod.kernel.oops import hashed
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TaskExitError
 from ukmod.kernel.x86.tsc import wire_module
 from ukmod.kmod.elf import EM_X86_64, ET_REL, SHF_ALLOC, Elf, Section
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS
 from ukmod.kmod.linkage import KFLAGSTAB, KSYM_FLAG_GPL_ONLY
-from ukmod.machine.relocate import RelocationOverflowError
+from ukmod.machine.relocate import RelocationOverflowError, RelocationRefusedError
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -84,17 +86,18 @@ def _open(k: Core, file: ModuleFile) -> tuple[Elf, bool]:
     """elf_validity_check() on the module without its appended signature."""
     path = file.path
     try:
-        signature, elf = file.signature(), file.elf()
+        signature = file.signature()
+        wrong = _complaint(k, file, signature.module_size if signature is not None else None)
+        elf = file.elf()
+        if elf.type != ET_REL:
+            text = f"an ELF file of type {elf.type} is not a relocatable object file ({ET_REL})"
+            raise FormatError(text, path=path)
+        if elf.machine != EM_X86_64:
+            raise FormatError(f"built for machine {elf.machine}, this one is x86-64 ({EM_X86_64})", path=path)
         if not elf.fits(signature.module_size if signature is not None else len(elf)):
             raise FormatError("a section lies beyond the end of the module", path=path)
-        if elf.type != ET_REL:
-            k.printk(f"Invalid ELF header type: {elf.type} != {ET_REL}\n", KERN_ERR)
-            raise FormatError(
-                f"an ELF file of type {elf.type} is not a relocatable object file ({ET_REL})", path=path
-            )
-        if elf.machine != EM_X86_64:
-            k.printk(f"Invalid architecture in ELF header: {elf.machine}\n", KERN_ERR)
-            raise FormatError(f"built for machine {elf.machine}, this one is x86-64 ({EM_X86_64})", path=path)
+        if wrong:
+            raise FormatError(wrong, path=path)
         name = dict(elf.modinfo()).get("name") or "(missing .modinfo section or name field)"
         if not elf.symbols:
             k.printk(f"{name}: module has no symbols (stripped?)\n", KERN_WARNING)
@@ -106,6 +109,19 @@ def _open(k: Core, file: ModuleFile) -> tuple[Elf, bool]:
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=path) from error
     return elf, signature is not None
+
+
+def _complaint(k: Core, file: ModuleFile, size: int | None) -> str:
+    """Log and return the message of this kernel's elf_validity_check(); "" for a valid file.
+
+    ``size`` is that of the file without its signature, in bytes; None if it has none.
+    """
+    source = file.source()
+    wrong = complaint(source, len(source) if size is None else size)
+    if wrong is None or not module_check.has_text(k, wrong.format):
+        return ""
+    k.printk(f"{wrong}\n", KERN_ERR)
+    return str(wrong)
 
 
 def _prepare(k: Core, elf: Elf, path: str, flags: int) -> Module:
@@ -223,8 +239,12 @@ def _link_in(k: Core, module: Module, elf: Elf) -> None:
             raise LoadError(f"unknown symbol {names}", errno=missing[-1][1], subject=module.name)
         module_layout.fill(elf, module.layout, values, k.memory, k.percpu.base)
     except RelocationOverflowError as error:
-        k.printk(f"overflow in relocation type {error.kind} val {error.value:x}\n", KERN_ERR)
-        k.printk(f"`{module.name}' likely not compiled with -mcmodel=kernel\n", KERN_ERR)
+        k.printk(f"module: overflow in relocation type {error.kind} val {error.value:x}\n", KERN_ERR)
+        k.printk(f"module: `{module.name}' likely not compiled with -mcmodel=kernel\n", KERN_ERR)
+        raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
+    except RelocationRefusedError as error:
+        loc = hashed(k, error.place)
+        k.printk(error.log.format(module=module.name, loc=loc) + "\n", KERN_ERR)
         raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
     except FormatError as error:
         raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
