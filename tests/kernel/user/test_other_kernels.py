@@ -36,6 +36,16 @@ def test_a_program_does_what_it_does_on_the_host(other: Kernel, trial: Path) -> 
     assert not other.core.warnings
 
 
+def test_threads_do_what_they_do_on_the_host(other: Kernel, tmp_path: Path) -> None:
+    threads = programs.build(tmp_path, "threads")
+    other.put(threads, "/bin/threads")
+    for subject in programs.THREADS:
+        found, expected = programs.outcome(other, subject, "threads"), programs.natively(threads, subject)
+        assert found == expected, subject
+    assert not other.core.oopses
+    assert not other.core.warnings
+
+
 def test_a_process_loads_a_module_as_it_is_packed(other: Kernel) -> None:
     """Debian packs modules since trixie, whose kernel unpacks them."""
     tree = other.tree

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel import jobctl
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.sched.core import PF_EXITING, TASK_NOLOAD, TASK_UNINTERRUPTIBLE, Task
 from ukmod.kernel.signal import SIGNAL_GROUP_EXIT
 
@@ -190,11 +191,17 @@ def release_leader(k: Core, before: Task) -> None:
     release_thread(k, before)
 
 
+def _core_state(k: Core, task: Task) -> int:
+    """The struct core_state while a core dump of the process is written: the mm's, until v5.15; or 0."""
+    if k.types.has("signal_struct", "core_state"):
+        return k.memory.u64(_shared(k, task, "core_state"))
+    mm = mm_of(k, task)
+    return k.memory.u64(mm + k.types.offset("mm_struct", "core_state")) if mm else 0
+
+
 def coredump_task_exit(k: Core, task: Task) -> None:
     """Wait until a thread that writes a core dump has read what it needs of this one."""
-    if not k.types.has("signal_struct", "core_state"):
-        return
-    if not (state := k.memory.u64(_shared(k, task, "core_state"))):
+    if not (state := _core_state(k, task)):
         return
     dumper = state + k.types.offset("core_state", "dumper")
     entry = k.slab.kernel_object(k.types.sizeof("core_thread"))
