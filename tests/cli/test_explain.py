@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import tarfile
 from pathlib import Path
 
@@ -77,6 +78,26 @@ def test_a_mistake_is_not_an_answer(
         status = done.code  # type: ignore[assignment]
     assert status == 3
     assert "would" not in capsys.readouterr().out
+
+
+def test_a_root_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ukmod", "explain", "-d", "/no/such", "user"]) == 3
+    assert capsys.readouterr().err == "ukmod explain: /no/such: cannot be read: No such file or directory\n"
+
+
+def test_what_ukmod_itself_does_not_unpack_may_be_loaded_all_the_same(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = root / "lib/modules/4.4.4/kernel/user.ko"
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 29}]
+    plain.with_suffix(".ko.xz").write_bytes(
+        lzma.compress(plain.read_bytes(), check=lzma.CHECK_CRC32, filters=filters)
+    )
+    plain.unlink()
+    assert cli.main(["ukmod", "depmod", "-b", str(root), "4.4.4"]) == 0
+    capsys.readouterr()
+    assert explain(root, "user") == 2
+    assert "needs more than 128 MiB of memory to unpack" in capsys.readouterr().out
 
 
 def test_several_kernels_are_not_an_answer(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -277,6 +277,7 @@ def header(name: bytes, size: int, length: int | None = None) -> bytes:
     ("data", "text"),
     [
         (b"hello, world", "neither a cpio archive"),
+        (b"\x89LZO\0\r\n\x1a\n" + bytes(90), "packed with lzo.*lzop -d"),
         (header(b"a", 0xFFFFFFFF), "is cut off .at offset 0x0"),
         (header(b"a", 0, 0xFFFFFFFF), "a name of 4294967295 bytes"),
         (cpio(*CONTENT)[:-600], "(no header|cut off)"),

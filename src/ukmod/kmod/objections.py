@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from ukmod.errors import MissingExtraError, UkmodError
+from ukmod.errors import LimitError, MissingExtraError, UkmodError
 from ukmod.kmod.firmware import firmware_files
 from ukmod.kmod.linkage import (
     KERNEL,
@@ -125,7 +125,7 @@ class Inspector:
         try:
             with self._tree.open_module(path) as file:
                 return self._file(name, file)
-        except MissingExtraError as error:
+        except (LimitError, MissingExtraError) as error:  # kmod and the kernel may read it all the same
             return ModuleFacts(name, (Note("unread", str(error)),), doubt=str(error))
         except OSError as error:
             return ModuleFacts(name, (Note("unreadable", f"{path}: {error.strerror}", fatal=True),))

@@ -117,9 +117,18 @@ def _meant_release(files: Files, root: str, moduledir: str) -> str:
     if len(there) == 1:
         return there[0]
     if not there:
+        _require_directory(files, root)
         raise NotFoundError("there are no modules of any kernel here", subject=directory)
     text = f"there are modules of several kernels here: name one of {', '.join(there)}"
     raise UsageError(text, subject=directory)
+
+
+def _require_directory(files: Files, root: str) -> None:
+    """Raise NotFoundError for a root that is not there: a word that was mistyped."""
+    try:
+        files.stat(root)
+    except OSError as error:
+        raise NotFoundError(f"cannot be read: {error.strerror}", subject=root) from error
 
 
 def _is_directory(files: Files, path: str) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MAGICS", "UnpackingBudget", "initramfs_entries"]
 
 MAGICS = (b"070701", b"070702")
+_LZO = b"\x89LZO\0\r\n\x1a\n"
 _HEADER = 110
 _LONGEST_NAME = 4096
 _MOST_PARTS = 1 << 10
@@ -50,7 +51,7 @@ def initramfs_entries(
             at = yield from _archive(data, at, path, offset)
             continue
         if not packing_of(bytes(data[at : at + 16])) or depth >= _DEEPEST:
-            raise FormatError("neither a cpio archive (newc) nor packed data", path=path, offset=offset + at)
+            raise FormatError(_no_archive(data[at : at + len(_LZO)]), path=path, offset=offset + at)
         budget.parts -= 1
         if budget.parts < 0:
             raise LimitError(f"has more than {_MOST_PARTS} packed parts", subject=path)
@@ -63,6 +64,12 @@ def initramfs_entries(
         budget.bytes -= len(unpacked)
         yield from initramfs_entries(memoryview(unpacked), path, offset + at, budget, depth + 1)
         at += used
+
+
+def _no_archive(head: memoryview) -> str:
+    if head == _LZO:
+        return "is packed with lzo, for which Python has no library: unpack it with lzop -d"
+    return "neither a cpio archive (newc) nor packed data"
 
 
 def _skip_zeros(data: memoryview, at: int) -> int:
