@@ -64,8 +64,9 @@ def build(linux: Path, name: str, directory: Path) -> Path:
     tests = linux / DIRECTORY
     source = tests / f"{name}.c"
     program = directory / name.replace("/", ".")
-    folders = (tests, source.parent, source.parent.parent / "include", tests.parent.parent / "include")
+    folders = (tests, source.parent, source.parent.parent / "include")
     include = [word for folder in folders for word in ("-I", folder)]
+    include += ["-idirafter", tests.parent.parent / "include"]
     subprocess.run(["gcc", *OPTIONS, *include, "-o", program, source, "-lpthread", "-lrt"], check=True)
     return program
 
