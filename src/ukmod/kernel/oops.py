@@ -43,6 +43,8 @@ class Wording:
     """A line below it has the names of the taint flags: "Tainted: [O]=OOT_MODULE"."""
     warns_by_place: bool = False
     """A warning begins with its place, and ends in the task."""
+    preemption: str = ""
+    """The words that end the line of the task: "PREEMPT(lazy)". An image says them once it is up."""
 
     @classmethod
     def of(cls, image: KernelImage | None) -> Wording:
@@ -203,7 +205,8 @@ def task_line(k: Core) -> str:
     task = k.sched.current or k.idle
     user = f"UID: {k.creds.uid(task, 'euid')} " if k.wording.names_user else ""
     taint = k.taint.verbose() if k.wording.names_taint else ""
-    who = f"CPU: 0 {user}PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} #1"
+    version = f"#1 {k.wording.preemption}".rstrip()
+    who = f"CPU: 0 {user}PID: {task.pid} Comm: {k.tasks.comm(task)} {k.taint} {k.release} {version}"
     work = k.workqueues.worker_info(task) if k.tasks.pf(task) & PF_WQ_WORKER else ""
     knows = k.image is None or k.image.get("dmi_available") is not None  # CONFIG_DMI
     return "\n".join(filter(None, (who, taint, f"Hardware name: {HARDWARE}" if knows else "", work)))

@@ -61,6 +61,14 @@ def test_reports_are_worded_as_this_kernel_words_them(other: Kernel) -> None:
     assert wording.names_user == wording.names_taint == ((major, minor) >= (6, 11))
     assert wording.warns_by_place == (major >= 7)
     assert "SMP" in wording.options.split()
+    # The word "PREEMPT" is in the header of an oops, or, with the model, at the end of the task's line.
+    assert core.image is not None
+    states_model = core.image.get("preempt_model_str") is not None
+    assert states_model == ((major, minor) >= (6, 15))
+    assert not (states_model and "PREEMPT" in wording.options)
+    assert bool(wording.preemption) == states_model
+    assert "none" not in wording.preemption
+    assert "undef" not in wording.preemption
 
 
 def test_the_cpu_is_identified(other: Kernel) -> None:

@@ -17,11 +17,12 @@ from ukmod.kernel.image import firmware, hardware
 from ukmod.kernel.image.internal import printk_ringbuffer
 from ukmod.kernel.image.interpose import interpose
 from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.image.preemption import default_model, model_name
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.x86.tsc import wire_image
 from ukmod.machine.memory import PAGE_SHIFT
-from ukmod.record import record
+from ukmod.record import record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -257,6 +258,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     _complete_first_tasks(k, image)
     first = partial(_publish_pids, k, image)
     k.run_task("swapper/0", first, limit=_STEP_PATIENCE)
+    k.run_task("swapper/0", partial(_word_reports, k, image), limit=_STEP_PATIENCE)
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
     printk_ringbuffer.attach(k, image)
@@ -268,6 +270,12 @@ def _publish_pids(k: Core, image: MappedImage) -> int:
     for task in k.tasks.all():
         if task not in (k.idle, k.sched.current):
             k.pids.publish(image, task)
+    return 0
+
+
+def _word_reports(k: Core, image: MappedImage) -> int:
+    """Ask the image for the words of its reports that it has as code. That code must run in a task."""
+    k.wording = replace(k.wording, preemption=model_name(k, image))
     return 0
 
 
@@ -313,7 +321,7 @@ def _set_variables(k: Core, image: MappedImage) -> None:
         image.set(name, 0, 4)  # as with kmemleak=off
     # As with transparent_hugepage=never: without hugepage_init(), a fault that wants one may find no memory.
     image.set("transparent_hugepage_flags", 0)
-    image.set("preempt_dynamic_mode", 0, 4)  # preempt=none: to ask while it is unknown is a WARN
+    image.set("preempt_dynamic_mode", default_model(k, image), 4)  # to ask while it is unknown is a WARN
     line = k.slab.kernel_object(len(k.cmdline) + 1)
     k.memory.write(line, k.cmdline.encode("latin-1", "replace") + b"\0")
     for name in ("saved_command_line", "static_command_line", "initcall_command_line"):
