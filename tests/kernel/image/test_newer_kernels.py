@@ -11,6 +11,7 @@ from tests.real import debian
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.lib.vsprintf_flags import gfp_names
+from ukmod.kernel.oops import task_line
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.trees import open_tree
 
@@ -60,6 +61,12 @@ def test_every_step_returns_without_a_warning(newer: Kernel) -> None:
 def test_flags_are_named_as_this_kernel_names_them(newer: Kernel) -> None:
     """GFP_ATOMIC lost a bit in v6.3."""
     assert gfp_names(newer.core, 0x821) == "GFP_ATOMIC|GFP_DMA"
+
+
+@pytest.mark.parametrize("newer", ["testing", "sid"], indirect=True)
+def test_reports_name_the_preemption_model(newer: Kernel) -> None:
+    """As those kernels do under QEMU after ``echo c > /proc/sysrq-trigger``."""
+    assert task_line(newer.core).splitlines()[0].endswith(" #1 PREEMPT(lazy)")
 
 
 @pytest.mark.parametrize("name", MODULES)
