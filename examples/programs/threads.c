@@ -218,6 +218,7 @@ static int shares(char **words)
 	char directory[100], path[100];
 	pid_t other;
 	void *result;
+	int priority = getpriority(PRIO_PROCESS, 0);
 
 	heap = malloc(100);
 	*(pid_t *)heap = getpid();
@@ -225,7 +226,7 @@ static int shares(char **words)
 	printf("its own %ld, mine %d\n", (long)result, own);
 	printf("%s in %s, file %d, umask %#o\n", heap, getcwd(directory, sizeof(directory)),
 	       write(descriptor, "through its file\n", 17) == 17, umask(0));
-	printf("my priority %d\n", getpriority(PRIO_PROCESS, 0));
+	printf("my priority has changed by %d\n", getpriority(PRIO_PROCESS, 0) - priority);
 	wait_for_tasks(1);
 	started(named, &other);
 	wait_for_phase(1);

@@ -282,13 +282,15 @@ class TestOtherSenders:
         assert guest.call_int("send_sig_mceerr", self.BUS_MCEERR_AO, 0x7F00_1000, 12, task.address) == 0
         signal, info = kernel.signals.of(task).queue[-1]
         assert signal == self.SIGBUS
-        assert info[:26] == struct.pack("<iiixxxxQH", self.SIGBUS, 0, self.BUS_MCEERR_AO, 0x7F00_1000, 12)
+        assert (info.take() or b"")[:26] == struct.pack(
+            "<iiixxxxQH", self.SIGBUS, 0, self.BUS_MCEERR_AO, 0x7F00_1000, 12
+        )
 
     def test_the_end_of_a_usb_transfer_passes_its_error_and_a_value(self, kernel: Core, guest: Guest) -> None:
         task = sleeper(kernel)
         pid = kernel.pids.of(task)
         assert guest.call_int("kill_pid_usb_asyncio", SIGUSR1, 71, 0x1234, pid, 0) == 0
-        info = kernel.signals.of(task).queue[-1][1]
+        info = kernel.signals.of(task).queue[-1][1].take() or b""
         assert info[:24] == struct.pack("<iiixxxxQ", SIGUSR1, 71, self.SI_ASYNCIO, 0x1234)
         assert guest.call_int("kill_pid_usb_asyncio", 65, 0, 0, pid, 0) == -EINVAL
         assert guest.call_int("kill_pid_usb_asyncio", SIGUSR1, 0, 0, 0, 0) == -ESRCH

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from errno import EINVAL, ESRCH
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ukmod.kernel import jobctl
 from ukmod.kernel.export import export
@@ -44,7 +44,7 @@ from ukmod.kernel.signal_numbers import (
 )
 from ukmod.kernel.task import INIT_PID
 from ukmod.machine.abi import Int, Ptr, Short, ULong
-from ukmod.record import field, mutable
+from ukmod.record import field, mutable, record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -69,11 +69,31 @@ _IGNORED = sigmask(SIGCONT, SIGCHLD, SIGWINCH, SIGURG)
 _STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
 
 
+class Info(Protocol):
+    """The kernel_siginfo of a signal that is pending: a struct sigqueue."""
+
+    def take(self) -> bytes | None:
+        """The siginfo for the task, which has dequeued the signal; None if the signal is void by now."""
+
+    def discard(self) -> None:
+        """The signal will not be dequeued."""
+
+
+@record
+class _Info:
+    data: bytes
+
+    def take(self) -> bytes:
+        return self.data
+
+    def discard(self) -> None: ...
+
+
 @mutable
 class _Signals:
     """The state of a task's signals outside its task_struct and sighand_struct."""
 
-    queue: list[tuple[int, bytes]] = field(default_factory=list)
+    queue: list[tuple[int, Info]] = field(default_factory=list)
     """Each signal with its kernel_siginfo, oldest first."""
     fatal: int = 0
     """The signal that will end the process: signal_struct.group_exit_code."""
@@ -85,7 +105,7 @@ class Signals:
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._tasks: dict[Task, _Signals] = {}
-        self._shared: dict[ThreadGroup, list[tuple[int, bytes]]] = {}
+        self._shared: dict[ThreadGroup, list[tuple[int, Info]]] = {}
         """The queues of signals that any thread of a group takes."""
         types = kernel.types
         self._blocked = types.offset("task_struct", "blocked")
@@ -103,7 +123,7 @@ class Signals:
         if task.group.leader is task:
             self._shared.pop(task.group, None)
 
-    def _queue(self, task: Task, *, shared: bool) -> list[tuple[int, bytes]]:
+    def _queue(self, task: Task, *, shared: bool) -> list[tuple[int, Info]]:
         """The queue of a task's own signals, or that of its group."""
         own = self.of(task)
         return self._shared.setdefault(task.group, []) if shared else own.queue
@@ -160,11 +180,29 @@ class Signals:
         if signal < SIGRTMIN and pending >> (signal - 1) & 1:
             return
         if signal != SIGKILL and not task.is_kthread:
-            self._queue(task, shared=shared).append((signal, info or self.info(signal, SI_USER)))
+            self._queue(task, shared=shared).append((signal, _Info(info or self.info(signal, SI_USER))))
         elif info is not None and signal != SIGKILL:
-            self._queue(task, shared=shared).append((signal, info))
-        k.sighands.notify(task)
-        (k.tasks.set_shared_pending if shared else k.tasks.set_pending)(task, pending | sigmask(signal))
+            self._queue(task, shared=shared).append((signal, _Info(info)))
+        self._pend(task, signal, shared=shared)
+
+    def send_queued(self, task: Task, signal: int, info: Info, *, to_thread: bool) -> bool:
+        """send_sigqueue(): make a signal pending with its own siginfo; false if it is ignored."""
+        self._prepare(task, signal)
+        if self._ignored(task, signal, force=False):
+            return False
+        shared = not to_thread and self._shares(task)
+        self._queue(task, shared=shared).append((signal, info))
+        self._pend(task, signal, shared=shared)
+        return True
+
+    def _pend(self, task: Task, signal: int, *, shared: bool) -> None:
+        """Add a signal to those that are pending, and wake whoever takes it."""
+        tasks = self._k.tasks
+        self._k.sighands.notify(task)
+        if shared:
+            tasks.set_shared_pending(task, tasks.shared_pending(task) | sigmask(signal))
+        else:
+            tasks.set_pending(task, tasks.pending(task) | sigmask(signal))
         if (target := self._target(task, signal, shared=shared)) is not None:
             self._complete(target, signal)
 
@@ -285,7 +323,25 @@ class Signals:
             k.tasks.set_shared_pending(task, k.tasks.shared_pending(task) & ~signals)
             queues.append(self._queue(task, shared=True))
         for queue in queues:
+            gone = [info for signal, info in queue if sigmask(signal) & signals]
             queue[:] = [(signal, info) for signal, info in queue if not sigmask(signal) & signals]
+            for info in gone:
+                info.discard()
+
+    def discard_kind(self, task: Task, kind: type[Info]) -> None:
+        """Discard the pending signals that a task or its group has with siginfo of this kind."""
+        tasks = self._k.tasks
+        for shared in (False, True) if self._shares(task) else (False,):
+            queue = self._queue(task, shared=shared)
+            gone = [(signal, info) for signal, info in queue if isinstance(info, kind)]
+            queue[:] = [(signal, info) for signal, info in queue if not isinstance(info, kind)]
+            cleared = sigmask(*(signal for signal, _ in gone)) & ~sigmask(*(signal for signal, _ in queue))
+            if shared:
+                tasks.set_shared_pending(task, tasks.shared_pending(task) & ~cleared)
+            else:
+                tasks.set_pending(task, tasks.pending(task) & ~cleared)
+            for _, info in gone:
+                info.discard()
 
     def _discard_of_group(self, task: Task, signals: int) -> None:
         for thread in task.group.threads:
@@ -293,14 +349,19 @@ class Signals:
 
     def dequeue(self, task: Task, mask: int) -> tuple[int, bytes] | None:
         """dequeue_signal(): remove and return the next signal not in ``mask``, with its siginfo."""
-        found = self._take(task, mask, shared=False)
-        if found is None and self._shares(task):
-            found = self._take(task, mask, shared=True)
+        info = None
+        while info is None and (found := self._next(task, mask)) is not None:
+            signal, queued = found
+            info = queued.take()
         # Another cause may have set TIF_SIGPENDING: get_signal() would be called for ever.
         self.recalc(task)
-        return found
+        return (signal, info) if info is not None else None
 
-    def _take(self, task: Task, mask: int, *, shared: bool) -> tuple[int, bytes] | None:
+    def _next(self, task: Task, mask: int) -> tuple[int, Info] | None:
+        own = self._take(task, mask, shared=False)
+        return self._take(task, mask, shared=True) if own is None and self._shares(task) else own
+
+    def _take(self, task: Task, mask: int, *, shared: bool) -> tuple[int, Info] | None:
         """__dequeue_signal(), of a task's own signals or of its group's."""
         tasks = self._k.tasks
         pending = tasks.shared_pending(task) if shared else tasks.pending(task)
@@ -310,7 +371,7 @@ class Signals:
         signal = (ready & -ready).bit_length()
         queue = self._queue(task, shared=shared)
         index = next((n for n, (queued, _) in enumerate(queue) if queued == signal), None)
-        info = queue.pop(index)[1] if index is not None else self.info(signal, SI_USER)
+        info = queue.pop(index)[1] if index is not None else _Info(self.info(signal, SI_USER))
         if all(queued != signal for queued, _ in queue):
             store = tasks.set_shared_pending if shared else tasks.set_pending
             store(task, pending & ~sigmask(signal))

@@ -41,13 +41,14 @@ def test_a_program_does_what_it_does_on_the_host(in_machine: InMachine, trial: P
     in_machine(work)
 
 
-def test_a_tracer_sees_what_it_sees_on_the_host(in_machine: InMachine, tmp_path: Path) -> None:
-    tracer = programs.build(tmp_path, "tracer")
+@pytest.mark.parametrize("name", ["tracer", "timers"])
+def test_a_program_sees_what_it_sees_on_the_host(in_machine: InMachine, tmp_path: Path, name: str) -> None:
+    program = programs.build(tmp_path, name)
 
     def work(k: Kernel) -> None:
-        k.put(tracer, "/bin/tracer")
-        done = k.exec(["/bin/tracer"], timeout=30)
-        assert (done.status, done.stdout.decode()) == programs.natively(tracer, "")[:2]
+        k.put(program, f"/bin/{name}")
+        done = k.exec([f"/bin/{name}"], timeout=30)
+        assert (done.status, done.stdout.decode()) == programs.natively(program, "")[:2]
         assert not k.core.oopses
         assert not k.core.warnings
         assert not k.leaks()

@@ -223,6 +223,7 @@ def _exit_timers(k: Core, image: MappedImage, task: Task) -> None:
     if k.memory.u64(timers) not in (0, timers):
         takes_signal = "signal_struct" in str(k.types.prototype("exit_itimers"))  # before v5.19
         k.cpu.call(image.address("exit_itimers"), _get(k, task, "signal") if takes_signal else task.address)
+        k.cpu.call(image.address("flush_itimer_signals"))
 
 
 def _leave(k: Core, image: MappedImage, task: Task) -> int:

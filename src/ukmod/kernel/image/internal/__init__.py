@@ -17,6 +17,7 @@ from ukmod.kernel.image.internal import (
     kasan,
     mm,
     module,
+    posix_timers,
     printk_ringbuffer,
     reboot,
     sched,
@@ -25,7 +26,19 @@ from ukmod.kernel.image.internal import (
     vmalloc,
 )
 
-PARTS: Final = (text, task, sched, mm, module, printk_ringbuffer, reboot, vmalloc, ioremap, kasan)
+PARTS: Final = (
+    text,
+    task,
+    sched,
+    mm,
+    module,
+    posix_timers,
+    printk_ringbuffer,
+    reboot,
+    vmalloc,
+    ioremap,
+    kasan,
+)
 """The files that implement them."""
 
 
