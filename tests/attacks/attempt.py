@@ -24,7 +24,7 @@ from tests.golden import RELEASE, REPOSITORY, modules
 from tests.kernel.conftest import layouts
 from tests.userland.attacks import CANARY, Watch, foreign
 
-from ukmod.errors import KernelPanic, LimitError, LoadError, PatienceError
+from ukmod.errors import KernelPanic, LimitError, LoadError, PatienceError, Reboot
 from ukmod.kernel.api import Kernel
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.elf import Elf
@@ -93,6 +93,8 @@ def ended(k: Kernel, module: str, attack: str, value: str) -> str:
         return "panic"
     except PatienceError:
         return "lockup"
+    except Reboot:
+        return "reboot"
     if any(warning.message.startswith("soft lockup") for warning in core.warnings):
         return "lockup"
     return "oops" if core.oopses else "returns"

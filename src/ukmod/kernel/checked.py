@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from ukmod.errors import KernelPanic, UsageError
+from ukmod.errors import KernelPanic, Reboot, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.record import record
 
@@ -54,7 +54,7 @@ class CheckedKernel(Kernel):
         memory, a thread may end, and what calls the module does so.
         """
         if any(problem.kind in ("leak", "thread", "dangling") for problem in self.problems()):
-            with suppress(KernelPanic):  # its oops is among the problems
+            with suppress(KernelPanic, Reboot):  # its oops is among the problems
                 self.settle()
         return self.problems()
 

@@ -20,7 +20,7 @@ from errno import errorcode
 from functools import cache
 from typing import TypeVar
 
-from ukmod.errors import KernelPanic, LoadError, MachineError, PatienceError, UkmodError
+from ukmod.errors import KernelPanic, LoadError, MachineError, PatienceError, Reboot, UkmodError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.kasan import Report
 from ukmod.kernel.mm.slab import Leak
@@ -236,7 +236,7 @@ def _function(frame: object) -> str:
 def _outcome(k: Kernel, work: Callable[[], Ending]) -> Ending:
     try:
         return work()
-    except KernelPanic as panic:
+    except (KernelPanic, Reboot) as panic:
         return "panic", _oops(k) or str(panic), ""
     except PatienceError as error:
         return "stuck", f"no end in {error.function or 'the kernel'}", ""
