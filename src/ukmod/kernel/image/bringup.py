@@ -249,7 +249,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     # The kernel's own objects are not checked for misuse.
     fence, k.slab.fence.limit = k.slab.fence.limit, 0
     done = [_call(k, *call) for call in _calls(image)]
-    k.sched.run(lambda: False, max(k.clock.now, 0))
+    k.sched.run(lambda: False, max(k.clock.now, -k.clock.tick))
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
     image.mark_rodata_ro()
@@ -259,6 +259,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     first = partial(_publish_pids, k, image)
     k.run_task("swapper/0", first, limit=_STEP_PATIENCE)
     k.run_task("swapper/0", partial(_word_reports, k, image), limit=_STEP_PATIENCE)
+    k.sched.run(lambda: False, max(k.clock.now, 0))  # modules begin at 0
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
     printk_ringbuffer.attach(k, image)
