@@ -181,6 +181,18 @@ def test_a_clock_that_cannot_tick_is_an_error(hz: int) -> None:
         Kernel(hz=hz)
 
 
+@pytest.mark.parametrize("memory", [0, (16 << 20) - 1, 1 << 50])
+def test_a_size_of_memory_that_no_machine_has_is_an_error(memory: int) -> None:
+    with pytest.raises(UsageError, match="bytes of RAM"):
+        Kernel(memory=memory)
+
+
+def test_memory_is_in_whole_pages() -> None:
+    with Kernel(memory=100_000_001) as k:
+        k.insmod(modules()["ok_dep"])
+        assert k.core.memory.size == 100_000_001 // PAGE_SIZE * PAGE_SIZE
+
+
 def test_patience_may_change_while_the_machine_runs(machine: Kernel) -> None:
     machine.patience = 7
     machine.boot()

@@ -12,11 +12,12 @@ from ukmod.errors import LayoutError, NotFoundError, UsageError
 from ukmod.kernel.core import Core
 from ukmod.kernel.image import choice
 from ukmod.kernel.image.choice import AUTO, NONE, Need
-from ukmod.kernel.limits import MAX_HZ, MAX_SECONDS, MIN_MEMORY
+from ukmod.kernel.limits import MAX_HZ, MAX_MEMORY, MAX_SECONDS, MIN_MEMORY
 from ukmod.kernel.mocks import Mock, add, check
 from ukmod.kernel.trees import modules_of
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.tree import Tree
+from ukmod.machine.memory import PAGE_SIZE
 from ukmod.machine.types import Types, types_for
 from ukmod.record import field, record
 
@@ -91,10 +92,11 @@ def checked_hz(hz: int) -> int:
 
 
 def checked_memory(memory: int) -> int:
-    """Return ``memory``. Raises UsageError if it is too small for a kernel."""
-    if memory < MIN_MEMORY:
-        raise UsageError(f"a machine has at least {MIN_MEMORY} bytes of RAM", subject=f"memory={memory!r}")
-    return memory
+    """Return ``memory`` in whole pages. Raises UsageError if it is too small for a kernel, or too large."""
+    if not MIN_MEMORY <= memory <= MAX_MEMORY:
+        text = f"a machine has from {MIN_MEMORY} to {MAX_MEMORY} bytes of RAM"
+        raise UsageError(text, subject=f"memory={memory!r}")
+    return memory - memory % PAGE_SIZE
 
 
 def checked_patience(seconds: float) -> float:

@@ -20,7 +20,7 @@ MEMORY = 1 << 30
 MIN_MEMORY = 16 << 20
 """The minimum size of RAM in bytes: enough for a kernel without an image and a few modules."""
 MAX_MEMORY = 64 << 30
-"""The maximum size of RAM in bytes that the command line takes: what the direct map's page tables allow."""
+"""The maximum size of RAM in bytes: what the direct map's page tables allow."""
 MAX_SECONDS = 10**9
 """Virtual seconds, some 30 years: what the clock, in nanoseconds, can count to."""
 WAIT = 300.0
