@@ -249,17 +249,19 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     # The kernel's own objects are not checked for misuse.
     fence, k.slab.fence.limit = k.slab.fence.limit, 0
     done = [_call(k, *call) for call in _calls(image)]
-    k.sched.run(lambda: False, max(k.clock.now, -k.clock.tick))
+    k.sched.run(lambda: False, max(k.clock.now, 0))
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
     image.mark_rodata_ro()
     k.slab.kasan = k.shadow is not None
     k.process_lists.publish(k.tasks.all())
     _complete_first_tasks(k, image)
+    now = k.clock.now
     first = partial(_publish_pids, k, image)
     k.run_task("swapper/0", first, limit=_STEP_PATIENCE)
     k.run_task("swapper/0", partial(_word_reports, k, image), limit=_STEP_PATIENCE)
-    k.sched.run(lambda: False, max(k.clock.now, 0))  # modules begin at 0
+    k.clock.now = now  # modules begin at 0
+    k.cpu.sp = k.idle.sp  # the last task may have ended, and its stack with it
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
     printk_ringbuffer.attach(k, image)

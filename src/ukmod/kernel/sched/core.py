@@ -283,7 +283,6 @@ class Scheduler:
             task.greenlet.switch()
         finally:
             self.current = None
-            cpu.sp, cpu.depth = self._k.idle.sp, 0  # the task may have ended, and its stack with it
             if task.root:
                 cpu.set_root(self._k.memory.kernel_root)
             # The next task, and any interrupt, must find interrupts enabled: raw_spin_rq_unlock_irq(), the
