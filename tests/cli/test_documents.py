@@ -80,6 +80,11 @@ def test_each_command_that_has_json_is_tried() -> None:
     assert set(COMMAND_LINES) == set(SCHEMAS)
 
 
+def words(line: str, places: dict[str, Path]) -> list[str]:
+    """The words of a command line; a place may have a space in its path."""
+    return [word.format(**places) for word in line.split()]
+
+
 @pytest.mark.parametrize(
     ("schema", "line"),
     [
@@ -94,10 +99,10 @@ def test_a_document_follows_its_schema(
     if "{image}" in line:
         places["image"] = debian.require().vmlinuz
     if schema == "survey-diff":
-        cli.main(["ukmod", *COMMAND_LINES["survey"][0].format(**places).split(), "--json"])
+        cli.main(["ukmod", *words(COMMAND_LINES["survey"][0], places), "--json"])
         shutil.copy(places["tmp"] / "journal", places["tmp"] / "old")
         capsys.readouterr()
-    cli.main(["ukmod", *line.format(**places).split(), "--json"])
+    cli.main(["ukmod", *words(line, places), "--json"])
     document = json.loads(capsys.readouterr().out)
     assert document.pop("schema") == f"ukmod.{schema}/{SCHEMAS[schema]}"
     assert document.pop("ukmod") == ukmod.__version__
