@@ -2,6 +2,7 @@
 /* hammer SEED COUNT: make COUNT system calls of any number, with any arguments, in children that may die of it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,25 @@ static void attack(int calls)
 	}
 }
 
+static void *attack_with(void *calls)
+{
+	attack((long)calls);
+	return NULL;
+}
+
+/* Some do it in several threads of a process, which end each other. */
+static void attack_together(int calls)
+{
+	pthread_t thread;
+	int others = any(2) ? 3 : 0, n;
+
+	for (n = 0; n < others; n++)
+		pthread_create(&thread, NULL, attack_with, (void *)(long)(calls / 4));
+	attack(calls - others * (calls / 4));
+	if (others)
+		usleep(10000);
+}
+
 int main(int count, char **words)
 {
 	long left, seed = count > 2 ? atol(words[1]) : 1, number = 0;
@@ -100,7 +120,7 @@ int main(int count, char **words)
 		if (!child) {
 			state = 0x9e3779b97f4a7c15 * (seed * 1000 + number + 1);
 			setpgid(0, 0);
-			attack(left < AT_ONCE ? left : AT_ONCE);
+			attack_together(left < AT_ONCE ? left : AT_ONCE);
 			_exit(0);
 		}
 		while (child > 0 && waitpid(child, NULL, WNOHANG) == 0 && patience--)

@@ -24,6 +24,11 @@ CONCURRENCY = (
         (Insmod("priorities"), Rmmod("priorities")),
     ),
     Case(
+        "rescuer",
+        "the thread of each workqueue with WQ_MEM_RECLAIM",
+        (Insmod("rescuer"), Rmmod("rescuer")),
+    ),
+    Case(
         "signals", "signals to kernel threads that allow none, or some", (Insmod("signals"), Rmmod("signals"))
     ),
     *(

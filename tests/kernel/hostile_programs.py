@@ -24,8 +24,8 @@ def attempt(k: Kernel, seed: int, count: int) -> None:
     def run() -> None:
         with suppress(TimeoutError):
             k.exec(["/bin/hammer", str(seed), str(count)], timeout=60)
-        if not k.oopses:  # one that died in the kernel may hold what others need
-            assert k.exec(["/bin/hammer", "0", "0"]).stdout == b"through\n"
+        assert not k.oopses, k.dmesg()
+        assert k.exec(["/bin/hammer", "0", "0"]).stdout == b"through\n"
 
     end(k.core, run)
 

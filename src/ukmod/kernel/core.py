@@ -215,6 +215,7 @@ class Core:
         watchdog.wire(self)
         self.boot = _brought_up(self, self.image) if self.image is not None else None
         """The result of bringing up the image."""
+        self.workqueues.online = True
         self.begin(programs or Programs(), realtime=realtime, seed=seed)
 
     def begin(

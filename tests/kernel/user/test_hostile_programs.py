@@ -23,7 +23,16 @@ CALLS = 80
 @pytest.fixture(scope="module")
 def attacker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
     program: Path = tmp_path_factory.mktemp("hammer") / "hammer"
-    options = ("-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-result", "-D_GNU_SOURCE", "-static")
+    options = (
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unused-result",
+        "-D_GNU_SOURCE",
+        "-static",
+        "-pthread",
+    )
     subprocess.run(["gcc", *options, "-o", program, SOURCE], check=True)
     vmlinuz = str(debian.require().vmlinuz)
     with Answering("tests.kernel.hostile_programs", vmlinuz, str(program)) as answers:

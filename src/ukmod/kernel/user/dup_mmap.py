@@ -110,7 +110,8 @@ class _Copy:
         """Have a mapping count as a user of its file and of what its driver has."""
         k = self._k
         if file := self._get(vma, "vm_file"):
-            at = file + k.types.offset("file", "f_count")
+            count = "f_count" if k.types.has("file", "f_count") else "f_ref"  # since v6.13
+            at = file + k.types.offset("file", count)
             k.memory.set_u64(at, k.memory.u64(at) + 1)
         if not (operations := self._get(vma, "vm_ops")):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
@@ -75,15 +76,21 @@ class DelayedWork:
 @export("alloc_workqueue", "alloc_workqueue_noprof", gpl=True)
 def alloc_workqueue(k: Core, fmt: CStr, flags: UInt, max_active: Int, args: VarArgs) -> Ptr:
     """``struct workqueue_struct *alloc_workqueue(const char *fmt, unsigned flags, int max_active, ...)``"""
-    name = vsprintf.vformat(k, fmt, args)[: WQ_NAME_LEN - 1].decode("latin-1")
-    return k.workqueues.alloc(name, flags, max_active).address
+    return _alloc(k, vsprintf.vformat(k, fmt, args), flags, max_active)
 
 
 @export("__alloc_workqueue")
 def alloc_workqueue_va(k: Core, fmt: CStr, flags: UInt, max_active: Int, args: Ptr) -> Ptr:
     """``struct workqueue_struct *__alloc_workqueue(const char *fmt, unsigned flags, int, va_list)``"""
-    name = vsprintf.vformat(k, fmt, VaList(k.memory, args))[: WQ_NAME_LEN - 1].decode("latin-1")
-    return k.workqueues.alloc(name, flags, max_active).address
+    return _alloc(k, vsprintf.vformat(k, fmt, VaList(k.memory, args)), flags, max_active)
+
+
+def _alloc(k: Core, name: bytes, flags: int, max_active: int) -> int:
+    """The address of a new workqueue, or NULL if there is no memory for its rescuer."""
+    try:
+        return k.workqueues.alloc(name[: WQ_NAME_LEN - 1].decode("latin-1"), flags, max_active).address
+    except LimitError:
+        return 0
 
 
 @export(gpl=True)

@@ -7,6 +7,7 @@ list. One idle worker always stands by, so worker names count up as in the kerne
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ukmod.errors import LimitError
@@ -42,6 +43,9 @@ class Item(Protocol):
     def cpu_intensive(self) -> bool:
         """True if the worker that runs it does not count as running (WQ_CPU_INTENSIVE)."""
 
+    def send_mayday(self) -> None:
+        """Summon the rescuer of its workqueue, if that has one."""
+
 
 @mutable
 class Worker:
@@ -54,6 +58,8 @@ class Worker:
     """The name of the latest work item's queue, or the text given to set_worker_desc()."""
     scheduled: deque[Item] = field(default_factory=deque)
     """Queueings of the same work item, which have to wait for the current one."""
+    managed: bool = True
+    """False for a rescuer, which never counts as running."""
 
 
 class WorkerPool:
@@ -80,8 +86,7 @@ class WorkerPool:
         if not self._busy and not self._idle:
             # The kernel creates this worker at boot, so it is woken like a task that has slept.
             self._k.sched.wake(self._create().task)
-        if not self._running():
-            self._wake_idle()
+        self._wake_another()
 
     def remove(self, item: Item) -> None:
         """Remove a work item that has not begun."""
@@ -112,18 +117,38 @@ class WorkerPool:
         self._k.tasks.set_pf(task, PF_WQ_WORKER | PF_NO_SETAFFINITY)
         set_nice(self._k, task, self._nice)
         worker = Worker(task, number)
-        self._by_task[task] = worker
+        self.attach(worker)
         self._idle.append(worker)
         task.on_sleep = self._wake_another
-        task.on_exit.append(self._died)
         return worker
 
+    def attach(self, worker: Worker) -> None:
+        """worker_attach_to_pool(): make a task known as this worker until it ends."""
+        self._by_task[worker.task] = worker
+        worker.task.on_exit.append(self._died)
+
     def _one_more(self) -> Worker | None:
-        """Another worker, or None if there is no memory for one: the others continue."""
+        """Another worker, or None if there is no memory for one: rescuers and the other workers continue.
+
+        The kernel keeps trying for 10 ms before it summons the rescuers: MAYDAY_INITIAL_TIMEOUT.
+        """
         try:
             return self._create()
         except LimitError:
+            for item in self.worklist:
+                item.send_mayday()
             return None
+
+    def rescue(self, rescuer: Task, mine: Callable[[Item], bool]) -> None:
+        """Execute the items that wait and that ``mine`` accepts, in their order, as this task."""
+        worker = self._by_task[rescuer]
+        self._busy.append(worker)
+        while (item := next(filter(mine, self.worklist), None)) is not None:
+            del self.worklist[item]
+            self._process(worker, item)
+            self._process_scheduled(worker)
+        self._busy.remove(worker)
+        self._wake_another()
 
     def _died(self, task: Task) -> None:
         worker = self._by_task.pop(task)
@@ -140,7 +165,7 @@ class WorkerPool:
         return any(self._counts(worker) for worker in self._busy)
 
     def _counts(self, worker: Worker) -> bool:
-        if worker.current is not None and worker.current.cpu_intensive():
+        if not worker.managed or (worker.current is not None and worker.current.cpu_intensive()):
             return False
         return self._k.tasks.running(worker.task)
 
@@ -175,10 +200,14 @@ class WorkerPool:
     def _work(self, worker: Worker) -> None:
         while self.worklist:
             self._process(worker, self.worklist.popitem(last=False)[0])
-            while worker.scheduled:
-                self._process(worker, worker.scheduled.popleft())
+            self._process_scheduled(worker)
             if self._managed and sum(map(self._counts, self._busy)) > 1:
                 break
+
+    def _process_scheduled(self, worker: Worker) -> None:
+        """process_scheduled_works()."""
+        while worker.scheduled:
+            self._process(worker, worker.scheduled.popleft())
 
     def _process(self, worker: Worker, item: Item) -> None:
         """process_one_work()."""

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.account import admit
@@ -18,7 +19,8 @@ from ukmod.kernel.sched.core import PF_MEMALLOC, TASK_UNINTERRUPTIBLE, Task, blo
 from ukmod.kernel.sched.prio import MIN_NICE
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.watchdog import deadlock
-from ukmod.kernel.workqueue.pool import Worker, WorkerPool
+from ukmod.kernel.workqueue.pool import Item, Worker, WorkerPool
+from ukmod.kernel.workqueue.rescuer import Rescuer
 from ukmod.kernel.workqueue.work import DisableBits, GuestWork, Work
 from ukmod.machine.memory import PAGE_SIZE, Fault
 from ukmod.record import field, mutable
@@ -83,6 +85,7 @@ class Workqueue:
     inactive: OrderedDict[Queued, None] = field(default_factory=OrderedDict)
     in_flight: dict[Queued, None] = field(default_factory=dict)
     """Work items queued and not yet finished, in the order they were queued."""
+    rescuer: Rescuer | None = None
 
 
 class Queued:
@@ -133,6 +136,11 @@ class Queued:
         """True if its worker does not count as running."""
         return bool(self.wq.flags & WQ_CPU_INTENSIVE)
 
+    def send_mayday(self) -> None:
+        """Summon the rescuer of its workqueue, if that has one."""
+        if self.wq.rescuer is not None:
+            self.wq.rescuer.summon()
+
 
 class Workqueues:
     """All workqueues and worker pools."""
@@ -153,6 +161,10 @@ class Workqueues:
         self._cancelers = Waiters(kernel)
         self.quarantine = Quarantine(kernel.memory, _QUARANTINE)
         """The destroyed workqueues."""
+        self.online = False
+        """wq_online: the machine has booted. A workqueue made before has no rescuer."""
+        renamed = kernel.image is not None and kernel.image.image.has_text("kworker/R-%s")
+        self._rescuer_name = "kworker/R-" if renamed else ""
         self._normal = WorkerPool(kernel, "kworker/0:{}", managed=True)
         self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True, nice=MIN_NICE)
         self._unbound = WorkerPool(kernel, "kworker/u2:{}", managed=False)
@@ -168,6 +180,8 @@ class Workqueues:
         """alloc_workqueue().
 
         max_active: the maximum number of its work items in progress; 0 is the kernel's default.
+
+        Raises LimitError if there is no memory for its rescuer.
         """
         if flags & WQ_UNBOUND and max_active == 1:
             flags |= WQ_ORDERED
@@ -180,7 +194,25 @@ class Workqueues:
         address = memory.map_direct(memory.alloc_frames(1), PAGE_SIZE)
         wq = Workqueue(name, flags, max_active, pool, address, Waiters(self._k))
         self._by_address[address] = wq
+        if self.online and flags & WQ_MEM_RECLAIM:
+            wq.rescuer = self._rescuer(wq)
         return wq
+
+    def _rescuer(self, wq: Workqueue) -> Rescuer:
+        """init_rescuer(). Raises LimitError, and frees the queue, if there is no memory for the thread."""
+
+        def mine(item: Item) -> bool:
+            return isinstance(item, Queued) and item.wq is wq
+
+        try:
+            return Rescuer(self._k, self._rescuer_name + wq.name, wq.pool, mine)
+        except LimitError:
+            self._free(wq)
+            raise
+
+    def _free(self, wq: Workqueue) -> None:
+        del self._by_address[wq.address]
+        self.quarantine.add(wq.address)
 
     def _clamp(self, max_active: int, name: str) -> int:
         if not 1 <= max_active <= self._max_active:
@@ -217,8 +249,9 @@ class Workqueues:
     def destroy(self, wq: Workqueue) -> None:
         """destroy_workqueue(): finish queued work, then free the queue; a later use of it is a page fault."""
         self.drain(wq)
-        del self._by_address[wq.address]
-        self.quarantine.add(wq.address)
+        if wq.rescuer is not None:
+            wq.rescuer.stop()
+        self._free(wq)
 
     # -- queueing -------------------------------------------------------------------------------------
 

@@ -162,7 +162,7 @@ def alloc_frozen_pages_nolock(k: Core, gfp: GfpT, node: Int, order: UInt) -> Ptr
     return alloc_frozen_pages(k, gfp, order)
 
 
-@export()
+@export("soft_offline_page", "soft_offline_page.part.0")
 def soft_offline_page(k: Core, pfn: ULong, flags: Int) -> Int:
     """int soft_offline_page(unsigned long pfn, int flags): -EIO, as of a page that is not online.
 
