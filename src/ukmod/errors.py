@@ -12,9 +12,10 @@
     ├── ProcessError                a process of the machine was killed, or is no more: its wait status
     ├── LayoutError                 a struct's layout is not known: how to supply it
     └── MachineError                the emulated machine cannot continue
-        ├── KernelPanic             BUG() outside any task, or panic()
-        ├── PatienceError           the guest has used the CPU time it was given (ETIMEDOUT)
-        └── Reboot                  it was halted, powered off or restarted
+        └── StoppedError            it has stopped: nothing runs in it any more
+            ├── KernelPanic         BUG() outside any task, or panic()
+            ├── PatienceError       the guest has used the CPU time it was given (ETIMEDOUT)
+            └── Reboot              it was halted, powered off or restarted
 
 They are kept apart from the code that raises them so that every layer can import them without loops.
 """
@@ -36,6 +37,7 @@ __all__ = [
     "PatienceError",
     "ProcessError",
     "Reboot",
+    "StoppedError",
     "UkmodError",
     "UsageError",
 ]
@@ -144,15 +146,19 @@ class MachineError(UkmodError):
     errno = _errno.EFAULT
 
 
-class KernelPanic(MachineError):  # noqa: N818 - the kernel's own word
+class StoppedError(MachineError):
+    """The machine has stopped: nothing runs in it any more."""
+
+
+class KernelPanic(StoppedError):  # noqa: N818 - the kernel's own word
     """panic(), or an oops where no task can be blamed."""
 
 
-class Reboot(MachineError):  # noqa: N818 - the system call's own word
-    """The machine was halted, powered off or restarted, as by reboot(2); nothing runs in it any more."""
+class Reboot(StoppedError):  # noqa: N818 - the system call's own word
+    """The machine was halted, powered off or restarted, as by reboot(2)."""
 
 
-class PatienceError(MachineError):
+class PatienceError(StoppedError):
     """The guest has used the CPU time that one call may take; the kernel log says where it was.
 
     ``function`` is the innermost function that it was in, or an empty string.

@@ -24,7 +24,7 @@ from tests.kernel.conftest import Guest, assert_own_code_is_sound, layouts
 from tests.kernel.hostile_state import CODE, ENTRY, execute, forge
 from tests.kernel.hostile_values import Made
 
-from ukmod.errors import KernelPanic, LayoutError, PatienceError, Reboot
+from ukmod.errors import LayoutError, StoppedError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
 from ukmod.survey.survey import how_it_ended
@@ -79,7 +79,7 @@ def end(k: Core, work: Callable[[], object]) -> None:
     That includes an AssertionError for an oops that stands for an exception in ukmod's own code.
     """
     k.patience = PATIENCE
-    with suppress(KernelPanic, PatienceError, Reboot):
+    with suppress(StoppedError):
         work()
         k.sched.run(lambda: False, k.clock.now + 10**9)
     assert_own_code_is_sound(k)

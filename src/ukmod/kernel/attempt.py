@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from errno import EFAULT, ETIMEDOUT
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from ukmod.errors import KernelPanic, LimitError, LoadError, NotFoundError, PatienceError, Reboot
+from ukmod.errors import LimitError, LoadError, NotFoundError, StoppedError
 from ukmod.kernel.failures import failed
 from ukmod.kernel.finished import Finished
 from ukmod.kernel.limits import WAIT
@@ -37,7 +37,7 @@ class Attempt(Generic[T]):
         """Do the work, in the current task; returns the exit status of a process that does no more."""
         try:
             self._results.append(self._work())
-        except (KernelPanic, PatienceError, Reboot):
+        except StoppedError:
             raise  # the machine has stopped, and with it the task
         except Exception as error:  # noqa: BLE001 - raised again, in the caller's stack
             failed(self._k, error)  # raises, if it is the end of the task

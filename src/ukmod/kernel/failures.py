@@ -13,7 +13,7 @@ from os.path import dirname
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ukmod.errors import KernelPanic, LimitError, PatienceError, Reboot, UkmodError
+from ukmod.errors import KernelPanic, LimitError, StoppedError, UkmodError
 from ukmod.kernel.bug import Site
 from ukmod.kernel.lib.walk import EndlessError
 from ukmod.kernel.sched.core import TaskExitError
@@ -38,7 +38,7 @@ def failed(k: Core, error: BaseException, stub: int = 0) -> None:
     """
     try:
         _report(k, error, stub)
-    except (KernelPanic, PatienceError, Reboot):
+    except StoppedError:
         raise
     except Exception as second:  # noqa: BLE001 - the guest has destroyed what the report needs
         end = KernelPanic(f"an oops while reporting an oops: {error}; {second}")

@@ -25,21 +25,26 @@ _STOP_MASK: Final = _STOP_STOPPED | _STOP_CONTINUED | _CLD_STOPPED | _CLD_CONTIN
 """signal_struct.flags, include/linux/sched/signal.h."""
 
 
+def _jobctl(k: Core, task: Task) -> int:
+    """The address of ``task->jobctl``."""
+    return task.address + k.types.offset("task_struct", "jobctl")
+
+
 def set_dequeued(k: Core, task: Task) -> None:
     """A stop signal was taken from the queue: the process is about to stop."""
-    at = task.address + k.types.offset("task_struct", "jobctl")
+    at = _jobctl(k, task)
     k.memory.set_u64(at, k.memory.u64(at) | JOBCTL_STOP_DEQUEUED)
 
 
 def is_to_stop(k: Core, task: Task) -> bool:
     """JOBCTL_STOP_PENDING: another thread of the process has taken a stop signal."""
-    at = task.address + k.types.offset("task_struct", "jobctl")
+    at = _jobctl(k, task)
     return bool(k.memory.u64(at) & _STOP_PENDING)
 
 
 def clear_stop(k: Core, task: Task) -> None:
     """signal_wake_up_state(): the process is no longer stopped or traced, nor about to be."""
-    at = task.address + k.types.offset("task_struct", "jobctl")
+    at = _jobctl(k, task)
     k.memory.set_u64(at, k.memory.u64(at) & ~_JOBCTL)
 
 

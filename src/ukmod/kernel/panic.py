@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ukmod.errors import KernelPanic, PatienceError, Reboot
+from ukmod.errors import KernelPanic, StoppedError
 from ukmod.kernel.boot_parameters import boot_parameters
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.kstrtox import S32, parse
@@ -100,7 +100,7 @@ class Crash:
         self.panic_timeout = _int(boot.get("panic"))
         """kernel.panic: after a panic, 0 halts the machine (and says so); other values restart it."""
         self._oopsing = False
-        self._end: KernelPanic | PatienceError | Reboot | None = None
+        self._end: StoppedError | None = None
         """Why the machine has stopped."""
         self._debug_locks = True
 
@@ -243,7 +243,7 @@ class Crash:
             k.printk(f"---[ end Kernel panic - not syncing: {message} ]---\n", 0)
         self.stop(KernelPanic(message))
 
-    def stop(self, end: KernelPanic | PatienceError | Reboot) -> NoReturn:
+    def stop(self, end: StoppedError) -> NoReturn:
         """Stop the machine, and raise ``end``, now and whenever it is to run again."""
         self._end = end
         raise end

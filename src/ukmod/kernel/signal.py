@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -130,7 +130,19 @@ class Signals:
 
     def pending(self, task: Task) -> int:
         """The set of signals that a task may take: its own, and those of its group."""
-        return self._k.tasks.pending(task) | (self._k.tasks.shared_pending(task) if self._shares(task) else 0)
+        own = self._pending(task, shared=False)
+        return own | self._pending(task, shared=True) if self._shares(task) else own
+
+    def _pending(self, task: Task, *, shared: bool) -> int:
+        """A task's own set of pending signals, or that of its group."""
+        return self._k.tasks.shared_pending(task) if shared else self._k.tasks.pending(task)
+
+    def _set_pending(self, task: Task, signals: int, *, shared: bool) -> None:
+        (self._k.tasks.set_shared_pending if shared else self._k.tasks.set_pending)(task, signals)
+
+    def _sets(self, task: Task) -> tuple[bool, ...]:
+        """Both values of ``shared`` for a thread of a program, else the one."""
+        return (False, True) if self._shares(task) else (False,)
 
     def _shares(self, task: Task) -> bool:
         """True for a thread of a program; another task has one set of signals."""
@@ -169,40 +181,32 @@ class Signals:
         ``info`` is a struct kernel_siginfo or None; ``force``: the signal comes from the kernel itself. Any
         thread of the task's process may take it, unless it is sent ``to_thread``.
         """
-        k = self._k
         if task.exited:
             return
         self._prepare(task, signal)
         shared = not to_thread and self._shares(task)
-        pending = k.tasks.shared_pending(task) if shared else k.tasks.pending(task)
         if self._ignored(task, signal, force=force):
             return
-        if signal < SIGRTMIN and pending >> (signal - 1) & 1:
+        if signal < SIGRTMIN and self._pending(task, shared=shared) >> (signal - 1) & 1:
             return
-        if signal != SIGKILL and not task.is_kthread:
-            self._queue(task, shared=shared).append((signal, _Info(info or self.info(signal, SI_USER))))
-        elif info is not None and signal != SIGKILL:
-            self._queue(task, shared=shared).append((signal, _Info(info)))
-        self._pend(task, signal, shared=shared)
+        has_info = signal != SIGKILL and (info is not None or not task.is_kthread)
+        content = _Info(info or self.info(signal, SI_USER)) if has_info else None
+        self._pend(task, signal, content, shared=shared)
 
     def send_queued(self, task: Task, signal: int, info: Info, *, to_thread: bool) -> bool:
         """send_sigqueue(): make a signal pending with its own siginfo; false if it is ignored."""
         self._prepare(task, signal)
         if self._ignored(task, signal, force=False):
             return False
-        shared = not to_thread and self._shares(task)
-        self._queue(task, shared=shared).append((signal, info))
-        self._pend(task, signal, shared=shared)
+        self._pend(task, signal, info, shared=not to_thread and self._shares(task))
         return True
 
-    def _pend(self, task: Task, signal: int, *, shared: bool) -> None:
+    def _pend(self, task: Task, signal: int, info: Info | None, *, shared: bool) -> None:
         """Add a signal to those that are pending, and wake whoever takes it."""
-        tasks = self._k.tasks
+        if info is not None:
+            self._queue(task, shared=shared).append((signal, info))
         self._k.sighands.notify(task)
-        if shared:
-            tasks.set_shared_pending(task, tasks.shared_pending(task) | sigmask(signal))
-        else:
-            tasks.set_pending(task, tasks.pending(task) | sigmask(signal))
+        self._set_pending(task, self._pending(task, shared=shared) | sigmask(signal), shared=shared)
         if (target := self._target(task, signal, shared=shared)) is not None:
             self._complete(target, signal)
 
@@ -316,32 +320,24 @@ class Signals:
 
     def discard(self, task: Task, signals: int) -> None:
         """flush_sigqueue_mask(): discard pending signals of a set, the task's own and its group's."""
-        k = self._k
-        k.tasks.set_pending(task, k.tasks.pending(task) & ~signals)
-        queues = [self._queue(task, shared=False)]
-        if self._shares(task):
-            k.tasks.set_shared_pending(task, k.tasks.shared_pending(task) & ~signals)
-            queues.append(self._queue(task, shared=True))
-        for queue in queues:
-            gone = [info for signal, info in queue if sigmask(signal) & signals]
-            queue[:] = [(signal, info) for signal, info in queue if not sigmask(signal) & signals]
-            for info in gone:
-                info.discard()
+        for shared in self._sets(task):
+            self._drop(task, lambda signal, _: bool(sigmask(signal) & signals), shared=shared)
+            self._set_pending(task, self._pending(task, shared=shared) & ~signals, shared=shared)
 
     def discard_kind(self, task: Task, kind: type[Info]) -> None:
         """Discard the pending signals that a task or its group has with siginfo of this kind."""
-        tasks = self._k.tasks
-        for shared in (False, True) if self._shares(task) else (False,):
-            queue = self._queue(task, shared=shared)
-            gone = [(signal, info) for signal, info in queue if isinstance(info, kind)]
-            queue[:] = [(signal, info) for signal, info in queue if not isinstance(info, kind)]
-            cleared = sigmask(*(signal for signal, _ in gone)) & ~sigmask(*(signal for signal, _ in queue))
-            if shared:
-                tasks.set_shared_pending(task, tasks.shared_pending(task) & ~cleared)
-            else:
-                tasks.set_pending(task, tasks.pending(task) & ~cleared)
-            for _, info in gone:
-                info.discard()
+        for shared in self._sets(task):
+            self._drop(task, lambda _, info: isinstance(info, kind), shared=shared)
+
+    def _drop(self, task: Task, is_gone: Callable[[int, Info], bool], *, shared: bool) -> None:
+        """Take signals off a queue; those of which no other is queued are pending no longer."""
+        queue = self._queue(task, shared=shared)
+        gone = [one for one in queue if is_gone(*one)]
+        queue[:] = [one for one in queue if not is_gone(*one)]
+        cleared = sigmask(*(signal for signal, _ in gone)) & ~sigmask(*(signal for signal, _ in queue))
+        self._set_pending(task, self._pending(task, shared=shared) & ~cleared, shared=shared)
+        for _, info in gone:
+            info.discard()
 
     def _discard_of_group(self, task: Task, signals: int) -> None:
         for thread in task.group.threads:
@@ -363,8 +359,7 @@ class Signals:
 
     def _take(self, task: Task, mask: int, *, shared: bool) -> tuple[int, Info] | None:
         """__dequeue_signal(), of a task's own signals or of its group's."""
-        tasks = self._k.tasks
-        pending = tasks.shared_pending(task) if shared else tasks.pending(task)
+        pending = self._pending(task, shared=shared)
         if not (ready := pending & ~mask):
             return None
         ready = ready & _SYNCHRONOUS or ready
@@ -373,8 +368,7 @@ class Signals:
         index = next((n for n, (queued, _) in enumerate(queue) if queued == signal), None)
         info = queue.pop(index)[1] if index is not None else _Info(self.info(signal, SI_USER))
         if all(queued != signal for queued, _ in queue):
-            store = tasks.set_shared_pending if shared else tasks.set_pending
-            store(task, pending & ~sigmask(signal))
+            self._set_pending(task, pending & ~sigmask(signal), shared=shared)
         return signal, info
 
     def deliver(self) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ukmod.errors import KernelPanic, PatienceError, Reboot, UkmodError
+from ukmod.errors import StoppedError, UkmodError
 from ukmod.kernel.api import DEFERRED, Kernel
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kmod import processes
@@ -39,7 +39,7 @@ def lost(k: Kernel, before: frozenset[int], again: Callable[[], bool]) -> Sequen
 
 
 def _wait(k: Kernel, seconds: float) -> None:
-    with suppress(KernelPanic, PatienceError, Reboot):
+    with suppress(StoppedError):
         k.run(seconds)
 
 

@@ -62,7 +62,7 @@ def names_that_do_not_end() -> bytes:
 
 @pytest.fixture
 def booted(machine: Kernel) -> Kernel:
-    """A machine that has modules already, so that it need not look into one to know what it is."""
+    """A machine with a module: it knows its kernel from that one, and not from one that is malformed."""
     machine.insmod(made(name="first"))
     return machine
 

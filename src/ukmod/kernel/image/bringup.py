@@ -257,27 +257,20 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     k.process_lists.publish(k.tasks.all())
     _complete_first_tasks(k, image)
     now = k.clock.now
-    first = partial(_publish_pids, k, image)
-    k.run_task("swapper/0", first, limit=_STEP_PATIENCE)
-    k.run_task("swapper/0", partial(_word_reports, k, image), limit=_STEP_PATIENCE)
+    k.run_task("swapper/0", partial(_finish, k, image), limit=_STEP_PATIENCE)
     k.clock.now = now  # modules begin at 0
-    k.cpu.sp = k.idle.sp  # the last task may have ended, and its stack with it
+    k.cpu.sp = k.idle.sp  # that task has ended, and its stack with it
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)
     printk_ringbuffer.attach(k, image)
     return boot
 
 
-def _publish_pids(k: Core, image: MappedImage) -> int:
-    """Have the image find init and the kernel's own threads by their numbers."""
+def _finish(k: Core, image: MappedImage) -> int:
+    """The last of it, in a task: the image finds tasks by number, and says the words of its reports."""
     for task in k.tasks.all():
         if task not in (k.idle, k.sched.current):
             k.pids.publish(image, task)
-    return 0
-
-
-def _word_reports(k: Core, image: MappedImage) -> int:
-    """Ask the image for the words of its reports that it has as code. That code must run in a task."""
     k.wording = replace(k.wording, preemption=model_name(k, image))
     return 0
 

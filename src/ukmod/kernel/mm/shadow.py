@@ -162,9 +162,8 @@ class Shadow:
             return address
         end = min(address + size - 1, MASK)
         first, last = shadow_of(address), shadow_of(end)
-        for page in sorted(
-            self._frames
-        ):  # the others are zeros, which a size that a guest forges has many of
+        # The pages without a frame are zeros. A size that a guest forges has many of them.
+        for page in sorted(self._frames):
             start, stop = max(first, page << PAGE_SHIFT), min(last + 1, (page + 1) << PAGE_SHIFT)
             if start < stop:
                 at = self._frames[page] + start % PAGE_SIZE

@@ -200,7 +200,7 @@ def _core_state(k: Core, task: Task) -> int:
 
 
 def coredump_task_exit(k: Core, task: Task) -> None:
-    """Wait until a thread that writes a core dump has read what it needs of this one."""
+    """Wait until a thread that writes a core dump has read what it needs from this one."""
     if not (state := _core_state(k, task)):
         return
     dumper = state + k.types.offset("core_state", "dumper")

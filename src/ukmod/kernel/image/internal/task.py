@@ -147,7 +147,7 @@ def wake_up_parent(k: Core, child: Ptr, parent: Ptr) -> None:
         thread.children.wake_all()
 
 
-@export("release_task")
+@export()
 def release_task(k: Core, task: Ptr) -> None:
     """void release_task(struct task_struct *p): of a leader, one of whose threads executes a program."""
     from ukmod.kernel.user.exit import release_leader
