@@ -12,6 +12,7 @@ import pytest
 from tests.faults import ERRORS, failing, killed_at, racing
 
 from ukmod.kmod.regular import UNSETTLED, identity
+from ukmod.machine.image import cache
 from ukmod.machine.image.cache import MAC_SIZE, Cache, default_directory
 
 
@@ -274,3 +275,34 @@ def test_a_planted_memory_is_not_believed(place: Path, tmp_path: Path) -> None:
     Cache(str(planted)).remember("about", of(file), b"a lie")
     (planted / "about").replace(place / "about")
     assert Cache(str(place)).recall("about", of(file)) is None
+
+
+def test_two_that_make_a_key_at_once_have_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both see that there is none before either makes it."""
+    read, both = cache._read_key, threading.Barrier(2)
+    first = threading.local()
+
+    def read_together(place: int) -> bytes | None:
+        found = read(place)
+        if not hasattr(first, "done"):
+            first.done = True
+            both.wait(30)
+        return found
+
+    monkeypatch.setattr(cache, "_read_key", read_together)
+    macs: list[bytes] = []
+
+    def save() -> None:
+        there = Cache(str(tmp_path / "cache"))
+        assert there.prepare()
+        mac = there.mac("entry")
+        assert mac is not None
+        macs.append(mac.digest())
+
+    threads = [threading.Thread(target=save) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(macs) == 2
+    assert len(set(macs)) == 1

@@ -113,7 +113,7 @@ class Cache:
                 os.mkdir(self.directory, 0o700)
             with self._opened() as place:
                 if _read_key(place) is None:
-                    replace_file(_KEY, (os.urandom(_KEY_SIZE),), mode=0o600, where=place)
+                    _make_key(place)
             return True
         except OSError:
             return False
@@ -213,6 +213,16 @@ def _read_key(place: int) -> bytes | None:
     finally:
         os.close(descriptor)
     return key if len(key) == _KEY_SIZE else None
+
+
+def _make_key(place: int) -> None:
+    """Make the key. Of several processes at once, one does so, where a directory can be locked."""
+    with contextlib.suppress(ImportError, OSError):
+        from fcntl import LOCK_EX, flock
+
+        flock(place, LOCK_EX)  # until it is closed
+    if _read_key(place) is None:
+        replace_file(_KEY, (os.urandom(_KEY_SIZE),), mode=0o600, where=place)
 
 
 def _written(place: int, name: str) -> float:
