@@ -32,7 +32,7 @@ def driver(tmp_path: Path) -> Path:
 def test_dependencies_are_taken_from_beside_the_module_first(driver: Path, tmp_path: Path) -> None:
     elf = read_module_file(str(driver)).elf()
     beside = needed_files(tree_beside(str(driver)), elf)
-    files = completed(beside, elf, open_tree(tmp_path / "own"))
+    files = completed(beside, elf, open_tree(tmp_path / "own"), read_module_file)
     assert [Path(file).relative_to(tmp_path).as_posix() for file in files] == [
         "own/bus.ko",
         "own/core.ko",

@@ -73,6 +73,7 @@ ZSTD_FILES = {
     "128 MiB": (frame(27, size=False), []),
     "256 MiB": (frame(28, size=False), [WINDOW]),
     "two frames": (frame() + frame(), ["several zstd frames, of which the kernel reads the first alone"]),
+    "other data behind it": (frame() + b"other data", []),  # the kernel does not look there
     "a dictionary": (DICTIONARY, ["zstd with a dictionary, which the kernel does not have"]),
     "cut off": (zstd.compress(DATA)[:9], []),
 }

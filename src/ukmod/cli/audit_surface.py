@@ -43,7 +43,7 @@ def surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     with Progress(AUDITING):
         found = inspection(arguments)
         tree = found.system.tree
-        image, requests = _image_requests(arguments.kernel, found.vermagic, found.system.root)
+        image, requests = _image_requests(arguments.kernel, found.vermagic, found.system.root, tree)
         requests += _module_requests(tree)
         result = audit(found.system.explainers(found.inspector, arguments.config))
     every = families(requests, result.modules)
@@ -113,17 +113,23 @@ def _beginning(family: str) -> str:
     return family.partition("%")[0].rstrip("-_")
 
 
-def _image_requests(option: str | None, vermagic: str, root: str) -> tuple[str | None, list[ModuleRequest]]:
+def _image_requests(
+    option: str | None, vermagic: str, root: str, tree: Tree
+) -> tuple[str | None, list[ModuleRequest]]:
     """Return the image's path, and its requests; None and nothing without an image."""
     if option == _NO_IMAGE:
         return None, []
-    from ukmod.machine.image.find import find_image
-    from ukmod.machine.image.image import KernelImage
+    from ukmod.machine.image.find import find_image, image_in
     from ukmod.machine.image.installed import image_at
     from ukmod.machine.image.requests import image_requests
 
-    path = find_image(vermagic, root).path if option is None else image_at(option)
-    return path, [] if path is None else image_requests(KernelImage(path))
+    if option is not None:
+        image = image_in(tree, image_at(option))
+    elif (found := find_image(vermagic, root, tree=tree).image) is not None:
+        image = found
+    else:
+        return None, []
+    return image.path, image_requests(image)
 
 
 def _module_requests(tree: Tree) -> list[ModuleRequest]:

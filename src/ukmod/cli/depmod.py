@@ -44,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parse_options(argv, host, ToolLog(host, "depmod"))
     if options is None:
         return 0
+    if os.path.isfile(options.root):
+        raise UsageError("is an archive: --strict and --overlay are for directories", subject=options.root)
     release = options.words[0] if options.words else host.release()
     below = f"/{options.module_directory}/{release}"
     with tempfile.TemporaryDirectory(prefix="ukmod-depmod-") as merged:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ukmod.kmod.fits import Fit, NeededSymbol
+    from ukmod.machine.image.image import KernelImage
 
     Exports = Mapping[str, ExportedSymbol]
 
@@ -100,11 +101,15 @@ def _offer(options: Namespace, files: Sequence[ModuleFile]) -> KernelOffer:
 
 
 def _image(name: str) -> tuple[Exports, str]:
-    """Return what a kernel image exports, and its vermagic."""
+    """Return what the kernel image of that name exports, and its vermagic."""
     from ukmod.machine.image.image import KernelImage
     from ukmod.machine.image.installed import image_at
 
-    image = KernelImage(image_at(name))
+    return _offered(KernelImage(image_at(name)))
+
+
+def _offered(image: KernelImage) -> tuple[Exports, str]:
+    """Return what an image exports, and its vermagic."""
     exports = {
         one.name: ExportedSymbol(one.name, KERNEL, one.crc, one.gpl, one.namespace)
         for one in image.exports.values()
@@ -114,13 +119,13 @@ def _image(name: str) -> tuple[Exports, str]:
 
 def _image_of(tree: Tree, root: str) -> tuple[Exports | None, str]:
     """Return the exports of the image that lies beside a tree; nothing if there is none that can be read."""
+    from ukmod.machine.image.find import image_in
+
     for place in (f"{root.rstrip('/')}/boot/vmlinuz-{tree.release}", f"{tree.dirname}/vmlinuz"):
-        path = tree.files.real(place)
-        if os.path.isfile(path):
-            try:
-                return _image(path)
-            except UkmodError:
-                continue  # another architecture's, or a packing that needs an extra
+        try:
+            return _offered(image_in(tree, tree.files.real(place)))
+        except UkmodError:
+            continue  # none, another architecture's, or a packing that needs an extra
     return None, ""
 
 

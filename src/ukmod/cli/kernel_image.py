@@ -11,7 +11,7 @@ from ukmod.kernel.image.choice import NONE
 from ukmod.kernel.trees import modules_of
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
-from ukmod.machine.image.find import find_image
+from ukmod.machine.image.find import find_image, image_in
 from ukmod.machine.image.installed import image_at
 
 
@@ -27,17 +27,15 @@ def image_of_tree(option: str | None, tree: Tree, root: str) -> str:
         raise UsageError("no module that can be read", subject=tree.dirname)
     vermagic = choice.vermagic_of(module)
     if option is None:
-        search = find_image(vermagic, root, *choice.roots())
+        search = find_image(vermagic, root, *choice.roots(), tree=tree)
         if search.path is None:
             raise UsageError(f"{search}: name it with --kernel IMAGE, or do without it: --kernel {NONE}")
         return search.path
-    from ukmod.machine.image.image import KernelImage
-
     path = os.path.abspath(image_at(option))
-    image = KernelImage(path)
+    image = image_in(tree, path)
     if vermagic.split() != image.vermagic.split():
         text = f'it has vermagic "{image.vermagic.strip()}", the modules "{vermagic.strip()}"'
-        raise UsageError(f"{text}; {find_image(vermagic, root, *choice.roots())}", subject=path)
+        raise UsageError(f"{text}; {find_image(vermagic, root, *choice.roots(), tree=tree)}", subject=path)
     return path
 
 
@@ -55,7 +53,8 @@ def misfit(k: Kernel, module: ModuleFile, root: str | None) -> str | None:
     if not vermagic or not own or vermagic.split() == own.split():
         return None
     text = f'it has vermagic "{vermagic.strip()}", the image "{own.strip()}"'
-    return f"{module.path}: {text}; {find_image(vermagic, *_below(root), *choice.roots(module.path))}"
+    search = find_image(vermagic, *_below(root), *choice.roots(module.path), tree=k.tree)
+    return f"{module.path}: {text}; {search}"
 
 
 def _below(root: str | None) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from ukmod.cli.run import (
 from ukmod.cli.terminal import one_line_warnings
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kernel.image.choice import AUTO, NONE
-from ukmod.kernel.trees import Loadable, open_tree
+from ukmod.kernel.trees import Loadable, indexed
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.tree import Tree
 from ukmod.machine.image.installed import image_at, kernel_named
@@ -146,9 +146,8 @@ def _kernel(options: argparse.Namespace, name: str) -> NamedKernel:
     if options.dirname is None and options.set_version is None:
         return NamedKernel(name, release, image, own_tree(name))
     version = options.set_version or release or None
-    return NamedKernel(
-        name, release, image, open_tree(Tree.open(options.dirname or "/", version, options.moduledir).dirname)
-    )
+    tree = indexed(Tree.open(options.dirname or "/", version, options.moduledir))
+    return NamedKernel(name, release, image, tree)
 
 
 def _subjects(options: argparse.Namespace, kernels: Sequence[NamedKernel]) -> list[Subject]:

@@ -21,7 +21,7 @@ from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.timeline import timeline
-from ukmod.kernel.trees import Loadable, open_tree
+from ukmod.kernel.trees import Loadable, indexed, open_tree
 from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
 from ukmod.machine.image.installed import kernel_named
@@ -157,8 +157,7 @@ def find_modules(
     tree: Tree | None = None
     if options.dirname is not None or options.set_version is not None:
         with Progress(READING):
-            named = Tree.open(options.dirname or "/", options.set_version, options.moduledir)
-            tree = open_tree(named.dirname)
+            tree = indexed(Tree.open(options.dirname or "/", options.set_version, options.moduledir))
     elif kernel is not None and not all(map(is_file, options.words[:1])):
         with Progress(READING):
             tree = own_tree(kernel)

@@ -20,7 +20,7 @@ from ukmod.cli.survey_page import survey_page
 from ukmod.cli.survey_report import print_expected, print_json, print_tables, subsystem
 from ukmod.cli.terminal import near
 from ukmod.errors import NotFoundError
-from ukmod.kernel.trees import open_tree
+from ukmod.kernel.trees import indexed
 from ukmod.kmod.tree import Tree
 from ukmod.survey.expected import ExpectedFailure, is_expected, read_expected
 from ukmod.survey.journal import Journal
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         return diff(options, words)
     expected = read_expected(options.expect) if options.expect is not None else ()
     with Progress(READING):
-        tree = open_tree(Tree.open(options.dirname, options.set_version, options.moduledir).dirname)
+        tree = indexed(Tree.open(options.dirname, options.set_version, options.moduledir))
     if action == "diff" and tree.dependency_line(action) is None:  # alone, it may be a module's name
         return diff(options, words)
     names = _names(tree, options)

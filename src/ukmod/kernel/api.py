@@ -110,7 +110,7 @@ class Kernel(UserSide):
     snapshot: save the initialised image in the user's cache, and start from it the next time.
     root: the files that the root file system begins with: a directory, or an archive (cpio, packed or not,
     tar, a unified kernel image, .deb, .rpm). They are copied into the machine, which writes to its own memory
-    only. The modules in a directory are the tree, if none is given. A root needs an image.
+    only. The modules in it are the tree, if none is given. A root needs an image.
     root_helpers: the programs that the kernel starts, /sbin/modprobe among them, are the root's own, in ring
     3. By default modprobe and sh are ours. In either case, ``install`` puts a program before the root's.
 
@@ -152,7 +152,7 @@ class Kernel(UserSide):
                 self.programs.install(path, _sh)
         options = {"hz": checked_hz(hz), "memory": checked_memory(memory), "release": release}
         self._wanted = Configuration(
-            image=image_named(image),
+            image=image_named(image, self.tree),
             btf=os.fspath(btf) if btf is not None else None,
             types=types,
             options={**options, "cmdline": cmdline},
@@ -326,7 +326,7 @@ class Kernel(UserSide):
         if self._core is None and self.tree is not None:
             words = [word.replace("-", "_") for word in arguments if not word.startswith("-")]
             files = dict.fromkeys(file for word in words for file in module_files(self.tree, word))
-            self._boot([Loadable(read_module_file(file)) for file in files])
+            self._boot([Loadable(read_module_file(file, self.tree)) for file in files])
         finished = self.execute("/sbin/modprobe", *arguments)
         if check and finished.status:
             raise modprobe_error(arguments, finished)

@@ -51,9 +51,10 @@ class Booted:
     need: Need | None = None
 
 
-def image_named(image: str | os.PathLike[str] | None) -> KernelImage | str | None:
+def image_named(image: str | os.PathLike[str] | None, tree: Tree | None = None) -> KernelImage | str | None:
     """The image of a Configuration: that of a file, or of a kernel on this machine, "6.12" for example.
 
+    The file may lie in the archive that the tree is in.
     Raises the errors of KernelImage for a file that is not an image, NotFoundError for a kernel that is not
     here.
     """
@@ -62,9 +63,10 @@ def image_named(image: str | os.PathLike[str] | None) -> KernelImage | str | Non
         return None
     if name == AUTO:
         return AUTO
+    from ukmod.machine.image.find import image_in
     from ukmod.machine.image.installed import image_at  # few runs name one
 
-    return _image(image_at(name))
+    return image_in(tree, image_at(name))
 
 
 def modules_of_image(image: str | os.PathLike[str] | None) -> str:
@@ -76,12 +78,6 @@ def modules_of_image(image: str | os.PathLike[str] | None) -> str:
     from ukmod.machine.image.releases import is_word
 
     return kernel_named(name).modules if is_word(name) and not os.path.exists(name) else ""
-
-
-def _image(path: str) -> KernelImage:
-    from ukmod.machine.image.image import KernelImage
-
-    return KernelImage(path)
 
 
 def checked_hz(hz: int) -> int:
@@ -158,15 +154,15 @@ def _chosen(
     wanted: Configuration, modules: Sequence[Elf], tree: Callable[[], Tree | None], mocks: Sequence[Mock],
     *, programs: bool,
 ) -> Booted:  # fmt: skip
-    def booted(image: KernelImage | str | None) -> Core:
+    def booted(image: KernelImage | None) -> Core:
         return _booted(wanted, modules, image)
 
-    if wanted.image not in (AUTO, None):
+    if wanted.image is not None and not isinstance(wanted.image, str):
         return Booted(booted(wanted.image))
     if not modules and (its := tree()) is not None and (one := next(modules_of(its), None)) is not None:
         # Any of the tree's modules may be loaded.
-        path = choice.image_for(one, its) if wanted.image == AUTO else None
-        return Booted(_booted(wanted, [one], path))
+        image = choice.image_for(one, its) if wanted.image == AUTO else None
+        return Booted(_booted(wanted, [one], image))
     if wanted.image is None:
         return Booted(booted(None))
     try:
@@ -185,10 +181,10 @@ def _chosen(
             return Booted(core, lack)
         core.close()
         need = lack
-    return Booted(booted(need.image), need)
+    return Booted(booted(need.search.image), need)
 
 
-def _booted(wanted: Configuration, modules: Sequence[Elf], image: KernelImage | str | None) -> Core:
+def _booted(wanted: Configuration, modules: Sequence[Elf], image: KernelImage | None) -> Core:
     def types() -> Types:
         # A module's types are added when it is loaded; an image is brought up without them.
         return wanted.types or types_for(modules if image is None else (), btf=wanted.btf, kernel=image)
@@ -197,7 +193,6 @@ def _booted(wanted: Configuration, modules: Sequence[Elf], image: KernelImage | 
         return Core(types(), **wanted.options)
     from ukmod.kernel.image import snapshot
 
-    image = _image(image) if isinstance(image, str) else image
     # Snapshots are only for the image's own layouts.
     keep = wanted.keep and wanted.types is None and wanted.btf is None
     return snapshot.boot(image, types, wanted.options, keep=keep)

@@ -16,6 +16,7 @@ from ukmod.kernel.trees import (
     module_files,
     needed_files,
     open_tree,
+    read_module_file,
     read_modules,
     tree_beside,
 )
@@ -66,9 +67,12 @@ class ModuleSearch:
 
     def open(self, modules: Iterable[ModuleSource | Loadable], *, dependencies: bool) -> list[Loadable]:
         """Read modules and their dependencies, each file once: see ``Kernel.open_modules``."""
-        found = read_modules(modules, self._dependencies if dependencies else lambda _: ())
+        found = read_modules(modules, self._dependencies if dependencies else lambda _: (), self._read)
         self._first = self._first or next((one.path for one in found if one.path), "")
         return found
+
+    def _read(self, path: str) -> ModuleFile:
+        return read_module_file(path, self._tree)
 
     def _dependencies(self, module: ModuleFile) -> tuple[str, ...]:
         """The paths of a module's dependencies, in loading order; none if all are loaded."""
@@ -77,7 +81,7 @@ class ModuleSearch:
             return ()
         tree = self._tree or (self._beside(module.path, (module,)) if module.path else self.tree)
         found = needed_files(tree, elf) if tree is not None else ()
-        return found if self._own is None else completed(found, elf, self._own)
+        return found if self._own is None else completed(found, elf, self._own, self._read)
 
     def _beside(self, module: str, opened: Iterable[ModuleFile] = ()) -> Tree | None:
         """The tree that contains a module's file; None, after a warning, if it cannot be read as one."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from errno import EINVAL
 
-from ukmod.errors import FormatError, NotFoundError, UkmodError, UsageError
+from ukmod.errors import FormatError, NotFoundError, UkmodError
 from ukmod.kmod.elf import Elf
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path, normalize_alias
@@ -16,6 +16,8 @@ from ukmod.record import record
 
 ModuleSource = str | os.PathLike[str] | bytes | ModuleFile
 """A module: the path of its file, compressed or not; its bytes; or its file, which is not opened again."""
+ModuleReader = Callable[[str], ModuleFile]
+"""Reads a module's file, as :func:`read_module_file` does."""
 _INDEX = "modules.dep.bin"
 
 
@@ -35,26 +37,28 @@ class Loadable:
 def open_tree(path: str | os.PathLike[str]) -> Tree:
     """The module tree in a directory: one indexed by depmod, or any directory of .ko files.
 
-    Raises NotFoundError if it is not a directory, UsageError if it is in an archive.
+    The path may lead into an archive, see ``Tree.open``. Raises NotFoundError if there is no such directory.
     """
-    tree = Tree.at(path)
+    return indexed(Tree.at(path))
+
+
+def indexed(tree: Tree) -> Tree:
+    """A tree in which modules can be looked up: if depmod has not indexed it, the indexes are in memory.
+
+    Raises NotFoundError if it is not a directory.
+    """
     if not os.path.isdir(tree.dirname):
-        if archive := archive_above(tree.dirname):
-            raise UsageError(
-                "the machine's modules have to be in a directory: unpack the archive", subject=archive
-            )
-        tree.require_indexes()
-    indexed = os.path.exists(f"{tree.dirname}/{_INDEX}")
-    return tree if indexed else Tree.from_directory(tree.dirname, config_paths=tree.config_paths)
+        tree.require_indexes()  # those of an archive are there
+    if archive_above(tree.dirname) or os.path.exists(f"{tree.dirname}/{_INDEX}"):
+        return tree
+    return Tree.from_directory(tree.dirname, config_paths=tree.config_paths)
 
 
 def tree_of_root(root: str) -> Tree | None:
-    """The modules in a root file system; None for an archive, and without those of exactly one kernel."""
-    if not os.path.isdir(root):
-        return None
+    """The modules in a root file system; None without those of exactly one kernel."""
     try:
-        return open_tree(Tree.open(root).dirname)
-    except (NotFoundError, UsageError):
+        return indexed(Tree.open(root))
+    except UkmodError:  # an archive that is damaged: whoever fills the file system from it says so
         return None
 
 
@@ -82,7 +86,7 @@ def modules_of(tree: Tree | None) -> Iterator[Elf]:
         assert tree is not None
         path = _file(tree, tree.dependency_line(name) or "")
         try:
-            yield read_module_file(path).elf()
+            yield read_module_file(path, tree).elf()
         except UkmodError:
             continue  # the loader is to say so
 
@@ -107,17 +111,17 @@ def needed_files(tree: Tree, module: Elf) -> tuple[str, ...]:
     return _files(tree, (file for name in known for file in load_order(tree, name)))
 
 
-def completed(files: Sequence[str], module: Elf, tree: Tree) -> tuple[str, ...]:
+def completed(files: Sequence[str], module: Elf, tree: Tree, read: ModuleReader) -> tuple[str, ...]:
     """A module's dependencies from elsewhere, preceded by those that they and it lack, from another tree."""
     known = {modname_from_path(file) for file in files}
-    wanted = (name for elf in (*_elves_of(files), module) for name in depends(elf) if name not in known)
+    wanted = (name for elf in (*_elves_of(files, read), module) for name in depends(elf) if name not in known)
     lacking = [name for name in dict.fromkeys(wanted) if tree.dependency_line(name) is not None]
     return (*_files(tree, (file for name in lacking for file in load_order(tree, name))), *files)
 
 
-def _elves_of(files: Iterable[str]) -> list[Elf]:
+def _elves_of(files: Iterable[str], read: ModuleReader) -> list[Elf]:
     with suppress(UkmodError):  # the loader is to say so
-        return elves(map(read_module_file, files))
+        return elves(map(read, files))
     return []
 
 
@@ -148,10 +152,13 @@ def _files(tree: Tree, files: Iterable[str]) -> tuple[str, ...]:
     return tuple(tree.files.real(tree.path(file)) for file in dict.fromkeys(files))
 
 
-def read_module_file(path: str) -> ModuleFile:
-    """A module's file, read and closed. Raises NotFoundError with the errno if it cannot be read."""
+def read_module_file(path: str, tree: Tree | None = None) -> ModuleFile:
+    """A module's file, read and closed: one of this machine, or one in the archive that the tree is in.
+
+    Raises NotFoundError with the errno if it cannot be read.
+    """
     try:
-        with ModuleFile(path) as file:
+        with ModuleFile(path) if tree is None else tree.files_at(path).open_module(path) as file:
             file.contents()
             return file
     except OSError as error:
@@ -160,7 +167,9 @@ def read_module_file(path: str) -> ModuleFile:
 
 
 def read_modules(
-    modules: Iterable[ModuleSource | Loadable], dependencies: Callable[[ModuleFile], Iterable[str]]
+    modules: Iterable[ModuleSource | Loadable],
+    dependencies: Callable[[ModuleFile], Iterable[str]],
+    read: ModuleReader = read_module_file,
 ) -> list[Loadable]:
     """Read modules and their dependencies, each file once. ``dependencies`` returns a module's, in order.
 
@@ -171,7 +180,7 @@ def read_modules(
     def file_at(path: str) -> ModuleFile:
         place = os.path.abspath(path)
         if place not in files:
-            files[place] = read_module_file(path)
+            files[place] = read(path)
         return files[place]
 
     def file_of(module: ModuleSource | Loadable) -> ModuleFile:

@@ -6,10 +6,10 @@ root's configuration says.
 
 from __future__ import annotations
 
-import os
 import stat
 
 from ukmod.errors import NotFoundError, UkmodError
+from ukmod.kmod.archives import open_archive
 from ukmod.kmod.bootfiles import BOOT_DIRECTORIES, names_in
 from ukmod.kmod.objections import Inspector
 from ukmod.kmod.overlay import OverlayFiles
@@ -76,13 +76,15 @@ def open_initramfs(path: str, system: System, inspector: Inspector) -> Initramfs
     release = system.tree.release
     try:
         real = system.tree.files.real(path)
-        if not os.path.isfile(real):
-            return Initramfs(path, fault="it lies in an archive: name it by --initramfs")
-        tree = Tree.open(real, release)
+        files = open_archive(real, system.tree.files_at(real))
+    except (OSError, UkmodError) as error:
+        return Initramfs(path, fault=str(error))
+    try:
+        tree = Tree.open(real, release, files=files)
         if not any(True for _ in tree.module_names()):
             return None
-    except NotFoundError as error:
-        return None if os.access(real, os.R_OK) else Initramfs(path, fault=error.message)
+    except NotFoundError:
+        return None
     except (OSError, UkmodError) as error:
         return Initramfs(path, fault=str(error))
     tree = _with_configuration(tree, real, system)

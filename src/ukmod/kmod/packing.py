@@ -7,6 +7,8 @@ MiB and no dictionary, and of each the first stream or frame. What they refuse, 
 
 from __future__ import annotations
 
+from ukmod.kmod.compression import compression_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,5 +135,5 @@ def _zstd(data: bytes) -> Iterator[str]:
         last, kind, length = header & 1, header >> 1 & 3, header >> 3
         at += 3 + (1 if kind == 1 else length)
     at += 4 if descriptor & 4 else 0
-    if at < len(data):
+    if compression_of(data[at : at + 4]) == "zstd":  # other bytes there do not matter to the kernel
         yield "several zstd frames, of which the kernel reads the first alone"

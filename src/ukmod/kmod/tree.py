@@ -202,6 +202,7 @@ class Tree:
         moduledir: str | None = None,
         *,
         host_config: bool = False,
+        files: Files | None = None,
     ) -> Tree:
         """Return the tree of a release below a root.
 
@@ -209,6 +210,7 @@ class Tree:
         moduledir: where they lie below the root: by default lib/modules, or usr/lib/modules if the former is
         missing or has no such release.
         host_config: take this machine's modprobe.d, as ``modprobe -d`` does, not the root's own.
+        files: the root's, if they have been opened.
 
         Symbolic links below the root are followed as in the system that it holds, see :class:`RootedFiles`.
         The root may be an archive, see :func:`ukmod.kmod.archives.open_archive`. If its modules have no
@@ -217,7 +219,7 @@ class Tree:
         Raises NotFoundError if no release was named and there is none, UsageError if there are several.
         """
         root = os.path.abspath(os.fspath(root))
-        files = files_of(root)
+        files = files_of(root) if files is None else files
         if moduledir is None:
             moduledir = _moduledir_of(files, root, release)
         moduledir = f"/{moduledir.strip('/')}"
@@ -229,13 +231,15 @@ class Tree:
     def at(cls, directory: str | os.PathLike[str]) -> Tree:
         """Return the tree at an indexed directory, with the configuration of the root it lies in.
 
-        A directory elsewhere than a root's lib/modules has no configuration.
+        A directory elsewhere than a root's lib/modules has no configuration. The path may lead into an
+        archive, see :meth:`open`.
         """
         dirname = os.path.abspath(os.fspath(directory))
         root = root_of(dirname)
-        if root is None:
-            return cls(dirname, config_paths=())
-        return cls(dirname, files_below(root), config_paths=_config_of(root))
+        config_paths = () if root is None else _config_of(root)
+        if archive := archive_above(dirname):
+            return with_indexes(cls(dirname, files_of(archive), config_paths=config_paths))
+        return cls(dirname, None if root is None else files_below(root), config_paths=config_paths)
 
     @classmethod
     def from_directory(
@@ -268,6 +272,14 @@ class Tree:
         tree = Tree(self.dirname, files, config_paths=self.config_paths)
         tree._indexes = self._indexes
         return tree
+
+    def files_at(self, path: str) -> Files:
+        """Return what a path is read by: if it lies in the archive that the tree is in, the tree's files.
+
+        Any other path is this machine's own.
+        """
+        archive = archive_above(self.dirname)
+        return self.files if archive and path.startswith(f"{archive}/") else DirectoryFiles()
 
     @property
     def release(self) -> str:

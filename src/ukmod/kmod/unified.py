@@ -5,25 +5,32 @@ from __future__ import annotations
 import os
 import struct
 
+from ukmod.errors import UkmodError
 from ukmod.kmod.bootfiles import BOOT_DIRECTORIES, names_in
 from ukmod.kmod.config import Source
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.kernelargs import BootArguments
-from ukmod.kmod.regular import MODULE_LIMIT, open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ukmod.kmod.elf import ByteSource
     from ukmod.kmod.host import Files
 
 __all__ = ["unified_image", "unified_images"]
 
 _TEXTS = frozenset((".cmdline", ".uname", ".profile"))
 _LONGEST = 1 << 16
+_HEAD = 1 << 12
+"""Bytes at the beginning of a PE file in which all its headers are."""
 
 
 def unified_images(files: Files, root: str) -> Iterator[tuple[str, BootArguments]]:
-    """Yield the release of each image below a root, with each command line."""
+    """Yield the release of each image below a root, with each command line; the root may be one itself."""
+    if root and (image := unified_image(DirectoryFiles(), f"{root}/boot", root)) is not None:
+        for text in image[1]:
+            yield image[0], BootArguments(text, Source(root))
     for boot in BOOT_DIRECTORIES:
         directory = f"{root}{boot}/EFI/Linux"
         for name in names_in(files, directory):
@@ -67,27 +74,23 @@ def _value(sections: list[tuple[str, str]], wanted: str) -> str:
 def _sections(files: Files, path: str) -> list[tuple[str, str]]:
     """Return the text sections of a PE file that a boot stub reads, in order; none if it is no such file."""
     try:
-        descriptor = open_regular(files.real(path), MODULE_LIMIT)
-    except OSError:
+        with files.open_module(path) as file:
+            return list(_texts(file.source()))
+    except (OSError, UkmodError, struct.error):
         return []
-    try:
-        head = os.pread(descriptor, 4096, 0)
-        at = int.from_bytes(head[0x3C:0x40], "little")
-        if head[:2] != b"MZ" or head[at : at + 4] != b"PE\0\0":
-            return []
-        count = int.from_bytes(head[at + 6 : at + 8], "little")
-        table = at + 24 + int.from_bytes(head[at + 20 : at + 22], "little")
-        found = []
-        for start in range(table, table + 40 * count, 40):
-            entry = head[start : start + 40]
-            name = entry[:8].rstrip(b"\0").decode("ascii", "replace")
-            if name in _TEXTS:
-                virtual, _, size, offset = struct.unpack_from("<4I", entry, 8)
-                data = os.pread(descriptor, min(virtual, size, _LONGEST), offset)
-                found.append((name, os.fsdecode(data).partition("\0")[0]))
-    except (OSError, struct.error):
-        return []
-    else:
-        return found
-    finally:
-        os.close(descriptor)
+
+
+def _texts(image: ByteSource) -> Iterator[tuple[str, str]]:
+    head = image[0:_HEAD]
+    at = int.from_bytes(head[0x3C:0x40], "little")
+    if head[:2] != b"MZ" or head[at : at + 4] != b"PE\0\0":
+        return
+    count = int.from_bytes(head[at + 6 : at + 8], "little")
+    table = at + 24 + int.from_bytes(head[at + 20 : at + 22], "little")
+    for start in range(table, table + 40 * count, 40):
+        entry = head[start : start + 40]
+        name = entry[:8].rstrip(b"\0").decode("ascii", "replace")
+        if name in _TEXTS:
+            virtual, _, size, offset = struct.unpack_from("<4I", entry, 8)
+            data = image[offset : offset + min(virtual, size, _LONGEST)]
+            yield name, os.fsdecode(data).partition("\0")[0]

@@ -8,7 +8,6 @@ kernel but what a kernel makes once, for its first module.
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -30,7 +29,7 @@ def smallest(tree: Tree, count: int) -> list[str]:
         file, *more = load_order(tree, name)
         if not more:
             with suppress(OSError):  # the indexes are older than the tree
-                sized.append((os.stat(tree.files.real(tree.path(file))).st_size, name))
+                sized.append((tree.files.stat(tree.path(file)).st_size, name))
     return [name for _, name in heapq.nsmallest(count, sized)]
 
 

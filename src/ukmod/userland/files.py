@@ -15,7 +15,7 @@ from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import is_module_file
 from ukmod.kmod.rooted import RootedFiles, resolve_in_root
-from ukmod.kmod.tree import root_of
+from ukmod.kmod.tree import archive_above, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +34,10 @@ class TreeFiles:
     the kernel accepts.
     """
 
-    def __init__(self, files: Files, directories: Iterable[str]) -> None:
+    def __init__(self, files: Files, directories: Iterable[str], *, contained: bool = False) -> None:
+        """``contained``: no link of these files leads out of them, as in an archive."""
         self._files = files
+        self._contained = contained
         self._directories = tuple(os.path.normpath(directory) for directory in directories)
 
     @classmethod
@@ -43,7 +45,8 @@ class TreeFiles:
         """Return the files of a tree and of its configuration."""
         # Links are followed here: the root's own files would not show a link to a module elsewhere.
         files = DirectoryFiles() if isinstance(tree.files, RootedFiles) else tree.files
-        return cls(files, (tree.dirname, *tree.config_paths))
+        contained = bool(archive_above(tree.dirname))
+        return cls(files, (tree.dirname, *tree.config_paths), contained=contained)
 
     def read(self, path: str) -> bytes:
         """Return a file's content."""
@@ -70,7 +73,9 @@ class TreeFiles:
         return [], self._inside(path)
 
     def open_module(self, path: str) -> ModuleFile:
-        """Open a module's file on the host."""
+        """Open a module's file."""
+        if self._contained:
+            return self._files.open_module(self._inside(path))
         return ModuleFile(path, self.real(path))
 
     def _inside(self, path: str) -> str:
@@ -79,6 +84,8 @@ class TreeFiles:
         directory = next((it for it in self._directories if clean == it or clean.startswith(f"{it}/")), None)
         if directory is None:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+        if self._contained:
+            return clean
         resolved = resolve_in_root(clean, _root(directory).rstrip("/"), self._readlink)
         if os.path.realpath(self._files.real(clean)) == os.path.realpath(self._files.real(resolved)):
             return clean

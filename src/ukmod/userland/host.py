@@ -107,7 +107,7 @@ class ProcessHost:
 
     def open_module(self, path: str) -> ModuleFile:
         """A file of the tree."""
-        return ModuleFile(path, self.files.real(path))
+        return self.files.open_module(path)
 
     def finit_module(self, file: ModuleFile, params: str, flags: int) -> None:
         """finit_module(2)."""

@@ -11,6 +11,7 @@ from tests.kmod.predict import images
 from tests.kmod.predict.images import RELEASE
 from tests.kmod.predict.scenarios import MODULES
 
+from ukmod.kmod.archives.directories import directory_entries
 from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, Audit, ModuleAudit, audit_system
 from ukmod.kmod.audit.block import prove
 from ukmod.kmod.audit.policy import generate_policy
@@ -157,8 +158,21 @@ def test_a_policy_is_for_the_initramfs_as_well(image: Path) -> None:
     assert generate_policy(*opened(image), ["base"]).findings == ()
 
 
-def test_one_inside_of_an_archive_has_to_be_named(image: Path) -> None:
+def test_one_inside_of_an_archive_is_read_in_it(image: Path, tmp_path: Path) -> None:
+    put(image, archive(["base", "lone"]))
+    images.configure(image, {"etc/modprobe.d/x.conf": DENY})
+    path = str(tmp_path / "root.cpio")
+    Path(path).write_bytes(b"".join(newc(list(directory_entries(str(image))))))
+    tree = Tree.open(path, RELEASE)
+    system, inspector = System.of(tree, path, "quiet"), Inspector(tree, KernelFacts())
+    (found,) = [open_initramfs(one, system, inspector) for one in initramfs_paths(tree.files, path, RELEASE)]
+    assert isinstance(found, Initramfs)
+    audit = audit_system(replace(system, initramfs=(found,)), inspector)
+    assert early(audit, "lone") == {"initramfs name": OPEN, "initramfs alias": OPEN}
+
+
+def test_one_that_is_not_there_is_said(image: Path) -> None:
     system, inspector = opened(image)
     found = open_initramfs(f"{image}/nowhere", system, inspector)
     assert isinstance(found, Initramfs)
-    assert "--initramfs" in found.fault
+    assert found.fault.endswith("nowhere: No such file or directory")

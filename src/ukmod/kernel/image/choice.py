@@ -19,6 +19,7 @@ from ukmod.record import record
 
 if TYPE_CHECKING:
     from ukmod.kernel.module.symbols import SymbolTable
+    from ukmod.machine.image.image import KernelImage
 
 AUTO: Final = "auto"
 """In place of an image: search for one if the modules need it."""
@@ -79,17 +80,14 @@ def need_of_symbols(
     if not missing:
         return None
     search = _search(modules, tree())
-    if search.path is not None:
-        from ukmod.machine.image.image import KernelImage
-
-        exports = KernelImage(search.path).exports
-        missing = [name for name in missing if name in exports]
+    if search.image is not None:
+        missing = [name for name in missing if name in search.image.exports]
     return Need(f"Python does not implement {_some(missing)}", search) if missing else None
 
 
-def image_for(module: Elf, tree: Tree) -> str | None:
+def image_for(module: Elf, tree: Tree) -> KernelImage | None:
     """The image for which a tree's module was built; None if it is not found."""
-    return _search([module], tree).path
+    return _search([module], tree).image
 
 
 def vermagic_of(module: Elf) -> str:
@@ -115,7 +113,7 @@ def _roots_above(path: str) -> Iterable[str]:
 def _search(modules: Sequence[Elf], tree: Tree | None) -> Search:
     vermagic = vermagic_of(modules[-1])
     paths = [module.path for module in reversed(modules)]
-    return find_image(vermagic, *roots(*paths, *([tree.dirname] if tree is not None else ())))
+    return find_image(vermagic, *roots(*paths, *([tree.dirname] if tree is not None else ())), tree=tree)
 
 
 def _undefined(elf: Elf) -> list[str]:

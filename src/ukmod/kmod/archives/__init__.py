@@ -11,11 +11,15 @@ from ukmod.kmod.archives.containers import entries_of
 from ukmod.kmod.archives.files import ArchiveFiles
 from ukmod.kmod.regular import MODULE_LIMIT, read_regular
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ukmod.kmod.host import Files
+
 __all__ = ["ArchiveFiles", "open_archive"]
 
 
-def open_archive(path: str) -> ArchiveFiles:
-    """Return the files in an archive, below the archive's own path.
+def open_archive(path: str, above: Files | None = None) -> ArchiveFiles:
+    """Return the files in an archive, below the archive's own path. ``above``: what it is read by.
 
     It is a cpio archive (newc), or several one after another, each packed or not; a tar archive; a unified
     kernel image; a .deb or a .rpm; a squashfs, whose files are unpacked when they are read.
@@ -25,7 +29,12 @@ def open_archive(path: str) -> ArchiveFiles:
     NotFoundError if it cannot be read.
     """
     try:
-        data = read_regular(path, MODULE_LIMIT)
+        data = read_regular(path, MODULE_LIMIT) if above is None else _raw(path, above)
     except OSError as error:
         raise NotFoundError(error.strerror or str(error), errno=error.errno, subject=path) from error
     return ArchiveFiles(path, entries_of(memoryview(data), path))
+
+
+def _raw(path: str, files: Files) -> bytes:
+    with files.open_module(path) as file:
+        return file.raw()

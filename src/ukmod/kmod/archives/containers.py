@@ -32,6 +32,7 @@ _EROFS = slice(1024, 1028)
 _EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
 _MOST_MEMBERS = 64
 """Members of an ar archive; a Debian package has three."""
+_LONGEST_RELEASE = 1 << 8
 _MOST_SECTIONS = 96
 """Sections of a PE file, as Windows has it; a UKI has some ten."""
 
@@ -154,24 +155,24 @@ def _sizes(data: memoryview, at: int, path: str) -> tuple[int, int]:
 
 
 def _unified_image(data: memoryview, path: str) -> Iterator[ArchiveEntry]:
-    """The initrds of a unified kernel image; its kernel and command line are files where boot loaders look.
+    """The initrds of a unified kernel image; its kernel is a file where boot loaders look.
 
-    The specification is UAPI.5; PE sections are named .initrd, .ucode, .linux, .cmdline and .uname.
+    The specification is UAPI.5; PE sections are named .initrd, .ucode, .linux and .uname. What is booted with
+    is read from the image itself: see :mod:`ukmod.kmod.unified`.
     """
     sections = list(_sections(data, path))
     if not any(name in (".initrd", ".linux") for name, _at, _content in sections):
         raise FormatError("is a PE file without .initrd or .linux: no unified kernel image", path=path)
-    by_name = {name: bytes(content[: 1 << 16]).partition(b"\0")[0] for name, _at, content in sections}
+    names = [content for name, _at, content in sections if name == ".uname"]
+    release = bytes(names[0][:_LONGEST_RELEASE]).partition(b"\0")[0] if names else b""
     budget = UnpackingBudget()
     for name, at, content in sections:
         if name in (".ucode", ".initrd"):
             yield from initramfs_entries(content, path, at, budget)
-    release = by_name.get(".uname", b"").decode("utf-8", "surrogateescape").strip()
-    if ".cmdline" in by_name:
-        yield ArchiveEntry("etc/kernel/cmdline", stat.S_IFREG | 0o644, by_name[".cmdline"])
+    word = release.decode("utf-8", "surrogateescape").strip()
     for name, _at, content in sections:
-        if name == ".linux" and release and "/" not in release:
-            yield ArchiveEntry(f"boot/vmlinuz-{release}", stat.S_IFREG | 0o644, content)
+        if name == ".linux" and word and "/" not in word:
+            yield ArchiveEntry(f"boot/vmlinuz-{word}", stat.S_IFREG | 0o644, content)
 
 
 def _sections(data: memoryview, path: str) -> Iterator[tuple[str, int, memoryview]]:

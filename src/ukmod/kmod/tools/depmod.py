@@ -74,6 +74,10 @@ def _depmod(argv: Sequence[str], host: Host) -> int:
     if options.words and not is_version(options.words[0]):
         log.err(f"Bad version passed {options.words[0]}")
         return 1
+    if os.path.isfile(options.root):
+        from ukmod.kmod.tools.depmod_archive import index_archive
+
+        return index_archive(options, host, log)
     release, *files = options.words or [host.release()]
     dirname = f"{options.root}/{options.module_directory}/{release}"
     out_root = options.root if options.out_root is None else options.out_root

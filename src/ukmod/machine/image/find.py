@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ukmod.errors import UkmodError
+from ukmod.errors import NotFoundError, UkmodError
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.record import record
 
 if TYPE_CHECKING:
+    from ukmod.kmod.tree import Tree
     from ukmod.machine.image.image import KernelImage
 
-__all__ = ["LINKED_PLACES", "PLACES", "Search", "find_image", "find_linked", "roots_of"]
+__all__ = ["LINKED_PLACES", "PLACES", "Search", "find_image", "find_linked", "image_in", "roots_of"]
 
 PLACES = (
     "boot/vmlinuz-{release}",
@@ -41,11 +43,16 @@ class Search:
     """The result of a search: the image, if one was found, and why other files were rejected."""
 
     vermagic: str
-    path: str | None
+    image: KernelImage | None
     refused: tuple[str, ...]
     """One line for each existing file that is not this kernel."""
     looked_at: tuple[str, ...]
     """Paths at which there is no file."""
+
+    @property
+    def path(self) -> str | None:
+        """The image's path, if one was found."""
+        return None if self.image is None else self.image.path
 
     def __str__(self) -> str:
         """A sentence that says what was found, or why nothing was."""
@@ -59,28 +66,46 @@ class Search:
         return f"no image of kernel {release} was found ({where})"
 
 
-def find_image(vermagic: str, *roots: str) -> Search:
-    """Search below each root for the kernel with this vermagic, whose first word is its release.
+def image_in(tree: Tree | None, path: str) -> KernelImage:
+    """The image at a path, which may lead into the archive that a tree is in.
 
-    The file name alone does not suffice: a rebuilt kernel may have the same one.
+    Raises NotFoundError if such a file of an archive cannot be read.
     """
     from ukmod.machine.image.image import KernelImage
 
+    if tree is None or isinstance(files := tree.files_at(place := os.path.abspath(path)), DirectoryFiles):
+        return KernelImage(path)
+    try:
+        with files.open_module(place) as file:
+            return KernelImage(path, given=file.raw())
+    except OSError as error:
+        raise NotFoundError(f"cannot read: {error.strerror}", errno=error.errno, subject=path) from error
+
+
+def find_image(vermagic: str, *roots: str, tree: Tree | None = None) -> Search:
+    """Search below each root for the kernel with this vermagic, whose first word is its release.
+
+    A root may be the archive that ``tree`` is in. The file name alone does not suffice: a rebuilt kernel may
+    have the same one.
+    """
     release = _release(vermagic)
     refused: list[str] = []
     missing: list[str] = []
     paths = (os.path.join(root, place.format(release=release)) for root in roots for place in PLACES)
     for path in dict.fromkeys(map(os.path.abspath, paths)) if release else ():
-        if not os.path.exists(path):
+        try:
+            (DirectoryFiles() if tree is None else tree.files_at(path)).stat(path)
+        except OSError:
             missing.append(path)
             continue
         try:
-            found = KernelImage(path).vermagic
+            image = image_in(tree, path)
+            found = image.vermagic
         except UkmodError as error:
             refused.append(str(error))
             continue
         if found.split() == vermagic.split():
-            return Search(vermagic, path, tuple(refused), tuple(missing))
+            return Search(vermagic, image, tuple(refused), tuple(missing))
         refused.append(f'{path} has vermagic "{found.strip()}", the module "{vermagic.strip()}"')
     return Search(vermagic, None, tuple(refused), tuple(missing))
 

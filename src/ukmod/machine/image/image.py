@@ -54,12 +54,16 @@ class KernelImage:
     """A kernel image and its properties, each read or computed on first use.
 
     A packed image is unpacked once and then mapped from ``cache`` (a directory; None for the user's own, ""
-    for none). ``limit`` is the maximum size of the unpacked image in bytes. Any property raises NotFoundError
-    if the file cannot be read, FormatError if it is not an x86-64 kernel, and LimitError.
+    for none). ``limit`` is the maximum size of the unpacked image in bytes. ``given`` are the file's bytes,
+    for one that lies in an archive. Any property raises NotFoundError if the file cannot be read, FormatError
+    if it is not an x86-64 kernel, and LimitError.
     """
 
-    def __init__(self, path: str, *, cache: str | None = None, limit: int = LIMIT) -> None:
+    def __init__(
+        self, path: str, *, cache: str | None = None, limit: int = LIMIT, given: bytes | None = None
+    ) -> None:
         self.path = path
+        self._given = given
         self._directory = default_directory() if cache is None else cache
         self._limit = limit
 
@@ -78,6 +82,8 @@ class KernelImage:
 
     @cached_property
     def _content(self) -> bytes | mmap.mmap:
+        if self._given is not None:
+            return self._given
         file = self._file
         try:
             head = _read(file, _HEAD)
@@ -104,7 +110,7 @@ class KernelImage:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the file in hexadecimal. It is remembered until the file changes."""
-        if not self._directory:
+        if not self._directory or self._given is not None:
             return hashlib.sha256(self._content).hexdigest()
         digests = Cache(os.path.join(self._directory, "digests"))
         status = os.fstat(self._file.fileno())
@@ -126,7 +132,8 @@ class KernelImage:
     @cached_property
     def vmlinux(self) -> Vmlinux:
         """The kernel as it was linked."""
-        if isinstance(packed := self._content, mmap.mmap):
+        packed = self._content
+        if isinstance(packed, mmap.mmap) or not is_packed(packed[:_HEAD]):
             return Vmlinux(packed, self.path)
         kept = None if self.cache is None else self.cache.get("vmlinux")
         if kept is not None:
