@@ -142,6 +142,20 @@ def test_a_link_to_the_kernel_is_followed_below_the_root(tmp_path: Path) -> None
     assert found(tmp_path) == [("quiet", "boot/grub/grub.cfg:1")]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("boot/grub/grub.cfg", "menuentry x {\n linux /a\0b quiet\n}\n"),
+        ("boot/grub/grub.cfg", "source /a\0b\nset x=1\n"),
+        ("boot/loader/entries/a.conf", "linux /a\0b\noptions quiet\n"),
+        ("boot/extlinux/extlinux.conf", "label x\n linux /a\0b\n append quiet\n"),
+    ],
+)
+def test_a_path_with_a_nul_leads_to_no_kernel(tmp_path: Path, name: str, content: str) -> None:
+    write(tmp_path, {name: content})
+    assert [text for text, _ in found(tmp_path)] == (["quiet"] if "quiet" in content else [])
+
+
 def test_entries_that_name_no_release_count_if_no_other_does(tmp_path: Path) -> None:
     write(tmp_path, {"boot/grub/grub.cfg": "linux /bzImage quiet\nlinux /vmlinuz-5.5.5 nomodule\n"})
     assert found(tmp_path) == [("quiet", "boot/grub/grub.cfg:1")]

@@ -10,6 +10,7 @@ import pytest
 from tests.kmod.moduletree import module
 
 from ukmod.kmod import Context, Tree, closure, depmod, plan
+from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.rooted import RootedFiles, resolve_in_root
 
 
@@ -91,3 +92,13 @@ def test_a_path_beside_the_root_is_this_machine_s(tmp_path: Path) -> None:
     (tmp_path / "image").mkdir()
     (tmp_path / "image-config").symlink_to("/etc")
     assert RootedFiles(f"{tmp_path}/image").real(f"{tmp_path}/image-config") == f"{tmp_path}/image-config"
+
+
+@pytest.mark.parametrize("files", [RootedFiles, DirectoryFiles])
+@pytest.mark.parametrize("method", ["read", "paged", "listdir", "stat", "real", "follow", "open_module"])
+def test_no_file_has_a_nul_in_its_name(tmp_path: Path, files: type[DirectoryFiles], method: str) -> None:
+    """A boot loader's file, or a line of configuration, can name one all the same."""
+    with pytest.raises(FileNotFoundError):
+        getattr(files(str(tmp_path)), method)(f"{tmp_path}/a\0b")
+    with pytest.raises(FileNotFoundError):
+        getattr(files(), method)("a\0b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ukmod.kmod.paged import open_paged
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
     from ukmod.kmod.modfile import ModuleFile
     from ukmod.kmod.paged import PagedFile
 
-__all__ = ["DirectoryFiles"]
+__all__ = ["DirectoryFiles", "possible"]
+
+
+def possible(path: str) -> str:
+    """Return a path that a file may have. OSError with ENOENT for one with a NUL, which files of text can name."""
+    if "\0" in path:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return path
 
 
 class DirectoryFiles:
@@ -25,8 +33,11 @@ class DirectoryFiles:
         self._root = root.rstrip("/")
 
     def real(self, path: str) -> str:
-        """Return where an absolute path lies; a relative one means what it means to this process."""
-        return self._root + path if self._root and path.startswith("/") else path
+        """Return where an absolute path lies; a relative one means what it means to this process.
+
+        OSError with ENOENT for what is no path.
+        """
+        return self._root + possible(path) if self._root and path.startswith("/") else possible(path)
 
     def read(self, path: str) -> bytes:
         """Return the content of a regular file of at most TEXT_LIMIT bytes."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ukmod.kmod.directory import DirectoryFiles
+from ukmod.kmod.directory import DirectoryFiles, possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,16 +73,19 @@ class RootedFiles(DirectoryFiles):
     __slots__ = ()
 
     def real(self, path: str) -> str:
-        """Return where a path of this machine leads. OSError with ELOOP for one of too many links."""
-        if not path.startswith(f"{self._root}/"):
+        """Return where a path of this machine leads.
+
+        OSError with ELOOP for one of too many links, ENOENT for what is no path.
+        """
+        if not possible(path).startswith(f"{self._root}/"):
             return path
         resolved = resolve_in_root(path, self._root)
         return _NULL if resolved == self._root + _NULL else resolved
 
     def follow(self, path: str) -> Followed:
-        """Return the links on the way that a path takes, and where it ends."""
+        """Return the links on the way that a path takes, and where it ends. OSError as :meth:`real` raises it."""
         links: list[tuple[str, str]] = []
-        inside = path.startswith(f"{self._root}/")
+        inside = possible(path).startswith(f"{self._root}/")
         end = resolve_in_root(path, self._root if inside else "", passed=links)
         return links, end
 
