@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -12,12 +13,19 @@ from tests.answering import Answering
 from tests.kernel.hostile_values import FORGED, NUMBERS, POINTERS
 from tests.real import debian
 
+from ukmod.kernel.export import exports_of
 from ukmod.kernel.exports import SUBSYSTEMS, kernel_functions
 from ukmod.kernel.image.internal import internal_functions
 from ukmod.kernel.image.interpose import SAME_AS
 from ukmod.machine.abi import parameters
 
 pytestmark = pytest.mark.fuzz
+
+KERNELS = [
+    pytest.param("", id=debian.RELEASE),
+    *(pytest.param(name, marks=pytest.mark.kernels) for name in ("backport", "sid")),
+]
+"""6.1, 6.12, and the newest one, which has functions that the others lack."""
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +34,10 @@ def attacker() -> Iterator[Answering]:
         yield program
 
 
-@pytest.fixture(scope="module")
-def attacker_of_an_image() -> Iterator[Answering]:
-    with Answering("tests.kernel.hostile_calls", str(debian.require().vmlinuz)) as program:
+@pytest.fixture(scope="module", params=KERNELS)
+def attacker_of_an_image(request: pytest.FixtureRequest) -> Iterator[Answering]:
+    package = debian.require_other(request.param) if request.param else debian.require()
+    with Answering("tests.kernel.hostile_calls", str(package.vmlinuz)) as program:
         yield program
 
 
@@ -84,8 +93,7 @@ def batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 @pytest.mark.parametrize("subsystem", SUBSYSTEMS)
 def test_hostile_arguments_end_as_on_a_real_kernel(attacker: Answering, subsystem: str) -> None:
-    functions = kernel_functions()
-    names = sorted(name for name in functions if functions[name][1].__module__ == f"ukmod.kernel.{subsystem}")
+    names = sorted(exports_of(import_module(f"ukmod.kernel.{subsystem}")))
     attack(attacker, names, settings().max_examples // 50)
 
 

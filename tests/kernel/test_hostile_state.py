@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.answering import Answering
 from tests.kernel.hostile_state import CODE, ENTRY, INSTRUCTIONS, NUMBERS, SHIFTS, mov
+from tests.real import debian
 
 from ukmod.machine import stubs
 
@@ -35,8 +36,25 @@ def attacker() -> Iterator[Answering]:
         yield program
 
 
+@pytest.fixture(scope="module")
+def attacker_of_an_image() -> Iterator[Answering]:
+    with Answering("tests.kernel.hostile_calls", str(debian.require().vmlinuz)) as program:
+        yield program
+
+
 def test_machine_code_ends(attacker: Answering) -> None:
-    @settings(max_examples=settings().max_examples // 2)
+    run_programs(attacker, settings().max_examples // 2)
+
+
+@pytest.mark.real
+def test_machine_code_ends_on_an_image(attacker_of_an_image: Answering) -> None:
+    run_programs(attacker_of_an_image, settings().max_examples // 4)
+
+
+def run_programs(attacker: Answering, examples: int) -> None:
+    """Run machine code that sets any registers, and does anything."""
+
+    @settings(max_examples=examples)
     @example(bytes.fromhex(SVM))
     @given(PROGRAM)
     def run(code: bytes) -> None:
@@ -62,7 +80,19 @@ def test_the_stubs_entered_with_any_registers_end(attacker: Answering, start: in
 
 @pytest.mark.parametrize("level", range(len(SHIFTS)))
 def test_a_page_table_entry_of_any_bits_ends(attacker: Answering, level: int) -> None:
-    @settings(max_examples=settings().max_examples // 5)
+    use_entries(attacker, level, settings().max_examples // 5)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("level", range(len(SHIFTS)))
+def test_a_page_table_entry_of_any_bits_ends_on_an_image(attacker_of_an_image: Answering, level: int) -> None:
+    use_entries(attacker_of_an_image, level, settings().max_examples // 10)
+
+
+def use_entries(attacker: Answering, level: int, examples: int) -> None:
+    """Use an address whose page table entry of a level has any bits."""
+
+    @settings(max_examples=examples)
     @given(FRAME, BITS)
     def use(frame: int, bits: int) -> None:
         assert attacker.ask([ENTRY, [str(level), hex((frame | bits | 1) & (1 << 64) - 1)]]) == ""

@@ -18,7 +18,10 @@ __all__ = ["DirectoryFiles", "possible"]
 
 
 def possible(path: str) -> str:
-    """Return a path that a file may have. OSError with ENOENT for one with a NUL, which files of text can name."""
+    """Return a path that a file may have.
+
+    OSError with ENOENT for one with a NUL, which a boot loader's file, or another text, can name.
+    """
     if "\0" in path:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     return path

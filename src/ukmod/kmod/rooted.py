@@ -83,7 +83,10 @@ class RootedFiles(DirectoryFiles):
         return _NULL if resolved == self._root + _NULL else resolved
 
     def follow(self, path: str) -> Followed:
-        """Return the links on the way that a path takes, and where it ends. OSError as :meth:`real` raises it."""
+        """Return the links on the way that a path takes, and where it ends.
+
+        OSError as :meth:`real` raises it.
+        """
         links: list[tuple[str, str]] = []
         inside = possible(path).startswith(f"{self._root}/")
         end = resolve_in_root(path, self._root if inside else "", passed=links)
