@@ -36,7 +36,7 @@ def truth(court: Judge, scenario: Scenario) -> str:
     meant = court.meant(scenario.word, scenario.cmdline)
     if not meant:
         return NOT_FOUND
-    meant |= {scenario.word} & MODULES.keys()
+    meant |= {scenario.word.replace("-", "_")} & MODULES.keys()
     there = court.loaded_by(*options, scenario.word, cmdline=scenario.cmdline) | set(BUILTIN)
     return LOADED if meant <= there else BLOCKED
 

@@ -115,15 +115,23 @@ class System:
         ]
 
     def _as_old_versions_read_it(self, findings: Sequence[Finding]) -> Iterator[System]:
-        """Yield the system with a file that cannot be read in the place of others of its name.
+        """Yield the system as old versions of kmod see it, where that matters.
 
-        kmod passes over a link that leads nowhere; in old versions it hides other files all the same.
+        kmod passes over a link that leads nowhere: in old versions it hides other files all the same. These
+        also read files whose names end in .alias.
         """
         hiding = [one.source for one in findings if one.kind == "unreadable" and one.about]
         if hiding:
             files = OverlayFiles(self.tree.files, {source.file: b"" for source in hiding})
             condition = "if modprobe is of an old version, for which this file hides others of its name"
             boots = [replace(boot, source=hiding[0], condition=condition) for boot in self.boots]
+            yield replace(self, tree=self.tree.through(files), boots=tuple(boots))
+        read = [one.source for one in findings if one.kind == "old-suffix"]
+        if read:
+            texts = {f"{source.file}.conf": self.tree.files.read(source.file) for source in read}
+            condition = "if modprobe is of an old version, which reads this file"
+            boots = [replace(boot, source=read[0], condition=condition) for boot in self.boots]
+            files = OverlayFiles(self.tree.files, texts)
             yield replace(self, tree=self.tree.through(files), boots=tuple(boots))
 
     def initcalls(self) -> dict[str, str] | None:

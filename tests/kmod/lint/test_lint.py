@@ -135,6 +135,7 @@ def test_a_good_line_is_left_alone(image: Path, text: str) -> None:
     ("files", "kind", "file"),
     [
         ({"etc/modprobe.d/x": "blacklist user\n"}, "not-conf", "etc/modprobe.d/x"),
+        ({"etc/modprobe.d/x.alias": "blacklist user\n"}, "old-suffix", "etc/modprobe.d/x.alias"),
         ({"etc/modprobe.d/.x.conf": "blacklist user\n"}, "hidden-name", "etc/modprobe.d/.x.conf"),
         ({"etc/modprobe.d/d/x.conf": "blacklist user\n"}, "directory", "etc/modprobe.d/d"),
         ({"etc/modprobe.conf": "blacklist user\n"}, "not-conf", "etc/modprobe.conf"),

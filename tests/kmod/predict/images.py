@@ -12,7 +12,7 @@ from ukmod.kmod import depmod
 
 RELEASE = "4.4.4"
 _PLACES = ("etc", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d")
-_PROGRAMS = ("bin/sh", "bin/true", "bin/false", "bin/echo", "bin/grep", "bin/nice", "bin/env")
+_PROGRAMS = ("bin/sh", "bin/true", "bin/false", "bin/echo", "bin/grep", "bin/nice", "bin/env", "bin/taskset")
 _KMOD = ("sbin/modprobe", "sbin/insmod", "sbin/rmmod")
 
 

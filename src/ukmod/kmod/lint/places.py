@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["place_findings"]
 
+_OLD_SUFFIX = ".alias"
 _OLD = (".bak", ".old", ".orig", "~", ".rpmsave", ".rpmnew", ".rpmorig", ".save", ".swp")
 
 
@@ -79,6 +80,9 @@ def _passed_over(files: Files, path: str, hidden_by: str | None) -> Iterator[Fin
         yield from _unread(
             files, path, "hidden-name", "a name with a dot in front is not read", f"rename {path}"
         )
+    elif name.endswith(_OLD_SUFFIX):
+        text = "old versions of kmod read it, new ones do not: only names that end in .conf are read by all"
+        yield from _unread(files, path, "old-suffix", text, f"mv {path} {path}.conf, or remove it")
     elif not name.endswith(".conf"):
         text = "only names that end in .conf are read"
         is_old = name.endswith(_OLD) or ".dpkg-" in name or ".ucf-" in name

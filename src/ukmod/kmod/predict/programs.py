@@ -24,12 +24,13 @@ DIRECTORIES = ("/sbin", "/bin", "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/us
 _SYSTEM = DIRECTORIES[:4]
 
 SHELLS = frozenset(("sh", "dash", "ash", "bash", "ksh", "mksh", "zsh"))
-WRAPPERS = frozenset(("env", "nice", "ionice", "nohup", "setsid", "command", "stdbuf", "chrt", "taskset"))
+WRAPPERS = frozenset(("env", "nice", "ionice", "nohup", "setsid", "command", "stdbuf"))
+"""Programs that run another, which is their first argument but for options and variables."""
 
 _NO_EFFECT = """
     test [ logger sleep date cat grep egrep fgrep ls touch mkdir rmdir chmod chown ln rm cp mv head
     tail wc cut tr id uname lsmod modinfo basename dirname readlink realpath stat pidof pgrep wall
-    mknod which hostname tty sync depmod cd umask sort uniq tee expr seq wait
+    mknod which hostname tty sync depmod cd umask sort uniq tee expr seq wait type pwd printf
 """
 HARMLESS = frozenset(_NO_EFFECT.split())
 """Programs that load and unload nothing, with an exit status that depends on what they find."""
@@ -37,7 +38,8 @@ HARMLESS = frozenset(_NO_EFFECT.split())
 MATTER = frozenset(("PATH", "IFS", "MODPROBE_OPTIONS", "LD_PRELOAD", "LD_LIBRARY_PATH", "ENV", "BASH_ENV"))
 """Variables that change what programs do."""
 
-_ALWAYS = {":": 0, "true": 0, "false": 1, "echo": 0, "printf": 0, "umask": 0, "wait": 0}
+_ALWAYS = {":": 0, "true": 0, "false": 1, "echo": 0}
+_WITHOUT_ARGUMENTS = frozenset(("umask", "wait"))
 
 
 def plain_name(path: str) -> str:
@@ -50,6 +52,10 @@ def status_of(name: str, arguments: Sequence[str | None]) -> int | None:
     """Return the exit status of a program that changes nothing, if it is always the same."""
     if name in _ALWAYS:
         return _ALWAYS[name]
+    if name in _WITHOUT_ARGUMENTS:
+        return 0 if not arguments or (name == "umask" and arguments[0] in {"0", "022", "0022"}) else None
+    if name == "printf":
+        return 0 if arguments and arguments[0] and not set(arguments[0]) & set("%\\-") else None
     if name == "sleep":
         is_time = len(arguments) == 1 and re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4})?", arguments[0] or "")
         return 0 if is_time else None
@@ -87,6 +93,8 @@ def unwrapped(name: str, arguments: Sequence[str | None]) -> list[str | None] | 
                 return None
             del words[0]
     elif name == "nice" and words[:1] == ["-n"]:
+        if not re.fullmatch(r"[-+]?[0-9]{1,4}", (words[1:2] or [None])[0] or ""):
+            return None
         del words[:2]
     elif name == "command" and words[:1] != ["-p"] and words[:1] and (words[0] or "").startswith("-"):
         return None

@@ -7,9 +7,11 @@ any other it is not known what it loads.
 
 from __future__ import annotations
 
+import re
+
 from ukmod.kmod.predict import programs
 from ukmod.kmod.predict.world import distinct
-from ukmod.kmod.sh.builtins import BUILTIN, CONTROL
+from ukmod.kmod.sh.builtins import BUILTIN, CONTROL, SPECIAL
 from ukmod.kmod.sh.expansion import fields_of, value_of
 from ukmod.kmod.sh.parser import parse
 from ukmod.kmod.sh.syntax import (
@@ -55,6 +57,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run_command"]
 
+_OF_SOME_SHELLS = re.compile(r"\|&|&>|\(\(|=\(|[<>]\(|\w\+=")
+"""Notations of bash that mean something else, or nothing, to other shells."""
+
 
 @record
 class _Way:
@@ -90,7 +95,7 @@ def run_command(
     ``variables`` are those of the environment whose values are known. Raises UnpredictableError.
     """
     try:
-        node = parse(command)
+        node = _tree(command)
     except ShellSyntaxError:
         return [(world, SYNTAX_ERROR)]
     except NotUnderstoodError:
@@ -102,6 +107,13 @@ def run_command(
     except (NotUnderstoodError, RecursionError):  # the latter for commands nested a hundred deep
         return _anything(world, f"it runs {command}")
     return distinct((way.world, way.status) for way in ways)
+
+
+def _tree(command: str) -> ShellCommand:
+    """Return a command as a tree. NotUnderstoodError for what one shell takes, and another refuses."""
+    if _OF_SOME_SHELLS.search(command):
+        raise NotUnderstoodError(command)
+    return parse(command)
 
 
 def _anything(world: World, sentence: str) -> list[tuple[World, int]]:
@@ -211,7 +223,8 @@ class _Shell:
             found = [replace(one, variables=way.variables, exported=way.exported) for one in found]
         if not node.harmless:  # the file may be one that cannot be written: then the command does not run
             sentence = f"whether it can be redirected is not known: {node.text}"
-            found += [replace(one, world=one.world.doubting(sentence), status=1) for one in ways]
+            ended = fields[0] is None or fields[0] in SPECIAL
+            found += [replace(one, world=one.world.doubting(sentence), status=1, ended=ended) for one in ways]
         return distinct(found)
 
     def _program(self, fields: Sequence[str | None], way: _Way, text: str) -> list[_Way]:
@@ -289,7 +302,7 @@ class _Shell:
 
     def _parsed(self, command: str, way: _Way) -> list[_Way]:
         try:
-            node = parse(command)
+            node = _tree(command)
         except ShellSyntaxError:
             return [replace(way, status=SYNTAX_ERROR)]
         return self.run(node, way)

@@ -32,6 +32,8 @@ __all__ = ["parse"]
 _OPERATOR = re.compile(r"&&|\|\||;;|[;&|()\n]")
 _REDIRECTION = re.compile(r"(\d*)(<<-?|<&|>&|<>|>>|>\||<|>)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUIET = re.compile(r"""\#?\w+|\w+(:?[-+]|\#\#?|%%?)[^$`"'\\{]*""")
+"""Expansions that change no variable, and do not end the shell."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 _LONGEST_LINE = 1 << 14
 _MOST_SUBSTITUTIONS = 8
@@ -338,7 +340,7 @@ class _Words:
             end = self._closing("}", at)
             name = text[at + 2 : end]
             plain = _NAME.fullmatch(name) or (len(name) == 1 and name in "0123456789")
-            if not plain and set(name) & set("$`\"'\\{"):
+            if not plain and not _QUIET.fullmatch(name):
                 raise NotUnderstoodError(text)
             self._parts.append(WordPart("variable" if plain else "unknown", name, quoted))
             return end + 1
