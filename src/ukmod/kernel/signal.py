@@ -256,8 +256,8 @@ class Signals:
 
     def retarget(self, task: Task, signals: int) -> None:
         """retarget_shared_pending(): have other threads take pending signals that a task does not."""
-        others = [one for one in task.group.threads if one is not task]
-        left = self._k.tasks.shared_pending(task) & signals if others and self._shares(task) else 0
+        left = self._k.tasks.shared_pending(task) & signals if self._shares(task) else 0
+        others = [one for one in task.group.threads if one is not task] if left else []
         for signal in range(1, NSIG + 1):
             if left >> (signal - 1) & 1 and (found := next(self._able(others, signal), None)) is not None:
                 self._wake(found, fatal=False)

@@ -72,6 +72,44 @@ def test_threads_do_what_they_do_on_the_host(in_machine: InMachine, tmp_path: Pa
     in_machine(work)
 
 
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_user_has_as_many_tasks_as_its_limit_allows(
+    in_machine: InMachine, tmp_path: Path, kind: str
+) -> None:
+    """RLIMIT_NPROC: the program itself is one of 20. What has ended is not counted any longer."""
+    program = programs.build(tmp_path, "bombs")
+
+    def work(k: Kernel) -> list[programs.Outcome]:
+        k.put(program, "/bin/bombs")
+        done = [programs.outcome(k, f"{kind} 20", "bombs") for _ in range(2)]
+        assert not k.oopses
+        return done
+
+    expected = [0, f"19 {kind}, then Resource temporarily unavailable\n", ""]
+    assert in_machine(work) == [expected, expected]
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_bomb_ends_with_the_machines_limit(in_machine: InMachine, tmp_path: Path, kind: str) -> None:
+    """kernel.threads-max, for root."""
+    program = programs.build(tmp_path, "bombs")
+
+    def work(k: Kernel) -> list[programs.Outcome]:
+        k.put(program, "/bin/bombs")
+        before = len(k.core.tasks.all())
+        k.core.tasks.max_threads = before + 30
+        done = [programs.outcome(k, kind, "bombs") for _ in range(2)]
+        assert not k.oopses
+        assert len(k.core.tasks.all()) == before
+        return done
+
+    first, second = in_machine(work)
+    status, said, _ = first
+    assert second == first
+    assert (status, said.partition(" ")[2]) == (0, f"{kind}, then Resource temporarily unavailable\n")
+    assert int(said.split()[0]) > 20  # others feed its pipes
+
+
 def test_threads_share_the_device_of_a_module(in_machine: InMachine, tmp_path: Path) -> None:
     threads = programs.build(tmp_path, "threads")
 

@@ -61,6 +61,19 @@ def test_a_directory_is_the_root(package: debian.Debian, tmp_path: Path) -> None
     assert (root / "etc/hostname").read_text() == "guest\n"
 
 
+def test_the_pressure_of_tasks_can_be_read(package: debian.Debian) -> None:
+    """kernel/sched/psi.c: its averages are over a period that psi_init() sets."""
+    with Kernel(image=package.vmlinuz) as k:
+        for name in k.listdir("/proc/pressure"):
+            assert k.read(f"/proc/pressure/{name}").startswith("some avg10=0.00 ")
+        assert not k.oopses
+
+
+def test_the_kernels_own_security_modules_are_there(package: debian.Debian) -> None:
+    with Kernel(image=package.vmlinuz) as k:
+        assert k.read("/sys/kernel/security/lsm") == "capability,landlock,yama"
+
+
 def test_firmware_comes_from_the_root(package: debian.Debian, tmp_path: Path) -> None:
     with Kernel(image=package.vmlinuz, tree=package.modules, root=directory(tmp_path)) as k:
         k.modprobe("test_firmware")

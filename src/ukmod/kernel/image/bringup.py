@@ -33,8 +33,11 @@ BOOT_SECONDS: Final = 10
 Modules then see time begin as it does without an image, and work and timers that the initialisation started
 have finished by then.
 """
-LSM_ORDER: Final = b"capability"
-"""lsm=: other LSMs need a policy from user space and blobs in tasks."""
+LSM_ORDER: Final = b"capability,landlock,yama"
+"""lsm=: a kernel ignores names that it does not know.
+
+The other LSMs need a policy from user space, and blobs in tasks.
+"""
 _STEP_PATIENCE: Final = 60.0
 """The maximum duration of a step in virtual seconds."""
 CPUMASK_BYTES: Final = 8192 // 8
@@ -98,6 +101,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("early_trace_init"),
     _ours("sched_init", "tasks are Python's"),
     BootStep("autogroup_init", argument="init_task"),
+    BootStep("psi_init"),
     BootStep("radix_tree_init"),
     BootStep("maple_tree_init"),
     BootStep("wait_bit_init"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +56,8 @@ class Rcu:
         """The addresses of the struct rcu_heads whose functions have not been called."""
         self._callbacks: deque[_Callback] = deque()
         """Callbacks whose grace period, or that of an earlier callback, has not ended: they run in order."""
+        self._blocked: set[Task] = set()
+        """rcu_node::blkd_tasks: those that were switched away from inside of a critical section."""
         self._waiters = Waiters(kernel)
         self._completed = 0
         """The number of callbacks that have run, each after a grace period; they run in order."""
@@ -77,8 +79,20 @@ class Rcu:
         """``task->rcu_read_lock_nesting``."""
         return 0 if self._nesting is None else self._k.memory.s32(task.address + self._nesting)
 
+    def note_context_switch(self, task: Task) -> None:
+        """rcu_note_context_switch(): another task runs instead of this one."""
+        if self.nesting(task) > 0:
+            self._blocked.add(task)
+
+    def _are_readers(self, tasks: Iterable[Task]) -> list[Task]:
+        return [task for task in tasks if not task.exited and self.nesting(task) > 0]
+
     def _readers(self) -> list[Task]:
-        return [task for task in self._k.tasks.all() if self.nesting(task) > 0]
+        """The tasks that are readers; besides those that are blocked, only one that runs can be."""
+        blocked = self._are_readers(self._blocked)
+        self._blocked = set(blocked)
+        running = (self._k.idle, *((self._k.sched.current,) if self._k.sched.current is not None else ()))
+        return blocked + [task for task in self._are_readers(running) if task not in self._blocked]
 
     def call(self, action: Callable[[], object]) -> None:
         """call_rcu(): call ``action`` in softirq context after a grace period."""
@@ -91,7 +105,7 @@ class Rcu:
         self._callbacks.append(callback)
 
     def _look(self, callback: _Callback) -> None:
-        callback.readers = [t for t in callback.readers if not t.exited and self.nesting(t) > 0]
+        callback.readers = self._are_readers(callback.readers)
         if callback.readers:
             clock = self._k.clock
             clock.at(clock.now + clock.tick, partial(self._look, callback))

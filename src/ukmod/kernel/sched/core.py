@@ -394,6 +394,7 @@ class Scheduler:
 
     def _leave(self, task: Task) -> None:
         cpu = self._k.cpu
+        self._k.rcu.note_context_switch(task)
         if task.thread is not None:
             task.thread.leave()
         task.sp, task.depth = cpu.sp, cpu.depth
@@ -413,7 +414,7 @@ class Scheduler:
             return
         task.queued = True
         place = len(self._queue)
-        if woken or task.prio < MAX_RT_PRIO:
+        if place and self._queue[-1].prio > task.prio and (woken or task.prio < MAX_RT_PRIO):
             place = next((n for n, other in enumerate(self._queue) if other.prio > task.prio), place)
         self._queue.insert(place, task)
 

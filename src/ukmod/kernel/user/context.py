@@ -6,7 +6,7 @@ task, as copy_process() and execve() would, and ``leave`` gives them back, as do
 
 from __future__ import annotations
 
-from errno import ENOMEM
+from errno import EAGAIN, ENOMEM
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from ukmod.kernel.sched.core import PF_EXITING, PF_FORKNOEXEC
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_cancel, hrtimer_setup
 from ukmod.kernel.uapi import CLONE_FILES, CLONE_FS, CLONE_THREAD, CLONE_VM
+from ukmod.kernel.user import nproc
 from ukmod.kernel.user.dup_mmap import dup_mmap
 from ukmod.kernel.user.exit import coredump_task_exit, is_last, note_exit
 from ukmod.machine.memory import PAGE_SIZE
@@ -66,7 +67,8 @@ def _exit_mm(k: Core, image: MappedImage, task: Task) -> int:
 def inherit(k: Core, image: MappedImage, child: Task, flags: int) -> None:
     """copy_process(): give a new task copies of what the current one has, or shares of it, until it ends.
 
-    Raises LimitError without memory for them; the child then has a part of it, and gives that back.
+    Raises LimitError without memory for them, and beyond RLIMIT_NPROC; the child then has a part of it, and
+    gives that back.
     """
     parent = k.sched.task()
     child.leaving.append(partial(_leave, k, image, child))
@@ -78,6 +80,8 @@ def inherit(k: Core, image: MappedImage, child: Task, flags: int) -> None:
         _copy_shared(k, parent, child)
         _share_tty(k, parent, child)
     _copy_context(k, image, parent, child, flags)
+    if nproc.is_over(k, image, child):
+        raise LimitError("the user has as many processes as RLIMIT_NPROC allows", errno=EAGAIN)
     k.cpu.call(image.address("copy_semundo"), flags, child.address)
     mm = _shared_mm(k, parent) if flags & CLONE_VM else _copied_mm(k, image, parent, child)
     for member in ("mm", "active_mm"):
@@ -256,6 +260,7 @@ def _release(k: Core, image: MappedImage, task: Task) -> None:
     """release_task(): it can no longer be found by its pid, and exit_creds()."""
     k.pids.withdraw(image, task)
     if _get(k, task, "cred") != image.address("init_cred"):
+        nproc.uncharge(k, image, task)
         k.cpu.call(image.address("exit_creds"), task.address)
         for name in ("cred", "real_cred"):
             _set(k, task, name, image.address("init_cred"))

@@ -101,9 +101,10 @@ def _forget_children(k: Core, task: Task) -> None:
     thread = task.thread
     if thread is None:
         return
-    alive = [one for one in task.group.threads if one is not task and not k.tasks.pf(one) & PF_EXITING]
-    if alive:
-        k.process_lists.reparent(task, alive[0])
+    others = (one for one in task.group.threads if one is not task)
+    alive = next((one for one in others if not k.tasks.pf(one) & PF_EXITING), None)
+    if alive is not None:
+        k.process_lists.reparent(task, alive)
         return
     for child in [child for child in thread.children.tasks if child.is_zombie]:
         release(k, thread.children.tasks, child)
@@ -150,7 +151,7 @@ def is_last(k: Core, task: Task) -> bool:
 def note_exit(k: Core, task: Task, code: int) -> None:
     """synchronize_group_exit(): the last thread that ends by itself has the exit code of all."""
     flags = _shared(k, task, "flags")
-    others = [one for one in task.group.threads if one is not task]
+    others = (one for one in task.group.threads if one is not task)
     if not k.memory.u32(flags) & SIGNAL_GROUP_EXIT and all(one.is_leaving for one in others):
         k.memory.set_u32(flags, SIGNAL_GROUP_EXIT)
         k.memory.set_u32(_shared(k, task, "group_exit_code"), code)
@@ -169,8 +170,8 @@ def release_thread(k: Core, task: Task) -> None:
     awaited = k.memory.u32(_shared(k, task, "notify_count"))
     if awaited and not awaited >> 31 and not _count(k, task, "signal", "notify_count", -1):
         _wake_executing(k, task)
-    if task.thread is not None:
-        task.thread.children.wake_all()
+    if group.leader.thread is not None:  # one that could not be made has none of its own
+        group.leader.thread.children.wake_all()
 
 
 def _wake_executing(k: Core, task: Task) -> None:
