@@ -44,7 +44,7 @@ def _exceeds(k: Core, image: MappedImage, task: Task, limit: int) -> bool:
     if ucounts := _ucounts(k, task):
         is_overlimit = image.address("is_rlimit_overlimit")
         return bool(k.cpu.call(is_overlimit, ucounts, _UCOUNT_RLIMIT_NPROC, limit) & 0xFF)
-    return k.memory.u32(_processes(k, task)) >= limit  # before v5.14, the limit included the new task
+    return k.memory.u32(_processes(k, task)) > limit
 
 
 def _is_exempt(k: Core, image: MappedImage, task: Task) -> bool:
