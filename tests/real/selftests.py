@@ -167,9 +167,12 @@ def run(k: Kernel, program: Path) -> str:
 
 def load() -> dict[str, Outcome]:
     """What is recorded of the real kernel."""
-    blocks = (block.splitlines() for block in RECORDED.read_text().split("\n\n")) if RECORDED.exists() else ()
-    heads = ((*head.split(" "), tuple(results)) for head, *results in blocks)
-    return {name: Outcome(status, results) for name, status, results in heads}
+    found = {}
+    for block in RECORDED.read_text().split("\n\n") if RECORDED.exists() else ():
+        head, *results = block.splitlines()
+        name, _, status = head.partition(" ")
+        found[name] = Outcome(status, tuple(results))
+    return found
 
 
 def store(outcomes: Mapping[str, Outcome]) -> None:
