@@ -59,6 +59,23 @@ def test_symbols_and_relocations(target: Target) -> None:
 
 
 @targets
+def test_symbols_are_found_by_name_by_its_beginning_and_by_place(target: Target) -> None:
+    symbols = Elf(written(target)).symbols
+    every = list(Elf(written(target)).symbols)
+    assert [one.name for one in symbols.named("maybe")] == ["maybe"]
+    assert symbols.named("mayb") == []
+    assert {one.name for one in symbols.starting("")} == {one.name for one in every}
+    assert [one.name for one in symbols.starting("lo")] == ["local"]
+    assert [one.name for one in symbols.at(1, 4)] == ["local"]
+    assert list(symbols.at(1, 5)) == []
+    assert symbols[1:] == every[1:]
+    assert symbols[-1] == every[-1]
+    assert list(symbols) == every
+    with pytest.raises(IndexError):
+        symbols[len(every)]
+
+
+@targets
 def test_pyelftools_reads_the_same(target: Target) -> None:
     ours = Elf(written(target))
     theirs = ELFFile(io.BytesIO(written(target)))
@@ -140,6 +157,7 @@ def ask_everything(elf: Elf) -> None:
         except FormatError:
             pass
     list(elf.symbols)
+    elf.symbols.starting("l")
 
 
 @given(st.sampled_from(TARGETS), st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=6))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ukmod.errors import FormatError, UsageError
 from ukmod.kmod.depmod.incremental.index_edit import edit_trie, move_priorities
-from ukmod.kmod.index import CHILDREN, MAGIC, PREFIX, VALUES, VERSION, Index
+from ukmod.kmod.index import _VERY_MANY, CHILDREN, MAGIC, PREFIX, VALUES, VERSION, Index
 from ukmod.kmod.index_write import write_index, write_trie
 from ukmod.kmod.wildcard import fnmatch
 
@@ -144,6 +144,21 @@ def test_what_is_written_is_read(entries: list[tuple[str, int, str]], preorder: 
         values = sorted(latest_first, key=lambda pair: pair[0])
         assert [value for found, value in index.items() if found == key] == [value for _, value in values]
         assert index.lookup(key) == values[0][1]
+
+
+@given(ENTRIES, st.lists(KEYS, max_size=10))
+def test_a_caller_that_asks_often_is_answered_the_same(
+    entries: list[tuple[str, int, str]], others: list[str]
+) -> None:
+    """From some lookup on all keys are in memory, unless there are patterns among them."""
+    data = write_index(entries)
+    asked = [*others, *(key for key, _, _ in entries)]
+    index = Index(data)
+    for _ in range(_VERY_MANY):
+        index.lookup("")
+    for key in asked:
+        assert index.lookup(key) == Index(data).lookup(key)
+        assert index.lookup_wild(key) == Index(data).lookup_wild(key)
 
 
 @given(ENTRIES)
@@ -291,6 +306,15 @@ class TestSize:
 
 
 class TestLies:
+    def test_damage_is_found_by_the_lookups_that_come_across_it_however_many_there_were(self) -> None:
+        data = bytearray(write_index([("a", 0, "x"), ("b", 0, "y")]))
+        data[data.index(b"\0\0\0\x01") + 3] = 0x70  # the first of two nodes: it has no 112 values
+        index = Index(bytes(data))
+        for _ in range(_VERY_MANY):
+            assert index.lookup("b") == "y"
+        with pytest.raises(FormatError):
+            index.lookup_wild("a")
+
     @pytest.mark.parametrize(
         ("data", "message"),
         [

@@ -14,8 +14,10 @@ from ukmod.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from typing import Literal, Protocol
+
+    from ukmod.kmod.symtab import SymbolTable
 
     class ByteSource(Protocol):
         """A file's bytes, or something that reads them when it is sliced."""
@@ -179,6 +181,7 @@ class Elf:
     __slots__ = (
         "_data",
         "_found",
+        "_named",
         "_names",
         "_sections",
         "_size",
@@ -202,7 +205,7 @@ class Elf:
         self._data = data
         self._size = len(data)
         self.path = path
-        self._symbols: list[Symbol] | None = None
+        self._symbols: SymbolTable | None = None
         self._sections: tuple[Section, ...] | None = None
         head = data[0:64]
         if len(head) <= _IDENTIFICATION or not head.startswith(ELFMAG):
@@ -223,6 +226,7 @@ class Elf:
         self._table = self.read(offset, count * entry_size, "the table of sections")
         self._table_end = offset + count * entry_size
         self._found: dict[bytes, tuple[int, bytes] | None] = {}
+        self._named: list[int] | None = None
         if not 0 < names < count:
             raise self.error(f"the section of section names, {names}, does not exist", 0)
         name, at, size = layout.place.unpack_from(self._table, names * entry_size)
@@ -311,15 +315,15 @@ class Elf:
 
     def _first_named_at(self, at: int) -> int:
         """Return the first section with its name at a place that lies within the file; 0 for none."""
-        header_size = self.layout.section.size
-        number = at.to_bytes(4, self.order)
-        where = self._table.find(number)
-        while where >= 0:
-            index, within = divmod(where, header_size)
-            if within == 0 and self.extent(index):  # sh_name comes first; the number may stand elsewhere, too
-                return index
-            where = self._table.find(number, (index + 1) * header_size)
-        return 0
+        if self._named is None:
+            self._named = [place[0] for place in self.layout.place.iter_unpack(self._table)]
+        index = 0
+        try:
+            while index == 0 or not self.extent(index):
+                index = self._named.index(at, index + 1)
+        except ValueError:
+            return 0
+        return index
 
     def extent(self, index: int) -> tuple[int, int] | None:
         """Return a section's offset and size; None if it does not exist or does not lie within the file."""
@@ -345,33 +349,33 @@ class Elf:
     # Symbols and relocations
 
     @property
-    def symbols(self) -> Sequence[Symbol]:
+    def symbols(self) -> SymbolTable:
         """The entries of the symbol table, entry 0 included, so that a relocation's number is an index here.
 
         The table is found by type, as the kernel does; a file without one has no symbols.
         """
         if self._symbols is None:
-            table = next((section for section in self.sections if section.type == SHT_SYMTAB), None)
-            self._symbols = [] if table is None else list(self._read_symbols(table))
+            self._symbols = self._read_symbols()
         return self._symbols
 
-    def _read_symbols(self, table: Section) -> Iterator[Symbol]:
-        layout = self.layout
+    def _read_symbols(self) -> SymbolTable:
+        from ukmod.kmod.symtab import SymbolTable  # depmod and modinfo look at no single symbol
+
+        layout, is_64 = self.layout, self.bits == 64
+        table = next((section for section in self.sections if section.type == SHT_SYMTAB), None)
+        if table is None:
+            return SymbolTable(b"", b"", layout.symbol, is_64=is_64)
         if table.size % layout.symbol.size:
             raise self.error(f"a symbol table of {table.size} bytes has half a symbol", table.offset)
         if not 0 < table.link < len(self.sections):
             raise self.error(f"the symbol names are in section {table.link}, of none", table.offset)
         names = self.section_data(self.sections[table.link])
-        for index, fields in enumerate(layout.symbol.iter_unpack(self.section_data(table))):
-            if layout.bits == 64:
-                name, info, other, section, value, size = fields
-            else:
-                name, value, size, info, other, section = fields
-            if name >= len(names) and name:
-                at = table.offset + index * layout.symbol.size
-                raise self.error(f"the name of symbol {index} lies outside the names", at)
-            text = _text(string_at(names, name))
-            yield Symbol(index, text, value, size, info & 15, info >> 4, other, section)
+        found = SymbolTable(self.section_data(table), names, layout.symbol, is_64=is_64)
+        nameless = found.first_nameless()
+        if nameless is not None:
+            at = table.offset + nameless * layout.symbol.size
+            raise self.error(f"the name of symbol {nameless} lies outside the names", at)
+        return found
 
     def relocations(self, section: Section) -> Iterator[tuple[int, int, int, int]]:
         """Yield (offset, symbol's index, type, addend) for a section of type SHT_RELA or SHT_REL.

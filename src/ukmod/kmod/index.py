@@ -48,7 +48,10 @@ _WHOLE_PATTERNS = 1 << 22
 HEADER_SIZE = 12
 _MANY = 20
 """Lookups after which the whole file is read."""
+_VERY_MANY = 400
+"""Lookups after which all keys are listed, to be looked up at once: each takes a tenth of one lookup."""
 _WILD = b"*?["
+_WILD_LETTERS = frozenset("*?[")
 _LETTERS = 128
 
 if TYPE_CHECKING:
@@ -64,7 +67,7 @@ else:
 class Index:
     """An index in memory. Every method raises FormatError, with the offset, where the file lies."""
 
-    __slots__ = ("_asked", "_data", "_path", "_references", "_root")
+    __slots__ = ("_asked", "_data", "_listed", "_path", "_references", "_root")
 
     def __init__(self, data: bytes | PagedFile, path: str = "") -> None:
         """Check the header; nothing else is looked at before it is asked for."""
@@ -80,6 +83,7 @@ class Index:
         self._data = data
         self._path = path
         self._asked = 0
+        self._listed: dict[str, list[tuple[int, str]]] | None = None
         # Not a method: the index would refer to itself, and its file would stay open.
         self._references: Callable[[int, int], Sequence[int]]
         self._references = lambda at, count: _few_references(data, at, count)
@@ -91,10 +95,24 @@ class Index:
         return cls(open_paged(path), path)
 
     def _count(self) -> None:
-        """Count a lookup. A caller that makes many of them has the whole file read."""
+        """Count a lookup. A caller that makes many of them has the whole file read, and then listed."""
         self._asked += 1
         if self._asked == _MANY:
             self._read_whole()
+        elif self._asked == _VERY_MANY:
+            self._list()
+
+    def _list(self) -> None:
+        """List the entries of all keys, unless there is a pattern: that matches other words than its own."""
+        listed: dict[str, list[tuple[int, str]]] = {}
+        try:
+            for key, priority, value in self._keys():
+                if not _WILD_LETTERS.isdisjoint(key):
+                    return
+                listed.setdefault(key, []).append((priority, value))
+        except FormatError:
+            return  # a lookup that comes across the damage raises it
+        self._listed = listed
 
     def _read_whole(self) -> None:
         """Read the whole file: that is faster for a caller that asks for much of it."""
@@ -106,6 +124,8 @@ class Index:
     def lookup(self, key: str) -> str | None:
         """Return the value of exactly this key (the first, if it has several), or None."""
         self._count()
+        if self._listed is not None:
+            return next((value for _priority, value in self._listed.get(key, ())), None)
         text = _encode(key)
         reference, at = self._root, 0
         while True:
@@ -124,6 +144,8 @@ class Index:
     def lookup_wild(self, key: str) -> list[str]:
         """Return the values of all keys that match as patterns, by priority, in kmod's order among equals."""
         self._count()
+        if self._listed is not None:
+            return _by_priority(self._listed.get(key, ()))
         text = _encode(key)
         found: list[tuple[int, str]] = []
         walk = _Walk(len(self._data))
@@ -154,12 +176,15 @@ class Index:
                 walk = _Walk(len(self._data))
             node = self._visit(reference, walk)
             at += 1
-        found.reverse()  # of equal priorities the last found comes first
-        found.sort(key=lambda entry: entry[0])
-        return [value for _priority, value in found]
+        return _by_priority(found)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield all (key, value) pairs in key order, as ``modprobe --show-config`` lists them."""
+        for key, _priority, value in self._keys():
+            yield key, value
+
+    def _keys(self) -> Iterator[Entry]:
+        """Yield (key, priority, value) of all entries in key order."""
         self._read_whole()
         walk = _Walk(len(self._data))
         room = LISTING_LIMIT
@@ -172,11 +197,11 @@ class Index:
             key += letter + node[0]
             if reference & VALUES:
                 text = _decode(bytes(key))
-                for _priority, value in self._entries(reference, node, walk):
+                for priority, value in self._entries(reference, node, walk):
                     room -= len(key)
                     if room < 0:
                         raise self._error("a list of its keys is larger than 64 MiB", reference & POSITION)
-                    yield text, value
+                    yield text, priority, value
             end = len(key)
             todo += [(end, letter, child) for letter, child in self._children(node)]
 
@@ -307,6 +332,13 @@ class Index:
 
     def _error(self, message: str, offset: int) -> FormatError:
         return FormatError(message, path=self._path, offset=offset)
+
+
+def _by_priority(found: Sequence[tuple[int, str]]) -> list[str]:
+    """Return values by rising priority; of equal priorities the last found comes first."""
+    latest = [*reversed(found)]
+    latest.sort(key=lambda entry: entry[0])
+    return [value for _priority, value in latest]
 
 
 class _Walk:

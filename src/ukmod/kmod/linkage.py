@@ -10,7 +10,7 @@ import enum
 
 from ukmod.errors import FormatError
 from ukmod.kmod.elf import Elf
-from ukmod.kmod.symbols import exported_symbols, namespaces, needed_symbols
+from ukmod.kmod.symbols import exported_symbols, namespaces, needed_names
 from ukmod.record import record
 
 TYPE_CHECKING = False
@@ -85,13 +85,14 @@ def module_exports(elf: Elf, owner: str) -> dict[str, ExportedSymbol]:
         return {}
     gpl_only: set[str] = set()
     names: set[str] = set()
-    for symbol in elf.symbols:
-        if symbol.name.startswith(_KSYMTAB) and 0 < symbol.shndx < len(elf.sections):
+    for symbol in elf.symbols.starting(_KSYMTAB):
+        if 0 < symbol.shndx < len(elf.sections):
             name = symbol.name.removeprefix(_KSYMTAB)
             names.add(name)
             if "_gpl" in elf.sections[symbol.shndx].name:
                 gpl_only.add(name)
-        elif symbol.name.startswith(_FLAGS) and 0 < symbol.shndx < len(elf.sections):
+    for symbol in elf.symbols.starting(_FLAGS):
+        if 0 < symbol.shndx < len(elf.sections):
             section = elf.sections[symbol.shndx]
             flags = elf.section_data(section)[symbol.value : symbol.value + 1]
             if section.name == KFLAGSTAB and flags and flags[0] & KSYM_FLAG_GPL_ONLY:
@@ -189,12 +190,14 @@ def bind(
 
     crcs: Mapping[str, int] = elf.versions()
     bindings = []
-    for name, weak, _crc in needed_symbols(elf):
+    names, weaks = needed_names(elf)
+    for name in names:
         if name == "module_layout":
             continue  # a version without a symbol: it stands for the layout of struct module
         export = find(name)
         crc = crcs.get(name)
         fault = _fault(export, crc, may_use, is_gpl=is_gpl)
+        weak = name in weaks
         if weak and fault in (SymbolFault.UNKNOWN, SymbolFault.GPL_ONLY):
             fault = None  # a weak symbol that is not there is 0
         bindings.append(Binding(name, weak, crc, export, fault))

@@ -110,14 +110,15 @@ class Inspector:
 
     def notes(self, facts: ModuleFacts, present: Callable[[str], bool]) -> list[Note]:
         """Return all that is to be said of a module; ``present`` tells whether another is loaded by then."""
+        absent = {owner for owner in {owner for _, owner in facts.needs} if not present(owner)}
         missing = [
             Note(
                 "symbol-not-loaded",
                 f"{symbol}: exported by {owner}, which would not be loaded before it",
                 fatal=True,
             )
-            for symbol, owner in facts.needs
-            if not present(owner)
+            for symbol, owner in (facts.needs if absent else ())
+            if owner in absent
         ]
         return [*facts.notes, *missing]
 
@@ -158,7 +159,7 @@ class Inspector:
         )
 
     def _vermagic(self, info: ModuleInfo, elf: Elf) -> Iterator[Note]:
-        if not self._kernel.vermagic or not info.vermagic:
+        if not self._kernel.vermagic or not info.vermagic or info.vermagic == self._kernel.vermagic:
             return
         versions = bool(elf.versions())
         extra, lacking = vermagic_difference(info.vermagic, self._kernel.vermagic, has_versions=versions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from ukmod.kmod.elf import Elf
+from ukmod.kmod.elf import Elf, string_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ def _listed(elf: Elf) -> list[str]:
         return []
     size = 40 if elf.bits == 64 else 20
     names = []
+    strings: dict[int, bytes] = {}
     for offset, _kind, index, addend in elf.relocations(section):
         symbol = elf.symbols[index] if offset % size == 0 and index < len(elf.symbols) else None
         if symbol is not None and 0 < symbol.shndx < len(elf.sections):
-            text = elf.section_data(elf.sections[symbol.shndx])[symbol.value + addend :].partition(b"\0")[0]
-            names.append(os.fsdecode(text))
+            if symbol.shndx not in strings:
+                strings[symbol.shndx] = elf.section_data(elf.sections[symbol.shndx])
+            names.append(os.fsdecode(string_at(strings[symbol.shndx], symbol.value + addend)))
     return names
 
 
@@ -60,11 +62,10 @@ def init_function(elf: Elf) -> str:
     kallsyms takes the first symbol of its address: the function that module_init() was given, since local
     symbols come first.
     """
-    start = next((one for one in elf.symbols if one.name == "init_module" and one.shndx), None)
+    start = next((one for one in elf.symbols.named("init_module") if one.shndx), None)
     if start is None:
         return ""
-    at = (start.shndx, start.value)
-    return next((one.name for one in elf.symbols if one.name and (one.shndx, one.value) == at), start.name)
+    return next((one.name for one in elf.symbols.at(start.shndx, start.value) if one.name), start.name)
 
 
 def is_bad_value(kind: str | None, value: str | None) -> bool:

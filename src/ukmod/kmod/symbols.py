@@ -186,8 +186,8 @@ def needed_symbols(elf: Elf) -> list[tuple[str, bool, int]]:
 def namespaces(elf: Elf) -> dict[str, str]:
     """Return the namespace of each exported symbol that is in one: symbol-namespaces.rst of the kernel."""
     found = {}
-    for symbol in elf.symbols:
-        if symbol.name.startswith(_NAMESPACE) and 0 < symbol.shndx < len(elf.sections):
+    for symbol in elf.symbols.starting(_NAMESPACE):
+        if 0 < symbol.shndx < len(elf.sections):
             strings = elf.section_data(elf.sections[symbol.shndx])
             namespace = _text(string_at(strings, symbol.value))
             if namespace:

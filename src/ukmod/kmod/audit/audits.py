@@ -6,9 +6,11 @@ from ukmod.errors import NotFoundError
 from ukmod.kmod.audit.denials import findings_of
 from ukmod.kmod.audit.outcomes import Asked, Outcomes
 from ukmod.kmod.audit.routes import BLOCKED, KINDS, OPEN, UNKNOWN, ModuleAudit, Route
+from ukmod.kmod.context import Context
 from ukmod.kmod.loaded import NothingLoaded
 from ukmod.kmod.names import normalize_alias, normalize_modname
 from ukmod.kmod.predict.kernel import builtin_notes, policy_notes
+from ukmod.kmod.still import StillFiles
 from ukmod.kmod.wildcard import fnmatch
 from ukmod.record import record, replace
 
@@ -96,10 +98,10 @@ class _Auditor:
 
     def __init__(self, explainer: Explainer) -> None:
         given = explainer.circumstances
-        self._context = given.context
-        tree = self._context.tree
+        tree = given.context.tree.through(StillFiles(given.context.tree.files))
         tree.require_indexes()
-        self._given = replace(given, state=NothingLoaded())
+        self._context = Context(tree, given.context.config, log=given.context.log)
+        self._given = replace(given, context=self._context, state=NothingLoaded())
         self._state = given.state
         self._initcalls = None if explainer.initcalls is None else dict(explainer.initcalls)
         self._builtin = frozenset(tree.builtin_names())

@@ -74,8 +74,8 @@ class Outcomes:
         self._given = given
         self._first: dict[Asked, RequestOutcome] = {}
         self._later: dict[tuple[Asked, str], RequestOutcome] = {}
-        self._loadable: frozenset[str] = frozenset()
-        self._certain: frozenset[str] = frozenset()
+        self._loadable: set[str] = set()
+        self._certain: set[str] = set()
         self._brought: dict[Asked, dict[str, str]] = {}
 
     def look(self, every: Sequence[Asked]) -> None:
@@ -85,16 +85,17 @@ class Outcomes:
         suspects = [asked for asked in every if not self.first(asked).is_plain]
         before: frozenset[str] | None = None
         while before != self._loadable:
-            before = self._loadable
+            before = frozenset(self._loadable)
             for asked in suspects:
                 world = World(loaded=before.difference(self.first(asked).targets))
                 self._add(asked, self._of(asked, world))
 
     def first(self, asked: Asked) -> RequestOutcome:
         """Return the outcome with nothing loaded."""
-        if asked not in self._first:
-            self._first[asked] = self._of(asked, World())
-        return self._first[asked]
+        found = self._first.get(asked)
+        if found is None:
+            found = self._first[asked] = self._of(asked, World())
+        return found
 
     def later(self, asked: Asked, name: str) -> RequestOutcome | None:
         """Return the outcome for a module with all others loaded; None if it is the first one."""
@@ -102,7 +103,7 @@ class Outcomes:
         if first.is_plain:
             return None
         if (asked, name) not in self._later:
-            world = World(loaded=self._loadable.difference(first.targets, (name,)))
+            world = World(loaded=frozenset(self._loadable.difference(first.targets, (name,))))
             self._later[asked, name] = self._of(asked, world)
         return self._later[asked, name]
 

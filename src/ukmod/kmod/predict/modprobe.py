@@ -135,13 +135,17 @@ class Predictor:
 
         The steps are those of the first world. Raises UnpredictableError if nothing can be said.
         """
-        planned: dict[Target, list[World]] = {}
+        planned: list[tuple[Target, list[World]]] = []
         for world in worlds:
             target = self._plan(
                 module, options, world, ignore_commands=ignore_commands, use_blacklist=use_blacklist
             )
-            planned.setdefault(target, []).append(world)
-        forecasts = [self._carry_out(target, those, force=force) for target, those in planned.items()]
+            same = next((those for one, those in planned if one == target), None)
+            if same is None:
+                planned.append((target, [world]))
+            else:
+                same.append(world)
+        forecasts = [self._carry_out(target, those, force=force) for target, those in planned]
         ways = distinct(way for one in forecasts for way in one.ways)
         return replace(forecasts[0], ways=tuple(ways))
 
