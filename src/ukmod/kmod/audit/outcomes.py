@@ -83,11 +83,11 @@ class Outcomes:
         for asked in every:
             self._add(asked, self.first(asked))
         suspects = [asked for asked in every if not self.first(asked).is_plain]
-        before: frozenset[str] | None = None
+        before: set[str] | None = None
         while before != self._loadable:
-            before = frozenset(self._loadable)
+            before = set(self._loadable)
             for asked in suspects:
-                world = World(loaded=before.difference(self.first(asked).targets))
+                world = World(loaded=frozenset(before.difference(self.first(asked).targets)))
                 self._add(asked, self._of(asked, world))
 
     def first(self, asked: Asked) -> RequestOutcome:
