@@ -17,6 +17,9 @@
             ├── PatienceError       the guest has used the CPU time it was given (ETIMEDOUT)
             └── Reboot              it was halted, powered off or restarted
 
+System calls of the machine raise OSError, as in ``os``, and programs TimeoutError: ProgramTimeoutError has
+what one had written.
+
 They are kept apart from the code that raises them so that every layer can import them without loops.
 """
 
@@ -36,6 +39,7 @@ __all__ = [
     "NotFoundError",
     "PatienceError",
     "ProcessError",
+    "ProgramTimeoutError",
     "Reboot",
     "StoppedError",
     "UkmodError",
@@ -169,3 +173,12 @@ class PatienceError(StoppedError):
     def __init__(self, message: str, *, function: str = "") -> None:
         super().__init__(message)
         self.function = function
+
+
+class ProgramTimeoutError(TimeoutError):
+    """A program of the machine has not ended in time. ``stdout`` and ``stderr`` are what it had written."""
+
+    def __init__(self, message: str, program: str, *, stdout: bytes = b"", stderr: bytes = b"") -> None:
+        super().__init__(_errno.ETIMEDOUT, message, program)
+        self.stdout = stdout
+        self.stderr = stderr

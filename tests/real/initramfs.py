@@ -61,6 +61,11 @@ def build(target: Path, *, release: str, modules: Iterable[Path], programs: Iter
     _run(str(_which("depmod")), "-b", str(root), release)
     (root / "init").write_text(INIT)
     (root / "init").chmod(0o755)
+    pack(root, target)
+
+
+def pack(root: Path, target: Path) -> None:
+    """Write a directory to an uncompressed cpio archive."""
     names = "\n".join(sorted(str(path.relative_to(root)) for path in root.rglob("*")))
     with target.open("wb") as archive:
         subprocess.run(

@@ -120,6 +120,19 @@ def boot(
     return guest
 
 
+def console_of(kernel: Path, archive: Path, seconds: float = BOOT_SECONDS) -> str:
+    """What a machine writes to its console until it ends, with the init that the archive has.
+
+    Raises GuestError where it has not ended in ``seconds`` of wall time.
+    """
+    with _machine(kernel, archive, MEMORY) as machine:
+        try:
+            machine.process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise GuestError(f"it has not ended in {seconds} s:\n{machine.console()}") from error
+        return machine.console()
+
+
 def _prepare(debian: Debian, modules: Sequence[Path], programs: Sequence[Path], guest: Guest) -> None:
     home = guest.snapshot.parent
     with tempfile.TemporaryDirectory(dir=home.parent) as work:

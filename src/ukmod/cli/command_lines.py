@@ -84,6 +84,7 @@ def run() -> CommandParser:
             "--kernel 6.1 --kernel 6.12 6.1/x.ko 6.12/x.ko": "a module on two kernels, built for each",
             "--kernel 6.1 --kernel 6.12 --build . x level=3": "the same from its source, with a parameter",
             "x.ko --exec ./test_x -v": "a module, and a program that tests it",
+            "--kernel 6.1 --root initrd.img --init": "boot the init of a root file system",
         },
     )
     parse.refuse = _run_refused
@@ -91,8 +92,9 @@ def run() -> CommandParser:
                        help="a .ko file or a module of the tree, with its parameters")  # fmt: skip
     add_tree(parse, None, "modules are below ROOT/lib/modules")
     parse.add_argument(
-        "--for", dest="seconds", metavar="SECONDS", type=_seconds, default=5.0, help="virtual; default 5"
-    )
+        "--for", dest="seconds", metavar="SECONDS", type=_seconds,
+        help="virtual; default 5, and 300 for an init that is at no terminal",
+    )  # fmt: skip
     parse.add_argument(
         "--realtime", action="store_true", help="let virtual time pass no faster than real time"
     )
@@ -108,6 +110,9 @@ def run() -> CommandParser:
                        help="the machine's root file system: a directory, a cpio or a tar")  # fmt: skip
     parse.add_argument("--root-helpers", action="store_true",
                        help="the kernel starts the root's own programs, its modprobe among them")  # fmt: skip
+    parse.add_argument("--init", action="store_true",
+                       help="boot the root's own init, at this terminal, until it powers the machine off; the"
+                       " modules are in its /lib/modules, and none is loaded")  # fmt: skip
     parse.add_argument("--build", metavar="DIRECTORY",
                        help="build modules from this source, for each --kernel by its headers")  # fmt: skip
     parse.add_argument("--exec", dest="program", nargs=argparse.REMAINDER, metavar="PROGRAM",
@@ -128,6 +133,8 @@ def run() -> CommandParser:
 
 def _run_refused(options: argparse.Namespace) -> str:
     """Why a command line of ``ukmod run`` makes no sense; empty if it does."""
+    if options.init:
+        return _init_refused(options)
     if not options.words and options.build is None:
         return "name a module"
     if options.program == []:
@@ -135,6 +142,16 @@ def _run_refused(options: argparse.Namespace) -> str:
     if options.trace is not None and len(options.kernel or ()) > 1:
         return "--trace: name one kernel"
     return "--trace-format: name a file with --trace" if options.trace_format and not options.trace else ""
+
+
+def _init_refused(options: argparse.Namespace) -> str:
+    """Why a command line with --init makes no sense; empty if it does."""
+    if options.root is None:
+        return "--init: give the --root that has it"
+    for name in ("program", "junit", "build", "json", "trace"):
+        if getattr(options, name):
+            return f"--init: it goes without --{'exec' if name == 'program' else name}"
+    return "--init: name one kernel" if len(options.kernel or ()) > 1 else ""
 
 
 def shell() -> CommandParser:

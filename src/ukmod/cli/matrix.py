@@ -24,6 +24,7 @@ from ukmod.cli.run import (
     is_file,
     kernel_of,
     own_tree,
+    seconds_of,
     trace_of,
     watch,
 )
@@ -181,7 +182,7 @@ def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: 
                 }
                 wanted = [Wanted(module, params[module.path]) for module in _in_order(opened)]
                 program = Exec.of(options, show=None)
-                watched = watch(k, wanted, options.seconds, unload=options.unload, program=program)
+                watched = watch(k, wanted, seconds_of(options), unload=options.unload, program=program)
                 failures = [one.text for one in watched.failures]
                 outcome = outcome_of(k, failures, watched.unloaded, watched.leaks, watched.program)
                 trace = trace_of(k, options)

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ukmod.cli import command_lines, kernel_image
 from ukmod.cli.faults import Flaw
@@ -32,6 +32,8 @@ from ukmod.survey.leaks import recurring
 if TYPE_CHECKING:
     from ukmod.kernel.user.program import Completed
 
+_SECONDS: Final = 5.0
+
 
 @record
 class Wanted:
@@ -46,6 +48,10 @@ def main(argv: Sequence[str]) -> int:
     options = command_lines.run().parse_args(argv)
     if options.program is not None:
         check_file(options.program[0])
+    if options.init:
+        from ukmod.cli import init
+
+        return init.main(options)
     if options.junit is not None or options.build is not None or len(options.kernel or ()) > 1:
         from ukmod.cli import matrix
 
@@ -58,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
             if not options.json:
                 k.on_record(lambda record: print_record(record, progress))
             program = Exec.of(options, show=None if options.json else progress)
-            outcome = run(k, wanted, options.seconds, unload=options.unload, program=program)
+            outcome = run(k, wanted, seconds_of(options), unload=options.unload, program=program)
             misfits = (kernel_image.misfit(k, one.module.file, options.dirname) for one in wanted)
             hints = [kernel_image.damage(k), *misfits]
         trace = trace_of(k, options)
@@ -129,7 +135,14 @@ def kernel_of(options: argparse.Namespace, image: str, tree: Tree | None) -> Ker
         patience=options.patience,
         root=options.root,
         root_helpers=options.root_helpers,
+        init=options.init,
     )
+
+
+def seconds_of(options: argparse.Namespace) -> float:
+    """The virtual time for which modules are left to run."""
+    seconds: float | None = options.seconds
+    return _SECONDS if seconds is None else seconds
 
 
 def _boot(k: Kernel, options: argparse.Namespace, named: Sequence[tuple[str, str]]) -> list[Wanted]:

@@ -113,6 +113,8 @@ class Kernel(UserSide):
     only. The modules in it are the tree, if none is given. A root needs an image.
     root_helpers: the programs that the kernel starts, /sbin/modprobe among them, are the root's own, in ring
     3. By default modprobe and sh are ours. In either case, ``install`` puts a program before the root's.
+    init: the root has an init, which ``run_init`` starts, and which mounts what it needs. Helpers are the
+    root's then, too.
 
     Raises UsageError for an invalid value, NotFoundError for a tree or a kernel that does not exist, and
     FormatError for an image that is not a kernel.
@@ -136,15 +138,16 @@ class Kernel(UserSide):
         snapshot: bool = True,
         root: str | os.PathLike[str] | None = None,
         root_helpers: bool = False,
+        init: bool = False,
     ) -> None:
-        super().__init__(checked_root(root, image))
+        super().__init__(checked_root(root, image), has_init=init)
         if tree is None and self._root is not None:
             tree = tree_of_root(self._root)
         modules = modules_of_image(image) if tree is None else ""
         self._search = ModuleSearch(tree, modules, lambda: self.modules)
         self.programs = Programs()
         """The programs that usermode helpers can execute, by path."""
-        if not checked_helpers(self._root, of_root=root_helpers):
+        if not checked_helpers(self._root, of_root=root_helpers or init):
             program = modprobe(self._search.tree_for, parameters=not strict_modprobe)
             for path in ("/sbin/modprobe", "/usr/sbin/modprobe"):
                 self.programs.install(path, program)

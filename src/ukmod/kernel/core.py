@@ -82,6 +82,7 @@ from ukmod.userland import Programs
 if TYPE_CHECKING:
     from ukmod.kernel.image.bringup import Boot
     from ukmod.kernel.image.map import MappedImage
+    from ukmod.kernel.image.uart import Uart
     from ukmod.kernel.mm.kasan import Report
     from ukmod.kernel.mm.shadow import Shadow
     from ukmod.kernel.module.dangling import Dangling
@@ -143,6 +144,8 @@ class Core:
         self.cpu = Cpu(self.memory)
         self.image = _mapped(self, image) if image is not None else None
         """The real kernel image that runs what Python does not implement."""
+        self.serial: Uart | None = None
+        """The serial line of a machine with an image."""
         self.shadow = _shadow(self) if image is not None else None
         """The memory at which code of an image with KASAN looks before each access; None without KASAN."""
         self.wording = Wording.of(image)

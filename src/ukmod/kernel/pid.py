@@ -39,6 +39,8 @@ class Pids:
         self._of_task: dict[Task, int] = {}
         self._tasks: dict[int, Task | None] = {}
         self._numbers_of: dict[int, int] = {}
+        self._published: set[Task] = set()
+        """The tasks that the image finds by number, too."""
         kernel.tasks.on_create.append(self._attach)
 
     def _attach(self, task: Task) -> None:
@@ -84,6 +86,8 @@ class Pids:
 
     def _detach(self, task: Task) -> None:
         """__unhash_process(): the struct pid stays as long as a process group or a session has its number."""
+        if task in self._published:
+            self._withdraw(task)
         address = self._of_task.pop(task)
         self._set_thread_pid(task, 0)
         for kind in (PIDTYPE_PID, PIDTYPE_TGID) if self._links else ():
@@ -99,19 +103,33 @@ class Pids:
     def publish(self, image: MappedImage, task: Task) -> bool:
         """The part of alloc_pid() after which the image's own pidfd_open(2) finds the task; False for ENOMEM.
 
-        Only in a task. All other look-ups are Python's, and find kernel threads of modules, too.
+        Only in a task. All other look-ups are Python's.
         """
         k = self._k
+        if task in self._published:
+            return True
         number = k.slab.kernel_object(4)
         k.memory.set_u32(number, task.pid)
         tree = self._tree(image)
-        failed = k.cpu.call(image.address("idr_alloc_u32"), tree, self.of(task), number, task.pid, GFP_KERNEL)
+        with k.slab.as_kernel():
+            failed = k.cpu.call(
+                image.address("idr_alloc_u32"), tree, self.of(task), number, task.pid, GFP_KERNEL
+            )
         k.slab.kfree(number)
+        if not failed:
+            self._published.add(task)
         return not failed
 
-    def withdraw(self, image: MappedImage, task: Task) -> None:
+    def _withdraw(self, task: Task) -> None:
         """The part of free_pid() after which it is no longer found there."""
-        self._k.cpu.call(image.address("idr_remove"), self._tree(image), task.pid)
+        self._published.remove(task)
+        if (image := self._k.image) is not None:
+            self._k.cpu.call(image.address("idr_remove"), self._tree(image), task.pid)
+
+    def begin(self, task: Task) -> None:
+        """Have the image find the current task, which begins, as soon as it finds any."""
+        if self._published and self._k.image is not None:
+            self.publish(self._k.image, task)
 
     def _tree(self, image: MappedImage) -> int:
         return image.address("init_pid_ns") + self._k.types.offset("pid_namespace", "idr")

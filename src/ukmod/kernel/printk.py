@@ -45,6 +45,7 @@ LOG_BUF_LEN: Final = 1 << 17
 LOG_BUF_LEN_MAX: Final = 1 << 31
 _RECORD_COST = 88
 """The bytes of a record in addition to its text: its descriptor and struct printk_info."""
+CON_CONSDEV: Final = 2
 CON_ENABLED: Final = 4
 CON_NBCON: Final = 1 << 8
 _REPORT: Final = re.compile(rb"(?:\x01.)?(?P<text>(?:WARNING: |BUG: |\[ BUG: )[^\n]*)")
@@ -366,6 +367,16 @@ def register_console(k: Core, console: Ptr) -> None:
     elif k.memory.u16(console + k.types.offset("console", "flags")) & CON_ENABLED:
         k.log.consoles.append(console)
         _announce_console(k, console, "enabled")
+
+
+@export()
+def console_device(k: Core, index: Ptr) -> Ptr:
+    """``struct tty_driver *console_device(int *index)``: that of /dev/console; NULL without one."""
+    for console in k.log.consoles:
+        device = k.memory.u64(console + k.types.offset("console", "device"))
+        if device and (driver := k.cpu.call(device, console, index)):
+            return driver
+    return 0
 
 
 @export()

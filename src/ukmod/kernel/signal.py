@@ -64,8 +64,10 @@ def sigmask(*signals: int) -> int:
 _SYNCHRONOUS = sigmask(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
 _COREDUMP = sigmask(SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS)
 SIGNAL_GROUP_EXIT: Final = 0x4
+SIGNAL_UNKILLABLE: Final = 0x40
 """include/linux/sched/signal.h"""
 _IGNORED = sigmask(SIGCONT, SIGCHLD, SIGWINCH, SIGURG)
+_KERNEL_ONLY = sigmask(SIGKILL, SIGSTOP)
 _STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
 
 
@@ -153,12 +155,27 @@ class Signals:
         return self._k.memory.u64(task.address + self._blocked)
 
     def unblock(self, task: Task, signal: int) -> None:
-        """force_sig_info_to_task(): reset a blocked or ignored signal to its default action."""
+        """force_sig_info_to_task(): a signal that is blocked or ignored has its default action."""
         blocked = self.blocked(task)
         if blocked & sigmask(signal) or self._k.sighands.handler(task, signal) == SIG_IGN:
             self._k.sighands.set_handler(task, signal, SIG_DFL)
             self._k.memory.set_u64(task.address + self._blocked, blocked & ~sigmask(signal))
             self.recalc(task)
+        if self._is_unkillable(task) and self._k.sighands.handler(task, signal) == SIG_DFL:
+            at = self._group_flags(task)
+            self._k.memory.set_u32(at, self._k.memory.u32(at) & ~SIGNAL_UNKILLABLE)
+
+    def _group_flags(self, task: Task) -> int:
+        """The address of ``task->signal->flags``."""
+        types = self._k.types
+        shared = self._k.memory.u64(task.address + types.offset("task_struct", "signal"))
+        return shared + types.offset("signal_struct", "flags")
+
+    def _is_unkillable(self, task: Task) -> bool:
+        """SIGNAL_UNKILLABLE: it is init, for which no signal has its default action."""
+        if task.group.leader.pid != INIT_PID:
+            return False
+        return task.thread is None or bool(self._k.memory.u32(self._group_flags(task)) & SIGNAL_UNKILLABLE)
 
     def _ignored(self, task: Task, signal: int, *, force: bool) -> bool:
         if self.blocked(task) >> (signal - 1) & 1:
@@ -166,8 +183,8 @@ class Signals:
         if task.thread is not None and signal != SIGKILL and jobctl.is_ptraced(self._k, task):
             return False  # the tracer decides
         handler = self._k.sighands.handler(task, signal)
-        if task.pid == INIT_PID and handler == SIG_DFL:
-            return True  # SIGNAL_UNKILLABLE
+        if handler == SIG_DFL and self._is_unkillable(task):
+            return not (force and sigmask(signal) & _KERNEL_ONLY)
         if task.is_kthread and handler == SIG_KTHREAD_KERNEL and not force:
             return True
         return handler == SIG_IGN or (handler == SIG_DFL and bool(_IGNORED & sigmask(signal)))
@@ -284,9 +301,9 @@ class Signals:
         if task.thread is not None:
             if sigmask(signal) & _COREDUMP or (signal != SIGKILL and jobctl.is_ptraced(k, task)):
                 return False
-            shared = k.memory.u64(task.address + k.types.offset("task_struct", "signal"))
-            if k.memory.u32(shared + k.types.offset("signal_struct", "flags")) & SIGNAL_GROUP_EXIT:
+            if k.memory.u32(self._group_flags(task)) & SIGNAL_GROUP_EXIT:
                 return signal == SIGKILL
+            shared = k.memory.u64(task.address + k.types.offset("task_struct", "signal"))
             for member, value in (("flags", SIGNAL_GROUP_EXIT), ("group_exit_code", signal)):
                 k.memory.set_u32(shared + k.types.offset("signal_struct", member), value)
         else:

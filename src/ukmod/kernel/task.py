@@ -101,6 +101,8 @@ class Tasks:
         self._next_pid = 0
         self.on_create: list[Callable[[Task], object]] = []
         """Called with each new task, before it runs."""
+        self.kernel_init: Callable[[], int] | None = None
+        """What process 1 does, once it is woken: see user/init.py."""
         self.quarantine = Quarantine(self._memory, _QUARANTINE, self._pages)
         """The freed task_structs."""
 
@@ -116,9 +118,17 @@ class Tasks:
 
     def create_first(self) -> None:
         """rest_init(): create init and kthreadd, which every machine has."""
-        for comm, kthread in (("init", False), ("kthreadd", True)):
-            task = self.create(comm, self._wait_for_ever, kthread=kthread, parent=self._by_pid[0])
+        idle = self._by_pid[0]
+        init = self.create("init", self._kernel_init, parent=idle)
+        kthreadd = self.create("kthreadd", self._wait_for_ever, kthread=True, parent=idle)
+        for task in (init, kthreadd):
             self.set_state(task, TASK_INTERRUPTIBLE)
+
+    def _kernel_init(self) -> int:
+        """The main function of init: it waits until there is a program for it, if there ever is one."""
+        while self.kernel_init is None:
+            block(self._k, TASK_INTERRUPTIBLE)
+        return self.kernel_init()
 
     def _wait_for_ever(self) -> int:
         while True:

@@ -7,16 +7,20 @@ import pytest
 from ukmod.kernel.image.uart import (
     COM1,
     IER,
+    IER_RDI,
     IER_THRI,
     IIR,
     IIR_NO_INT,
+    IIR_RDI,
     IIR_THRI,
     LCR,
     LCR_DLAB,
     LSR,
+    LSR_DR,
     LSR_EMPTY,
     MCR,
     MCR_LOOP,
+    MCR_RTS,
     MSR,
     MSR_READY,
     SCR,
@@ -87,3 +91,49 @@ def test_without_being_asked_it_does_not_interrupt(uart: Uart, interrupts: list[
     put(uart, IER, 0x05)
     assert not interrupts
     assert get(uart, IIR) == IIR_NO_INT
+
+
+class Terminal:
+    """A peer that has sent what is in ``typed``."""
+
+    def __init__(self, typed: bytes) -> None:
+        self.typed = bytearray(typed)
+        self.shown = bytearray()
+
+    def take(self, byte: int) -> None:
+        self.shown.append(byte)
+
+    def ready(self) -> bool:
+        return bool(self.typed)
+
+    def send(self) -> int:
+        return self.typed.pop(0)
+
+
+def test_a_peer_sends_while_it_is_allowed_to(uart: Uart, interrupts: list[None]) -> None:
+    uart.peer = terminal = Terminal(b"ab")
+    put(uart, IER, IER_RDI)
+    uart.notice()
+    assert not interrupts
+    assert get(uart, LSR) == LSR_EMPTY
+    put(uart, MCR, MCR_RTS)
+    assert interrupts
+    assert get(uart, IIR) == IIR_RDI
+    assert get(uart, LSR) == LSR_EMPTY | LSR_DR
+    assert get(uart, THR) == ord("a")
+    put(uart, MCR, 0)
+    assert get(uart, IIR) == IIR_NO_INT
+    assert get(uart, THR) == 0
+    put(uart, MCR, MCR_RTS)
+    assert get(uart, THR) == ord("b")
+    assert get(uart, LSR) == LSR_EMPTY
+    assert not terminal.typed
+
+
+def test_a_peer_takes_what_is_sent_except_to_itself(uart: Uart) -> None:
+    uart.peer = terminal = Terminal(b"")
+    put(uart, MCR, MCR_LOOP)
+    put(uart, THR, ord("x"))
+    put(uart, MCR, 0)
+    put(uart, THR, ord("y"))
+    assert terminal.shown == b"y"

@@ -13,7 +13,7 @@ from tests.golden import modules
 from tests.kernel.user import programs
 from tests.kernel.user.conftest import device
 
-from ukmod.errors import PatienceError, UsageError
+from ukmod.errors import PatienceError, ProgramTimeoutError, UsageError
 from ukmod.kernel.api import Kernel
 
 pytestmark = pytest.mark.real
@@ -284,8 +284,11 @@ def test_what_a_killed_program_has_started_is_killed(in_machine: InMachine) -> N
     def work(k: Kernel) -> None:
         k.put("/bin/busybox", "/bin/busybox")
         k.process.symlink("busybox", "/bin/sh")
-        with pytest.raises(TimeoutError):
-            k.exec(["/bin/sh", "-c", "busybox sleep 1000 & busybox sleep 1000"], timeout=1)
+        commands = "echo so; echo far >&2; busybox sleep 1000 & busybox sleep 1000"
+        with pytest.raises(TimeoutError) as error:
+            k.exec(["/bin/sh", "-c", commands], timeout=1)
+        assert isinstance(error.value, ProgramTimeoutError)
+        assert (error.value.stdout, error.value.stderr) == (b"so\n", b"far\n")
         assert not [task for task in k.core.tasks.all() if k.core.tasks.comm(task) in ("sh", "busybox")]
 
     in_machine(work)

@@ -11,6 +11,7 @@ import pytest
 
 from ukmod.errors import Reboot
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.time.clock import NSEC_PER_SEC
 
 pytestmark = pytest.mark.real
 
@@ -37,6 +38,18 @@ def test_init_and_kthreadd_are_found_and_cannot_be_killed(in_machine: InMachine)
             call("getpgid", 30_000)
         with pytest.raises(ProcessLookupError):
             call("pidfd_open", 30_000, 0)
+
+    in_machine(work)
+
+
+def test_kernel_threads_are_found_as_long_as_they_live(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        thread = k.core.kthreads.run("late", lambda: k.core.sched.sleep(NSEC_PER_SEC) or 0)
+        k.run(0.1)
+        k.process.syscall("close", k.process.syscall("pidfd_open", thread.pid, 0))
+        k.run(2)
+        with pytest.raises(ProcessLookupError):
+            k.process.syscall("pidfd_open", thread.pid, 0)
 
     in_machine(work)
 

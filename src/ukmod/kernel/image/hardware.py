@@ -55,10 +55,10 @@ def wire(k: Core) -> None:
     The engine needs no help for MSRs, of which unknown ones read as 0, nor for CPUID, which describes its own
     CPU.
     """
-    serial = Uart(COM1, partial(_interrupt, k, COM1_IRQ))
+    k.serial = Uart(COM1, partial(_interrupt, k, COM1_IRQ))
     floppy = Fdc(FDC1, partial(_interrupt, k, FDC_IRQ))
     masks = (InterruptMask(port) for port in INTERRUPT_MASKS)
-    ports = Ports(PciConfig(), serial, floppy, DriveTypes(CMOS), *masks)
+    ports = Ports(PciConfig(), k.serial, floppy, DriveTypes(CMOS), *masks)
     k.cpu.on_port_io(ports.load, ports.store)
 
 

@@ -299,7 +299,7 @@ class Scheduler:
     def _body(self) -> None:
         task = self._running()
         try:
-            task.exit_code = self._until_exit(task.entry)
+            task.exit_code = self._until_exit(self._live)
             task.is_leaving = True
             for part in task.leaving:
                 self._until_exit(part)
@@ -309,6 +309,12 @@ class Scheduler:
         task.exited = True
         if not task.is_zombie:
             self.release_task(task)
+
+    def _live(self) -> int:
+        """The work of a task's life: ret_from_fork()."""
+        task = self._running()
+        self._k.pids.begin(task)
+        return task.entry()
 
     def release_task(self, task: Task) -> None:
         """release_task(): nobody waits for a task any longer, which ends or has done so."""

@@ -236,6 +236,8 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
     note_exit(k, task, task.exit_code)
     ends_process = is_last(k, task)
     if ends_process:
+        if task.group.leader is k.tasks.init:
+            k.crash.panic(f"Attempted to kill init! exitcode=0x{task.exit_code:08x}")
         _exit_timers(k, image, task)
     own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs")}
     if mm := mm_of(k, task):
@@ -257,8 +259,7 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
 
 
 def _release(k: Core, image: MappedImage, task: Task) -> None:
-    """release_task(): it can no longer be found by its pid, and exit_creds()."""
-    k.pids.withdraw(image, task)
+    """exit_creds(), of release_task()."""
     if _get(k, task, "cred") != image.address("init_cred"):
         nproc.uncharge(k, image, task)
         k.cpu.call(image.address("exit_creds"), task.address)

@@ -10,6 +10,7 @@ from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.sched.core import PF_EXITING, TASK_NOLOAD, TASK_UNINTERRUPTIBLE, Task
 from ukmod.kernel.signal import SIGNAL_GROUP_EXIT
+from ukmod.kernel.signal_numbers import SIGCHLD
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -27,7 +28,7 @@ def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
     does not want to know.
     """
     _exit_ptrace(k, task)
-    _forget_children(k, task)
+    _forget_children(k, image, task)
     k.memory.set_u32(task.address + k.types.offset("task_struct", "exit_code"), task.exit_code)
     if len(task.group.threads) > 1:
         _wait_for_threads(k, task)
@@ -41,11 +42,16 @@ def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
     k.memory.set_u32(task.address + k.types.offset("task_struct", "exit_code"), task.exit_code)
     _become_zombie(k, task)
     task.is_zombie = True
-    signal = k.memory.u32(task.address + k.types.offset("task_struct", "exit_signal"))
-    if k.cpu.call(image.address("do_notify_parent"), task.address, signal) & 0xFF:
+    if _notify_parent(k, image, task):
         release(k, parent.children.tasks, task)
     parent.children.wake_all()
     return 0
+
+
+def _notify_parent(k: Core, image: MappedImage, task: Task) -> bool:
+    """do_notify_parent(): send the signal of a process's end; true if its parent does not wait for it."""
+    signal = k.memory.u32(task.address + k.types.offset("task_struct", "exit_signal"))
+    return bool(k.cpu.call(image.address("do_notify_parent"), task.address, signal) & 0xFF)
 
 
 def _exit_ptrace(k: Core, task: Task) -> None:
@@ -96,7 +102,7 @@ def _shared(k: Core, task: Task, member: str) -> int:
     return signal + k.types.offset("signal_struct", member)
 
 
-def _forget_children(k: Core, task: Task) -> None:
+def _forget_children(k: Core, image: MappedImage, task: Task) -> None:
     """forget_original_parent(): another thread, or else init, would wait for the children of a task."""
     thread = task.thread
     if thread is None:
@@ -106,13 +112,26 @@ def _forget_children(k: Core, task: Task) -> None:
     if alive is not None:
         k.process_lists.reparent(task, alive)
         return
-    for child in [child for child in thread.children.tasks if child.is_zombie]:
-        release(k, thread.children.tasks, child)
     left = list(thread.children.tasks)
     thread.children.tasks.clear()
     k.process_lists.reparent(task, k.tasks.init)
     for child in left:
-        jobctl.kill_orphaned_pgrp(k, child, task, gone=task)
+        is_alive = not child.is_zombie
+        _reparent_leader(k, image, child)
+        if is_alive:
+            jobctl.kill_orphaned_pgrp(k, child, task, gone=task)
+
+
+def _reparent_leader(k: Core, image: MappedImage, child: Task) -> None:
+    """Have init wait for a process; if that executes no program, it waits at once."""
+    init = k.tasks.init.thread
+    adopted = init.children.tasks if init is not None else []
+    adopted.append(child)
+    k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_signal"), SIGCHLD)
+    if child.is_zombie and (init is None or _notify_parent(k, image, child)):
+        release(k, adopted, child)
+    if init is not None:
+        init.children.wake_all()
 
 
 def release(k: Core, children: list[Task], child: Task) -> None:

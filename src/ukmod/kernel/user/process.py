@@ -326,8 +326,8 @@ def image_of(k: Core) -> MappedImage:
     return k.image
 
 
-def first_process(k: Core, root: str | None = None) -> UserProcess:
-    """The first process, which mounts /dev, /proc and others.
+def first_process(k: Core, root: str | None = None, *, mounts: bool = True) -> UserProcess:
+    """The first process, which mounts /dev, /proc and others, unless an init shall do so.
 
     root: the directory or the archive whose files the root file system has. Raises UsageError without an
     image, and what ``fill_root`` raises.
@@ -335,7 +335,8 @@ def first_process(k: Core, root: str | None = None) -> UserProcess:
     first = process(k)
     if root is not None:
         fill_root(first, root)
-    first.run(lambda: furnish(first))
+    if mounts:
+        first.run(lambda: furnish(first))
     k.processes.has_files = True
     return first
 

@@ -6,12 +6,11 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from errno import ETIMEDOUT
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ukmod.errors import ProcessError, UsageError
+from ukmod.errors import ProcessError, ProgramTimeoutError, UsageError
 from ukmod.kernel.lib.err import MAX_ERRNO
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.limits import WAIT
@@ -88,20 +87,20 @@ class RunningProgram:
         thread = UserThread(self._k, self._image, process.task)
         thread.begin()
         process.task.leaving.append(partial(exit_notify, self._k, self._image, process.task))
-        _execve(self._k, self._image, self._argv[0], self._argv, self._env)
+        execve(self._k, self._image, self._argv[0], self._argv, self._env)
         thread.run()
 
-    def wait(self, timeout: float | None) -> int:
+    def wait(self, timeout: float | None) -> int | None:
         """Run the machine until the program has ended; returns its wait status.
 
-        Raises OSError if it could not be executed, and TimeoutError after ``timeout`` virtual seconds.
+        After ``timeout`` virtual seconds, it is killed and the result is None. Raises OSError if it could not
+        be executed.
         """
         k = self._k
         if timeout is None:
             k.sched.run(self._has_exited)
         elif not self._ends_within(round(timeout * NSEC_PER_SEC)):
-            text = f"has not ended after {timeout:g} virtual seconds"
-            raise TimeoutError(ETIMEDOUT, text, self._argv[0])
+            return None
         k.sched.run(self._is_over, k.clock.now + _LAST_WORDS)
         with suppress(ProcessError):
             self._process.result()
@@ -139,6 +138,13 @@ def become_program(
 
     It keeps the credentials that it has been given. Raises OSError.
     """
+    thread = become_user(k, image)
+    execve(k, image, path, argv, env)
+    return thread
+
+
+def become_user(k: Core, image: MappedImage) -> UserThread:
+    """Give the current task, which has only what it shares with init, what a program in ring 3 needs."""
     let_users_in(k, image)
     task = k.sched.task()
     enter(k, image)
@@ -146,11 +152,10 @@ def become_program(
     thread = UserThread(k, image, task)
     thread.begin()
     task.leaving.append(partial(exit_notify, k, image, task))
-    _execve(k, image, path, argv, env)
     return thread
 
 
-def _execve(k: Core, image: MappedImage, path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+def execve(k: Core, image: MappedImage, path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
     """kernel_execve(): have the current process execute a program. Raises OSError."""
     variables = [f"{name}={value}" for name, value in env.items()]
     block = _arguments(k, path, argv, variables)
@@ -186,8 +191,8 @@ def run_program(
 ) -> Completed:
     """Execute a program and wait for it.
 
-    Raises OSError if it cannot be executed, TimeoutError after ``timeout`` virtual seconds, and UsageError
-    for an empty ``argv``, or without an image.
+    Raises OSError if it cannot be executed, ProgramTimeoutError after ``timeout`` virtual seconds, and
+    UsageError for an empty ``argv``, or without an image.
     """
     if not argv or any("\0" in text for text in (*argv, *(env or {}))):
         raise UsageError("a program has at least its own name as an argument, and no argument contains a NUL")
@@ -196,4 +201,7 @@ def run_program(
     stdio = Captured(k, image, stdin)
     status = RunningProgram(k, image, argv, stdio, env, identity).wait(timeout)
     out, err = map(bytes, stdio.output)
+    if status is None:
+        text = f"has not ended after {timeout:g} virtual seconds"
+        raise ProgramTimeoutError(text, argv[0], stdout=out, stderr=err)
     return Completed(tuple(argv), status, out, err)

@@ -35,6 +35,8 @@ def interact(
     else:
         stdio = Pipes(k, image, line.text, shows)
     try:
-        return RunningProgram(k, image, argv, stdio, env, directory=directory).wait(None)
+        status = RunningProgram(k, image, argv, stdio, env, directory=directory).wait(None)
     finally:
         k.sched.outside = None
+    assert status is not None  # there is no time limit
+    return status

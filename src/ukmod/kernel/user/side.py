@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from errno import ETIMEDOUT
 from typing import TYPE_CHECKING, Any
 
-from ukmod.errors import LoadError, NotFoundError
+from ukmod.errors import LoadError, NotFoundError, UsageError
 from ukmod.kernel.finished import Finished
 from ukmod.kernel.limits import WAIT
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.user.file import UserFile
     from ukmod.kernel.user.identity import ProcessIdentity
+    from ukmod.kernel.user.init import Ended
     from ukmod.kernel.user.netdev import UserNetDevice
     from ukmod.kernel.user.process import UserProcess
     from ukmod.kernel.user.program import Completed
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 class UserSide:
     """The methods of ukmod.Kernel that need an image, for they are system calls."""
 
-    def __init__(self, root: str | None) -> None:
+    def __init__(self, root: str | None, *, has_init: bool) -> None:
         self._root = root
+        self._has_init = has_init
         self._process: UserProcess | None = None
 
     @property
@@ -41,7 +43,8 @@ class UserSide:
     def process(self) -> UserProcess:
         """The process that makes this object's system calls, root's; a new one if the last one was killed.
 
-        The first one finds /dev, /proc, /sys and others mounted. Raises UsageError without an image.
+        The first one finds /dev, /proc, /sys and others mounted, except where init does that. Raises
+        UsageError without an image.
         """
         core = self.core  # a machine with a root has a process as soon as it has booted
         if self._process is None:
@@ -55,7 +58,7 @@ class UserSide:
     def _begin_processes(self, core: Core) -> UserProcess:
         from ukmod.kernel.user.process import first_process
 
-        self._process = first_process(core, self._root)
+        self._process = first_process(core, self._root, mounts=not self._has_init)
         return self._process
 
     def spawn(
@@ -93,13 +96,29 @@ class UserSide:
         emulated CPU; nothing of the host is in its sight. env: by default that of init; timeout: virtual
         seconds; uid, gid, caps: as in ``spawn``.
 
-        Raises OSError if it cannot be executed, TimeoutError if it has not ended in time and was killed, and
-        UsageError without an image.
+        Raises OSError if it cannot be executed, ProgramTimeoutError, a TimeoutError, if it has not ended in
+        time and was killed, and UsageError without an image.
         """
         from ukmod.kernel.user.program import run_program
 
         core, identity = self.process.core, _identity(uid, gid, caps)
         return run_program(core, argv, stdin=stdin, env=env, timeout=timeout, identity=identity)
+
+    def run_init(self, *, stdin: bytes = b"", timeout: float = WAIT) -> Ended:
+        """Have process 1 execute the root's init, and run the machine until it is powered off or restarted.
+
+        It is /init, or else /sbin/init, /etc/init, /bin/init or /bin/sh; ``rdinit=`` and ``init=`` on the
+        command line name others. Its console is the serial line, where ``stdin`` is typed. It mounts what
+        it needs itself: the kernel must have been made with ``init=True``.
+
+        Raises KernelPanic if it ends, ProgramTimeoutError after ``timeout`` virtual seconds, and UsageError.
+        """
+        from ukmod.kernel.user.init import run_init
+
+        core = self.process.core
+        if not self._has_init:
+            raise UsageError("give Kernel(init=True): then nothing is mounted before init does so")
+        return run_init(core, stdin=stdin, timeout=timeout)
 
     def _execute_file(self, path: str, arguments: Sequence[str], env: Mapping[str, str] | None) -> Finished:
         """Run a program of the root file system. Raises NotFoundError, LoadError: see ``Kernel.execute``."""
