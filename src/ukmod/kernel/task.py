@@ -102,7 +102,7 @@ class Tasks:
         self.on_create: list[Callable[[Task], object]] = []
         """Called with each new task, before it runs."""
         self.kernel_init: Callable[[], int] | None = None
-        """What process 1 does, once it is woken: see user/init.py."""
+        """The work of process 1, once it is woken: see user/init.py."""
         self.quarantine = Quarantine(self._memory, _QUARANTINE, self._pages)
         """The freed task_structs."""
 

@@ -32,7 +32,7 @@ MSR_READY: Final = 0xB0
 
 
 class Peer(Protocol):
-    """What is at the other end of the line."""
+    """A device, or a person, at the other end of the line."""
 
     def take(self, byte: int) -> None:
         """Receive a byte."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 INITRAMFS: Final = "/init"
 INITS: Final = ("/sbin/init", "/etc/init", "/bin/init", "/bin/sh")
-"""What is tried in turn if the root has no /init and the command line names none."""
+"""The programs that are tried in turn if the root has no /init and the command line names none."""
 _ENVIRONMENT: Final = {"HOME": "/", "TERM": "linux"}
 _NO_INIT: Final = (
     "No working init found.  Try passing init= option to kernel."
@@ -41,7 +41,7 @@ class Ended:
     """The orderly end of a machine that its init has run."""
 
     console: bytes
-    """What was written to the console."""
+    """Everything that was written to the console."""
     reason: Reboot
     """Whether it was restarted, halted or powered off."""
 
