@@ -123,8 +123,9 @@ def needed_names(elf: Elf) -> tuple[list[str], set[str]]:
     if not strtab.endswith(b"\0"):
         strtab += b"\0"
     names = [strtab[at : strtab.find(0, at)] for at in names_at]
-    weak = [name for name, info in zip(names, infos, strict=True) if info >> 4 == STB_WEAK]
-    if weak:
+    weak: list[bytes] = []
+    if max(infos, default=0) >> 4 >= STB_WEAK:  # few modules have any
+        weak = [name for name, info in zip(names, infos, strict=True) if info >> 4 == STB_WEAK]
         strong = {name for name, info in zip(names, infos, strict=True) if info >> 4 != STB_WEAK}
         weak = [name for name in weak if name not in strong]
     names += _versioned_only(elf, names)

@@ -6,7 +6,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukmod.kmod.depmod.graph import closures, find_cycles, topological_order
+from ukmod.kmod.depmod.graph import closures, closures_of, find_cycles, topological_order, users_of
 
 GRAPHS = st.integers(1, 9).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, n - 1), unique=True, max_size=4), min_size=n, max_size=n)
@@ -28,6 +28,20 @@ def test_a_long_chain_takes_the_memory_of_its_lists() -> None:
     tracemalloc.stop()
     assert needed[0] == list(range(1, 1000))
     assert peak < 8 * 1.2 * sum(map(len, needed)), "eight bytes a place; all sets at once would take 32 more"
+
+
+@given(GRAPHS, st.data())
+def test_some_closures_and_all_users_are_those_of_the_whole(
+    graph: list[list[int]], data: st.DataObject
+) -> None:
+    graph = [[one for one in needed if one > module] for module, needed in enumerate(graph)]
+    order, _users = topological_order(graph)
+    every = closures(graph, order)
+    some = data.draw(st.sets(st.integers(0, len(graph) - 1)))
+    made = closures_of(some, graph, order)
+    assert [made[module] for module in some] == [every[module] for module in some]
+    users = {module for module, needed in enumerate(every) if not some.isdisjoint(needed)}
+    assert users_of(some, graph, order) == users | some
 
 
 def test_a_cycle_is_a_path_back_to_its_start() -> None:

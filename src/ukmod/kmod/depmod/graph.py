@@ -10,11 +10,11 @@ from itertools import chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     Dependencies = Sequence[Sequence[int]]
 
-__all__ = ["closures", "find_cycles", "topological_order"]
+__all__ = ["closures", "closures_of", "find_cycles", "topological_order", "users_of"]
 
 
 def topological_order(dependencies: Dependencies) -> tuple[list[int], list[int]]:
@@ -63,6 +63,24 @@ def closures(dependencies: Dependencies, order: Sequence[int]) -> list[list[int]
                 if not users[one]:
                     reachable[one] = frozenset()
     return result
+
+
+def users_of(some: Iterable[int], dependencies: Dependencies, order: Sequence[int]) -> set[int]:
+    """Return all modules that need one of some, directly or not."""
+    found = set(some)
+    for module in reversed(order):  # what a module needs comes before it
+        if not found.isdisjoint(dependencies[module]):
+            found.add(module)
+    return found
+
+
+def closures_of(some: Iterable[int], dependencies: Dependencies, order: Sequence[int]) -> list[list[int]]:
+    """Return what :func:`closures` does for some modules, and nothing for those that none of them needs."""
+    reached = set(some)
+    for module in order:
+        if module in reached:
+            reached.update(dependencies[module])
+    return closures(dependencies, [module for module in order if module in reached])
 
 
 def find_cycles(dependencies: Dependencies, users: Sequence[int]) -> list[list[int]]:

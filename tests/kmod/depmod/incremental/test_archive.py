@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,25 @@ def test_what_is_newer_counts(
         path: parts[ALIASES] for path, parts in (said | newer).items()
     }
     assert now.newer_of("abcdef") == {path: parts for path, parts in newer.items() if said.get(path) != parts}
+
+
+@given(said=SAID, newer=SAID, order=st.randoms())
+def test_parts_are_joined_in_any_order(
+    said: dict[str, tuple[bytes, bytes, bytes]], newer: dict[str, tuple[bytes, bytes, bytes]], order: Random
+) -> None:
+    now = archived(said).updated(newer)
+    paths = [*(said | newer)]
+    assert now.joined(paths, ALIASES) == b"".join([now.part(path, ALIASES) for path in paths])
+    order.shuffle(paths)
+    assert now.joined(paths[1:], ALIASES) == b"".join([now.part(path, ALIASES) for path in paths[1:]])
+
+
+@given(said=SAID, newer=SAID, usual=st.binary(max_size=1))
+def test_modules_that_say_something_else_than_most(
+    said: dict[str, tuple[bytes, bytes, bytes]], newer: dict[str, tuple[bytes, bytes, bytes]], usual: bytes
+) -> None:
+    found = archived(said).updated(newer).differing(LINKS, usual)
+    assert found == {path for path, parts in (said | newer).items() if parts[LINKS] != usual}
 
 
 @given(said=SAID, newer=SAID, needle=st.binary(min_size=1, max_size=3))

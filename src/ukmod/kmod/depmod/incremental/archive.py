@@ -58,6 +58,34 @@ class Archive:
         part: bytes = self._archived["pieces"][kind][starts[place] : starts[place + 1]]
         return part
 
+    def joined(self, paths: Iterable[str], kind: int) -> bytes:
+        """Return the parts of a kind of some modules, one after the other: most as they were archived."""
+        piece, starts = self._archived["pieces"][kind], self._archived["starts"][kind]
+        found: list[bytes] = []
+        begin = end = 0  # places that follow each other, and have not been copied yet
+        for path in paths:
+            place = -1 if path in self.newer else self._places[path]
+            if place == end:
+                end += 1
+                continue
+            found.append(piece[starts[begin] : starts[end]])
+            begin, end = (place, place + 1) if place >= 0 else (0, 0)
+            if place < 0:
+                found.append(self.newer[path][kind])
+        return b"".join([*found, piece[starts[begin] : starts[end]]])
+
+    def differing(self, kind: int, usual: bytes) -> set[str]:
+        """Return the modules whose part of a kind is not the usual one."""
+        piece, starts = self._archived["pieces"][kind], self._archived["starts"][kind]
+        paths, size = self._archived["paths"], len(usual)
+        found = {
+            path
+            for path, start, end in zip(paths, starts, starts[1:], strict=False)
+            if end - start != size or piece[start:end] != usual
+        }
+        found.difference_update(self.newer)
+        return found.union([path for path, said in self.newer.items() if said[kind] != usual])
+
     def updated(self, parts: Mapping[str, Parts]) -> Archive:
         """Return what modules say when some of them say something else, or are new."""
         return Archive(self._archived, {**self.newer, **parts})

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 
-from ukmod.kmod.depmod.graph import closures, topological_order
+from ukmod.kmod.depmod.graph import closures, closures_of, topological_order, users_of
 from ukmod.kmod.depmod.incremental.index_edit import edit_trie, move_priorities
 from ukmod.kmod.depmod.order import SYMBOL_BUCKETS, superfast
 from ukmod.kmod.depmod.output import ALIAS_HEADER, SYMBOLS_HEADER, dependency_lines
@@ -107,7 +107,7 @@ def patch_aliases(before: Before, change: Change) -> Contents | None:
             if alias is None:
                 return None
             entries.append((alias, place, name))
-    lines = alias_lines([change.parts.part(module.path, ALIASES) for module in change.modules])
+    lines = alias_lines([change.parts.joined([module.path for module in change.modules], ALIASES)])
     return {
         "modules.alias": (ALIAS_HEADER + lines, b""),
         "modules.alias.bin": _edit("modules.alias.bin", before, change, removed, added),
@@ -276,13 +276,39 @@ def _line_place(line: str) -> tuple[int, bytes]:
     return _symbol_place(line[len("alias symbol:") : line.rindex(" ")])
 
 
+def _dependency_lines(
+    before: Before, change: Change, direct: Direct, order: Sequence[int], was: Sequence[str]
+) -> list[str]:
+    """Return the lines of modules.dep, in which ``order`` is that of the modules.
+
+    If the modules that stayed have kept their order, so have their lines, except where what they need has
+    changed.
+    """
+    stayed = set(change.place)
+    then = [new for old in topological_order(before.direct)[0] if (new := change.place[old]) >= 0]
+    if then != [new for new in order if new in stayed]:
+        return list(dependency_lines(change.modules, closures(direct, order)))
+    affected = set(range(len(direct))).difference(stayed)
+    lines = [""] * len(direct)
+    for old, new in enumerate(change.place):
+        if new >= 0:
+            lines[new] = was[old]
+            if direct[new] != [change.place[one] for one in before.direct[old]]:
+                affected.add(new)
+    affected.update(users_of(affected, direct, order))
+    some = list(dependency_lines(change.modules, closures_of(affected, direct, order)))
+    for new in affected:
+        lines[new] = some[new]
+    return lines
+
+
 def _patch_dependencies(before: Before, change: Change, direct: Direct) -> Contents | None:
     """Return modules.dep and its index; None if there are cycles, or a line of which there is doubt."""
     order, _users = topological_order(direct)
     was = before.files["modules.dep"].decode("utf-8", "surrogateescape").split("\n")
     if len(order) < len(direct) or was.pop() or len(was) != len(before.order):
         return None
-    lines = list(dependency_lines(change.modules, closures(direct, order)))
+    lines = _dependency_lines(before, change, direct, order, was)
     stay = {new: old for old, new in enumerate(change.place) if new >= 0 and was[old] == lines[new]}
     kept = set(stay.values())
     removed = [

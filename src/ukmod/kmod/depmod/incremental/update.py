@@ -213,12 +213,9 @@ def _analysis_for(modules: Sequence[Candidate], now: Archive, stale: set[str]) -
     """Return what stale files are made of: no more modules, and no more of them, than that takes."""
     kinds = {_MADE_OF[name] for name in stale if name in _MADE_OF}
     if stale.isdisjoint(_PATCHED):
-        devices = set(now.holders(ALIASES, b"alias devname:")) if ALIASES in kinds else set()
-        modules = [
-            module
-            for module in modules
-            if module.path in devices or (OTHERS in kinds and now.part(module.path, OTHERS) != NO_OTHERS)
-        ]
+        wanted = set(now.holders(ALIASES, b"alias devname:")) if ALIASES in kinds else set()
+        wanted |= now.differing(OTHERS, NO_OTHERS) if OTHERS in kinds else set()
+        modules = [module for module in modules if module.path in wanted]
     facts = unpack(modules, [now[module.path] for module in modules], kinds)
     return analyse(modules, facts) if LINKS in kinds else Analysis(modules, facts, {}, (), (), ())
 
