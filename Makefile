@@ -38,7 +38,7 @@ built-kernels: $(DEV)    ## builds kernels with other options than Debian's (too
 fuzz: $(DEV)             ## what any input may do to the parsers, and any call to the kernel, at ten times the length; PROFILE=night: at a hundred times
 	$(BIN)/python -m pytest -n auto -m "fuzz and not real" --hypothesis-profile=$(PROFILE) $(if $(filter night,$(PROFILE)),--timeout=0)
 
-fuzz-coverage: $(DEV)    ## PARSER=elf|btf|dwarf [OPTIONS=-max_total_time=60]: fuzz it by atheris, guided by coverage
+fuzz-coverage: $(DEV)    ## PARSER=elf|index|archive|... [OPTIONS=-max_total_time=60]: fuzz it by atheris, guided by coverage
 	$(BIN)/python -m pip install -q --group coverage-fuzz
 	$(BIN)/python tools/coverage_fuzz.py $(PARSER) $(OPTIONS)
 

@@ -10,15 +10,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from stat import S_IFREG
 from typing import Final
 
 import atheris
 
 with atheris.instrument_imports(include=["ukmod"]):
     from ukmod.errors import UkmodError
+    from ukmod.kmod.archives.containers import entries_of
+    from ukmod.kmod.archives.files import ArchiveFiles
+    from ukmod.kmod.config import Config, parse_config
+    from ukmod.kmod.cpio import ArchiveEntry
     from ukmod.kmod.elf import Elf
+    from ukmod.kmod.grub.execution import execute
+    from ukmod.kmod.index import Index
+    from ukmod.kmod.sh.parser import parse
+    from ukmod.kmod.sh.syntax import NotUnderstoodError, ShellSyntaxError
+    from ukmod.kmod.signature import parse_signature
+    from ukmod.machine.image.kallsyms import read_kallsyms
+    from ukmod.machine.image.ksymtab import read_exports
+    from ukmod.machine.image.payload import unpack
+    from ukmod.machine.image.vmlinux import Vmlinux
     from ukmod.machine.types import Btf, TypeSource
     from ukmod.machine.types.dwarf import Dwarf
+
+_LIMIT = 1 << 24
 
 
 def _elf(data: bytes) -> None:
@@ -41,7 +57,57 @@ def _dwarf(data: bytes) -> None:
         TypeSource(dwarf).type(name)
 
 
-PARSERS: Final[dict[str, Callable[[bytes], None]]] = {"elf": _elf, "btf": _btf, "dwarf": _dwarf}
+def _index(data: bytes) -> None:
+    index = Index(data)
+    for key in ("a", "pci:v00008086d0000100Esv", "symbol:a"):
+        index.lookup(key)
+        index.lookup_wild(key)
+    list(index.items())
+
+
+def _archive(data: bytes) -> None:
+    for _path, entry in ArchiveFiles("/a", entries_of(memoryview(data), "/a")).walk():
+        bytes(entry.content)
+
+
+def _payload(data: bytes) -> None:
+    unpack(data, limit=_LIMIT)
+
+
+def _image(data: bytes) -> None:
+    vmlinux = Vmlinux(data)
+    for read in (Vmlinux.banner, read_exports, read_kallsyms):
+        with suppress(UkmodError):
+            read(vmlinux)
+
+
+def _config(data: bytes) -> None:
+    parse_config(Config(), data.decode("utf-8", "surrogateescape"), "a.conf")
+
+
+def _shell(data: bytes) -> None:
+    with suppress(NotUnderstoodError, ShellSyntaxError):
+        parse(data.decode("utf-8", "surrogateescape"))
+
+
+def _grub(data: bytes) -> None:
+    files = ArchiveFiles("/a", [ArchiveEntry("boot/grub/grub.cfg", S_IFREG | 0o644, data)])
+    execute(files, "/a", "/a/boot/grub/grub.cfg")
+
+
+PARSERS: Final[dict[str, Callable[[bytes], object]]] = {
+    "archive": _archive,
+    "btf": _btf,
+    "config": _config,
+    "dwarf": _dwarf,
+    "elf": _elf,
+    "grub": _grub,
+    "image": _image,
+    "index": _index,
+    "payload": _payload,
+    "shell": _shell,
+    "signature": parse_signature,
+}
 
 
 def main(argv: list[str]) -> None:
