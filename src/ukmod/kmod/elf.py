@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal, Protocol
 
-    from ukmod.kmod.symtab import SymbolTable
+    from ukmod.kmod.symtab import ElfSymbols
 
     class ByteSource(Protocol):
         """A file's bytes, or something that reads them when it is sliced."""
@@ -205,7 +205,7 @@ class Elf:
         self._data = data
         self._size = len(data)
         self.path = path
-        self._symbols: SymbolTable | None = None
+        self._symbols: ElfSymbols | None = None
         self._sections: tuple[Section, ...] | None = None
         head = data[0:64]
         if len(head) <= _IDENTIFICATION or not head.startswith(ELFMAG):
@@ -349,7 +349,7 @@ class Elf:
     # Symbols and relocations
 
     @property
-    def symbols(self) -> SymbolTable:
+    def symbols(self) -> ElfSymbols:
         """The entries of the symbol table, entry 0 included, so that a relocation's number is an index here.
 
         The table is found by type, as the kernel does; a file without one has no symbols.
@@ -358,19 +358,19 @@ class Elf:
             self._symbols = self._read_symbols()
         return self._symbols
 
-    def _read_symbols(self) -> SymbolTable:
-        from ukmod.kmod.symtab import SymbolTable  # depmod and modinfo look at no single symbol
+    def _read_symbols(self) -> ElfSymbols:
+        from ukmod.kmod.symtab import ElfSymbols  # depmod and modinfo look at no single symbol
 
         layout, is_64 = self.layout, self.bits == 64
         table = next((section for section in self.sections if section.type == SHT_SYMTAB), None)
         if table is None:
-            return SymbolTable(b"", b"", layout.symbol, is_64=is_64)
+            return ElfSymbols(b"", b"", layout.symbol, is_64=is_64)
         if table.size % layout.symbol.size:
             raise self.error(f"a symbol table of {table.size} bytes has half a symbol", table.offset)
         if not 0 < table.link < len(self.sections):
             raise self.error(f"the symbol names are in section {table.link}, of none", table.offset)
         names = self.section_data(self.sections[table.link])
-        found = SymbolTable(self.section_data(table), names, layout.symbol, is_64=is_64)
+        found = ElfSymbols(self.section_data(table), names, layout.symbol, is_64=is_64)
         nameless = found.first_nameless()
         if nameless is not None:
             at = table.offset + nameless * layout.symbol.size

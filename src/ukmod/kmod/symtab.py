@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from struct import Struct
     from typing import overload
 
-__all__ = ["SymbolTable"]
+__all__ = ["ElfSymbols"]
 
 
-class SymbolTable(Sequence[Symbol]):
+class ElfSymbols(Sequence[Symbol]):
     """Symbols by their index. All of them are kept once somebody went through them."""
 
     __slots__ = ("_all", "_is_64", "_names", "_offsets", "_struct", "_table")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.cred import CAP_SYS_ADMIN
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.sched.core import Task
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 PF_NPROC_EXCEEDED: Final = 0x1000
-_CAP_SYS_ADMIN: Final = 21
 _CAP_SYS_RESOURCE: Final = 24
 _RLIMIT_NPROC: Final = 6
 _UCOUNT_RLIMIT_NPROC: Final = 0
@@ -52,7 +52,7 @@ def _is_exempt(k: Core, image: MappedImage, task: Task) -> bool:
     if _user(k, task) == image.address("root_user"):
         return True
     capable = k.symbols.address("capable")
-    return any(k.cpu.call(capable, one) & 0xFF for one in (_CAP_SYS_RESOURCE, _CAP_SYS_ADMIN))
+    return any(k.cpu.call(capable, one) & 0xFF for one in (_CAP_SYS_RESOURCE, CAP_SYS_ADMIN))
 
 
 def _limit(k: Core, task: Task) -> int:
