@@ -95,6 +95,8 @@ def test_system_calls_to_modules_have_them_ask_for_more(tmp_path: Path) -> None:
         "snd_seq",
         "snd_timer",
         "crc32c_generic",
+        "md_mod",
+        "brd",
     ]
     for name in wanted:  # it grows: with each module come those that it needs
         words = ["modinfo", "-F", "depends", str(files[name])]
@@ -114,6 +116,9 @@ def test_system_calls_to_modules_have_them_ask_for_more(tmp_path: Path) -> None:
         ("ip_vs_ukmod", "ip_vs_scheduler_get", "ip_vs", NAMESPACE),
         ("net-l2tp-type-11", "l2tp_nl_cmd_session_create", "l2tp_netlink", NAMESPACE),
         ("ppp-compress-99", "ppp_set_compress", "ppp_generic", ROOT),
+        ("md-level-99", "md_run", "md_mod", ROOT),
+        ("md-ukmod", "md_run", "md_mod", ROOT),
+        ("snd-card-0", "snd_open", "snd", DEVICE),
         ("snd-seq-client-14", "snd_seq_client_use_ptr", "snd_seq", DEVICE),
         ("snd-timer-3", "snd_timer_open", "snd_timer", DEVICE),
         ("vport-type-99", "ovs_vport_add", "openvswitch", NAMESPACE),

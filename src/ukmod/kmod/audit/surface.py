@@ -128,7 +128,6 @@ UNTRIED: Mapping[str, str] = {
     "store_scaling_governor": "it needs a driver of cpufreq, which needs its hardware",
     "try_then_request_governor": "it needs a device with a governor of devfreq",
     "soundcore_open": "it needs a sound card",
-    "snd_request_card": "it needs a sound card",
     "md_run": "it needs disks for an array",
     "level_store": "it needs a running array of disks",
     "do_vcc_ioctl": "it needs a device of ATM",

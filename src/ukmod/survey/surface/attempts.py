@@ -22,7 +22,7 @@ from ukmod.kernel.uapi import (
     SOCK_STREAM,
 )
 from ukmod.record import record
-from ukmod.survey.surface.drivers import compressors, device_mapper, program, sound
+from ukmod.survey.surface.drivers import compressors, device_mapper, disk_array, program, sound
 from ukmod.survey.surface.generic import family_request, sessions, virtual_ports, virtual_servers
 from ukmod.survey.surface.netlink import (
     NESTED,
@@ -333,6 +333,7 @@ ATTEMPTS: Final[Sequence[SystemCallAttempt]] = (
     SystemCallAttempt("generic netlink, openvswitch", virtual_ports),
     SystemCallAttempt("execve(2)", program),
     SystemCallAttempt("ioctl(2), DM_TABLE_LOAD", device_mapper),
+    SystemCallAttempt("ioctl(2), RUN_ARRAY", disk_array),
     SystemCallAttempt("ioctl(2), PPPIOCSCOMPRESS", compressors),
     SystemCallAttempt("open(2) of a device", _open_devices, has_device=True),
     SystemCallAttempt("ioctl(2) of a sound device", sound, has_device=True),

@@ -7,12 +7,21 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.uapi import S_IFCHR
+from ukmod.kernel.uapi import S_IFBLK, S_IFCHR
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
 
-__all__ = ["MAGIC", "PROGRAM", "SOUND_DEVICES", "compressors", "device_mapper", "program", "sound"]
+__all__ = [
+    "MAGIC",
+    "PROGRAM",
+    "SOUND_DEVICES",
+    "compressors",
+    "device_mapper",
+    "disk_array",
+    "program",
+    "sound",
+]
 
 _NAME: Final = b"ukmod"
 PROGRAM: Final = "/ukmod-program"
@@ -21,9 +30,9 @@ MAGIC: Final = b"\x7f\xfe\xfd\xfc"
 """Its first bytes: text would be taken for a script without an interpreter's name."""
 
 SNDRV_SEQ_IOCTL_GET_CLIENT_INFO, SNDRV_TIMER_IOCTL_SELECT = 0xC0BC5310, 0x40345410
-_SEQUENCER, _TIMER = "sequencer", "timer"
-SOUND_DEVICES: Final = {_SEQUENCER: (116, 1), _TIMER: (116, 33)}
-"""Majors and minors of /dev/snd/seq and /dev/snd/timer, which root makes."""
+_CARD, _SEQUENCER, _TIMER = "card", "sequencer", "timer"
+SOUND_DEVICES: Final = {_CARD: (116, 0), _SEQUENCER: (116, 1), _TIMER: (116, 33)}
+"""Majors and minors of /dev/snd/controlC0, seq and timer, which root makes."""
 _DUMMY_CLIENT, _TIMERS = 14, range(1, 4)
 """The only client of the sequencer that is a module's by default; global timers but the system's."""
 
@@ -33,6 +42,9 @@ _DM: Final = struct.Struct("<3I2I I i I I I Q 128s 129s 7x")
 _DM_TARGET: Final = struct.Struct("<QQiI16s")
 _DM_ROOM: Final = 1024
 DM_DEV_CREATE, DM_TABLE_LOAD, DM_DEV_REMOVE = 0xC138FD03, 0xC138FD09, 0xC138FD04
+
+_MD_MAJOR, _RAM_MAJOR = 9, 1
+MD_ADD_NEW_DISK, MD_SET_ARRAY_INFO, MD_RUN_ARRAY = 0x40140921, 0x40480923, 0x400C0930
 
 _PPP: Final = "/dev/ukmod/ppp"
 PPPIOCNEWUNIT, PPPIOCSCOMPRESS = 0xC004743E, 0x4010744D
@@ -46,7 +58,9 @@ def program(p: UserProcess) -> None:
 
 
 def sound(p: UserProcess) -> None:
-    """Ask the sequencer for a client, and ALSA's timers for each global one."""
+    """Open the first card, and ask the sequencer for a client, and ALSA's timers for each global one."""
+    with suppress(OSError), p.open(f"/dev/ukmod/{_CARD}", "r+b"):
+        pass
     with suppress(OSError), p.open(f"/dev/ukmod/{_SEQUENCER}", "r+b") as sequencer:
         client = struct.pack("<i", _DUMMY_CLIENT).ljust(188, b"\0")
         sequencer.ioctl(SNDRV_SEQ_IOCTL_GET_CLIENT_INFO, bytearray(client))
@@ -57,9 +71,26 @@ def sound(p: UserProcess) -> None:
                 timer.ioctl(SNDRV_TIMER_IOCTL_SELECT, bytearray(wanted))
 
 
-def _device(p: UserProcess, path: str, major: int, minor: int) -> None:
+def _device(p: UserProcess, path: str, major: int, minor: int, kind: int = S_IFCHR) -> None:
     with suppress(FileExistsError):
-        p.mknod(path, S_IFCHR | 0o600, os.makedev(major, minor))
+        p.mknod(path, kind | 0o600, os.makedev(major, minor))
+
+
+def disk_array(p: UserProcess) -> None:
+    """Run an array on a RAM disk: of a level by its number, and of one by its name."""
+    for minor, level in enumerate((99, "ukmod")):
+        disk, path = f"/dev/ukmod/ram{minor}", f"/dev/ukmod/md{minor}"
+        _device(p, disk, _RAM_MAJOR, minor, S_IFBLK)
+        _device(p, path, _MD_MAJOR, minor, S_IFBLK)
+        with p.open(disk, "rb"), p.open(path, "r+b") as array:
+            number = level if isinstance(level, int) else 0
+            about = (0, 90, 0, 0, number, 0, 1, 1, minor, 1, *(0 for _ in range(8)))
+            array.ioctl(MD_SET_ARRAY_INFO, bytearray(struct.pack("<18i", *about)))
+            array.ioctl(MD_ADD_NEW_DISK, bytearray(struct.pack("<5i", 0, _RAM_MAJOR, minor, 0, 0)))
+            if isinstance(level, str):
+                p.write(f"/sys/block/md{minor}/md/level", level.encode())
+            with suppress(OSError):
+                array.ioctl(MD_RUN_ARRAY, bytearray(12))
 
 
 def device_mapper(p: UserProcess) -> None:
