@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.kmod import moduletree
 from tests.kmod.moduletree import module
+from tests.machine.imagewriter import vmlinux
 
 from ukmod import cli
 
@@ -70,6 +71,23 @@ def test_a_cycle_is_spelled_with_its_symbols(root: Path, capfd: pytest.CaptureFi
     assert "base -> user (user_fn) -> base (base_fn)" in error or (
         "user -> base (base_fn) -> user (user_fn)" in error
     )
+
+
+def test_the_image_has_the_symbols_that_a_map_sends_elsewhere_for(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (root / "lib/modules/4.4.4/build/Module.symvers").unlink()
+    (root / "boot").mkdir()
+    (root / "boot/System.map-4.4.4").write_text("ffffffffffffffff B The real System.map is elsewhere\n")
+    assert depmod(root, "--strict") == 1
+    assert "the kernel's symbols are not known" in capfd.readouterr().err
+    (root / "boot/vmlinuz-4.4.4").write_bytes(vmlinux())
+    new = module(name="new", needs=["_printk", "ghost"])
+    (root / "lib/modules/4.4.4/kernel/new.ko").write_bytes(new)
+    assert depmod(root, "--strict") == 1
+    error = capfd.readouterr().err
+    assert "kernel/new.ko: nothing exports ghost" in error
+    assert "_printk" not in error
 
 
 def test_without_the_kernel_s_symbols_unknown_ones_cannot_be_found(

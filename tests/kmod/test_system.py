@@ -175,3 +175,29 @@ def test_a_file_that_the_kernel_cannot_unpack_is_a_doubt_if_it_may_be_asked_to(
     found = explainer.explain("user")
     assert found.verdict == verdict
     assert "packing" in {note.kind for note in found.targets[0].steps[0].notes}
+
+
+@pytest.mark.parametrize(
+    ("config", "verdict"),
+    [
+        ("CONFIG_MODULE_COMPRESS_XZ=y\nCONFIG_MODULE_DECOMPRESS=y\n", "unknown"),
+        ("CONFIG_MODULE_COMPRESS_ZSTD=y\nCONFIG_MODULE_DECOMPRESS=y\n", "not loaded"),
+        ("CONFIG_MODULE_COMPRESS_XZ=y\n# CONFIG_MODULE_DECOMPRESS is not set\n", "not loaded"),
+        ("", "unknown"),
+    ],
+)
+def test_the_kernel_takes_a_file_with_other_bytes_behind_it_and_kmod_does_not(
+    tmp_path: Path, config: str, verdict: str
+) -> None:
+    directory = moduletree.write(tmp_path)
+    packed = lzma.compress(module(name="user"), check=lzma.CHECK_CRC32)
+    (directory / "kernel/user.ko.xz").write_bytes(packed)
+    depmod(tmp_path)
+    (directory / "kernel/user.ko.xz").write_bytes(packed + b"other bytes")
+    (tmp_path / "boot").mkdir()
+    if config:
+        (tmp_path / "boot/config-4.4.4").write_text(config)
+    tree = Tree.open(tmp_path)
+    system = System.of(tree, str(tmp_path), "quiet")
+    ((_boot, explainer),) = system.explainers(Inspector(tree, KernelFacts(unpacks=system.unpacks())))
+    assert explainer.explain("user").verdict == verdict

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 
-from ukmod.errors import NotFoundError, UsageError
+from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kmod.depmod.analysis import analyse
 from ukmod.kmod.depmod.config import CONFIG_DIRECTORIES, load_config
-from ukmod.kmod.depmod.dependencies import KERNEL, parse_symvers, parse_system_map
+from ukmod.kmod.depmod.dependencies import FAKE_SYMBOLS, KERNEL, parse_symvers, parse_system_map
 from ukmod.kmod.depmod.order import module_order
 from ukmod.kmod.depmod.reader import read_all
 from ukmod.kmod.depmod.scan import scan_tree
@@ -110,7 +111,8 @@ def _faults(options: DepmodOptions, dirname: str, release: str) -> Iterator[str]
     kernel = _kernel(options, release)
     analysis = analyse(modules, facts, kernel or {}, options.prefix)
     if kernel is None:
-        yield "the kernel's symbols are not known: name its Module.symvers with -E, or its System.map with -F"
+        text = "there is no image: name its Module.symvers with -E, or its System.map with -F"
+        yield f"the kernel's symbols are not known: {text}"
     else:
         yield from _unknown(analysis, kernel, options.prefix)
     for cycle in analysis.cycles:
@@ -118,7 +120,10 @@ def _faults(options: DepmodOptions, dirname: str, release: str) -> Iterator[str]
 
 
 def _kernel(options: DepmodOptions, release: str) -> Mapping[str, int] | None:
-    """Return the kernel's symbols: of -E or -F, else of the usual places; None if there are none."""
+    """Return the kernel's symbols: of -E or -F, else of the usual places; None if there are none.
+
+    These are Module.symvers, System.map unless it says that it is elsewhere, as Debian's does, and the image.
+    """
     symvers = (
         [options.symvers]
         if options.symvers
@@ -134,7 +139,22 @@ def _kernel(options: DepmodOptions, release: str) -> Mapping[str, int] | None:
             if path in (options.symvers, options.system_map):
                 raise NotFoundError(error.strerror or str(error), subject=path) from error
             continue
-        return parse(text, path, options.prefix)
+        found = parse(text, path, options.prefix)
+        if path in (options.symvers, options.system_map) or found.keys() - FAKE_SYMBOLS:
+            return found
+    return _of_image(options.root, release)
+
+
+def _of_image(root: str, release: str) -> Mapping[str, int] | None:
+    """Return the symbols of the kernel image below a root; None if there is none that can be read."""
+    from ukmod.machine.image.find import PLACES
+    from ukmod.machine.image.image import KernelImage
+
+    for place in PLACES:
+        path = f"{root}/{place.format(release=release)}"
+        if os.path.isfile(path):
+            with suppress(UkmodError):  # another architecture's, or a packing that needs an extra
+                return dict.fromkeys(KernelImage(path).exports, 0) | dict.fromkeys(FAKE_SYMBOLS, 0)
     return None
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_LIMIT",
     "WINDOW",
+    "FollowedError",
     "Inflate",
     "PackedInput",
     "WindowError",
@@ -71,6 +72,15 @@ class WindowError(LimitError):
     def __init__(self, window: int, error: Exception, path: str) -> None:
         text = f"needs more than {window >> 20} MiB of memory to unpack: {error}"
         super().__init__(text, errno=errno.EINVAL, subject=path)
+
+
+class FollowedError(FormatError):
+    """Other data follow the packed ones, of this kind: kmod refuses them, the kernel does not look there."""
+
+    def __init__(self, kind: str, path: str) -> None:
+        super().__init__(f"{kind} data is followed by other data", path=path)
+        self.errno = errno.EINVAL  # as libkmod has it
+        self.kind = kind
 
 
 class PackedInput:
@@ -139,7 +149,7 @@ def decompress_packed(
         if not complete:
             raise _damaged(f"{kind} data is cut off", packed.path)
     if not followed and kind != "gzip" and packed.peek():
-        raise _damaged(f"{kind} data is followed by other data", packed.path)
+        raise FollowedError(kind, packed.path)
     return out.getvalue()
 
 

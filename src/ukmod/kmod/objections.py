@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from ukmod.errors import LimitError, MissingExtraError, UkmodError
+from ukmod.kmod.compression import FollowedError
 from ukmod.kmod.firmware import firmware_files
 from ukmod.kmod.linkage import (
     KERNEL,
@@ -128,6 +129,11 @@ class Inspector:
                 return self._file(name, file)
         except (LimitError, MissingExtraError) as error:  # kmod and the kernel may read it all the same
             return ModuleFacts(name, (Note("unread", str(error)),), doubt=str(error))
+        except FollowedError as error:
+            if self._kernel.unpacks not in {None, error.kind}:  # kmod unpacks it
+                return ModuleFacts(name, (Note("unreadable", str(error), fatal=True),))
+            doubt = f"whether the kernel or kmod unpacks {name}: {error}"
+            return ModuleFacts(name, (Note("unread", str(error)),), doubt=doubt)
         except OSError as error:
             return ModuleFacts(name, (Note("unreadable", f"{path}: {error.strerror}", fatal=True),))
         except UkmodError as error:

@@ -42,25 +42,25 @@ If no arguments (except options) are given, "depmod -a" is assumed
 
 depmod will output a dependency list suitable for the modprobe utility.
 
-DepmodOptions:
+Options:
 \t-a, --all            Probe all modules
 \t-A, --quick          Only does the work if there's a new module
 \t-e, --errsyms        Report not supplied symbols
 \t-n, --show           Write the dependency file on stdout only
 \t-P, --symbol-prefix  Architecture symbol prefix
-\t-C, --config PATH    Read configuration from PATH
+\t-C, --config=PATH    Read configuration from PATH
 \t-v, --verbose        Enable verbose mode
 \t-w, --warn           Warn on duplicates
 \t-V, --version        show version
 \t-h, --help           show this help
 
 The following options are useful for people managing distributions:
-\t-b, --basedir DIR    Root path (default: /).
-\t-m, --moduledir DIR  Module directory (default: /lib/modules).
-\t-o, --outdir DIR     Output root path (default: same as <basedir>).
-\t-F, --filesyms FILE  Use the file instead of the
+\t-b, --basedir=DIR    Root path (default: /).
+\t-m, --moduledir=DIR  Module directory (default: /lib/modules).
+\t-o, --outdir=DIR     Output root path (default: same as <basedir>).
+\t-F, --filesyms=FILE  Use the file instead of the
 \t                     current kernel symbols.
-\t-E, --symvers FILE   Use Module.symvers file to check
+\t-E, --symvers=FILE   Use Module.symvers file to check
 \t                     symbol versions.
 """
 

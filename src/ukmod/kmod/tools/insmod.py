@@ -37,16 +37,12 @@ _USAGE = """\
 Usage:
 \t{0} [options] filename [module options]
 Options:
-\t-f, --force              DANGEROUS: forces a module load, may cause
-\t                         data corruption and crash your machine.
-\t                         implies --force-modversion and
-\t                         --force-vermagic
-\t    --force-modversion   Ignore module's version
-\t    --force-vermagic     Ignore module's version magic
-\t-s, --syslog             print to syslog, not stderr
-\t-v, --verbose            enables more messages
-\t-V, --version            show version
-\t-h, --help               show this help
+\t-f, --force       DANGEROUS: forces a module load, may cause
+\t                  data corruption and crash your machine
+\t-s, --syslog      print to syslog, not stderr
+\t-v, --verbose     enables more messages
+\t-V, --version     show version
+\t-h, --help        show this help
 """
 _REASONS = {
     errno.ENOEXEC: "Invalid module format",

@@ -19,11 +19,10 @@ _SHORT = "arw:RibfDcnC:d:S:sqvVh"
 _LONG = (
     LongOption("all", "a"),
     LongOption("remove", "r"),
-    LongOption("remove-dependencies", "remove-dependencies"),
+    LongOption("remove-dependencies", "remove-holders"),
     LongOption("remove-holders", "remove-holders"),
     LongOption("wait", "w", takes_value=True),
-    LongOption("resolve-alias", "resolve-alias"),
-    LongOption("show-alias", "R"),
+    LongOption("resolve-alias", "R"),
     LongOption("first-time", "first-time"),
     LongOption("ignore-install", "i"),
     LongOption("ignore-remove", "i"),
@@ -32,13 +31,13 @@ _LONG = (
     LongOption("force-modversion", "force-modversion"),
     LongOption("force-vermagic", "force-vermagic"),
     LongOption("show-depends", "D"),
-    LongOption("showconfig", "showconfig"),
+    LongOption("showconfig", "c"),
     LongOption("show-config", "c"),
     LongOption("show-modversions", "show-modversions"),
-    LongOption("dump-modversions", "dump-modversions"),
+    LongOption("dump-modversions", "show-modversions"),
     LongOption("show-exports", "show-exports"),
     LongOption("dry-run", "n"),
-    LongOption("show", "show"),
+    LongOption("show", "n"),
     LongOption("config", "C", takes_value=True),
     LongOption("dirname", "d", takes_value=True),
     LongOption("set-version", "S", takes_value=True),
@@ -49,15 +48,6 @@ _LONG = (
     LongOption("help", "h"),
     LongOption("json", "json"),  # ours
 )
-_DEPRECATED = {
-    "remove-dependencies": "remove-holders",
-    "resolve-alias": "R",
-    "showconfig": "c",
-    "dump-modversions": "show-modversions",
-    "show": "n",
-}
-_SPELLED = {"R": "show-alias", "c": "show-config", "n": "dry-run"}
-
 _USAGE = """\
 Usage:
 \t{0} [options] [-i] [-b] modulename
@@ -65,14 +55,15 @@ Usage:
 \t{0} [options] -r [-i] modulename
 \t{0} [options] -r -a [-i] modulename [modulename...]
 \t{0} [options] -c
-\t{0} [options] --show-modversions filename
+\t{0} [options] --dump-modversions filename
 Management Options:
 \t-a, --all                   Consider every non-argument to
 \t                            be a module name to be inserted
 \t                            or removed (-r)
 \t-r, --remove                Remove modules instead of inserting
+\t    --remove-dependencies   Deprecated: use --remove-holders
 \t    --remove-holders        Also remove module holders (use together with -r)
-\t-w, --wait MSEC             When removing a module, wait up to MSEC for
+\t-w, --wait=<MSEC>           When removing a module, wait up to MSEC for
 \t                            module's refcount to become 0 so it can be
 \t                            removed (use together with -r)
 \t    --first-time            Fail if module already inserted or removed
@@ -80,23 +71,26 @@ Management Options:
 \t-i, --ignore-remove         Ignore remove commands
 \t-b, --use-blacklist         Apply blacklist to resolved alias.
 \t-f, --force                 Force module insertion or removal.
-\t                            implies --force-modversion and
+\t                            implies --force-modversions and
 \t                            --force-vermagic
 \t    --force-modversion      Ignore module's version
 \t    --force-vermagic        Ignore module's version magic
 
 Query Options:
-\t-R, --show-alias            Print module(s) matching given alias and exit
-\t-D, --show-depends          Print module dependencies and exit
-\t-c, --show-config           Print known configuration and exit
-\t    --show-modversions      Print module symbol version and exit
-\t    --show-exports          Print module exported symbol versions and exit
+\t-R, --resolve-alias         Only lookup and print alias and exit
+\t-D, --show-depends          Only print module dependencies and exit
+\t-c, --showconfig            Print out known configuration and exit
+\t-c, --show-config           Same as --showconfig
+\t    --show-modversions      Dump module symbol version and exit
+\t    --dump-modversions      Same as --show-modversions
+\t    --show-exports          Only print module exported symbol versions and exit
 
 General Options:
 \t-n, --dry-run               Do not execute operations, just print out
-\t-C, --config FILE           Use FILE instead of default search paths
-\t-d, --dirname DIR           Use DIR as filesystem root for /lib/modules
-\t-S, --set-version VERSION   Use VERSION instead of $(uname -r)
+\t-n, --show                  Same as --dry-run
+\t-C, --config=FILE           Use FILE instead of default search paths
+\t-d, --dirname=DIR           Use DIR as filesystem root for /lib/modules
+\t-S, --set-version=VERSION   Use VERSION instead of `uname -r`
 \t-s, --syslog                print to syslog, not stderr
 \t-q, --quiet                 disable messages
 \t-v, --verbose               enables more messages
@@ -165,10 +159,6 @@ def parse_request(argv: Sequence[str], host: Host, log: ToolLog, program: str) -
 
 def _take(request: ModprobeRequest, key: str, value: str, host: Host, log: ToolLog) -> bool:
     """Take one option or word; False if it makes no sense."""
-    if key in _DEPRECATED:
-        new = _DEPRECATED[key]
-        log.wrn(f"--{key} is deprecated and scheduled for removal; use --{_SPELLED.get(new, new)}")
-        key = new
     if key == "":
         request.words.append(value)
     elif key == "w":

@@ -26,7 +26,7 @@ __all__ = ["main"]
 _LONG = (LongOption("force", "f"), *SHARED_OPTIONS)
 _USAGE = """\
 Usage:
-\t{0} [options] modulenames
+\t{0} [options] [list of modulenames]
 Options:
 \t-f, --force       DANGEROUS: forces a module unload and may
 \t                  crash your machine

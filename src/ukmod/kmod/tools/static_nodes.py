@@ -33,8 +33,8 @@ Usage:
 kmod static-nodes outputs the static-node information of the currently running kernel.
 
 Options:
-\t-f, --format FORMAT  choose format to use: see "Formats"
-\t-o, --output FILE    write output to file
+\t-f, --format=FORMAT  choose format to use: see "Formats"
+\t-o, --output=FILE    write output to file
 \t-h, --help           show this help
 
 Formats:
