@@ -149,9 +149,8 @@ def _holders(rules: _Rules, name: str, under: frozenset[Module]) -> _Walk:
 
 def _itself(rules: _Rules, module: Module, reason: str) -> _Walk:
     """Remove the module, then those of its dependencies that nobody uses any more; if they fail, so be it."""
-    if rules.state.refcnt(module.name) is not None and (
-        error := (yield RemovalStep("rmmod", module.name, reason))
-    ):
+    is_there = rules.ignore_loaded or rules.state.refcnt(module.name) is not None
+    if is_there and (error := (yield RemovalStep("rmmod", module.name, reason))):
         return error
     for dependency in rules.context.dependencies(module):
         if rules.state.refcnt(dependency.name) == 0:

@@ -439,7 +439,17 @@ class TestRemoving:
 
     def test_dry_run(self, host: FakeHost) -> None:
         host.loaded = {"user": (0, []), "base": (1, ["user"])}
-        assert run(host, "-r", "-n", "user") == 0
+        assert run(host, "-r", "-n", "-v", "user") == 0
+        assert host.stdout.text == "rmmod user\n"
+        assert host.calls == []
+
+    def test_a_dry_run_says_nothing_unless_it_is_asked_to(self, host: FakeHost) -> None:
+        host.loaded = {"user": (0, [])}
+        assert run(host, "-r", "-n", "user") == run(host, "-n", "user") == 0
+        assert host.stdout.text == ""
+
+    def test_what_would_be_removed_if_it_were_loaded(self, host: FakeHost) -> None:
+        assert run(host, "-r", "-D", "user") == 0
         assert host.stdout.text == "rmmod user\n"
         assert host.calls == []
 

@@ -25,7 +25,7 @@ _SYSTEM = DIRECTORIES[:4]
 
 SHELLS = frozenset(("sh", "dash", "ash", "bash", "ksh", "mksh", "zsh"))
 WRAPPERS = frozenset(("env", "nice", "ionice", "nohup", "setsid", "command", "stdbuf"))
-"""Programs that run another, which is their first argument but for options and variables."""
+"""Programs that run another, which is their first argument apart from options and variables."""
 
 _NO_EFFECT = """
     test [ logger sleep date cat grep egrep fgrep ls touch mkdir rmdir chmod chown ln rm cp mv head

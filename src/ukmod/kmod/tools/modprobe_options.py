@@ -117,7 +117,7 @@ class ModprobeRequest:
     @property
     def shows(self) -> bool:
         """Whether steps are printed."""
-        return bool(self.flags & {"D", "n"}) or self.verbose > LOG_WARNING
+        return "D" in self.flags or self.verbose > LOG_WARNING
 
     @property
     def dry_run(self) -> bool:
