@@ -49,6 +49,31 @@ CONCURRENCY = (
         "call traces that a module saves: stack_trace_save() and stack_trace_print()",
         (Insmod("traces"), Rmmod("traces")),
     ),
+    *(
+        Case(
+            f"atomic_{part}",
+            f"the context in which the kernel calls a module: {part.replace('_', ' ')}",
+            (Insmod("atomic", f"part={part}"), Rmmod("atomic")),
+        )
+        for part in ("tasklets", "timers", "irq_works")
+    ),
+    *(
+        Case(
+            f"atomic_{part}",
+            f"an oops while softirqs are off ends the machine: {part.replace('_', ' ')}",
+            (Insmod("atomic", f"part={part}"),),
+            dies=True,
+        )
+        for part in ("oops_in_tasklet", "oops_with_softirqs_off")
+    ),
+    *(
+        Case(
+            f"thread_signals_{part}",
+            f"signals to kernel threads: {part}",
+            (Insmod("thread_signals", f"part={part}"), Sleep(0.2), Rmmod("thread_signals")),
+        )
+        for part in ("ignored", "queued", "groups")
+    ),
     Case("timers", "timers, hrtimers, and the ways to sleep", (Insmod("timers"), Rmmod("timers"))),
 )
 

@@ -10,6 +10,7 @@ from tests.kernel.tasks import call, in_task
 
 from ukmod.errors import KernelPanic
 from ukmod.kernel.core import Core
+from ukmod.kernel.irq_work import LAZY
 from ukmod.kernel.softirq import HARDIRQ_OFFSET
 
 QUEUES = pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_irq_work_runs_in_hardirq_context_and_is_passed_itself(
     work = irq_work(guest, lambda at: seen.append((at, kernel.percpu.preempt_count())))
     in_task(kernel, lambda: queued(kernel, work, queue, *arguments))
     kernel.run(0.01)
-    assert seen == [(work, HARDIRQ_OFFSET)]
+    assert seen == [(work, HARDIRQ_OFFSET + 1)], "while the task may not be preempted"
 
 
 @QUEUES
@@ -51,7 +52,13 @@ def test_irq_work_that_is_pending_is_not_queued_again(
 ) -> None:
     seen, answers = list[int](), list[bool]()
     work = irq_work(guest, seen.append)
-    in_task(kernel, lambda: answers.extend(queued(kernel, work, queue, *arguments) for _ in range(2)))
+
+    def body() -> None:
+        with kernel.cpu.interrupts_off():
+            answers.extend(queued(kernel, work, queue, *arguments) for _ in range(2))
+            assert not seen
+
+    in_task(kernel, body)
     kernel.run(0.01)
     assert answers == [True, False]
     assert seen == [work]
@@ -70,6 +77,28 @@ def test_irq_work_may_be_queued_again_once_its_function_has_begun(kernel: Core, 
     assert answers == [True] * 3
 
 
+def test_an_irq_work_interrupts_its_task_at_once_and_a_lazy_one_waits_for_the_tick(
+    kernel: Core, guest: Guest
+) -> None:
+    seen: list[object] = []
+    work = irq_work(guest, lambda _: seen.append(kernel.clock.jiffies))
+    flags = (
+        work + kernel.types.offset("irq_work", "node") + kernel.types.offset("__call_single_node", "u_flags")
+    )
+
+    def body() -> None:
+        for lazy in (0, LAZY):
+            kernel.memory.set_u32(flags, lazy)
+            seen.append(kernel.clock.jiffies)
+            queued(kernel, work)
+            seen.append("queued")
+
+    in_task(kernel, body)
+    kernel.run(0.01)
+    now, ran, queued_, then, queued_lazy, ticked = seen
+    assert (ran, queued_, queued_lazy, ticked) == (now, "queued", "queued", int(str(then)) + 1)
+
+
 def test_irq_work_sync_returns_when_the_function_has(kernel: Core, guest: Guest) -> None:
     seen: list[str] = []
     work = irq_work(guest, lambda _: seen.append("ran"))
@@ -85,6 +114,5 @@ def test_irq_work_sync_returns_when_the_function_has(kernel: Core, guest: Guest)
 
 def test_a_function_that_waits_for_its_own_end_never_returns(kernel: Core, guest: Guest) -> None:
     work = irq_work(guest, lambda at: call(kernel, "irq_work_sync", at))
-    in_task(kernel, lambda: queued(kernel, work))
     with pytest.raises(KernelPanic, match="Hard LOCKUP"):
-        kernel.run(1)
+        in_task(kernel, lambda: queued(kernel, work))

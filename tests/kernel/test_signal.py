@@ -11,6 +11,7 @@ from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, in_task, start
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
 from ukmod.kernel.sighand import SIG_IGN, SIG_KTHREAD, SIG_KTHREAD_KERNEL
 from ukmod.kernel.signal import sigmask
@@ -83,10 +84,10 @@ def test_disallow_signal_forgets_what_is_pending(kernel: Core) -> None:
 
 
 @pytest.mark.parametrize(("signal", "result"), [(0, 0), (64, 0), (65, -EINVAL), (-1, -EINVAL)])
-def test_send_sig_checks_the_number_and_signal_0_only_asks(kernel: Core, signal: int, result: int) -> None:
+def test_send_sig_checks_the_number_and_sends_signal_0_as_64(kernel: Core, signal: int, result: int) -> None:
     task = sleeper(kernel)
     assert kernel.signals.send_info(task, signal, 0) == result
-    assert bool(kernel.tasks.pending(task)) == (signal == 64)
+    assert bool(kernel.tasks.pending(task) & sigmask(64)) == (result == 0)
 
 
 def test_a_fatal_signal_makes_sigkill_pending_and_a_stopping_one_does_not(kernel: Core) -> None:
@@ -150,8 +151,11 @@ def test_standard_signals_do_not_queue_and_realtime_ones_do(kernel: Core) -> Non
         while found := kernel.signals.dequeue(task, 0):
             taken.append(found[0])
 
-    in_thread(kernel, body)
+    in_task(kernel, body)
     assert taken == [SIGUSR1, SIGRT, SIGRT, SIGRT]
+    taken.clear()
+    in_thread(kernel, body)
+    assert taken == [SIGUSR1, SIGRT], "no siginfo is queued for a kernel thread"
 
 
 def test_dequeue_takes_synchronous_signals_first_then_the_lowest_and_minds_the_mask(kernel: Core) -> None:
@@ -271,11 +275,26 @@ class TestOtherSenders:
 
     SIGBUS, BUS_MCEERR_AO, SI_ASYNCIO = 7, 5, -4
 
-    def test_a_process_group_has_one_process(self, kernel: Core, guest: Guest) -> None:
-        task = sleeper(kernel)
-        assert guest.call_int("kill_pgrp", kernel.pids.of(task), SIGUSR1, 0) == 0
-        assert kernel.tasks.pending(task) & sigmask(SIGUSR1)
+    def test_a_process_group_has_those_that_have_joined_it(self, kernel: Core, guest: Guest) -> None:
+        first, second, other = sleeper(kernel), sleeper(kernel), sleeper(kernel)
+        group = kernel.pids.of(first)
+        for task in (first, second):
+            kernel.pids.join(task, PIDTYPE_PGID, group)
+        assert guest.call_int("kill_pgrp", group, SIGUSR1, 0) == 0
+        took = [bool(kernel.tasks.pending(task) & sigmask(SIGUSR1)) for task in (first, second, other)]
+        assert took == [True, True, False]
+        assert guest.call_int("kill_pgrp", kernel.pids.of(other), SIGUSR1, 0) == -ESRCH
         assert guest.call_int("kill_pgrp", 0, SIGUSR1, 0) == -ESRCH
+
+    def test_others_are_in_the_idle_tasks_and_signal_0_only_asks(self, kernel: Core, guest: Guest) -> None:
+        task = sleeper(kernel)
+        group = kernel.pids.group(task, PIDTYPE_PGID)
+        assert group == kernel.pids.of(kernel.idle)
+        assert guest.call_int("kill_pgrp", group, 0, 0) == 0
+        assert guest.call_int("kill_pid", kernel.pids.of(task), 0, 0) == 0
+        assert not kernel.tasks.pending(task)
+        assert guest.call_int("kill_pgrp", group, SIGUSR1, 0) == 0
+        assert kernel.tasks.pending(task) & sigmask(SIGUSR1)
 
     def test_a_memory_error_names_its_address(self, kernel: Core, guest: Guest) -> None:
         task = sleeper(kernel)

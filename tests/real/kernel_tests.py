@@ -44,7 +44,6 @@ SOURCES = (
 )
 """Below the source tree. KUnit's suites need a kernel with CONFIG_KUNIT, which Debian's are not."""
 REASONS = {
-    "backtracetest": "softirqs that a task raises run at the end of an interrupt, not in ksoftirqd",
     "fprobe_example": "on 6.12, the stack that a hook's callback saves ends at the hook",
 }
 """Why a module's log differs."""

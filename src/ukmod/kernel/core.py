@@ -312,8 +312,9 @@ class Core:
         cpu, sched = self.cpu, self.sched
         sp, depth = cpu.sp, cpu.depth
         cpu.sp, cpu.depth = self.idle.sp, 0
-        if sched.current is None:
+        if is_idle := sched.current is None:
             self.percpu.set_current(self.idle.address)
+            self.percpu.add_preempt(1)  # the idle task is never preempted
         sched.in_interrupt = True
         self.idle.slices = 0
         try:
@@ -330,6 +331,7 @@ class Core:
             raise
         finally:
             sched.in_interrupt = False
+            self.percpu.add_preempt(-int(is_idle))
             cpu.sp, cpu.depth = sp, depth
             self.lockdep.follow_interrupts()
 

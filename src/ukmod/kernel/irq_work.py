@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.watchdog import deadlock
 from ukmod.machine.abi import Bool, Int, Ptr
 
@@ -17,6 +16,8 @@ PENDING: Final = 1 << 0
 """IRQ_WORK_PENDING: it is queued, and its function has not begun."""
 BUSY: Final = 1 << 1
 """IRQ_WORK_BUSY: it is queued, or its function is running."""
+LAZY: Final = 1 << 2
+"""IRQ_WORK_LAZY: the next tick does it; for other work, the CPU interrupts itself."""
 
 
 def _flags(k: Core, work: int) -> int:
@@ -34,7 +35,15 @@ def irq_work_queue(k: Core, work: Ptr) -> Bool:
     k.memory.set_u32(at, flags | PENDING | BUSY)
     if flags & PENDING:
         return False
-    k.clock.at(k.clock.now, partial(_run, k, work))
+    run = partial(_run, k, work)
+    if flags & LAZY:
+        k.clock.at(k.clock.time_of(k.clock.jiffies + 1), run)
+    elif k.sched.in_interrupt or not k.cpu.interrupts_enabled():
+        k.clock.at(k.clock.now, run)
+    else:
+        k.percpu.add_preempt(1)
+        k.interrupt(run)
+        k.percpu.add_preempt(-1)
     return True
 
 
@@ -57,8 +66,9 @@ def _run(k: Core, work: int) -> None:
 
 @export(gpl=True)
 def irq_work_sync(k: Core, work: Ptr) -> None:
-    """void irq_work_sync(struct irq_work *): wait until it is neither pending nor running."""
+    """void irq_work_sync(struct irq_work *): spin until it is neither pending nor running."""
     while k.memory.u32(_flags(k, work)) & BUSY:
         if k.sched.in_interrupt:
             deadlock(k)
-        block(k, TASK_UNINTERRUPTIBLE, 1)
+        k.clock.advance_to(k.clock.next_event() or 0)
+        k.sched.fire_due()

@@ -38,6 +38,8 @@ class Kallsyms:
             return Located(inside[0].name, address - inside[0].address, inside[1])
         if (known := self._k.symbols.name_at(address)) is not None:
             name, offset = known
+            if image is not None and (own := image.get(name)) is not None:
+                return Located(name, offset, image.symbols.size_at(own))  # the one that it stands for
             return Located(name, offset, self._k.symbols.size_at(address - offset))
         return None
 

@@ -125,5 +125,5 @@ def request_module(k: Core, wait: Bool, fmt: CStr, args: VarArgs) -> Int:
     caller = k.caller()
     if not k.requests.modprobe_path:
         return k.requests.request("", wait=wait, caller=caller)
-    name = vsprintf.vformat(k, fmt, args).decode("utf-8", "surrogateescape")
+    name = vsprintf.vformat(k, fmt, args).split(b"\0")[0].decode("utf-8", "surrogateescape")
     return k.requests.request(name, wait=wait, caller=caller)

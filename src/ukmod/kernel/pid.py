@@ -64,6 +64,9 @@ class Pids:
             init_list_head(k.memory, address + k.types.offset("pid", "wait_pidfd.head"))
         self._set_thread_pid(task, address)
         self._link(task, address)
+        if k.image is None and k.types.has("signal_struct", "pids"):
+            for kind in (PIDTYPE_PGID, PIDTYPE_SID):  # an image's init_task has those of the idle task
+                k.memory.set_u64(self._group_at(task, kind), self.of(k.idle) if task.parent else address)
         task.on_exit.append(self._detach)
         return address
 
@@ -173,9 +176,11 @@ class Pids:
         offset = self._k.types.offset("task_struct", "pid_links") + 16 * kind
         nodes = hlist_nodes(self._k.memory, self._head(pid, kind))
         found = [self._k.tasks.at(node - offset) for node in nodes]
-        if not found and (own := self.task(pid)) is not None and self.group(own, kind) == pid:
-            return [own]  # a task that has joined no group, such as a kernel thread
-        return found
+        return found or [task for task in self._k.tasks.all() if self._is_of(task, pid, kind)]
+
+    def _is_of(self, task: Task, pid: int, kind: int) -> bool:
+        """True for a task that has joined no group, and so is in the idle task's, such as a kernel thread."""
+        return task.group.leader is task and self.group(task, kind) == pid
 
     def exchange(self, left: Task, right: Task) -> None:
         """exchange_tids(): give each of two tasks the struct pid of the other."""

@@ -178,8 +178,8 @@ class Signals:
         return task.thread is None or bool(self._k.memory.u32(self._group_flags(task)) & SIGNAL_UNKILLABLE)
 
     def _ignored(self, task: Task, signal: int, *, force: bool) -> bool:
-        if self.blocked(task) >> (signal - 1) & 1:
-            return False
+        if self.blocked(task) & sigmask(signal) or not signal:
+            return False  # what lies before the first action is no handler
         if task.thread is not None and signal != SIGKILL and jobctl.is_ptraced(self._k, task):
             return False  # the tracer decides
         handler = self._k.sighands.handler(task, signal)
@@ -204,9 +204,9 @@ class Signals:
         shared = not to_thread and self._shares(task)
         if self._ignored(task, signal, force=force):
             return
-        if signal < SIGRTMIN and self._pending(task, shared=shared) >> (signal - 1) & 1:
+        if signal < SIGRTMIN and self._pending(task, shared=shared) & sigmask(signal):
             return
-        has_info = signal != SIGKILL and (info is not None or not task.is_kthread)
+        has_info = signal != SIGKILL and not task.is_kthread
         content = _Info(info or self.info(signal, SI_USER)) if has_info else None
         self._pend(task, signal, content, shared=shared)
 
@@ -238,13 +238,13 @@ class Signals:
         """wants_signal(): it does not block the signal, and does not end."""
         if len(task.group.threads) > 1 and self._k.tasks.pf(task) & PF_EXITING:
             return False
-        return signal == SIGKILL or not self.blocked(task) >> (signal - 1) & 1
+        return signal == SIGKILL or not self.blocked(task) & sigmask(signal)
 
     def _complete(self, task: Task, signal: int) -> None:
         """The rest of complete_signal(): wake the thread that takes a signal, or all if the process ends."""
         fatal = signal == SIGKILL
         spared = _STOP | self._waits_for(task)
-        if self._k.sighands.handler(task, signal) == SIG_DFL and not sigmask(signal) & spared:
+        if signal and self._k.sighands.handler(task, signal) == SIG_DFL and not sigmask(signal) & spared:
             fatal = self._end_process(task, signal)
         if not fatal or task.thread is None:
             self._wake(task, fatal=fatal)
@@ -317,17 +317,23 @@ class Signals:
         return _SIGINFO.pack(signal, error, code, address, lsb & 0xFFFF).ljust(self._info_size, b"\0")
 
     def send_info(self, task: Task, signal: int, info: int, *, to_thread: bool = False) -> int:
-        """send_sig_info() with a guest's siginfo pointer, SEND_SIG_NOINFO or SEND_SIG_PRIV; 0 or -EINVAL."""
+        """send_sig_info() with a guest's siginfo pointer, SEND_SIG_NOINFO or SEND_SIG_PRIV; 0 or -EINVAL.
+
+        Signal 0 is sent like any other, and shares its bit with signal 64.
+        """
         if not 0 <= signal <= NSIG:
             return -EINVAL
-        if signal:
-            if info in (SEND_SIG_NOINFO, SEND_SIG_PRIV):
-                code = SI_KERNEL if info == SEND_SIG_PRIV else SI_USER
-                content = self.info(signal, code)
-                self.send(task, signal, content, force=info == SEND_SIG_PRIV, to_thread=to_thread)
-            else:
-                self.send(task, signal, self._k.memory.read(info, self._info_size), to_thread=to_thread)
+        if info in (SEND_SIG_NOINFO, SEND_SIG_PRIV):
+            code = SI_KERNEL if info == SEND_SIG_PRIV else SI_USER
+            content = self.info(signal, code)
+            self.send(task, signal, content, force=info == SEND_SIG_PRIV, to_thread=to_thread)
+        else:
+            self.send(task, signal, self._k.memory.read(info, self._info_size), to_thread=to_thread)
         return 0
+
+    def send_to_group(self, task: Task, signal: int, *, priv: bool) -> int:
+        """group_send_sig_info(): signal 0 only asks whether the task exists; 0 or -EINVAL."""
+        return self.send_info(task, signal, SEND_SIG_PRIV if priv else SEND_SIG_NOINFO) if signal else 0
 
     def recalc(self, task: Task) -> None:
         """recalc_sigpending()."""
@@ -432,14 +438,14 @@ def kill_pid(k: Core, pid: Ptr, signal: Int, priv: Int) -> Int:
     task = k.pids.task(pid)
     if task is None:
         return -ESRCH
-    return k.signals.send_info(task, signal, SEND_SIG_PRIV if priv else SEND_SIG_NOINFO)
+    return k.signals.send_to_group(task, signal, priv=bool(priv))
 
 
 @export()
 def kill_pgrp(k: Core, pid: Ptr, signal: Int, priv: Int) -> Int:
     """``int kill_pgrp(struct pid *pid, int sig, int priv)``: 0 if one of its processes took it."""
-    info = SEND_SIG_PRIV if priv else SEND_SIG_NOINFO
-    results = [k.signals.send_info(task, signal, info) for task in k.pids.members(pid, PIDTYPE_PGID)]
+    members = k.pids.members(pid, PIDTYPE_PGID)
+    results = [k.signals.send_to_group(task, signal, priv=bool(priv)) for task in members]
     return 0 if 0 in results else results[-1] if results else -ESRCH
 
 

@@ -1,7 +1,7 @@
 """Soft interrupts and tasklets: kernel/softirq.c.
 
 Interrupts here are due events of the clock. Softirqs raised in an interrupt run directly after it, in softirq
-context; those raised by a task run when the task next allows interrupts.
+context. Those raised by a task run in ksoftirqd, unless an interrupt or its local_bh_enable() precedes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.account import admit
-from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
 from ukmod.kernel.watchdog import deadlock
 from ukmod.machine.abi import Ptr, UInt, ULong
 
@@ -59,16 +60,38 @@ class SoftIrqs:
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
         self._pending: tuple[deque[Callable[[], object]], ...] = tuple(deque() for _ in range(NR_SOFTIRQS))
+        self._ksoftirqd: Task | None = None
 
     def raise_(self, number: int, action: Callable[[], object]) -> None:
         """raise_softirq(): have ``action`` called in softirq context as soon as possible."""
         k = self._k
         admit(k, len(self._pending[number]), "softirqs")
         self._pending[number].append(action)
-        if not k.percpu.preempt_count() & INTERRUPT_MASK:
-            # No interrupt is in progress whose end would run it. The kernel wakes ksoftirqd, which runs as
-            # soon as the task that raised the softirq lets it.
+        if k.percpu.preempt_count() & INTERRUPT_MASK:
+            return  # its end runs it
+        if k.sched.current is None or not self._wake_ksoftirqd():
             k.clock.at(k.clock.now, _empty_interrupt)
+
+    def _wake_ksoftirqd(self) -> bool:
+        """wakeup_softirqd(); False if there is no memory for the thread, which is made when it is needed."""
+        k = self._k
+        if self._ksoftirqd is None or self._ksoftirqd.exited:
+            try:
+                self._ksoftirqd = k.kthreads.create("ksoftirqd/0", self._run_ksoftirqd)
+            except LimitError:
+                return False
+            self._ksoftirqd.owner = ""
+            k.kthreads.bind(k.kthreads.of(self._ksoftirqd.address))
+        k.sched.wake(self._ksoftirqd)
+        return True
+
+    def _run_ksoftirqd(self) -> int:
+        """smpboot_thread_fn() with run_ksoftirqd()."""
+        k = self._k
+        while True:
+            self.run()
+            k.tasks.set_state(k.sched.task(), TASK_INTERRUPTIBLE)
+            k.sched.schedule(rest=self._run_ksoftirqd)
 
     def pending(self) -> bool:
         """local_softirq_pending()."""
@@ -204,8 +227,9 @@ def local_bh_enable_ip(k: Core, ip: ULong, count: UInt) -> None:
     del ip
     if k.percpu.preempt_count() & HARDIRQ_MASK:
         warn_once(k, _ENABLED_IN_INTERRUPT)
-    k.softirqs.count(-count)
+    k.softirqs.count(1 - count)  # the task is not preempted before it has run them
     k.softirqs.run()
+    k.percpu.add_preempt(-1)
 
 
 @export("_local_bh_enable")

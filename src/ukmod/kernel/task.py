@@ -174,7 +174,8 @@ class Tasks:
         memory.set_u32(address + self._usage, _INITIAL_USAGE)
         memory.set_u32(address + offset("task_struct", "pid"), pid)
         memory.set_u32(address + offset("task_struct", "tgid"), task.group.leader.pid)
-        memory.set_u32(address + self._flags, _KTHREAD if kthread else 0)
+        first = PF_KTHREAD if not self._by_pid else 0
+        memory.set_u32(address + self._flags, _KTHREAD if kthread else first)
         memory.set_u64(address + offset("task_struct", "stack"), stack)
         self._set_parts(address, task.group.owner.address)
         memory.set_u64(address + offset("task_struct", "group_leader"), task.group.leader.address)

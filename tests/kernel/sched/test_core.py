@@ -131,7 +131,7 @@ def test_sleeping_in_an_interrupt_is_the_end(kernel: Core) -> None:
     kernel.clock.at(0, sleep)
     with pytest.raises(KernelPanic):
         kernel.run(0.1)
-    assert "BUG: scheduling while atomic: swapper/0/0/0x00010001" in kernel.log.lines
+    assert "BUG: scheduling while atomic: swapper/0/0/0x00010002" in kernel.log.lines
 
 
 def test_run_ends_when_nothing_can_ever_happen(kernel: Core) -> None:

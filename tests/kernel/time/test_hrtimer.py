@@ -63,13 +63,13 @@ class TestExpiry:
         due = timer.start(1_234_567)
         guest.kernel.run(1)
         assert timer.fired == [due]
-        assert timer.contexts == [HARDIRQ_OFFSET]
+        assert timer.contexts == [HARDIRQ_OFFSET + 1]
 
     def test_a_soft_timer_fires_in_softirq_context(self, guest: Guest) -> None:
         timer = HrTimer(guest, mode=MODE_REL | MODE_SOFT)
         timer.start(MS, MODE_REL | MODE_SOFT)
         guest.kernel.run(1)
-        assert timer.contexts == [SOFTIRQ_OFFSET]
+        assert timer.contexts == [SOFTIRQ_OFFSET + 1]
 
     @pytest.mark.parametrize("clock", [CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI])
     def test_an_absolute_time_is_one_of_the_timers_clock(self, guest: Guest, clock: int) -> None:

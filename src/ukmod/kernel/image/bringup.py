@@ -176,7 +176,7 @@ LAST_STEPS: Final = (
 LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
     "do_init_real_mode": "no CPU has to be woken from real mode",
     "init_real_mode": "no CPU has to be woken from real mode",
-    "spawn_ksoftirqd": "softirqs run at the end of interrupts",
+    "spawn_ksoftirqd": "softirqs are Python's",
     "migration_init": "one CPU",
     "cpu_stop_init": "one CPU",
     "rcu_spawn_gp_kthread": "RCU is Python's",

@@ -38,6 +38,7 @@ RESTART: Final = 1
 CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI = 0, 1, 7, 11
 
 NO_FUNCTION: Final = Site("kernel/time/hrtimer.c", 1335, "hrtimer_start_range_ns")
+OTHER_MODE: Final = Site("kernel/time/hrtimer.c", 1343, "hrtimer_start_range_ns")
 FORWARD_QUEUED: Final = Site("kernel/time/hrtimer.c", 1061, "hrtimer_forward")
 
 _BASES: Final = (
@@ -61,6 +62,8 @@ class HrTimers:
         self._events: dict[int, Event] = {}
         self._bases: dict[int, int] = {}
         self._running = 0
+        self._is_rt = kernel.types.has("task_struct", "softirq_disable_cnt")
+        """CONFIG_PREEMPT_RT, which asks that hard timers, not soft ones, are started as they were made."""
 
     # -- clock bases ----------------------------------------------------------------------------------
 
@@ -134,6 +137,8 @@ class HrTimers:
         if not self._k.memory.u64(timer + self._layout.function):
             warn_once(self._k, NO_FUNCTION)
             return
+        if bool(mode & MODE_SOFT) != self._is_soft(timer) and not self._is_rt:
+            warn_once(self._k, OTHER_MODE)
         self._dequeue(timer)
         self.set_expires(timer, time + self.now(timer) if mode & MODE_REL else time, slack)
         self._enqueue(timer)
@@ -166,10 +171,19 @@ class HrTimers:
         return True
 
     def _expired(self, timer: int) -> None:
-        if self._k.memory.u8(timer + self._layout.is_soft):
+        if self._is_soft(timer):
             self._k.softirqs.raise_(HRTIMER_SOFTIRQ, partial(self._run, timer))
         else:
             self._run(timer)
+
+    def _is_soft(self, timer: int) -> bool:
+        """True if its function is called in a softirq."""
+        return bool(self._k.memory.u8(timer + self._layout.is_soft))
+
+    def _set_running(self, timer: int, running: int) -> None:
+        """Store ``timer->base->running``, which hrtimer_callback_running() compares."""
+        self._running = running
+        self._k.memory.set_u64(self._k.memory.u64(timer + self._layout.base) + self._base.running, running)
 
     def _run(self, timer: int) -> None:
         """__run_hrtimer()."""
@@ -178,11 +192,11 @@ class HrTimers:
         if event is None or event.when > k.clock.now:
             return
         self._dequeue(timer)
-        self._running = timer
+        self._set_running(timer, timer)
         try:
             restart = k.cpu.call(k.memory.u64(timer + self._layout.function), timer) & 0xFFFF_FFFF
         finally:
-            self._running = 0
+            self._set_running(timer, 0)
         if restart == RESTART and not self.enqueued(timer):
             self._enqueue(timer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
@@ -25,7 +26,8 @@ NOT_UNBOUND: Final = Site("kernel/workqueue.c", 1625, "queue_work_node")
 WRONG_FUNCTION: Final = Site("kernel/workqueue.c", 1657, "__queue_delayed_work")
 TIMER_PENDING: Final = Site("kernel/workqueue.c", 1658, "__queue_delayed_work")
 ON_A_LIST: Final = Site("kernel/workqueue.c", 1659, "__queue_delayed_work")
-NO_FUNCTION: Final = Site("kernel/workqueue.c", 3073, "__flush_work")
+NO_FUNCTION: Final = Site("kernel/workqueue.c", 3073, "flush_work")
+NO_FUNCTION_CANCELLED: Final = Site("kernel/workqueue.c", 3073, "__flush_work")
 
 
 @record
@@ -183,7 +185,7 @@ def cancel_work(k: Core, work: Ptr) -> Bool:
 @export(gpl=True)
 def cancel_work_sync(k: Core, work: Ptr) -> Bool:
     """``bool cancel_work_sync(struct work_struct *)``: true if it was pending."""
-    return k.workqueues.cancel_sync(GuestWork(k, work))
+    return _cancel_sync(GuestWork(k, work))
 
 
 @export()
@@ -197,7 +199,15 @@ def cancel_delayed_work(k: Core, dwork: Ptr) -> Bool:
 def cancel_delayed_work_sync(k: Core, dwork: Ptr) -> Bool:
     """``bool cancel_delayed_work_sync(struct delayed_work *)``: true if it was pending."""
     delayed = DelayedWork(k, dwork)
-    return k.workqueues.cancel_sync(delayed.work, delayed.grab)
+    return _cancel_sync(delayed.work, delayed.grab)
+
+
+def _cancel_sync(work: GuestWork, grab: Callable[[], int] | None = None) -> bool:
+    """__cancel_work_timer(): the kernel warns of a work item that was never initialised."""
+    pending = work.k.workqueues.cancel_sync(work, grab)
+    if not work.function():
+        warn(work.k, NO_FUNCTION_CANCELLED)
+    return pending
 
 
 @export(gpl=True)
