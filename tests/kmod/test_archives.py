@@ -12,7 +12,7 @@ import struct
 import subprocess
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -328,9 +328,16 @@ def test_any_bytes_give_files_or_an_error_of_ours(name: str, noise: bytes, at: i
     except UkmodError:
         return
     assert files.listdir("/a") is not None
-    for _path, entry in files.walk():
+    for entry in every(files):
         with suppress(UkmodError):
             bytes(entry.content)
+
+
+def every(files: ArchiveFiles, inside: str = "") -> Iterator[ArchiveEntry]:
+    for entry in files.entries_in(inside):
+        yield entry
+        if stat.S_ISDIR(entry.mode):
+            yield from every(files, entry.path)
 
 
 def test_each_file_of_a_squashfs_is_read_whole(tmp_path: Path) -> None:
@@ -346,7 +353,7 @@ def test_each_file_of_a_squashfs_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "archive"
     path.write_bytes(squashfs(entries))
     files = open_archive(str(path))
-    assert {inside: bytes(one.content) for inside, one in files.walk() if stat.S_ISREG(one.mode)} == {
+    assert {one.path: bytes(one.content) for one in every(files) if stat.S_ISREG(one.mode)} == {
         one.path: one.content for one in entries
     }
 
@@ -367,6 +374,10 @@ def test_a_squashfs_that_lies_about_sizes_ends(tmp_path: Path, monkeypatch: pyte
         files.read(f"{path}/a")
     with pytest.raises(LimitError, match="larger than the limit"):
         files.open_module(f"{path}/a")
+    large[at + 8 : at + 16] = (1 << 63).to_bytes(8, "little")
+    path.write_bytes(large)
+    with pytest.raises(FormatError, match="a file of 9223372036854775808 bytes"):
+        open_archive(str(path))
     path.write_bytes(squashfs([ArchiveEntry("/".join(["d" * 200] * 30), FILE)]))
     with pytest.raises(FormatError, match="a path of 4220 characters"):
         open_archive(str(path))

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.mm.shadow import Shadow
     from ukmod.kernel.module.dangling import Dangling
     from ukmod.kernel.oops import Oops, Warn
+    from ukmod.kernel.user.root_files import RootFiles
     from ukmod.machine.image.image import KernelImage
     from ukmod.machine.types import Types
     from ukmod.machine.types.lines import SourceLines
@@ -218,6 +219,8 @@ class Core:
         watchdog.wire(self)
         self.boot = _brought_up(self, self.image) if self.image is not None else None
         """The result of bringing up the image."""
+        self.root_files: RootFiles | None = None
+        """The files of its root, which are made when they are first used; None without a root."""
         self.workqueues.online = True
         self.begin(programs or Programs(), realtime=realtime, seed=seed)
 

@@ -15,8 +15,9 @@ from tests.real import debian
 
 from ukmod.errors import FormatError, LimitError, NotFoundError, UsageError
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.user import put
+from ukmod.kernel.user import put, root_files
 from ukmod.kernel.user.syscall import SyscallArgument, SystemCalls
+from ukmod.kmod.archives.directories import directory_entries
 from ukmod.kmod.cpio import ArchiveEntry, newc
 
 pytestmark = pytest.mark.real
@@ -122,7 +123,7 @@ def test_a_root_that_does_not_do_is_an_error(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(put, "fill", full)
+    monkeypatch.setattr(root_files, "fill", full)
     with Kernel(image=package.vmlinuz, root=tmp_path) as k, pytest.raises(LimitError, match="does not fit"):
         k.boot()
 
@@ -182,7 +183,8 @@ def test_a_link_and_a_directory_are_one_system_call(
         first = k.process
         owned, before = k.core.slab.in_use(), len(list(k.core.slab.objects()))
         monkeypatch.setattr(SystemCalls, "__call__", counted)
-        put.fill_root(first, str(tmp_path))
+        with k.core.slab.as_kernel():
+            put.fill(first, directory_entries(str(tmp_path)), "/")
         counts = Counter(calls)
         assert len(list(k.core.slab.objects())) - before > 3 * 20
         assert len(k.core.slab.in_use() - owned) <= 20  # the pages of files: objects are the kernel's own

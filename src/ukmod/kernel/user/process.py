@@ -14,13 +14,14 @@ from ukmod.kernel import uapi as c
 from ukmod.kernel.attempt import Attempt
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.limits import WAIT
+from ukmod.kernel.sched.completion import Completion
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, Task
 from ukmod.kernel.sighand import NSIG, SIG_DFL
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.user.context import enter
 from ukmod.kernel.user.file import UserFile, flags_of
 from ukmod.kernel.user.identity import ProcessIdentity
-from ukmod.kernel.user.put import fill_root
+from ukmod.kernel.user.root_files import fill_root
 from ukmod.kernel.user.rootfs import furnish
 from ukmod.kernel.user.socket import UserSocket
 from ukmod.kernel.user.syscall import SyscallArgument, SyscallTable, SystemCalls
@@ -56,6 +57,7 @@ class UserProcess:
         work: Callable[[UserProcess], Any] | None = None,
         identity: ProcessIdentity | None = None,
         comm: str = "python",
+        parent: Task | None = None,
     ) -> None:
         self.core = self._k = k
         self._image = image
@@ -64,9 +66,11 @@ class UserProcess:
         self._attempt = Attempt(k, partial(self._live, work or UserProcess._serve))
         self._identity = identity
         self._jobs: list[Callable[[], int]] = []
+        self._awaited: set[Completion] = set()
+        """For jobs that other tasks wait for."""
         self._handlers: dict[int, Callable[[int], object]] = {}
         self._is_stuck = False
-        self._group = k.processes.fork(comm, self._main).group
+        self._group = k.processes.fork(comm, self._main, parent=parent).group
 
     def __repr__(self) -> str:
         return f"<UserProcess {self.pid}>"
@@ -103,7 +107,11 @@ class UserProcess:
 
     def _main(self) -> int:
         enter(self._k, self._image)
-        return self._attempt()
+        try:
+            return self._attempt()
+        finally:
+            for done in self._awaited:
+                done.complete()
 
     def _live(self, work: Callable[[UserProcess], Any]) -> Any:
         if self._identity is not None:
@@ -141,6 +149,27 @@ class UserProcess:
 
         if not self._wait(over):
             self._give_up(over)
+        if not attempt.ended:
+            raise self._killed()
+        return attempt.result()
+
+    def serve(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in the process while the current task, another one, sleeps; returns its result.
+
+        Its exceptions are raised here; ProcessError if the process was killed.
+        """
+        attempt, done = Attempt(self._k, work), Completion(self._k)
+
+        def job() -> int:
+            status = attempt()
+            self._awaited.discard(done)
+            done.complete()
+            return status
+
+        self._awaited.add(done)
+        self._jobs.append(job)
+        self._k.sched.wake(self.task, TASK_INTERRUPTIBLE)
+        done.wait()
         if not attempt.ended:
             raise self._killed()
         return attempt.result()
@@ -334,7 +363,9 @@ def first_process(k: Core, root: str | None = None, *, mounts: bool = True) -> U
     """
     first = process(k)
     if root is not None:
-        fill_root(first, root)
+        image = image_of(k)
+        maker = partial(UserProcess, k, image, comm="root", parent=k.tasks.kthreadd)
+        k.root_files = fill_root(k, image, maker, root)
     if mounts:
         first.run(lambda: furnish(first))
     k.processes.has_files = True

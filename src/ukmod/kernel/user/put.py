@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Hashable, Iterable
-from errno import ENOMEM, ENOSPC
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ukmod.errors import LimitError
 from ukmod.kernel.uapi import AT_FDCWD, AT_SYMLINK_NOFOLLOW
-from ukmod.kmod.archives import open_archive
 from ukmod.kmod.archives.directories import directory_entries, file_entry
 from ukmod.kmod.cpio import ArchiveEntry
 from ukmod.record import replace
@@ -36,28 +33,6 @@ def put(process: UserProcess, host: str, guest: str) -> None:
         fill(process, directory_entries(host), guest)
 
 
-def root_entries(path: str) -> Iterable[ArchiveEntry]:
-    """The files of a root: those below a directory, or in an archive (kmod.archives.open_archive).
-
-    Raises NotFoundError if there is no such file, FormatError if it is not an archive, LimitError.
-    """
-    if os.path.isdir(path):
-        return directory_entries(path)
-    return (replace(entry, path=inside) for inside, entry in open_archive(path).walk())
-
-
-def fill_root(process: UserProcess, path: str) -> None:
-    """Fill the root file system. Raises LimitError if the machine's memory is too small for it."""
-    try:
-        with process.core.slab.as_kernel():
-            fill(process, root_entries(path), "/")
-    except OSError as error:
-        if error.errno not in (ENOSPC, ENOMEM):
-            raise
-        text = "does not fit into the machine, half of whose memory files may take: give it more"
-        raise LimitError(text, errno=error.errno, subject=path) from error
-
-
 def fill(process: UserProcess, entries: Iterable[ArchiveEntry], guest: str) -> None:
     """Make files, each at its path below ``guest``; directories come before what is in them.
 
@@ -79,14 +54,15 @@ class _Filling:
         """Directories made, and their modes, whose further bits what is made in them would inherit."""
 
     def fill(self, entries: Iterable[ArchiveEntry], guest: str) -> None:
-        umask = self._process.syscall("umask", 0)
+        before = self._process.syscall("umask", 0)
         try:
             for entry in entries:
                 self._add(os.path.join(guest, entry.path) if entry.path else guest, entry)
             for path, mode in self._special:
                 self._process.syscall("chmod", path, mode)
         finally:
-            self._process.syscall("umask", umask)
+            if before:
+                self._process.syscall("umask", before)
 
     def _add(self, path: str, entry: ArchiveEntry) -> None:
         is_linked = stat.S_ISREG(entry.mode) and entry.file is not None

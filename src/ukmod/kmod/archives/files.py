@@ -11,6 +11,7 @@ from ukmod.kmod.cpio import DIRECTORY, ArchiveEntry
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.regular import TEXT_LIMIT, status_in_memory
 from ukmod.kmod.rooted import resolve_in_root
+from ukmod.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ class ArchiveFiles:
 
     paged = read
 
-    def walk(self) -> Iterator[tuple[str, ArchiveEntry]]:
-        """Yield each file but the root: its path below the root, and its entry; directories come first."""
-        for path, entry in self._entries.items():
-            if path != self._root:
-                yield path[len(self._root) + 1 :], entry
+    def entries_in(self, inside: str) -> Iterator[ArchiveEntry]:
+        """Yield what lies in a directory of the archive, each with its path below the root."""
+        above = f"{self._root}/{inside}".rstrip("/")
+        for name in self._below[above]:
+            path = f"{above}/{name}"
+            yield replace(self._entries[path], path=path[len(self._root) + 1 :])
 
     def listdir(self, path: str) -> list[str]:
         """Return a directory's entries, in the order of the archive."""

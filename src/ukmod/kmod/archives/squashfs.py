@@ -40,6 +40,8 @@ _PLAIN = 1 << 15
 """The bit in a metadata block's size that says that it is not packed."""
 _PLAIN_DATA = 1 << 24
 _LARGEST_BLOCK = 1 << 20
+_LARGEST_FILE = (1 << 63) - 1
+"""Bytes of a file of any system: s_maxbytes, an off_t."""
 _NO_FRAGMENT = 0xFFFFFFFF
 _MOST_NAME_BYTES = 256
 _LINKS = 1 << 26
@@ -229,6 +231,8 @@ class _Squashfs:
             else:
                 fields, blocks = self._take(body, 16)
                 start, fragment, offset, size = struct.unpack("<IIII", fields)
+            if size > _LARGEST_FILE:
+                raise self._damaged(f"a file of {size} bytes", place.block)
             return ArchiveEntry(path, mode, _Content(self, blocks, start, size, (fragment, offset)))
         if stat.S_ISLNK(mode):
             fields, target = self._take(body, 8)

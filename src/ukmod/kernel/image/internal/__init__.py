@@ -15,6 +15,7 @@ from ukmod.kernel.export import Export, exports_of
 from ukmod.kernel.image.internal import (
     ioremap,
     kasan,
+    libfs,
     mm,
     module,
     posix_timers,
@@ -38,6 +39,7 @@ PARTS: Final = (
     vmalloc,
     ioremap,
     kasan,
+    libfs,
 )
 """The files that implement them."""
 
