@@ -52,10 +52,16 @@ def open_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = Non
     return open_with_status(path, limit, dir_fd=dir_fd)[0]
 
 
-def open_with_status(path: str, limit: int, *, dir_fd: int | None = None) -> tuple[int, os.stat_result]:
-    """Open a file as ``open_regular`` does; return its status, too, which has its size in bytes."""
+def open_with_status(
+    path: str, limit: int, *, dir_fd: int | None = None, follow: bool = True
+) -> tuple[int, os.stat_result]:
+    """Open a file as ``open_regular`` does; return its status, too, which has its size in bytes.
+
+    Without ``follow``, a link is an error: ELOOP.
+    """
     is_pipe = path.startswith(_PIPES)
     flags = os.O_RDONLY | os.O_CLOEXEC | (0 if is_pipe else getattr(os, "O_NONBLOCK", 0))
+    flags |= 0 if follow else os.O_NOFOLLOW
     descriptor = os.open(path, flags, dir_fd=dir_fd)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode):
@@ -72,11 +78,13 @@ def open_with_status(path: str, limit: int, *, dir_fd: int | None = None) -> tup
     raise error
 
 
-def read_regular(path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = None) -> bytes:
-    """Return the content of a regular file. Raises OSError as ``open_regular`` does, and what read(2)
+def read_regular(
+    path: str, limit: int = TEXT_LIMIT, *, dir_fd: int | None = None, follow: bool = True
+) -> bytes:
+    """Return the content of a regular file. Raises OSError as ``open_with_status`` does, and what read(2)
     gives.
     """
-    descriptor, status = open_with_status(path, limit, dir_fd=dir_fd)
+    descriptor, status = open_with_status(path, limit, dir_fd=dir_fd, follow=follow)
     try:
         # Files of /proc and /sys say that they are empty; others are read at one go, and may grow meanwhile.
         return read_all(descriptor, limit, max(status.st_size + 1, 1 << 12), path)

@@ -181,7 +181,18 @@ def test_relocations_and_symbols_that_lie_are_refused(booted: Kernel, data: byte
 def test_per_cpu_data_larger_than_its_area_is_refused(booted: Kernel) -> None:
     flags = SHF_ALLOC | SHF_WRITE
     big = Section(".data..percpu", type=SHT_NOBITS, flags=flags, size=64 << 20)
-    refused(booted, made(sections=(big,)), ENOMEM)
+    said = refused(booted, made(sections=(big,)), ENOMEM)
+    assert said[0].startswith("percpu: allocation failed, size=67108864 align=")
+    assert said[-1] == "m: Could not allocate 67108864 bytes percpu data"
+
+
+def test_a_module_larger_than_the_machine_is_refused_with_a_report() -> None:
+    huge = Section(".bss", type=SHT_NOBITS, flags=SHF_ALLOC | SHF_WRITE, size=100 << 20)
+    with Kernel(types=layouts(), memory=64 << 20) as k:
+        said = refused(k, made(sections=(huge,)), ENOMEM)
+    assert re.search(
+        r"vmalloc error: size \d+, exceeds total pages, mode:0xcc0\(GFP_KERNEL\)", "\n".join(said)
+    )
 
 
 EXPORT, PARAM = 12, layouts().sizeof("kernel_param")

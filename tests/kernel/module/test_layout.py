@@ -131,7 +131,7 @@ class Loaded:
 
     def __init__(self, kernel: Core, file: Elf) -> None:
         self.memory, self.file = kernel.memory, file
-        self.layout = layout.allocate(file, kernel.module_area, kernel.percpu)
+        self.layout = layout.allocate(kernel, file, "m")
         self.values = layout.symbol_values(file, self.layout, lambda *_: 0, lambda _: None)
         layout.fill(file, self.layout, self.values, kernel.memory, kernel.percpu.base)
 
@@ -227,7 +227,7 @@ class TestMemory:
         room = PAGE_SIZE - 2 * symbol_size - 2 * nul
         for length, pages in ((room, 2), (room + 1, 3)):
             file = parsed([Section(".text", b"t", flags=CODE)], [Symbol("x" * length, ".text")])
-            assert layout.allocate(file, kernel.module_area, kernel.percpu).core_size == pages * PAGE_SIZE
+            assert layout.allocate(kernel, file, "m").core_size == pages * PAGE_SIZE
 
     def test_freeing_the_init_part_leaves_the_core(self, kernel: Core) -> None:
         symbols = [
@@ -265,10 +265,10 @@ class TestMemory:
         )
         fit = kernel.memory.size // (LIMIT // 2) - 1
         for _ in range(fit):
-            layout.allocate(parsed([text, large]), kernel.module_area, kernel.percpu)
+            layout.allocate(kernel, parsed([text, large]), "m")
         with pytest.raises(LimitError):
-            layout.allocate(parsed([text, large]), kernel.module_area, kernel.percpu)
-        layout.allocate(parsed([text]), kernel.module_area, kernel.percpu)
+            layout.allocate(kernel, parsed([text, large]), "m")
+        layout.allocate(kernel, parsed([text]), "m")
 
     def test_what_has_not_been_loaded_has_no_addresses(self) -> None:
         assert not any(ModuleLayout().contains(address) for address in (0, 1))
@@ -280,7 +280,7 @@ class TestMemory:
         left: list[int] = []
         for _ in range(2):
             with pytest.raises(LimitError):
-                layout.allocate(parsed([*WHOLE, too_large]), kernel.module_area, kernel.percpu)
+                layout.allocate(kernel, parsed([*WHOLE, too_large]), "m")
             left.append(kernel.memory.frames_left())
         assert left[0] == left[1]
 
@@ -312,7 +312,7 @@ class TestSymbols:
     def values(self, kernel: Core, *symbols: Symbol) -> tuple[dict[str, int], list[tuple[str, bool]]]:
         """Their values by name, and which names were looked up outside, and whether as weak ones."""
         file, asked = parsed(WHOLE, symbols), list[tuple[str, bool]]()
-        made = layout.allocate(file, kernel.module_area, kernel.percpu)
+        made = layout.allocate(kernel, file, "m")
 
         def resolve(name: str, weak: bool) -> int:
             asked.append((name, weak))
@@ -338,7 +338,7 @@ class TestSymbols:
 
     def test_a_symbol_of_a_section_that_is_not_loaded_is_its_value(self, kernel: Core) -> None:
         file = parsed([Section(".comment", b"c", flags=0)], [Symbol("c", ".comment", 5)])
-        made = layout.allocate(file, kernel.module_area, kernel.percpu)
+        made = layout.allocate(kernel, file, "m")
         assert layout.symbol_values(file, made, lambda *_: 0, lambda _: None) == [0, 5]
 
     @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ class TestSymbols:
         self, kernel: Core, symbol: Symbol, message: str, complaint: str
     ) -> None:
         file, messages = parsed(WHOLE, [symbol]), list[str]()
-        made = layout.allocate(file, kernel.module_area, kernel.percpu)
+        made = layout.allocate(kernel, file, "m")
         with pytest.raises(FormatError, match=complaint) as error:
             layout.symbol_values(file, made, lambda *_: 0, messages.append)
         assert (error.value.path, messages) == ("m.ko", [message])

@@ -35,6 +35,8 @@ def make_root(path: Path) -> None:
     (path / "private").chmod(0o700)
     (path / "private/secret").write_text("secret")
     (path / "private/secret").chmod(0o600)
+    (path / "swapped/below").mkdir(parents=True)
+    (path / "swapped/file").write_text("as it was")
     (path / "shared").chmod(0o2777)
     (path / "shared/file").write_text("")
     (path / "shared/file").chmod(0o640)
@@ -224,7 +226,7 @@ def test_several_look_at_once(in_machine: InMachine) -> None:
     in_machine(use)
 
 
-def test_who_watches_a_directory_hears_nothing(in_machine: InMachine) -> None:
+def test_a_watcher_of_a_directory_hears_nothing(in_machine: InMachine) -> None:
     def use(k: Kernel) -> None:
         p = k.process
         watch = p.syscall("inotify_init1", IN_NONBLOCK)
@@ -253,6 +255,23 @@ def test_what_the_host_no_longer_has_is_an_error_of_that_file(root: Path, in_mac
     in_machine(use)
 
 
+def test_a_link_that_takes_a_place_is_not_followed(root: Path, in_machine: InMachine, tmp_path: Path) -> None:
+    """A host on which somebody writes to the root while the machine uses it: nothing leads out."""
+    (tmp_path / "secret").write_text("canary")
+
+    def use(k: Kernel) -> None:
+        assert sorted(k.listdir("/swapped")) == ["below", "file"]
+        (root / "swapped/file").unlink()
+        (root / "swapped/file").symlink_to(tmp_path / "secret")
+        assert error_of(lambda: k.read("/swapped/file")) == "ELOOP"
+        (root / "swapped").rename(root / "moved")
+        (root / "swapped").symlink_to(root / "moved")
+        assert error_of(lambda: k.listdir("/swapped/below")) == "ENOTDIR"
+        assert "canary" not in k.dmesg()
+
+    in_machine(use)
+
+
 def test_a_machine_without_room_for_a_file_has_room_for_others(in_machine: InMachine) -> None:
     def use(k: Kernel) -> None:
         k.mount("none", "/", "tmpfs", flags=MS_REMOUNT, options="size=64k")
@@ -264,7 +283,7 @@ def test_a_machine_without_room_for_a_file_has_room_for_others(in_machine: InMac
     in_machine(use)
 
 
-def test_whoever_kills_the_process_that_makes_files_gets_another(in_machine: InMachine) -> None:
+def test_a_process_that_makes_files_is_replaced_when_it_is_killed(in_machine: InMachine) -> None:
     def use(k: Kernel) -> None:
         maker = next(
             int(pid)

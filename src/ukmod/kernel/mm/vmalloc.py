@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
+from ukmod.kernel.kern_levels import KERN_WARNING
 from ukmod.kernel.lib.ratelimit import RateLimit
 from ukmod.kernel.mm.account import RECORD
-from ukmod.kernel.mm.gfp import GFP_DMA32, GFP_KERNEL, GFP_ZERO
+from ukmod.kernel.mm.gfp import GFP_DMA32, GFP_KERNEL, GFP_NOWARN, GFP_ZERO
 from ukmod.kernel.mm.page_alloc import page_of
 from ukmod.kernel.mm.util import kvfree
 from ukmod.kernel.oops import hashed
@@ -23,6 +24,7 @@ from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import Bool, GfpT, Int, Ptr, UInt, ULong
 from ukmod.machine.area import MODULES_END, MODULES_VADDR, VMALLOC_START, Area
 from ukmod.machine.memory import NX, PAGE_SHIFT, PAGE_SIZE, PRESENT, WRITE, page_align
+from ukmod.machine.registers import MASK64
 from ukmod.record import record
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class Vmalloc:
         self._mappings: dict[int, PageMapping] = {}
         self._unmapped: set[int] = set()
         """The allocations that vunmap() has unmapped: their memory can no longer be freed."""
-        self.refused = RateLimit(kernel, "__execmem_alloc")
+        self._refused = RateLimit(kernel, "__execmem_alloc")
         self.found = 0
         """The struct vmap_area that an image's code gets: see image/internal/vmalloc.py."""
         kernel.memory.set_u64(kernel.symbols.add_variable("vmalloc_base", 8), VMALLOC_START)
@@ -107,6 +109,17 @@ class Vmalloc:
             whole = page_align(size)
             k.pages.warn_alloc(gfp, f"vmalloc error: size {whole}, page order 0, failed to allocate pages")
             return 0
+
+    def module_alloc(self, size: int) -> int:
+        """module_alloc(), or execmem_alloc(): memory for code; 0, and a report, without it."""
+        k = self._k
+        if k.image is not None and k.image.get("execmem_alloc") is not None:  # since v6.10
+            if not (address := self.alloc_in(k.module_area, size, GFP_KERNEL | GFP_NOWARN)):
+                self._refused.printk("execmem: unable to allocate memory\n", KERN_WARNING)
+            return address
+        if page_align(size) & MASK64 > MODULES_END - MODULES_VADDR:
+            return 0
+        return self.alloc_in(k.module_area, size, GFP_KERNEL)
 
     def alloc_for_users(self, size: int, gfp: int) -> int:
         """vmalloc_user(): memory that remap_vmalloc_range() may map into a process."""

@@ -6,9 +6,11 @@ These are layout_sections(), move_module() and simplify_symbols() of kernel/modu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from errno import ENOMEM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import FormatError, LimitError
+from ukmod.kernel.kern_levels import KERN_WARNING
 from ukmod.kmod.elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -33,6 +35,7 @@ from ukmod.machine.memory import PAGE_SIZE, READ_EXEC, READ_ONLY, READ_WRITE, Me
 from ukmod.record import field, mutable, record
 
 if TYPE_CHECKING:
+    from ukmod.kernel.core import Core
     from ukmod.kernel.mm.percpu import PerCpu
     from ukmod.kernel.x86.orc import OrcTable
     from ukmod.machine.types import Types
@@ -155,10 +158,10 @@ def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
     return (len(kept) + 1) * 25 + sum(len(s.name) + 1 for s in kept) + 1
 
 
-def allocate(elf: Elf, area: Area, percpu: PerCpu) -> ModuleLayout:
-    """Allocate zeroed, writable memory for the loaded sections and assign their addresses.
+def allocate(k: Core, elf: Elf, name: str) -> ModuleLayout:
+    """Allocate zeroed, writable memory for the module's loaded sections and assign their addresses.
 
-    Raises FormatError for an absurd size, LimitError if there is no room.
+    Raises FormatError for an absurd size, LimitError if there is no room, as the log then says.
     """
     core, init = plan_part(elf, init=False), plan_part(elf, init=True)
     layout = ModuleLayout(
@@ -166,11 +169,11 @@ def allocate(elf: Elf, area: Area, percpu: PerCpu) -> ModuleLayout:
         init_size=page_align(init.size + _symtab_bytes(elf, whole=True)),
     )
     try:
-        layout.core = area.alloc(layout.core_size)
-        layout.init = area.alloc(layout.init_size)
-        _place_percpu(elf, layout, percpu)
+        layout.core = _module_alloc(k, layout.core_size)
+        layout.init = _module_alloc(k, layout.init_size) if layout.init_size else 0
+        _place_percpu(k, elf, layout, name)
     except LimitError:
-        free(layout, area, percpu)
+        free(layout, k.module_area, k.percpu)
         raise
     layout.core_text_end = layout.core + core.ends[_TEXT]
     layout.init_text_end = layout.init + init.ends[_TEXT]
@@ -183,13 +186,28 @@ def allocate(elf: Elf, area: Area, percpu: PerCpu) -> ModuleLayout:
     return layout
 
 
-def _place_percpu(elf: Elf, layout: ModuleLayout, percpu: PerCpu) -> None:
+def _module_alloc(k: Core, size: int) -> int:
+    if not (address := k.vmalloc.module_alloc(size)):
+        raise LimitError(f"no memory for {size} bytes of the module", errno=ENOMEM)
+    return address
+
+
+def _place_percpu(k: Core, elf: Elf, layout: ModuleLayout, name: str) -> None:
     """percpu_modalloc()."""
     section = elf.section(_PERCPU)
-    if section is not None and section.size and section.flags & SHF_ALLOC:
-        layout.percpu = percpu.reserve(section.size, min(max(section.align, 1), PAGE_SIZE))
-        layout.percpu_size = section.size
-        layout.addresses[section.index] = layout.percpu
+    if section is None or not section.size or not section.flags & SHF_ALLOC:
+        return
+    if section.align > PAGE_SIZE:
+        k.printk(f"{name}: per-cpu alignment {section.align} > {PAGE_SIZE}\n", KERN_WARNING)
+    align = min(max(section.align, 1), PAGE_SIZE)
+    try:
+        layout.percpu = k.percpu.reserve(section.size, align)
+    except LimitError:
+        k.percpu.warn_full(section.size, align)
+        k.printk(f"{name}: Could not allocate {section.size} bytes percpu data\n", KERN_WARNING)
+        raise
+    layout.percpu_size = section.size
+    layout.addresses[section.index] = layout.percpu
 
 
 def symbol_values(

@@ -142,7 +142,7 @@ def _prepare(k: Core, elf: Elf, path: str, flags: int) -> Module:
     module_check.check_struct_module(k, module, _this_module(elf).size)
     k.adopt(elf, module)
     try:
-        module.layout = module_layout.allocate(elf, k.module_area, k.percpu)
+        module.layout = module_layout.allocate(k, elf, name)
         if k.shadow is not None:
             k.shadow.allow(module.layout.core, module.layout.core_size)
             k.shadow.allow(module.layout.init, module.layout.init_size)

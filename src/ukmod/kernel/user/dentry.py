@@ -1,4 +1,4 @@
-"""What is in the directories of the dentry cache: struct dentry, include/linux/dcache.h."""
+"""The entries of directories in the dentry cache: struct dentry, include/linux/dcache.h."""
 
 from __future__ import annotations
 

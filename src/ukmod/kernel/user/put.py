@@ -23,7 +23,7 @@ def put(process: UserProcess, host: str, guest: str) -> None:
     Modes are kept. Directories that are missing on the way are made. A file goes into a directory that is
     there already. Raises OSError of either side; LimitError for too many files.
     """
-    top = file_entry(host, "", follow=True)
+    top = file_entry(host)
     is_directory = stat.S_ISDIR(top.mode)
     if not is_directory and _is_directory(process, guest):
         guest = os.path.join(guest, os.path.basename(host))

@@ -38,7 +38,7 @@ MAY_ACCESS, MAY_NOT_BLOCK = 0x10, 0x80
 """include/linux/fs.h: access(2) asks, which opens nothing; the path walk holds RCU's lock."""
 _FAST: Final = 0x1 | 0x80
 """IOP_FASTPERM and IOP_FASTPERM_MAY_EXEC, include/linux/fs.h: the inode has no permission() to be asked."""
-_O_LARGEFILE, _O_PATH, _NO_NOTIFY = 0o100000, 0o10000000, 1 << 26
+_O_LARGEFILE, _NO_NOTIFY = 0o100000, 1 << 26
 """include/uapi/asm-generic/fcntl.h; FMODE_NONOTIFY until v6.13: no watcher hears of this."""
 _AT_EMPTY_PATH: Final = 0x1000
 _TIMES: Final = ("i_mtime", "__i_mtime", "i_mtime_sec", "i_mtime_nsec",
@@ -51,7 +51,7 @@ _PATH: Final = struct.Struct("<QQ")
 """struct path: mnt and dentry."""
 
 EntriesIn = Callable[[str], Iterable[ArchiveEntry]]
-"""What lies in a directory of a root, by its path below the root, each with its path. Raises OSError."""
+"""The entries of a directory of a root. All are named by their paths below it. Raises OSError."""
 
 
 @record
@@ -256,7 +256,7 @@ class RootFiles:
         if not _has_links(entry) or (first := self._first.get(entry.file)) is None:
             return False
         try:
-            with UserFile(self._maker, self._open(first, _O_PATH), entry.path) as file:
+            with UserFile(self._maker, self._open(first, c.O_PATH), entry.path) as file:
                 target = file.fileno(), "", c.AT_FDCWD, name, _AT_EMPTY_PATH
                 self._maker.syscall("linkat", *target)
         except OSError:

@@ -6,13 +6,9 @@ from errno import EINVAL
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
-from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN
 from ukmod.kernel.mm.vmalloc import VM_USERMAP, vmalloc_to_page
-from ukmod.kernel.printk import LOGLEVEL_WARNING
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
-from ukmod.machine.area import MODULES_END, MODULES_VADDR
 from ukmod.machine.memory import NX, PAGE_SIZE, WRITE, page_align
-from ukmod.machine.registers import MASK64
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -24,9 +20,7 @@ _VM_DONTEXPAND, _VM_DONTDUMP = 0x4_0000, 0x400_0000
 @export()
 def module_alloc(k: Core, size: ULong) -> Ptr:
     """void *module_alloc(unsigned long size): also used for BPF programs and probes."""
-    if page_align(size) & MASK64 > MODULES_END - MODULES_VADDR:
-        return 0
-    return k.vmalloc.alloc_in(k.module_area, size, GFP_KERNEL)
+    return k.vmalloc.module_alloc(size)
 
 
 @export("execmem_alloc", "execmem_alloc_rw")
@@ -35,10 +29,8 @@ def execmem_alloc(k: Core, kind: UInt, size: SizeT) -> Ptr:
 
     The slots of kprobes are read-only and executable from the beginning: nothing makes them so later (v6.16).
     """
-    address = k.vmalloc.alloc_in(k.module_area, size, GFP_KERNEL | GFP_NOWARN)
-    if not address:
-        k.vmalloc.refused.printk("execmem: unable to allocate memory\n", LOGLEVEL_WARNING)
-    elif kind == k.types.enum("execmem_type").values.get("EXECMEM_KPROBES"):
+    address = k.vmalloc.module_alloc(size)
+    if address and kind == k.types.enum("execmem_type").values.get("EXECMEM_KPROBES"):
         _protect(k, address, page_align(size) // PAGE_SIZE, remove=WRITE | NX)
     return address
 
