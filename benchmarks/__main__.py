@@ -7,7 +7,18 @@ from importlib import import_module
 
 from benchmarks import HEAD, MissingError, line
 
-_NAMES = ("demo", "start", "machine", "depmod", "lookup", "modinfo", "modprobe_start", "survey", "user")
+_NAMES = (
+    "demo",
+    "start",
+    "machine",
+    "depmod",
+    "lookup",
+    "modinfo",
+    "modprobe_start",
+    "audit",
+    "survey",
+    "user",
+)
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import MissingError
 
-__all__ = ["UKMOD", "Tree", "in_turn", "tree"]
+__all__ = ["UKMOD", "Tree", "copy", "cpu_time", "in_turn", "tree"]
 
 UKMOD = (sys.executable, "-c", "import sys; from ukmod.cli import main; sys.exit(main())")
 """Starts ukmod as its script does; what follows is its command line."""
@@ -59,6 +59,18 @@ def tree() -> Iterator[Tree]:
         yield Tree(Path(directory), source.name)
 
 
+@contextlib.contextmanager
+def copy(modules: Tree, command: Sequence[str] = ()) -> Iterator[Tree]:
+    """Lend a copy of a tree, of files instead of links; with a command that compresses files, compressed."""
+    with tempfile.TemporaryDirectory() as directory:
+        target = Path(directory) / "lib/modules" / modules.release
+        shutil.copytree(modules.root / "lib/modules" / modules.release, target)
+        files = [os.fspath(path) for path in target.rglob("*.ko")]
+        for at in range(0, len(files) if command else 0, 500):
+            subprocess.run([*command, *files[at : at + 500]], check=True)
+        yield Tree(Path(directory), modules.release)
+
+
 def in_turn(*commands: Sequence[str], runs: int, status: int = 0) -> list[float]:
     """Return the median of the CPU time, in seconds, that each of some programs takes from start to end.
 
@@ -67,15 +79,15 @@ def in_turn(*commands: Sequence[str], runs: int, status: int = 0) -> list[float]
     times: list[list[float]] = [[] for _ in commands]
     for _ in range(runs):
         for command, taken in zip(commands, times, strict=True):
-            start = _cpu_time()
+            start = cpu_time()
             code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
-            taken.append(_cpu_time() - start)
+            taken.append(cpu_time() - start)
             if code != status:
                 raise subprocess.CalledProcessError(code, command)
     return [statistics.median(taken) for taken in times]
 
 
-def _cpu_time() -> float:
+def cpu_time() -> float:
     """Return the CPU time, in seconds, of all children that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
