@@ -18,6 +18,7 @@ from ukmod.kernel.image.internal import printk_ringbuffer
 from ukmod.kernel.image.interpose import interpose
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.image.preemption import default_model, model_name
+from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.x86.tsc import wire_image
@@ -356,6 +357,9 @@ def _one_node(k: Core, image: MappedImage, nodes: int) -> None:
         memory.set_u64(zone + types.offset("zone", "zone_pgdat"), node)
         _set_boot_percpu(k, image, zone, "zone")
     _set_boot_percpu(k, image, node, "pglist_data")
+    for queue in ("kswapd_wait", "pfmemalloc_wait", "kcompactd_wait"):  # whoever wakes them finds nobody
+        if types.has("pglist_data", queue):
+            init_list_head(memory, node + types.offset("pglist_data", queue) + k.waitqueues.queue.head)
     if (init := image.get("lru_gen_init_pgdat")) is not None:
         k.run_task("swapper/0", partial(_run, k, init, [], node), limit=_STEP_PATIENCE)  # since v6.3
     _cpu_maps(k, image)

@@ -24,6 +24,7 @@ from ukmod.kernel.image.internal import (
     sched,
     task,
     text,
+    tracing,
     vmalloc,
 )
 
@@ -36,6 +37,7 @@ PARTS: Final = (
     posix_timers,
     printk_ringbuffer,
     reboot,
+    tracing,
     vmalloc,
     ioremap,
     kasan,

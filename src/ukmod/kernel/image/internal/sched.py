@@ -143,3 +143,20 @@ def set_cpus_allowed(k: Core, task: Ptr, mask: Ptr) -> Int:
         return -EINVAL
     k.memory.set_u64(found.address + k.types.offset("task_struct", "cpus_mask"), 1)
     return 0
+
+
+@export()
+def sched_dl_global_validate(k: Core) -> Int:
+    """int sched_dl_global_validate(void): the bandwidth of deadlines is not shared out."""
+    del k
+    return 0
+
+
+@export()
+def proc_sched_autogroup_set_nice(k: Core, task: Ptr, nice: Int) -> Int:
+    """int proc_sched_autogroup_set_nice(struct task_struct *p, int nice): all are in the default group.
+
+    The weight of that cannot be set.
+    """
+    del k, task, nice
+    return -EINVAL
