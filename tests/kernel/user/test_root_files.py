@@ -20,6 +20,7 @@ from ukmod.kernel.user.process import UserProcess
 pytestmark = pytest.mark.real
 InMachine = Callable[[Callable[[Kernel], Any]], Any]
 SIZE = 70_000
+EVIL = "x\udcff\n\033[2J"
 MS_REMOUNT = 32
 IN_NONBLOCK, IN_ALL_EVENTS = 0o4000, 0xFFF
 
@@ -41,6 +42,7 @@ def make_root(path: Path) -> None:
     (path / "shared/file").write_text("")
     (path / "shared/file").chmod(0o640)
     (path / "vanishes").write_text("gone")
+    (path / EVIL).write_text("a name that no line shows as it is")
     (path / "away").mkdir()
     (path / "pipe").write_text("no longer")
     (path / "huge").write_text("")
@@ -249,7 +251,10 @@ def test_what_the_host_no_longer_has_is_an_error_of_that_file(root: Path, in_mac
         assert errors == ["ENOENT", "EINVAL", "EFBIG"]
         assert error_of(lambda: k.listdir("/away")) == "ENOENT"
         assert k.stat("/huge").st_size == 1 << 40
-        assert "ukmod: /vanishes of the root: " in k.dmesg()
+        assert "ukmod: '/vanishes' of the root: No such file or directory\n" in k.dmesg()
+        (root / EVIL).unlink()
+        assert error_of(lambda: k.read(f"/{EVIL}")) == "ENOENT"
+        assert r"ukmod: '/x\udcff\n\x1b[2J' of the root: No such file" in k.dmesg()
         assert k.read("/a/b/first") == "both"
 
     in_machine(use)

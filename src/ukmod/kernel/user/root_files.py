@@ -162,8 +162,9 @@ class RootFiles:
             with k.slab.as_kernel():
                 self._maker.serve(lambda: self._fill(inode))
         except (OSError, UkmodError) as error:
-            entry = self._unmade[inode].entry if inode in self._unmade else None
-            k.printk(f"ukmod: /{entry.path if entry else ''} of the root: {error}\n", 3)
+            place = ascii(f"/{self._unmade[inode].entry.path}") if inode in self._unmade else "a file"
+            why = error.message if isinstance(error, UkmodError) else error.strerror
+            k.printk(f"ukmod: {place} of the root: {why}\n", 3)
             return -(error.errno or EIO)
         finally:
             if is_locked:
