@@ -49,7 +49,7 @@ HEADER_SIZE = 12
 _MANY = 20
 """Lookups after which the whole file is read."""
 _VERY_MANY = 400
-"""Lookups after which all keys are listed, to be looked up at once: each takes a tenth of one lookup."""
+"""Lookups after which all keys are listed in a dictionary, if none of them is a pattern."""
 _WILD = b"*?["
 _WILD_LETTERS = frozenset("*?[")
 _LETTERS = 128
