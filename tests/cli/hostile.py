@@ -63,7 +63,7 @@ def said_by(words: list[str]) -> list[str]:
     return [*said.getvalue().splitlines(), *opened]
 
 
-def assert_sound(lines: list[str]) -> None:
+def assert_sound(lines: list[str], most: int = 10_000) -> None:
     """Fail for a traceback, and for a flood of lines."""
     assert not [line for line in lines if line.startswith("Traceback")], "\n".join(lines)
-    assert len(lines) < 10_000
+    assert len(lines) < most

@@ -72,8 +72,13 @@ ROLES: dict[str, tuple[str, list[str]]] = {
     "a file of which a profile is made": ("x", ["profile", "-o", "profile", "x"]),
     **{
         f"an archive as the root of {words[0]}": ("x", [words[0], "-d", "x", "-S", RELEASE, *words[1:]])
-        for words in (["explain", "m"], ["closure", "m"], ["graph", "m"], ["audit"], ["lint"])
+        for words in (
+            *(["explain", "m"], ["closure", "m"], ["graph", "m"], ["audit"], ["lint"]),
+            *(["run", "--kernel", "none", "m"], ["survey", "--kernel", "none", "m"]),
+        )
     },
+    "an archive as an initramfs, for audit": ("x", ["audit", *AT, "--initramfs", "x", "m"]),
+    "a file of modprobe.d, for audit": ("etc/modprobe.d/x.conf", ["audit", *AT, "--html"]),
     "an archive as the root of modprobe": ("x", ["modprobe", "-d", "x", "-S", RELEASE, "-D", "m"]),
     "an archive as the root of modinfo": ("x", ["modinfo", "-b", "x", "-k", RELEASE, "m"]),
     "a module, for fits": ("x.ko", ["fits", *AT, "x.ko"]),
