@@ -5,12 +5,15 @@ from __future__ import annotations
 from errno import ENOEXEC
 
 import pytest
+from tests.elfwriter import Section, Symbol, elf, modinfo
 from tests.kernel.image.conftest import in_a_copy
+from tests.kernel.module.made import FIELDS, this_module
 from tests.real import debian
 from tests.vermagic import ATTEMPTS, FORCED, Attempt
 
 from ukmod.errors import LoadError
 from ukmod.kernel.api import Kernel
+from ukmod.kmod.elf import SHF_ALLOC, SHF_WRITE, SHT_NOBITS
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
 
 pytestmark = pytest.mark.real
@@ -46,6 +49,22 @@ def test_a_kernel_that_looks_at_the_size() -> None:
         k.boot()
         for flags in (0, FORCE):
             assert loaded(k, Attempt("own", 0, ()).module(), flags) == (ENOEXEC, log)
+
+
+def test_a_kernel_that_looks_at_the_sections() -> None:
+    """Since v6.3 elf_validity_check() counts them. Older kernels take the first one that has memory."""
+    struct, info = ".gnu.linkonce.this_module", Section(".modinfo", modinfo(*FIELDS, "name=m"))
+    empty = Section(struct, type=SHT_NOBITS, flags=SHF_ALLOC | SHF_WRITE, size=64)
+    attempts = {
+        "Only one .modinfo section must exist.": [info, info, this_module()],
+        f"module m: Only one {struct} section must exist.": [info, this_module(), this_module()],
+        f"module m: {struct} section must have a size set": [info, empty],
+        f"module m: {struct} must occupy memory during process execution": [info, this_module(flags=0)],
+    }
+    with Kernel(image=debian.require_other("backport").vmlinuz) as k:
+        k.boot()
+        for text, sections in attempts.items():
+            assert loaded(k, elf(sections, [Symbol("s", 0xFFF1)])) == (ENOEXEC, [f"<3>{text}"])
 
 
 def test_one_that_does_not_is_not_believed(booted: Kernel) -> None:

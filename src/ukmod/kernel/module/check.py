@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import LoadError
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
+from ukmod.kmod.elf import SHF_ALLOC, SHT_NOBITS
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
 from ukmod.kmod.linkage import GPL_COMPATIBLE, is_for, licence
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.module.main import Module
     from ukmod.kernel.module.symbols import FoundSymbol
+    from ukmod.kmod.elf import Elf
 
 MANGLED: Final = INIT_IGNORE_MODVERSIONS | INIT_IGNORE_VERMAGIC
 LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PF")
@@ -24,6 +26,14 @@ LOCKDEP_NOW_UNRELIABLE: Final = frozenset("PF")
 _WRONG_SIZE: Final = (
     ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time"
 )
+_ONE_MODINFO: Final = "Only one .modinfo section must exist."
+_ONE_STRUCT: Final = (
+    "Only one .gnu.linkonce.this_module section must exist.",
+    "Exactly one .gnu.linkonce.this_module section must exist.",
+)
+"""As kernels word it, each by one of these."""
+_NO_SIZE: Final = ".gnu.linkonce.this_module section must have a size set"
+_NO_MEMORY: Final = ".gnu.linkonce.this_module must occupy memory during process execution"
 _FORCED: Final = "%s: %s: kernel tainted.\n"
 """The kernel's message. If an image does not contain a message like this one, it lacks the feature."""
 
@@ -46,6 +56,31 @@ def check_struct_module(k: Core, module: Module, size: int) -> None:
             raise LoadError(error.message, errno=ENOEXEC, subject=module.name) from error
     if not is_right:
         _refuse_size(k, module, size)
+
+
+def wrong_modinfo(k: Core, elf: Elf) -> str:
+    """The kernel's message about several .modinfo sections, which kernels refuse since v6.3; else ""."""
+    several = sum(section.name == ".modinfo" for section in elf.sections) > 1
+    return _ONE_MODINFO if several and k.image is not None and has_text(k, _ONE_MODINFO) else ""
+
+
+def wrong_struct_sections(k: Core, elf: Elf, name: str) -> str:
+    """The kernel's message about the sections of struct module, as elf_validity_check() has it since v6.3.
+
+    Empty for what it accepts, and for an older kernel. ``name`` is the module's.
+    """
+    one = next((text for text in _ONE_STRUCT if k.image is not None and has_text(k, text)), "")
+    if not one:
+        return ""
+    found = [section for section in elf.sections if section.name == ".gnu.linkonce.this_module"]
+    text = ""
+    if len(found) != 1:
+        text = one
+    elif found[0].type == SHT_NOBITS:
+        text = _NO_SIZE
+    elif not found[0].flags & SHF_ALLOC:
+        text = _NO_MEMORY
+    return f"module {name}: {text}" if text else ""
 
 
 def _refuse_size(k: Core, module: Module, size: int) -> NoReturn:

@@ -99,9 +99,15 @@ def _open(k: Core, file: ModuleFile) -> tuple[Elf, bool]:
         if wrong:
             raise FormatError(wrong, path=path)
         name = dict(elf.modinfo()).get("name") or "(missing .modinfo section or name field)"
+        if wrong := module_check.wrong_modinfo(k, elf):
+            k.printk(f"{wrong}\n", KERN_ERR)
+            raise FormatError(wrong, path=path)
         if not elf.symbols:
             k.printk(f"{name}: module has no symbols (stripped?)\n", KERN_WARNING)
             raise FormatError("the module has no symbol table (stripped?)", path=path)
+        if wrong := module_check.wrong_struct_sections(k, elf, name):
+            k.printk(f"{wrong}\n", KERN_ERR)
+            raise FormatError(wrong, path=path)
         this_module = elf.section(".gnu.linkonce.this_module")
         if this_module is None or not this_module.flags & SHF_ALLOC:
             k.printk(f"{name}: No module found in object\n", KERN_WARNING)
