@@ -286,7 +286,9 @@ class TestOtherSenders:
         assert guest.call_int("kill_pgrp", kernel.pids.of(other), SIGUSR1, 0) == -ESRCH
         assert guest.call_int("kill_pgrp", 0, SIGUSR1, 0) == -ESRCH
 
-    def test_others_are_in_the_idle_tasks_and_signal_0_only_asks(self, kernel: Core, guest: Guest) -> None:
+    def test_a_task_is_in_the_idle_tasks_group_and_signal_0_only_asks(
+        self, kernel: Core, guest: Guest
+    ) -> None:
         task = sleeper(kernel)
         group = kernel.pids.group(task, PIDTYPE_PGID)
         assert group == kernel.pids.of(kernel.idle)
