@@ -289,10 +289,18 @@ def _complete_first_tasks(k: Core, image: MappedImage) -> None:
             _inherit(k, init, task.address, offset("task_struct", "cgroups"))
         if has("task_struct", "mems_allowed"):
             memory.set_u64(task.address + offset("task_struct", "mems_allowed"), 1)  # kernel_init_freeable()
+        if memory.u64(task.address + offset("task_struct", "nsproxy")) != image.address("init_nsproxy"):
+            _count_nsproxy(k, image)
         if has("signal_struct", "autogroup"):
             signal = offset("task_struct", "signal")
             of_init, own = (memory.u64(at + signal) for at in (init, task.address))
             _inherit(k, of_init, own, offset("signal_struct", "autogroup"))
+
+
+def _count_nsproxy(k: Core, image: MappedImage) -> None:
+    """A kernel thread that has left init's namespaces, as kdevtmpfs has, did not count among their users."""
+    at = image.address("init_nsproxy") + k.types.offset("nsproxy", "count")
+    k.memory.set_u32(at, k.memory.u32(at) + 1)
 
 
 def _inherit(k: Core, source: int, target: int, offset: int) -> None:

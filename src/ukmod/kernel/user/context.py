@@ -14,6 +14,7 @@ from ukmod.errors import LimitError
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.mm.switch import count_pages, mm_of, root_of, set_mm
 from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_TGID
 from ukmod.kernel.sched.core import PF_EXITING, PF_FORKNOEXEC
@@ -21,6 +22,7 @@ from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_cancel, hrtimer_setup
 from ukmod.kernel.uapi import CLONE_FILES, CLONE_FS, CLONE_THREAD, CLONE_VM
 from ukmod.kernel.user import nproc
+from ukmod.kernel.user.copy_seccomp import copy_seccomp, release_seccomp
 from ukmod.kernel.user.dup_mmap import dup_mmap
 from ukmod.kernel.user.exit import coredump_task_exit, is_last, note_exit
 from ukmod.machine.memory import PAGE_SIZE
@@ -73,7 +75,7 @@ def inherit(k: Core, image: MappedImage, child: Task, flags: int) -> None:
     parent = k.sched.task()
     child.leaving.append(partial(_leave, k, image, child))
     child.on_exit.insert(0, partial(_release, k, image))
-    _init(k, image, child)
+    _init(k, image, child, flags)
     k.tasks.set_pf(child, PF_FORKNOEXEC)
     _copy(k, "task_struct", parent.address, child.address)
     if not flags & CLONE_THREAD:
@@ -82,6 +84,7 @@ def inherit(k: Core, image: MappedImage, child: Task, flags: int) -> None:
     _copy_context(k, image, parent, child, flags)
     if nproc.is_over(k, image, child):
         raise LimitError("the user has as many processes as RLIMIT_NPROC allows", errno=EAGAIN)
+    copy_seccomp(k, image, parent, child)
     k.cpu.call(image.address("copy_semundo"), flags, child.address)
     mm = _shared_mm(k, parent) if flags & CLONE_VM else _copied_mm(k, image, parent, child)
     for member in ("mm", "active_mm"):
@@ -117,8 +120,7 @@ def _copy_context(k: Core, image: MappedImage, source: Task, task: Task, flags: 
     if flags & CLONE_THREAD:  # copy_creds() looks at what dup_task_struct() has copied
         for name in ("cred", "real_cred"):
             _set(k, task, name, _get(k, source, name))
-    if k.cpu.call(image.address("copy_creds"), task.address, flags) & 0xFFFF_FFFF:
-        raise _no_memory("credentials")
+    _check("credentials", k.cpu.call(image.address("copy_creds"), task.address, flags))
     fs, files = _get(k, source, "fs"), _get(k, source, "files")
     if flags & CLONE_FS:
         _share(k, task, "fs", fs, "users")
@@ -128,6 +130,16 @@ def _copy_context(k: Core, image: MappedImage, source: Task, task: Task, flags: 
         _share(k, task, "files", files, "count")
     else:
         _set(k, task, "files", _made("files", _copied_files(k, image, files)))
+    _copy_namespaces(k, image, source, task, flags)
+
+
+def _copy_namespaces(k: Core, image: MappedImage, source: Task, task: Task, flags: int) -> None:
+    """copy_namespaces(): share them, or make new ones as the flags say."""
+    _set(k, task, "nsproxy", _get(k, source, "nsproxy"))
+    error = k.cpu.call(image.address("copy_namespaces"), flags, task.address)
+    if error & 0xFFFF_FFFF:
+        _set(k, task, "nsproxy", 0)
+    _check("namespaces", error)
 
 
 def _share(k: Core, task: Task, member: str, shared: int, count: str) -> None:
@@ -190,7 +202,7 @@ def _copied_mm(k: Core, image: MappedImage, parent: Task, child: Task) -> int:
     return new
 
 
-def _init(k: Core, image: MappedImage, task: Task) -> None:
+def _init(k: Core, image: MappedImage, task: Task, flags: int = 0) -> None:
     """Set what copy_process() does not copy: lists of futexes and shared memory, pids, setitimer(2)'s timer.
 
     A process begins as the leader of a group and a session of its own, as after setsid(2).
@@ -198,11 +210,21 @@ def _init(k: Core, image: MappedImage, task: Task) -> None:
     for head in ("pi_state_list", "futex.pi_state_list", "sysvshm.shm_clist"):
         if k.types.has("task_struct", head):
             init_list_head(k.memory, task.address + k.types.offset("task_struct", head))
-    if k.types.has("task_struct", "exec_state"):  # since v7.2: init's, until the task executes a program
-        count = _get(k, task, "exec_state") + k.types.offset("task_exec_state", "count")
-        k.memory.set_u32(count, k.memory.u32(count) + 1)
+    if k.types.has("task_struct", "exec_state"):  # since v7.2
+        _copy_exec_state(k, image, task, flags)
     if task.group.leader is task:
         _init_shared(k, image, task)
+
+
+def _copy_exec_state(k: Core, image: MappedImage, task: Task, flags: int) -> None:
+    """Give a task a copy of the current one's struct task_exec_state, or the same with its memory."""
+    if not flags & CLONE_VM:
+        _check("state", k.cpu.call(image.address("task_exec_state_copy"), task.address))
+        return
+    shared = _get(k, k.sched.task(), "exec_state")
+    count = shared + k.types.offset("task_exec_state", "count")
+    k.memory.set_u32(count, k.memory.u32(count) + 1)
+    _set(k, task, "exec_state", shared)
 
 
 def _init_shared(k: Core, image: MappedImage, task: Task) -> None:
@@ -250,6 +272,8 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
     if ends_process:
         _leave_tty(k, image, task)
         k.sighands.free(task)
+    k.cpu.call(image.address("switch_task_namespaces"), task.address, 0)
+    release_seccomp(k, image, task)
     task_work_run(k)
     k.tasks.set_pf(task, PF_EXITING)  # from here on, no more work is taken
     k.signals.retarget(task, ~k.signals.blocked(task))
@@ -277,6 +301,12 @@ def _set(k: Core, task: Task, member: str, value: int) -> None:
 
 def _no_memory(what: str) -> LimitError:
     return LimitError(f"the machine has no memory for a process's {what}", errno=ENOMEM)
+
+
+def _check(what: str, result: int) -> None:
+    """Raise LimitError if a function has returned a negative errno, an int."""
+    if error := signed(result, 4):
+        raise LimitError(f"a process cannot have {what} of its own", errno=-error)
 
 
 def _made(what: str, pointer: int) -> int:

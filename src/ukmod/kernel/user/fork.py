@@ -22,6 +22,13 @@ from ukmod.kernel.uapi import (
     CLONE_DETACHED,
     CLONE_FILES,
     CLONE_FS,
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
     CLONE_PARENT_SETTID,
     CLONE_SETTLS,
     CLONE_SIGHAND,
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
 _KNOWN: Final = (
     CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK | CLONE_THREAD | CLONE_SYSVSEM
     | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED
+    | CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
 )  # fmt: skip
 
 
@@ -60,12 +68,24 @@ class _Arguments:
 def _refused(k: Core, task: Task, flags: int) -> int:
     """copy_process(): a negative errno for flags that do not fit together, or are not known here; or 0."""
     needed = {CLONE_THREAD: CLONE_SIGHAND, CLONE_SIGHAND: CLONE_VM}
+    excluded = {CLONE_FS: CLONE_NEWNS | CLONE_NEWUSER, CLONE_THREAD: CLONE_NEWUSER}
     if any(flags & one and not flags & other for one, other in needed.items()):
         return -EINVAL
+    if any(flags & one and flags & other for one, other in excluded.items()):
+        return -EINVAL
+    if flags & CLONE_NEWPID or _has_pid_namespace(k, task):
+        return -EINVAL  # as without CONFIG_PID_NS
     if flags & ~_KNOWN or bool(flags & CLONE_SIGHAND) != bool(flags & CLONE_THREAD):
         return -EAGAIN
     k.signals.recalc(task)
     return -ERESTARTNOINTR if k.tasks.flags(task) & k.tasks.tif.sigpending else 0
+
+
+def _has_pid_namespace(k: Core, task: Task) -> bool:
+    """True if unshare(2) or setns(2) has given the children of a task a pid namespace of their own."""
+    nsproxy = k.memory.u64(task.address + k.types.offset("task_struct", "nsproxy"))
+    of_children = k.memory.u64(nsproxy + k.types.offset("nsproxy", "pid_ns_for_children"))
+    return k.image is not None and of_children != k.image.address("init_pid_ns")
 
 
 def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
