@@ -195,6 +195,7 @@ SCENARIOS = (
     _install("(( of bash", f"(( 1 )) || {MODPROBE} -i user", UNKNOWN),
     _install("an array of bash", f"x=(a b); {MODPROBE} -i user", UNKNOWN),
     _install("<( of bash", f"cat <(echo x); {MODPROBE} -i user", UNKNOWN),
+    _install("! ! of bash", f"! ! true; {MODPROBE} -i user", UNKNOWN),
     _install("+= of bash", f"x+=y || {MODPROBE} -i user", UNKNOWN),
     _one("itself without -i", f"install user {MODPROBE} user\n", "user", UNKNOWN, "unknown"),
     _one("in a circle", f"install user {MODPROBE} lone\ninstall lone {MODPROBE} user\n", "user", UNKNOWN),

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_command"]
 
-_OF_SOME_SHELLS = re.compile(r"\|&|&>|\(\(|=\(|[<>]\(|\w\+=")
+_OF_SOME_SHELLS = re.compile(r"\|&|&>|\(\(|=\(|[<>]\(|\w\+=|!\s+!")
 """Notations of bash that mean something else, or nothing, to other shells."""
 
 
