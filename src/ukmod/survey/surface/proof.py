@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import ProcessError
 from ukmod.kernel.api import Kernel
-from ukmod.kernel.uapi import S_IFCHR
+from ukmod.kernel.uapi import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, S_IFCHR
 from ukmod.kmod.audit.surface import ANYBODY, DEVICE, NAMESPACE, ROOT, AskedName
 from ukmod.survey.surface.attempts import ATTEMPTS, DEVICES, NAME
 from ukmod.survey.surface.drivers import MAGIC, PROGRAM, SOUND_DEVICES
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["asked_by", "prove"]
 
-_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x0002_0000, 0x1000_0000, 0x4000_0000
 _USER: Final = 1000
 _PATIENCE: Final = 600
 """Seconds for one attempt: opening a device may load many modules."""
@@ -73,7 +72,7 @@ def _made(kernel: Kernel, attempt: SystemCallAttempt, needs: str) -> Iterator[As
 
     def work(process: UserProcess) -> None:
         if needs == NAMESPACE:
-            process.syscall("unshare", _CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWNS)
+            process.syscall("unshare", CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS)
         attempt.work(process)
 
     before = len(kernel.requests)
