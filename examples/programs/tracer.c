@@ -165,6 +165,50 @@ static void abandoned(void)
 	printf("abandoned %c\n", byte);
 }
 
+/* The end of a process is its tracer's to see first, then its parent's. */
+static void between(void)
+{
+	pid_t tracer, child = fork();
+
+	if (!child)
+		for (;;)
+			pause();
+	tracer = fork();
+	if (!tracer) {
+		result("attach", ptrace(PTRACE_ATTACH, child, 0, 0));
+		changed("attached", child);
+		kill(child, SIGCONT);
+		result("it stands still", ptrace(PTRACE_CONT, child, 0, 0));
+		changed("SIGCONT", child);
+		kill(child, SIGKILL);
+		changed("end, for the tracer", child);
+		_exit(0);
+	}
+	changed("the tracer's end", tracer);
+	changed("end, for the parent", child);
+}
+
+/* A tracer that ends without waiting for its tracee leaves it to the parent. */
+static void negligent(void)
+{
+	siginfo_t info;
+	pid_t tracer, child = fork();
+
+	if (!child)
+		for (;;)
+			pause();
+	tracer = fork();
+	if (!tracer) {
+		result("attach", ptrace(PTRACE_ATTACH, child, 0, 0));
+		changed("attached", child);
+		kill(child, SIGKILL);
+		result("it has ended", waitid(P_PID, child, &info, WEXITED | WNOWAIT));
+		_exit(0);
+	}
+	changed("end, for the parent", child);
+	changed("the tracer's end", tracer);
+}
+
 int main(void)
 {
 	setvbuf(stdout, NULL, _IONBF, 0);
@@ -173,5 +217,7 @@ int main(void)
 	delivery();
 	others();
 	abandoned();
+	between();
+	negligent();
 	return 0;
 }

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 JOBCTL_STOP_DEQUEUED: Final = 1 << 16
 _STOP_PENDING: Final = 1 << 17
-_JOBCTL: Final = JOBCTL_STOP_DEQUEUED | _STOP_PENDING | 1 << 18 | 1 << 26 | 1 << 27
-"""The bits of a process that is stopped, traced or about to be, include/linux/sched/jobctl.h."""
+_STOP: Final = JOBCTL_STOP_DEQUEUED | _STOP_PENDING | 1 << 18 | 1 << 26
+"""The bits of a process that is stopped or about to be, include/linux/sched/jobctl.h."""
+_TRACED: Final = 1 << 27
+"""It is stopped for its tracer."""
 _STOP_STOPPED, _STOP_CONTINUED, _CLD_STOPPED, _CLD_CONTINUED = 0x1, 0x2, 0x10, 0x20
 _STOP_MASK: Final = _STOP_STOPPED | _STOP_CONTINUED | _CLD_STOPPED | _CLD_CONTINUED
 """signal_struct.flags, include/linux/sched/signal.h."""
@@ -44,14 +46,21 @@ def is_to_stop(k: Core, task: Task) -> bool:
 
 def clear_stop(k: Core, task: Task) -> None:
     """signal_wake_up_state(): the process is no longer stopped or traced, nor about to be."""
+    _clear(k, task, _STOP | _TRACED)
+
+
+def _clear(k: Core, task: Task, bits: int) -> None:
     at = _jobctl(k, task)
-    k.memory.set_u64(at, k.memory.u64(at) & ~_JOBCTL)
+    k.memory.set_u64(at, k.memory.u64(at) & ~bits)
 
 
 def resume(k: Core, task: Task) -> None:
-    """prepare_signal(), of SIGCONT: the process runs again, and will say so to its parent."""
+    """prepare_signal(), of SIGCONT: the process runs again, and will say so to its parent.
+
+    A thread that stands still for its tracer continues to do so.
+    """
     for thread in task.group.threads:
-        clear_stop(k, thread)
+        _clear(k, thread, _STOP)
         k.sched.wake(thread, TASK_STOPPED)
     flags, count = _signal(k, task, "flags"), _signal(k, task, "group_stop_count")
     before = k.memory.u32(flags)
@@ -94,9 +103,24 @@ def trapped_by(k: Core, task: Task, *, take: bool) -> int:
 
 def tracees(k: Core, tracer: Task) -> list[Task]:
     """``task->ptraced``: the processes that it traces."""
-    head = tracer.address + k.types.offset("task_struct", "ptraced")
+    return on_ptrace_list(k, tracer.address + k.types.offset("task_struct", "ptraced"))
+
+
+def on_ptrace_list(k: Core, head: int) -> list[Task]:
+    """The tasks on a list by their ``ptrace_entry``."""
     entry = k.types.offset("task_struct", "ptrace_entry")
     return [k.tasks.at(at - entry) for at in list_entries(k.memory, head)]
+
+
+def other_tracer(k: Core, task: Task) -> Task | None:
+    """ptrace_reparented(): the tracer of a task, unless that is its parent; None if there is none."""
+    if not is_ptraced(k, task):
+        return None
+    parent, real = (
+        k.memory.u64(task.address + k.types.offset("task_struct", member))
+        for member in ("parent", "real_parent")
+    )
+    return k.tasks.at(parent) if k.tasks.at(parent).group is not k.tasks.at(real).group else None
 
 
 def was_continued(k: Core, task: Task, *, take: bool) -> bool:

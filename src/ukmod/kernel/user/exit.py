@@ -42,10 +42,29 @@ def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
     k.memory.set_u32(task.address + k.types.offset("task_struct", "exit_code"), task.exit_code)
     _become_zombie(k, task)
     task.is_zombie = True
-    if _notify_parent(k, image, task):
-        release(k, parent.children.tasks, task)
-    parent.children.wake_all()
+    if (tracer := jobctl.other_tracer(k, task)) is None:
+        _report_end(k, image, task)
+        return 0
+    k.cpu.call(image.address("do_notify_parent"), task.address, SIGCHLD)
+    if tracer.thread is not None:
+        tracer.thread.children.wake_all()
     return 0
+
+
+def _report_end(k: Core, image: MappedImage, task: Task) -> None:
+    """Tell the parent of a zombie about it."""
+    _leave_to_parent(k, task, unwanted=_notify_parent(k, image, task))
+
+
+def _leave_to_parent(k: Core, child: Task, *, unwanted: bool) -> None:
+    """Have its parent wait for a zombie, unless it is unwanted, or init's, which executes no program."""
+    parent = child.parent.thread if child.parent is not None else None
+    if parent is None:
+        k.sched.release_task(child)
+        return
+    if unwanted:
+        release(k, parent.children.tasks, child)
+    parent.children.wake_all()
 
 
 def _notify_parent(k: Core, image: MappedImage, task: Task) -> bool:
@@ -55,12 +74,21 @@ def _notify_parent(k: Core, image: MappedImage, task: Task) -> bool:
 
 
 def _exit_ptrace(k: Core, task: Task) -> None:
-    """exit_ptrace(): the tracees of a task that ends run on without it, or are killed (PTRACE_O_EXITKILL)."""
-    if k.image is not None and jobctl.tracees(k, task):
-        dead = k.slab.kernel_object(16)  # a list of those that nobody would wait for
-        init_list_head(k.memory, dead)
-        k.cpu.call(k.image.address("exit_ptrace"), task.address, dead)
-        k.slab.kfree(dead)
+    """exit_ptrace(): the tracees of a task that ends run on without it, or are killed (PTRACE_O_EXITKILL).
+
+    Those that have ended are left to their parents.
+    """
+    tracees = jobctl.tracees(k, task) if k.image is not None else []
+    if k.image is None or not tracees:
+        return
+    zombies = [one for one in tracees if jobctl.other_tracer(k, one) is not None and one.is_zombie]
+    dead = k.slab.kernel_object(16)  # a list of those that nobody would wait for
+    init_list_head(k.memory, dead)
+    k.cpu.call(k.image.address("exit_ptrace"), task.address, dead)
+    unwanted = jobctl.on_ptrace_list(k, dead)
+    k.slab.kfree(dead)
+    for one in zombies:
+        _leave_to_parent(k, one, unwanted=one in unwanted)
 
 
 def _ptrace_release_task(k: Core, task: Task) -> None:
@@ -128,10 +156,21 @@ def _reparent_leader(k: Core, image: MappedImage, child: Task) -> None:
     adopted = init.children.tasks if init is not None else []
     adopted.append(child)
     k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_signal"), SIGCHLD)
-    if child.is_zombie and (init is None or _notify_parent(k, image, child)):
+    if (
+        child.is_zombie
+        and not jobctl.is_ptraced(k, child)
+        and (init is None or _notify_parent(k, image, child))
+    ):
         release(k, adopted, child)
     if init is not None:
         init.children.wake_all()
+
+
+def release_tracee(k: Core, child: Task) -> None:
+    """wait_task_zombie(): a tracer knows that a process has ended; now its parent can wait for it."""
+    _ptrace_release_task(k, child)
+    if k.image is not None:
+        _report_end(k, k.image, child)
 
 
 def release(k: Core, children: list[Task], child: Task) -> None:

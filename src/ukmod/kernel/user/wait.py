@@ -12,7 +12,7 @@ from ukmod.kernel.mm.uaccess import put_user
 from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, Task
 from ukmod.kernel.signal_numbers import SIGCONT
-from ukmod.kernel.user.exit import release
+from ukmod.kernel.user.exit import release, release_tracee
 from ukmod.kernel.x86.entry import UserThread
 from ukmod.record import record
 
@@ -111,7 +111,10 @@ def _wait(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> 
     if found is None:
         return 0 if mine else -ECHILD
     if found.child.is_zombie and not options & WNOWAIT:
-        release(k, thread.children.tasks, found.child)
+        if found.child in thread.children.tasks:
+            release(k, thread.children.tasks, found.child)
+        else:
+            release_tracee(k, found.child)
     return found
 
 
@@ -119,7 +122,9 @@ def _change(k: Core, child: Task, options: int) -> _Change | None:
     """wait_consider_task(): a change that the options ask for, reported once without WNOWAIT."""
     take = not options & WNOWAIT
     if child.is_zombie:
-        return _end(child) if options & WEXITED else None
+        tracer = jobctl.other_tracer(k, child)
+        is_hidden = tracer is not None and tracer.group is not k.sched.task().group
+        return _end(child) if options & WEXITED and not is_hidden else None
     if jobctl.is_ptraced(k, child):
         code = jobctl.trapped_by(k, child, take=take)
         return _Change(child, CLD_TRAPPED, code, code << 8 | _STOPPED) if code else None
