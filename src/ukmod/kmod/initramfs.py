@@ -6,6 +6,7 @@ root's configuration says.
 
 from __future__ import annotations
 
+import os
 import stat
 
 from ukmod.errors import NotFoundError, UkmodError
@@ -75,7 +76,7 @@ def open_initramfs(path: str, system: System, inspector: Inspector) -> Initramfs
     """
     release = system.tree.release
     try:
-        real = system.tree.files.real(path)
+        real = os.path.abspath(system.tree.files.real(path))
         files = open_archive(real, system.tree.files_at(real))
     except (OSError, UkmodError) as error:
         return Initramfs(path, fault=str(error))

@@ -36,6 +36,7 @@ HOST_SIDE: Final = frozenset(
         *("ukmod.kernel.api", "ukmod.kernel.boot", "ukmod.kernel.checked", "ukmod.kernel.exports"),
         *("ukmod.kernel.search", "ukmod.kernel.trees"),
         *("ukmod.kernel.user.get", "ukmod.kernel.user.provide", "ukmod.kernel.user.put"),
+        "ukmod.kernel.user.root_files",
         *("ukmod.kernel.image.choice", "ukmod.kernel.image.members", "ukmod.kernel.image.pickled"),
         "ukmod.kernel.image.snapshot",
         *("ukmod.machine.engine", "ukmod.machine.libunicorn", "ukmod.machine.pagemap"),

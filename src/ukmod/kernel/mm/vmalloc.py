@@ -111,15 +111,16 @@ class Vmalloc:
             return 0
 
     def module_alloc(self, size: int) -> int:
-        """module_alloc(), or execmem_alloc(): memory for code; 0, and a report, without it."""
-        k = self._k
-        if k.image is not None and k.image.get("execmem_alloc") is not None:  # since v6.10
-            if not (address := self.alloc_in(k.module_area, size, GFP_KERNEL | GFP_NOWARN)):
-                self._refused.printk("execmem: unable to allocate memory\n", KERN_WARNING)
-            return address
+        """module_alloc(), until v6.9: memory for code; 0, and a report, without it."""
         if page_align(size) & MASK64 > MODULES_END - MODULES_VADDR:
             return 0
-        return self.alloc_in(k.module_area, size, GFP_KERNEL)
+        return self.alloc_in(self._k.module_area, size, GFP_KERNEL)
+
+    def execmem_alloc(self, size: int) -> int:
+        """execmem_alloc(), since v6.10: memory for code; 0, and a report, without it."""
+        if not (address := self.alloc_in(self._k.module_area, size, GFP_KERNEL | GFP_NOWARN)):
+            self._refused.printk("execmem: unable to allocate memory\n", KERN_WARNING)
+        return address
 
     def alloc_for_users(self, size: int, gfp: int) -> int:
         """vmalloc_user(): memory that remap_vmalloc_range() may map into a process."""

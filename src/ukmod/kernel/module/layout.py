@@ -187,7 +187,9 @@ def allocate(k: Core, elf: Elf, name: str) -> ModuleLayout:
 
 
 def _module_alloc(k: Core, size: int) -> int:
-    if not (address := k.vmalloc.module_alloc(size)):
+    has_execmem = k.image is not None and k.image.get("execmem_alloc") is not None
+    address = k.vmalloc.execmem_alloc(size) if has_execmem else k.vmalloc.module_alloc(size)
+    if not address:
         raise LimitError(f"no memory for {size} bytes of the module", errno=ENOMEM)
     return address
 

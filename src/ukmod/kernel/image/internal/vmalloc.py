@@ -29,7 +29,7 @@ def execmem_alloc(k: Core, kind: UInt, size: SizeT) -> Ptr:
 
     The slots of kprobes are read-only and executable from the beginning: nothing makes them so later (v6.16).
     """
-    address = k.vmalloc.module_alloc(size)
+    address = k.vmalloc.execmem_alloc(size)
     if address and kind == k.types.enum("execmem_type").values.get("EXECMEM_KPROBES"):
         _protect(k, address, page_align(size) // PAGE_SIZE, remove=WRITE | NX)
     return address
