@@ -128,7 +128,7 @@ def test_a_module_is_not_blamed_for_what_one_before_it_at_its_address_left() -> 
         first = k.modules["exporter"]
         place = first.layout.core
         code = struct.pack("<Q", first.layout.symbol_starts[0] + 1)
-        trace = StackTrace(1, "t", 0, k.core.idle.sp, 0, code)
+        trace = StackTrace(1, "t", k.core.clock.now, k.core.idle.sp, 0, code)
         k.core.slab.alloc(64, 8, "kmalloc-64", trace=trace)
         k.rmmod("exporter")
         assert [leak.track.module for leak in k.leaks()] == ["exporter"]

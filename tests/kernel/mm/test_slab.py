@@ -138,6 +138,23 @@ def test_leaks_are_grouped_by_place(kernel: Core) -> None:
     assert len(kernel.slab.leaks()) == before
 
 
+def test_what_a_task_makes_for_the_kernel_is_no_leak_unlike_what_others_make_meanwhile(kernel: Core) -> None:
+    made: list[int] = []
+
+    def entry() -> int:
+        with kernel.slab.as_kernel():
+            kernel.slab.kmalloc(24)
+            other = kernel.start("other", lambda: made.append(kernel.slab.kmalloc(24)) or 0)
+            while not other.exited:
+                kernel.sched.schedule()
+        made.append(kernel.slab.kmalloc(24))
+        return 0
+
+    before = kernel.slab.in_use()
+    kernel.run_task("maker", entry)
+    assert [leak.addresses for leak in kernel.slab.leaks(known=before)] == [tuple(made)]
+
+
 def test_the_same_run_gives_the_same_addresses() -> None:
     from tests.kernel.conftest import layouts
 

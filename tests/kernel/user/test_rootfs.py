@@ -183,8 +183,12 @@ def test_a_link_and_a_directory_are_one_system_call(
         first = k.process
         owned, before = k.core.slab.in_use(), len(list(k.core.slab.objects()))
         monkeypatch.setattr(SystemCalls, "__call__", counted)
-        with k.core.slab.as_kernel():
-            put.fill(first, directory_entries(str(tmp_path)), "/")
+
+        def work() -> None:
+            with k.core.slab.as_kernel():
+                put.fill(first, directory_entries(str(tmp_path)), "/")
+
+        first.run(work)
         counts = Counter(calls)
         assert len(list(k.core.slab.objects())) - before > 3 * 20
         assert len(k.core.slab.in_use() - owned) <= 20  # the pages of files: objects are the kernel's own

@@ -34,7 +34,8 @@ def mod_sysfs_setup(k: Core, module: Module) -> None:
     except LimitError as error:
         raise LoadError(error.message, errno=ENOMEM, subject=module.name) from error
     setup = image.address("mod_sysfs_setup")
-    result = signed(k.cpu.call(setup, module.address, info, module.params, module.param_count), 4)
+    with k.slab.as_kernel():
+        result = signed(k.cpu.call(setup, module.address, info, module.params, module.param_count), 4)
     k.slab.kfree(info)
     if result < 0:
         raise LoadError("it cannot be entered into /sys/module", errno=-result, subject=module.name)
@@ -45,7 +46,8 @@ def mod_sysfs_teardown(k: Core, module: Module) -> None:
     image = k.image
     kset = k.types.offset("module", "mkobj.kobj.kset") if image is not None else 0
     if image is not None and k.memory.u64(module.address + kset):
-        k.cpu.call(image.address("mod_sysfs_teardown"), module.address)
+        with k.slab.as_kernel():
+            k.cpu.call(image.address("mod_sysfs_teardown"), module.address)
 
 
 def _is_there(k: Core, image: MappedImage) -> bool:

@@ -35,6 +35,7 @@ from ukmod.record import record, replace
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.module.main import Module
+    from ukmod.kernel.sched.core import Task
 
 ZERO_SIZE_PTR: Final = 16
 """The result of kmalloc(0), include/linux/slab.h."""
@@ -86,7 +87,8 @@ class Slab:
         self._live: dict[int, Object] = {}
         self._owned: dict[int, Object] = {}
         """The objects that are not the kernel's own: few, compared with those an image has in use."""
-        self._is_kernels = False
+        self._kernels_tasks: list[Task] = []
+        """The tasks that allocate for the kernel itself: see ``as_kernel``."""
         self._last_freed: dict[str, int] = {}
         """The last object freed, by cache: CONFIG_SLAB_FREELIST_HARDENED itself detects freeing it again."""
 
@@ -152,7 +154,7 @@ class Slab:
         except LimitError:
             return 0
         large = size > PAGE_SIZE or cache == _LARGE
-        slot = self._take(size, cache, large=large) if large or (fenced and not self._is_kernels) else None
+        slot = self._take(size, cache, large=large) if large or (fenced and not self._is_kernels()) else None
         if slot is not None:
             address = self.fence.place(slot, size, align)
         elif not (address := 0 if large else self._alloc_packed(size, align)):
@@ -208,19 +210,25 @@ class Slab:
             self._packed.free(item.address, item.size, item.align)
 
     def _capture(self) -> StackTrace:
-        return KERNEL_TRACE if self._is_kernels else capture(self._k)
+        return KERNEL_TRACE if self._is_kernels() else capture(self._k)
+
+    def _is_kernels(self) -> bool:
+        """True in a task that allocates for the kernel itself."""
+        sched = self._k.sched
+        return bool(self._kernels_tasks) and sched.current in self._kernels_tasks and not sched.in_interrupt
 
     @contextmanager
     def as_kernel(self) -> Iterator[None]:
-        """Whatever is allocated meanwhile belongs to the kernel itself, without a fence.
+        """Whatever this task allocates meanwhile belongs to the kernel itself, without a fence.
 
-        It is for work before any module runs that leaves many objects behind.
+        It is for work that makes many objects, none of them for a module's code.
         """
-        before, self._is_kernels = self._is_kernels, True
+        task = self._k.sched.task()
+        self._kernels_tasks.append(task)
         try:
             yield
         finally:
-            self._is_kernels = before
+            self._kernels_tasks.remove(task)
 
     def _damage(self, item: Object) -> int:
         if item.slot is not None:
@@ -328,26 +336,23 @@ class Slab:
     def settle(self, module: Module, *, gone: bool = False) -> None:
         """Resolve the callers in allocation traces now, because code of ``module`` is about to be freed.
 
-        ``gone``: all of the module's code is freed. Its addresses may later be another module's, which would
-        be blamed.
+        ``gone``: all of the module's code is freed, not only its init part. Its addresses may later be
+        another module's, which would be blamed.
         """
         k = self._k
-        known: dict[object, tuple[Frame, ...]] = {}
-        """The frames of stacks seen before: a loop allocates from the same place again and again."""
+        code = module.layout.code if gone else module.layout.code[:1]
+        known: dict[int, Frame | None] = {}
 
         def settled(trace: StackTrace) -> StackTrace:
-            if trace.gone or not may_name(trace, module):
+            if trace.gone or not may_name(trace, module, code):
                 return trace
-            if trace.frames is not None:
-                frames = trace.frames
-            elif (found := known.get(key := (trace.sp, trace.bp, trace.stack))) is not None:
-                frames = found
-            else:
-                frames = known[key] = frames_of(k, trace)
+            frames = frames_of(k, trace, known)
             owner = next((frame.module for frame in frames if frame.module), "")
             return replace(trace, frames=frames, gone=gone and owner == module.name)
 
-        for item in self._owned.values():
+        for item in reversed(self._owned.values()):  # the latest first
+            if item.allocated.time < module.since:
+                break
             item.allocated = settled(item.allocated)
         k.vmalloc.settle(settled)
         k.pages.settle(settled)

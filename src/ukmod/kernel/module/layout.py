@@ -100,9 +100,10 @@ class ModuleLayout:
             or self.init <= address < self.init + self.init_size
         )
 
-    def returns_to(self, address: int) -> bool:
-        """True if a function may return to ``address`` in the module: in its code, or right behind it."""
-        return self.core < address <= self.core_text_end or self.init < address <= self.init_text_end
+    @property
+    def code(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where the code of the init part and that of the core part begin and end."""
+        return (self.init, self.init_text_end), (self.core, self.core_text_end)
 
 
 def _group(section: Section) -> int:

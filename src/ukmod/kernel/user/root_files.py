@@ -97,8 +97,7 @@ class RootFiles:
 
     def make_top(self) -> None:
         """Make what lies in the root directory itself. Raises OSError, and LimitError."""
-        with self._k.slab.as_kernel():
-            self._maker.run(lambda: self._make(self._top, self._entries_in("")))
+        self._maker.run(lambda: self._for_kernel(lambda: self._make(self._top, self._entries_in(""))))
 
     def has_files(self, inode: int) -> bool:
         """True if it is a directory in which there are files yet to be made."""
@@ -159,8 +158,7 @@ class RootFiles:
         try:
             if self._maker.ended:
                 self._maker = self._start()
-            with k.slab.as_kernel():
-                self._maker.serve(lambda: self._fill(inode))
+            self._maker.serve(lambda: self._for_kernel(lambda: self._fill(inode)))
         except (OSError, UkmodError) as error:
             place = ascii(f"/{self._unmade[inode].entry.path}") if inode in self._unmade else "a file"
             why = error.message if isinstance(error, UkmodError) else error.strerror
@@ -181,6 +179,11 @@ class RootFiles:
         return owner == k.sched.task().address
 
     # -- in the process that makes files ----------------------------------------------------------------
+
+    def _for_kernel(self, work: Callable[[], None]) -> None:
+        """Run ``work``; what it allocates belongs to the kernel itself."""
+        with self._k.slab.as_kernel():
+            work()
 
     def _fill(self, inode: int) -> None:
         """Make what lies in a directory, or a file's content. Raises OSError, and LimitError."""

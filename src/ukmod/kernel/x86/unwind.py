@@ -7,7 +7,8 @@ are actual callers; the others are hints, marked with a question mark.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import UkmodError
@@ -292,23 +293,43 @@ class _Kept:
         return int.from_bytes(self.trace.stack[offset : offset + 8], "little")
 
 
-def frames_of(k: Core, trace: StackTrace) -> tuple[Frame, ...]:
-    """The certain callers in a captured trace, innermost first."""
+def frames_of(k: Core, trace: StackTrace, known: dict[int, Frame | None] | None = None) -> tuple[Frame, ...]:
+    """The certain callers in a captured trace, innermost first.
+
+    ``known``: the frames of addresses that were looked up before, None for those without code; for the caller
+    of many traces.
+    """
     if trace.frames is not None:
         return trace.frames
-    if not is_text(k, trace.caller):
+    known = {} if known is None else known
+
+    def frame_at(address: int) -> Frame | None:
+        if address not in known:
+            known[address] = frame_of(k, address, call=True) if is_text(k, address) else None
+        return known[address]
+
+    if frame_at(trace.caller) is None:
         return ()
     start = Position(trace.caller, trace.sp + 8, trace.bp, trace.sp)
     found = Unwinder(k, _Kept(trace), trace.sp + len(trace.stack)).callers(start, returned=True)
-    return tuple(frame_of(k, p.ip, call=True) for p in (start, *found) if is_text(k, p.ip))
+    return tuple(frame for p in (start, *found) if (frame := frame_at(p.ip)) is not None)
 
 
-def may_name(trace: StackTrace, module: Module) -> bool:
-    """True if ``frames_of`` could find the module among the callers; judged from the raw stack alone."""
+def may_name(trace: StackTrace, module: Module, code: Iterable[tuple[int, int]]) -> bool:
+    """False if ``frames_of`` cannot find the module among the callers; judged from the raw stack alone.
+
+    ``code``: where the code in question begins and ends. The bytes that all its addresses share are looked
+    for, as there are many traces, and few that have them without being the module's.
+    """
     if trace.frames is not None:
         return any(frame.module == module.name for frame in trace.frames)
-    words = memoryview(trace.stack)[: len(trace.stack) & ~7].cast("Q")
-    return any(map(module.layout.returns_to, words))
+    return any(_shared_bytes(begin, end) in trace.stack for begin, end in code if begin < end)
+
+
+@lru_cache(maxsize=4)
+def _shared_bytes(begin: int, end: int) -> bytes:
+    """The upper bytes, lowest first, that the addresses from ``begin`` to ``end`` share."""
+    return begin.to_bytes(8, "little")[(begin ^ end).bit_length() + 7 >> 3 :]
 
 
 def module_frame(k: Core, trace: StackTrace) -> Frame | None:
