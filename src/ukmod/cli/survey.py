@@ -103,9 +103,9 @@ def _survey(
     with Progress("bringing up the kernel", len(names)) as progress, crew as workers:
         batch = min(_BATCH, math.ceil(len(names) / (workers.count * _ROUNDS)))
         for verdict in survey(workers.executor, settings, names, batch=batch, work=workers.work):
+            found[verdict.name] = verdict  # first: an interrupted survey shows what the journal has
             if journal is not None:
                 journal.add(verdict)
-            found[verdict.name] = verdict
             progress.add(verdict.classification)
         damage = workers.damage()
     if damage:
