@@ -69,18 +69,15 @@ def wrong_struct_sections(k: Core, elf: Elf, name: str) -> str:
 
     Empty for what it accepts, and for an older kernel. ``name`` is the module's.
     """
+    found = [section for section in elf.sections if section.name == ".gnu.linkonce.this_module"]
+    is_one = len(found) == 1
+    if is_one and found[0].type != SHT_NOBITS and found[0].flags & SHF_ALLOC:
+        return ""  # as all but damaged ones: the image is not searched
     one = next((text for text in _ONE_STRUCT if k.image is not None and has_text(k, text)), "")
     if not one:
         return ""
-    found = [section for section in elf.sections if section.name == ".gnu.linkonce.this_module"]
-    text = ""
-    if len(found) != 1:
-        text = one
-    elif found[0].type == SHT_NOBITS:
-        text = _NO_SIZE
-    elif not found[0].flags & SHF_ALLOC:
-        text = _NO_MEMORY
-    return f"module {name}: {text}" if text else ""
+    wrong = _NO_SIZE if is_one and found[0].type == SHT_NOBITS else _NO_MEMORY
+    return f"module {name}: {wrong if is_one else one}"
 
 
 def _refuse_size(k: Core, module: Module, size: int) -> NoReturn:
