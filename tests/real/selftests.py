@@ -102,6 +102,9 @@ class Outcome:
 
 
 NO_END = Outcome("", ())
+HEADER = f"""# Programs of tools/testing/selftests: what their exit status and results were.
+# What Linux {golden.RELEASE} did, on one CPU under QEMU; no status: it did not end.
+# Remade by: python -m tests.real.selftests LINUX --record"""
 
 
 def build(linux: Path, name: str, directory: Path) -> Path:
@@ -168,7 +171,8 @@ def run(k: Kernel, program: Path) -> str:
 def load() -> dict[str, Outcome]:
     """What is recorded of the real kernel."""
     found = {}
-    for block in RECORDED.read_text().split("\n\n") if RECORDED.exists() else ():
+    _, *blocks = RECORDED.read_text().split("\n\n") if RECORDED.exists() else [""]
+    for block in blocks:
         head, *results = block.splitlines()
         name, _, status = head.partition(" ")
         found[name] = Outcome(status, tuple(results))
@@ -180,7 +184,7 @@ def store(outcomes: Mapping[str, Outcome]) -> None:
     blocks = (
         "\n".join((f"{name} {it.status}", *it.results)) for name, it in sorted(outcomes.items())
     )  # fmt: skip
-    RECORDED.write_text("\n\n".join(blocks) + "\n")
+    RECORDED.write_text("\n\n".join((HEADER, *blocks)) + "\n")
 
 
 def main(argv: Sequence[str]) -> int:
