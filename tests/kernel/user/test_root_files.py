@@ -20,6 +20,7 @@ from ukmod.kernel.user.process import UserProcess
 pytestmark = pytest.mark.real
 InMachine = Callable[[Callable[[Kernel], Any]], Any]
 SIZE = 70_000
+FILES = 100
 EVIL = "x\udcff\n\033[2J"
 MS_REMOUNT = 32
 IN_NONBLOCK, IN_ALL_EVENTS = 0o4000, 0xFFF
@@ -47,6 +48,10 @@ def make_root(path: Path) -> None:
     (path / "pipe").write_text("no longer")
     (path / "huge").write_text("")
     os.truncate(path / "huge", 1 << 40)
+    for name in ("left", "taken"):
+        (path / name).mkdir()
+        for n in range(FILES):
+            (path / name / str(n)).write_text(f"{name} {n}")
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +173,16 @@ def test_hard_links_are_one_file_for_as_long_as_it_is_there(in_machine: InMachin
 
     in_machine(use)
     in_machine(use_after_its_end)
+
+
+def test_a_file_that_has_the_inode_of_a_removed_one_has_a_content_of_its_own(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> list[str]:
+        for n in range(FILES):
+            k.process.unlink(f"/taken/{n}")
+        k.run(1)  # until RCU has freed them
+        return [k.read(f"/left/{n}") for n in range(FILES)]
+
+    assert in_machine(work) == [f"left {n}" for n in range(FILES)]
 
 
 def test_writers_find_what_is_written_over(in_machine: InMachine) -> None:

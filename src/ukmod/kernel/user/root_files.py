@@ -101,7 +101,7 @@ class RootFiles:
 
     def has_files(self, inode: int) -> bool:
         """True if it is a directory in which there are files yet to be made."""
-        unmade = self._unmade.get(inode)
+        unmade = self._unmade_at(inode)
         if unmade is None:
             return False
         try:
@@ -119,7 +119,7 @@ class RootFiles:
         if k.sched.current is self._maker.task:
             return 0
         result = _int(k.cpu.call(self._image.address("generic_permission"), *arguments))
-        if result or mask & MAY_ACCESS or inode not in self._unmade:
+        if result or mask & MAY_ACCESS or self._unmade_at(inode) is None:
             return result
         if mask & MAY_NOT_BLOCK:
             return -ECHILD
@@ -134,10 +134,10 @@ class RootFiles:
         every = (first, second, third, fourth, fifth)
         path, status, mask, flags = every[1:] if self._has_namespace else every[:4]
         inode = inode_of(k, k.memory.u64(path + k.types.offset("path", "dentry")))
-        unmade = self._unmade.get(inode)
+        unmade = self._unmade_at(inode)
         if unmade is not None and stat.S_ISDIR(unmade.entry.mode) and k.sched.current is not self._maker.task:
             self._use(inode)  # an error is for those that look into it
-            unmade = self._unmade.get(inode)
+            unmade = self._unmade_at(inode)
         if unmade is not None:
             self._set_operations(inode, unmade.operations)
         result = _int(k.cpu.call(self._image.address("vfs_getattr_nosec"), path, status, mask, flags))
@@ -187,7 +187,7 @@ class RootFiles:
 
     def _fill(self, inode: int) -> None:
         """Make what lies in a directory, or a file's content. Raises OSError, and LimitError."""
-        unmade = self._unmade.get(inode)
+        unmade = self._unmade_at(inode)
         if unmade is None:
             return  # another task was first
         times = self._times_of(inode)
@@ -245,7 +245,7 @@ class RootFiles:
         if _has_links(entry) and entry.file not in self._first:
             k.cpu.call(self._image.address("ihold"), inode)
             self._first[entry.file] = inode
-        if not _is_later(entry) or inode in self._unmade:
+        if not _is_later(entry) or self._unmade_at(inode) is not None:
             return
         operations = k.memory.u64(inode + k.types.offset("inode", "i_op"))
         flags = k.memory.u16(inode + k.types.offset("inode", "i_opflags"))
@@ -288,6 +288,17 @@ class RootFiles:
         return descriptor
 
     # -- the inodes -------------------------------------------------------------------------------------
+
+    def _unmade_at(self, inode: int) -> _Unmade | None:
+        """What an inode is yet to be filled with; None for a filled one, or one where a removed one lay."""
+        unmade = self._unmade.get(inode)
+        if unmade is None:
+            return None
+        operations = self._k.memory.u64(inode + self._k.types.offset("inode", "i_op"))
+        if operations != self._table(unmade.operations):
+            del self._unmade[inode]
+            return None
+        return unmade
 
     def _set_operations(self, inode: int, operations: int) -> None:
         self._k.memory.set_u64(inode + self._k.types.offset("inode", "i_op"), operations)
