@@ -30,7 +30,7 @@ from ukmod.kernel.api import Kernel
 from ukmod.record import record
 
 DIRECTORY = "tools/testing/selftests"
-RECORDED = golden.DIRECTORY / "selftests.txt"
+RECORDED = golden.DIRECTORY / "selftests.results"
 PROGRAMS = """
 breakpoints/breakpoint_test clone3/clone3 clone3/clone3_cap_checkpoint_restore clone3/clone3_clear_sighand
 clone3/clone3_set_tid core/close_range_test exec/non-regular exec/null-argv exec/recursion-depth
