@@ -290,7 +290,7 @@ class RootFiles:
     # -- the inodes -------------------------------------------------------------------------------------
 
     def _unmade_at(self, inode: int) -> _Unmade | None:
-        """What an inode is yet to be filled with; None for a filled one, or one where a removed one lay."""
+        """The content that an inode is yet to have; None if it has it, or is another at that address."""
         unmade = self._unmade.get(inode)
         if unmade is None:
             return None
