@@ -19,6 +19,7 @@ SECONDS = 120
 CPU_SECONDS = 60
 """What all of a child's commands may take together."""
 HOST_BYTES = 6 << 30
+"""What a child may map besides what the process of the tests has mapped, machines of other tests among it."""
 
 Found = dict[str, list[str]]
 
@@ -34,7 +35,8 @@ def in_child(work: Callable[[], Found]) -> Found:
             os.close(read)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(SECONDS)
-            resource.setrlimit(resource.RLIMIT_AS, (HOST_BYTES, HOST_BYTES))
+            most = mapped() + HOST_BYTES
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
             resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
             answer = json.dumps(work())
             with os.fdopen(write, "w") as pipe:
@@ -47,6 +49,12 @@ def in_child(work: Callable[[], Found]) -> Found:
     assert os.waitpid(pid, 0)[1] == 0, "it blocked, or a signal ended it"
     found: Found = json.loads(answer)
     return found
+
+
+def mapped() -> int:
+    """Return the bytes of address space that this process has."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def said_by(words: list[str]) -> list[str]:

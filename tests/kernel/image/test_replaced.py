@@ -7,6 +7,7 @@ from tests.kernel.conftest import Guest
 from tests.kernel.image.conftest import in_a_copy
 
 from ukmod.kernel.api import Kernel
+from ukmod.kernel.irq_work import LAZY, _flags
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, Task
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 
@@ -60,6 +61,7 @@ def test_irq_work_is_waited_for(booted: Kernel) -> None:
         core.memory.set_u64(work + core.types.offset("irq_work", "func"), function)
 
         def body() -> int:
+            core.memory.set_u32(_flags(core, work), LAZY)
             seen.extend(run(booted, "irq_work_queue", work) & 1 for _ in range(2))
             run(booted, "irq_work_sync", work)
             seen.append("waited")

@@ -321,8 +321,15 @@ class Scheduler:
         task.is_zombie = False
         if task.exited:
             for callback in task.on_exit:
-                callback(task)
+                self._undo(task, callback)
             self._k.tasks.release(task)
+
+    def _undo(self, task: Task, callback: Callable[[Task], object]) -> None:
+        """Run a part of release_task(); an oops in it ends the part alone if the task releases itself."""
+        if self.current is not task:
+            callback(task)
+        else:
+            self._until_exit(lambda: int(bool(callback(task))))
 
     def _until_exit(self, work: Callable[[], int]) -> int:
         """Run ``work`` in the current task; returns its result, or the exit code if the task was ended."""

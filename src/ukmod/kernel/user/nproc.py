@@ -35,8 +35,7 @@ def uncharge(k: Core, image: MappedImage, task: Task) -> None:
     """Count a task no longer that has been released."""
     if ucounts := _ucounts(k, task):
         k.cpu.call(image.address("dec_rlimit_ucounts"), ucounts, _UCOUNT_RLIMIT_NPROC, 1)
-    else:
-        processes = _processes(k, task)
+    elif processes := _processes(k, task):
         k.memory.set_u32(processes, k.memory.u32(processes) - 1 & 0xFFFF_FFFF)
 
 
@@ -44,7 +43,8 @@ def _exceeds(k: Core, image: MappedImage, task: Task, limit: int) -> bool:
     if ucounts := _ucounts(k, task):
         is_overlimit = image.address("is_rlimit_overlimit")
         return bool(k.cpu.call(is_overlimit, ucounts, _UCOUNT_RLIMIT_NPROC, limit) & 0xFF)
-    return k.memory.u32(_processes(k, task)) > limit
+    processes = _processes(k, task)
+    return bool(processes) and k.memory.u32(processes) > limit
 
 
 def _is_exempt(k: Core, image: MappedImage, task: Task) -> bool:
@@ -76,5 +76,7 @@ def _ucounts(k: Core, task: Task) -> int:
 
 
 def _processes(k: Core, task: Task) -> int:
-    """The address of ``task->real_cred->user->processes``."""
+    """The address of ``task->real_cred->user->processes``; 0 where there is none, since v5.14."""
+    if not k.types.has("user_struct", "processes"):
+        return 0
     return _user(k, task) + k.types.offset("user_struct", "processes")
