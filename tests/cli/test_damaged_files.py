@@ -30,6 +30,8 @@ __all__ = ["root"]
 
 IN_A_CHILD = 10
 """As many damaged files are tried in one process: to fork one costs more than most commands."""
+EXAMPLES = max(1, settings().max_examples // 500)
+"""Of IN_A_CHILD commands each: for all the roles together that is minutes, and most of ``make fuzz``."""
 
 CONFIGURATION = rb"""# a comment
 alias foo* m
@@ -143,7 +145,7 @@ SEED = st.integers(0, 10**9)
 def test_a_command_ends_in_lines(root: Path, role: str) -> None:
     good = samples(root, role)
 
-    @settings(max_examples=settings().max_examples // 100)
+    @settings(max_examples=EXAMPLES)
     @given(SEED)
     def run(first: int) -> None:
         assert_sound_on(root, role, good, first)
@@ -157,7 +159,7 @@ def test_a_command_on_a_module_of_debian_s_ends_in_lines(root: Path, role: str) 
     found = (next(debian.require().modules.rglob(f"{name}.ko*")) for name in ("dummy", "crc7", "sctp_diag"))
     good = tuple(path.read_bytes() for path in found)
 
-    @settings(max_examples=settings().max_examples // 100)
+    @settings(max_examples=EXAMPLES)
     @given(SEED)
     def run(first: int) -> None:
         assert_sound_on(root, role, good, first)
