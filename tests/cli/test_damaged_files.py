@@ -30,7 +30,7 @@ __all__ = ["root"]
 
 IN_A_CHILD = 10
 """As many damaged files are tried in one process: to fork one costs more than most commands."""
-EXAMPLES = max(1, settings().max_examples // 500)
+EXAMPLES = max(1, settings().max_examples // 1000)
 """Of IN_A_CHILD commands each: for all the roles together that is minutes, and most of ``make fuzz``."""
 
 CONFIGURATION = rb"""# a comment
