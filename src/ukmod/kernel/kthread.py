@@ -11,6 +11,7 @@ from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.sched.core import (
     PF_NO_SETAFFINITY,
     PF_NOFREEZE,
@@ -94,8 +95,7 @@ class Kthreads:
     def finish(self, run: Callable[[], int]) -> int:
         """Run ``run``, the rest of the current thread's work, and end the thread."""
         thread = self.current()
-        result = run() & 0xFFFF_FFFF
-        thread.result = result - (1 << 32) if result >> 31 else result
+        thread.result = signed(run(), 4)
         return 0
 
     def of(self, address: int) -> Kthread:

@@ -11,6 +11,7 @@ from ukmod.kernel import params
 from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.image.sysfs import mod_sysfs_setup
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.livepatch import klp_module_coming, klp_module_going
 from ukmod.kernel.module import check as module_check
 from ukmod.kernel.module import kallsyms
@@ -435,10 +436,10 @@ def _async_probe_requested(k: Core, module: Module) -> bool:
 
 def _do_one_initcall(k: Core, module: Module) -> int:
     count = k.percpu.preempt_count()
-    result = k.cpu.call(module.init) & 0xFFFF_FFFF
+    result = signed(k.cpu.call(module.init), 4)
     if k.percpu.preempt_count() != count:
         k.percpu.set_preempt(count)
         name = k.kallsyms.sprint(module.init)
         text = f"initcall {name} returned with preemption imbalance "
         k.crash.warn(text, "init/main.c", 1284, function="do_one_initcall")
-    return result - (1 << 32) if result >> 31 else result
+    return result

@@ -11,6 +11,7 @@ from errno import ENOMEM
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -29,13 +30,8 @@ def dup_mmap(k: Core, image: MappedImage, mm: int, oldmm: int) -> int:
     After an error ``mm`` has a part of them, for mmput().
     """
     if (whole := image.get("dup_mmap")) is not None:
-        return _signed(k.cpu.call(whole, mm, oldmm))
+        return signed(k.cpu.call(whole, mm, oldmm), 4)
     return _Copy(k, image, mm, oldmm).run()
-
-
-def _signed(result: int) -> int:
-    low = result & 0xFFFF_FFFF
-    return low - (1 << 32) if low >> 31 else low
 
 
 class _Copy:
@@ -123,7 +119,7 @@ class _Copy:
         return next((name for name in names if self._image.get(name) is not None), names[0])
 
     def _call(self, function: str, *arguments: int) -> int:
-        return _signed(self._k.cpu.call(self._image.address(function), *arguments))
+        return signed(self._k.cpu.call(self._image.address(function), *arguments), 4)
 
     def _flags(self, vma: int) -> int:
         return self._get(vma, "vm_flags")

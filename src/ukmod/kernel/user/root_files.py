@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError, UkmodError
 from ukmod.kernel import uapi as c
-from ukmod.kernel.lib.err import MAX_ERRNO
+from ukmod.kernel.lib.err import is_err
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.user.dentry import children, inode_of, name_of
 from ukmod.kernel.user.file import UserFile
 from ukmod.kernel.user.put import fill
@@ -118,7 +119,7 @@ class RootFiles:
         inode, mask = arguments[-2:]
         if k.sched.current is self._maker.task:
             return 0
-        result = _int(k.cpu.call(self._image.address("generic_permission"), *arguments))
+        result = signed(k.cpu.call(self._image.address("generic_permission"), *arguments), 4)
         if result or mask & MAY_ACCESS or self._unmade_at(inode) is None:
             return result
         if mask & MAY_NOT_BLOCK:
@@ -140,7 +141,7 @@ class RootFiles:
             unmade = self._unmade_at(inode)
         if unmade is not None:
             self._set_operations(inode, unmade.operations)
-        result = _int(k.cpu.call(self._image.address("vfs_getattr_nosec"), path, status, mask, flags))
+        result = signed(k.cpu.call(self._image.address("vfs_getattr_nosec"), path, status, mask, flags), 4)
         if unmade is not None:
             self._set_operations(inode, self._table(unmade.operations))
             if stat.S_ISREG(unmade.entry.mode):
@@ -278,9 +279,10 @@ class RootFiles:
         credentials = k.memory.u64(k.sched.task().address + k.types.offset("task_struct", "cred"))
         file = k.cpu.call(call("dentry_open"), self._path, flags | _O_LARGEFILE | _NO_NOTIFY, credentials)
         k.cpu.call(call("dput"), dentry)
-        if -(error := file - (1 << 64)) <= MAX_ERRNO:
-            raise OSError(-error, os.strerror(-error))
-        descriptor = _int(k.cpu.call(call("get_unused_fd_flags"), c.O_CLOEXEC))
+        if is_err(file):
+            error = (1 << 64) - file
+            raise OSError(error, os.strerror(error))
+        descriptor = signed(k.cpu.call(call("get_unused_fd_flags"), c.O_CLOEXEC), 4)
         if descriptor < 0:
             k.cpu.call(call("fput"), file)
             raise OSError(-descriptor, os.strerror(-descriptor))
@@ -352,9 +354,3 @@ def _has_links(entry: ArchiveEntry) -> bool:
 def _begun(entry: ArchiveEntry) -> ArchiveEntry:
     """The entry without what is made later."""
     return replace(entry, content=b"") if stat.S_ISREG(entry.mode) else entry
-
-
-def _int(result: int) -> int:
-    """A result of the C type int."""
-    low = result & 0xFFFF_FFFF
-    return low - (1 << 32) if low >> 31 else low
