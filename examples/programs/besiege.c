@@ -456,24 +456,4 @@ static void everything_of(const char *directory, int depth)
 	X(everything_of_classes, everything_of("/sys/class", 1)) X(everything_of_bus, everything_of("/sys/bus", 3)) \
 	X(everything_of_tracing, everything_of("/sys/kernel/tracing", 2))
 
-#define FUNCTION(name, ...) static void run_##name(void) { __VA_ARGS__; }
-#define ENTRY(name, ...) { #name, run_##name },
-
-ATTACKS(FUNCTION)
-
-static const struct {
-	const char *name;
-	void (*run)(void);
-} attacks[] = { ATTACKS(ENTRY) };
-
-int main(int count, char **words)
-{
-	unsigned n;
-
-	for (n = 0; n < sizeof(attacks) / sizeof(*attacks); n++)
-		if (count < 2)
-			puts(attacks[n].name);
-		else if (!strcmp(words[1], attacks[n].name))
-			attacks[n].run();
-	return 0;
-}
+#include "attacks.h"

@@ -244,24 +244,4 @@ static void segments(void)
 	X(elf_notes_of_a_gigabyte, execute((Elf64_Phdr){ PT_GNU_PROPERTY, 4, .p_filesz = 1 << 30 }, HEAD())) \
 	X(elf_that_interprets_itself, execute((Elf64_Phdr){ PT_INTERP, 4, 2048, .p_filesz = 9, .p_memsz = 9 }, HEAD()))
 
-#define FUNCTION(name, ...) static void run_##name(void) { __VA_ARGS__; }
-#define ENTRY(name, ...) { #name, run_##name },
-
-ATTACKS(FUNCTION)
-
-static const struct {
-	const char *name;
-	void (*run)(void);
-} attacks[] = { ATTACKS(ENTRY) };
-
-int main(int count, char **words)
-{
-	unsigned n;
-
-	for (n = 0; n < sizeof(attacks) / sizeof(*attacks); n++)
-		if (count < 2)
-			puts(attacks[n].name);
-		else if (!strcmp(words[1], attacks[n].name))
-			attacks[n].run();
-	return 0;
-}
+#include "attacks.h"

@@ -121,13 +121,21 @@ static void delivery(void)
 	changed("another instead", child);
 }
 
-static void others(void)
+/* A child that waits for signals. */
+static pid_t waiting(void)
 {
 	pid_t child = fork();
 
 	if (!child)
 		for (;;)
 			pause();
+	return child;
+}
+
+static void others(void)
+{
+	pid_t child = waiting();
+
 	result("continue what is not traced", ptrace(PTRACE_CONT, child, 0, 0));
 	result("attach", ptrace(PTRACE_ATTACH, child, 0, 0));
 	changed("attached", child);
@@ -168,11 +176,8 @@ static void abandoned(void)
 /* The end of a process is its tracer's to see first, then its parent's. */
 static void between(void)
 {
-	pid_t tracer, child = fork();
+	pid_t tracer, child = waiting();
 
-	if (!child)
-		for (;;)
-			pause();
 	tracer = fork();
 	if (!tracer) {
 		result("attach", ptrace(PTRACE_ATTACH, child, 0, 0));
@@ -192,11 +197,8 @@ static void between(void)
 static void negligent(void)
 {
 	siginfo_t info;
-	pid_t tracer, child = fork();
+	pid_t tracer, child = waiting();
 
-	if (!child)
-		for (;;)
-			pause();
 	tracer = fork();
 	if (!tracer) {
 		result("attach", ptrace(PTRACE_ATTACH, child, 0, 0));
