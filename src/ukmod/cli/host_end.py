@@ -9,13 +9,13 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from types import FrameType
 
 from ukmod.kernel.user.line import WindowSize
 from ukmod.kmod.regular import write_all
 
-__all__ = ["HostInput", "raw_terminal", "shown_at", "size_of"]
+__all__ = ["HostInput", "host_input", "raw_terminal", "shown_at", "size_of"]
 
 _PIECE = 1 << 12
 _DEFAULT = WindowSize(24, 80)
@@ -87,6 +87,13 @@ def raw_terminal(host: HostInput, descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def host_input() -> Iterator[HostInput]:
+    """This process's standard input; within this, a terminal there passes on each key as it is."""
+    with closing(HostInput(0)) as host, raw_terminal(host, 0) if os.isatty(0) else nullcontext():
+        yield host
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

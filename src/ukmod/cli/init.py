@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import closing, nullcontext
 from functools import partial
 
-from ukmod.cli.host_end import HostInput, raw_terminal, shown_at
+from ukmod.cli.host_end import host_input, shown_at
 from ukmod.cli.progress import Progress
 from ukmod.cli.run import find_modules, kernel_of
 from ukmod.cli.terminal import escape, one_line_warnings
@@ -22,7 +21,6 @@ from ukmod.kernel.user.init import boot_init
 from ukmod.kernel.user.line import HostLine
 from ukmod.kernel.user.provide import provide
 from ukmod.kernel.user.stdio import OutputSink
-from ukmod.kmod.names import modname_from_path
 
 
 def main(options: argparse.Namespace) -> int:
@@ -35,9 +33,8 @@ def main(options: argparse.Namespace) -> int:
         modules = k.open_modules(file for file, _ in named)
         with Progress("bringing up the kernel image"):
             k.boot(modules, programs=True)
-            files = {modname_from_path(file.path): file for one in modules for file in (*one.needs, one.file)}
-            if files:
-                provide(k.process, k.core.release, files)
+            if modules:
+                provide(k.process, k.core.release, modules)
         sys.stdout.flush()
         reason, is_orderly = _booted(k, options.seconds)
         sys.stderr.write(escape(f"ukmod run: {reason}") + "\n")
@@ -49,7 +46,7 @@ def _booted(k: Kernel, seconds: float | None) -> tuple[str, bool]:
     is_terminal = os.isatty(0)
     show = partial(shown_at, 1)
     limit = WAIT if seconds is None and not is_terminal else seconds
-    with closing(HostInput(0)) as host, raw_terminal(host, 0) if is_terminal else nullcontext():
+    with host_input() as host:
         newline = "\r\n" if is_terminal else "\n"
         k.on_record(lambda record: _log(record, show, newline))
         line = HostLine(k.core, host)

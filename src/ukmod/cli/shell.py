@@ -8,12 +8,11 @@ import stat
 import struct
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.cli import command_lines
-from ukmod.cli.host_end import HostInput, raw_terminal, shown_at, size_of
+from ukmod.cli.host_end import host_input, shown_at, size_of
 from ukmod.cli.progress import Progress
 from ukmod.cli.run import find_modules
 from ukmod.cli.terminal import one_line_warnings
@@ -22,7 +21,6 @@ from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
 from ukmod.kernel.trees import Loadable
 from ukmod.kernel.user.provide import provide
-from ukmod.kmod.names import modname_from_path
 from ukmod.machine.image.installed import installed
 
 if TYPE_CHECKING:
@@ -105,8 +103,7 @@ def _furnish(k: Kernel, busybox: str | None, modules: Sequence[Loadable]) -> tup
         k.process.symlink(os.path.basename(BUSYBOX), shell := "/bin/sh")
     if not modules:
         return shell, "/"
-    files = {modname_from_path(file.path): file for one in modules for file in (*one.needs, one.file)}
-    return shell, provide(k.process, k.core.release, files)
+    return shell, provide(k.process, k.core.release, modules)
 
 
 def _is_program(process: UserProcess, path: str) -> bool:
@@ -126,7 +123,7 @@ def interact_with_host(k: Kernel, words: Sequence[str], env: Mapping[str, str], 
 
     is_terminal = os.isatty(0)
     sys.stdout.flush()
-    with closing(HostInput(0)) as host, raw_terminal(host, 0) if is_terminal else nullcontext():
+    with host_input() as host:
         shows = [partial(shown_at, descriptor) for descriptor in ((1,) if is_terminal else (1, 2))]
         size = size_of(0) if is_terminal else None
         return status_of(interact(k.core, words, env, host, shows, size, directory))

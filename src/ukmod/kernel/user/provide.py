@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.user.put import put
 from ukmod.kmod import depmod
-from ukmod.kmod.modfile import ModuleFile
+from ukmod.kmod.names import modname_from_path
 
 if TYPE_CHECKING:
+    from ukmod.kernel.trees import Loadable
     from ukmod.kernel.user.process import UserProcess
 
 _PLACE: Final = "extra"
 _INDEX: Final = "modules.dep"
 
 
-def provide(process: UserProcess, release: str, modules: Mapping[str, ModuleFile]) -> str:
-    """Put modules, by name, below /lib/modules/``release``; returns their directory there.
+def provide(process: UserProcess, release: str, modules: Iterable[Loadable]) -> str:
+    """Put modules, and those that they need, below /lib/modules/``release``; returns their directory there.
 
     They are indexed if that tree had no index: a root that has one keeps it. Raises OSError.
     """
     tree = f"/lib/modules/{release}"
+    files = {modname_from_path(file.path): file for one in modules for file in (*one.needs, one.file)}
     with TemporaryDirectory() as root:
         directory = os.path.join(root, tree[1:], _PLACE)
         os.makedirs(directory)
-        for name, module in modules.items():
+        for name, module in files.items():
             with open(os.path.join(directory, f"{name}.ko"), "xb") as file:
                 file.write(module.contents())
         if not _is_indexed(process, tree):
