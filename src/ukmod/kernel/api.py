@@ -113,8 +113,8 @@ class Kernel(UserSide):
     only. The modules in it are the tree, if none is given. A root needs an image.
     root_helpers: the programs that the kernel starts, /sbin/modprobe among them, are the root's own, in ring
     3. By default modprobe and sh are ours. In either case, ``install`` puts a program before the root's.
-    init: the root has an init, which ``run_init`` starts, and which mounts what it needs. Helpers are the
-    root's then, too.
+    init: nothing is mounted, because ``run_init`` starts the root's own init, which does that. The programs
+    that the kernel starts are the root's then, too.
 
     Raises UsageError for an invalid value, NotFoundError for a tree or a kernel that does not exist, and
     FormatError for an image that is not a kernel.

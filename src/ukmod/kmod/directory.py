@@ -40,7 +40,8 @@ class DirectoryFiles:
 
         OSError with ENOENT for what is no path.
         """
-        return self._root + possible(path) if self._root and path.startswith("/") else possible(path)
+        path = possible(path)
+        return self._root + path if self._root and path.startswith("/") else path
 
     def read(self, path: str) -> bytes:
         """Return the content of a regular file of at most TEXT_LIMIT bytes."""

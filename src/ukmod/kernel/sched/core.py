@@ -326,10 +326,15 @@ class Scheduler:
 
     def _undo(self, task: Task, callback: Callable[[Task], object]) -> None:
         """Run a part of release_task(); an oops in it ends the part alone if the task releases itself."""
-        if self.current is not task:
+
+        def work() -> int:
             callback(task)
+            return 0
+
+        if self.current is task:
+            self._until_exit(work)
         else:
-            self._until_exit(lambda: int(bool(callback(task))))
+            work()
 
     def _until_exit(self, work: Callable[[], int]) -> int:
         """Run ``work`` in the current task; returns its result, or the exit code if the task was ended."""

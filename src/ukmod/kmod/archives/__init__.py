@@ -19,7 +19,9 @@ __all__ = ["ArchiveFiles", "open_archive"]
 
 
 def open_archive(path: str, above: Files | None = None) -> ArchiveFiles:
-    """Return the files in an archive, below the archive's own path. ``above``: what it is read by.
+    """Return the files in an archive, below the archive's own path.
+
+    above: the files that it is one of; this machine's by default.
 
     It is a cpio archive (newc), or several one after another, each packed or not; a tar archive; a unified
     kernel image; a .deb or a .rpm; a squashfs, whose files are unpacked when they are read.
