@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.attacks import attempt
 from tests.kernel.conftest import layouts
 from tests.kernel.tasks import call, start
+from tests.machine.btfwriter import small_kernel
+from tests.machine.imagewriter import many_symbols, vmlinux
 
-from ukmod.errors import KernelPanic, PatienceError
+from ukmod.errors import KernelPanic, PatienceError, UkmodError
 from ukmod.kernel import watchdog
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
@@ -213,3 +217,13 @@ class TestPatience:
 
         with kernel.cpu.watchdog.at_most(0.2), pytest.raises(PatienceError):
             busy()
+
+
+def test_a_machine_that_cannot_be_made_leaves_no_thread(tmp_path: Path) -> None:
+    """The thread would keep the machine, and the gigabytes of address space that its engine reserves."""
+    path = tmp_path / "vmlinux"
+    path.write_bytes(vmlinux(btf=small_kernel().data(), symbols=many_symbols(1100)))
+    before = threading.active_count()
+    with Kernel(image=path) as k, pytest.raises(UkmodError):
+        k.boot()
+    assert threading.active_count() == before

@@ -143,6 +143,15 @@ class Core:
         """The seconds of CPU time that one call of ``run`` or ``run_task`` may take on the host."""
         self.memory = Memory(memory)
         self.cpu = Cpu(self.memory)
+        try:
+            self._assemble(image, hz)
+            self.begin(programs or Programs(), realtime=realtime, seed=seed)
+        except BaseException:
+            self.close()  # its threads would keep it, and all its memory
+            raise
+
+    def _assemble(self, image: KernelImage | None, hz: int) -> None:
+        """Make the parts, in the order in which they need each other, and bring up the image."""
         self.image = _mapped(self, image) if image is not None else None
         """The real kernel image that runs what Python does not implement."""
         self.serial: Uart | None = None
@@ -152,7 +161,7 @@ class Core:
         self.wording = Wording.of(image)
         """How its reports are worded."""
         self.clock = Clock(hz)
-        self.log = Log(self.clock, log_size(boot_parameters(cmdline).get("log_buf_len")))
+        self.log = Log(self.clock, log_size(boot_parameters(self.cmdline).get("log_buf_len")))
         self.percpu = PerCpu(self)
         self.lockdep = Lockdep(self)
         self.sched = Scheduler(self, self.clock)
@@ -222,7 +231,6 @@ class Core:
         self.root_files: RootFiles | None = None
         """The files of its root, which are made when they are first used; None without a root."""
         self.workqueues.online = True
-        self.begin(programs or Programs(), realtime=realtime, seed=seed)
 
     def begin(
         self,
@@ -249,7 +257,8 @@ class Core:
 
     def close(self) -> None:
         """Shut the machine down: unwind every task's stack and free its memory."""
-        self.sched.kill_all()
+        if "tasks" in vars(self):  # else it could not be assembled
+            self.sched.kill_all()
         self.cpu.close()
         self.memory.close()
 
