@@ -3,9 +3,9 @@
 #
 # usage: tools/kmod-testsuite.sh KMOD-SOURCE [WORK-DIRECTORY]
 #
-# Wants what kmod itself is built with (meson, ninja, a C compiler, liblzma, libzstd, zlib, libcrypto) and
-# kernel headers for its test modules: $KDIR, or the newest in /usr/src. The source is in Debian's package kmod:
-# with a deb-src line, apt-get source kmod fetches it.
+# Wants what kmod itself is built with and kernel headers for its test modules: $KDIR, or the newest in /usr/src.
+# What is missing is named, by Debian's names. The source is in Debian's package kmod: with a deb-src line,
+# apt-get source kmod fetches it.
 #
 # The suite itself compares what a tool prints as far as it prints anything, and a test of a tool that is to fail
 # passes whatever is printed. Here the comparison is strict. And a slow machine has 60 seconds for a test, not 2.
@@ -24,6 +24,28 @@ here=$(realpath "$(dirname "$0")/..")
 python=${PYTHON:-python3}
 KDIR=${KDIR:-$(find /usr/src -maxdepth 1 -name 'linux-headers-*' ! -name '*-common' | sort -V | tail -n 1)}
 export KDIR
+
+missing=
+need() { # $1 = package, then a command that succeeds if it is there
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+need meson command -v meson
+need ninja-build command -v ninja
+need gcc command -v cc
+need pkg-config command -v pkg-config
+need zstd command -v zstd # the suite's scripts compress modules
+need xz-utils command -v xz
+need libzstd-dev pkg-config libzstd
+need liblzma-dev pkg-config liblzma
+need zlib1g-dev pkg-config zlib
+need libssl-dev pkg-config libcrypto
+need linux-headers-amd64 test -d "$KDIR"
+if [ -n "$missing" ]; then
+    echo "kmod is not built without: apt-get install$missing" >&2
+    exit 2
+fi
 
 mkdir -p "$work"
 cp -a "$source/." "$work/source"

@@ -93,3 +93,27 @@ def test_a_missing_module_is_said(root: Path, capsys: pytest.CaptureFixture[str]
     found = capsys.readouterr()
     assert found.err == "ukmod graph: module nothing is missing\n"
     assert '"base"' in found.out
+
+
+def test_the_file_s_suffix_is_the_format(root: Path, tmp_path: Path) -> None:
+    starts = {"a.mmd": "flowchart", "a.html": "<!DOCTYPE html>", "a.dot": "digraph", "a": "digraph"}
+    for name, start in starts.items():
+        assert graph(root, "user", "-o", str(tmp_path / name)) == 0
+        assert (tmp_path / name).read_text().startswith(start)
+    assert graph(root, "user", "-o", str(tmp_path / "b.mmd"), "--format", "dot") == 0
+    assert (tmp_path / "b.mmd").read_text().startswith("digraph")
+
+
+def test_a_file_from_elsewhere_has_its_own_soft_and_weak_dependencies(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.ko"
+    file.write_bytes(module("softdep=pre: base user", "weakdep=other", name="own", needs=["base_fn"]))
+    assert graph(root, str(file), "user", "--weakdeps") == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if line.startswith('"own" ->')] == [
+        '"own" -> "base";',
+        '"own" -> "base" [style=dashed];',
+        '"own" -> "user" [style=dashed];',
+        '"own" -> "other" [style=dotted];',
+    ]

@@ -138,7 +138,9 @@ def test_links_come_with_their_targets(tmp_path: Path) -> None:
 def test_a_file_from_elsewhere_says_what_it_depends_on(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    own = module("depends=other", "softdep=pre: weak", name="own", needs=["middle_fn", "other_fn"])
+    own = module(
+        "depends=other", "softdep=pre: weak", "weakdep=loop_b", name="own", needs=["middle_fn", "other_fn"]
+    )
     (elsewhere / "own.ko").write_bytes(own)
     (elsewhere / "other.ko").write_bytes(module(name="other", exports=["other_fn"]))
     (tmp_path / "root").mkdir()
@@ -146,6 +148,9 @@ def test_a_file_from_elsewhere_says_what_it_depends_on(tmp_path: Path) -> None:
     found = closure(tree, [f"{elsewhere}/own.ko", f"{elsewhere}/other.ko"])
     assert names(found) == ["other", "base", "middle", "own", "weak"]
     assert found.missing == ()
+    assert found.modules[-2].softdeps == ("weak",)
+    followed = closure(tree, [f"{elsewhere}/own.ko", f"{elsewhere}/other.ko"], weakdeps=True)
+    assert {"loop_a", "loop_b"} <= set(names(followed))
     alone = closure(context(tmp_path / "root", "", **MODULES), [f"{elsewhere}/own.ko"])
     assert Missing("module", "other", "own") in alone.missing
 

@@ -133,6 +133,8 @@ def _sum(ones: Sequence[Missing]) -> str:
     state = ones[0].state if ones[0].why else " are not in the tree"
     if ones[0].kind == "firmware":
         state = " are missing"
+    if ones[0].kind == "device":
+        state = " have no module"
     users = Counter(one.needed_by for one in ones if one.needed_by)
     names = [f"{user} ({count})" for user, count in users.most_common(_ONE_BY_ONE)]
     names = names or [one.name for one in ones[:_ONE_BY_ONE]]

@@ -7,7 +7,7 @@ import sys
 
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
-from ukmod.cli.output import write_bytes
+from ukmod.cli.output import format_of, write_bytes
 from ukmod.cli.terminal import escape, write
 from ukmod.kmod.context import Context
 from ukmod.kmod.graphs import module_graph, to_dot, to_html, to_mermaid
@@ -35,10 +35,11 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print_document("graph", _content(graph, found))
         return int(bool(faults))
-    if options.format == "html":
+    kind = options.format or format_of(options.output or "", "dot")
+    if kind == "html":
         text = to_html(graph, f"{' '.join(options.name)}, {tree.release}")
     else:
-        text = {"dot": to_dot, "mermaid": to_mermaid}[options.format](graph)
+        text = {"dot": to_dot, "mermaid": to_mermaid}[kind](graph)
     if options.output is None:
         write(text)
     else:

@@ -12,7 +12,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["write_bytes"]
+__all__ = ["format_of", "write_bytes"]
+
+_SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid", ".html": "html", ".htm": "html"}
+
+
+def format_of(path: str, default: str, **own: str) -> str:
+    """Return the format that a file's suffix stands for; ``own`` are the command's, beside a picture's."""
+    suffix = os.path.splitext(path)[1].lower()
+    return _SUFFIXES.get(suffix) or own.get(suffix[1:], default)
 
 
 def write_bytes(pieces: Iterable[bytes | memoryview], path: str | None) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.cli import command_lines, kernel_image
 from ukmod.cli.faults import Flaw
-from ukmod.cli.output import write_bytes
+from ukmod.cli.output import format_of, write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
 from ukmod.cli.terminal import escape, near, one_line_warnings, write
-from ukmod.cli.trace import format_of, trace_text
+from ukmod.cli.trace import trace_text
 from ukmod.errors import LoadError, MachineError, NotFoundError, PatienceError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
@@ -116,7 +116,7 @@ def trace_of(k: Kernel, options: argparse.Namespace) -> bytes | None:
     """The path of each request, for --trace, in the form that is asked for; None if it is not."""
     if options.trace is None:
         return None
-    kind = options.trace_format or format_of(options.trace)
+    kind = options.trace_format or format_of(options.trace, "text", json="chrome")
     return trace_text(timeline(k.core.trace.steps), kind).encode(errors="backslashreplace")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 
 from ukmod.cli.terminal import escape
@@ -11,7 +10,7 @@ from ukmod.kernel.timeline import Span, Timeline
 from ukmod.kernel.trace import TraceStep
 from ukmod.kmod.mermaid import mermaid_text
 
-__all__ = ["FORMATS", "format_of", "to_chrome", "to_html", "to_mermaid", "to_text", "trace_text"]
+__all__ = ["FORMATS", "to_chrome", "to_html", "to_mermaid", "to_text", "trace_text"]
 
 _SENTENCES = {
     "request_module": "{comm} calls request_module({detail!r})",
@@ -28,17 +27,11 @@ _SENTENCES = {
 }
 _EXPECTED = frozenset((("init returns", "0"), ("finit_module returns", "0"), ("exit", "")))
 """Steps that say nothing new, with their details: the next one follows from them."""
-_SUFFIXES = {".json": "chrome", ".mmd": "mermaid", ".mermaid": "mermaid", ".html": "html", ".htm": "html"}
 _LED = {"kernel_thread": "helper", "execve": "program", "request_module returns": "result"}
 """The arrows that lead to a step from another task."""
 _MICROSECOND = 1000
 _SHORTEST = 0.001
 """Microseconds that a span lasts at least in a Chrome trace: arrows are fastened to spans."""
-
-
-def format_of(path: str) -> str:
-    """Return the format that a file's suffix stands for; text for any other."""
-    return _SUFFIXES.get(os.path.splitext(path)[1].lower(), "text")
 
 
 def trace_text(timeline: Timeline, kind: str) -> str:

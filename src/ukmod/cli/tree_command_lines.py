@@ -108,7 +108,11 @@ def graph() -> CommandParser:
     add_tree(parser, "/", "the root of the system, or an archive", or_running=True)
     add_config(parser)
     parser.add_argument("--weakdeps", action="store_true", help="draw weak dependencies too")
-    parser.add_argument("--format", choices=("dot", "mermaid", "html"), default="dot", help="default dot")
+    parser.add_argument(
+        "--format",
+        choices=("dot", "mermaid", "html"),
+        help="default: that of FILE's suffix, .mmd or .html; else dot",
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write it; default: standard output")
     add_json(parser)
     parser.refuse = lambda options: (

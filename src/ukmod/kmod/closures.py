@@ -37,7 +37,8 @@ class ClosureModule:
 
     ``reason`` is requested, pattern, loaded, device, dependency, softdep or weakdep; ``of`` the word, the
     pattern, the device's modalias or the module it is there for. ``needs`` are the modules that it needs, all
-    of them, as modules.dep has them.
+    of them, as modules.dep has them; ``softdeps`` and ``weakdeps`` those that it names itself, as far as
+    the tree has them. Weak ones are empty unless they are followed.
     """
 
     module: str
@@ -45,6 +46,8 @@ class ClosureModule:
     reason: str
     of: str
     needs: tuple[str, ...] = ()
+    softdeps: tuple[str, ...] = ()
+    weakdeps: tuple[str, ...] = ()
 
 
 @record
@@ -91,6 +94,8 @@ class Missing:
         return f": {self.why}" if self.why else " is missing"
 
     def __str__(self) -> str:
+        if self.kind == "device":
+            return f"no module is for the device {self.name}"
         return f"{self.kind} {self.name}{self.state}" + (f" (for {self.needed_by})" if self.needed_by else "")
 
 
@@ -269,12 +274,15 @@ class _Walk:
             self._wanted.update(module.name for module in self._context.lookup(word))
             self.lookup(word, "requested", word, "module")
 
-    def lookup(self, word: str, reason: str, of: str, kind: str = "", needed_by: str = "") -> None:
-        """Take up the modules of a name or an alias; ``kind`` is that of one that is missing."""
+    def lookup(
+        self, word: str, reason: str, of: str, kind: str = "", needed_by: str = ""
+    ) -> Sequence[Module]:
+        """Take up and return the modules of a name or an alias; ``kind`` is that of one that is missing."""
         found = self._context.lookup(word)
         if not found:
             self._missing.append(Missing(kind or reason, word, needed_by))
         self._todo.extend((module, reason, of) for module in found)
+        return found
 
     def device(self, modalias: str) -> None:
         """Take up the modules that a device's modalias can stand for, as far as it is known."""
@@ -347,28 +355,33 @@ class _Walk:
         self._looked_at.add(module.name)
         info = self._of_builtin(module.name) if path is None else self._read(module.name, path)
         if info is None:
-            self._soft(ModuleInfo(module.name, path, ()))
+            self._follow(ModuleInfo(module.name, path, ()))
             return
         needs = tuple(needed.name for needed in self._dependencies(module))
-        self._members[module.name] = ClosureModule(module.name, path, reason, of, needs)
         self._find_firmware(info)
-        self._soft(info)
+        soft, weak = self._follow(info)
+        self._members[module.name] = ClosureModule(module.name, path, reason, of, needs, soft, weak)
 
-    def _soft(self, info: ModuleInfo) -> None:
-        for line in self._context.config.softdeps:
-            if fnmatch(line.pattern, info.name):
-                self._lookup_all((*line.pre, *line.post), "softdep", info.name)
-                break  # as for modprobe, the first line counts
-        if info.path is None or info.name in self._files:  # modules.softdep has the others' own
-            words = [word for text in info.softdeps for word in text.split()]
-            self._lookup_all([word for word in words if word not in ("pre:", "post:")], "softdep", info.name)
-        for weak in self._context.config.weakdeps if self._weakdeps else ():
-            if fnmatch(weak.pattern, info.name):
-                self._lookup_all(weak.weak, "weakdep", info.name)
+    def _follow(self, info: ModuleInfo) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Take up a module's soft and weak dependencies, and return their modules."""
+        config = self._context.config
+        # As for modprobe, the first line that matches counts.
+        soft = next((line for line in config.softdeps if fnmatch(line.pattern, info.name)), None)
+        weak = next((line for line in config.weakdeps if fnmatch(line.pattern, info.name)), None)
+        soft_words = [] if soft is None else [*soft.pre, *soft.post]
+        weak_words = [] if weak is None else [*weak.weak]
+        if info.path is None or info.name in self._files:  # the tree's files have the others' own
+            own = [word for text in info.softdeps for word in text.split()]
+            soft_words += [word for word in own if word not in ("pre:", "post:")]
+            weak_words += [word for text in info.weakdeps for word in text.split()]
+        return (
+            self._lookup_all(soft_words, "softdep", info.name),
+            self._lookup_all(weak_words if self._weakdeps else (), "weakdep", info.name),
+        )
 
-    def _lookup_all(self, words: Iterable[str], reason: str, of: str) -> None:
-        for word in words:
-            self.lookup(word, reason, of, needed_by=of)
+    def _lookup_all(self, words: Iterable[str], reason: str, of: str) -> tuple[str, ...]:
+        found = [module.name for word in words for module in self.lookup(word, reason, of, needed_by=of)]
+        return tuple(dict.fromkeys(found))
 
     # Files
 

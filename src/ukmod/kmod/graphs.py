@@ -50,13 +50,8 @@ def module_graph(
         needs = [name for name in one.needs if name in members]
         indirect = {name for other in needs for name in members[other].needs}
         edges += [ModuleEdge(one.module, name, "dependency") for name in needs if name not in indirect]
-        named = context.by_name(one.module)
-        soft = context.softdeps(named)
-        edges += [ModuleEdge(one.module, used.name, "softdep") for used in (*soft.pre, *soft.post)]
-        for used in context.weakdeps(named) if weakdeps else ():
-            edges.append(ModuleEdge(one.module, used.name, "weakdep"))
-        if one.reason in ("softdep", "weakdep"):
-            edges.append(ModuleEdge(one.of, one.module, one.reason))
+        edges += [ModuleEdge(one.module, used, "softdep") for used in one.softdeps]
+        edges += [ModuleEdge(one.module, used, "weakdep") for used in one.weakdeps]
     inside = [edge for edge in dict.fromkeys(edges) if edge.used in members and edge.user in members]
     asked = frozenset(one.module for one in found.modules if one.reason in ("requested", "pattern"))
     builtin = frozenset(one.module for one in found.modules if one.path is None)
