@@ -20,7 +20,7 @@ from ukmod.machine.types.select import types_for
 
 pytestmark = [pytest.mark.real, pytest.mark.kernels, pytest.mark.slow]
 
-WORKING = ("no-btf", "plain", "frame-pointer", "no-kallsyms-all", "preempt", "debug", "kasan")
+WORKING = ("no-btf", "plain", "frame-pointer", "no-kallsyms-all", "preempt", "up", "debug", "kasan")
 """The kernels that come up, by their names in tools/configurations."""
 MODULES = ("work", "timers", "threads", "slab", "waits", "srcu", "exporter", "uses_exporter")
 """Of examples/cases: they need nothing but a kernel."""
@@ -78,7 +78,13 @@ def test_a_built_kernel_runs_modules_that_were_built_for_it(kernel: Debian, tmp_
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("no-btf", "SMP"), ("debug", "PREEMPT SMP"), ("kasan", "PREEMPT SMP KASAN"), ("preempt", "PREEMPT SMP")],
+    [
+        ("no-btf", "SMP"),
+        ("up", ""),
+        ("debug", "PREEMPT SMP"),
+        ("kasan", "PREEMPT SMP KASAN"),
+        ("preempt", "PREEMPT SMP"),
+    ],
 )
 def test_an_oops_names_the_options_of_its_kernel(name: str, words: str) -> None:
     with Kernel(image=built.require(name).vmlinuz) as k:

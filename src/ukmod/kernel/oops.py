@@ -252,7 +252,7 @@ def snapshot(
         rip=rip or frame_of(k, registers.rip),
         registers=registers,
         code=code_bytes(k, registers.rip),
-        gs=k.percpu.base & MASK64,
+        gs=k.percpu.gs & MASK64,
         cr3=k.memory.root,
         frames=frames,
         interrupt=k.sched.in_interrupt,

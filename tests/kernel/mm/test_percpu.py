@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from tests.kernel.conftest import Guest
 
 from ukmod.errors import LimitError
 from ukmod.kernel.core import Core
 from ukmod.kernel.mm.gfp import GFP_ATOMIC, GFP_KERNEL, GFP_NOWARN
-from ukmod.kernel.mm.percpu import AREA_SIZE, MIN_UNIT_SIZE, PREEMPT_NEED_RESCHED
-from ukmod.machine.memory import PAGE_SIZE
+from ukmod.kernel.mm.percpu import (
+    AREA_SIZE,
+    CANARY,
+    MIN_UNIT_SIZE,
+    PREEMPT_NEED_RESCHED,
+    PerCpu,
+    PerCpuSection,
+)
+from ukmod.machine.memory import PAGE_SIZE, READ_WRITE, Memory
+
+IMAGE = 0xFFFF_FFFF_8180_0000
 
 
 @pytest.mark.parametrize("align", [1, 8, 64, 4096])
@@ -101,3 +113,26 @@ def test_the_preempt_count_carries_the_inverted_need_resched_bit(kernel: Core) -
     assert kernel.memory.u32(at) & PREEMPT_NEED_RESCHED
     percpu.set_preempt(0)
     assert kernel.memory.u32(at) == PREEMPT_NEED_RESCHED
+
+
+def test_the_variables_of_an_image_for_one_processor_are_ordinary_ones(kernel: Core) -> None:
+    memory = Memory(32 << 20)
+    memory.map(IMAGE, memory.alloc_frames(1), PAGE_SIZE, READ_WRITE)
+    variables = {"fixed_percpu_data": IMAGE, "current_task": IMAGE + 0x40, "__preempt_count": IMAGE + 0x48}
+    segment: list[int] = []
+    machine: Any = SimpleNamespace(
+        memory=memory,
+        types=kernel.types,
+        cpu=SimpleNamespace(set_gs=segment.append),
+        image=SimpleNamespace(percpu_section=lambda: PerCpuSection(0, b""), get=variables.get),
+    )
+    percpu = PerCpu(machine)
+    assert segment == [percpu.gs] == [IMAGE]
+    assert memory.u64(IMAGE + 0x28) == CANARY
+    percpu.set_current(0x1234)
+    percpu.set_preempt(3)
+    assert memory.u64(IMAGE + 0x40) == 0x1234
+    assert memory.u32(IMAGE + 0x48) == PREEMPT_NEED_RESCHED | 3
+    assert percpu.prefix == b""
+    assert memory.read(percpu.reserve(24, 8), 24) == bytes(24)  # its offset is its address
+    memory.close()

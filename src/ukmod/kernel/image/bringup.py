@@ -114,6 +114,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("init_ISA_irqs"),
     _ours("tick_init", "time is virtual"),
     _ours("init_timers", "timers are Python's"),
+    BootStep("srcu_init"),  # for one processor, SRCU is the image's own
     _ours("hrtimers_init", "timers are Python's"),
     BootStep("hrtimers_prepare_cpu"),  # so that /proc/timer_list finds no timers
     _ours("softirq_init", "softirqs are Python's"),

@@ -53,6 +53,7 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             add_wait_queue_priority_exclusive ww_mutex_lock ww_mutex_lock_interruptible rt_mutex_unlock
             task_work_add task_active_pid_ns get_task_mm get_task_exe_file folio_mapped folio_mapping
             page_mapped __page_mapcount account_locked_vm module_layout kmsg_dump_unregister
+            regset_get regset_get_alloc srcu_drive_gp
             kmsg_dump_register kmsg_dump_rewind kmsg_dump_get_line __printk_cpu_sync_put
             cpufreq_add_update_util_hook cpufreq_remove_update_util_hook can_nice vma_set_file
             register_random_vmfork_notifier unregister_random_vmfork_notifier

@@ -60,8 +60,8 @@ class SpinLocks:
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
         at = struct.pack("<I", kernel.percpu.preempt_offset & 0xFFFF_FFFF)
-        self._add = b"\x65\x81\x04\x25" + at  # addl $imm32,%gs:preempt_count
-        self._sub = b"\x65\x81\x2c\x25" + at
+        self._add = kernel.percpu.prefix + b"\x81\x04\x25" + at  # addl $imm32,%gs:preempt_count
+        self._sub = kernel.percpu.prefix + b"\x81\x2c\x25" + at
         self._spin = _jump(kernel.symbols.address("queued_spin_lock_slowpath"))
         self._one = 1 if is_counted(kernel) else 0
         """PREEMPT_LOCK_OFFSET: how much a lock adds to the count."""

@@ -207,7 +207,7 @@ def _access(k: Core, registers: Registers, address: int) -> tuple[int, int]:
     The start differs from ``address`` if the access begins inside the object and only its end is outside.
     """
     try:
-        operand = memory_operand(k.memory.read(registers.rip, 16), registers, gs=k.percpu.base)
+        operand = memory_operand(k.memory.read(registers.rip, 16), registers, gs=k.percpu.gs)
     except Fault:
         return address, 0
     if operand is None:

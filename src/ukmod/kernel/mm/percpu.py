@@ -49,6 +49,9 @@ class PerCpu:
 
     The value of a per-CPU symbol is its offset from GS. The first one is 0, or (since v6.15) the address of
     .data..percpu in the image. Then ``base`` is negative, as an area in the direct map lies below the image.
+
+    An image for one processor (without CONFIG_SMP) has no such section: its per-CPU variables are ordinary
+    ones, which no instruction addresses through GS. Then ``base`` is 0, and an offset is an address.
     """
 
     def __init__(self, kernel: Core) -> None:
@@ -62,7 +65,7 @@ class PerCpu:
         section = image.percpu_section() if image is not None else PerCpuSection(0, b"")
         self._start = section.address
         """The offset of the area's first byte."""
-        if section.content:
+        if image is not None:
             self._size += PERCPU_DYNAMIC
             self._next = max(_FIRST, page_align(len(section.content)))
         self._static = self._next
@@ -70,6 +73,13 @@ class PerCpu:
         area = memory.map_direct(memory.alloc_frames(self._size >> 12), self._size)
         memory.write(area, section.content)
         self.base = area - self._start
+        self.gs = self.base
+        """The base address of the segment GS."""
+        self.prefix = b"\x65"
+        """The prefix of an instruction with a per-CPU operand: GS."""
+        if image is not None and not section.content:
+            self._start, self.base, self.prefix = area, 0, b""
+            self.gs = image.get("fixed_percpu_data") or 0  # the stack protector's canary stays there
         self._sizes: dict[int, int] = {}
         """Reserved ranges: size in bytes by offset."""
         self._names: dict[int, str] = {}
@@ -78,8 +88,8 @@ class PerCpu:
         self._free: list[tuple[int, int]] = []
         """Released ranges: offset and size in bytes."""
         guard = image.get("__stack_chk_guard") if image is not None else None
-        memory.set_u64(self.base + (STACK_CANARY if guard is None else guard), CANARY)
-        kernel.cpu.set_gs(self.base & MASK64)
+        memory.set_u64(self.gs + STACK_CANARY if guard is None else self.base + guard, CANARY)
+        kernel.cpu.set_gs(self.gs & MASK64)
         types = kernel.types
         # Since v6.2 (commit 64701838bf05) the hottest variables share one struct.
         if types.has("pcpu_hot", "current_task"):
@@ -165,12 +175,12 @@ class PerCpu:
 
     @property
     def current_offset(self) -> int:
-        """The offset of ``current`` from GS."""
+        """The offset of ``current``."""
         return self._current - self.base
 
     @property
     def preempt_offset(self) -> int:
-        """The offset of the preempt count from GS."""
+        """The offset of the preempt count."""
         return self._preempt - self.base
 
     def symbols(self) -> dict[str, int]:

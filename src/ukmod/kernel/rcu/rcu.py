@@ -70,7 +70,8 @@ class Rcu:
         """Export the functions rcu_read_lock() calls with CONFIG_PREEMPT_RCU; without it, all is inlined."""
         kernel, nesting = self._k, struct.pack("<I", offset)
         # mov %gs:current,%rax; incl or decl nesting(%rax); ret
-        current = b"\x65\x48\x8b\x04\x25" + struct.pack("<I", kernel.percpu.current_offset & 0xFFFF_FFFF)
+        at = struct.pack("<I", kernel.percpu.current_offset & 0xFFFF_FFFF)
+        current = kernel.percpu.prefix + b"\x48\x8b\x04\x25" + at
         add = kernel.symbols.add_native
         add("__rcu_read_lock", current + b"\xff\x80" + nesting + b"\xc3", gpl=True)
         add("__rcu_read_unlock", current + b"\xff\x88" + nesting + b"\xc3", gpl=True)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.module.main import Module
 
+TINY: Final = ("srcu_struct.srcu_gp_running",)
+"""kernel/rcu/srcutiny.c, of an image for one processor, keeps all of its state in the struct."""
 READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct")
 
 
@@ -253,14 +255,14 @@ class Srcu:
         self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
 
 
-@export("init_srcu_struct", "init_srcu_struct_fast", "init_srcu_struct_fast_updown", gpl=True)
+@export("init_srcu_struct", "init_srcu_struct_fast", "init_srcu_struct_fast_updown", gpl=True, unless=TINY)
 def init_srcu_struct(k: Core, ssp: Ptr) -> Int:
     """``int init_srcu_struct(struct srcu_struct *)``. The others, since v6.19, declare a kind of reader."""
     k.srcu.init_dynamic(ssp)
     return 0
 
 
-@export("__init_srcu_struct", gpl=True)
+@export("__init_srcu_struct", gpl=True, unless=TINY)
 def init_srcu_struct_with_key(k: Core, ssp: Ptr, name: Ptr, key: Ptr) -> Int:
     """``int __init_srcu_struct(struct srcu_struct *, const char *name, struct lock_class_key *)``."""
     if k.types.has("srcu_struct", "dep_map"):
@@ -268,67 +270,67 @@ def init_srcu_struct_with_key(k: Core, ssp: Ptr, name: Ptr, key: Ptr) -> Int:
     return init_srcu_struct(k, ssp)
 
 
-@export(gpl=True)
+@export(gpl=True, unless=TINY)
 def cleanup_srcu_struct(k: Core, ssp: Ptr) -> None:
     """void cleanup_srcu_struct(struct srcu_struct *)."""
     k.srcu.cleanup(ssp)
 
 
-@export("__srcu_read_lock", gpl=True, native=True)
+@export("__srcu_read_lock", gpl=True, native=True, unless=TINY)
 def srcu_read_lock(k: Core, ssp: Ptr) -> Int:
     """``int __srcu_read_lock(struct srcu_struct *)``."""
     return k.srcu.enter(ssp)
 
 
-@export("__srcu_read_unlock", gpl=True, native=True)
+@export("__srcu_read_unlock", gpl=True, native=True, unless=TINY)
 def srcu_read_unlock(k: Core, ssp: Ptr, index: Int) -> None:
     """void __srcu_read_unlock(struct srcu_struct *, int idx)."""
     k.srcu.leave(ssp, index)
 
 
-@export("synchronize_srcu", "synchronize_srcu_expedited", gpl=True)
+@export("synchronize_srcu", "synchronize_srcu_expedited", gpl=True, unless=TINY)
 def synchronize_srcu(k: Core, ssp: Ptr) -> None:
     """void synchronize_srcu(struct srcu_struct *)."""
     k.srcu.synchronize(ssp)
 
 
-@export("srcu_barrier", gpl=True)
+@export("srcu_barrier", gpl=True, unless=TINY)
 def srcu_barrier(k: Core, ssp: Ptr) -> None:
     """void srcu_barrier(struct srcu_struct *)."""
     k.srcu.barrier(ssp)
 
 
-@export(gpl=True)
+@export(gpl=True, unless=TINY)
 def call_srcu(k: Core, ssp: Ptr, head: Ptr, function: Ptr) -> None:
     """void call_srcu(struct srcu_struct *, struct rcu_head *, rcu_callback_t)."""
     k.srcu.call_head(ssp, head, function)
 
 
-@export(gpl=True)
+@export(gpl=True, unless=TINY)
 def get_state_synchronize_srcu(k: Core, ssp: Ptr) -> ULong:
     """``unsigned long get_state_synchronize_srcu(struct srcu_struct *)``: starts no grace period."""
     return k.srcu.state(ssp)
 
 
-@export(gpl=True)
+@export(gpl=True, unless=TINY)
 def start_poll_synchronize_srcu(k: Core, ssp: Ptr) -> ULong:
     """``unsigned long start_poll_synchronize_srcu(struct srcu_struct *)``."""
     return k.srcu.poll_start(ssp)
 
 
-@export(gpl=True)
+@export(gpl=True, unless=TINY)
 def poll_state_synchronize_srcu(k: Core, ssp: Ptr, cookie: ULong) -> Bool:
     """``bool poll_state_synchronize_srcu(struct srcu_struct *, unsigned long cookie)``."""
     return k.srcu.poll(ssp, cookie)
 
 
-@export(gpl=True)
+@export(gpl=True, unless=TINY)
 def srcu_batches_completed(k: Core, ssp: Ptr) -> ULong:
     """``unsigned long srcu_batches_completed(struct srcu_struct *)``: how many grace periods have ended."""
     return k.srcu.domain(ssp).completed
 
 
-@export(gpl=True)
+@export(gpl=True, unless=TINY)
 def srcu_expedite_current(k: Core, ssp: Ptr) -> None:
     """void srcu_expedite_current(struct srcu_struct *): a grace period never waits for more than readers."""
     del k, ssp

@@ -17,11 +17,12 @@ _TIF_SECCOMP: Final = 1 << 8
 
 def copy_seccomp(k: Core, image: MappedImage, parent: Task, child: Task) -> None:
     """copy_seccomp(): the child has its parent's mode and filters."""
-    if not (size := _size(k)):
-        return
-    k.cpu.call(image.address("get_seccomp_filter"), parent.address)
+    if not k.types.has("seccomp", "mode"):
+        return  # without CONFIG_SECCOMP the struct is empty
+    if (get := image.get("get_seccomp_filter")) is not None:
+        k.cpu.call(get, parent.address)
     source, target = (task.address + k.types.offset("task_struct", "seccomp") for task in (parent, child))
-    k.memory.write(target, k.memory.read(source, size))
+    k.memory.write(target, k.memory.read(source, k.types.sizeof("seccomp")))
     if k.memory.u32(target + k.types.offset("seccomp", "mode")):
         has_work = k.types.has("task_struct", "thread_info.syscall_work")
         member, flag = ("syscall_work", _SYSCALL_WORK_SECCOMP) if has_work else ("flags", _TIF_SECCOMP)
@@ -31,16 +32,10 @@ def copy_seccomp(k: Core, image: MappedImage, parent: Task, child: Task) -> None
 
 def release_seccomp(k: Core, image: MappedImage, task: Task) -> None:
     """seccomp_filter_release()."""
-    if not _size(k):
+    if not k.types.has("seccomp", "filter"):
         return
     at = task.address + k.types.offset("task_struct", "seccomp") + k.types.offset("seccomp", "filter")
     if filters := k.memory.u64(at):
         k.memory.set_u64(at, 0)
         for name in ("__seccomp_filter_orphan", "__put_seccomp_filter"):
             k.cpu.call(image.address(name), filters)
-
-
-def _size(k: Core) -> int:
-    """The size of a task's struct seccomp in bytes; 0 without CONFIG_SECCOMP_FILTER."""
-    known = k.types.has("task_struct", "seccomp") and k.types.has("seccomp", "filter")
-    return k.types.sizeof("seccomp") if known else 0

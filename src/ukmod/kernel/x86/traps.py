@@ -115,7 +115,7 @@ def _breakpoint(k: Core, registers: Registers) -> Registers | None:
 def gp_address(k: Core, registers: Registers) -> str:
     """get_kernel_gp_address(): the address that caused the fault, if the instruction reveals it."""
     try:
-        operand = memory_operand(k.memory.read(registers.rip, 16), registers, gs=k.percpu.base)
+        operand = memory_operand(k.memory.read(registers.rip, 16), registers, gs=k.percpu.gs)
     except Fault:
         operand = None
     if operand is None or operand.address is None:
