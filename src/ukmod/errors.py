@@ -28,6 +28,10 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = [
     "FormatError",
     "KernelPanic",
@@ -51,20 +55,24 @@ class UkmodError(Exception):
     """Base of the family.
 
     ``errno`` is the positive error number that the kernel, or kmod, would give for this; ``message`` is a
-    sentence a person can act on; ``subject`` is the path or symbol concerned, or an empty string.
+    sentence a person can act on; ``subject`` is the path or symbol concerned, or an empty string; ``details``
+    are lines of another program, which said more.
     """
 
     errno: int = _errno.EINVAL
 
-    def __init__(self, message: str, *, errno: int | None = None, subject: str = "") -> None:
+    def __init__(
+        self, message: str, *, errno: int | None = None, subject: str = "", details: Iterable[str] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.subject = subject
+        self.details = tuple(details)
         if errno is not None:
             self.errno = errno
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.message}" if self.subject else self.message
+        return "\n".join([f"{self.subject}: {self.message}" if self.subject else self.message, *self.details])
 
 
 class FormatError(UkmodError):

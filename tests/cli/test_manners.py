@@ -13,9 +13,9 @@ import pytest
 from tests.golden import modules
 
 from ukmod import cli
-from ukmod.cli import terminal
 from ukmod.cli.report import Outcome, print_report
 from ukmod.errors import MissingExtraError
+from ukmod.kmod import visible
 
 COMMANDS = {
     "run": ["run", "--for", "0.01", "{module}"],
@@ -92,14 +92,12 @@ def test_any_encoding_will_do(tmp_path: Path) -> None:
 
 
 def test_control_characters_are_shown_not_obeyed() -> None:
-    assert (
-        terminal.escape("a\x1b[2Jb\x07\x9b\x7f\ttab\nline\r") == "a\\x1b[2Jb\\x07\\x9b\\x7f\ttab\nline\\x0d"
-    )
+    assert visible.escape("a\x1b[2Jb\x07\x9b\x7f\ttab\nline\r") == "a\\x1b[2Jb\\x07\\x9b\\x7f\ttab\nline\\x0d"
 
 
 def test_directions_are_shown_not_obeyed() -> None:
-    assert terminal.escape("a\u202eb\u2066\u2028c") == "a\\u202eb\\u2066\\u2028c"
-    assert terminal.escape("Ωא中é") == "Ωא中é"
+    assert visible.escape("a\u202eb\u2066\u2028c") == "a\\u202eb\\u2066\\u2028c"
+    assert visible.escape("Ωא中é") == "Ωא中é"
 
 
 def test_a_name_with_a_newline_forges_no_line(

@@ -113,7 +113,7 @@ def matrix() -> Matrix:
                 "6.12",
                 "/b",
                 (
-                    Cell("x", "leak", "y.ko", ("1 object of kmalloc-8\nand more",)),
+                    Cell("x", "leak", "y.ko", ("1 object of kmalloc-8", "and more")),
                     Cell("driver", "no build", "", ("no build of driver",)),
                 ),
                 log,

@@ -12,7 +12,7 @@ from tests.kmod.moduletree import VERMAGIC, context, module
 from ukmod.errors import NotFoundError
 from ukmod.kmod.context import Context
 from ukmod.kmod.explanation import Explanation, KernelFacts, explain
-from ukmod.kmod.explanation_report import as_object, as_text
+from ukmod.kmod.explanation_report import as_lines, as_object
 from ukmod.kmod.linkage import ExportedSymbol
 from ukmod.kmod.tree import Tree
 
@@ -32,6 +32,11 @@ def kinds(explanation: Explanation, step: int = -1) -> dict[str, str]:
     """The notes on one step: kind to the place in the configuration that they name."""
     found = explanation.targets[0].steps[step].notes
     return {note.kind: str(note.source).rpartition("/")[2] for note in found if note.kind != "unsigned"}
+
+
+def as_text(explanation: Explanation) -> str:
+    """Return the account as people read it."""
+    return "".join(f"{line}\n" for line in as_lines(explanation))
 
 
 def outcome(explanation: Explanation) -> str:

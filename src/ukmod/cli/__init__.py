@@ -164,7 +164,7 @@ def _guarded(program: str, work: Callable[[], int], misused: Callable[[], int] =
 
     ``misused`` returns that of a command line that makes no sense.
     """
-    from ukmod.cli.terminal import escape, one_line, prepare_streams
+    from ukmod.cli.terminal import prepare_streams, write_lines
     from ukmod.errors import UkmodError, UsageError
 
     prepare_streams()
@@ -174,18 +174,18 @@ def _guarded(program: str, work: Callable[[], int], misused: Callable[[], int] =
         finally:
             sys.stdout.flush()
     except UkmodError as error:
-        about = f"{one_line(error.subject)}: " if error.subject else ""
-        sys.stderr.write(escape(f"{program}: {about}{error.message}") + "\n")
+        about = f"{error.subject}: " if error.subject else ""
+        write_lines([f"{program}: {about}{error.message}", *error.details], sys.stderr)
         return misused() if isinstance(error, UsageError) else NOT_RUN
     except BrokenPipeError:
         _forget_output()  # the reader has gone, `head` for example: it knows
         return NOT_RUN
     except OSError as error:
         _forget_output()
-        where = f"{one_line(str(error.filename))}: " if error.filename else ""
+        where = f"{error.filename}: " if error.filename else ""
         if _is_output(error):
             where = "cannot write: "
-        sys.stderr.write(escape(f"{program}: {where}{error.strerror or error}") + "\n")
+        write_lines([f"{program}: {where}{error.strerror or error}"], sys.stderr)
         return NOT_RUN
     except MemoryError:
         sys.stderr.write(f"{program}: out of memory\n")

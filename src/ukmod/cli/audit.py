@@ -11,12 +11,12 @@ from ukmod.cli.inspection import inspection, with_initramfs
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
 from ukmod.cli.options import action_of
 from ukmod.cli.progress import AUDITING, Progress
-from ukmod.cli.terminal import write
+from ukmod.cli.terminal import write, write_lines
 from ukmod.errors import UsageError
 from ukmod.kmod.audit import audit, audit_system
 from ukmod.kmod.audit.block import prove
 from ukmod.kmod.audit.diff import changes
-from ukmod.kmod.audit.report import counted, finding_object, module_object, module_text, summary
+from ukmod.kmod.audit.report import counted, finding_object, module_lines, module_object, summary
 from ukmod.kmod.audit.sarif import sarif_log
 from ukmod.record import asdict
 
@@ -49,10 +49,10 @@ def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
         "counts": counted(result.modules),
         "modules": [module_object(one) for one in result.modules],
     }
-    text = "".join(map(module_text, result.modules)) if names else summary(result.modules) + "\n"
+    lines = [line for one in result.modules for line in module_lines(one)]
     shown = [one for one in result.findings if one.level != "note" or names or arguments.notes]
-    text += "".join(f"{one}\n" for one in shown)
-    _report(arguments, found.system, result.modules, result.findings, content, text)
+    lines = [*(lines if names else [summary(result.modules)]), *map(str, shown)]
+    _report(arguments, found.system, result.modules, result.findings, content, lines)
     return status_of(result.findings)
 
 
@@ -66,8 +66,8 @@ def _block(arguments: argparse.Namespace, names: Sequence[str]) -> int:
         proofs = prove(found.system, found.inspector, names, arguments.config)
     findings = [finding for one in proofs for finding in one.findings()]
     content = {"modules": [_proof_object(one) for one in proofs]}
-    text = "".join(map(_proof_text, proofs))
-    _report(arguments, found.system, [one.audit for one in proofs], findings, content, text)
+    lines = [line for one in proofs for line in _proof_lines(one)]
+    _report(arguments, found.system, [one.audit for one in proofs], findings, content, lines)
     return status_of(findings)
 
 
@@ -91,8 +91,8 @@ def _diff(arguments: argparse.Namespace, words: Sequence[str]) -> int:
         "against": {"root": systems[1].system.root, "release": systems[1].system.tree.release},
         "changes": [asdict(one) for one in found],
     }
-    text = "".join(map(_change_text, found))
-    _report(arguments, systems[0].system, both[1], findings, content, text)
+    lines = [line for one in found for line in _change_lines(one)]
+    _report(arguments, systems[0].system, both[1], findings, content, lines)
     return int(bool(found))
 
 
@@ -104,10 +104,9 @@ def _side(arguments: argparse.Namespace, word: str) -> Inspection:
     return inspection(type(arguments)(**given))
 
 
-def _change_text(change: ModuleChange) -> str:
-    lines = [f"{change.module}: {change.before} -> {change.after}"]
-    lines += [f"  {one.kind} {one.via}: {one.before} -> {one.after}" for one in change.routes]
-    return "\n".join(lines) + "\n"
+def _change_lines(change: ModuleChange) -> Iterator[str]:
+    yield f"{change.module}: {change.before} -> {change.after}"
+    yield from (f"  {one.kind} {one.via}: {one.before} -> {one.after}" for one in change.routes)
 
 
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {
@@ -131,7 +130,7 @@ def _report(
     modules: Sequence[ModuleAudit],
     findings: Sequence[AuditFinding],
     content: Mapping[str, object],
-    text: str,
+    lines: Iterable[str],
 ) -> None:
     """Print a result in the form that was asked for."""
     if arguments.json:
@@ -151,7 +150,7 @@ def _report(
 
         write(audit_page(system, modules, findings))
     else:
-        write(text)
+        write_lines(lines)
 
 
 def _cases(modules: Iterable[ModuleAudit], findings: Iterable[AuditFinding]) -> Iterator[Case]:
@@ -169,23 +168,23 @@ def _cases(modules: Iterable[ModuleAudit], findings: Iterable[AuditFinding]) -> 
 # Proofs
 
 
-def _proof_text(proof: Proof) -> str:
+def _proof_lines(proof: Proof) -> Iterator[str]:
     name, remedy = proof.audit.module, proof.remedy
     if proof.is_proven:
-        return f"{name}: blocked by each of its {len(proof.audit.routes)} routes\n"
-    text = module_text(proof.audit)
+        yield f"{name}: blocked by each of its {len(proof.audit.routes)} routes"
+        return
+    yield from module_lines(proof.audit)
     if remedy is None or not remedy.is_proven:
-        return f"{text}  no line of modprobe.d or of the kernel's command line is known to block it\n"
-    lines = [f"  with this it is blocked by every route, at the head of {remedy.path}:"]
-    if remedy.arguments:
-        lines = ["  with this it is blocked by every route, on the kernel's command line:"]
-    lines += [f"    {line}" for line in (*remedy.lines, *remedy.arguments)]
+        yield "  no line of modprobe.d or of the kernel's command line is known to block it"
+        return
+    where = "on the kernel's command line" if remedy.arguments else f"at the head of {remedy.path}"
+    yield f"  with this it is blocked by every route, {where}:"
+    yield from (f"    {line}" for line in (*remedy.lines, *remedy.arguments))
     if remedy.initramfs:
-        lines.append("  and in the initramfs, which has to be made anew:")
-        lines += [f"    {path}" for path in remedy.initramfs]
+        yield "  and in the initramfs, which has to be made anew:"
+        yield from (f"    {path}" for path in remedy.initramfs)
     if any(route.kind == "live" for route in proof.audit.routes):
-        lines.append(f"  and, as it is loaded already: rmmod {name}")
-    return text + "\n".join(lines) + "\n"
+        yield f"  and, as it is loaded already: rmmod {name}"
 
 
 def _proof_object(proof: Proof) -> dict[str, object]:

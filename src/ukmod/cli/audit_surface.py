@@ -5,7 +5,7 @@ from __future__ import annotations
 from ukmod.cli.document import print_document
 from ukmod.cli.inspection import inspection
 from ukmod.cli.progress import AUDITING, Progress
-from ukmod.cli.terminal import near, write
+from ukmod.cli.terminal import near, write_lines
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.audit import BLOCKED, OPEN, UNKNOWN, audit
 from ukmod.kmod.audit.requests import module_requests
@@ -70,7 +70,7 @@ def surface(arguments: argparse.Namespace, names: Sequence[str]) -> int:
     lines = list(_named(named) if names else _all(every, image, len(requests), len(unresolved)))
     if asked is not None and not names:
         lines += ["", *_proof_summary(every, asked, unmade)]
-    write("".join(f"{line}\n" for line in lines))
+    write_lines(lines)
     return 0
 
 

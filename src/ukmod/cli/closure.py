@@ -9,7 +9,7 @@ from ukmod.cli import command_lines
 from ukmod.cli.closure_report import as_object, as_object_of_items, chain_lines, missing_lines, mtree_lines
 from ukmod.cli.document import print_document
 from ukmod.cli.output import write_bytes
-from ukmod.cli.terminal import escape, write
+from ukmod.cli.terminal import write_lines
 from ukmod.errors import NotFoundError, UsageError
 from ukmod.kmod.closures import closure
 from ukmod.kmod.context import Context
@@ -44,11 +44,8 @@ def main(argv: Sequence[str]) -> int:
     mtime = _source_date_epoch()
     tree = Tree.open(options.dirname, options.set_version, options.moduledir)
     found = _closure(tree, options)
-    sys.stderr.write(
-        "".join(
-            f"{escape(line)}\n"
-            for line in missing_lines(found.missing, tree, on_missing=options.on_missing, quiet=options.quiet)
-        )
+    write_lines(
+        missing_lines(found.missing, tree, on_missing=options.on_missing, quiet=options.quiet), sys.stderr
     )
     is_short = options.on_missing == "error" and any(missing.is_fault for missing in found.missing)
     if options.why is not None:
@@ -100,9 +97,9 @@ def _show_chain(found: Closure, options: Namespace) -> int:
     if options.json:
         print_document("closure", {**as_object(found), "why": [member.module for member in chain]})
     elif chain:
-        write("".join(f"{line}\n" for line in chain_lines(chain)))
+        write_lines(chain_lines(chain))
     else:
-        sys.stderr.write(escape(f"ukmod closure: {options.why} is not needed by any of them") + "\n")
+        write_lines([f"ukmod closure: {options.why} is not needed by any of them"], sys.stderr)
     return int(not chain)
 
 
@@ -128,8 +125,7 @@ def _print(
         print_document("closure", {**as_object(found), **files})
         return
     lines = found.files if items is None else mtree_lines(rows, mtime)
-    text = "".join(f"{line}\n" for line in lines)
     if options.output is None:
-        write(text)
+        write_lines(lines)
     else:
-        write_bytes([os.fsencode(text)], options.output)
+        write_bytes([os.fsencode(f"{line}\n") for line in lines], options.output)

@@ -50,4 +50,4 @@ def print_json(content: Mapping[str, object]) -> None:
     """Print a value as JSON, and nothing else."""
     import json
 
-    sys.stdout.write(json.dumps(content, indent=1) + "\n")
+    sys.stdout.write(json.dumps(content, indent=1).replace("\x7f", "\\u007f") + "\n")

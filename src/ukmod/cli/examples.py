@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
+from ukmod.cli.terminal import write_lines
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.regular import write_all
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print_document("examples", {"files": copied})
     else:
-        sys.stdout.write("".join(f"{path}\n" for path in copied))
+        write_lines(copied)
     return 0
 
 

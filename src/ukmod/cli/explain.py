@@ -6,10 +6,10 @@ from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
 from ukmod.cli.inspection import inspection
 from ukmod.cli.progress import AUDITING, Progress
-from ukmod.cli.terminal import write
+from ukmod.cli.terminal import write_lines
 from ukmod.errors import NotFoundError
 from ukmod.kmod.explanation import agreed
-from ukmod.kmod.explanation_report import as_object, as_text
+from ukmod.kmod.explanation_report import as_lines, as_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print_document("explain", {"words": [as_object(one) for one in explanations]})
     else:
-        write("".join(map(as_text, explanations)))
+        write_lines(line for one in explanations for line in as_lines(one))
     return max(STATUSES[one.verdict] for one in explanations)
 
 

@@ -7,7 +7,7 @@ import os
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
 from ukmod.cli.inspection import exports_beside, exports_listed, vermagic_of
-from ukmod.cli.terminal import write
+from ukmod.cli.terminal import write_lines
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kmod.fits import KernelOffer, fit
 from ukmod.kmod.linkage import KERNEL, ExportedSymbol, module_exports
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print_document("fits", {"files": [{"file": path, **_object(one)} for path, one in found]})
     else:
-        write("".join(_text(path, one, everything=options.all) for path, one in found))
+        write_lines(line for path, one in found for line in _lines(path, one, everything=options.all))
     verdicts = {one.verdict for _path, one in found}
     return next(STATUSES[word] for word in ("does not fit", "unknown", "fits") if word in verdicts)
 
@@ -154,14 +154,12 @@ class _TreeExports:
             return {}
 
 
-def _text(path: str, one: Fit, *, everything: bool) -> str:
-    lines = [f"{path}: {one.verdict}", *(f"  {text}" for text in (*one.objections, *one.doubts))]
-    if everything:
-        lines += [f"  {_symbol_text(symbol)}" for symbol in one.symbols]
-    else:
-        lines += [f"  {_symbol_text(symbol)}" for symbol in one.symbols if symbol.objection]
-        lines += [f"  {text}" for text in _doubts(one.symbols)]
-    return "".join(f"{line}\n" for line in lines)
+def _lines(path: str, one: Fit, *, everything: bool) -> Iterator[str]:
+    yield f"{path}: {one.verdict}"
+    yield from (f"  {text}" for text in (*one.objections, *one.doubts))
+    yield from (f"  {_symbol_text(symbol)}" for symbol in one.symbols if everything or symbol.objection)
+    if not everything:
+        yield from (f"  {text}" for text in _doubts(one.symbols))
 
 
 def _doubts(symbols: Iterable[NeededSymbol]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import sys
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
 from ukmod.cli.output import format_of, write_bytes
-from ukmod.cli.terminal import escape, write
+from ukmod.cli.terminal import write, write_lines
 from ukmod.kmod.context import Context
 from ukmod.kmod.graphs import module_graph, to_dot, to_html, to_mermaid
 from ukmod.kmod.tree import Tree
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     context = Context.open(tree, config_paths=options.config or None)
     graph, found = module_graph(context, options.name, weakdeps=options.weakdeps)
     faults = [one for one in found.missing if one.is_fault]
-    sys.stderr.write("".join(escape(f"ukmod graph: {one}") + "\n" for one in faults))
+    write_lines([f"ukmod graph: {one}" for one in faults], sys.stderr)
     if options.json:
         print_document("graph", _content(graph, found))
         return int(bool(faults))

@@ -10,7 +10,7 @@ from functools import partial
 from ukmod.cli.host_end import host_input, shown_at
 from ukmod.cli.progress import Progress
 from ukmod.cli.run import find_modules, kernel_of
-from ukmod.cli.terminal import escape, one_line_warnings
+from ukmod.cli.terminal import one_line_warnings, write_lines
 from ukmod.errors import KernelPanic, PatienceError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.choice import AUTO
@@ -21,6 +21,7 @@ from ukmod.kernel.user.init import boot_init
 from ukmod.kernel.user.line import HostLine
 from ukmod.kernel.user.provide import provide
 from ukmod.kernel.user.stdio import OutputSink
+from ukmod.kmod.visible import escape
 
 
 def main(options: argparse.Namespace) -> int:
@@ -37,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
                 provide(k.process, k.core.release, modules)
         sys.stdout.flush()
         reason, is_orderly = _booted(k, options.seconds)
-        sys.stderr.write(escape(f"ukmod run: {reason}") + "\n")
+        write_lines([f"ukmod run: {reason}"], sys.stderr)
         return 0 if is_orderly and not k.oopses else 1
 
 

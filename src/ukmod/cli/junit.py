@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ukmod.cli.terminal import escape
+from ukmod.kmod.visible import escape
 from ukmod.record import record
 
 __all__ = ["Case", "CaseProblem", "Suite", "junit_document"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
-from ukmod.cli.terminal import write
+from ukmod.cli.terminal import write_lines
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.assumptions import Assumption, Standing, check
@@ -37,7 +37,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print_document("kernel", _content(image, found, steps, failed))
     else:
-        write("".join(f"{line}\n" for line in _lines(image, found, steps, failed, everything=options.all)))
+        write_lines(_lines(image, found, steps, failed, everything=options.all))
     return int(bool(failed) or any(finding.state is Standing.UNMET for finding in found))
 
 

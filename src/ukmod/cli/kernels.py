@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from ukmod.cli.document import print_document
 from ukmod.cli.progress import Progress
-from ukmod.cli.terminal import write
+from ukmod.cli.terminal import write_lines
 from ukmod.errors import NotFoundError, UsageError
 from ukmod.machine.image.installed import Installed, installed, kernel_named, store
 from ukmod.packages import fetch
@@ -17,13 +17,13 @@ from ukmod.record import asdict
 def main(options: argparse.Namespace) -> int:
     """Do what was asked for; the exit status."""
     if options.action == "headers":
-        write(f"{_headers(options.kernels)}\n")
+        write_lines([_headers(options.kernels)])
         return 0
     kernels = _fetched(options) if options.action == "fetch" else _listed(options)
     if options.json:
         print_document("kernels", {"kernels": [asdict(one) for one in kernels]})
     else:
-        write("".join(_lines(kernels)))
+        write_lines(_lines(kernels))
     return 0
 
 
@@ -85,7 +85,7 @@ def _lines(kernels: Iterable[Installed]) -> Iterable[str]:
     rows = [(one.release, _parts(one), one.image) for one in kernels]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _parts(kernel: Installed) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
-from ukmod.cli.terminal import write
+from ukmod.cli.terminal import write_lines
 from ukmod.kmod.lint import lint
 from ukmod.kmod.objections import Inspector, KernelFacts
 from ukmod.kmod.system import System
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         print_document("lint", {"findings": [_object(one) for one in found]})
     else:
         shown = [one for one in found if one.severity != "note" or arguments.notes]
-        write("".join(f"{one}\n" for one in shown))
+        write_lines(line for one in shown for line in one.lines)
     return int(any(one.severity != "note" for one in found))
 
 

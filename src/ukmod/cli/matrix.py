@@ -168,7 +168,7 @@ def _in_order(modules: Sequence[Loadable]) -> list[Loadable]:
 
 def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: Sequence[str]) -> Column:
     """The verdicts about the modules on a kernel."""
-    cells = {name: Cell(name, "no build", "", (why,)) for name, why in run.missing.items()}
+    cells = {name: Cell(name, "no build", "", tuple(why.split("\n"))) for name, why in run.missing.items()}
     outcome = trace = None
     if run.files:
         tree = kernel.tree if options.dirname is not None or options.set_version is not None else None

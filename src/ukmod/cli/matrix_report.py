@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ukmod.cli.document import print_document
 from ukmod.cli.junit import Case, CaseProblem, Suite
 from ukmod.cli.report import Outcome
-from ukmod.cli.terminal import write
+from ukmod.cli.terminal import write_lines
 from ukmod.record import asdict, record
 
 __all__ = ["Cell", "Column", "Matrix", "junit_suites", "print_json", "print_table"]
@@ -25,7 +25,7 @@ class Cell:
     file: str
     """The build that was loaded; empty if there was none."""
     details: tuple[str, ...]
-    """Why it is not clean, a line or several each."""
+    """Why it is not clean, in lines."""
 
 
 @record
@@ -62,7 +62,7 @@ def print_table(matrix: Matrix) -> None:
     ]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    write("\n".join([*lines, *_details(matrix)]) + "\n")
+    write_lines([*lines, *_details(matrix)])
 
 
 def _details(matrix: Matrix) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _details(matrix: Matrix) -> Iterator[str]:
             if cell.verdict != "clean":
                 yield ""
                 yield f"{cell.module} on {column.kernel}: {cell.verdict}"
-                yield from (f"  {line}" for text in cell.details for line in text.splitlines())
+                yield from (f"  {line}" for line in cell.details)
         if column.outcome is not None and not column.outcome.clean:
             yield ""
             yield f"the log of {column.kernel}:"

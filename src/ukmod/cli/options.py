@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from ukmod.cli.terminal import columns
+from ukmod.kmod.visible import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Leave, with the command's own status for a mistake."""
-        super().exit(self.misused if status == 2 else status, message)
+        text = one_line(message.removesuffix("\n")) + "\n" if message else None
+        super().exit(self.misused if status == 2 else status, text)
 
 
 def command_parser(

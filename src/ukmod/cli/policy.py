@@ -12,7 +12,7 @@ from ukmod.cli.document import print_document, print_json
 from ukmod.cli.inspection import inspection, with_initramfs
 from ukmod.cli.junit import Case, CaseProblem, Suite, junit_document
 from ukmod.cli.progress import AUDITING, Progress
-from ukmod.cli.terminal import escape, write
+from ukmod.cli.terminal import write, write_lines
 from ukmod.errors import NotFoundError
 from ukmod.kmod.audit.policy import check_policy, generate_policy
 from ukmod.kmod.audit.report import finding_object
@@ -51,9 +51,8 @@ def main(argv: Sequence[str]) -> int:
         write(junit_document([Suite("ukmod.policy", (_case(findings),))]))
     else:
         status = status_of(findings)
-        write("".join(f"{line}\n" for line in lines) if not status else "")
-        stream = sys.stderr if lines else sys.stdout
-        stream.write("".join(escape(f"{one}\n") for one in findings))
+        write_lines(lines if not status else ())
+        write_lines(map(str, findings), sys.stderr if lines else sys.stdout)
     return status_of(findings)
 
 

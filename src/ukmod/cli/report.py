@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from ukmod.cli.document import print_document
 from ukmod.cli.progress import Progress
-from ukmod.cli.terminal import GREEN, RED, one_line, write
+from ukmod.cli.terminal import GREEN, RED, write
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.mm.slab import Leak
 from ukmod.kernel.module.pending import thread
 from ukmod.kernel.printk import Record
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.trace import Request
+from ukmod.kmod.visible import one_line
 from ukmod.record import asdict, record
 
 if TYPE_CHECKING:

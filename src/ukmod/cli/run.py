@@ -14,7 +14,7 @@ from ukmod.cli.faults import Flaw
 from ukmod.cli.output import format_of, write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
-from ukmod.cli.terminal import escape, near, one_line_warnings, write
+from ukmod.cli.terminal import near, one_line_warnings, write, write_lines
 from ukmod.cli.trace import trace_text
 from ukmod.errors import LoadError, MachineError, NotFoundError, PatienceError, UsageError
 from ukmod.kernel.api import Kernel
@@ -24,6 +24,7 @@ from ukmod.kernel.timeline import timeline
 from ukmod.kernel.trees import Loadable, indexed, open_tree
 from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
+from ukmod.kmod.visible import escape
 from ukmod.machine.image.installed import kernel_named
 from ukmod.machine.image.releases import is_word
 from ukmod.record import record
@@ -72,8 +73,7 @@ def main(argv: Sequence[str]) -> int:
         print_json(outcome)
     else:
         print_report(outcome, options.color)
-    for hint in filter(None, hints):
-        sys.stderr.write(escape(f"ukmod run: {hint}") + "\n")
+    write_lines([f"ukmod run: {hint}" for hint in hints if hint], sys.stderr)
     if trace is not None:
         write_bytes([trace], options.trace)
     return 0 if outcome.clean else 1
@@ -153,7 +153,7 @@ def _boot(k: Kernel, options: argparse.Namespace, named: Sequence[tuple[str, str
         k.boot(modules, programs=options.program is not None)
     if k.need is not None:
         advice = "" if k.need.image is not None else ": name it with --kernel IMAGE"
-        sys.stderr.write(escape(f"ukmod run: {k.need}{advice}") + "\n")
+        write_lines([f"ukmod run: {k.need}{advice}"], sys.stderr)
     return [Wanted(module, params) for module, (_, params) in zip(opened, named, strict=True)]
 
 

@@ -18,7 +18,7 @@ from ukmod.cli.progress import READING, Progress
 from ukmod.cli.survey_diff import diff
 from ukmod.cli.survey_page import survey_page
 from ukmod.cli.survey_report import print_expected, print_json, print_tables, subsystem
-from ukmod.cli.terminal import near
+from ukmod.cli.terminal import near, write_lines
 from ukmod.errors import NotFoundError
 from ukmod.kernel.trees import indexed
 from ukmod.kmod.tree import Tree
@@ -60,7 +60,8 @@ def main(argv: Sequence[str]) -> int:
             kept = f"; --journal {options.journal} continues from there"
             if journal is None:
                 kept = "; with --journal FILE, a later survey would continue from there"
-            sys.stderr.write(f"ukmod survey: interrupted: {len(found)} of {len(names)} are done{kept}\n")
+            text = f"interrupted: {len(found)} of {len(names)} are done{kept}"
+            write_lines([f"ukmod survey: {text}"], sys.stderr)
             if found and not options.json:
                 print_tables(tree, [found[name] for name in names if name in found])
             raise
@@ -109,7 +110,7 @@ def _survey(
             progress.add(verdict.classification)
         damage = workers.damage()
     if damage:
-        sys.stderr.write(f"ukmod survey: {settings.image}: is it damaged? {damage}\n")
+        write_lines([f"ukmod survey: {settings.image}: is it damaged? {damage}"], sys.stderr)
 
 
 def _names(tree: Tree, options: argparse.Namespace) -> list[str]:

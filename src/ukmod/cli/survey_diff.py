@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ukmod.cli.document import print_document
-from ukmod.cli.terminal import write
+from ukmod.cli.terminal import write_lines
 from ukmod.errors import UsageError
 from ukmod.record import asdict
 from ukmod.survey.expected import ExpectedFailure, is_expected, read_expected
@@ -40,7 +40,7 @@ def diff(options: argparse.Namespace, words: Sequence[str]) -> int:
         }
         print_document("survey-diff", content)
     else:
-        write(_text(found, worse, len(after.verdicts)))
+        write_lines(_lines(found, worse, len(after.verdicts)))
     return int(bool(worse))
 
 
@@ -64,18 +64,17 @@ def _about(results: Results) -> dict[str, object]:
     }
 
 
-def _text(found: Sequence[VerdictChange], worse: frozenset[str], total: int) -> str:
+def _lines(found: Sequence[VerdictChange], worse: frozenset[str], total: int) -> Iterator[str]:
     counts = Counter(one.kind for one in found)
-    lines = []
     for one in found:
         before, after = (
             f"{name}{f' ({_short(reason)})' if reason else ''}" if name else "nothing"
             for name, reason in ((one.before, one.before_reason), (one.after, one.after_reason))
         )
         known = "" if one.module in worse or one.kind != "worse" else "  (expected)"
-        lines.append(f"{one.kind:8} {one.module}: {before} -> {after}{known}\n")
+        yield f"{one.kind:8} {one.module}: {before} -> {after}{known}"
     words = [f"{counts[kind]} {kind}" for kind in CHANGES if counts[kind]]
-    return "".join(lines) + f"{total} modules: {', '.join(words) or 'nothing differs'}\n"
+    yield f"{total} modules: {', '.join(words) or 'nothing differs'}"
 
 
 def _short(text: str) -> str:

@@ -10,6 +10,8 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 
+from ukmod.kmod.visible import escape, one_line
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,24 +21,17 @@ __all__ = [
     "GREEN",
     "RED",
     "columns",
-    "escape",
     "has_colour",
     "near",
-    "one_line",
     "one_line_warnings",
     "painted",
     "prepare_streams",
     "write",
+    "write_lines",
 ]
 
 RED, GREEN = "31", "32"
 """SGR parameters of ECMA-48."""
-_KEPT = "\n\t"
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in _KEPT}
-_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-"""Characters that a terminal may obey: they write text backwards, or end a line."""
-_ESCAPES |= {code: f"\\u{code:04x}" for code in _DIRECTIONS}
-_NO_NEWLINES = _ESCAPES | {ord("\n"): "\\x0a"}
 
 
 def prepare_streams() -> None:
@@ -50,19 +45,6 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def escape(text: str) -> str:
-    r"""Show control characters as ``\x1b``, as dmesg(1) does, directions as ``\u202e``. Lines and tabs stay.
-
-    Modules choose what they log: it must not move the reader's cursor, or pass for something else.
-    """
-    return text.translate(_ESCAPES)
-
-
-def one_line(text: str) -> str:
-    """Text as ``escape`` gives it, its newlines included: a name cannot pass for a line of ours."""
-    return text.translate(_NO_NEWLINES)
-
-
 def write(text: str, colours: Mapping[str, str] | None = None, *, when: str = "auto") -> None:
     """Write text to standard output, escaped; ``colours`` are those of words in it.
 
@@ -73,13 +55,18 @@ def write(text: str, colours: Mapping[str, str] | None = None, *, when: str = "a
     sys.stdout.write(painted(text, colours) if colours and coloured else text)
 
 
+def write_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
+    """Write lines to a stream, or to standard output; a newline within a line is shown, not obeyed."""
+    (stream or sys.stdout).writelines(f"{one_line(line)}\n" for line in lines)
+
+
 @contextmanager
 def one_line_warnings(program: str) -> Iterator[None]:
     """Show each warning of the library as a line of the program's, without the place in the source."""
     import warnings
 
     def show(message: Warning | str, *_: object) -> None:
-        sys.stderr.write(escape(f"{program}: warning: {message}") + "\n")
+        write_lines([f"{program}: warning: {message}"], sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", RuntimeWarning)

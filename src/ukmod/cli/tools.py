@@ -8,6 +8,7 @@ import sys
 
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
+from ukmod.cli.terminal import write_lines
 from ukmod.errors import NotFoundError, UkmodError, UsageError
 from ukmod.kmod.tools import TOOLS
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print_document("tools", {"tools": list(TOOLS), "links": links})
     else:
-        sys.stdout.write("".join(f"{name}\n" for name in links or TOOLS))
+        write_lines(links or TOOLS)
     return 0
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ukmod.cli.terminal import escape
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.timeline import Span, Timeline
 from ukmod.kernel.trace import TraceStep
 from ukmod.kmod.mermaid import mermaid_text
+from ukmod.kmod.visible import escape
 
 __all__ = ["FORMATS", "to_chrome", "to_html", "to_mermaid", "to_text", "trace_text"]
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.explanation import Explanation, StepNotes, TargetNotes
     from ukmod.kmod.objections import Note
 
-__all__ = ["as_object", "as_text"]
+__all__ = ["as_lines", "as_object"]
 
 _OUTCOMES = {
     "loads": "would be loaded",
@@ -23,7 +23,7 @@ _OUTCOMES = {
 }
 
 
-def as_text(explanation: Explanation) -> str:
+def as_lines(explanation: Explanation) -> list[str]:
     """Return the account as lines of text, steps numbered in the order they are taken."""
     lines: list[str] = []
     if not explanation.targets:
@@ -36,7 +36,7 @@ def as_text(explanation: Explanation) -> str:
     for target in explanation.targets:
         lines += _target(explanation.word, target)
     lines += _notes(explanation.notes, "  ")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _target(word: str, notes: TargetNotes) -> Iterator[str]:

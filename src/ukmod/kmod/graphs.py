@@ -5,6 +5,7 @@ from __future__ import annotations
 from ukmod.kmod.closures import closure
 from ukmod.kmod.mermaid import mermaid_text
 from ukmod.kmod.page import escaped, page
+from ukmod.kmod.visible import one_line
 from ukmod.record import record
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ def to_dot(graph: ModuleGraph) -> str:
 
 
 def _quoted(name: str) -> str:
-    text = name.replace("\\", "\\\\").replace('"', '\\"')
+    text = one_line(name).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import sha256
-from html import escape
+from html import escape as escaped_html
 
+from ukmod.kmod.visible import escape
 from ukmod.record import record
 
 TYPE_CHECKING = False
@@ -86,10 +87,9 @@ _POLICY = (
 
 
 def escaped(text: object) -> str:
-    """Return text as HTML; control characters, which HTML cannot hold, become visible."""
+    """Return text as HTML; control characters, which HTML cannot hold, and directions become visible."""
     plain = str(text).encode("utf-8", "backslashreplace").decode()
-    shown = "".join(char if char >= " " or char in "\n\t" else f"\\x{ord(char):02x}" for char in plain)
-    return escape(shown.replace("\x7f", "\\x7f"))
+    return escaped_html(escape(plain))
 
 
 def page(title: str, body: Iterable[str], style: str = "") -> str:

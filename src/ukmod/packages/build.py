@@ -65,7 +65,7 @@ def build(plan: Building) -> list[str]:
     if done.returncode:
         lines = done.stderr.replace(f"{os.path.abspath(plan.copy)}/", "").splitlines()
         said = [line for line in lines if not line.startswith("make")] or lines
-        raise UkmodError("\n".join(["make failed:", *said[:_SHOWN]]), subject=f"build for {plan.release}")
+        raise UkmodError("make failed:", subject=f"build for {plan.release}", details=said[:_SHOWN])
     found = [
         os.path.join(above, name)
         for above, _, names in os.walk(plan.copy)

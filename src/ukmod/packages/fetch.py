@@ -139,7 +139,7 @@ def _search(word: str, suites: Sequence[str], work: str, tell: Tell) -> tuple[Ap
         if (release := chosen(word, releases(apt.names()))) is not None:
             return apt, release
     text = f"there is no such kernel in {'; '.join(searched)}: name other suites with --suite"
-    raise NotFoundError("\n".join([text, *filter(None, complaints)]), subject=word)
+    raise NotFoundError(text, subject=word, details=filter(None, complaints))
 
 
 def _update(apt: Apt, sources: str, tell: Tell) -> str:

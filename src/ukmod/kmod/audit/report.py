@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.audit.denials import AuditFinding
     from ukmod.kmod.audit.routes import ModuleAudit, Route
 
-__all__ = ["counted", "finding_object", "module_object", "module_text", "summary"]
+__all__ = ["counted", "finding_object", "module_lines", "module_object", "summary"]
 
 _SHOWN = 4
 """Routes of one kind, with one verdict and one reason, that are named."""
@@ -34,7 +34,7 @@ def counted(modules: Iterable[ModuleAudit]) -> dict[str, int]:
     return count
 
 
-def module_text(module: ModuleAudit) -> str:
+def module_lines(module: ModuleAudit) -> list[str]:
     """Return a module's verdict and its routes as lines of text; routes that are alike share a line."""
     lines = [f"{module.module}: {module.verdict}"]
     for (verdict, kind, why, source), same in groupby(module.routes, _likeness):
@@ -43,7 +43,7 @@ def module_text(module: ModuleAudit) -> str:
         reason = f": {why}" if why else ""
         where = f" ({source})" if source else ""
         lines.append(f"  {verdict:<8}{kind}: {', '.join(names[:_SHOWN])}{more}{reason}{where}")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _likeness(route: Route) -> tuple[str, str, str, str]:

@@ -28,8 +28,11 @@ class Finding:
     fix: str
     about: tuple[str, ...] = ()
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The finding as lines of text."""
+        words = [f"    {self.words}"] if self.words else []
+        return f"{self.source}: {self.severity}: {self.text}", *words, f"  fix: {self.fix}"
+
     def __str__(self) -> str:
-        lines = [f"{self.source}: {self.severity}: {self.text}"]
-        if self.words:
-            lines.append(f"    {self.words}")
-        return "\n".join([*lines, f"  fix: {self.fix}"])
+        return "\n".join(self.lines)
