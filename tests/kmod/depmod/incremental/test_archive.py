@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukmod.kmod.depmod.incremental.archive import Archive, archive
+from ukmod.kmod.depmod.incremental.archive import Archive, Pieces, archive
 from ukmod.kmod.depmod.parts import ALIASES, LINKS
 
 PARTS = st.tuples(*[st.binary(max_size=6)] * 3)
@@ -17,7 +17,9 @@ SAID = st.dictionaries(st.sampled_from("abcdef"), PARTS, max_size=5)
 
 
 def archived(said: dict[str, tuple[bytes, bytes, bytes]]) -> Archive:
-    return Archive(marshal.loads(marshal.dumps(archive(said))), {})
+    places, pieces = archive(said)
+    data = b"".join(pieces)
+    return Archive(Pieces(marshal.loads(marshal.dumps(places)), lambda at, size: data[at : at + size]), {})
 
 
 @given(said=SAID, newer=SAID)

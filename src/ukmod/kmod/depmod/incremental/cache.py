@@ -21,15 +21,15 @@ from ukmod.kmod.temporary import remove, replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     Identity = tuple[int, ...]
 
-__all__ = ["cache_path", "identities", "load", "prune", "store"]
+__all__ = ["cache_path", "identities", "load", "load_piece", "prune", "store", "store_pieces"]
 
 # What marshal writes is for one version of Python.
-_MAGIC = f"ukmod depmod 4 {sys.implementation.cache_tag} {marshal.version}\n".encode()
+_MAGIC = f"ukmod depmod 5 {sys.implementation.cache_tag} {marshal.version}\n".encode()
 _LIMIT = 1 << 28
 """Bytes of a stored file; that of a distribution's tree has 6 MB."""
 _OWN_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -60,23 +60,7 @@ def identities(paths: Sequence[str]) -> dict[str, Identity]:
 
 def load(path: str) -> dict[str, Any]:
     """Return what was stored, or nothing if that is not whole and our own."""
-    directory, _slash, name = path.rpartition("/")
-    try:
-        where = os.open(directory, os.O_RDONLY | _OWN_DIRECTORY)
-        try:
-            # marshal trusts its input, so nobody else may have had a hand in it.
-            if not _is_ours(where):
-                return {}
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=where)
-        finally:
-            os.close(where)
-        with open(fd, "rb", buffering=0) as file:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _LIMIT or not _is_ours(fd):
-                return {}
-            data = file.read()
-    except OSError:
-        return {}
+    data = load_piece(path, 0, _LIMIT)
     start = len(_MAGIC) + 4
     content = memoryview(data)[start:]  # megabytes, which are not to be copied
     if not data.startswith(_MAGIC) or zlib.crc32(content).to_bytes(4, "big") != data[start - 4 : start]:
@@ -85,20 +69,48 @@ def load(path: str) -> dict[str, Any]:
     return entries
 
 
+def load_piece(path: str, start: int, size: int) -> bytes:
+    """Return some bytes of a file: fewer if it ends before, and none if it is not our own.
+
+    marshal trusts its input, so nobody else may have had a hand in it.
+    """
+    directory, _slash, name = path.rpartition("/")
+    try:
+        where = os.open(directory, os.O_RDONLY | _OWN_DIRECTORY)
+        try:
+            if not _is_ours(where):
+                return b""
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=where)
+        finally:
+            os.close(where)
+        with open(fd, "rb", buffering=0) as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LIMIT or not _is_ours(fd):
+                return b""
+            file.seek(start)
+            return file.readall() if size >= status.st_size else file.read(size)
+    except OSError:
+        return b""
+
+
 def store(path: str, entries: dict[str, Any]) -> None:
     """Store what marshal knows, in a directory that is made if need be; nothing happens if that fails."""
+    data = marshal.dumps(entries)
+    store_pieces(path, (_MAGIC, zlib.crc32(data).to_bytes(4, "big"), data))
+
+
+def store_pieces(path: str, pieces: Iterable[bytes]) -> None:
+    """Store bytes, for :func:`load_piece`; nothing happens if that fails."""
     directory, _slash, name = path.rpartition("/")
     if directory.startswith(_SYSTEM) and not os.path.isdir(_SYSTEM):
         return
-    data = marshal.dumps(entries)
     with suppress(OSError):
         make_directory(directory)
         with open_exclusively(directory, flags=_OWN_DIRECTORY) as (where, is_exclusive):
             if not _is_ours(where):
                 return
             leave_no_leftovers(where, "depmod-", is_exclusive=is_exclusive)
-            checksum = zlib.crc32(data).to_bytes(4, "big")
-            replace_file(name, (_MAGIC, checksum, data), mode=0o600, where=where)
+            replace_file(name, pieces, mode=0o600, where=where)
 
 
 def _is_ours(fd: int) -> bool:
@@ -122,7 +134,7 @@ def prune(path: str) -> None:
             remove(run + suffix)
 
 
-SUFFIXES = ("", ".facts", ".modules.dep.bin", ".modules.alias.bin", ".modules.symbols.bin")
+SUFFIXES = ("", ".facts", ".parts", ".modules.dep.bin", ".modules.alias.bin", ".modules.symbols.bin")
 """The prefix of the files that one run leaves."""
 
 _TREES = 16

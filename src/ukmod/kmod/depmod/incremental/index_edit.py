@@ -48,11 +48,11 @@ _SIGN = 1 << 31
 def move_priorities(trie: Trie, at: int, by: int) -> Trie:
     """Add a number to all priorities from ``at`` on, which are below 2**31 before and after."""
     data, marks = trie
-    # The file as one number: each priority in it is 32 bits, of which nothing spills over.
+    # The file as one number: each priority in it is 32 bits, of which nothing spills over. What is added
+    # takes those from ``at`` on past the sign.
     ones = int.from_bytes(marks.translate(_PRIORITIES_ALONE), "big")
     number = int.from_bytes(data, "big")
-    priorities = number & ones * 0xFFFFFFFF
-    reached = (priorities + ones * (_SIGN - at)) >> 31 & ones
+    reached = (number + ones * (_SIGN - at)) >> 31 & ones
     return (number + reached * by).to_bytes(len(data), "big"), marks
 
 

@@ -8,10 +8,10 @@ made of differs, or if it is no longer what the last run wrote, which its checks
 What a few modules change is changed in the files themselves (:mod:`patch`); where that cannot be, files are
 made again from what all modules said.
 
-Several files hold it: a small one with identities, checksums and messages, written by each run; one with what
-the modules said, written when much of that changed (what little did is in the small one until then); and one
-with each index's marks. The first names the second by a number, the others have their index's checksum, so
-that two runs at once can at worst leave some that do not fit, which are as good as none.
+Several files hold it: a small one with identities, checksums and messages, written by each run; two with what
+the modules said and where it is, written when much of that changed (what little did is in the small one until
+then); and one with each index's marks. The first names the second by a number, the others are known by
+checksums, so that two runs at once can at worst leave some that do not fit, which are as good as none.
 """
 
 from __future__ import annotations
@@ -23,8 +23,15 @@ from contextlib import suppress
 
 from ukmod.errors import FormatError, UkmodError
 from ukmod.kmod.depmod.analysis import Analysis, analyse
-from ukmod.kmod.depmod.incremental.archive import Archive, archive
-from ukmod.kmod.depmod.incremental.cache import identities, load, prune, store
+from ukmod.kmod.depmod.incremental.archive import Archive, Pieces, archive
+from ukmod.kmod.depmod.incremental.cache import (
+    identities,
+    load,
+    load_piece,
+    prune,
+    store,
+    store_pieces,
+)
 from ukmod.kmod.depmod.incremental.patch import Before, find_change, patch_aliases, patch_links
 from ukmod.kmod.depmod.order import module_order, module_order_after
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, NO_OTHERS, OTHERS, is_plain, pack, unpack
@@ -145,13 +152,29 @@ def update(
     depends on, and ``read`` reads modules' files.
     """
     head = load(path)
-    if not head or head["key"] != key:
+    old = _kept(path, head) if head and head["key"] == key else None
+    if old is None:
         return None
-    body = load(f"{path}.facts")
-    if not body or body["id"] != head["facts"]:
+    try:
+        return _follow(found, snapshot, dirname, directory, path, head, old, read)
+    except FormatError:
         return None
+
+
+def _follow(
+    found: Sequence[Candidate],
+    snapshot: Snapshot,
+    dirname: str,
+    directory: str,
+    path: str,
+    head: Mapping[str, Any],
+    old: Archive,
+    read: Callable[[Sequence[Candidate]], list[Facts]],
+) -> Update | None:
+    """As :func:`update`, after a run whose record and whose modules' parts are given. FormatError if these
+    are not what it left.
+    """
     known: dict[str, Identity] = head["modules"]
-    old = Archive(body["said"], head["newer"])
     changed = [one for one in found if not _same(known.get(one.path), snapshot.modules[one.path])]
     same_set = len(known) == len(found) and all(one.path in known for one in changed)
     modules, order_messages = _ordered(found, snapshot, dirname, head, same_set=same_set)
@@ -216,28 +239,41 @@ def _analysis_for(modules: Sequence[Candidate], now: Archive, stale: set[str]) -
         wanted = set(now.holders(ALIASES, b"alias devname:")) if ALIASES in kinds else set()
         wanted |= now.differing(OTHERS, NO_OTHERS) if OTHERS in kinds else set()
         modules = [module for module in modules if module.path in wanted]
-    facts = unpack(modules, [now[module.path] for module in modules], kinds)
+    facts = unpack(modules, [now.parts(module.path, kinds) for module in modules], kinds)
     return analyse(modules, facts) if LINKS in kinds else Analysis(modules, facts, {}, (), (), ())
 
 
 def recall(path: str, snapshot: Snapshot) -> dict[str, Parts]:
     """Return what the run remembered at ``path`` knew of modules that are still the same."""
     head = load(path)
-    body = load(f"{path}.facts")
-    if not head or not body or body["id"] != head["facts"]:
+    known = _kept(path, head) if head else None
+    if known is None:
         return {}
-    known = Archive(body["said"], head["newer"])
-    return {
-        one: known[one]
-        for one, now in snapshot.modules.items()
-        if _same(head["modules"].get(one), now) and one in known
-    }
+    try:
+        return {
+            one: known[one]
+            for one, now in snapshot.modules.items()
+            if _same(head["modules"].get(one), now) and one in known
+        }
+    except FormatError:
+        return {}
+
+
+def _kept(path: str, head: Mapping[str, Any]) -> Archive | None:
+    """Return what modules said in the run of this record; None if that is not there."""
+    body = load(f"{path}.facts")
+    if not body or body["id"] != head["facts"]:
+        return None
+    pieces = Pieces(body["said"], lambda start, size: load_piece(f"{path}.parts", start, size))
+    return Archive(pieces, head["newer"])
 
 
 def keep(path: str, parts: dict[str, Parts]) -> int:
     """Keep what modules say for the next run; return the number of that, for :func:`remember`."""
     number = int.from_bytes(os.urandom(7), "big") + 1
-    store(f"{path}.facts", {"id": number, "said": archive(parts)})
+    said, pieces = archive(parts)
+    store_pieces(f"{path}.parts", pieces)
+    store(f"{path}.facts", {"id": number, "said": said})
     return number
 
 
@@ -259,7 +295,11 @@ def remember(
     if last is not None:
         outputs |= last.kept
         if len(newer) > _MANY:
-            parts_id, newer = keep(path, {module.path: last.now[module.path] for module in run.modules}), {}
+            try:
+                said = {module.path: last.now[module.path] for module in run.modules}
+            except FormatError:
+                return  # another run's: the next one does all of it
+            parts_id, newer = keep(path, said), {}
     for name, (_content, _messages, marks) in made.items():
         if marks and name in _PATCHED:
             store(f"{path}.{name}", {"of": outputs[name][0], "marks": marks})
@@ -302,7 +342,7 @@ def _ordered(
     """Return modules in depmod's order, and what was to be said about modules.order."""
     if _unchanged(_ORDER, snapshot, head):
         by_path = {module.path: module for module in found}
-        stayed = [by_path[path] for path in head["order"] if path in by_path]
+        stayed = [module for path in head["order"] if (module := by_path.get(path)) is not None]
         come = [] if same_set else [module for module in found if module.path not in head["modules"]]
         modules = module_order_after(stayed, come, dirname) if len(come) <= _MANY else None
         if modules is not None:
