@@ -16,11 +16,13 @@ _SUBSTITUTIONS = (
     # A kernel address, bare or after 0x; a hashed pointer (%p) is 32 random bits.
     (re.compile(r"\b(0x)?ffff(?!ffffffff)[0-9a-f]{12}\b"), "<address>"),
     (re.compile(r"(?<!address: )\b(0x)?00000000(?!0000)[0-9a-f]{8}\b"), "<address>"),
+    (re.compile(r"\bpid:\d+ +ppid:"), "pid:<pid> ppid:"),  # padded
     # Pids, in the ways the kernel and our modules write them.
     (re.compile(r"\b(pid|PID|thread|tgid)([ :=]+)\d+\b"), r"\1\2<pid>"),
     (re.compile(r"@offset=\d+"), "@offset=<n>"),  # the allocator shuffles its objects
     (re.compile(r"(scheduling while atomic: \S+?/)\d+/"), r"\1<pid>/"),
     (re.compile(r"^note: (\S+)\[\d+\]"), r"note: \1[<pid>]"),
+    (re.compile(r"^(Freezing .*(?:elapsed|after)) \d+\.\d+ seconds"), r"\1 <n> seconds"),
     (re.compile(r"\bkworker/\S+"), "kworker/<n>"),
     # Where in one of its own functions, as the compiler made them, the kernel itself warned.
     (re.compile(r"^(WARNING: .* at \S+ |RIP: 0010:)([a-z_]\w*)[.\w]*\+0x[0-9a-f]+/0x[0-9a-f]+$"), r"\1\2"),
@@ -31,6 +33,8 @@ _OOPS_NOISE = re.compile(
     r"PGD |CR[0-9]|[RD]S[P0-9]?: |R[ABCD]X: |RDX: |RBP: |R\d\d: |FS: |CS: |DR\d: |PKRU: |Code: "
     r"|---\[ end Kernel panic|Hardware name: |Call Trace:| ?<TASK>| ?</TASK>|RIP: 0033:|Kernel Offset: "
 )
+_FIRMWARE = re.compile(r"ACPI: PM: ")
+"""What the firmware of a machine does, of which the emulated one has none."""
 _FRAME = re.compile(r" \? | [\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+")
 _MODULE_FRAME = re.compile(r" [\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\]")
 _VERSION = re.compile(
@@ -64,7 +68,7 @@ def log(lines: Iterable[LogLine]) -> Iterator[LogLine]:
             continue
         elif not _OOPS_NOISE.match(entry.text):
             repeated = ""
-        if _OOPS_NOISE.match(entry.text):
+        if _OOPS_NOISE.match(entry.text) or _FIRMWARE.match(entry.text):
             continue
         if _FRAME.match(entry.text):
             if entry.text == previous or not _MODULE_FRAME.fullmatch(entry.text):

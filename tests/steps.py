@@ -134,6 +134,7 @@ class Case:
     ``unordered``: a pattern; lines of the log that match it as a whole have no order among themselves.
     ``dies``: the machine panics under the last step that has an outcome; that step's result is empty, and its
     log comes from the console, which has no levels: 0 stands for each.
+    ``needs_image``: its module calls functions that only a kernel's image has.
     """
 
     name: str
@@ -143,6 +144,7 @@ class Case:
     config: str = ""
     unordered: str = ""
     dies: bool = False
+    needs_image: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.steps import Case, Insmod, Rmmod, Sleep
+from tests.steps import Case, Insmod, Program, Rmmod, Sleep
 
 CONCURRENCY = (
     *(
@@ -73,6 +73,19 @@ CONCURRENCY = (
             (Insmod("thread_signals", f"part={part}"), Sleep(0.2), Rmmod("thread_signals")),
         )
         for part in ("ignored", "queued", "groups")
+    ),
+    *(
+        Case(
+            f"freezer_{part}",
+            f"the freezer: {part}",
+            (Insmod("freezer", f"part={part}"), Sleep(3), Rmmod("freezer")),
+            programs=(
+                Program("/sbin/helper", sleep=1, log="the helper ends"),
+                Program("/sbin/slow", sleep=3, log="the slow one ends"),
+            ),
+            needs_image=True,
+        )
+        for part in ("tasks", "queues", "helpers", "states", "refused", "forbidden")
     ),
     Case("timers", "timers, hrtimers, and the ways to sleep", (Insmod("timers"), Rmmod("timers"))),
 )

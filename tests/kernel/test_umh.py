@@ -18,7 +18,15 @@ from ukmod.kernel.sched.core import ERESTARTSYS, PF_FORKNOEXEC, PF_NOFREEZE, Tas
 from ukmod.kernel.sighand import SIG_KTHREAD
 from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.trace import Request
-from ukmod.kernel.umh import UMH_KILLABLE, UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC
+from ukmod.kernel.umh import (
+    UMH_DISABLED,
+    UMH_ENABLED,
+    UMH_FREEZING,
+    UMH_KILLABLE,
+    UMH_NO_WAIT,
+    UMH_WAIT_EXEC,
+    UMH_WAIT_PROC,
+)
 from ukmod.machine.registers import MASK64
 from ukmod.userland import Process
 
@@ -679,6 +687,31 @@ class TestReaders:
         kernel.run_task("pm", kernel.helpers.disable)
         hz = kernel.clock.hz
         assert self.wait(kernel, 10 * hz, enabled_after=4) == pytest.approx(6 * hz, abs=3)
+
+    def test_trylock_waits_while_tasks_freeze(self, kernel: Core) -> None:
+        results: list[int] = []
+        address = kernel.symbols.address("usermodehelper_read_trylock")
+        kernel.run_task("pm", lambda: kernel.helpers.disable(UMH_FREEZING))
+        start(kernel, "reader", lambda: results.append(kernel.cpu.call(address)))
+        kernel.run(1)
+        assert results == []
+        start(kernel, "pm", kernel.helpers.enable)
+        kernel.run(1)
+        assert results == [0]
+
+    def test_trylock_is_refused_once_tasks_have_frozen(self, kernel: Core) -> None:
+        results: list[int] = []
+        address = kernel.symbols.address("usermodehelper_read_trylock")
+        kernel.run_task("pm", lambda: kernel.helpers.disable(UMH_FREEZING))
+        start(kernel, "reader", lambda: results.append(kernel.cpu.call(address) - (1 << 64)))
+        kernel.run(1)
+        start(kernel, "pm", lambda: kernel.helpers.set_disable_depth(UMH_DISABLED))
+        kernel.run(1)
+        assert results == [-EAGAIN]
+
+    def test_enabling_is_no_way_to_disable(self, kernel: Core) -> None:
+        assert kernel.helpers.disable(UMH_ENABLED) == -EINVAL
+        assert not kernel.helpers.disabled
 
     def test_none_are_left_when_nobody_enables_them(self, kernel: Core) -> None:
         kernel.run_task("pm", kernel.helpers.disable)

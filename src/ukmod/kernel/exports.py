@@ -13,6 +13,7 @@ SUBSYSTEMS: Final = (
     "async_",
     "cred",
     "dev_printk",
+    "freezer",
     "ftrace",
     "ftrace_direct",
     "irq_work",

@@ -14,7 +14,6 @@ from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.sched.core import (
     PF_NO_SETAFFINITY,
-    PF_NOFREEZE,
     TASK_UNINTERRUPTIBLE,
     Task,
     TaskExitError,
@@ -233,21 +232,6 @@ def kthread_should_park(k: Core) -> Bool:
 def task_should_park(k: Core, task: Ptr) -> Bool:
     """``bool __kthread_should_park(struct task_struct *k)``."""
     return k.kthreads.of(task).should_park
-
-
-@export(gpl=True)
-def kthread_freezable_should_stop(k: Core, was_frozen: Ptr) -> Bool:
-    """``bool kthread_freezable_should_stop(bool *was_frozen)``: tasks are never frozen here."""
-    if was_frozen:
-        k.memory.set_u8(was_frozen, 0)
-    return k.kthreads.current().should_stop
-
-
-@export()
-def set_freezable(k: Core) -> Bool:
-    """``bool set_freezable(void)``: true if the task was frozen, which never happens here."""
-    k.tasks.set_pf(k.sched.task(), PF_NOFREEZE, to=False)
-    return False
 
 
 @export(gpl=True)

@@ -13,16 +13,11 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
+from ukmod.kernel.freezer import freezing, set_freezable, try_to_freeze
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.list import init_list_head, list_add_tail, list_del_init, list_empty, list_entries
-from ukmod.kernel.sched.core import (
-    PF_NO_SETAFFINITY,
-    PF_NOFREEZE,
-    TASK_INTERRUPTIBLE,
-    TASK_RUNNING,
-    cond_resched,
-)
+from ukmod.kernel.sched.core import PF_NO_SETAFFINITY, TASK_INTERRUPTIBLE, TASK_RUNNING, cond_resched
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.machine.abi import Bool, CStr, Int, Ptr, UInt, ULong, VarArgs
 
@@ -68,19 +63,21 @@ class KthreadWorkers:
             warn(k, _ANOTHERS)
         memory.set_u64(worker + self.worker.task, task.address)
         if memory.u32(worker + self.worker.flags) & KTW_FREEZABLE:
-            k.tasks.set_pf(task, PF_NOFREEZE, to=False)
+            set_freezable(k)
         while True:
             k.tasks.set_state(task, TASK_INTERRUPTIBLE)
             if k.kthreads.current().should_stop:
                 k.tasks.set_state(task, TASK_RUNNING)
                 memory.set_u64(worker + self.worker.task, 0)
                 return 0
-            if list_empty(memory, works):
-                memory.set_u64(worker + self.worker.current_work, 0)
-                k.sched.schedule(rest=partial(self.run, worker))
-            else:
+            if not list_empty(memory, works):
                 k.tasks.set_state(task, TASK_RUNNING)
                 self._do(worker, memory.u64(works) - self.work.node)
+            elif not freezing(k):
+                memory.set_u64(worker + self.worker.current_work, 0)
+                k.sched.schedule(rest=partial(self.run, worker))
+            k.tasks.set_state(task, TASK_RUNNING)
+            try_to_freeze(k)
             cond_resched(k)
 
     def _do(self, worker: int, work: int) -> None:

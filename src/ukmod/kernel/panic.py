@@ -261,6 +261,11 @@ class Crash:
             raise copy(self._end)
 
 
+def level_number(level: bytes) -> int:
+    """The number of a KERN_ prefix; that of KERN_WARNING, the default, if it is another."""
+    return int(level[1:2]) if level[:1] == b"\x01" and level[1:2].isdigit() else 4
+
+
 @export()
 def dump_stack(k: Core) -> None:
     """void dump_stack(void)."""
@@ -270,7 +275,7 @@ def dump_stack(k: Core) -> None:
 @export()
 def dump_stack_lvl(k: Core, level: CStr) -> None:
     """void dump_stack_lvl(const char *log_lvl)."""
-    k.crash.dump_stack(int(level[1:2]) if level[:1] == b"\x01" and level[1:2].isdigit() else 4)
+    k.crash.dump_stack(level_number(level))
 
 
 @export()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ukmod.kernel import jobctl
 from ukmod.kernel.export import export
+from ukmod.kernel.freezer import try_to_freeze
 from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import (
     PF_EXITING,
@@ -395,8 +396,10 @@ class Signals:
         return signal, info
 
     def deliver(self) -> None:
-        """Handle the return to user space, where a fatal signal ends the process."""
+        """get_signal(): at the return to user space a process freezes, and a fatal signal ends it."""
         task = self._k.sched.task()
+        if try_to_freeze(self._k):
+            self.recalc(task)
         if signal := self.of(task).fatal:
             raise TaskExitError(self._k.core_dump.dump(task, signal))
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from errno import ENOENT, ESRCH
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ukmod.errors import MachineError, UkmodError
@@ -89,10 +90,11 @@ class KernelSyscalls:
         return self._k.sched.task().pid
 
     def nanosleep(self, nanoseconds: int) -> None:
-        """nanosleep(2)."""
+        """nanosleep(2), which continues after the task was frozen."""
         k = self._k
-        jiffies = -(-nanoseconds * k.clock.hz // NSEC_PER_SEC)
-        self._call(lambda: block(k, TASK_INTERRUPTIBLE, jiffies + 1))
+        end = k.clock.jiffies - (-nanoseconds * k.clock.hz // NSEC_PER_SEC) + 1
+        while (left := end - k.clock.jiffies) > 0:
+            self._call(partial(block, k, TASK_INTERRUPTIBLE, left))
 
     def clock(self) -> int:
         """clock_gettime(2) of CLOCK_MONOTONIC."""

@@ -128,6 +128,7 @@ class Tasks:
         """The main function of init: it waits until there is a program for it, if there ever is one."""
         while self.kernel_init is None:
             block(self._k, TASK_INTERRUPTIBLE)
+            self._k.signals.deliver()
         return self.kernel_init()
 
     def _wait_for_ever(self) -> int:
@@ -194,6 +195,7 @@ class Tasks:
                 memory.set_u32(address + offset("task_struct", name), DEFAULT_PRIO)
         if k.types.has("task_struct", "exit_signal"):
             memory.set_u32(address + offset("task_struct", "exit_signal"), SIGCHLD)
+        self.set_flag(task, self.tif.need_fpu_load)  # fpu_clone()
         if kthread:
             k.sighands.fill(task, SIG_IGN)
         self.set_comm(task, comm)

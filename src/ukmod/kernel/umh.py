@@ -16,8 +16,9 @@ from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.cred import CAP_FULL_SET
 from ukmod.kernel.export import export
+from ukmod.kernel.freezer import freezable, try_to_freeze
 from ukmod.kernel.lib.printf_spec import signed
-from ukmod.kernel.sched.core import PF_KTHREAD, TASK_KILLABLE, TASK_UNINTERRUPTIBLE
+from ukmod.kernel.sched.core import PF_KTHREAD, TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_UNINTERRUPTIBLE
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.workqueue.work import Work
 from ukmod.machine.abi import GfpT, Int, Long, Ptr
@@ -27,8 +28,10 @@ from ukmod.record import field, mutable
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE = 0, 1, 2, 4
-"""include/linux/umh.h. UMH_FREEZABLE, 8, changes only how a waiter is frozen, and no task is ever frozen."""
+UMH_NO_WAIT, UMH_WAIT_EXEC, UMH_WAIT_PROC, UMH_KILLABLE, UMH_FREEZABLE = 0, 1, 2, 4, 8
+"""include/linux/umh.h. UMH_FREEZABLE exists since v6.1."""
+UMH_ENABLED, UMH_FREEZING, UMH_DISABLED = 0, 1, 2
+"""enum umh_disable_depth."""
 KHELPER: Final = "khelper"
 """The oldest name of the workqueue that runs helpers, under which a trace names it."""
 _WORK: Final = "call_usermodehelper_exec_work"
@@ -78,7 +81,8 @@ class Helpers:
         self._readers = self._writers = 0
         """Tasks that hold umhelper_sem for reading, and those that wait for it to write."""
         self._sem_waiters = Waiters(kernel)
-        self.disabled = False
+        self.disable_depth = UMH_ENABLED
+        """usermodehelper_disabled: while tasks freeze, readers wait; then they are refused."""
 
     # -- setting up -----------------------------------------------------------------------------------
 
@@ -171,6 +175,8 @@ class Helpers:
 
     def _wait(self, info: SubprocessInfo) -> int:
         state = TASK_KILLABLE if info.wait & UMH_KILLABLE else TASK_UNINTERRUPTIBLE
+        if info.wait & UMH_FREEZABLE:
+            state = freezable(self._k, state)
         result = info.waiters.wait_event(lambda: info.done, state)
         if not info.done:
             info.abandoned = True
@@ -258,9 +264,19 @@ class Helpers:
 
     # -- enabling -------------------------------------------------------------------------------------
 
-    def disable(self) -> int:
-        """usermodehelper_disable(): forbid new helpers; 0, or -EAGAIN if running ones do not end in 5 s."""
-        self._set_disabled(disabled=True)
+    @property
+    def disabled(self) -> bool:
+        """True if no helper may start."""
+        return self.disable_depth != UMH_ENABLED
+
+    def disable(self, depth: int = UMH_DISABLED) -> int:
+        """__usermodehelper_disable(): forbid new helpers; 0, or -EAGAIN if running ones do not end in 5 s.
+
+        -EINVAL for UMH_ENABLED.
+        """
+        if depth == UMH_ENABLED:
+            return -EINVAL
+        self.set_disable_depth(depth)
         timeout = RUNNING_HELPERS_TIMEOUT * self._k.clock.hz
         if self._running_waiters.wait_event(lambda: not self._running, TASK_UNINTERRUPTIBLE, timeout):
             return 0
@@ -269,14 +285,14 @@ class Helpers:
 
     def enable(self) -> None:
         """usermodehelper_enable()."""
-        self._set_disabled(disabled=False)
+        self.set_disable_depth(UMH_ENABLED)
 
-    def _set_disabled(self, *, disabled: bool) -> None:
+    def set_disable_depth(self, depth: int) -> None:
         """__usermodehelper_set_disable_depth(): wait for the readers; readers to come wait for this."""
         self._writers += 1
         self._sem_waiters.wait_event(lambda: not self._readers)
         self._writers -= 1
-        self.disabled = disabled
+        self.disable_depth = depth
         self._sem_waiters.wake_all()
         self._disabled_waiters.wake_all()
 
@@ -290,12 +306,24 @@ class Helpers:
         self._sem_waiters.wake_all()
 
     def read_trylock(self) -> int:
-        """usermodehelper_read_trylock(): 0 and a reader, or -EAGAIN while helpers are disabled."""
+        """usermodehelper_read_trylock(): 0 and a reader, or -EAGAIN while helpers are disabled.
+
+        While tasks freeze, it waits for the end of that, and freezes, too.
+        """
+        k = self._k
         self._down_read()
-        if not self.disabled:
-            return 0
-        self.read_unlock()
-        return -EAGAIN
+        while self.disabled:
+            self.read_unlock()
+            if self.disable_depth == UMH_DISABLED:
+                return -EAGAIN
+            if self._disabled_waiters.wait_event(self._is_decided, TASK_INTERRUPTIBLE) < 0:
+                k.sched.schedule()  # the freezer's signal wakes it
+            try_to_freeze(k)
+            self._down_read()
+        return 0
+
+    def _is_decided(self) -> bool:
+        return self.disable_depth != UMH_FREEZING
 
     def read_lock_wait(self, timeout: int) -> int:
         """usermodehelper_read_lock_wait(): a reader and the jiffies left, or 0 if helpers stay disabled.

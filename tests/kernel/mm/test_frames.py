@@ -39,7 +39,8 @@ KEEP = (
 
 def parameters(module: str) -> list[str]:
     """The parameters with which the cases load a module, and the machine lives on."""
-    steps = [step for case in CASES if not case.dies for step in case.steps]
+    cases = [case for case in CASES if not (case.dies or case.needs_image)]
+    steps = [step for case in cases for step in case.steps]
     found = [step.params for step in steps if isinstance(step, Insmod) and step.module == module]
     return list(dict.fromkeys(word for word in found or [""] if word not in KEEP))
 

@@ -14,7 +14,7 @@ from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.workqueue.work import GuestWork, Work
-from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, WQ_UNBOUND
+from ukmod.kernel.workqueue.workqueue import WQ_FREEZABLE, WQ_NAME_LEN, WQ_UNBOUND
 from ukmod.machine.memory import Fault
 
 
@@ -214,3 +214,44 @@ def test_a_workqueue_has_a_formatted_name_that_is_cut_where_it_is_too_long(
         at = guest.pointer(function, b"%s-%d", WQ_UNBOUND, 3, *arguments)
         queue = kernel.workqueues.at(at)
         assert (queue.name, queue.flags & WQ_UNBOUND, queue.max_active) == (name, WQ_UNBOUND, 3)
+
+
+def test_a_freezable_queue_starts_no_work_while_it_is_frozen(kernel: Core) -> None:
+    queues, seen = kernel.workqueues, []
+    freezable, plain = queues.alloc("freezable", WQ_FREEZABLE), queues.alloc("plain", 0)
+
+    def long() -> None:
+        block(kernel, TASK_UNINTERRUPTIBLE, 10)
+        seen.append("begun before")
+
+    def body() -> None:
+        queues.queue(freezable, long)
+        block(kernel, TASK_UNINTERRUPTIBLE, 1)
+        queues.freeze_begin()
+        for wq in (freezable, plain):
+            queues.queue(wq, lambda wq=wq: seen.append(wq.name))
+        queues.flush_all(plain)
+        assert queues.freeze_busy(), "what has begun is not stopped"
+        block(kernel, TASK_UNINTERRUPTIBLE, 20)
+        assert not queues.freeze_busy()
+        assert seen == ["plain", "begun before"]
+        queues.thaw()
+        queues.flush_all(freezable)
+
+    in_task(kernel, body)
+    assert seen == ["plain", "begun before", "freezable"]
+
+
+def test_freezing_twice_or_asking_without_is_warned_about(kernel: Core) -> None:
+    def body() -> None:
+        kernel.workqueues.freeze_busy()
+        kernel.workqueues.freeze_begin()
+        kernel.workqueues.freeze_begin()
+        kernel.workqueues.thaw()
+        kernel.workqueues.thaw()
+
+    in_task(kernel, body)
+    assert [warning.line for warning in kernel.warnings] == [
+        5295,
+        5261,
+    ]

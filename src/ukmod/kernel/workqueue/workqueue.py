@@ -32,6 +32,8 @@ DRAINING: Final = Site("kernel/workqueue.c", 1441, "__queue_work")
 NOT_INITIALISED: Final = Site("kernel/workqueue.c", 1502, "__queue_work")
 FLUSHED_BY_RECLAIM: Final = Site("kernel/workqueue.c", 2632, "check_flush_dependency")
 FLUSHED_BY_RECLAIMER: Final = Site("kernel/workqueue.c", 2635, "check_flush_dependency")
+FREEZING: Final = Site("kernel/workqueue.c", 5261, "freeze_workqueues_begin")
+NOT_FREEZING: Final = Site("kernel/workqueue.c", 5295, "freeze_workqueues_busy")
 SET_MAX_ACTIVE: Final = Site("kernel/workqueue.c", 4517, "workqueue_set_max_active")
 
 # include/linux/workqueue.h
@@ -156,6 +158,8 @@ class Workqueues:
         self.no_pool = WORK_OFFQ_POOL_NONE << bits.get("WORK_OFFQ_POOL_SHIFT", 5)
         """WORK_STRUCT_NO_POOL: ``work->data`` of an item that was never queued, as INIT_WORK() writes it."""
         self._by_address: dict[int, Workqueue] = {}
+        self._is_freezing = False
+        """workqueue_freezing: queues with WQ_FREEZABLE start no work."""
         self._pending: dict[Work | GuestWork, Queued] = {}
         self._canceling: set[Work | GuestWork] = set()
         self._cancelers = Waiters(kernel)
@@ -296,9 +300,30 @@ class Workqueues:
         self._activate(wq)
 
     def _activate(self, wq: Workqueue) -> None:
-        while wq.inactive and wq.nr_active < wq.max_active:
+        limit = 0 if self._is_freezing and wq.flags & WQ_FREEZABLE else wq.max_active
+        while wq.inactive and wq.nr_active < limit:
             wq.nr_active += 1
             wq.pool.insert(wq.inactive.popitem(last=False)[0])
+
+    def freeze_begin(self) -> None:
+        """freeze_workqueues_begin(): have queues with WQ_FREEZABLE start no more work."""
+        if self._is_freezing:
+            warn_once(self._k, FREEZING)
+        self._is_freezing = True
+
+    def freeze_busy(self) -> bool:
+        """freeze_workqueues_busy(): True if a queue with WQ_FREEZABLE has work that is not done."""
+        cond_resched(self._k)  # as in mutex_lock()
+        if not self._is_freezing:
+            warn_once(self._k, NOT_FREEZING)
+        return any(wq.nr_active for wq in self._by_address.values() if wq.flags & WQ_FREEZABLE)
+
+    def thaw(self) -> None:
+        """thaw_workqueues(): start the work that was queued meanwhile."""
+        if self._is_freezing:
+            self._is_freezing = False
+            for wq in self._by_address.values():
+                self._activate(wq)
 
     def _chained(self, wq: Workqueue) -> bool:
         worker = self.current_worker()

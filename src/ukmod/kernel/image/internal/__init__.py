@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ukmod.kernel.export import Export, exports_of
 from ukmod.kernel.image.internal import (
+    freezer,
     ioremap,
     kasan,
     libfs,
@@ -32,6 +33,7 @@ PARTS: Final = (
     text,
     task,
     sched,
+    freezer,
     mm,
     module,
     posix_timers,

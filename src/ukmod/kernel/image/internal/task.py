@@ -6,13 +6,16 @@ from errno import EAGAIN
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
+from ukmod.kernel.oops import call_trace
+from ukmod.kernel.panic import level_number
 from ukmod.kernel.pid import PIDTYPE_PID
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.sched.plug import flush_plug
 from ukmod.kernel.workqueue.api import DelayedWork
 from ukmod.kernel.workqueue.work import GuestWork
-from ukmod.machine.abi import Bool, Int, Long, Ptr, SizeT, UInt, ULong
+from ukmod.kernel.x86.unwind import callers_asleep, walk_trap
+from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, SizeT, UInt, ULong
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -25,6 +28,17 @@ def mach_get_cmos_time(k: Core, now: Ptr) -> None:
     v5.10 would wait for ever until an absent clock has finished its update.
     """
     k.memory.write(now, bytes(k.types.sizeof("timespec64")))
+
+
+@export()
+def show_stack(k: Core, task: Ptr, sp: Ptr, level: CStr) -> None:
+    """void show_stack(struct task_struct *task, unsigned long *sp, const char *loglvl)."""
+    del sp
+    shown = k.tasks.at(task) if task else k.sched.task()
+    frames = callers_asleep(k, shown) if shown is not k.sched.current else walk_trap(k)
+    number = level_number(level)
+    for text in call_trace(frames, interrupt=k.sched.in_interrupt and shown is k.sched.current):
+        k.printk(text + "\n", number)
 
 
 @export("stop_machine", "stop_machine_cpuslocked")
