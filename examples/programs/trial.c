@@ -552,6 +552,45 @@ static int timers(char **words)
 	return 0;
 }
 
+/* A system call as 32-bit code makes it, with its numbers: INT 0x80. */
+static int int80(unsigned number, unsigned first, unsigned second, unsigned third)
+{
+	int result;
+
+	__asm__ volatile("int $0x80"
+			 : "=a"(result)
+			 : "a"(number), "b"(first), "c"(second), "d"(third)
+			 : "r8", "r9", "r10", "r11", "memory");
+	return result;
+}
+
+static int compat(char **words)
+{
+	static char text[] = "by INT 0x80\n"; /* at an address of 32 bits */
+	struct { int seconds, nanoseconds; } *low = mmap((void *)0x40000, 4096, PROT_READ | PROT_WRITE,
+							 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	int child, status, pipes[2];
+
+	printf("getpid %d\n", int80(20, 0, 0, 0) == getpid());
+	int80(4, 1, (unsigned)(long)text, sizeof(text) - 1); /* write */
+	printf("ioctl %d %d\n", int80(54, 99, 0, 0), int80(54, 0, 12345, 0));
+	printf("no such call %d\n", int80(9999, 0, 0, 0));
+	printf("a bad address %d\n", int80(4, 1, 8, 1));
+	child = int80(2, 0, 0, 0); /* fork */
+	if (!child)
+		int80(1, 7, 0, 0); /* exit */
+	printf("its child %d", waitpid(child, &status, 0) == child);
+	printf(" %#x\n", status);
+	low->seconds = 0;
+	low->nanoseconds = 1000000;
+	printf("nanosleep %d\n", int80(162, 0x40000, 0, 0));
+	on(SIGALRM, told);
+	pipe(pipes);
+	ualarm(10000, 0);
+	printf("interrupted %d\n", int80(3, pipes[0], 0x40000, 1)); /* read */
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(char **words);
@@ -562,6 +601,7 @@ static const struct {
 	{ "wait", wait_for_ever }, { "forge", forge }, { "nested", nested }, { "frame", frame },
 	{ "flags", flags }, { "times", times }, { "children", children },
 	{ "groups", groups }, { "timers", timers }, { "jobs", jobs },
+	{ "compat", compat },
 };
 
 int main(int count, char **words)

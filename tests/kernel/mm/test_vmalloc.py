@@ -217,8 +217,11 @@ class TestAddresses:
         area = guest.pointer("vmalloc", 3 * PAGE_SIZE)
         kernel.memory.write(area + 2 * PAGE_SIZE, b"third")
         at = area + 2 * PAGE_SIZE + 100
-        frame = kernel.pages.frame_of(guest.pointer("vmalloc_to_page", at))
+        page = guest.pointer("vmalloc_to_page", at)
+        frame = kernel.pages.frame_of(page)
         assert bytes(kernel.memory.view[frame : frame + 5]) == b"third"
+        mapcount = kernel.memory.u32(page + kernel.types.offset("page", "_mapcount"))
+        assert mapcount == 0xFFFF_FFFF  # -1: no process has mapped it
         assert guest.call("vmalloc_to_pfn", at) == frame // PAGE_SIZE
 
     def test_an_address_that_is_not_mapped_has_no_page(self, kernel: Core, guest: Guest) -> None:

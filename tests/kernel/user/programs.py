@@ -11,7 +11,7 @@ SOURCES = Path(__file__).parents[3] / "examples/programs"
 SUBJECTS = (
     "faults", "signals", "memory", "files", "clocks", "children", "status 3", "status 256", "die 15",
     "die 6", "die 9", "crash", "forge", "nested", "frame", "flags", "no-such",
-    "groups", "jobs",
+    "groups", "jobs", "compat",
 )  # fmt: skip
 """Trials that need no module, each with its arguments."""
 DEVICES = ("quanta", "conduit", "window")

@@ -245,10 +245,11 @@ class Pages:
         return not count
 
     def hold(self, page: int) -> None:
-        """Give a page that is in use, but was not handed out as one, the reference of its owner."""
-        at = page + self._refcount
-        if not self._k.memory.u32(at):
-            self._k.memory.set_u32(at, 1)
+        """Give a page in use, which was not handed out as one, its owner's reference. No one maps it."""
+        memory, at = self._k.memory, page + self._refcount
+        if not memory.u32(at):
+            memory.set_u32(at, 1)
+            memory.set_u32(page + self._mapcount, -1)
 
     def freeze(self, page: int) -> None:
         """set_page_count(page, 0): the caller owns the pages without a reference."""

@@ -37,6 +37,8 @@ _ENTRIES: Final = {
     19: "asm_exc_simd_coprocessor_error",
 }
 """By vector: the code at which the IDT points, arch/x86/kernel/idt.c."""
+_INT80: Final = 0x80
+"""The vector of system calls of 32-bit code."""
 
 
 def let_users_in(k: Core, image: MappedImage) -> None:
@@ -44,6 +46,8 @@ def let_users_in(k: Core, image: MappedImage) -> None:
     if k.cpu.has_user_mode:
         return
     entries = {vector: address for vector, name in _ENTRIES.items() if (address := image.get(name))}
+    if int80 := image.get("asm_int80_emulation") or image.get("entry_INT80_compat"):  # since v6.7, and before
+        entries[_INT80] = int80
     gates = UserGates(
         syscall=image.address("entry_SYSCALL_64"),
         exceptions=entries,

@@ -59,7 +59,17 @@ def _load(k: Core, content: bytes, arguments: Callable[[], str], flags: int) -> 
 @export("__x64_sys_delete_module")
 def sys_delete_module(k: Core, regs: Ptr) -> Long:
     """``long __x64_sys_delete_module(const struct pt_regs *regs)``."""
-    name, flags = (k.memory.u64(regs + k.types.offset("pt_regs", member)) for member in ("di", "si"))
+    return _delete_module(k, regs, "di", "si")
+
+
+@export("__ia32_sys_delete_module")
+def ia32_sys_delete_module(k: Core, regs: Ptr) -> Long:
+    """``long __ia32_sys_delete_module(const struct pt_regs *regs)``: by INT 0x80."""
+    return _delete_module(k, regs, "bx", "cx")
+
+
+def _delete_module(k: Core, regs: int, *arguments: str) -> int:
+    name, flags = (k.memory.u64(regs + k.types.offset("pt_regs", member)) for member in arguments)
     return _errno_of(lambda: _delete(k, name, flags & 0xFFFF_FFFF))
 
 
