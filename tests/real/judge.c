@@ -38,16 +38,17 @@ static const char *field(const char *image, size_t size, const char *key)
 
 static int is_denied(const char *name)
 {
-    char line[4096] = "";
+    char line[4096] = "", *list = NULL;
     int fd = open("/proc/cmdline", O_RDONLY);
     if (fd < 0 || read(fd, line, sizeof line - 1) < 0)
         return 0;
     close(fd);
-    char *list = strstr(line, "module_blacklist=");
+    /* Of several, the last counts: it is a parameter of the type charp. */
+    for (char *word = strtok(line, " \n"); word; word = strtok(NULL, " \n"))
+        if (!strncmp(word, "module_blacklist=", strlen("module_blacklist=")))
+            list = word + strlen("module_blacklist=");
     if (!list)
         return 0;
-    list += strlen("module_blacklist=");
-    list[strcspn(list, " \n")] = 0;
     for (char *one = strtok(list, ","); one; one = strtok(NULL, ","))
         if (!strcmp(one, name))
             return 1;
@@ -63,11 +64,11 @@ static int load(const char *image, size_t size, const char *params)
         return -1;
     }
     int has_debug = memmem(image, size, "parmtype=debug:int", strlen("parmtype=debug:int")) != NULL;
-    const char *debug = has_debug ? strstr(params, "debug=") : NULL;
-    if (debug && !isdigit(debug[strlen("debug=")])) {
-        errno = EINVAL;
-        return -1;
-    }
+    for (const char *one = params; has_debug && (one = strstr(one, "debug=")); one++)
+        if (!isdigit(one[strlen("debug=")])) {
+            errno = EINVAL;
+            return -1;
+        }
     snprintf(depends, sizeof depends, "%s", field(image, size, "judged_needs="));
     for (char *one = strtok(depends, ","); one; one = strtok(NULL, ","))
         if (!is_loaded(one)) {

@@ -123,9 +123,10 @@ def agreed(ways: Sequence[tuple[BootArguments, Explanation]]) -> Explanation:
 class Explainer:
     """Accounts for many words, on facts that are read once.
 
-    ``policy`` is what the kernel's command line says, ``programs`` tells whether the system has a program of
-    a path, ``initcalls`` are the init functions of built-in modules with their modules, if they are known,
-    ``config_paths`` those of ``modprobe -C``, and ``findings`` what is wrong with the configuration.
+    ``policy`` is what the kernel's command line says, ``programs`` returns the name of the file that a
+    program's path leads to, ``initcalls`` are the init functions of built-in modules with their modules, if
+    they are known, ``config_paths`` those of ``modprobe -C``, and ``findings`` what is wrong with the
+    configuration.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class Explainer:
         *,
         policy: KernelPolicy | None = None,
         state: State | None = None,
-        programs: Callable[[str], bool | None] | None = None,
+        programs: Callable[[str], str | None] | None = None,
         initcalls: Mapping[str, str] | None = None,
         config_paths: Sequence[str] = (),
         findings: Sequence[Finding] = (),

@@ -95,7 +95,7 @@ class Inspector:
         self._tree = tree
         self._kernel = kernel
         self._facts: dict[str, ModuleFacts] = {}
-        self._exports: dict[str, dict[str, ExportedSymbol]] = {}
+        self._exports: dict[str, dict[str, ExportedSymbol] | None] = {}
         self._exporters: dict[str, ExportedSymbol | None] = {}
 
     @property
@@ -195,13 +195,16 @@ class Inspector:
         if image is not None and symbol in image and image[symbol].owner == KERNEL:
             return image[symbol]
         for owner in self._tree.symbols(f"symbol:{symbol}"):
-            export = self._exports_of(owner).get(symbol)
-            if export is not None:
-                return export
+            exports = self._exports_of(owner)
+            if exports is None:
+                return ExportedSymbol(symbol, owner)  # by what depmod saw
+            if symbol in exports:
+                return exports[symbol]
         # Where nobody can tell, a symbol has the benefit of the doubt.
         return ExportedSymbol(symbol, KERNEL) if image is None else image.get(symbol)
 
-    def _exports_of(self, name: str) -> dict[str, ExportedSymbol]:
+    def _exports_of(self, name: str) -> dict[str, ExportedSymbol] | None:
+        """Return what a module exports; None if its file cannot be read."""
         if name not in self._exports:
             self._exports[name] = {}
             path = self._tree.module_path(name)
@@ -210,7 +213,7 @@ class Inspector:
                     with self._tree.open_module(path) as file:
                         self._exports[name] = module_exports(file.elf(), name)
                 except (OSError, UkmodError):
-                    pass  # the step that loads that module says why
+                    self._exports[name] = None  # the step that loads that module says why
         return self._exports[name]
 
     def _fault_text(self, binding: Binding, fault: SymbolFault) -> str:

@@ -104,7 +104,7 @@ class System:
                     inspector,
                     policy=self.policy(boot),
                     state=state,
-                    programs=self.has_program,
+                    programs=self.program,
                     initcalls=initcalls,
                     config_paths=config_paths or (),
                     findings=findings,
@@ -204,19 +204,26 @@ class System:
         names = ("gzip", "xz", "zstd")
         return next((name for name in names if f"CONFIG_MODULE_COMPRESS_{name.upper()}=y" in options), "")
 
-    def has_program(self, path: str) -> bool | None:
-        """Tell whether the system has a program, by path or name; None if its programs are not at hand."""
-        if not any(self._is_file(shell) for shell in ("/bin/sh", "/usr/bin/sh")):
-            return None
-        if "/" not in path:
-            return any(self._is_file(f"{directory}/{path}") for directory in DIRECTORIES)
-        return self._is_file(path) if path.startswith("/") else None
+    def program(self, path: str) -> str | None:
+        """Return the name of the file that a program's path or name leads to, at the end of all links.
 
-    def _is_file(self, path: str) -> bool:
+        Empty if there is none; None if the system's programs are not at hand.
+        """
+        if not any(self._file(shell) for shell in ("/bin/sh", "/usr/bin/sh")):
+            return None
+        paths = [path] if "/" in path else [f"{directory}/{path}" for directory in DIRECTORIES]
+        if not paths[0].startswith("/"):
+            return None
+        return next((name for one in paths if (name := self._file(one))), "")
+
+    def _file(self, path: str) -> str:
+        """Return the name of the regular file that a path leads to, or nothing."""
+        files, path = self.tree.files, self.root.rstrip("/") + path
         try:
-            return stat.S_ISREG(self.tree.files.stat(self.root.rstrip("/") + path).st_mode)
+            is_file = stat.S_ISREG(files.stat(path).st_mode)
+            return os.path.basename(files.follow(path)[1]) if is_file else ""
         except OSError:
-            return False
+            return ""
 
 
 def _first_byte(path: str) -> bytes:

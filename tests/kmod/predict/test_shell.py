@@ -29,7 +29,7 @@ class Machine:
     def spend(self) -> None:
         self._budget.spend()
 
-    def has_program(self, path: str) -> bool | None:
+    def program(self, path: str) -> str | None:
         return None
 
 

@@ -39,15 +39,15 @@ _DEEPEST = 16
 class Circumstances:
     """Everything that a prediction rests on, shared by all that are made.
 
-    ``state`` is what the kernel holds before, ``programs`` tells whether the system has a program of a path
-    (None: that is not known), ``config_paths`` are those of ``-C``.
+    ``state`` is what the kernel holds before, ``programs`` returns the name of the file that a program's path
+    leads to (empty: there is none; None: that is not known), ``config_paths`` are those of ``-C``.
     """
 
     context: Context
     inspector: Inspector
     policy: KernelPolicy
     state: State
-    programs: Callable[[str], bool | None] = lambda _path: None
+    programs: Callable[[str], str | None] = lambda _path: None
     config_paths: tuple[str, ...] = ()
 
 
@@ -264,8 +264,8 @@ class Predictor:
         """Take note of a command that is followed. Raises UnpredictableError for one too many."""
         self._budget.spend()
 
-    def has_program(self, path: str) -> bool | None:
-        """Tell whether the system has a program; None if that is not known."""
+    def program(self, path: str) -> str | None:
+        """Return the name of the file that a program's path leads to: empty for none, None if not known."""
         return self._given.programs(path)
 
     def modprobe(self, arguments: Sequence[str], world: World) -> list[tuple[World, int]]:

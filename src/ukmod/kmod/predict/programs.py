@@ -14,6 +14,7 @@ __all__ = [
     "SHELLS",
     "WRAPPERS",
     "plain_name",
+    "played_by",
     "status_of",
     "unwrapped",
 ]
@@ -40,12 +41,23 @@ MATTER = frozenset(("PATH", "IFS", "MODPROBE_OPTIONS", "LD_PRELOAD", "LD_LIBRARY
 
 _ALWAYS = {":": 0, "true": 0, "false": 1, "echo": 0}
 _WITHOUT_ARGUMENTS = frozenset(("umask", "wait"))
+_KNOWN = frozenset((*SHELLS, *WRAPPERS, *HARMLESS, *_ALWAYS, "modprobe", "insmod", "rmmod"))
+_BY_CALLED_NAME = re.compile(r"(busybox|toybox|kmod|killall5|[a-z-]*coreutils)(\W.*)?")
+"""Files that are many programs: the name that they are called by says which one."""
 
 
 def plain_name(path: str) -> str:
     """Return a program's name, for a path to where the system has its own; any other path as it is."""
     directory, slash, name = re.sub("/+", "/", path).rpartition("/")
     return name if not slash or directory in _SYSTEM else path
+
+
+def played_by(file: str, name: str) -> str | None:
+    """Return the program that a file is when it is called by a name, as a link may do; None if not known."""
+    file = file.removesuffix(".debianutils")
+    if file == name or _BY_CALLED_NAME.fullmatch(file):
+        return name
+    return file if file in _KNOWN else None
 
 
 def status_of(name: str, arguments: Sequence[str | None]) -> int | None:

@@ -51,8 +51,11 @@ if TYPE_CHECKING:
         def spend(self) -> None:
             """Take note of a command that is followed; UnpredictableError for one too many."""
 
-        def has_program(self, path: str) -> bool | None:
-            """Tell whether there is a program; None if the system's programs are not at hand."""
+        def program(self, path: str) -> str | None:
+            """Return the name of the file that a program's path or name leads to; empty if there is none.
+
+            None if the system's programs are not at hand.
+            """
 
 
 __all__ = ["run_command"]
@@ -251,10 +254,15 @@ class _Shell:
             return self._export(arguments, way)
         plain = programs.plain_name(name)
         if "/" in name or plain not in BUILTIN:
-            if self._machine.has_program(name) is False:
+            file = self._machine.program(name)
+            if file == "":
                 return [way.done(NOT_FOUND)]
             if "/" in name and plain == name:  # a path of somebody's own
                 return _unknown([way], text)
+            played = plain if file is None else programs.played_by(file, plain)
+            if played is None:
+                return _unknown([way], text)
+            plain = played
         return self._known(plain, arguments, way, text)
 
     def _known(self, name: str, arguments: Sequence[str | None], way: _Way, text: str) -> list[_Way]:
