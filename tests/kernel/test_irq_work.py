@@ -11,7 +11,7 @@ from tests.kernel.tasks import call, in_task
 from ukmod.errors import KernelPanic
 from ukmod.kernel.core import Core
 from ukmod.kernel.irq_work import LAZY
-from ukmod.kernel.softirq import HARDIRQ_OFFSET
+from ukmod.kernel.preempt_count import PreemptCount
 
 QUEUES = pytest.mark.parametrize(
     ("queue", "arguments"), [("irq_work_queue", ()), ("irq_work_queue_on", (0,))]
@@ -43,7 +43,7 @@ def test_irq_work_runs_in_hardirq_context_and_is_passed_itself(
     work = irq_work(guest, lambda at: seen.append((at, kernel.percpu.preempt_count())))
     in_task(kernel, lambda: queued(kernel, work, queue, *arguments))
     kernel.run(0.01)
-    assert seen == [(work, HARDIRQ_OFFSET + 1)], "while the task may not be preempted"
+    assert seen == [(work, PreemptCount().hardirq_offset + 1)], "while the task may not be preempted"
 
 
 @QUEUES

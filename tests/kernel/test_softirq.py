@@ -11,10 +11,10 @@ from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, in_task, start
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.preempt_count import SOFTIRQ_DISABLE_OFFSET
 from ukmod.kernel.softirq import (
     HI_SOFTIRQ,
     RCU_SOFTIRQ,
-    SOFTIRQ_DISABLE_OFFSET,
     TASKLET_SOFTIRQ,
     TASKLET_STATE_RUN,
     TASKLET_STATE_SCHED,

@@ -49,6 +49,7 @@ from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller, log_size
+from ukmod.kernel.process_fs import enter_fs
 from ukmod.kernel.process_lists import ProcessLists
 from ukmod.kernel.procfs import ProcFs
 from ukmod.kernel.rcu.rcu import Rcu
@@ -60,7 +61,7 @@ from ukmod.kernel.sched.wait import WaitQueues
 from ukmod.kernel.sched.wait_bit import WaitBits
 from ukmod.kernel.sighand import Sighands
 from ukmod.kernel.signal import Signals
-from ukmod.kernel.softirq import HARDIRQ_OFFSET, SoftIrqs, Tasklets
+from ukmod.kernel.softirq import SoftIrqs, Tasklets
 from ukmod.kernel.sysctl import Sysctl
 from ukmod.kernel.task import Tasks
 from ukmod.kernel.time.clock import NSEC_PER_SEC, Clock
@@ -308,6 +309,8 @@ class Core:
         self.crash.check()
         try:
             task = self.tasks.create(comm, entry)
+            if self.image is not None:
+                enter_fs(self, self.image, task)
             self.sched.wake_new(task)
         except LimitError:
             raise  # the caller's: fork() fails
@@ -330,13 +333,13 @@ class Core:
         sched.in_interrupt = True
         self.idle.slices = 0
         try:
-            self.percpu.add_preempt(HARDIRQ_OFFSET)
+            self.percpu.add_preempt(self.percpu.count.hardirq_offset)
             with self.cpu.interrupts_off():
                 self.lockdep.hardirq(entered=True)
                 action()
                 self.lockdep.hardirq(entered=False)
             self.lockdep.follow_interrupts()
-            self.percpu.add_preempt(-HARDIRQ_OFFSET)
+            self.percpu.add_preempt(-self.percpu.count.hardirq_offset)
             self.softirqs.run()
         except (Exception, Stalled) as error:
             failed(self, error)

@@ -16,7 +16,6 @@ from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
 from ukmod.kernel.oops import END_TRACE, Oops, Warn, call_trace, modules_line, snapshot, task_line
 from ukmod.kernel.sched.core import TaskExitError
 from ukmod.kernel.signal_numbers import SIGSEGV
-from ukmod.kernel.softirq import INTERRUPT_MASK
 from ukmod.kernel.x86.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
 from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
 
@@ -213,7 +212,7 @@ class Crash:
         k.taint.add("D")
         if len(k.oopses) >= OOPS_LIMIT:
             self.panic(f"Oopsed too often (kernel.oops_limit is {OOPS_LIMIT})")
-        if k.sched.in_interrupt or k.percpu.preempt_count() & INTERRUPT_MASK or oops.fatal:
+        if k.sched.in_interrupt or k.percpu.preempt_count() & k.percpu.count.interrupt_mask or oops.fatal:
             self.panic("Fatal exception in interrupt")
         if self.panic_on_oops:
             self.panic("Fatal exception")

@@ -16,6 +16,7 @@ from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.account import admit
+from ukmod.kernel.preempt_count import SOFTIRQ_DISABLE_OFFSET, SOFTIRQ_OFFSET
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, Task, block
 from ukmod.kernel.watchdog import deadlock
 from ukmod.machine.abi import Ptr, UInt, ULong
@@ -32,16 +33,6 @@ RCU_SOFTIRQ: Final = 9
 NR_SOFTIRQS: Final = 10
 MAX_SOFTIRQ_RESTART: Final = 10
 """The number of rounds at the end of an interrupt: kernel/softirq.c."""
-
-# include/linux/preempt.h
-PREEMPT_MASK: Final = 0x0000_00FF
-SOFTIRQ_OFFSET: Final = 0x0000_0100
-SOFTIRQ_DISABLE_OFFSET: Final = 2 * SOFTIRQ_OFFSET
-SOFTIRQ_MASK: Final = 0x0000_FF00
-HARDIRQ_OFFSET: Final = 0x0001_0000
-HARDIRQ_MASK: Final = 0x000F_0000
-NMI_MASK: Final = 0x00F0_0000
-INTERRUPT_MASK: Final = SOFTIRQ_MASK | HARDIRQ_MASK | NMI_MASK
 
 _ENABLED_IN_INTERRUPT: Final = Site("kernel/softirq.c", 400, "__local_bh_enable_ip")
 _ENABLED_RAW_IN_INTERRUPT: Final = Site("kernel/softirq.c", 393, "_local_bh_enable")
@@ -67,7 +58,7 @@ class SoftIrqs:
         k = self._k
         admit(k, len(self._pending[number]), "softirqs")
         self._pending[number].append(action)
-        if k.percpu.preempt_count() & INTERRUPT_MASK:
+        if k.percpu.preempt_count() & k.percpu.count.interrupt_mask:
             return  # its end runs it
         if k.sched.current is None or not self._wake_ksoftirqd():
             k.clock.at(k.clock.now, _empty_interrupt)
@@ -104,7 +95,7 @@ class SoftIrqs:
         other tasks.
         """
         k = self._k
-        if k.percpu.preempt_count() & INTERRUPT_MASK:
+        if k.percpu.preempt_count() & k.percpu.count.interrupt_mask:
             return
         for _ in range(MAX_SOFTIRQ_RESTART):
             if not self.pending():
@@ -207,7 +198,7 @@ class Tasklets:
     def kill(self, tasklet: int) -> None:
         """tasklet_kill(): if it is scheduled, wait until it has run."""
         k = self._k
-        if k.percpu.preempt_count() & INTERRUPT_MASK:
+        if k.percpu.preempt_count() & k.percpu.count.interrupt_mask:
             k.printk("Attempt to kill tasklet from interrupt\n", level=5)
         while self.scheduled(tasklet):
             block(k, TASK_UNINTERRUPTIBLE, 1)
@@ -225,7 +216,7 @@ def local_bh_disable_ip(k: Core, ip: ULong, count: UInt) -> None:
 def local_bh_enable_ip(k: Core, ip: ULong, count: UInt) -> None:
     """void __local_bh_enable_ip(unsigned long ip, unsigned int cnt): runs pending softirqs."""
     del ip
-    if k.percpu.preempt_count() & HARDIRQ_MASK:
+    if k.percpu.preempt_count() & k.percpu.count.hardirq_mask:
         warn_once(k, _ENABLED_IN_INTERRUPT)
     k.softirqs.count(1 - count)  # the task is not preempted before it has run them
     k.softirqs.run()
@@ -235,7 +226,7 @@ def local_bh_enable_ip(k: Core, ip: ULong, count: UInt) -> None:
 @export("_local_bh_enable")
 def local_bh_enable(k: Core) -> None:
     """void _local_bh_enable(void): the next interrupt runs what is pending."""
-    if k.percpu.preempt_count() & HARDIRQ_MASK:
+    if k.percpu.preempt_count() & k.percpu.count.hardirq_mask:
         warn_once(k, _ENABLED_RAW_IN_INTERRUPT)
     k.softirqs.count(-SOFTIRQ_DISABLE_OFFSET)
     k.softirqs.leave_to_tick()

@@ -15,10 +15,10 @@ from ukmod.kernel.mm.percpu import (
     AREA_SIZE,
     CANARY,
     MIN_UNIT_SIZE,
-    PREEMPT_NEED_RESCHED,
     PerCpu,
     PerCpuSection,
 )
+from ukmod.kernel.preempt_count import PREEMPT_NEED_RESCHED
 from ukmod.machine.memory import PAGE_SIZE, READ_WRITE, Memory
 
 IMAGE = 0xFFFF_FFFF_8180_0000
@@ -115,15 +115,27 @@ def test_the_preempt_count_carries_the_inverted_need_resched_bit(kernel: Core) -
     assert kernel.memory.u32(at) == PREEMPT_NEED_RESCHED
 
 
-def test_the_variables_of_an_image_for_one_processor_are_ordinary_ones(kernel: Core) -> None:
+@pytest.mark.parametrize(
+    ("others", "vermagic", "count"),
+    [
+        ((), "", PREEMPT_NEED_RESCHED),
+        (("local_interrupt_disable_state",), "7.3.4 mod_unload", PREEMPT_NEED_RESCHED),
+        (("local_interrupt_disable_state",), "7.3.4 preempt mod_unload", 1 << 63),
+    ],
+)
+def test_the_variables_of_an_image_for_one_processor_are_ordinary_ones(
+    kernel: Core, others: tuple[str, ...], vermagic: str, count: int
+) -> None:
     memory = Memory(32 << 20)
     memory.map(IMAGE, memory.alloc_frames(1), PAGE_SIZE, READ_WRITE)
     variables = {"fixed_percpu_data": IMAGE, "current_task": IMAGE + 0x40, "__preempt_count": IMAGE + 0x48}
+    variables |= dict.fromkeys(others, IMAGE + 0x80)
     segment: list[int] = []
     machine: Any = SimpleNamespace(
         memory=memory,
         types=kernel.types,
         cpu=SimpleNamespace(set_gs=segment.append),
+        vermagic=vermagic,
         image=SimpleNamespace(percpu_section=lambda: PerCpuSection(0, b""), get=variables.get),
     )
     percpu = PerCpu(machine)
@@ -132,7 +144,10 @@ def test_the_variables_of_an_image_for_one_processor_are_ordinary_ones(kernel: C
     percpu.set_current(0x1234)
     percpu.set_preempt(3)
     assert memory.u64(IMAGE + 0x40) == 0x1234
-    assert memory.u32(IMAGE + 0x48) == PREEMPT_NEED_RESCHED | 3
+    assert memory.u64(IMAGE + 0x48) == count | 3
+    percpu.add_preempt(percpu.count.hardirq_offset)
+    assert percpu.preempt_count() == 3 + (0x100_0000 if others else 0x1_0000)
+    assert percpu.preempt_count() & percpu.count.interrupt_mask
     assert percpu.prefix == b""
     assert memory.read(percpu.reserve(24, 8), 24) == bytes(24)  # its offset is its address
     memory.close()

@@ -12,8 +12,9 @@ from ukmod.kernel.core import Core
 from ukmod.kernel.exports import kernel_functions
 from ukmod.kernel.module.layout import ModuleLayout
 from ukmod.kernel.module.main import Module
+from ukmod.kernel.preempt_count import SOFTIRQ_DISABLE_OFFSET
 from ukmod.kernel.sched.core import Task
-from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET, TASKLET_SOFTIRQ
+from ukmod.kernel.softirq import TASKLET_SOFTIRQ
 
 FUNCTIONS = (
     "init_srcu_struct", "cleanup_srcu_struct", "__srcu_read_lock", "__srcu_read_unlock", "synchronize_srcu",

@@ -12,8 +12,8 @@ from tests.kernel.tasks import call, kill, start
 
 from ukmod.errors import KernelPanic
 from ukmod.kernel.core import Core
+from ukmod.kernel.preempt_count import SOFTIRQ_OFFSET, PreemptCount
 from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE
-from ukmod.kernel.softirq import HARDIRQ_OFFSET, SOFTIRQ_OFFSET
 from ukmod.kernel.time.hrtimer import (
     CLOCK_BOOTTIME,
     CLOCK_MONOTONIC,
@@ -63,7 +63,7 @@ class TestExpiry:
         due = timer.start(1_234_567)
         guest.kernel.run(1)
         assert timer.fired == [due]
-        assert timer.contexts == [HARDIRQ_OFFSET + 1]
+        assert timer.contexts == [PreemptCount().hardirq_offset + 1]
 
     def test_a_soft_timer_fires_in_softirq_context(self, guest: Guest) -> None:
         timer = HrTimer(guest, mode=MODE_REL | MODE_SOFT)

@@ -13,7 +13,7 @@ from tests.kernel.structs import kernel_with
 from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Core
-from ukmod.kernel.softirq import HARDIRQ_OFFSET
+from ukmod.kernel.preempt_count import PreemptCount
 from ukmod.kernel.time.hrtimer import CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_TAI
 from ukmod.kernel.time.time import KTIME_MAX, civil_from_days, days_from_civil, load_timespec
 from ukmod.kernel.time.timekeeping import BOOT_TIME
@@ -187,6 +187,19 @@ class TestClocks:
         assert raw == pytest.approx(now, abs=NEAR)
         assert (cycles, boot, real, rest) == (raw, raw, raw + BOOT_TIME * 10**9, 0)
 
+    @pytest.mark.parametrize(("clock", "ahead"), [(CLOCK_REALTIME, BOOT_TIME), (CLOCK_MONOTONIC, 0)])
+    def test_a_snapshot_holds_the_clock_that_is_asked_for(self, clock: int, ahead: int) -> None:
+        """Since v7.3 it has one clock, and whether there is such a clock."""
+        members = {"cycles": 8, "systime": 8, "monoraw": 8, "cs_id": 4, "valid": 1}
+        with kernel_with(system_time_snapshot=members) as k:
+            guest = Guest(k)
+            at, now = guest.put(b"\xff" * 40), k.clock.now
+            guest.call("ktime_get_snapshot_id", clock, at)
+            cycles, system, raw, rest = (k.memory.u64(at + 8 * n) for n in range(4))
+        assert raw == cycles == pytest.approx(now, abs=NEAR)
+        assert system == raw + ahead * 10**9
+        assert rest & 0xFF_FFFF_FFFF == 1 << 32
+
     def test_seconds_are_rounded_down(self, guest: Guest) -> None:
         assert guest.call("ktime_get_seconds") == 12
         assert guest.call("ktime_get_real_seconds") == BOOT_TIME + 12
@@ -319,7 +332,7 @@ def test_interrupts_come_while_a_task_spins_unless_it_disabled_them(kernel: Core
 
     start(kernel, "spinner", body)
     kernel.run(1)
-    assert seen == [f"{HARDIRQ_OFFSET:#x}", "enabled", "disabled", "late"]
+    assert seen == [f"{PreemptCount().hardirq_offset:#x}", "enabled", "disabled", "late"]
 
 
 def test_a_grace_period_waits_for_readers(kernel: Core) -> None:

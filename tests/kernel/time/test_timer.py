@@ -10,7 +10,7 @@ from tests.kernel.tasks import call
 
 from ukmod.errors import KernelPanic
 from ukmod.kernel.core import Core
-from ukmod.kernel.softirq import SOFTIRQ_OFFSET
+from ukmod.kernel.preempt_count import SOFTIRQ_OFFSET
 
 
 class Timer:

@@ -291,6 +291,21 @@ class TestFlushing:
         in_task(kernel, lambda: (works.queue(work, source), works.call("flush_work", work)))
         assert not kernel.warnings
 
+    @pytest.mark.parametrize(
+        ("flags", "expected"), [(WQ_MEM_RECLAIM, 1), (WQ_MEM_RECLAIM | WQ_LEGACY, 0), (0, 0)]
+    )
+    def test_a_worker_knows_whether_reclaim_relies_on_its_queue(
+        self, kernel: Core, works: Works, flags: int, expected: int
+    ) -> None:
+        asked: list[int] = []
+
+        def ask() -> None:
+            asked.append(works.call("current_is_workqueue_mem_reclaim") & 0xFF)
+
+        wq, work = works.wq(b"queue", flags), works.work("a", ask)
+        in_task(kernel, lambda: (ask(), works.queue(work, wq), works.call("flush_work", work)))
+        assert asked == [0, expected]
+
     def test_a_task_that_frees_memory_must_not_flush_such_a_queue(self, kernel: Core, works: Works) -> None:
         wq = works.wq(b"plain")
 

@@ -7,7 +7,7 @@ call in a task of its own; if it faults, that is recorded and the next step runs
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,7 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.image.preemption import default_model, model_name
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.printk import Record
+from ukmod.kernel.process_fs import enter_fs, unshare_fs
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.x86.tsc import wire_image
 from ukmod.machine.memory import PAGE_SHIFT
@@ -70,6 +71,8 @@ class BootStep:
     """The function that contains this step; the step is called only if that one has been inlined."""
     or_initcall: bool = False
     """Some kernels do not call it here, but as one of their initcalls."""
+    first: Callable[[Core, MappedImage], object] | None = None
+    """What its task does before."""
 
 
 def _ours(name: str, reason: str) -> BootStep:
@@ -157,6 +160,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("fpu__init_system"),
     BootStep("fpu__init_cpu"),
     BootStep("acpi_subsystem_init"),
+    BootStep("init_userspace_fs", first=unshare_fs),
     _ours("workqueue_init", "workqueues are Python's"),
     _without("smp_init", "one CPU"),
     BootStep("async_init"),
@@ -254,7 +258,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     _keep_jiffies(k, image)
     # The kernel's own objects are not checked for misuse.
     fence, k.slab.fence.limit = k.slab.fence.limit, 0
-    done = [_call(k, *call) for call in _calls(image)]
+    done = [_call(k, image, call) for call in _calls(image)]
     k.sched.run(lambda: False, max(k.clock.now, 0))
     k.slab.fence.limit = fence
     image.set("system_state", k.types.enum("system_states").values["SYSTEM_RUNNING"], 4)
@@ -286,6 +290,8 @@ def _complete_first_tasks(k: Core, image: MappedImage) -> None:
     has, offset, memory = k.types.has, k.types.offset, k.memory
     init = image.address("init_task")
     for task in k.tasks.all():
+        if task is k.tasks.init:
+            enter_fs(k, image, task)
         if has("task_struct", "cgroups"):
             _inherit(k, init, task.address, offset("task_struct", "cgroups"))
         if has("task_struct", "mems_allowed"):
@@ -405,8 +411,19 @@ def _cpu_maps(k: Core, image: MappedImage) -> None:
             k.memory.set_u64(k.percpu.base + offset, mask)
 
 
-def _calls(image: MappedImage) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
-    """The name, address, level and arguments of each call, in order.
+@record
+class _Call:
+    """A function to call. Each call of ``first`` and then the function is in a task of its own."""
+
+    name: str
+    address: int
+    level: str
+    arguments: tuple[int, ...] = ()
+    first: Callable[[Core, MappedImage], object] | None = None
+
+
+def _calls(image: MappedImage) -> Iterator[_Call]:
+    """The calls, in order.
 
     A step that is an initcall too, as net_ns_init() until v5.13, is called once.
     """
@@ -414,19 +431,19 @@ def _calls(image: MappedImage) -> Iterator[tuple[str, int, str, tuple[int, ...]]
     later = {address for _, address in calls}
     called = set()
     for call in _steps(image, STEPS, "start", later):
-        called.add(call[1])
+        called.add(call.address)
         yield call
     for level, address in calls:
         symbol = image.symbols.at(address)
         name = symbol.name if symbol is not None else f"{address:#x}"
         if name not in LEFT_OUT_INITCALLS and address not in called:
-            yield name, address, level, ()
+            yield _Call(name, address, level)
     yield from _steps(image, LAST_STEPS, "end", later)
 
 
 def _steps(
     image: MappedImage, steps: Iterable[BootStep], level: str, initcalls: Container[int]
-) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
+) -> Iterator[_Call]:
     """The calls of those steps that this image has, and that are not done otherwise."""
     for step in steps:
         address = image.get(step.name)
@@ -434,7 +451,8 @@ def _steps(
         wanted = step.how is How.RUN and (not step.unless or image.get(step.unless) is None)
         known = address is not None and (not step.argument or argument is not None)
         if wanted and known and not (step.or_initcall and address in initcalls):
-            yield step.name, address or 0, level, () if argument is None else (argument,)
+            arguments = () if argument is None else (argument,)
+            yield _Call(step.name, address or 0, level, arguments, step.first)
 
 
 def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
@@ -451,12 +469,18 @@ def initcalls(image: MappedImage) -> Iterator[tuple[str, int]]:
             yield level, (at + offset) & (1 << 64) - 1
 
 
-def _call(k: Core, name: str, address: int, level: str, arguments: tuple[int, ...]) -> Done:
+def _call(k: Core, image: MappedImage, call: _Call) -> Done:
     """Call one function in a task of its own."""
     results: list[int] = []
-    before = len(k.oopses)
+    name, level, before = call.name, call.level, len(k.oopses)
+
+    def run() -> int:
+        if call.first is not None:
+            call.first(k, image)
+        return _run(k, call.address, results, *call.arguments)
+
     try:
-        task = k.run_task("swapper/0", partial(_run, k, address, results, *arguments), limit=_STEP_PATIENCE)
+        task = k.run_task("swapper/0", run, limit=_STEP_PATIENCE)
     except KernelPanic as panic:
         k.crash.forget()
         return Done(name, level, f"panic: {panic}")

@@ -53,7 +53,8 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             add_wait_queue_priority_exclusive ww_mutex_lock ww_mutex_lock_interruptible rt_mutex_unlock
             task_work_add task_active_pid_ns get_task_mm get_task_exe_file folio_mapped folio_mapping
             page_mapped __page_mapcount account_locked_vm module_layout kmsg_dump_unregister
-            regset_get regset_get_alloc srcu_drive_gp
+            regset_get regset_get_alloc srcu_drive_gp hrtimer_update_function
+            _local_interrupt_enable _local_interrupt_save_state
             kmsg_dump_register kmsg_dump_rewind kmsg_dump_get_line __printk_cpu_sync_put
             cpufreq_add_update_util_hook cpufreq_remove_update_util_hook can_nice vma_set_file
             register_random_vmfork_notifier unregister_random_vmfork_notifier
@@ -70,7 +71,7 @@ LEFT_NATIVE: Final[dict[str, str]] = {
             rcu_nocb_cpu_deoffload rcu_nocb_flush_deferred_wakeup housekeeping_enabled housekeeping_any_cpu
             housekeeping_affine housekeeping_cpumask housekeeping_test_cpu sched_numa_find_nth_cpu
             sched_clock_cpu sched_clock_idle_sleep_event __srcu_check_read_flavor rcu_tasks_trace_qs_blkd
-            rcu_trc_cmpxchg_need_qs irq_work_run""",
+            rcu_trc_cmpxchg_need_qs irq_work_run kmem_cache_charge""",
         "only rcutorture, which tests RCU's own insides, calls it": """
             do_trace_rcu_torture_read rcu_check_boost_fail rcu_gp_slow_register rcu_gp_slow_unregister
             rcutorture_get_gp_data rcutorture_format_gp_seqs show_rcu_gp_kthreads

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.softirq import SOFTIRQ_MASK
+from ukmod.kernel.preempt_count import SOFTIRQ_MASK
 from ukmod.kernel.x86.unwind import registers_at_trap
 from ukmod.machine.registers import MASK64
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.locking.lockdep import checks_locks
-from ukmod.kernel.sched.preempt import current_name_and_pid, is_counted, lockup
-from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
+from ukmod.kernel.preempt_count import SOFTIRQ_DISABLE_OFFSET, is_counted
+from ukmod.kernel.sched.preempt import current_name_and_pid, lockup
 from ukmod.machine.abi import Ptr, UInt
 from ukmod.machine.stubs import RET
 

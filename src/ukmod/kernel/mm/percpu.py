@@ -11,6 +11,7 @@ from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.gfp import GFP_KERNEL, GFP_NOWARN, may_sleep
+from ukmod.kernel.preempt_count import layout_of
 from ukmod.machine.abi import Bool, GfpT, Ptr, SizeT
 from ukmod.machine.memory import PAGE_SIZE, page_align
 from ukmod.machine.registers import MASK64
@@ -31,8 +32,6 @@ MIN_UNIT_SIZE: Final = 32 << 10
 _MIN_ALLOC_SIZE: Final = 4
 """PCPU_MIN_ALLOC_SIZE in bytes."""
 _ILLEGAL: Final = Site("mm/percpu.c", 1758, "pcpu_alloc")
-PREEMPT_NEED_RESCHED: Final = 0x8000_0000
-"""Bit 31 of __preempt_count is inverted: if it is set, no reschedule has been requested."""
 
 
 @record
@@ -104,10 +103,15 @@ class PerCpu:
             }
             self._current = self.base + self._offsets["current_task"]
             self._preempt = self.base + self._offsets["__preempt_count"]
+        self.count = layout_of(kernel)
+        """What the bits of the preempt count mean."""
+        self._need_resched = self.count.need_resched & 0xFFFF_FFFF
+        """PREEMPT_NEED_RESCHED, if it is in the lower half."""
         self._offsets["cpu_number"] = self._place(kernel, "cpu_number", 4)
         self._offsets["this_cpu_off"] = this_cpu_off = self._place(kernel, "this_cpu_off", 8)
         memory.set_u64(self.base + this_cpu_off, self.base)
-        memory.set_u32(self._preempt, PREEMPT_NEED_RESCHED)
+        size = 4 if self._need_resched else 8
+        memory.write(self._preempt, self.count.need_resched.to_bytes(size, "little"))
 
     def _place(self, kernel: Core, name: str, size: int, align: int = 0) -> int:
         """The offset of one of the kernel's variables: the image's, if it has it, or a newly reserved one."""
@@ -193,7 +197,7 @@ class PerCpu:
 
     def preempt_count(self) -> int:
         """preempt_count()."""
-        return self._memory.u32(self._preempt) & ~PREEMPT_NEED_RESCHED
+        return self._memory.u32(self._preempt) & ~self._need_resched
 
     def add_preempt(self, value: int) -> None:
         """preempt_count_add()."""
@@ -201,7 +205,7 @@ class PerCpu:
 
     def set_preempt(self, value: int) -> None:
         """preempt_count_set()."""
-        self._memory.set_u32(self._preempt, value | PREEMPT_NEED_RESCHED)
+        self._memory.set_u32(self._preempt, value | self._need_resched)
 
 
 def _alloc(k: Core, size: int, align: int, gfp: int = GFP_KERNEL) -> int:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.account import admit
+from ukmod.kernel.preempt_count import SOFTIRQ_MASK
 from ukmod.kernel.sched.core import Task
 from ukmod.kernel.sched.waiters import Waiters
-from ukmod.kernel.softirq import RCU_SOFTIRQ, SOFTIRQ_MASK
+from ukmod.kernel.softirq import RCU_SOFTIRQ
 from ukmod.machine.abi import Bool, Int, Ptr, ULong
 from ukmod.record import mutable
 

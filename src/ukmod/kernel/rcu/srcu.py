@@ -16,9 +16,9 @@ from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.kmem_cache import CACHE_LINE
+from ukmod.kernel.preempt_count import SOFTIRQ_DISABLE_OFFSET
 from ukmod.kernel.rcu.rcu import SEQ_CTR_SHIFT
 from ukmod.kernel.sched.waiters import Waiters
-from ukmod.kernel.softirq import SOFTIRQ_DISABLE_OFFSET
 from ukmod.kernel.workqueue.work import Work
 from ukmod.kernel.workqueue.workqueue import WQ_MEM_RECLAIM
 from ukmod.machine.abi import Bool, Int, Ptr, ULong
@@ -255,9 +255,19 @@ class Srcu:
         self._k.cpu.call(self._k.memory.u64(head + self._head.func), head)
 
 
-@export("init_srcu_struct", "init_srcu_struct_fast", "init_srcu_struct_fast_updown", gpl=True, unless=TINY)
+@export(
+    "init_srcu_struct",
+    "init_srcu_struct_generic",
+    "init_srcu_struct_fast",
+    "init_srcu_struct_fast_updown",
+    gpl=True,
+    unless=TINY,
+)
 def init_srcu_struct(k: Core, ssp: Ptr) -> Int:
-    """``int init_srcu_struct(struct srcu_struct *)``. The others, since v6.19, declare a kind of reader."""
+    """``int init_srcu_struct(struct srcu_struct *)``, since v7.3 init_srcu_struct_generic().
+
+    The others, since v6.19, declare a kind of reader.
+    """
     k.srcu.init_dynamic(ssp)
     return 0
 

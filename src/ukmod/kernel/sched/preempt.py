@@ -35,16 +35,6 @@ def lockup(k: Core, text: str) -> NoReturn:
     raise TaskExitError(SIGKILL)
 
 
-def is_counted(k: Core) -> bool:
-    """CONFIG_PREEMPT_COUNT: whether a spinlock that is held counts as atomic context.
-
-    A kernel counts if it is preemptible, as its vermagic says, or if it reports tasks that sleep in it.
-    """
-    if k.image is not None and k.image.get("__might_sleep") is not None:
-        return True
-    return not k.vermagic or bool({"preempt", "preempt_rt"} & set(k.vermagic.split()))
-
-
 def in_atomic(k: Core) -> bool:
     """in_atomic()."""
     return k.percpu.preempt_count() != 0

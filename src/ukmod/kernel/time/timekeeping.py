@@ -165,11 +165,24 @@ def ktime_get_clock_ts64(k: Core, clock: Int, ts: Ptr) -> None:
 def ktime_get_snapshot(k: Core, snapshot: Ptr) -> None:
     """void ktime_get_snapshot(struct system_time_snapshot *): the clocks at one moment; a cycle is 1 ns."""
     now = k.clock.read()
-    times = {"cycles": now, "raw": now, "boot": now, "real": now + k.timekeeping.real_offset}
+    _store_snapshot(k, snapshot, cycles=now, raw=now, boot=now, real=now + k.timekeeping.real_offset)
+
+
+@export(gpl=True)
+def ktime_get_snapshot_id(k: Core, clock: Int, snapshot: Ptr) -> None:
+    """void ktime_get_snapshot_id(clockid_t, struct system_time_snapshot *): one of the clocks, since v7.3."""
+    now = k.clock.read()
+    time = now + (k.timekeeping.real_offset if clock in _REAL_CLOCKS else 0)
+    _store_snapshot(k, snapshot, cycles=now, monoraw=now, systime=time, valid=1)
+
+
+def _store_snapshot(k: Core, snapshot: int, **values: int) -> None:
+    """Set those members of a struct system_time_snapshot that it has, and clear the others."""
     k.memory.fill(snapshot, 0, k.types.sizeof("system_time_snapshot"))
-    for member, time in times.items():
-        if k.types.has("system_time_snapshot", member):
-            k.memory.set_u64(snapshot + k.types.offset("system_time_snapshot", member), time)
+    for name, value in values.items():
+        if k.types.has("system_time_snapshot", name):
+            member = k.types.member("system_time_snapshot", name)
+            k.memory.write(snapshot + member.offset, value.to_bytes(8, "little")[: member.size])
 
 
 @export(gpl=True)

@@ -17,6 +17,7 @@ from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.mm.switch import count_pages, mm_of, root_of, set_mm
 from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_TGID
+from ukmod.kernel.process_fs import enter_fs, of_init, set_fs
 from ukmod.kernel.sched.core import PF_EXITING, PF_FORKNOEXEC
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_cancel, hrtimer_setup
@@ -46,6 +47,7 @@ def enter(k: Core, image: MappedImage) -> None:
     task.leaving.append(partial(_leave, k, image, task))
     task.on_exit.insert(0, partial(_release, k, image))
     _init(k, image, task)
+    enter_fs(k, image, task)
     _copy_context(k, image, task, task)
     set_mm(k, task, _new_mm(k, image))
 
@@ -123,11 +125,13 @@ def _copy_context(k: Core, image: MappedImage, source: Task, task: Task, flags: 
     _check("credentials", k.cpu.call(image.address("copy_creds"), task.address, flags))
     fs, files = _get(k, source, "fs"), _get(k, source, "files")
     if flags & CLONE_FS:
-        _share(k, task, "fs", fs, "users")
+        _count(k, "fs_struct", "users", fs)
+        set_fs(k, task, fs)
     else:
-        _set(k, task, "fs", _made("fs", k.cpu.call(image.address("copy_fs_struct"), fs)))
+        set_fs(k, task, _made("fs", k.cpu.call(image.address("copy_fs_struct"), fs)))
     if flags & CLONE_FILES:
-        _share(k, task, "files", files, "count")
+        _count(k, "files_struct", "count", files)
+        _set(k, task, "files", files)
     else:
         _set(k, task, "files", _made("files", _copied_files(k, image, files)))
     _copy_namespaces(k, image, source, task, flags)
@@ -142,11 +146,10 @@ def _copy_namespaces(k: Core, image: MappedImage, source: Task, task: Task, flag
     _check("namespaces", error)
 
 
-def _share(k: Core, task: Task, member: str, shared: int, count: str) -> None:
-    """Give a task a struct that another one has, too."""
-    at = shared + k.types.offset(f"{member}_struct", count)
+def _count(k: Core, struct: str, member: str, address: int) -> None:
+    """One more task has a struct."""
+    at = address + k.types.offset(struct, member)
     k.memory.set_u32(at, k.memory.u32(at) + 1)
-    _set(k, task, member, shared)
 
 
 _INHERITED: Final = {
@@ -261,7 +264,8 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
         if task.group.leader is k.tasks.init:
             k.crash.panic(f"Attempted to kill init! exitcode=0x{task.exit_code:08x}")
         _exit_timers(k, image, task)
-    own = {name: _get(k, task, name) != image.address(f"init_{name}") for name in ("files", "fs")}
+    first = {"files": (image.address("init_files"),), "fs": (image.address("init_fs"), of_init(k, image))}
+    own = {name: _get(k, task, name) not in others for name, others in first.items()}
     if mm := mm_of(k, task):
         k.cpu.call(image.address("exit_mm_release"), task.address, mm)
         _exit_mm(k, image, task)

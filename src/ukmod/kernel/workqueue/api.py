@@ -10,7 +10,6 @@ from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.list import init_list_head
-from ukmod.kernel.softirq import INTERRUPT_MASK
 from ukmod.kernel.workqueue.work import GuestWork
 from ukmod.kernel.workqueue.workqueue import WQ_NAME_LEN, WQ_UNBOUND, Workqueue
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, ULong, VaList, VarArgs
@@ -317,6 +316,12 @@ def current_work(k: Core) -> Ptr:
 
 
 @export(gpl=True)
+def current_is_workqueue_mem_reclaim(k: Core) -> Bool:
+    """bool current_is_workqueue_mem_reclaim(void), since v7.3: it must not wait for other queues."""
+    return k.workqueues.reclaiming() is not None
+
+
+@export(gpl=True)
 def work_busy(k: Core, work: Ptr) -> UInt:
     """``unsigned int work_busy(struct work_struct *)``: WORK_BUSY_ bits."""
     item = GuestWork(k, work)
@@ -335,7 +340,7 @@ def set_worker_desc(k: Core, fmt: CStr, args: VarArgs) -> None:
 @export(gpl=True)
 def execute_in_process_context(k: Core, function: Ptr, ew: Ptr) -> Int:
     """``int execute_in_process_context(work_func_t, struct execute_work *)``: 0 if run at once, else 1."""
-    if not k.percpu.preempt_count() & INTERRUPT_MASK:
+    if not k.percpu.preempt_count() & k.percpu.count.interrupt_mask:
         k.cpu.call(function, ew)
         return 0
     queues, memory = k.workqueues, k.memory

@@ -482,14 +482,21 @@ class Workqueues:
         if wq.flags & WQ_MEM_RECLAIM:
             return
         text = f"is flushing !WQ_MEM_RECLAIM {wq.name}:{function}"
-        task, worker = k.sched.task(), self.current_worker()
+        task = k.sched.task()
         if k.tasks.pf(task) & PF_MEMALLOC:
             message = f"workqueue: PF_MEMALLOC task {task.pid}({k.tasks.comm(task)}) {text}"
             warn_once(k, FLUSHED_BY_RECLAIM, message)
-        current = worker.current if worker is not None else None
-        if isinstance(current, Queued) and current.wq.flags & (WQ_MEM_RECLAIM | WQ_LEGACY) == WQ_MEM_RECLAIM:
+        if (current := self.reclaiming()) is not None:
             message = f"workqueue: WQ_MEM_RECLAIM {current.wq.name}:{current.function_name()} {text}"
             warn_once(k, FLUSHED_BY_RECLAIMER, message)
+
+    def reclaiming(self) -> Queued | None:
+        """The work of the current worker, if it is of a queue on which the reclaim of memory relies."""
+        worker = self.current_worker()
+        current = worker.current if worker is not None else None
+        if isinstance(current, Queued) and current.wq.flags & (WQ_MEM_RECLAIM | WQ_LEGACY) == WQ_MEM_RECLAIM:
+            return current
+        return None
 
     def running(self, work: Work | GuestWork) -> Queued | None:
         """The queueing whose function is running, or None."""

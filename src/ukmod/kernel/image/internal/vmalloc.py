@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
 from ukmod.kernel.mm.vmalloc import VM_USERMAP, vmalloc_to_page
-from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
+from ukmod.machine.abi import Bool, GfpT, Int, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import NX, PAGE_SIZE, WRITE, page_align
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ def execmem_alloc(k: Core, kind: UInt, size: SizeT) -> Ptr:
     if address and kind == k.types.enum("execmem_type").values.get("EXECMEM_KPROBES"):
         _protect(k, address, page_align(size) // PAGE_SIZE, remove=WRITE | NX)
     return address
+
+
+@export()
+def execmem_is_rox(k: Core, kind: UInt) -> Bool:
+    """bool execmem_is_rox(enum execmem_type): whether memory for code is read-only when it is new."""
+    del k, kind
+    return False
 
 
 @export()
