@@ -1,4 +1,4 @@
-"""What the bits of preempt_count() count: include/linux/preempt.h."""
+"""The fields of preempt_count(): include/linux/preempt.h."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class BootStep:
     or_initcall: bool = False
     """Some kernels do not call it here, but as one of their initcalls."""
     first: Callable[[Core, MappedImage], object] | None = None
-    """What its task does before."""
+    """Its task calls this before."""
 
 
 def _ours(name: str, reason: str) -> BootStep:

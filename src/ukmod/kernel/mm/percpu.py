@@ -104,7 +104,7 @@ class PerCpu:
             self._current = self.base + self._offsets["current_task"]
             self._preempt = self.base + self._offsets["__preempt_count"]
         self.count = layout_of(kernel)
-        """What the bits of the preempt count mean."""
+        """The fields of the preempt count."""
         self._need_resched = self.count.need_resched & 0xFFFF_FFFF
         """PREEMPT_NEED_RESCHED, if it is in the lower half."""
         self._offsets["cpu_number"] = self._place(kernel, "cpu_number", 4)
