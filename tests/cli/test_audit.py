@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import junitparser
@@ -165,6 +166,7 @@ def test_surface_lists_families_and_their_modules(root: Path, capsys: pytest.Cap
     assert audit(root, "surface", "--kernel", "none") == 0
     output = capsys.readouterr().out
     assert output.startswith("image: none: the families that only its code asks for are missing\n")
+    assert re.search(r"\n\nudev asks, for a device +open blocked unknown\n  other ", output)
     assert audit(root, "surface", "--kernel", "none", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["schema"], document["image"]) == ("ukmod.surface/1", None)

@@ -155,7 +155,8 @@ def _all(every: Sequence[Family], image: str | None, requests: int, unresolved: 
     for head, members in groups:
         shown = [one for one in members if one.members]
         if shown:
-            yield f"\n{head:<{width}}  {OPEN:>7} {BLOCKED:>7} {UNKNOWN:>7}"
+            yield ""
+            yield f"{head:<{width}}  {OPEN:>7} {BLOCKED:>7} {UNKNOWN:>7}"
         for one in shown:
             counts = " ".join([f"{one.counts[verdict]:>7}" for verdict in (OPEN, BLOCKED, UNKNOWN)])
             calls = _proven(one) or "; ".join([asker.call for asker in one.askers]) or _functions(one)
