@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.golden import REPOSITORY, modules
 from tests.kmod import moduletree
+from tests.kmod.fakehost import FakeHost
 from tests.kmod.predict import images
 from tests.machine.btfwriter import small_kernel
 from tests.real import debian
@@ -24,6 +25,7 @@ from ukmod import cli
 from ukmod.cli.command_lines import command_line
 from ukmod.cli.document import SCHEMAS
 from ukmod.kmod import depmod
+from ukmod.kmod.tools import lsmod
 
 PAGE = (REPOSITORY / "docs/reference/json.md").read_text()
 TYPES: dict[str, Any] = {"boolean": bool, "string": str, "number": (int, float), "object": dict}
@@ -151,3 +153,38 @@ def is_as_described(name: str, value: object, text: str) -> bool:
     if not kind.endswith("s"):
         return isinstance(value, one)
     return is_list or (every > 1 and len(listed) == 1 and isinstance(value, one))
+
+
+@pytest.mark.parametrize(
+    ("heading", "line"),
+    [
+        ("`modinfo --json`", "modinfo --json {ko} {root}/lib/modules/4.4.4/kernel/user.ko"),
+        ("`modprobe -D --json`", "modprobe -d {root} -S 4.4.4 -D --json -a soft user bi"),
+    ],
+)
+def test_an_array_of_a_drop_in_tool_is_what_the_page_says(
+    heading: str, line: str, places: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["ukmod", *words(line, places)]) == 0
+    check_array(heading, json.loads(capfd.readouterr().out))
+
+
+def test_the_array_of_lsmod_is_what_the_page_says() -> None:
+    host = FakeHost()
+    host.loaded = {"a": (1, ["b"]), "b": (0, [])}
+    assert lsmod.main(["lsmod", "--json"], host) == 0
+    check_array("`lsmod --json`", json.loads(host.stdout.text))
+
+
+def check_array(heading: str, found: list[dict[str, Any]]) -> None:
+    """Compare the objects with the table behind a heading: the same members, of these types."""
+    drop_in = PAGE.partition("## The drop-in tools")[2].partition("\n## ")[0]
+    text = drop_in.partition(f"\n{heading}")[2].partition("\n\n`")[0]
+    assert text
+    assert found
+    for one in found:
+        for name, value in one.items():
+            assert f"`{name}`" in text
+            assert is_as_described(name, value, text), (name, value)
+        one.pop("fields", None)
+        assert members(one) <= set(re.findall("`([^`]+)`", text))
