@@ -83,3 +83,18 @@ def test_a_call_that_the_caller_must_not_make_is_refused_if_too_many_are_pending
     guest.call("async_synchronize_full")
     assert answers == [1, 1, 0]
     assert [data for data, _ in seen] == [10**6, 10**6 + 1]
+
+
+def test_a_call_begins_while_others_wait_for_calls_that_are_over(guest: Guest) -> None:
+    k, seen = guest.kernel, list[tuple[int, int]]()
+    call, exclusive = _call(guest, seen), guest.put(bytes(24))
+    begun: list[bool] = []
+
+    def body() -> int:
+        k.async_calls.schedule(call, 10**9, exclusive)
+        k.async_calls.synchronize()
+        begun.append(bool(seen))
+        return 0
+
+    k.run_task("waits", body)
+    assert begun == [True]

@@ -67,10 +67,13 @@ _MEASURED = re.compile(
     r"|(?<=took )\d+(?= ns)|(?<= in )\d+(?= ns)|(?<=expires @ )\w+|(?<=expired = )\w+"
     r"|\d+(?=ns \(\d+ns / call)|\d+(?=ns / call)| \d+(?= ns to execute)"
     r"|(?<=offset )0x\w+|(?<=PA: )0x\w+"
+    r"|(?<=jited:[01] )\d+(?: \d+)*(?= (?:PASS|FAIL))"
 )
 """How long something took, when it ends, and where it lies: no two machines agree on these."""
 _OURS = re.compile(r"<\d>watchdog: (?:still running|lockup suspected) - .*\n")
 """What a long call of ours adds for its user."""
+_BETWEEN = re.compile(r" \n<\d>watchdog: (?:still running|lockup suspected) - .*\n<4>")
+"""The same, in the middle of a line that KERN_CONT continues."""
 _PLACE = re.compile(r"\S*libkmod-module\.c:\d+ \w+\(\) ")
 """Where in its source the guest's kmod, 30, reports an error; ukmod's tools are kmod 34's, which does not."""
 
@@ -158,7 +161,7 @@ def ours(k: Kernel, case: Case) -> str:
 
 def _lines(text: str) -> list[str]:
     """A transcript's lines, without what is measured."""
-    return _MEASURED.sub("<n>", _PLACE.sub("", _OURS.sub("", text))).splitlines()
+    return _MEASURED.sub("<n>", _PLACE.sub("", _OURS.sub("", _BETWEEN.sub(" ", text)))).splitlines()
 
 
 def tree(directory: Path, files: Sequence[Path], release: str) -> Tree:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
-from ukmod.kernel.sched.core import Task
+from ukmod.kernel.sched.core import Task, cond_resched
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.kernel.workqueue.work import Work
 from ukmod.machine.abi import Bool, Int, Ptr, ULong
@@ -69,6 +69,7 @@ class AsyncCalls:
 
     def synchronize(self, cookie: int = COOKIE_MAX, domain: int | None = None) -> None:
         """async_synchronize_cookie_domain(): wait for the calls before ``cookie``, of one domain or all."""
+        cond_resched(self._k)  # might_sleep(), of wait_event(): a call that was just scheduled may begin
         self._done.wait_event(lambda: self._lowest(domain) >= cookie)
 
     def current_is_async(self) -> bool:

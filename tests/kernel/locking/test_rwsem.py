@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from signal import SIGINT
+
 import pytest
 from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Core
+from ukmod.kernel.lib.list import list_empty, list_entries
 from ukmod.kernel.sched.core import Task
 
 READS = pytest.mark.parametrize(
@@ -118,3 +121,34 @@ def test_a_waiting_writer_keeps_new_readers_out(kernel: Core, guest: Guest, sem:
     guest.call("up_write", sem)
     kernel.run(0.01)
     assert taken == ["down_write", "down_read"]
+
+
+@pytest.mark.parametrize(("held", "down"), [("write", "down_read"), ("read", "down_write")])
+def test_it_is_contended_as_long_as_a_task_waits(
+    kernel: Core, guest: Guest, sem: int, held: str, down: str
+) -> None:
+    """rwsem_is_contended(), inlined into modules, looks at ``sem->wait_list``."""
+    waiting = sem + kernel.types.offset("rw_semaphore", "wait_list")
+    taken: list[str] = []
+    guest.call(f"down_{held}", sem)
+    assert list_empty(kernel.memory, waiting)
+    take(kernel, down, sem, taken)
+    take(kernel, down, sem, taken)
+    assert len(list(list_entries(kernel.memory, waiting))) == 2
+    guest.call(f"up_{held}", sem)
+    kernel.run(0.01)
+    assert len(list(list_entries(kernel.memory, waiting))) == 2 - len(taken)
+    if down == "down_write":
+        guest.call("up_write", sem)
+        kernel.run(0.01)
+    assert (taken, list_empty(kernel.memory, waiting)) == ([down, down], True)
+
+
+def test_a_waiter_that_a_signal_ends_contends_no_longer(kernel: Core, guest: Guest, sem: int) -> None:
+    waiting = sem + kernel.types.offset("rw_semaphore", "wait_list")
+    guest.call("down_write", sem)
+    task = take(kernel, "down_read_interruptible", sem, [])
+    assert not list_empty(kernel.memory, waiting)
+    kernel.signals.send(task, SIGINT)
+    kernel.run(0.01)
+    assert list_empty(kernel.memory, waiting)

@@ -1,6 +1,7 @@
 """Read-write semaphores: kernel/locking/rwsem.c.
 
-``sem->count`` is in guest memory, as rwsem_is_locked() is inlined into modules; the waiters are kept here.
+``sem->count`` and ``sem->wait_list`` are in guest memory, as rwsem_is_locked() and rwsem_is_contended() are
+inlined into modules; the waiters themselves are kept here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
-from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.lib.list import init_list_head, list_add_tail, list_del_init
 from ukmod.kernel.locking.lockdep import CHECKED_LOCKS
 from ukmod.kernel.sched.core import (
     TASK_INTERRUPTIBLE,
@@ -34,6 +35,8 @@ FLAG_WAITERS: Final = 1 << 1
 FLAG_HANDOFF: Final = 1 << 2
 READER_BIAS: Final = 1 << 8
 LOCK_MASK: Final = WRITER_LOCKED | ~(READER_BIAS - 1)
+_LIST_HEAD: Final = 16
+"""The size of a struct list_head in bytes."""
 READER_OWNED: Final = 1 << 0
 """In ``sem->owner``: the task is or was a reader."""
 
@@ -46,6 +49,8 @@ class RwsemWaiter:
     for_write: bool
     granted: bool = False
     """A reader that has been given the lock, or a writer that has been woken."""
+    node: int = 0
+    """The address of its entry in ``sem->wait_list``; 0 if it is not there."""
 
 
 class RwSemaphores:
@@ -134,9 +139,20 @@ class RwSemaphores:
 
     def _enqueue(self, sem: int, *, for_write: bool) -> RwsemWaiter:
         waiter = RwsemWaiter(self._k.sched.task(), for_write)
+        if self._layout.has("wait_list"):
+            waiter.node = self._k.slab.kernel_object(_LIST_HEAD, fenced=False)
+            list_add_tail(self._k.memory, waiter.node, sem + self._layout.wait_list)
         self._waiters.setdefault(sem, deque()).append(waiter)
         self._k.memory.set_u64(sem + self._layout.count, self._count(sem) | FLAG_WAITERS)
         return waiter
+
+    def _remove(self, sem: int, waiter: RwsemWaiter) -> None:
+        """rwsem_del_waiter(), apart from the flags."""
+        self._waiters[sem].remove(waiter)
+        if waiter.node:
+            list_del_init(self._k.memory, waiter.node)
+            self._k.slab.kfree(waiter.node)
+            waiter.node = 0
 
     def _wait(self, sem: int, waiter: RwsemWaiter, state: int, done: Callable[[], bool]) -> int:
         k, task = self._k, waiter.task
@@ -155,7 +171,7 @@ class RwSemaphores:
         waiters = self._waiters.get(sem, deque())
         if waiter in waiters:
             was_first = waiters[0] is waiter
-            waiters.remove(waiter)
+            self._remove(sem, waiter)
             if was_first and waiters and not self._count(sem) & WRITER_LOCKED:
                 self._wake(sem)
         if not waiters:
@@ -178,7 +194,7 @@ class RwSemaphores:
         readers = [waiter for waiter in waiters if not waiter.for_write]
         for reader in readers:
             reader.granted = True
-            waiters.remove(reader)
+            self._remove(sem, reader)
             self._add(sem, READER_BIAS)
             self._set_owner(sem, reader.task.address | READER_OWNED)
             self._k.sched.wake(reader.task)
