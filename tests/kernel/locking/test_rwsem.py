@@ -124,7 +124,7 @@ def test_a_waiting_writer_keeps_new_readers_out(kernel: Core, guest: Guest, sem:
 
 
 @pytest.mark.parametrize(("held", "down"), [("write", "down_read"), ("read", "down_write")])
-def test_it_is_contended_as_long_as_a_task_waits(
+def test_the_semaphore_is_contended_as_long_as_a_task_waits(
     kernel: Core, guest: Guest, sem: int, held: str, down: str
 ) -> None:
     """rwsem_is_contended(), inlined into modules, looks at ``sem->wait_list``."""
