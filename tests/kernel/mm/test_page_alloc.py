@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from tests.kernel.conftest import Guest
 
@@ -173,10 +175,20 @@ class TestFreeing:
         assert mm.member(page, "_refcount") == 0
 
     @pytest.mark.parametrize("free", ["__free_pages", "___free_pages", "free_pages_nolock"])
+    @pytest.mark.parametrize("arguments", [(GFP_KERNEL, -1, 2), (-1, 2)])
     def test_pages_that_were_taken_without_locks_are_ordinary_ones(
-        self, kernel: Core, guest: Guest, mm: Memory, free: str
+        self,
+        kernel: Core,
+        guest: Guest,
+        mm: Memory,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: tuple[int, ...],
+        free: str,
     ) -> None:
-        page = guest.pointer("alloc_pages_nolock_noprof", GFP_KERNEL, -1, 2)
+        """The flags are the first parameter since v6.18."""
+        prototype = SimpleNamespace(parameters=arguments)
+        monkeypatch.setattr(kernel.types, "prototype", lambda _: prototype)
+        page = guest.pointer("alloc_pages_nolock_noprof", *arguments)
         assert kernel.memory.read(mm.address(page), PAGE_SIZE << 2) == bytes(PAGE_SIZE << 2)
         guest.call(free, page, 2)
         assert not kernel.pages.live()

@@ -61,9 +61,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def machine(root: Path) -> Iterator[Kernel]:
-    with Kernel(image=debian.require().vmlinuz, root=root) as k:
+@pytest.fixture(
+    scope="module",
+    params=["", *(pytest.param(name, marks=pytest.mark.kernels) for name in ("bullseye", "trixie", "sid"))],
+)
+def machine(root: Path, request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """A machine with that root, of tools/release, or of another kernel."""
+    package = debian.require_other(request.param) if request.param else debian.require()
+    with Kernel(image=package.vmlinuz, root=root) as k:
         k.boot()
         yield k
 

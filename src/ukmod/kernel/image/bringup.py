@@ -90,6 +90,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("reserve_standard_io_resources"),
     BootStep("dmi_setup"),
     _ours("setup_per_cpu_areas", "the area is made from .data..percpu when the kernel is put together"),
+    BootStep("hugetlb_bootmem_alloc"),  # of setup_arch(), from v6.15 on: the lists of each node
     BootStep("debug_objects_early_init"),
     BootStep("cgroup_init_early"),
     BootStep("boot_cpu_hotplug_init"),

@@ -16,7 +16,7 @@ from ukmod.kernel.lib.list import init_list_head, list_entries
 from ukmod.kernel.lib.ratelimit import RateLimit
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.account import RECORD
-from ukmod.kernel.mm.gfp import GFP_COMP, GFP_HIGHMEM, GFP_KERNEL, GFP_NOWARN, described
+from ukmod.kernel.mm.gfp import GFP_COMP, GFP_HIGHMEM, GFP_KERNEL, GFP_NOWARN, GFP_ZERO, described
 from ukmod.kernel.x86.unwind import StackTrace, capture
 from ukmod.machine.abi import GfpT, Int, Ptr, SizeT, UInt, ULong
 from ukmod.machine.memory import PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, READ_WRITE, Fault, page_align
@@ -335,11 +335,13 @@ def alloc_pages_node(k: Core, gfp: GfpT, order: UInt, node: Int, nodes: Ptr) -> 
     return alloc_pages(k, gfp, order)
 
 
-@export("alloc_pages_nolock_noprof")
-def alloc_pages_nolock(k: Core, gfp: GfpT, node: Int, order: UInt) -> Ptr:
-    """struct page *alloc_pages_nolock_noprof(gfp_t gfp_flags, int nid, unsigned int order)."""
-    del node
-    return alloc_pages(k, gfp, order)
+@export("alloc_pages_nolock_noprof", adapts=True)
+def alloc_pages_nolock(k: Core, first: ULong, second: ULong, third: ULong) -> Ptr:
+    """struct page *alloc_pages_nolock_noprof([gfp_t gfp_flags,] int nid, unsigned int order): zeroed."""
+    prototype = k.types.prototype("alloc_pages_nolock_noprof")
+    has_flags = prototype is None or len(prototype.parameters) > 2
+    gfp, order = (first, third) if has_flags else (0, second)
+    return alloc_pages(k, gfp & 0xFFFF_FFFF | GFP_ZERO | GFP_NOWARN, order & 0xFFFF_FFFF)
 
 
 @export("__folio_alloc", "__folio_alloc_noprof")
