@@ -52,7 +52,10 @@ def _btf(data: bytes) -> None:
 
 
 def _dwarf(data: bytes) -> None:
-    dwarf = Dwarf(Elf(data))
+    elf = Elf(data)
+    if not Dwarf.is_in(elf):
+        return
+    dwarf = Dwarf(elf)
     for name, _tag in list(dwarf.names())[:100]:
         TypeSource(dwarf).type(name)
 
