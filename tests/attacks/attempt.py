@@ -33,8 +33,8 @@ from ukmod.survey.survey import how_it_ended
 
 DIRECTORY: Final = REPOSITORY / "tests" / "data" / "attacks" / RELEASE
 """The compiled modules of examples/attacks."""
-NEEDS_IMAGE: Final = "image"
-"""The module that needs functions of a kernel's image."""
+NEEDS_IMAGE: Final = ("image", "late")
+"""The modules that need functions of a kernel's image."""
 PATIENCE: Final = 0.25
 """Seconds of CPU time for the machine. What takes longer ends with a report of where it was."""
 PATIENCE_OF_AN_IMAGE: Final = 1.0
@@ -72,7 +72,7 @@ def boot(host: str, image: str | None) -> Kernel:
     k.call("strlen", "")  # for the index of all types
     k.patience = PATIENCE if image is None else PATIENCE_OF_AN_IMAGE
     for path in sorted(DIRECTORY.glob("*.ko")):
-        if image is not None or path.stem != NEEDS_IMAGE:
+        if image is not None or path.stem not in NEEDS_IMAGE:
             k.insmod(path)
     return k
 
