@@ -1,7 +1,7 @@
 """Whatever a program in ring 3 does, the machine lives on: it runs another program.
 
-The attacks are those of examples/programs/hostile.c, besiege.c and intrude.c, which list them. Each runs in a copy of
-one machine.
+The attacks are those of examples/programs/hostile.c, besiege.c and intrude.c, which list them. Each runs in a
+copy of one machine.
 """
 
 from __future__ import annotations
