@@ -20,7 +20,7 @@ SOURCES = golden.REPOSITORY / "examples/programs/devices"
 MODULES = golden.REPOSITORY / "tests/data/devices" / golden.RELEASE
 NAMES = (
     "quanta", "conduit", "window", "shelf", "errand", "mirror", "crowd", "tune", "grove", "chime", "gates",
-    "keys", "line", "ware", "port", "disk", "wire", "herald",
+    "keys", "line", "ware", "port", "disk", "wire", "herald", "ledger", "marks",
 )  # fmt: skip
 """The modules, each with the part of the program that uses it."""
 NEEDED = (
@@ -37,6 +37,7 @@ _SCRIPT = """\
 export PATH=/sbin:/bin
 busybox --install -s /bin
 mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
 dmesg -n 1
 insmod /lib/modules/*/extra/quanta.ko; rmmod quanta  # the kernel is tainted only once
 for name in {needed}; do insmod /lib/modules/*/extra/$name.ko; done

@@ -10,7 +10,7 @@ static const struct {
 	{ "errand", errand }, { "mirror", mirror },   { "crowd", crowd },   { "tune", tune },
 	{ "grove", grove },   { "chime", chime },     { "gates", gates },   { "keys", keys },
 	{ "line", line },     { "ware", ware },	      { "port", port },	    { "disk", disk },
-	{ "wire", wire },     { "herald", herald },
+	{ "wire", wire },     { "herald", herald },   { "ledger", ledger }, { "marks", marks },
 };
 
 int main(int count, char **words)

@@ -212,6 +212,13 @@ def ftrace_location(k: Core, address: ULong) -> ULong:
     return k.ftrace.location(address)
 
 
+@export("ftrace_location_range")
+def ftrace_location_range(k: Core, start: ULong, end: ULong) -> ULong:
+    """``unsigned long ftrace_location_range(unsigned long start, unsigned long end)``: of one function."""
+    place = k.ftrace.location(start)
+    return place if start <= place <= end else 0
+
+
 @export(gpl=True)
 def ftrace_set_filter_ip(k: Core, ops: Ptr, ip: ULong, remove: Int, reset: Int) -> Int:
     """``int ftrace_set_filter_ip(struct ftrace_ops *, unsigned long ip, int remove, int reset)``."""

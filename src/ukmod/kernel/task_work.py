@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 
 def has_task_work(k: Core) -> bool:
-    """task_work_pending(), for the current task."""
-    task = k.sched.task().address
-    return k.image is not None and k.memory.u64(task + k.types.offset("task_struct", "task_works")) != 0
+    """task_work_pending(), for the current task; one that ends is marked when it has done the last of it."""
+    if k.image is None:
+        return False
+    works = k.memory.u64(k.sched.task().address + k.types.offset("task_struct", "task_works"))
+    return works not in (0, k.image.get("work_exited"))
 
 
 def task_work_run(k: Core) -> None:

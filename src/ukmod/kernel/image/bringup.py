@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import KernelPanic, LayoutError
-from ukmod.kernel.image import firmware, hardware
+from ukmod.kernel.image import firmware, hardware, trace_events
 from ukmod.kernel.image.internal import printk_ringbuffer
 from ukmod.kernel.image.interpose import interpose
 from ukmod.kernel.image.map import MappedImage
@@ -113,6 +113,7 @@ STEPS: Final[tuple[BootStep, ...]] = (
     BootStep("workqueue_init_early"),
     _ours("rcu_init", "RCU is Python's"),
     _without("trace_init", "the kernel's own events would take a third of the time of all steps"),
+    BootStep("register_trigger_cmds"),  # so that a module's own events have triggers, histograms among them
     BootStep("early_irq_init"),
     _ours("init_IRQ", "interrupts are the clock's events; those of ISA devices exist, but never come"),
     BootStep("init_ISA_irqs"),
@@ -358,6 +359,7 @@ def _set_variables(k: Core, image: MappedImage) -> None:
     for variable, struct in EVENT_CACHES.items():
         if image.get(variable) is not None and k.types.has(struct):
             image.set(variable, k.caches.create(struct, k.types.sizeof(struct), 0, 0, 0).address)
+    trace_events.define_common_fields(k, image)
     if k.types.has("pglist_data") and (nodes := image.get("node_data")) is not None:
         _one_node(k, image, nodes)
 

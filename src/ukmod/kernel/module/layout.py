@@ -270,15 +270,23 @@ def fill(elf: Elf, layout: ModuleLayout, values: Sequence[int], memory: Memory, 
 
 
 def fill_struct(types: Types, layout: ModuleLayout, address: int, memory: Memory) -> None:
-    """Fill in what within_module() reads: two parts, or since v6.4 one per kind of memory."""
-    for old, new, base, size in (
-        ("core_layout", "mem[0]", layout.core, layout.core_size),
-        ("init_layout", "mem[4]", layout.init, layout.init_size),
+    """Fill in what within_module() reads, and where symbols end: two parts; since v6.4, text apart."""
+    init_text = layout.init_text_end - layout.init if layout.init else 0
+    for old, number, base, size, text in (
+        ("core_layout", 0, layout.core, layout.core_size, layout.core_text_end - layout.core),
+        ("init_layout", 4, layout.init, layout.init_size, init_text),
     ):
-        member = old if types.has("module", old) else new
-        if types.has("module", member):
-            memory.set_u64(address + types.offset("module", f"{member}.base"), base)
-            memory.set_u32(address + types.offset("module", f"{member}.size"), size)
+        if types.has("module", old):
+            _set_range(types, memory, address, old, base, size)
+            memory.set_u32(address + types.offset("module", f"{old}.text_size"), text)
+        elif types.has("module", "mem"):
+            _set_range(types, memory, address, f"mem[{number}]", base, text)  # MOD_TEXT, MOD_INIT_TEXT
+            _set_range(types, memory, address, f"mem[{number + 1}]", base and base + text, size - text)
+
+
+def _set_range(types: Types, memory: Memory, module: int, member: str, base: int, size: int) -> None:
+    memory.set_u64(module + types.offset("module", f"{member}.base"), base)
+    memory.set_u32(module + types.offset("module", f"{member}.size"), size)
 
 
 def protect(elf: Elf, layout: ModuleLayout, memory: Memory) -> None:

@@ -256,8 +256,10 @@ def _exit_timers(k: Core, image: MappedImage, task: Task) -> None:
 
 
 def _leave(k: Core, image: MappedImage, task: Task) -> int:
-    """exit_itimers(), exit_mm(), exit_sem(), exit_files(), exit_fs() and the task's last work."""
+    """exit_signals(), exit_itimers(), exit_mm(), exit_sem(), exit_files(), exit_fs() and the last work."""
     coredump_task_exit(k, task)
+    k.tasks.set_pf(task, PF_EXITING)
+    k.signals.retarget(task, ~k.signals.blocked(task))
     note_exit(k, task, task.exit_code)
     ends_process = is_last(k, task)
     if ends_process:
@@ -278,9 +280,7 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
         k.sighands.free(task)
     k.cpu.call(image.address("switch_task_namespaces"), task.address, 0)
     release_seccomp(k, image, task)
-    task_work_run(k)
-    k.tasks.set_pf(task, PF_EXITING)  # from here on, no more work is taken
-    k.signals.retarget(task, ~k.signals.blocked(task))
+    task_work_run(k)  # from here on, no more work is taken
     if k.types.has("task_struct", "exec_state"):
         k.cpu.call(image.address("put_task_exec_state"), _get(k, task, "exec_state"))
     return 0
