@@ -80,7 +80,8 @@ def test_what_is_no_suite_is_refused_before_anything_is_fetched(suite: str) -> N
         fetch.fetch("6.12", suites=["sid", suite], tell=nothing)
 
 
-def test_links_and_makefiles_work_where_they_were_unpacked_to(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "KBUILD_OUTPUT=/usr/src/linux-headers-6.1-amd64\n"])
+def test_links_and_makefiles_work_where_they_were_unpacked_to(tmp_path: Path, before: str) -> None:
     root = tmp_path / "root"
     (root / "usr/src/linux-headers-6.1-amd64").mkdir(parents=True)
     (root / "usr/src/linux-headers-6.1-common").mkdir()
@@ -88,9 +89,11 @@ def test_links_and_makefiles_work_where_they_were_unpacked_to(tmp_path: Path) ->
     (root / "lib/modules/6.1-amd64/build").symlink_to("/usr/src/linux-headers-6.1-amd64")
     (root / "lib/modules/6.1-amd64/elsewhere").symlink_to("/etc/hostname")
     (root / "usr/src/linux-headers-6.1-amd64/Makefile").write_text(
-        "include /usr/src/linux-headers-6.1-common/Makefile\n"
+        f"{before}include /usr/src/linux-headers-6.1-common/Makefile\n"
     )
-    (root / "usr/src/linux-headers-6.1-common/Makefile").write_text("all:\n\t@echo built\n")
+    (root / "usr/src/linux-headers-6.1-common/Makefile").write_text(
+        'all:\n\t@cd "$(KBUILD_OUTPUT)" && echo built\n'
+    )
     relocate(str(root))
     moved = root.rename(tmp_path / "moved")
     made = subprocess.run(

@@ -10,7 +10,7 @@ import re
 
 __all__ = ["relocate"]
 
-_INCLUDE = re.compile(rb"(?m)^(include|KERNEL_SRC *:?=|srctree *:?=) */usr/(\S+)$")
+_INCLUDE = re.compile(rb"(?m)^(include|(?:KERNEL_SRC|KBUILD_OUTPUT|srctree) *:?=) */usr/(\S+)$")
 _LONGEST = 4096
 """The size of a Makefile that only includes another, at most."""
 
@@ -41,7 +41,13 @@ def _relocate_makefile(root: str, path: str) -> None:
     with open(path, "rb") as file:
         text = file.read()
     up = os.path.relpath(os.path.join(root, "usr"), os.path.dirname(path)).encode()
-    here = b"$(dir $(abspath $(lastword $(MAKEFILE_LIST))))"
-    if (new := _INCLUDE.sub(rb"\1 " + here.replace(b"\\", b"") + up + rb"/\2", text)) != text:
-        with open(path, "wb") as file:
-            file.write(new)
+    above = b"$(dir $(abspath $(lastword $(MAKEFILE_LIST))))" + up
+
+    def moved(line: re.Match[bytes]) -> bytes:
+        # Evaluated at once: after an include, the last Makefile is another.
+        keyword = re.sub(rb" *:?=", b" :=", line[1])
+        return keyword + b" " + above + b"/" + line[2]
+
+    if (new := _INCLUDE.sub(moved, text)) != text:
+        with open(path, "wb") as changed:
+            changed.write(new)
