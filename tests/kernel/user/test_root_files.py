@@ -54,20 +54,26 @@ def make_root(path: Path) -> None:
             (path / name / str(n)).write_text(f"{name} {n}")
 
 
+@pytest.fixture(
+    scope="module",
+    params=["", *(pytest.param(name, marks=pytest.mark.kernels) for name in ("bullseye", "trixie", "sid"))],
+)
+def package(request: pytest.FixtureRequest) -> debian.Debian:
+    """The kernel of tools/release, or another one."""
+    return debian.require_other(request.param) if request.param else debian.require()
+
+
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(package: debian.Debian, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root for each kernel: tests change it."""
+    del package
     path = tmp_path_factory.mktemp("root")
     make_root(path)
     return path
 
 
-@pytest.fixture(
-    scope="module",
-    params=["", *(pytest.param(name, marks=pytest.mark.kernels) for name in ("bullseye", "trixie", "sid"))],
-)
-def machine(root: Path, request: pytest.FixtureRequest) -> Iterator[Kernel]:
-    """A machine with that root, of tools/release, or of another kernel."""
-    package = debian.require_other(request.param) if request.param else debian.require()
+@pytest.fixture(scope="module")
+def machine(package: debian.Debian, root: Path) -> Iterator[Kernel]:
     with Kernel(image=package.vmlinuz, root=root) as k:
         k.boot()
         yield k

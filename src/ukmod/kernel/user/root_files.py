@@ -39,8 +39,8 @@ MAY_ACCESS, MAY_NOT_BLOCK = 0x10, 0x80
 """include/linux/fs.h: access(2) asks, which opens nothing; the path walk holds RCU's lock."""
 _FAST: Final = 0x1 | 0x80
 """IOP_FASTPERM and IOP_FASTPERM_MAY_EXEC, include/linux/fs.h: the inode has no permission() to be asked."""
-_O_LARGEFILE, _NO_NOTIFY = 0o100000, 1 << 26
-"""include/uapi/asm-generic/fcntl.h; FMODE_NONOTIFY until v6.13: no watcher hears of this."""
+_O_LARGEFILE: Final = 0o100000
+"""include/uapi/asm-generic/fcntl.h"""
 _AT_EMPTY_PATH: Final = 0x1000
 _TIMES: Final = ("i_mtime", "__i_mtime", "i_mtime_sec", "i_mtime_nsec",
                  "i_ctime", "__i_ctime", "i_ctime_sec", "i_ctime_nsec")  # fmt: skip
@@ -277,7 +277,8 @@ class RootFiles:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
         k.memory.write(self._path, _PATH.pack(self._mount, dentry))
         credentials = k.memory.u64(k.sched.task().address + k.types.offset("task_struct", "cred"))
-        file = k.cpu.call(call("dentry_open"), self._path, flags | _O_LARGEFILE | _NO_NOTIFY, credentials)
+        function, unnoticed = _opener(self._image)
+        file = k.cpu.call(function, self._path, flags | _O_LARGEFILE | unnoticed, credentials)
         k.cpu.call(call("dput"), dentry)
         if is_err(file):
             error = (1 << 64) - file
@@ -339,6 +340,17 @@ def fill_root(k: Core, image: MappedImage, start: Callable[[], UserProcess], pat
         text = "does not fit into the machine, half of whose memory files may take: give it more"
         raise LimitError(text, errno=error.errno, subject=path) from error
     return files
+
+
+def _opener(image: MappedImage) -> tuple[int, int]:
+    """The function that opens a file, and a flag for it, so that no watcher hears of what is done with it.
+
+    The flag is FMODE_NONOTIFY. It moved as file_set_fsnotify_mode() came, in v6.14; later a function sets it.
+    """
+    if (function := image.get("dentry_open_nonotify")) is not None:
+        return function, 0
+    has_moved = image.get("file_set_fsnotify_mode") is not None
+    return image.address("dentry_open"), 1 << (25 if has_moved else 26)
 
 
 def _is_later(entry: ArchiveEntry) -> bool:
