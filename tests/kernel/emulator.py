@@ -188,8 +188,8 @@ def _begin(k: Kernel, step: Step) -> Job:
         job.output = "".join(output).splitlines()
         return status
 
-    environment = {"PATH": "/sbin:/usr/sbin:/bin:/usr/bin"}
-    task = core.processes.fork(comm, lambda: core.processes.execve(program, comm, (comm,), environment))
+    environ = ("PATH=/sbin:/usr/sbin:/bin:/usr/bin",)
+    task = core.processes.fork(comm, lambda: core.processes.execve(program, comm, (comm,), environ))
     job = Job(step, task)
     return job
 
@@ -206,8 +206,7 @@ def _main(program: Program) -> Main:
         sys = process.sys
         if program.say:
             sys.log(f"<5>{name}: argv={' '.join(process.argv)}")
-            environment = " ".join(f"{key}={value}" for key, value in process.env.items())
-            sys.log(f"<5>{name}: env={environment}")
+            sys.log(f"<5>{name}: env={' '.join(process.environ)}")
             sys.log(f"<5>{name}: cwd={process.cwd}")
         if program.sleep:
             sys.nanosleep(round(program.sleep * 1e9))

@@ -110,7 +110,7 @@ def test_wait_sleeps_until_that_child_has_ended(kernel: Core) -> None:
     def body() -> None:
         children = [
             kernel.processes.fork(
-                "c", lambda path=path: kernel.processes.execve(kernel.processes.look_up(path), path, (), {})
+                "c", lambda path=path: kernel.processes.execve(kernel.processes.look_up(path), path, (), ())
             )
             for path in ("/bin/3", "/bin/1")
         ]

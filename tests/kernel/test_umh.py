@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from errno import E2BIG, EACCES, EAGAIN, EBUSY, EINVAL, ENOENT, ENOMEM
 
@@ -349,12 +349,16 @@ class TestArguments:
         world.run(world.setup(), UMH_WAIT_PROC)
         assert ran == [((HELPER, "first", "a second"), {"HOME": "/", "A": "b=c"}, "helper")]
 
-    def test_a_variable_without_a_value_is_empty(self, world: World, ran: Ran) -> None:
+    def test_the_environment_is_what_the_caller_says_and_getenv_finds_the_first(
+        self, kernel: Core, world: World
+    ) -> None:
+        found: list[tuple[Sequence[str], Mapping[str, str]]] = []
+        kernel.processes.programs.install(HELPER, lambda p: found.append((p.environ, p.env)) or 0)
         info = world.setup()
         world.set_member(info, "argv", world.pointers(b"a"))
-        world.set_member(info, "envp", world.pointers(b"EMPTY"))
+        world.set_member(info, "envp", world.pointers(b"A=1", b"NONE", b"A=2", b"EMPTY="))
         world.run(info, UMH_WAIT_PROC)
-        assert ran == [(("a",), {"EMPTY": ""}, "helper")]
+        assert found == [(("A=1", "NONE", "A=2", "EMPTY="), {"A": "1", "EMPTY": ""})]
 
     def test_there_may_be_thousands_and_they_need_not_be_text(self, world: World, ran: Ran) -> None:
         info = world.setup()

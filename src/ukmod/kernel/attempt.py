@@ -10,6 +10,7 @@ from ukmod.errors import LimitError, LoadError, NotFoundError, StoppedError
 from ukmod.kernel.failures import failed
 from ukmod.kernel.finished import Finished
 from ukmod.kernel.limits import WAIT
+from ukmod.userland.process import environ_of
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -119,7 +120,7 @@ def execute(
     task = run_process(
         k,
         path.rpartition("/")[2],
-        lambda: k.processes.execve(main, path, (path, *arguments), environment),
+        lambda: k.processes.execve(main, path, (path, *arguments), environ_of(environment)),
         subject=path,
     )
     if not task.exited:

@@ -14,6 +14,7 @@ from ukmod.kernel.signal_numbers import SIGCHLD
 from ukmod.kernel.syscalls import KernelSyscalls
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.userland import Process, Program, Programs
+from ukmod.userland.process import environ_of, variables_of
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -87,18 +88,18 @@ class Processes:
         """The program that do_execve() would start. Raises OSError with the errno it would return."""
         return self.programs.exec(path)
 
-    def begin(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> Callable[[], int]:
+    def begin(self, path: str, argv: Sequence[str], envp: Sequence[str]) -> Callable[[], int]:
         """do_execve(): have the current task execute what is at ``path``: a Python program, or else a file.
 
         Returns the function that runs it to its end; the result is its wait status. Raises OSError.
         """
         if self.has_files and self._k.image is not None and not self.programs.has(path):
-            return self._begin_file(self._k.image, path, argv, env)
+            return self._begin_file(self._k.image, path, argv, envp)
         program = self.look_up(path)
-        return lambda: self.execve(program, path, argv, env)
+        return lambda: self.execve(program, path, argv, envp)
 
     def _begin_file(
-        self, image: MappedImage, path: str, argv: Sequence[str], env: Mapping[str, str]
+        self, image: MappedImage, path: str, argv: Sequence[str], envp: Sequence[str]
     ) -> Callable[[], int]:
         from ukmod.kernel.user.program import become_program
 
@@ -106,7 +107,7 @@ class Processes:
         task = k.sched.task()
         k.tasks.become_process(task)
         try:
-            thread = become_program(k, image, path, argv, env)
+            thread = become_program(k, image, path, argv, envp)
         except LimitError as error:
             raise OSError(error.errno, os.strerror(error.errno), path) from error
         k.trace.step(task.pid, k.tasks.comm(task), "execve", " ".join(argv))
@@ -120,8 +121,11 @@ class Processes:
 
         return run
 
-    def execve(self, program: Program, path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
-        """Run ``program`` in the current task, as a user process; returns its wait status."""
+    def execve(self, program: Program, path: str, argv: Sequence[str], envp: Sequence[str]) -> int:
+        """Run ``program`` in the current task, as a user process; returns its wait status.
+
+        ``envp``: "NAME=VALUE", as a rule; any text may be there, and a name more than once.
+        """
         k = self._k
         task = k.sched.task()
         comm = path.rpartition("/")[2]
@@ -130,7 +134,7 @@ class Processes:
         self.enter_mm()
         k.creds.exec(task)
         k.trace.step(task.pid, comm, "execve", " ".join(argv))
-        process = Process(tuple(argv), dict(env), KernelSyscalls(k))
+        process = Process(tuple(argv), variables_of(envp), KernelSyscalls(k), environ=tuple(envp))
         k.sched.sleep(EXEC_TIME)
         try:
             status = program(process)
@@ -150,7 +154,7 @@ class Processes:
 
         def main() -> int:
             try:
-                program = self.begin(path, argv, env)
+                program = self.begin(path, argv, environ_of(env))
             except OSError as error:
                 failures.append(error)
                 return 0

@@ -260,7 +260,7 @@ class Helpers:
         if not info.argv:
             warn_once(self._k, _NO_ARGUMENTS)
             raise OSError(EINVAL, os.strerror(EINVAL))
-        return self._k.processes.begin(info.path, info.argv, dict(_variable(text) for text in info.envp))
+        return self._k.processes.begin(info.path, info.argv, info.envp)
 
     # -- enabling -------------------------------------------------------------------------------------
 
@@ -359,11 +359,6 @@ def _strings(k: Core, array: int) -> tuple[str, ...]:
             raise OSError(E2BIG, os.strerror(E2BIG))
         found.append(text.decode("utf-8", "surrogateescape"))
     return tuple(found)
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
 
 
 @export()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ukmod.record import field, mutable
@@ -55,9 +55,26 @@ class Process:
     argv: Sequence[str]
     env: Mapping[str, str]
     sys: Syscalls
+    environ: Sequence[str] = ()
+    """Its environment as execve() was given it, in which a name may be there more than once."""
     cwd: str = "/"
     output: list[str] = field(default_factory=list)
     """The text written to standard output and error, which a usermode helper does not have."""
+
+
+def environ_of(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The strings of an environment: NAME=VALUE."""
+    return tuple(f"{name}={value}" for name, value in env.items())
+
+
+def variables_of(environ: Iterable[str]) -> dict[str, str]:
+    """The variables that getenv(3) finds: of several with a name the first, and no string without a value."""
+    found: dict[str, str] = {}
+    for text in environ:
+        name, is_variable, value = text.partition("=")
+        if is_variable:
+            found.setdefault(name, value)
+    return found
 
 
 Program = Callable[[Process], int]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 INITRAMFS: Final = "/init"
 INITS: Final = ("/sbin/init", "/etc/init", "/bin/init", "/bin/sh")
 """The programs that are tried in turn if the root has no /init and the command line names none."""
-_ENVIRONMENT: Final = {"HOME": "/", "TERM": "linux"}
+_ENVIRONMENT: Final = ("HOME=/", "TERM=linux")
 _NO_INIT: Final = (
     "No working init found.  Try passing init= option to kernel."
     " See Linux Documentation/admin-guide/init.rst for guidance."

@@ -23,6 +23,7 @@ from ukmod.kernel.user.process import UserProcess, image_of
 from ukmod.kernel.user.stdio import Captured, Stdio
 from ukmod.kernel.x86.entry import UserThread, let_users_in
 from ukmod.record import record
+from ukmod.userland.process import environ_of
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -87,7 +88,7 @@ class RunningProgram:
         thread = UserThread(self._k, self._image, process.task)
         thread.begin()
         process.task.leaving.append(partial(exit_notify, self._k, self._image, process.task))
-        execve(self._k, self._image, self._argv[0], self._argv, self._env)
+        execve(self._k, self._image, self._argv[0], self._argv, environ_of(self._env))
         thread.run()
 
     def wait(self, timeout: float | None) -> int | None:
@@ -132,14 +133,14 @@ def _kill(k: Core, task: Task) -> None:
 
 
 def become_program(
-    k: Core, image: MappedImage, path: str, argv: Sequence[str], env: Mapping[str, str]
+    k: Core, image: MappedImage, path: str, argv: Sequence[str], envp: Sequence[str]
 ) -> UserThread:
     """Have the current task, which has only what it shares with init, execute a program; runs nothing yet.
 
     It keeps the credentials that it has been given. Raises OSError.
     """
     thread = become_user(k, image)
-    execve(k, image, path, argv, env)
+    execve(k, image, path, argv, envp)
     return thread
 
 
@@ -155,14 +156,13 @@ def become_user(k: Core, image: MappedImage) -> UserThread:
     return thread
 
 
-def execve(k: Core, image: MappedImage, path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+def execve(k: Core, image: MappedImage, path: str, argv: Sequence[str], envp: Sequence[str]) -> None:
     """kernel_execve(): have the current process execute a program. Raises OSError."""
-    variables = [f"{name}={value}" for name, value in env.items()]
-    block = _arguments(k, path, argv, variables)
-    envp = block + 8 * (len(argv) + 1)
-    name = k.memory.u64(envp + 8 * (len(variables) + 1))
+    block = _arguments(k, path, argv, envp)
+    variables = block + 8 * (len(argv) + 1)
+    name = k.memory.u64(variables + 8 * (len(envp) + 1))
     try:
-        result = signed(k.cpu.call(image.address("kernel_execve"), name, block, envp), 4)
+        result = signed(k.cpu.call(image.address("kernel_execve"), name, block, variables), 4)
     finally:
         k.slab.kfree(block)
     if -MAX_ERRNO <= result < 0:
