@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +13,10 @@ from tests.kernel.tasks import call, in_task
 
 from ukmod.kernel.core import Core
 from ukmod.kernel.lib.list import init_list_head
+from ukmod.kernel.preempt_count import SOFTIRQ_OFFSET
 from ukmod.kernel.sched.core import TASK_UNINTERRUPTIBLE, block
 from ukmod.kernel.workqueue.work import GuestWork, Work
-from ukmod.kernel.workqueue.workqueue import WQ_FREEZABLE, WQ_NAME_LEN, WQ_UNBOUND
+from ukmod.kernel.workqueue.workqueue import WQ_FREEZABLE, WQ_HIGHPRI, WQ_NAME_LEN, WQ_UNBOUND
 from ukmod.machine.memory import Fault
 
 
@@ -255,3 +257,50 @@ def test_freezing_twice_or_asking_without_is_warned_about(kernel: Core) -> None:
         5295,
         5261,
     ]
+
+
+@pytest.fixture
+def bh(kernel: Core) -> Core:
+    """A kernel that has WQ_BH, as those since v6.9."""
+    kernel.workqueues._bh_flag = 1
+    return kernel
+
+
+@pytest.mark.parametrize("flags", [1, 1 | WQ_HIGHPRI])
+def test_a_bh_queue_runs_any_number_of_works_in_softirq_context(bh: Core, flags: int) -> None:
+    queues, seen = bh.workqueues, []
+    wq = queues.alloc("bh", flags)
+
+    def work(n: int) -> None:
+        seen.append((n, comm(bh), bool(bh.percpu.preempt_count() & SOFTIRQ_OFFSET)))
+
+    def body() -> None:
+        works = [Work(partial(work, n)) for n in range(25)]
+        for one in works:
+            queues.queue(wq, one)
+        assert queues.cancel(works[3])
+        queues.flush_all(wq)
+        queues.destroy(wq)
+
+    in_task(bh, body)
+    assert seen == [(n, "ksoftirqd/0", True) for n in range(25) if n != 3]
+
+
+def test_work_of_a_bh_queue_is_running_while_it_runs(bh: Core) -> None:
+    queues, found = bh.workqueues, []
+    wq = queues.alloc("bh", 1)
+    work = Work(lambda: found.append(queues.running(work)))
+    in_task(bh, lambda: (queues.queue(wq, work), queues.flush(work)))
+    assert [one is not None and one.work is work for one in found] == [True]
+    assert queues.running(work) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "max_active", "line"), [(1 | WQ_UNBOUND, 0, 5718), (1, 1, 5720), (1 | WQ_HIGHPRI, 0, None)]
+)
+def test_a_bh_queue_has_no_other_flags_and_no_limit(
+    bh: Core, guest: Guest, flags: int, max_active: int, line: int | None
+) -> None:
+    made = guest.call("alloc_workqueue", b"bh", flags, max_active)
+    assert (made == 0) is (line is not None)
+    assert [warning.line for warning in bh.warnings] == [line] * (line is not None)

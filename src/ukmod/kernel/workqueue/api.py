@@ -87,7 +87,9 @@ def alloc_workqueue_va(k: Core, fmt: CStr, flags: UInt, max_active: Int, args: P
 
 
 def _alloc(k: Core, name: bytes, flags: int, max_active: int) -> int:
-    """The address of a new workqueue, or NULL if there is no memory for its rescuer."""
+    """The address of a new workqueue, or NULL without memory for its rescuer or with wrong flags."""
+    if k.workqueues.refuses(flags, max_active):
+        return 0
     try:
         return k.workqueues.alloc(name[: WQ_NAME_LEN - 1].decode("latin-1"), flags, max_active).address
     except LimitError:

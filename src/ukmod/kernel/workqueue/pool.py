@@ -97,8 +97,12 @@ class WorkerPool:
             if item in worker.scheduled:
                 worker.scheduled.remove(item)
 
-    def executing(self, key: object) -> Worker | None:
-        """find_worker_executing_work()."""
+    def executing(self, key: object) -> Item | None:
+        """find_worker_executing_work(): the item with this key that is running, or None."""
+        worker = self._worker_executing(key)
+        return worker.current if worker is not None else None
+
+    def _worker_executing(self, key: object) -> Worker | None:
         for worker in self._busy:
             if worker.current is not None and worker.current.key() == key:
                 return worker
@@ -211,7 +215,7 @@ class WorkerPool:
 
     def _process(self, worker: Worker, item: Item) -> None:
         """process_one_work()."""
-        collision = self.executing(item.key())
+        collision = self._worker_executing(item.key())
         if collision is not None:
             collision.scheduled.append(item)
             return

@@ -18,7 +18,9 @@ from ukmod.kernel.mm.quarantine import Quarantine
 from ukmod.kernel.sched.core import PF_MEMALLOC, TASK_UNINTERRUPTIBLE, Task, block, cond_resched
 from ukmod.kernel.sched.prio import MIN_NICE
 from ukmod.kernel.sched.waiters import Waiters
+from ukmod.kernel.softirq import HI_SOFTIRQ, TASKLET_SOFTIRQ
 from ukmod.kernel.watchdog import deadlock
+from ukmod.kernel.workqueue.bh import UNLIMITED, BhPool
 from ukmod.kernel.workqueue.pool import Item, Worker, WorkerPool
 from ukmod.kernel.workqueue.rescuer import Rescuer
 from ukmod.kernel.workqueue.work import DisableBits, GuestWork, Work
@@ -32,6 +34,8 @@ DRAINING: Final = Site("kernel/workqueue.c", 1441, "__queue_work")
 NOT_INITIALISED: Final = Site("kernel/workqueue.c", 1502, "__queue_work")
 FLUSHED_BY_RECLAIM: Final = Site("kernel/workqueue.c", 2632, "check_flush_dependency")
 FLUSHED_BY_RECLAIMER: Final = Site("kernel/workqueue.c", 2635, "check_flush_dependency")
+BH_REFUSED: Final = tuple(Site("kernel/workqueue.c", line, "__alloc_workqueue") for line in (5718, 5720))
+"""Their lines are v6.12's."""
 FREEZING: Final = Site("kernel/workqueue.c", 5261, "freeze_workqueues_begin")
 NOT_FREEZING: Final = Site("kernel/workqueue.c", 5295, "freeze_workqueues_busy")
 SET_MAX_ACTIVE: Final = Site("kernel/workqueue.c", 4517, "workqueue_set_max_active")
@@ -43,6 +47,8 @@ WQ_MEM_RECLAIM: Final = 1 << 3
 WQ_HIGHPRI: Final = 1 << 4
 WQ_CPU_INTENSIVE: Final = 1 << 5
 WQ_POWER_EFFICIENT: Final = 1 << 7
+WQ_PERCPU: Final = 1 << 8
+"""Since v6.17."""
 WQ_DRAINING: Final = 1 << 16
 WQ_ORDERED: Final = 1 << 17
 WQ_LEGACY: Final = 1 << 18
@@ -78,7 +84,7 @@ class Workqueue:
     name: str
     flags: int
     max_active: int
-    pool: WorkerPool
+    pool: WorkerPool | BhPool
     address: int
     waiters: Waiters
     """Tasks that wait for work on this queue to finish."""
@@ -171,6 +177,10 @@ class Workqueues:
         self._rescuer_name = "kworker/R-" if renamed else ""
         self._normal = WorkerPool(kernel, "kworker/0:{}", managed=True)
         self._highpri = WorkerPool(kernel, "kworker/0:{}H", managed=True, nice=MIN_NICE)
+        known = kernel.types.enum("wq_flags").values if kernel.types.has("wq_flags") else {}
+        self._bh_flag = known.get("WQ_BH", 0)
+        self._bh = BhPool(kernel, TASKLET_SOFTIRQ)
+        self._bh_highpri = BhPool(kernel, HI_SOFTIRQ)
         self._unbound = WorkerPool(kernel, "kworker/u2:{}", managed=False)
         self._unbound_highpri = WorkerPool(kernel, "kworker/u3:{}", managed=False, nice=MIN_NICE)
         if kernel.image is None:  # an image makes its own, in workqueue_init_early()
@@ -189,27 +199,46 @@ class Workqueues:
         """
         if flags & WQ_UNBOUND and max_active == 1:
             flags |= WQ_ORDERED
-        max_active = self._clamp(max_active or self._max_active // 2, name)
-        if flags & WQ_UNBOUND:
-            pool = self._unbound_highpri if flags & WQ_HIGHPRI else self._unbound
+        if flags & self._bh_flag:
+            max_active = UNLIMITED
         else:
-            pool = self._highpri if flags & WQ_HIGHPRI else self._normal
+            max_active = self._clamp(max_active or self._max_active // 2, name)
+        pool = self._pool(flags)
         memory = self._k.memory
         address = memory.map_direct(memory.alloc_frames(1), PAGE_SIZE)
         wq = Workqueue(name, flags, max_active, pool, address, Waiters(self._k))
         self._by_address[address] = wq
-        if self.online and flags & WQ_MEM_RECLAIM:
-            wq.rescuer = self._rescuer(wq)
+        if self.online and flags & WQ_MEM_RECLAIM and isinstance(pool, WorkerPool):
+            wq.rescuer = self._rescuer(wq, pool)
         return wq
 
-    def _rescuer(self, wq: Workqueue) -> Rescuer:
+    def _pool(self, flags: int) -> WorkerPool | BhPool:
+        """The pool that executes the work of a queue with these flags."""
+        is_high = bool(flags & WQ_HIGHPRI)
+        if flags & self._bh_flag:
+            return self._bh_highpri if is_high else self._bh
+        if flags & WQ_UNBOUND:
+            return self._unbound_highpri if is_high else self._unbound
+        return self._highpri if is_high else self._normal
+
+    def refuses(self, flags: int, max_active: int) -> bool:
+        """True, with a warning, if a queue with WQ_BH shall have what such a queue cannot have."""
+        if not flags & self._bh_flag:
+            return False
+        wrong = (bool(flags & ~(self._bh_flag | WQ_HIGHPRI | WQ_PERCPU)), bool(max_active))
+        site = next((site for site, is_wrong in zip(BH_REFUSED, wrong, strict=True) if is_wrong), None)
+        if site is not None:
+            warn_once(self._k, site)
+        return site is not None
+
+    def _rescuer(self, wq: Workqueue, pool: WorkerPool) -> Rescuer:
         """init_rescuer(). Raises LimitError, and frees the queue, if there is no memory for the thread."""
 
         def mine(item: Item) -> bool:
             return isinstance(item, Queued) and item.wq is wq
 
         try:
-            return Rescuer(self._k, self._rescuer_name + wq.name, wq.pool, mine)
+            return Rescuer(self._k, self._rescuer_name + wq.name, pool, mine)
         except LimitError:
             self._free(wq)
             raise
@@ -502,9 +531,9 @@ class Workqueues:
         """The queueing whose function is running, or None."""
         key = work.identity()
         for wq in self._by_address.values():
-            worker = wq.pool.executing(key)
-            if worker is not None and isinstance(worker.current, Queued):
-                return worker.current
+            item = wq.pool.executing(key)
+            if isinstance(item, Queued):
+                return item
         return None
 
     def flush_all(self, wq: Workqueue) -> None:
