@@ -19,6 +19,7 @@ RUNS = (
     *(f"trial {subject}" for subject in SUBJECTS),
     *(f"threads {subject}" for subject in (*programs.THREADS, "conduit")),
     "timers",
+    "followers",
 )
 """Each program, in /bin, with its arguments."""
 PRELUDE = f"""\
@@ -47,7 +48,7 @@ def outcomes(text: str) -> list[programs.Outcome]:
 
 
 def test_a_program_does_what_it_does_on_the_real_kernel(tmp_path: Path) -> None:
-    built = [programs.build(tmp_path, name) for name in ("trial", "threads", "timers")]
+    built = [programs.build(tmp_path, name) for name in ("trial", "threads", "timers", "followers")]
     modules = [Path(device(name)) for name in programs.DEVICES]
     kernel = debian.require("qemu-system-x86_64", "busybox", "cpio")
     real = qemu.boot(kernel, modules, tmp_path / "guests", programs=built)

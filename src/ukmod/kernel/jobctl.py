@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 JOBCTL_STOP_DEQUEUED: Final = 1 << 16
 _STOP_PENDING: Final = 1 << 17
+_TRAP_STOP: Final = 1 << 19
 _STOP: Final = JOBCTL_STOP_DEQUEUED | _STOP_PENDING | 1 << 18 | 1 << 26
 """The bits of a process that is stopped or about to be, include/linux/sched/jobctl.h."""
 _TRACED: Final = 1 << 27
@@ -36,6 +37,12 @@ def set_dequeued(k: Core, task: Task) -> None:
     """A stop signal was taken from the queue: the process is about to stop."""
     at = _jobctl(k, task)
     k.memory.set_u64(at, k.memory.u64(at) | JOBCTL_STOP_DEQUEUED)
+
+
+def set_trap_stop(k: Core, task: Task) -> None:
+    """JOBCTL_TRAP_STOP: a task is to stop for a tracer that uses PTRACE_SEIZE."""
+    at = _jobctl(k, task)
+    k.memory.set_u64(at, k.memory.u64(at) | _TRAP_STOP)
 
 
 def is_to_stop(k: Core, task: Task) -> bool:
@@ -112,15 +119,18 @@ def on_ptrace_list(k: Core, head: int) -> list[Task]:
     return [k.tasks.at(at - entry) for at in list_entries(k.memory, head)]
 
 
+def tracer_of(k: Core, task: Task) -> Task:
+    """``task->parent``: the tracer of a task, or its parent."""
+    return k.tasks.at(k.memory.u64(task.address + k.types.offset("task_struct", "parent")))
+
+
 def other_tracer(k: Core, task: Task) -> Task | None:
     """ptrace_reparented(): the tracer of a task, unless that is its parent; None if there is none."""
     if not is_ptraced(k, task):
         return None
-    parent, real = (
-        k.memory.u64(task.address + k.types.offset("task_struct", member))
-        for member in ("parent", "real_parent")
-    )
-    return k.tasks.at(parent) if k.tasks.at(parent).group is not k.tasks.at(real).group else None
+    parent = k.tasks.at(k.memory.u64(task.address + k.types.offset("task_struct", "real_parent")))
+    found = tracer_of(k, task)
+    return found if found.group is not parent.group else None
 
 
 def was_continued(k: Core, task: Task, *, take: bool) -> bool:

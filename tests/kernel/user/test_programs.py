@@ -41,7 +41,7 @@ def test_a_program_does_what_it_does_on_the_host(in_machine: InMachine, trial: P
     in_machine(work)
 
 
-@pytest.mark.parametrize("name", ["tracer", "timers", "filters"])
+@pytest.mark.parametrize("name", ["tracer", "timers", "filters", "followers"])
 def test_a_program_sees_what_it_sees_on_the_host(in_machine: InMachine, tmp_path: Path, name: str) -> None:
     program = programs.build(tmp_path, name)
 

@@ -26,6 +26,7 @@ from ukmod.kernel.user import nproc
 from ukmod.kernel.user.copy_seccomp import copy_seccomp, release_seccomp
 from ukmod.kernel.user.dup_mmap import dup_mmap
 from ukmod.kernel.user.exit import coredump_task_exit, is_last, note_exit
+from ukmod.kernel.user.ptrace import PTRACE_EVENT_EXIT, ptrace_event
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -261,6 +262,8 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
     k.tasks.set_pf(task, PF_EXITING)
     k.signals.retarget(task, ~k.signals.blocked(task))
     note_exit(k, task, task.exit_code)
+    if task.thread is not None:
+        ptrace_event(k, image, PTRACE_EVENT_EXIT, task.exit_code)
     ends_process = is_last(k, task)
     if ends_process:
         if task.group.leader is k.tasks.init:

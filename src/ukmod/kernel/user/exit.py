@@ -33,6 +33,8 @@ def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
     if len(task.group.threads) > 1:
         _wait_for_threads(k, task)
     if task.group.leader is not task:
+        if jobctl.is_ptraced(k, task):
+            _report_thread(k, image, task)
         return 0
     task.exit_code = _status(k, task)
     jobctl.kill_orphaned_pgrp(k, task, task.parent, gone=task)
@@ -49,6 +51,16 @@ def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
     if tracer.thread is not None:
         tracer.thread.children.wake_all()
     return 0
+
+
+def _report_thread(k: Core, image: MappedImage, task: Task) -> None:
+    """Have a traced thread, which no parent waits for, be a zombie until its tracer waits for it."""
+    tracer = jobctl.tracer_of(k, task)
+    _become_zombie(k, task)
+    is_unwanted = k.cpu.call(image.address("do_notify_parent"), task.address, SIGCHLD) & 0xFF
+    task.is_zombie = not is_unwanted
+    if tracer.thread is not None:
+        tracer.thread.children.wake_all()
 
 
 def _report_end(k: Core, image: MappedImage, task: Task) -> None:
@@ -81,14 +93,22 @@ def _exit_ptrace(k: Core, task: Task) -> None:
     tracees = jobctl.tracees(k, task) if k.image is not None else []
     if k.image is None or not tracees:
         return
-    zombies = [one for one in tracees if jobctl.other_tracer(k, one) is not None and one.is_zombie]
+    zombies = [one for one in tracees if one.is_zombie and _is_only_traced(k, one)]
     dead = k.slab.kernel_object(16)  # a list of those that nobody would wait for
     init_list_head(k.memory, dead)
     k.cpu.call(k.image.address("exit_ptrace"), task.address, dead)
     unwanted = jobctl.on_ptrace_list(k, dead)
     k.slab.kfree(dead)
     for one in zombies:
-        _leave_to_parent(k, one, unwanted=one in unwanted)
+        if one.group.leader is not one:
+            k.sched.release_task(one)
+        else:
+            _leave_to_parent(k, one, unwanted=one in unwanted)
+
+
+def _is_only_traced(k: Core, task: Task) -> bool:
+    """True if the tracer of a task does not wait for it as its parent."""
+    return task.group.leader is not task or jobctl.other_tracer(k, task) is not None
 
 
 def _ptrace_release_task(k: Core, task: Task) -> None:
@@ -167,9 +187,11 @@ def _reparent_leader(k: Core, image: MappedImage, child: Task) -> None:
 
 
 def release_tracee(k: Core, child: Task) -> None:
-    """wait_task_zombie(): a tracer knows that a process has ended; now its parent can wait for it."""
+    """wait_task_zombie(): a tracer knows of an end; now the parent can wait, unless that was a thread's."""
     _ptrace_release_task(k, child)
-    if k.image is not None:
+    if child.group.leader is not child:
+        k.sched.release_task(child)
+    elif k.image is not None:
         _report_end(k, k.image, child)
 
 

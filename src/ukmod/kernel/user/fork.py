@@ -30,15 +30,23 @@ from ukmod.kernel.uapi import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     CLONE_PARENT_SETTID,
+    CLONE_PTRACE,
     CLONE_SETTLS,
     CLONE_SIGHAND,
     CLONE_SYSVSEM,
     CLONE_THREAD,
+    CLONE_UNTRACED,
     CLONE_VFORK,
     CLONE_VM,
 )
 from ukmod.kernel.user.context import inherit
 from ukmod.kernel.user.exit import count_thread, exit_notify, release_thread
+from ukmod.kernel.user.ptrace import (
+    PTRACE_EVENT_VFORK_DONE,
+    event_of_clone,
+    ptrace_event,
+    ptrace_init_task,
+)
 from ukmod.kernel.x86.entry import UserThread
 
 if TYPE_CHECKING:
@@ -48,6 +56,7 @@ _KNOWN: Final = (
     CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK | CLONE_THREAD | CLONE_SYSVSEM
     | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED
     | CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
+    | CLONE_PTRACE | CLONE_UNTRACED
 )  # fmt: skip
 
 
@@ -117,11 +126,24 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
         thread.children.tasks.append(child)
     if flags & CLONE_PARENT_SETTID:
         put_user(k, arguments.parent_tid, child.pid)  # whose result kernel_clone() does not look at
+    event = event_of_clone(k, parent, flags, arguments.exit_signal)
+    ptrace_init_task(k, image, child, flags, event)
+    pid = child.pid
+    _begin(k, image, thread, child, event, waits=bool(flags & CLONE_VFORK))
+    return pid
+
+
+def _begin(k: Core, image: MappedImage, thread: UserThread, child: Task, event: int, *, waits: bool) -> None:
+    """Have a child run, tell its parent's tracer, and with ``waits`` wait for its execve() or its end."""
+    pid, mm = child.pid, mm_of(k, child)
     k.sched.wake_new(child)
-    if flags & CLONE_VFORK:
-        mm = mm_of(k, child)
-        thread.children.wait_event(lambda: child.exited or mm_of(k, child) != mm, TASK_KILLABLE)
-    return child.pid
+    if event:
+        ptrace_event(k, image, event, pid)
+    if not waits:
+        return
+    left = thread.children.wait_event(lambda: child.exited or mm_of(k, child) != mm, TASK_KILLABLE)
+    if left > 0:
+        ptrace_event(k, image, PTRACE_EVENT_VFORK_DONE, pid)
 
 
 def _set_members(k: Core, child: Task, arguments: _Arguments) -> None:

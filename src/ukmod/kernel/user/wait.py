@@ -121,11 +121,11 @@ def _wait(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> 
 def _change(k: Core, child: Task, options: int) -> _Change | None:
     """wait_consider_task(): a change that the options ask for, reported once without WNOWAIT."""
     take = not options & WNOWAIT
+    tracer = jobctl.other_tracer(k, child)
+    is_of_another = tracer is not None and tracer.group is not k.sched.task().group
     if child.is_zombie:
-        tracer = jobctl.other_tracer(k, child)
-        is_hidden = tracer is not None and tracer.group is not k.sched.task().group
-        return _end(child) if options & WEXITED and not is_hidden else None
-    if jobctl.is_ptraced(k, child):
+        return _end(child) if options & WEXITED and not is_of_another else None
+    if jobctl.is_ptraced(k, child) and not is_of_another:
         code = jobctl.trapped_by(k, child, take=take)
         return _Change(child, CLD_TRAPPED, code, code << 8 | _STOPPED) if code else None
     if options & WSTOPPED and (signal := jobctl.stopped_by(k, child, take=take)):
