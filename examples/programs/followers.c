@@ -87,6 +87,7 @@ static void threads(void)
 
 	pthread_create(&thread, NULL, ends, NULL);
 	pthread_join(thread, NULL);
+	raise(SIGCHLD); /* it ends when its tracer knows that the thread has */
 }
 
 static void executes(void)
@@ -143,14 +144,8 @@ static void follow(const char *title, void (*run)(void), int is_vfork)
 		printf("the same child %d\n", message(parent) == (unsigned long)child);
 		go_on(parent);
 	}
-	if (run == forks) {
-		changed("SIGCHLD", parent);
-		go_on(parent);
-	}
-	if (is_vfork) {
-		changed("SIGCHLD", parent);
-		go_on(parent);
-	}
+	changed("SIGCHLD", parent);
+	go_on(parent);
 	end("parent", parent);
 }
 

@@ -36,7 +36,7 @@ def exit_notify(k: Core, image: MappedImage, task: Task) -> int:
         if jobctl.is_ptraced(k, task):
             _report_thread(k, image, task)
         return 0
-    task.exit_code = _status(k, task)
+    task.exit_code = wait_status(k, task)
     jobctl.kill_orphaned_pgrp(k, task, task.parent, gone=task)
     parent = task.parent.thread if task.parent is not None else None
     if parent is None or task not in parent.children.tasks:
@@ -137,11 +137,11 @@ def _wait_for_threads(k: Core, task: Task) -> None:
     )
 
 
-def _status(k: Core, leader: Task) -> int:
-    """The wait status of a process: the one with which all its threads were ended, or the last one's."""
-    if k.memory.u32(_shared(k, leader, "flags")) & SIGNAL_GROUP_EXIT:
-        return k.memory.u32(_shared(k, leader, "group_exit_code"))
-    return leader.exit_code
+def wait_status(k: Core, task: Task) -> int:
+    """The wait status of a task that ends: the one with which all threads were ended, or its own."""
+    if k.memory.u32(_shared(k, task, "flags")) & SIGNAL_GROUP_EXIT:
+        return k.memory.u32(_shared(k, task, "group_exit_code"))
+    return task.exit_code
 
 
 def _shared(k: Core, task: Task, member: str) -> int:

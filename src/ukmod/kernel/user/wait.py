@@ -12,7 +12,7 @@ from ukmod.kernel.mm.uaccess import put_user
 from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, Task
 from ukmod.kernel.signal_numbers import SIGCONT
-from ukmod.kernel.user.exit import release, release_tracee
+from ukmod.kernel.user.exit import release, release_tracee, wait_status
 from ukmod.kernel.x86.entry import UserThread
 from ukmod.record import record
 
@@ -124,7 +124,7 @@ def _change(k: Core, child: Task, options: int) -> _Change | None:
     tracer = jobctl.other_tracer(k, child)
     is_of_another = tracer is not None and tracer.group is not k.sched.task().group
     if child.is_zombie:
-        return _end(child) if options & WEXITED and not is_of_another else None
+        return _end(k, child) if options & WEXITED and not is_of_another else None
     if jobctl.is_ptraced(k, child) and not is_of_another:
         code = jobctl.trapped_by(k, child, take=take)
         return _Change(child, CLD_TRAPPED, code, code << 8 | _STOPPED) if code else None
@@ -135,8 +135,8 @@ def _change(k: Core, child: Task, options: int) -> _Change | None:
     return None
 
 
-def _end(child: Task) -> _Change:
-    code = child.exit_code
+def _end(k: Core, child: Task) -> _Change:
+    code = wait_status(k, child)
     signal = code & 0x7F
     cause = CLD_DUMPED if code & DUMPED else CLD_KILLED if signal else CLD_EXITED
     return _Change(child, cause, signal or code >> 8, code)
