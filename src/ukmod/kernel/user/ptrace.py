@@ -1,7 +1,7 @@
-"""What a tracer is told about the children and the end of its tracees: include/linux/ptrace.h.
+"""Events of ptrace(2): the children and the end of a tracee, as in include/linux/ptrace.h.
 
-ptrace(2) itself, its stops, and the event of execve(2) are the image's own. Tasks begin and end in Python, so
-it reports those events.
+ptrace(2) itself, its stops, and the event of execve(2) are the image's own. Tasks begin and end in Python,
+so those events are reported here.
 """
 
 from __future__ import annotations
