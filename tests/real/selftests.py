@@ -75,7 +75,12 @@ BESIDE = {
 """The beginnings of programs' names that are linked with another file of their directory."""
 OPTIONS = ("-O2", "-w", "-s", "-static", "-D_GNU_SOURCE")
 LIBRARIES = ("-lpthread", "-lrt", "-lcap")
-REASONS: Mapping[str, str] = {}
+REASONS: Mapping[str, str] = {
+    "clone3/clone3": "CLONE_NEWPID is EINVAL: there are no pid namespaces",
+    "clone3/clone3_clear_sighand": "CLONE_CLEAR_SIGHAND is EAGAIN",
+    "clone3/clone3_set_tid": "the pids that clone3(2) names are not given, and there are no pid namespaces",
+    "pidfd/pidfd_wait": "CLONE_PIDFD is EAGAIN",
+}
 """Why a program does not end as on the real kernel."""
 SECONDS = 60
 """What a program may take, of the guest's virtual time."""
