@@ -378,6 +378,18 @@ class TestKernel:
         assert document["program"]["argv"] == ["/bin/trial", "crash", "-x"]
         assert (document["program"]["status"], document["program"]["signal"]) == (139, 11)
 
+    @pytest.mark.real
+    def test_a_program_whose_interpreter_is_not_there(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        script = tmp_path / "script"
+        script.write_text("#!/bin/none\n")
+        script.chmod(0o755)
+        assert run(device("quanta"), "--kernel", debian.require().vmlinuz, "--exec", script) == 1
+        assert (
+            "script: its interpreter is not in the machine: link it with -static" in capsys.readouterr().out
+        )
+
     def test_a_program_is_a_file_and_needs_an_image(
         self, here: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

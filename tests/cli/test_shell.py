@@ -12,8 +12,8 @@ from tests.golden import RELEASE, modules
 from tests.real import debian
 
 from ukmod import cli
-from ukmod.cli import shell
 from ukmod.cli.host_end import HostInput
+from ukmod.cli.static import is_static
 from ukmod.kernel.user.line import WindowSize
 
 QUANTA = Path(__file__).parents[1] / "data/devices" / RELEASE / "quanta.ko"
@@ -36,7 +36,7 @@ def test_a_program_with_an_interpreter_is_not_static(tmp_path: Path) -> None:
     for name, segments in kinds.items():
         table = b"".join(kind.to_bytes(4, "little").ljust(56, b"\0") for kind in segments)
         (tmp_path / name).write_bytes((header.ljust(64, b"\0") + table) if segments else b"#!/bin/sh\n")
-    assert [name for name in kinds if shell.is_static(str(tmp_path / name))] == ["static"]
+    assert [name for name in kinds if is_static(str(tmp_path / name))] == ["static"]
 
 
 def test_a_parameter_is_not_for_the_shell(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from ukmod.cli.faults import Flaw
 from ukmod.cli.output import format_of, write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
+from ukmod.cli.static import is_static
 from ukmod.cli.terminal import near, one_line_warnings, write, write_lines
 from ukmod.cli.trace import trace_text
 from ukmod.errors import LoadError, MachineError, NotFoundError, PatienceError, UsageError
@@ -102,7 +103,7 @@ class Exec:
         except TimeoutError as error:
             return None, [Flaw("timeout", "", f"{name}: {error.strerror}")]
         except OSError as error:
-            return None, [Flaw("fails", "", f"{name}: {error.strerror}")]
+            return None, [Flaw("fails", "", f"{name}: {self._refusal(error)}")]
         if self.progress is not None:
             with self.progress.aside():
                 write(done.stdout.decode(errors="backslashreplace"))
@@ -110,6 +111,12 @@ class Exec:
                 sys.stderr.write(escape(done.stderr.decode(errors="backslashreplace")))
         why = f"killed by signal {done.signal}" if done.signal else f"exit status {done.status}"
         return done, [Flaw("fails", "", f"{name}: {why}")] if done.status else []
+
+    def _refusal(self, error: OSError) -> str:
+        """Why it cannot be executed: execve() has ENOENT for an interpreter that is missing, too."""
+        if isinstance(error, FileNotFoundError) and not is_static(self.argv[0]):
+            return "its interpreter is not in the machine: link it with -static, or give a --root that has it"
+        return error.strerror or str(error)
 
 
 def trace_of(k: Kernel, options: argparse.Namespace) -> bytes | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import struct
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from ukmod.cli import command_lines
 from ukmod.cli.host_end import host_input, shown_at, size_of
 from ukmod.cli.progress import Progress
 from ukmod.cli.run import find_modules
+from ukmod.cli.static import is_static
 from ukmod.cli.terminal import one_line_warnings
 from ukmod.errors import NotFoundError, UsageError
 from ukmod.kernel.api import Kernel
@@ -30,9 +30,6 @@ SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh")
 """The shells that a root may have, the best first."""
 BUSYBOX: Final = "/bin/busybox"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PT_INTERP: Final = 3
-_EHDR: Final = struct.Struct("<32xQ14xHH")
-"""e_phoff, e_phentsize and e_phnum of an ELF header of 64 bits."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -80,17 +77,6 @@ def _busybox() -> str:
         text = "a shell takes a busybox that is linked statically: install busybox-static, or give a --root"
         raise NotFoundError(text)
     return found
-
-
-def is_static(path: str) -> bool:
-    """True for an ELF file that needs no program interpreter."""
-    with open(path, "rb") as file:
-        header = file.read(64)
-        if len(header) < 64 or header[:4] != b"\x7fELF":
-            return False
-        offset, size, count = _EHDR.unpack_from(header)
-        kinds = (os.pread(file.fileno(), 4, offset + n * size) for n in range(count))
-        return all(int.from_bytes(kind, "little") != _PT_INTERP for kind in kinds)
 
 
 def _furnish(k: Kernel, busybox: str | None, modules: Sequence[Loadable]) -> tuple[str, str]:

@@ -291,7 +291,16 @@ def test_memory_of_vmalloc_is_copied_and_mapped(in_machine: InMachine) -> None:
             with f.mmap(3 * 4096) as m:
                 assert m[:5] == b"text\0"
                 m[8190:8194] = b"over"
+                m[-1] = m[0]
+                with pytest.raises(IndexError):
+                    m[3 * 4096]
+            with pytest.raises(ValueError, match="closed"):
+                m[:5]
             assert f.pread(4, 8190) == b"over"
+            assert f.pread(1, 3 * 4096 - 1) == b"t"
+            for wrong in ("text", 4):
+                with pytest.raises(TypeError, match="bytes-like"):
+                    f.write(wrong)  # type: ignore[arg-type]
             with pytest.raises(OSError, match="Invalid argument"):
                 f.mmap(4 * 4096)
         k.rmmod("mirror")

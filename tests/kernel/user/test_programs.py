@@ -179,7 +179,7 @@ def test_what_cannot_be_executed_is_an_errno(in_machine: InMachine, trial: Path,
             ".": "EACCES",
             "trial/x": "ENOTDIR",
         }
-        for argv in ([], ["/bin/trial", "a\0b"]):
+        for argv in ([], ["/bin/trial", "a\0b"], "/bin/trial status 0"):
             with pytest.raises(UsageError):
                 k.exec(argv)
         assert k.exec(["/bin/trial", "status", "0"]).status == 0

@@ -111,7 +111,7 @@ class UserFile(io.RawIOBase):
 
     def write(self, data: ReadableBuffer) -> int:
         """write(2): the number of bytes written."""
-        content = bytes(data)
+        content = bytes(memoryview(data))  # which takes neither text nor a number
         return self._transfer(len(content), "write", content, len(content))
 
     def write_all(self, data: ReadableBuffer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from errno import EFAULT
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, overload
 
 from ukmod.machine.memory import Fault
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Mapping:
-    """``size`` bytes at an address of a process. A slice is read or written by the process itself.
+    """``size`` bytes at an address of a process. They are read and written by the process itself.
 
     Its pages come in by page faults, as for a program. Where a program would get SIGBUS or SIGSEGV, OSError
     with EFAULT is raised.
@@ -28,7 +28,15 @@ class Mapping:
     def __len__(self) -> int:
         return self._size
 
-    def __getitem__(self, where: slice) -> bytes:
+    @overload
+    def __getitem__(self, where: int) -> int: ...
+
+    @overload
+    def __getitem__(self, where: slice) -> bytes: ...
+
+    def __getitem__(self, where: int | slice) -> int | bytes:
+        if isinstance(where, int):
+            return self[self._slice(where)][0]
         start, size = self._range(where)
         memory = self._process.core.memory
 
@@ -40,7 +48,17 @@ class Mapping:
 
         return self._process.run(load)
 
-    def __setitem__(self, where: slice, data: bytes) -> None:
+    @overload
+    def __setitem__(self, where: int, data: int) -> None: ...
+
+    @overload
+    def __setitem__(self, where: slice, data: bytes) -> None: ...
+
+    def __setitem__(self, where: int | slice, data: int | bytes) -> None:
+        if isinstance(where, int):
+            where = self._slice(where)
+        if isinstance(data, int):
+            data = bytes((data,))
         start, size = self._range(where)
         if len(data) != size:
             raise ValueError(f"{size} bytes cannot hold {len(data)}")
@@ -54,8 +72,15 @@ class Mapping:
 
         self._process.run(store)
 
+    def _slice(self, index: int) -> slice:
+        """The one byte at an index. Raises IndexError if there is none."""
+        at = range(self._size)[index]
+        return slice(at, at + 1)
+
     def _range(self, where: slice) -> tuple[int, int]:
-        """The address and the number of bytes of a slice. Raises ValueError if it has a step."""
+        """The address and the number of bytes of a slice. Raises ValueError for a step, or once closed."""
+        if not self._size:
+            raise ValueError("the mapping is closed")
         start, stop, step = where.indices(self._size)
         if step != 1:
             raise ValueError("a mapping has no slices with a step")

@@ -194,6 +194,8 @@ def run_program(
     Raises OSError if it cannot be executed, ProgramTimeoutError after ``timeout`` virtual seconds, and
     UsageError for an empty ``argv``, or without an image.
     """
+    if isinstance(argv, str):
+        raise UsageError(f"{argv!r} is one string: give a list of the program's path and its arguments")
     if not argv or any("\0" in text for text in (*argv, *(env or {}))):
         raise UsageError("a program has at least its own name as an argument, and no argument contains a NUL")
     env = ENVIRONMENT if env is None else env
