@@ -36,4 +36,5 @@ fi
 "$python" -m tests.real.golden
 "$python" -m tests.real.computed
 "$python" -m tests.real.devices
+"$python" -m tests.real.stumbles
 "$python" -m tests.real.verdicts --jobs 2

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.sched.core import PF_WQ_WORKER
-from ukmod.kernel.x86.unwind import Frame, frame_of
-from ukmod.machine.memory import Fault
+from ukmod.kernel.x86.dumpstack import code_bytes, general_registers
+from ukmod.kernel.x86.unwind import CallTrace, Frame, frame_of
 from ukmod.machine.registers import CR0, CR4, MASK64, Registers
 from ukmod.record import record
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.machine.image.image import KernelImage
 
-CODE_BYTES: Final = 64
-PROLOGUE_BYTES: Final = CODE_BYTES * 2 // 3
-"""The number of code bytes shown, and how many of them precede RIP: arch/x86/kernel/dumpstack.c."""
 HARDWARE: Final = "ukmod emulated PC"
 OPTIONS: Final = ("PREEMPT_RT", "PREEMPT", "SMP", "KASAN", "NOPTI")
 """The words of __die_header() for a kernel's options, in its order. DEBUG_PAGEALLOC is never on."""
@@ -73,12 +70,19 @@ class OopsState:
     rip: Frame
     registers: Registers
     code: str
+    fs: int
     gs: int
+    user_gs: int
     cr3: int
-    frames: tuple[Frame, ...]
-    """The call trace, innermost caller first, without RIP itself."""
+    trace: CallTrace
+    """The call trace, without RIP itself."""
     interrupt: bool
     wording: Wording
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Those of the call trace, innermost caller first."""
+        return self.trace.frames
 
     def registers_lines(self) -> Iterator[str]:
         """__show_regs()."""
@@ -86,15 +90,8 @@ class OopsState:
         yield f"RIP: 0010:{self.rip}"
         yield f"Code: {self.code}"
         yield f"RSP: 0018:{r['rsp']:016x} EFLAGS: {r.rflags:08x}"
-        for names in (
-            ("rax", "rbx", "rcx"),
-            ("rdx", "rsi", "rdi"),
-            ("rbp", "r8", "r9"),
-            ("r10", "r11", "r12"),
-            ("r13", "r14", "r15"),
-        ):
-            yield " ".join(f"{_register_name(name)}: {r[name]:016x}" for name in names)
-        yield f"FS:  {0:016x}(0000) GS:{self.gs:016x}(0000) knlGS:{0:016x}"
+        yield from general_registers(r)
+        yield f"FS:  {self.fs:016x}(0000) GS:{self.gs:016x}(0000) knlGS:{self.user_gs:016x}"
         yield f"CS:  0010 DS: 0000 ES: 0000 CR0: {CR0:016x}"
         yield f"CR2: {r.cr2:016x} CR3: {self.cr3:016x} CR4: {CR4:016x}"
 
@@ -102,11 +99,7 @@ class OopsState:
         """show_regs(): the task, its registers and its call trace."""
         yield from self.task.split("\n")
         yield from self.registers_lines()
-        yield from call_trace(self.frames, interrupt=self.interrupt)
-
-
-def _register_name(name: str) -> str:
-    return f"R{int(name[1:]):02d}" if name[1:].isdigit() else name.upper()
+        yield from call_trace(self.trace, interrupt=self.interrupt)
 
 
 @record
@@ -219,31 +212,22 @@ def modules_line(k: Core) -> str:
     return f"Modules linked in:{listed}{last}"
 
 
-def call_trace(frames: tuple[Frame, ...], *, interrupt: bool) -> Iterator[str]:
+def call_trace(trace: CallTrace, *, interrupt: bool) -> Iterator[str]:
     """show_trace_log_lvl()."""
     name = "IRQ" if interrupt else "TASK"
     yield "Call Trace:"
     yield f" <{name}>"
-    for frame in frames:
+    for frame in trace.frames:
         yield f" {frame.text()}"
+    if trace.user is not None:
+        yield from trace.user.lines()
     yield f" </{name}>"
 
 
-def code_bytes(k: Core, rip: int) -> str:
-    """show_opcodes(): the machine code around RIP, with the byte at RIP in angle brackets."""
-    start = (rip - PROLOGUE_BYTES) & (1 << 64) - 1
-    try:
-        code = k.memory.read(start, CODE_BYTES)
-    except Fault:
-        return f"Unable to access opcode bytes at {start:#x}."
-    return " ".join(f"<{byte:02x}>" if n == PROLOGUE_BYTES else f"{byte:02x}" for n, byte in enumerate(code))
-
-
-def snapshot(
-    k: Core, registers: Registers, frames: tuple[Frame, ...], *, rip: Frame | None = None
-) -> OopsState:
+def snapshot(k: Core, registers: Registers, trace: CallTrace, *, rip: Frame | None = None) -> OopsState:
     """The state of the machine with ``registers``; ``rip`` names the place if they cannot."""
     task = k.sched.current or k.idle
+    fs, user_gs = k.cpu.user_bases() if task.thread is not None else (0, 0)
     return OopsState(
         time=k.clock.now,
         pid=task.pid,
@@ -252,9 +236,11 @@ def snapshot(
         rip=rip or frame_of(k, registers.rip),
         registers=registers,
         code=code_bytes(k, registers.rip),
+        fs=fs,
         gs=k.percpu.gs & MASK64,
+        user_gs=user_gs,
         cr3=k.memory.root,
-        frames=frames,
+        trace=trace,
         interrupt=k.sched.in_interrupt,
         wording=k.wording,
     )

@@ -148,9 +148,9 @@ class Crash:
 
     def checker_report(self, text: str) -> None:
         """Keep the first line of a report that a checker of the image has begun to log, such as lockdep."""
-        k, frames = self._k, walk_trap(self._k)
-        code = next((frame for frame in frames if frame.module and frame.reliable), frames[0])
-        self.keep(Warn(text, "", 0, snapshot(k, registers_at_trap(k), frames, rip=code), modules_line(k)))
+        k, trace = self._k, walk_trap(self._k)
+        code = next((frame for frame in trace.frames if frame.module and frame.reliable), trace.frames[0])
+        self.keep(Warn(text, "", 0, snapshot(k, registers_at_trap(k), trace, rip=code), modules_line(k)))
 
     def dump_stack(self, level: int = 4) -> None:
         """dump_stack_lvl()."""

@@ -159,8 +159,8 @@ def _module_frame(k: Core, task: Task, registers: Registers | None = None) -> Fr
     if task.exited or not task.started:
         return None
     with _as_current(k, task), suppress(Fault):
-        frames = walk_trap(k) if registers is None else walk(k, registers)
-        return next((frame for frame in frames if frame.module and frame.reliable), None)
+        trace = walk_trap(k) if registers is None else walk(k, registers)
+        return next((frame for frame in trace.frames if frame.module and frame.reliable), None)
     return None
 
 

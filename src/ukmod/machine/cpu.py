@@ -381,7 +381,9 @@ class Cpu:
                 return self._handle_exception(raised, self._engine.extended_registers())
         if error or self._vector >= 0:
             extended = self._engine.extended_registers()
-            return self._handle_exception(self._exception(error), extended)
+            raised = self._exception(error)
+            self._engine.restore_extended(extended)  # a handler may switch tasks, and a report shows FS
+            return self._handle_exception(raised, extended)
         return self._stuck()
 
     def _wild_trap(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from ukmod.machine import stubs
@@ -15,6 +16,7 @@ PT_REGS_ORDER: Final = (
     "", "rip", "cs", "rflags", "rsp", "ss",
 )  # fmt: skip
 """struct pt_regs: the registers in their order; orig_ax has no name."""
+PT_REGS: Final = struct.Struct(f"<{len(PT_REGS_ORDER)}Q")
 CR0: Final = 0x8005_0033  # PG AM WP NE ET MP PE, as Linux sets it
 CR4: Final = 0x0000_06A0  # PAE PGE OSFXSR OSXMMEXCPT, without PSE
 CR4_TSD: Final = 1 << 2

@@ -24,6 +24,7 @@ from ukmod.machine.registers import (
     GP_VECTOR,
     KERNEL_CS,
     MASK64,
+    PT_REGS,
     PT_REGS_ORDER,
     USER32_CS,
     Registers,
@@ -49,7 +50,7 @@ ENTRY_STACK: Final = _STACK_AT + PAGE_SIZE
 _FAR_CALL: Final = b"\xff\x1d\0\0\0\0" + struct.pack("<IH", 0, _GATE | 3)  # lcall *(%rip)
 _CLEARED_FLAGS: Final = 2
 """RFLAGS in which no bit is set that could be: what entry code begins with."""
-PT_REGS_SIZE: Final = 8 * len(PT_REGS_ORDER)
+PT_REGS_SIZE: Final = PT_REGS.size
 _STATE: Final = (*stubs.REGISTERS, "rip", "rflags", "cr2", "cs", "ss")
 _RESTORED: Final = (*stubs.REGISTERS, "rflags", "cr2")
 _WITH_CODE: Final = frozenset((8, 10, 11, 12, 13, 14, 17))
@@ -217,7 +218,7 @@ class UserMode:
         self._engine.restore_extended(extended)
         self._engine.swap_gs()
         words = (values.get(name, MASK64) for name in PT_REGS_ORDER)  # orig_ax is -1: this is no system call
-        self._memory.write(self.interrupted, struct.pack(f"<{len(PT_REGS_ORDER)}Q", *words))
+        self._memory.write(self.interrupted, PT_REGS.pack(*words))
 
     def _counted(self, values: dict[str, int], extended: bytes, size: int) -> int:
         """RDTSC, or RDTSCP if ``size`` is 3: user code continues behind it."""

@@ -14,7 +14,7 @@ from tests.real import debian
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
 from ukmod.kernel.trees import open_tree
-from ukmod.kernel.x86.kprobes import PT_REGS
+from ukmod.machine.registers import PT_REGS
 from ukmod.machine.types.layout import Kind
 
 pytestmark = pytest.mark.real

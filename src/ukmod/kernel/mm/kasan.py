@@ -8,7 +8,7 @@ continues.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.boot_parameters import boot_parameters
@@ -17,6 +17,7 @@ from ukmod.kernel.mm.kasan_checks import kind_of, place_lines, shadow_lines
 from ukmod.kernel.oops import call_trace, task_line
 from ukmod.kernel.x86.insn_eval import memory_operand
 from ukmod.kernel.x86.unwind import (
+    CallTrace,
     Frame,
     StackTrace,
     capture,
@@ -32,6 +33,7 @@ from ukmod.record import record
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kernel.mm.fence import Object
+    from ukmod.kernel.x86.dumpstack import UserRegisters
     from ukmod.machine.registers import Registers
 
 RULE: Final = "=" * 66
@@ -46,6 +48,8 @@ class Track:
     time: int
     """Virtual nanoseconds since boot."""
     frames: tuple[Frame, ...]
+    user: UserRegisters | None = None
+    """The registers with which user code entered the kernel, of a misuse."""
 
     @property
     def module(self) -> str:
@@ -97,7 +101,7 @@ class Report:
             yield f"{access}{size} at addr {self.address:016x} {who}"
         yield ""
         yield from self.task.split("\n")
-        yield from call_trace(self.track.frames, interrupt=False)
+        yield from call_trace(CallTrace(self.track.frames, self.track.user), interrupt=False)
         for verb, track in (("Allocated", self.allocated), ("Freed", self.freed)):
             if track is not None:
                 yield ""
@@ -226,27 +230,28 @@ def _record(
     registers: Registers | None = None,
 ) -> None:
     if registers is not None:
-        rip, frames = frame_of(k, registers.rip), walk(k, registers)
+        rip, calls = frame_of(k, registers.rip), walk(k, registers)
         address, size = _access(k, registers, address)
     else:
-        rip, frames, size = frame_of(k, registers_at_trap(k).rip, call=True), walk_trap(k), 0
-    _keep(k, kind, address, item, size, rip, frames, write=write)
+        rip, calls, size = frame_of(k, registers_at_trap(k).rip, call=True), walk_trap(k), 0
+    _keep(k, kind, address, item, size, rip, calls, write=write)
 
 
 def _keep(
     k: Core, kind: str, address: int, item: Object | None, size: int, rip: Frame,
-    frames: Iterable[Frame],
+    calls: CallTrace,
     *, write: bool,
 ) -> None:  # fmt: skip
     """Keep a report, and log it if it is to be logged."""
     trace = capture(k)
+    certain = tuple(frame for frame in calls.frames if frame.reliable)
     report = Report(
         kind=kind,
         address=address,
         size=size,
         write=write,
         rip=rip,
-        track=Track(trace.pid, trace.comm, trace.time, tuple(f for f in frames if f.reliable)),
+        track=Track(trace.pid, trace.comm, trace.time, certain, calls.user),
         task=task_line(k),
         object_address=item.address if item else 0,
         object_size=item.size if item else 0,

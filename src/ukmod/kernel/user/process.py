@@ -25,7 +25,7 @@ from ukmod.kernel.user.root_files import fill_root
 from ukmod.kernel.user.rootfs import furnish
 from ukmod.kernel.user.socket import UserSocket
 from ukmod.kernel.user.syscall import SyscallArgument, SyscallTable, SystemCalls
-from ukmod.kernel.x86.unwind import callers_asleep
+from ukmod.kernel.x86.unwind import walk_asleep
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -103,7 +103,7 @@ class UserProcess:
         """
         if not self.blocked:
             return ()
-        return tuple(str(frame) for frame in callers_asleep(self._k, self.task))
+        return tuple(str(frame) for frame in walk_asleep(self._k, self.task).frames)
 
     def _main(self) -> int:
         enter(self._k, self._image)

@@ -7,10 +7,9 @@ replaces lies on the jump to Python's stub, which kprobes emulates like any othe
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
-from ukmod.machine.registers import KERNEL_CS, KERNEL_DS, PT_REGS_ORDER, Registers
+from ukmod.machine.registers import KERNEL_CS, KERNEL_DS, PT_REGS, PT_REGS_ORDER, Registers
 from ukmod.machine.stubs import REGISTERS
 from ukmod.record import replace
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 _SAVED: Final = PT_REGS_ORDER[:15]
 """The registers at the beginning of a struct pt_regs; orig_ax, ip, cs, flags, sp and ss follow."""
 INT3: Final = b"\xcc"
-PT_REGS: Final = struct.Struct(f"<{len(PT_REGS_ORDER)}Q")
 _NO_SYSCALL: Final = (1 << 64) - 1
 
 

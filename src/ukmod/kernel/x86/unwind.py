@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import UkmodError
 from ukmod.kernel.x86 import orc
+from ukmod.kernel.x86.dumpstack import UserRegisters, user_registers
 from ukmod.kernel.x86.orc import OrcTable, Position, Words
 from ukmod.machine import stubs
 from ukmod.machine.memory import NX, PRESENT, Fault
@@ -83,6 +84,15 @@ class Frame:
     def text(self) -> str:
         """The frame as a line of a call trace."""
         return str(self) if self.reliable else f"? {self}"
+
+
+@record
+class CallTrace:
+    """The code addresses on a stack, innermost first."""
+
+    frames: tuple[Frame, ...] = ()
+    user: UserRegisters | None = None
+    """Those of user code, if the outermost of the certain callers is where that entered the kernel."""
 
 
 def frame_of(k: Core, address: int, *, call: bool = False, reliable: bool = True) -> Frame:
@@ -224,7 +234,7 @@ class Unwinder:
             position = self.caller(position, returned=True)
 
 
-def walk(k: Core, registers: Registers) -> tuple[Frame, ...]:
+def walk(k: Core, registers: Registers) -> CallTrace:
     """The call trace from ``registers``: the callers of the function at RIP, innermost first."""
     sp = registers["rsp"]
     low, high = stack_bounds(k)
@@ -234,9 +244,9 @@ def walk(k: Core, registers: Registers) -> tuple[Frame, ...]:
         # A null pointer was called: its return address is at the top of the stack.
         start = Position(k.memory.u64(sp), sp + 8, registers["rbp"], sp)
         known[sp] = start.ip
-    found = Unwinder(k, k.memory, high).callers(start, returned=bool(known))
+    found = tuple(Unwinder(k, k.memory, high).callers(start, returned=bool(known)))
     known |= {position.at: position.ip for position in found}
-    return _scan(k, max(sp, low), high, known)
+    return CallTrace(_scan(k, max(sp, low), high, known), _entry_registers(k, k.sched.current, found))
 
 
 def callers(k: Core) -> tuple[Position, ...]:
@@ -253,17 +263,31 @@ def _callers_at(k: Core, sp: int, low: int, high: int) -> tuple[Position, ...]:
     return (start, *Unwinder(k, k.memory, high).callers(start, returned=True))
 
 
-def walk_trap(k: Core) -> tuple[Frame, ...]:
+def walk_trap(k: Core) -> CallTrace:
     """The call trace of the current kernel function: its callers, innermost first."""
-    known = {position.at: position.ip for position in callers(k)}
-    return _scan(k, min(known), stack_bounds(k)[1], known) if known else ()
+    found = callers(k)
+    if not found:
+        return CallTrace()
+    known = {position.at: position.ip for position in found}
+    return CallTrace(
+        _scan(k, min(known), stack_bounds(k)[1], known), _entry_registers(k, k.sched.current, found)
+    )
 
 
-def callers_asleep(k: Core, task: Task) -> tuple[Frame, ...]:
-    """The certain callers of the function in which a task sleeps, innermost first."""
+def _entry_registers(k: Core, task: Task | None, found: tuple[Position, ...]) -> UserRegisters | None:
+    """unwind_get_entry_regs(): entry code calls the kernel with its stack pointer at the struct pt_regs."""
+    thread = task.thread if task is not None else None
+    if thread is None or not found or found[-1].sp != thread.regs:
+        return None
+    return user_registers(k, thread.regs, is_current=task is k.sched.current)
+
+
+def walk_asleep(k: Core, task: Task) -> CallTrace:
+    """The certain callers of the function in which a task sleeps."""
     found = _callers_at(k, task.sp, task.stack, task.stack + task.stack_size)
     frames = (frame_of(k, position.ip, call=True) for position in found)
-    return tuple(frame for frame in frames if is_text(k, frame.address))
+    known = tuple(frame for frame in frames if is_text(k, frame.address))
+    return CallTrace(known, _entry_registers(k, task, found))
 
 
 def _scan(k: Core, low: int, high: int, known: dict[int, int]) -> tuple[Frame, ...]:

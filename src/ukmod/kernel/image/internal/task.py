@@ -14,7 +14,7 @@ from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.sched.plug import flush_plug
 from ukmod.kernel.workqueue.api import DelayedWork
 from ukmod.kernel.workqueue.work import GuestWork
-from ukmod.kernel.x86.unwind import callers_asleep, walk_trap
+from ukmod.kernel.x86.unwind import walk_asleep, walk_trap
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, SizeT, UInt, ULong
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def show_stack(k: Core, task: Ptr, sp: Ptr, level: CStr) -> None:
     """void show_stack(struct task_struct *task, unsigned long *sp, const char *loglvl)."""
     del sp
     shown = k.tasks.at(task) if task else k.sched.task()
-    frames = callers_asleep(k, shown) if shown is not k.sched.current else walk_trap(k)
+    trace = walk_trap(k) if shown is k.sched.current else walk_asleep(k, shown)
     number = level_number(level)
-    for text in call_trace(frames, interrupt=k.sched.in_interrupt and shown is k.sched.current):
+    for text in call_trace(trace, interrupt=k.sched.in_interrupt and shown is k.sched.current):
         k.printk(text + "\n", number)
 
 
