@@ -81,7 +81,7 @@ class OopsState:
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        """Those of the call trace, innermost caller first."""
+        """The call trace, innermost caller first."""
         return self.trace.frames
 
     def registers_lines(self) -> Iterator[str]:

@@ -43,7 +43,7 @@ def _title(name: str) -> str:
 
 @record
 class UserRegisters:
-    """What user code had in its registers when it entered the kernel: a struct pt_regs."""
+    """The registers of user code as it entered the kernel: a struct pt_regs."""
 
     values: Mapping[str, int]
     """By name, as in PT_REGS_ORDER; that without a name is the number of a system call, or else -1."""

@@ -92,7 +92,7 @@ class CallTrace:
 
     frames: tuple[Frame, ...] = ()
     user: UserRegisters | None = None
-    """Those of user code, if the outermost of the certain callers is where that entered the kernel."""
+    """The registers of user code, if the outermost certain caller is where that entered the kernel."""
 
 
 def frame_of(k: Core, address: int, *, call: bool = False, reliable: bool = True) -> Frame:
