@@ -476,12 +476,10 @@ def _call(k: Core, image: MappedImage, call: _Call) -> Done:
     """Call one function in a task of its own."""
     results: list[int] = []
     name, level, before = call.name, call.level, len(k.oopses)
-
-    def run() -> int:
-        if call.first is not None:
-            call.first(k, image)
-        return _run(k, call.address, results, *call.arguments)
-
+    # No closure: a task that waits is saved in a snapshot.
+    run = partial(_run, k, call.address, results, *call.arguments)
+    if call.first is not None:
+        run = partial(_run_after, partial(call.first, k, image), run)
     try:
         task = k.run_task("swapper/0", run, limit=_STEP_PATIENCE)
     except KernelPanic as panic:
@@ -499,6 +497,11 @@ def _call(k: Core, image: MappedImage, call: _Call) -> Done:
 def _run(k: Core, address: int, results: list[int], *arguments: int) -> int:
     results.append(k.cpu.call(address, *arguments or (0,)) & 0xFFFF_FFFF)  # 0: the number of the CPU
     return 0
+
+
+def _run_after(first: Callable[[], object], run: Callable[[], int]) -> int:
+    first()
+    return run()
 
 
 def _forget(k: Core) -> None:
