@@ -22,6 +22,7 @@ CAP_SYS_ADMIN: Final = 21
 CAP_SYS_NICE: Final = 23
 CAP_SYSLOG: Final = 34
 """include/uapi/linux/capability.h"""
+CAP_CHECKPOINT_RESTORE: Final = 40
 CAP_FULL_SET: Final = (1 << 41) - 1
 """Every capability since v5.9, up to CAP_CHECKPOINT_RESTORE."""
 _SECURE_NOROOT: Final = 1 << 0

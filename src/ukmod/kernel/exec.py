@@ -41,16 +41,17 @@ class Processes:
 
     def fork(
         self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None,
-        wake: bool = True, group: ThreadGroup | None = None,
+        wake: bool = True, group: ThreadGroup | None = None, pid: int = 0,
     ) -> Task:  # fmt: skip
         """Create a child task that runs ``entry``, whose result is its wait status, and wake it.
 
         It is the current task's child, or that of ``parent``, as with CLONE_PARENT, and a thread of ``group``
-        if there is one. Without ``wake``, it runs when the caller has the scheduler wake it.
+        if there is one. Its number is ``pid``, or else the next free one. Without ``wake``, it runs when the
+        caller has the scheduler wake it.
         """
         k = self._k
         parent = parent or k.sched.current
-        task = k.tasks.create(comm, entry, kthread=kthread, parent=parent, group=group)
+        task = k.tasks.create(comm, entry, kthread=kthread, parent=parent, group=group, pid=pid)
         if parent is not None:
             task.owner = parent.owner
             k.trace.forked(parent.pid, task.pid)

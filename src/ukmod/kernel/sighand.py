@@ -54,7 +54,37 @@ class Sighands:
         if self._k.image is not None and self._queue is not None:
             self._k.waitqueues.wake(self._tasks.sighand(task) + self._queue, TASK_NORMAL, 1)
 
+    def share(self, task: Task, parent: Task) -> None:
+        """copy_sighand() with CLONE_SIGHAND: a new process has the handlers of its parent.
+
+        They stay where they are until both have been freed.
+        """
+        self.count(parent, 1)
+        self._memory.set_u64(self._pointer(task), self._tasks.sighand(parent))
+        task.group.actions = parent.group.actions
+        self._tasks.get(task.group.actions)
+
+    def count(self, task: Task, change: int) -> int:
+        """Change how many tasks have a task's sighand_struct; returns it."""
+        at = self._tasks.sighand(task) + self._k.types.offset("sighand_struct", "count")
+        count = self._memory.u32(at) + change & 0xFFFF_FFFF
+        self._memory.set_u32(at, count)
+        return count
+
     def free(self, task: Task) -> None:
-        """signalfd_cleanup(): take those that wait at a signalfd off the queue of a task that ends."""
-        if self._k.image is not None and (cleanup := self._k.image.get("signalfd_cleanup")) is not None:
-            self._k.cpu.call(cleanup, self._tasks.sighand(task))
+        """__cleanup_sighand(): a process that has ended no longer has its handlers, but others may.
+
+        The last one takes those that wait at a signalfd off the queue. execve() has allocated those of a
+        process that shared its own; the struct that lies with the task is the process's again.
+        """
+        if (image := self._k.image) is None:
+            return
+        address = self._tasks.sighand(task)
+        if address != self._tasks.placed_sighand(task.group.actions):
+            self._k.cpu.call(image.address("__cleanup_sighand"), address)
+        elif not self.count(task, -1) and (cleanup := image.get("signalfd_cleanup")) is not None:
+            self._k.cpu.call(cleanup, address)
+        self._memory.set_u64(self._pointer(task), self._tasks.placed_sighand(task.group.owner))
+
+    def _pointer(self, task: Task) -> int:
+        return task.address + self._k.types.offset("task_struct", "sighand")

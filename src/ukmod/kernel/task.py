@@ -147,13 +147,13 @@ class Tasks:
 
     def create(
         self, comm: str, entry: Callable[[], int], *, kthread: bool = False, parent: Task | None = None,
-        group: ThreadGroup | None = None,
+        group: ThreadGroup | None = None, pid: int = 0,
     ) -> Task:  # fmt: skip
         """A new task, not yet running, which will run ``entry`` and end with the exit code it returns.
 
         Its parent, if none is given, is the current task, or init if no task is. It is a process, unless it
-        becomes a thread of a ``group``. Raises LimitError: EAGAIN if there are too many tasks, ENOMEM without
-        memory.
+        becomes a thread of a ``group``. Its number is ``pid``, or else the next free one. Raises LimitError:
+        EAGAIN if there are too many tasks, ENOMEM without memory.
         """
         k, memory, offset = self._k, self._memory, self._k.types.offset
         if len(self._by_pid) >= self.max_threads:
@@ -167,7 +167,7 @@ class Tasks:
         except LimitError:
             self._stacks.free(stack)
             raise
-        pid = self._next_free_pid()
+        pid = pid or self._next_free_pid()
         task = Task(pid, address, stack, THREAD_SIZE, entry)
         task.is_kthread = kthread
         task.parent = parent or k.sched.current or self._by_pid.get(INIT_PID)
@@ -178,7 +178,7 @@ class Tasks:
         first = PF_KTHREAD if not self._by_pid else 0
         memory.set_u32(address + self._flags, _KTHREAD if kthread else first)
         memory.set_u64(address + offset("task_struct", "stack"), stack)
-        self._set_parts(address, task.group.owner.address)
+        self._set_parts(address, task.group.leader.address)
         memory.set_u64(address + offset("task_struct", "group_leader"), task.group.leader.address)
         try:
             k.creds.begin(task)
@@ -213,8 +213,8 @@ class Tasks:
         self.get(group.owner)  # until this one is freed
         group.threads.append(task)
 
-    def _set_parts(self, address: int, owner: int) -> None:
-        """Have a new task_struct point to its parts, or to those of the thread that has its group's.
+    def _set_parts(self, address: int, leader: int) -> None:
+        """Have a new task_struct point to its parts, or to those of the leader of its group.
 
         init_task of an image already points to its own.
         """
@@ -222,11 +222,14 @@ class Tasks:
             return
         for member, place in self._parts.items():
             pointer = self._k.types.offset("task_struct", member)
-            if self._init_task and owner == address:
+            if leader != address:
+                self._memory.set_u64(address + pointer, self._memory.u64(leader + pointer))
+                continue
+            if self._init_task:
                 first = self._memory.u64(self._init_task + pointer)
                 size = self._k.types.sizeof(f"{member}_struct")
                 _copy_relocated(self._memory, first, address + place, size)
-            self._memory.set_u64(address + pointer, owner + place)
+            self._memory.set_u64(address + pointer, address + place)
 
     def fpu(self, task: Task) -> int:
         """x86_task_fpu(): a task's struct fpu, which is in its task_struct or, since v6.16, behind it."""
@@ -241,6 +244,10 @@ class Tasks:
         if self._own_sighand:
             return task.address + self._own_sighand
         return self._memory.u64(task.address + self._k.types.offset("task_struct", "sighand"))
+
+    def placed_sighand(self, task: Task) -> int:
+        """The address of the sighand_struct that lies with a task's task_struct."""
+        return task.address + self._parts["sighand"]
 
     def _next_free_pid(self) -> int:
         """alloc_pid()."""
@@ -288,6 +295,8 @@ class Tasks:
         self.quarantine.add(task.address)
         if task.group.owner is not task:
             self.put(task.group.owner)
+        elif task.group.actions is not task:
+            self.put(task.group.actions)
 
     def release(self, task: Task) -> None:
         """release_task(): free the pid and stack of a task that has exited."""

@@ -21,6 +21,26 @@ pytestmark = pytest.mark.real
 InMachine = Callable[[Callable[[Kernel], Any]], Any]
 SIGKILL, SIGSEGV = 9, 11
 CAP_SYS_ADMIN = 21
+PIDS = """\
+free: its number 1
+free: ended, status 0x1200
+free again: its number 1
+free again: ended, status 0x1200
+init's: EEXIST
+0: EINVAL
+-1: EINVAL
+too high: EINVAL
+own: EEXIST
+two: EINVAL
+none: EINVAL
+no count: EINVAL
+a session's: EEXIST
+nobody: EPERM
+nobody, 0: EINVAL
+as nobody: ended, status 0
+the next are as before: 1
+next: ended, status 0
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +61,7 @@ def test_a_program_does_what_it_does_on_the_host(in_machine: InMachine, trial: P
     in_machine(work)
 
 
-@pytest.mark.parametrize("name", ["tracer", "timers", "filters", "followers"])
+@pytest.mark.parametrize("name", ["tracer", "timers", "filters", "followers", "clones"])
 def test_a_program_sees_what_it_sees_on_the_host(in_machine: InMachine, tmp_path: Path, name: str) -> None:
     program = programs.build(tmp_path, name)
 
@@ -51,6 +71,19 @@ def test_a_program_sees_what_it_sees_on_the_host(in_machine: InMachine, tmp_path
         assert (done.status, done.stdout.decode()) == programs.natively(program, "")[:2]
         assert not k.core.oopses
         assert not k.core.warnings
+        assert not k.leaks()
+
+    in_machine(work)
+
+
+def test_clone3_gives_the_pid_that_is_asked_for(in_machine: InMachine, tmp_path: Path) -> None:
+    """What the real kernel says: the host may be in a pid namespace, where other numbers are free."""
+    program = programs.build(tmp_path, "clones")
+
+    def work(k: Kernel) -> None:
+        k.put(program, "/bin/clones")
+        assert programs.outcome(k, "pids", "clones") == (0, PIDS, "")
+        assert not k.core.oopses
         assert not k.leaks()
 
     in_machine(work)

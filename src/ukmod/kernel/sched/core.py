@@ -85,7 +85,9 @@ class ThreadGroup:
         self.leader = leader
         """The thread whose pid is the process's: the first, or the one that has executed a program."""
         self.owner = leader
-        """The thread with whose task_struct the shared structs lie."""
+        """The thread with whose task_struct the signal_struct lies."""
+        self.actions = leader
+        """Likewise of the sighand_struct, which may be another process's: see CLONE_SIGHAND."""
         self.threads = [leader]
         """Those that have not been released, oldest first."""
 

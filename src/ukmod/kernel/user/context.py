@@ -21,8 +21,17 @@ from ukmod.kernel.process_fs import enter_fs, of_init, set_fs
 from ukmod.kernel.sched.core import PF_EXITING, PF_FORKNOEXEC
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_cancel, hrtimer_setup
-from ukmod.kernel.uapi import CLONE_FILES, CLONE_FS, CLONE_THREAD, CLONE_VM
+from ukmod.kernel.uapi import (
+    CLONE_CLEAR_SIGHAND,
+    CLONE_FILES,
+    CLONE_FS,
+    CLONE_SIGHAND,
+    CLONE_THREAD,
+    CLONE_VFORK,
+    CLONE_VM,
+)
 from ukmod.kernel.user import nproc
+from ukmod.kernel.user.copy_io import copy_io, release_io
 from ukmod.kernel.user.copy_seccomp import copy_seccomp, release_seccomp
 from ukmod.kernel.user.dup_mmap import dup_mmap
 from ukmod.kernel.user.exit import coredump_task_exit, is_last, note_exit
@@ -37,6 +46,8 @@ NR_OPEN_MAX: Final = 0xFFFF_FFFF
 STACK_LIMIT: Final = 8 << 20
 """RLIMIT_STACK in bytes, for which room is left below the highest user address."""
 RLIM_INFINITY: Final = (1 << 64) - 1
+_SS_DISABLE: Final = 2
+"""include/uapi/linux/signal.h"""
 
 
 def enter(k: Core, image: MappedImage) -> None:
@@ -81,18 +92,32 @@ def inherit(k: Core, image: MappedImage, child: Task, flags: int) -> None:
     _init(k, image, child, flags)
     k.tasks.set_pf(child, PF_FORKNOEXEC)
     _copy(k, "task_struct", parent.address, child.address)
+    if flags & (CLONE_VM | CLONE_VFORK) == CLONE_VM:
+        _sas_ss_reset(k, child)
     if not flags & CLONE_THREAD:
-        _copy_shared(k, parent, child)
+        _copy_shared(k, image, parent, child, flags)
         _share_tty(k, parent, child)
     _copy_context(k, image, parent, child, flags)
     if nproc.is_over(k, image, child):
         raise LimitError("the user has as many processes as RLIMIT_NPROC allows", errno=EAGAIN)
     copy_seccomp(k, image, parent, child)
+    copy_io(k, image, parent, child, flags)
     k.cpu.call(image.address("copy_semundo"), flags, child.address)
     mm = _shared_mm(k, parent) if flags & CLONE_VM else _copied_mm(k, image, parent, child)
     for member in ("mm", "active_mm"):
         _set(k, child, member, mm)
     child.root = root_of(k, mm)
+
+
+def _sas_ss_reset(k: Core, child: Task) -> None:
+    """Forget the signal stack, which two tasks with the same memory must not both use."""
+    at = {
+        name: child.address + k.types.offset("task_struct", f"sas_ss_{name}")
+        for name in ("sp", "size", "flags")
+    }
+    k.memory.set_u64(at["sp"], 0)
+    k.memory.set_u64(at["size"], 0)
+    k.memory.set_u32(at["flags"], _SS_DISABLE)
 
 
 def _share_tty(k: Core, parent: Task, child: Task) -> None:
@@ -157,7 +182,7 @@ _INHERITED: Final = {
     "task_struct": (
         "blocked", "personality", "atomic_flags", "timer_slack_ns", "sas_ss_sp", "sas_ss_size",
         "sas_ss_flags", "thread.fsbase", "thread.gsbase", "thread.fsindex", "thread.gsindex",
-        "thread.ds", "thread.es",
+        "thread.ds", "thread.es", "self_exec_id",
     ),
     "signal_struct": ("rlim", "oom_score_adj"),
     "sighand_struct": ("action",),
@@ -170,9 +195,14 @@ _INHERITED: Final = {
 """The members that a child has from its parent, by struct, beyond what the image's functions copy."""
 
 
-def _copy_shared(k: Core, parent: Task, child: Task) -> None:
+def _copy_shared(k: Core, image: MappedImage, parent: Task, child: Task, flags: int) -> None:
     """Copy what threads of a process share."""
-    _copy(k, "sighand_struct", _get(k, parent, "sighand"), _get(k, child, "sighand"))
+    if flags & CLONE_SIGHAND:
+        k.sighands.share(child, parent)
+    else:
+        _copy(k, "sighand_struct", _get(k, parent, "sighand"), _get(k, child, "sighand"))
+    if flags & CLONE_CLEAR_SIGHAND:
+        k.cpu.call(image.address("flush_signal_handlers"), child.address, 0)
     _copy(k, "signal_struct", _get(k, parent, "signal"), _get(k, child, "signal"))
     for kind in (PIDTYPE_PGID, PIDTYPE_SID):
         k.pids.join(child, kind, k.pids.group(parent, kind))
@@ -280,7 +310,7 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
             k.cpu.call(image.address(f"exit_{name}"), task.address)
     if ends_process:
         _leave_tty(k, image, task)
-        k.sighands.free(task)
+    release_io(k, image, task)
     k.cpu.call(image.address("switch_task_namespaces"), task.address, 0)
     release_seccomp(k, image, task)
     task_work_run(k)  # from here on, no more work is taken
@@ -290,7 +320,9 @@ def _leave(k: Core, image: MappedImage, task: Task) -> int:
 
 
 def _release(k: Core, image: MappedImage, task: Task) -> None:
-    """exit_creds(), of release_task()."""
+    """__exit_signal() of a process, and exit_creds(), of release_task()."""
+    if task.group.leader is task:
+        k.sighands.free(task)
     if _get(k, task, "cred") != image.address("init_cred"):
         nproc.uncharge(k, image, task)
         k.cpu.call(image.address("exit_creds"), task.address)

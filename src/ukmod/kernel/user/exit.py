@@ -9,7 +9,7 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.sched.core import PF_EXITING, TASK_NOLOAD, TASK_UNINTERRUPTIBLE, Task
-from ukmod.kernel.signal import SIGNAL_GROUP_EXIT
+from ukmod.kernel.signal import SIGNAL_GROUP_EXIT, SIGNAL_UNKILLABLE
 from ukmod.kernel.signal_numbers import SIGCHLD
 
 if TYPE_CHECKING:
@@ -144,6 +144,11 @@ def wait_status(k: Core, task: Task) -> int:
     return task.exit_code
 
 
+def is_unkillable(k: Core, task: Task) -> bool:
+    """True for an init, whose children are nobody's siblings."""
+    return bool(k.memory.u32(_shared(k, task, "flags")) & SIGNAL_UNKILLABLE)
+
+
 def _shared(k: Core, task: Task, member: str) -> int:
     """The address of a member of a task's signal_struct."""
     signal = k.memory.u64(task.address + k.types.offset("task_struct", "signal"))
@@ -208,16 +213,15 @@ def release(k: Core, children: list[Task], child: Task) -> None:
 def count_thread(k: Core, task: Task) -> None:
     """copy_process(): one more thread shares the structs of its group."""
     for member in ("nr_threads", "live", "quick_threads"):
-        _count(k, task, "signal", member, 1)
-    _count(k, task, "sighand", "count", 1)
+        _count(k, task, member, 1)
+    k.sighands.count(task, 1)
 
 
-def _count(k: Core, task: Task, struct: str, member: str, change: int) -> int:
-    """Change a count in a struct that threads share, if there is one; returns it."""
-    if not k.types.has(f"{struct}_struct", member):
+def _count(k: Core, task: Task, member: str, change: int) -> int:
+    """Change a count in the signal_struct that threads share, if there is one; returns it."""
+    if not k.types.has("signal_struct", member):
         return 0
-    shared = k.memory.u64(task.address + k.types.offset("task_struct", struct))
-    at = shared + k.types.offset(f"{struct}_struct", member)
+    at = _shared(k, task, member)
     count = (k.memory.u32(at) + change) & 0xFFFF_FFFF
     k.memory.set_u32(at, count)
     return count
@@ -225,7 +229,7 @@ def _count(k: Core, task: Task, struct: str, member: str, change: int) -> int:
 
 def is_last(k: Core, task: Task) -> bool:
     """do_exit(): count a thread that ends; true if all others of its group have ended, or do."""
-    return _count(k, task, "signal", "live", -1) == 0
+    return _count(k, task, "live", -1) == 0
 
 
 def note_exit(k: Core, task: Task, code: int) -> None:
@@ -245,10 +249,10 @@ def release_thread(k: Core, task: Task) -> None:
     _ptrace_release_task(k, task)
     group.threads.remove(task)
     k.process_lists.unlink_thread(task)
-    _count(k, task, "signal", "nr_threads", -1)
-    _count(k, task, "sighand", "count", -1)
+    _count(k, task, "nr_threads", -1)
+    k.sighands.count(task, -1)
     awaited = k.memory.u32(_shared(k, task, "notify_count"))
-    if awaited and not awaited >> 31 and not _count(k, task, "signal", "notify_count", -1):
+    if awaited and not awaited >> 31 and not _count(k, task, "notify_count", -1):
         _wake_executing(k, task)
     if group.leader.thread is not None:  # one that could not be made has none of its own
         group.leader.thread.children.wake_all()

@@ -7,21 +7,26 @@ shares that instead.
 
 from __future__ import annotations
 
-from errno import EAGAIN, EINVAL, ENOMEM
+from errno import EAGAIN, EEXIST, EINVAL, ENOMEM, EPERM
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
+from ukmod.kernel.cred import CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN
 from ukmod.kernel.image.map import MappedImage
+from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.mm.uaccess import put_user
 from ukmod.kernel.sched.core import ERESTARTNOINTR, TASK_KILLABLE, Task
+from ukmod.kernel.task import PID_MAX
 from ukmod.kernel.uapi import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
+    CLONE_CLEAR_SIGHAND,
     CLONE_DETACHED,
     CLONE_FILES,
     CLONE_FS,
+    CLONE_IO,
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -29,7 +34,9 @@ from ukmod.kernel.uapi import (
     CLONE_NEWPID,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
+    CLONE_PARENT,
     CLONE_PARENT_SETTID,
+    CLONE_PIDFD,
     CLONE_PTRACE,
     CLONE_SETTLS,
     CLONE_SIGHAND,
@@ -40,7 +47,8 @@ from ukmod.kernel.uapi import (
     CLONE_VM,
 )
 from ukmod.kernel.user.context import inherit
-from ukmod.kernel.user.exit import count_thread, exit_notify, release_thread
+from ukmod.kernel.user.exit import count_thread, exit_notify, is_unkillable, release_thread
+from ukmod.kernel.user.pidfd import PIDFD_THREAD, names_threads, open_pidfd
 from ukmod.kernel.user.ptrace import (
     PTRACE_EVENT_VFORK_DONE,
     event_of_clone,
@@ -56,7 +64,7 @@ _KNOWN: Final = (
     CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK | CLONE_THREAD | CLONE_SYSVSEM
     | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED
     | CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
-    | CLONE_PTRACE | CLONE_UNTRACED
+    | CLONE_PTRACE | CLONE_UNTRACED | CLONE_PARENT | CLONE_PIDFD | CLONE_IO | CLONE_CLEAR_SIGHAND
 )  # fmt: skip
 
 
@@ -70,24 +78,48 @@ class _Arguments:
         self.flags = word("flags")
         self.exit_signal = k.memory.u32(address + k.types.offset("kernel_clone_args", "exit_signal"))
         self.child_tid, self.parent_tid = word("child_tid"), word("parent_tid")
+        self.pidfd = word("pidfd")
+        self.set_tid, self.set_tid_size = word("set_tid"), word("set_tid_size")
         self.stack = word("stack")
         self.tls = word("tls")
 
 
-def _refused(k: Core, task: Task, flags: int) -> int:
+def _refused(k: Core, image: MappedImage, task: Task, arguments: _Arguments) -> int:
     """copy_process(): a negative errno for flags that do not fit together, or are not known here; or 0."""
+    flags = arguments.flags
     needed = {CLONE_THREAD: CLONE_SIGHAND, CLONE_SIGHAND: CLONE_VM}
-    excluded = {CLONE_FS: CLONE_NEWNS | CLONE_NEWUSER, CLONE_THREAD: CLONE_NEWUSER}
+    of_thread = 0 if names_threads(image) else CLONE_THREAD
+    excluded = {
+        CLONE_FS: CLONE_NEWNS | CLONE_NEWUSER,
+        CLONE_THREAD: CLONE_NEWUSER,
+        CLONE_PIDFD: CLONE_DETACHED | of_thread,
+    }
     if any(flags & one and not flags & other for one, other in needed.items()):
         return -EINVAL
     if any(flags & one and flags & other for one, other in excluded.items()):
         return -EINVAL
+    if flags & CLONE_PIDFD and flags & CLONE_PARENT_SETTID and arguments.pidfd == arguments.parent_tid:
+        return -EINVAL
+    if flags & CLONE_PARENT and is_unkillable(k, task):
+        return -EINVAL
     if flags & CLONE_NEWPID or _has_pid_namespace(k, task):
         return -EINVAL  # as without CONFIG_PID_NS
-    if flags & ~_KNOWN or bool(flags & CLONE_SIGHAND) != bool(flags & CLONE_THREAD):
+    if flags & ~_KNOWN:
         return -EAGAIN
     k.signals.recalc(task)
     return -ERESTARTNOINTR if k.tasks.flags(task) & k.tasks.tif.sigpending else 0
+
+
+def _chosen_pid(k: Core, arguments: _Arguments) -> int:
+    """alloc_pid(): the pid that clone3(2) has asked for, 0 for any, or a negative errno."""
+    if not arguments.set_tid_size:
+        return 0
+    pid = signed(k.memory.u32(arguments.set_tid), 4)
+    if arguments.set_tid_size > 1 or not 1 <= pid < PID_MAX:
+        return -EINVAL
+    if not k.creds.capable(CAP_CHECKPOINT_RESTORE) and not k.creds.capable(CAP_SYS_ADMIN):
+        return -EPERM
+    return -EEXIST if k.pids.find(pid) else pid
 
 
 def _has_pid_namespace(k: Core, task: Task) -> bool:
@@ -101,29 +133,23 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     """kernel_clone(), of the current task: the child's pid, or a negative errno."""
     arguments = _Arguments(k, address)
     flags, parent = arguments.flags, k.sched.task()
-    if refusal := _refused(k, parent, flags):
+    if refusal := _refused(k, image, parent, arguments):
         return refusal
-    is_thread = bool(flags & CLONE_THREAD)
+    if (pid := _chosen_pid(k, arguments)) < 0:
+        return pid
     try:
-        child = k.processes.fork(
-            k.tasks.comm(parent), lambda: _live(k, arguments), wake=False,
-            parent=parent.parent if is_thread else parent, group=parent.group if is_thread else None,
-        )  # fmt: skip
+        child = _new_task(k, parent, arguments, pid)
     except LimitError as error:
         return -(error.errno or ENOMEM)
-    if is_thread:
-        count_thread(k, child)
-        child.on_exit.insert(0, partial(release_thread, k))
-    try:
-        inherit(k, image, child, flags)
-    except LimitError as error:
+    if refusal := _equip(k, image, child, arguments):
         k.sched.wake_new(child)  # to its end
-        return -(error.errno or ENOMEM)
+        return refusal
     child.thread = UserThread(k, image, child, parent=thread)  # from here on, a signal ends it as a program
     child.leaving.append(partial(exit_notify, k, image, child))
-    _set_members(k, child, arguments)
-    if not is_thread:
-        thread.children.tasks.append(child)
+    _set_members(k, parent, child, arguments)
+    real_parent = child.parent.thread if child.parent is not None else None
+    if not flags & CLONE_THREAD and real_parent is not None:
+        real_parent.children.tasks.append(child)
     if flags & CLONE_PARENT_SETTID:
         put_user(k, arguments.parent_tid, child.pid)  # whose result kernel_clone() does not look at
     event = event_of_clone(k, parent, flags, arguments.exit_signal)
@@ -131,6 +157,33 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     pid = child.pid
     _begin(k, image, thread, child, event, waits=bool(flags & CLONE_VFORK))
     return pid
+
+
+def _new_task(k: Core, parent: Task, arguments: _Arguments, pid: int) -> Task:
+    """dup_task_struct(): a task that does not run yet, and has nothing yet. Raises LimitError."""
+    is_thread = bool(arguments.flags & CLONE_THREAD)
+    is_sibling = bool(arguments.flags & (CLONE_THREAD | CLONE_PARENT))
+    child = k.processes.fork(
+        k.tasks.comm(parent), lambda: _live(k, arguments), wake=False, pid=pid,
+        parent=parent.group.leader.parent if is_sibling else parent,
+        group=parent.group if is_thread else None,
+    )  # fmt: skip
+    if is_thread:
+        count_thread(k, child)
+        child.on_exit.insert(0, partial(release_thread, k))
+    return child
+
+
+def _equip(k: Core, image: MappedImage, child: Task, arguments: _Arguments) -> int:
+    """Give a child what it inherits, and its parent a pidfd if asked for; 0, or a negative errno."""
+    flags = arguments.flags
+    try:
+        inherit(k, image, child, flags)
+    except LimitError as error:
+        return -(error.errno or ENOMEM)
+    if not flags & CLONE_PIDFD:
+        return 0
+    return open_pidfd(k, image, child, arguments.pidfd, PIDFD_THREAD if flags & CLONE_THREAD else 0)
 
 
 def _begin(k: Core, image: MappedImage, thread: UserThread, child: Task, event: int, *, waits: bool) -> None:
@@ -146,14 +199,21 @@ def _begin(k: Core, image: MappedImage, thread: UserThread, child: Task, event: 
         ptrace_event(k, image, PTRACE_EVENT_VFORK_DONE, pid)
 
 
-def _set_members(k: Core, child: Task, arguments: _Arguments) -> None:
-    """Store the arguments that belong into a child's task_struct."""
+def _set_members(k: Core, parent: Task, child: Task, arguments: _Arguments) -> None:
+    """Store what belongs into a child's task_struct: arguments, and by whose child it is."""
     if arguments.flags & CLONE_CHILD_CLEARTID:
         at = child.address + k.types.offset("task_struct", "clear_child_tid")
         k.memory.set_u64(at, arguments.child_tid)
+    exit_signal, self_exec_id, parent_exec_id = (
+        k.types.offset("task_struct", name) for name in ("exit_signal", "self_exec_id", "parent_exec_id")
+    )
+    is_sibling = bool(arguments.flags & (CLONE_THREAD | CLONE_PARENT))
+    number = k.memory.u64(parent.address + (parent_exec_id if is_sibling else self_exec_id))
+    k.memory.set_u64(child.address + parent_exec_id, number)
     if not arguments.flags & CLONE_THREAD:
-        at = child.address + k.types.offset("task_struct", "exit_signal")
-        k.memory.set_u32(at, arguments.exit_signal)
+        leader = parent.group.leader.address
+        signal = k.memory.u32(leader + exit_signal) if is_sibling else arguments.exit_signal
+        k.memory.set_u32(child.address + exit_signal, signal)
 
 
 def _live(k: Core, arguments: _Arguments) -> int:

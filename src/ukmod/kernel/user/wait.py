@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import ECHILD, EFAULT, EINVAL, ESRCH
+from errno import EAGAIN, ECHILD, EFAULT, EINVAL, ESRCH
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel import jobctl
@@ -11,8 +11,9 @@ from ukmod.kernel.coredump import DUMPED
 from ukmod.kernel.mm.uaccess import put_user
 from ukmod.kernel.pid import PIDTYPE_PGID
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, Task
-from ukmod.kernel.signal_numbers import SIGCONT
+from ukmod.kernel.signal_numbers import SIGCHLD, SIGCONT
 from ukmod.kernel.user.exit import release, release_tracee, wait_status
+from ukmod.kernel.user.pidfd import pidfd_get_pid
 from ukmod.kernel.x86.entry import UserThread
 from ukmod.record import record
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 WNOHANG, WSTOPPED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x100_0000
-_OF_ANY_KIND: Final = 0xE000_0000
-"""__WNOTHREAD, __WALL and __WCLONE: a thread can wait for any child of its process."""
-P_ALL, P_PID, P_PGID = 0, 1, 2
+_WNOTHREAD, _WALL, _WCLONE = 0x2000_0000, 0x4000_0000, 0x8000_0000
+_OF_ANY_KIND: Final = _WNOTHREAD | _WALL | _WCLONE
+"""__WNOTHREAD has no effect: a thread can wait for any child of its process."""
+P_ALL, P_PID, P_PGID, P_PIDFD = range(4)
 """include/uapi/linux/wait.h"""
 CLD_EXITED, CLD_KILLED, CLD_DUMPED, CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED = range(1, 7)
 """si_code of SIGCHLD, include/uapi/asm-generic/siginfo.h."""
@@ -41,6 +43,7 @@ class _Change:
     status: int
     wait_status: int
     """The same for wait4(2)."""
+    uid: int
 
 
 def wait4(k: Core, thread: UserThread | None, upid: int, status: int, options: int) -> int:
@@ -63,19 +66,33 @@ def waitid(k: Core, thread: UserThread | None, which: int, upid: int, info: int,
     wanted = WEXITED | WSTOPPED | WCONTINUED
     if options & ~(WNOHANG | WNOWAIT | wanted | _OF_ANY_KIND) or not options & wanted:
         return -EINVAL
-    lowest = {P_ALL: upid, P_PID: 1, P_PGID: 0}.get(which)
+    lowest = {P_ALL: upid, P_PID: 1, P_PGID: 0, P_PIDFD: 0}.get(which)
     if lowest is None or upid < lowest:
         return -EINVAL
-    found = _wait(k, thread, _wanted(k, which, upid), options)
+    if which == P_PIDFD:
+        found = _wait_for_pidfd(k, thread, upid, options)
+    else:
+        found = _wait(k, thread, _wanted(k, which, upid), options)
     if isinstance(found, int):
         return found
     if info:
-        cred = k.memory.u64(found.child.address + k.types.offset("task_struct", "real_cred"))
-        uid = k.memory.u32(cred + k.types.offset("cred", "uid"))
-        members = {"pid": found.child.pid, "status": found.status, "cause": found.cause, "uid": uid}
+        members = {"pid": found.child.pid, "status": found.status, "cause": found.cause, "uid": found.uid}
         for member, value in members.items():
             k.memory.set_u32(info + k.types.offset("waitid_info", member), value)
     return found.child.pid
+
+
+def _wait_for_pidfd(k: Core, thread: UserThread | None, fd: int, options: int) -> _Change | int:
+    """Wait for the process of a pidfd: with O_NONBLOCK, -EAGAIN if that has not changed."""
+    if k.image is None:
+        return -EINVAL
+    pid, is_nonblocking = pidfd_get_pid(k, k.image, fd)
+    if pid < 0:
+        return pid
+    flags = options | WNOHANG if is_nonblocking else options
+    found = _wait(k, thread, lambda child: k.pids.of(child) == pid, flags)
+    k.pids.put(pid)
+    return -EAGAIN if found == 0 and not options & WNOHANG else found
 
 
 def _group_of(k: Core, task: Task) -> int:
@@ -96,8 +113,9 @@ def _wait(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> 
         return -ECHILD
 
     def children() -> list[Task]:
-        traced = (one for each in k.sched.task().group.threads for one in jobctl.tracees(k, each))
-        mine = dict.fromkeys((*thread.children.tasks, *traced))
+        traced = [one for each in k.sched.task().group.threads for one in jobctl.tracees(k, each)]
+        own = (one for one in thread.children.tasks if one in traced or _is_of_kind(k, one, options))
+        mine = dict.fromkeys((*own, *traced))
         return [child for child in mine if wanted(child)]
 
     def is_over() -> bool:
@@ -118,6 +136,12 @@ def _wait(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> 
     return found
 
 
+def _is_of_kind(k: Core, child: Task, options: int) -> bool:
+    """eligible_child(): children that end with another signal than SIGCHLD are waited for by __WCLONE."""
+    signal = k.memory.u32(child.address + k.types.offset("task_struct", "exit_signal"))
+    return bool(options & _WALL) or (signal != SIGCHLD) == bool(options & _WCLONE)
+
+
 def _change(k: Core, child: Task, options: int) -> _Change | None:
     """wait_consider_task(): a change that the options ask for, reported once without WNOWAIT."""
     take = not options & WNOWAIT
@@ -127,16 +151,21 @@ def _change(k: Core, child: Task, options: int) -> _Change | None:
         return _end(k, child) if options & WEXITED and not is_of_another else None
     if jobctl.is_ptraced(k, child) and not is_of_another:
         code = jobctl.trapped_by(k, child, take=take)
-        return _Change(child, CLD_TRAPPED, code, code << 8 | _STOPPED) if code else None
+        return _changed(k, child, CLD_TRAPPED, code, code << 8 | _STOPPED) if code else None
     if options & WSTOPPED and (signal := jobctl.stopped_by(k, child, take=take)):
-        return _Change(child, CLD_STOPPED, signal, signal << 8 | _STOPPED)
+        return _changed(k, child, CLD_STOPPED, signal, signal << 8 | _STOPPED)
     if options & WCONTINUED and jobctl.was_continued(k, child, take=take):
-        return _Change(child, CLD_CONTINUED, SIGCONT, _CONTINUED)
+        return _changed(k, child, CLD_CONTINUED, SIGCONT, _CONTINUED)
     return None
+
+
+def _changed(k: Core, child: Task, cause: int, status: int, wait_status: int) -> _Change:
+    cred = k.memory.u64(child.address + k.types.offset("task_struct", "real_cred"))
+    return _Change(child, cause, status, wait_status, k.memory.u32(cred + k.types.offset("cred", "uid")))
 
 
 def _end(k: Core, child: Task) -> _Change:
     code = wait_status(k, child)
     signal = code & 0x7F
     cause = CLD_DUMPED if code & DUMPED else CLD_KILLED if signal else CLD_EXITED
-    return _Change(child, cause, signal or code >> 8, code)
+    return _changed(k, child, cause, signal or code >> 8, code)

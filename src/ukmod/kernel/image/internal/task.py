@@ -136,7 +136,7 @@ def find_get_task_by_vpid(k: Core, number: Int) -> Ptr:
 
 
 @export()
-def kernel_wait4(k: Core, pid: Int, status: Ptr, options: Int, usage: Ptr) -> Long:
+def kernel_wait4(k: Core, pid: Int, status: Ptr, options: UInt, usage: Ptr) -> Long:
     """long kernel_wait4(pid_t upid, int __user *stat_addr, int options, struct rusage *ru)."""
     from ukmod.kernel.user.wait import wait4
 
@@ -145,7 +145,7 @@ def kernel_wait4(k: Core, pid: Int, status: Ptr, options: Int, usage: Ptr) -> Lo
 
 
 @export()
-def kernel_waitid(k: Core, which: Int, pid: Int, info: Ptr, options: Int, usage: Ptr) -> Long:
+def kernel_waitid(k: Core, which: Int, pid: Int, info: Ptr, options: UInt, usage: Ptr) -> Long:
     """long kernel_waitid(int which, pid_t upid, struct waitid_info *, int options, struct rusage *ru)."""
     from ukmod.kernel.user.wait import waitid
 
