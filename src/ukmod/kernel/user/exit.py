@@ -145,7 +145,7 @@ def wait_status(k: Core, task: Task) -> int:
 
 
 def is_unkillable(k: Core, task: Task) -> bool:
-    """True for an init, whose children are nobody's siblings."""
+    """True for process 1, which must not get siblings."""
     return bool(k.memory.u32(_shared(k, task, "flags")) & SIGNAL_UNKILLABLE)
 
 
