@@ -6,6 +6,7 @@
 
 static void (*volatile nowhere)(void);
 static int *volatile nothing;
+static bool at_release;
 
 static noinline int stumble(char how)
 {
@@ -24,6 +25,9 @@ static noinline int stumble(char how)
 	case 'j':
 		nowhere();
 		return 0;
+	case 'r':
+		at_release = true;
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -39,7 +43,14 @@ static ssize_t stumble_write(struct file *file, const char __user *from, size_t 
 	return error ? error : count;
 }
 
-static const struct proc_ops stumble_ops = { .proc_write = stumble_write };
+static int stumble_release(struct inode *inode, struct file *file)
+{
+	if (at_release)
+		*nothing = 1;
+	return 0;
+}
+
+static const struct proc_ops stumble_ops = { .proc_write = stumble_write, .proc_release = stumble_release };
 
 static int __init stumble_init(void)
 {

@@ -18,8 +18,9 @@ from ukmod.kernel.api import Kernel
 
 SOURCE = golden.REPOSITORY / "examples/programs/stumble.S"
 MODULE = golden.REPOSITORY / "tests/data/devices" / golden.RELEASE / "stumble.ko"
-WAYS = "wsbnj"
-"""A warning, dump_stack(), BUG(), a null pointer that is written to, and one that is called."""
+WAYS = "wsbnjr"
+"""A warning, dump_stack(), BUG(), a null pointer that is written to, one that is called, and one that is
+written to while the program ends, of which its parent is never told."""
 TRANSCRIPT = golden.REPOSITORY / "tests/golden" / golden.RELEASE / "stumbles"
 _HEADER = (
     f"# What Linux {golden.RELEASE} (Debian 12) did under QEMU with examples/programs/stumble.S.",
@@ -27,12 +28,14 @@ _HEADER = (
 )
 _SCRIPT = f"""\
 export PATH=/sbin:/bin
+exec 2>/dev/null  # the shell says how a program ended
 dmesg -n 1
 insmod /lib/modules/*/extra/stumble.ko
 for way in {" ".join(WAYS)}; do
     dmesg -c >/dev/null
-    stumble $way >/dev/null 2>&1
-    echo "== $way $?"
+    stumble $way &
+    child=$!
+    case $way in r) sleep 1; echo "== $way";; *) wait $child; echo "== $way $?";; esac
     dmesg -r
 done
 """
@@ -44,7 +47,8 @@ _VARYING = (
     (re.compile(r" #1\b.*"), ""),
     (re.compile(r"(?<= GS:)[0-9a-f]{16}"), "<n>"),
 )
-_NO_FRAME = re.compile(r"<4> \? |<4> dump_stack_lvl\+")
+_NO_FRAME = re.compile(r"<4> \? |<4> (?:dump_stack_lvl|do_exit)\+")
+"""What only may be a caller, and two functions that Python replaces."""
 _MACHINE = re.compile(r"<\d>(?:Hardware name: |PGD |CR2: [0-9a-f]{16} CR3: |RSP: 0018:)")
 _REGISTERS = re.compile(r"<4>(?:R..: [0-9a-f]{16} |Code: )")
 
@@ -84,7 +88,8 @@ def here(k: Kernel, program: Path) -> str:
     for way in WAYS:
         before = len(k.dmesg(raw=True))
         done = k.exec(["/bin/stumble", way])
-        parts += [f"== {way} {done.status}", *_kept(k.dmesg(raw=True)[before:])]
+        title = f"== {way}" if way == "r" else f"== {way} {done.status}"
+        parts += [title, *_kept(k.dmesg(raw=True)[before:])]
     return "\n".join(parts) + "\n"
 
 

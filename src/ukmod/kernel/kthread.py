@@ -312,4 +312,4 @@ def do_exit(k: Core, code: Long) -> None:
     """void __noreturn do_exit(long code): kthread_stop() returns the code, where modules may call this."""
     if (thread := k.sched.task().kthread) is not None:
         thread.result = code
-    raise TaskExitError(code)
+    raise TaskExitError(code, k.cpu.sp)

@@ -14,7 +14,7 @@ from ukmod.kernel.sched.core import PF_WQ_WORKER
 from ukmod.kernel.x86.dumpstack import code_bytes, general_registers
 from ukmod.kernel.x86.unwind import CallTrace, Frame, frame_of
 from ukmod.machine.registers import CR0, CR4, MASK64, Registers
-from ukmod.record import record
+from ukmod.record import record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -120,7 +120,10 @@ class Oops:
     """True if the machine cannot continue because the stack itself is unusable."""
 
     def lines(self, *, number: int = 1, first: OopsState | None = None) -> Iterator[Line]:
-        """The lines of the ``number``-th oops's report, which ends in the registers of the ``first`` oops."""
+        """The lines of the ``number``-th oops's report, which ends in the registers of the ``first`` oops.
+
+        Those that a struct pt_regs does not have are the CPU's of now.
+        """
         yield from self.header
         yield 4, f"{self.title} [#{number}] {self.state.wording.options}".rstrip()
         for text in (*self.state.lines(), self.modules):
@@ -128,7 +131,11 @@ class Oops:
         if self.address is not None:
             yield 4, f"CR2: {self.address:016x}"
         yield 4, END_TRACE
-        for text in (first or self.state).registers_lines():
+        state = self.state
+        if first is not None:
+            registers = replace(first.registers, cr2=state.registers.cr2)
+            state = replace(state, rip=first.rip, code=first.code, registers=registers)
+        for text in state.registers_lines():
             yield 4, text
 
     def text(self) -> str:

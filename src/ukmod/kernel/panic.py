@@ -14,7 +14,7 @@ from ukmod.kernel.lib.kstrtox import S32, parse
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
 from ukmod.kernel.oops import END_TRACE, Oops, Warn, call_trace, modules_line, snapshot, task_line
-from ukmod.kernel.sched.core import TaskExitError
+from ukmod.kernel.sched.core import PF_EXITING, TaskDeadError, TaskExitError
 from ukmod.kernel.signal_numbers import SIGSEGV
 from ukmod.kernel.x86.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
 from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
@@ -228,6 +228,9 @@ class Crash:
         if count := k.percpu.preempt_count():
             k.printk(f"note: {who} exited with preempt_count {count}\n", 6)
             k.percpu.set_preempt(0)
+        if k.tasks.pf(task) & PF_EXITING:
+            k.printk("Fixing recursive fault but reboot is needed!\n", 1)
+            raise TaskDeadError
         raise TaskExitError(signal)
 
     def panic(self, message: str) -> NoReturn:

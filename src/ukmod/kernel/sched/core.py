@@ -71,11 +71,20 @@ SLICE_NS = 25_000_000
 
 
 class TaskExitError(BaseException):
-    """Unwinds a task's stack after do_exit(), or when an oops kills the task."""
+    """Unwinds a task's stack after do_exit(), or when an oops kills the task.
 
-    def __init__(self, code: int) -> None:
+    ``sp``: the stack pointer at a call of do_exit(), below which the rest of the task's life takes place;
+    without it, the stack is rewound.
+    """
+
+    def __init__(self, code: int, sp: int | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.sp = sp
+
+
+class TaskDeadError(BaseException):
+    """do_task_dead(): unwinds the stack of a task that never runs again and that nobody can wait for."""
 
 
 class ThreadGroup:
@@ -308,6 +317,9 @@ class Scheduler:
             self._until_exit(self._exit_task_work)
         except GreenletExit:
             return
+        except TaskDeadError:
+            task.exited = True
+            return
         task.exited = True
         if not task.is_zombie:
             self.release_task(task)
@@ -343,6 +355,8 @@ class Scheduler:
         try:
             return work()
         except TaskExitError as done:
+            if done.sp is not None:
+                self._k.cpu.sp = done.sp
             return done.code
         except (Exception, Stalled) as error:  # noqa: BLE001 - raised again, unless it is the task's end
             return self._failed(error)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.fault import user_fault
+from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.mm.vmalloc import VMALLOC_END
 from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
+from ukmod.kernel.sched.core import PF_EXITING
 from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
 from ukmod.kernel.x86 import extable, kprobes, tsc
 from ukmod.kernel.x86.bugs import Bug, report_bug
@@ -153,10 +155,19 @@ def page_fault(k: Core, raised: CpuException) -> Registers:
         write=raised.write, fetch=raised.fetch, present=raised.present, reserved=k.memory.corrupted(address)
     )
     header = page_fault_header(k, address, code)
-    # Interrupts are enabled by now only if the fault was on a user address of a user process.
-    task = k.sched.current
-    irqs_off = raised.fetch or address >= USER_HALF or task is None or task.is_kthread
+    irqs_off = raised.fetch or _irqs_off(k, address)
     die(k, raised, "page fault", f"Oops: {code:04x}", header, SIGKILL, address=address, irqs_off=irqs_off)
+
+
+def _irqs_off(k: Core, address: int) -> bool:
+    """True unless the fault was on a user address of a user process, which still has its memory.
+
+    Only then do_user_addr_fault() enables interrupts before it gives up.
+    """
+    task = k.sched.current
+    if task is None or task.is_kthread or address >= USER_HALF:
+        return True
+    return bool(k.tasks.pf(task) & PF_EXITING) and not mm_of(k, task)
 
 
 def error_code(*, write: bool, fetch: bool, present: bool, reserved: bool) -> int:
@@ -212,8 +223,7 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
         title = f"general protection fault, {hint}: 0000"
     state = snapshot(k, registers, walk_trap(k))
     address = fault.address if kind == "page fault" else None
-    task = k.sched.current
-    irqs_off = kind == "page fault" and (fault.address >= USER_HALF or task is None or task.is_kthread)
+    irqs_off = kind == "page fault" and _irqs_off(k, fault.address)
     k.crash.die(Oops(kind, title, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
 
 
