@@ -94,7 +94,12 @@ class Exec:
         return cls(tuple(options.program), show) if options.program is not None else None
 
     def run(self, k: Kernel) -> tuple[Completed | None, list[Flaw]]:
-        """Run it; the result, and what is wrong with it."""
+        """Run it; the result, and what is wrong with it. Raises UsageError without an image."""
+        if k.core.image is None:
+            vmlinuz = f"the vmlinuz of {k.core.release}" if k.core.release else "a vmlinuz"
+            raise UsageError(
+                f"a program needs the kernel's own code: name {vmlinuz} by --kernel", subject="--exec"
+            )
         name = os.path.basename(self.argv[0])
         path = f"/bin/{name}"
         k.put(self.argv[0], path)

@@ -332,8 +332,12 @@ class UserProcess:
         self.syscall("unlinkat", c.AT_FDCWD, path, c.AT_REMOVEDIR)
 
     def mount(self, source: str, target: str, filesystem: str, *, flags: int = 0, options: str = "") -> None:
-        """mount(2). Raises OSError."""
-        self.syscall("mount", source, target, filesystem, flags, options or None)
+        """mount(2). Raises OSError, which names the target: the source may be no file."""
+        try:
+            self.syscall("mount", source, target, filesystem, flags, options or None)
+        except OSError as error:
+            error.filename = target
+            raise
 
     def umount(self, target: str, *, flags: int = 0) -> None:
         """umount2(2). Raises OSError."""

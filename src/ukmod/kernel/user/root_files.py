@@ -20,9 +20,11 @@ from ukmod.errors import LimitError, UkmodError
 from ukmod.kernel import uapi as c
 from ukmod.kernel.lib.err import is_err
 from ukmod.kernel.lib.printf_spec import signed
+from ukmod.kernel.sighand import SIG_IGN
 from ukmod.kernel.user.dentry import children, inode_of, name_of
 from ukmod.kernel.user.file import UserFile
 from ukmod.kernel.user.put import fill
+from ukmod.kernel.user.root_inode import as_it_began
 from ukmod.kmod.archives import open_archive
 from ukmod.kmod.archives.directories import entries_in
 from ukmod.kmod.cpio import ArchiveEntry
@@ -42,9 +44,6 @@ _FAST: Final = 0x1 | 0x80
 _O_LARGEFILE: Final = 0o100000
 """include/uapi/asm-generic/fcntl.h"""
 _AT_EMPTY_PATH: Final = 0x1000
-_TIMES: Final = ("i_mtime", "__i_mtime", "i_mtime_sec", "i_mtime_nsec",
-                 "i_ctime", "__i_ctime", "i_ctime_sec", "i_ctime_nsec")  # fmt: skip
-"""The members of struct inode that making its files, or its content, changes: one kernel's or another's."""
 _PERMISSION_PARAMETERS: Final = 2
 """Of permission(struct inode *, int), which has the mount's user namespace first since v5.12."""
 _BLOCK_OF_STAT: Final = 512
@@ -75,10 +74,10 @@ class RootFiles:
         self._image = image
         self._entries_in = entries_in
         self._start = start
-        self._maker = start()
+        self._maker = self._started()
         self._unmade: dict[int, _Unmade] = {}
-        self._first: dict[Hashable, int] = {}
-        """The inode of the first of several hard links; a reference to it is held."""
+        self._first: dict[Hashable, tuple[int, tuple[int, ...]]] = {}
+        """The inode of the first of several hard links, and what tells it from another at that address."""
         self._tables: dict[int, int] = {}
         """By the address of a struct inode_operations: its copy that has functions of ours."""
         permission = k.types.prototype("generic_permission")
@@ -87,7 +86,6 @@ class RootFiles:
         getattr_at = k.cpu.stubs.add_function(bind(self._getattr, k.memory))
         self._functions = {"permission": permission_at, "getattr": getattr_at}
         """The addresses of our functions, by the member of struct inode_operations."""
-        self._times = [k.types.member("inode", name) for name in _TIMES if k.types.has("inode", name)]
         self._path = k.slab.kernel_object(16)
         """A struct path."""
         task = self._maker.task.address
@@ -95,6 +93,12 @@ class RootFiles:
         root = fs + k.types.offset("fs_struct", "root")
         self._mount = k.memory.u64(root + k.types.offset("path", "mnt"))
         self._top = k.memory.u64(root + k.types.offset("path", "dentry"))
+
+    def _started(self) -> UserProcess:
+        """A new process that makes files; as a thread of the kernel, it ignores all signals."""
+        maker = self._start()
+        self._k.sighands.fill(maker.task, SIG_IGN)
+        return maker
 
     def make_top(self) -> None:
         """Make what lies in the root directory itself. Raises OSError, and LimitError."""
@@ -158,7 +162,7 @@ class RootFiles:
             k.cpu.call(self._image.address("up_write"), lock)
         try:
             if self._maker.ended:
-                self._maker = self._start()
+                self._maker = self._started()
             self._maker.serve(lambda: self._for_kernel(lambda: self._fill(inode)))
         except (OSError, UkmodError) as error:
             place = ascii(f"/{self._unmade[inode].entry.path}") if inode in self._unmade else "a file"
@@ -191,32 +195,28 @@ class RootFiles:
         unmade = self._unmade_at(inode)
         if unmade is None:
             return  # another task was first
-        times = self._times_of(inode)
-        if stat.S_ISDIR(unmade.entry.mode):
-            self._fill_directory(inode, unmade.entry.path)
-        else:
-            self._fill_file(inode, unmade.entry)
+        with as_it_began(self._k, inode, self._mount):
+            if stat.S_ISDIR(unmade.entry.mode):
+                self._fill_directory(inode, unmade.entry.path)
+            else:
+                self._fill_file(inode, unmade.entry)
         del self._unmade[inode]
         self._set_operations(inode, unmade.operations)
         self._set_flags(inode, unmade.flags)
-        for place, content in times.items():
-            self._k.memory.write(place, content)
-
-    def _times_of(self, inode: int) -> dict[int, bytes]:
-        """When the inode was changed, by address: it has what is made now since it was made itself."""
-        places = [(inode + one.offset, one.size) for one in self._times]
-        return {at: self._k.memory.read(at, size) for at, size in places}
 
     def _fill_directory(self, inode: int, inside: str) -> None:
-        """Make what lies in a directory, which is the process's current one from now on."""
+        """Make what lies in a directory, which is the process's current one meanwhile."""
         if not (there := list(self._entries_in(inside))):
             return
         maker, k = self._maker, self._k
         with UserFile(maker, self._open(inode, c.O_DIRECTORY), inside) as directory:
             maker.syscall("fchdir", directory.fileno())
-        dentry = k.cpu.call(self._image.address("d_find_alias"), inode)
-        self._make(dentry, there)
-        k.cpu.call(self._image.address("dput"), dentry)
+        dentry = k.cpu.call(self._image.address("d_find_any_alias"), inode)
+        try:
+            self._make(dentry, there)
+        finally:  # whoever removes the directory finds nobody in it
+            k.cpu.call(self._image.address("dput"), dentry)
+            maker.syscall("chdir", "/")
 
     def _fill_file(self, inode: int, entry: ArchiveEntry) -> None:
         content = bytes(entry.content)
@@ -243,9 +243,8 @@ class RootFiles:
     def _made(self, inode: int, entry: ArchiveEntry) -> None:
         """Remember what an inode is to have in it, or that others are links to it."""
         k = self._k
-        if _has_links(entry) and entry.file not in self._first:
-            k.cpu.call(self._image.address("ihold"), inode)
-            self._first[entry.file] = inode
+        if _has_links(entry) and self._first_of(entry) is None:
+            self._first[entry.file] = inode, self._identity(inode)
         if not _is_later(entry) or self._unmade_at(inode) is not None:
             return
         operations = k.memory.u64(inode + k.types.offset("inode", "i_op"))
@@ -258,7 +257,7 @@ class RootFiles:
 
     def _is_linked(self, name: str, entry: ArchiveEntry) -> bool:
         """Make a further link to a file, if that is still there; False if it is not."""
-        if not _has_links(entry) or (first := self._first.get(entry.file)) is None:
+        if not _has_links(entry) or (first := self._first_of(entry)) is None:
             return False
         try:
             with UserFile(self._maker, self._open(first, c.O_PATH), entry.path) as file:
@@ -269,10 +268,21 @@ class RootFiles:
             return False
         return True
 
+    def _first_of(self, entry: ArchiveEntry) -> int | None:
+        """The inode of a file that has several links; None if none is made, or all are removed since."""
+        inode, identity = self._first.get(entry.file, (0, ()))
+        return inode if inode and self._identity(inode) == identity else None
+
+    def _identity(self, inode: int) -> tuple[int, ...]:
+        """Its number and file system, and that it has links: a file in memory is there until it has none."""
+        memory, offset = self._k.memory, self._k.types.offset
+        number, system = (memory.u64(inode + offset("inode", name)) for name in ("i_ino", "i_sb"))
+        return number, system, memory.u32(inode + offset("inode", "i_nlink")) > 0
+
     def _open(self, inode: int, flags: int) -> int:
         """Open an inode, wherever its file lies; returns the descriptor. Raises OSError."""
         k, call = self._k, self._image.address
-        dentry = k.cpu.call(call("d_find_alias"), inode)
+        dentry = k.cpu.call(call("d_find_any_alias"), inode)
         if not dentry:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
         k.memory.write(self._path, _PATH.pack(self._mount, dentry))
