@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -345,10 +346,11 @@ class Scheduler:
             callback(task)
             return 0
 
-        if self.current is task:
-            self._until_exit(work)
-        else:
+        if self.current is not task:
             work()
+            return
+        with suppress(TaskDeadError):  # the task is dead already
+            self._until_exit(work)
 
     def _until_exit(self, work: Callable[[], int]) -> int:
         """Run ``work`` in the current task; returns its result, or the exit code if the task was ended."""
