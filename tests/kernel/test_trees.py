@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.elfwriter import module
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.trees import completed, needed_files, open_tree, read_module_file, tree_beside
+from ukmod.kmod.depmod.library import depmod
+from ukmod.kmod.tree import Tree
 
 
 def write(directory: Path, name: str, depends: str = "", needs: str = "") -> Path:
@@ -52,3 +55,31 @@ def test_a_kernel_named_by_its_release_lends_its_modules(
         assert tree.dirname == str(tmp_path / "own")
         assert k._search.tree_for(["-q", "--", "library"]) is k.tree
         assert k._search.tree_for(["-q", "--", "nonesuch"]) is tree
+
+
+def test_indexes_that_were_made_in_memory_are_not_made_again(tmp_path: Path) -> None:
+    write(tmp_path, "first")
+    tree = open_tree(tmp_path)
+    write(tmp_path, "second")
+    again = open_tree(tmp_path, tree.made_indexes())
+    assert list(again.module_names()) == list(tree.module_names()) == ["first"]
+    assert again.config_paths == tree.config_paths
+
+
+def test_indexes_of_a_tree_in_an_archive_are_made_once(tmp_path: Path) -> None:
+    write(tmp_path, "first")
+    with tarfile.open(tmp_path / "root.tar", "w") as archive:
+        archive.add(tmp_path / "first.ko", "lib/modules/6.1.0/first.ko")
+    tree = Tree.open(tmp_path / "root.tar")
+    again = open_tree(tree.dirname, tree.made_indexes())
+    assert again.made_indexes() == tree.made_indexes()
+    with again.open_module(again.module_path("first")) as file:
+        assert file.contents() == (tmp_path / "first.ko").read_bytes()
+
+
+def test_a_tree_that_has_indexes_has_none_in_memory(tmp_path: Path) -> None:
+    directory = tmp_path / "lib/modules/6.1.0"
+    directory.mkdir(parents=True)
+    write(directory, "first")
+    depmod(tmp_path, "6.1.0")
+    assert open_tree(directory).made_indexes() == {}

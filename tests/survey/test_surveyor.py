@@ -16,6 +16,7 @@ from tests.golden import modules
 from tests.processes import all_end, children, descendants
 
 from ukmod.errors import MachineError, UkmodError
+from ukmod.kernel.trees import open_tree
 from ukmod.survey.surveyor import Surveyors
 from ukmod.survey.verdict import Settings
 
@@ -98,6 +99,18 @@ def test_stopping_leaves_no_process(surveyors: Surveyors, settings: Settings) ->
     surveyors.close()
     assert len(stopped) == 2
     assert all_end(stopped)
+
+
+def test_a_process_takes_the_indexes_that_were_made(settings: Settings) -> None:
+    surveyors = Surveyors(open_tree(settings.tree).made_indexes())
+    (Path(settings.tree) / "exporter.ko").symlink_to(modules()["exporter"])
+    try:
+        (verdict,) = surveyors.batch(settings, ["ok_dep"])
+        assert verdict.kind == "loads"
+        with pytest.raises(UkmodError, match="exporter: no such module"):
+            surveyors.batch(settings, ["exporter"])
+    finally:
+        surveyors.close()
 
 
 def test_what_cannot_be_surveyed(surveyors: Surveyors) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -25,9 +25,12 @@ class Workers:
 
 
 @contextmanager
-def local(jobs: int) -> Iterator[Workers]:
-    """So many processes of this machine; none is left, however this ends."""
-    surveyors = Surveyors()
+def local(jobs: int, indexes: Mapping[str, bytes]) -> Iterator[Workers]:
+    """So many processes of this machine; none is left, however this ends.
+
+    ``indexes`` are those made for the tree to survey: see ``Tree.made_indexes``.
+    """
+    surveyors = Surveyors(indexes)
     with ThreadPoolExecutor(jobs) as executor:
         try:
             yield Workers(executor, surveyors.batch, jobs, lambda: surveyors.damage)

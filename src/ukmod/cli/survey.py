@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         journal = stack.enter_context(Journal(options.journal, settings)) if options.journal else None
         found = {name: journal.done[name] for name in names if name in journal.done} if journal else {}
         try:
-            _survey(options, settings, [name for name in names if name not in found], found, journal)
+            _survey(options, settings, tree, [name for name in names if name not in found], found, journal)
         except KeyboardInterrupt:
             kept = f"; --journal {options.journal} continues from there"
             if journal is None:
@@ -93,6 +93,7 @@ def _case(verdict: ModuleVerdict, expected: Sequence[ExpectedFailure]) -> Case:
 def _survey(
     options: argparse.Namespace,
     settings: Settings,
+    tree: Tree,
     names: Sequence[str],
     found: dict[str, ModuleVerdict],
     journal: Journal | None,
@@ -100,10 +101,11 @@ def _survey(
     """Add what is found to ``found``, and to the journal."""
     if not names:
         return
-    crew = executors.dask(options.dask) if options.dask else executors.local(options.jobs)
+    local = not options.dask
+    crew = executors.local(options.jobs, tree.made_indexes()) if local else executors.dask(options.dask)
     with Progress("bringing up the kernel", len(names)) as progress, crew as workers:
         batch = min(_BATCH, math.ceil(len(names) / (workers.count * _ROUNDS)))
-        for verdict in survey(workers.executor, settings, names, batch=batch, work=workers.work):
+        for verdict in survey(workers.executor, settings, names, tree=tree, batch=batch, work=workers.work):
             found[verdict.name] = verdict  # first: an interrupted survey shows what the journal has
             if journal is not None:
                 journal.add(verdict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from errno import EINVAL
 
@@ -34,12 +34,13 @@ class Loadable:
         return self.file.path
 
 
-def open_tree(path: str | os.PathLike[str]) -> Tree:
+def open_tree(path: str | os.PathLike[str], made: Mapping[str, bytes] | None = None) -> Tree:
     """The module tree in a directory: one indexed by depmod, or any directory of .ko files.
 
-    The path may lead into an archive, see ``Tree.open``. Raises NotFoundError if there is no such directory.
+    The path may lead into an archive, see ``Tree.open``. ``made`` are the indexes that another process has
+    made for it, see ``Tree.made_indexes``. Raises NotFoundError if there is no such directory.
     """
-    return indexed(Tree.at(path))
+    return Tree.at(path, made) if made else indexed(Tree.at(path))
 
 
 def indexed(tree: Tree) -> Tree:

@@ -27,6 +27,11 @@ class OverlayFiles:
         self._base = base
         self._contents = dict(contents)
 
+    @property
+    def contents(self) -> Mapping[str, bytes]:
+        """The files in memory, by their paths."""
+        return self._contents
+
     def read(self, path: str) -> bytes:
         """Return a file's content."""
         return self._contents[path] if path in self._contents else self._base.read(path)

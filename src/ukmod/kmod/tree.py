@@ -17,7 +17,7 @@ from ukmod.kmod.rooted import files_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ukmod.kmod.host import Files, LibraryLog
     from ukmod.kmod.index import Index
@@ -228,16 +228,22 @@ class Tree:
         return tree if os.path.isdir(root) else with_indexes(tree)
 
     @classmethod
-    def at(cls, directory: str | os.PathLike[str]) -> Tree:
+    def at(cls, directory: str | os.PathLike[str], made: Mapping[str, bytes] | None = None) -> Tree:
         """Return the tree at an indexed directory, with the configuration of the root it lies in.
 
         A directory elsewhere than a root's lib/modules has no configuration. The path may lead into an
-        archive, see :meth:`open`.
+        archive, see :meth:`open`. ``made`` are the :meth:`made_indexes` of such a tree: none are looked for.
         """
         dirname = os.path.abspath(os.fspath(directory))
         root = root_of(dirname)
         config_paths = () if root is None else _config_of(root)
-        if archive := archive_above(dirname):
+        archive = archive_above(dirname)
+        if made:
+            from ukmod.kmod.overlay import OverlayFiles
+
+            files = OverlayFiles(files_of(archive) if archive else DirectoryFiles(), made)
+            return cls(dirname, files, config_paths=config_paths)
+        if archive:
             return with_indexes(cls(dirname, files_of(archive), config_paths=config_paths))
         return cls(dirname, None if root is None else files_below(root), config_paths=config_paths)
 
@@ -263,6 +269,12 @@ class Tree:
         indexes = index_directory(dirname, recursive=recursive, cycles=cycles, opened=opened)
         files = OverlayFiles(DirectoryFiles(), indexes)
         return cls(dirname, files, config_paths=config_paths)
+
+    def made_indexes(self) -> Mapping[str, bytes]:
+        """Return the indexes that were made in memory, by their paths; empty for a tree with its own."""
+        from ukmod.kmod.overlay import OverlayFiles
+
+        return self.files.contents if isinstance(self.files, OverlayFiles) else {}
 
     def through(self, files: Files) -> Tree:
         """Return this tree with its files seen through ``files``, which may show less of them.

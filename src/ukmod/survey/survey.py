@@ -79,8 +79,13 @@ _GRACE = 5.0
 @cache
 def booted(settings: Settings) -> Kernel:
     """The kernel from which this process forks."""
+    return boot(settings, open_tree(settings.tree))
+
+
+def boot(settings: Settings, tree: Tree) -> Kernel:
+    """A kernel to fork from; ``tree`` is that of the settings, opened."""
     k = Kernel(
-        tree=open_tree(settings.tree),
+        tree=tree,
         btf=settings.btf or None,
         image=settings.image or None,
         snapshot=settings.snapshot,
@@ -90,7 +95,12 @@ def booted(settings: Settings) -> Kernel:
         # Names of symbols and types are indexed on first use: do it once here, and not in each copy.
         core.image.get("")
         core.types.has("")
-        warm(k, lambda name: next(survey_from(k, settings, [name])))
+
+        def verdict_of(name: str) -> ModuleVerdict:
+            (verdict,) = survey_from(k, settings, [name])  # to the end, where its process is waited for
+            return verdict
+
+        warm(k, verdict_of)
     gc.collect()
     gc.freeze()
     return k
@@ -314,18 +324,20 @@ def survey(
     settings: Settings,
     names: Iterable[str],
     *,
+    tree: Tree | None = None,
     batch: int = 25,
     work: Callable[[Settings, Sequence[str]], list[ModuleVerdict]] = survey_batch,
 ) -> Iterator[ModuleVerdict]:
     """Try all modules with these names in tasks of ``batch`` each; yields the verdicts as they arrive.
 
+    tree: that of the settings, if it is open already; it may have been indexed in memory.
     work: the function of a task. If its process has threads, as in a cluster, it must be ``survey_apart``.
 
     Raises NotFoundError for a name that the tree does not contain, MachineError if a worker is lost.
     """
-    tree = open_tree(settings.tree)
+    opened = open_tree(settings.tree) if tree is None else tree
     # In this order, neighbouring modules have common dependencies.
-    todo = sorted(names, key=lambda name: load_order(tree, name))
+    todo = sorted(names, key=lambda name: load_order(opened, name))
     tasks = {
         executor.submit(work, settings, some): some
         for at in range(0, len(todo), batch)

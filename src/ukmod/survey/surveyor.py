@@ -18,21 +18,24 @@ end too, in the midst of a module.
 from __future__ import annotations
 
 import atexit
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import IO, Any
 
 from ukmod.errors import MachineError, UkmodError
+from ukmod.kernel.api import Kernel
+from ukmod.kernel.trees import open_tree
 from ukmod.record import asdict, mutable
 from ukmod.survey.orphans import end_with
-from ukmod.survey.survey import booted, how_it_ended, survey_each
+from ukmod.survey.survey import boot, how_it_ended, survey_from
 from ukmod.survey.verdict import ModuleVerdict, Settings
 
 
@@ -64,7 +67,9 @@ class Child:
 class Surveyors:
     """The processes that try modules: one per thread, started when the thread first needs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, indexes: Mapping[str, bytes] | None = None) -> None:
+        """``indexes`` are those made for the tree to survey: see ``Tree.made_indexes``."""
+        self._indexes = {path: base64.b64encode(one).decode() for path, one in (indexes or {}).items()}
         self._mine = threading.local()
         self._all: list[Child] = []
         self.damage = ""
@@ -99,8 +104,11 @@ class Surveyors:
         Raises MachineError if it ended before it had brought up a kernel.
         """
         child = self._child()
+        question = {"settings": asdict(settings), "names": list(names)}
+        if not child.is_up:
+            question["indexes"] = self._indexes
         with suppress(OSError):  # it has ended
-            child.stdin.write(_line({"settings": asdict(settings), "names": list(names)}))
+            child.stdin.write(_line(question))
             child.stdin.flush()
         for line in child.stdout:
             match json.loads(line):
@@ -172,13 +180,17 @@ def serve(asked: Iterable[bytes], answers: IO[bytes]) -> None:
         answers.write(_line(message))
         answers.flush()
 
+    kernels: dict[Settings, Kernel] = {}
     for line in asked:
         question = json.loads(line)
         settings = Settings(**question["settings"])
+        indexes = {path: base64.b64decode(one) for path, one in question.get("indexes", {}).items()}
         try:
-            boot = booted(settings).core.boot
-            answer(ready=True, damage=boot.damage if boot is not None else "")
-            for verdict in survey_each(settings, question["names"]):
+            if settings not in kernels:
+                kernels[settings] = boot(settings, open_tree(settings.tree, indexes))
+            k = kernels[settings]
+            answer(ready=True, damage=k.core.boot.damage if k.core.boot is not None else "")
+            for verdict in survey_from(k, settings, question["names"]):
                 answer(verdict=asdict(verdict))
             answer(done=True)
         except UkmodError as error:
