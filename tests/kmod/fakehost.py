@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.host import Files
@@ -13,6 +14,8 @@ from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.names import modname_from_path
 from ukmod.kmod.overlay import OverlayFiles
 from ukmod.kmod.tree import Tree
+
+T = TypeVar("T")
 
 RELEASE = "4.4.4"
 
@@ -123,6 +126,10 @@ class FakeHost:
         self.calls.append(("system", command, self.environ.get("MODPROBE_MODULE")))
         self.during_system()
         return self.statuses.get(command, 0) << 8
+
+    def beside(self, work: Callable[[], T], /) -> Callable[[], T]:
+        """Do the work when its result is needed: there is one processor."""
+        return work
 
     def leave(self, status: int) -> None:
         """Go on: the process is not the tool's alone."""

@@ -42,8 +42,8 @@ class Quiet(LinuxHost):
     def __init__(self) -> None:
         super().__init__()
         self.environ = dict(ENVIRONMENT)
-        self.stdout = Text()  # type: ignore[assignment]
-        self.stderr = Text()  # type: ignore[assignment]
+        self.stdout = Text()
+        self.stderr = Text()
 
 
 class Trees(NamedTuple):

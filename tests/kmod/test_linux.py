@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from errno import EINVAL
+from errno import EINVAL, ENOEXEC
 from pathlib import Path
 
 import pytest
+from tests import elfwriter
 
+from ukmod.errors import FormatError
+from ukmod.kmod import forks
 from ukmod.kmod.compression import compression_of
 from ukmod.kmod.directory import DirectoryFiles
 from ukmod.kmod.linux import LinuxHost, Stream
 from ukmod.kmod.loaded import SysModules, loaded_modules
 from ukmod.kmod.modfile import ModuleFile
+from ukmod.kmod.tools import modinfo
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="LinuxHost is for Linux")
 
@@ -179,3 +183,62 @@ class TestModuleFile:
             assert file.raw().startswith(b"\xfd7zXZ")
             assert file.contents() == b"\x7fELF and so on"
         file.close()  # again
+
+
+class TestBeside:
+    """A part of a tool's work, done where another processor is free."""
+
+    @pytest.fixture(params=[1, 2], ids=["one core", "two cores"])
+    def host(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> LinuxHost:
+        monkeypatch.setattr(forks, "cores", lambda: request.param)
+        return LinuxHost(ends=True)
+
+    def test_what_it_writes_appears_in_order_with_its_result(
+        self, host: LinuxHost, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        host.stderr = host.stdout
+
+        def work() -> list[int]:
+            host.stdout.write("three\n")
+            host.stderr.write("four\n")
+            return [os.getpid()]
+
+        result = host.beside(work)
+        host.stdout.write("one\n")
+        host.stderr.write("two\n")
+        assert (result()[0] == os.getpid()) == (forks.cores() == 1)
+        host.stdout.write("five\n")
+        host.stdout.flush()
+        assert capfd.readouterr().out == "one\ntwo\nthree\nfour\nfive\n"
+
+    def test_of_work_that_fails_no_message_is_lost(
+        self, host: LinuxHost, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def work() -> int:
+            host.stderr.write("almost\n")
+            raise FormatError("it is damaged")
+
+        result = host.beside(work)
+        with pytest.raises(FormatError, match="damaged"):
+            result()
+        assert capfd.readouterr().err == "almost\n"
+
+    def test_a_process_with_more_to_do_is_not_forked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(forks, "cores", lambda: 2)
+        assert LinuxHost().beside(os.getpid)() == os.getpid()
+
+    def test_modinfo_of_many_files_says_the_same(
+        self, host: LinuxHost, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "good.ko").write_bytes(elfwriter.module("good", "license=GPL", "depends=other"))
+        (tmp_path / "bad.ko").write_bytes(b"no module")
+        words = [str(tmp_path / name) for name in ("good.ko", "bad.ko", "lost.ko")] * 100
+        assert modinfo.main(["modinfo", "-F", "depends", *words], host) == 1
+        said = capfd.readouterr()
+        assert said.out == "other\n" * 100
+        bad, lost = said.err.splitlines()[:2]
+        assert (bad, lost) == (
+            f"modinfo: ERROR: could not get modinfo from 'bad': {os.strerror(ENOEXEC)}",
+            f"modinfo: ERROR: Module {words[2]} not found.",
+        )
+        assert said.err == f"{bad}\n{lost}\n" * 100

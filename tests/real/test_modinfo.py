@@ -37,7 +37,7 @@ class Capture:
 
 def ours(*arguments: str) -> tuple[int, bytes, bytes]:
     host = LinuxHost()
-    host.stdout, host.stderr = out, err = Capture(), Capture()  # type: ignore[assignment]
+    host.stdout, host.stderr = out, err = Capture(), Capture()
     status = modinfo.main(["modinfo", *arguments], host)
     return status, out.data, err.data
 

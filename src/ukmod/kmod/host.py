@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, MutableMapping
-    from typing import Protocol
+    from typing import Protocol, TypeVar
 
     from ukmod.kmod.modfile import ModuleFile
     from ukmod.kmod.paged import PagedFile
@@ -52,6 +52,7 @@ DELETE_FORCE = 0o1000
 LOG_EMERG, LOG_CRIT, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG = 0, 2, 3, 4, 5, 6, 7
 
 if TYPE_CHECKING:
+    T = TypeVar("T")
     LibraryLog = Callable[[int, str, str], None]
     """``log(priority, function, text)``: how the library half reports; ``function`` is libkmod's name for the
     place, which its default format shows. ``text`` has no newline at its end."""
@@ -172,6 +173,11 @@ class Host(Protocol):
 
     def system(self, command: str) -> int:
         """Run a shell command with ``environ`` and return its wait status, or -1 if it could not be run."""
+
+    def beside(self, work: Callable[[], T], /) -> Callable[[], T]:
+        """Begin a part of a tool's work where another processor is free; the result waits for it, and returns
+        what it does, which must be made of what marshal knows. What the work writes appears at that moment.
+        """
 
     def leave(self, status: int) -> None:
         """Called when a tool has finished except for clean-up; a dedicated process may exit here."""

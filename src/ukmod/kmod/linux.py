@@ -20,11 +20,15 @@ from ukmod.kmod.tree import Tree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import MutableMapping
-    from typing import NoReturn
+    from collections.abc import Callable, Generator, MutableMapping
+    from typing import NoReturn, TypeVar
 
-    from ukmod.kmod.host import Files
+    from ukmod.kmod.host import Files, Writer
     from ukmod.kmod.modfile import ModuleFile
+
+    T = TypeVar("T")
+    _Said = list[tuple[str, str]]
+    """What was written, in order: the stream's name, and the text."""
 
 __all__ = ["LinuxHost", "Stream", "end_process"]
 
@@ -75,6 +79,23 @@ class Stream:
                 return
 
 
+class _Kept:
+    """A standard stream whose text is kept, in order with that of the other."""
+
+    __slots__ = ("_name", "_said")
+
+    def __init__(self, name: str, said: _Said) -> None:
+        self._name = name
+        self._said = said
+
+    def write(self, text: str) -> None:
+        """Keep it."""
+        self._said.append((self._name, text))
+
+    def flush(self) -> None:
+        """Go on keeping."""
+
+
 def _die_of_sigpipe() -> None:
     """End by the signal that Python ignores at its start: a shell's ``pipefail`` sees what C's tools give."""
     import signal
@@ -94,8 +115,8 @@ class LinuxHost:
         self.environ: MutableMapping[str, str] = os.environ
         self.files = DirectoryFiles()
         self._archives: dict[str, Files] = {}
-        self.stdout = Stream(1, ends=ends)
-        self.stderr = Stream(2, unbuffered=True, ends=ends)
+        self.stdout: Writer = Stream(1, ends=ends)
+        self.stderr: Writer = Stream(2, unbuffered=True, ends=ends)
 
     def has_stderr(self) -> bool:
         """Tell whether descriptor 2 is open."""
@@ -226,6 +247,41 @@ class LinuxHost:
             return os.system(command)  # noqa: S605 - as above
         finally:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN if before is None else before)
+
+    def beside(self, work: Callable[[], T], /) -> Callable[[], T]:
+        """Have a forked child do it, if this process has nothing to do but the tool."""
+        if not self._ends:
+            return work
+        from ukmod.kmod.forks import Fork
+
+        said: _Said = []
+        child = Fork(lambda: self._keeping(work, said))
+
+        def result() -> T:
+            try:
+                done: tuple[_Said, T] = child.receive()
+            except BaseException:
+                self._write(said)  # it was done here, and failed
+                raise
+            child.close()
+            self._write(done[0])
+            return done[1]
+
+        return result
+
+    def _keeping(self, work: Callable[[], T], said: _Said) -> Generator[tuple[_Said, T], None, None]:
+        """Do the work; yield what it wrote, and its result."""
+        streams = self.stdout, self.stderr
+        self.stdout, self.stderr = _Kept("stdout", said), _Kept("stderr", said)
+        try:
+            value = work()
+        finally:
+            self.stdout, self.stderr = streams
+        yield said, value
+
+    def _write(self, said: _Said) -> None:
+        for stream, text in said:
+            (self.stdout if stream == "stdout" else self.stderr).write(text)
 
     def leave(self, status: int) -> None:
         """End a process that has only this tool to run: freeing depmod's objects one by one takes 20 ms."""

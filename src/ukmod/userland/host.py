@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ukmod.errors import UkmodError
 from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
@@ -13,10 +13,12 @@ from ukmod.userland.files import NoFiles, TreeFiles
 from ukmod.userland.shell import run_command
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
     from ukmod.kmod.host import Files
     from ukmod.userland.process import Process
+
+    T = TypeVar("T")
 
 
 class OutputStream:
@@ -129,6 +131,10 @@ class ProcessHost:
     def system(self, command: str) -> int:
         """Run an install or remove command, of the programs the emulated machine has."""
         return run_command(command, self.environ, self._process.sys)
+
+    def beside(self, work: Callable[[], T], /) -> Callable[[], T]:
+        """Do the work when its result is needed: there is one processor."""
+        return work
 
     def leave(self, status: int) -> None:
         """Go on: the process is not the tool's alone."""

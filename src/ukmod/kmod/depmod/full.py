@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from ukmod.kmod.depmod.analysis import Analysis
 from ukmod.kmod.depmod.facts import Facts, read_facts
-from ukmod.kmod.depmod.forks import Fork
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.depmod.output import OF_ALL, OF_EACH, Output
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, OTHERS, is_plain, pack, unpack
-from ukmod.kmod.depmod.reader import WORTH_A_FORK
+from ukmod.kmod.forks import WORTH_A_FORK, Fork
 from ukmod.record import record
 
 TYPE_CHECKING = False

@@ -9,9 +9,9 @@ from __future__ import annotations
 from io import BytesIO
 
 from ukmod.errors import UsageError
-from ukmod.kmod.depmod.forks import Fork
 from ukmod.kmod.depmod.log import silent
 from ukmod.kmod.depmod.order import read_input, read_lines
+from ukmod.kmod.forks import Fork
 from ukmod.kmod.host import LOG_ERR, LOG_WARNING
 from ukmod.kmod.index_write import check_position, write_index, write_trie
 from ukmod.kmod.names import modname_from_path, normalize_alias

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ukmod.kmod.depmod.facts import Facts, read_facts
-from ukmod.kmod.depmod.forks import Fork
+from ukmod.kmod.forks import WORTH_A_FORK, Fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from ukmod.kmod.depmod.facts import PackedFacts
     from ukmod.kmod.depmod.scan import Candidate
 
-__all__ = ["WORTH_A_FORK", "read_all"]
-
-WORTH_A_FORK = 200
-"""Modules; a fork and its result take as long as reading some forty."""
+__all__ = ["read_all"]
 
 
 def read_all(modules: Sequence[Candidate], *, crcs: bool = False, fork: bool = False) -> list[Facts]:

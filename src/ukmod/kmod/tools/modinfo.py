@@ -8,6 +8,7 @@ import stat
 
 from ukmod.errors import UkmodError, UsageError
 from ukmod.kmod.context import Context
+from ukmod.kmod.forks import WORTH_A_FORK
 from ukmod.kmod.modinfo import SIGNATURE_FIELDS, ModuleInfo, builtin_fields, invalid_parameters, read_module
 from ukmod.kmod.names import is_module_file, normalize_alias
 from ukmod.kmod.tools import call
@@ -18,7 +19,7 @@ from ukmod.kmod.tree import MODULE_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ukmod.kmod.context import Module
     from ukmod.kmod.host import Host
@@ -135,18 +136,28 @@ class _Run:
             dirname = f"{host.getcwd()}/{dirname}"
         # modinfo asks for modules as they are, not for what the configuration makes of them.
         self.context = Context(host.open_tree(dirname), log=log.library, getcwd=host.getcwd)
-        self.objects: list[dict[str, object]] = []
 
     def run(self) -> int:
         """Show each word's modules; 1 if that failed for any of them."""
-        failed = False
-        for word in self.request.words:
-            modules = self._modules(word)
-            shown = [self._show(module) for module in modules]
-            failed = failed or not shown or not all(shown)
+        words = self.request.words
+        ours = len(words) // 2 if len(words) >= WORTH_A_FORK else len(words)
+        rest = self.host.beside(lambda: self._show_all(words[ours:])) if words[ours:] else None
+        failed, objects = self._show_all(words[:ours])
+        if rest is not None:
+            rest_failed, rest_objects = rest()
+            failed, objects = failed or rest_failed, objects + rest_objects
         if self.request.json:
-            self.host.stdout.write(json_text(self.objects))
+            self.host.stdout.write(json_text(objects))
         return int(failed)
+
+    def _show_all(self, words: Iterable[str]) -> tuple[bool, list[dict[str, object]]]:
+        """Show their modules; return whether that failed for any, and the modules' objects for ``--json``."""
+        failed = False
+        objects: list[dict[str, object]] = []
+        for word in words:
+            shown = [self._show(module, objects) for module in self._modules(word)]
+            failed = failed or not shown or not all(shown)
+        return failed, objects
 
     def _modules(self, word: str) -> list[Module]:
         """Return the modules a word stands for; none, with a message, if there is no such module."""
@@ -176,8 +187,8 @@ class _Run:
         except OSError:
             return False
 
-    def _show(self, module: Module) -> bool:
-        """Print one module; False, with a message, if its file says nothing."""
+    def _show(self, module: Module, objects: list[dict[str, object]]) -> bool:
+        """Print one module, or add its object; False, with a message, if its file says nothing."""
         path = self.context.path_of(module)
         if not self.request.json:
             self.host.stdout.write(heading(module.name, path, self.request.field, self.request.separator))
@@ -194,7 +205,7 @@ class _Run:
             for key, value in invalid_parameters(info.fields):
                 self.log.err(f"Found invalid \"{key}={value}\": missing ':'")
         if request.json:
-            self.objects.append(as_object(info, request.field))
+            objects.append(as_object(info, request.field))
         else:
             self.host.stdout.write(text(info, request.field, request.separator))
         return True

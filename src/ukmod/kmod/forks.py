@@ -1,6 +1,6 @@
 """Use a second core without the cost of a pool.
 
-depmod runs for less than half a second, of which importing :mod:`concurrent.futures` and starting its
+depmod and modinfo run for half a second, of which importing :mod:`concurrent.futures` and starting its
 processes would take a good part. A forked child has all it needs already; what it says goes through a pipe.
 """
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     ForkWork = Generator[Any, Any, None]
 
-__all__ = ["Fork", "cores"]
+__all__ = ["WORTH_A_FORK", "Fork", "cores"]
+
+WORTH_A_FORK = 200
+"""Modules; a fork and its result take as long as reading some forty."""
 
 
 def cores() -> int:

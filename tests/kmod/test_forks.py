@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ukmod.kmod.depmod import forks
-from ukmod.kmod.depmod.forks import Fork
+from ukmod.kmod import forks
+from ukmod.kmod.forks import Fork
 
 Work = Generator[Any, Any, None]
 
