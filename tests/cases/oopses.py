@@ -57,6 +57,25 @@ OOPSES = (
         (Sysctl("kernel.panic_on_oops", "1"), Insmod("oops", "kind=null_write")),
         dies=True,
     ),
+    *(
+        Case(
+            f"watchers_{what}",
+            f"die notifiers and dumpers of the log hear of it: {what}",
+            (Insmod("watchers", f"what={what}"), Read("/proc/modules")),
+            dies=what in {"breakpoint", "panic"},
+            needs_image=True,
+        )
+        for what in ("undefined", "divide", "protection", "breakpoint", "write", "bug", "panic")
+    ),
+    *(
+        Case(
+            f"watchers_stop_{what}",
+            f"a die notifier goes on behind the instruction: {what}",
+            (Insmod("watchers", f"what={what} stop=1"), Read("/proc/modules"), Rmmod("watchers")),
+            needs_image=True,
+        )
+        for what in ("undefined", "divide", "protection", "breakpoint", "write")
+    ),
     Case(
         "thread_left",
         "a thread that is still there when its module is unloaded",

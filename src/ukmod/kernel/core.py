@@ -23,6 +23,7 @@ from ukmod.kernel.failures import failed
 from ukmod.kernel.ftrace import Ftrace
 from ukmod.kernel.ftrace_direct import DirectCalls
 from ukmod.kernel.kallsyms import Kallsyms
+from ukmod.kernel.kdebug import Kdebug
 from ukmod.kernel.kmod import Requests
 from ukmod.kernel.kthread import Kthreads
 from ukmod.kernel.kthread_worker import KthreadWorkers
@@ -183,6 +184,7 @@ class Core:
         self.lib = Lib(self)
         self.entropy = Entropy()
         self.crash = Crash(self)
+        self.kdebug = Kdebug(self)
         self.slab = Slab(self)
         self.pages = Pages(self)
         self.vmalloc = Vmalloc(self)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.sched.core import PF_WQ_WORKER
+from ukmod.kernel.signal_numbers import SIGSEGV
 from ukmod.kernel.x86.dumpstack import code_bytes, general_registers
 from ukmod.kernel.x86.unwind import CallTrace, Frame, frame_of
 from ukmod.machine.registers import CR0, CR4, MASK64, Registers
@@ -40,6 +41,8 @@ class Wording:
     """A line below it has the names of the taint flags: "Tainted: [O]=OOT_MODULE"."""
     warns_by_place: bool = False
     """A warning begins with its place, and ends in the task."""
+    says_oops: bool = False
+    """The line with an oops's number begins with "Oops: ", whatever the error is."""
     preemption: str = ""
     """The words that end the line of the task: "PREEMPT(lazy)". An image says them once it is up."""
 
@@ -54,6 +57,7 @@ class Wording:
             names_user=has_text("CPU: %d UID: %u PID: %d Comm: "),
             names_taint=has_text("PROPRIETARY_MODULE\0"),
             warns_by_place=has_text("WARNING: %s:%d at %pS, CPU#%d: %s/%d"),
+            says_oops=has_text("Oops: %s: %04lx [#%d]"),
         )
 
 
@@ -103,12 +107,29 @@ class OopsState:
 
 
 @record
+class Trap:
+    """An error, as die() and die notifiers get it."""
+
+    text: str
+    """For people: "Oops" for a page fault, "invalid opcode"."""
+    vector: int = 0
+    """The number of the CPU's exception, but 0 for a page fault, as thread.trap_nr has it."""
+    why: int = 0
+    """The DIE_ constant that die notifiers are called with before the report; 0: they are not."""
+    signal: int = SIGSEGV
+    """The signal that it would be to a program, for them."""
+    error: int = 0
+    """The exception's error code."""
+    hint: str = ""
+    """For people, in the report: ", probably for non-canonical address 0xdead000000000100"."""
+
+
+@record
 class Oops:
     """An error that ended a task. ``kind`` is "page fault", "general protection fault", "BUG" and so on."""
 
     kind: str
-    title: str
-    """The start of the line with the oops's number: "Oops: 0002"."""
+    trap: Trap
     address: int | None
     """The address of a page fault."""
     header: tuple[Line, ...]
@@ -119,23 +140,33 @@ class Oops:
     fatal: bool = False
     """True if the machine cannot continue because the stack itself is unusable."""
 
-    def lines(self, *, number: int = 1, first: OopsState | None = None) -> Iterator[Line]:
-        """The lines of the ``number``-th oops's report, which ends in the registers of the ``first`` oops.
+    @property
+    def title(self) -> str:
+        """The start of the line with the oops's number: "Oops: 0002"."""
+        start = "Oops: " if self.state.wording.says_oops else ""
+        return f"{start}{self.trap.text}{self.trap.hint}: {self.trap.error:04x}"
 
-        Those that a struct pt_regs does not have are the CPU's of now.
-        """
-        yield from self.header
+    def die_lines(self, *, number: int = 1) -> Iterator[Line]:
+        """__die(): the lines of the ``number``-th oops's report, before die notifiers are called for it."""
         yield 4, f"{self.title} [#{number}] {self.state.wording.options}".rstrip()
         for text in (*self.state.lines(), self.modules):
             yield 4, text
+
+    def end_lines(self) -> Iterator[Line]:
+        """The lines after them, before those who keep the log are called."""
         if self.address is not None:
             yield 4, f"CR2: {self.address:016x}"
         yield 4, END_TRACE
-        state = self.state
-        if first is not None:
-            registers = replace(first.registers, cr2=state.registers.cr2)
-            state = replace(state, rip=first.rip, code=first.code, registers=registers)
-        for text in state.registers_lines():
+
+    def summary_lines(self, first: OopsState) -> Iterator[str]:
+        """The ``first`` oops's registers, which end each report; what no struct pt_regs has is of now."""
+        registers = replace(first.registers, cr2=self.state.registers.cr2)
+        return replace(self.state, rip=first.rip, code=first.code, registers=registers).registers_lines()
+
+    def lines(self) -> Iterator[Line]:
+        """The report as a whole, as it is of the first oops."""
+        yield from (*self.header, *self.die_lines(), *self.end_lines())
+        for text in self.summary_lines(self.state):
             yield 4, text
 
     def text(self) -> str:

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ukmod.errors import KernelPanic, StoppedError
 from ukmod.kernel.boot_parameters import boot_parameters
 from ukmod.kernel.export import export
+from ukmod.kernel.kdebug import DIE_TRAP, KMSG_DUMP_OOPS
 from ukmod.kernel.lib.kstrtox import S32, parse
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
-from ukmod.kernel.oops import END_TRACE, Oops, Warn, call_trace, modules_line, snapshot, task_line
+from ukmod.kernel.oops import END_TRACE, Oops, Trap, Warn, call_trace, modules_line, snapshot, task_line
 from ukmod.kernel.sched.core import PF_EXITING, TaskDeadError, TaskExitError
-from ukmod.kernel.signal_numbers import SIGSEGV
+from ukmod.kernel.signal_numbers import SIGILL, SIGSEGV
 from ukmod.kernel.x86.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
 from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
+from ukmod.machine.registers import UD_VECTOR
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ukmod.kernel.bug import Site
     from ukmod.kernel.core import Core
+    from ukmod.kernel.oops import Line
     from ukmod.machine.registers import Registers
 
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
@@ -190,30 +195,56 @@ class Crash:
         k = self._k
         header = ((4, CUT_HERE.rstrip("\n")), (2, f"kernel BUG at {site.file}:{site.line}!"))
         state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, site.function))
-        self.die(Oops("BUG", "invalid opcode: 0000", None, header, state, modules_line(k)), SIGSEGV)
+        trap = Trap("invalid opcode", UD_VECTOR, DIE_TRAP, SIGILL)
+        self.die(Oops("BUG", trap, None, header, state, modules_line(k)), SIGSEGV)
 
     def die(self, oops: Oops, signal: int, *, irqs_off: bool = False) -> NoReturn:
         """die(): print an oops and end the task with ``signal``, or panic if there is no task to end.
 
         ``irqs_off``: the exception was taken with interrupts disabled, and they remained so.
         """
+        self._report(oops, continues=False)
+        self._end_task(oops, signal, irqs_off=irqs_off)
+
+    def die_or_continue(self, oops: Oops, signal: int, *, irqs_off: bool = False) -> Registers:
+        """The same for code of the guest, which continues if a die notifier returns NOTIFY_STOP."""
+        after = self._report(oops)
+        if after is None or len(self._k.oopses) >= OOPS_LIMIT:  # a notifier may let it fail for ever
+            self._end_task(oops, signal, irqs_off=irqs_off)
+        return after
+
+    def _report(self, oops: Oops, *, continues: bool = True) -> Registers | None:
+        """The report, and who wants to hear of it; registers to continue with, if one of them says so."""
         k = self._k
         if self._oopsing:
             self.stop(KernelPanic("an oops while reporting an oops"))
-        self._oopsing = True
+        self._print(oops.header)
+        if (after := k.kdebug.notify_trap(oops)) is not None and continues:
+            return after
         self._debug_locks = False
         k.oopses.append(oops)
+        self._print(oops.die_lines(number=len(k.oopses)))
+        after = k.kdebug.notify_oops(oops)
+        k.taint.add("D")
+        self._print(oops.end_lines())
+        k.kdebug.dump(KMSG_DUMP_OOPS, fatal=oops.fatal)
+        self._print((4, text) for text in oops.summary_lines(k.oopses[0].state))
+        return after
+
+    def _print(self, lines: Iterable[Line]) -> None:
+        self._oopsing = True
         try:
-            first = k.oopses[0].state
-            for level, text in oops.lines(number=len(k.oopses), first=first):
-                k.printk(text + "\n", level)
+            for level, text in lines:
+                self._k.printk(text + "\n", level)
         finally:
             self._oopsing = False
-        k.taint.add("D")
+
+    def _end_task(self, oops: Oops, signal: int, *, irqs_off: bool) -> NoReturn:
+        k = self._k
         if len(k.oopses) >= OOPS_LIMIT:
             self.panic(f"Oopsed too often (kernel.oops_limit is {OOPS_LIMIT})")
         if k.sched.in_interrupt or k.percpu.preempt_count() & k.percpu.count.interrupt_mask or oops.fatal:
-            self.panic("Fatal exception in interrupt")
+            self.panic("Fatal exception in interrupt", fatal=oops.fatal)
         if self.panic_on_oops:
             self.panic("Fatal exception")
         self._make_task_dead(signal, irqs_off=irqs_off)
@@ -233,13 +264,14 @@ class Crash:
             raise TaskDeadError
         raise TaskExitError(signal)
 
-    def panic(self, message: str) -> NoReturn:
-        """panic(): stop the machine. Raises KernelPanic."""
+    def panic(self, message: str, *, fatal: bool = False) -> NoReturn:
+        """panic(): stop the machine. Raises KernelPanic. ``fatal``: the stack cannot be used."""
         k = self._k
         message = message.removesuffix("\n")
         k.printk(f"Kernel panic - not syncing: {message}\n", 0)
         if not k.taint.has("D"):
             self.dump_stack(0)
+        k.kdebug.panicked(message, fatal=fatal)
         if self.panic_timeout > 0:
             k.printk(f"Rebooting in {self.panic_timeout} seconds..\n", 0)
         elif self.panic_timeout == 0:

@@ -31,6 +31,11 @@ class PreemptCount:
         return self.hardirq_mask & -self.hardirq_mask
 
     @property
+    def nmi_offset(self) -> int:
+        """NMI_OFFSET."""
+        return self.nmi_mask & -self.nmi_mask
+
+    @property
     def interrupt_mask(self) -> int:
         """in_interrupt(): softirqs that run or are disabled, interrupts, NMIs."""
         return SOFTIRQ_MASK | self.hardirq_mask | self.nmi_mask

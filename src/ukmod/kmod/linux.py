@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     _Said = list[tuple[str, str]]
-    """What was written, in order: the stream's name, and the text."""
+    """Written text, in order: the stream's name, and the text."""
 
 __all__ = ["LinuxHost", "Stream", "end_process"]
 

@@ -11,7 +11,9 @@ from tests.kernel.machine_code import CODE, Code
 from ukmod.errors import KernelPanic, PatienceError
 from ukmod.kernel import watchdog
 from ukmod.kernel.core import Core
+from ukmod.kernel.oops import Wording
 from ukmod.kernel.x86.bugs import BUGFLAG_ARGS, BUGFLAG_ONCE, BUGFLAG_WARNING, BugLayout
+from ukmod.record import replace
 
 SIGKILL, SIGSEGV = 9, 11
 
@@ -36,6 +38,13 @@ def test_a_write_near_null_ends_the_task(kernel: Core, code: Code) -> None:
     ]
     assert oops.state.registers.rip == CODE
     assert kernel.taint.has("D")
+
+
+def test_newer_kernels_begin_each_title_with_oops(kernel: Core, code: Code) -> None:
+    code.run(machine_code.READ_RDI, 0x10)
+    (oops,) = kernel.oopses
+    newer = replace(oops, state=replace(oops.state, wording=Wording(says_oops=True)))
+    assert (oops.title, newer.title) == ("Oops: 0000", "Oops: Oops: 0000")
 
 
 @pytest.mark.parametrize(

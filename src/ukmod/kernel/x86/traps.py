@@ -9,13 +9,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from ukmod.kernel.kdebug import DIE_GPF, DIE_INT3, DIE_TRAP
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.fault import user_fault
 from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.mm.vmalloc import VMALLOC_END
-from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
+from ukmod.kernel.oops import Line, Oops, Trap, hashed, modules_line, page_table_walk, snapshot
 from ukmod.kernel.sched.core import PF_EXITING
-from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
+from ukmod.kernel.signal_numbers import SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP
 from ukmod.kernel.x86 import extable, kprobes, tsc
 from ukmod.kernel.x86.bugs import Bug, report_bug
 from ukmod.kernel.x86.insn_eval import memory_operand
@@ -42,25 +43,29 @@ from ukmod.record import replace
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_TITLES: Final = {
-    DE_VECTOR: "divide error",
-    1: "debug",
-    BP_VECTOR: "int3",
-    4: "overflow",
-    5: "bounds",
-    UD_VECTOR: "invalid opcode",
-    7: "device not available",
-    DF_VECTOR: "double fault",
-    10: "invalid TSS",
-    11: "segment not present",
-    12: "stack segment",
-    GP_VECTOR: "general protection fault",
-    16: "fpu exception",
-    17: "alignment check",
-    MC_VECTOR: "machine check",
-    19: "simd exception",
+_TRAPS: Final = {
+    trap.vector: trap
+    for trap in (
+        Trap("divide error", DE_VECTOR, DIE_TRAP, SIGFPE),
+        Trap("debug", 1, DIE_TRAP, SIGTRAP),
+        Trap("int3", BP_VECTOR, DIE_INT3, SIGTRAP),
+        Trap("overflow", 4, DIE_TRAP),
+        Trap("bounds", 5, DIE_TRAP),
+        Trap("invalid opcode", UD_VECTOR, DIE_TRAP, SIGILL),
+        Trap("device not available", 7, DIE_TRAP),
+        Trap("double fault", DF_VECTOR, DIE_TRAP),
+        Trap("invalid TSS", 10, DIE_TRAP),
+        Trap("segment not present", 11, DIE_TRAP, SIGBUS),
+        Trap("stack segment", 12, DIE_TRAP, SIGBUS),
+        Trap("general protection fault", GP_VECTOR, DIE_GPF),
+        Trap("fpu exception", 16, DIE_TRAP, SIGFPE),
+        Trap("alignment check", 17, DIE_TRAP, SIGBUS),
+        Trap("machine check", MC_VECTOR, DIE_TRAP),
+        Trap("simd exception", 19, DIE_TRAP, SIGFPE),
+    )
 }
-"""The title passed to die(), by vector."""
+"""The CPU's exceptions, as die() and die notifiers get them, by vector."""
+_GUARD: Final = Trap("stack guard page", DF_VECTOR)
 
 
 def wire(k: Core) -> None:
@@ -76,13 +81,13 @@ def _resolve(k: Core, address: int, write: bool) -> bool:  # noqa: FBT001 - an a
 
 
 def die(
-    k: Core, raised: CpuException, kind: str, title: str, header: tuple[Line, ...], signal: int,
+    k: Core, raised: CpuException, kind: str, trap: Trap, header: tuple[Line, ...], signal: int,
     *, address: int | None = None, irqs_off: bool = False, fatal: bool = False,
-) -> NoReturn:  # fmt: skip
-    """die(): report an oops with the registers of the exception."""
+) -> Registers:  # fmt: skip
+    """die(): report an oops with the registers of the exception; those to continue with."""
     state = snapshot(k, raised.registers, walk(k, raised.registers))
-    oops = Oops(kind, title, address, header, state, modules_line(k), fatal)
-    k.crash.die(oops, signal, irqs_off=irqs_off)
+    oops = Oops(kind, trap, address, header, state, modules_line(k), fatal)
+    return k.crash.die_or_continue(oops, signal, irqs_off=irqs_off)
 
 
 def exception(k: Core, raised: CpuException) -> Registers:
@@ -94,17 +99,17 @@ def exception(k: Core, raised: CpuException) -> Registers:
         return tsc.read_counter(k, raised)
     if raised.vector in (UD_VECTOR, BP_VECTOR) and (after := report_bug(k, raised.registers)) is not None:
         if isinstance(after, Bug):
-            die(k, raised, "BUG", "invalid opcode: 0000", after.header, SIGSEGV)
+            return die(k, raised, "BUG", _TRAPS[UD_VECTOR], after.header, SIGSEGV)
         return after
-    if raised.vector == BP_VECTOR and (after := _breakpoint(k, raised.registers)) is not None:
-        return after
+    if raised.vector == BP_VECTOR:
+        return _breakpoint(k, raised.registers) or _int3(k, raised)
     if (fixed := extable.fixup(k, raised)) is not None:
         return fixed
-    title = _TITLES.get(raised.vector, f"exception {raised.vector}")
-    kind = title
+    trap = _TRAPS.get(raised.vector) or Trap(f"exception {raised.vector}", raised.vector, DIE_TRAP)
+    kind = trap.text
     if raised.vector == GP_VECTOR:
-        title += gp_address(k, raised.registers)
-    die(k, raised, kind, f"{title}: 0000", (), SIGSEGV)
+        trap = replace(trap, hint=gp_address(k, raised.registers))
+    return die(k, raised, kind, trap, (), SIGSEGV)
 
 
 def _breakpoint(k: Core, registers: Registers) -> Registers | None:
@@ -112,6 +117,15 @@ def _breakpoint(k: Core, registers: Registers) -> Registers | None:
     if k.image is not None and (stub := k.image.breakpoints.get(registers.rip - 1)) is not None:
         return replace(registers, rip=stub)
     return k.ftrace.hit(registers) or kprobes.int3(k, registers)
+
+
+def _int3(k: Core, raised: CpuException) -> Registers:
+    """The rest of exc_int3(): it counts as an NMI, so that a stray breakpoint ends the machine."""
+    count = k.percpu.count
+    k.percpu.add_preempt(count.nmi_offset + count.hardirq_offset)
+    after = die(k, raised, "int3", _TRAPS[BP_VECTOR], (), SIGSEGV)
+    k.percpu.add_preempt(-count.nmi_offset - count.hardirq_offset)
+    return after
 
 
 def gp_address(k: Core, registers: Registers) -> str:
@@ -150,13 +164,14 @@ def page_fault(k: Core, raised: CpuException) -> Registers:
     if (fixed := extable.fixup(k, raised)) is not None:
         return fixed
     if guard := stack_guard(k, address):
-        die(k, raised, "stack overflow", "stack guard page: 0000", guard, SIGSEGV, fatal=True)
+        return die(k, raised, "stack overflow", _GUARD, guard, SIGSEGV, fatal=True)
     code = error_code(
         write=raised.write, fetch=raised.fetch, present=raised.present, reserved=k.memory.corrupted(address)
     )
     header = page_fault_header(k, address, code)
     irqs_off = raised.fetch or _irqs_off(k, address)
-    die(k, raised, "page fault", f"Oops: {code:04x}", header, SIGKILL, address=address, irqs_off=irqs_off)
+    trap = Trap("Oops", error=code)
+    return die(k, raised, "page fault", trap, header, SIGKILL, address=address, irqs_off=irqs_off)
 
 
 def _irqs_off(k: Core, address: int) -> bool:
@@ -216,15 +231,15 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
     code = error_code(write=fault.write, fetch=False, present=present, reserved=reserved)
     if is_canonical(fault.address):
         header = page_fault_header(k, fault.address, code)
-        kind, title, signal = "page fault", f"Oops: {code:04x}", SIGKILL
+        kind, trap, signal = "page fault", Trap("Oops", error=code), SIGKILL
     else:
-        hint = f"probably for non-canonical address {fault.address:#x}"
+        hint = f", probably for non-canonical address {fault.address:#x}"
         header, kind, signal = (), "general protection fault", SIGSEGV
-        title = f"general protection fault, {hint}: 0000"
+        trap = replace(_TRAPS[GP_VECTOR], hint=hint)
     state = snapshot(k, registers, walk_trap(k))
     address = fault.address if kind == "page fault" else None
     irqs_off = kind == "page fault" and _irqs_off(k, fault.address)
-    k.crash.die(Oops(kind, title, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
+    k.crash.die(Oops(kind, trap, address, header, state, modules_line(k)), signal, irqs_off=irqs_off)
 
 
 def stack_overflow(k: Core) -> NoReturn:
@@ -233,12 +248,10 @@ def stack_overflow(k: Core) -> NoReturn:
     low, _ = stack_bounds(k)
     header = stack_guard(k, low - 8) or ((0, "BUG: IRQ stack guard page was hit"),)
     state = snapshot(k, replace(registers, cr2=low - 8), walk_trap(k))
-    title = "stack guard page: 0000"
-    k.crash.die(Oops("stack overflow", title, None, header, state, modules_line(k), fatal=True), SIGSEGV)
+    k.crash.die(Oops("stack overflow", _GUARD, None, header, state, modules_line(k), fatal=True), SIGSEGV)
 
 
 def divide_error(k: Core) -> NoReturn:
     """Report a division by zero in a kernel function written in Python: exc_divide_error()."""
-    title = "divide error: 0000"
     state = snapshot(k, registers_at_trap(k), walk_trap(k))
-    k.crash.die(Oops("divide error", title, None, (), state, modules_line(k)), SIGFPE)
+    k.crash.die(Oops("divide error", _TRAPS[DE_VECTOR], None, (), state, modules_line(k)), SIGFPE)
