@@ -16,8 +16,7 @@ def main() -> list[Row]:
         took = in_turn(*commands, runs=_RUNS)
         note = f"CPU time, {len(modules.files)} modules of {modules.release}"
         return [
-            Row(f"ukmod {name}", seconds, None, "s", note)
-            for name, seconds in zip(_COMMANDS, took, strict=True)
+            Row(f"ukmod {name}", one.cpu, None, "s", note) for name, one in zip(_COMMANDS, took, strict=True)
         ]
 
 

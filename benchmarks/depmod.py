@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 import statistics
-import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks import Row, table
-from benchmarks.programs import UKMOD, Tree, copy, cpu_time, tree
+from benchmarks.programs import UKMOD, Tree, copy, in_turn, run, tree
 
 _RUNS = 9
 _PACKERS = {"xz": ("xz", "-0"), "zst": ("zstd", "-q", "-3", "--rm")}
@@ -35,47 +33,31 @@ def main() -> list[Row]:
     return rows
 
 
-class _Took(NamedTuple):
-    """Seconds that a program took: those that passed, and those of all its processes on a CPU."""
-
-    wall: float
-    cpu: float
-
-
 def _compare(name: str, modules: Tree, runs: int) -> list[Row]:
     options = ["-b", str(modules.root), modules.release]
-    ours: list[_Took] = []
-    theirs: list[_Took] = []
-    for _ in range(runs):
-        theirs.append(_run(["/sbin/depmod", *options]))
-        ours.append(_run([*UKMOD, "depmod", "--no-cache", *options]))
-    our, their = _median(ours), _median(theirs)
+    theirs, ours = in_turn(["/sbin/depmod", *options], [*UKMOD, "depmod", "--no-cache", *options], runs=runs)
     note = f"median of {runs}, in turn"
     return [
-        Row(f"depmod, {name}", our.wall, their.wall, "s", note),
-        Row(f"depmod, {name}, CPU time", our.cpu, their.cpu, "s", note),
+        Row(f"depmod, {name}", ours.wall, theirs.wall, "s", note),
+        Row(f"depmod, {name}, CPU time", ours.cpu, theirs.cpu, "s", note),
     ]
-
-
-def _median(took: Sequence[_Took]) -> _Took:
-    return _Took(statistics.median(one.wall for one in took), statistics.median(one.cpu for one in took))
 
 
 def _after_changes(name: str, modules: Tree) -> list[Row]:
     """Time depmod after a change, with what the run before it left, against C's only way, all of it."""
     options = ["-b", str(modules.root), modules.release]
     ours = [*UKMOD, "depmod", *options]
-    _run(ours)
+    run(ours)
     time.sleep(2.5)  # so that the files' time stamps are trusted
-    _run(ours)
+    run(ours)
     theirs: list[float] = []
     changes = _changes(modules.root / "lib/modules" / modules.release)
     times: dict[str, list[float]] = {what: [] for what in changes}
     for _ in range(_RUNS):
-        theirs.append(_run(["/sbin/depmod", *options]).cpu)
+        theirs.append(run(["/sbin/depmod", *options]).cpu)
         for what, change in changes.items():
             change()
-            times[what].append(_run(ours).cpu)
+            times[what].append(run(ours).cpu)
     full = statistics.median(theirs)
     note = f"CPU time, median of {_RUNS}, in turn"
     return [
@@ -104,12 +86,6 @@ def _swap(path: Path, one: bytes, other: bytes) -> None:
     """Replace some bytes of a module by others, as many; or those by these, if that was done before."""
     content = path.read_bytes()
     path.write_bytes(content.replace(one, other) if one in content else content.replace(other, one))
-
-
-def _run(command: Sequence[str]) -> _Took:
-    start, before = time.perf_counter(), cpu_time()
-    subprocess.run(command, check=True)
-    return _Took(time.perf_counter() - start, cpu_time() - before)
 
 
 if __name__ == "__main__":

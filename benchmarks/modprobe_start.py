@@ -26,11 +26,12 @@ def main() -> list[Row]:
                 runs=_RUNS,
                 status=status,
             )
-            rows.append(Row(f"modprobe -q -- {word}", ours * 1000, theirs * 1000, "ms", "CPU time"))
+            rows.append(Row(f"modprobe -q -- {word}", ours.cpu * 1000, theirs.cpu * 1000, "ms", "CPU time"))
         bare = [UKMOD[0], "-c", "pass"]
         found = [*UKMOD, "modprobe", *options, _WORDS[0]]
         ours, floor = in_turn(found, bare, runs=_RUNS)
-        rows.append(Row("the first, beside python -c pass", ours * 1000, floor * 1000, "ms", "CPU time"))
+        name = "the first, beside python -c pass"
+        rows.append(Row(name, ours.cpu * 1000, floor.cpu * 1000, "ms", "CPU time"))
     return rows
 
 

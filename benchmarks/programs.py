@@ -10,13 +10,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import MissingError
 
-__all__ = ["UKMOD", "Tree", "copy", "cpu_time", "in_turn", "tree"]
+__all__ = ["UKMOD", "Took", "Tree", "copy", "in_turn", "median", "run", "tree"]
 
 UKMOD = (sys.executable, "-c", "import sys; from ukmod.cli import main; sys.exit(main())")
 """Starts ukmod as its script does; what follows is its command line."""
@@ -71,23 +73,41 @@ def copy(modules: Tree, command: Sequence[str] = ()) -> Iterator[Tree]:
         yield Tree(Path(directory), modules.release)
 
 
-def in_turn(*commands: Sequence[str], runs: int, status: int = 0) -> list[float]:
-    """Return the median of the CPU time, in seconds, that each of some programs takes from start to end.
+class Took(NamedTuple):
+    """Seconds that a program took: those that passed, and those of all its processes on a CPU."""
 
-    They run in turn, ``runs`` times each. CalledProcessError if one ends with another status.
+    wall: float
+    cpu: float
+
+
+def in_turn(*commands: Sequence[str], runs: int, status: int = 0) -> list[Took]:
+    """Return the median of what each of some programs took. They run in turn, ``runs`` times each.
+
+    CalledProcessError if one ends with another status.
     """
-    times: list[list[float]] = [[] for _ in commands]
+    taken: list[list[Took]] = [[] for _ in commands]
     for _ in range(runs):
-        for command, taken in zip(commands, times, strict=True):
-            start = cpu_time()
-            code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
-            taken.append(cpu_time() - start)
-            if code != status:
-                raise subprocess.CalledProcessError(code, command)
-    return [statistics.median(taken) for taken in times]
+        for command, took in zip(commands, taken, strict=True):
+            took.append(run(command, status))
+    return [median(took) for took in taken]
 
 
-def cpu_time() -> float:
+def run(command: Sequence[str], status: int = 0) -> Took:
+    """Run a program from start to end. CalledProcessError if it ends with another status."""
+    start, before = time.perf_counter(), _cpu_time()
+    code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+    took = Took(time.perf_counter() - start, _cpu_time() - before)
+    if code != status:
+        raise subprocess.CalledProcessError(code, command)
+    return took
+
+
+def median(took: Sequence[Took]) -> Took:
+    """Return the median of each of the two times."""
+    return Took(statistics.median(one.wall for one in took), statistics.median(one.cpu for one in took))
+
+
+def _cpu_time() -> float:
     """Return the CPU time, in seconds, of all children that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

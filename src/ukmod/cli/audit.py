@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 
 from ukmod import __version__
 from ukmod.cli import command_lines
@@ -49,9 +50,9 @@ def _audit(arguments: argparse.Namespace, names: Sequence[str]) -> int:
         "counts": counted(result.modules),
         "modules": [module_object(one) for one in result.modules],
     }
-    lines = [line for one in result.modules for line in module_lines(one)]
     shown = [one for one in result.findings if one.level != "note" or names or arguments.notes]
-    lines = [*(lines if names else [summary(result.modules)]), *map(str, shown)]
+    about = chain.from_iterable(map(module_lines, result.modules)) if names else [summary(result.modules)]
+    lines = chain(about, map(str, shown))
     _report(arguments, found.system, result.modules, result.findings, content, lines)
     return status_of(result.findings)
 

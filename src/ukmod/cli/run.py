@@ -14,7 +14,6 @@ from ukmod.cli.faults import Flaw
 from ukmod.cli.output import format_of, write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
-from ukmod.cli.static import is_static
 from ukmod.cli.terminal import near, one_line_warnings, write, write_lines
 from ukmod.cli.trace import trace_text
 from ukmod.errors import LoadError, MachineError, NotFoundError, PatienceError, UsageError
@@ -119,6 +118,8 @@ class Exec:
 
     def _refusal(self, error: OSError) -> str:
         """Why it cannot be executed: execve() has ENOENT for an interpreter that is missing, too."""
+        from ukmod.cli.static import is_static
+
         if isinstance(error, FileNotFoundError) and not is_static(self.argv[0]):
             return "its interpreter is not in the machine: link it with -static, or give a --root that has it"
         return error.strerror or str(error)

@@ -50,7 +50,6 @@ from ukmod.kernel.panic import Crash, Taint
 from ukmod.kernel.params_ops import ParamOps
 from ukmod.kernel.pid import Pids
 from ukmod.kernel.printk import Log, current_caller, log_size
-from ukmod.kernel.process_fs import enter_fs
 from ukmod.kernel.process_lists import ProcessLists
 from ukmod.kernel.procfs import ProcFs
 from ukmod.kernel.rcu.rcu import Rcu
@@ -312,6 +311,8 @@ class Core:
         try:
             task = self.tasks.create(comm, entry)
             if self.image is not None:
+                from ukmod.kernel.process_fs import enter_fs  # not before there is an image
+
                 enter_fs(self, self.image, task)
             self.sched.wake_new(task)
         except LimitError:

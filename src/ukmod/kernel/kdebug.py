@@ -12,6 +12,7 @@ from ukmod.kernel.notifier import NOTIFY_STOP_MASK, chain_call
 from ukmod.kernel.sched.core import TaskDeadError, TaskExitError
 from ukmod.kernel.signal_numbers import SIGSEGV
 from ukmod.kernel.x86.kprobes import load, push
+from ukmod.kernel.x86.trapnr import DIE_GPF, DIE_INT3, DIE_OOPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ukmod.kernel.oops import Oops
     from ukmod.machine.registers import Registers
 
-DIE_OOPS, DIE_INT3, DIE_TRAP, DIE_GPF = 1, 2, 8, 9
-"""enum die_val, arch/x86/include/asm/kdebug.h."""
 KMSG_DUMP_PANIC, KMSG_DUMP_OOPS = 1, 2
 """enum kmsg_dump_reason, include/linux/kmsg_dump.h."""
 _NOTIFY_STOP: Final = NOTIFY_STOP_MASK | 1

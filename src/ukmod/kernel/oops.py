@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.sched.core import PF_WQ_WORKER
-from ukmod.kernel.signal_numbers import SIGSEGV
 from ukmod.kernel.x86.dumpstack import code_bytes, general_registers
+from ukmod.kernel.x86.trapnr import Trap
 from ukmod.kernel.x86.unwind import CallTrace, Frame, frame_of
 from ukmod.machine.registers import CR0, CR4, MASK64, Registers
 from ukmod.record import record, replace
@@ -104,24 +104,6 @@ class OopsState:
         yield from self.task.split("\n")
         yield from self.registers_lines()
         yield from call_trace(self.trace, interrupt=self.interrupt)
-
-
-@record
-class Trap:
-    """An error, as die() and die notifiers get it."""
-
-    text: str
-    """For people: "Oops" for a page fault, "invalid opcode"."""
-    vector: int = 0
-    """The number of the CPU's exception, but 0 for a page fault, as thread.trap_nr has it."""
-    why: int = 0
-    """The DIE_ constant that die notifiers are called with before the report; 0: they are not."""
-    signal: int = SIGSEGV
-    """The signal that it would be to a program, for them."""
-    error: int = 0
-    """The exception's error code."""
-    hint: str = ""
-    """For people, in the report: ", probably for non-canonical address 0xdead000000000100"."""
 
 
 @record

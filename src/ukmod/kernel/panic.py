@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ukmod.errors import KernelPanic, StoppedError
 from ukmod.kernel.boot_parameters import boot_parameters
 from ukmod.kernel.export import export
-from ukmod.kernel.kdebug import DIE_TRAP, KMSG_DUMP_OOPS
+from ukmod.kernel.kdebug import KMSG_DUMP_OOPS
 from ukmod.kernel.lib.kstrtox import S32, parse
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
-from ukmod.kernel.oops import END_TRACE, Oops, Trap, Warn, call_trace, modules_line, snapshot, task_line
+from ukmod.kernel.oops import END_TRACE, Oops, Warn, call_trace, modules_line, snapshot, task_line
 from ukmod.kernel.sched.core import PF_EXITING, TaskDeadError, TaskExitError
-from ukmod.kernel.signal_numbers import SIGILL, SIGSEGV
+from ukmod.kernel.signal_numbers import SIGSEGV
+from ukmod.kernel.x86.trapnr import TRAPS
 from ukmod.kernel.x86.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
 from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
 from ukmod.machine.registers import UD_VECTOR
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.bug import Site
     from ukmod.kernel.core import Core
     from ukmod.kernel.oops import Line
+    from ukmod.kernel.x86.unwind import CallTrace
     from ukmod.machine.registers import Registers
 
 TAINT_LETTERS: Final = "PFSRMBUDAWCIOELKXTN"
@@ -161,8 +163,12 @@ class Crash:
         """dump_stack_lvl()."""
         k = self._k
         k.printk(task_line(k) + "\n", level)
-        for text in call_trace(walk_trap(k), interrupt=k.sched.in_interrupt):
-            k.printk(text + "\n", level)
+        self.show_trace(walk_trap(k), level, interrupt=k.sched.in_interrupt)
+
+    def show_trace(self, trace: CallTrace, level: int, *, interrupt: bool) -> None:
+        """show_trace_log_lvl(). ``interrupt``: it is the trace of an interrupt, not of a task."""
+        for text in call_trace(trace, interrupt=interrupt):
+            self._k.printk(text + "\n", level)
 
     def scheduling_while_atomic(self) -> None:
         """__schedule_bug(): report a task that sleeps in atomic context."""
@@ -195,8 +201,7 @@ class Crash:
         k = self._k
         header = ((4, CUT_HERE.rstrip("\n")), (2, f"kernel BUG at {site.file}:{site.line}!"))
         state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, site.function))
-        trap = Trap("invalid opcode", UD_VECTOR, DIE_TRAP, SIGILL)
-        self.die(Oops("BUG", trap, None, header, state, modules_line(k)), SIGSEGV)
+        self.die(Oops("BUG", TRAPS[UD_VECTOR], None, header, state, modules_line(k)), SIGSEGV)
 
     def die(self, oops: Oops, signal: int, *, irqs_off: bool = False) -> NoReturn:
         """die(): print an oops and end the task with ``signal``, or panic if there is no task to end.

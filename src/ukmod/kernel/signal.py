@@ -162,7 +162,7 @@ class Signals:
             self._k.sighands.set_handler(task, signal, SIG_DFL)
             self._k.memory.set_u64(task.address + self._blocked, blocked & ~sigmask(signal))
             self.recalc(task)
-        if self._is_unkillable(task) and self._k.sighands.handler(task, signal) == SIG_DFL:
+        if self.is_unkillable(task) and self._k.sighands.handler(task, signal) == SIG_DFL:
             at = self._group_flags(task)
             self._k.memory.set_u32(at, self._k.memory.u32(at) & ~SIGNAL_UNKILLABLE)
 
@@ -172,7 +172,7 @@ class Signals:
         shared = self._k.memory.u64(task.address + types.offset("task_struct", "signal"))
         return shared + types.offset("signal_struct", "flags")
 
-    def _is_unkillable(self, task: Task) -> bool:
+    def is_unkillable(self, task: Task) -> bool:
         """SIGNAL_UNKILLABLE: it is init, for which no signal has its default action."""
         if task.group.leader.pid != INIT_PID:
             return False
@@ -184,7 +184,7 @@ class Signals:
         if task.thread is not None and signal != SIGKILL and jobctl.is_ptraced(self._k, task):
             return False  # the tracer decides
         handler = self._k.sighands.handler(task, signal)
-        if handler == SIG_DFL and self._is_unkillable(task):
+        if handler == SIG_DFL and self.is_unkillable(task):
             return not (force and sigmask(signal) & _KERNEL_ONLY)
         if task.is_kthread and handler == SIG_KTHREAD_KERNEL and not force:
             return True

@@ -175,8 +175,10 @@ class Host(Protocol):
         """Run a shell command with ``environ`` and return its wait status, or -1 if it could not be run."""
 
     def beside(self, work: Callable[[], T], /) -> Callable[[], T]:
-        """Begin a part of a tool's work where another processor is free; the result waits for it, and returns
-        what it does, which must be made of what marshal knows. What the work writes appears at that moment.
+        """Begin a part of a tool's work on another processor, where one is free.
+
+        The function returned waits for its end, and returns what ``work`` does: it must be made of what
+        marshal knows. What the work writes appears at that moment.
         """
 
     def leave(self, status: int) -> None:

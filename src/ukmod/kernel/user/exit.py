@@ -9,7 +9,7 @@ from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.sched.core import PF_EXITING, TASK_NOLOAD, TASK_UNINTERRUPTIBLE, Task
-from ukmod.kernel.signal import SIGNAL_GROUP_EXIT, SIGNAL_UNKILLABLE
+from ukmod.kernel.signal import SIGNAL_GROUP_EXIT
 from ukmod.kernel.signal_numbers import SIGCHLD
 
 if TYPE_CHECKING:
@@ -142,11 +142,6 @@ def wait_status(k: Core, task: Task) -> int:
     if k.memory.u32(_shared(k, task, "flags")) & SIGNAL_GROUP_EXIT:
         return k.memory.u32(_shared(k, task, "group_exit_code"))
     return task.exit_code
-
-
-def is_unkillable(k: Core, task: Task) -> bool:
-    """True for process 1, which must not get siblings."""
-    return bool(k.memory.u32(_shared(k, task, "flags")) & SIGNAL_UNKILLABLE)
 
 
 def _shared(k: Core, task: Task, member: str) -> int:

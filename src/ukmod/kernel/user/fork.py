@@ -47,7 +47,7 @@ from ukmod.kernel.uapi import (
     CLONE_VM,
 )
 from ukmod.kernel.user.context import inherit
-from ukmod.kernel.user.exit import count_thread, exit_notify, is_unkillable, release_thread
+from ukmod.kernel.user.exit import count_thread, exit_notify, release_thread
 from ukmod.kernel.user.pidfd import PIDFD_THREAD, names_threads, open_pidfd
 from ukmod.kernel.user.ptrace import (
     PTRACE_EVENT_VFORK_DONE,
@@ -83,6 +83,11 @@ class _Arguments:
         self.stack = word("stack")
         self.tls = word("tls")
 
+    @property
+    def is_sibling(self) -> bool:
+        """True if the child's parent is that of the caller."""
+        return bool(self.flags & (CLONE_THREAD | CLONE_PARENT))
+
 
 def _refused(k: Core, image: MappedImage, task: Task, arguments: _Arguments) -> int:
     """copy_process(): a negative errno for flags that do not fit together, or are not known here; or 0."""
@@ -100,8 +105,8 @@ def _refused(k: Core, image: MappedImage, task: Task, arguments: _Arguments) -> 
         return -EINVAL
     if flags & CLONE_PIDFD and flags & CLONE_PARENT_SETTID and arguments.pidfd == arguments.parent_tid:
         return -EINVAL
-    if flags & CLONE_PARENT and is_unkillable(k, task):
-        return -EINVAL
+    if flags & CLONE_PARENT and k.signals.is_unkillable(task):
+        return -EINVAL  # process 1 must not get siblings
     if flags & CLONE_NEWPID or _has_pid_namespace(k, task):
         return -EINVAL  # as without CONFIG_PID_NS
     if flags & ~_KNOWN:
@@ -162,10 +167,9 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
 def _new_task(k: Core, parent: Task, arguments: _Arguments, pid: int) -> Task:
     """dup_task_struct(): a task that does not run yet, and has nothing yet. Raises LimitError."""
     is_thread = bool(arguments.flags & CLONE_THREAD)
-    is_sibling = bool(arguments.flags & (CLONE_THREAD | CLONE_PARENT))
     child = k.processes.fork(
         k.tasks.comm(parent), lambda: _live(k, arguments), wake=False, pid=pid,
-        parent=parent.group.leader.parent if is_sibling else parent,
+        parent=parent.group.leader.parent if arguments.is_sibling else parent,
         group=parent.group if is_thread else None,
     )  # fmt: skip
     if is_thread:
@@ -207,12 +211,11 @@ def _set_members(k: Core, parent: Task, child: Task, arguments: _Arguments) -> N
     exit_signal, self_exec_id, parent_exec_id = (
         k.types.offset("task_struct", name) for name in ("exit_signal", "self_exec_id", "parent_exec_id")
     )
-    is_sibling = bool(arguments.flags & (CLONE_THREAD | CLONE_PARENT))
-    number = k.memory.u64(parent.address + (parent_exec_id if is_sibling else self_exec_id))
+    number = k.memory.u64(parent.address + (parent_exec_id if arguments.is_sibling else self_exec_id))
     k.memory.set_u64(child.address + parent_exec_id, number)
     if not arguments.flags & CLONE_THREAD:
         leader = parent.group.leader.address
-        signal = k.memory.u32(leader + exit_signal) if is_sibling else arguments.exit_signal
+        signal = k.memory.u32(leader + exit_signal) if arguments.is_sibling else arguments.exit_signal
         k.memory.set_u32(child.address + exit_signal, signal)
 
 

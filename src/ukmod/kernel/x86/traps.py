@@ -7,28 +7,26 @@ warning was raised), or it becomes an oops and the task ends.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from ukmod.kernel.kdebug import DIE_GPF, DIE_INT3, DIE_TRAP
 from ukmod.kernel.mm import kasan
 from ukmod.kernel.mm.fault import user_fault
 from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.mm.vmalloc import VMALLOC_END
-from ukmod.kernel.oops import Line, Oops, Trap, hashed, modules_line, page_table_walk, snapshot
+from ukmod.kernel.oops import Line, Oops, hashed, modules_line, page_table_walk, snapshot
 from ukmod.kernel.sched.core import PF_EXITING
-from ukmod.kernel.signal_numbers import SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP
+from ukmod.kernel.signal_numbers import SIGFPE, SIGKILL, SIGSEGV
 from ukmod.kernel.x86 import extable, kprobes, tsc
 from ukmod.kernel.x86.bugs import Bug, report_bug
 from ukmod.kernel.x86.insn_eval import memory_operand
+from ukmod.kernel.x86.trapnr import DIE_TRAP, GUARD, TRAPS, Trap
 from ukmod.kernel.x86.unwind import registers_at_trap, stack_bounds, walk, walk_trap
 from ukmod.machine.area import VMALLOC_START
 from ukmod.machine.memory import PAGE_SIZE, PRESENT, USER_HALF, Fault, is_canonical
 from ukmod.machine.registers import (
     BP_VECTOR,
     DE_VECTOR,
-    DF_VECTOR,
     GP_VECTOR,
-    MC_VECTOR,
     PF_INSTR,
     PF_PROT,
     PF_RSVD,
@@ -42,30 +40,6 @@ from ukmod.record import replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
-
-_TRAPS: Final = {
-    trap.vector: trap
-    for trap in (
-        Trap("divide error", DE_VECTOR, DIE_TRAP, SIGFPE),
-        Trap("debug", 1, DIE_TRAP, SIGTRAP),
-        Trap("int3", BP_VECTOR, DIE_INT3, SIGTRAP),
-        Trap("overflow", 4, DIE_TRAP),
-        Trap("bounds", 5, DIE_TRAP),
-        Trap("invalid opcode", UD_VECTOR, DIE_TRAP, SIGILL),
-        Trap("device not available", 7, DIE_TRAP),
-        Trap("double fault", DF_VECTOR, DIE_TRAP),
-        Trap("invalid TSS", 10, DIE_TRAP),
-        Trap("segment not present", 11, DIE_TRAP, SIGBUS),
-        Trap("stack segment", 12, DIE_TRAP, SIGBUS),
-        Trap("general protection fault", GP_VECTOR, DIE_GPF),
-        Trap("fpu exception", 16, DIE_TRAP, SIGFPE),
-        Trap("alignment check", 17, DIE_TRAP, SIGBUS),
-        Trap("machine check", MC_VECTOR, DIE_TRAP),
-        Trap("simd exception", 19, DIE_TRAP, SIGFPE),
-    )
-}
-"""The CPU's exceptions, as die() and die notifiers get them, by vector."""
-_GUARD: Final = Trap("stack guard page", DF_VECTOR)
 
 
 def wire(k: Core) -> None:
@@ -99,13 +73,13 @@ def exception(k: Core, raised: CpuException) -> Registers:
         return tsc.read_counter(k, raised)
     if raised.vector in (UD_VECTOR, BP_VECTOR) and (after := report_bug(k, raised.registers)) is not None:
         if isinstance(after, Bug):
-            return die(k, raised, "BUG", _TRAPS[UD_VECTOR], after.header, SIGSEGV)
+            return die(k, raised, "BUG", TRAPS[UD_VECTOR], after.header, SIGSEGV)
         return after
     if raised.vector == BP_VECTOR:
         return _breakpoint(k, raised.registers) or _int3(k, raised)
     if (fixed := extable.fixup(k, raised)) is not None:
         return fixed
-    trap = _TRAPS.get(raised.vector) or Trap(f"exception {raised.vector}", raised.vector, DIE_TRAP)
+    trap = TRAPS.get(raised.vector) or Trap(f"exception {raised.vector}", raised.vector, DIE_TRAP)
     kind = trap.text
     if raised.vector == GP_VECTOR:
         trap = replace(trap, hint=gp_address(k, raised.registers))
@@ -123,7 +97,7 @@ def _int3(k: Core, raised: CpuException) -> Registers:
     """The rest of exc_int3(): it counts as an NMI, so that a stray breakpoint ends the machine."""
     count = k.percpu.count
     k.percpu.add_preempt(count.nmi_offset + count.hardirq_offset)
-    after = die(k, raised, "int3", _TRAPS[BP_VECTOR], (), SIGSEGV)
+    after = die(k, raised, "int3", TRAPS[BP_VECTOR], (), SIGSEGV)
     k.percpu.add_preempt(-count.nmi_offset - count.hardirq_offset)
     return after
 
@@ -164,7 +138,7 @@ def page_fault(k: Core, raised: CpuException) -> Registers:
     if (fixed := extable.fixup(k, raised)) is not None:
         return fixed
     if guard := stack_guard(k, address):
-        return die(k, raised, "stack overflow", _GUARD, guard, SIGSEGV, fatal=True)
+        return die(k, raised, "stack overflow", GUARD, guard, SIGSEGV, fatal=True)
     code = error_code(
         write=raised.write, fetch=raised.fetch, present=raised.present, reserved=k.memory.corrupted(address)
     )
@@ -235,7 +209,7 @@ def fault_in_kernel(k: Core, fault: Fault, stub: int = 0) -> NoReturn:
     else:
         hint = f", probably for non-canonical address {fault.address:#x}"
         header, kind, signal = (), "general protection fault", SIGSEGV
-        trap = replace(_TRAPS[GP_VECTOR], hint=hint)
+        trap = replace(TRAPS[GP_VECTOR], hint=hint)
     state = snapshot(k, registers, walk_trap(k))
     address = fault.address if kind == "page fault" else None
     irqs_off = kind == "page fault" and _irqs_off(k, fault.address)
@@ -248,10 +222,10 @@ def stack_overflow(k: Core) -> NoReturn:
     low, _ = stack_bounds(k)
     header = stack_guard(k, low - 8) or ((0, "BUG: IRQ stack guard page was hit"),)
     state = snapshot(k, replace(registers, cr2=low - 8), walk_trap(k))
-    k.crash.die(Oops("stack overflow", _GUARD, None, header, state, modules_line(k), fatal=True), SIGSEGV)
+    k.crash.die(Oops("stack overflow", GUARD, None, header, state, modules_line(k), fatal=True), SIGSEGV)
 
 
 def divide_error(k: Core) -> NoReturn:
     """Report a division by zero in a kernel function written in Python: exc_divide_error()."""
     state = snapshot(k, registers_at_trap(k), walk_trap(k))
-    k.crash.die(Oops("divide error", _TRAPS[DE_VECTOR], None, (), state, modules_line(k)), SIGFPE)
+    k.crash.die(Oops("divide error", TRAPS[DE_VECTOR], None, (), state, modules_line(k)), SIGFPE)

@@ -6,7 +6,6 @@ from errno import EAGAIN
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
-from ukmod.kernel.oops import call_trace
 from ukmod.kernel.panic import level_number
 from ukmod.kernel.pid import PIDTYPE_PID
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
@@ -36,9 +35,8 @@ def show_stack(k: Core, task: Ptr, sp: Ptr, level: CStr) -> None:
     del sp
     shown = k.tasks.at(task) if task else k.sched.task()
     trace = walk_trap(k) if shown is k.sched.current else walk_asleep(k, shown)
-    number = level_number(level)
-    for text in call_trace(trace, interrupt=k.sched.in_interrupt and shown is k.sched.current):
-        k.printk(text + "\n", number)
+    interrupt = k.sched.in_interrupt and shown is k.sched.current
+    k.crash.show_trace(trace, level_number(level), interrupt=interrupt)
 
 
 @export("stop_machine", "stop_machine_cpuslocked")
