@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.steps import Case, Outcome
@@ -26,6 +28,19 @@ def path(case: Case) -> Path:
 def load(case: Case) -> tuple[Outcome, ...]:
     """What the real kernel did with a case."""
     return parse(path(case).read_text())
+
+
+def cache(name: str) -> Path:
+    """A directory of the repository's for what making a transcript leaves."""
+    directory = REPOSITORY / ".cache" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def write(file: Path, header: Sequence[str], text: str) -> None:
+    """Store what a real kernel did, below the lines that say where it came from; say so."""
+    file.write_text("\n".join((*header, text)))
+    sys.stdout.write(f"{file}: written\n")
 
 
 def modules() -> dict[str, Path]:

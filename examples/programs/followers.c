@@ -95,26 +95,25 @@ static void executes(void)
 	execl(program, program, "nothing", NULL);
 }
 
-static void untraced(void)
+static void clones(int flag, int code)
 {
 	int status;
-	pid_t child = syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
+	pid_t child = syscall(SYS_clone, flag | SIGCHLD, 0, 0, 0, 0);
 
 	if (!child)
-		_exit(5);
+		_exit(code);
 	waitpid(child, &status, 0);
 	_exit(WEXITSTATUS(status));
 }
 
+static void untraced(void)
+{
+	clones(CLONE_UNTRACED, 5);
+}
+
 static void traced_by_flag(void)
 {
-	int status;
-	pid_t child = syscall(SYS_clone, CLONE_PTRACE | SIGCHLD, 0, 0, 0, 0);
-
-	if (!child)
-		_exit(6);
-	waitpid(child, &status, 0);
-	_exit(WEXITSTATUS(status));
+	clones(CLONE_PTRACE, 6);
 }
 
 static void end(const char *what, pid_t task)

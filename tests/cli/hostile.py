@@ -62,13 +62,18 @@ def said_by(words: list[str]) -> list[str]:
     said = sys.stdout = sys.stderr = io.StringIO()
     opened: list[str] = []
     sys.addaudithook(lambda event, about: opened.append(str(about[0])) if event == "open" else None)
+    call(words)
+    return [*said.getvalue().splitlines(), *opened]
+
+
+def call(words: list[str]) -> None:
+    """Run a command; of an exception that it does not catch there is a traceback on sys.stderr."""
     try:
         main(["ukmod", *words])
     except SystemExit:
         pass
     except BaseException:  # noqa: BLE001 - that is the finding
         traceback.print_exc()
-    return [*said.getvalue().splitlines(), *opened]
 
 
 def assert_sound(lines: list[str], most: int = 10_000) -> None:

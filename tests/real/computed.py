@@ -13,9 +13,7 @@ from ukmod.kernel.trees import open_tree
 
 def main() -> None:
     """Record the first cases of each table."""
-    package = debian.find()
-    if package is None:
-        raise FileNotFoundError(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
+    package = debian.found()
     with Kernel(tree=open_tree(package.modules), image=package.vmlinuz) as k:
         k.boot()
         image = Image(k)

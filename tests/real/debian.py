@@ -18,6 +18,7 @@ __all__ = [
     "Debian",
     "cache",
     "find",
+    "found",
     "missing",
     "others",
     "require",
@@ -64,6 +65,13 @@ def find() -> Debian | None:
     """The unpacked kernel image, or None where the script has not run."""
     debian = Debian(cache() / "image", RELEASE)
     return debian if debian.vmlinuz.is_file() else None
+
+
+def found() -> Debian:
+    """The unpacked kernel image. Raises FileNotFoundError where the script has not run."""
+    if (kernel := find()) is None:
+        raise FileNotFoundError(f"no Debian kernel under {cache()}: run {SCRIPT}")
+    return kernel
 
 
 def missing() -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,14 +111,10 @@ def stored() -> dict[str, str]:
 
 def main() -> None:
     """Remake the transcript."""
-    kernel = debian.find()
-    if kernel is None:
-        raise FileNotFoundError(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
-    home = golden.REPOSITORY / ".cache/devices"
-    home.mkdir(parents=True, exist_ok=True)
+    kernel = debian.found()
+    home = golden.cache("devices")
     found = under_qemu(kernel, build(home), home / "guests")
-    TRANSCRIPT.write_text("\n".join((*_HEADER, found)))
-    sys.stdout.write(f"{TRANSCRIPT}: written\n")
+    golden.write(TRANSCRIPT, _HEADER, found)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,7 @@ def header(case: Case) -> tuple[str, ...]:
 
 def prepare() -> qemu.Guest:
     """The guest that every case runs in. Raises FileNotFoundError where the kernel is not there."""
-    kernel = debian.find()
-    if kernel is None:
-        raise FileNotFoundError(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
+    kernel = debian.found()
     return qemu.boot(kernel, list(golden.modules().values()), golden.REPOSITORY / ".cache" / "guests")
 
 

@@ -99,9 +99,7 @@ def subject(name: str = "", cache: Path = CACHE) -> Subject:
         root = Path(found.image).parent.parent
         kernel = debian.Debian(root, found.release)
         return Subject(kernel, Path(found.headers), cache / found.release)
-    default = debian.find()
-    if default is None:
-        raise FileNotFoundError(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
+    default = debian.found()
     return Subject(default, Path(f"/usr/src/linux-headers-{default.release}"), cache)
 
 

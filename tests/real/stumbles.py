@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,14 +99,10 @@ def stored() -> str:
 
 def main() -> None:
     """Remake the transcript."""
-    kernel = debian.find()
-    if kernel is None:
-        raise FileNotFoundError(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
-    home = golden.REPOSITORY / ".cache/stumbles"
-    home.mkdir(parents=True, exist_ok=True)
+    kernel = debian.found()
+    home = golden.cache("stumbles")
     found = under_qemu(kernel, build(home), home / "guests")
-    TRANSCRIPT.write_text("\n".join((*_HEADER, found)))
-    sys.stdout.write(f"{TRANSCRIPT}: written\n")
+    golden.write(TRANSCRIPT, _HEADER, found)
 
 
 if __name__ == "__main__":

@@ -162,9 +162,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--sample", type=int, help="so many of its modules, always the same ones")
     parser.add_argument("--jobs", type=int, default=1, help="machines at a time")
     options = parser.parse_args(argv)
-    kernel = debian.require_other(options.kernel) if options.kernel else debian.find()
-    if kernel is None:
-        raise SystemExit(f"no Debian kernel under {debian.cache()}: run {debian.SCRIPT}")
+    kernel = debian.require_other(options.kernel) if options.kernel else debian.found()
     steps = plan(kernel)
     if options.sample is not None:
         steps = {name: steps[name] for name in sorted(random.Random(1).sample(sorted(steps), options.sample))}
