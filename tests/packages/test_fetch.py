@@ -211,6 +211,14 @@ def test_a_kernel_that_no_mirror_has_names_where_it_was_looked_for(mirror: Path)
         fetch.fetch("6.12", tell=nothing)
 
 
+@pytest.mark.real
+def test_what_apt_complains_of_comes_line_by_line(mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ukmod", "kernel", "fetch", "6.12", "--suite", "nosuch"]) == cli.NOT_RUN
+    first, *complaints = capsys.readouterr().err.splitlines()
+    assert first.endswith("there is no such kernel in nosuch: name other suites with --suite")
+    assert {line.partition(":")[0] for line in complaints} == {"Err", "E"}
+
+
 def test_without_apt_it_says_what_to_download(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,11 +127,11 @@ class Apt:
         _write(config, configuration(system.splitlines(), state, sources=sources))
         self._environment = {**os.environ, "APT_CONFIG": config, "LC_ALL": "C"}
 
-    def update(self) -> str:
-        """Fetch the lists; what apt complains of, as lists of some sources may be missing."""
+    def update(self) -> list[str]:
+        """Fetch the lists; the lines in which apt complains, as lists of some sources may be missing."""
         done = self._run("apt-get", "-q", "update", check=False)
         lines = (done.stdout + done.stderr).splitlines()
-        return "\n".join(line for line in lines if line.startswith(("E:", "W:", "Err:")))
+        return [line for line in lines if line.startswith(("E:", "W:", "Err:"))]
 
     def mirrors(self) -> Mirrors:
         """The mirrors of the sources whose lists were fetched."""

@@ -127,7 +127,7 @@ def _here(release: str, *, headers: bool) -> Installed | None:
 def _search(word: str, suites: Sequence[str], work: str, tell: Tell) -> tuple[Apt, str]:
     """The apt that knows a kernel which a word means, and its release."""
     system = Apt(os.path.join(work, "system"))
-    complaints = [_update(system, _OWN, tell)]
+    complaints = _update(system, _OWN, tell)
     mirrors = system.mirrors()
     searched = [] if suites else [_OWN]
     if not suites and (release := chosen(word, releases(system.names()))) is not None:
@@ -135,14 +135,14 @@ def _search(word: str, suites: Sequence[str], work: str, tell: Tell) -> tuple[Ap
     for group in [suites] if suites else _SUITES.get(mirrors.distribution, ()):
         apt = Apt(os.path.join(work, group[0]), group, mirrors)
         searched.append(", ".join(group))
-        complaints.append(_update(apt, searched[-1], tell))
+        complaints += _update(apt, searched[-1], tell)
         if (release := chosen(word, releases(apt.names()))) is not None:
             return apt, release
     text = f"there is no such kernel in {'; '.join(searched)}: name other suites with --suite"
-    raise NotFoundError(text, subject=word, details=filter(None, complaints))
+    raise NotFoundError(text, subject=word, details=complaints)
 
 
-def _update(apt: Apt, sources: str, tell: Tell) -> str:
+def _update(apt: Apt, sources: str, tell: Tell) -> list[str]:
     tell(f"reading the lists of {sources}", str)
     return apt.update()
 
