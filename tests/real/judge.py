@@ -17,7 +17,10 @@ import pytest
 from tests.kmod.predict.images import RELEASE
 
 _SOURCE = Path(__file__).with_name("judge.c")
-_PROGRAMS = ("sh", "true", "false", "echo", "cat", "grep", "env", "nice", "test", "sleep", "logger", "printf")
+_PROGRAMS = (
+    *("sh", "true", "false", "echo", "cat", "grep", "env", "nice", "test", "sleep", "logger", "printf"),
+    *("cp", "touch"),
+)
 _KMOD = ("modprobe", "insmod", "rmmod", "depmod", "lsmod", "modinfo")
 
 

@@ -13,6 +13,7 @@ from ukmod.kmod import depmod
 RELEASE = "4.4.4"
 _PLACES = ("etc", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d")
 _PROGRAMS = ("bin/sh", "bin/true", "bin/false", "bin/echo", "bin/grep", "bin/nice", "bin/env", "bin/taskset")
+_FILES = ("bin/rm", "bin/mv", "bin/cp", "bin/ln", "bin/tee", "bin/touch", "bin/sed", "sbin/sysctl")
 _KMOD = ("sbin/modprobe", "sbin/insmod", "sbin/rmmod")
 
 
@@ -25,7 +26,7 @@ def make(root: Path) -> Path:
     (tree / "modules.order").write_text("".join(f"kernel/{name}.ko\n" for name in MODULES))
     (tree / "modules.builtin").write_text("".join(f"kernel/{name}.ko\n" for name in BUILTIN))
     (root / "lib").symlink_to("usr/lib")
-    for program in (*_PROGRAMS, *_KMOD):
+    for program in (*_PROGRAMS, *_FILES, *_KMOD):
         (root / program).parent.mkdir(exist_ok=True)
         (root / program).touch()
     depmod(root, RELEASE)

@@ -37,3 +37,4 @@ def test_a_file_of_many_programs_is_the_one_that_it_is_called_by() -> None:
     assert played_by("which.debianutils", "which") == "which"
     assert played_by("true", "false") == "true"
     assert played_by("policy", "false") is None
+    assert played_by("busybox", "modprobe") is None  # it is not kmod's

@@ -41,7 +41,10 @@ MATTER = frozenset(("PATH", "IFS", "MODPROBE_OPTIONS", "LD_PRELOAD", "LD_LIBRARY
 
 _ALWAYS = {":": 0, "true": 0, "false": 1, "echo": 0}
 _WITHOUT_ARGUMENTS = frozenset(("umask", "wait"))
-_KNOWN = frozenset((*SHELLS, *WRAPPERS, *HARMLESS, *_ALWAYS, "modprobe", "insmod", "rmmod"))
+_KMOD = frozenset(("modprobe", "insmod", "rmmod"))
+_OTHER_MODPROBES = re.compile(r"busybox|toybox")
+"""Their modprobe is not kmod's: it has other options, and reads less of modprobe.d."""
+_KNOWN = frozenset((*SHELLS, *WRAPPERS, *HARMLESS, *_ALWAYS, *_KMOD))
 _BY_CALLED_NAME = re.compile(r"(busybox|toybox|kmod|killall5|[a-z-]*coreutils)(\W.*)?")
 """Files that are many programs: the name that they are called by says which one."""
 
@@ -55,6 +58,8 @@ def plain_name(path: str) -> str:
 def played_by(file: str, name: str) -> str | None:
     """Return the program that a file is when it is called by a name, as a link may do; None if not known."""
     file = file.removesuffix(".debianutils")
+    if name in _KMOD and _OTHER_MODPROBES.match(file):
+        return None
     if file == name or _BY_CALLED_NAME.fullmatch(file):
         return name
     return file if file in _KNOWN else None

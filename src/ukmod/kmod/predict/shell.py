@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from ukmod.kmod.predict import programs
+from ukmod.kmod.predict import changes, programs
 from ukmod.kmod.predict.world import distinct
 from ukmod.kmod.sh.builtins import BUILTIN, CONTROL, SPECIAL
 from ukmod.kmod.sh.expansion import fields_of, value_of
@@ -210,7 +210,8 @@ class _Shell:
         given = [(name, value_of(word, way.get)) for name, word in node.assignments]
         fields = fields_of(node.words, way.get)
         ways = self._substitute([*node.words, *(word for _, word in node.assignments)], way)
-        if any(name in programs.MATTER for name, _ in given):
+        written = fields_of(node.written, way.get)
+        if any(name in programs.MATTER for name, _ in given) or any(map(_may_matter, written)):
             raise NotUnderstoodError(node.text)
         names = frozenset(name for name, _ in given)
         assigned = ways
@@ -252,18 +253,22 @@ class _Shell:
             return self._source(arguments, way, text)
         if name == "export":
             return self._export(arguments, way)
+        return self._file(name, arguments, way, text)
+
+    def _file(self, name: str, arguments: Sequence[str | None], way: _Way, text: str) -> list[_Way]:
+        """Return the ways in which a program ends that may be a file, or a shell's own."""
         plain = programs.plain_name(name)
-        if "/" in name or plain not in BUILTIN:
-            file = self._machine.program(name)
-            if file == "":
-                return [way.done(NOT_FOUND)]
-            if "/" in name and plain == name:  # a path of somebody's own
-                return _unknown([way], text)
-            played = plain if file is None else programs.played_by(file, plain)
-            if played is None:
-                return _unknown([way], text)
-            plain = played
-        return self._known(plain, arguments, way, text)
+        if "/" not in name and plain in BUILTIN:
+            return self._known(plain, arguments, way, text)
+        file = self._machine.program(name)
+        if file == "":
+            return [way.done(NOT_FOUND)]
+        if changes.may_change(plain, arguments):
+            raise NotUnderstoodError(text)
+        if "/" in name and plain == name:  # a path of somebody's own
+            return _unknown([way], text)
+        played = plain if file is None else programs.played_by(file, plain)
+        return _unknown([way], text) if played is None else self._known(played, arguments, way, text)
 
     def _known(self, name: str, arguments: Sequence[str | None], way: _Way, text: str) -> list[_Way]:
         given = [argument for argument in arguments if argument is not None]
@@ -291,12 +296,12 @@ class _Shell:
     def _apart_program(self, fields: Sequence[str | None], way: _Way, text: str) -> list[_Way]:
         name = fields[0]
         if name is None or name in {"exit", "exec", "eval", "export"} or name in CONTROL:
-            return _unknown([way], text)
+            raise NotUnderstoodError(text)
         return self._program(fields, way, text)
 
     def _shell(self, arguments: Sequence[str], way: _Way, text: str) -> list[_Way]:
         """Run ``sh -c COMMAND [NAME [ARGUMENT...]]``."""
-        if len(arguments) < 2 or arguments[0] != "-c":
+        if len(arguments) < 2 or arguments[0] != "-c" or arguments[1].startswith(("-", "+")):
             return _unknown([way], text)
         positional = tuple([(str(number), value) for number, value in enumerate(arguments[2:])])
         kept = tuple([pair for pair in way.variables if pair[0] in way.exported])
@@ -324,6 +329,11 @@ class _Shell:
             if equals:
                 way = way.set(name, value)
         return [way.done(0)]
+
+
+def _may_matter(path: str | None) -> bool:
+    """Tell whether a file may be one that modprobe goes by."""
+    return path is None or changes.matters(path)
 
 
 def _unknown(ways: Iterable[_Way], text: str) -> list[_Way]:

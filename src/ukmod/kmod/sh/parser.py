@@ -186,7 +186,7 @@ class _Parser:
         else:
             return self._simple()
         if _REDIRECTION.fullmatch(self.token.text) and self.token.kind == "operator":
-            if not self._redirections():
+            if not self._redirections([]):
                 raise NotUnderstoodError(self._text)
         elif self.token.kind == "word" and self.token.text not in _CLOSING:
             self.refuse()
@@ -231,6 +231,7 @@ class _Parser:
         start, end = self.token.start, self.token.end
         assignments: list[tuple[str, Word]] = []
         words: list[Word] = []
+        written: list[Word] = []
         harmless = True
         while True:
             if self.token.kind == "word":
@@ -242,16 +243,17 @@ class _Parser:
                 else:
                     words.append(word)
             elif self.token.kind == "operator" and _REDIRECTION.fullmatch(self.token.text):
-                harmless &= self._redirections()
+                harmless &= self._redirections(written)
                 end = self._at if self.token.kind == "end" else self.token.start
             elif self._is("("):
                 raise NotUnderstoodError(self._text)  # a function
             else:
                 break
-        return Simple(tuple(assignments), tuple(words), harmless, self._text[start:end].strip())
+        text = self._text[start:end].strip()
+        return Simple(tuple(assignments), tuple(words), harmless, text, tuple(written))
 
-    def _redirections(self) -> bool:
-        """Read redirections; tell whether none of them can fail."""
+    def _redirections(self, written: list[Word]) -> bool:
+        """Read redirections, and add the files that they write; tell whether none of them can fail."""
         harmless = True
         while self.token.kind == "operator" and (found := _REDIRECTION.fullmatch(self.token.text)):
             if found[2].startswith("<<"):
@@ -259,8 +261,13 @@ class _Parser:
             self._advance()
             if self.token.kind != "word":
                 self.refuse()
-            target = self._advance().text
-            harmless &= target == "/dev/null" or (found[2] in {">&", "<&"} and target in {"0", "1", "2"})
+            token = self._advance()
+            target = token.text
+            if target == "/dev/null" or (found[2] in {">&", "<&"} and target in {"0", "1", "2"}):
+                continue
+            harmless = False
+            if ">" in found[2]:
+                written.append(token.word)
         return harmless
 
 

@@ -57,12 +57,15 @@ Word = tuple[WordPart, ...]
 
 @record
 class Simple:
-    """A simple command. ``harmless``: its redirections, if any, cannot fail."""
+    """A simple command. ``harmless``: its redirections, if any, cannot fail; ``written`` are the files that
+    it writes by them.
+    """
 
     assignments: tuple[tuple[str, Word], ...]
     words: tuple[Word, ...]
     harmless: bool
     text: str
+    written: tuple[Word, ...] = ()
 
 
 @record
