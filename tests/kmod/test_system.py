@@ -11,6 +11,7 @@ from tests.kmod import moduletree
 from tests.kmod.moduletree import module
 
 from ukmod.kmod import depmod
+from ukmod.kmod.enforcement import locked_down
 from ukmod.kmod.explanation import Explanation, agreed
 from ukmod.kmod.objections import Inspector, KernelFacts
 from ukmod.kmod.system import System
@@ -118,6 +119,9 @@ def test_without_system_map_a_usual_name_is_a_doubt(root: Path) -> None:
     assert explained(root, "algif", "initcall_blacklist=other_init").verdict == "loaded"
 
 
+LOCKDOWN = "CONFIG_MODULE_SIG=y\nCONFIG_SECURITY_LOCKDOWN_LSM=y"
+
+
 @pytest.mark.parametrize(
     ("config", "cmdline", "verdict"),
     [
@@ -125,8 +129,16 @@ def test_without_system_map_a_usual_name_is_a_doubt(root: Path) -> None:
         ("CONFIG_MODULE_SIG=y", "module.sig_enforce", "not loaded"),
         ("# CONFIG_MODULE_SIG is not set", "module.sig_enforce", "loaded"),
         ("CONFIG_MODULE_SIG_FORCE=y", "quiet", "not loaded"),
-        ("CONFIG_SECURITY_LOCKDOWN_LSM=y", "lockdown=integrity", "not loaded"),
-        ("CONFIG_SECURITY_LOCKDOWN_LSM=y", "lockdown=none", "loaded"),
+        (LOCKDOWN, "lockdown=integrity", "not loaded"),
+        (LOCKDOWN, "lockdown=none", "loaded"),
+        (LOCKDOWN, "lockdown=integrity lsm=yama,bpf", "loaded"),
+        (LOCKDOWN, "lsm=yama,lockdown lockdown=confidentiality", "not loaded"),
+        (f'{LOCKDOWN}\nCONFIG_LSM="yama,apparmor"', "lockdown=integrity", "loaded"),
+        (f'{LOCKDOWN}\nCONFIG_LSM="landlock,lockdown"', "lockdown=integrity", "not loaded"),
+        (f"{LOCKDOWN}\nCONFIG_SECURITY_LOCKDOWN_LSM_EARLY=y", "lockdown=integrity lsm=bpf", "not loaded"),
+        (f"{LOCKDOWN}\nCONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY=y", "quiet", "not loaded"),
+        ("CONFIG_MODULE_SIG=y", "lockdown=integrity", "loaded"),
+        ("CONFIG_MODULE_SIG=y", "module.sig_enforce=1 lockdown=integrity", "not loaded"),
     ],
 )
 def test_unsigned_modules_and_the_kernel_s_configuration(
@@ -135,6 +147,12 @@ def test_unsigned_modules_and_the_kernel_s_configuration(
     (root / "boot").mkdir()
     (root / "boot/config-4.4.4").write_text(config + "\n")
     assert explained(root, "user", cmdline).verdict == verdict
+
+
+def test_the_level_of_lockdown_is_in_brackets() -> None:
+    assert locked_down("none [integrity] confidentiality\n") == "integrity"
+    assert locked_down("[none] integrity confidentiality\n") is None
+    assert locked_down("") is None
 
 
 def test_a_value_that_the_parameter_does_not_take(tmp_path: Path) -> None:

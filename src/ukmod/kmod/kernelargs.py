@@ -43,8 +43,8 @@ class KernelPolicy:
 
     ``denied`` are names of module_blacklist=, ``initcalls`` functions of initcall_blacklist=; ``disabled`` is
     set if no module can be loaded at all, ``disabled_later`` if that is so once the system has come up,
-    ``enforced`` if unsigned modules are refused, and ``enforced_if_built`` if they are by a kernel that is
-    built for it.
+    ``enforced`` if unsigned modules are refused, and ``enforced_if_built`` are parameters that ask for it: a
+    kernel may not be built for them.
     """
 
     denied: tuple[tuple[str, Source], ...] = ()
@@ -52,7 +52,7 @@ class KernelPolicy:
     disabled: tuple[str, Source] | None = None
     disabled_later: tuple[str, Source] | None = None
     enforced: tuple[str, Source] | None = None
-    enforced_if_built: tuple[str, Source] | None = None
+    enforced_if_built: tuple[tuple[str, Source], ...] = ()
 
 
 def kernel_arguments(text: str) -> Iterator[tuple[str, str | None]]:
@@ -78,6 +78,7 @@ def policy_of(arguments: BootArguments) -> KernelPolicy:
     source = arguments.source
     denied: list[str] = []
     initcalls: list[str] = []
+    asked: list[str] = []
     flags: dict[str, str] = {}
     for name, value in kernel_arguments(arguments.text):
         parameter = name.replace("-", "_")
@@ -88,18 +89,17 @@ def policy_of(arguments: BootArguments) -> KernelPolicy:
         elif parameter == "nomodule" and (is_set := _boolean(value)) is not None:
             flags[parameter] = name if is_set else ""
         elif parameter == "module.sig_enforce" and _boolean(value):
-            flags["signed"] = name  # it cannot be taken back
+            asked.append(name)  # it cannot be taken back
         elif parameter == "lockdown" and value in {"integrity", "confidentiality"}:
-            flags["signed"] = f"{name}={value}"
+            asked.append(f"{name}={value}")
         elif re.fullmatch("sysctl[./]kernel[./]modules_disabled", name) and value == "1":
             flags["sysctl"] = name
     disabled = flags.get("nomodule") or flags.get("sysctl")
-    signed = flags.get("signed")
     return KernelPolicy(
         denied=tuple([(name, source) for name in denied if name]),
         initcalls=tuple([(name, source) for name in initcalls if name]),
         disabled=(disabled, source) if disabled else None,
-        enforced_if_built=(signed, source) if signed else None,
+        enforced_if_built=tuple([(what, source) for what in asked]),
     )
 
 

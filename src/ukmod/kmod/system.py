@@ -14,6 +14,7 @@ from ukmod.errors import NotFoundError
 from ukmod.kmod.boot import boot_arguments
 from ukmod.kmod.config import Source
 from ukmod.kmod.context import Context
+from ukmod.kmod.enforcement import enforced_by, locked_down
 from ukmod.kmod.explanation import Explainer
 from ukmod.kmod.initcalls import builtin_initcalls
 from ukmod.kmod.kernelargs import BootArguments, policy_of
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["System"]
 
+_LOCKDOWN = "/sys/kernel/security/lockdown"
 _EXPLAINED = frozenset(
     ("built-in", "install-ignored", "shadowed", "diverted", "parameter-unknown", "parameter-value")
 )
@@ -150,10 +152,10 @@ class System:
 
     def policy(self, boot: BootArguments) -> KernelPolicy:
         """Return what makes the kernel refuse modules: its command line, and sysctl(8)."""
-        policy = self._signing(policy_of(boot))
+        policy = self._signing(policy_of(boot), boot)
         if self.is_live:
             path = "/proc/sys/kernel/modules_disabled"
-            is_set = _first_byte(path) == b"1"
+            is_set = _text(path)[:1] == "1"
             return replace(policy, disabled=("kernel.modules_disabled=1", Source(path))) if is_set else policy
         source = modules_disabled(self.tree.files, self.root.rstrip("/"))
         return (
@@ -162,22 +164,19 @@ class System:
             else replace(policy, disabled_later=("kernel.modules_disabled=1", source))
         )
 
-    def _signing(self, policy: KernelPolicy) -> KernelPolicy:
+    def _signing(self, policy: KernelPolicy, boot: BootArguments) -> KernelPolicy:
         """Return a policy with what is known of how the kernel was built."""
         path = "/sys/module/module/parameters/sig_enforce"
-        if self.is_live and (first := _first_byte(path)):
-            enforced = ("module.sig_enforce=Y", Source(path)) if first == b"Y" else None
-            return replace(policy, enforced=enforced, enforced_if_built=None)
+        if self.is_live and (first := _text(path)[:1]):
+            enforced = ("module.sig_enforce=Y", Source(path)) if first == "Y" else None
+            if level := locked_down(_text(_LOCKDOWN)):
+                enforced = enforced or (f"lockdown={level}", Source(_LOCKDOWN))
+            return replace(policy, enforced=enforced, enforced_if_built=())
         config = self._configuration()
         if config is None:
             return policy
-        asked = policy.enforced_if_built
-        is_lockdown = asked is not None and asked[0].startswith("lockdown")
-        needed = "CONFIG_SECURITY_LOCKDOWN_LSM=y" if is_lockdown else "CONFIG_MODULE_SIG=y"
-        enforced = asked if needed in config else None
-        if "CONFIG_MODULE_SIG_FORCE=y" in config:
-            enforced = ("CONFIG_MODULE_SIG_FORCE=y", Source(self._config_path()))
-        return replace(policy, enforced=enforced, enforced_if_built=None)
+        enforced = enforced_by(policy, boot, config, Source(self._config_path()))
+        return replace(policy, enforced=enforced, enforced_if_built=())
 
     def _config_path(self) -> str:
         return f"{self.root.rstrip('/')}/boot/config-{self.tree.release}"
@@ -226,12 +225,12 @@ class System:
             return ""
 
 
-def _first_byte(path: str) -> bytes:
-    """Return the first byte of a file of /proc or /sys; nothing if it cannot be read."""
+def _text(path: str) -> str:
+    """Return the text of a file of /proc or /sys; nothing if it cannot be read."""
     try:
-        return read_regular(path)[:1]
+        return os.fsdecode(read_regular(path))
     except OSError:
-        return b""
+        return ""
 
 
 def _proc_cmdline(host: LinuxHost) -> str:

@@ -223,8 +223,8 @@ class Predictor:
             return [("done", loaded.doubting(sentence)), ("failed", world.doubting(sentence))]
         facts = self._given.inspector.facts(step.module, step.path)
         doubt = facts.doubt
-        if (enforced := self._given.policy.enforced_if_built) and not facts.signed:
-            what, where = enforced
+        if (asked := self._given.policy.enforced_if_built) and not facts.signed:
+            what, where = asked[0]
             doubt = f"whether the kernel is built to refuse unsigned modules: {what} ({where})"
         if later := self._given.policy.disabled_later:
             what, where = later
