@@ -170,3 +170,57 @@ def test_without_a_boot_loader_kernel_install_will_make_one(tmp_path: Path) -> N
     assert found(tmp_path) == [("root=x nomodule", "etc/kernel/cmdline")]
     write(tmp_path, {"etc/kernel/cmdline": "root=x\n#nomodule\n"})
     assert [text for text, _ in found(tmp_path)] == ["root=x #nomodule", "root=x"]
+
+
+DEFAULTS = """\
+# If you change this file, run update-grub afterwards.
+GRUB_DEFAULT=0
+GRUB_DISTRIBUTOR=`lsb_release -i -s 2> /dev/null || echo Debian`
+GRUB_CMDLINE_LINUX_DEFAULT="quiet splash"
+GRUB_CMDLINE_LINUX="module_blacklist=dccp"
+"""
+
+
+def test_without_grub_cfg_grub_mkconfig_will_make_one(tmp_path: Path) -> None:
+    write(tmp_path, {"etc/default/grub": DEFAULTS})
+    assert found(tmp_path) == [
+        ("module_blacklist=dccp quiet splash", "etc/default/grub:5"),
+        ("single module_blacklist=dccp", "etc/default/grub:5"),
+    ]
+    write(tmp_path, {"boot/grub/grub.cfg": GRUB})
+    assert all(source.startswith("boot/grub/grub.cfg") for _text, source in found(tmp_path))
+
+
+def test_files_beside_etc_default_grub_come_after_it(tmp_path: Path) -> None:
+    more = 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX nomodule"\nGRUB_DISABLE_RECOVERY=true\n'
+    write(tmp_path, {"etc/default/grub": DEFAULTS, "etc/default/grub.d/x.cfg": more})
+    write(tmp_path, {"etc/default/grub.d/no": "GRUB_CMDLINE_LINUX=lost"})
+    expected = "module_blacklist=dccp nomodule quiet splash"
+    assert found(tmp_path) == [(expected, "etc/default/grub.d/x.cfg:1")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ". /etc/more",
+        "if true; then GRUB_CMDLINE_LINUX=a; fi",
+        "GRUB_CMDLINE_LINUX=$(cat /etc/a)",
+        "x='",
+        "f() {",
+    ],
+)
+def test_a_default_that_only_a_shell_knows_is_no_answer(tmp_path: Path, line: str) -> None:
+    write(tmp_path, {"etc/default/grub": f"{DEFAULTS}{line}\n"})
+    assert found(tmp_path) == []
+
+
+def test_the_raspberry_pi_s_command_line(tmp_path: Path) -> None:
+    write(tmp_path, {"boot/firmware/cmdline.txt": "console=tty1 module_blacklist=dccp\nnot read\n"})
+    assert found(tmp_path) == [("console=tty1 module_blacklist=dccp", "boot/firmware/cmdline.txt:1")]
+
+
+def test_the_lines_of_refind(tmp_path: Path) -> None:
+    lines = '# "no" "line"\n"Boot normally" "ro quiet"\n"Say ""hi"""  "a=""b c"" nomodule"\n'
+    write(tmp_path, {"boot/refind_linux.conf": lines})
+    expected = [("ro quiet", "boot/refind_linux.conf:2"), ('a="b c" nomodule', "boot/refind_linux.conf:3")]
+    assert found(tmp_path) == expected

@@ -1,9 +1,10 @@
 """The kernel command lines that a system may boot with, from its boot loader's files.
 
 Read are GRUB's grub.cfg, the Boot Loader Specification's loader entries (also those that GRUB shows), unified
-kernel images, and the labels of EXTLINUX, SYSLINUX and U-Boot. Only what belongs to the kernel in question
-counts: an entry names its image, which has the release in its name, or lies in a directory of that name.
-Where no boot loader is installed yet, the command line is the one that kernel-install(8) will use.
+kernel images, the labels of EXTLINUX, SYSLINUX and U-Boot, and what the Raspberry Pi and rEFInd read. Only
+what belongs to the kernel in question counts: an entry names its image, which has the release in its name, or
+lies in a directory of that name. Where no boot loader is installed yet, the command lines are those that
+kernel-install(8) and grub-mkconfig(8) will use.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import re
 from itertools import product
 
 from ukmod.kmod.bootfiles import BOOT_DIRECTORIES, names_in, text_of
+from ukmod.kmod.bootlines import boot_lines
 from ukmod.kmod.config import Source
+from ukmod.kmod.grub.defaults import grub_defaults
 from ukmod.kmod.grub.execution import execute
 from ukmod.kmod.grub.variables import ScriptVariables, environment_block, kernel_line
 from ukmod.kmod.kernelargs import BootArguments
@@ -42,7 +45,10 @@ def boot_arguments(files: Files, root: str, release: str) -> list[BootArguments]
     """
     root = root.rstrip("/")
     entries = [*_grub(files, root), *unified_images(files, root), *_extlinux(files, root)]
-    entries = entries or list(_kernel_install(files, root, release))
+    entries += boot_lines(files, root)
+    if not entries:
+        entries += _kernel_install(files, root, release)
+        entries += [(release, arguments) for arguments in grub_defaults(files, root)]
     fitting = [one for one in entries if _is_of(one[0], release, files, root)]
     if not fitting:
         fitting = [one for one in entries if not re.search(r"\d\.\d", one[0])]
