@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,16 +61,19 @@ class Job:
         return self.result
 
 
-def tree(root: Path, config: str) -> Tree:
-    """A module tree at ``root`` with every compiled module, and ``config`` as its modprobe.d."""
-    directory = f"/lib/modules/{RELEASE}"
+def tree(root: Path, config: str, files: Mapping[str, Path] | None = None, release: str = RELEASE) -> Tree:
+    """A module tree at ``root`` with every compiled module, and ``config`` as its modprobe.d.
+
+    ``files`` are others, by their names, which were compiled for the kernel ``release``.
+    """
+    directory = f"/lib/modules/{release}"
     extra = root / directory[1:] / "extra"
     extra.mkdir(parents=True)
-    for name, file in modules().items():
+    for name, file in (modules() if files is None else files).items():
         (extra / f"{name}.ko").symlink_to(file)
     (root / "modprobe.d").mkdir()
     (root / "modprobe.d" / "case.conf").write_text(config)
-    depmod(root)
+    depmod(root, release)
     return Tree(directory, DirectoryFiles(str(root)), config_paths=("/modprobe.d",))
 
 
@@ -90,15 +93,16 @@ def run(case: Case, root: Path) -> tuple[Outcome, ...]:
         return tuple(_outcomes(k, case))
 
 
-def _outcomes(k: Kernel, case: Case) -> Iterator[Outcome]:
-    k.boot(modules().values())
+def _outcomes(k: Kernel, case: Case, files: Mapping[str, Path] | None = None) -> Iterator[Outcome]:
+    files = modules() if files is None else files
+    k.boot(files.values())
     jobs: list[Job] = []
     seen = 0
     for step in case.steps:
         result: str = ""
         output: tuple[str, ...] = ()
         try:
-            result, output = _do(k, step, jobs)
+            result, output = _do(k, step, jobs, files)
             k.run(SETTLE)
         except KernelPanic:
             result = ""
@@ -110,13 +114,13 @@ def _outcomes(k: Kernel, case: Case) -> Iterator[Outcome]:
             return
 
 
-def _do(k: Kernel, step: Step, jobs: list[Job]) -> tuple[str, tuple[str, ...]]:
+def _do(k: Kernel, step: Step, jobs: list[Job], files: Mapping[str, Path]) -> tuple[str, tuple[str, ...]]:
     match step:
         case Sleep(seconds):
             k.run(seconds)
             return "0", ()
         case Start(inner):
-            jobs.append(_begin(k, inner))
+            jobs.append(_begin(k, inner, files))
             return "started", ()
         case Kill(program, number):
             for task in k.core.tasks.all():
@@ -128,18 +132,18 @@ def _do(k: Kernel, step: Step, jobs: list[Job]) -> tuple[str, tuple[str, ...]]:
             result = " ".join(job.outcome() for job in jobs)
             jobs.clear()
             return result, ()
-    job = _begin(k, step)
+    job = _begin(k, step, files)
     k.core.sched.run(lambda: job.task.exited, k.core.clock.now + 200 * 10**9)
     return job.outcome(), tuple(job.output)
 
 
-def _begin(k: Kernel, step: Step) -> Job:
+def _begin(k: Kernel, step: Step, files: Mapping[str, Path]) -> Job:
     """Start the process that does a step, as the shell would."""
     core = k.core
     works: dict[type, Callable[[Process], int]] = {}
     match step:
         case Insmod(module, params):
-            file = modules()[module]
+            file = files[module]
             works[Insmod] = lambda p: _none(p.sys.finit_module(str(file), file.read_bytes(), params, 0))
         case Rmmod(module):
             works[Rmmod] = lambda p: _none(p.sys.delete_module(module, O_NONBLOCK))

@@ -15,7 +15,7 @@ from ukmod.kmod.names import is_module_file
 from ukmod.machine.image.installed import Installed
 from ukmod.record import record
 
-__all__ = ["Building", "build", "building"]
+__all__ = ["Building", "build", "building", "compiler"]
 
 _MADE = ("*.o", "*.ko", "*.mod", "*.mod.c", ".*.cmd", ".*.d", "Module.symvers", "modules.order", ".git")
 _COMPILER = re.compile(r"^CC\b.*?([\w-]*gcc-\d+|[\w-]*clang-\d+)\s*$", re.MULTILINE)
@@ -40,11 +40,11 @@ def building(kernel: Installed, source: str, copy: str) -> Building:
         raise NotFoundError(text, subject=kernel.release)
     jobs = f"-j{os.cpu_count() or 1}"
     command = ("make", "-s", jobs, "-C", kernel.headers, f"M={os.path.abspath(copy)}")
-    return Building(kernel.release, source, copy, (*command, *_compiler(kernel.headers), "modules"))
+    return Building(kernel.release, source, copy, (*command, *compiler(kernel.headers), "modules"))
 
 
-def _compiler(headers: str) -> tuple[str, ...]:
-    """The compiler to name: $CC, or gcc where the one that built the kernel is not installed."""
+def compiler(headers: str) -> tuple[str, ...]:
+    """What make is told of the compiler: $CC, or gcc where the one that built the kernel is not installed."""
     if chosen := os.environ.get("CC"):
         return (f"CC={chosen}",)
     try:
