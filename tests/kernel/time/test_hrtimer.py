@@ -101,6 +101,19 @@ class TestExpiry:
         guest.kernel.run(1)
         assert due <= timer.fired[0] <= due + 50 * MS
 
+    def test_a_function_may_free_its_timer(self, kernel: Core, guest: Guest) -> None:
+        timer = HrTimer(guest)
+
+        def free() -> int:
+            kernel.slab.kfree(timer.address)
+            return NORESTART
+
+        timer.then = free
+        timer.start(MS)
+        kernel.run(1)
+        assert len(timer.fired) == 1
+        assert kernel.reports == []
+
     def test_a_timer_without_a_function_is_warned_of(self, kernel: Core, guest: Guest) -> None:
         timer = guest.put(b"", kernel.types.sizeof("hrtimer"))
         guest.call("hrtimer_init", timer, CLOCK_MONOTONIC, MODE_REL)

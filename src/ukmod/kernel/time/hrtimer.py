@@ -180,23 +180,24 @@ class HrTimers:
         """True if its function is called in a softirq."""
         return bool(self._k.memory.u8(timer + self._layout.is_soft))
 
-    def _set_running(self, timer: int, running: int) -> None:
-        """Store ``timer->base->running``, which hrtimer_callback_running() compares."""
-        self._running = running
-        self._k.memory.set_u64(self._k.memory.u64(timer + self._layout.base) + self._base.running, running)
+    def _set_running(self, base: int, timer: int) -> None:
+        """Store ``base->running``, which hrtimer_callback_running() compares."""
+        self._running = timer
+        self._k.memory.set_u64(base + self._base.running, timer)
 
     def _run(self, timer: int) -> None:
-        """__run_hrtimer()."""
+        """__run_hrtimer(). The timer's function may free it, and then returns HRTIMER_NORESTART."""
         k = self._k
         event = self._events.get(timer)
         if event is None or event.when > k.clock.now:
             return
         self._dequeue(timer)
-        self._set_running(timer, timer)
+        base = k.memory.u64(timer + self._layout.base)
+        self._set_running(base, timer)
         try:
             restart = k.cpu.call(k.memory.u64(timer + self._layout.function), timer) & 0xFFFF_FFFF
         finally:
-            self._set_running(timer, 0)
+            self._set_running(base, 0)
         if restart == RESTART and not self.enqueued(timer):
             self._enqueue(timer)
 
