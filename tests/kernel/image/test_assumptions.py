@@ -12,8 +12,8 @@ from ukmod.errors import LayoutError
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.core import Core
 from ukmod.kernel.exports import kernel_functions
-from ukmod.kernel.image import assumptions, hardware, interpose
-from ukmod.kernel.image.assumptions import ARGUMENTS, CALLS, ENTRY, STATE, Assumption, Standing, check
+from ukmod.kernel.image import assumptions, hardware, interpose, per_cpu
+from ukmod.kernel.image.assumptions import ARGUMENTS, CALLS, ENTRY, STATE, TYPE, Assumption, Standing, check
 from ukmod.kernel.image.interpose import difference, parts, replacements
 from ukmod.kernel.image.members import MemberUse, uses
 from ukmod.kernel.image.natives import LEFT_NATIVE, unclaimed
@@ -101,6 +101,7 @@ def test_each_kind_is_looked_for(found: tuple[Assumption, ...]) -> None:
     assert Assumption("kfree", ARGUMENTS, Standing.HOLDS) in found
     assert Assumption("raise_softirq_irqoff", ENTRY, Standing.HOLDS) in found
     assert Assumption("put_pid", CALLS, Standing.HOLDS) in found
+    assert Assumption("cpu_tlbstate", TYPE, Standing.HOLDS) in found
     detail = "the image has no such function"
     assert Assumption("kmalloc_order", ARGUMENTS, Standing.NOT_NEEDED, detail) in found
     detail = LEFT_NATIVE["ww_mutex_lock"]
@@ -168,6 +169,23 @@ def test_a_variable_that_is_too_small_is_not_written(
     assert (unmet.subject, unmet.endangers) == ("nr_cpu_ids", "the bring-up")
     with pytest.raises(LayoutError, match="nr_cpu_ids has 4 bytes, and 64 would be set"):
         started(release)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "taken", "detail"),
+    [
+        ("__preempt_count", (2,), "it is int, of 4 bytes, not 2 bytes"),
+        ("runqueues", ("struct run_queue",), "it is struct rq, of 3264 bytes, not struct run_queue"),
+    ],
+)
+def test_a_per_cpu_variable_of_another_type_is_noticed(
+    release: KernelImage, monkeypatch: pytest.MonkeyPatch, name: str, taken: tuple[str | int], detail: str
+) -> None:
+    monkeypatch.setitem(per_cpu.TAKEN_FOR, name, taken)
+    found = check(release, types_for((), kernel=release))
+    (unmet,) = (one for one in found if one.state is Standing.UNMET)
+    assert unmet == Assumption(name, TYPE, Standing.UNMET, detail, "the bring-up")
 
 
 @pytest.mark.real

@@ -58,6 +58,14 @@ def test_every_step_returns_without_a_warning(newer: Kernel) -> None:
     assert [record.text for record in boot.log if re.search(r"cut here|BUG|Firmware Bug", record.text)] == []
 
 
+def test_the_cpu_is_apic_0(newer: Kernel) -> None:
+    """Of u16 until v6.7, and of u32 since: 0xffffffff until setup_arch() is told."""
+    k = newer.core
+    assert k.image is not None
+    assert k.types.variable("x86_cpu_to_apicid") == k.types.find("u32")
+    assert k.memory.u32(k.percpu.base + k.image.address("x86_cpu_to_apicid")) == 0
+
+
 def test_flags_are_named_as_this_kernel_names_them(newer: Kernel) -> None:
     """GFP_ATOMIC lost a bit in v6.3."""
     assert gfp_names(newer.core, 0x821) == "GFP_ATOMIC|GFP_DMA"

@@ -3,9 +3,9 @@
 Each function of an image that is replaced makes three assumptions: Python reads its arguments as the image
 passes them; no code is patched within the jump at its entry; no call of the image bypasses the entry. A
 function among them that is not replaced looks for no state that Python keeps. Each variable that is set has
-the size that is written. The types of Python's functions, ``interpose.SAME_AS`` and ``hardware.VARIABLES``
-say what is assumed, the image's BTF, symbols and tables what there is. Only ``natives.LEFT_NATIVE`` is a list
-of reasons, by hand.
+the size that is written. The types of Python's functions, ``interpose.SAME_AS``, ``hardware.VARIABLES``
+and ``per_cpu.TAKEN_FOR`` say what is assumed, the image's BTF, symbols and tables what there is. Only
+``natives.LEFT_NATIVE`` is a list of reasons, by hand.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ukmod.kernel.image import hardware
 from ukmod.kernel.image.interpose import Replacement, entry_code, misfit, parts, replacements
 from ukmod.kernel.image.members import uses
 from ukmod.kernel.image.natives import LEFT_NATIVE, unclaimed
+from ukmod.kernel.image.per_cpu import TAKEN_FOR, mistaken
 from ukmod.kernel.image.sites import patched_sites
 from ukmod.machine.image.callers import brings_up, callers, calls
 from ukmod.record import record, replace
@@ -62,6 +63,7 @@ ENTRY: Final = "nothing patches the code that the jump at its entry takes"
 CALLS: Final = "every call goes through its entry"
 STATE: Final = "it looks for no state that Python keeps"
 SIZE: Final = "it has the size that is written"
+TYPE: Final = "it has the type that is read and written"
 
 
 def check(image: KernelImage, types: Types) -> tuple[Assumption, ...]:
@@ -69,6 +71,7 @@ def check(image: KernelImage, types: Types) -> tuple[Assumption, ...]:
     found = [
         *_endangering(image, (*_of_functions(image, types), *_of_natives(image, types))),
         *_of_variables(image),
+        *_of_per_cpu_variables(image, types),
         *_of_members(types),
     ]
     return tuple(sorted(found, key=lambda finding: (finding.subject, finding.assumed)))
@@ -106,6 +109,15 @@ def _of_variables(image: KernelImage) -> Iterator[Assumption]:
         room = image.symbols.size_at(at)
         detail = f"it has {room} bytes, not {size}" if 0 < room < size else ""
         yield _finding(name, SIZE, detail, "the bring-up" if detail else "")
+
+
+def _of_per_cpu_variables(image: KernelImage, types: Types) -> Iterator[Assumption]:
+    """Those whose types are known: the BTF of kernels before v5.12 may have none."""
+    for name in TAKEN_FOR:
+        if image.address(name) is None:
+            yield Assumption(name, TYPE, Standing.NOT_NEEDED, "the image has no such variable")
+        elif (detail := mistaken(types, name)) is not None:
+            yield _finding(name, TYPE, detail, "the bring-up" if detail else "")
 
 
 def _of_members(types: Types) -> Iterator[Assumption]:

@@ -402,7 +402,9 @@ def _cpu_maps(k: Core, image: MappedImage) -> None:
     image.set("node_to_cpumask_map", mask)
     image.set("cpuid_to_apicid", 0, 4)
     if (offset := image.get("x86_cpu_to_apicid")) is not None:
-        k.memory.set_u16(k.percpu.base + offset, 0)
+        # Of 16 bits or, since v6.8, 32. The symbols tell them apart: not every image has the type.
+        size = 2 if image.symbols.size_at(offset) < 4 else 4
+        k.memory.write(k.percpu.base + offset, bytes(size))
     for name in (
         "cpu_sibling_map",
         "cpu_core_map",

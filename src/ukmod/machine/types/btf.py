@@ -82,6 +82,7 @@ _INDEXED = (
     _Kind.TYPEDEF,
     _Kind.FUNC,
     _Kind.FLOAT,
+    _Kind.VAR,
 )
 
 _VOID = Node(Tag.VOID)
@@ -190,6 +191,14 @@ class Btf:
             prototype = self._head.unpack_from(self._types, self._places[number - self._first])[2]
             return prototype if self._read_kind(prototype) == _Kind.FUNC_PROTO else None
         return None if self._base is None else self._base.function(name)
+
+    def variable(self, name: str) -> int | None:
+        """Return the id of a per-CPU variable's type: kernels' BTF has the types of no others."""
+        for number in self._type_numbers.get(name.encode(), ()):
+            if self._kind(number) == _Kind.VAR:
+                target: int = self._head.unpack_from(self._types, self._places[number - self._first])[2]
+                return target
+        return None if self._base is None else self._base.variable(name)
 
     @cached_property
     def _type_numbers(self) -> dict[bytes, list[int]]:

@@ -98,6 +98,10 @@ class Dwarf:
         """Return the offset of a function's entry."""
         return self._by_name.get((name, Tag.FUNCTION)) if self._mentions(name) else None
 
+    def variable(self, name: str) -> int | None:  # noqa: ARG002 - the protocol's
+        """Return None: variables are not looked for among the entries."""
+        return None
+
     def node(self, number: int) -> Node:
         """Read the type at an offset."""
         return self._cached(number)

@@ -110,6 +110,9 @@ class Graph(Protocol):
     def function(self, name: str) -> int | None:
         """Return the number of a function's type, by the function's name."""
 
+    def variable(self, name: str) -> int | None:
+        """Return the number of a variable's type, by the variable's name; None if it has no variables."""
+
 
 class Later:
     """A graph that is read on first use; only the function that reads it is pickled."""
@@ -137,6 +140,10 @@ class Later:
     def function(self, name: str) -> int | None:
         """Return the number of a function's type."""
         return self.graph.function(name)
+
+    def variable(self, name: str) -> int | None:
+        """Return the number of a variable's type."""
+        return self.graph.variable(name)
 
 
 class TypeSource:
@@ -194,6 +201,11 @@ class TypeSource:
         """Return a function's prototype by the function's name."""
         number = self.graph.function(function)
         return None if number is None else self._prototype(self.graph.node(number), function, 0)
+
+    def variable(self, name: str) -> Type | None:
+        """Return the type of a variable by the variable's name."""
+        number = self.graph.variable(name)
+        return None if number is None else self._describe(number)
 
     def _find_struct(self, name: str) -> StructLayout | None:
         number = self.graph.find(name, AGGREGATES)

@@ -64,6 +64,10 @@ class Profile:
         """Return None: profiles contain no functions."""
         return None
 
+    def variable(self, name: str) -> int | None:  # noqa: ARG002 - the protocol's
+        """Return None: profiles contain no variables."""
+        return None
+
 
 # Making profiles
 

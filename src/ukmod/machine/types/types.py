@@ -135,6 +135,11 @@ class Types:
         found = (source.prototype(function) for source in self._sources)
         return next((prototype for prototype in found if prototype is not None), None)
 
+    def variable(self, name: str) -> Type | None:
+        """Return the type of a per-CPU variable, or None if no source knows it."""
+        found = (source.variable(name) for source in self._sources)
+        return next((kind for kind in found if kind is not None), None)
+
     def _walk(self, name: str, path: str) -> tuple[int, Member]:
         key = name, path
         if key not in self._offsets:
