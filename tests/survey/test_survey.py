@@ -128,8 +128,31 @@ def frees_later(k: Core) -> None:
     k.clock.at(k.clock.now + 300 * NSEC_PER_SEC, lambda: k.slab.kfree(address))
 
 
+def replaces(k: Core, kept: list[int] = []) -> None:  # noqa: B006 - of the process that tries the module
+    """Allocates a new one and frees the last one, as a maple tree does with its nodes."""
+    kept.append(k.slab.kmalloc(64))
+    if len(kept) > 1:
+        k.slab.kfree(kept[-2])
+
+
+def replaces_the_kernels(k: Core, kept: list[int] = []) -> None:  # noqa: B006 - of that process
+    """Allocates and keeps one with the first load; with the second, replaces one of the kernel's own."""
+    if len(kept) in (0, 3):  # three calls are a load
+        k.slab.kmalloc(64)
+    if len(kept) == 3:
+        k.slab.kfree(kept[0])
+    kept.append(0 if kept else k.slab.kernel_object(64))
+
+
 @pytest.mark.parametrize(
-    ("function", "classification"), [(forgets, "leak"), (keeps, "clean"), (frees_later, "clean")]
+    ("function", "classification"),
+    [
+        (forgets, "leak"),
+        (keeps, "clean"),
+        (frees_later, "clean"),
+        (replaces, "clean"),
+        (replaces_the_kernels, "clean"),
+    ],
 )
 def test_a_leak_is_what_each_load_loses(
     tmp_path: Path, function: Callable[[Core], None], classification: str

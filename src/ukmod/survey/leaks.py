@@ -7,13 +7,15 @@ it; later users find it there. Only a second cycle distinguishes that from a lea
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ukmod.errors import StoppedError, UkmodError
 from ukmod.kernel.api import DEFERRED, Kernel
-from ukmod.kernel.mm.slab import Leak
+from ukmod.kernel.mm.slab import Leak, Slab
 from ukmod.kmod import processes
+from ukmod.record import record
 
 SOON = 2.0
 """Virtual seconds after which most deferred work is done; waiting that long costs little."""
@@ -31,11 +33,31 @@ def lost(k: Kernel, before: frozenset[int], again: Callable[[], bool]) -> Sequen
     _wait(k, SOON)
     if (between := slab.in_use()) <= before:
         return ()
-    known = between if again() else before
+    kept = _Usage.of(slab)
+    alike = again()
+    known = between if alike else before
     _wait(k, SOON)
     if not slab.in_use() <= known:
         _wait(k, DEFERRED)
-    return slab.leaks(known=known)
+    found, now = slab.leaks(known=known), _Usage.of(slab)
+    return [leak for leak in found if not alike or now.has_grown_since(kept, leak)]
+
+
+@record
+class _Usage:
+    """The number of objects in use: by cache and place, and of the kernel's own by cache."""
+
+    places: dict[tuple[str, str], int]
+    kernels: Counter[str]
+
+    @classmethod
+    def of(cls, slab: Slab) -> _Usage:
+        return cls({_place(leak): leak.count for leak in slab.leaks()}, slab.kernels_own())
+
+    def has_grown_since(self, before: _Usage, leak: Leak) -> bool:
+        """True if there is more of the leak's kind; the nodes of a tree are often replaced by others."""
+        more = self.places[_place(leak)] - before.places.get(_place(leak), 0)
+        return more > before.kernels[leak.kind] - self.kernels[leak.kind]
 
 
 def _wait(k: Kernel, seconds: float) -> None:

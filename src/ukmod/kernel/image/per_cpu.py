@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ukmod.machine.types.graph import POINTER
+
 if TYPE_CHECKING:
     from ukmod.machine.types.types import Types
-
-POINTER: Final = 8
 
 TAKEN_FOR: Final[dict[str, tuple[str | int, ...]]] = {
     "current_task": (POINTER,),
@@ -40,7 +40,7 @@ TAKEN_FOR: Final[dict[str, tuple[str | int, ...]]] = {
 
 
 def mistaken(types: Types, name: str) -> str | None:
-    """What contradicts the assumption about a variable; empty if nothing does, None without its type."""
+    """The fact that contradicts an assumption about a variable; empty if it holds, None without its type."""
     if (kind := types.variable(name)) is None:
         return None
     taken = TAKEN_FOR[name]

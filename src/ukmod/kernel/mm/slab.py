@@ -5,6 +5,7 @@ Every object records who allocated it, and every misuse of an object is detected
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from errno import ENOMEM
@@ -297,6 +298,10 @@ class Slab:
     def in_use(self) -> frozenset[int]:
         """The addresses of everything in use, except what is the kernel's own."""
         return frozenset(address for _, address, _, _ in self._allocations())
+
+    def kernels_own(self) -> Counter[str]:
+        """The number of the kernel's own objects in use, by cache."""
+        return Counter(item.cache for address, item in self._live.items() if address not in self._owned)
 
     def leaks(self, *, known: Container[int] = ()) -> list[Leak]:
         """Everything in use, by place of allocation, except ``known`` addresses and the kernel's own."""
