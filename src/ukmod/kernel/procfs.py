@@ -48,10 +48,11 @@ class ProcFs:
         files = {
             "/proc/modules": File(k.modules.proc_modules),
             "/proc/cmdline": File(lambda: k.cmdline + "\n"),
-            "/proc/version": File(lambda: f"Linux version {k.release}\n"),
             "/proc/uptime": File(lambda: f"{k.clock.now / 1e9:.2f} 0.00\n"),
             "/proc/sys/kernel/osrelease": File(lambda: k.release + "\n"),
         }
+        if k.image is None:
+            files["/proc/version"] = File(lambda: f"Linux version {k.release}\n")
         for name in k.sysctl:
             files["/proc/sys/" + name.replace(".", "/")] = self._sysctl(name)
         return files

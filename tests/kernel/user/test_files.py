@@ -138,6 +138,36 @@ def test_what_python_keeps_itself_is_read_as_before(in_machine: InMachine) -> No
     in_machine(work)
 
 
+def test_a_machine_has_the_calls_of_its_process(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.write("/tmp/one", "text")
+        k.rename("/tmp/one", "/tmp/two")
+        k.link("/tmp/two", "/tmp/three")
+        k.truncate("/tmp/two", 2)
+        k.chmod("/tmp/two", 0o640)
+        k.chown("/tmp/two", 1000, -1)
+        found = k.stat("/tmp/three")
+        assert (found.st_mode & 0o777, found.st_uid, found.st_gid, found.st_size) == (0o640, 1000, 0, 2)
+        k.symlink("three", "/tmp/four")
+        assert k.readlink("/tmp/four") == "three"
+        for name in ("two", "three", "four"):
+            k.unlink(f"/tmp/{name}")
+        assert k.listdir("/tmp") == []
+        assert k.syscall("getpid") == k.process.pid
+        with pytest.raises(FileNotFoundError, match="/tmp/one"):
+            k.rename("/tmp/one", "/tmp/two")
+
+    in_machine(work)
+
+
+def test_the_version_is_the_banner_of_the_image(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        assert k.read("/proc/version") == k.process.read("/proc/version").decode()
+        assert "#1 SMP" in k.read("/proc/version")
+
+    in_machine(work)
+
+
 def test_the_file_system_has_directories_links_and_nodes(in_machine: InMachine) -> None:
     def work(k: Kernel) -> None:
         p = k.process
@@ -161,6 +191,10 @@ def test_the_file_system_has_directories_links_and_nodes(in_machine: InMachine) 
         p.umount("/tmp/mnt")
         p.unlink("/tmp/d/file")
         p.rmdir("/tmp/d")
+        p.unlink("/tmp/link")
+        p.unlink("/tmp/null")
+        p.rmdir("/tmp/mnt")
+        assert k.listdir("/tmp") == []
         assert {"null", "zero", "random", "pts"} <= set(k.listdir("/dev"))
         assert k.read("/proc/self/comm") == "python\n"
         assert "devtmpfs /dev" in k.read("/proc/self/mounts")

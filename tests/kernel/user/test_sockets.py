@@ -15,6 +15,7 @@ from ukmod.kernel.api import Kernel
 from ukmod.kernel.uapi import (
     AF_ALG,
     AF_INET,
+    AF_INET6,
     AF_NETLINK,
     AF_PACKET,
     AF_UNIX,
@@ -32,12 +33,15 @@ InMachine = Callable[[Callable[[Kernel], Any]], Any]
 SIOCSIFFLAGS, IFF_UP, NETLINK_ROUTE = 0x8914, 1, 0
 RTM_NEWLINK, RTM_GETLINK, NLM_F_REQUEST, NLM_F_DUMP = 16, 18, 1, 0x300
 SOL_SOCKET, SO_TYPE, SO_RCVBUF = 1, 3, 8
+SHUT_WR = 1
 
 
 def sha1(p: UserProcess) -> bytes:
     with p.socket(AF_ALG, SOCK_SEQPACKET) as s:
         s.bind(("hash", "sha1"))
-        with s.accept() as operation:
+        operation, address = s.accept()
+        with operation:
+            assert address == b""
             operation.send(b"abc")
             return operation.recv(20)
 
@@ -91,17 +95,53 @@ def test_a_server_accepts_a_connection(in_machine: InMachine) -> None:
         with p.socket(AF_UNIX, SOCK_STREAM) as s:
             s.bind("/tmp/socket")
             s.listen()
-            with s.accept() as connection:
+            connection, address = s.accept()
+            with connection:
+                assert address == ""
                 return connection.recv(100)
 
     def work(k: Kernel) -> None:
         server = k.spawn(serve)
         k.run(0.1)
-        assert server.blocked == "accept"
+        assert server.blocked == "accept4"
         with k.socket(AF_UNIX, SOCK_STREAM) as s:
             s.connect("/tmp/socket")
             s.send(b"hello")
         assert server.result() == b"hello"
+
+    in_machine(work)
+
+
+@pytest.mark.parametrize("family", [AF_INET, AF_INET6])
+def test_a_connection_has_addresses_and_ends_in_each_direction(in_machine: InMachine, family: int) -> None:
+    host = "127.0.0.1" if family == AF_INET else "::1"
+    many = bytes(range(256)) * 1000
+
+    def serve(p: UserProcess) -> tuple[Any, Any]:
+        with p.socket(family, SOCK_STREAM) as s:
+            s.bind((host, 7001))
+            s.listen()
+            connection, peer = s.accept()
+            with connection:
+                read = b""
+                while data := connection.recv(65536):
+                    read += data
+                assert read == many
+                connection.sendall(b"done")
+                return peer, connection.getsockname()
+
+    def work(k: Kernel) -> None:
+        k.netdev("lo").up()
+        server = k.spawn(serve)
+        k.run(0.1)
+        with k.socket(family, SOCK_STREAM) as s:
+            s.connect((host, 7001))
+            addresses = s.getsockname(), s.getpeername()
+            s.sendall(many)
+            s.shutdown(SHUT_WR)
+            assert s.recv(100) == b"done"
+            assert server.result() == addresses
+            assert addresses[1][:2] == (host, 7001)
 
     in_machine(work)
 

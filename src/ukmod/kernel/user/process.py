@@ -21,6 +21,7 @@ from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.user.context import enter
 from ukmod.kernel.user.file import UserFile, flags_of
 from ukmod.kernel.user.identity import ProcessIdentity
+from ukmod.kernel.user.paths import PathCalls
 from ukmod.kernel.user.root_files import fill_root
 from ukmod.kernel.user.rootfs import furnish
 from ukmod.kernel.user.socket import UserSocket
@@ -40,7 +41,7 @@ _DIRENTS: Final = 1 << 15
 _MOST_NAMES: Final = 1 << 20
 
 
-class UserProcess:
+class UserProcess(PathCalls):
     """A process of the emulated kernel, which does what Python has it do.
 
     With ``work`` the process runs that function and exits. Without it, the process waits for calls.
@@ -240,13 +241,7 @@ class UserProcess:
     # -- system calls -----------------------------------------------------------------------------------
 
     def syscall(self, call: str | int, *arguments: SyscallArgument) -> int:
-        """Make a system call, by name or number; returns its result.
-
-        Text and bytes are passed by address. A bytearray, memoryview or ctypes object is a buffer that the
-        kernel reads and writes; None is a NULL pointer.
-
-        Raises OSError with the kernel's errno, and UsageError if there is no such system call.
-        """
+        """Make a system call, by name or number; returns its result: see PathCalls.syscall."""
         return self.run(lambda: self._calls(call, *arguments))
 
     def open(self, path: str, mode: str = "rb", *, flags: int = 0, permissions: int = 0o666) -> UserFile:
@@ -301,47 +296,6 @@ class UserProcess:
         buffer = bytearray(_STAT.size)
         self.syscall("newfstatat", c.AT_FDCWD, path, buffer, c.AT_SYMLINK_NOFOLLOW)
         return stat_result(buffer)
-
-    def mknod(self, path: str, mode: int, device: int = 0) -> None:
-        """mknod(2): ``mode`` is S_IFCHR or the like with permissions, ``device`` of ``makedev``."""
-        self.syscall("mknodat", c.AT_FDCWD, path, mode, device)
-
-    def mkdir(self, path: str, permissions: int = 0o777) -> None:
-        """mkdir(2). Raises OSError."""
-        self.syscall("mkdirat", c.AT_FDCWD, path, permissions)
-
-    def link(self, target: str, path: str) -> None:
-        """link(2). Raises OSError."""
-        self.syscall("linkat", c.AT_FDCWD, target, c.AT_FDCWD, path, 0)
-
-    def symlink(self, target: str, path: str) -> None:
-        """symlink(2). Raises OSError."""
-        self.syscall("symlinkat", target, c.AT_FDCWD, path)
-
-    def readlink(self, path: str) -> str:
-        """readlink(2). Raises OSError."""
-        buffer = bytearray(4096)
-        return os.fsdecode(bytes(buffer[: self.syscall("readlinkat", c.AT_FDCWD, path, buffer, len(buffer))]))
-
-    def unlink(self, path: str) -> None:
-        """unlink(2). Raises OSError."""
-        self.syscall("unlinkat", c.AT_FDCWD, path, 0)
-
-    def rmdir(self, path: str) -> None:
-        """rmdir(2). Raises OSError."""
-        self.syscall("unlinkat", c.AT_FDCWD, path, c.AT_REMOVEDIR)
-
-    def mount(self, source: str, target: str, filesystem: str, *, flags: int = 0, options: str = "") -> None:
-        """mount(2). Raises OSError, which names the target: the source may be no file."""
-        try:
-            self.syscall("mount", source, target, filesystem, flags, options or None)
-        except OSError as error:
-            error.filename = target
-            raise
-
-    def umount(self, target: str, *, flags: int = 0) -> None:
-        """umount2(2). Raises OSError."""
-        self.syscall("umount", target, flags)
 
 
 def process(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ukmod.errors import LoadError, NotFoundError, UsageError
 from ukmod.kernel.finished import Finished
 from ukmod.kernel.limits import WAIT
+from ukmod.kernel.user.paths import PathCalls
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
     from ukmod.kernel.user.program import Completed
     from ukmod.kernel.user.socket import UserSocket
+    from ukmod.kernel.user.syscall import SyscallArgument
 
 
-class UserSide:
+class UserSide(PathCalls):
     """The methods of ukmod.Kernel that need an image, for they are system calls."""
 
     def __init__(self, root: str | None, *, has_init: bool) -> None:
@@ -132,6 +134,10 @@ class UserSide:
             raise NotFoundError("no such program in the machine", subject=path) from error
         return Finished(done.status, (done.stdout + done.stderr).decode("utf-8", "surrogateescape"))
 
+    def syscall(self, call: str | int, *arguments: SyscallArgument) -> int:
+        """Make a system call in a process of root's, by name or number: see PathCalls.syscall."""
+        return self.process.syscall(call, *arguments)
+
     def open(self, path: str, mode: str = "rb", *, flags: int = 0) -> UserFile:
         """Open a file of the emulated machine, such as a module's device; it is not buffered.
 
@@ -152,26 +158,6 @@ class UserSide:
         from ukmod.kernel.user.netdev import UserNetDevice
 
         return UserNetDevice(self.process, name)
-
-    def mknod(self, path: str, mode: int, device: int = 0) -> None:
-        """mknod(2), by root: see UserProcess.mknod. Raises OSError."""
-        self.process.mknod(path, mode, device)
-
-    def mkdir(self, path: str, permissions: int = 0o777) -> None:
-        """mkdir(2), by root. Raises OSError."""
-        self.process.mkdir(path, permissions)
-
-    def symlink(self, target: str, path: str) -> None:
-        """symlink(2), by root. Raises OSError."""
-        self.process.symlink(target, path)
-
-    def mount(self, source: str, target: str, filesystem: str, *, flags: int = 0, options: str = "") -> None:
-        """mount(2), by root: see UserProcess.mount. The kernel may load a module for it. Raises OSError."""
-        self.process.mount(source, target, filesystem, flags=flags, options=options)
-
-    def umount(self, target: str, *, flags: int = 0) -> None:
-        """umount2(2), by root. Raises OSError."""
-        self.process.umount(target, flags=flags)
 
     def put(self, host: str | os.PathLike[str], guest: str) -> None:
         """Copy a file, or a directory with all that is in it, from the host into the emulated machine.

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any, Final
 
 from ukmod.errors import UsageError
 from ukmod.kernel.uapi import (
     AF_ALG,
     AF_INET,
+    AF_INET6,
     AF_NETLINK,
     AF_PACKET,
     AF_UNIX,
+    O_CLOEXEC,
     O_RDWR,
     SIOCGIFINDEX,
     SIOCGIFNAME,
 )
-from ukmod.kernel.user.file import UserFile
+from ukmod.kernel.user.file import PIECE, UserFile
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.process import UserProcess
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 _ADDRESS_SIZE: Final = 128
 """struct sockaddr_storage."""
 _INET: Final = struct.Struct("!H4s8x")
+_INET6: Final = struct.Struct("!HI16s4s")
 _NETLINK: Final = struct.Struct("<2xII")
 _ALG: Final = struct.Struct("<14sII64s")
 _LINK: Final = struct.Struct("<2siHBB8s")
@@ -39,6 +44,12 @@ def _inet(address: tuple[str, int]) -> bytes:
     return _INET.pack(port, bytes(map(int, host.split("."))))
 
 
+def _inet6(address: tuple[Any, ...]) -> bytes:
+    """The rest of a struct sockaddr_in6: a host and a port, and perhaps flow information and a scope."""
+    host, port, flow, scope = (*address, 0, 0)[: max(len(address), 4)]
+    return _INET6.pack(port, flow, IPv6Address(host).packed, scope.to_bytes(4, sys.byteorder))
+
+
 def _link(address: tuple[Any, ...]) -> bytes:
     """The rest of a struct sockaddr_ll, of a tuple that begins with a device's number and a protocol."""
     rest: tuple[Any, ...] = (0, 0, b"")
@@ -49,6 +60,7 @@ def _link(address: tuple[Any, ...]) -> bytes:
 _PACK: Final[dict[int, Callable[[Any], bytes]]] = {
     AF_UNIX: lambda path: os.fsencode(path) + (b"" if path.startswith("\0") else b"\0"),
     AF_INET: _inet,
+    AF_INET6: _inet6,
     AF_NETLINK: lambda address: _NETLINK.pack(*address),
     AF_PACKET: _link,
     AF_ALG: lambda address: _ALG.pack(address[0].encode(), 0, 0, address[1].encode()),
@@ -75,6 +87,9 @@ def unpacked(data: bytes) -> Any:
     if family == AF_INET and len(rest) >= _INET.size:
         port, host = _INET.unpack_from(rest)
         return ".".join(map(str, host)), port
+    if family == AF_INET6 and len(rest) >= _INET6.size:
+        port, flow, host, scope = _INET6.unpack_from(rest)
+        return str(IPv6Address(host)), port, flow, int.from_bytes(scope, sys.byteorder)
     if family == AF_NETLINK and len(rest) >= _NETLINK.size:
         return _NETLINK.unpack_from(rest)
     if family == AF_PACKET:
@@ -88,9 +103,10 @@ def unpacked(data: bytes) -> Any:
 class UserSocket(UserFile):
     """A socket that is open at a descriptor of a process. Each operation is one system call.
 
-    Addresses are those of Python's ``socket``: a path for AF_UNIX, ("127.0.0.1", port) for AF_INET,
-    (pid, groups) for AF_NETLINK, (type, name) for AF_ALG, (device, protocol[, packet type[, hardware type[,
-    hardware address]]]) for AF_PACKET. For other families they are a struct sockaddr as bytes.
+    Addresses are those of Python's ``socket``: a path for AF_UNIX, ("127.0.0.1", port) for AF_INET, ("::1",
+    port[, flow information[, scope]]) for AF_INET6, (pid, groups) for AF_NETLINK, (type, name) for AF_ALG,
+    (device, protocol[, packet type[, hardware type[, hardware address]]]) for AF_PACKET. For other families
+    they are a struct sockaddr as bytes.
     """
 
     def __init__(self, process: UserProcess, descriptor: int, family: int) -> None:
@@ -131,13 +147,31 @@ class UserSocket(UserFile):
         """listen(2)."""
         self._call("listen", backlog)
 
-    def accept(self) -> UserSocket:
-        """accept(2): the socket of a new connection."""
-        return UserSocket(self._process, self._call("accept", None, None), self.family)
+    def accept(self) -> tuple[UserSocket, Any]:
+        """accept(2): the socket of a new connection, and the address of the other side; b"" for AF_ALG."""
+        address, length = bytearray(_ADDRESS_SIZE), _length()
+        has_address = self.family != AF_ALG  # whose accept(2) fails with one
+        place = (address, length) if has_address else (None, None)
+        connection = UserSocket(self._process, self._call("accept4", *place, O_CLOEXEC), self.family)
+        return connection, self._unpacked(_cut(address, length) if has_address else b"")
+
+    def shutdown(self, how: int) -> None:
+        """shutdown(2): SHUT_RD, SHUT_WR or SHUT_RDWR, by number."""
+        self._call("shutdown", how)
 
     def send(self, data: bytes, flags: int = 0) -> int:
         """send(2): the number of bytes sent."""
         return self._call("sendto", data, len(data), flags, None, 0)
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        """Send all bytes, by as many calls of send(2) as it takes."""
+
+        def send() -> None:
+            view = memoryview(data).cast("B")
+            while view:
+                view = view[self.send(bytes(view[:PIECE]), flags) :]
+
+        self._process.run(send)
 
     def sendto(self, data: bytes, address: object, flags: int = 0) -> int:
         """sendto(2): the number of bytes sent."""
@@ -159,6 +193,12 @@ class UserSocket(UserFile):
         """getsockname(2)."""
         address, length = bytearray(_ADDRESS_SIZE), _length()
         self._call("getsockname", address, length)
+        return self._unpacked(_cut(address, length))
+
+    def getpeername(self) -> Any:
+        """getpeername(2)."""
+        address, length = bytearray(_ADDRESS_SIZE), _length()
+        self._call("getpeername", address, length)
         return self._unpacked(_cut(address, length))
 
     def setsockopt(self, level: int, option: int, value: int | bytes | None) -> None:
