@@ -8,7 +8,7 @@ from typing import Final
 
 from ukmod.userland.process import Program
 
-_PATH_MAX: Final = 4096
+PATH_MAX: Final = 4096
 _NAME_MAX: Final = 255
 """The limits in bytes of a path, with its end, and of a name: include/uapi/linux/limits.h."""
 
@@ -42,7 +42,7 @@ class Programs:
 
         Raises OSError: ENOENT, EACCES (a directory, or not executable), ENOTDIR, ENAMETOOLONG.
         """
-        if len(path.encode("utf-8", "surrogateescape")) >= _PATH_MAX:
+        if len(path.encode("utf-8", "surrogateescape")) >= PATH_MAX:
             raise _error(ENAMETOOLONG, path)
         if not path:
             raise _error(ENOENT, path)

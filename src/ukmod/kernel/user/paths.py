@@ -1,17 +1,15 @@
-"""What os offers for paths, by system calls of a process."""
+"""Names, modes, owners and mounts of files, as os has them, by system calls of a process."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ukmod.kernel import uapi as c
+from ukmod.userland.programs import PATH_MAX
 
 if TYPE_CHECKING:
     from ukmod.kernel.user.syscall import SyscallArgument
-
-_PATH_MAX: Final = 4096
-"""include/uapi/linux/limits.h."""
 
 
 class PathCalls:
@@ -49,7 +47,7 @@ class PathCalls:
 
     def readlink(self, path: str) -> str:
         """readlink(2)."""
-        buffer = bytearray(_PATH_MAX)
+        buffer = bytearray(PATH_MAX)
         return os.fsdecode(bytes(buffer[: self.syscall("readlinkat", c.AT_FDCWD, path, buffer, len(buffer))]))
 
     def unlink(self, path: str) -> None:
