@@ -172,6 +172,31 @@ def test_the_checkers_report_as_under_qemu(checks: Path, machine: qemu.Guest, fa
     assert found == expected
 
 
+SCAN = """\
+mount -t debugfs debugfs /sys/kernel/debug
+insmod /lib/modules/*/extra/checks.ko fault=leak
+sleep 6
+echo scan >/sys/kernel/debug/kmemleak
+echo scan >/sys/kernel/debug/kmemleak
+cat /sys/kernel/debug/kmemleak
+"""
+"""Has kmemleak look for objects that are five seconds old, and have not changed between two scans."""
+
+
+def test_what_kmemleak_finds_under_qemu_is_found(checks: Path, machine: qemu.Guest) -> None:
+    """The cache, the task, and the instruction of the init function, whose code begins a page."""
+    report = machine.run(SCAN).text
+    leak_there = r'unreferenced object .*\(size (\d+)\):\n  comm "(\w+)"(?:.*\n)+?.* 0x[0-9a-f]*(\w{3})\n'
+    expected = re.findall(leak_there, report)
+    with Kernel(image=built.require("debug").vmlinuz) as k:
+        k.insmod(checks, "fault=leak")
+        k.rmmod("checks")
+        (leak,) = k.leaks()
+    found = re.search(r"checks_init\+0x(\w+)/", str(leak))
+    assert found is not None
+    assert expected == [(leak.kind.removeprefix("kmalloc-"), leak.track.comm, found[1])]
+
+
 SHADOWED = {
     "use_after_free": "use-after-free: write of 1 bytes",
     "double_free": "double-free",
