@@ -65,6 +65,22 @@ class TestSlices:
         kernel.run(1)
         assert (seen, done) == ([False], [1])
 
+    def test_no_interrupt_comes_while_they_are_disabled(self, kernel: Core) -> None:
+        fired: list[int] = []
+        seen: list[bool] = []
+
+        def body() -> None:
+            kernel.clock.at(kernel.clock.now, lambda: fired.append(1))
+            with kernel.cpu.interrupts_off():
+                watchdog.used_up(kernel, None)
+                seen.append(bool(fired))
+            watchdog.used_up(kernel, None)
+            seen.append(bool(fired))
+
+        start(kernel, "hog", body)
+        kernel.run(1)
+        assert seen == [False, True]
+
 
 def used_up(k: Core, slices: int) -> Task:
     """A task that uses up so many slices at once."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.machine.stops import Stops
 
 from ukmod.errors import MachineError
 from ukmod.machine import stubs
@@ -342,6 +343,21 @@ class TestRunningOn:
         cpu.on_stuck = lambda _registers, _silent: cpu.memory.set_u8(at, 1)
         cpu._interrupt(14)
         assert cpu.call(load(cpu, b"\x80\x3f\x00\x74\xfb\xb8\x05\x00\x00\x00\xc3"), at) == 5
+
+    @pytest.mark.parametrize("first", range(8))
+    def test_wherever_it_is_interrupted_it_continues(self, cpu: Cpu, first: int) -> None:
+        """On its way into and out of Python, too, where the trap frame alone has what comes next."""
+        other = load(cpu, returns(7), CODE + 64)
+        stub = cpu.stubs.add_function(lambda frame: frame[stubs.F_ARGS] * 2)
+        load(cpu, b"\x53\x48\x89\xfb" + call(stub) + b"\x48\x01\xd8\x5b\xc3")  # rbx = rdi; call; rax += rbx
+
+        def interrupt(_registers: Registers, _silent: bool) -> None:
+            cpu.call(other, 3)
+
+        cpu.on_stuck = interrupt
+        stops = Stops(cpu, every=100, first=first)
+        assert cpu.call(CODE, 20) == 60
+        assert len(stops.places) == (first < 7)
 
     def test_a_loop_of_exceptions_uses_up_the_slice(self, cpu: Cpu) -> None:
         cpu.on_exception = lambda raised: replace(raised.registers, rip=raised.registers.rip + 2)

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.errors import PatienceError
 from ukmod.kernel.oops import OopsState, Warn, modules_line, snapshot
+from ukmod.kernel.preempt_count import is_counted
 from ukmod.kernel.sched.core import SLICE_CALLS, SLICE_NS, Task, TaskExitError
 from ukmod.kernel.signal_numbers import SIGKILL
 from ukmod.kernel.time.clock import NSEC_PER_SEC
 from ukmod.kernel.x86.unwind import Frame, registers_at_trap, walk, walk_trap
 from ukmod.machine.memory import USER_HALF, Fault
-from ukmod.machine.registers import Registers
+from ukmod.machine.registers import RFLAGS_IF, Registers
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -34,6 +35,8 @@ HARD_LOCKUP_SECONDS: Final = 10
 """The same for one interrupt: watchdog_thresh."""
 LOCKUP_SLICES: Final = LOCKUP_SECONDS * NSEC_PER_SEC // SLICE_NS
 HARD_LOCKUP_SLICES: Final = HARD_LOCKUP_SECONDS * NSEC_PER_SEC // SLICE_NS
+UNCOUNTED_SLICES: Final = NSEC_PER_SEC // SLICE_NS
+"""Slices after which code that does not sleep waits for another task, whatever a preempt count could say."""
 SLOWEST: Final = 4
 """Seconds of CPU time for one of virtual time; more, for long, are suspicious."""
 LOOKED_AT: Final = 100
@@ -76,13 +79,24 @@ def used_up(k: Core, registers: Registers | None, slices: int = 1) -> None:
         soft_lockup(k, registers)
     if k.cpu.watchdog.is_asking():
         progress(k, registers)
-    while event := k.clock.due():
-        k.interrupt(event.action)
+    if not (registers.rflags & RFLAGS_IF if registers is not None else k.cpu.interrupts_enabled()):
+        return  # what is due comes when they are enabled and a slice ends again, or the task sleeps
+    k.sched.fire_due()
     k.percpu.set_current(task.address)
     k.sched.look_outside()
-    wanted = k.sched.runnable() or k.sched.overdue()
-    if wanted and k.percpu.preempt_count() == 0 and k.cpu.interrupts_enabled():
+    if (k.sched.runnable() or k.sched.overdue()) and _may_preempt(k, task, registers):
         k.sched.preempt()
+
+
+def _may_preempt(k: Core, task: Task, registers: Registers | None) -> bool:
+    """preemptible(). A kernel that does not count its locks and RCU readers holds none for a second.
+
+    ``registers`` are those of code that has been stopped anywhere.
+    """
+    if k.percpu.preempt_count():
+        return False
+    in_kernel_code = registers is not None and registers.rip >= USER_HALF
+    return not in_kernel_code or task.slices >= UNCOUNTED_SLICES or is_counted(k)
 
 
 def _state(k: Core, registers: Registers | None) -> OopsState:

@@ -287,6 +287,8 @@ class Cpu:
         dog.laps += 1
         if error or self._vector >= 0:
             return user.exception(self._taken_vector(error), self._restore_clean)
+        if self._is_crossing(rip := self._engine.rip):
+            return rip
         registers = user.interrupt(self._restore_clean)
         self.sp = user.interrupted
         self.on_stuck(registers, True)
@@ -411,6 +413,8 @@ class Cpu:
         """Handle guest code that has long not called the kernel, or halts the CPU. Returns the next RIP."""
         self.watchdog.laps += 1
         registers = self.registers()
+        if self._is_crossing(registers.rip):
+            return registers.rip
         context = self._engine.save()
         sp = self.sp
         self.sp = (registers["rsp"] - 128) & ~15
@@ -418,6 +422,17 @@ class Cpu:
         self._engine.restore(context)
         self.sp = sp
         return registers.rip
+
+    def _is_crossing(self, rip: int) -> bool:
+        """True if code there is on its way between guest and Python, or ring 3 and the kernel: let it arrive.
+
+        The watchdog stops the CPU anywhere, also where what comes next is in the trap frame alone, which
+        other code would overwrite. Code that stays there for ever has the patience of the machine's caller.
+        """
+        if self.watchdog.late:
+            return False
+        crosses = stubs.TRAP_AT <= rip < stubs.THUNKS_AT
+        return crosses or (self._user is not None and self._user.crosses(rip))
 
     def _resume(self, registers: Registers, extended: bytes) -> int:
         """Set all registers; returns RIP.

@@ -203,6 +203,11 @@ class Engine:
     def rflags(self, value: int) -> None:
         self._write(_RFLAGS, value)
 
+    @property
+    def rip(self) -> int:
+        """RIP: where the run that has ended would continue."""
+        return self._read(_RIP)
+
     def set_root(self, root: int) -> None:
         """Use the page table at a physical address: MOV to CR3, which also discards cached translations."""
         self._write(_CR3, root)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _GATE: Final = 0x80
 """The selector of the gate, behind the last entry of Linux's GDT."""
 _GATE_SIZE: Final = 16
+_JUMP_SIZE: Final = 5
 _TSS_LIMIT, _TSS_FLAGS = 0x67, 0x8B00
 """A busy 64-bit TSS that is present."""
 CALL_AT: Final = stubs.FRAME_BASE - PAGE_SIZE
@@ -76,6 +77,8 @@ class UserGates:
     """Code that restores the registers of the struct pt_regs at the stack pointer, and returns to ring 3."""
     iret: int
     """The IRET at the end of that code, which faults if the struct pt_regs is not of ring 3."""
+    entry_text: range
+    """The addresses of all this code: .entry.text."""
     gdt: int
     """The address of the descriptor table."""
     tss: int
@@ -96,12 +99,15 @@ class UserMode:
         self._memory = memory = cpu.memory
         self._gates = gates
         self._map(memory, gates)
-        self._open, rest = _gate_descriptor(_with_jump(cpu, _GATE_CODE, gates.syscall))
+        gate_at = _with_jump(cpu, _GATE_CODE, gates.syscall)
+        self._open, rest = _gate_descriptor(gate_at)
         self._gate_at = memory.translate(gates.gdt) + _GATE
         memory.view[self._gate_at : self._gate_at + _GATE_SIZE] = bytes(8) + rest
         self.leave_at = _with_jump(cpu, _LEAVE_CODE, gates.resume)
         """Code that calls the function in the trap frame with the struct pt_regs at its stack pointer, and
         returns to ring 3."""
+        own = ((gate_at, _GATE_CODE), (self.leave_at, _LEAVE_CODE))
+        self._crossings = gates.entry_text, *(range(at, at + len(code) + _JUMP_SIZE) for at, code in own)
         self.stopped = False
         """The engine has stopped at a SYSCALL."""
         self._load()
@@ -140,6 +146,13 @@ class UserMode:
         self._after.assign((*self._before.values(), _CLEARED_FLAGS))
         self._memory.view[self._gate_at : self._gate_at + 8] = self._open
         return CALL_AT
+
+    def crosses(self, rip: int) -> bool:
+        """True if code there is between ring 3 and the kernel, where no interrupt may come.
+
+        The stack, GS, or what the gate or the trap frame has may be those of the other side.
+        """
+        return rip == CALL_AT or any(rip in code for code in self._crossings)
 
     # -- exceptions ---------------------------------------------------------------------------------------
 
@@ -241,9 +254,9 @@ class UserMode:
 
 def _with_jump(cpu: Cpu, code: bytes, target: int) -> int:
     """Write code, and a jump behind it to ``target``; returns its address."""
-    address = cpu.stubs.add_native(code + bytes(5))
+    address = cpu.stubs.add_native(code + bytes(_JUMP_SIZE))
     behind = address + len(code)
-    jump = b"\xe9" + struct.pack("<i", target - behind - 5)
+    jump = b"\xe9" + struct.pack("<i", target - behind - _JUMP_SIZE)
     cpu.memory.write(behind, jump, force=True)
     return address
 

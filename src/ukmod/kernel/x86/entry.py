@@ -54,6 +54,7 @@ def let_users_in(k: Core, image: MappedImage) -> None:
         leave=_to_user_mode(image, "irqentry_exit_to_user_mode"),
         resume=image.address("swapgs_restore_regs_and_return_to_usermode"),
         iret=image.address("native_irq_return_iret"),
+        entry_text=range(image.address("__entry_text_start"), image.address("__entry_text_end")),
         gdt=k.percpu.base + image.address("gdt_page"),
         tss=k.percpu.base + image.address("cpu_tss_rw"),
         stack_top=_stack_top(k, image),
@@ -133,10 +134,14 @@ class UserThread:
         self._bases = self._k.cpu.user_bases()
 
     def save_fpu(self) -> None:
-        """Have the task's FPU registers in memory; on its way back to user code it loads them."""
+        """Have the task's FPU registers in memory; on its way back to user code it loads them.
+
+        No other task may come in between: it would leave its own in the CPU.
+        """
         k, task = self._k, self._task
         if not k.tasks.flags(task) & k.tasks.tif.need_fpu_load:
-            k.cpu.call(self._save_fpu, self._fpu)
+            with k.cpu.interrupts_off():
+                k.cpu.call(self._save_fpu, self._fpu)
             k.tasks.set_flag(task, k.tasks.tif.need_fpu_load)
 
     def resume(self) -> None:
