@@ -10,7 +10,6 @@ from ukmod.kmod.host import INIT_IGNORE_MODVERSIONS, INIT_IGNORE_VERMAGIC
 from ukmod.kmod.modfile import ModuleFile
 from ukmod.kmod.tree import Tree
 from ukmod.userland.files import NoFiles, TreeFiles
-from ukmod.userland.shell import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -130,6 +129,8 @@ class ProcessHost:
 
     def system(self, command: str) -> int:
         """Run an install or remove command, of the programs the emulated machine has."""
+        from ukmod.userland.shell import run_command  # few configurations have such lines
+
         return run_command(command, self.environ, self._process.sys)
 
     def beside(self, work: Callable[[], T], /) -> Callable[[], T]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import os
 from pathlib import Path
 
@@ -162,7 +163,11 @@ def test_damaged(at: int, size: int, other: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b"{}", b"null", b"\x1f\x8b", b"\x1f\x8b\x08" + bytes(30), b"[" * 100000]
+    "data",
+    [
+        *(b"", b"[]", b"{}", b"null", b"\x1f\x8b", b"\x1f\x8b\x08" + bytes(30), b"[" * 100000),
+        gzip.compress(WRITTEN)[:-1],
+    ],
 )
 def test_no_profile(data: bytes) -> None:
     with pytest.raises(FormatError):

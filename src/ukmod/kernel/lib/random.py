@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
@@ -10,6 +10,8 @@ from ukmod.machine.abi import Bool, Int, Ptr, SizeT, UChar, UInt, ULong, UShort
 from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from random import Random
+
     from ukmod.kernel.core import Core
 
 _MAGIC = 0x6C64_6D6B
@@ -20,7 +22,13 @@ class Entropy:
     """The kernel's random numbers."""
 
     def __init__(self, seed: int | None = None) -> None:
-        self._random = random.Random(_MAGIC if seed is None else seed)  # noqa: S311 - not a secret
+        self._seed = _MAGIC if seed is None else seed
+
+    @cached_property
+    def _random(self) -> Random:
+        from random import Random  # few machines are asked for a random number
+
+        return Random(self._seed)  # noqa: S311 - not a secret
 
     def bytes(self, count: int) -> bytes:
         """``count`` random bytes."""

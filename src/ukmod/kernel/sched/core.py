@@ -7,7 +7,6 @@ if one is given, produces an equal run.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +28,8 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("The emulated machine", "machine", error) from error
 
 if TYPE_CHECKING:
+    from random import Random
+
     from ukmod.kernel.core import Core
     from ukmod.kernel.kthread import Kthread
     from ukmod.kernel.x86.entry import UserThread
@@ -177,7 +178,7 @@ class Scheduler:
         self._until: int | None = None
         """When the machine is to stop, in nanoseconds, even if a task does not sleep."""
         self._queue: deque[Task] = deque()
-        self._random: random.Random | None = None
+        self._random: Random | None = None
         self.outside: Outside | None = None
         """If there is one, time passes as on the host while every task sleeps."""
         self._hub = getcurrent()
@@ -195,7 +196,12 @@ class Scheduler:
 
     def seed(self, seed: int | None) -> None:
         """Pick runnable tasks at random, but reproducibly; without a seed, in turn."""
-        self._random = random.Random(seed) if seed is not None else None  # noqa: S311 - not a secret
+        if seed is None:
+            self._random = None
+            return
+        from random import Random
+
+        self._random = Random(seed)  # noqa: S311 - not a secret
 
     # -- running --------------------------------------------------------------------------------------
 
