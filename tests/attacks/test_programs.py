@@ -1,7 +1,7 @@
 """Whatever a program in ring 3 does, the machine lives on: it runs another program.
 
-The attacks are those of examples/programs/hostile.c, besiege.c and intrude.c, which list them. Each runs in a
-copy of one machine.
+The attacks are those of examples/programs/hostile.c, besiege.c, intrude.c and strain.c, which list them. Each
+runs in a copy of one machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROGRAM = "/bin/hostile"
 InMachine = Callable[[Callable[[Kernel], Any]], Any]
 
 
-@pytest.mark.parametrize("source", ["hostile", "besiege", "intrude"])
+@pytest.mark.parametrize("source", ["hostile", "besiege", "intrude", "strain"])
 def test_after_any_attack_of_a_program_others_run(in_machine: InMachine, tmp_path: Path, source: str) -> None:
     program = programs.build(tmp_path, source)
     names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()[::SAMPLED]

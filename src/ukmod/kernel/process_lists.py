@@ -17,7 +17,11 @@ from ukmod.machine.memory import Fault
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_HEADS: Final = ("children", "sibling", "tasks", "thread_group", "thread_node", "pending.list")
+_HEADS: Final = (
+    *("children", "sibling", "tasks", "thread_group", "thread_node", "pending.list"),
+    *("pi_state_list", "futex.pi_state_list", "sysvshm.shm_clist"),
+)
+"""The lists that copy_process() makes empty: those of futexes are any task's, as a program may name init."""
 
 
 class ProcessLists:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from ukmod.errors import LimitError
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.err import is_err
-from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.mm.switch import count_pages, mm_of, root_of, set_mm
 from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID, PIDTYPE_TGID
@@ -237,13 +236,10 @@ def _copied_mm(k: Core, image: MappedImage, parent: Task, child: Task) -> int:
 
 
 def _init(k: Core, image: MappedImage, task: Task, flags: int = 0) -> None:
-    """Set what copy_process() does not copy: lists of futexes and shared memory, pids, setitimer(2)'s timer.
+    """Set what copy_process() does not copy: pids, setitimer(2)'s timer.
 
     A process begins as the leader of a group and a session of its own, as after setsid(2).
     """
-    for head in ("pi_state_list", "futex.pi_state_list", "sysvshm.shm_clist"):
-        if k.types.has("task_struct", head):
-            init_list_head(k.memory, task.address + k.types.offset("task_struct", head))
     if k.types.has("task_struct", "exec_state"):  # since v7.2
         _copy_exec_state(k, image, task, flags)
     if task.group.leader is task:

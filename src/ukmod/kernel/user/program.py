@@ -126,10 +126,13 @@ class RunningProgram:
 
 
 def _kill(k: Core, task: Task) -> None:
-    """Kill a process and all that descend from it."""
-    for child in task.thread.children.tasks if task.thread is not None else ():
-        _kill(k, child)
-    k.signals.send(task, SIGKILL)
+    """Kill a process and all that descend from it, the youngest first."""
+    family = [task]
+    for one in family:
+        if one.thread is not None:
+            family += one.thread.children.tasks
+    for one in reversed(family):
+        k.signals.send(one, SIGKILL)
 
 
 def become_program(
