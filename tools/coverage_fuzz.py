@@ -69,7 +69,7 @@ def _index(data: bytes) -> None:
 
 
 def _archive(data: bytes) -> None:
-    for _path, entry in ArchiveFiles("/a", entries_of(memoryview(data), "/a")).walk():
+    for entry in ArchiveFiles("/a", entries_of(memoryview(data), "/a")).entries_in(""):
         bytes(entry.content)
 
 

@@ -16,6 +16,8 @@ STUB_BASE = 0xFFFF_FFFF_BE00_0000
 """Between a kernel image and the modules, within reach of a module's 32-bit relative calls."""
 FRAME_BASE = STUB_BASE - 0x1000
 STUB_SIZE = 16
+JUMP_SIZE = 5
+"""The bytes of a jump to anywhere near."""
 CODE_SIZE = 0x400
 """The number of bytes at STUB_BASE for the shared code; the functions' stubs follow."""
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _GATE: Final = 0x80
 """The selector of the gate, behind the last entry of Linux's GDT."""
 _GATE_SIZE: Final = 16
-_JUMP_SIZE: Final = 5
 _TSS_LIMIT, _TSS_FLAGS = 0x67, 0x8B00
 """A busy 64-bit TSS that is present."""
 CALL_AT: Final = stubs.FRAME_BASE - PAGE_SIZE
@@ -107,7 +106,7 @@ class UserMode:
         """Code that calls the function in the trap frame with the struct pt_regs at its stack pointer, and
         returns to ring 3."""
         own = ((gate_at, _GATE_CODE), (self.leave_at, _LEAVE_CODE))
-        self._crossings = gates.entry_text, *(range(at, at + len(code) + _JUMP_SIZE) for at, code in own)
+        self._crossings = gates.entry_text, *(range(at, at + len(code) + stubs.JUMP_SIZE) for at, code in own)
         self.stopped = False
         """The engine has stopped at a SYSCALL."""
         self._load()
@@ -254,9 +253,9 @@ class UserMode:
 
 def _with_jump(cpu: Cpu, code: bytes, target: int) -> int:
     """Write code, and a jump behind it to ``target``; returns its address."""
-    address = cpu.stubs.add_native(code + bytes(_JUMP_SIZE))
+    address = cpu.stubs.add_native(code + bytes(stubs.JUMP_SIZE))
     behind = address + len(code)
-    jump = b"\xe9" + struct.pack("<i", target - behind - _JUMP_SIZE)
+    jump = b"\xe9" + struct.pack("<i", target - behind - stubs.JUMP_SIZE)
     cpu.memory.write(behind, jump, force=True)
     return address
 

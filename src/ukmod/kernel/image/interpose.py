@@ -25,7 +25,7 @@ from ukmod.kernel.x86.kprobes import INT3
 from ukmod.machine.abi import parameters, result
 from ukmod.machine.image.callers import brings_up
 from ukmod.machine.image.symbols import ImageSymbol
-from ukmod.machine.stubs import RET
+from ukmod.machine.stubs import JUMP_SIZE, RET
 from ukmod.machine.types.layout import Kind, Prototype
 from ukmod.record import record
 
@@ -81,8 +81,6 @@ RETURNS: Final = {
 
 _PART: Final = re.compile(r"(.+)\.part\.\d+")
 """A part that the compiler has moved out of a function."""
-JUMP_SIZE: Final = 5
-"""The bytes of a jump to anywhere near."""
 _SHORT_JUMP_SIZE: Final = 2
 _SHORT_JUMP_RANGE: Final = 127
 
