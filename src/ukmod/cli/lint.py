@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ukmod.cli import command_lines
 from ukmod.cli.document import print_document
 from ukmod.cli.terminal import write_lines
@@ -35,6 +37,9 @@ def main(argv: Sequence[str]) -> int:
     else:
         shown = [one for one in found if one.severity != "note" or arguments.notes]
         write_lines(line for one in shown for line in one.lines)
+        if hidden := len(found) - len(shown):
+            some = "1 line is" if hidden == 1 else f"{hidden} lines are"
+            write_lines([f"ukmod lint: {some} of no use on this system: see --notes"], sys.stderr)
     return int(any(one.severity != "note" for one in found))
 
 
