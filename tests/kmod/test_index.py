@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ukmod.errors import FormatError, UsageError
-from ukmod.kmod.depmod.incremental.index_edit import edit_trie, move_priorities
+from ukmod.kmod.depmod.incremental.index_edit import edit_trie
 from ukmod.kmod.index import _VERY_MANY, CHILDREN, MAGIC, PREFIX, VALUES, VERSION, Index
 from ukmod.kmod.index_write import write_index, write_trie
 from ukmod.kmod.wildcard import fnmatch
@@ -198,8 +198,22 @@ def test_a_module_leaves_an_index_and_comes_back(modules: dict[int, set[str]], d
     others = {number: keys for number, keys in modules.items() if number != one}
     own = entries_of(modules, {one})
     with_it, without = write_trie(entries_of(modules)), write_trie(entries_of(others))
-    assert move_priorities(edit_trie(with_it, own, ()), place, -1) == without
-    assert edit_trie(move_priorities(without, place, 1), (), own) == with_it
+    assert edit_trie(with_it, own, (), [(place, -1)]) == without
+    assert edit_trie(without, (), own, [(place, 1)]) == with_it
+
+
+@given(MODULES, MODULES)
+def test_several_modules_leave_an_index_while_others_come(
+    before: dict[int, set[str]], after: dict[int, set[str]]
+) -> None:
+    after = {number: before.get(number, keys) for number, keys in after.items()}
+    lost, won = before.keys() - after.keys(), after.keys() - before.keys()
+    moves = [(sorted(before).index(number), -1) for number in sorted(lost, reverse=True)]
+    moves += [(sorted(after).index(number), 1) for number in sorted(won)]
+    edited = edit_trie(
+        write_trie(entries_of(before)), entries_of(before, lost), entries_of(after, won), moves
+    )
+    assert edited == write_trie(entries_of(after))
 
 
 def test_what_an_index_does_not_hold_cannot_be_removed_from_it() -> None:

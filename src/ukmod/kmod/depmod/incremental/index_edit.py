@@ -26,58 +26,57 @@ from ukmod.kmod.index_write import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ukmod.kmod.index import Entry
     from ukmod.kmod.index_write import NewNode, Pair, Trie
 
     KeyChange = tuple[list[tuple[int, str]], list[tuple[int, str]]]
     """The (priority, value) pairs that a key loses, and those that it gains."""
+    Moves = Sequence[tuple[int, int]]
+    """What happens to priorities, one after the other: to all from the first number on, below 2**31 before
+    and after, the second is added."""
     Old = tuple[bytes, bytes, list[tuple[int, int]], int]
     """A node of the old file: its prefix, its values, (letter, reference) of its children, and its end."""
     Regions = dict[int, tuple[int, int]]
     """Where in the old file all is that lies below a node, by the reference to its first child."""
 
-__all__ = ["edit_trie", "move_priorities"]
+__all__ = ["edit_trie"]
 
 _POSITIONS_ALONE = bytes([mark == CHILD_MARK for mark in range(256)])
 _PRIORITIES_ALONE = bytes([mark == PRIORITY_MARK for mark in range(256)])
 _SIGN = 1 << 31
 
 
-def move_priorities(trie: Trie, at: int, by: int) -> Trie:
-    """Add a number to all priorities from ``at`` on, which are below 2**31 before and after."""
-    data, marks = trie
-    # The file as one number: each priority in it is 32 bits, of which nothing spills over. What is added
-    # takes those from ``at`` on past the sign.
-    ones = int.from_bytes(marks.translate(_PRIORITIES_ALONE), "big")
-    number = int.from_bytes(data, "big")
-    reached = (number + ones * (_SIGN - at)) >> 31 & ones
-    return (number + reached * by).to_bytes(len(data), "big"), marks
-
-
-def edit_trie(trie: Trie, removed: Iterable[Entry], added: Iterable[Entry]) -> Trie:
+def edit_trie(trie: Trie, removed: Iterable[Entry], added: Iterable[Entry], moves: Moves = ()) -> Trie:
     """Return an index without some entries and with some others, as it would be if written anew.
 
-    Entries of one key and one priority must be equal. ValueError if one to be removed is not there;
-    UsageError and LimitError as from :func:`write_index`.
+    Between the two, priorities move. Entries of one key and one priority must be equal. ValueError if one to
+    be removed is not there; UsageError and LimitError as from :func:`write_index`.
     """
     changes: dict[bytes, KeyChange] = {}
     for which, entries in enumerate((removed, added)):
         for text, priority, value in entries:
             changes.setdefault(ascii_bytes(text), ([], []))[which].append((priority, value))
-    if not changes:
+    if not changes and not moves:
         return trie
-    held, pairs, regions = _open(trie[0], list(changes))
-    for key, change in changes.items():
-        held[key] = _change(held.get(key, b""), *change)
+    held, beside, regions = _open(trie[0], list(changes))
+    for key in changes:
+        held.setdefault(key, b"")
+    for key, values in held.items():
+        held[key] = _change(values, *changes.get(key, ([], [])), moves)
+    pairs = [(key, _change(values, [], [], moves), children) for key, values, children in beside]
     pairs += [(key, values, []) for key, values in held.items() if values]
     pairs.sort()
-    return _lay_out(build(pairs), trie, regions)
+    return _lay_out(build(pairs), trie, regions, moves)
 
 
-def _change(values: bytes, removed: list[tuple[int, str]], added: list[tuple[int, str]]) -> bytes:
+def _change(
+    values: bytes, removed: list[tuple[int, str]], added: list[tuple[int, str]], moves: Moves
+) -> bytes:
     """Return what a node's values become."""
+    if not removed and not added and not (moves and values):
+        return values
     pairs = []
     at = U32.size
     while at < len(values):
@@ -86,8 +85,14 @@ def _change(values: bytes, removed: list[tuple[int, str]], added: list[tuple[int
         at = end + 1
     for pair in removed:
         pairs.remove(pair)
-    pairs = sorted(pairs + added)
+    pairs = sorted([*((_moved(priority, moves), value) for priority, value in pairs), *added])
     return pack_values(pairs) if pairs else b""
+
+
+def _moved(priority: int, moves: Moves) -> int:
+    for at, by in moves:
+        priority += by if priority >= at else 0
+    return priority
 
 
 def _open(data: bytes, keys: list[bytes]) -> tuple[dict[bytes, bytes], list[Pair], Regions]:
@@ -143,7 +148,7 @@ def _read(data: bytes, reference: int) -> Old:
     return prefix, data[at:end], children, end
 
 
-def _lay_out(nodes: list[NewNode], old: Trie, regions: Regions) -> Trie:
+def _lay_out(nodes: list[NewNode], old: Trie, regions: Regions, moves: Moves) -> Trie:
     """Write the nodes in the order they have, each after what of the old file lies below it."""
     data, marks = old
     parts = [b""]
@@ -155,7 +160,7 @@ def _lay_out(nodes: list[NewNode], old: Trie, regions: Regions) -> Trie:
         if children and children[0][1] < 0:
             start, end = regions[-children[0][1]]
             by = position - start
-            parts.append(_move_positions(data[start:end], marks[start:end], by))
+            parts.append(_move(data[start:end], marks[start:end], by, moves))
             marked.append(marks[start:end])
             position += end - start
             numbers = list(enumerate([letter for letter, _child in children]))
@@ -172,9 +177,19 @@ def _lay_out(nodes: list[NewNode], old: Trie, regions: Regions) -> Trie:
     return b"".join(parts), b"".join(marked)
 
 
-def _move_positions(data: bytes, marks: bytes, by: int) -> bytes:
-    """Add a number to all positions of nodes in a piece of a file."""
-    if not by:
+def _move(data: bytes, marks: bytes, by: int, moves: Moves) -> bytes:
+    """Add a number to all positions of nodes in a piece of a file, and move its priorities.
+
+    The piece as one number: each position and priority in it is 32 bits, of which nothing spills over. What
+    is added to priorities to compare them takes those that are large enough past the sign.
+    """
+    if not by and not moves:
         return data
-    ones = int.from_bytes(marks.translate(_POSITIONS_ALONE), "big")
-    return (int.from_bytes(data, "big") + ones * by).to_bytes(len(data), "big")
+    number = int.from_bytes(data, "big")
+    if by:
+        number += int.from_bytes(marks.translate(_POSITIONS_ALONE), "big") * by
+    if moves:
+        ones = int.from_bytes(marks.translate(_PRIORITIES_ALONE), "big")
+        for at, distance in moves:
+            number += ((number + ones * (_SIGN - at)) >> 31 & ones) * distance
+    return number.to_bytes(len(data), "big")

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 
 from ukmod.kmod.depmod.graph import closures, closures_of, topological_order, users_of
-from ukmod.kmod.depmod.incremental.index_edit import edit_trie, move_priorities
+from ukmod.kmod.depmod.incremental.index_edit import edit_trie
 from ukmod.kmod.depmod.order import SYMBOL_BUCKETS, superfast
 from ukmod.kmod.depmod.output import ALIAS_HEADER, SYMBOLS_HEADER, dependency_lines
 from ukmod.kmod.depmod.parts import ALIASES, LINKS, alias_lines, aliases_of, links_of
@@ -154,16 +154,12 @@ def _edit(name: str, before: Before, change: Change, removed: list[Entry], added
     trie = before.files[name], before.marks(name)
     lost = [place for place, now in enumerate(change.place) if now < 0]
     won = sorted(set(range(len(change.modules))).difference(change.place))
-    if not lost and not won:
+    moves = [(place, -1) for place in reversed(lost)] + [(place, 1) for place in won]
+    if not moves:
         old, new = Counter(removed), Counter(added)
         return edit_trie(trie, (old - new).elements(), (new - old).elements())
     # Where places moved, an equal entry before and after is not the same: it would be moved with its module.
-    trie = edit_trie(trie, removed, ())
-    for place in reversed(lost):
-        trie = move_priorities(trie, place, -1)
-    for place in won:
-        trie = move_priorities(trie, place, 1)
-    return edit_trie(trie, (), added)
+    return edit_trie(trie, removed, added, moves)
 
 
 def _owners(text: bytes) -> dict[str, str]:
