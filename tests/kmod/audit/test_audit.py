@@ -216,5 +216,7 @@ def test_boot_entries_that_disagree_are_no_answer(image: Path) -> None:
 
 
 def test_a_name_that_no_module_has_is_an_error(image: Path) -> None:
-    with pytest.raises(NotFoundError, match="usr: no module of the tree has this name"):
+    with pytest.raises(NotFoundError, match=r"usr: .* has this name; similar names: user"):
         audited(image, "", "usr")
+    with pytest.raises(NotFoundError, match=r"zzzz: .* has this name$"):
+        audited(image, "", "zzzz")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from ukmod.errors import NotFoundError
 from ukmod.kmod.audit.denials import findings_of
 from ukmod.kmod.audit.outcomes import Asked, Outcomes
@@ -134,7 +136,7 @@ class _Auditor:
             return ModuleAudit(name, None, (self._builtin_route(name),))
         line = self._context.tree.dependency_line(name)
         if line is None:
-            raise NotFoundError("no module of the tree has this name", subject=name)
+            raise NotFoundError(f"no module of the tree has this name{self._similar(name)}", subject=name)
         routes = [self._by_name(name), *self._by_alias(name), *self._by_symbol(name), *self._by_users(name)]
         if self._state.initstate(name) is not None:
             routes.append(Route("live", name, OPEN, "it is in the kernel already"))
@@ -142,6 +144,11 @@ class _Auditor:
             routes += self._by_anything(name)
         path = self._context.tree.path(line.partition(":")[0])
         return ModuleAudit(name, path, tuple(sorted(dict.fromkeys(routes), key=_place)))
+
+    def _similar(self, name: str) -> str:
+        """Return what to add to the message about a name that no module has."""
+        near = difflib.get_close_matches(name, [*self._loadable, *self._builtin])
+        return f"; similar names: {', '.join(near)}" if near else ""
 
     # The kinds of routes
 
