@@ -219,3 +219,29 @@ def test_the_kernel_takes_a_file_with_other_bytes_behind_it_and_kmod_does_not(
     system = System.of(tree, str(tmp_path), "quiet")
     ((_boot, explainer),) = system.explainers(Inspector(tree, KernelFacts(unpacks=system.unpacks())))
     assert explainer.explain("user").verdict == verdict
+
+
+def test_a_directory_that_old_versions_do_not_read_is_a_doubt(tmp_path: Path) -> None:
+    """Since version 32, kmod reads /usr/lib/modprobe.d besides /lib/modprobe.d."""
+    moduletree.write(tmp_path, user=module(name="user"))
+    depmod(tmp_path)
+    deny = tmp_path / "usr/lib/modprobe.d/deny.conf"
+    deny.parent.mkdir(parents=True)
+    deny.write_text("install user /bin/false\n")
+    assert explained(tmp_path, "user", "quiet").verdict == "unknown"
+    old = tmp_path / "lib/modprobe.d/deny.conf"
+    old.parent.mkdir()
+    old.write_text("install user /bin/false\n")
+    assert explained(tmp_path, "user", "quiet").verdict == "not loaded"
+    deny.write_text("")  # where it is read, it hides the other
+    assert explained(tmp_path, "user", "quiet").verdict == "unknown"
+
+
+def test_a_merged_root_has_no_such_doubt(tmp_path: Path) -> None:
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "lib").symlink_to("usr/lib")
+    moduletree.write(tmp_path, user=module(name="user"))
+    depmod(tmp_path)
+    (tmp_path / "usr/lib/modprobe.d").mkdir()
+    (tmp_path / "usr/lib/modprobe.d/deny.conf").write_text("install user /bin/false\n")
+    assert explained(tmp_path, "user", "quiet").verdict == "not loaded"

@@ -12,6 +12,7 @@ import stat
 
 from ukmod.errors import NotFoundError
 from ukmod.kmod.boot import boot_arguments
+from ukmod.kmod.bootfiles import names_in
 from ukmod.kmod.config import Source
 from ukmod.kmod.context import Context
 from ukmod.kmod.enforcement import enforced_by, locked_down
@@ -29,8 +30,9 @@ from ukmod.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from ukmod.kmod.host import Files
     from ukmod.kmod.initramfs import Initramfs
     from ukmod.kmod.kernelargs import KernelPolicy
     from ukmod.kmod.lint import Finding
@@ -120,21 +122,46 @@ class System:
         """Yield the system as old versions of kmod see it, where that matters.
 
         kmod passes over a link that leads nowhere: in old versions it hides other files all the same. These
-        also read files whose names end in .alias.
+        also read files whose names end in .alias, and those before 32 nothing in /usr/lib/modprobe.d.
         """
         hiding = [one.source for one in findings if one.kind == "unreadable" and one.about]
         if hiding:
-            files = OverlayFiles(self.tree.files, {source.file: b"" for source in hiding})
-            condition = "if modprobe is of an old version, for which this file hides others of its name"
-            boots = [replace(boot, source=hiding[0], condition=condition) for boot in self.boots]
-            yield replace(self, tree=self.tree.through(files), boots=tuple(boots))
+            yield self._with(
+                {source.file: b"" for source in hiding},
+                hiding[0],
+                "if modprobe is of an old version, for which this file hides others of its name",
+            )
         read = [one.source for one in findings if one.kind == "old-suffix"]
         if read:
-            texts = {f"{source.file}.conf": self.tree.files.read(source.file) for source in read}
-            condition = "if modprobe is of an old version, which reads this file"
-            boots = [replace(boot, source=read[0], condition=condition) for boot in self.boots]
-            files = OverlayFiles(self.tree.files, texts)
-            yield replace(self, tree=self.tree.through(files), boots=tuple(boots))
+            yield self._with(
+                {f"{source.file}.conf": self.tree.files.read(source.file) for source in read},
+                read[0],
+                "if modprobe is of an old version, which reads this file",
+            )
+        if unread := self._unread_by_old_versions():
+            yield self._with(
+                unread,
+                Source(next(iter(unread))),
+                "if modprobe is of a version before 32, which does not read its directory",
+            )
+
+    def _with(self, texts: Mapping[str, bytes], source: Source, condition: str) -> System:
+        """Return the system with other files in some places; that it may be so is said at ``source``."""
+        files = OverlayFiles(self.tree.files, texts)
+        boots = [replace(boot, source=source, condition=condition) for boot in self.boots]
+        return replace(self, tree=self.tree.through(files), boots=tuple(boots))
+
+    def _unread_by_old_versions(self) -> dict[str, bytes]:
+        """Return the files of /usr/lib/modprobe.d, with what of their names old versions read in /lib.
+
+        There are none where /lib is a link to /usr/lib.
+        """
+        files, root = self.tree.files, self.root.rstrip("/")
+        new, old = f"{root}/usr/lib/modprobe.d", f"{root}/lib/modprobe.d"
+        if self.is_live or files.real(new) == files.real(old):
+            return {}
+        names = [name for name in names_in(files, new) if name.endswith(".conf")]
+        return {f"{new}/{name}": _content(files, f"{old}/{name}") for name in names}
 
     def initcalls(self) -> dict[str, str] | None:
         """Return the module of each built-in init function, by System.map; None if there is no such file."""
@@ -223,6 +250,14 @@ class System:
             return os.path.basename(files.follow(path)[1]) if is_file else ""
         except OSError:
             return ""
+
+
+def _content(files: Files, path: str) -> bytes:
+    """Return a file's content; nothing if it cannot be read."""
+    try:
+        return files.read(path)
+    except OSError:
+        return b""
 
 
 def _text(path: str) -> str:
