@@ -54,9 +54,11 @@ def test_a_policy_that_lines_cannot_make_true_says_so(image: Path) -> None:
     assert (blocked.rule, blocked.module) == ("kept-blocked", "mid")
 
 
-def test_a_name_to_be_kept_that_no_module_has_is_an_error(image: Path) -> None:
-    with pytest.raises(NotFoundError, match="usr"):
+def test_names_to_be_kept_that_no_module_has_are_an_error(image: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"usr: module is missing$"):
         generate_policy(*opened(image, ""), ["usr"])
+    with pytest.raises(NotFoundError, match="usr: module is missing; so are zzz, yyy"):
+        generate_policy(*opened(image, ""), ["usr", "mid", "zzz", "yyy"])
 
 
 def test_modules_and_routes_that_differ_are_listed(image: Path) -> None:

@@ -65,9 +65,11 @@ def check_policy(
 
 def _kept(system: System, keep: Iterable[str], config_paths: Sequence[str] | None) -> frozenset[str]:
     found = closure(system.context(config_paths), list(keep))
-    missing = next((one for one in found.missing if one.is_fault), None)
-    if missing is not None:
-        raise NotFoundError(f"{missing.kind}{missing.state}", subject=missing.name)
+    if faults := [one for one in found.missing if one.is_fault]:
+        first, *others = faults
+        more = f"; so {'is' if len(others) == 1 else 'are'} " if others else ""
+        more += ", ".join([one.name for one in others])
+        raise NotFoundError(f"{first.kind}{first.state}{more}", subject=first.name)
     return frozenset([one.module for one in found.modules])
 
 
