@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     KeyChange = tuple[list[tuple[int, str]], list[tuple[int, str]]]
     """The (priority, value) pairs that a key loses, and those that it gains."""
     Moves = Sequence[tuple[int, int]]
-    """What happens to priorities, one after the other: to all from the first number on, below 2**31 before
-    and after, the second is added."""
+    """Pairs of numbers, one after the other: the second is added to each priority from the first on. All
+    priorities are below 2**31 before and after."""
     Old = tuple[bytes, bytes, list[tuple[int, int]], int]
     """A node of the old file: its prefix, its values, (letter, reference) of its children, and its end."""
     Regions = dict[int, tuple[int, int]]
