@@ -25,8 +25,7 @@ from ukmod.kernel.trees import Loadable, indexed, open_tree
 from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
 from ukmod.kmod.visible import escape
-from ukmod.machine.image.installed import kernel_named
-from ukmod.machine.image.releases import is_word
+from ukmod.machine.image.installed import modules_of
 from ukmod.record import record
 from ukmod.survey.leaks import recurring
 
@@ -268,10 +267,8 @@ def _of_tree(tree: Tree, name: str) -> str:
 
 
 def own_tree(kernel: str) -> Tree | None:
-    """The modules of a kernel that is named by its release; None for an image that is a file."""
-    if not is_word(kernel) or os.path.exists(kernel):
-        return None
-    modules = kernel_named(kernel).modules
+    """The modules of a kernel that --kernel names; None if it has none, or is no kernel in particular."""
+    modules = modules_of(kernel)
     return open_tree(modules) if modules else None
 
 

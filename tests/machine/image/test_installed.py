@@ -8,7 +8,15 @@ import pytest
 
 from ukmod.errors import NotFoundError
 from ukmod.kernel.image import choice
-from ukmod.machine.image.installed import Installed, fetched_roots, image_at, installed, kernel_named, store
+from ukmod.machine.image.installed import (
+    Installed,
+    fetched_roots,
+    image_at,
+    installed,
+    kernel_named,
+    modules_of,
+    store,
+)
 
 
 @pytest.fixture
@@ -54,6 +62,17 @@ def test_headers_are_found_where_they_were_fetched_to(fetched: Path) -> None:
 def test_headers_are_found_by_the_link_of_the_modules(fetched: Path) -> None:
     add(fetched / "6.1.0-56-amd64", "lib/modules/6.1.0-56-amd64/build/Makefile")
     assert kernel_named("6.1", of_the_cache()).headers.endswith("lib/modules/6.1.0-56-amd64/build")
+
+
+@pytest.mark.parametrize("release", ["6.1.0-56-amd64", "7.2.13+deb14-amd64"])
+def test_an_image_in_a_root_has_the_modules_beside_it(fetched: Path, release: str) -> None:
+    (one,) = (kernel for kernel in of_the_cache() if kernel.release == release)
+    assert modules_of(release) == modules_of(one.image) == one.modules
+
+
+def test_an_image_in_no_root_has_no_modules(fetched: Path) -> None:
+    add(fetched, "vmlinuz-6.1.0-56-amd64", "boot/vmlinuz-6.9")
+    assert modules_of(f"{fetched}/vmlinuz-6.1.0-56-amd64") == modules_of(f"{fetched}/boot/vmlinuz-6.9") == ""
 
 
 def test_an_image_is_a_file_or_the_name_of_a_kernel(fetched: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "installed",
     "kernel_named",
     "modules_below",
+    "modules_of",
     "store",
 ]
 
@@ -99,6 +100,22 @@ def modules_below(root: str, release: str) -> str:
     """The directory of a release's modules; empty if there is none below the root."""
     places = (os.path.join(root, directory, release) for directory in reversed(_MODULES))
     return next((place for place in places if os.path.isdir(os.path.join(place, "kernel"))), "")
+
+
+def modules_of(kernel: str) -> str:
+    """The module tree of a kernel, named by its release or by its image's path; empty if it has none.
+
+    A file has one if it lies in a root as an image does. Raises NotFoundError for a release that is not here.
+    """
+    if is_word(kernel) and not os.path.exists(kernel):
+        return kernel_named(kernel).modules
+    path = os.path.abspath(kernel)
+    for place in PLACES:
+        tail = re.escape(place).replace(r"\{release\}", "(?P<release>[^/]+)")
+        found = re.fullmatch(f"(?P<root>.*/){tail}", path)
+        if found and (modules := modules_below(found["root"], found["release"])):
+            return modules
+    return ""
 
 
 def _headers(root: str, release: str) -> str:
