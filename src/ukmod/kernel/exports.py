@@ -26,6 +26,7 @@ SUBSYSTEMS: Final = (
     "params",
     "params_ops",
     "pid",
+    "pid_namespace",
     "printk",
     "signal",
     "softirq",

@@ -1,4 +1,4 @@
-"""struct pid, with only the initial pid namespace: kernel/pid.c."""
+"""struct pid: kernel/pid.c. The numbers below the initial pid namespace are pid_namespace.py's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel.export import export
 from ukmod.kernel.lib.list import hlist_add_head, hlist_del_init, hlist_nodes, init_list_head
 from ukmod.kernel.mm.gfp import GFP_KERNEL
+from ukmod.kernel.pid_namespace import (
+    SIZEOF_UPID,
+    find_pid_ns,
+    level_of,
+    of_children,
+    pid_nr_ns,
+    put_namespace,
+    remove_numbers,
+    task_active_pid_ns,
+)
 from ukmod.kernel.sched.core import Task
 from ukmod.machine.abi import Int, PidT, Ptr, UInt
 
@@ -52,8 +62,7 @@ class Pids:
         if (address := self._of_task.get(task)) is not None:
             return address
         k = self._k
-        # One upid, for the initial namespace, follows the struct.
-        address = k.slab.kernel_object(self._size + 16, fenced=False)
+        address = k.slab.kernel_object(self._size + self._room(), fenced=False)
         k.memory.set_u32(address + self._count, 1)
         if self._numbers is not None:
             k.memory.set_u32(address + self._numbers, task.pid)
@@ -69,6 +78,13 @@ class Pids:
                 k.memory.set_u64(self._group_at(task, kind), self.of(k.idle) if task.parent else address)
         task.on_exit.append(self._detach)
         return address
+
+    def _room(self) -> int:
+        """The size of the numbers that follow a new struct pid: one a level, and one to begin a namespace."""
+        current = self._k.sched.current
+        known = self._k.image is not None and current is not None
+        level = level_of(self._k, of_children(self._k, current)) if known and current is not None else 0
+        return (level + 2) * SIZEOF_UPID
 
     def _set_thread_pid(self, task: Task, address: int) -> None:
         if self._k.types.has("task_struct", "thread_pid"):
@@ -213,6 +229,8 @@ class Pids:
     def release(self, pid: int) -> None:
         """free_pid(): drop a task's own reference once it has exited and no group has its number."""
         if pid in self._tasks and self._tasks[pid] is None and not self._is_named(pid):
+            if self._k.image is not None:
+                remove_numbers(self._k, self._k.image, pid)
             self.put(pid)
 
     def task(self, address: int) -> Task | None:
@@ -239,34 +257,21 @@ class Pids:
         self._k.memory.set_u32(at, left)
         if left == 0 and self._tasks.pop(address, None) is None:
             del self._numbers_of[address]
+            if self._k.image is not None:
+                put_namespace(self._k, self._k.image, address)
             self._k.slab.free(address)
 
 
 @export(gpl=True)
 def find_get_pid(k: Core, number: PidT) -> Ptr:
     """``struct pid *find_get_pid(pid_t nr)``: with a reference, or NULL if there is no such process."""
-    return k.pids.get(k.pids.find(number))
+    return k.pids.get(find_vpid(k, number))
 
 
 @export("find_vpid", gpl=True)
 def find_vpid(k: Core, number: Int) -> Ptr:
     """``struct pid *find_vpid(int nr)``."""
-    return k.pids.find(number)
-
-
-@export(gpl=True)
-def find_pid_ns(k: Core, number: Int, namespace: Ptr) -> Ptr:
-    """``struct pid *find_pid_ns(int nr, struct pid_namespace *ns)``."""
-    del namespace
-    return find_vpid(k, number)
-
-
-@export(gpl=True)
-def find_ge_pid(k: Core, number: Int, namespace: Ptr) -> Ptr:
-    """``struct pid *find_ge_pid(int nr, struct pid_namespace *ns)``: the first from this number on."""
-    del namespace
-    tasks = [task for task in k.tasks.all() if task.pid >= max(number, 1)]
-    return k.pids.of(min(tasks, key=lambda task: task.pid)) if tasks else 0
+    return find_pid_ns(k, number, task_active_pid_ns(k, k.sched.task()))
 
 
 @export()
@@ -319,20 +324,14 @@ def transfer_pid(k: Core, old: Ptr, new: Ptr, kind: UInt) -> None:
 
 
 @export(gpl=True)
-def pid_nr_ns(k: Core, pid: Ptr, namespace: Ptr) -> PidT:
-    """pid_t pid_nr_ns(struct pid *pid, struct pid_namespace *ns)."""
-    del namespace
-    return k.pids.number(pid)
-
-
-@export(gpl=True)
 def pid_vnr(k: Core, pid: Ptr) -> PidT:
     """pid_t pid_vnr(struct pid *pid)."""
-    return k.pids.number(pid)
+    return pid_nr_ns(k, pid, task_active_pid_ns(k, k.sched.task()))
 
 
 @export("__task_pid_nr_ns")
 def task_pid_nr_ns(k: Core, task: Ptr, kind: UInt, namespace: Ptr) -> PidT:
     """pid_t __task_pid_nr_ns(struct task_struct *task, enum pid_type type, struct pid_namespace *ns)."""
-    del namespace
-    return k.pids.number(k.pids.group(k.tasks.at(task or k.sched.task().address), kind))
+    current = k.sched.task()
+    pid = k.pids.group(k.tasks.at(task or current.address), kind)
+    return pid_nr_ns(k, pid, namespace or task_active_pid_ns(k, current))

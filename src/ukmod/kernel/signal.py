@@ -11,6 +11,7 @@ from ukmod.kernel import jobctl
 from ukmod.kernel.export import export
 from ukmod.kernel.freezer import try_to_freeze
 from ukmod.kernel.pid import PIDTYPE_PGID
+from ukmod.kernel.pid_namespace import is_initial, pid_nr_ns, task_active_pid_ns
 from ukmod.kernel.sched.core import (
     PF_EXITING,
     TASK_INTERRUPTIBLE,
@@ -55,6 +56,8 @@ SEND_SIG_NOINFO, SEND_SIG_PRIV = 0, 1
 SI_USER, SI_KERNEL, SI_ASYNCIO = 0, 0x80, -4
 _SIGINFO: Final = struct.Struct("<iiixxxxQH")
 """The first members of struct kernel_siginfo: si_signo, si_errno, si_code, si_addr, si_addr_lsb."""
+_SENDER: Final = 16
+"""The offset of si_pid, in the siginfo of a signal that a process has sent."""
 
 
 def sigmask(*signals: int) -> int:
@@ -70,6 +73,12 @@ SIGNAL_UNKILLABLE: Final = 0x40
 _IGNORED = sigmask(SIGCONT, SIGCHLD, SIGWINCH, SIGURG)
 _KERNEL_ONLY = sigmask(SIGKILL, SIGSTOP)
 _STOP = sigmask(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
+
+
+def _has_sender(info: bytes) -> bool:
+    """has_si_pid_and_uid()."""
+    signal, _, code = struct.unpack_from("<iii", info)
+    return bool(code <= SI_USER or signal == SIGCHLD)
 
 
 class Info(Protocol):
@@ -173,10 +182,17 @@ class Signals:
         return shared + types.offset("signal_struct", "flags")
 
     def is_unkillable(self, task: Task) -> bool:
-        """SIGNAL_UNKILLABLE: it is init, for which no signal has its default action."""
-        if task.group.leader.pid != INIT_PID:
-            return False
-        return task.thread is None or bool(self._k.memory.u32(self._group_flags(task)) & SIGNAL_UNKILLABLE)
+        """SIGNAL_UNKILLABLE: it is an init, for which no signal has its default action."""
+        if task.thread is None:
+            return task.group.leader.pid == INIT_PID
+        return bool(self._k.memory.u32(self._group_flags(task)) & SIGNAL_UNKILLABLE)
+
+    def _is_from_above(self, task: Task) -> bool:
+        """True if the current task lives in a pid namespace above that of ``task``."""
+        namespace = task_active_pid_ns(self._k, task)
+        return not is_initial(self._k, namespace) and not pid_nr_ns(
+            self._k, self._k.pids.of(self._k.sched.task()), namespace
+        )
 
     def _ignored(self, task: Task, signal: int, *, force: bool) -> bool:
         if self.blocked(task) & sigmask(signal) or not signal:
@@ -327,9 +343,12 @@ class Signals:
         if info in (SEND_SIG_NOINFO, SEND_SIG_PRIV):
             code = SI_KERNEL if info == SEND_SIG_PRIV else SI_USER
             content = self.info(signal, code)
-            self.send(task, signal, content, force=info == SEND_SIG_PRIV, to_thread=to_thread)
+            force = info == SEND_SIG_PRIV or self._is_from_above(task)
         else:
-            self.send(task, signal, self._k.memory.read(info, self._info_size), to_thread=to_thread)
+            content, force = self._k.memory.read(info, self._info_size), self._is_from_above(task)
+            if force and _has_sender(content):
+                content = content[:_SENDER] + bytes(4) + content[_SENDER + 4 :]
+        self.send(task, signal, content, force=force, to_thread=to_thread)
         return 0
 
     def send_to_group(self, task: Task, signal: int, *, priv: bool) -> int:

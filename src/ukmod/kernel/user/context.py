@@ -60,6 +60,7 @@ def enter(k: Core, image: MappedImage) -> None:
     _init(k, image, task)
     enter_fs(k, image, task)
     _copy_context(k, image, task, task)
+    _copy_namespaces(k, image, task, task)
     set_mm(k, task, _new_mm(k, image))
 
 
@@ -90,6 +91,7 @@ def inherit(k: Core, image: MappedImage, child: Task, flags: int) -> None:
     child.on_exit.insert(0, partial(_release, k, image))
     _init(k, image, child, flags)
     k.tasks.set_pf(child, PF_FORKNOEXEC)
+    _set(k, child, "nsproxy", 0)  # it does not count among the users of init's
     _copy(k, "task_struct", parent.address, child.address)
     if flags & (CLONE_VM | CLONE_VFORK) == CLONE_VM:
         _sas_ss_reset(k, child)
@@ -106,6 +108,7 @@ def inherit(k: Core, image: MappedImage, child: Task, flags: int) -> None:
     for member in ("mm", "active_mm"):
         _set(k, child, member, mm)
     child.root = root_of(k, mm)
+    _copy_namespaces(k, image, parent, child, flags)  # a time namespace is part of the address space
 
 
 def _sas_ss_reset(k: Core, child: Task) -> None:
@@ -159,10 +162,9 @@ def _copy_context(k: Core, image: MappedImage, source: Task, task: Task, flags: 
         _set(k, task, "files", files)
     else:
         _set(k, task, "files", _made("files", _copied_files(k, image, files)))
-    _copy_namespaces(k, image, source, task, flags)
 
 
-def _copy_namespaces(k: Core, image: MappedImage, source: Task, task: Task, flags: int) -> None:
+def _copy_namespaces(k: Core, image: MappedImage, source: Task, task: Task, flags: int = 0) -> None:
     """copy_namespaces(): share them, or make new ones as the flags say."""
     _set(k, task, "nsproxy", _get(k, source, "nsproxy"))
     error = k.cpu.call(image.address("copy_namespaces"), flags, task.address)

@@ -8,6 +8,7 @@ from ukmod.kernel import jobctl
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.mm.switch import mm_of
+from ukmod.kernel.pid_namespace import child_reaper, namespace_member, task_active_pid_ns
 from ukmod.kernel.sched.core import PF_EXITING, TASK_NOLOAD, TASK_UNINTERRUPTIBLE, Task
 from ukmod.kernel.signal import SIGNAL_GROUP_EXIT
 from ukmod.kernel.signal_numbers import SIGCHLD
@@ -151,28 +152,68 @@ def _shared(k: Core, task: Task, member: str) -> int:
 
 
 def _forget_children(k: Core, image: MappedImage, task: Task) -> None:
-    """forget_original_parent(): another thread, or else init, would wait for the children of a task."""
+    """forget_original_parent(): another thread, or else a reaper, waits for the children of a task."""
     thread = task.thread
     if thread is None:
         return
     others = (one for one in task.group.threads if one is not task)
     alive = next((one for one in others if not k.tasks.pf(one) & PF_EXITING), None)
     if alive is not None:
-        k.process_lists.reparent(task, alive)
+        _hand_on(k, task, alive)
         return
+    if child_reaper(k, task) is task:
+        k.cpu.call(image.address("zap_pid_ns_processes"), task_active_pid_ns(k, task))
     left = list(thread.children.tasks)
     thread.children.tasks.clear()
-    k.process_lists.reparent(task, k.tasks.init)
+    reaper = _find_new_reaper(k, task)
+    k.process_lists.reparent(task, reaper)
     for child in left:
         is_alive = not child.is_zombie
-        _reparent_leader(k, image, child)
+        _reparent_leader(k, image, child, reaper)
         if is_alive:
             jobctl.kill_orphaned_pgrp(k, child, task, gone=task)
 
 
-def _reparent_leader(k: Core, image: MappedImage, child: Task) -> None:
-    """Have init wait for a process; if that executes no program, it waits at once."""
-    init = k.tasks.init.thread
+def _hand_on(k: Core, task: Task, alive: Task) -> None:
+    """Have another thread of a process get the children of one that ends, and be its namespace's init."""
+    if child_reaper(k, task) is task:
+        namespace = task_active_pid_ns(k, task)
+        k.memory.set_u64(namespace_member(k, namespace, "child_reaper"), alive.address)
+    k.process_lists.reparent(task, alive)
+
+
+def _find_new_reaper(k: Core, task: Task) -> Task:
+    """Who waits for the children of a process that ends: a subreaper above it, or its namespace's init."""
+    last, namespace = child_reaper(k, task), task_active_pid_ns(k, task)
+    if last is task:
+        return k.tasks.init
+    found = task.parent if _is_flagged(k, task, "has_child_subreaper") else None
+    while found is not None and found is not last and task_active_pid_ns(k, found) == namespace:
+        alive = next((one for one in found.group.threads if not k.tasks.pf(one) & PF_EXITING), None)
+        if alive is not None and _is_flagged(k, found, "is_child_subreaper"):
+            return alive
+        found = found.parent
+    return last
+
+
+def inherit_subreaper(k: Core, child: Task) -> None:
+    """copy_process(): a new process knows whether there is a subreaper above it."""
+    names = ("has_child_subreaper", "is_child_subreaper")
+    if child.parent is not None and any(_is_flagged(k, child.parent, name) for name in names):
+        bit = k.types.member("signal_struct", names[0]).bit_offset
+        at = _shared(k, child, names[0])
+        k.memory.write(at, bytes((k.memory.u8(at) | 1 << bit,)))
+
+
+def _is_flagged(k: Core, task: Task, member: str) -> bool:
+    """A bit of a task's signal_struct."""
+    bit = k.types.member("signal_struct", member).bit_offset
+    return bool(k.memory.u8(_shared(k, task, member)) >> bit & 1)
+
+
+def _reparent_leader(k: Core, image: MappedImage, child: Task, reaper: Task) -> None:
+    """Have another process wait for one; if that executes no program, it waits at once."""
+    init = reaper.thread
     adopted = init.children.tasks if init is not None else []
     adopted.append(child)
     k.memory.set_u32(child.address + k.types.offset("task_struct", "exit_signal"), SIGCHLD)

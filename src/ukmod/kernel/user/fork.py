@@ -7,18 +7,28 @@ shares that instead.
 
 from __future__ import annotations
 
-from errno import EAGAIN, EEXIST, EINVAL, ENOMEM, EPERM
+from collections.abc import Sequence
+from errno import EAGAIN, EINVAL, ENOMEM
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LimitError
-from ukmod.kernel.cred import CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.mm.switch import mm_of
 from ukmod.kernel.mm.uaccess import put_user
+from ukmod.kernel.pid_namespace import (
+    add_numbers,
+    level_of,
+    namespace_member,
+    of_children,
+    pid_nr_ns,
+    pid_vnr,
+    refusal,
+    task_active_pid_ns,
+)
 from ukmod.kernel.sched.core import ERESTARTNOINTR, TASK_KILLABLE, Task
-from ukmod.kernel.task import PID_MAX
+from ukmod.kernel.signal import SIGNAL_UNKILLABLE
 from ukmod.kernel.uapi import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
@@ -32,6 +42,7 @@ from ukmod.kernel.uapi import (
     CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
+    CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     CLONE_PARENT,
@@ -47,7 +58,7 @@ from ukmod.kernel.uapi import (
     CLONE_VM,
 )
 from ukmod.kernel.user.context import inherit
-from ukmod.kernel.user.exit import count_thread, exit_notify, release_thread
+from ukmod.kernel.user.exit import count_thread, exit_notify, inherit_subreaper, release_thread
 from ukmod.kernel.user.pidfd import PIDFD_THREAD, names_threads, open_pidfd
 from ukmod.kernel.user.ptrace import (
     PTRACE_EVENT_VFORK_DONE,
@@ -64,6 +75,7 @@ _KNOWN: Final = (
     CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK | CLONE_THREAD | CLONE_SYSVSEM
     | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED
     | CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP
+    | CLONE_NEWPID | CLONE_NEWTIME
     | CLONE_PTRACE | CLONE_UNTRACED | CLONE_PARENT | CLONE_PIDFD | CLONE_IO | CLONE_CLEAR_SIGHAND
 )  # fmt: skip
 
@@ -96,7 +108,7 @@ def _refused(k: Core, image: MappedImage, task: Task, arguments: _Arguments) -> 
     of_thread = 0 if names_threads(image) else CLONE_THREAD
     excluded = {
         CLONE_FS: CLONE_NEWNS | CLONE_NEWUSER,
-        CLONE_THREAD: CLONE_NEWUSER,
+        CLONE_THREAD: CLONE_NEWUSER | CLONE_NEWPID,
         CLONE_PIDFD: CLONE_DETACHED | of_thread,
     }
     if any(flags & one and not flags & other for one, other in needed.items()):
@@ -106,49 +118,64 @@ def _refused(k: Core, image: MappedImage, task: Task, arguments: _Arguments) -> 
     if flags & CLONE_PIDFD and flags & CLONE_PARENT_SETTID and arguments.pidfd == arguments.parent_tid:
         return -EINVAL
     if flags & CLONE_PARENT and k.signals.is_unkillable(task):
-        return -EINVAL  # process 1 must not get siblings
-    if flags & CLONE_NEWPID or _has_pid_namespace(k, task):
-        return -EINVAL  # as without CONFIG_PID_NS
+        return -EINVAL  # an init must not get siblings
+    if flags & CLONE_THREAD and of_children(k, task) != task_active_pid_ns(k, task):
+        return -EINVAL
+    if flags & (CLONE_THREAD | CLONE_VM) and _leaves_time_namespace(k, task):
+        return -EINVAL
     if flags & ~_KNOWN:
         return -EAGAIN
     k.signals.recalc(task)
     return -ERESTARTNOINTR if k.tasks.flags(task) & k.tasks.tif.sigpending else 0
 
 
-def _chosen_pid(k: Core, arguments: _Arguments) -> int:
-    """alloc_pid(): the pid that clone3(2) has asked for, 0 for any, or a negative errno."""
-    if not arguments.set_tid_size:
-        return 0
-    pid = signed(k.memory.u32(arguments.set_tid), 4)
-    if arguments.set_tid_size > 1 or not 1 <= pid < PID_MAX:
-        return -EINVAL
-    if not k.creds.capable(CAP_CHECKPOINT_RESTORE) and not k.creds.capable(CAP_SYS_ADMIN):
-        return -EPERM
-    return -EEXIST if k.pids.find(pid) else pid
-
-
-def _has_pid_namespace(k: Core, task: Task) -> bool:
-    """True if unshare(2) or setns(2) has given the children of a task a pid namespace of their own."""
+def _leaves_time_namespace(k: Core, task: Task) -> bool:
+    """True if the children of a task have another time namespace than its own."""
     nsproxy = k.memory.u64(task.address + k.types.offset("task_struct", "nsproxy"))
-    of_children = k.memory.u64(nsproxy + k.types.offset("nsproxy", "pid_ns_for_children"))
-    return k.image is not None and of_children != k.image.address("init_pid_ns")
+    names = ("time_ns", "time_ns_for_children")
+    return len({k.memory.u64(nsproxy + k.types.offset("nsproxy", name)) for name in names}) > 1
+
+
+def _wanted_numbers(k: Core, arguments: _Arguments) -> tuple[int, ...]:
+    """The pids that clone3(2) has asked for: the first is that in the deepest namespace."""
+    return tuple(
+        signed(k.memory.u32(arguments.set_tid + 4 * index), 4) for index in range(arguments.set_tid_size)
+    )
+
+
+def _chosen_pid(k: Core, parent: Task, wanted: Sequence[int], flags: int) -> int:
+    """The pid of choice in the initial namespace, the last of all; 0 for any."""
+    levels = level_of(k, of_children(k, parent)) + bool(flags & CLONE_NEWPID) + 1
+    return wanted[-1] if len(wanted) == levels else 0
+
+
+def _become_reaper(k: Core, child: Task) -> None:
+    """is_child_reaper(): the first task of a pid namespace is its init."""
+    namespace = task_active_pid_ns(k, child)
+    if pid_nr_ns(k, k.pids.of(child), namespace) != 1:
+        return
+    k.memory.set_u64(namespace_member(k, namespace, "child_reaper"), child.address)
+    signal = k.memory.u64(child.address + k.types.offset("task_struct", "signal"))
+    flags = signal + k.types.offset("signal_struct", "flags")
+    k.memory.set_u32(flags, k.memory.u32(flags) | SIGNAL_UNKILLABLE)
 
 
 def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     """kernel_clone(), of the current task: the child's pid, or a negative errno."""
     arguments = _Arguments(k, address)
     flags, parent = arguments.flags, k.sched.task()
-    if refusal := _refused(k, image, parent, arguments):
-        return refusal
-    if (pid := _chosen_pid(k, arguments)) < 0:
-        return pid
+    if refused := _refused(k, image, parent, arguments):
+        return refused
+    wanted = _wanted_numbers(k, arguments)
+    if refused := refusal(k, image, wanted, begins=bool(flags & CLONE_NEWPID)):
+        return refused
     try:
-        child = _new_task(k, parent, arguments, pid)
+        child = _new_task(k, parent, arguments, _chosen_pid(k, parent, wanted, flags))
     except LimitError as error:
         return -(error.errno or ENOMEM)
-    if refusal := _equip(k, image, child, arguments):
+    if failure := _equip(k, image, child, arguments, wanted):
         k.sched.wake_new(child)  # to its end
-        return refusal
+        return failure
     child.thread = UserThread(k, image, child, parent=thread)  # from here on, a signal ends it as a program
     child.leaving.append(partial(exit_notify, k, image, child))
     _set_members(k, parent, child, arguments)
@@ -156,10 +183,13 @@ def clone(k: Core, image: MappedImage, thread: UserThread, address: int) -> int:
     if not flags & CLONE_THREAD and real_parent is not None:
         real_parent.children.tasks.append(child)
     if flags & CLONE_PARENT_SETTID:
-        put_user(k, arguments.parent_tid, child.pid)  # whose result kernel_clone() does not look at
+        put_user(k, arguments.parent_tid, pid_vnr(k, child))  # whose result kernel_clone() does not look at
     event = event_of_clone(k, parent, flags, arguments.exit_signal)
     ptrace_init_task(k, image, child, flags, event)
-    pid = child.pid
+    if not flags & CLONE_THREAD:
+        _become_reaper(k, child)
+        inherit_subreaper(k, child)
+    pid = pid_vnr(k, child)
     _begin(k, image, thread, child, event, waits=bool(flags & CLONE_VFORK))
     return pid
 
@@ -178,13 +208,15 @@ def _new_task(k: Core, parent: Task, arguments: _Arguments, pid: int) -> Task:
     return child
 
 
-def _equip(k: Core, image: MappedImage, child: Task, arguments: _Arguments) -> int:
+def _equip(k: Core, image: MappedImage, child: Task, arguments: _Arguments, wanted: Sequence[int]) -> int:
     """Give a child what it inherits, and its parent a pidfd if asked for; 0, or a negative errno."""
     flags = arguments.flags
     try:
         inherit(k, image, child, flags)
     except LimitError as error:
         return -(error.errno or ENOMEM)
+    if failure := add_numbers(k, image, child, wanted):
+        return failure
     if not flags & CLONE_PIDFD:
         return 0
     return open_pidfd(k, image, child, arguments.pidfd, PIDFD_THREAD if flags & CLONE_THREAD else 0)
@@ -192,7 +224,8 @@ def _equip(k: Core, image: MappedImage, child: Task, arguments: _Arguments) -> i
 
 def _begin(k: Core, image: MappedImage, thread: UserThread, child: Task, event: int, *, waits: bool) -> None:
     """Have a child run, tell its parent's tracer, and with ``waits`` wait for its execve() or its end."""
-    pid, mm = child.pid, mm_of(k, child)
+    tracer = k.tasks.at(k.memory.u64(k.sched.task().address + k.types.offset("task_struct", "parent")))
+    pid, mm = pid_nr_ns(k, k.pids.of(child), task_active_pid_ns(k, tracer)), mm_of(k, child)
     k.sched.wake_new(child)
     if event:
         ptrace_event(k, image, event, pid)
@@ -227,6 +260,6 @@ def _live(k: Core, arguments: _Arguments) -> int:
         thread.set_tls(arguments.tls)
     thread.begin_child(arguments.stack)
     if arguments.flags & CLONE_CHILD_SETTID:
-        put_user(k, arguments.child_tid, k.sched.task().pid)  # as in schedule_tail()
+        put_user(k, arguments.child_tid, pid_vnr(k, k.sched.task()))  # as in schedule_tail()
     thread.run()
     return 0

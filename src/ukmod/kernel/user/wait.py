@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from ukmod.kernel import jobctl
 from ukmod.kernel.coredump import DUMPED
 from ukmod.kernel.mm.uaccess import put_user
-from ukmod.kernel.pid import PIDTYPE_PGID
+from ukmod.kernel.pid import PIDTYPE_PGID, find_vpid
+from ukmod.kernel.pid_namespace import pid_vnr
 from ukmod.kernel.sched.core import ERESTARTSYS, TASK_INTERRUPTIBLE, Task
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGCONT
 from ukmod.kernel.user.exit import release, release_tracee, wait_status
@@ -39,6 +40,8 @@ class _Change:
     """A change of a child, as waitid(2) reports it."""
 
     child: Task
+    pid: int
+    """As the current task sees it."""
     cause: int
     status: int
     wait_status: int
@@ -58,7 +61,7 @@ def wait4(k: Core, thread: UserThread | None, upid: int, status: int, options: i
         return found
     if status and not put_user(k, status, found.wait_status):
         return -EFAULT
-    return found.child.pid
+    return found.pid
 
 
 def waitid(k: Core, thread: UserThread | None, which: int, upid: int, info: int, options: int) -> int:
@@ -76,10 +79,10 @@ def waitid(k: Core, thread: UserThread | None, which: int, upid: int, info: int,
     if isinstance(found, int):
         return found
     if info:
-        members = {"pid": found.child.pid, "status": found.status, "cause": found.cause, "uid": found.uid}
+        members = {"pid": found.pid, "status": found.status, "cause": found.cause, "uid": found.uid}
         for member, value in members.items():
             k.memory.set_u32(info + k.types.offset("waitid_info", member), value)
-    return found.child.pid
+    return found.pid
 
 
 def _wait_for_pidfd(k: Core, thread: UserThread | None, fd: int, options: int) -> _Change | int:
@@ -96,15 +99,17 @@ def _wait_for_pidfd(k: Core, thread: UserThread | None, fd: int, options: int) -
 
 
 def _group_of(k: Core, task: Task) -> int:
-    return k.pids.number(k.pids.group(task, PIDTYPE_PGID))
+    return k.pids.group(task, PIDTYPE_PGID)
 
 
 def _wanted(k: Core, kind: int, number: int) -> _Wanted:
     """eligible_pid(): with P_PGID, 0 is the group that the caller is in now."""
+    if kind == P_ALL:
+        return lambda _: True
+    pid = find_vpid(k, number) if number else _group_of(k, k.sched.task())
     if kind == P_PGID:
-        group = number or _group_of(k, k.sched.task())
-        return lambda child: _group_of(k, child) == group
-    return lambda child: kind == P_ALL or child.pid == number
+        return lambda child: _group_of(k, child) == pid
+    return lambda child: k.pids.of(child) == pid
 
 
 def _wait(k: Core, thread: UserThread | None, wanted: _Wanted, options: int) -> _Change | int:
@@ -161,7 +166,8 @@ def _change(k: Core, child: Task, options: int) -> _Change | None:
 
 def _changed(k: Core, child: Task, cause: int, status: int, wait_status: int) -> _Change:
     cred = k.memory.u64(child.address + k.types.offset("task_struct", "real_cred"))
-    return _Change(child, cause, status, wait_status, k.memory.u32(cred + k.types.offset("cred", "uid")))
+    uid = k.memory.u32(cred + k.types.offset("cred", "uid"))
+    return _Change(child, pid_vnr(k, child), cause, status, wait_status, uid)
 
 
 def _end(k: Core, child: Task) -> _Change:

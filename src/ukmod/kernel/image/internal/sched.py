@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.cred import CAP_SYS_NICE
 from ukmod.kernel.export import export
+from ukmod.kernel.pid import find_vpid
 from ukmod.kernel.sched.core import DEFAULT_PRIO, MAX_RT_PRIO, Task
 from ukmod.kernel.sched.prio import (
     SCHED_BATCH,
@@ -114,7 +115,7 @@ def sched_rr_get_interval(k: Core, pid: Int, interval: Ptr) -> Int:
     """int sched_rr_get_interval(pid_t pid, struct timespec64 *t)."""
     if pid < 0:
         return -EINVAL
-    task = k.tasks.by_pid(pid) if pid else k.sched.task()
+    task = k.pids.task(find_vpid(k, pid)) if pid else k.sched.task()
     if task is None:
         return -ESRCH
     k.memory.write(interval, struct.pack("<qq", *divmod(_time_slice(k, task), NSEC_PER_SEC)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ukmod.kernel.export import export
 from ukmod.kernel.panic import level_number
 from ukmod.kernel.pid import PIDTYPE_PID
+from ukmod.kernel.pid_namespace import find_pid_ns, task_active_pid_ns
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
 from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
 from ukmod.kernel.sched.plug import flush_plug
@@ -116,21 +117,25 @@ def kernel_clone(k: Core, arguments: Ptr) -> Long:
     return clone(k, k.image, thread, arguments)
 
 
-@export("find_task_by_vpid", "find_task_by_pid_ns")
+@export()
+def find_task_by_pid_ns(k: Core, number: Int, namespace: Ptr) -> Ptr:
+    """struct task_struct *find_task_by_pid_ns(pid_t nr, struct pid_namespace *ns)."""
+    task = k.pids.task(find_pid_ns(k, number, namespace))
+    return task.address if task is not None else 0
+
+
+@export()
 def find_task_by_vpid(k: Core, number: Int) -> Ptr:
     """struct task_struct *find_task_by_vpid(pid_t nr)."""
-    task = k.tasks.by_pid(number)
-    return task.address if task is not None else 0
+    return find_task_by_pid_ns(k, number, task_active_pid_ns(k, k.sched.task()))
 
 
 @export()
 def find_get_task_by_vpid(k: Core, number: Int) -> Ptr:
     """struct task_struct *find_get_task_by_vpid(pid_t nr): with a reference."""
-    task = k.tasks.by_pid(number)
-    if task is None:
-        return 0
-    k.tasks.get(task)
-    return task.address
+    if address := find_task_by_vpid(k, number):
+        k.tasks.get(k.tasks.at(address))
+    return address
 
 
 @export()
