@@ -22,6 +22,7 @@ RUNS = (
     "followers",
     "clones",
     "clones pids",
+    "clocks",
 )
 """Each program, in /bin, with its arguments."""
 PRELUDE = f"""\
@@ -50,7 +51,10 @@ def outcomes(text: str) -> list[programs.Outcome]:
 
 
 def test_a_program_does_what_it_does_on_the_real_kernel(tmp_path: Path) -> None:
-    built = [programs.build(tmp_path, name) for name in ("trial", "threads", "timers", "followers", "clones")]
+    built = [
+        programs.build(tmp_path, name)
+        for name in ("trial", "threads", "timers", "followers", "clones", "clocks")
+    ]
     modules = [Path(device(name)) for name in programs.DEVICES]
     kernel = debian.require("qemu-system-x86_64", "busybox", "cpio")
     real = qemu.boot(kernel, modules, tmp_path / "guests", programs=built)

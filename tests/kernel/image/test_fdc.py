@@ -7,11 +7,9 @@ from tests.kernel.image.conftest import in_a_copy
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.image.fdc import (
-    CMOS,
     CONFIGURE,
     DIR,
     DOR,
-    DRIVE_TYPES,
     DSR,
     DSR_RESET,
     DUMPREG,
@@ -28,7 +26,6 @@ from ukmod.kernel.image.fdc import (
     SENSE_INTERRUPT,
     UNLOCK,
     VERSION,
-    DriveTypes,
     Fdc,
 )
 
@@ -112,14 +109,6 @@ def test_what_it_does_not_know_or_has_no_drive_for_is_invalid(fdc: Fdc, code: in
 def test_a_port_between_its_own_is_the_disk_controllers(fdc: Fdc) -> None:
     assert FDC1 + 6 not in fdc.ports
     assert FDC1 + DIR in fdc.ports
-
-
-def test_the_cmos_ram_knows_that_there_are_no_drives() -> None:
-    cmos = DriveTypes(CMOS)
-    cmos.store(CMOS, 1, 0x80 | DRIVE_TYPES)
-    assert cmos.load(CMOS + 1, 1) == 0
-    cmos.store(CMOS, 1, 0)
-    assert cmos.load(CMOS + 1, 1) == 0xFF
 
 
 @pytest.mark.real

@@ -22,6 +22,7 @@ from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.printk import Record
 from ukmod.kernel.process_fs import enter_fs, unshare_fs
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.kernel.time.timekeeping import BOOT_TIME
 from ukmod.kernel.x86.tsc import wire_image
 from ukmod.machine.memory import PAGE_SHIFT
 from ukmod.record import record, replace
@@ -205,7 +206,6 @@ LEFT_OUT_INITCALLS: Final[dict[str, str]] = {
     "kswapd_init": "memory is not reclaimed",
     "kcompactd_init": "memory is not reclaimed",
     "ksm_init": "memory is not reclaimed",
-    "hugepage_init": "memory is not reclaimed",
     "oom_init": "memory is not reclaimed",
     "init_per_zone_wmark_min": "memory is not reclaimed",
     "event_trace_init": "events have no files",
@@ -271,6 +271,7 @@ def bring_up(k: Core, image: MappedImage) -> Boot:
     now = k.clock.now
     k.run_task("swapper/0", partial(_finish, k, image), limit=_STEP_PATIENCE)
     k.clock.now = now  # modules begin at 0
+    k.timekeeping.real_offset = BOOT_TIME * NSEC_PER_SEC  # rtc_hctosys() knows whole seconds only
     k.cpu.sp = k.idle.sp  # that task has ended, and its stack with it
     boot = Boot(tuple(done), tuple(k.log.records), unfit)
     _forget(k)

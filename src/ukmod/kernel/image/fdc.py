@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ukmod.kernel.image.ports import UNDECODED
-
 FDC1: Final = 0x3F0
 FDC_IRQ: Final = 6
-CMOS: Final = 0x70
 
 # The registers of an 82078, data sheet, 2.1; include/uapi/linux/fdreg.h has the offsets.
 DOR, MSR, FIFO, DIR = 2, 4, 5, 7
@@ -36,8 +33,6 @@ DUMPREG, VERSION, SENSE_INTERRUPT = 0x0E, 0x10, 0x08
 SPECIFY, PERPENDICULAR, CONFIGURE, UNLOCK, LOCK, PARTID = 0x03, 0x12, 0x13, 0x14, 0x94, 0x18
 _ARGUMENTS: Final = {SPECIFY: 2, PERPENDICULAR: 1, CONFIGURE: 3}
 """The number of bytes that follow a command, if any. Commands to drives are missing, as there are none."""
-DRIVE_TYPES: Final = 0x10
-"""The byte of the CMOS RAM that lists the drives."""
 
 
 class Fdc:
@@ -122,24 +117,3 @@ class Fdc:
         perpendicular = self._set.get(PERPENDICULAR, bytes(1))[0] & 0x7F | self._locked << 7
         configured = self._set.get(CONFIGURE, bytes(3))
         return bytes(UNITS) + self._set.get(SPECIFY, bytes(2)) + bytes([0, perpendicular]) + configured[1:]
-
-
-class DriveTypes:
-    """The CMOS RAM, with one known byte: there are no drives. All else, and the clock, is unowned."""
-
-    __slots__ = ("_index", "ports")
-
-    def __init__(self, base: int) -> None:
-        self.ports = range(base, base + 2)
-        self._index = 0
-
-    def load(self, port: int, size: int) -> int:
-        """IN."""
-        known = port != self.ports[0] and self._index == DRIVE_TYPES
-        return 0 if known else UNDECODED >> (32 - 8 * size)
-
-    def store(self, port: int, size: int, value: int) -> None:
-        """OUT: select the byte to be read. The upper bit, which masks the NMI, is ignored."""
-        del size
-        if port == self.ports[0]:
-            self._index = value & 0x7F

@@ -6,10 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import LayoutError
-from ukmod.kernel.image.fdc import CMOS, FDC1, FDC_IRQ, DriveTypes, Fdc
+from ukmod.kernel.image.fdc import FDC1, FDC_IRQ, Fdc
 from ukmod.kernel.image.pci import PciConfig
 from ukmod.kernel.image.ports import InterruptMask, Ports
+from ukmod.kernel.image.rtc import RTC_IRQ, Rtc
 from ukmod.kernel.image.uart import COM1, COM1_IRQ, Uart
+from ukmod.kernel.time.timekeeping import BOOT_TIME
 from ukmod.kernel.x86.tsc import TSC_KHZ
 from ukmod.machine.memory import LOW_MEMORY
 from ukmod.machine.registers import CR4
@@ -57,8 +59,9 @@ def wire(k: Core) -> None:
     """
     k.serial = Uart(COM1, partial(_interrupt, k, COM1_IRQ))
     floppy = Fdc(FDC1, partial(_interrupt, k, FDC_IRQ))
+    clock = Rtc(k.clock, BOOT_TIME, partial(_interrupt, k, RTC_IRQ))
     masks = (InterruptMask(port) for port in INTERRUPT_MASKS)
-    ports = Ports(PciConfig(), k.serial, floppy, DriveTypes(CMOS), *masks)
+    ports = Ports(PciConfig(), k.serial, floppy, clock, *masks)
     k.cpu.on_port_io(ports.load, ports.store)
 
 
@@ -93,5 +96,7 @@ def set_variables(k: Core, image: MappedImage) -> None:
     if (state := image.get("cpu_tlbstate")) is not None and k.types.has("tlb_state", "cr4"):
         # cr4_init_shadow(), which is inlined into startup code.
         k.memory.set_u64(k.percpu.base + state + k.types.offset("tlb_state", "cr4"), CR4)
+    if (platform := image.get("x86_platform")) is not None and k.types.has("x86_platform_ops", "legacy.rtc"):
+        k.memory.set_u32(platform + k.types.offset("x86_platform_ops", "legacy.rtc"), 1)
     if (noop := image.get("apic_noop")) is not None:
         image.set("apic", noop)  # the kernel's own driver for a CPU whose APIC is disabled

@@ -190,7 +190,8 @@ _INHERITED: Final = {
     "mm_struct": (
         "get_unmapped_area", "mmap_base", "mmap_legacy_base", "mmap_compat_base", "mmap_compat_legacy_base",
         "task_size", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack",
-        "arg_start", "arg_end", "env_start", "env_end", "saved_auxv", "binfmt",
+        "arg_start", "arg_end", "env_start", "env_end", "saved_auxv", "binfmt", "context.vdso",
+        "context.vdso_image",
     ),
 }  # fmt: skip
 """The members that a child has from its parent, by struct, beyond what the image's functions copy."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ukmod.kernel.mm.switch import mm_of, set_loaded_mm
 from ukmod.kernel.sched.waiters import Waiters
-from ukmod.kernel.x86 import tsc
+from ukmod.kernel.x86 import tsc, vdso
 from ukmod.machine.usermode import PT_REGS_SIZE, UserGates
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def let_users_in(k: Core, image: MappedImage) -> None:
         counter=partial(tsc.counter, k),
     )
     k.cpu.let_users_in(gates)
-    image.set("vdso64_enabled", 0, 4)  # the vDSO reads clocks that are Python's
+    vdso.let_users_in(k, image)
 
 
 def _to_user_mode(image: MappedImage, name: str) -> int:
