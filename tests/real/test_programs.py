@@ -51,10 +51,8 @@ def outcomes(text: str) -> list[programs.Outcome]:
 
 
 def test_a_program_does_what_it_does_on_the_real_kernel(tmp_path: Path) -> None:
-    built = [
-        programs.build(tmp_path, name)
-        for name in ("trial", "threads", "timers", "followers", "clones", "clocks")
-    ]
+    names = ("trial", "threads", "timers", "followers", "clones", "clocks", "dumps")
+    built = [programs.build(tmp_path, name) for name in names]
     modules = [Path(device(name)) for name in programs.DEVICES]
     kernel = debian.require("qemu-system-x86_64", "busybox", "cpio")
     real = qemu.boot(kernel, modules, tmp_path / "guests", programs=built)

@@ -1,12 +1,13 @@
 """Core dumps that a program receives through a pipe: fs/coredump.c.
 
-No process's memory is written, so the program reads nothing. But it is started as a usermode helper, and its
+This is for Python's programs: no memory is written, so the helper reads nothing. But it is started, and its
 start decides whether the wait status says "core dumped". A core_pattern that names a file writes none:
-RLIMIT_CORE is 0, as in a kernel thread's children.
+RLIMIT_CORE is 0, as in a kernel thread's children. In ring 3, do_coredump() is the image's.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -45,8 +46,21 @@ class CoreDump:
 
     def __init__(self, kernel: Core) -> None:
         self._k = kernel
-        self.pattern = "core"
-        """A file's name, or | and a program with its arguments."""
+        self._pattern = "core"
+
+    @property
+    def pattern(self) -> str:
+        """A file's name, or | and a program with its arguments. An image keeps it itself."""
+        return self._pattern if (at := self._variable()) is None else os.fsdecode(self._k.memory.cstring(at))
+
+    @pattern.setter
+    def pattern(self, pattern: str) -> None:
+        self._pattern = pattern
+        if (at := self._variable()) is not None:
+            self._k.memory.write(at, os.fsencode(pattern)[: CORENAME_MAX_SIZE - 1] + b"\0")
+
+    def _variable(self) -> int | None:
+        return self._k.image.get("core_pattern") if self._k.image is not None else None
 
     def dump(self, task: Task, signal: int) -> int:
         """do_coredump(): the wait status of a process that ends by a signal.

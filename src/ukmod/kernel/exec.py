@@ -85,6 +85,16 @@ class Processes:
 
             enter_mm(self._k, image)
 
+    def enter_files(self) -> None:
+        """copy_files(): give the current task open files of its own, if there is an image to keep them.
+
+        Raises LimitError without memory for them.
+        """
+        if (image := self._k.image) is not None and self.has_files:
+            from ukmod.kernel.user.context import enter_files
+
+            enter_files(self._k, image)
+
     def look_up(self, path: str) -> Program:
         """The program that do_execve() would start. Raises OSError with the errno it would return."""
         return self.programs.exec(path)

@@ -235,14 +235,16 @@ class Helpers:
         """Make the program's credentials, which the module's init function may change; returns its result."""
         k = self._k
         task = k.sched.task()
+        init = self._pointer(info, "init")
         try:
+            if init:
+                k.processes.enter_files()
             cred = k.creds.prepare(task)
         except LimitError:
             return -ENOMEM
         if cred:
             bset, inheritable = k.creds.caps(cred, "cap_bset"), k.creds.caps(cred, "cap_inheritable")
             k.creds.set_caps(cred, cap_bset=bset & self.bset, cap_inheritable=inheritable & self.inheritable)
-        init = self._pointer(info, "init")
         result = signed(k.cpu.call(init, info.address, cred), 4) if init else 0
         if result:
             k.creds.abort(cred)

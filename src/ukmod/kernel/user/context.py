@@ -71,6 +71,19 @@ def enter_mm(k: Core, image: MappedImage) -> None:
     task.leaving.append(partial(_exit_mm, k, image, task))
 
 
+def enter_files(k: Core, image: MappedImage) -> None:
+    """Give the current task a table of open files of its own, until it ends. Raises LimitError."""
+    task = k.sched.task()
+    _set(k, task, "files", _made("files", _copied_files(k, image, image.address("init_files"))))
+    task.leaving.append(partial(_exit_files, k, image, task))
+
+
+def _exit_files(k: Core, image: MappedImage, task: Task) -> int:
+    if _get(k, task, "files") != image.address("init_files"):
+        k.cpu.call(image.address("exit_files"), task.address)
+    return 0
+
+
 def _exit_mm(k: Core, image: MappedImage, task: Task) -> int:
     """exit_mm(), without futexes."""
     if mm := mm_of(k, task):
@@ -160,7 +173,7 @@ def _copy_context(k: Core, image: MappedImage, source: Task, task: Task, flags: 
     if flags & CLONE_FILES:
         _count(k, "files_struct", "count", files)
         _set(k, task, "files", files)
-    else:
+    elif source is not task or files == image.address("init_files"):  # a helper has its own already
         _set(k, task, "files", _made("files", _copied_files(k, image, files)))
 
 
