@@ -23,6 +23,8 @@ RUNS = (
     "clones",
     "clones pids",
     "clocks",
+    "dumps",
+    "peeks",
 )
 """Each program, in /bin, with its arguments."""
 PRELUDE = f"""\
@@ -51,7 +53,7 @@ def outcomes(text: str) -> list[programs.Outcome]:
 
 
 def test_a_program_does_what_it_does_on_the_real_kernel(tmp_path: Path) -> None:
-    names = ("trial", "threads", "timers", "followers", "clones", "clocks", "dumps")
+    names = ("trial", "threads", "timers", "followers", "clones", "clocks", "dumps", "peeks")
     built = [programs.build(tmp_path, name) for name in names]
     modules = [Path(device(name)) for name in programs.DEVICES]
     kernel = debian.require("qemu-system-x86_64", "busybox", "cpio")

@@ -90,6 +90,9 @@ class Info(Protocol):
     def discard(self) -> None:
         """The signal will not be dequeued."""
 
+    def look(self) -> bytes:
+        """The siginfo, of which the signal stays queued."""
+
 
 @record
 class _Info:
@@ -99,6 +102,9 @@ class _Info:
         return self.data
 
     def discard(self) -> None: ...
+
+    def look(self) -> bytes:
+        return self.data
 
 
 @mutable
@@ -139,6 +145,10 @@ class Signals:
         """The queue of a task's own signals, or that of its group."""
         own = self.of(task)
         return self._shared.setdefault(task.group, []) if shared else own.queue
+
+    def queued(self, task: Task, *, shared: bool) -> list[bytes]:
+        """The siginfo of each signal that is queued, oldest first."""
+        return [info.look() for _, info in self._queue(task, shared=shared)]
 
     def pending(self, task: Task) -> int:
         """The set of signals that a task may take: its own, and those of its group."""

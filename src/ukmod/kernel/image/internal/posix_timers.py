@@ -58,6 +58,10 @@ class TimerSignal:
         list_add_tail(k.memory, self._list, pending)
         return True
 
+    def look(self) -> bytes:
+        """The siginfo, as it would be dequeued now."""
+        return self._k.memory.read(self._info, self._size)
+
     def take(self) -> bytes | None:
         """dequeue_signal(): a periodic timer runs again from here on, and tells how often it has expired."""
         k, image = self._k, self._k.image
