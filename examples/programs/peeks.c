@@ -15,7 +15,7 @@ static void peek(pid_t pid, unsigned long long from, unsigned flags, int count, 
 	long found = ptrace(PTRACE_PEEKSIGINFO, pid, &args, into);
 	long index;
 
-	printf("from %llu, flags %u, %d: %ld %s", from, flags, count, found, found < 0 ? strerror(errno) : "");
+	printf("from %llu, flags %u, %d: %ld %s", from, flags, count, found, found < 0 ? strerror(errno) : "of them");
 	for (index = 0; index < found; index++)
 		printf(", %d code %d value %d", into[index].si_signo, into[index].si_code, into[index].si_value.sival_int);
 	printf("\n");

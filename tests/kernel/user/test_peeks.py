@@ -14,13 +14,13 @@ pytestmark = pytest.mark.real
 
 EXPECTED = """\
 status 0x137f
-from 0, flags 1, 8: 3 , 34 code -1 value 10, 35 code -1 value 11, 34 code -1 value 12
-from 1, flags 1, 1: 1 , 35 code -1 value 11
-from 3, flags 1, 8: 0 
-from 0, flags 0, 8: 1 , 36 code -6 value 7
+from 0, flags 1, 8: 3 of them, 34 code -1 value 10, 35 code -1 value 11, 34 code -1 value 12
+from 1, flags 1, 1: 1 of them, 35 code -1 value 11
+from 3, flags 1, 8: 0 of them
+from 0, flags 0, 8: 1 of them, 36 code -6 value 7
 from 0, flags 2, 8: -1 Invalid argument
 from 0, flags 0, -1: -1 Invalid argument
-from 18446744073709551615, flags 0, 1: 0 
+from 18446744073709551615, flags 0, 1: 0 of them
 from 0, flags 1, 1: -1 Bad address
 status 0x9
 """
