@@ -72,19 +72,19 @@ def pass_time(clock: Clock, seconds: int) -> None:
     clock.advance_to(end)
 
 
-def test_it_tells_the_time_in_decimal_digits(rtc: Rtc, clock: Clock) -> None:
+def test_the_clock_tells_the_time_in_decimal_digits(rtc: Rtc, clock: Clock) -> None:
     assert [get(rtc, register) for register in TIME] == [0x20, 0x24, 0x02, 0x29, 0x23, 0x59, 0x58]
     assert get(rtc, DAY_OF_WEEK) == 5
     clock.advance_to(2 * NSEC_PER_SEC)
     assert [get(rtc, register) for register in TIME] == [0x20, 0x24, 0x03, 0x01, 0x00, 0x00, 0x00]
 
 
-def test_it_tells_the_time_in_binary(rtc: Rtc) -> None:
+def test_the_clock_tells_the_time_in_binary(rtc: Rtc) -> None:
     put(rtc, REG_B, B_24H | B_BINARY)
     assert [get(rtc, register) for register in TIME] == [20, 24, 2, 29, 23, 59, 58]
 
 
-def test_it_stands_still_while_it_is_set_and_goes_on_from_there(rtc: Rtc, clock: Clock) -> None:
+def test_the_clock_stands_still_while_it_is_set_and_goes_on_from_there(rtc: Rtc, clock: Clock) -> None:
     put(rtc, REG_B, B_24H | B_SET)
     for register, value in zip(TIME, (0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x59), strict=True):
         put(rtc, register, value)

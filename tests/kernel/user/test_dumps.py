@@ -27,6 +27,7 @@ a file: -1
 core.%s, signal 3: status 0x83
 a file: 0, it has 1
 """
+"""What examples/programs/dumps.c says on Debian's 6.1 under QEMU."""
 
 
 def check(vmlinuz: Path, directory: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_helper_gets_the_memory_of_a_program_that_dies(tmp_path: Path) -> None
 
 
 @pytest.mark.kernels
-@pytest.mark.parametrize("name", ["bullseye", "trixie", "sid"])
+@pytest.mark.parametrize("name", ["trixie", "sid"])
 def test_a_helper_gets_the_memory_on_other_kernels(name: str, tmp_path: Path) -> None:
     check(debian.require_other(name).vmlinuz, tmp_path)
 

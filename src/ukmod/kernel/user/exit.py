@@ -183,7 +183,7 @@ def _hand_on(k: Core, task: Task, alive: Task) -> None:
 
 
 def _find_new_reaper(k: Core, task: Task) -> Task:
-    """Who waits for the children of a process that ends: a subreaper above it, or its namespace's init."""
+    """find_new_reaper(): a subreaper above a process that ends, or else an init."""
     last, namespace = child_reaper(k, task), task_active_pid_ns(k, task)
     if last is task:
         return k.tasks.init
