@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* POSIX timers by timer_create(2), and their signals: once, periodic, blocked, to a thread, deleted, ignored. */
+/* POSIX timers by timer_create(2), and their signals: once, periodic, blocked, to a thread, deleted, ignored.
+ * The timer of setitimer(2): periodic, also while its signal is blocked. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,6 +43,28 @@ static void waited(const char *what, const sigset_t *set)
 
 	printf("%s: signal %d, code %d, value %d, often late %d\n", what, signal, info.si_code,
 	       info.si_value.sival_int, info.si_overrun > 5);
+}
+
+static void real_timer(void)
+{
+	static const struct itimerval periodic = { { 0, 3000 }, { 0, 3000 } }, off;
+	struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
+	struct itimerval left;
+	sigset_t set;
+
+	count = 0;
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &periodic, NULL);
+	while (count < 4)
+		pause();
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	nanosleep(&tens_of_periods, NULL);
+	waited("setitimer", &set);
+	waited("setitimer", &set);
+	setitimer(ITIMER_REAL, &off, &left);
+	printf("period: %ld, code %d\n", left.it_interval.tv_usec, (int)code);
 }
 
 int main(void)
@@ -90,6 +114,7 @@ int main(void)
 	nanosleep(&tens_of_periods, NULL);
 	printf("ignored: %d\n", timer_gettime(timer, &left));
 
+	real_timer();
 	begin(SIGEV_SIGNAL, SIGUSR1, &once);
 	nanosleep(&tens_of_periods, NULL);
 	return 0; /* with a signal that is pending, and timers that run */

@@ -24,6 +24,7 @@ from ukmod.kernel.sched.core import (
 from ukmod.kernel.sighand import NSIG, SIG_DFL, SIG_IGN, SIG_KTHREAD_KERNEL
 from ukmod.kernel.signal_numbers import (
     SIGABRT,
+    SIGALRM,
     SIGBUS,
     SIGCHLD,
     SIGCONT,
@@ -45,6 +46,7 @@ from ukmod.kernel.signal_numbers import (
     SIGXFSZ,
 )
 from ukmod.kernel.task import INIT_PID
+from ukmod.kernel.time import itimer
 from ukmod.machine.abi import Int, Ptr, Short, ULong
 from ukmod.record import field, mutable, record
 
@@ -408,7 +410,12 @@ class Signals:
 
     def _next(self, task: Task, mask: int) -> tuple[int, Info] | None:
         own = self._take(task, mask, shared=False)
-        return self._take(task, mask, shared=True) if own is None and self._shares(task) else own
+        if own is not None or not self._shares(task):
+            return own
+        found = self._take(task, mask, shared=True)
+        if found is not None and found[0] == SIGALRM:
+            itimer.rearm(self._k, task)
+        return found
 
     def _take(self, task: Task, mask: int, *, shared: bool) -> tuple[int, Info] | None:
         """__dequeue_signal(), of a task's own signals or of its group's."""

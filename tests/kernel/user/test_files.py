@@ -299,6 +299,18 @@ def test_pages_of_a_device_come_in_by_faults(in_machine: InMachine) -> None:
     in_machine(work)
 
 
+def test_pages_of_a_device_that_were_locked_go_with_it(in_machine: InMachine) -> None:
+    def work(k: Kernel) -> None:
+        k.insmod(device("window"))
+        with k.open("/dev/window", "r+b") as f, f.mmap(2 * 4096, 4096) as m:
+            k.process.syscall("mlock", m.address, 2 * 4096)
+            k.process.syscall("munlock", m.address, 4096)
+        k.rmmod("window")
+        assert not k.leaks()
+
+    in_machine(work)
+
+
 def test_a_mapping_keeps_its_module_after_the_file_is_closed(in_machine: InMachine) -> None:
     def work(k: Kernel) -> None:
         k.insmod(device("window"))

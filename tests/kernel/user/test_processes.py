@@ -36,12 +36,15 @@ def test_a_reader_is_woken_by_another_process(in_machine: InMachine) -> None:
         names = [line.partition("+")[0] for line in reader.stack()]
         assert names == ["conduit_read", "vfs_read", "ksys_read"]
         assert reader.stack()[0].endswith(" [conduit]")
+        assert k.read(f"/proc/{reader.pid}/wchan") == "conduit_read"
+        assert k.read(f"/proc/{reader.pid}/stack").startswith("[<0>] conduit_read+")
         assert not reader.ended
         writer = k.spawn(lambda p: p.open("/dev/conduit", "wb").write(b"abc"))
         assert writer.result() == 3
         assert reader.result() == b"abc"
         assert reader.blocked == ""
         assert reader.stack() == ()
+        assert k.read("/proc/self/wchan") == "0"
         k.rmmod("conduit")
         assert not k.leaks()
         assert not k.dangling

@@ -500,7 +500,7 @@ class Scheduler:
             return timeout
         expires = self.clock.jiffies + timeout
         task = self.task()
-        event = self.clock.at(self.clock.time_of(expires), partial(self._timed_out, task))
+        event = self.clock.at(self.clock.in_ticks(expires), partial(self._timed_out, task))
         try:
             self.schedule(rest=partial(self._slept, event, expires, rest) if rest is not None else None)
         finally:

@@ -77,6 +77,11 @@ class Clock:
             return self.now
         return (self.now // self.tick + ahead) * self.tick
 
+    def in_ticks(self, jiffies: int) -> int:
+        """As time_of(), but later by what has passed of the current tick: a timeout is never too short."""
+        when = self.time_of(jiffies)
+        return when + self.now % self.tick if when > self.now else when
+
     def read(self) -> int:
         """The time in nanoseconds since boot, for code that reads a clock."""
         self.now += READ_COST_NS

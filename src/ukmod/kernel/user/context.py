@@ -20,6 +20,7 @@ from ukmod.kernel.process_fs import enter_fs, of_init, set_fs
 from ukmod.kernel.sched.core import PF_EXITING, PF_FORKNOEXEC
 from ukmod.kernel.task_work import task_work_run
 from ukmod.kernel.time.hrtimer import CLOCK_MONOTONIC, MODE_REL, hrtimer_cancel, hrtimer_setup
+from ukmod.kernel.time.itimer import real_timer
 from ukmod.kernel.uapi import (
     CLONE_CLEAR_SIGHAND,
     CLONE_FILES,
@@ -280,17 +281,12 @@ def _init_shared(k: Core, image: MappedImage, task: Task) -> None:
     k.memory.set_u64(signal + k.types.offset("signal_struct", "pids") + 8 * PIDTYPE_TGID, own)
     for kind in (PIDTYPE_PGID, PIDTYPE_SID):
         k.pids.join(task, kind, own)
-    hrtimer_setup(k, _real_timer(k, task), image.address("it_real_fn"), CLOCK_MONOTONIC, MODE_REL)
-
-
-def _real_timer(k: Core, task: Task) -> int:
-    """The hrtimer of alarm(2) and setitimer(2)."""
-    return _get(k, task, "signal") + k.types.offset("signal_struct", "real_timer")
+    hrtimer_setup(k, real_timer(k, task), image.address("it_real_fn"), CLOCK_MONOTONIC, MODE_REL)
 
 
 def _exit_timers(k: Core, image: MappedImage, task: Task) -> None:
     """Part of do_exit(): the timers of a process do not fire when it is gone."""
-    hrtimer_cancel(k, _real_timer(k, task))
+    hrtimer_cancel(k, real_timer(k, task))
     timers = _get(k, task, "signal") + k.types.offset("signal_struct", "posix_timers")
     if k.memory.u64(timers) not in (0, timers):
         takes_signal = "signal_struct" in str(k.types.prototype("exit_itimers"))  # before v5.19

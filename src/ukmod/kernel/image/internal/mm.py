@@ -27,6 +27,13 @@ def flush_tlb_mm_range(k: Core) -> None:
     k.cpu.flush_tlb()
 
 
+@export("lru_add_drain_all", "__lru_add_drain_all")
+def lru_add_drain_all(k: Core) -> None:
+    """void lru_add_drain_all(void): of the only CPU. No pages wait but those that mlock(2) collects."""
+    assert k.image is not None
+    k.cpu.call(k.image.address("lru_add_drain"))
+
+
 @export("switch_mm", "switch_mm_irqs_off")
 def switch_mm_irqs_off(k: Core, before: Ptr, after: Ptr, task: Ptr) -> None:
     """void switch_mm_irqs_off(struct mm_struct *prev, struct mm_struct *next, struct task_struct *tsk)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from errno import EAGAIN
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ukmod.kernel.export import export
@@ -10,7 +12,7 @@ from ukmod.kernel.panic import level_number
 from ukmod.kernel.pid import PIDTYPE_PID
 from ukmod.kernel.pid_namespace import find_pid_ns, task_active_pid_ns
 from ukmod.kernel.rcu.rcu import call_rcu, synchronize_rcu
-from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT
+from ukmod.kernel.sched.core import MAX_SCHEDULE_TIMEOUT, TASK_RUNNING
 from ukmod.kernel.sched.plug import flush_plug
 from ukmod.kernel.workqueue.api import DelayedWork
 from ukmod.kernel.workqueue.work import GuestWork
@@ -38,6 +40,35 @@ def show_stack(k: Core, task: Ptr, sp: Ptr, level: CStr) -> None:
     trace = walk_trap(k) if shown is k.sched.current else walk_asleep(k, shown)
     interrupt = k.sched.in_interrupt and shown is k.sched.current
     k.crash.show_trace(trace, level_number(level), interrupt=interrupt)
+
+
+def _waits_in(k: Core, task: int) -> Iterator[int]:
+    """Where a sleeping task is, innermost first, without the functions of the scheduler and of locks."""
+    assert k.image is not None
+    in_sched_functions = k.image.address("in_sched_functions")
+    for frame in walk_asleep(k, k.tasks.at(task)).frames:
+        if not k.cpu.call(in_sched_functions, frame.address):
+            yield frame.address
+
+
+@export()
+def get_wchan(k: Core, task: Ptr) -> ULong:
+    """unsigned long get_wchan(struct task_struct *p): /proc/PID/wchan."""
+    shown = k.tasks.at(task)
+    if shown is k.sched.current or k.tasks.state(shown) == TASK_RUNNING:
+        return 0
+    return next(_waits_in(k, task), 0)
+
+
+@export()
+def stack_trace_save_tsk(k: Core, task: Ptr, store: Ptr, size: UInt, skip: UInt) -> UInt:
+    """unsigned int stack_trace_save_tsk(struct task_struct *, unsigned long *, unsigned int, unsigned int).
+
+    /proc/PID/stack.
+    """
+    found = list(islice(_waits_in(k, task), skip, skip + size))
+    k.memory.write(store, b"".join(address.to_bytes(8, "little") for address in found))
+    return len(found)
 
 
 @export("stop_machine", "stop_machine_cpuslocked")
