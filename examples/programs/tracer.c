@@ -211,6 +211,31 @@ static void negligent(void)
 	changed("the tracer's end", tracer);
 }
 
+/* A stopped child is seized, and its tracer listens for the end of the stop, as strace does with what it starts. */
+static void listening(void)
+{
+	int n, status;
+	pid_t child = fork();
+
+	if (!child) {
+		raise(SIGSTOP);
+		getppid();
+		_exit(7);
+	}
+	waitpid(child, &status, WSTOPPED);
+	result("seize", ptrace(PTRACE_SEIZE, child, 0, PTRACE_O_TRACEEXIT));
+	result("interrupt", ptrace(PTRACE_INTERRUPT, child, 0, 0));
+	changed("still stopped", child);
+	result("listen", ptrace(PTRACE_LISTEN, child, 0, 0));
+	result("nothing yet", waitpid(child, &status, WNOHANG));
+	kill(child, SIGCONT);
+	for (n = 0; n < 3; n++) {
+		changed("continued", child);
+		result("resume", ptrace(PTRACE_CONT, child, 0, 0));
+	}
+	changed("end", child);
+}
+
 int main(void)
 {
 	setvbuf(stdout, NULL, _IONBF, 0);
@@ -221,5 +246,6 @@ int main(void)
 	abandoned();
 	between();
 	negligent();
+	listening();
 	return 0;
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.list import list_entries
 from ukmod.kernel.pid import PIDTYPE_PGID, PIDTYPE_SID
-from ukmod.kernel.sched.core import TASK_STOPPED, TASK_TRACED, Task
+from ukmod.kernel.sched.core import TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_TRACED, Task
 from ukmod.kernel.signal_numbers import SIGCONT, SIGHUP
 from ukmod.kernel.task import INIT_PID
 
@@ -21,8 +21,16 @@ _STOP_PENDING: Final = 1 << 17
 _TRAP_STOP: Final = 1 << 19
 _STOP: Final = JOBCTL_STOP_DEQUEUED | _STOP_PENDING | 1 << 18 | 1 << 26
 """The bits of a process that is stopped or about to be, include/linux/sched/jobctl.h."""
+_TRAP_NOTIFY: Final = 1 << 20
+"""It is to tell its tracer that the stop of its process has begun or ended."""
+_LISTENING: Final = 1 << 22
+"""Its tracer has called PTRACE_LISTEN: it wants to be told while the task stands still."""
+_PTRACE_FROZEN: Final = 1 << 24
+"""A request of its tracer is being worked on."""
 _TRACED: Final = 1 << 27
 """It is stopped for its tracer."""
+PT_SEIZED: Final = 0x10000
+"""``task->ptrace``: the tracer uses PTRACE_SEIZE, include/linux/ptrace.h."""
 _STOP_STOPPED, _STOP_CONTINUED, _CLD_STOPPED, _CLD_CONTINUED = 0x1, 0x2, 0x10, 0x20
 _STOP_MASK: Final = _STOP_STOPPED | _STOP_CONTINUED | _CLD_STOPPED | _CLD_CONTINUED
 """signal_struct.flags, include/linux/sched/signal.h."""
@@ -46,9 +54,8 @@ def set_trap_stop(k: Core, task: Task) -> None:
 
 
 def is_to_stop(k: Core, task: Task) -> bool:
-    """JOBCTL_STOP_PENDING: another thread of the process has taken a stop signal."""
-    at = _jobctl(k, task)
-    return bool(k.memory.u64(at) & _STOP_PENDING)
+    """JOBCTL_PENDING_MASK: it is to stop with its process, or for its tracer."""
+    return bool(k.memory.u64(_jobctl(k, task)) & (_STOP_PENDING | _TRAP_STOP | _TRAP_NOTIFY))
 
 
 def clear_stop(k: Core, task: Task) -> None:
@@ -64,11 +71,14 @@ def _clear(k: Core, task: Task, bits: int) -> None:
 def resume(k: Core, task: Task) -> None:
     """prepare_signal(), of SIGCONT: the process runs again, and will say so to its parent.
 
-    A thread that stands still for its tracer continues to do so.
+    A thread that stands still for its tracer continues to do so; a tracer that uses PTRACE_SEIZE is told.
     """
     for thread in task.group.threads:
         _clear(k, thread, _STOP)
-        k.sched.wake(thread, TASK_STOPPED)
+        if is_ptraced(k, thread) and ptrace_bits(k, thread) & PT_SEIZED:
+            _trap_notify(k, thread)
+        else:
+            k.sched.wake(thread, TASK_STOPPED)
     flags, count = _signal(k, task, "flags"), _signal(k, task, "group_stop_count")
     before = k.memory.u32(flags)
     if before & _STOP_STOPPED or k.memory.u32(count):
@@ -76,6 +86,16 @@ def resume(k: Core, task: Task) -> None:
         k.memory.set_u32(flags, before & ~_STOP_MASK | why | _STOP_CONTINUED)
         k.memory.set_u32(count, 0)
         k.memory.set_u32(_signal(k, task, "group_exit_code"), 0)
+
+
+def _trap_notify(k: Core, task: Task) -> None:
+    """ptrace_trap_notify(): a task is to stop once more for its tracer, at once if that listens for it."""
+    at = _jobctl(k, task)
+    bits = k.memory.u64(at) | _TRAP_NOTIFY
+    listens = bits & (_LISTENING | _PTRACE_FROZEN) == _LISTENING
+    k.memory.set_u64(at, bits & ~_TRACED if listens else bits)
+    k.tasks.set_flag(task, k.tasks.tif.sigpending)
+    k.sched.wake(task, TASK_INTERRUPTIBLE | (TASK_TRACED if listens else 0))
 
 
 def is_stopped(k: Core, task: Task) -> bool:
@@ -94,9 +114,12 @@ def stopped_by(k: Core, task: Task, *, take: bool) -> int:
 
 def is_ptraced(k: Core, task: Task) -> bool:
     """``task->ptrace``: true if another process traces it by ptrace(2)."""
-    return k.types.has("task_struct", "ptrace") and bool(
-        k.memory.u32(task.address + k.types.offset("task_struct", "ptrace"))
-    )
+    return k.types.has("task_struct", "ptrace") and bool(ptrace_bits(k, task))
+
+
+def ptrace_bits(k: Core, task: Task) -> int:
+    """``task->ptrace``: PT_SEIZED and the options of its tracer; 0 if there is none."""
+    return k.memory.u32(task.address + k.types.offset("task_struct", "ptrace"))
 
 
 def trapped_by(k: Core, task: Task, *, take: bool) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ukmod.kernel.jobctl import set_trap_stop
+from ukmod.kernel.jobctl import PT_SEIZED, ptrace_bits, set_trap_stop
 from ukmod.kernel.signal import sigmask
 from ukmod.kernel.signal_numbers import SIGCHLD, SIGSTOP, SIGTRAP
 from ukmod.kernel.uapi import CLONE_PTRACE, CLONE_UNTRACED, CLONE_VFORK
@@ -21,18 +21,13 @@ if TYPE_CHECKING:
 PTRACE_EVENT_FORK, PTRACE_EVENT_VFORK, PTRACE_EVENT_CLONE = 1, 2, 3
 PTRACE_EVENT_VFORK_DONE, PTRACE_EVENT_EXIT = 5, 6
 """include/uapi/linux/ptrace.h"""
-_PT_SEIZED: Final = 0x1_0000
 _PT_OPT_FLAG_SHIFT: Final = 3
 """``task->ptrace``, include/linux/ptrace.h."""
 
 
-def _ptrace(k: Core, task: Task) -> int:
-    return k.memory.u32(task.address + k.types.offset("task_struct", "ptrace"))
-
-
 def _is_enabled(k: Core, task: Task, event: int) -> bool:
     """ptrace_event_enabled(): true if the tracer of a task has asked for an event by an option."""
-    return bool(_ptrace(k, task) >> (_PT_OPT_FLAG_SHIFT + event) & 1)
+    return bool(ptrace_bits(k, task) >> (_PT_OPT_FLAG_SHIFT + event) & 1)
 
 
 def ptrace_event(k: Core, image: MappedImage, event: int, message: int) -> None:
@@ -63,15 +58,15 @@ def ptrace_init_task(k: Core, image: MappedImage, child: Task, flags: int, event
     The child begins with a stop.
     """
     parent = k.sched.task()
-    if not (event or flags & CLONE_PTRACE) or not _ptrace(k, parent):
+    if not (event or flags & CLONE_PTRACE) or not ptrace_bits(k, parent):
         return
-    k.memory.set_u32(child.address + k.types.offset("task_struct", "ptrace"), _ptrace(k, parent))
+    k.memory.set_u32(child.address + k.types.offset("task_struct", "ptrace"), ptrace_bits(k, parent))
     tracer, cred = (
         k.memory.u64(parent.address + k.types.offset("task_struct", member))
         for member in ("parent", "ptracer_cred")
     )
     k.cpu.call(image.address("__ptrace_link"), child.address, tracer, cred)
-    if _ptrace(k, child) & _PT_SEIZED:
+    if ptrace_bits(k, child) & PT_SEIZED:
         set_trap_stop(k, child)
     else:
         k.tasks.set_pending(child, k.tasks.pending(child) | sigmask(SIGSTOP))
