@@ -390,6 +390,35 @@ class TestKernel:
             "script: its interpreter is not in the machine: link it with -static" in capsys.readouterr().out
         )
 
+    @pytest.mark.real
+    def test_a_program_may_be_the_roots_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        program, root = programs.build(tmp_path), tmp_path / "root"
+        (root / "usr/bin").mkdir(parents=True)
+        shutil.copy(program, root / "usr/bin/tester")
+        (root / "script").write_text("#!/bin/none\n")
+        (root / "script").chmod(0o755)
+        words = (device("quanta"), "--kernel", debian.require().vmlinuz, "--root", root, "--exec")
+        for name in ("/usr/bin/tester", "tester"):
+            assert run(*words, name, "quanta") == 0
+            assert "\nwrite 16, Success\n" in capsys.readouterr().out
+        assert run(*words, program, "quanta") == 0, "one of the host is copied"
+        assert run(*words, "/script") == 1
+        assert "script: its interpreter is not in the root\n" in capsys.readouterr().out
+        assert run(*words, "/absent") == cli.NOT_RUN
+        error = capsys.readouterr().err
+        assert "/absent: neither the root nor this directory has such a program\n" in error
+
+    @pytest.mark.real
+    def test_a_program_that_does_not_end_shows_what_it_has_written(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        busybox = shutil.which("busybox") or "busybox"
+        words = (device("quanta"), "--kernel", debian.require("busybox").vmlinuz, "--exec", busybox)
+        assert run(*words, "sh", "-c", "echo begun; while :; do /bin/busybox sleep 100; done") == 1
+        out = capsys.readouterr().out
+        assert "\nbegun\n" in out
+        assert "busybox: has not ended after 300 virtual seconds" in out
+
     def test_a_program_is_a_file_and_needs_an_image(
         self, here: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

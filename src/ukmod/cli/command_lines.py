@@ -116,8 +116,9 @@ def run() -> CommandParser:
     parse.add_argument("--build", metavar="DIRECTORY",
                        help="build modules from this source, for each --kernel by its headers")  # fmt: skip
     parse.add_argument("--exec", dest="program", nargs=argparse.REMAINDER, metavar="PROGRAM",
-                       help="once the modules are loaded, run this program, linked statically, with the words"
-                       " that follow; the run fails if it does not exit with 0")  # fmt: skip
+                       help="once the modules are loaded, run this program, linked statically or the"
+                       " --root's own, with the words that follow; the run fails if it does not exit"
+                       " with 0")  # fmt: skip
     parse.add_argument("--junit", metavar="FILE", help="write the results as JUnit's XML, too")
     parse.add_argument("--trace", metavar="FILE",
                        help="write the path of each request, in the format of FILE's suffix: .json for Chrome"

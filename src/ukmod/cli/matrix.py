@@ -16,7 +16,6 @@ from ukmod.cli.output import write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import outcome_of
 from ukmod.cli.run import (
-    Exec,
     Wanted,
     check_file,
     file_in,
@@ -24,6 +23,7 @@ from ukmod.cli.run import (
     is_file,
     kernel_of,
     own_tree,
+    program_of,
     seconds_of,
     trace_of,
     watch,
@@ -181,7 +181,7 @@ def _column(options: argparse.Namespace, kernel: NamedKernel, run: Runs, names: 
                     module.path: text for module, (_, text) in zip(opened, run.files.values(), strict=True)
                 }
                 wanted = [Wanted(module, params[module.path]) for module in _in_order(opened)]
-                program = Exec.of(options, show=None)
+                program = program_of(options, show=None)
                 watched = watch(k, wanted, seconds_of(options), unload=options.unload, program=program)
                 failures = [one.text for one in watched.failures]
                 outcome = outcome_of(k, failures, watched.unloaded, watched.leaks, watched.program)

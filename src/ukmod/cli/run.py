@@ -14,7 +14,7 @@ from ukmod.cli.faults import Flaw
 from ukmod.cli.output import format_of, write_bytes
 from ukmod.cli.progress import READING, Progress
 from ukmod.cli.report import Outcome, outcome_of, print_json, print_record, print_report
-from ukmod.cli.terminal import near, one_line_warnings, write, write_lines
+from ukmod.cli.terminal import near, one_line_warnings, write_lines
 from ukmod.cli.trace import trace_text
 from ukmod.errors import LoadError, MachineError, NotFoundError, PatienceError, UsageError
 from ukmod.kernel.api import Kernel
@@ -24,12 +24,12 @@ from ukmod.kernel.timeline import timeline
 from ukmod.kernel.trees import Loadable, indexed, open_tree
 from ukmod.kmod.names import is_module_file, modname_from_path
 from ukmod.kmod.tree import Tree
-from ukmod.kmod.visible import escape
 from ukmod.machine.image.installed import modules_of
 from ukmod.record import record
 from ukmod.survey.leaks import recurring
 
 if TYPE_CHECKING:
+    from ukmod.cli.execute import Exec
     from ukmod.kernel.user.program import Completed
 
 _SECONDS: Final = 5.0
@@ -46,7 +46,7 @@ class Wanted:
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit status."""
     options = command_lines.run().parse_args(argv)
-    if options.program is not None:
+    if options.program is not None and options.root is None:
         check_file(options.program[0])
     if options.init:
         from ukmod.cli import init
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         with Progress("running") as progress:
             if not options.json:
                 k.on_record(lambda record: print_record(record, progress))
-            program = Exec.of(options, show=None if options.json else progress)
+            program = program_of(options, show=None if options.json else progress)
             outcome = run(k, wanted, seconds_of(options), unload=options.unload, program=program)
             misfits = (kernel_image.misfit(k, one.module.file, options.dirname) for one in wanted)
             hints = [kernel_image.damage(k), *misfits]
@@ -78,50 +78,13 @@ def main(argv: Sequence[str]) -> int:
     return 0 if outcome.clean else 1
 
 
-@record
-class Exec:
-    """A program to be run once the modules are loaded, a file of the host with its arguments."""
+def program_of(options: argparse.Namespace, show: Progress | None) -> Exec | None:
+    """The program of --exec, or None."""
+    if options.program is None:
+        return None
+    from ukmod.cli.execute import Exec
 
-    argv: tuple[str, ...]
-    progress: Progress | None
-    """The line on the terminal where the program's output is shown; None if the output is not shown."""
-
-    @classmethod
-    def of(cls, options: argparse.Namespace, show: Progress | None) -> Exec | None:
-        """The program of --exec, or None."""
-        return cls(tuple(options.program), show) if options.program is not None else None
-
-    def run(self, k: Kernel) -> tuple[Completed | None, list[Flaw]]:
-        """Run it; the result, and what is wrong with it. Raises UsageError without an image."""
-        if k.core.image is None:
-            vmlinuz = f"the vmlinuz of {k.core.release}" if k.core.release else "a vmlinuz"
-            raise UsageError(
-                f"a program needs the kernel's own code: name {vmlinuz} by --kernel", subject="--exec"
-            )
-        name = os.path.basename(self.argv[0])
-        path = f"/bin/{name}"
-        k.put(self.argv[0], path)
-        try:
-            done = k.exec([path, *self.argv[1:]])
-        except TimeoutError as error:
-            return None, [Flaw("timeout", "", f"{name}: {error.strerror}")]
-        except OSError as error:
-            return None, [Flaw("fails", "", f"{name}: {self._refusal(error)}")]
-        if self.progress is not None:
-            with self.progress.aside():
-                write(done.stdout.decode(errors="backslashreplace"))
-                sys.stdout.flush()
-                sys.stderr.write(escape(done.stderr.decode(errors="backslashreplace")))
-        why = f"killed by signal {done.signal}" if done.signal else f"exit status {done.status}"
-        return done, [Flaw("fails", "", f"{name}: {why}")] if done.status else []
-
-    def _refusal(self, error: OSError) -> str:
-        """Why it cannot be executed: execve() has ENOENT for an interpreter that is missing, too."""
-        from ukmod.cli.static import is_static
-
-        if isinstance(error, FileNotFoundError) and not is_static(self.argv[0]):
-            return "its interpreter is not in the machine: link it with -static, or give a --root that has it"
-        return error.strerror or str(error)
+    return Exec(tuple(options.program), options.root is not None, show)
 
 
 def trace_of(k: Kernel, options: argparse.Namespace) -> bytes | None:
