@@ -71,7 +71,7 @@ def _clear(k: Core, task: Task, bits: int) -> None:
 def resume(k: Core, task: Task) -> None:
     """prepare_signal(), of SIGCONT: the process runs again, and will say so to its parent.
 
-    A thread that stands still for its tracer continues to do so; a tracer that uses PTRACE_SEIZE is told.
+    A thread that stands still for its tracer continues to do so; its tracer hears of it after PTRACE_SEIZE.
     """
     for thread in task.group.threads:
         _clear(k, thread, _STOP)
