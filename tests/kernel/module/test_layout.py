@@ -211,13 +211,13 @@ class TestMemory:
 
     def test_the_symbol_table_counts_towards_the_size(self, kernel: Core) -> None:
         """layout_symtab(): 24 bytes, a type and the name for each symbol; the core keeps its own."""
-        symbol_size, name = 24 + 1, "x" * 63
-        count = PAGE_SIZE // (symbol_size + 64) + 1
+        count = PAGE_SIZE // (24 + 1 + 64) + 1
+        names = [f"{n:063}" for n in range(count)]
         for place in (".init.text", ".comment"):
-            symbols = [Symbol(name, place) for _ in range(count)]
+            symbols = [Symbol(name, place) for name in names]
             made = Loaded(kernel, parsed([*WHOLE, Section(".comment", flags=0)], symbols)).layout
             assert (made.core_size, made.init_size) == (5 * PAGE_SIZE, 5 * PAGE_SIZE)
-        symbols = [Symbol(name, ".text") for _ in range(count)]
+        symbols = [Symbol(name, ".text") for name in names]
         made = Loaded(kernel, parsed(WHOLE, symbols)).layout
         assert (made.core_size, made.init_size) == (6 * PAGE_SIZE, 5 * PAGE_SIZE)
 

@@ -48,6 +48,10 @@ _PERCPU = ".data..percpu"
 _TEXT, _RODATA, _AFTER_INIT, _DATA = range(4)
 _PROTECTION = (READ_EXEC, READ_ONLY, READ_ONLY, READ_WRITE)
 _AFTER_INIT_SECTIONS = (".data..ro_after_init", "__jump_table")
+_CORE_TYPES, _INIT_TYPES = (0, 2, 3, 1), (4, 6, None, 5)
+"""enum mod_mem_type, since v6.4, by the groups above; only the core has data that init may write."""
+_SYMBOL, _MOD_KALLSYMS = 24, 32
+"""The sizes of Elf64_Sym and of struct mod_kallsyms in bytes."""
 
 
 @record
@@ -67,6 +71,8 @@ class Part:
     ends: tuple[int, int, int, int]
     """The page-aligned ends of text, read-only data, data that is read-only after init, and other data."""
     size: int
+    used: int
+    """The end of the last section, where the symbol table follows since v6.4."""
 
 
 @mutable
@@ -87,6 +93,8 @@ class ModuleLayout:
     """The names of the sections of notes, which have files in sysfs."""
     core_text_end: int = 0
     init_text_end: int = 0
+    memories: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Since v6.4: the start and the size of each memory that is not empty, by enum mod_mem_type."""
     symbol_starts: list[int] = field(default_factory=list)
     symbol_names: list[str] = field(default_factory=list)
     """Parallel to ``symbol_starts``, which is sorted; of several symbols at an address, the first is kept."""
@@ -99,6 +107,18 @@ class ModuleLayout:
             self.core <= address < self.core + self.core_size
             or self.init <= address < self.init + self.init_size
         )
+
+    def symbol_bounds(self, address: int) -> tuple[int, int]:
+        """Where symbols that find_kallsyms_symbol() may give ``address`` begin, and where they end.
+
+        That was the end of the presumed text; since v6.4, a module is in memories of several types.
+        """
+        for start, size in self.memories.values():
+            if start <= address < start + size:
+                return start, start + size
+        if self.init <= address < self.init + self.init_size:
+            return 0, self.init_text_end
+        return 0, self.core_text_end
 
     @property
     def code(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -144,19 +164,28 @@ def plan_part(elf: Elf, *, init: bool) -> Part:
                         path=elf.path,
                         offset=section.offset,
                     )
-        size = page_align(size)
+        used, size = size, page_align(size)
         ends.append(size)
-    return Part(tuple(placed), (ends[0], ends[1], ends[2], ends[3]), size)
+    return Part(tuple(placed), (ends[0], ends[1], ends[2], ends[3]), size, used)
 
 
-def _symtab_bytes(elf: Elf, *, whole: bool = False) -> int:
-    """The size in bytes of the symbol table kept for kallsyms, which counts towards a module's size.
+def _core_symbols(elf: Elf) -> int:
+    """The size in bytes of the symbol table that is kept, which counts towards a module's size."""
+    loaded = {
+        section.index
+        for section in elf.sections
+        if section.flags & SHF_ALLOC and section.name not in _UNLOADED and not _is_init(section)
+    }
+    kept = [symbol for symbol in elf.symbols if symbol.shndx in loaded and symbol.name]
+    return (len(kept) + 1) * (_SYMBOL + 1) + sum(len(symbol.name.encode()) + 1 for symbol in kept) + 1
 
-    ``whole``: all of it, as while init runs; otherwise only the symbols in the core.
-    """
-    core = {section.index for section in elf.sections if section.flags & SHF_ALLOC and not _is_init(section)}
-    kept = [s for s in elf.symbols if whole or s.shndx in core]
-    return (len(kept) + 1) * 25 + sum(len(s.name) + 1 for s in kept) + 1
+
+def _init_symbols(elf: Elf) -> int:
+    """The same for the symbols while init runs: the whole table, as the file has it."""
+    table, names = elf.section(".symtab"), elf.section(".strtab")
+    if table is None or names is None:
+        return 0
+    return table.size + names.size + _MOD_KALLSYMS + table.size // _SYMBOL
 
 
 def allocate(k: Core, elf: Elf, name: str) -> ModuleLayout:
@@ -165,9 +194,10 @@ def allocate(k: Core, elf: Elf, name: str) -> ModuleLayout:
     Raises FormatError for an absurd size, LimitError if there is no room, as the log then says.
     """
     core, init = plan_part(elf, init=False), plan_part(elf, init=True)
+    in_data = k.types.has("module", "mem")
     layout = ModuleLayout(
-        core_size=page_align(core.size + _symtab_bytes(elf)),
-        init_size=page_align(init.size + _symtab_bytes(elf, whole=True)),
+        core_size=page_align((core.used if in_data else core.size) + _core_symbols(elf)),
+        init_size=page_align((init.used if in_data else init.size) + _init_symbols(elf)),
     )
     try:
         layout.core = _module_alloc(k, layout.core_size)
@@ -178,6 +208,9 @@ def allocate(k: Core, elf: Elf, name: str) -> ModuleLayout:
         raise
     layout.core_text_end = layout.core + core.ends[_TEXT]
     layout.init_text_end = layout.init + init.ends[_TEXT]
+    if in_data:
+        layout.memories = _memories(layout.core, layout.core_size, core, _CORE_TYPES)
+        layout.memories |= _memories(layout.init, layout.init_size, init, _INIT_TYPES)
     for placed in (*core.placed, *init.placed):
         address = (layout.init if placed.init else layout.core) + placed.offset
         layout.addresses[placed.section.index] = address
@@ -185,6 +218,16 @@ def allocate(k: Core, elf: Elf, name: str) -> ModuleLayout:
         if placed.section.type == SHT_NOTE and placed.section.size:
             layout.notes.append(placed.section.name)
     return layout
+
+
+def _memories(base: int, size: int, part: Part, types: Sequence[int | None]) -> dict[int, tuple[int, int]]:
+    """The memories of a part, by their types; the symbol table is at the end of the data."""
+    ends = (0, *part.ends[:_DATA], size)
+    return {
+        number: (base + start, end - start)
+        for number, start, end in zip(types, ends, ends[1:], strict=False)
+        if number is not None and end > start
+    }
 
 
 def _module_alloc(k: Core, size: int) -> int:
@@ -270,18 +313,18 @@ def fill(elf: Elf, layout: ModuleLayout, values: Sequence[int], memory: Memory, 
 
 
 def fill_struct(types: Types, layout: ModuleLayout, address: int, memory: Memory) -> None:
-    """Fill in what within_module() reads, and where symbols end: two parts; since v6.4, text apart."""
+    """Fill in what within_module() reads, and where symbols end: two parts; since v6.4, seven memories."""
+    if types.has("module", "mem"):
+        for number in (*_CORE_TYPES, *filter(None, _INIT_TYPES)):
+            _set_range(types, memory, address, f"mem[{number}]", *layout.memories.get(number, (0, 0)))
+        return
     init_text = layout.init_text_end - layout.init if layout.init else 0
-    for old, number, base, size, text in (
-        ("core_layout", 0, layout.core, layout.core_size, layout.core_text_end - layout.core),
-        ("init_layout", 4, layout.init, layout.init_size, init_text),
+    for member, base, size, text in (
+        ("core_layout", layout.core, layout.core_size, layout.core_text_end - layout.core),
+        ("init_layout", layout.init, layout.init_size, init_text),
     ):
-        if types.has("module", old):
-            _set_range(types, memory, address, old, base, size)
-            memory.set_u32(address + types.offset("module", f"{old}.text_size"), text)
-        elif types.has("module", "mem"):
-            _set_range(types, memory, address, f"mem[{number}]", base, text)  # MOD_TEXT, MOD_INIT_TEXT
-            _set_range(types, memory, address, f"mem[{number + 1}]", base and base + text, size - text)
+        _set_range(types, memory, address, member, base, size)
+        memory.set_u32(address + types.offset("module", f"{member}.text_size"), text)
 
 
 def _set_range(types: Types, memory: Memory, module: int, member: str, base: int, size: int) -> None:
@@ -328,6 +371,8 @@ def free_init(layout: ModuleLayout, area: Area) -> None:
     for n in reversed(gone):
         del layout.symbol_starts[n], layout.symbol_names[n]
     layout.init = layout.init_size = 0
+    for number in filter(None, _INIT_TYPES):
+        layout.memories.pop(number, None)
 
 
 def free(layout: ModuleLayout, area: Area, percpu: PerCpu) -> None:

@@ -242,12 +242,10 @@ class Modules:
         if (module := self.of_code(address)) is None:
             return None
         layout, starts = module.layout, module.layout.symbol_starts
+        first, end = layout.symbol_bounds(address)
         index = bisect.bisect_right(starts, address) - 1
-        if index < 0:
+        if index < 0 or starts[index] < first:
             return None
-        # As in find_kallsyms_symbol(): up to the next symbol, or the end of the presumed text.
-        in_init = layout.init <= address < layout.init + layout.init_size
-        end = layout.init_text_end if in_init else layout.core_text_end
         if index + 1 < len(starts) and starts[index + 1] < end:
             end = starts[index + 1]
         size = (end - starts[index]) & (1 << 64) - 1
