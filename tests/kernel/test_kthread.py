@@ -9,7 +9,7 @@ from tests.kernel.conftest import Guest
 from tests.kernel.tasks import call, start
 
 from ukmod.kernel.core import Core
-from ukmod.kernel.kthread import TASK_PARKED, Kthread
+from ukmod.kernel.kthread import STOP, TASK_PARKED, Kthread
 from ukmod.kernel.sched.core import (
     PF_NO_SETAFFINITY,
     PF_NOFREEZE,
@@ -119,7 +119,7 @@ def test_a_process_is_no_kernel_thread(kernel: Core) -> None:
     process = start(kernel, "sh", lambda: block(kernel, TASK_INTERRUPTIBLE))
     kernel.run(0.01)
     with pytest.raises(Fault):
-        kernel.kthreads.of(process.address)
+        kernel.kthreads.of(process.address, STOP)
 
 
 class TestFlags:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.export import export
+from ukmod.kernel.kthread import FREEZABLE
 from ukmod.kernel.sched.core import PF_NOFREEZE
 from ukmod.machine.abi import Bool, Ptr
 
@@ -58,4 +59,4 @@ def kthread_freezable_should_stop(k: Core, was_frozen: Ptr) -> Bool:
     is_back = try_to_freeze(k, until_stopped=True)
     if was_frozen:
         k.memory.set_u8(was_frozen, is_back)
-    return k.kthreads.current().should_stop
+    return k.kthreads.current(FREEZABLE).should_stop

@@ -13,6 +13,7 @@ from ukmod.kernel.export import export
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.printf_spec import signed
 from ukmod.kernel.sched.core import (
+    PF_KTHREAD,
     PF_NO_SETAFFINITY,
     TASK_UNINTERRUPTIBLE,
     Task,
@@ -22,15 +23,47 @@ from ukmod.kernel.sched.core import (
 from ukmod.kernel.sched.waiters import Waiters
 from ukmod.machine.abi import Bool, CStr, Int, Long, Ptr, UInt, VarArgs
 from ukmod.machine.memory import Fault
-from ukmod.record import field, mutable
+from ukmod.machine.registers import MASK64
+from ukmod.record import field, mutable, record
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 TASK_PARKED: Final = 0x40
-_PARK_EXITED: Final = Site("kernel/kthread.c", 658, "kthread_park")
-_BIND_RUNNING: Final = Site("kernel/kthread.c", 524, "__kthread_bind_mask")
-_PARK_TWICE: Final = Site("kernel/kthread.c", 661, "kthread_park")
+_PARK_EXITED: Final = Site("kernel/kthread.c", 658, "kthread_park", nth=1, of=4)
+_BIND_RUNNING: Final = Site("kernel/kthread.c", 524, "__kthread_bind_mask", ("__kthread_bind",))
+_PARK_TWICE: Final = Site("kernel/kthread.c", 661, "kthread_park", nth=2, of=4)
+_MEMBERS: Final = {"flags": 0, "result": 12, "data": 24}
+"""The offsets of members of struct kthread in bytes, up to v7.2."""
+
+
+@record
+class Use:
+    """How a function uses the task that it is passed, which need not be a kernel thread.
+
+    function, others, warnings: where to_kthread() warns then, as in a Site.
+    member, write: the access to struct kthread that follows.
+    first: the member of struct task_struct that is accessed before; only a reference is written.
+    """
+
+    function: str
+    others: tuple[str, ...] = ()
+    warnings: int = 1
+    member: str = "flags"
+    write: bool = False
+    first: str = "flags"
+
+
+STOP: Final = Use("kthread_stop", write=True, first="usage")
+SHOULD_STOP: Final = Use("kthread_should_stop")
+FREEZABLE: Final = Use("kthread_freezable_should_stop")
+_SHOULD_PARK: Final = Use("__kthread_should_park")
+_PARK: Final = Use("kthread_park", warnings=4)
+_UNPARK: Final = Use("kthread_unpark")
+_PARKME: Final = Use("kthread_parkme")
+_DATA: Final = Use("kthread_data", member="data")
+_EXIT: Final = Use("kthread_exit", member="result", write=True)
+_BODY: Final = Use("kthread")
 
 
 @mutable
@@ -84,7 +117,7 @@ class Kthreads:
         return self.create(name, run, function=function, data=data)
 
     def _body(self, run: Callable[[], int]) -> int:
-        thread = self.current()
+        thread = self.current(_BODY)
         if thread.should_stop:
             thread.result = -EINTR
             return 0
@@ -93,30 +126,37 @@ class Kthreads:
 
     def finish(self, run: Callable[[], int]) -> int:
         """Run ``run``, the rest of the current thread's work, and end the thread."""
-        thread = self.current()
+        thread = self.current(_BODY)
         thread.result = signed(run(), 4)
         return 0
 
-    def of(self, address: int) -> Kthread:
-        """The kernel thread of a task_struct.
+    def of(self, address: int, use: Use) -> Kthread:
+        """The kernel thread of a task_struct, for a function that uses it like this.
 
         Raises Fault if there is no such task or it is not a kthread.
         """
-        thread = self._k.tasks.at(address).kthread
-        if thread is None:
-            raise Fault(address)
-        return thread
+        try:
+            task = self._k.tasks.at(address)
+        except Fault:
+            at = address + self._k.types.offset("task_struct", use.first)
+            raise Fault(at & MASK64, write=use.first == "usage") from None
+        return self._of(task, use)
 
-    def current(self) -> Kthread:
+    def current(self, use: Use) -> Kthread:
         """The current task's struct kthread. Raises Fault if it is not a kernel thread."""
-        task = self._k.sched.task()
+        return self._of(self._k.sched.task(), use)
+
+    def _of(self, task: Task, use: Use) -> Kthread:
+        """to_kthread(), and the use of what it returns: NULL for a task that is not a kthread."""
         if task.kthread is None:
-            raise Fault(task.address)
+            if not self._k.tasks.pf(task) & PF_KTHREAD:
+                warn(self._k, Site("kernel/kthread.c", 75, use.function, use.others, of=use.warnings))
+            raise Fault(_MEMBERS[use.member], write=use.write)
         return task.kthread
 
     def exit(self, result: int) -> None:
         """kthread_exit(): end the current thread; ``result`` is returned by kthread_stop()."""
-        self.current().result = result
+        self.current(_EXIT).result = result
         raise TaskExitError(0)
 
     def stop(self, thread: Kthread) -> int:
@@ -141,7 +181,7 @@ class Kthreads:
 
     def parkme(self) -> None:
         """kthread_parkme()."""
-        self._parkme(self.current())
+        self._parkme(self.current(_PARKME))
 
     def unpark(self, thread: Kthread) -> None:
         """kthread_unpark()."""
@@ -165,12 +205,12 @@ class Kthreads:
             thread.waiters.wait_event(lambda: thread.parked or thread.task.exited)
         return 0
 
-    def bind(self, thread: Kthread) -> None:
+    def bind(self, task: Task) -> None:
         """__kthread_bind_mask(): forbid a thread that sleeps where it was created to be moved."""
-        if self._k.tasks.state(thread.task) != TASK_UNINTERRUPTIBLE or thread.task.exited:
+        if self._k.tasks.state(task) != TASK_UNINTERRUPTIBLE or task.exited:
             warn(self._k, _BIND_RUNNING)
             return
-        self._k.tasks.set_pf(thread.task, PF_NO_SETAFFINITY)
+        self._k.tasks.set_pf(task, PF_NO_SETAFFINITY)
 
     def running(self) -> list[Task]:
         """The threads that have not ended."""
@@ -205,7 +245,7 @@ def kthread_create_on_cpu(k: Core, function: Ptr, data: Ptr, cpu: UInt, fmt: CSt
 @export()
 def kthread_stop(k: Core, task: Ptr) -> Int:
     """``int kthread_stop(struct task_struct *k)``: the thread function's result; -EINTR if it never ran."""
-    return k.kthreads.stop(k.kthreads.of(task))
+    return k.kthreads.stop(k.kthreads.of(task, STOP))
 
 
 @export()
@@ -219,31 +259,31 @@ def kthread_stop_put(k: Core, task: Ptr) -> Int:
 @export()
 def kthread_should_stop(k: Core) -> Bool:
     """``bool kthread_should_stop(void)``."""
-    return k.kthreads.current().should_stop
+    return k.kthreads.current(SHOULD_STOP).should_stop
 
 
 @export(gpl=True)
 def kthread_should_park(k: Core) -> Bool:
     """``bool kthread_should_park(void)``."""
-    return k.kthreads.current().should_park
+    return k.kthreads.current(_SHOULD_PARK).should_park
 
 
 @export("__kthread_should_park", gpl=True)
 def task_should_park(k: Core, task: Ptr) -> Bool:
     """``bool __kthread_should_park(struct task_struct *k)``."""
-    return k.kthreads.of(task).should_park
+    return k.kthreads.of(task, _SHOULD_PARK).should_park
 
 
 @export(gpl=True)
 def kthread_park(k: Core, task: Ptr) -> Int:
     """``int kthread_park(struct task_struct *k)``."""
-    return k.kthreads.park(k.kthreads.of(task))
+    return k.kthreads.park(k.kthreads.of(task, _PARK))
 
 
 @export(gpl=True)
 def kthread_unpark(k: Core, task: Ptr) -> None:
     """void kthread_unpark(struct task_struct *k)."""
-    k.kthreads.unpark(k.kthreads.of(task))
+    k.kthreads.unpark(k.kthreads.of(task, _UNPARK))
 
 
 @export(gpl=True)
@@ -255,7 +295,7 @@ def kthread_parkme(k: Core) -> None:
 @export(gpl=True)
 def kthread_data(k: Core, task: Ptr) -> Ptr:
     """void *kthread_data(struct task_struct *k)."""
-    return k.kthreads.of(task).data
+    return k.kthreads.of(task, _DATA).data
 
 
 @export(gpl=True)
@@ -283,14 +323,14 @@ def kthread_complete_and_exit(k: Core, completion: Ptr, code: Long) -> None:
 def kthread_bind(k: Core, task: Ptr, cpu: UInt) -> None:
     """void kthread_bind(struct task_struct *k, unsigned int cpu): before its first run; one CPU exists."""
     del cpu
-    k.kthreads.bind(k.kthreads.of(task))
+    k.kthreads.bind(k.tasks.at(task))
 
 
 @export(gpl=True)
 def kthread_bind_mask(k: Core, task: Ptr, mask: Ptr) -> None:
     """void kthread_bind_mask(struct task_struct *k, const struct cpumask *mask)."""
     del mask
-    k.kthreads.bind(k.kthreads.of(task))
+    k.kthreads.bind(k.tasks.at(task))
 
 
 @export("__get_task_comm", gpl=True)

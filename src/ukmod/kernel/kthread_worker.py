@@ -14,6 +14,7 @@ from ukmod.errors import LimitError
 from ukmod.kernel.bug import Site, warn, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.freezer import freezing, set_freezable, try_to_freeze
+from ukmod.kernel.kthread import SHOULD_STOP, STOP
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.lib import vsprintf
 from ukmod.kernel.lib.list import init_list_head, list_add_tail, list_del_init, list_empty, list_entries
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 
 
 KTW_FREEZABLE: Final = 1 << 0
-_ANOTHERS: Final = Site("kernel/kthread.c", 794, "kthread_worker_fn")
-_OTHER_WORKER: Final = Site("kernel/kthread.c", 975, "kthread_insert_work_sanity_check")
-_NEVER_QUEUED: Final = Site("kernel/kthread.c", 1040, "kthread_delayed_work_timer_fn")
-_WRONG_FUNCTION: Final = Site("kernel/kthread.c", 1064, "__kthread_queue_delayed_work")
-_NO_THREAD: Final = Site("kernel/kthread.c", 1401, "kthread_destroy_worker")
-_WORK_LEFT: Final = Site("kernel/kthread.c", 1406, "kthread_destroy_worker")
+_ANOTHERS: Final = Site("kernel/kthread.c", 794, "kthread_worker_fn", nth=1, of=2)
+_OTHER_WORKER: Final = Site(
+    "kernel/kthread.c", 975, "kthread_insert_work_sanity_check", ("kthread_insert_work",), nth=1, of=2
+)
+_NEVER_QUEUED: Final = Site("kernel/kthread.c", 1040, "kthread_delayed_work_timer_fn", of=3)
+_WRONG_FUNCTION: Final = Site("kernel/kthread.c", 1064, "__kthread_queue_delayed_work", nth=2, of=3)
+_NO_THREAD: Final = Site("kernel/kthread.c", 1401, "kthread_destroy_worker", nth=0, of=2)
+_WORK_LEFT: Final = Site("kernel/kthread.c", 1406, "kthread_destroy_worker", nth=1, of=2)
 
 
 class KthreadWorkers:
@@ -66,7 +69,7 @@ class KthreadWorkers:
             set_freezable(k)
         while True:
             k.tasks.set_state(task, TASK_INTERRUPTIBLE)
-            if k.kthreads.current().should_stop:
+            if k.kthreads.current(SHOULD_STOP).should_stop:
                 k.tasks.set_state(task, TASK_RUNNING)
                 memory.set_u64(worker + self.worker.task, 0)
                 return 0
@@ -274,7 +277,7 @@ def kthread_destroy_worker(k: Core, worker: Ptr) -> None:
         warn(k, _NO_THREAD)
         return
     workers.flush_worker(worker)
-    k.kthreads.stop(k.kthreads.of(task))
+    k.kthreads.stop(k.kthreads.of(task, STOP))
     if not list_empty(k.memory, worker + workers.worker.work_list):
         warn(k, _WORK_LEFT)
     k.slab.kfree(worker)

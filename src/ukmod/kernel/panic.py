@@ -17,6 +17,7 @@ from ukmod.kernel.limits import MAX_REPORTS, OOPS_LIMIT
 from ukmod.kernel.oops import END_TRACE, Oops, Warn, call_trace, modules_line, snapshot, task_line
 from ukmod.kernel.sched.core import PF_EXITING, TaskDeadError, TaskExitError
 from ukmod.kernel.signal_numbers import SIGSEGV
+from ukmod.kernel.x86.bug_table import placed
 from ukmod.kernel.x86.trapnr import TRAPS
 from ukmod.kernel.x86.unwind import Frame, frame_of, registers_at_trap, walk, walk_trap
 from ukmod.machine.abi import CStr, Int, Ptr, UInt, ULong, VarArgs
@@ -39,6 +40,7 @@ TAINT_NAMES: Final = (
     *("UNSIGNED_MODULE", "SOFTLOCKUP", "LIVEPATCH", "AUX", "RANDSTRUCT", "TEST"),
 )
 """The flags' names, in the order of their letters."""
+_LOCKDEP_NOW_UNRELIABLE: Final = 1
 CUT_HERE: Final = "------------[ cut here ]------------\n"
 UD2_LENGTH: Final = 2
 
@@ -119,7 +121,7 @@ class Crash:
         file: str,
         line: int,
         *,
-        function: str = "",
+        rip: Frame | None = None,
         registers: Registers | None = None,
         cut_here: bool = True,
         taint: str = "W",
@@ -127,7 +129,7 @@ class Crash:
         """__warn(): report and continue. ``message`` ends with a newline, or is empty.
 
         ``registers`` are given if the warning is a guest's instruction; otherwise it is a kernel function's,
-        which ``function`` may name. ``cut_here``: whether to print the line that begins a report.
+        which ``rip`` may name. ``cut_here``: whether to print the line that begins a report.
         """
         k = self._k
         if cut_here:
@@ -135,7 +137,7 @@ class Crash:
         if message:
             k.printk(message if message.endswith("\n") else message + "\n")
         if registers is None:
-            state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, function))
+            state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=rip or Frame(0))
         else:
             state = snapshot(k, registers, walk(k, registers))
         report = Warn(message.rstrip("\n"), file, line, state, modules_line(k))
@@ -147,6 +149,16 @@ class Crash:
         k.taint.add(taint)
         if self.panic_on_warn:
             self.panic("kernel: panic_on_warn set ...\n")
+
+    def warn_at(self, site: Site, message: str = "") -> None:
+        """WARN() in a kernel function that is written in Python, at its place in this kernel's source."""
+        there, rip = self._placed(site, warning=True)
+        self.warn(message, there.file, there.line, rip=rip)
+
+    def _placed(self, site: Site, *, warning: bool) -> tuple[Site, Frame]:
+        """Where a kernel function reports itself, and the instruction: the image's, if that is known."""
+        there, rip = placed(self._k, site, warning=warning)
+        return there, frame_of(self._k, rip) if rip else Frame(0, there.function)
 
     def keep(self, report: Warn) -> None:
         """Keep a warning as a value, unless there are already too many."""
@@ -199,8 +211,9 @@ class Crash:
     def bug(self, site: Site) -> NoReturn:
         """BUG() in a kernel function: report it and end the task."""
         k = self._k
-        header = ((4, CUT_HERE.rstrip("\n")), (2, f"kernel BUG at {site.file}:{site.line}!"))
-        state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=Frame(0, site.function))
+        there, rip = self._placed(site, warning=False)
+        header = ((4, CUT_HERE.rstrip("\n")), (2, f"kernel BUG at {there.file}:{there.line}!"))
+        state = snapshot(k, registers_at_trap(k), walk_trap(k), rip=rip)
         self.die(Oops("BUG", TRAPS[UD_VECTOR], None, header, state, modules_line(k)), SIGSEGV)
 
     def die(self, oops: Oops, signal: int, *, irqs_off: bool = False) -> NoReturn:
@@ -347,7 +360,8 @@ def warn_slowpath_fmt(k: Core, file: CStr, line: Int, taint: UInt, fmt: Ptr, arg
 @export()
 def add_taint(k: Core, flag: UInt, lockdep_ok: Int) -> None:
     """void add_taint(unsigned flag, enum lockdep_ok lockdep_ok)."""
-    del lockdep_ok
+    if lockdep_ok == _LOCKDEP_NOW_UNRELIABLE:
+        k.crash.debug_locks_off()
     k.taint.add(_letter(flag))
 
 

@@ -72,7 +72,7 @@ class SoftIrqs:
             except LimitError:
                 return False
             self._ksoftirqd.owner = ""
-            k.kthreads.bind(k.kthreads.of(self._ksoftirqd.address))
+            k.kthreads.bind(self._ksoftirqd)
         k.sched.wake(self._ksoftirqd)
         return True
 

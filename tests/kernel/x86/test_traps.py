@@ -12,7 +12,7 @@ from ukmod.errors import KernelPanic, PatienceError
 from ukmod.kernel import watchdog
 from ukmod.kernel.core import Core
 from ukmod.kernel.oops import Wording
-from ukmod.kernel.x86.bugs import BUGFLAG_ARGS, BUGFLAG_ONCE, BUGFLAG_WARNING, BugLayout
+from ukmod.kernel.x86.bug_table import BUGFLAG_ARGS, BUGFLAG_ONCE, BUGFLAG_WARNING, BugLayout
 from ukmod.record import replace
 
 SIGKILL, SIGSEGV = 9, 11

@@ -10,7 +10,7 @@ from ukmod.errors import LayoutError, LimitError
 from ukmod.kernel.mm.percpu import AREA_SIZE, PerCpuSection
 from ukmod.kernel.module.symbols import FoundSymbol
 from ukmod.kernel.x86 import extable, orc
-from ukmod.kernel.x86.bugs import bug_layout
+from ukmod.kernel.x86.bug_table import bug_layout
 from ukmod.kernel.x86.orc import OrcTable
 from ukmod.kmod.elf import SHF_EXECINSTR
 from ukmod.machine.image.image import KernelImage

@@ -27,8 +27,9 @@ POINTER_SIZE: Final = 8
 _STRUCT_SIZE: Final = 256
 """The size of a struct kmem_cache in bytes if its layout is unknown: modules only pass its address on."""
 _NOTHING: Final = range(0)
-_NO_USER_SIZE: Final = Site("mm/slab_common.c", 320, "kmem_cache_create_usercopy")
-_BAD_USER_SIZE: Final = Site("mm/slab_common.c", 321, "kmem_cache_create_usercopy")
+_CREATES: Final = ("__kmem_cache_create_args",)
+_NO_USER_SIZE: Final = Site("mm/slab_common.c", 320, "kmem_cache_create_usercopy", _CREATES, nth=1, of=3)
+_BAD_USER_SIZE: Final = Site("mm/slab_common.c", 321, "kmem_cache_create_usercopy", _CREATES, nth=2, of=3)
 _STILL_HAS_OBJECTS: Final = Site("mm/slab_common.c", 493, "kmem_cache_destroy")
 _WRONG_CACHE: Final = Site("mm/slab.h", 665, "cache_from_obj")
 _SLAB_FLAGS: Final = "0xfffffc0000200(slab|node=0|zone=1|lastcpupid=0x1fffff)"

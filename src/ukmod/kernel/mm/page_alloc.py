@@ -39,7 +39,7 @@ _COMPOUND_PAGE_DTOR: Final = 1
 """enum compound_dtor_id."""
 _ANYWHERE: Final = "nodemask=(null),cpuset=/,mems_allowed=0"
 _EXACT_FLAGS: Final = Site("mm/page_alloc.c", 5930, "alloc_pages_exact")
-TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages")
+TOO_LARGE: Final = Site("mm/page_alloc.c", 5634, "__alloc_pages", ("__alloc_frozen_pages",))
 
 
 @mutable

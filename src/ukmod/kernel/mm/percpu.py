@@ -31,7 +31,7 @@ MIN_UNIT_SIZE: Final = 32 << 10
 """PCPU_MIN_UNIT_SIZE in bytes: the largest allocation."""
 _MIN_ALLOC_SIZE: Final = 4
 """PCPU_MIN_ALLOC_SIZE in bytes."""
-_ILLEGAL: Final = Site("mm/percpu.c", 1758, "pcpu_alloc")
+_ILLEGAL: Final = Site("mm/percpu.c", 1758, "pcpu_alloc", nth=0, of=2)
 
 
 @record

@@ -46,7 +46,7 @@ KMALLOC_MAX_CACHE_SIZE: Final = 8192
 """In bytes: larger objects are whole pages."""
 _LARGE: Final = "kmalloc-large"
 _MINIMUM_ALIGN: Final = 8
-_DOUBLE_FREE: Final = Site("mm/slub.c", 419, "__kmem_cache_free")
+_DOUBLE_FREE: Final = Site("mm/slub.c", 419, "__kmem_cache_free", ("kfree",))
 _BUCKETS: Final = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, KMALLOC_MAX_CACHE_SIZE)
 
 

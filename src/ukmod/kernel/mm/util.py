@@ -15,7 +15,7 @@ from ukmod.machine.memory import PAGE_SIZE
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_CRAZY_SIZE: Final = Site("mm/util.c", 596, "kvmalloc_node")
+_CRAZY_SIZE: Final = Site("mm/util.c", 596, "kvmalloc_node", ("__kvmalloc_node",))
 
 
 @export()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from errno import EBUSY, EEXIST, EINTR, ENOENT, ENOEXEC, ENOMEM, EPERM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ukmod.errors import FormatError, LimitError, LoadError
 from ukmod.kernel import params
+from ukmod.kernel.bug import Site, warn
 from ukmod.kernel.image import modules as image_modules
 from ukmod.kernel.image.sysfs import mod_sysfs_setup
 from ukmod.kernel.kern_levels import KERN_ERR, KERN_NOTICE, KERN_WARNING
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
     from ukmod.kmod.modfile import ModuleFile
 
+_IMBALANCE: Final = Site("init/main.c", 1284, "do_one_initcall")
 _NAMED = 20
 """How many unknown symbols an error names. The log has all of them, as the kernel's."""
 _SYMBOL_WAIT = 30
@@ -440,6 +442,5 @@ def _do_one_initcall(k: Core, module: Module) -> int:
     if k.percpu.preempt_count() != count:
         k.percpu.set_preempt(count)
         name = k.kallsyms.sprint(module.init)
-        text = f"initcall {name} returned with preemption imbalance "
-        k.crash.warn(text, "init/main.c", 1284, function="do_one_initcall")
+        warn(k, _IMBALANCE, f"initcall {name} returned with preemption imbalance ")
     return result

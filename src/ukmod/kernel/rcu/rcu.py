@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ukmod.kernel.bug import Site, warn_once
 from ukmod.kernel.export import export
 from ukmod.kernel.layout import Layout
 from ukmod.kernel.mm.account import admit
@@ -32,6 +33,7 @@ SEQ_CTR_SHIFT: Final = 2
 """RCU_SEQ_CTR_SHIFT: a cookie's lowest bits are no part of its number."""
 COMPLETED: Final = 1
 """RCU_GET_STATE_COMPLETED: the cookie of a grace period that is over."""
+_VOLUNTARY: Final = Site("kernel/rcu/tree_plugin.h", 320, "rcu_note_context_switch", nth=7, of=10)
 _OFFSETS: Final = 4096
 """Before v6.2, kvfree_call_rcu()'s second argument was the offset of the rcu_head, always less than this."""
 
@@ -80,6 +82,11 @@ class Rcu:
     def nesting(self, task: Task) -> int:
         """``task->rcu_read_lock_nesting``."""
         return 0 if self._nesting is None else self._k.memory.s32(task.address + self._nesting)
+
+    def check_voluntary_switch(self, task: Task) -> None:
+        """rcu_note_context_switch(): a reader may be preempted, but not sleep or yield."""
+        if self.nesting(task) > 0:
+            warn_once(self._k, _VOLUNTARY, "Voluntary context switch within RCU read-side critical section!")
 
     def note_context_switch(self, task: Task) -> None:
         """rcu_note_context_switch(): another task runs instead of this one."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TINY: Final = ("srcu_struct.srcu_gp_running",)
 """kernel/rcu/srcutiny.c, of an image for one processor, keeps all of its state in the struct."""
-READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct")
+READERS_LEFT: Final = Site("kernel/rcu/srcutree.c", 600, "cleanup_srcu_struct", nth=1, of=6)
 
 
 @mutable

@@ -406,6 +406,7 @@ class Scheduler:
                 self._k.crash.panic("Fatal exception in interrupt")
             self._k.percpu.set_preempt(0)
         task = self._running()
+        self._k.rcu.check_voluntary_switch(task)
         if self._k.tasks.state(task) != TASK_RUNNING:
             flush_plug(self._k, task)
         state = self._k.tasks.state(task)

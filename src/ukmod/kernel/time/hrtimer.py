@@ -37,8 +37,8 @@ STATE_ENQUEUED: Final = 1
 RESTART: Final = 1
 CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI = 0, 1, 7, 11
 
-NO_FUNCTION: Final = Site("kernel/time/hrtimer.c", 1335, "hrtimer_start_range_ns")
-OTHER_MODE: Final = Site("kernel/time/hrtimer.c", 1343, "hrtimer_start_range_ns")
+NO_FUNCTION: Final = Site("kernel/time/hrtimer.c", 1335, "hrtimer_start_range_ns", nth=0, of=2)
+OTHER_MODE: Final = Site("kernel/time/hrtimer.c", 1343, "hrtimer_start_range_ns", nth=1, of=2)
 FORWARD_QUEUED: Final = Site("kernel/time/hrtimer.c", 1061, "hrtimer_forward")
 
 _BASES: Final = (

@@ -22,9 +22,9 @@ WORK_BUSY_PENDING: Final = 1 << 0
 WORK_BUSY_RUNNING: Final = 1 << 1
 
 NOT_UNBOUND: Final = Site("kernel/workqueue.c", 1625, "queue_work_node")
-WRONG_FUNCTION: Final = Site("kernel/workqueue.c", 1657, "__queue_delayed_work")
-TIMER_PENDING: Final = Site("kernel/workqueue.c", 1658, "__queue_delayed_work")
-ON_A_LIST: Final = Site("kernel/workqueue.c", 1659, "__queue_delayed_work")
+WRONG_FUNCTION: Final = Site("kernel/workqueue.c", 1657, "__queue_delayed_work", nth=1, of=4)
+TIMER_PENDING: Final = Site("kernel/workqueue.c", 1658, "__queue_delayed_work", nth=2, of=4)
+ON_A_LIST: Final = Site("kernel/workqueue.c", 1659, "__queue_delayed_work", nth=3, of=4)
 NO_FUNCTION: Final = Site("kernel/workqueue.c", 3073, "flush_work")
 NO_FUNCTION_CANCELLED: Final = Site("kernel/workqueue.c", 3073, "__flush_work")
 

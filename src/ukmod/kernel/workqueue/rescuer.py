@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ukmod.kernel.kthread import STOP
 from ukmod.kernel.sched.core import PF_WQ_WORKER, TASK_IDLE, TASK_RUNNING
 from ukmod.kernel.sched.prio import MIN_NICE, set_nice
 from ukmod.kernel.workqueue.pool import Item, Worker, WorkerPool
@@ -30,8 +31,8 @@ class Rescuer:
         self._called = False
         self._task = kernel.kthreads.create(name, self._main)
         self._task.owner = ""
-        self._thread = kernel.kthreads.of(self._task.address)
-        kernel.kthreads.bind(self._thread)
+        self._thread = kernel.kthreads.of(self._task.address, STOP)
+        kernel.kthreads.bind(self._task)
         pool.attach(Worker(self._task, 0, managed=False))
         kernel.sched.wake_new(self._task)
 

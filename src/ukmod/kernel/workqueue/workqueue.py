@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 DRAINING: Final = Site("kernel/workqueue.c", 1441, "__queue_work")
 NOT_INITIALISED: Final = Site("kernel/workqueue.c", 1502, "__queue_work")
-FLUSHED_BY_RECLAIM: Final = Site("kernel/workqueue.c", 2632, "check_flush_dependency")
-FLUSHED_BY_RECLAIMER: Final = Site("kernel/workqueue.c", 2635, "check_flush_dependency")
+FLUSHED_BY_RECLAIM: Final = Site("kernel/workqueue.c", 2632, "check_flush_dependency", nth=0, of=2)
+FLUSHED_BY_RECLAIMER: Final = Site("kernel/workqueue.c", 2635, "check_flush_dependency", nth=1, of=2)
 BH_REFUSED: Final = tuple(Site("kernel/workqueue.c", line, "__alloc_workqueue") for line in (5718, 5720))
 """Their lines are v6.12's."""
 FREEZING: Final = Site("kernel/workqueue.c", 5261, "freeze_workqueues_begin")
-NOT_FREEZING: Final = Site("kernel/workqueue.c", 5295, "freeze_workqueues_busy")
+NOT_FREEZING: Final = Site("kernel/workqueue.c", 5295, "freeze_workqueues_busy", nth=0, of=2)
 SET_MAX_ACTIVE: Final = Site("kernel/workqueue.c", 4517, "workqueue_set_max_active")
 
 # include/linux/workqueue.h

@@ -6,74 +6,33 @@ operand holds the address of the entry, and the arguments of its format are thos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.lib.vsprintf import vformat
 from ukmod.kernel.oops import Line
 from ukmod.kernel.panic import CUT_HERE, TAINT_LETTERS, UD2_LENGTH
+from ukmod.kernel.x86.bug_table import (
+    BUGFLAG_ARGS,
+    BUGFLAG_DONE,
+    BUGFLAG_NO_CUT_HERE,
+    BUGFLAG_ONCE,
+    BUGFLAG_WARNING,
+    BugEntry,
+    bug_entry,
+    bug_layout,
+)
 from ukmod.machine.memory import Fault
 from ukmod.machine.registers import Registers
 from ukmod.record import record, replace
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
-    from ukmod.machine.types import Types
 
 _UD2: Final = b"\x0f\x0b"
 _UD1_WARN: Final = b"\x67\x48\x0f\xb9\x3a"
 """ud1 (%edx),%rdi."""
 _ARGUMENTS: Final = ("rsi", "rdx", "rcx", "r8", "r9")
 """The registers with the arguments after the first one."""
-
-# include/asm-generic/bug.h
-BUGFLAG_WARNING: Final = 1 << 0
-BUGFLAG_ONCE: Final = 1 << 1
-BUGFLAG_DONE: Final = 1 << 2
-BUGFLAG_NO_CUT_HERE: Final = 1 << 3
-BUGFLAG_ARGS: Final = 1 << 4
-
-
-@record
-class BugLayout:
-    """The size of a struct bug_entry and the offsets of its members in bytes. Pointers are relative."""
-
-    size: int = 12
-    address: int = 0
-    file: int = 4
-    line: int = 8
-    flags: int = 10
-    format: int | None = None
-
-    def addresses(self, table: bytes, start: int) -> Iterator[tuple[int, int]]:
-        """The address of each entry of a table at ``start``, and of the instruction that it is for."""
-        for at in range(0, len(table) - self.size + 1, self.size):
-            place = at + self.address
-            yield start + at, start + place + int.from_bytes(table[place : place + 4], "little", signed=True)
-
-
-def bug_layout(types: Types) -> BugLayout:
-    """The layout of struct bug_entry; that of v6.1 if no type is known."""
-    if not types.has("bug_entry", "file_disp"):
-        return BugLayout()
-    address, file, line, flags = (
-        types.offset("bug_entry", name) for name in ("bug_addr_disp", "file_disp", "line", "flags")
-    )
-    text = types.offset("bug_entry", "format_disp") if types.has("bug_entry", "format_disp") else None
-    return BugLayout(types.sizeof("bug_entry"), address, file, line, flags, text)
-
-
-@record
-class BugEntry:
-    """struct bug_entry, with its relative addresses made absolute."""
-
-    flags_at: int
-    """The address of ``flags``."""
-    file: int
-    line: int
-    flags: int
-    format: int
-    """The address of WARN()'s format; 0 if it has none."""
 
 
 class _Arguments:
@@ -93,21 +52,6 @@ class _Arguments:
             return self._left.pop(0)
         self._stack += 8
         return self._k.memory.u64(self._stack - 8)
-
-
-def _entry(k: Core, layout: BugLayout, at: int) -> BugEntry:
-    def pointed(offset: int) -> int:
-        place = at + offset
-        target = k.memory.s32(place)
-        return place + target if target else 0
-
-    return BugEntry(
-        at + layout.flags,
-        pointed(layout.file),
-        k.memory.u16(at + layout.line),
-        k.memory.u16(at + layout.flags),
-        pointed(layout.format) if layout.format is not None else 0,
-    )
 
 
 def find_bug(k: Core, rip: int) -> int | None:
@@ -145,7 +89,7 @@ def report_bug(k: Core, registers: Registers) -> Registers | Bug | None:
     try:
         if (decoded := _decoded(k, registers)) is None:
             return None
-        bug = _entry(k, bug_layout(k.types), decoded[0])
+        bug = bug_entry(k, bug_layout(k.types), decoded[0])
     except Fault:
         return None
     behind = replace(registers, rip=registers.rip + decoded[1])

@@ -13,7 +13,7 @@ from ukmod.machine.memory import LOW_MEMORY, PAGE_OFFSET, PAGE_SIZE, page_align
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
-_ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller")
+_ON_RAM: Final = Site("arch/x86/mm/ioremap.c", 211, "__ioremap_caller", nth=1, of=2)
 _NO_DEVICE: Final = 0xFF
 """The byte that a bus returns if no device answers."""
 

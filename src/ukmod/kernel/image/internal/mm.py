@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ukmod.kernel.core import Core
 
 _MF_COUNT_INCREASED: Final = 1
-_USE_MM: Final = tuple(Site("kernel/kthread.c", line, "kthread_use_mm") for line in (1420, 1421))
-_UNUSE_MM: Final = tuple(Site("kernel/kthread.c", line, "kthread_unuse_mm") for line in (1464, 1465))
+_USE_MM: Final = tuple(Site("kernel/kthread.c", 1420 + n, "kthread_use_mm", nth=n, of=2) for n in (0, 1))
+_UNUSE_MM: Final = tuple(Site("kernel/kthread.c", 1464 + n, "kthread_unuse_mm", nth=n, of=2) for n in (0, 1))
 
 
 @export("flush_tlb_mm_range")
