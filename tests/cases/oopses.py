@@ -76,6 +76,17 @@ OOPSES = (
         )
         for what in ("undefined", "divide", "protection", "breakpoint", "write")
     ),
+    *(
+        Case(
+            f"misuse_{part}",
+            f"calls in the wrong place: {part.replace('_', ' ')}",
+            (Insmod("misuse", f"part={part}"), Read("/proc/sys/kernel/tainted"), Rmmod("misuse")),
+        )
+        for part in (
+            *("reader_sleeps", "no_thread", "no_data", "stops_itself", "stops_nothing", "stops_an_error"),
+            *("too_late", "taints"),
+        )
+    ),
     Case(
         "thread_left",
         "a thread that is still there when its module is unloaded",

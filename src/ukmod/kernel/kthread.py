@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TASK_PARKED: Final = 0x40
 _PARK_EXITED: Final = Site("kernel/kthread.c", 658, "kthread_park", nth=1, of=4)
-_BIND_RUNNING: Final = Site("kernel/kthread.c", 524, "__kthread_bind_mask", ("__kthread_bind",))
+_BIND_RUNNING: Final = Site("kernel/kthread.c", 524, "__kthread_bind")
 _PARK_TWICE: Final = Site("kernel/kthread.c", 661, "kthread_park", nth=2, of=4)
 _MEMBERS: Final = {"flags": 0, "result": 12, "data": 24}
 """The offsets of members of struct kthread in bytes, up to v7.2."""
@@ -43,7 +43,7 @@ class Use:
 
     function, others, warnings: where to_kthread() warns then, as in a Site.
     member, write: the access to struct kthread that follows.
-    first: the member of struct task_struct that is accessed before; only a reference is written.
+    first: the member of struct task_struct that is accessed before. An atomic instruction reads it first.
     """
 
     function: str
@@ -54,7 +54,7 @@ class Use:
     first: str = "flags"
 
 
-STOP: Final = Use("kthread_stop", write=True, first="usage")
+STOP: Final = Use("kthread_stop", first="usage")
 SHOULD_STOP: Final = Use("kthread_should_stop")
 FREEZABLE: Final = Use("kthread_freezable_should_stop")
 _SHOULD_PARK: Final = Use("__kthread_should_park")
@@ -139,7 +139,7 @@ class Kthreads:
             task = self._k.tasks.at(address)
         except Fault:
             at = address + self._k.types.offset("task_struct", use.first)
-            raise Fault(at & MASK64, write=use.first == "usage") from None
+            raise Fault(at & MASK64) from None
         return self._of(task, use)
 
     def current(self, use: Use) -> Kthread:

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 KTW_FREEZABLE: Final = 1 << 0
 _ANOTHERS: Final = Site("kernel/kthread.c", 794, "kthread_worker_fn", nth=1, of=2)
-_OTHER_WORKER: Final = Site(
-    "kernel/kthread.c", 975, "kthread_insert_work_sanity_check", ("kthread_insert_work",), nth=1, of=2
-)
+_OTHER_WORKER: Final = Site("kernel/kthread.c", 975, "kthread_insert_work", nth=1, of=2)
 _NEVER_QUEUED: Final = Site("kernel/kthread.c", 1040, "kthread_delayed_work_timer_fn", of=3)
 _WRONG_FUNCTION: Final = Site("kernel/kthread.c", 1064, "__kthread_queue_delayed_work", nth=2, of=3)
 _NO_THREAD: Final = Site("kernel/kthread.c", 1401, "kthread_destroy_worker", nth=0, of=2)

@@ -32,7 +32,8 @@ NEVER_END = {
 """The modules that keep what they were given, and why."""
 KEEP = (
     *("part=double_free", "part=leak", "part=cache_busy", "part=use_after_free", "init_ms=40000"),
-    *("put=nonesuch", "no_set=1"),
+    *("put=nonesuch", "no_set=1", "part=no_thread", "part=no_data"),
+    *("part=stops_itself", "part=stops_nothing", "part=stops_an_error"),
 )
 """The parameters with which others do, by an oops for example, or take too long."""
 
