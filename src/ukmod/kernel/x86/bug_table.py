@@ -18,7 +18,7 @@ BUGFLAG_DONE: Final = 1 << 2
 BUGFLAG_NO_CUT_HERE: Final = 1 << 3
 BUGFLAG_ARGS: Final = 1 << 4
 _SUFFIXES: Final = ("", ".part.0", ".isra.0", ".cold", "_noprof")
-"""What the compiler calls parts of a function, and v6.10 those whose allocations are profiled."""
+"""The ends of the names that the compiler gives parts of a function, and v6.10 functions that allocate."""
 
 
 @record
