@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.time.clock import NSEC_PER_SEC
+from ukmod.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ukmod.kernel.core import Core
@@ -25,6 +26,8 @@ CLOCK_MONOTONIC_COARSE is behind the second one.
 """
 _STAMP: Final = struct.Struct("<QQ")
 """A struct vdso_timestamp: seconds and nanoseconds."""
+_MOST_CODE: Final = 1 << 20
+"""Bytes: no image's vDSO has more than some pages."""
 _CPUNODE: Final = 15 * 8
 """GDT_ENTRY_CPUNODE: getcpu() reads the limit of this segment, which for CPU 0 of node 0 is 0."""
 _CPUNODE_DESCRIPTOR: Final = bytes((0, 0, 0, 0, 0, 0xF5, 0, 0))
@@ -39,8 +42,21 @@ def let_users_in(k: Core, image: MappedImage) -> None:
         return
     gdt = k.percpu.base + image.address("gdt_page")
     k.memory.write(gdt + _CPUNODE, _CPUNODE_DESCRIPTOR, force=True)
+    _hold_code(k, image)
     k.clock.on_advance = partial(_advance, k, times, k.clock.on_advance)
     _update(k, times)
+
+
+def _hold_code(k: Core, image: MappedImage) -> None:
+    """Give the pages of the vDSO's code their owner's reference, as init_vdso_image() finds them."""
+    described = image.get("vdso_image_64") or image.get("vdso64_image")  # on 6.12, and on 7.2
+    if described is None:
+        return
+    data, size = (
+        k.memory.u64(described + k.types.offset("vdso_image", member)) for member in ("data", "size")
+    )
+    for at in range(data, data + min(size, _MOST_CODE), PAGE_SIZE):
+        k.pages.hold(k.pages.page(k.memory.translate(at)))
 
 
 def _basetimes(k: Core, image: MappedImage) -> int | None:
