@@ -14,6 +14,7 @@ from tests.real import debian
 
 from ukmod.kernel.api import Kernel
 from ukmod.kernel.exports import kernel_functions
+from ukmod.kernel.mm.uaccess import USER_END
 from ukmod.kernel.trees import open_tree
 
 pytestmark = pytest.mark.real
@@ -109,6 +110,20 @@ def test_functions_in_python_do_as_this_kernels_do(other: Kernel) -> None:
         return {str(twin): found for twin in twins if (found := image.differences(twin))}
 
     assert in_a_copy(other, compare) == {}
+
+
+def test_an_address_that_no_process_can_have_is_refused(other: Kernel) -> None:
+    """Since v6.12, access_ok() compares with a number that the kernel writes into its code as it starts."""
+
+    def work() -> None:
+        for address in (0xF0_0000_0000_0000, 0x7FFF_FFFF_F001, 1 << 63):
+            with pytest.raises(OSError, match="Bad address"):
+                other.process.syscall("getcwd", address, 100)
+        assert not other.warnings
+        variable = other.core.image and other.core.image.get("USER_PTR_MAX")  # modules read it
+        assert variable is None or other.core.memory.u64(variable) == USER_END
+
+    in_a_copy(other, work)
 
 
 @pytest.mark.parametrize("other", ["backport"], indirect=True)

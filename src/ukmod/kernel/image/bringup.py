@@ -18,6 +18,7 @@ from ukmod.kernel.image.internal import printk_ringbuffer
 from ukmod.kernel.image.interpose import interpose
 from ukmod.kernel.image.map import MappedImage
 from ukmod.kernel.image.preemption import default_model, model_name
+from ukmod.kernel.image.runtime_const import limit_user_pointers
 from ukmod.kernel.lib.list import init_list_head
 from ukmod.kernel.printk import Record
 from ukmod.kernel.process_fs import enter_fs, unshare_fs
@@ -331,6 +332,7 @@ def _update_jiffies(k: Core, at: int) -> None:
 
 def _set_variables(k: Core, image: MappedImage) -> None:
     hardware.set_variables(k, image)
+    limit_user_pointers(k, image)
     if (queues := image.get("runqueues")) is not None and k.types.has("rq", "idle"):
         idle = k.percpu.base + queues + k.types.offset("rq", "idle")
         k.memory.set_u64(idle, image.address("init_task"))  # init_idle()
