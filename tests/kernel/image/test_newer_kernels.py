@@ -66,6 +66,16 @@ def test_the_cpu_is_apic_0(newer: Kernel) -> None:
     assert k.memory.u32(k.percpu.base + k.image.address("x86_cpu_to_apicid")) == 0
 
 
+@pytest.mark.parametrize("newer", ["testing", "sid"], indirect=True)
+def test_there_is_a_page_of_zeros(newer: Kernel) -> None:
+    """ZERO_PAGE() of modules, and what memory that was not written is mapped to; an initcall's until v7."""
+    k = newer.core
+    assert k.image is not None
+    page, number = (k.memory.u64(k.image.address(name)) for name in ("__zero_page", "zero_page_pfn"))
+    assert k.pages.pfn(page) == number
+    assert k.memory.translate(k.image.address("empty_zero_page")) == number << 12
+
+
 def test_flags_are_named_as_this_kernel_names_them(newer: Kernel) -> None:
     """GFP_ATOMIC lost a bit in v6.3."""
     assert gfp_names(newer.core, 0x821) == "GFP_ATOMIC|GFP_DMA"

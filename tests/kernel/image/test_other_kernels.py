@@ -120,8 +120,9 @@ def test_an_address_that_no_process_can_have_is_refused(other: Kernel) -> None:
             with pytest.raises(OSError, match="Bad address"):
                 other.process.syscall("getcwd", address, 100)
         assert not other.warnings
-        variable = other.core.image and other.core.image.get("USER_PTR_MAX")  # modules read it
-        assert variable is None or other.core.memory.u64(variable) == USER_END
+        assert other.core.image is not None
+        if limit := other.core.image.get("USER_PTR_MAX"):  # modules read it
+            assert other.core.memory.u64(limit) == USER_END
 
     in_a_copy(other, work)
 

@@ -89,9 +89,11 @@ def set_variables(k: Core, image: MappedImage) -> None:
     k.memory.map_direct(0, LOW_MEMORY)  # scans for BIOS tables expect this range to be mapped
     pages = k.memory.size >> 12
     small = SMALL_MACHINE >> 12
-    sizes = {"max_pfn": pages, "highest_memmap_pfn": pages, "max_low_pfn": pages, "_totalram_pages": pages}
-    sizes |= {"nr_kernel_pages": small, "nr_all_pages": small}
-    for name, (value, size) in (VARIABLES | {name: (value, 8) for name, value in sizes.items()}).items():
+    values = {"max_pfn": pages, "highest_memmap_pfn": pages, "max_low_pfn": pages, "_totalram_pages": pages}
+    values |= {"nr_kernel_pages": small, "nr_all_pages": small}
+    zero = k.memory.translate(image.address("empty_zero_page"))
+    values |= {"zero_page_pfn": zero >> 12, "__zero_page": k.pages.page(zero)}  # since v7
+    for name, (value, size) in (VARIABLES | {name: (value, 8) for name, value in values.items()}).items():
         image.set(name, value, size)
     if (state := image.get("cpu_tlbstate")) is not None and k.types.has("tlb_state", "cr4"):
         # cr4_init_shadow(), which is inlined into startup code.
