@@ -35,6 +35,7 @@ VARIABLES: Final[dict[str, tuple[int, int]]] = {
     "__num_online_cpus": (1, 4),
     "__num_possible_cpus": (1, 4),
     "nr_node_ids": (1, 4),
+    "__max_logical_packages": (1, 4),
     "acpi_noirq": (1, 4),
     "disable_apic": (1, 4),
     "apic_is_disabled": (1, 1),

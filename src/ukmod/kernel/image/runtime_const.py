@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from ukmod.kernel.image.map import MappedImage
 
 _UNSET: Final = struct.pack("<Q", 0x0123_4567_89AB_CDEF)
-"""What the code has before."""
+"""The number in the code that was not written yet."""
+_MOST_BYTES: Final = 1 << 16
+"""The most bytes that a table of places may have; that of Debian's 6.12 has 500."""
 
 
 def limit_user_pointers(k: Core, image: MappedImage) -> None:
@@ -23,7 +25,7 @@ def limit_user_pointers(k: Core, image: MappedImage) -> None:
     image.set("USER_PTR_MAX", USER_END)
     start = image.get("__start_runtime_ptr_USER_PTR_MAX") or 0
     end = image.get("__stop_runtime_ptr_USER_PTR_MAX") or 0
-    for at in range(start, end, 4):
+    for at in range(start, min(end, start + _MOST_BYTES), 4):
         place = at + k.memory.s32(at)
         if k.memory.read(place, len(_UNSET)) == _UNSET:
             k.memory.write(place, struct.pack("<Q", USER_END), force=True)
