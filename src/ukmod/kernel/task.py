@@ -202,9 +202,22 @@ class Tasks:
         for callback in self.on_create:
             callback(task)
         self._by_address[address] = self._by_pid[pid] = task
+        self._count(task)
         if group is not None:
             self._join(task, group)
         return task
+
+    def _count(self, created: Task | None = None) -> None:
+        """Count the tasks that there are and were in the image, for /proc/loadavg; and note the last pid."""
+        image, types = self._k.image, self._k.types
+        if image is None:
+            return
+        image.set("nr_threads", len(self._by_pid) - 1, 4)  # the idle task does not count
+        if created is not None and (forks := image.get("total_forks")) is not None:
+            self._memory.set_u64(forks, self._memory.u64(forks) + 1)
+        if created is not None and types.has("pid_namespace", "idr.idr_next"):
+            cursor = image.address("init_pid_ns") + types.offset("pid_namespace", "idr.idr_next")
+            self._memory.set_u32(cursor, created.pid + 1)
 
     def _join(self, task: Task, group: ThreadGroup) -> None:
         """The part of copy_process() for a thread: it has no parent to tell of its end."""
@@ -301,6 +314,7 @@ class Tasks:
     def release(self, task: Task) -> None:
         """release_task(): free the pid and stack of a task that has exited."""
         if self._by_pid.pop(task.pid, None) is not None:
+            self._count()
             self._k.trace.ended(task.pid)
             self._k.process_lists.unlink(task, self.init)
             self.put(task, _INITIAL_USAGE)  # may run on this stack

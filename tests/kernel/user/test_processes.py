@@ -27,6 +27,29 @@ CAP_SYS_ADMIN = 21
 CLONE_NEWUSER, OVERFLOW_UID = 0x1000_0000, 65534
 
 
+def test_tasks_are_counted(in_machine: InMachine) -> None:
+    """What uptime(1), top(1) and sysinfo(2) say."""
+
+    def work(k: Kernel) -> None:
+        waits = k.spawn(lambda p: p.syscall("pause"))
+        k.run(0.1)
+        forks = int(k.read("/proc/stat").split("processes ")[1].split()[0])
+        assert k.read("/proc/loadavg").split()[3:] == [f"0/{threads(k)}", str(waits.pid)]
+        waits.kill(9)
+        k.run(0.1)
+        assert k.read("/proc/loadavg").split()[3] == f"0/{threads(k)}"
+        k.spawn(lambda p: None).result()
+        assert int(k.read("/proc/stat").split("processes ")[1].split()[0]) == forks + 1
+        info = bytearray(112)
+        k.syscall("sysinfo", info)
+        assert int.from_bytes(info[80:82], "little") == threads(k)
+
+    def threads(k: Kernel) -> int:
+        return len([name for name in k.listdir("/proc") if name.isdigit()])
+
+    in_machine(work)
+
+
 def test_a_reader_is_woken_by_another_process(in_machine: InMachine) -> None:
     def work(k: Kernel) -> None:
         k.insmod(device("conduit"))
