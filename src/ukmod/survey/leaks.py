@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from ukmod.errors import StoppedError, UkmodError
 from ukmod.kernel.api import DEFERRED, Kernel
-from ukmod.kernel.mm.slab import Leak, Slab
+from ukmod.kernel.mm.slab import Allocation, Leak, Slab
 from ukmod.kmod import processes
 from ukmod.record import record
 
@@ -39,25 +39,31 @@ def lost(k: Kernel, before: frozenset[int], again: Callable[[], bool]) -> Sequen
     _wait(k, SOON)
     if not slab.in_use() <= known:
         _wait(k, DEFERRED)
-    found, now = slab.leaks(known=known), _Usage.of(slab)
-    return [leak for leak in found if not alike or now.has_grown_since(kept, leak)]
+    found = slab.leaks(known=known)
+    return kept.grown(slab, found) if alike and found else found
 
 
 @record
 class _Usage:
-    """The number of objects in use: by cache and place, and of the kernel's own by cache."""
+    """The memory in use; of the kernel's own, only the number of objects of each cache."""
 
-    places: dict[tuple[str, str], int]
+    others: tuple[Allocation, ...]
     kernels: Counter[str]
 
     @classmethod
     def of(cls, slab: Slab) -> _Usage:
-        return cls({_place(leak): leak.count for leak in slab.leaks()}, slab.kernels_own())
+        return cls(tuple(slab.allocations()), slab.kernels_own())
 
-    def has_grown_since(self, before: _Usage, leak: Leak) -> bool:
-        """True if there is more of the leak's kind; the nodes of a tree are often replaced by others."""
-        more = self.places[_place(leak)] - before.places.get(_place(leak), 0)
-        return more > before.kernels[leak.kind] - self.kernels[leak.kind]
+    def grown(self, slab: Slab, leaks: Sequence[Leak]) -> list[Leak]:
+        """The leaks since then of which there is more: the nodes of a tree are often replaced by others."""
+        now, kernels, kinds = slab.in_use(), slab.kernels_own(), {leak.kind for leak in leaks}
+        gone = slab.by_place(one for one in self.others if one[0] in kinds and one[1] not in now)
+        fewer = Counter({_place(leak): leak.count for leak in gone})
+        return [
+            leak
+            for leak in leaks
+            if leak.count - fewer[_place(leak)] > self.kernels[leak.kind] - kernels[leak.kind]
+        ]
 
 
 def _wait(k: Kernel, seconds: float) -> None:

@@ -297,7 +297,7 @@ class Slab:
 
     def in_use(self) -> frozenset[int]:
         """The addresses of everything in use, except what is the kernel's own."""
-        return frozenset(address for _, address, _, _ in self._allocations())
+        return frozenset(address for _, address, _, _ in self.allocations())
 
     def kernels_own(self) -> Counter[str]:
         """The number of the kernel's own objects in use, by cache."""
@@ -305,13 +305,14 @@ class Slab:
 
     def leaks(self, *, known: Container[int] = ()) -> list[Leak]:
         """Everything in use, by place of allocation, except ``known`` addresses and the kernel's own."""
-        return self._by_place(item for item in self._allocations() if item[1] not in known)
+        return self.by_place(item for item in self.allocations() if item[1] not in known)
 
     def left_behind(self) -> list[Leak]:
         """Memory that unloaded modules allocated and that has not been freed, by place of allocation."""
-        return self._by_place(item for item in self._allocations() if item[3].gone)
+        return self.by_place(item for item in self.allocations() if item[3].gone)
 
-    def _by_place(self, allocations: Iterable[Allocation]) -> list[Leak]:
+    def by_place(self, allocations: Iterable[Allocation]) -> list[Leak]:
+        """These allocations, those of a kind together that were made at the same place."""
         tracks: dict[tuple[str, str], kasan.Track] = {}
         found: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for kind, address, size, trace in allocations:
@@ -362,7 +363,8 @@ class Slab:
         k.vmalloc.settle(settled)
         k.pages.settle(settled)
 
-    def _allocations(self) -> Iterator[Allocation]:
+    def allocations(self) -> Iterator[Allocation]:
+        """Everything in use, except what is the kernel's own."""
         for item in self._owned.values():
             yield item.cache, item.address, item.size, item.allocated
         for address, size, trace in self._k.vmalloc.live():
