@@ -133,7 +133,7 @@ def refusal(k: Core, image: MappedImage, wanted: Sequence[int], *, begins: bool)
     They are given from its deepest namespace up. With ``begins``, that is one that does not exist yet.
     """
     left, namespace = list(wanted), of_children(k, k.sched.task())
-    if begins and left and (number := left.pop(0)) != 1:
+    if begins and left and left.pop(0) != 1:
         return -EINVAL
     if len(left) > level_of(k, namespace) + 1:
         return -EINVAL
@@ -210,9 +210,7 @@ def _give_back(k: Core, image: MappedImage, pid: int, deepest: int) -> None:
     """Take a struct pid that could not be made out of all tables: it has a number in no lower namespace."""
     for number in list(numbers(k, pid))[1:]:
         if number.namespace:
-            k.cpu.call(
-                image.address("idr_remove"), namespace_member(k, number.namespace, "idr"), number.value
-            )
+            _free(k, image, number)
     k.memory.set_u32(pid + k.types.offset("pid", "level"), 0)
     if k.memory.u32(namespace_member(k, deepest, "pid_allocated")) == PIDNS_ADDING:
         tree = namespace_member(k, deepest, "idr")

@@ -44,7 +44,7 @@ def building(kernel: Installed, source: str, copy: str) -> Building:
 
 
 def compiler(headers: str) -> tuple[str, ...]:
-    """What make is told of the compiler: $CC, or gcc where the one that built the kernel is not installed."""
+    """The compiler for make: $CC, or gcc where the one that built the kernel is not installed."""
     if chosen := os.environ.get("CC"):
         return (f"CC={chosen}",)
     try:

@@ -59,7 +59,7 @@ def test_every_step_returns_without_a_warning(newer: Kernel) -> None:
 
 
 def test_the_cpu_is_apic_0(newer: Kernel) -> None:
-    """Of u16 until v6.7, and of u32 since: 0xffffffff until setup_arch() is told."""
+    """The variable is a u16 until v6.7, and a u32 since. All its bits are set until setup_arch() runs."""
     k = newer.core
     assert k.image is not None
     assert k.types.variable("x86_cpu_to_apicid") == k.types.find("u32")
